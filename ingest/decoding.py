@@ -21,7 +21,15 @@ import msgspec
 
 from ingest.errors import DecodeError, PayloadError, Reason
 from ingest.firmware import version_of
-from ingest.validation import Limits, Message, build_reading, check_json, fold_id, parse_time
+from ingest.validation import (
+    Limits,
+    Message,
+    Readings,
+    build_reading,
+    check_json,
+    fold_id,
+    parse_time,
+)
 from storage.registry import Registry
 
 if TYPE_CHECKING:
@@ -99,7 +107,7 @@ class Joiner:
         firmware: object = None,
         window_s: float | None = None,
         seq: int | None = None,
-    ) -> list[Reading]:
+    ) -> Readings:
         """Add values; return the readings whose window this closes."""
         done = self.on_time(message.received, limits)
         window = self.windows.get(sensor)
@@ -136,16 +144,16 @@ class Joiner:
             return window.opened
         return None
 
-    def on_time(self, now: float, limits: Limits) -> list[Reading]:
+    def on_time(self, now: float, limits: Limits) -> Readings:
         """Close the windows that are over at `now`."""
         due = [s for s, w in self.windows.items() if w.closes <= now]
         return [reading for sensor in due for reading in self._close(sensor, limits)]
 
-    def close(self, limits: Limits) -> list[Reading]:
+    def close(self, limits: Limits) -> Readings:
         """Close all windows."""
         return [reading for s in list(self.windows) for reading in self._close(s, limits)]
 
-    def _close(self, sensor: str, limits: Limits) -> list[Reading]:
+    def _close(self, sensor: str, limits: Limits) -> Readings:
         window = self.windows.pop(sensor)
         try:
             return [
@@ -277,7 +285,7 @@ class Decoder:
 
     name: str
     topics: tuple[str, ...]
-    decode: Callable[[Message, Context], list[Reading]]
+    decode: Callable[[Message, Context], Readings]
     summary: str
     descriptions: tuple[str, ...] = ()
     over_http: bool = False
@@ -393,7 +401,7 @@ def state_reading(sensor: str, word: str, message: Message, context: Context) ->
 
 def gateway_states(
     gateway: str, sensor: str, word: str, message: Message, context: Context
-) -> list[Reading]:
+) -> Readings:
     """Return `online` or `offline` for a gateway and, when it is gone, for all behind it."""
     names = [sensor]
     if word == "offline":

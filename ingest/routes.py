@@ -19,15 +19,13 @@ from ingest.decoders import DECODERS, find
 from ingest.decoding import States
 from ingest.errors import DecodeError, GuardError, MessageRefusedError, Reason
 from ingest.topics import topic_matches
-from ingest.validation import check_size, check_topic, fold_id, sensor_id
+from ingest.validation import Message, Readings, check_size, check_topic, fold_id, sensor_id
 from storage.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from ingest.decoding import Context, Decoder
-    from ingest.validation import Message
-    from storage.reading import Reading
 
 _BY_NAMES: Final = frozenset({"native", "generic", "zigbee2mqtt"})
 _MARKS: Final = {"awair": b'"score"'}
@@ -115,7 +113,7 @@ def _name(level: str) -> str:
 
 def decode_message(
     message: Message, context: Context, decoder: str = "", routes: Routes | None = None
-) -> list[Reading]:
+) -> Readings:
     """Decode and validate one message without registry; raises `DecodeError`."""
     check_topic(message.topic, context.limits)
     return first_to_read(
@@ -138,7 +136,7 @@ def candidates(topic: str, decoder: str, routes: Routes) -> tuple[Decoder, ...]:
 
 def first_to_read(
     readers: tuple[Decoder, ...], message: Message, context: Context, asked: list[str]
-) -> list[Reading]:
+) -> Readings:
     """Ask decoders in order until one reads the message; add their names to `asked`."""
     last = readers[-1]
     for decoder in readers:

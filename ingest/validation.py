@@ -49,6 +49,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
+Readings = list[Reading]
+"""What a decoder makes of one message."""
+
+
 class Message(msgspec.Struct, frozen=True, gc=False):
     """One message, before anything is believed about it.
 

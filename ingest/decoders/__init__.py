@@ -39,9 +39,7 @@ from ingest.topics import TopicFilter, covers, topic_matches
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ingest.validation import Message
-    from storage.reading import Reading
-
+    from ingest.validation import Message, Readings
 FORMATS: Final = Path(__file__).parents[1] / "formats"
 
 
@@ -56,7 +54,7 @@ def load_format(name: str) -> Decoder:
         raise ValueError(f"{path.name}: summary: missing")
 
     @cache
-    def compiled() -> Callable[[Message, Context], list[Reading]]:
+    def compiled() -> Callable[[Message, Context], Readings]:
         from ingest.mapping.decoder import compile_format  # noqa: PLC0415 - loads pydantic
 
         try:
@@ -64,7 +62,7 @@ def load_format(name: str) -> Decoder:
         except ValueError as error:
             raise PayloadError(Reason.DECODER_FAILED, f"{path.name}: {error}") from error
 
-    def decode(message: Message, context: Context) -> list[Reading]:
+    def decode(message: Message, context: Context) -> Readings:
         return compiled()(message, context)
 
     topics = tuple(TopicFilter(topic).pattern for topic in tree.get("topics", ()))

@@ -10,16 +10,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import load_object
+from ingest.decoding import Context, load_object
 from ingest.errors import PayloadError, Reason
-from ingest.validation import build_reading, check_values, number, sensor_id
+from ingest.validation import Message, Readings, build_reading, check_values, number, sensor_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ingest.decoding import Context
-    from ingest.validation import Message
-    from storage.reading import Reading
 
 _KEYS: Final = {
     "pm01": "pm1",
@@ -56,7 +53,7 @@ def _measured(content: Mapping[str, object]) -> dict[str, object]:
     return raw
 
 
-def decode(message: Message, context: Context) -> list[Reading]:
+def decode(message: Message, context: Context) -> Readings:
     """Decode one message of an AirGradient monitor."""
     content = load_object(message.payload, context.limits)
     sensor = _identity(message.topic, content)

@@ -17,17 +17,12 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from ingest.decoding import decode_text, stamp_of, state_reading, state_word
+from ingest.decoding import Context, decode_text, stamp_of, state_reading, state_word
 from ingest.errors import PayloadError, Reason
 from ingest.names import Meaning, conversion, quantity_of
-from ingest.validation import number, sensor_id
-
-if TYPE_CHECKING:
-    from ingest.decoding import Context
-    from ingest.validation import Message
-    from storage.reading import Reading
+from ingest.validation import Message, Readings, number, sensor_id
 
 _NO_NODES: Final = frozenset({"homeassistant", "zigbee2mqtt", "frigate", "octoprint"})
 """Programs, not devices, that say they are online in the same way."""
@@ -38,7 +33,7 @@ _CLEANING_S: Final = 25.0
 """Ten seconds of cleaning, and until the air inside is the room's again."""
 
 
-def decode(message: Message, context: Context) -> list[Reading]:
+def decode(message: Message, context: Context) -> Readings:
     """Decode one ESPHome topic."""
     levels = message.topic.split("/")
     text = decode_text(message.payload)
@@ -58,7 +53,7 @@ def decode(message: Message, context: Context) -> list[Reading]:
     return _value(sensor, name, text, message, context) if component == "sensor" else []
 
 
-def _binary(sensor: str, name: str, message: Message, context: Context) -> list[Reading]:
+def _binary(sensor: str, name: str, message: Message, context: Context) -> Readings:
     if name == "fan_cleaning" and not message.retained:
         context.states.last[f"esphome cleaning {sensor}"] = {"since": message.received}
     if "tamper" not in name.lower():
@@ -80,7 +75,7 @@ def _add(
     context: Context,
     raw: dict[str, object],
     events: tuple[str, ...] = (),
-) -> list[Reading]:
+) -> Readings:
     """Add to the sensor's open reading, with the moment that the device named for it."""
     states, now = context.states, message.received
     moment = {} if message.retained else _moment(sensor, message, context)
@@ -104,13 +99,13 @@ def _moment(sensor: str, message: Message, context: Context) -> dict[str, Any]:
     return moment if 0 <= age <= context.states.joiner.window_s else {}
 
 
-def _status(levels: list[str], text: str, message: Message, context: Context) -> list[Reading]:
+def _status(levels: list[str], text: str, message: Message, context: Context) -> Readings:
     if levels and levels[0] in _NO_NODES:
         return []
     return [state_reading(_node(levels), state_word(text), message, context)]
 
 
-def _value(sensor: str, name: str, text: str, message: Message, context: Context) -> list[Reading]:
+def _value(sensor: str, name: str, text: str, message: Message, context: Context) -> Readings:
     if name == "sequence":
         if text.isascii() and text.isdecimal() and not message.retained:
             moment = _moment(sensor, message, context)

@@ -15,18 +15,13 @@ times again only when one is close to the receive time. ``status`` or ``state`` 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from ingest.decoding import load_object, load_pairs, stamp_of, text_of
+from ingest.decoding import Context, load_object, load_pairs, stamp_of, text_of
 from ingest.errors import PayloadError, Reason
 from ingest.firmware import version_of
 from ingest.names import measured
-from ingest.validation import UNREAD, build_reading, number, sensor_id
-
-if TYPE_CHECKING:
-    from ingest.decoding import Context
-    from ingest.validation import Message
-    from storage.reading import Reading
+from ingest.validation import UNREAD, Message, Readings, build_reading, number, sensor_id
 
 _IDENTITY: Final = ("sensor_id", "device_id", "device", "sensor", "mac", "serial", "serialno", "id")
 _TIME: Final = ("time", "timestamp", "ts", "datetime", "unix")
@@ -42,7 +37,7 @@ _OF_THE_BOARD: Final = frozenset(
 _DEPTH: Final = 4
 
 
-def decode(message: Message, context: Context) -> list[Reading]:
+def decode(message: Message, context: Context) -> Readings:
     """Decode one message."""
     payload = message.payload.strip()
     if payload[:1] in (b"{", b"[", b'"'):

@@ -15,20 +15,17 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import dict_of, load_object, text_of
+from ingest.decoding import Context, dict_of, load_object, text_of
 from ingest.errors import PayloadError, Reason
 from ingest.names import unit_of
 
 if TYPE_CHECKING:
-    from ingest.decoding import Context
-    from ingest.validation import Message
-    from storage.reading import Reading
-
+    from ingest.validation import Message, Readings
 _COMPILED: Final = re.compile(r"\s*\([^()]*\d\d:\d\d:\d\d[^()]*\)$")
 """The date of compilation behind a version: two boards with the same version differ in it."""
 
 
-def decode(message: Message, context: Context) -> list[Reading]:
+def decode(message: Message, context: Context) -> Readings:
     """Remember unit and firmware of a state topic; no reading."""
     states, own = context.states, _state_topic(message.topic)
     if not message.payload:

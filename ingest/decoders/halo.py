@@ -14,16 +14,11 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from ingest.decoding import dict_of, load_object, stamp_of, text_of
+from ingest.decoding import Context, dict_of, load_object, stamp_of, text_of
 from ingest.errors import PayloadError, Reason
-from ingest.validation import UNREAD, build_reading, number, sensor_id
-
-if TYPE_CHECKING:
-    from ingest.decoding import Context
-    from ingest.validation import Message
-    from storage.reading import Reading
+from ingest.validation import UNREAD, Message, Readings, build_reading, number, sensor_id
 
 _VALUES: Final = {
     "pmsensor/raw/0": "pm1",
@@ -63,7 +58,7 @@ _ALERT: Final = re.compile(
 )
 
 
-def decode(message: Message, context: Context) -> list[Reading]:
+def decode(message: Message, context: Context) -> Readings:
     """Decode one push."""
     if _KEYWORD.search(message.payload):
         raise PayloadError(Reason.MALFORMED, "a template whose keywords were not replaced")

@@ -11,9 +11,10 @@ node of a device: ``<device>:<node>``; a device with a single node is known by i
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ingest.decoding import (
+    Context,
     decode_text,
     dict_of,
     for_descriptions,
@@ -23,18 +24,13 @@ from ingest.decoding import (
 )
 from ingest.errors import PayloadError, Reason
 from ingest.names import quantity_of
-from ingest.validation import number, sensor_id
-
-if TYPE_CHECKING:
-    from ingest.decoding import Context
-    from ingest.validation import Message
-    from storage.reading import Reading
+from ingest.validation import Message, Readings, number, sensor_id
 
 _OPEN: Final = (-1e300, 1e300)
 _STATES: Final = {"ready": "online", "disconnected": "offline", "lost": "offline"}
 
 
-def decode(message: Message, context: Context) -> list[Reading]:
+def decode(message: Message, context: Context) -> Readings:
     """Decode one topic of a Homie device."""
     levels = message.topic.split("/")
     if len(levels) < 4 or levels[0] != "homie" or levels[1] != "5":
@@ -51,7 +47,7 @@ def decode(message: Message, context: Context) -> list[Reading]:
     return _property(device, rest, message, context)
 
 
-def _property(device: str, rest: list[str], message: Message, context: Context) -> list[Reading]:
+def _property(device: str, rest: list[str], message: Message, context: Context) -> Readings:
     units = context.states.units.get(f"homie {device}", {})
     text = decode_text(message.payload)
     sensor = device if units.get("nodes", 1) == 1 else sensor_id(f"{device}:{rest[0]}")

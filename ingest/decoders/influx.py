@@ -9,17 +9,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from ingest.decoding import stamp_of
+from ingest.decoding import Context, stamp_of
 from ingest.errors import PayloadError, Reason
 from ingest.names import measured
-from ingest.validation import build_reading, sensor_id
-
-if TYPE_CHECKING:
-    from ingest.decoding import Context
-    from ingest.validation import Message
-    from storage.reading import Reading
+from ingest.validation import Message, Readings, build_reading, sensor_id
 
 _IDENTITY: Final = ("device", "sensor", "sensor_id", "device_id", "id", "host")
 _MAX_LINES: Final = 512
@@ -95,9 +90,9 @@ def _field_value(item: re.Match[str]) -> float | bool | str:
     return _plain(item[2] or "")
 
 
-def decode(message: Message, context: Context) -> list[Reading]:
+def decode(message: Message, context: Context) -> Readings:
     """Decode one message of line protocol."""
-    readings: list[Reading] = []
+    readings: Readings = []
     for point in parse_lines(message.payload):
         name = next((point.tags[k] for k in _IDENTITY if k in point.tags), message.topic)
         named = point.measurement

@@ -30,17 +30,24 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from detection.quantities import QUANTITIES
-from ingest.decoding import decode_text, load_object, state_reading, state_word
+from ingest.decoding import Context, decode_text, load_object, state_reading, state_word
 from ingest.errors import PayloadError, Reason
 from ingest.firmware import version_of
-from ingest.validation import USUAL, build_reading, check_json, check_values, parse_time, sensor_id
+from ingest.validation import (
+    USUAL,
+    Message,
+    Readings,
+    build_reading,
+    check_json,
+    check_values,
+    parse_time,
+    sensor_id,
+)
 from storage.reading import DEVICE_EVENTS, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ingest.decoding import Context
-    from ingest.validation import Message
 
 PREFIX: Final = "plumewatch/v1/"
 _MAX_SEQ: Final = 2**63 - 1
@@ -56,7 +63,7 @@ def _address(topic: str) -> tuple[str, str]:
     return sensor_id(levels[2]), levels[3]
 
 
-def decode(message: Message, context: Context) -> list[Reading]:
+def decode(message: Message, context: Context) -> Readings:
     """Decode one native message."""
     sensor, kind = _address(message.topic)
     if kind == "status":

@@ -8,17 +8,12 @@ battery's says whether it charges. ``tvoc`` is taken only with the unit beside i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from ingest.decoding import dict_of, list_of, load_object, same_device, stamp_of, text_of
+from ingest.decoding import Context, dict_of, list_of, load_object, same_device, stamp_of, text_of
 from ingest.errors import PayloadError, Reason
 from ingest.names import quantity_of
-from ingest.validation import build_reading, number, sensor_id
-
-if TYPE_CHECKING:
-    from ingest.decoding import Context
-    from ingest.validation import Message
-    from storage.reading import Reading
+from ingest.validation import Message, Readings, build_reading, number, sensor_id
 
 _KEYS: Final = {
     "temperature": "temp",
@@ -34,7 +29,7 @@ _MAX_SAMPLES: Final = 512
 _ABNORMAL, _STARTING = 1, 2
 
 
-def decode(message: Message, context: Context) -> list[Reading]:
+def decode(message: Message, context: Context) -> Readings:
     """Decode one message."""
     content = load_object(message.payload, context.limits)
     sensor = _identity(message.topic, content)
@@ -47,7 +42,7 @@ def decode(message: Message, context: Context) -> list[Reading]:
     if len(samples) > _MAX_SAMPLES:
         raise PayloadError(Reason.TOO_MANY_KEYS, f"{len(samples)} samples in one message")
     flags = ("history",) if kind == "17" else ()
-    readings: list[Reading] = []
+    readings: Readings = []
     for sample in map(dict_of, samples):
         raw = _measured(sample)
         if raw:

@@ -10,10 +10,11 @@ birth and will: when it is gone, so is every sensor seen behind it.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ingest.decoders.lorawan.frames import refuse
 from ingest.decoding import (
+    Context,
     gateway_states,
     load_object,
     same_device,
@@ -22,12 +23,7 @@ from ingest.decoding import (
     text_of,
 )
 from ingest.errors import PayloadError, Reason
-from ingest.validation import build_reading, fold_id, number, sensor_id
-
-if TYPE_CHECKING:
-    from ingest.decoding import Context
-    from ingest.validation import Message
-    from storage.reading import Reading
+from ingest.validation import Message, Readings, build_reading, fold_id, number, sensor_id
 
 _KEYS: Final = {
     "PM1.0": "pm1",
@@ -45,7 +41,7 @@ _COMPANY: Final = b"\x99\x04"
 _SUFFIX: Final = 6
 
 
-def decode(message: Message, context: Context) -> list[Reading]:
+def decode(message: Message, context: Context) -> Readings:
     """Decode one message of a gateway."""
     content = load_object(message.payload, context.limits)
     levels = message.topic.split("/")

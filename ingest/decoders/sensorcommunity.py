@@ -12,16 +12,11 @@ that of the station.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from ingest.decoding import dict_of, list_of, load_object
+from ingest.decoding import Context, dict_of, list_of, load_object
 from ingest.errors import PayloadError, Reason
-from ingest.validation import build_reading, counts_above, number, sensor_id
-
-if TYPE_CHECKING:
-    from ingest.decoding import Context
-    from ingest.validation import Message
-    from storage.reading import Reading
+from ingest.validation import Message, Readings, build_reading, counts_above, number, sensor_id
 
 _PARTICLES: Final = ("SPS30", "SEN5X", "NPM", "IPS", "PMS", "SDS", "HPM", "")
 _MASS: Final = {"P0": "pm1", "P1": "pm10", "P2": "pm25", "P4": "pm4"}
@@ -31,7 +26,7 @@ _IDENTITY: Final = ("esp8266id", "esp32id", "raspiid", "sensor", "id")
 _MAX_VALUES: Final = 256
 
 
-def decode(message: Message, context: Context) -> list[Reading]:
+def decode(message: Message, context: Context) -> Readings:
     """Decode one push of a station."""
     content = load_object(message.payload, context.limits)
     values = _values(content)

@@ -7,9 +7,10 @@ is birth and will.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ingest.decoding import (
+    Context,
     decode_text,
     dict_of,
     load_object,
@@ -18,15 +19,10 @@ from ingest.decoding import (
     state_word,
     text_of,
 )
-from ingest.validation import build_reading, sensor_id
-
-if TYPE_CHECKING:
-    from ingest.decoding import Context
-    from ingest.validation import Message
-    from storage.reading import Reading
+from ingest.validation import Message, Readings, build_reading, sensor_id
 
 
-def decode(message: Message, context: Context) -> list[Reading]:
+def decode(message: Message, context: Context) -> Readings:
     """Decode one message."""
     levels = message.topic.split("/")
     if levels[-1] == "online":

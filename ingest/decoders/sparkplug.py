@@ -19,17 +19,14 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import gateway_states, stamp_of
+from ingest.decoding import Context, gateway_states, stamp_of
 from ingest.errors import PayloadError, Reason
 from ingest.names import quantity_of
-from ingest.validation import WAITING, build_reading, sensor_id
+from ingest.validation import WAITING, Message, Readings, build_reading, sensor_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ingest.decoding import Context
-    from ingest.validation import Message
-    from storage.reading import Reading
 
 _MAX_METRICS: Final = 512
 _MAX_WAITING: Final = 32
@@ -167,7 +164,7 @@ _METRIC: Final[dict[tuple[int, int], tuple[str, Callable[[Any], object]]]] = {
 """Attribute of a metric, and how it is read, by protobuf field number and wire type."""
 
 
-def decode(message: Message, context: Context) -> list[Reading]:
+def decode(message: Message, context: Context) -> Readings:
     """Decode one Sparkplug B message."""
     levels = message.topic.split("/")
     if len(levels) not in (4, 5) or levels[0] != "spBv1.0":
@@ -193,7 +190,7 @@ def decode(message: Message, context: Context) -> list[Reading]:
 
 def _metrics(
     kind: str, sensor: str, payload: Payload, message: Message, context: Context
-) -> list[Reading]:
+) -> Readings:
     """Read a birth, and the data that waited for it, or data, which may wait for its birth."""
     states = context.states
     if kind in _DATA and f"sparkplug {sensor}" not in states.units:
@@ -203,7 +200,7 @@ def _metrics(
         states.waiting[sensor] = [*waiting[1 - _MAX_WAITING :], message]
         return _readings(sensor, payload, {}, message, context, flags=(WAITING,))
     known = _names(kind, sensor, payload, context)
-    readings: list[Reading] = []
+    readings: Readings = []
     if kind in _BIRTHS:
         for earlier in states.waiting.pop(sensor, []):
             readings += _readings(sensor, parse(earlier.payload), known, earlier, context)
@@ -246,7 +243,7 @@ def _readings(
     message: Message,
     context: Context,
     flags: tuple[str, ...] = (),
-) -> list[Reading]:
+) -> Readings:
     live: dict[str, object] = {}
     past: dict[int, dict[str, object]] = {}
     events: list[str] = []

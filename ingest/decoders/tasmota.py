@@ -20,6 +20,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import (
+    Context,
     availability,
     decode_text,
     dict_of,
@@ -29,11 +30,17 @@ from ingest.decoding import (
     state_word,
 )
 from ingest.errors import PayloadError, Reason
-from ingest.validation import REPAIRED, build_reading, counts_above, number, sensor_id
+from ingest.validation import (
+    REPAIRED,
+    Message,
+    Readings,
+    build_reading,
+    counts_above,
+    number,
+    sensor_id,
+)
 
 if TYPE_CHECKING:
-    from ingest.decoding import Context
-    from ingest.validation import Message
     from storage.reading import Reading
 
 _CHILD: Final = re.compile(r"(.+)[-_](?:\d{1,2}|(?:0x)?[0-9A-F]{2}|[0-9A-Fa-f]{6,12})")
@@ -85,7 +92,7 @@ _REPORTS: Final = frozenset({"SENSOR", "STATUS8", "STATUS10"})
 _VERSIONS: Final = {"INFO1": "Info1", "STATUS2": "StatusFWR"}
 
 
-def decode(message: Message, context: Context) -> list[Reading]:
+def decode(message: Message, context: Context) -> Readings:
     """Decode one message of a Tasmota device."""
     levels = message.topic.split("/")
     kind = levels[-1]
@@ -141,7 +148,7 @@ def _report(
     message: Message,
     context: Context,
     flags: tuple[str, ...],
-) -> list[Reading]:
+) -> Readings:
     own, children = _measured(content)
     stamp = stamp_of(content.get("Epoch", content.get("Time")), message, context.zone_of(sensor))
     if not content:
@@ -150,7 +157,7 @@ def _report(
     cleaning = any(type(part) is dict and "CFAN" in part for part in content.values())
     if not own and not events and not children:
         events = ["online"]
-    readings: list[Reading] = []
+    readings: Readings = []
     if own or events:
         own_flags = ("maintenance",) if _cleaned(sensor, message, context, now=cleaning) else ()
         marks = (*own_flags, *flags)

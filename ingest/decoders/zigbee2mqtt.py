@@ -14,6 +14,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import (
+    Context,
     availability,
     decode_text,
     dict_of,
@@ -29,17 +30,15 @@ from ingest.decoding import (
 )
 from ingest.errors import PayloadError, Reason
 from ingest.names import measured
-from ingest.validation import build_reading, sensor_id
+from ingest.validation import Message, Readings, build_reading, sensor_id
 
 if TYPE_CHECKING:
-    from ingest.decoding import Context
-    from ingest.validation import Message
     from storage.reading import Reading
 
 _BRIDGE: Final = "zigbee2mqtt:bridge"
 
 
-def decode(message: Message, context: Context) -> list[Reading]:
+def decode(message: Message, context: Context) -> Readings:
     """Decode one message of the bridge or of a device behind it."""
     levels = message.topic.split("/")
     name = levels[1:] if levels[0] == "zigbee2mqtt" else levels
@@ -71,7 +70,7 @@ def _word(message: Message, context: Context) -> str:
     return state_word(text)
 
 
-def _bridge(rest: list[str], message: Message, context: Context) -> list[Reading]:
+def _bridge(rest: list[str], message: Message, context: Context) -> Readings:
     if rest == ["state"]:
         word = _word(message, context)
         for last in context.states.last.values():
@@ -133,7 +132,7 @@ def _device(sensor: str, message: Message, context: Context) -> Reading:
     )
 
 
-def _attribute(name: list[str], message: Message, context: Context) -> list[Reading]:
+def _attribute(name: list[str], message: Message, context: Context) -> Readings:
     if len(name) < 2:
         raise PayloadError(Reason.WRONG_TYPE, "neither a JSON object nor an attribute")
     sensor, text = _id(name[:-1]), decode_text(message.payload)

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
-from ingest.decoding import Decoder, decode_text, gateway_states, load_json, state_reading
+from ingest.decoding import Context, Decoder, decode_text, gateway_states, load_json, state_reading
 from ingest.errors import GuardError, PayloadError, Reason
 from ingest.firmware import version_of
 from ingest.mapping.schema import FormatConfig, cross_faults
@@ -38,6 +38,7 @@ from ingest.mapping.times import read_time
 from ingest.names import conversion, unit_of, units_for
 from ingest.topics import TopicFilter
 from ingest.validation import (
+    Readings,
     build_reading,
     check_size,
     nothing_measured,
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import tzinfo
 
-    from ingest.decoding import Context
     from ingest.mapping.schema import (
         AvailabilityConfig,
         FieldConfig,
@@ -60,7 +60,6 @@ if TYPE_CHECKING:
         TimeConfig,
     )
     from ingest.validation import Limits, Message
-    from storage.reading import Reading
 
 PREFIX: Final = "mapping:"
 """What the name of a mapping starts with, where decoders are named."""
@@ -83,7 +82,7 @@ def compile_mapping(config: MappingConfig) -> Decoder:
     )
 
 
-def compile_format(name: str, tree: dict[str, Any]) -> Callable[[Message, Context], list[Reading]]:
+def compile_format(name: str, tree: dict[str, Any]) -> Callable[[Message, Context], Readings]:
     """Return the decode function of a format that ships as a table; ValueError says what is wrong.
 
     The table is a `FormatConfig`.
@@ -99,7 +98,7 @@ def compile_format(name: str, tree: dict[str, Any]) -> Callable[[Message, Contex
         raise ValueError("; ".join(wrong)) from error
     mappings = [_Mapped(name, config.topics, body) for body in config.mapping]
 
-    def decode(message: Message, context: Context) -> list[Reading]:
+    def decode(message: Message, context: Context) -> Readings:
         unreadable: PayloadError | None = None
         for mapped in mappings:
             try:
@@ -236,7 +235,7 @@ class _Mapped:
                 return found
         return None
 
-    def decode(self, message: Message, context: Context) -> list[Reading]:
+    def decode(self, message: Message, context: Context) -> Readings:
         """Decode one message."""
         captures = self.captures(message.topic)
         if captures is None and self._alive is not None and self._config.availability is not None:
@@ -245,9 +244,7 @@ class _Mapped:
                 return self._availability(self._config.availability, found, message, context)
         return self._readings(captures or {}, message, context)
 
-    def _readings(
-        self, captures: dict[str, str], message: Message, context: Context
-    ) -> list[Reading]:
+    def _readings(self, captures: dict[str, str], message: Message, context: Context) -> Readings:
         config = self._config
         check_size(message.payload, config.max_bytes)
         try:
@@ -268,7 +265,7 @@ class _Mapped:
 
     def _of_several(
         self, captures: dict[str, str], content: object, message: Message, context: Context
-    ) -> list[Reading]:
+    ) -> Readings:
         """Return readings of the devices in a message; one that is broken does not stop others."""
         each = self._config.each
         found = step_through(content, each.path) if each else ABSENT
@@ -280,7 +277,7 @@ class _Mapped:
             raise PayloadError(Reason.NO_MEASUREMENT, "no devices where the mapping says")
         if each and len(items) > each.most:
             raise PayloadError(Reason.TOO_MANY_KEYS, f"more than {each.most} devices")
-        readings: list[Reading] = []
+        readings: Readings = []
         first: PayloadError | None = None
         for key, item in items:
             names = {**captures, "key": str(key)}
@@ -305,7 +302,7 @@ class _Mapped:
             return frame_of(self._config.binary, content, message.payload)
         return message.payload if self._config.format == "raw" else None
 
-    def _of_one(self, view: View, message: Message, context: Context) -> list[Reading]:
+    def _of_one(self, view: View, message: Message, context: Context) -> Readings:
         flags = [flag for flag, holds in self._flags if holds(view)]
         if any(flag.drop for flag in flags):
             return []
@@ -433,7 +430,7 @@ class _Mapped:
         captures: dict[str, str],
         message: Message,
         context: Context,
-    ) -> list[Reading]:
+    ) -> Readings:
         value: object = (
             step_through(load_json(message.payload, context.limits), found.path)
             if found.path

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import Context
 from ingest.errors import DecodeError
-from ingest.validation import Limits, Message, check_size, check_topic
+from ingest.validation import Limits, Message, Readings, check_size, check_topic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ def differences(
             yield place, failure
 
 
-def read_example(decoder: Decoder, example: ExampleConfig, zone: tzinfo = UTC) -> list[Reading]:
+def read_example(decoder: Decoder, example: ExampleConfig, zone: tzinfo = UTC) -> Readings:
     """Return the readings of an example; raises `DecodeError` if it is refused."""
     payload = (
         bytes.fromhex(example.payload_hex)

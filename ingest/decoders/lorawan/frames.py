@@ -19,14 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.errors import PayloadError, Reason
-from ingest.validation import build_reading, check_values, sensor_id
+from ingest.validation import Message, Readings, build_reading, check_values, sensor_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ingest.decoding import Context
-    from ingest.validation import Message
-    from storage.reading import Reading
 
 MAX_FRAME: Final = 256
 _TABLES: Final[dict[str, dict[str, dict[str, Any]]]] = tomllib.loads(
@@ -111,10 +109,10 @@ def readings_of(
     *,
     flags: tuple[str, ...] = (),
     seq: int | None = None,
-) -> list[Reading]:
+) -> Readings:
     """Return a frame's readings: its plausible history, oldest first, then the present."""
     limits = context.limits
-    readings: list[Reading] = []
+    readings: Readings = []
     for when, raw in sorted(frame.history, key=lambda item: item[0]):
         if limits.earliest <= when <= message.received + limits.max_skew_s:
             try:
@@ -149,10 +147,10 @@ def readings_of(
 
 def bare_frames(
     codecs: tuple[Codec, ...], models: Models
-) -> Callable[[Message, Context], list[Reading]]:
+) -> Callable[[Message, Context], Readings]:
     """Make the decoder of frames that come without an envelope; the topic names the sensor."""
 
-    def decode(message: Message, context: Context) -> list[Reading]:
+    def decode(message: Message, context: Context) -> Readings:
         sensor = sensor_id(message.topic)
         known = context.registry.sensors.get(sensor)
         frame = read_frame(message.payload, known.model if known else "", codecs, models)

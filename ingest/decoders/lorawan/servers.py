@@ -23,15 +23,12 @@ from typing import TYPE_CHECKING, Any, Final
 from ingest.decoders.lorawan import decentlab, elsys, milesight
 from ingest.decoders.lorawan.decoded import decoded_frame
 from ingest.decoders.lorawan.frames import read_frame, readings_of
-from ingest.decoding import dict_of, list_of, load_object, same_device, stamp_of, text_of
+from ingest.decoding import Context, dict_of, list_of, load_object, same_device, stamp_of, text_of
 from ingest.errors import PayloadError, Reason
-from ingest.validation import build_reading, sensor_id
+from ingest.validation import Message, Readings, build_reading, sensor_id
 
 if TYPE_CHECKING:
     from ingest.decoders.lorawan.frames import Codec
-    from ingest.decoding import Context
-    from ingest.validation import Message
-    from storage.reading import Reading
 
 _MILESIGHT_PORT: Final = 85
 _ELSYS_PORT: Final = 5
@@ -86,7 +83,7 @@ def _uplink(
     flags: tuple[str, ...] = (),
     seq: int | None = None,
     heard_by: object = None,
-) -> list[Reading]:
+) -> Readings:
     known = context.registry.sensors.get(sensor)
     named = f"{known.model} {model}" if known and known.model else model
     frame = None
@@ -133,7 +130,7 @@ def _not_json(payload: bytes) -> bool:
 # --- ChirpStack v4 ---------------------------------------------------------------------------
 
 
-def chirpstack(message: Message, context: Context) -> list[Reading]:
+def chirpstack(message: Message, context: Context) -> Readings:
     """Decode an integration event of ChirpStack v4."""
     levels = message.topic.split("/")
     placed = len(levels) == 6 and levels[0] == "application" and levels[4] == "event"
@@ -213,7 +210,7 @@ def _chirpstack_time(
 # --- The Things Stack v3 ---------------------------------------------------------------------
 
 
-def tts(message: Message, context: Context) -> list[Reading]:
+def tts(message: Message, context: Context) -> Readings:
     """Decode an application message of The Things Stack v3."""
     levels = message.topic.split("/")
     placed = len(levels) >= 5 and levels[0] == "v3" and levels[2] == "devices"
@@ -281,7 +278,7 @@ def _tts_time(content: dict[str, Any], uplink: dict[str, Any], message: Message)
 # --- LORIOT ----------------------------------------------------------------------------------
 
 
-def loriot(message: Message, context: Context) -> list[Reading]:
+def loriot(message: Message, context: Context) -> Readings:
     """Decode a message of LORIOT's application output."""
     content = load_object(message.payload, context.limits)
     command = content.get("cmd")
@@ -308,7 +305,7 @@ def loriot(message: Message, context: Context) -> list[Reading]:
 # --- Milesight gateway -----------------------------------------------------------------------
 
 
-def milesight_gateway(message: Message, context: Context) -> list[Reading]:
+def milesight_gateway(message: Message, context: Context) -> Readings:
     """Decode an uplink of a Milesight gateway's embedded network server."""
     content = load_object(message.payload, context.limits)
     members = {key.lower(): value for key, value in content.items()}
