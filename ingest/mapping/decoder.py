@@ -1,25 +1,24 @@
 """The decoder of a mapping.
 
-Order of a message: topic and size; the form of the payload; the conditions (`when`), of which one
-that does not hold raises `GuardError`, so that the next mapping or decoder may read it; retained
-messages and flags; identity, time, fields, events; then `build_reading` or a join window. What does
-not parse under the topic of a mapping with conditions is not of that mapping either. A mapping that
-is named for a message (route, HTTP) reads it under any topic; captures are then empty.
+Order of a message: topic; the form of the payload; the conditions (`when`), of which one that does
+not hold raises `GuardError`, so that the next mapping or decoder may read it; flags; identity,
+time, fields, events; then `build_reading` or a join window. What does not parse under the topic of
+a mapping with conditions is not of that mapping either. A mapping that is named for a message
+(route, HTTP) reads it under any topic; captures are then empty.
 
-A field is a fault if it is null (unless `null` says skip), a sentinel (`missing`), no number, a
-text with another unit, or outside `range`. Nothing is 0 that was not sent as 0.
+A field is a fault if it is null, a sentinel (`missing`), no number, a text with another unit, or
+outside `range`. Nothing is 0 that was not sent as 0.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
-from ingest.decoding import Context, Decoder, decode_text, gateway_states, load_json, state_reading
+from ingest.decoding import Context, Decoder, decode_text, load_json, state_reading
 from ingest.errors import GuardError, PayloadError, Reason
 from ingest.firmware import version_of
 from ingest.mapping.schema import FormatConfig, cross_faults
@@ -40,7 +39,6 @@ from ingest.topics import TopicFilter
 from ingest.validation import (
     Readings,
     build_reading,
-    check_size,
     nothing_measured,
     number,
     sensor_id,
@@ -59,7 +57,7 @@ if TYPE_CHECKING:
         MappingConfig,
         TimeConfig,
     )
-    from ingest.validation import Limits, Message
+    from ingest.validation import Message
 
 PREFIX: Final = "mapping:"
 """What the name of a mapping starts with, where decoders are named."""
@@ -149,9 +147,7 @@ class _Field:
             raise PayloadError(
                 Reason.BAD_FRAME, f"the frame ends before {config.quantity} at {config.at.offset}"
             )
-        if raw is ABSENT or (raw is None and config.null == "skip"):
-            return ABSENT
-        if config.skip and any(same(raw, one) for one in config.skip):
+        if raw is ABSENT or (config.skip and any(same(raw, one) for one in config.skip)):
             return ABSENT
         is_missing = config.missing and any(same(raw, sentinel) for sentinel in config.missing)
         plain = None if is_missing else self._number(raw)
@@ -216,14 +212,13 @@ class _Mapped:
         self._when = all_test(config.when)
         self._fields = [(field.quantity, _Field(field)) for field in config.field]
         self._names = [_Name(config.sensor), *(_Name([part]) for part in config.sensor_or)]
-        self._gateway = _Name(config.gateway) if config.gateway else None
         times = [config.time] if config.time else []
         self._times = [(t, getter(t), _zone(t)) for t in (*times, *config.time_or)]
         self._seq = getter(config.seq) if config.seq else None
         self._firmware = getter(config.firmware) if config.firmware else None
         self._firmware_when = all_test(config.firmware.when) if config.firmware else None
         self._events = [(e.event, all_test(e.when), condition_test(e)) for e in config.event]
-        self._flags = [(flag, condition_test(flag)) for flag in config.flag]
+        self._flags = [(flag.flag, condition_test(flag)) for flag in config.flag]
         whole = any(s.path == [] for s in (*config.field, *config.event))
         self._must_nest = config.format == "json" and not whole
 
@@ -246,7 +241,6 @@ class _Mapped:
 
     def _readings(self, captures: dict[str, str], message: Message, context: Context) -> Readings:
         config = self._config
-        check_size(message.payload, config.max_bytes)
         try:
             content = self._parsed(message, context)
             frame = self._frame(content, message) if config.each is None else None
@@ -257,8 +251,6 @@ class _Mapped:
         view = View(captures, content, frame)
         if self._when is not None and not self._when(view):
             raise GuardError(f"a condition of mapping {self._name} does not hold")
-        if message.retained and config.retained == "drop":
-            return []
         if config.each is None:
             return self._of_one(view, message, context)
         return self._of_several(captures, content, message, context)
@@ -304,11 +296,8 @@ class _Mapped:
 
     def _of_one(self, view: View, message: Message, context: Context) -> Readings:
         flags = [flag for flag, holds in self._flags if holds(view)]
-        if any(flag.drop for flag in flags):
-            return []
-        names = [flag.flag for flag in flags]
-        sensor = self._sensor(view, message, context)
-        stamp, limits = self._time(view, message, context, sensor)
+        sensor = self._sensor(view, message.topic)
+        stamp = self._time(view, message, context, sensor)
         raw = self._measured(view)
         events, faults = self._noted(view)
         firmware = self._version(view)
@@ -321,11 +310,11 @@ class _Mapped:
                     sensor,
                     stamp,
                     message,
-                    limits,
+                    context.limits,
                     raw,
                     events=events,
                     faults=faults,
-                    flags=names,
+                    flags=flags,
                     seq=self._sequence(view),
                     firmware=firmware,
                 )
@@ -337,7 +326,7 @@ class _Mapped:
             context.limits,
             {**raw, **dict.fromkeys(faults)},
             events=tuple(events),
-            flags=tuple(names),
+            flags=tuple(flags),
             firmware=firmware,
             window_s=self._config.join_s,
         )
@@ -372,28 +361,15 @@ class _Mapped:
             raise nothing_measured(version)
         context.states.describe(sensor, version)
 
-    def _sensor(self, view: View, message: Message, context: Context) -> str:
+    def _sensor(self, view: View, topic: str) -> str:
         for name in self._names:
-            sensor = name.find(view, message.topic)
+            sensor = name.find(view, topic)
             if sensor:
-                break
-        else:
-            raise PayloadError(Reason.BAD_ID, "no name of the device where the mapping says")
-        if self._gateway is not None:
-            context.states.child(self._gateway_key(view, message.topic), sensor)
-        return sensor
+                return sensor
+        raise PayloadError(Reason.BAD_ID, "no name of the device where the mapping says")
 
-    def _gateway_key(self, view: View, topic: str) -> str:
-        gateway = self._gateway.find(view, topic) if self._gateway is not None else ""
-        if not gateway:
-            raise PayloadError(Reason.BAD_ID, "no name of the gateway where the mapping says")
-        return f"{self._name} {gateway}"
-
-    def _time(
-        self, view: View, message: Message, context: Context, sensor: str
-    ) -> tuple[float | None, Limits]:
-        """Return the device's time and the limits it is held to; it is checked here already."""
-        limits = context.limits
+    def _time(self, view: View, message: Message, context: Context, sensor: str) -> float | None:
+        """Return the device's time; it is checked here already."""
         for time, read, own_zone in self._times:
             value = read(view)
             if value is ABSENT or value is None:
@@ -405,11 +381,9 @@ class _Mapped:
                 if found is not None and math.isfinite(found):
                     stamp = found
                     break
-            if time.max_skew_s < limits.max_skew_s:
-                limits = replace(limits, max_skew_s=time.max_skew_s)
-            _, flag = settle_time(stamp, message.received, limits)
-            return (math.nan if flag == "time_replaced" else stamp), limits
-        return None, limits
+            _, flag = settle_time(stamp, message.received, context.limits)
+            return math.nan if flag == "time_replaced" else stamp
+        return None
 
     def _noted(self, view: View) -> tuple[list[str], list[str]]:
         events: list[str] = []
@@ -442,11 +416,7 @@ class _Mapped:
                 word = name
         if not word:
             raise PayloadError(Reason.MALFORMED, "availability is none of the words of the mapping")
-        view = View(captures, None)
-        if found.scope == "gateway":
-            key = self._gateway_key(view, message.topic)
-            return gateway_states(key, key.partition(" ")[2], word, message, context)
-        sensor = self._names[0].find(view, message.topic)
+        sensor = self._names[0].find(View(captures, None), message.topic)
         return [state_reading(sensor, word, message, context)]
 
 

@@ -203,7 +203,6 @@ class TimeConfig(SourceConfig):
         list[Annotated[str, AfterValidator(check_form)]], Field(min_length=1, max_length=8)
     ]
     zone: Annotated[str, AfterValidator(_zone)] = "site"
-    max_skew_s: Annotated[float, Field(ge=0, le=300)] = 300.0
 
 
 class FieldConfig(SourceConfig):
@@ -219,7 +218,6 @@ class FieldConfig(SourceConfig):
     values: Annotated[
         dict[Annotated[str, Field(max_length=_MAX_KEY)], Finite], Field(max_length=64)
     ] = {}
-    null: Literal["fault", "skip"] = "fault"
     when: Conditions = []
 
 
@@ -237,17 +235,15 @@ class EventConfig(ConditionConfig):
 
 
 class FlagConfig(ConditionConfig):
-    """A quality flag, set whenever the condition holds; with `drop` the message is ignored."""
+    """A quality flag, set whenever the condition holds."""
 
     flag: Literal["history", "simulated", "cached", "maintenance"]
-    drop: bool = False
 
 
 class AvailabilityConfig(_Part):
-    """A topic that says whether a device, or the gateway in front of several, is there."""
+    """A topic that says whether a device is there."""
 
     topic: Topic
-    scope: Literal["device", "gateway"] = "device"
     path: Path = []
     online: Annotated[list[AnyScalar], Field(max_length=16)] = ["online", "Online"]
     offline: Annotated[list[AnyScalar], Field(max_length=16)] = ["offline", "Offline"]
@@ -278,13 +274,11 @@ class MappingBody(_Part):
     """What a message must hold and where its parts are."""
 
     format: Literal["json", "text", "pairs", "form", "raw"] = "json"
-    max_bytes: Annotated[int, Field(ge=1, le=65_536)] = 65_536
     when: Conditions = []
     each: EachConfig | None = None
     binary: BinaryConfig | None = None
     sensor: Identity
     sensor_or: Annotated[list[IdentityConfig], Field(max_length=4)] = []
-    gateway: Identity | None = None
     time: TimeConfig | None = None
     time_or: Annotated[list[TimeConfig], Field(max_length=4)] = []
     seq: SourceConfig | None = None
@@ -292,7 +286,6 @@ class MappingBody(_Part):
     field: Annotated[list[FieldConfig], Field(max_length=64)] = []
     event: Annotated[list[EventConfig], Field(max_length=32)] = []
     flag: Annotated[list[FlagConfig], Field(max_length=16)] = []
-    retained: Literal["store", "drop"] = "store"
     join_s: Annotated[float, Field(ge=0.1, le=5)] | None = None
     availability: AvailabilityConfig | None = None
 
@@ -431,18 +424,10 @@ def _availability_faults(mapping: MappingConfig) -> Iterator[Found]:
     found = mapping.availability
     if found is None:
         return
-    parts = mapping.gateway if found.scope == "gateway" else mapping.sensor
-    if parts is None:
-        yield "gateway", "missing", 'given, since availability.scope is "gateway"'
-        return
     captures = set(TopicFilter(found.topic).captures)
-    if any(p.fixed is None and p.capture not in captures for p in parts):
-        what = "gateway" if found.scope == "gateway" else "sensor"
-        yield (
-            "availability.topic",
-            repr(found.topic),
-            f"a filter with every capture that `{what}` is made of, and `{what}` of captures alone",
-        )
+    if any(p.fixed is None and p.capture not in captures for p in mapping.sensor):
+        allowed = "a filter with every capture that `sensor` is made of, which are captures alone"
+        yield "availability.topic", repr(found.topic), allowed
     if found.topic == mapping.topic:
         yield "availability.topic", repr(found.topic), "another topic than that of the readings"
 

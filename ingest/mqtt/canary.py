@@ -3,10 +3,9 @@
 A connection can be up and silent: a session that lost its subscriptions, a window that waits for a
 lost acknowledgment. So the service publishes a canary to a topic that it is subscribed to, at QoS
 1 through the same session and window as the readings, and takes the time until it comes back. If
-nothing arrives for `CanarySettings.silent_after_s`, the subscription is renewed; if that brings
-nothing within the same time, the connection is. A remedy that did not help is tried again after
-twice as long, up to `CanarySettings.last_wait_s`. While something waits for the disk, the broker's
-window may be closed by us, and the clock does not move.
+nothing arrives for `CanarySettings.silent_after_s`, the service connects and subscribes again; if
+that did not help, again after twice as long, up to `CanarySettings.last_wait_s`. While something
+waits for the disk, the broker's window may be closed by us, and the clock does not move.
 
 `Canary` never sleeps, logs or reads a clock; `now` is monotonic, in seconds.
 """
@@ -14,7 +13,6 @@ window may be closed by us, and the clock does not move.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum, auto
 from typing import Final
 
 CANARY_TOPICS: Final = "plumewatch/canary/"
@@ -28,18 +26,11 @@ def is_canary(topic: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class CanarySettings:
-    """How often, how long silence may last, and the longest time between cures."""
+    """How often, how long silence may last, and the longest time between reconnections."""
 
     every_s: float = 10.0
     silent_after_s: float = 30.0
     last_wait_s: float = 960.0
-
-
-class Cure(Enum):
-    """What to do about silence."""
-
-    SUBSCRIBE = auto()
-    RECONNECT = auto()
 
 
 class Canary:
@@ -62,10 +53,9 @@ class Canary:
         self._due = 0.0
         self._heard = 0.0
         self._wait = settings.silent_after_s
-        self._subscribed_anew = False
 
     def on_connected(self, now: float) -> None:
-        """Begin to wait on a new connection; a cure under way stays under way."""
+        """Begin to wait on a new connection."""
         self._under_way.clear()
         self._due = now
         self._heard = now
@@ -74,7 +64,6 @@ class Canary:
         """Note that something was delivered, whatever it is."""
         self._heard = now
         self._wait = self.settings.silent_after_s
-        self._subscribed_anew = False
         self.silent = False
 
     def on_return(self, payload: bytes, now: float) -> None:
@@ -101,21 +90,16 @@ class Canary:
         self._under_way[self.sent] = now
         return f"{self._nonce} {self.sent}".encode()
 
-    def on_time(self, now: float, *, waiting: bool) -> Cure | None:
-        """Return what to do about silence; None if there is none."""
+    def on_time(self, now: float, *, waiting: bool) -> bool:
+        """Return whether silence calls for another connection."""
         if waiting:
             self._heard = now
-            return None
         if now - self._heard < self._wait:
-            return None
+            return False
         self.silent = True
         self._heard = now
-        if not self._subscribed_anew:
-            self._subscribed_anew = True
-            return Cure.SUBSCRIBE
-        self._subscribed_anew = False
         self._wait = min(2 * self._wait, self.settings.last_wait_s)
-        return Cure.RECONNECT
+        return True
 
     def next_deadline(self) -> float:
         """When `due` or `on_time` has something to do next."""

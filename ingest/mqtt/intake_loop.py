@@ -42,7 +42,7 @@ class SourceState:
 
     `connected`: connected, with the topics subscribed to.
     `refused_topics`: topic filters that the broker lets us not subscribe to.
-    `subscribed_anew`, `reconnected`: cures of silence.
+    `reconnected`: connections ended as nothing arrived.
     `sessions_lost`: how often the broker no longer had our session.
     `broker_dropped`: messages that the broker has dropped for any of its clients since the service
     started, as far as it tells.
@@ -55,7 +55,6 @@ class SourceState:
     received: int = 0
     acknowledged: int = 0
     dropped_qos0: int = 0
-    subscribed_anew: int = 0
     reconnected: int = 0
     sessions_lost: int = 0
     broker_dropped: int = 0

@@ -25,7 +25,7 @@ import msgspec
 
 from detection.details import Detail
 from ingest.errors import BrokerError, BrokerReason
-from ingest.mqtt.canary import CANARY_TOPICS, Canary, CanarySettings, Cure
+from ingest.mqtt.canary import CANARY_TOPICS, Canary, CanarySettings
 from ingest.mqtt.connection import (
     connected,
     ignore_cut_connection,
@@ -282,7 +282,7 @@ class MqttSource:
         return granted
 
     async def _send_canaries(self, client: aiomqtt.Client, loop: IntakeLoop) -> None:
-        """Send canaries and cure silence, until there is nothing for it but a new connection."""
+        """Send canaries; raise `BrokerError` when silence calls for another connection."""
         canary = self.canary
         if canary is None:
             await asyncio.Event().wait()
@@ -295,13 +295,9 @@ class MqttSource:
                 with contextlib.suppress(aiomqtt.MqttError):  # then it does not come back
                     await client.publish(topic, payload, qos=1, timeout=canary.settings.every_s)
             known = canary.silent
-            cure = canary.on_time(time.monotonic(), waiting=loop.is_behind)
-            if cure is not None and not known:
-                log.warning("connected, and nothing arrives: subscribing again, then reconnecting")
-            if cure is Cure.SUBSCRIBE:
-                self.state.subscribed_anew += 1
-                await self._subscribe(client)
-            elif cure is Cure.RECONNECT:
+            if canary.on_time(time.monotonic(), waiting=loop.is_behind):
+                if not known:
+                    log.warning("connected, and nothing arrives: connecting and subscribing again")
                 self.state.reconnected += 1
                 where = f"broker {self._settings.host}:{self._settings.port}"
                 raise BrokerError(BrokerReason.UNREACHABLE, f"{where} delivers nothing")

@@ -42,8 +42,6 @@ _WHOLE: Final = (
     mark("Messages flooded"),
     mark("Polls answered"),
     mark("Polls failed"),
-    mark("Silences ended by subscribing"),
-    mark("Silences ended by connecting"),
     mark("ready: broker"),
     mark("ready: canary"),
     mark("ready: clocks"),
@@ -122,12 +120,8 @@ def broker_meters(source: MqttSource, health: Health, queue_limit: int) -> Itera
     text = mark("Connections made to the broker.")
     yield counter("broker_connections", text, lambda: state.connections)
 
-    def silences() -> Value:
-        return {"subscribing": state.subscribed_anew, "connecting": state.reconnected}
-
-    text = "Cures of a connection on which nothing arrived."
-    page = mark("Silences ended by %(by)s")
-    yield counter("broker_silences", text, silences, labels=("by",), page=page)
+    text = mark("Connections to the broker ended because nothing arrived.")
+    yield counter("broker_silences", text, lambda: state.reconnected)
     text = mark("Messages that the broker says it dropped.")
     yield counter("broker_dropped_messages", text, lambda: state.broker_dropped, "broker_dropped")
     text = mark("Messages that the broker says it holds.")
