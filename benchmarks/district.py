@@ -179,10 +179,10 @@ class Asked:
 def pages(incident: str) -> list[str]:
     """Return the paths of the main pages, for a room and an incident of the first school."""
     return [
-        *("/", "/partials/board", "/?site=school-00", "/rooms/r0", "/rooms/r0/history"),
-        *("/incidents", "/partials/incidents", f"/incidents/{incident}", "/silences", "/duty"),
+        *("/", "/?site=school-00", "/rooms/r0", "/rooms/r0/history"),
+        *("/incidents", f"/incidents/{incident}", "/silences", "/duty"),
         *("/air", "/figures", "/figures/series", "/reports", "/sensors", "/sensor-health"),
-        *("/levels", "/commission", "/settings", "/tokens", "/wall", "/wall/state"),
+        *("/levels", "/commission", "/settings", "/tokens", "/wall"),
     ]
 
 

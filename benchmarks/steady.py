@@ -87,7 +87,7 @@ def viewers(config: Path, over: threading.Event) -> None:
         address = {"X-Forwarded-For": f"10.0.0.{number}"}
         while not over.wait(5.0):
             page = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-            page.request("GET", "/partials/board", headers=address)
+            page.request("GET", "/", headers=address)
             if page.getresponse().status != 200:
                 raise RuntimeError("the page does not answer")
             page.close()

@@ -80,19 +80,6 @@ def versions(connection: sqlite3.Connection) -> dict[str, str]:
     return {sensor: each.version for sensor, each in current(connection).items()}
 
 
-def changes(
-    connection: sqlite3.Connection, limit: int = 50, sensors: str | None = None
-) -> list[Firmware]:
-    """Return the last changes of some sensors, ids as JSON, None for all; newest first."""
-    rows = connection.execute(
-        f"SELECT sensor, version, since, before FROM ({_VERSIONS})"  # noqa: S608 - a constant
-        " WHERE before <> '' AND (?2 IS NULL OR sensor IN (SELECT value FROM json_each(?2)))"
-        " ORDER BY id DESC LIMIT ?1",
-        (limit, sensors),
-    )
-    return [Firmware(*row) for row in rows]
-
-
 def unlike_others(sensors: Iterable[Sensor], reported: Mapping[str, Firmware]) -> set[str]:
     """Return the sensors that run another version than most of their model.
 

@@ -105,7 +105,7 @@ def to_sign_in(request: Request) -> NoReturn:
     """Send a browser to the sign-in, and back to the page afterwards."""
     path = request.url.path
     inner = path.endswith(("/series", "/evidence.svg", "/evidence.png"))
-    if request.method == "POST" or path.startswith("/partials/") or inner:
+    if request.method == "POST" or inner:
         path = path.rpartition("/")[0] if path.startswith("/incidents/") else "/"
     elif request.url.query:
         path = f"{path}?{request.url.query}"

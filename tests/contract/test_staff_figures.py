@@ -24,7 +24,7 @@ from storage import firmware
 from storage.sqlite import connect
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support import grafana
-from tests.support.school_series import FIRMWARE, NEW_FIRMWARE, SILENT, UPDATED, ZONE
+from tests.support.school_series import FIRMWARE, SILENT, UPDATED, ZONE
 from tests.support.staff_page import page_settings
 
 VAPE = KIND_WORDS["vape"]
@@ -188,16 +188,8 @@ async def test_rooms_and_incidents_lead_to_their_dashboard(page, embedded, schoo
 
 async def test_air_page(page):
     async with page:
-        html = (await page.get("/air?span=week&quantity=co2")).text
-        assert (await page.get("/air?quantity=rssi")).status_code == 400
-    output = text_of(html)
-    hours = re.search(r'<table id="hours".*?</table>', html, re.DOTALL).group()
-    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>.*?</tr>", hours)]
-    columns = list(zip(*(row for row in cells if row), strict=True))
-    for column in (columns[0], columns[-1]):
-        assert set(column) != {""}, "begins and ends with an hour that has readings"
+        output = text_of((await page.get("/air")).text)
     assert "main-2-girls" in output
-    assert "CO2 by hour of the day" in output
     assert "above the US standard" not in output, "no statement from six hours of readings"
     assert "readings of 6.0 h only" in output or "readings of 6.2 h only" in output
 
@@ -209,7 +201,7 @@ async def test_sensor_health_page_puts_what_is_wrong_first(page, school):
         [text_of(row) for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL)[1:]]
         for table in re.findall(r"<table.*?</table>", html, re.DOTALL)
     ]
-    rows, changed = tables
+    (rows,) = tables
     heads = [text_of(head) for head in re.findall(r"<thead>.*?</thead>", html, re.DOTALL)]
     assert "Missing" in heads[0]
     assert "Wrong clock" not in heads[0], "no sensor had one"
@@ -223,8 +215,6 @@ async def test_sensor_health_page_puts_what_is_wrong_first(page, school):
     unlike = [row for row in rows if "differs from others of this model" in row]
     assert [row.split()[0] for row in unlike] == [UPDATED]
     assert all(FIRMWARE["b"] in row for row in rows if row.split()[0].endswith("-b"))
-    (change,) = changed
-    assert change.endswith(f"{UPDATED} {FIRMWARE['a']} {NEW_FIRMWARE}")
 
 
 def test_firmware_is_the_same_in_panel_page_and_report(url, school):
@@ -294,7 +284,6 @@ async def test_empty_pages_show_that_they_are_empty(tmp_path, school):
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             output = (await client.get("/figures")).text
             assert "Confirmed none yet With feedback none yet" in text_of(output)
-            assert "No readings in this period." in (await client.get("/air")).text
             assert "never" in text_of((await client.get("/sensor-health")).text)
             history = (await client.get("/rooms/main-1-boys/history/series")).json()
             assert history["charts"] == []

@@ -15,17 +15,6 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
     return made;
   };
 
-  const aligned = (chartLines) => {
-    const times = [...new Set(chartLines.flatMap((l) => l.times))].sort((a, b) => a - b);
-    const at = new Map(times.map((t, k) => [t, k]));
-    const columns = chartLines.map((l) => {
-      const column = new Array(times.length).fill(undefined);
-      l.times.forEach((t, k) => { column[at.get(t)] = l.values[k]; });
-      return column;
-    });
-    return [times, ...columns];
-  };
-
   // each kind has its own number and strip at the top: shades overlap, and colors look alike
   const numbered = (marks) => new Map([...new Set(marks.map((m) => m.words))].map((words, k) => [words, k + 1]));
 
@@ -110,7 +99,7 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
           label: line.sensor, stroke: style(lines[k % 4]), dash: dashes[Math.floor(k / 4) % 4], width: 2, spanGaps: true, points: { show: false },
         }))],
         plugins: [marking(body.marks, numbers)],
-      }, aligned(chart.lines), plotted);
+      }, uPlot.join(chart.lines.map((line) => [line.times, line.values])), plotted);
       new ResizeObserver(() => plot.setSize({ width: width(), height: 170 })).observe(figure);
       box.plots.push(plot);
     });

@@ -72,10 +72,11 @@ document.addEventListener("DOMContentLoaded", () => {
     };
     const renew = async () => {
       try {
-        const answer = await fetch("/wall/state" + location.search, { credentials: "same-origin", signal: AbortSignal.timeout(8000) });
+        const answer = await fetch("/wall" + location.search, { credentials: "same-origin", signal: AbortSignal.timeout(8000) });
         if (answer.status === 403) return location.reload();
         if (!answer.ok) throw new Error(String(answer.status));
-        wall.innerHTML = await answer.text();
+        const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+        wall.replaceChildren(...page.getElementById("wall").childNodes);
         putAll();
         fresh = Date.now();
         const heading = wall.querySelector("h1"), now = Number(heading.dataset.needing);

@@ -47,11 +47,6 @@ class BoardPages(PageGroup):
     async def _board(self, request: Request) -> Response:
         return self._context.render(request, "board.html", **await self._content(request))
 
-    @serves("/partials/board")
-    async def _partial(self, request: Request) -> Response:
-        content = await self._content(request, shared=True)
-        return self._context.render(request, "board_content.html", **content)
-
     @serves("/sign", Access.SENSOR_READERS)
     async def _sign(self, request: Request) -> Response:
         signs = []
@@ -81,7 +76,7 @@ class BoardPages(PageGroup):
         room = self._context.room(request)
         return await charts.series(self._context, room.id, now - _ROOM_WINDOW_S, now)
 
-    async def _content(self, request: Request, *, shared: bool = False) -> dict[str, Any]:
+    async def _content(self, request: Request) -> dict[str, Any]:
         context = self._context
         registry, sites = context.registry, []
         chosen = next(
@@ -100,7 +95,7 @@ class BoardPages(PageGroup):
                 opened = [i for i in opened if i["room"] in own]
             elif len(rooms) > MOST_ROOMS:
                 rooms = []
-        states = await self._states(rooms, shared=shared)
+        states = await self._states(rooms)
         return {
             "sites": sites,
             "chosen": chosen,
@@ -110,12 +105,10 @@ class BoardPages(PageGroup):
             "reachable": any(m.targets for m in context.staff),
         }
 
-    async def _states(
-        self, rooms: Sequence[Room], *, shared: bool = False
-    ) -> list[queries.RoomState]:
-        """Return the state of rooms now; open pages may share what was read `_SHARED_S` ago."""
+    async def _states(self, rooms: Sequence[Room]) -> list[queries.RoomState]:
+        """Return the state of rooms now; open pages share what was read `_SHARED_S` ago."""
         settings, now = self._context.settings, asyncio.get_running_loop().time()
-        if not shared or self._latest is None or now - self._asked_at >= _SHARED_S:
+        if self._latest is None or now - self._asked_at >= _SHARED_S:
             self._asked_at = now
             query = self._context.in_thread(settings.series.latest)
             self._latest = asyncio.ensure_future(query)

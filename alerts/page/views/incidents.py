@@ -50,17 +50,9 @@ class IncidentPages(PageGroup):
 
     @serves("/incidents")
     async def _index(self, request: Request) -> Response:
-        return await self._list(request, "incidents.html")
-
-    @serves("/partials/incidents")
-    async def _partial(self, request: Request) -> Response:
-        return await self._list(request, "incident_list.html")
-
-    async def _list(self, request: Request, template: str) -> Response:
-        recent = self._context.named(
-            await self._context.read(queries.latest_incidents, rooms=self._context.rooms)
-        )
-        return self._context.render(request, template, incidents=recent)
+        context = self._context
+        found = await context.read(queries.latest_incidents, rooms=context.rooms)
+        return context.render(request, "incidents.html", incidents=context.named(found))
 
     @serves("/incidents/{id}")
     async def _page(

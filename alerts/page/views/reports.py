@@ -113,12 +113,6 @@ def _window(context: PageContext, typed: Mapping[str, str]) -> dict[str, str]:
 class ReportPages(PageGroup):
     """The form, the list and the files."""
 
-    @serves("/partials/reports", Right.REPORTS)
-    async def _partial(self, request: Request) -> Response:
-        session = request.state.session
-        jobs = report_jobs(self._context).of(session.person)
-        return self._context.render(request, "report_list.html", jobs=jobs)
-
     @serves("/reports", Right.REPORTS, methods=("POST",))
     async def _ask(self, request: Request) -> Response:
         form = request.state.form

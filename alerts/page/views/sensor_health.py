@@ -42,7 +42,6 @@ _SUMMED: Final = (
 _DRIFT_S: Final = 86_400.0
 _QUARTER_S: Final = 900.0
 """Intervals of which the series has averages, so that a day of readings is not read."""
-_CHANGES: Final = 20
 
 
 class SensorHealthPages(PageGroup):
@@ -53,13 +52,7 @@ class SensorHealthPages(PageGroup):
         context = self._context
         span = span_of(request)
         now = context.settings.clock()
-        versions, changes, active = await context.read(
-            lambda db: (
-                firmware.current(db),
-                firmware.changes(db, _CHANGES, context.sensors),
-                active_faults(db),
-            )
-        )
+        versions, active = await context.read(lambda db: (firmware.current(db), active_faults(db)))
         statuses = context.pipeline().sensors
         spans = (now - SPANS[span], now)
         rows = await context.in_thread(self._rows, *spans, versions, statuses, active)
@@ -72,7 +65,6 @@ class SensorHealthPages(PageGroup):
                 for key, words in _SUMS.items()
                 if any(row["sums"].get(key) for row in rows)
             ],
-            changes=changes,
             span=span,
         )
 

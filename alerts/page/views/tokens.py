@@ -113,14 +113,11 @@ class TokenPages(PageGroup):
         is_screen: bool = False,
     ) -> Response:
         base = self._context.policy.page_url or f"{request.url.scheme}://{request.url.netloc}"
-        tokens, sites_of = await self._context.read(self._listed), self._context.policy.sites_of
-        unlimited = {t.id for t in tokens if t.sites is None and sites_of(t.person) is not None}
         return self._context.render(
             request,
             "tokens.html",
             status,
-            tokens=tokens,
-            unlimited=unlimited,
+            tokens=await self._context.read(self._listed),
             now=self._context.settings.clock(),
             staff=self._context.own_staff,
             scopes=_SCOPES,

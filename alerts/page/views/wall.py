@@ -54,15 +54,12 @@ class WallPages(PageGroup):
         content = await self._content(await self._shown(request))
         return self._context.render(request, "wall.html", **content)
 
-    @serves("/wall/state", Access.PUBLIC)
-    async def _state(self, request: Request) -> Response:
-        await self._admit(request)
-        content = await self._content(await self._shown(request))
-        return self._context.render(request, "wall_content.html", **content)
-
     @serves("/wall/plan", Access.PUBLIC)
     async def _plan_picture(self, request: Request) -> Response:
-        await self._admit(request)
+        if not await self._context.may_see_wall(request):
+            raise HTTPException(
+                403, _("This screen is not set up. An administrator makes its link.")
+            )
         found = await self._context.in_thread(self._floor_plan().picture)
         if found is None:
             raise HTTPException(404, _("There is no floor plan."))
@@ -88,12 +85,6 @@ class WallPages(PageGroup):
             secure=self._context.access.secure_cookie,
         )
         return response
-
-    async def _admit(self, request: Request) -> None:
-        if not await self._context.may_see_wall(request):
-            raise HTTPException(
-                403, _("This screen is not set up. An administrator makes its link.")
-            )
 
     async def _shown(self, request: Request) -> Sequence[Room]:
         """Return the rooms of the school that is shown.

@@ -50,7 +50,7 @@ async def test_what_people_did_is_shown_everywhere(page, make_event, answer, kin
         html = (await page.client.get(path)).text
         assert words in html, path
         assert ("Nobody responded" in html) == (state == "nobody_responded")
-    rows = (await page.client.get("/partials/incidents")).text
+    rows = (await page.client.get("/incidents")).text
     has_tick = "M4 12.5 10 18 20 6" in re.search(r'<li class="row.*?</li>', rows, re.DOTALL)[0]
     assert has_tick == (state in ("answered", "resolved"))
     (row,) = read.incidents(page.db, page.engine.registry, 0.0, page.now)

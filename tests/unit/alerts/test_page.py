@@ -87,7 +87,7 @@ class Page:
         return record.incident
 
 
-PATHS = ("/", "/partials/board", "/incidents", "/partials/incidents", "/sensors", "/rooms/n2-boys")
+PATHS = ("/", "/incidents", "/sensors", "/rooms/n2-boys")
 
 
 @pytest.mark.parametrize("path", [*PATHS, "/sign-in", "/nowhere"])
@@ -432,6 +432,6 @@ async def test_other_kinds_show_as_notable(open_page, make_event):
     page = open_page()
     with sqlite.transaction(page.db) as tx:
         page.engine.on_events(tx, [make_event(NOW - 9, kind=EventKind.STEAM)], NOW)
-    shown = (await page.client.get("/partials/board")).text
+    shown = (await page.client.get("/")).text
     assert 'class="card notable"' in shown
     assert "Steam" in shown

@@ -92,9 +92,7 @@ async def test_hostile_names_are_text_on_every_page(page, make_event):
     await page.sign_in("ad")
     paths = (
         "/",
-        "/partials/board",
         "/incidents",
-        "/partials/incidents",
         f"/incidents/{incident}",
         "/rooms/r1",
         "/rooms/r2",

@@ -50,7 +50,7 @@ async def ask(page, **fields):
 
 async def made(page):
     async with asyncio.timeout(60):
-        while "every 1s" in (found := (await page.client.get("/partials/reports")).text):  # noqa: ASYNC110 - another program
+        while "every 1s" in (found := (await page.client.get("/reports")).text):  # noqa: ASYNC110 - another program
             await asyncio.sleep(0.02)
     return found
 

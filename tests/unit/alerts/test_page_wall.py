@@ -44,8 +44,7 @@ async def test_a_screen_sees_the_wall_view_and_nothing_else(page):
     assert (await page.client.get("/wall")).status_code == 403
     token = await screen(page)
     assert (await page.client.get("/wall")).status_code == 200
-    assert (await page.client.get("/wall/state")).status_code == 200
-    for path in ("/", "/incidents", "/partials/board", "/rooms/n2-boys", "/settings", "/duty"):
+    for path in ("/", "/incidents", "/rooms/n2-boys", "/settings", "/duty"):
         assert (await page.client.get(path)).status_code == 303, path
     assert (await page.client.get("/wall/setup")).status_code == 303
     for path in ("/incidents", "/rooms", "/sensors/s1/readings"):
@@ -84,7 +83,7 @@ async def test_no_name_of_a_person_is_on_it(page, make_event):
     with sqlite.transaction(page.db) as tx:
         taken = page.engine.acknowledge(tx, incident, "ap", page.now)
     assert taken.status is Status.ACKNOWLEDGED
-    shown = (await page.client.get("/wall/state")).text
+    shown = (await page.client.get("/wall")).text
     assert 'data-needing="0"' in shown
     assert "Responding" in shown
     for member in page.engine.policy.staff:
@@ -94,7 +93,7 @@ async def test_no_name_of_a_person_is_on_it(page, make_event):
 async def test_what_needs_a_responder_comes_first(page, make_event):
     await screen(page)
     page.incident(lambda at: make_event(at, sensor="s3"))
-    shown = (await page.client.get("/wall/state")).text
+    shown = (await page.client.get("/wall")).text
     assert shown.index("Girls N1") < shown.index("Boys N2")
 
 
