@@ -4,9 +4,6 @@ import re
 import tomllib
 from pathlib import Path
 
-from alerts.incidents import silences, stuck_incidents, throttling
-from alerts.severity import LONG_S, REPEATED, UNSURE
-from detection.device_events import BATTERY_LOW
 from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.load import parse
 from plumewatch.config.settings import alert_policy
@@ -40,9 +37,3 @@ def test_the_settings_are_valid(tmp_path):
         (tmp_path / "secrets" / name).chmod(0o600)
     policy = alert_policy(parse(tree, base=tmp_path))
     assert policy.staff[0].quiet[0].divert
-
-
-def test_numbers_are_those_of_the_code():
-    assert (LONG_S, REPEATED, UNSURE) == (120.0, 2, 0.7)
-    assert (silences.LONGEST_S, silences.LONGEST_WIDE_S) == (14 * 86_400.0, 4 * 3600.0)
-    assert (stuck_incidents.EVERY_S, BATTERY_LOW, throttling.HOUR_S) == (30.0, 15.0, 3600.0)

@@ -43,16 +43,3 @@ def faults(words):
 def test_commands(page):
     found = [faults(words) for words in typed(page.read_text(encoding="utf-8"))]
     assert [output for output in found if output] == []
-
-
-def test_what_is_found():
-    text = "```sh\nx | plumewatch decode --wrong  # --no\n```\nNot `plumewatch gone`.\n"
-    assert [faults(words) for words in typed(text)] == [
-        "plumewatch decode has no --wrong",
-        "no command gone",
-    ]
-
-
-def test_pages_have_many_of_them():
-    commands = [tuple(w) for page in WRITTEN for w in typed(page.read_text(encoding="utf-8"))]
-    assert len(set(commands)) > 60

@@ -3,8 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
-
 from docs import make_tables as tables
 from ingest.decoders import DECODERS
 
@@ -33,20 +31,6 @@ def test_the_cost_of_an_interval_is_what_the_benchmark_measured():
         assert row[0] == measured[0]
         assert row[1] == f"{float(measured[3].split()[0]):.0%}"
         assert row[3].rstrip(" |") == "{} s; {} s".format(*measured[7].strip(" |").split(" / "))
-
-
-def test_an_old_page_is_renewed_and_its_own_words_kept():
-    page = "before\n<!-- table: models -->\nold\n<!-- end of table -->\nafter\n"
-    new = tables.renewed(page)
-    assert new.startswith("before\n<!-- table: models -->\n| model |")
-    assert new.endswith("\n<!-- end of table -->\nafter\n")
-    assert "old" not in new
-    assert tables.renewed(new) == new
-
-
-def test_a_table_that_is_not_known():
-    with pytest.raises(KeyError):
-        tables.renewed("<!-- table: prices -->\n<!-- end of table -->")
 
 
 def test_every_decoder_has_a_heading_on_how_to_set_it_up():

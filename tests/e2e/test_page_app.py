@@ -19,7 +19,6 @@ from tests.e2e.test_staff_page import (
     on_a_phone,
     pytestmark,
     settle,
-    shoot,
     sign_in,
     wait_for,
 )
@@ -94,7 +93,6 @@ def test_settings_and_wall_are_sane_for_keyboards_and_screen_readers(site, brows
         browser.get(site.url + path)
         found[path] = judged_by_axe(browser)
         assert fits(browser), path
-        shoot(browser, path.strip("/").replace("/", "-"))
     assert {path: serious for path, serious in found.items() if serious} == {}
 
 
@@ -155,7 +153,6 @@ def test_a_screen_shows_rooms_on_a_plan_on_which_they_were_dragged(site, browser
     wait_for(browser, lambda: find(browser, "#wall .spot").is_displayed())
     assert "Ms. Lee" not in find(browser, "body").text
     settle(browser)
-    shoot(browser, "wall-plan")
     browser.get(f"{site.url}/account")
     assert "/sign-in" in browser.current_url
 

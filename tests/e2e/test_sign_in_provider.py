@@ -16,7 +16,6 @@ from tests.e2e.test_staff_page import (
     judged_by_axe,
     on_a_phone,
     pytestmark,
-    shoot,
     sign_in,
     wait_for,
 )
@@ -62,7 +61,6 @@ def test_who_comes_back_from_the_provider_is_signed_in(site, provider, browser_o
     browser = browser_of_size
     browser.get(f"{site.url}/incidents")
     assert judged_by_axe(browser) == []
-    shoot(browser, "sign-in-provider")
     find(browser, "#provider").click()
     wait_for(browser, lambda: browser.current_url.startswith(provider.url))
     find(browser, "input[name=sub]").send_keys("sub-lee")
@@ -83,7 +81,6 @@ def test_a_second_factor_is_set_up_at_the_sign_in(site, browser_of_size):
     sign_in(browser)
     wait_for(browser, lambda: browser.current_url.endswith("/sign-in/code"))
     assert judged_by_axe(browser) == []
-    shoot(browser, "second-factor")
     secret = find(browser, "#secret").text.replace(" ", "")
     picture = find(browser, "main img")
     assert browser.execute_script("return arguments[0].naturalWidth", picture) > 100
@@ -91,6 +88,5 @@ def test_a_second_factor_is_set_up_at_the_sign_in(site, browser_of_size):
     find(browser, "main button[type=submit]").click()
     assert len(find(browser, "#codes").text.split()) == 8
     assert judged_by_axe(browser) == []
-    shoot(browser, "recovery-codes")
     find(browser, "main a.button").click()
     wait_for(browser, lambda: find(browser, ".who .name").is_displayed())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import shutil
 import sys
 import threading
@@ -47,7 +46,6 @@ pytestmark = [
 ]
 PASSWORD = "seven blue kettles"
 AXE = (Path(__file__).parent / "vendor/axe.min.js").read_text(encoding="utf-8")
-SHOTS = os.environ.get("PLUMEWATCH_SCREENSHOTS", "")
 
 ROOMS = (
     Room("n2-boys", "Boys N2", "2", "North building", "Lincoln High"),
@@ -241,7 +239,6 @@ def browser_of_size(request, tmp_path_factory):
         {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500},
     )
     driver.implicitly_wait(5)
-    driver.label = "phone" if width < 500 else "desktop"
     yield driver
     driver.quit()
 
@@ -253,16 +250,6 @@ def browser(browser_of_size, site):
     browser_of_size.delete_all_cookies()
     browser_of_size.get_log("browser")
     return browser_of_size
-
-
-def shoot(browser, name):
-    if not SHOTS:
-        return
-    import base64
-
-    shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
-    target = Path(SHOTS) / f"{name}-{browser.label}.png"
-    target.write_bytes(base64.b64decode(shot["data"]))
 
 
 def find(browser, css):
@@ -335,14 +322,12 @@ def test_acknowledge_and_answer_by_clicks(site, browser):
         "Locker room A": "silent",
         "Locker room B": "silent",
     }
-    shoot(browser, "board")
     assert fits(browser)
 
     find(browser, ".needs .row.alarm a").click()
     wait_for(browser, lambda: "/incidents/" in browser.current_url)
     find(browser, ".actions a.primary").click()
     wait_for(browser, lambda: "/sign-in" in browser.current_url)
-    shoot(browser, "sign-in")
     sign_in(browser)
     wait_for(browser, lambda: browser.current_url == f"{site.url}/incidents/{site.incident}")
     wait_for(browser, lambda: texts(browser, ".charts[data-drawn] figcaption"))
@@ -350,7 +335,6 @@ def test_acknowledge_and_answer_by_clicks(site, browser):
         "PM2.5, µg/m³, VOC index, Humidity, %, Shaded events, numbered at the top: 1 "
     )
     settle(browser)
-    shoot(browser, "incident")
     assert fits(browser)
 
     find(browser, "#acknowledge").click()
@@ -359,11 +343,9 @@ def test_acknowledge_and_answer_by_clicks(site, browser):
     wait_for(browser, lambda: "acknowledged by Ms. Lee" in find(browser, ".hero").text)
     assert site.live.count == 2  # the sign-in, the acknowledgment
     assert next_step(browser) == "I'm here"
-    shoot(browser, "incident-taken")
     find(browser, "#arrive").click()
     wait_for(browser, lambda: "Ms. Lee arrived at" in find(browser, ".hero").text)
     assert next_step(browser) == "Confirmed"
-    shoot(browser, "incident-there")
 
     find(browser, "button[value=spray]").click()
     wait_for(browser, lambda: site.load().verdict is Verdict.FALSE_ALARM)
@@ -372,14 +354,12 @@ def test_acknowledge_and_answer_by_clicks(site, browser):
     wait_for(browser, lambda: site.load().verdict is Verdict.CONFIRMED)
     wait_for(browser, lambda: "Vaping confirmed" in find(browser, ".hero").text)
     assert next_step(browser) == "Save"
-    shoot(browser, "incident-answered")
     find(browser, ".followed option[value=referral]").click()
     find(browser, "input[name=case_number]").send_keys("26/114")
     find(browser, "#followed").click()
     wait_for(browser, lambda: "action: referral" in find(browser, ".hero").text)
     assert site.load().case_number == "26/114"
     assert fits(browser)
-    shoot(browser, "incident-followed")
 
     complaints = [
         entry["message"]
@@ -442,23 +422,7 @@ def test_pages_are_sane_for_keyboards_and_screen_readers(site, browser):
         assert fits(browser), path
         if path in {"/sensors", "/sensor-health"}:
             assert stacked_fit(browser), path
-        shoot(browser, f"axe-{path.strip('/').partition('/')[0] or 'board'}")
     assert {path: serious for path, serious in found.items() if serious} == {}
-
-
-def test_pages_read_well(site, browser):
-    for path, name in (
-        ("/incidents", "incidents"),
-        ("/rooms/n2-boys", "room"),
-        ("/sensors", "sensors"),
-        ("/nowhere", "error"),
-    ):
-        browser.get(site.url + path)
-        if name == "room":
-            wait_for(browser, lambda: texts(browser, ".charts[data-drawn] figure canvas"))
-            settle(browser)
-        assert fits(browser), path
-        shoot(browser, name)
     complaints = [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"]
     assert [c for c in complaints if "404 (Not Found)" not in c] == []
 
@@ -564,7 +528,6 @@ def test_the_evidence_picture_is_shown_and_renewed_with_the_event(site, browser)
     before = picture.get_attribute("src")
     assert f"/incidents/{site.incident}/evidence.svg" in before
     assert fits(browser)
-    shoot(browser, "evidence")
 
     # what refreshes each two seconds keeps the picture, until more is known
     browser.execute_script("window.first = document.querySelector('#evidence img')")
@@ -580,7 +543,6 @@ def test_the_evidence_picture_is_shown_and_renewed_with_the_event(site, browser)
     picture = find(browser, "#evidence img")
     assert picture.get_attribute("src") != before  # a browser reuses a picture of one address
     wait_for(browser, lambda: browser.execute_script(size, picture) == [360, 378])
-    shoot(browser, "evidence-ended")
     complaints = [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"]
     assert complaints == []
 
@@ -600,7 +562,6 @@ def test_answer_from_a_notice_without_signing_in(site, browser):
     assert find(browser, "#more").text == "Sign in for details"
     assert judged_by_axe(browser) == []
     assert fits(browser)
-    shoot(browser, "answer")
     # what runs the page's script, as some scanners do, still sends nothing
     for script in (
         "window.posts = []; const f = fetch; fetch = (...all) => posts.push(all) && f(...all)",
@@ -616,7 +577,6 @@ def test_answer_from_a_notice_without_signing_in(site, browser):
     wait_for(browser, lambda: "You're responding, Ms. Lee." in find(browser, "#said").text)
     assert site.load().acknowledged_by == "lee"
     assert browser.execute_script("return posts.length") == 1
-    shoot(browser, "answer-taken")
     browser.get("about:blank")
     browser.get(link)  # as from a phone that was locked on the way
     wait_for(browser, lambda: "You're responding, Ms. Lee." in find(browser, "#said").text)
@@ -630,7 +590,6 @@ def test_answer_from_a_notice_without_signing_in(site, browser):
     assert site.load().arrived_at
     assert not find(browser, "#arrive button").is_enabled()
     assert places_of(browser) == places
-    shoot(browser, "answer-there")
     find(browser, "#found button[value=spray]").click()
     wait_for(browser, lambda: "Done." in find(browser, "#said").text)
     assert find(browser, "#what").text == "False alarm: spray"
@@ -639,7 +598,6 @@ def test_answer_from_a_notice_without_signing_in(site, browser):
     assert find(browser, "#more").text == "Sign in to record the follow-up"
     assert find(browser, "#more").get_attribute("href") == f"{site.url}/incidents/{site.incident}"
     assert judged_by_axe(browser) == []
-    shoot(browser, "answered")
     find(browser, "#change").click()
     wait_for(browser, lambda: find(browser, "#found button[value=confirmed]").is_displayed())
     find(browser, "#found button[value=confirmed]").click()
@@ -661,7 +619,6 @@ def test_a_person_who_cannot_go_declines_with_one_tap(site, browser):
     find(browser, "#decline button").click()
     wait_for(browser, lambda: not find(browser, "#steps").is_displayed())
     assert site.load().status is not Status.ACKNOWLEDGED
-    shoot(browser, "answer-declined")
     find(browser, "#change").click()  # I can go after all
     wait_for(browser, lambda: "You're responding" in find(browser, "#said").text)
     assert site.load().acknowledged_by == "lee"
@@ -683,7 +640,6 @@ def test_links_that_do_not_work_explain_why(site, browser):
         browser.get(f"{site.url}/answer{end}")
         wait_for(browser, lambda expected=expected: expected in find(browser, "#wrong").text)
         wait_for(browser, lambda: not find(browser, "#take").is_displayed())
-    shoot(browser, "answer-wrong")
 
 
 @on_a_desktop
@@ -706,14 +662,12 @@ def test_a_silence_by_keyboard_alone(site, browser):
     press("123456 paints", Keys.ENTER)
     wait_for(browser, lambda: "identifies a person: 123456" in find(browser, "[role=alert]").text)
     assert fits(browser)
-    shoot(browser, "silence-refused")
     browser.execute_script("arguments[0].focus()", find(browser, "#add input[name=reason]"))
     press(Keys.END, Keys.HOME, *[Keys.DELETE] * 7, Keys.ENTER)
     wait_for(browser, lambda: "2 h left" in find(browser, "#list").text)
     assert f"Boys N2, {VAPE.lower()}" in find(browser, "#list").text
     assert "Mr. Fox" in find(browser, "#list").text
     assert fits(browser)
-    shoot(browser, "silences")
     find(browser, "#list button").send_keys(Keys.ENTER)
     wait_for(browser, lambda: "ended by Mr. Fox" in find(browser, "#list").text)
 
