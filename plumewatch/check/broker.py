@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 from ingest.errors import BrokerError, BrokerReason
 from ingest.mqtt.examine import accepts_anonymous, examine
-from plumewatch.check.mosquitto import check_mosquitto, read_mosquitto
 from plumewatch.check.result import CheckResult, State, fault, ok, warn
 from plumewatch.config.settings import broker_settings
 from plumewatch.service.web_server import is_loopback
@@ -27,7 +26,7 @@ _NEARLY_FULL: Final = 0.8
 
 
 def check_broker(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
-    """Connect to the broker, and read its configuration and certificates."""
+    """Connect to the broker, and read its certificates."""
     broker = config.broker
     try:
         facts = asyncio.run(examine(broker_settings(config), trial=broker.canary))
@@ -49,21 +48,6 @@ def check_broker(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
         yield check_server("broker certificate", broker.host, broker.port, now)
         if broker.ca_file is not None:
             yield check_file("broker ca_file", broker.ca_file, now)
-    if broker.config_file is not None:
-        try:
-            yield from check_mosquitto(config, read_mosquitto(broker.config_file))
-        except OSError as error:
-            yield warn(
-                "broker configuration",
-                f"{error.filename}: {error.strerror}",
-                "let the account that runs `plumewatch check` read it, or leave out"
-                " broker.config_file",
-            )
-    elif is_loopback(broker.host):
-        yield ok(
-            "broker configuration",
-            "not checked; set broker.config_file to find limits that lose readings",
-        )
 
 
 def _remedy(config: PlumewatchConfig, error: BrokerError) -> str:

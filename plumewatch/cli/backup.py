@@ -17,12 +17,11 @@ from plumewatch.cli.options import (
     DONE,
     REFUSED,
     ConfigOption,
-    JsonOption,
     Site,
     examples,
     with_config,
 )
-from plumewatch.cli.printer import Printer, progress
+from plumewatch.cli.printer import progress
 from plumewatch.errors import UnreachableError
 
 app = typer.Typer()
@@ -37,10 +36,7 @@ _CONTENTS: Final = {
 
 @app.command(
     rich_help_panel="Storage",
-    epilog=examples(
-        "plumewatch backup /backups",
-        "plumewatch backup /backups --json",
-    ),
+    epilog=examples("plumewatch backup /backups"),
 )
 def backup(
     target: Annotated[
@@ -48,14 +44,12 @@ def backup(
     ],
     *,
     config: ConfigOption = CONFIG,
-    as_json: JsonOption = False,
 ) -> int:
     """Copy journal, incidents and series while the service runs, and verify the copy."""
     from plumewatch.config.settings import series_kept_from
     from storage.backup import back_up
 
     site = Site.load(config)
-    printer = Printer(as_json=as_json)
     now = time.time()
     path = target / f"plumewatch-{_stamp(now)}"
     if path.exists():
@@ -68,8 +62,8 @@ def backup(
         raise UnreachableError(f"{path}: {error.strerror or error}") from error
     with progress("copying"):
         back_up(site.paths.root, path, _stamp(now), series_kept_from(site.config, now))
-    sound = _verify(path, printer)
-    printer.say(f"wrote {path}", wrote=path, sound=sound)
+    sound = _verify(path)
+    typer.echo(f"wrote {path}")
     return DONE if sound else REFUSED
 
 
@@ -88,62 +82,54 @@ def restore(
         bool, typer.Option("--verify", help="Only verify it; change nothing.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Move existing databases aside.")] = False,
-    as_json: JsonOption = False,
 ) -> int:
     """Verify a backup and put it in place; the service must not run."""
-    printer = Printer(as_json=as_json)
-    sound = _verify(source, printer)
+    sound = _verify(source)
     if verify or not (sound or force):
         word = "sound" if sound else "not sound"
-        printer.say(f"{source} is {word}; nothing was changed", sound=sound, restored=None)
+        typer.echo(f"{source} is {word}; nothing was changed")
         return DONE if sound else REFUSED
     site = Site.load(config)
     try:
-        _restore(source, site, printer, force=force)
+        _restore(source, site, force=force)
     except OSError as error:
         raise UnreachableError(f"data folder {site.paths.root}: {error}") from error
-    _say_contents(source, site.paths.root, printer)
-    printer.say(
+    _print_contents(source, site.paths.root)
+    typer.echo(
         f"restored into {site.paths.root}. What was accepted after the backup was made is not in"
         " it; passwords of staff are those of then.\n"
         f"next: `{with_config('plumewatch check', config)}`, then start the service"
-        f" (`systemctl start plumewatch`, or `{with_config('plumewatch run', config)}`)",
-        restored=site.paths.root,
+        f" (`systemctl start plumewatch`, or `{with_config('plumewatch run', config)}`)"
     )
     return DONE
 
 
-def _say_contents(folder: Path, root: Path, printer: Printer) -> None:
-    """Say which files of a backup are in the data folder now, and what is in them."""
+def _print_contents(folder: Path, root: Path) -> None:
+    """Print which files of a backup are in the data folder now, and what is in them."""
     from storage.backup import rows_of
 
     for name, rows in rows_of(folder).items():
         shown = _CONTENTS.get(name, {})
         text = ", ".join(f"{shown[key]} {rows[key]:,}" for key in shown if key in rows)
         text = text or (f"{sum(rows.values()):,} rows" if rows else "not in its manifest")
-        printer.say(f"wrote {root / name}: {text}", wrote=root / name, rows=rows)
+        typer.echo(f"wrote {root / name}: {text}")
 
 
 def _stamp(now: float) -> str:
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
 
 
-def _verify(folder: Path, printer: Printer) -> bool:
+def _verify(folder: Path) -> bool:
     from storage.backup import verify
 
     sound = True
     for proof in verify(folder):
-        printer.say(
-            f"{'ok   ' if proof.ok else 'FAULT'} {proof.part}: {proof.sentence}",
-            part=proof.part,
-            ok=proof.ok,
-            finding=proof.sentence,
-        )
+        typer.echo(f"{'ok   ' if proof.ok else 'FAULT'} {proof.part}: {proof.sentence}")
         sound = sound and proof.ok
     return sound
 
 
-def _restore(folder: Path, site: Site, printer: Printer, *, force: bool) -> None:
+def _restore(folder: Path, site: Site, *, force: bool) -> None:
     from storage.files import FolderLock, make_private_folder
 
     root = site.paths.root
@@ -159,8 +145,7 @@ def _restore(folder: Path, site: Site, printer: Printer, *, force: bool) -> None
                 f" these move to {aside} and the backup takes their place"
             )
         if present:
-            text = f"moving {len(present)} files of {root} to {aside}"
-            printer.say(text, moved=len(present), to=aside)
+            typer.echo(f"moving {len(present)} files of {root} to {aside}")
         with progress("copying"):
             _put_in_place(folder, root, present, aside)
     finally:

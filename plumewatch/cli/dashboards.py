@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ingest.errors import RefusedError
-from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, Site, examples
-from plumewatch.cli.printer import Printer
+from plumewatch.cli.options import CONFIG, ConfigOption, Site, examples
 from plumewatch.config.secrets import secret_from
 from plumewatch.errors import UnreachableError, UsageError
 from reports.rows import room_names
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dashboards.boards import DashboardSettings
-    from dashboards.grafana import Change, DataSource, Grafana
+    from dashboards.grafana import DataSource, Grafana
     from plumewatch.config.model import PlumewatchConfig
 
 
@@ -49,10 +48,8 @@ def build(
         Path | None, typer.Option("--config", "-c", help="Configuration, for time zone and links.")
     ] = None,
     influxdb3: Influxdb3Option = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Write the dashboards as files for Grafana's provisioning; without --config, as shipped."""
-    printer = Printer(as_json=as_json)
     with _translated_errors():
         from dashboards.boards import DashboardSettings
         from dashboards.build import write
@@ -61,13 +58,8 @@ def build(
         if config:
             settings = _settings(Site.load(config).config, influxdb3=influxdb3)
         for name, changed in write(out, settings).items():
-            outcome = "written" if changed else "unchanged"
-            printer.say(f"{out / name}: {outcome}", file=out / name, outcome=outcome)
-    printer.say(
-        f"days and hours of {settings.zone}; links to {settings.page_url}",
-        zone=settings.zone,
-        page_url=settings.page_url,
-    )
+            typer.echo(f"{out / name}: {'written' if changed else 'unchanged'}")
+    typer.echo(f"days and hours of {settings.zone}; links to {settings.page_url}")
 
 
 @dashboards_app.command(
@@ -83,11 +75,9 @@ def push(
         typer.Option(help="Secret of the account of `storage setup`, to make the data source."),
     ] = None,
     influxdb3: Influxdb3Option = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Write the folder and the dashboards that differ; prints what changed."""
     loaded = Site.load(config)
-    printer = Printer(as_json=as_json)
     with _translated_errors():
         from dashboards.build import built
 
@@ -97,9 +87,9 @@ def push(
             source = _source(loaded.config, reader_file)
         server.check()
         for policy in _policies(influxdb3=influxdb3):
-            _print_change(printer, server.data_source(source, policy))
+            typer.echo(server.data_source(source, policy))
         for change in server.push(built(settings)):
-            _print_change(printer, change)
+            typer.echo(change)
 
 
 @contextmanager
@@ -117,11 +107,6 @@ def _translated_errors() -> Iterator[None]:
         raise RefusedError(str(error)) from error
     except Unreachable as error:
         raise UnreachableError(str(error)) from error
-
-
-def _print_change(printer: Printer, change: Change) -> None:
-    more = {"detail": change.detail} if change.detail else {}
-    printer.say(str(change), what=change.what, outcome=change.outcome, **more)
 
 
 def _grafana(url: str, token_file: Path) -> Grafana:

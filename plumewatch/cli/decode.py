@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from ingest.errors import DecodeError, PayloadError, Reason, RefusedError
-from plumewatch.cli.options import REFUSED, JsonOption, Site, examples
-from plumewatch.cli.printer import Printer
+from plumewatch.cli.options import REFUSED, Site, examples
+from plumewatch.cli.printer import print_json
 from plumewatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -73,23 +73,16 @@ def decode(
     decoder: Annotated[
         str | None, typer.Option(help="Decoder, or mapping:NAME, instead of the topic's.")
     ] = None,
-    retained: Annotated[
-        bool, typer.Option("--retained", help="As delivered from the broker's store.")
-    ] = False,
     flags: Annotated[bool, typer.Option("--flags", help="Show quality flags too.")] = False,
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="Whose mappings and routes count too.")
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="As without it: one JSON line a reading.")
-    ] = False,
 ) -> int | None:
     """Print what a message means, one JSON line a reading."""
     from ingest.routes import decode_message
     from ingest.validation import Message
 
     school = Site.load(config) if config else None
-    printer = Printer(as_json=as_json)
     if is_hex and is_base64:
         raise UsageError("give --hex or --base64, not both")
     if lines == (topic is not None):
@@ -105,7 +98,7 @@ def decode(
         message = None
         try:
             payload = _payload(text, is_hex=is_hex, is_base64=is_base64)
-            message = Message(name, payload, received, retained=retained)
+            message = Message(name, payload, received)
             found = decode_message(message, context, decoder or "", routes)
             if not lines:
                 found += states.joiner.close(context.limits)
@@ -124,7 +117,7 @@ def decode(
     left_out = dict.fromkeys(map(_left_out, readings))
     sys.stderr.writelines(f"{sentence}\n" for sentence in left_out if sentence)
     for reading in readings:
-        printer.object(reading.to_wire() | ({"flags": list(reading.flags)} if flags else {}))
+        print_json(reading.to_wire() | ({"flags": list(reading.flags)} if flags else {}))
     return code
 
 
@@ -228,36 +221,25 @@ def mapping_suggest(
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="Whose time zone local times are in.")
     ] = None,
-    answers: Annotated[
-        Path | None,
-        typer.Option(help='TOML with what payloads do not say: "data.voc" = "tvoc_ppb ppb".'),
-    ] = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Propose a mapping (TOML) from payloads.
 
     In a terminal it asks what the payloads do not say: quantities, units, the zone of a time.
     """
-    import tomllib
-
     from ingest.decoders import find
     from ingest.mapping.draft import SuggestError
     from ingest.mapping.suggest import suggest
 
     site = Site.load(config) if config else None
-    printer = Printer(as_json=as_json)
     samples = [] if files else samples_of(sys.stdin.buffer.read())
     zone = {} if site is None else {"zone": site.config.zone()}
     for file in files or ():
         with file.open("rb") as opened:
             samples += samples_of(opened.read(_MOST_OF_A_SAMPLE))
-    given = {} if answers is None else _answers_of(answers)
-    asked: list[str] = []
 
     def ask(place: str, question: str, examples: Sequence[str]) -> str:
-        asked.append(place)
-        if answers is not None or not sys.stdin.isatty() or printer.as_json:
-            return given.get(place, "")
+        if not sys.stdin.isatty():
+            return ""
         words = f"{place}: {question} ({', '.join(examples)}; Enter: not known)"
         return str(typer.prompt(words, default="", show_default=False, err=True)).strip()
 
@@ -266,31 +248,12 @@ def mapping_suggest(
         text = suggest(topic, samples, received=received, name=name, ask=ask, **zone)
     except SuggestError as error:
         raise RefusedError(f"no suggestion: {error}") from error
-    strange = sorted(set(given) - set(asked))
-    if strange:
-        raise UsageError(
-            f"{answers}: {', '.join(strange)}: nothing is asked about it;"
-            f" asked: {', '.join(asked) or 'nothing'}"
-        )
     known = find(topic)
     if known is not None:
         sys.stderr.write(
             f"decoder {known.name!r} reads this topic already; a mapping comes before it\n"
         )
-    printer.say(text.removesuffix("\n"), **tomllib.loads(text))
-
-
-def _answers_of(path: Path) -> dict[str, str]:
-    import tomllib
-
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: {error}") from error
-    wrong = [key for key, value in tree.items() if type(value) is not str]
-    if wrong:
-        raise UsageError(f'{path}: {wrong[0]}: write "data.voc" = "tvoc_ppb ppb", all in quotes')
-    return tree
+    typer.echo(text, nl=False)
 
 
 def samples_of(data: bytes) -> list[bytes]:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ingest.errors import RefusedError
-from plumewatch.cli.options import CONFIG, UNREACHABLE, ConfigOption, JsonOption, Site, examples
-from plumewatch.cli.printer import Printer
+from plumewatch.cli.options import CONFIG, UNREACHABLE, ConfigOption, Site, examples
 from plumewatch.config.faults import some
 from plumewatch.errors import UsageError
 
@@ -27,7 +26,7 @@ app.add_typer(staff_app, name="staff", rich_help_panel="People")
     rich_help_panel="People",
     epilog=examples(
         "plumewatch timeline --room N2-boys --kind vape",
-        "plumewatch timeline --at 2026-09-07T10:05 --json",
+        "plumewatch timeline --at 2026-09-07T10:05",
     ),
 )
 def timeline(
@@ -36,7 +35,6 @@ def timeline(
     room: Annotated[str, typer.Option(help="Id of a room; the first one if empty.")] = "",
     kind: Annotated[str, typer.Option(help="Kind of the detection.")] = "vape",
     at: Annotated[str, typer.Option(help="Local time, 2026-09-07T10:05.")] = "",
-    as_json: JsonOption = False,
 ) -> None:
     """Print who would be notified when after an alert, and what limits the notices."""
     from alerts.escalation.preview import timeline as timeline_lines
@@ -44,7 +42,6 @@ def timeline(
     from plumewatch.config.settings import alert_policy
 
     site = Site.load(config)
-    printer = Printer(as_json=as_json)
     policy = alert_policy(site.config)
     rooms = site.config.registry().rooms
     kinds = sorted(k.value for k in policy.pages)
@@ -62,7 +59,7 @@ def timeline(
         raise UsageError("\n".join(faults))
     where = rooms[room] if room else next(iter(rooms.values()))
     for line in timeline_lines(policy, where, EventKind(kind), when):
-        printer.say(line, room=where.id, kind=kind, at=when, says=line)
+        typer.echo(line)
 
 
 @staff_app.command("password", epilog=examples("plumewatch staff password ap-north --generate"))
@@ -73,14 +70,12 @@ def staff_password(
     generate: Annotated[
         bool, typer.Option("--generate", help="Make one and print it; its owner changes it.")
     ] = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Set a password, typed or from standard input; ends the person's sessions."""
     from alerts.access.passwords import Hasher, fault_of, generated, set_password
     from storage import audit
 
     site = Site.load(config)
-    printer = Printer(as_json=as_json)
     member = next((m for m in site.config.staff if m.id == person), None)
     if member is None:
         raise _unknown_person(person, [m.id for m in site.config.staff])
@@ -94,36 +89,30 @@ def staff_password(
         audit.append(tx, audit.AuditKind.PASSWORD, audit.machine_user(), detail, now)
         ended = set_password(tx, member.id, hashed, now)
     over = f"; {ended} of their sessions ended" if ended else ""
-    made = {"password": password} if generate else {}
-    printer.say(
-        "\n".join((f"password of {member.id} set{over}", *made.values())),
-        person=member.id,
-        sessions_ended=ended,
-        **made,
-    )
+    typer.echo(f"password of {member.id} set{over}")
+    if generate:
+        typer.echo(password)
 
 
 @staff_app.command(
-    "remove-second-factor", epilog=examples("plumewatch staff remove-second-factor ap-north --json")
+    "remove-second-factor", epilog=examples("plumewatch staff remove-second-factor ap-north")
 )
 def staff_remove_second_factor(
     person: Annotated[str, typer.Argument(help="Id of a `staff` block.")],
     *,
     config: ConfigOption = CONFIG,
-    as_json: JsonOption = False,
 ) -> None:
     """Remove a lost second factor; its owner signs in by password and can set up another."""
     from alerts.access import second_factor
     from storage import audit
 
     site = Site.load(config)
-    printer = Printer(as_json=as_json)
     detail = {"what": "removed", "person": person[:80]}
     with site.transaction() as tx:
         if not second_factor.remove(tx, person):
             raise RefusedError(f"{person} has no second factor")
         audit.append(tx, audit.AuditKind.SECOND_FACTOR, audit.machine_user(), detail, time.time())
-    printer.say(f"second factor of {person} removed", person=person)
+    typer.echo(f"second factor of {person} removed")
 
 
 def _typed_password(name: str) -> str:
@@ -146,27 +135,25 @@ def _unknown_person(person: str, known: list[str]) -> UsageError:
 
 
 @staff_app.command(
-    "test", epilog=examples("plumewatch staff test", "plumewatch staff test ap-north --json")
+    "test", epilog=examples("plumewatch staff test", "plumewatch staff test ap-north")
 )
 def staff_test(
     person: Annotated[str, typer.Argument(help="Id of a `staff` block; all without it.")] = "",
     *,
     config: ConfigOption = CONFIG,
-    as_json: JsonOption = False,
 ) -> int | None:
     """Send a test notice to every address of one person or of all; 3 if one fails."""
     from plumewatch.config.settings import alert_policy
 
     site = Site.load(config)
-    printer = Printer(as_json=as_json)
     known = [member.id for member in alert_policy(site.config).staff]
     if person and person not in known:
         raise _unknown_person(person, known)
-    ok = send_test_notices(site.config, printer, person)
+    ok = send_test_notices(site.config, person)
     return None if ok else UNREACHABLE
 
 
-def send_test_notices(config: PlumewatchConfig, printer: Printer, person: str = "") -> bool:
+def send_test_notices(config: PlumewatchConfig, person: str = "") -> bool:
     """Send a test notice to every address of a person, or of all; whether all were delivered."""
     import asyncio
 
@@ -181,11 +168,5 @@ def send_test_notices(config: PlumewatchConfig, printer: Printer, person: str = 
     outcomes = asyncio.run(send_trials(notifier, staff, state, policy, config.site, time.time()))
     for found in outcomes:
         outcome = "delivered" if found.error is None else str(found.error)
-        printer.say(
-            f"test notice to {found.person}, address {found.number}: {outcome}",
-            person=found.person,
-            address=found.number,
-            taken=found.error is None,
-            outcome=outcome,
-        )
+        typer.echo(f"test notice to {found.person}, address {found.number}: {outcome}")
     return all(found.error is None for found in outcomes)

@@ -8,7 +8,7 @@ import sys
 from contextlib import contextmanager
 from functools import partial
 from io import StringIO
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,51 +17,25 @@ _WIDEST: Final = 100_000
 _BOX: Final = "    \n    \n ─  \n    \n    \n    \n    \n    \n"
 
 
-class Printer:
-    """Output of a command.
+def print_json(fields: Mapping[str, object]) -> None:
+    """Print one JSON object on a line of its own."""
+    sys.stdout.write(json.dumps(fields, ensure_ascii=False, default=str) + "\n")
 
-    >>> Printer(sys.stdout).say("2 active holds", holds=2)
-    2 active holds
-    >>> Printer(sys.stdout, as_json=True).say("2 active holds", holds=2)
-    {"holds": 2}
-    """
 
-    def __init__(
-        self, out: TextIO | None = None, *, as_json: bool = False, err: TextIO | None = None
-    ) -> None:
-        self.out = out or sys.stdout
-        self.err = err or sys.stderr
-        self.as_json = as_json
-
-    def say(self, text: str, /, **fields: object) -> None:
-        """Print one fact: `text` for people, `fields` as JSON."""
-        if self.as_json:
-            self.object(fields)
-        else:
-            self.out.write(f"{text}\n")
-
-    def sum_up(self, text: str, /, **fields: object) -> None:
-        """Print what was done where the result is a file: for people on standard error."""
-        if self.as_json:
-            self.object(fields)
-        else:
-            self.err.write(f"{text}\n")
-
-    def table(
-        self, columns: Sequence[str], rows: Iterable[tuple[Mapping[str, object], Sequence[object]]]
-    ) -> None:
-        """Print rows, each with fields for JSON and cells for people; nothing is cut off."""
-        if self.as_json:
-            for fields, _ in rows:
-                self.object(fields)
-            return
-        width = shutil.get_terminal_size().columns if self.out.isatty() else None
-        for line in table_lines(columns, (cells for _, cells in rows), width):
-            self.out.write(f"{line}\n")
-
-    def object(self, fields: Mapping[str, object]) -> None:
-        """Print one JSON object on a line of its own."""
-        self.out.write(json.dumps(fields, ensure_ascii=False, default=str) + "\n")
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[tuple[Mapping[str, object], Sequence[object]]],
+    *,
+    as_json: bool = False,
+) -> None:
+    """Print rows, each with fields for JSON and cells for people; nothing is cut off."""
+    if as_json:
+        for fields, _ in rows:
+            print_json(fields)
+        return
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line in table_lines(columns, (cells for _, cells in rows), width):
+        sys.stdout.write(f"{line}\n")
 
 
 def table_lines(

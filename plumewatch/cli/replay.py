@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from plumewatch.cli.options import JsonOption, Site, examples
-from plumewatch.cli.printer import Printer, progress
+from plumewatch.cli.options import Site, examples
+from plumewatch.cli.printer import progress
 from plumewatch.errors import UsageError
 
 app = typer.Typer()
@@ -29,7 +29,6 @@ def replay(
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="Rooms and rules of a real school.")
     ] = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Push recorded readings through the production path, on their own clock."""
     from detection.quantities import FINE_PARTICLES
@@ -38,7 +37,6 @@ def replay(
     from plumewatch.replay import replay_policy, write_alerts, write_events
 
     site = Site.load(config) if config else None
-    printer = Printer(as_json=as_json)
     missing = [path for path in readings if not path.is_file()]
     faults = [
         f"{p}: {'is a folder, not a file' if p.is_dir() else 'no such file'}" for p in missing
@@ -61,12 +59,8 @@ def replay(
     write_alerts(alerts, result.alerts)
     if events is not None:
         write_events(events, result)
-    counts = {
-        "readings": result.readings,
-        "events": len(result.events),
-        "alerts": len(result.alerts),
-    }
-    lines = [", ".join(f"{n} {name}" for name, n in counts.items())]
+    events_count, alerts_count = len(result.events), len(result.alerts)
+    lines = [f"{result.readings} readings, {events_count} events, {alerts_count} alerts"]
     if not result.has_particles and result.readings:
         columns = ", ".join(FINE_PARTICLES)
         lines.append(f"no particles in them ({columns}), so vaping cannot be detected")
@@ -74,4 +68,4 @@ def replay(
         lines.append(f"{result.replaced} stamped in the future: put between the rows around them")
     if result.unjudged:
         lines.append(f"{result.unjudged} skipped: not later than the sensor's reading before")
-    printer.sum_up("\n".join(lines), **counts, replaced=result.replaced, unjudged=result.unjudged)
+    typer.echo("\n".join(lines), err=True)

@@ -13,12 +13,11 @@ from plumewatch.cli.options import (
     CONFIG,
     ConfigOption,
     ForceOption,
-    JsonOption,
     Site,
     check_output,
     examples,
 )
-from plumewatch.cli.printer import Printer, progress
+from plumewatch.cli.printer import progress
 
 if TYPE_CHECKING:
     from reports.incident_file import IncidentFile
@@ -62,7 +61,6 @@ def report(
     site: Annotated[str, typer.Option(help="Only this site.")] = "",
     building: Annotated[str, typer.Option(help="Only this building.")] = "",
     force: ForceOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Write what happened in a time as a file; its figures reconcile with those of the page."""
     from plumewatch.report_request import ReportRequest, make_report
@@ -85,18 +83,12 @@ def report(
     except (ReportTooLongError, TooFewError) as error:
         raise RefusedError(str(error)) from error
     counted, missing = facts.chosen, facts.missing()
-    Printer(as_json=as_json).sum_up(
+    typer.echo(
         f"{path}: {len(facts.incidents)} incidents; {len(counted.incidents)} of them counted in"
         f" figures, {counted.tests} tests, {counted.off_days} on days without school and"
         f" {counted.off_record} on days that are not on record are not"
         + (f"\n{missing}" if missing else ""),
-        wrote=path,
-        incidents=len(facts.incidents),
-        counted=len(counted.incidents),
-        tests=counted.tests,
-        off_days=counted.off_days,
-        off_record=counted.off_record,
-        missing=missing,
+        err=True,
     )
 
 
@@ -109,7 +101,6 @@ def incident_file(
     out: Annotated[Path | None, typer.Option(help="FILE.pdf.")] = None,
     config: ConfigOption = CONFIG,
     force: ForceOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Write timeline and evidence, and who was notified and did what."""
     from alerts.history_words import line_words
@@ -137,9 +128,7 @@ def incident_file(
     site.record(AuditKind.EXPORT, {"incident": incident, "format": "pdf"}, time.time())
     with atomic_write(path) as draft:
         draft.write_bytes(document)
-    Printer(as_json=as_json).sum_up(
-        f"{path}: {len(found.notices)} notices", wrote=path, notices=len(found.notices)
-    )
+    typer.echo(f"{path}: {len(found.notices)} notices", err=True)
 
 
 def _gather(site: Site, incident: str) -> IncidentFile:

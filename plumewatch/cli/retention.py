@@ -11,7 +11,7 @@ import typer
 
 from ingest.errors import RefusedError
 from plumewatch.cli.options import CONFIG, DONE, REFUSED, ConfigOption, JsonOption, Site, examples
-from plumewatch.cli.printer import Printer, progress
+from plumewatch.cli.printer import print_json, print_table, progress
 from plumewatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ _DAY_S = 86_400.0
 def retention_plan(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
     """Print what is kept for how long, what is due for deletion, and what holds keep."""
     site = Site.load(config)
-    printer = Printer(as_json=as_json)
     rows = []
     with site.state() as db:
         for name, days, by, old, held in _record_classes(site, db, time.time()):
@@ -40,9 +39,9 @@ def retention_plan(*, config: ConfigOption = CONFIG, as_json: JsonOption = False
             rows.append((fields, (name, kept_for, by, due, held)))
         active = list(_holds(site, db))
     columns = ("What", "Kept for", "Deleted by", "Due now", "On hold")
-    printer.table(columns, rows)
+    print_table(columns, rows, as_json=as_json)
     if active:
-        printer.table(("Hold", "Room", "From", "To", "Why", "By"), active)
+        print_table(("Hold", "Room", "From", "To", "Why", "By"), active, as_json=as_json)
 
 
 def _holds(
@@ -85,14 +84,13 @@ def _record_classes(
 
 
 @retention_app.command("apply", epilog=examples("plumewatch retention apply"))
-def retention_apply(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
+def retention_apply(*, config: ConfigOption = CONFIG) -> None:
     """Delete incidents that are due and not on hold; the audit log records it."""
     from alerts.incidents import retention
     from storage import holds
     from storage.audit import machine_user
 
     site = Site.load(config)
-    printer = Printer(as_json=as_json)
     now = time.time()
     before = now - site.config.retention.incident_days * _DAY_S
     total = 0
@@ -102,12 +100,7 @@ def retention_apply(*, config: ConfigOption = CONFIG, as_json: JsonOption = Fals
             for done, deleted in retention.delete_due(db, before, machine_user(), now):
                 total += deleted
                 update(completed=done)
-    printer.say(
-        f"{total} incidents deleted, {due.held} on hold, {due.open} still open",
-        deleted=total,
-        held=due.held,
-        open=due.open,
-    )
+    typer.echo(f"{total} incidents deleted, {due.held} on hold, {due.open} still open")
 
 
 @retention_app.command(
@@ -126,14 +119,12 @@ def retention_hold(
     no_name: Annotated[
         bool, typer.Option("--no-name", help="Numbers and addresses in the reason identify nobody.")
     ] = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Keep the records of a time range until the hold is released."""
     from alerts.incidents.free_text import cleaned
     from storage import audit, holds
 
     site = Site.load(config)
-    printer = Printer(as_json=as_json)
     now = time.time()
     span = site.parse_time(start), site.parse_time(end, end=True)
     why = cleaned(reason)[:200]
@@ -151,7 +142,7 @@ def retention_hold(
         place: dict[str, str | float | None] = {"hold": number, "room": room, "reason": why}
         detail = {**place, "from": span[0], "to": span[1]}
         audit.append(tx, audit.AuditKind.HOLD, who, detail, now)
-    printer.say(f"hold {number} placed", placed=number)
+    typer.echo(f"hold {number} placed")
     if site.config.timeseries.url:
         sys.stderr.write(
             "readings are in an InfluxDB, which deletes by its own policy: write the files of"
@@ -175,19 +166,17 @@ def retention_release(
     number: Annotated[int, typer.Argument(help="Number of the hold.")],
     *,
     config: ConfigOption = CONFIG,
-    as_json: JsonOption = False,
 ) -> None:
     """Release a hold; both stay on record."""
     from storage import audit, holds
 
     site = Site.load(config)
-    printer = Printer(as_json=as_json)
     now, who = time.time(), audit.machine_user()
     with site.transaction() as tx:
         if not holds.release(tx, number, who, now):
             raise RefusedError(f"there is no active hold {number}")
         audit.append(tx, audit.AuditKind.RELEASE, who, {"hold": number}, now)
-    printer.say(f"hold {number} released", released=number)
+    typer.echo(f"hold {number} released")
 
 
 @app.command(
@@ -213,7 +202,6 @@ def audit(
     if known is not None and not known.strip():
         raise UsageError("--head is empty; give the hash that was printed before")
     site = Site.load(config)
-    printer = Printer(as_json=as_json)
     with site.read(site.paths.state) as db, progress("computing the chain"):
         found = log.verify(db, known or "")
         rows = [
@@ -223,15 +211,13 @@ def audit(
             )
             for entry in log.entries(db, limit)
         ]
-    printer.table(("No.", "When", "Who", "What", "Detail"), rows)
-    if found.fault:
-        printer.say(f"audit log: {found.fault}", whole=False, fault=found.fault)
-        return REFUSED
-    cut = "" if known else "; only --head shows whether newer ones were cut off"
-    printer.say(
-        f"audit log intact: {found.entries} entries; last hash {found.head or 'none'}{cut}",
-        whole=True,
-        entries=found.entries,
-        head=found.head,
-    )
-    return DONE
+    print_table(("No.", "When", "Who", "What", "Detail"), rows, as_json=as_json)
+    if as_json:
+        print_json({"whole": not found.fault, **found._asdict()})
+    elif found.fault:
+        typer.echo(f"audit log: {found.fault}")
+    else:
+        cut = "" if known else "; only --head shows whether newer ones were cut off"
+        head = found.head or "none"
+        typer.echo(f"audit log intact: {found.entries} entries; last hash {head}{cut}")
+    return REFUSED if found.fault else DONE

@@ -17,7 +17,7 @@ from plumewatch.cli.options import (
     JsonOption,
     examples,
 )
-from plumewatch.cli.printer import Printer, progress
+from plumewatch.cli.printer import print_json, progress
 from plumewatch.config.faults import NO_SCHOOL, ConfigError, located
 
 if TYPE_CHECKING:
@@ -37,12 +37,15 @@ app = typer.Typer()
 )
 def check(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> int:
     """List all faults of a configuration, then try broker, store and notifiers."""
-    printer = Printer(as_json=as_json)
-    return run_check(config, printer)
+    return run_check(config, as_json=as_json)
 
 
 def run_check(
-    path: Path, printer: Printer, now: float | None = None, *, not_yet: Collection[str] = ()
+    path: Path,
+    now: float | None = None,
+    *,
+    not_yet: Collection[str] = (),
+    as_json: bool = False,
 ) -> int:
     """Check a configuration and what it names; return the exit code of the command.
 
@@ -61,7 +64,7 @@ def run_check(
                 return code
             if result.part in not_yet and result.state is not State.OK:
                 continue
-            _print_result(result, printer)
+            _print_result(result, as_json=as_json)
             code = UNREACHABLE if result.state is State.FAULT else code
     except ConfigError as error:
         for found in error.faults:
@@ -72,22 +75,16 @@ def run_check(
             if found == NO_SCHOOL or found.path == str(path):
                 sentence, remedy = found.value, found.allowed
             fault = CheckResult(found.path, State.FAULT, sentence, remedy)
-            _print_result(fault, printer, where)
+            _print_result(fault, where, as_json=as_json)
         return USAGE
 
 
-def _print_result(result: CheckResult, printer: Printer, where: str = "") -> None:
+def _print_result(result: CheckResult, where: str = "", *, as_json: bool) -> None:
+    if as_json:
+        print_json(result._asdict())
+        return
     remedy = f"\n      do: {result.remedy}" if result.remedy else ""
-    fields: dict[str, object] = {
-        "part": result.part,
-        "ok": result.state != "FAULT",
-        "finding": result.sentence,
-    }
-    if result.state == "warn":
-        fields["warning"] = True
-    if result.remedy:
-        fields["remedy"] = result.remedy
-    printer.say(f"{result.state:5} {where or result.part}: {result.sentence}{remedy}", **fields)
+    typer.echo(f"{result.state:5} {where or result.part}: {result.sentence}{remedy}")
 
 
 @app.command(
@@ -103,7 +100,7 @@ def run(*, config: ConfigOption = CONFIG) -> None:
 
 @app.command(
     rich_help_panel="Start",
-    epilog=examples("plumewatch demo", "plumewatch demo --seconds 60 --plain"),
+    epilog=examples("plumewatch demo", "plumewatch demo --seconds 60"),
 )
 def demo(
     *,
@@ -112,8 +109,6 @@ def demo(
     keep: Annotated[
         Path | None, typer.Option(help="Keep configuration and data in this new folder.")
     ] = None,
-    plain: Annotated[bool, typer.Option("--plain", help="Lines instead of a live screen.")] = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Run a simulated school, broker, detector, alerts and staff page on this machine."""
     import asyncio
@@ -123,21 +118,19 @@ def demo(
     from plumewatch.cli.demo.command import Demo
     from plumewatch.errors import UsageError
 
-    printer = Printer(as_json=as_json)
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
     if keep is None:
         with tempfile.TemporaryDirectory(prefix="plumewatch-demo-") as folder:
-            asyncio.run(Demo(Path(folder), port, printer, plain=plain).run(seconds))
+            asyncio.run(Demo(Path(folder), port).run(seconds))
         return
     try:
         keep.mkdir(mode=0o700)
     except OSError as error:
         raise UsageError(f"{keep}: {error.strerror}; --keep needs a new folder") from error
-    asyncio.run(Demo(keep.resolve(), port, printer, plain=plain).run(seconds))
+    asyncio.run(Demo(keep.resolve(), port).run(seconds))
     config = keep / CONFIG
-    printer.say(
+    typer.echo(
         f"kept in {keep}; its days are in September 2026. Try:\n"
         f"  plumewatch status --config {config}\n"
-        f"  plumewatch report summary --config {config} --from 2026-09-14 --to 2026-09-15",
-        kept=keep,
+        f"  plumewatch report summary --config {config} --from 2026-09-14 --to 2026-09-15"
     )

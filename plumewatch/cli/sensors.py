@@ -15,7 +15,7 @@ from plumewatch.cli.options import (
     Site,
     examples,
 )
-from plumewatch.cli.printer import Printer
+from plumewatch.cli.printer import print_json, print_table
 
 if TYPE_CHECKING:
     from alerts.page.settings import SensorStatus
@@ -32,7 +32,6 @@ def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> Non
     from plumewatch.sensor_status import stored_statuses
 
     site = Site.load(config)
-    printer = Printer(as_json=as_json)
     registry = site.config.registry()
     rows, polled = [], bool(site.config.ingest.poll)
     with site.read(site.paths.state) as state:
@@ -52,7 +51,7 @@ def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> Non
             rows.append((fields, cells))
     columns = ("Sensor", "State", "Room", "Last live reading", "Reports every", "Firmware")
     more = ("Counts", "Polling") if polled else ("Counts",)
-    printer.table((*columns, *more), rows)
+    print_table((*columns, *more), rows, as_json=as_json)
 
 
 def _no_particles_text(found: SensorStatus, site: Site) -> str:
@@ -90,28 +89,30 @@ def dead_letters(
     from storage.dead_letters import count_dead_letters, find_dead_letters, get_dead_letter
 
     site = Site.load(config)
-    printer = Printer(as_json=as_json)
     with site.read(site.paths.journal) as journal:
         if number is not None:
             found = get_dead_letter(journal, number)
             if found is None:
                 raise RefusedError(f"there is no refused message {number}, or not any more")
             fields = _letter_fields(found)
-            shown = {**fields, "received": site.format_time(found.letter.received)}
-            printer.say("\n".join(f"{key:<9}{value}" for key, value in shown.items()), **fields)
+            if as_json:
+                print_json(fields)
+                return
+            fields["received"] = site.format_time(found.letter.received)
+            typer.echo("\n".join(f"{key:<9}{value}" for key, value in fields.items()))
             return
-        if not printer.as_json:
+        if not as_json:
             counts = count_dead_letters(journal).items()
-            printer.table(
+            print_table(
                 ("Reason", "Decoder", "Messages"),
                 (({}, (why, decoder or "none reached", f"{n:,}")) for (why, decoder), n in counts),
             )
-            printer.say("")
+            typer.echo()
         rows = []
         for one in find_dead_letters(journal, reason=reason, source=source, limit=limit):
             at, why = site.format_time(one.letter.received), one.letter.reason
             rows.append((_letter_fields(one), (one.id, at, why, one.source, one.letter.detail)))
-    printer.table(("No.", "Received", "Reason", "Source", "Detail"), rows)
+    print_table(("No.", "Received", "Reason", "Source", "Detail"), rows, as_json=as_json)
 
 
 def _letter_fields(found: StoredDeadLetter) -> dict[str, Any]:

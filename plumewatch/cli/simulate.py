@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from plumewatch.cli.options import JsonOption, examples
-from plumewatch.cli.printer import Printer, progress
+from plumewatch.cli.options import examples
+from plumewatch.cli.printer import progress
 from plumewatch.errors import UnreachableError, UsageError
 
 if TYPE_CHECKING:
@@ -67,7 +67,6 @@ def simulate(
     live: Annotated[
         bool, typer.Option("--live", help="Let the readings be of now instead of --start.")
     ] = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Simulate a school: publish what its sensors measure."""
     from plumewatch.config.load import load
@@ -120,12 +119,7 @@ def simulate(
         except (BrokerUnreachableError, BrokerRefusedError) as error:
             raise UnreachableError(str(error)) from error
     took, count = max(time.monotonic() - began, 1e-9), publisher.published
-    Printer(as_json=as_json).sum_up(
-        f"{count:,} messages to {address}, {count / took:,.0f} a second",
-        messages=count,
-        broker=str(address),
-        seconds=round(took, 3),
-    )
+    typer.echo(f"{count:,} messages to {address}, {count / took:,.0f} a second", err=True)
 
 
 def _start(text: str | None, faults: list[str]) -> float:

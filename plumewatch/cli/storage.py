@@ -14,12 +14,11 @@ from plumewatch.cli.options import (
     REFUSED,
     ConfigOption,
     ForceOption,
-    JsonOption,
     Site,
     check_output,
     examples,
 )
-from plumewatch.cli.printer import Printer, progress
+from plumewatch.cli.printer import progress
 from plumewatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -67,7 +66,6 @@ def storage_setup(
         str, typer.Option(help="Environment variable to read it from.")
     ] = "",
     admin_username: Annotated[str, typer.Option(help="Administrator's name on a 1.x.")] = "",
-    as_json: JsonOption = False,
 ) -> None:
     """Set up retention and averages where the configuration says readings are stored."""
     from plumewatch.cli.setup.influx import new_secret_files
@@ -76,7 +74,6 @@ def storage_setup(
     from storage.timeseries.influx_setup import provide
 
     site = Site.load(config)
-    printer = Printer(as_json=as_json)
     retention = retention_of(site.config)
     secret = None
     if admin_token_file or admin_token_env:
@@ -87,41 +84,30 @@ def storage_setup(
     if admin is None:
         if paths or secret is not None:
             raise UsageError("the embedded store is a file and has no accounts")
-        printer.say(
+        typer.echo(
             f"readings are kept in {site.paths.series} for {retention.raw_days} days, averages of"
             f" 1 min for {retention.minute_days} and of 15 min for {retention.quarter_hour_days}"
-            " days; the service does this by itself",
-            store=site.paths.series,
-            **retention._asdict(),
+            " days; the service does this by itself"
         )
         return
-
-    def on_step(sentence: str) -> None:
-        printer.say(sentence, done=sentence)
-
     with progress("setting up"), new_secret_files(paths.values()):
-        for writes, account in provide(admin, retention, list(paths), on_step).items():
+        for writes, account in provide(admin, retention, list(paths), typer.echo).items():
             paths[writes].write_text(f"{account.secret}\n", encoding="utf-8")
     for path in paths.values():
-        printer.say(f"its secret is in {path}", secret_file=path)
+        typer.echo(f"its secret is in {path}")
 
 
 @storage_app.command("retry", epilog=examples("plumewatch storage retry"))
-def storage_retry(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> int | None:
+def storage_retry(*, config: ConfigOption = CONFIG) -> int | None:
     """Store again the readings that the series refused, once the cause is repaired."""
     from storage.timeseries.writer import retry_refused
 
     site = Site.load(config)
-    printer = Printer(as_json=as_json)
     with site.read(site.paths.journal):
         pass  # it must exist: retrying does not make one
     with site.series() as series, progress("storing again"):
         stored, refused = retry_refused(site.paths.journal, series)
-    printer.say(
-        f"{stored} dead letters are stored now, {refused} are refused as before",
-        stored=stored,
-        refused=refused,
-    )
+    typer.echo(f"{stored} dead letters are stored now, {refused} are refused as before")
     return REFUSED if refused else None
 
 
@@ -150,14 +136,12 @@ def export_readings(
     ] = None,
     config: ConfigOption = CONFIG,
     force: ForceOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Write stored readings to a file, in time order, as many as there are."""
     from ingest.files.readings_export import export_readings as export
     from storage.audit import AuditKind
 
     site = Site.load(config)
-    printer = Printer(as_json=as_json)
     if kind not in ("csv", "parquet"):
         raise UsageError(f"--format {kind}: csv or parquet")
     file_format: Literal["csv", "parquet"] = "csv" if kind == "csv" else "parquet"
@@ -191,7 +175,7 @@ def export_readings(
                 on_time=lambda at: update(completed=at - begin),
             )
         averaged = first < begin and _has_averages(series, sensors or known, begin)
-    printer.sum_up(f"{path}: {count} readings", wrote=path, readings=count)
+    typer.echo(f"{path}: {count} readings", err=True)
     if averaged:
         sys.stderr.write(
             f"readings are kept for {site.config.timeseries.raw_days} days; the oldest is of"

@@ -22,7 +22,6 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
-from language.messages import gettext
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
@@ -78,10 +77,8 @@ class Meter:
       not exported.
     - `kind`: a record of the series has the growth of a counter, the value of a gauge.
     - `record`: field of the ``pipeline`` records, with ``{label}`` for the value of a label.
-    - `page`: name on the staff page, with ``%(label)s``; without it, a number without labels has
-      `help` there. The page translates it: `mark` it.
 
-    Numbers of the same field or name are added up. Empty: not shown there.
+    Numbers of the same field are added up. The staff page shows what is exported.
     """
 
     name: str
@@ -90,26 +87,10 @@ class Meter:
     record: str = ""
     kind: Literal["counter", "gauge", "histogram"] = "gauge"
     labels: tuple[str, ...] = ()
-    page: str | None = None
     continues: bool = False
     """Whether a counter goes on over restarts; the others count since the service started."""
     blocks: bool = False
     """Whether to read it takes a database: it is as of the last `Meters.refresh`."""
-
-    @property
-    def page_text(self) -> str:
-        """English name on the staff page, as marked; empty if it is not shown there."""
-        if self.page is not None:
-            return self.page
-        return "" if self.labels else self.help
-
-    def page_name(self, labels: Mapping[str, str]) -> str:
-        """Return the name on the staff page in the reader's language: of the whole, or of parts."""
-        english = self.page_text % labels if labels else self.page_text
-        name = gettext(english)
-        if labels and name == english:
-            name = gettext(self.page_text) % labels
-        return name.rstrip(".")
 
     @property
     def metric(self) -> str:
@@ -158,30 +139,29 @@ class Meters(Collector):
         return sum(value for _, value in _samples(meter, self._value(meter)))
 
     def page(self) -> dict[str, int]:
-        """Return the numbers of the staff page, by their names in the reader's language."""
-        shown = ((meter, meter.page_name) for meter in self.meters if meter.page_text)
-        return {name: round(value) for name, value in self._sums(shown)}
+        """Return the numbers of the staff page, by name and labels."""
+        return {
+            " ".join((meter.name, *labels.values())): round(value)
+            for meter in self.meters
+            if meter.name
+            for labels, value in _samples(meter, self._value(meter))
+        }
 
     def record(self, kind: Literal["counter", "gauge"]) -> dict[str, float]:
         """Return the counters or the gauges of the ``pipeline`` records."""
-        shown = (meter for meter in self.meters if meter.record and meter.kind == kind)
-        return dict(self._sums((meter, meter.record.format_map) for meter in shown))
-
-    def _sums(
-        self, shown: Iterable[tuple[Meter, Callable[[dict[str, str]], str]]]
-    ) -> Iterable[tuple[str, float]]:
         sums: dict[str, float] = {}
-        for meter, name_of in shown:
-            for labels, value in _samples(meter, self._value(meter)):
-                key = name_of(labels)
-                sums[key] = sums.get(key, 0.0) + value
-        return sums.items()
+        for meter in self.meters:
+            if meter.record and meter.kind == kind:
+                for labels, value in _samples(meter, self._value(meter)):
+                    key = meter.record.format_map(labels)
+                    sums[key] = sums.get(key, 0.0) + value
+        return sums
 
     def _value(self, meter: Meter) -> Value:
         return self.kept.get(meter.name) if meter.blocks else self._read(meter)
 
     def _read(self, meter: Meter) -> Value:
-        what = meter.name or meter.page_text
+        what = meter.name or meter.record
         try:
             value = meter.read()
         except (StorageError, sqlite3.Error, OSError) as error:

@@ -86,7 +86,7 @@ class Monitoring(Pipeline):
             declared.outlook_meters(
                 lambda: shutil.disk_usage(config.data_dir).free, _duty_gaps(config, clock)
             ),
-            declared.broker_meters(ingestion.source, health, queue_limit),
+            declared.broker_meters(ingestion.source, queue_limit),
             declared.intake_meters(ingestion.source, intake, ingestion.http_ingest.answers),
             declared.poll_meters(ingestion.polls),
             declared.storage_meters(

@@ -7,10 +7,9 @@ metrics. No label names a room, a sensor or a person: numbers are sums over the 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ingest.reading_counts import CountKind
-from language.messages import mark
 from plumewatch import __version__
 from plumewatch.service.meters import Histogram, Meter, Value
 
@@ -35,40 +34,6 @@ if TYPE_CHECKING:
 
 gauge, counter = Meter, partial(Meter, kind="counter")
 
-_WHOLE: Final = (
-    mark("Messages accepted"),
-    mark("Messages rejected"),
-    mark("Messages duplicate"),
-    mark("Messages flooded"),
-    mark("Polls answered"),
-    mark("Polls failed"),
-    mark("ready: broker"),
-    mark("ready: canary"),
-    mark("ready: clocks"),
-    mark("ready: journal"),
-    mark("ready: detector"),
-    mark("ready: store"),
-    mark("failing: answers of devices"),
-    mark("failing: change feed"),
-    mark("failing: counts"),
-    mark("failing: holds"),
-    mark("failing: hours"),
-    mark("failing: incidents"),
-    mark("failing: journal"),
-    mark("failing: journal for the detector"),
-    mark("failing: measurements"),
-    mark("failing: quotas"),
-    mark("failing: records of the series"),
-    mark("failing: renewed intervals"),
-    mark("failing: retention clock"),
-    mark("failing: series"),
-    mark("failing: snapshot"),
-    mark("failing: state of the detectors"),
-    mark("failing: webhooks"),
-    mark("failing: weekly summary"),
-)
-"""Names on the page with the values of labels, for their translation."""
-
 
 def service_meters(
     health: Health, resources: Resources, detection: DetectionLoop
@@ -82,7 +47,7 @@ def service_meters(
 
     yield gauge("model_info", "Version of the detector's model.", model, labels=version)
     text = "When the service started, Unix seconds."
-    yield gauge("start_time_seconds", text, lambda: resources.started, page="")
+    yield gauge("start_time_seconds", text, lambda: resources.started)
     text = "Whether a part of the service works."
     yield gauge(
         "ready",
@@ -90,56 +55,47 @@ def service_meters(
         lambda: {part.name: part.ok for part in health.parts()},
         "ready_{part}",
         labels=part,
-        page=mark("ready: %(part)s"),
     )
     yield gauge("", "", health.ready, "ready")
-    yield gauge(
-        "",
-        "",
-        lambda: dict.fromkeys(health.failing(), 1),
-        labels=("what",),
-        page=mark("failing: %(what)s"),
-    )
+    text = "Work on storage that fails at the moment."
+    yield gauge("failing", text, lambda: dict.fromkeys(health.failing(), 1), labels=("what",))
 
 
 def outlook_meters(
     disk_free: Callable[[], float], duty_gaps: Callable[[], float | None]
 ) -> Iterator[Meter]:
     """Return the meters of what will need somebody soon."""
-    yield gauge("disk_free_bytes", "Free space for the data folder, bytes.", disk_free, page="")
+    yield gauge("disk_free_bytes", "Free space for the data folder, bytes.", disk_free)
     text = "Times of the next 24 hours at which nobody on duty would be notified."
-    yield gauge("duty_gaps_next_day", text, duty_gaps, page="")
+    yield gauge("duty_gaps_next_day", text, duty_gaps)
 
 
-def broker_meters(source: MqttSource, health: Health, queue_limit: int) -> Iterator[Meter]:
+def broker_meters(source: MqttSource, queue_limit: int) -> Iterator[Meter]:
     """Return the meters of the connection to the broker."""
     state, canary = source.state, source.canary
-    yield gauge(
-        "broker_connected", mark("Whether the broker is connected."), lambda: state.connected
-    )
-    text = mark("Connections made to the broker.")
+    yield gauge("broker_connected", "Whether the broker is connected.", lambda: state.connected)
+    text = "Connections made to the broker."
     yield counter("broker_connections", text, lambda: state.connections)
 
-    text = mark("Connections to the broker ended because nothing arrived.")
+    text = "Connections to the broker ended because nothing arrived."
     yield counter("broker_silences", text, lambda: state.reconnected)
-    text = mark("Messages that the broker says it dropped.")
+    text = "Messages that the broker says it dropped."
     yield counter("broker_dropped_messages", text, lambda: state.broker_dropped, "broker_dropped")
-    text = mark("Messages that the broker says it holds.")
+    text = "Messages that the broker says it holds."
     yield gauge("broker_stored_messages", text, lambda: state.broker_stored)
-    text = mark("Messages that the broker keeps at most, as configured.")
+    text = "Messages that the broker keeps at most, as configured."
     yield gauge("broker_queue_limit_messages", text, lambda: queue_limit)
-    yield gauge("", mark("Broker queue near its limit"), health.queue_near_limit)
     if canary is None:
         return
-    yield counter("canaries_sent", mark("Canaries published."), lambda: canary.sent)
-    yield counter("canaries_returned", mark("Canaries that came back."), lambda: canary.returned)
+    yield counter("canaries_sent", "Canaries published.", lambda: canary.sent)
+    yield counter("canaries_returned", "Canaries that came back.", lambda: canary.returned)
     text = "Round trip of the last canary through the broker."
-    yield gauge("canary_round_trip_seconds", text, lambda: canary.round_trip_s, page="")
+    yield gauge("canary_round_trip_seconds", text, lambda: canary.round_trip_s)
 
     def round_trip_ms() -> Value:
         return None if canary.round_trip_s is None else 1000.0 * canary.round_trip_s
 
-    yield gauge("", mark("Canary round trip, ms"), round_trip_ms, "canary_ms")
+    yield gauge("", "", round_trip_ms, "canary_ms")
 
 
 def intake_meters(
@@ -147,11 +103,11 @@ def intake_meters(
 ) -> Iterator[Meter]:
     """Return the meters of messages and the readings in them."""
     tally, state = intake.reading_counts, source.state
-    text = mark("MQTT messages received.")
+    text = "MQTT messages received."
     yield counter("messages_received", text, lambda: state.received, "messages")
-    text = mark("MQTT messages acknowledged.")
+    text = "MQTT messages acknowledged."
     yield counter("messages_acknowledged", text, lambda: state.acknowledged, "acknowledged")
-    text = mark("QoS 0 messages dropped because more came than can be stored.")
+    text = "QoS 0 messages dropped because more came than can be stored."
     yield counter("messages_dropped", text, lambda: state.dropped_qos0, "dropped")
 
     def messages() -> Value:
@@ -159,7 +115,7 @@ def intake_meters(
 
     labels = ("outcome", "reason", "decoder")
     text = "Messages by what became of them; refused ones with the reason, flooded ones left out."
-    yield counter("messages", text, messages, labels=labels, page=mark("Messages %(outcome)s"))
+    yield counter("messages", text, messages, labels=labels)
 
     def outcome(name: str) -> Value:
         return sum(n for (found, _, _), n in intake.counters.items() if found == name)
@@ -178,15 +134,13 @@ def intake_meters(
         labels=("noted",),
         continues=True,
     )
-    yield counter(
-        "", mark("Readings that never came"), lambda: tally.total(CountKind.MISSING), "missing"
-    )
+    yield counter("", "", lambda: tally.total(CountKind.MISSING), "missing")
 
     def answers() -> dict[tuple[str, ...], float]:
         return {(name, str(status)): n for (name, status), n in http_answers.items()}
 
-    page = mark("HTTP answers %(status)s")
-    yield counter("", "", answers, labels=("source", "status"), page=page)
+    text = "Answers of HTTP ingest."
+    yield counter("http_answers", text, answers, labels=("source", "status"))
 
 
 def poll_meters(polls: HttpPolls) -> Iterator[Meter]:
@@ -196,9 +150,8 @@ def poll_meters(polls: HttpPolls) -> Iterator[Meter]:
         return dict[str, float](polls.requests) if polls.sensors else None
 
     text = "Requests for values to devices that are asked over HTTP."
-    page = mark("Polls %(outcome)s")
-    yield counter("polls", text, requests, labels=("outcome",), page=page)
-    text = mark("Devices asked over HTTP whose last request failed.")
+    yield counter("polls", text, requests, labels=("outcome",))
+    text = "Devices asked over HTTP whose last request failed."
     yield gauge("polls_failing_devices", text, lambda: len(polls.failing))
 
 
@@ -214,22 +167,24 @@ def storage_meters(
     commits: Histogram,
 ) -> Iterator[Meter]:
     """Return the meters of the journal and its consumers."""
-    text = mark("Readings that went through the detector.")
+    text = "Readings that went through the detector."
     yield counter("readings_detected", text, lambda: detection.counts.readings, "detected")
     yield counter(
-        "readings_stored", mark("Readings in the series."), lambda: writer.state.stored, "stored"
+        "readings_stored", "Readings in the series.", lambda: writer.state.stored, "stored"
     )
-    text = mark("Readings that the time-series store refused.")
+    text = "Readings that the time-series store refused."
     yield counter("readings_refused_by_store", text, lambda: writer.state.refused, "refused")
-    yield counter("", mark("Records in the series"), lambda: records.state.stored)
-    yield counter(
-        "", mark("Records that the series refused"), lambda: records.state.refused, "refused"
-    )
-    text = mark("Readings deleted from the journal before the store had them.")
+    yield counter("records_stored", "Records in the series.", lambda: records.state.stored)
+    text = "Records that the series refused."
+    yield counter("records_refused_by_store", text, lambda: records.state.refused, "refused")
+    text = "Readings deleted from the journal before the store had them."
     yield counter("readings_deleted_unread", text, lambda: deletion.unread, "deleted_unread")
-    yield counter("", mark("Samples given up while the series was away"), lambda: samples.dropped)
-    yield gauge("", mark("Days that deletion waits for the clock"), lambda: deletion.held_back_days)
-    yield counter("", mark("Attempts to delete old data that failed"), lambda: deletion.failures)
+    text = "Samples given up while the series was away."
+    yield counter("samples_dropped", text, lambda: samples.dropped)
+    text = "Days that deletion waits for the clock."
+    yield gauge("deletion_held_back_days", text, lambda: deletion.held_back_days)
+    text = "Attempts to delete old data that failed."
+    yield counter("deletion_failures", text, lambda: deletion.failures)
     yield gauge(
         "dead_letters",
         "Refused messages kept.",
@@ -237,11 +192,13 @@ def storage_meters(
         labels=("reason",),
         blocks=True,
     )
-    text = mark("What the journal holds; max_mb bounds it.")
+    text = "What the journal holds; max_mb bounds it."
     yield gauge("journal_bytes", text, journal.bytes_used, blocks=True)
-    text = mark("Records of the journal that were corrupt.")
+    text = "Records of the journal that were corrupt."
     yield counter("journal_corrupt_records", text, lambda: journal.corrupt_records)
-    yield counter("", mark("Databases rebuilt"), lambda: journal.repairs + series.repairs)
+    yield counter(
+        "databases_rebuilt", "Rebuilt databases.", lambda: journal.repairs + series.repairs
+    )
 
     def lag() -> Value:
         unstored = max(detection.last_offset - writer.state.cursor, 0)
@@ -249,7 +206,7 @@ def storage_meters(
 
     text = "Readings that a consumer is behind the journal."
     yield gauge("journal_lag_readings", text, lag, "{consumer}_lag", labels=("consumer",))
-    text = mark("How long the oldest reading waits for the detector.")
+    text = "How long the oldest reading waits for the detector."
     yield gauge("detector_lag_seconds", text, lambda: detection.lag()[1], "detector_lag_s")
     text = "Time of a commit of the journal, with its fsync."
     yield Meter("commit_duration_seconds", text, lambda: commits, kind="histogram")
@@ -266,11 +223,12 @@ def alert_meters(
 ) -> Iterator[Meter]:
     """Return the meters of events, alerts and notices."""
     counts, outcomes = detection.counts, deliveries.outcomes
-    yield counter("events", mark("Events of the detector."), lambda: counts.events, "events")
-    yield counter("alerts", mark("Alerts."), lambda: counts.alerts, "alerts")
-    yield gauge("", "", lambda: 1 if memory.active else None, page=mark("alerting from memory"))
-    text = mark("Journal reads that failed while alerting from memory")
-    yield counter("", text, lambda: memory.read_failures)
+    yield counter("events", "Events of the detector.", lambda: counts.events, "events")
+    yield counter("alerts", "Alerts.", lambda: counts.alerts, "alerts")
+    text = "Whether alerts are decided in memory, as the state cannot be written."
+    yield gauge("alerting_from_memory", text, lambda: memory.active)
+    text = "Journal reads that failed while alerting from memory."
+    yield counter("memory_read_failures", text, lambda: memory.read_failures)
     text = "Incidents and notices that a regular check found stuck."
     yield counter("forgotten", text, lambda: dict(sorted(stuck.items())), labels=("what",))
     text = "Attempts to deliver a notice."
@@ -286,9 +244,9 @@ def alert_meters(
 
 def outbox_meters(outbox: OutboxState) -> Iterator[Meter]:
     """Return the meters of what waits in the state database."""
-    text = mark("Notices that wait or are being sent.")
+    text = "Notices that wait or are being sent."
     yield gauge("outbox_depth_notices", text, lambda: outbox.waiting, "outbox")
     text = "Age of the oldest of them."
-    yield gauge("outbox_oldest_seconds", text, lambda: outbox.oldest_s, "outbox_oldest_s", page="")
-    text = mark("Incidents that are not over.")
+    yield gauge("outbox_oldest_seconds", text, lambda: outbox.oldest_s, "outbox_oldest_s")
+    text = "Incidents that are not over."
     yield gauge("open_incidents", text, lambda: outbox.open_incidents, "open_incidents")

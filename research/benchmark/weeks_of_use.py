@@ -15,7 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from detection.detector import Detector
 from detection.model import Model
-from plumewatch.cli.printer import Printer
+from plumewatch.cli.printer import print_table
 from research.benchmark.recordings import series_of
 from research.benchmark.run import model_without, run_detector, vape_alerts
 from research.benchmark.scoring import score_sensor, summarize
@@ -57,11 +57,10 @@ def main() -> None:
         found = [(one, next(events)) for one in series]
         row = {"rate": rate, **by_week(found, truth, options.weeks)}
         rows.append((row, tuple(str(cell) for cell in row.values())))
-    printer = Printer()
-    printer.say(f"{options.world}, {model.version}, {options.rooms} rooms at each rate")
+    print(f"{options.world}, {model.version}, {options.rooms} rooms at each rate")
     weeks = range(1, options.weeks + 1)
     heads = [f"{words} {week}" for words in ("Recall", "False a day") for week in weeks]
-    printer.table(("Rate", "Sessions a day", "Visible", *heads), rows)
+    print_table(("Rate", "Sessions a day", "Visible", *heads), rows)
 
 
 def by_week(

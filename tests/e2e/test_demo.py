@@ -18,7 +18,7 @@ def test_a_demo_that_is_kept_has_no_faults_afterwards(tmp_path):
     kept = tmp_path / "kept"
     port = str(free_port())
     command = [sys.executable, "-m", "plumewatch"]
-    demo = ["demo", "--keep", str(kept), "--seconds", "15", "--port", port, "--plain"]
+    demo = ["demo", "--keep", str(kept), "--seconds", "15", "--port", port]
     ran = subprocess.run([*command, *demo], check=True, timeout=120, capture_output=True, text=True)
     events = re.findall(r"^\d\d:\d\d:\d\d event ", ran.stdout, re.MULTILINE)
     assert f" readings, {len(events)} events, " in ran.stdout.partition("demo ended")[2]

@@ -89,7 +89,7 @@ def overwrite(path):
 async def test_a_journal_damaged_while_it_runs_is_rebuilt_and_that_is_shown(config):
     def rebuilt():  # noticed when the file is read: in a minute, or for metrics
         service.monitoring.meters.refresh()
-        return service.monitoring.status().counters["Databases rebuilt"] >= 1
+        return service.monitoring.status().counters["databases_rebuilt"] >= 1
 
     async with running(config) as service:
         await store(service, [reading()])
@@ -128,7 +128,7 @@ async def test_a_state_without_space_and_with_space_again(config, monkeypatch):
         await until(lambda: "incidents: " in part().detail)
         assert not part().ok
         assert not service.monitoring.health.ready()
-        assert service.monitoring.status().counters["failing: incidents"] == 1
+        assert service.monitoring.status().counters["failing incidents"] == 1
         disk.free("state.db")
         await until(lambda: part().ok)
         await until(lambda: service.detection.position == 2)

@@ -16,19 +16,18 @@ import socket
 import sys
 import time
 import tomllib
-from collections import Counter, deque
+from collections import Counter
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
-from rich.live import Live
 from rich.text import Text
 
 from detection.events import EventKind, EventPhase, evidence_sentence
 from language.messages import _
-from plumewatch.cli.demo.screen import TruthScore, screen
+from plumewatch.cli.demo.truth import TruthScore
 from plumewatch.cli.options import CONFIG
 from plumewatch.config.editor import ConfigEditor
 from plumewatch.config.load import load, parse
@@ -43,11 +42,8 @@ from storage.http_client import Reach, RequestError, request
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from rich.console import Group
-
     from alerts.engine import AlertRecord
     from detection.events import Event
-    from plumewatch.cli.printer import Printer
     from plumewatch.config.model import PlumewatchConfig
 
 SPEED: Final = 20.0
@@ -59,28 +55,24 @@ _UNANSWERED: Final = 3
 """Every third push is left to whoever tries the demo."""
 _MOST_BYTES: Final = 65_536
 _PRESS_S: Final = 2.0
-_AGAIN_S: Final = 0.1
+_SUMMARY_S: Final = 5.0
 _SCHOOL: Final = Path(__file__).with_name("school.toml")
 
 
 class Demo:
     """All parts of the demo, and what they have shown so far."""
 
-    def __init__(self, folder: Path, port: int, printer: Printer, *, plain: bool) -> None:
+    def __init__(self, folder: Path, port: int) -> None:
         self._folder = folder
         self._port = port
-        self._printer = printer
-        self._console = Console(file=printer.out)
-        self._live = self._console.is_terminal and not (plain or printer.as_json)
+        self._console = Console()
         self._began: float | None = None
         self._kinds: Counter[str] = Counter()
-        self._log: deque[Text] = deque(maxlen=30)
         self._truth = TruthScore()
         self._staff: set[asyncio.Task[None]] = set()
         self._asked = 0
         self._alerts: dict[str, list[tuple[str, float]]] = {}
         self._pushes = 0
-        self._last_push = ""
         self._changed = asyncio.Event()
         self._listening = Listening()
         self._config_file = ConfigEditor(
@@ -88,7 +80,6 @@ class Demo:
             DataPaths(folder / "data").config_history,
             self._changed.set,
         )
-        self._rate: deque[tuple[float, int]] = deque(maxlen=20)
 
     async def run(self, seconds: float) -> None:
         """Run until Ctrl-C, or for `seconds` if above 0; raises `UnreachableError` on failure."""
@@ -101,11 +92,9 @@ class Demo:
         with socket.create_server(("127.0.0.1", 0)) as free:
             broker_port = int(free.getsockname()[1])
         config = self._config(broker_port, push_port)
-        self._line(
+        self._console.print(
             f"Plumewatch demo: a simulated school, {SPEED:.0f} times faster than real time."
-            f" Times below are school times. Staff page: http://127.0.0.1:{self._port}",
-            page=f"http://127.0.0.1:{self._port}",
-            speed=SPEED,
+            f" Times below are school times. Staff page: http://127.0.0.1:{self._port}"
         )
         self._registry = config.registry()
         async with _broker(broker_port), receiver:
@@ -114,21 +103,19 @@ class Demo:
                 loop.call_later(seconds, stop.set)
             try:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self._show(stop), name="screen")
+                    group.create_task(self._show(stop), name="summary")
                     group.create_task(self._simulate(broker_port, stop), name="simulator")
                     group.create_task(self._serve(stop), name="service")
             except* ServiceError as errors:
                 raise UnreachableError(str(errors.exceptions[0])) from None
         for task in self._staff:
             task.cancel()
-        self._line(f"simulator's truth: {self._truth.sentence(self._clock())}")
-        counts = self._counts()
-        text = ", ".join(f"{n} {name}" for name, n in counts.items())
-        self._line(
-            f"demo ended: {text} received; an alert may be of several events, and of several"
-            " vaping sessions in a room",
-            ended=True,
-            **counts,
+        counters = self._service.detection.counts
+        self._console.print(f"simulator's truth: {self._truth.sentence(self._clock())}")
+        self._console.print(
+            f"demo ended: {counters.readings} readings, {self._kinds.total()} events,"
+            f" {counters.alerts} alerts, {self._pushes} pushes received; an alert may be of several"
+            " events, and of several vaping sessions in a room"
         )
 
     def _service_of(self, config: PlumewatchConfig) -> Service:
@@ -157,9 +144,8 @@ class Demo:
                 changed.cancel()
                 if not self._changed.is_set():
                     return
-                config = load(self._folder / CONFIG.name)  # at once: the screen reads the service
+                config = load(self._folder / CONFIG.name)
                 self._service, self._registry = self._service_of(config), config.registry()
-                self._rate.clear()
         finally:
             stopped.cancel()
             self._listening.close()
@@ -250,10 +236,8 @@ class Demo:
                 )
                 await writer.drain()
                 self._pushes += 1
-                title = body.get("title", "")
-                self._last_push = f"{title}\n{body.get('message', '')}".strip()
                 person = body.get("topic", "")
-                self._note("push received", f"{title} (to {person})", "magenta")
+                self._note("push received", f"{body.get('title', '')} (to {person})", "magenta")
                 self._answer(person, json.loads(headers.get("x-actions", "[]")))
         writer.close()
 
@@ -322,72 +306,26 @@ class Demo:
 
     def _note(self, what: str, text: str, style: str) -> None:
         stamp = datetime.fromtimestamp(self._clock(), UTC).strftime("%H:%M:%S")
-        line = Text.assemble((f"{stamp} ", "dim"), (f"{what}  ", style), text)
-        self._log.append(line)
-        if not self._live:
-            self._line(line, time=self._clock(), what=what, text=text)
-
-    def _line(self, shown: Text | str, **fields: object) -> None:
-        if self._printer.as_json:
-            self._printer.object(fields)
-        else:
-            self._console.print(shown)
-
-    def _counts(self) -> dict[str, object]:
-        counters = self._service.detection.counts
-        return {
-            "readings": counters.readings,
-            "events": sum(n for kind, n in self._kinds.items() if kind in {*EventKind}),
-            "alerts": counters.alerts,
-            "pushes": self._pushes,
-        }
+        self._console.print(Text.assemble((f"{stamp} ", "dim"), (f"{what}  ", style), text))
 
     async def _show(self, stop: asyncio.Event) -> None:
-        waits = [asyncio.ensure_future(e.wait()) for e in (self._service.ready, stop)]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
-        screen = Live(console=self._console, auto_refresh=False) if self._live else None
-        with screen or contextlib.nullcontext():
-            turn = 0
-            while not stop.is_set():
-                if not self._service.ready.is_set():  # another one starts after a change
-                    await asyncio.sleep(_AGAIN_S)
-                    continue
-                self._rate.append((time.monotonic(), self._service.detection.counts.readings))
-                if screen is not None:
-                    screen.update(self._screen(), refresh=True)
-                elif turn % 10 == 0:
-                    page = f"http://127.0.0.1:{self._port}"
-                    truth = f"{self._truth.sentence(self._clock())} (simulator's truth)"
-                    text = f"{self._summary()}; {truth}; staff page {page}"
-                    self._line(text, page=page, truth=truth, **self._counts())
-                turn += 1
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(0.5):
-                        await stop.wait()
-
-    def _summary(self) -> str:
-        (t0, n0), (t1, n1) = self._rate[0], self._rate[-1]
-        rate = (n1 - n0) / (t1 - t0) if t1 > t0 else 0.0
-        kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self._kinds.items())) or "none yet"
-        return (
-            f"{rate:.0f} readings/s, {len(self._registry.rooms)} rooms,"
-            f" events: {kinds}; alerts: {self._service.detection.counts.alerts};"
-            f" pushes: {self._pushes}"
-        )
-
-    def _screen(self) -> Group:
-        clock = datetime.fromtimestamp(self._clock(), UTC).strftime("%A %H:%M:%S")
-        return screen(
-            self._console.height,
-            title=f"{clock} at school, {SPEED:.0f} times real time",
-            page=f"http://127.0.0.1:{self._port}",
-            events=list(self._log),
-            last_push=self._last_push,
-            truth=self._truth.sentence(self._clock()).capitalize(),
-            counts=self._summary(),
-        )
+        """Print a summary now and then, until the demo ends."""
+        before, at = 0, time.monotonic()
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_SUMMARY_S):
+                    await stop.wait()
+                    return
+            counters, now = self._service.detection.counts, time.monotonic()
+            rate = max(counters.readings - before, 0) / (now - at)
+            before, at = counters.readings, now
+            kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self._kinds.items()))
+            self._console.print(
+                f"{rate:.0f} readings/s, {len(self._registry.rooms)} rooms,"
+                f" events: {kinds or 'none yet'}; alerts: {counters.alerts};"
+                f" pushes: {self._pushes}; {self._truth.sentence(self._clock())} (simulator's"
+                f" truth); staff page http://127.0.0.1:{self._port}"
+            )
 
 
 def _set(event: asyncio.Event, _done: object) -> None:

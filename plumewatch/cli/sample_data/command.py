@@ -10,8 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from plumewatch.cli.options import CONFIG, JsonOption, examples
-from plumewatch.cli.printer import Printer
+from plumewatch.cli.options import CONFIG, examples
 from plumewatch.errors import UsageError
 
 app = typer.Typer()
@@ -29,13 +28,11 @@ def sample_data(
     *,
     weeks: Annotated[int, typer.Option(help="Length, up to yesterday.", min=1, max=52)] = 12,
     seed: Annotated[int, typer.Option(help="Same seed and day, same data.", min=0)] = 1,
-    as_json: JsonOption = False,
 ) -> None:
     """Fill a folder with the data of a made-up school, to try pages, reports and dashboards."""
     from plumewatch.cli.sample_data.incidents import fill_series, fill_state, made_up_detections
     from plumewatch.config.load import load
 
-    printer = Printer(as_json=as_json)
     try:
         folder.mkdir(mode=0o700)
     except OSError as error:
@@ -49,14 +46,9 @@ def sample_data(
     alerts = list(made_up_detections(config, first, last, rng))
     incidents = fill_state(config, first, alerts, rng)
     readings = fill_series(config, first, last, alerts, rng)
-    printer.say(
+    typer.echo(
         f"{folder}: {incidents} incidents and {readings:,} readings of a made-up school, {first} to"
         f" {last - timedelta(days=1)}. Try:\n"
         f"  plumewatch run --config {path}\n"
-        f"  plumewatch report summary --config {path} --from {first} --to {last} --format pdf",
-        folder=folder,
-        incidents=incidents,
-        readings=readings,
-        first=str(first),
-        last=str(last),
+        f"  plumewatch report summary --config {path} --from {first} --to {last} --format pdf"
     )

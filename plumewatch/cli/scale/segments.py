@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from plumewatch.cli.options import CONFIG, ConfigOption, JsonOption, Site, examples
-from plumewatch.cli.printer import Printer, progress
+from plumewatch.cli.options import CONFIG, ConfigOption, Site, examples
+from plumewatch.cli.printer import progress
 from plumewatch.errors import UsageError
 from scale.errors import HistoryError
 
@@ -41,13 +41,11 @@ def segments(
         ),
     ] = None,
     every: Annotated[float, typer.Option(help="Repeat at this interval, s; 0 ends.", min=0)] = 0.0,
-    as_json: JsonOption = False,
 ) -> None:
     """Land accepted readings as Parquet, each once: for Spark, any other program."""
     from scale.history import HistoryWriter
 
     site = Site.load(config)
-    printer = Printer(as_json=as_json)
     registry = site.config.registry()
     default_buckets = max(2, -(-len(registry.sensors) // _SENSORS_A_BUCKET))
     try:
@@ -55,7 +53,7 @@ def segments(
             while True:
                 count, missed = _land_journal(site.paths.journal, registry, writer)
                 if count or missed or not every:
-                    _print_landed(count, missed, writer, printer)
+                    _print_landed(count, missed, writer)
                 if not every or threading.Event().wait(every):
                     return
     except HistoryError as error:
@@ -70,11 +68,11 @@ def _land_journal(path: Path, registry: Registry, writer: HistoryWriter) -> tupl
         return land_journal(journal, registry, writer, lambda n: update(completed=n))
 
 
-def _print_landed(count: int, missed: int, writer: HistoryWriter, printer: Printer) -> None:
+def _print_landed(count: int, missed: int, writer: HistoryWriter) -> None:
     text = f"{count} readings landed, {writer.position} in all, in {writer.buckets} buckets"
     if missed:
         text += (
             f"\n{missed} readings had been deleted from the journal before: run this more often, or"
             " let the journal keep more (journal.keep_days)"
         )
-    printer.sum_up(text, landed=count, missed=missed, readings=writer.position)
+    typer.echo(text, err=True)

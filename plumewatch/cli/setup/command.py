@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from ingest.errors import RefusedError
-from plumewatch.cli.options import CONFIG, DONE, UNREACHABLE, JsonOption, Site, examples
-from plumewatch.cli.printer import Printer, progress
+from plumewatch.cli.options import CONFIG, DONE, UNREACHABLE, Site, examples
+from plumewatch.cli.printer import print_table, progress
 from plumewatch.config.faults import ConfigError, ConfigFault, some
 from plumewatch.errors import UnreachableError, UsageError
 from storage.registry import natural
@@ -41,17 +41,14 @@ _SLOWEST_S: Final = 120.0
 )
 def init(
     path: Annotated[Path, typer.Argument(help="File to write.")] = CONFIG,
-    *,
-    as_json: JsonOption = False,
 ) -> None:
     """Write a commented starter configuration."""
     from plumewatch.cli.setup.site_files import STARTER, SiteFiles
 
-    printer = Printer(as_json=as_json)
     if not path.parent.is_dir():
         raise UsageError(f"{path}: No such file or directory")
     SiteFiles(plain={path.name: STARTER}).write(path.parent)
-    printer.say(f"wrote {path}; next: edit it, then `plumewatch check --config {path}`", wrote=path)
+    typer.echo(f"wrote {path}; next: edit it, then `plumewatch check --config {path}`")
 
 
 @app.command(
@@ -66,7 +63,6 @@ def setup(
     answers: Annotated[
         Path | None, typer.Option(help="Answers in TOML (docs/setup.md); asks you without it.")
     ] = None,
-    as_json: JsonOption = False,
 ) -> int:
     """Find sensors on a broker, and write configuration and accounts; twelve questions at most."""
     from pydantic import ValidationError
@@ -74,16 +70,15 @@ def setup(
     from ingest.errors import BrokerError
     from plumewatch.cli.setup.answers import in_short
 
-    printer = Printer(as_json=as_json)
     try:
-        return _set_up(folder.resolve(), answers, printer)
+        return _set_up(folder.resolve(), answers)
     except (ValidationError, ValueError) as error:
         raise UsageError(in_short(error)) from error
     except BrokerError as error:
         raise UnreachableError(str(error)) from error
 
 
-def _set_up(folder: Path, answers_file: Path | None, printer: Printer) -> int:
+def _set_up(folder: Path, answers_file: Path | None) -> int:
     import asyncio
     from zoneinfo import ZoneInfo
 
@@ -101,18 +96,17 @@ def _set_up(folder: Path, answers_file: Path | None, printer: Printer) -> int:
         raise UsageError("--answers FILE is needed where nobody can be asked")
     settings = _broker(answers)
     if _is_written(folder):
-        printer.say(
+        typer.echo(
             f"{folder / CONFIG.name}: written before; continues with the checks. To start over,"
-            " remove it or choose another --folder",
-            resumed=folder / CONFIG.name,
+            " remove it or choose another --folder"
         )
-        return _finish(folder, answers, printer)
+        return _finish(folder, answers)
     influx = prepared(answers.influx, None if answers_file else question)
     discovery = discover(_listened(settings, answers.listen_s), ZoneInfo(answers.timezone))
     sensors = air_sensors(discovery)
     places = rooms_for(sensors, answers.rooms)
-    _print_sensors(sensors, places, printer)
-    _print_rest(discovery, places, printer)
+    _print_sensors(sensors, places)
+    _print_rest(discovery, places)
     if answers.listen_s < _SLOWEST_S:
         sys.stderr.write(
             f"listened {answers.listen_s:g} s: sensors that report less often may be missing;"
@@ -127,19 +121,19 @@ def _set_up(folder: Path, answers_file: Path | None, printer: Printer) -> int:
         answers, places = _ask_rest(answers, sensors)
     password = settings.password or new_password()
     files = written(answers, discovery, places, password, influx)
-    _write(files, folder, influx, printer)
-    return _finish(folder, answers, printer)
+    _write(files, folder, influx)
+    return _finish(folder, answers)
 
 
-def _write(files: SiteFiles, folder: Path, influx: PreparedInflux | None, printer: Printer) -> None:
+def _write(files: SiteFiles, folder: Path, influx: PreparedInflux | None) -> None:
     """Set the InfluxDB up and write the files, if they can be written."""
     if influx:
         files.secret |= dict.fromkeys(influx.secret_files(), "")
     files.check(folder)
     if influx:
-        files.secret |= influx.provide(printer)
+        files.secret |= influx.provide()
     for path in files.write(folder):
-        printer.say(f"wrote {path}", wrote=path)
+        typer.echo(f"wrote {path}")
 
 
 def question(text: str, default: str = "", *, hidden: bool = False) -> str:
@@ -198,52 +192,39 @@ def _listened(settings: BrokerSettings, seconds: float) -> Sequence[Message]:
         return asyncio.run(listen(settings, seconds, on_message))
 
 
-def _print_sensors(
-    sensors: Mapping[str, DiscoveredSensor], places: Mapping[str, Place], printer: Printer
-) -> None:
+def _print_sensors(sensors: Mapping[str, DiscoveredSensor], places: Mapping[str, Place]) -> None:
     rows = []
     for name, place in places.items():
         sensor = sensors[name]
-        fields = {
-            "sensor": name,
-            "decoder": sensor.decoder,
-            "interval_s": sensor.interval_s,
-            "quantities": sorted(sensor.quantities),
-            "lacks": sensor.lacks,
-            **place._asdict(),
-        }
         interval = "once" if sensor.interval_s is None else f"{sensor.interval_s:.3g} s"
         lacks = ", ".join(sensor.lacks)
-        rows.append((fields, (name, sensor.decoder, interval, lacks, *place)))
+        rows.append((name, sensor.decoder, interval, lacks, *place))
     head = ("Sensor", "Read by", "Interval", "Lacks", "Building", "Floor", "Room")
-    printer.table(head, rows)
+    print_table(head, (({}, row) for row in rows))
 
 
-def _print_rest(discovery: Discovery, places: Mapping[str, Place], printer: Printer) -> None:
+def _print_rest(discovery: Discovery, places: Mapping[str, Place]) -> None:
     blind = [name for name in places if "particles" in discovery.sensors[name].lacks]
     alarming = [name for name in blind if discovery.sensors[name].has_own_alarm]
     if alarming:
-        printer.say(
+        typer.echo(
             "no particles are read, so alerts come from the vape alarm of the device itself alone:"
-            f" {some(alarming)}",
-            own_alarm_alone=alarming,
+            f" {some(alarming)}"
         )
     if blind := [name for name in blind if name not in alarming]:
-        printer.say(
+        typer.echo(
             f"cannot detect vaping, as no particles are read: {some(blind)} (docs/devices.md;"
             " if it sends some under another name, docs/mappings.md; a vape alarm of the device"
-            " itself, if it has one, alerts all the same)",
-            cannot_detect=blind,
+            " itself, if it has one, alerts all the same)"
         )
     for name in sorted(discovery.sensors.keys() - places.keys(), key=natural):
-        text = f"{name} measures neither particles nor VOC: skipped"
-        printer.say(text, sensor=name, left_out=True)
+        typer.echo(f"{name} measures neither particles nor VOC: skipped")
     unread = sorted(discovery.unread.items())
     for topic, why in unread[:_UNREAD_SHOWN]:
-        printer.say(f"nothing reads {topic}: {why}", topic=topic, unread=why)
+        typer.echo(f"nothing reads {topic}: {why}")
     if len(unread) > _UNREAD_SHOWN:
         more = len(unread) - _UNREAD_SHOWN
-        printer.say(f"and {more} further topics (docs/mappings.md)", unread_more=more)
+        typer.echo(f"and {more} further topics (docs/mappings.md)")
 
 
 def _ask_rest(
@@ -269,7 +250,7 @@ def _ask_rest(
     return answers.model_copy(update=more), places
 
 
-def _finish(folder: Path, answers: Answers, printer: Printer) -> int:
+def _finish(folder: Path, answers: Answers) -> int:
     from plumewatch.cli.people import send_test_notices
     from plumewatch.cli.run import run_check
     from plumewatch.cli.setup.answers import address
@@ -278,10 +259,9 @@ def _finish(folder: Path, answers: Answers, printer: Printer) -> int:
     path = folder / CONFIG.name
     config = Site.load(path).config
     if answers.test_notice and config.staff:
-        send_test_notices(config, printer)
+        send_test_notices(config)
     _, _, tls = address(answers.broker)
     not_yet = ("broker", "broker certificate") if tls else ()  # its listener is not there yet
-    code = run_check(path, printer, not_yet=not_yet)
-    if not printer.as_json:
-        printer.say(next_steps(folder, answers.broker_folder.rstrip("/"), tls=tls))
+    code = run_check(path, not_yet=not_yet)
+    typer.echo(next_steps(folder, answers.broker_folder.rstrip("/"), tls=tls))
     return DONE if code == DONE else UNREACHABLE

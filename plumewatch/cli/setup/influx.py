@@ -6,6 +6,8 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+import typer
+
 from plumewatch.cli.setup.answers import InfluxAnswer, ask_until_valid
 from plumewatch.config.secrets import secret_from
 from plumewatch.config.sections.storage import TimeseriesConfig
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from pathlib import Path
 
-    from plumewatch.cli.printer import Printer
     from plumewatch.cli.setup.answers import Question
 
 TOKEN: Final = "secrets/influx-token"  # noqa: S105 - a path
@@ -90,15 +91,13 @@ class PreparedInflux:
             return [TOKEN, READER]
         return [TOKEN] if self.admin.secret else []
 
-    def provide(self, printer: Printer) -> dict[str, str]:
+    def provide(self) -> dict[str, str]:
         """Set the server up; return the secrets by their files."""
-
-        def on_step(sentence: str) -> None:
-            printer.say(f"InfluxDB: {sentence}", influx=sentence)
-
         if self.note:
-            printer.say(self.note, influx=self.note)
-        accounts = provide(self.admin, Retention(), self.wanted, on_step)
+            typer.echo(self.note)
+        accounts = provide(
+            self.admin, Retention(), self.wanted, lambda step: typer.echo(f"InfluxDB: {step}")
+        )
         secrets = [account.secret for account in accounts.values()] or [self.admin.secret]
         return {
             name: f"{secret}\n" for name, secret in zip(self.secret_files(), secrets, strict=False)

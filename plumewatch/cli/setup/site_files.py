@@ -185,7 +185,6 @@ def _head(answers: Answers, service: str, queued: int) -> str:
                 username=service,
                 password_file="secrets/broker-password",  # noqa: S106 - a path
                 max_queued_messages=queued,
-                config_file="broker/mosquitto.conf",
                 tls=tls or None,
                 ca_file=answers.ca_file and str(answers.ca_file),
             ),

@@ -17,11 +17,9 @@ import typer
 from plumewatch.cli.options import (
     CONFIG,
     ConfigOption,
-    JsonOption,
     examples,
     with_config,
 )
-from plumewatch.cli.printer import Printer
 from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.errors import UsageError
 
@@ -57,7 +55,6 @@ def add(
         str, typer.Option(help="Name of a person who responds there, such as a duty.")
     ] = "",
     config: ConfigOption = CONFIG,
-    as_json: JsonOption = False,
 ) -> None:
     """Write the file of a new school, if the whole configuration is right with it."""
     from plumewatch.config.editor import written
@@ -65,7 +62,6 @@ def add(
     from plumewatch.config.sites import FOLDER, site_path, with_sites
     from storage.files import atomic_write
 
-    printer = Printer(as_json=as_json)
     base = config.resolve().parent
     path = site_path(config, site)
     if path.exists():
@@ -93,12 +89,9 @@ def add(
     path.parent.mkdir(exist_ok=True)
     with atomic_write(path) as draft:
         draft.write_text(written(content), encoding="utf-8")
-    printer.say(
+    typer.echo(
         f"wrote {path}: {len(content['room'])} rooms, {len(content['sensor'])} sensors; next:"
-        " `plumewatch check`, then restart the service or send it SIGHUP",
-        wrote=path,
-        rooms=len(content["room"]),
-        sensors=len(content["sensor"]),
+        " `plumewatch check`, then restart the service or send it SIGHUP"
     )
 
 

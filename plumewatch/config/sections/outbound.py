@@ -65,8 +65,6 @@ class BrokerConfig(BaseModel, extra="forbid", frozen=True):
     """Connect with TLS."""
     ca_file: FilePath | None = None
     """Certificates to trust instead of the system's."""
-    config_file: FilePath | None = None
-    """Mosquitto configuration on this machine, for `plumewatch check` to read."""
     canary: bool = True
     """Publish and await a test message every 10 s; set to false if the broker disconnects clients
     that publish without permission."""

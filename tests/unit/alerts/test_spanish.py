@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -20,15 +18,13 @@ from alerts.secrets import Secret
 from detection.events import ChannelEvidence, EventKind
 from detection.liveness import SensorState
 from ingest.errors import Reason
-from ingest.intake import OutcomeKind
 from ingest.reading_counts import CountKind
 from language.messages import speaking
-from plumewatch.service import pipeline_meters as metrics
 from reports import drawing
 from storage import sqlite
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
-from tests.support.health_parts import NOW, Parts
+from tests.support.health_parts import NOW
 from tests.support.leftovers import leftovers, of_page, untranslated
 from tests.support.recording_notifier import RecordingNotifier
 from tests.support.timeline import Timeline
@@ -169,28 +165,14 @@ def series(tmp_path):
         yield opened
 
 
-ROOT = Path(metrics.__file__).parents[2]
-WORK = re.compile(r'run(?:_until_stored)?\(\s*"([^"]+)"')
-"""Work on storage by its name, which the page shows while it fails."""
-
-
 @pytest.fixture
-def status(tmp_path):
+def status():
     """Return a function for a status with every code that a page may show."""
-    parts = Parts(tmp_path)
-    files = (path for part in ("alerts", "plumewatch") for path in (ROOT / part).rglob("*.py"))
-    work = {name for path in files for name in WORK.findall(path.read_text())} | {"incidents"}
-    assert {"counts", "webhooks"} < work
-    parts.retrying.failing |= dict.fromkeys(work, "locked")
-    parts.commits.failing = parts.writer.state.failing = parts.records.state.failing = "locked"
-    for outcome in OutcomeKind:
-        parts.intake.counters[outcome, "", "native"] = 1
-    parts.polls.sensors, parts.polls.requests = ("s1",), {"answered": 1, "failed": 1}
 
     def pipeline():
         counts = dict.fromkeys(CountKind, 1)
         return PipelineStatus(
-            parts.meters.page(),
+            {"messages accepted": 1},
             dict.fromkeys(Reason, 1),
             [QuarantinedSensor("n9", NOW, NOW, 1, "native")],
             [UnmatchedTopic("n9", NOW, NOW, 1)],

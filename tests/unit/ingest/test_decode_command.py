@@ -191,8 +191,4 @@ def test_lines_and_topic_exclude_each_other():
 def test_flags_are_shown_if_asked_for():
     body = b'{"pm25": 7.5}'
     assert json.loads(run(body, TOPIC, "--flags")[1])["flags"] == ["no_time"]
-    assert json.loads(run(body, TOPIC, "--flags", "--retained")[1])["flags"] == [
-        "no_time",
-        "retained",
-    ]
-    assert "flags" not in json.loads(run(body, TOPIC, "--retained")[1])
+    assert "flags" not in json.loads(run(body, TOPIC)[1])

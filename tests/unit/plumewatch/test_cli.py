@@ -202,7 +202,7 @@ class TestCheck:
         result = call("check", "--config", path, "--json")
         assert result.exit_code == 2
         assert {f["part"] for f in self.findings(result)} == {"colour", "data_dir"}
-        assert not any(f["ok"] for f in self.findings(result))
+        assert all(f["state"] == "FAULT" for f in self.findings(result))
         text = call("check", "--config", path).stdout
         assert "FAULT colour: unknown key" in text
 
@@ -232,14 +232,16 @@ class TestCheck:
         assert list(found) == [
             "configuration",
             "broker",
-            "broker configuration",
             "store",
             "clock",
             "notifiers: ap",
             "staff page",
         ]
-        assert "is not reachable" in found["broker"]["finding"]
-        assert [f["part"] for f in found.values() if not f["ok"]] == ["broker", "notifiers: ap"]
+        assert "is not reachable" in found["broker"]["sentence"]
+        assert [f["part"] for f in found.values() if f["state"] == "FAULT"] == [
+            "broker",
+            "notifiers: ap",
+        ]
         assert "s3cret" not in result.stdout
 
     def test_nobody_to_notify_and_a_damaged_store(self, call, tmp_path):
@@ -247,6 +249,10 @@ class TestCheck:
         (tmp_path / "plumewatch-data/series.db").write_bytes(b"no database, " * 500)
         result = call("check", "--config", self.config(tmp_path), "--json")
         found = self.findings(result)
-        assert {f["part"] for f in found if not f["ok"]} == {"broker", "store", "notifiers"}
-        assert any("not a database" in f["finding"] for f in found)
-        assert any("nobody would be notified" in f["finding"] for f in found)
+        assert {f["part"] for f in found if f["state"] == "FAULT"} == {
+            "broker",
+            "store",
+            "notifiers",
+        }
+        assert any("not a database" in f["sentence"] for f in found)
+        assert any("nobody would be notified" in f["sentence"] for f in found)

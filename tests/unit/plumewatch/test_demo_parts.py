@@ -1,4 +1,4 @@
-"""What the demo shows: the truth beside the detector, and a screen of 24 lines."""
+"""What the demo shows: the truth beside the detector."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import io
 from dataclasses import astuple
 
 import pytest
-from rich.console import Console
-from rich.text import Text
 
 from language.messages import speaking
-from plumewatch.cli.demo.screen import TruthScore, screen
+from plumewatch.cli.demo.truth import TruthScore
 from sensor_sim.trace import Truth
 from sensor_sim.truth_stream import TruthStream
 
@@ -73,25 +71,3 @@ def test_the_truth_is_written_as_the_file_has_it():
     header, row = lines(session("a"))
     assert header.split(",")[:2] == ["session", "sensor"]
     assert next(csv.reader([row]))[0] == astuple(session("a"))[0]
-
-
-def test_a_small_terminal_shows_address_events_and_the_last_push():
-    shown = {
-        "title": "Monday 09:33:10 at school, 20 times real time",
-        "page": "http://127.0.0.1:8420",
-        "events": [Text(f"09:3{n}:10 event vape  " + "PM2.5 rose a lot " * 9) for n in range(10)],
-        "last_push": "Boys' restroom, 2nd floor, North: Vaping likely since 09:32:49\nPM2.5 rose\n"
-        "http://127.0.0.1:8420/answer#abc",
-        "truth": "found 5 of 6 vaping sessions, 0 false alarms",
-        "counts": "37 readings/s; alerts: 2; pushes: 3",
-    }
-    for height in (24, 50):
-        console = Console(width=80, height=height, file=io.StringIO())
-        console.print(screen(height, **shown))
-        text = console.file.getvalue()
-        assert len(text.splitlines()) <= height - 1
-        for words in ("http://127.0.0.1:8420", "Vaping likely since 09:32:49", "09:39:10 event"):
-            assert words in text.replace("\n", " ")
-        assert "20 times real time" in text
-        assert "a real school does not know" in text
-        assert "found 5 of 6" in text

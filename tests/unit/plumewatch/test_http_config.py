@@ -1,6 +1,5 @@
 """The HTTP ingest in the configuration: off by itself, every fault at once, secrets never shown."""
 
-import io
 import socket
 from pathlib import Path
 
@@ -8,8 +7,6 @@ import pytest
 
 from ingest.intake import Intake
 from ingest.validation import Message
-from plumewatch.cli.printer import Printer
-from plumewatch.cli.run import run_check
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.ingest_settings import http_sources, intake_config, polled_sensors
 from plumewatch.config.load import parse
@@ -17,6 +14,7 @@ from plumewatch.config.settings import check_settings
 from storage.files import FolderLock
 from tests.support.broker import free_port
 from tests.support.certificates import certificate
+from tests.support.command import plumewatch
 
 TREE = {
     "site": "S",
@@ -139,12 +137,15 @@ def test_unusable_secrets(tmp_path, secret):
     assert "0123456789abcdef" not in text
 
 
-def checked(tmp_path, text):
+def check(tmp_path, text):
     path = tmp_path / "plumewatch.toml"
     path.write_text(text)
-    out = io.StringIO()
-    code = run_check(path, Printer(out))
-    return code, [line for line in out.getvalue().splitlines() if "http" in line.split(":")[0]]
+    return plumewatch("check", "--config", path)
+
+
+def checked(tmp_path, text):
+    ran = check(tmp_path, text)
+    return ran.code, [line for line in ran.out.splitlines() if "http" in line.split(":")[0]]
 
 
 CONFIG = """\
@@ -210,11 +211,9 @@ def test_check_covers_http_ingest(tmp_path, secret):
 
 def test_check_lists_secrets_that_cannot_be_read(tmp_path):
     ports = {"broker": free_port(), "web": free_port(), "port": free_port()}
-    path = tmp_path / "plumewatch.toml"
-    path.write_text(CONFIG.format(host="127.0.0.1", **ports))
-    out = io.StringIO()
-    assert run_check(path, Printer(out)) == 2
-    assert [line.split(":")[0] for line in out.getvalue().splitlines()[::2]] == [
+    ran = check(tmp_path, CONFIG.format(host="127.0.0.1", **ports))
+    assert ran.code == 2
+    assert [line.split(":")[0] for line in ran.out.splitlines()[::2]] == [
         "FAULT [[ingest.source]] halo",
         "FAULT [[ingest.source]] other",
     ]

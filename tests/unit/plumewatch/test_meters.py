@@ -49,15 +49,17 @@ def test_one_declaration_reaches_metrics_page_and_records():
     labels = ("outcome", "decoder")
     meters = Meters(
         (
-            Meter("m", "M.", lambda: found, "{outcome}", "counter", labels, "messages %(outcome)s"),
-            Meter("depth", "D.", lambda: 7, page="Depth", record="depth"),
-            Meter("hidden", "H.", lambda: 1, page=""),
+            Meter("m", "M.", lambda: found, "{outcome}", "counter", labels),
+            Meter("depth", "D.", lambda: 7, "depth"),
+            Meter("", "", lambda: 1, "hidden"),
         ),
         lambda: None,
     )
-    assert meters.page() == {"messages accepted": 5, "messages rejected": 1, "Depth": 7}
+    assert meters.page() == {
+        "m accepted native": 2, "m accepted tasmota": 3, "m rejected native": 1, "depth": 7,
+    }  # fmt: skip
     assert meters.record("counter") == {"accepted": 5.0, "rejected": 1.0}
-    assert meters.record("gauge") == {"depth": 7.0}
+    assert meters.record("gauge") == {"depth": 7.0, "hidden": 1.0}
     assert meters.value("plumewatch_m_total") == 6.0
 
 

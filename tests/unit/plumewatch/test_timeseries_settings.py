@@ -1,13 +1,9 @@
 """The store that a configuration names, and its check."""
 
-import io
-
 import pytest
 
 from plumewatch.check.machine import check_series
 from plumewatch.check.result import State, ok
-from plumewatch.cli.printer import Printer
-from plumewatch.cli.run import run_check
 from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import load, parse
@@ -16,6 +12,7 @@ from plumewatch.config.settings import influx_settings, series_of
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.broker import free_port
+from tests.support.command import plumewatch
 from tests.support.influx import FakeServer, Influxd, influxql
 
 BASE = {
@@ -114,6 +111,6 @@ def test_check_reports_a_server_that_does_not_answer(tmp_path):
     url = f"http://127.0.0.1:{free_port()}"
     path.write_text(STARTER.replace("[detection]", f'[timeseries]\nurl = "{url}"\n\n[detection]'))
     load(path)
-    out = io.StringIO()
-    assert run_check(path, Printer(out)) == 3
-    assert f"FAULT time series: {url} does not answer" in out.getvalue()
+    ran = plumewatch("check", "--config", path)
+    assert ran.code == 3
+    assert f"FAULT time series: {url} does not answer" in ran.out

@@ -1,55 +1,13 @@
-"""What `plumewatch demo` shows: its live screen, and the truth beside the detector."""
+"""The truth of a simulated school beside what the detector found."""
 
 from __future__ import annotations
 
 import csv
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Final
-
-from rich.console import Group
-from rich.panel import Panel
-from rich.text import Text
+from typing import Final
 
 from language.messages import ngettext
 from sensor_sim.trace import Truth
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-_PUSH_LINES: Final = 3
-_FRAME: Final = 2
-_FIXED: Final = 4
-"""Lines of the heading, of the counts, of the truth, and the last one, which stays free."""
-
-
-def screen(
-    height: int,
-    *,
-    title: str,
-    page: str,
-    events: Sequence[Text],
-    last_push: str,
-    truth: str,
-    counts: str,
-) -> Group:
-    """Lay out a screen of `height` lines; the newest events are last."""
-    lines = height - _FIXED - _PUSH_LINES - 2 * _FRAME
-    push = Text("\n".join((last_push or "none yet").splitlines()[:_PUSH_LINES]))
-    push.no_wrap, push.overflow = True, "ellipsis"
-    shown = Text("\n").join(list(events)[-lines:]) if events else Text("none yet")
-    shown.no_wrap, shown.overflow = True, "ellipsis"
-    return Group(
-        _line(f"Staff page {page}   Ctrl-C ends the demo", "bold"),
-        Panel(push, title="Last push on a phone"),
-        Panel(shown, title=title),
-        _line(f"{truth} (a real school does not know this)", "green"),
-        _line(counts, "dim"),
-    )
-
-
-def _line(text: str, style: str) -> Text:
-    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
-
 
 _COLUMNS: Final = [field.name for field in fields(Truth)]
 _EARLY_S: Final = 60.0
