@@ -16,14 +16,16 @@ RULES = yaml.safe_load((FOLDER / "plumewatch.rules.yaml").read_text())["groups"]
 
 
 @pytest.mark.parametrize(
-    ("command", "name"),
-    [("check", "plumewatch.rules.yaml"), ("test", "plumewatch.rules.test.yaml")],
+    ("command", "file"),
+    [
+        ("check", FOLDER / "plumewatch.rules.yaml"),
+        ("test", Path(__file__).with_name("plumewatch.rules.test.yaml")),
+    ],
 )
-def test_promtool_accepts_the_rules_and_they_fire_as_tested(command, name):
+def test_promtool_accepts_the_rules_and_they_fire_as_tested(command, file):
     need("promtool")
     ran = subprocess.run(
-        ["promtool", command, "rules", name],
-        cwd=FOLDER,
+        ["promtool", command, "rules", file],
         capture_output=True,
         text=True,
         timeout=60,

@@ -18,11 +18,14 @@ from plumewatch.cli.printer import progress
 if TYPE_CHECKING:
     import random
     import sqlite3
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from alerts.engine import AlertEngine
+    from alerts.outbound.state_summary import StateSummary
     from detection.events import Event
+    from detection.liveness import SensorLife
     from plumewatch.config.model import PlumewatchConfig
+    from reports.rows import DutySpan
     from storage.reading import Reading
     from storage.timeseries.records import Record
 
@@ -203,11 +206,6 @@ def _wait(tx: sqlite3.Connection, engine: AlertEngine, until: float) -> None:
         _deliver(tx, engine, due + 1.0)
 
 
-_NOTHING_WRONG: Final = (
-    *("rejected", "duplicates", "dropped", "broker_dropped", "refused", "deleted_unread"),
-    *("delivery_failures", "detector_lag", "outbox", "outbox_oldest_s", "open_incidents"),
-    "dead_letters",
-)
 _BATCH: Final = 20_000
 _FINE_DAYS: Final = 2
 _SILENT: Final = "south-1-girls-1"
@@ -215,6 +213,18 @@ _SILENT_HOURS: Final = 17.8
 """Until the end of the last day."""
 _DRIFTING: Final = "gym-locker-1"
 _DRIFTING_DAYS: Final = 6
+_DRIFT: Final = fact(Detail.DRIFT, quantity="pm25", days=7, amount=14.0, before=3.0)
+_NEVER: Final = (
+    *("rejected", "duplicates", "dropped", "broker_dropped", "refused", "deleted_unread"),
+    *("missing", "delivery_failures"),
+)
+_GAUGES: Final = {
+    **dict.fromkeys(("outbox", "outbox_oldest_s", "open_incidents", "detector_lag"), 0.0),
+    "detector_lag_s": 0.1,
+    "series_lag": 2.0,
+    "canary_ms": 2.4,
+    "ready": 1.0,
+}
 
 
 def fill_series(
@@ -224,13 +234,8 @@ def fill_series(
     from itertools import islice
 
     from plumewatch.service.data_folder import open_series
-    from reports.rows import room_names
 
-    count = 0
-    end = moment(last, 0, config)
-    names = room_names(
-        (r.id, r.name, r.floor, r.building) for r in config.registry().rooms.values()
-    )
+    count, end = 0, moment(last, 0, config)
     with open_series(config) as series, progress("readings", len(config.sensor)) as update:
         for number, sensor in enumerate(config.sensor):
             mine = [alert for alert in alerts if alert.sensor == sensor.id]
@@ -240,9 +245,8 @@ def fill_series(
                 series.add(batch)
                 count += len(batch)
             series.record(_samples(sensor.id, mine))
-            series.record(list(_health(config, sensor.id, sensor.room, names, first, last)))
             update(completed=number + 1)
-        series.record(list(_pipeline(config, first, last, alerts)))
+        series.record(list(_ServiceRecords(config, first, last, alerts).records()))
     return count
 
 
@@ -310,104 +314,88 @@ def _samples(sensor: str, alerts: list[Detection]) -> list[Record]:
     return made
 
 
-def _moments(
-    config: PlumewatchConfig, first: date, last: date, every_s: float
-) -> Iterator[tuple[float, float]]:
-    """Yield the ends of hours, and of shorter periods at the end, with their lengths in seconds."""
-    start, end = moment(first, 0, config), moment(last, 0, config)
-    fine = end - _FINE_DAYS * 86_400.0
-    for period, since, until in ((3600.0, start, fine), (every_s, fine, end)):
-        for k in range(int((until - since) // period)):
-            yield since + period * (k + 1) - 0.5, period
+class _ServiceRecords:
+    """What a service would have recorded of sensors and itself, as of `now`."""
 
+    def __init__(
+        self, config: PlumewatchConfig, first: date, last: date, alerts: list[Detection]
+    ) -> None:
+        self._config, self._alerts = config, alerts
+        self._start, self._end = moment(first, 0, config), moment(last, 0, config)
+        self._sensors = config.registry().sensors
+        self._now = self._start
 
-def _health(
-    config: PlumewatchConfig,
-    sensor: str,
-    room: str,
-    names: Mapping[str, str],
-    first: date,
-    last: date,
-) -> Iterator[Record]:
-    from alerts.outbound.sensor_conditions import Condition
-    from alerts.outbound.state_summary import add_to_hour
-    from storage.timeseries.records import Record
+    def records(self) -> Iterator[Record]:
+        """Yield the records: an hour apart, and in the last days as often as a service does."""
+        from alerts.outbound.state_summary import StateRecorder
+        from reports.rows import room_names
 
-    end, hours = moment(last, 0, config), dict[str, Record]()
-    heard, drifts = _online_until(sensor, end), end - _DRIFTING_DAYS * 86_400.0
-    before = Condition.OK
-    for k, (at, period) in enumerate(_moments(config, first, last, 300.0)):
-        condition, since = Condition.OK, moment(first, 0, config)
-        if at > heard:
-            condition, since = Condition.SILENT, heard
-        elif sensor == _DRIFTING and at > drifts:
-            condition, since = Condition.DRIFTING, drifts
-        alive = float(condition is not Condition.SILENT)
-        expected = alive * period / 5.0
-        fields: dict[str, float | str] = {
-            "interval_s": 5.0,
-            "tamper": 0.0,
-            "level": 2.2,
-            "expected_false_alarms": 0.3,
-            "budget": 0.5,
-            "firmware": "1.4.2",
-            "firmware_differs": 0.0,
-            "state": "alive" if alive else "silent",
-            "period_s": period,
-            "online": alive,
-            "online_s": alive * period,
-            "expected": expected,
-            "received": expected - alive * (k % 50 == 0),
-            "missing": alive * (k % 50 == 0),
-            "last_seen": min(at - 3.0, heard),
-            "faults": float(condition is Condition.DRIFTING),
-            "firmware_since": moment(first, 0, config),
-            "condition": condition.value,
-            "condition_since": since,
-            "urgency": float(condition.urgency),
-            "changed": float(condition is not before),
-            "room_name": names[room],
-            "room_choice": f"{names[room]} | {room}",
-        }
-        if condition is not before:
-            fields["condition_before"] = before.value
-        if condition is Condition.DRIFTING:
-            fields["fault"] = (
-                "the cleanest air of each of 7 days reads 14 µg/m³, it was 3: the sensor drifts"
-            )
-        before = condition
-        health = Record("sensor_health", at, fields, sensor=sensor)
-        yield health
-        yield add_to_hour(hours, health, at - period)
+        rooms = self._config.registry().rooms.values()
+        recorder = StateRecorder(
+            self._sensors,
+            lambda: {name: self._counts(name) for name in self._sensors},
+            lambda kind: self._totals() if kind == "counter" else _GAUGES,
+            lambda: "",
+            self._on_duty,
+            "made-up",
+            room_names((r.id, r.name, r.floor, r.building) for r in rooms),
+        )
+        recorder.begin(self._start)
+        fine = self._end - _FINE_DAYS * 86_400.0
+        while self._now < self._end:
+            self._now += 3600.0 if self._now < fine else 60.0
+            yield from recorder.records(self._now, self._lives(), self._stored())
 
+    def _reports(self, sensor: str) -> int:
+        """Return how often a sensor has reported."""
+        return int((min(self._now, _online_until(sensor, self._end)) - self._start) / 5.0)
 
-def _pipeline(
-    config: PlumewatchConfig, first: date, last: date, alerts: list[Detection]
-) -> Iterator[Record]:
-    from storage.timeseries.records import Record
+    def _counts(self, sensor: str) -> dict[str, int]:
+        missing = self._reports(sensor) // 36_000
+        return {"received": self._reports(sensor) - missing, "missing": missing}
 
-    sensors = len(config.sensor)
-    for k, (at, period) in enumerate(_moments(config, first, last, 60.0)):
-        there = datetime.fromtimestamp(at, config.zone())
-        on_duty = 2 * (there.weekday() < 5 and 7 <= there.hour < 16)
-        count = sensors * period / 5.0
-        found = sum(at - period < alert.at <= at for alert in alerts)
-        counted = ("messages", "accepted", "acknowledged", "detected", "stored")
-        fields: dict[str, float | str] = {
-            **dict.fromkeys(_NOTHING_WRONG, 0.0),
-            "detector_lag_s": 0.1,
-            "series_lag": 2.0,
-            "records_waiting": 2.0,
-            "ready": 1.0,
-            "version": "made-up",
-            **dict.fromkeys(counted, count),
-            **dict.fromkeys(("events", "alerts"), float(found)),
-            **dict.fromkeys(("sensors", "sensors_alive"), float(sensors)),
-            **dict.fromkeys(("period_s", "commits"), period),
-            "missing": float(k % 90 == 0),
+    def _totals(self) -> dict[str, float]:
+        counted = float(sum(map(self._reports, self._sensors)))
+        found = float(sum(alert.at <= self._now for alert in self._alerts))
+        elapsed_s = self._now - self._start
+        return {
+            **dict.fromkeys(_NEVER, 0.0),
+            **dict.fromkeys(("messages", "accepted", "acknowledged"), counted),
+            **dict.fromkeys(("detected", "stored"), counted),
+            **dict.fromkeys(("events", "alerts"), found),
             "delivered": 2.0 * found,
-            "commit_ms": 1.5 + 0.3 * math.sin(k / 40),
-            "duty_s": on_duty * period,
-            "canary_ms": 2.4 + 0.4 * math.sin(k / 25),
+            "commits": elapsed_s,
+            "commit_s": 0.0015 * elapsed_s,
         }
-        yield Record("pipeline", at, fields)
+
+    def _lives(self) -> dict[str, SensorLife]:
+        from detection.liveness import SensorLife, SensorState
+
+        lives = {}
+        for name in self._sensors:
+            seen = min(self._now - 3.0, _online_until(name, self._end))
+            state = SensorState.ALIVE if seen > self._now - 60.0 else SensorState.SILENT
+            lives[name] = SensorLife(state, seen, 5.0, self._reports(name))
+        return lives
+
+    def _stored(self) -> StateSummary:
+        from alerts.outbound.sensor_conditions import ActiveFaults, Condition
+        from alerts.outbound.state_summary import StateSummary
+        from detection.alert_thresholds import ThresholdReport
+        from storage.firmware import Firmware
+
+        drifts = self._end - _DRIFTING_DAYS * 86_400.0
+        faults = ActiveFaults(1, False, (_DRIFT,), {Condition.DRIFTING: drifts})  # noqa: FBT003
+        return StateSummary(
+            {_DRIFTING: faults} if self._now > drifts else {},
+            {name: ThresholdReport(2.2, 2.2, 0.5, 0.3, 0.0, 12.0) for name in self._sensors},
+            {name: Firmware(name, "1.4.2", self._start) for name in self._sensors},
+            waiting=2,
+        )
+
+    def _on_duty(self, since: float, until: float) -> Iterator[DutySpan]:
+        from reports.rows import DutySpan
+
+        there = datetime.fromtimestamp(since, self._config.zone())
+        if there.weekday() < 5 and 7 <= there.hour < 16:
+            yield from (DutySpan(person, since, until) for person in ("ap", "monitor"))

@@ -34,6 +34,19 @@ def test_a_school_with_about_two_alerts_a_day(tmp_path):
     )
     assert report.code == 0
     assert "incidents_air" in (tmp_path / "r.csv").read_text()
+    with closing(connect(DataPaths(config.data_dir).series, read_only=True)) as db:
+        rows = db.execute("SELECT sensor, condition FROM sensor_health ORDER BY time").fetchall()
+        (duty_s,) = db.execute("SELECT sum(duty_s) FROM pipeline").fetchone()
+        shares = db.execute(
+            "SELECT sum(online_s) / sum(period_s), sum(received) / sum(expected) FROM sensor_hour"
+        ).fetchone()
+    unwell = {
+        name: condition for name, condition in dict(map(tuple, rows)).items() if condition != "ok"
+    }
+    assert unwell == {"south-1-girls-1": "silent", "gym-locker-1": "drifting"}
+    assert duty_s == 10 * 9 * 2 * 3600
+    assert 0.9 < shares[0] < 1.0
+    assert 0.99 < shares[1] < 1.0
 
 
 def test_a_folder_that_is_there_stays(tmp_path):
