@@ -2,11 +2,10 @@
 
 Usage: python benchmarks/series_stores.py [--sensors 200] [--days 30] [--interval 60]
 
-Encodes readings of ten quantities with our encoder and with `influxdb_client.Point`; writes the
-same readings, in batches of 2,000, to SQLite and a real InfluxDB 1.x (and some by Point); then asks
-each for one day of one sensor by the minute. Exits 1 if the encoder takes more than 5 µs of
-processor time a reading, or the median answer of a store more than 100 ms. An InfluxDB that is not
-installed is left out.
+Encodes readings of ten quantities; writes the same readings, in batches of 2,000, to SQLite and a
+real InfluxDB 1.x; then asks each for one day of one sensor by the minute. Exits 1 if the encoder
+takes more than 5 µs of processor time a reading, or the median answer of a store more than 100 ms.
+An InfluxDB that is not installed is left out.
 """
 
 from __future__ import annotations
@@ -20,20 +19,18 @@ import statistics
 import sys
 import tempfile
 import time
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import load_rig as rig
-from influxdb_client import Point, WritePrecision
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from storage.timeseries.influx import InfluxSeries
-from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
-from storage.timeseries.line_protocol import LineEncoder, to_ns
+from storage.timeseries.influx_http import InfluxSettings
+from storage.timeseries.line_protocol import LineEncoder
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.influx import Influxd, influxql
 
@@ -43,10 +40,7 @@ if TYPE_CHECKING:
 KEYS = ("pm1", "pm25", "pm4", "pm10", "n05", "n10", "rh", "temp", "voc_index", "nox_index")
 BATCH = 2_000
 DAY = 86_400.0
-BY_POINT = 50
-"""Batches that are written by `Point`: it takes long."""
 ENOUGH_MS, ENOUGH_US = 100.0, 5.0
-WHERE = {"site": "S", "building": "North", "floor": "2", "room": "r", "model": "sen55"}
 
 
 def batches(sensors: Sequence[str], start: float, end: float, every: float) -> Iterator[list]:
@@ -63,22 +57,6 @@ def batches(sensors: Sequence[str], start: float, end: float, every: float) -> I
         at += every
     if batch:
         yield batch
-
-
-def point_of(reading: Reading) -> Point:
-    """Make the point of a reading as a user of the library does."""
-    point = Point("reading")
-    for key, text in {**WHERE, "sensor": reading.sensor}.items():
-        point.tag(key, text)
-    for key, value in reading.values.items():
-        point.field(key, value)
-    point.field("received", reading.received)
-    return point.time(to_ns(reading.time), WritePrecision.NS)
-
-
-def by_point(readings: Iterable[Reading]) -> bytes:
-    """Encode as the library does."""
-    return "\n".join([point_of(r).to_line_protocol() for r in readings]).encode()
 
 
 def cpu_us(work: Callable[[], object], count: int) -> float:
@@ -142,10 +120,6 @@ def influx(
 ) -> float:
     """Measure a real InfluxDB 1.x."""
     with Influxd(home) as server, tempfile.TemporaryDirectory() as beside:
-        influxql(server.url, "CREATE DATABASE points")
-        http = InfluxHttp(InfluxSettings(server.url, "points"))
-        _, slow = written(islice(feed(), BY_POINT), lambda batch, _: http.write(by_point(batch)))
-        influxql(server.url, "DROP DATABASE points")
         influxql(server.url, "CREATE DATABASE air")
         settings = InfluxSettings(server.url, "air")
         with InfluxSeries(settings, registry, Path(beside) / "influx.db") as series:
@@ -155,9 +129,7 @@ def influx(
         server.end(signal.SIGTERM)
         sizes = f"{before:.0f}, after an orderly end {size(home) / count:.0f}"
         server.start()
-    median = say("InfluxDB 1.x", count, rate, found, sizes)
-    print(f"  by Point: {slow:,.0f} readings/s, {rate / slow:.1f} times slower")
-    return median
+    return say("InfluxDB 1.x", count, rate, found, sizes)
 
 
 def main() -> int:
@@ -174,8 +146,7 @@ def main() -> int:
     sample = [r for b in batches(names[:20], last - 3600, last, 5) for r in b][:20_000]
     encoder = LineEncoder(registry)
     ours = cpu_us(lambda: encoder.encode(sample), len(sample))
-    points = cpu_us(lambda: by_point(sample), len(sample))
-    print(f"encoding ten quantities: {ours:.1f} µs, Point {points:.1f} µs of processor time")
+    print(f"encoding ten quantities: {ours:.1f} µs of processor time")
     print(f"{wanted.sensors} sensors, {wanted.days:g} days, a reading each {wanted.interval:g} s")
 
     def feed() -> Iterator[list]:

@@ -114,13 +114,7 @@ def retry_after_s(text: str | None, now: float) -> float | None:
     text = (text or "").strip()
     if text.isdecimal():
         return float(text[:9])
-    ahead_s = ahead_s_of(text, now)
-    return None if ahead_s is None else max(0.0, ahead_s)
-
-
-def ahead_s_of(date: str, now: float) -> float | None:
-    """Return how far the date of a header is ahead of our clock; None if it is no date."""
     try:
-        return email.utils.parsedate_to_datetime(date).timestamp() - now
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)
     except (OverflowError, ValueError):
         return None

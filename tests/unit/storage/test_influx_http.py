@@ -1,8 +1,5 @@
 """What answers of an InfluxDB mean: refused, kept for later, or a sentence for people."""
 
-import email.utils
-import subprocess
-import sys
 import time
 import urllib.parse
 
@@ -139,32 +136,6 @@ def test_a_server_that_was_replaced_is_asked_anew():
     ]
 
 
-@pytest.mark.parametrize(
-    ("ahead", "message"),
-    [
-        (3 * 86_400 + 60, "its clock is 3 days ahead of ours"),
-        (-7300, "its clock is 2 h behind ours"),
-        (0, ""),
-        (40, ""),
-    ],
-)
-def test_a_wrong_clock_is_reported(ahead, message):
-    date = email.utils.formatdate(time.time() + ahead, usegmt=True)
-
-    def answer(method, path, query, headers, body):
-        if path == "/query":
-            return 200, {}, b'{"results":[{}]}'
-        return 204, {"X-Influxdb-Version": "1.8.10", "Date": date}, b""
-
-    with FakeServer(answer) as server:
-        client = http(server.url)
-        sentence = client.check_connection()
-    assert "is InfluxDB 1.x (1.8.10)" in sentence
-    assert message in sentence
-    assert ("clock" in sentence) is bool(message)
-    assert client.clock_difference() in sentence
-
-
 def test_a_statement_that_changes_something_is_not_in_the_address():
     answer = b'{"results":[{}]}'
     with answering(200, answer) as server:
@@ -297,39 +268,3 @@ def test_a_wrong_password_keeps_readings(tmp_path):
                 with pytest.raises(StorageUnavailableError, match=output):
                     store.write(READINGS, 5)
                 assert store.cursor() == 0
-
-
-def test_threads_that_use_the_client_while_it_is_imported_all_get_its_answer():
-    """In a process of its own; one more thread begins as each module of the client is imported."""
-    program = """
-import sys, threading, time
-from storage.errors import StorageUnavailableError
-from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
-
-threads, outcomes = [], []
-
-class Interrupted:
-    def find_spec(self, name, *_):
-        if name.startswith("influxdb_client.") and ".domain." not in name:
-            threads.append(threading.Thread(target=ask))
-            threads[-1].start()
-            time.sleep(0.005)  # for the other threads
-
-def ask():
-    try:
-        InfluxHttp(InfluxSettings("http://127.0.0.1:9")).on_client(
-            lambda client: client.buckets_api().find_buckets()
-        )
-    except StorageUnavailableError as error:
-        outcomes.append(str(error))
-
-sys.meta_path.insert(0, Interrupted())
-ask()
-[thread.join() for thread in threads]
-assert len(outcomes) == len(threads) + 1 > 30, (len(threads), outcomes)
-assert all("does not answer: " in words for words in outcomes), outcomes
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
