@@ -1,40 +1,37 @@
 """Push dashboards to a Grafana through its HTTP API.
 
-Only differences are written. Of a dashboard that somebody edited, a copy is kept before it is
-overwritten, and one that was moved to another folder stays there; `compare` lists both before.
+Only differences are written. A dashboard that was moved to another folder stays there. What
+somebody edited is overwritten, and remains among the versions that Grafana keeps of each dashboard.
 """
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from grafana_api.grafana_api import GrafanaClientError, GrafanaException
-from grafana_api.grafana_face import GrafanaFace
-from requests.exceptions import Timeout, TooManyRedirects
-
 from dashboards.queries import DATA_SOURCE_NAME, data_source_uid
 from reports.drawing import clean
-from storage.bounded_call import BoundedCallError, BoundedThreads
+from storage.http_client import Reach, RefusedRequestError, RequestError, request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from storage.http_client import Answer
+
 FOLDER_UID: Final = "plumewatch"
 _FOLDER: Final = "Plumewatch"
-_TIMEOUT_S: Final = 15.0
 _DEADLINE_S: Final = 60.0
-"""Of a request, up to the last byte of its answer."""
+_MOST_BYTES: Final = 32 << 20
+"""Of an answer; a dashboard of ours has a tenth of a megabyte."""
 _LATER: Final = frozenset({408, 429})
 """Status codes of a request to repeat later."""
-_THEIRS: Final = frozenset({"id", "version"})
+_ANYWHERE: Final = Reach(allow_private=True)
+"""Whoever runs the command names the server."""
+_COUNTED: Final = frozenset({"id", "version"})
 """Keys that Grafana counts by itself."""
-_FINGERPRINT: Final = "plumewatchFingerprint"
-"""Key with the digest of what was pushed; a dashboard whose content has another was edited."""
-_COPY_TAG: Final = "plumewatch-copy"
 
 
 class GrafanaError(Exception):
@@ -107,55 +104,47 @@ class Grafana:
             raise ValueError(
                 f"{url!r} is no address of a Grafana; allowed: http[s]://host[:port]/path"
             )
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        path = parts.path.strip("/")
-        self._url = url
+        self._url = url.rstrip("/")
         self._token = token
-        self._threads = BoundedThreads("grafana", 4)
-        self._face = GrafanaFace(
-            auth=token,
-            host=host,
-            port=parts.port,
-            url_path_prefix=f"{path}/" if path else "",
-            protocol=parts.scheme,
-            timeout=_TIMEOUT_S,
-        )
-        self._face.api.s.max_redirects = 0
 
     def check(self) -> None:
         """Check that a Grafana answers, so that a later 404 means something is missing."""
-        health = self._get(self._face.api.GET, "/health")
+        health = self._get("/health")
         if health is None or "database" not in health:
-            raise Unreachable(f"{self._url}: what answers there is no Grafana")
+            raise self._is_no_grafana()
 
     def push(self, dashboards: Mapping[str, Mapping[str, Any]]) -> Iterator[Change]:
         """Write the folder and the dashboards that differ."""
-        yield self._folder()
+        if self._get(f"/folders/{FOLDER_UID}") is None:
+            self._request("POST", "/folders", {"title": _FOLDER, "uid": FOLDER_UID})
+            yield Change("folder", "created")
+        else:
+            yield Change("folder", "unchanged")
         for name, wanted in dashboards.items():
-            found = self._get(self._face.dashboard.get_dashboard, wanted["uid"]) or {}
+            found = self._get(f"/dashboards/uid/{wanted['uid']}") or {}
             stored, what = found.get("dashboard", {}), f"dashboard {name}"
             differs = [*_differing(stored, wanted)]
             if not differs:
                 yield Change(what, "unchanged")
                 continue
-            # where somebody may have moved it
-            folder = found.get("meta", {}).get("folderUid") or FOLDER_UID
-            if stored and stored.get(_FINGERPRINT) != fingerprint(stored):
-                copy = _copy(stored)
-                self._save(copy, folder)
-                yield Change(f"copy of {what}", "created", copy["title"])
-            self._save({**wanted, _FINGERPRINT: fingerprint(wanted)}, folder)
-            if stored:
-                yield Change(what, "changed", ", ".join(differs))
-            else:
-                yield Change(what, "created")
+            body = {
+                "dashboard": {**wanted, "id": None},
+                # where somebody may have moved it
+                "folderUid": found.get("meta", {}).get("folderUid") or FOLDER_UID,
+                "message": "plumewatch dashboards push",
+                "overwrite": True,
+            }
+            self._request("POST", "/dashboards/db", body)
+            yield Change(what, "changed", ", ".join(differs)) if stored else Change(what, "created")
 
     def data_source(self, wanted: DataSource | None, policy: str = "") -> Change:
         """Create or change the data source of a `policy`; with None only check that it exists.
 
         Raises `Refused` if None was given and it is missing.
         """
-        listed = self._request(list, self._face.datasource.list_datasources)
+        listed = self._request("GET", "/datasources")
+        if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
+            raise self._is_no_grafana()
         uid, what = data_source_uid(policy), f"data source {policy}".strip()
         there = next((d for d in listed if d.get("uid") == uid), None)
         if wanted is None:
@@ -167,82 +156,65 @@ class Grafana:
             return Change(what, "unchanged")
         body = wanted.body(policy)
         if there is None:
-            self._request(dict, self._face.datasource.create_datasource, body)
+            self._request("POST", "/datasources", body)
             return Change(what, "created")
         # the secret cannot be read back, so it is always written; only the rest is a change
         differs = [k for k in ("url", "user", "jsonData") if there.get(k) != body[k]]
-        self._request(dict, self._face.datasource.update_datasource, there["id"], body)
+        self._request("PUT", f"/datasources/{there['id']}", body)
         return Change(what, "changed" if differs else "unchanged", ", ".join(differs))
 
-    def _folder(self) -> Change:
-        if self._get(self._face.folder.get_folder, FOLDER_UID) is not None:
-            return Change("folder", "unchanged")
-        self._request(dict, self._face.folder.create_folder, _FOLDER, FOLDER_UID)
-        return Change("folder", "created")
+    def _get(self, path: str) -> dict[str, Any] | None:
+        """Return an object; None if there is none."""
+        found = self._request("GET", path)
+        if found is not None and not isinstance(found, dict):
+            raise self._is_no_grafana()
+        return found
 
-    def _save(self, dashboard: Mapping[str, Any], folder: str) -> None:
-        body = {
-            "dashboard": {**dashboard, "id": None},
-            "folderUid": folder,
-            "message": "plumewatch dashboards push",
-            "overwrite": True,
-        }
-        self._request(dict, self._face.dashboard.update_dashboard, body)
-
-    def _get(self, call: Any, *given: Any, **named: Any) -> Any:
+    def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Return the decoded answer; None if there is nothing at the path."""
         try:
-            return self._request(dict, call, *given, **named)
-        except Refused as error:
-            if isinstance(error.__cause__, GrafanaException) and error.__cause__.status_code == 404:
-                return None
-            raise
+            answer = asyncio.run(
+                request(
+                    method,
+                    f"{self._url}/api{path}",
+                    _ANYWHERE,
+                    body=None if body is None else json.dumps(body).encode(),
+                    headers={
+                        "Authorization": f"Bearer {self._token}",
+                        "Content-Type": "application/json",
+                    },
+                    timeout_s=_DEADLINE_S,
+                    most_bytes=_MOST_BYTES,
+                )
+            )
+        except RefusedRequestError as error:
+            raise Refused(f"{self._url}: {error}") from error
+        except RequestError as error:
+            raise Unreachable(f"{self._url}: {error}") from error
+        return self._checked(answer)
 
-    def _request(self, kind: type[Any], call: Any, *given: Any, **named: Any) -> Any:
-        """Request an object or a list of objects, and translate the errors of the library."""
-        try:
-            answer = self._threads.call(lambda: call(*given, **named), _DEADLINE_S)
-        except GrafanaClientError as error:
-            said = error.response.get("message", "") if isinstance(error.response, dict) else ""
-            why = clean(f"HTTP {error.status_code} {said}".replace(self._token, "****"))[:300]
-            kind_of_error = Unreachable if error.status_code in _LATER else Refused
-            raise kind_of_error(f"{self._url}: {why}") from error
-        except GrafanaException as error:
-            raise Unreachable(f"{self._url}: HTTP {error.status_code}") from error
-        except TooManyRedirects as error:
+    def _checked(self, answer: Answer) -> Any:
+        status = answer.status
+        if 300 <= status < 400:
             raise Unreachable(
                 f"{self._url}: it leads to another address; give that of the Grafana itself"
-            ) from error
-        except (Timeout, BoundedCallError) as error:
-            raise Unreachable(f"{self._url}: no complete answer in time") from error
-        except (ValueError, TypeError) as error:  # the library trips over other shapes
-            raise Unreachable(f"{self._url}: what answers there is no Grafana") from error
-        except OSError as error:
-            raise Unreachable(f"{self._url}: cannot be reached") from error
-        items = answer if isinstance(answer, list) else [answer]
-        if not isinstance(answer, kind) or not all(isinstance(one, dict) for one in items):
-            raise Unreachable(f"{self._url}: what answers there is no Grafana")
-        return answer
+            )
+        if status >= 500:
+            raise Unreachable(f"{self._url}: HTTP {status}")
+        try:
+            found = json.loads(answer.body)
+        except ValueError as error:
+            raise self._is_no_grafana() from error
+        if status < 300:
+            return found
+        if status == 404:
+            return None
+        said = found.get("message", "") if isinstance(found, dict) else ""
+        why = clean(f"HTTP {status} {said}".replace(self._token, "****"))[:300]
+        raise (Unreachable if status in _LATER else Refused)(f"{self._url}: {why}")
 
-
-def _content(dashboard: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in dashboard.items() if k not in _THEIRS and k != _FINGERPRINT}
-
-
-def fingerprint(dashboard: Mapping[str, Any]) -> str:
-    """Return a digest of the content of a dashboard."""
-    text = json.dumps(_content(dashboard), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _copy(edited: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of an edited dashboard; the same content always has the same id."""
-    digest = fingerprint(edited)
-    return {
-        **_content(edited),
-        "uid": f"{str(edited.get('uid'))[:27]}-{digest}",
-        "title": f"{edited.get('title')} (changed by hand, {digest})",
-        "tags": [_COPY_TAG],
-    }
+    def _is_no_grafana(self) -> Unreachable:
+        return Unreachable(f"{self._url}: what answers there is no Grafana")
 
 
 def _differing(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
@@ -252,5 +224,5 @@ def _differing(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator
         for body in (stored, wanted)
     )
     yield from (title for title in {**ours, **there} if there.get(title) != ours.get(title))
-    rest = {*_content(stored), *wanted} - {"panels"}
+    rest = {*stored, *wanted} - {"panels", *_COUNTED}
     yield from sorted(key for key in rest if stored.get(key) != wanted.get(key))

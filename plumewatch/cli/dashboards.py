@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,8 +14,6 @@ from plumewatch.errors import UnreachableError, UsageError
 from reports.rows import room_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from dashboards.boards import DashboardSettings
     from dashboards.grafana import DataSource, Grafana
     from plumewatch.config.model import PlumewatchConfig
@@ -50,15 +47,14 @@ def build(
     influxdb3: Influxdb3Option = False,
 ) -> None:
     """Write the dashboards as files for Grafana's provisioning; without --config, as shipped."""
-    with _translated_errors():
-        from dashboards.boards import DashboardSettings
-        from dashboards.build import write
+    from dashboards.boards import DashboardSettings
+    from dashboards.build import write
 
-        settings = DashboardSettings(influxdb3=influxdb3)
-        if config:
-            settings = _settings(Site.load(config).config, influxdb3=influxdb3)
-        for name, changed in write(out, settings).items():
-            typer.echo(f"{out / name}: {'written' if changed else 'unchanged'}")
+    settings = DashboardSettings(influxdb3=influxdb3)
+    if config:
+        settings = _settings(Site.load(config).config, influxdb3=influxdb3)
+    for name, changed in write(out, settings).items():
+        typer.echo(f"{out / name}: {'written' if changed else 'unchanged'}")
     typer.echo(f"days and hours of {settings.zone}; links to {settings.page_url}")
 
 
@@ -77,32 +73,20 @@ def push(
     influxdb3: Influxdb3Option = False,
 ) -> None:
     """Write the folder and the dashboards that differ; prints what changed."""
-    loaded = Site.load(config)
-    with _translated_errors():
-        from dashboards.build import built
+    from dashboards.build import built
+    from dashboards.grafana import Refused, Unreachable
+    from dashboards.queries import POLICIES
 
-        settings = _settings(loaded.config, influxdb3=influxdb3)
-        server, source = _grafana(url, token_file), None
-        if reader_file is not None:
-            source = _source(loaded.config, reader_file)
+    loaded = Site.load(config)
+    settings = _settings(loaded.config, influxdb3=influxdb3)
+    server = _grafana(url, token_file)
+    source = None if reader_file is None else _source(loaded.config, reader_file)
+    try:
         server.check()
-        for policy in _policies(influxdb3=influxdb3):
+        for policy in POLICIES if influxdb3 else ("",):
             typer.echo(server.data_source(source, policy))
         for change in server.push(built(settings)):
             typer.echo(change)
-
-
-@contextmanager
-def _translated_errors() -> Iterator[None]:
-    """Turn what is not installed, and what a Grafana refuses, into errors of commands."""
-    try:
-        from dashboards.grafana import Refused, Unreachable
-    except ImportError as error:
-        raise UsageError(
-            "the dashboards are an extra: pip install 'plumewatch[dashboards]'"
-        ) from error
-    try:
-        yield
     except Refused as error:
         raise RefusedError(str(error)) from error
     except Unreachable as error:
@@ -137,12 +121,6 @@ def _settings(config: PlumewatchConfig, *, influxdb3: bool) -> DashboardSettings
         ),
         whole="whole district" if len(registry.sites) > 1 else "whole school",
     )
-
-
-def _policies(*, influxdb3: bool) -> tuple[str, ...]:
-    from dashboards.queries import POLICIES
-
-    return POLICIES if influxdb3 else ("",)
 
 
 def _source(config: PlumewatchConfig, reader_file: Path) -> DataSource:

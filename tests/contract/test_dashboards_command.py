@@ -3,7 +3,6 @@
 import copy
 import json
 import re
-import sys
 
 import pytest
 import yaml
@@ -87,36 +86,19 @@ def test_push_makes_everything_and_again_changes_nothing(grafana, files, capsys)
     assert grafana.writes == []
 
 
-def test_a_dashboard_stays_in_its_folder_and_our_own_older_version_needs_no_copy(
-    grafana, files, capsys
-):
-    push(grafana, files, capsys)
-    grafana.folders["facilities"] = {"uid": "facilities"}
-    grafana.moved["plumewatch-now"] = "facilities"
-    text = (files / "plumewatch.toml").read_text()
-    (files / "plumewatch.toml").write_text(text.replace("Europe/Berlin", "Europe/Paris"))
-    _, output, _ = push(grafana, files, capsys, reader="")
-    assert not [line for line in output if line.startswith("copy")]
-    assert len(grafana.dashboards) == len(DASHBOARDS)
-    assert grafana.moved["plumewatch-now"] == "facilities"
-    assert grafana.dashboards["plumewatch-now"]["timezone"] == "Europe/Paris"
-
-
-def test_manual_changes_are_reported_copied_and_overwritten(grafana, files, capsys):
+def test_what_differs_is_overwritten_in_the_folder_where_it_is(grafana, files, capsys):
     push(grafana, files, capsys)
     ours = copy.deepcopy(grafana.dashboards["plumewatch-now"])
-    panel = next(p for p in grafana.dashboards["plumewatch-now"]["panels"] if p["type"] == "stat")
-    panel["fieldConfig"]["defaults"]["unit"] = "bytes"
+    grafana.folders["facilities"] = {"uid": "facilities"}
+    grafana.moved["plumewatch-now"] = "facilities"
     grafana.dashboards["plumewatch-now"]["refresh"] = "1h"
     grafana.writes.clear()
-    edited = copy.deepcopy(grafana.dashboards["plumewatch-now"])
     _, output, _ = push(grafana, files, capsys, reader="")
-    assert grafana.writes == [("POST", "/grafana/api/dashboards/db")] * 2
-    (uid,) = [u for u in grafana.dashboards if u.startswith("plumewatch-now-")]
-    kept = grafana.dashboards[uid]
-    assert any(line.startswith("copy of dashboard now: created (") for line in output)
-    assert (kept["panels"], kept["refresh"]) == (edited["panels"], "1h")
-    assert kept["tags"] == ["plumewatch-copy"]
+    assert [line for line in output if "unchanged" not in line] == [
+        "dashboard now: changed (refresh)"
+    ]
+    assert grafana.writes == [("POST", "/grafana/api/dashboards/db")]
+    assert grafana.moved["plumewatch-now"] == "facilities"
     ours["version"] += 1
     assert grafana.dashboards["plumewatch-now"] == ours
 
@@ -162,14 +144,6 @@ def test_without_an_influxdb_every_command_says_what_to_do(grafana, files, comma
     assert "plumewatch storage setup" in ran.err
     assert grafana.writes == []
     assert not (files / "made").exists()
-
-
-def test_without_the_extra_every_command_names_what_to_install(grafana, files, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "dashboards.grafana", None)
-    monkeypatch.setitem(sys.modules, "dashboards.build", None)
-    output = "the dashboards are an extra: pip install 'plumewatch[dashboards]'\n"
-    assert plumewatch("dashboards", "build", "--out", files / "made").err == output
-    assert push(grafana, files, capsys) == (2, [], output)
 
 
 @pytest.mark.parametrize("status", [200, 404])
