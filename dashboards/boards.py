@@ -40,9 +40,7 @@ _KINDS: Final[Mapping[str, Callable[..., Json]]] = {
     "chart": panels.chart,
     "bars": panels.bars,
     "states": panels.states,
-    "counts": panels.counts,
     "grid": panels.grid,
-    "note": panels.note,
 }
 _STEPS: Final[Mapping[str, Callable[..., list[Json]]]] = {
     "joined": panels.joined,
@@ -322,7 +320,7 @@ def _queries(kind: str, given: dict[str, Any]) -> list[Json]:
         if len(found) > 1:
             given.setdefault("steps", _QUOTIENT)
     asked = given.pop("ask", [])
-    is_table = kind in {"grid", "counts"} or bool(found or given.keys() & {"of_row", "values"})
+    is_table = kind == "grid" or bool(found or given.keys() & {"of_row", "values"})
     for query in [asked] if isinstance(asked, str) else asked:
         alias = ""
         if kind != "number" and not is_table:

@@ -362,32 +362,6 @@ def states(
     return made | {"interval": "5m", "maxDataPoints": _MOST_POINTS}
 
 
-def counts(
-    title: str, about: str, *queries: Json, bucket: int, unit: str, empty: str, width: int = 12
-) -> Json:
-    """Make a histogram of the values, in buckets of a size."""
-    defaults = {"unit": unit, "color": {"mode": "fixed", "fixedColor": BLUE}}
-    options = {
-        "bucketCount": 30,
-        "bucketOffset": 0,
-        "bucketSize": bucket,
-        "legend": _legend(is_shown=False),
-        "tooltip": {"mode": "single", "sort": "asc"},
-    }
-    return _panel("histogram", (title, about, empty), queries, (width, 8), defaults, options)
-
-
-def note(title: str, markdown: str, *, height: int) -> Json:
-    """Make a panel of text."""
-    return {
-        "type": "text",
-        "title": title,
-        "description": title,
-        "gridPos": {"w": 24, "h": height},
-        "options": {"mode": "markdown", "content": markdown},
-    }
-
-
 def grid(
     title: str,
     about: str,
