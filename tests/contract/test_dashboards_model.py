@@ -1,0 +1,112 @@
+"""Every key of a dashboard is one that Grafana knows: a misspelled one would be ignored there.
+
+``grafana_model.json`` was recorded from the models of grafana-foundation-sdk 11.6.0, with what the
+InfluxDB data source adds to targets and annotations, and `wrapText` of newer tables.
+"""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+
+from dashboards.boards import DashboardSettings
+from dashboards.build import DASHBOARDS, built
+
+MODEL = {
+    kind: set(keys)
+    for kind, keys in json.loads(Path(__file__).with_name("grafana_model.json").read_text()).items()
+}
+ROOMS = ("r1", "r2")
+BUILT = built(
+    DashboardSettings(
+        docs_url="https://docs.example",
+        rooms=ROOMS,
+        sensors=tuple((f"s-{room}", room) for room in ROOMS),
+        names={room: f"Room {room}" for room in ROOMS},
+    )
+)
+
+
+def parts(dashboard):
+    """Yield each object of a dashboard with the kind whose keys it may have."""
+    yield "dashboard", dashboard
+    yield from (("link", link) for link in dashboard["links"])
+    yield from (("variable", one) for one in dashboard["templating"]["list"])
+    yield from (("annotation", one) for one in dashboard["annotations"]["list"])
+    for panel in dashboard["panels"]:
+        yield from parts_of_panel(panel)
+        for folded in panel.get("panels", ()):
+            yield from parts_of_panel(folded)
+
+
+def parts_of_panel(panel):
+    yield ("row" if panel["type"] == "row" else "panel"), panel
+    yield "gridPos", panel["gridPos"]
+    if panel["type"] == "row":
+        return
+    kind, options, config = panel["type"], panel["options"], panel["fieldConfig"]
+    defaults = config["defaults"]
+    yield f"options/{kind}", options
+    yield from (
+        (key, options[key]) for key in ("legend", "tooltip", "reduceOptions") & options.keys()
+    )
+    yield from (("target", target) for target in panel["targets"])
+    yield from (("transformation", step) for step in panel.get("transformations", ()))
+    yield "fieldConfig", config
+    yield "defaults", defaults
+    yield from shown(defaults)
+    if "custom" in defaults:
+        yield f"custom/{kind}", defaults["custom"]
+    for override in config["overrides"]:
+        yield "override", override
+        found = {each["id"]: each["value"] for each in override["properties"]}
+        yield from shown(found)
+        custom = {key[7:]: value for key, value in found.items() if key.startswith("custom.")}
+        yield f"custom/{kind}", custom
+        yield "defaults", {k: v for k, v in found.items() if not k.startswith("custom.")}
+
+
+def shown(config):
+    """Yield what defaults and overrides have in common."""
+    if "thresholds" in config:
+        yield "thresholds", config["thresholds"]
+        yield from (("threshold", step) for step in config["thresholds"]["steps"])
+    if "color" in config:
+        yield "color", config["color"]
+    yield from (("link", link) for link in config.get("links", ()))
+    for mapping in config.get("mappings", ()):
+        options = mapping["options"]
+        results = [options["result"]] if mapping["type"] == "special" else options.values()
+        yield from (("result", result) for result in results)
+
+
+def unknown(dashboard):
+    return [
+        (kind, key) for kind, part in parts(dashboard) for key in part if key not in MODEL[kind]
+    ]
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_grafana_knows_every_key(name):
+    assert unknown(BUILT[name]) == []
+    assert len([*parts(BUILT[name])]) > 100
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        (("fieldConfig", "defaults"), "defaults"),
+        (("fieldConfig", "defaults", "custom"), "custom/timeseries"),
+        (("options", "legend"), "legend"),
+        (("targets", 0), "target"),
+        ((), "panel"),
+    ],
+)
+def test_a_misspelled_key_is_found(path, kind):
+    spoilt = copy.deepcopy(BUILT["now"])
+    part = next(panel for panel in spoilt["panels"] if panel["type"] == "timeseries")
+    for key in path:
+        part = part[key]
+    part["lineWdith"] = 2
+    assert unknown(spoilt) == [(kind, "lineWdith")]
