@@ -15,11 +15,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
-from alerts.access.roles import Right, may
-from alerts.errors import UnknownIncidentError, UnknownStaffError
-from alerts.escalation import steps as escalation
-from alerts.escalation.steps import Action
-from alerts.escalator import Escalator
+from alerts.errors import UnknownIncidentError
+from alerts.escalation import escalator as escalation
+from alerts.escalation.escalator import Action, Escalator
 from alerts.incidents import (
     effects,
     inputs,
@@ -143,7 +141,7 @@ class AlertEngine:
         """Record that a person is on site, which acknowledges the incident; repeats are ignored."""
         incident = self._load(tx, incident_id)
         unanswered = incident.status in (Status.OPEN, Status.NOTIFIED)
-        if not unanswered and repository.arrived(tx, incident_id, by, over=not incident.awaited):
+        if not unanswered and repository.arrived(tx, incident_id, by):
             return incident
         return self._record(tx, incident_id, inputs.Arrived(by, now, channel), now)
 
@@ -158,29 +156,6 @@ class AlertEngine:
         if incident.is_open and not incident.verdict:
             self._escalator.decline(tx, incident, by, now, responded=before.is_responder(by))
         return incident
-
-    def hand_over(
-        self,
-        tx: sqlite3.Connection,
-        incident_id: str,
-        by: str,
-        to: str,
-        now: float,
-        *,
-        channel: str = "",
-    ) -> Incident:
-        """Hand over to another person; raises `UnknownStaffError` if they may not answer."""
-        member = self.policy.member(to)
-        room = self._load(tx, incident_id).room
-        here = {known.id for known in self.policy.serving(room, self.registry)}
-        if (
-            member is None
-            or member.id not in here
-            or not member.targets
-            or not may(member.role, Right.ANSWER)
-        ):
-            raise UnknownStaffError(f"{to[:40]!r} is no member of staff who can have it")
-        return self._record(tx, incident_id, inputs.HandedOver(by, to, now, channel), now)
 
     def resolve(
         self, tx: sqlite3.Connection, incident_id: str, by: str, now: float, *, channel: str = ""
@@ -455,12 +430,11 @@ class AlertEngine:
                     self._escalator.await_answer(tx, incident, effect.at)
                 case effects.NotifyAgain():
                     notices.again(tx, incident, effect.onset, effect.at)
-                case effects.NotifyHandedOver():
-                    notices.hand_over(tx, incident, effect.by, effect.at)
                 case effects.NotifyTaken() | effects.NotifyRecovered():
                     only = effect.only if isinstance(effect, effects.NotifyTaken) else ""
+                    occasion = str(escalation.last_round(tx, incident.id)[0])  # grows when taken
                     notices.notify_outcome(
-                        tx, incident, _BECAME[type(effect)], effect.at, only=only
+                        tx, incident, _BECAME[type(effect)], effect.at, occasion, only=only
                     )
                 case effects.StartCooldown():
                     repository.start_cooldown(

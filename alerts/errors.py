@@ -6,7 +6,6 @@
     +-- PolicyError               permanent: the settings contradict each other
     +-- SecretError               permanent: a secret cannot be read
     +-- UnknownIncidentError      permanent: no incident has this id
-    +-- UnknownStaffError         permanent: no reachable staff member has this id
     +-- FeedbackError             permanent: verdict and cause do not fit, or the note is too long
     +-- ThresholdAdjustmentError  permanent: no such adjustment, or it cannot be undone
     +-- MatcherError              permanent: a matcher cannot be read
@@ -86,10 +85,6 @@ class SecretError(AlertError):
 
 class UnknownIncidentError(AlertError):
     """No incident has this id."""
-
-
-class UnknownStaffError(AlertError):
-    """No reachable staff member has this id."""
 
 
 class FeedbackError(AlertError):

@@ -9,7 +9,7 @@ from alerts.errors import UNDELIVERED_WORDS
 from alerts.incidents.history import TITLES
 from alerts.incidents.incident import ACTION_WORDS, CAUSE_WORDS, SUPPRESSIONS, VERDICT_WORDS
 from alerts.notify.notice import NOTICE_WORDS
-from alerts.routing.targets import channel_text
+from alerts.secrets import channel_text
 from alerts.severity import SEVERITY_WORDS
 from language.messages import Words, _, mark
 
@@ -53,7 +53,6 @@ _DETAILS: Final[Mapping[str, Callable[[Any, Callable[[str], str]], str]]] = {
     "ring": lambda code, _name: RING_WORDS[code],
     "asked": _asked,
     "person": lambda person, name: name(person),
-    "to": lambda person, name: _("to %(person)s", person=name(person)),
     "reason": lambda code, _name: NOTICE_WORDS[code],
     "channel": lambda channel, _name: _("via %(channel)s", channel=channel_text(channel)),
     "then": lambda channel, _name: _("then %(channel)s", channel=channel_text(channel)),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from alerts.duty.roster import Receiver, Roster
 from alerts.errors import PolicyError
 from alerts.routing.matchers import Matcher, MatchOp, Route
-from alerts.routing.targets import target_id
+from alerts.secrets import target_id
 from alerts.severity import Severity
 from detection.events import EventKind
 from language.messages import ENGLISH

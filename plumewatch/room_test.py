@@ -10,13 +10,13 @@ import os
 import sys
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from alerts import sensor_tests, staged_test
+from alerts import sensor_tests
 from alerts.engine import AlertEngine
+from alerts.incidents.incident import Verdict
 from alerts.incidents.threshold_adjustments import adjust_from_test, current_adjustment
 from detection import commissioning
 from detection.commissioning import STEPS, Timing
@@ -62,9 +62,33 @@ def evaluate(config: PlumewatchConfig, room: str, timings: Sequence[Timing], who
     result = _result(room, timings, results, who)
     engine = AlertEngine(config.registry(), alert_policy(config))
     with _transaction(config) as tx:
-        incidents = staged_test.marked(tx, engine, room, start, end + SETTLE_S, who)
+        incidents = _answer_test(tx, engine, room, (start, end + SETTLE_S), who)
         sensor_tests.add(tx, result)
-    _adjust(config, room, results, incidents, timings, who)
+    incident = incidents[0] if incidents else ""
+    for one in results:
+        if one.test.adjustment != one.adjusted_before and one.test.is_right:
+            with _transaction(config) as tx:
+                adjust_from_test(
+                    tx,
+                    incident=incident,
+                    sensor=one.sensor,
+                    to=one.test.adjustment,
+                    who=who,
+                    at=end,
+                )
+
+
+def _answer_test(
+    tx: sqlite3.Connection, engine: AlertEngine, room: str, span: tuple[float, float], who: str
+) -> list[str]:
+    """Answer "test" to all incidents of a room that opened in a span; return their ids."""
+    rows = tx.execute(
+        "SELECT id FROM incident WHERE room = ? AND opened_at BETWEEN ? AND ? ORDER BY opened_at",
+        (room, *span),
+    ).fetchall()
+    for row in rows:
+        engine.feedback(tx, row["id"], who, Verdict.TEST, span[1])
+    return [str(row["id"]) for row in rows]
 
 
 @contextmanager
@@ -130,36 +154,6 @@ def _result(
             for r in results
         ],
     }
-
-
-def _adjust(
-    config: PlumewatchConfig,
-    room: str,
-    results: Sequence[SensorResult],
-    incidents: Sequence[str],
-    timings: Sequence[Timing],
-    who: str,
-) -> None:
-    at = timings[-1].end
-    puff = next(timing for timing in timings if timing.step.is_vaping)
-    day = datetime.fromtimestamp(at, UTC).astimezone(config.zone()).strftime("%Y%m%d")
-    for result in results:
-        if result.test.adjustment == result.adjusted_before or not result.test.is_right:
-            continue
-        with _transaction(config) as tx:
-            incident = (
-                incidents[0]
-                if incidents
-                else staged_test.staged(tx, result.sensor, room, puff.start, who, day)
-            )
-            adjust_from_test(
-                tx,
-                incident=incident,
-                sensor=result.sensor,
-                to=result.test.adjustment,
-                who=who,
-                at=at,
-            )
 
 
 class _Order(msgspec.Struct, frozen=True):

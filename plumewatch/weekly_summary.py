@@ -18,7 +18,7 @@ from alerts import sensor_tests
 from alerts.errors import NotifyError
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
 from alerts.notify.notice import Notice, NoticeReason, Priority
-from alerts.routing.targets import target_id
+from alerts.secrets import target_id
 from language.messages import _, speaking
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.model import PlumewatchConfig

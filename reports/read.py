@@ -28,7 +28,7 @@ _INSIDE: Final = (
 )
 """Of an incident `i`, to which the parts of a window are bound: bounds, and twice the rooms."""
 _FIRST_RESPONSE: Final = (
-    "FROM incident_history h WHERE h.incident = i.id AND h.what IN ('acknowledged', 'handed_over')"
+    "FROM incident_history h WHERE h.incident = i.id AND h.what = 'acknowledged'"
     " ORDER BY h.seq LIMIT 1"
 )
 _OF_STEPS: Final = "FROM escalation_step s WHERE s.incident = i.id"

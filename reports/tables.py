@@ -146,7 +146,7 @@ COLUMNS: Final = {
         Column(
             "suppressed_by",
             _TEXT,
-            "why no notice was sent: late, cooldown, silence, inhibited or staged_test",
+            "why no notice was sent: late, cooldown, silence or inhibited",
         ),
         Column("state_code", _TEXT, "from `[reports.state_codes]`, of confirmed incidents only"),
         Column("action", _TEXT, "`none`, `referral`, `nurse`, `facilities`; empty: no feedback"),

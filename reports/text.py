@@ -45,7 +45,7 @@ NAMES: Final = frozenset(
         *(mark("broken"), mark("moved"), mark("covered"), mark("bumped"), mark("maintenance")),
         *(mark("settings"), mark("ventilation"), mark("outdoor air"), mark("device")),
         *(mark("late"), mark("cooldown"), mark("silence")),
-        *(mark("inhibited"), mark("staged test")),
+        *(mark("inhibited"),),
         *(mark("id"), mark("opened local"), mark("floor"), mark("state"), mark("outcome")),
         *(mark("false cause"), mark("acknowledge"), mark("arrive"), mark("notices")),
         *(mark("responder role"), mark("case number"), mark("suppressed by"), mark("by")),

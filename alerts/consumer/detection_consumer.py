@@ -23,9 +23,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from alerts.consumer.outages import Outages
-from alerts.consumer.reading_judge import ReadingJudge, SensorThresholds
+from alerts.consumer.reading_judge import ReadingJudge
 from alerts.incidents import threshold_adjustments
 from alerts.incidents.clock_step import move_deadlines
+from alerts.incidents.threshold_adjustments import SensorThresholds
 from alerts.outbound import series_records
 from detection.alert_thresholds import AlertBudgets
 from detection.errors import SnapshotError

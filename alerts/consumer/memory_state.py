@@ -29,7 +29,6 @@ _TABLES: Final = (  # referenced before referring
     "escalation_step",
     "held_notice",
     "cooldown",
-    "incident_number",
     "outbox",
     "outbox_attempt",
 )

@@ -5,7 +5,7 @@ in order (`reorder`). No reading counts as later than its receipt: a stamp from 
 hide what comes until then. When our own clock is set while readings arrive, the journal says so
 (`clock_step`), and sensors that count at their receipt go on: their times move along. Where it does
 not say so, as when the clock is set back while the service is away, sensors that were read later
-start again. `SensorThresholds` gives the detector the alert thresholds of its sensors.
+start again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import msgspec
 import numpy as np
 
 from alerts.consumer.reorder import Reorder
-from alerts.incidents import threshold_adjustments
 from detection.channels import FOLLOWED_KEYS
 from detection.combined import CombinedDetector, CombinedState, Stream
 from detection.errors import SnapshotError
@@ -31,14 +30,6 @@ if TYPE_CHECKING:
     from storage.reading import Reading
 
     Place = Callable[[str], tuple[str, str] | None]
-    import sqlite3
-    from collections.abc import Iterable
-
-    from numpy.typing import NDArray
-
-    from alerts.incidents.threshold_adjustments import ThresholdAdjustment
-    from detection.alert_thresholds import AlertBudgets
-    from detection.detector import Detector
 
 CLOCK_SET_BACK_S: Final = 60.0
 """A reading received so long before the last one: the clock was set back in between."""
@@ -195,45 +186,3 @@ def stream_of(readings: Sequence[Reading]) -> Stream:
         values,
         {i: (r.events, r.faults) for i, r in enumerate(readings) if r.events or r.faults},
     )
-
-
-_SAVED_AT_ONCE: Final = 5000
-
-
-class SensorThresholds:
-    """Thresholds of the current detector, which holds adjustments up to `last_adjustment`."""
-
-    _detector: Detector
-
-    def __init__(self, budgets: AlertBudgets) -> None:
-        self._budgets = budgets
-        self.last_adjustment = 0
-
-    def adopt(self, detector: Detector, last_adjustment: int = 0) -> None:
-        """Set the budgets of a new or restored detector, which holds some adjustments."""
-        self.last_adjustment = last_adjustment
-        self._detector = detector
-        thresholds = detector.thresholds
-        thresholds.budget = self._budgets.default
-        for sensor in dict.fromkeys((*detector.names, *self._budgets.own, *self._budgets.moved)):
-            self._budgets.give(thresholds, detector.sensor_row(sensor), sensor)
-
-    def apply(self, adjustments: Iterable[ThresholdAdjustment]) -> None:
-        """Apply placed adjustments, in order, each once."""
-        for one in adjustments:
-            self.last_adjustment = one.seq
-            row = self._detector.sensor_row(one.sensor)
-            self._detector.thresholds.set_feedback(row, one.after)
-
-    def save(self, tx: sqlite3.Connection) -> NDArray[np.intp]:
-        """Store thresholds that changed, a bounded number; return their rows for `mark_saved`."""
-        thresholds, names = self._detector.thresholds, self._detector.names
-        rows = thresholds.changed()[:_SAVED_AT_ONCE]
-        threshold_adjustments.save_thresholds(
-            tx, [(names[row], thresholds.explain(row)) for row in rows.tolist()]
-        )
-        return rows
-
-    def mark_saved(self, rows: NDArray[np.intp]) -> None:
-        """Skip these in `save` until they change; call it when the transaction is committed."""
-        self._detector.thresholds.mark_reported(rows)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from alerts.duty.reasons import RING_WORDS, reason_text
-from alerts.escalation.steps import Action, after_acknowledgment, plan
+from alerts.escalation.escalator import Action, after_acknowledgment, plan
 from alerts.incidents.incident import Rules
 from alerts.incidents.lifecycle import cooldown_s
 from alerts.incidents.throttling import quiet_until
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from alerts.duty.shifts import QuietHours
-    from alerts.escalation.steps import EscalationStep
+    from alerts.escalation.escalator import EscalationStep
     from alerts.incidents.throttling import Deferral
     from alerts.policy import AlertPolicy
     from detection.events import EventKind
@@ -41,7 +41,7 @@ def escalation_preview(
     severity: Severity,
     quiet: Callable[[str], Sequence[QuietHours]],
 ) -> Iterator[PreviewStep]:
-    """Yield the steps as `alerts.escalator` will run them if nobody responds.
+    """Yield the steps as `Escalator` will run them if nobody responds.
 
     A ring in which nobody is notified does not wait, but for the last if nobody at all would be.
     """

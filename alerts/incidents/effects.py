@@ -29,14 +29,6 @@ class NotifyTaken:
 
 
 @dataclass(frozen=True, slots=True)
-class NotifyHandedOver:
-    """Notify the person who now responds, handed over by another."""
-
-    at: float
-    by: str
-
-
-@dataclass(frozen=True, slots=True)
 class NotifyAgain:
     """Notify the person who responds of a further detection."""
 
@@ -93,6 +85,5 @@ Effect = (
     | EndCooldown
     | NotifyTaken
     | NotifyAgain
-    | NotifyHandedOver
     | NotifyRecovered
 )

@@ -32,28 +32,19 @@ class Happened(StrEnum):
     RING_SKIPPED = "ring_skipped"
     NO_RESPONSE = "no_response"
     ACKNOWLEDGED = "acknowledged"
-    ACKNOWLEDGED_AGAIN = "acknowledged_again"
     ACKNOWLEDGED_TOO = "acknowledged_too"
-    ACKNOWLEDGED_LATE = "acknowledged_late"
     ACK_EXPIRED = "ack_expired"
     REMINDED = "reminded"
     NOT_REMINDED = "not_reminded"
     ARRIVED = "arrived"
     ARRIVED_TOO = "arrived_too"
-    ARRIVED_LATE = "arrived_late"
     DECLINED = "declined"
-    DECLINED_LATE = "declined_late"
-    HANDED_OVER = "handed_over"
-    HANDED_OVER_LATE = "handed_over_late"
     RESOLVED = "resolved"
-    RESOLVED_AGAIN = "resolved_again"
     FEEDBACK = "feedback"
     ACTION = "action"
     CASE_NUMBER = "case_number"
     RESTARTED = "restarted"
-    STAGED_TEST = "staged_test"
     THRESHOLD_ADJUSTED = "threshold_adjusted"
-    THRESHOLD_UNCHANGED = "threshold_unchanged"
     THRESHOLD_RESTORED = "threshold_restored"
 
 
@@ -74,28 +65,19 @@ TITLES: Final = Words(
         Happened.RING_SKIPPED: mark("Nobody could be notified now"),
         Happened.NO_RESPONSE: mark("Nobody responded"),
         Happened.ACKNOWLEDGED: mark("Responding"),
-        Happened.ACKNOWLEDGED_AGAIN: mark("Responding, said again"),
         Happened.ACKNOWLEDGED_TOO: mark("Also responding"),
-        Happened.ACKNOWLEDGED_LATE: mark("Responded after it was over"),
         Happened.ACK_EXPIRED: mark("Did not report in time"),
         Happened.REMINDED: mark("Reminded"),
         Happened.NOT_REMINDED: mark("Could not be reminded"),
         Happened.ARRIVED: mark("On site"),
         Happened.ARRIVED_TOO: mark("Also on site"),
-        Happened.ARRIVED_LATE: mark("Arrived after it was over"),
         Happened.DECLINED: mark("Cannot go"),
-        Happened.DECLINED_LATE: mark("Declined after it was over"),
-        Happened.HANDED_OVER: mark("Handed over"),
-        Happened.HANDED_OVER_LATE: mark("Handed over after it was over"),
         Happened.RESOLVED: mark("Resolved"),
-        Happened.RESOLVED_AGAIN: mark("Resolved again"),
         Happened.FEEDBACK: mark("Found"),
         Happened.ACTION: mark("Action taken"),
         Happened.CASE_NUMBER: mark("Case number"),
         Happened.RESTARTED: mark("Stuck incident check"),
-        Happened.STAGED_TEST: mark("Staged test, not detected"),
         Happened.THRESHOLD_ADJUSTED: mark("Alert threshold adjusted"),
-        Happened.THRESHOLD_UNCHANGED: mark("Alert threshold unchanged"),
         Happened.THRESHOLD_RESTORED: mark("Alert threshold adjustment undone"),
     }
 )

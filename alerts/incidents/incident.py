@@ -178,7 +178,6 @@ class Suppression(StrEnum):
     COOLDOWN = "cooldown"
     SILENCE = "silence"
     INHIBITED = "inhibited"
-    STAGED_TEST = "staged_test"
 
 
 SUPPRESSIONS: Final = Sentences(
@@ -187,7 +186,6 @@ SUPPRESSIONS: Final = Sentences(
         Suppression.COOLDOWN: mark("cooldown after the last notice"),
         Suppression.SILENCE: mark("silence %(silence)d by %(owner)s"),
         Suppression.INHIBITED: mark("explained by %(kind)s in %(room)s"),
-        Suppression.STAGED_TEST: mark("staged test"),
     },
     {"kind": lambda kind, _params: KIND_NAMES[kind]},
 )

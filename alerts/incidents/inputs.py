@@ -91,16 +91,6 @@ class Superseded(Resolved):
 
 
 @dataclass(frozen=True, slots=True)
-class HandedOver:
-    """A person handed the incident over to another."""
-
-    by: str
-    to: str
-    at: float
-    channel: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Feedback:
     """A person reported what it was; raises `FeedbackError` if the note is too long."""
 
@@ -149,7 +139,6 @@ Input = (
     | Declined
     | Resolved
     | Superseded
-    | HandedOver
     | Feedback
     | Followed
 )

@@ -60,7 +60,7 @@ class Step:
         return Step(self.incident, (*self.effects, *more))
 
 
-def step(incident: Incident | None, given: inputs.Input, rules: Rules) -> Step:  # noqa: C901 - one arm an input
+def step(incident: Incident | None, given: inputs.Input, rules: Rules) -> Step:
     """Apply one input; an input that changes nothing gives the same incident and no effects.
 
     Only a `Detected` with `new` opens an incident: anything else without one raises `ValueError`.
@@ -77,8 +77,6 @@ def step(incident: Incident | None, given: inputs.Input, rules: Rules) -> Step: 
             result = _delivered(incident, given, rules)
         case inputs.Response():
             result = _RESPONSES[type(given)](incident, given)
-        case inputs.HandedOver():
-            result = _handed_over(incident, given)
         case inputs.AckExpired():
             result = _ack_expired(incident, given.at)
         case inputs.Feedback():
@@ -238,20 +236,13 @@ def _delivered(incident: Incident, given: inputs.Delivered, rules: Rules) -> Ste
     return result
 
 
-def _record(
-    given: inputs.Response | inputs.HandedOver, what: Happened, **params: Parameter
-) -> Record:
-    via: dict[str, Parameter] = {"channel": given.channel} if given.channel else {}
-    return Record(given.at, given.by, what, params | via)
+def _record(given: inputs.Response, what: Happened) -> Record:
+    return Record(given.at, given.by, what, {"channel": given.channel} if given.channel else {})
 
 
 def _acknowledged(incident: Incident, given: inputs.Acknowledged) -> Step:
-    if not incident.is_open:
-        return Step(incident, (_record(given, Happened.ACKNOWLEDGED_LATE),))
-    if incident.status is Status.ACKNOWLEDGED:
-        again = given.by == incident.acknowledged_by
-        what = Happened.ACKNOWLEDGED_AGAIN if again else Happened.ACKNOWLEDGED_TOO
-        return Step(incident, (_record(given, what),))
+    if not incident.is_open or incident.status is Status.ACKNOWLEDGED:
+        return Step(incident, (_record(given, Happened.ACKNOWLEDGED_TOO),))
     return _taken(incident, given.by, _record(given, Happened.ACKNOWLEDGED))
 
 
@@ -275,7 +266,7 @@ def _taken(incident: Incident, by: str, record: Record) -> Step:
 
 def _arrived(incident: Incident, given: inputs.Arrived) -> Step:
     if not incident.awaited:
-        return Step(incident, (_record(given, Happened.ARRIVED_LATE),))
+        return Step(incident)
     first = incident.arrived_at is None
     record = _record(given, Happened.ARRIVED if first else Happened.ARRIVED_TOO)
     following = replace(incident, arrived_at=given.at) if first else incident
@@ -289,20 +280,11 @@ def _arrived(incident: Incident, given: inputs.Arrived) -> Step:
 
 
 def _declined(incident: Incident, given: inputs.Declined) -> Step:
-    if not incident.is_open:
-        return Step(incident, (_record(given, Happened.DECLINED_LATE),))
     record = _record(given, Happened.DECLINED)
     if not incident.is_responder(given.by) or incident.verdict:
         return Step(incident, (record,))
     following = replace(incident, status=Status.NOTIFIED, acknowledged_by="")
     return Step(following, (record, effects.Stop("declined", given.at, unsent=True)))
-
-
-def _handed_over(incident: Incident, given: inputs.HandedOver) -> Step:
-    if not incident.is_open:
-        return Step(incident, (_record(given, Happened.HANDED_OVER_LATE, to=given.to),))
-    taken = _taken(incident, given.to, _record(given, Happened.HANDED_OVER, to=given.to))
-    return taken.then(effects.NotifyHandedOver(given.at, given.by))
 
 
 def _ack_expired(incident: Incident, at: float) -> Step:
@@ -314,7 +296,7 @@ def _ack_expired(incident: Incident, at: float) -> Step:
 
 def _resolved(incident: Incident, given: inputs.Resolved) -> Step:
     if not incident.is_open:
-        return Step(incident, (_record(given, Happened.RESOLVED_AGAIN),))
+        return Step(incident)
     record = _record(given, Happened.RESOLVED)
     if isinstance(given, inputs.Superseded):
         record = Record(given.at, SYSTEM, Happened.RESOLVED, {"follows": given.by})

@@ -204,12 +204,11 @@ def note(
     add_history(tx, incident, Record(at, SYSTEM, what, params))
 
 
-def arrived(tx: sqlite3.Connection, incident: str, person: str, *, over: bool = False) -> bool:
-    """Return whether a person has arrived, in time to count or also when it was `over`."""
-    late = Happened.ARRIVED_LATE if over else Happened.ARRIVED
+def arrived(tx: sqlite3.Connection, incident: str, person: str) -> bool:
+    """Return whether a person has arrived."""
     found = tx.execute(
-        "SELECT 1 FROM incident_history WHERE incident = ? AND who = ? AND what IN (?, ?, ?)",
-        (incident, person, *ARRIVED, late),
+        "SELECT 1 FROM incident_history WHERE incident = ? AND who = ? AND what IN (?, ?)",
+        (incident, person, *ARRIVED),
     )
     return found.fetchone() is not None
 
@@ -245,13 +244,13 @@ def is_last_feedback(tx: sqlite3.Connection, incident: str, feedback: Feedback) 
 
 
 def next_number(tx: sqlite3.Connection, day: str) -> int:
-    """Count the incidents of a day, from 1."""
+    """Return the number of the next incident of a day, from 1."""
     row = tx.execute(
-        "INSERT INTO incident_number VALUES (?, 1)"
-        " ON CONFLICT (day) DO UPDATE SET last = last + 1 RETURNING last",
+        "SELECT coalesce(max(CAST(substr(id, length(?1) + 2) AS INTEGER)), 0) + 1 AS number"
+        " FROM incident WHERE id > ?1 || '-' AND id < ?1 || '.'",
         (day,),
     ).fetchone()
-    return int(row["last"])
+    return int(row["number"])
 
 
 def repeats(tx: sqlite3.Connection, kind: EventKind, room: str, since: float) -> int:
@@ -284,8 +283,8 @@ def last_response(
     """
     row = tx.execute(
         "SELECT iif(i.acknowledged_by = '', h.who, i.acknowledged_by) AS person, h.at"
-        " FROM incident i JOIN incident_history h ON h.incident = i.id AND (h.what = 'handed_over'"
-        " OR h.who = i.acknowledged_by OR (i.acknowledged_by = '' AND h.what = 'feedback'"
+        " FROM incident i JOIN incident_history h ON h.incident = i.id"
+        " AND (h.who = i.acknowledged_by OR (i.acknowledged_by = '' AND h.what = 'feedback'"
         " AND i.resolved_at >= ?4)) WHERE i.room = ?1 AND i.kind = ?2 AND i.opened_at >= ?3"
         " AND i.status <> 'notified' AND h.at BETWEEN ?4 AND ?5"
         " AND NOT EXISTS (SELECT 1 FROM incident j JOIN incident_history d ON d.incident = j.id"

@@ -1,8 +1,8 @@
 """Which incidents are old enough to be deleted, and their deletion with all that belongs to them.
 
 Deletion drops the triggers that protect history and restores them in the same transaction. What
-belongs to an incident follows from the foreign keys. Threshold adjustments stay, as thresholds
-depend on them, with the bare row of their incident, without people and outcome.
+belongs to an incident follows from the foreign keys. Threshold adjustments stay: thresholds depend
+on them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from storage.holds import Hold
 
 _BATCH: Final = 500
-_KEPT: Final = "threshold_adjustment"
 _UNLINKED: Final = ("action_token", "change_feed")
 """Tables that name an incident without a foreign key."""
 
@@ -40,10 +39,8 @@ def due(db: sqlite3.Connection, before: float, holds: Iterable[Hold]) -> Due:
     old: list[str] = []
     held = not_over = 0
     rows = db.execute(
-        "SELECT id, room, opened_at, status FROM incident i WHERE opened_at < ? AND NOT"
-        " (status = 'resolved' AND acknowledged_by = '' AND EXISTS"
-        " (SELECT 1 FROM threshold_adjustment a WHERE a.incident = i.id) AND NOT EXISTS"
-        " (SELECT 1 FROM incident_history h WHERE h.incident = i.id)) ORDER BY opened_at, id",
+        "SELECT id, room, opened_at, status FROM incident WHERE opened_at < ?"
+        " ORDER BY opened_at, id",
         (before,),
     )
     for row in rows:
@@ -95,8 +92,6 @@ def delete(tx: sqlite3.Connection, incidents: Iterable[str]) -> dict[str, int]:
 
     with _deletable(tx):
         for table, column in _children(tx, "incident"):
-            if table == _KEPT:
-                continue
             for grandchild, key in _children(tx, table):
                 rows = f"SELECT id FROM {table} WHERE {column} IN ({{ids}})"  # noqa: S608 - as above
                 drop(grandchild, f"{key} IN ({rows})")
@@ -104,12 +99,7 @@ def delete(tx: sqlite3.Connection, incidents: Iterable[str]) -> dict[str, int]:
         for table in _UNLINKED:
             if tx.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
                 drop(table, "incident IN ({ids})")
-        drop("incident", f"id IN ({{ids}}) AND id NOT IN (SELECT incident FROM {_KEPT})")  # noqa: S608 - as above
-        tx.execute(
-            "UPDATE incident SET acknowledged_by = '', resolved_by = '', action = '',"
-            " case_number = '' WHERE id IN (SELECT value FROM json_each(?))",
-            (chosen,),
-        )
+        drop("incident", "id IN ({ids})")
     return deleted
 
 

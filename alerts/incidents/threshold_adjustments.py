@@ -5,7 +5,8 @@ alert is expected. The part that people adjusted stays within `FEEDBACK`.
 
 An adjustment is a row that nobody can change or delete. An incident adjusts its sensor's threshold
 once: another answer first undoes the earlier adjustment, by a row of its own. A row takes effect
-when `detection_consumer` places it between the readings.
+when `detection_consumer` places it between the readings, and `SensorThresholds` gives it to the
+detector.
 """
 
 from __future__ import annotations
@@ -26,8 +27,13 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from alerts.incidents.incident import Incident
     from alerts.incidents.inputs import Feedback
+    from detection.alert_thresholds import AlertBudgets
+    from detection.detector import Detector
     from language.facts import Parameter
 
 STEPS: Final[Mapping[Verdict, float]] = MappingProxyType(
@@ -36,6 +42,7 @@ STEPS: Final[Mapping[Verdict, float]] = MappingProxyType(
 """How far an answer adjusts a threshold, log-odds; other answers adjust nothing."""
 _SENSOR_AT_FAULT: Final = "sensor"
 """Cause that is repaired, not answered by a threshold."""
+_SAVED_AT_ONCE: Final = 5000
 _COLUMNS: Final = "at, who, sensor, incident, verdict, reason, before, after, undoes"
 
 
@@ -100,7 +107,10 @@ def adjust_from_test(
     who: str,
     at: float,
 ) -> ThresholdAdjustment:
-    """Adjust a threshold to what a staged test needs, log-odds within `FEEDBACK`."""
+    """Adjust a threshold to what a room test needs, log-odds within `FEEDBACK`.
+
+    `incident` is one that the test opened, or empty.
+    """
     adjustment = ThresholdAdjustment(
         at=at,
         who=who,
@@ -217,15 +227,52 @@ def _add(tx: sqlite3.Connection, new: ThresholdAdjustment, step: float) -> Thres
     )
     new = replace(new, seq=int(cursor.lastrowid or 0))
     what, moved = Happened.THRESHOLD_ADJUSTED, "more_readily" if after < before else "less_readily"
-    if after == before:
-        what, moved = Happened.THRESHOLD_UNCHANGED, "as_before"
+    moved = "as_before" if after == before else moved
     params: dict[str, Parameter] = {"sensor": new.sensor, "because": moved}
     if new.undoes is not None:
         what, params["undoes"] = Happened.THRESHOLD_RESTORED, new.undoes
-    repository.add_history(tx, new.incident, Record(new.at, new.who, what, params))
+    if new.incident:
+        repository.add_history(tx, new.incident, Record(new.at, new.who, what, params))
     return new
 
 
 def _all(tx: sqlite3.Connection, sql: str, *arguments: object) -> list[ThresholdAdjustment]:
     rows = map(dict, tx.execute(sql, arguments))
     return [ThresholdAdjustment(**row | {"undone": bool(row["undone"])}) for row in rows]
+
+
+class SensorThresholds:
+    """Thresholds of the current detector, which holds adjustments up to `last_adjustment`."""
+
+    _detector: Detector
+
+    def __init__(self, budgets: AlertBudgets) -> None:
+        self._budgets = budgets
+        self.last_adjustment = 0
+
+    def adopt(self, detector: Detector, last_adjustment: int = 0) -> None:
+        """Set the budgets of a new or restored detector, which holds some adjustments."""
+        self.last_adjustment = last_adjustment
+        self._detector = detector
+        thresholds = detector.thresholds
+        thresholds.budget = self._budgets.default
+        for sensor in dict.fromkeys((*detector.names, *self._budgets.own, *self._budgets.moved)):
+            self._budgets.give(thresholds, detector.sensor_row(sensor), sensor)
+
+    def apply(self, adjustments: Iterable[ThresholdAdjustment]) -> None:
+        """Apply placed adjustments, in order, each once."""
+        for one in adjustments:
+            self.last_adjustment = one.seq
+            row = self._detector.sensor_row(one.sensor)
+            self._detector.thresholds.set_feedback(row, one.after)
+
+    def save(self, tx: sqlite3.Connection) -> NDArray[np.intp]:
+        """Store thresholds that changed, a bounded number; return their rows for `mark_saved`."""
+        thresholds, names = self._detector.thresholds, self._detector.names
+        rows = thresholds.changed()[:_SAVED_AT_ONCE]
+        save_thresholds(tx, [(names[row], thresholds.explain(row)) for row in rows.tolist()])
+        return rows
+
+    def mark_saved(self, rows: NDArray[np.intp]) -> None:
+        """Skip these in `save` until they change; call it when the transaction is committed."""
+        self._detector.thresholds.mark_reported(rows)

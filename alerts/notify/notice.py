@@ -24,7 +24,6 @@ class NoticeReason(StrEnum):
     """Why a person is notified; part of the outbox key, so that each is sent once."""
 
     OPENED = "opened"
-    HANDED_OVER = "handed_over"
     REMINDER = "reminder"
     AGAIN = "again"
     TAKEN = "taken"
@@ -40,7 +39,6 @@ class NoticeReason(StrEnum):
         return self in (
             NoticeReason.OPENED,
             NoticeReason.AGAIN,
-            NoticeReason.HANDED_OVER,
             NoticeReason.REMINDER,
         )
 
@@ -74,7 +72,6 @@ NOTICE_WORDS: Final = Words(
     {
         NoticeReason.OPENED: mark("alert"),
         NoticeReason.AGAIN: mark("detected again"),
-        NoticeReason.HANDED_OVER: mark("hand-over"),
         NoticeReason.REMINDER: mark("reminder"),
         NoticeReason.TAKEN: mark("acknowledged"),
         NoticeReason.RECOVERED: mark("resolved"),
@@ -161,7 +158,7 @@ def _lowered(words: str) -> str:
 class Notice(msgspec.Struct, frozen=True):
     """A notice to one person, before it is cut to their channel.
 
-    `notes` precede the evidence, `by` is who acknowledged or handed over, and `link` is the staff
+    `notes` precede the evidence, `by` is who acknowledged, and `link` is the staff
     page of the incident. `again`: people responded to the same in this room a short while ago. A
     digest has a `headline`, a line for each of its `incidents`, and no evidence. There is a `site`,
     by name and id, if there are several. `written` is when it was, Unix seconds. A report has a
@@ -286,11 +283,6 @@ def _state(notice: Notice) -> tuple[str, str]:
             state = _("closed, %(what)s", what=past)
         case NoticeReason.RECOVERED:
             state, evidence = _("resolved, %(what)s", what=past), _("No action needed.")
-        case NoticeReason.HANDED_OVER:
-            ongoing = _since(notice, what.lower(), when)
-            state = _("handed over to you, %(what)s", what=ongoing)
-            handed = _("%(name)s handed it over to you.", name=notice.by)
-            evidence = f"{handed} {evidence}"
         case NoticeReason.REMINDER:
             state = _("reminder, %(what)s", what=_since(notice, what.lower(), when))
         case NoticeReason.TEST:

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from alerts.access import languages
-from alerts.escalation import steps as escalation
 from alerts.incidents import repository, throttling
 from alerts.incidents.history import Happened
 from alerts.incidents.incident import SYSTEM, place_of
 from alerts.incidents.throttling import Cause
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Note, Notice, NoticeReason, Priority
-from alerts.routing.targets import channel_of, target_id
+from alerts.secrets import channel_of, target_id
 from alerts.severity import Severity
 from detection.details import UNSETTLED
 from language.facts import fact
@@ -212,11 +211,6 @@ class NoticeWriter:
                 then=channel_of(member.targets[place]),
             )
 
-    def hand_over(self, tx: sqlite3.Connection, incident: Incident, by: str, at: float) -> bool:
-        """Notify the new responder of a hand-over."""
-        previous = self._policy.name_of(by)
-        return self._notify_responder(tx, incident, at, NoticeReason.HANDED_OVER, by=previous)
-
     def again(self, tx: sqlite3.Connection, incident: Incident, onset: float, at: float) -> bool:
         """Notify the responder of a further detection of the same incident."""
         return self._notify_responder(
@@ -234,14 +228,13 @@ class NoticeWriter:
         at: float,
         reason: NoticeReason,
         *,
-        by: str = "",
         note: Fact | None = None,
         since: float | None = None,
     ) -> bool:
         member = self._policy.member(incident.acknowledged_by)
         if member is None:
             return False
-        notice = self._notice(tx, incident, reason, member, at, by=by, note=note)
+        notice = self._notice(tx, incident, reason, member, at, note=note)
         if since is not None:
             notice = msgspec.structs.replace(notice, since=since, again=True)
         return self._notify(tx, notice, member, at, f"{at:.0f}")
@@ -252,6 +245,7 @@ class NoticeWriter:
         incident: Incident,
         reason: NoticeReason,
         at: float,
+        occasion: str,
         *,
         only: str = "",
     ) -> None:
@@ -259,12 +253,9 @@ class NoticeWriter:
 
         The reason is `TAKEN` or `RECOVERED`.
         """
-        by, occasion = "", ""
-        if reason is NoticeReason.TAKEN:
-            by = self._policy.name_of(incident.acknowledged_by)
-            occasion = str(escalation.last_round(tx, incident.id)[0])  # grows each time it is taken
-        notified = outbox_rows.people_notified(tx, incident.id)
-        for person, target, channel in notified:
+        taken = reason is NoticeReason.TAKEN
+        by = self._policy.name_of(incident.acknowledged_by) if taken else ""
+        for person, target, channel in outbox_rows.people_notified(tx, incident.id):
             responds = by and by == self._policy.name_of(person)
             if responds or (only and person != only):
                 continue
@@ -276,7 +267,7 @@ class NoticeWriter:
                 channel=channel,
                 now=at,
                 expires_at=at + self._policy.expire_s,
-                occasion=occasion,
+                occasion=occasion if taken else "",
             )
 
     def _notify(
@@ -325,7 +316,6 @@ class NoticeWriter:
     ) -> Notice:
         room = place_of(self._registry, incident.room)
         url = self._policy.page_url
-        code = languages.notice_language(tx, member, self._policy)
         notes = [] if note is None else [note]
         if reason.asks and repository.is_disputed(tx, incident):
             notes.append(fact(Note.DISPUTED))
@@ -355,7 +345,7 @@ class NoticeWriter:
             by=by,
             notes=tuple(notes),
             again=bool(incident.again_of),
-            language=code,
+            language=own or self._policy.language,
             written=now,
         )
 

@@ -25,7 +25,7 @@ from alerts.incidents.incident_json import incident_json, iso_time
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Notice, NoticeReason, Priority
 from alerts.notify.post import post, raise_for_status
-from alerts.routing.targets import channel_of, target_id
+from alerts.secrets import channel_of, target_id
 from storage.registry import Room
 from storage.sqlite import transaction
 

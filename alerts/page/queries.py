@@ -305,7 +305,7 @@ def incident(db: sqlite3.Connection, incident_id: str) -> dict[str, Any] | None:
     for event in events:
         event["now"] = _evidence(event)
         event["why"] = _evidence(event, "decided_")
-    taken = [r["at"] for r in history if r["what"] in (Happened.ACKNOWLEDGED, Happened.HANDED_OVER)]
+    taken = [r["at"] for r in history if r["what"] == Happened.ACKNOWLEDGED]
     arrived = [r["who"] for r in history if r["what"] in repository.ARRIVED]
     return {
         **found,

@@ -30,7 +30,7 @@ from alerts.incidents.incident import (
     answer_choices,
 )
 from alerts.notify.notice import KIND_WORDS, NOTICE_WORDS, respond_words
-from alerts.routing.targets import channel_text
+from alerts.secrets import channel_text
 from detection.events import KIND_NAMES, EventKind
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
 from language.dates import date_text

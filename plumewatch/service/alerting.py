@@ -31,7 +31,7 @@ from alerts.outbound import series_records, webhooks
 from alerts.outbound.room_publisher import RoomPublisher
 from alerts.outbound.room_states import AVAILABILITY
 from alerts.outbound.webhooks import Webhooks, write_webhooks
-from alerts.routing.targets import scheme_of
+from alerts.secrets import scheme_of
 from detection.details import Detail
 from ingest.errors import BrokerError
 from ingest.mqtt.connection import connected, new_client
@@ -208,7 +208,8 @@ class Alerting:
         """Commit a decision, after everything that was decided in memory."""
 
         def committed() -> T:
-            self.memory.write_back(self._resources.state)
+            if self.memory.active:
+                self.memory.write_back(self._resources.state)
             return work(*arguments)
 
         return await self._resources.run_until_stored("incidents", committed)
@@ -265,10 +266,16 @@ class Alerting:
         self.changes.notify()
 
     async def _publish_outbound(self) -> None:
-        base, state = self._resources, self._resources.state
-        live = {webhooks.READER, series_records.READER}
-        writing = write_webhooks(
-            state,
+        live = {series_records.READER, *([webhooks.READER] if self.engine.policy.webhooks else [])}
+        async with asyncio.TaskGroup() as group:
+            if self.engine.policy.webhooks:
+                group.create_task(self._write_webhooks(), name="webhooks")
+            group.create_task(self._prune_changes(live), name="change feed")
+
+    async def _write_webhooks(self) -> None:
+        base = self._resources
+        await write_webhooks(
+            base.state,
             self.engine.policy,
             self.engine.registry,
             base.config.site,
@@ -277,9 +284,6 @@ class Alerting:
             base.run_until_stored,
             base.clock,
         )
-        async with asyncio.TaskGroup() as group:
-            group.create_task(writing, name="webhooks")
-            group.create_task(self._prune_changes(live), name="change feed")
 
     def _room_publisher(self) -> RoomPublisher:
         config = self._resources.config

@@ -170,9 +170,7 @@ _ALL: Final = (
                 "the last feedback: `confirmed`, `false_alarm`, `nothing_found`, `fixed`, `test`"
             ),
             "cause": "cause of a false alarm, as the last feedback says",
-            "suppressed_by": (
-                "what suppressed it: late, cooldown, silence, inhibited or staged_test"
-            ),
+            "suppressed_by": ("what suppressed it: late, cooldown, silence or inhibited"),
         },
         kept=QUARTER_HOUR,
     ),

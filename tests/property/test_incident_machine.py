@@ -172,16 +172,13 @@ class IncidentMachine(RuleBasedStateMachine):
         ids = stored.incidents(self.db, "id")
         return ids[-number] if number <= len(ids) else None
 
-    @rule(number=st.integers(1, 3), to=st.sampled_from(["p", "q", ""]))
-    def hand_over_or_resolve(self, number, to):
+    @rule(number=st.integers(1, 3))
+    def resolve(self, number):
         incident = self.incident(number)
         if incident is None:
             return
         with sqlite.transaction(self.db) as tx:
-            if to:
-                self.engine.hand_over(tx, incident, "Lee", to, self.now)
-            else:
-                self.engine.resolve(tx, incident, "Lee", self.now)
+            self.engine.resolve(tx, incident, "Lee", self.now)
 
     @rule(seconds=st.sampled_from([60.0, 900.0]), later=st.sampled_from([0.0, 100.0]))
     def silence(self, seconds, later):

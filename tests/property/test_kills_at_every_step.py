@@ -107,7 +107,8 @@ def scenario():
         180: handle(make_event("b", 179, 179)),
         190: silenced,
         195: handle(make_event("f", 194, 194)),
-        200: answer(0, lambda e, tx, i, now: e.hand_over(tx, i, "fox", "lee", now)),
+        200: answer(0, lambda e, tx, i, now: e.decline(tx, i, "fox", now)),
+        210: answer(0, lambda e, tx, i, now: e.acknowledge(tx, i, "lee", now)),
     }
     for t in range(420):
         if t in happens:
@@ -214,7 +215,7 @@ def whole(tmp_path_factory):
 def test_the_scenario_has_every_kind_of_notice(whole):
     sent, states, stuck, held, kills = whole
     reasons = {reason for _, reason, _ in sent}
-    assert reasons >= {"opened", "digest", "taken", "recovered", "handed_over"}
+    assert reasons >= {"opened", "digest", "taken", "recovered"}
     assert "reminder" in reasons
     assert {person for person, _, _ in sent} == {"lee", "fox"}
     assert set(sent.values()) == {1}

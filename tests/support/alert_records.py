@@ -68,10 +68,9 @@ def deferred(db, *names, **given):
 
 
 def everything(db):
-    """All records of alerts, by what they are, and how many incidents each day had."""
+    """All records of alerts, by what they are."""
     readers = (incidents, events, history, feedback, notices, attempts, steps, deferred)
-    numbers = _records(db, "incident_number ORDER BY day", (), {})
-    return {reader.__name__: reader(db) for reader in readers} | {"numbers": numbers}
+    return {reader.__name__: reader(db) for reader in readers}
 
 
 def change_incidents(tx, *which, **changed):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from alerts.errors import NotifyError, NotifyReason, TransientNotifyError
 from alerts.notify.notice import Notice, render
-from alerts.routing.targets import scheme_of
+from alerts.secrets import scheme_of
 
 if TYPE_CHECKING:
     from alerts.secrets import Secret

@@ -42,7 +42,7 @@ from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, Trans
 from alerts.notify.channels import ntfy
 from alerts.notify.notice import Priority, render
 from alerts.notify.post import in_place
-from alerts.routing.targets import SELF_HOSTED, channel_of, scheme_of
+from alerts.secrets import SELF_HOSTED, channel_of, scheme_of
 from storage.bounded_call import BoundedThreads, BusyError, DeadlineExceededError
 from storage.http_client import Reach
 

@@ -8,8 +8,8 @@ from urllib.parse import quote
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from alerts.access.roles import Right, may
-from alerts.errors import FeedbackError, UnknownStaffError
+from alerts.access.roles import Right
+from alerts.errors import FeedbackError
 from alerts.incidents.history import Happened
 from alerts.incidents.incident import ActionClass, Verdict, answer_choices
 from alerts.notify.pictures import IncidentPictures
@@ -59,11 +59,6 @@ class IncidentPages(PageGroup):
         self, request: Request, error: str = "", status: int = 200, note: str = ""
     ) -> Response:
         found = await self._context.incident(request.path_params["id"])
-        others = [
-            m
-            for m in self._context.policy.serving(found["room"], self._context.registry)
-            if m.targets and m.id != found["acknowledged_by"] and may(m.role, Right.ANSWER)
-        ]
         session = session_of(request)
         person = session.person if session else ""
         done = [h["what"] for h in found["history"] if h["who"] == person]
@@ -74,7 +69,6 @@ class IncidentPages(PageGroup):
             incident=found,
             errors=[error],
             note=note,
-            others=others,
             declined=bool(done) and done[-1] == Happened.DECLINED,
         )
 
@@ -141,12 +135,6 @@ class IncidentPages(PageGroup):
         action = ActionClass(chosen) if chosen else None
         return await self._act(request, self._engine.followed, action, case_number=number)
 
-    @serves("/incidents/{id}/hand-over", Right.ANSWER, methods=("POST",))
-    async def _hand_over(self, request: Request) -> Response:
-        form = request.state.form
-        to = text_of(form, "to")
-        return await self._act(request, self._engine.hand_over, to, channel=_CHANNEL)
-
     async def _act(
         self, request: Request, work: Callable[..., Incident], *arguments: object, **more: str
     ) -> Response:
@@ -154,9 +142,6 @@ class IncidentPages(PageGroup):
             await self._context.change_incident(request, work, *arguments, **more)
         except FeedbackError as error:
             return await self._page(request, sentence(error), 400, note=more.get("note", ""))
-        except UnknownStaffError:
-            fault = _("Choose someone who can be notified and may respond.")
-            return await self._page(request, fault, 400)
         return RedirectResponse(f"/incidents/{quote(request.path_params['id'], safe='')}", 303)
 
 

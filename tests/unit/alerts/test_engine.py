@@ -12,8 +12,7 @@ from alerts.incidents import repository, schema
 from alerts.incidents.incident import Incident, Status, Verdict
 from alerts.notify.notice import Notice, NoticeReason
 from alerts.policy import AlertPolicy, StaffMember
-from alerts.routing.targets import channel_of
-from alerts.secrets import Secret
+from alerts.secrets import Secret, channel_of
 from detection.events import EventKind, EventPhase
 from storage import sqlite
 from storage.registry import Registry
@@ -232,7 +231,7 @@ def test_acknowledge_after_the_end_changes_nothing(tx, engine, make_event):
     engine.on_time(tx, 1000.0 + 1800)
     before = repository.load(tx, record.incident)
     assert engine.acknowledge(tx, record.incident, "Ms. Lee", 3000.0) == before
-    assert history(tx, record.incident)[-1] == "acknowledged_late"
+    assert history(tx, record.incident)[-1] == "acknowledged_too"
 
 
 @pytest.mark.parametrize(

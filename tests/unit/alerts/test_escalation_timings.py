@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alerts.duty.roster import Candidate, Ring
-from alerts.escalation.steps import Action, plan
+from alerts.escalation.escalator import Action, plan
 from alerts.policy import EscalationTimings
 from alerts.severity import Severity
 

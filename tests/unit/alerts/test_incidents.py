@@ -16,7 +16,6 @@ from alerts.incidents.inputs import (
     Detected,
     Feedback,
     Followed,
-    HandedOver,
     NewIncident,
     Resolved,
     Tick,
@@ -143,13 +142,13 @@ def test_lives(play, script, status, effects):
         ),
         (
             [(A, 1000), (E, 1030), ("tick", 1150), ("here", 1200)],
-            ["arrived_late"],
+            [],
             ["Page", "Stop"],
             None,
         ),
         (
             [(A, 1000), ("ack", 1010), ("over", 1100), ("here", 1200, "Fox")],
-            ["acknowledged", "resolved", "arrived_late"],
+            ["acknowledged", "resolved"],
             ["Page", *TAKEN, "Stop", "EndCooldown"],
             None,
         ),
@@ -295,7 +294,6 @@ def test_only_the_responder_gets_no_stand_down_when_a_page_crosses(play):
 @pytest.mark.parametrize(
     ("given", "status", "by", "effects"),
     [
-        (HandedOver("lee", "fox", 1010), "acknowledged", "fox", [*TAKEN, "NotifyHandedOver"]),
         (Resolved("lee", 1010), "resolved", "lee", ["Stop", "EndCooldown"]),
         (AckExpired(1010), "notified", "lee", []),
     ],
@@ -308,9 +306,9 @@ def test_words_of_people_after_an_acknowledgment(play, given, status, by, effect
     assert kinds(result.effects) == effects
 
 
-def test_words_after_the_end_are_recorded_and_change_nothing(play):
+def test_words_after_the_end_change_nothing(play):
     over, _ = play((A, 1000), (E, 1010), ("tick", 1130))
-    for given in (HandedOver("lee", "fox", 1200), Resolved("lee", 1200), AckExpired(1200)):
+    for given in (Resolved("lee", 1200), AckExpired(1200)):
         assert step(over, given, RULES).incident == over
 
 

@@ -25,8 +25,7 @@ from alerts.outbound.webhooks import (
     signature,
 )
 from alerts.policy import AlertPolicy, Webhook
-from alerts.routing.targets import target_id
-from alerts.secrets import Secret
+from alerts.secrets import Secret, target_id
 from detection.events import EventKind
 from ingest.topics import mqtt_filter
 from storage import sqlite

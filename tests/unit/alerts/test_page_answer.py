@@ -217,7 +217,7 @@ async def test_an_arrival_after_the_end_is_explained_and_not_counted(open_page, 
     assert (answer.status_code, answer.json()["over"], answer.json()["here"]) == (200, True, False)
     assert answer.json()["awaited"] is False
     assert repository.load(page.db, incident).arrived_at is None
-    assert history(page, incident)[-1] == ("ap", "arrived_late", {"channel": "link"})
+    assert history(page, incident)[-1][1] == "resolved"
 
 
 def written(page):

@@ -39,7 +39,6 @@ INGEST_ANSWERS = {200, 400, 401, 403, 404, 408, 413, 415, 422, 429, 503}
 PAGE_ANSWERS = {200, 204, 303, 400, 401, 403, 404, 503}
 POST_ANSWERS = PAGE_ANSWERS | {409, 413, 422, 429}
 FIELDS = {
-    "/incidents/{id}/hand-over": "to",
     "/incidents/{id}/feedback": "verdict cause note no_name",
     "/incidents/{id}/followed": "action case_number",
     "/silences": "place kind hours later reason no_name",

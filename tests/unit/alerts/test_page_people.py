@@ -1,8 +1,7 @@
 """What people do beyond taking an incident: hand over, end, note, silence; and who is on duty."""
 
 import re
-from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -11,7 +10,6 @@ from alerts.incidents import repository, silences
 from alerts.incidents.incident import Status
 from alerts.notify.notice import KIND_WORDS
 from alerts.policy import AlertPolicy, StaffMember
-from alerts.secrets import Secret
 from storage import sqlite
 from tests.support import alert_records as stored
 from tests.unit.alerts.test_page import Page
@@ -23,28 +21,6 @@ NASTY = "<script>alert(1)</script>"
 
 async def act(page, path, **form):
     return await page.client.post(path, data={"form_token": await page.form_token(), **form})
-
-
-async def test_hand_over_to_somebody_who_can_be_reached(open_page, make_event):
-    page = open_page()
-    incident = page.incident(make_event)
-    await page.sign_in()
-    url = f"/incidents/{incident}"
-    assert 'id="hand-over"' not in (await page.client.get(url)).text
-    await act(page, f"{url}/acknowledge")
-    shown = (await page.client.get(url)).text
-    assert '<option value="fm">F. Manager</option>' in shown
-    assert '<option value="ap">' not in shown  # has it
-    assert '<option value="an">' not in shown  # cannot be reached
-    for to in ("an", "nobody", ""):
-        answer = await act(page, f"{url}/hand-over", to=to)
-        assert answer.status_code == 400
-        assert "Choose someone who can be notified" in answer.text
-    page.now += 120
-    assert (await act(page, f"{url}/hand-over", to="fm")).status_code == 303
-    assert repository.load(page.db, incident).acknowledged_by == "fm"
-    handed = datetime.fromtimestamp(page.now, UTC).astimezone(ZoneInfo("America/New_York"))
-    assert f"acknowledged by F. Manager at {handed:%H:%M:%S}" in (await page.client.get(url)).text
 
 
 async def test_what_happened_on_another_day_than_the_onset_has_its_date(open_page, make_event):
@@ -60,19 +36,6 @@ async def test_what_happened_on_another_day_than_the_onset_has_its_date(open_pag
     assert shown.count(f">{at:%b %-d, %Y, %H:%M}</time>") == 1  # in the history
 
 
-async def test_nobody_is_handed_what_they_cannot_answer(open_page, make_event, policy):
-    analyst = StaffMember("an", "An Analyst", "analyst", (Secret("json://127.0.0.1:9/an"),))
-    staff = tuple(analyst if member.id == "an" else member for member in policy.staff)
-    page = open_page(policy=replace(policy, staff=staff))
-    incident = page.incident(make_event)
-    await page.sign_in()
-    url = f"/incidents/{incident}"
-    await act(page, f"{url}/acknowledge")
-    assert '<option value="an">' not in (await page.client.get(url)).text
-    assert (await act(page, f"{url}/hand-over", to="an")).status_code == 400
-    assert repository.load(page.db, incident).acknowledged_by == "ap"
-
-
 async def test_it_is_over(open_page, make_event):
     page = open_page()
     incident = page.incident(make_event)
@@ -82,12 +45,11 @@ async def test_it_is_over(open_page, make_event):
     assert 'id="resolve"' not in (await page.client.get(f"/incidents/{incident}")).text
 
 
-@pytest.mark.parametrize("action", ["hand-over", "resolve"])
-async def test_who_may_not_answer_changes_nothing(open_page, make_event, action):
+async def test_who_may_not_answer_changes_nothing(open_page, make_event):
     page = open_page()
     incident = page.incident(make_event)
     before = repository.load(page.db, incident)
-    url = f"/incidents/{incident}/{action}"
+    url = f"/incidents/{incident}/resolve"
     assert (await page.client.post(url, data={"to": "fm"})).status_code == 303
     await page.sign_in("an")
     assert (await act(page, url, to="fm")).status_code == 403

@@ -367,15 +367,6 @@ async def test_the_helpdesk_cannot_silence_a_school_by_tests(district):
     page.db.close()
 
 
-async def test_an_incident_cannot_be_handed_to_another_school(district):
-    await district.sign_in("north-ap")
-    url = f"/incidents/{district.north}"
-    token = await district.form_token(url)
-    form = {"form_token": token, "to": "south-ap"}
-    assert (await district.client.post(f"{url}/hand-over", data=form)).status_code == 400
-    assert "F. South" not in (await district.client.get(url)).text
-
-
 async def test_a_silence_of_a_school_is_its_own(district):
     await district.sign_in("north-ap")
     token = await district.form_token("/silences")

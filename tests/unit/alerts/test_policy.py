@@ -7,8 +7,7 @@ import pytest
 
 from alerts.errors import PolicyError, SecretError
 from alerts.policy import AlertPolicy, EscalationTimings, StaffMember
-from alerts.routing.targets import channel_of, target_id
-from alerts.secrets import Secret, load_secret
+from alerts.secrets import Secret, channel_of, load_secret, target_id
 from detection.events import EventKind
 
 

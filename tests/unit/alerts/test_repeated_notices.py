@@ -12,8 +12,7 @@ import pytest
 
 from alerts.duty.roster import Receiver, Roster
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, EscalationTimings, StaffMember
-from alerts.routing.targets import channel_of
-from alerts.secrets import Secret
+from alerts.secrets import Secret, channel_of
 from detection.events import EventKind, EventPhase
 from language.facts import fact
 from tests.support.alert_records import incidents

@@ -87,7 +87,8 @@ def test_no_notice_in_spanish_has_english_in_it(school, make_event):
     puff(school, make_event)
     puff(school, make_event, 30, sensor="s2", kind=EventKind.SENSOR_FAULT)
     school.ack(100, "fox")
-    school.at(400, lambda tx, now: school.engine.hand_over(tx, school.id(1), "fox", "lee", now))
+    school.at(400, lambda tx, now: school.engine.decline(tx, school.id(1), "fox", now))
+    school.ack(420, "lee")
     puff(school, make_event, 500)
     school.at(
         2000,
@@ -99,7 +100,6 @@ def test_no_notice_in_spanish_has_english_in_it(school, make_event):
     assert {n.reason for n, _, _ in spanish} >= {
         NoticeReason.OPENED,
         NoticeReason.TAKEN,
-        NoticeReason.HANDED_OVER,
         NoticeReason.REMINDER,
     }
     for notice, title, body in spanish:

@@ -16,8 +16,7 @@ from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import KIND_WORDS, render
 from alerts.notify.notice_writer import NoticeWriter
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, EscalationTimings, StaffMember
-from alerts.routing.targets import channel_of
-from alerts.secrets import Secret
+from alerts.secrets import Secret, channel_of
 from detection.events import EventKind, EventPhase
 from storage.registry import Registry, Room, Sensor
 from tests.support import alert_records as stored

@@ -7,8 +7,7 @@ import pytest
 from alerts.duty.roster import Receiver, Roster
 from alerts.incidents.incident import ActionClass, Verdict
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, EscalationTimings, StaffMember
-from alerts.routing.targets import channel_of
-from alerts.secrets import Secret
+from alerts.secrets import Secret, channel_of
 from detection.device_events import DeviceEvents
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from language.facts import facts_of

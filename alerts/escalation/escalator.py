@@ -1,16 +1,23 @@
-"""Runs the steps of an escalation: notify the next ring, remind, reopen or end.
+"""Escalation: who is notified next if nobody responds, as stored steps, and what each step does.
+
+The whole chain is stored when people are first notified: which ring is notified when, round after
+round. An acknowledgment ends it and adds two steps: a reminder to the responder, then, without an
+answer, the same chain again. A step that is late because the program was down runs once, and later
+ones move back by as much. A ring in which nobody can be notified does not wait.
 
 Who responded in a room a short while ago is the first ring, with twice the time to respond.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from alerts.duty.reasons import Reason, RingName
 from alerts.duty.roster import Candidate, Ring
-from alerts.escalation import steps as escalation
-from alerts.escalation.steps import Action
 from alerts.incidents import repository, throttling
 from alerts.incidents.history import Happened
 from alerts.incidents.incident import labels_of, place_of
@@ -18,18 +25,162 @@ from alerts.incidents.mutes import lasting_mute_of
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Note, clock_text
 from alerts.policy import PRESENT_S
-from language.facts import Fact, fact
+from language.facts import Fact, fact, to_json
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from alerts.escalation.steps import EscalationStep
     from alerts.incidents.incident import Incident
     from alerts.notify.notice_writer import NoticeWriter
-    from alerts.policy import AlertPolicy
+    from alerts.policy import AlertPolicy, EscalationTimings
+    from alerts.severity import Severity
     from language.facts import Parameter
     from storage.registry import Registry
+
+
+NOBODY: Final = Ring(RingName.NOBODY, ())
+
+
+class Action(StrEnum):
+    """What a step does."""
+
+    NOTIFY = "tell"
+    END = "end"
+    REMIND = "remind"
+    REOPEN = "reopen"
+
+
+@dataclass(frozen=True, slots=True)
+class EscalationStep:
+    """One step of an escalation; `seq` and `round` count from 1; only a `NOTIFY` has a `ring`."""
+
+    incident: str
+    seq: int
+    round: int
+    action: Action
+    due_at: float
+    ring: Ring
+
+
+def plan(
+    incident: str,
+    rings: Sequence[Ring],
+    severity: Severity,
+    at: float,
+    timings: EscalationTimings,
+    *,
+    seq: int = 1,
+    first_round: int = 1,
+    first_wait_s: float | None = None,
+) -> list[EscalationStep]:
+    """Return the steps of a chain that begins `at`; the first of its rings has `first_wait_s`."""
+    wait = timings.wait_s(severity)
+    steps: list[EscalationStep] = []
+    due = at
+    for round_ in range(first_round, first_round + timings.rounds_of(severity)):
+        if steps:
+            due = max(due, steps[-1].due_at + timings.repeat_after_s)
+        for ring in rings:
+            number = seq + len(steps)
+            steps.append(EscalationStep(incident, number, round_, Action.NOTIFY, due, ring))
+            due += wait if steps[1:] or first_wait_s is None else first_wait_s
+    number = seq + len(steps)
+    return [*steps, EscalationStep(incident, number, round_, Action.END, due, NOBODY)]
+
+
+def after_acknowledgment(
+    incident: str, at: float, timings: EscalationTimings, *, seq: int, round_: int
+) -> list[EscalationStep]:
+    """Return the reminder and the reopening, in case the responder gives no answer."""
+    remind = at + timings.acknowledged_for_s
+    reopen = remind + timings.reminded_for_s
+    return [
+        EscalationStep(incident, seq, round_, Action.REMIND, remind, NOBODY),
+        EscalationStep(incident, seq + 1, round_, Action.REOPEN, reopen, NOBODY),
+    ]
+
+
+def add(tx: sqlite3.Connection, steps: Iterable[EscalationStep]) -> None:
+    """Store steps."""
+    tx.executemany(
+        "INSERT INTO escalation_step (incident, seq, round, action, due_at, ring)"
+        " VALUES (?,?,?,?,?,?)",
+        [(s.incident, s.seq, s.round, s.action.value, s.due_at, to_json(s.ring)) for s in steps],
+    )
+
+
+def first_due(tx: sqlite3.Connection, now: float) -> EscalationStep | None:
+    """Return the first step that is due by `now`; None without one."""
+    return _first(tx, "due_at <= ? ORDER BY due_at, incident, seq", now)
+
+
+def next_of(tx: sqlite3.Connection, incident: str, *, after: int = 0) -> EscalationStep | None:
+    """Return the next step of an incident after a number; None without one."""
+    return _first(tx, "incident = ? AND seq > ? ORDER BY seq", incident, after)
+
+
+def _first(tx: sqlite3.Connection, which: str, *arguments: object) -> EscalationStep | None:
+    sql = f"SELECT * FROM escalation_step WHERE done_at IS NULL AND {which} LIMIT 1"  # noqa: S608 - a constant
+    row = tx.execute(sql, arguments).fetchone()
+    if row is None:
+        return None
+    action, ring = Action(row["action"]), _ring(row["ring"])
+    return EscalationStep(row["incident"], row["seq"], row["round"], action, row["due_at"], ring)
+
+
+def next_deadline(tx: sqlite3.Connection) -> float | None:
+    """Return when the next step is due; None without one."""
+    sql = "SELECT min(due_at) FROM escalation_step WHERE done_at IS NULL"
+    found: float | None = tx.execute(sql).fetchone()[0]
+    return found
+
+
+def finish(tx: sqlite3.Connection, step: EscalationStep, now: float, outcome: str) -> None:
+    """Mark a step as run, with its outcome."""
+    tx.execute(
+        "UPDATE escalation_step SET done_at = ?, outcome = ?"
+        " WHERE incident = ? AND seq = ? AND done_at IS NULL",
+        (now, outcome, step.incident, step.seq),
+    )
+
+
+def shift(tx: sqlite3.Connection, incident: str, by_s: float) -> None:
+    """Move the pending steps of an incident, later or earlier."""
+    tx.execute(
+        "UPDATE escalation_step SET due_at = due_at + ? WHERE incident = ? AND done_at IS NULL",
+        (by_s, incident),
+    )
+
+
+def stop(tx: sqlite3.Connection, incident: str, why: str, now: float) -> int:
+    """End the pending steps of an incident; return their number."""
+    return tx.execute(
+        "UPDATE escalation_step SET done_at = ?, outcome = ?"
+        " WHERE incident = ? AND done_at IS NULL",
+        (now, why, incident),
+    ).rowcount
+
+
+def last_round(tx: sqlite3.Connection, incident: str) -> tuple[int, int]:
+    """Return the highest step number and round of an incident; zeros without steps."""
+    sql = "SELECT coalesce(max(seq), 0), coalesce(max(round), 0) FROM escalation_step"
+    seq, round_ = tx.execute(f"{sql} WHERE incident = ?", (incident,)).fetchone()
+    return seq, round_
+
+
+def chain(tx: sqlite3.Connection, incident: str) -> tuple[Ring, ...]:
+    """Return the stored rings of an incident; empty if none are stored."""
+    rows = tx.execute(
+        "SELECT ring FROM escalation_step WHERE incident = ? AND round = 1 AND action = 'tell'"
+        " ORDER BY seq",
+        (incident,),
+    )
+    return tuple(_ring(row["ring"]) for row in rows)
+
+
+def _ring(text: str) -> Ring:
+    return msgspec.json.decode(text, type=Ring)
 
 
 class Escalator:
@@ -50,18 +201,18 @@ class Escalator:
         note: Fact | None = None,
     ) -> None:
         """Store the chain, or repeat it without the person `without`, and notify its first ring."""
-        rings, responder = escalation.chain(tx, incident.id), None
+        rings, responder = chain(tx, incident.id), None
         if not rings:
             rings = self._policy.rings(labels_of(incident, self._registry), now)
             responder = self.responder(tx, incident, now)
         if responder is not None:
             rings = (Ring(RingName.RESPONDER, (responder,)), *_without(rings, responder.person))
         rings = tuple(_without(rings, without)) or rings
-        seq, round_ = escalation.last_round(tx, incident.id)
+        seq, round_ = last_round(tx, incident.id)
         timings = self._policy.timings
-        steps = escalation.plan(
+        steps = plan(
             incident.id,
-            rings or (escalation.NOBODY,),
+            rings or (NOBODY,),
             incident.severity,
             now,
             timings,
@@ -69,8 +220,8 @@ class Escalator:
             first_round=round_ + 1,
             first_wait_s=(2 if responder else 1) * timings.wait_s(incident.severity),
         )
-        escalation.add(tx, steps)
-        while (due := escalation.next_of(tx, incident.id)) is not None and due.due_at <= now:
+        add(tx, steps)
+        while (due := next_of(tx, incident.id)) is not None and due.due_at <= now:
             self.run(tx, incident, due, now, note)
         if _nobody_notified(tx, incident):
             repository.note(tx, incident.id, now, Happened.NOBODY_NOTIFIED)
@@ -94,47 +245,45 @@ class Escalator:
         note: Fact | None = None,
     ) -> None:
         """Run a step that is due, with `note` in the notices; later ones keep their distance."""
-        escalation.shift(tx, incident.id, now - due.due_at)
+        shift(tx, incident.id, now - due.due_at)
         match due.action:
             case Action.NOTIFY:
                 muted = lasting_mute_of(tx, incident, now, self._registry)
                 if muted is None:
                     self._notify(tx, incident, due, now, note)
                 else:
-                    escalation.shift(tx, incident.id, muted.until - now)
+                    shift(tx, incident.id, muted.until - now)
             case Action.END:
-                escalation.finish(tx, due, now, "no response")
+                finish(tx, due, now, "no response")
                 repository.note(tx, incident.id, now, Happened.NO_RESPONSE)
             case Action.REMIND:
-                escalation.finish(tx, due, now, "reminded")
+                finish(tx, due, now, "reminded")
                 self._remind(tx, incident, now)
             case Action.REOPEN:
-                escalation.finish(tx, due, now, "no answer")
+                finish(tx, due, now, "no answer")
                 self.begin(tx, incident, now)
 
     def await_answer(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
         """Schedule the reminder to the responder, and the reopening."""
-        seq, round_ = escalation.last_round(tx, incident.id)
+        seq, round_ = last_round(tx, incident.id)
         timings = self._policy.timings
-        steps = escalation.after_acknowledgment(
-            incident.id, at, timings, seq=seq + 1, round_=round_
-        )
-        escalation.add(tx, steps)
+        steps = after_acknowledgment(incident.id, at, timings, seq=seq + 1, round_=round_)
+        add(tx, steps)
 
     def undeliverable(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
         """Notify the next ring now if a notice failed and no other is on its way."""
-        following = escalation.next_of(tx, incident_id)
+        following = next_of(tx, incident_id)
         if following is None or following.action is not Action.NOTIFY:
             return
         if not outbox_rows.is_on_its_way(tx, incident_id):
-            escalation.shift(tx, incident_id, min(now - following.due_at, 0.0))
+            shift(tx, incident_id, min(now - following.due_at, 0.0))
 
     def decline(
         self, tx: sqlite3.Connection, incident: Incident, by: str, now: float, *, responded: bool
     ) -> None:
         """Ask the next people, because `by` cannot go; if they had `responded`, start again."""
         note = fact(Note.CANNOT_GO, name=self._policy.name_of(by))
-        following = escalation.next_of(tx, incident.id)
+        following = next_of(tx, incident.id)
         if responded:
             self.begin(tx, incident, now, without=by, note=note)
         elif following is not None and following.action is Action.NOTIFY:
@@ -151,13 +300,13 @@ class Escalator:
         people = [candidate.person for candidate in due.ring.people]
         note = note or (None if due.seq == 1 else self._no_response(incident))
         notified = self._notices.page(tx, incident, people, now, round_=due.round, note=note)
-        following = escalation.next_of(tx, incident.id, after=due.seq)
+        following = next_of(tx, incident.id, after=due.seq)
         last = following is None or following.action is not Action.NOTIFY
         if not notified and last and _nobody_notified(tx, incident):
             # quiet hours of everyone never swallow an incident
-            everyone = [c.person for ring in escalation.chain(tx, incident.id) for c in ring.people]
+            everyone = [c.person for ring in chain(tx, incident.id) for c in ring.people]
             notified = self._notices.page(tx, incident, everyone, now, note=note, throttle=False)
-        escalation.finish(tx, due, now, "notified" if notified else "nobody notified")
+        finish(tx, due, now, "notified" if notified else "nobody notified")
         if notified:
             what = Happened.PAGED if due.seq == 1 else Happened.ESCALATED
             repository.note(tx, incident.id, now, what, **_asked(due.ring))
@@ -165,7 +314,7 @@ class Escalator:
         if due.ring.people:
             repository.note(tx, incident.id, now, Happened.RING_SKIPPED, **_asked(due.ring))
         if following is not None and not last and following.round == due.round:
-            escalation.shift(tx, incident.id, now - following.due_at)
+            shift(tx, incident.id, now - following.due_at)
 
     def _no_response(self, incident: Incident) -> Fact:
         if not incident.acknowledged_by:
