@@ -50,5 +50,5 @@ def write_points(settings: InfluxSettings, frame: pl.DataFrame) -> int:
             (Sensor(r["sensor"], r["room"], r["model"]) for r in known),
         )
         with InfluxSeries(settings, registry, ":memory:") as series:
-            series.add(readings_of(part))
+            series.write(readings_of(part))
     return frame.height

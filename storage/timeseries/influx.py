@@ -32,7 +32,7 @@ from storage.timeseries.line_protocol import (
     record_of,
     to_ns,
 )
-from storage.timeseries.records import MEASUREMENTS, check_summable
+from storage.timeseries.records import MEASUREMENTS
 from storage.timeseries.resolution import MINUTE, QUARTER_HOUR
 from storage.timeseries.series import Newest, Series, Steps, columns, reading_of
 
@@ -101,7 +101,8 @@ class InfluxSeries(Series):
             if self.http.server().major == 2:
                 self.http.check_write(level.name)
 
-    def _store(self, readings: Sequence[Reading], cursor: int | None) -> None:
+    def write(self, readings: Sequence[Reading], cursor: int | None = None) -> None:
+        """Store readings, and the cursor behind them if there is one."""
         self._send(readings)
 
         def store(tx: sqlite3.Connection) -> None:
@@ -173,7 +174,6 @@ class InfluxSeries(Series):
         sensors: Iterable[str],
     ) -> dict[str, tuple[float, ...]]:
         """Add fields up by sensor."""
-        check_summable(measurement, fields)
         wanted = [f'sum("{field}")' for field in fields]
         policy = _policy(MEASUREMENTS[measurement].kept)
         found = self.http.query(
@@ -271,14 +271,6 @@ class InfluxSeries(Series):
                     rollup.fold(self.http, level, start, start + QUARTER_HOUR.step_s)
             self.change(partial(rollup.clear_quarter, quarter=quarter))
         return bool(due)
-
-    def count(self) -> int:
-        """Return the number of stored points."""
-        return sum(
-            int(self._rows(f'SELECT count("received") FROM "{name}"')[0][1])  # noqa: S608 - constants
-            for name in (READING, QUARANTINE)
-            if self._rows(f'SELECT "received" FROM "{name}" LIMIT 1')  # noqa: S608
-        )
 
     def _averages(self, sensor: str) -> Sequence[Level]:
         return rollup.LEVELS if sensor in self._registry.sensors else ()

@@ -16,7 +16,7 @@ import msgspec
 from storage.timeseries.resolution import MINUTE, QUARTER_HOUR
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from storage.timeseries.resolution import Level
 
@@ -315,11 +315,3 @@ def checked(record: Record) -> Record:
     if not fields or measurement.has_id is not bool(record.id) or asked - set(measurement.keys):
         raise RecordError(f"{record.measurement}: keys, id or fields do not fit: {record}")
     return msgspec.structs.replace(record, fields=fields)
-
-
-def check_summable(name: str, fields: Sequence[str]) -> None:
-    """Raise `RecordError` unless the fields are numbers of a measurement about sensors."""
-    table = MEASUREMENTS[name]
-    numbers = {f.name for f in table.fields if f.type is float}
-    if not fields or "sensor" not in table.keys or set(fields) - numbers:
-        raise RecordError(f"{name}: no sums of {', '.join(fields) or 'nothing'} by sensor")

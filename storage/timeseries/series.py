@@ -158,23 +158,6 @@ class Series(DatabaseFile, ABC):
         """Return the journal offset up to which readings are stored."""
         return self.query(lambda db: state.cursor(db, self.CONSUMER))
 
-    def write(self, readings: Sequence[Reading], cursor: int) -> None:
-        """Store readings, then or together with it the cursor behind them.
-
-        Without readings the cursor moves alone. Raises `StorageUnavailableError` if nothing counts
-        as stored and the same call may succeed later, `BatchRefusedError` if one of the readings is
-        refused for good and the cursor has not moved.
-        """
-        self._store(readings, cursor)
-
-    def add(self, readings: Sequence[Reading]) -> None:
-        """Store readings that are not from the journal; repeating it changes nothing."""
-        self._store(readings, None)
-
-    def unaveraged(self) -> int:
-        """Return the number of quarters of an hour that wait for `tidy`."""
-        return int(self.rows("SELECT count(*) FROM stale")[0][0])
-
     def readings(
         self,
         sensor: str,
@@ -283,12 +266,14 @@ class Series(DatabaseFile, ABC):
         """
 
     @abstractmethod
-    def count(self) -> int:
-        """Return the number of stored readings."""
+    def write(self, readings: Sequence[Reading], cursor: int | None = None) -> None:
+        """Store readings, then or together with it the cursor behind them.
 
-    @abstractmethod
-    def _store(self, readings: Sequence[Reading], cursor: int | None) -> None:
-        """Store readings, and the cursor behind them if there is one."""
+        Without readings the cursor moves alone; without a cursor they are not from the journal.
+        Raises `StorageUnavailableError` if nothing counts as stored and the same call may succeed
+        later, `BatchRefusedError` if one of the readings is refused for good and the cursor has not
+        moved. Repeating it changes nothing.
+        """
 
     @abstractmethod
     def _averages(self, sensor: str) -> Sequence[Level]:

@@ -19,7 +19,7 @@ from storage import state
 from storage.sqlite import migrate, schema_scripts, transaction
 from storage.timeseries import rollup
 from storage.timeseries.line_protocol import record_of, to_ns
-from storage.timeseries.records import MEASUREMENTS, check_summable, checked
+from storage.timeseries.records import MEASUREMENTS, checked
 from storage.timeseries.series import Newest, Series, Steps, columns, reading_of
 
 if TYPE_CHECKING:
@@ -97,7 +97,9 @@ class SqliteSeries(Series):
         self.cursor()
         return f"readings are kept in {self.path}"
 
-    def _store(self, readings: Sequence[Reading], cursor: int | None) -> None:
+    def write(self, readings: Sequence[Reading], cursor: int | None = None) -> None:
+        """Store readings, and the cursor behind them if there is one."""
+
         def store(tx: sqlite3.Connection) -> None:
             known = {name: i for i, name in tx.execute(_SENSORS)}
             shapes: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
@@ -154,7 +156,6 @@ class SqliteSeries(Series):
         sensors: Iterable[str],
     ) -> dict[str, tuple[float, ...]]:
         """Add fields up by sensor."""
-        check_summable(measurement, fields)
         wanted = [f'total("{field}")' for field in fields]
         statement = (
             f"SELECT sensor, {', '.join(wanted)} FROM {measurement}"  # noqa: S608 - names from the table of measurements
@@ -240,10 +241,6 @@ class SqliteSeries(Series):
             return more or _delete_old_records(tx, old_at, self._retention) >= rollup.ROWS
 
         return self.change(work)
-
-    def count(self) -> int:
-        """Return the number of stored readings."""
-        return int(self.rows("SELECT count(*) FROM reading")[0][0])
 
 
 def _known(shapes: Iterable[tuple[str, ...]]) -> bool:

@@ -299,7 +299,7 @@ def retry_refused(journal: Path, series: Series) -> tuple[int, int]:
     """Store refused readings and records again; return how many are stored, and how many not."""
     with closing(connect(journal)) as connection:
         try:
-            readings = _retry(connection, REASON, Reading, series.add)
+            readings = _retry(connection, REASON, Reading, series.write)
             records = _retry(connection, RECORD_REASON, Record, series.record)
         except sqlite3.Error as error:
             raise translated(error, journal) from error

@@ -148,7 +148,7 @@ def hostile(url, tmp_path):
     )
     now = time.time()
     with InfluxSeries(InfluxSettings(url, "school"), registry, tmp_path / "i.db") as series:
-        series.add([Reading(s, now - 30, now, {"pm25": 5.0}) for s in registry.sensors])
+        series.write([Reading(s, now - 30, now, {"pm25": 5.0}) for s in registry.sensors])
     yield now
     influxql(url, 'DROP SERIES FROM "reading" WHERE "site" = \'S\'', "school")
 

@@ -45,7 +45,7 @@ def served(tmp_path):
         token = api_tokens.make(tx, "docs", "ap", Scope, by="ap", days=1, now=now)
     series = SqliteSeries(tmp_path / "series.db")
     series.open()
-    series.add([Reading("s0", now - 60, now, {"pm25": 7.5})])
+    series.write([Reading("s0", now - 60, now, {"pm25": 7.5})])
     app = create_app(page_settings(database=tmp_path / "state.db", engine=engine, series=series))
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))

@@ -430,7 +430,7 @@ def test_the_series_is_filled_again_from_the_journal(tmp_path):
         assert series.repairs == 1
         assert series.cursor() in (0, COUNT + 500)
         series.write(readings(0, COUNT), COUNT)  # as the consumer does from position 0
-        assert series.count() == COUNT + 500
+        assert len(series.between(0, 4e9)) == COUNT + 500
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -449,7 +449,7 @@ def test_a_damaged_index_page_of_the_series_costs_the_rows_on_it_alone(tmp_path,
         for n in range(5):
             series.window(f"s{n}", START, START + count)
         assert series.repairs == 1
-        assert series.count() > count - 100
+        assert len(series.between(0, 4e9)) > count - 100
 
 
 def test_incidents_are_saved_from_a_damaged_state(tmp_path):

@@ -35,7 +35,7 @@ async def test_a_deleted_database_is_reported_and_the_series_is_whole(config, ca
     async with running(config) as service:
         await until(lambda: service.series.cursor() == len(readings))
         await until(lambda: service.detection.position == len(readings))
-        assert service.series.count() == len(readings)
+        assert len(service.series.between(0, 4e9)) == len(readings)
         assert f'"missing": "{name}"' in last_start(service)
         assert service.alerting.notifier.sent == []
     (message,) = [r.getMessage() for r in caplog.records if "was it deleted" in r.getMessage()]

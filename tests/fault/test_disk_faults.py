@@ -105,7 +105,7 @@ def _check(folder, acknowledged, count):
         assert [e.reading.seq for e in entries] == list(range(len(entries))), f"cut {count}"
     with SqliteSeries(folder / "series.db") as series:
         assert series.cursor() <= end, f"cut {count}: the series is ahead of the journal"
-        assert series.count() == series.cursor(), f"cut {count}"
+        assert len(series.between(0, 4e9)) == series.cursor(), f"cut {count}"
         assert series.repairs == 0, f"cut {count}"
     with contextlib.closing(connect(folder / "state.db")) as found:
         assert found.execute("PRAGMA integrity_check").fetchone()[0] == "ok"

@@ -24,7 +24,7 @@ async def test_kills_in_the_middle_of_a_load(tmp_path):
         time, values = course.series.window("s", T, T + COUNT)
         assert time.tolist() == [T + i for i in range(COUNT)]
         assert values["pm25"].tolist() == [float(i) for i in range(COUNT)]
-        assert course.series.count() == COUNT
+        assert len(course.series.between(0, 4e9)) == COUNT
         assert seen == sorted(seen)
         assert len(seen) == COUNT // 100 + 3
         assert course.journal.dead_letter_counts() == {}

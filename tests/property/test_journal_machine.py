@@ -292,7 +292,9 @@ class JournalMachine(RuleBasedStateMachine):
         assert self.series.cursor() == self.stored
         assert self.consumer.position == state.cursor(self.state, CONSUMER) == self.watched
         passed = [o for o in self.lost_to_series if o <= self.stored]
-        assert self.series.count() == self.stored - len(passed)  # each once, none invented
+        assert len(self.series.between(0, 4e9)) == self.stored - len(
+            passed
+        )  # each once, none invented
         held = {o for gap in gaps(self.journal) for o in range(gap.first, gap.last + 1)}
         assert held == set(self.gone)
         assert held | set(self.kept) == set(range(1, len(self.all) + 1))

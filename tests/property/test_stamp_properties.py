@@ -51,6 +51,6 @@ def test_every_accepted_reading_is_in_the_series_once(said, gap_s, window, resta
         if all(r.is_timed for r in stored):
             assert len(content) == len(set(content))
         series.write(stored, len(stored))
-        assert series.count() == len(stored)
+        assert len(series.between(0, 4e9)) == len(stored)
         assert len({(r.sensor, round(r.time * 1e6)) for r in stored}) == len(stored)
         assert all(0.0 <= r.time - r.said < 2.0 for r in stored if r.is_timed)

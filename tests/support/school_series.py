@@ -122,7 +122,7 @@ class SimulatedSchool(NamedTuple):
     def store(self, series: Series) -> None:
         """Write all of it into a store that is open."""
         for i in range(0, len(self.readings), 5_000):
-            series.add(self.readings[i : i + 5_000])
+            series.write(self.readings[i : i + 5_000])
         for i in range(0, len(self.records), 5_000):
             series.record(self.records[i : i + 5_000])
 

@@ -242,7 +242,7 @@ def fill_series(
             made = _readings(config, sensor.id, first, last, mine, rng)
             readings = (r for r in made if r.time <= _online_until(sensor.id, end))
             while batch := list(islice(readings, _BATCH)):
-                series.add(batch)
+                series.write(batch)
                 count += len(batch)
             series.record(_samples(sensor.id, mine))
             update(completed=number + 1)

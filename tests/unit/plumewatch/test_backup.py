@@ -127,7 +127,7 @@ async def test_backups_of_a_service_under_load_are_sound(config_file, tmp_path):
         assert 0 < last <= count
         await until(lambda: service.detection.position == last)
         await until(lambda: service.series.cursor() == last)
-        assert service.series.count() == last
+        assert len(service.series.between(0, 4e9)) == last
 
 
 def test_a_backup_is_sound_and_private(used, tmp_path):

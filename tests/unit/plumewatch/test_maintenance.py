@@ -192,7 +192,7 @@ async def test_a_clock_that_is_set_ahead_deletes_nothing(config, caplog):
             snapshot = await service.monitoring.maintenance.save()
             with caplog.at_level(logging.WARNING):
                 await service.monitoring.deletion.delete(snapshot)
-            assert service.series.count() == len(readings)
+            assert len(service.series.between(0, 4e9)) == len(readings)
             assert service.journal.last_offset() - service.journal.first_offset() == 4
             held = service.monitoring.deletion.held_back_days
             assert held == pytest.approx(jump / DAY, abs=1)
@@ -207,7 +207,7 @@ async def test_readings_that_are_held_outlive_their_days(config):
         for k in range(4)
     ]
     async with running(config) as service:
-        service.series.add(readings)
+        service.series.write(readings)
         with state_database(service) as db, transaction(db) as tx:
             number = holds.place(tx, "", (old - DAY, old + DAY), "a claim", "fm", time.time())
         snapshot = await service.monitoring.maintenance.save()
@@ -216,4 +216,4 @@ async def test_readings_that_are_held_outlive_their_days(config):
         with state_database(service) as db, transaction(db) as tx:
             holds.release(tx, number, "fm", time.time())
         await service.monitoring.deletion.delete(snapshot)
-        assert service.series.count() == 0
+        assert len(service.series.between(0, 4e9)) == 0

@@ -196,7 +196,7 @@ def test_3_names_the_lines_that_it_refuses_and_the_others_are_not_sent_in_halves
         with InfluxSeries(settings, Registry(), ":memory:") as series:
             found = [
                 (int(item.time) - 1_790_000_000, str(error))
-                for item, error in bisect_rejected(series.add, good)
+                for item, error in bisect_rejected(series.write, good)
             ]
     assert found == [*refused.items()]
     assert stored == set(range(1_000)) - refused.keys()

@@ -317,8 +317,8 @@ async def test_the_embedded_store_falls_behind_and_catches_up(bench, tmp_path):
 
         series.write = write
         await b.until(lambda: b.writer.state.stored == 40)
-        assert series.count() == series.cursor() == 40
+        assert len(series.between(0, 4e9)) == series.cursor() == 40
         b.journal.prune(min_cursor=40, received_before=T + 1e9)
         b.commit(40, 10)
         await b.until(lambda: b.writer.state.stored == 50)
-        assert series.count() == series.cursor() == 50
+        assert len(series.between(0, 4e9)) == series.cursor() == 50
