@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping  # noqa: TC003 - msgspec reads it
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
 from typing import TYPE_CHECKING, Final
@@ -15,7 +16,7 @@ from language.facts import Fact  # noqa: TC001 - msgspec reads it
 from language.messages import Words, _, listed, mark, mark_plural, plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
 
 class EventKind(StrEnum):

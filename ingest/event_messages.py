@@ -1,26 +1,24 @@
-"""Events that were detected elsewhere, from MQTT: one message is one word on one event.
+"""Events that were detected elsewhere, from MQTT: each message carries one event update.
 
 A cluster that detects for many schools publishes what it says to ``plumewatch/events/SENSOR``; the
 alert engine takes it as if its own detectors had found it. The topic lies outside those that a
-sensor may write to. The id of an event is made of its sensor, onset, kind and model version, so a
-word that comes again, in any order, is known, and it may be published again and again. One that
-its detector withdraws has ended.
+sensor may write to. The id of an event is made of its sensor, onset, kind and model version, so an
+update that comes again, in any order, is known. An event that its detector withdraws has ended.
 """
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+import dataclasses
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from detection.details import details_text
-from detection.events import ChannelEvidence, Event, EventKind, EventPhase
+from detection.events import Event
 from ingest.errors import DecodeError, MessageRefusedError, Reason
 from ingest.intake import Outcome, OutcomeKind, rejected
 from ingest.mqtt.connection import connected, new_client
 from ingest.validation import check_json, check_size, check_topic
-from language.facts import Fact  # noqa: TC001 - msgspec reads it
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,61 +33,26 @@ EVENT_TOPICS: Final = (f"{EVENT_TOPIC}+",)
 _NAME: Final = "event"
 _KEPT_BYTES: Final = 4096
 _PUBLISH_S: Final = 30.0
-_Text = Annotated[str, msgspec.Meta(max_length=500)]
-_Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
-
-
-class _Evidence(msgspec.Struct, forbid_unknown_fields=True):
-    baseline: float
-    peak_excess: float
-    rise_s: float
-    decay_s: float | None = None
-
-
-class _Event(msgspec.Struct, forbid_unknown_fields=True):
-    sensor: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-    kind: EventKind
-    phase: Literal["alerted", "updated", "ended", "withdrawn"]
-    onset: float
-    alerted: float
-    peak_time: float
-    end: float | None
-    confidence: _Share
-    probabilities: dict[_Text, _Share]
-    evidence: dict[_Text, _Evidence]
-    model_version: _Text
-    id: Annotated[str, msgspec.Meta(max_length=64)]
-    time: float
-    masked: bool = False
-    thc_likely: bool = False
-    details: tuple[Fact, ...] = ()
-    explained_by: _Text = ""
+_FIELDS: Final = frozenset(field.name for field in dataclasses.fields(Event))
 
 
 def read_event(payload: bytes) -> Event:
-    """Read one word on an event; `MessageRefusedError` if it is none or has another's id."""
+    """Read one message on an event; `MessageRefusedError` if it is none or has another's id."""
     try:
-        read = msgspec.json.decode(payload, type=_Event)
-    except (msgspec.MsgspecError, RecursionError) as error:
+        tree = msgspec.json.decode(payload, type=dict[str, Any])
+        if tree.get("phase") == "withdrawn":
+            tree |= {"phase": "ended", "end": tree.get("end") or tree.get("time")}
+        event = msgspec.convert(tree, Event)
+        details_text(event.details)
+    except (msgspec.MsgspecError, RecursionError, KeyError, TypeError, ValueError) as error:
         raise MessageRefusedError(Reason.MALFORMED, str(error)) from error
-    times = (read.onset, read.alerted, read.peak_time, read.time, read.end or 0.0)
-    if not all(math.isfinite(time) for time in times):
-        raise MessageRefusedError(Reason.BAD_TIME, "a time is not finite")
-    fields = {name: getattr(read, name) for name in read.__struct_fields__ if name != "id"}
-    fields["evidence"] = {
-        key: ChannelEvidence(found.baseline, found.peak_excess, found.rise_s, found.decay_s)
-        for key, found in read.evidence.items()
-    }
-    if read.phase == "withdrawn":
-        fields |= {"phase": "ended", "end": read.time if read.end is None else read.end}
-    fields["phase"] = EventPhase(fields["phase"])
-    try:
-        details_text(read.details)
-    except (KeyError, TypeError, ValueError) as error:
-        raise MessageRefusedError(Reason.MALFORMED, f"an unknown detail: {error}") from error
-    event = Event(**fields)
-    if event.id != read.id:
-        raise MessageRefusedError(Reason.ID_MISMATCH, f"id {read.id!r}, should be {event.id!r}")
+    if unknown := tree.keys() - _FIELDS:
+        raise MessageRefusedError(Reason.MALFORMED, f"unknown members: {sorted(unknown)}")
+    if not all(0 <= share <= 1 for share in (event.confidence, *event.probabilities.values())):
+        raise MessageRefusedError(Reason.MALFORMED, "a probability outside 0 to 1")
+    expected = dataclasses.replace(event, id="").id
+    if event.id != expected:
+        raise MessageRefusedError(Reason.ID_MISMATCH, f"id {event.id!r}, should be {expected!r}")
     return event
 
 

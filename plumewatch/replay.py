@@ -15,7 +15,7 @@ from alerts.engine import AlertEngine
 from alerts.incidents import schema
 from alerts.policy import AlertPolicy
 from detection.quantities import FINE_PARTICLES
-from ingest.files.recordings import read_recordings
+from ingest.recordings import read_recordings
 from ingest.validation import may_alert
 from storage import state
 from storage.files import write_csv

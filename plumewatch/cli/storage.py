@@ -138,7 +138,7 @@ def export_readings(
     force: ForceOption = False,
 ) -> None:
     """Write stored readings to a file, in time order, as many as there are."""
-    from ingest.files.readings_export import export_readings as export
+    from ingest.readings_export import export_readings as export
     from storage.audit import AuditKind
 
     site = Site.load(config)

@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from detection.quantities import COLUMNS, QUANTITIES
-from ingest.files.readings_export import SCHEMA
-from ingest.files.recordings import read_recordings
+from ingest.readings_export import SCHEMA
+from ingest.recordings import read_recordings
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import series_of

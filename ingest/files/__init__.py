@@ -1,1 +1,0 @@
-"""Readings in files: recordings, import and export."""

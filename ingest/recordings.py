@@ -1,0 +1,221 @@
+"""Recorded readings as CSV: one row a reading, quantities as columns, empty means missing.
+
+Header: ``time`` (Unix seconds or ISO 8601 with zone), ``sensor``, and any quantity keys. Rows are
+in time order over all sensors. ``.csv`` or ``.csv.gz``.
+
+A recording has no receive time; the rows around a row stand for it. A row that is stamped more than
+a day ahead of the rows before it and of one within the next `_LOOK_AHEAD` rows comes from a clock
+that was wrong: it is given a time between its neighbours and the flag ``time_replaced``, as
+`ingest.validation.settle_time` does for what arrives. Left as it is, it would keep its sensor from
+being judged until that day.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import heapq
+import io
+import math
+import zlib
+from collections import Counter, deque
+from datetime import datetime
+from typing import IO, TYPE_CHECKING, Final
+
+import msgspec
+
+from detection.quantities import QUANTITIES
+from ingest.errors import DecodeError, RefusedError
+from ingest.validation import check_values, sensor_id
+from storage.reading import Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+_LOOK_AHEAD: Final = 64
+_FEW: Final = 2
+_AHEAD_S: Final = 86_400.0
+_REPLACED: Final = ("time_replaced",)
+_LATEST: Final = 1e11
+_TOLD_EVERY: Final = 1000
+_MAX_ROW: Final = 1_000_000
+_NAMES: Final = 10_000
+
+
+class RecordingError(RefusedError):
+    """A recording cannot be read; the message says where and what is allowed."""
+
+
+class _RowError(Exception):
+    """A row or the header cannot be read; the message says why."""
+
+
+def read_recordings(
+    paths: Sequence[Path], on_bytes: Callable[[int], None] = lambda _: None
+) -> Iterator[Reading]:
+    """Read all files, merged in time order; raises `RecordingError` with file and line."""
+    streams = [_on_one_clock(_read_one(path, on_bytes)) for path in paths]
+    if len(streams) == 1:
+        yield from streams[0]
+    else:
+        yield from heapq.merge(*streams, key=lambda reading: reading.time)
+
+
+def _on_one_clock(readings: Iterator[Reading]) -> Iterator[Reading]:
+    """Give rows that are stamped far in the future a time between their neighbours."""
+    held: deque[Reading] = deque()
+    newest = before = -math.inf
+    for reading in readings:
+        if newest - reading.time > _AHEAD_S:
+            held = _returned(held, before, reading.time)
+            newest = max((r.time for r in held), default=before)
+        newest = max(newest, reading.time)
+        held.append(reading)
+        if len(held) > _LOOK_AHEAD:
+            before = held[0].time
+            yield held.popleft()
+    yield from held
+
+
+def _returned(held: Sequence[Reading], before: float, after: float) -> deque[Reading]:
+    """Rows with those replaced that are far ahead both of `after` and of the row before them."""
+    settled: deque[Reading] = deque()
+    if not math.isfinite(before) and len(held) > _FEW:
+        before = held[0].time
+    for reading in held:
+        if min(reading.time - before, reading.time - after) > _AHEAD_S:
+            start = before if math.isfinite(before) else after - 1.0
+            time = (start + max(after, start + 0.002)) / 2
+            settled.append(
+                msgspec.structs.replace(reading, time=time, received=time, flags=_REPLACED)
+            )
+        else:
+            settled.append(reading)
+        before = settled[-1].time
+    return settled
+
+
+def _read_one(path: Path, on_bytes: Callable[[int], None]) -> Iterator[Reading]:
+    where = "header"
+    try:
+        with path.open("rb") as stored, _text(stored, gzipped=path.suffix == ".gz") as text:
+            lines = _Lines(text)
+            rows = _counted(csv.reader(lines), lines, stored, on_bytes)
+            reader = _RowReader(next(rows, []))
+            for line, row in enumerate(rows, start=2):
+                where = f"line {line}"
+                if row:
+                    yield reader.reading(row)
+    except _RowError as error:
+        raise RecordingError(f"{path}: {where}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise RecordingError(f"{path}: not UTF-8 text") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise RecordingError(f"{path}: not a whole gzip file") from error
+    except csv.Error as error:
+        raise RecordingError(f"{path}: {error}") from error
+    except OSError as error:
+        raise RecordingError(f"{path}: {error.strerror or error}") from error
+
+
+class _RowReader:
+    """Reads the rows below one header."""
+
+    def __init__(self, header: list[str]) -> None:
+        self._width = len(header)
+        headers = [name.strip() for name in header]
+        faults = [f"no column {name!r}" for name in ("time", "sensor") if name not in headers]
+        repeated = sorted(name for name, count in Counter(headers).items() if count > 1)
+        faults += [f"column {name!r} occurs twice" for name in repeated]
+        self._columns = [(at, key) for at, key in enumerate(headers) if key in QUANTITIES]
+        if not self._columns:
+            faults.append("no quantity column; known are " + ", ".join(QUANTITIES))
+        if faults:
+            raise _RowError("; ".join(faults))
+        self._time_at, self._sensor_at = headers.index("time"), headers.index("sensor")
+        self._ids: dict[str, str] = {}
+
+    def reading(self, row: list[str]) -> Reading:
+        """Return the reading of a row, bad values as faults."""
+        if len(row) != self._width:
+            raise _RowError(f"{len(row)} cells, the header has {self._width}")
+        time, sensor = _time(row[self._time_at]), self._named(row[self._sensor_at])
+        raw: dict[str, object] = {}
+        for at, key in self._columns:
+            cell = row[at]
+            if cell:
+                try:
+                    raw[key] = float(cell)
+                except ValueError:
+                    raise _RowError(f"{key}: {cell[:40]!r} is not a number") from None
+        values, faults = check_values(raw)
+        return Reading(sensor, time, time, values, (), tuple(faults))
+
+    def _named(self, name: str) -> str:
+        found = self._ids.get(name)
+        if found is None:
+            if len(self._ids) >= _NAMES:
+                self._ids.clear()
+            try:
+                found = self._ids[name] = sensor_id(name)
+            except DecodeError as error:
+                raise _RowError(f"sensor: {error.detail}") from error
+        return found
+
+
+def _time(cell: str) -> float:
+    try:
+        time = float(cell)
+    except ValueError:
+        try:
+            stamp = datetime.fromisoformat(cell)
+        except ValueError:
+            stamp = None
+        if stamp is None or stamp.tzinfo is None:
+            raise _RowError(
+                f"time: {cell[:40]!r} is neither Unix seconds nor ISO 8601 with a zone"
+            ) from None
+        return stamp.timestamp()
+    if not math.isfinite(time) or abs(time) > _LATEST:
+        raise _RowError(f"time: {cell[:40]!r} is no Unix time in seconds")
+    return time
+
+
+class _Lines:
+    """Lines of a text, as long as those of one row are not too long together."""
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text = text
+        self.left = _MAX_ROW
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._text.readline(self.left + 1)
+        self.left -= len(line)
+        if self.left < 0:
+            raise csv.Error(f"a row is longer than {_MAX_ROW:,} characters")
+        if not line:
+            raise StopIteration
+        return line
+
+
+def _counted(
+    rows: Iterator[list[str]], lines: _Lines, stored: IO[bytes], on_bytes: Callable[[int], None]
+) -> Iterator[list[str]]:
+    reported = 0
+    for count, row in enumerate(rows):
+        lines.left = _MAX_ROW
+        if count % _TOLD_EVERY == 0:
+            on_bytes(stored.tell() - reported)
+            reported = stored.tell()
+        yield row
+    on_bytes(stored.tell() - reported)
+
+
+def _text(stored: IO[bytes], *, gzipped: bool) -> io.TextIOWrapper:
+    if gzipped:
+        return io.TextIOWrapper(gzip.GzipFile(fileobj=stored), encoding="utf-8-sig", newline="")
+    return io.TextIOWrapper(stored, encoding="utf-8-sig", newline="")
