@@ -20,7 +20,6 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from ingest.errors import DecodeError, PayloadError, Reason
-from ingest.firmware import version_of
 from ingest.validation import (
     Limits,
     Message,
@@ -29,6 +28,7 @@ from ingest.validation import (
     check_json,
     fold_id,
     parse_time,
+    version_of,
 )
 from storage.registry import Registry
 

@@ -24,12 +24,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from ingest.copies import RecentReadings
+from ingest.decoders import Routes, candidates, first_to_read
 from ingest.decoding import Bounded, Context
 from ingest.errors import DecodeError, GuardError, MessageRefusedError, Reason, one_line
-from ingest.firmware import FirmwareNews
 from ingest.integrity import FINDINGS, Floods, Integrity, Share
 from ingest.reading_counts import ReadingCounts
-from ingest.routes import Routes, candidates, first_to_read
 from ingest.validation import FLOODED, Message, check_topic, fold_id, is_usable
 from storage.journal import DeadLetter
 
@@ -101,7 +100,7 @@ class IntakeConfig:
 
     `aliases`: name under which a device reports to the registered sensor id.
     `routes`: topic filter and decoder, for formats whose topic the user chooses. Filters are as in
-    `Decoder.topics`; the order of decoders is that of `ingest.routes`.
+    `Decoder.topics`; the order of decoders is that of `ingest.decoders`.
     `mappings`: compiled mappings (`ingest.mapping`), in the order in which they are asked.
     `accept_unknown`: treat unregistered sensors as registered (replay, simulation).
     `quarantine_size`: unknown sensors and unmatched topics listed, each.
@@ -119,10 +118,53 @@ class IntakeConfig:
     dedupe_window: int = 256
 
 
+_NO_NEWS: Final = frozenset({"late", "history", "simulated", "unknown_sensor"})
+"""Flags of readings that do not say what a sensor runs now."""
 _NO_MESSAGE: Final = Message("", b"", 0.0)
 _TOPIC_KEPT: Final = 256
 _REMEMBERED: Final = 8_192
 """Topics of which is known who reads them; all are forgotten beyond it."""
+
+
+class FirmwareNews:
+    """Lets a version pass once, and again when it changes.
+
+    A format says it with its measurements, in a frame of its own, or in a description that somebody
+    else publishes. Described versions wait in `States.firmware` and are reported with a reading of
+    the sensor, so that a device that is only described is not taken for one that lives.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    @property
+    def known(self) -> Mapping[str, str]:
+        """Version that each sensor reported last, by sensor."""
+        return self._known
+
+    def restore(self, known: Mapping[str, str]) -> None:
+        """Know what each sensor reported last, besides what is known already."""
+        self._known = {**known, **self._known}
+
+    def read_tail(self, tail: Iterable[Reading]) -> None:
+        """Know what the tail of the journal tells, oldest first."""
+        for reading in tail:
+            if reading.firmware:
+                self._known[reading.sensor] = reading.firmware
+
+    def on_reading(self, reading: Reading, described: str = "") -> Reading:
+        """Return a reading with its version if that is news, and without it if not."""
+        version = reading.firmware or described
+        if not version:
+            return reading
+        doubtful = reading.flags and not _NO_NEWS.isdisjoint(reading.flags)
+        if doubtful or version == self._known.get(reading.sensor):
+            version = ""
+        else:
+            self._known[reading.sensor] = version
+        if version == reading.firmware:
+            return reading
+        return msgspec.structs.replace(reading, firmware=version)
 
 
 class Intake:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from detection.quantities import FINE_PARTICLES
-from ingest.firmware import BAD_FIRMWARE
-from ingest.validation import FLOODED, REPAIRED, UNREAD, WAITING
+from ingest.validation import BAD_FIRMWARE, FLOODED, REPAIRED, UNREAD, WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -42,11 +42,31 @@ import msgspec
 
 from detection.quantities import QUANTITIES
 from ingest.errors import MessageRefusedError, PayloadError, Reason
-from ingest.firmware import BAD_FIRMWARE, version_of
 from storage.reading import DEVICE_EVENTS, NO_TIME, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+
+MAX_VERSION: Final = 64
+"""Characters of a version."""
+BAD_FIRMWARE: Final = "bad_firmware"
+"""Flag of readings whose device names a firmware that is no version."""
+
+
+def version_of(text: object) -> str | None:
+    r"""Return what a device calls its firmware, on one line.
+
+    >>> version_of(" 14.2.0(tasmota) "), version_of(None), version_of("1.0\x00")
+    ('14.2.0(tasmota)', '', None)
+    """
+    if text is None or text == "":
+        return ""
+    if type(text) is not str or len(text) > 4 * MAX_VERSION:
+        return None
+    version = " ".join(text.split())
+    fits = len(version) <= MAX_VERSION and version.isascii() and version.isprintable()
+    return version if fits else None
 
 
 Readings = list[Reading]

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import polars as pl
 
+from ingest.decoders import Routes, decode_message
 from ingest.decoding import States
 from ingest.intake import Intake
 from ingest.integrity import FINDINGS
-from ingest.routes import Routes, decode_message
 from ingest.topics import topic_matches
 from ingest.validation import Message, fold_id
 from scale.history import SCHEMA, frame_of, landed

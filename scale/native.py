@@ -17,8 +17,7 @@ import polars as pl
 from detection.quantities import COLUMNS
 from ingest.decoders import DECODERS
 from ingest.decoders.native import PREFIX
-from ingest.firmware import version_of
-from ingest.validation import USUAL, parse_time
+from ingest.validation import USUAL, parse_time, version_of
 from scale.history import PLACE, SCHEMA
 
 if TYPE_CHECKING:

@@ -19,9 +19,16 @@ from typing import Any, Final
 
 from ingest.decoding import Context, load_object, load_pairs, stamp_of, text_of
 from ingest.errors import PayloadError, Reason
-from ingest.firmware import version_of
 from ingest.names import measured
-from ingest.validation import UNREAD, Message, Readings, build_reading, number, sensor_id
+from ingest.validation import (
+    UNREAD,
+    Message,
+    Readings,
+    build_reading,
+    number,
+    sensor_id,
+    version_of,
+)
 
 _IDENTITY: Final = ("sensor_id", "device_id", "device", "sensor", "mac", "serial", "serialno", "id")
 _TIME: Final = ("time", "timestamp", "ts", "datetime", "unix")

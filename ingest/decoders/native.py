@@ -32,7 +32,6 @@ import msgspec
 from detection.quantities import QUANTITIES
 from ingest.decoding import Context, decode_text, load_object, state_reading, state_word
 from ingest.errors import PayloadError, Reason
-from ingest.firmware import version_of
 from ingest.validation import (
     USUAL,
     Message,
@@ -42,6 +41,7 @@ from ingest.validation import (
     check_values,
     parse_time,
     sensor_id,
+    version_of,
 )
 from storage.reading import DEVICE_EVENTS, Reading
 

@@ -20,7 +20,6 @@ from pydantic import ValidationError
 
 from ingest.decoding import Context, Decoder, decode_text, load_json, state_reading
 from ingest.errors import GuardError, PayloadError, Reason
-from ingest.firmware import version_of
 from ingest.mapping.schema import FormatConfig, cross_faults
 from ingest.mapping.source import (
     ABSENT,
@@ -43,6 +42,7 @@ from ingest.validation import (
     number,
     sensor_id,
     settle_time,
+    version_of,
 )
 
 if TYPE_CHECKING:

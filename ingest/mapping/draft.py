@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.errors import DecodeError
 from ingest.mapping.decoder import compile_mapping
-from ingest.mapping.examples import differences, read_example
-from ingest.mapping.lacks import MEANING, lacking
+from ingest.mapping.examples import MEANING, differences, lacking, read_example
 from ingest.mapping.schema import MappingConfig
 from ingest.topics import TopicFilter
 from ingest.validation import fold_id

@@ -15,10 +15,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from detection.quantities import QUANTITIES
 from ingest.errors import Reason
-from ingest.firmware import MAX_VERSION, version_of
 from ingest.mapping.times import check_form
 from ingest.names import conversion, units_for
 from ingest.topics import TopicFilter
+from ingest.validation import MAX_VERSION, version_of
 from storage.reading import DEVICE_EVENTS
 
 if TYPE_CHECKING:

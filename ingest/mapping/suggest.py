@@ -19,13 +19,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from detection.quantities import QUANTITIES
 from ingest.errors import DecodeError
-from ingest.firmware import version_of
 from ingest.mapping.draft import Draft, Entry, SuggestError, named_topic, slug, toml_value
 from ingest.mapping.schema import Pick
 from ingest.mapping.source import parse, step_through
 from ingest.mapping.times import form_of, is_time
 from ingest.names import conversion, quantity_of, unit_in_name, unit_of, units_for
-from ingest.validation import Limits, number, parse_time
+from ingest.validation import Limits, number, parse_time, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

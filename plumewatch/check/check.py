@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, Final
 
-from ingest.mapping.lacks import MEANING, lacking_in
+from ingest.mapping.examples import MEANING, lacking_in
 from plumewatch.check.broker import check_broker
 from plumewatch.check.machine import (
     check_clock,

@@ -20,11 +20,11 @@ from alerts.errors import ProviderError
 from alerts.escalation.coverage import coverage_gaps, paged_incidents
 from alerts.notify.channels.apprise_notifier import NotifySettings, check_target
 from alerts.notify.channels.reachability import why_unreachable
+from ingest.decoders import decode_message
 from ingest.decoding import Context
 from ingest.errors import DecodeError
 from ingest.http.poll import PollError, get
-from ingest.mapping.lacks import MEANING, lacking
-from ingest.routes import decode_message
+from ingest.mapping.examples import MEANING, lacking
 from ingest.validation import Message
 from plumewatch.check.broker import check_file
 from plumewatch.check.result import CheckResult, fault, ok, warn

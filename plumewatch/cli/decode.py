@@ -33,8 +33,8 @@ from plumewatch.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from ingest.decoders import Routes
     from ingest.decoding import Context
-    from ingest.routes import Routes
     from ingest.validation import Message
     from storage.reading import Reading
 
@@ -79,7 +79,7 @@ def decode(
     ] = None,
 ) -> int | None:
     """Print what a message means, one JSON line a reading."""
-    from ingest.routes import decode_message
+    from ingest.decoders import decode_message
     from ingest.validation import Message
 
     school = Site.load(config) if config else None
@@ -125,9 +125,8 @@ def _context(site: Site | None, decoder: str | None) -> tuple[Context, Routes]:
     """Return what is known without messages: of the school, or of the decoders alone."""
     from datetime import UTC
 
-    from ingest.decoders import DECODERS
+    from ingest.decoders import DECODERS, Routes
     from ingest.decoding import Context
-    from ingest.routes import Routes
     from ingest.validation import Limits
 
     context = Context(zone=UTC, limits=Limits(earliest=_OLDEST_SAMPLE))
@@ -173,9 +172,8 @@ def _payload(data: bytes, *, is_hex: bool, is_base64: bool) -> bytes:
 def _advice(
     message: Message, context: Context, error: DecodeError, decoder: str | None, *, lines: bool
 ) -> str:
-    from ingest.decoders import find
+    from ingest.decoders import decode_message, find, likely_decoders
     from ingest.decoding import States
-    from ingest.routes import decode_message, likely_decoders
 
     head = message.payload[:_BYTES_TO_RECOGNIZE].splitlines()[:_LINES_TO_RECOGNIZE]
     topics = [line.partition(b" ")[0].decode("utf-8", "replace") for line in head]
@@ -194,7 +192,7 @@ def _advice(
 
 def _left_out(reading: Reading) -> str:
     """Return a sentence on numbers that `generic` could not name."""
-    from ingest.mapping.lacks import MEANING, lacking
+    from ingest.mapping.examples import MEANING, lacking
     from ingest.validation import UNREAD
 
     if UNREAD not in reading.flags:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, Final
 
-from ingest.decoders import DECODERS, subscriptions
+from ingest.decoders import DECODERS, Routes, subscriptions
 from ingest.decoding import Context
 from ingest.http.poll import PolledSensor
 from ingest.http.sources import HttpSource
 from ingest.intake import IntakeConfig
 from ingest.mapping.decoder import PREFIX, compile_mapping
 from ingest.mapping.examples import differences
-from ingest.routes import Routes
 from ingest.topics import TopicFilter
 from ingest.validation import fold_id
 from plumewatch.config.faults import ConfigError, ConfigFault

@@ -19,10 +19,10 @@ from alerts.page.settings import (
     QuarantinedSensor,
     UnmatchedTopic,
 )
+from ingest.decoders import likely_decoders
 from ingest.decoding import States
 from ingest.mapping.draft import SuggestError, toml_value
 from ingest.mapping.suggest import suggest
-from ingest.routes import likely_decoders
 from ingest.validation import Message
 from plumewatch import __version__
 from plumewatch.config.settings import ping_url, quiet_hours, school_of

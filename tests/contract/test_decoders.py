@@ -22,10 +22,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from ingest import decoders
-from ingest.decoders import DECODERS, FORMATS, find, subscriptions
+from ingest.decoders import DECODERS, FORMATS, decode_message, find, subscriptions
 from ingest.decoding import Context
 from ingest.errors import DecodeError
-from ingest.routes import decode_message
 from ingest.topics import topic_matches
 from ingest.validation import Message
 from tests.support.fuzz import check, read_or_refuse

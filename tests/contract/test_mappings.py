@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from ingest.decoders import Routes
 from ingest.intake import Intake, IntakeConfig, OutcomeKind
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.examples import difference, read_example
 from ingest.mapping.schema import MappingConfig, cross_faults
-from ingest.routes import Routes
 from ingest.validation import SILENT_FLAGS, Message
 from tests.support.fuzz import check, read_or_refuse
 

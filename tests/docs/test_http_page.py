@@ -4,9 +4,8 @@ import re
 import tomllib
 from pathlib import Path
 
-from ingest.decoders import HTTP_DECODERS
+from ingest.decoders import HTTP_DECODERS, decode_message
 from ingest.decoding import Context
-from ingest.routes import decode_message
 from ingest.validation import Message
 from plumewatch.config.load import parse
 from tests.support.halo import WORDS, message, templates

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from detection.quantities import QUANTITIES
+from ingest.decoders import Routes
 from ingest.intake import Intake, IntakeConfig
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.draft import SuggestError, toml_value
@@ -24,7 +25,6 @@ from ingest.mapping.schema import MappingConfig, cross_faults
 from ingest.mapping.suggest import suggest
 from ingest.mapping.times import check_form, read_time
 from ingest.names import conversion, units_for
-from ingest.routes import Routes
 from ingest.topics import TopicFilter
 from ingest.validation import Message
 from tests.support.fuzz import LEAVES, MUTATIONS, NOW, check, fuzz, trees

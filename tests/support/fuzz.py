@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING
 from hypothesis import strategies as st
 
 from detection.quantities import QUANTITIES
+from ingest.decoders import Routes, decode_message
 from ingest.decoding import Context
 from ingest.errors import DecodeError, Reason
-from ingest.firmware import version_of
-from ingest.routes import Routes, decode_message
-from ingest.validation import NO_VALUE, Message
+from ingest.validation import NO_VALUE, Message, version_of
 from storage.reading import DEVICE_EVENTS
 
 if TYPE_CHECKING:

@@ -14,14 +14,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoders import find
+from ingest.decoders import decode_message, find, likely_decoders
 from ingest.decoding import Context, States
 from ingest.errors import DecodeError, Reason
 from ingest.mapping.draft import SuggestError
-from ingest.mapping.lacks import lacking
+from ingest.mapping.examples import lacking
 from ingest.mapping.suggest import suggest
 from ingest.mqtt.connection import connected, new_client
-from ingest.routes import decode_message, likely_decoders
 from ingest.validation import Message
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.ingest_settings import routes
@@ -33,8 +32,8 @@ if TYPE_CHECKING:
 
     import aiomqtt
 
+    from ingest.decoders import Routes
     from ingest.mqtt.connection import BrokerSettings
-    from ingest.routes import Routes
     from storage.reading import Reading
 
 _MOST_MESSAGES: Final = 50_000

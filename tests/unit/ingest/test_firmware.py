@@ -7,11 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.decoding import Context, States
-from ingest.firmware import MAX_VERSION, version_of
 from ingest.intake import Intake, IntakeConfig
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.schema import MappingConfig
-from ingest.validation import Message, may_alert
+from ingest.validation import MAX_VERSION, Message, may_alert, version_of
 from storage.registry import Registry, Room, Sensor
 
 NOW = 1_790_000_000.0

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from ingest import routes as routes_module
+from ingest import decoders
+from ingest.decoders import decode_message
 from ingest.decoding import Context, Decoder
 from ingest.intake import Intake, IntakeConfig, OutcomeKind
-from ingest.routes import decode_message
 from ingest.validation import Message
 from storage.registry import Registry, Room, Sensor
 
@@ -143,7 +143,7 @@ def test_a_decoder_that_fails_costs_one_message(monkeypatch):
         raise KeyError("surprise\n")
 
     broken = Decoder("broken", ("broken/+",), explode, "test")
-    monkeypatch.setattr(routes_module, "DECODERS", {"broken": broken})
+    monkeypatch.setattr(decoders, "DECODERS", {"broken": broken})
     i = intake()
     out = i.on_message(Message("broken/1", b"", NOW), decoder="broken")
     assert out.dead_letter.reason == "decoder_failed"
@@ -162,7 +162,7 @@ def test_ten_thousand_bad_messages_then_a_good_one():
 def test_named_decoder_overrides_the_topic():
     out = intake().on_message(Message("some/door", b'{"wifi":-5,"rco2":600}', NOW), "airgradient")
     assert out.readings[0].values["co2"] == 600
-    with pytest.raises(routes_module.DecodeError, match="no decoder is called"):
+    with pytest.raises(decoders.DecodeError, match="no decoder is called"):
         decode_message(Message("t", b"", NOW), Context(), "nope")
 
 

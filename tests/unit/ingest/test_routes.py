@@ -4,12 +4,11 @@ import json
 
 import pytest
 
-from ingest.decoders import subscriptions
+from ingest.decoders import Routes, subscriptions
 from ingest.decoding import Context
 from ingest.intake import Intake, IntakeConfig, OutcomeKind
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.schema import MappingConfig
-from ingest.routes import Routes
 from ingest.validation import Message
 from storage.registry import Registry, Room, Sensor
 from tests.support.memory import entries_of
