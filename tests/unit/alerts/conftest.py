@@ -15,6 +15,7 @@ from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from storage import audit, sqlite, state
 from storage.registry import Registry, Room, Sensor
+from tests.support.consumer_site import ConsumerSite
 
 ROOMS = (
     Room("n2-boys", "Boys N2", "2", "North", "Lincoln High"),
@@ -77,6 +78,20 @@ def tx(database):
     connection = sqlite.connect(database)
     yield connection
     connection.close()
+
+
+@pytest.fixture
+def make_site(tmp_path, registry, policy):
+    """Make a `ConsumerSite`, as often as asked; close them all."""
+    made = []
+
+    def make(policy=policy, **options):
+        made.append(ConsumerSite(tmp_path / f"site{len(made)}", registry, policy, **options))
+        return made[-1]
+
+    yield make
+    for site in made:
+        site.close()
 
 
 @pytest.fixture

@@ -6,22 +6,17 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.consumer.reading_judge import CLOCK_SET_BACK_S
 from alerts.consumer.reorder import Reorder
-from alerts.engine import AlertEngine
-from alerts.incidents import repository, schema, silences
+from alerts.incidents import repository, silences
 from alerts.incidents.clock_step import move_deadlines
 from alerts.incidents.incident import Status
 from alerts.incidents.mutes import silence_of
 from alerts.severity import LONG_S, Severity
 from detection.events import EventKind
 from detection.liveness import LivenessSettings
-from ingest.validation import may_alert
-from storage import state
-from storage.journal import JournalEntry
 from storage.reading import ClockSteps, Reading
-from storage.sqlite import connect, migrate, transaction
+from storage.sqlite import transaction
 from tests.support import alert_records as stored
 from tests.support.plumes import START, readings_of_puff
 
@@ -34,45 +29,6 @@ def test_only_steps_are_reported():
         assert steps.look(wall + k * 1.0005 * k, monotonic + k * k) == 0.0
     assert steps.look(0.0, 20_000.0) == pytest.approx(-(wall + 20_000.0 - 50.0), abs=10)
     assert steps.look(1.0, 20_001.0) == 0.0
-
-
-@pytest.fixture
-def database():
-    made = connect(":memory:")
-    migrate(made, "state", state.SCRIPTS)
-    migrate(made, schema.COMPONENT, schema.SCRIPTS)
-    yield made
-    made.close()
-
-
-class BatchResult:
-    """A consumer over a list in place of the journal."""
-
-    def __init__(self, database, registry, policy, silence=None):
-        self.database, self.engine = database, AlertEngine(registry, policy)
-        self.silence = silence
-        self.log, self.events, self.alerts = [], [], []
-        self.open()
-
-    def open(self):
-        self.consumer = DetectionConsumer(self.database, self.engine, may_alert, self.silence)
-        self.consumer.open(self.read)
-
-    def read(self, after, limit):
-        entries = [JournalEntry(k + 1, r) for k, r in enumerate(self.log)][after : after + limit]
-        return entries, after + len(entries)
-
-    def arrive(self, readings, batch=50, crash=False):
-        self.log += readings
-        while self.consumer.position < len(self.log):
-            entries, position = self.read(self.consumer.position, batch)
-            arrived = [entry.reading for entry in entries]
-            events = self.consumer.step(arrived)
-            alerts = self.consumer.commit(events, position, arrived[-1].received)
-            self.events += [(e.kind, e.phase, e.time, e.onset, e.end, e.confidence) for e in events]
-            self.alerts += [(a.kind, a.alerted) for a in alerts]
-            if crash:
-                self.open()
 
 
 def on_our_clock(readings, by_s, first_seq=0):
@@ -96,49 +52,45 @@ def set_back_by_an_hour():
     return [*before, *on_our_clock(readings_of_puff("s1", START), 0.0, 1000)]
 
 
-def test_a_puff_after_the_clock_was_set_back_alerts(database, registry, policy):
-    watched = BatchResult(database, registry, policy)
+def test_a_puff_after_the_clock_was_set_back_alerts(make_site):
+    watched = make_site()
     watched.arrive(set_back_by_an_hour())
-    assert [kind for kind, _ in watched.alerts] == [EventKind.VAPE]
-    assert 150 <= watched.alerts[0][1] - START <= 180
+    assert [alert.kind for alert in watched.alerts] == [EventKind.VAPE]
+    assert 150 <= watched.alerts[0].alerted - START <= 180
     assert not watched.consumer.skipped
     assert watched.consumer.watermark < START + 600
 
 
 @pytest.mark.parametrize("batch", [1, 7, 10_000])
 @pytest.mark.parametrize("crash", [False, True])
-def test_any_split_and_any_crash_give_the_same(database, registry, policy, batch, crash):
-    whole = connect(":memory:")
-    migrate(whole, "state", state.SCRIPTS)
-    migrate(whole, schema.COMPONENT, schema.SCRIPTS)
-    expected = BatchResult(whole, registry, policy)
+def test_any_split_and_any_crash_give_the_same(make_site, batch, crash):
+    expected = make_site()
     expected.arrive(set_back_by_an_hour(), 50)
-    watched = BatchResult(database, registry, policy)
-    watched.arrive(set_back_by_an_hour(), batch, crash and batch > 1)
+    watched = make_site()
+    watched.arrive(set_back_by_an_hour(), batch, crash=crash and batch > 1)
     assert watched.events == expected.events
     assert watched.alerts == expected.alerts
-    whole.close()
 
 
-def test_an_episode_that_runs_is_ended(database, registry, policy):
-    watched = BatchResult(database, registry, policy)
+def test_an_episode_that_runs_is_ended(make_site):
+    watched = make_site()
     cut = [r for r in readings_of_puff("s1", START) if r.time < START + 165]
     watched.arrive(on_our_clock(cut, 3600.0))
     assert watched.alerts
     watched.arrive(on_our_clock(readings_of_puff("s1", START + 170, top=0.0), 0.0, 1000))
-    phases = [phase.value for kind, phase, *_ in watched.events if kind is EventKind.VAPE]
+    phases = [e.phase for e in watched.events if e.kind is EventKind.VAPE]
     assert phases[0] == "alerted"
     assert phases[-1] == "ended"
 
 
-def test_seconds_are_left_alone(database, registry, policy):
+def test_seconds_are_left_alone(make_site):
     """Readings in them are skipped; no other state is lost."""
-    watched = BatchResult(database, registry, policy)
+    watched = make_site()
     quiet = readings_of_puff("s1", START - 300, top=0.0)
     watched.arrive(on_our_clock(quiet, CLOCK_SET_BACK_S - 5))
     watched.arrive(on_our_clock(readings_of_puff("s1", START), 0.0, 1000))
     assert 20 <= watched.consumer.skipped["s1"] <= 40
-    assert [kind for kind, _ in watched.alerts] == [EventKind.VAPE]
+    assert [alert.kind for alert in watched.alerts] == [EventKind.VAPE]
 
 
 def test_what_waits_for_an_earlier_one_passes_when_the_clock_is_set_back():
@@ -154,9 +106,9 @@ def test_what_waits_for_an_earlier_one_passes_when_the_clock_is_set_back():
     assert order.on_time(51.0) == [late]
 
 
-def test_silence_is_noticed_by_the_clock_as_it_is_now(database, registry, policy):
+def test_silence_is_noticed_by_the_clock_as_it_is_now(make_site):
     """Without following it, nobody would be silent until the clock is where it was."""
-    watched = BatchResult(database, registry, policy, LivenessSettings())
+    watched = make_site(liveness=LivenessSettings())
     watched.arrive(on_our_clock(readings_of_puff("s1", START - 300, top=0.0), 3600.0))
     reported = []
     for k in range(60):
@@ -167,40 +119,40 @@ def test_silence_is_noticed_by_the_clock_as_it_is_now(database, registry, policy
 DEADLINES = ("due_at", "expires_at", "fallback_at")
 
 
-def test_deadlines_move_and_what_happened_stays(database, registry, policy):
+def test_deadlines_move_and_what_happened_stays(make_site, policy):
     people = (replace(policy.staff[0], targets=policy.staff[0].targets + policy.staff[1].targets),)
-    watched = BatchResult(database, registry, replace(policy, staff=people))
+    watched = make_site(replace(policy, staff=people))
     watched.arrive(readings_of_puff("s1", START))
-    waiting, incident = stored.notices(database, *DEADLINES), only_incident(database)
+    waiting, incident = stored.notices(watched.state, *DEADLINES), only_incident(watched.state)
     due, moved = incident.next_deadline(), [tuple(at - 3600.0 for at in row) for row in waiting]
-    with transaction(database) as tx:
+    with transaction(watched.state) as tx:
         repository.start_cooldown(tx, EventKind.VAPE, "r", 100.0, Severity.WARNING)
         move_deadlines(tx, waiting[0][0] - 3601.0, -3600.0)
-    assert stored.notices(database, *DEADLINES) == moved
-    assert repository.next_incident_deadline(database) == due - 3600.0
-    after = only_incident(database)
+    assert stored.notices(watched.state, *DEADLINES) == moved
+    assert repository.next_incident_deadline(watched.state) == due - 3600.0
+    after = only_incident(watched.state)
     assert after.resolve_due == incident.resolve_due - 3600.0
     assert (after.onset, after.opened_at) == (incident.onset, incident.opened_at)
-    assert repository.cooldown(database, EventKind.VAPE, "r") == (-3500.0, Severity.WARNING)
-    with transaction(database) as tx:
+    assert repository.cooldown(watched.state, EventKind.VAPE, "r") == (-3500.0, Severity.WARNING)
+    with transaction(watched.state) as tx:
         stored.deliver(tx, watched.engine, waiting[0][0])
         stored.change_incidents(tx, status=Status.RESOLVED)
         move_deadlines(tx, 0.0, 60.0)
-    assert stored.notices(database, *DEADLINES) == [(*row[:2], None) for row in moved]
+    assert stored.notices(watched.state, *DEADLINES) == [(*row[:2], None) for row in moved]
 
 
 @pytest.mark.parametrize("step", [3600.0, -3600.0, 1e9, 600.0])
-def test_what_is_due_by_the_new_time_already_stays(database, registry, policy, step):
-    watched = BatchResult(database, registry, policy)
+def test_what_is_due_by_the_new_time_already_stays(make_site, step):
+    watched = make_site()
     watched.arrive(readings_of_puff("s1", START))
-    assert stored.notices(database)
+    assert stored.notices(watched.state)
     old = START + 1000.0
     for wait in (0.0, 4.0, 290.0):
         for written, due in ((old, old + step + wait), (old + step, old + step + wait)):
-            with transaction(database) as tx:
+            with transaction(watched.state) as tx:
                 tx.execute("UPDATE outbox SET status = 'due', due_at = ?", (written + wait,))
                 move_deadlines(tx, old + step, step)
-            assert min(stored.notices(database, "due_at")) == pytest.approx(due)
+            assert min(stored.notices(watched.state, "due_at")) == pytest.approx(due)
 
 
 def with_a_step(by_s, onset_s, every_s, start=START):
@@ -224,28 +176,22 @@ ONSETS_S = (393.0, 403.0, 430.0)
         for k, onset_s in enumerate(ONSETS_S)
     ],
 )
-def test_a_plume_of_the_seconds_around_a_step_is_seen(
-    database, registry, policy, by_s, onset_s, every_s
-):
-    undisturbed = connect(":memory:")
-    migrate(undisturbed, "state", state.SCRIPTS)
-    migrate(undisturbed, schema.COMPONENT, schema.SCRIPTS)
-    expected = BatchResult(undisturbed, registry, policy)
+def test_a_plume_of_the_seconds_around_a_step_is_seen(make_site, by_s, onset_s, every_s):
+    expected = make_site()
     expected.arrive(with_a_step(0.0, onset_s, every_s))
-    watched = BatchResult(database, registry, policy)
-    watched.arrive(with_a_step(by_s, onset_s, every_s), batch=7, crash=every_s == 10.0)
-    ((kind, at),) = expected.alerts
-    assert kind is EventKind.VAPE
+    watched = make_site()
+    watched.arrive(with_a_step(by_s, onset_s, every_s), size=7, crash=every_s == 10.0)
+    (alert,) = expected.alerts
+    assert alert.kind is EventKind.VAPE
+    at = alert.alerted
     moved = by_s if at > START + 400.0 else 0.0
-    assert watched.alerts[0] == (kind, pytest.approx(at + moved))
+    assert watched.alerts[0].kind is EventKind.VAPE
+    assert watched.alerts[0].alerted == pytest.approx(at + moved)
     assert not watched.consumer.skipped
-    undisturbed.close()
 
 
 @pytest.mark.parametrize("by_s", [3600.0, -3600.0])
-def test_a_clock_set_forth_and_back_leaves_sensors_with_a_clock_alone(
-    database, registry, policy, by_s
-):
+def test_a_clock_set_forth_and_back_leaves_sensors_with_a_clock_alone(make_site, by_s):
     """Ahead, their readings are old; set back, they are ahead and count at their receipt."""
     readings = readings_of_puff("s1", START, onset_s=430.0, seconds=600.0)
     arrived, steps = [], {200: by_s, 205: -by_s}
@@ -256,20 +202,20 @@ def test_a_clock_set_forth_and_back_leaves_sensors_with_a_clock_alone(
         now = r.received + ahead
         own = r.time if r.time <= now + 300.0 else now
         arrived.append(Reading("s1", own, now, r.values, seq=k, clock_step=step))
-    watched = BatchResult(database, registry, policy)
-    watched.arrive(arrived, batch=3)
-    ((kind, at),) = watched.alerts
-    assert kind is EventKind.VAPE
-    assert START + 430.0 < at < START + 440.0
+    watched = make_site()
+    watched.arrive(arrived, size=3)
+    (alert,) = watched.alerts
+    assert alert.kind is EventKind.VAPE
+    assert START + 430.0 < alert.alerted < START + 440.0
     assert not watched.consumer.skipped
 
 
 STEPS = pytest.mark.parametrize("step", [3600.0, -3600.0, -20 * 365 * 86_400.0])
 
 
-def begin_vaping(database, registry, policy):
+def begin_vaping(make_site):
     """Return a consumer with one open incident that goes on, and the time of its last reading."""
-    watched = BatchResult(database, registry, policy)
+    watched = make_site()
     cut = [r for r in readings_of_puff("s1", START) if r.time < START + 165]
     watched.arrive(cut)
     return watched, cut[-1].received
@@ -281,34 +227,32 @@ def only_incident(database):
 
 
 @STEPS
-def test_an_incident_has_lasted_as_long_as_before_the_step(database, registry, policy, step):
-    watched, now = begin_vaping(database, registry, policy)
-    before = only_incident(database)
+def test_an_incident_has_lasted_as_long_as_before_the_step(make_site, step):
+    watched, now = begin_vaping(make_site)
+    before = only_incident(watched.state)
     assert before.severity is Severity.WARNING
     watched.consumer.move_deadlines(now + step, step)
     watched.consumer.on_time(now + step + 1.0)
-    assert only_incident(database).severity is Severity.WARNING
+    assert only_incident(watched.state).severity is Severity.WARNING
     long = before.onset + LONG_S + 1.0 + step
-    assert only_incident(database).next_deadline() == pytest.approx(long, abs=3.0)
+    assert only_incident(watched.state).next_deadline() == pytest.approx(long, abs=3.0)
     watched.consumer.on_time(long + 3.0)
-    assert only_incident(database).severity is Severity.CRITICAL
+    assert only_incident(watched.state).severity is Severity.CRITICAL
 
 
 @STEPS
-def test_an_incident_resolves_as_long_after_its_last_news(
-    database, registry, policy, make_event, step
-):
-    watched, now = begin_vaping(database, registry, policy)
+def test_an_incident_resolves_as_long_after_its_last_news(make_site, make_event, step):
+    watched, now = begin_vaping(make_site)
     watched.consumer.move_deadlines(now + step, step)
-    due = only_incident(database).resolve_due
+    due = only_incident(watched.state).resolve_due
     another = make_event(now + step - 10.0, "s2")
     watched.consumer.commit_external([another], now + step)
-    assert only_incident(database).resolve_due == pytest.approx(due, abs=30.0)
+    assert only_incident(watched.state).resolve_due == pytest.approx(due, abs=30.0)
 
 
 @STEPS
-def test_a_silence_lasts_as_many_hours_as_were_chosen(database, registry, policy, step):
-    with transaction(database) as tx:
+def test_a_silence_lasts_as_many_hours_as_were_chosen(disk, registry, step):
+    with transaction(disk) as tx:
         for starts, ends in ((START, START + 7200.0), (START + 9000.0, START + 9600.0)):
             silences.add(
                 tx,
@@ -327,8 +271,8 @@ def test_a_silence_lasts_as_many_hours_as_were_chosen(database, registry, policy
     assert sorted(spans) == [(START, START + 7200.0), (START + 9000.0, START + 9600.0)]
 
 
-def test_a_silence_that_is_over_does_not_begin_again(database, registry):
-    with transaction(database) as tx:
+def test_a_silence_that_is_over_does_not_begin_again(disk, registry):
+    with transaction(disk) as tx:
         silences.add(
             tx,
             labels={"room": "r1"},

@@ -4,62 +4,37 @@ import sqlite3
 
 import pytest
 
-from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.engine import AlertEngine
-from alerts.incidents import schema
 from alerts.notify.notice import render
 from detection.liveness import LivenessSettings, SensorState
-from ingest.validation import may_alert
 from storage import state
-from storage.journal import Journal
 from storage.reading import Reading
-from storage.sqlite import connect, migrate, transaction
+from storage.sqlite import transaction
 from tests.support import alert_records as stored
+from tests.support.consumer_site import ConsumerSite
 
 START = 1_790_000_000.0
 
 
-class Site:
+class Fleet(ConsumerSite):
     """Sensors that report every 5 s through journal and consumer, until they are switched off."""
 
-    def __init__(self, folder, registry, policy):
-        self.folder, self.registry, self.policy = folder, registry, policy
-        self.journal = Journal(folder / "journal.db")
-        self.journal.open()
-        self.left = []
-        self.now = START
-        self.off = set()
-        self.start()
-
-    def start(self):
-        self.state = connect(self.folder / "state.db")
-        self.left.append(self.state)
-        migrate(self.state, "state", state.SCRIPTS)
-        migrate(self.state, schema.COMPONENT, schema.SCRIPTS)
-        engine = AlertEngine(self.registry, self.policy)
-        self.consumer = DetectionConsumer(self.state, engine, may_alert, LivenessSettings())
-        self.consumer.open(self.journal.read)
+    now, off = START, frozenset()
 
     def put(self, *readings):
         self.journal.commit(readings)
-        entries, position = self.journal.read(self.consumer.position, 1000)
-        events = self.consumer.step([e.reading for e in entries])
-        self.consumer.commit(events, position, self.now)
+        taken, position = self.batch(1000)
+        self.commit(self.consumer.step(taken), position, self.now)
 
     def run(self, seconds):
         for _ in range(int(seconds)):
             self.now += 1
             if self.now % 5 == 0:
-                self.put(
-                    *(
-                        Reading(s, self.now, self.now, {"pm25": 4.0})
-                        for s in self.registry.sensors
-                        if s not in self.off
-                    )
-                )
+                alive = [s for s in self.registry.sensors if s not in self.off]
+                self.put(*(Reading(s, self.now, self.now, {"pm25": 4.0}) for s in alive))
             events = self.consumer.check_silence(self.now)
             if events:
-                self.consumer.commit(events, self.consumer.position, self.now)
+                self.commit(events, self.consumer.position, self.now)
             else:
                 self.consumer.on_time(self.now)
 
@@ -69,15 +44,10 @@ class Site:
     def notices(self):
         return stored.notices(self.state, "person", "reason")
 
-    def close(self):
-        for connection in self.left:
-            connection.close()
-        self.journal.close()
-
 
 @pytest.fixture
 def site(tmp_path, registry, policy):
-    site = Site(tmp_path, registry, policy)
+    site = Fleet(tmp_path, registry, policy, liveness=LivenessSettings())
     site.run(60)
     yield site
     site.close()
@@ -91,13 +61,6 @@ def test_facilities_are_notified_once_and_the_return_resolves_it(site):
     site.off = set()
     site.run(300)
     assert site.incidents() == [("offline", "n1-girls", "resolved")]
-    assert site.notices() == [("fm", "opened")]
-
-
-def test_all_at_once_are_one_incident(site):
-    site.off = {"s1", "s2", "s3"}
-    site.run(600)
-    assert site.incidents() == [("offline", "3 sensors (s1 and others)", "open")]
     assert site.notices() == [("fm", "opened")]
 
 
@@ -121,18 +84,6 @@ def test_a_group_of_which_some_stay_silent_is_not_called_resolved(site):
     assert "No action needed" not in body
     assert "1 of 3 back" in body
     assert "2 still silent" in body
-
-
-def test_a_sensor_that_is_silent_when_a_person_closes_it_is_not_called_resolved(site):
-    site.off = {"s3"}
-    site.run(600)
-    last_notice(site, "opened")
-    (incident,) = stored.incidents(site.state, "id")
-    with transaction(site.state) as tx:
-        AlertEngine(site.registry, site.policy).resolve(tx, incident, "ad", site.now)
-    title, body = last_notice(site)
-    assert "closed" in title
-    assert body.startswith("Ad Min closed it while it was still going on.")
 
 
 @pytest.mark.parametrize("orderly", [True, False], ids=["stopped", "killed"])
@@ -223,13 +174,6 @@ def test_an_outage_whose_state_is_lost_is_ended_and_judged_anew(site):
     assert site.notices() == [("fm", "opened")]
 
 
-def test_a_will_is_reported(site):
-    site.off = {"s3"}
-    site.put(Reading("s3", site.now, site.now, {}, ("offline",)))
-    site.run(61)
-    assert site.notices() == [("fm", "opened")]
-
-
 def test_readings_behind_what_was_received_are_counted(site):
     for k in range(10):
         site.put(Reading("s1", site.now - 30 - k, site.now, {"pm25": 4.0}))
@@ -243,12 +187,8 @@ def test_a_stamp_ahead_costs_no_more_than_the_reading_of_its_own_moment(site):
     assert site.consumer.skipped == {"s1": 1}
 
 
-def test_without_settings_nobody_is_silent(tmp_path, registry, policy):
-    connection = connect(tmp_path / "state.db")
-    migrate(connection, "state", state.SCRIPTS)
-    migrate(connection, schema.COMPONENT, schema.SCRIPTS)
-    consumer = DetectionConsumer(connection, AlertEngine(registry, policy), may_alert)
-    consumer.process([Reading("s1", START, START, {"pm25": 4.0})], 1, START)
-    assert consumer.check_silence(START + 86_400.0) == []
-    assert consumer.lives() == {}
-    connection.close()
+def test_without_settings_nobody_is_silent(make_site):
+    site = make_site()
+    site.arrive([Reading("s1", START, START, {"pm25": 4.0})])
+    assert site.consumer.check_silence(START + 86_400.0) == []
+    assert site.consumer.lives() == {}

@@ -5,66 +5,34 @@ import sqlite3
 import numpy as np
 import pytest
 
-from alerts.consumer.detection_consumer import DetectionConsumer
-from alerts.engine import AlertEngine
-from alerts.incidents import schema, threshold_adjustments
+from alerts.incidents import threshold_adjustments
 from alerts.incidents.incident import Verdict
 from detection.alert_thresholds import BUDGET, AlertBudgets
-from ingest.validation import may_alert
 from storage import state
-from storage.journal import Journal
-from storage.sqlite import connect, migrate, transaction
 from tests.support.alert_records import incidents
+from tests.support.consumer_site import ConsumerSite
 from tests.support.plumes import START, readings_of_puff
 
 UP = threshold_adjustments.STEPS[Verdict.FALSE_ALARM]
 SIZE = 40
 
 
-class Site:
-    """A service without its tasks: journal, state, consumer, and people who answer."""
-
-    def __init__(self, folder, registry, policy, readings, budgets=None):
-        folder.mkdir()
-        self.folder = folder
-        self.budgets = budgets
-        self.engine = AlertEngine(registry, policy)
-        self.open = []
-        self.journal = Journal(folder / "journal.db")
-        self.journal.open()
-        self.journal.commit(readings)
-        self.start()
-
-    def start(self):
-        self.state = connect(self.folder / "state.db")
-        self.open.append(self.state)
-        migrate(self.state, "state", state.SCRIPTS)
-        migrate(self.state, schema.COMPONENT, schema.SCRIPTS)
-        self.consumer = DetectionConsumer(self.state, self.engine, may_alert, budgets=self.budgets)
-        self.consumer.open(self.journal.read)
-
-    def process(self, before_commit=lambda: None):
-        entries, position = self.journal.read(self.consumer.position, SIZE)
-        if position == self.consumer.position:
-            return False
-        events = self.consumer.step([entry.reading for entry in entries])
-        before_commit()
-        self.consumer.commit(events, position, entries[-1].reading.received)
-        return True
+class Site(ConsumerSite):
+    """With people who answer."""
 
     def answer(self, verdict, cause="", sensor="s1"):
-        """Give feedback as the page does, over a connection of its own."""
-        page = connect(self.folder / "state.db")
-        with transaction(page) as tx:
+        def give(tx):
             found = incidents(tx, "id", sensor=sensor)[0]
             self.engine.feedback(tx, found, "Lee", verdict, START + 900.0, cause=cause)
-        page.close()
+
+        self.on_page(give)
 
     def undo(self, seq):
-        page = connect(self.folder / "state.db")
-        with transaction(page) as tx:
-            threshold_adjustments.undo(tx, seq, "Keeper", START + 950.0, "a drill")
-        page.close()
+        at = START + 950.0
+        self.on_page(lambda tx: threshold_adjustments.undo(tx, seq, "Keeper", at, "a drill"))
+
+    def process(self, size=SIZE, before_commit=lambda: None):
+        return super().process(size, before_commit)
 
     def feedback(self, sensor="s1"):
         detector = self.consumer._judge.detectors.plumes
@@ -78,11 +46,6 @@ class Site:
             detector.thresholds.array()[order].tobytes(),
             threshold_adjustments.latest(self.state),
         )
-
-    def close(self):
-        for connection in self.open:
-            connection.close()
-        self.journal.close()
 
 
 @pytest.fixture
@@ -100,7 +63,8 @@ def make_site(tmp_path, registry, policy, readings):
     sites = []
 
     def make(**more):
-        sites.append(Site(tmp_path / f"site{len(sites)}", registry, policy, readings, **more))
+        sites.append(Site(tmp_path / f"site{len(sites)}", registry, policy, **more))
+        sites[-1].journal.commit(readings)
         return sites[-1]
 
     yield make
@@ -122,7 +86,7 @@ def run(site, *, crash_at=(), save_at=(), stepped=False):
             act()
         if number in save_at:
             site.consumer.save_snapshot()
-        if not site.process(act if stepped else lambda: None):
+        if not site.process(before_commit=act if stepped else lambda: None):
             break
         number += 1
         if number in crash_at:
@@ -234,7 +198,7 @@ def test_budgets_of_the_school(make_site):
     site.consumer.save_snapshot()
     found = threshold_adjustments.load_thresholds(site.state)
     assert {s: found[s].budget for s in ("s1", "s3")} == {"s1": 2.0, "s3": 0.5}
-    site.budgets = None
+    site.options.clear()
     site.start()
     site.consumer.save_snapshot()
     assert threshold_adjustments.load_thresholds(site.state)["s1"].budget == BUDGET

@@ -177,16 +177,6 @@ def test_missed_intervals_count(missed, quiet):
     assert fleet.phases() == [ALERTED]
 
 
-def test_every_third_reading_lost_is_not_silence():
-    live = Liveness({"a": 60.0})
-    events = []
-    for now in range(0, 6 * 3600, 1):
-        if now % 60 == 0 and now % 180:
-            events += live.on_item("a", float(now), alive=True)
-        events += live.on_time(float(now))
-    assert events == []
-
-
 class TestStatusMessages:
     def test_a_short_reconnect_is_no_event(self):
         fleet = Fleet(FIVE).run(100)
@@ -226,38 +216,8 @@ class TestStatusMessages:
         assert fleet.phases() == [ALERTED]
         assert fleet.events[0][2] == "3 sensors (a and others)"
 
-    def test_a_reading_outweighs_a_status_message(self):
-        fleet = Fleet(FIVE).run(100)
-        fleet.send_status("s1", "offline")
-        fleet.run(1000)
-        assert fleet.events == []
-
-    def test_offline_status_of_a_sensor_that_never_reported_is_no_event(self):
-        fleet = Fleet({"a": 5}, {"a": 5.0, "b": 5.0}).run(10)
-        fleet.send_status("b", "offline")
-        fleet.run(1000)
-        assert fleet.events == []
-
 
 class TestOwnOutages:
-    def test_a_restart_makes_no_event(self):
-        fleet = Fleet(FIVE).run(100)
-        fleet.restart(away=8 * 3600)
-        fleet.run(1000)
-        assert fleet.events == []
-
-    def test_a_restart_keeps_outages(self):
-        fleet = Fleet(FIVE).run(100)
-        fleet.off = {"s1"}
-        fleet.run(300)
-        fleet.restart(away=8 * 3600)
-        fleet.run(1000)
-        assert fleet.phases() == [ALERTED]
-        assert fleet.state("s1") is SensorState.OFFLINE
-        fleet.off = set()
-        fleet.run(10)
-        assert fleet.phases() == [ALERTED, ENDED]
-
     def test_a_sensor_that_failed_while_we_were_down_has_an_event_after_its_allowance(self):
         fleet = Fleet(FIVE).run(100)
         fleet.off = {"s1"}
@@ -310,16 +270,6 @@ class TestOwnOutages:
         assert fleet.phases() == [ALERTED, ENDED]
 
 
-def test_snapshot_in_the_middle_changes_nothing():
-    whole, parted = Fleet(FIVE), Fleet(FIVE)
-    for off, seconds in (((), 100), (("s1",), 30), (("s1", "s2"), 90), ((), 300), (FIVE, 500)):
-        for fleet in (whole, parted):
-            fleet.off = set(off)
-            fleet.run(seconds)
-        parted.restart()
-    assert parted.events == whole.events
-
-
 def test_what_is_no_snapshot_is_refused():
     for body in (b"", b"{}", b"[1]", b"[[1, 1, 1], [[1]], [], []]"):
         with pytest.raises(SnapshotError):
@@ -347,12 +297,6 @@ def share_received(every, registered=5.0, lost=(), readings=600, jitter=0.0):
 @pytest.mark.parametrize("jitter", [0.0, 0.2])
 def test_a_sensor_that_loses_nothing_is_complete_at_any_interval(every, jitter):
     assert share_received(every, jitter=jitter) == pytest.approx(1.0, abs=0.01)
-
-
-@pytest.mark.parametrize("every", [5.0, 7.0, 60.0, 600.0])
-@pytest.mark.parametrize("jitter", [0.0, 0.2])
-def test_a_third_lost_is_two_thirds_received(every, jitter):
-    assert share_received(every, lost=(1 / 3,), jitter=jitter) == pytest.approx(2 / 3, abs=0.05)
 
 
 def test_a_sensor_that_sends_in_two_messages_or_in_bursts_is_complete():

@@ -5,14 +5,13 @@ sensors of one detector, which processes many at hardly more cost than one.
 """
 
 from copy import copy
-from itertools import pairwise, product
+from itertools import product
 
 import numpy as np
 import pytest
 
-from detection.baselines import WARM_UP_S
 from detection.channels import ReadingBatch
-from detection.detector import GAP_S, Detector
+from detection.detector import GAP_S
 from detection.events import EventKind, EventPhase
 from detection.quantities import COLUMN_INDEX, COLUMNS
 from tests.support.once import made_once
@@ -140,22 +139,6 @@ def test_a_sensor_that_reads_too_little_or_too_much_does_not_mistake_spray_for_v
 # --- time
 
 
-@pytest.mark.parametrize("shift", [0.25, 7 * DAY + 11.5, 50 * 365 * DAY])
-def test_a_stream_at_another_time_is_the_same_stream(shift):
-    air = Air(1800.0)
-    air.puffs(900.0)
-    air.spray(1400.0)
-    here = detect(air)
-    air.time = air.time + shift
-    there = detect(air)
-    assert len(here) == len(there) > 2
-    for a, b in zip(here, there, strict=True):
-        assert (a.kind, a.phase) == (b.kind, b.phase)
-        assert b.time - shift == pytest.approx(a.time, abs=1e-3)
-        assert b.onset - shift == pytest.approx(a.onset, abs=1e-3)
-        assert b.confidence == pytest.approx(a.confidence, abs=0.01)
-
-
 @pytest.mark.parametrize("gap_s", [120.0, 600.0, GAP_S + 60.0, HOUR, DAY, 5 * DAY])
 def test_a_session_after_silence_is_detected_and_the_silence_raises_nothing(gap_s):
     air = Air(2400.0)
@@ -166,28 +149,6 @@ def test_a_session_after_silence_is_detected_and_the_silence_raises_nothing(gap_
     events = detect(air)
     assert found(events, 1500.0 + gap_s)
     assert min(e.time for e in events) >= 1500.0 + gap_s
-
-
-def test_after_a_gap_nothing_alerts_before_the_warm_up_has_passed():
-    air = Air(1200.0)
-    air.puffs(620.0, number=1)
-    air.time = np.where(air.time >= 600.0, air.time + DAY, air.time)
-    assert [e for e in detect(air) if e.time < 600.0 + DAY + WARM_UP_S] == []
-
-
-def test_late_readings_change_nothing():
-    """A reading that comes after a newer one is as if it had never come."""
-    air = Air(3000.0)
-    air.puffs(900.0)
-    air.spray(1500.0)
-    rng = np.random.default_rng(4)
-    order = np.argsort(np.arange(air.time.size) + rng.choice([0, 0, 0, 1.5, 6.5], air.time.size))
-    newest = np.maximum.accumulate(np.r_[-1, order])[:-1]
-    in_time = order[order > newest]
-    assert in_time.size < order.size - 100
-    shuffled = detect(air, order)
-    assert shuffled == detect(air, in_time)
-    assert found(shuffled, 900.0)
 
 
 def test_a_clock_that_jumps_back_is_ignored_until_it_has_caught_up():
@@ -212,14 +173,6 @@ def test_a_session_is_found_through_missing_values():
     for case, events in detect_each(airs).items():
         assert found(events, 900.0), case
         assert min(e.time for e in events) >= 900.0, case
-
-
-def test_a_channel_that_goes_and_comes_back_raises_nothing():
-    airs = {}
-    for key in ("pm1", "pm10", "voc_index", "rh"):
-        air = airs[key] = Air(3 * HOUR)
-        air[key] = np.where((air.time > 2000.0) & (air.time < 7000.0), np.nan, air[key])
-    assert detect_each(airs) == {key: [] for key in airs}
 
 
 def test_particles_that_drop_out_and_return_raise_nothing_and_a_later_session_is_detected():
@@ -280,24 +233,6 @@ def test_a_faulty_sensor_among_hundreds_changes_nothing_for_the_others():
     )
     assert len({e.sensor for e in alone}) > n // 6
     assert events_of_others(mixed) == alone
-
-
-def test_a_snapshot_at_every_reading_of_an_event_changes_nothing():
-    air = Air(1500.0)
-    air.puffs(700.0)
-    air.spray(900.0)
-    batch = air.batch()
-    whole = events_of(fresh(["s"]), batch)
-    assert {e.kind for e in whole} >= {EventKind.VAPE}
-    detector, events = fresh(["s"]), []
-    for k, at in enumerate(air.time):
-        if 690.0 <= at <= 1300.0:
-            detector = Detector.restore(detector.snapshot())
-        part = slice(k, k + 1)
-        events += detector.step(
-            ReadingBatch(batch.sensor[part], batch.time[part], batch.values[part])
-        )
-    assert events == whole
 
 
 # --- people who mean it
@@ -414,23 +349,3 @@ def test_slow_air_hides_no_session(slow_events, case):
     _, onsets, _, within_s = SLOW[case]
     events = slow_events[case, "sessions"]
     assert [found(events, onset, within_s) for onset in onsets] == [True] * len(onsets)
-
-
-def test_bounds_of_parts_change_nothing_in_a_fleet():
-    """Whole, one sensor's readings after another's, or in small parts: the same events."""
-    batch = fleet(40, 200, np.random.default_rng(2))
-    names = [f"s{k}" for k in range(40)]
-
-    def ordered(events):
-        return sorted(events, key=lambda e: (e.sensor, e.time, e.phase.value))
-
-    whole = ordered(events_of(fresh(names), batch))
-    assert len(whole) > 10
-    by_sensor = np.argsort(batch.sensor, kind="stable")
-    grouped = ReadingBatch(batch.sensor[by_sensor], batch.time[by_sensor], batch.values[by_sensor])
-    assert ordered(events_of(fresh(names), grouped)) == whole
-    cuts = np.random.default_rng(3).integers(0, len(batch), 300)
-    detector, events = fresh(names), []
-    for a, b in pairwise([0, *np.sort(cuts).tolist(), len(batch)]):
-        events += detector.step(ReadingBatch(batch.sensor[a:b], batch.time[a:b], batch.values[a:b]))
-    assert ordered(events) == whole

@@ -202,10 +202,6 @@ def test_drift_of_one_sensor(watched):
     assert START + 6 * DAY_S < event.alerted < START + 12 * DAY_S
 
 
-def test_drift_without_a_building(watched):
-    assert sensor_of(one(watched["a sensor of no building drifts"], "drift")) == "alone"
-
-
 def whole_numbers():
     """A Plantower at 0 and 1 µg/m³ for nights; 0 ppb for days."""
     air = Air(["n-a-1"], 4 * DAY_S, levels={"pm1": 0.2, "pm25": 0.6, "pm10": 1.2}, whole=True)
@@ -365,17 +361,6 @@ def test_shift_in_time_shifts_the_events():
     second = step_all(again, later)
     assert first
     assert [e.time + 7 * DAY_S for e in first] == [e.time for e in second]
-
-
-def test_snapshot_in_the_middle_of_a_fault():
-    air = Air(["n-a-1", "n-b-1"], 2 * DAY_S)
-    air.values["n-a-1"]["pm25"][air.at(FROM, FROM + 4 * HOUR)] = 4.0
-    slow = MinuteDetectors(slow_of)
-    batch = air.batch(slow)
-    cut = int(np.searchsorted(batch.time, START + FROM + 3 * HOUR))
-    whole = watch(air)
-    assert phases(whole) == ["alerted", "ended"]
-    assert step_all(slow, batch, [cut // 2, cut, cut + 1], restart=True) == whole
 
 
 @pytest.mark.parametrize(

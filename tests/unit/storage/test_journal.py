@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage import journal as module
-from storage.errors import SchemaTooNewError, StorageError, StorageUnavailableError
+from storage.errors import StorageError, StorageUnavailableError
 from storage.journal import DeadLetter, Journal
 from storage.reading import Reading
 from tests.support.journals import tail
@@ -54,16 +54,6 @@ def test_empty(journal):
     assert journal.commit([]) == 0
 
 
-def test_append_and_read_in_order(journal, make_readings):
-    readings = make_readings(5)
-    assert journal.commit(readings[:2]) == 2
-    assert journal.commit(readings[2:]) == 5
-    entries, position = journal.read(0, 100)
-    assert [e.reading for e in entries] == readings
-    assert [e.offset for e in entries] == [1, 2, 3, 4, 5]
-    assert position == 5
-
-
 def test_everything_in_a_reading_is_read_back(journal):
     full = Reading(
         "s", 1.5, 2.5, {"pm25": 0.1}, ("tamper",), ("rh",), ("late", "unknown_sensor"), 2**63 - 1
@@ -71,62 +61,6 @@ def test_everything_in_a_reading_is_read_back(journal):
     bare = Reading("s", -1e9, 0.0)
     journal.commit([full, bare])
     assert tail(journal, 2) == [full, bare]
-
-
-def test_read_from_a_position(journal, make_readings):
-    journal.commit(make_readings(5))
-    entries, position = journal.read(2, 2)
-    assert ([e.offset for e in entries], position) == ([3, 4], 4)
-    assert journal.read(5, 2) == ([], 5)
-
-
-def test_tail(journal, make_readings):
-    readings = make_readings(5)
-    journal.commit(readings)
-    assert tail(journal, 2) == readings[3:]
-    assert tail(journal, 100) == readings
-
-
-def test_kept_over_a_restart(path, make_readings):
-    with Journal(path) as journal:
-        journal.commit(make_readings(3), [letter()])
-    with Journal(path) as journal:
-        assert [e.reading for e in journal.read(0, 10)[0]] == make_readings(3)
-        assert letters_of(journal) == [letter()]
-        assert journal.commit(make_readings(1)) == 4
-
-
-def test_kept_without_a_close(path, make_readings):
-    crashed = Journal(path)
-    crashed.open()
-    crashed.commit(make_readings(3))
-    with Journal(path) as journal:
-        assert len(journal.read(0, 10)[0]) == 3
-    crashed.close()
-
-
-def test_prune_deletes_only_what_is_old_and_read(journal, make_readings):
-    readings = make_readings(6)
-    journal.commit(readings)
-    assert journal.prune(min_cursor=6, received_before=readings[2].received)[:2] == (2, 0)
-    assert journal.first_offset() == 3
-    assert journal.prune(min_cursor=4, received_before=readings[5].received + 1)[:2] == (2, 0)
-    assert [e.offset for e in journal.read(0, 10)[0]] == [5, 6]
-    assert journal.read(0, 1)[1] == 5
-
-
-def test_offsets_are_never_reused(path, make_readings):
-    with Journal(path) as journal:
-        journal.commit(make_readings(3))
-        assert journal.prune(min_cursor=3, received_before=float("inf"))[:2] == (3, 0)
-        assert journal.last_offset() == 3
-        assert journal.first_offset() == 4
-        assert tail(journal, 10) == []
-        assert journal.commit(make_readings(1)) == 4
-        journal.prune(min_cursor=4, received_before=float("inf"))
-    with Journal(path) as journal:
-        assert journal.commit(make_readings(2)) == 6
-        assert [e.offset for e in journal.read(0, 10)[0]] == [5, 6]
 
 
 def test_continue_behind(path, make_readings):
@@ -171,15 +105,6 @@ def test_a_corrupt_record_is_quarantined_and_counted(path, make_readings, damage
         assert journal.commit(make_readings(1)) == 5
 
 
-def test_a_corrupt_last_record_is_passed(path, make_readings):
-    with Journal(path) as journal:
-        journal.commit(make_readings(2))
-        spoil(path, 2, body=b"x")
-        assert journal.read(1, 10) == ([], 2)
-        assert journal.read(2, 10) == ([], 2)
-        assert len(tail(journal, 5)) == 1
-
-
 def test_a_corrupt_record_is_counted_once_by_two_readers_at_once(path, make_readings):
     with Journal(path) as one, Journal(path) as other:
         one.commit(make_readings(2))
@@ -203,13 +128,6 @@ def test_a_corrupt_record_is_passed_even_when_it_cannot_be_moved(path, make_read
         entries, position = journal.read(0, 10)
         assert ([e.offset for e in entries], position) == ([2], 2)
         assert journal.corrupt_records == 1
-
-
-def test_dead_letters_commit_with_their_group(journal, make_readings):
-    journal.commit(make_readings(1), [letter(0), letter(1, "too_large")])
-    journal.commit([], [letter(2)])
-    assert journal.dead_letter_counts() == {"malformed": 2, "too_large": 1}
-    assert letters_of(journal, 2) == [letter(2), letter(1, "too_large")]
 
 
 def test_dead_letters_are_bounded(journal, monkeypatch):
@@ -245,31 +163,6 @@ def test_in_memory(make_readings):
         assert journal.corrupt_records == 1
 
 
-def test_not_open(path, make_readings):
-    journal = Journal(path)
-    assert not path.exists()
-    for use in (
-        lambda: journal.read(0, 1),
-        lambda: journal.commit(make_readings(1)),
-        journal.last_offset,
-        journal.dead_letter_counts,
-    ):
-        with pytest.raises(StorageUnavailableError, match="not open"):
-            use()
-    journal.close()
-    journal.open()
-    journal.close()
-    journal.close()
-
-
-def test_a_newer_file_is_refused(path):
-    Journal(path).__enter__().close()
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE component_version SET version = 99")
-    with pytest.raises(SchemaTooNewError, match="schema 99"):
-        Journal(path).open()
-
-
 def one_sentence(error):
     text = str(error)
     return "\n" not in text and 10 < len(text) < 300
@@ -279,13 +172,6 @@ def test_a_folder_that_is_none(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageUnavailableError) as refused:
         Journal(tmp_path / "file" / "journal.db").open()
-    assert one_sentence(refused.value)
-
-
-def test_a_file_that_is_a_folder(tmp_path):
-    (tmp_path / "journal.db").mkdir()
-    with pytest.raises(StorageUnavailableError) as refused:
-        Journal(tmp_path / "journal.db").open()
     assert one_sentence(refused.value)
 
 
