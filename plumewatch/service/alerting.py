@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from ingest.mqtt.connection import BrokerSettings
     from plumewatch.service.ingestion import Ingestion
     from plumewatch.service.resources import Resources
-    from plumewatch.service.series_writers import SeriesWriters
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -103,7 +102,7 @@ class Alerting:
         notifier: Notifier | None,
         ingestion: Ingestion,
         unstored: UnstoredReadings,
-        writers: SeriesWriters,
+        records_changed: asyncio.Event,
     ) -> None:
         config, paths, clock = resources.config, resources.paths, resources.clock
         private = config.alerts.allow_private_targets
@@ -124,7 +123,7 @@ class Alerting:
         self.stuck: Counter[str] = Counter()
         self._resources = resources
         self._wake_outbox = asyncio.Event()
-        self.changes = ChangeSignal(wakes=[self._wake_outbox, writers.records.wake])
+        self.changes = ChangeSignal(wakes=[self._wake_outbox, records_changed])
         self.pictures: NoticePictures | None = None
         if config.alerts.pictures:
             source = IncidentPictures(

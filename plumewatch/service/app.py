@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 from alerts.consumer.memory_alerts import UnstoredReadings
 from plumewatch.sensor_status import restore_counts, save_counts
 from plumewatch.service.alerting import Alerting
+from plumewatch.service.consumers import DetectionLoop, SeriesWriters
 from plumewatch.service.data_folder import make_data_folder, watch_lock
-from plumewatch.service.detection_loop import DetectionLoop, ExternalEvents
 from plumewatch.service.ingestion import Ingestion
 from plumewatch.service.jobs import WeeklySummary
 from plumewatch.service.monitoring import Monitoring
-from plumewatch.service.resources import Observer, Resources
-from plumewatch.service.series_writers import SeriesWriters
+from plumewatch.service.resources import ExternalEvents, Observer, Resources
 from plumewatch.service.staff_page import staff_page
 from plumewatch.service.supervisor import ServiceError, Task, after, supervise
 from storage import firmware
@@ -72,13 +71,15 @@ class Service:
         external, unstored = ExternalEvents(), UnstoredReadings()
         self.ingestion = ingestion = Ingestion(
             resources,
-            external.admit,
-            unstored.put,
+            external,
+            unstored,
             receive_clock or clock,
             ClockSteps() if (receive_clock or clock) is time.time else None,
         )
         self.writers = writers = SeriesWriters(resources, ingestion)
-        self.alerting = alerting = Alerting(resources, notifier, ingestion, unstored, writers)
+        self.alerting = alerting = Alerting(
+            resources, notifier, ingestion, unstored, writers.records.wake
+        )
         steps = ClockSteps() if clock is time.time else None
         self.detection = DetectionLoop(resources, ingestion, alerting, external, steps)
         self.monitoring = Monitoring(resources, ingestion, self.detection, alerting, writers)

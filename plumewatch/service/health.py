@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from ingest.commit import GroupCommit
     from ingest.mqtt.source import MqttSource
     from ingest.reading_counts import ReadingCounts
-    from plumewatch.service.detection_loop import DetectionLoop
+    from plumewatch.service.consumers import DetectionLoop
     from plumewatch.service.meters import Meters
     from storage.reading import Reading
     from storage.retrying import RunUntilStored

@@ -35,12 +35,12 @@ from plumewatch.service.web_server import WebServer, is_loopback
 from storage.errors import StorageUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from detection.events import Event
+    from alerts.consumer.memory_alerts import UnstoredReadings
     from ingest.mqtt.connection import BrokerSettings
     from ingest.validation import Message
-    from plumewatch.service.resources import Resources
+    from plumewatch.service.resources import ExternalEvents, Resources
     from storage.journal import DeadLetter
     from storage.reading import ClockSteps, Reading
 
@@ -69,8 +69,8 @@ class Ingestion:
     def __init__(
         self,
         resources: Resources,
-        admit: Callable[[Sequence[Event]], Awaitable[None]],
-        on_unstored: Callable[[Sequence[Reading]], None],
+        external: ExternalEvents,
+        unstored: UnstoredReadings,
         clock: Callable[[], float],
         steps: ClockSteps | None = None,
     ) -> None:
@@ -84,7 +84,7 @@ class Ingestion:
         self._journal, self._in_journal = resources.journal, resources.in_journal
         self._growth = resources.growth
         self._stored_offset = 0
-        self._admit = admit
+        self._external = external
         self.intake_config = intake_config(config, dedupe_window=_DEDUPE_WINDOW)
         topics = topic_filters(config, self.intake_config.mappings)
         self.intake = Intake(self.intake_config, report)
@@ -121,7 +121,7 @@ class Ingestion:
             broker,
             topics,
             lambda: bool(self.commits.failing),
-            on_unstored,
+            unstored,
             clock,
         )
         self._http_config = config.ingest.http
@@ -240,7 +240,7 @@ class Ingestion:
         if dead_letters:
             await self.commits.commit((), dead_letters)
         if events:
-            await self._admit(events)
+            await self._external.admit(events)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +251,7 @@ class UnstoredIntake:
     broker: BrokerSettings
     topics: Sequence[str]
     is_failing: Callable[[], bool]
-    on_readings: Callable[[Sequence[Reading]], None]
+    readings: UnstoredReadings
     clock: Callable[[], float]
 
     def on_message(
@@ -261,8 +261,8 @@ class UnstoredIntake:
         permits: Callable[[str, str | None], bool] | None = None,
     ) -> None:
         """Decode a message that cannot be stored; parameters as in `Intake`."""
-        self.on_readings(self.intake.on_message(message, decoder, permits).readings)
-        self.on_readings(self.intake.on_time(message.received))
+        self.readings.put(self.intake.on_message(message, decoder, permits).readings)
+        self.readings.put(self.intake.on_time(message.received))
 
     async def listen(self) -> None:
         """Keep the tap open while the journal refuses readings, until cancelled."""

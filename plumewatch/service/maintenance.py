@@ -28,12 +28,11 @@ if TYPE_CHECKING:
 
     from alerts.outbound.state_summary import StateRecorder
     from detection.liveness import SensorLife
-    from plumewatch.service.detection_loop import DetectionLoop
+    from plumewatch.service.consumers import DetectionLoop, SeriesWriters
     from plumewatch.service.health import Health
     from plumewatch.service.ingestion import Ingestion
     from plumewatch.service.meters import Meters
     from plumewatch.service.resources import Resources
-    from plumewatch.service.series_writers import SeriesWriters
     from storage.timeseries.records import Record
 
 log = logging.getLogger(__name__)

@@ -40,10 +40,9 @@ if TYPE_CHECKING:
     from ingest.intake import Intake
     from plumewatch.config.model import PlumewatchConfig
     from plumewatch.service.alerting import Alerting
-    from plumewatch.service.detection_loop import DetectionLoop
+    from plumewatch.service.consumers import DetectionLoop, SeriesWriters
     from plumewatch.service.ingestion import Ingestion
     from plumewatch.service.resources import Resources
-    from plumewatch.service.series_writers import SeriesWriters
 
 
 class Monitoring(Pipeline):

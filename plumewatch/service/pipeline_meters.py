@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ingest.intake import Intake
     from ingest.mqtt.source import MqttSource
     from plumewatch.service.alerting import Deliveries
-    from plumewatch.service.detection_loop import DetectionLoop
+    from plumewatch.service.consumers import DetectionLoop
     from plumewatch.service.health import Health, OutboxState
     from plumewatch.service.maintenance import Deletion, Samples
     from plumewatch.service.resources import Resources

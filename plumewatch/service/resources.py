@@ -69,6 +69,24 @@ class JournalGrowth:
             consumer.on_stored(last_offset)
 
 
+class ExternalEvents:
+    """Events of other detectors on their way to detection, which commits them in order."""
+
+    def __init__(self) -> None:
+        self._waiting: asyncio.Queue[tuple[Sequence[Event], asyncio.Future[None]]]
+        self._waiting = asyncio.Queue(1)
+
+    async def admit(self, events: Sequence[Event]) -> None:
+        """Return once detection has committed them."""
+        committed = asyncio.get_running_loop().create_future()
+        await self._waiting.put((events, committed))
+        await committed
+
+    async def take(self) -> tuple[Sequence[Event], asyncio.Future[None]]:
+        """Return the next events, and the future to resolve when they are committed."""
+        return await self._waiting.get()
+
+
 class Resources:
     """Configuration, clock and databases of one service.
 

@@ -11,7 +11,7 @@ from ingest.mqtt.canary import Canary, CanarySettings
 from ingest.mqtt.intake_loop import SourceState
 from plumewatch.service import pipeline_meters as declared
 from plumewatch.service.alerting import Deliveries
-from plumewatch.service.detection_loop import DetectionCounts
+from plumewatch.service.consumers import DetectionCounts
 from plumewatch.service.health import Health, OutboxState
 from plumewatch.service.meters import Histogram, Meters
 from storage.errors import StorageUnavailableError

@@ -12,7 +12,7 @@ import pytest
 from alerts.escalation import escalator
 from alerts.notify.pump import OutboxPump, PumpSettings
 from plumewatch.service.app import Service
-from plumewatch.service.detection_loop import new_consumer
+from plumewatch.service.consumers import new_consumer
 from plumewatch.service.maintenance import Maintenance
 from plumewatch.service.supervisor import ServiceError
 from storage.errors import StorageUnavailableError
@@ -81,7 +81,7 @@ async def test_readings_are_stored_while_the_detectors_return_to_where_they_were
         assert go_on.wait(60)
         return new_consumer(*arguments)
 
-    monkeypatch.setattr("plumewatch.service.detection_loop.new_consumer", slow)
+    monkeypatch.setattr("plumewatch.service.consumers.new_consumer", slow)
     service = Service(config, notifier=RecordingNotifier())
     stop, readings = asyncio.Event(), puff()
     task = asyncio.create_task(service.run(stop))
@@ -109,7 +109,7 @@ async def test_a_stop_while_they_do_keeps_what_was_stored(config, monkeypatch):
         assert go_on.wait(60)
         return new_consumer(*arguments)
 
-    monkeypatch.setattr("plumewatch.service.detection_loop.new_consumer", slow)
+    monkeypatch.setattr("plumewatch.service.consumers.new_consumer", slow)
     service = Service(config, notifier=RecordingNotifier())
     stop = asyncio.Event()
     task = asyncio.create_task(service.run(stop))

@@ -11,7 +11,7 @@ from alerts.consumer.detection_consumer import TimeResult
 from alerts.incidents.change_feed import ChangeSignal
 from ingest.reading_counts import ReadingCounts
 from plumewatch.service import detection_loop
-from plumewatch.service.detection_loop import DetectionLoop, ExternalEvents
+from plumewatch.service.consumers import DetectionLoop, ExternalEvents
 from plumewatch.service.resources import JournalGrowth, Observer
 from storage.reading import ClockSteps, Reading
 from tests.support.in_process import until

@@ -1,4 +1,4 @@
-"""The loop that feeds readings of the journal to detectors and incidents, and applies time.
+"""The consumers of the journal: detection, and the writers that fill the time-series store.
 
 Readings are stored from the first moment on, also while the detectors return to where the last
 service left them.
@@ -10,20 +10,25 @@ import asyncio
 import contextlib
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from alerts.consumer.detection_consumer import DetectionConsumer
+from alerts.outbound.series_records import DueRecords, mark_all
 from detection.class_samples import ClassSampler
 from detection.liveness import LivenessSettings
 from ingest.commit import pace
 from ingest.validation import may_alert
-from plumewatch.config.settings import alert_budgets
+from plumewatch.config.settings import alert_budgets, school_of
+from plumewatch.service.supervisor import Task
+from storage.sqlite import transaction
+from storage.timeseries.influx import BATCH
+from storage.timeseries.writer import RECORD_REASON, SeriesWriter, WriterSettings
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from alerts.engine import AlertEngine, AlertRecord
     from detection.events import Event
@@ -31,7 +36,7 @@ if TYPE_CHECKING:
     from plumewatch.config.model import PlumewatchConfig
     from plumewatch.service.alerting import Alerting
     from plumewatch.service.ingestion import Ingestion
-    from plumewatch.service.resources import Resources
+    from plumewatch.service.resources import ExternalEvents, Resources
     from storage.journal import JournalEntry
     from storage.reading import ClockSteps
 
@@ -48,6 +53,11 @@ _SLOWEST_PACE_S: Final = 0.05
 """At 5,000 readings a second and more; a batch then takes a twentieth of the time."""
 _COMMIT_EVERY_S: Final = 0.25
 """How often it is committed how far readings are judged, while nothing follows from them."""
+_GATHER_S: Final = 0.1
+"""How long readings that arrive one by one are gathered into a batch. A picture of evidence waits
+twice as long for its last reading."""
+_RECORDS_GATHER_S: Final = 1.0
+"""An incident changes several times in its first second, and its notice goes first."""
 
 
 @dataclass(slots=True)
@@ -57,24 +67,6 @@ class DetectionCounts:
     readings: int = 0
     events: int = 0
     alerts: int = 0
-
-
-class ExternalEvents:
-    """Events of other detectors on their way to detection, which commits them in order."""
-
-    def __init__(self) -> None:
-        self._waiting: asyncio.Queue[tuple[Sequence[Event], asyncio.Future[None]]]
-        self._waiting = asyncio.Queue(1)
-
-    async def admit(self, events: Sequence[Event]) -> None:
-        """Return once detection has committed them."""
-        committed = asyncio.get_running_loop().create_future()
-        await self._waiting.put((events, committed))
-        await committed
-
-    async def take(self) -> tuple[Sequence[Event], asyncio.Future[None]]:
-        """Return the next events, and the future to resolve when they are committed."""
-        return await self._waiting.get()
 
 
 def new_consumer(
@@ -323,3 +315,62 @@ def _up_to_step(entries: list[JournalEntry], position: int) -> tuple[list[Journa
         if k and entry.reading.clock_step:
             return entries[:k], entry.offset - 1
     return entries, position
+
+
+class SeriesWriters:
+    """Consumers of the journal and of the state database."""
+
+    def __init__(
+        self,
+        resources: Resources,
+        ingestion: Ingestion,
+    ) -> None:
+        self._resources = resources
+        write_dead_letters = ingestion.write_dead_letters
+        series, in_series = resources.series, resources.in_series
+        has_school = school_of(resources.config).has_school
+        self._due = DueRecords(resources.paths.state, series, has_school)
+        settings = WriterSettings(pace_s=_GATHER_S)
+        if resources.config.timeseries.url:
+            settings = replace(settings, batch=BATCH)
+        self.readings = SeriesWriter(
+            "the series",
+            series,
+            resources.journal.read,
+            write_dead_letters,
+            in_series,
+            resources.clock,
+            settings=settings,
+        )
+        self.records = SeriesWriter(
+            "records of the series",
+            self._due,
+            self._due.read,
+            write_dead_letters,
+            in_series,
+            resources.clock,
+            settings=WriterSettings(
+                batch=500, gather_s=_RECORDS_GATHER_S, origin="record", reason=RECORD_REASON
+            ),
+        )
+
+        resources.growth.consumers.append(self)
+
+    def on_stored(self, _last_offset: int) -> None:
+        """Wake the writer of readings."""
+        self.readings.wake.set()
+
+    def open(self) -> None:
+        """Queue every record again if the store is new."""
+        if self._resources.series.cursor() == 0:
+            with transaction(self._resources.state) as tx:
+                mark_all(tx)
+
+    def tasks(self) -> Iterator[Task]:
+        """Return the tasks of the writers."""
+        yield Task("series", self.readings.run())
+        yield Task("series records", self.records.run())
+
+    def close(self) -> None:
+        """Close the connection of the records."""
+        self._due.close()
