@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -45,9 +44,9 @@ def check_broker(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
                 "allow_anonymous false there, and an account per sensor; see deploy/mosquitto.conf",
             )
     if broker.tls:
-        yield check_server("broker certificate", broker.host, broker.port, now)
+        yield from check_server("broker certificate", broker.host, broker.port, now)
         if broker.ca_file is not None:
-            yield check_file("broker ca_file", broker.ca_file, now)
+            yield from check_file("broker ca_file", broker.ca_file, now)
 
 
 def _remedy(config: PlumewatchConfig, error: BrokerError) -> str:
@@ -108,90 +107,42 @@ def check_queue(config: PlumewatchConfig, facts: BrokerFacts) -> Iterator[CheckR
 _DAY_S: Final = 86_400.0
 _SOON_DAYS: Final = 30.0
 _TIMEOUT_S: Final = 5.0
-_UTC_TIME: Final = 0x17
-_END: Final = "-----END CERTIFICATE-----"
 
 
-class CertificateError(Exception):
-    """There is no certificate, or it cannot be read."""
-
-
-def check_file(part: str, path: Path, now: float) -> CheckResult:
-    """Check when a certificate in a file expires."""
+def check_file(part: str, path: Path, now: float) -> Iterator[CheckResult]:
+    """Check when the first certificate of a file expires."""
     try:
-        return _validity(part, str(path), expiry_of_file(path), now)
-    except CertificateError as error:
-        return warn(
-            part, str(error), "give a file in PEM, as in: openssl x509 -in FILE -noout -dates"
+        yield from _validity(part, str(path), path.read_bytes(), now)
+    except (OSError, ValueError):
+        yield warn(
+            part,
+            f"{path}: no certificate in PEM can be read",
+            "give a file in PEM, as in: openssl x509 -in FILE -noout -dates",
         )
 
 
-def check_server(part: str, host: str, port: int, now: float) -> CheckResult:
+def check_server(part: str, host: str, port: int, now: float) -> Iterator[CheckResult]:
     """Check when the certificate of a server expires."""
-    try:
-        return _validity(part, f"{host}:{port}", _expiry_of_server(host, port), now)
-    except CertificateError as error:
-        return warn(part, str(error), "check that the port is the one of the TLS listener")
-
-
-def _validity(part: str, owner: str, expires: float, now: float) -> CheckResult:
-    days = (expires - now) / _DAY_S
-    if days <= 0:
-        return fault(
-            part,
-            f"{owner} expired {-days:.0f} days ago",
-            f"renew the certificate of {owner} and restart the server that uses it",
-        )
-    if days < _SOON_DAYS:
-        return warn(
-            part,
-            f"{owner} expires in {days:.0f} days",
-            f"renew the certificate of {owner} and restart the server that uses it",
-        )
-    return ok(part, f"{owner} is valid for {days:.0f} days")
-
-
-def expiry(der: bytes) -> float:
-    """Return when a DER certificate expires (``notAfter``), Unix seconds."""
-    try:
-        certificate = _elements(_elements(der)[0][1])
-        fields = _elements(certificate[0][1])
-        at = 4 if fields[0][0] == 0xA0 else 3  # without a version, serial comes first
-        kind, text = _elements(fields[at][1])[1]
-        form = "%y%m%d%H%M%SZ" if kind == _UTC_TIME else "%Y%m%d%H%M%SZ"
-        return datetime.strptime(text.decode("ascii"), form).replace(tzinfo=UTC).timestamp()
-    except (IndexError, ValueError) as error:
-        raise CertificateError("not a certificate") from error
-
-
-def _elements(data: bytes) -> list[tuple[int, bytes]]:
-    found, at = [], 0
-    while at < len(data):
-        tag, length, at = data[at], data[at + 1], at + 2
-        if length & 0x80:
-            count = length & 0x7F
-            length, at = int.from_bytes(data[at : at + count], "big"), at + count
-        if at + length > len(data):
-            raise ValueError("cut off")
-        found.append((tag, data[at : at + length]))
-        at += length
-    return found
-
-
-def expiry_of_file(path: Path) -> float:
-    """Return when the first certificate of a PEM file expires, Unix seconds."""
-    try:
-        text = path.read_text(encoding="ascii")
-        pems = [part[part.index("-----BEGIN CERTIFICATE-----") :] for part in text.split(_END)[:-1]]
-        return min(expiry(ssl.PEM_cert_to_DER_cert(pem + _END)) for pem in pems)
-    except (OSError, ValueError) as error:
-        raise CertificateError(f"{path}: no certificate in PEM can be read") from error
-
-
-def _expiry_of_server(host: str, port: int) -> float:
     fetch = partial(ssl.get_server_certificate, (host, port), timeout=_TIMEOUT_S)
     try:
         pem = BoundedThreads("certificate", threads=1).call(fetch, 2 * _TIMEOUT_S)
+        yield from _validity(part, f"{host}:{port}", pem.encode(), now)
     except (OSError, ValueError, BoundedCallError) as error:
-        raise CertificateError(f"{host}:{port} does not answer in TLS: {error}") from error
-    return expiry(ssl.PEM_cert_to_DER_cert(pem))
+        why = f"{host}:{port} does not answer in TLS: {error}"
+        yield warn(part, why, "check that the port is the one of the TLS listener")
+
+
+def _validity(part: str, owner: str, pem: bytes, now: float) -> Iterator[CheckResult]:
+    try:
+        from cryptography import x509  # noqa: PLC0415 - an extra
+    except ImportError:
+        return
+    expires = min(one.not_valid_after_utc for one in x509.load_pem_x509_certificates(pem))
+    days = (expires.timestamp() - now) / _DAY_S
+    remedy = f"renew the certificate of {owner} and restart the server that uses it"
+    if days <= 0:
+        yield fault(part, f"{owner} expired {-days:.0f} days ago", remedy)
+    elif days < _SOON_DAYS:
+        yield warn(part, f"{owner} expires in {days:.0f} days", remedy)
+    else:
+        yield ok(part, f"{owner} is valid for {days:.0f} days")

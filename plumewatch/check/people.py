@@ -244,7 +244,7 @@ def check_http_ingest(config: PlumewatchConfig, now: float) -> Iterator[CheckRes
     else:
         yield ok("http ingest", free)
     if http.cert_file is not None:
-        yield check_file("http ingest certificate", http.cert_file, now)
+        yield from check_file("http ingest certificate", http.cert_file, now)
     for source in sources:
         sensors = some(source.sensors, 5)
         sensors = sensors or f"no sensor yet: give one [[sensor]] decoder = {source.decoder!r}"

@@ -49,8 +49,6 @@ app.add_typer(mapping_app, name="mapping", rich_help_panel="Sensors")
 _MOST_TO_DECODE: Final = 64 * 1024 * 1024
 _MOST_OF_A_SAMPLE: Final = 4_000_000
 _OLDEST_SAMPLE: Final = 1_000_000_000.0
-_BYTES_TO_RECOGNIZE: Final = 65_536
-_LINES_TO_RECOGNIZE: Final = 8
 
 
 @app.command(
@@ -108,7 +106,7 @@ def decode(
         except DecodeError as error:
             advice = ""
             if message is not None:
-                advice = _advice(message, context, error, decoder, lines=lines)
+                advice = _advice(message, context, error, decoder)
             sys.stderr.write(f"rejected: {error.reason}: {place}{error.detail}{advice}\n")
             code = REFUSED
     readings += states.joiner.close(context.limits)
@@ -169,16 +167,10 @@ def _payload(data: bytes, *, is_hex: bool, is_base64: bool) -> bytes:
     return data
 
 
-def _advice(
-    message: Message, context: Context, error: DecodeError, decoder: str | None, *, lines: bool
-) -> str:
-    from ingest.decoders import decode_message, find, likely_decoders
+def _advice(message: Message, context: Context, error: DecodeError, decoder: str | None) -> str:
+    from ingest.decoders import decode_message, likely_decoders
     from ingest.decoding import States
 
-    head = message.payload[:_BYTES_TO_RECOGNIZE].splitlines()[:_LINES_TO_RECOGNIZE]
-    topics = [line.partition(b" ")[0].decode("utf-8", "replace") for line in head]
-    if not lines and topics and all(find(topic) is not None for topic in topics):
-        return "; its lines begin with topics: give --lines instead of --topic"
     if decoder or error.reason is not Reason.UNKNOWN_TOPIC:
         return ""
     likely = likely_decoders(message, context)

@@ -7,6 +7,7 @@ import gc
 import json
 import shlex
 import subprocess
+import time
 import warnings
 from contextlib import closing
 
@@ -15,7 +16,7 @@ import pytest
 from alerts.consumer.outages import LIVENESS
 from detection.liveness import Liveness
 from ingest.mqtt.examine import BrokerFacts
-from plumewatch.check.broker import CertificateError, check_queue, expiry
+from plumewatch.check.broker import check_file, check_queue
 from plumewatch.check.machine import check_clock
 from plumewatch.check.people import check_page
 from plumewatch.check.result import State
@@ -188,10 +189,15 @@ class TestCertificates:
         (line,) = problems(found, "broker")
         assert "broker.ca_file" in line["remedy"]
 
-    @pytest.mark.parametrize("der", [b"", b"0", b"0\x82\xff\xff", b"0\x020\x00", b"\x00" * 40])
-    def test_invalid_certificates(self, der):
-        with pytest.raises(CertificateError):
-            expiry(der)
+    def test_a_file_that_has_none(self, tmp_path):
+        for content in ("", "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"):
+            (tmp_path / "pem").write_text(content)
+            (found,) = check_file("a file", tmp_path / "pem", NOW)
+            assert found.state is State.WARNING
+        days = 100
+        cert, _ = certificate(tmp_path, days=days)
+        (found,) = check_file("a file", cert, time.time() + (days + 4) * 86_400)
+        assert (found.state, "expired 4 days ago" in found.sentence) == (State.FAULT, True)
 
 
 def stored(folder, readings):

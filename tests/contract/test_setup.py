@@ -29,7 +29,6 @@ import pytest
 
 from ingest.mqtt.connection import BrokerSettings
 from plumewatch.cli.setup.discovery import listen
-from plumewatch.cli.setup.site_files import free_page_port
 from plumewatch.config.load import load
 from tests.support.broker import Mosquitto, free_port
 from tests.support.certificates import certificate
@@ -206,16 +205,6 @@ def test_a_sensor_that_cannot_detect_vaping_is_named(tmp_path):
     assert "vape alarm of the device itself alone: b9, b10\n" in found
     assert "warn  mappings: airbox-3f21-state: no particles are read" in found
     assert "airbox-3f21-state: no time is read" in found
-
-
-def test_the_page_gets_a_port_that_is_free(monkeypatch):
-    usual = free_port()
-    with socket.create_server(("127.0.0.1", usual)):
-        monkeypatch.setattr(
-            "plumewatch.cli.setup.site_files.WebConfig", lambda: SimpleNamespace(port=usual)
-        )
-        assert usual < free_page_port() < usual + 20
-    assert free_page_port() == usual
 
 
 def test_what_would_not_stay_one_word_in_the_files_of_the_broker(tmp_path):

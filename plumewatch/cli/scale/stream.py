@@ -80,9 +80,6 @@ def stream(
     shards: Annotated[
         int, typer.Option(help="One per thousand sensors or more.", min=1, max=100000)
     ] = 8,
-    model: Annotated[
-        Path | None, typer.Option(help="Model file instead of the shipped one.")
-    ] = None,
     master: Annotated[str, typer.Option(help="Of Spark; that of spark-submit if left out.")] = "",
     seconds: Annotated[float, typer.Option(help="Between triggers.", min=0)] = 3.0,
     files: Annotated[int | None, typer.Option(help="Parts in one trigger at most.", min=1)] = None,
@@ -111,7 +108,6 @@ def stream(
     plain = not any("." in key for key in options)
     _check_kafka(kafka if plain else "", topic)
     settings = {"spark.sql.shuffle.partitions": str(shards), **_pairs("--conf", conf)}
-    body = _read_model(model) if model else b""
     influx = _influx(site) if site and series else None
     sinks: list[Callable[[Sequence[Any], int], None]] = [EventFiles(events).write]
     if site and publish:
@@ -142,7 +138,7 @@ def stream(
         else:
             readings = parts.readings_of_history(spark, history, files)
             packed = parts.pack_readings(readings, shards)
-        found = parts.detect(packed, parts.ShardProcessor(budgets, body, source))
+        found = parts.detect(packed, parts.ShardProcessor(budgets, b"", source))
         queries = [parts.start_events(found, sink, f"{checkpoint}/detect", trigger)]
         if influx is not None:
             place = f"{checkpoint}/points"
@@ -154,22 +150,6 @@ def stream(
         return queries
 
     _run_queries(spark, start)
-
-
-def _read_model(path: Path) -> bytes:
-    """Return the bytes of a model file; raises `UsageError` or `RefusedError` if it is none."""
-    from detection.errors import ModelError
-    from detection.model import Model
-
-    try:
-        body = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"--model {path}: {error.strerror}") from error
-    try:
-        Model.from_bytes(body)
-    except ModelError as error:
-        raise RefusedError(str(error)) from error
-    return body
 
 
 def _check_sources(history: str, kafka: str, kafka_option: Sequence[str] | None) -> dict[str, str]:

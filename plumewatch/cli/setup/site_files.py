@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import socket
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,6 @@ from plumewatch.cli.setup import broker_files
 from plumewatch.cli.setup.answers import address
 from plumewatch.cli.setup.rooms import distinct, guessed, id_of, place_of
 from plumewatch.config.load import parse
-from plumewatch.config.sections.web import WebConfig
 from storage.registry import natural
 
 if TYPE_CHECKING:
@@ -39,7 +37,6 @@ _LEAST_QUEUE: Final = 100_000
 _MOST_QUEUE: Final = 20_000_000
 """At 512 bytes a message, 10 GB of the broker's memory and disk."""
 _USUAL_INTERVAL_S: Final = 60.0
-_PORTS_TRIED: Final = 20
 
 
 def air_sensors(discovery: Discovery) -> dict[str, DiscoveredSensor]:
@@ -155,25 +152,8 @@ def is_from_setup(path: Path) -> bool:
     return path.read_text(encoding="utf-8", errors="replace").startswith(_HEADING)
 
 
-def free_page_port() -> int:
-    """Return the usual port of the staff page, or the next one if that is taken here."""
-    usual = WebConfig().port
-    for port in range(usual, usual + _PORTS_TRIED):
-        with socket.socket() as tried:
-            try:
-                tried.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    return usual
-
-
 def _head(answers: Answers, service: str, queued: int) -> str:
     host, port, tls = address(answers.broker)
-    page_port = free_page_port()
-    is_usual = page_port == WebConfig().port
-    web = {"port": None if is_usual else page_port, "public_url": answers.public_url}
-    web_heading = "[web]" if is_usual else "[web]  # the usual port was taken"
     is_private = any(_is_private(person.url) for person in answers.staff)
     return "\n".join(
         (
@@ -188,7 +168,7 @@ def _head(answers: Answers, service: str, queued: int) -> str:
                 tls=tls or None,
                 ca_file=answers.ca_file and str(answers.ca_file),
             ),
-            _block(web_heading, **web) if any(web.values()) else "",
+            _block("[web]", public_url=answers.public_url) if answers.public_url else "",
             _block("[alerts]", allow_private_targets=True) if is_private else "",
         )
     )

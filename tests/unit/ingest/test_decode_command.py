@@ -78,15 +78,6 @@ class TestGeneric:
         )
 
 
-def test_a_file_of_lines_is_distinguished_from_a_message():
-    lines = b"b2/sensor/pm_2_5/state 7\nb2/sensor/humidity/state 41\n"
-    code, out, err = run(lines, topic="b2/sensor/pm_2_5/state")
-    assert (code, out) == (1, "")
-    assert err.endswith("; its lines begin with topics: give --lines instead of --topic\n")
-    assert "--lines" not in run(b"garbage/x 7\n")[2]
-    assert "--lines" not in run(b"")[2]
-
-
 def test_hex_and_base64():
     plain = run(b'{"pm25": 7.5}')
     assert run(b"7b22706d3235223a20372e357d\n", TOPIC, "--hex") == plain

@@ -30,8 +30,6 @@ def config(tmp_path):
         (("H", "--publish"), 2, "need --config"),
         (("H", "--conf", "spark.x"), 2, "KEY=VALUE"),
         (("nowhere",), 1, "no such folder"),
-        (("H", "--model", "README.md"), 1, "no model file"),
-        (("H", "--model", "none.npz"), 2, "none.npz"),
         (("H", "--series", "--config", "CONFIG"), 2, "names no InfluxDB"),
     ],
 )
