@@ -174,7 +174,6 @@ def storage_meters(
     )
     text = "Readings that the time-series store refused."
     yield counter("readings_refused_by_store", text, lambda: writer.state.refused, "refused")
-    yield counter("records_stored", "Records in the series.", lambda: records.state.stored)
     text = "Records that the series refused."
     yield counter("records_refused_by_store", text, lambda: records.state.refused, "refused")
     text = "Readings deleted from the journal before the store had them."

@@ -10,9 +10,9 @@ import pytest
 from alerts.consumer.detection_consumer import TimeResult
 from alerts.incidents.change_feed import ChangeSignal
 from ingest.reading_counts import ReadingCounts
-from plumewatch.service import detection_loop
-from plumewatch.service.consumers import DetectionLoop, ExternalEvents
-from plumewatch.service.resources import JournalGrowth, Observer
+from plumewatch.service import consumers
+from plumewatch.service.consumers import DetectionLoop
+from plumewatch.service.resources import ExternalEvents, JournalGrowth, Observer
 from storage.reading import ClockSteps, Reading
 from tests.support.in_process import until
 
@@ -89,7 +89,7 @@ class Bench:
             state=None,
         )
         self.consumer, self.external = FakeConsumer(), ExternalEvents()
-        monkeypatch.setattr(detection_loop, "new_consumer", lambda *_: self.consumer)
+        monkeypatch.setattr(consumers, "new_consumer", lambda *_: self.consumer)
         self.loop = DetectionLoop(resources, ingestion, alerting, self.external, ClockSteps())
 
     async def run(self, work, *arguments):
