@@ -1,7 +1,7 @@
 """The plume detector: readings in, events out, no clock and no I/O.
 
 Each reading moves its sensor's baselines on (`detection.baselines`). A clear rise opens an episode
-(`detection.episodes`), whose facts (`detection.facts`) are judged by the model (`detection.model`);
+(`detection.episodes`), whose facts are judged by the model (`detection.model`);
 this module decides when to alert. `vape` is alerted once a session, as soon as its log-odds pass
 the sensor's alert threshold. Other kinds are alerted when they are clear, or
 when the episode ends.
@@ -36,6 +36,7 @@ from detection.episodes import (
     TIMES,
     begin_pulses,
     end_reached,
+    facts,
     follow,
     open_episodes,
     put,
@@ -43,7 +44,6 @@ from detection.episodes import (
 )
 from detection.errors import SnapshotError
 from detection.events import Event, EventKind, EventPhase
-from detection.facts import facts
 from detection.model import KINDS, Model
 
 if TYPE_CHECKING:

@@ -2,7 +2,12 @@
 
 A small versioned file made by ``make train`` from simulated training seeds. Every event names the
 version. The forests are gradient-boosted trees; what makes them work is in the facts
-(`detection.facts`), which are the physics of plumes.
+(`detection.episodes`), which are the physics of plumes.
+
+Trees judge one moment; the network, a GRU that reads the facts of an episode one after the other,
+remembers the moments before it. Its numbers are multiples of a power of two, small enough that sums
+of products are exact in double precision. So a row's result does not depend on the rows beside it,
+on the order of summation or on the machine.
 """
 
 from __future__ import annotations
@@ -16,17 +21,18 @@ from typing import TYPE_CHECKING, Any, Final
 from zipfile import BadZipFile
 
 import numpy as np
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
+from detection.episodes import FACTS
 from detection.errors import ModelError
 from detection.events import EventKind
-from detection.facts import FACTS
-from detection.network import Network
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
 
 _ROWS: Final = 16
 """Rows scored together, so that what is gathered stays in a core's cache."""
@@ -191,6 +197,99 @@ def _sums(added: NDArray[np.float64], parts: int) -> NDArray[np.float64]:
         left = half
     total: NDArray[np.float64] = added[:, 0]
     return total
+
+
+STEP: Final = 2.0**-12
+"""Inputs, states and weights are multiples of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A gated recurrent unit with one output.
+
+    Attributes
+    ----------
+    compressed : ndarray of bool, shape (n_facts,)
+        Facts taken by their signed logarithm.
+    low, high, mean, scale : ndarray of float64, shape (n_facts,)
+        Range to which a fact is cut, and what is subtracted and divided by then. An unknown fact
+        counts as 0.
+    groups : ndarray of int64, shape (n_groups,)
+        Facts of which the network is also told whether they are known.
+    inputs : ndarray of float64, shape (n_facts + n_groups, 3 * n_units)
+        Weights of the reset gate, the update gate and the candidate.
+    recurrent : ndarray of float64, shape (n_units, 3 * n_units)
+    bias, recurrent_bias : ndarray of float64, shape (3 * n_units,)
+    output : ndarray of float64, shape (n_units,)
+    offset : float
+        Log-odds of a state of zeros.
+    """
+
+    compressed: NDArray[np.bool_]
+    low: Floats
+    high: Floats
+    mean: Floats
+    scale: Floats
+    groups: NDArray[np.int64]
+    inputs: Floats
+    recurrent: Floats
+    bias: Floats
+    recurrent_bias: Floats
+    output: Floats
+    offset: float
+
+    @property
+    def units(self) -> int:
+        """Numbers in a state; a sensor's state is zeros when an episode opens."""
+        return self.output.size
+
+    def step(self, facts: Floats, state: Floats) -> tuple[Floats, Floats]:
+        """Return log-odds of vaping and the next state for each row.
+
+        Parameters
+        ----------
+        facts : ndarray of float64, shape (n, n_facts)
+            NaN where not known.
+        state : ndarray of float64, shape (n, units)
+        """
+        ours = self.normalized(facts) @ self.inputs + self.bias
+        past = state @ self.recurrent + self.recurrent_bias
+        n = self.units
+        gates = expit(ours[:, : 2 * n] + past[:, : 2 * n])
+        reset, update = gates[:, :n], gates[:, n:]
+        candidate = np.tanh(ours[:, 2 * n :] + reset * past[:, 2 * n :])
+        state = rounded(candidate + update * (state - candidate))
+        return state @ self.output + self.offset, state
+
+    def normalized(self, facts: Floats) -> Floats:
+        """Return facts in range, then for each group whether it is unknown; multiples of `STEP`."""
+        logarithm = np.copysign(np.log1p(np.abs(facts)), facts)
+        x = np.where(self.compressed, logarithm, facts)
+        np.minimum(np.maximum(x, self.low, out=x), self.high, out=x)
+        x -= self.mean
+        x /= self.scale
+        unknown = np.isnan(x)
+        np.putmask(x, unknown, 0.0)
+        return np.concatenate([rounded(x), unknown[:, self.groups]], axis=1)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays under which a model file keeps the network."""
+        return {f"network_{name}": np.asarray(getattr(self, name)) for name in _FIELDS}
+
+    @classmethod
+    def from_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> Network:
+        """Return the network kept by `arrays`."""
+        values: dict[str, Any] = {name: stored[f"network_{name}"] for name in _FIELDS}
+        return cls(**{**values, "offset": float(values["offset"])})
+
+
+_FIELDS: Final = tuple(Network.__dataclass_fields__)
+
+
+def rounded(x: Floats) -> Floats:
+    """Return the nearest multiples of `STEP`."""
+    nearest: Floats = np.rint(x / STEP) * STEP
+    return nearest
 
 
 @dataclass(frozen=True, slots=True)

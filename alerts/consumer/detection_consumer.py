@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from alerts.engine import AlertEngine, AlertRecord
     from alerts.incidents.threshold_adjustments import ThresholdAdjustment
-    from detection.class_samples import ClassSample, ClassSampler
+    from detection.alert_rules import ClassSample, ClassSampler
     from detection.events import Event
     from detection.liveness import LivenessSettings, SensorLife
     from storage.journal import JournalEntry

@@ -25,7 +25,7 @@ from detection.quantities import COLUMN_INDEX, COLUMNS
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from detection.class_samples import ClassSampler
+    from detection.alert_rules import ClassSampler
     from detection.events import Event
     from storage.reading import Reading
 

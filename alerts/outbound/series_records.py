@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from detection.class_samples import ClassSample
+    from detection.alert_rules import ClassSample
     from storage.timeseries import Series
 
 COMPONENT: Final = "series_due"

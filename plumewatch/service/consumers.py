@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.outbound.series_records import DueRecords, mark_all
-from detection.class_samples import ClassSampler
+from detection.alert_rules import ClassSampler
 from detection.liveness import LivenessSettings
 from ingest.commit import pace
 from ingest.validation import may_alert

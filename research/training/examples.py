@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from detection.facts import FACTS
+from detection.episodes import FACTS
 from research.training.lessons import load, pulses_in
 
 if TYPE_CHECKING:

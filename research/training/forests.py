@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from detection.facts import FACTS
+from detection.episodes import FACTS
 from detection.model import Forest
 
 if TYPE_CHECKING:

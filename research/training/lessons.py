@@ -15,8 +15,8 @@ import numpy as np
 
 from detection.channels import ReadingBatch
 from detection.detector import Detector
+from detection.episodes import FACTS
 from detection.events import EventKind
-from detection.facts import FACTS
 from detection.model import KINDS, SETTLED_S, Model
 from detection.quantities import COLUMN_INDEX
 from detection.quantities import COLUMNS as ALL_COLUMNS

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from detection.model import KINDS, Forest, Model
-from detection.network import Network, rounded
+from detection.model import KINDS, Forest, Model, Network, rounded
 from research.training import examples, forests, recurrent
 
 if TYPE_CHECKING:

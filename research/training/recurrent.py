@@ -1,4 +1,4 @@
-"""The recurrent network in torch: how it is fitted, and its export as `detection.network.Network`.
+"""The recurrent network in torch: how it is fitted, and its export as `detection.model.Network`.
 
 An example is an episode, moment by moment, as the detector judges it. In part of the examples of
 each round a group of channels is hidden, so that the network does not rest on one of them. The
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from detection.facts import FACTS
-from detection.network import Network, rounded
+from detection.episodes import FACTS
+from detection.model import Network, rounded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -38,8 +38,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 from rich.progress import track
 
 from detection.errors import ModelError
-from detection.model import Forest, Model
-from detection.network import Network
+from detection.model import Forest, Model, Network
 from research.training import lessons, parts, recordings
 from research.training.air import RECORDED_SESSIONS_A_DAY, RECORDINGS, Source
 from research.worlds import WORLDS

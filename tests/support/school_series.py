@@ -25,7 +25,7 @@ from alerts.outbound.sensor_conditions import Condition
 from alerts.outbound.state_summary import add_to_hour
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
-from detection.class_samples import ClassSampler
+from detection.alert_rules import ClassSampler
 from detection.details import Detail, details_text
 from detection.events import Event, EventKind, EventPhase
 from detection.quantities import COLUMNS

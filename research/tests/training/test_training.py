@@ -7,9 +7,8 @@ import pytest
 
 from detection.channels import ReadingBatch
 from detection.detector import Detector
-from detection.facts import FACTS
-from detection.model import Forest, Model
-from detection.network import Network
+from detection.episodes import FACTS
+from detection.model import Forest, Model, Network
 from research.training import examples, forests, lessons, parts, recurrent
 from research.training.air import Source
 

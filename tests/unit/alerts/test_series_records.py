@@ -9,7 +9,7 @@ from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.incidents import schema
 from alerts.incidents.incident import Verdict
 from alerts.outbound import series_records
-from detection.class_samples import ClassSampler
+from detection.alert_rules import ClassSampler
 from detection.events import EventKind, EventPhase
 from ingest.validation import may_alert
 from storage import state

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from detection.alert_rules import ClassSampler
 from detection.channels import ReadingBatch
-from detection.class_samples import ClassSampler
 from detection.detector import Detector
 from detection.events import EventPhase
 from detection.quantities import COLUMN_INDEX, COLUMNS

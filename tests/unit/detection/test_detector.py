@@ -3,13 +3,13 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from detection.alert_rules import ClassSampler
 from detection.baselines import WARM_UP_S
 from detection.channels import ReadingBatch
-from detection.class_samples import ClassSampler
 from detection.detector import GAP_S, JUDGED_S, SILENT_S, Detector
+from detection.episodes import FACTS
 from detection.errors import SnapshotError
 from detection.events import EventKind, EventPhase
-from detection.facts import FACTS
 from detection.model import KINDS, Forest, Model
 from detection.quantities import COLUMN_INDEX, COLUMNS
 from tests.support.streams import events_of, fresh

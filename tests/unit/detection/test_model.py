@@ -3,10 +3,9 @@ import io
 import numpy as np
 import pytest
 
+from detection.episodes import FACTS
 from detection.errors import ModelError
-from detection.facts import FACTS
-from detection.model import KINDS, SETTLED_S, Forest, Model
-from detection.network import Network
+from detection.model import KINDS, SETTLED_S, Forest, Model, Network
 
 NOTHING = np.zeros((5, 0))
 """States of models without a network."""

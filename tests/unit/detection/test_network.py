@@ -1,7 +1,7 @@
 import numpy as np
 
-from detection.facts import FACTS
-from detection.network import STEP, Network, rounded
+from detection.episodes import FACTS
+from detection.model import STEP, Network, rounded
 
 UNITS = 8
 
