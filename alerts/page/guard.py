@@ -104,7 +104,7 @@ def session_of(request: Request) -> Session | None:
 def to_sign_in(request: Request) -> NoReturn:
     """Send a browser to the sign-in, and back to the page afterwards."""
     path = request.url.path
-    inner = path.endswith(("/series", "/evidence.svg", "/evidence.png"))
+    inner = path.endswith(("/series", "/evidence.svg"))
     if request.method == "POST" or inner:
         path = path.rpartition("/")[0] if path.startswith("/incidents/") else "/"
     elif request.url.query:

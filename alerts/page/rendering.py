@@ -96,28 +96,8 @@ _WORDS: Final = {
             "cancelled": mark("no longer needed"),
         }
     ),
-    "rejected": Words(
-        {
-            "malformed": mark("not readable"),
-            "too_large": mark("too large"),
-            "too_deep": mark("nested too deeply"),
-            "too_many_keys": mark("too many keys"),
-            "wrong_type": mark("a value of the wrong type"),
-            "bad_time": mark("unusable time stamp"),
-            "bad_topic": mark("unusable topic"),
-            "bad_id": mark("unusable sensor name"),
-            "id_mismatch": mark("sensor name differs from the topic"),
-            "bad_frame": mark("damaged frame"),
-            "unknown_topic": mark("unknown format"),
-            "unknown_device": mark("unknown device"),
-            "not_allowed": mark("not allowed"),
-            "no_measurement": mark("no measured value"),
-            "guard_not_met": mark("condition of the mapping not met"),
-            "decoder_failed": mark("fault in the decoder"),
-        }
-    ),
 }
-"""Words of templates for codes; why a message was rejected is by `ingest.errors.Reason`."""
+"""Words of templates for codes."""
 
 
 @dataclass(frozen=True, slots=True)

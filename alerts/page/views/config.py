@@ -42,7 +42,6 @@ _DUTY: Final = "duty"
 _NEW: Final = "new"
 _LONGEST: Final = 1500
 """Most characters of an entry, before or after, in the audit log."""
-_SHOWN: Final = 10
 _LONGEST_DUTY: Final = timedelta(days=14)
 _NOT_HERE: Final = mark(
     "This service was started without a configuration file that can be changed."
@@ -291,9 +290,6 @@ class ConfigPages(PageGroup):
     async def _index(self, request: Request) -> Response:
         session, sees_all = request.state.session, self._context.sites is None
         version = None if self._context.settings.config is None else await self._version()
-        last: list[dict[str, Any]] = []
-        if sees_all and session.may(Right.SETTINGS):
-            last = await self._context.read(_last_changes)
         return self._context.render(
             request,
             "settings.html",
@@ -304,7 +300,6 @@ class ConfigPages(PageGroup):
                 and (session.may(f.right) or f.own)
                 and (sees_all or f.own or f.slug == _DUTY)
             ],
-            last=last,
             errors=[_(_NOT_HERE) if version is None else version.problem],
         )
 
@@ -363,42 +358,6 @@ class ConfigPages(PageGroup):
             errors=[version.problem, *others],
             removable=index is not None and form.may_add and request.state.session.may(form.right),
         )
-
-
-def _last_changes(db: sqlite3.Connection) -> list[dict[str, Any]]:
-    found = []
-    for entry in audit.entries_of(db, AuditKind.SETTINGS, _SHOWN):
-        detail: dict[str, Any] = json.loads(entry.detail)
-        found.append({**detail, "at": entry.at, "actor": entry.actor, "lines": _lines(detail)})
-    return found
-
-
-def _lines(detail: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Return what changed as label, before and after; nothing of what was too long to keep."""
-    try:
-        before, after = json.loads(detail["before"]), json.loads(detail["after"])
-    except ValueError:
-        return []
-    form = next((f for f in FORMS if f.slug == detail.get("form")), None)
-    fields = form.fields if form else ()
-    labels = {f.key: _(f.label) for f in fields if f.label}
-    return [
-        (labels.get(key, key), _words(before.get(key)), _words(after.get(key)))
-        for key in dict.fromkeys((*before, *after))
-    ]
-
-
-def _words(value: Any) -> str:
-    """Write a value of the configuration without its notation.
-
-    >>> _words([{"start": "22:00", "days": ["mon", "tue"]}])
-    '22:00 mon, tue'
-    """
-    if isinstance(value, dict):
-        return " ".join(map(_words, value.values()))
-    if isinstance(value, list):
-        return ", ".join(map(_words, value))
-    return "" if value is None else str(value)
 
 
 def _bounded(values: Mapping[str, Any]) -> str:

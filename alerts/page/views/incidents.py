@@ -83,20 +83,11 @@ class IncidentPages(PageGroup):
         return await charts.series(self._context, found["room"], start, end, extra)
 
     @serves("/incidents/{id}/evidence.svg")
-    async def _evidence_svg(self, request: Request) -> Response:
-        return await self._picture(request, self._pictures.svg, "image/svg+xml")
-
-    @serves("/incidents/{id}/evidence.png")
-    async def _evidence_png(self, request: Request) -> Response:
-        return await self._picture(request, self._pictures.png, "image/png")
-
-    async def _picture(
-        self, request: Request, make: Callable[[str], str | bytes | None], media_type: str
-    ) -> Response:
-        picture = await self._context.in_thread(make, request.path_params["id"])
+    async def _evidence(self, request: Request) -> Response:
+        picture = await self._context.in_thread(self._pictures.svg, request.path_params["id"])
         if picture is None:
             raise HTTPException(404, _("There is no such incident."))
-        return Response(picture, media_type=media_type)
+        return Response(picture, media_type="image/svg+xml")
 
     # what people do
 

@@ -11,7 +11,6 @@ from alerts.page.views.charts import span_of
 from detection.details import details_text
 from language.messages import Words, mark
 from storage import firmware
-from storage.timeseries.resolution import whole_quarters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,9 +38,6 @@ _SUMMED: Final = (
     "faulty",
     "clock_faults",
 )
-_DRIFT_S: Final = 86_400.0
-_QUARTER_S: Final = 900.0
-"""Intervals of which the series has averages, so that a day of readings is not read."""
 
 
 class SensorHealthPages(PageGroup):
@@ -88,12 +84,11 @@ class SensorHealthPages(PageGroup):
             )
         }
         latest = series.latest()
-        rows, day = [], whole_quarters(end - _DRIFT_S, end)
+        rows = []
         for sensor in context.registry.sensors.values():
             record, seen = newest.get(sensor.id), latest.get(sensor.id)
             fields: Mapping[str, Any] = record.fields if record else {}
             values = seen.values if seen else {}
-            _, lows = series.readings(sensor.id, *day, _QUARTER_S, "min", ["pm25"])
             sums = totals.get(sensor.id, {})
             faulty = active.get(sensor.id)
             rows.append(
@@ -109,7 +104,6 @@ class SensorHealthPages(PageGroup):
                     "sums": sums,
                     "battery": values.get("battery"),
                     "rssi": values.get("rssi"),
-                    "cleanest": float(min(lows["pm25"])) if "pm25" in lows else None,
                     "tamper": faulty is not None and faulty.tampered,
                     "fault": details_text(faulty.details) if faulty else "",
                     "no_particles": status is not None and status.no_particles_since is not None,

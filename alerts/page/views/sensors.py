@@ -20,7 +20,7 @@ from alerts import sensor_tests
 from alerts.access.roles import Right
 from alerts.notify import outbox
 from alerts.page.guard import session_of
-from alerts.page.labels import STOCKS, Order, labels_of
+from alerts.page.labels import Order, labels_of
 from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.views.commission import verdict
 from alerts.sensor_tests import is_due, valid_test
@@ -71,7 +71,7 @@ class SensorPages(PageGroup):
             most=sys.maxsize if "all" in request.query_params else _SHOWN,
             notices=notices,
             due=due,
-            stocks=STOCKS if context.settings.processes.draw_labels else (),
+            has_labels=context.settings.processes.draw_labels is not None,
             sites=context.permitted.sorted_sites(),
             sensors=[(s, registry.rooms.get(s.room), latest.get(s.id)) for s in sensors],
         )
@@ -79,14 +79,14 @@ class SensorPages(PageGroup):
     @serves("/sensors/labels.pdf", Right.SENSORS)
     async def _labels(self, request: Request) -> Response:
         context, draw = self._context, self._context.settings.processes.draw_labels
-        stock, site = (request.query_params.get(key, "") for key in ("stock", "site"))
+        site = request.query_params.get("site", "")
         chosen = {found.name for found in context.registry.sites.values() if found.id == site}
-        if draw is None or stock not in STOCKS or (site and not chosen):
+        if draw is None or (site and not chosen):
             raise HTTPException(404, _("This page does not exist."))
         if self._drawing.locked():
             raise HTTPException(429, _("Labels are being drawn. Try again in a minute."))
         registry = context.registry.within(chosen) if site else context.registry
-        order = Order(labels_of(registry, context.policy.page_url), stock, language())
+        order = Order(labels_of(registry, context.policy.page_url), language())
         async with self._drawing:
             try:
                 content = await draw(order)
@@ -99,7 +99,7 @@ class SensorPages(PageGroup):
                         " service says why."
                     ),
                 ) from None
-        name = file_name("labels", "pdf", site, stock)
+        name = file_name("labels", "pdf", site)
         headers = {"content-disposition": f'attachment; filename="{name}"'}
         return Response(content, media_type="application/pdf", headers=headers)
 

@@ -20,7 +20,6 @@ from alerts.page.floor_plan import MAX_BYTES, FloorPlan, PictureError
 from alerts.page.guard import FormSize, client_of, form_of, same_origin, text_of
 from alerts.page.page_context import WALL_COOKIE
 from alerts.page.page_group import Access, PageGroup, serves
-from alerts.page.visibility import MOST_ROOMS
 from language.messages import _
 from storage import audit
 from storage.audit import AuditKind
@@ -51,7 +50,7 @@ class WallPages(PageGroup):
     async def _show(self, request: Request) -> Response:
         if not await self._context.may_see_wall(request):
             return self._context.render(request, "wall_closed.html", 403)
-        content = await self._content(await self._shown(request))
+        content = await self._content(self._rooms(request))
         return self._context.render(request, "wall.html", **content)
 
     @serves("/wall/plan", Access.PUBLIC)
@@ -86,20 +85,11 @@ class WallPages(PageGroup):
         )
         return response
 
-    async def _shown(self, request: Request) -> Sequence[Room]:
-        """Return the rooms of the school that is shown.
-
-        If nobody chose it, those of the others with an open incident are shown beside.
-        """
-        context = self._context
-        chosen = context.choose_school(request)
-        rooms = dict(context.registry.rooms)
-        if chosen is not None and request.query_params.get("site") != chosen.id:
-            permitted = context.permitted.rooms
-            for incident in await context.read(queries.open_incidents, limit=MOST_ROOMS):
-                if incident["room"] in permitted:
-                    rooms[incident["room"]] = permitted[incident["room"]]
-        return tuple(rooms.values())
+    def _rooms(self, request: Request) -> tuple[Room, ...]:
+        """Return the rooms of the school that is asked for, of all others."""
+        if "site" in request.query_params:
+            self._context.choose_school(request)
+        return tuple(self._context.registry.rooms.values())
 
     async def _content(self, rooms: Sequence[Room]) -> dict[str, Any]:
         context, settings = self._context, self._context.settings

@@ -68,7 +68,7 @@ QUERY = {
         ),
         "span quantity",
     ),
-    "/sensors/labels.pdf": "stock site",
+    "/sensors/labels.pdf": "site",
     "/unmatched": "topic",
     "/sign-in": "next",
     "/sign-in/provider": "next silent",

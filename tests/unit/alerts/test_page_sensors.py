@@ -67,17 +67,16 @@ async def test_labels_are_for_those_who_look_after_sensors(open_page):
     page = open_page(draw_labels=draw, open_reading=False)
     await page.sign_in("fm")
     assert 'action="/sensors/labels.pdf"' in (await page.client.get("/sensors")).text
-    answer = await page.client.get("/sensors/labels.pdf?stock=L7160")
+    answer = await page.client.get("/sensors/labels.pdf")
     assert answer.headers["content-type"] == "application/pdf"
-    assert answer.headers["content-disposition"] == 'attachment; filename="labels-L7160.pdf"'
+    assert answer.headers["content-disposition"] == 'attachment; filename="labels.pdf"'
     (order,) = orders
     assert [label.sensor for label in order.labels] == ["s3", "s1", "s2"]
     assert order.labels[0].address == "https://plumewatch.example/sensors/s3"
-    for refused in ("stock=x", "stock=5160&site=nowhere", ""):
-        assert (await page.client.get(f"/sensors/labels.pdf?{refused}")).status_code == 404
+    assert (await page.client.get("/sensors/labels.pdf?site=nowhere")).status_code == 404
     await page.sign_in("an")
     assert 'action="/sensors/labels.pdf"' not in (await page.client.get("/sensors")).text
-    assert (await page.client.get("/sensors/labels.pdf?stock=L7160")).status_code == 403
+    assert (await page.client.get("/sensors/labels.pdf")).status_code == 403
 
 
 @pytest.mark.parametrize("fault", [ChildProcessError("no fonts"), TimeoutError(), OSError(12, "x")])
@@ -87,7 +86,7 @@ async def test_labels_that_cannot_be_drawn_are_a_sentence(open_page, fault, capl
 
     page = open_page(draw_labels=draw)
     await page.sign_in("fm")
-    answer = await page.client.get("/sensors/labels.pdf?stock=L7160")
+    answer = await page.client.get("/sensors/labels.pdf")
     assert answer.status_code == 503
     assert "The labels could not be drawn. Try again" in answer.text
     assert "labels were not drawn" in caplog.text
@@ -97,7 +96,7 @@ async def test_there_are_no_labels_where_no_phone_reaches_the_page(open_page):
     page = open_page()
     await page.sign_in("fm")
     assert "labels.pdf" not in (await page.client.get("/sensors")).text
-    assert (await page.client.get("/sensors/labels.pdf?stock=5160")).status_code == 404
+    assert (await page.client.get("/sensors/labels.pdf")).status_code == 404
 
 
 async def test_who_scans_a_label_signs_in_and_is_at_the_test_of_the_sensor(open_page):
