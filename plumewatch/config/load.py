@@ -14,7 +14,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from plumewatch.config.checks import cross_faults
 from plumewatch.config.draft import Draft
 from plumewatch.config.faults import NO_SCHOOL, ConfigError, ConfigFault, allowed_by, close_to
-from plumewatch.config.model import CONFIG_VERSION, DATA_DIR, PlumewatchConfig
+from plumewatch.config.model import DATA_DIR, PlumewatchConfig
 from plumewatch.config.sites import normal, read_toml, with_sites
 
 if TYPE_CHECKING:
@@ -135,9 +135,6 @@ def _fault(error: Any, tree: ConfigTree) -> ConfigFault:
     path = ".".join(map(str, error["loc"])) or "(top level)"
     path = "district" if path == "site" and tree.is_district else path
     kind, value = error["type"], repr(error["input"])[:80]
-    if kind == "less_than_equal" and path == "config_version":
-        allowed = f"at most {CONFIG_VERSION} here: this file is for a newer Plumewatch"
-        return ConfigFault(path, value, allowed)
     if kind == "extra_forbidden":
         near = close_to(str(error["loc"][-1]), _keys_at(error["loc"][:-1]))
         return ConfigFault(path, "unknown key", f"see `plumewatch init` for all keys{near}")

@@ -35,8 +35,6 @@ from storage.registry import Registry, Room, Sensor, Site
 if TYPE_CHECKING:
     from alerts.duty.roster import Roster
 
-CONFIG_VERSION: Final = 1
-"""Goes up when a key changes its meaning or place, never when one is added."""
 DATA_DIR: Final = Path("plumewatch-data")
 _ENTRY: Final = re.compile(r"([a-z_.]+)\.(\d+)\.?(.*)")
 
@@ -44,8 +42,6 @@ _ENTRY: Final = re.compile(r"([a-z_.]+)\.(\d+)\.?(.*)")
 class PlumewatchConfig(DutySections, BaseModel):
     """The whole configuration."""
 
-    config_version: Annotated[int, Field(ge=1, le=CONFIG_VERSION)] = CONFIG_VERSION
-    """Version of the file format; 1 if left out."""
     site: Name
     """Name of the school; with a `[[site]]` for each school, `district` instead."""
     sites: Annotated[list[SiteConfig], Field(max_length=1000)] = []

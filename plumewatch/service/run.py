@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LONGEST_LINE: Final = 2000
-_MOST_LINES: Final = 300
+LOG_LINE: Final = "%(asctime)s %(levelname)s %(name)s: %(message).2000s"
+"""What a client sent may be in a message, so its length is bounded."""
 _STOP: Final = (signal.SIGINT, signal.SIGTERM)
 _STAYS: Final = "the configuration stays as it was:"
 _LEAST_BETWEEN_S: Final = 3.0
@@ -45,28 +45,10 @@ _YOUNG_OBJECTS: Final = 20_000
 have none."""
 
 
-class BoundedFormatter(logging.Formatter):
-    """Lines of the log, shortened: what a client sent may be in them."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the lines of a record."""
-        lines = super().format(record).splitlines()
-        left_out = [f"... {len(lines) - _MOST_LINES} more lines"] * (len(lines) > _MOST_LINES)
-        return "\n".join([_shortened(line) for line in lines[:_MOST_LINES]] + left_out)
-
-
-def _shortened(line: str) -> str:
-    if len(line) <= _LONGEST_LINE:
-        return line
-    return f"{line[:_LONGEST_LINE]}... {len(line) - _LONGEST_LINE} more characters"
-
-
 def serve(path: Path) -> None:
     """Run services until SIGINT or SIGTERM; raises `ConfigError` or `ServiceError`."""
     os.umask(0o077)  # also for what SQLite and libraries create
-    handler = logging.StreamHandler()
-    handler.setFormatter(BoundedFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.basicConfig(level=logging.INFO, format=LOG_LINE)
     gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS)
     running = Running(path)

@@ -56,7 +56,7 @@ _UNANSWERED: Final = 3
 _MOST_BYTES: Final = 65_536
 _PRESS_S: Final = 2.0
 _SUMMARY_S: Final = 5.0
-_SCHOOL: Final = Path(__file__).with_name("school.toml")
+_SCHOOL: Final = Path(__file__).parents[1] / "school.toml"
 
 
 class Demo:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,11 @@ from plumewatch.errors import UsageError
 
 app = typer.Typer()
 
-_SCHOOL: Final = Path(__file__).with_name("school.toml")
+_SCHOOL: Final = Path(__file__).parents[1] / "school.toml"
+_CHANGES: Final = (
+    ('site = "Simulated High School"', 'site = "Sample High School (made-up data)"'),
+    ('timezone = "UTC"', 'timezone = "America/New_York"'),
+)
 
 
 @app.command(
@@ -38,7 +43,10 @@ def sample_data(
     except OSError as error:
         raise UsageError(f"{folder}: {error.strerror}; it must be a new folder") from error
     path = folder / CONFIG
-    path.write_text(_SCHOOL.read_text(encoding="utf-8"), encoding="utf-8")
+    text = re.sub(r"notify = .*\n", "", _SCHOOL.read_text(encoding="utf-8"))
+    for before, after in _CHANGES:
+        text = text.replace(before, after)
+    path.write_text(text, encoding="utf-8")
     config = load(path)
     last = datetime.fromtimestamp(time.time(), config.zone()).date()
     first = last - timedelta(weeks=weeks)

@@ -9,6 +9,7 @@ import math
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from detection.details import Detail
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from detection.events import Event
     from detection.liveness import SensorLife
     from plumewatch.config.model import PlumewatchConfig
-    from reports.rows import DutySpan
     from storage.reading import Reading
     from storage.timeseries.records import Record
 
@@ -142,7 +142,11 @@ def _answers(
 ) -> Iterator[tuple[float, Callable[[float], object]]]:
     from alerts.incidents.incident import ActionClass, Verdict
 
-    by = "custodian" if alert.kind not in ("vape", "smoke") else rng.choice(("ap", "monitor"))
+    by = (
+        "custodian"
+        if alert.kind not in ("vape", "smoke")
+        else rng.choice(("assistant-principal", "monitor-north"))
+    )
     taken = alert.at + 10 + rng.lognormvariate(3.6, 0.6)
     if rng.random() < 0.14:
         return
@@ -208,10 +212,10 @@ def _wait(tx: sqlite3.Connection, engine: AlertEngine, until: float) -> None:
 
 _BATCH: Final = 20_000
 _FINE_DAYS: Final = 2
-_SILENT: Final = "south-1-girls-1"
+_SILENT: Final = "n1-girls"
 _SILENT_HOURS: Final = 17.8
 """Until the end of the last day."""
-_DRIFTING: Final = "gym-locker-1"
+_DRIFTING: Final = "gym-locker"
 _DRIFTING_DAYS: Final = 6
 _DRIFT: Final = fact(Detail.DRIFT, quantity="pm25", days=7, amount=14.0, before=3.0)
 _NEVER: Final = (
@@ -320,9 +324,12 @@ class _ServiceRecords:
     def __init__(
         self, config: PlumewatchConfig, first: date, last: date, alerts: list[Detection]
     ) -> None:
+        from plumewatch.config.settings import school_of
+
         self._config, self._alerts = config, alerts
         self._start, self._end = moment(first, 0, config), moment(last, 0, config)
         self._sensors = config.registry().sensors
+        self._duty = partial(school_of(config).duty, config.roster().shifts)
         self._now = self._start
 
     def records(self) -> Iterator[Record]:
@@ -336,7 +343,7 @@ class _ServiceRecords:
             lambda: {name: self._counts(name) for name in self._sensors},
             lambda kind: self._totals() if kind == "counter" else _GAUGES,
             lambda: "",
-            self._on_duty,
+            self._duty,
             "made-up",
             room_names((r.id, r.name, r.floor, r.building) for r in rooms),
         )
@@ -348,7 +355,10 @@ class _ServiceRecords:
 
     def _reports(self, sensor: str) -> int:
         """Return how often a sensor has reported."""
-        return int((min(self._now, _online_until(sensor, self._end)) - self._start) / 5.0)
+        return int(
+            (min(self._now, _online_until(sensor, self._end)) - self._start)
+            / self._sensors[sensor].interval_s
+        )
 
     def _counts(self, sensor: str) -> dict[str, int]:
         missing = self._reports(sensor) // 36_000
@@ -372,10 +382,10 @@ class _ServiceRecords:
         from detection.liveness import SensorLife, SensorState
 
         lives = {}
-        for name in self._sensors:
+        for name, sensor in self._sensors.items():
             seen = min(self._now - 3.0, _online_until(name, self._end))
             state = SensorState.ALIVE if seen > self._now - 60.0 else SensorState.SILENT
-            lives[name] = SensorLife(state, seen, 5.0, self._reports(name))
+            lives[name] = SensorLife(state, seen, sensor.interval_s, self._reports(name))
         return lives
 
     def _stored(self) -> StateSummary:
@@ -392,10 +402,3 @@ class _ServiceRecords:
             {name: Firmware(name, "1.4.2", self._start) for name in self._sensors},
             waiting=2,
         )
-
-    def _on_duty(self, since: float, until: float) -> Iterator[DutySpan]:
-        from reports.rows import DutySpan
-
-        there = datetime.fromtimestamp(since, self._config.zone())
-        if there.weekday() < 5 and 7 <= there.hour < 16:
-            yield from (DutySpan(person, since, until) for person in ("ap", "monitor"))

@@ -322,16 +322,6 @@ def test_page_url():
     assert "web.public_url" in faults_of(web={"public_url": "ftp://x"})
 
 
-def test_a_newer_version_is_reported_with_all_other_faults():
-    faults = faults_of(config_version=2, timezone="Mars/Olympus")
-    assert sorted(faults) == ["config_version", "timezone"]
-    assert faults["config_version"].allowed == "at most 1 here: this file is for a newer Plumewatch"
-
-
-def test_the_version_is_1_if_left_out():
-    assert parse(GOOD | {"config_version": 1}, base=Path("/srv")) == parse(GOOD, base=Path("/srv"))
-
-
 WRONG = ("", "a b", "x" * 5000, -5, 0, 1.5, 10**9, math.inf, True, [], ["x"] * 20_000, {}, {"x": 1})
 
 

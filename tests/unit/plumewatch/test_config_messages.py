@@ -37,7 +37,7 @@ def message(tmp_path, *changes):
         (('people = ["monitor-1"]', 'people = ["monitor-l"]'), "[[shift]] hall-1: people"),
         (('people = ["monitor-1"]', 'people = ["monitr-1"]'), "did you mean 'monitor-1'?"),
         (("cooldown_s = 300", 'cooldown_s = "a while"'), "[alerts] cooldown_s: 'a while'"),
-        (("port = 8420", 'port 8420 # "hunter2"'), "line 22"),
+        (("port = 8420", 'port 8420 # "hunter2"'), "line 21"),
         (("port = 8420", "port hunter2"), "port ..."),
     ],
 )

@@ -43,8 +43,8 @@ def test_a_school_with_about_two_alerts_a_day(tmp_path):
     unwell = {
         name: condition for name, condition in dict(map(tuple, rows)).items() if condition != "ok"
     }
-    assert unwell == {"south-1-girls-1": "silent", "gym-locker-1": "drifting"}
-    assert duty_s == 10 * 9 * 2 * 3600
+    assert unwell == {"n1-girls": "silent", "gym-locker": "drifting"}
+    assert duty_s == 10 * 8.5 * 2 * 3600
     assert 0.9 < shares[0] < 1.0
     assert 0.99 < shares[1] < 1.0
 
