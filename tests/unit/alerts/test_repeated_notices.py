@@ -14,8 +14,6 @@ from alerts.duty.roster import Receiver, Roster
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, EscalationTimings, StaffMember
 from alerts.secrets import Secret, channel_of
 from detection.events import EventKind, EventPhase
-from language.facts import fact
-from tests.support.alert_records import incidents
 from tests.support.timeline import Timeline
 
 REPEAT_S = 600
@@ -97,16 +95,6 @@ def channels(school):
     return {channel_of(target) for m in school.policy.staff for target in m.targets}
 
 
-def test_a_repetition_within_the_cooldown_is_recorded_without_a_notice(school, say):
-    say(0)
-    say(9, since=0, phase=EventPhase.ENDED)
-    say(60)
-    say(69, since=60, phase=EventPhase.ENDED)
-    school.run(400)
-    assert [h.reason for h in school.received_notices] == ["opened"]
-    assert incidents(school.db, "suppressed_by") == [None, fact("cooldown")]
-
-
 def test_what_is_more_severe_breaks_the_cooldown(school, say):
     """The third within the hour is critical and notified; it mutes the fourth."""
     for k in range(4):
@@ -114,16 +102,6 @@ def test_what_is_more_severe_breaks_the_cooldown(school, say):
         say(100 * k + 9, since=100 * k, phase=EventPhase.ENDED)
     school.run(390)
     assert [h.at for h in school.received_notices] == [0, 200]
-
-
-def test_a_cooldown_without_a_delivered_notice_mutes_nothing(school, say):
-    school.down.update(channels(school))
-    school.at(65, lambda _tx, _now: school.down.clear())
-    say(0)
-    say(9, since=0, phase=EventPhase.ENDED)
-    say(60)
-    school.run(70)
-    assert [(h.at, h.reason) for h in school.received_notices] == [(65, "opened"), (65, "opened")]
 
 
 def test_a_sensor_that_comes_and_goes_is_notified_ever_more_rarely(school, say):

@@ -1,6 +1,5 @@
 """What waits for the series: nothing is lost over crashes, nothing invented, each waits once."""
 
-import sqlite3
 from dataclasses import replace
 
 import pytest
@@ -229,28 +228,6 @@ class TestWatch:
     def detections(self, due):
         found = [entry.record for entry in due.read(0, 1000)[0]]
         return [record for record in found if record.measurement == "detection"]
-
-    def test_they_wait_once_whatever_the_disk_does(self, db, path, due, engine):
-        watch = self.watch(db, engine)
-        readings = readings_of_puff("s1")
-        other = sqlite3.connect(path)
-        db.execute("PRAGMA busy_timeout=1")
-        for k in range(0, len(readings), 50):
-            batch = readings[k : k + 50]
-            events = watch.step(batch)
-            other.execute("BEGIN IMMEDIATE")
-            for _ in range(2):
-                with pytest.raises(sqlite3.OperationalError, match="locked"):
-                    watch.commit(events, k + len(batch), batch[-1].received)
-            other.rollback()
-            watch.commit(events, k + len(batch), batch[-1].received)
-        other.close()
-        found = self.detections(due)
-        assert len(found) >= 5
-        times = [r.time for r in found]
-        assert times == sorted(set(times))
-        assert all(checked(r) for r in found)
-        assert {r.sensor for r in found} == {"s1"}
 
     def test_what_is_read_again_at_the_start_gives_none(self, db, due, engine, tmp_path):
         from storage.journal import Journal

@@ -123,22 +123,6 @@ def test_what_becomes_critical_while_it_waits_leaves_at_once(make_event):
     assert [(h.at, h.reason) for h in school.received_notices] == [(114, "opened")]
 
 
-def test_what_becomes_critical_in_a_storm_leaves_at_once_too(make_event):
-    """It waited for the end of quiet hours, and meanwhile three other rooms were notified."""
-    quiet = (QuietHours(clock_hours(10, 11)),)
-    school = a_school(member("lee", quiet=quiet))
-    puff(school, make_event, 0, "s0")
-    for n in (1, 2, 3):
-        puff(school, make_event, 50 + n, f"s{n}", kind=EventKind.SMOKE)
-    school.run(130)
-    assert [(h.at, h.place) for h in school.received_notices] == [
-        (51, "Room 1"),
-        (52, "Room 2"),
-        (53, "Room 3"),
-        (114, "Room 0"),
-    ]
-
-
 def test_a_digest_of_what_is_over_mutes_nothing(make_event):
     school = a_school(member("lee", quiet=(QuietHours(clock_hours(10, 11)),)))
     for n in range(2):
@@ -179,17 +163,6 @@ def test_a_digest_of_one_counts_nothing_and_names_the_day_before(make_event):
     title, body = render(school.notices[-1])
     assert title == f"Room 0: {VAPE.lower()}"
     assert body == f"During your quiet hours: Room 0 {VAPE.lower()} Mon 23:54 (resolved)"
-
-
-@pytest.mark.parametrize(("days", "day"), [(0, "Mon"), (5, "Wed"), (6, "Sep 1")])
-def test_one_that_still_goes_on_names_the_day_it_began(make_event, days, day):
-    school = a_school(member("lee", quiet=(QuietHours(clock_hours(22, 24)),)))
-    school.start += (13 * 60 + 50) * 60  # 23:50
-    onset = school.start + 300 - 86_400 * days
-    puff(school, make_event, 300, "s0", kind=EventKind.SENSOR_FAULT, onset=onset)
-    school.run(610)
-    (notice,) = school.notices
-    assert render(notice)[0].endswith(f" since {day} 23:55:00")
 
 
 def test_what_was_acknowledged_meanwhile_is_not_notified_later(make_event):
@@ -239,16 +212,6 @@ def test_the_next_channel_where_the_first_refuses(make_event):
     assert [(h.at, h.channel) for h in school.received_notices] == [(1, "tgram")]
     assert stored.notices(school.db, "status") == ["cancelled", "sent"]
     assert "next_channel" in school.history()
-
-
-def test_the_next_channel_where_the_first_hangs(make_event):
-    """Within 15 s, though the first neither takes nor refuses."""
-    first, second = "ntfy://a.example/lee", "tgram://123:abc/9"
-    school = a_school(member("lee", first, second))
-    school.hanging.add(channel_of(Secret(first)))
-    puff(school, make_event, 0, "s0")
-    school.run(40)
-    assert [(h.at, h.channel) for h in school.received_notices] == [(10, "tgram")]
 
 
 def test_an_answer_before_the_second_channel_is_tried_ends_it(make_event):

@@ -17,7 +17,6 @@ from detection.alert_thresholds import (
 
 MODEL = 1.8
 ROW = np.array([0], np.int32)
-DAY = 86_400.0
 
 
 def fresh(budget=BUDGET, n=1):
@@ -48,11 +47,6 @@ def every(hours, score, days, start=1000.0):
     return [(start + 3600.0 * hours * k, score) for k in range(int(24 * days / hours))]
 
 
-def test_thresholds_of_no_sensor_have_a_snapshot():
-    stored = AlertThresholds(1.0).array()
-    assert AlertThresholds.from_array(stored, 1.0).array().shape == stored.shape
-
-
 def test_at_first_the_models_threshold_applies_and_nothing_is_expected_yet():
     levels = fresh()
     run(levels, [], LEARN_S / 4)
@@ -71,12 +65,6 @@ def test_a_quiet_room_has_a_lower_threshold_and_a_dirty_one_a_higher():
     assert levels[0] < MODEL - 0.1
     assert levels[1] == pytest.approx(MODEL, abs=0.05)
     assert MODEL + 0.3 < levels[2] <= MODEL + UPPER
-
-
-def test_a_few_more_near_misses_than_usual_raise_nothing():
-    levels = fresh()
-    run(levels, every(168.0 / NEAR_A_WEEK / 2.0, MODEL - 2.0, 7), WEEK_S)
-    assert levels.explain(0).level == MODEL
 
 
 def test_a_dirty_room_is_known_within_hours():
@@ -166,29 +154,6 @@ def test_a_new_budget_takes_effect_at_once_and_the_same_changes_nothing():
     assert levels.explain(0).level > level + 0.3
     levels.set_budget(0, 1.0)
     assert levels.explain(0).level == pytest.approx(level, abs=0.01)
-
-
-def test_arrays_of_another_format_are_refused():
-    with pytest.raises(ValueError, match="shape"):
-        AlertThresholds.from_array(fresh().array()[:, :-1], MODEL)
-
-
-def test_input_is_only_read_and_an_empty_part_is_fine():
-    levels = fresh(n=2)
-    rows, time, score = np.array([0, 1], np.int32), np.array([10.0, 10.0]), np.array([1.0, 2.0])
-    for array in (rows, time, score):
-        array.flags.writeable = False
-    levels.watch(rows, time, time)
-    levels.observe(rows, time, score)
-    levels.watch(rows[:0], time[:0], time[:0])
-    levels.observe(rows[:0], time[:0], score[:0])
-    assert len(levels) == 2
-
-
-def test_many_sensors_can_be_added():
-    levels = fresh(n=40)
-    assert levels.add() == 40
-    assert levels.offset(np.arange(41)).tolist() == [0.0] * 41
 
 
 def test_changed_rows_are_reported_until_they_are_marked():

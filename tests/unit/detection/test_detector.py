@@ -43,14 +43,6 @@ def test_any_split_gives_the_same_events(restroom, restroom_events):
     assert events_of(fresh(names), batch, cuts) == restroom_events
 
 
-def test_one_reading_at_a_time_gives_the_same_events(restroom):
-    names, batch = restroom
-    part = ReadingBatch(batch.sensor[:5000], batch.time[:5000], batch.values[:5000])
-    whole = events_of(fresh(names), part)
-    assert whole
-    assert events_of(fresh(names), part, range(1, 5000)) == whole
-
-
 def test_snapshots_in_mid_stream_change_nothing(restroom, restroom_events):
     names, batch = restroom
     detector, events = fresh(names), []
@@ -139,18 +131,6 @@ def test_onset_is_that_of_the_session_of_puffs_and_of_the_puff_where_it_is_maske
     assert [(e.onset, e.masked) for e in vape] == [(onset, spray)]
 
 
-def test_a_sample_states_the_probability_that_the_alert_states():
-    sampler = ClassSampler(model := Model("even", vape=(of_one_fact("age_s", -1.0, 0.1),)))
-    detector = Detector(model, observer=sampler)
-    detector.sensor_row("s")
-    (event,) = (
-        e for e in detector.step(batch_of(*with_puffs(700, 200.0))) if e.phase is EventPhase.ALERTED
-    )
-    (*_, sample) = sampler.drain()
-    assert sample.probabilities["vape"] == pytest.approx(event.confidence, abs=1e-4)
-    assert event.confidence == pytest.approx(0.525, abs=0.001)
-
-
 @pytest.mark.parametrize(
     ("before", "peak", "expected"),
     [(0.0, 6.5, 0), (0.0, 10.0, 1), (200.0, 30.0, 0), (200.0, 60.0, 1)],
@@ -212,24 +192,6 @@ def test_nothing_is_detected_during_warm_up():
     assert events_of(fresh(["s"]), batch_of(time, values)) == []
 
 
-def test_clean_air_raises_nothing():
-    names = [f"s{k}" for k in range(10)]
-    parts = [batch_of(*clean(2000, seed=k), row=k) for k in range(10)]
-    columns = [(part.sensor, part.time, part.values) for part in parts]
-    batch = ReadingBatch(*map(np.concatenate, zip(*columns, strict=True)))
-    assert events_of(fresh(names), batch) == []
-
-
-def test_no_channel_at_all_raises_nothing():
-    time = np.arange(500.0)
-    assert events_of(fresh(["s"]), batch_of(time, np.full((500, len(COLUMNS)), np.nan))) == []
-
-
-def test_empty_batch():
-    empty = ReadingBatch(np.zeros(0, np.int32), np.zeros(0), np.zeros((0, len(COLUMNS))))
-    assert Detector().step(empty) == []
-
-
 def test_a_gap_starts_anew():
     time, values = clean(600)
     time[300:] += GAP_S + 1
@@ -252,8 +214,3 @@ def test_silence_ends_an_episode_the_same_by_time_and_by_reading():
 def test_a_snapshot_of_something_else_is_refused():
     with pytest.raises(SnapshotError):
         Detector.restore(b"PK\x03\x04 nothing")
-
-
-def test_state_of_a_sensor_is_under_four_kib():
-    detector = fresh([f"s{i}" for i in range(100)])
-    assert len(detector.snapshot()) / 100 < 4096

@@ -61,6 +61,14 @@ async def used(config_file):
     return config_file
 
 
+@pytest.fixture
+def copied(used, tmp_path):
+    """The folder of a backup."""
+    back_up(used, tmp_path / "b")
+    (folder,) = (tmp_path / "b").iterdir()
+    return folder
+
+
 def back_up(config_file, target, now=NOW):
     ran = plumewatch("backup", target, "--config", config_file, now=now)
     return ran.code, ran.out
@@ -217,61 +225,53 @@ def test_a_restore_is_not_taken_for_the_service(used, tmp_path, monkeypatch):
         ("series.db", "DELETE FROM reading WHERE time = (SELECT max(time) FROM reading)", "series"),
     ],
 )
-def test_what_does_not_add_up_is_found(used, tmp_path, name, statement, part):
-    back_up(used, tmp_path / "b")
-    (folder,) = (tmp_path / "b").iterdir()
-    spoil(folder, name, statement)
-    faults = [proof for proof in verify(folder) if not proof.ok]
+def test_what_does_not_add_up_is_found(used, copied, name, statement, part):
+    spoil(copied, name, statement)
+    faults = [proof for proof in verify(copied) if not proof.ok]
     assert faults
     assert faults[0].part.startswith(part)
-    assert restore(used, folder)[0] == 1
+    assert restore(used, copied)[0] == 1
 
 
-def test_a_consumer_behind_deleted_readings_is_found_unless_a_gap_is_recorded(used, tmp_path):
-    back_up(used, tmp_path / "b")
-    (folder,) = (tmp_path / "b").iterdir()
-    spoil(folder, "series.db", "UPDATE consumer SET position = 5")
-    with Journal(folder / "journal.db") as journal:
+def test_a_consumer_behind_deleted_readings_is_found_unless_a_gap_is_recorded(copied):
+    spoil(copied, "series.db", "UPDATE consumer SET position = 5")
+    with Journal(copied / "journal.db") as journal:
         journal.prune(min_cursor=10, received_before=float("inf"))
-    spoil(folder, "journal.db", "PRAGMA journal_mode=DELETE")
-    (fault,) = [proof for proof in verify(folder) if not proof.ok]
+    spoil(copied, "journal.db", "PRAGMA journal_mode=DELETE")
+    (fault,) = [proof for proof in verify(copied) if not proof.ok]
     assert (fault.part, fault.sentence) == (
         "cursor series",
         "waits at 5 for 5 readings that are deleted",
     )
-    spoil(folder, "journal.db", "INSERT INTO gap VALUES ('unread', 6, 10, 0)")
-    assert all(proof.ok for proof in verify(folder))
+    spoil(copied, "journal.db", "INSERT INTO gap VALUES ('unread', 6, 10, 0)")
+    assert all(proof.ok for proof in verify(copied))
 
 
 @pytest.mark.parametrize("what", ["flipped", "missing", "no manifest", "manifest"])
-def test_a_copy_that_is_not_what_was_written(used, tmp_path, what):
-    back_up(used, tmp_path / "b")
-    (folder,) = (tmp_path / "b").iterdir()
+def test_a_copy_that_is_not_what_was_written(used, copied, tmp_path, what):
     if what == "flipped":
-        content = bytearray((folder / "state.db").read_bytes())
+        content = bytearray((copied / "state.db").read_bytes())
         content[len(content) // 2] ^= 1
-        (folder / "state.db").write_bytes(content)
+        (copied / "state.db").write_bytes(content)
     elif what == "missing":
-        (folder / "state.db").unlink()
+        (copied / "state.db").unlink()
     elif what == "no manifest":
-        (folder / MANIFEST).unlink()
+        (copied / MANIFEST).unlink()
     else:
-        (folder / MANIFEST).write_text('{"format": 1, "files": {"../journal.db": {}}}')
-    assert [p.ok for p in verify(folder)].count(False) == 1
+        (copied / MANIFEST).write_text('{"format": 1, "files": {"../journal.db": {}}}')
+    assert [p.ok for p in verify(copied)].count(False) == 1
     before = (tmp_path / "data" / "state.db").read_bytes()
-    assert restore(used, folder)[0] == 1
+    assert restore(used, copied)[0] == 1
     assert (tmp_path / "data" / "state.db").read_bytes() == before
 
 
-def test_no_byte_of_a_manifest_can_be_flipped_unnoticed(used, tmp_path):
-    back_up(used, tmp_path / "b")
-    (folder,) = (tmp_path / "b").iterdir()
-    whole = (folder / MANIFEST).read_bytes()
+def test_no_byte_of_a_manifest_can_be_flipped_unnoticed(copied):
+    whole = (copied / MANIFEST).read_bytes()
     for at in range(len(whole)):
         flipped = bytearray(whole)
         flipped[at] ^= 1 << at % 8
-        (folder / MANIFEST).write_bytes(flipped)
-        assert not next(iter(verify(folder))).ok, at
+        (copied / MANIFEST).write_bytes(flipped)
+        assert not next(iter(verify(copied))).ok, at
 
 
 def test_sources_that_are_none(used, tmp_path, capsys):
@@ -282,16 +282,14 @@ def test_sources_that_are_none(used, tmp_path, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_a_database_that_the_manifest_does_not_name_is_not_restored(used, tmp_path):
-    back_up(used, tmp_path / "b")
-    (folder,) = (tmp_path / "b").iterdir()
-    (folder / "more.db").write_bytes(b"evil")
-    assert restore(used, folder, only_verify=True)[0] == 1
-    (folder / "more.db").unlink()
-    shutil.copy(folder / "state.db", tmp_path / "elsewhere.db")
-    (folder / "state.db").unlink()
-    (folder / "state.db").symlink_to(tmp_path / "elsewhere.db")
-    assert restore(used, folder, only_verify=True)[0] == 1
+def test_a_database_that_the_manifest_does_not_name_is_not_restored(used, copied, tmp_path):
+    (copied / "more.db").write_bytes(b"evil")
+    assert restore(used, copied, only_verify=True)[0] == 1
+    (copied / "more.db").unlink()
+    shutil.copy(copied / "state.db", tmp_path / "elsewhere.db")
+    (copied / "state.db").unlink()
+    (copied / "state.db").symlink_to(tmp_path / "elsewhere.db")
+    assert restore(used, copied, only_verify=True)[0] == 1
 
 
 def test_a_backup_that_finds_no_space_names_where(used, tmp_path):
@@ -304,9 +302,3 @@ def test_a_backup_that_finds_no_space_names_where(used, tmp_path):
     assert ran.code == 3
     assert f"cannot be copied to {tmp_path}/copies/" in ran.err
     assert not list((tmp_path / "copies").iterdir())
-
-
-def test_no_data_yet(config_file, tmp_path, capsys):
-    assert back_up(config_file, tmp_path / "b")[0] == 3
-    assert "no data of a service here" in capsys.readouterr().err
-    assert not (tmp_path / "b").exists()

@@ -106,12 +106,6 @@ def test_bells_holidays_and_shifts_are_those_of_the_site():
     assert [one.person for one in roster.on_duty("staff", at)] == ["south-ap"]
 
 
-def test_devices_print_the_time_of_their_school():
-    context = intake_config(read(TWO), dedupe_window=1).context
-    zones = [str(context.zone_of(name)) for name in ("north-1", "south-1", "unregistered")]
-    assert zones == ["America/New_York", "America/Denver", "America/New_York"]
-
-
 def test_nobody_is_notified_of_another_site():
     policy = alert_policy(read(TWO))
     for site in ("north", "south"):
@@ -188,11 +182,6 @@ def test_what_is_wrong_with_sites(change, fault):
     assert any(line.startswith(fault) for line in faults_of(before + change[1] + after))
 
 
-def test_entries_of_a_site_need_a_site():
-    one = 'site = "North High"\ntimezone = "UTC"' + SCHOOL.format("north")
-    assert faults_of(one)[0].startswith("[[staff]] north-ap: sites: 'north': must be the id of")
-
-
 def write(folder, **files):
     (folder / "sites").mkdir()
     (folder / "plumewatch.toml").write_text('site = "Lincoln"\ntimezone = "America/New_York"\n')
@@ -234,12 +223,6 @@ def test_faults_name_the_file_of_the_site_all_at_once(tmp_path):
         "sites/west.toml: timezone: 'Mars'",
     ):
         assert fault in found
-
-
-def test_an_entry_of_a_file_is_of_no_other_site(tmp_path):
-    text = of_file("south").replace('floor = "2"', 'floor = "2"\nsite = "north"')
-    with pytest.raises(ConfigError, match=r"sites/south.toml: \[\[room\]\] south-boys: site"):
-        load(write(tmp_path, north=of_file("north"), south=text))
 
 
 CSV = """sensor,building,floor,room,model,interval_s,aliases
@@ -318,15 +301,6 @@ def test_the_first_school_without_sensors_is_refused_with_the_command_that_works
     (tmp_path / "north.csv").write_text("sensor,room\nn-1,Boys\n")
     assert run(*words, "--config", path, "--sensors", tmp_path / "north.csv").exit_code == 0
     assert run("site", "add", "east", "--name", "East", "--config", path).exit_code == 0
-
-
-def test_a_first_csv_without_its_columns_names_the_columns_alone(tmp_path):
-    path = tmp_path / "district.toml"
-    path.write_text(DISTRICT)
-    (tmp_path / "north.csv").write_text("sensr,romm\nn-1,Boys\n")
-    words = ("--name", "North", "--sensors", tmp_path / "north.csv", "--config", path)
-    made = run("site", "add", "north", *words)
-    assert {line.partition(": ")[0] for line in made.output.splitlines()} == {"north.csv"}
 
 
 def test_a_csv_with_faults_changes_nothing_and_names_all(tmp_path):
@@ -410,40 +384,3 @@ def test_the_rooms_of_one_school_do_not_become_those_of_the_next(tmp_path):
     assert made.exit_code == 2
     assert "has rooms of North High, which would become rooms of West" in made.output
     assert not (tmp_path / "sites").exists()
-
-
-def test_floors_of_no_zone_are_named_once(tmp_path):
-    zones = '[[zone]]\nid = "n"\nbuilding = "Main"\nfloor = "9"\n'
-    path = write(tmp_path, north=of_file("north") + zones, south=of_file("south"))
-    lines = [f"w-{k},Main,{k % 2},Room {k}" for k in range(40)]
-    (tmp_path / "west.csv").write_text("\n".join(["sensor,building,floor,room", *lines]))
-    words = ("--sensors", tmp_path / "west.csv", "--staff", "AP", "--config", path)
-    made = run("site", "add", "west", "--name", "West", *words)
-    assert made.output.count("none is 'Main, 0'") == 1
-    assert "zone: room 'west-main-0-room-0' and 19 more: must lie in a [[zone]]" in made.output
-
-
-def test_all_faults_of_a_district_come_at_once_and_nothing_is_half_done(tmp_path):
-    south = of_file("south").replace('name = "South High"', 'name = "north high"', 1)
-    path = write(tmp_path, north=of_file("north"), south=south)
-    path.write_text(
-        'site = "Lincoln"\n[[staff]]\nid = "nowhere"\nname = "N"\n'
-        '[[staff]]\nid = "left"\nname = "L"\nsites = ["closed"]\n'
-    )
-    (tmp_path / "west.csv").write_text(CSV.replace("west-2", "west-1"))
-    words = ("--sensors", tmp_path / "west.csv", "--staff", "AP", "--config", path)
-    made = run("site", "add", "west", "--name", "NORTH HIGH", *words)
-    assert made.exit_code == 2
-    for fault in (
-        "timezone: missing",
-        "[[staff]] nowhere: sites: missing",
-        "[[staff]] left: sites: 'closed'",
-        "sites/south.toml: name: 'north high': must be unique",
-        "sites/west.toml: name: 'north high': must be unique",
-        "west.csv: line 3: [[sensor]] west-1: id: 'west-1': must be unique",
-    ):
-        assert fault in made.output
-    assert sorted(file.name for file in (tmp_path / "sites").iterdir()) == [
-        "north.toml",
-        "south.toml",
-    ]

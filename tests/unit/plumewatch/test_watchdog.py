@@ -147,7 +147,7 @@ def test_a_queue_near_its_limit_is_logged_once(caplog):
 class Switch:
     """A dead-man's switch on loopback."""
 
-    def __init__(self, status=200, location=""):
+    def __init__(self):
         self.asked = []
         switch = self
 
@@ -155,15 +155,13 @@ class Switch:
             def do_GET(self):
                 switch.asked.append(self.path)
                 self.send_response(switch.status)
-                if location:
-                    self.send_header("Location", location)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
             def log_message(self, *_):
                 pass
 
-        self.status = status
+        self.status = 200
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.thread = threading.Thread(
             target=self.server.serve_forever, kwargs={"poll_interval": 0.05}
@@ -184,24 +182,6 @@ async def test_ping():
     with Switch() as switch:
         await ping(switch.url, allow_private=True)
         assert switch.asked == ["/secret-uuid?rid=1"]
-
-
-async def test_redirects_are_not_followed():
-    with Switch() as inner, Switch(302, inner.url) as switch:
-        with pytest.raises(RequestError, match="answers 302"):
-            await ping(switch.url, allow_private=True)
-        assert inner.asked == []
-
-
-async def test_nothing_inside_is_reached_unless_allowed():
-    with Switch() as switch:
-        inside = switch.url.replace("http:", "https:")
-        with pytest.raises(RequestError, match="not allowed") as caught:
-            await ping(inside, allow_private=False)
-        assert "secret-uuid" not in str(caught.value)
-        with pytest.raises(RequestError, match="without TLS"):
-            await ping(switch.url, allow_private=False)
-        assert switch.asked == []
 
 
 async def test_nobody_there():
@@ -233,10 +213,6 @@ def test_addresses_that_are_refused(url):
     fault = fault_of_url(url, allow_private=True)
     assert fault
     assert url == "" or url not in fault
-
-
-def test_addresses_that_are_not():
-    assert fault_of_url("https://hc-ping.com/uuid", allow_private=False) == ""
 
 
 async def test_pings_only_while_ready(monkeypatch, caplog):
