@@ -3,7 +3,6 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from detection.alert_rules import ClassSampler
 from detection.baselines import WARM_UP_S
 from detection.channels import ReadingBatch
 from detection.detector import GAP_S, JUDGED_S, SILENT_S, Detector

@@ -64,27 +64,6 @@ def test_nothing_known_is_an_empty_sentence():
     assert sentence({}) == ""
 
 
-def test_detail_comes_after_the_channels():
-    text = sentence({"rh": ChannelEvidence(40.0, 0.0, 0.0, None)}, details=(fact(Detail.TAMPERED),))
-    assert text == "Humidity steady, the sensor reports tampering"
-
-
-def test_what_stayed_is_one_phrase():
-    text = sentence(
-        {
-            "pm25": ChannelEvidence(4.0, 38.0, 8.0, None),
-            "rh": ChannelEvidence(41.0, 0.1, 2.0, None),
-            "voc_index": ChannelEvidence(94.0, 1.0, 9.0, None),
-            "voc_raw": ChannelEvidence(30000.0, 1.0, 9.0, None),
-        },
-        {"vape": 0.90, "steam": 0.04},
-    )
-    assert text == (
-        "90 % likely vaping (4 % steam). Why: fine particles rose from 4 to 42 in 8 s,"
-        " humidity and VOC steady"
-    )
-
-
 def test_the_health_of_a_device_is_its_detail_alone():
     text = sentence({}, {"offline": 1.0}, details=(fact(Detail.BACK, time=7200.0),))
     assert text == "Back after 2 h"

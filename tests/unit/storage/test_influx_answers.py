@@ -118,51 +118,6 @@ def said(server, name):
         return type(caught.value), str(caught.value).replace(stub.url, "URL")
 
 
-@pytest.mark.parametrize(
-    ("server", "name", "sentence"),
-    [
-        (
-            "2.8.0",
-            "query with a token that may only write",
-            "URL lets this token read no bucket 'air' (database not found: air): it may only write",
-        ),
-        (
-            "2.8.0",
-            "query of a policy whose bucket the token may not read",
-            "URL lets this token read no bucket 'air/m1' (retention policy not found: m1)",
-        ),
-        (
-            "2.8.0",
-            "write with a token that may only read",
-            "URL: the token or user has no right to write to bucket 'air' (insufficient",
-        ),
-        (
-            "2.8.0",
-            "write to another org",
-            "URL has no organization 'school', or does not show it to this token",
-        ),
-        (
-            "2.8.0",
-            "write without org",
-            "timeseries.org is missing: name the organization of bucket",
-        ),
-        (
-            "2.8.0",
-            "write to a bucket that is not there",
-            "URL has no bucket 'air' (bucket \"nowhere\" not found); `plumewatch",
-        ),
-        ("2.8.0", "write with a wrong token", "URL does not accept the token or password"),
-        ("3.7.0", "write with a wrong token", "URL does not accept the token or password"),
-        ("1.6.7", "write to a bucket that is not there", "URL has no database 'air'"),
-        ("1.12.4", "query a policy that is not there", "URL: database 'air' is not set up"),
-    ],
-)
-def test_each_missing_right_has_a_sentence_of_its_own(server, name, sentence):
-    kind, words = said(server, name)
-    assert kind is StorageUnavailableError
-    assert words.startswith(sentence)
-
-
 @pytest.mark.parametrize("server", ["1.6.7", "1.12.4", "2.8.0"])
 def test_a_value_of_another_type_is_refused_and_not_taken_for_the_clock(server):
     kind, words = said(server, "write types in conflict")

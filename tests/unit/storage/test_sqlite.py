@@ -54,12 +54,6 @@ def test_migrates_step_by_step(database):
     assert version_of(database) == 2
 
 
-def test_components_have_versions_of_their_own(database):
-    migrate(database, "plumes", [FIRST, SECOND])
-    migrate(database, "rooms", ["CREATE TABLE room (id)"])
-    assert (version_of(database), version_of(database, "rooms")) == (2, 1)
-
-
 def test_newer_schema_is_refused_and_left_alone(database):
     migrate(database, "plumes", [FIRST, SECOND])
     with pytest.raises(SchemaTooNewError, match="schema 2; this program knows up to 1"):
@@ -107,18 +101,6 @@ def test_only_a_transaction_that_is_not_synced_leaves_the_disk_alone(tmp_path):
         assert level(database) == full
         with transaction(database) as tx:
             assert level(tx) == full
-
-
-def test_reads_while_another_writes(tmp_path):
-    with (
-        contextlib.closing(connect(tmp_path / "a.db")) as writer,
-        contextlib.closing(connect(tmp_path / "a.db", read_only=True)) as reader,
-    ):
-        migrate(writer, "plumes", [FIRST])
-        with transaction(writer) as tx:
-            tx.execute("INSERT INTO plume VALUES (1)")
-            assert reader.execute("SELECT count(*) FROM plume").fetchone()[0] == 0
-        assert reader.execute("SELECT count(*) FROM plume").fetchone()[0] == 1
 
 
 @pytest.mark.parametrize("read_only", [False, True])
