@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from ingest.decoders import DECODERS
 from ingest.decoding import Context
 from ingest.intake import Intake, IntakeConfig, OutcomeKind
 from ingest.validation import Message
@@ -88,28 +87,6 @@ def test_last_of_a_repeated_key_counts(intake):
     assert reading.values == {"pm25": 2.0}
 
 
-@pytest.mark.parametrize(
-    ("stamp", "flag"),
-    [
-        ("1970-01-01T00:00:12Z", "time_replaced"),
-        ("2099-01-01T00:00:00Z", "time_replaced"),
-        (12, "time_replaced"),
-        (1e300, "time_replaced"),
-        ("2026-09-21T14:13:20", "time_replaced"),
-        ("yesterday", "time_replaced"),
-        ({"s": 1}, "time_replaced"),
-        (True, "time_replaced"),
-        (NOW - 3600, "late"),
-        (None, "no_time"),
-    ],
-)
-def test_stamps(intake, stamp, flag):
-    payload = json.dumps({"time": stamp, "pm25": 1}).encode()
-    (reading,) = intake.on_message(Message(TOPIC, payload, NOW)).readings
-    assert reading.flags == (flag,)
-    assert reading.time == (stamp if flag == "late" else NOW)
-
-
 @pytest.mark.parametrize("seq", [-1, 2**63, 1.5, "1", True, None, [], 10**400])
 def test_bad_seq_is_ignored(intake, seq):
     payload = json.dumps({"time": NOW, "seq": seq, "pm25": 1}).encode()
@@ -127,14 +104,6 @@ def test_topics_that_are_no_text(intake, topic):
     assert out.dead_letter.topic.isprintable()
     out.dead_letter.topic.encode("utf-8")
     out.dead_letter.detail.encode("utf-8")
-
-
-@pytest.mark.parametrize("name", DECODERS)
-@pytest.mark.parametrize("case", REJECTED)
-def test_no_decoder_falls_over(intake, name, case):
-    payload = REJECTED[case][0]
-    out = intake.on_message(Message("x/y", payload, NOW), name)
-    assert out.dead_letter is None or out.dead_letter.reason != "decoder_failed"
 
 
 def test_a_bridges_description_may_be_large_but_not_endless(intake):

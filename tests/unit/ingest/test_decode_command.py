@@ -113,15 +113,6 @@ def test_unknown_topic_names_who_would_read_it(payload, named):
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("text", [b"01 02", b"01:02", b"0x01,0x02", b"01\n02\n"])
-def test_hex_spellings(text):
-    body = b'{"pm25": 7.5}'
-    separator = text.replace(b"01", b"").replace(b"02", b"")
-    digits = [b"0x%02x" % byte if b"0x" in text else b"%02x" % byte for byte in body]
-    written = separator.replace(b"0x", b"").strip() or b" "
-    assert run(written.join(digits), TOPIC, "--hex") == run(body)
-
-
 LINES = b"""\
 homeassistant/sensor/b/tvoc/config {"stat_t": "b/sensor/tvoc/state", "unit_of_meas": "ug/m3"}
 b/status online

@@ -172,12 +172,6 @@ async def test_a_device_that_calls_itself_another_sensor_writes_nothing():
     assert letter.topic == "answer of b2 for halo by poll"
 
 
-async def test_what_is_not_about_the_air_is_not_kept():
-    body = json.dumps({"audsensor/sum": 35}).encode()
-    _, (letter,), _ = await poll({"b2": body}, PolledSensor("b2", "halo", "http://x/"))
-    assert (letter.reason, letter.payload) == ("no_measurement", b"")
-
-
 async def test_a_device_without_answer_is_logged_once_and_delays_no_other(caplog):
     caplog.set_level(logging.INFO, "ingest.http.poll")
     answers = {"b2": PollError("HTTP status 500"), "b3": json.dumps({"pm25": 4}).encode()}

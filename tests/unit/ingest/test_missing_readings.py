@@ -1,5 +1,6 @@
 """What never came is counted once; what overtakes, begins anew or comes twice is no loss."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,12 +27,48 @@ def late_enough(seq, after=OPEN_S + 1):
     return reading(seq, received=T + seq + after)
 
 
-def test_no_numbers_no_gap():
-    assert missing([reading(None, at=T), reading(None, at=T + 1000)]) == 0
-
-
-def test_in_order():
-    assert missing([*map(reading, range(100)), late_enough(100)]) == 0
+@pytest.mark.parametrize(
+    ("readings", "count"),
+    [
+        ([reading(None, at=T), reading(None, at=T + 1000)], 0),
+        ([*map(reading, range(100)), late_enough(100)], 0),
+        ([*map(reading, (1, 5, 3, 2, 4)), late_enough(6)], 0),
+        ([*map(reading, (1, 10, 5)), late_enough(11)], 7),
+        (
+            [
+                *map(reading, range(500, 520)),
+                *(reading(k, at=T + 600 + k) for k in range(5)),
+                reading(5, at=T + 700, received=T + 800),
+            ],
+            0,
+        ),
+        ([reading(1), reading(4), reading(0, at=T + 5)], 2),
+        ([reading(1), reading(9), reading(3, at=T + 100), reading(4, at=T + 101)], 7),
+        ([reading(1), *(reading(MAX_JUMP + k, at=T + 9 * k) for k in (2, 100))], 0),
+        ([reading(k, sensor=s) for k in range(5) for s in ("s1", "s2")], 0),
+        (
+            [
+                *(reading(k, at=T + n, flags=("no_time",)) for n, k in enumerate((1, 3, 2))),
+                late_enough(4),
+            ],
+            0,
+        ),
+    ],
+    ids=[
+        "no numbers",
+        "in order",
+        "overtaken",
+        "a part is filled",
+        "counts anew",
+        "an open gap when it counts anew",
+        "counts anew into an open gap",
+        "the counter was set",
+        "two sensors",
+        "late without a clock",
+    ],
+)
+def test_what_never_came_is_counted(readings, count):
+    assert missing(readings) == count
 
 
 def test_a_gap_counts_once_it_stays_open():
@@ -40,50 +77,6 @@ def test_a_gap_counts_once_it_stays_open():
     assert integrity.on_reading(reading(7)) == 0
     assert integrity.on_reading(late_enough(8)) == 3
     assert integrity.on_reading(late_enough(9)) == 0
-
-
-def test_what_overtook_is_not_missing():
-    assert (
-        missing([reading(1), reading(5), reading(3), reading(2), reading(4), late_enough(6)]) == 0
-    )
-
-
-def test_part_of_a_gap_is_filled():
-    assert missing([reading(1), reading(10), reading(5), late_enough(11)]) == 7
-
-
-def test_a_counter_that_begins_anew_is_no_gap():
-    before = [reading(k) for k in range(500, 520)]
-    after = [reading(k, at=T + 600 + k) for k in range(5)]
-    assert missing([*before, *after, reading(5, at=T + 700, received=T + 800)]) == 0
-
-
-def test_an_open_gap_counts_when_the_counter_begins_anew():
-    assert missing([reading(1), reading(4), reading(0, at=T + 5)]) == 2
-
-
-def test_beginning_anew_into_an_open_gap():
-    """Number 3 is missing and comes, but later than 9: another count."""
-    readings = [reading(1), reading(9), reading(3, at=T + 100), reading(4, at=T + 101)]
-    assert missing(readings) == 7
-
-
-def test_a_counter_that_was_set_is_no_gap():
-    assert (
-        missing([reading(1), reading(MAX_JUMP + 2, at=T + 2), reading(MAX_JUMP + 3, at=T + 900)])
-        == 0
-    )
-
-
-def test_sensors_are_apart():
-    readings = [reading(k, sensor=s) for k in range(5) for s in ("s1", "s2")]
-    assert missing(readings) == 0
-
-
-def test_without_a_clock_of_its_own_a_lower_number_is_late():
-    flags = ("no_time",)
-    readings = [reading(k, at=T + n, flags=flags) for n, k in enumerate((1, 3, 2))]
-    assert missing([*readings, late_enough(4)]) == 0
 
 
 def test_open_gaps_are_bounded():

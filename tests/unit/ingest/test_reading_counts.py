@@ -28,13 +28,6 @@ def send(intake, content, sensor="s1", received=NOW, **more):
     return outcome
 
 
-def test_clean_readings(intake):
-    for k in range(3):
-        send(intake, {"time": NOW + k, "pm25": 4.0}, received=NOW + k)
-    assert intake.reading_counts.of("s1") == {"readings": 3}
-    assert intake.reading_counts.of("s2") == {}
-
-
 @pytest.mark.parametrize(
     ("content", "more", "noted"),
     [
@@ -58,13 +51,6 @@ def test_duplicates_are_no_readings(intake):
     assert intake.reading_counts.of("s1") == {"readings": 1, "duplicate": 2}
 
 
-def test_backfill_and_cached():
-    tally = ReadingCounts()
-    tally.add(Reading("s1", NOW, NOW, {"pm25": 1.0}, flags=("history", "late")))
-    tally.add(Reading("s1", NOW, NOW, {"pm25": 1.0}, flags=("cached", "no_time")))
-    assert tally.of("s1") == {"readings": 2, "backfill": 1, "late": 1, "cached": 1}
-
-
 @pytest.mark.parametrize(
     "flag", [*sorted(SILENT_FLAGS), "bad_firmware", "clock_skew", "codec_error"]
 )
@@ -73,23 +59,6 @@ def test_every_flag_that_silences_or_signals_trouble_is_counted(flag):
     tally.add(Reading("s1", NOW, NOW, {"pm25": 1.0}, flags=(flag,)))
     counted = {k for k in tally.of("s1") if k != "readings"}
     assert len(counted) == (0 if flag == "unknown_sensor" else 1)
-
-
-def test_one_far_future_stamp_leaves_the_others_as_they_are(intake):
-    outcomes = [
-        send(intake, {"time": NOW + k + (1e9 if k == 2 else 0), "pm25": 4.0}, received=NOW + k)
-        for k in range(6)
-    ]
-    times = [outcome.readings[0].time for outcome in outcomes]
-    assert times == [NOW + k for k in range(6)]
-    assert [outcome.readings[0].flags for outcome in outcomes] == [
-        (),
-        (),
-        ("time_replaced",),
-        (),
-        (),
-        (),
-    ]
 
 
 def test_strangers_are_not_counted(intake):

@@ -184,3 +184,9 @@ class TestIntake:
 )
 def test_a_filter_that_another_covers_is_left_out(more, kept):
     assert list(subscriptions(("airgradient",), more)) == ["airgradient/readings/+", *kept]
+
+
+def test_subscriptions_are_mqtt_filters():
+    tele = ("SENSOR", "STATE", "LWT", "INFO1")
+    assert subscriptions(("tasmota",)) == ("tele/#", "stat/#", *(f"+/tele/{t}" for t in tele))
+    assert len(subscriptions()) == len(set(subscriptions()))

@@ -67,13 +67,6 @@ def test_bounded_forgets_the_oldest():
     assert list(b) == ["a", "c"]
 
 
-def test_children_are_bounded_and_unique():
-    states = States()
-    for n in range(600):
-        states.child("g", f"s{n % 550}")
-    assert len(states.children["g"]) == 512
-
-
 def test_snapshot_carries_all_tables():
     states = States()
     states.units["a"] = {"voc": "ppb", "nodes": 2}
@@ -109,13 +102,6 @@ def test_intake_joins_and_resolves(intake):
     assert sum(intake.counters.values()) == 2
 
 
-def test_flush_closes_everything(intake):
-    intake.on_message(esphome("pm_2_5", b"7"))
-    (reading,) = intake.flush()
-    assert reading.values == {"pm25": 7.0}
-    assert intake.flush() == ()
-
-
 def test_unknown_joined_sensor_keeps_its_topic_in_quarantine():
     intake = Intake()
     intake.on_message(esphome("pm_2_5", b"7"))
@@ -123,11 +109,3 @@ def test_unknown_joined_sensor_keeps_its_topic_in_quarantine():
     assert "unknown_sensor" in reading.flags
     entry = intake.quarantine["b2"]
     assert (entry.topic, entry.decoder) == ("b2/sensor/pm_2_5/state", "esphome")
-
-
-def test_routes_come_before_the_table(intake):
-    routes = (("lns/#", "loriot"), ("diy/+", "generic"))
-    intake = Intake(IntakeConfig(context=intake.config.context, routes=routes))
-    assert intake.on_message(Message("diy/x", b'{"pm25": 3}', NOW)).decoder == "generic"
-    assert intake.on_message(Message("lns/a/b", b"{}", NOW)).decoder == "loriot"
-    assert intake.on_message(Message("other", b"{}", NOW)).decoder == ""

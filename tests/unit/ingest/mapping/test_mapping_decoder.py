@@ -45,35 +45,6 @@ def read(raw, **more):
 
 
 @pytest.mark.parametrize(
-    ("quantity", "unit", "raw", "value"),
-    [
-        ("pm25", "µg/m³", 7, 7.0),
-        ("pm25", "mg/m3", 0.0125, 12.5),
-        ("temp", "°C", -3.5, -3.5),
-        ("temp", "degF", 68, 20.0),
-        ("temp", "K", 293.15, 20.0),
-        ("n03", "#/cm3", 7, 7.0),
-        ("n03", "#/L", 7000, 7.0),
-        ("n03", "#/0.1L", 700, 7.0),
-        ("tvoc_ppb", "ppb", 250, 250.0),
-        ("tvoc_ppb", "ppm", 0.25, 250.0),
-        ("tvoc_ugm3", "mg/m3", 0.25, 250.0),
-        ("voc_index", "index", 94, 94.0),
-        ("voc_raw", "ticks", 31_000, 31_000.0),
-        ("vape_index", "index", 5, 5.0),
-        ("co", "ppb", 1500, 1.5),
-        ("pressure", "Pa", 101_325, 1013.25),
-        ("pressure", "kPa", 101.325, 1013.25),
-        ("light", "lux", 300, 300.0),
-        ("rssi", "dBm", -71, -71.0),
-        ("rh", "%RH", 41, 41.0),
-    ],
-)
-def test_units(quantity, unit, raw, value):
-    assert read(raw, quantity=quantity, unit=unit) == value
-
-
-@pytest.mark.parametrize(
     ("raw", "more", "result"),
     [
         (0, {}, 0.0),
@@ -201,24 +172,6 @@ class TestTime:
     def reading(self, value, formats=("iso8601",), context=None, **more):
         time = {"path": ["t"], "formats": list(formats), **more}
         return one(mapping(time=time), {"pm": 1, "t": value}, context=context)
-
-    @pytest.mark.parametrize(
-        ("form", "value"),
-        [
-            ("unix_s", NOW),
-            ("unix_s", str(int(NOW))),
-            ("unix_ms", int(NOW * 1e3)),
-            ("unix_us", int(NOW * 1e6)),
-            ("unix_ns", int(NOW * 1e9)),
-            ("unix", int(NOW * 1e3)),
-            ("iso8601", "2026-09-21T14:13:20Z"),
-            ("iso8601", "2026-09-21T16:13:20.000000000+02:00"),
-            ("%d.%m.%Y %H:%M:%S %z", "21.9.2026 16:13:20 +0200"),
-        ],
-    )
-    def test_forms(self, form, value):
-        reading = self.reading(value, [form])
-        assert (reading.time, reading.flags) == (NOW, ())
 
     def test_a_number_in_the_wrong_unit_is_no_time(self):
         assert self.reading(int(NOW * 1e3), ["unix_s"]).flags == ("time_replaced",)
