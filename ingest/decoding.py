@@ -14,7 +14,7 @@ import re
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypedDict, TypeVar, Unpack
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -33,7 +33,7 @@ from ingest.validation import (
 from storage.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from storage.reading import Reading
 
@@ -102,8 +102,8 @@ class Joiner:
         limits: Limits,
         raw: dict[str, object],
         *,
-        events: tuple[str, ...] = (),
-        flags: tuple[str, ...] = (),
+        events: Iterable[str] = (),
+        flags: Iterable[str] = (),
         firmware: object = None,
         window_s: float | None = None,
         seq: int | None = None,
@@ -249,6 +249,15 @@ class States:
         return {name: getattr(self, name) for name in names} | {"topics": self.joiner.topics}
 
 
+class Noted(TypedDict, total=False):
+    """What a message may say beside values."""
+
+    events: Iterable[str]
+    flags: Iterable[str]
+    seq: int | None
+    firmware: object
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a decoder may know besides the message.
@@ -269,6 +278,37 @@ class Context:
     def zone_of(self, sensor: str) -> tzinfo:
         """Return the time zone in which a sensor prints local time."""
         return self.zones.get(fold_id(sensor), self.zone) if self.zones else self.zone
+
+    def reading(
+        self,
+        sensor: str,
+        message: Message,
+        raw: Mapping[str, object],
+        stamp: float | None = None,
+        *,
+        faults: Iterable[str] = (),
+        state: bool = False,
+        **more: Unpack[Noted],
+    ) -> Reading:
+        """Validate what a message says of one sensor; raises `PayloadError`."""
+        return build_reading(
+            sensor, stamp, message, self.limits, raw, faults=faults, state=state, **more
+        )
+
+    def join(
+        self,
+        sensor: str,
+        message: Message,
+        raw: dict[str, object],
+        stamp: float | None = None,
+        *,
+        window_s: float | None = None,
+        **more: Unpack[Noted],
+    ) -> Readings:
+        """Add to the open reading of a sensor; return the readings whose window this closes."""
+        return self.states.joiner.add(
+            sensor, stamp, message, self.limits, raw, window_s=window_s, **more
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,7 +436,7 @@ def load_pairs(payload: bytes, *, form: bool) -> dict[str, str]:
 
 def state_reading(sensor: str, word: str, message: Message, context: Context) -> Reading:
     """Return a reading that says `online` or `offline`."""
-    return build_reading(sensor, None, message, context.limits, {}, events=(word,), state=True)
+    return context.reading(sensor, message, {}, events=(word,), state=True)
 
 
 def gateway_states(

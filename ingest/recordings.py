@@ -4,8 +4,8 @@ Header: ``time`` (Unix seconds or ISO 8601 with zone), ``sensor``, and any quant
 in time order over all sensors. ``.csv`` or ``.csv.gz``.
 
 A recording has no receive time; the rows around a row stand for it. A row that is stamped more than
-a day ahead of the rows before it and of one within the next `_LOOK_AHEAD` rows comes from a clock
-that was wrong: it is given a time between its neighbours and the flag ``time_replaced``, as
+a day ahead of the row before it and of most of the next `_LOOK_AHEAD` rows comes from a clock that
+was wrong: it is given a time between its neighbors and the flag ``time_replaced``, as
 `ingest.validation.settle_time` does for what arrives. Left as it is, it would keep its sensor from
 being judged until that day.
 """
@@ -20,6 +20,7 @@ import math
 import zlib
 from collections import Counter, deque
 from datetime import datetime
+from itertools import islice
 from typing import IO, TYPE_CHECKING, Final
 
 import msgspec
@@ -34,9 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LOOK_AHEAD: Final = 64
-_FEW: Final = 2
 _AHEAD_S: Final = 86_400.0
-_REPLACED: Final = ("time_replaced",)
 _LATEST: Final = 1e11
 _TOLD_EVERY: Final = 1000
 _MAX_ROW: Final = 1_000_000
@@ -63,37 +62,21 @@ def read_recordings(
 
 
 def _on_one_clock(readings: Iterator[Reading]) -> Iterator[Reading]:
-    """Give rows that are stamped far in the future a time between their neighbours."""
-    held: deque[Reading] = deque()
-    newest = before = -math.inf
-    for reading in readings:
-        if newest - reading.time > _AHEAD_S:
-            held = _returned(held, before, reading.time)
-            newest = max((r.time for r in held), default=before)
-        newest = max(newest, reading.time)
-        held.append(reading)
-        if len(held) > _LOOK_AHEAD:
-            before = held[0].time
-            yield held.popleft()
-    yield from held
-
-
-def _returned(held: Sequence[Reading], before: float, after: float) -> deque[Reading]:
-    """Rows with those replaced that are far ahead both of `after` and of the row before them."""
-    settled: deque[Reading] = deque()
-    if not math.isfinite(before) and len(held) > _FEW:
-        before = held[0].time
-    for reading in held:
-        if min(reading.time - before, reading.time - after) > _AHEAD_S:
-            start = before if math.isfinite(before) else after - 1.0
-            time = (start + max(after, start + 0.002)) / 2
-            settled.append(
-                msgspec.structs.replace(reading, time=time, received=time, flags=_REPLACED)
-            )
-        else:
-            settled.append(reading)
-        before = settled[-1].time
-    return settled
+    """Give rows that are stamped far in the future a time between their neighbors."""
+    ahead = deque(islice(readings, _LOOK_AHEAD))
+    before = -math.inf
+    while ahead:
+        reading = ahead.popleft()
+        ahead.extend(islice(readings, 1))
+        if reading.time - before > _AHEAD_S:
+            earlier = [r.time for r in ahead if reading.time - r.time > _AHEAD_S]
+            if 2 * len(earlier) > len(ahead):
+                begin = before if math.isfinite(before) else earlier[0] - 1.0
+                time = (begin + max(begin + 0.002, earlier[0])) / 2
+                flags = ("time_replaced",)
+                reading = msgspec.structs.replace(reading, time=time, received=time, flags=flags)
+        before = reading.time
+        yield reading
 
 
 def _read_one(path: Path, on_bytes: Callable[[int], None]) -> Iterator[Reading]:

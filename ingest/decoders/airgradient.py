@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import Context, load_object
 from ingest.errors import PayloadError, Reason
-from ingest.validation import Message, Readings, build_reading, check_values, number, sensor_id
+from ingest.validation import Message, Readings, check_values, number, sensor_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,17 +67,10 @@ def decode(message: Message, context: Context) -> Readings:
     restarted = _restarted(f"airgradient {sensor}", content, context)
     if set(raw) <= {"rssi"} and not restarted:
         raise PayloadError(Reason.NO_MEASUREMENT, "no sensor values in the message")
-    return [
-        build_reading(
-            sensor,
-            None,
-            message,
-            context.limits,
-            raw if set(raw) - {"rssi"} else {},
-            events=("restart",) if restarted else (),
-            firmware=content.get("firmware"),
-        )
-    ]
+    if set(raw) <= {"rssi"}:
+        raw = {}
+    events, firmware = ("restart",) if restarted else (), content.get("firmware")
+    return [context.reading(sensor, message, raw, events=events, firmware=firmware)]
 
 
 def _identity(topic: str, content: dict[str, Any]) -> str:

@@ -24,7 +24,6 @@ from ingest.validation import (
     UNREAD,
     Message,
     Readings,
-    build_reading,
     number,
     sensor_id,
     version_of,
@@ -66,19 +65,17 @@ def decode(message: Message, context: Context) -> Readings:
         raise PayloadError(
             Reason.NO_MEASUREMENT, f"no name tells a quantity and a unit that fits it: {names}"
         )
-    return [
-        build_reading(
-            sensor,
-            _stamp(sensor, when, message, context),
-            message,
-            context.limits,
-            raw,
-            events=[*(["tamper"] if tampered else []), *([word] if word else [])],
-            flags=[UNREAD] if _has_unread(flat) else [],
-            state=bool(word) and not raw and not tampered,
-            firmware=firmware,
-        )
-    ]
+    reading = context.reading(
+        sensor,
+        message,
+        raw,
+        _stamp(sensor, when, message, context),
+        events=filter(None, ("tamper" if tampered else "", word)),
+        flags=[UNREAD] if _has_unread(flat) else [],
+        state=bool(word) and not raw and not tampered,
+        firmware=firmware,
+    )
+    return [reading]
 
 
 def _has_unread(flat: dict[str, Any]) -> bool:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from ingest.decoding import Context, dict_of, load_object, stamp_of, text_of
 from ingest.errors import PayloadError, Reason
-from ingest.validation import UNREAD, Message, Readings, build_reading, number, sensor_id
+from ingest.validation import UNREAD, Message, Readings, number, sensor_id
 
 _VALUES: Final = {
     "pmsensor/raw/0": "pm1",
@@ -72,17 +72,10 @@ def decode(message: Message, context: Context) -> Readings:
     values = {ours: value for ours, value in sent.items() if number(value) is not None}
     named = parts.get("mac") or parts.get("name")
     sensor = sensor_id(named or message.topic)
-    return [
-        build_reading(
-            sensor,
-            _stamp(sensor, parts, message, context),
-            message,
-            context.limits,
-            values,
-            events=_events(parts, content, has_values=bool(sent)),
-            flags=[UNREAD] if len(values) < len(sent) else [],
-        )
-    ]
+    stamp = _stamp(sensor, parts, message, context)
+    events = _events(parts, content, has_values=bool(sent))
+    flags = [UNREAD] if len(values) < len(sent) else []
+    return [context.reading(sensor, message, values, stamp, events=events, flags=flags)]
 
 
 def _events(parts: dict[str, Any], content: dict[str, Any], *, has_values: bool) -> tuple[str, ...]:

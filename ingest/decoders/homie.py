@@ -54,9 +54,7 @@ def _property(device: str, rest: list[str], message: Message, context: Context) 
     if "tamper" in rest[1] and text in ("true", "false"):
         if text == "false":
             return []
-        return context.states.joiner.add(
-            sensor, None, message, context.limits, {}, events=("tamper",)
-        )
+        return context.join(sensor, message, {}, events=("tamper",))
     meaning = quantity_of(rest[1], units.get("/".join(rest)))
     if meaning is None:
         return []
@@ -65,7 +63,7 @@ def _property(device: str, rest: list[str], message: Message, context: Context) 
     valid = plain is not None and math.isfinite(plain) and low <= plain <= high
     value = meaning.value(plain) if valid and plain is not None else None
     raw: dict[str, object] = {meaning.quantity: value}
-    return context.states.joiner.add(sensor, None, message, context.limits, raw)
+    return context.join(sensor, message, raw)
 
 
 def _learn(device: str, message: Message, context: Context) -> None:

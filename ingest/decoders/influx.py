@@ -14,7 +14,7 @@ from typing import Final
 from ingest.decoding import Context, stamp_of
 from ingest.errors import PayloadError, Reason
 from ingest.names import measured
-from ingest.validation import Message, Readings, build_reading, sensor_id
+from ingest.validation import Message, Readings, sensor_id
 
 _IDENTITY: Final = ("device", "sensor", "sensor_id", "device_id", "id", "host")
 _MAX_LINES: Final = 512
@@ -101,16 +101,8 @@ def decode(message: Message, context: Context) -> Readings:
         )
         events = ("tamper",) if point.fields.get("tamper") is True else ()
         if raw or events:
-            readings.append(
-                build_reading(
-                    sensor_id(name),
-                    stamp_of(point.timestamp, message),
-                    message,
-                    context.limits,
-                    raw,
-                    events=events,
-                )
-            )
+            sensor, stamp = sensor_id(name), stamp_of(point.timestamp, message)
+            readings.append(context.reading(sensor, message, raw, stamp, events=events))
     if not readings:
         raise PayloadError(Reason.NO_MEASUREMENT, "no field of the lines is a known quantity")
     return readings

@@ -36,7 +36,6 @@ from ingest.validation import (
     USUAL,
     Message,
     Readings,
-    build_reading,
     check_json,
     check_values,
     parse_time,
@@ -146,12 +145,11 @@ def _reading(  # noqa: C901, PLR0912 - one pass on the fast path
                 Reason.ID_MISMATCH, f"topic is of {sensor!r}, payload says {named!r}"
             )
     events, more = _events(content.get("events"))
-    return build_reading(
+    return context.reading(
         sensor or named or sensor_id(message.topic),
-        stamp,
         message,
-        limits,
         values,
+        stamp,
         events=events,
         faults=[*faults, *more],
         seq=seq,

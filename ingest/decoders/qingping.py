@@ -13,7 +13,7 @@ from typing import Any, Final
 from ingest.decoding import Context, dict_of, list_of, load_object, same_device, stamp_of, text_of
 from ingest.errors import PayloadError, Reason
 from ingest.names import quantity_of
-from ingest.validation import Message, Readings, build_reading, number, sensor_id
+from ingest.validation import Message, Readings, number, sensor_id
 
 _KEYS: Final = {
     "temperature": "temp",
@@ -35,7 +35,7 @@ def decode(message: Message, context: Context) -> Readings:
     sensor = _identity(message.topic, content)
     kind = str(content.get("type"))[:8]
     if kind == "13":
-        return [build_reading(sensor, None, message, context.limits, {}, events=("online",))]
+        return [context.reading(sensor, message, {}, events=("online",))]
     if kind not in ("12", "17"):
         return []
     samples = list_of(content.get("sensorData"))
@@ -48,7 +48,7 @@ def decode(message: Message, context: Context) -> Readings:
         if raw:
             when = _value(sample.get("timestamp", content.get("timestamp")))
             stamp = stamp_of(when, message)
-            readings.append(build_reading(sensor, stamp, message, context.limits, raw, flags=flags))
+            readings.append(context.reading(sensor, message, raw, stamp, flags=flags))
     if not readings:
         raise PayloadError(Reason.NO_MEASUREMENT, "no sample in the message")
     return readings

@@ -23,7 +23,7 @@ from ingest.decoding import (
     text_of,
 )
 from ingest.errors import PayloadError, Reason
-from ingest.validation import Message, Readings, build_reading, fold_id, number, sensor_id
+from ingest.validation import Message, Readings, fold_id, number, sensor_id
 
 _KEYS: Final = {
     "PM1.0": "pm1",
@@ -56,15 +56,8 @@ def decode(message: Message, context: Context) -> Readings:
     if raw and type(content.get("rssi")) in (int, float):
         raw["rssi"] = content["rssi"]
     context.states.child(f"ruuvi {'/'.join(levels[:-1])}", sensor)
-    return [
-        build_reading(
-            sensor,
-            stamp_of(content.get("ts", content.get("gwts")), message),
-            message,
-            context.limits,
-            raw,
-        )
-    ]
+    stamp = stamp_of(content.get("ts", content.get("gwts")), message)
+    return [context.reading(sensor, message, raw, stamp)]
 
 
 def _identity(levels: list[str], content: dict[str, Any]) -> str:

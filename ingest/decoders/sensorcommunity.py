@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from ingest.decoding import Context, dict_of, list_of, load_object
 from ingest.errors import PayloadError, Reason
-from ingest.validation import Message, Readings, build_reading, counts_above, number, sensor_id
+from ingest.validation import Message, Readings, counts_above, number, sensor_id
 
 _PARTICLES: Final = ("SPS30", "SEN5X", "NPM", "IPS", "PMS", "SDS", "HPM", "")
 _MASS: Final = {"P0": "pm1", "P1": "pm10", "P2": "pm25", "P4": "pm4"}
@@ -38,10 +38,10 @@ def decode(message: Message, context: Context) -> Readings:
     found = [(p, raw) for p in _PARTICLES if (raw := _particles(p, values))]
     own = {**(found[0][1] if found else {}), **_climate(values)}
     version = content.get("software_version")
-    readings = [build_reading(station, stamp, message, context.limits, own, firmware=version)]
+    readings = [context.reading(station, message, own, stamp, firmware=version)]
     for prefix, raw in found[1:]:
         child = sensor_id(f"{station}:{prefix or 'PM'}")
-        readings.append(build_reading(child, stamp, message, context.limits, raw, firmware=version))
+        readings.append(context.reading(child, message, raw, stamp, firmware=version))
     return readings
 
 

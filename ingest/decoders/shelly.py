@@ -19,7 +19,7 @@ from ingest.decoding import (
     state_word,
     text_of,
 )
-from ingest.validation import Message, Readings, build_reading, sensor_id
+from ingest.validation import Message, Readings, sensor_id
 
 
 def decode(message: Message, context: Context) -> Readings:
@@ -34,7 +34,7 @@ def decode(message: Message, context: Context) -> Readings:
         if not raw:
             return []
         sensor = _id("/".join(levels[:-2]))
-        return context.states.joiner.add(sensor, None, message, context.limits, raw)
+        return context.join(sensor, message, raw)
     if text_of(content.get("method")) not in ("NotifyStatus", "NotifyFullStatus"):
         return []
     params = dict_of(content.get("params"))
@@ -45,7 +45,7 @@ def decode(message: Message, context: Context) -> Readings:
         return []
     source = text_of(content.get("src")) or "/".join(levels[:-2]) or message.topic
     stamp = stamp_of(params.get("ts"), message)
-    return [build_reading(_id(source), stamp, message, context.limits, raw)]
+    return [context.reading(_id(source), message, raw, stamp)]
 
 
 def _id(name: str) -> str:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ingest.decoding import Context, gateway_states, stamp_of
 from ingest.errors import PayloadError, Reason
 from ingest.names import quantity_of
-from ingest.validation import WAITING, Message, Readings, build_reading, sensor_id
+from ingest.validation import WAITING, Message, Readings, sensor_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -260,27 +260,12 @@ def _readings(
         raw = live if not metric.historical else past.setdefault(metric.timestamp or 0, {})
         raw[meaning.quantity] = meaning.value(float(value)) if plain else None
     readings = [
-        build_reading(
-            sensor,
-            stamp_of(when / 1000 if when else math.nan, message),
-            message,
-            context.limits,
-            raw,
-            flags=("history",),
-        )
+        context.reading(sensor, message, raw, when / 1000 if when else math.nan, flags=("history",))
         for when, raw in sorted(past.items())
     ]
     newest = max((m.timestamp or 0 for m in payload.metrics if not m.historical), default=0) or None
     if live or events or not readings:
-        readings.append(
-            build_reading(
-                sensor,
-                stamp_of(payload.timestamp or newest, message),
-                message,
-                context.limits,
-                live,
-                events=events or ([] if live else ["online"]),
-                flags=flags,
-            )
-        )
+        stamp = stamp_of(payload.timestamp or newest, message)
+        events = events or ([] if live else ["online"])
+        readings.append(context.reading(sensor, message, live, stamp, events=events, flags=flags))
     return readings

@@ -34,7 +34,6 @@ from ingest.validation import (
     REPAIRED,
     Message,
     Readings,
-    build_reading,
     counts_above,
     number,
     sensor_id,
@@ -139,7 +138,7 @@ def _state(sensor: str, content: dict[str, Any], message: Message, context: Cont
     wifi = content.get("Wifi")
     signal = wifi.get("Signal") if type(wifi) is dict else None
     raw = {"rssi": signal} if type(signal) in (int, float) else {}
-    return build_reading(sensor, None, message, context.limits, raw, events=("online",))
+    return context.reading(sensor, message, raw, events=("online",))
 
 
 def _report(
@@ -161,14 +160,12 @@ def _report(
     if own or events:
         own_flags = ("maintenance",) if _cleaned(sensor, message, context, now=cleaning) else ()
         marks = (*own_flags, *flags)
-        readings.append(
-            build_reading(sensor, stamp, message, context.limits, own, events=events, flags=marks)
-        )
+        readings.append(context.reading(sensor, message, own, stamp, events=events, flags=marks))
     version = context.states.firmware.get(sensor)
     for name, raw in children.items():
         child_id = sensor_id(f"{sensor}:{name}")
         context.states.describe(child_id, version)
-        readings.append(build_reading(child_id, stamp, message, context.limits, raw, flags=flags))
+        readings.append(context.reading(child_id, message, raw, stamp, flags=flags))
     return readings
 
 

@@ -30,7 +30,7 @@ from ingest.decoding import (
 )
 from ingest.errors import PayloadError, Reason
 from ingest.names import measured
-from ingest.validation import Message, Readings, build_reading, sensor_id
+from ingest.validation import Message, Readings, sensor_id
 
 if TYPE_CHECKING:
     from storage.reading import Reading
@@ -121,15 +121,9 @@ def _device(sensor: str, message: Message, context: Context) -> Reading:
         "seen": seen if type(seen) in (int, float) else text_of(seen)[:64] or None,
         "fresh": True,
     }
-    return build_reading(
-        sensor,
-        stamp_of(seen, message),
-        message,
-        context.limits,
-        raw,
-        events=("tamper",) if content.get("tamper") is True else (),
-        flags=("cached",) if cached else (),
-    )
+    stamp, events = stamp_of(seen, message), ("tamper",) if content.get("tamper") is True else ()
+    flags = ("cached",) if cached else ()
+    return context.reading(sensor, message, raw, stamp, events=events, flags=flags)
 
 
 def _attribute(name: list[str], message: Message, context: Context) -> Readings:
@@ -141,4 +135,4 @@ def _attribute(name: list[str], message: Message, context: Context) -> Readings:
     if not raw and not events:
         return []
     context.states.child(_BRIDGE, sensor)
-    return context.states.joiner.add(sensor, None, message, context.limits, raw, events=events)
+    return context.join(sensor, message, raw, events=events)

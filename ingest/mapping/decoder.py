@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
-from ingest.decoding import Context, Decoder, decode_text, load_json, state_reading
+from ingest.decoding import Context, Decoder, Noted, decode_text, load_json, state_reading
 from ingest.errors import GuardError, PayloadError, Reason
 from ingest.mapping.schema import FormatConfig, cross_faults
 from ingest.mapping.source import (
@@ -37,7 +37,6 @@ from ingest.names import conversion, unit_of, units_for
 from ingest.topics import TopicFilter
 from ingest.validation import (
     Readings,
-    build_reading,
     nothing_measured,
     number,
     sensor_id,
@@ -304,32 +303,14 @@ class _Mapped:
         if not raw and not events and not faults:
             self._describe(sensor, None if flags else firmware, message, context)
             return []
-        if self._config.join_s is None:
-            return [
-                build_reading(
-                    sensor,
-                    stamp,
-                    message,
-                    context.limits,
-                    raw,
-                    events=events,
-                    faults=faults,
-                    flags=flags,
-                    seq=self._sequence(view),
-                    firmware=firmware,
-                )
-            ]
-        return context.states.joiner.add(
-            sensor,
-            stamp,
-            message,
-            context.limits,
-            {**raw, **dict.fromkeys(faults)},
-            events=tuple(events),
-            flags=tuple(flags),
-            firmware=firmware,
-            window_s=self._config.join_s,
-        )
+        said: Noted = {"events": events, "flags": flags, "firmware": firmware}
+        if (seq := self._sequence(view)) is not None:
+            said["seq"] = seq
+        window_s = self._config.join_s
+        if window_s is None:
+            return [context.reading(sensor, message, raw, stamp, faults=faults, **said)]
+        raw |= dict.fromkeys(faults)
+        return context.join(sensor, message, raw, stamp, window_s=window_s, **said)
 
     def _measured(self, view: View) -> dict[str, object]:
         """Return values and faults (None) by quantity; the first field that applies counts."""

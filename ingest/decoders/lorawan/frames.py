@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.errors import PayloadError, Reason
-from ingest.validation import Message, Readings, build_reading, check_values, sensor_id
+from ingest.validation import Message, Readings, check_values, sensor_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -116,9 +116,7 @@ def readings_of(
     for when, raw in sorted(frame.history, key=lambda item: item[0]):
         if limits.earliest <= when <= message.received + limits.max_skew_s:
             try:
-                reading = build_reading(
-                    sensor, when, message, limits, raw, flags=(*flags, "history")
-                )
+                reading = context.reading(sensor, message, raw, when, flags=(*flags, "history"))
             except PayloadError:
                 continue
             readings.append(reading)
@@ -129,12 +127,11 @@ def readings_of(
     else:
         events = frame.events
     readings.append(
-        build_reading(
+        context.reading(
             sensor,
-            stamp,
             message,
-            limits,
             frame.raw,
+            stamp,
             events=events,
             faults=frame.faults,
             flags=flags,

@@ -25,7 +25,7 @@ from ingest.decoders.lorawan.frames import Frame, read_frame, readings_of
 from ingest.decoding import Context, dict_of, list_of, load_object, same_device, stamp_of, text_of
 from ingest.errors import PayloadError, Reason
 from ingest.names import measured
-from ingest.validation import Message, Readings, build_reading, counts_above, number, sensor_id
+from ingest.validation import Message, Readings, counts_above, number, sensor_id
 
 if TYPE_CHECKING:
     from ingest.decoders.lorawan.frames import Codec
@@ -276,9 +276,7 @@ def chirpstack(message: Message, context: Context) -> Readings:
             raw = {"battery": level}
     elif event not in ("join", "ack"):
         raise PayloadError(Reason.UNKNOWN_TOPIC, f"no integration event is called {event!r}")
-    return [
-        build_reading(sensor, stamp, message, context.limits, raw, events=("online",), flags=flags)
-    ]
+    return [context.reading(sensor, message, raw, stamp, events=("online",), flags=flags)]
 
 
 def _chirpstack_id(device: dict[str, Any], place: str, *, placed: bool) -> str:
@@ -330,11 +328,7 @@ def tts(message: Message, context: Context) -> Readings:
     flags = ("simulated",) if content.get("simulated") or uplink.get("simulated") else ()
     stamp = _tts_time(content, uplink, message)
     if kind == "join":
-        return [
-            build_reading(
-                sensor, stamp, message, context.limits, {}, events=("online",), flags=flags
-            )
-        ]
+        return [context.reading(sensor, message, {}, stamp, events=("online",), flags=flags)]
     decoded = dict(dict_of(uplink.get("decoded_payload")))
     for item in list_of(uplink.get("normalized_payload")):
         for name, value in dict_of(dict_of(item).get("air")).items():
