@@ -7,10 +7,13 @@ A full disk stops the journal, and the senders keep what is not acknowledged. Al
 2. What the detectors had not committed is decided in memory, then readings that wait for the disk,
    those of the journal not yet detected, and live ones of `UnstoredReadings`. A reading that comes
    both ways has one effect: the detectors skip what is not newer.
-3. The disk works again: before the consumer commits, `write_back` carries over what was decided in
-   memory. The readings are then stored and detected; their events are known and notify nobody
-   twice.
+3. The journal works again, and a transaction of the state begins: in it, what was decided in memory
+   is carried over, and memory decides nothing more. The readings are then stored and detected;
+   their events are known and notify nobody twice.
 4. The outcomes of notices that were in flight in memory are carried over too.
+
+Either memory decides or the disk, never both: `active` changes in the thread that commits to the
+disk, and `require_disk` refuses its decisions meanwhile. The same holds for the two pumps.
 
 It is not durable: a service that ends meanwhile forgets what it decided, and readings come again:
 one more notice an incident. Liveness is not followed.
@@ -28,13 +31,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from alerts.consumer.memory_state import apply_changes, copy_state, settle_changes, take_changes
 from alerts.notify.pump import OutboxPump
-from storage.errors import StorageError
-from storage.sqlite import connect
+from storage.errors import StorageError, StorageUnavailableError
+from storage.sqlite import connect, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from alerts.consumer.detection_consumer import DetectionConsumer
+    from alerts.consumer.memory_state import Change
     from alerts.engine import AlertEngine, AlertRecord
     from alerts.notify.channels.apprise_notifier import Notifier
     from detection.events import Event
@@ -125,7 +129,6 @@ class MemoryAlerts:
     active: bool = field(init=False, default=False)
     alerts: int = field(init=False, default=0)
     read_failures: int = field(init=False, default=0)
-    _fork: Fork | None = field(init=False, default=None)
     _wake: asyncio.Event = field(init=False, default_factory=asyncio.Event)
 
     async def run(
@@ -145,23 +148,18 @@ class MemoryAlerts:
             if since is None or loop.time() - since < self.grace_s:
                 continue
             log.error("the disk refuses; alerts leave from memory, nothing is stored: %s", failing)
-            pump.held = True
+            await pump.hold()
             try:
                 await self._take_over(detection, disk, listen)
             finally:
-                pump.held = False
+                pump.release()
             log.warning("the disk works again; %d alerts left from memory so far", self.alerts)
             since = None
 
-    def write_back(self, disk: sqlite3.Connection) -> None:
-        """Carry over what was decided in memory, in the detector's thread.
-
-        Call it before the consumer commits anything, so that the disk never decides again what
-        memory has. While the journal still refuses, alerts go on from memory all the same.
-        """
-        if self._fork is not None and self.active:
-            self._carry_over(self._fork, disk)
-            self.active = bool(self.readings.failing)
+    def require_disk(self) -> None:
+        """Raise a transient error while memory decides; call it before the disk decides."""
+        if self.active:
+            raise StorageUnavailableError("alerts are decided in memory")
 
     def _failing(self) -> str:
         return self.readings.failing or self.state_failing()
@@ -173,10 +171,12 @@ class MemoryAlerts:
             closing(connect(":memory:")) as memory,
             ThreadPoolExecutor(1, thread_name_prefix="plumewatch-memory") as thread,
         ):
-            consumer, (events, position) = await self.in_detector(_copy, detection, disk, memory)
-            fork = self._fork = Fork(thread, memory, consumer)
-            self.active = self.unstored.wanted = True
             try:
+                consumer, (events, position) = await self.in_detector(
+                    self._begin, detection, disk, memory
+                )
+                fork = Fork(thread, memory, consumer)
+                self.unstored.wanted = True
                 pump = OutboxPump(
                     memory,
                     self.engine,
@@ -192,23 +192,28 @@ class MemoryAlerts:
                         await self._decide(
                             fork, consumer.commit, events, consumer.position, self.clock()
                         )
-                    await self._feed(fork, position)
+                    group.create_task(self._feed(fork, position), name="readings in memory")
+                    await self._until_carried_over(fork, disk)
                     listening.cancel()
-                    if self.active:
-                        await self._until_carried_over(fork, disk)
-                        self.active = False
                     pump.stop()
                     await sending
                     await self._until_carried_over(fork, disk)
             finally:
                 self.active = self.unstored.wanted = False
-                self._fork = None
                 self.unstored.take()
+
+    def _begin(
+        self, detection: Detection, disk: sqlite3.Connection, memory: sqlite3.Connection
+    ) -> tuple[DetectionConsumer, tuple[Sequence[Event], int]]:
+        """Copy the state; return a consumer over it, and what it does next, of one moment."""
+        copy_state(disk, memory)
+        self.active = True
+        return detection.fork(memory), detection.undecided or ((), detection.position)
 
     async def _feed(self, fork: Fork, position: int) -> None:
         loop = asyncio.get_running_loop()
         fed, unreadable = 0, False
-        while self.active and self._failing():
+        while self.active:
             waiting = self.readings.unsettled()
             fresh, fed = waiting[fed:], len(waiting)
             fresh += self.unstored.take()
@@ -249,24 +254,28 @@ class MemoryAlerts:
     async def _until_carried_over(self, fork: Fork, disk: sqlite3.Connection) -> None:
         while True:
             try:
-                await self.in_detector(self._carry_over, fork, disk)
+                if not self.readings.failing:
+                    await self.in_detector(self._carry_over, fork, disk)
+                    return
             except sqlite3.OperationalError as error:
                 log.warning("what was decided in memory cannot be stored yet: %s", error)
-                await asyncio.sleep(_CARRY_OVER_AGAIN_S)
-            else:
-                return
+            await asyncio.sleep(_CARRY_OVER_AGAIN_S)
 
     def _carry_over(self, fork: Fork, disk: sqlite3.Connection) -> None:
-        changes = fork.thread.submit(take_changes, fork.memory).result()
-        left_out = apply_changes(disk, changes)
+        """Store what was decided in memory, which decides no more once the disk has begun."""
+        was_active = self.active
+        try:
+            with transaction(disk) as tx:
+                changes = fork.thread.submit(self._end, fork.memory).result()
+                left_out = apply_changes(tx, changes)
+        except sqlite3.Error:
+            self.active = was_active
+            raise
         fork.thread.submit(settle_changes, fork.memory, changes).result()
         if left_out:
             log.warning("%d rows decided in memory were left out: the disk has others", left_out)
 
-
-def _copy(
-    detection: Detection, disk: sqlite3.Connection, memory: sqlite3.Connection
-) -> tuple[DetectionConsumer, tuple[Sequence[Event], int]]:
-    """Copy the state; return a consumer over it, and what it does next, of one moment."""
-    copy_state(disk, memory)
-    return detection.fork(memory), detection.undecided or ((), detection.position)
+    def _end(self, memory: sqlite3.Connection) -> list[Change]:
+        """Return what was decided in memory, in its thread, where nothing is decided after that."""
+        self.active = False
+        return take_changes(memory)

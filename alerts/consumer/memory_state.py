@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from alerts.incidents import schema
 from storage import state
-from storage.sqlite import migrate, transaction
+from storage.sqlite import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -90,19 +90,18 @@ def settle_changes(memory: sqlite3.Connection, changes: Iterable[Change]) -> Non
         _write(memory, change, f"before_{change.table}")
 
 
-def apply_changes(disk: sqlite3.Connection, changes: Iterable[Change]) -> int:
-    """Carry changes over in one transaction; return those that the disk has another row for."""
+def apply_changes(tx: sqlite3.Connection, changes: Iterable[Change]) -> int:
+    """Carry changes over; return the number of those that the disk has another row for."""
     left_out = 0
     clashed: set[tuple[str, object]] = set()
-    with transaction(disk) as tx:
-        for change in changes:
-            applied = False
-            if _owner(tx, change) not in clashed:
-                with suppress(sqlite3.IntegrityError):
-                    applied = _write(tx, change, change.table)
-            left_out += not applied
-            if not applied and change.old is None:
-                clashed.add((change.table, change.new[0]))
+    for change in changes:
+        applied = False
+        if _owner(tx, change) not in clashed:
+            with suppress(sqlite3.IntegrityError):
+                applied = _write(tx, change, change.table)
+        left_out += not applied
+        if not applied and change.old is None:
+            clashed.add((change.table, change.new[0]))
     return left_out
 
 

@@ -114,8 +114,7 @@ class OutboxPump:
 
     `database` is the path of the state database, or a shared connection, used only in `thread` and
     left open. `wake` is set after new rows are committed. `pictures` are for the first attempt of
-    an alert. `personal` personalizes a notice in the transaction of its lease. While `held`, none
-    is leased.
+    an alert. `personal` personalizes a notice in the transaction of its lease.
     """
 
     def __init__(
@@ -137,7 +136,7 @@ class OutboxPump:
         self._owns_thread = thread is None
         self._thread = thread or ThreadPoolExecutor(1, thread_name_prefix="plumewatch-outbox")
         self._db: sqlite3.Connection
-        self.held = False
+        self._held = False
         self._engine = engine
         self._notifier = notifier
         self._wake = wake
@@ -158,6 +157,16 @@ class OutboxPump:
     def stop(self) -> None:
         """Lease no further notices; `run` returns once those in flight have outcomes."""
         self._stopping = True
+        self._wake.set()
+
+    async def hold(self) -> None:
+        """Lease nothing until `release`; return when no lease is under way."""
+        self._held = True
+        await self._in_thread(lambda: None)
+
+    def release(self) -> None:
+        """Lease notices again."""
+        self._held = False
         self._wake.set()
 
     async def run(self) -> None:
@@ -184,8 +193,8 @@ class OutboxPump:
     async def _round(self, group: asyncio.TaskGroup) -> float:
         """Lease and start sending what is due; return the seconds until the next round."""
         room = self._settings.max_in_flight - self._in_flight.total()
-        if room <= 0 or self.held:
-            return 1.0 if self.held else self._settings.idle_s
+        if room <= 0 or self._held:
+            return self._settings.idle_s
         if self._clock is time.time and self._steps.look(self._clock(), time.monotonic()):
             return _AFTER_STEP_S
         try:
@@ -288,6 +297,8 @@ class OutboxPump:
         if deadline is None or deadline > now:
             return now, [], deadline
         with sqlite.transaction(self._db, synced=False) as tx:
+            if self._held:  # set while this waited for the database
+                return now, [], deadline
             self._engine.fall_back_due(tx, now)
             rows = outbox_rows.lease(
                 tx,

@@ -204,11 +204,10 @@ class Alerting:
         yield Task("outbound integrations", after(ready, self._publish_outbound))
 
     async def commit(self, work: Callable[..., T], *arguments: object) -> T:
-        """Commit a decision, after everything that was decided in memory."""
+        """Commit a decision; it waits while decisions are made in memory."""
 
         def committed() -> T:
-            if self.memory.active:
-                self.memory.write_back(self._resources.state)
+            self.memory.require_disk()
             return work(*arguments)
 
         return await self._resources.run_until_stored("incidents", committed)

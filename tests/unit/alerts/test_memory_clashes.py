@@ -1,8 +1,9 @@
-"""Disk and memory decide the same: one incident, and an outbox that goes on."""
+"""Either memory decides or the disk: one incident, each notice once, and an outbox that goes on."""
 
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from types import SimpleNamespace
 
 import pytest
@@ -30,7 +31,8 @@ def test_the_outbox_goes_on_after_both_sides_decided(disk, engine, make_event, o
     decide(engine, memory, make_event())
     decide(engine, disk, make_event(onset=onset))
     assert send_all(engine, memory, 1001.0) >= 1
-    assert apply_changes(disk, take_changes(memory)) >= 1
+    with sqlite.transaction(disk) as tx:
+        assert apply_changes(tx, take_changes(memory)) >= 1
     assert send_all(engine, disk, 1002.0) >= 1
     assert set(attempts(disk, "outcome")) == {"sent"}
     memory.close()
@@ -51,82 +53,92 @@ class Consumer:
         return TimeResult([], state_changed=False)
 
 
-async def test_memory_is_carried_over_before_the_disk_decides_while_the_journal_still_waits(
-    disk, engine, make_event
-):
-    """The state takes part again while the commit of readings still pauses before its next try."""
-    commits = SimpleNamespace(failing="disk I/O error", unsettled=list)
-    notifier = RecordingNotifier()
+class Service:
+    """What is around the memory: a disk that refuses, and a commit that waits in its thread."""
 
-    async def inline(work, *arguments):
-        return work(*arguments)
+    def __init__(self, engine, disk, event):
+        self.engine, self.disk, self.event = engine, disk, event
+        self.state, self.readings = "locked", SimpleNamespace(failing="", unsettled=list)
+        self.notifier, self.decided, self.held, self.calls = RecordingNotifier(), [], False, 0
+        self.lock_ends_at_call = 0
+        self.memory = MemoryAlerts(
+            engine=engine,
+            notifier=self.notifier,
+            readings=self.readings,
+            unstored=UnstoredReadings(),
+            read_journal=self.read_journal,
+            state_failing=lambda: self.state,
+            in_detector=self.in_detector,
+            clock=lambda: 1000.0,
+            on_alerts=self.decided.extend,
+            grace_s=0.0,
+        )
 
-    def unreadable(*_):
+    def read_journal(self, *_):
         raise StorageUnavailableError("disk I/O error")
 
-    memory = MemoryAlerts(
-        engine=engine,
-        notifier=notifier,
-        readings=commits,
-        unstored=UnstoredReadings(),
-        read_journal=unreadable,
-        state_failing=lambda: "",
-        in_detector=inline,
-        clock=lambda: 1000.0,
-        on_alerts=lambda _: None,
-        grace_s=0.0,
-    )
-    detection = SimpleNamespace(
-        undecided=([make_event()], 0), position=0, fork=lambda copy: Consumer(engine, copy)
-    )
-    pump = SimpleNamespace(held=False)
-    running = asyncio.create_task(memory.run(detection, disk, pump, asyncio.Event().wait))
-    await until(lambda: notifier.sent and memory.read_failures)
-    assert pump.held
-    memory.write_back(disk)
-    assert decide(engine, disk, make_event(), now=1002.0) == []
-    assert memory.active  # readings are still refused, so alerts go on from memory
-    commits.failing = ""
-    memory.write_back(disk)
-    assert not memory.active
-    await until(lambda: not pump.held)
-    assert send_all(engine, disk, 1003.0) == 0  # nobody is notified twice
-    running.cancel()
-    await asyncio.wait((running,))
-
-
-async def test_memory_goes_on_from_the_moment_of_its_copy(disk, engine, make_event):
-    """The detector's thread may judge the next batch before the event loop has the copy."""
-    commits = SimpleNamespace(failing="disk I/O error", unsettled=list)
-    detection = SimpleNamespace(
-        undecided=None, position=0, fork=lambda copy: Consumer(engine, copy)
-    )
-    read = []
-
-    async def in_detector(work, *arguments):
+    async def in_detector(self, work, *arguments):
+        """Run work, and what waited behind it, as the thread of the detector does."""
+        if self.state and work.__name__ != "_begin" and self.calls < self.lock_ends_at_call:
+            self.calls += 1
+            raise sqlite3.OperationalError("database is locked")
         found = work(*arguments)
-        detection.undecided = ([make_event()], 7)
+        self.calls += 1
+        if self.calls >= self.lock_ends_at_call:
+            self.commit()
         return found
 
-    def read_journal(position, _limit):
-        read.append(position)
-        return [], position
+    def commit(self):
+        """Decide on the disk as `Alerting.commit` does; the next attempt is at the next call."""
+        try:
+            self.memory.require_disk()
+        except StorageUnavailableError:
+            return
+        self.state = ""
+        self.decided += decide(self.engine, self.disk, self.event)
 
-    memory = MemoryAlerts(
-        engine=engine,
-        notifier=RecordingNotifier(),
-        readings=commits,
-        unstored=UnstoredReadings(),
-        read_journal=read_journal,
-        state_failing=lambda: "",
-        in_detector=in_detector,
-        clock=lambda: 1000.0,
-        on_alerts=lambda _: None,
-        grace_s=0.0,
-    )
-    pump = SimpleNamespace(held=False)
-    running = asyncio.create_task(memory.run(detection, disk, pump, asyncio.Event().wait))
-    await until(lambda: read)
-    assert read[0] == 0
+    async def hold(self):
+        self.held = True
+
+    def release(self):
+        self.held = False
+
+    async def run(self):
+        detection = SimpleNamespace(
+            undecided=([self.event], 0), position=0, fork=lambda copy: Consumer(self.engine, copy)
+        )
+        await self.memory.run(detection, self.disk, self, asyncio.Event().wait)
+
+
+@pytest.mark.parametrize("calls", [1, 2, 3])
+async def test_a_lock_may_end_at_any_moment(disk, engine, make_event, calls):
+    """While the copy is made, before memory has decided, and while it carries over."""
+    service = Service(engine, disk, make_event())
+    service.lock_ends_at_call = calls
+    running = asyncio.create_task(service.run())
+    await until(lambda: service.held)
+    await until(lambda: not service.held)
+    running.cancel()
+    await asyncio.wait((running,))
+    service.commit()
+    assert len(service.decided) == 1
+    assert len(service.notifier.sent) + send_all(engine, disk, 1003.0) == 1
+
+
+async def test_memory_goes_on_while_the_journal_waits_though_the_state_is_written(
+    disk, engine, make_event
+):
+    service = Service(engine, disk, make_event())
+    service.readings.failing, service.state = "disk I/O error", ""
+    running = asyncio.create_task(service.run())
+    await until(lambda: service.notifier.sent and service.memory.read_failures)
+    service.commit()
+    assert service.memory.active
+    assert len(service.decided) == 1
+    service.readings.failing = ""
+    await until(lambda: not service.held)
+    service.commit()
+    assert len(service.decided) == 1
+    assert send_all(engine, disk, 1003.0) == 0  # nobody is notified twice
     running.cancel()
     await asyncio.wait((running,))

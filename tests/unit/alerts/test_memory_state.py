@@ -22,7 +22,8 @@ def copied(disk):
 
 def carry(memory, disk):
     changes = take_changes(memory)
-    left_out = apply_changes(disk, changes)
+    with sqlite.transaction(disk) as tx:
+        left_out = apply_changes(tx, changes)
     settle_changes(memory, changes)
     return left_out
 

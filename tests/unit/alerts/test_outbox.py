@@ -123,6 +123,34 @@ async def test_a_disk_that_refuses_at_the_start_is_asked_again(run, make_event, 
     assert not bench.task.done()
 
 
+async def test_a_lease_that_waited_for_a_lock_sends_nothing_while_the_pump_is_held(
+    run, make_event, monkeypatch
+):
+    looked, look = [], outbox_rows.next_outbox_deadline
+
+    def next_outbox_deadline(*arguments):
+        looked.append(look(*arguments))
+        return looked[-1]
+
+    monkeypatch.setattr(outbox_rows, "next_outbox_deadline", next_outbox_deadline)
+    notifier = RecordingNotifier()
+    bench = run(notifier)
+    await bench.until(lambda: looked)
+    with sqlite.transaction(bench.db) as tx:
+        bench.engine.on_events(tx, [make_event()], bench.now)
+    bench.db.execute("BEGIN IMMEDIATE")
+    bench.wake.set()
+    await bench.until(lambda: looked[-1] is not None)  # the next it does is wait for the lock
+    holding = asyncio.create_task(bench.pump.hold())
+    await asyncio.sleep(0)
+    bench.db.execute("COMMIT")
+    await holding
+    await asyncio.sleep(0)
+    assert stored.notices(bench.db, "status") == ["due"]
+    bench.pump.release()
+    await bench.until(lambda: notifier.sent)
+
+
 async def test_transient_failures_are_tried_again(run, make_event):
     notifier = RecordingNotifier([TRANSIENT, TRANSIENT, None])
     bench = run(notifier)
