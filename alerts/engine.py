@@ -32,12 +32,12 @@ from alerts.incidents.lifecycle import step
 from alerts.incidents.mutes import lasting_mute_of, mute_of
 from alerts.incidents.stuck_incidents import StuckKind, find_stuck
 from alerts.notify import outbox as outbox_rows
-from alerts.notify.notice import NoticeReason
+from alerts.notify.notice import Note, NoticeReason
 from alerts.notify.notice_writer import NoticeWriter
 from alerts.severity import repeat_window_s
 from detection.device_events import is_device_alarm
 from detection.events import EventKind, EventPhase
-from language.facts import Fact
+from language.facts import Fact, fact
 from storage.registry import Room
 
 if TYPE_CHECKING:
@@ -429,7 +429,8 @@ class AlertEngine:
                 case effects.ScheduleAckDeadline():
                     self._escalator.await_answer(tx, incident, effect.at)
                 case effects.NotifyAgain():
-                    notices.again(tx, incident, effect.onset, effect.at)
+                    note, reason = fact(Note.RESPONDING), NoticeReason.AGAIN
+                    notices.notify_responder(tx, incident, effect.at, reason, note, effect.onset)
                 case effects.NotifyTaken() | effects.NotifyRecovered():
                     only = effect.only if isinstance(effect, effects.NotifyTaken) else ""
                     occasion = str(escalation.last_round(tx, incident.id)[0])  # grows when taken

@@ -21,6 +21,8 @@ from language.messages import ENGLISH, LANGUAGES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from babel.messages.catalog import Message
+
 _HERE: Final = Path(__file__).parent
 _ROOT: Final = _HERE.parent
 PACKAGES: Final = ("language", "detection", "storage", "reports", "alerts", "plumewatch")
@@ -43,7 +45,7 @@ _KEYWORDS: Final = {
     "KeyFigure": (2,),
 }
 _OPTIONS: Final = {pattern: {"trimmed": "true"} for pattern, _ in _METHODS}
-_PLACEHOLDER: Final = re.compile(r"%(?:\((\w+)\)[-+ 0-9.]*[a-z]|%|.)", re.DOTALL)
+_NAMED: Final = re.compile(r"%\((\w+)\)")
 _HEADER: Final = """\
 # Messages of Plumewatch in {name}. `make messages` collects them.
 msgid ""
@@ -58,51 +60,35 @@ msgstr ""
 def collected() -> Catalog:
     """Return all messages of the source code."""
     template = Catalog(project="Plumewatch", header_comment="")
-    for package in PACKAGES:
+    for package in sorted(PACKAGES):
         found = extract_from_dir(
             _ROOT / package, list(_METHODS), dict(_OPTIONS), _KEYWORDS, strip_comment_tags=True
         )
-        for name, line, message, _, context in found:
-            template.add(message, None, [(f"{package}/{name}", line)], context=context)
+        for name, _line, message, _, context in found:
+            template.add(message, None, [(f"{package}/{name}", 0)], context=context)
     return template
 
 
-def placeholders(text: str) -> set[str]:
-    """Return the names of the placeholders of a message, and what is no placeholder.
-
-    >>> sorted(placeholders("%(n)d of %(all).1f %%, 5 % of"))
-    ['% ', 'all', 'n']
-    """
-    return {m[1] or m[0] for m in _PLACEHOLDER.finditer(text) if m[0] != "%%"}
-
-
 def faults(known: Catalog, template: Catalog) -> Iterator[str]:
-    """Yield what is wrong with the catalogue of a language."""
-    wanted = {(forms(e.id)[0], e.context): forms(e.id) for e in template if e.id}
-    for (key, context), sources in wanted.items():
-        found: Any = known.get(key, context)
-        fault = "not in the catalogue" if found is None else _fault_of(found, sources)
+    """Bring the catalogue of a language up to date; yield what is wrong with it."""
+    known.update(template, no_fuzzy_matching=True)
+    for message in known.obsolete.values():
+        yield f"no longer used: {forms(message.id)[0]!r}"
+    for message in known:
+        fault = _fault_of(message, known) if message.id else ""
         if fault:
-            yield f"{fault}: {key!r}"
-    for entry in known:
-        if entry.id and (forms(entry.id)[0], entry.context) not in wanted:
-            yield f"no longer used: {forms(entry.id)[0]!r}"
+            yield f"{fault}: {forms(message.id)[0]!r}"
 
 
-def _fault_of(entry: Any, sources: tuple[str, ...]) -> str:
-    found = forms(entry.string)
-    if len(found) != len(sources) or not all(found):
+def _fault_of(message: Message, known: Catalog) -> str:
+    sources, found = forms(message.id), forms(message.string)
+    if not all(found):
         return "no translation"
-    if entry.fuzzy:
+    if message.fuzzy:
         return "fuzzy"
-    for source, form in zip(sources, found, strict=True):
-        names, theirs = placeholders(source), placeholders(form)
-        odd = [name for name in names | theirs if not name.isidentifier()]
-        if odd and len(odd) < len(names | theirs):  # otherwise nothing is filled in
-            return "a percent sign that is neither a placeholder nor %%"
-        if theirs != names and not (len(sources) > 1 and theirs < names):
-            return "other placeholders"
-    return ""
+    lacking = set(_NAMED.findall(sources[-1])) - set(_NAMED.findall(found[-1]))
+    wrong = [str(error) for error in message.check(known)]
+    return "; ".join(wrong or [f"without {name}" for name in sorted(lacking)])
 
 
 def forms(text: Any) -> tuple[str, ...]:
@@ -121,21 +107,17 @@ def load(code: str) -> Catalog:
 
 def update(code: str, template: Catalog) -> list[str]:
     """Write the catalogue of a language anew; return what is missing in it."""
-    known, made = load(code), Catalog(locale=code, fuzzy=False)
-    for entry in template:
-        if entry.id:
-            before: Any = known.get(forms(entry.id)[0], entry.context)
-            same = before is not None and len(forms(before.id)) == len(forms(entry.id))
-            files = sorted({(name, 0) for name, _ in entry.locations})
-            made.add(entry.id, before.string if same else None, files, context=entry.context)
+    known = load(code)
+    missing = list(faults(known, template))
+    known.obsolete.clear()
     header = _HEADER.format(
-        name=LANGUAGES[code], code=code, plurals=made.num_plurals, rule=made.plural_expr
+        name=LANGUAGES[code], code=code, plurals=known.num_plurals, rule=known.plural_expr
     )
     with (_HERE / f"{code}.po").open("wb") as file:
         file.write(header.encode())
-        write_po(file, made, width=100, omit_header=True, sort_by_file=True, include_lineno=False)
+        write_po(file, known, width=100, omit_header=True, sort_by_file=True, include_lineno=False)
     (_HERE / f"{code}.mo").write_bytes(compiled(code))
-    return list(faults(load(code), template))
+    return missing
 
 
 def compiled(code: str) -> bytes:

@@ -23,7 +23,7 @@ from alerts.incidents.history import Happened
 from alerts.incidents.incident import labels_of, place_of
 from alerts.incidents.mutes import lasting_mute_of
 from alerts.notify import outbox as outbox_rows
-from alerts.notify.notice import Note, clock_text
+from alerts.notify.notice import Note, NoticeReason, clock_text
 from alerts.policy import PRESENT_S
 from language.facts import Fact, fact, to_json
 
@@ -325,7 +325,7 @@ class Escalator:
         timings = self._policy.timings
         silent, left = round(timings.acknowledged_for_s / 60), round(timings.reminded_for_s / 60)
         note = fact(Note.REPORT_DUE, silent=silent, left=left)
-        reminded = self._notices.remind(tx, incident, now, note)
+        reminded = self._notices.notify_responder(tx, incident, now, NoticeReason.REMINDER, note)
         what = Happened.REMINDED if reminded else Happened.NOT_REMINDED
         repository.note(tx, incident.id, now, what, person=incident.acknowledged_by)
 

@@ -8,10 +8,7 @@ from zoneinfo import ZoneInfo
 
 from alerts.duty.reasons import RING_WORDS, reason_text
 from alerts.escalation.escalator import Action, after_acknowledgment, plan
-from alerts.incidents.incident import Rules
-from alerts.incidents.lifecycle import cooldown_s
 from alerts.incidents.throttling import quiet_until
-from alerts.policy import STORM_S
 from alerts.routing.matchers import incident_labels
 from alerts.severity import Severity, grade
 
@@ -83,8 +80,6 @@ def timeline(policy: AlertPolicy, room: Room, kind: EventKind, at: float) -> lis
         _line(0.0, "nobody else is notified; those notified learn who is responding"),
         _line(remind.due_at, "no answer: the responder is reminded"),
         _line(reopen.due_at, "still no answer: all of the above again, from the first step"),
-        "In between:",
-        *_throttling(policy, kind),
     ]
 
 
@@ -124,22 +119,6 @@ def _without_response(
             names = ", ".join(fallback)
             lines.append(_line(after, f"{names}: second channel, if the first has not delivered"))
     return lines
-
-
-def _throttling(policy: AlertPolicy, kind: EventKind) -> list[str]:
-    timings = policy.timings
-    cooldown = cooldown_s(kind, 0, Rules(policy.quiet_s, policy.silent_s, policy.cooldown_s))
-    return [
-        _line(cooldown, "after a delivered notice: until then the same room and kind stay quiet,"),
-        _line("", "unless more severe; what is still ongoing then is notified"),
-        _line(policy.quiet_s, "after the last detection has ended: resolved, no more notices"),
-        _line(
-            timings.gather_s, "in a storm: further rooms of a floor are combined this often, once"
-        ),
-        _line("", f"{timings.storm_rooms} were notified one by one within {_clock(STORM_S)}"),
-        _line(3600.0, f"at most {timings.notices_per_hour} notices per person; the rest is"),
-        _line("", "combined into one, except critical ones"),
-    ]
 
 
 def _line(seconds: float | str, what: str) -> str:

@@ -17,16 +17,18 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from alerts.incidents.incident import place_of
 from alerts.policy import STORM_S
 from alerts.severity import Severity
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from alerts.duty.shifts import QuietHours
-    from alerts.policy import EscalationTimings
-    from storage.registry import Room
+    from alerts.incidents.incident import Incident
+    from alerts.policy import EscalationTimings, StaffMember
+    from storage.registry import Registry
 
 HOUR_S: Final = 3600.0
 
@@ -62,21 +64,19 @@ def quiet_until(quiet: Sequence[QuietHours], at: float) -> Deferral | None:
 
 def decide(
     tx: sqlite3.Connection,
-    person: str,
-    quiet: Sequence[QuietHours],
-    room: Room,
-    severity: Severity,
+    member: StaffMember,
+    incident: Incident,
     at: float,
     timings: EscalationTimings,
-    place: Callable[[str], Room],
+    registry: Registry,
 ) -> Deferral | None:
     """Return what keeps a page from leaving now; None if nothing does."""
-    critical = severity is Severity.CRITICAL
+    person, critical = member.id, incident.severity is Severity.CRITICAL
     if not critical:
-        held = quiet_until(quiet, at) or _over_budget(tx, person, at, timings)
+        held = quiet_until(member.quiet, at) or _over_budget(tx, person, at, timings)
         if held is not None:
             return held
-    if not _storm(tx, person, room, at, timings, place):
+    if not _storm(tx, person, incident.room, at, timings, registry):
         return None
     if not critical:
         return Deferral(Cause.STORM, at + timings.gather_s)
@@ -105,11 +105,12 @@ def _over_budget(
 def _storm(
     tx: sqlite3.Connection,
     person: str,
-    room: Room,
+    where: str,
     at: float,
     timings: EscalationTimings,
-    place: Callable[[str], Room],
+    registry: Registry,
 ) -> bool:
+    room = place_of(registry, where)
     if not room.building:
         return False
     rows = tx.execute(
@@ -118,7 +119,7 @@ def _storm(
         " AND o.status NOT IN ('cancelled', 'failed')",
         (person, at - STORM_S, room.id),
     )
-    others = [place(row["room"]) for row in rows]
+    others = [place_of(registry, row["room"]) for row in rows]
     building = [o for o in others if (o.site, o.building) == (room.site, room.building)]
     floor = [o for o in building if o.floor == room.floor]
     return len(floor) >= timings.storm_rooms or len(building) >= 2 * timings.storm_rooms

@@ -7,7 +7,6 @@ outcome.
 from __future__ import annotations
 
 from collections import Counter
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from alerts.incidents.incident import Incident
-    from alerts.incidents.throttling import Deferral
     from alerts.policy import AlertPolicy, StaffMember
     from detection.events import Evidence
     from language.facts import Fact
@@ -106,22 +104,16 @@ class NoticeWriter:
         """Notify people of an incident, each once a round; return how many of them right away."""
         notified = 0
         for member in filter(None, map(self._policy.member, people)):
-            held = self._decide(tx, member, incident, at) if throttle and member.targets else None
+            held = None
+            if throttle and member.targets:
+                timings, registry = self._policy.timings, self._registry
+                held = throttling.decide(tx, member, incident, at, timings, registry)
             if held is None:
                 notified += self._page_now(tx, incident, member, at, round_, note)
             elif not held.divert:
                 throttling.defer(tx, member.id, incident.id, round_, held, at)
                 notified += held.cause is Cause.STORM
         return notified
-
-    def _decide(
-        self, tx: sqlite3.Connection, member: StaffMember, incident: Incident, at: float
-    ) -> Deferral | None:
-        place = partial(place_of, self._registry)
-        room, timings = place(incident.room), self._policy.timings
-        return throttling.decide(
-            tx, member.id, member.quiet, room, incident.severity, at, timings, place
-        )
 
     def _page_now(
         self,
@@ -211,26 +203,16 @@ class NoticeWriter:
                 then=channel_of(member.targets[place]),
             )
 
-    def again(self, tx: sqlite3.Connection, incident: Incident, onset: float, at: float) -> bool:
-        """Notify the responder of a further detection of the same incident."""
-        return self._notify_responder(
-            tx, incident, at, NoticeReason.AGAIN, note=fact(Note.RESPONDING), since=onset
-        )
-
-    def remind(self, tx: sqlite3.Connection, incident: Incident, at: float, note: Fact) -> bool:
-        """Remind the responder; return whether they can be notified."""
-        return self._notify_responder(tx, incident, at, NoticeReason.REMINDER, note=note)
-
-    def _notify_responder(
+    def notify_responder(
         self,
         tx: sqlite3.Connection,
         incident: Incident,
         at: float,
         reason: NoticeReason,
-        *,
-        note: Fact | None = None,
+        note: Fact,
         since: float | None = None,
     ) -> bool:
+        """Notify the responder of a further detection or of a due report; whether they can be."""
         member = self._policy.member(incident.acknowledged_by)
         if member is None:
             return False
@@ -255,16 +237,16 @@ class NoticeWriter:
         """
         taken = reason is NoticeReason.TAKEN
         by = self._policy.name_of(incident.acknowledged_by) if taken else ""
-        for person, target, channel in outbox_rows.people_notified(tx, incident.id):
+        for person, target in outbox_rows.people_notified(tx, incident.id):
             responds = by and by == self._policy.name_of(person)
-            if responds or (only and person != only):
+            address = self._policy.target_of(person, target)
+            if responds or (only and person != only) or address is None:
                 continue
             outbox_rows.add_notice(
                 tx,
                 self._notice(tx, incident, reason, self._policy.member(person), at, by=by),
                 person=person,
-                target=target,
-                channel=channel,
+                address=address,
                 now=at,
                 expires_at=at + self._policy.expire_s,
                 occasion=occasion if taken else "",
@@ -289,14 +271,12 @@ class NoticeWriter:
         occasion: str,
         expires_at: float,
     ) -> bool:
-        target = member.targets[place]
         further = place + 1 < len(member.targets)
         return outbox_rows.add_notice(
             tx,
             notice,
             person=member.id,
-            target=target_id(target),
-            channel=channel_of(target),
+            address=member.targets[place],
             now=at,
             expires_at=expires_at,
             occasion=occasion,

@@ -15,12 +15,14 @@ import msgspec
 
 from alerts.access.action_tokens import Action, issue
 from alerts.notify.notice import Notice, NoticeReason
+from alerts.secrets import channel_of, target_id
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Collection
 
     from alerts.errors import NotifyError
+    from alerts.secrets import Secret
 
 _REASON: Final = "substr(reason, 1, instr(reason || ':', ':') - 1)"
 """Reason of a row without its occasion."""
@@ -50,8 +52,7 @@ def add_notice(
     notice: Notice,
     *,
     person: str,
-    target: str,
-    channel: str,
+    address: Secret,
     now: float,
     expires_at: float,
     occasion: str = "",
@@ -67,8 +68,8 @@ def add_notice(
         (
             notice.incident,
             person,
-            target,
-            channel,
+            target_id(address),
+            channel_of(address),
             reason,
             notice.priority.value,
             msgspec.json.encode(notice).decode(),
@@ -134,17 +135,17 @@ def has_notices(tx: sqlite3.Connection, incident: str) -> bool:
     return tx.execute("SELECT 1 FROM outbox WHERE incident = ?", (incident,)).fetchone() is not None
 
 
-def people_notified(tx: sqlite3.Connection, incident: str) -> list[tuple[str, str, str]]:
-    """Return person, target and channel of everyone who got a page, alone or in a digest."""
+def people_notified(tx: sqlite3.Connection, incident: str) -> list[tuple[str, str]]:
+    """Return person and target of everyone who got a page, alone or in a digest."""
     rows = tx.execute(
-        f"SELECT person, target, channel, max(id) FROM (SELECT * FROM outbox WHERE incident = ?1"  # noqa: S608 - a constant
+        f"SELECT person, target, max(id) FROM (SELECT * FROM outbox WHERE incident = ?1"  # noqa: S608 - a constant
         f" AND {_REASON} = ?2 AND status = 'sent' UNION SELECT o.* FROM held_notice h"
         " JOIN outbox o ON o.incident = h.sent_with AND o.person = h.person"
         " AND o.reason = h.sent_as AND o.status = 'sent' WHERE h.incident = ?1)"
         " GROUP BY person ORDER BY min(id)",
         (incident, NoticeReason.OPENED.value),
     ).fetchall()
-    return [(r["person"], r["target"], r["channel"]) for r in rows]
+    return [(r["person"], r["target"]) for r in rows]
 
 
 def cancel_unsent(tx: sqlite3.Connection, incident: str, why: str, now: float) -> int:

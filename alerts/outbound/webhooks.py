@@ -25,7 +25,6 @@ from alerts.incidents.incident_json import incident_json, iso_time
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Notice, NoticeReason, Priority
 from alerts.notify.post import post, raise_for_status
-from alerts.secrets import channel_of, target_id
 from storage.registry import Room
 from storage.sqlite import transaction
 
@@ -144,8 +143,7 @@ def _add(
         tx,
         notice,
         person=hook.id,
-        target=target_id(hook.url),
-        channel=channel_of(hook.url),
+        address=hook.url,
         now=now,
         expires_at=now + _KEPT_TRYING_S,
         occasion=f"{row['what']}:{row['seq']}",

@@ -52,7 +52,7 @@ def printed(path, **asked):
 
 
 def test_the_settings_show_in_the_timeline(school):
-    path = school("acknowledged_for_s = 900\nnotices_per_hour = 5")
+    path = school("acknowledged_for_s = 900")
     code, text = printed(path, room="N2-boys", at="2026-09-07T10:05")
     assert code == 0
     assert text.splitlines()[:9] == [
@@ -67,7 +67,6 @@ def test_the_settings_show_in_the_timeline(school):
         "If somebody acknowledges:",
     ]
     assert "     15:00  no answer: the responder is reminded" in text
-    assert "at most 5 notices per person" in text
 
 
 def test_quiet_hours_and_who_is_asked_instead(school):
