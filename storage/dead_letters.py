@@ -60,15 +60,6 @@ def delete_dead_letters(connection: sqlite3.Connection, numbers: Iterable[int]) 
         tx.executemany("DELETE FROM dead_letter WHERE id = ?", [(n,) for n in numbers])
 
 
-def get_dead_letter(connection: sqlite3.Connection, number: int) -> StoredDeadLetter | None:
-    """Return one dead letter; None if there is none of this number, or not any more."""
-    row = connection.execute(
-        f"SELECT {_COLUMNS} FROM dead_letter WHERE id = ?",  # noqa: S608 - names of columns
-        (number,),
-    ).fetchone()
-    return None if row is None else StoredDeadLetter(int(row[0]), DeadLetter(*tuple(row)[1:]))
-
-
 def count_dead_letters(connection: sqlite3.Connection) -> dict[tuple[str, str], int]:
     """Count the kept dead letters by reason and decoder (empty if none was reached)."""
     rows = connection.execute(

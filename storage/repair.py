@@ -135,9 +135,8 @@ def _copy(path: Path, new: sqlite3.Connection) -> dict[str, int]:
         )
         return _copy_readable(path, new)
     try:
-        _recover(program, path, recovered)
         layouts = _layouts(new)
-        with closing(sqlite3.connect(recovered)) as source:
+        with closing(_recover(program, path, recovered)) as source:
             theirs = {name for name in _tables(source) if not name.startswith(_LOST)}
             if len(theirs - set(_tables(new))) > len(theirs) / 2:
                 return {}  # it is another program's
@@ -145,8 +144,7 @@ def _copy(path: Path, new: sqlite3.Connection) -> dict[str, int]:
             saved = _copy_recovered(source, new, layouts, listed)
         if unlisted := {layout.name for layout in layouts if not layout.is_index} - listed:
             _copy_without_list(path, blank)
-            _recover(program, blank, recovered)
-            with closing(sqlite3.connect(recovered)) as source:
+            with closing(_recover(program, blank, recovered)) as source:
                 saved |= _copy_recovered(source, new, layouts, unlisted)
         return saved
     finally:
@@ -165,32 +163,19 @@ def recovery_program() -> str | None:
     return None
 
 
-def _recover(program: str, path: Path, target: Path) -> None:
-    """Make a file by what ``.recover`` writes."""
-    uri = f"file:{quote(str(path))}?mode=ro"
-    arguments = (program, "-readonly", uri, ".recover --ignore-freelist")
+def _recover(program: str, path: Path, target: Path) -> sqlite3.Connection:
+    """Make a file by what ``.recover`` writes, as far as it can be executed, and open it."""
     _remove(target)
-    with (
-        closing(_scratch(target)) as made,
-        subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process,  # noqa: S603 - no shell
-    ):
-        statement = ""
-        for line in process.stdout or ():
-            statement += line.decode("utf-8", "replace")
-            if not sqlite3.complete_statement(statement):
-                continue
-            try:
-                made.execute(statement)
-            except sqlite3.Error as error:
-                if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DISK_ERRORS:
-                    process.kill()
-                    raise
-            statement = ""
-        if made.in_transaction:
-            made.execute("COMMIT")
-
-
-_DISK_ERRORS: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM)
+    make_private_database(target)
+    read = (program, "-readonly", f"file:{quote(str(path))}?mode=ro", ".recover --ignore-freelist")
+    write = (program, "-safe", str(target))
+    with subprocess.Popen(read, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:  # noqa: S603 - no shell
+        made = subprocess.run(write, stdin=process.stdout, capture_output=True, check=False)  # noqa: S603 - no shell
+    if any(words in made.stderr for words in (b"is full", b"I/O error", b"out of memory")):
+        raise StorageUnavailableError(f"{target}: {made.stderr[:200].decode(errors='replace')}")
+    connection = sqlite3.connect(target)
+    connection.text_factory = lambda text: text.decode(errors="replace")
+    return connection
 
 
 def _copy_without_list(path: Path, copy: Path) -> None:

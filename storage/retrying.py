@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sqlite3
 import time
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from storage.errors import StorageError, is_transient, translated
 
@@ -20,13 +20,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 RETRY_S: Final = 1.0
-
-
-class Retrying(Protocol):
-    """Runs blocking work on a database until it succeeds (`RunUntilStored`)."""
-
-    async def __call__(self, what: str, work: Callable[..., T], *arguments: object) -> T:
-        """Return what ``work(*arguments)`` returns, retrying transient errors of the disk."""
 
 
 class UntilStored:
@@ -69,7 +62,7 @@ class UntilStored:
 
 
 class RunUntilStored(UntilStored):
-    """`Retrying` in one thread, with a database at `path`."""
+    """Repeats blocking work in one thread, with a database at `path`."""
 
     def __init__(self, in_thread: InThread, path: Path, *, retry_s: float = RETRY_S) -> None:
         super().__init__(retry_s, retry_s)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from alerts.policy import AlertPolicy, Webhook
     from alerts.secrets import Secret
     from storage.registry import Registry, Site
-    from storage.retrying import Retrying
+    from storage.retrying import RunUntilStored
 
 READER: Final = "webhooks"
 _CHANGES: Final = ("opened", "acknowledged", "resolved")
@@ -54,7 +54,7 @@ async def write_webhooks(
     school: str,
     changes: ChangeSignal,
     wake_outbox: asyncio.Event,
-    run_until_stored: Retrying,
+    run_until_stored: RunUntilStored,
     clock: Callable[[], float],
 ) -> None:
     """Put changes of incidents into the outbox until cancelled; `state` is used in its thread."""

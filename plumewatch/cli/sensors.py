@@ -86,13 +86,13 @@ def dead_letters(
     as_json: JsonOption = False,
 ) -> None:
     """List refused messages, newest first, or show one."""
-    from storage.dead_letters import count_dead_letters, find_dead_letters, get_dead_letter
+    from storage.dead_letters import count_dead_letters, find_dead_letters
 
     site = Site.load(config)
     with site.read(site.paths.journal) as journal:
         if number is not None:
-            found = get_dead_letter(journal, number)
-            if found is None:
+            found = next(iter(find_dead_letters(journal, before=number + 1, limit=1)), None)
+            if found is None or found.id != number:
                 raise RefusedError(f"there is no refused message {number}, or not any more")
             fields = _letter_fields(found)
             if as_json:

@@ -29,10 +29,8 @@ from storage.timeseries.line_protocol import (
     READING,
     LineEncoder,
     RecordEncoder,
-    record_of,
     to_ns,
 )
-from storage.timeseries.records import MEASUREMENTS
 from storage.timeseries.resolution import MINUTE, QUARTER_HOUR
 from storage.timeseries.series import Newest, Series, Steps, columns, reading_of
 
@@ -47,7 +45,7 @@ if TYPE_CHECKING:
     from storage.reading import Reading
     from storage.registry import Registry
     from storage.timeseries.influx_http import InfluxSettings
-    from storage.timeseries.records import Record
+    from storage.timeseries.records import Measurement, Record
     from storage.timeseries.resolution import Level, Retention
     from storage.timeseries.series import LatestReading
 
@@ -78,7 +76,7 @@ class InfluxSeries(Series):
         self.http = InfluxHttp(settings)
         self._registry = registry
         self._encoder = LineEncoder(registry)
-        self._records = RecordEncoder(registry)
+        self._record_encoder = RecordEncoder(registry)
         super().__init__(cursor, _prepare, lambda _: None, retention, clock)
 
     def close(self) -> None:
@@ -129,64 +127,39 @@ class InfluxSeries(Series):
 
     def record(self, records: Sequence[Record]) -> None:
         """Store records beside readings."""
-        for policy, lines in self._records.by_policy(records).items():
+        for policy, lines in self._record_encoder.by_policy(records).items():
             self.http.write(lines, policy)
 
-    def records(
-        self,
-        measurement: str,
-        start: float,
-        end: float,
-        *,
-        sensors: Collection[str] | None = None,
-        rooms: Collection[str] | None = None,
-    ) -> list[Record]:
-        """Return the records of a measurement by time, of these sensors or rooms, or of all."""
+    def _records(
+        self, table: Measurement, first: int, last: int, sensor: str | None
+    ) -> Iterable[Mapping[str, Any]]:
         where = ""
-        for sensor in sensors if sensors is not None and len(sensors) == 1 else ():
+        if sensor is not None:
             key = "sensor" if sensor in self._registry.sensors else "name"
             where = f' AND "{key}" = {quoted(sensor)}'
-        policy = _policy(MEASUREMENTS[measurement].kept)
+        policy = _policy(table.kept)
         found = self.http.query(
-            f"SELECT * FROM {self.http.place(measurement, policy)}"  # noqa: S608 - quoted
-            f" WHERE time >= {to_ns(start)} AND time < {to_ns(end)}{where}",
+            f"SELECT * FROM {self.http.place(table.name, policy)}"  # noqa: S608 - quoted
+            f" WHERE time >= {first} AND time < {last}{where}",
             policy,
         )
-        records = [
-            record_of(measurement, dict(zip(series["columns"], row, strict=True)))
+        return (
+            dict(zip(series["columns"], row, strict=True))
             for series in found
             for row in series["values"]
-        ]
-        chosen = [
-            record
-            for record in records
-            if (sensors is None or record.sensor in sensors)
-            and (rooms is None or record.room in rooms)
-        ]
-        return sorted(chosen, key=lambda record: record.time)
+        )
 
-    def sums(
-        self,
-        measurement: str,
-        fields: Sequence[str],
-        start: float,
-        end: float,
-        sensors: Iterable[str],
-    ) -> dict[str, tuple[float, ...]]:
-        """Add fields up by sensor."""
-        wanted = [f'sum("{field}")' for field in fields]
-        policy = _policy(MEASUREMENTS[measurement].kept)
+    def _sums(
+        self, table: Measurement, fields: Sequence[str], first: int, last: int
+    ) -> Iterable[Sequence[Any]]:
+        wanted = ", ".join(f'sum("{field}")' for field in fields)
+        policy = _policy(table.kept)
         found = self.http.query(
-            f"SELECT {', '.join(wanted)} FROM {self.http.place(measurement, policy)}"  # noqa: S608 - names from the table of measurements
-            f' WHERE time >= {to_ns(start)} AND time < {to_ns(end)} GROUP BY "sensor"',
+            f"SELECT {wanted} FROM {self.http.place(table.name, policy)}"  # noqa: S608 - names from the table of measurements
+            f' WHERE time >= {first} AND time < {last} GROUP BY "sensor"',
             policy,
         )
-        ours = frozenset(sensors)
-        return {
-            name: tuple(float(value or 0.0) for value in rows[0][1:])
-            for name, rows in _by_sensor(found)
-            if name in ours
-        }
+        return ([name, *rows[0][1:]] for name, rows in _by_sensor(found))
 
     def latest(self) -> Mapping[str, LatestReading]:
         """Newest reading of every registered sensor that has one, joined over two minutes."""

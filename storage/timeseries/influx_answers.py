@@ -1,7 +1,7 @@
 """What a refusal of an InfluxDB means, by one table, and the sentence that people read.
 
 The generations say the same in different words, and different things in similar words, so a rule
-looks at the status, the code of 2.x (``X-Platform-Error-Code``) and phrases of the whole message.
+looks at the status, the code of 2.x and phrases of the whole message.
 The table is tested against what 1.6.7, 1.12.4, 2.8.0 and 3 Core answered. A write that is refused
 for its content, perhaps in part, is a `BatchRefusedError`: what was stored is stored again, onto
 itself. All else is a `StorageUnavailableError`, and readings are kept.
@@ -16,7 +16,6 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-CODE: Final = "X-Platform-Error-Code"
 _DETAIL: Final = 200
 
 
@@ -34,8 +33,6 @@ class Meaning(StrEnum):
     EXISTS = "exists"
     TOO_OLD = "too old"
     EMPTY = "nothing to write"
-    READ_ONLY = "read-only"
-    DISK_FULL = "disk full"
     CONTENT = "content"
     OTHER = "other"
 
@@ -86,8 +83,7 @@ _RULES: Final = (
         _CONTENT,
         ".*(requires points|no points|incoming write was empty|missing line|no data).*",
     ),
-    _Rule(Meaning.DISK_FULL, phrase=".*no space left.*"),
-    _Rule(Meaning.READ_ONLY, phrase=".*(read-only|read only|readonly).*"),
+    _Rule(Meaning.OTHER, phrase=".*(no space left|read-only|read only|readonly).*"),
     _Rule(Meaning.CONTENT, _CONTENT),
     _Rule(Meaning.NO_DATABASE, (404,)),
 )
@@ -97,7 +93,7 @@ _RULES: Final = (
 def meaning_of(status: int, message: str, code: str = "") -> Meaning | None:
     """Return what an answer with the server's own message means; None if it refuses nothing.
 
-    InfluxQL refuses with status 200 and a message. `code` is the header `CODE` of 2.x.
+    InfluxQL refuses with status 200 and a message. `code` is that of a 2.x.
     """
     if status < 300 and not message:
         return None
@@ -130,7 +126,7 @@ def message_in(body: bytes) -> str:
 
 
 def code_in(body: bytes) -> str:
-    """Return the code in an answer of 2.x: that of the header `CODE`, which a proxy may drop."""
+    """Return the code in an answer of 2.x."""
     with suppress(msgspec.MsgspecError):
         return msgspec.json.decode(body, type=_Coded).code
     return ""
@@ -183,8 +179,6 @@ def sentence(
         Meaning.NO_BUCKET: missing,
         Meaning.NO_DATABASE: missing,
         Meaning.NO_POLICY: f"{url}: {where} is not set up{detail}; run {_SETUP}",
-        Meaning.READ_ONLY: f"{url} accepts no writes at the moment{detail}",
-        Meaning.DISK_FULL: f"{url} has a full disk{detail}",
     }
     if holds == "bucket":  # InfluxQL of 2.x calls missing what the token may not read
         policy, lets = message.rpartition(": ")[2], f"{url} lets this token read no bucket"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
@@ -19,7 +19,6 @@ import msgspec
 from storage.bounded_call import BoundedCallError, BoundedThreads, retry_after_s
 from storage.errors import BatchRefusedError, StorageUnavailableError
 from storage.timeseries.influx_answers import (
-    CODE,
     REFUSED,
     Meaning,
     code_in,
@@ -54,8 +53,7 @@ class InfluxSettings:
     ca_file: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
+class Dialect(NamedTuple):
     """What differs between the generations."""
 
     name: str
@@ -70,17 +68,11 @@ DIALECTS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """What answered: its version as it reports it, and its dialect."""
+class Server(NamedTuple):
+    """What answered: its version as it reports it, and its generation."""
 
     version: str
     major: int
-
-    @property
-    def dialect(self) -> Dialect:
-        """What differs in its generation."""
-        return DIALECTS[self.major]
 
 
 def quoted(text: str) -> str:
@@ -114,7 +106,7 @@ class InfluxHttp:
         server = self._server  # another thread may forget it meanwhile
         if server is None:
             self._server = server = self._probe()
-            self._holds = server.dialect.holds
+            self._holds = DIALECTS[server.major].holds
         return server
 
     def check_connection(self) -> str:
@@ -123,7 +115,7 @@ class InfluxHttp:
         server = self.server()
         self.check_write()
         self.query('SELECT "received" FROM "reading" LIMIT 1')
-        dialect, name = server.dialect, self.settings.database
+        dialect, name = DIALECTS[server.major], self.settings.database
         return (
             f"{self.settings.url} is {dialect.name} ({server.version}); {dialect.holds} {name!r}"
             " accepts readings and answers queries"
@@ -141,7 +133,9 @@ class InfluxHttp:
             query = {"bucket": name, "org": self.settings.org, "precision": "ns"}
         if server.major == 3:
             query |= {"precision": "nanosecond", "accept_partial": "true"}
-        self._call("POST", server.dialect.write_path, query, lines, "text/plain; charset=utf-8")
+        self._call(
+            "POST", DIALECTS[server.major].write_path, query, lines, "text/plain; charset=utf-8"
+        )
 
     def place(self, measurement: str, policy: str) -> str:
         """Write a measurement of a retention policy into a statement, which `query` is told too."""
@@ -271,7 +265,7 @@ class InfluxHttp:
         if status == 404:
             self._server = None
         message = message_in(body) or (answer.reason or "")
-        meaning = meaning_of(status, message, answer.headers.get(CODE) or code_in(body))
+        meaning = meaning_of(status, message, code_in(body))
         retry_after = answer.headers.get("Retry-After")
         return self._refusal(status, message, meaning, retry_after, refused_lines(body))
 

@@ -219,18 +219,11 @@ def _set_up_3(http: InfluxHttp, retention: Retention) -> Iterator[str]:
         try:
             http.configure("POST", _DATABASES, {}, wanted)
             outcome = f"kept for {days} days"
-        except BatchRefusedError as error:
-            if level is None or "invalid character" not in str(error):
-                raise
-            outcome = "made by the first write, kept for ever"
         except StorageUnavailableError as error:
             if error.meaning != Meaning.EXISTS:
                 raise
             outcome = f"there already, kept for {days} days from now on"
-            try:
-                http.configure("PUT", _DATABASES, {}, wanted)
-            except (BatchRefusedError, StorageUnavailableError) as older:
-                outcome = f"there already, kept as it was made; this needs a 3.2 or newer ({older})"
+            http.configure("PUT", _DATABASES, {}, wanted)
         yield f"database {database!r}: {outcome}"
 
 

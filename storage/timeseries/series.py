@@ -19,7 +19,8 @@ from storage import state
 from storage.reading import Reading
 from storage.sqlite import DatabaseFile
 from storage.timeseries import rollup
-from storage.timeseries.line_protocol import to_ns
+from storage.timeseries.line_protocol import record_of, to_ns
+from storage.timeseries.records import MEASUREMENTS
 from storage.timeseries.resolution import Retention, choose, stretched
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from storage.repair import Prepare
-    from storage.timeseries.records import Record
+    from storage.timeseries.records import Measurement, Record
     from storage.timeseries.resolution import Level
 
 
@@ -218,7 +219,6 @@ class Series(DatabaseFile, ABC):
         Errors are those of `write`.
         """
 
-    @abstractmethod
     def records(
         self,
         measurement: str,
@@ -229,8 +229,17 @@ class Series(DatabaseFile, ABC):
         rooms: Collection[str] | None = None,
     ) -> list[Record]:
         """Return the records in ``[start, end)`` by time, of these sensors or rooms, or of all."""
+        table, span = MEASUREMENTS[measurement], (to_ns(start), to_ns(end))
+        sensor = next(iter(sensors)) if sensors is not None and len(sensors) == 1 else None
+        found = (record_of(measurement, row) for row in self._records(table, *span, sensor))
+        chosen = (
+            record
+            for record in found
+            if (sensors is None or record.sensor in sensors)
+            and (rooms is None or record.room in rooms)
+        )
+        return sorted(chosen, key=lambda record: record.time)
 
-    @abstractmethod
     def sums(
         self,
         measurement: str,
@@ -243,6 +252,13 @@ class Series(DatabaseFile, ABC):
 
         Sensors without a record are not in the result; what a record lacks adds nothing.
         """
+        table, span = MEASUREMENTS[measurement], (to_ns(start), to_ns(end))
+        ours = frozenset(sensors)
+        return {
+            sensor: tuple(float(value or 0.0) for value in sums)
+            for sensor, *sums in self._sums(table, fields, *span)
+            if sensor in ours
+        }
 
     @abstractmethod
     def between(
@@ -274,6 +290,18 @@ class Series(DatabaseFile, ABC):
         later, `BatchRefusedError` if one of the readings is refused for good and the cursor has not
         moved. Repeating it changes nothing.
         """
+
+    @abstractmethod
+    def _records(
+        self, table: Measurement, first: int, last: int, sensor: str | None
+    ) -> Iterable[Mapping[str, Any]]:
+        """Return the rows of a measurement and span, nanoseconds, of one sensor or all."""
+
+    @abstractmethod
+    def _sums(
+        self, table: Measurement, fields: Sequence[str], first: int, last: int
+    ) -> Iterable[Sequence[Any]]:
+        """Return rows of a sensor and the sums of its fields."""
 
     @abstractmethod
     def _averages(self, sensor: str) -> Sequence[Level]:

@@ -8,7 +8,6 @@ and instant only fills what the first left empty.
 
 from __future__ import annotations
 
-import json
 import time
 from functools import lru_cache
 from operator import attrgetter
@@ -18,7 +17,7 @@ from detection.quantities import COLUMN_INDEX, COLUMNS
 from storage import state
 from storage.sqlite import migrate, schema_scripts, transaction
 from storage.timeseries import rollup
-from storage.timeseries.line_protocol import record_of, to_ns
+from storage.timeseries.line_protocol import to_ns
 from storage.timeseries.records import MEASUREMENTS, checked
 from storage.timeseries.series import Newest, Series, Steps, columns, reading_of
 
@@ -36,10 +35,6 @@ if TYPE_CHECKING:
     from storage.timeseries.series import LatestReading
 
 SCRIPTS: Final = schema_scripts(__package__, "series")
-_AMONG: Final = {
-    "sensor": " AND sensor IN (SELECT value FROM json_each(?))",
-    "room": " AND room IN (SELECT value FROM json_each(?))",
-}
 _NS = 1_000_000_000
 _LATEST_ROWS = 12
 _SQL = {"mean": "avg", "min": "min", "max": "max"}
@@ -130,39 +125,23 @@ class SqliteSeries(Series):
 
         self.change(store)
 
-    def records(
-        self,
-        measurement: str,
-        start: float,
-        end: float,
-        *,
-        sensors: Collection[str] | None = None,
-        rooms: Collection[str] | None = None,
-    ) -> list[Record]:
-        """Return the records of a measurement by time, of these sensors or rooms, or of all."""
-        chosen = {key: of for key, of in (("sensor", sensors), ("room", rooms)) if of is not None}
-        where = "".join(_AMONG[key] for key in chosen)
-        statement = f"SELECT * FROM {measurement} WHERE time >= ? AND time < ?{where} ORDER BY time"  # noqa: S608 - names from the table of measurements
-        values = [json.dumps(list(of)) for of in chosen.values()]
-        found = self.rows(statement, to_ns(start), to_ns(end), *values)
-        return [record_of(measurement, dict(row)) for row in found]
+    def _records(
+        self, table: Measurement, first: int, last: int, sensor: str | None
+    ) -> Iterable[Mapping[str, Any]]:
+        where = "" if sensor is None else " AND sensor = ?3"
+        statement = f"SELECT * FROM {table.name} WHERE time >= ?1 AND time < ?2{where}"  # noqa: S608 - names from the table of measurements
+        values = (first, last) if sensor is None else (first, last, sensor)
+        return map(dict, self.rows(statement, *values))
 
-    def sums(
-        self,
-        measurement: str,
-        fields: Sequence[str],
-        start: float,
-        end: float,
-        sensors: Iterable[str],
-    ) -> dict[str, tuple[float, ...]]:
-        """Add fields up by sensor."""
-        wanted = [f'total("{field}")' for field in fields]
+    def _sums(
+        self, table: Measurement, fields: Sequence[str], first: int, last: int
+    ) -> Iterable[Sequence[Any]]:
+        wanted = ", ".join(f'total("{field}")' for field in fields)
         statement = (
-            f"SELECT sensor, {', '.join(wanted)} FROM {measurement}"  # noqa: S608 - names from the table of measurements
-            f" WHERE time >= ? AND time < ?{_AMONG['sensor']} GROUP BY sensor"
+            f"SELECT sensor, {wanted} FROM {table.name}"  # noqa: S608 - names from the table of measurements
+            " WHERE time >= ? AND time < ? GROUP BY sensor"
         )
-        rows = self.rows(statement, to_ns(start), to_ns(end), json.dumps(list(sensors)))
-        return {sensor: tuple(sums) for sensor, *sums in rows}
+        return self.rows(statement, first, last)
 
     def latest(self) -> Mapping[str, LatestReading]:
         """Return the newest reading of every sensor that has one, joined over two minutes."""

@@ -192,23 +192,19 @@ def test_a_token_of_2x_for_these_buckets_alone(of_2, writes):
 
 
 class TestOn3:
-    @pytest.mark.parametrize(
-        ("newer", "outcome"),
-        [(True, "kept for 4 days from now on"), (False, "kept as it was made; this needs a 3.2")],
-    )
-    def test_databases_are_made_and_those_there_get_their_retention(self, server, newer, outcome):
+    def test_databases_are_made_and_those_there_get_their_retention(self, server):
         influxql(server.url, "CREATE DATABASE air3")
-        standin = InfluxDb3(server.url, newer=newer)
+        standin = InfluxDb3(server.url)
         with FakeServer(standin) as stub:
             output = done(InfluxHttp(settings(stub, "air3")))
         kept = {name: row[1] for name, row in standin.policies("air3").items()}
         assert kept == {
-            "autogen": "96h0m0s" if newer else "0s",
+            "autogen": "96h0m0s",
             "m1": "960000h0m0s",
             "m15": "1200000h0m0s",
         }
         influxql(server.url, "DROP DATABASE air3")
-        assert output[0].startswith(f"database 'air3': there already, {outcome}")
+        assert output[0].startswith("database 'air3': there already, kept for 4 days")
         assert output[1:3] == [
             "database 'air3/m1': kept for 40000 days",
             "database 'air3/m15': kept for 50000 days",

@@ -133,5 +133,5 @@ async def test_a_full_disk(course, small_disk):
             server.end()
             await asyncio.to_thread(server.start)
             await c.until(lambda: c.series.cursor() == 6000)
-        assert "has a full disk" in c.faults[0]
+        assert "no space left on device" in c.faults[0]
         assert_all_stored(c, 6000)

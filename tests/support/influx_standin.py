@@ -362,13 +362,12 @@ class InfluxDb2(Server):
 
 
 class InfluxDb3(Server):
-    """3 Core 3.7.0; `newer` may be false for one before 3.2, which cannot change retention."""
+    """3 Core 3.7.0."""
 
     version = "3.7.0"
 
-    def __init__(self, url, *, newer=True, names=()):
+    def __init__(self, url, *, names=()):
         super().__init__(url)
-        self.newer = newer
         self.mine = [*names]
 
     def answer(self, method, path, query, headers, body):
@@ -400,8 +399,6 @@ class InfluxDb3(Server):
             raise RefusedError(415, {}, b"")
         sent = json.loads(body)
         name, days = sent["db"], int(sent.get("retention_period", "0d").removesuffix("d"))
-        if method == "PUT" and not self.newer:
-            raise RefusedError(405, {}, b"")
         if not re.fullmatch(r"[\w/-]+", name):
             message = (
                 "invalid character in database or rp name: must be ASCII, containing only letters,"
