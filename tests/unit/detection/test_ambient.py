@@ -97,11 +97,6 @@ def test_buildings_are_apart():
     assert {e.sensor[0] for e in events} == {"s"}
 
 
-def test_sensors_without_a_place_are_left_out():
-    sensors = [*"uvwxyz"]
-    assert ambient_of(smoke(air_of(sensors), sensors)) == []
-
-
 def test_a_rise_that_differs_from_room_to_room_is_not_common():
     air = air_of()
     for k, sensor in enumerate(ROOMS):

@@ -3,7 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from detection.baselines import BLOCK, WARM_UP_S, BaselineTracker, Change
+from detection.baselines import BLOCK, WARM_UP_S, BaselineTracker
 from detection.channels import CHANNEL_INDEX, CHANNELS, FINE, FLOOR, OPENERS, RISE
 
 K = len(CHANNELS)
@@ -164,18 +164,3 @@ def test_any_voc_channel_feeds_the_bank_by_the_same_priority():
     assert smoothed["voc_index",] == pytest.approx(0.27 * np.log(100.0 / 405.0))
     assert smoothed["tvoc_ppb",] == smoothed["voc_index", "tvoc_ppb"] == pytest.approx(np.log2(500))
     assert smoothed["tvoc_ppb", "voc_raw"] == pytest.approx(100.0 / 870.0)
-
-
-def test_parts_are_joined_in_order():
-    parts = [
-        Change(
-            np.array([k]),
-            *(np.array([bool(k)]) for _ in range(2)),
-            *(np.array([float(k)]) for _ in range(2)),
-            *(np.full((1, 2), float(k)) for _ in range(3)),
-        )
-        for k in range(3)
-    ]
-    joined = Change.join(parts)
-    assert joined.reading.tolist() == joined.local.tolist() == [0, 1, 2]
-    assert joined.over.shape == (3, 2)

@@ -102,12 +102,6 @@ def test_a_report_of_signal_strength_alone_makes_no_air_reading_old():
     assert kinds[0]
 
 
-def test_nothing_in_is_nothing_out():
-    detectors = CombinedDetector(place)
-    assert detectors.step(stream_of(())) == []
-    assert detectors.watermark == float("-inf")
-
-
 def test_names_that_grow_in_place_are_looked_up_again():
     readings = recorded()[:400]
     first, second = CombinedDetector(place), CombinedDetector(place)

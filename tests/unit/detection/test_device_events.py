@@ -81,16 +81,6 @@ def test_two_readings_are_not_enough_and_a_short_fault_ends_silently():
     assert devices.on_time(T + 5000) == []
 
 
-def test_sensors_and_channels_are_apart():
-    devices = DeviceEvents()
-    first = say(devices, 0, "tamper", "vendor_vape", sensor="a")
-    second = say(devices, 0, "tamper", sensor="b")
-    assert len({e.id for e in first + second}) == 3
-    for at in (0, 60, 120):
-        found = say(devices, at, faults=("rh", "pm25"), sensor="a")
-    assert len(found) == 2
-
-
 def test_snapshot_in_the_middle():
     one = DeviceEvents()
     say(one, 0, "tamper", faults=("rh",))
@@ -105,13 +95,6 @@ def test_snapshot_in_the_middle():
 def test_bytes_that_are_no_snapshot(body):
     with pytest.raises(SnapshotError, match="no snapshot"):
         DeviceEvents.restore(body)
-
-
-def test_out_of_order_reports_do_not_go_back():
-    devices = DeviceEvents()
-    say(devices, 100, "tamper")
-    assert say(devices, 50, "tamper") == []
-    assert devices.on_time(T + 100 + HOLD_S) == []
 
 
 def charges(devices, *reported):

@@ -20,18 +20,6 @@ def test_a_fact_above_the_threshold_goes_right_and_an_unknown_one_where_it_was_l
         assert forest.score(facts).tolist() == [9.0, 12.0, 10.0 + expected]
 
 
-def test_rows_do_not_depend_on_each_other():
-    rng = np.random.default_rng(5)
-    forest = Forest(
-        rng.integers(0, 8, (20, 7)), rng.normal(size=(20, 7)), rng.normal(size=(20, 8)), 0.1
-    )
-    facts = rng.normal(size=(50, 4))
-    facts[rng.random(facts.shape) < 0.2] = np.nan
-    together = forest.score(facts)
-    alone = np.array([forest.score(facts[i : i + 1])[0] for i in range(50)])
-    np.testing.assert_array_equal(together, alone)
-
-
 def test_forests_of_any_depth_score_the_same_together_as_each_alone():
     rng = np.random.default_rng(7)
     forests = [
@@ -47,13 +35,3 @@ def test_forests_of_any_depth_score_the_same_together_as_each_alone():
     facts[rng.random(facts.shape) < 0.2] = np.nan
     alone = [forest.score(facts) for forest in forests]
     np.testing.assert_array_equal(Trees(forests).score(facts), alone)
-
-
-def test_round_trip():
-    rng = np.random.default_rng(6)
-    forest = Forest(
-        rng.integers(0, 8, (5, 7)), rng.normal(size=(5, 7)), rng.normal(size=(5, 8)), -2.0
-    )
-    back = Forest.from_arrays("x", forest.arrays("x"))
-    facts = rng.normal(size=(9, 4))
-    np.testing.assert_array_equal(forest.score(facts), back.score(facts))

@@ -242,15 +242,6 @@ class TestOwnOutages:
         assert fleet.phases() == [ALERTED]
         assert fleet.events[0][3].endswith("; the broker cannot be reached")
 
-    def test_sensors_get_time_to_reconnect_after_the_broker(self):
-        fleet = Fleet(FIVE).run(100)
-        fleet.broker_healthy, fleet.off = False, set(FIVE)
-        fleet.run(50)
-        fleet.broker_healthy = True
-        fleet.run(50)
-        fleet.off = set()
-        fleet.run(1000)
-        assert fleet.events == []
 
     def test_a_process_that_was_asleep_waits_for_its_messages(self):
         fleet = Fleet(FIVE).run(100)
@@ -297,14 +288,6 @@ def share_received(every, registered=5.0, lost=(), readings=600, jitter=0.0):
 @pytest.mark.parametrize("jitter", [0.0, 0.2])
 def test_a_sensor_that_loses_nothing_is_complete_at_any_interval(every, jitter):
     assert share_received(every, jitter=jitter) == pytest.approx(1.0, abs=0.01)
-
-
-def test_a_sensor_that_sends_in_two_messages_or_in_bursts_is_complete():
-    live = Liveness({"s": 10.0})
-    for k in range(100):
-        for part in (0.0, 0.3, 4.0):
-            live.on_item("s", 1e9 + 10.0 * k + part, alive=True)
-    assert live.lives()["s"].expected == 300
 
 
 def test_readings_of_a_silence_are_expected_while_it_lasts_and_once():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from detection.channels import ReadingBatch
-from detection.per_minute.minutes import CHANNEL_INDEX, CHANNELS, Minutes, fine, grown
+from detection.per_minute.minutes import CHANNEL_INDEX, Minutes
 from detection.quantities import COLUMN_INDEX, COLUMNS
 
 PM25 = CHANNEL_INDEX["pm25"]
@@ -22,11 +22,6 @@ def minutes():
     made = Minutes()
     assert [made.row(name) for name in ("a", "b", "a")] == [0, 1, 0]
     return made
-
-
-def test_nothing_in_nothing_out(minutes):
-    assert minutes.step(batch_of([], [], [])) == []
-    assert minutes.now == -np.inf
 
 
 def test_by_hand(minutes):
@@ -96,19 +91,3 @@ def test_any_split_gives_the_same_bits(n, every, step):
         assert (one.start, one.closed) == (other.start, other.closed)
         for key in ("rows", "count", "low", "high", "zigzag"):
             np.testing.assert_array_equal(getattr(one, key), getattr(other, key))
-
-
-def test_fine_takes_what_there_is():
-    values = np.full((4, len(CHANNELS)), np.nan)
-    values[0, [PM25, CHANNEL_INDEX["pm1"]]] = 7.0, 3.0
-    values[1, CHANNEL_INDEX["pm10"]] = 9.0
-    values[2, CHANNEL_INDEX["n03"]] = 100.0
-    np.testing.assert_allclose(fine(values), [7.0, 9.0, 3.0, np.nan])
-
-
-def test_grown_keeps_and_fills():
-    array = grown(np.ones((2, 3)), 5, -1.0)
-    assert array.shape == (16, 3)
-    assert array[:2].tolist() == [[1.0] * 3] * 2
-    assert (array[2:] == -1.0).all()
-    assert grown(array, 16, 0.0) is array

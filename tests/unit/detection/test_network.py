@@ -1,7 +1,7 @@
 import numpy as np
 
 from detection.episodes import FACTS
-from detection.model import STEP, Network, rounded
+from detection.model import Network, rounded
 
 UNITS = 8
 
@@ -62,15 +62,3 @@ def test_a_row_does_not_depend_on_the_rows_beside_it():
         some, states = network.step(facts[part], state[part])
         np.testing.assert_array_equal(some, score[part])
         np.testing.assert_array_equal(states, after[part])
-
-
-def test_states_are_multiples_of_the_step():
-    _, state = drawn().step(*rows(20))
-    np.testing.assert_array_equal(state / STEP, np.rint(state / STEP))
-
-
-def test_it_comes_back_from_a_file():
-    network = drawn()
-    facts, state = rows(3)
-    again = Network.from_arrays(network.arrays())
-    np.testing.assert_array_equal(again.step(facts, state)[0], network.step(facts, state)[0])

@@ -339,16 +339,6 @@ def test_a_silent_sensor_ends_its_fault():
     assert events[-1].end == pytest.approx(START + FROM + 3 * HOUR, abs=600)
 
 
-def test_a_fault_of_one_sensor_changes_nothing_for_another():
-    air = Air(["n-a-1", "n-b-1"], 2 * DAY_S)
-    for sensor, length in (("n-a-1", 5 * HOUR), ("n-b-1", 4 * HOUR)):
-        air.values[sensor]["pm25"][air.at(FROM, FROM + length)] = 4.0
-    both = [e for e in watch(air) if e.sensor == "n-b-1"]
-    clean = Air(["n-a-1", "n-b-1"], 2 * DAY_S)
-    clean.values["n-b-1"]["pm25"][clean.at(FROM, FROM + 4 * HOUR)] = 4.0
-    assert both == [e for e in watch(clean) if e.sensor == "n-b-1"]
-
-
 def test_shift_in_time_shifts_the_events():
     air = Air(["n-a-1"], 2 * DAY_S)
     air.values["n-a-1"]["pm25"][air.at(FROM, FROM + 3 * HOUR)] = 4.0
