@@ -59,7 +59,6 @@ NO_TEST: Final = '"test" = 0'
 FRAGMENTS: Final = {
     "readings": f'"{READING}"',
     "averages": f'"{QUARTER_HOUR.name}"."{QUARTER_HOUR.measurement}"',
-    "detection": _source("detection"),
     "event": _source("event"),
     "incident": _source("incident"),
     "health": _source("sensor_health"),

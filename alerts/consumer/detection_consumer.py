@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
     from alerts.engine import AlertEngine, AlertRecord
     from alerts.incidents.threshold_adjustments import ThresholdAdjustment
-    from detection.alert_rules import ClassSample, ClassSampler
     from detection.events import Event
     from detection.liveness import LivenessSettings, SensorLife
     from storage.journal import JournalEntry
@@ -72,14 +71,13 @@ class _Uncommitted:
 
     stepped: bool = False
     by_clock: bool = False
-    samples: list[ClassSample] = field(default_factory=list)
     firmware: list[Reading] = field(default_factory=list)
 
 
 class DetectionConsumer:
     """Step detectors and incidents through the journal.
 
-    The state database needs the tables ``state`` and ``alerts``, with `sampler` or
+    The state database needs the tables ``state`` and ``alerts``, with
     `record_firmware` also those of `series_records` and `storage.firmware`. Only readings that
     `may_alert` accepts are shown to the detectors. Without `liveness` no sensor counts as silent.
     `position` is the journal offset up to which readings are judged. Batches from which nothing
@@ -93,7 +91,6 @@ class DetectionConsumer:
         may_alert: Callable[[Reading], bool],
         liveness: LivenessSettings | None = None,
         budgets: AlertBudgets | None = None,
-        sampler: ClassSampler | None = None,
         *,
         record_firmware: bool = False,
         gather_s: float = 0.0,
@@ -105,9 +102,8 @@ class DetectionConsumer:
         self._connection = connection
         self._engine = engine
         self._may_alert = may_alert
-        self._judge = ReadingJudge(self._place, may_alert, sampler)
+        self._judge = ReadingJudge(self._place, may_alert)
         self._thresholds = SensorThresholds(budgets or AlertBudgets())
-        self._sampler = sampler
         self._adopt()
         self._record_firmware = record_firmware
         intervals = {s.id: s.interval_s for s in engine.registry.sensors.values()}
@@ -155,8 +151,6 @@ class DetectionConsumer:
         self._repeat([], liveness_at, adjustments)
         self._uncommitted = _Uncommitted()
         self._judge.skipped.clear()
-        if self._sampler is not None:
-            self._sampler.drain()  # those of readings that were committed before
 
     def _repeat(
         self,
@@ -209,8 +203,6 @@ class DetectionConsumer:
         own time, as in a replay. `step_s` is by how much the clock was set since their readings.
         """
         pending = self._uncommitted
-        if self._sampler is not None:
-            pending.samples += self._sampler.drain()
         if self._may_wait(events, now):
             pending.stepped, self.position = False, position
             return []
@@ -236,8 +228,6 @@ class DetectionConsumer:
     def _store_position(self, tx: sqlite3.Connection, position: int) -> None:
         """Store that readings up to `position` are judged, with what was noted from them."""
         state.set_cursor(tx, CONSUMER, position)
-        if self._uncommitted.samples:
-            series_records.append(tx, series_records.detections(self._uncommitted.samples))
         for reading in self._uncommitted.firmware:
             self._save_firmware(tx, reading)
 
@@ -345,8 +335,6 @@ class DetectionConsumer:
 
     def _adopt(self, last_adjustment: int = 0) -> None:
         self._thresholds.adopt(self._judge.detectors.plumes, last_adjustment)
-        if self._sampler is not None:
-            self._sampler.reset()
 
     def _place(self, sensor: str) -> tuple[str, str] | None:
         room = self._engine.registry.room_of(sensor)

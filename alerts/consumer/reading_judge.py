@@ -25,7 +25,6 @@ from detection.quantities import COLUMN_INDEX, COLUMNS
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from detection.alert_rules import ClassSampler
     from detection.events import Event
     from storage.reading import Reading
 
@@ -57,11 +56,10 @@ class ReadingJudge:
         self,
         place: Place,
         may_alert: Callable[[Reading], bool],
-        sampler: ClassSampler | None,
     ) -> None:
-        self.detectors = CombinedDetector(place, observer=sampler)
+        self.detectors = CombinedDetector(place)
         self.skipped: Counter[str] = Counter()
-        self._place, self._may_alert, self._sampler = place, may_alert, sampler
+        self._place, self._may_alert = place, may_alert
         self._reorder = Reorder()
         self._newest_received = float("-inf")
         self._newest_judged: dict[str, float] = {}
@@ -87,7 +85,7 @@ class ReadingJudge:
         except msgspec.MsgspecError as error:
             raise SnapshotError(f"no snapshot: {error}") from error
         parts = CombinedState(found.detector, found.devices, found.slow, found.watermark)
-        self.detectors = CombinedDetector.restore(parts, self._place, observer=self._sampler)
+        self.detectors = CombinedDetector.restore(parts, self._place)
         self._newest_judged = self.detectors.plumes.times()
         self._reorder = reorder
         self._newest_received = found.newest_received

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from detection.alert_rules import ClassSample
     from storage.timeseries import Series
 
 COMPONENT: Final = "series_due"
@@ -86,19 +85,6 @@ def append(tx: sqlite3.Connection, records: Iterable[Record]) -> None:
         "INSERT INTO series_due (measurement, body) VALUES (?, ?)",
         [(record.measurement, _ENCODER.encode(record)) for record in records],
     )
-
-
-def detections(samples: Iterable[ClassSample]) -> list[Record]:
-    """Return the records of class probabilities."""
-    return [
-        Record(
-            "detection",
-            sample.time,
-            {**sample.probabilities, "score": sample.score, "onset": sample.onset},
-            sensor=sample.sensor,
-        )
-        for sample in samples
-    ]
 
 
 def mark_all(tx: sqlite3.Connection) -> None:

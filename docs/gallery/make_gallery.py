@@ -196,7 +196,7 @@ class School:
                 for sensor in registry.sensors:
                     for batch in batches(series.between(begin, self.now, [sensor])):
                         into.add(batch)
-                for kept in ("sensor_health", "sensor_hour", "pipeline", "detection"):
+                for kept in ("sensor_health", "sensor_hour", "pipeline"):
                     self._record(into, series.records(kept, begin, self.now))
             due = DueRecords(state, into, school_of(config).has_school)
             with closing(due):

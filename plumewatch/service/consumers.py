@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 
 from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.outbound.series_records import DueRecords, mark_all
-from detection.alert_rules import ClassSampler
 from detection.liveness import LivenessSettings
 from ingest.commit import pace
 from ingest.validation import may_alert
@@ -79,7 +78,6 @@ def new_consumer(
         may_alert,
         LivenessSettings(missed=config.alerts.offline_after),
         alert_budgets(config),
-        ClassSampler(),
         record_firmware=True,
         gather_s=_COMMIT_EVERY_S,
     )

@@ -91,17 +91,6 @@ def _measurement(
 
 _ALL: Final = (
     _measurement(
-        "detection",
-        "class probabilities during an episode, at most one sample in ten seconds a sensor",
-        "event time of the evaluated reading",
-        ("sensor",),
-        {
-            **{kind: f"probability of {kind}, 0 to 1; all six sum to 1" for kind in CLASSES},
-            "score": "log-odds of vaping",
-            "onset": "beginning of the episode, Unix seconds",
-        },
-    ),
-    _measurement(
         "event",
         (
             "events of the detectors: air, tamper, faults, outages; one row an event,"

@@ -300,15 +300,17 @@ class TestRecords:
 
     def test_by_sensor(self, series):
         records = [
-            Record("detection", T + i, {"vape": 0.1 * i}, sensor=("s", "s2")[i % 2])
+            Record("sensor_health", T + i, {"online": 1.0}, sensor=("s", "s2")[i % 2])
             for i in range(6)
         ]
         records.append(Record("incident", T, {"open": 1.0}, room="n2, boys", kind="vape", id="i"))
         records.append(Record("pipeline", T, {"ready": 1.0}))
         series.record(records)
-        found = series.records("detection", T, T + 9, sensors=["s"])
+        found = series.records("sensor_health", T, T + 9, sensors=["s"])
         assert [r.time for r in found] == [T, T + 2, T + 4]
-        assert [r.time for r in series.records("detection", T, T + 9)] == [T + i for i in range(6)]
+        assert [r.time for r in series.records("sensor_health", T, T + 9)] == [
+            T + i for i in range(6)
+        ]
         assert len(series.records("incident", T, T + 9)) == 1
         assert len(series.records("pipeline", T, T + 9)) == 1
 

@@ -25,7 +25,6 @@ from alerts.outbound.sensor_conditions import Condition
 from alerts.outbound.state_summary import add_to_hour
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
-from detection.alert_rules import ClassSampler
 from detection.details import Detail, details_text
 from detection.events import Event, EventKind, EventPhase
 from detection.quantities import COLUMNS
@@ -204,9 +203,7 @@ def _judged(
     with transaction(connection) as tx:
         audit.append(tx, audit.AuditKind.START, "service", {}, start)
     engine = AlertEngine(registry, _POLICY)
-    consumer = DetectionConsumer(
-        connection, engine, may_alert, sampler=ClassSampler(), record_firmware=True
-    )
+    consumer = DetectionConsumer(connection, engine, may_alert, record_firmware=True)
     late = {sensor for sensor, *_ in _LATE}
     feed = (r for r in readings if r.sensor not in late or r.time < end - 7_200.0)
     done, answered = 0, 0

@@ -248,7 +248,6 @@ def fill_series(
             while batch := list(islice(readings, _BATCH)):
                 series.write(batch)
                 count += len(batch)
-            series.record(_samples(sensor.id, mine))
             update(completed=number + 1)
         series.record(list(_ServiceRecords(config, first, last, alerts).records()))
     return count
@@ -300,22 +299,6 @@ def _plume(at: float, alert: Detection) -> float:
 
 def _online_until(sensor: str, end: float) -> float:
     return end - _SILENT_HOURS * 3600.0 if sensor == _SILENT else end
-
-
-def _samples(sensor: str, alerts: list[Detection]) -> list[Record]:
-    from storage.timeseries.records import CLASSES, Record
-
-    made = []
-    for alert in alerts:
-        if alert.kind not in CLASSES:
-            continue
-        for k in range(8):
-            likely = 0.95 - 0.6 * math.exp(-k / 2)
-            fields: dict[str, float | str] = dict.fromkeys(CLASSES, (1 - likely) / 5)
-            fields |= {alert.kind: likely, "score": math.log(likely / (1 - likely))}
-            at = alert.at - 12.0 + 10.0 * k
-            made.append(Record("detection", at, {**fields, "onset": alert.at - 12.0}, sensor))
-    return made
 
 
 class _ServiceRecords:

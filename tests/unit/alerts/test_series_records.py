@@ -4,20 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.incidents import schema
 from alerts.incidents.incident import Verdict
 from alerts.outbound import series_records
-from detection.alert_rules import ClassSampler
 from detection.events import EventKind, EventPhase
-from ingest.validation import may_alert
 from storage import state
 from storage.errors import BatchRefusedError, StorageUnavailableError
 from storage.sqlite import connect, migrate, transaction
 from storage.timeseries.records import MEASUREMENTS, Record, checked
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.alert_records import deliver
-from tests.support.plumes import readings_of_puff
 
 NOW = 1_790_000_000.0
 HOLIDAY = NOW + 86_400.0
@@ -215,30 +211,3 @@ def test_a_series_without_any_gets_all_once(db, engine, make_event):
         series_records.collect_changes(tx)
         series_records.mark_all(tx)
     assert series_records.waiting(db) == 2
-
-
-class TestWatch:
-    """Class probabilities commit with the batch that they are of."""
-
-    def watch(self, db, engine, read=lambda *_: ([], 0)):
-        made = DetectionConsumer(db, engine, may_alert, sampler=ClassSampler())
-        made.open(read)
-        return made
-
-    def detections(self, due):
-        found = [entry.record for entry in due.read(0, 1000)[0]]
-        return [record for record in found if record.measurement == "detection"]
-
-    def test_what_is_read_again_at_the_start_gives_none(self, db, due, engine, tmp_path):
-        from storage.journal import Journal
-
-        with Journal(tmp_path / "journal.db") as journal:
-            journal.commit(readings_of_puff("s1"))
-            watch = self.watch(db, engine, journal.read)
-            entries, position = journal.read(0, 1000)
-            watch.commit(watch.step([e.reading for e in entries]), position, NOW)
-            before = self.detections(due)
-            assert before
-            again = self.watch(db, engine, journal.read)  # no snapshot: all is stepped again
-            again.commit([], position, NOW)
-            assert self.detections(due) == before

@@ -242,7 +242,6 @@ class TestOwnOutages:
         assert fleet.phases() == [ALERTED]
         assert fleet.events[0][3].endswith("; the broker cannot be reached")
 
-
     def test_a_process_that_was_asleep_waits_for_its_messages(self):
         fleet = Fleet(FIVE).run(100)
         fleet.now += 8 * 3600
