@@ -181,7 +181,7 @@ def pages(incident: str) -> list[str]:
     return [
         *("/", "/?site=school-00", "/rooms/r0", "/rooms/r0/history"),
         *("/incidents", f"/incidents/{incident}", "/silences", "/duty"),
-        *("/air", "/figures", "/figures/series", "/reports", "/sensors", "/sensor-health"),
+        *("/air", "/figures", "/reports", "/sensors"),
         *("/levels", "/commission", "/settings", "/tokens", "/wall"),
     ]
 

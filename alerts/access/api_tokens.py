@@ -56,15 +56,6 @@ NEEDS: Final = {
 """Rights that the role of a token's person must have."""
 
 
-def usable(role: str) -> list[Scope]:
-    """Return the scopes that the role of a token's person allows.
-
-    >>> [scope.value for scope in usable("analyst")]
-    ['read', 'readings', 'reports', 'wall']
-    """
-    return [scope for scope in Scope if may(role, NEEDS[scope])]
-
-
 class ApiToken(NamedTuple):
     """A token without its secret; times are Unix seconds."""
 

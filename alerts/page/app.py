@@ -41,7 +41,6 @@ from alerts.page.views.figures import FigurePages
 from alerts.page.views.incidents import IncidentPages
 from alerts.page.views.push import PushPages
 from alerts.page.views.reports import ReportPages
-from alerts.page.views.sensor_health import SensorHealthPages
 from alerts.page.views.sensors import SensorPages
 from alerts.page.views.silences import SilencePages
 from alerts.page.views.thresholds import ThresholdPages
@@ -73,7 +72,6 @@ PAGES: Final[tuple[type[PageGroup], ...]] = (
     ReportPages,
     SensorPages,
     HistoryPages,
-    SensorHealthPages,
     CommissionPages,
     ThresholdPages,
     ConfigPages,

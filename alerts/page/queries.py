@@ -178,25 +178,14 @@ def site_summaries(
     return sorted(made, key=lambda s: (-s.open, natural(s.site.name.casefold())))
 
 
-def board_by_site(
-    states: Sequence[RoomState],
-) -> list[tuple[str, list[tuple[str, list[tuple[str, list[RoomState]]]]]]]:
-    """Group rooms by site, building and floor; the only site is not named."""
-    sites: dict[str, list[RoomState]] = {}
+def board(states: Sequence[RoomState]) -> dict[str, dict[str, dict[str, list[RoomState]]]]:
+    """Group rooms by site, building and floor, as they are registered; the only site is unnamed."""
+    sites: dict[str, dict[str, dict[str, list[RoomState]]]] = {}
     for state in states:
-        sites.setdefault(state.room.shown_site, []).append(state)
-    return [(site, board(own)) for site, own in sites.items()]
-
-
-def board(
-    states: Sequence[RoomState],
-) -> list[tuple[str, list[tuple[str, list[RoomState]]]]]:
-    """Group rooms by building and floor, in the order in which they are registered."""
-    buildings: dict[str, dict[str, list[RoomState]]] = {}
-    for state in states:
-        floors = buildings.setdefault(state.room.building or state.room.site, {})
-        floors.setdefault(state.room.floor, []).append(state)
-    return [(name, list(floors.items())) for name, floors in buildings.items()]
+        room = state.room
+        floors = sites.setdefault(room.shown_site, {}).setdefault(room.building or room.site, {})
+        floors.setdefault(room.floor, []).append(state)
+    return sites
 
 
 def incidents(

@@ -196,19 +196,16 @@ async def test_air_page(page):
 
 async def test_sensor_health_page_puts_what_is_wrong_first(page, school):
     async with page:
-        html = (await page.get("/sensor-health")).text
-    tables = [
-        [text_of(row) for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL)[1:]]
-        for table in re.findall(r"<table.*?</table>", html, re.DOTALL)
-    ]
-    (rows,) = tables
+        html = (await page.get("/sensors")).text
+    (table,) = re.findall(r"<table.*?</table>", html, re.DOTALL)
+    rows = [text_of(row) for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL)[1:]]
     heads = [text_of(head) for head in re.findall(r"<thead>.*?</thead>", html, re.DOTALL)]
     assert "Missing" in heads[0]
     assert "Wrong clock" not in heads[0], "no sensor had one"
     assert len(rows) == len(school.registry.sensors)
     assert {rows[0].split()[0], rows[1].split()[0]} == {SILENT, "gym-1-locker-b"}
     silent = next(row for row in rows if row.startswith(SILENT))
-    assert "silent" in silent
+    assert "Silent" in silent
     assert "PM2.5 has been exactly" in silent
     assert "tampered with" in next(row for row in rows if row.startswith("gym-1-locker-b"))
     assert "-71 dBm" in next(row for row in rows if row.startswith("main-2-boys-b"))
@@ -252,7 +249,7 @@ async def test_the_state_of_a_sensor_is_that_of_now(school, embedded):
     )
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-        assert "silent" not in text_of((await client.get("/sensor-health")).text)
+        assert "silent" not in text_of((await client.get("/sensors")).text)
 
 
 async def test_counts_sum_to_the_incidents(page, school, embedded):
@@ -284,7 +281,7 @@ async def test_empty_pages_show_that_they_are_empty(tmp_path, school):
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             output = (await client.get("/figures")).text
             assert "Confirmed none yet With feedback none yet" in text_of(output)
-            assert "never" in text_of((await client.get("/sensor-health")).text)
+            assert "never" in text_of((await client.get("/sensors")).text)
             history = (await client.get("/rooms/main-1-boys/history/series")).json()
             assert history["charts"] == []
 

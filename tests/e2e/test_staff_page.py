@@ -404,7 +404,6 @@ def test_pages_are_sane_for_keyboards_and_screen_readers(site, browser):
         "/rooms/n2-boys/history",
         "/air",
         "/figures",
-        "/sensor-health",
         "/duty",
         "/silences",
         "/sensors",
@@ -420,7 +419,7 @@ def test_pages_are_sane_for_keyboards_and_screen_readers(site, browser):
         browser.get(site.url + path.format(site.incident))
         found[path] = judged_by_axe(browser)
         assert fits(browser), path
-        if path in {"/sensors", "/sensor-health"}:
+        if path == "/sensors":
             assert stacked_fit(browser), path
     assert {path: serious for path, serious in found.items() if serious} == {}
     complaints = [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"]

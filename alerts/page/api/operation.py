@@ -115,22 +115,15 @@ class Operation(NamedTuple):
 
 
 _BEARER: Final = {"WWW-Authenticate": 'Bearer realm="plumewatch"'}
-_IN_ADDRESS: Final = frozenset(
-    {"token", "access_token", "api_key", "apikey", "auth", "authorization", "bearer", "key"}
-)
-"""Parameters of an address in which people send tokens."""
 
 
 async def _admit(scope: Scope, context: PageContext, request: Request) -> None:
     """Act as the person of the token of a request to the API.
 
-    Raises 400 for a token in the address, 401 without a valid one, 403 for one that may not do
-    this, and 429 after too many requests.
+    Raises 401 without a valid one, 403 for one that may not do this, and 429 after too many
+    requests.
     """
     limits, now = context.access.limits, context.settings.clock()
-    if not _IN_ADDRESS.isdisjoint(name.lower() for name in request.query_params):
-        fault = "Send the token in the Authorization header. One in an address is in logs."
-        raise HTTPException(400, f"{fault} Revoke it.")
     scheme, _space, text = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not text.strip():
         raise HTTPException(401, "Send a token: Authorization: Bearer plumewatch_...", _BEARER)

@@ -99,7 +99,7 @@ class BoardPages(PageGroup):
         return {
             "sites": sites,
             "chosen": chosen,
-            "rooms": queries.board_by_site(states),
+            "rooms": queries.board(states),
             "open_incidents": context.named(opened),
             "silent_rooms": sum(s.level == "silent" for s in states),
             "reachable": any(m.targets for m in context.staff),

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
@@ -19,29 +19,53 @@ from starlette.responses import RedirectResponse, Response
 from alerts import sensor_tests
 from alerts.access.roles import Right
 from alerts.notify import outbox
+from alerts.outbound.sensor_conditions import active_faults
 from alerts.page.guard import session_of
 from alerts.page.labels import Order, labels_of
 from alerts.page.page_group import Access, PageGroup, serves
+from alerts.page.rendering import SPANS
+from alerts.page.views.charts import span_of
 from alerts.page.views.commission import verdict
 from alerts.sensor_tests import is_due, valid_test
 from detection.commissioning import PUFF_S, SEEN_WELL_S
-from language.messages import _, language
+from detection.details import details_text
+from language.messages import Words, _, language, mark
 from reports.text import file_name
-from storage import dead_letters
+from storage import dead_letters, firmware
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starlette.requests import Request
 
+    from alerts.outbound.sensor_conditions import ActiveFaults
     from alerts.page.page_context import PageContext
-    from alerts.page.settings import PipelineStatus
+    from alerts.page.settings import PipelineStatus, SensorStatus
+    from storage.firmware import Firmware
+    from storage.timeseries.records import Record
 
 log = logging.getLogger(__name__)
 
 _SHOWN: Final = 20
 _NOTICES_S: Final = 7 * 86_400.0
 _MAX_TOPIC: Final = 1024
+
+
+_SUMS: Final = Words(
+    {"missing": mark("Missing"), "late": mark("Late"), "clock_faults": mark("Wrong clock")}
+)
+"""Data problems that are shown only where a sensor has any."""
+_RECENT_S: Final = 900.0
+_SUMMED: Final = (
+    "online_s",
+    "period_s",
+    "expected",
+    "received",
+    "missing",
+    "late",
+    "faulty",
+    "clock_faults",
+)
 
 
 class SensorPages(PageGroup):
@@ -53,13 +77,13 @@ class SensorPages(PageGroup):
 
     @serves("/sensors", Access.SENSOR_READERS, one_school=True)
     async def _index(self, request: Request) -> Response:
-        context = self._context
-        latest = await context.in_thread(context.settings.series.latest)
-        tests, now = await context.read(sensor_tests.latest), context.settings.clock()
-        registry = context.registry
-        sensors = registry.sensors.values()
-        due = len({s.room for s in sensors if is_due(valid_test(tests, s), now)})
-        pipeline = context.pipeline()
+        context, span, now = self._context, span_of(request), self._context.settings.clock()
+        tests, versions, active = await context.read(
+            lambda db: (sensor_tests.latest(db), firmware.current(db), active_faults(db))
+        )
+        pipeline, spans = context.pipeline(), (now - SPANS[span], now)
+        rows = await context.in_thread(self._rows, *spans, versions, pipeline.sensors, active)
+        sensors = context.registry.sensors.values()
         notices = {}
         if context.sites is None:
             notices = await context.read(lambda db: outbox.counts(db, now - _NOTICES_S))
@@ -70,11 +94,68 @@ class SensorPages(PageGroup):
             summary=summary(pipeline, notices, len(context.permitted.sensors)),
             most=sys.maxsize if "all" in request.query_params else _SHOWN,
             notices=notices,
-            due=due,
+            due=len({s.room for s in sensors if is_due(valid_test(tests, s), now)}),
             has_labels=context.settings.processes.draw_labels is not None,
             sites=context.permitted.sorted_sites(),
-            sensors=[(s, registry.rooms.get(s.room), latest.get(s.id)) for s in sensors],
+            rows=rows,
+            noted=[
+                (key, words)
+                for key, words in _SUMS.items()
+                if any(row["sums"].get(key) for row in rows)
+            ],
+            span=span,
         )
+
+    def _rows(
+        self,
+        start: float,
+        end: float,
+        versions: Mapping[str, Firmware],
+        statuses: Mapping[str, SensorStatus],
+        active: Mapping[str, ActiveFaults],
+    ) -> list[dict[str, Any]]:
+        context = self._context
+        unlike = firmware.unlike_others(context.registry.sensors.values(), versions)
+        series = context.settings.series
+        found = series.sums("sensor_health", _SUMMED, start, end, context.registry.sensors)
+        totals = {name: dict(zip(_SUMMED, sums, strict=True)) for name, sums in found.items()}
+        newest: dict[str, Record] = {
+            record.sensor: record
+            for record in series.records(
+                "sensor_health", end - _RECENT_S, end + 60.0, sensors=context.registry.sensors
+            )
+        }
+        latest = series.latest()
+        rows = []
+        for sensor in context.registry.sensors.values():
+            record, seen = newest.get(sensor.id), latest.get(sensor.id)
+            fields: Mapping[str, Any] = record.fields if record else {}
+            values = seen.values if seen else {}
+            sums = totals.get(sensor.id, {})
+            faulty = active.get(sensor.id)
+            rows.append(
+                {
+                    "sensor": sensor,
+                    "room": context.registry.rooms.get(sensor.room),
+                    "state": status.state
+                    if (status := statuses.get(sensor.id))
+                    else fields.get("state", "not checked yet"),
+                    "seen": seen.time if seen else None,
+                    "online": _share(sums, "online_s", "period_s"),
+                    "received": _share(sums, "received", "expected"),
+                    "sums": sums,
+                    "battery": values.get("battery"),
+                    "rssi": values.get("rssi"),
+                    "tamper": faulty is not None and faulty.tampered,
+                    "fault": details_text(faulty.details) if faulty else "",
+                    "life": status,
+                    "no_particles": status is not None and status.no_particles_since is not None,
+                    "test_due": fields.get("condition") == "test_due",
+                    "firmware": versions.get(sensor.id),
+                    "unlike": sensor.id in unlike,
+                }
+            )
+        return sorted(rows, key=_urgency)
 
     @serves("/sensors/labels.pdf", Right.SENSORS)
     async def _labels(self, request: Request) -> Response:
@@ -151,6 +232,15 @@ class SensorPages(PageGroup):
             found=found,
             sample=dead_letters.visible(found.sample),
         )
+
+
+def _share(sums: Mapping[str, float], part: str, whole: str) -> float | None:
+    return sums[part] / sums[whole] if sums.get(whole) else None
+
+
+def _urgency(row: Mapping[str, Any]) -> tuple[bool, bool, bool, float]:
+    is_well = not (row["tamper"] or row["fault"] or row["no_particles"])
+    return is_well, row["state"] == "alive", not row["test_due"], row["online"] or 0.0
 
 
 def summary(

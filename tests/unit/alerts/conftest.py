@@ -13,7 +13,7 @@ from alerts.incidents import schema
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
-from storage import audit, sqlite, state
+from storage import audit, firmware, sqlite, state
 from storage.registry import Registry, Room, Sensor
 from tests.support.consumer_site import ConsumerSite
 
@@ -57,6 +57,7 @@ def empty_database(tmp_path_factory):
     sqlite.migrate(connection, audit.COMPONENT, audit.SCRIPTS)
     sqlite.migrate(connection, "state", state.SCRIPTS)
     sqlite.migrate(connection, sensor_tests.COMPONENT, sensor_tests.SCRIPTS)
+    sqlite.migrate(connection, firmware.COMPONENT, firmware.SCRIPTS)
     connection.close()
     return path
 
@@ -131,7 +132,7 @@ async def open_page(database, registry, policy):
 
     pages = []
 
-    def start(policy=policy, **options):
+    def start(policy=policy, registry=registry, **options):
         pages.append(Page(database, registry, policy, **options))
         return pages[-1]
 

@@ -28,7 +28,7 @@ ALL = tuple(Scope)
 @pytest.fixture
 def series(tmp_path):
     with SqliteSeries(tmp_path / "series.db", Retention(30, 30, 30), lambda: NOW) as opened:
-        opened.add(
+        opened.write(
             [Reading("s1", NOW - 600 + k, NOW, {"pm25": 5.0 + k, "temp": -3.5}) for k in range(600)]
         )
         yield opened
@@ -141,14 +141,6 @@ async def test_a_token_may_no_more_than_the_role_of_its_person(page, person, pat
 
 async def test_the_token_of_who_left_is_not_valid(page):
     is_problem(await ask(page, "/rooms", token_of(page, person="gone")), 401)
-
-
-@pytest.mark.parametrize("name", ["token", "access_token", "api_key", "Authorization"])
-async def test_a_token_in_the_address_is_refused(page, name):
-    token = token_of(page)
-    answer = await page.client.get(f"{API}/rooms", params={name: token})
-    assert "Authorization header" in is_problem(answer, 400)["detail"]
-    assert token not in answer.text
 
 
 async def test_guessing_is_throttled_and_valid_tokens_are_not_kept_out(page):
@@ -326,16 +318,6 @@ async def test_tokens_are_made_shown_once_listed_and_revoked_on_the_page(page):
         ("ad", "made", "Grafana"),
     ]
     assert token not in str(entries)
-
-
-async def test_scopes_that_the_role_cannot_use_are_refused_on_the_page(page):
-    await page.sign_in("ad")
-    form = {"name": "sync", "person": "ap", "days": "30", "scope.read": "on", "scope.reports": "on"}
-    form["form_token"] = await page.form_token("/tokens")
-    refused = await page.client.post("/tokens", data=form)
-    assert refused.status_code == 400
-    assert "allows: read incidents, rooms and sensors, respond to incidents, read" in refused.text
-    assert api_tokens.listed(page.db) == []
 
 
 @pytest.mark.parametrize("account", ["ap", "fm", "an"])

@@ -8,15 +8,11 @@ from alerts.incidents.incident import Verdict
 from detection.events import EventKind, EventPhase
 from reports import kpis, read
 from storage import sqlite
-from tests.unit.alerts.test_page import Page
 
 
 @pytest.fixture
-async def page(database, registry, policy):
-    made = Page(database, registry, policy)
-    yield made
-    await made.client.aclose()
-    made.db.close()
+def page(open_page):
+    return open_page()
 
 
 def play(page, make_event, answer, kind=EventKind.VAPE):

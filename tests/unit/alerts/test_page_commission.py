@@ -12,7 +12,6 @@ from detection.commissioning import STEPS
 from storage import sqlite
 from storage.registry import Registry, Room, Sensor
 from tests.unit.alerts.conftest import ROOMS
-from tests.unit.alerts.test_page import Page
 
 RESULT = {
     "room": "n2-boys",
@@ -127,16 +126,14 @@ async def test_a_result_has_its_date_and_a_list_the_year_if_it_is_another(page):
     assert "Sep 9, 2026, 20:26" in (await page.client.get("/commission")).text
 
 
-async def test_rooms_are_listed_as_people_count(database, policy):
+async def test_rooms_are_listed_as_people_count(open_page):
     numbers = (1, 10, 100, 2)
     rooms = [Room(f"r{n}", f"Restroom {n}", "", "North", "Lincoln High") for n in numbers]
     registry = Registry.of(rooms, [Sensor(f"s{n}", f"r{n}") for n in numbers])
-    page = Page(database, registry, policy)
+    page = open_page(registry=registry)
     await page.sign_in("fm")
     shown = re.findall(r"Restroom (\d+)", (await page.client.get("/commission")).text)
     assert list(dict.fromkeys(shown)) == ["1", "2", "10", "100"]
-    await page.client.aclose()
-    page.db.close()
 
 
 async def test_a_verdict_is_kept_with_each_sensor_and_a_new_one_is_due(open_page):
@@ -215,17 +212,15 @@ async def test_a_restart_that_takes_longer_than_the_silence_is_named(page, reope
     assert "Step 1 of 5" in (await again.client.get("/commission/n2-boys")).text
 
 
-async def test_a_sensor_that_moved_to_another_room_is_not_tested_there(database, policy):
+async def test_a_sensor_that_moved_to_another_room_is_not_tested_there(open_page):
     moved = Registry.of(ROOMS, [Sensor("s1", "n1-girls"), Sensor("s2", "n2-boys")])
-    page = Page(database, moved, policy)
+    page = open_page(registry=moved)
     page.now = RESULT["steps"][0]["start"] + 60
     keep(page)
     await page.sign_in("fm")
     shown = (await page.client.get("/commission")).text
     assert shown.count("not tested yet") == 1
     assert "passed" in shown
-    await page.client.aclose()
-    page.db.close()
 
 
 async def test_an_evaluation_that_fails_says_so(page):

@@ -12,7 +12,6 @@ from alerts.notify.notice import KIND_WORDS
 from alerts.policy import AlertPolicy, StaffMember
 from storage import sqlite
 from tests.support import alert_records as stored
-from tests.unit.alerts.test_page import Page
 
 VAPE = KIND_WORDS["vape"]
 
@@ -229,13 +228,11 @@ async def test_who_is_on_duty_and_who_would_be_notified(open_page):
     assert "never notified: An Analyst, Ad Min" in shown
 
 
-async def test_an_empty_duty_schedule_is_reported(database, registry):
-    page = Page(database, registry, AlertPolicy(staff=(StaffMember("x", "X", "admin"),)))
+async def test_an_empty_duty_schedule_is_reported(open_page):
+    page = open_page(AlertPolicy(staff=(StaffMember("x", "X", "admin"),)))
     await page.sign_in("x")
     shown = (await page.client.get("/duty")).text
     assert "Nobody is on duty now" in shown
-    await page.client.aclose()
-    page.db.close()
 
 
 async def test_declining_on_the_page_pages_the_next(open_page, make_event):

@@ -11,7 +11,6 @@ import pytest
 from alerts.page.report_jobs import KEPT_S, ReportJobs, TooManyJobsError
 from plumewatch.report_request import ReportRequest
 from reports.school import SchoolTimes, Term
-from tests.unit.alerts.test_page import Page
 
 MAKES = """
 import json, sys
@@ -25,22 +24,20 @@ ASKED = {"name": "incidents", "kind": "csv", "start": "2026-09-01", "end": "2026
 
 
 @pytest.fixture
-async def open_page(database, registry, policy, tmp_path):
+async def start(open_page, tmp_path):
+    """Open a page whose reports a program makes."""
     pages = []
 
     def start(program=MAKES, folder=tmp_path / "made", python=sys.executable, **options):
         jobs = ReportJobs(folder, (python, "-c", program), "{}", lambda: pages[0].now)
         jobs.open()
-        page = Page(database, registry, policy, reports=jobs, **options)
-        page.jobs = jobs
-        pages.append(page)
-        return page
+        pages.append(open_page(reports=jobs, **options))
+        pages[-1].jobs = jobs
+        return pages[-1]
 
     yield start
     for page in pages:
         await page.jobs.close()
-        await page.client.aclose()
-        page.db.close()
 
 
 async def ask(page, **fields):
@@ -58,8 +55,8 @@ async def made(page):
 @pytest.mark.parametrize(
     ("account", "status"), [("an", 200), ("ad", 200), ("ap", 403), ("fm", 403)]
 )
-async def test_who_may(open_page, account, status):
-    page = open_page()
+async def test_who_may(start, account, status):
+    page = start()
     assert (await page.client.get("/reports")).status_code == 303
     await page.sign_in(account)
     assert (await page.client.get("/reports")).status_code == status
@@ -68,8 +65,8 @@ async def test_who_may(open_page, account, status):
         assert answer.status_code == 403
 
 
-async def test_a_report_is_made_and_taken_home(open_page):
-    page = open_page()
+async def test_a_report_is_made_and_taken_home(start):
+    page = start()
     await page.sign_in("an")
     answer = await ask(page)
     assert (answer.status_code, answer.headers["location"]) == (303, "/reports")
@@ -83,8 +80,8 @@ async def test_a_report_is_made_and_taken_home(open_page):
     assert file.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_a_file_of_one_building_names_it(open_page):
-    page = open_page()
+async def test_a_file_of_one_building_names_it(start):
+    page = start()
     await page.sign_in("an")
     await ask(page, building="North wing")
     (job,) = page.jobs.of("an")
@@ -114,9 +111,9 @@ TIMES = SchoolTimes((Term("Fall 2026", date(2026, 8, 24), date(2026, 12, 18)),))
         ),
     ],
 )
-async def test_times_are_asked_for_in_one_way(open_page, chosen, name, fields):
+async def test_times_are_asked_for_in_one_way(start, chosen, name, fields):
     tells = MAKES.replace('order["config"]', 'json.dumps(order["fields"], sort_keys=True)')
-    page = open_page(tells, times=TIMES)
+    page = start(tells, times=TIMES)
     await page.sign_in("an")
     assert (await ask(page, **chosen)).status_code == 303
     link = re.search(r'href="(/reports/[^"]+)"', await made(page))[1]
@@ -138,8 +135,8 @@ async def test_times_are_asked_for_in_one_way(open_page, chosen, name, fields):
         ({"span": "days", "start": "2016-08-01"}, "The period is longer than ten years."),
     ],
 )
-async def test_an_invalid_time_is_explained(open_page, chosen, message):
-    page = open_page(times=TIMES)
+async def test_an_invalid_time_is_explained(start, chosen, message):
+    page = start(times=TIMES)
     await page.sign_in("an")
     answer = await ask(page, **chosen)
     assert answer.status_code == 400
@@ -148,8 +145,8 @@ async def test_an_invalid_time_is_explained(open_page, chosen, message):
     assert page.jobs.of("an") == []
 
 
-async def test_the_form_offers_last_week_and_the_terms_of_the_school(open_page):
-    page = open_page(times=TIMES)  # Monday September 7, 2026
+async def test_the_form_offers_last_week_and_the_terms_of_the_school(start):
+    page = start(times=TIMES)  # Monday September 7, 2026
     await page.sign_in("an")
     shown = (await page.client.get("/reports")).text
     assert 'name="week" value="2026-W36"' in shown
@@ -161,11 +158,11 @@ async def test_the_form_offers_last_week_and_the_terms_of_the_school(open_page):
         "2024/25",
         "2023/24",
     ]
-    assert 'name="term"' not in (await open_page().client.get("/reports")).text
+    assert 'name="term"' not in (await start().client.get("/reports")).text
 
 
-async def test_the_report_of_another_person_is_not_there(open_page):
-    page = open_page()
+async def test_the_report_of_another_person_is_not_there(start):
+    page = start()
     await page.sign_in("an")
     await ask(page)
     link = re.search(r'href="(/reports/[^"]+)"', await made(page))[1]
@@ -176,8 +173,8 @@ async def test_the_report_of_another_person_is_not_there(open_page):
     assert "No recent reports" in (await page.client.get("/reports")).text
 
 
-async def test_it_goes_after_an_hour(open_page):
-    page = open_page()
+async def test_it_goes_after_an_hour(start):
+    page = start()
     await page.sign_in("an")
     await ask(page)
     await made(page)
@@ -188,8 +185,8 @@ async def test_it_goes_after_an_hour(open_page):
     assert not path.exists()
 
 
-async def test_failures_are_explained(open_page):
-    page = open_page(FAILS)
+async def test_failures_are_explained(start):
+    page = start(FAILS)
     await page.sign_in("an")
     await ask(page)
     found = await made(page)
@@ -197,17 +194,17 @@ async def test_failures_are_explained(open_page):
     assert 'href="/reports/' not in found
 
 
-async def test_where_the_disk_or_the_program_refuses(open_page, tmp_path):
+async def test_where_the_disk_or_the_program_refuses(start, tmp_path):
     (tmp_path / "file").write_text("in the way")
     for wrong in ({"folder": tmp_path / "file"}, {"python": "/nowhere"}):
-        page = open_page(**wrong)
+        page = start(**wrong)
         await page.sign_in("an")
         assert (await ask(page)).status_code == 303
         assert "could not be" in await made(page)
 
 
-async def test_a_third_one_waits_and_the_end_stops_all(open_page):
-    page = open_page(WAITS)
+async def test_a_third_one_waits_and_the_end_stops_all(start):
+    page = start(WAITS)
     await page.sign_in("an")
     assert [(await ask(page)).status_code for _ in range(3)] == [303, 303, 429]
     page.now += 2 * KEPT_S
@@ -226,8 +223,8 @@ async def test_a_third_one_waits_and_the_end_stops_all(open_page):
         ({"kind": "exe"}, 400, "no such report"),
     ],
 )
-async def test_what_cannot_be_asked_for(open_page, fields, status, message):
-    page = open_page()
+async def test_what_cannot_be_asked_for(start, fields, status, message):
+    page = start()
     await page.sign_in("an")
     answer = await ask(page, **fields)
     assert answer.status_code == status
@@ -235,8 +232,8 @@ async def test_what_cannot_be_asked_for(open_page, fields, status, message):
     assert page.jobs.of("an") == []
 
 
-async def test_a_form_of_another_page_makes_nothing(open_page):
-    page = open_page()
+async def test_a_form_of_another_page_makes_nothing(start):
+    page = start()
     await page.sign_in("an")
     for form, headers in (
         (ASKED, {}),
@@ -248,16 +245,14 @@ async def test_a_form_of_another_page_makes_nothing(open_page):
     assert page.jobs.of("an") == []
 
 
-async def test_without_reports_there_is_no_such_page(database, registry, policy):
-    page = Page(database, registry, policy)
+async def test_without_reports_there_is_no_such_page(open_page):
+    page = open_page()
     await page.sign_in("an")
     assert (await page.client.get("/reports")).status_code == 404
-    await page.client.aclose()
-    page.db.close()
 
 
-async def test_one_school_cannot_take_all_reports_at_once(open_page):
-    jobs = open_page(WAITS).jobs
+async def test_one_school_cannot_take_all_reports_at_once(start):
+    jobs = start(WAITS).jobs
     for person in ("n1", "n2"):
         jobs.start({}, person, "a.csv", "North High")
     with pytest.raises(TooManyJobsError):

@@ -4,7 +4,7 @@ import pytest
 
 from alerts import sensor_tests
 from alerts.page.settings import PipelineStatus, SensorStatus
-from storage import firmware, sqlite
+from storage import sqlite
 from storage.timeseries.records import Record
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
@@ -44,11 +44,9 @@ async def test_a_sensor_without_particles_says_so(open_page, tmp_path):
     with SqliteSeries(tmp_path / "series.db", Retention(30, 30, 30), lambda: NOW) as series:
         pipeline = PipelineStatus(sensors={"s2": status})
         page = open_page(series=series, pipeline=lambda: pipeline)
-        sqlite.migrate(page.db, firmware.COMPONENT, firmware.SCRIPTS)
         assert "It has reported no particles since" in await shown(page, "s2")
-        assert "no particles, so" in (await page.client.get("/sensors")).text
-        health = (await page.client.get("/sensor-health")).text
-    rows = health.partition('id="health"')[2].split("<tr>")[2:]
+        health = (await page.client.get("/sensors")).text
+    rows = health.partition('id="registered"')[2].split("<tr>")[2:]
     assert ["no particles, so" in row for row in rows] == [True, False, False]
 
 
@@ -72,9 +70,8 @@ async def test_sensor_health_lists_a_yearly_test_before_sensors_without_a_proble
             fields = {"online": 1.0, "state": "alive", "condition": condition}
             series.record([Record("sensor_health", NOW - 60, fields, sensor=sensor)])
         page = open_page(series=series)
-        sqlite.migrate(page.db, firmware.COMPONENT, firmware.SCRIPTS)
-        text = (await page.client.get("/sensor-health")).text
-    rows = text.partition('id="health"')[2].split("<tr>")[2:]
+        text = (await page.client.get("/sensors")).text
+    rows = text.partition('id="registered"')[2].split("<tr>")[2:]
     assert "/sensors/s2/device" in rows[0]
     assert ["yearly test due" in row for row in rows] == [True, False, False]
 

@@ -21,10 +21,10 @@ from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember, role_receivers
 from alerts.secrets import Secret
 from plumewatch.config.editor import ConfigEditor
-from storage import firmware, sqlite
+from storage import sqlite
 from storage.registry import Registry, Room, Sensor, Site
 from tests.support.alert_records import change_incidents
-from tests.unit.alerts.test_page import NOW, Page
+from tests.unit.alerts.test_page import NOW
 
 SITES = (
     Site("north", "North High", "America/New_York"),
@@ -94,17 +94,15 @@ def screen_token(tx, person, sites=None):
 
 
 @pytest.fixture
-async def district(database, make_event, tmp_path):
-    page = Page(
-        database,
-        Registry.of(ROOMS, SENSORS, SITES),
+def district(open_page, make_event, tmp_path):
+    page = open_page(
         POLICY,
+        Registry.of(ROOMS, SENSORS, SITES),
         open_reading=False,
         pipeline=pipeline,
         series=Series(),
         wall=tmp_path / "wall",
     )
-    sqlite.migrate(page.db, firmware.COMPONENT, firmware.SCRIPTS)
     with sqlite.transaction(page.db) as tx:
         events = [make_event(NOW - 5, sensor=sensor.id) for sensor in SENSORS]
         records = page.engine.on_events(tx, events, NOW)
@@ -121,11 +119,9 @@ async def district(database, make_event, tmp_path):
             tx, records[1].incident, "north-ap", Action.ACKNOWLEDGE, NOW
         )
         screen_token(tx, "south-ap", HERE["south"])
-    page.path, page.wall = database, tmp_path / "wall"
+    page.wall = tmp_path / "wall"
     page.north, page.south = (record.incident for record in records)
-    yield page
-    await page.client.aclose()
-    page.db.close()
+    return page
 
 
 def concrete(route, page):
@@ -203,16 +199,14 @@ async def test_nobody_makes_a_token_for_people_of_more_schools(district):
     assert (await district.client.post("/tokens", data=form)).status_code == 200
 
 
-async def test_labels_are_those_of_the_own_school(district):
+async def test_labels_are_those_of_the_own_school(open_page, district):
     orders = []
 
     async def draw(order):
         orders.append([label.sensor for label in order.labels])
         return b""
 
-    page = Page(
-        district.path, district.engine.registry, POLICY, open_reading=False, draw_labels=draw
-    )
+    page = open_page(POLICY, district.engine.registry, open_reading=False, draw_labels=draw)
     for account, asked in (
         ("north-ad", ""),
         ("all-hd", ""),
@@ -223,8 +217,6 @@ async def test_labels_are_those_of_the_own_school(district):
     assert orders == [["north-1"], ["north-1", "south-1"], ["south-1"]]
     await page.sign_in("north-ad")
     assert (await page.client.get("/sensors/labels.pdf?site=south")).status_code == 404
-    await page.client.aclose()
-    page.db.close()
 
 
 async def test_a_program_lists_incidents_of_its_persons_school_alone(district):
@@ -244,11 +236,10 @@ async def test_a_program_lists_incidents_of_its_persons_school_alone(district):
     assert answers["all-hd"].status_code == 403
 
 
-async def test_incidents_of_a_removed_school_are_for_the_district_alone(district):
-    left = Page(
-        district.path,
-        Registry.of(ROOMS[:1], SENSORS[:1], SITES[:1]),
+async def test_incidents_of_a_removed_school_are_for_the_district_alone(open_page, district):
+    left = open_page(
         POLICY,
+        Registry.of(ROOMS[:1], SENSORS[:1], SITES[:1]),
         open_reading=False,
         series=Series(),
     )
@@ -257,20 +248,17 @@ async def test_incidents_of_a_removed_school_are_for_the_district_alone(district
         found = await left.client.get(f"/incidents/{district.south}")
         assert found.status_code == status, account
         assert ("south-boys" in (await left.client.get("/incidents")).text) == (status == 200)
-    await left.client.aclose()
-    left.db.close()
 
 
-async def test_a_token_of_a_removed_school_sees_nothing(district):
+async def test_a_token_of_a_removed_school_sees_nothing(open_page, district):
     with sqlite.transaction(district.db) as tx:
         limit = frozenset({"South High"})
         token = api_tokens.make(
             tx, "t", "all-an", list(Scope), by="all-ad", days=7, now=NOW, sites=limit
         )
-    left = Page(
-        district.path,
-        Registry.of(ROOMS[:1], SENSORS[:1], SITES[:1]),
+    left = open_page(
         POLICY,
+        Registry.of(ROOMS[:1], SENSORS[:1], SITES[:1]),
         open_reading=False,
         series=Series(),
     )
@@ -278,8 +266,6 @@ async def test_a_token_of_a_removed_school_sees_nothing(district):
     for path in ("incidents", "rooms", "sensors"):
         answer = await left.client.get(f"/api/v1/{path}", headers=bearer)
         assert answer.json()["items"] == []
-    await left.client.aclose()
-    left.db.close()
 
 
 async def test_a_link_of_a_person_who_left_the_school_is_dead(district):
@@ -334,12 +320,12 @@ async def test_the_helpdesk_sees_no_incident_on_any_route(district):
     assert district.south in (await district.client.get("/levels")).text
 
 
-async def test_the_helpdesk_cannot_silence_a_school_by_tests(district):
+async def test_the_helpdesk_cannot_silence_a_school_by_tests(open_page, district):
     rooms = [replace(ROOMS[0], id=f"n{i}", name=f"Room {i}") for i in range(9)]
     district.engine.registry = Registry.of(
         (*ROOMS, *rooms), (*SENSORS, *(Sensor(f"s{i}", f"n{i}") for i in range(9))), SITES
     )
-    page = Page(district.path, district.engine.registry, POLICY, open_reading=False)
+    page = open_page(POLICY, district.engine.registry, open_reading=False)
     await page.sign_in("all-hd")
     form = {"form_token": await page.form_token("/account")}
 
@@ -363,8 +349,6 @@ async def test_the_helpdesk_cannot_silence_a_school_by_tests(district):
             )
     await page.client.post("/commission/n0/stop", data=form)
     assert await begun(["n8", "n0"]) == [303, 409]
-    await page.client.aclose()
-    page.db.close()
 
 
 async def test_a_silence_of_a_school_is_its_own(district):
@@ -573,11 +557,11 @@ end = "16:00"
 )
 
 
-async def test_a_change_of_duty_names_no_fault_of_another_school(database, tmp_path):
+async def test_a_change_of_duty_names_no_fault_of_another_school(open_page, tmp_path):
     path = tmp_path / "plumewatch.toml"
     path.write_text(DISTRICT)
     config = ConfigEditor(path, tmp_path / "history", lambda: None)
-    page = Page(database, Registry.of(ROOMS, SENSORS, SITES), POLICY, config=config)
+    page = open_page(POLICY, Registry.of(ROOMS, SENSORS, SITES), config=config)
     path.write_text(DISTRICT.replace('room = "south-boys"', 'room = "south-attic"'))
     await page.sign_in("north-ap")
     text = (await page.client.get("/settings/duty/new")).text
@@ -588,13 +572,11 @@ async def test_a_change_of_duty_names_no_fault_of_another_school(database, tmp_p
     assert answer.status_code == 400
     assert "The configuration has a fault elsewhere." in answer.text
     assert not OF_SOUTH.search(answer.text)
-    await page.client.aclose()
-    page.db.close()
 
 
 @pytest.mark.parametrize(
     "path",
-    ["/air", "/figures", "/duty", "/sensors", "/sensor-health", "/levels", "/commission"],
+    ["/air", "/figures", "/duty", "/sensors", "/levels", "/commission"],
 )
 async def test_a_page_of_rooms_shows_one_school_where_all_have_too_many(
     district, monkeypatch, path

@@ -9,7 +9,6 @@ from alerts.incidents.incident import Verdict
 from alerts.policy import AlertPolicy, StaffMember
 from detection.alert_thresholds import ThresholdReport
 from storage import sqlite
-from tests.unit.alerts.test_page import Page
 
 RAISED = ThresholdReport(2.2, 1.8, 1.0, 0.8, 0.25, 3.5)
 OVER = ThresholdReport(3.3, 1.8, 1.0, 4.0, 0.0, 3.5)
@@ -17,13 +16,11 @@ YOUNG = ThresholdReport(1.8, 1.8, 1.0, None, 0.0, 0.1)
 
 
 @pytest.fixture
-async def open_page(database, registry, policy, make_event):
-    pages = []
+def answered(open_page, policy, make_event):
+    """Open a page on which an answer has moved a threshold."""
 
-    def make(staff=None):
-        rules = policy if staff is None else AlertPolicy(staff=staff)
-        page = Page(database, registry, rules)
-        pages.append(page)
+    def start(staff=None):
+        page = open_page(policy if staff is None else AlertPolicy(staff=staff))
         incident = page.incident(make_event)
         with sqlite.transaction(page.db) as tx:
             page.engine.feedback(
@@ -31,10 +28,7 @@ async def open_page(database, registry, policy, make_event):
             )
         return page
 
-    yield make
-    for page in pages:
-        await page.client.aclose()
-        page.db.close()
+    return start
 
 
 def save(page, **reports):
@@ -48,8 +42,8 @@ async def undo(page, seq=1, reason="a drill", **form):
     return await page.client.post(f"/levels/moves/{seq}/undo", data=form)
 
 
-async def test_a_threshold_and_what_it_costs(open_page):
-    page = open_page()
+async def test_a_threshold_and_what_it_costs(answered):
+    page = answered()
     text = (await page.client.get("/levels")).text
     assert text.count("No data yet") == 3
     save(page, s1=RAISED, s2=OVER, s3=YOUNG)
@@ -65,8 +59,8 @@ async def test_a_threshold_and_what_it_costs(open_page):
     assert 'href="/levels"' in (await page.client.get("/sensors")).text
 
 
-async def test_an_adjustment_is_reverted_once_with_a_reason(open_page):
-    page = open_page()
+async def test_an_adjustment_is_reverted_once_with_a_reason(answered):
+    page = answered()
     await page.sign_in("fm")
     assert "Revert" in (await page.client.get("/levels")).text
     answer = await undo(page, reason="  ")
@@ -86,9 +80,9 @@ async def test_an_adjustment_is_reverted_once_with_a_reason(open_page):
     assert len(threshold_adjustments.latest(page.db)) == 2
 
 
-async def test_without_sign_in_token_or_role_nothing_is_reverted(open_page):
+async def test_without_sign_in_token_or_role_nothing_is_reverted(answered):
     staff = (StaffMember("a", "Principal", "staff"), StaffMember("b", "Keeper", "facilities"))
-    page = open_page(staff)
+    page = answered(staff)
     assert (await page.client.post("/levels/moves/1/undo")).status_code == 303
     await page.sign_in("a")
     assert "Take back" not in (await page.client.get("/levels")).text

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 from html import unescape
 
 import pytest
@@ -10,7 +11,7 @@ from alerts.page.settings import PipelineStatus
 from ingest.intake import Intake, IntakeConfig
 from ingest.validation import Message
 from plumewatch.service.monitoring import suggestion_for, unmatched_topics
-from tests.unit.alerts.test_page import NOW, Page
+from tests.unit.alerts.test_page import NOW
 
 TOPIC = "site/<b>7/state"
 NASTY = "</textarea><script>alert(1)</script>\u202e"
@@ -30,19 +31,12 @@ def intake():
 
 
 @pytest.fixture
-async def open_page(database, registry, policy, intake):
-    pages = []
-
-    def make(**options):
-        options.setdefault("suggest_mapping", lambda topic: suggestion_for(intake, topic))
-        options.setdefault("pipeline", lambda: PipelineStatus(unmatched=unmatched_topics(intake)))
-        pages.append(Page(database, registry, options.pop("policy", policy), **options))
-        return pages[-1]
-
-    yield make
-    for page in pages:
-        await page.client.aclose()
-        page.db.close()
+def start(open_page, intake):
+    return partial(
+        open_page,
+        suggest_mapping=lambda topic: suggestion_for(intake, topic),
+        pipeline=lambda: PipelineStatus(unmatched=unmatched_topics(intake)),
+    )
 
 
 async def signed_in(page, name="F. Manager"):
@@ -54,26 +48,26 @@ async def shown(page, topic):
     return await page.client.get("/unmatched", params={"topic": topic})
 
 
-async def test_the_sensors_page_lists_them_newest_first(open_page):
-    text = (await open_page().client.get("/sensors")).text
+async def test_the_sensors_page_lists_them_newest_first(start):
+    text = (await start().client.get("/sensors")).text
     assert "Unknown formats" in text
     assert "site/&lt;b&gt;7/state" in text
     assert "<b>7" not in text
     assert "w" * 79 + "…</th>" in text
     assert text.index("long/1") < text.index("void/1") < text.index("door/1")
-    found = await (await signed_in(open_page())).client.get(
+    found = await (await signed_in(start())).client.get(
         unescape(re.search(r'href="(/unmatched\?topic=site[^"]+)"', text)[1])
     )
     assert found.status_code == 200
 
 
-async def test_nothing_is_shown_where_nothing_is_unread(open_page):
-    text = (await open_page(pipeline=PipelineStatus).client.get("/sensors")).text
+async def test_nothing_is_shown_where_nothing_is_unread(start):
+    text = (await start(pipeline=PipelineStatus).client.get("/sensors")).text
     assert "<h2>Unknown formats" not in text
 
 
-async def test_the_suggestion_is_text_to_copy(open_page, intake):
-    response = await shown(await signed_in(open_page()), TOPIC)
+async def test_the_suggestion_is_text_to_copy(start, intake):
+    response = await shown(await signed_in(start()), TOPIC)
     assert response.status_code == 200
     assert "<script>" not in response.text
     assert "\u202e" not in response.text
@@ -83,8 +77,8 @@ async def test_the_suggestion_is_text_to_copy(open_page, intake):
     assert "default-src 'none'" in response.headers["content-security-policy"]
 
 
-async def test_a_decoder_that_reads_it_is_offered_as_a_route(open_page):
-    page = await signed_in(open_page())
+async def test_a_decoder_that_reads_it_is_offered_as_a_route(start):
+    page = await signed_in(start())
     text = unescape((await shown(page, "door/1")).text)
     assert '[[route]]\ntopic = "door/1"\ndecoder = "airgradient"' in text
 
@@ -100,8 +94,8 @@ def test_a_decoder_that_reads_any_telling_name_is_not_offered():
 @pytest.mark.parametrize(
     ("topic", "message"), [("void/1", "binary"), ("long/1", "only the beginning of the payload")]
 )
-async def test_a_missing_suggestion_is_explained(open_page, topic, message):
-    response = await shown(await signed_in(open_page()), topic)
+async def test_a_missing_suggestion_is_explained(start, topic, message):
+    response = await shown(await signed_in(start()), topic)
     assert response.status_code == 200
     assert "No suggestion" in response.text
     assert message in response.text
@@ -109,12 +103,12 @@ async def test_a_missing_suggestion_is_explained(open_page, topic, message):
 
 
 @pytest.mark.parametrize("topic", ["", "never/heard", "x" * 2000])
-async def test_a_topic_that_was_not_received(open_page, topic):
-    assert (await shown(await signed_in(open_page()), topic)).status_code == 404
+async def test_a_topic_that_was_not_received(start, topic):
+    assert (await shown(await signed_in(start()), topic)).status_code == 404
 
 
-async def test_signing_in_comes_first_and_leads_back(open_page):
-    page = open_page()
+async def test_signing_in_comes_first_and_leads_back(start):
+    page = start()
     response = await shown(page, "door/1")
     assert response.status_code == 303
     assert response.headers["location"] == "/sign-in?next=/unmatched%3Ftopic%3Ddoor%252F1"
@@ -128,5 +122,5 @@ async def test_signing_in_comes_first_and_leads_back(open_page):
     ("name", "status"),
     [("F. Manager", 200), ("fm", 200), ("A. Principal", 403), ("Somebody Else", 303)],
 )
-async def test_it_is_for_facilities_and_administrators(open_page, name, status):
-    assert (await shown(await signed_in(open_page(), name), "door/1")).status_code == status
+async def test_it_is_for_facilities_and_administrators(start, name, status):
+    assert (await shown(await signed_in(start(), name), "door/1")).status_code == status
