@@ -18,7 +18,7 @@ import base64
 import math
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ingest.decoders.lorawan import decentlab, elsys, milesight
 from ingest.decoders.lorawan.frames import Frame, read_frame, readings_of
@@ -144,25 +144,35 @@ _IS_HEX: Final = re.compile(r"(?:[0-9a-f]{2}){6,}|(?:[0-9A-F]{2}){6,}")
 _EUI_KEYS: Final = ("deveui", "dev_eui", "sensor")
 
 
+class _Keys(NamedTuple):
+    """What a server calls the parts of an uplink; `coding` is hex or base64, empty for either."""
+
+    data: str
+    coding: str
+    decoded: str
+    port: str
+    counter: str
+    gateways: str
+
+
+_CHIRPSTACK: Final = _Keys("data", "base64", "object", "fPort", "fCnt", "rxInfo")
+_TTS: Final = _Keys("frm_payload", "base64", "decoded_payload", "f_port", "f_cnt", "rx_metadata")
+_LORIOT: Final = _Keys("data", "hex", "decoded", "port", "fcnt", "gws")
+_MILESIGHT: Final = _Keys("data", "", "object", "fport", "fcnt", "rxinfo")
+_BARE: Final = _Keys("", "", "", "", "", "")
+
+
 def _bytes_of(text: object, coding: str) -> bytes | None:
     """Return the bytes of hex or base64; that of addresses and missing padding are accepted."""
     if type(text) is not str or not text:
         return None
+    coding = coding or ("hex" if _IS_HEX.fullmatch(text) else "base64")
     try:
         if coding == "hex":
             return bytes.fromhex(text)
         return base64.b64decode(text.translate(_URL_SAFE) + "=" * (-len(text) % 4), validate=True)
     except ValueError as error:
         raise PayloadError(Reason.MALFORMED, f"the frame is not {coding}") from error
-
-
-def _base64_or_hex(text: object) -> bytes | None:
-    is_hex = type(text) is str and _IS_HEX.fullmatch(text) is not None
-    return _bytes_of(text, "hex" if is_hex else "base64")
-
-
-def _count(value: object) -> int | None:
-    return value if type(value) is int and 0 <= value < 2**63 else None
 
 
 @lru_cache(maxsize=8192)
@@ -176,39 +186,37 @@ def _eui(value: object) -> str:
 
 def _uplink(
     sensor: str,
-    data: bytes | None,
-    decoded: dict[str, Any],
+    content: dict[str, Any],
+    keys: _Keys,
     stamp: float | None,
     message: Message,
     context: Context,
     *,
     model: str = "",
-    port: object = None,
     flags: tuple[str, ...] = (),
-    seq: int | None = None,
-    heard_by: object = None,
 ) -> Readings:
+    """Return the readings of an uplink; under `_BARE` keys, the payload is the frame."""
     known = context.registry.sensors.get(sensor)
     named = f"{known.model} {model}" if known and known.model else model
-    frame = None
-    problem = None
+    bare = keys is _BARE
+    data = message.payload if bare else _bytes_of(content.get(keys.data), keys.coding)
+    frame, problem = None, PayloadError(Reason.NO_MEASUREMENT, "neither frame nor decoded values")
     if data is not None:
         try:
-            frame = read_frame(data, named, _codecs(port), _MODELS)
+            frame = read_frame(data, named, _codecs(content.get(keys.port)), _MODELS)
         except PayloadError as error:
             problem = error
     if frame is None:
+        decoded = dict_of(content.get(keys.decoded))
         am100 = bool(decoded) and _AM100.search(named.lower()) is not None
         frame = decoded_frame(decoded, {"tvoc": "ppb"} if am100 else None)
-        if not frame.says_nothing:
-            problem = None
-        elif problem is not None:
+        if frame.says_nothing:
             raise problem
-        else:
-            raise PayloadError(Reason.NO_MEASUREMENT, "neither frame nor decoded values")
-    rssi = _strongest(heard_by)
+    rssi = _strongest(content.get(keys.gateways))
     if frame.raw and rssi is not None:
         frame.raw.setdefault("rssi", rssi)
+    count = content.get(keys.counter, 0 if keys in (_CHIRPSTACK, _TTS) else None)
+    seq = count if type(count) is int and 0 <= count < 2**63 else None
     return readings_of(frame, sensor, stamp, message, context, flags=flags, seq=seq)
 
 
@@ -240,8 +248,7 @@ def chirpstack(message: Message, context: Context) -> Readings:
     placed = len(levels) == 6 and levels[0] == "application" and levels[4] == "event"
     event = levels[5] if placed else "up"
     if placed and event == "up" and message.payload and _not_json(message.payload):
-        sensor = _eui(levels[3])
-        return _uplink(sensor, message.payload, {}, None, message, context)
+        return _uplink(_eui(levels[3]), {}, _BARE, None, message, context)
     content = load_object(message.payload, context.limits)
     device = dict_of(content.get("deviceInfo"))
     sensor = _chirpstack_id(device, levels[3] if placed else message.topic, placed=placed)
@@ -250,18 +257,10 @@ def chirpstack(message: Message, context: Context) -> Readings:
     stamp, skewed = _chirpstack_time(content, message, context)
     flags = ("clock_skew",) if skewed else ()
     if event == "up":
+        parts = (dict_of(device.get("tags")).get("model"), device.get("deviceProfileName"))
+        model = " ".join(filter(None, map(text_of, parts)))
         return _uplink(
-            sensor,
-            _bytes_of(content.get("data"), "base64"),
-            dict_of(content.get("object")),
-            stamp,
-            message,
-            context,
-            model=_chirpstack_model(device),
-            port=content.get("fPort"),
-            flags=flags,
-            seq=_count(content.get("fCnt", 0)),
-            heard_by=content.get("rxInfo"),
+            sensor, content, _CHIRPSTACK, stamp, message, context, model=model, flags=flags
         )
     raw: dict[str, object] = {}
     if event == "log":
@@ -289,12 +288,6 @@ def _chirpstack_id(device: dict[str, Any], place: str, *, placed: bool) -> str:
     return sensor
 
 
-def _chirpstack_model(device: dict[str, Any]) -> str:
-    tags = dict_of(device.get("tags"))
-    parts = (tags.get("model"), device.get("deviceProfileName"))
-    return " ".join(p for p in parts if type(p) is str)
-
-
 def _chirpstack_time(
     content: dict[str, Any], message: Message, context: Context
 ) -> tuple[float | None, bool]:
@@ -318,7 +311,7 @@ def tts(message: Message, context: Context) -> Readings:
     placed = len(levels) >= 5 and levels[0] == "v3" and levels[2] == "devices"
     kind = "/".join(levels[4:]) if placed else "up"
     if placed and kind == "up" and message.payload and _not_json(message.payload):
-        return _uplink(sensor_id(levels[3]), message.payload, {}, None, message, context)
+        return _uplink(sensor_id(levels[3]), {}, _BARE, None, message, context)
     content = load_object(message.payload, context.limits)
     ids = dict_of(content.get("end_device_ids"))
     sensor = _tts_id(ids, levels[3] if placed else message.topic, placed=placed)
@@ -331,22 +324,10 @@ def tts(message: Message, context: Context) -> Readings:
         return [context.reading(sensor, message, {}, stamp, events=("online",), flags=flags)]
     decoded = dict(dict_of(uplink.get("decoded_payload")))
     for item in list_of(uplink.get("normalized_payload")):
-        for name, value in dict_of(dict_of(item).get("air")).items():
-            decoded.setdefault(name, value)
-    version = dict_of(uplink.get("version_ids"))
-    return _uplink(
-        sensor,
-        _bytes_of(uplink.get("frm_payload"), "base64"),
-        decoded,
-        stamp,
-        message,
-        context,
-        model=text_of(version.get("model_id")),
-        port=uplink.get("f_port"),
-        flags=flags,
-        seq=_count(uplink.get("f_cnt", 0)),
-        heard_by=uplink.get("rx_metadata"),
-    )
+        decoded = {**dict_of(dict_of(item).get("air")), **decoded}
+    uplink["decoded_payload"] = decoded
+    model = text_of(dict_of(uplink.get("version_ids")).get("model_id"))
+    return _uplink(sensor, uplink, _TTS, stamp, message, context, model=model, flags=flags)
 
 
 def _tts_id(ids: dict[str, Any], place: str, *, placed: bool) -> str:
@@ -386,18 +367,9 @@ def loriot(message: Message, context: Context) -> Readings:
     if command not in ("rx", "gw"):
         return []
     flags = ("history",) if content.get("offline") is True else ()
-    return _uplink(
-        sensor,
-        _bytes_of(content.get("data"), "hex"),
-        dict_of(content.get("decoded")),
-        stamp_of(content.get("ts"), message),
-        message,
-        context,
-        port=content.get("port"),
-        flags=flags,
-        seq=_count(content.get("fcnt")),
-        heard_by=content.get("gws") or [content],
-    )
+    content.setdefault("gws", [dict(content)])
+    stamp = stamp_of(content.get("ts"), message)
+    return _uplink(sensor, content, _LORIOT, stamp, message, context, flags=flags)
 
 
 # --- Milesight gateway -----------------------------------------------------------------------
@@ -410,15 +382,6 @@ def milesight_gateway(message: Message, context: Context) -> Readings:
     named = next((members[key] for key in _EUI_KEYS if key in members), None)
     if named is None:
         raise PayloadError(Reason.BAD_ID, "neither devEUI nor sensor names the device")
-    return _uplink(
-        _eui(named),
-        _base64_or_hex(members.get("data", members.get("raw"))),
-        dict_of(members.get("object", content)),
-        stamp_of(members.get("time"), message),
-        message,
-        context,
-        model=text_of(members.get("devicename")),
-        port=members.get("fport"),
-        seq=_count(members.get("fcnt")),
-        heard_by=members.get("rxinfo"),
-    )
+    members = {"data": members.get("raw"), "object": content, **members}
+    stamp, model = stamp_of(members.get("time"), message), text_of(members.get("devicename"))
+    return _uplink(_eui(named), members, _MILESIGHT, stamp, message, context, model=model)
