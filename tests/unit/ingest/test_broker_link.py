@@ -2,11 +2,9 @@
 
 import asyncio
 import contextlib
-import json
 import socket
 import ssl
 import struct
-import time
 
 import pytest
 from hypothesis import given
@@ -14,12 +12,11 @@ from hypothesis import strategies as st
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
-from ingest.intake import Intake, IntakeConfig
-from ingest.mqtt.connection import BrokerSettings, ignore_cut_connection
+from ingest.mqtt.connection import ignore_cut_connection
 from ingest.mqtt.link import Link
-from ingest.mqtt.source import MqttSource
 from tests.support.broker import Mosquitto
 from tests.support.certificates import certificate
+from tests.support.mqtt_source import RunningSource, send, until
 from tests.support.service import Publisher
 
 TOPIC = b"plumewatch/v1/b2/reading"
@@ -167,34 +164,13 @@ async def test_a_burst_over_tls(tmp_path):
     """Messages behind the first one of a TLS record are read, not left in the library."""
     pem, key = certificate(tmp_path)
     server = f"cafile {pem}\ncertfile {pem}\nkeyfile {key}\nmax_inflight_messages 200"
-    kept = []
-
-    async def commit(readings, _letters):
-        await asyncio.sleep(0)
-        kept.extend(r.seq for r in readings)
-
     context = ssl.create_default_context(cafile=str(pem))
     with Mosquitto(server) as broker:
-        source = MqttSource(
-            BrokerSettings(port=broker.port, client_id="tls", tls=context),
-            [TOPIC.decode()],
-            Intake(IntakeConfig(accept_unknown=True)),
-            commit,
-            time.time,
-        )
-        task = asyncio.create_task(source.run())
-        async with asyncio.timeout(30):
-            while not source.state.connected:  # noqa: ASYNC110 - a broker is waited for
-                await asyncio.sleep(0.01)
+        async with RunningSource(broker, tls=context) as running:
             with Publisher(broker.port, tls=context) as publisher:
-                for k in range(1_000):
-                    content = {"time": time.time(), "seq": k, "pm25": 4.0}
-                    publisher.send(TOPIC.decode(), json.dumps(content).encode())
-                while source.state.acknowledged < 1_000:  # noqa: ASYNC110 - as above
-                    await asyncio.sleep(0.01)
-        task.cancel()
-        await asyncio.wait((task,), timeout=60)
-    assert kept == list(range(1_000))
+                send(publisher, range(1_000))
+                await until(lambda: running.state.acknowledged == 1_000)
+    assert running.kept == list(range(1_000))
 
 
 async def test_a_cut_before_it_could_be_written_to_is_no_stack_in_the_log(caplog):

@@ -1,29 +1,24 @@
 """MQTT in: acknowledged only what is durable, in the order it came; bounded; nothing raises."""
 
 import asyncio
-import json
 import time
 
 import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
-from ingest.commit import GroupCommit
 from ingest.errors import BrokerError, BrokerReason
-from ingest.intake import Intake, IntakeConfig
+from ingest.intake import Intake
 from ingest.mqtt import connection, intake_loop
 from ingest.mqtt.connection import BrokerSettings
 from ingest.mqtt.examine import examine
 from ingest.mqtt.intake_loop import Arrivals, SourceState
 from ingest.mqtt.link import AT_LEAST_ONCE, DUP, RETAIN
 from ingest.mqtt.source import MqttSource, Subscriptions
-from storage.errors import StorageUnavailableError
 from storage.reading import ClockSteps
 from tests.support.broker import Mosquitto, free_port
+from tests.support.mqtt_source import TOPIC, RunningSource, send, until
 from tests.support.service import Publisher
-
-TOPIC = "plumewatch/v1/b2/reading"
-EVERY = "plumewatch/v1/+/reading"
 
 
 class TestArrivals:
@@ -104,184 +99,94 @@ def broker():
         yield started
 
 
-class Disk:
-    """Where groups are committed; refuses while `full`."""
-
-    def __init__(self):
-        self.full = False
-        self.refused = 0
-        self.kept = []
-        self.found = []
-        self.letters = []
-
-    async def commit(self, readings, letters):
-        await asyncio.sleep(0)
-        if self.full:
-            self.refused += 1
-            raise StorageUnavailableError("database or disk is full")
-        self.kept += [r.seq for r in readings]
-        self.letters += letters
-
-
-async def until(met):
-    async with asyncio.timeout(60):
-        while not met():  # noqa: ASYNC110 - a broker is waited for
-            await asyncio.sleep(0.005)
-
-
-def source_of(
-    broker, disk, topics=(TOPIC,), held=None, client_id="under-test", canary=None, **more
-):
-    """Source, and a task that runs it and its commits."""
-    intake = Intake(IntakeConfig(accept_unknown=True))
-    settings = BrokerSettings(port=broker.port, client_id=client_id)
-    commits = GroupCommit(disk.commit, first_retry_s=0.01)
-    more["on_fault"] = disk.found.append
-    source = MqttSource(settings, topics, intake, commits.commit, time.time, canary, held, **more)
-
-    async def run():
-        async with asyncio.TaskGroup() as group:
-            group.create_task(commits.run())
-            group.create_task(source.run())
-
-    return source, commits, asyncio.create_task(run())
-
-
-async def ended(task):
-    task.cancel()
-    await asyncio.wait((task,), timeout=60)
-    assert task.cancelled()
-
-
-def send(publisher, numbers, topic=TOPIC):
-    for k in numbers:
-        content = {"time": time.time(), "seq": k, "pm25": 4.0}
-        publisher.send(topic, json.dumps(content).encode())
-
-
 async def test_nothing_is_acknowledged_while_the_disk_refuses(broker):
-    disk = Disk()
-    source, commits, task = source_of(broker, disk)
-    await until(lambda: source.state.connected)
-    with Publisher(broker.port) as publisher:
-        disk.full = True
-        send(publisher, range(100))
-        await until(lambda: disk.refused > 2 and source.state.received == 20)
-        assert source.state.acknowledged == 0
-        assert source.state.received == 20  # the broker's window is closed
-        assert "disk is full" in commits.failing
-        disk.full = False
-        await until(lambda: source.state.acknowledged == 100)
-    assert disk.kept == list(range(100))
-    assert commits.failing == ""
-    await ended(task)
+    async with RunningSource(broker) as running:
+        with Publisher(broker.port) as publisher:
+            running.full = True
+            send(publisher, range(100))
+            await until(lambda: running.refused > 2 and running.state.received == 20)
+            assert running.state.acknowledged == 0
+            assert running.state.received == 20  # the broker's window is closed
+            assert "disk is full" in running.commits.failing
+            running.full = False
+            await until(lambda: running.state.acknowledged == 100)
+        assert running.kept == list(range(100))
+        assert running.commits.failing == ""
 
 
 async def test_what_was_not_acknowledged_comes_again_to_the_next_one(broker):
-    disk = Disk()
-    source, _, task = source_of(broker, disk)
-    await until(lambda: source.state.connected)
     with Publisher(broker.port) as publisher:
-        send(publisher, range(10))
-        await until(lambda: source.state.acknowledged == 10)
-        disk.full = True
-        send(publisher, range(10, 40))
-        await until(lambda: disk.refused >= 2)
-        await ended(task)
+        async with RunningSource(broker) as first:
+            send(publisher, range(10))
+            await until(lambda: first.state.acknowledged == 10)
+            first.full = True
+            send(publisher, range(10, 40))
+            await until(lambda: first.refused >= 2)
         send(publisher, range(40, 50))
         publisher.settle()
-    disk.full = False
-    again, _, task = source_of(broker, disk)
-    await until(lambda: again.state.acknowledged == 40)
-    assert disk.kept == list(range(50))
-    await ended(task)
+    async with RunningSource(broker) as again:
+        await until(lambda: again.state.acknowledged == 40)
+    assert first.kept + again.kept == list(range(50))
 
 
 async def test_topics_that_are_not_wanted_any_more_are_given_up(broker, tmp_path):
     """The session would keep them for ever."""
     other = "plumewatch/v1/b3/reading"
-    disk, held = Disk(), tmp_path / "held"
-    source, _, task = source_of(broker, disk, [TOPIC, other], held)
-    await until(lambda: source.state.connected)
-    await ended(task)
+    held = tmp_path / "held"
+    async with RunningSource(broker, [TOPIC, other], subscriptions=held):
+        pass
     with Publisher(broker.port) as publisher:
         send(publisher, [1], other)  # queued for the session, which still had it
         publisher.settle()
-        again, _, task = source_of(broker, disk, [TOPIC], held)
-        await until(lambda: again.state.connected)
-        send(publisher, [2], other)
-        send(publisher, [3])
-        await until(lambda: 3 in disk.kept)
-    assert disk.kept == [1, 3]
-    assert Subscriptions(
-        held, BrokerSettings(port=broker.port, client_id="under-test")
-    ).current() == (TOPIC,)
-    await ended(task)
+        async with RunningSource(broker, subscriptions=held) as again:
+            send(publisher, [2], other)
+            send(publisher, [3])
+            await until(lambda: 3 in again.kept)
+    assert again.kept == [1, 3]
+    settings = BrokerSettings(port=broker.port, client_id="under-test")
+    assert Subscriptions(held, settings).current() == (TOPIC,)
 
 
 async def test_bad_messages_are_acknowledged_with_a_dead_letter(broker):
-    disk = Disk()
-    source, _, task = source_of(broker, disk)
-    await until(lambda: source.state.connected)
-    with Publisher(broker.port) as publisher:
-        for k in range(60):
-            publisher.send(TOPIC, b"no json %d" % k)
-        send(publisher, [1])
-        await until(lambda: source.state.acknowledged == 61)
-    assert len(disk.letters) == 60
-    assert disk.kept == [1]
-    await ended(task)
+    async with RunningSource(broker) as running:
+        with Publisher(broker.port) as publisher:
+            for k in range(60):
+                publisher.send(TOPIC, b"no json %d" % k)
+            send(publisher, [1])
+            await until(lambda: running.state.acknowledged == 61)
+    assert len(running.letters) == 60
+    assert running.kept == [1]
 
 
 async def test_joined_values_are_acknowledged_once_their_reading_is_kept(broker):
     now = [time.time()]
-    readings = []
-
-    async def commit(committed, _letters):
-        await asyncio.sleep(0)
-        readings.extend(committed)
-
-    source = MqttSource(
-        BrokerSettings(port=broker.port, client_id="joining"),
-        ["#"],
-        Intake(IntakeConfig(accept_unknown=True)),
-        commit,
-        lambda: now[0],
-    )
-    task = asyncio.create_task(source.run())
-    await until(lambda: source.state.connected)
-    with Publisher(broker.port) as publisher:
-        send(publisher, [1])
-        await until(lambda: source.state.acknowledged == 1)
-        now[0] += 0.1
-        publisher.send("room7/sensor/pm_2_5/state", b"7.5")
-        publisher.send("room7/sensor/humidity/state", b"41.0")
-        now[0] += 0.1
-        send(publisher, [2])
-        await until(lambda: len(readings) == 2 and source.state.received == 4)
-        assert source.state.acknowledged == 1
-        now[0] += 2.0
-        await until(lambda: source.state.acknowledged == 4)
-    assert readings[-1].values == {"pm25": 7.5, "rh": 41.0}
-    await ended(task)
+    async with RunningSource(broker, ["#"], clock=lambda: now[0]) as running:
+        with Publisher(broker.port) as publisher:
+            send(publisher, [1])
+            await until(lambda: running.state.acknowledged == 1)
+            now[0] += 0.1
+            publisher.send("room7/sensor/pm_2_5/state", b"7.5")
+            publisher.send("room7/sensor/humidity/state", b"41.0")
+            now[0] += 0.1
+            send(publisher, [2])
+            await until(lambda: len(running.readings) == 2 and running.state.received == 4)
+            assert running.state.acknowledged == 1
+            now[0] += 2.0
+            await until(lambda: running.state.acknowledged == 4)
+    assert running.readings[-1].values == {"pm25": 7.5, "rh": 41.0}
 
 
 async def test_more_filters_than_fit_into_one_request_are_subscribed(tmp_path):
     topics = tuple(f"plumewatch/v1/{'x' * 60}-{k:03d}/reading" for k in range(900))
+    held = tmp_path / "held"
     with Mosquitto("max_packet_size 65536") as broker, Publisher(broker.port) as publisher:
-        disk, held = Disk(), tmp_path / "held"
-        source, _, task = source_of(broker, disk, topics, held)
-        await until(lambda: source.state.connected)
-        for k in (0, 450, 899):
-            send(publisher, [k], topics[k])
-        await until(lambda: disk.kept == [0, 450, 899])
-        await ended(task)
-        source, _, task = source_of(broker, disk, (TOPIC,), held)
-        await until(lambda: source.state.connected)
-        assert Subscriptions(
-            held, BrokerSettings(port=broker.port, client_id="under-test")
-        ).current()
-        await ended(task)
+        async with RunningSource(broker, topics, subscriptions=held) as running:
+            for k in (0, 450, 899):
+                send(publisher, [k], topics[k])
+            await until(lambda: running.kept == [0, 450, 899])
+        async with RunningSource(broker, subscriptions=held):
+            settings = BrokerSettings(port=broker.port, client_id="under-test")
+            assert Subscriptions(held, settings).current() == (TOPIC,)
 
 
 async def test_probe(broker):
@@ -295,7 +200,7 @@ async def test_probe(broker):
 async def test_a_refused_user_ends_it_at_once():
     with Mosquitto(users={"plumewatch": "right"}) as broker:
         settings = BrokerSettings(port=broker.port, username="plumewatch", password="guessed")
-        source = MqttSource(settings, [TOPIC], Intake(), Disk().commit, time.time)
+        source = MqttSource(settings, [TOPIC], Intake(), None, time.time)
         with pytest.raises(BrokerError, match="wrong name or password") as refused:
             await asyncio.wait_for(source.run(), 60)
         assert refused.value.reason is BrokerReason.REFUSED
@@ -355,50 +260,35 @@ def thief(broker, *, clean):
 
 
 async def test_a_lost_session_becomes_an_incident_with_its_start(broker, tmp_path, caplog):
-    disk = Disk()
     held = tmp_path / "subscriptions.json"
-    source, _, task = source_of(broker, disk, held=held)
-    await until(lambda: source.state.connected)
-    assert source.state.sessions_lost == 0  # the first time there is none
-    other = thief(broker, clean=True)
-    await until(lambda: not source.state.connected)
-    other.disconnect()
-    other.loop_stop()
-    await until(lambda: source.state.connected)
-    assert source.state.sessions_lost == 1
-    with Publisher(broker.port) as publisher:
-        send(publisher, range(2))
-        await until(lambda: disk.found == ["session_lost"])
+    async with RunningSource(broker, subscriptions=held) as running:
+        assert running.state.sessions_lost == 0  # the first time there is none
+        other = thief(broker, clean=True)
+        await until(lambda: not running.state.connected)
+        other.disconnect()
+        other.loop_stop()
+        await until(lambda: running.state.connected)
+        assert running.state.sessions_lost == 1
+        await until(lambda: running.found == ["session_lost"])
     assert "UTC: was it restarted without persistence" in caplog.text
-    await ended(task)
-    source, _, task = source_of(broker, Disk(), held=held)  # restarted: the session is there
-    await until(lambda: source.state.connected)
-    assert source.state.sessions_lost == 0
-    await ended(task)
+    async with RunningSource(broker, subscriptions=held) as running:  # the session is there
+        assert running.state.sessions_lost == 0
     other = thief(broker, clean=True)  # while the service is away
     await until(other.is_connected)
     other.disconnect()
     other.loop_stop()
-    disk = Disk()
-    source, _, task = source_of(broker, disk, held=held)
-    with Publisher(broker.port) as publisher:
-        await until(lambda: source.state.connected)
-        send(publisher, range(2, 4))
-        await until(lambda: disk.found == ["session_lost"])
-    await ended(task)
+    async with RunningSource(broker, subscriptions=held) as running:
+        await until(lambda: running.found == ["session_lost"])
 
 
 async def test_a_session_that_two_clients_fight_for_becomes_an_incident(broker):
-    disk = Disk()
-    source, _, task = source_of(broker, disk)
-    await until(lambda: source.state.connected)
-    other = thief(broker, clean=False)  # reconnects by itself, as we do
-    async with asyncio.timeout(60):
-        while "session_contended" not in disk.found:
-            await asyncio.sleep(0.1)
-            if source.state.connected:
-                with Publisher(broker.port) as publisher:
-                    send(publisher, [source.state.connections])
-    other.disconnect()
-    other.loop_stop()
-    await ended(task)
+    async with RunningSource(broker) as running:
+        other = thief(broker, clean=False)  # reconnects by itself, as we do
+        async with asyncio.timeout(60):
+            while "session_contended" not in running.found:
+                await asyncio.sleep(0.1)
+                if running.state.connected:
+                    with Publisher(broker.port) as publisher:
+                        send(publisher, [running.state.connections])
+        other.disconnect()
+        other.loop_stop()

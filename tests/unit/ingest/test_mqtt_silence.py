@@ -2,23 +2,17 @@
 
 import asyncio
 import contextlib
-import json
 import logging
 import time
 
 import aiomqtt
 import pytest
 
-from ingest.commit import GroupCommit
-from ingest.intake import Intake, IntakeConfig
 from ingest.mqtt.canary import CanarySettings
-from ingest.mqtt.connection import BrokerSettings
 from ingest.mqtt.intake_loop import Arrivals, SourceState
-from ingest.mqtt.source import MqttSource
 from tests.support.broker import Mosquitto
-from tests.support.service import Publisher
+from tests.support.mqtt_source import TOPIC, RunningSource, publish, until
 
-TOPIC = "plumewatch/v1/b2/reading"
 QUICK = CanarySettings(every_s=0.05, silent_after_s=0.3, last_wait_s=2.0)
 
 
@@ -28,60 +22,12 @@ def broker():
         yield started
 
 
-class Running:
-    """A source with its commits."""
-
-    def __init__(self, broker, topics=(TOPIC,)):
-        self.kept = []
-        self.held = asyncio.Event()
-        self.held.set()
-        self.commits = GroupCommit(self._commit)
-        self.intake = Intake(IntakeConfig(accept_unknown=True))
-        self.source = MqttSource(
-            BrokerSettings(port=broker.port, client_id="under-test"),
-            topics,
-            self.intake,
-            self.commits.commit,
-            time.time,
-            QUICK,
-        )
-        self.state, self.canary = self.source.state, self.source.canary
-
-    async def _commit(self, readings, _letters):
-        await self.held.wait()
-        self.kept += [r.seq for r in readings]
-
-    async def __aenter__(self):
-        async def run():
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self.commits.run())
-                group.create_task(self.source.run())
-
-        self._task = asyncio.create_task(run())
-        return self
-
-    async def __aexit__(self, *_):
-        self._task.cancel()
-        await asyncio.wait((self._task,), timeout=60)
-        assert self._task.cancelled()
-
-
-async def until(met):
-    async with asyncio.timeout(60):
-        while not met():  # noqa: ASYNC110 - a broker is waited for
-            await asyncio.sleep(0.005)
-
-
-def publish(port, numbers):
-    with Publisher(port) as publisher:
-        for k in numbers:
-            content = {"time": time.time(), "seq": k, "pm25": 4.0}
-            publisher.send(TOPIC, json.dumps(content).encode())
-        publisher.settle()
+def running_on(broker, topics=(TOPIC,)):
+    return RunningSource(broker, topics, canary=QUICK)
 
 
 async def test_canaries_make_the_round_and_are_no_readings(broker):
-    async with Running(broker, topics=("#",)) as running:
+    async with running_on(broker, ["#"]) as running:
         await until(lambda: running.canary.returned >= 3)
         assert running.canary.round_trip_s > 0
         assert running.canary.fresh(time.monotonic())
@@ -110,7 +56,7 @@ def forgetful(monkeypatch, times):
 
 async def test_a_lost_subscription_is_made_anew(broker, monkeypatch, caplog):
     forgetful(monkeypatch, 1)
-    async with Running(broker) as running:
+    async with running_on(broker) as running:
         with caplog.at_level(logging.INFO):
             await until(lambda: running.canary.returned >= 2)
         assert (running.state.reconnected, running.state.connections) == (1, 2)
@@ -123,7 +69,7 @@ async def test_a_lost_subscription_is_made_anew(broker, monkeypatch, caplog):
 
 async def test_a_slow_disk_is_no_silence(broker):
     """All of the broker's window waits for the disk; nothing can arrive, and nothing is cured."""
-    async with Running(broker) as running:
+    async with running_on(broker) as running:
         await until(lambda: running.canary.returned >= 1)
         running.held.clear()
         await asyncio.to_thread(publish, broker.port, range(100))
@@ -136,7 +82,7 @@ async def test_a_slow_disk_is_no_silence(broker):
 
 
 async def test_the_broker_reports_how_much_it_stores(broker):
-    async with Running(broker) as running:
+    async with running_on(broker) as running:
         await until(lambda: running.state.broker_stored is not None)
         assert running.state.broker_dropped == 0
 
@@ -146,7 +92,7 @@ async def test_without_the_right_to_publish_canaries(tmp_path):
     acl.write_text("topic read #\ntopic write plumewatch/v1/#\n")
     acl.chmod(0o644)
     with Mosquitto(f"acl_file {acl}") as broker:
-        async with Running(broker) as running:
+        async with running_on(broker) as running:
             await until(lambda: running.canary.sent > 2)
             await asyncio.to_thread(publish, broker.port, [1])
             await until(lambda: running.kept == [1])
@@ -185,7 +131,7 @@ async def test_a_canary_that_misses_its_cancellation_ends_with_its_connection(br
             await asyncio.sleep(0.2)
 
     monkeypatch.setattr(aiomqtt.Client, "publish", deaf)
-    async with Running(broker) as running:
+    async with running_on(broker) as running:
         for connection in range(1, 4):
             await until(lambda n=connection: running.state.connections == n)
             await until(lambda n=connection: running.canary.returned >= n)

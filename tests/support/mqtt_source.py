@@ -1,0 +1,77 @@
+"""A source on a real broker with its intake and commits, and what it kept."""
+
+import asyncio
+import json
+import time
+
+from ingest.commit import GroupCommit
+from ingest.intake import Intake, IntakeConfig
+from ingest.mqtt.connection import BrokerSettings
+from ingest.mqtt.source import MqttSource
+from storage.errors import StorageUnavailableError
+from tests.support.service import Publisher
+
+TOPIC = "plumewatch/v1/b2/reading"
+
+
+async def until(met):
+    async with asyncio.timeout(60):
+        while not met():  # noqa: ASYNC110 - a broker is waited for
+            await asyncio.sleep(0.005)
+
+
+def send(publisher, numbers, topic=TOPIC):
+    for k in numbers:
+        content = {"time": time.time(), "seq": k, "pm25": 4.0}
+        publisher.send(topic, json.dumps(content).encode())
+
+
+def publish(port, numbers):
+    with Publisher(port) as publisher:
+        send(publisher, numbers)
+        publisher.settle()
+
+
+class RunningSource:
+    """A connected source with its commits; the disk refuses while `full`, and waits for `held`."""
+
+    def __init__(self, broker, topics=(TOPIC,), *, tls=None, clock=time.time, **more):
+        self.full, self.refused = False, 0
+        self.readings, self.letters, self.found = [], [], []
+        self.held = asyncio.Event()
+        self.held.set()
+        self.commits = GroupCommit(self._commit, first_retry_s=0.01)
+        self.intake = Intake(IntakeConfig(accept_unknown=True))
+        settings = BrokerSettings(port=broker.port, client_id="under-test", tls=tls)
+        commit = self.commits.commit
+        self.source = MqttSource(
+            settings, topics, self.intake, commit, clock, on_fault=self.found.append, **more
+        )
+        self.state, self.canary = self.source.state, self.source.canary
+
+    @property
+    def kept(self):
+        return [reading.seq for reading in self.readings]
+
+    async def _commit(self, readings, letters):
+        await self.held.wait()
+        if self.full:
+            self.refused += 1
+            raise StorageUnavailableError("database or disk is full")
+        self.readings += readings
+        self.letters += letters
+
+    async def __aenter__(self):
+        async def run():
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.commits.run())
+                group.create_task(self.source.run())
+
+        self._task = asyncio.create_task(run())
+        await until(lambda: self.state.connected)
+        return self
+
+    async def __aexit__(self, *_):
+        self._task.cancel()
+        await asyncio.wait((self._task,), timeout=60)
+        assert self._task.cancelled()
