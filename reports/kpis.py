@@ -239,7 +239,6 @@ class Outcome:
     feedback_rate: Rate
     suppressed: int
     causes: Mapping[str, int]
-    fixed_causes: Mapping[str, int]
     false_per_sensor_week: Rate
     nobody_responded: Rate
 
@@ -264,8 +263,7 @@ def outcome(incidents: Sequence[IncidentRow], sensor_days: Iterable[SensorDay]) 
         confirmed_rate=Rate(confirmed, confirmed + false),
         feedback_rate=Rate(confirmed + false, len(incidents)),
         suppressed=sum(bool(row.suppressed_by) for row in incidents),
-        causes=_causes(incidents, FALSE),
-        fixed_causes=_causes(incidents, FIXED),
+        causes=_causes(incidents),
         false_per_sensor_week=Rate(7.0 * false, online_days),
         nobody_responded=Rate(
             sum(row.state is State.NOBODY_RESPONDED for row in asked), len(asked)
@@ -273,8 +271,8 @@ def outcome(incidents: Sequence[IncidentRow], sensor_days: Iterable[SensorDay]) 
     )
 
 
-def _causes(incidents: Sequence[IncidentRow], verdict: str) -> dict[str, int]:
-    causes = Counter(row.cause or "other" for row in incidents if row.verdict == verdict)
+def _causes(incidents: Sequence[IncidentRow]) -> dict[str, int]:
+    causes = Counter(row.cause or "other" for row in incidents if row.verdict == FALSE)
     return dict(sorted(causes.items(), key=lambda found: (-found[1], found[0])))
 
 

@@ -13,7 +13,7 @@ from reports.figures import Figure, figures
 from reports.rows import AIR, CONFIRMED, FALSE, FIXED, NOTHING, State
 from reports.school import days_of
 from reports.suppress import LEAST
-from reports.tables import COLUMNS, VERSION, frame, grouped, groups
+from reports.tables import COLUMNS, VERSION, frame, grouped
 from storage.registry import natural
 
 if TYPE_CHECKING:
@@ -141,13 +141,6 @@ def _grids(facts: Facts) -> Iterator[Grid]:
         ["false_alarms"],
         _counted(found.causes),
     )
-    yield _grid(
-        "fixed_causes",
-        _("What was wrong with sensors, by feedback"),
-        "cause",
-        ["fixed"],
-        _counted(found.fixed_causes),
-    )
     actions = Counter(row.action or "not recorded" for row in incidents if row.verdict == CONFIRMED)
     ordered = {name: actions[name] for name in (*_FOLLOW_UP, *actions) if actions[name]}
     yield _grid(
@@ -157,34 +150,6 @@ def _grids(facts: Facts) -> Iterator[Grid]:
         ["incidents"],
         _counted(ordered),
         about=_("Classes reported by staff; none names anybody."),
-    )
-    ways = groups(facts)
-    if "period" in ways:
-        title = _("Acknowledgment and arrival by period")
-        yield _response(facts, "period", title, grouped(incidents, ways["period"]))
-    if "shift" in ways:
-        made = _response(
-            facts,
-            "shift",
-            _("Acknowledgment and arrival by shift"),
-            grouped(incidents, ways["shift"]),
-        )
-        shift = _("The shift is that of the person notified first.")
-        yield made._replace(about=f"{made.about} {shift}")
-    yield _grid(
-        "notices_by_role",
-        _("Notices by role"),
-        "role",
-        {
-            "delivered": "",
-            "undelivered": "",
-            "person_hours_on_duty": "h",
-            "per_person_hour": "1/h",
-            "hours_over_12": "",
-            "worst_hour": "",
-        },
-        _load(facts),
-        about=_("Nobody can act on more than 12 notices an hour; 30 are a flood."),
     )
     yield _grid(
         "sensors",
@@ -298,42 +263,6 @@ def _kinds(incidents: Iterable[IncidentRow]) -> Iterator[Row]:
             sum(row.state is State.NOBODY_RESPONDED for row in rows),
         )
         yield kind, (*_verdicts(rows, CONFIRMED, FALSE, NOTHING, FIXED, ""), *counts)
-
-
-def _response(
-    facts: Facts, by: str, title: str, parts: Mapping[str, Sequence[IncidentRow]]
-) -> Grid:
-    rows: list[Row] = []
-    for name in facts.calendar.in_order(parts):
-        response = kpis.response(parts[name], facts.now)
-        acknowledge = response.acknowledge
-        counts = acknowledge.notified, acknowledge.unacknowledged, acknowledge.within_5_min.part
-        times = acknowledge.acknowledged
-        spans = times.median_s, times.p90_s, acknowledge.median_all_s, response.arrive.median_s
-        rows.append((name, (*counts, *spans)))
-    return _grid(
-        f"response_by_{by}",
-        title,
-        by,
-        dict.fromkeys(("notified", "unacknowledged", "within_5_min"), "")
-        | dict.fromkeys(("median", "p90", "median_all", "median_arrival"), "s"),
-        rows,
-        about=_(
-            "Times are over the acknowledged; median all ranks the unacknowledged last.",
-        ),
-    )
-
-
-def _load(facts: Facts) -> Iterator[Row]:
-    chosen = facts.chosen
-    for role in sorted({*facts.roles.values(), *(notice.role for notice in chosen.notices)}):
-        notices = [notice for notice in chosen.notices if notice.role == role]
-        duty = [span for span in facts.duty if facts.roles.get(span.person, "left") == role]
-        if notices or duty:
-            load = kpis.load(chosen.incidents, notices, duty, facts.recorded_from)
-            hours, budget = load.per_duty_hour, load.budget
-            counts = load.notices, load.undelivered, hours.whole, hours.value
-            yield role, (*counts, budget.over, budget.worst)
 
 
 def _sensors(facts: Facts) -> list[Row]:

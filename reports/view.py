@@ -43,7 +43,7 @@ _TITLES: Final = {
     "response": mark("Response"),
     "sensors": mark("Sensors"),
 }
-_OF_CODES: Final = ("kinds", "false_causes", "fixed_causes", "actions")
+_OF_CODES: Final = ("kinds", "false_causes", "actions")
 """Tables whose rows are codes, such as `false_alarm`."""
 _CODES: Final = (
     *("kind", "severity", "state", "outcome", "false_cause", "action", "responder_role"),

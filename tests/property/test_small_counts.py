@@ -80,9 +80,6 @@ def possible(facts, hours):
     clock = numbers(rows, "hour_by_weekday")
     if clock:
         columns.append([sum(n for (h, _), n in clock.items() if h == hour) for hour in hours])
-    notified_by_hour = numbers(rows, "response_by_period", "notified")
-    if notified_by_hour:
-        columns.append([notified_by_hour.get(hour, 0) for hour in hours])
     response = tables.response.frame(facts).to_dicts()
     for by in ("period", "hour"):
         found = {r["value"]: r["incidents"] for r in response if r["by"] == by}
