@@ -13,7 +13,7 @@ import asyncio
 import email.utils
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,43 +33,58 @@ class DeadlineExceededError(BoundedCallError):
     """The call did not end before its deadline."""
 
 
+class AbandonedError(BoundedCallError):
+    """The process is ending and waits for no call any more."""
+
+
 class BoundedThreads:
     """Threads for the calls to one peer, abandoned ones included; safe from any thread."""
 
     def __init__(self, name: str, threads: int) -> None:
         self._name = name
         self._threads = threads
-        self._running = 0
+        self._running: set[Future[Any]] = set()
+        self._is_abandoned = False
         self._lock = threading.Lock()
 
     @property
     def full(self) -> bool:
         """Whether all threads are in use."""
-        return self._running >= self._threads
+        return len(self._running) >= self._threads
+
+    def abandon(self) -> None:
+        """End the wait for every call, and refuse later ones, with `AbandonedError`."""
+        with self._lock:
+            self._is_abandoned = True
+            for future in self._running:
+                future.set_exception(AbandonedError("the service is ending"))
+            self._running.clear()
 
     def start(self, work: Callable[[], T]) -> Future[T]:
         """Start a call that nobody has to wait for, or raise `BusyError`."""
-        with self._lock:
-            if self.full:
-                raise BusyError(f"all {self._threads} threads are in use")
-            self._running += 1
         future: Future[T] = Future()
         future.set_running_or_notify_cancel()
+        with self._lock:
+            if self._is_abandoned:
+                raise AbandonedError("the service is ending")
+            if self.full:
+                raise BusyError(f"all {self._threads} threads are in use")
+            self._running.add(future)
 
         def body() -> None:
             try:
                 result = work()
             except BaseException as error:  # noqa: BLE001 - raised again where it is awaited
-                self._release()
-                future.set_exception(error)
+                if self._release(future):
+                    future.set_exception(error)
             else:
-                self._release()
-                future.set_result(result)
+                if self._release(future):
+                    future.set_result(result)
 
         try:
             threading.Thread(target=body, name=f"plumewatch-{self._name}", daemon=True).start()
         except RuntimeError:  # the system has no thread left
-            self._release()
+            self._release(future)
             raise
         return future
 
@@ -94,9 +109,12 @@ class BoundedThreads:
                 raise
             raise _exceeded(deadline_s) from None
 
-    def _release(self) -> None:
+    def _release(self, future: Future[Any]) -> bool:
+        """Give the place of a call back; return whether somebody may still wait for it."""
         with self._lock:
-            self._running -= 1
+            is_waited_for = future in self._running
+            self._running.discard(future)
+            return is_waited_for
 
 
 def _exceeded(deadline_s: float) -> DeadlineExceededError:

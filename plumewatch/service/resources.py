@@ -6,6 +6,7 @@ Each database has one thread, so it is only ever used from one thread at a time.
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_GRACE_S: Final = 2.0
 _REMEMBERED: Final = 10_000
 """Newest readings that consumers get without reading and decoding the journal, some 10 MB."""
 
@@ -136,9 +138,17 @@ class Resources:
         reconcile_journal(self.journal, cursor)
 
     def end_threads(self) -> None:
-        """Wait for the work under way and end the threads; then the databases are ours alone."""
+        """End the threads after the work under way; then the databases are ours alone.
+
+        An InfluxDB that does not answer soon is waited for no more: what it was sent is written
+        again at the next start.
+        """
+        abandon = threading.Timer(_GRACE_S, self.series.abandon)
+        abandon.start()
         for thread in self._threads:
             thread.shutdown(wait=True)
+        abandon.cancel()
+        self.series.abandon()
 
     def close(self) -> None:
         """Close the databases."""

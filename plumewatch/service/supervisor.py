@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 DRAIN_S: Final = 1.0
 """How long the last tasks go on after the stop for those that drain."""
+ENDS_S: Final = 4.0
+"""How long tasks that end by themselves may take, before they are cancelled."""
 
 
 class ServiceError(UnreachableError):
@@ -54,14 +56,7 @@ async def supervise(tasks: Sequence[Task], stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
             started = [(t, group.create_task(_run_task(t, stop), name=t.name)) for t in tasks]
             await stop.wait()
-            for task, running in started:
-                if task.ends != "last":
-                    task.stop() if task.stop else running.cancel()
-            if draining := [running for task, running in started if task.ends == "drained"]:
-                await asyncio.wait(draining, timeout=DRAIN_S)
-            for task, running in started:
-                if task.ends == "last":
-                    running.cancel()
+            await _end(started)
     except BaseExceptionGroup as errors:
         for error in _leaves(errors):
             if isinstance(error, ServiceError | BrokerError):
@@ -69,6 +64,22 @@ async def supervise(tasks: Sequence[Task], stop: asyncio.Event) -> None:
             if isinstance(error, StorageError | sqlite3.Error):
                 raise ServiceError(f"storage: {error}{_remedy(error)}") from errors
         raise
+
+
+async def _end(started: Sequence[tuple[Task, asyncio.Task[None]]]) -> None:
+    """Ask tasks to end, those that are last after the others; cancel what takes too long."""
+    for task, running in started:
+        if task.ends != "last":
+            task.stop() if task.stop else running.cancel()
+    if draining := [running for task, running in started if task.ends == "drained"]:
+        await asyncio.wait(draining, timeout=DRAIN_S)
+    for task, running in started:
+        if task.ends == "last":
+            running.cancel()
+    _, slow = await asyncio.wait([running for _, running in started], timeout=ENDS_S)
+    for running in slow:
+        log.warning("%s does not end, and is cancelled", running.get_name())
+        running.cancel()
 
 
 async def _run_task(task: Task, stop: asyncio.Event) -> None:

@@ -79,6 +79,10 @@ class InfluxSeries(Series):
         self._record_encoder = RecordEncoder(registry)
         super().__init__(cursor, _prepare, lambda _: None, retention, clock)
 
+    def abandon(self) -> None:
+        """Wait for the server no more."""
+        self.http.abandon()
+
     def close(self) -> None:
         """Close the file and the connections; safe to call twice."""
         super().close()

@@ -97,6 +97,10 @@ class InfluxHttp:
         self._holds = "database"
         self._threads = BoundedThreads("influx", _THREADS)
 
+    def abandon(self) -> None:
+        """Let requests under way and later ones fail at once."""
+        self._threads.abandon()
+
     def close(self) -> None:
         """Let go of the connections; safe to call twice."""
         self._pool = None

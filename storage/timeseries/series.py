@@ -198,6 +198,9 @@ class Series(DatabaseFile, ABC):
             rows += self._aggregated(wanted, None, split, last)
         return columns([row for row in rows if any(v is not None for v in row[1:])], keys)
 
+    def abandon(self) -> None:
+        """Let what waits for a server fail at once, as the process is ending; from any thread."""
+
     @abstractmethod
     def check_connection(self) -> str:
         """Check that it can be written and read; raises `StorageUnavailableError`."""

@@ -11,7 +11,7 @@ import pytest
 
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.notify.channels.apprise_notifier import send_bounded
-from storage.bounded_call import BoundedThreads, BusyError, DeadlineExceededError
+from storage.bounded_call import AbandonedError, BoundedThreads, BusyError, DeadlineExceededError
 
 
 async def eventually(condition):
@@ -88,4 +88,16 @@ async def test_a_notifier_reports_each_outcome_without_the_text_of_the_library()
     with pytest.raises(TransientNotifyError) as busy:
         await send_bounded(threads, lambda: None, 10.0)
     assert busy.value.reason is NotifyReason.BUSY
+    release.set()
+
+
+def test_calls_are_abandoned_at_once_and_later_ones_refused():
+    threads, release = BoundedThreads("test", 2), threading.Event()
+    under_way = threads.start(release.wait)
+    threading.Timer(0.05, threads.abandon).start()
+    with pytest.raises(AbandonedError):
+        threads.call(release.wait, 3600.0)
+    assert isinstance(under_way.exception(0), AbandonedError)
+    with pytest.raises(AbandonedError):
+        threads.start(release.wait)
     release.set()
