@@ -8,7 +8,6 @@ from typer.testing import CliRunner
 
 from plumewatch.cli.main import app
 from tests.support.broker import free_port
-from tests.support.plumes import readings_of_puff
 from tests.unit.plumewatch.test_replay import recording
 
 NATIVE = "plumewatch/v1/b2/reading"
@@ -116,65 +115,6 @@ class TestReplay:
         )
         assert result.exit_code == 2
         assert "colour: unknown key" in result.stderr
-
-
-class TestDecode:
-    def test_one_line_a_reading(self, call):
-        reading = readings_of_puff("b2")[0]
-        content = {"time": reading.time, "seq": 7, "pm25": 7.1, "rh": "dry", "events": ["tamper"]}
-        result = call("decode", "--topic", NATIVE, input=json.dumps(content))
-        assert (result.exit_code, result.stderr) == (0, "")
-        assert json.loads(one_line(result.stdout)) == {
-            "sensor": "b2",
-            "time": reading.time,
-            "values": {"pm25": 7.1},
-            "events": ["tamper"],
-            "faults": ["fault:rh"],
-        }
-
-    @pytest.mark.parametrize(
-        ("option", "text"),
-        [("--hex", b'{"pm25": 7}'.hex()), ("--base64", "eyJwbTI1IjogN30=")],
-    )
-    def test_encodings(self, call, tmp_path, option, text):
-        (tmp_path / "payload").write_text(text + "\n")
-        result = call("decode", "--topic", NATIVE, option, tmp_path / "payload")
-        assert result.exit_code == 0
-        assert json.loads(result.stdout)["values"] == {"pm25": 7.0}
-
-    def test_named_decoder(self, call):
-        result = call(
-            "decode", "--topic", "any/topic", "--decoder", "native", input='{"sensor":"b","rh":4}'
-        )
-        assert json.loads(result.stdout)["sensor"] == "b"
-
-    @pytest.mark.parametrize(
-        ("topic", "payload", "message"),
-        [
-            (NATIVE, "no json", "rejected: malformed: "),
-            (NATIVE, "{}", "rejected: no_measurement: "),
-            (NATIVE, "[1]", "rejected: wrong_type: "),
-            ("no such/topic/at/all", "{}", "rejected: unknown_topic: "),
-        ],
-    )
-    def test_refused(self, call, topic, payload, message):
-        result = call("decode", "--topic", topic, input=payload)
-        assert (result.exit_code, result.stdout) == (1, "")
-        assert one_line(result.stderr).startswith(message)
-
-    def test_no_hex(self, call):
-        result = call("decode", "--topic", NATIVE, "--hex", input="xyz")
-        assert result.exit_code == 1
-        assert one_line(result.stderr) == "rejected: malformed: not pairs of hex digits"
-
-    def test_bad_usage(self, call, tmp_path):
-        assert call("decode", "--topic", NATIVE, "--hex", "--base64", input="").exit_code == 2
-        unknown = call("decode", "--topic", NATIVE, "--decoder", "morse", input="")
-        assert unknown.exit_code == 2
-        assert "no decoder 'morse'" in unknown.stderr
-        lost = call("decode", "--topic", NATIVE, tmp_path / "none")
-        assert lost.exit_code == 2
-        assert "No such file" in one_line(lost.stderr)
 
 
 class TestCheck:

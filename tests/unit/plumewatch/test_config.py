@@ -120,11 +120,6 @@ def test_faults_name_another_entry_by_its_id_or_number_as_the_file_has_it():
     assert re.findall(r"[a-z]\.\d+", text) == []
 
 
-def only(faults, path):
-    assert list(faults) == [path]
-    return faults[path]
-
-
 def test_good():
     config = parse(GOOD, base=Path("/srv"))
     assert config.data_dir == Path("/srv/plumewatch-data")
@@ -171,24 +166,6 @@ def test_all_faults_at_once():
         assert fault.value
         assert fault.allowed
         assert str(fault).count("\n") == 0
-
-
-@pytest.mark.parametrize(
-    ("section", "key"), [("broker", "hots"), ("web", "prot"), ("alerts", "quiet")]
-)
-def test_unknown_keys(section, key):
-    fault = only(faults_of(**{section: {key: 1}}), f"{section}.{key}")
-    assert fault.value == "unknown key"
-    assert "plumewatch init" in fault.allowed
-
-
-@pytest.mark.parametrize("section", ["room", "sensor", "staff"])
-def test_repeated_ids(section):
-    def twice(tree):
-        tree[section].append(copy.deepcopy(tree[section][0]))
-
-    fault = only(faults_of(twice), f"{section}.1.id")
-    assert fault.allowed == f"must be unique, but is also [[{section}]] number 1: id"
 
 
 def test_paths_are_relative_to_the_file(tmp_path):

@@ -13,7 +13,6 @@ from plumewatch.config.load import parse
 from plumewatch.config.settings import check_settings
 from storage.files import FolderLock
 from tests.support.broker import free_port
-from tests.support.certificates import certificate
 from tests.support.command import plumewatch
 
 TREE = {
@@ -45,12 +44,6 @@ def secret(tmp_path):
         return name
 
     return secret
-
-
-def test_off_without_a_source(tmp_path):
-    config = parse(TREE, base=tmp_path)
-    assert http_sources(config) == ()
-    assert (config.ingest.http.host, config.ingest.http.port) == ("127.0.0.1", 8421)
 
 
 def test_all_faults_at_once():
@@ -207,23 +200,6 @@ def test_check_covers_http_ingest(tmp_path, secret):
     assert output[0] == (
         f"ok    http ingest: 127.0.0.1:{port} is in use, as expected while the service runs"
     )
-
-
-def test_check_lists_secrets_that_cannot_be_read(tmp_path):
-    ports = {"broker": free_port(), "web": free_port(), "port": free_port()}
-    ran = check(tmp_path, CONFIG.format(host="127.0.0.1", **ports))
-    assert ran.code == 2
-    assert [line.split(":")[0] for line in ran.out.splitlines()[::2]] == [
-        "FAULT [[ingest.source]] halo",
-        "FAULT [[ingest.source]] other",
-    ]
-
-
-def test_certificate(tmp_path, secret):
-    cert_file, key_file = certificate(tmp_path)
-    source = {"name": "1", "decoder": "halo", "token_file": secret("t")}
-    config = parse(tree(source, cert_file=str(cert_file), key_file=str(key_file)), base=tmp_path)
-    assert len(http_sources(config)) == 1
 
 
 def mapping(name, **more):

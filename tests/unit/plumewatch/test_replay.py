@@ -95,23 +95,6 @@ def test_sensors_of_one_room_are_one_incident(tmp_path, puffs):
     assert len({a.incident for a in result.alerts}) == len(result.alerts) == 1
 
 
-def test_nothing_happens_in_no_readings(tmp_path):
-    (tmp_path / "empty.csv").write_text("time,sensor,pm25\n")
-    result = replay([tmp_path / "empty.csv"], policy=AlertPolicy())
-    alerts, events = written(tmp_path / "out", result)
-    assert alerts == (",".join(ALERT_COLUMNS) + "\n").encode()
-    assert events == (",".join(EVENT_COLUMNS) + "\n").encode()
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path):
-    target = tmp_path / "alerts.csv"
-    target.write_text("before")
-    with pytest.raises(AttributeError):
-        write_alerts(target, [object()])
-    assert target.read_text() == "before"
-    assert list(tmp_path.iterdir()) == [target]
-
-
 def test_one_stamp_in_the_future_keeps_nobody_from_being_judged(puffs, tmp_path):
     lines = puffs.read_text().splitlines()
     lines.insert(100, "4070908800,s1,2.6,4.0,4.6,100,41")  # the year 2099

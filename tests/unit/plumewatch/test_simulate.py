@@ -125,14 +125,6 @@ def test_no_broker_is_one_sentence_and_exit_3():
     assert "Traceback" not in output
 
 
-def test_a_wrong_password_is_one_sentence_and_exit_3():
-    with Mosquitto(users={"sim": "right"}) as broker:
-        code, output = run(publish=f"mqtt://sim:wr0ng@127.0.0.1:{broker.port}")
-    assert code == 3
-    assert "refuses the user name or password" in output
-    assert "wr0ng" not in output
-
-
 def test_all_faults_of_the_options_are_listed():
     code, output = run(days=0, speed="fast", start="tomorrow", publish="http://h", live=True)
     assert code == 2

@@ -83,11 +83,6 @@ ONE = f'site = "North High"\ntimezone = "UTC"{SCHOOL.format("north")}'.replace(
 ).replace('sites = ["north"]\n', "")
 
 
-def test_one_site_is_never_named():
-    (room,) = read(ONE).registry().rooms.values()
-    assert (room.full_name, room.site, room.zone) == ("Boys, floor 2, Main", "North High", "UTC")
-
-
 def test_a_site_alone_needs_no_site_in_its_entries():
     text = TWO[: TWO.index('[[site]]\nid = "south"')] + SCHOOL.format("north")
     text = text.replace('site = "north"\n', "").replace('sites = ["north"]\n', "")
@@ -118,12 +113,6 @@ def test_the_children_of_the_service_read_the_same_sites():
     config = read(TWO)
     again = PlumewatchConfig.model_validate_json(config.model_dump_json(by_alias=True))
     assert again.registry() == config.registry()
-
-
-def test_a_report_of_one_site_has_its_days():
-    school = school_of(read(TWO + BELLS), "south")
-    assert str(school.zone) == "America/Denver"
-    assert len(school.holidays) == 2
 
 
 def test_figures_of_all_schools_count_each_by_its_own_days():

@@ -105,13 +105,6 @@ def test_what_is_refused(config, capsys, person, typed, code, message):
     assert without_password(load(config)) == [member.id for member in load(config).staff]
 
 
-def test_a_configuration_with_faults(tmp_path, capsys):
-    path = tmp_path / "plumewatch.toml"
-    path.write_text("site = 1")
-    assert set_it(path)[0] == 2
-    assert "site" in capsys.readouterr().err
-
-
 def test_a_data_folder_that_cannot_be(config, capsys):
     (config.parent / "plumewatch-data").write_text("a file")
     assert set_it(config)[0] == 3

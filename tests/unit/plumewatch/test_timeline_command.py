@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import load
 from plumewatch.config.settings import alert_policy
@@ -90,23 +89,3 @@ def test_pairs_that_contradict_each_other_are_refused(school):
         "acknowledged_for_s",
         "storm_rooms",
     ]
-
-
-@pytest.mark.parametrize("seconds", [30, 90, 3600])
-def test_any_wait_that_may_be_set_goes_with_the_rest(school, seconds):
-    path = school(f"acknowledged_for_s = {max(60, seconds)}")
-    path.write_text(path.read_text().replace("_after_s = 120", f"_after_s = {seconds}"))
-    assert alert_policy(load(path)).timings.escalate_after_s == seconds
-
-
-def test_quiet_hours_arrive(school):
-    policy = alert_policy(load(school()))
-    (quiet,) = policy.staff[0].quiet
-    assert (quiet.hours.start, quiet.hours.end, quiet.divert) == (1020, 420, True)
-    assert quiet.hours.weekdays == frozenset({0})
-
-
-def test_the_starter_has_a_timeline(tmp_path):
-    path = tmp_path / "starter.toml"
-    path.write_text(STARTER)
-    assert printed(path)[0] == 0

@@ -4,16 +4,13 @@ import pytest
 
 from plumewatch.check.machine import check_series
 from plumewatch.check.result import State, ok
-from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.faults import ConfigError
-from plumewatch.config.load import load, parse
+from plumewatch.config.load import parse
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import influx_settings, series_of
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.sqlite import SqliteSeries
-from tests.support.broker import free_port
-from tests.support.command import plumewatch
-from tests.support.influx import FakeServer, Influxd, influxql
+from tests.support.influx import Influxd, influxql
 
 BASE = {
     "site": "S",
@@ -84,33 +81,3 @@ def test_check_of_a_server(tmp_path):
         (missing,) = checked(tmp_path, url=server.url, database="other")
         assert missing.state is State.FAULT
         assert "has no database 'other'" in missing.sentence
-
-
-@pytest.mark.parametrize(
-    ("version", "status", "body", "message"),
-    [
-        ("v2.7.1", 401, b'{"code":"unauthorized","message":"unauthorized access"}', "not accept"),
-        ("v2.7.1", 404, b'{"code":"not found","message":"bucket not found"}', "no bucket 'pl"),
-        ("3.0.1", 403, b"", "no right to database"),
-    ],
-)
-def test_faults_of_newer_servers(tmp_path, version, status, body, message):
-    def answer(method, path, *_):
-        if path == "/ping":
-            return 204, {"X-Influxdb-Version": version}, b""
-        return status, {}, body
-
-    with FakeServer(answer) as server:
-        (found,) = checked(tmp_path, url=server.url)
-    assert found.state is State.FAULT
-    assert message in found.sentence
-
-
-def test_check_reports_a_server_that_does_not_answer(tmp_path):
-    path = tmp_path / "plumewatch.toml"
-    url = f"http://127.0.0.1:{free_port()}"
-    path.write_text(STARTER.replace("[detection]", f'[timeseries]\nurl = "{url}"\n\n[detection]'))
-    load(path)
-    ran = plumewatch("check", "--config", path)
-    assert ran.code == 3
-    assert f"FAULT time series: {url} does not answer" in ran.out

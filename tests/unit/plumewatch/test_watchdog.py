@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import pytest
 
 from alerts.secrets import Secret
-from plumewatch.service.health import Part, Systemd, Watchdog, ping
-from storage.http_client import RequestError, fault_of_url
+from plumewatch.service.health import Part, Systemd, Watchdog
+from storage.http_client import fault_of_url
 
 
 class Service:
@@ -176,20 +176,6 @@ class Switch:
         self.server.shutdown()
         self.server.server_close()
         self.thread.join(60)
-
-
-async def test_ping():
-    with Switch() as switch:
-        await ping(switch.url, allow_private=True)
-        assert switch.asked == ["/secret-uuid?rid=1"]
-
-
-async def test_nobody_there():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    with pytest.raises(RequestError, match="cannot be reached") as caught:
-        await ping(f"http://127.0.0.1:{port}/secret-uuid", allow_private=True)
-    assert "secret-uuid" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
