@@ -306,9 +306,9 @@ class AlertEngine:
         return mute_of(tx, incident, incident.severity_at(at), at, self.registry)
 
     def _room(self, event: Event) -> Room | None:
-        """Return the room; several silent sensors, or the broker, are a place of their own."""
+        """Return the room; several silent sensors are a place of their own, the service is none."""
         room = self.registry.room_of(event.sensor)
-        placeless = event.kind in {EventKind.OFFLINE, EventKind.INTEGRITY}
+        placeless = event.kind in {EventKind.OFFLINE, EventKind.SERVICE}
         if room is None and (self.replay or placeless):
             return Room(id=event.sensor, name=event.sensor, floor="", building="", site="")
         return room

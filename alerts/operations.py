@@ -1,8 +1,9 @@
 """Faults of the service itself: its session at the broker, a used-up quota, floods of strangers.
 
-They come from no sensor, so they take a path of their own: a part reports a fault while it goes on,
-and a transaction of the state database makes of it one incident, which ends `HOLD_S` after the last
-report. Reports are kept in memory; what goes on is reported again after a restart.
+They come from no sensor and no room, so they have a kind and a path of their own: a part reports a
+fault while it goes on, and a transaction of the state database makes of all one incident, which
+ends `HOLD_S` after the last report. Reports are kept in memory; what goes on is reported again
+after a restart.
 """
 
 from __future__ import annotations
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
     from alerts.engine import AlertEngine, AlertRecord
 
-BROKER: Final = "mqtt-broker"
-PUSH_SERVICE: Final = "push-service"
 HOLD_S: Final = 600.0
 _AGAIN_S: Final = 60.0
 _VERSION: Final = "service-1-"
@@ -45,13 +44,13 @@ class Operations:
         self._unstored.add(what)
         self.changed.set()
 
-    def problem(self, place: str) -> str:
-        """Return what goes on at a place, for operators; empty if nothing does."""
+    def at_broker(self) -> str:
+        """Return what goes on at the broker, for operators; empty if nothing does."""
         now = self._clock()
         return details_text(
             fact(what)
             for what, at in self._reported.items()
-            if _place(what) == place and now - at <= HOLD_S
+            if what is not Detail.QUOTA_USED_UP and now - at <= HOLD_S
         )
 
     def store(self, tx: sqlite3.Connection, engine: AlertEngine) -> list[AlertRecord]:
@@ -61,8 +60,8 @@ class Operations:
             Detail(row["model_version"].removeprefix(_VERSION)): row
             for row in tx.execute(
                 "SELECT model_version, onset, last_heard FROM alert_event WHERE kind = ?"
-                " AND phase IN ('alerted', 'updated') AND model_version GLOB ?",
-                (EventKind.INTEGRITY.value, f"{_VERSION}*"),
+                " AND phase IN ('alerted', 'updated')",
+                (EventKind.SERVICE.value,),
             )
         }
         events = []
@@ -76,21 +75,17 @@ class Operations:
         return engine.on_events(tx, events, now)
 
 
-def _place(what: Detail) -> str:
-    return PUSH_SERVICE if what is Detail.QUOTA_USED_UP else BROKER
-
-
 def _event(what: Detail, phase: EventPhase, onset: float, now: float) -> Event:
     return Event(
-        sensor=_place(what),
-        kind=EventKind.INTEGRITY,
+        sensor="",
+        kind=EventKind.SERVICE,
         phase=phase,
         onset=onset,
         alerted=onset,
         peak_time=onset,
         end=now if phase is EventPhase.ENDED else None,
         confidence=1.0,
-        probabilities={EventKind.INTEGRITY.value: 1.0},
+        probabilities={EventKind.SERVICE.value: 1.0},
         evidence={},
         model_version=f"{_VERSION}{what}",
         details=(fact(what),),

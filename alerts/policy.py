@@ -89,6 +89,7 @@ _FACILITIES_KINDS: Final = (
     EventKind.SENSOR_FAULT,
     EventKind.OFFLINE,
     EventKind.INTEGRITY,
+    EventKind.SERVICE,
 )
 PAGED: Final = frozenset({EventKind.VAPE, EventKind.SMOKE, *_FACILITIES_KINDS})
 """Kinds of which people are notified; all others are only recorded."""

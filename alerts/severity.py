@@ -52,6 +52,7 @@ _BASE: Final[Mapping[EventKind, Severity]] = {
     EventKind.VAPE: Severity.WARNING,
     EventKind.TAMPER: Severity.WARNING,
     EventKind.INTEGRITY: Severity.WARNING,
+    EventKind.SERVICE: Severity.WARNING,
 }
 
 

@@ -65,6 +65,7 @@ KIND_COLORS: Final = {
     "sensor_fault": YELLOW,
     "offline": "#4D4D4D",
     "integrity": "#6A3D9A",
+    "service": "#8C564B",
 }
 _LABELS: Final = {
     "sensor_fault": "sensor fault",

@@ -33,6 +33,7 @@ class EventKind(StrEnum):
     SENSOR_FAULT = "sensor_fault"
     OFFLINE = "offline"
     INTEGRITY = "integrity"
+    SERVICE = "service"
 
 
 class EventPhase(StrEnum):
@@ -142,6 +143,7 @@ KIND_NAMES: Final = Words(
         "sensor_fault": mark("sensor fault"),
         "offline": mark("sensor offline"),
         "integrity": mark("forged or flooded messages"),
+        "service": mark("service fault"),
     }
 )
 """Nouns of kinds, as after a probability: 90 % likely vaping. Titles: `notice.KIND_WORDS`."""

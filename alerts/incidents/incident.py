@@ -127,6 +127,7 @@ def _of_the_device(*causes: str) -> AnswerChoices:
 _PLUME: Final = _in_the_air(
     *("spray", "steam", "sanitizer", "cleaning", "dust", "cooking", "sensor", "other")
 )
+_SETTINGS: Final = _of_the_device("settings", "network", "maintenance", "broken", "other")
 _CHOICES: Final = {
     EventKind.AMBIENT: _in_the_air(
         *("ventilation", "outdoor air", "cleaning", "cooking", "dust", "sensor", "other")
@@ -142,7 +143,8 @@ _CHOICES: Final = {
     EventKind.OFFLINE: _of_the_device(
         *("battery", "unplugged", "network", "broken", "moved", "maintenance", "other")
     ),
-    EventKind.INTEGRITY: _of_the_device("settings", "network", "maintenance", "broken", "other"),
+    EventKind.INTEGRITY: _SETTINGS,
+    EventKind.SERVICE: _SETTINGS,
 }
 
 
@@ -340,5 +342,5 @@ def labels_of(incident: Incident, registry: Registry) -> dict[str, str]:
 
 
 def place_of(registry: Registry, room: str) -> Room:
-    """Return the room of an incident; an outage of several sensors is its own place."""
+    """Return the room of an incident; an outage is its own place, and the service is none."""
     return registry.rooms.get(room) or Room(room, room, "", "", "", kind="")

@@ -6,7 +6,7 @@ It never changes and can only be ended early.
 
 It lasts at most `LONGEST_S`, or `LONGEST_WIDE_S` if it names no place. Where silences add up to
 fewer than a quarter of the rooms with sensors, only administrators may add one, and for at most
-`LONGEST_WIDE_S`.
+`LONGEST_WIDE_S`. Room tests silence a room for `LONGEST_TESTED_S` within a day.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from alerts.errors import SilenceError
 from alerts.incidents.incident import Suppression
 from alerts.routing.matchers import incident_labels
 from language.facts import Fact, fact
-from language.messages import Message, later, mark
+from language.messages import Message, Words, later, mark
 
 if TYPE_CHECKING:
     import sqlite3
@@ -33,11 +33,21 @@ LONGEST_S: Final = 14 * 86_400.0
 LONGEST_WIDE_S: Final = 4 * 3600.0
 RECURRING: Final = "plumewatch"
 """Owner of occurrences of recurring silences."""
+LONGEST_TESTED_S: Final = 3 * 3600.0
 MAX_REASON: Final = 200
 MOST: Final = 200
 """Silences of a person that are not over: each new one is compared with all."""
 _PLACES: Final = frozenset({"room", "floor", "building"})
 _ENDED_SHOWN_S: Final = 86_400.0
+
+
+class Purpose(StrEnum):
+    """What the program itself silences a room for, in place of a reason."""
+
+    ROOM_TEST = "room_test"
+
+
+_PURPOSES: Final = Words({Purpose.ROOM_TEST: mark("Room test")})
 
 
 class SilenceState(StrEnum):
@@ -61,6 +71,12 @@ class Silence:
     ends_at: float
     ended_by: str = ""
     occurrence: str = ""
+    purpose: str = ""
+
+    @property
+    def why(self) -> str:
+        """Its reason, or its purpose in words."""
+        return self.reason or _PURPOSES[self.purpose]
 
     def state(self, now: float) -> SilenceState:
         """Return whether it is pending, active or over."""
@@ -83,7 +99,8 @@ def add(
     *,
     labels: Mapping[str, str],
     owner: str,
-    reason: str,
+    reason: str = "",
+    purpose: str = "",
     starts_at: float,
     ends_at: float,
     now: float,
@@ -93,21 +110,22 @@ def add(
 ) -> Silence:
     """Add a silence; raises `SilenceError` with every fault of its fields."""
     starts_at, reason = max(starts_at, now), reason.strip()
-    new = Silence(0, labels, owner, reason, now, starts_at, ends_at, occurrence=occurrence)
+    new = Silence(
+        *(0, labels, owner, reason, now, starts_at, ends_at),
+        occurrence=occurrence,
+        purpose=purpose,
+    )
     faults = list(_faults_of(new))
     if not faults:
-        faults += _number_faults(tx, new)
+        faults += [*_number_faults(tx, new), *_test_faults(tx, new)]
     if registry is not None and not faults:
         faults += _sum_faults(tx, new, registry, is_admin=is_admin)
     if faults:
         raise SilenceError(*faults)
     row = tx.execute(
-        "INSERT INTO silence (labels, owner, reason, created_at, starts_at, ends_at, occurrence)"
-        " VALUES (?,?,?,?,?,?,?) RETURNING *",
-        (
-            *(json.dumps(dict(labels)), new.owner, new.reason),
-            *(now, new.starts_at, ends_at, occurrence),
-        ),
+        "INSERT INTO silence (labels, owner, reason, created_at, starts_at, ends_at, occurrence,"
+        " purpose) VALUES (?,?,?,?,?,?,?,?) RETURNING *",
+        (_json(labels), owner, reason, now, starts_at, ends_at, occurrence, purpose),
     ).fetchone()
     return read_silence(row)
 
@@ -115,7 +133,7 @@ def add(
 def _faults_of(new: Silence) -> Iterator[Message]:
     if not new.labels:
         yield later("place: choose a place or a kind: nobody may silence everything")
-    if not new.reason or len(new.reason) > MAX_REASON:
+    if not (new.reason or new.purpose) or len(new.reason) > MAX_REASON:
         yield later("reason: must be given, in at most %(n)d characters", n=MAX_REASON)
     longest, too_long = (
         (LONGEST_S, mark("end: at most %(n)d hours after the start"))
@@ -242,6 +260,27 @@ def _sum_faults(
             " %(n)d hours",
             n=LONGEST_WIDE_S / 3600,
         )
+
+
+def _test_faults(tx: sqlite3.Connection, new: Silence) -> Iterator[Message]:
+    if not new.purpose:
+        return
+    since = new.created_at - 86_400.0
+    silenced_s = tx.execute(
+        "SELECT coalesce(sum(ends_at - max(starts_at, ?1)), 0) FROM silence"
+        " WHERE purpose = ?2 AND labels = ?3 AND ends_at > ?1",
+        (since, new.purpose, _json(new.labels)),
+    ).fetchone()[0]
+    if silenced_s + new.ends_at - new.starts_at > LONGEST_TESTED_S:
+        yield later(
+            "place: this room may be tested for %(n)d hours within a day, as a test silences it;"
+            " try again tomorrow",
+            n=LONGEST_TESTED_S / 3600,
+        )
+
+
+def _json(labels: Mapping[str, str]) -> str:
+    return json.dumps(dict(labels), sort_keys=True)
 
 
 def _number_faults(tx: sqlite3.Connection, new: Silence) -> Iterator[Message]:

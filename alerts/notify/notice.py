@@ -16,7 +16,7 @@ import msgspec
 from detection.events import EventKind, Evidence
 from language.dates import date_text
 from language.facts import Fact, Sentences
-from language.messages import ENGLISH, Words, _, mark, mark_plural, speaking
+from language.messages import ENGLISH, Words, _, capitalized, mark, mark_plural, speaking
 from storage.registry import floor_name, names_of_place
 
 
@@ -65,6 +65,7 @@ KIND_WORDS: Final = Words(
         EventKind.SENSOR_FAULT: mark("Sensor fault"),
         EventKind.OFFLINE: mark("Sensor offline"),
         EventKind.INTEGRITY: mark("Messages forged, flooded or lost"),
+        EventKind.SERVICE: mark("Plumewatch needs attention"),
     }
 )
 """Kinds of event as titles."""
@@ -253,7 +254,7 @@ def _rendered(notice: Notice, limits: _Limits) -> tuple[str, str]:
     floor = floor_name(notice.floor)
     place = names_of_place(notice.room, floor, notice.building, notice.site)
     state, evidence = _state(notice)
-    title = _("%(place)s: %(state)s", place=place, state=state)
+    title = _("%(place)s: %(state)s", place=place, state=state) if place else capitalized(state)
     if notice.headline is not None:
         title = _NOTES.of(notice.headline)
     elif notice.reason is NoticeReason.TEST:

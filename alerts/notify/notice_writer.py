@@ -50,7 +50,9 @@ def digest_headline(incidents: Sequence[Incident], rooms: Sequence[Room]) -> Fac
     kinds, first, n = {i.kind.value for i in incidents}, rooms[0], len(rooms)
     kind = kinds.pop() if len(kinds) == 1 else ""
     if n == 1:
-        return fact(Note.TIMES_IN_ROOM, n=len(incidents), room=first.short_name, kind=kind)
+        return fact(
+            Note.TIMES_IN_ROOM, n=len(incidents), room=first.short_name or "Plumewatch", kind=kind
+        )
     if len({(r.site, r.building, r.floor) for r in rooms}) == 1 and first.floor:
         building, floor = first.whole_building, first.floor
         return fact(Note.ROOMS_ON_FLOOR, n=n, kind=kind, building=building, floor=floor)
@@ -73,7 +75,7 @@ def digest_lines(
     return tuple(
         fact(
             Note.LINE if i.is_open else Note.LINE_RESOLVED,
-            room=names[i.room],
+            room=names[i.room] or "Plumewatch",
             kind=i.kind.value,
             time=i.onset,
             zone=rooms[i.room].zone or usual_zone,

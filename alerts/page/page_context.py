@@ -234,8 +234,8 @@ class PageContext(Visibility):
                 continue
             shown.append(found)
             room = self.registry.rooms.get(found["room"])
-            found["room_name"] = room.name if room else found["room"]
-            found["short_name"] = room.short_name if room else found["room"]
+            found["room_name"] = room.name if room else found["room"] or "Plumewatch"
+            found["short_name"] = room.short_name if room else found["room"] or "Plumewatch"
             found["zone"] = room.zone if room else ""
             found["place"] = room.place if room else ""
             found["known_room"] = room is not None

@@ -207,7 +207,8 @@ class Alerting:
         """Commit a decision; it waits while decisions are made in memory."""
 
         def committed() -> T:
-            self.memory.require_disk()
+            if self.memory.active:
+                self.memory.require_disk()
             return work(*arguments)
 
         return await self._resources.run_until_stored("incidents", committed)

@@ -24,7 +24,6 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from alerts.operations import BROKER
 from alerts.page import queries
 from ingest.reading_counts import CountKind
 from storage import sqlite
@@ -203,7 +202,7 @@ class Health:
             return Part("broker", ok=False, detail=state.last_error or "not connected")
         if state.refused_topics:
             return Part("broker", ok=False, detail=f"refuses {', '.join(state.refused_topics)}")
-        faults = self.operations.problem(BROKER)
+        faults = self.operations.at_broker()
         return Part("broker", ok=True, detail=faults or "connected and subscribed")
 
     def _canary(self) -> Part:

@@ -14,7 +14,7 @@ import pytest
 from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.engine import AlertEngine
 from alerts.incidents import schema
-from alerts.operations import BROKER, Operations
+from alerts.operations import Operations
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from ingest.decoding import Context
@@ -42,11 +42,11 @@ ON_THE_WIRE = {
     "spoof": (Spoof(QUIET, AT, every_s=1.0), QUIET),
     "spoof, other id inside": (Spoof(QUIET, AT, claims=VAPED), QUIET),
     "replay": (Replay(QUIET, START + 100, START + 200, AT), QUIET),
-    "flood": (Flood(AT, 20.0, 200.0, sensors=200), BROKER),
-    "flood that stays": (Flood(AT, 20.0, 200.0, sensors=200, retain=True), BROKER),
+    "flood": (Flood(AT, 20.0, 200.0, sensors=200), ""),
+    "flood that stays": (Flood(AT, 20.0, 200.0, sensors=200, retain=True), ""),
     "garbage": (Garbage(QUIET, AT, 20.0, 5.0, big_bytes=100_000), QUIET),
 }
-"""What is done, and which sensor an integrity incident names."""
+"""What is done, and which sensor an integrity incident names; none if the service is at fault."""
 
 
 def wire(reading, first):
@@ -108,7 +108,7 @@ class School:
 
     def notified_people(self):
         found = notices(self.state, "person", "notice")
-        return {person for person, notice in found if notice.kind == "integrity"}
+        return {person for person, notice in found if notice.kind in {"integrity", "service"}}
 
 
 @pytest.fixture
@@ -141,7 +141,8 @@ def test_an_attack_is_an_integrity_incident_and_silences_no_other_room(name, sch
     attacked = school().receive(apply_to_messages(honest(), [attack]))
     assert [a for a in attacked.alerts_of("vape") if a[0] == VAPED] == undisturbed
     assert {sensor for sensor, _ in attacked.alerts_of("vape")} <= {VAPED, victim}
-    assert {sensor for sensor, _ in attacked.alerts_of("integrity")} == {victim}
+    kind = "integrity" if victim else "service"
+    assert {sensor for sensor, _ in attacked.alerts_of(kind)} == {victim}
     assert attacked.notified_people() == {"fm"}
 
 

@@ -8,7 +8,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from alerts.consumer.detection_consumer import CONSUMER
-from alerts.operations import BROKER
 from ingest.integrity import FINDINGS
 from storage.journal import DeadLetter, Journal
 from storage.reading import Reading
@@ -158,7 +157,7 @@ def assert_notified(
     assert set(notified) == {name for name, _, _ in found}
     assert notified.total() <= len(rooms) + kills, notified
     others = {(p["kind"], p["room"]) for p in receiver.pushes if not is_vape(p)}
-    assert others <= ({("integrity", BROKER)} if lost_connections else set()), others
+    assert others <= ({("service", "")} if lost_connections else set()), others
     eventually(
         lambda: {status for _, _, status in incidents(service)} <= {"notified", "resolved"},
         lambda: f"still not marked as notified: {incidents(service)}",

@@ -172,12 +172,13 @@ CREATE TABLE silence (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     labels TEXT NOT NULL,
     owner TEXT NOT NULL CHECK (owner <> ''),
-    reason TEXT NOT NULL CHECK (reason <> ''),
+    reason TEXT NOT NULL,
     created_at REAL NOT NULL,
     starts_at REAL NOT NULL,
     ends_at REAL NOT NULL CHECK (ends_at >= starts_at),
     ended_by TEXT NOT NULL DEFAULT '',
-    occurrence TEXT NOT NULL DEFAULT ''
+    occurrence TEXT NOT NULL DEFAULT '',
+    purpose TEXT NOT NULL DEFAULT '' CHECK (purpose <> '' OR reason <> '')
 ) STRICT;
 CREATE INDEX silence_end ON silence (ends_at);
 CREATE UNIQUE INDEX silence_occurrence ON silence (occurrence) WHERE occurrence <> '';

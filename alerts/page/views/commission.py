@@ -17,6 +17,7 @@ from alerts import sensor_tests
 from alerts.access.roles import Right
 from alerts.errors import SilenceError
 from alerts.incidents import silences
+from alerts.incidents.silences import Purpose
 from alerts.page.page_context import sentence
 from alerts.page.page_group import PageGroup, serves
 from alerts.page.views import charts
@@ -89,7 +90,7 @@ class CommissionPages(PageGroup):
                 tx,
                 labels={"room": room.id},
                 owner=session.person,
-                reason="commissioning test",
+                purpose=Purpose.ROOM_TEST,
                 starts_at=now,
                 ends_at=now + _SILENCED_S,
                 now=now,

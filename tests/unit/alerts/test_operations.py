@@ -3,7 +3,7 @@
 import pytest
 
 from alerts.engine import AlertEngine
-from alerts.operations import BROKER, HOLD_S, PUSH_SERVICE, Operations
+from alerts.operations import HOLD_S, Operations
 from detection.details import Detail
 from tests.support.alert_records import incidents, notices
 
@@ -34,22 +34,22 @@ def store(tx, registry, policy, clock):
 
 
 @pytest.mark.parametrize(
-    ("what", "place"), [(Detail.SESSION_LOST, BROKER), (Detail.QUOTA_USED_UP, PUSH_SERVICE)]
+    ("what", "at_broker"), [(Detail.SESSION_LOST, True), (Detail.QUOTA_USED_UP, False)]
 )
-def test_a_fault_is_one_incident_until_nobody_reports_it(tx, clock, store, what, place):
+def test_a_fault_is_one_incident_until_nobody_reports_it(tx, clock, store, what, at_broker):
     operations = Operations(clock)
     operations.report(what)
     (alert,) = store(operations, T)
-    assert (alert.sensor, operations.changed.is_set()) == (place, True)
+    assert (alert.kind, operations.changed.is_set()) == ("service", True)
     for minute in range(1, 5):
         clock.now = T + 300 * minute
         operations.report(what)
         assert store(operations, clock.now) == []
-    assert operations.problem(place)
+    assert bool(operations.at_broker()) is at_broker
     over = clock.now + HOLD_S + 1
     store(operations, over)
-    assert operations.problem(place) == ""
-    assert incidents(tx, "room", "sensor") == [(place, place)]
+    assert operations.at_broker() == ""
+    assert incidents(tx, "room", "sensor") == [("", "")]
     assert incidents(tx, "running") == [False]
     assert len(notices(tx)) == len({n.person for n in notices(tx)}) > 0
 
@@ -72,3 +72,16 @@ def test_a_report_again_and_again_is_stored_once_a_minute(clock):
         if second not in (0, 60):
             assert not operations.changed.is_set()
         operations.changed.clear()
+
+
+def test_two_faults_are_one_incident_that_ends_with_the_last(tx, clock, store):
+    operations = Operations(clock)
+    operations.report(Detail.SESSION_LOST)
+    store(operations, T)
+    clock.now = T + 300
+    operations.report(Detail.QUOTA_USED_UP)
+    assert store(operations, clock.now) == []
+    store(operations, T + HOLD_S + 1)
+    assert incidents(tx, "running") == [True]
+    store(operations, T + 300 + HOLD_S + 1)
+    assert incidents(tx, "running") == [False]

@@ -250,3 +250,21 @@ async def test_only_who_looks_after_sensors_may_test(page):
     await page.client.post("/sign-out")
     await page.sign_in("fm")
     assert (await page.client.get("/commission/nowhere")).status_code == 404
+
+
+async def test_tests_silence_a_room_for_a_few_hours_a_day_at_most(page):
+    """Whoever may test rooms could otherwise keep one silent with test after test."""
+    await page.sign_in("fm")
+    began = page.now
+    for _ in range(30):
+        answer = await press(page, "begin")
+        page.now += 600.0
+        await press(page, "stop")
+    assert answer.status_code == 409
+    assert "be tested for 3 hours within a day" in answer.text
+    rows = page.db.execute("SELECT ends_at - starts_at FROM silence").fetchall()
+    assert 2 * 3600.0 < sum(row[0] for row in rows) <= silences.LONGEST_TESTED_S
+    assert "Room test" in (await page.client.get("/silences")).text
+    page.now = began + 86_400.0 + 700.0
+    await page.sign_in("fm")
+    assert (await press(page, "begin")).status_code == 303
