@@ -280,7 +280,7 @@ def _test_faults(tx: sqlite3.Connection, new: Silence) -> Iterator[Message]:
 
 
 def _json(labels: Mapping[str, str]) -> str:
-    return json.dumps(dict(labels), sort_keys=True)
+    return json.dumps(dict(labels))
 
 
 def _number_faults(tx: sqlite3.Connection, new: Silence) -> Iterator[Message]:
