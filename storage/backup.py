@@ -95,16 +95,6 @@ def _write_manifest(folder: Path, made: str, series_from: float) -> None:
     sync(folder / MANIFEST)
 
 
-def rows_of(folder: Path) -> dict[str, dict[str, int]]:
-    """Return the rows of each table by file of a copy, as its manifest has them, if it does."""
-    try:
-        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-        found = {name: {key: int(n) for key, n in files[name]["rows"].items()} for name in files}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        found = {}
-    return {path.name: found.get(path.name, {}) for path in sorted(folder.glob("*.db"))}
-
-
 def verify(folder: Path) -> Iterator[Proof]:
     """Check a copy without changing it; yield a result for each file and rule."""
     try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -25,13 +25,6 @@ from plumewatch.cli.printer import progress
 from plumewatch.errors import UnreachableError
 
 app = typer.Typer()
-
-_CONTENTS: Final = {
-    "journal.db": {"journal": "readings", "dead_letter": "dead letters"},
-    "state.db": {"incident": "incidents", "staff_password": "passwords of staff"},
-    "series.db": {"reading": "readings", "sensor": "sensors"},
-}
-"""Tables of each file of which a restore says how many rows there are, and what those are."""
 
 
 @app.command(
@@ -94,7 +87,6 @@ def restore(
         _restore(source, site, force=force)
     except OSError as error:
         raise UnreachableError(f"data folder {site.paths.root}: {error}") from error
-    _print_contents(source, site.paths.root)
     typer.echo(
         f"restored into {site.paths.root}. What was accepted after the backup was made is not in"
         " it; passwords of staff are those of then.\n"
@@ -102,17 +94,6 @@ def restore(
         f" (`systemctl start plumewatch`, or `{with_config('plumewatch run', config)}`)"
     )
     return DONE
-
-
-def _print_contents(folder: Path, root: Path) -> None:
-    """Print which files of a backup are in the data folder now, and what is in them."""
-    from storage.backup import rows_of
-
-    for name, rows in rows_of(folder).items():
-        shown = _CONTENTS.get(name, {})
-        text = ", ".join(f"{shown[key]} {rows[key]:,}" for key in shown if key in rows)
-        text = text or (f"{sum(rows.values()):,} rows" if rows else "not in its manifest")
-        typer.echo(f"wrote {root / name}: {text}")
 
 
 def _stamp(now: float) -> str:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-_MONDAY: Final = datetime(2026, 9, 14, tzinfo=UTC)
-"""Default start of a simulation: a Monday of term, midnight."""
 _DAY_S: Final = 86_400.0
 _MOST_DAYS: Final = 3660
 
@@ -41,7 +39,7 @@ class Activity(StrEnum):
     rich_help_panel="Simulation and history",
     epilog=examples(
         "plumewatch simulate --publish 127.0.0.1:1883 --config plumewatch.toml",
-        "plumewatch simulate --publish 127.0.0.1:1883 --live --days 0.1 --patience 60",
+        "plumewatch simulate --publish 127.0.0.1:1883 --days 0.1 --patience 60",
     ),
 )
 def simulate(
@@ -57,16 +55,15 @@ def simulate(
     truth: Annotated[
         bool, typer.Option("--truth", help="Print what really happened, as CSV.")
     ] = False,
-    start: Annotated[str | None, typer.Option(help="Start of the simulation, ISO 8601.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Time of the first reading, ISO 8601; now if left out.")
+    ] = None,
     patience: Annotated[
         float, typer.Option(help="Seconds to wait for an unreachable broker.", min=0, max=_DAY_S)
     ] = 0.0,
     activity: Annotated[
         Activity, typer.Option(help="How much happens: a school, a busy room, a demo.")
     ] = Activity.ORDINARY,
-    live: Annotated[
-        bool, typer.Option("--live", help="Let the readings be of now instead of --start.")
-    ] = False,
 ) -> None:
     """Simulate a school: publish what its sensors measure."""
     from plumewatch.config.load import load
@@ -80,8 +77,6 @@ def simulate(
     from sensor_sim.truth_stream import TruthStream
 
     faults = [] if 0 < days <= _MOST_DAYS else [f"--days: {days} (allowed: to {_MOST_DAYS})"]
-    if live and start is not None:
-        faults.append("--live: not with --start")
     factor = math.inf if speed == "max" else _number(speed)
     if not factor > 0 or (math.isinf(factor) and speed != "max"):
         faults.append(f"--speed: {speed!r} (allowed: a number above 0, or max)")
@@ -90,10 +85,11 @@ def simulate(
         address = BrokerAddress.parse(publish)
     except BrokerAddressError as error:
         faults.append(f"--publish: {error}")
-    begin, duration_s = _start(start, faults), days * _DAY_S
+    duration_s = days * _DAY_S
+    begin = math.nan if start is None else _start(start, faults)
     if faults:
         raise UsageError("\n".join(faults))
-    if live:
+    if start is None:
         begin = live_start(duration_s, factor, time.time())
     stream = messages(
         _school(None if config is None else load(config), begin),
@@ -122,14 +118,12 @@ def simulate(
     typer.echo(f"{count:,} messages to {address}, {count / took:,.0f} a second", err=True)
 
 
-def _start(text: str | None, faults: list[str]) -> float:
-    if text is None:
-        return _MONDAY.timestamp()
+def _start(text: str, faults: list[str]) -> float:
     try:
         given = datetime.fromisoformat(text)
     except ValueError:
         faults.append(f"--start: {text!r} (allowed: ISO 8601, such as 2026-09-14T07:30)")
-        return _MONDAY.timestamp()
+        return math.nan
     return (given if given.tzinfo else given.replace(tzinfo=UTC)).timestamp()
 
 

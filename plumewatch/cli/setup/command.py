@@ -47,7 +47,7 @@ def init(
 
     if not path.parent.is_dir():
         raise UsageError(f"{path}: No such file or directory")
-    SiteFiles(plain={path.name: STARTER}).write(path.parent)
+    SiteFiles(plain={path.name: STARTER}).write(path.parent, path.name)
     typer.echo(f"wrote {path}; next: edit it, then `plumewatch check --config {path}`")
 
 
@@ -95,12 +95,7 @@ def _set_up(folder: Path, answers_file: Path | None) -> int:
     else:
         raise UsageError("--answers FILE is needed where nobody can be asked")
     settings = _broker(answers)
-    if _is_written(folder):
-        typer.echo(
-            f"{folder / CONFIG.name}: written before; continues with the checks. To start over,"
-            " remove it or choose another --folder"
-        )
-        return _finish(folder, answers)
+    _check_folder(folder)
     influx = prepared(answers.influx, None if answers_file else question)
     discovery = discover(_listened(settings, answers.listen_s), ZoneInfo(answers.timezone))
     sensors = air_sensors(discovery)
@@ -142,19 +137,13 @@ def question(text: str, default: str = "", *, hidden: bool = False) -> str:
     return str(asked).strip()
 
 
-def _is_written(folder: Path) -> bool:
-    """Whether an earlier setup wrote the configuration here; raises `UsageError` if others did."""
-    from plumewatch.cli.setup.site_files import is_from_setup
-
+def _check_folder(folder: Path) -> None:
     path = folder / CONFIG.name
-    if path.exists() and is_from_setup(path):
-        return True
     if path.exists():
         raise UsageError(f"{path}: exists already; choose another --folder")
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not (there.is_dir() and os.access(there, os.W_OK)):
         raise UsageError(f"{folder}: cannot be written; choose another --folder")
-    return False
 
 
 def _broker(answers: Answers) -> BrokerSettings:

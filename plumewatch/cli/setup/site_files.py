@@ -66,35 +66,28 @@ class SiteFiles:
     plain: dict[str, str] = field(default_factory=dict)
     secret: dict[str, str] = field(default_factory=dict)
 
-    def write(self, folder: Path) -> list[Path]:
-        """Write all, none over an existing file, the configuration last; return the paths.
+    def write(self, folder: Path, config: str = CONFIG.name) -> list[Path]:
+        """Write all, the configuration last; return the paths.
 
-        While files are missing, `.setup-unfinished` is there: the files of an interrupted attempt
-        are replaced.
+        Files that an attempt left without reaching the configuration are replaced.
         """
-        self._refuse_existing(folder)
+        _refuse_existing(folder / config)
         paths = {folder / name: (text, 0o600) for name, text in self.secret.items()}
         paths |= {folder / name: (text, 0o644) for name, text in self.plain.items()}
-        unfinished = folder / ".setup-unfinished"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        unfinished.touch()
         for path, (text, mode) in paths.items():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _write_new(path, text, mode)
-        unfinished.unlink()
         return list(paths)
-
-    def _refuse_existing(self, folder: Path) -> None:
-        if (folder / ".setup-unfinished").exists():
-            return
-        for name in (*self.secret, *self.plain):
-            if (folder / name).exists():
-                raise FileExistsError(f"{folder / name}: exists already; choose another name")
 
     def check(self, folder: Path) -> None:
         """Check what will be written before anything is; raises `ConfigError` or `OSError`."""
-        self._refuse_existing(folder)
+        _refuse_existing(folder / CONFIG.name)
         parse(tomllib.loads(self.plain[CONFIG.name]), base=folder)
+
+
+def _refuse_existing(path: Path) -> None:
+    if path.exists():
+        raise FileExistsError(f"{path}: exists already; choose another name")
 
 
 def _write_new(path: Path, text: str, mode: int) -> None:
@@ -145,11 +138,6 @@ def written(
     parts += discovery.mappings
     files.plain[CONFIG.name] = "\n".join(parts)
     return files
-
-
-def is_from_setup(path: Path) -> bool:
-    """Whether a configuration is one that `plumewatch setup` wrote."""
-    return path.read_text(encoding="utf-8", errors="replace").startswith(_HEADING)
 
 
 def _head(answers: Answers, service: str, queued: int) -> str:

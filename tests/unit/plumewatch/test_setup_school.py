@@ -88,16 +88,13 @@ def test_a_set_up_that_was_interrupted_while_writing_goes_on(setup, tmp_path):
     assert not (tmp_path / "site/plumewatch.toml").exists()
     setup()
     assert load(tmp_path / "site/plumewatch.toml").site == "Small"
-    assert not (tmp_path / "site/.setup-unfinished").exists()
 
 
-def test_a_set_up_that_was_written_goes_on_with_the_checks(setup, tmp_path):
+def test_a_school_that_was_set_up_is_not_set_up_again(setup, tmp_path):
     first, _ = setup()
     assert first.code == 3  # no broker is there
     before = (tmp_path / "site/secrets/broker-password").read_bytes()
     again, listened = setup()
-    assert again.code == 3
-    assert not listened
-    assert "continues with the checks" in again.out
-    assert "is not reachable" in again.out
+    assert (again.code, listened) == (2, False)
+    assert "exists already" in again.err
     assert (tmp_path / "site/secrets/broker-password").read_bytes() == before

@@ -35,7 +35,8 @@ decoder = "halo"
 def run(**options):
     """Run the command with its options, of which those that are True are flags."""
     words = []
-    for name, value in {"days": 0.01, "activity": "demo", **options}.items():
+    defaults = {"days": 0.01, "activity": "demo", "start": "2026-09-14"}
+    for name, value in (defaults | options).items():
         if value is None:
             continue
         words += [f"--{name.replace('_', '-')}", *([] if value is True else [value])]
@@ -105,7 +106,7 @@ def test_live_readings_are_of_now():
     topic = "plumewatch/v1/+/reading"
     with Mosquitto("max_queued_messages 0") as broker, Subscriber(broker, topic) as native:
         before = time.time()
-        options = {"days": 0.002, "speed": "max", "live": True}
+        options = {"days": 0.002, "speed": "max", "start": None}
         code, _ = run(**options, publish=f"127.0.0.1:{broker.port}")
         assert code == 0
         got = native.wait_for(100)
@@ -126,9 +127,9 @@ def test_no_broker_is_one_sentence_and_exit_3():
 
 
 def test_all_faults_of_the_options_are_listed():
-    code, output = run(days=0, speed="fast", start="tomorrow", publish="http://h", live=True)
+    code, output = run(days=0, speed="fast", start="tomorrow", publish="http://h")
     assert code == 2
-    names = ["--days", "--live", "--speed", "--publish", "--start"]
+    names = ["--days", "--speed", "--publish", "--start"]
     assert [line.split(":")[0] for line in output.strip().splitlines()] == names
 
 
