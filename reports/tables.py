@@ -16,7 +16,6 @@ from language.messages import mark
 from reports import kpis
 from reports.rows import AIR, CONFIRMED
 from reports.text import ABOUT
-from storage.firmware import unlike_others
 from storage.registry import names_of_place, natural
 
 if TYPE_CHECKING:
@@ -228,9 +227,7 @@ COLUMNS: Final = {
         Column("tamper_incidents", _WHOLE, "tampering"),
         Column("fault_incidents", _WHOLE, "faults"),
         Column("firmware", _TEXT, "version that it reports, at the time of the report"),
-        Column("firmware_before", _TEXT, "version that it reported before"),
         Column("firmware_since_utc", MOMENT, "first report of the present version, UTC"),
-        Column("firmware_differs", pl.Boolean, "most sensors of its model run another"),
     ),
     "summary": (
         _VERSION_COLUMN,
@@ -401,7 +398,6 @@ def _sensors(facts: Facts) -> Iterator[dict[str, Any]]:
     for row in facts.chosen.incidents:
         opened[row.sensor].append(row)
     known = facts.registry.sensors
-    unlike = unlike_others(known.values(), facts.firmware)
     for sensor in [*known, *sorted(opened.keys() - known.keys(), key=natural)]:
         room = facts.registry.room_of(sensor)
         own, days = opened[sensor], facts.days_of_sensors.get(sensor, [])
@@ -429,9 +425,7 @@ def _sensors(facts: Facts) -> Iterator[dict[str, Any]]:
             "tamper_incidents": kinds["tamper"],
             "fault_incidents": kinds["sensor_fault"],
             "firmware": firmware.version if firmware else None,
-            "firmware_before": firmware.before or None if firmware else None,
             "firmware_since_utc": firmware.since if firmware else None,
-            "firmware_differs": sensor in unlike if firmware else None,
         }
         places = {facts.room_names[row.room_id] for row in own if row.kind in AIR}
         if any(totals[place] is None for place in places):

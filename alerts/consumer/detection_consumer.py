@@ -27,7 +27,6 @@ from alerts.consumer.reading_judge import ReadingJudge
 from alerts.incidents import threshold_adjustments
 from alerts.incidents.clock_step import move_deadlines
 from alerts.incidents.threshold_adjustments import SensorThresholds
-from alerts.outbound import series_records
 from detection.alert_thresholds import AlertBudgets
 from detection.errors import SnapshotError
 from detection.events import EventKind
@@ -229,7 +228,7 @@ class DetectionConsumer:
         """Store that readings up to `position` are judged, with what was noted from them."""
         state.set_cursor(tx, CONSUMER, position)
         for reading in self._uncommitted.firmware:
-            self._save_firmware(tx, reading)
+            firmware.note(tx, reading.sensor, reading.firmware, reading.received)
 
     def _mark_stored(self, position: int, *, by_clock: bool = False) -> None:
         self._uncommitted = _Uncommitted(by_clock=by_clock)
@@ -317,12 +316,6 @@ class DetectionConsumer:
     def _adjust(self, adjustments: Sequence[ThresholdAdjustment]) -> None:
         self._thresholds.apply(adjustments)
         self._thresholds_changed |= bool(adjustments)
-
-    def _save_firmware(self, tx: sqlite3.Connection, reading: Reading) -> None:
-        change = firmware.note(tx, reading.sensor, reading.firmware, reading.received)
-        if change is not None and change.before:
-            room = self._engine.registry.room_of(reading.sensor)
-            series_records.append(tx, [firmware.record(change, room.id if room else "")])
 
     def _snapshot(self, position: int) -> state.Snapshot:
         return state.Snapshot(position, self.model_version, self._body())

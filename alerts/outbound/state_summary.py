@@ -156,7 +156,6 @@ class StateRecorder:
         """Return records of each registered sensor, for the time since the last such records."""
         period = max(now - self._health_since, 0.0)
         counts, self._counts = self._counts, self.counts()
-        differs = firmware.unlike_others(self.sensors.values(), stored.versions)
         records = []
         for name, sensor in self.sensors.items():
             life = lives.get(name) or SensorLife(SensorState.NEVER, None, sensor.interval_s, 0)
@@ -174,7 +173,7 @@ class StateRecorder:
             if life.last_seen is not None:
                 fields["last_seen"] = life.last_seen
             fields |= self._condition(sensor, life, stored, now)
-            fields |= _state_fields(name, stored, differs=name in differs)
+            fields |= _state_fields(name, stored)
             records.append(Record("sensor_health", now, fields, sensor=name))
             if period:
                 records.append(add_to_hour(self._hours, records[-1], self._health_since))
@@ -240,7 +239,7 @@ class StateRecorder:
         return Record("pipeline", now, fields)
 
 
-def _state_fields(sensor: str, stored: StateSummary, *, differs: bool) -> Fields:
+def _state_fields(sensor: str, stored: StateSummary) -> Fields:
     active = stored.active_faults.get(sensor)
     fields: Fields = {
         "faults": float(active.faults if active else 0),
@@ -255,11 +254,5 @@ def _state_fields(sensor: str, stored: StateSummary, *, differs: bool) -> Fields
             fields["expected_false_alarms"] = threshold.expected
     version = stored.versions.get(sensor)
     if version is not None:
-        fields |= {
-            "firmware": version.version,
-            "firmware_since": version.since,
-            "firmware_differs": float(differs),
-        }
-        if version.before:
-            fields["firmware_before"] = version.before
+        fields |= {"firmware": version.version, "firmware_since": version.since}
     return fields

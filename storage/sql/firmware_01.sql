@@ -1,7 +1,5 @@
 CREATE TABLE sensor_firmware (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    sensor TEXT NOT NULL,
+    sensor TEXT PRIMARY KEY,
     version TEXT NOT NULL CHECK (version <> ''),
     since REAL NOT NULL
-) STRICT;
-CREATE INDEX sensor_firmware_sensor ON sensor_firmware (sensor, id);
+) STRICT, WITHOUT ROWID;

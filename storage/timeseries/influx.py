@@ -32,7 +32,7 @@ from storage.timeseries.line_protocol import (
     to_ns,
 )
 from storage.timeseries.resolution import MINUTE, QUARTER_HOUR
-from storage.timeseries.series import Newest, Series, Steps, columns, reading_of
+from storage.timeseries.series import Series, Steps, columns, newest, reading_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -257,11 +257,7 @@ class InfluxSeries(Series):
             f'SELECT {_ALL}, "received" FROM "{READING}" WHERE {which}'  # noqa: S608 - quoted
             f' GROUP BY "sensor" ORDER BY time DESC LIMIT {_LATEST_ROWS}'
         )
-        newest = Newest()
-        for name, rows in _by_sensor(found):
-            for row in _joined(_numbers(rows)):
-                newest.add(name, row[0], zip(COLUMNS, row[1:], strict=True))
-        return newest.all()
+        return {name: newest(_joined(_numbers(rows))) for name, rows in _by_sensor(found)}
 
     def _rows(self, statement: str, policy: str = "") -> list[list[Any]]:
         return [row for series in self.http.query(statement, policy) for row in series["values"]]

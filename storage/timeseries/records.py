@@ -94,7 +94,7 @@ _ALL: Final = (
         "event",
         (
             "events of the detectors: air, tamper, faults, outages; one row an event,"
-            " rewritten when more is known; and changes of a sensor's firmware"
+            " rewritten when more is known"
         ),
         "onset of the event",
         ("sensor", "room", "kind"),
@@ -191,7 +191,6 @@ _ALL: Final = (
             "expected_false_alarms": "expected false alarms a week at its threshold",
             "budget": "tolerated false alarms a week",
             "firmware_since": "when its firmware was first reported, Unix seconds",
-            "firmware_differs": "1 if most sensors of its model have another",
             "condition_since": "beginning of its condition, Unix seconds",
             "urgency": "of a visit: 0 if it needs none, 6 for the most urgent",
             "changed": "1 if its condition differs from that of the record before",
@@ -200,7 +199,6 @@ _ALL: Final = (
             "state": "`never heard`, `alive`, `silent` or `offline`",
             "fault": "active faults",
             "firmware": "reported version",
-            "firmware_before": "version reported before",
             "condition": (
                 "`ok`, or the most urgent of `tampered`, `silent`, `never_heard`, `faulty`,"
                 " `low_battery`, `drifting`, `test_due`"

@@ -59,38 +59,22 @@ def columns(
     return time, {k: table[:, i] for i, k in enumerate(keys) if present[i]}
 
 
-class Newest:
-    """Newest value of each quantity of each sensor.
+def newest(rows: Iterable[Sequence[Any]]) -> LatestReading:
+    """Return the newest value of each quantity of a sensor's rows: nanoseconds, all quantities.
 
     Devices may spread their quantities over several messages: a quantity that the newest lacks
     comes from one at most two minutes older. A row without any value says that a device is
     connected, not what it measures: the newest that has one counts, if there is one.
     """
-
-    def __init__(self) -> None:
-        self._values: dict[str, dict[str, tuple[int, float]]] = {}
-        self._seen: dict[str, int] = {}
-
-    def add(self, sensor: str, at: int, values: Iterable[tuple[str, float | None]]) -> None:
-        """Add a row of a sensor, nanoseconds, in any order; of one moment, the first counts."""
-        self._seen[sensor] = max(at, self._seen.get(sensor, at))
-        known = self._values.setdefault(sensor, {})
-        for key, value in values:
-            if value is None or key not in COLUMN_INDEX:  # a newer program may know more
-                continue
-            if key not in known or known[key][0] < at:
+    last, known = 0, dict[str, tuple[int, float]]()
+    for at, *values in rows:
+        last = max(last, at)
+        for key, value in zip(COLUMNS, values, strict=True):
+            if value is not None and (key not in known or known[key][0] < at):
                 known[key] = at, float(value)
-
-    def all(self) -> dict[str, LatestReading]:
-        """Return the newest reading of each sensor."""
-        return {sensor: self._joined(sensor) for sensor in self._seen}
-
-    def _joined(self, sensor: str) -> LatestReading:
-        known = self._values[sensor]
-        newest = max((at for at, _ in known.values()), default=self._seen[sensor])
-        least = newest - _LATEST_S * _NS
-        values = {key: value for key, (at, value) in known.items() if at >= least}
-        return LatestReading(newest / _NS, values)
+    last = max((at for at, _ in known.values()), default=last)
+    least = last - _LATEST_S * _NS
+    return LatestReading(last / _NS, {key: v for key, (at, v) in known.items() if at >= least})
 
 
 def words(text: str | None) -> tuple[str, ...]:

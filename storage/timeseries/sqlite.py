@@ -19,7 +19,7 @@ from storage.sqlite import migrate, schema_scripts, transaction
 from storage.timeseries import rollup
 from storage.timeseries.line_protocol import to_ns
 from storage.timeseries.records import MEASUREMENTS, checked
-from storage.timeseries.series import Newest, Series, Steps, columns, reading_of
+from storage.timeseries.series import Series, Steps, columns, newest, reading_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -150,14 +150,14 @@ class SqliteSeries(Series):
             f" ORDER BY time DESC LIMIT {_LATEST_ROWS}"
         )
 
-        def read(db: sqlite3.Connection) -> Newest:
-            found = Newest()
+        def read(db: sqlite3.Connection) -> dict[str, LatestReading]:
+            found = {}
             for sensor, name in db.execute(_SENSORS).fetchall():
-                for row in db.execute(statement, (sensor,)):
-                    found.add(name, row[0], zip(COLUMNS, row[1:], strict=True))
+                if rows := db.execute(statement, (sensor,)).fetchall():
+                    found[name] = newest(rows)
             return found
 
-        return self.query(read).all()
+        return self.query(read)
 
     def window(
         self, sensor: str, start: float, end: float

@@ -54,7 +54,7 @@ ZONE = "America/New_York"
 SILENT = "gym-1-staff-a"
 """A sensor that went silent an hour before the end."""
 UPDATED = "gym-1-locker-a"
-"""A sensor that got a new firmware some hours before the end, as the first of its model."""
+"""A sensor that got a new firmware some hours before the end."""
 FIRMWARE = {"a": "2.3.1", "b": "1.8.0"}
 NEW_FIRMWARE = "2.4.0"
 _UPDATED_S = 5 * 3600.0
@@ -329,13 +329,7 @@ def _health(
                 fields["last_seen"] = last[sensor.id]
             run = versions[sensor.id]
             if at >= run.since:
-                fields |= {
-                    "firmware": run.version,
-                    "firmware_since": run.since,
-                    "firmware_differs": float(sensor.id == UPDATED),
-                }
-            if run.before and at >= run.since:
-                fields["firmware_before"] = run.before
+                fields |= {"firmware": run.version, "firmware_since": run.since}
             if fields["faults"]:
                 fields["fault"] = details_text((_FROZEN,))
             found.append(Record("sensor_health", at, fields, sensor=sensor.id))

@@ -115,7 +115,6 @@ class SensorPages(PageGroup):
         active: Mapping[str, ActiveFaults],
     ) -> list[dict[str, Any]]:
         context = self._context
-        unlike = firmware.unlike_others(context.registry.sensors.values(), versions)
         series = context.settings.series
         found = series.sums("sensor_health", _SUMMED, start, end, context.registry.sensors)
         totals = {name: dict(zip(_SUMMED, sums, strict=True)) for name, sums in found.items()}
@@ -152,7 +151,6 @@ class SensorPages(PageGroup):
                     "no_particles": status is not None and status.no_particles_since is not None,
                     "test_due": fields.get("condition") == "test_due",
                     "firmware": versions.get(sensor.id),
-                    "unlike": sensor.id in unlike,
                 }
             )
         return sorted(rows, key=_urgency)

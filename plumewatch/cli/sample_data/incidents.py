@@ -382,6 +382,6 @@ class _ServiceRecords:
         return StateSummary(
             {_DRIFTING: faults} if self._now > drifts else {},
             {name: ThresholdReport(2.2, 2.2, 0.5, 0.3, 0.0, 12.0) for name in self._sensors},
-            {name: Firmware(name, "1.4.2", self._start) for name in self._sensors},
+            {name: Firmware("1.4.2", self._start) for name in self._sensors},
             waiting=2,
         )
