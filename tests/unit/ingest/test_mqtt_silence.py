@@ -8,12 +8,38 @@ import time
 import aiomqtt
 import pytest
 
+from ingest.mqtt import intake_loop, source
 from ingest.mqtt.canary import CanarySettings
 from ingest.mqtt.intake_loop import Arrivals, SourceState
 from tests.support.broker import Mosquitto
 from tests.support.mqtt_source import TOPIC, RunningSource, publish, until
 
-QUICK = CanarySettings(every_s=0.05, silent_after_s=0.3, last_wait_s=2.0)
+SETTINGS = CanarySettings(every_s=0.05, silent_after_s=3_600.0)
+
+
+class Clock:
+    """The monotonic clock of the source, which a test sets ahead instead of waiting."""
+
+    def __init__(self):
+        self.ahead, self.looks = 0.0, 0
+
+    def monotonic(self):
+        self.looks += 1
+        return time.monotonic() + self.ahead
+
+    async def pass_by(self, seconds):
+        """Let time pass, and the source look at it a few times."""
+        self.ahead += seconds
+        before = self.looks
+        await until(lambda: self.looks > before + 20)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    made = Clock()
+    for module in (source, intake_loop):
+        monkeypatch.setattr(module, "time", made)
+    return made
 
 
 @pytest.fixture
@@ -23,7 +49,7 @@ def broker():
 
 
 def running_on(broker, topics=(TOPIC,)):
-    return RunningSource(broker, topics, canary=QUICK)
+    return RunningSource(broker, topics, canary=SETTINGS)
 
 
 async def test_canaries_make_the_round_and_are_no_readings(broker):
@@ -54,10 +80,12 @@ def forgetful(monkeypatch, times):
     monkeypatch.setattr(aiomqtt.Client, "subscribe", lost)
 
 
-async def test_a_lost_subscription_is_made_anew(broker, monkeypatch, caplog):
+async def test_a_lost_subscription_is_made_anew(broker, clock, monkeypatch, caplog):
     forgetful(monkeypatch, 1)
     async with running_on(broker) as running:
         with caplog.at_level(logging.INFO):
+            await until(lambda: running.canary.sent >= 2)
+            await clock.pass_by(SETTINGS.silent_after_s + 1.0)
             await until(lambda: running.canary.returned >= 2)
         assert (running.state.reconnected, running.state.connections) == (1, 2)
         await asyncio.to_thread(publish, broker.port, [1])
@@ -67,13 +95,14 @@ async def test_a_lost_subscription_is_made_anew(broker, monkeypatch, caplog):
     assert sum("messages arrive again" in line for line in lines) == 1
 
 
-async def test_a_slow_disk_is_no_silence(broker):
+async def test_a_slow_disk_is_no_silence(broker, clock):
     """All of the broker's window waits for the disk; nothing can arrive, and nothing is cured."""
     async with running_on(broker) as running:
         await until(lambda: running.canary.returned >= 1)
         running.held.clear()
         await asyncio.to_thread(publish, broker.port, range(100))
-        await asyncio.sleep(4 * QUICK.silent_after_s)
+        await until(lambda: running.state.received >= 20)
+        await clock.pass_by(4 * SETTINGS.silent_after_s)
         assert running.kept == []
         assert running.state.reconnected == 0
         running.held.set()
