@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -107,6 +108,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--list", action="store_true", help="print their names as well")
     options = parser.parse_args()
+    if not shutil.which("mosquitto"):
+        print(f"{'files to a push':16}      - (needs mosquitto)")
+        return
     called = CalledCode()
     with tempfile.TemporaryDirectory() as name:
         files = asyncio.run(follow(Path(name), called))
