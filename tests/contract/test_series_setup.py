@@ -13,7 +13,13 @@ from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
-from storage.timeseries.influx_setup import find_bucket, make_account, organization, set_up
+from storage.timeseries.influx_setup import (
+    find_bucket,
+    make_account,
+    organization,
+    provide,
+    set_up,
+)
 from storage.timeseries.resolution import Retention
 from tests.support.command import plumewatch
 from tests.support.influx import FakeServer, Influxd, influxql
@@ -141,6 +147,18 @@ def test_on_2x(of_2, virtual):
     }
     made, *_ = done(InfluxHttp(replace(settings, org="other")))
     assert made == "organization 'other' is made"
+
+
+@pytest.mark.parametrize("wanted", [[], [True], [True, False]])
+def test_on_2x_by_an_administrator_of_another_organization(of_2, wanted):
+    """InfluxQL asks in the organization of the token, so not as the administrator."""
+    standin, settings = of_2
+    steps = []
+    for _ in range(2):
+        made = provide(replace(settings, org="lincoln"), RETENTION, wanted, steps.append)
+        assert sorted(made) == sorted(wanted)
+    assert standin.orgs == ["school", "lincoln"]
+    assert {standin.org_of_token[account.secret] for account in made.values()} <= {"lincoln"}
 
 
 def test_a_mapping_to_another_bucket_is_left_alone(of_2):

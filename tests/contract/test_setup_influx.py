@@ -175,8 +175,8 @@ def test_another_server_and_none(set_up, open_server, body, sentence):
 
 
 def test_files_that_are_there_are_found_before_the_server_is_changed(set_up, open_server):
-    (set_up.folder / "secrets").mkdir(parents=True)
-    (set_up.folder / "secrets/broker-password").write_text("x")
+    set_up.folder.mkdir()
+    (set_up.folder / "plumewatch.toml").write_text("x")
     before = influxql(open_server.url, "SHOW DATABASES")
     ran = set_up(url=open_server.url, database="late")
     assert "exists already" in ran.err

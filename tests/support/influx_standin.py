@@ -127,6 +127,8 @@ class InfluxDb2(Server):
         self.mappings = {}
         """Bucket by database and policy."""
         self.removed = set()
+        self.org_of_bucket, self.org_of_token = {}, {}
+        """Organizations by name and by secret, where it is not the first one."""
 
     def own_headers(self):
         return {"X-Influxdb-Version": self.version, "X-Influxdb-Build": "OSS"}
@@ -158,7 +160,7 @@ class InfluxDb2(Server):
         if part == "/api/v2/write":
             return self.of_write(rights, query, body)
         if part == "/query":
-            return self.of_query(method, rights, query, headers, body)
+            return self.of_query(method, secret, query, headers, body)
         if part == "/api/v2/delete":
             return self.of_delete(rights, query, json.loads(body))
         kind = path.split("/")[3]
@@ -188,6 +190,9 @@ class InfluxDb2(Server):
             raise self.refused(404, "not found", f'organization name "{name}" not found')
         orgs = [self.org(one) for one in self.orgs if name in (None, one)]
         return self.found({"links": {"self": "/api/v2/orgs"}, "orgs": orgs})
+
+    def named(self, org_id):
+        return next((org for org in self.orgs if self.id_of(org) == org_id), self.orgs[0])
 
     def org(self, name):
         times = dict.fromkeys(("createdAt", "updatedAt"), "2026-11-27T08:13:39.914915296Z")
@@ -233,6 +238,8 @@ class InfluxDb2(Server):
             message = "retention policy duration must be at least 1h0m0s"
             raise self.refused(500, "internal error", message)
         self.keep(name, seconds)
+        if method == "POST":
+            self.org_of_bucket[name] = self.named(sent["orgID"])
         self.removed.discard(name)
         return self.found(self.bucket(name), 201 if method == "POST" else 200)
 
@@ -274,6 +281,7 @@ class InfluxDb2(Server):
             return 204, {}, b""
         token = f"token{len(self.tokens)}"
         self.tokens[token] = {(p["action"], p["resource"]["id"]) for p in sent["permissions"]}
+        self.org_of_token[token] = self.named(sent["orgID"])
         times = dict.fromkeys(("createdAt", "updatedAt"), "2026-11-27T08:39:43.415351066Z")
         more = {"id": token, "token": token, "status": "active", "org": self.orgs[0]}
         return self.found(
@@ -326,11 +334,15 @@ class InfluxDb2(Server):
         self.influxql(f'DROP SERIES FROM "{measurement}"', query["bucket"].partition("/")[0])
         return 204, {}, b""
 
-    def of_query(self, method, rights, query, headers, body):
+    def of_query(self, method, secret, query, headers, body):
         form = dict(httpx.QueryParams(body.decode())) if method == "POST" else {}
         asked = {**query, **form}
         statement, database = asked["q"], asked.get("db", "")
-        error = self.forbidden(rights, statement, database)
+        first = self.orgs[0]
+        own = self.org_of_token.get(secret, first), self.org_of_bucket.get(database, first)
+        error = self.forbidden(self.tokens[secret], statement, database)
+        if own[0] != own[1]:  # it asks in the organization of the token, whatever is sent beside
+            error = f"database not found: {database}"
         if error is not None:
             result = {"statement_id": 0} | ({"error": error} if error else {})
             return 200, JSON, json.dumps({"results": [result]}).encode()
