@@ -280,4 +280,4 @@ class DatabaseFile:
                 self.close()
                 swap(self.path)
                 self._connect()
-            self.repairs += 1
+                self.repairs += 1

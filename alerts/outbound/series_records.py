@@ -142,6 +142,7 @@ class DueRecords:
         self._database = database
         self._series = series
         self._school_day = school_day
+        self._repairs = 0
         self._connection: sqlite3.Connection | None = None
 
     def close(self) -> None:
@@ -162,6 +163,10 @@ class DueRecords:
         """Read what waits behind a place, from the oldest on, and the place behind the last."""
         try:
             db = self._opened()
+            if (repairs := self._series.repairs) != self._repairs:  # it may have lost some
+                with transaction(db) as tx:
+                    mark_all(tx)
+                self._repairs = repairs
             if change_feed.read(db, READER, limit=1) != []:
                 with transaction(db) as tx:
                     collect_changes(tx)

@@ -77,7 +77,7 @@ class InfluxSeries(Series):
         self._registry = registry
         self._encoder = LineEncoder(registry)
         self._record_encoder = RecordEncoder(registry)
-        super().__init__(cursor, _prepare, lambda _: None, retention, clock)
+        super().__init__(cursor, _prepare, _begin_again, retention, clock)
 
     def abandon(self) -> None:
         """Wait for the server no more."""
@@ -109,8 +109,7 @@ class InfluxSeries(Series):
 
         def store(tx: sqlite3.Connection) -> None:
             rollup.mark(tx, ((to_ns(reading.time),) for reading in readings))
-            if cursor is not None:
-                state.set_cursor(tx, self.CONSUMER, cursor)
+            self._set_cursor(tx, cursor)
 
         self.change(store)
 
@@ -298,3 +297,8 @@ def _joined(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
 def _prepare(connection: sqlite3.Connection) -> None:
     migrate(connection, "state", state.SCRIPTS)
     migrate(connection, "averages", (rollup.QUARTERS_SCRIPT,))
+
+
+def _begin_again(rebuilt: sqlite3.Connection) -> None:
+    """Let the journal be written again, since marks of stale averages may be lost."""
+    state.set_cursor(rebuilt, InfluxSeries.CONSUMER, 0)

@@ -16,6 +16,7 @@ import numpy as np
 
 from detection.quantities import COLUMN_INDEX, COLUMNS
 from storage import state
+from storage.errors import StorageUnavailableError
 from storage.reading import Reading
 from storage.sqlite import DatabaseFile
 from storage.timeseries import rollup
@@ -24,6 +25,7 @@ from storage.timeseries.records import MEASUREMENTS
 from storage.timeseries.resolution import Retention, choose, stretched
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
@@ -136,12 +138,31 @@ class Series(DatabaseFile, ABC):
         clock: Callable[[], float],
     ) -> None:
         super().__init__(path, prepare, complete)
+        self._cursor_of = 0
         self._retention = retention or Retention()
         self._clock = clock
 
+    def open(self) -> None:
+        """Open the file; no network."""
+        super().open()
+        self._cursor_of = self.repairs
+
     def cursor(self) -> int:
         """Return the journal offset up to which readings are stored."""
-        return self.query(lambda db: state.cursor(db, self.CONSUMER))
+
+        def read(db: sqlite3.Connection) -> int:
+            self._cursor_of = self.repairs
+            return state.cursor(db, self.CONSUMER)
+
+        return self.query(read)
+
+    def _set_cursor(self, tx: sqlite3.Connection, cursor: int | None) -> None:
+        """Move the cursor, unless it was read before the file was rebuilt, which set it back."""
+        if cursor is None:
+            return
+        if self.repairs != self._cursor_of:
+            raise StorageUnavailableError(f"{self.path} was rebuilt: the journal is read again")
+        state.set_cursor(tx, self.CONSUMER, cursor)
 
     def readings(
         self,

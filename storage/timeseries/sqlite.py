@@ -108,8 +108,7 @@ class SqliteSeries(Series):
             for quantities, rows in shapes.items():
                 tx.executemany(_upsert(quantities), rows)
             rollup.mark(tx, moments)
-            if cursor is not None:
-                state.set_cursor(tx, self.CONSUMER, cursor)
+            self._set_cursor(tx, cursor)
 
         self.change(store)
 

@@ -1,5 +1,6 @@
 """Flipped bytes and torn ends in real files: what can be read goes on, what cannot is counted."""
 
+import asyncio
 import contextlib
 import errno
 import functools
@@ -20,6 +21,7 @@ from storage.reading import Reading
 from storage.repair import salvage
 from storage.sqlite import connect, migrate
 from storage.timeseries.sqlite import SqliteSeries
+from storage.timeseries.writer import SeriesWriter, WriterSettings
 from tests.support.journals import gaps, tail
 from tests.support.oracle import letters_of
 
@@ -417,20 +419,51 @@ def test_a_repair_that_finds_no_room_is_tried_again(tmp_path, monkeypatch):
         assert len(held) > COUNT - 100
 
 
-def test_the_series_is_filled_again_from_the_journal(tmp_path):
-    path = tmp_path / "series.db"
-    with SqliteSeries(path) as series:
+@pytest.mark.parametrize("found_by", ["the write", "a reader before the write", "a start"])
+@pytest.mark.parametrize("which", [slice(9, 30, 20), slice(-1, None), slice(None)], ids=str)
+async def test_the_series_is_filled_again_from_the_journal(tmp_path, found_by, which):
+    """The cursor that a repair set back is not passed by the batch that found the damage."""
+    path, batch = tmp_path / "series.db", 400
+    with Journal(tmp_path / "journal.db") as journal, SqliteSeries(path) as series:
+        journal.commit(readings(0, COUNT))
         series.write(readings(0, COUNT), COUNT)
-    for page in leaves(path, "reading")[0][9:30:20]:
+        journal.commit(readings(COUNT, batch))
+    for page in leaves(path, "reading")[0][which]:
         damage(path, (page - 1) * PAGE, b"\xff" * PAGE)
-    with SqliteSeries(path) as series:
-        series.write(readings(COUNT, 500), COUNT + 500)  # lands on pages that are damaged, or not
-        for n in range(5):
-            series.window(f"s{n}", START, START + COUNT)
+    with Journal(tmp_path / "journal.db") as journal, SqliteSeries(path) as series:
+        if found_by == "a start":
+            series.query(lambda db: db.execute("SELECT sum(rh) FROM reading").fetchone())
+
+        def read(after, limit):
+            if found_by == "a reader before the write":
+                series.query(lambda db: db.execute("SELECT sum(rh) FROM reading").fetchone())
+            return journal.read(after, limit)
+
+        async def write_dead_letters(letters):
+            raise AssertionError(letters)
+
+        async def sleep(_):
+            await asyncio.sleep(0)
+
+        settings = WriterSettings(batch=batch)
+        writer = SeriesWriter(
+            *("series", series, read, write_dead_letters, asyncio.to_thread, lambda: START),
+            settings=settings,
+            sleep=sleep,
+        )
+        task = asyncio.create_task(writer.run())
+        async with asyncio.timeout(60):
+            while writer.state.cursor < COUNT + batch or not series.repairs:
+                if writer.state.cursor == COUNT + batch:  # the write met no damage: a reader does
+                    await asyncio.to_thread(series.between, 0, 4e9)
+                    writer.wake.set()
+                await asyncio.sleep(0.01)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
         assert series.repairs == 1
-        assert series.cursor() in (0, COUNT + 500)
-        series.write(readings(0, COUNT), COUNT)  # as the consumer does from position 0
-        assert len(series.between(0, 4e9)) == COUNT + 500
+        found = {reading.time for reading in series.between(0, 4e9)}
+        assert found == {START + k for k in range(COUNT + batch)}
 
 
 @pytest.mark.parametrize("which", [0, 1])

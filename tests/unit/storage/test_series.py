@@ -109,6 +109,7 @@ def test_readings_of_a_sensor_whose_name_was_lost_become_no_others(tmp_path, mak
         assert len(series.between(0, 4e9)) == 10
         assert series.rows("SELECT * FROM sensor")  # a reader repairs the file
         assert series.repairs == 1
+        assert series.cursor() == 0
         series.write(make_readings(1, "n2-girls-1", first=9), 2)
         assert series.window("n2-girls-1", 0, 4e9)[0].tolist() == [T + 9]
         assert len(series.between(0, 4e9)) == 11
