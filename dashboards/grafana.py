@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from dashboards.queries import DATA_SOURCE_NAME, data_source_uid
-from reports.drawing import clean
+from language.plain_text import clean
 from storage.http_client import Reach, RefusedRequestError, RequestError, request
 
 if TYPE_CHECKING:

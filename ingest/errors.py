@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from language.plain_text import escaped
+
 _DETAIL_LENGTH = 200
 
 
@@ -49,11 +51,8 @@ def one_line(text: str, length: int = _DETAIL_LENGTH) -> str:
     >>> one_line("a\nb")
     'a\\nb'
     """
-    clean = "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii")
-        for c in text[: 2 * length]
-    )
-    return clean if len(clean) <= length else clean[: length - 1] + "…"
+    line = escaped(text[: 2 * length])
+    return line if len(line) <= length else line[: length - 1] + "…"
 
 
 class DecodeError(Exception):

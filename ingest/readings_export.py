@@ -21,6 +21,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from detection.quantities import COLUMNS
+from reports.files import inert_columns
 from storage.files import atomic_write
 
 if TYPE_CHECKING:
@@ -51,7 +52,6 @@ SCHEMA: Final = pl.Schema(
 _FEW, _MANY = 10_000, 40_000
 _SHORTEST_S, _LONGEST_S = 1.0, 86_400.0
 _ROW_GROUP: Final = 100_000
-_FORMULA: Final = ("=", "+", "-", "@")
 """Beginnings of a cell that a spreadsheet takes for a formula."""
 
 
@@ -154,15 +154,7 @@ def _sink(frames: Callable[[], Iterator[pl.DataFrame]], path: Path) -> None:
 
 
 def _write_csv(frame: pl.DataFrame, file: IO[bytes], *, header: bool) -> None:
-    texts = [name for name, kind in SCHEMA.items() if kind == pl.String()]
-    inert = [
-        pl.when(pl.col(name).str.slice(0, 1).is_in(_FORMULA))
-        .then(pl.lit("'") + pl.col(name))
-        .otherwise(pl.col(name))
-        .alias(name)
-        for name in texts
-    ]
-    frame.with_columns(inert).write_csv(
+    inert_columns(frame).write_csv(
         file, include_header=header, datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ"
     )
 

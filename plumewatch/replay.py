@@ -17,6 +17,7 @@ from alerts.policy import AlertPolicy
 from detection.quantities import FINE_PARTICLES
 from ingest.recordings import read_recordings
 from ingest.validation import may_alert
+from language.plain_text import inert
 from storage import state
 from storage.files import write_csv
 from storage.registry import Registry
@@ -108,7 +109,14 @@ def judged(
 def write_alerts(path: Path, alerts: Iterable[AlertRecord]) -> None:
     """Write one row an alert that staff would have got."""
     rows = [
-        (a.sensor, _number(a.alerted), a.kind, _number(a.onset), f"{a.confidence:.4f}", a.incident)
+        (
+            inert(a.sensor),
+            _number(a.alerted),
+            a.kind,
+            _number(a.onset),
+            f"{a.confidence:.4f}",
+            a.incident,
+        )
         for a in alerts
     ]
     write_csv(path, ALERT_COLUMNS, rows)
@@ -128,14 +136,14 @@ def write_events(path: Path, result: Replayed) -> None:
         }
         rows.append(
             (
-                event.sensor,
+                inert(event.sensor),
                 event.kind.value,
                 _number(event.onset),
                 _number(event.alerted),
                 _number(event.peak_time),
                 "" if event.end is None else _number(event.end),
                 f"{event.confidence:.4f}",
-                json.dumps(evidence, ensure_ascii=False, sort_keys=True),
+                json.dumps(evidence, sort_keys=True),
             )
         )
     write_csv(path, EVENT_COLUMNS, rows)

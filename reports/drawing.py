@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 from xml.sax.saxutils import escape
 
+from language.plain_text import clean
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -82,15 +84,6 @@ class Drawing:
     title: str
     description: str
     items: tuple[Item, ...]
-
-
-def clean(text: str) -> str:
-    r"""Return one line without control characters and bidirectional overrides.
-
-    >>> clean("Boys\x00 N2\n\u202e<b>")
-    'Boys N2 <b>'
-    """
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def cut(text: str, width: float, size: float) -> str:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import polars as pl
 
 from language.messages import _, gettext
+from language.plain_text import inert
 from reports import tables
 from reports.documents import pdf
 from reports.summary import summary
-from reports.text import inert, words_of
+from reports.text import words_of
 from reports.view import figure_table, said_note, summary_view, table_view
 from storage.files import atomic_write
 
@@ -122,7 +123,11 @@ def _with_iso_times(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _inert(frame: pl.DataFrame) -> pl.DataFrame:
-    frame = _with_iso_times(frame)
+    return inert_columns(_with_iso_times(frame))
+
+
+def inert_columns(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a frame with texts for a spreadsheet (`language.plain_text.inert`)."""
     changed = []
     for name, kind in frame.schema.items():
         if kind != pl.String:

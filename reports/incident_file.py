@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from language.dates import date_text
 from language.facts import params_of
 from language.messages import ENGLISH, _, gettext, language, mark
-from reports.text import LIMITS, duration, shown, words_of
+from language.plain_text import shown
+from reports.text import LIMITS, duration, words_of
 from reports.view import words
 
 if TYPE_CHECKING:

@@ -1,11 +1,4 @@
-r"""Text of reports: names of reports and files, durations in words, text safe in every format.
-
-A spreadsheet takes a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line end for a
-formula; a terminal obeys control characters; a bidirectional override changes the order of words.
-So `inert` (CSV, XLSX) and `shown` (PDF) write what is not printable as ``\xNN``, ``\uNNNN``
-or ``\UNNNNNNNN`` and a backslash as two; `inert` also puts ``'`` before text that begins like a
-formula or with ``'`` itself, and `original` reverses it. Parquet holds text unchanged.
-"""
+"""Text of reports: names of reports and files, and durations in words."""
 
 from __future__ import annotations
 
@@ -75,47 +68,11 @@ ABOUT: Final = {
 }
 """All reports, and their content."""
 
-_FORMULA: Final = ("=", "+", "-", "@", "'", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-_ESCAPE: Final = re.compile(r"\\(?:\\|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|[nrt])")
-
 
 def words_of(name: str) -> str:
     """Return a column, a code or a unit of a table in the reader's language."""
     words = name.replace("_", " ")
     return gettext(words) if words in NAMES and language() != ENGLISH else name
-
-
-def shown(text: str) -> str:
-    r"""Return printable text of one line.
-
-    >>> shown("a\u202eb\x1b[2J \\")
-    'a\\u202eb\\x1b[2J \\\\'
-    """
-    if text.isprintable() and "\\" not in text:
-        return text
-    return "".join(
-        c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode("ascii")
-        for c in text
-    )
-
-
-def inert(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula.
-
-    >>> inert("=cmd|' /C calc'!A0"), inert("Boys' room")
-    ("'=cmd|' /C calc'!A0", "Boys' room")
-    """
-    return f"'{shown(text)}" if text.startswith(_FORMULA) else shown(text)
-
-
-def original(text: str) -> str:
-    r"""Return the text that `inert` was given.
-
-    >>> original("'=1+1"), original("a\\u202eb")
-    ('=1+1', 'a\u202eb')
-    """
-    bare = text.removeprefix("'")
-    return _ESCAPE.sub(lambda found: found[0].encode().decode("unicode_escape"), bare)
 
 
 def duration(seconds: float | None) -> str:

@@ -7,19 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from language.dates import date_text
 from language.messages import _, capitalized, gettext, language, mark, ngettext
+from language.plain_text import shown
 from reports.charts import drawings
 from reports.drawing import svg
 from reports.look import light
 from reports.suppress import WITHHELD
 from reports.tables import VERSION
-from reports.text import (
-    LIMITS,
-    column_texts,
-    duration,
-    median_basis,
-    shown,
-    words_of,
-)
+from reports.text import LIMITS, column_texts, duration, median_basis, words_of
 from storage.registry import natural
 
 if TYPE_CHECKING:

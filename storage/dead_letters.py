@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from language.plain_text import escaped
 from storage.journal import DeadLetter
 from storage.sqlite import transaction
 
@@ -79,7 +80,4 @@ def visible(payload: bytes, most: int = 4_096) -> str:
     '{"pm25": 7}\\n\\xff\\x1b[2J'
     """
     text = payload[:most].replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
-    shown = "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
-    )
-    return shown + "…" if len(payload) > most else shown
+    return escaped(text) + "…" if len(payload) > most else escaped(text)

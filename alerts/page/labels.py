@@ -16,6 +16,7 @@ from urllib.parse import quote
 import msgspec
 
 from language.messages import _, language, speaking
+from language.plain_text import shown
 from reports.documents import pdf
 from storage.registry import natural
 
@@ -57,7 +58,10 @@ def labels_of(registry: Registry, page_url: str) -> list[Label]:
 
 def labels_pdf(labels: Iterable[Label]) -> bytes:
     """Draw labels in the reader's language, on as many sheets as they need."""
-    drawn = [{**msgspec.structs.asdict(one), "code": _code(one.address)} for one in labels]
+    drawn = [
+        {"sensor": shown(one.sensor), "room": shown(one.room), "code": _code(one.address)}
+        for one in labels
+    ]
     sheets = [drawn[k : k + _ON_A_SHEET] for k in range(0, len(drawn), _ON_A_SHEET)]
     words = {"title": _("Labels of sensors"), "scan": _("Scan to test this sensor")}
     return pdf("labels", {"sheets": sheets, "lang": language(), **words})

@@ -21,7 +21,7 @@ from plumewatch.cli.options import (
     examples,
     with_config,
 )
-from plumewatch.cli.printer import progress
+from plumewatch.cli.printer import echo, progress
 from plumewatch.errors import UnreachableError
 
 app = typer.Typer()
@@ -56,7 +56,7 @@ def backup(
     with progress("copying"):
         back_up(site.paths.root, path, _stamp(now), series_kept_from(site.config, now))
     sound = _verify(path)
-    typer.echo(f"wrote {path}")
+    echo(f"wrote {path}")
     return DONE if sound else REFUSED
 
 
@@ -80,14 +80,14 @@ def restore(
     sound = _verify(source)
     if verify or not (sound or force):
         word = "sound" if sound else "not sound"
-        typer.echo(f"{source} is {word}; nothing was changed")
+        echo(f"{source} is {word}; nothing was changed")
         return DONE if sound else REFUSED
     site = Site.load(config)
     try:
         _restore(source, site, force=force)
     except OSError as error:
         raise UnreachableError(f"data folder {site.paths.root}: {error}") from error
-    typer.echo(
+    echo(
         f"restored into {site.paths.root}. What was accepted after the backup was made is not in"
         " it; passwords of staff are those of then.\n"
         f"next: `{with_config('plumewatch check', config)}`, then start the service"
@@ -105,7 +105,7 @@ def _verify(folder: Path) -> bool:
 
     sound = True
     for proof in verify(folder):
-        typer.echo(f"{'ok   ' if proof.ok else 'FAULT'} {proof.part}: {proof.sentence}")
+        echo(f"{'ok   ' if proof.ok else 'FAULT'} {proof.part}: {proof.sentence}")
         sound = sound and proof.ok
     return sound
 
@@ -126,7 +126,7 @@ def _restore(folder: Path, site: Site, *, force: bool) -> None:
                 f" these move to {aside} and the backup takes their place"
             )
         if present:
-            typer.echo(f"moving {len(present)} files of {root} to {aside}")
+            echo(f"moving {len(present)} files of {root} to {aside}")
         with progress("copying"):
             _put_in_place(folder, root, present, aside)
     finally:

@@ -9,6 +9,7 @@ import typer
 
 from ingest.errors import RefusedError
 from plumewatch.cli.options import CONFIG, ConfigOption, Site, examples
+from plumewatch.cli.printer import echo
 from plumewatch.config.secrets import secret_from
 from plumewatch.errors import UnreachableError, UsageError
 from reports.rows import room_names
@@ -54,8 +55,8 @@ def build(
     if config:
         settings = _settings(Site.load(config).config, influxdb3=influxdb3)
     for name, changed in write(out, settings).items():
-        typer.echo(f"{out / name}: {'written' if changed else 'unchanged'}")
-    typer.echo(f"days and hours of {settings.zone}; links to {settings.page_url}")
+        echo(f"{out / name}: {'written' if changed else 'unchanged'}")
+    echo(f"days and hours of {settings.zone}; links to {settings.page_url}")
 
 
 @dashboards_app.command(
@@ -84,9 +85,9 @@ def push(
     try:
         server.check()
         for policy in POLICIES if influxdb3 else ("",):
-            typer.echo(server.data_source(source, policy))
+            echo(server.data_source(source, policy))
         for change in server.push(built(settings)):
-            typer.echo(change)
+            echo(change)
     except Refused as error:
         raise RefusedError(str(error)) from error
     except Unreachable as error:

@@ -27,7 +27,7 @@ import typer
 
 from ingest.errors import DecodeError, PayloadError, Reason, RefusedError
 from plumewatch.cli.options import REFUSED, Site, examples
-from plumewatch.cli.printer import print_json
+from plumewatch.cli.printer import echo, print_json
 from plumewatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ def mapping_suggest(
         sys.stderr.write(
             f"decoder {known.name!r} reads this topic already; a mapping comes before it\n"
         )
-    typer.echo(text, nl=False)
+    echo(text, nl=False)
 
 
 def samples_of(data: bytes) -> list[bytes]:

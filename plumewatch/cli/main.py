@@ -20,6 +20,7 @@ from plumewatch.cli import (
     storage,
 )
 from plumewatch.cli.options import Commands
+from plumewatch.cli.printer import echo
 from plumewatch.cli.sample_data import command as sample_data
 from plumewatch.cli.scale import segments, stream
 from plumewatch.cli.setup import command as setup
@@ -50,7 +51,7 @@ def _version(*, asked: bool) -> None:
         from detection.model import Model
         from plumewatch import __version__
 
-        typer.echo(f"plumewatch {__version__} (detector model {Model.shipped().version})")
+        echo(f"plumewatch {__version__} (detector model {Model.shipped().version})")
         raise typer.Exit
 
 

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from alerts.errors import PolicyError, ThresholdAdjustmentError
 from ingest.errors import RefusedError
+from plumewatch.cli.printer import echo
 from plumewatch.config.faults import ConfigError, some
 from plumewatch.errors import UnreachableError, UsageError
 from plumewatch.format_time import format_time, parse_time
@@ -162,7 +163,7 @@ class Commands(TyperGroup):
         except BrokenPipeError:
             raise
         except tuple(_CODES) as error:
-            typer.echo(_message(error), err=True)
+            echo(_message(error), err=True)
             code = next(code for kind, code in _CODES.items() if isinstance(error, kind))
         raise typer.Exit(code)
 

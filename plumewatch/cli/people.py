@@ -10,6 +10,7 @@ import typer
 
 from ingest.errors import RefusedError
 from plumewatch.cli.options import CONFIG, UNREACHABLE, ConfigOption, Site, examples
+from plumewatch.cli.printer import echo
 from plumewatch.config.faults import some
 from plumewatch.errors import UsageError
 
@@ -59,7 +60,7 @@ def timeline(
         raise UsageError("\n".join(faults))
     where = rooms[room] if room else next(iter(rooms.values()))
     for line in timeline_lines(policy, where, EventKind(kind), when):
-        typer.echo(line)
+        echo(line)
 
 
 @staff_app.command("password", epilog=examples("plumewatch staff password ap-north --generate"))
@@ -89,9 +90,9 @@ def staff_password(
         audit.append(tx, audit.AuditKind.PASSWORD, audit.machine_user(), detail, now)
         ended = set_password(tx, member.id, hashed, now)
     over = f"; {ended} of their sessions ended" if ended else ""
-    typer.echo(f"password of {member.id} set{over}")
+    echo(f"password of {member.id} set{over}")
     if generate:
-        typer.echo(password)
+        echo(password)
 
 
 @staff_app.command(
@@ -112,7 +113,7 @@ def staff_remove_second_factor(
         if not second_factor.remove(tx, person):
             raise RefusedError(f"{person} has no second factor")
         audit.append(tx, audit.AuditKind.SECOND_FACTOR, audit.machine_user(), detail, time.time())
-    typer.echo(f"second factor of {person} removed")
+    echo(f"second factor of {person} removed")
 
 
 def _typed_password(name: str) -> str:
@@ -168,5 +169,5 @@ def send_test_notices(config: PlumewatchConfig, person: str = "") -> bool:
     outcomes = asyncio.run(send_trials(notifier, staff, state, policy, config.site, time.time()))
     for found in outcomes:
         outcome = "delivered" if found.error is None else str(found.error)
-        typer.echo(f"test notice to {found.person}, address {found.number}: {outcome}")
+        echo(f"test notice to {found.person}, address {found.number}: {outcome}")
     return all(found.error is None for found in outcomes)

@@ -10,6 +10,10 @@ from functools import partial
 from io import StringIO
 from typing import TYPE_CHECKING, Final
 
+import typer
+
+from language.plain_text import escaped, for_terminal
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -17,9 +21,14 @@ _WIDEST: Final = 100_000
 _BOX: Final = "    \n    \n ─  \n    \n    \n    \n    \n    \n"
 
 
+def echo(line: object = "", *, err: bool = False, nl: bool = True) -> None:
+    """Print a line; what is not printable in it is escaped."""
+    typer.echo(for_terminal(str(line)), err=err, nl=nl)  # noqa: TID251 - here alone
+
+
 def print_json(fields: Mapping[str, object]) -> None:
     """Print one JSON object on a line of its own."""
-    sys.stdout.write(json.dumps(fields, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.write(json.dumps(fields, default=str) + "\n")
 
 
 def print_table(
@@ -67,7 +76,7 @@ def table_lines(
     )
     for name in columns:
         table.add_column(name, overflow="fold")
-    cells = [[_plain(cell) for cell in row] for row in rows]
+    cells = [[escaped(str(cell).replace("\n", " ")) for cell in row] for row in rows]
     for row in cells:
         table.add_row(*map(Text, row))
     out = StringIO()
@@ -81,10 +90,6 @@ def table_lines(
         ]
     console.print(table, highlight=False, width=width)
     return [line.rstrip() for line in out.getvalue().splitlines()]
-
-
-def _plain(cell: object) -> str:
-    return "".join(c if c.isprintable() else " " for c in str(cell))
 
 
 @contextmanager

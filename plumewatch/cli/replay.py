@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from plumewatch.cli.options import Site, examples
-from plumewatch.cli.printer import progress
+from plumewatch.cli.printer import echo, progress
 from plumewatch.errors import UsageError
 
 app = typer.Typer()
@@ -68,4 +68,4 @@ def replay(
         lines.append(f"{result.replaced} stamped in the future: put between the rows around them")
     if result.unjudged:
         lines.append(f"{result.unjudged} skipped: not later than the sensor's reading before")
-    typer.echo("\n".join(lines), err=True)
+    echo("\n".join(lines), err=True)

@@ -17,7 +17,7 @@ from plumewatch.cli.options import (
     check_output,
     examples,
 )
-from plumewatch.cli.printer import progress
+from plumewatch.cli.printer import echo, progress
 
 if TYPE_CHECKING:
     from reports.incident_file import IncidentFile
@@ -83,7 +83,7 @@ def report(
     except (ReportTooLongError, TooFewError) as error:
         raise RefusedError(str(error)) from error
     counted, missing = facts.chosen, facts.missing()
-    typer.echo(
+    echo(
         f"{path}: {len(facts.incidents)} incidents; {len(counted.incidents)} of them counted in"
         f" figures, {counted.tests} tests, {counted.off_days} on days without school and"
         f" {counted.off_record} on days that are not on record are not"
@@ -128,7 +128,7 @@ def incident_file(
     site.record(AuditKind.EXPORT, {"incident": incident, "format": "pdf"}, time.time())
     with atomic_write(path) as draft:
         draft.write_bytes(document)
-    typer.echo(f"{path}: {len(found.notices)} notices", err=True)
+    echo(f"{path}: {len(found.notices)} notices", err=True)
 
 
 def _gather(site: Site, incident: str) -> IncidentFile:

@@ -11,7 +11,7 @@ import typer
 
 from ingest.errors import RefusedError
 from plumewatch.cli.options import CONFIG, DONE, REFUSED, ConfigOption, JsonOption, Site, examples
-from plumewatch.cli.printer import print_json, print_table, progress
+from plumewatch.cli.printer import echo, print_json, print_table, progress
 from plumewatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def retention_apply(*, config: ConfigOption = CONFIG) -> None:
             for done, deleted in retention.delete_due(db, before, machine_user(), now):
                 total += deleted
                 update(completed=done)
-    typer.echo(f"{total} incidents deleted, {due.held} on hold, {due.open} still open")
+    echo(f"{total} incidents deleted, {due.held} on hold, {due.open} still open")
 
 
 @retention_app.command(
@@ -142,7 +142,7 @@ def retention_hold(
         place: dict[str, str | float | None] = {"hold": number, "room": room, "reason": why}
         detail = {**place, "from": span[0], "to": span[1]}
         audit.append(tx, audit.AuditKind.HOLD, who, detail, now)
-    typer.echo(f"hold {number} placed")
+    echo(f"hold {number} placed")
     if site.config.timeseries.url:
         sys.stderr.write(
             "readings are in an InfluxDB, which deletes by its own policy: write the files of"
@@ -176,7 +176,7 @@ def retention_release(
         if not holds.release(tx, number, who, now):
             raise RefusedError(f"there is no active hold {number}")
         audit.append(tx, audit.AuditKind.RELEASE, who, {"hold": number}, now)
-    typer.echo(f"hold {number} released")
+    echo(f"hold {number} released")
 
 
 @app.command(
@@ -215,9 +215,9 @@ def audit(
     if as_json:
         print_json({"whole": not found.fault, **found._asdict()})
     elif found.fault:
-        typer.echo(f"audit log: {found.fault}")
+        echo(f"audit log: {found.fault}")
     else:
         cut = "" if known else "; only --head shows whether newer ones were cut off"
         head = found.head or "none"
-        typer.echo(f"audit log intact: {found.entries} entries; last hash {head}{cut}")
+        echo(f"audit log intact: {found.entries} entries; last hash {head}{cut}")
     return REFUSED if found.fault else DONE

@@ -17,7 +17,7 @@ from plumewatch.cli.options import (
     JsonOption,
     examples,
 )
-from plumewatch.cli.printer import print_json, progress
+from plumewatch.cli.printer import echo, print_json, progress
 from plumewatch.config.faults import NO_SCHOOL, ConfigError, located
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _print_result(result: CheckResult, where: str = "", *, as_json: bool) -> Non
         print_json(result._asdict())
         return
     remedy = f"\n      do: {result.remedy}" if result.remedy else ""
-    typer.echo(f"{result.state:5} {where or result.part}: {result.sentence}{remedy}")
+    echo(f"{result.state:5} {where or result.part}: {result.sentence}{remedy}")
 
 
 @app.command(
@@ -129,7 +129,7 @@ def demo(
         raise UsageError(f"{keep}: {error.strerror}; --keep needs a new folder") from error
     asyncio.run(Demo(keep.resolve(), port).run(seconds))
     config = keep / CONFIG
-    typer.echo(
+    echo(
         f"kept in {keep}; its days are in September 2026. Try:\n"
         f"  plumewatch status --config {config}\n"
         f"  plumewatch report summary --config {config} --from 2026-09-14 --to 2026-09-15"

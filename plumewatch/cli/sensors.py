@@ -15,7 +15,7 @@ from plumewatch.cli.options import (
     Site,
     examples,
 )
-from plumewatch.cli.printer import print_json, print_table
+from plumewatch.cli.printer import echo, print_json, print_table
 
 if TYPE_CHECKING:
     from alerts.page.settings import SensorStatus
@@ -99,7 +99,7 @@ def dead_letters(
                 print_json(fields)
                 return
             fields["received"] = site.format_time(found.letter.received)
-            typer.echo("\n".join(f"{key:<9}{value}" for key, value in fields.items()))
+            echo("\n".join(f"{key:<9}{value}" for key, value in fields.items()))
             return
         if not as_json:
             counts = count_dead_letters(journal).items()
@@ -107,7 +107,7 @@ def dead_letters(
                 ("Reason", "Decoder", "Messages"),
                 (({}, (why, decoder or "none reached", f"{n:,}")) for (why, decoder), n in counts),
             )
-            typer.echo()
+            echo()
         rows = []
         for one in find_dead_letters(journal, reason=reason, source=source, limit=limit):
             at, why = site.format_time(one.letter.received), one.letter.reason

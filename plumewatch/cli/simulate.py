@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from plumewatch.cli.options import examples
-from plumewatch.cli.printer import progress
+from plumewatch.cli.printer import echo, progress
 from plumewatch.errors import UnreachableError, UsageError
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def simulate(
         except (BrokerUnreachableError, BrokerRefusedError) as error:
             raise UnreachableError(str(error)) from error
     took, count = max(time.monotonic() - began, 1e-9), publisher.published
-    typer.echo(f"{count:,} messages to {address}, {count / took:,.0f} a second", err=True)
+    echo(f"{count:,} messages to {address}, {count / took:,.0f} a second", err=True)
 
 
 def _start(text: str, faults: list[str]) -> float:

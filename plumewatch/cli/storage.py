@@ -18,7 +18,7 @@ from plumewatch.cli.options import (
     check_output,
     examples,
 )
-from plumewatch.cli.printer import progress
+from plumewatch.cli.printer import echo, progress
 from plumewatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -84,17 +84,17 @@ def storage_setup(
     if admin is None:
         if paths or secret is not None:
             raise UsageError("the embedded store is a file and has no accounts")
-        typer.echo(
+        echo(
             f"readings are kept in {site.paths.series} for {retention.raw_days} days, averages of"
             f" 1 min for {retention.minute_days} and of 15 min for {retention.quarter_hour_days}"
             " days; the service does this by itself"
         )
         return
     with progress("setting up"), new_secret_files(paths.values()):
-        for writes, account in provide(admin, retention, list(paths), typer.echo).items():
+        for writes, account in provide(admin, retention, list(paths), echo).items():
             paths[writes].write_text(f"{account.secret}\n", encoding="utf-8")
     for path in paths.values():
-        typer.echo(f"its secret is in {path}")
+        echo(f"its secret is in {path}")
 
 
 @storage_app.command("retry", epilog=examples("plumewatch storage retry"))
@@ -107,7 +107,7 @@ def storage_retry(*, config: ConfigOption = CONFIG) -> int | None:
         pass  # it must exist: retrying does not make one
     with site.series() as series, progress("storing again"):
         stored, refused = retry_refused(site.paths.journal, series)
-    typer.echo(f"{stored} dead letters are stored now, {refused} are refused as before")
+    echo(f"{stored} dead letters are stored now, {refused} are refused as before")
     return REFUSED if refused else None
 
 
@@ -175,7 +175,7 @@ def export_readings(
                 on_time=lambda at: update(completed=at - begin),
             )
         averaged = first < begin and _has_averages(series, sensors or known, begin)
-    typer.echo(f"{path}: {count} readings", err=True)
+    echo(f"{path}: {count} readings", err=True)
     if averaged:
         sys.stderr.write(
             f"readings are kept for {site.config.timeseries.raw_days} days; the oldest is of"

@@ -16,6 +16,7 @@ import signal
 from typing import TYPE_CHECKING, Final
 
 from alerts.errors import AlertError
+from language.plain_text import PlainFormatter
 from plumewatch.config.editor import ConfigEditor
 from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.config.load import load
@@ -48,7 +49,9 @@ have none."""
 def serve(path: Path) -> None:
     """Run services until SIGINT or SIGTERM; raises `ConfigError` or `ServiceError`."""
     os.umask(0o077)  # also for what SQLite and libraries create
-    logging.basicConfig(level=logging.INFO, format=LOG_LINE)
+    handler = logging.StreamHandler()
+    handler.setFormatter(PlainFormatter(LOG_LINE))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS)
     running = Running(path)

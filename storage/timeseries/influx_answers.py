@@ -16,6 +16,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from language.plain_text import clean
+
 _DETAIL: Final = 200
 
 
@@ -113,7 +115,7 @@ def message_in(body: bytes) -> str:
     try:
         found = msgspec.json.decode(body)
     except msgspec.DecodeError:
-        return _one_line(body[:1000].decode("utf-8", "replace"))
+        return clean(body[:1000].decode("utf-8", "replace"))
     if not isinstance(found, dict):
         return ""
     text = found.get("error") or found.get("message")
@@ -122,7 +124,7 @@ def message_in(body: bytes) -> str:
     if lines := refused_lines(body):
         number = min(lines)
         text = f"{text}: line {number + 1}: {lines[number]}"
-    return _one_line(str(text or ""))
+    return clean(str(text or ""))
 
 
 def code_in(body: bytes) -> str:
@@ -151,11 +153,7 @@ def refused_lines(body: bytes) -> dict[int, str]:
         found = msgspec.json.decode(body, type=_RefusedLines)
     except msgspec.MsgspecError:
         return {}
-    return {line.line_number - 1: _one_line(line.error_message) for line in found.data}
-
-
-def _one_line(text: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return {line.line_number - 1: clean(line.error_message) for line in found.data}
 
 
 def sentence(

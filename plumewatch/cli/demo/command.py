@@ -27,6 +27,7 @@ from rich.text import Text
 
 from detection.events import EventKind, EventPhase, evidence_sentence
 from language.messages import _
+from language.plain_text import escaped
 from plumewatch.cli.demo.truth import TruthScore
 from plumewatch.cli.options import CONFIG
 from plumewatch.config.editor import ConfigEditor
@@ -306,7 +307,9 @@ class Demo:
 
     def _note(self, what: str, text: str, style: str) -> None:
         stamp = datetime.fromtimestamp(self._clock(), UTC).strftime("%H:%M:%S")
-        self._console.print(Text.assemble((f"{stamp} ", "dim"), (f"{what}  ", style), text))
+        self._console.print(
+            Text.assemble((f"{stamp} ", "dim"), (f"{what}  ", style), escaped(text))
+        )
 
     async def _show(self, stop: asyncio.Event) -> None:
         """Print a summary now and then, until the demo ends."""

@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from plumewatch.cli.options import CONFIG, examples
+from plumewatch.cli.printer import echo
 from plumewatch.errors import UsageError
 
 app = typer.Typer()
@@ -54,7 +55,7 @@ def sample_data(
     alerts = list(made_up_detections(config, first, last, rng))
     incidents = fill_state(config, first, alerts, rng)
     readings = fill_series(config, first, last, alerts, rng)
-    typer.echo(
+    echo(
         f"{folder}: {incidents} incidents and {readings:,} readings of a made-up school, {first} to"
         f" {last - timedelta(days=1)}. Try:\n"
         f"  plumewatch run --config {path}\n"

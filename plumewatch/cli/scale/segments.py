@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from plumewatch.cli.options import CONFIG, ConfigOption, Site, examples
-from plumewatch.cli.printer import progress
+from plumewatch.cli.printer import echo, progress
 from plumewatch.errors import UsageError
 from scale.errors import HistoryError
 
@@ -75,4 +75,4 @@ def _print_landed(count: int, missed: int, writer: HistoryWriter) -> None:
             f"\n{missed} readings had been deleted from the journal before: run this more often, or"
             " let the journal keep more (journal.keep_days)"
         )
-    typer.echo(text, err=True)
+    echo(text, err=True)

@@ -11,7 +11,7 @@ import typer
 
 from ingest.errors import RefusedError
 from plumewatch.cli.options import CONFIG, DONE, UNREACHABLE, Site, examples
-from plumewatch.cli.printer import print_table, progress
+from plumewatch.cli.printer import echo, print_table, progress
 from plumewatch.config.faults import ConfigError, ConfigFault, some
 from plumewatch.errors import UnreachableError, UsageError
 from storage.registry import natural
@@ -48,7 +48,7 @@ def init(
     if not path.parent.is_dir():
         raise UsageError(f"{path}: No such file or directory")
     SiteFiles(plain={path.name: STARTER}).write(path.parent, path.name)
-    typer.echo(f"wrote {path}; next: edit it, then `plumewatch check --config {path}`")
+    echo(f"wrote {path}; next: edit it, then `plumewatch check --config {path}`")
 
 
 @app.command(
@@ -128,7 +128,7 @@ def _write(files: SiteFiles, folder: Path, influx: PreparedInflux | None) -> Non
     if influx:
         files.secret |= influx.provide()
     for path in files.write(folder):
-        typer.echo(f"wrote {path}")
+        echo(f"wrote {path}")
 
 
 def question(text: str, default: str = "", *, hidden: bool = False) -> str:
@@ -196,24 +196,24 @@ def _print_rest(discovery: Discovery, places: Mapping[str, Place]) -> None:
     blind = [name for name in places if "particles" in discovery.sensors[name].lacks]
     alarming = [name for name in blind if discovery.sensors[name].has_own_alarm]
     if alarming:
-        typer.echo(
+        echo(
             "no particles are read, so alerts come from the vape alarm of the device itself alone:"
             f" {some(alarming)}"
         )
     if blind := [name for name in blind if name not in alarming]:
-        typer.echo(
+        echo(
             f"cannot detect vaping, as no particles are read: {some(blind)} (docs/devices.md;"
             " if it sends some under another name, docs/mappings.md; a vape alarm of the device"
             " itself, if it has one, alerts all the same)"
         )
     for name in sorted(discovery.sensors.keys() - places.keys(), key=natural):
-        typer.echo(f"{name} measures neither particles nor VOC: skipped")
+        echo(f"{name} measures neither particles nor VOC: skipped")
     unread = sorted(discovery.unread.items())
     for topic, why in unread[:_UNREAD_SHOWN]:
-        typer.echo(f"nothing reads {topic}: {why}")
+        echo(f"nothing reads {topic}: {why}")
     if len(unread) > _UNREAD_SHOWN:
         more = len(unread) - _UNREAD_SHOWN
-        typer.echo(f"and {more} further topics (docs/mappings.md)")
+        echo(f"and {more} further topics (docs/mappings.md)")
 
 
 def _ask_rest(
@@ -252,5 +252,5 @@ def _finish(folder: Path, answers: Answers) -> int:
     _, _, tls = address(answers.broker)
     not_yet = ("broker", "broker certificate") if tls else ()  # its listener is not there yet
     code = run_check(path, not_yet=not_yet)
-    typer.echo(next_steps(folder, answers.broker_folder.rstrip("/"), tls=tls))
+    echo(next_steps(folder, answers.broker_folder.rstrip("/"), tls=tls))
     return DONE if code == DONE else UNREACHABLE

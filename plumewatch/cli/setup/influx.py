@@ -6,8 +6,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-import typer
-
+from plumewatch.cli.printer import echo
 from plumewatch.cli.setup.answers import InfluxAnswer, ask_until_valid
 from plumewatch.config.secrets import secret_from
 from plumewatch.config.sections.storage import TimeseriesConfig
@@ -94,9 +93,9 @@ class PreparedInflux:
     def provide(self) -> dict[str, str]:
         """Set the server up; return the secrets by their files."""
         if self.note:
-            typer.echo(self.note)
+            echo(self.note)
         accounts = provide(
-            self.admin, Retention(), self.wanted, lambda step: typer.echo(f"InfluxDB: {step}")
+            self.admin, Retention(), self.wanted, lambda step: echo(f"InfluxDB: {step}")
         )
         secrets = [account.secret for account in accounts.values()] or [self.admin.secret]
         return {

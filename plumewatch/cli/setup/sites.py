@@ -20,6 +20,7 @@ from plumewatch.cli.options import (
     examples,
     with_config,
 )
+from plumewatch.cli.printer import echo
 from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.errors import UsageError
 
@@ -89,7 +90,7 @@ def add(
     path.parent.mkdir(exist_ok=True)
     with atomic_write(path) as draft:
         draft.write_text(written(content), encoding="utf-8")
-    typer.echo(
+    echo(
         f"wrote {path}: {len(content['room'])} rooms, {len(content['sensor'])} sensors; next:"
         " `plumewatch check`, then restart the service or send it SIGHUP"
     )

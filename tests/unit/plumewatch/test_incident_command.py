@@ -4,9 +4,9 @@ import hashlib
 
 from alerts.history_words import line_words
 from alerts.incidents import repository
+from language.plain_text import shown
 from plumewatch.config.settings import school_of
 from reports.incident_file import gather, view
-from reports.text import shown
 from tests.support import alert_records as stored
 from tests.support.command import plumewatch
 from tests.unit.plumewatch.conftest import NOTE, NOW

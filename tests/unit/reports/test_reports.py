@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 from alerts.page.report_jobs import Order
+from language.plain_text import original
 from plumewatch.config.load import load
 from plumewatch.config.settings import school_of, shifts_at
 from plumewatch.service.data_folder import open_series, open_state
@@ -24,7 +25,7 @@ from reports.files import REPORTS
 from reports.school import Place
 from reports.summary import summary
 from reports.suppress import SMALL, WITHHELD, without_small
-from reports.text import ABOUT, FORMATS, original
+from reports.text import ABOUT, FORMATS
 from reports.view import summary_view, table_view
 from storage import audit
 from storage.sqlite import connect

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.text import inert, original, shown
+from language.plain_text import inert, original, shown
 
 ATTACKS = [
     '=HYPERLINK("http://evil.example","click")',
