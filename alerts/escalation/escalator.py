@@ -169,6 +169,13 @@ def last_round(tx: sqlite3.Connection, incident: str) -> tuple[int, int]:
     return seq, round_
 
 
+def current_round(tx: sqlite3.Connection, incident: str) -> int:
+    """Return the round of the last ring that was notified; 0 before the first."""
+    sql = "SELECT coalesce(max(round), 0) FROM escalation_step"
+    where = "incident = ? AND action = 'tell' AND done_at IS NOT NULL"
+    return int(tx.execute(f"{sql} WHERE {where}", (incident,)).fetchone()[0])
+
+
 def chain(tx: sqlite3.Connection, incident: str) -> tuple[Ring, ...]:
     """Return the stored rings of an incident; empty if none are stored."""
     rows = tx.execute(
@@ -255,7 +262,9 @@ class Escalator:
                     shift(tx, incident.id, muted.until - now)
             case Action.END:
                 finish(tx, due, now, "no response")
-                repository.note(tx, incident.id, now, Happened.NO_RESPONSE)
+                delivered = outbox_rows.people_notified(tx, incident.id)
+                what = Happened.NO_RESPONSE if delivered else Happened.UNDELIVERED
+                repository.note(tx, incident.id, now, what)
             case Action.REMIND:
                 finish(tx, due, now, "reminded")
                 self._remind(tx, incident, now)
@@ -271,11 +280,15 @@ class Escalator:
         add(tx, steps)
 
     def undeliverable(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
-        """Notify the next ring now if a notice failed and no other is on its way."""
+        """Notify the next ring of the round now if a notice failed and no other is on its way.
+
+        The next round comes at its time: a service that refuses for seconds uses up no rounds.
+        """
         following = next_of(tx, incident_id)
         if following is None or following.action is not Action.NOTIFY:
             return
-        if not outbox_rows.is_on_its_way(tx, incident_id):
+        is_same_round = following.round == current_round(tx, incident_id)
+        if is_same_round and not outbox_rows.is_on_its_way(tx, incident_id):
             shift(tx, incident_id, min(now - following.due_at, 0.0))
 
     def decline(

@@ -31,6 +31,7 @@ class Happened(StrEnum):
     NOBODY_NOTIFIED = "nobody_notified"
     RING_SKIPPED = "ring_skipped"
     NO_RESPONSE = "no_response"
+    UNDELIVERED = "undelivered"
     ACKNOWLEDGED = "acknowledged"
     ACKNOWLEDGED_TOO = "acknowledged_too"
     ACK_EXPIRED = "ack_expired"
@@ -56,14 +57,15 @@ TITLES: Final = Words(
         Happened.SEVERITY: mark("Severity changed"),
         Happened.HELD: mark("Nobody notified yet"),
         Happened.RELEASED: mark("Notified after all"),
-        Happened.PAGED: mark("Asked to respond"),
-        Happened.ESCALATED: mark("Asked the next people"),
+        Happened.PAGED: mark("Sent to"),
+        Happened.ESCALATED: mark("Sent to the next people"),
         Happened.NOTIFIED: mark("Notice delivered"),
         Happened.NEXT_CHANNEL: mark("Sent by the next channel"),
         Happened.NOTICE_FAILED: mark("Notice failed"),
         Happened.NOBODY_NOTIFIED: mark("Nobody has an address"),
         Happened.RING_SKIPPED: mark("Nobody could be notified now"),
         Happened.NO_RESPONSE: mark("Nobody responded"),
+        Happened.UNDELIVERED: mark("No notice could be delivered"),
         Happened.ACKNOWLEDGED: mark("Responding"),
         Happened.ACKNOWLEDGED_TOO: mark("Also responding"),
         Happened.ACK_EXPIRED: mark("Did not report in time"),

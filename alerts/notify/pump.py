@@ -9,7 +9,8 @@ The pump wakes when rows are committed, when a row is due, and when a channel ha
 Full channels are left out of the lease, so a hung provider never delays another. A second channel
 is tried when the first refuses or has not delivered within seconds; the first delivery cancels the
 others. A failed attempt is due again after a doubling wait with jitter, or the provider's
-``Retry-After`` if that is longer, unless the notice is obsolete or too old.
+``Retry-After`` if that is longer, unless the notice is obsolete or too old. An alert is never too
+old while its incident goes on and nobody has answered.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import sqlite3
 import time
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, TransientNotifyError
@@ -63,7 +65,7 @@ class PumpSettings:
     send_timeout_s: float = 15.0
     lease_s: float = 60.0
     first_retry_s: float = 2.0
-    max_retry_s: float = 300.0
+    max_retry_s: float = 60.0
     idle_s: float = 15.0
 
 
@@ -85,7 +87,7 @@ def backoff_s(
     together.
 
     >>> [backoff_s(n, PumpSettings(), lambda low, high: high) for n in (1, 2, 3, 20)]
-    [2.0, 4.0, 8.0, 300.0]
+    [2.0, 4.0, 8.0, 60.0]
     """
     whole = min(settings.first_retry_s * 2.0 ** min(attempt - 1, 30), settings.max_retry_s)
     return whole / 2 + uniform(0.0, whole / 2)
@@ -311,9 +313,18 @@ class OutboxPump:
                     0 if channel in busy else self._settings.per_channel - self._in_flight[channel]
                 ),
             )
+            rows = [self._without_end(tx, row) for row in rows]
             if self._personal is not None:
                 rows = [self._personal(tx, row, now) for row in rows]
         return now, rows, deadline
+
+    def _without_end(self, tx: sqlite3.Connection, row: OutboxRow) -> OutboxRow:
+        """Let an alert be tried again for as long as its incident waits for an answer."""
+        if row.notice.reason is not NoticeReason.OPENED:
+            return row
+        incident = repository.load(tx, row.incident)
+        waits = incident is not None and incident.status in (Status.OPEN, Status.NOTIFIED)
+        return replace(row, expires_at=math.inf) if waits else row
 
     def _write_outcome(self, row: OutboxRow, error: NotifyError | None) -> bool:
         now = self._clock()

@@ -112,6 +112,13 @@ async def test_retry_after_in_the_body_is_read(provider):
     assert caught.value.retry_after_s == 17.0
 
 
+async def test_a_connection_that_ends_before_the_answer_may_be_tried_again(provider, target):
+    provider.answers = [answer(None)]
+    with pytest.raises(TransientNotifyError):
+        await send(target)
+    assert len(provider.requests) == 1
+
+
 async def test_nobody_listens(provider, target):
     provider.close()
     with pytest.raises(TransientNotifyError) as caught:

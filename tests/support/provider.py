@@ -39,6 +39,9 @@ class Provider:
                 outer.requests.append((self.path, dict(self.headers), body))
                 status, text, headers, go_on = outer.answers.pop(0) if outer.answers else OK
                 go_on.wait(60)
+                if status is None:
+                    self.close_connection = True
+                    return
                 try:
                     self.send_response(status)
                     for name, value in headers:
@@ -76,5 +79,5 @@ OK = (200, b"{}", (), AT_ONCE)
 
 
 def answer(status, text=b"{}", headers=(), go_on=AT_ONCE):
-    """Return an answer that is sent once `go_on` is set."""
+    """Return an answer that is sent once `go_on` is set; without a status, the connection ends."""
     return (status, text, headers, go_on)

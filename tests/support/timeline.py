@@ -12,7 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from alerts.engine import AlertEngine
-from alerts.errors import NotifyReason, TransientNotifyError
+from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.incidents import schema
 from alerts.notify import outbox as outbox_rows
 from storage import sqlite
@@ -41,7 +41,9 @@ class Timeline:
     start: float = 1_788_789_600.0
     path: object = ":memory:"
     down: set = field(default_factory=set)
-    """Channels that refuse."""
+    """Channels that cannot be reached."""
+    refusing: bool = False
+    """Whether all channels refuse for good, as with HTTP 404."""
     hanging: set = field(default_factory=set)
     """Channels that neither take a notice nor refuse it."""
 
@@ -116,6 +118,11 @@ class Timeline:
 
     def _hand_over(self, tx, row, now):
         if row.channel in self.hanging:
+            return
+        if self.refusing:
+            self.engine.fall_back(tx, row.id, now)
+            outbox_rows.failed(tx, row, now, PermanentNotifyError(NotifyReason.REFUSED))
+            self.engine.undeliverable(tx, row.incident, now)
             return
         if row.channel in self.down:
             self.engine.fall_back(tx, row.id, now)

@@ -79,6 +79,34 @@ def test_without_a_response_the_next_ring_is_notified(school, say):
     ]
 
 
+def refuse(school, begin, end):
+    """Let all channels refuse for a while, as when a push service answers 404."""
+    for t, refuses in ((begin, True), (end, False)):
+        school.at(t, lambda _tx, _now, refuses=refuses: setattr(school, "refusing", refuses))
+
+
+def test_a_service_that_refuses_for_a_while_does_not_use_up_the_rounds(school, say):
+    """The rings of a round are tried at once; the next round comes at its time."""
+    refuse(school, 0, 15)
+    say(0)
+    school.run(400).want(
+        ("lee", "opened", BOYS, 300, 302),
+        ("fox", "opened", BOYS, 360, 362),
+        ("fay", "opened", BOYS, 360, 362),
+    )
+    assert {n.person for n in stored.notices(school.db) if n.status == "failed"} == {
+        *("lee", "fox", "fay")
+    }
+
+
+def test_history_says_that_no_notice_was_delivered(school, say):
+    refuse(school, 0, 10_000)
+    say(0)
+    school.run(2000)
+    assert "undelivered" in school.history()
+    assert "no_response" not in school.history()
+
+
 def test_an_acknowledgment_stops_it_and_the_others_learn_who_responds(school, say):
     say(0)
     school.ack(70, "fox")
@@ -205,7 +233,7 @@ def test_without_staff_the_end_is_recorded(registry, make_event):
     school = Timeline(registry, AlertPolicy(staff=(), timings=TIMINGS))
     school.push(0, make_event(school.start))
     school.run(400).want()
-    assert school.history() == ["opened", "nobody_notified", "severity", "no_response"]
+    assert school.history() == ["opened", "nobody_notified", "severity", "undelivered"]
 
 
 def test_the_chain_stays_as_it_was_at_the_opening(school, say):

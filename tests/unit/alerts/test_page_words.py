@@ -48,7 +48,7 @@ async def test_history_is_for_people(open_page, make_event):
     text = (await page.client.get(f"/incidents/{incident}")).text
     record = text[text.index('<section id="record">') :]
     assert "Detected</b>" in record
-    assert "Asked to respond</b>" in record
+    assert "Sent to</b>" in record
     assert "A. Principal" in record
     assert not re.search(r"[a-z]+-[0-9a-f]{6}\b", record)
     assert "move " not in record
@@ -140,7 +140,7 @@ def test_no_line_of_the_history_has_english_in_it(what):
 
 def test_a_line_of_the_history_names_people_and_channels():
     assert line_words("paged", {"ring": "nearest", "asked": (ASKED,)}, {"x5": "Ms. Lee"}.get) == (
-        "Asked to respond",
+        "Sent to",
         "nearest, Ms. Lee (x1, always on duty)",
     )
     notified = {"reason": "reminder", "person": "lee", "channel": "ntfy-729d05"}
