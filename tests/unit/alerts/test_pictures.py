@@ -65,17 +65,6 @@ def test_the_end_shows(source, incident, make_event):
     assert "end 10:06:30" in source.svg(found)
 
 
-def test_the_picture_is_of_the_first_detection(source, incident, make_event):
-    first, second = make_event(ONSET + 6, onset=ONSET), make_event(ONSET + 9, sensor="s2")
-    (found,) = incident(first, second)
-    assert "sensor s1" in source.svg(found)
-
-
-def test_no_such_incident(source):
-    assert source.svg("20260907-999") is None
-    assert source.png("'; DROP TABLE incident; --") is None
-
-
 def test_the_series_may_catch_up(database, registry, incident, make_event):
     (found,) = incident(make_event(ONSET + 6, onset=ONSET))
     behind, even = Series(late=2), Series()
@@ -159,12 +148,3 @@ async def test_too_many_at_once_are_left_out(pictures):
     source.go.set()
     assert (await asyncio.gather(*waiting)).count(b"PNG") == 4
     assert await found.of("later") == b"PNG"
-
-
-async def test_not_open_is_none_and_close_may_come_twice():
-    found = NoticePictures(Source())
-    assert await found.of("a") is None
-    found.close()
-    found.open()
-    found.close()
-    found.close()

@@ -27,25 +27,6 @@ def order():
     return made
 
 
-def test_in_order_nothing_waits(order):
-    for k in range(1, 50):
-        assert passed(order, k) == [k]
-    assert order.next_deadline() is None
-
-
-def test_a_gap_that_is_filled(order):
-    assert passed(order, 3, 2) == []
-    assert passed(order, 1) == [1, 2, 3]
-    assert order.next_deadline() is None
-
-
-def test_two_gaps(order):
-    assert passed(order, 2, 4) == []
-    assert passed(order, 1) == [1, 2]
-    assert order.next_deadline() == T + MAX_WAIT_S
-    assert passed(order, 3) == [3, 4]
-
-
 def test_a_gap_is_a_loss_after_a_while(order):
     assert passed(order, 2, 3) == []
     assert order.on_time(T + MAX_WAIT_S - 0.01) == []
@@ -111,26 +92,10 @@ def test_what_waits_is_bounded(order):
     assert order.next_deadline() is None
 
 
-def test_several_readings_of_one_number(order):
-    assert passed(order, 1, 1) == [1, 1]
-    assert passed(order, 3, 3) == []
-    assert passed(order, 2) == [2, 3, 3]
-
-
 @pytest.mark.parametrize("flag", ["no_time", "time_replaced", "unknown_sensor"])
 def test_readings_that_have_no_order(order, flag):
     assert passed(order, 9, 5, flags=(flag,)) == [9, 5]
     assert passed(order, 1) == [1]
-
-
-def test_without_numbers(order):
-    assert passed(order, None, None) == [None, None]
-
-
-def test_sensors_are_apart(order):
-    assert passed(order, 2) == []
-    assert passed(order, 0, 1, sensor="s2") == [0, 1]
-    assert passed(order, 1) == [1, 2]
 
 
 permutations = st.permutations(range(1, 20))

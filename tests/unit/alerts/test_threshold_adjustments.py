@@ -99,13 +99,6 @@ def test_moves_stay_within_bounds_and_are_taken_back_by_what_they_moved(tx, inci
     )
 
 
-def test_sensors_move_apart(tx, incident_of, answer):
-    answer(incident_of(), Verdict.FALSE_ALARM, "spray")
-    answer(incident_of(3000.0, sensor="s3"), Verdict.CONFIRMED, now=4000.0)
-    assert {m.sensor: m.after for m in threshold_adjustments.latest(tx)} == {"s1": UP, "s3": DOWN}
-    assert [m.sensor for m in threshold_adjustments.latest(tx, sensors='["s3"]')] == ["s3"]
-
-
 def test_only_alerts_that_a_level_decided_move_one(tx, engine, make_event, incident_of, answer):
     assert answer(incident_of(kind=EventKind.TAMPER), Verdict.FALSE_ALARM, "sensor") == []
     from_vendor = make_event(9000.0)
@@ -122,13 +115,6 @@ def test_a_move_is_taken_back_once_and_only_a_move(tx, incident_of, answer):
         with pytest.raises(ThresholdAdjustmentError, match=message):
             threshold_adjustments.undo(tx, seq, "Mr. Day", 3000.0, "again")
     assert len(threshold_adjustments.latest(tx)) == 2
-
-
-def test_after_an_undo_the_next_answer_moves_again(tx, incident_of, answer):
-    incident = incident_of()
-    answer(incident, Verdict.FALSE_ALARM, "spray")
-    threshold_adjustments.undo(tx, 1, "Mr. Day", 3000.0, "wrong room")
-    assert answer(incident, Verdict.FALSE_ALARM, "dust")[-1][2:4] == (0.0, UP)
 
 
 def test_moves_cannot_be_changed_or_deleted(tx, incident_of, answer):

@@ -8,10 +8,9 @@ import time
 import paho.mqtt.client as mqtt
 import pytest
 
-from tests.support.broker import Mosquitto, free_port
+from tests.support.broker import Mosquitto
 from tests.support.command import plumewatch
 
-MONDAY = 1_789_344_000.0  # 2026-09-14, 0:00 UTC
 CONFIG = """
 site = "Lincoln"
 timezone = "America/New_York"
@@ -115,22 +114,6 @@ def test_live_readings_are_of_now():
     newest = time.strftime("%Y-%m-%dT%H:%M", time.gmtime(time.time() + 60))
     assert oldest <= min(stamps)
     assert max(stamps) <= newest
-
-
-def test_no_broker_is_one_sentence_and_exit_3():
-    code, output = run(publish=f"127.0.0.1:{free_port()}")
-    assert code == 3
-    sentence = output.strip().splitlines()[-1]
-    assert sentence.startswith("the broker at 127.0.0.1:")
-    assert "not reachable: connection refused" in sentence
-    assert "Traceback" not in output
-
-
-def test_all_faults_of_the_options_are_listed():
-    code, output = run(days=0, speed="fast", start="tomorrow", publish="http://h")
-    assert code == 2
-    names = ["--days", "--speed", "--publish", "--start"]
-    assert [line.split(":")[0] for line in output.strip().splitlines()] == names
 
 
 @pytest.mark.parametrize(

@@ -119,25 +119,6 @@ def test_status_as_json(stored):
     }
 
 
-def test_status_as_a_table(stored):
-    code, text = run(stored, "status")
-    assert code == 0
-    assert "never heard" in text
-    assert "alive" in text
-    assert "1.4.2" in text
-
-
-def test_status_names_the_device_that_gives_no_answer(stored):
-    with stored.open("a") as file:
-        file.write(
-            'decoder = "halo"\n[[ingest.poll]]\nsensor = "s2"\nurl = "http://127.0.0.1:9/"\n'
-        )
-    code, text = run(stored, "status")
-    assert code == 0
-    assert "fails since" in text
-    assert "HTTP status 500" in text
-
-
 def test_a_sensor_that_has_sent_no_particles_for_a_day_is_named(stored):
     config = load(stored)
     tally, registry = ReadingCounts(), config.registry()
@@ -169,23 +150,6 @@ def test_dead_letters(stored):
     assert (code, text) == (0, "")
     code, text = run(stored, "dead-letters", "--source", "a/", "--json")
     assert json.loads(text)["topic"] == "a/b"
-
-
-def test_number_that_is_not_there(stored, capsys):
-    assert run(stored, "dead-letters", 9)[0] == 1
-    assert "no refused message 9" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("command", ["status", "dead-letters"])
-def test_no_data_yet(config_path, capsys, command):
-    assert run(config_path, command, "--json")[0] == 3
-    assert "has `plumewatch run` been started" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("command", ["status", "dead-letters"])
-def test_bad_configuration(tmp_path, capsys, command):
-    assert run(tmp_path / "none.toml", command, "--json")[0] == 2
-    assert "none.toml" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["status", "dead-letters"])

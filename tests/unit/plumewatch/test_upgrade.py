@@ -123,14 +123,6 @@ def test_commands_leave_older_data_to_the_service(paths):
     assert versions(paths.root) == before
 
 
-@pytest.mark.usefixtures("next_version")
-def test_a_damaged_file_is_left_to_repair(paths):
-    paths.state.write_bytes(b"no database" * 1_000)
-    copy_before_upgrade(paths.root, NOW, 0.0)
-    open_and_repair_state(paths.state).close()
-    assert rows(paths.state) == []
-
-
 @pytest.mark.parametrize("part", ["alerts", "a_part_to_come"])
 def test_data_of_a_newer_program_are_refused_before_anything_is_touched(paths, part, request):
     with closing(connect(paths.state)) as state:
@@ -169,22 +161,3 @@ def test_data_from_before_1_0_are_refused(paths, name):
             f" move {paths.root} away and start with an empty data folder"
         )
     assert (paths.root / name).read_bytes() == content
-
-
-@pytest.mark.needs("sqlite3")
-@pytest.mark.parametrize(
-    "words", ["component TEXT", "version INTEGER", "acknowledged_by TEXT", "decided_details TEXT"]
-)
-def test_a_damaged_name_in_the_schema_is_repaired(words, paths):
-    """One flipped byte, and statements that use the column would fail for good."""
-    with closing(connect(paths.state)) as state:
-        state.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    before = rows(paths.state)
-    content = bytearray(paths.state.read_bytes())
-    content[content.index(words.encode()) + 1] ^= 1
-    paths.state.write_bytes(content)
-    assert copy_before_upgrade(paths.root, NOW, 0.0) is None
-    open_and_repair_state(paths.state).close()
-    assert words.encode() in paths.state.read_bytes()
-    assert rows(paths.state) == before
-    assert (paths.root / "state.db.corrupt-1").read_bytes() == content
