@@ -1,10 +1,10 @@
-"""`plumewatch report` and `incident`: what happened, as files."""
+"""`plumewatch report`: what happened, as files."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,13 +19,7 @@ from plumewatch.cli.options import (
 )
 from plumewatch.cli.printer import echo, progress
 
-if TYPE_CHECKING:
-    from reports.incident_file import IncidentFile
-
-
 app = typer.Typer()
-incident_app = typer.Typer(help="One incident in full.", no_args_is_help=True)
-app.add_typer(incident_app, name="incident", rich_help_panel="Reports")
 
 
 @app.command(
@@ -90,52 +84,3 @@ def report(
         + (f"\n{missing}" if missing else ""),
         err=True,
     )
-
-
-@incident_app.command(
-    "file", epilog=examples("plumewatch incident file 20260921-001 --out incident.pdf")
-)
-def incident_file(
-    incident: Annotated[str, typer.Argument(help="Id of the incident.")],
-    *,
-    out: Annotated[Path | None, typer.Option(help="FILE.pdf.")] = None,
-    config: ConfigOption = CONFIG,
-    force: ForceOption = False,
-) -> None:
-    """Write timeline and evidence, and who was notified and did what."""
-    from alerts.history_words import line_words
-    from alerts.incidents import repository
-    from alerts.notify.pictures import IncidentPictures
-    from language.messages import speaking
-    from plumewatch.config.settings import school_of
-    from reports.documents import pdf
-    from reports.incident_file import view
-    from storage.audit import AuditKind
-    from storage.files import atomic_write
-
-    site = Site.load(config)
-    path = out or Path(f"incident-{incident}.pdf")
-    found = _gather(site, incident)
-    check_output(path, force=force, suffixes=(".pdf",))
-    zone = school_of(site.config, found.incident["site"]).zone
-    with site.series() as series, progress("drawing"), speaking(site.config.language):
-        pictures = IncidentPictures(
-            site.paths.state, site.config.registry(), series, site.config.timezone
-        )
-        picture = pictures.svg(incident) or ""
-        content = view(found, zone, picture, repository.sentence_of_row, line_words)
-        document = pdf("incident", content)
-    site.record(AuditKind.EXPORT, {"incident": incident, "format": "pdf"}, time.time())
-    with atomic_write(path) as draft:
-        draft.write_bytes(document)
-    echo(f"{path}: {len(found.notices)} notices", err=True)
-
-
-def _gather(site: Site, incident: str) -> IncidentFile:
-    from reports.incident_file import gather
-
-    with site.state() as db:
-        found = gather(db, site.config.registry(), site.config.roles(), incident)
-    if found is None:
-        raise RefusedError(f"there is no incident {incident[:80]!r}")
-    return found

@@ -145,8 +145,8 @@ def retention_hold(
     echo(f"hold {number} placed")
     if site.config.timeseries.url:
         sys.stderr.write(
-            "readings are in an InfluxDB, which deletes by its own policy: write the files of"
-            " the incidents (`plumewatch incident file`) or export the readings\n"
+            "readings are in an InfluxDB, which deletes by its own policy: export those of the"
+            " incidents (`plumewatch export readings`)\n"
         )
 
 

@@ -59,7 +59,6 @@ CALLS = {
     "setup": "setup --folder {new} --answers {payload}",
     "staff remove-second-factor": "staff remove-second-factor {person}",
     "report": "report incidents --from 2026-09-01 --to 2026-09-30 --out {new}.csv",
-    "incident file": "incident file {incident} --out {new}.pdf",
     "retention plan": "retention plan",
     "retention apply": "retention apply",
     "retention hold": "retention hold --from 2026-09-01 --to 2026-09-30 --reason request",
