@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from starlette.requests import Request
-    from starlette.types import Scope
+    from starlette.types import ASGIApp, Scope
 
     from alerts.page.page_group import PageGroup
     from alerts.page.settings import StaffPageSettings
@@ -102,13 +102,12 @@ def create_app(settings: StaffPageSettings) -> Starlette:
             await settings.processes.reports.close()
         context.threads.shutdown(wait=False, cancel_futures=True)
 
-    return Starlette(
+    app = _App(
         routes=[
             *(route for pages in PAGES for route in pages(context).routes()),
             Mount("/static", _Static(directory=_HERE / "static")),
         ],
         middleware=[
-            Middleware(SecurityHeaders, https=settings.access.secure_cookie),
             Middleware(TrustedHostMiddleware, allowed_hosts=list(settings.access.hosts)),
         ],
         exception_handlers={
@@ -116,9 +115,21 @@ def create_app(settings: StaffPageSettings) -> Starlette:
             StorageError: errors.on_storage_error,
             sqlite3.Error: errors.on_storage_error,
             TimeoutError: errors.on_storage_error,
+            Exception: errors.on_fault,
         },
         lifespan=lifespan,
     )
+    app.https = settings.access.secure_cookie
+    return app
+
+
+class _App(Starlette):
+    """Gives security headers to every answer, also to those after a fault of its own."""
+
+    https = False
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return SecurityHeaders(super().build_middleware_stack(), https=self.https)
 
 
 class _Static(StaticFiles):
@@ -155,6 +166,12 @@ class _Errors:
         response = self._context.render(request, "error.html", status, detail=detail)
         response.headers.update(headers or {})
         return response
+
+    async def on_fault(self, request: Request, _error: Exception) -> Response:
+        detail = _("Something went wrong here. The log of the service says what.")
+        if _is_api(request):
+            return problem(HTTPException(500, detail))
+        return self._context.render(request, "error.html", 500, detail=detail)
 
     async def on_storage_error(self, request: Request, error: Exception) -> Response:
         _LOG.warning("page %s: %s", request.url.path, error or type(error).__name__)

@@ -58,6 +58,10 @@ class ConfigFile(Protocol):
         """Return the files that may contain an address of a person."""
         ...
 
+    def stored_address(self, row: Mapping[str, str]) -> Secret | None:
+        """Return the address that a row of a person names, None if it cannot be read."""
+        ...
+
     def keep_secret(self, name: str, secret: Secret) -> str:
         """Write a secret into a file of its own, for the service alone; return its path."""
         ...

@@ -130,6 +130,18 @@ class Form:
             if cell.kind is Kind.ADDRESS and cell.key in row
         ]
 
+    def stored(
+        self, old: Mapping[str, Any], typed: Mapping[str, Any]
+    ) -> list[tuple[str, dict[str, Any]]]:
+        """Return new rows that name a stored secret, each with the name of its field."""
+        return [
+            (f"{one.key}.{k}.{next(iter(row))}", row)
+            for one in self.fields
+            if any(cell.kind is Kind.ADDRESS for cell in one.rows)
+            for k, row in enumerate(typed.get(one.key, ()))
+            if row and row not in old.get(one.key, ())
+        ]
+
     def entry(self, old: Mapping[str, Any] | None, typed: Mapping[str, Any]) -> dict[str, Any]:
         """Return the entry with what was typed; keys that the form does not have stay."""
         known = {f.key: f for f in self.fields}

@@ -44,6 +44,7 @@ _HEADERS: Final = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
 )
+_OF_PROXIES: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 _HTTPS_ONLY: Final = (b"strict-transport-security", b"max-age=31536000")
 
 
@@ -77,6 +78,16 @@ def cookie_name(*, secure: bool, what: str = "session") -> str:
 def client_of(request: Request) -> str:
     """Return the address of the client; empty if it is unknown."""
     return request.client.host if request.client else ""
+
+
+def is_local(request: Request) -> bool:
+    """Whether a request comes from this machine, and no proxy passed it on for somebody else.
+
+    Without headers of its own, a proxy such as nginx asks in HTTP/1.0, which no browser does.
+    """
+    passed_on = any(header in request.headers for header in _OF_PROXIES)
+    is_old = request.scope.get("http_version") == "1.0"
+    return client_of(request) in {"127.0.0.1", "::1"} and not (passed_on or is_old)
 
 
 def same_origin(request: Request) -> bool:

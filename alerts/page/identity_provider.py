@@ -51,6 +51,8 @@ _ALGORITHMS: Final = (
 )
 _TIMES: Final = ("exp", "nbf", "iat")
 _LEEWAY_S: Final = 60
+_LATEST: Final = 1e11
+"""Latest end of a token that is believed, beyond any clock."""
 DEADLINE_S: Final = 10.0
 _AT_ONCE: Final = 4
 """Calls to the provider at once; others wait, as when a school begins its day."""
@@ -223,7 +225,7 @@ class IdentityProvider:
                 later("This account is not one of %(domain)s (claim hd).", domain=own.hosted_domain)
             )
         email = claims.get(own.email_claim)
-        if not isinstance(email, str) or "@" not in email:
+        if not isinstance(email, str) or "@" not in email or not email.isprintable():
             raise NotVouchedForError(
                 later(
                     "The sign-in provider sent no e-mail address (claim %(claim)s).",
@@ -238,7 +240,8 @@ class IdentityProvider:
                     email=email[:100],
                 )
             )
-        if own.groups_claim and own.groups_claim in claims.get("_claim_names", {}):
+        elsewhere = claims.get("_claim_names")
+        if own.groups_claim and isinstance(elsewhere, dict) and own.groups_claim in elsewhere:
             raise NotVouchedForError(
                 later(
                     "This account is in too many groups for the sign-in provider to send them"
@@ -250,8 +253,10 @@ class IdentityProvider:
         listed = [groups] if isinstance(groups, str) else groups
         return Identity(
             email=email,
-            groups=tuple(map(str, listed)) if isinstance(listed, list | tuple) else (),
-            expires_at=float(claims["exp"]),
+            groups=tuple(filter(str.isprintable, map(str, listed)))
+            if isinstance(listed, list | tuple)
+            else (),
+            expires_at=float(min(_LATEST, claims["exp"])),
         )
 
     async def _checked(self, token: object, nonce: str) -> CodeIDToken:

@@ -25,6 +25,7 @@ from alerts.page.guard import (
     Session,
     cookie_name,
     form_of,
+    is_local,
     same_origin,
     session_of,
     text_of,
@@ -113,12 +114,16 @@ class PageContext(Visibility):
     async def may_read(self, request: Request, right: Right = Right.INCIDENTS) -> None:
         """Send people to the sign-in who may not read; raise 403 if their role may not."""
         session = await self.session(request)
-        if session is None and not self.access.open_reading:
+        if session is None and not self.reads_openly(request):
             to_sign_in(request)
         if session is not None and not (session.may(right) or session.may(Right.INCIDENTS)):
             if request.url.path == "/":
                 raise HTTPException(303, headers={"Location": "/sensors"})
             raise HTTPException(403, not_for_role(right))
+
+    def reads_openly(self, request: Request) -> bool:
+        """Whether anybody may read: on this machine alone, where the page has no other address."""
+        return self.access.open_reading and is_local(request)
 
     async def may_see_wall(self, request: Request) -> bool:
         """Whether a request may see the wall view: of a screen, or of who may read other pages."""
@@ -129,7 +134,7 @@ class PageContext(Visibility):
             self.see_as(screen.person, screen.sites)
             return bool(self.permitted.rooms)  # without any, it would say that all is well
         may = session is not None and session.may(Right.INCIDENTS)
-        return self.access.open_reading or may
+        return self.reads_openly(request) or may
 
     async def screen(self, text: str) -> ApiToken | None:
         """Return the token of a screen that may show the wall view now; None without one."""

@@ -18,7 +18,7 @@ from starlette.responses import RedirectResponse, Response
 from alerts.access import second_factor, sessions
 from alerts.access.passwords import password_hash
 from alerts.access.sign_in_rules import Refusal
-from alerts.page.guard import client_of, cookie_name, form_of, same_origin, text_of
+from alerts.page.guard import client_of, cookie_name, form_of, is_local, same_origin, text_of
 from alerts.page.page_group import Access, PageGroup, serves
 from language.messages import _, ngettext
 from storage import audit
@@ -150,10 +150,7 @@ class SignInGroup(PageGroup):
         return response
 
     def _one_click(self, request: Request) -> bool:
-        return self._context.access.one_click and client_of(request) in {
-            "127.0.0.1",
-            "::1",
-        }
+        return self._context.access.one_click and is_local(request)
 
     async def _too_many(
         self, request: Request, after: str, account: str, wait: float, actor: str = "unknown"

@@ -204,7 +204,13 @@ def check_page(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     missing = ", ".join(without_password(config))
     missing = f"; without a password: {missing} (plumewatch staff password ID)" if missing else ""
     free = f"{web.host}:{web.port} is free"
-    if any(p.notify for p in config.staff) and is_loopback(web.host) and not web.public_url:
+    if web.trusted_proxies and not web.public_url:
+        yield warn(
+            "staff page",
+            f"{free}; a proxy is in front of it, and public_url is not set{missing}",
+            'web.public_url = "https://..." of the proxy (docs/phone.md)',
+        )
+    elif any(p.notify for p in config.staff) and is_loopback(web.host) and not web.public_url:
         yield warn(
             "staff page",
             f"{free}; links in notices lead there, where no phone can reach it: public_url"

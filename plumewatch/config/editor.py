@@ -21,9 +21,10 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AoT
 
-from alerts.errors import ConfigFaultsError, ConfigFileError, EntryFault
+from alerts.errors import ConfigFaultsError, ConfigFileError, EntryFault, SecretError
 from alerts.page.config_file import ConfigVersion, Edit, PreparedChange
 from alerts.page.forms import new_id
+from alerts.secrets import load_secret
 from language.messages import _
 from plumewatch.config.faults import ConfigError, ConfigTree, located
 from plumewatch.config.load import parse
@@ -88,6 +89,14 @@ class ConfigEditor:
                         if prefix
                     }
         return sorted(found)[:_SECRET_FILES]
+
+    def stored_address(self, row: Mapping[str, str]) -> Secret | None:
+        """Return the address that a row of a person names, None if it cannot be read."""
+        file = self._path.parent / row["url_file"] if "url_file" in row else None
+        try:
+            return load_secret("address", file=file, env=row.get("url_env", ""))
+        except SecretError:  # the check of the configuration says so
+            return None
 
     def keep_secret(self, name: str, secret: Secret) -> str:
         """Write a secret into a file of its own beside the configuration; return its path there."""

@@ -25,6 +25,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from alerts.page import queries
+from alerts.page.guard import is_local
 from ingest.reading_counts import CountKind
 from storage import sqlite
 from storage.errors import StorageError
@@ -59,7 +60,6 @@ SAMPLES: Final = 15
 _NEAR: Final = 0.8
 HEALTH_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 _LOCAL_NAMES: Final = frozenset({"127.0.0.1", "localhost", "::1"})
-_OF_PROXIES: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,8 +289,7 @@ class HealthPages:
             name = urlsplit(f"//{request.headers.get('host', '')}").hostname
         except ValueError:
             return False
-        through_proxy = any(header in request.headers for header in _OF_PROXIES)
-        return self.on_loopback and name in _LOCAL_NAMES and not through_proxy
+        return self.on_loopback and name in _LOCAL_NAMES and is_local(request)
 
 
 _TICK_S: Final = 5.0

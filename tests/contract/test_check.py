@@ -379,6 +379,16 @@ def test_a_page_whose_passwords_can_be_read_on_the_network(site, web, is_open):
     assert all(f.state is State.WARNING for f in found if "without TLS" in f.sentence)
 
 
+@pytest.mark.parametrize("url", ["", 'public_url = "https://school.example"\n'])
+def test_a_proxy_in_front_of_a_page_without_an_address_is_a_warning(site, url):
+    path = site()
+    web = f'[web]\ntrusted_proxies = ["10.0.0.9"]\n{url}'
+    path.write_text(path.read_text().replace("[web]\n", web))
+    (found,) = check_page(load(path), NOW)
+    assert (found.state is State.WARNING) == ("a proxy is in front of it" in found.sentence)
+    assert ("a proxy is in front of it" in found.sentence) == (not url)
+
+
 def test_text_has_the_remedy_below(site, capsys):
     assert run_check(site()) == 3
     lines = capsys.readouterr().out.splitlines()

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import werkzeug.serving
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
-from joserfc import jwt
+from joserfc import jws
 from joserfc.jwk import RSAKey
 
 with warnings.catch_warnings():
@@ -52,7 +52,8 @@ class Provider:
 
     def signed(self, claims):
         """Sign claims with the provider's key."""
-        return jwt.encode({"alg": "RS256", "kid": self.key.kid}, claims, self.key)
+        header = {"alg": "RS256", "kid": self.key.kid, "typ": "JWT"}
+        return jws.serialize_compact(header, json.dumps(claims), self.key)
 
     async def sign_in(self, address, subject):
         """Sign in at the provider as a browser does; return where it sends the browser."""

@@ -296,7 +296,7 @@ def _position(cursor: str) -> tuple[float, str]:
         return math.inf, ""
     try:
         at, last = json.loads(base64.b64decode(cursor, altchars=b"-_", validate=True))
-        if isinstance(at, int | float) and isinstance(last, str) and math.isfinite(at):
+        if isinstance(last, str) and last.isprintable() and math.isfinite(at):
             return float(at), last
     except (binascii.Error, ValueError, TypeError):
         pass

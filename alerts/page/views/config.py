@@ -90,7 +90,13 @@ class ConfigPages(PageGroup):
         secrets = form.secrets(typed)
         files = await self._context.in_thread(self._config().address_files)
         refused = form.refused(self._tree(version, files), index, typed)
-        for name, _row, secret in secrets:
+        old = {} if index is None else version.tree[form.section][index]
+        addresses = [(name, secret) for name, _row, secret in secrets]
+        offered = [] if refused else form.stored(old, typed)  # no other file is read
+        for name, row in offered:
+            stored = await self._context.in_thread(self._config().stored_address, row)
+            addresses += [(name, stored)] if stored else []
+        for name, secret in addresses:
             refused |= await self._context.in_thread(self._bad_address, name, secret)
         if form.slug == _DUTY and not session.may(Right.SETTINGS):
             refused |= self._too_long(typed)

@@ -126,6 +126,13 @@ def make_event():
 
 
 @pytest.fixture
+def opened(open_page, make_event):
+    """Open the staff page, and an incident."""
+    page = open_page()
+    return page, page.incident(make_event)
+
+
+@pytest.fixture
 async def open_page(database, registry, policy):
     """Open the staff page, as often as asked, each in a browser of its own."""
     from tests.unit.alerts.test_page import Page

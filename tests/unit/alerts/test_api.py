@@ -266,6 +266,8 @@ async def test_a_wrong_question_is_answered_with_what_is_wrong(page, asked, fiel
         "/incidents?cursor=AAAA",
         "/incidents?cursor=%00",
         "/incidents?cursor=WzFlOTk5LCAiYSJd",
+        "/incidents?cursor=WzEuMCwgIlx1ZDgwMCJd",
+        "/incidents?cursor=WzEwZTQwMCwgImEiXQ==",
         "/incidents?status=open&status=closed",
         "/incidents?status=open' OR 1=1 --",
         "/rooms?room=x",

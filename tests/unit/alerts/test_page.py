@@ -19,6 +19,7 @@ from alerts.incidents.incident import Status, Verdict
 from alerts.notify.notice import KIND_WORDS
 from alerts.notify.pictures import IncidentPictures
 from alerts.page.app import create_app
+from alerts.page.page_context import PageContext
 from alerts.page.settings import PipelineStatus
 from alerts.policy import AlertPolicy
 from detection.details import Detail
@@ -123,6 +124,32 @@ async def test_reading_is_allowed_on_loopback_only(open_page, path):
     assert (answer.status_code, answer.headers["hx-redirect"][:8]) == (401, "/sign-in")
 
 
+@pytest.mark.parametrize(
+    ("headers", "scope"),
+    [
+        ({"X-Forwarded-For": "203.0.113.9"}, {}),
+        ({"X-Forwarded-Host": "lincoln.example"}, {}),
+        ({"X-Real-IP": "203.0.113.9"}, {}),
+        ({"Forwarded": "for=203.0.113.9"}, {}),
+        ({"Via": "1.1 proxy"}, {}),
+        ({}, {"http_version": "1.0"}),  # as nginx asks where nothing is set
+        ({}, {"client": ("203.0.113.9", 50_000)}),
+    ],
+)
+@pytest.mark.parametrize("path", [*PATHS, "/wall", "/silences", "/sensors/s1/device"])
+async def test_reading_without_sign_in_is_for_this_machine_and_not_for_a_proxy(
+    open_page, path, headers, scope
+):
+    page = open_page()
+
+    async def behind(given, receive, send):
+        await page.app({**given, **scope}, receive, send)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(behind), base_url=HOST) as client:
+        assert (await client.get(path, headers=headers)).status_code in {303, 403}
+        assert (await page.client.get(path)).status_code == 200
+
+
 @pytest.mark.parametrize("path", [*PATHS, "/sign-in", "/nowhere", "/static/page.js"])
 async def test_every_answer_carries_the_guard_headers(open_page, path):
     answer = await open_page().client.get(path)
@@ -137,14 +164,33 @@ async def test_every_answer_carries_the_guard_headers(open_page, path):
     assert "//cdn" not in answer.text
 
 
+@pytest.mark.parametrize(
+    ("path", "kind"), [("/", "text/html"), ("/api/v1/openapi.json", "application/problem+json")]
+)
+async def test_an_answer_to_a_fault_of_ours_carries_them_too(open_page, monkeypatch, path, kind):
+    page = open_page()
+
+    def fail(*_):
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(PageContext, "speak", fail)
+    transport = httpx.ASGITransport(page.app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url=HOST) as client:
+        answer = await client.get(path)
+    assert answer.status_code == 500
+    assert answer.headers["content-type"].startswith(kind)
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "a fault of ours" not in answer.text
+
+
 async def test_a_foreign_host_name_is_refused(open_page):
     answer = await open_page().client.get("/", headers={"Host": "evil.example"})
     assert answer.status_code == 400
 
 
-async def test_acknowledge_and_feedback(open_page, make_event):
-    page = open_page()
-    incident = page.incident(make_event)
+async def test_acknowledge_and_feedback(opened):
+    page, incident = opened
     await page.sign_in()
     token = await page.form_token(f"/incidents/{incident}")
     url = f"/incidents/{incident}"
@@ -168,9 +214,8 @@ async def test_acknowledge_and_feedback(open_page, make_event):
         ({"verdict": "confirmed", "note": "x" * 20_000}, 413),
     ],
 )
-async def test_invalid_feedback_is_explained(open_page, make_event, form, status):
-    page = open_page()
-    incident = page.incident(make_event)
+async def test_invalid_feedback_is_explained(opened, form, status):
+    page, incident = opened
     await page.sign_in()
     form["form_token"] = await page.form_token(f"/incidents/{incident}")
     answer = await page.client.post(f"/incidents/{incident}/feedback", data=form)
@@ -179,9 +224,8 @@ async def test_invalid_feedback_is_explained(open_page, make_event, form, status
     assert repository.load(page.db, incident).verdict is None
 
 
-async def test_arrival_is_reported_and_the_next_step_stands_out(open_page, make_event):
-    page = open_page()
-    incident = page.incident(make_event)
+async def test_arrival_is_reported_and_the_next_step_stands_out(opened):
+    page, incident = opened
     url = f"/incidents/{incident}"
     await page.sign_in()
     form = {"form_token": await page.form_token(url)}
@@ -250,9 +294,8 @@ async def test_reports_are_a_page_of_who_may_have_them(open_page):
     assert 'href="/reports"' in (await analyst.client.get("/")).text
 
 
-async def test_the_outcome_is_reported_after_the_verdict_and_may_be_changed(open_page, make_event):
-    page = open_page()
-    incident = page.incident(make_event)
+async def test_the_outcome_is_reported_after_the_verdict_and_may_be_changed(opened):
+    page, incident = opened
     url = f"/incidents/{incident}"
     await page.sign_in()
     form = {"form_token": await page.form_token(url), "action": "referral"}
@@ -293,11 +336,8 @@ async def test_the_outcome_is_reported_after_the_verdict_and_may_be_changed(open
         (True, "right", {"Origin": HOST, "Sec-Fetch-Site": "same-origin"}, 303),
     ],
 )
-async def test_actions_are_guarded(
-    open_page, make_event, action, signed_in, form_token, headers, status
-):
-    page = open_page()
-    incident = page.incident(make_event)
+async def test_actions_are_guarded(opened, action, signed_in, form_token, headers, status):
+    page, incident = opened
     token = form_token
     if action == "followed":
         with sqlite.transaction(page.db) as tx:
@@ -315,9 +355,8 @@ async def test_actions_are_guarded(
     assert done is (signed_in and status == 303)
 
 
-async def test_a_get_changes_nothing(open_page, make_event):
-    page = open_page()
-    incident = page.incident(make_event)
+async def test_a_get_changes_nothing(opened):
+    page, incident = opened
     await page.sign_in()
     before = repository.load(page.db, incident)
     for action in ("acknowledge", "arrive", "feedback", "followed"):
@@ -351,9 +390,8 @@ async def test_series_keep_their_peak_and_drop_what_is_missing(open_page):
     assert answer["end"] - answer["start"] == 1800
 
 
-async def test_incident_series_mark_the_event(open_page, make_event):
-    page = open_page()
-    incident = page.incident(make_event)
+async def test_incident_series_mark_the_event(opened):
+    page, incident = opened
     answer = (await page.client.get(f"/incidents/{incident}/series")).json()
     assert [m["words"] for m in answer["marks"]] == [VAPE]
     assert answer["start"] < answer["marks"][0]["onset"] < answer["end"]
@@ -374,9 +412,8 @@ async def test_the_evidence_picture(open_page, make_event):
     assert (await page.client.get("/incidents/none/evidence.svg")).status_code == 404
 
 
-async def test_the_incident_page_shows_the_picture_with_its_words(open_page, make_event):
-    page = open_page()
-    incident = page.incident(make_event)
+async def test_the_incident_page_shows_the_picture_with_its_words(opened):
+    page, incident = opened
     shown = (await page.client.get(f"/incidents/{incident}")).text
     (image,) = re.findall(r"<img id=\"evidence[^>]*>", shown)
     assert f"/incidents/{incident}/evidence.svg" in image

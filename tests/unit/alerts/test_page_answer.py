@@ -5,6 +5,7 @@ import random
 import re
 import sqlite3
 from dataclasses import replace
+from functools import partial
 
 import httpx
 import pytest
@@ -23,31 +24,27 @@ from detection.events import EventKind
 from storage import sqlite
 from tests.support import alert_records as stored
 from tests.support.recording_notifier import RecordingNotifier
-from tests.unit.alerts.test_page import HOST, NOW, PASSWORD, Page
+from tests.unit.alerts.test_page import HOST, NOW, PASSWORD
 from tests.unit.alerts.test_page_people import act
 
 VAPE = KIND_WORDS["vape"]
 
 
 @pytest.fixture
-async def open_page(database, registry, policy):
-    pages = []
-
-    def start(policy=policy, **options):
-        options.setdefault("open_reading", False)
-        pages.append(Page(database, registry, policy, **options))
-        return pages[-1]
-
-    yield start
-    for page in pages:
-        await page.client.aclose()
-        page.db.close()
+def open_page(open_page):
+    return partial(open_page, open_reading=False)
 
 
 def token_for(page, incident, person="ap", action=Action.ACKNOWLEDGE, left_s=LIFETIME_S):
     with sqlite.transaction(page.db) as tx:
         now = page.now + left_s - LIFETIME_S
         return action_tokens.issue(tx, incident, person, action, now)
+
+
+@pytest.fixture
+def asked(opened):
+    """Open the staff page, and an incident with the link of a notice."""
+    return *opened, token_for(*opened)
 
 
 async def press(page, token, path="/answer", client=None, **form):
@@ -58,10 +55,8 @@ def history(page, incident):
     return stored.history(page.db, "who", "what", "detail", incident=incident)
 
 
-async def test_one_press_acknowledges_and_a_second_changes_nothing(open_page, make_event):
-    page = open_page()
-    incident = page.incident(make_event)
-    token = token_for(page, incident)
+async def test_one_press_acknowledges_and_a_second_changes_nothing(asked):
+    page, incident, token = asked
     answer = await press(page, token, via="ntfy")
     assert answer.status_code == 200
     output = answer.json()
@@ -76,18 +71,15 @@ async def test_one_press_acknowledges_and_a_second_changes_nothing(open_page, ma
     assert repository.load(page.db, incident) == found
 
 
-async def test_two_presses_at_once_are_one(open_page, make_event):
-    page = open_page()
-    incident = page.incident(make_event)
-    token = token_for(page, incident)
+async def test_two_presses_at_once_are_one(asked):
+    page, incident, token = asked
     answers = await asyncio.gather(*(press(page, token) for _ in range(4)))
     assert {a.status_code for a in answers} == {200}
     assert [what for _, what, _ in history(page, incident)].count("acknowledged") == 1
 
 
-async def test_the_verdict_is_sent_with_the_token_of_the_first_press(open_page, make_event):
-    page = open_page()
-    incident = page.incident(make_event)
+async def test_the_verdict_is_sent_with_the_token_of_the_first_press(opened):
+    page, incident = opened
     feedback = (await press(page, token_for(page, incident))).json()["feedback"]
     answer = await press(page, feedback, "/answer/feedback", verdict="false_alarm")
     assert answer.status_code == 400
@@ -101,9 +93,8 @@ async def test_the_verdict_is_sent_with_the_token_of_the_first_press(open_page, 
     assert repository.load(page.db, incident).verdict is Verdict.CONFIRMED
 
 
-async def test_arrival_is_reported_once(open_page, make_event):
-    page = open_page()
-    incident = page.incident(make_event)
+async def test_arrival_is_reported_once(opened):
+    page, incident = opened
     taken = (await press(page, token_for(page, incident))).json()
     assert (taken["here"], taken["awaited"], taken["first_there"]) == (False, True, "")
     page.now += 90.0
@@ -149,9 +140,8 @@ async def test_a_link_opened_again_goes_on_where_it_was(open_page, make_event):
     assert (await press(page, token, "/answer/look")).json()["feedback"] == say
 
 
-async def test_what_is_answered_reads_answered(open_page, make_event):
-    page = open_page()
-    incident = page.incident(make_event)
+async def test_what_is_answered_reads_answered(opened):
+    page, incident = opened
     say = (await press(page, token_for(page, incident))).json()["feedback"]
     form = {"verdict": "false_alarm", "cause": "spray"}
     answer = (await press(page, say, "/answer/feedback", **form)).json()
@@ -207,9 +197,8 @@ async def test_the_answer_page_loads_only_what_it_needs(open_page):
     assert sum(sizes) + len(shown) < 40_000
 
 
-async def test_an_arrival_after_the_end_is_explained_and_not_counted(open_page, make_event):
-    page = open_page()
-    incident = page.incident(make_event)
+async def test_an_arrival_after_the_end_is_explained_and_not_counted(opened):
+    page, incident = opened
     say = (await press(page, token_for(page, incident))).json()["feedback"]
     with sqlite.transaction(page.db) as tx:
         page.engine.resolve(tx, incident, "fm", page.now)
@@ -225,10 +214,8 @@ def written(page):
 
 
 @pytest.mark.parametrize("is_over", [False, True])
-async def test_the_same_answer_again_writes_nothing(open_page, make_event, is_over):
-    page = open_page()
-    incident = page.incident(make_event)
-    take = token_for(page, incident)
+async def test_the_same_answer_again_writes_nothing(asked, is_over):
+    page, incident, take = asked
     if is_over:
         with sqlite.transaction(page.db) as tx:
             page.engine.resolve(tx, incident, "fm", page.now)
@@ -247,10 +234,8 @@ async def test_the_same_answer_again_writes_nothing(open_page, make_event, is_ov
         assert written(page) == before
 
 
-async def test_one_link_answers_only_so_often(open_page, make_event):
-    page = open_page()
-    incident = page.incident(make_event)
-    take = token_for(page, incident)
+async def test_one_link_answers_only_so_often(asked):
+    page, incident, take = asked
     say = (await press(page, take)).json()["feedback"]
     answers = []
     for k in range(120):
@@ -268,10 +253,8 @@ async def test_one_link_answers_only_so_often(open_page, make_event):
     assert (await press(page, other)).status_code == 200
 
 
-async def test_pressing_again_extends_no_link(open_page, make_event):
-    page = open_page()
-    incident = page.incident(make_event)
-    take = token_for(page, incident)
+async def test_pressing_again_extends_no_link(asked):
+    page, _incident, take = asked
     tokens = {take}
     for _ in range(6):
         tokens.add((await press(page, take)).json().get("feedback", take))
@@ -281,10 +264,26 @@ async def test_pressing_again_extends_no_link(open_page, make_event):
         assert (await press(page, token, "/answer/look")).status_code == 403
 
 
+LINKS = ("/answer", "/answer/look", "/answer/decline", "/answer/arrive", "/answer/feedback")
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("path", LINKS)
+async def test_a_link_after_its_end_shows_and_changes_nothing(asked, path, again):
+    page, _incident, take = asked
+    say = (await press(page, take)).json()["feedback"] if again else take
+    page.now += LIFETIME_S
+    before = written(page)
+    for token in {take, say}:
+        answer = await press(page, token, path, verdict="confirmed")
+        assert (answer.status_code, set(answer.json())) == (403, {"error"})
+        assert "Boys N2" not in answer.text
+    assert written(page) == before
+
+
 @pytest.mark.parametrize("how", ["signed out everywhere", "by an administrator", "new password"])
-async def test_links_end_with_the_sessions_of_their_person(open_page, make_event, how):
-    page = open_page()
-    incident = page.incident(make_event)
+async def test_links_end_with_the_sessions_of_their_person(opened, how):
+    page, incident = opened
     take, others = token_for(page, incident), token_for(page, incident, person="fm")
     say = (await press(page, take)).json()["feedback"]
     await page.sign_in("ad" if how == "by an administrator" else "ap")
@@ -304,10 +303,8 @@ async def test_links_end_with_the_sessions_of_their_person(open_page, make_event
 
 
 @pytest.mark.parametrize("path", ["/answer", "/answer/look", "/answer/arrive", "/answer/feedback"])
-async def test_scanners_that_fetch_or_submit_forms_change_nothing(open_page, make_event, path):
-    page = open_page()
-    incident = page.incident(make_event)
-    token = token_for(page, incident)
+async def test_scanners_that_fetch_or_submit_forms_change_nothing(asked, path):
+    page, incident, token = asked
     before = repository.load(page.db, incident)
     got = await page.client.get(f"{path}?token={token}")
     assert got.status_code == (200 if path == "/answer" else 405)
@@ -326,10 +323,8 @@ async def test_scanners_that_fetch_or_submit_forms_change_nothing(open_page, mak
     assert repository.load(page.db, incident) == before
 
 
-async def test_one_thing_alone(open_page, make_event):
-    page = open_page()
-    incident = page.incident(make_event)
-    take = token_for(page, incident)
+async def test_one_thing_alone(asked):
+    page, incident, take = asked
     say = token_for(page, incident, action=Action.FEEDBACK)
     crossed = await press(page, take, "/answer/feedback", verdict="confirmed")
     assert crossed.status_code == 403
@@ -342,10 +337,8 @@ async def test_one_thing_alone(open_page, make_event):
         assert (await page.client.get(path, headers=header)).status_code == 303
 
 
-async def test_no_token_shows_or_changes_what_followed(open_page, make_event):
-    page = open_page()
-    incident = page.incident(make_event)
-    take = token_for(page, incident)
+async def test_no_token_shows_or_changes_what_followed(asked):
+    page, incident, take = asked
     say = (await press(page, take)).json()["feedback"]
     await press(page, say, "/answer/feedback", verdict="confirmed")
     with sqlite.transaction(page.db) as tx:
@@ -366,12 +359,8 @@ async def test_no_token_shows_or_changes_what_followed(open_page, make_event):
     assert (found.action, found.case_number) == (ActionClass.REFERRAL, "2026-0815")
 
 
-async def test_somebody_else_who_is_signed_in_does_not_answer_in_its_persons_name(
-    open_page, make_event
-):
-    page = open_page()
-    incident = page.incident(make_event)
-    token = token_for(page, incident)
+async def test_somebody_else_who_is_signed_in_does_not_answer_in_its_persons_name(asked):
+    page, incident, token = asked
     await page.sign_in("fm")
     answer = await press(page, token)
     assert answer.status_code == 403
@@ -383,9 +372,8 @@ async def test_somebody_else_who_is_signed_in_does_not_answer_in_its_persons_nam
     assert (await press(page, token)).status_code == 200
 
 
-async def test_it_runs_out_and_goes_with_its_person(open_page, make_event, policy):
-    page = open_page()
-    incident = page.incident(make_event)
+async def test_it_runs_out_and_goes_with_its_person(opened, policy, open_page):
+    page, incident = opened
     short = token_for(page, incident, left_s=100.0)
     long = token_for(page, incident)
     page.now += 100.0
@@ -401,10 +389,8 @@ async def test_it_runs_out_and_goes_with_its_person(open_page, make_event, polic
     assert repository.load(page.db, incident).acknowledged_by == ""
 
 
-async def test_after_the_end_it_is_answered_and_recorded_and_changes_nothing(open_page, make_event):
-    page = open_page()
-    incident = page.incident(make_event)
-    token = token_for(page, incident)
+async def test_after_the_end_it_is_answered_and_recorded_and_changes_nothing(asked):
+    page, incident, token = asked
     with sqlite.transaction(page.db) as tx:
         page.engine.resolve(tx, incident, "fm", page.now)
     answer = await press(page, token)
@@ -429,9 +415,8 @@ async def test_guessing_is_stopped_and_good_links_are_not_counted(open_page, mak
     assert (await press(page, token)).status_code == 200  # who guesses stops nobody else
 
 
-async def test_tokens_are_long_and_stored_as_hashes_alone(open_page, make_event):
-    page = open_page()
-    incident = page.incident(make_event)
+async def test_tokens_are_long_and_stored_as_hashes_alone(opened):
+    page, incident = opened
     tokens = {token_for(page, incident) for _ in range(50)}
     assert len(tokens) == 50
     assert {len(token) for token in tokens} == {22}  # 128 bits in base64
@@ -455,12 +440,8 @@ async def test_the_button_of_a_web_app_on_another_host_may_be_pressed(open_page,
     assert "access-control-allow-credentials" not in answer.headers
 
 
-async def test_a_failing_disk_is_reported_and_the_press_may_be_repeated(
-    open_page, make_event, monkeypatch
-):
-    page = open_page()
-    incident = page.incident(make_event)
-    token = token_for(page, incident)
+async def test_a_failing_disk_is_reported_and_the_press_may_be_repeated(asked, monkeypatch):
+    page, incident, token = asked
 
     def refuse(*_, **__):
         raise sqlite3.OperationalError("disk I/O error")

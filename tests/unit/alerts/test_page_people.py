@@ -22,9 +22,8 @@ async def act(page, path, **form):
     return await page.client.post(path, data={"form_token": await page.form_token(), **form})
 
 
-async def test_what_happened_on_another_day_than_the_onset_has_its_date(open_page, make_event):
-    page = open_page()
-    incident = page.incident(make_event)
+async def test_what_happened_on_another_day_than_the_onset_has_its_date(opened):
+    page, incident = opened
     page.now += 86_400
     await page.sign_in("fm")
     url = f"/incidents/{incident}"
@@ -35,18 +34,16 @@ async def test_what_happened_on_another_day_than_the_onset_has_its_date(open_pag
     assert shown.count(f">{at:%b %-d, %Y, %H:%M}</time>") == 1  # in the history
 
 
-async def test_it_is_over(open_page, make_event):
-    page = open_page()
-    incident = page.incident(make_event)
+async def test_it_is_over(opened):
+    page, incident = opened
     await page.sign_in("fm")
     assert (await act(page, f"/incidents/{incident}/resolve")).status_code == 303
     assert repository.load(page.db, incident).status is Status.RESOLVED
     assert 'id="resolve"' not in (await page.client.get(f"/incidents/{incident}")).text
 
 
-async def test_who_may_not_answer_changes_nothing(open_page, make_event):
-    page = open_page()
-    incident = page.incident(make_event)
+async def test_who_may_not_answer_changes_nothing(opened):
+    page, incident = opened
     before = repository.load(page.db, incident)
     url = f"/incidents/{incident}/resolve"
     assert (await page.client.post(url, data={"to": "fm"})).status_code == 303
@@ -58,9 +55,8 @@ async def test_who_may_not_answer_changes_nothing(open_page, make_event):
     assert repository.load(page.db, incident) == before
 
 
-async def test_a_note_with_a_number_is_refused_and_kept_in_the_form(open_page, make_event):
-    page = open_page()
-    incident = page.incident(make_event)
+async def test_a_note_with_a_number_is_refused_and_kept_in_the_form(opened):
+    page, incident = opened
     await page.sign_in()
     form = {"verdict": "confirmed", "note": "seen, id 123456 <b>"}
     answer = await act(page, f"/incidents/{incident}/feedback", **form)
@@ -70,9 +66,8 @@ async def test_a_note_with_a_number_is_refused_and_kept_in_the_form(open_page, m
     assert repository.load(page.db, incident).verdict is None
 
 
-async def test_answers_are_added_and_none_is_lost(open_page, make_event):
-    page = open_page()
-    incident = page.incident(make_event)
+async def test_answers_are_added_and_none_is_lost(opened):
+    page, incident = opened
     await page.sign_in()
     for verdict, cause in (("confirmed", ""), ("false_alarm", "spray"), ("test", "")):
         form = {"verdict": verdict, "cause": cause}
@@ -235,9 +230,8 @@ async def test_an_empty_duty_schedule_is_reported(open_page):
     assert "Nobody is on duty now" in shown
 
 
-async def test_declining_on_the_page_pages_the_next(open_page, make_event):
-    page = open_page()
-    incident = page.incident(make_event)
+async def test_declining_on_the_page_pages_the_next(opened):
+    page, incident = opened
     await page.sign_in()
     url = f"/incidents/{incident}"
     assert 'id="decline"' in (await page.client.get(url)).text
@@ -250,9 +244,8 @@ async def test_declining_on_the_page_pages_the_next(open_page, make_event):
     assert (await act(page, f"{url}/decline")).status_code == 403
 
 
-async def test_the_cause_of_a_false_alarm_is_one_tap(open_page, make_event):
-    page = open_page()
-    incident = page.incident(make_event)
+async def test_the_cause_of_a_false_alarm_is_one_tap(opened):
+    page, incident = opened
     await page.sign_in()
     answer = await act(page, f"/incidents/{incident}/feedback", cause="spray")
     assert answer.status_code == 303

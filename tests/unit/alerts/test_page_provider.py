@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import httpx
 import pytest
+from joserfc import jwt
 
 from alerts.access import sessions
 from alerts.access.limits import Limits
@@ -266,6 +267,23 @@ async def test_a_token_that_is_not_for_us_now_and_for_this_person_signs_nobody_i
     assert "@" not in str(detail)
 
 
+CLAIMS = ("exp", "iat", "nbf", "email", "groups", "_claim_names", "hd", "sub")
+ODD = (
+    *(10**400, -(10**400), 5, 0.5, True, [], ["x"], {}, {"groups": 1}),
+    *("\ud800", "\ud800@school.example", "\x00", "x" * 9000, ["\ud800"]),
+)
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+async def test_no_claim_of_a_provider_breaks_the_page(start, provider, claim):
+    page = start(GROUPS, groups_claim="groups")
+    for value in ODD:
+        provider.change = {"groups": ["pw-staff"], claim: value}
+        answer = await sign_in(page, provider)
+        assert answer.status_code in {200, 403}, ascii(value)[:40]
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
 async def test_a_clock_that_is_wrong_is_named(start, provider):
     page = start()
     page.now += 7200
@@ -282,7 +300,7 @@ async def test_a_token_that_somebody_else_signed_is_refused(start, provider):
         provider.rotate(kid=key.kid)
         forged, provider.key = provider.key, published
         page.now += 40  # so that the keys may be fetched anew
-        provider.signed = lambda claims: oidc_provider.jwt.encode(
+        provider.signed = lambda claims: jwt.encode(
             {"alg": "RS256", "kid": key.kid}, claims, forged
         )
         answer = await sign_in(page, provider)
@@ -295,7 +313,7 @@ async def test_a_key_that_the_provider_withdrew_is_believed_for_an_hour_at_most(
     page, withdrawn = start(), provider.key
     await sign_in(page, provider)
     provider.rotate(kid="second")
-    provider.signed = lambda claims: oidc_provider.jwt.encode(
+    provider.signed = lambda claims: jwt.encode(
         {"alg": "RS256", "kid": withdrawn.kid}, claims, withdrawn
     )
     try:

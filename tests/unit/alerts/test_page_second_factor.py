@@ -1,5 +1,6 @@
 """Codes after passwords: setting them up, using them once, and losing the phone."""
 
+import asyncio
 import json
 import re
 
@@ -85,6 +86,25 @@ async def test_a_code_is_of_use_once_and_not_for_long(open_page):
     refused = [e for e in reversed(list(audit.entries(page.db))) if e.kind == "sign_in_refused"]
     reasons = [json.loads(e.detail)["reason"] for e in refused]
     assert reasons == ["wrong code", "wrong code", "used code"]
+
+
+@pytest.mark.parametrize("kind", ["code", "recovery"])
+async def test_a_code_given_by_several_browsers_at_once_signs_one_in(open_page, kind):
+    page = open_page()
+    codes = has_factor(page)
+    browsers = []
+    for n in range(4):
+        transport = httpx.ASGITransport(page.app, client=(f"203.0.113.{n}", 50_000))
+        browsers.append(httpx.AsyncClient(transport=transport, base_url=HOST))
+        form = {"account": "ap", "password": PASSWORD}
+        assert (await browsers[-1].post("/sign-in", data=form)).status_code == 303
+    form = {"code": code_of(page) if kind == "code" else codes[0]}
+    answers = await asyncio.gather(*(b.post("/sign-in/code", data=form) for b in browsers))
+    assert sorted(answer.status_code for answer in answers) == [303, 403, 403, 403]
+    assert sessions.counts(page.db, page.now) == {"ap": 1}
+    assert kinds(page).count("sign_in") == 1
+    for browser in browsers:
+        await browser.aclose()
 
 
 async def test_a_recovery_code_signs_in_once_without_the_phone(open_page):

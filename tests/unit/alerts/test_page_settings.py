@@ -218,6 +218,22 @@ async def test_what_a_form_does_not_offer_is_refused(setup, form, typed, field, 
     assert setup.path.read_text() == TEXT
 
 
+@pytest.mark.parametrize(
+    ("variable", "content"),
+    [("PATH", "/usr/bin:/bin"), ("OTHER", "gopher://x"), ("OTHER", ""), ("OTHER", "https://x")],
+)
+async def test_a_stored_address_passes_the_same_check_as_a_typed_one(
+    setup, monkeypatch, variable, content
+):
+    monkeypatch.setenv(variable, content)
+    await setup.sign_in("ad")
+    form = {"name": "F. Manager", "notify.0.url_env": variable}
+    answer = await send(setup, "/settings/people/1", **form)
+    assert answer.status_code == 400
+    assert content not in re.sub(r"<input[^>]*>", "", answer.text) or not content
+    assert setup.path.read_text() == TEXT
+
+
 async def test_keys_that_the_form_does_not_show_stay(setup):
     await setup.sign_in("ad")
     form = {"name": "F. M.", "role": "facilities", "notify.0.url_env": "FM_PUSH"}

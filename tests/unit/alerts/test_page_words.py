@@ -42,9 +42,8 @@ async def test_a_room_whose_sensor_measures_nothing_is_not_ok(open_page):
     assert "No reading" in card
 
 
-async def test_history_is_for_people(open_page, make_event):
-    page = open_page()
-    incident = page.incident(make_event)
+async def test_history_is_for_people(opened):
+    page, incident = opened
     text = (await page.client.get(f"/incidents/{incident}")).text
     record = text[text.index('<section id="record">') :]
     assert "Detected</b>" in record
