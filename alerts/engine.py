@@ -35,6 +35,7 @@ from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Note, NoticeReason
 from alerts.notify.notice_writer import NoticeWriter
 from alerts.severity import repeat_window_s
+from detection.details import Detail
 from detection.device_events import is_device_alarm
 from detection.events import EventKind, EventPhase
 from language.facts import Fact, fact
@@ -349,6 +350,9 @@ class AlertEngine:
         repository.save(tx, result.incident)
         store(incident=result.incident.id)
         records = self._carry_out(tx, result, now)
+        is_flood = any(detail.code == Detail.FLOODED for detail in event.details)
+        if is_flood and known is None and not self.replay:
+            self._escalator.warn_on_duty(tx, result.incident, now)
         following, is_live = result.incident, not self._is_late(event.time + step_s, now)
         if following.held_until is not None and following.is_late and is_live:
             following = replace(following, held_until=at)

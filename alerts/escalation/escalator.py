@@ -25,6 +25,7 @@ from alerts.incidents.mutes import lasting_mute_of
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Note, NoticeReason, clock_text
 from alerts.policy import PRESENT_S
+from detection.events import EventKind
 from language.facts import Fact, fact, to_json
 
 if TYPE_CHECKING:
@@ -271,6 +272,17 @@ class Escalator:
             case Action.REOPEN:
                 finish(tx, due, now, "no answer")
                 self.begin(tx, incident, now)
+
+    def warn_on_duty(self, tx: sqlite3.Connection, incident: Incident, now: float) -> None:
+        """Notify the people on duty for a room, beside facilities, of what hides vaping there."""
+        labels = labels_of(incident, self._registry) | {"kind": EventKind.VAPE.value}
+        rings = self._policy.rings(labels, now)
+        is_muted = incident.held_until is not None or lasting_mute_of(
+            tx, incident, now, self._registry
+        )
+        if rings and not is_muted:
+            self._notices.page(tx, incident, [c.person for c in rings[0].people], now)
+            repository.note(tx, incident.id, now, Happened.PAGED, **_asked(rings[0]))
 
     def await_answer(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
         """Schedule the reminder to the responder, and the reopening."""

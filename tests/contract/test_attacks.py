@@ -182,7 +182,7 @@ def test_a_flood_hides_no_plume_of_the_sensor_itself(school, per_s, lasts_s, con
     assert sensor == VAPED
     assert AT < at < AT + 60
     assert {sensor for sensor, _ in attacked.alerts_of("integrity")} == {VAPED}
-    assert attacked.notified_people() == {"fm"}
+    assert attacked.notified_people() == {"fm", "ap"}
     first = min(at for _, at in attacked.alerts_of("integrity"))
     assert first < AT + 5, "at once"
     stored = [r for r in attacked.stored if r.sensor == VAPED and r.values]

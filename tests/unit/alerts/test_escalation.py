@@ -12,6 +12,7 @@ from alerts.incidents.incident import Verdict
 from alerts.notify.notice import KIND_WORDS, render
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, EscalationTimings, StaffMember
 from alerts.secrets import Secret, channel_of
+from detection.details import Detail
 from detection.events import EventKind, EventPhase
 from language.facts import fact
 from tests.support import alert_records as stored
@@ -432,6 +433,29 @@ def test_a_fault_of_another_sensor_is_notified(school, say):
     say(0, kind=OFFLINE, confidence=1.0)
     say(10, kind=FAULT, confidence=1.0, sensor="s3")
     school.run(20).want(("fay", "opened", BOYS, 0, 1), ("fay", "opened", GIRLS, 10, 11))
+
+
+FLOODED = {"kind": EventKind.INTEGRITY, "confidence": 1.0, "details": (fact(Detail.FLOODED),)}
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["at once", "another fault went on before"])
+def test_staff_on_duty_are_told_that_a_flooded_room_is_not_watched(school, say, before):
+    """Facilities repair it, and go through their chain; who is near may look meanwhile."""
+    wanted = [("lee", "opened", BOYS, 10, 11)]
+    if before:
+        say(0, kind=EventKind.INTEGRITY, confidence=1.0, details=(fact(Detail.TWO_SENDERS),))
+    say(10, since=10, **FLOODED)
+    wanted.append(("fay", "opened", BOYS, 0 if before else 10, 11))
+    school.run(60).want(*wanted)
+    (row,) = stored.notices(school.db, person="lee")
+    assert "not watched reliably" in render(row.notice)[1]
+
+
+def test_a_flooded_room_that_is_silenced_or_is_no_room_warns_nobody(school, say):
+    silence(school, 0, 300)
+    say(10, since=10, **FLOODED)
+    say(20, since=20, sensor="stranger", **FLOODED)
+    school.run(60).want()
 
 
 def test_tamper_never_mutes_vaping(school, say):
