@@ -45,8 +45,7 @@ class Select(NamedTuple):
 class KeyFigure(NamedTuple):
     """One key figure; `path` is its attribute in a part of `reports.kpis.Kpis`.
 
-    The unit ``"share"`` is a ratio of counts from 0 to 1, which has an interval; ``"measured"`` is
-    one of times or readings, which has none.
+    The unit ``"share"`` is a ratio from 0 to 1.
     """
 
     key: str
@@ -117,8 +116,8 @@ LOAD: Final = (
 )
 SENSORS: Final = (
     KeyFigure("sensors", "Sensors", "sensors"),
-    KeyFigure("availability", "Sensor-minutes online / expected", "availability", "measured"),
-    KeyFigure("completeness", "Readings received / sent", "completeness", "measured"),
+    KeyFigure("availability", "Sensor-minutes online / expected", "availability", "share"),
+    KeyFigure("completeness", "Readings received / sent", "completeness", "share"),
     KeyFigure("offline_detect", "From last reading to offline incident", "offline_detect", "s"),
 )
 INCIDENTS: Final = KeyFigure("incidents", "Incidents", "incidents")
@@ -168,14 +167,9 @@ def figures(facts: Facts) -> Iterator[Figure]:
         if before.get(figure.key) is not None:
             figure.values["period_before"] = before[figure.key]
         yield figure
-    yield _computed(
-        KeyFigure(
-            "change_from_before",
-            "Vaping and smoke per school day, as a multiple of the period before",
-            "",
-        ),
-        kpis.before_after(_daily(facts.before), _daily(facts)),
-    )
+    daily = (Rate(sum(each), len(each)) for each in (_daily(facts.before), _daily(facts)))
+    label = mark("Vaping and smoke per school day")
+    yield _computed(KeyFigure("per_school_day", label, ""), kpis.BeforeAfter(*daily))
 
 
 def response_times(response: Response) -> Iterator[Figure]:
@@ -213,11 +207,7 @@ def computed(table: Iterable[KeyFigure], part: object) -> Iterator[Figure]:
 
 
 def _computed(figure: KeyFigure, value: Value) -> Figure:
-    unit = "share" if figure.unit == "measured" else figure.unit
-    values = _values(value)
-    if isinstance(value, Rate) and figure.unit == "share":
-        values["low"], values["high"] = value.interval() or (None, None)
-    return Figure(figure.key, gettext(figure.label), unit, values)
+    return Figure(figure.key, gettext(figure.label), figure.unit, _values(value))
 
 
 def _values(value: Value) -> dict[str, float | None]:
@@ -236,16 +226,13 @@ def _values(value: Value) -> dict[str, float | None]:
         }
     if isinstance(value, BeforeAfter):
         return {
-            "value": value.change,
-            "low": value.low,
-            "high": value.high,
-            "before": value.before.value,
-            "before_count": value.before.part,
-            "before_days": value.before.whole,
-            "after": value.after.value,
-            "after_count": value.after.part,
-            "after_days": value.after.whole,
-            "dispersion": value.dispersion,
+            "value": value.after.value,
+            "count": value.after.part,
+            "days": value.after.whole,
+            "period_before": value.before.value,
+            "count_before": value.before.part,
+            "days_before": value.before.whole,
+            "is_clear": float(value.is_clear),
         }
     return {"value": float(value)}
 

@@ -14,7 +14,6 @@ import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import datetime
-from statistics import NormalDist
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 ACKNOWLEDGED_WITHIN_S: Final = 300.0
 CEILING_PER_HOUR, FLOOD_PER_HOUR = 12, 30
-_Z95: Final = NormalDist().inv_cdf(0.975)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +41,6 @@ class Rate:
     def value(self) -> float | None:
         """The ratio; None if `whole` is 0."""
         return self.part / self.whole if self.whole else None
-
-    def interval(self) -> tuple[float, float] | None:
-        """Return the 95 % interval of a share of counts (Wilson 1927, score interval).
-
-        >>> [round(bound, 3) for bound in Rate(8, 10).interval()]
-        [0.49, 0.943]
-        """
-        if not self.whole:
-            return None
-        n, share, z2 = self.whole, self.part / self.whole, _Z95**2
-        middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-        half = _Z95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-        low = middle - half if self.part else 0.0
-        return low, middle + half if self.part < self.whole else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,42 +357,22 @@ def sensor_time(days: Sequence[SensorDay], incidents: Iterable[IncidentRow] = ()
 
 @dataclass(frozen=True, slots=True)
 class BeforeAfter:
-    """Incidents per school day before and in a period.
-
-    `change` is the rate after as a multiple of that before, `low` to `high` its 95 % interval,
-    `dispersion` the variance of daily counts as a multiple of a Poisson's, at least 1.
-    """
+    """Incidents per school day in the period before and in this one."""
 
     before: Rate
     after: Rate
-    change: float | None = None
-    low: float | None = None
-    high: float | None = None
-    dispersion: float = 1.0
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether the difference is more than twice what chance alone makes of such counts.
 
-def before_after(before: Sequence[int], after: Sequence[int]) -> BeforeAfter:
-    """Compare daily counts before and in a period.
-
-    Quasi-Poisson (McCullagh & Nelder 1989, section 6.2): the log of the ratio of the rates is
-    normal with variance ``dispersion (1 / n before + 1 / n after)``; the dispersion is Pearson's
-    chi-square over both periods by its degrees of freedom. We never take it below 1, and add one
-    half to both counts where one is zero. A difference does not prove its cause.
-    """
-    rates = Rate(sum(before), len(before)), Rate(sum(after), len(after))
-    if not before or not after or not any((*before, *after)):
-        return BeforeAfter(*rates)
-    chi2 = 0.0
-    for counts in (before, after):
-        mean = sum(counts) / len(counts)
-        chi2 += sum((n - mean) ** 2 / mean for n in counts) if mean else 0.0
-    freedom = len(before) + len(after) - 2
-    dispersion = max(1.0, chi2 / freedom) if freedom > 0 else 1.0
-    half = 0.0 if all(rate.part for rate in rates) else 0.5
-    n_before, n_after = rates[0].part + half, rates[1].part + half
-    change = (n_after / len(after)) / (n_before / len(before))
-    spread = math.exp(_Z95 * math.sqrt(dispersion * (1 / n_before + 1 / n_after)))
-    return BeforeAfter(*rates, change, change / spread, change * spread, dispersion)
+        >>> BeforeAfter(Rate(5, 5), Rate(6, 5)).is_clear
+        False
+        >>> BeforeAfter(Rate(40, 10), Rate(20, 10)).is_clear
+        True
+        """
+        (m, p), (n, q) = ((rate.part, rate.whole) for rate in (self.before, self.after))
+        return abs(n * p - m * q) > 2.0 * math.sqrt(n * p**2 + m * q**2)
 
 
 @dataclass(frozen=True, slots=True)

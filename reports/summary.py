@@ -35,7 +35,7 @@ MOST_DRAWN: Final = 30
 _FOLLOW_UP: Final = ("referral", "nurse", "facilities", "none")
 _DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _IN_UNIT: Final = (
-    *("value", "mean", "median", "p90", "low", "high", "median_all", "p90_all"),
+    *("value", "mean", "median", "p90", "median_all", "p90_all"),
     "period_before",
 )
 """Measures of a figure that are in its unit; the others are counts."""

@@ -220,8 +220,8 @@ def _row(figure: Figure) -> dict[str, str]:
     value, basis = _number(figure.main, figure.unit), ""
     if "median" in values:
         basis = median_basis(values)
-    elif "dispersion" in values:
-        value, basis = f"× {value}", _change_basis(values)
+    elif "days" in values:
+        basis = _per_day(values)
     elif "of" in values:
         basis = _rate_basis(figure)
     return {"label": figure.label, "value": value, "rest": basis, "was": was}
@@ -232,30 +232,9 @@ def _rate_basis(figure: Figure) -> str:
     if not values["of"]:
         return _("no data to divide by")
     part, whole = _number(values["part"]), _number(values["of"])
-    basis = (
-        _("%(part)s of %(whole)s", part=part, whole=whole)
-        if figure.unit == "share"
-        else f"{part} / {whole}"
-    )
-    low, high = values.get("low"), values.get("high")
-    if low is not None and high is not None:
-        basis = _(
-            "%(share)s; 95 %% interval %(low).0f to %(high).0f %%",
-            share=basis,
-            low=100 * low,
-            high=100 * high,
-        )
-    return basis
-
-
-def _change_basis(values: dict[str, float | None]) -> str:
-    if values["value"] is None:
-        return _("no data on one side")
-    return _(
-        "95 %% interval %(low).2f to %(high).2f; before %(before).2f a day on"
-        " %(before_days).0f days, after %(after).2f on %(after_days).0f",
-        **values,
-    )
+    if figure.unit == "share":
+        return _("%(part)s of %(whole)s", part=part, whole=whole)
+    return f"{part} / {whole}"
 
 
 def _before_name(facts: Facts) -> str:
@@ -353,38 +332,24 @@ def _against_before(made: Summary) -> Iterator[str]:
         if earlier is not None:
             yield _("Nothing of %(period)s is on record to compare with.", period=_in_text(earlier))
         return
-    values = next(f.values for f in made.figures if f.key == "change_from_before")
-    if not values["before_days"] or not values["after_days"]:
+    values = next(f.values for f in made.figures if f.key == "per_school_day")
+    if not values["days_before"] or not values["days"]:
         return
-    text = _(
-        "Per whole school day, there were %(after)s of vaping or smoke, against"
-        " %(before)s in %(period)s",
+    yield _(
+        "Vaping and smoke per school day: %(now)s, against %(before)s in %(period)s",
+        now=_per_day(values),
+        before=_per_day(values, "_before"),
         period=_before_name(facts),
-        **{side: _per_day(values, side) for side in ("before", "after")},
-    )
-    low, high = values["low"], values["high"]
-    if values["before_count"] and values["after_count"] and low is not None and high is not None:
-        given = {"text": text, "ratio": values["value"], "low": low, "high": high}
-        if low <= 1.0 <= high:
-            text = _(
-                "%(text)s: %(ratio).2f times as many (95 %% interval %(low).2f to %(high).2f;"
-                " that may be chance)",
-                **given,
-            )
-        else:
-            text = _(
-                "%(text)s: %(ratio).2f times as many (95 %% interval %(low).2f to %(high).2f)",
-                **given,
-            )
-    yield f"{text}."
+    ) + ("." if values["is_clear"] else _("; too few to call a change."))
 
 
-def _per_day(values: Mapping[str, float | None], side: str) -> str:
+def _per_day(values: Mapping[str, float | None], when: str = "") -> str:
+    count, days = values[f"count{when}"] or 0.0, values[f"days{when}"] or 0.0
     return _(
         "%(rate)s (%(count)s on %(days)s days)",
-        rate=f"{values[side]:.2f}",
-        count=f"{values[f'{side}_count'] or 0.0:,.0f}",
-        days=f"{values[f'{side}_days'] or 0.0:.0f}",
+        rate=_number(count / days if days else None),
+        count=f"{count:,.0f}",
+        days=f"{days:.0f}",
     )
 
 

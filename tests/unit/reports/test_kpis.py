@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from reports.kpis import (
+    BeforeAfter,
     Chosen,
     Rate,
     alarm_budget,
-    before_after,
     chosen,
     kpis,
     load,
@@ -235,39 +235,16 @@ def test_availability_and_completeness():
     assert found.offline_detect.mean_s == 75.0
 
 
-def test_change_after_a_date_has_an_interval():
-    # 40 in 10 days, then 20 in 10, no more spread than a Poisson: ratio 0.5,
-    # log interval 1.96 x sqrt(1/40 + 1/20) = 0.5368, so 0.5 / 1.7105 to 0.5 x 1.7105
-    found = before_after([4] * 10, [2] * 10)
-    assert found.change == 0.5
-    assert found.dispersion == 1.0
-    assert found.low == pytest.approx(0.5 / 1.71051, rel=1e-4)
-    assert found.high == pytest.approx(0.5 * 1.71051, rel=1e-4)
-
-
-def test_uneven_days_widen_the_interval():
-    even = before_after([4] * 10, [2] * 10)
-    # chi-square 40 x (16 / 4) / 10 = 10 x 4 ... = 40 + 20, by 18 degrees of freedom
-    uneven = before_after([8, 0] * 5, [4, 0] * 5)
-    assert uneven.dispersion == pytest.approx((10 * 16 / 4 + 10 * 4 / 2) / 18)
-    assert uneven.change == even.change
-    assert uneven.low < even.low
-    assert uneven.high > even.high
-
-
-def test_change_to_and_from_nothing():
-    none = before_after([0, 0], [0])
-    assert (none.change, none.low, none.high) == (None, None, None)
-    gone = before_after([3] * 5, [0] * 5)
-    assert gone.after.value == 0.0
-    assert gone.change == pytest.approx(0.5 / 15.5)
-    assert gone.low < gone.change < gone.high
-    assert before_after([], [3]).change is None
-
-
-def test_share_has_an_interval_within_its_bounds():
-    assert Rate(0, 0).interval() is None
-    low, high = Rate(0, 5).interval()
-    assert (low, round(high, 3)) == (0.0, 0.434)
-    low, high = Rate(5, 5).interval()
-    assert (round(low, 3), high) == (0.566, 1.0)
+@pytest.mark.parametrize(
+    ("before", "after", "is_clear"),
+    [
+        (Rate(5, 5), Rate(6, 5), False),
+        (Rate(40, 10), Rate(20, 10), True),  # a difference of 20, chance makes 15.5 of it
+        (Rate(40, 10), Rate(26, 10), False),
+        (Rate(40, 10), Rate(20, 5), False),  # as many a day
+        (Rate(0, 5), Rate(0, 5), False),
+        (Rate(0, 0), Rate(9, 5), False),
+    ],
+)
+def test_a_change_is_clear_if_it_is_more_than_chance(before, after, is_clear):
+    assert BeforeAfter(before, after).is_clear is is_clear

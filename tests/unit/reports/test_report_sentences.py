@@ -108,17 +108,10 @@ class Tables:
         )
         return [counts(asked, state="nobody_responded"), asked.height]
 
-    def change_from_before(self):
-        key = "change_from_before"
-        before, after = (
-            (self.figure(key, f"{side}_count"), self.figure(key, f"{side}_days"))
-            for side in ("before", "after")
-        )
-        rates = [after[0] / after[1], *after, before[0] / before[1], *before]
-        return [
-            *(*rates, rates[0] / rates[3]),
-            *(self.figure(key, "low"), self.figure(key, "high")),
-        ]
+    def per_school_day(self):
+        now = [self.figure("per_school_day", key) for key in ("value", "count", "days")]
+        before = ("period_before", "count_before", "days_before")
+        return [*now, *(self.figure("per_school_day", key) for key in before)]
 
     def rooms(self):
         by_room = self.air.group_by("room_id").len().sort("len", descending=True)
@@ -137,8 +130,7 @@ SENTENCES = {
     "Of these": Tables.outcomes,
     "Of ": Tables.acknowledged,
     "Nobody responded": Tables.nobody,
-    "Per whole school day": Tables.change_from_before,
-    "It rose most in": Tables.none,
+    "Vaping and smoke per": Tables.per_school_day,
     "Most in:": Tables.rooms,
 }
 
