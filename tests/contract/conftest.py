@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import email
+import email.policy
 import time
 from functools import partial
 
 import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
 
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
 from storage.timeseries.influx_setup import set_up
 from storage.timeseries.resolution import Retention
+from tests.support.broker import free_port
 from tests.support.influx import Influxd
 from tests.support.once import made_once
 from tests.support.school_series import simulated_school
@@ -34,3 +39,44 @@ def url(school, tmp_path_factory):
             while series.tidy(time.time() + 1_000.0):  # the quarter of now too
                 pass
         yield server.url
+
+
+class Inbox:
+    """Takes every message, or refuses every recipient."""
+
+    def __init__(self, refuses=False):
+        self.refuses = refuses
+        self.mails = []
+
+    async def handle_RCPT(self, _server, _session, envelope, address, _options):  # noqa: N802
+        if self.refuses:
+            return "550 no such mailbox"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, _server, _session, envelope):  # noqa: N802
+        mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        self.mails.append((envelope.mail_from, envelope.rcpt_tos, mail))
+        return "250 OK"
+
+
+@pytest.fixture
+def mail_server():
+    started = []
+
+    def start(**options):
+        inbox = Inbox(**options)
+        controller = Controller(
+            inbox,
+            hostname="127.0.0.1",
+            port=free_port(),
+            authenticator=lambda *_: AuthResult(success=True),
+            auth_require_tls=False,
+        )
+        controller.start()
+        started.append(controller)
+        return inbox, controller.port
+
+    yield start
+    for controller in started:
+        controller.stop()

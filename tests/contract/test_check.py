@@ -207,45 +207,25 @@ def stored(folder, readings):
         journal.commit(readings)
 
 
-class TestClock:
-    def found(self, site, tmp_path, readings, now=NOW, kept=True):
-        path = site()
-        if readings:
-            stored(tmp_path, readings)
-        return list(check_clock(load(path), now, lambda: kept))
-
-    def test_synchronized(self, site, tmp_path):
-        readings = [Reading("s1", NOW - 1, NOW - 0.5, {"pm25": 4.0})]
-        (found,) = self.found(site, tmp_path, readings)
-        assert found.state is State.OK
-        assert "kept by NTP" in found.sentence
-
-    def test_set_back(self, site, tmp_path):
-        readings = [Reading("s1", NOW - 1, NOW, {"pm25": 4.0})]
-        (found,) = self.found(site, tmp_path, readings, now=NOW - 86_400)
-        assert found.state is State.FAULT
-        assert "timedatectl" in found.remedy
-
-    def test_most_sensors_are_behind(self, site, tmp_path):
-        readings = [
-            Reading(f"s{k}", NOW - 3600 * (k < 3), NOW - 1, {"pm25": 4.0}) for k in range(4)
-        ]
-        (found,) = self.found(site, tmp_path, readings)
-        assert found.state is State.FAULT
-        assert "3 of 4 sensors" in found.sentence
-        assert "60 min behind" in found.sentence
-
-    def test_one_sensor_is_ahead(self, site, tmp_path):
-        readings = [
-            Reading(f"s{k}", NOW + 300 * (k == 2), NOW - 1, {"pm25": 4.0}) for k in range(4)
-        ]
-        (found,) = self.found(site, tmp_path, readings)
-        assert found.state is State.WARNING
-        assert found.part == "clock: s2"
-
-    def test_not_synchronized(self, site, tmp_path):
-        (found,) = self.found(site, tmp_path, [], kept=False)
-        assert found.state is State.WARNING
+@pytest.mark.parametrize(
+    ("offsets", "now", "kept", "state", "part"),
+    [
+        ([0], NOW, True, State.OK, "clock"),
+        ([0], NOW - 86_400, True, State.FAULT, "clock"),  # it was set back
+        ([-3600, -3600, -3600, 0], NOW, True, State.FAULT, "clock"),
+        ([0, 0, 300, 0], NOW, True, State.WARNING, "clock: s2"),
+        ([], NOW, False, State.WARNING, "clock"),
+    ],
+)
+def test_the_clock_by_what_readings_say(site, tmp_path, offsets, now, kept, state, part):
+    path = site()
+    if offsets:
+        stored(
+            tmp_path,
+            [Reading(f"s{k}", NOW + s, NOW - 0.5, {"pm25": 4.0}) for k, s in enumerate(offsets)],
+        )
+    (found,) = check_clock(load(path), now, lambda: kept)
+    assert (found.state, found.part) == (state, part)
 
 
 class TestSensors:

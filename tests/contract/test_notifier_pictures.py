@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import email
 import json
 import logging
-import socketserver
 import threading
 from types import MappingProxyType
 
@@ -120,49 +118,13 @@ async def test_a_service_without_pictures_gets_the_text(provider):
     assert RISING.evidence.sentence() in json.loads(body)["message"]
 
 
-class Mail(socketserver.ThreadingTCPServer):
-    """As much SMTP as it takes to accept one message at a time."""
-
-    allow_reuse_address = True
-    daemon_threads = True
-
-    def __init__(self):
-        self.messages = []
-        super().__init__(("127.0.0.1", 0), _MailHandler)
-        self.thread = threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True)
-        self.thread.start()
-
-
-class _MailHandler(socketserver.StreamRequestHandler):
-    def handle(self):
-        self.wfile.write(b"220 ready\r\n")
-        while line := self.rfile.readline():
-            word = line[:4].upper().strip()
-            if word == b"DATA":
-                self.wfile.write(b"354 go on\r\n")
-                lines = []
-                while (part := self.rfile.readline()) != b".\r\n":
-                    lines.append(part.removeprefix(b"."))
-                self.server.messages.append(email.message_from_bytes(b"".join(lines)))
-            if word == b"QUIT":
-                self.wfile.write(b"221 bye\r\n")
-                return
-            self.wfile.write(b"250 fine\r\n")
-
-
-async def test_mail_carries_the_picture():
-    mail = Mail()
-    try:
-        port = mail.server_address[1]
-        await send(f"mailto://127.0.0.1:{port}?from=p@school.example&to=ap@school.example")
-        (message,) = mail.messages
-        (part,) = [p for p in message.walk() if p.get_content_type() == "image/png"]
-        assert part.get_payload(decode=True) == PICTURE
-        assert part.get_filename() == "evidence.png"
-    finally:
-        mail.shutdown()
-        mail.server_close()
-        mail.thread.join(60)
+async def test_mail_carries_the_picture(mail_server):
+    inbox, port = mail_server()
+    await send(f"mailto://127.0.0.1:{port}?from=p@school.example&to=ap@school.example")
+    ((_, _, message),) = inbox.mails
+    (part,) = [p for p in message.walk() if p.get_content_type() == "image/png"]
+    assert part.get_payload(decode=True) == PICTURE
+    assert part.get_filename() == "evidence.png"
 
 
 @pytest.mark.parametrize(

@@ -2,64 +2,18 @@
 
 from __future__ import annotations
 
-import email
-import email.policy
 from datetime import timedelta
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult
 
 from alerts.errors import NotifyError
 from plumewatch.config.load import load
 from plumewatch.weekly_summary import send_weekly
-from tests.support.broker import free_port
 from tests.support.school_year import config_text, fill_health, fill_state, moment
 from tests.unit.plumewatch.test_weekly_summary import FIRST
 
 FROM, TO = "plumewatch@school.example", "principal@school.example"
 ALSO_TO = "dean@school.example"
-
-
-class Inbox:
-    """Takes every message, or refuses every recipient."""
-
-    def __init__(self, refuses=False):
-        self.refuses = refuses
-        self.mails = []
-
-    async def handle_RCPT(self, _server, _session, envelope, address, _options):  # noqa: N802
-        if self.refuses:
-            return "550 no such mailbox"
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(self, _server, _session, envelope):  # noqa: N802
-        mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
-        self.mails.append((envelope.mail_from, envelope.rcpt_tos, mail))
-        return "250 OK"
-
-
-@pytest.fixture
-def server():
-    started = []
-
-    def start(**options):
-        inbox = Inbox(**options)
-        controller = Controller(
-            inbox,
-            hostname="127.0.0.1",
-            port=free_port(),
-            authenticator=lambda *_: AuthResult(success=True),
-            auth_require_tls=False,
-        )
-        controller.start()
-        started.append(controller)
-        return inbox, controller.port
-
-    yield start
-    for controller in started:
-        controller.stop()
 
 
 @pytest.fixture
@@ -92,9 +46,9 @@ NOW = moment(FIRST + timedelta(days=14)) + 6 * 3600
     ],
 )
 def test_the_mail_arrives_with_subject_and_lines_in_the_schools_language(
-    server, school, language, subject, line
+    mail_server, school, language, subject, line
 ):
-    inbox, port = server()
+    inbox, port = mail_server()
     done = send_weekly(school(port, language), NOW)
     assert done.startswith("weekly summary sent to mailto-")
     (mail, other) = (mail for _, _, mail in inbox.mails)
@@ -105,8 +59,8 @@ def test_the_mail_arrives_with_subject_and_lines_in_the_schools_language(
     assert "pass" not in mail.as_string().partition("\n\n")[0]
 
 
-def test_a_server_that_refuses_the_recipient_is_reported(server, school):
-    inbox, port = server(refuses=True)
+def test_a_server_that_refuses_the_recipient_is_reported(mail_server, school):
+    inbox, port = mail_server(refuses=True)
     with pytest.raises(NotifyError):
         send_weekly(school(port, "en"), NOW)
     assert inbox.mails == []

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 from urllib.parse import quote
 
 import httpx
@@ -10,14 +11,19 @@ from hypothesis import strategies as st
 
 from alerts.secrets import Secret
 from ingest.commit import GroupCommit
+from ingest.decoders import DECODERS
 from ingest.http.server import HttpIngest, HttpIngestSettings
 from ingest.http.sources import HttpSource
 from ingest.intake import Intake
 
 TOKEN = "token-of-the-fuzzer"
 SOURCES = [
-    HttpSource("g", "generic", token=Secret(TOKEN), accepts_unregistered=True, rate_per_s=1e9),
     HttpSource("v", "verkada", signature=Secret("secret-of-the-fuzzer"), rate_per_s=1e9),
+    *(
+        HttpSource(name, name, token=Secret(TOKEN), accepts_unregistered=True, rate_per_s=1e9)
+        for name in DECODERS
+        if name != "verkada"
+    ),
 ]
 ANSWERS = {200, 400, 401, 403, 404, 413, 415, 422, 429}
 
@@ -44,9 +50,13 @@ headers = st.dictionaries(
     ),
     header,
 )
-level = st.sampled_from(["generic", "verkada", "halo", "b2"]) | st.text(max_size=30)
+level = st.sampled_from([*DECODERS, "b2"]) | st.text(max_size=30)
+plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
 body = (
     st.binary(max_size=300)
+    | st.recursive(plain, lambda x: st.lists(x) | st.dictionaries(st.text(), x)).map(
+        lambda value: json.dumps(value).encode()
+    )
     | st.sampled_from([b"7" * 70_000, b"[" * 60_000, b'{"pm25": 1e999}', b'{"pm25": 7}'])
     | st.text(max_size=100).map(lambda text: text.encode("utf-8", "surrogatepass"))
 )
@@ -73,8 +83,11 @@ async def post(path, headers, body):
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(level, min_size=1, max_size=3), headers, body)
-def test_always_an_answer(levels, headers, body):
+@given(st.lists(level, min_size=1, max_size=3), headers, body, st.booleans())
+def test_always_an_answer(levels, headers, body, known):
+    """Every decoder is asked, with the token of its source and without."""
+    if known:
+        headers |= {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
     path = "/ingest/" + "/".join(quote(text, safe="", errors="replace") for text in levels)
     answer, letters = asyncio.run(post(path, headers, body))
     assert answer.status_code in ANSWERS

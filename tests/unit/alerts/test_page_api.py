@@ -1,6 +1,5 @@
 """The document of the HTTP API is true, and no request that it allows breaks the staff page."""
 
-import asyncio
 import contextlib
 import functools
 import itertools
@@ -19,12 +18,6 @@ from hypothesis.errors import Unsatisfiable
 from alerts.access import api_tokens
 from alerts.page.api.docs import OPERATIONS, api_document
 from alerts.page.api.operation import PREFIX
-from alerts.secrets import Secret
-from ingest.commit import GroupCommit
-from ingest.decoders import DECODERS
-from ingest.http.server import HttpIngest, HttpIngestSettings
-from ingest.http.sources import HttpSource
-from ingest.intake import Intake
 from storage import sqlite
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
@@ -35,7 +28,6 @@ ROLES = ["nobody", "ap", "fm", "an", "ad"]
 FEW = {VALID: 6, INVALID: 2}
 """Wrong requests take long to make up."""
 EXAMPLES = {mode: int(os.environ.get("FUZZ_EXAMPLES", few)) for mode, few in FEW.items()}
-INGEST_ANSWERS = {200, 400, 401, 403, 404, 408, 413, 415, 422, 429, 503}
 PAGE_ANSWERS = {200, 204, 303, 400, 401, 403, 404, 503}
 POST_ANSWERS = PAGE_ANSWERS | {409, 413, 422, 429}
 FIELDS = {
@@ -120,9 +112,6 @@ def routes_of(app):
                 yield Asked(method.lower(), route.path.replace(":row}", "}"))
 
 
-INGEST = tuple(routes_of(HttpIngest((), Intake(), GroupCommit(None)).app))
-
-
 async def test_the_document_has_every_operation_of_the_api_and_no_other(open_page):
     staff = {(o.method, o.path) for o in routes_of(open_page().app) if o.path.startswith(PREFIX)}
     described = {(o.method.lower(), o.path) for o in OPERATIONS}
@@ -137,7 +126,7 @@ def series(tmp_path):
 
 @functools.cache
 def schema(asked=None):
-    """What the document of the API says, or a route of the page or of HTTP ingest."""
+    """What the document of the API says, or a route of the page."""
     import schemathesis  # takes seconds
 
     document = api_document()
@@ -268,46 +257,6 @@ async def test_no_request_breaks_the_api_and_every_answer_is_as_described(
                 described(operation).validate_response(answer)
             statuses.add(answer.status_code)
     assert {200, 404} <= statuses
-
-
-@pytest.mark.parametrize("mode", [VALID, INVALID], ids=str)
-@pytest.mark.parametrize("operation", INGEST, ids=lambda o: o.path)
-async def test_no_request_breaks_the_ingest(operation, mode):
-    """Every decoder is asked, with the token of its source and without."""
-    names = sorted(DECODERS)
-    sources = [
-        HttpSource(name, name, token=Secret(f"{name}-token-of-the-fuzzer"), rate_per_s=1e9)
-        for name in names
-    ]
-
-    async def write(_readings, _letters):
-        pass
-
-    commits = GroupCommit(write)
-    ingest = HttpIngest(sources, Intake(), commits, HttpIngestSettings(wrong_token_s=0.0))
-    task = asyncio.create_task(commits.run())
-    allowed = INGEST_ANSWERS | ({405} if mode is INVALID else set())
-    chance, statuses = random.Random(operation.path), set()
-    transport = httpx.ASGITransport(ingest.app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://ingest") as http:
-        for case, name in zip(cases_of(operation, mode), itertools.cycle(["", *names])):
-            if name:
-                case.path_parameters = {**(case.path_parameters or {}), "decoder": name}
-            token = f"{name}-token-of-the-fuzzer" if chance.random() < 0.8 else "wrong"
-            body = case.body if isinstance(case.body, bytes) else json.dumps(plain(case.body))
-            answer = await http.request(
-                operation.method,
-                case.formatted_path,
-                content=body,
-                headers={"authorization": f"Bearer {token}", "content-type": "application/json"},
-            )
-            context = f"{case.formatted_path!r} {body[:200]!r}: {answer} {answer.text}"
-            assert answer.status_code in allowed, context
-            assert "token-of-the-fuzzer" not in answer.text
-            statuses.add(answer.status_code)
-    task.cancel()
-    await asyncio.wait((task,))
-    assert statuses
 
 
 def plain(body):

@@ -7,14 +7,11 @@ import threading
 import time
 from functools import partial
 
-import pytest
-
 from alerts.escalation import escalator
 from alerts.notify.pump import OutboxPump, PumpSettings
 from plumewatch.service.app import Service
 from plumewatch.service.consumers import new_consumer
 from plumewatch.service.maintenance import Maintenance
-from plumewatch.service.supervisor import ServiceError
 from storage.errors import StorageUnavailableError
 from storage.journal import DeadLetter, Journal
 from storage.reading import Reading
@@ -40,16 +37,6 @@ async def test_a_puff_is_stored_and_notified(config):
     assert len(service.alerting.notifier.sent) == 1
 
 
-async def test_a_restart_repeats_no_notice(config):
-    async with running(config) as service:
-        await store(service, puff())
-        await until(lambda: service.alerting.notifier.sent)
-    async with running(config) as service:
-        await store(service, [Reading("n2-boys-1", time.time(), time.time(), {"pm25": 4.0})])
-        await until(lambda: service.detection.counts.readings == 1)
-        assert service.alerting.notifier.sent == []
-
-
 async def test_counters_go_on_over_a_restart_or_begin_anew_as_declared(config):
     def counted(service):
         meters = service.monitoring.meters.meters
@@ -69,37 +56,6 @@ async def test_counters_go_on_over_a_restart_or_begin_anew_as_declared(config):
         declared = {m.name for m in service.monitoring.meters.meters if m.continues}
     assert before["readings_stored"] > after["readings_stored"] == 0
     assert {name for name, n in before.items() if n and after[name] >= n} == declared
-
-
-async def test_readings_are_stored_while_the_detectors_return_to_where_they_were(
-    config, monkeypatch
-):
-    """After a kill they step minutes of readings again; nobody's reading waits for that."""
-    go_on = threading.Event()
-
-    def slow(*arguments):
-        assert go_on.wait(60)
-        return new_consumer(*arguments)
-
-    monkeypatch.setattr("plumewatch.service.consumers.new_consumer", slow)
-    service = Service(config, notifier=RecordingNotifier())
-    stop, readings = asyncio.Event(), puff()
-    task = asyncio.create_task(service.run(stop))
-    try:
-        await until(lambda: service.detection.beat)  # it is open
-        await service.ingestion.commits.commit(readings)
-        await until(lambda: service.series.cursor() == len(readings))
-        assert not service.ready.is_set()
-        assert service.detection.lag()[0] == len(readings)
-        assert service.alerting.notifier.sent == []
-        go_on.set()
-        await until(lambda: service.alerting.notifier.sent)
-        assert service.detection.counts.readings == len(readings)
-    finally:
-        go_on.set()
-        stop.set()
-        async with asyncio.timeout(60):
-            await task
 
 
 async def test_a_stop_while_they_do_keeps_what_was_stored(config, monkeypatch):
@@ -199,12 +155,6 @@ async def test_incidents_resolve_while_readings_come_without_a_pause(config):
         with contextlib.closing(connect(service.paths.state)) as state:
             await until(lambda: set(incidents(state, "status")) == {"resolved"})
         traffic.cancel()
-
-
-async def test_two_services_on_one_folder(config):
-    async with running(config):
-        with pytest.raises(ServiceError, match="is in use by process"):
-            await Service(config, notifier=RecordingNotifier()).run(asyncio.Event())
 
 
 async def test_silence_is_reported_once_and_survives_a_restart(config):
