@@ -15,23 +15,29 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from alerts.consumer.outages import LIVENESS
+from alerts.consumer.outages import Outages
 from alerts.page.settings import SensorStatus
-from detection.errors import SnapshotError
-from detection.liveness import Liveness, SensorLife, SensorState
+from detection.liveness import LivenessSettings, SensorLife, SensorState
 from ingest.reading_counts import CountKind, ReadingCounts
 from storage import firmware, state
+from storage.journal import JournalReader
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterator
+    from pathlib import Path
 
+    from storage.journal import JournalEntry
     from storage.registry import Registry
 
 log = logging.getLogger(__name__)
 
 _COUNTS: Final = "sensor counts"
 _FIELDS: Final = "sensor fields"
+_BATCH: Final = 2_000
+_MOST_SINCE: Final = 500_000
+"""Readings since the last snapshot that are counted at most; a service stores one a minute."""
 _BLIND_S: Final = 86_400.0
 """How long a sensor that measures may send no particles before it is shown."""
 _RECORDED: Final = {
@@ -113,20 +119,33 @@ def restore_counts(
     return stored.position
 
 
-def stored_statuses(connection: sqlite3.Connection, registry: Registry) -> dict[str, SensorStatus]:
-    """Return the statuses of the last snapshot of a service."""
+def current_statuses(
+    connection: sqlite3.Connection, registry: Registry, journal: Path
+) -> dict[str, SensorStatus]:
+    """Return the statuses of the last snapshot of a service, with the readings stored since."""
     tally = ReadingCounts()
-    restore_counts(connection, tally, registry)
-    lives: Mapping[str, SensorLife] = {}
-    stored = state.snapshot(connection, LIVENESS)
-    if stored is not None:
-        intervals = {s.id: s.interval_s for s in registry.sensors.values()}
-        try:
-            lives = Liveness.restore(stored.body, intervals).lives()
-        except SnapshotError:
-            lives = {}
+    outages = Outages({s.id: s.interval_s for s in registry.sensors.values()}, LivenessSettings())
+    judged = outages.open(connection)
+    counted = restore_counts(connection, tally, registry) or 0
+    for entry in _since(journal, min(judged, counted)):
+        if entry.offset > counted and entry.reading.sensor in registry.sensors:
+            tally.add(entry.reading)
+        if entry.offset > judged:
+            outages.step([entry.reading])
     versions = firmware.versions(connection)
-    return sensor_statuses(registry, lives, tally, versions, _stored_fields(connection))
+    return sensor_statuses(registry, outages.lives(), tally, versions, _stored_fields(connection))
+
+
+def _since(journal: Path, after: int) -> Iterator[JournalEntry]:
+    """Yield the newest entries behind an offset; none without a journal."""
+    if not journal.exists():
+        return
+    with JournalReader(journal) as reader:
+        _, last = reader.span()
+        at = max(after, last - _MOST_SINCE)
+        while at < last:
+            entries, at = reader.read(at, _BATCH)
+            yield from entries
 
 
 def _stored_fields(connection: sqlite3.Connection) -> Fields:

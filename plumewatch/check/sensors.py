@@ -10,7 +10,7 @@ from detection.commissioning import PUFF_S, SEEN_WELL_S
 from plumewatch.check.result import CheckResult, ok, span, warn
 from plumewatch.config.faults import some
 from plumewatch.config.paths import DataPaths
-from plumewatch.sensor_status import stored_statuses
+from plumewatch.sensor_status import current_statuses
 from storage.errors import StorageError
 from storage.files import service_runs
 from storage.sqlite import connect
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from plumewatch.config.model import PlumewatchConfig
 
 _LEAST_SILENCE_S: Final = 60.0
-_NEVER: Final = "has never reported, as of up to a minute ago"
 _LISTED: Final = 8
 
 
@@ -46,12 +45,12 @@ def check_sensors(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
 
 def _stored(config: PlumewatchConfig) -> Mapping[str, SensorStatus]:
     """Read what the service stored; nothing of a database that `check_store` reports."""
-    path = DataPaths(config.data_dir).state
-    if not path.exists():
+    paths = DataPaths(config.data_dir)
+    if not paths.state.exists():
         return {}
     try:
-        with closing(connect(path, read_only=True)) as db:
-            return stored_statuses(db, config.registry())
+        with closing(connect(paths.state, read_only=True)) as db:
+            return current_statuses(db, config.registry(), paths.journal)
     except (StorageError, sqlite3.Error):
         return {}
 
@@ -68,7 +67,7 @@ def _silence(
         if name not in latest or now - latest[name] > allowed_s:
             silent.append(name)
     for name in silent[:_LISTED]:
-        since = f"silent for {span(now - latest[name])}" if name in latest else _NEVER
+        since = f"silent for {span(now - latest[name])}" if name in latest else "has never reported"
         yield warn(
             f"sensor: {name}",
             since,

@@ -29,13 +29,13 @@ app = typer.Typer()
 )
 def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
     """Print state and counters of every registered sensor."""
-    from plumewatch.sensor_status import stored_statuses
+    from plumewatch.sensor_status import current_statuses
 
     site = Site.load(config)
     registry = site.config.registry()
     rows, polled = [], bool(site.config.ingest.poll)
     with site.read(site.paths.state) as state:
-        for name, found in stored_statuses(state, registry).items():
+        for name, found in current_statuses(state, registry, site.paths.journal).items():
             room = registry.room_of(name)
             cells = (
                 name,

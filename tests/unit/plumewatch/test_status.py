@@ -17,7 +17,7 @@ from plumewatch.check.result import State
 from plumewatch.check.sensors import check_sensors
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
-from plumewatch.sensor_status import SavedCounts, save_counts, stored_statuses
+from plumewatch.sensor_status import SavedCounts, current_statuses, save_counts
 from plumewatch.service.data_folder import NEWEST
 from storage import firmware, state
 from storage.journal import DeadLetter, Journal
@@ -76,7 +76,7 @@ def stored(config_path):
     tally.add_skipped({"s1": 2, "s2": 1})
     polls = {"poll_error": "HTTP status 500", "poll_failing_since": NOW + 60}
     more = {"s2": {**polls, "of_a_later_version": 1}}
-    save_counts(connection, SavedCounts(tally.snapshot(), 0, more))
+    save_counts(connection, SavedCounts(tally.snapshot(), len(readings), more))
     migrate(connection, firmware.COMPONENT, firmware.SCRIPTS)
     with transaction(connection) as tx:
         firmware.note(tx, "s1", "1.4.2", NOW)
@@ -87,6 +87,20 @@ def stored(config_path):
 def run(path, *words):
     ran = plumewatch(*words, "--config", path)
     return ran.code, ran.out
+
+
+def test_readings_since_the_last_snapshot_count_at_once(stored):
+    """The service stores counts and states once a minute, and the journal at once."""
+    with Journal(stored.parent / "plumewatch-data/journal.db") as journal:
+        journal.commit(
+            [Reading(name, NOW + 250, NOW + 250, {"pm25": 4.0}) for name in ("s1", "s2")]
+        )
+    _, text = run(stored, "status", "--json")
+    first, second = map(json.loads, text.splitlines())
+    assert (first["heard"], first["counts"]["readings"]) == (NOW + 250, 6)
+    assert (second["state"], second["heard"]) == ("alive", NOW + 250)
+    _, checked = run(stored, "check")
+    assert "has never reported" not in checked
 
 
 def test_status_as_json(stored):
@@ -128,10 +142,10 @@ def test_a_sensor_that_has_sent_no_particles_for_a_day_is_named(stored):
             tally.add(Reading(sensor, at, at, {"tvoc_ppb": 90.0}))
             lives.on_item(sensor, at, alive=True)
     with closing(connect(DataPaths(config.data_dir).state)) as db:
-        save_counts(db, SavedCounts(tally.snapshot(), 0, {}))
+        save_counts(db, SavedCounts(tally.snapshot(), 5, {}))
         with transaction(db) as tx:
-            state.set_snapshot(tx, LIVENESS, state.Snapshot(0, "", lives.snapshot()))
-        found = stored_statuses(db, registry)
+            state.set_snapshot(tx, LIVENESS, state.Snapshot(5, "", lives.snapshot()))
+        found = current_statuses(db, registry, DataPaths(config.data_dir).journal)
     assert {k: s.no_particles_since for k, s in found.items()} == {"s1": None, "s2": NOW}
     assert run(stored, "status")[1].count("no particles since") == 1
     check = [f for f in check_sensors(config, NOW) if "no particles" in f.sentence]
