@@ -39,14 +39,13 @@ class SensorTest(NamedTuple):
 class RunningTest(msgspec.Struct):
     """A test that runs: when each step began, and whether the last one is over.
 
-    `is_continued`: the service was restarted during it. `error`: why it could not be evaluated.
+    `error`: why it could not be evaluated.
     """
 
     person: str
     silence: int
     starts: list[float]
     is_over: bool = False
-    is_continued: bool = False
     error: str = ""
 
 
@@ -84,7 +83,7 @@ def is_due(test: SensorTest | None, now: float) -> bool:
 
 
 def running(connection: sqlite3.Connection) -> dict[str, RunningTest]:
-    """Return the tests that ran when the service last stopped, by room."""
+    """Return the tests that run, by room."""
     stored = state.snapshot(connection, _RUNNING)
     if stored is None:
         return {}

@@ -53,7 +53,6 @@ class CommissionPages(PageGroup):
 
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
-        self._running: dict[str, RunningTest] | None = None
         self._evaluations: dict[str, asyncio.Task[None]] = {}
         self._changing = asyncio.Lock()
 
@@ -85,7 +84,7 @@ class CommissionPages(PageGroup):
         context, room = self._context, self._context.room(request)
         session, now = request.state.session, context.settings.clock()
 
-        def silence(tx: sqlite3.Connection) -> RunningTest:
+        def silence(tx: sqlite3.Connection) -> None:
             number = silences.add(
                 tx,
                 labels={"room": room.id},
@@ -99,7 +98,6 @@ class CommissionPages(PageGroup):
             ).id
             test = RunningTest(session.person, number, [now])
             sensor_tests.save_running(tx, {**live, room.id: test})
-            return test
 
         async with self._changing:
             live = await self._live(now)
@@ -111,7 +109,7 @@ class CommissionPages(PageGroup):
             if sum(each in school.rooms and not test.error for each, test in live.items()) >= _MOST:
                 raise HTTPException(409, _("%(n)d tests run already. End one of them.", n=_MOST))
             try:
-                live[room.id] = await context.write(silence)
+                await context.write(silence)
             except SilenceError as error:
                 return await self._page(request, sentence(error), 409)
         return self._back(room.id)
@@ -120,7 +118,8 @@ class CommissionPages(PageGroup):
     async def _advance(self, request: Request) -> Response:
         room, now = self._context.room(request), self._context.settings.clock()
         async with self._changing:
-            running = (await self._live(now)).get(room.id)
+            live = await self._live(now)
+            running = live.get(room.id)
             if running is None or running.is_over:
                 raise HTTPException(409, _("No test of this room runs."))
             left_s = _left_s(running, now)
@@ -132,7 +131,7 @@ class CommissionPages(PageGroup):
             else:
                 running.is_over = True
                 self._evaluate_soon(room.id, running)
-            await self._save()
+            await self._save(live)
         return self._back(room.id)
 
     @serves("/commission/{id}/stop", Right.SENSORS, methods=("POST",))
@@ -143,32 +142,21 @@ class CommissionPages(PageGroup):
             running = live.get(room.id)
             if running is not None and room.id not in self._evaluations:
                 del live[room.id]
-                await self._save()
+                await self._save(live)
                 await self._end_silence(running)
         return self._back(room.id)
 
     async def _live(self, now: float) -> dict[str, RunningTest]:
-        """Return the tests that run, at first those that a restart interrupted."""
-        if self._running is None:
-            stored = await self._context.read(sensor_tests.running)
-            if self._running is None:
-                self._running = stored
-                for room, test in stored.items():
-                    test.is_continued = True
-                    if test.is_over and not test.error:
-                        self._evaluate_soon(room, test)
-        for room, test in list(self._running.items()):
-            if test.is_over or now <= test.starts[0] + _SILENCED_S:
-                continue
-            if test.is_continued:
-                test.is_over = True
-                test.error = _("The service was away during the test for too long. Test again.")
-            else:
-                del self._running[room]
-        return self._running
+        """Return the tests that run; an evaluation that a restart interrupted begins anew."""
+        found = await self._context.read(sensor_tests.running)
+        for room, test in list(found.items()):
+            if not test.is_over and now > test.starts[0] + _SILENCED_S:
+                del found[room]
+            elif test.is_over and not test.error and room not in self._evaluations:
+                self._evaluate_soon(room, test)
+        return found
 
-    async def _save(self) -> None:
-        running = dict(self._running or {})
+    async def _save(self, running: dict[str, RunningTest]) -> None:
         await self._context.write(lambda tx: sensor_tests.save_running(tx, running))
 
     def _evaluate_soon(self, room: str, running: RunningTest) -> None:
@@ -177,17 +165,17 @@ class CommissionPages(PageGroup):
         )
 
     async def _evaluate(self, room: str, running: RunningTest) -> None:
+        evaluate = self._context.settings.processes.evaluate_room
         try:
             await asyncio.sleep(_SETTLE_S)
-            evaluate = self._context.settings.processes.evaluate_room
             running.error = await evaluate(room, running.starts, running.person)
+            await self._end_silence(running)
+            async with self._changing:
+                live = await self._context.read(sensor_tests.running)
+                live[room] = running
+                await self._save({k: v for k, v in live.items() if k != room or v.error})
         finally:
-            self._evaluations.pop(room, None)
-        await self._end_silence(running)
-        if not running.error and self._running is not None:
-            self._running.pop(room, None)
-        await self._save()
-        self._context.settings.changes.notify()
+            del self._evaluations[room]
 
     async def _end_silence(self, running: RunningTest) -> None:
         engine, now = self._context.engine, self._context.settings.clock()
