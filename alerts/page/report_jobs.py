@@ -1,4 +1,6 @@
-"""Report jobs: in progress, and finished ones for an hour, each for the person who requested it.
+"""Report jobs: in progress, and finished ones for an hour.
+
+Each is for the person who requested it, while they see the schools that it is about.
 
 Each runs in a process of its own at low priority, so that a long report delays no alert.
 """
@@ -25,7 +27,7 @@ KEPT_S: Final = 3600.0
 _AT_ONCE: Final = 2
 _MOST: Final = 40
 _FOR_OTHERS: Final = 2
-"""Times as many in all, of which those of one school take only their own."""
+"""Times as many in all, of which those about the same schools take only their own."""
 _LONGEST_S: Final = 900.0
 
 
@@ -45,14 +47,17 @@ class Order(msgspec.Struct, frozen=True):
 
 @dataclass
 class Job:
-    """One report: `done` of `of` days are read; the id cannot be guessed."""
+    """One report: `done` of `of` days are read; the id cannot be guessed.
+
+    `sites` are the names of the sites that it is about; None for all.
+    """
 
     id: str
     person: str
     name: str
     path: Path
     asked_at: float
-    party: str = ""
+    sites: frozenset[str] | None = None
     done: int = 0
     of: int = 0
     state: str = "making"
@@ -97,11 +102,17 @@ class ReportJobs:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def start(self, fields: Mapping[str, str], person: str, name: str, party: str = "") -> Job:
-        """Start a report; raise TooManyJobsError at the limit of the party, or of all."""
+    def start(
+        self,
+        fields: Mapping[str, str],
+        person: str,
+        name: str,
+        sites: frozenset[str] | None = None,
+    ) -> Job:
+        """Start a report; raise TooManyJobsError at the limit of the sites, or of all."""
         self._delete_expired()
         for jobs, times in (
-            ([job for job in self._jobs.values() if job.party == party], 1),
+            ([job for job in self._jobs.values() if job.sites == sites], 1),
             ([*self._jobs.values()], _FOR_OTHERS),
         ):
             running = sum(job.state == "making" for job in jobs)
@@ -109,22 +120,21 @@ class ReportJobs:
                 raise TooManyJobsError
         key = secrets.token_urlsafe(16)
         path = self._folder / f"{key}{os.path.splitext(name)[1]}"  # noqa: PTH122 - a name, no path
-        job = Job(key, person, name, path, self._clock(), party)
+        job = Job(key, person, name, path, self._clock(), sites)
         self._jobs[key] = job
         order = Order(self._config, dict(fields), str(path), person, job.asked_at)
         job.task = asyncio.create_task(self._make(job, msgspec.json.encode(order)), name="report")
         return job
 
-    def of(self, person: str) -> list[Job]:
-        """Return the jobs of a person, newest first."""
+    def of(self, person: str, sites: frozenset[str] | None = None) -> list[Job]:
+        """Return the jobs of a person who sees some sites, None for all; newest first."""
         self._delete_expired()
-        return [job for job in reversed(self._jobs.values()) if job.person == person]
-
-    def find(self, key: str, person: str) -> Job | None:
-        """Return a job of a person; None if it does not exist or is another's."""
-        self._delete_expired()
-        job = self._jobs.get(key)
-        return job if job is not None and job.person == person else None
+        return [
+            job
+            for job in reversed(self._jobs.values())
+            if job.person == person
+            and (sites is None or (job.sites is not None and job.sites <= sites))
+        ]
 
     def _delete_expired(self) -> None:
         old = self._clock() - KEPT_S

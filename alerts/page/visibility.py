@@ -54,12 +54,6 @@ class Visibility:
         return self._part(self._shown)
 
     @property
-    def party(self) -> str:
-        """Return who shares the request's part of a limit: the people of the same schools."""
-        sites = _SITES.get()
-        return "" if sites is None else "\n".join(sorted(sites))
-
-    @property
     def permitted(self) -> Registry:
         """Return all that the request may see, also beside the school that it shows."""
         return self._part(_SITES.get())

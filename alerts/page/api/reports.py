@@ -15,8 +15,9 @@ from alerts.page.views.reports import (
     FIELDS,
     MEDIA,
     ReportError,
+    own_report,
+    own_reports,
     report_file,
-    report_jobs,
     start_report,
 )
 from reports.text import ABOUT, FORMATS
@@ -55,7 +56,7 @@ class Report(Model):
 
 
 class Reports(Model):
-    """Reports of the person of the token."""
+    """Reports of the person of the token, about the schools of the token."""
 
     items: list[Report]
     next: str | None = None
@@ -67,8 +68,7 @@ class ReportApi(PageGroup):
     @operation("/reports", Scope.REPORTS, Reports)
     async def index(self, request: Request) -> Reports:
         """List the reports of the last hour."""
-        jobs = report_jobs(self._context).of(request.state.session.person)
-        return Reports(items=[_report(job) for job in jobs])
+        return Reports(items=[_report(job) for job in own_reports(self._context, request)])
 
     @operation("/reports", Scope.REPORTS, Report, body=ReportRequest, method="POST", status=202)
     async def start(self, request: Request, asked: ReportRequest) -> Report:
@@ -91,19 +91,12 @@ class ReportApi(PageGroup):
     @operation("/reports/{id}", Scope.REPORTS, Report)
     async def one(self, request: Request) -> Report:
         """Return a report and its state."""
-        job = report_jobs(self._context).find(
-            request.path_params["id"], request.state.session.person
-        )
-        if job is None:
-            raise HTTPException(404, "There is no such report. It may have expired.")
-        return _report(job)
+        return _report(own_report(self._context, request))
 
     @operation("/reports/{id}/file", Scope.REPORTS, None, kinds=(*MEDIA.values(),))
     async def file(self, request: Request) -> Response:
         """Return the file of a report that is ready."""
-        return report_file(
-            report_jobs(self._context), request.path_params["id"], request.state.session.person
-        )
+        return report_file(own_report(self._context, request))
 
 
 def _report(job: Job) -> Report:

@@ -77,17 +77,31 @@ def start_report(context: PageContext, typed: Mapping[str, str], person: str) ->
     fields = {key: typed[key] for key in ("name", "kind", "site", "building")}
     fields |= asked | {"language": language()}
     try:
-        return jobs.start(fields, person, title, context.party)
+        about = frozenset({typed["site"]}) if typed["site"] else None
+        return jobs.start(fields, person, title, about)
     except TooManyJobsError:
         fault = _("Two reports are already in progress. Wait for one of them to finish.")
         raise ReportError(fault, is_for_now=True) from None
 
 
-def report_file(jobs: ReportJobs, key: str, person: str) -> Response:
-    """Return a file that is ready, to who asked for it; raise 404."""
-    job = jobs.find(key, person)
-    if job is None or job.state != "ready":
+def own_reports(context: PageContext, request: Request) -> list[Job]:
+    """Return the reports of who asks, about the schools that they see."""
+    return report_jobs(context).of(request.state.session.person, context.sites)
+
+
+def own_report(context: PageContext, request: Request) -> Job:
+    """Return the report of a path; raise 404 if it is none of `own_reports`."""
+    key = request.path_params["id"]
+    found = next((job for job in own_reports(context, request) if job.id == key), None)
+    if found is None:
         raise HTTPException(404, _("There is no such report. It may have expired."))
+    return found
+
+
+def report_file(job: Job) -> Response:
+    """Return the file of a report; raise 404 if it is not ready."""
+    if job.state != "ready":
+        raise HTTPException(404, _("This report is not ready."))
     return FileResponse(job.path, media_type=MEDIA[job.name.rpartition(".")[2]], filename=job.name)
 
 
@@ -126,8 +140,7 @@ class ReportPages(PageGroup):
 
     @serves("/reports/{id}", Right.REPORTS)
     async def _file(self, request: Request) -> Response:
-        session = request.state.session
-        return report_file(report_jobs(self._context), request.path_params["id"], session.person)
+        return report_file(own_report(self._context, request))
 
     @serves("/reports", Right.REPORTS)
     async def _page(
@@ -157,7 +170,7 @@ class ReportPages(PageGroup):
             request,
             "reports.html",
             status,
-            jobs=report_jobs(self._context).of(request.state.session.person),
+            jobs=own_reports(self._context, request),
             reports=ABOUT,
             formats=FORMATS,
             terms=[term.name for term in settings.school.times.terms],

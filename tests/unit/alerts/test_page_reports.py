@@ -254,10 +254,10 @@ async def test_without_reports_there_is_no_such_page(open_page):
 async def test_one_school_cannot_take_all_reports_at_once(start):
     jobs = start(WAITS).jobs
     for person in ("n1", "n2"):
-        jobs.start({}, person, "a.csv", "North High")
+        jobs.start({}, person, "a.csv", frozenset({"North High"}))
     with pytest.raises(TooManyJobsError):
-        jobs.start({}, "n3", "a.csv", "North High")
+        jobs.start({}, "n3", "a.csv", frozenset({"North High"}))
     for person in ("s1", "s2"):
-        jobs.start({}, person, "a.csv", "South High")
+        jobs.start({}, person, "a.csv", frozenset({"South High"}))
     with pytest.raises(TooManyJobsError):
-        jobs.start({}, "w1", "a.csv", "West High")
+        jobs.start({}, "w1", "a.csv", frozenset({"West High"}))

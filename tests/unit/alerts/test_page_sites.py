@@ -1,7 +1,9 @@
 """People of one school see nothing of another, whatever they ask for; district roles see theirs."""
 
+import asyncio
 import base64
 import re
+import sys
 from dataclasses import replace
 
 import pytest
@@ -16,6 +18,7 @@ from alerts.incidents.incident import Verdict
 from alerts.page import visibility
 from alerts.page.floor_plan import FloorPlan
 from alerts.page.forms import shown
+from alerts.page.report_jobs import ReportJobs
 from alerts.page.setting_forms import FORMS
 from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember, role_receivers
@@ -25,6 +28,7 @@ from storage import sqlite
 from storage.registry import Registry, Room, Sensor, Site
 from tests.support.alert_records import change_incidents
 from tests.unit.alerts.test_page import NOW
+from tests.unit.alerts.test_page_reports import MAKES
 
 SITES = (
     Site("north", "North High", "America/New_York"),
@@ -614,3 +618,49 @@ async def test_a_wall_shows_one_school_if_asked_and_else_all(district, monkeypat
     assert await shown("?site=north") == await shown("?site=south") == ("1", 1)
     await district.sign_in("north-ad")
     assert await shown() == ("1", 1)
+
+
+@pytest.fixture
+async def reporting(open_page, district, tmp_path):
+    """Open a district whose reports are made at once."""
+    jobs = ReportJobs(tmp_path / "made", (sys.executable, "-c", MAKES), "{}", lambda: NOW)
+    jobs.open()
+    yield open_page(POLICY, district.engine.registry, open_reading=False, reports=jobs)
+    await jobs.close()
+
+
+@pytest.mark.parametrize(
+    ("site", "sites", "is_there"),
+    [
+        ("North High", {"North High"}, True),
+        ("North High", {"North High", "South High"}, True),
+        ("North High", {"South High"}, False),
+        ("North High", set(), False),
+        ("", {"North High", "South High"}, False),
+        ("", None, True),
+    ],
+)
+async def test_a_report_belongs_to_the_schools_that_it_is_about(reporting, site, sites, is_there):
+    page = reporting
+    await page.sign_in("all-an")
+    asked = {"name": "incidents", "kind": "csv", "start": "2026-09-01", "end": "2026-09-07"}
+    form = {"form_token": await page.form_token("/account"), **asked, "site": site}
+    assert (await page.client.post("/reports", data=form)).status_code == 303
+    async with asyncio.timeout(60):
+        while "every 1s" in (shown := (await page.client.get("/reports")).text):  # noqa: ASYNC110 - another program
+            await asyncio.sleep(0.02)
+    key = re.search(r'href="/reports/([^"]+)"', shown)[1]
+    limit = None if sites is None else frozenset(sites)
+    with sqlite.transaction(page.db) as tx:
+        token = api_tokens.make(
+            tx, "t", "all-an", [Scope.REPORTS], by="", days=7, now=NOW, sites=limit
+        )
+    bearer = {"Authorization": f"Bearer {token}"}
+    listed = (await page.client.get("/api/v1/reports", headers=bearer)).json()["items"]
+    assert [report["id"] for report in listed] == ([key] if is_there else [])
+    page.engine.policy = policy_with(**{"all-an": limit})
+    found = 200 if is_there else 404
+    assert (await page.client.get(f"/reports/{key}")).status_code == found
+    assert (key in (await page.client.get("/reports")).text) is is_there
+    for path in (f"/api/v1/reports/{key}", f"/api/v1/reports/{key}/file"):
+        assert (await page.client.get(path, headers=bearer)).status_code == found
