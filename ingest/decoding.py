@@ -1,13 +1,14 @@
 """What every decoder is made of: its row in the table, its context, and strict JSON.
 
-One JSON dialect holds for all formats (`load_json`): UTF-8, one value; of a repeated key the last
-one counts; ``NaN`` and ``Infinity``, which some firmware prints although JSON has none, are read
-as such and become faults of their quantity; an integer of any length is a number, and out of
-range.
+One JSON dialect holds for all formats (`load_json`): one value; of a repeated key the last one
+counts; ``NaN`` and ``Infinity``, which some firmware prints although JSON has none, are read as
+such and become faults of their quantity; an integer of any length is a number, and out of range.
+What is broken in a plain way is read all the same (`ingest.json_repair`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -20,6 +21,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from ingest.errors import DecodeError, PayloadError, Reason
+from ingest.json_repair import repaired
 from ingest.validation import (
     Limits,
     Message,
@@ -39,10 +41,11 @@ if TYPE_CHECKING:
 
 
 _DECODE: Final = msgspec.json.Decoder(strict=True).decode
-_TRAILING_COMMA: Final = re.compile(rb'("(?:[^"\\]|\\.)*+(?:"|\\?\Z))|,(?=\s*[}\]])', re.DOTALL)
+_UNITS_OF_LATIN_1: Final = frozenset("°µ²³".encode("latin-1"))
 _LONG_INT: Final = 300
 _MAX_TEXT: Final = 4_096
-_PAIR: Final = re.compile(r"([^\s=,;]{1,64})=([^\s,;]{0,64})")
+_WORD: Final = re.compile(r"([^\s=,;]{1,64})=([^\s,;]{0,64})")
+_PAIR: Final = re.compile(r"\s*([^\s=:\"'{}][^=:\"'{}]{0,62}?)\s*[=:]\s*([^\s=][^={}]{0,62}?)\s*")
 
 
 _V = TypeVar("_V")
@@ -347,28 +350,46 @@ def _parse_int(digits: str) -> float | int:
     return int(digits)
 
 
-def load_json(payload: bytes, limits: Limits, *, repair_commas: bool = False) -> Any:
+def plain_bytes(payload: bytes) -> bytes:
+    """Return a text without what some devices put around it: a byte order mark, the end of C."""
+    return payload.removeprefix(b"\xef\xbb\xbf").strip(b"\0 \t\r\n")
+
+
+def _text_of_json(payload: bytes) -> str:
+    """Return the text of a payload, UTF-8 or, with no other signs than its units, Latin-1."""
+    try:
+        return payload.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if any(byte > 127 and byte not in _UNITS_OF_LATIN_1 for byte in payload):
+            raise PayloadError(Reason.MALFORMED, "not UTF-8 text") from error
+        return payload.decode("latin-1")
+
+
+def load_json(payload: bytes, limits: Limits) -> Any:
     """Parse JSON after its depth and number of members were bounded."""
     check_json(payload, limits)
     try:
         return _DECODE(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
-    if repair_commas:
-        payload = _TRAILING_COMMA.sub(lambda m: m.group(1) or b"", payload)
+    text = _text_of_json(plain_bytes(payload))
     try:
-        return json.loads(payload.decode("utf-8"), parse_int=_parse_int)
-    except UnicodeDecodeError as error:
-        raise PayloadError(Reason.MALFORMED, "not UTF-8 text") from error
-    except json.JSONDecodeError as error:
-        raise PayloadError(Reason.MALFORMED, f"invalid JSON: {error}") from error
+        return json.loads(text, parse_int=_parse_int, strict=False)
     except (ValueError, RecursionError) as error:
-        raise PayloadError(Reason.MALFORMED, "invalid JSON") from error
+        mended = repaired(text)
+        if mended is not None:
+            with contextlib.suppress(ValueError, RecursionError):
+                return json.loads(mended, parse_int=_parse_int, strict=False)
+        is_syntax = isinstance(error, json.JSONDecodeError)
+        detail = f"invalid JSON: {error}" if is_syntax else "invalid JSON"
+        raise PayloadError(Reason.MALFORMED, detail) from error
 
 
-def load_object(payload: bytes, limits: Limits, *, repair_commas: bool = False) -> dict[str, Any]:
-    """Parse JSON whose outermost value must be an object."""
-    value = load_json(payload, limits, repair_commas=repair_commas)
+def load_object(payload: bytes, limits: Limits) -> dict[str, Any]:
+    """Parse JSON whose outermost value must be an object, or the text of one."""
+    value = load_json(payload, limits)
+    if type(value) is str and value.startswith("{"):
+        value = load_json(value.encode("utf-8", "replace"), limits)
     if type(value) is not dict:
         raise PayloadError(
             Reason.WRONG_TYPE, f"a JSON object is expected, not {type(value).__name__}"
@@ -428,7 +449,9 @@ def load_pairs(payload: bytes, *, form: bool) -> dict[str, str]:
         except ValueError as error:
             raise PayloadError(Reason.MALFORMED, "a form that is broken") from error
     words = text.replace(",", " ").replace(";", " ").split()
-    pairs = [_PAIR.fullmatch(word) for word in words]
+    pairs = [_WORD.fullmatch(word) for word in words]
+    if not all(pairs):
+        pairs = [_PAIR.fullmatch(part) for part in re.split(r"[,;\n]", text) if part.strip()]
     if not words or not all(pairs):
         raise PayloadError(Reason.MALFORMED, "no key=value text")
     return {found[1]: found[2] for found in pairs if found}

@@ -38,7 +38,7 @@ _UNIT_IN_NAME: Final = re.compile(
 _PM: Final = re.compile(
     r"(?:^|_)(?:r?pms?|particulates?(?:_matter)?)_?"
     r"(?:(10)(?:_0|p0)?|(1)(?:_0|p0)?|(2_5|25|2p5)c?|(4)(?:_0|p0)?)"
-    r"(?:_?m|_?um(?=_))?(?:_(?:mass|weight))?(?:_?concentration)?(?:_atm)?$"
+    r"(?:_?m|_?um(?=_))?(?:_(?:mass|weight))?(?:_?concentration)?(?:_(?:atm|env))?$"
 )
 _PM_OF: Final = ("pm10", "pm1", "pm25", "pm4")
 _VOC: Final = re.compile(r"(?:^|_)r?t?vocs?(?:_concentration)?$|^total_voc$|^volatile_organic_.*")
@@ -152,10 +152,14 @@ def _of_word(word: str, given: str | None) -> Meaning | None:
     first, joined, rest = key.partition("_")
     if joined and first in _UNIT_FIRST:
         given, key = given or _UNIT_FIRST[first], rest
-    known = _known(key, given)
-    if known is None and _ELSEWHERE.isdisjoint(key.split("_")):
-        known = _known(key.rpartition("_")[2], given, whole=False)
-    return known
+    if not is_of_room(key):
+        return _known(key, given) if key in _WORDS else None
+    return _known(key, given) or _known(key.rpartition("_")[2], given, whole=False)
+
+
+def is_of_room(name: str) -> bool:
+    """Whether no word of a name says that it is of something else than the air of the room."""
+    return _ELSEWHERE.isdisjoint(re.split(r"[^a-z0-9]+", name.lower()))
 
 
 def _known(key: str, unit: str | None, *, whole: bool = True) -> Meaning | None:

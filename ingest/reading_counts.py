@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from detection.quantities import FINE_PARTICLES
-from ingest.validation import BAD_FIRMWARE, FLOODED, REPAIRED, UNREAD, WAITING
+from ingest.validation import BAD_FIRMWARE, FLOODED, UNREAD, WAITING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +36,6 @@ class CountKind(StrEnum):
     UNDECODED = "undecoded"
     BAD_FIRMWARE = "bad_firmware"
     UNREAD = "unread"
-    REPAIRED = "repaired"
     WAITING = "waiting"
     FAULT = "fault"
     UNJUDGED = "unjudged"
@@ -56,7 +55,6 @@ _OF_FLAG: Final = {
     "codec_error": CountKind.UNDECODED,
     BAD_FIRMWARE: CountKind.BAD_FIRMWARE,
     UNREAD: CountKind.UNREAD,
-    REPAIRED: CountKind.REPAIRED,
     WAITING: CountKind.WAITING,
 }
 """What a quality flag counts as. `no_time` is the rule of some formats and no news, and readings of

@@ -5,7 +5,7 @@ count of its brackets, never a parse. Then identity (`sensor_id`), time (`settle
 (`check_values`: what is out of range or means no value is named in `faults` and never becomes 0)
 and content (`build_reading`).
 
-Quality flags a reading can carry. All but the first nine keep it from alerting:
+Quality flags a reading can carry. All but the first eight keep it from alerting:
 
 =================  ===============================================================
 ``no_time``        the message has no time stamp; receive time is used
@@ -16,7 +16,6 @@ Quality flags a reading can carry. All but the first nine keep it from alerting:
 ``codec_error``    the network server could not decode this device's message
 ``bad_firmware``   what it calls its firmware is no version, and left out
 ``unread``         a number of the message was left out: its name and unit tell no quantity
-``repaired``       the JSON had a comma too many, as a known firmware sends it
 ``waiting``        data that is named only by a description that has not arrived yet
 ``late``           older than `Limits.late_after_s` when it arrived: an alert of it is late
 ``retained``       delivered from the broker's store: stored only
@@ -108,7 +107,6 @@ SILENT_FLAGS: Final = frozenset(
 """Flags of readings that are stored but must never alert."""
 
 UNREAD: Final = "unread"
-REPAIRED: Final = "repaired"
 WAITING: Final = "waiting"
 
 _ALL_ONES: Final = frozenset({65_535.0, 65_534.0})

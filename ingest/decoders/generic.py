@@ -2,7 +2,8 @@
 
 For DIY devices, under a topic or HTTP source that the configuration gives to this decoder; never by
 topic alone. What could be two quantities is none (`names`). Objects are searched to a depth of
-four.
+four; ``{"value": 7, "unit": "ug/m3"}`` is a value, and so is each item of a list of names and
+values (SenML). Other lists, and lines of objects, are several readings.
 
 The device is named by the first of `_IDENTITY` that is text, else by the topic. A number that is no
 plausible Unix time counts from boot and is replaced by the receive time; such a counter passes
@@ -15,11 +16,20 @@ times again only when one is close to the receive time. ``status`` or ``state`` 
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import Context, load_object, load_pairs, stamp_of, text_of
+from ingest.decoding import (
+    Context,
+    list_of,
+    load_json,
+    load_object,
+    load_pairs,
+    plain_bytes,
+    stamp_of,
+    text_of,
+)
 from ingest.errors import PayloadError, Reason
-from ingest.names import measured
+from ingest.names import is_of_room, measured, quantity_of
 from ingest.validation import (
     UNREAD,
     Message,
@@ -28,6 +38,9 @@ from ingest.validation import (
     sensor_id,
     version_of,
 )
+
+if TYPE_CHECKING:
+    from storage.reading import Reading
 
 _IDENTITY: Final = ("sensor_id", "device_id", "device", "sensor", "mac", "serial", "serialno", "id")
 _TIME: Final = ("time", "timestamp", "ts", "datetime", "unix")
@@ -41,15 +54,68 @@ _OF_THE_BOARD: Final = frozenset(
 )
 """Numbers that are nothing of the air."""
 _DEPTH: Final = 4
+_MAX_OBJECTS: Final = 128
+_NAME: Final = ("name", "n", "type", "key", "quantity", "sensor")
+_VALUE: Final = ("value", "v", "val")
+_UNIT: Final = ("unit", "u", "units", "uom")
 
 
 def decode(message: Message, context: Context) -> Readings:
     """Decode one message."""
-    payload = message.payload.strip()
-    if payload[:1] in (b"{", b"[", b'"'):
-        content = load_object(message.payload, context.limits)
-    else:
-        content = load_pairs(payload, form=b"&" in payload and b" " not in payload)
+    objects = _objects(plain_bytes(message.payload), context)
+    if len(objects) > _MAX_OBJECTS:
+        raise PayloadError(Reason.TOO_MANY_KEYS, f"{len(objects)} objects in one message")
+    readings: Readings = []
+    for content in objects:
+        try:
+            readings.append(_reading(content, message, context))
+        except PayloadError:
+            if len(objects) == 1:
+                raise
+    if not readings:
+        raise PayloadError(Reason.NO_MEASUREMENT, "no object names a quantity")
+    return readings
+
+
+def _objects(payload: bytes, context: Context) -> list[dict[str, Any]]:
+    """Return one object a reading: of a list, of lines, or of a list inside an object."""
+    if payload[:1] not in (b"{", b"[", b'"'):
+        return [load_pairs(payload, form=b"&" in payload and b" " not in payload)]
+    lines = payload.splitlines()
+    if len(lines) > 1 and all(line[:1] == b"{" and line.rstrip()[-1:] == b"}" for line in lines):
+        return [load_object(line, context.limits) for line in lines[: _MAX_OBJECTS + 1]]
+    if payload[:1] == b"[":
+        items = list_of(load_json(payload, context.limits))
+        parts = [item for item in items if type(item) is dict]
+        if parts and all(map(_named_value, parts)):  # SenML: the first names the device
+            return [{"id": parts[0].get("bn"), "time": parts[0].get("bt"), "values": parts}]
+        return parts
+    content = load_object(payload, context.limits)
+    for key, value in content.items():
+        items = value if type(value) is list else []
+        if items and not any(type(item) is not dict or _named_value(item) for item in items):
+            rest = {name: other for name, other in content.items() if name != key}
+            return [{**rest, **item} for item in items]
+    return [content]
+
+
+def _named_value(item: dict[str, Any]) -> tuple[str, Any] | None:
+    """Return name and value of an object that has both, the value with its unit."""
+    name = next((item[k] for k in _NAME if type(item.get(k)) is str), None)
+    found = _value_of(item)
+    return None if name is None or found is None else (name.rpartition(":")[2], found[0])
+
+
+def _value_of(item: dict[str, Any]) -> tuple[Any] | None:
+    """Return the value of an object that has one, as a text with its unit; None if it has none."""
+    key = next((k for k in _VALUE if k in item), None)
+    if key is None or type(item[key]) in (dict, list):
+        return None
+    unit = next((text_of(item[k]) for k in _UNIT if k in item), "")
+    return (f"{item[key]} {unit}" if unit and item[key] is not None else item[key],)
+
+
+def _reading(content: dict[str, Any], message: Message, context: Context) -> Reading:
     flat: dict[str, Any] = {}
     _flatten(content, flat, _DEPTH)
     lower = {key.lower(): value for key, value in reversed(flat.items())}
@@ -65,7 +131,7 @@ def decode(message: Message, context: Context) -> Readings:
         raise PayloadError(
             Reason.NO_MEASUREMENT, f"no name tells a quantity and a unit that fits it: {names}"
         )
-    reading = context.reading(
+    return context.reading(
         sensor,
         message,
         raw,
@@ -75,7 +141,6 @@ def decode(message: Message, context: Context) -> Readings:
         state=bool(word) and not raw and not tampered,
         firmware=firmware,
     )
-    return [reading]
 
 
 def _has_unread(flat: dict[str, Any]) -> bool:
@@ -104,10 +169,21 @@ def _stamp(sensor: str, when: object, message: Message, context: Context) -> flo
     return math.nan if key in last else stamp
 
 
-def _flatten(content: dict[str, Any], flat: dict[str, Any], depth: int) -> None:
+def _flatten(content: dict[str, Any], flat: dict[str, Any], depth: int, parent: str = "") -> None:
+    """Collect values by name; one that means nothing alone is named after its parent, too."""
     for key, value in content.items():
+        if type(value) is list:
+            for item in value:
+                if type(item) is dict and (found := _named_value(item)):
+                    flat.setdefault(*found)
+            continue
         if type(value) is dict:
-            if depth > 1:
-                _flatten(value, flat, depth - 1)
-        else:
-            flat.setdefault(key, value)
+            held = _value_of(value)
+            if held is None:
+                if depth > 1 and is_of_room(key):
+                    _flatten(value, flat, depth - 1, key)
+                continue
+            value = held[0]  # noqa: PLW2901 - the value inside
+        both = f"{parent}_{key}"
+        is_known = not parent or quantity_of(key) or not quantity_of(both)
+        flat.setdefault(key if is_known else both, value)

@@ -32,6 +32,7 @@ import msgspec
 from detection.quantities import QUANTITIES
 from ingest.decoding import Context, decode_text, load_object, state_reading, state_word
 from ingest.errors import PayloadError, Reason
+from ingest.names import quantity_of
 from ingest.validation import (
     USUAL,
     Message,
@@ -145,6 +146,8 @@ def _reading(  # noqa: C901, PLR0912 - one pass on the fast path
                 Reason.ID_MISMATCH, f"topic is of {sensor!r}, payload says {named!r}"
             )
     events, more = _events(content.get("events"))
+    if not (values or faults or events or more):
+        _check_names(content)
     return context.reading(
         sensor or named or sensor_id(message.topic),
         message,
@@ -155,6 +158,16 @@ def _reading(  # noqa: C901, PLR0912 - one pass on the fast path
         seq=seq,
         firmware=content.get("firmware"),
     )
+
+
+def _check_names(content: dict[str, Any]) -> None:
+    """Refuse a message that measures nothing, but has names that others give to quantities."""
+    meant = {key: found.quantity for key in content if (found := quantity_of(key))}
+    unknown = {key: quantity for key, quantity in meant.items() if key not in QUANTITIES}
+    if unknown:
+        keys, quantities = ", ".join(unknown), ", ".join(dict.fromkeys(unknown.values()))
+        detail = f"none of the keys {keys} is known: use {quantities}"
+        raise PayloadError(Reason.NO_MEASUREMENT, detail)
 
 
 def _events(value: object) -> tuple[list[str], list[str]]:

@@ -1,7 +1,8 @@
 """Eclipse Sparkplug B: protobuf metrics, named in births, known by alias afterwards.
 
 ``spBv1.0/<group>/<NBIRTH|NDATA|NDEATH|DBIRTH|DDATA|DDEATH|...>/<edge>[/<device>]``. The part of the
-protobuf schema that is needed is read here by field number. A birth gives names, aliases and
+protobuf schema that is needed is read here by field number; the JSON that some gateways publish in
+its place is read, too. A birth gives names, aliases and
 engineering units and data types, which data may leave out, whether they name their metrics or not;
 data that arrives before its birth is known only by what it says itself: it is flagged `waiting`,
 and the last messages of a device are kept in memory and read once its birth is there.
@@ -19,10 +20,18 @@ import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import Context, gateway_states, stamp_of
+from ingest.decoding import (
+    Context,
+    dict_of,
+    gateway_states,
+    list_of,
+    load_object,
+    stamp_of,
+    text_of,
+)
 from ingest.errors import PayloadError, Reason
-from ingest.names import quantity_of
-from ingest.validation import WAITING, Message, Readings, sensor_id
+from ingest.names import Meaning, quantity_of
+from ingest.validation import WAITING, Limits, Message, Readings, number, sensor_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -99,15 +108,38 @@ def _fields(data: bytes) -> Iterator[tuple[int, int, Any]]:
 def parse(data: bytes) -> Payload:
     """Read a Sparkplug B payload."""
     payload = Payload()
-    for number, wire, value in _fields(data):
-        if number == 1 and wire == 0:
+    for ident, wire, value in _fields(data):
+        if ident == 1 and wire == 0:
             payload.timestamp = value
-        elif number == 2 and wire == 2:
+        elif ident == 2 and wire == 2:
             if len(payload.metrics) >= _MAX_METRICS:
                 raise PayloadError(Reason.TOO_MANY_KEYS, f"more than {_MAX_METRICS} metrics")
-            payload.metrics.append(_metric(value))
-        elif number == 3 and wire == 0:
+            payload.metrics += _metrics_of(value)
+        elif ident == 3 and wire == 0:
             payload.seq = value
+    return payload
+
+
+def _parsed(data: bytes, limits: Limits) -> Payload:
+    """Read a payload, which some gateways write as JSON."""
+    return _from_json(load_object(data, limits)) if data[:1] == b"{" else parse(data)
+
+
+def _count(value: object) -> int | None:
+    return value if type(value) is int and value >= 0 else None
+
+
+def _from_json(content: dict[str, Any]) -> Payload:
+    """Read a payload in the JSON of Eclipse Tahu and Ignition."""
+    payload = Payload(timestamp=_count(content.get("timestamp")))
+    for item in map(dict_of, list_of(content.get("metrics"))[:_MAX_METRICS]):
+        unit = dict_of(item.get("properties")).get("engUnit")
+        alias, at = _count(item.get("alias")), _count(item.get("timestamp"))
+        metric = Metric(text_of(item.get("name")), alias, at)
+        metric.historical = item.get("isHistorical", item.get("is_historical")) is True
+        metric.value, metric.null = item.get("value"), item.get("value") is None
+        metric.unit = text_of(dict_of(unit).get("value", unit))[:32]
+        payload.metrics.append(metric)
     return payload
 
 
@@ -115,14 +147,26 @@ def _text(value: bytes) -> str:
     return value.decode("utf-8", "replace")
 
 
-def _metric(data: bytes) -> Metric:
-    metric = Metric()
-    for number, wire, value in _fields(data):
-        if (number, wire) in _METRIC:
-            name, read = _METRIC[number, wire]
+def _metrics_of(data: bytes) -> list[Metric]:
+    """Return a metric, or those inside a template, under the names of both."""
+    metric, inner = _metric(data)
+    parts = [_metric(item)[0] for item in inner]
+    for part in parts:
+        part.name = f"{metric.name}/{part.name}"
+    return parts or [metric]
+
+
+def _metric(data: bytes) -> tuple[Metric, list[bytes]]:
+    """Return a metric, and the metrics of the template that is its value."""
+    metric, inner = Metric(), []
+    for ident, wire, value in _fields(data):
+        if (ident, wire) in _METRIC:
+            name, read = _METRIC[ident, wire]
             setattr(metric, name, read(value))
+        elif (ident, wire) == (18, 2):
+            inner = [v for n, w, v in _fields(value) if (n, w) == (2, 2)][:_MAX_METRICS]
     metric.value = _signed(metric.value, metric.datatype)
-    return metric
+    return metric, inner
 
 
 def _signed(value: object, datatype: int | None) -> object:
@@ -137,10 +181,10 @@ def _signed(value: object, datatype: int | None) -> object:
 def _unit(data: bytes) -> str:
     keys: list[str] = []
     texts: list[str] = []
-    for number, wire, value in _fields(data):
-        if number == 1 and wire == 2:
+    for ident, wire, value in _fields(data):
+        if ident == 1 and wire == 2:
             keys.append(_text(value))
-        elif number == 2 and wire == 2:
+        elif ident == 2 and wire == 2:
             inner = [v for n, w, v in _fields(value) if n == 8 and w == 2]
             texts.append(_text(inner[0]) if inner else "")
     return dict(zip(keys, texts, strict=False)).get("engUnit", "")[:32]
@@ -174,7 +218,7 @@ def decode(message: Message, context: Context) -> Readings:
     node = f"sparkplug {levels[1]}/{levels[3]}"
     if kind not in _BIRTHS | _DATA | _DEATHS:
         return []
-    payload = parse(message.payload)
+    payload = _parsed(message.payload, context.limits)
     if kind in _DEATHS:
         if kind == "NDEATH":
             return gateway_states(node, sensor, "offline", message, context)
@@ -203,7 +247,9 @@ def _metrics(
     readings: Readings = []
     if kind in _BIRTHS:
         for earlier in states.waiting.pop(sensor, []):
-            readings += _readings(sensor, parse(earlier.payload), known, earlier, context)
+            readings += _readings(
+                sensor, _parsed(earlier.payload, context.limits), known, earlier, context
+            )
     return readings + _readings(sensor, payload, known, message, context)
 
 
@@ -230,10 +276,15 @@ def _complete(metric: Metric, known: dict[str, list[Any]]) -> None:
 
 
 def _is_ours(name: str, unit: str) -> bool:
-    word = name.rpartition("/")[2]
-    return len(name) <= 128 and (
-        word.lower() == "tamper" or quantity_of(word, unit or None) is not None
-    )
+    is_tamper = name.rpartition("/")[2].lower() == "tamper"
+    return len(name) <= 128 and (is_tamper or _meaning(name, unit) is not None)
+
+
+def _meaning(name: str, unit: str) -> Meaning | None:
+    """Return what the end of a name means; units (``ug/m3``) have strokes, too."""
+    ends = [i + 1 for i, sign in enumerate(name) if sign == "/"][-3:]
+    found = (quantity_of(name[end:], unit or None) for end in (*reversed(ends), 0))
+    return next((meaning for meaning in found if meaning is not None), None)
 
 
 def _readings(
@@ -252,13 +303,13 @@ def _readings(
         last_word = metric.name.rpartition("/")[2]
         if last_word.lower() == "tamper" and metric.value is True and not metric.historical:
             events.append("tamper")
-        meaning = quantity_of(last_word, metric.unit or None)
+        meaning = _meaning(metric.name, metric.unit)
         if meaning is None or type(metric.value) is bool:
             continue
-        value = metric.value
-        plain = type(value) in (int, float) and not metric.null and math.isfinite(value)
+        value = None if metric.null else number(metric.value)
+        plain = value is not None and math.isfinite(value)
         raw = live if not metric.historical else past.setdefault(metric.timestamp or 0, {})
-        raw[meaning.quantity] = meaning.value(float(value)) if plain else None
+        raw[meaning.quantity] = meaning.value(value) if value is not None and plain else None
     readings = [
         context.reading(sensor, message, raw, when / 1000 if when else math.nan, flags=("history",))
         for when, raw in sorted(past.items())

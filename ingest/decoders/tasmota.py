@@ -8,7 +8,7 @@ ignored. ``eCO2`` is an estimate from VOC, and ``Gas`` of a BME680 a resistance:
 - The MQTT topic between prefix and ``SENSOR`` names the device. Objects with a suffix (``-1``,
   ``-0x44``) are devices of their own, ``<topic>:<object>``; the others are one device.
 - Time is local without offset, in the zone of the site, unless it has one or ``Epoch`` is present.
-- ``null`` is the firmware's NaN: a fault. A comma too many of a SEN5X is removed, flag `repaired`.
+- ``null`` is the firmware's NaN: a fault.
 - ``Switch1`` or ``Tamper`` that is ``ON`` is the tamper contact.
 - A report without any of our quantities and ``STATE`` are `online`. A fan-cleaning notice
   (``CFAN``) has the flag `maintenance`, and so have the next 10 s.
@@ -31,7 +31,6 @@ from ingest.decoding import (
 )
 from ingest.errors import PayloadError, Reason
 from ingest.validation import (
-    REPAIRED,
     Message,
     Readings,
     counts_above,
@@ -102,7 +101,7 @@ def decode(message: Message, context: Context) -> Readings:
     word = availability(text.decode("ascii", "replace"))
     if word and kind not in _REPORTS and text[:1] not in (b"{", b"["):
         return [state_reading(sensor, word, message, context)]
-    content, is_repaired = _content(message, context)
+    content = load_object(message.payload, context.limits)
     inner = content.get("StatusSNS")
     if type(inner) is dict:
         content = inner
@@ -112,17 +111,7 @@ def decode(message: Message, context: Context) -> Readings:
         return []
     if kind == "STATE":
         return [_state(sensor, content, message, context)]
-    return _report(sensor, content, message, context, flags=(REPAIRED,) if is_repaired else ())
-
-
-def _content(message: Message, context: Context) -> tuple[dict[str, Any], bool]:
-    """Return the object, and whether a comma too many had to be removed."""
-    try:
-        return load_object(message.payload, context.limits), False
-    except PayloadError as error:
-        if error.reason is not Reason.MALFORMED:
-            raise
-    return load_object(message.payload, context.limits, repair_commas=True), True
+    return _report(sensor, content, message, context)
 
 
 def _identity(levels: list[str]) -> str:
@@ -141,13 +130,7 @@ def _state(sensor: str, content: dict[str, Any], message: Message, context: Cont
     return context.reading(sensor, message, raw, events=("online",))
 
 
-def _report(
-    sensor: str,
-    content: dict[str, Any],
-    message: Message,
-    context: Context,
-    flags: tuple[str, ...],
-) -> Readings:
+def _report(sensor: str, content: dict[str, Any], message: Message, context: Context) -> Readings:
     own, children = _measured(content)
     stamp = stamp_of(content.get("Epoch", content.get("Time")), message, context.zone_of(sensor))
     if not content:
@@ -158,14 +141,13 @@ def _report(
         events = ["online"]
     readings: Readings = []
     if own or events:
-        own_flags = ("maintenance",) if _cleaned(sensor, message, context, now=cleaning) else ()
-        marks = (*own_flags, *flags)
-        readings.append(context.reading(sensor, message, own, stamp, events=events, flags=marks))
+        flags = ("maintenance",) if _cleaned(sensor, message, context, now=cleaning) else ()
+        readings.append(context.reading(sensor, message, own, stamp, events=events, flags=flags))
     version = context.states.firmware.get(sensor)
     for name, raw in children.items():
         child_id = sensor_id(f"{sensor}:{name}")
         context.states.describe(child_id, version)
-        readings.append(context.reading(child_id, message, raw, stamp, flags=flags))
+        readings.append(context.reading(child_id, message, raw, stamp))
     return readings
 
 

@@ -23,6 +23,7 @@ from ingest.decoding import (
     list_of,
     load_json,
     load_object,
+    plain_bytes,
     stamp_of,
     state_reading,
     state_word,
@@ -50,8 +51,7 @@ def decode(message: Message, context: Context) -> Readings:
         return [state_reading(_id(name[:-1]), _word(message, context), message, context)]
     if not message.payload or name[-1] in ("set", "get"):
         return []
-    first = message.payload.lstrip()[:1]
-    if first == b"{":
+    if plain_bytes(message.payload)[:1] == b"{":
         return [_device(_id(name), message, context)]
     if message.payload.strip() in (b"online", b"offline"):
         return [state_reading(_id(name), _word(message, context), message, context)]

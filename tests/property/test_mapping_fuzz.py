@@ -88,14 +88,13 @@ CONDITIONS = st.lists(
     max_size=2,
 )
 FIELDS = st.builds(
-    lambda q, u, path, scale, offset, missing, null, when: {
+    lambda q, u, path, scale, offset, missing, when: {
         "quantity": q,
         "unit": units_for(q)[u % len(units_for(q))],
         "path": path,
         "scale": scale or 1.0,
         "offset": offset,
         "missing": missing,
-        "null": null,
         "when": when,
     },
     st.sampled_from(list(QUANTITIES)),
@@ -104,7 +103,6 @@ FIELDS = st.builds(
     st.floats(-1e12, 1e12),
     st.floats(-1e12, 1e12),
     st.lists(SCALARS, max_size=3),
-    st.sampled_from(["fault", "skip"]),
     CONDITIONS,
 )
 
