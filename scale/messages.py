@@ -29,7 +29,6 @@ from ingest.integrity import FINDINGS
 from ingest.topics import topic_matches
 from ingest.validation import Message, fold_id
 from scale.history import SCHEMA, frame_of, landed
-from scale.native import NativeColumns
 from storage.registry import Registry, shard_of
 
 if TYPE_CHECKING:
@@ -248,7 +247,6 @@ class MessageDecoder:
         self._intake = intake
         self._registry = registry
         self._is_own = is_own
-        self._native = NativeColumns(intake, registry)
         self._deadline = intake.next_deadline()
         self.rejected: dict[int, tuple[Record, str]] = {}
 
@@ -259,13 +257,9 @@ class MessageDecoder:
     def readings(self, records: pl.DataFrame) -> pl.DataFrame:
         """Return what is known now from `RECORDS`, in order, as a frame of `SCHEMA`."""
         self.rejected = {}
-        numbered = records.with_row_index("row")
-        plain = self._native.read(numbered)
         found: list[Reading] = []
-        rows: list[int] = []
         offsets: list[int] = []
-        rest = numbered.filter(~pl.col("row").is_in(plain["row"].implode()))
-        for row, *fields in rest.iter_rows():
+        for row, fields in enumerate(records.iter_rows()):
             record = Record(*fields)
             closed = [*self._closed(record.received)]
             reason, more = self._read(record)
@@ -273,14 +267,10 @@ class MessageDecoder:
                 self.rejected[row] = record, reason
             own = [reading for reading in (*closed, *more) if self._is_own(reading.sensor)]
             found += own
-            rows += [row] * len(own)
             offsets += [record.offset] * len(own)
         frame = frame_of([landed(reading, self._registry) for reading in found])
-        frame = frame.with_columns(
-            row=pl.Series(rows, dtype=pl.UInt32()), position=pl.Series(offsets, dtype=pl.Int64())
-        )
-        both = pl.concat([plain, frame.select(plain.columns)])
-        return both.sort("row", maintain_order=True).select(SCHEMA.names())
+        position = pl.Series(offsets, dtype=pl.Int64())
+        return frame.with_columns(position=position).select(SCHEMA.names())
 
     def _closed(self, now: float) -> Iterator[Reading]:
         """Return the readings whose join window is over."""
