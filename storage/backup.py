@@ -5,9 +5,11 @@ consumers come first and the journal last: a copied cursor is never ahead of the
 retention meanwhile deleted what a copied cursor had not read, the copies are made again. A copy is
 renamed when it is complete and on the disk. It contains no secrets.
 
-`verify` proves:
+`verify` proves, in a time bounded by the size of the files:
 
 - the files are those of the manifest, byte for byte, and SQLite finds no fault in them;
+- their tables, indexes and triggers are exactly those that this program makes: a copy may come from
+  somebody else, and the service would run its triggers and views;
 - every offset of the journal holds a reading with the right checksum, or a gap says why not;
 - no cursor or snapshot is ahead of the journal, and none waits for readings that are gone without a
   gap;
@@ -19,28 +21,49 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import sqlite3
-from contextlib import closing
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+import time
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-from storage.errors import StorageError, StorageUnavailableError, translated
+from storage.errors import StorageCorruptError, StorageError, StorageUnavailableError, translated
 from storage.files import sync
 from storage.journal import decode_record, last_offset
-from storage.sqlite import connect
+from storage.sqlite import connect, migrate
 from storage.timeseries.line_protocol import to_ns
 from storage.timeseries.writer import REASON as REFUSED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+T = TypeVar("T")
 
 MANIFEST: Final = "manifest.json"
 JOURNAL: Final = "journal.db"
 SERIES: Final = "series.db"
 _ATTEMPTS: Final = 3
+_LEAST_S: Final = 60.0
+_SLOWEST_BYTES_S: Final = 1e6
+"""A verification may take `_LEAST_S`, and longer for many bytes."""
+_STEPS: Final = 100_000
 _FORMAT: Final = 1
 """Programs of this format restore what a newer program copied before it upgraded the data."""
+
+
+_COLUMN: Final = r"\"\w+\" (?:INTEGER|REAL|TEXT)(?: NOT NULL)?(?: DEFAULT '')?"
+_KEYED: Final = rf"(?:{_COLUMN}|PRIMARY KEY \([\w, ]+\))"
+_GROWING: Final = re.compile(rf"CREATE TABLE \w+ \({_KEYED}(?:, {_KEYED})*\) WITHOUT ROWID")
+"""A table to which versions of the program add columns: nothing in it is computed."""
+
+
+class Schema(NamedTuple):
+    """What a database may have: schema scripts by component, and tables that get columns."""
+
+    scripts: Mapping[str, Sequence[str]]
+    growing: Collection[str] = ()
 
 
 class Proof(NamedTuple):
@@ -95,8 +118,10 @@ def _write_manifest(folder: Path, made: str, series_from: float) -> None:
     sync(folder / MANIFEST)
 
 
-def verify(folder: Path) -> Iterator[Proof]:
+def verify(folder: Path, schemas: Mapping[str, Schema]) -> Iterator[Proof]:
     """Check a copy without changing it; yield a result for each file and rule."""
+    size = sum(path.stat().st_size for path in folder.glob("*.db"))
+    until = time.monotonic() + _LEAST_S + size / _SLOWEST_BYTES_S
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files = {str(name): dict(found) for name, found in manifest["files"].items()}
@@ -118,18 +143,80 @@ def verify(folder: Path) -> Iterator[Proof]:
             sound = False
             yield Proof(path.name, ok=False, sentence="is not in the manifest")
     for name, expected in files.items():
-        proof = _file(folder / name, expected)
+        proof = _file(folder / name, expected, schemas.get(name, Schema({})), until)
         sound = sound and proof.ok
         yield proof
     if not sound:
         return
     try:
-        yield _offsets(folder / JOURNAL)
+        yield _offsets(folder / JOURNAL, until)
         yield from _cursors(folder)
         if SERIES in files:
-            yield _stored(folder / JOURNAL, folder / SERIES, series_from)
+            yield _stored(folder / JOURNAL, folder / SERIES, series_from, until)
     except (sqlite3.Error, StorageError) as error:
         yield Proof("contents", ok=False, sentence=str(error))
+
+
+@contextmanager
+def _reading(path: Path, until: float) -> Iterator[sqlite3.Connection]:
+    """Open a file of a copy; its statements fail after `until`, of the monotonic clock."""
+
+    def is_late() -> bool:
+        return time.monotonic() > until
+
+    with closing(connect(path, read_only=True)) as copy:
+        copy.set_progress_handler(is_late, _STEPS)
+        try:
+            yield copy
+        except sqlite3.OperationalError as error:
+            if is_late():
+                raise StorageUnavailableError(f"{path.name} takes too long to verify") from error
+            raise
+
+
+def _in_time(rows: Iterable[T], until: float) -> Iterator[T]:
+    for row in rows:
+        if time.monotonic() > until:
+            raise StorageUnavailableError("the copy takes too long to verify")
+        yield row
+
+
+def refuse_other_schema(copy: sqlite3.Connection, schema: Schema, path: Path) -> None:
+    """Raise `StorageCorruptError` unless a file has what its schema makes, and no more.
+
+    Nothing but the list of its tables is read before: names and statements in it are another's.
+    """
+    found = _objects(copy)
+    with closing(connect(":memory:")) as own:
+        migrate(own, "", ())
+        versions = {}
+        if _objects(own) <= found:
+            versions = dict(map(tuple, copy.execute("SELECT * FROM component_version")))
+        for component, known in schema.scripts.items():
+            migrate(own, component, known[: versions.get(component, len(known))])
+        needed = _objects(own)
+    more = found - needed
+    if needed - found or not all(_may_grow(one, schema.growing) for one in more):
+        raise StorageCorruptError(
+            f"{path.name}: its tables, views or triggers are not those of this program"
+        )
+
+
+def _may_grow(found: tuple[Any, ...], growing: Collection[str]) -> bool:
+    """Return whether a table or index is one of records."""
+    kind, name, table, statement = found
+    if table not in growing:
+        return False
+    if kind == "table":
+        return name == table and _GROWING.fullmatch(statement) is not None
+    own = f"CREATE INDEX {table}_time ON {table} (time)"
+    return kind == "index" and statement in (None, own)
+
+
+def _objects(connection: sqlite3.Connection) -> set[tuple[Any, ...]]:
+    return set(
+        map(tuple, connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"))
+    )
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -148,15 +235,19 @@ def _copy(source: Path, target: Path) -> None:
 
 def _described(path: Path) -> dict[str, Any]:
     with closing(connect(path, read_only=True)) as copy:
-        names = copy.execute(
-            "SELECT replace(name, '\"', '\"\"') FROM sqlite_master"
-            " WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-        ).fetchall()
-        counts = {
-            name: copy.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]  # noqa: S608 - quoted
-            for (name,) in names
-        }
+        counts = _rows(copy)
     return {"bytes": path.stat().st_size, "sha256": _digest(path), "rows": counts}
+
+
+def _rows(copy: sqlite3.Connection) -> dict[str, int]:
+    """Count the rows of each table of a file whose schema is ours."""
+    tables = copy.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    ).fetchall()
+    return {
+        name: copy.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]  # noqa: S608 - of ours
+        for (name,) in tables
+    }
 
 
 def _digest_of(manifest: dict[str, Any]) -> str:
@@ -168,13 +259,14 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _file(path: Path, expected: dict[str, Any]) -> Proof:
+def _file(path: Path, expected: dict[str, Any], schema: Schema, until: float) -> Proof:
     try:
         if path.is_symlink() or _digest(path) != expected.get("sha256"):
             return Proof(path.name, ok=False, sentence="is not the file that was written")
-        with closing(connect(path, read_only=True)) as copy:
+        with _reading(path, until) as copy:
+            refuse_other_schema(copy, schema, path)
             faults = [row[0] for row in copy.execute("PRAGMA integrity_check(5)")]
-        rows = _described(path)["rows"]
+            rows = _rows(copy)
     except OSError as error:
         return Proof(path.name, ok=False, sentence=f"cannot be read: {error.strerror}")
     except (sqlite3.Error, StorageError) as error:
@@ -185,14 +277,13 @@ def _file(path: Path, expected: dict[str, Any]) -> Proof:
     return Proof(path.name, ok=True, sentence=f"sound; rows: {counts or 'none'}")
 
 
-def _offsets(path: Path) -> Proof:
-    with closing(connect(path, read_only=True)) as journal:
+def _offsets(path: Path, until: float) -> Proof:
+    with _reading(path, until) as journal:
         last = last_offset(journal)
         gaps = journal.execute("SELECT first, last FROM gap").fetchall()
         behind, held, unsound, absent = 0, 0, 0, 0
-        for offset, crc, body in journal.execute(
-            "SELECT offset, crc, body FROM journal ORDER BY offset"
-        ):
+        rows = journal.execute("SELECT offset, crc, body FROM journal ORDER BY offset")
+        for offset, crc, body in _in_time(rows, until):
             absent += _uncovered(behind + 1, offset - 1, gaps)
             behind, held = offset, held + 1
             unsound += decode_record(crc, body) is None
@@ -208,6 +299,8 @@ def _offsets(path: Path) -> Proof:
 
 def _uncovered(first: int, last: int, gaps: Sequence[tuple[int, int]]) -> int:
     missing = 0
+    if first > last:
+        return 0
     for start, end in sorted((max(a, first), min(b, last)) for a, b in gaps):
         if start > end:
             continue
@@ -242,12 +335,12 @@ def _cursors(folder: Path) -> Iterator[Proof]:
             yield Proof(f"cursor {name}", ok=position <= last and not missed, sentence=sentence)
 
 
-def _stored(journal_path: Path, series_path: Path, series_from: float) -> Proof:
+def _stored(journal_path: Path, series_path: Path, series_from: float, until: float) -> Proof:
     """Find the readings behind the cursor of the series in it."""
     missing, seen = 0, 0
     with (
-        closing(connect(journal_path, read_only=True)) as journal,
-        closing(connect(series_path, read_only=True)) as series,
+        _reading(journal_path, until) as journal,
+        _reading(series_path, until) as series,
     ):
         row = series.execute("SELECT position FROM consumer WHERE name = 'series'").fetchone()
         position = int(row[0]) if row else 0

@@ -6,6 +6,7 @@ Restoring never deletes: what it replaces moves into a folder ``before-restore-.
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -101,10 +102,11 @@ def _stamp(now: float) -> str:
 
 
 def _verify(folder: Path) -> bool:
+    from plumewatch.service.data_folder import DATABASES
     from storage.backup import verify
 
     sound = True
-    for proof in verify(folder):
+    for proof in verify(folder, DATABASES):
         echo(f"{'ok   ' if proof.ok else 'FAULT'} {proof.part}: {proof.sentence}")
         sound = sound and proof.ok
     return sound
@@ -138,11 +140,17 @@ def _put_in_place(folder: Path, root: Path, present: list[Path], aside: Path) ->
     import shutil
     import tempfile
 
+    from plumewatch.service.data_folder import DATABASES
+    from storage.backup import refuse_other_schema
+    from storage.sqlite import connect
+
     with tempfile.TemporaryDirectory(dir=root, prefix=".restoring-") as scratch:
-        copies = [Path(scratch) / path.name for path in sorted(folder.glob("*.db"))]
+        copies = [Path(scratch) / name for name in DATABASES if (folder / name).exists()]
         for copy in copies:
             shutil.copyfile(folder / copy.name, copy)
             copy.chmod(0o600)
+            with closing(connect(copy, read_only=True)) as copied:
+                refuse_other_schema(copied, DATABASES[copy.name], copy)
         if present:
             aside.mkdir(mode=0o700)
         for path in present:

@@ -27,7 +27,7 @@ from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import series_of
 from storage import audit, firmware, holds, journal, state
 from storage.audit import AuditKind
-from storage.backup import back_up
+from storage.backup import Schema, back_up
 from storage.errors import (
     SchemaTooNewError,
     SchemaTooOldError,
@@ -38,7 +38,9 @@ from storage.errors import (
 from storage.files import make_private_folder
 from storage.repair import finish_repair, salvage, swap
 from storage.sqlite import connect, migrate, open_prepared, transaction
+from storage.timeseries import influx
 from storage.timeseries import sqlite as sqlite_series
+from storage.timeseries.records import MEASUREMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -63,11 +65,18 @@ STATE_SCRIPTS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Schema scripts of each component of the state database, in the order of creation."""
 
+DATABASES: Final[Mapping[str, Schema]] = {
+    "journal.db": Schema({"journal": journal.SCRIPTS}),
+    "state.db": Schema(STATE_SCRIPTS),
+    "series.db": Schema(sqlite_series.COMPONENTS, frozenset(MEASUREMENTS)),
+    "influx.db": Schema(influx.COMPONENTS),
+}
+"""The databases of a data folder, by the names of their files."""
+
 NEWEST: Final[Mapping[str, int]] = {
-    "journal": len(journal.SCRIPTS),
-    **{component: len(scripts) for component, scripts in STATE_SCRIPTS.items()},
-    "series": len(sqlite_series.SCRIPTS),
-    "averages": 1,
+    component: len(scripts)
+    for schema in DATABASES.values()
+    for component, scripts in schema.scripts.items()
 }
 """Newest schema of each component that this program knows."""
 

@@ -294,9 +294,13 @@ def _joined(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
     return found
 
 
+COMPONENTS: Final = {"state": state.SCRIPTS, "averages": (rollup.QUARTERS_SCRIPT,)}
+"""Schema scripts of the file that keeps the cursor."""
+
+
 def _prepare(connection: sqlite3.Connection) -> None:
-    migrate(connection, "state", state.SCRIPTS)
-    migrate(connection, "averages", (rollup.QUARTERS_SCRIPT,))
+    for component, scripts in COMPONENTS.items():
+        migrate(connection, component, scripts)
 
 
 def _begin_again(rebuilt: sqlite3.Connection) -> None:

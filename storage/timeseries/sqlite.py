@@ -34,7 +34,11 @@ if TYPE_CHECKING:
     from storage.timeseries.resolution import Level, Retention
     from storage.timeseries.series import LatestReading
 
-SCRIPTS: Final = schema_scripts(__package__, "series")
+COMPONENTS: Final = {
+    "state": state.SCRIPTS,
+    "series": schema_scripts(__package__, "series"),
+}
+"""Schema scripts of the file."""
 _NS = 1_000_000_000
 _LATEST_ROWS = 12
 _SQL = {"mean": "avg", "min": "min", "max": "max"}
@@ -244,8 +248,8 @@ def _sensor_id(tx: sqlite3.Connection, known: dict[str, int], name: str) -> int:
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
-    migrate(connection, "state", state.SCRIPTS)
-    migrate(connection, "series", SCRIPTS)
+    for component, scripts in COMPONENTS.items():
+        migrate(connection, component, scripts)
     with transaction(connection):
         for table in MEASUREMENTS.values():
             _make_table(connection, table)

@@ -14,6 +14,7 @@ import time
 import pytest
 
 from plumewatch.config.load import load
+from plumewatch.service.data_folder import DATABASES
 from storage.backup import MANIFEST, verify
 from storage.files import FolderLock, service_runs
 from storage.journal import Journal
@@ -79,7 +80,7 @@ def test_what_the_series_does_not_keep_any_more_is_not_missed(used, tmp_path):
     assert plumewatch("backup", tmp_path / "b", "--config", used, now=later).code == 0
     (folder,) = (tmp_path / "b").iterdir()
     spoil(folder, "series.db", "DELETE FROM reading")
-    assert all(proof.ok for proof in verify(folder))
+    assert all(proof.ok for proof in verify(folder, DATABASES))
 
 
 def restore(config_file, source, *, only_verify=False, force=False):
@@ -93,14 +94,16 @@ def spoil(folder, name, statement):
     path = folder / name
     with contextlib.closing(sqlite3.connect(path)) as copy, copy:
         copy.execute("PRAGMA foreign_keys=OFF")
-        copy.execute(statement)
+        copy.executescript(statement)
     manifest = json.loads((folder / MANIFEST).read_text())
     entry = manifest["files"][name]
     entry["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
     with contextlib.closing(sqlite3.connect(path)) as copy:
+        tables = copy.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         entry["rows"] = {
             table: copy.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
             for table in entry["rows"]
+            if (table,) in tables
         }
     del manifest["sha256"]
     manifest["sha256"] = hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
@@ -223,10 +226,71 @@ def test_a_restore_is_not_taken_for_the_service(used, tmp_path, monkeypatch):
 )
 def test_what_does_not_add_up_is_found(used, copied, name, statement, part):
     spoil(copied, name, statement)
-    faults = [proof for proof in verify(copied) if not proof.ok]
+    faults = [proof for proof in verify(copied, DATABASES) if not proof.ok]
     assert faults
     assert faults[0].part.startswith(part)
     assert restore(used, copied)[0] == 1
+
+
+HOSTILE = {
+    "a trigger": """state.db
+        CREATE TRIGGER more AFTER INSERT ON incident BEGIN DELETE FROM staff_password; END""",
+    "a trigger of ours with another body": """state.db
+        PRAGMA writable_schema = ON;
+        UPDATE sqlite_master SET sql = replace(sql, 'RAISE', 'abs') WHERE sql LIKE '%RAISE%'""",
+    "an endless view in place of a table": """journal.db
+        DROP TABLE journal;
+        CREATE VIEW journal AS WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n)
+        SELECT x AS offset, 0 AS crc, x'' AS body FROM n""",
+    "a view beside the tables": """series.db
+        CREATE VIEW more AS WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n)
+        SELECT x FROM n""",
+    "a column with a statement for a name": """state.db
+        ALTER TABLE staff_password RENAME COLUMN hash TO "hash = 'x' --" """,
+    "a column that is computed": """state.db
+        ALTER TABLE staff_password ADD COLUMN more INTEGER AS (abs(-9223372036854775808))""",
+    "a column of records that is computed": """series.db
+        ALTER TABLE event ADD COLUMN "more" REAL AS (abs(-9223372036854775808))""",
+    "a table beside ours": """state.db
+        CREATE TABLE "more""); DROP TABLE incident" (x)""",
+}
+"""Files whose digests are right: a backup from a stolen disk, or one sent by somebody."""
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+@pytest.mark.parametrize("force", [False, True])
+def test_a_file_of_another_schema_is_never_restored(used, copied, capsys, what, force):
+    spoil(copied, *HOSTILE[what].split("\n", 1))
+    before = (used.parent / "data/state.db").read_bytes()
+    code, output = restore(used, copied, force=force)
+    assert code != 0
+    assert "not those of this program" in output + capsys.readouterr().err
+    assert (used.parent / "data/state.db").read_bytes() == before
+    assert not list((used.parent / "data").glob("before-restore-*"))
+
+
+def test_records_of_a_version_with_more_fields_are_restored(copied):
+    spoil(copied, "series.db", 'ALTER TABLE event ADD COLUMN "more" REAL')
+    assert all(proof.ok for proof in verify(copied, DATABASES))
+
+
+def test_files_of_other_names_are_not_restored(used, copied):
+    shutil.copy(copied / "state.db", copied / "other.db")
+    manifest = json.loads((copied / MANIFEST).read_text())
+    manifest["files"]["other.db"] = manifest["files"]["state.db"]
+    del manifest["sha256"]
+    manifest["sha256"] = hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
+    (copied / MANIFEST).write_text(json.dumps(manifest))
+    assert restore(used, copied)[0] == 1
+    restore(used, copied, force=True)
+    assert not (used.parent / "data/other.db").exists()
+
+
+def test_a_verification_ends_in_bounded_time(copied, monkeypatch):
+    monkeypatch.setattr("storage.backup._LEAST_S", -1e9)
+    *_, last = verify(copied, DATABASES)
+    assert not last.ok
+    assert "takes too long" in last.sentence
 
 
 def test_a_consumer_behind_deleted_readings_is_found_unless_a_gap_is_recorded(copied):
@@ -234,13 +298,13 @@ def test_a_consumer_behind_deleted_readings_is_found_unless_a_gap_is_recorded(co
     with Journal(copied / "journal.db") as journal:
         journal.prune(min_cursor=10, received_before=float("inf"))
     spoil(copied, "journal.db", "PRAGMA journal_mode=DELETE")
-    (fault,) = [proof for proof in verify(copied) if not proof.ok]
+    (fault,) = [proof for proof in verify(copied, DATABASES) if not proof.ok]
     assert (fault.part, fault.sentence) == (
         "cursor series",
         "waits at 5 for 5 readings that are deleted",
     )
     spoil(copied, "journal.db", "INSERT INTO gap VALUES ('unread', 6, 10, 0)")
-    assert all(proof.ok for proof in verify(copied))
+    assert all(proof.ok for proof in verify(copied, DATABASES))
 
 
 @pytest.mark.parametrize("what", ["flipped", "missing", "no manifest", "manifest"])
@@ -255,7 +319,7 @@ def test_a_copy_that_is_not_what_was_written(used, copied, tmp_path, what):
         (copied / MANIFEST).unlink()
     else:
         (copied / MANIFEST).write_text('{"format": 1, "files": {"../journal.db": {}}}')
-    assert [p.ok for p in verify(copied)].count(False) == 1
+    assert [p.ok for p in verify(copied, DATABASES)].count(False) == 1
     before = (tmp_path / "data" / "state.db").read_bytes()
     assert restore(used, copied)[0] == 1
     assert (tmp_path / "data" / "state.db").read_bytes() == before
@@ -267,7 +331,7 @@ def test_no_byte_of_a_manifest_can_be_flipped_unnoticed(copied):
         flipped = bytearray(whole)
         flipped[at] ^= 1 << at % 8
         (copied / MANIFEST).write_bytes(flipped)
-        assert not next(iter(verify(copied))).ok, at
+        assert not next(iter(verify(copied, DATABASES))).ok, at
 
 
 def test_sources_that_are_none(used, tmp_path, capsys):
