@@ -149,7 +149,7 @@ class Form:
         for key, value in typed.items():
             if key in known and str(value) == known[key].default and key not in (old or {}):
                 continue
-            entry[key] = _merged(value, entry.get(key))
+            entry[key] = value
         return entry
 
     def refused(
@@ -328,14 +328,6 @@ def _moment(kind: Kind, text: str) -> date | datetime | str:
         return date.fromisoformat(text) if kind is Kind.DATE else datetime.fromisoformat(text)
     except ValueError:
         return text  # what is wrong with it is said by the check of the configuration
-
-
-def _merged(value: Any, old: Any) -> Any:
-    if not (isinstance(value, list) and isinstance(old, list) and len(value) == len(old)):
-        return value
-    if not all(isinstance(one, dict) for one in (*value, *old)):
-        return value
-    return [old_row if old_row == row else row for row, old_row in zip(value, old, strict=True)]
 
 
 def _text(one: Field, value: Any) -> Any:

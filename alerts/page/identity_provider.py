@@ -156,19 +156,12 @@ class IdentityProvider:
         """Return the provider's keys, fetched `anew` at most every half minute."""
         kept, now = self._fetched, self._clock()
         if now - kept.keys_at >= (_NEW_KEYS_S if anew else _FRESH_S):
-            try:
-                kept.keys = await self._json("GET", (await self._known_document())["jwks_uri"])
-            except ProviderError:
-                if not kept.keys:
-                    raise
+            kept.keys = await self._json("GET", (await self.document())["jwks_uri"])
             kept.keys_at = now
         try:
             return KeySet.import_key_set(kept.keys)  # type: ignore[arg-type]
         except (JoseError, ValueError, KeyError, TypeError) as error:
             raise ProviderError(later("The sign-in provider's keys are not valid.")) from error
-
-    async def _known_document(self) -> dict[str, Any]:
-        return self._fetched.document or await self.document()
 
     async def _call(self, work: Callable[[], Awaitable[_T]]) -> _T:
         try:
@@ -264,9 +257,8 @@ class IdentityProvider:
         if not isinstance(token, str) or len(token) > _LONGEST_TOKEN:
             raise NotVouchedForError(_NOT_VALID)
         own = self.settings
-        offered = (await self._known_document()).get(
-            "id_token_signing_alg_values_supported", ["RS256"]
-        )
+        document = await self.document()
+        offered = document.get("id_token_signing_alg_values_supported", ["RS256"])
         algorithms = [name for name in _ALGORITHMS if name in offered]
         registry = JWSRegistry(algorithms=algorithms, strict_check_header=False)
         try:

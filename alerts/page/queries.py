@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _SHORT: Final = Words({"rh": mark("RH"), "voc_index": mark("VOC")})
 _EVENT_SHOWN_S: Final = 180.0
+_URGENT: Final = frozenset({"vape", "smoke"})
 _MASKS: Final = frozenset({"spray", "steam", "voc"})
 _MASKS_FROM: Final = 0.05
 """Probability from which one of these is named as what hides vaping."""
@@ -225,7 +226,7 @@ def incidents(
             "limit": limit,
         },
     )
-    return [{**row, "state": _state(row)} for row in map(dict, found)]
+    return [_shown(dict(row)) for row in found]
 
 
 def open_incidents(
@@ -247,11 +248,12 @@ def latest_incidents(
 
 
 def _urgency(row: Mapping[str, Any]) -> tuple[bool, bool, float]:
-    return row["status"] == "acknowledged", row["kind"] not in {"vape", "smoke"}, -row["onset"]
+    return row["status"] == "acknowledged", row["kind"] not in _URGENT, -row["onset"]
 
 
-def _state(row: Mapping[str, Any]) -> str:
-    return state_of(
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    """Add the state of an incident, and the level that shows it."""
+    state = state_of(
         row["kind"],
         is_open=row["status"] != "resolved",
         is_acknowledged=row["status"] == "acknowledged",
@@ -259,6 +261,11 @@ def _state(row: Mapping[str, Any]) -> str:
         verdict=row["verdict"],
         suppressed_by=row["suppressed_by"],
     ).value
+    needed = "alarm" if row["kind"] in _URGENT else "attention"
+    by_status = {"resolved": "done", "acknowledged": "responding"}
+    by_state = {"nobody_responded": "unanswered", "responded": "none"}
+    level = by_state.get(state) or by_status.get(row["status"], needed)
+    return {**row, "state": state, "level": level}
 
 
 def incident(db: sqlite3.Connection, incident_id: str) -> dict[str, Any] | None:
@@ -297,14 +304,13 @@ def incident(db: sqlite3.Connection, incident_id: str) -> dict[str, Any] | None:
     taken = [r["at"] for r in history if r["what"] == Happened.ACKNOWLEDGED]
     arrived = [r["who"] for r in history if r["what"] in repository.ARRIVED]
     return {
-        **found,
+        **_shown(found),
         "events": events,
         "history": history,
         "notices": notices,
         "taken_at": taken[-1] if taken else found["acknowledged_at"],
         "there": list(dict.fromkeys(arrived)),
         "awaited": known.awaited,
-        "state": _state(found),
     }
 
 

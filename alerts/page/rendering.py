@@ -59,14 +59,6 @@ _HERE: Final = Path(__file__).parent
 _SCRIPT_TEXT: Final = re.compile(r'\b_\("([^"\\]+)"')
 SPANS: Final = {"day": 86_400.0, "week": 7 * 86_400.0, "month": 30 * 86_400.0}
 _WORDS: Final = {
-    "status": Words(
-        {
-            "open": mark("Open"),
-            "notified": mark("Staff notified"),
-            "acknowledged": mark("Acknowledged"),
-            "resolved": mark("Resolved"),
-        }
-    ),
     "state": Words(
         {
             "needs_responder": mark("Needs a responder"),

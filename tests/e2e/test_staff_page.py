@@ -669,15 +669,3 @@ def test_a_silence_by_keyboard_alone(site, browser):
     assert fits(browser)
     find(browser, "#list button").send_keys(Keys.ENTER)
     wait_for(browser, lambda: "ended by Mr. Fox" in find(browser, "#list").text)
-
-
-@on_a_phone
-def test_take_and_end(site, browser):
-    browser.get(f"{site.url}/sign-in?next=/incidents/{site.incident}")
-    sign_in(browser)
-    find(browser, "#acknowledge").click()
-    wait_for(browser, lambda: "acknowledged by Ms. Lee" in find(browser, ".hero").text)
-    find(browser, "#resolve").click()
-    wait_for(browser, lambda: site.load().status is Status.RESOLVED)
-    wait_for(browser, lambda: "over at" in find(browser, ".hero").text)
-    assert fits(browser)

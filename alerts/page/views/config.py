@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from alerts.errors import EntryFault
-    from alerts.page.config_file import ConfigFile, ConfigVersion, PreparedChange
+    from alerts.page.config_file import ConfigFile, ConfigVersion
     from alerts.page.forms import Form
     from alerts.page.guard import Session
     from alerts.secrets import Secret
@@ -113,7 +113,7 @@ class ConfigPages(PageGroup):
             edits = form.edits(version.tree, index, typed)
             await self._save(request, form, version, edits)
         except ConfigFaultsError as error:
-            own, elsewhere = self._own_faults(request, form, version, number, error.faults)
+            own, elsewhere = self._own_faults(form, number, error.faults)
             beside, others = form.faults(own, number)
             others += elsewhere
             return await self._page(request, form, version, index, typed, beside, others)
@@ -133,7 +133,7 @@ class ConfigPages(PageGroup):
         try:
             await self._save(request, form, version, [Edit(form.section, index, None)])
         except ConfigFaultsError as error:
-            own, elsewhere = self._own_faults(request, form, version, index, error.faults)
+            own, elsewhere = self._own_faults(form, index, error.faults)
             words = [f"{f.place}: {f.value}: {f.allowed}" for f in own]
             return await self._list(request, words + elsewhere, 400)
         except ConfigFileError as error:
@@ -197,26 +197,33 @@ class ConfigPages(PageGroup):
     async def _save(
         self, request: Request, form: Form, seen: ConfigVersion, edits: Sequence[Edit]
     ) -> None:
-        version = text_of(request.state.form, "version")
-        change = await self._context.in_thread(self._config().prepare, version, edits)
+        version, config = text_of(request.state.form, "version"), self._config()
+        change = await self._context.in_thread(config.prepare, version, edits)
         if change.after == change.before:
             return
-        edit = edits[0]
-        entries = seen.tree.get(form.section, ())
-        old = {} if edit.index is None else entries[edit.index]
-        before, after = changes(old, edit.entry or {})
-        name = form.title({**old, **(edit.entry or {})}, self._tree(seen))
-        what = "added" if edit.index is None else "changed" if edit.entry else "removed"
+        edit, now = edits[0], self._context.settings.clock()
+        old = {} if edit.index is None else seen.tree[form.section][edit.index]
+        new = edit.entry or {}
+        before, after = changes(old, new)
         detail = {
             "section": form.section,
             "form": form.slug,
-            "entry": name[:80],
-            "what": what,
+            "entry": form.title({**old, **new}, self._tree(seen))[:80],
+            "what": "added" if edit.index is None else "changed" if edit.entry else "removed",
             "before": _bounded(before),
             "after": _bounded(after),
+            "file_before": change.before,
+            "file_after": change.after,
         }
-        gone = str(old.get("id", "")) if form.section == "staff" and what == "removed" else ""
-        await self._commit(request, change, detail, gone)
+
+        def record_and_write(tx: sqlite3.Connection) -> None:
+            audit.append(tx, AuditKind.SETTINGS, request.state.session.person, detail, now)
+            if form.section == "staff" and edit.entry is None:
+                remove_account(tx, str(old.get("id", "")), now)
+            config.commit(change)  # last: if it fails, nothing is recorded
+
+        await self._context.write(record_and_write)
+        config.apply()
 
     def _bad_address(self, field: str, address: Secret) -> dict[str, str]:
         settings = NotifySettings(
@@ -249,19 +256,13 @@ class ConfigPages(PageGroup):
         return {**tree, "shift": shifts, "staff": staff}
 
     def _own_faults(
-        self,
-        request: Request,
-        form: Form,
-        version: ConfigVersion,
-        number: int,
-        faults: Sequence[EntryFault],
+        self, form: Form, number: int, faults: Sequence[EntryFault]
     ) -> tuple[Sequence[EntryFault], list[str]]:
-        """Return the faults of entries that the request may see, and a sentence for the others."""
+        """Return the faults that the request may see, and a sentence for those of other schools."""
         if self._context.sites is None:
             return faults, []
-        numbers = {number, *(k for k, _ in self._visible(request.state.session, form, version))}
-        places = {f"{form.section}.{k}" for k in numbers}
-        own = [f for f in faults if ".".join(f.path.split(".")[:2]) in places]
+        place = f"{form.section}.{number}"
+        own = [f for f in faults if f.path == place or f.path.startswith(f"{place}.")]
         elsewhere = _(
             "The configuration has a fault elsewhere. An administrator of all schools sees it."
         )
@@ -272,21 +273,6 @@ class ConfigPages(PageGroup):
         if isinstance(end, datetime) and end.replace(tzinfo=None) > latest:
             return {"end": _("At most two weeks ahead; an administrator changes shifts for good.")}
         return {}
-
-    async def _commit(
-        self, request: Request, change: PreparedChange, detail: Mapping[str, Any], gone: str = ""
-    ) -> None:
-        config, now = self._config(), self._context.settings.clock()
-        whole = {**detail, "file_before": change.before, "file_after": change.after}
-
-        def record_and_write(tx: sqlite3.Connection) -> None:
-            audit.append(tx, AuditKind.SETTINGS, request.state.session.person, whole, now)
-            if gone:
-                remove_account(tx, gone, now)
-            config.commit(change)  # last: if it fails, nothing is recorded
-
-        await self._context.write(record_and_write)
-        config.apply()
 
     def _tree(self, version: ConfigVersion, files: Sequence[str] = ()) -> dict[str, Any]:
         unregistered = [s.sensor for s in self._context.pipeline().quarantine]

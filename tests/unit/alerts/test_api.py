@@ -322,12 +322,6 @@ async def test_tokens_are_made_shown_once_listed_and_revoked_on_the_page(page):
     assert token not in str(entries)
 
 
-@pytest.mark.parametrize("account", ["ap", "fm", "an"])
-async def test_tokens_are_for_administrators(page, account):
-    await page.sign_in(account)
-    assert (await page.client.get("/tokens")).status_code == 403
-
-
 async def test_the_document_is_served(page):
     served = await page.client.get(f"{API}/openapi.json")
     assert served.json() == api_document()

@@ -284,16 +284,6 @@ async def test_the_reason_of_a_notice_stays_when_more_is_known(
     assert facts.baselines == {"pm25": 4.0}
 
 
-async def test_reports_are_a_page_of_who_may_have_them(open_page):
-    page = open_page()
-    assert 'href="/reports"' not in (await page.client.get("/")).text
-    await page.sign_in()
-    assert 'href="/reports"' not in (await page.client.get("/")).text
-    analyst = open_page()
-    await analyst.sign_in("an")
-    assert 'href="/reports"' in (await analyst.client.get("/")).text
-
-
 async def test_the_outcome_is_reported_after_the_verdict_and_may_be_changed(opened):
     page, incident = opened
     url = f"/incidents/{incident}"

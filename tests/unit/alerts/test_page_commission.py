@@ -232,15 +232,6 @@ async def test_the_curve_begins_a_minute_before_the_test(page):
     assert (found["start"], found["end"]) == (page.now - 80.0, page.now)
 
 
-async def test_only_who_looks_after_sensors_may_test(page):
-    await page.sign_in("ap")
-    assert (await page.client.get("/commission")).status_code == 403
-    assert (await page.client.get("/commission/nowhere")).status_code == 403
-    await page.client.post("/sign-out")
-    await page.sign_in("fm")
-    assert (await page.client.get("/commission/nowhere")).status_code == 404
-
-
 async def test_tests_silence_a_room_for_a_few_hours_a_day_at_most(page):
     """Whoever may test rooms could otherwise keep one silent with test after test."""
     await page.sign_in("fm")

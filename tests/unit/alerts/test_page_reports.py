@@ -52,19 +52,6 @@ async def made(page):
     return found
 
 
-@pytest.mark.parametrize(
-    ("account", "status"), [("an", 200), ("ad", 200), ("ap", 403), ("fm", 403)]
-)
-async def test_who_may(start, account, status):
-    page = start()
-    assert (await page.client.get("/reports")).status_code == 303
-    await page.sign_in(account)
-    assert (await page.client.get("/reports")).status_code == status
-    if status == 403:
-        answer = await page.client.post("/reports", data={"form_token": "x", **ASKED})
-        assert answer.status_code == 403
-
-
 async def test_a_report_is_made_and_taken_home(start):
     page = start()
     await page.sign_in("an")

@@ -194,6 +194,38 @@ async def test_a_changed_role_counts_at_once(open_page, policy):
     assert (await again.client.get("/unmatched?topic=x")).status_code == 403
 
 
+MAY = {
+    "/incidents": "ap fm an ad",
+    "/silences": "ap fm an ad",
+    "/wall": "ap fm an ad",
+    "/sensors": "ap fm an ad",
+    "/reports": "an ad",
+    "/sensors/labels.pdf": "fm ad",
+    "/commission": "fm ad",
+    "/commission/n2-boys": "fm ad",
+    "/unmatched?topic=x": "fm ad",
+    "/settings/rooms": "fm ad",
+    "/settings/people": "ad",
+    "/tokens": "ad",
+    "/wall/setup": "ad",
+}
+"""Who may open a page; some are not there in these tests, which is 404."""
+
+
+@pytest.mark.parametrize("path", MAY)
+async def test_roles_decide_what_a_person_may_open(open_page, path):
+    page = open_page(open_reading=False)
+    assert (await page.client.get(path)).status_code in {303, 403}
+    for account in ("ap", "fm", "an", "ad"):
+        await page.sign_in(account)
+        status = (await page.client.get(path)).status_code
+        assert (status in {200, 404}) is (account in MAY[path].split()), account
+        assert status in {200, 403, 404}
+        shown = (await page.client.get("/account")).text
+        if path == "/reports":
+            assert ('href="/reports"' in shown) is (account in MAY[path].split())
+
+
 async def test_analysts_read_and_change_nothing(open_page, make_event):
     page = open_page(open_reading=False)
     incident = page.incident(make_event)

@@ -116,11 +116,3 @@ async def test_signing_in_comes_first_and_leads_back(start):
     after = unescape(re.search(r'name="after" value="([^"]+)"', form.text)[1])
     signed = await page.sign_in("fm", after=after)
     assert (await page.client.get(signed.headers["location"])).status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("name", "status"),
-    [("F. Manager", 200), ("fm", 200), ("A. Principal", 403), ("Somebody Else", 303)],
-)
-async def test_it_is_for_facilities_and_administrators(start, name, status):
-    assert (await shown(await signed_in(start(), name), "door/1")).status_code == status
