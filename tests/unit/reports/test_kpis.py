@@ -40,18 +40,6 @@ def sensor_day(sensor="b2", day=date(2026, 9, 14), *, online=86_400.0, received=
     return SensorDay(sensor, day, online, 86_400.0, received, missing)
 
 
-def test_nothing_gives_no_figures_rather_than_zeros():
-    found = kpis(Chosen((), ()), ())
-    assert found.outcome.confirmed_rate.value is None
-    assert found.outcome.false_per_sensor_week.value is None
-    assert found.load.per_duty_hour.value is None
-    assert found.sensors.availability.value is None
-    assert found.response.acknowledge.within_5_min.value is None
-    assert found.response.detect == times([])
-    assert times([]).mean_s is None
-    assert found.load.budget.worst == 0
-
-
 @pytest.mark.parametrize(
     ("share", "expected"), [(0.0, 1.0), (0.25, 2.0), (0.5, 3.0), (0.9, 9.2), (1.0, 11.0)]
 )

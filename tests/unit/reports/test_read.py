@@ -162,13 +162,6 @@ def test_what_was_not_delivered_is_no_delivery(school):
     assert figures(school).load.undelivered == len(notices)
 
 
-def test_outside_of_the_window_is_nothing(school):
-    vape(school, 0)
-    school.run(1)
-    assert read.incidents(school.db, REGISTRY, 0.0, school.start) == []
-    assert read.notices(school.db, {}, 0.0, school.start) == []
-
-
 def test_a_device_that_alarms_and_the_detector_share_an_incident(school):
     def alarm(t, sensor="s1"):
         reported = DeviceEvents().on_reading(sensor, school.start + t, ("vendor_vape",), (), {})
@@ -181,10 +174,3 @@ def test_a_device_that_alarms_and_the_detector_share_an_incident(school):
     found, _ = rows(school)
     assert [(i.alarm_of, i.is_detected_here) for i in found] == [("sen55", True), ("sen55", False)]
     assert facts_of(events(school.db, "details")[0])[0].params["device"] == "sen55"
-
-
-def test_what_only_the_detector_found_is_of_no_device(school):
-    vape(school, 0)
-    school.run(10)
-    ((found,), _) = rows(school)
-    assert (found.alarm_of, found.is_detected_here) == ("", True)

@@ -173,15 +173,6 @@ def test_documents_agree_with_the_tables(facts):
     assert len(listed["rows"]) == len(facts.incidents)
 
 
-def test_no_text_of_a_document_moves_others(facts):
-    made = [summary_view(summary(facts))]
-    made += [table_view(facts, t, t.frame(facts)) for t in (tables.incidents, tables.sensors)]
-    for view in made:
-        text = json.dumps(view, ensure_ascii=False)
-        assert "<img src=x onerror=alert(1)>" in text
-        assert not any(c in text for c in "\u202e\x07")
-
-
 def test_names_are_inert_in_csv_and_can_be_restored(write):
     rooms = {row["room"] for row in csv_rows(write("sensors", "csv"))}
     assert {original(room) for room in rooms} >= set(NAMES.values())
@@ -229,12 +220,6 @@ def test_times_are_local_with_offset_and_utc(write):
     for row in rows:
         local, utc = map(datetime.fromisoformat, (row["opened_local"], row["opened_utc"]))
         assert local == utc
-
-
-def test_only_confirmed_incidents_have_a_state_code(write):
-    for row in csv_rows(write("incidents", "csv")):
-        expected = "TBC" if (row["kind"], row["outcome"]) == ("vape", "confirmed") else ""
-        assert row["state_code"] == expected
 
 
 def test_a_day_of_25_hours_is_expected_whole(facts):

@@ -1,6 +1,5 @@
 """The history on disk: whole, in order, each reading once."""
 
-import json
 import struct
 
 import polars as pl
@@ -117,21 +116,6 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, name, message):
         HistoryWriter(tmp_path)
     assert (tmp_path / name).is_dir()
     assert not (tmp_path / "_writer.json").exists()
-
-
-def test_a_state_that_cannot_be_read_is_named(tmp_path):
-    HistoryWriter(tmp_path).close()
-    (tmp_path / "_writer.json").write_text(json.dumps({"buckets": 2}))
-    with pytest.raises(HistoryError, match=r"_writer\.json: no state"):
-        HistoryWriter(tmp_path)
-
-
-def test_what_is_not_judged_is_kept_and_not_read(tmp_path):
-    rows = [row._replace(judged=k != 1) for k, row in enumerate(landed(3))]
-    with HistoryWriter(tmp_path, 1) as writer:
-        (part,) = writer.commit(frame_of(rows), b"")
-    assert pl.read_parquet(part, hive_partitioning=False).height == 3
-    assert judged(part)["position"].to_list() == [1, 3]
 
 
 def test_what_is_no_history_is_refused_in_words(tmp_path):

@@ -81,36 +81,6 @@ async def test_speed_stretches_the_time_between_messages(broker, speed, waited):
     assert sum(clock.waits) == pytest.approx(waited)
 
 
-async def test_the_window_bounds_what_is_read_ahead(broker):
-    taken = 0
-
-    async def counted():
-        nonlocal taken
-        for message in stream(1000):
-            taken += 1
-            yield message
-
-    ahead = []
-    publisher = Publisher(
-        address(broker),
-        math.inf,
-        on_progress=lambda published, _: ahead.append(taken - published),
-    )
-    await publisher.run(counted())
-    assert max(ahead) <= 65
-
-
-async def test_prefetched_passes_on_what_the_simulation_raises():
-    def broken():
-        yield from stream(1)
-        raise ValueError("broken physics")
-
-    source = prefetched(broken(), 1)
-    assert (await anext(source)).seq == 1
-    with pytest.raises(ValueError, match="broken physics"):
-        await anext(source)
-
-
 async def test_a_broker_that_goes_away_is_one_sentence():
     with Mosquitto() as broker:
         publisher = Publisher(
