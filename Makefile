@@ -20,7 +20,7 @@ ESPHOME = $(abspath $(HARDWARE_VENV))/bin/esphome
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site hardware docs messages dashboards gallery dashboards-gallery fuzz fuzz-http golden fault soak bench-ingest bench-steady bench-simulate bench-series bench-dashboards bench-decode bench-detector-speed bench-reports bench-district size train audit sbom
+.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site hardware docs messages dashboards gallery dashboards-gallery fuzz fuzz-http attack golden fault soak bench-ingest bench-steady bench-simulate bench-series bench-dashboards bench-decode bench-detector-speed bench-reports bench-district size train audit sbom
 
 help: ## show this help
 	@echo "Plumewatch: what 'make' can do"
@@ -134,6 +134,9 @@ fuzz: $(STAMP) ## a million mutated payloads over all decoders and mappings; COU
 
 fuzz-http: $(STAMP) ## schemathesis over every route of page, API and HTTP ingest; EXAMPLES=500
 	@FUZZ_EXAMPLES=$${EXAMPLES:-100} $(BIN)/python -m pytest tests/unit/alerts/test_page_api.py --timeout 7200
+
+attack: $(STAMP) ## what an attacker tries, on loopback: accounts, floods, forged devices, files, requests; minutes
+	@$(BIN)/python -m pytest -m attack --numprocesses $(WORKERS) tests
 
 golden: $(STAMP) ## show how replays differ from the golden cases; WRITE=1 then writes the difference
 	@$(BIN)/python tests/golden/make_cases.py $(if $(WRITE),--write)

@@ -29,6 +29,8 @@ from tests.support.alert_records import notices
 from tests.support.attacks import Flood, Garbage, Replay, Spoof, apply_to_messages
 from tests.support.plumes import START, readings_of_puff
 
+pytestmark = pytest.mark.attack
+
 QUIET, VAPED = "n2-boys-1", "n1-girls-1"
 PUFF_S = 420.0
 LENGTH_S = 560.0

@@ -23,6 +23,8 @@ from plumewatch.service.health import ping
 from storage.http_client import NoAnswerInTimeError, Reach, RefusedRequestError, request
 from tests.support.provider import RISING, Provider, answer
 
+pytestmark = pytest.mark.attack
+
 
 def through_apprise(scheme):
     async def send(address, private, _folder):

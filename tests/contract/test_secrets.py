@@ -16,6 +16,8 @@ from plumewatch.config.secrets import read_secret
 from plumewatch.config.settings import alert_policy, broker_settings, influx_settings, ping_url
 from tests.support.service import ServiceProcess, eventually, run_command
 
+pytestmark = pytest.mark.attack
+
 NO_SECRETS = {"config_file", "data_dir", "ca_file", "cert_file", "key_file"}
 WEBHOOK_KEY = "whsec_" + "TWFya2VkLWtleS1vZi10aGUtd2ViaG9vaw=="
 SECRETS = {

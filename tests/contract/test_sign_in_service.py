@@ -11,10 +11,13 @@ import pytest
 from tests.support import oidc_provider
 from tests.support.service import ServiceProcess, eventually, run_command
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:get_jwt_config:DeprecationWarning",
-    "ignore::authlib.deprecate.AuthlibDeprecationWarning",
-)
+pytestmark = [
+    pytest.mark.attack,
+    pytest.mark.filterwarnings(
+        "ignore:get_jwt_config:DeprecationWarning",
+        "ignore::authlib.deprecate.AuthlibDeprecationWarning",
+    ),
+]
 SECRET = "marked-secret-of-the-client"
 MORE = """
 [sign_in]

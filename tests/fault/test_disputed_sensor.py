@@ -16,6 +16,8 @@ from tests.support.oracle import assert_all_stored, assert_notified, incidents
 from tests.support.plumes import readings_of_puff
 from tests.support.service import Publisher, Receiver, eventually
 
+pytestmark = pytest.mark.attack
+
 SENSOR = "n2-boys-1"
 LASTS_S = 240.0
 KEEPER = """

@@ -25,6 +25,8 @@ from tests.support.launcher import ForkedService, set_clock
 from tests.support.oracle import assert_all_stored, quiet_reading, reaches
 from tests.support.service import Publisher, eventually
 
+pytestmark = pytest.mark.attack
+
 LONG = bool(os.environ.get("FAULT_LONG"))
 FLEET, EVERY_S = 50, 5
 A_DAY = FLEET * 86_400 // EVERY_S

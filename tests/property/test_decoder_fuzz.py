@@ -17,6 +17,8 @@ from ingest.intake import Intake, OutcomeKind
 from ingest.validation import Message
 from tests.support.fuzz import MUTATIONS, NOW, check, fuzz, trees
 
+pytestmark = pytest.mark.attack
+
 GOLDEN = Path(__file__).parents[1] / "golden" / "decoders"
 ROUNDS = -(-MUTATIONS // len(DECODERS))
 

@@ -6,6 +6,7 @@ import json
 from urllib.parse import quote
 
 import httpx
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,8 @@ from ingest.decoders import DECODERS
 from ingest.http.server import HttpIngest, HttpIngestSettings
 from ingest.http.sources import HttpSource
 from ingest.intake import Intake
+
+pytestmark = pytest.mark.attack
 
 TOKEN = "token-of-the-fuzzer"
 SOURCES = [

@@ -29,6 +29,8 @@ from ingest.topics import TopicFilter
 from ingest.validation import Message
 from tests.support.fuzz import LEAVES, MUTATIONS, NOW, check, fuzz, trees
 
+pytestmark = pytest.mark.attack
+
 FOLDER = Path(__file__).parent.parent / "golden" / "mappings"
 
 

@@ -27,6 +27,8 @@ from reports.files import WRITERS, Sheet
 from reports.tables import Column
 from storage.registry import Registry, Room, Sensor
 
+pytestmark = pytest.mark.attack
+
 ATTACKS = (
     "=cmd|' /C calc'!A0",
     "+1",

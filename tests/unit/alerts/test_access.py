@@ -11,6 +11,8 @@ from alerts.access.roles import RIGHTS, Right, who_may
 from plumewatch.config.sections.staff import StaffConfig
 from tests.support.memory import assert_bounded
 
+pytestmark = pytest.mark.attack
+
 CHEAP = Hasher(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 
 

@@ -20,6 +20,8 @@ from storage import sqlite
 from storage.registry import Registry, Room, Sensor
 from tests.unit.alerts.test_page import NOW, Page
 
+pytestmark = pytest.mark.attack
+
 EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}${7*7}"
 
 

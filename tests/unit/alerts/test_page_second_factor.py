@@ -13,6 +13,8 @@ from alerts.access.sign_in_rules import GroupRole, Rights, SignInRules
 from storage import audit, sqlite
 from tests.unit.alerts.test_page import HOST, PASSWORD
 
+pytestmark = pytest.mark.attack
+
 NEEDED = SignInRules(second_factor=frozenset({"admin"}))
 
 

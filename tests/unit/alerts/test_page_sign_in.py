@@ -14,6 +14,8 @@ from plumewatch.service.web_server import behind_proxies
 from storage import audit, sqlite
 from tests.unit.alerts.test_page import HOST, PASSWORD
 
+pytestmark = pytest.mark.attack
+
 NEW = "nine green umbrellas"
 
 

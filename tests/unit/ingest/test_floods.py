@@ -6,6 +6,8 @@ import pytest
 
 from ingest.integrity import BURST, FLOOD_WINDOW_S, MOST, PER_S, Floods, Share
 
+pytestmark = pytest.mark.attack
+
 T0 = 1_800_000_000.0
 
 

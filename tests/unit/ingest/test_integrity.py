@@ -10,6 +10,8 @@ from detection.events import EventKind
 from ingest.integrity import FINDINGS, Integrity
 from storage.reading import DEVICE_EVENTS, Reading
 
+pytestmark = pytest.mark.attack
+
 T0 = 1_790_000_000.0
 
 
