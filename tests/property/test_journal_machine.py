@@ -24,20 +24,20 @@ from hypothesis.stateful import (
 
 from alerts.consumer.detection_consumer import CONSUMER, DetectionConsumer
 from alerts.engine import AlertEngine
-from alerts.incidents import repository, schema
+from alerts.incidents import repository
 from alerts.incidents.incident import Status
 from alerts.notify import outbox as outbox_rows
 from alerts.policy import AlertPolicy, EscalationTimings, StaffMember
 from alerts.secrets import Secret
 from detection.events import Event, EventKind, EventPhase
 from ingest.validation import may_alert
-from plumewatch.service.data_folder import DATABASES
+from plumewatch.service.data_folder import DATABASES, prepare_state
 from storage import state
 from storage.backup import back_up, verify
 from storage.journal import DeadLetter, Journal
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
-from storage.sqlite import connect, migrate, transaction
+from storage.sqlite import connect, transaction
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.alert_records import incidents, notices
 from tests.support.journals import gaps
@@ -93,8 +93,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.series = SqliteSeries(root / "series.db")
         self.series.open()
         self.state = connect(root / "state.db")
-        migrate(self.state, "state", state.SCRIPTS)
-        migrate(self.state, "alerts", schema.SCRIPTS)
+        prepare_state(self.state)
         self.engine = AlertEngine(REGISTRY, POLICY)
         self.consumer = DetectionConsumer(self.state, self.engine, may_alert)
         self.consumer.open(self.journal.read)
