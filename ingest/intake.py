@@ -27,9 +27,9 @@ from ingest.copies import RecentReadings
 from ingest.decoders import Routes, candidates, first_to_read
 from ingest.decoding import Bounded, Context
 from ingest.errors import DecodeError, GuardError, MessageRefusedError, Reason, one_line
-from ingest.integrity import FINDINGS, Floods, Integrity, Share
+from ingest.integrity import FINDINGS, Floods, Integrity
 from ingest.reading_counts import ReadingCounts
-from ingest.validation import FLOODED, Message, check_topic, fold_id, is_usable
+from ingest.validation import Message, check_topic, fold_id, is_usable
 from storage.journal import DeadLetter
 
 if TYPE_CHECKING:
@@ -295,19 +295,15 @@ class Intake:
 
     def _without_flood(self, readings: Sequence[Reading], now: float) -> list[Reading]:
         """Return the readings that are read of those whose sender may flood."""
-        admitted = []
+        admitted: list[Reading] = []
         for reading in readings:
             sensor = self._resolve(reading.sensor)
             kind = reading.is_timed, reading.seq is not None
-            share = self._floods.on_live(sensor or reading.sensor, kind, reading.time, now)
-            if share is Share.READ:
-                admitted.append(reading)
-                continue
-            self._integrity.on_flood(sensor, now)
-            if share is Share.STORED:
-                flags = (*reading.flags, FLOODED)
-                admitted.append(msgspec.structs.replace(reading, flags=flags))
-            elif sensor is not None and sensor in self._registered:
+            found = self._floods.on_live(sensor or reading.sensor, kind, reading, now)
+            admitted += found.readings
+            if found.floods:
+                self._integrity.on_flood(sensor, now)
+            if found.left_out and sensor is not None and sensor in self._registered:
                 self.reading_counts.add_flooded(sensor)
         return admitted
 
@@ -355,10 +351,11 @@ class Intake:
         return self.config.context.states.joiner.waiting_since()
 
     def on_time(self, now: float) -> tuple[Reading, ...]:
-        """Return the readings whose join window is over, and what `Integrity` found."""
+        """Return readings whose join window or second of a flood is over, and what was found."""
         context = self.config.context
         closed = self._fresh(context.states.joiner.on_time(now, context.limits))
-        return (*self._take_before(), *closed, *self._integrity.take_findings())
+        newest = self._fresh(self._floods.on_time(now))
+        return (*self._take_before(), *closed, *newest, *self._integrity.take_findings())
 
     def _take_before(self) -> tuple[Reading, ...]:
         taken, self._before = self._before, ()
@@ -447,11 +444,10 @@ class Intake:
         sensor, now = self._named_in(message.topic), message.received
         if sensor is not None:
             self._integrity.on_refused(sensor, now)
-        if message.live:
-            share = self._floods.on_live(f"/{sensor or ''}", OutcomeKind.REJECTED, now, now)
-            if share is Share.LEFT_OUT:
-                self._integrity.on_flood(sensor, now)
-                self.counters[OutcomeKind.FLOODED.value, "", decoder] += 1
-                return Outcome(OutcomeKind.FLOODED, decoder)
+        name = f"/{sensor or ''}"
+        if message.live and self._floods.is_flood(name, OutcomeKind.REJECTED, now):
+            self._integrity.on_flood(sensor, now)
+            self.counters[OutcomeKind.FLOODED.value, "", decoder] += 1
+            return Outcome(OutcomeKind.FLOODED, decoder)
         self.counters[OutcomeKind.REJECTED.value, reason.value, decoder] += 1
         return rejected(message, reason, detail, decoder, self.config.dead_letter_bytes)

@@ -21,12 +21,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, field
-from enum import Enum, auto
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
 
 from detection.details import INTEGRITY, Detail
 from ingest.decoding import Bounded
-from ingest.validation import may_alert
+from ingest.validation import FLOODED, may_alert
 from storage.rate_limit import Bound, RateLimit
 from storage.reading import Reading
 
@@ -199,104 +200,140 @@ def _size(gaps: Iterable[tuple[int, int, float]]) -> int:
     return sum(last - first + 1 for first, last, _ in gaps)
 
 
-FLOOD_WINDOW_S: Final = 10.0
-BURST: Final = 1_000
 PER_S: Final = 20
-MOST: Final = 20_000
+BURST: Final = 200
+MOST_PER_S: Final = 2_000
+CALM_S: Final = 10
 _USUAL_S: Final = 900.0
 """How long another kind counts as usual after its last reading."""
+_SECONDS: Final = 10_000
 
 
-class Share(Enum):
-    """What becomes of a message of a sender."""
+class Admitted(NamedTuple):
+    """Readings to be read now, whether the sender floods, and whether one was left out for good."""
 
-    READ = auto()
-    STORED = auto()
-    LEFT_OUT = auto()
+    readings: tuple[Reading, ...]
+    floods: bool = False
+    left_out: bool = False
 
 
 @dataclass(slots=True)
 class _Kind:
-    """Messages of one kind in a window, and whether it floods there and did before."""
+    """Messages of one kind: `count` in a `second` of receipt, and how many are `left`.
 
-    window: int = -1
+    `seconds`: those that the own stamps of its readings are of.
+    `loud`: the last second of receipt with more than `PER_S`; `last`: receipt of the last one.
+    `held`: the newest reading of a second in which it floods.
+    """
+
+    second: int = 0
     count: int = 0
+    left: int = BURST
+    loud: int = 0
     last: float = -math.inf
     seconds: set[int] = field(default_factory=set)
     floods: bool = False
-    went_on: bool = False
-    beyond: bool = False
+    held: Reading | None = None
 
-    def begin(self, window: int) -> None:
-        """Go on to a later window."""
-        self.went_on = self.floods and self.count > BURST and window == self.window + 1
-        self.floods, self.beyond = self.went_on, self.went_on and self.count > MOST
-        self.window, self.count = window, 0
-        self.seconds.clear()
+    def take(self, time: float, now: float) -> bool:
+        """Count a message at its own time, received now; return whether it is of a flood."""
+        second = int(now)
+        if second != self.second:
+            self._begin(second)
+        self.count += 1
+        self.last = now
+        if not self.floods:
+            if (own := int(time)) not in self.seconds:
+                if len(self.seconds) >= _SECONDS:
+                    self.seconds.clear()
+                self.seconds.add(own)
+                self.left = min(self.left + PER_S, BURST)
+            self.left -= 1
+            self.floods = self.left < 0 or self.count > MOST_PER_S
+        if self.count > PER_S:
+            self.loud = second
+        return self.floods
+
+    def _begin(self, second: int) -> None:
+        elapsed = min(abs(second - self.second), CALM_S)
+        if self.floods and abs(second - self.loud) > CALM_S:
+            self.floods = False
+            self.seconds.clear()
+        self.left = min(self.left + PER_S * elapsed, BURST)
+        self.second, self.count = second, 0
 
 
 class Floods:
     """Follow what is sent under each name, for at most `names` of them.
 
     All sensors share one session, which is delivered and acknowledged in order: what one account
-    sends delays every other, unless it costs next to nothing. So of a sender that floods one
-    reading a second is stored, and the rest is left out and counted.
+    sends delays every other, unless it costs next to nothing. So of a sender that floods the newest
+    reading of each second is read, and the rest is left out and counted.
 
     Readings of one sensor are of different kinds: with or without time stamp, with or without
     number. Rate and share are those of each kind, so that a flood of one does not displace the
     others. Readings of a kind that floods are stored, but not judged, while another kind of that
     sensor comes as usual.
 
-    A kind floods if within `FLOOD_WINDOW_S` it has more than `BURST` messages, more than a quarter
-    of all, and more than `PER_S` for each second that their own time stamps are of: a sensor that
-    sends what it stored while it was offline has few of each second. More than `MOST` are a flood
-    whatever their stamps say. It lasts until a whole window is below. A second is one of their own
-    stamps, or else of receipt.
+    A kind floods once it sends more than `BURST` readings beyond `PER_S` for each second of receipt
+    and `PER_S` for each second that its own time stamps are of: a sensor that sends what it stored
+    while it was offline has few of each second. More than `MOST_PER_S` are a flood whatever their
+    stamps say. It lasts until `CALM_S` seconds have at most `PER_S` each.
 
     Only live messages count: a backlog that waited in the broker is read as it is.
     """
 
     def __init__(self, names: int = 10_000) -> None:
         self._senders: Bounded[dict[Hashable, _Kind]] = Bounded(names)
-        self._since, self._window, self._total = -math.inf, 0, 0
+        self._holding: dict[tuple[str, Hashable], _Kind] = {}
 
-    def on_live(self, name: str, kind: Hashable, time: float, now: float) -> Share:
-        """Take a live message at its own `time`, received `now`."""
-        if not 0 <= now - self._since < FLOOD_WINDOW_S:
-            self._window += 1 if now - self._since < 2 * FLOOD_WINDOW_S else 2
-            self._since, self._total = now, 0
+    def is_flood(self, name: str, kind: Hashable, now: float) -> bool:
+        """Count a live message without readings; return whether it is of a flood."""
+        return self._of(name, kind).take(now, now)
+
+    def on_live(self, name: str, kind: Hashable, reading: Reading, now: float) -> Admitted:
+        """Take a reading of a live message; return what is to be read now."""
+        own = self._of(name, kind)
+        earlier: tuple[Reading, ...] = ()
+        if own.held is not None and own.second != int(now):
+            earlier = self._release(name, kind)
+        if not own.take(reading.time, now):
+            return Admitted((*earlier, reading))
+        left_out = own.held is not None
+        own.held = reading
+        self._holding[name, kind] = own
+        return Admitted(earlier, floods=True, left_out=left_out)
+
+    def on_time(self, now: float) -> list[Reading]:
+        """Return the newest readings of the seconds that are over."""
+        over = [key for key, own in self._holding.items() if own.second != int(now)]
+        return [reading for key in over for reading in self._release(*key)]
+
+    def _of(self, name: str, kind: Hashable) -> _Kind:
         kinds = self._senders.get(name)
         if kinds is None:
             kinds = self._senders[name] = {}
         own = kinds.get(kind)
         if own is None:
             own = kinds[kind] = _Kind()
-        if own.window != self._window:
-            own.begin(self._window)
-        self._total += 1
-        own.count += 1
-        own.last = now
-        count, seconds = own.count, own.seconds
-        own.beyond = own.beyond or count > MOST
-        second = int(now if own.beyond else time)
-        is_next = second not in seconds
-        seconds.add(second)
-        if count > BURST and 4 * count > self._total:
-            own.floods = own.floods or own.beyond or count > PER_S * len(seconds)
-        if not own.floods:
-            return Share.READ
-        if not is_next:
-            return Share.LEFT_OUT
-        others = (other for other in kinds.values() if other is not own)
-        usual = any(not k.floods and abs(now - k.last) < _USUAL_S for k in others)
-        return Share.STORED if usual else Share.READ
+        return own
+
+    def _release(self, name: str, kind: Hashable) -> tuple[Reading, ...]:
+        own = self._holding.pop((name, kind))
+        reading, own.held = own.held, None
+        if reading is None:
+            return ()
+        others = (other for other in self._senders.get(name, {}).values() if other is not own)
+        if any(not k.floods and abs(own.last - k.last) < _USUAL_S for k in others):
+            reading = msgspec.structs.replace(reading, flags=(*reading.flags, FLOODED))
+        return (reading,)
 
 
 FINDINGS: Final = frozenset(f"integrity:{what}" for what in INTEGRITY)
 
 WINDOW_S: Final = 60.0
 OLD_S: Final = 60.0
-REPEATS: Final = 30
+REPEATS: Final = 25
 FRESH_S: Final = 5.0
 REFUSED: Final = 20
 UNREGISTERED: Final = 50

@@ -36,8 +36,12 @@ SETTLE_S = 60.0
 
 
 def quiet_reading(sensor: str, seq: int, at: float | None = None) -> Reading:
-    """Clean air, measured now or at a time."""
-    return Reading(sensor, at or time.time(), 0, {"pm25": 4.0, "rh": 41.0}, seq=seq)
+    """Clean air, measured at a time or, by its number, within the last minutes.
+
+    A sensor that sends hundreds of readings of one second floods.
+    """
+    at = time.time() - 500 + seq % 500 if at is None else at
+    return Reading(sensor, at, 0, {"pm25": 4.0, "rh": 41.0}, seq=seq)
 
 
 def detected_upto(service: ServiceProcess) -> int:

@@ -1,47 +1,70 @@
-"""Senders that flood: how much is read, and what does not count as one."""
-
-from collections import Counter
+"""Senders that flood: what is read, and what does not count as one."""
 
 import pytest
 
-from ingest.integrity import BURST, FLOOD_WINDOW_S, MOST, PER_S, Floods, Share
+from ingest.integrity import BURST, CALM_S, MOST_PER_S, PER_S, Floods
+from storage.reading import Reading
 
 pytestmark = pytest.mark.attack
 
 T0 = 1_800_000_000.0
 
 
-def shares(floods, per_s, seconds, *, kind="stamped", begins=T0, stamp=None):
-    """Shares of live messages at a rate; `stamp` gives their own time by that of receipt."""
-    found = []
+def sent(floods, per_s, seconds, *, kind="stamped", begins=T0, stamp=None):
+    """Send readings at a rate; return those that are read, and how many were left out for good."""
+    read, left_out = [], 0
     for k in range(int(per_s * seconds)):
         now = begins + k / per_s
-        found.append(floods.on_live("s", kind, stamp(now) if stamp else now, now))
-    return found
+        reading = Reading("s", stamp(now) if stamp else now, now, {"pm25": float(k)})
+        found = floods.on_live("s", kind, reading, now)
+        read += found.readings
+        left_out += found.left_out
+    return read, left_out
 
 
-@pytest.mark.parametrize(("per_s", "seconds"), [(200, 60), (700, 150), (1_000, 1.5), (1_900, 30)])
-def test_of_a_flood_one_message_a_second_is_read(per_s, seconds):
-    found = shares(Floods(), per_s, seconds)
-    read = found.count(Share.READ)
-    assert found[:BURST] == [Share.READ] * BURST
-    assert BURST <= read <= BURST + seconds + 2
-    assert found.count(Share.LEFT_OUT) == len(found) - read
+@pytest.mark.parametrize(
+    ("per_s", "seconds"), [(60, 60), (200, 60), (700, 150), (1_000, 1.5), (13_000, 10)]
+)
+def test_of_a_flood_the_newest_reading_of_each_second_is_read(per_s, seconds):
+    floods = Floods()
+    read, left_out = sent(floods, per_s, seconds)
+    read += floods.on_time(T0 + seconds + 1)
+    assert left_out == per_s * seconds - len(read)
+    first = [r for r in read if r.received < T0 + BURST / (per_s - 2 * PER_S) + 1]
+    assert len(first) <= BURST + 2 * PER_S * (BURST / (per_s - 2 * PER_S) + 1) + 2
+    for earlier, later in zip(read[len(first) :], read[len(first) + 1 :], strict=False):
+        assert int(later.received) == int(earlier.received) + 1
+        assert later.received % 1 >= 1 - 1.5 / per_s, "the newest"
+    assert read[-1].received == T0 + (per_s * seconds - 1) / per_s
+
+
+def test_a_flood_is_thinned_long_before_a_thousand_messages():
+    read, _ = sent(Floods(), 1_500, 0.99)
+    assert len(read) <= BURST + 2 * PER_S
 
 
 @pytest.mark.parametrize(
     ("per_s", "seconds", "stamp"),
     [
         (PER_S, 600, None),
-        (90, 60, None),
-        (BURST, 1.0, None),  # a network that was held up
+        (2, 600, lambda _: T0 - 7.0),
+        (2, 3_600, lambda now: now - now % 60),
+        (BURST, 1.0, lambda now: now),
         (1_900, 9, lambda now: T0 - 86_400 + 5.0 * int(1_900 * (now - T0))),
         (1_900, 9, lambda now: T0 - 86_400 + 0.1 * int(1_900 * (now - T0))),
     ],
-    ids=["a fast sensor", "a very fast one", "a burst", "a stored day", "stored readings at 10 Hz"],
+    ids=[
+        "a fast sensor",
+        "a clock that stands still",
+        "whole minutes",
+        "a network that was held up",
+        "a stored day",
+        "stored readings at 10 Hz",
+    ],
 )
-def test_what_honest_sensors_send_is_read(per_s, seconds, stamp):
-    assert set(shares(Floods(), per_s, seconds, stamp=stamp)) == {Share.READ}
+def test_what_honest_sensors_send_is_read_at_once(per_s, seconds, stamp):
+    read, left_out = sent(Floods(), per_s, seconds, stamp=stamp)
+    assert (len(read), left_out) == (per_s * seconds, 0)
 
 
 @pytest.mark.parametrize(
@@ -54,49 +77,39 @@ def test_what_honest_sensors_send_is_read(per_s, seconds, stamp):
     ids=["two by turns", "backwards", "a few"],
 )
 def test_no_stamps_hide_a_flood(stamp):
-    assert shares(Floods(), 700, 60, stamp=stamp).count(Share.LEFT_OUT) > 35_000
+    assert sent(Floods(), 700, 60, stamp=stamp)[1] > 35_000
 
 
 def test_beyond_what_can_be_read_stamps_do_not_count():
-    found = shares(Floods(), 20_000, 20, stamp=lambda now: T0 - 1e6 + 5 * int((now - T0) * 20_000))
-    assert found.count(Share.READ) <= MOST + 20
-
-
-def test_many_that_have_something_to_say_do_not_flood():
-    """As after an outage: each with a tenth of all."""
-    floods = Floods()
-    found = [
-        floods.on_live(f"s{k % 10}", "stamped", T0 + k / 5_000, T0 + k / 5_000)
-        for k in range(50_000)
-    ]
-    assert set(found) == {Share.READ}
+    read, _ = sent(Floods(), 13_000, 20, stamp=lambda now: T0 - 1e6 + 5 * int((now - T0) * 13_000))
+    assert len(read) <= MOST_PER_S + 20
 
 
 def test_a_flood_ends_with_it():
     floods = Floods()
-    shares(floods, 700, 30)
-    calm = shares(floods, 2, 3 * FLOOD_WINDOW_S, begins=T0 + 30)
-    assert calm.count(Share.LEFT_OUT) <= FLOOD_WINDOW_S + 1
-    assert set(calm[-int(2 * FLOOD_WINDOW_S) :]) == {Share.READ}
-    shares(floods, 700, 30, begins=T0 + 100)
-    assert set(shares(floods, 2, 10, begins=T0 + 400)) == {Share.READ}
+    sent(floods, 700, 30)
+    _, left_out = sent(floods, 2, 3 * CALM_S, begins=T0 + 30)
+    assert left_out <= CALM_S + 2
+    assert sent(floods, 2, 10, begins=T0 + 70)[1] == 0
+    sent(floods, 700, 30, begins=T0 + 100)
+    assert sent(floods, 2, 10, begins=T0 + 400)[1] == 0
 
 
 def test_a_flood_of_another_kind_takes_nothing_from_the_usual_readings():
     floods = Floods()
-    shares(floods, 0.2, 100, kind="usual", begins=T0 - 100)
-    found = Counter()
+    sent(floods, 0.2, 100, kind="usual", begins=T0 - 100)
+    forged = []
     for second in range(60):
-        found.update(shares(floods, 700, 1, kind="forged", begins=T0 + second))
-        assert shares(floods, 1, 1, kind="usual", begins=T0 + second) == [Share.READ]
-    assert found[Share.STORED] >= 50, "stored, and not judged"
-    assert found[Share.READ] <= BURST + 1
+        forged += sent(floods, 700, 1, kind="forged", begins=T0 + second)[0]
+        assert len(sent(floods, 1, 1, kind="usual", begins=T0 + second)[0]) == 1
+    judged = [r for r in forged if "flooded" not in r.flags]
+    assert len(judged) <= BURST + 2 * PER_S
+    assert len(forged) - len(judged) >= 50, "stored, and not judged"
 
 
 def test_names_are_apart_and_bounded():
     floods = Floods(names=2)
-    shares(floods, 700, 10)
-    assert floods.on_live("other", "stamped", T0 + 10, T0 + 10) is Share.READ
-    for name in "abc":
-        floods.on_live(name, "stamped", T0 + 10, T0 + 10)
-    assert floods.on_live("s", "stamped", T0 + 10, T0 + 10) is Share.READ, "forgotten"
+    sent(floods, 700, 10)
+    for name in ("other", "third", "s"):
+        reading = Reading(name, T0 + 10, T0 + 10, {"pm25": 4.0})
+        assert not floods.on_live(name, "stamped", reading, T0 + 10).floods, name
