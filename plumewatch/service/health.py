@@ -25,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from alerts.page import queries
-from alerts.page.guard import is_local
+from alerts.page.guard import SecurityHeaders, is_local
 from ingest.reading_counts import CountKind
 from storage import sqlite
 from storage.errors import StorageError
@@ -252,9 +252,7 @@ class HealthPages:
             await self.app(scope, receive, send)
             return
         response = await self._answer(Request(scope))
-        response.headers["cache-control"] = "no-store"
-        response.headers["x-content-type-options"] = "nosniff"
-        await response(scope, receive, send)
+        await SecurityHeaders(response)(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
         if request.method not in {"GET", "HEAD"}:
