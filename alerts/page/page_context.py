@@ -35,7 +35,7 @@ from alerts.page.guard import (
 from alerts.page.rendering import NAV, environment
 from alerts.page.visibility import Visibility
 from language.messages import LANGUAGES, _, accepted, capitalized, speak
-from storage import sqlite
+from storage import audit, sqlite
 
 if TYPE_CHECKING:
     import sqlite3
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from alerts.incidents.incident import Incident
     from alerts.page.settings import StaffPageSettings
     from alerts.policy import StaffMember
+    from storage.audit import AuditKind
     from storage.registry import Room, Sensor
 
 _T = TypeVar("_T")
@@ -212,6 +213,13 @@ class PageContext(Visibility):
             raise HTTPException(404, _("There is no such incident.")) from None
         self.settings.changes.notify()
         return done
+
+    def record(
+        self, tx: sqlite3.Connection, request: Request, kind: AuditKind, what: str, **more: str
+    ) -> None:
+        """Record in the audit log what who sent the request does in a transaction."""
+        detail = {"what": what, **more}
+        audit.append(tx, kind, request.state.session.person, detail, self.settings.clock())
 
     async def sees_incident(self, incident_id: str) -> None:
         """Raise 404 unless the request may see an incident."""

@@ -17,7 +17,6 @@ from alerts.incidents.free_text import cleaned
 from alerts.page.guard import text_of
 from alerts.page.page_group import Access, PageGroup, serves
 from language.messages import _
-from storage import audit
 from storage.audit import AuditKind
 from storage.http_client import fault_of_url
 
@@ -74,7 +73,7 @@ class PushPages(PageGroup):
 
         def add(tx: sqlite3.Connection) -> None:
             push_subscriptions.add(tx, session.person, found, label, now)
-            self._audit(tx, session.person, "browser added", label, now)
+            self._context.record(tx, request, AuditKind.PUSH, "browser added", name=label)
 
         await self._context.write(add)
         await self._context.in_thread(settings.notices.read_browsers)
@@ -87,7 +86,7 @@ class PushPages(PageGroup):
         def remove(tx: sqlite3.Connection) -> bool:
             found = push_subscriptions.remove(tx, session.person, request.path_params["id"])
             if found:
-                self._audit(tx, session.person, "browser removed", "", now)
+                self._context.record(tx, request, AuditKind.PUSH, "browser removed")
             return found
 
         self._context.count_change(session.person, now)
@@ -95,6 +94,3 @@ class PushPages(PageGroup):
             raise HTTPException(404, _("There is no such browser."))
         await self._context.in_thread(self._context.settings.notices.read_browsers)
         return RedirectResponse("/account", 303)
-
-    def _audit(self, tx: sqlite3.Connection, actor: str, what: str, name: str, now: float) -> None:
-        audit.append(tx, AuditKind.PUSH, actor, {"what": what, "name": name}, now)

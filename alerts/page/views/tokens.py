@@ -14,7 +14,6 @@ from alerts.incidents.free_text import cleaned
 from alerts.page.guard import text_of
 from alerts.page.page_group import PageGroup, serves
 from language.messages import Words, _, mark
-from storage import audit
 from storage.audit import AuditKind
 
 if TYPE_CHECKING:
@@ -56,8 +55,8 @@ class TokenPages(PageGroup):
         now = self._context.settings.clock()
 
         def make(tx: sqlite3.Connection) -> str:
-            detail = {"what": "made", "name": name, "for": person, "scopes": " ".join(scopes)}
-            audit.append(tx, AuditKind.TOKEN, session.person, detail, now)
+            made = {"name": name, "for": person, "scopes": " ".join(scopes)}
+            self._context.record(tx, request, AuditKind.TOKEN, "made", **made)
             return api_tokens.make(
                 tx,
                 name,
@@ -74,15 +73,12 @@ class TokenPages(PageGroup):
 
     @serves("/tokens/{id:row}/revoke", Right.ACCOUNTS, methods=("POST",))
     async def _revoke(self, request: Request) -> Response:
-        person, now = request.state.session.person, self._context.settings.clock()
-
         def revoke(tx: sqlite3.Connection) -> str:
             if request.path_params["id"] not in {token.id for token in self._listed(tx)}:
                 return ""
             name = api_tokens.revoke(tx, request.path_params["id"])
             if name:
-                detail = {"what": "revoked", "name": name}
-                audit.append(tx, AuditKind.TOKEN, person, detail, now)
+                self._context.record(tx, request, AuditKind.TOKEN, "revoked", name=name)
             return name
 
         if not await self._context.write(revoke):

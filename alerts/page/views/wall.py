@@ -21,11 +21,9 @@ from alerts.page.guard import FormSize, client_of, form_of, same_origin, text_of
 from alerts.page.page_context import WALL_COOKIE
 from alerts.page.page_group import Access, PageGroup, serves
 from language.messages import _
-from storage import audit
 from storage.audit import AuditKind
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Sequence
 
     from starlette.requests import Request
@@ -124,7 +122,6 @@ class WallPages(PageGroup):
 
     async def _keep_plan(self, request: Request) -> Response:
         given, plan = request.state.form.get("plan"), self._floor_plan()
-        session, now = request.state.session, self._context.settings.clock()
         if text_of(request.state.form, "remove"):
             what = "floor plan removed"
             await self._context.in_thread(plan.remove_picture)
@@ -137,20 +134,18 @@ class WallPages(PageGroup):
                 return await self._setup(request, str(error), 400)
         else:
             return await self._setup(request, _("Choose a picture."), 400)
-        await self._context.write(lambda tx: self._audit(tx, session.person, what, "", now))
+        context = self._context
+        await context.write(lambda tx: context.record(tx, request, AuditKind.WALL, what))
         return RedirectResponse("/wall/setup", 303)
 
     @serves("/wall/places", Right.SETTINGS, methods=("POST",), size=FormSize.LARGE)
     async def _place(self, request: Request) -> Response:
-        form, plan = request.state.form, self._floor_plan()
-        session, now = request.state.session, self._context.settings.clock()
-        given = {room: _place(text_of(form, f"at.{room}")) for room in self._context.registry.rooms}
+        form, plan, context = request.state.form, self._floor_plan(), self._context
+        given = {room: _place(text_of(form, f"at.{room}")) for room in context.registry.rooms}
         places = {room: at for room, at in given.items() if at is not None}
-        await self._context.in_thread(plan.save_places, places)
-        count = f"{len(places)} rooms"
-        await self._context.write(
-            lambda tx: self._audit(tx, session.person, "rooms placed", count, now)
-        )
+        await context.in_thread(plan.save_places, places)
+        what = f"{len(places)} rooms placed"
+        await context.write(lambda tx: context.record(tx, request, AuditKind.WALL, what))
         return RedirectResponse("/wall/setup", 303)
 
     @property
@@ -166,9 +161,6 @@ class WallPages(PageGroup):
         if plan is None:
             raise HTTPException(404, _("There is no floor plan."))
         return plan
-
-    def _audit(self, tx: sqlite3.Connection, actor: str, what: str, name: str, now: float) -> None:
-        audit.append(tx, AuditKind.WALL, actor, {"what": what, "name": name}, now)
 
     @serves("/wall/setup", Right.SETTINGS)
     async def _setup(self, request: Request, error: str = "", status: int = 200) -> Response:
