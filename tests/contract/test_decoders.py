@@ -1,6 +1,7 @@
 """The contract every decoder in the table keeps, run over the table and its golden cases.
 
-A golden folder ``tests/golden/decoders/<name>/`` holds ``cases.json``: a list of
+A golden folder ``tests/golden/decoders/<name>/`` holds ``cases.json``, whose messages may come one
+after the other, and ``payloads.json``, each of a device of its own: lists of
 
 - ``case``: what it shows;
 - ``topic`` and one of ``json`` (any value), ``text``, ``hex``: the message;
@@ -33,9 +34,9 @@ GOLDEN = Path(__file__).parent.parent / "golden" / "decoders"
 RECEIVED = 1_790_000_000.0
 
 
-def load(name):
-    path = GOLDEN / name / "cases.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+def load(name, files=("cases", "payloads")):
+    paths = [path for file in files if (path := GOLDEN / name / f"{file}.json").exists()]
+    return [case for path in paths for case in json.loads(path.read_text(encoding="utf-8"))]
 
 
 JOINED = {"esphome", "homie", "meraki", "sensecap"}

@@ -76,7 +76,7 @@ def ordered(frame):
 def golden(name):
     """Return the golden messages of a decoder as records, a case every three seconds."""
     records = []
-    for k, case in enumerate(load(name)):
+    for k, case in enumerate(load(name, ("cases",))):
         for one in (*case.get("before", ()), case):
             at = AT + 3.0 * k + len(records) % 16 / 20
             records.append(Record(one["topic"].encode(), payload_of(one), at, 0, len(records)))
