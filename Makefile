@@ -198,6 +198,7 @@ lock: $(STAMP) ## resolve pyproject.toml into the lock files, for Python 3.11 an
 	@$(COMPILE) --extra dev pyproject.toml -o requirements.lock
 	@$(COMPILE) --extra oidc --extra webpush -c requirements.lock pyproject.toml -o requirements-run.lock
 	@$(COMPILE) --extra scale -c requirements.lock pyproject.toml -o requirements-scale.lock
+	@$(COMPILE) --group build -c requirements.lock -o requirements-build.lock
 	@$(COMPILE) --group sim -o requirements-sim.lock
 	@$(COMPILE) --group docs -o requirements-docs.lock
 	@$(COMPILE) --group hardware -o requirements-hardware.lock

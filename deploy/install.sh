@@ -95,8 +95,9 @@ trap 'rm -rf "$work"' EXIT
 if [ -z "$wheel" ]; then
     [ -e "$HERE/../pyproject.toml" ] || refuse 'no checkout around this script; name a wheel with --wheel'
     "$python" -m venv "$work/build"
-    "$work/build/bin/python" -m pip wheel --quiet --disable-pip-version-check --no-deps \
-        --wheel-dir "$work" "$HERE/.."
+    pip="$work/build/bin/python -m pip --quiet --disable-pip-version-check"
+    $pip install --require-hashes --requirement "$HERE/../requirements-build.lock"
+    $pip wheel --no-deps --no-build-isolation --wheel-dir "$work" "$HERE/.."
     wheel=$(echo "$work"/plumewatch-*.whl)
 fi
 [ -f "$wheel" ] || refuse "$wheel is not there"
@@ -129,10 +130,9 @@ else
         rm -rf "$new"
         trap 'rm -rf "$work" "$new"' EXIT
         "$python" -m venv "$new"
-        pip="$new/bin/python -m pip install --quiet --disable-pip-version-check"
-        lock=$HERE/../requirements-run.lock
-        [ -e "$lock" ] || lock=/dev/null
-        { [ "$lock" = /dev/null ] || $pip --require-hashes --requirement "$lock"; } && $pip "$wheel" ||
+        pip="$new/bin/python -m pip --quiet --disable-pip-version-check"
+        { $pip install --require-hashes --requirement "$HERE/../requirements-run.lock" &&
+            $pip install --no-deps "$wheel"; } ||
             refuse 'the packages could not be installed; nothing was changed'
         said=$("$new/bin/plumewatch" --version) || refuse 'the new version does not start; nothing was changed'
     fi

@@ -16,7 +16,7 @@ def locked(name):
     return {entry.strip(): hashes for entry, hashes in entries}
 
 
-@pytest.mark.parametrize("name", ["", "-run", "-sim", "-scale", "-docs"])
+@pytest.mark.parametrize("name", ["", "-run", "-build", "-sim", "-scale", "-docs"])
 def test_every_locked_package_has_the_hashes_of_its_files(name):
     packages = locked(f"requirements{name}.lock")
     assert packages
@@ -33,3 +33,21 @@ def test_a_machine_without_a_compiler_can_install_what_has_to_be_installed():
 
 def test_what_is_installed_to_run_is_what_the_tests_run_on():
     assert locked("requirements-run.lock").items() <= locked("requirements.lock").items()
+
+
+def test_what_builds_the_program_is_what_the_tests_built_it_with():
+    build = locked("requirements-build.lock")
+    assert build.items() <= locked("requirements.lock").items()
+    assert any(entry.startswith("hatchling==") for entry in build)
+
+
+@pytest.mark.parametrize("name", ["install.sh", "Dockerfile"])
+def test_nothing_is_installed_or_built_by_what_is_not_locked(name):
+    """An isolated build would fetch the newest build tools, and a wheel its dependencies."""
+    text = (PROJECT / "deploy" / name).read_text().replace("\\\n", " ")
+    commands = re.findall(r"pip[\w\"/]* (?:--\S+ )*(?:install|wheel)\b[^&|;\n}]*", text)
+    assert len(commands) == 4
+    for command in commands:
+        hashed = "--require-hashes" in command
+        bare = "--no-deps" in command and ("wheel " not in command or "-build-isolation" in command)
+        assert hashed or bare, command
