@@ -75,10 +75,14 @@ _TRANSIENT_CODES: Final = frozenset(
 """Primary result codes of a disk that is full, locked, slow or not writable at the moment."""
 
 
+_DAMAGED: Final = ("unsupported file format", "malformed", "is not a database")
+
+
 def is_transient(error: BaseException) -> bool:
     """Return whether the same work can succeed later without a person repairing anything."""
     if isinstance(error, sqlite3.Error):
-        return getattr(error, "sqlite_errorcode", 0) & 0xFF in _TRANSIENT_CODES
+        code = getattr(error, "sqlite_errorcode", 0)
+        return code & 0xFF in _TRANSIENT_CODES and code != sqlite3.SQLITE_IOERR_SHORT_READ
     if isinstance(error.__cause__, sqlite3.Error):
         return is_transient(error.__cause__)
     return isinstance(error, StorageUnavailableError) and not isinstance(error, StorageCorruptError)
@@ -86,9 +90,11 @@ def is_transient(error: BaseException) -> bool:
 
 def translated(error: sqlite3.Error, path: Path | str) -> StorageUnavailableError:
     """Return the storage error of an error of SQLite about a file."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    damaged = code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or any(
-        words in str(error) for words in ("unsupported file format", "malformed")
+    code = getattr(error, "sqlite_errorcode", 0)
+    damaged = (
+        code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        or code == sqlite3.SQLITE_IOERR_SHORT_READ  # the file ends within a page
+        or any(words in str(error) for words in _DAMAGED)
     )
     kind = StorageCorruptError if damaged else StorageUnavailableError
     return kind(f"{path}: {error}")

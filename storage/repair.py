@@ -44,7 +44,7 @@ Prepare = Callable[[sqlite3.Connection], None]
 
 log = logging.getLogger(__name__)
 
-_PAGE: Final = 4096
+PAGE: Final = 4096
 _BEHIND_KEY: Final = 1_000
 _HEADER: Final = (
     (0, b"SQLite format 3\0\x10\0\x02\x02\0\x40\x20\x20"),  # pages of 4,096 bytes, WAL
@@ -138,7 +138,8 @@ def _copy(path: Path, new: sqlite3.Connection) -> dict[str, int]:
         layouts = _layouts(new)
         with closing(_recover(program, path, recovered)) as source:
             theirs = {name for name in _tables(source) if not name.startswith(_LOST)}
-            if len(theirs - set(_tables(new))) > len(theirs) / 2:
+            own = set(_tables(new))
+            if theirs and "component_version" not in theirs and len(theirs & own) < len(own) / 2:
                 return {}  # it is another program's
             listed = {layout.name for layout in layouts if layout.columns_in(source)}
             saved = _copy_recovered(source, new, layouts, listed)
@@ -184,8 +185,8 @@ def _copy_without_list(path: Path, copy: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
             shutil.copyfile(path.with_name(path.name + suffix), f"{copy}{suffix}")
     with copy.open("r+b") as file:
-        pages = -(-file.seek(0, os.SEEK_END) // _PAGE)
-        file.truncate(pages * _PAGE)
+        pages = -(-file.seek(0, os.SEEK_END) // PAGE)
+        file.truncate(pages * PAGE)
         for offset, constant in (*_HEADER, (28, pages.to_bytes(4, "big"))):
             file.seek(offset)
             file.write(constant)

@@ -29,7 +29,7 @@ from storage.errors import (
     translated,
 )
 from storage.files import make_private_database
-from storage.repair import finish_repair, refuse_damaged_schema, salvage, swap
+from storage.repair import PAGE, finish_repair, refuse_damaged_schema, salvage, swap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -63,6 +63,8 @@ def connect(path: Path | str, *, read_only: bool = False) -> sqlite3.Connection:
             check_same_thread=False,
         )
         try:
+            if connection.execute(_FOREIGN).fetchone()[0]:
+                raise sqlite3.DatabaseError("file is not a database of Plumewatch")
             if not in_memory and not read_only:
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.execute("PRAGMA synchronous=FULL")
@@ -90,12 +92,13 @@ def connect(path: Path | str, *, read_only: bool = False) -> sqlite3.Connection:
 def open_prepared(path: Path | str, prepare: Prepare) -> sqlite3.Connection:
     """Open a database and make or upgrade its tables; raises `StorageUnavailableError`.
 
-    It is damaged, `StorageCorruptError`, if it has tables and no versions of components, if the
-    program's own statements fail in it, or if columns are missing behind them.
+    It is damaged, `StorageCorruptError`, if it is there and has not a page, if it has tables and no
+    versions of components, if the program's own statements fail in it, or if columns are missing
+    behind them.
     """
+    refuse_empty(path)
     connection = connect(path)
     try:
-        _refuse_foreign(connection, path)
         prepare(connection)
         if str(path) != ":memory:":
             refuse_damaged_schema(connection, prepare, path)
@@ -111,9 +114,16 @@ def open_prepared(path: Path | str, prepare: Prepare) -> sqlite3.Connection:
     return connection
 
 
-def _refuse_foreign(connection: sqlite3.Connection, path: Path | str) -> None:
-    if connection.execute(_FOREIGN).fetchone()[0]:
-        raise StorageCorruptError(f"{path} is no database of Plumewatch")
+def refuse_empty(path: Path | str) -> None:
+    """Raise `StorageCorruptError` for a file without whole pages.
+
+    SQLite would begin one without any page anew, and retry to read what is cut off, unless that is
+    in the write-ahead log.
+    """
+    files = (Path(path), Path(f"{path}-wal"))
+    size, logged = (file.stat().st_size if file.exists() else None for file in files)
+    if size is not None and (size < PAGE or (size % PAGE and not logged)):
+        raise StorageCorruptError(f"{path} is empty or cut off")
 
 
 @contextmanager

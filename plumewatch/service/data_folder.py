@@ -37,13 +37,13 @@ from storage.errors import (
 )
 from storage.files import make_private_folder
 from storage.repair import finish_repair, salvage, swap
-from storage.sqlite import connect, migrate, open_prepared, transaction
+from storage.sqlite import connect, migrate, open_prepared, refuse_empty, transaction
 from storage.timeseries import influx
 from storage.timeseries import sqlite as sqlite_series
 from storage.timeseries.records import MEASUREMENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from plumewatch.config.model import PlumewatchConfig
@@ -87,6 +87,7 @@ _LOST: Final[Mapping[str, str]] = {
     " and records are lost.",
     "influx.db": "The %d readings of the journal are written to the InfluxDB again.",
 }
+_LOGS: Final = ("-wal", "-shm")
 _COPIES: Final = "before-upgrade-"
 _ROOM: Final = 1.1
 """Disk space of a copy, as a multiple of the size of the files."""
@@ -151,8 +152,7 @@ def _open_checked(path: Path) -> sqlite3.Connection:
 def open_state(path: Path) -> Iterator[sqlite3.Connection]:
     """Open the state database for a command; `StorageError`, also if it is of another version."""
     refuse_older(path)
-    with closing(connect(path)) as connection:
-        prepare_state(connection)
+    with closing(open_prepared(path, prepare_state)) as connection:
         yield connection
 
 
@@ -199,10 +199,19 @@ def report_absent(journal: Journal, absent: Sequence[Path]) -> str:
     return ", ".join(path.name for path in absent)
 
 
+def set_aside(root: Path) -> set[str]:
+    """Return the names of damaged databases that repairs have set aside."""
+    return {path.name for path in root.glob("*.db.corrupt-*") if path.name[-4:] not in _LOGS}
+
+
 def record_start(
-    state: sqlite3.Connection, config: PlumewatchConfig, now: float, lost: str = ""
+    state: sqlite3.Connection,
+    config: PlumewatchConfig,
+    now: float,
+    lost: str = "",
+    damaged: Collection[str] = (),
 ) -> None:
-    """Record in the audit log what the service runs with; `lost` files were missing."""
+    """Record in the audit log what the service runs with, and which files were lost or damaged."""
     detail = {
         "version": __version__,
         "model": Model.shipped().version,
@@ -210,8 +219,13 @@ def record_start(
     }
     if lost:
         detail["missing"] = lost
-    with transaction(state) as tx:
-        audit.append(tx, AuditKind.START, "service", detail, now)
+    if damaged:
+        detail["damaged"] = ", ".join(sorted({name.partition(".corrupt")[0] for name in damaged}))
+    try:
+        with transaction(state) as tx:
+            audit.append(tx, AuditKind.START, "service", detail, now)
+    except sqlite3.Error as error:
+        raise translated(error, DataPaths(config.data_dir).state) from error
 
 
 def schemas(path: Path) -> dict[str, int]:
@@ -221,7 +235,7 @@ def schemas(path: Path) -> dict[str, int]:
     with closing(connect(path, read_only=True)) as database:
         try:
             rows = database.execute("SELECT * FROM component_version").fetchall()
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             if "no such table" in str(error):
                 return {}
             raise translated(error, path) from error
@@ -230,6 +244,7 @@ def schemas(path: Path) -> dict[str, int]:
 
 def refuse_older(path: Path) -> None:
     """Refuse a database that is older or newer than this program, or that cannot be read."""
+    refuse_empty(path)
     found = schemas(path)
     _refuse_newer(path, found)
     if _behind(found):

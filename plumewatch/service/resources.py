@@ -22,6 +22,7 @@ from plumewatch.service.data_folder import (
     reconcile_journal,
     record_start,
     report_absent,
+    set_aside,
 )
 from storage import state
 from storage.journal import Journal
@@ -128,12 +129,14 @@ class Resources:
         now = self.started = self.clock()
         absent = absent_files(self.paths, influx=bool(self.config.timeseries.url))
         copy_before_upgrade(self.paths.root, now, series_kept_from(self.config, now))
+        before = set_aside(self.paths.root)
         self.journal.open()
         self.series.open()
         self.state = open_and_repair_state(self.paths.state)
         self.is_open = True
         lost = report_absent(self.journal, absent)
-        record_start(self.state, self.config, now, lost)
+        damaged = set_aside(self.paths.root) - before
+        record_start(self.state, self.config, now, lost, damaged)
         cursor = max(self.series.cursor(), state.cursor(self.state, CONSUMER))
         reconcile_journal(self.journal, cursor)
 

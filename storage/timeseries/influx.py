@@ -106,12 +106,8 @@ class InfluxSeries(Series):
     def write(self, readings: Sequence[Reading], cursor: int | None = None) -> None:
         """Store readings, and the cursor behind them if there is one."""
         self._send(readings)
-
-        def store(tx: sqlite3.Connection) -> None:
-            rollup.mark(tx, ((to_ns(reading.time),) for reading in readings))
-            self._set_cursor(tx, cursor)
-
-        self.change(store)
+        moments = [(to_ns(reading.time),) for reading in readings]
+        self._store(lambda tx: rollup.mark(tx, moments), cursor)
 
     def _send(self, readings: Sequence[Reading]) -> None:
         if not readings:

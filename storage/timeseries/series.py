@@ -138,31 +138,37 @@ class Series(DatabaseFile, ABC):
         clock: Callable[[], float],
     ) -> None:
         super().__init__(path, prepare, complete)
-        self._cursor_of = 0
+        self._known_cursor = 0
         self._retention = retention or Retention()
         self._clock = clock
 
     def open(self) -> None:
         """Open the file; no network."""
         super().open()
-        self._cursor_of = self.repairs
+        self._known_cursor = self.cursor()
 
     def cursor(self) -> int:
         """Return the journal offset up to which readings are stored."""
+        return self.query(lambda db: state.cursor(db, self.CONSUMER))
 
-        def read(db: sqlite3.Connection) -> int:
-            self._cursor_of = self.repairs
-            return state.cursor(db, self.CONSUMER)
+    def _store(self, work: Callable[[sqlite3.Connection], None], cursor: int | None) -> None:
+        """Run `work` and move the cursor in one transaction, unless a repair set the cursor back.
 
-        return self.query(read)
+        What is stored then was read behind the cursor of before.
+        """
 
-    def _set_cursor(self, tx: sqlite3.Connection, cursor: int | None) -> None:
-        """Move the cursor, unless it was read before the file was rebuilt, which set it back."""
-        if cursor is None:
-            return
-        if self.repairs != self._cursor_of:
-            raise StorageUnavailableError(f"{self.path} was rebuilt: the journal is read again")
-        state.set_cursor(tx, self.CONSUMER, cursor)
+        def run(tx: sqlite3.Connection) -> None:
+            work(tx)
+            if cursor is None:
+                return
+            known, self._known_cursor = self._known_cursor, state.cursor(tx, self.CONSUMER)
+            if self._known_cursor < known:
+                raise StorageUnavailableError(f"{self.path} was rebuilt: the journal is read again")
+            state.set_cursor(tx, self.CONSUMER, cursor)
+
+        self.change(run)
+        if cursor is not None:
+            self._known_cursor = cursor
 
     def readings(
         self,

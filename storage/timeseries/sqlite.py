@@ -112,9 +112,8 @@ class SqliteSeries(Series):
             for quantities, rows in shapes.items():
                 tx.executemany(_upsert(quantities), rows)
             rollup.mark(tx, moments)
-            self._set_cursor(tx, cursor)
 
-        self.change(store)
+        self._store(store, cursor)
 
     def record(self, records: Sequence[Record]) -> None:
         """Store records beside readings in one transaction; one with the same key is replaced."""

@@ -110,6 +110,9 @@ def test_readings_of_a_sensor_whose_name_was_lost_become_no_others(tmp_path, mak
         assert series.rows("SELECT * FROM sensor")  # a reader repairs the file
         assert series.repairs == 1
         assert series.cursor() == 0
-        series.write(make_readings(1, "n2-girls-1", first=9), 2)
+        later = make_readings(1, "n2-girls-1", first=9)
+        with pytest.raises(StorageUnavailableError, match="was rebuilt: the journal is read again"):
+            series.write(later, 2)
+        series.write(later, 2)
         assert series.window("n2-girls-1", 0, 4e9)[0].tolist() == [T + 9]
         assert len(series.between(0, 4e9)) == 11

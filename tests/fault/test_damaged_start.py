@@ -1,0 +1,188 @@
+"""A service starts on a data folder of which a file is damaged, and says which.
+
+Each kind of damage to each file. What can be recovered is there, what cannot is accounted for, the
+damaged file is kept, and a new reading passes through all parts.
+"""
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from storage import audit
+from storage.audit import AuditKind
+from storage.reading import Reading
+from tests.support.in_process import one_room, running, state_database, store, until
+from tests.support.journals import gaps
+from tests.support.plumes import readings_of_puff
+
+PAGE = 4096
+ROOT = Path(__file__).parents[2]
+DATABASES = ("journal.db", "state.db", "series.db")
+OTHERS = ("client-id", "subscriptions.json", "event-subscriptions.json", "service.lock")
+
+
+def foreign(_content):
+    """A database of another program."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "notes.db"
+        with contextlib.closing(sqlite3.connect(path)) as db, db:
+            db.execute("CREATE TABLE notes (id INTEGER PRIMARY KEY, body TEXT)")
+            db.execute("INSERT INTO notes (body) VALUES ('milk')")
+            db.execute("CREATE TABLE consumer (name TEXT PRIMARY KEY, position INTEGER)")
+            db.execute("INSERT INTO consumer VALUES ('series', 7000000)")
+        return path.read_bytes()
+
+
+def zeroed(content, *pages):
+    found = bytearray(content)
+    for page in pages:
+        found[page * PAGE : (page + 1) * PAGE] = bytes(PAGE)
+    return bytes(found[: len(content)])
+
+
+DAMAGES = {
+    "empty": lambda _: b"",
+    "one byte": lambda content: content[:1],
+    "half": lambda content: content[: len(content) // 2],
+    "a torn page": lambda content: content[:-100],
+    "first page zeroed": lambda content: zeroed(content, 0),
+    "a page in the middle zeroed": lambda content: zeroed(content, len(content) // PAGE // 2),
+    "last page zeroed": lambda content: zeroed(content, len(content) // PAGE - 1),
+    "all but the first page zeroed": lambda c: zeroed(c, *range(1, len(c) // PAGE)),
+    "all zeroed": lambda content: bytes(len(content)),
+    "another program's database": foreign,
+    "text": lambda _: b"Dear diary, " * 900,
+    "text of one line": lambda _: b"\xff\xfe no\n",
+}
+WHOLE = frozenset({"empty", "one byte", "all zeroed", "text", "text of one line"})
+"""Of these nothing is left, whatever the file."""
+NOTHING_LEFT = WHOLE | {"another program's database"}
+
+
+@pytest.fixture
+async def filled(config):
+    """A data folder with a plume of yesterday, after an orderly end."""
+    readings = readings_of_puff(start=time.time() - 86_400.0)
+    async with running(config) as service:
+        await store(service, readings)
+        await until(lambda: service.series.cursor() == len(readings))
+        await until(lambda: service.detection.position == len(readings))
+    return config, readings
+
+
+def moments(readings):
+    return {round(reading.time * 1000) for reading in readings}
+
+
+def details_of_start(service):
+    with state_database(service) as db:
+        return next(e for e in audit.entries(db) if e.kind == AuditKind.START).detail
+
+
+def all_of(service):
+    """Read the series, which finds damage that is still in it; its writer reads the cursor anew."""
+    found = service.series.between(0, 4e9)
+    service.writers.readings.wake.set()
+    return found
+
+
+async def assert_works(service):
+    """A new reading passes the journal, the detector and the series."""
+    now = time.time()
+    await store(service, [Reading("n2-boys-1", now, now, {"pm25": 5.0})])
+    last = service.journal.last_offset()
+    await until(lambda: service.detection.position == last)
+    await until(lambda: all_of(service) and service.series.cursor() == last)
+    assert service.series.between(now - 1e-3, now + 1e-3)
+
+
+@pytest.mark.needs("sqlite3")
+@pytest.mark.parametrize("kind", DAMAGES)
+@pytest.mark.parametrize("name", DATABASES)
+async def test_a_damaged_database(filled, caplog, name, kind):
+    config, readings = filled
+    path = config.data_dir / name
+    content = DAMAGES[kind](path.read_bytes())
+    path.write_bytes(content)
+    caplog.clear()
+    async with running(config) as service:
+        await assert_works(service)
+        entries, _ = service.journal.read(0, 10_000)
+        held = [entry.offset for entry in entries]
+        missing = [o for gap in gaps(service.journal) for o in range(gap.first, gap.last + 1)]
+        assert sorted(held + missing) == list(range(1, service.journal.last_offset() + 1))
+        assert len(held) + len(missing) == len(readings) + 1
+        expected = moments(readings if name == "state.db" else (e.reading for e in entries))
+        await until(lambda: moments(all_of(service)) >= expected)
+        if name == "journal.db":
+            assert moments(all_of(service)) >= moments(readings)
+        assert service.alerting.notifier.sent == []
+        damaged = path.with_name(f"{name}.corrupt-1")
+        if kind in NOTHING_LEFT:
+            assert f'"damaged": "{name}"' in details_of_start(service)
+        if damaged.exists():
+            assert kind not in NOTHING_LEFT or damaged.read_bytes() == content
+            assert any(r.levelname == "ERROR" and name in r.getMessage() for r in caplog.records)
+        else:
+            assert kind not in NOTHING_LEFT  # nobody read the damaged page
+
+
+@pytest.mark.parametrize("kind", sorted(WHOLE))
+async def test_all_other_files_damaged(filled, kind):
+    config, _ = filled
+    for name in OTHERS:
+        (config.data_dir / name).write_bytes(DAMAGES[kind](b"\0" * 100))
+    async with running(config) as service:
+        await assert_works(service)
+
+
+AS_NOBODY = """
+import asyncio, os, sys
+from pathlib import Path
+from detection.model import Model
+from plumewatch.service.app import Service
+from plumewatch.service.supervisor import ServiceError
+from tests.support.in_process import one_room
+Model.shipped()  # another user cannot import what that needs
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+try:
+    asyncio.run(Service(one_room(Path(sys.argv[1]))).run(asyncio.Event()))
+except ServiceError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [*((name, 0o000) for name in (*DATABASES, "service.lock")), ("state.db", 0o444)],
+)
+async def test_a_file_of_the_wrong_rights(monkeypatch, name, mode):
+    """Nothing is damaged: the start ends with a sentence that names the file, and changes none."""
+    monkeypatch.setenv("AP_URL", "json://127.0.0.1:9/push")
+    with tempfile.TemporaryDirectory() as home:
+        config = one_room(Path(home))
+        async with running(config):
+            pass
+        for path in (Path(home), *config.data_dir.parent.rglob("*")):
+            os.chown(path, 65534, 65534)
+            path.chmod(0o755 if path.is_dir() else 0o600)
+        path = config.data_dir / name
+        path.chmod(mode)
+        before = path.read_bytes()
+        command = [sys.executable, "-c", AS_NOBODY, home]
+        ran = await asyncio.to_thread(
+            subprocess.run, command, capture_output=True, text=True, check=False, cwd=ROOT
+        )
+        assert str(path) in ran.stdout, ran.stderr
+        assert "\n" not in ran.stdout.strip()
+        assert path.read_bytes() == before
+        assert not list(config.data_dir.glob("*.corrupt*"))
