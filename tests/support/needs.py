@@ -22,7 +22,6 @@ BROUGHT_BY = {
     "mosquitto_sub": "Debian: mosquitto-clients",
     "openssl": "Debian: openssl",
     "pdftotext": "Debian: poppler-utils",
-    "promtool": "Debian: promtool",
     "pyspark": "make setup-scale",
     "sensirion_gas_index_algorithm": "make setup, with Debian: gcc python3-dev",
     "sqlite3": "Debian 13: sqlite3, whose .recover works",

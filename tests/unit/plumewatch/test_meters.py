@@ -1,7 +1,11 @@
 """Numbers are declared once and shown everywhere; the text format is what Prometheus reads."""
 
+import re
+from pathlib import Path
+
 from prometheus_client.parser import text_string_to_metric_families
 
+from docs import reference
 from plumewatch.service.meters import Histogram, Meter, Meters
 from storage.errors import StorageUnavailableError
 
@@ -72,3 +76,11 @@ def test_a_number_that_cannot_be_read_leaves_the_others(caplog):
         assert "plumewatch_y 1" in meters.exposition()
         assert "plumewatch_x" not in meters.exposition()
     assert caplog.text.count("x cannot be read: disk I/O error") == 1
+
+
+def test_what_the_page_for_operators_alerts_on_is_given():
+    page = (Path(__file__).parents[3] / "docs/operating.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"\| expression \| means \|\n(.*?)\n\n", page, re.DOTALL)
+    asked = set(re.findall(r"plumewatch_\w+", table))
+    assert len(asked) > 10
+    assert asked <= set(re.findall(r"`(plumewatch_\w+)`", "\n".join(reference.metrics())))
