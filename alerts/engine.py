@@ -90,7 +90,9 @@ class AlertEngine:
     def use_policy(self, policy: AlertPolicy) -> None:
         """Take over other settings; a transaction that is running may still use those before."""
         registry, self.policy = self.registry, policy
-        self._rules = Rules(policy.quiet_s, policy.silent_s, policy.cooldown_s)
+        self._rules = Rules(
+            policy.quiet_s, policy.silent_s, policy.cooldown_s, runs_chain=not self.replay
+        )
         self._zone = ZoneInfo(policy.zone)
         self._notices = NoticeWriter(registry, policy)
         self._escalator = Escalator(registry, policy, self._notices)
@@ -115,6 +117,8 @@ class AlertEngine:
             if due.action is Action.REOPEN:
                 incident, _ = self._apply(tx, incident, inputs.AckExpired(now), now)
             self._escalator.run(tx, incident, due, now)
+            if due.action is Action.END:
+                self._apply(tx, incident, inputs.ChainEnded(now), now)
         self._notices.flush(tx, now)
         return records
 
@@ -430,6 +434,7 @@ class AlertEngine:
                         throttling.cancel(tx, incident.id, effect.at)
                 case effects.SeverityRaised():
                     notices.page_deferred(tx, incident, effect.at)
+                    self._escalator.reschedule(tx, incident, effect.before, effect.at)
                 case effects.ScheduleAckDeadline():
                     self._escalator.await_answer(tx, incident, effect.at)
                 case effects.NotifyAgain():

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 HEALTH: Final = frozenset({EventKind.OFFLINE, EventKind.SENSOR_FAULT})
 """Kinds about a device, not the room: for facilities, who are notified of the end too."""
 
+PRESENCE: Final = frozenset({EventKind.VAPE, EventKind.SMOKE, EventKind.TAMPER})
+"""Kinds for which somebody has to go and look, also when the air is clear again."""
+
 LONG_S: Final = 120.0
 """Seconds from the onset after which what still runs is one level more severe."""
 REPEATED: Final = 2
@@ -70,7 +73,8 @@ def grade(kind: EventKind, confidence: float, lasted_s: float, repeats: int) -> 
     base = _BASE.get(kind, Severity.INFO)
     if kind in HEALTH:
         return base
-    rank = base.rank + (lasted_s >= LONG_S or repeats >= REPEATED) - (confidence < UNSURE)
+    unsure = round(confidence, 2) < UNSURE  # as it is shown: 69.6 % is 70 %
+    rank = base.rank + (lasted_s >= LONG_S or repeats >= REPEATED) - unsure
     return _ORDER[min(max(rank, 0), len(_ORDER) - 1)]
 
 

@@ -74,12 +74,17 @@ def plan(
     seq: int = 1,
     first_round: int = 1,
     first_wait_s: float | None = None,
+    rounds: int | None = None,
 ) -> list[EscalationStep]:
-    """Return the steps of a chain that begins `at`; the first of its rings has `first_wait_s`."""
+    """Return the steps of a chain that begins `at`; the first of its rings has `first_wait_s`.
+
+    It has so many `rounds`, by default those of the severity.
+    """
     wait = timings.wait_s(severity)
     steps: list[EscalationStep] = []
     due = at
-    for round_ in range(first_round, first_round + timings.rounds_of(severity)):
+    count = timings.rounds_of(severity) if rounds is None else rounds
+    for round_ in range(first_round, first_round + count):
         if steps:
             due = max(due, steps[-1].due_at + timings.repeat_after_s)
         for ring in rings:
@@ -124,8 +129,10 @@ def next_of(tx: sqlite3.Connection, incident: str, *, after: int = 0) -> Escalat
 def _first(tx: sqlite3.Connection, which: str, *arguments: object) -> EscalationStep | None:
     sql = f"SELECT * FROM escalation_step WHERE done_at IS NULL AND {which} LIMIT 1"  # noqa: S608 - a constant
     row = tx.execute(sql, arguments).fetchone()
-    if row is None:
-        return None
+    return None if row is None else _step(row)
+
+
+def _step(row: sqlite3.Row) -> EscalationStep:
     action, ring = Action(row["action"]), _ring(row["ring"])
     return EscalationStep(row["incident"], row["seq"], row["round"], action, row["due_at"], ring)
 
@@ -168,6 +175,27 @@ def last_round(tx: sqlite3.Connection, incident: str) -> tuple[int, int]:
     sql = "SELECT coalesce(max(seq), 0), coalesce(max(round), 0) FROM escalation_step"
     seq, round_ = tx.execute(f"{sql} WHERE incident = ?", (incident,)).fetchone()
     return seq, round_
+
+
+def pending(tx: sqlite3.Connection, incident: str) -> list[EscalationStep]:
+    """Return the steps of an incident that have not run, in order."""
+    sql = "SELECT * FROM escalation_step WHERE done_at IS NULL AND incident = ? ORDER BY seq"
+    return [_step(row) for row in tx.execute(sql, (incident,))]
+
+
+def set_due(tx: sqlite3.Connection, step: EscalationStep, due_at: float) -> None:
+    """Move one step."""
+    tx.execute(
+        "UPDATE escalation_step SET due_at = ? WHERE incident = ? AND seq = ?",
+        (due_at, step.incident, step.seq),
+    )
+
+
+def last_notified(tx: sqlite3.Connection, incident: str) -> float:
+    """Return when the last ring was notified; minus infinity before the first."""
+    sql = "SELECT max(done_at) FROM escalation_step WHERE incident = ? AND action = 'tell'"
+    at = tx.execute(sql, (incident,)).fetchone()[0]
+    return float("-inf") if at is None else float(at)
 
 
 def current_round(tx: sqlite3.Connection, incident: str) -> int:
@@ -272,6 +300,41 @@ class Escalator:
             case Action.REOPEN:
                 finish(tx, due, now, "no answer")
                 self.begin(tx, incident, now)
+
+    def reschedule(
+        self, tx: sqlite3.Connection, incident: Incident, before: Severity, now: float
+    ) -> None:
+        """Move what is still to come to the times of the severity, and add its further rounds."""
+        timings, steps = self._policy.timings, pending(tx, incident.id)
+        wait = timings.wait_s(incident.severity)
+        earlier = last_notified(tx, incident.id)
+        due, round_ = max(now, earlier + wait), current_round(tx, incident.id)
+        for step in steps:
+            if step.action is Action.NOTIFY:
+                if step.round > round_:
+                    due = max(due, earlier + timings.repeat_after_s)
+                set_due(tx, step, due)
+                earlier, due, round_ = due, due + wait, step.round
+        ends = [step for step in steps if step.action is Action.END]
+        more = timings.rounds_of(incident.severity) - timings.rounds_of(before)
+        if not more:
+            for end in ends:
+                set_due(tx, end, due)
+            return
+        for end in ends:
+            finish(tx, end, now, "rescheduled")
+        seq, last = last_round(tx, incident.id)
+        further = plan(
+            incident.id,
+            chain(tx, incident.id),
+            incident.severity,
+            max(due, earlier + timings.repeat_after_s) if steps else due,
+            timings,
+            seq=seq + 1,
+            first_round=last + 1,
+            rounds=more,
+        )
+        add(tx, further)
 
     def warn_on_duty(self, tx: sqlite3.Connection, incident: Incident, now: float) -> None:
         """Notify the people on duty for a room, beside facilities, of what hides vaping there."""

@@ -10,7 +10,7 @@ from alerts.duty.reasons import RING_WORDS, reason_text
 from alerts.escalation.escalator import Action, after_acknowledgment, plan
 from alerts.incidents.throttling import quiet_until
 from alerts.routing.matchers import incident_labels
-from alerts.severity import Severity, grade
+from alerts.severity import LONG_S, Severity, grade
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from storage.registry import Room
 
 _CONFIDENT: Final = 0.9
+_CASES: Final = (
+    (0.5, 0.0, "Below 70 %"),
+    (_CONFIDENT, LONG_S, "After two minutes without an end, or the third time in an hour"),
+)
+"""Confidence and duration of incidents of another severity than usual."""
 
 
 class PreviewStep(NamedTuple):
@@ -72,10 +77,18 @@ def _quiet_words(deferral: Deferral, zone: ZoneInfo) -> str:
 def timeline(policy: AlertPolicy, room: Room, kind: EventKind, at: float) -> list[str]:
     """Return what follows an alert at a moment, with and without a response, one line each."""
     severity = grade(kind, _CONFIDENT, 0.0, 0)
+    others = {grade(kind, p, lasted_s, 0): words for p, lasted_s, words in _CASES}
     remind, reopen = after_acknowledgment("", 0.0, policy.timings, seq=1, round_=1)
-    return [
+    lines = [
         f"An alert of {kind} in {room.short_name}: {severity}. If nobody responds:",
         *_without_response(policy, room, kind, severity, at),
+    ]
+    for other, words in others.items():
+        if other is not severity:
+            lines.append(f"{words}, it is {other}. If nobody responds:")
+            lines += _without_response(policy, room, kind, other, at)
+    return [
+        *lines,
         "If somebody acknowledges:",
         _line(0.0, "nobody else is notified; those notified learn who is responding"),
         _line(remind.due_at, "no answer: the responder is reminded"),

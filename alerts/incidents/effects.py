@@ -58,8 +58,12 @@ class _AtMoment:
     at: float
 
 
-class SeverityRaised(_AtMoment):
-    """Send deferred pages: the incident became more severe."""
+@dataclass(frozen=True, slots=True)
+class SeverityRaised:
+    """Send deferred pages and plan the next steps anew: the incident became more severe."""
+
+    at: float
+    before: Severity
 
 
 class NotifyRecovered(_AtMoment):

@@ -20,6 +20,7 @@ class Happened(StrEnum):
     OPENED = "opened"
     JOINED = "joined"
     ENDED = "ended"
+    CLEARED = "cleared"
     SEVERITY = "severity"
     HELD = "held"
     RELEASED = "released"
@@ -54,6 +55,7 @@ TITLES: Final = Words(
         Happened.OPENED: mark("Detected"),
         Happened.JOINED: mark("Detected again"),
         Happened.ENDED: mark("Detection ended"),
+        Happened.CLEARED: mark("Over, not yet checked"),
         Happened.SEVERITY: mark("Severity changed"),
         Happened.HELD: mark("Nobody notified yet"),
         Happened.RELEASED: mark("Notified after all"),

@@ -230,7 +230,8 @@ class Incident:
     (`alerts.severity`). `paged`: the decision to notify people was made; `suppressed_by`: what
     mutes it until `held_until`. It resolves at `resolve_due`, infinite while only an end can
     resolve it. `answered_at` is the first verdict; `again_of` the incident that people responded to
-    shortly before.
+    shortly before. `cleared_at`: the air has been clear since then, and nobody has responded;
+    `missed_at`: everybody was notified in all rounds, and nobody did.
     """
 
     id: str
@@ -259,6 +260,8 @@ class Incident:
     resolve_due: float = 0.0
     answered_at: float | None = None
     again_of: str = ""
+    cleared_at: float | None = None
+    missed_at: float | None = None
 
     @property
     def is_open(self) -> bool:
@@ -321,6 +324,8 @@ class Rules:
     quiet_s: float
     silent_s: float
     cooldown_s: float
+    runs_chain: bool = True
+    """Whether people are asked to respond; not in a replay."""
 
 
 @dataclass(frozen=True, slots=True)

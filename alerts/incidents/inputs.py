@@ -53,6 +53,13 @@ class AckExpired:
 
 
 @dataclass(frozen=True, slots=True)
+class ChainEnded:
+    """Everybody was notified in all rounds, and nobody responded."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Delivered:
     """A page reached one person."""
 
@@ -133,6 +140,7 @@ Input = (
     Detected
     | Tick
     | AckExpired
+    | ChainEnded
     | Delivered
     | Acknowledged
     | Arrived

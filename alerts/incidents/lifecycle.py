@@ -10,6 +10,10 @@ to do about it. `alerts.engine` turns the effects into rows of the caller's tran
     ACKNOWLEDGED         --acknowledgment expired, or its responder cannot go--> NOTIFIED
     any of them          --quiet, ended by a person, or answered and detected again--> RESOLVED
 
+Somebody has to look where vaping, smoke or tampering was detected: while nobody has responded,
+clear air does not resolve such an incident, but an answer, a person or the end of its escalation
+does.
+
 Feedback may come at any time: the last verdict counts, all are kept. Who arrives acknowledges an
 unacknowledged incident; the first arrival counts, also of somebody who set out before the end.
 Feedback closes an incident to later detections: the next one opens a new incident, which no
@@ -30,7 +34,7 @@ from alerts.errors import FeedbackError
 from alerts.incidents import effects, inputs
 from alerts.incidents.history import Happened, Record
 from alerts.incidents.incident import SYSTEM, Detection, Incident, Status, answer_choices
-from alerts.severity import HEALTH, grade
+from alerts.severity import HEALTH, PRESENCE, grade
 from detection.events import EventKind, EventPhase
 from language.messages import later
 
@@ -42,6 +46,8 @@ if TYPE_CHECKING:
     from detection.events import Event
     from language.facts import Parameter
 
+_LOOK_S: Final = 120.0
+"""How long an incident stays open after somebody responds to it when the air is clear."""
 _ONE_REPORT_S: Final = 60.0
 """Detections that follow each other within this are one to the responder."""
 _MOST_DAMPED: Final = 6
@@ -60,7 +66,7 @@ class Step:
         return Step(self.incident, (*self.effects, *more))
 
 
-def step(incident: Incident | None, given: inputs.Input, rules: Rules) -> Step:
+def step(incident: Incident | None, given: inputs.Input, rules: Rules) -> Step:  # noqa: C901 - one arm an input
     """Apply one input; an input that changes nothing gives the same incident and no effects.
 
     Only a `Detected` with `new` opens an incident: anything else without one raises `ValueError`.
@@ -79,12 +85,14 @@ def step(incident: Incident | None, given: inputs.Input, rules: Rules) -> Step:
             result = _RESPONSES[type(given)](incident, given)
         case inputs.AckExpired():
             result = _ack_expired(incident, given.at)
+        case inputs.ChainEnded():
+            result = _chain_ended(incident, given.at)
         case inputs.Feedback():
             result = _feedback(incident, given)
         case inputs.Followed():
             result = _followed(incident, given)
         case inputs.Tick():
-            result = _tick(incident, given)
+            result = _tick(incident, given, rules)
     return result
 
 
@@ -188,7 +196,8 @@ def _detected(incident: Incident, given: inputs.Detected, rules: Rules) -> Step:
         result = result.then(Record(at, SYSTEM, Happened.ENDED, {"sensor": event.sensor}))
     if not incident.is_open:
         return result
-    following = replace(following, resolve_due=_resolve_due(incident.kind, detections, rules))
+    due = _resolve_due(incident.kind, detections, rules)
+    following = replace(following, resolve_due=due, cleared_at=None)
     free = incident.held_until is None or at >= incident.held_until
     unpaged = incident.status is Status.OPEN and not incident.paged
     may_page = before is None and now.running and unpaged and free
@@ -215,7 +224,7 @@ def _regraded(step: Step, at: float, *, send_deferred: bool) -> Step:
     result = Step(following, step.effects).then(record)
     waiting = incident.paged and incident.status is not Status.ACKNOWLEDGED
     if send_deferred and waiting and held_until is None:
-        result = result.then(effects.SeverityRaised(at))
+        result = result.then(effects.SeverityRaised(at, incident.severity))
     return result
 
 
@@ -249,12 +258,16 @@ def _acknowledged(incident: Incident, given: inputs.Acknowledged) -> Step:
 def _taken(incident: Incident, by: str, record: Record) -> Step:
     """Let a person respond: nobody else is paged, and the others learn who responds."""
     first = incident.acknowledged_at is None
+    was_clear = incident.cleared_at is not None
     following = replace(
         incident,
         status=Status.ACKNOWLEDGED,
         acknowledged_at=record.at if first else incident.acknowledged_at,
         acknowledged_by=by,
         held_until=None,
+        resolve_due=record.at + _LOOK_S if was_clear else incident.resolve_due,
+        cleared_at=None,
+        missed_at=None,
     )
     return Step(following).then(
         record,
@@ -294,6 +307,21 @@ def _ack_expired(incident: Incident, at: float) -> Step:
     return Step(replace(incident, status=Status.NOTIFIED), (record,))
 
 
+def _chain_ended(incident: Incident, at: float) -> Step:
+    if not _is_unanswered(incident):
+        return Step(incident)
+    following = replace(incident, missed_at=at)
+    if incident.cleared_at is None:
+        return Step(following)
+    return _over(following, Record(at, SYSTEM, Happened.RESOLVED, {"because": "missed"}))
+
+
+def _is_unanswered(incident: Incident) -> bool:
+    """Whether people were asked to go there and none has responded."""
+    asked = incident.paged and incident.kind in PRESENCE
+    return asked and incident.status in (Status.OPEN, Status.NOTIFIED)
+
+
 def _resolved(incident: Incident, given: inputs.Resolved) -> Step:
     if not incident.is_open:
         return Step(incident)
@@ -308,7 +336,8 @@ def _end_cooldown(incident: Incident) -> tuple[Effect, ...]:
     return () if incident.kind in HEALTH else (effects.EndCooldown(),)
 
 
-def _over(incident: Incident, record: Record, *, unsent: bool) -> Step:
+def _over(incident: Incident, record: Record, *, unsent: bool = False) -> Step:
+    unsent = unsent or incident.kind in HEALTH
     following = replace(
         incident,
         status=Status.RESOLVED,
@@ -351,14 +380,17 @@ def _followed(incident: Incident, given: inputs.Followed) -> Step:
     return result
 
 
-def _tick(incident: Incident, given: inputs.Tick) -> Step:
+def _tick(incident: Incident, given: inputs.Tick, rules: Rules) -> Step:
     if not incident.is_open:
         return Step(incident)
     at, mute = given.at, given.mute
     if at >= incident.resolve_due:
+        if rules.runs_chain and _is_unanswered(incident) and incident.missed_at is None:
+            waiting = replace(incident, resolve_due=math.inf, cleared_at=at)
+            return Step(waiting, (Record(at, SYSTEM, Happened.CLEARED),))
         because = {"because": "no_news" if incident.running else "quiet"}
         record = Record(at, SYSTEM, Happened.RESOLVED, because)
-        return _over(incident, record, unsent=incident.kind in HEALTH)
+        return _over(incident, record)
     result = _regraded(Step(incident), at, send_deferred=True)
     incident = result.incident
     if incident.held_until is None or at < incident.held_until:

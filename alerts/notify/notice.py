@@ -159,11 +159,12 @@ def _lowered(words: str) -> str:
 class Notice(msgspec.Struct, frozen=True):
     """A notice to one person, before it is cut to their channel.
 
-    `notes` precede the evidence, `by` is who acknowledged, and `link` is the staff
-    page of the incident. `again`: people responded to the same in this room a short while ago. A
-    digest has a `headline`, a line for each of its `incidents`, and no evidence. There is a `site`,
-    by name and id, if there are several. `written` is when it was, Unix seconds. A report has a
-    `title` and a `text` of its own, and a webhook its message as `text`.
+    `notes` precede the evidence, `by` is who acknowledged, and `link` is the staff page of the
+    incident. `over`: the air is clear, and nobody has looked. `again`: people responded to the same
+    in this room a short while ago. A digest has a `headline`, a line for each of its `incidents`,
+    and no evidence. There is a `site`, by name and id, if there are several. `written` is when it
+    was, Unix seconds. A report has a `title` and a `text` of its own, and a webhook its message as
+    `text`.
     """
 
     incident: str
@@ -183,6 +184,7 @@ class Notice(msgspec.Struct, frozen=True):
     lines: tuple[Fact, ...] = ()
     incidents: tuple[str, ...] = ()
     again: bool = False
+    over: bool = False
     language: str = ENGLISH
     site: str = ""
     site_id: str = ""
@@ -295,6 +297,8 @@ def _state(notice: Notice) -> tuple[str, str]:
 
 
 def _since(notice: Notice, what: str, when: str) -> str:
+    if notice.over:
+        return _("%(what)s at %(time)s, over, not yet checked", what=what, time=when)
     if notice.again:
         return _("%(what)s again since %(time)s", what=what, time=when)
     return _("%(what)s since %(time)s", what=what, time=when)

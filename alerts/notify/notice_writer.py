@@ -327,6 +327,7 @@ class NoticeWriter:
             by=by,
             notes=tuple(notes),
             again=bool(incident.again_of),
+            over=incident.cleared_at is not None,
             language=own or self._policy.language,
             written=now,
         )

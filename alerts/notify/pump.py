@@ -10,7 +10,7 @@ Full channels are left out of the lease, so a hung provider never delays another
 is tried when the first refuses or has not delivered within seconds; the first delivery cancels the
 others. A failed attempt is due again after a doubling wait with jitter, or the provider's
 ``Retry-After`` if that is longer, unless the notice is obsolete or too old. An alert is never too
-old while its incident goes on and nobody has answered.
+old while its incident goes on and nobody has answered, nor for a day after it was missed.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 
     Personal = Callable[[sqlite3.Connection, OutboxRow, float], OutboxRow]
 
+_MISSED_FOR_S: Final = 86_400.0
+"""How much longer an alert is tried that nobody responded to until its escalation ended."""
 _AFTER_STEP_S: Final = 2.0
 """Wait after the clock was set, until due times are moved (`alerts.incidents.clock_step`)."""
 _LOG: Final = logging.getLogger(__name__)
@@ -323,8 +325,12 @@ class OutboxPump:
         if row.notice.reason is not NoticeReason.OPENED:
             return row
         incident = repository.load(tx, row.incident)
-        waits = incident is not None and incident.status in (Status.OPEN, Status.NOTIFIED)
-        return replace(row, expires_at=math.inf) if waits else row
+        if incident is None or incident.verdict is not None:
+            return row
+        if incident.status in (Status.OPEN, Status.NOTIFIED):
+            return replace(row, expires_at=math.inf)
+        more_s = 0.0 if incident.missed_at is None else _MISSED_FOR_S
+        return replace(row, expires_at=row.expires_at + more_s)
 
     def _write_outcome(self, row: OutboxRow, error: NotifyError | None) -> bool:
         now = self._clock()

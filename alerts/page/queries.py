@@ -45,6 +45,7 @@ _INCIDENT: Final = (
     "  WHERE o.incident = i.id AND o.status IN ('due', 'leased', 'sent')) AS not_notified"
     " FROM incident i"
 )
+_MOST_MISSED: Final = 200
 _OPEN: Final = " AND i.id IN (SELECT id FROM incident WHERE status <> 'resolved')"
 
 
@@ -236,6 +237,14 @@ def open_incidents(
     asked = ("open", "notified", "acknowledged")
     found = incidents(db, statuses=asked, room=room, rooms=rooms, limit=limit)
     return sorted(found, key=_urgency)
+
+
+def missed_incidents(
+    db: sqlite3.Connection, since: float, *, rooms: str | None = None
+) -> list[dict[str, Any]]:
+    """Return the incidents that nobody responded to in all rounds, until somebody reports."""
+    over = incidents(db, statuses=("resolved",), rooms=rooms, start=since, limit=_MOST_MISSED)
+    return [i for i in over if i["missed_at"] and not i["verdict"]]
 
 
 def latest_incidents(

@@ -26,7 +26,9 @@ CREATE TABLE incident (
     case_number TEXT NOT NULL DEFAULT ''
         CHECK (length(case_number) <= 32 AND case_number NOT GLOB '*[^A-Za-z0-9./_-]*'),
     answered_at REAL,
-    again_of TEXT NOT NULL DEFAULT ''
+    again_of TEXT NOT NULL DEFAULT '',
+    cleared_at REAL,
+    missed_at REAL
 ) STRICT;
 CREATE UNIQUE INDEX incident_never_two_open ON incident (kind, room) WHERE status <> 'resolved';
 CREATE INDEX incident_deadline ON incident (next_deadline) WHERE next_deadline IS NOT NULL;

@@ -33,6 +33,7 @@ _SIGN: Final = (
 _REPORTING: Final = "alive"
 _ROOM_WINDOW_S: Final = 1800.0
 _SHARED_S: Final = 1.0
+_MISSED_SHOWN_S: Final = 14 * 86_400.0
 
 
 class BoardPages(PageGroup):
@@ -84,6 +85,8 @@ class BoardPages(PageGroup):
         )
         rooms = list(registry.rooms.values())
         opened = await context.read(queries.open_incidents, rooms=context.rooms)
+        since = context.settings.clock() - _MISSED_SHOWN_S
+        missed = await context.read(queries.missed_incidents, since, rooms=context.rooms)
         if len(registry.sites) > 1:
             lives = context.pipeline().sensors
             silent = [name for name, life in lives.items() if life.state != _REPORTING]
@@ -93,6 +96,7 @@ class BoardPages(PageGroup):
                 rooms = [room for room in rooms if room.site == chosen.name]
                 own = {room.id for room in rooms}
                 opened = [i for i in opened if i["room"] in own]
+                missed = [i for i in missed if i["room"] in own]
             elif len(rooms) > MOST_ROOMS:
                 rooms = []
         states = await self._states(rooms)
@@ -101,6 +105,7 @@ class BoardPages(PageGroup):
             "chosen": chosen,
             "rooms": queries.board(states),
             "open_incidents": context.named(opened),
+            "missed_incidents": context.named(missed),
             "silent_rooms": sum(s.level == "silent" for s in states),
             "reachable": any(m.targets for m in context.staff),
         }

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pytest
 
@@ -169,29 +170,35 @@ def test_what_a_detector_alerts_opens_an_incident_of_any_probability(tx, engine,
     assert len(engine.on_events(tx, [make_event(confidence=0.27)], 1000.0)) == 1
 
 
-def test_quiet_time_resolves_and_a_new_one_opens_after_cooldown(tx, engine, make_event):
-    (first,) = engine.on_events(tx, [make_event(1000.0)], 1000.0)
+@pytest.fixture
+def make_ambient(make_event):
+    """Events of air that nobody has to look at, so that quiet time ends their incident."""
+    return partial(make_event, kind=EventKind.AMBIENT)
+
+
+def test_quiet_time_resolves_and_a_new_one_opens_after_cooldown(tx, engine, make_ambient):
+    (first,) = engine.on_events(tx, [make_ambient(1000.0)], 1000.0)
     stored.deliver(tx, engine, 1001.0)
-    engine.on_events(tx, [make_event(1000.0, phase=EventPhase.ENDED, end=1060.0)], 1060.0)
+    engine.on_events(tx, [make_ambient(1000.0, phase=EventPhase.ENDED, end=1060.0)], 1060.0)
     assert engine.next_deadline(tx) == 1180.0
     engine.on_time(tx, 1179.9)
     assert repository.load(tx, first.incident).status is Status.NOTIFIED
     engine.on_time(tx, 1180.0)
     assert repository.load(tx, first.incident).status is Status.RESOLVED
     assert engine.next_deadline(tx) is None
-    (second,) = engine.on_events(tx, [make_event(1302.0)], 1302.0)
+    (second,) = engine.on_events(tx, [make_ambient(1302.0)], 1302.0)
     assert second.incident != first.incident
 
 
-def ended(make_event, at, end):
-    return make_event(at, phase=EventPhase.ENDED, end=end)
+def ended(make_ambient, at, end):
+    return make_ambient(at, phase=EventPhase.ENDED, end=end)
 
 
-def test_cooldown_defers_and_then_notifies_what_still_goes_on(tx, engine, make_event):
-    engine.on_events(tx, [make_event(1000.0)], 1000.0)
+def test_cooldown_defers_and_then_notifies_what_still_goes_on(tx, engine, make_ambient):
+    engine.on_events(tx, [make_ambient(1000.0)], 1000.0)
     stored.deliver(tx, engine, 1001.0)
-    assert engine.on_events(tx, [ended(make_event, 1000.0, 1010.0)], 1010.0) == []
-    assert engine.on_events(tx, [make_event(1200.0)], 1200.0) == []
+    assert engine.on_events(tx, [ended(make_ambient, 1000.0, 1010.0)], 1010.0) == []
+    assert engine.on_events(tx, [make_ambient(1200.0)], 1200.0) == []
     held = stored.incidents(tx, "status", "suppressed_by.code", paged=False)
     assert held == [("open", "cooldown")]
     assert engine.on_time(tx, 1300.9) == []
@@ -200,20 +207,20 @@ def test_cooldown_defers_and_then_notifies_what_still_goes_on(tx, engine, make_e
     assert len(stored.notices(tx, status="due")) == 1
 
 
-def test_cooldown_swallows_what_is_over_but_not_what_follows(tx, engine, make_event):
-    engine.on_events(tx, [make_event(1000.0)], 1000.0)
+def test_cooldown_swallows_what_is_over_but_not_what_follows(tx, engine, make_ambient):
+    engine.on_events(tx, [make_ambient(1000.0)], 1000.0)
     stored.deliver(tx, engine, 1001.0)
-    engine.on_events(tx, [ended(make_event, 1000.0, 1010.0)], 1010.0)
-    engine.on_events(tx, [make_event(1250.0), ended(make_event, 1250.0, 1270.0)], 1270.0)
+    engine.on_events(tx, [ended(make_ambient, 1000.0, 1010.0)], 1010.0)
+    engine.on_events(tx, [make_ambient(1250.0), ended(make_ambient, 1250.0, 1270.0)], 1270.0)
     assert engine.on_time(tx, 1350.0) == []
-    (record,) = engine.on_events(tx, [make_event(1360.0)], 1360.0)
+    (record,) = engine.on_events(tx, [make_ambient(1360.0)], 1360.0)
     assert record.alerted == 1360.0  # the muted incident is still open; this joins it and pages
 
 
-def test_cooldown_starts_at_delivery_not_at_decision(tx, engine, make_event):
-    engine.on_events(tx, [make_event(1000.0)], 1000.0)
-    engine.on_events(tx, [ended(make_event, 1000.0, 1010.0)], 1010.0)
-    assert len(engine.on_events(tx, [make_event(1140.0)], 1140.0)) == 1  # nobody got the first
+def test_cooldown_starts_at_delivery_not_at_decision(tx, engine, make_ambient):
+    engine.on_events(tx, [make_ambient(1000.0)], 1000.0)
+    engine.on_events(tx, [ended(make_ambient, 1000.0, 1010.0)], 1010.0)
+    assert len(engine.on_events(tx, [make_ambient(1140.0)], 1140.0)) == 1  # nobody got the first
 
 
 def test_acknowledge_cancels_and_the_second_is_recorded(tx, engine, make_event):
@@ -228,8 +235,7 @@ def test_acknowledge_cancels_and_the_second_is_recorded(tx, engine, make_event):
 
 def test_acknowledge_after_the_end_changes_nothing(tx, engine, make_event):
     (record,) = engine.on_events(tx, [make_event()], 1000.0)
-    engine.on_time(tx, 1000.0 + 1800)
-    before = repository.load(tx, record.incident)
+    before = engine.resolve(tx, record.incident, "Mr. Fox", 1100.0)
     assert engine.acknowledge(tx, record.incident, "Ms. Lee", 3000.0) == before
     assert history(tx, record.incident)[-1] == "acknowledged_too"
 
@@ -312,13 +318,13 @@ def test_a_rolled_back_batch_leaves_nothing(tx, engine, make_event):
     assert engine.on_events(tx, [make_event()], 1000.0) == [record]  # its number is free again
 
 
-def test_state_survives_a_restart_between_any_two_words(database, registry, policy, make_event):
+def test_state_survives_a_restart_between_any_two_words(database, registry, policy, make_ambient):
     words = [
-        make_event(1000.0),
-        make_event(1005.0, "s2"),
-        make_event(1000.0, phase=EventPhase.ENDED, end=1030.0),
-        make_event(1005.0, "s2", phase=EventPhase.ENDED, end=1040.0),
-        make_event(1400.0),
+        make_ambient(1000.0),
+        make_ambient(1005.0, "s2"),
+        make_ambient(1000.0, phase=EventPhase.ENDED, end=1030.0),
+        make_ambient(1005.0, "s2", phase=EventPhase.ENDED, end=1040.0),
+        make_ambient(1400.0),
     ]
     for word in words:
         connection = sqlite.connect(database)

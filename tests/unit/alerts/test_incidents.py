@@ -12,6 +12,7 @@ from alerts.incidents.inputs import (
     AckExpired,
     Acknowledged,
     Arrived,
+    ChainEnded,
     Delivered,
     Detected,
     Feedback,
@@ -25,7 +26,9 @@ from alerts.severity import Severity
 from detection.events import EventKind, EventPhase
 from language.facts import fact
 
-RULES = Rules(quiet_s=120.0, silent_s=1800.0, cooldown_s=300.0)
+RULES = Rules(quiet_s=120.0, silent_s=1800.0, cooldown_s=300.0, runs_chain=False)
+"""Of a replay, where nobody is asked to respond."""
+ASKING = Rules(quiet_s=120.0, silent_s=1800.0, cooldown_s=300.0)
 SILENCE = fact("silence", silence=3, owner="Lee")
 TAKEN = ["Stop", "ScheduleAckDeadline", "NotifyTaken"]
 A, U, E = EventPhase.ALERTED, EventPhase.UPDATED, EventPhase.ENDED
@@ -35,7 +38,7 @@ A, U, E = EventPhase.ALERTED, EventPhase.UPDATED, EventPhase.ENDED
 def play(make_event):
     """Run a script of short words through the rules; give the incident and all effects."""
 
-    def run(*script, cooldown_until=None):
+    def run(*script, cooldown_until=None, rules=RULES):
         incident, effects = None, []
         new = NewIncident("i1", "n2-boys")
         cooldown = Mute(cooldown_until or 0.0, fact("cooldown"))
@@ -50,13 +53,15 @@ def play(make_event):
                 given = Acknowledged(rest[0] if rest else "Ms. Lee", at)
             elif word == "here":
                 given = Arrived(rest[0] if rest else "Ms. Lee", at)
+            elif word == "chain ended":
+                given = ChainEnded(at)
             elif word == "over":
                 given = Resolved("Ms. Lee", at)
             elif word == "feedback":
                 given = Feedback("Ms. Lee", rest[0], at, "spray" if len(rest) > 1 else "")
             else:
                 given = Tick(at)
-            result = step(incident, given, RULES)
+            result = step(incident, given, rules)
             incident = result.incident
             effects += result.effects
         return incident, effects
@@ -161,6 +166,45 @@ def test_arrivals(play, script, message, effects, arrived_at):
     assert kinds(found) == effects
     assert incident.arrived_at == arrived_at
     assert incident.acknowledged_by in ("", "Ms. Lee")
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "cleared_at", "missed_at"),
+    [
+        ([(A, 1000), (E, 1030), ("tick", 1150)], Status.OPEN, 1150, None),
+        ([(A, 1000), ("tick", 2800)], Status.OPEN, 2800, None),
+        (
+            [(A, 1000), (E, 1030), ("tick", 1150), ("chain ended", 2000)],
+            Status.RESOLVED,
+            1150,
+            2000,
+        ),
+        ([(A, 1000), ("chain ended", 1500)], Status.OPEN, None, 1500),
+        (
+            [(A, 1000), ("chain ended", 1500), (E, 1600), ("tick", 1720)],
+            Status.RESOLVED,
+            None,
+            1500,
+        ),
+        ([(A, 1000), (E, 1030), ("tick", 1150), (A, 1200, "s2")], Status.OPEN, None, None),
+        ([(A, 1000), (E, 1030), ("tick", 1150), ("over", 1200)], Status.RESOLVED, 1150, None),
+        ([(A, 1000), (E, 1030), ("tick", 1150), ("ack", 1200)], Status.ACKNOWLEDGED, None, None),
+        (
+            [(A, 1000), (E, 1030), ("tick", 1150), ("ack", 1200), ("tick", 1320)],
+            Status.RESOLVED,
+            None,
+            None,
+        ),
+        ([(A, 1000), ("ack", 1010), (E, 1030), ("tick", 1150)], Status.RESOLVED, None, None),
+        ([(A, 1000), ("ack", 1010), ("chain ended", 1500)], Status.ACKNOWLEDGED, None, None),
+    ],
+)
+def test_clear_air_resolves_nothing_that_nobody_has_answered(
+    play, script, status, cleared_at, missed_at
+):
+    incident, _ = play(*script, rules=ASKING)
+    assert incident.status is status
+    assert (incident.cleared_at, incident.missed_at) == (cleared_at, missed_at)
 
 
 def test_what_followed_is_kept_with_what_it_was_before(play):

@@ -26,8 +26,9 @@ def play(page, make_event, answer, kind=EventKind.VAPE):
             page.engine.feedback(tx, record.incident, "ap", Verdict.CONFIRMED, begin + 5)
         end = make_event(begin, kind=kind, phase=EventPhase.ENDED, end=begin + 10)
         page.engine.on_events(tx, [end], begin + 10)
-        page.engine.on_time(tx, begin + 200)
-    page.now = begin + 300
+        for second in range(200, 4_000, 60):  # until the last round is over
+            page.engine.on_time(tx, begin + second)
+    page.now = begin + 4_000
     return record.incident
 
 
@@ -54,3 +55,28 @@ async def test_what_people_did_is_shown_everywhere(page, make_event, answer, kin
     rate = kpis.outcome([row], []).nobody_responded
     assert rate.part == (state == "nobody_responded")
     assert rate.whole == (kind is EventKind.VAPE)
+
+
+async def test_what_nobody_responded_to_stays_on_the_first_page_until_somebody_reports(
+    page, make_event
+):
+    incident = play(page, make_event, "")
+    other = play(page, make_event, "acknowledged")
+    shown = (await page.client.get("/")).text.partition('id="missed"')[2]
+    assert incident in shown
+    assert other not in shown
+    with sqlite.transaction(page.db) as tx:
+        page.engine.feedback(tx, incident, "ap", Verdict.NOTHING_FOUND, page.now)
+    assert 'id="missed"' not in (await page.client.get("/")).text
+
+
+async def test_what_is_over_and_waits_for_somebody_says_so(page, make_event):
+    begin = page.now
+    with sqlite.transaction(page.db) as tx:
+        (record,) = page.engine.on_events(tx, [make_event(begin)], begin)
+        end = make_event(begin, phase=EventPhase.ENDED, end=begin + 10)
+        page.engine.on_events(tx, [end], begin + 10)
+        page.engine.on_time(tx, begin + 200)
+    page.now = begin + 200
+    assert "Over, not yet checked" in (await page.client.get("/")).text
+    assert "over, not yet checked" in (await page.client.get(f"/incidents/{record.incident}")).text

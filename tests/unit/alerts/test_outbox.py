@@ -164,19 +164,25 @@ async def test_transient_failures_are_tried_again(run, make_event):
     ]
 
 
-@pytest.mark.parametrize("status", [Status.OPEN, Status.RESOLVED])
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, "sent"),
+        ({"status": Status.RESOLVED, "missed_at": 1.0}, "sent"),
+        ({"status": Status.RESOLVED}, "failed"),
+    ],
+)
 async def test_an_alert_is_tried_for_as_long_as_nobody_has_answered(
-    run, policy, make_event, status
+    run, policy, make_event, changed, expected
 ):
     """Longer than other notices are kept; what is over meanwhile expires as they do."""
     notifier = RecordingNotifier([TRANSIENT] * 8)
     bench = run(notifier, rules=replace(policy, expire_s=0.05))
     bench.events(make_event())
     with sqlite.transaction(bench.db) as tx:
-        stored.change_incidents(tx, status=status)
+        stored.change_incidents(tx, **changed)
     await bench.until(lambda: stored.notices(bench.db, "status")[0] in {"sent", "failed"})
-    expected = {Status.OPEN: "sent", Status.RESOLVED: "failed"}
-    assert stored.notices(bench.db, "status") == [expected[status]]
+    assert stored.notices(bench.db, "status") == [expected]
 
 
 async def test_permanent_failure_ends_it_and_shows_in_the_history(run, make_event):

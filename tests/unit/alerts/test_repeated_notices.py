@@ -71,7 +71,7 @@ AGAIN = REPEAT_S + 10
         pytest.param(VAPE, "down", 30, ["opened"], id="notified, but not delivered"),
         pytest.param(VAPE, [begins(0)], REPEAT_S - 10, ["opened"], id="before the repetition"),
         pytest.param(VAPE, [begins(0)], AGAIN, ["opened"] * 2, id="past the repetition"),
-        pytest.param(VAPE, [begins(0), ends(9, 0)], AGAIN, ["opened"], id="ended by then"),
+        pytest.param(VAPE, [begins(0), ends(9, 0)], AGAIN, ["opened"] * 2, id="ended by then"),
         pytest.param(VAPE, [begins(0), ends(9, 0)], 30, ["opened"], id="no notice of its end"),
         pytest.param(
             OFFLINE, [begins(0), ends(9, 0)], 30, ["opened", "recovered"], id="a notice of its end"
@@ -96,10 +96,10 @@ def channels(school):
 
 
 def test_what_is_more_severe_breaks_the_cooldown(school, say):
-    """The third within the hour is critical and notified; it mutes the fourth."""
+    """The third within the hour is more severe and notified; it mutes the fourth."""
     for k in range(4):
-        say(100 * k)
-        say(100 * k + 9, since=100 * k, phase=EventPhase.ENDED)
+        say(100 * k, EventKind.AMBIENT)
+        say(100 * k + 9, EventKind.AMBIENT, since=100 * k, phase=EventPhase.ENDED)
     school.run(390)
     assert [h.at for h in school.received_notices] == [0, 200]
 

@@ -70,7 +70,7 @@ def handle(db, engine, event, now=NOW):
 def test_an_incident_knows_whether_there_was_school(db, due, engine, make_event):
     for days in (0.9, 1.1):
         at = NOW + 86_400.0 * days
-        handle(db, engine, make_event(at, onset=at - 6), at)
+        handle(db, engine, make_event(at, "s1" if days < 1 else "s3", onset=at - 6), at)
     opened = [record.fields for record in drain(due) if record.measurement == "incident"]
     assert [fields["school_day"] for fields in opened] == [1.0, 0.0]
 

@@ -22,7 +22,7 @@ from storage.registry import Registry, Room, Sensor
 from tests.support import alert_records as stored
 from tests.support.timeline import Timeline
 
-VAPE = KIND_WORDS["vape"]
+VAPE, AIR = KIND_WORDS["vape"], "building-wide air change"
 
 ZONE = ZoneInfo("America/New_York")
 ALL_WEEK = frozenset(range(7))
@@ -55,9 +55,9 @@ def puff(school, make_event, t, sensor, **more):
     school.push(t, make_event(school.start + t, sensor, **more))
 
 
-def over(school, make_event, t, since, sensor):
+def over(school, make_event, t, since, sensor, **more):
     at = school.start + t
-    ended = make_event(school.start + since, sensor, phase=EventPhase.ENDED, end=at)
+    ended = make_event(school.start + since, sensor, phase=EventPhase.ENDED, end=at, **more)
     school.push(t, ended)
 
 
@@ -156,13 +156,13 @@ def test_quiet_hours_defer_until_their_end_and_then_notify_once(make_event):
 def test_a_digest_of_one_counts_nothing_and_names_the_day_before(make_event):
     school = a_school(member("lee", quiet=(QuietHours(clock_hours(22, 24)),)))
     school.start += (13 * 60 + 50) * 60  # 23:50
-    puff(school, make_event, 300, "s0")
-    over(school, make_event, 330, 300, "s0")
+    puff(school, make_event, 300, "s0", kind=EventKind.AMBIENT)
+    over(school, make_event, 330, 300, "s0", kind=EventKind.AMBIENT)
     school.run(610)
     assert [(h.at, h.reason) for h in school.received_notices] == [(600, "digest")]
     title, body = render(school.notices[-1])
-    assert title == f"Room 0: {VAPE.lower()}"
-    assert body == f"During your quiet hours: Room 0 {VAPE.lower()} Mon 23:54 (resolved)"
+    assert title == f"Room 0: {AIR}"
+    assert body == f"During your quiet hours: Room 0 {AIR} Mon 23:54 (resolved)"
 
 
 def test_what_was_acknowledged_meanwhile_is_not_notified_later(make_event):
