@@ -248,6 +248,7 @@ async def test_expired_and_vanished_targets_end(run, database, registry, policy,
     db = sqlite.connect(database)
     with sqlite.transaction(db) as tx:
         engine.on_events(tx, [make_event(-3000.0)], -3000.0)
+        stored.change_incidents(tx, status=Status.RESOLVED)
         engine.on_events(tx, [make_event(sensor="s3")], 1000.0)
     db.close()
     moved = replace(
