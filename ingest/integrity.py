@@ -60,8 +60,8 @@ class Numbering:
     A gap is not yet a loss: messages overtake each other, and after a reconnection the broker
     delivers some of them again, behind newer ones. So a gap stays open for `OPEN_S`, and only what
     is still missing then counts. A counter that begins anew is no gap: its number is below one that
-    came before, and its stamp is later. Neither is a jump larger than `MAX_JUMP`: no buffer holds
-    that much, the counter was set.
+    came before, and its stamp is later, by `OPEN_S` if the number may still come. Neither is a jump
+    larger than `MAX_JUMP`: no buffer holds that much, the counter was set.
 
     A counter that goes on where it was before it jumped, or began anew, is that of a second device.
     That is certain where the two are far apart, and a doubt where they are near. So is a reading
@@ -99,6 +99,7 @@ class Numbering:
             return missing, False
         before = None if step == 1 else self._before(seq, step)
         late = not reading.is_timed or reading.order <= (before or lines[0]).stamp
+        late = late or (reading.order < lines[0].stamp + OPEN_S and self._gap_of(seq) is not None)
         if step < 0 and late and (before is None or reading.is_timed):
             if not self._fill(seq) and not reading.is_timed:
                 self._look_at(reading)
@@ -188,12 +189,16 @@ class Numbering:
 
     def _fill(self, seq: int) -> bool:
         """Take a missing number out of its gap; False if it was not missing."""
-        for k, (first, last, since) in enumerate(self.gaps):
-            if first <= seq <= last:
-                parts = [(first, seq - 1, since), (seq + 1, last, since)]
-                self.gaps[k : k + 1] = [part for part in parts if part[0] <= part[1]]
-                return True
-        return False
+        k = self._gap_of(seq)
+        if k is None:
+            return False
+        first, last, since = self.gaps[k]
+        parts = [(first, seq - 1, since), (seq + 1, last, since)]
+        self.gaps[k : k + 1] = [part for part in parts if part[0] <= part[1]]
+        return True
+
+    def _gap_of(self, seq: int) -> int | None:
+        return next((k for k, gap in enumerate(self.gaps) if gap[0] <= seq <= gap[1]), None)
 
 
 def _size(gaps: Iterable[tuple[int, int, float]]) -> int:
