@@ -29,12 +29,12 @@ from alerts.incidents import (
 from alerts.incidents.history import Happened, Record
 from alerts.incidents.incident import Mute, Rules, Status, Suppression
 from alerts.incidents.lifecycle import step
-from alerts.incidents.mutes import lasting_mute_of, mute_of
 from alerts.incidents.stuck_incidents import StuckKind, find_stuck
+from alerts.incidents.throttling import lasting_mute_of, mute_of
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Note, NoticeReason
 from alerts.notify.notice_writer import NoticeWriter
-from alerts.severity import repeat_window_s
+from alerts.policy import repeat_window_s
 from detection.details import Detail
 from detection.device_events import is_device_alarm
 from detection.events import EventKind, EventPhase

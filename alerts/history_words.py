@@ -9,8 +9,8 @@ from alerts.errors import UNDELIVERED_WORDS
 from alerts.incidents.history import TITLES
 from alerts.incidents.incident import ACTION_WORDS, CAUSE_WORDS, SUPPRESSIONS, VERDICT_WORDS
 from alerts.notify.notice import NOTICE_WORDS
+from alerts.policy import SEVERITY_WORDS
 from alerts.secrets import channel_text
-from alerts.severity import SEVERITY_WORDS
 from language.messages import Words, _, mark
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from alerts.consumer.outages import Outages
+from alerts.consumer.detection_consumer import Outages
 from alerts.page.settings import SensorStatus
 from detection.liveness import LivenessSettings, SensorLife, SensorState
 from ingest.reading_counts import CountKind, ReadingCounts

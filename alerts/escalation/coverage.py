@@ -7,9 +7,8 @@ from itertools import chain, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from alerts.incidents.throttling import quiet_until
-from alerts.policy import PAGED
+from alerts.policy import PAGED, Severity, grade
 from alerts.routing.matchers import incident_labels
-from alerts.severity import Severity, grade
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -21,7 +21,7 @@ from alerts.duty.roster import Candidate, Ring
 from alerts.incidents import repository, throttling
 from alerts.incidents.history import Happened
 from alerts.incidents.incident import labels_of, place_of
-from alerts.incidents.mutes import lasting_mute_of
+from alerts.incidents.throttling import lasting_mute_of
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Note, NoticeReason, clock_text
 from alerts.policy import PRESENT_S
@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 
     from alerts.incidents.incident import Incident
     from alerts.notify.notice_writer import NoticeWriter
-    from alerts.policy import AlertPolicy, EscalationTimings
-    from alerts.severity import Severity
+    from alerts.policy import AlertPolicy, EscalationTimings, Severity
     from language.facts import Parameter
     from storage.registry import Registry
 

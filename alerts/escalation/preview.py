@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 from alerts.duty.reasons import RING_WORDS, reason_text
 from alerts.escalation.escalator import Action, after_acknowledgment, plan
 from alerts.incidents.throttling import quiet_until
+from alerts.policy import LONG_S, Severity, grade
 from alerts.routing.matchers import incident_labels
-from alerts.severity import LONG_S, Severity, grade
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

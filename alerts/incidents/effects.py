@@ -9,7 +9,7 @@ from alerts.incidents.history import Record
 
 if TYPE_CHECKING:
     from alerts.incidents.incident import Detection
-    from alerts.severity import Severity
+    from alerts.policy import Severity
 
 
 @dataclass(frozen=True, slots=True)

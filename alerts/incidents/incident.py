@@ -12,8 +12,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from alerts.errors import FeedbackError
+from alerts.policy import LONG_S, Severity, grade
 from alerts.routing.matchers import incident_labels
-from alerts.severity import LONG_S, Severity, grade
 from detection.events import KIND_NAMES, EventKind, EventPhase
 from language.facts import Sentences
 from language.messages import Words, later, mark
@@ -227,7 +227,7 @@ class Incident:
     """The state of an incident; times are Unix seconds.
 
     `confidence` and `severity` are the highest so far; `repeats` counts earlier incidents
-    (`alerts.severity`). `paged`: the decision to notify people was made; `suppressed_by`: what
+    (`alerts.policy`). `paged`: the decision to notify people was made; `suppressed_by`: what
     mutes it until `held_until`. It resolves at `resolve_due`, infinite while only an end can
     resolve it. `answered_at` is the first verdict; `again_of` the incident that people responded to
     shortly before. `cleared_at`: the air has been clear since then, and nobody has responded;

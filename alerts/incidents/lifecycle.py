@@ -34,7 +34,7 @@ from alerts.errors import FeedbackError
 from alerts.incidents import effects, inputs
 from alerts.incidents.history import Happened, Record
 from alerts.incidents.incident import SYSTEM, Detection, Incident, Status, answer_choices
-from alerts.severity import HEALTH, PRESENCE, grade
+from alerts.policy import HEALTH, PRESENCE, grade
 from detection.events import EventKind, EventPhase
 from language.messages import later
 

@@ -15,7 +15,7 @@ from alerts.incidents.incident import (
     Status,
     Verdict,
 )
-from alerts.severity import REPEAT_WINDOW_S, Severity
+from alerts.policy import REPEAT_WINDOW_S, Severity
 from detection.events import (
     ChannelEvidence,
     EventKind,

@@ -18,8 +18,8 @@ from alerts.incidents.incident import SYSTEM, place_of
 from alerts.incidents.throttling import Cause
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Note, Notice, NoticeReason, Priority
+from alerts.policy import Severity
 from alerts.secrets import channel_of, target_id
-from alerts.severity import Severity
 from detection.details import UNSETTLED
 from language.facts import fact
 

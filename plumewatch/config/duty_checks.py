@@ -8,9 +8,8 @@ from zoneinfo import ZoneInfo
 
 from alerts.duty.roster import ZoneMap
 from alerts.errors import MatcherError
-from alerts.policy import PAGED
+from alerts.policy import PAGED, Severity
 from alerts.routing.matchers import LABELS, chosen, nodes, parse_matchers
-from alerts.severity import Severity
 from language.messages import later, mark
 from plumewatch.config.faults import EXACTLY_ONE, LEFT_OUT, SOMEBODY, ConfigFault, some, unknown
 from plumewatch.config.roster import ALL_PERIODS, moment, zone_of

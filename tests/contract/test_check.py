@@ -13,7 +13,7 @@ from contextlib import closing
 
 import pytest
 
-from alerts.consumer.outages import LIVENESS
+from alerts.consumer.detection_consumer import LIVENESS
 from detection.liveness import Liveness
 from ingest.mqtt.examine import BrokerFacts
 from plumewatch.check.broker import check_file, check_queue

@@ -11,8 +11,8 @@ from alerts.consumer.reorder import Reorder
 from alerts.incidents import repository, silences
 from alerts.incidents.clock_step import move_deadlines
 from alerts.incidents.incident import Status
-from alerts.incidents.mutes import silence_of
-from alerts.severity import LONG_S, Severity
+from alerts.incidents.throttling import silence_of
+from alerts.policy import LONG_S, Severity
 from detection.events import EventKind
 from detection.liveness import LivenessSettings
 from storage.reading import ClockSteps, Reading

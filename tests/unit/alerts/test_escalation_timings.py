@@ -6,8 +6,7 @@ import pytest
 
 from alerts.duty.roster import Candidate, Ring
 from alerts.escalation.escalator import Action, plan
-from alerts.policy import EscalationTimings
-from alerts.severity import Severity
+from alerts.policy import EscalationTimings, Severity
 
 RINGS = tuple(Ring(name, (Candidate(name, ""),)) for name in ("near", "next", "lead"))
 

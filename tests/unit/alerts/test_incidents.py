@@ -22,7 +22,7 @@ from alerts.incidents.inputs import (
     Tick,
 )
 from alerts.incidents.lifecycle import Step, cooldown_s, step
-from alerts.severity import Severity
+from alerts.policy import Severity
 from detection.events import EventKind, EventPhase
 from language.facts import fact
 

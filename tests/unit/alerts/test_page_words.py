@@ -13,7 +13,7 @@ from alerts.incidents.history import Happened
 from alerts.incidents.incident import ActionClass, Suppression, Verdict
 from alerts.notify.notice import NoticeReason
 from alerts.page.settings import PipelineStatus, SensorStatus
-from alerts.severity import Severity
+from alerts.policy import Severity
 from language.facts import fact
 from language.messages import speaking
 from storage.timeseries import LatestReading

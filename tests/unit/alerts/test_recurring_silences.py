@@ -9,7 +9,7 @@ import pytest
 from alerts.duty.shifts import ClockHours, RecurringSilence
 from alerts.engine import AlertEngine
 from alerts.incidents import silences
-from alerts.incidents.mutes import silence_of
+from alerts.incidents.throttling import silence_of
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import parse
 from plumewatch.config.settings import recurring_silences

@@ -8,7 +8,7 @@ import pytest
 
 from alerts.errors import SilenceError
 from alerts.incidents import silences
-from alerts.incidents.mutes import silence_of
+from alerts.incidents.throttling import silence_of
 from storage.registry import Registry, Room, Sensor
 
 GOOD = {

@@ -5,8 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from alerts.consumer.detection_consumer import DetectionConsumer
-from alerts.consumer.outages import LIVENESS
+from alerts.consumer.detection_consumer import LIVENESS, DetectionConsumer
 from alerts.engine import AlertEngine
 from alerts.incidents import schema
 from alerts.policy import AlertPolicy
