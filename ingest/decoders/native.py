@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "plumewatch/v1/"
 _MAX_SEQ: Final = 2**63 - 1
+_UNTIMED: Final = ("no_time",)
 _DECODE: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -93,7 +94,7 @@ def _reading(  # noqa: C901, PLR0912 - one pass on the fast path
         if usual is None:
             if key == "firmware":
                 firmware = version_of(value)
-            elif key != "time" and key != "seq":  # noqa: PLR1714 - on the fast path
+            elif key == "events" or key == "sensor":  # noqa: PLR1714 - on the fast path
                 rest = True
             continue
         kind = type(value)
@@ -124,17 +125,18 @@ def _reading(  # noqa: C901, PLR0912 - one pass on the fast path
         and not rest
         and firmware is not None
         and not message.retained
-        and stamp is not None
-        and -limits.max_skew_s <= received - stamp <= limits.late_after_s
+        and (stamp is None or -limits.max_skew_s <= received - stamp <= limits.late_after_s)
     ):
         return Reading(
             sensor=sensor,
-            time=stamp,
+            time=received if stamp is None else stamp,
             received=received,
             values=values,
             faults=tuple(faults),
+            flags=_UNTIMED if stamp is None else (),
             seq=seq,
             firmware=firmware,
+            packet=message.packet if stamp is None else 0,
         )
     if stamp is not None and stamp < limits.earliest and type(content["time"]) is not str:
         stamp = math.nan
