@@ -6,10 +6,13 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 import pytest
 
 from storage.reading import Reading
 from tests.support.broker import Mosquitto, free_port
+from tests.support.oracle import incidents
+from tests.support.plumes import readings_of_puff
 from tests.support.service import Publisher, ServiceProcess, eventually, run_command
 
 WINDOW = "max_inflight_messages 500\nmax_queued_messages 100000\nautosave_interval 1"
@@ -113,3 +116,51 @@ def test_a_broker_killed_after_a_backlog_delivers_it_again_and_nothing_is_stored
                 range(1_501)
             )
             assert service.stored() == len(backlog) + 1
+
+
+PULSES = 10
+PULSE_ROOM = """
+[[room]]
+id = "room-{0}"
+name = "Room {0}"
+building = "Building {0}"
+[[sensor]]
+id = "pulse-{0}"
+room = "room-{0}"
+"""
+
+
+def test_pulses_around_a_frozen_broker_are_all_alerted(tmp_path):
+    """Sensors at 2 Hz stamp whole seconds, and the broker stands still for a minute of theirs.
+
+    That minute takes seconds here: what counts is that the readings of one stamp arrive far apart.
+    """
+    begin = int(time.time()) - 560
+    frozen_at, thawed_at = begin + 430.75, begin + 490.75
+    readings = [
+        msgspec.structs.replace(reading, time=float(int(reading.time)), seq=None)
+        for k in range(PULSES)
+        for reading in readings_of_puff(
+            f"pulse-{k}", begin, onset_s=405.25 + 9 * k, seconds=540.0, every_s=0.5
+        )
+    ]
+    readings.sort(key=lambda r: r.received)
+    with Mosquitto(WINDOW) as broker:
+        service = ServiceProcess(tmp_path, broker.port)
+        with service.config.open("a") as config:
+            config.writelines(PULSE_ROOM.format(k) for k in range(PULSES))
+        with service, Publisher(broker.port) as publisher:
+            publisher.send_readings(r for r in readings if r.received < frozen_at)
+            publisher.settle()
+            with broker.frozen():
+                publisher.send_readings(r for r in readings if frozen_at <= r.received < thawed_at)
+                time.sleep(3.0)  # longer than one stamp may stand
+            publisher.send_readings(r for r in readings if r.received >= thawed_at)
+            publisher.settle()
+            rooms = sorted(f"room-{k}" for k in range(PULSES))
+            eventually(
+                lambda: sorted(room for _, room, _ in incidents(service)) == rooms,
+                lambda: f"{incidents(service)}\n{service.log}",
+            )
+            eventually(lambda: service.stored() == len(readings), lambda: service.log)
+            assert not any(r.flags for r in service.journal())

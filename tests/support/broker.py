@@ -161,6 +161,15 @@ class Mosquitto:
         """Kill the broker without warning; nothing is written to disk any more."""
         self._end(signal.SIGKILL)
 
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let the process stand still (SIGSTOP) for as long as the block runs."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
+
     def stop(self) -> None:
         """End the broker in order; persistence is written."""
         self._end(signal.SIGTERM)
