@@ -254,6 +254,11 @@ class Journal(DatabaseFile):
         """Size of what the file holds; deleted rows leave room in it that is used again."""
         return self.query(self._size)
 
+    def deleted_unread(self) -> int:
+        """Count the readings ever deleted that some consumer had not read."""
+        statement = "SELECT coalesce(sum(last - first + 1), 0) FROM gap WHERE why = 'unread'"
+        return int(self.rows(statement)[0][0])
+
     def dead_letter_counts(self) -> dict[str, int]:
         """Count the kept dead letters by reason."""
         rows = self.rows("SELECT reason, count(*) FROM dead_letter GROUP BY reason")

@@ -50,6 +50,7 @@ _WARN_DAYS: Final = 7
 _CLOCK: Final = "retention clock"
 _DUTY: Final = "hours on duty"
 _RECORDED: Final = "recorded counts"
+_DROPPED: Final = "dropped samples"
 
 
 class RetentionClock:
@@ -73,10 +74,9 @@ class RetentionClock:
 
 
 class Deletion:
-    """Deletes old data; `unread` counts readings that the series did not have yet."""
+    """Deletes old data."""
 
     def __init__(self, resources: Resources) -> None:
-        self.unread = 0
         self.failures = 0
         self._resources = resources
         self._retention = RetentionClock(None)
@@ -142,7 +142,6 @@ class Deletion:
             )
             if not pruned.rows:
                 return
-            self.unread += pruned.unread
             excess -= pruned.freed_bytes
             await asyncio.sleep(min(_REST * (time.monotonic() - began), _MAX_REST_S))
 
@@ -170,13 +169,15 @@ class Samples:
     async def add(self, records: list[Record], duty_until: float, recorded: bytes) -> None:
         """Queue records, with what they add up to so far."""
         run, db = self.resources.run_until_stored, self.resources.state
-        dropped = await run("measurements", _append, db, records, duty_until, recorded)
-        if dropped:
+        before, self.dropped = (
+            self.dropped,
+            await run("measurements", _append, db, records, duty_until, recorded),
+        )
+        if dropped := self.dropped - before:
             log.warning(
                 "the series has been unavailable for too long: the %d oldest samples are dropped",
                 dropped,
             )
-            self.dropped += dropped
         self.writers.records.wake.set()
 
 
@@ -196,6 +197,7 @@ class Maintenance:
     def open(self) -> None:
         """Continue where the last service stopped."""
         self.deletion.open()
+        self.samples.dropped = _dropped(self.resources.state)
         self.meters.refresh()
         stored = state.snapshot(self.resources.state, _DUTY)
         now = self.resources.clock()
@@ -245,7 +247,15 @@ def _append(
         series_records.append(tx, records)
         state.set_snapshot(tx, _DUTY, state.Snapshot(0, "", repr(duty_until).encode()))
         state.set_snapshot(tx, _RECORDED, state.Snapshot(0, "", recorded))
-        return series_records.bound(tx, MAX_WAITING)
+        dropped = _dropped(tx) + series_records.bound(tx, MAX_WAITING)
+        state.set_snapshot(tx, _DROPPED, state.Snapshot(0, "", b"%d" % dropped))
+        return dropped
+
+
+def _dropped(db: sqlite3.Connection) -> int:
+    """Count the samples ever given up."""
+    stored = state.snapshot(db, _DROPPED)
+    return 0 if stored is None else int(stored.body)
 
 
 def _save_clock(connection: sqlite3.Connection, at: float) -> None:

@@ -177,9 +177,16 @@ def storage_meters(
     text = "Records that the series refused."
     yield counter("records_refused_by_store", text, lambda: records.state.refused, "refused")
     text = "Readings deleted from the journal before the store had them."
-    yield counter("readings_deleted_unread", text, lambda: deletion.unread, "deleted_unread")
+    yield counter(
+        "readings_deleted_unread",
+        text,
+        journal.deleted_unread,
+        "deleted_unread",
+        continues=True,
+        blocks=True,
+    )
     text = "Samples given up while the series was away."
-    yield counter("samples_dropped", text, lambda: samples.dropped)
+    yield counter("samples_dropped", text, lambda: samples.dropped, continues=True)
     text = "Days that deletion waits for the clock."
     yield gauge("deletion_held_back_days", text, lambda: deletion.held_back_days)
     text = "Attempts to delete old data that failed."

@@ -12,7 +12,6 @@ store does, the earlier one first; aggregates count both.
 from __future__ import annotations
 
 import time
-from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
@@ -235,13 +234,11 @@ class InfluxSeries(Series):
 
     def tidy(self, now: float, old_at: float | None = None) -> bool:  # noqa: ARG002 - it deletes by itself
         """Make averages that are due; return whether there is more."""
-        due = self.query(lambda db: rollup.due(db, now))
-        for (quarter,) in due:
-            start = quarter * QUARTER_HOUR.step_s
-            if start > now - self._retention.keep_s(None) + _MARGIN_S:
-                for level in (MINUTE, QUARTER_HOUR):
-                    rollup.fold(self.http, level, start, start + QUARTER_HOUR.step_s)
-            self.change(partial(rollup.clear_quarter, quarter=quarter))
+        most = rollup.quarters_at_once(max(1, len(self._registry.sensors)))
+        due = [quarter for (quarter,) in self.query(lambda db: rollup.due(db, now, most))]
+        kept_from = now - self._retention.keep_s(None) + _MARGIN_S
+        rollup.fold(self.http, [q for q in due if q * QUARTER_HOUR.step_s > kept_from])
+        self.change(lambda tx: rollup.clear(tx, due))
         return bool(due)
 
     def _averages(self, sensor: str) -> Sequence[Level]:

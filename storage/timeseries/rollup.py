@@ -13,15 +13,16 @@ written back (`fold`), which a crash repeats without effect.
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from detection.quantities import COLUMNS
-from storage.timeseries.line_protocol import READING, TAGS, average_fields, head, to_ns
+from storage.timeseries.line_protocol import READING, TAGS, average_fields, head
 from storage.timeseries.resolution import MINUTE, QUARTER_HOUR
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from storage.timeseries.influx_http import InfluxHttp
     from storage.timeseries.resolution import Level, Retention
@@ -33,7 +34,8 @@ _NS: Final = 1_000_000_000
 _QUARTER_NS: Final = QUARTER_HOUR.step_s * _NS
 _SETTLED_S: Final = 60.0
 _BUCKETS: Final = 100
-_QUARTERS: Final = 20
+_WRITES: Final = 4
+"""Requests of averages of a minute at once."""
 _LINES: Final = 5_000
 """Averages of one request: some 4 MB, where a server takes 10 MB."""
 QUARTERS_SCRIPT: Final = "CREATE TABLE stale (quarter INTEGER PRIMARY KEY);"
@@ -68,7 +70,7 @@ def oldest_stale(
     return None if oldest is None else int(oldest) * _QUARTER_NS
 
 
-def due(db: sqlite3.Connection, now: float, most: int = _QUARTERS) -> list[tuple[int, ...]]:
+def due(db: sqlite3.Connection, now: float, most: int) -> list[tuple[int, ...]]:
     """Return some marks whose quarter is over, oldest first."""
     over = int((now - _SETTLED_S) * _NS) // _QUARTER_NS
     query = "SELECT * FROM stale WHERE quarter < ? ORDER BY quarter LIMIT ?"
@@ -118,22 +120,45 @@ def _delete(
     return deleted
 
 
-def clear_quarter(tx: sqlite3.Connection, quarter: int) -> None:
-    """Remove a mark."""
-    tx.execute("DELETE FROM stale WHERE quarter = ?", (quarter,))
+def clear(tx: sqlite3.Connection, quarters: Iterable[int]) -> None:
+    """Remove marks."""
+    tx.executemany("DELETE FROM stale WHERE quarter = ?", [(quarter,) for quarter in quarters])
 
 
-def fold(http: InfluxHttp, level: Level, start: float, end: float) -> None:
-    """Make the averages of a span between multiples of the step, and write them back."""
+def quarters_at_once(sensors: int) -> int:
+    """Return of how many quarters the averages of so many sensors are made and written together.
+
+    An InfluxDB 3 takes a second for each write, whatever is in it.
+    """
+    return max(
+        1, min(_BUCKETS, _WRITES * _LINES // (QUARTER_HOUR.step_s // MINUTE.step_s * sensors))
+    )
+
+
+def fold(http: InfluxHttp, quarters: Sequence[int]) -> None:
+    """Make the averages of some quarters, ascending, and write them back."""
+    for level in LEVELS:
+        lines = [line for span in _spans(quarters) for line in _averages(http, level, *span)]
+        for at in range(0, len(lines), _LINES):
+            http.write("\n".join(lines[at : at + _LINES]).encode(), level.name)
+
+
+def _spans(quarters: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield beginning and end, nanoseconds, of quarters that follow each other."""
+    for _, run in groupby(enumerate(quarters), key=lambda at: at[1] - at[0]):
+        found = [quarter for _, quarter in run]
+        yield found[0] * _QUARTER_NS, (found[-1] + 1) * _QUARTER_NS
+
+
+def _averages(http: InfluxHttp, level: Level, first: int, last: int) -> Iterator[str]:
     tags = ", ".join(f'"{tag}"' for tag in TAGS)
     found = http.query(
         f'SELECT {FOLDED}, count("received") AS "n" FROM "{READING}"'  # noqa: S608 - names from tables
-        f" WHERE time >= {to_ns(start)} AND time < {to_ns(end)}"
+        f" WHERE time >= {first} AND time < {last}"
         f" GROUP BY time({level.step_s}s), {tags} fill(none)"
     )
-    lines = [line for series in found for line in _average_lines(level, series)]
-    for at in range(0, len(lines), _LINES):
-        http.write("\n".join(lines[at : at + _LINES]).encode(), level.name)
+    for series in found:
+        yield from _average_lines(level, series)
 
 
 def _average_lines(level: Level, series: dict[str, Any]) -> Iterator[str]:

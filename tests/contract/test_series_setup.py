@@ -285,6 +285,34 @@ class TestOn3:
         assert t[series["columns"].index("n")] == 1
         assert t[series["columns"].index("building")] == "B"
 
+    def test_a_month_of_averages_takes_few_writes(self, server, tmp_path):
+        """Each write to a 3 waits a second."""
+        now = clock.time()
+        first = now // 900 * 900 - 300 * 900
+        influxql(server.url, "CREATE DATABASE month3")
+        for policy in ("m1", "m15"):
+            statement = f'CREATE RETENTION POLICY "{policy}" ON month3 DURATION INF REPLICATION 1'
+            influxql(server.url, statement)
+        with (
+            FakeServer(InfluxDb3(server.url)) as stub,
+            InfluxSeries(
+                settings(stub, "month3"), REGISTRY, tmp_path / "i.db", RETENTION, lambda: now
+            ) as s,
+        ):
+            times = [first + 900 * k + 1 for k in range(290) if k % 100]  # with holes
+            s.write([Reading("s", at, now, {"pm25": 4.0}) for at in times], 1)
+            del stub.requests[:]
+            average(s, now)
+            writes = [path for _, path, *_ in stub.requests if "write" in path]
+            assert len(writes) <= 12
+            found = {
+                level: influxql(server.url, f'SELECT "n" FROM "{level}"./reading_.*/', "month3")  # noqa: S608
+                for level in ("m1", "m15")
+            }
+        for answer in found.values():
+            (series,) = json.loads(answer)["results"][0]["series"]
+            assert len(series["values"]) == len(times)
+
     def test_no_account_that_may_only_read(self):
         with FakeServer(lambda *_: (200, {}, b'{"version":"3.1.0"}')) as stub:
             http = InfluxHttp(InfluxSettings(stub.url, "air"))

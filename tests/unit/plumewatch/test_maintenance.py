@@ -8,12 +8,14 @@ import time
 import pytest
 
 from plumewatch.config.load import parse
+from plumewatch.service import maintenance
 from plumewatch.service.maintenance import FASTEST, Maintenance, RetentionClock
-from storage import firmware, holds
+from storage import firmware, holds, state
 from storage.errors import StorageUnavailableError
 from storage.reading import Reading
 from storage.sqlite import transaction
 from storage.timeseries.records import checked
+from storage.timeseries.sqlite import SqliteSeries
 from tests.support.in_process import running, state_database, store, until
 from tests.support.plumes import readings_of_puff
 
@@ -212,3 +214,24 @@ async def test_readings_that_are_held_outlive_their_days(config):
             holds.release(tx, number, "fm", time.time())
         await service.monitoring.deletion.delete(snapshot)
         assert len(service.series.between(0, 4e9)) == 0
+
+
+async def test_what_was_given_up_is_counted_over_restarts(config, monkeypatch):
+    monkeypatch.setattr(maintenance, "MAX_WAITING", 0)
+    monkeypatch.setattr(SqliteSeries, "record", away)
+    counted = 0
+    for _ in range(2):
+        async with running(config) as service:
+            samples = service.monitoring.maintenance.samples
+            assert samples.dropped >= counted
+            before = samples.dropped
+            await service.monitoring.maintenance.measure()
+            await service.monitoring.maintenance.measure()
+            assert samples.dropped > before
+            counted = samples.dropped
+    with state_database(service) as db:
+        assert state.snapshot(db, "dropped samples").body == b"%d" % counted
+
+
+def away(*_):
+    raise StorageUnavailableError("the store is away")

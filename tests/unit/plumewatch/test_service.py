@@ -233,7 +233,7 @@ async def test_the_journal_is_pruned_behind_all_its_readers(config, monkeypatch)
         await until(lambda: service.series.cursor() == 20)
         await service.monitoring.deletion.delete(15)
         assert service.journal.first_offset() == 16
-        assert service.monitoring.deletion.unread == 0
+        assert service.journal.deleted_unread() == 0
 
 
 async def test_what_time_alone_decides_is_sent_without_waiting_for_the_pump(config, monkeypatch):

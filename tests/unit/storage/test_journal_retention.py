@@ -88,6 +88,21 @@ def test_size_passes_a_slow_reader_only_with_a_word(journal, make_readings, capl
     assert "unread" in caplog.text
 
 
+def test_what_was_deleted_unread_is_counted_over_restarts(tmp_path, make_readings):
+    counted = 0
+    for run in range(3):
+        with Journal(tmp_path / "journal.db") as journal:
+            assert journal.deleted_unread() == counted
+            size = filled(journal, make_readings)
+            _, unread = prune(journal, min_cursor=500 * run, max_bytes=size / 2, spare=10**9)
+            counted += unread
+            assert unread
+            assert journal.deleted_unread() == counted
+    with Journal(tmp_path / "journal.db") as journal:
+        journal.continue_behind(10**6)
+        assert journal.deleted_unread() == counted
+
+
 def test_size_never_passes_what_is_spared(journal, make_readings):
     filled(journal, make_readings)
     assert prune(journal, min_cursor=1000, max_bytes=1) == (1000, 0)
