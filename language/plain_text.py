@@ -6,7 +6,7 @@ formula; a terminal obeys control characters; a bidirectional override changes t
 - Terminal and log: `escaped`, `for_terminal`, `PlainFormatter`.
 - Documents and labels: `shown`.
 - CSV and XLSX: `inert`, which `original` reverses.
-- Pictures: `clean`.
+- Pictures and notices: `clean`.
 
 What is not printable becomes ``\xNN``, ``\uNNNN`` or ``\UNNNNNNNN``. Where text can be restored, a
 backslash is two.

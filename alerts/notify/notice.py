@@ -17,6 +17,7 @@ from detection.events import EventKind, Evidence
 from language.dates import date_text
 from language.facts import Fact, Sentences
 from language.messages import ENGLISH, Words, _, capitalized, mark, mark_plural, speaking
+from language.plain_text import clean
 from storage.registry import floor_name, names_of_place
 
 
@@ -248,7 +249,8 @@ def render(notice: Notice, scheme: str = "") -> tuple[str, str]:
     limits = _LIMITS.get(scheme, _DEFAULT_LIMITS)
     with speaking(notice.language):
         if notice.reason is NoticeReason.REPORT:  # its lines stay
-            return _cut(notice.title, limits.title), notice.text[: limits.body]
+            text = "\n".join(map(clean, notice.text.split("\n")))
+            return _cut(notice.title, limits.title), text[: limits.body]
         return _rendered(notice, limits)
 
 
@@ -305,5 +307,5 @@ def _since(notice: Notice, what: str, when: str) -> str:
 
 
 def _cut(text: str, limit: int) -> str:
-    flat = " ".join(text.split())
+    flat = clean(text)
     return flat if len(flat) <= limit else flat[: limit - 1].rstrip() + "…"

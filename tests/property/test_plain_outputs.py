@@ -14,8 +14,10 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from alerts.engine import AlertRecord
+from alerts.notify.notice import render
 from alerts.page import labels
 from alerts.page.labels import labels_of, labels_pdf
 from ingest import readings_export
@@ -26,6 +28,7 @@ from reports.drawing import Drawing, Text, svg
 from reports.files import WRITERS, Sheet
 from reports.tables import Column
 from storage.registry import Registry, Room, Sensor
+from tests.support.provider import RISING
 
 pytestmark = pytest.mark.attack
 
@@ -116,6 +119,11 @@ def log_line(text, *_):
     return PlainFormatter("%(message)s").format(record).split("\n")
 
 
+def notice(text, *_):
+    title, body = render(structs.replace(RISING, room=text))
+    return [title, *body.split("\n")]
+
+
 SPREADSHEETS = {
     "report as CSV": report_csv,
     "report as XLSX": report_xlsx,
@@ -129,6 +137,7 @@ OUTPUTS = SPREADSHEETS | {
     "line of a command": line,
     "JSON of a command": as_json,
     "log": log_line,
+    "notice": notice,
 }
 
 
