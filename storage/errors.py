@@ -55,10 +55,6 @@ class SchemaTooOldError(StorageError):
     """The file has an older schema; the service upgrades it when it starts."""
 
 
-class SchemaBefore1Error(StorageError):
-    """The file was written before 1.0 and cannot be read."""
-
-
 _TRANSIENT_CODES: Final = frozenset(
     {
         sqlite3.SQLITE_BUSY,

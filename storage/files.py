@@ -150,9 +150,9 @@ def holder_of(path: Path) -> str:
     return _seen(path)[1]
 
 
-def service_runs(path: Path) -> bool:
-    """Return whether a service has the lock of a file."""
-    return _seen(path)[0] == _SERVICE
+def service_since(path: Path) -> float | None:
+    """Return since when a service has the lock of a file, Unix seconds; None if none has."""
+    return path.stat().st_mtime if _seen(path)[0] == _SERVICE else None
 
 
 def _seen(path: Path) -> tuple[str, str]:

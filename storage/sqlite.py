@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from urllib.parse import quote
 
 from storage.errors import (
-    SchemaBefore1Error,
     SchemaTooNewError,
     StorageCorruptError,
     StorageUnavailableError,
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _BUSY_TIMEOUT_S = 10.0
-_BEFORE_1_0: Final = "SELECT count(*) FROM sqlite_master WHERE name = 'schema_version'"
-"""Programs of then kept the versions of schemas in a table of this name."""
 _FOREIGN: Final = (
     "SELECT count(*) AND NOT sum(name = 'component_version') FROM sqlite_master"
     " WHERE type = 'table'"
@@ -71,7 +68,6 @@ def connect(path: Path | str, *, read_only: bool = False) -> sqlite3.Connection:
                 connection.execute("PRAGMA wal_autocheckpoint=2000")
                 connection.execute("PRAGMA secure_delete=ON")
             connection.execute("PRAGMA foreign_keys=ON")
-            before_1_0 = connection.execute(_BEFORE_1_0).fetchone()[0]
         except (sqlite3.Error, UnicodeDecodeError):
             connection.close()
             raise
@@ -79,12 +75,6 @@ def connect(path: Path | str, *, read_only: bool = False) -> sqlite3.Connection:
         raise translated(error, path) from error
     except UnicodeDecodeError as error:  # damaged words, in the message that quotes them
         raise StorageCorruptError(f"{path}: malformed database schema") from error
-    if before_1_0:
-        connection.close()
-        raise SchemaBefore1Error(
-            f"{path} was written before Plumewatch 1.0, which this version can't read:"
-            f" move {Path(path).parent} away and start with an empty data folder"
-        )
     connection.row_factory = sqlite3.Row
     return connection
 

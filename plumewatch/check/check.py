@@ -27,7 +27,7 @@ from plumewatch.config.faults import some
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import check_settings
-from storage.errors import SchemaBefore1Error, StorageError
+from storage.errors import StorageCorruptError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -78,7 +78,7 @@ def _results(
     """Run one check; files that it cannot read are a fault of the store."""
     try:
         yield from check_part(config, now)
-    except SchemaBefore1Error:
+    except StorageCorruptError:
         return  # `check_store` reports it
     except (StorageError, sqlite3.Error) as error:
         yield fault("store", str(error), f"ls -l {config.data_dir}: this account must read it")

@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from pydantic import BaseModel
 
-from plumewatch.check.result import fault, ok, span, warn
+from plumewatch.check.result import fault, listed, ok, span, warn
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import influx_settings
 from plumewatch.service.data_folder import refuse_older
 from storage.errors import (
-    SchemaBefore1Error,
     SchemaTooNewError,
     SchemaTooOldError,
     StorageCorruptError,
@@ -31,7 +30,7 @@ from storage.errors import (
 )
 from storage.files import holder_of, make_private_folder
 from storage.reading import Reading
-from storage.registry import Registry, natural
+from storage.registry import Registry
 from storage.repair import recovery_program
 from storage.sqlite import connect
 from storage.timeseries.influx import InfluxSeries
@@ -157,8 +156,6 @@ def _database(path: Path) -> Iterator[CheckResult]:
             str(error),
             "pip install --upgrade plumewatch, or restore a backup from before the upgrade",
         )
-    except SchemaBefore1Error as error:
-        yield fault("store", str(error), f"mv {path.parent} {path.parent}-before-1.0")
     except StorageCorruptError as error:
         yield fault(
             "store",
@@ -206,12 +203,15 @@ def check_clock(
             " sensors; or let them send no time",
         )
     else:
-        for sensor, by in sorted(wrong.items(), key=lambda one: natural(one[0])):
-            yield warn(
-                f"clock: {sensor}",
-                f"its readings are stamped {_by(by)}, and late ones never alert",
-                "set NTP on the device, or let it send no time",
-            )
+        for ahead in (True, False):
+            found = {sensor: by for sensor, by in wrong.items() if (by > 0) is ahead}
+            if found:
+                yield warn(
+                    "clock",
+                    f"{listed(found)}: readings are stamped up to"
+                    f" {_by(max(found.values(), key=abs))}; late ones never alert",
+                    "set NTP on the devices, or let them send no time",
+                )
     kept = synchronized()
     if kept is False:
         yield warn(

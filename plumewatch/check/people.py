@@ -27,14 +27,14 @@ from ingest.http.poll import PollError, get
 from ingest.mapping.examples import MEANING, lacking
 from ingest.validation import Message
 from plumewatch.check.broker import check_file
-from plumewatch.check.result import CheckResult, fault, ok, warn
+from plumewatch.check.result import CheckResult, at_places, fault, ok, warn
 from plumewatch.config.faults import ConfigError, some
 from plumewatch.config.ingest_settings import http_sources, polled_sensors, routes
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.secrets import read_secret
 from plumewatch.config.settings import alert_policy, identity_provider, quiet_hours
 from plumewatch.service.web_server import is_loopback
-from storage.files import service_runs
+from storage.files import service_since
 from storage.sqlite import connect
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
     from alerts.page.identity_provider import IdentityProvider
     from alerts.policy import StaffMember
+    from ingest.decoders import Routes
+    from ingest.http.poll import PolledSensor
     from plumewatch.config.model import PlumewatchConfig
 
 _T = TypeVar("_T")
@@ -99,8 +101,10 @@ def check_notifiers(config: PlumewatchConfig, now: float) -> Iterator[CheckResul
         )
     targets = [target for member in reachable for target in member.targets]
     answers = iter(asyncio.run(why_unreachable(targets, settings)))
-    for member in reachable:
-        yield _member(member, settings, [next(answers) for _ in member.targets])
+    yield from at_places(
+        (member.id, _member(member, settings, [next(answers) for _ in member.targets]))
+        for member in reachable
+    )
     if why := _weekly_fault(config, replace(settings, several=True)):
         yield fault(
             "weekly summary",
@@ -128,7 +132,7 @@ def _member(member: StaffMember, settings: NotifySettings, answers: Sequence[str
     wrong = [str(found) for target in member.targets for found in check_target(target, settings)]
     if wrong:
         return fault(
-            f"notifiers: {member.id}",
+            "notifiers",
             "; ".join(wrong),
             "`notify` of the [[staff]] block: one Apprise URL per file",
         )
@@ -136,19 +140,19 @@ def _member(member: StaffMember, settings: NotifySettings, answers: Sequence[str
     why = "; ".join(unreachable)
     if len(unreachable) == count:
         return fault(
-            f"notifiers: {member.id}",
+            "notifiers",
             f"cannot be reached: {why}",
             "check the network and firewall of this machine, and the host in `notify` of"
             " the [[staff]] block: one Apprise URL per file",
         )
     if unreachable:
         return warn(
-            f"notifiers: {member.id}",
+            "notifiers",
             f"{len(unreachable)} of {count} addresses cannot be reached: {why}",
             "check the host in `notify` of the [[staff]] block: one Apprise URL per file",
         )
     return ok(
-        f"notifiers: {member.id}",
+        "notifiers",
         f"{count} address{'es' if count > 1 else ''} of an allowed kind (nothing was sent)",
     )
 
@@ -263,30 +267,25 @@ def check_polls(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     """Ask the sensors that are asked over HTTP, and read their answers."""
     polls = polled_sensors(config)
     order, context = routes(config) if polls else None, Context(zone=config.zone())
-    for polled in polls:
-        try:
-            message = Message(
-                polled.topic.replace("+", polled.sensor), asyncio.run(get(polled)), now
-            )
-            readings = decode_message(message, context, polled.decoder, order)
-        except (PollError, DecodeError) as error:
-            yield fault(
-                f"poll: {polled.sensor}",
-                str(error),
-                "url, user and password_file of its [[ingest.poll]]",
-            )
-            continue
-        read = {name for one in readings for name in (*one.values, *one.faults)}
-        if "particles" in lacking(read, has_time=True):
-            yield warn(
-                f"poll: {polled.sensor}",
-                f"answers, but {MEANING['particles']}",
-                "give the url that has its particle values, or put a sensor that measures"
-                " some beside it (docs/devices.md)",
-            )
-            continue
-        count = len({name for reading in readings for name in reading.values})
-        yield ok(f"poll: {polled.sensor}", f"answers; {count} values are read")
+    return at_places((polled.sensor, _poll(polled, context, order, now)) for polled in polls)
+
+
+def _poll(polled: PolledSensor, context: Context, order: Routes | None, now: float) -> CheckResult:
+    try:
+        message = Message(polled.topic.replace("+", polled.sensor), asyncio.run(get(polled)), now)
+        readings = decode_message(message, context, polled.decoder, order)
+    except (PollError, DecodeError) as error:
+        return fault("polls", str(error), "url, user and password_file of its [[ingest.poll]]")
+    read = {name for one in readings for name in (*one.values, *one.faults)}
+    if "particles" in lacking(read, has_time=True):
+        return warn(
+            "polls",
+            f"answers, but {MEANING['particles']}",
+            "give the url that has its particle values, or put a sensor that measures"
+            " some beside it (docs/devices.md)",
+        )
+    count = len({name for reading in readings for name in reading.values})
+    return ok("polls", f"answers; {count} values are read")
 
 
 def _taken(config: PlumewatchConfig, part: str, host: str, port: int) -> CheckResult | None:
@@ -296,7 +295,7 @@ def _taken(config: PlumewatchConfig, part: str, host: str, port: int) -> CheckRe
         with socket.create_server((host, port), family=family):
             return None
     except OSError as error:
-        if error.errno == errno.EADDRINUSE and service_runs(DataPaths(config.data_dir).lock):
+        if error.errno == errno.EADDRINUSE and service_since(DataPaths(config.data_dir).lock):
             return ok(part, f"{host}:{port} is in use, as expected while the service runs")
         return fault(
             part,

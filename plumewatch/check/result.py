@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from plumewatch.config.faults import some
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+_LISTED: Final = 8
 
 
 class State(StrEnum):
@@ -36,6 +43,21 @@ def warn(part: str, sentence: str, remedy: str) -> CheckResult:
 def fault(part: str, sentence: str, remedy: str) -> CheckResult:
     """Return that a part does not work, or loses data."""
     return CheckResult(part, State.FAULT, sentence, remedy)
+
+
+def at_places(found: Iterable[tuple[str, CheckResult]]) -> Iterator[CheckResult]:
+    """Say once what was found at several places; `found` has each place and its result."""
+    places: dict[CheckResult, list[str]] = {}
+    for place, result in found:
+        places.setdefault(result, []).append(place)
+    for result, names in places.items():
+        yield result._replace(sentence=f"{listed(names)}: {result.sentence}")
+
+
+def listed(places: Collection[str]) -> str:
+    """Return the first places, and how many they are if there are more."""
+    count = f" ({len(places)} in all)" if len(places) > _LISTED else ""
+    return some(places, _LISTED) + count
 
 
 def span(seconds: float) -> str:

@@ -7,12 +7,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from detection.commissioning import PUFF_S, SEEN_WELL_S
-from plumewatch.check.result import CheckResult, ok, span, warn
-from plumewatch.config.faults import some
+from plumewatch.check.result import CheckResult, listed, ok, span, warn
 from plumewatch.config.paths import DataPaths
 from plumewatch.sensor_status import current_statuses
 from storage.errors import StorageError
-from storage.files import service_runs
+from storage.files import service_since
 from storage.sqlite import connect
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from plumewatch.config.model import PlumewatchConfig
 
 _LEAST_SILENCE_S: Final = 60.0
-_LISTED: Final = 8
 
 
 def check_sensors(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
@@ -34,7 +32,7 @@ def check_sensors(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
     if blind:
         yield warn(
             "sensors",
-            f"{some(blind, _LISTED)}: no particles for a day or longer, so vaping is not"
+            f"{listed(blind)}: no particles for a day or longer, so vaping is not"
             " detected there, other than by an alarm of the device itself",
             "check the particle sensor, and that its format or mapping reads particles:"
             " plumewatch status; docs/devices.md; docs/mappings.md",
@@ -59,29 +57,34 @@ def _silence(
     config: PlumewatchConfig, statuses: Mapping[str, SensorStatus], now: float
 ) -> Iterator[CheckResult]:
     latest = {name: s.heard for name, s in statuses.items() if s.heard is not None}
-    if not service_runs(DataPaths(config.data_dir).lock):
-        now = max(latest.values(), default=now)  # the service is not running: when it stopped
+    started = service_since(DataPaths(config.data_dir).lock)
+    if started is None:
+        now = max(latest.values(), default=now)  # when the service stopped
     silent = []
     for name, status in statuses.items():
         allowed_s = max(config.alerts.offline_after * status.interval_s, _LEAST_SILENCE_S)
-        if name not in latest or now - latest[name] > allowed_s:
+        if now - max(latest.get(name, 0.0), started or 0.0) > allowed_s:
             silent.append(name)
-    for name in silent[:_LISTED]:
-        since = f"silent for {span(now - latest[name])}" if name in latest else "has never reported"
-        yield warn(
-            f"sensor: {name}",
-            since,
-            f"check its power, its network, and that it publishes as {name!r}:"
-            " mosquitto_sub -v -t '#'; plumewatch dead-letters; plumewatch status",
-        )
-    if len(silent) > _LISTED:
-        yield warn(
+    heard = [name for name in silent if name in latest]
+    longest_s = now - min((latest[name] for name in heard), default=now)
+    never = [name for name in silent if name not in latest]
+    for names, what in ((heard, f"silent, longest for {span(longest_s)}"), (never, "never heard")):
+        if names:
+            yield warn(
+                "sensors",
+                f"{listed(names)}: {what}",
+                "check their power, their network, and that they publish as these ids:"
+                " mosquitto_sub -v -t '#'; plumewatch dead-letters; plumewatch status. Many at"
+                " once share a gateway, a switch or the broker's account",
+            )
+    if not silent:
+        waiting = len(statuses) - len(latest)
+        yield ok(
             "sensors",
-            f"{len(silent) - _LISTED} more are silent",
-            "plumewatch status; many at once share a gateway, a switch or the broker's account",
+            f"all {len(statuses)} report"
+            if not waiting
+            else f"{waiting} of {len(statuses)} not heard yet: the service has just started",
         )
-    if statuses and not silent:
-        yield ok("sensors", f"all {len(statuses)} report")
 
 
 def check_intervals(intervals: Mapping[str, float]) -> Iterator[CheckResult]:
@@ -93,10 +96,9 @@ def check_intervals(intervals: Mapping[str, float]) -> Iterator[CheckResult]:
         slow = [name for name, every in intervals.items() if least < every <= most]
         if slow:
             longest = max(intervals[name] for name in slow)
-            listed = some(slow, _LISTED)
             yield warn(
                 "interval",
-                f"{listed}: a reading each {longest:.0f} s; {what}",
+                f"{listed(slow)}: a reading each {longest:.0f} s; {what}",
                 "1 to 10 s on the device (see docs/devices.md), and interval_s of its"
                 " [[sensor]]; its own alarms, if it has any, come at once",
             )

@@ -13,8 +13,6 @@ from contextlib import closing
 
 import pytest
 
-from alerts.consumer.detection_consumer import LIVENESS
-from detection.liveness import Liveness
 from ingest.mqtt.examine import BrokerFacts
 from plumewatch.check.broker import check_file, check_queue
 from plumewatch.check.machine import check_clock
@@ -24,10 +22,10 @@ from plumewatch.check.sensors import check_intervals
 from plumewatch.cli.run import run_check
 from plumewatch.config.load import load
 from plumewatch.service.data_folder import prepare_state
-from storage import state
+from storage.files import FolderLock, service_since
 from storage.journal import Journal
 from storage.reading import Reading
-from storage.sqlite import connect, transaction
+from storage.sqlite import connect
 from tests.support.broker import Mosquitto, free_port
 from tests.support.certificates import certificate
 from tests.support.needs import need
@@ -208,16 +206,16 @@ def stored(folder, readings):
 
 
 @pytest.mark.parametrize(
-    ("offsets", "now", "kept", "state", "part"),
+    ("offsets", "now", "kept", "state", "sentence"),
     [
-        ([0], NOW, True, State.OK, "clock"),
-        ([0], NOW - 86_400, True, State.FAULT, "clock"),  # it was set back
-        ([-3600, -3600, -3600, 0], NOW, True, State.FAULT, "clock"),
-        ([0, 0, 300, 0], NOW, True, State.WARNING, "clock: s2"),
-        ([], NOW, False, State.WARNING, "clock"),
+        ([0], NOW, True, State.OK, "kept by NTP"),
+        ([0], NOW - 86_400, True, State.FAULT, "a reading was received at"),  # it was set back
+        ([-3600, -3600, -3600, 0], NOW, True, State.FAULT, "3 of 4 sensors"),
+        ([0, 240, 300, 0, 0], NOW, True, State.WARNING, "s1, s2: readings are stamped up to 300 s"),
+        ([], NOW, False, State.WARNING, "not synchronized"),
     ],
 )
-def test_the_clock_by_what_readings_say(site, tmp_path, offsets, now, kept, state, part):
+def test_the_clock_by_what_readings_say(site, tmp_path, offsets, now, kept, state, sentence):
     path = site()
     if offsets:
         stored(
@@ -225,21 +223,38 @@ def test_the_clock_by_what_readings_say(site, tmp_path, offsets, now, kept, stat
             [Reading(f"s{k}", NOW + s, NOW - 0.5, {"pm25": 4.0}) for k, s in enumerate(offsets)],
         )
     (found,) = check_clock(load(path), now, lambda: kept)
-    assert (found.state, found.part) == (state, part)
+    assert (found.state, found.part) == (state, "clock")
+    assert sentence in found.sentence
 
 
 class TestSensors:
-    def test_silent_sensors(self, checked, tmp_path):
-        lives = Liveness({"s1": 5.0})
+    def test_silence_is_said_once(self, checked, tmp_path):
+        more = "".join(f'[[sensor]]\nid = "x{k}"\nroom = "r"\ninterval_s = 5\n' for k in range(12))
+        stored(
+            tmp_path,
+            [Reading(x, t, t, {"pm25": 4.0}) for x, t in (("x0", NOW - 900), ("x1", NOW - 800))]
+            + [Reading("s1", NOW, NOW, {"pm25": 4.0})],
+        )
+        with closing(connect(tmp_path / "plumewatch-data/state.db")) as db:
+            prepare_state(db)
+        _, found = checked(more=more)
+        silent, never = problems(found, "sensors")
+        assert silent["sentence"] == "x0, x1: silent, longest for 15 min"
+        listed = ", ".join(f"x{k}" for k in range(2, 10))
+        assert never["sentence"] == f"{listed}, ... (10 in all): never heard"
+        assert "mosquitto_sub" in never["remedy"]
+
+    def test_a_service_that_has_just_started(self, checked, tmp_path):
         (tmp_path / "plumewatch-data").mkdir()
         with closing(connect(tmp_path / "plumewatch-data/state.db")) as db:
             prepare_state(db)
-            with transaction(db) as tx:
-                state.set_snapshot(tx, LIVENESS, state.Snapshot(0, "", lives.snapshot()))
-        _, found = checked()
-        (line,) = problems(found, "sensor: s1")
-        assert line["sentence"].startswith("has never reported")
-        assert "mosquitto_sub" in line["remedy"]
+        lock = FolderLock(tmp_path / "plumewatch-data/service.lock")
+        lock.take()
+        started = service_since(tmp_path / "plumewatch-data/service.lock")
+        for seconds, count in ((45, 0), (61, 1)):
+            _, found = checked(started + seconds)
+            assert len(problems(found, "sensors")) == count
+        lock.release()
 
     @pytest.mark.parametrize(("every", "message"), [(5, 0), (10, 0), (20, "many"), (60, "most")])
     def test_intervals(self, every, message):
@@ -265,16 +280,16 @@ class TestStore:
         assert "newer version" in line["sentence"]
         assert "alerts 99" in line["sentence"]
 
-    def test_written_before_1_0(self, checked, tmp_path):
+    def test_a_database_of_another_program(self, checked, tmp_path):
         folder = tmp_path / "plumewatch-data"
         folder.mkdir()
         with closing(connect(folder / "state.db")) as db:
-            db.execute("CREATE TABLE schema_version (component TEXT, version INTEGER)")
+            db.execute("CREATE TABLE holidays (day TEXT)")
         code, found = checked()
         assert code == 3
         (line,) = problems(found, "store")
-        assert f"{folder}/state.db was written before Plumewatch 1.0" in line["sentence"]
-        assert line["remedy"] == f"mv {folder} {folder}-before-1.0"
+        assert line["sentence"].startswith(f"{folder}/state.db: ")
+        assert "plumewatch restore BACKUP" in line["remedy"]
 
     def test_nothing_recovers_damaged_files(self, checked, monkeypatch, tmp_path):
         monkeypatch.setenv("PATH", f"{tmp_path}")
@@ -304,8 +319,17 @@ class TestPeople:
     def test_a_notifier_that_does_not_answer(self, checked):
         code, found = checked()
         assert code == 3
-        (line,) = problems(found, "notifiers: ap")
+        (line,) = problems(found, "notifiers")
         assert "Connection refused" in line["sentence"]
+
+    def test_people_of_one_fault_are_one_line(self, checked):
+        more = "".join(
+            f'[[staff]]\nid = "p{k}"\nname = "P{k}"\nnotify = [{{ url_env = "AP_URL" }}]\n'
+            for k in range(9)
+        )
+        _, found = checked(more=more)
+        (line,) = problems(found, "notifiers")
+        assert line["sentence"].startswith("ap, p0, p1, p2, p3, p4, p5, p6, ... (10 in all): ")
 
     def test_addresses_that_can_never_be_used(self, checked, tmp_path, monkeypatch):
         monkeypatch.setenv("AP_URL", "mailtos://h.example?to=marked")
@@ -316,7 +340,7 @@ class TestPeople:
             (tmp_path / "weekly").write_text(weekly)
             code, found = checked(more='[reports]\nweekly_file = "weekly"')
             assert code == 3
-            (line,) = problems(found, "notifiers: ap")
+            (line,) = problems(found, "notifiers")
             assert "not a complete mailtos address" in line["sentence"]
             (line,) = problems(found, "weekly summary")
             assert fault in line["sentence"]

@@ -61,11 +61,11 @@ def device():
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        ({"pm25": 4, "rh": 41}, "ok    poll: b2: answers; 2 values are read\n"),
-        ({"pm25": "nan", "rh": 41}, "ok    poll: b2: answers; 1 values are read\n"),
+        ({"pm25": 4, "rh": 41}, "ok    polls: b2: answers; 2 values are read\n"),
+        ({"pm25": "nan", "rh": 41}, "ok    polls: b2: answers; 1 values are read\n"),
         (
             {"co2": 600, "rh": 41},
-            "warn  poll: b2: answers, but no particles are read, so a sensor that nothing else",
+            "warn  polls: b2: answers, but no particles are read, so a sensor that nothing else",
         ),
     ],
 )

@@ -8,7 +8,6 @@ from unittest import mock
 
 import pytest
 
-from plumewatch.config.load import parse
 from plumewatch.config.paths import DataPaths
 from plumewatch.service import data_folder
 from plumewatch.service.data_folder import (
@@ -16,7 +15,6 @@ from plumewatch.service.data_folder import (
     STATE_SCRIPTS,
     copy_before_upgrade,
     open_and_repair_state,
-    open_series,
     open_state,
     refuse_older,
     schemas,
@@ -24,7 +22,6 @@ from plumewatch.service.data_folder import (
 from storage import holds
 from storage.backup import MANIFEST
 from storage.errors import (
-    SchemaBefore1Error,
     SchemaTooNewError,
     SchemaTooOldError,
     StorageUnavailableError,
@@ -33,7 +30,6 @@ from storage.journal import Journal
 from storage.sqlite import connect
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
-from tests.unit.plumewatch.test_config import GOOD
 
 NOW = 1_790_000_000.0
 STEP = "ALTER TABLE legal_hold ADD COLUMN court TEXT NOT NULL DEFAULT 'none';"
@@ -137,27 +133,3 @@ def test_data_of_a_newer_program_are_refused_before_anything_is_touched(paths, p
     with pytest.raises(SchemaTooNewError), open_state(paths.state):
         pass
     assert versions(paths.root) == before
-
-
-@pytest.mark.parametrize("name", ["journal.db", "state.db", "series.db"])
-def test_data_from_before_1_0_are_refused(paths, name):
-    with closing(connect(paths.root / name)) as database:
-        database.execute("ALTER TABLE component_version RENAME TO schema_version")
-    content = (paths.root / name).read_bytes()
-    opened = {
-        "journal.db": lambda: Journal(paths.journal).open(),
-        "state.db": lambda: open_and_repair_state(paths.state),
-        "series.db": lambda: SqliteSeries(paths.series).open(),
-    }
-    config = parse(GOOD | {"data_dir": str(paths.root)}, base=paths.root)
-    ways = [lambda: copy_before_upgrade(paths.root, NOW, 0.0), opened[name]]
-    if name == "series.db":
-        ways.append(lambda: open_series(config).__enter__())
-    for way in ways:
-        with pytest.raises(SchemaBefore1Error) as refused:
-            way()
-        assert str(refused.value) == (
-            f"{paths.root / name} was written before Plumewatch 1.0, which this version can't read:"
-            f" move {paths.root} away and start with an empty data folder"
-        )
-    assert (paths.root / name).read_bytes() == content

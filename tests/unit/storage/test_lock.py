@@ -12,7 +12,7 @@ import pytest
 
 from storage import files as module
 from storage.errors import StorageUnavailableError
-from storage.files import FolderLock, holder_of, service_runs
+from storage.files import FolderLock, holder_of, service_since
 
 ROOT = Path(module.__file__).parents[1]
 HOLD = """
@@ -46,13 +46,13 @@ def test_one_has_it_until_it_is_released(path):
     one, two = FolderLock(path), FolderLock(path)
     one.take()
     assert one.held
-    assert service_runs(path)
+    assert service_since(path) == path.stat().st_mtime
     with pytest.raises(StorageUnavailableError, match=f"is in use by process {os.getpid()} on "):
         two.take()
     assert not two.held
     one.release()
     one.release()
-    assert (holder_of(path), service_runs(path)) == ("", False)
+    assert (holder_of(path), service_since(path)) == ("", None)
     two.take()
     two.release()
 
@@ -83,7 +83,7 @@ def test_a_holder_that_is_no_service(path):
     lock = FolderLock(path, work="restore")
     lock.take()
     assert f"process {os.getpid()} (restore) on " in holder_of(path)
-    assert not service_runs(path)
+    assert service_since(path) is None
     lock.release()
 
 
