@@ -241,6 +241,8 @@ def _judged(
     found: list[Record] = []
 
     class Kept:
+        repairs = 0
+
         def record(self, records: list[Record]) -> None:
             found.extend(records)
 
