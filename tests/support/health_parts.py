@@ -48,6 +48,7 @@ class Parts:
         self.journal = SimpleNamespace(
             dead_letter_counts=self.dead_letters,
             bytes_used=lambda: 4096,
+            deleted_unread=lambda: 0,
             corrupt_records=0,
             repairs=0,
         )
@@ -81,7 +82,7 @@ class Parts:
                     writer=self.writer,
                     records=self.records,
                     detection=self.detection,
-                    deletion=SimpleNamespace(unread=0, held_back_days=0, failures=0),
+                    deletion=SimpleNamespace(held_back_days=0, failures=0),
                     samples=SimpleNamespace(dropped=0),
                     commits=Histogram((1.0,)),
                 ),
