@@ -21,23 +21,29 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import sqlite3
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from storage.errors import StorageCorruptError, StorageError, StorageUnavailableError, translated
 from storage.files import sync
 from storage.journal import decode_record, last_offset
-from storage.sqlite import connect, migrate
+from storage.repair import PAGE
+from storage.sqlite import connect, damage_mark, migrate
 from storage.timeseries.line_protocol import to_ns
 from storage.timeseries.writer import REASON as REFUSED
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from storage.sqlite import DatabaseFile
+
+    Opener = Callable[[Path], DatabaseFile]
 
 T = TypeVar("T")
 
@@ -75,9 +81,18 @@ class Proof(NamedTuple):
 
 
 def back_up(
-    folder: Path, target: Path, made: str, series_from: float = 0.0, *, idle: bool = False
-) -> None:
-    """Copy the databases of a data folder into the new folder `target`.
+    folder: Path,
+    target: Path,
+    made: str,
+    series_from: float = 0.0,
+    *,
+    openers: Mapping[str, Opener] | None = None,
+    idle: bool = False,
+) -> dict[str, str]:
+    """Copy the databases of a data folder into the new folder `target`; return what they lack.
+
+    Of a damaged database, what can be recovered is copied by its opener, and the next start of a
+    service repairs it.
 
     Readings older than `series_from`, by event time and receipt, may be missing from the series.
     With `idle` no service runs on the folder. Raises `StorageUnavailableError` if something cannot
@@ -88,30 +103,42 @@ def back_up(
         for _ in range(_ATTEMPTS):
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True, mode=0o700)
+            lacks: dict[str, str] = {}
             names = [p.name for p in sorted(folder.glob("*.db")) if p.name != JOURNAL]
             for name in (*names, JOURNAL):
-                _copy(folder / name, partial / name)
+                try:
+                    _copy(folder / name, partial / name)
+                except StorageCorruptError as error:
+                    if not openers or name not in openers:
+                        raise
+                    _recover(folder / name, partial / name, openers[name])
+                    lacks[name] = f"it was damaged: rows may be missing ({error})"
+                    damage_mark(folder / name).touch(0o600)
             waiting = [] if idle else [p for p in _cursors(partial) if not p.ok]
             if not waiting:
                 break
         else:
             raise StorageUnavailableError(f"{folder}: {waiting[0].sentence}")
-        _write_manifest(partial, made, series_from)
+        _write_manifest(partial, made, series_from, lacks)
         partial.rename(target)
         sync(target.parent)
     except OSError as error:
         raise StorageUnavailableError(f"{target}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    return lacks
 
 
-def _write_manifest(folder: Path, made: str, series_from: float) -> None:
+def _write_manifest(folder: Path, made: str, series_from: float, lacks: Mapping[str, str]) -> None:
     """Describe the databases of a copy."""
     manifest = {
         "format": _FORMAT,
         "made": made,
         "series_from": series_from,
-        "files": {path.name: _described(path) for path in sorted(folder.glob("*.db"))},
+        "files": {
+            path.name: {**_described(path), "lacks": lacks.get(path.name, "")}
+            for path in sorted(folder.glob("*.db"))
+        },
     }
     manifest["sha256"] = _digest_of(manifest)
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
@@ -227,10 +254,44 @@ def _copy(source: Path, target: Path) -> None:
         ):
             live.backup(copy)
             copy.execute("PRAGMA journal_mode=DELETE")
+            if (result := copy.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+                raise StorageCorruptError(f"{source}: {' '.join(result.split())}")
         target.chmod(0o600)
         sync(target)
+    except sqlite3.OperationalError as error:
+        found = translated(error, f"{source} cannot be copied to {target}")
+        if error.sqlite_errorcode == sqlite3.SQLITE_IOERR_READ:  # the disk cannot read a page
+            found = StorageCorruptError(str(found))
+        raise found from error
     except sqlite3.Error as error:
         raise translated(error, f"{source} cannot be copied to {target}") from error
+
+
+def _recover(source: Path, target: Path, opener: Opener) -> None:
+    """Copy a damaged file and its log block by block, and rebuild the copy."""
+    for suffix in ("", "-wal"):
+        target.with_name(target.name + suffix).unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            _copy_blocks(source.with_name(source.name + suffix), Path(f"{target}{suffix}"))
+    with opener(target) as rebuilt:
+        rebuilt.rebuild()
+    with closing(sqlite3.connect(target)) as copy:
+        copy.execute("PRAGMA journal_mode=DELETE")
+    for aside in target.parent.glob(f"{target.name}.corrupt-*"):
+        aside.unlink()
+    target.chmod(0o600)
+    sync(target)
+
+
+def _copy_blocks(source: Path, target: Path) -> None:
+    """Copy a file; blocks that the disk cannot read are zeros."""
+    with source.open("rb", buffering=0) as read, target.open("wb") as write:
+        for at in range(0, os.fstat(read.fileno()).st_size, PAGE):
+            try:
+                block = os.pread(read.fileno(), PAGE, at)
+            except OSError:
+                block = bytes(PAGE)
+            write.write(block)
 
 
 def _described(path: Path) -> dict[str, Any]:
@@ -274,7 +335,8 @@ def _file(path: Path, expected: dict[str, Any], schema: Schema, until: float) ->
     if faults != ["ok"]:
         return Proof(path.name, ok=False, sentence="; ".join(faults))
     counts = ", ".join(f"{table} {n:,}" for table, n in rows.items() if n)
-    return Proof(path.name, ok=True, sentence=f"sound; rows: {counts or 'none'}")
+    lacks = f"; when it was copied, {why}" if (why := expected.get("lacks")) else ""
+    return Proof(path.name, ok=True, sentence=f"sound; rows: {counts or 'none'}{lacks}")
 
 
 def _offsets(path: Path, until: float) -> Proof:
@@ -325,7 +387,9 @@ def _cursors(folder: Path) -> Iterator[Proof]:
             ).fetchall()
         for name, position in found:
             missed = (
-                0 if name.endswith(" snapshot") else _uncovered(position + 1, gone or 0, unread)
+                0
+                if name.endswith(" snapshot") or position == 0  # it reads again what there is
+                else _uncovered(position + 1, gone or 0, unread)
             )
             sentence = f"is at {position:,} of {last:,}"
             if position > last:

@@ -104,6 +104,11 @@ def open_prepared(path: Path | str, prepare: Prepare) -> sqlite3.Connection:
     return connection
 
 
+def damage_mark(path: Path) -> Path:
+    """Return the file that says that a backup found damage; the next start repairs that."""
+    return path.with_name(f"{path.name}.damaged")
+
+
 def refuse_empty(path: Path | str) -> None:
     """Raise `StorageCorruptError` for a file without whole pages.
 
@@ -202,6 +207,9 @@ class DatabaseFile:
             self._connect()
         except StorageCorruptError:
             self._repair(self.repairs)
+        if isinstance(self.path, Path) and (found := damage_mark(self.path)).exists():
+            self.rebuild()
+            found.unlink()
 
     def close(self) -> None:
         """Close both connections; safe to call twice."""
@@ -240,6 +248,11 @@ class DatabaseFile:
                 return work(tx)
 
         return self._repaired(run)
+
+    def rebuild(self) -> None:
+        """Set the file aside and go on with what can be recovered, whether or not it is damaged."""
+        if not self.repairs:
+            self._repair(self.repairs)
 
     def _opened(self, connection: sqlite3.Connection | None) -> sqlite3.Connection:
         if connection is None:

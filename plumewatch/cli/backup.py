@@ -41,6 +41,7 @@ def backup(
 ) -> int:
     """Copy journal, incidents and series while the service runs, and verify the copy."""
     from plumewatch.config.settings import series_kept_from
+    from plumewatch.service.data_folder import OPENERS
     from storage.backup import back_up
 
     site = Site.load(config)
@@ -55,10 +56,13 @@ def backup(
     except OSError as error:
         raise UnreachableError(f"{path}: {error.strerror or error}") from error
     with progress("copying"):
-        back_up(site.paths.root, path, _stamp(now), series_kept_from(site.config, now))
+        kept_from = series_kept_from(site.config, now)
+        lacks = back_up(site.paths.root, path, _stamp(now), kept_from, openers=OPENERS)
     sound = _verify(path)
+    for name, why in lacks.items():
+        echo(f"LACKS {name}: {why}; restart the service, which repairs it")
     echo(f"wrote {path}")
-    return DONE if sound else REFUSED
+    return DONE if sound and not lacks else REFUSED
 
 
 @app.command(

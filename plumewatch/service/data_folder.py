@@ -37,13 +37,21 @@ from storage.errors import (
 )
 from storage.files import make_private_folder
 from storage.repair import finish_repair, salvage, swap
-from storage.sqlite import connect, migrate, open_prepared, refuse_empty, transaction
+from storage.sqlite import (
+    DatabaseFile,
+    connect,
+    damage_mark,
+    migrate,
+    open_prepared,
+    refuse_empty,
+    transaction,
+)
 from storage.timeseries import influx
 from storage.timeseries import sqlite as sqlite_series
 from storage.timeseries.records import MEASUREMENTS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from plumewatch.config.model import PlumewatchConfig
@@ -72,6 +80,14 @@ DATABASES: Final[Mapping[str, Schema]] = {
     "influx.db": Schema(influx.COMPONENTS),
 }
 """The databases of a data folder, by the names of their files."""
+
+OPENERS: Final[Mapping[str, Callable[[Path], DatabaseFile]]] = {
+    "journal.db": journal.Journal,
+    "state.db": lambda path: DatabaseFile(path, prepare_state),
+    "series.db": sqlite_series.SqliteSeries,
+    "influx.db": lambda path: DatabaseFile(path, influx.prepare, influx.begin_again),
+}
+"""How each of them is opened, and rebuilt if it is damaged."""
 
 NEWEST: Final[Mapping[str, int]] = {
     component: len(scripts)
@@ -113,6 +129,7 @@ async def watch_lock(lock: FolderLock, root: Path) -> None:
 def open_and_repair_state(path: Path) -> sqlite3.Connection:
     """Open the state database for the service; rebuild a damaged one from what can be read."""
     finish_repair(path)
+    damage_mark(path).unlink(missing_ok=True)  # it is checked anyway
     try:
         return _open_checked(path)
     except StorageCorruptError as error:

@@ -76,7 +76,7 @@ class InfluxSeries(Series):
         self._registry = registry
         self._encoder = LineEncoder(registry)
         self._record_encoder = RecordEncoder(registry)
-        super().__init__(cursor, _prepare, _begin_again, retention, clock)
+        super().__init__(cursor, prepare, begin_again, retention, clock)
 
     def abandon(self) -> None:
         """Wait for the server no more."""
@@ -291,11 +291,12 @@ COMPONENTS: Final = {"state": state.SCRIPTS, "averages": (rollup.QUARTERS_SCRIPT
 """Schema scripts of the file that keeps the cursor."""
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
+def prepare(connection: sqlite3.Connection) -> None:
+    """Make the tables of the cursor."""
     for component, scripts in COMPONENTS.items():
         migrate(connection, component, scripts)
 
 
-def _begin_again(rebuilt: sqlite3.Connection) -> None:
+def begin_again(rebuilt: sqlite3.Connection) -> None:
     """Let the journal be written again, since marks of stale averages may be lost."""
     state.set_cursor(rebuilt, InfluxSeries.CONSUMER, 0)

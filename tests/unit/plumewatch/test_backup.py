@@ -16,7 +16,7 @@ import pytest
 from plumewatch.config.load import load
 from plumewatch.service.data_folder import DATABASES
 from storage.backup import MANIFEST, verify
-from storage.files import FolderLock, service_runs
+from storage.files import FolderLock
 from storage.journal import Journal
 from storage.reading import Reading
 from tests.support.broker import free_port
@@ -81,6 +81,38 @@ def test_what_the_series_does_not_keep_any_more_is_not_missed(used, tmp_path):
     (folder,) = (tmp_path / "b").iterdir()
     spoil(folder, "series.db", "DELETE FROM reading")
     assert all(proof.ok for proof in verify(folder, DATABASES))
+
+
+@pytest.mark.needs("sqlite3")
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [("series.db", "reading"), ("journal.db", "journal"), ("state.db", "alert_event")],
+)
+async def test_what_is_on_a_damaged_page_is_all_that_a_backup_lacks(
+    used, tmp_path, capsys, name, table
+):
+    path = tmp_path / "data" / name
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        (page,) = db.execute(
+            "SELECT max(pageno) FROM dbstat WHERE name = ? AND pagetype = 'leaf'", (table,)
+        ).fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xa5" * 4096)
+    code, output = await asyncio.to_thread(back_up, used, tmp_path / "b")
+    assert code == 1
+    assert f"LACKS {name}" in output
+    (folder,) = (tmp_path / "b").iterdir()
+    proofs = list(verify(folder, DATABASES))
+    assert all(proof.ok for proof in proofs), proofs
+    assert any("damaged" in proof.sentence for proof in proofs if proof.part == name)
+    assert not list(folder.glob("*.corrupt*")) + list(folder.glob("*-wal"))
+    async with running(load(used)) as service:  # which heals it
+        last = service.journal.last_offset()
+        await until(lambda: service.series.cursor() == service.detection.position == last)
+        assert list(path.parent.glob(f"{name}.corrupt-*"))
+    code, output = await asyncio.to_thread(back_up, used, tmp_path / "healed")
+    assert (code, "LACKS" in output) == (0, False), output
 
 
 def restore(config_file, source, *, only_verify=False, force=False):
@@ -196,15 +228,12 @@ def test_a_restore_is_not_taken_for_the_service(used, tmp_path, monkeypatch):
     copy, seen = shutil.copyfile, []
 
     def copy_beside_commands(source, target):
-        seen.append(service_runs(used.parent / "data/service.lock"))
         seen.append(plumewatch("check", "--config", used))
         return copy(source, target)
 
     monkeypatch.setattr(shutil, "copyfile", copy_beside_commands)
     assert restore(used, tmp_path / COPY, force=True)[0] == 0
-    is_service, check = seen[:2]
-    assert not is_service
-    assert f"is in use by process {os.getpid()} (restore) on " in check.out
+    assert f"is in use by process {os.getpid()} (restore) on " in seen[0].out
 
 
 @pytest.mark.parametrize(
