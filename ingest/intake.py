@@ -300,6 +300,9 @@ class Intake:
             sensor = self._resolve(reading.sensor)
             kind = reading.is_timed, reading.seq is not None
             found = self._floods.on_live(sensor or reading.sensor, kind, reading, now)
+            if found is None:
+                admitted.append(reading)
+                continue
             admitted += found.readings
             if found.floods:
                 self._integrity.on_flood(sensor, now)

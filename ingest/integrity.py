@@ -242,30 +242,30 @@ class _Kind:
 
     def take(self, time: float, now: float) -> bool:
         """Count a message at its own time, received now; return whether it is of a flood."""
-        second = int(now)
+        second, own = int(now), int(time)
         if second != self.second:
-            self._begin(second)
+            if self.floods and abs(second - self.loud) > CALM_S:
+                self.floods = False
+                self.seconds.clear()
+            self.left += PER_S * abs(second - self.second)
+            self.second, self.count = second, 0
         self.count += 1
         self.last = now
-        if not self.floods:
-            if (own := int(time)) not in self.seconds:
-                if len(self.seconds) >= _SECONDS:
-                    self.seconds.clear()
-                self.seconds.add(own)
-                self.left = min(self.left + PER_S, BURST)
-            self.left -= 1
-            self.floods = self.left < 0 or self.count > MOST_PER_S
         if self.count > PER_S:
             self.loud = second
+            if self.floods or self.count > MOST_PER_S:
+                self.floods = True
+                return True
+        elif self.floods:
+            return True
+        if own not in self.seconds:
+            if len(self.seconds) >= _SECONDS:
+                self.seconds.clear()
+            self.seconds.add(own)
+            self.left += PER_S
+        self.left = (self.left if self.left < BURST else BURST) - 1  # noqa: FURB136 - fast path
+        self.floods = self.left < 0
         return self.floods
-
-    def _begin(self, second: int) -> None:
-        elapsed = min(abs(second - self.second), CALM_S)
-        if self.floods and abs(second - self.loud) > CALM_S:
-            self.floods = False
-            self.seconds.clear()
-        self.left = min(self.left + PER_S * elapsed, BURST)
-        self.second, self.count = second, 0
 
 
 class Floods:
@@ -296,14 +296,14 @@ class Floods:
         """Count a live message without readings; return whether it is of a flood."""
         return self._of(name, kind).take(now, now)
 
-    def on_live(self, name: str, kind: Hashable, reading: Reading, now: float) -> Admitted:
-        """Take a reading of a live message; return what is to be read now."""
+    def on_live(self, name: str, kind: Hashable, reading: Reading, now: float) -> Admitted | None:
+        """Take a reading of a live message; return what is to be read now, None for this alone."""
         own = self._of(name, kind)
         earlier: tuple[Reading, ...] = ()
         if own.held is not None and own.second != int(now):
             earlier = self._release(name, kind)
         if not own.take(reading.time, now):
-            return Admitted((*earlier, reading))
+            return Admitted((*earlier, reading)) if earlier else None
         left_out = own.held is not None
         own.held = reading
         self._holding[name, kind] = own
@@ -315,13 +315,14 @@ class Floods:
         return [reading for key in over for reading in self._release(*key)]
 
     def _of(self, name: str, kind: Hashable) -> _Kind:
-        kinds = self._senders.get(name)
-        if kinds is None:
-            kinds = self._senders[name] = {}
-        own = kinds.get(kind)
-        if own is None:
+        try:
+            return self._senders[name][kind]
+        except KeyError:
+            kinds = self._senders.get(name)
+            if kinds is None:
+                kinds = self._senders[name] = {}
             own = kinds[kind] = _Kind()
-        return own
+            return own
 
     def _release(self, name: str, kind: Hashable) -> tuple[Reading, ...]:
         own = self._holding.pop((name, kind))

@@ -192,10 +192,9 @@ def check_size(payload: bytes, most: int) -> None:
 
 def check_json(payload: bytes, limits: Limits) -> None:
     """Refuse JSON that nests too deeply or has too many members (colons), without parsing it."""
-    if payload.count(b":") > limits.json_members:
-        raise MessageRefusedError(
-            Reason.TOO_MANY_KEYS, f"more than {limits.json_members} members in one message"
-        )
+    most = limits.json_members
+    if len(payload) > most and payload.count(b":") > most:
+        raise MessageRefusedError(Reason.TOO_MANY_KEYS, f"more than {most} members in one message")
     if payload.count(b"{") + payload.count(b"[") <= limits.json_depth:
         return
     depth = 0

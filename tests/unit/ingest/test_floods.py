@@ -17,8 +17,8 @@ def sent(floods, per_s, seconds, *, kind="stamped", begins=T0, stamp=None):
         now = begins + k / per_s
         reading = Reading("s", stamp(now) if stamp else now, now, {"pm25": float(k)})
         found = floods.on_live("s", kind, reading, now)
-        read += found.readings
-        left_out += found.left_out
+        read += (reading,) if found is None else found.readings
+        left_out += found is not None and found.left_out
     return read, left_out
 
 
@@ -112,4 +112,4 @@ def test_names_are_apart_and_bounded():
     sent(floods, 700, 10)
     for name in ("other", "third", "s"):
         reading = Reading(name, T0 + 10, T0 + 10, {"pm25": 4.0})
-        assert not floods.on_live(name, "stamped", reading, T0 + 10).floods, name
+        assert floods.on_live(name, "stamped", reading, T0 + 10) is None, name
