@@ -225,14 +225,9 @@ class AlertEngine:
                 channel=row.channel,
             )
 
-    def fall_back(self, tx: sqlite3.Connection, row_id: int, now: float) -> None:
-        """Notify the person of an outbox row on their next channel, if they have one."""
-        self._notices.fall_back(tx, row_id, now)
-
-    def fall_back_due(self, tx: sqlite3.Connection, now: float) -> None:
-        """Fall back for every row whose channel did not deliver in time."""
-        for row_id in outbox_rows.fallbacks_due(tx, now):
-            self._notices.fall_back(tx, row_id, now)
+    def fall_back(self, tx: sqlite3.Connection, now: float, refused: int | None = None) -> None:
+        """Use the next channel for rows whose own did not deliver in time, or `refused` one."""
+        self._notices.fall_back(tx, now, refused)
 
     def undeliverable(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
         """Escalate now if a notice failed for good and nobody else was notified."""

@@ -183,27 +183,24 @@ class NoticeWriter:
             language=code,
         )
 
-    def fall_back(self, tx: sqlite3.Connection, row_id: int, now: float) -> None:
-        """Notify the person of an outbox row on their next channel, if they have one."""
-        found = outbox_rows.take_fallback(tx, row_id)
-        member = self._policy.member(found.person) if found else None
-        if found is None or member is None:
-            return
-        names = [target_id(target) for target in member.targets]
-        place = names.index(found.target) + 1 if found.target in names else len(names)
-        if place >= len(names):
-            return
-        occasion, notice = found.occasion, found.notice
-        if self._put(tx, notice, member, place, now, occasion, found.expires_at):
-            repository.note(
-                tx,
-                notice.incident,
-                now,
-                Happened.NEXT_CHANNEL,
-                person=member.id,
-                channel=found.channel,
-                then=channel_of(member.targets[place]),
-            )
+    def fall_back(self, tx: sqlite3.Connection, now: float, refused: int | None) -> None:
+        """Use the next channel for rows whose own did not deliver in time, or `refused` one."""
+        for found in outbox_rows.take_fallbacks(tx, now, refused):
+            member, notice = self._policy.member(found.person), found.notice
+            names = [] if member is None else [target_id(target) for target in member.targets]
+            place = names.index(found.target) + 1 if found.target in names else len(names)
+            if member is None or place >= len(names):
+                continue
+            if self._put(tx, notice, member, place, now, found.occasion, found.expires_at):
+                repository.note(
+                    tx,
+                    notice.incident,
+                    now,
+                    Happened.NEXT_CHANNEL,
+                    person=member.id,
+                    channel=found.channel,
+                    then=channel_of(member.targets[place]),
+                )
 
     def notify_responder(
         self,

@@ -91,19 +91,14 @@ def shares_target(tx: sqlite3.Connection, notice: Notice, person: str, target: s
     return row is not None
 
 
-def fallbacks_due(tx: sqlite3.Connection, now: float) -> list[int]:
-    """Return the rows whose next channel is due."""
-    rows = tx.execute("SELECT id FROM outbox WHERE fallback_at <= ? ORDER BY id", (now,))
-    return [row["id"] for row in rows]
-
-
-def take_fallback(tx: sqlite3.Connection, row_id: int) -> OutboxRow | None:
-    """Return the notice for the next channel, once; None if there is none."""
-    row = tx.execute(
-        "UPDATE outbox SET fallback_at = NULL WHERE id = ? AND fallback_at IS NOT NULL RETURNING *",
-        (row_id,),
-    ).fetchone()
-    return None if row is None else _outbox_row(row)
+def take_fallbacks(tx: sqlite3.Connection, now: float, refused: int | None) -> list[OutboxRow]:
+    """Return the notices whose next channel is due, or that was `refused`, each once."""
+    rows = tx.execute(
+        "UPDATE outbox SET fallback_at = NULL WHERE fallback_at <= ?1 OR id = ?2"
+        " AND fallback_at IS NOT NULL RETURNING *",
+        (now, refused),
+    ).fetchall()
+    return [_outbox_row(row) for row in sorted(rows, key=lambda row: int(row["id"]))]
 
 
 def _outbox_row(row: sqlite3.Row, attempt: int = 0, owner: str = "") -> OutboxRow:

@@ -103,11 +103,8 @@ class DeliveryEngine(Protocol):
     def delivered(self, tx: sqlite3.Connection, row: OutboxRow, now: float) -> None:
         """Record that a notice reached a person."""
 
-    def fall_back(self, tx: sqlite3.Connection, row_id: int, now: float) -> None:
-        """Notify the person on their next channel."""
-
-    def fall_back_due(self, tx: sqlite3.Connection, now: float) -> None:
-        """Fall back for every row whose channel did not deliver in time."""
+    def fall_back(self, tx: sqlite3.Connection, now: float, refused: int | None = None) -> None:
+        """Use the next channel for rows whose own did not deliver in time, or `refused` one."""
 
     def undeliverable(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
         """Escalate now if a notice failed for good and nobody else was notified."""
@@ -303,7 +300,7 @@ class OutboxPump:
         with sqlite.transaction(self._db, synced=False) as tx:
             if self._held:  # set while this waited for the database
                 return now, [], deadline
-            self._engine.fall_back_due(tx, now)
+            self._engine.fall_back(tx, now)
             rows = outbox_rows.lease(
                 tx,
                 now,
@@ -341,7 +338,7 @@ class OutboxPump:
                 return True
             obsolete = self._obsolete(tx, row)
             if not obsolete:
-                self._engine.fall_back(tx, row.id, now)
+                self._engine.fall_back(tx, now, row.id)
             if isinstance(error, TransientNotifyError) and not obsolete:
                 pause = backoff_s(row.attempt, self._settings, self._rng.uniform)
                 wait = max(pause, error.retry_after_s or 0.0)

@@ -17,26 +17,26 @@ import hashlib
 import hmac
 import json
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from alerts.errors import NotifyReason
 from alerts.incidents import change_feed, repository
+from alerts.incidents.incident import place_of
 from alerts.incidents.incident_json import incident_json, iso_time
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Notice, NoticeReason, Priority
 from alerts.notify.post import post, raise_for_status
-from storage.registry import Room
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
     import asyncio
     import sqlite3
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from alerts.incidents.change_feed import ChangeSignal
     from alerts.policy import AlertPolicy, Webhook
     from alerts.secrets import Secret
-    from storage.registry import Registry, Site
+    from storage.registry import Registry
     from storage.retrying import RunUntilStored
 
 READER: Final = "webhooks"
@@ -92,61 +92,52 @@ def enqueue(
         ).fetchone()
         if row is None:
             continue
-        room = registry.rooms.get(row["room"]) or Room(row["room"], row["room"], "", "", "")
+        body = json.dumps(_message(tx, row, policy, registry, school), ensure_ascii=False)
         for hook in policy.webhooks:
             if not hook.kinds or row["kind"] in hook.kinds:
-                count += _add(tx, hook, row, room, registry.sites, policy, school, now)
+                count += outbox_rows.add_notice(
+                    tx,
+                    _notice(row, {"id": _id(hook, row), "body": body}),
+                    person=hook.id,
+                    address=hook.url,
+                    now=now,
+                    expires_at=now + _KEPT_TRYING_S,
+                    occasion=f"{row['what']}:{row['seq']}",
+                )
     if changes:
         change_feed.advance(tx, READER, changes[-1].seq)
     return count
 
 
-def _add(
-    tx: sqlite3.Connection,
-    hook: Webhook,
-    row: sqlite3.Row,
-    room: Room,
-    sites: Mapping[str, Site],
-    policy: AlertPolicy,
-    school: str,
-    now: float,
-) -> bool:
-    link = f"{policy.page_url}/incidents/{row['id']}" if policy.page_url else ""
+def _message(
+    tx: sqlite3.Connection, row: sqlite3.Row, policy: AlertPolicy, registry: Registry, school: str
+) -> dict[str, Any]:
+    room = place_of(registry, row["room"])
     evidence = repository.evidence(tx, row["event"] or "")
-    content = {
+    return {
         "type": f"incident.{row['what']}",
         "timestamp": iso_time(row["at"]),
         "data": {
             **incident_json(row, room),
             "evidence": evidence.sentence() if evidence else "",
             "school": room.shown_site or school,
-            **({"site": sites[room.site].id} if room.names_site else {}),
-            "link": link,
+            **({"site": registry.sites[room.site].id} if room.names_site else {}),
+            "link": f"{policy.page_url}/incidents/{row['id']}" if policy.page_url else "",
         },
     }
-    notice = Notice(
+
+
+def _notice(row: sqlite3.Row, message: dict[str, str]) -> Notice:
+    return Notice(
         incident=row["id"],
         reason=NoticeReason.CHANGED,
         kind=row["kind"],
-        room=room.name,
-        floor=room.floor,
-        building=room.building,
-        site=room.shown_site,
+        room=row["room"],
+        floor="",
+        building="",
         since=row["onset"],
-        text=json.dumps(
-            {"id": _id(hook, row), "body": json.dumps(content, ensure_ascii=False)},
-            ensure_ascii=False,
-        ),
+        text=json.dumps(message, ensure_ascii=False),
         priority=Priority.QUIET,
-    )
-    return outbox_rows.add_notice(
-        tx,
-        notice,
-        person=hook.id,
-        address=hook.url,
-        now=now,
-        expires_at=now + _KEPT_TRYING_S,
-        occasion=f"{row['what']}:{row['seq']}",
     )
 
 

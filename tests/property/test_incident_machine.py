@@ -115,7 +115,7 @@ class IncidentMachine(RuleBasedStateMachine):
             )
             for row in rows:
                 if not ok:
-                    self.engine.fall_back(tx, row.id, self.now)
+                    self.engine.fall_back(tx, self.now, row.id)
                     outbox_rows.failed(
                         tx, row, self.now, PermanentNotifyError(NotifyReason.REFUSED)
                     )

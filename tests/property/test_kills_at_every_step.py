@@ -160,7 +160,7 @@ class Program:
     def pump(self, now):
         while (outbox_rows.next_outbox_deadline(self.db) or math.inf) <= now:
             with sqlite.transaction(self.db) as tx:
-                self.engine.fall_back_due(tx, now)
+                self.engine.fall_back(tx, now)
                 rows = outbox_rows.lease(
                     tx, now, owner="p", lease_s=60, limit=1, free=lambda _channel: 1
                 )
@@ -174,7 +174,7 @@ class Program:
             if not down and outbox_rows.sent(tx, row, now):
                 self.engine.delivered(tx, row, now)
             elif down:
-                self.engine.fall_back(tx, row.id, now)
+                self.engine.fall_back(tx, now, row.id)
                 error = TransientNotifyError(NotifyReason.CONNECTION)
                 outbox_rows.failed(tx, row, now, error, due_at=now + 300)
 

@@ -105,7 +105,7 @@ class Timeline:
 
     def _send(self, now):
         with sqlite.transaction(self.db) as tx:
-            self.engine.fall_back_due(tx, now)
+            self.engine.fall_back(tx, now)
             rows = outbox_rows.lease(
                 tx, now, owner="t", lease_s=60, limit=1000, free=lambda _channel: 1000
             )
@@ -120,12 +120,12 @@ class Timeline:
         if row.channel in self.hanging:
             return
         if self.refusing:
-            self.engine.fall_back(tx, row.id, now)
+            self.engine.fall_back(tx, now, row.id)
             outbox_rows.failed(tx, row, now, PermanentNotifyError(NotifyReason.REFUSED))
             self.engine.undeliverable(tx, row.incident, now)
             return
         if row.channel in self.down:
-            self.engine.fall_back(tx, row.id, now)
+            self.engine.fall_back(tx, now, row.id)
             error = TransientNotifyError(NotifyReason.CONNECTION)
             outbox_rows.failed(tx, row, now, error, due_at=now + 5)
             return

@@ -105,10 +105,10 @@ def test_a_second_channel_is_a_row_of_its_own_once_the_first_has_had_its_time(
     targets = (Secret("json://a.example/1"), Secret("tgram://123:abc/9"))
     engine = AlertEngine(registry, AlertPolicy(staff=(StaffMember("x", "X", targets=targets),)))
     engine.on_events(tx, [make_event()], 1000.0)
-    engine.fall_back_due(tx, 1009.9)
+    engine.fall_back(tx, 1009.9)
     assert stored.notices(tx, "channel") == [channel_of(targets[0])]
-    engine.fall_back_due(tx, 1010.0)
-    engine.fall_back_due(tx, 1010.1)
+    engine.fall_back(tx, 1010.0)
+    engine.fall_back(tx, 1010.1)
     found = stored.notices(tx, "target", "channel")
     assert [f[0].split("-")[0] for f in found] == ["json", "tgram"]
     assert found[1][1] == "tgram"
