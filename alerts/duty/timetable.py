@@ -87,17 +87,11 @@ def instant(zone: ZoneInfo, day: date, after_midnight: int) -> datetime:
     '03:00'
     """
     shown = datetime(day.year, day.month, day.day) + timedelta(minutes=after_midnight)  # noqa: DTZ001 - a wall time
-    first = shown.replace(tzinfo=zone).astimezone(UTC)
-    if first.astimezone(zone).replace(tzinfo=None) == shown:
-        return first
-    early = shown.replace(tzinfo=zone, fold=1).astimezone(UTC)
-    offset = early.astimezone(zone).utcoffset()
-    low, high = 0, round((first - early).total_seconds())
-    while high - low > 1:  # the clocks jump between `early` and `first`
-        middle = (low + high) // 2
-        same = (early + timedelta(seconds=middle)).astimezone(zone).utcoffset() == offset
-        low, high = (middle, high) if same else (low, middle)
-    return early + timedelta(seconds=high)
+    while True:
+        at = shown.replace(tzinfo=zone).astimezone(UTC)
+        if at.astimezone(zone).replace(tzinfo=None) == shown:
+            return at
+        shown += timedelta(minutes=1)  # skipped: the clocks jump to the next time that is shown
 
 
 @dataclass(frozen=True, slots=True)
