@@ -39,7 +39,6 @@ import pyarrow as pa
 from pyspark.sql.streaming import StatefulProcessor
 
 from detection.alert_thresholds import AlertBudgets
-from detection.model import Model
 from scale.history import SCHEMA
 from scale.messages import MOST_BYTES, RECORD_ORDER, RECORDS, write_dead_letters
 from scale.shard import Shard, pack, shards_of, unpack
@@ -149,7 +148,7 @@ _live: OrderedDict[bytes, _Live] = OrderedDict()
 
 
 class ShardProcessor(StatefulProcessor):  # type: ignore[misc] # the library's types are not read
-    """Judges the blocks of one shard; an empty `model` is the shipped one.
+    """Judges the blocks of one shard.
 
     With a `source`, blocks are records of Kafka. With `points`, readings are not judged, but
     written to that InfluxDB.
@@ -158,12 +157,10 @@ class ShardProcessor(StatefulProcessor):  # type: ignore[misc] # the library's t
     def __init__(
         self,
         budgets: AlertBudgets,
-        model: bytes = b"",
         source: MessageSource | None = None,
         points: InfluxSettings | None = None,
     ) -> None:
         self._given = (budgets.default, dict(budgets.own), dict(budgets.moved))
-        self._model_body = model
         self._source = source
         self._points = points
 
@@ -175,7 +172,6 @@ class ShardProcessor(StatefulProcessor):  # type: ignore[misc] # the library's t
         if self._source is not None:
             self._memory = handle.getValueState("memory", "body binary")
         self._budgets = AlertBudgets(*self._given)
-        self._model = Model.from_bytes(self._model_body) if self._model_body else None
 
     def handleInputRows(  # noqa: N802 - the library's name
         self, key: Any, rows: Iterator[pd.DataFrame], _timers: Any
@@ -211,7 +207,7 @@ class ShardProcessor(StatefulProcessor):  # type: ignore[misc] # the library's t
 
     def _seed(self, shard: int) -> bytes:
         text = msgspec.msgpack.encode((shard, *self._given, self._points is not None))
-        return hashlib.blake2b(text + self._model_body, digest_size=16).digest()
+        return hashlib.blake2b(text, digest_size=16).digest()
 
     def _unpacked(self, packed: Iterable[bytes]) -> pl.DataFrame:
         if self._source is None:
@@ -246,9 +242,7 @@ class ShardProcessor(StatefulProcessor):  # type: ignore[misc] # the library's t
     def _restored(self, number: int) -> _Live:
         body = self._snapshot.get()
         shard = (
-            Shard(self._budgets, self._model)
-            if body is None
-            else Shard.restore(bytes(body[0]), self._budgets, self._model)
+            Shard(self._budgets) if body is None else Shard.restore(bytes(body[0]), self._budgets)
         )
         decoder = None
         if self._source is not None:

@@ -138,14 +138,14 @@ def stream(
         else:
             readings = parts.readings_of_history(spark, history, files)
             packed = parts.pack_readings(readings, shards)
-        found = parts.detect(packed, parts.ShardProcessor(budgets, b"", source))
+        found = parts.detect(packed, parts.ShardProcessor(budgets, source))
         queries = [parts.start_events(found, sink, f"{checkpoint}/detect", trigger)]
         if influx is not None:
             place = f"{checkpoint}/points"
             if source is None:
                 queries.append(parts.start_points(readings, influx, place, trigger))
             else:
-                points = parts.detect(packed, parts.ShardProcessor(budgets, b"", source, influx))
+                points = parts.detect(packed, parts.ShardProcessor(budgets, source, influx))
                 queries.append(parts.start_events(points, lambda *_: None, place, trigger))
         return queries
 
