@@ -15,7 +15,6 @@ from alerts.engine import AlertEngine
 from alerts.incidents import schema
 from alerts.policy import AlertPolicy
 from detection.quantities import FINE_PARTICLES
-from ingest.recordings import read_recordings
 from ingest.validation import may_alert
 from language.plain_text import inert
 from storage import state
@@ -24,7 +23,7 @@ from storage.registry import Registry
 from storage.sqlite import connect, migrate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from alerts.engine import AlertRecord
@@ -67,27 +66,13 @@ class Replayed:
 
 
 def replay(
-    paths: Sequence[Path],
-    *,
-    policy: AlertPolicy,
-    registry: Registry | None = None,
-    budgets: AlertBudgets | None = None,
-    on_bytes: Callable[[int], None] = lambda _: None,
-) -> Replayed:
-    """Push recorded readings through validation, detectors and rules; raises `RecordingError`."""
-    return judged(
-        read_recordings(paths, on_bytes), policy=policy, registry=registry, budgets=budgets
-    )
-
-
-def judged(
     readings: Iterator[Reading],
     *,
     policy: AlertPolicy,
     registry: Registry | None = None,
     budgets: AlertBudgets | None = None,
 ) -> Replayed:
-    """Push validated readings, in time order, through detectors and rules; see `replay`."""
+    """Push validated readings, in time order, through detectors and rules."""
     result, particles = Replayed(), set(FINE_PARTICLES)
     with closing(connect(":memory:")) as connection:
         migrate(connection, "state", state.SCRIPTS)

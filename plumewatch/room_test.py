@@ -23,7 +23,7 @@ from detection.commissioning import STEPS, Timing
 from plumewatch.config.model import PlumewatchConfig
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import alert_budgets, alert_policy
-from plumewatch.replay import judged, replay_policy
+from plumewatch.replay import replay, replay_policy
 from plumewatch.service.data_folder import open_state
 from storage.reading import Reading
 from storage.sqlite import connect, transaction
@@ -116,7 +116,7 @@ def _evaluate(
 
     def detect(adjustment: float) -> Detections:
         """Run the detector on the test through the production path."""
-        result = judged(
+        result = replay(
             iter(mine),
             policy=replay_policy(config),
             registry=config.registry(),

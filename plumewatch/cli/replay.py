@@ -32,8 +32,9 @@ def replay(
 ) -> None:
     """Push recorded readings through the production path, on their own clock."""
     from detection.quantities import FINE_PARTICLES
+    from ingest.recordings import read_recordings
     from plumewatch.config.settings import alert_budgets
-    from plumewatch.replay import replay as replay_files
+    from plumewatch.replay import replay as replayed
     from plumewatch.replay import replay_policy, write_alerts, write_events
 
     site = Site.load(config) if config else None
@@ -49,12 +50,11 @@ def replay(
         raise UsageError("\n".join(faults))
     school = None if site is None else site.config
     with progress("replaying", sum(path.stat().st_size for path in readings)) as update:
-        result = replay_files(
-            readings,
+        result = replayed(
+            read_recordings(readings, lambda n: update(advance=n)),
             policy=replay_policy(school),
             registry=None if school is None else school.registry(),
             budgets=None if school is None else alert_budgets(school),
-            on_bytes=lambda n: update(advance=n),
         )
     write_alerts(alerts, result.alerts)
     if events is not None:

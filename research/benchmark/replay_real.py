@@ -19,6 +19,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from alerts.policy import AlertPolicy
+from ingest.recordings import read_recordings
 from plumewatch.replay import Replayed, replay
 from research.air_cleaner import convert_cadr
 
@@ -46,13 +47,13 @@ def main(folder: Path) -> int:
         return 2
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     began = time.perf_counter()
-    quiet = replay([gym], policy=AlertPolicy())
+    quiet = replay(read_recordings([gym]), policy=AlertPolicy())
     _report("gym, 14 days of a PMS5003 at one reading a minute", quiet, time.perf_counter() - began)
     with tempfile.TemporaryDirectory() as scratch:
         target = Path(scratch) / "cadr.csv.gz"
         runs = convert_cadr(cadr, target)
         began = time.perf_counter()
-        fog = replay([target], policy=AlertPolicy())
+        fog = replay(read_recordings([target]), policy=AlertPolicy())
         _report(f"{runs} runs of salt fog, incense and smoke", fog, time.perf_counter() - began)
     broken = [a for a in (*quiet.alerts, *fog.alerts) if a.kind == "vape"]
     print("promise kept" if not broken else f"PROMISE BROKEN: {broken[:5]}")

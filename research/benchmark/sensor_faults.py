@@ -27,6 +27,7 @@ from detection.details import details_text
 from detection.events import EventKind, EventPhase
 from detection.per_minute.minutes import CHANNELS
 from detection.quantities import COLUMN_INDEX, COLUMNS, QUANTITIES
+from ingest.recordings import read_recordings
 from plumewatch.replay import replay
 from research.benchmark.tampering import BlownAt, Covered
 from sensor_sim.school import random_school
@@ -251,7 +252,7 @@ def outdoors(seed: int, often: float) -> list[list[DeviceTrace]]:
 
 def real(folder: Path) -> None:
     """Watch the gym recording and print every fault that is said."""
-    result = replay([folder / "gym_pms5003_61s.csv.gz"], policy=AlertPolicy())
+    result = replay(read_recordings([folder / "gym_pms5003_61s.csv.gz"]), policy=AlertPolicy())
     kinds = (EventKind.SENSOR_FAULT, EventKind.TAMPER, EventKind.AMBIENT)
     wrong = [e for e in result.events.values() if e.kind in kinds]
     print(f"gym, 14 days of whole numbers: {len(wrong)} faults said")

@@ -9,7 +9,7 @@ from alerts.policy import AlertPolicy
 from ingest.intake import Intake, IntakeConfig
 from ingest.validation import Message
 from plumewatch.cli.setup.discovery import discover
-from plumewatch.replay import judged
+from plumewatch.replay import replay
 from tests.support.esphome_config import entities, merged
 from tests.support.plumes import START, readings_of_puff
 
@@ -118,7 +118,7 @@ def test_a_puff_becomes_one_reading_an_interval_and_an_alert(device):
     assert {r.flags for r in values} == {()}
     assert values[0].values.keys() >= QUANTITIES
     assert values[0].values["n03"] == pytest.approx(12.5)
-    result = judged(iter(values), policy=AlertPolicy())
+    result = replay(iter(values), policy=AlertPolicy())
     assert [a.kind for a in result.alerts if a.kind == "vape"] == ["vape"]
 
 

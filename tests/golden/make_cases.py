@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alerts.policy import AlertPolicy
+from ingest.recordings import read_recordings
 from plumewatch.replay import replay, write_alerts, write_events
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def make_readings(name: str) -> str:
 def outputs_of(case: Path) -> dict[str, str]:
     """What a replay of a case's readings gives now, by file name."""
     with tempfile.TemporaryDirectory() as scratch:
-        result = replay([case / "readings.csv"], policy=AlertPolicy())
+        result = replay(read_recordings([case / "readings.csv"]), policy=AlertPolicy())
         alerts, events = (Path(scratch) / name for name in OUTPUTS)
         write_alerts(alerts, result.alerts)
         write_events(events, result)

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from alerts.policy import AlertPolicy
+from ingest.recordings import read_recordings
 from plumewatch import replay as module
 from plumewatch.replay import ALERT_COLUMNS, EVENT_COLUMNS, replay, write_alerts, write_events
 from storage.registry import Registry, Room, Sensor
@@ -35,13 +36,17 @@ def written(folder, result):
     return [(folder / name).read_bytes() for name in ("alerts.csv", "events.csv")]
 
 
+def replayed(paths, registry=None):
+    return replay(read_recordings(paths), policy=AlertPolicy(), registry=registry)
+
+
 @pytest.fixture
 def puffs(tmp_path):
     return recording(tmp_path / "puffs.csv")
 
 
 def test_columns_and_rows(tmp_path, puffs):
-    written(tmp_path / "out", replay([puffs], policy=AlertPolicy()))
+    written(tmp_path / "out", replayed([puffs]))
     with (tmp_path / "out/alerts.csv").open(newline="") as file:
         alerts = list(csv.DictReader(file))
     assert tuple(alerts[0]) == ALERT_COLUMNS
@@ -64,7 +69,7 @@ def test_columns_and_rows(tmp_path, puffs):
 def test_the_same_input_gives_the_same_bytes(tmp_path, puffs):
     packed = recording(tmp_path / "puffs.csv.gz")
     runs = [
-        written(tmp_path / f"out{k}", replay([path], policy=AlertPolicy()))
+        written(tmp_path / f"out{k}", replayed([path]))
         for k, path in enumerate((puffs, puffs, packed))
     ]
     assert runs[0] == runs[1] == runs[2]
@@ -72,9 +77,9 @@ def test_the_same_input_gives_the_same_bytes(tmp_path, puffs):
 
 @pytest.mark.parametrize("size", [1, 3, 77, 100_000])
 def test_any_batch_size_gives_the_same(tmp_path, puffs, monkeypatch, size):
-    whole = written(tmp_path / "whole", replay([puffs], policy=AlertPolicy()))
+    whole = written(tmp_path / "whole", replayed([puffs]))
     monkeypatch.setattr(module, "_BATCH", size)
-    assert written(tmp_path / "parts", replay([puffs], policy=AlertPolicy())) == whole
+    assert written(tmp_path / "parts", replayed([puffs])) == whole
 
 
 def test_split_over_files_gives_the_same(tmp_path, puffs):
@@ -83,15 +88,15 @@ def test_split_over_files_gives_the_same(tmp_path, puffs):
     for sensor in ("s1", "s2"):
         parts.append(tmp_path / f"{sensor}.csv")
         parts[-1].write_text(header + "".join(r for r in rows if f",{sensor}," in r))
-    whole = written(tmp_path / "whole", replay([puffs], policy=AlertPolicy()))
-    assert written(tmp_path / "parts", replay(parts, policy=AlertPolicy())) == whole
+    whole = written(tmp_path / "whole", replayed([puffs]))
+    assert written(tmp_path / "parts", replayed(parts)) == whole
 
 
 def test_sensors_of_one_room_are_one_incident(tmp_path, puffs):
     registry = Registry.of(
         [Room("r", "Room", "2", "North", "Site")], [Sensor("s1", "r"), Sensor("s2", "r")]
     )
-    result = replay([puffs], policy=AlertPolicy(), registry=registry)
+    result = replayed([puffs], registry=registry)
     assert len({a.incident for a in result.alerts}) == len(result.alerts) == 1
 
 
@@ -100,7 +105,7 @@ def test_one_stamp_in_the_future_keeps_nobody_from_being_judged(puffs, tmp_path)
     lines.insert(100, "4070908800,s1,2.6,4.0,4.6,100,41")  # the year 2099
     wrong = tmp_path / "wrong.csv"
     wrong.write_text("\n".join(lines) + "\n")
-    whole, found = (replay([path], policy=AlertPolicy()) for path in (puffs, wrong))
+    whole, found = (replayed([path]) for path in (puffs, wrong))
     assert [(a.sensor, a.kind) for a in whole.alerts] == [("s1", "vape"), ("s2", "vape")]
     assert [(a.sensor, a.kind) for a in found.alerts] == [("s1", "vape"), ("s2", "vape")]
     assert (whole.replaced, whole.unjudged) == (0, 0)
@@ -111,4 +116,4 @@ def test_readings_that_cannot_be_judged_are_counted(puffs, tmp_path):
     lines = puffs.read_text().splitlines()
     back = tmp_path / "back.csv"
     back.write_text("\n".join([*lines[:50], *lines[40:60]]) + "\n")
-    assert replay([back], policy=AlertPolicy()).unjudged == 10
+    assert replayed([back]).unjudged == 10
