@@ -17,6 +17,7 @@ class DataPaths:
         self.state = root / "state.db"  # detector snapshots, incidents, outbox
         self.series = root / "series.db"  # embedded time series
         self.influx = root / "influx.db"  # cursor of the InfluxDB writer
+        self.reserved = root / "reserved"  # space for a start on a full disk
         self.client_id = root / "client-id"  # of the broker's session, unless it is configured
         self.subscriptions = root / "subscriptions.json"  # topics of the broker's session
         self.event_subscriptions = root / "event-subscriptions.json"  # of that for events

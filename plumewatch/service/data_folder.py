@@ -14,7 +14,7 @@ import logging
 import shutil
 import sqlite3
 import time
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from alerts import sensor_tests
@@ -35,7 +35,7 @@ from storage.errors import (
     StorageUnavailableError,
     translated,
 )
-from storage.files import make_private_folder
+from storage.files import make_private_folder, write_private
 from storage.repair import finish_repair, salvage, swap
 from storage.sqlite import (
     DatabaseFile,
@@ -107,6 +107,7 @@ _LOGS: Final = ("-wal", "-shm")
 _COPIES: Final = "before-upgrade-"
 _ROOM: Final = 1.1
 """Disk space of a copy, as a multiple of the size of the files."""
+_RESERVED: Final = 4_000_000
 _LOOK_S: Final = 4.0
 
 
@@ -116,6 +117,28 @@ def make_data_folder(root: Path) -> None:
         make_private_folder(root)
     except OSError as error:
         raise StorageUnavailableError(f"data folder {root}: {error.strerror}") from error
+
+
+def reserve_space(path: Path) -> None:
+    """Reserve space for the next start, if there is much more than that."""
+    with suppress(OSError):
+        if not path.exists() and shutil.disk_usage(path.parent).free > 4 * _RESERVED:
+            write_private(path, bytes(_RESERVED))
+
+
+def use_reserved_space(path: Path, error: Exception) -> bool:
+    """Free the reserved space if a start failed because the disk is full; return whether it did."""
+    if not path.exists() or shutil.disk_usage(path.parent).free > _RESERVED:
+        return False
+    path.unlink()
+    log.error(
+        "the disk of %s is full (%s): the service starts with the %d MB that it had reserved. When"
+        " these are used up, nothing more is stored and alerts leave from memory: make room",
+        path.parent,
+        error,
+        _RESERVED // 1_000_000,
+    )
+    return True
 
 
 async def watch_lock(lock: FolderLock, root: Path) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from alerts.outbound import series_records
 from alerts.outbound.state_summary import StateSummary
 from plumewatch.sensor_status import save_counts
+from plumewatch.service.data_folder import reserve_space
 from storage import holds, state
 from storage.errors import StorageError, is_transient
 from storage.sqlite import transaction
@@ -113,6 +114,7 @@ class Deletion:
         """Delete old data between the commits; readings after `snapshot_offset` are kept."""
         base = self._resources
         elapsed, self._last = time.monotonic() - self._last, time.monotonic()
+        await asyncio.to_thread(reserve_space, base.paths.reserved)
         now = base.clock()
         old_at = self._retention.follow(now, elapsed)
         self._warn()

@@ -6,6 +6,7 @@ Each database has one thread, so it is only ever used from one thread at a time.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,14 +23,16 @@ from plumewatch.service.data_folder import (
     reconcile_journal,
     record_start,
     report_absent,
+    reserve_space,
     set_aside,
+    use_reserved_space,
 )
 from storage import state
+from storage.errors import StorageError
 from storage.journal import Journal
 from storage.retrying import RunUntilStored
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Sequence
 
     from alerts.engine import AlertRecord
@@ -126,6 +129,16 @@ class Resources:
 
     def open(self) -> None:
         """Upgrade, repair and open the databases; raises `StorageError` or `sqlite3.Error`."""
+        try:
+            self._open()
+        except (StorageError, sqlite3.Error) as error:
+            if not use_reserved_space(self.paths.reserved, error):
+                raise
+            self.close()
+            self._open()
+        reserve_space(self.paths.reserved)
+
+    def _open(self) -> None:
         now = self.started = self.clock()
         absent = absent_files(self.paths, influx=bool(self.config.timeseries.url))
         copy_before_upgrade(self.paths.root, now, series_kept_from(self.config, now))

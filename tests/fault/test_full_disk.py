@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from plumewatch.service.supervisor import ServiceError
 from storage.journal import Journal
 from storage.reading import Reading
 from tests.support.alert_records import history, incidents, notices
@@ -117,6 +118,39 @@ def fill(folder):
     with (folder / "ballast").open("wb", buffering=0) as ballast, contextlib.suppress(OSError):
         while True:
             ballast.write(b"\0" * 4096)
+
+
+async def test_a_start_without_room(small_disk, config, caplog):
+    """The disk filled up while the service was down, to the last byte."""
+    config = config.model_copy(update={"data_dir": small_disk})
+    async with running(config) as service:
+        now = time.time() - 400
+        await store(service, [Reading("n2-boys-1", now, now, {"pm25": 4.0})])
+        await until(lambda: service.detection.position == 1)
+    fill(small_disk)
+    async with running(config) as service:
+        puff = readings_of_puff(start=time.time() - 300)
+        settled = service.ingestion.commits.enter(puff)
+        await until(lambda: service.alerting.notifier.sent)
+        (told,) = [r for r in caplog.records if "is full" in r.getMessage()]
+        assert told.levelname == "ERROR"
+        assert str(small_disk) in told.getMessage()
+        (small_disk / "ballast").unlink()
+        async with asyncio.timeout(60):
+            await settled
+        await until(lambda: service.series.cursor() == 1 + len(puff))
+        await service.monitoring.deletion.delete(0)
+    assert len(service.alerting.notifier.sent) == 1
+    fill(small_disk)
+    async with running(config) as service:  # space was reserved again
+        assert service.ready.is_set()
+
+
+async def test_a_first_start_without_room_says_which_folder_is_full(small_disk, config):
+    fill(small_disk)
+    with pytest.raises(ServiceError, match=f"{small_disk}.* is full"):
+        async with running(config.model_copy(update={"data_dir": small_disk})):
+            pass
 
 
 def test_a_file_system_without_room(small_disk, tmp_path):
