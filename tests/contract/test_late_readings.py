@@ -1,6 +1,7 @@
 """Readings that arrive long after they were measured are judged, and reported as late."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -14,12 +15,9 @@ HOUR = 3_600.0
 
 def backlog(sensor, delay_s, *, start=START, seconds=300.0, apart_s=0.01):
     """Readings of five minutes with a puff, delivered one after the other after a delay."""
-    readings = readings_of_puff(sensor, start=start, seconds=seconds)
     begins = start + seconds + delay_s
-    for k, r in enumerate(readings):
-        body = json.dumps({"time": r.time, "seq": int(r.time - START), **r.values}).encode()
-        topic = f"plumewatch/v1/{sensor}/reading"
-        yield WireMessage(topic, body, 1, False, begins + apart_s * k, sensor)
+    for k, message in enumerate(live(sensor, start, seconds, top=180.0)):
+        yield replace(message, sent=begins + apart_s * k)
 
 
 def live(sensor, start, seconds, *, top=0.0):

@@ -104,12 +104,6 @@ def test_units_of_one_quantity_are_converted(name, unit, raw, value):
     assert quantity_of(name, unit).value(raw) == pytest.approx(value)
 
 
-def test_ppb_and_micrograms_are_never_mixed():
-    assert quantity_of("tvoc", "ppb").value(100.0) == 100.0
-    assert quantity_of("tvoc", "ug/m3").value(100.0) == 100.0
-    assert quantity_of("tvoc", "ppb").quantity != quantity_of("tvoc", "ug/m3").quantity
-
-
 def test_measured():
     raw = measured(
         {

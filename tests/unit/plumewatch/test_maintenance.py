@@ -1,7 +1,6 @@
 """What the service measures of itself, and a deletion that no wrong clock can hurry."""
 
 import asyncio
-import contextlib
 import logging
 import time
 
@@ -166,9 +165,6 @@ async def test_records_that_wait_over_a_restart(config, monkeypatch):
         assert service.monitoring.health.parts()[-1].detail == "the series is away"
     async with running(config) as service:
         await until(lambda: service.series.records("incident", began - 300, time.time()))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0.2):
-                await asyncio.Event().wait()
         assert service.writers.records.state.failing == ""
 
 
