@@ -109,9 +109,8 @@ class FolderLock:
         """Whether it was taken and not released."""
         return self._file >= 0
 
-    @property
-    def in_place(self) -> bool:
-        """Whether the file that is locked is still the one in the folder."""
+    def is_in_place(self) -> bool:
+        """Return whether the file that is locked is still the one in the folder."""
         with suppress(OSError):
             return os.path.samestat(os.fstat(self._file), self._path.stat())
         return False
@@ -128,7 +127,7 @@ class FolderLock:
                 break
             fcntl.flock(self._file, fcntl.LOCK_UN)
             time.sleep(_LOOK_S)
-        if not (_locks(self._file, fcntl.LOCK_EX) and self.in_place):
+        if not (_locks(self._file, fcntl.LOCK_EX) and self.is_in_place()):
             _, holder = _content(self._file)
             self.release()
             raise StorageUnavailableError(f"data folder {self._path.parent} is in use by {holder}")

@@ -6,6 +6,7 @@ action needs a session, a form token and a POST from our own page. A GET changes
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import sqlite3
@@ -96,7 +97,7 @@ def create_app(settings: StaffPageSettings) -> Starlette:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         if settings.processes.reports is not None:
-            settings.processes.reports.open()
+            await asyncio.to_thread(settings.processes.reports.open)
         yield
         if settings.processes.reports is not None:
             await settings.processes.reports.close()

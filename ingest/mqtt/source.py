@@ -204,7 +204,7 @@ class MqttSource:
         async with connected(client, self._settings):
             if not link.session_present:
                 self._intake.on_new_session()
-                self._on_new_session()
+                await self._on_new_session()
             await self._subscribe(client)
             if self.canary is not None:
                 self.canary.on_connected(time.monotonic())
@@ -216,9 +216,10 @@ class MqttSource:
             gone = client._disconnected  # noqa: SLF001 - the one place that says so
             await loop.run(gone, self._send_canaries(client, loop))
 
-    def _on_new_session(self) -> None:
+    async def _on_new_session(self) -> None:
         known = self._subscriptions
-        if self.state.connections == 0 and (known is None or not known.current()):
+        is_first = self.state.connections == 0
+        if is_first and (known is None or not await asyncio.to_thread(known.current)):
             return
         self._report_lost_session()
 
@@ -269,16 +270,16 @@ class MqttSource:
     ) -> Sequence[object]:
         wanted = [topic for topic, _ in filters]
         known = self._subscriptions
-        before = known.current() if known is not None else ()
+        before = await asyncio.to_thread(known.current) if known is not None else ()
         if known is not None:
-            known.remember([*before, *wanted])
+            await asyncio.to_thread(known.remember, [*before, *wanted])
         granted: list[object] = []
         for some in _pieces(filters):
             granted += await client.subscribe(some) or ()
         for stale in _pieces([topic for topic in before if topic not in wanted]):
             await client.unsubscribe(stale)
         if known is not None:
-            known.remember(wanted)
+            await asyncio.to_thread(known.remember, wanted)
         return granted
 
     async def _send_canaries(self, client: aiomqtt.Client, loop: IntakeLoop) -> None:

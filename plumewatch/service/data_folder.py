@@ -145,7 +145,7 @@ async def watch_lock(lock: FolderLock, root: Path) -> None:
     """Raise `StorageUnavailableError` once the lock file was deleted."""
     while True:
         await asyncio.sleep(_LOOK_S)
-        if not lock.in_place:
+        if not await asyncio.to_thread(lock.is_in_place):
             raise StorageUnavailableError(f"the lock file of data folder {root} was deleted")
 
 

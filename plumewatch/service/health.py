@@ -143,6 +143,7 @@ class Health:
     writer: SeriesWriter[Reading]
     records: SeriesWriter[Record]
     retrying: RunUntilStored
+    hanging: Callable[[], dict[str, str]]
     detection: DetectionLoop
     queue_limit: int
     operations: Operations
@@ -223,7 +224,7 @@ class Health:
         return Part("detector", seconds <= MAX_LAG_S and self.moves(), detail)
 
     def _disk_failing(self) -> dict[str, str]:
-        failing = dict(self.retrying.failing)
+        failing = self.hanging() | self.retrying.failing
         if self.commits.failing:
             failing["journal"] = self.commits.failing
         return dict(sorted(failing.items()))

@@ -68,6 +68,7 @@ class Monitoring(Pipeline):
             writer=writers.readings,
             records=writers.records,
             retrying=resources.run_until_stored,
+            hanging=resources.hanging,
             detection=detection,
             queue_limit=queue_limit,
             operations=ingestion.operations,

@@ -65,7 +65,7 @@ def outlook_meters(
     disk_free: Callable[[], float], duty_gaps: Callable[[], float | None]
 ) -> Iterator[Meter]:
     """Return the meters of what will need somebody soon."""
-    yield gauge("disk_free_bytes", "Free space for the data folder, bytes.", disk_free)
+    yield gauge("disk_free_bytes", "Free space for the data folder, bytes.", disk_free, blocks=True)
     text = "Times of the next 24 hours at which nobody on duty would be notified."
     yield gauge("duty_gaps_next_day", text, duty_gaps)
 

@@ -6,11 +6,12 @@ Each database has one thread, so it is only ever used from one thread at a time.
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from alerts.consumer.detection_consumer import CONSUMER
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from plumewatch.config.model import PlumewatchConfig
 
 T = TypeVar("T")
+
+HANGS_S: Final = 5.0
+"""No commit, and no batch of readings, takes that long."""
 
 _GRACE_S: Final = 2.0
 _REMEMBERED: Final = 10_000
@@ -93,6 +97,34 @@ class ExternalEvents:
         return await self._waiting.get()
 
 
+class DatabaseThread:
+    """The one thread for work on one database; it knows how long it has been at the same work."""
+
+    def __init__(self, name: str) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"plumewatch-{name}")
+        self._since = math.inf
+
+    async def __call__(self, work: Callable[..., T], *arguments: object) -> T:
+        """Return what ``work(*arguments)`` returns, in the thread."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._run, work, arguments)
+
+    def busy_s(self) -> float:
+        """Return for how long the thread has been at the same work; 0.0 if it waits for some."""
+        return max(0.0, time.monotonic() - self._since)
+
+    def end(self) -> None:
+        """Wait for the work under way and end the thread."""
+        self._thread.shutdown(wait=True)
+
+    def _run(self, work: Callable[..., T], arguments: tuple[object, ...]) -> T:
+        self._since = time.monotonic()
+        try:
+            return work(*arguments)
+        finally:
+            self._since = math.inf
+
+
 class Resources:
     """Configuration, clock and databases of one service.
 
@@ -116,13 +148,9 @@ class Resources:
         self.growth = JournalGrowth()
         self.paths = DataPaths(config.data_dir)
         self.registry = config.registry()
-        self._threads = [
-            ThreadPoolExecutor(1, thread_name_prefix=f"plumewatch-{name}")
-            for name in ("journal", "detector", "series")
-        ]
-        self.in_journal, self.in_detector, self.in_series = (
-            partial(_run_in, thread) for thread in self._threads
-        )
+        self.in_journal = DatabaseThread("journal")
+        self.in_detector = DatabaseThread("detector")
+        self.in_series = DatabaseThread("series")
         self.run_until_stored = RunUntilStored(self.in_detector, self.paths.state)
         self.journal = Journal(self.paths.journal, clock, _REMEMBERED)
         self.series = series_of(config, self.paths)
@@ -153,6 +181,15 @@ class Resources:
         cursor = max(self.series.cursor(), state.cursor(self.state, CONSUMER))
         reconcile_journal(self.journal, cursor)
 
+    def hanging(self) -> dict[str, str]:
+        """Return which databases have not answered for some time, and since when."""
+        threads = {"journal": self.in_journal, "state": self.in_detector}
+        return {
+            name: f"{name}.db has not answered for {thread.busy_s():.0f} s: does its disk hang?"
+            for name, thread in threads.items()
+            if self.ready.is_set() and thread.busy_s() > HANGS_S
+        }
+
     def end_threads(self) -> None:
         """End the threads after the work under way; then the databases are ours alone.
 
@@ -161,8 +198,8 @@ class Resources:
         """
         abandon = threading.Timer(_GRACE_S, self.series.abandon)
         abandon.start()
-        for thread in self._threads:
-            thread.shutdown(wait=True)
+        for thread in (self.in_journal, self.in_detector, self.in_series):
+            thread.end()
         abandon.cancel()
         self.series.abandon()
 
@@ -172,7 +209,3 @@ class Resources:
             self.state.close()
         self.series.close()
         self.journal.close()
-
-
-async def _run_in(thread: ThreadPoolExecutor, work: Callable[..., T], *arguments: object) -> T:
-    return await asyncio.get_running_loop().run_in_executor(thread, work, *arguments)

@@ -65,6 +65,7 @@ class Parts:
             writer=self.writer,
             records=self.records,
             retrying=self.retrying,
+            hanging=dict,
             detection=self.detection,
             queue_limit=1000,
             operations=Operations(lambda: NOW),

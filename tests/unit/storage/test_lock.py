@@ -90,11 +90,11 @@ def test_a_holder_that_is_no_service(path):
 def test_a_holder_whose_file_is_deleted_or_replaced_learns_of_it(path):
     one, two = FolderLock(path), FolderLock(path)
     one.take()
-    assert one.in_place
+    assert one.is_in_place()
     path.unlink()
-    assert not one.in_place
+    assert not one.is_in_place()
     two.take()
-    assert (one.in_place, two.in_place) == (False, True)
+    assert (one.is_in_place(), two.is_in_place()) == (False, True)
     for lock in (one, two):
         lock.release()
 
