@@ -196,7 +196,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 lock: $(STAMP) ## resolve pyproject.toml into the lock files, for Python 3.11 and newer
 	@$(BIN)/python -m pip install --quiet uv
 	@$(COMPILE) --extra dev pyproject.toml -o requirements.lock
-	@$(COMPILE) --extra oidc --extra webpush -c requirements.lock pyproject.toml -o requirements-run.lock
+	@$(COMPILE) --extra dashboards --extra oidc --extra webpush -c requirements.lock pyproject.toml -o requirements-run.lock
 	@$(COMPILE) --extra scale -c requirements.lock pyproject.toml -o requirements-scale.lock
 	@$(COMPILE) --group build -c requirements.lock -o requirements-build.lock
 	@$(COMPILE) --group sim -o requirements-sim.lock

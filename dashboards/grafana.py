@@ -6,30 +6,28 @@ somebody edited is overwritten, and remains among the versions that Grafana keep
 
 from __future__ import annotations
 
-import asyncio
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from grafana_api.grafana_api import GrafanaClientError, GrafanaException
+from grafana_api.grafana_face import GrafanaFace
+from requests.exceptions import Timeout, TooManyRedirects
+
 from dashboards.queries import DATA_SOURCE_NAME, data_source_uid
 from language.plain_text import clean
-from storage.http_client import Reach, RefusedRequestError, RequestError, request
+from storage.bounded_call import BoundedCallError, BoundedThreads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from storage.http_client import Answer
-
 FOLDER_UID: Final = "plumewatch"
 _FOLDER: Final = "Plumewatch"
+_TIMEOUT_S: Final = 15.0
 _DEADLINE_S: Final = 60.0
-_MOST_BYTES: Final = 32 << 20
-"""Of an answer; a dashboard of ours has a tenth of a megabyte."""
+"""Of a request, up to the last byte of its answer."""
 _LATER: Final = frozenset({408, 429})
 """Status codes of a request to repeat later."""
-_ANYWHERE: Final = Reach(allow_private=True)
-"""Whoever runs the command names the server."""
 _COUNTED: Final = frozenset({"id", "version"})
 """Keys that Grafana counts by itself."""
 
@@ -104,24 +102,36 @@ class Grafana:
             raise ValueError(
                 f"{url!r} is no address of a Grafana; allowed: http[s]://host[:port]/path"
             )
-        self._url = url.rstrip("/")
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        path = parts.path.strip("/")
+        self._url = url
         self._token = token
+        self._threads = BoundedThreads("grafana", 4)
+        self._face = GrafanaFace(
+            auth=token,
+            host=host,
+            port=parts.port,
+            url_path_prefix=f"{path}/" if path else "",
+            protocol=parts.scheme,
+            timeout=_TIMEOUT_S,
+        )
+        self._face.api.s.max_redirects = 0
 
     def check(self) -> None:
         """Check that a Grafana answers, so that a later 404 means something is missing."""
-        health = self._get("/health")
+        health = self._get(self._face.api.GET, "/health")
         if health is None or "database" not in health:
             raise self._is_no_grafana()
 
     def push(self, dashboards: Mapping[str, Mapping[str, Any]]) -> Iterator[Change]:
         """Write the folder and the dashboards that differ."""
-        if self._get(f"/folders/{FOLDER_UID}") is None:
-            self._request("POST", "/folders", {"title": _FOLDER, "uid": FOLDER_UID})
+        if self._get(self._face.folder.get_folder, FOLDER_UID) is None:
+            self._request(dict, self._face.folder.create_folder, _FOLDER, FOLDER_UID)
             yield Change("folder", "created")
         else:
             yield Change("folder", "unchanged")
         for name, wanted in dashboards.items():
-            found = self._get(f"/dashboards/uid/{wanted['uid']}") or {}
+            found = self._get(self._face.dashboard.get_dashboard, wanted["uid"]) or {}
             stored, what = found.get("dashboard", {}), f"dashboard {name}"
             differs = [*_differing(stored, wanted)]
             if not differs:
@@ -134,7 +144,7 @@ class Grafana:
                 "message": "plumewatch dashboards push",
                 "overwrite": True,
             }
-            self._request("POST", "/dashboards/db", body)
+            self._request(dict, self._face.dashboard.update_dashboard, body)
             yield Change(what, "changed", ", ".join(differs)) if stored else Change(what, "created")
 
     def data_source(self, wanted: DataSource | None, policy: str = "") -> Change:
@@ -142,9 +152,7 @@ class Grafana:
 
         Raises `Refused` if None was given and it is missing.
         """
-        listed = self._request("GET", "/datasources")
-        if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
-            raise self._is_no_grafana()
+        listed = self._request(list, self._face.datasource.list_datasources)
         uid, what = data_source_uid(policy), f"data source {policy}".strip()
         there = next((d for d in listed if d.get("uid") == uid), None)
         if wanted is None:
@@ -156,62 +164,48 @@ class Grafana:
             return Change(what, "unchanged")
         body = wanted.body(policy)
         if there is None:
-            self._request("POST", "/datasources", body)
+            self._request(dict, self._face.datasource.create_datasource, body)
             return Change(what, "created")
         # the secret cannot be read back, so it is always written; only the rest is a change
         differs = [k for k in ("url", "user", "jsonData") if there.get(k) != body[k]]
-        self._request("PUT", f"/datasources/{there['id']}", body)
+        self._request(dict, self._face.datasource.update_datasource, there["id"], body)
         return Change(what, "changed" if differs else "unchanged", ", ".join(differs))
 
-    def _get(self, path: str) -> dict[str, Any] | None:
-        """Return an object; None if there is none."""
-        found = self._request("GET", path)
-        if found is not None and not isinstance(found, dict):
-            raise self._is_no_grafana()
+    def _get(self, call: Any, *given: Any) -> dict[str, Any] | None:
+        """Request an object; None if there is none."""
+        try:
+            found: dict[str, Any] = self._request(dict, call, *given)
+        except Refused as error:
+            if isinstance(error.__cause__, GrafanaException) and error.__cause__.status_code == 404:
+                return None
+            raise
         return found
 
-    def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Return the decoded answer; None if there is nothing at the path."""
+    def _request(self, kind: type[Any], call: Any, *given: Any) -> Any:
+        """Request an object or a list of objects, and translate the errors of the library."""
         try:
-            answer = asyncio.run(
-                request(
-                    method,
-                    f"{self._url}/api{path}",
-                    _ANYWHERE,
-                    body=None if body is None else json.dumps(body).encode(),
-                    headers={
-                        "Authorization": f"Bearer {self._token}",
-                        "Content-Type": "application/json",
-                    },
-                    timeout_s=_DEADLINE_S,
-                    most_bytes=_MOST_BYTES,
-                )
-            )
-        except RefusedRequestError as error:
-            raise Refused(f"{self._url}: {error}") from error
-        except RequestError as error:
-            raise Unreachable(f"{self._url}: {error}") from error
-        return self._checked(answer)
-
-    def _checked(self, answer: Answer) -> Any:
-        status = answer.status
-        if 300 <= status < 400:
+            answer = self._threads.call(lambda: call(*given), _DEADLINE_S)
+        except GrafanaClientError as error:
+            said = error.response.get("message", "") if isinstance(error.response, dict) else ""
+            why = clean(f"HTTP {error.status_code} {said}".replace(self._token, "****"))[:300]
+            outcome = Unreachable if error.status_code in _LATER else Refused
+            raise outcome(f"{self._url}: {why}") from error
+        except GrafanaException as error:
+            raise Unreachable(f"{self._url}: HTTP {error.status_code}") from error
+        except TooManyRedirects as error:
             raise Unreachable(
                 f"{self._url}: it leads to another address; give that of the Grafana itself"
-            )
-        if status >= 500:
-            raise Unreachable(f"{self._url}: HTTP {status}")
-        try:
-            found = json.loads(answer.body)
-        except ValueError as error:
+            ) from error
+        except (Timeout, BoundedCallError) as error:
+            raise Unreachable(f"{self._url}: no complete answer in time") from error
+        except (ValueError, TypeError) as error:  # the library trips over other shapes
             raise self._is_no_grafana() from error
-        if status < 300:
-            return found
-        if status == 404:
-            return None
-        said = found.get("message", "") if isinstance(found, dict) else ""
-        why = clean(f"HTTP {status} {said}".replace(self._token, "****"))[:300]
-        raise (Unreachable if status in _LATER else Refused)(f"{self._url}: {why}")
+        except OSError as error:
+            raise Unreachable(f"{self._url}: cannot be reached") from error
+        items = answer if isinstance(answer, list) else [answer]
+        if not isinstance(answer, kind) or not all(isinstance(item, dict) for item in items):
+            raise self._is_no_grafana()
+        return answer
 
     def _is_no_grafana(self) -> Unreachable:
         return Unreachable(f"{self._url}: what answers there is no Grafana")

@@ -1,8 +1,8 @@
 """HTTP requests to other machines, and the rules for where a connection may lead.
 
-Every request goes through `request`, except those of two libraries: apprise
+Every request goes through `request`, except those of three libraries: apprise
 (`alerts.notify.channels.apprise_notifier`, which applies the same `Reach` to its connections), and
-the client of InfluxDB, whose address only the configuration names.
+the clients of InfluxDB and Grafana, whose addresses only their administrator names.
 
 A name is resolved once. Addresses that `Reach` forbids are dropped, and the connection goes to one
 of those that were checked, so a name that resolves differently a moment later reaches nothing else.

@@ -75,9 +75,14 @@ def push(
 ) -> None:
     """Write the folder and the dashboards that differ; prints what changed."""
     from dashboards.build import built
-    from dashboards.grafana import Refused, Unreachable
     from dashboards.queries import POLICIES
 
+    try:
+        from dashboards.grafana import Refused, Unreachable
+    except ImportError as error:
+        raise UsageError(
+            "this needs more packages: pip install 'plumewatch[dashboards]'"
+        ) from error
     loaded = Site.load(config)
     settings = _settings(loaded.config, influxdb3=influxdb3)
     server = _grafana(url, token_file)

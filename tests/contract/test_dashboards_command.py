@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import sys
 
 import pytest
 import yaml
@@ -144,6 +145,12 @@ def test_without_an_influxdb_every_command_says_what_to_do(grafana, files, comma
     assert "plumewatch storage setup" in ran.err
     assert grafana.writes == []
     assert not (files / "made").exists()
+
+
+def test_without_the_extra_push_names_what_to_install(grafana, files, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dashboards.grafana", None)
+    code, _, error = push(grafana, files, capsys)
+    assert (code, "plumewatch[dashboards]" in error) == (2, True)
 
 
 @pytest.mark.parametrize("status", [200, 404])
