@@ -3,7 +3,8 @@
 For DIY devices, under a topic or HTTP source that the configuration gives to this decoder; never by
 topic alone. What could be two quantities is none (`names`). Objects are searched to a depth of
 four; ``{"value": 7, "unit": "ug/m3"}`` is a value, and so is each item of a list of names and
-values (SenML). Other lists, and lines of objects, are several readings.
+values (SenML); ``pm25_unit`` is the unit of ``pm25``, and ``unit`` that of all that it fits.
+Other lists, and lines of objects, are several readings.
 
 The device is named by the first of `_IDENTITY` that is text, else by the topic. A number that is no
 plausible Unix time counts from boot and is replaced by the receive time; such a counter passes
@@ -29,7 +30,7 @@ from ingest.decoding import (
     text_of,
 )
 from ingest.errors import PayloadError, Reason
-from ingest.names import is_of_room, measured, quantity_of
+from ingest.names import is_of_room, measured, quantity_of, unit_of
 from ingest.validation import (
     UNREAD,
     Message,
@@ -122,7 +123,8 @@ def _reading(content: dict[str, Any], message: Message, context: Context) -> Rea
     named = next((lower[k] for k in _IDENTITY if type(lower.get(k)) is str and lower[k]), None)
     when = next((lower[k] for k in _TIME if lower.get(k) is not None), None)
     sensor = sensor_id(named if named is not None else message.topic)
-    raw = measured(flat)
+    units = _units_beside(flat)
+    raw = measured(flat, units)
     tampered = lower.get("tamper") is True
     word = next((w for k in _STATUS if (w := text_of(lower.get(k)).lower()) in _WILLS), "")
     firmware = next((lower[k] for k in _FIRMWARE if k in lower), None)
@@ -137,20 +139,35 @@ def _reading(content: dict[str, Any], message: Message, context: Context) -> Rea
         raw,
         _stamp(sensor, when, message, context),
         events=filter(None, ("tamper" if tampered else "", word)),
-        flags=[UNREAD] if _has_unread(flat) else [],
+        flags=[UNREAD] if _has_unread(flat, units) else [],
         state=bool(word) and not raw and not tampered,
         firmware=firmware,
     )
 
 
-def _has_unread(flat: dict[str, Any]) -> bool:
+def _units_beside(flat: dict[str, Any]) -> dict[str, str]:
+    """Units in keys of their own: of the key before ``_unit``, or of all that it fits."""
+    units: dict[str, str] = {}
+    for key, value in flat.items():
+        name, _, word = key.rpartition("_")
+        if type(value) is not str or word.lower() not in _UNIT:
+            continue
+        if name:
+            units[name] = value
+        elif unit_of(value):
+            fits = [k for k, v in flat.items() if measured({k: v}, {k: value})]
+            units.update(dict.fromkeys(fits or flat, value))
+    return units
+
+
+def _has_unread(flat: dict[str, Any], units: dict[str, str]) -> bool:
     """Whether a number was left out because its name and unit tell no quantity."""
     known = _OF_THE_BOARD.union(_IDENTITY, _TIME, _FIRMWARE)
     return any(
         number(value) is not None
         and not math.isnan(number(value) or 0.0)
         and key.lower() not in known
-        and not measured({key: value})
+        and not measured({key: value}, units)
         for key, value in flat.items()
     )
 

@@ -156,11 +156,10 @@ def _bare_value(topic: str, sample: bytes, name: str, ask: Ask) -> Draft:
         )
     draft = _started(topic, name, "text", {}, metric=place)
     draft.head.add("join_s", 1.0, "values of one sensor within this many seconds are one reading")
-    entry = meant.entry(())
     if "{metric}" in draft.head.values["topic"]:
         condition = [{"capture": "metric", "equals": word}]
-        entry.add("when", condition, "add a field for each of the other topics of this device")
-    draft.fields.append(entry)
+        draft.head.add("when", condition, "the other topics of this device need mappings like it")
+    draft.fields.append(meant.entry(()))
     return draft
 
 

@@ -75,6 +75,30 @@ HOME_MADE = {
         {"id": "a1", "pm25": {"value": 7.5, "unit": "ug/m3"}, "hum": {"value": 41, "unit": "%"}},
         [("a1", AIR)],
     ),
+    "units in siblings": (
+        {"id": "a1", "pm25": 0.0075, "pm25_unit": "mg/m3", "rh": 41, "rh_units": "%"},
+        [("a1", AIR)],
+    ),
+    "one value and its unit": (
+        {"id": "a1", "pm25": 0.0075, "unit": "mg/m³"},
+        [("a1", {"pm25": 7.5})],
+    ),
+    "one unit of all masses": (
+        {"id": "a1", "pm25": 0.0075, "pm10": 0.009, "hum": 41, "units": "mg/m3"},
+        [("a1", {**AIR, "pm10": 9.0})],
+    ),
+    "one value as text, and its unit": (
+        {"id": "a1", "tvoc": "103", "rssi": -60, "unit": "ppb"},
+        [("a1", {"tvoc_ppb": 103.0, "rssi": -60.0})],
+    ),
+    "a unit that is none": (
+        {"id": "a1", "pm25": 7.5, "unit": "B12"},
+        [("a1", {"pm25": 7.5})],
+    ),
+    "units in keys": (
+        {"id": "a1", "pm25_mgm3": 0.0075, "temp_f": 68},
+        [("a1", {"pm25": 7.5, "temp": 20.0})],
+    ),
     "a list of names and values": (
         {
             "id": "a1",
@@ -142,6 +166,8 @@ def test_home_made_sensors(case):
 @pytest.mark.parametrize(
     "payload",
     [
+        {"id": "a1", "pm25": 7.5, "unit": "ppb"},
+        {"id": "a1", "pm25": 7.5, "pm25_unit": "furlong"},
         b'{"id": "a1", "t": 21.5, "h": 41, "p25": 7}',
         b'{"id": "a1", "tvoc": 120, "aqi": 40}',
         b'{"device": "a1", "time": [1, 2], "pm25": [7, 8]}',

@@ -170,6 +170,9 @@ def _propose(
     found: Discovery, topic: str, samples: list[bytes], received: float, context: Context
 ) -> None:
     message = Message(topic, samples[-1], received)
+    with contextlib.suppress(DecodeError):
+        decode_message(message, replace(context, states=States()), "", _order(found))
+        return  # a mapping of another device, or of another of its values, reads it
     likely = likely_decoders(message, replace(context, states=States()))
     named = [name for name in likely if name != "generic"]
     if len(named) == 1:
@@ -177,7 +180,7 @@ def _propose(
         return
     try:
         text = suggest(topic, samples, received=float(round(received)), zone=context.zone)
-        parse({**_DRAFT, **tomllib.loads(text)}, base=Path())
+        _order(replace(found, mappings=[*found.mappings, text]))
     except (SuggestError, ConfigError) as error:
         found.unread[topic] = str(error).partition("\n")[0]
         return

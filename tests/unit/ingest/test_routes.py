@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ingest.decoders import Routes, subscriptions
+from ingest.decoders import Routes, likely_decoders, subscriptions
 from ingest.decoding import Context
 from ingest.intake import Intake, IntakeConfig, OutcomeKind
 from ingest.mapping.decoder import compile_mapping
@@ -190,3 +190,15 @@ def test_subscriptions_are_mqtt_filters():
     tele = ("SENSOR", "STATE", "LWT", "INFO1")
     assert subscriptions(("tasmota",)) == ("tele/#", "stat/#", *(f"+/tele/{t}" for t in tele))
     assert len(subscriptions()) == len(set(subscriptions()))
+
+
+@pytest.mark.parametrize(
+    ("payload", "likely"),
+    [
+        (b'{"rssi": -60, "battery": 90}', ()),
+        (b'{"wifi": -60, "rco2": 600, "atmp": 21}', ("airgradient",)),
+        (b'{"rssi": -60, "pm25": 7}', ("generic",)),
+    ],
+)
+def test_what_a_board_says_of_itself_identifies_no_format(payload, likely):
+    assert likely_decoders(Message("x/a", payload, NOW), Context()) == likely
