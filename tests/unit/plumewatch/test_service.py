@@ -9,9 +9,11 @@ from functools import partial
 
 from alerts.escalation import escalator
 from alerts.notify.pump import OutboxPump, PumpSettings
+from plumewatch.config.paths import DataPaths
 from plumewatch.service.app import Service
 from plumewatch.service.consumers import new_consumer
 from plumewatch.service.maintenance import Maintenance
+from storage import state
 from storage.errors import StorageUnavailableError
 from storage.journal import DeadLetter, Journal
 from storage.reading import Reading
@@ -39,17 +41,25 @@ async def test_a_puff_is_stored_and_notified(config):
 
 async def test_counters_go_on_over_a_restart_or_begin_anew_as_declared(config):
     def counted(service):
+        service.monitoring.meters.refresh()
         meters = service.monitoring.meters.meters
         return {m.name: service.monitoring.meters.value(m.metric) for m in meters if counts(m)}
 
     def counts(meter):
         return meter.name and meter.kind == "counter"
 
+    paths = DataPaths(config.data_dir)
+    async with running(config):
+        pass
+    with contextlib.closing(connect(paths.state)) as db:
+        state.set_snapshot(db, "dropped samples", state.Snapshot(0, "", b"5"))
     async with running(config) as service:
         await store(service, puff())
         for reading in puff():
             service.ingestion.intake.reading_counts.add(reading)
         await until(lambda: service.alerting.deliveries.outcomes["sent"])
+        with contextlib.closing(connect(paths.journal)) as db:
+            db.execute("INSERT INTO gap VALUES ('unread', 1, 3, 0)")
         before = counted(service)
     async with running(config) as service:
         after = counted(service)
