@@ -161,7 +161,7 @@ def subscriptions(names: tuple[str, ...] = (), more: tuple[str, ...] = ()) -> tu
 
 
 _BY_NAMES: Final = frozenset({"native", "generic", "zigbee2mqtt"})
-_MARKS: Final = {"awair": b'"score"'}
+_MARKS: Final = {"awair": b'"score"', "ruuvi": b'"gw_mac"'}
 """What a message of a decoder with everyday names has beside them."""
 _MAX_LEVELS: Final = 16
 

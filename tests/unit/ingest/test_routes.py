@@ -198,6 +198,9 @@ def test_subscriptions_are_mqtt_filters():
         (b'{"rssi": -60, "battery": 90}', ()),
         (b'{"wifi": -60, "rco2": 600, "atmp": 21}', ("airgradient",)),
         (b'{"rssi": -60, "pm25": 7}', ("generic",)),
+        (b'{"humidity": 41}', ("generic",)),
+        (b'{"gw_mac": "AA:CC:EE:00:11:22", "ts": 1790000000, "humidity": 41}', ("ruuvi",)),
+        (b'{"state": "online"}', ()),
     ],
 )
 def test_what_a_board_says_of_itself_identifies_no_format(payload, likely):
