@@ -110,13 +110,6 @@ def entries(db: sqlite3.Connection, limit: int = -1) -> Iterator[Entry]:
         yield Entry(*row)
 
 
-def entries_of(db: sqlite3.Connection, kind: AuditKind, limit: int) -> Iterator[Entry]:
-    """Yield entries of one kind, newest first, at most `limit`."""
-    rows = "SELECT * FROM audit WHERE kind = ? ORDER BY seq DESC LIMIT ?"
-    for row in db.execute(rows, (kind.value, limit)):
-        yield Entry(*row)
-
-
 def verify(db: sqlite3.Connection, known: str = "") -> Verified:
     """Compute the chain again; `known`, a hash that an earlier one printed, must still be in it."""
     previous, count, seen = "", 0, not known

@@ -179,11 +179,6 @@ def examples(*lines: str) -> str:
     return "\n\n".join(("Examples:", *(f"  {line}" for line in lines), EXIT_CODES))
 
 
-def examples_of(epilog: str) -> list[str]:
-    """Read the examples of a command back from the end of its help."""
-    return [line.strip() for line in epilog.split("\n\n")[1:-1]]
-
-
 def with_config(words: str, config: Path) -> str:
     """Return a command that somebody is told to type, with the configuration if it is named."""
     return words if config == CONFIG else f"{words} --config {shlex.quote(str(config))}"
