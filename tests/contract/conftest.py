@@ -16,6 +16,7 @@ from storage.timeseries.resolution import Retention
 from tests.support.broker import free_port
 from tests.support.influx import Influxd
 from tests.support.once import made_once
+from tests.support.provider import Provider
 from tests.support.school_series import simulated_school
 
 
@@ -80,3 +81,16 @@ def mail_server():
     yield start
     for controller in started:
         controller.stop()
+
+
+@pytest.fixture(scope="module")
+def influxd(tmp_path_factory):
+    with Influxd(tmp_path_factory.mktemp("influxd")) as server:
+        yield server
+
+
+@pytest.fixture
+def provider():
+    server = Provider()
+    yield server
+    server.close()

@@ -17,18 +17,11 @@ from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Evidence
 from detection.quantities import QUANTITIES
 from tests.support.in_process import until
-from tests.support.provider import OK, RISING, Provider, answer
+from tests.support.provider import OK, RISING, answer
 
 LONG = Evidence({}, dict.fromkeys(QUANTITIES, ChannelEvidence(4.0, 17_600.0, 6.0, 62.0)))
 LOCAL = NotifySettings(allow_private=True)
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8
-
-
-@pytest.fixture
-def provider():
-    server = Provider()
-    yield server
-    server.close()
 
 
 async def send(url, picture=PICTURE):

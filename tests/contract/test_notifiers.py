@@ -30,13 +30,6 @@ SECRET = "hunter2topic"
 NOTICE = structs.replace(RISING, priority=Priority.URGENT)
 
 
-@pytest.fixture
-def provider():
-    server = Provider()
-    yield server
-    server.close()
-
-
 @pytest.fixture(params=["json", "ntfy"])
 def target(request, provider):
     return Secret(f"{request.param}://127.0.0.1:{provider.port}/{SECRET}")

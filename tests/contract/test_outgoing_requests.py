@@ -102,13 +102,6 @@ over = pytest.mark.parametrize
 
 
 @pytest.fixture
-def provider():
-    server = Provider()
-    yield server
-    server.close()
-
-
-@pytest.fixture
 def connections(monkeypatch):
     """Connections to `host`, whose name resolves to each of some addresses in turn."""
 

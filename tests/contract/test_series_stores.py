@@ -21,7 +21,7 @@ from storage.timeseries.influx_setup import set_up
 from storage.timeseries.records import MEASUREMENTS, Record, RecordError, checked
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
-from tests.support.influx import NAMED, FakeServer, Influxd, influxql, own_database
+from tests.support.influx import NAMED, FakeServer, influxql, own_database
 from tests.support.influx_standin import InfluxDb2, InfluxDb3
 
 T = 1_790_000_040.0  # a whole minute
@@ -30,12 +30,6 @@ REGISTRY = Registry.of(
     [Sensor("s", "n2, boys", "sen55"), Sensor("s2", "n2, boys"), Sensor("away", "n2, boys")],
 )
 STORES = ["sqlite", "influx1", "influx2", "influx3", *NAMED]
-
-
-@pytest.fixture(scope="module")
-def influxd(tmp_path_factory):
-    with Influxd(tmp_path_factory.mktemp("influxd")) as server:
-        yield server
 
 
 @pytest.fixture(params=STORES)

@@ -24,12 +24,6 @@ ADMIN = "the administrator's"
 
 
 @pytest.fixture(scope="module")
-def open_server(tmp_path_factory):
-    with Influxd(tmp_path_factory.mktemp("influxd")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def closed_server(tmp_path_factory):
     with Influxd(tmp_path_factory.mktemp("influxd-auth"), auth=True) as server:
         influxql(server.url, f"CREATE USER root WITH PASSWORD {quoted(ADMIN)} WITH ALL PRIVILEGES")
@@ -98,18 +92,18 @@ def test_a_1x_with_users(set_up, closed_server):
         InfluxHttp(service).query("CREATE DATABASE other", change=True)
 
 
-def test_a_1x_that_asks_nobody(set_up, open_server):
-    ran = set_up(url=open_server.url, database="open")
+def test_a_1x_that_asks_nobody(set_up, influxd):
+    ran = set_up(url=influxd.url, database="open")
     assert "asks nobody for a password" in ran.out
     assert "all of it can be written and read" in ran.out
     settings = influx_settings(load(set_up.folder / "plumewatch.toml"))
-    assert (settings.url, settings.database, settings.secret) == (open_server.url, "open", "")
+    assert (settings.url, settings.database, settings.secret) == (influxd.url, "open", "")
     assert not list((set_up.folder / "secrets").glob("influx-*"))
     InfluxHttp(settings).check_connection()
 
 
-def test_a_2x_gets_its_organization_buckets_and_two_tokens(set_up, open_server):
-    standin = InfluxDb2(open_server.url, orgs=["others"])
+def test_a_2x_gets_its_organization_buckets_and_two_tokens(set_up, influxd):
+    standin = InfluxDb2(influxd.url, orgs=["others"])
     standin.tokens = {ADMIN: None}
     with FakeServer(standin) as stub:
         ran = set_up(ADMIN, url=stub.url, org="Lincoln High", database="two")
@@ -118,8 +112,8 @@ def test_a_2x_gets_its_organization_buckets_and_two_tokens(set_up, open_server):
     assert len(standin.tokens) == 3
 
 
-def test_a_3_keeps_the_token_and_says_so(set_up, open_server):
-    with FakeServer(InfluxDb3(open_server.url)) as stub:
+def test_a_3_keeps_the_token_and_says_so(set_up, influxd):
+    with FakeServer(InfluxDb3(influxd.url)) as stub:
         ran = set_up("secret", url=stub.url, database="three")
         assert "the service keeps this one" in ran.out
         settings = influx_settings(load(set_up.folder / "plumewatch.toml"))
@@ -153,34 +147,34 @@ def test_who_is_no_administrator_of_a_1x(set_up, closed_server, username, passwo
     ("token", "sentence"),
     [("wrong", "does not accept the token"), ("limited", "shows no organization to this token")],
 )
-def test_who_is_no_administrator_of_a_2x(set_up, open_server, token, sentence):
-    before = influxql(open_server.url, "SHOW DATABASES")
-    standin = InfluxDb2(open_server.url)
+def test_who_is_no_administrator_of_a_2x(set_up, influxd, token, sentence):
+    before = influxql(influxd.url, "SHOW DATABASES")
+    standin = InfluxDb2(influxd.url)
     standin.tokens["limited"] = set()
     with FakeServer(standin) as stub:
         ran = set_up(token, url=stub.url, org="school", database="none")
-    nothing_is_done(open_server, set_up.folder, ran, sentence, before)
+    nothing_is_done(influxd, set_up.folder, ran, sentence, before)
 
 
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [(b"<html>hello", "is no InfluxDB 1, 2 or 3"), (None, "does not answer")],
 )
-def test_another_server_and_none(set_up, open_server, body, sentence):
-    before = influxql(open_server.url, "SHOW DATABASES")
+def test_another_server_and_none(set_up, influxd, body, sentence):
+    before = influxql(influxd.url, "SHOW DATABASES")
     with FakeServer(lambda *_: (200, {}, body)) as other:
         url = other.url if body else f"http://127.0.0.1:{free_port()}"
         ran = set_up("x", url=url, org="school")
-    nothing_is_done(open_server, set_up.folder, ran, sentence, before)
+    nothing_is_done(influxd, set_up.folder, ran, sentence, before)
 
 
-def test_files_that_are_there_are_found_before_the_server_is_changed(set_up, open_server):
+def test_files_that_are_there_are_found_before_the_server_is_changed(set_up, influxd):
     set_up.folder.mkdir()
     (set_up.folder / "plumewatch.toml").write_text("x")
-    before = influxql(open_server.url, "SHOW DATABASES")
-    ran = set_up(url=open_server.url, database="late")
+    before = influxql(influxd.url, "SHOW DATABASES")
+    ran = set_up(url=influxd.url, database="late")
     assert "exists already" in ran.err
-    assert influxql(open_server.url, "SHOW DATABASES") == before
+    assert influxql(influxd.url, "SHOW DATABASES") == before
 
 
 class TestQuestions:
@@ -204,9 +198,9 @@ class TestQuestions:
     def test_without_one(self, ask):
         assert ask([None])[0] is None
 
-    def test_one_that_is_found_on_this_machine(self, ask, open_server):
-        found, asked = ask([None], (f"http://127.0.0.1:{free_port()}", open_server.url))
-        assert found.settings()["url"] == open_server.url
+    def test_one_that_is_found_on_this_machine(self, ask, influxd):
+        found, asked = ask([None], (f"http://127.0.0.1:{free_port()}", influxd.url))
+        assert found.settings()["url"] == influxd.url
         assert len(asked) == 1
 
     def test_a_password_until_it_is_right(self, ask, closed_server, capsys):

@@ -22,7 +22,7 @@ from storage.timeseries.influx_http import InfluxSettings
 from storage.timeseries.writer import REASON, RECORD_REASON
 from tests.support.command import plumewatch
 from tests.support.fork_server import shared
-from tests.support.influx import Influxd, influxql
+from tests.support.influx import influxql
 
 DAY = 86_400.0
 NOW = clock.time() // 900 * 900
@@ -44,12 +44,6 @@ aliases = ["Old Box 7"]
 id = "s2"
 room = "n2-boys"
 """
-
-
-@pytest.fixture(scope="module")
-def influxd(tmp_path_factory):
-    with Influxd(tmp_path_factory.mktemp("influxd")) as server:
-        yield server
 
 
 class Site:

@@ -1,5 +1,6 @@
 import pytest
 
+from tests.support.broker import Mosquitto
 from tests.support.in_process import one_room
 
 
@@ -8,3 +9,9 @@ def config(tmp_path, monkeypatch):
     """A configuration of one room, for a service in the test's process; nobody gets notices."""
     monkeypatch.setenv("AP_URL", "json://127.0.0.1:9/push")
     return one_room(tmp_path)
+
+
+@pytest.fixture
+def broker():
+    with Mosquitto("max_inflight_messages 500\nmax_queued_messages 100000") as started:
+        yield started

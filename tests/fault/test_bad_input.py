@@ -6,19 +6,10 @@ import socket
 import struct
 import time
 
-import pytest
-
 from storage.reading import Reading
-from tests.support.broker import Mosquitto
 from tests.support.service import Publisher, ServiceProcess, eventually
 
 NATIVE = "plumewatch/v1/n2-boys-1/reading"
-
-
-@pytest.fixture
-def broker():
-    with Mosquitto("max_inflight_messages 500\nmax_queued_messages 100000") as started:
-        yield started
 
 
 def good(seq):

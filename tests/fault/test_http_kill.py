@@ -13,7 +13,7 @@ import pytest
 
 from ingest.integrity import FINDINGS
 from storage.reading import Reading
-from tests.support.broker import Mosquitto, free_port
+from tests.support.broker import free_port
 from tests.support.service import Publisher, ServiceProcess, eventually
 
 KILLS = 6
@@ -58,12 +58,6 @@ class Sender(threading.Thread):
                     time.sleep(0.02)
                 self.done.append(seq)
                 seq += SENDERS
-
-
-@pytest.fixture
-def broker():
-    with Mosquitto("max_inflight_messages 500\nmax_queued_messages 100000") as started:
-        yield started
 
 
 @pytest.mark.timeout(400)

@@ -8,7 +8,7 @@ import pytest
 
 from plumewatch.config.load import parse
 from plumewatch.service.app import Service
-from tests.support.in_process import one_room, store, until
+from tests.support.in_process import store, until
 from tests.support.influx import FakeServer
 from tests.support.plumes import readings_of_puff
 from tests.support.recording_notifier import RecordingNotifier
@@ -47,12 +47,6 @@ async def ended(service, until_busy):
     stop.set()
     async with asyncio.timeout(30):
         await task
-
-
-@pytest.fixture
-def config(tmp_path, monkeypatch):
-    monkeypatch.setenv("AP_URL", "json://127.0.0.1:9/push")
-    return one_room(tmp_path)
 
 
 async def test_while_an_influxdb_drips(config, tmp_path, dripping, monkeypatch):

@@ -2,21 +2,12 @@
 
 import time
 
-import pytest
-
 from storage.reading import Reading
-from tests.support.broker import Mosquitto
 from tests.support.service import START_WITHIN_S, Publisher, ServiceProcess, eventually, run_command
 
 
 def good(seq):
     return Reading("n2-boys-1", time.time(), 0, {"pm25": 4.0}, seq=seq)
-
-
-@pytest.fixture
-def broker():
-    with Mosquitto("max_inflight_messages 500\nmax_queued_messages 100000") as started:
-        yield started
 
 
 def test_the_second_refuses_and_names_the_holder(broker, tmp_path):

@@ -8,7 +8,6 @@ import contextlib
 import json
 import math
 import tomllib
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -27,26 +26,12 @@ from ingest.mapping.times import check_form, read_time
 from ingest.names import conversion, units_for
 from ingest.topics import TopicFilter
 from ingest.validation import Message
+from tests.contract.test_mappings import MAPPINGS, payload_of
 from tests.support.fuzz import LEAVES, MUTATIONS, NOW, check, fuzz, trees
 
 pytestmark = pytest.mark.attack
 
-FOLDER = Path(__file__).parent.parent / "golden" / "mappings"
-
-
-def read(path):
-    (entry,) = tomllib.loads(path.read_text("utf-8"))["mapping"]
-    return MappingConfig.model_validate(entry)
-
-
-MAPPINGS = {path.stem: read(path) for path in sorted(FOLDER.glob("*.toml"))}
 ROUNDS = -(-MUTATIONS // len(MAPPINGS))
-
-
-def payload_of(example):
-    if example.payload is None:
-        return bytes.fromhex(example.payload_hex)
-    return example.payload.encode()
 
 
 @pytest.mark.timeout(max(300, ROUNDS // 10))

@@ -13,10 +13,8 @@ import msgspec
 import pytest
 
 from alerts.incidents import repository
-from alerts.incidents.incident import Incident, Status
 from alerts.notify import outbox
 from alerts.notify.notice import Notice
-from detection.events import EventKind
 from language.facts import params_of
 
 
@@ -78,13 +76,6 @@ def change_incidents(tx, *which, **changed):
     for incident in incidents(tx):
         if not which or incident.id in which:
             repository.save(tx, replace(incident, **changed))
-
-
-def add_incident(tx, **fields):
-    """Store an incident, by default of vaping that people were notified of."""
-    usual = {"kind": EventKind.VAPE, "status": Status.NOTIFIED, "sensor": "s1", "confidence": 0.9}
-    begun = {"opened_at": fields["onset"], "detections": ()}
-    repository.save(tx, Incident(**{**usual, **begun, **fields}))
 
 
 def deliver(tx, engine, now, after_s=0.0):

@@ -6,12 +6,14 @@ from contextlib import closing, contextmanager
 from types import SimpleNamespace
 
 import pytest
+from typer.testing import CliRunner
 
 from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.engine import AlertEngine
 from alerts.incidents.incident import Verdict
 from alerts.policy import AlertPolicy
 from ingest.validation import may_alert
+from plumewatch.cli.main import app
 from plumewatch.config.load import load
 from plumewatch.service.data_folder import prepare_state, record_start
 from storage.sqlite import connect, transaction
@@ -62,3 +64,15 @@ def one_incident(folder):
                 tx, alert.incident, "ap", Verdict.CONFIRMED, alert.alerted + 90, cause="", note=NOTE
             )
         yield SimpleNamespace(path=path, id=alert.incident, db=db, readings=readings, config=config)
+
+
+@pytest.fixture
+def call():
+    def call(*arguments, **more):
+        result = CliRunner().invoke(app, list(map(str, arguments)), **more)
+        assert result.exception is None or isinstance(result.exception, SystemExit), (
+            result.exception
+        )
+        return result
+
+    return call

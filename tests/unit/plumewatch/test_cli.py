@@ -4,25 +4,11 @@ import json
 import re
 
 import pytest
-from typer.testing import CliRunner
 
-from plumewatch.cli.main import app
 from tests.support.broker import free_port
 from tests.unit.plumewatch.test_replay import recording
 
 NATIVE = "plumewatch/v1/b2/reading"
-
-
-@pytest.fixture
-def call():
-    def call(*arguments, **more):
-        result = CliRunner().invoke(app, list(map(str, arguments)), **more)
-        assert result.exception is None or isinstance(result.exception, SystemExit), (
-            result.exception
-        )
-        return result
-
-    return call
 
 
 @pytest.fixture

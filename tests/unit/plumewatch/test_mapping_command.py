@@ -3,9 +3,7 @@
 import json
 
 import pytest
-from typer.testing import CliRunner
 
-from plumewatch.cli.main import app
 from plumewatch.cli.setup.site_files import STARTER
 from tests.support.broker import free_port
 
@@ -29,18 +27,6 @@ sensor = "n2-boys-1"
 values = { pm25 = 10 }
 time = 2026-01-01T00:00:00Z
 """
-
-
-@pytest.fixture
-def call():
-    def call(*arguments, **more):
-        result = CliRunner().invoke(app, list(map(str, arguments)), **more)
-        assert result.exception is None or isinstance(result.exception, SystemExit), (
-            result.exception
-        )
-        return result
-
-    return call
 
 
 @pytest.fixture
