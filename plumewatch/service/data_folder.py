@@ -14,7 +14,7 @@ import logging
 import shutil
 import sqlite3
 import time
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from alerts import sensor_tests
@@ -36,11 +36,9 @@ from storage.errors import (
     translated,
 )
 from storage.files import make_private_folder, write_private
-from storage.repair import finish_repair, salvage, swap
 from storage.sqlite import (
     DatabaseFile,
     connect,
-    damage_mark,
     migrate,
     open_prepared,
     refuse_empty,
@@ -151,15 +149,15 @@ async def watch_lock(lock: FolderLock, root: Path) -> None:
 
 def open_and_repair_state(path: Path) -> sqlite3.Connection:
     """Open the state database for the service; rebuild a damaged one from what can be read."""
-    finish_repair(path)
-    damage_mark(path).unlink(missing_ok=True)  # it is checked anyway
-    try:
-        return _open_checked(path)
-    except StorageCorruptError as error:
-        log.error("%s", error)  # noqa: TRY400 - one line
-        salvage(path, prepare_state)
-        swap(path)
-        return _open_checked(path)
+    with DatabaseFile(path, _check_and_prepare_state):
+        return open_prepared(path, prepare_state)
+
+
+def _check_and_prepare_state(connection: sqlite3.Connection) -> None:
+    result = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if result != "ok":
+        raise StorageCorruptError(result)
+    prepare_state(connection)
 
 
 def reconcile_journal(journal: Journal, cursor: int) -> None:
@@ -173,19 +171,6 @@ def reconcile_journal(journal: Journal, cursor: int) -> None:
             cursor,
         )
         journal.continue_behind(cursor)
-
-
-def _open_checked(path: Path) -> sqlite3.Connection:
-    with ExitStack() as on_error:
-        connection = on_error.enter_context(closing(open_prepared(path, prepare_state)))
-        try:
-            result = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        except sqlite3.Error as error:
-            raise translated(error, path) from error
-        if result != "ok":
-            raise StorageCorruptError(f"{path}: {result}")
-        on_error.pop_all()
-    return connection
 
 
 @contextmanager
