@@ -16,7 +16,7 @@ import typer
 from pydantic import BaseModel
 
 from plumewatch.cli.main import app
-from plumewatch.cli.options import EXIT_CODES, examples_of
+from plumewatch.cli.options import EXIT_CODES
 from plumewatch.config import model as config
 from plumewatch.config.sections import (
     alerts,
@@ -217,7 +217,8 @@ def _command(called: str, command: Any) -> Iterator[str]:
             yield from (_parameter(param) for param in shown)
             yield ""
         if command.epilog:
-            yield from ("For example:", "", "```sh", *examples_of(command.epilog), "```", "")
+            lines = [line.strip() for line in command.epilog.split("\n\n")[1:-1]]
+            yield from ("For example:", "", "```sh", *lines, "```", "")
             if not command.epilog.endswith(EXIT_CODES):
                 yield from (command.epilog.split("\n\n")[-1], "")
     for name, found in inner.items():
