@@ -50,6 +50,11 @@ _WRITTEN: Final = {".sites": "site"}
 # ---- settings
 
 
+def examples_of(epilog: str) -> list[str]:
+    """Read the examples of a command back from the end of its help."""
+    return [line.strip() for line in epilog.split("\n\n")[1:-1]]
+
+
 def _sentences() -> dict[tuple[str, str], str]:
     """Read what stands below each field of each class, by class and field."""
     found: dict[tuple[str, str], str] = {}
