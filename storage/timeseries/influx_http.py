@@ -1,8 +1,10 @@
 """HTTP to an InfluxDB of any generation.
 
 The generation is requested once (``/ping``, then ``/health``) and decides the write path and the
-names of its parameters (`Dialect`). Everything is read through InfluxQL on ``/query``: 1.x and 3
-have it, and 2.x answers it for every bucket that is mapped to a database. What answers mean:
+names of its parameters (`Dialect`). 2.x is written to and set up by `influxdb-client`
+(`InfluxHttp.on_client`); what that does not know is sent from here: writes of 1.x and 3, the
+databases of 3, and InfluxQL on ``/query``, through which everything is read: 1.x and 3 have it, and
+2.x answers it for every bucket that is mapped to a database. What answers mean:
 `storage.timeseries.influx_answers`.
 """
 
@@ -11,7 +13,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
@@ -29,16 +31,19 @@ from storage.timeseries.influx_answers import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from influxdb_client import InfluxDBClient
     from urllib3 import BaseHTTPResponse, PoolManager
 
+T = TypeVar("T")
 _CONNECT_S: Final = 5.0
 _READ_S: Final = 30.0
 _DEADLINE_S: Final = 60.0
 """For a request up to the last byte of its answer."""
 _THREADS: Final = 8
+_DATABASES: Final = "/api/v3/configure/database"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,7 @@ class InfluxHttp:
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
             raise ValueError("the URL of InfluxDB must be http[s]://host[:port], without a user")
         self._pool: PoolManager | None = None
+        self._client: InfluxDBClient | None = None
         self._server: Server | None = None
         self._holds = "database"
         self._threads = BoundedThreads("influx", _THREADS)
@@ -103,7 +109,7 @@ class InfluxHttp:
 
     def close(self) -> None:
         """Let go of the connections; safe to call twice."""
-        self._pool = None
+        self._pool = self._client = None
 
     def server(self) -> Server:
         """Return what the server is, asked once; raises `StorageUnavailableError`."""
@@ -130,11 +136,12 @@ class InfluxHttp:
         server, name = self.server(), self.settings.database
         if policy and server.major > 1:
             name = f"{name}/{policy}"
+        if server.major == 2:
+            self.on_client(partial(_write_2, name, self.settings.org, lines))
+            return
         query = {"db": name, "precision": "ns"}
         if policy and server.major == 1:
             query["rp"] = policy
-        if server.major == 2:
-            query = {"bucket": name, "org": self.settings.org, "precision": "ns"}
         if server.major == 3:
             query |= {"precision": "nanosecond", "accept_partial": "true"}
         self._call(
@@ -180,24 +187,52 @@ class InfluxHttp:
             raise self._refusal(status, message, meaning_of(status, message))
         return [series for result in results for series in result.get("series", ())]
 
-    def configure(
-        self, method: str, path: str, query: Mapping[str, str], wanted: object = None
-    ) -> Any:
-        """Send a request to the API of a 2.x or 3, and return what it answers."""
-        body = b"" if wanted is None else msgspec.json.encode(wanted)
-        answer = self._call(method, path, query, body, "application/json")
+    def configure(self, method: str, wanted: Mapping[str, str]) -> None:
+        """Make (POST), change (PUT) or delete (DELETE) a database of an InfluxDB 3."""
+        body = msgspec.json.encode(wanted)
+        self._call(method, _DATABASES, {}, body, "application/json")
+
+    def on_client(self, work: Callable[[InfluxDBClient], T]) -> T:
+        """Return the result of `work` on the client library, which serves 2.x. Raises as `write`.
+
+        Everything is imported from the package itself first: two threads that import parts of it
+        at once find others missing.
+        """
+        from influxdb_client import InfluxDBClient  # noqa: PLC0415 - only who uses it pays for it
+        from influxdb_client.rest import ApiException  # noqa: PLC0415
+
+        settings = self.settings
+        if self._client is None:
+            self._client = InfluxDBClient(
+                settings.url,
+                token=settings.secret,
+                timeout=(int(_CONNECT_S * 1000), int(_READ_S * 1000)),
+                retries=False,
+                ssl_ca_cert=str(settings.ca_file or "") or None,
+            )
         try:
-            return msgspec.json.decode(answer.data or b"{}")
-        except msgspec.MsgspecError as error:
+            return self._bounded(partial(work, self._client))
+        except ApiException as error:
+            if not error.status:  # its word for a certificate that is not trusted
+                raise self._silent(error) from error
+            body = error.body if isinstance(error.body, bytes) else str(error.body or "").encode()
+            raise self._refused(error.status, error.headers or {}, body, error.reason) from error
+        except (AttributeError, TypeError, ValueError) as error:  # of what it cannot parse
             raise StorageUnavailableError(
-                f"{self.settings.url} does not answer {path} as an InfluxDB does"
+                f"{settings.url} does not answer as an InfluxDB 2.x does"
             ) from error
 
     def databases(self) -> list[str]:
         """Return the names of the databases of an InfluxDB 3."""
         query = {"format": "json", "show_deleted": "false"}
-        found = self.configure("GET", "/api/v3/configure/database", query)
-        return [str(name) for row in found for name in row.values()]
+        answer = self._call("GET", _DATABASES, query)
+        try:
+            found = msgspec.json.decode(answer.data, type=list[dict[str, str]])
+        except msgspec.MsgspecError as error:
+            raise StorageUnavailableError(
+                f"{self.settings.url} does not say which databases it has"
+            ) from error
+        return [name for row in found for name in row.values()]
 
     def check_write(self, policy: str = "") -> None:
         """Check that writing would be allowed, as to `write`, without writing anything.
@@ -236,7 +271,6 @@ class InfluxHttp:
         content_type: str = "application/octet-stream",
     ) -> BaseHTTPResponse:
         from urllib3 import Timeout, make_headers  # noqa: PLC0415 - only who uses it pays for it
-        from urllib3.exceptions import HTTPError  # noqa: PLC0415
 
         settings = self.settings
         headers = {"Content-Type": content_type}
@@ -253,25 +287,33 @@ class InfluxHttp:
             headers=headers,
             timeout=Timeout(connect=_CONNECT_S, read=_READ_S),
         )
-        try:
-            answer = self._threads.call(exchange, _DEADLINE_S)
-        except (HTTPError, BoundedCallError) as error:
-            self._server = None  # what comes back may be another version
-            raise StorageUnavailableError(
-                f"{settings.url} does not answer: {_why(error)}"
-            ) from error
+        answer = self._bounded(exchange)
         if not 200 <= answer.status < 300:
-            raise self._refused(answer)
+            raise self._refused(answer.status, answer.headers, answer.data, answer.reason)
         return answer
 
-    def _refused(self, answer: BaseHTTPResponse) -> StorageUnavailableError | BatchRefusedError:
-        status, body = answer.status, answer.data
+    def _bounded(self, work: Callable[[], T]) -> T:
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415
+
+        try:
+            return self._threads.call(work, _DEADLINE_S)
+        except (HTTPError, BoundedCallError) as error:
+            raise self._silent(error) from error
+
+    def _silent(self, error: Exception) -> StorageUnavailableError:
+        self._server = None  # what comes back may be another version
+        return StorageUnavailableError(f"{self.settings.url} does not answer: {_why(error)}")
+
+    def _refused(
+        self, status: int, headers: Mapping[str, str], body: bytes, reason: str | None
+    ) -> StorageUnavailableError | BatchRefusedError:
         if status == 404:
             self._server = None
-        message = message_in(body) or (answer.reason or "")
+        message = message_in(body) or reason or ""
         meaning = meaning_of(status, message, code_in(body))
-        retry_after = answer.headers.get("Retry-After")
-        return self._refusal(status, message, meaning, retry_after, refused_lines(body))
+        return self._refusal(
+            status, message, meaning, headers.get("Retry-After"), refused_lines(body)
+        )
 
     def _refusal(
         self,
@@ -304,6 +346,14 @@ class InfluxHttp:
             certificates = str(self.settings.ca_file or "") or None
             self._pool = PoolManager(maxsize=_THREADS, retries=False, ca_certs=certificates)
         return self._pool
+
+
+def _write_2(bucket: str, org: str, lines: bytes, client: InfluxDBClient) -> None:
+    from influxdb_client import WritePrecision  # noqa: PLC0415
+    from influxdb_client.client.write_api import SYNCHRONOUS  # noqa: PLC0415
+
+    api = client.write_api(write_options=SYNCHRONOUS)
+    api.write(bucket, org, record=lines, write_precision=WritePrecision.NS)
 
 
 def _version_in(body: bytes) -> str:

@@ -27,6 +27,8 @@ from storage.timeseries.rollup import LEVELS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from influxdb_client import Bucket
+
     from storage.timeseries.influx_http import InfluxSettings
     from storage.timeseries.resolution import Retention
 
@@ -34,7 +36,6 @@ _DAY_S: Final = 86_400
 _OURS: Final = frozenset(
     {READING, QUARANTINE, *MEASUREMENTS, *(level.measurement for level in LEVELS)}
 )
-_DATABASES: Final = "/api/v3/configure/database"
 _SECRET_BYTES: Final = 24
 _MAY: Final = ("may read", "may read and write")
 
@@ -144,7 +145,9 @@ def _set_up_2(http: InfluxHttp, retention: Retention) -> Iterator[str]:
     except StorageUnavailableError as error:
         if error.meaning != Meaning.NO_ORG:
             raise
-        org_id = http.configure("POST", "/api/v2/orgs", {}, {"name": org})["id"]
+        org_id = http.on_client(
+            lambda client: client.organizations_api().create_organization(org).id
+        )
         yield f"organization {org!r} is made"
     bucket = _bucket(http, org_id, name, retention.raw_days)
     _map(http, org_id, bucket, "autogen")
@@ -164,55 +167,64 @@ def organization(http: InfluxHttp) -> str:
             f"timeseries.org is missing: name the organization of bucket {settings.database!r} at"
             f" {settings.url}"
         )
-    found = http.configure("GET", "/api/v2/orgs", {"org": settings.org}).get("orgs")
+    found = http.on_client(
+        lambda client: client.organizations_api().find_organizations(org=settings.org)
+    )
     if not found:
         raise StorageUnavailableError(
             f"{settings.url} has no organization {settings.org!r}, or does not show it to this"
             " token: setup needs one that may read organizations"
         )
-    return str(found[0]["id"])
+    return str(found[0].id)
 
 
-def find_bucket(http: InfluxHttp, org_id: str, name: str) -> str | None:
-    """Return the id of a bucket; None if there is none of this name."""
+def find_bucket(http: InfluxHttp, org_id: str, name: str) -> Bucket | None:
+    """Return a bucket; None if there is none of this name."""
     try:
-        found = http.configure("GET", "/api/v2/buckets", {"orgID": org_id, "name": name})
+        found = http.on_client(
+            lambda client: client.buckets_api().find_buckets(org_id=org_id, name=name)
+        )
     except StorageUnavailableError as error:
         if error.meaning != Meaning.NO_BUCKET:
             raise
         return None
-    return found["buckets"][0]["id"] if found.get("buckets") else None
+    return found.buckets[0] if found.buckets else None
 
 
-def _bucket(http: InfluxHttp, org_id: str, name: str, days: int) -> str:
-    rules = {"retentionRules": [{"type": "expire", "everySeconds": days * _DAY_S}]}
+def _bucket(http: InfluxHttp, org_id: str, name: str, days: int) -> Bucket:
+    from influxdb_client import BucketRetentionRules, PostBucketRequest  # noqa: PLC0415
+
+    rules = [BucketRetentionRules(type="expire", every_seconds=days * _DAY_S)]
     if found := find_bucket(http, org_id, name):
-        http.configure("PATCH", f"/api/v2/buckets/{found}", {}, rules)
-        return found
-    wanted = {"name": name, "orgID": org_id, **rules}
-    return str(http.configure("POST", "/api/v2/buckets", {}, wanted)["id"])
+        found.retention_rules = rules
+        return http.on_client(lambda client: client.buckets_api().update_bucket(found))
+    wanted = PostBucketRequest(name=name, org_id=org_id, retention_rules=rules)
+    return http.on_client(lambda client: client.buckets_api().create_bucket(bucket=wanted))
 
 
-def _map(http: InfluxHttp, org_id: str, bucket: str, policy: str) -> None:
+def _map(http: InfluxHttp, org_id: str, bucket: Bucket, policy: str) -> None:
     """Let InfluxQL find a bucket as a policy of the database; by name alone not every 2.x does."""
+    from influxdb_client import DBRPCreate, DBRPsService  # noqa: PLC0415
+
     name = http.settings.database
-    query = {"orgID": org_id, "db": name, "rp": policy}
-    found = http.configure("GET", "/api/v2/dbrps", query).get("content") or ()
-    if any(mapping["bucketID"] == bucket for mapping in found):
+    found = http.on_client(
+        lambda client: DBRPsService(client.api_client).get_dbr_ps(org_id=org_id, db=name, rp=policy)
+    ).content
+    if any(mapping.bucket_id == bucket.id for mapping in found or ()):
         return
-    if any(not mapping.get("virtual") for mapping in found):
+    if any(not mapping.virtual for mapping in found or ()):
         raise StorageUnavailableError(
             f"InfluxQL of {http.settings.url} knows another bucket as {name}.{policy}: remove that"
             f" mapping (`influx v1 dbrp list --db {name}`)"
         )
-    wanted = {
-        "orgID": org_id,
-        "bucketID": bucket,
-        "database": name,
-        "retention_policy": policy,
-        "default": policy == "autogen",
-    }
-    http.configure("POST", "/api/v2/dbrps", {}, wanted)
+    wanted = DBRPCreate(
+        org_id=org_id,
+        bucket_id=bucket.id,
+        database=name,
+        retention_policy=policy,
+        default=policy == "autogen",
+    )
+    http.on_client(lambda client: DBRPsService(client.api_client).post_dbrp(wanted))
 
 
 def _set_up_3(http: InfluxHttp, retention: Retention) -> Iterator[str]:
@@ -222,13 +234,13 @@ def _set_up_3(http: InfluxHttp, retention: Retention) -> Iterator[str]:
         database = f"{name}/{level.name}" if level else name
         wanted = {"db": database, "retention_period": f"{days}d"}
         try:
-            http.configure("POST", _DATABASES, {}, wanted)
+            http.configure("POST", wanted)
             outcome = f"kept for {days} days"
         except StorageUnavailableError as error:
             if error.meaning != Meaning.EXISTS:
                 raise
             outcome = f"there already, kept for {days} days from now on"
-            http.configure("PUT", _DATABASES, {}, wanted)
+            http.configure("PUT", wanted)
         yield f"database {database!r}: {outcome}"
 
 
@@ -260,7 +272,7 @@ def check_administrator(http: InfluxHttp) -> None:
         http.query("SHOW USERS")
     elif major == 3:
         http.databases()
-    elif not http.configure("GET", "/api/v2/orgs", {}).get("orgs"):
+    elif not http.on_client(lambda client: client.organizations_api().find_organizations()):
         raise StorageUnavailableError(
             f"{http.settings.url} shows no organization to this token: setup needs an"
             " administrator's"
@@ -303,6 +315,8 @@ def _user(http: InfluxHttp, *, writes: bool) -> Account:
 
 
 def _token(http: InfluxHttp, *, writes: bool) -> Account:
+    from influxdb_client import Authorization, Permission, PermissionResource  # noqa: PLC0415
+
     org_id, name = organization(http), http.settings.database
     permissions = []
     for bucket in _places(http):
@@ -311,13 +325,18 @@ def _token(http: InfluxHttp, *, writes: bool) -> Account:
             raise StorageUnavailableError(
                 f"{http.settings.url} has no bucket {bucket!r}; `plumewatch storage setup` makes it"
             )
-        resource = {"type": "buckets", "id": found, "orgID": org_id}
-        permissions += [{"action": a, "resource": resource} for a in _right(writes).split(",")]
+        resource = PermissionResource(type="buckets", id=found.id, org_id=org_id)
+        permissions += [Permission(action, resource) for action in _right(writes).split(",")]
     who, may = "the service" if writes else "dashboards", _MAY[writes]
-    about = f"plumewatch: {who} {may} {name}"
-    wanted = {"orgID": org_id, "description": about, "permissions": permissions}
-    token = http.configure("POST", "/api/v2/authorizations", {}, wanted).get("token")
-    if not token:
+    wanted = Authorization(
+        org_id=org_id,
+        description=f"plumewatch: {who} {may} {name}",
+        permissions=permissions,
+    )
+    made = http.on_client(
+        lambda client: client.authorizations_api().create_authorization(authorization=wanted)
+    )
+    if not made.token:
         raise StorageUnavailableError(f"{http.settings.url} made no token")
     about = f"the token of {who} {may} bucket {name!r} with its averages and nothing else"
-    return Account("", str(token), about)
+    return Account("", made.token, about)

@@ -177,7 +177,7 @@ def test_a_bucket_of_averages_that_was_deleted_is_named(of_2):
     with InfluxSeries(settings, Registry(), ":memory:") as series:
         series.check_set_up()
         bucket = find_bucket(http, organization(http), "two/m1")
-        http.configure("DELETE", f"/api/v2/buckets/{bucket}", {})
+        http.on_client(lambda client: client.buckets_api().delete_bucket(bucket))
         assert series.http.query('SELECT "n" FROM "two"."m1"."reading_1m"', "m1") == []
         with pytest.raises(StorageUnavailableError, match=r'no bucket.*"two/m1" not found'):
             series.check_set_up()

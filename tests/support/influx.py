@@ -13,6 +13,7 @@ import time
 import urllib.parse
 from collections import Counter
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
@@ -86,9 +87,13 @@ def own_database():
             http.query(f'DROP DATABASE "{name}"', change=True)
         for database in (name, f"{name}/m1", f"{name}/m15"):
             if major == 2 and (found := find_bucket(http, organization(http), database)):
-                http.configure("DELETE", f"/api/v2/buckets/{found}", {})
+                http.on_client(partial(_delete_bucket, found))
             elif major == 3 and database in http.databases():
-                http.configure("DELETE", "/api/v3/configure/database", {"db": database})
+                http.configure("DELETE", {"db": database})
+
+
+def _delete_bucket(bucket, client):
+    client.buckets_api().delete_bucket(bucket)
 
 
 def readings_by_sensor(url: str) -> Counter[str]:
