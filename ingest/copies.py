@@ -23,11 +23,11 @@ without a stamp.
 
 Times
 -----
-Consumers know a reading by sensor and time, so each gets a time of its own, but for those that name
-different things of one moment. `Reading.stamp` is what the sensor said wherever `time` differs.
-Stamps are believed in their own order. A reading with the stamp of the one before keeps its
-distance on arrival, within `RESOLUTION_S`; a later stamp counts at least `STEP_S` after it. Only a
-clock that stands still is not believed: the same stamp at `_ARRIVALS` arrivals, each `_APART_S`
+Consumers know a reading by its sensor and its time in whole microseconds, so each gets one of its
+own, but for those that name different things of one moment. `Reading.stamp` is what the sensor said
+wherever `time` differs. Stamps are believed in their own order. A reading with the stamp of the one
+before keeps its distance on arrival, within `RESOLUTION_S`; a later stamp counts at least `STEP_S`
+after it. Only a clock that stands still is not believed: the same stamp at `_ARRIVALS` arrivals, each `_APART_S`
 after the one before, which one pause of delivery does not make. Its readings count at their receipt
 (`time_replaced`), and after `REPORT_AFTER_S` they carry the fault `CLOCK`, which becomes an
 incident of the sensor. Readings whose stamp is too far ahead count at their receipt, too
@@ -64,7 +64,7 @@ _SPREAD_S: Final = 0.9
 _APART_S: Final = 2.0
 _ARRIVALS: Final = 3
 _LEAST_S: Final = 1e-6
-"""Between two times that stay apart as numbers."""
+"""Between two times that consumers tell apart."""
 _ENTRY: Final = struct.Struct("<qd")
 _KEY: Final = struct.Struct("<q")
 _TIME: Final = struct.Struct("<d")
@@ -85,7 +85,7 @@ class _Sensor(msgspec.Struct):
     `time` the latest time given to one, `arrivals` how often it came well apart, last at `arrived`.
     `ahead`: latest stamp that was too far ahead.
     `number`: highest number of a reading without a usable stamp.
-    `latest`: latest time given to any reading, which those of `moment` have.
+    `latest`: latest time given to any reading, by `_told_apart`, which those of `moment` have.
     """
 
     floor: float
@@ -113,16 +113,17 @@ class _Sensor(msgspec.Struct):
         return self.has(_KEY.pack(key), 0)
 
     def has_time(self, time: float) -> bool:
-        """Whether a remembered reading has this time."""
+        """Whether a remembered reading has this time, which is one of `_told_apart`."""
         return self.has(_TIME.pack(time), _KEY.size)
 
     def add(self, key: int, time: float, window: int) -> None:
         """Remember a reading."""
+        time = _told_apart(time)
         if len(self.ring) < window * _ENTRY.size:
             self.ring += _ENTRY.pack(key, time)
             return
         _, old = _ENTRY.unpack_from(self.ring, self.at)
-        self.floor = max(self.floor, old)
+        self.floor = max(self.floor, old + _LEAST_S)
         _ENTRY.pack_into(self.ring, self.at, key, time)
         self.at = (self.at + _ENTRY.size) % len(self.ring)
 
@@ -148,9 +149,9 @@ class _Sensor(msgspec.Struct):
 
     def restore(self, reading: Reading) -> None:
         """Take a reading as it was stored."""
-        if reading.time > self.latest:
-            self.latest, self.moment = reading.time, []
-        if reading.time == self.latest:
+        if (time := _told_apart(reading.time)) > self.latest:
+            self.latest, self.moment = time, []
+        if time == self.latest:
             self.moment.append(reading)
         stamp = reading.said
         if not reading.is_timed:
@@ -167,15 +168,15 @@ class _Sensor(msgspec.Struct):
 
     def place(self, reading: Reading, time: float) -> float:
         """Return a time for a reading that no other one has, at `time` or just behind it."""
-        if time > self.latest:
-            self.latest, self.moment = time, [reading]
-        elif time == self.latest and self.shares(reading):
+        if (at := _told_apart(time)) == self.latest and self.shares(reading):
             self.moment.append(reading)
-        else:
-            while self.has_time(time):
+            return time
+        if at <= self.latest:
+            while at == self.latest or self.has_time(at):
                 time += STEP_S
-            if time > self.latest:
-                self.latest, self.moment = time, [reading]
+                at = _told_apart(time)
+        if at > self.latest:
+            self.latest, self.moment = at, [reading]
         return time
 
     def shares(self, reading: Reading) -> bool:
@@ -284,8 +285,9 @@ class RecentReadings:
             time = stamp if stamp > known.time else known.time + STEP_S
             known.begin(stamp, reading.received, time)
         elif stamp == known.newest and may_alert(reading):
-            if stamp <= known.latest < stamp + RESOLUTION_S and known.shares(reading):
-                time = known.latest
+            at = _told_apart(stamp)
+            if at <= known.latest < at + RESOLUTION_S and known.shares(reading):
+                time = max(stamp, known.latest)
             else:
                 known.repeat(reading.received)
                 found = None if known.stands(stamp) else known.next_time(reading.received)
@@ -364,6 +366,11 @@ def _key(reading: Reading, stamp: float | None) -> int:
             *(tuple(values), tuple(values.values())),
         )
     )
+
+
+def _told_apart(time: float) -> float:
+    """Return the time as consumers know it, of whole microseconds."""
+    return round(time * 1e6) / 1e6
 
 
 def _named(reading: Reading) -> set[str]:
@@ -492,4 +499,4 @@ class JournalSearch:
 
 
 def _moment(sensor: str, time: float) -> int:
-    return hash((sensor, time))
+    return hash((sensor, _told_apart(time)))

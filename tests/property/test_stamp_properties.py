@@ -3,6 +3,8 @@
 Every accepted reading of the journal is in the series under a time of its own.
 """
 
+import math
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +17,7 @@ T = 1_790_000_000.0
 STAMPS = st.one_of(
     st.sampled_from([T, T + 0.001, T + 0.5, T + 1.0, T + 1.001, T + 2.0]),
     st.floats(T - 5.0, T + 5.0),
+    st.sampled_from([T, math.nextafter(T, 2 * T), T + 0.001, math.nextafter(T + 0.001, 2 * T)]),
     st.integers(int(T) - 3, int(T) + 3).map(float),
 )
 SAID = st.lists(
