@@ -163,6 +163,9 @@ class WebServer:
         except asyncio.CancelledError:
             if self._server.started:
                 await self._server.shutdown(sockets=[self._socket])
+            elif lifespan := getattr(self._server, "lifespan", None):  # while it was starting
+                await lifespan.shutdown()
+                self._socket.close()
             raise
 
     def stop(self) -> None:

@@ -49,6 +49,27 @@ async def test_the_address_that_the_proxy_saw_counts(server, forwarded, seen):
     assert answer.text == seen
 
 
+async def test_an_application_that_is_still_starting_is_shut_down_in_order():
+    """Else its task is cancelled with the loop, and writes a traceback."""
+    steps, starting = [], asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app):
+        starting.set()
+        await asyncio.sleep(0)
+        steps.append("started")
+        yield
+        steps.append("ended")
+
+    server = WebServer("page", Starlette(lifespan=lifespan), "127.0.0.1", 0)
+    running = asyncio.create_task(server.serve())
+    await starting.wait()
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    assert steps == ["started", "ended"]
+
+
 def of_compose():
     """What the shipped configuration trusts, and the gateway of its network."""
     web = tomllib.loads((DEPLOY / "compose/plumewatch.toml").read_text())["web"]
