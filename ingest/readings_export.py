@@ -52,7 +52,6 @@ SCHEMA: Final = pl.Schema(
 _FEW, _MANY = 10_000, 40_000
 _SHORTEST_S, _LONGEST_S = 1.0, 86_400.0
 _ROW_GROUP: Final = 100_000
-"""Beginnings of a cell that a spreadsheet takes for a formula."""
 
 
 def slices(
