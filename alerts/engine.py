@@ -35,10 +35,9 @@ from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Note, NoticeReason
 from alerts.notify.notice_writer import NoticeWriter
 from alerts.policy import repeat_window_s
-from detection.details import Detail
 from detection.device_events import is_device_alarm
-from detection.events import EventKind, EventPhase
-from language.facts import Fact, fact
+from detection.events import Detail, EventKind, EventPhase
+from language.messages import Fact, fact
 from storage.registry import Room
 
 if TYPE_CHECKING:

@@ -11,9 +11,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from detection.details import Detail, details_text
-from detection.events import Event, EventKind, EventPhase
-from language.facts import fact
+from detection.events import Detail, Event, EventKind, EventPhase, details_text
+from language.messages import fact
 
 if TYPE_CHECKING:
     import sqlite3

@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from alerts.duty.roster import Receiver, Roster
+from alerts.duty.roster import Matcher, MatchOp, Receiver, Roster, Route
 from alerts.errors import PolicyError
-from alerts.routing.matchers import Matcher, MatchOp, Route
 from alerts.secrets import target_id
 from detection.events import EventKind
 from language.messages import ENGLISH, Words, mark

@@ -19,9 +19,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import load_rig as rig
 import numpy as np
 
-from detection.alert_thresholds import AlertThresholds
-from detection.baselines import WIDTH
-from detection.channels import ReadingBatch
+from detection.alert_rules import AlertThresholds
+from detection.channels import WIDTH, ReadingBatch
 from detection.detector import Detector
 from detection.episodes import EPISODE
 

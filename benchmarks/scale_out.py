@@ -28,7 +28,7 @@ import numpy as np
 import polars as pl
 import psutil
 
-from detection.alert_thresholds import AlertBudgets
+from detection.alert_rules import AlertBudgets
 from detection.events import EventPhase
 from detection.quantities import COLUMNS
 from ingest.decoding import Context

@@ -1,11 +1,42 @@
-"""Rules of alerting: when a pulse is judged, what is said of it, and which evidence goes with it.
+"""Rules of alerting: when a pulse is judged, what is said of it, and from which score it alerts.
 
-Functions of episodes and facts alone; the detector applies them to its sensors.
+The rules are functions of episodes and facts alone; the detector applies them to its sensors.
+
+Thresholds
+----------
+Every sensor has its own, from its air, its budget and what people answered. The score of a reading
+is its log-odds of vaping. A sensor alerts from the model's level plus an offset, the sum of three
+parts:
+
+Room
+    Judged readings of one sensor less than `CLUSTER_S` apart are one *cluster*: one cause in the
+    air. A cluster whose highest score is between `NEAR` below the model's level is a *near miss*:
+    alike enough to tell something of this room, too unlike to be vaping. Plumes above them never
+    count, nor do near misses within `CONTEXT_S` after one that came to the model's level: vaping
+    does not teach a sensor to be silent. Near misses are compared with those of a busy room
+    (`NEAR_A_WEEK`), which count as a day of reading before the first. False alarms fall by e per
+    1 / `TAIL` log-odds. With more near misses than `TOLERATED` times those of the reference, the
+    offset rises by what keeps false alarms at that; in a quiet room it falls, by `LOWER_SHARE` of
+    what would keep them.
+Budget
+    The tolerable false alarms a week move it by their logarithm.
+Answers
+    People move it within `FEEDBACK` (`alerts.incidents.threshold_adjustments`).
+
+The offset is at most `UPPER`: such a score always alerts. It is at least -`LOWER`. Room and budget
+are set at a sensor's first reading of each hour; hours begin at a minute of its own, so that few
+sensors are due together. Near misses and the time over which they were collected fade together, by
+e over `MEMORY_S` of time in which the sensor was read: a sensor that is switched off forgets
+nothing.
+
+Any split of the stream gives the same thresholds, and no sensor depends on another.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from scipy.special import expit
@@ -16,6 +47,8 @@ from detection.events import ChannelEvidence, EventKind
 from detection.model import KINDS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from detection.episodes import Episodes
@@ -146,3 +179,318 @@ def moment(age: Floats) -> Floats:
     """
     judged: Floats = np.floor(8.0 * np.log2(np.maximum(age, 0.0) / 8.0 + 1.0))
     return judged
+
+
+BUDGET: Final = 1.0
+"""Default budget, false alarms a sensor-week. With ten restrooms an adult then walks for nothing
+twice a school day; more, and alerts are soon not believed."""
+LOWER: Final = 1.0
+UPPER: Final = 1.5
+"""How far a threshold may be below and above the model's, log-odds."""
+FEEDBACK: Final = 1.5
+"""How far answers may move a threshold either way, log-odds."""
+NEAR: Final = (3.0, 1.0)
+"""Near misses are so far below the model's level, log-odds."""
+CONTEXT_S: Final = 600.0
+NEAR_A_WEEK: Final = 38.0
+FALSE_A_WEEK: Final = 3.2
+TAIL: Final = 1.2
+"""Near misses and false alarms a week in a busy room at the model's level, and how fast nuisances
+become fewer with their score: of worlds on which a model was not trained."""
+TOLERATED: Final = 2.5
+LOWER_SHARE: Final = 0.25
+CLUSTER_S: Final = 120.0
+WEEK_S: Final = 7 * 86_400.0
+MEMORY_S: Final = 4 * WEEK_S
+LEARN_S: Final = 86_400.0
+"""Before so long, what is expected is not stated."""
+_LONGEST_STEP_S: Final = 300.0
+"""A longer silence counts as this much time read."""
+_PRIOR: Final = NEAR_A_WEEK / 7.0
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """State of `n` sensors; every other field is a row of `block`."""
+
+    block: Floats
+    read_s: Floats
+    """Time for which the sensor was read."""
+    hour: Floats
+    """Hour in which the threshold was last set."""
+    phase_s: Floats
+    """When in the hour the threshold is set."""
+    first: Floats
+    last: Floats
+    """Event times of the running cluster, Unix seconds."""
+    highest: Floats
+    """Highest score of the running cluster."""
+    passed_at: Floats
+    """When a cluster last came to the model's level, Unix seconds."""
+    near: Floats
+    faded_at: Floats
+    """Near misses that are remembered, and `read_s` when they last faded."""
+    share: Floats
+    """Near misses, of those of the reference, when the threshold was last set."""
+    by_room: Floats
+    by_feedback: Floats
+    """Offset by room and budget, and by answers, log-odds."""
+    budget: Floats
+
+    @classmethod
+    def of(cls, block: Floats) -> _State:
+        """Name the rows of a block."""
+        return cls(block, *block)
+
+    @classmethod
+    def unread(cls, n: int) -> _State:
+        """Return the state of sensors that have not been read."""
+        state = cls.of(np.zeros((_WIDTH, n)))
+        times = (state.hour, state.phase_s, state.first, state.last, state.passed_at)
+        for unknown in (*times, state.highest, state.share):
+            unknown[:] = np.nan
+        return state
+
+
+_WIDTH: Final = len(fields(_State)) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdReport:
+    """A sensor's threshold, and what it costs.
+
+    Attributes
+    ----------
+    level, model_level : float
+        Log-odds from which vaping is alerted, and the model's own.
+    budget, expected : float
+        Tolerable and expected false alarms a week; None while too little was seen.
+    feedback : float
+        Offset by answers, log-odds.
+    weeks : float
+        Time the sensor was read.
+    """
+
+    level: float
+    model_level: float
+    budget: float
+    expected: float | None
+    feedback: float
+    weeks: float
+
+    @property
+    def within_budget(self) -> bool:
+        """Whether the expected false alarms are tolerable, as far as is known."""
+        return self.expected is None or self.expected <= self.budget * 1.0001
+
+
+class AlertThresholds:
+    """Alert thresholds of many sensors, one row each.
+
+    Parameters
+    ----------
+    model_level : float
+        The model's own threshold, log-odds.
+
+    Attributes
+    ----------
+    budget : float
+        Budget of the sensors that are added, false alarms a week.
+
+    Examples
+    --------
+    >>> thresholds = AlertThresholds(1.8)
+    >>> thresholds.add()
+    0
+    >>> thresholds.offset(np.array([0]))
+    array([0.])
+    """
+
+    def __init__(self, model_level: float) -> None:
+        self.model_level = model_level
+        self.budget = BUDGET
+        self._n = 0
+        self._state = _State.unread(0)
+        self._changed = np.zeros(0, bool)
+
+    def __len__(self) -> int:
+        """Return the number of sensors."""
+        return self._n
+
+    def add(self) -> int:
+        """Append a sensor and return its row."""
+        have = self._changed.size
+        if self._n == have:
+            more = max(16, have)
+            block = [self._state.block, _State.unread(more).block]
+            self._state = _State.of(np.concatenate(block, axis=1))
+            self._changed = np.concatenate([self._changed, np.zeros(more, bool)])
+        row = self._n
+        self._n += 1
+        self._state.budget[row] = self.budget
+        self._state.by_room[row] = np.clip(_by_budget(self.budget), -LOWER, UPPER)
+        return row
+
+    def array(self) -> Floats:
+        """Return the state for a snapshot, one row a sensor."""
+        return self._state.block[:, : self._n].T.copy()
+
+    @classmethod
+    def from_array(cls, stored: NDArray[Any], model_level: float) -> AlertThresholds:
+        """Return the thresholds kept by `array`; raises `ValueError` for another format."""
+        n = stored.shape[0]
+        if stored.shape != (n, _WIDTH):
+            raise ValueError(f"thresholds of shape {stored.shape}")
+        thresholds = cls(model_level)
+        thresholds._n = n
+        thresholds._state = _State.of(np.array(stored.T, np.float64, order="C"))
+        thresholds._changed = np.zeros(n, bool)
+        return thresholds
+
+    def watch(self, rows: NDArray[np.int32], time: Floats, dt: Floats) -> None:
+        """Advance time, and set the thresholds that are due; call before `observe`.
+
+        Parameters
+        ----------
+        rows : ndarray of int32, shape (n,)
+            Distinct sensors, ascending, one reading each.
+        time, dt : ndarray of float64, shape (n,)
+            Event time, Unix seconds; seconds since each sensor's last reading.
+        """
+        if not rows.size:
+            return
+        state = self._state
+        first, last = int(rows[0]), int(rows[-1])
+        here = slice(first, last + 1) if last - first == rows.size - 1 else rows
+        state.read_s[here] += np.minimum(np.maximum(dt, 0.0), _LONGEST_STEP_S)
+        hour = time - state.phase_s[here]
+        hour /= 3600.0
+        np.floor(hour, out=hour)
+        due = hour != state.hour[here]  # not known at the first reading: due
+        if not np.count_nonzero(due):
+            return
+        rows, time, hour = rows[due], time[due], hour[due]
+        new = np.isnan(hour)
+        if new.any():
+            state.phase_s[rows[new]] = (time[new] * 617.0) % 3600.0
+            self._changed[rows[new]] = True
+            hour = np.floor((time - state.phase_s[rows]) / 3600.0)
+        self._close(rows[(time - state.last[rows]) >= CLUSTER_S])
+        state.hour[rows] = hour
+        self._set(rows[~new])
+
+    def observe(self, rows: NDArray[np.int32], time: Floats, score: Floats) -> None:
+        """Note the scores of readings that were judged, log-odds, of distinct sensors."""
+        state = self._state
+        fresh = ~(time - state.last[rows] < CLUSTER_S)
+        if np.count_nonzero(fresh):
+            self._close(rows[fresh])
+            state.first[rows[fresh]] = time[fresh]
+            state.highest[rows[fresh]] = -np.inf
+        state.last[rows] = time
+        state.highest[rows] = np.fmax(state.highest[rows], score)
+
+    def offset(self, rows: NDArray[np.int32]) -> Floats:
+        """Return the offsets to the model's threshold, log-odds, within -`LOWER` and `UPPER`."""
+        both = self._state.by_room[rows] + self._state.by_feedback[rows]
+        offset: Floats = np.minimum(np.maximum(both, -LOWER), UPPER)
+        return offset
+
+    def changed(self) -> NDArray[np.intp]:
+        """Return the rows whose threshold changed since `mark_reported`."""
+        return np.flatnonzero(self._changed[: self._n])
+
+    def mark_reported(self, rows: NDArray[np.intp]) -> None:
+        """Leave rows out of `changed` until they change again."""
+        self._changed[rows] = False
+
+    def set_budget(self, row: int, budget: float) -> None:
+        """Set the budget of a sensor, false alarms a week, and its threshold if it differs."""
+        if budget != self._state.budget[row]:
+            self._state.budget[row] = budget
+            self._set(np.array([row]))
+
+    def set_feedback(self, row: int, moved: float) -> None:
+        """Set the offset by answers, log-odds, bounded by `FEEDBACK`."""
+        self._state.by_feedback[row] = min(max(moved, -FEEDBACK), FEEDBACK)
+        self._changed[row] = True
+
+    def explain(self, row: int) -> ThresholdReport:
+        """Return the threshold of a sensor and the false alarms that it costs."""
+        state = self._state
+        offset = float(self.offset(np.array([row], np.int32))[0])
+        share, read_s = float(state.share[row]), float(state.read_s[row])
+        is_known = read_s >= LEARN_S and not np.isnan(share)
+        return ThresholdReport(
+            level=self.model_level + offset,
+            model_level=self.model_level,
+            budget=float(state.budget[row]),
+            expected=FALSE_A_WEEK * share * float(np.exp(-TAIL * offset)) if is_known else None,
+            feedback=float(state.by_feedback[row]),
+            weeks=read_s / WEEK_S,
+        )
+
+    def _close(self, rows: NDArray[np.int32]) -> None:
+        """End the running clusters of distinct sensors, where there is one."""
+        state = self._state
+        rows = rows[~np.isnan(state.first[rows])]
+        if not rows.size:
+            return
+        score = state.highest[rows] - self.model_level
+        near = (score >= -NEAR[0]) & (score < -NEAR[1])
+        near &= ~(state.first[rows] - state.passed_at[rows] < CONTEXT_S)
+        missed, passed = rows[near], rows[score >= 0.0]
+        state.near[missed] = self._remembered(missed) + 1.0
+        state.faded_at[missed] = state.read_s[missed]
+        state.passed_at[passed] = state.last[passed]
+        state.first[rows] = state.highest[rows] = np.nan
+
+    def _remembered(self, rows: NDArray[Any]) -> Floats:
+        """Return the near misses that sensors remember now."""
+        state = self._state
+        faded: Floats = np.exp((state.faded_at[rows] - state.read_s[rows]) / MEMORY_S)
+        faded *= state.near[rows]
+        return faded
+
+    def _set(self, rows: NDArray[Any]) -> None:
+        """Set the thresholds of distinct sensors from their near misses and budgets."""
+        state = self._state
+        weeks = (MEMORY_S / WEEK_S) * -np.expm1(-state.read_s[rows] / MEMORY_S)
+        share = (self._remembered(rows) + _PRIOR) / (weeks * NEAR_A_WEEK + _PRIOR)
+        more = np.log(share)
+        raised = np.maximum(more - np.log(TOLERATED), 0.0)
+        by_room = np.where(more > 0.0, raised, LOWER_SHARE * more) / TAIL
+        state.share[rows] = share
+        state.by_room[rows] = np.clip(by_room + _by_budget(state.budget[rows]), -LOWER, UPPER)
+        self._changed[rows] = True
+
+
+@dataclass(frozen=True, slots=True)
+class AlertBudgets:
+    """Tolerable false alarms a week.
+
+    Attributes
+    ----------
+    default : float
+        Of a sensor that has none of its own.
+    own : mapping of str to float
+        By sensor.
+    moved : mapping of str to float
+        How far a sensor's level is moved from the start, log-odds, to judge again at the level that
+        held once; empty in a service, whose thresholds are moved by feedback.
+    """
+
+    default: float = BUDGET
+    own: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    moved: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+    def give(self, thresholds: AlertThresholds, row: int, sensor: str) -> None:
+        """Apply the budget of a sensor, and its offset if it has one; repeating changes nothing."""
+        thresholds.set_budget(row, self.own.get(sensor, self.default))
+        if sensor in self.moved:
+            thresholds.set_feedback(row, self.moved[sensor])
+
+
+def _by_budget(budget: Floats | float) -> Floats:
+    offset: Floats = np.log(BUDGET / budget) / TAIL
+    return offset

@@ -1,11 +1,21 @@
-"""The channels the detector follows: readings' columns in, one matrix out.
+"""The channels the detector follows, and the baseline, noise and smoothed signal of each.
 
-Readings reach the detector as a `ReadingBatch`.
+Readings reach the detector as a `ReadingBatch`; their columns become one matrix of channels.
+
+Baselines are gated: they fall quickly and rise slowly, and slower still during an episode, so that
+a plume does not become the baseline it is judged against.
+
+Nearly all readings are quiet, so the detector is as fast as `advance`. State lies in memory channel
+by channel, one column a sensor: one operation runs over contiguous numbers of many sensors, in
+blocks that fit a core's cache. Each number is made by the same operations whatever else is in the
+block, and logarithms are taken of contiguous arrays alone, where numpy gives the same bits at any
+length; so any split of a stream leaves the same state.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -13,7 +23,12 @@ import numpy as np
 from detection.quantities import COLUMN_INDEX, COLUMNS, FINE_PARTICLES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Flags = NDArray[np.bool_]
 
 # key, baseline time constants down and up (s)
 _TABLE: Final = (
@@ -227,3 +242,415 @@ class ReadingBatch:
     def __len__(self) -> int:
         """Return the number of readings."""
         return int(self.sensor.shape[0])
+
+
+K: Final = len(CHANNELS)
+BLOCK: Final = 1024
+"""Largest number of readings taken together: the state of their sensors fits a core's cache."""
+SCRATCH_SENSORS: Final = BLOCK + BLOCK // 4
+"""Largest number of sensors moved on together, including a few neighbors without a reading."""
+WARM_UP_S: Final = 20.0
+"""A sensor is not judged before it has reported for this long."""
+NOISE_GAIN: Final = 0.02
+HELD: Final = 6.0
+"""How much slower baselines rise during an episode."""
+LOCAL_TAU_S: Final = np.array([[45.0], [2.0]])
+"""Time constants of the local level, up and down."""
+
+_PULSE_UG_M3: Final = float(RISE[FINE])
+_PAIRS: Final = sorted(
+    {(tau, tau) for tau in TAU_DOWN_S.tolist()} | {(tau, HELD * tau) for tau in TAU_UP_S.tolist()}
+)
+"""Distinct time constants of baselines: usual, and during an episode."""
+_USUAL_TAU_S: Final = np.array([[usual] for usual, _ in _PAIRS])
+_HELD_TAU_S: Final = np.array([[held] for _, held in _PAIRS])
+_UP: Final = np.array([*(_PAIRS.index((tau, HELD * tau)) for tau in TAU_UP_S), len(_PAIRS)])
+_DOWN: Final = np.array([*(_PAIRS.index((tau, tau)) for tau in TAU_DOWN_S), len(_PAIRS) + 1])
+"""Which time constant moves each baseline, and the local level, up and down."""
+_FLOOR: Final = FLOOR[:, None]
+_OTHERS: Final = slice(OPENERS.start + 1, OPENERS.stop)
+"""Channels other than the fine signal whose rise opens an episode."""
+_RISE: Final = RISE[_OTHERS, None]
+_BANK_TAU_S: Final = BANK_TAU_S[:, None]
+_IN_PLACE: Final = 24
+"""From so many neighboring sensors on, moving them in place is cheaper than a copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baselines:
+    """State of `n` sensors between readings; every other field is a view of `block`.
+
+    Attributes
+    ----------
+    block : ndarray of float64, shape (WIDTH, n)
+    levels : shape (K + 1, n)
+        Baselines of all channels, then the local level: both move by one rule.
+    local : shape (n,)
+        Local level of the fine signal: falls with it, rises over three quarters of a minute.
+    last : shape (K, n)
+        Last value of every channel.
+    noise : shape (len(FLOOR), n)
+        Mean absolute step of `OPENERS` while nothing happens, at least `FLOOR`.
+    time, first : shape (n,)
+        Event time of the last and the first reading, Unix seconds.
+    interval, count : shape (n,)
+        Smoothed reporting interval in seconds; readings since the last gap.
+    smoothed : shape (len(BANK), len(BANK_TAU_S), n)
+        Signals of the filter bank at each time scale.
+    """
+
+    block: Floats
+    levels: Floats
+    baseline: Floats
+    local: Floats
+    last: Floats
+    noise: Floats
+    time: Floats
+    first: Floats
+    interval: Floats
+    count: Floats
+    smoothed: Floats
+
+    @classmethod
+    def of(cls, block: Floats) -> Baselines:
+        """Name the parts of a block."""
+        start = 2 * K + 1
+        after = start + len(FLOOR)
+        time, first, interval, count = block[after : after + 4]
+        smoothed = block[after + 4 :].reshape(len(BANK), BANK_TAU_S.size, block.shape[1])
+        return cls(
+            block,
+            block[: K + 1],
+            block[:K],
+            block[K],
+            block[K + 1 : start],
+            block[start:after],
+            time,
+            first,
+            interval,
+            count,
+            smoothed,
+        )
+
+
+WIDTH: Final = 2 * K + 1 + len(FLOOR) + 4 + len(BANK) * BANK_TAU_S.size
+"""Numbers kept of each sensor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one reading changed for each sensor in an episode, with what was known before it.
+
+    Attributes
+    ----------
+    reading : ndarray of intp, shape (n,)
+        Position among the readings.
+    opens, has_pulse : ndarray of bool, shape (n,)
+        Whether an episode opens; whether fine particles rise.
+    fine_noise, local : ndarray of float64, shape (n,)
+        Noise scale and local level of the fine signal before the reading.
+    baseline, last : ndarray of float64, shape (n, len(CHANNELS))
+        Baselines and last values before the reading.
+    over : ndarray of float64, shape (n, len(BANK) * len(BANK_TAU_S))
+        Each signal of the filter bank minus its smoothed past.
+    """
+
+    reading: NDArray[np.intp]
+    opens: Flags
+    has_pulse: Flags
+    fine_noise: Floats
+    local: Floats
+    baseline: Floats
+    last: Floats
+    over: Floats
+
+    @classmethod
+    def join(cls, parts: Sequence[Change]) -> Change:
+        """Concatenate changes."""
+        if len(parts) == 1:
+            return parts[0]
+        names = [entry.name for entry in fields(cls)]
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """Memory for the intermediate results of one block."""
+
+    known: Flags
+    excess: Floats
+    rising: Floats
+    spare: Floats
+    gain: Floats
+    over: Floats
+
+
+class ScratchPool:
+    """One allocation, cut for blocks of any number of sensors.
+
+    Allocating anew at each step costs as much as the arithmetic: blocks of this size go back to the
+    system when freed, and each of their pages has to be fetched again.
+    """
+
+    _SHAPES: Final = (
+        (K + 1,),
+        (K + 1,),
+        (K + 1,),
+        (len(_PAIRS) + 2,),
+        (len(BANK), BANK_TAU_S.size),
+    )
+
+    def __init__(self) -> None:
+        self._numbers = np.empty(sum(math.prod(s) for s in self._SHAPES) * SCRATCH_SENSORS)
+        self._flags = np.empty(K * SCRATCH_SENSORS, np.bool_)
+        self._cut: dict[int, Scratch] = {}
+
+    def cut(self, n: int) -> Scratch:
+        """Return scratch memory for `n` sensors, at most `SCRATCH_SENSORS`."""
+        scratch = self._cut.get(n)
+        if scratch is None:
+            if len(self._cut) == BLOCK // 8:
+                self._cut.clear()
+            parts, start = [], 0
+            for shape in self._SHAPES:
+                size = math.prod(shape) * n
+                parts.append(self._numbers[start : start + size].reshape(*shape, n))
+                start += size
+            known = self._flags[: K * n].reshape(K, n)
+            scratch = self._cut[n] = Scratch(known, *parts)
+        return scratch
+
+
+class BaselineTracker:
+    """Baselines of all sensors, one row a sensor.
+
+    Parameters
+    ----------
+    block : ndarray of float64, shape (WIDTH, n), optional
+        State to continue from.
+    """
+
+    def __init__(self, block: Floats | None = None) -> None:
+        self.state = Baselines.of(np.full((WIDTH, 16), np.nan) if block is None else block)
+        self._scratch = ScratchPool()
+
+    def reserve(self, n: int) -> None:
+        """Make room for `n` sensors."""
+        have = self.state.block.shape[1]
+        if n > have:
+            block = np.full((WIDTH, max(n, 2 * have)), np.nan)
+            block[:, :have] = self.state.block
+            self.state = Baselines.of(block)
+
+    def restart(self, rows: NDArray[np.integer], time: Floats) -> None:
+        """Forget the air of sensors, as before their first reading."""
+        state = self.state
+        state.block[:, rows] = np.nan
+        state.noise[:, rows] = 2.0 * _FLOOR
+        state.first[rows] = time
+        state.count[rows] = 0.0
+        state.interval[rows] = 0.0
+
+    def resume(self, rows: NDArray[np.integer], time: Floats) -> None:
+        """Go on from the levels before a gap, which the next readings may move quickly."""
+        state = self.state
+        state.first[rows] = time - WARM_UP_S
+        state.last[:, rows] = state.smoothed[..., rows] = np.nan
+        state.local[rows] = state.baseline[FINE, rows]
+
+    def advance(
+        self, rows: NDArray[np.integer], in_episode: Flags, time: Floats, dt: Floats, x: Floats
+    ) -> Change | None:
+        """Move sensors on by one reading each.
+
+        Parameters
+        ----------
+        rows : ndarray of int, shape (n,)
+            Distinct and ascending.
+        in_episode, time, dt, x : ndarray, shape (n,), (n,), (n,), (n, len(CHANNELS))
+            As for the function `advance`, one row a sensor.
+
+        Returns
+        -------
+        Change or None
+            Of the sensors that are in an episode; None if none is.
+        """
+        changes: list[Change] = []
+        for start in range(0, rows.size, BLOCK):
+            part = slice(start, start + BLOCK)
+            change = self._advance_block(
+                rows[part], in_episode[part], time[part], dt[part], x[part]
+            )
+            if change is not None:
+                change.reading[:] += start
+                changes.append(change)
+        return Change.join(changes) if changes else None
+
+    def _advance_block(
+        self, rows: NDArray[np.integer], in_episode: Flags, time: Floats, dt: Floats, x: Floats
+    ) -> Change | None:
+        first, n = int(rows[0]), rows.size
+        span = int(rows[-1]) - first + 1
+        block = self.state.block
+        if n >= _IN_PLACE and span * BLOCK <= SCRATCH_SENSORS * n:
+            here = Baselines.of(block[:, first : first + span])
+            if span > n:
+                return self._advance_among(here, rows - first, in_episode, time, dt, x)
+            return advance(here, in_episode, time, dt, x.T, self._scratch.cut(n))
+        columns = block.take(rows, axis=1)
+        here = Baselines.of(columns)
+        change = advance(here, in_episode, time, dt, x.T, self._scratch.cut(n))
+        # One index a number: with one a row and one a column numpy takes three times as long.
+        place = np.arange(0, block.size, block.shape[1])[:, None] + rows
+        block.reshape(-1)[place] = columns
+        return change
+
+    def _advance_among(
+        self,
+        here: Baselines,
+        at: NDArray[np.integer],
+        in_episode: Flags,
+        time: Floats,
+        dt: Floats,
+        x: Floats,
+    ) -> Change | None:
+        """Advance the neighbors at `at` in place, and leave those without a reading as they are."""
+        span = here.time.size
+        has_reading = np.zeros(span, np.bool_)
+        has_reading[at] = True
+        absent = (~has_reading).nonzero()[0]
+        before = here.block.take(absent, axis=1)
+        source = has_reading.cumsum() - 1
+        columns = x.T.take(source, axis=1)
+        columns[:, absent] = np.nan
+        running = in_episode.take(source)
+        running[absent] = False
+        scratch = self._scratch.cut(span)
+        change = advance(here, running, time.take(source), dt.take(source), columns, scratch)
+        here.block[:, absent] = before
+        return None if change is None else replace(change, reading=source[change.reading])
+
+
+def advance(
+    state: Baselines, in_episode: Flags, time: Floats, dt: Floats, x: Floats, scratch: Scratch
+) -> Change | None:
+    """Move the baselines of distinct sensors on by one reading each, in place.
+
+    Parameters
+    ----------
+    in_episode : ndarray of bool, shape (n,)
+        Sensors in an episode, whose baselines are held.
+    time, dt : ndarray of float64, shape (n,)
+        Event time, and seconds since the last reading; 0 for a first one.
+    x : ndarray of float64, shape (len(CHANNELS), n)
+    scratch : Scratch
+        Of `n` sensors.
+
+    Returns
+    -------
+    Change or None
+        Of the sensors in an episode or opening one; None if there is none.
+    """
+    known = np.equal(x, x, out=scratch.known)
+    excess = scratch.excess
+    np.subtract(x, state.baseline, out=excess[:K])
+    np.subtract(x[FINE], state.local, out=excess[K])
+    if np.count_nonzero(np.isnan(excess[:K])) + np.count_nonzero(known) != known.size:
+        _take_first_values(state, x, known, excess)
+    age = time - state.first
+    fine_noise = np.maximum(state.noise[0], 0.02 * state.baseline[FINE])
+    has_pulse = excess[K] > np.maximum(5.0 * fine_noise, _PULSE_UG_M3)
+    clear = excess[_OTHERS] > np.maximum(6.0 * state.noise[1:], _RISE)
+    opens = np.logical_or.reduce(clear, axis=0)
+    opens |= has_pulse
+    busy = in_episode
+    if np.count_nonzero(opens):
+        opens &= ~in_episode
+        opens &= age >= WARM_UP_S
+        busy = in_episode | opens
+    held = busy.nonzero()[0]
+    levels = state.levels.take(held, axis=1)
+    last = state.last.take(held, axis=1)
+    _move_levels(state, age, dt, held, scratch)
+    _move_noise(state, x, held, scratch)
+    np.copyto(state.last, x, where=known)
+    signal = bank_signals(x, known)
+    over = np.subtract(signal[:, None, :], state.smoothed, out=scratch.over)
+    change = None
+    if held.size:
+        change = Change(
+            held,
+            opens[held],
+            has_pulse[held],
+            fine_noise[held],
+            levels[K],
+            levels[:K].T,
+            last.T,
+            over.take(held, axis=2).reshape(-1, held.size).T,
+        )
+    _smooth(signal, over, dt, state.smoothed)
+    interval, count = state.interval, state.count
+    interval += (dt - interval) * np.maximum(2.0 - count, 0.2)
+    state.time[:] = time
+    count += 1.0
+    return change
+
+
+def _take_first_values(state: Baselines, x: Floats, known: Flags, excess: Floats) -> None:
+    """Start the baseline of a channel at its first value, in place."""
+    new = np.isnan(state.baseline) & known
+    state.baseline[new] = x[new]
+    excess[:K][new] = 0.0
+    state.local[new[FINE]] = x[FINE, new[FINE]]
+    excess[K, new[FINE]] = 0.0
+
+
+def _move_levels(
+    state: Baselines, age: Floats, dt: Floats, held: NDArray[np.intp], scratch: Scratch
+) -> None:
+    """Move baselines and local levels towards the reading, in place; overwrite the excess."""
+    excess, rising, gain = scratch.excess, scratch.rising, scratch.gain
+    np.minimum(_USUAL_TAU_S, age + state.interval + 1.0, out=gain[:-2])
+    if held.size:
+        gain[:-2, held] = _HELD_TAU_S
+    gain[-2:] = LOCAL_TAU_S
+    gain += dt
+    np.divide(dt, gain, out=gain)
+    # The larger and the smaller of 0 and an unknown number are 0: such a level does not move.
+    np.fmax(excess, 0.0, out=rising)
+    rising *= gain.take(_UP, axis=0, out=scratch.spare, mode="clip")
+    np.fmin(excess, 0.0, out=excess)
+    excess *= gain.take(_DOWN, axis=0, out=scratch.spare, mode="clip")
+    rising += excess
+    levels = state.levels
+    levels += rising
+
+
+def _move_noise(state: Baselines, x: Floats, held: NDArray[np.intp], scratch: Scratch) -> None:
+    """Move the noise scales on, in place, except those of the `held` sensors."""
+    noise = state.noise
+    step, limit = scratch.excess[: len(FLOOR)], scratch.spare[: len(FLOOR)]
+    np.subtract(x[OPENERS], state.last[OPENERS], out=step)
+    np.abs(step, out=step)
+    np.multiply(noise, 4.0, out=limit)
+    np.minimum(step, limit, out=step)
+    step -= noise
+    gain = np.maximum(1.0 / (state.count + 2.0), NOISE_GAIN)
+    if held.size:
+        gain[held] = 0.0
+    step *= gain
+    np.putmask(step, np.isnan(step), 0.0)
+    noise += step
+    np.maximum(noise, _FLOOR, out=noise)
+
+
+def _smooth(signal: Floats, over: Floats, dt: Floats, smoothed: Floats) -> None:
+    """Move the filter bank on, in place; overwrite `over`."""
+    unknown = np.isnan(over)
+    missing = np.isnan(signal)
+    if np.count_nonzero(unknown) != BANK_TAU_S.size * np.count_nonzero(missing):
+        new = np.isnan(smoothed[:, :1]) & ~missing[:, None, :]
+        np.copyto(smoothed, signal[:, None, :], where=new)
+    over *= dt / (_BANK_TAU_S + dt)
+    np.putmask(over, unknown, 0.0)
+    smoothed += over

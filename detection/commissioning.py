@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from detection.alert_thresholds import FEEDBACK
+from detection.alert_rules import FEEDBACK
 from detection.events import EventKind
 from detection.quantities import QUANTITIES
 from language.messages import _, gettext, mark

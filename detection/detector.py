@@ -1,6 +1,6 @@
 """The plume detector: readings in, events out, no clock and no I/O.
 
-Each reading moves its sensor's baselines on (`detection.baselines`). A clear rise opens an episode
+Each reading moves its sensor's baselines on (`detection.channels`). A clear rise opens an episode
 (`detection.episodes`), whose facts are judged by the model (`detection.model`);
 this module decides when to alert. `vape` is alerted once a session, as soon as its log-odds pass
 the sensor's alert threshold. Other kinds are alerted when they are clear, or
@@ -23,9 +23,8 @@ from zipfile import BadZipFile
 import numpy as np
 
 from detection import alert_rules
-from detection.alert_thresholds import AlertThresholds
-from detection.baselines import WIDTH, BaselineTracker
-from detection.channels import FINE, channel_matrix
+from detection.alert_rules import AlertThresholds
+from detection.channels import FINE, WIDTH, BaselineTracker, channel_matrix
 from detection.episodes import (
     ALERTED,
     EPISODE,
@@ -51,8 +50,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from detection.baselines import Change
-    from detection.channels import ReadingBatch
+    from detection.channels import Change, ReadingBatch
     from detection.episodes import Episodes
 
     Floats = NDArray[np.float64]

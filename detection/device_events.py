@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from detection.details import INTEGRITY, Detail
 from detection.errors import SnapshotError
-from detection.events import ChannelEvidence, Event, EventKind, EventPhase
-from language.facts import fact
+from detection.events import INTEGRITY, ChannelEvidence, Detail, Event, EventKind, EventPhase
+from language.messages import fact
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence

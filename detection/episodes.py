@@ -30,7 +30,7 @@ from detection.channels import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from detection.baselines import Change
+    from detection.channels import Change
 
     Floats = NDArray[np.float64]
     Episodes = NDArray[np.void]

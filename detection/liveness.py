@@ -35,10 +35,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from detection.details import Detail
 from detection.errors import SnapshotError
-from detection.events import Event, EventKind, EventPhase
-from language.facts import Fact, fact
+from detection.events import Detail, Event, EventKind, EventPhase
+from language.messages import Fact, fact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -25,7 +25,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from storage.retrying import UntilStored
+from storage.sqlite import UntilStored
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from detection.details import details_text
-from detection.events import Event
+from detection.events import Event, details_text
 from ingest.errors import DecodeError, MessageRefusedError, Reason
 from ingest.intake import Outcome, OutcomeKind, rejected
 from ingest.mqtt.connection import connected, new_client

@@ -27,15 +27,14 @@ from ingest.copies import RecentReadings
 from ingest.decoders import Routes, candidates, first_to_read
 from ingest.decoding import Bounded, Context
 from ingest.errors import DecodeError, GuardError, MessageRefusedError, Reason, one_line
-from ingest.integrity import FINDINGS, Floods, Integrity
-from ingest.reading_counts import ReadingCounts
+from ingest.integrity import FINDINGS, Floods, Integrity, ReadingCounts
 from ingest.validation import Message, check_topic, fold_id, is_usable
 from storage.journal import DeadLetter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from detection.details import Detail
+    from detection.events import Detail
     from ingest.decoding import Decoder
     from storage.reading import Reading
 

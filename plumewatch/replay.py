@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from alerts.engine import AlertRecord
-    from detection.alert_thresholds import AlertBudgets
+    from detection.alert_rules import AlertBudgets
     from detection.events import Event
     from plumewatch.config.model import PlumewatchConfig
     from storage.reading import Reading

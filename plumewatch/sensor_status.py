@@ -18,7 +18,7 @@ import msgspec
 from alerts.consumer.detection_consumer import Outages
 from alerts.page.settings import SensorStatus
 from detection.liveness import LivenessSettings, SensorLife, SensorState
-from ingest.reading_counts import CountKind, ReadingCounts
+from ingest.integrity import CountKind, ReadingCounts
 from storage import firmware, state
 from storage.journal import JournalReader
 from storage.sqlite import transaction

@@ -1,10 +1,10 @@
 """Landing readings of the journal as a history of Parquet (`scale.history`).
 
 Readings are landed in the order in which the service detects on them: a reading that overtook
-another of its sensor waits for it here as there (`alerts.consumer.reorder`), and what waits at the
-end of a run is part of the cursor. The cursor is committed with the parts, so each reading of the
-journal is landed once, however often this runs or ends. What the journal deletes before it is
-landed is lost to the history, and is counted.
+another of its sensor waits for it here as there (`alerts.consumer.reading_judge`), and what waits
+at the end of a run is part of the cursor. The cursor is committed with the parts, so each reading
+of the journal is landed once, however often this runs or ends. What the journal deletes before it
+is landed is lost to the history, and is counted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import polars as pl
 
-from alerts.consumer.reorder import Reorder
+from alerts.consumer.reading_judge import Reorder
 from scale.errors import HistoryError
 from scale.history import frame_of, landed
 

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from detection.alert_thresholds import AlertBudgets
+from detection.alert_rules import AlertBudgets
 from detection.combined import CombinedDetector, CombinedState, Stream
 from detection.errors import SnapshotError
 from detection.quantities import COLUMNS

@@ -30,12 +30,11 @@ from alerts.consumer.reading_judge import ReadingJudge
 from alerts.incidents import threshold_adjustments
 from alerts.incidents.clock_step import move_deadlines
 from alerts.incidents.threshold_adjustments import SensorThresholds
-from detection.alert_thresholds import AlertBudgets
-from detection.details import Detail
+from detection.alert_rules import AlertBudgets
 from detection.errors import SnapshotError
-from detection.events import Event, EventKind, EventPhase
+from detection.events import Detail, Event, EventKind, EventPhase
 from detection.liveness import Liveness
-from language.facts import fact, facts_of
+from language.messages import fact, facts_of
 from storage import firmware, state
 from storage.sqlite import transaction
 

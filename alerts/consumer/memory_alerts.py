@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from detection.events import Event
     from storage.journal import JournalEntry
     from storage.reading import Reading
-    from storage.timeseries.writer import InThread
+    from storage.sqlite import InThread
 
     Listen = Callable[[], Coroutine[None, None, None]]
 

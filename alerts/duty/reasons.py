@@ -5,11 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from language.facts import Sentences
-from language.messages import Words, _, mark, ngettext
+from language.messages import Sentences, Words, _, mark, ngettext
 
 if TYPE_CHECKING:
-    from language.facts import Fact
+    from language.messages import Fact
 
 
 class RingName(StrEnum):

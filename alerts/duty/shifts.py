@@ -23,7 +23,7 @@ from alerts.duty.timetable import (
     is_within,
     wall,
 )
-from language.facts import Fact, fact
+from language.messages import Fact, fact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -6,9 +6,9 @@ from functools import cache
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from alerts.duty.roster import incident_labels
 from alerts.incidents.throttling import quiet_until
 from alerts.policy import PAGED, Severity, grade
-from alerts.routing.matchers import incident_labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

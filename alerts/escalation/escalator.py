@@ -26,7 +26,7 @@ from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Note, NoticeReason, clock_text
 from alerts.policy import PRESENT_S
 from detection.events import EventKind
-from language.facts import Fact, fact, to_json
+from language.messages import Fact, fact, to_json
 
 if TYPE_CHECKING:
     import sqlite3
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from alerts.incidents.incident import Incident
     from alerts.notify.notice_writer import NoticeWriter
     from alerts.policy import AlertPolicy, EscalationTimings, Severity
-    from language.facts import Parameter
+    from language.messages import Parameter
     from storage.registry import Registry
 
 

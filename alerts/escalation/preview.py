@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from alerts.duty.reasons import RING_WORDS, reason_text
+from alerts.duty.roster import incident_labels
 from alerts.escalation.escalator import Action, after_acknowledgment, plan
 from alerts.incidents.throttling import quiet_until
 from alerts.policy import LONG_S, Severity, grade
-from alerts.routing.matchers import incident_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -11,7 +11,7 @@ from language.messages import Words, mark
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from language.facts import Parameter
+    from language.messages import Parameter
 
 
 class Happened(StrEnum):

@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from alerts.duty.roster import incident_labels
 from alerts.errors import FeedbackError
 from alerts.policy import LONG_S, Severity, grade
-from alerts.routing.matchers import incident_labels
 from detection.events import KIND_NAMES, EventKind, EventPhase
-from language.facts import Sentences
-from language.messages import Words, later, mark
+from language.messages import Sentences, Words, later, mark
 from storage.registry import Room
 
 if TYPE_CHECKING:
-    from language.facts import Fact
+    from language.messages import Fact
     from storage.registry import Registry
 
 _ROUNDING_S: Final = 1e-3

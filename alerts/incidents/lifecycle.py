@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from alerts.incidents.effects import Effect
     from alerts.incidents.incident import Mute, Rules
     from detection.events import Event
-    from language.facts import Parameter
+    from language.messages import Parameter
 
 _LOOK_S: Final = 120.0
 """How long an incident stays open after somebody responds to it when the air is clear."""

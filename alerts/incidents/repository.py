@@ -1,10 +1,20 @@
-"""Rows of incidents and their events, read and written inside the caller's transaction."""
+"""Rows of incidents and their events, read and written inside the caller's transaction.
+
+The change feed is an append-only log of what happened to incidents. Triggers append an entry in the
+transaction that changes an incident, one of its events, its feedback or the status of one of its
+notices. A reader has a name and a stored cursor, which it moves in the transaction that stores what
+follows from the entries: a crash repeats both or neither. A reader without a cursor looks at the
+incidents themselves once, then begins at the head. `prune_changes` deletes what every cursor has
+passed, and entries beyond `MAX_ENTRIES` with the cursors behind them. Room states have no cursor:
+they count `ChangeSignal`, the wake-up in this process.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
-from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from alerts.incidents.history import Happened, Record
 from alerts.incidents.incident import (
@@ -23,15 +33,15 @@ from detection.events import (
     Evidence,
 )
 from detection.quantities import QUANTITIES
-from language.facts import fact_of, facts_of, to_json
+from language.messages import fact_of, facts_of, to_json
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from alerts.incidents.inputs import Feedback
     from detection.events import Event
-    from language.facts import Fact, Parameter
+    from language.messages import Fact, Parameter
 
 
 ARRIVED: Final = (Happened.ARRIVED, Happened.ARRIVED_TOO)
@@ -347,3 +357,91 @@ def _insert(tx: sqlite3.Connection, table: str, row: Mapping[str, object]) -> No
         f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(row))})",  # noqa: S608 - our names
         tuple(row.values()),
     )
+
+
+MAX_ENTRIES: Final = 200_000
+"""Weeks of a large school; a reader that is further behind starts again from the incidents."""
+
+
+class Change(NamedTuple):
+    """One entry.
+
+    `what` is ``opened``, ``acknowledged``, ``resolved``, or else ``changed``.
+    """
+
+    seq: int
+    incident: str | None
+    event: str | None
+    what: str
+    at: float | None
+
+
+def read_changes(
+    db: sqlite3.Connection, reader: str, what: Collection[str] = (), limit: int = -1
+) -> list[Change] | None:
+    """Return the entries behind a reader's cursor, of some kinds if named; None without one."""
+    row = db.execute("SELECT position FROM change_cursor WHERE reader = ?", (reader,)).fetchone()
+    if row is None:
+        return None
+    marks = f"AND what IN ({', '.join('?' * len(what))})" if what else ""
+    rows = db.execute(
+        "SELECT seq, incident, event, what, at FROM change_feed"  # noqa: S608 - question marks
+        f" WHERE seq > ? {marks} ORDER BY seq LIMIT ?",
+        (row["position"], *what, limit),
+    )
+    return [Change(*row) for row in rows]
+
+
+def newest_change(db: sqlite3.Connection) -> int:
+    """Return the number of the newest entry; 0 if there was never one."""
+    row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'change_feed'").fetchone()
+    return 0 if row is None else int(row["seq"])
+
+
+def advance_reader(tx: sqlite3.Connection, reader: str, position: int) -> None:
+    """Store that a reader is done with everything up to `position`."""
+    tx.execute("INSERT OR REPLACE INTO change_cursor VALUES (?, ?)", (reader, position))
+
+
+def prune_changes(
+    tx: sqlite3.Connection, live: Collection[str], max_entries: int = MAX_ENTRIES
+) -> None:
+    """Delete entries that all `live` readers have read, and the oldest beyond `max_entries`.
+
+    A live reader without a cursor is looking at the incidents: what comes meanwhile is kept for it.
+    """
+    newest = newest_change(tx)
+    marks = ", ".join("?" * len(live))
+    tx.execute(
+        f"DELETE FROM change_cursor WHERE reader NOT IN ({marks}) OR position < ?",  # noqa: S608
+        (*live, newest - max_entries),
+    )
+    cursors = [row["position"] for row in tx.execute("SELECT position FROM change_cursor")]
+    behind = cursors if len(cursors) == len(live) else [newest - max_entries]
+    tx.execute("DELETE FROM change_feed WHERE seq <= ?", (min(behind, default=newest),))
+
+
+@dataclass(slots=True)
+class ChangeSignal:
+    """Wakes the readers of this process, and sets all `wakes`, after a change."""
+
+    count: int = 0
+    wakes: list[asyncio.Event] = field(default_factory=list)
+    _next: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def notify(self) -> None:
+        """Tell all readers to look."""
+        self.count += 1
+        for wake in (*self.wakes, self._next):  # notices first
+            wake.set()
+        self._next = asyncio.Event()
+
+    async def wait_beyond(self, seen: int, timeout_s: float) -> int:
+        """Wait until there are more changes than `seen`, or the time is over; return the count."""
+        if self.count == seen:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._next.wait()
+            except TimeoutError:
+                pass
+        return self.count

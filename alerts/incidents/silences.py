@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from alerts.duty.roster import incident_labels
 from alerts.errors import SilenceError
 from alerts.incidents.incident import Suppression
-from alerts.routing.matchers import incident_labels
-from language.facts import Fact, fact
-from language.messages import Message, Words, later, mark
+from language.messages import Fact, Message, Words, fact, later, mark
 
 if TYPE_CHECKING:
     import sqlite3

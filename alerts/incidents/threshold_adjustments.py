@@ -19,7 +19,7 @@ from alerts.errors import ThresholdAdjustmentError
 from alerts.incidents import repository
 from alerts.incidents.history import Happened, Record
 from alerts.incidents.incident import Verdict
-from detection.alert_thresholds import FEEDBACK, ThresholdReport
+from detection.alert_rules import FEEDBACK, ThresholdReport
 from detection.events import EventKind
 from language.messages import later
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     from alerts.incidents.incident import Incident
     from alerts.incidents.inputs import Feedback
-    from detection.alert_thresholds import AlertBudgets
+    from detection.alert_rules import AlertBudgets
     from detection.detector import Detector
-    from language.facts import Parameter
+    from language.messages import Parameter
 
 STEPS: Final[Mapping[Verdict, float]] = MappingProxyType(
     {Verdict.FALSE_ALARM: 0.25, Verdict.CONFIRMED: -0.125}

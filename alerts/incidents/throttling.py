@@ -26,7 +26,7 @@ from alerts.incidents.incident import Mute, Suppression, labels_of, place_of
 from alerts.incidents.silences import read_silence
 from alerts.policy import STORM_S, Severity
 from detection.events import EventKind
-from language.facts import fact
+from language.messages import fact
 
 if TYPE_CHECKING:
     import sqlite3

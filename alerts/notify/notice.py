@@ -15,8 +15,17 @@ import msgspec
 
 from detection.events import EventKind, Evidence
 from language.dates import date_text
-from language.facts import Fact, Sentences
-from language.messages import ENGLISH, Words, _, capitalized, mark, mark_plural, speaking
+from language.messages import (
+    ENGLISH,
+    Fact,
+    Sentences,
+    Words,
+    _,
+    capitalized,
+    mark,
+    mark_plural,
+    speaking,
+)
 from language.plain_text import clean
 from storage.registry import floor_name, names_of_place
 

@@ -20,8 +20,8 @@ from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Note, Notice, NoticeReason, Priority
 from alerts.policy import Severity
 from alerts.secrets import channel_of, target_id
-from detection.details import UNSETTLED
-from language.facts import fact
+from detection.events import UNSETTLED
+from language.messages import fact
 
 if TYPE_CHECKING:
     import sqlite3
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from alerts.incidents.incident import Incident
     from alerts.policy import AlertPolicy, StaffMember
     from detection.events import Evidence
-    from language.facts import Fact
+    from language.messages import Fact
     from storage.registry import Registry, Room
 
 _DIGEST_NOTES: Final = {

@@ -36,7 +36,7 @@ from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import NoticeReason
 from storage import sqlite
 from storage.reading import ClockSteps
-from storage.retrying import UntilStored
+from storage.sqlite import UntilStored
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from alerts.incidents.change_feed import ChangeSignal
+    from alerts.incidents.repository import ChangeSignal
     from storage.registry import Registry
 
 log = logging.getLogger(__name__)

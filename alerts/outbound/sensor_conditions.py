@@ -10,9 +10,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from alerts.sensor_tests import RETEST_S, is_due
-from detection.details import BATTERY, Detail
+from detection.events import BATTERY, Detail
 from detection.liveness import SensorState
-from language.facts import facts_of
+from language.messages import facts_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from alerts.sensor_tests import SensorTest
     from detection.liveness import SensorLife
-    from language.facts import Fact
+    from language.messages import Fact
 
 
 class Condition(StrEnum):

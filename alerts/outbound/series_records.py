@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from alerts.incidents import change_feed
+from alerts.incidents import repository
 from alerts.incidents.repository import sentence_of_row
-from detection.details import details_text
-from language.facts import facts_of
+from detection.events import details_text
+from language.messages import facts_of
 from storage.errors import translated
 from storage.sqlite import connect, schema_scripts, transaction
 from storage.timeseries.records import CLASSES, Record
@@ -97,10 +97,10 @@ def mark_all(tx: sqlite3.Connection) -> None:
 
 def collect_changes(tx: sqlite3.Connection) -> None:
     """Read the change feed: queue each event and incident that changed, once, at the end."""
-    changes = change_feed.read(tx, READER)
+    changes = repository.read_changes(tx, READER)
     if changes is None:
         mark_all(tx)
-        change_feed.advance(tx, READER, change_feed.head(tx))
+        repository.advance_reader(tx, READER, repository.newest_change(tx))
     elif changes:
         keys = dict.fromkeys(
             key
@@ -110,13 +110,13 @@ def collect_changes(tx: sqlite3.Connection) -> None:
         )
         tx.executemany("DELETE FROM series_due WHERE measurement = ? AND key = ?", keys)
         tx.executemany("INSERT INTO series_due (measurement, key) VALUES (?, ?)", keys)
-        change_feed.advance(tx, READER, changes[-1].seq)
+        repository.advance_reader(tx, READER, changes[-1].seq)
 
 
 def waiting(connection: sqlite3.Connection) -> int:
     """Count the records that wait for the series."""
     queued = int(connection.execute("SELECT count(*) FROM series_due").fetchone()[0])
-    changes = change_feed.read(connection, READER) or ()
+    changes = repository.read_changes(connection, READER) or ()
     changed = {("event", c.event) for c in changes} | {("incident", c.incident) for c in changes}
     return queued + sum(key is not None for _, key in changed)
 
@@ -167,7 +167,7 @@ class DueRecords:
                 with transaction(db) as tx:
                     mark_all(tx)
                 self._repairs = repairs
-            if change_feed.read(db, READER, limit=1) != []:
+            if repository.read_changes(db, READER, limit=1) != []:
                 with transaction(db) as tx:
                     collect_changes(tx)
             rows = db.execute(

@@ -16,7 +16,7 @@ from alerts.incidents import threshold_adjustments
 from alerts.outbound import series_records
 from alerts.outbound.sensor_conditions import Condition, active_faults, condition_of
 from alerts.sensor_tests import valid_test
-from detection.details import details_text
+from detection.events import details_text
 from detection.liveness import SensorLife, SensorState
 from reports.kpis import duty_hours
 from storage import firmware
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from alerts.outbound.sensor_conditions import ActiveFaults
     from alerts.sensor_tests import SensorTest
-    from detection.alert_thresholds import ThresholdReport
+    from detection.alert_rules import ThresholdReport
     from reports.rows import DutySpan
     from storage.firmware import Firmware
     from storage.registry import Sensor

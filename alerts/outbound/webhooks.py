@@ -20,7 +20,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from alerts.errors import NotifyReason
-from alerts.incidents import change_feed, repository
+from alerts.incidents import repository
 from alerts.incidents.incident import place_of
 from alerts.incidents.incident_json import incident_json, iso_time
 from alerts.notify import outbox as outbox_rows
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-    from alerts.incidents.change_feed import ChangeSignal
+    from alerts.incidents.repository import ChangeSignal
     from alerts.policy import AlertPolicy, Webhook
     from alerts.secrets import Secret
     from storage.registry import Registry
-    from storage.retrying import RunUntilStored
+    from storage.sqlite import RunUntilStored
 
 READER: Final = "webhooks"
 _CHANGES: Final = ("opened", "acknowledged", "resolved")
@@ -60,7 +60,7 @@ async def write_webhooks(
     """Put changes of incidents into the outbox until cancelled; `state` is used in its thread."""
 
     def write() -> int:
-        if change_feed.read(state, READER, limit=1) == []:
+        if repository.read_changes(state, READER, limit=1) == []:
             return 0
         with transaction(state) as tx:
             return enqueue(tx, policy, registry, school, clock())
@@ -76,9 +76,9 @@ def enqueue(
     tx: sqlite3.Connection, policy: AlertPolicy, registry: Registry, school: str, now: float
 ) -> int:
     """Put what changed into the outbox; return how many rows that makes."""
-    changes = change_feed.read(tx, READER, limit=_BATCH)
+    changes = repository.read_changes(tx, READER, limit=_BATCH)
     if changes is None:
-        change_feed.advance(tx, READER, change_feed.head(tx))
+        repository.advance_reader(tx, READER, repository.newest_change(tx))
         return 0
     count = 0
     for change in changes:
@@ -105,7 +105,7 @@ def enqueue(
                     occasion=f"{row['what']}:{row['seq']}",
                 )
     if changes:
-        change_feed.advance(tx, READER, changes[-1].seq)
+        repository.advance_reader(tx, READER, changes[-1].seq)
     return count
 
 

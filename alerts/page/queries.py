@@ -14,8 +14,7 @@ from alerts.notify.evidence_picture import PANELS
 from alerts.page.rendering import headline
 from detection.events import KIND_NAMES
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
-from language.facts import params_of
-from language.messages import Words, _, mark
+from language.messages import Words, _, mark, params_of
 from reports.rows import state_of
 from storage.registry import natural
 

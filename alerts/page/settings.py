@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from alerts.access.limits import Limits
 from alerts.access.passwords import Hasher
 from alerts.access.sign_in_rules import SignInRules
-from alerts.incidents.change_feed import ChangeSignal
+from alerts.incidents.repository import ChangeSignal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence

@@ -31,10 +31,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
-from detection.details import Detail
-from detection.events import ChannelEvidence, Event, EventKind, EventPhase
+from detection.events import ChannelEvidence, Detail, Event, EventKind, EventPhase
 from detection.per_minute.minutes import fine, grown
-from language.facts import Fact, fact
+from language.messages import Fact, fact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

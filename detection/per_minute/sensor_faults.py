@@ -35,11 +35,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
-from detection.details import Detail
-from detection.events import ChannelEvidence, Event, EventKind, EventPhase
+from detection.events import ChannelEvidence, Detail, Event, EventKind, EventPhase
 from detection.per_minute.minutes import CHANNEL_INDEX, CHANNELS, fine, grown
 from detection.quantities import QUANTITIES
-from language.facts import Fact, fact
+from language.messages import Fact, fact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import aiomqtt
 import msgspec
 
-from detection.details import Detail
+from detection.events import Detail
 from ingest.errors import BrokerError, BrokerReason
 from ingest.mqtt.canary import CANARY_TOPICS, Canary, CanarySettings
 from ingest.mqtt.connection import (

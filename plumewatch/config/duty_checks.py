@@ -6,10 +6,9 @@ from itertools import product
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
-from alerts.duty.roster import ZoneMap
+from alerts.duty.roster import LABELS, ZoneMap, chosen, nodes, parse_matchers
 from alerts.errors import MatcherError
 from alerts.policy import PAGED, Severity
-from alerts.routing.matchers import LABELS, chosen, nodes, parse_matchers
 from language.messages import later, mark
 from plumewatch.config.faults import EXACTLY_ONE, LEFT_OUT, SOMEBODY, ConfigFault, some, unknown
 from plumewatch.config.roster import ALL_PERIODS, moment, zone_of
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
     from datetime import date
 
-    from alerts.routing.matchers import Route
+    from alerts.duty.roster import Route
     from plumewatch.config.draft import Draft
     from plumewatch.config.model import PlumewatchConfig
     from plumewatch.config.sections.duty import (

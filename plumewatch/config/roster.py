@@ -6,11 +6,10 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 from zoneinfo import ZoneInfo
 
-from alerts.duty.roster import Receiver, Roster, Zone, ZoneMap
+from alerts.duty.roster import Receiver, Roster, Route, Zone, ZoneMap, parse_matchers
 from alerts.duty.shifts import ClockHours, LessonHours, Override, Shift
 from alerts.duty.timetable import DAY_MIN, WEEKDAYS, Bells, Period, Timetable, instant, minutes
 from alerts.policy import BUILT_IN_ROUTES, role_receivers
-from alerts.routing.matchers import Route, parse_matchers
 from plumewatch.config.sections.duty import RoutingConfig
 from plumewatch.config.sites import ALL
 

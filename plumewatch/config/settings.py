@@ -14,7 +14,7 @@ from alerts.duty.timetable import DAY_MIN, minutes
 from alerts.errors import PolicyError
 from alerts.outbound.webhooks import fault_of_secret
 from alerts.policy import AlertPolicy, EscalationTimings, StaffMember, Webhook
-from detection.alert_thresholds import AlertBudgets
+from detection.alert_rules import AlertBudgets
 from ingest.mqtt.connection import BrokerSettings, new_client_id
 from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.config.ingest_settings import http_sources, mapping_decoders

@@ -18,8 +18,8 @@ from alerts.access.push_subscriptions import Browsers
 from alerts.consumer.memory_alerts import MemoryAlerts
 from alerts.engine import AlertEngine
 from alerts.errors import NotifyReason
-from alerts.incidents import change_feed
-from alerts.incidents.change_feed import ChangeSignal
+from alerts.incidents import repository
+from alerts.incidents.repository import ChangeSignal
 from alerts.incidents.stuck_incidents import StuckIncidentCheck
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings, check_target
 from alerts.notify.channels.web_push import ServerKey, WebPush
@@ -32,12 +32,12 @@ from alerts.outbound.room_publisher import RoomPublisher
 from alerts.outbound.room_states import AVAILABILITY
 from alerts.outbound.webhooks import Webhooks, write_webhooks
 from alerts.secrets import scheme_of
-from detection.details import Detail
+from detection.events import Detail
 from ingest.errors import BrokerError
 from ingest.mqtt.connection import connected, new_client
 from plumewatch.config import settings
 from plumewatch.service.meters import Histogram
-from plumewatch.service.supervisor import Task, after
+from plumewatch.service.resources import Task, after
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
@@ -298,7 +298,7 @@ class Alerting:
     async def _prune_changes(self, live: set[str]) -> None:
         def prune() -> None:
             with transaction(self._resources.state) as tx:
-                change_feed.prune(tx, live)
+                repository.prune_changes(tx, live)
 
         while True:
             await self._resources.run_until_stored("change feed", prune)

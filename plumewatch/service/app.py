@@ -18,9 +18,16 @@ from plumewatch.service.data_folder import make_data_folder, watch_lock
 from plumewatch.service.ingestion import Ingestion
 from plumewatch.service.jobs import WeeklySummary
 from plumewatch.service.monitoring import Monitoring
-from plumewatch.service.resources import ExternalEvents, Observer, Resources
+from plumewatch.service.resources import (
+    ExternalEvents,
+    Observer,
+    Resources,
+    ServiceError,
+    Task,
+    after,
+    supervise,
+)
 from plumewatch.service.staff_page import staff_page
-from plumewatch.service.supervisor import ServiceError, Task, after, supervise
 from storage import firmware
 from storage.errors import StorageError
 from storage.files import FolderLock

@@ -20,7 +20,7 @@ from detection.liveness import LivenessSettings
 from ingest.commit import pace
 from ingest.validation import may_alert
 from plumewatch.config.settings import alert_budgets, school_of
-from plumewatch.service.supervisor import Task
+from plumewatch.service.resources import Task
 from storage.sqlite import transaction
 from storage.timeseries.influx import BATCH
 from storage.timeseries.writer import RECORD_REASON, SeriesWriter, WriterSettings

@@ -26,7 +26,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from alerts.page import queries
 from alerts.page.guard import SecurityHeaders, is_local
-from ingest.reading_counts import CountKind
+from ingest.integrity import CountKind
 from storage import sqlite
 from storage.errors import StorageError
 from storage.http_client import RequestError, reach_of, request
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
     from alerts.operations import Operations
     from alerts.secrets import Secret
     from ingest.commit import GroupCommit
+    from ingest.integrity import ReadingCounts
     from ingest.mqtt.source import MqttSource
-    from ingest.reading_counts import ReadingCounts
     from plumewatch.service.consumers import DetectionLoop
     from plumewatch.service.meters import Meters
     from storage.reading import Reading
-    from storage.retrying import RunUntilStored
+    from storage.sqlite import RunUntilStored
     from storage.timeseries.records import Record
     from storage.timeseries.writer import SeriesWriter
 

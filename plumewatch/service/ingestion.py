@@ -30,7 +30,7 @@ from plumewatch.config.ingest_settings import (
 from plumewatch.config.settings import broker_settings
 from plumewatch.sensor_status import SavedCounts
 from plumewatch.service.meters import Histogram
-from plumewatch.service.supervisor import Task
+from plumewatch.service.resources import Task
 from plumewatch.service.web_server import WebServer, is_loopback
 from storage.errors import StorageUnavailableError
 

@@ -31,7 +31,7 @@ from plumewatch.service import pipeline_meters as declared
 from plumewatch.service.health import Health, OutboxState, Watchdog
 from plumewatch.service.maintenance import Deletion, Maintenance, Samples
 from plumewatch.service.meters import Meters
-from plumewatch.service.supervisor import Task, after
+from plumewatch.service.resources import Task, after
 from reports.rows import room_names
 
 if TYPE_CHECKING:

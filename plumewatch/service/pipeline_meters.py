@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ingest.reading_counts import CountKind
+from ingest.integrity import CountKind
 from plumewatch import __version__
 from plumewatch.service.meters import Histogram, Meter, Value
 

@@ -23,7 +23,7 @@ from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import check_settings
 from plumewatch.service.app import Service
-from plumewatch.service.supervisor import ServiceError
+from plumewatch.service.resources import ServiceError
 from plumewatch.service.web_server import Listening
 from storage.files import FolderLock
 

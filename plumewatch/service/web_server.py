@@ -28,7 +28,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from alerts.access.limits import Limits, address_key
-from plumewatch.service.supervisor import ServiceError
+from plumewatch.service.resources import ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

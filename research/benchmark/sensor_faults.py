@@ -23,8 +23,7 @@ import numpy as np
 from alerts.policy import AlertPolicy
 from detection.channels import ReadingBatch
 from detection.combined import MinuteDetectors
-from detection.details import details_text
-from detection.events import EventKind, EventPhase
+from detection.events import EventKind, EventPhase, details_text
 from detection.per_minute.minutes import CHANNELS
 from detection.quantities import COLUMN_INDEX, COLUMNS, QUANTITIES
 from ingest.recordings import read_recordings

@@ -38,7 +38,7 @@ import polars as pl
 import pyarrow as pa
 from pyspark.sql.streaming import StatefulProcessor
 
-from detection.alert_thresholds import AlertBudgets
+from detection.alert_rules import AlertBudgets
 from scale.history import SCHEMA
 from scale.messages import MOST_BYTES, RECORD_ORDER, RECORDS, write_dead_letters
 from scale.shard import Shard, pack, shards_of, unpack

@@ -37,7 +37,7 @@ from storage.dead_letters import delete_dead_letters, find_dead_letters
 from storage.errors import BatchRefusedError, StorageError, is_transient, translated
 from storage.journal import DeadLetter
 from storage.reading import Reading
-from storage.sqlite import connect
+from storage.sqlite import InThread, connect
 from storage.timeseries.records import Record
 
 if TYPE_CHECKING:
@@ -101,13 +101,6 @@ def bisect_rejected(
         half = len(batch) // 2
         yield from bisect_rejected(store, batch[:half])
         yield from bisect_rejected(store, batch[half:])
-
-
-class InThread(Protocol):
-    """Runs blocking work elsewhere."""
-
-    async def __call__(self, work: Callable[..., T], *arguments: object) -> T:
-        """Return what ``work(*arguments)`` returns."""
 
 
 class SeriesStore(Protocol[S_contra]):

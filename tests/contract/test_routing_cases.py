@@ -12,7 +12,7 @@ import re
 
 import pytest
 
-from alerts.routing.matchers import chosen, parse_matchers
+from alerts.duty.roster import chosen, parse_matchers
 from tests.support.routing import GOLDEN, case_files, tree_of, written
 
 FILES = case_files("PLUMEWATCH_ROUTING_CASES", "routing_public.json", GOLDEN / "routing.json")

@@ -20,8 +20,8 @@ from alerts.access.action_tokens import Action
 from alerts.access.passwords import Hasher
 from alerts.engine import AlertEngine
 from alerts.incidents import repository
-from alerts.incidents.change_feed import ChangeSignal
 from alerts.incidents.incident import Status, Verdict
+from alerts.incidents.repository import ChangeSignal
 from alerts.notify.notice import KIND_WORDS
 from alerts.page.app import create_app
 from alerts.page.report_jobs import ReportJobs

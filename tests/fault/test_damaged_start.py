@@ -149,7 +149,7 @@ import asyncio, os, sys
 from pathlib import Path
 from detection.model import Model
 from plumewatch.service.app import Service
-from plumewatch.service.supervisor import ServiceError
+from plumewatch.service.resources import ServiceError
 from tests.support.in_process import one_room
 Model.shipped()  # another user cannot import what that needs
 os.setgroups([]); os.setgid(65534); os.setuid(65534)

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from plumewatch.service.supervisor import ServiceError
+from plumewatch.service.resources import ServiceError
 from storage.journal import Journal
 from storage.reading import Reading
 from tests.support.alert_records import history, incidents, notices

@@ -9,7 +9,7 @@ import pytest
 from alerts.consumer.detection_consumer import CONSUMER
 from plumewatch.cli.options import UNREACHABLE
 from plumewatch.service.app import Service
-from plumewatch.service.supervisor import ServiceError
+from plumewatch.service.resources import ServiceError
 from storage import sqlite
 from storage.errors import StorageCorruptError
 from storage.reading import Reading

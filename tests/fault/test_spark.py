@@ -12,7 +12,7 @@ from collections import Counter
 import msgspec
 import pytest
 
-from detection.alert_thresholds import AlertBudgets
+from detection.alert_rules import AlertBudgets
 from scale.history import HistoryWriter, frame_of, landed, parts_of
 from scale.shard import Shard
 from tests.support.recorded import START, config_text, judged, of_the_service, recorded, registry

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detection.alert_thresholds import FEEDBACK, LOWER, UPPER, AlertThresholds
+from detection.alert_rules import FEEDBACK, LOWER, UPPER, AlertThresholds
 
 MODEL = 1.8
 SLOTS = 1000

@@ -22,7 +22,7 @@ from alerts.notify import outbox as outbox_rows
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, EscalationTimings, StaffMember
 from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
-from language.facts import fact
+from language.messages import fact
 from storage import sqlite
 from storage.registry import Registry, Room, Sensor
 from tests.support import alert_records as stored

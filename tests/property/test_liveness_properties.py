@@ -3,8 +3,7 @@
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from detection.details import details_text
-from detection.events import EventPhase
+from detection.events import EventPhase, details_text
 from detection.liveness import Liveness, SensorState
 
 NAMES = ("a", "b", "c", "d")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alerts.duty.roster import Matcher, MatchOp, Route, all_match, chosen, parse_matchers
 from alerts.errors import MatcherError
-from alerts.routing.matchers import Matcher, MatchOp, Route, all_match, chosen, parse_matchers
 
 NAMES = st.sampled_from(["kind", "floor", "room"])
 VALUES = st.sampled_from(["", "1", "2", "vape"])

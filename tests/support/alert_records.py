@@ -15,7 +15,7 @@ import pytest
 from alerts.incidents import repository
 from alerts.notify import outbox
 from alerts.notify.notice import Notice
-from language.facts import params_of
+from language.messages import params_of
 
 
 def incidents(db, *names, **given):

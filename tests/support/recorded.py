@@ -13,7 +13,7 @@ from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.engine import AlertEngine
 from alerts.incidents import schema
 from alerts.policy import AlertPolicy
-from detection.alert_thresholds import AlertBudgets
+from detection.alert_rules import AlertBudgets
 from detection.quantities import COLUMNS
 from ingest.validation import may_alert
 from sensor_sim.school import random_school

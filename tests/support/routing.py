@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alerts.routing.matchers import Matcher, MatchOp, Route
+from alerts.duty.roster import Matcher, MatchOp, Route
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "routing"
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "alerting"

@@ -25,11 +25,10 @@ from alerts.outbound.sensor_conditions import Condition
 from alerts.outbound.state_summary import add_to_hour
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
-from detection.details import Detail, details_text
-from detection.events import Event, EventKind, EventPhase
+from detection.events import Detail, Event, EventKind, EventPhase, details_text
 from detection.quantities import COLUMNS
 from ingest.validation import may_alert
-from language.facts import fact
+from language.messages import fact
 from plumewatch.service.data_folder import prepare_state
 from reports.kpis import duty_hours
 from reports.rows import DutySpan

@@ -5,7 +5,7 @@ from collections import Counter
 
 import msgspec
 
-from detection.alert_thresholds import BUDGET, AlertBudgets
+from detection.alert_rules import BUDGET, AlertBudgets
 from ingest.intake import Intake
 from ingest.validation import Message, may_alert
 from plumewatch.config.ingest_settings import intake_config

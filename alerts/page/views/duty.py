@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from alerts.duty.reasons import reason_text
-from alerts.duty.roster import NEAR
+from alerts.duty.roster import NEAR, incident_labels
 from alerts.page.page_group import Access, PageGroup, serves
-from alerts.routing.matchers import incident_labels
 from detection.events import EventKind
 from language.messages import gettext, mark
 

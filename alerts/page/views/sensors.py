@@ -28,7 +28,7 @@ from alerts.page.views.charts import span_of
 from alerts.page.views.commission import verdict
 from alerts.sensor_tests import is_due, valid_test
 from detection.commissioning import PUFF_S, SEEN_WELL_S
-from detection.details import details_text
+from detection.events import details_text
 from language.messages import Words, _, language, mark
 from reports.text import file_name
 from storage import dead_letters, firmware

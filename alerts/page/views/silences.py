@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from alerts.access.roles import Right
+from alerts.duty.roster import incident_labels
 from alerts.errors import SilenceError
 from alerts.incidents import silences
 from alerts.incidents.silences import MAX_REASON
@@ -15,7 +16,6 @@ from alerts.notify.notice import KIND_WORDS
 from alerts.page.guard import text_of
 from alerts.page.page_context import sentence
 from alerts.page.page_group import PageGroup, serves
-from alerts.routing.matchers import incident_labels
 from language.messages import Words, _, capitalized, mark
 from storage.registry import floor_name
 

@@ -35,8 +35,7 @@ from plumewatch.config.load import load, parse
 from plumewatch.config.paths import DataPaths
 from plumewatch.errors import UnreachableError
 from plumewatch.service.app import Service
-from plumewatch.service.resources import Observer
-from plumewatch.service.supervisor import ServiceError
+from plumewatch.service.resources import Observer, ServiceError
 from plumewatch.service.web_server import Listening
 from storage.http_client import Reach, RequestError, request
 

@@ -12,8 +12,8 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from detection.details import Detail
-from language.facts import fact
+from detection.events import Detail
+from language.messages import fact
 from plumewatch.cli.printer import progress
 
 if TYPE_CHECKING:
@@ -374,7 +374,7 @@ class _ServiceRecords:
     def _stored(self) -> StateSummary:
         from alerts.outbound.sensor_conditions import ActiveFaults, Condition
         from alerts.outbound.state_summary import StateSummary
-        from detection.alert_thresholds import ThresholdReport
+        from detection.alert_rules import ThresholdReport
         from storage.firmware import Firmware
 
         drifts = self._end - _DRIFTING_DAYS * 86_400.0

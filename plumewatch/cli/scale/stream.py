@@ -207,7 +207,7 @@ def _current_budgets(site: Site | None) -> Any:
     from dataclasses import replace
 
     from alerts.incidents.threshold_adjustments import placed_after
-    from detection.alert_thresholds import AlertBudgets
+    from detection.alert_rules import AlertBudgets
     from plumewatch.config.settings import alert_budgets
 
     if site is None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from detection.alert_thresholds import BUDGET
+from detection.alert_rules import BUDGET
 from detection.events import EventKind
 from plumewatch.config.sections.common import Date, Days, EndTime, FalseAlarms, WallTime
 

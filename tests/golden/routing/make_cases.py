@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from alerts.routing.matchers import Matcher, MatchOp
+from alerts.duty.roster import Matcher, MatchOp
 
 HERE = Path(__file__).parent
 RECEIVERS = ("hall", "gym office", "Hausmeister", "on-call/1")

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from alerts.incidents import change_feed
-from alerts.incidents.change_feed import ChangeSignal
+from alerts.incidents import repository
+from alerts.incidents.repository import ChangeSignal
 from storage.sqlite import transaction
 
 NOW = 1_790_000_000.0
@@ -17,7 +17,7 @@ def happen(engine, tx, event, now):
 def start(tx, *readers):
     with transaction(tx):
         for reader in readers:
-            change_feed.advance(tx, reader, change_feed.head(tx))
+            repository.advance_reader(tx, reader, repository.newest_change(tx))
 
 
 def test_the_life_of_an_incident(engine, tx, make_event):
@@ -27,7 +27,7 @@ def test_the_life_of_an_incident(engine, tx, make_event):
     with transaction(tx):
         engine.acknowledge(tx, record.incident, "ap", NOW + 5)
         engine.resolve(tx, record.incident, "ap", NOW + 9)
-    changes = change_feed.read(tx, "r")
+    changes = repository.read_changes(tx, "r")
     assert [(c.what, c.at) for c in changes if c.what != "changed"] == [
         ("opened", NOW),
         ("acknowledged", NOW + 5),
@@ -35,72 +35,74 @@ def test_the_life_of_an_incident(engine, tx, make_event):
     ]
     assert {c.incident for c in changes} == {record.incident}
     assert {c.event for c in changes} == {None, event.id}
-    assert [c.what for c in change_feed.read(tx, "r", ("resolved",))] == ["resolved"]
+    assert [c.what for c in repository.read_changes(tx, "r", ("resolved",))] == ["resolved"]
 
 
 def test_a_change_that_is_rolled_back_leaves_no_entry(engine, tx, make_event):
     start(tx, "r")
     tx.execute("BEGIN")
     engine.on_events(tx, [make_event(NOW)], NOW)
-    assert change_feed.read(tx, "r")
+    assert repository.read_changes(tx, "r")
     tx.execute("ROLLBACK")
-    assert change_feed.read(tx, "r") == []
+    assert repository.read_changes(tx, "r") == []
 
 
 def test_readers_go_on_at_their_own_pace(engine, tx, make_event):
     start(tx, "fast", "slow")
     happen(engine, tx, make_event(NOW), NOW)
     with transaction(tx):
-        change_feed.advance(tx, "fast", change_feed.head(tx))
-        change_feed.prune(tx, {"fast", "slow"})
-    assert change_feed.read(tx, "fast") == []
-    assert len(change_feed.read(tx, "slow")) > 0
-    assert len(change_feed.read(tx, "slow", limit=1)) == 1
+        repository.advance_reader(tx, "fast", repository.newest_change(tx))
+        repository.prune_changes(tx, {"fast", "slow"})
+    assert repository.read_changes(tx, "fast") == []
+    assert len(repository.read_changes(tx, "slow")) > 0
+    assert len(repository.read_changes(tx, "slow", limit=1)) == 1
 
 
 def kept(tx):
     """All entries, as a reader from the beginning gets them."""
     with transaction(tx):
-        change_feed.advance(tx, "all", 0)
-    return change_feed.read(tx, "all")
+        repository.advance_reader(tx, "all", 0)
+    return repository.read_changes(tx, "all")
 
 
 def test_pruning_waits_for_the_slowest_live_reader(engine, tx, make_event):
     start(tx, "fast", "slow", "gone")
     happen(engine, tx, make_event(NOW), NOW)
     with transaction(tx):
-        change_feed.advance(tx, "fast", change_feed.head(tx))
-        change_feed.prune(tx, {"fast"})
+        repository.advance_reader(tx, "fast", repository.newest_change(tx))
+        repository.prune_changes(tx, {"fast"})
     assert kept(tx) == []
-    assert change_feed.read(tx, "gone") is None
+    assert repository.read_changes(tx, "gone") is None
     happen(engine, tx, make_event(NOW, sensor="s3"), NOW)  # numbers never start again
-    assert change_feed.read(tx, "fast")[0].seq > 1
+    assert repository.read_changes(tx, "fast")[0].seq > 1
 
 
 def test_a_reader_behind_the_bound_starts_again_from_the_incidents(engine, tx, make_event):
     start(tx, "fast", "slow")
     happen(engine, tx, make_event(NOW), NOW)
     with transaction(tx):
-        change_feed.advance(tx, "fast", change_feed.head(tx) - 1)
-        change_feed.prune(tx, {"fast", "slow"}, max_entries=1)
-    assert change_feed.read(tx, "slow") is None
-    assert len(change_feed.read(tx, "fast")) == 1
+        repository.advance_reader(tx, "fast", repository.newest_change(tx) - 1)
+        repository.prune_changes(tx, {"fast", "slow"}, max_entries=1)
+    assert repository.read_changes(tx, "slow") is None
+    assert len(repository.read_changes(tx, "fast")) == 1
     assert len(kept(tx)) == 1
 
 
 def test_what_comes_while_a_reader_begins_is_kept_for_it(engine, tx, make_event):
     start(tx, "fast")
-    assert change_feed.read(tx, "new") is None
-    head = change_feed.head(tx)  # it looks at the incidents now, and stores its cursor later
+    assert repository.read_changes(tx, "new") is None
+    head = repository.newest_change(
+        tx
+    )  # it looks at the incidents now, and stores its cursor later
     happen(engine, tx, make_event(NOW), NOW)
     with transaction(tx):
-        change_feed.advance(tx, "fast", change_feed.head(tx))
-        change_feed.prune(tx, {"fast", "new"})
-        change_feed.advance(tx, "new", head)
-    assert len(change_feed.read(tx, "new")) > 0
+        repository.advance_reader(tx, "fast", repository.newest_change(tx))
+        repository.prune_changes(tx, {"fast", "new"})
+        repository.advance_reader(tx, "new", head)
+    assert len(repository.read_changes(tx, "new")) > 0
     with transaction(tx):
-        change_feed.advance(tx, "new", head + 1)
-        change_feed.prune(tx, {"fast", "new"})
+        repository.advance_reader(tx, "new", head + 1)
+        repository.prune_changes(tx, {"fast", "new"})
     assert kept(tx)[0].seq == head + 2
 
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from alerts.consumer.detection_consumer import CONSUMER
-from alerts.consumer.reorder import MAX_WAIT_S
+from alerts.consumer.reading_judge import MAX_WAIT_S
 from storage import state
 from tests.support.plumes import readings_of_puff
 

@@ -7,7 +7,7 @@ import pytest
 
 from alerts.incidents import threshold_adjustments
 from alerts.incidents.incident import Verdict
-from detection.alert_thresholds import BUDGET, AlertBudgets
+from detection.alert_rules import BUDGET, AlertBudgets
 from storage import state
 from tests.support.alert_records import incidents
 from tests.support.consumer_site import ConsumerSite

@@ -5,7 +5,7 @@ import pytest
 from alerts.consumer.detection_consumer import CONSUMER
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from ingest.validation import SILENT_FLAGS
-from language.facts import fact, to_json
+from language.messages import fact, to_json
 from storage import state
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor

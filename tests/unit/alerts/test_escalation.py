@@ -12,9 +12,8 @@ from alerts.incidents.incident import Verdict
 from alerts.notify.notice import KIND_WORDS, render
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, EscalationTimings, StaffMember
 from alerts.secrets import Secret, channel_of
-from detection.details import Detail
-from detection.events import EventKind, EventPhase
-from language.facts import fact
+from detection.events import Detail, EventKind, EventPhase
+from language.messages import fact
 from tests.support import alert_records as stored
 from tests.support.timeline import Timeline
 

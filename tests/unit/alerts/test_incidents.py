@@ -24,7 +24,7 @@ from alerts.incidents.inputs import (
 from alerts.incidents.lifecycle import Step, cooldown_s, step
 from alerts.policy import Severity
 from detection.events import EventKind, EventPhase
-from language.facts import fact
+from language.messages import fact
 
 RULES = Rules(quiet_s=120.0, silent_s=1800.0, cooldown_s=300.0, runs_chain=False)
 """Of a replay, where nobody is asked to respond."""

@@ -6,7 +6,7 @@ from msgspec import structs
 from alerts.notify.notice import Note, Notice, NoticeReason, render
 from detection.events import ChannelEvidence, Evidence
 from detection.quantities import QUANTITIES
-from language.facts import fact
+from language.messages import fact
 from tests.support.leftovers import leftovers
 
 

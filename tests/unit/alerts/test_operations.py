@@ -4,7 +4,7 @@ import pytest
 
 from alerts.engine import AlertEngine
 from alerts.operations import HOLD_S, Operations
-from detection.details import Detail
+from detection.events import Detail
 from tests.support.alert_records import incidents, notices
 
 T = 1_790_000_000.0

@@ -13,7 +13,7 @@ import pytest
 
 from alerts.engine import AlertEngine
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
-from alerts.incidents import change_feed, silences
+from alerts.incidents import repository, silences
 from alerts.incidents.incident_json import incident_json
 from alerts.notify.notice import KIND_WORDS, Notice, NoticeReason
 from alerts.outbound import webhooks
@@ -206,14 +206,14 @@ def test_only_the_kinds_that_are_wanted(registry, policy, db, make_event):
 def test_old_changes_are_dropped(engine, db, make_event):
     happen(engine, db, make_event(NOW - 5, sensor="s3"))
     assert put_out(engine, db, NOW + 7200) == 0
-    assert change_feed.read(db, webhooks.READER) == []
+    assert repository.read_changes(db, webhooks.READER) == []
 
 
 def test_without_webhooks_nothing_piles_up(registry, policy, db, make_event):
     engine = AlertEngine(registry, policy)
     happen(engine, db, make_event(NOW - 5))
     assert put_out(engine, db) == 0
-    assert change_feed.read(db, webhooks.READER) == []
+    assert repository.read_changes(db, webhooks.READER) == []
 
 
 def test_rows_name_no_address_and_a_webhook_that_is_gone_is_not_called(engine, db, make_event):

@@ -14,17 +14,16 @@ from alerts.access import passwords
 from alerts.access.passwords import Hasher
 from alerts.engine import AlertEngine
 from alerts.incidents import repository
-from alerts.incidents.change_feed import ChangeSignal
 from alerts.incidents.incident import Status, Verdict
+from alerts.incidents.repository import ChangeSignal
 from alerts.notify.notice import KIND_WORDS
 from alerts.notify.pictures import IncidentPictures
 from alerts.page.app import create_app
 from alerts.page.page_context import PageContext
 from alerts.page.settings import PipelineStatus
 from alerts.policy import AlertPolicy
-from detection.details import Detail
-from detection.events import ChannelEvidence, EventKind, EventPhase
-from language.facts import fact
+from detection.events import ChannelEvidence, Detail, EventKind, EventPhase
+from language.messages import fact
 from storage import sqlite
 from storage.timeseries import LatestReading
 from tests.support.staff_page import page_settings

@@ -14,8 +14,8 @@ from alerts.page import guard
 from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus, UnmatchedTopic
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
-from detection.details import Detail
-from language.facts import fact
+from detection.events import Detail
+from language.messages import fact
 from storage import sqlite
 from storage.registry import Registry, Room, Sensor
 from tests.unit.alerts.test_page import NOW, Page

@@ -7,7 +7,7 @@ import pytest
 from alerts.incidents import threshold_adjustments
 from alerts.incidents.incident import Verdict
 from alerts.policy import AlertPolicy, StaffMember
-from detection.alert_thresholds import ThresholdReport
+from detection.alert_rules import ThresholdReport
 from storage import sqlite
 
 RAISED = ThresholdReport(2.2, 1.8, 1.0, 0.8, 0.25, 3.5)

@@ -14,8 +14,7 @@ from alerts.incidents.incident import ActionClass, Suppression, Verdict
 from alerts.notify.notice import NoticeReason
 from alerts.page.settings import PipelineStatus, SensorStatus
 from alerts.policy import Severity
-from language.facts import fact
-from language.messages import speaking
+from language.messages import fact, speaking
 from storage.timeseries import LatestReading
 from tests.support.leftovers import leftovers
 from tests.unit.alerts.test_page import NOW

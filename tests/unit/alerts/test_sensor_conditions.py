@@ -6,10 +6,9 @@ from alerts.engine import AlertEngine
 from alerts.outbound.sensor_conditions import Condition, active_faults, condition_of
 from alerts.outbound.state_summary import StateRecorder, StateSummary
 from alerts.sensor_tests import RETEST_S, SensorTest
-from detection.details import Detail
-from detection.events import EventKind, EventPhase
+from detection.events import Detail, EventKind, EventPhase
 from detection.liveness import SensorLife, SensorState
-from language.facts import fact
+from language.messages import fact
 from plumewatch.service.data_folder import prepare_state
 from storage.registry import Sensor
 from storage.sqlite import connect, transaction

@@ -18,7 +18,7 @@ from alerts.secrets import Secret
 from detection.events import ChannelEvidence, EventKind
 from detection.liveness import SensorState
 from ingest.errors import Reason
-from ingest.reading_counts import CountKind
+from ingest.integrity import CountKind
 from language.messages import speaking
 from reports import drawing
 from storage import sqlite

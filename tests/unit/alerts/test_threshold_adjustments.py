@@ -7,7 +7,7 @@ import pytest
 from alerts.errors import ThresholdAdjustmentError
 from alerts.incidents import threshold_adjustments
 from alerts.incidents.incident import Verdict
-from detection.alert_thresholds import FEEDBACK, ThresholdReport
+from detection.alert_rules import FEEDBACK, ThresholdReport
 from detection.events import EventKind
 from tests.support import alert_records as stored
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from detection.alert_thresholds import (
+from detection.alert_rules import (
     BUDGET,
     FEEDBACK,
     LEARN_S,

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from detection.combined import MinuteDetectors
-from detection.details import details_text
-from detection.events import ChannelEvidence, Event, EventKind, EventPhase
+from detection.events import ChannelEvidence, Event, EventKind, EventPhase, details_text
 from detection.per_minute.ambient import LEAST_ROOMS
 from tests.support.minutes import START, Air, slow_of, step_all
 

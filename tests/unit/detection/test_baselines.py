@@ -3,8 +3,17 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from detection.baselines import BLOCK, WARM_UP_S, BaselineTracker
-from detection.channels import CHANNEL_INDEX, CHANNELS, FINE, FLOOR, OPENERS, RISE
+from detection.channels import (
+    BLOCK,
+    CHANNEL_INDEX,
+    CHANNELS,
+    FINE,
+    FLOOR,
+    OPENERS,
+    RISE,
+    WARM_UP_S,
+    BaselineTracker,
+)
 
 K = len(CHANNELS)
 N = BLOCK + 90

@@ -3,8 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from detection.baselines import WARM_UP_S
-from detection.channels import ReadingBatch
+from detection.channels import WARM_UP_S, ReadingBatch
 from detection.detector import GAP_S, JUDGED_S, SILENT_S, Detector
 from detection.episodes import FACTS
 from detection.errors import SnapshotError

@@ -2,10 +2,9 @@
 
 import pytest
 
-from detection.details import details_text
 from detection.device_events import BATTERY_HOLD_S, FAULT_AFTER_S, HOLD_S, DeviceEvents
 from detection.errors import SnapshotError
-from detection.events import EventKind, EventPhase
+from detection.events import EventKind, EventPhase, details_text
 
 T = 1_790_000_000.0
 

@@ -2,10 +2,16 @@
 
 import pytest
 
-from detection.details import Detail, details_text
-from detection.events import ChannelEvidence, Event, EventKind, EventPhase, evidence_sentence
-from language.facts import fact
-from language.messages import speaking
+from detection.events import (
+    ChannelEvidence,
+    Detail,
+    Event,
+    EventKind,
+    EventPhase,
+    details_text,
+    evidence_sentence,
+)
+from language.messages import fact, speaking
 from tests.support.leftovers import leftovers
 
 

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from detection.details import details_text
 from detection.errors import SnapshotError
-from detection.events import EventKind, EventPhase
+from detection.events import EventKind, EventPhase, details_text
 from detection.liveness import AWAITED_S, UNLEARNT_S, Liveness, LivenessSettings, SensorState
 
 ALERTED, UPDATED, ENDED = EventPhase.ALERTED, EventPhase.UPDATED, EventPhase.ENDED

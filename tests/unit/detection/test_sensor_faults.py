@@ -5,9 +5,8 @@ import pytest
 
 from detection.channels import ReadingBatch
 from detection.combined import MinuteDetectors
-from detection.details import details_text
 from detection.errors import SnapshotError
-from detection.events import EventKind, EventPhase, evidence_sentence
+from detection.events import EventKind, EventPhase, details_text, evidence_sentence
 from tests.support.minutes import DAY_S, START, Air, slow_of, step_all
 
 HOUR = 3600.0

@@ -7,12 +7,11 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from detection.details import Detail
-from detection.events import ChannelEvidence, Event, EventKind, EventPhase
+from detection.events import ChannelEvidence, Detail, Event, EventKind, EventPhase
 from ingest.event_messages import EVENT_TOPIC, EventIntake, publish_events, read_event
 from ingest.intake import OutcomeKind
 from ingest.validation import Limits, Message
-from language.facts import fact
+from language.messages import fact
 from plumewatch.config.load import parse
 from plumewatch.config.settings import broker_settings
 from storage.registry import Registry, Room, Sensor

@@ -4,9 +4,8 @@ import random
 
 import pytest
 
-from detection.details import details_text
 from detection.device_events import DeviceEvents
-from detection.events import EventKind
+from detection.events import EventKind, details_text
 from ingest.integrity import FINDINGS, Integrity
 from storage.reading import DEVICE_EVENTS, Reading
 

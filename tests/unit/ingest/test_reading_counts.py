@@ -7,7 +7,7 @@ import pytest
 
 from ingest.decoding import Context
 from ingest.intake import Intake, IntakeConfig
-from ingest.reading_counts import ReadingCounts
+from ingest.integrity import ReadingCounts
 from ingest.validation import SILENT_FLAGS, Message
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor

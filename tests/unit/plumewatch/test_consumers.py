@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from alerts.consumer.detection_consumer import TimeResult
-from alerts.incidents.change_feed import ChangeSignal
-from ingest.reading_counts import ReadingCounts
+from alerts.incidents.repository import ChangeSignal
+from ingest.integrity import ReadingCounts
 from plumewatch.service import consumers
 from plumewatch.service.consumers import DetectionLoop
 from plumewatch.service.resources import ExternalEvents, JournalGrowth, Observer

@@ -10,7 +10,7 @@ from alerts.engine import AlertEngine
 from alerts.incidents import schema
 from alerts.policy import AlertPolicy
 from detection.liveness import Liveness, LivenessSettings
-from ingest.reading_counts import ReadingCounts
+from ingest.integrity import ReadingCounts
 from ingest.validation import may_alert
 from plumewatch.check.result import State
 from plumewatch.check.sensors import check_sensors

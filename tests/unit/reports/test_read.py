@@ -10,7 +10,7 @@ from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, EscalationTimings, Staff
 from alerts.secrets import Secret, channel_of
 from detection.device_events import DeviceEvents
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
-from language.facts import facts_of
+from language.messages import facts_of
 from reports import read
 from reports.kpis import chosen, kpis
 from storage.registry import Registry, Room, Sensor

@@ -2,7 +2,7 @@
 
 import pytest
 
-from detection.alert_thresholds import AlertBudgets
+from detection.alert_rules import AlertBudgets
 from detection.errors import SnapshotError
 from detection.model import Model
 from scale.history import parts_of

@@ -8,7 +8,7 @@ from operator import attrgetter
 import polars as pl
 import pytest
 
-from detection.alert_thresholds import BUDGET, AlertBudgets
+from detection.alert_rules import BUDGET, AlertBudgets
 from plumewatch.config.ingest_settings import intake_config
 from plumewatch.config.load import load
 from scale.messages import RECORDS, MessageSource

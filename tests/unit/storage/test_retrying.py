@@ -13,7 +13,7 @@ from storage.errors import (
     is_transient,
     translated,
 )
-from storage.retrying import RunUntilStored
+from storage.sqlite import RunUntilStored
 
 
 async def inline(work, *arguments):

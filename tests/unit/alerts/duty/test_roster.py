@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.duty.reasons import reason_text
-from alerts.duty.roster import Receiver, Roster, Zone, ZoneMap
+from alerts.duty.roster import Receiver, Roster, Route, Zone, ZoneMap, parse_matchers
 from alerts.duty.shifts import ClockHours, LessonHours, Override, Shift
 from alerts.duty.timetable import Bells, Period, Timetable
 from alerts.escalation.coverage import coverage_gaps
-from alerts.routing.matchers import Route, parse_matchers
 
 ZONE = ZoneInfo("America/New_York")
 EVERY_DAY = frozenset(range(7))

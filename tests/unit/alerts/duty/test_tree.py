@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alerts.routing.matchers import Chosen, Route, chosen, nodes, parse_matchers
+from alerts.duty.roster import Chosen, Route, chosen, nodes, parse_matchers
 
 
 def route(text, receiver=None, *routes, continues=False):

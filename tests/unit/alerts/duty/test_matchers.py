@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from alerts.duty.roster import MAX_PATTERN, Matcher, MatchOp, all_match, parse_matchers
 from alerts.errors import MatcherError
-from alerts.routing.matchers import MAX_PATTERN, Matcher, MatchOp, all_match, parse_matchers
 
 SHAPES = ("{{{0}}}", "{{{0},}}", "{0}", "{0},", " {{ {0} }} ", "{{\n{0}\t,\r}}")
 WORDS = [

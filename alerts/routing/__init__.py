@@ -1,1 +1,0 @@
-"""Routing of incidents by labels, after Prometheus Alertmanager: matchers, routes, muting. Pure."""
