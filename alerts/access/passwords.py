@@ -120,6 +120,7 @@ def remove_account(tx: sqlite3.Connection, person: str, now: float) -> None:
     second_factor.remove(tx, person)
     tx.execute("DELETE FROM staff_password WHERE person = ?", (person,))
     tx.execute("DELETE FROM api_token WHERE person = ?", (person,))
+    tx.execute("DELETE FROM own_channel WHERE person = ?", (person,))
     languages.choose(tx, person, "")
 
 

@@ -82,9 +82,10 @@ def end(tx: sqlite3.Connection, identity: str) -> None:
 
 
 def end_all(tx: sqlite3.Connection, person: str, now: float) -> int:
-    """End all sessions of a person, and the links of their notices; return how many sessions."""
+    """End all sessions, links and browsers of a person; return how many sessions."""
     action_tokens.revoke_all(tx, person, now)
-    tx.execute("DELETE FROM push_subscription WHERE person = ?", (person,))
+    tx.execute("DELETE FROM own_channel WHERE person = ? AND kind = 'browser'", (person,))
+    tx.execute("DELETE FROM invite WHERE person = ?", (person,))
     return tx.execute("DELETE FROM staff_session WHERE person = ?", (person,)).rowcount
 
 

@@ -24,6 +24,7 @@ class Refusal(StrEnum):
     NOT_LOCAL = "password of an account that is not local"
     WRONG_CODE = "wrong code"
     USED_CODE = "used code"
+    NO_INVITE = "invite link that is unknown, used or expired"
     LOCKED = "too many failed attempts"
     NOT_VOUCHED_FOR = "not vouched for by the provider"
     CANCELED = "canceled or refused at the provider"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from alerts.access import languages, push_subscriptions, second_factor, sessions
+from alerts.access import languages, second_factor, sessions
 from alerts.access.passwords import SHORTEST, fault_of, set_password, with_password
 from alerts.access.roles import Right
 from alerts.page.guard import client_of, text_of
@@ -159,7 +159,6 @@ class AccountPages(SignInGroup):
     @serves("/account", Access.STAFF)
     async def _account(self, request: Request, error: str = "", status: int = 200) -> Response:
         session, now = request.state.session, self._now()
-        own = await self._context.read(push_subscriptions.browsers, session.person)
         counts, passwords, factors, chosen = await self._context.read(
             lambda db: (
                 sessions.counts(db, now),
@@ -176,7 +175,6 @@ class AccountPages(SignInGroup):
             staff=self._context.own_staff if session.may(Right.ACCOUNTS) else (),
             passwords=passwords,
             counts=counts,
-            browsers=own,
             push_key=self._context.settings.notices.push_key,
             shortest=SHORTEST,
             has_password=self._has_password(request),

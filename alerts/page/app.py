@@ -40,6 +40,7 @@ from alerts.page.views.config import ConfigPages
 from alerts.page.views.duty import DutyPages
 from alerts.page.views.figures import FigurePages
 from alerts.page.views.incidents import IncidentPages
+from alerts.page.views.people import PeoplePages
 from alerts.page.views.push import PushPages
 from alerts.page.views.reports import ReportPages
 from alerts.page.views.sensors import SensorPages
@@ -76,6 +77,7 @@ PAGES: Final[tuple[type[PageGroup], ...]] = (
     CommissionPages,
     ThresholdPages,
     ConfigPages,
+    PeoplePages,
     WallPages,
     PushPages,
     SignInPages,

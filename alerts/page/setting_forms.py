@@ -170,6 +170,29 @@ _QUIET_HOURS: Final = Field(
     ),
 )
 
+_PERSON: Final = (
+    Field("name", mark("Name"), help=mark("Others see it; prefer a duty to a person's name.")),
+    Field("role", mark("Role"), Kind.CHOICE, lambda _tree: _ROLES, default="staff"),
+    Field(
+        "sites",
+        mark("Schools"),
+        Kind.SEVERAL,
+        _sites_of_people,
+        help=mark("Of which they see and are notified of incidents."),
+        needs_choices=True,
+    ),
+)
+ADD_PERSON: Final = Form(
+    "person",
+    "staff",
+    mark("People and channels"),
+    mark("person"),
+    mark("Next, the page makes a link for their password and a channel for their alerts."),
+    Right.SETTINGS,
+    _PERSON,
+    id_from=("name",),
+    unique=("name",),
+)
 FORMS: Final = (
     Form(
         "duty",
@@ -219,17 +242,11 @@ FORMS: Final = (
         ),
         Right.SETTINGS,
         (
+            *_PERSON,
             Field(
-                "name", mark("Name"), help=mark("Others see it; prefer a duty to a person's name.")
-            ),
-            Field("role", mark("Role"), Kind.CHOICE, lambda _tree: _ROLES, default="staff"),
-            Field(
-                "sites",
-                mark("Schools"),
-                Kind.SEVERAL,
-                _sites_of_people,
-                help=mark("Of which they see and are notified of incidents."),
-                needs_choices=True,
+                "email",
+                mark("E-mail address"),
+                help=mark("By which a sign-in provider knows them; notices go to the channels."),
             ),
             Field(
                 "language",

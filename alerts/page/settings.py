@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from alerts.access.limits import Limits
+from alerts.access.own_channels import Gateways
 from alerts.access.passwords import Hasher
 from alerts.access.sign_in_rules import SignInRules
 from alerts.incidents.repository import ChangeSignal
@@ -143,8 +144,9 @@ class NoticeSettings:
 
     send_test: Callable[[StaffMember], Awaitable[Sequence[TrialNotice]]]
     """Sends a test notice to each address of a person."""
-    read_browsers: Callable[[], None]
-    """Takes over in which browsers people switched notices on; blocks."""
+    read_channels: Callable[[], None]
+    """Takes over the channels that people set up on the page; blocks."""
+    gateways: Gateways = field(default_factory=Gateways)
     push_key: str = ""
     """Public key for browsers that get notices; empty for no web push."""
     push_private: bool = False

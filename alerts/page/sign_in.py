@@ -9,14 +9,14 @@ import secrets
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import segno
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from alerts.access import second_factor, sessions
-from alerts.access.passwords import password_hash
+from alerts.access import invites, second_factor, sessions
+from alerts.access.passwords import SHORTEST, fault_of, password_hash, set_password
 from alerts.access.sign_in_rules import Refusal
 from alerts.page.guard import client_of, cookie_name, form_of, is_local, same_origin, text_of
 from alerts.page.page_group import Access, PageGroup, serves
@@ -42,6 +42,7 @@ _CODE_S: Final = 300.0
 """Time to give the code after the password."""
 _MOST_CODES: Final = 5
 _LONGEST_PATH: Final = 1500
+_LONGEST_TOKEN: Final = 64
 _MOST_PENDING: Final = 1000
 
 
@@ -326,6 +327,41 @@ class SignInPages(SignInGroup):
             )
         response.delete_cookie(self._cookie("code"), **self._flags)
         return await self._start(request, member, response, by=by)
+
+    @serves("/welcome", Access.PUBLIC, methods=("GET", "POST"))
+    async def _welcome(self, request: Request) -> Response:
+        """Let a person with an invite link choose a password, once, and sign them in."""
+        if request.method == "GET":
+            return self._context.render(request, "welcome.html", shortest=SHORTEST, token="")
+        if not same_origin(request):
+            raise HTTPException(403, _("This form was not sent from this page."))
+        form, now = await form_of(request), self._now()
+        token, new = text_of(form, "token")[:_LONGEST_TOKEN], text_of(form, "new")
+        wait = self._limit.take(client_of(request), "", now)
+        if wait > 0:
+            return await self._too_many(request, "/", "", wait)
+        member = self._context.policy.member(await self._context.read(invites.find, token, now))
+        if member is None or not self._context.access.sign_in.may_use_password(member.id):
+            fault = _("This link was used already, or has expired. Ask for a new one.")
+            return await self._refuse(request, "unknown", Refusal.NO_INVITE, "/", fault)
+        fault = fault_of(new, (member.id, member.name, self._context.settings.school.name))
+        if fault:
+            more: dict[str, Any] = {"shortest": SHORTEST, "token": token, "errors": [fault]}
+            return self._context.render(request, "welcome.html", 400, **more)
+        kept = await self._hash(lambda: self._context.access.hasher.hash(new))
+
+        def use(tx: sqlite3.Connection) -> bool:
+            is_first = invites.find(tx, token, now) == member.id
+            if is_first:
+                set_password(tx, member.id, kept, now)
+                self._audit(tx, AuditKind.PASSWORD, member.id, request, by="invite link")
+            return is_first
+
+        if not await self._context.write(use):
+            fault = _("This link was used already, or has expired. Ask for a new one.")
+            return await self._refuse(request, member.id, Refusal.NO_INVITE, "/", fault)
+        response = RedirectResponse(f"/people/{quote(member.id, safe='')}", 303)
+        return await self._after_password(request, member, member.name, response)
 
     async def _goes_on(self, pending: _Pending) -> bool:
         kept = await self._context.read(password_hash, pending.member.id)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from alerts.access.own_channels import TO, Gateways
 from alerts.access.sign_in_rules import GroupRole, SignInRules
 from alerts.duty.shifts import ClockHours, QuietHours, RecurringSilence
 from alerts.duty.timetable import DAY_MIN, minutes
@@ -120,6 +121,22 @@ def alert_policy(config: PlumewatchConfig) -> AlertPolicy:
         lines = str(error).split("\n")
         allowed = "see `plumewatch timeline`"
         raise ConfigError([ConfigFault("alerts", line, allowed) for line in lines]) from error
+
+
+def gateways(config: PlumewatchConfig) -> Gateways:
+    """Return how notices reach addresses that people give on the page; raises `ConfigError`."""
+    reader = SecretReader(config)
+    found = Gateways(
+        config.alerts.push_server,
+        reader.read("alerts.email_url"),
+        reader.read("alerts.phone_url"),
+    )
+    for path, url in (("alerts.email_url", found.email), ("alerts.phone_url", found.phone)):
+        if url is not None and TO not in url.reveal():
+            allowed = f"must have {TO} where the address of the person goes"
+            reader.faults.append(ConfigFault(path, "the address", allowed))
+    reader.check()
+    return found
 
 
 def recurring_silences(config: PlumewatchConfig) -> Iterator[RecurringSilence]:
@@ -251,7 +268,7 @@ def check_settings(config: PlumewatchConfig) -> None:
     faults: list[ConfigFault] = []
     for read in (
         *(broker_settings, alert_policy, ping_url, webhooks, identity_provider),
-        *(mapping_decoders, http_sources, influx_settings),
+        *(gateways, mapping_decoders, http_sources, influx_settings),
         partial(read_secret, path="metrics.token"),
     ):
         try:

@@ -8,13 +8,12 @@ from collections import Counter
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import cache, partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from aiomqtt import MqttError, Will
 
-from alerts.access.push_subscriptions import SCHEME as WEB_PUSH
-from alerts.access.push_subscriptions import Browsers
+from alerts.access.own_channels import SCHEME as WEB_PUSH
+from alerts.access.own_channels import OwnChannels
 from alerts.consumer.memory_alerts import MemoryAlerts
 from alerts.engine import AlertEngine
 from alerts.errors import NotifyReason
@@ -109,14 +108,13 @@ class Alerting:
         policy = replace(settings.alert_policy(config), webhooks=settings.webhooks(config))
         self.push_key = cache(lambda: ServerKey.load(paths.push_key))
         self._policy = policy
-        self.browsers = Browsers(paths.state)
-        may_push = find_spec("cryptography") is not None  # an extra
+        self.gateways = settings.gateways(config)
+        self.channels = OwnChannels(paths.state, self.gateways)
         self.engine = AlertEngine(resources.registry, policy)
-        self._may_push = may_push
         hooks = Webhooks(policy, allow_private=private, clock=clock)
         public = config.web.public_url
         subject = public if public.startswith("https://") else _PUSH_SUBJECT
-        push = WebPush(self.push_key, subject, self.browsers, clock=clock)
+        push = WebPush(self.push_key, subject, self.channels, clock=clock)
         direct = {"http": hooks.send, "https": hooks.send, WEB_PUSH: push.send}
         self.notifier = notifier or AppriseNotifier(NotifySettings(allow_private=private), direct)
         self.deliveries = Deliveries()
@@ -157,10 +155,9 @@ class Alerting:
             self.engine.check_stuck, clock, self.stuck, self.commit, self.changes.notify
         )
 
-    def read_browsers(self) -> None:
-        """Take over in which browsers people switched notices on; blocks."""
-        if self._may_push:
-            self.engine.use_policy(self.browsers.added_to(self._policy))
+    def read_channels(self) -> None:
+        """Take over the channels that people set up on the page; blocks."""
+        self.engine.use_policy(self.channels.added_to(self._policy))
 
     async def send_test(self, member: StaffMember) -> Sequence[TrialNotice]:
         """Send a test notice to each address of a person."""
@@ -171,7 +168,7 @@ class Alerting:
 
     def open(self) -> None:
         """Read what is stored, and log what would keep notices from being delivered."""
-        self.read_browsers()
+        self.read_channels()
         if self.pictures is not None:
             self.pictures.open()
         private = self._resources.config.alerts.allow_private_targets
@@ -250,11 +247,11 @@ class Alerting:
     async def _forget_browsers(self) -> None:
         def forget() -> None:
             with transaction(self._resources.state) as tx:
-                self.browsers.forget_gone(tx)
+                self.channels.forget_gone(tx)
 
         while True:
             await asyncio.sleep(_FORGET_EVERY_S)
-            if self.browsers.gone:
+            if self.channels.gone:
                 await self.commit(forget)
 
     def _on_delivery(self, outcome: DeliveryOutcome) -> None:

@@ -56,7 +56,8 @@ def staff_page(
             pipeline=monitoring,
             notices=NoticeSettings(
                 send_test=alerting.send_test,
-                read_browsers=alerting.read_browsers,
+                read_channels=alerting.read_channels,
+                gateways=alerting.gateways,
                 push_key=push_key.public if push_key else "",
                 allow_private_targets=config.alerts.allow_private_targets,
             ),

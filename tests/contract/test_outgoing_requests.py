@@ -9,7 +9,7 @@ import socket
 import pytest
 from msgspec import structs
 
-from alerts.access.push_subscriptions import Browsers, Subscription, encoded
+from alerts.access.own_channels import OwnChannels, Subscription, encoded
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
 from alerts.notify.channels.reachability import why_unreachable
 from alerts.notify.channels.web_push import ServerKey, WebPush
@@ -55,7 +55,7 @@ async def web_push(address, private, folder):
     )
     endpoint = f"http{'' if private else 's'}://{address}/push"
     target = Subscription(endpoint, encoded(public), encoded(b"0123456789abcdef")).target()
-    browsers = Browsers(folder / "state.db")
+    browsers = OwnChannels(folder / "state.db")
     push = WebPush(lambda: key, "mailto:it@school.example", browsers, allow_private=private)
     await push.send(target, RISING)
 

@@ -48,7 +48,7 @@ def page_settings(*, engine, school="Plumewatch", times=None, **given):
     """Return the settings of a page; `pipeline` and what is beside it are functions."""
     given = {
         "send_test": _send_nothing,
-        "read_browsers": lambda: None,
+        "read_channels": lambda: None,
         "evaluate_room": _evaluate_nothing,
         **given,
     }

@@ -59,14 +59,33 @@ CREATE TABLE api_token (
     sites TEXT
 ) STRICT;
 
--- Browsers that get notices as web push: where the push service takes them, and the browser's keys.
-CREATE TABLE push_subscription (
+-- Channels that people set up on the page: a browser with its keys, as the push service has it; a topic
+-- of ntfy; an e-mail address; a phone number.
+CREATE TABLE own_channel (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     person TEXT NOT NULL,
-    endpoint TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL CHECK (kind IN ('browser', 'push', 'email', 'phone')),
+    address TEXT NOT NULL,
     p256dh TEXT NOT NULL,
     auth TEXT NOT NULL,
     label TEXT NOT NULL,
-    made_at REAL NOT NULL
+    made_at REAL NOT NULL,
+    UNIQUE (person, address)
 ) STRICT;
-CREATE INDEX push_subscription_person ON push_subscription (person);
+
+-- Links with which a person sets a password, once: the hash of the newest one.
+CREATE TABLE invite (
+    person TEXT PRIMARY KEY,
+    hash BLOB NOT NULL UNIQUE,
+    expires_at REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- People whom the configuration does not name: those of the provider whose groups have a role. `id` is
+-- their address, `sites` are names as JSON, NULL for all.
+CREATE TABLE directory_person (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    role TEXT NOT NULL,
+    sites TEXT,
+    seen_at REAL NOT NULL
+) STRICT, WITHOUT ROWID;

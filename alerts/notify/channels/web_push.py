@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from alerts.access.push_subscriptions import SCHEME, Subscription, decoded, encoded
+from alerts.access.own_channels import SCHEME, Subscription, decoded, encoded
 from alerts.errors import NotifyReason, PermanentNotifyError
 from alerts.notify.notice import Priority, render, respond_words
 from alerts.notify.outbox import answer_of
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from alerts.access.push_subscriptions import Browsers
+    from alerts.access.own_channels import OwnChannels
     from alerts.notify.notice import Notice
     from alerts.secrets import Secret
 
@@ -156,7 +156,7 @@ class WebPush:
         self,
         key: Callable[[], ServerKey | None],
         subject: str,
-        browsers: Browsers,
+        browsers: OwnChannels,
         *,
         allow_private: bool = False,
         clock: Callable[[], float] = time.time,

@@ -21,7 +21,9 @@ from alerts.page.forms import changes, shown
 from alerts.page.guard import FormSize, text_of
 from alerts.page.page_context import not_for_role
 from alerts.page.page_group import Access, PageGroup, serves
-from alerts.page.setting_forms import ADDRESS_FILES, FORMS, UNREGISTERED
+from alerts.page.setting_forms import ADD_PERSON, ADDRESS_FILES, FORMS, UNREGISTERED
+from alerts.page.views.people import invite, person_page
+from alerts.policy import STAFF, StaffMember
 from language.messages import _, mark
 from storage import audit
 from storage.audit import AuditKind
@@ -88,16 +90,7 @@ class ConfigPages(PageGroup):
         typed = form.values(request.state.form)
         number = len(version.tree.get(form.section, ())) if index is None else index
         secrets = form.secrets(typed)
-        files = await self._context.in_thread(self._config().address_files)
-        refused = form.refused(self._tree(version, files), index, typed)
-        old = {} if index is None else version.tree[form.section][index]
-        addresses = [(name, secret) for name, _row, secret in secrets]
-        offered = [] if refused else form.stored(old, typed)  # no other file is read
-        for name, row in offered:
-            stored = await self._context.in_thread(self._config().stored_address, row)
-            addresses += [(name, stored)] if stored else []
-        for name, secret in addresses:
-            refused |= await self._context.in_thread(self._bad_address, name, secret)
+        refused = await self._context.in_thread(self._refused, form, version, index, typed, secrets)
         if form.slug == _DUTY and not session.may(Right.SETTINGS):
             refused |= self._too_long(typed)
         if refused:
@@ -111,7 +104,7 @@ class ConfigPages(PageGroup):
                 row.pop("url_env", None)
                 row["url_file"] = path
             edits = form.edits(version.tree, index, typed)
-            await self._save(request, form, version, edits)
+            link = await self._save(request, form, version, edits)
         except ConfigFaultsError as error:
             own, elsewhere = self._own_faults(form, number, error.faults)
             beside, others = form.faults(own, number)
@@ -122,7 +115,31 @@ class ConfigPages(PageGroup):
         finally:  # what was refused leaves no address behind
             if written:
                 await self._context.in_thread(self._config().drop_secrets, written)
+        if form is ADD_PERSON and edits[0].entry is not None:
+            made = edits[0].entry
+            member = StaffMember(made["id"], made["name"], made.get("role", STAFF))
+            return await person_page(self._context, request, member, link=link)
         return RedirectResponse(f"/settings/{form.slug}?saved=yes", 303)
+
+    def _refused(
+        self,
+        form: Form,
+        version: ConfigVersion,
+        index: int | None,
+        typed: Mapping[str, Any],
+        secrets: Sequence[tuple[str, dict[str, Any], Secret]],
+    ) -> dict[str, str]:
+        config = self._config()
+        refused = form.refused(self._tree(version, config.address_files()), index, typed)
+        old = {} if index is None else version.tree[form.section][index]
+        addresses = [(name, secret) for name, _row, secret in secrets]
+        offered = [] if refused else form.stored(old, typed)  # no other file is read
+        for name, row in offered:
+            stored = config.stored_address(row)
+            addresses += [(name, stored)] if stored else []
+        for name, secret in addresses:
+            refused |= self._bad_address(name, secret)
+        return refused
 
     @serves("/settings/{form}/{entry}/remove", Access.STAFF, methods=("POST",))
     async def _remove(self, request: Request) -> Response:
@@ -159,7 +176,9 @@ class ConfigPages(PageGroup):
 
     def _form(self, request: Request) -> Form:
         """Return the form of a path; raise 404, or 403 if the role may not change it."""
-        form = next((f for f in FORMS if f.slug == request.path_params["form"]), None)
+        form = next(
+            (f for f in (*FORMS, ADD_PERSON) if f.slug == request.path_params["form"]), None
+        )
         if form is None:
             raise HTTPException(404, _("There is no such setting."))
         if self._context.sites is not None and not (form.own or form.slug == _DUTY):
@@ -196,11 +215,12 @@ class ConfigPages(PageGroup):
 
     async def _save(
         self, request: Request, form: Form, seen: ConfigVersion, edits: Sequence[Edit]
-    ) -> None:
+    ) -> str:
+        """Save changes; return the invite link of a person who was added, or nothing."""
         version, config = text_of(request.state.form, "version"), self._config()
         change = await self._context.in_thread(config.prepare, version, edits)
         if change.after == change.before:
-            return
+            return ""
         edit, now = edits[0], self._context.settings.clock()
         old = {} if edit.index is None else seen.tree[form.section][edit.index]
         new = edit.entry or {}
@@ -216,14 +236,19 @@ class ConfigPages(PageGroup):
             "file_after": change.after,
         }
 
-        def record_and_write(tx: sqlite3.Connection) -> None:
+        def record_and_write(tx: sqlite3.Connection) -> str:
             audit.append(tx, AuditKind.SETTINGS, request.state.session.person, detail, now)
             if form.section == "staff" and edit.entry is None:
                 remove_account(tx, str(old.get("id", "")), now)
+            person = str(new.get("id", "")) if form is ADD_PERSON else ""
+            invited = person and self._context.access.sign_in.may_use_password(person)
+            link = invite(self._context, tx, request, person) if invited else ""
             config.commit(change)  # last: if it fails, nothing is recorded
+            return link
 
-        await self._context.write(record_and_write)
+        link = await self._context.write(record_and_write)
         config.apply()
+        return link
 
     def _bad_address(self, field: str, address: Secret) -> dict[str, str]:
         settings = NotifySettings(

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, Response
 
-from alerts.access import push_subscriptions
-from alerts.access.push_subscriptions import Subscription
+from alerts.access import own_channels
+from alerts.access.own_channels import Subscription
 from alerts.incidents.free_text import cleaned
 from alerts.page.guard import text_of
 from alerts.page.page_group import Access, PageGroup, serves
@@ -72,25 +72,9 @@ class PushPages(PageGroup):
         label = cleaned(text_of(form, "label"))[:80] or "Browser"
 
         def add(tx: sqlite3.Connection) -> None:
-            push_subscriptions.add(tx, session.person, found, label, now)
+            own_channels.add_browser(tx, session.person, found, label, now)
             self._context.record(tx, request, AuditKind.PUSH, "browser added", name=label)
 
         await self._context.write(add)
-        await self._context.in_thread(settings.notices.read_browsers)
+        await self._context.in_thread(settings.notices.read_channels)
         return Response(status_code=204)
-
-    @serves("/push/{id:row}/remove", Access.STAFF, methods=("POST",))
-    async def _remove(self, request: Request) -> Response:
-        session, now = request.state.session, self._context.settings.clock()
-
-        def remove(tx: sqlite3.Connection) -> bool:
-            found = push_subscriptions.remove(tx, session.person, request.path_params["id"])
-            if found:
-                self._context.record(tx, request, AuditKind.PUSH, "browser removed")
-            return found
-
-        self._context.count_change(session.person, now)
-        if not await self._context.write(remove):
-            raise HTTPException(404, _("There is no such browser."))
-        await self._context.in_thread(self._context.settings.notices.read_browsers)
-        return RedirectResponse("/account", 303)

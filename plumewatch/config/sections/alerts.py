@@ -8,7 +8,15 @@ from pydantic import BaseModel, Field
 
 from detection.alert_rules import BUDGET
 from detection.events import EventKind
-from plumewatch.config.sections.common import Date, Days, EndTime, FalseAlarms, WallTime
+from plumewatch.config.sections.common import (
+    Date,
+    Days,
+    EndTime,
+    FalseAlarms,
+    FilePath,
+    Url,
+    WallTime,
+)
 
 
 class DetectionConfig(BaseModel, extra="forbid", frozen=True):
@@ -39,6 +47,18 @@ class AlertsConfig(BaseModel, extra="forbid", frozen=True):
     """Missed intervals until a sensor counts as offline; at least one minute."""
     allow_private_targets: bool = False
     """Allow notices and webhooks to addresses of private networks."""
+    push_server: Annotated[Url, Field(min_length=1)] = "https://ntfy.sh"
+    """Server of ntfy for the topics that the page makes."""
+    email_url_file: FilePath | None = None
+    """File with an Apprise URL that sends e-mail to `{to}`, the address that a person gives on the
+    page, such as `mailtos://USER:PASSWORD@smtp.school.example?to={to}`."""
+    email_url_env: str = ""
+    """Environment variable to read it from instead."""
+    phone_url_file: FilePath | None = None
+    """File with an Apprise URL that sends text messages to the phone number `{to}`, such as
+    `twilio://SID:TOKEN@+15550100/{to}`."""
+    phone_url_env: str = ""
+    """Environment variable to read it from instead."""
     pictures: bool = True
     """Attach the evidence picture to alerts."""
 

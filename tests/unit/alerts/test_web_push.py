@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from msgspec import structs
 
-from alerts.access import push_subscriptions
-from alerts.access.push_subscriptions import Browsers, Subscription, decoded, encoded
+from alerts.access import own_channels
+from alerts.access.own_channels import Gateways, OwnChannels, Subscription, decoded, encoded
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.notify.channels.web_push import ServerKey, WebPush, encrypt, message
 from alerts.notify.notice import Notice, NoticeReason, Priority
@@ -117,7 +117,7 @@ def key(tmp_path):
 
 @pytest.fixture
 def notifier(key, tmp_path):
-    browsers = Browsers(tmp_path / "no-state.db")
+    browsers = OwnChannels(tmp_path / "no-state.db")
     subject = "mailto:it@school.example"
     made = WebPush(lambda: key, subject, browsers, allow_private=True, clock=lambda: NOW)
     made.gone = browsers.gone
@@ -200,7 +200,7 @@ async def test_what_a_push_service_answers(browser, notifier, status, error, rea
 
 
 async def test_a_push_service_in_the_own_network_is_refused(browser, key, tmp_path):
-    strict = WebPush(lambda: key, "https://x.example", Browsers(tmp_path / "no-state.db"))
+    strict = WebPush(lambda: key, "https://x.example", OwnChannels(tmp_path / "no-state.db"))
     with pytest.raises(PermanentNotifyError) as raised:
         await strict.send(browser.subscription().target(), NOTICE)
     assert raised.value.reason is NotifyReason.FORBIDDEN_ADDRESS
@@ -255,7 +255,7 @@ async def test_subscriptions_that_are_refused(open_page, change, message):
     answer = await page.client.post("/push/subscribe", data=form)
     assert answer.status_code == 400
     assert message in answer.text
-    assert push_subscriptions.browsers(page.db, "ap") == []
+    assert own_channels.channels(page.db, "ap") == []
 
 
 async def test_a_person_switches_notices_on_and_off_in_a_browser(open_page, policy, database):
@@ -263,34 +263,34 @@ async def test_a_person_switches_notices_on_and_off_in_a_browser(open_page, poli
     await page.sign_in("an")
     form = {"form_token": await page.form_token("/account"), **GOOD, "label": "Android"}
     assert (await page.client.post("/push/subscribe", data=form)).status_code == 204
-    shown = (await page.client.get("/account")).text
+    shown = (await page.client.get("/people/an")).text
     assert "Android" in shown
     assert GOOD["auth"] not in shown
-    found = Browsers(database).added_to(policy).member("an")
+    found = OwnChannels(database).added_to(policy).member("an")
     (target,) = found.targets
     assert Subscription.of(target) == Subscription(**GOOD)
     assert "push.example" not in repr(target)
     await page.sign_in("ap")
     own = {"form_token": await page.form_token("/account")}
-    assert (await page.client.post("/push/1/remove", data=own)).status_code == 404
+    assert (await page.client.post("/people/an/channels/1/remove", data=own)).status_code == 403
     await page.sign_in("an")
     own = {"form_token": await page.form_token("/account")}
-    assert (await page.client.post("/push/1/remove", data=own)).status_code == 303
-    assert Browsers(database).added_to(policy).member("an").targets == ()
+    assert (await page.client.post("/people/an/channels/1/remove", data=own)).status_code == 303
+    assert OwnChannels(database).added_to(policy).member("an").targets == ()
 
 
 async def test_a_browser_gets_notices_at_once_without_a_restart(open_page, policy, database):
     def read():
-        page.engine.use_policy(Browsers(database).added_to(policy))
+        page.engine.use_policy(OwnChannels(database).added_to(policy))
 
-    page = open_page(push_key="key", read_browsers=read)
+    page = open_page(push_key="key", read_channels=read)
     await page.sign_in("an")
     form = {"form_token": await page.form_token("/account"), **GOOD}
     assert (await page.client.post("/push/subscribe", data=form)).status_code == 204
     assert len(page.engine.policy.member("an").targets) == 1
     shown = (await page.client.get("/duty")).text
     assert "An Analyst" not in shown[shown.index("never notified:") :]
-    await page.client.post("/push/1/remove", data=form)
+    await page.client.post("/people/an/channels/1/remove", data=form)
     assert page.engine.policy.member("an").targets == ()
 
 
@@ -299,14 +299,14 @@ async def test_signing_out_everywhere_ends_the_notices_of_browsers_too(open_page
     await page.sign_in("an")
     form = {"form_token": await page.form_token("/account"), **GOOD}
     await page.client.post("/push/subscribe", data=form)
-    assert Browsers(database).has(GOOD["endpoint"])
+    assert OwnChannels(database).has(GOOD["endpoint"])
     own = {"form_token": form["form_token"], "person": "an"}
     await page.client.post("/account/sign-out-everywhere", data=own)
-    assert not Browsers(database).has(GOOD["endpoint"])
+    assert not OwnChannels(database).has(GOOD["endpoint"])
 
 
 async def test_a_browser_that_was_switched_off_gets_nothing_more(browser, key, database):
-    off = WebPush(lambda: key, "mailto:a@b.c", Browsers(database), allow_private=True)
+    off = WebPush(lambda: key, "mailto:a@b.c", OwnChannels(database), allow_private=True)
     with pytest.raises(PermanentNotifyError):
         await off.send(browser.subscription().target(), NOTICE)
     assert browser.requests == []
@@ -323,15 +323,15 @@ async def test_browsers_are_changed_some_times_a_minute_at_most(open_page):
 def test_a_browser_belongs_to_whoever_switched_it_on_last(tx):
     with sqlite.transaction(tx):
         for person in ("ap", "fm"):
-            push_subscriptions.add(tx, person, Subscription(**GOOD), "x", NOW)
+            own_channels.add_browser(tx, person, Subscription(**GOOD), "x", NOW)
         for k in range(12):
             one = Subscription(**{**GOOD, "endpoint": f"https://push.example/{k + 2}"})
-            push_subscriptions.add(tx, "an", one, "x", NOW)
-    assert sorted(push_subscriptions.targets(tx)) == ["an", "fm"]
-    assert len(push_subscriptions.browsers(tx, "an")) == push_subscriptions.MOST_OF_ONE
+            own_channels.add_browser(tx, "an", one, "x", NOW)
+    assert sorted(own_channels.targets(tx, Gateways())) == ["an", "fm"]
+    assert len(own_channels.channels(tx, "an")) == own_channels.MOST_OF_ONE
     with sqlite.transaction(tx):
-        push_subscriptions.forget(tx, GOOD["endpoint"])
-    assert push_subscriptions.browsers(tx, "fm") == []
+        own_channels.forget(tx, GOOD["endpoint"])
+    assert own_channels.channels(tx, "fm") == []
 
 
 async def test_without_the_library_there_is_no_web_push(open_page):

@@ -1,0 +1,255 @@
+"""Channels that people set up on the page, beside those of the configuration.
+
+A browser is ``webpush://`` with endpoint, public key and secret in its query. For a phone with ntfy
+the page makes a topic that nobody can guess, and shows it once. E-mail and text messages leave by
+gateways: Apprise URLs from files, with `{to}` where the address goes.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import sqlite3
+from collections import deque
+from contextlib import closing
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import parse_qs, quote, urlencode
+
+from alerts.access.passwords import generated
+from alerts.secrets import Secret
+from language.messages import Words, mark
+from storage.errors import StorageError
+from storage.sqlite import connect
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from alerts.policy import AlertPolicy
+
+SCHEME: Final = "webpush"
+MOST_OF_ONE: Final = 8
+_LONGEST: Final = 1000
+_MOST_GONE: Final = 1000
+_KEY_BYTES: Final = 65
+_AUTH_BYTES: Final = 16
+_EMAIL: Final = re.compile(r"[^\s@,;]{1,64}@[^\s@,;]{1,180}")
+TO: Final = "{to}"
+"""Where the address of a person goes in the URL of a gateway."""
+
+
+class ChannelKind(StrEnum):
+    """What notices of a channel arrive in."""
+
+    BROWSER = "browser"
+    PUSH = "push"
+    EMAIL = "email"
+    PHONE = "phone"
+
+
+CHANNEL_WORDS: Final = Words(
+    {
+        ChannelKind.BROWSER: mark("Browser"),
+        ChannelKind.PUSH: mark("Push notifications on a phone"),
+        ChannelKind.EMAIL: mark("E-mail"),
+        ChannelKind.PHONE: mark("Text message"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Gateways:
+    """How notices leave: the server of ntfy, and URLs with `TO`; None where there is no gateway."""
+
+    push: str = "https://ntfy.sh"
+    email: Secret | None = None
+    phone: Secret | None = None
+
+    def target(self, kind: str, address: str) -> Secret | None:
+        """Return the address of a channel for the notifier; None without its gateway."""
+        if kind == ChannelKind.PUSH:
+            scheme, _, host = self.push.rstrip("/").partition("://")
+            return Secret(f"{'ntfys' if scheme == 'https' else 'ntfy'}://{host}/{address}")
+        gateway = self.email if kind == ChannelKind.EMAIL else self.phone
+        return gateway and Secret(gateway.reveal().replace(TO, quote(address, safe="@+")))
+
+    def kinds(self) -> list[ChannelKind]:
+        """Return what the page can set up."""
+        found = {ChannelKind.EMAIL: self.email, ChannelKind.PHONE: self.phone}
+        return [ChannelKind.PUSH, *(kind for kind, gateway in found.items() if gateway)]
+
+
+def new_address(kind: str, typed: str) -> str:
+    """Return the address of a new channel as it is stored: of a phone with ntfy, a new topic.
+
+    It is empty if what was typed is none.
+
+    >>> new_address("phone", "(555) 010-0199"), new_address("phone", "+44 20 7946 0000")
+    ('+15550100199', '+442079460000')
+    >>> new_address("email", "front.office@school.example"), new_address("email", "office")
+    ('front.office@school.example', '')
+    """
+    if kind == ChannelKind.PUSH:
+        return generated()
+    if kind == ChannelKind.EMAIL:
+        return typed if _EMAIL.fullmatch(typed) else ""
+    digits = re.sub(r"[\s().-]", "", typed)
+    if re.fullmatch(r"1?[2-9][0-9]{9}", digits):
+        digits = f"+1{digits[-10:]}"
+    return digits if re.fullmatch(r"\+[1-9][0-9]{7,14}", digits) else ""
+
+
+class Subscription(NamedTuple):
+    """What a browser gives: endpoint, public key and secret, the last two in base64url."""
+
+    endpoint: str
+    p256dh: str
+    auth: str
+
+    def fault(self) -> str:
+        """Say why it is not valid; empty if it is."""
+        if not self.endpoint or len(self.endpoint) > _LONGEST or not self.endpoint.isascii():
+            return "the endpoint is not an address"
+        try:
+            key, auth = decoded(self.p256dh), decoded(self.auth)
+        except binascii.Error:
+            return "the keys are not base64url"
+        if len(key) != _KEY_BYTES or key[0] != 4 or len(auth) != _AUTH_BYTES:
+            return "the keys have another length"
+        return ""
+
+    def target(self) -> Secret:
+        """Return it as the address of a channel."""
+        return Secret(f"{SCHEME}://?{urlencode(self._asdict())}")
+
+    @classmethod
+    def of(cls, target: Secret) -> Subscription:
+        """Read the address of a channel."""
+        found = parse_qs(target.reveal().partition("?")[2])
+        return cls(*(found.get(key, [""])[0] for key in cls._fields))
+
+
+class OwnChannel(NamedTuple):
+    """A channel of a person, without its secrets."""
+
+    id: int
+    kind: str
+    label: str
+    made_at: float
+
+
+class OwnChannels:
+    """The channels of all people; `gone` are endpoints that their push service refused."""
+
+    def __init__(self, database: Path, gateways: Gateways | None = None) -> None:
+        self.gone: deque[str] = deque(maxlen=_MOST_GONE)
+        self._database = database
+        self._gateways = gateways or Gateways()
+
+    def added_to(self, policy: AlertPolicy) -> AlertPolicy:
+        """Add the channels of each person after those of the configuration."""
+        try:
+            with closing(connect(self._database, read_only=True)) as db:
+                found = targets(db, self._gateways)
+        except (StorageError, sqlite3.Error):
+            return policy  # a new data folder
+        staff = tuple(replace(m, targets=(*m.targets, *found.get(m.id, ()))) for m in policy.staff)
+        roster = policy.roster
+        if roster is not None:
+            reachable = frozenset(member.id for member in staff if member.targets)
+            roster = replace(roster, reachable=reachable)
+        return replace(policy, staff=staff, roster=roster)
+
+    def has(self, endpoint: str) -> bool:
+        """Whether a browser is still to get notices; it is while the database cannot tell."""
+        try:
+            with closing(connect(self._database, read_only=True)) as db:
+                return is_known(db, endpoint)
+        except (StorageError, sqlite3.Error):
+            return True
+
+    def forget_gone(self, tx: sqlite3.Connection) -> None:
+        """Remove the browsers that are gone."""
+        while self.gone:
+            forget(tx, self.gone.popleft())
+
+
+def add_browser(
+    tx: sqlite3.Connection, person: str, subscription: Subscription, label: str, now: float
+) -> None:
+    """Add a browser, or give it to another person."""
+    forget(tx, subscription.endpoint)
+    add(tx, person, ChannelKind.BROWSER, subscription, label, now)
+
+
+def add(
+    tx: sqlite3.Connection,
+    person: str,
+    kind: ChannelKind,
+    address: tuple[str, str, str],
+    label: str,
+    now: float,
+) -> None:
+    """Add a channel; beyond `MOST_OF_ONE` the oldest goes. Keys are those of browsers."""
+    tx.execute(
+        "INSERT OR REPLACE INTO own_channel (person, kind, address, p256dh, auth, label, made_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (person, kind.value, *address, label[:80], now),
+    )
+    tx.execute(
+        "DELETE FROM own_channel WHERE id IN (SELECT id FROM own_channel"
+        " WHERE person = ? ORDER BY id DESC LIMIT -1 OFFSET ?)",
+        (person, MOST_OF_ONE),
+    )
+
+
+def remove(tx: sqlite3.Connection, person: str, channel: int) -> bool:
+    """Remove a channel of a person; return whether there was one."""
+    found = tx.execute("DELETE FROM own_channel WHERE id = ? AND person = ?", (channel, person))
+    return found.rowcount > 0
+
+
+def forget(tx: sqlite3.Connection, endpoint: str) -> None:
+    """Remove a browser that its push service does not know any more."""
+    tx.execute("DELETE FROM own_channel WHERE address = ? AND kind = 'browser'", (endpoint,))
+
+
+def is_known(db: sqlite3.Connection, endpoint: str) -> bool:
+    """Whether a browser is still to get notices."""
+    found = db.execute("SELECT 1 FROM own_channel WHERE address = ?", (endpoint,))
+    return found.fetchone() is not None
+
+
+def channels(db: sqlite3.Connection, person: str) -> list[OwnChannel]:
+    """Return the channels of a person."""
+    rows = db.execute(
+        "SELECT id, kind, label, made_at FROM own_channel WHERE person = ? ORDER BY id", (person,)
+    )
+    return [OwnChannel(*row) for row in rows]
+
+
+def targets(db: sqlite3.Connection, gateways: Gateways) -> dict[str, tuple[Secret, ...]]:
+    """Return the addresses of all channels, by person."""
+    found: dict[str, tuple[Secret, ...]] = {}
+    rows = db.execute("SELECT person, kind, address, p256dh, auth FROM own_channel ORDER BY id")
+    for person, kind, address, *keys in rows:
+        is_browser = kind == ChannelKind.BROWSER
+        one = Subscription(address, *keys).target() if is_browser else None
+        one = one or gateways.target(kind, address)
+        found[person] = (*found.get(person, ()), *([one] if one else []))
+    return found
+
+
+def decoded(text: str) -> bytes:
+    """Decode base64url with or without padding; raises `binascii.Error`."""
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except ValueError as error:
+        raise binascii.Error(str(error)) from error
+
+
+def encoded(raw: bytes) -> str:
+    """Encode as base64url without padding."""
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")

@@ -1,0 +1,159 @@
+"""One person: channels, a test, the link with which they choose a password, what is next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import segno
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, Response
+
+from alerts.access import invites, own_channels
+from alerts.access.own_channels import CHANNEL_WORDS, ChannelKind, new_address
+from alerts.access.roles import Right
+from alerts.page.guard import text_of
+from alerts.page.page_context import not_for_role
+from alerts.page.page_group import Access, PageGroup, serves
+from alerts.policy import STAFF, StaffMember
+from language.messages import _
+from storage.audit import AuditKind
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping, Sequence
+
+    from starlette.requests import Request
+
+    from alerts.page.page_context import PageContext
+
+
+class PeoplePages(PageGroup):
+    """The page of a person, for administrators and for the person."""
+
+    @serves("/people/{id}", Access.STAFF)
+    async def _one(self, request: Request) -> Response:
+        return await person_page(self._context, request, await self._member(request))
+
+    @serves("/people/{id}/invite", Right.ACCOUNTS, methods=("POST",))
+    async def _invite(self, request: Request) -> Response:
+        member = await self._member(request)
+        if not self._context.access.sign_in.may_use_password(member.id):
+            raise HTTPException(403, _("%(name)s signs in without a password.", name=member.name))
+        link = await self._context.write(lambda tx: invite(self._context, tx, request, member.id))
+        return await person_page(self._context, request, member, link=link)
+
+    @serves("/people/{id}/channels", Access.STAFF, methods=("POST",))
+    async def _add(self, request: Request) -> Response:
+        context, member, form = self._context, await self._member(request), request.state.form
+        gateways, now = context.settings.notices.gateways, context.settings.clock()
+        kind, typed = text_of(form, "kind"), text_of(form, "to").strip()
+        if kind not in gateways.kinds():
+            raise HTTPException(400, _("Choose from the list."))
+        address = new_address(kind, typed)
+        if not address:
+            fault = _("“%(typed)s” is no address or phone number.", typed=typed[:80])
+            return await person_page(context, request, member, errors=[fault])
+        context.count_change(request.state.session.person, now)
+        channel = ChannelKind(kind)
+        label = "" if channel is ChannelKind.PUSH else address
+
+        def add(tx: sqlite3.Connection) -> None:
+            own_channels.add(tx, member.id, channel, (address, "", ""), label, now)
+            context.record(tx, request, AuditKind.PUSH, f"{kind} added", person=member.id)
+
+        await context.write(add)
+        await context.in_thread(context.settings.notices.read_channels)
+        if channel is ChannelKind.PUSH:
+            return await person_page(context, request, member, topic=address)
+        return self._back(member)
+
+    @serves("/people/{id}/channels/{channel:row}/remove", Access.STAFF, methods=("POST",))
+    async def _remove(self, request: Request) -> Response:
+        context, member = self._context, await self._member(request)
+
+        def remove(tx: sqlite3.Connection) -> bool:
+            context.record(tx, request, AuditKind.PUSH, "channel removed", person=member.id)
+            return own_channels.remove(tx, member.id, request.path_params["channel"])
+
+        context.count_change(request.state.session.person, context.settings.clock())
+        if not await context.write(remove):
+            raise HTTPException(404, _("There is no such channel."))
+        await context.in_thread(context.settings.notices.read_channels)
+        return self._back(member)
+
+    def _back(self, member: StaffMember) -> Response:
+        return RedirectResponse(f"/people/{quote(member.id, safe='')}", 303)
+
+    async def _member(self, request: Request) -> StaffMember:
+        """Return the person of a path; raise 403 or 404. One may have been added just now."""
+        context, session, person = self._context, request.state.session, request.path_params["id"]
+        if person == session.person:
+            return next(m for m in context.policy.staff if m.id == person)
+        if not session.may(Right.SETTINGS):
+            raise HTTPException(403, not_for_role(Right.SETTINGS))
+        found = next((m for m in context.own_staff if m.id == person), None)
+        if found is None:
+            _number, entry = await _configured(context, person)
+            if entry is None:
+                raise HTTPException(404, _("There is no such person."))
+            found = StaffMember(entry["id"], entry["name"], entry.get("role", STAFF))
+        return found
+
+
+def invite(context: PageContext, tx: sqlite3.Connection, request: Request, person: str) -> str:
+    """Make the link with which a person chooses a password, and record who made it."""
+    context.record(tx, request, AuditKind.PASSWORD, "invited", person=person)
+    token = invites.make(tx, person, context.settings.clock())
+    return f"{context.policy.page_url}/welcome#{token}"
+
+
+async def _configured(
+    context: PageContext, person: str
+) -> tuple[int | None, Mapping[str, Any] | None]:
+    """Return a person's entry that the page may change, and its number; None without one."""
+    if context.sites is not None or context.settings.config is None:
+        return None, None
+    version = await context.in_thread(context.settings.config.read)
+    entries = enumerate(version.tree.get("staff", ()))
+    return next(((k, e) for k, e in entries if e.get("id") == person), (None, None))
+
+
+async def person_page(
+    context: PageContext,
+    request: Request,
+    member: StaffMember,
+    *,
+    link: str = "",
+    topic: str = "",
+    errors: Sequence[str] = (),
+) -> Response:
+    """Show a person, with a link or a topic of ntfy that was made just now and is shown once."""
+    notices, session = context.settings.notices, request.state.session
+    server = notices.gateways.push.rstrip("/")
+    return context.render(
+        request,
+        "person.html",
+        400 if errors else 200,
+        errors=errors,
+        member=member,
+        channels=await context.read(own_channels.channels, member.id),
+        others=len(member.targets),
+        kinds=notices.gateways.kinds(),
+        channel_words=CHANNEL_WORDS,
+        number=(await _configured(context, member.id))[0],
+        server=server.partition("://")[2],
+        topic=topic,
+        topic_code=_code(f"{server}/{topic}") if topic else "",
+        link=link,
+        link_code=_code(link) if link else "",
+        until=context.settings.clock() + invites.LIFETIME_S,
+        is_local=context.policy.page_url.startswith("http://127."),
+        may_invite=session.may(Right.ACCOUNTS)
+        and context.access.sign_in.may_use_password(member.id),
+        provider=context.access.provider,
+    )
+
+
+def _code(text: str) -> str:
+    return segno.make(text, micro=False).svg_data_uri(scale=4, border=4, light="#fff")

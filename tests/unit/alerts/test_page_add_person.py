@@ -1,0 +1,236 @@
+"""A person is added by an administrator who never sees an address, and signs in with a link."""
+
+import re
+from contextlib import closing
+from dataclasses import replace
+from html import unescape
+
+import httpx
+import pytest
+
+from alerts.access import own_channels, passwords
+from alerts.access.own_channels import Gateways, OwnChannels
+from alerts.access.sign_in_rules import SignInRules
+from alerts.notify.trial_notices import TrialNotice
+from alerts.policy import StaffMember
+from alerts.secrets import Secret
+from storage import audit
+from tests.unit.alerts.test_page import HOST
+from tests.unit.alerts.test_page_settings import send, setup, tree  # noqa: F401 - a fixture
+
+NEW = "seven blue kettles"
+MAIL = Secret("mailtos://user:marked-password@smtp.example?to={to}")
+
+
+@pytest.fixture
+def known(setup, policy):  # noqa: F811
+    """Add a person; return the page once the service knows them, and the invite link."""
+
+    async def add(name="B. Principal", **form):
+        await setup.sign_in("ad")
+        answer = await send(setup, "/settings/person/new", name=name, **form)
+        assert answer.status_code == 200, answer.text
+        made = tree(setup)["staff"][-1]
+        member = StaffMember(made["id"], made["name"], made.get("role", "staff"))
+        setup.engine.use_policy(replace(policy, staff=(*policy.staff, member)))
+        link = re.search(r'id="link" readonly value="([^"]+)"', answer.text)
+        return answer, unescape(link[1]) if link else ""
+
+    return setup, add
+
+
+async def choose(page, link, password=NEW, **headers):
+    """Open a link in another browser and send its form, as its script does."""
+    transport = httpx.ASGITransport(page.app)
+    async with httpx.AsyncClient(transport=transport, base_url=HOST) as browser:
+        await browser.get("/welcome")
+        form = {"token": link.partition("#")[2], "new": password}
+        answer = await browser.post("/welcome", data=form, headers=headers)
+        shown = await browser.get("/account", follow_redirects=False)
+        return answer, shown
+
+
+async def test_a_person_is_added_by_name_and_role_without_any_address(known):
+    page, add = known
+    await page.sign_in("ad")
+    listed = (await page.client.get("/settings/people")).text
+    assert 'href="/settings/person/new"' in listed
+    form = (await page.client.get("/settings/person/new")).text
+    assert not re.search(r"ntfy|mailto|://", re.sub(r"<head>.*?</head>", "", form, flags=re.DOTALL))
+    answer, link = await add(role="facilities")
+    assert tree(page)["staff"][-1] == {
+        "id": "b-principal",
+        "name": "B. Principal",
+        "role": "facilities",
+    }
+    assert link.startswith("https://plumewatch.example/welcome#")
+    assert "data:image/svg+xml" in answer.text
+    assert 'href="/duty/week"' in answer.text  # next: put on a shift
+    assert 'action="/people/b-principal/channels"' in answer.text
+
+
+async def test_an_invite_link_lets_its_person_choose_a_password_once(known, caplog):
+    page, add = known
+    with caplog.at_level("DEBUG"):
+        _, link = await add()
+        answer, shown = await choose(page, link)
+        assert answer.headers["location"] == "/people/b-principal"
+        assert "B. Principal" in shown.text
+        again, shown = await choose(page, link, "eight green kettles")
+    assert (again.status_code, shown.status_code) == (403, 303)
+    assert "used already" in again.text
+    token = link.partition("#")[2]
+    assert token not in caplog.text
+    assert token not in "".join(e.detail for e in audit.entries(page.db))
+    assert token not in "\n".join(page.db.iterdump())
+    await page.client.post("/sign-out", data={"form_token": await page.form_token("/account")})
+    assert (await page.sign_in("b-principal", NEW)).status_code == 303
+
+
+@pytest.mark.parametrize("ended", ["expired", "newer", "signed out", "removed", "guessed"])
+async def test_an_invite_link_that_has_ended_opens_nothing(known, ended):
+    page, add = known
+    _, link = await add()
+    token = {"form_token": await page.form_token("/account")}
+    if ended == "expired":
+        page.now += 3 * 86_400
+    elif ended == "newer":
+        shown = await page.client.post("/people/b-principal/invite", data=token)
+        assert 'id="link"' in shown.text
+    elif ended == "signed out":
+        form = {**token, "person": "b-principal"}
+        await page.client.post("/account/sign-out-everywhere", data=form)
+    elif ended == "removed":
+        await send(page, "/settings/people/3/remove", look="/settings/people/3")
+    else:
+        link = link[:-2]
+    answer, _ = await choose(page, link)
+    assert (answer.status_code, "used already" in answer.text) == (403, True)
+    assert passwords.password_hash(page.db, "b-principal") is None
+
+
+async def test_a_bad_password_or_another_site_does_not_use_an_invite_up(known):
+    page, add = known
+    _, link = await add()
+    answer, _ = await choose(page, link, "short")
+    assert (answer.status_code, "at least 12" in answer.text) == (400, True)
+    answer, _ = await choose(page, link, Origin="https://evil.example")
+    assert answer.status_code == 403
+    assert (await choose(page, link))[0].status_code == 303
+
+
+async def test_guesses_at_invite_links_are_limited(known):
+    page, add = known
+    await add()
+    codes = [(await choose(page, f"#{k}"))[0].status_code for k in range(8)]
+    assert codes[:3] == [403] * 3
+    assert codes[-1] == 429
+
+
+@pytest.mark.parametrize("person", ["ap", "fm", "an"])
+async def test_only_administrators_invite_and_change_others(open_page, person):
+    page = open_page()
+    await page.sign_in(person)
+    token = {"form_token": await page.form_token("/account"), "kind": "push"}
+    for path in ("/people/ad/invite", "/people/ad/channels", "/people/ad/channels/1/remove"):
+        assert (await page.client.post(path, data=token)).status_code == 403
+    assert (await page.client.get("/people/ad")).status_code == 403
+    assert (await page.client.post("/settings/person/new", data=token)).status_code in {403, 404}
+    assert (await page.client.post(f"/people/{person}/invite", data=token)).status_code == 403
+
+
+async def test_who_signs_in_at_a_provider_gets_no_invite(open_page):
+    page = open_page(sign_in=SignInRules(local=frozenset({"ad"})))
+    await page.sign_in("ad")
+    assert "/invite" not in (await page.client.get("/people/ap")).text
+    token = {"form_token": await page.form_token("/account")}
+    assert (await page.client.post("/people/ap/invite", data=token)).status_code == 403
+
+
+@pytest.fixture
+def page_of(open_page, policy, database):
+    """Open a page that takes channels over as the service does."""
+
+    gateways = Gateways(email=MAIL)
+
+    def start(**options):
+        def read():
+            page.engine.use_policy(OwnChannels(database, gateways).added_to(policy))
+
+        page = open_page(read_channels=read, gateways=gateways, **options)
+        return page
+
+    return start
+
+
+async def add_channel(page, person, **form):
+    token = await page.form_token("/account")
+    data = {"form_token": token, **form}
+    return await page.client.post(f"/people/{person}/channels", data=data)
+
+
+async def test_the_page_makes_the_topic_of_a_phone_and_sends_a_test(page_of, caplog):
+    tested = []
+
+    async def send_test(member):
+        tested.extend(target.reveal() for target in member.targets)
+        return [TrialNotice(member.id, 1, None)]
+
+    page = page_of(send_test=send_test)
+    await page.sign_in("ad")
+    with caplog.at_level("DEBUG"):
+        answer = await add_channel(page, "an", kind="push")
+    topic = re.search(r"<b>([a-z-]{39})</b>", answer.text)[1]
+    assert "data:image/svg+xml" in answer.text
+    assert topic not in (await page.client.get("/people/an")).text
+    assert topic not in caplog.text + "".join(e.detail for e in audit.entries(page.db))
+    await send(page, "/settings/test", look="/people/an", person="an")
+    assert tested == [f"ntfys://ntfy.sh/{topic}"]
+
+
+async def test_people_set_up_and_remove_their_own_channels(page_of):
+    page = page_of()
+    await page.sign_in("an")
+    assert 'href="/people/an"' in (await page.client.get("/account")).text
+    assert (await add_channel(page, "an", kind="email", to="me@school.example")).status_code == 303
+    (target,) = page.engine.policy.member("an").targets
+    assert target.reveal() == "mailtos://user:marked-password@smtp.example?to=me@school.example"
+    shown = (await page.client.get("/people/an")).text
+    assert "me@school.example" in shown
+    assert "marked-password" not in shown
+    token = {"form_token": await page.form_token("/account")}
+    (own,) = own_channels.channels(page.db, "an")
+    removed = await page.client.post(f"/people/an/channels/{own.id}/remove", data=token)
+    assert removed.status_code == 303
+    assert page.engine.policy.member("an").targets == ()
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ({"kind": "email", "to": "front office"}, "no address"),
+        ({"kind": "email", "to": "a@b.example&to=c@d.example,e"}, "no address"),
+        ({"kind": "phone", "to": "5550100199"}, "Choose from the list"),
+        ({"kind": "browser", "to": "x"}, "Choose from the list"),
+    ],
+)
+async def test_what_is_no_channel_is_refused(page_of, form, words):
+    page = page_of()
+    await page.sign_in("ad")
+    answer = await add_channel(page, "an", **form)
+    assert (answer.status_code, words in answer.text) == (400, True)
+    assert own_channels.channels(page.db, "an") == []
+
+
+def test_an_address_is_quoted_into_the_url_of_its_gateway():
+    found = Gateways(email=MAIL).target("email", "a&b=c@x.example").reveal()
+    assert found.endswith("?to=a%26b%3Dc@x.example")
+
+
+async def test_two_people_may_share_an_address(page_of, database):
+    page = page_of()
+    await page.sign_in("ad")
+    for person in ("an", "ap"):
+        await add_channel(page, person, kind="email", to="office@school.example")
+    with closing(page.db):
+        assert all(len(own_channels.channels(page.db, p)) == 1 for p in ("an", "ap"))
