@@ -236,10 +236,7 @@ FORMS: Final = (
         "staff",
         mark("People and channels"),
         mark("person"),
-        mark(
-            "An address of a channel is a secret: it is stored in a file of its own on the"
-            " server and not shown again."
-        ),
+        mark("Who gets alerts, and who signs in."),
         Right.SETTINGS,
         (
             *_PERSON,
