@@ -26,6 +26,8 @@ SECRETS = {
     "timeseries.token_file": "marked-token-of-the-influxdb",
     "watchdog.ping_url_file": "http://127.0.0.1:9/marked-ping-path",
     "staff.url_file": "json://marked-user:marked-pass@127.0.0.1:9/marked-push-path",
+    "alerts.email_url_file": "json://marked-user:marked-pass@127.0.0.1:9/marked-mail/{to}",
+    "alerts.phone_url_file": "json://marked-user:marked-pass@127.0.0.1:9/marked-phone/{to}",
     "outbound.url_file": "http://127.0.0.1:9/marked-webhook-path",
     "outbound.secret_file": WEBHOOK_KEY,
     "reports.weekly_file": "json://marked-user:marked-pass@127.0.0.1:9/marked-weekly-path",
@@ -101,7 +103,9 @@ def service(tmp_path):
     login = 'username = "plumewatch"\npassword_file = "broker.password_file"'
     push = SECRETS["staff.url_file"]
     made = ServiceProcess(tmp_path, 9, push_url=push, broker=login)
-    made.config.write_text(made.config.read_text() + MORE)
+    gateways = "".join(f'{k.partition(".")[2]} = "{k}"\n' for k in SECRETS if k[:6] == "alerts")
+    text = made.config.read_text().replace("[alerts]\n", f"[alerts]\n{gateways}")
+    made.config.write_text(text + MORE)
     yield made
     made.end(signal.SIGKILL)
 
