@@ -26,7 +26,7 @@ class RateLimit:
     """
 
     def __init__(self, *bounds: Bound, most_keys: int = _MOST_KEYS) -> None:
-        self._bounds = bounds
+        self.bounds = bounds
         self._kept = max(bound.tries for bound in bounds)
         self._most_keys = most_keys
         self._times: dict[str, deque[float]] = {}
@@ -38,7 +38,7 @@ class RateLimit:
             return 0.0
         while times and times[-1] > now:
             times.pop()
-        reached = [bound for bound in self._bounds if len(times) >= bound.tries]
+        reached = [bound for bound in self.bounds if len(times) >= bound.tries]
         waits = (times[-bound.tries] + bound.window_s - now for bound in reached)
         return max(0.0, *waits) if reached else 0.0
 

@@ -72,6 +72,7 @@ class Room:
     """Time zone of its site; empty for that of the whole installation."""
     names_site: bool = False
     """Whether its place names the site, as there are several."""
+    site_id: str = field(default="", compare=False)
 
     @property
     def shown_site(self) -> str:
@@ -134,8 +135,11 @@ class Registry:
         placed = {room.id: room for room in rooms}
         found = {room.site: Site(room.site, room.site, room.zone) for room in placed.values()}
         found |= {site.name: site for site in sites}
-        if len(found) > 1:
-            placed = {key: replace(room, names_site=True) for key, room in placed.items()}
+        several = len(found) > 1
+        placed = {
+            key: replace(room, names_site=several, site_id=found[room.site].id)
+            for key, room in placed.items()
+        }
         return cls(placed, {s.id: s for s in sensors}, found)
 
     def within(self, sites: Collection[str]) -> Registry:

@@ -68,7 +68,7 @@ class ApiToken(NamedTuple):
     expires_at: float
     used_at: float | None
     sites: frozenset[str] | None = None
-    """Names of the sites that it is limited to; None for all."""
+    """Ids of the sites that it is limited to; None for all."""
 
     def may(self, scope: Scope, role: str, now: float) -> bool:
         """Whether it allows a scope now, as somebody with a role."""

@@ -18,7 +18,7 @@ def hashed(token: str) -> bytes:
 
 
 def sites_to(sites: frozenset[str] | None) -> str | None:
-    """Write names of sites as JSON, as tokens and screens store them; None stays."""
+    """Write ids of sites as JSON, as tokens and screens store them; None stays."""
     return None if sites is None else json.dumps(sorted(sites))
 
 

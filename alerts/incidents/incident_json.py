@@ -29,7 +29,8 @@ def incident_json(row: Mapping[str, Any] | sqlite3.Row, room: Room) -> dict[str,
             "name": room.name,
             "floor": room.floor,
             "building": room.building,
-            "site": room.site,
+            "site": room.site_id,
+            "site_name": room.site,
         },
     }
 

@@ -315,7 +315,7 @@ class NoticeWriter:
             floor=room.floor,
             building=room.building,
             site=room.shown_site,
-            site_id=self._registry.sites[room.site].id if room.names_site else "",
+            site_id=room.site_id if room.names_site else "",
             since=incident.onset,
             evidence=evidence,
             zone=room.zone or self._policy.zone,

@@ -121,7 +121,7 @@ def _message(
             **incident_json(row, room),
             "evidence": evidence.sentence() if evidence else "",
             "school": room.shown_site or school,
-            **({"site": registry.sites[room.site].id} if room.names_site else {}),
+            **({"site": room.site_id} if room.names_site else {}),
             "link": f"{policy.page_url}/incidents/{row['id']}" if policy.page_url else "",
         },
     }

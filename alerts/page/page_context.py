@@ -132,7 +132,7 @@ class PageContext(Visibility):
         screen = await self.screen(request.cookies.get(WALL_COOKIE, ""))
         if screen is not None:
             request.state.session = None
-            self.see_as(screen.person, screen.sites)
+            self.see_as(screen.person, self.site_names(screen.sites))
             return bool(self.permitted.rooms)  # without any, it would say that all is well
         may = session is not None and session.may(Right.INCIDENTS)
         return self.reads_openly(request) or may

@@ -40,6 +40,7 @@ _INCIDENT: Final = (
     " (SELECT count(*) FROM alert_event e WHERE e.incident = i.id) AS detections,"
     " (SELECT cause FROM incident_feedback f WHERE f.incident = i.id"
     "  ORDER BY seq DESC LIMIT 1) AS cause,"
+    " (SELECT max(at) FROM incident_history h WHERE h.incident = i.id) AS updated_at,"
     " i.paged AND i.status = 'open' AND NOT EXISTS (SELECT 1 FROM outbox o"
     "  WHERE o.incident = i.id AND o.status IN ('due', 'leased', 'sent')) AS not_notified"
     " FROM incident i"
@@ -198,12 +199,14 @@ def incidents(
     rooms: str | None = None,
     start: float = -math.inf,
     end: float = math.inf,
+    updated: float | None = None,
     before: tuple[float, str] = (math.inf, ""),
     limit: int = 50,
 ) -> list[dict[str, Any]]:
     """Return incidents opened in ``[start, end)`` and before `before`, newest first.
 
-    `rooms` are ids as JSON; None and empty arguments choose all.
+    `rooms` are ids as JSON; something happened to each at `updated` or later. None and empty
+    arguments choose all.
     """
     few = "" if not statuses or "resolved" in statuses else _OPEN  # which an index has
     found = db.execute(
@@ -212,6 +215,8 @@ def incidents(
         " AND (:rooms IS NULL OR room IN (SELECT value FROM json_each(:rooms)))"
         " AND (:statuses = '[]' OR status IN (SELECT value FROM json_each(:statuses)))"
         " AND (:kinds = '[]' OR kind IN (SELECT value FROM json_each(:kinds)))"
+        " AND (:updated IS NULL"
+        "  OR i.id IN (SELECT incident FROM incident_history WHERE at >= :updated))"
         " AND (opened_at < :last_at OR (opened_at = :last_at AND id < :last))"
         " ORDER BY opened_at DESC, id DESC LIMIT :limit",
         {
@@ -221,6 +226,7 @@ def incidents(
             "rooms": rooms,
             "statuses": json.dumps(statuses),
             "kinds": json.dumps(kinds),
+            "updated": updated,
             "last_at": before[0],
             "last": before[1],
             "limit": limit,
@@ -281,12 +287,7 @@ def incident(db: sqlite3.Connection, incident_id: str) -> dict[str, Any] | None:
     known = repository.load(db, incident_id)
     if known is None:
         return None
-    found = _rows(
-        db,
-        "SELECT i.*, (SELECT cause FROM incident_feedback f WHERE f.incident = i.id"
-        "  ORDER BY seq DESC LIMIT 1) AS cause FROM incident i WHERE id = ?",
-        incident_id,
-    )[0]
+    (found,) = _rows(db, f"{_INCIDENT} WHERE id = ?", incident_id)
     events = _rows(
         db,
         "SELECT * FROM alert_event WHERE incident = ? ORDER BY onset, id LIMIT 100",

@@ -92,10 +92,24 @@ class Visibility:
         if chosen is None and is_large:
             chosen = schools[0]
         if chosen is not None:
-            _SCHOOL.set(chosen.name)
-            self.times.use(chosen.zone)
+            self.show_only(chosen)
         request.state.schools = (schools, chosen, is_large)
         return chosen
+
+    def show_only(self, school: Site) -> None:
+        """Show one school from now on."""
+        _SCHOOL.set(school.name)
+        self.times.use(school.zone)
+
+    def site_names(self, ids: frozenset[str] | None) -> frozenset[str] | None:
+        """Return the names of the sites that a token is limited to by id; None stays."""
+        known = self._registry.sites.values()
+        return None if ids is None else frozenset(site.name for site in known if site.id in ids)
+
+    def site_ids(self, names: frozenset[str] | None) -> frozenset[str] | None:
+        """Return the ids of sites by name, as tokens store them; None stays."""
+        known = self._registry.sites.values()
+        return None if names is None else frozenset(site.id for site in known if site.name in names)
 
     @property
     def staff(self) -> tuple[StaffMember, ...]:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from language.value_errors import allowed_by
 from plumewatch.config.checks import cross_faults
 from plumewatch.config.draft import Draft
-from plumewatch.config.faults import NO_SCHOOL, ConfigError, ConfigFault, allowed_by, close_to
+from plumewatch.config.faults import NO_SCHOOL, ConfigError, ConfigFault, close_to
 from plumewatch.config.model import DATA_DIR, PlumewatchConfig
 from plumewatch.config.sites import normal, read_toml, with_sites
 

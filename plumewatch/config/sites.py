@@ -11,11 +11,11 @@ import tomllib
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from language.value_errors import allowed_by
 from plumewatch.config.faults import (
     ConfigError,
     ConfigFault,
     ConfigTree,
-    allowed_by,
     toml_fault,
 )
 from plumewatch.config.sections.common import SITE_ID

@@ -76,6 +76,7 @@ CREATE TABLE incident_history (
     detail TEXT NOT NULL,
     PRIMARY KEY (incident, seq)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX incident_history_at ON incident_history (at);
 CREATE TRIGGER incident_history_no_update BEFORE UPDATE ON incident_history
 BEGIN SELECT RAISE(ABORT, 'history is append-only'); END;
 CREATE TRIGGER incident_history_no_delete BEFORE DELETE ON incident_history

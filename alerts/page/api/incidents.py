@@ -20,6 +20,7 @@ from alerts.page import queries
 from alerts.page.api.operation import (
     PREFIX,
     Model,
+    OfSite,
     Time,
     Words,
     invalid,
@@ -55,7 +56,8 @@ class Place(Model):
     name: str
     floor: str = ""
     building: str = ""
-    site: str = ""
+    site: str = Field("", description="Id of the site")
+    site_name: str = ""
 
 
 class IncidentSummary(Model):
@@ -79,6 +81,7 @@ class IncidentSummary(Model):
     cause: str = Field(description="What explains it; empty if unknown")
     suppressed_by: str = Field(description="What kept people from being notified; empty if nothing")
     detections: int
+    updated_at: datetime = Field(description="When something last happened to it")
 
 
 class Incidents(Model):
@@ -131,7 +134,7 @@ class Incident(IncidentSummary):
     notices: list[IncidentNotice]
 
 
-class IncidentQuery(Model):
+class IncidentQuery(OfSite):
     """Which incidents; without a parameter, all."""
 
     status: Annotated[Words, Field(description=f"One or more of {', '.join(Status)}")] = ()
@@ -141,6 +144,10 @@ class IncidentQuery(Model):
         Time | None, Field(alias="from", description="Opened at this moment or later")
     ] = None
     end: Annotated[Time | None, Field(alias="to", description="Opened before")] = None
+    updated_since: Annotated[
+        Time | None,
+        Field(description="Something happened to it at this moment or later, such as an answer"),
+    ] = None
     limit: Annotated[int, Field(ge=1, le=500)] = 50
     cursor: Annotated[str, Field(max_length=200, description="From next; opaque")] = ""
 
@@ -169,6 +176,7 @@ class IncidentApi(PageGroup):
             room=asked.room,
             start=start,
             end=end,
+            updated=asked.updated_since and asked.updated_since.timestamp(),
             before=_position(asked.cursor),
             limit=asked.limit + 1,
             rooms=self._context.rooms,

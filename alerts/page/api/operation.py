@@ -31,6 +31,7 @@ from alerts.access.api_tokens import NEEDS, Scope
 from alerts.access.roles import who_may
 from alerts.page.guard import Session, body_of, client_of, too_often
 from alerts.page.page_group import serves
+from language.value_errors import allowed_by
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from alerts.page.page_context import PageContext
+    from storage.registry import Site
 
 PREFIX: Final = "/api/v1"
 JSON: Final = "application/json"
@@ -61,6 +63,7 @@ class Problem(BaseModel):
     errors: list[dict[str, str]] = Field([], description="Each wrong field: where, and what.")
 
 
+_EXAMPLE: Final = "2026-09-07T10:05:00Z"
 _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 """Moments that a store can have; nanoseconds of others do not fit."""
 
@@ -75,8 +78,14 @@ def _time(value: object) -> object:
 
 def _storable(value: datetime) -> datetime:
     if not _FIRST <= value <= _LAST:
-        raise ValueError(f"must be from {_FIRST.year} to {_LAST.year}")
+        raise ValueError(f"from {_FIRST.year} to {_LAST.year}")
     return value
+
+
+class OfSite(Model):
+    """A query about all sites, or one."""
+
+    site: Annotated[str, Field(max_length=200, description="Id of a site; without it, all")] = ""
 
 
 Words = Annotated[tuple[str, ...], BeforeValidator(_words, json_schema_input_type=str)]
@@ -85,7 +94,7 @@ Time = Annotated[
     AwareDatetime,
     BeforeValidator(_time),  # a plus sign that was not encoded arrives as a space
     AfterValidator(_storable),
-    Field(examples=["2026-09-07T10:05:00Z"]),
+    Field(examples=[_EXAMPLE]),
 ]
 """A moment as RFC 3339 has it, with its zone."""
 
@@ -131,7 +140,7 @@ async def _admit(scope: Scope, context: PageContext, request: Request) -> None:
     member = None if token is None else context.policy.member(token.person)
     if token is None or member is None or now >= token.expires_at:
         if (wait := limits.api.take(client_of(request), "", now)) > 0:
-            raise too_often(wait, "Too many requests with a token that is not valid.")
+            raise too_often(wait, "At most 5 requests a minute with a token that is not valid.")
         is_over = member is not None
         raise HTTPException(
             401, "This token has expired." if is_over else "This token is not valid.", _BEARER
@@ -139,11 +148,12 @@ async def _admit(scope: Scope, context: PageContext, request: Request) -> None:
     limit = limits.token_writes if request.method == "POST" else limits.token_reads
     wait = limit.take(str(token.id), now)
     if wait > 0:
-        raise too_often(wait, "Too many requests with this token.")
+        raise too_often(wait, f"At most {limit.bounds[0].tries:,} such requests a minute.")
     if not token.may(scope, member.role, now):
         raise HTTPException(403, f"This token, as {member.role}, lacks the scope {scope}.")
     request.state.session = Session(
-        member.id, member.name, member.role, secrets.token_urlsafe(), token.sites
+        *(member.id, member.name, member.role, secrets.token_urlsafe()),
+        context.site_names(token.sites),
     )
     if api_tokens.is_use_due(token, now):
         await context.write(lambda tx: api_tokens.use(tx, token, now))
@@ -164,9 +174,11 @@ def operation(
 
     def mark(handler: Callable[..., Awaitable[BaseModel | Response]]) -> Any:
         async def serve(pages: Any, request: Request) -> Response:
-            asked: list[Model] = [_query(query, request)] if query else []
-            if not query and request.query_params:
-                raise invalid([("query", "this operation has no parameters")])
+            asked: list[Model] = [_query(query or Model, request)]
+            if isinstance(asked[0], OfSite) and asked[0].site:
+                context: PageContext = pages._context  # noqa: SLF001 - of the group that is served
+                context.show_only(site_of(context, asked[0].site))
+            asked = asked if query else []
             if body is not None:
                 asked.append(await _body(body, request))
             found = await handler(pages, request, *asked)
@@ -187,8 +199,13 @@ def operation(
 
 def invalid(faults: Iterable[tuple[str, str]]) -> HTTPException:
     """Return the error of a request with these wrong fields."""
-    error = HTTPException(400, "; ".join(f"{where}: {what}" for where, what in faults))
-    error.__dict__["errors"] = [{"field": where, "problem": what} for where, what in faults]
+    found = list(faults)
+    said = (
+        f"{what}: {where}" if what.startswith("Unknown") else f"{where}: {what}"
+        for where, what in found
+    )
+    error = HTTPException(400, "; ".join(said))
+    error.__dict__["errors"] = [{"field": where, "problem": what} for where, what in found]
     return error
 
 
@@ -206,12 +223,20 @@ def problem(error: HTTPException) -> Response:
     )
 
 
+def site_of(context: PageContext, site: str, field: str = "site") -> Site:
+    """Return a site by its id; raise 400 if the token does not see it."""
+    known = {found.id: found for found in context.permitted.sites.values()}
+    if site not in known:
+        raise invalid([(field, f"one of {', '.join(sorted(known))}")])
+    return known[site]
+
+
 def _query(model: type[Model], request: Request) -> Model:
     pairs = request.query_params.multi_items()
     names = [name for name, _ in pairs]
     if twice := {name for name in names if names.count(name) > 1}:
         raise invalid((name[:40], "given twice; separate values by commas") for name in twice)
-    return _checked(model.model_validate, dict(pairs))
+    return _checked(model.model_validate, dict(pairs), "Unknown parameter")
 
 
 async def _body(model: type[Model], request: Request) -> Model:
@@ -219,17 +244,26 @@ async def _body(model: type[Model], request: Request) -> Model:
     raw = await body_of(request)
     if raw and kind != JSON:
         raise HTTPException(415, f"Send JSON: Content-Type: {JSON}")
-    return _checked(model.model_validate_json, raw or b"{}")
+    return _checked(model.model_validate_json, raw or b"{}", "Unknown field")
 
 
-def _checked(validate: Callable[[Any], Model], given: object) -> Model:
+def _checked(validate: Callable[[Any], Model], given: object, unknown: str) -> Model:
     try:
         return validate(given)
     except ValidationError as error:
-        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        faults = error.errors(include_url=False, include_input=False)
         raise invalid(
-            [(".".join(map(str, f["loc"]))[:80] or "body", f["msg"]) for f in faults[:20]]
+            (".".join(map(str, f["loc"]))[:80] or "body", _problem(f, unknown)) for f in faults[:20]
         ) from None
+
+
+def _problem(fault: Mapping[str, Any], unknown: str) -> str:
+    kind = str(fault["type"])
+    if kind == "extra_forbidden":
+        return unknown
+    if kind.startswith("datetime_"):
+        return f"must be a time with its zone, such as {_EXAMPLE}"
+    return str(allowed_by(fault))
 
 
 # the document

@@ -9,7 +9,7 @@ from pydantic import Field
 from starlette.exceptions import HTTPException
 
 from alerts.access.api_tokens import Scope
-from alerts.page.api.operation import PREFIX, Model, invalid, moment, operation
+from alerts.page.api.operation import PREFIX, Model, invalid, moment, operation, site_of
 from alerts.page.page_group import PageGroup
 from alerts.page.views.reports import (
     FIELDS,
@@ -40,7 +40,7 @@ class ReportRequest(Model):
     month: str = Field("", description="Such as 2026-09", max_length=80)
     term: str = Field("", description="Name of a term", max_length=80)
     school_year: str = Field("", description="Such as 2026-27", max_length=80)
-    site: str = Field("", max_length=80)
+    site: str = Field("", description="Id of a site", max_length=200)
     building: str = Field("", max_length=80)
 
 
@@ -80,6 +80,8 @@ class ReportApi(PageGroup):
         typed = dict.fromkeys(FIELDS, "") | {k: v for k, v in given.items() if k in FIELDS and v}
         typed |= {"name": asked.report, "kind": asked.format, "span": "".join(periods)}
         typed |= {"start": given["first"] or "", "end": given["last"] or ""}
+        if asked.site:
+            typed["site"] = site_of(self._context, asked.site).name
         try:
             job = start_report(self._context, typed, request.state.session.person)
         except ReportError as error:

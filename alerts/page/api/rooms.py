@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ from pydantic import Field
 from alerts.access.api_tokens import Scope
 from alerts.page import queries
 from alerts.page.api.incidents import Place
-from alerts.page.api.operation import Model, moment, moment_if, operation
+from alerts.page.api.operation import Model, OfSite, moment, moment_if, operation
 from alerts.page.page_group import PageGroup
 
 if TYPE_CHECKING:
@@ -63,17 +64,53 @@ class Sensors(Model):
     next: str | None = None
 
 
-class SensorQuery(Model):
+class SensorQuery(OfSite):
     """Which sensors."""
 
     room: Annotated[str, Field(max_length=200, description="Id of a room")] = ""
 
 
-class RoomApi(PageGroup):
-    """Rooms and sensors for programs."""
+class Site(Model):
+    """A school; `id` stays when it is renamed."""
 
-    @operation("/rooms", Scope.READ, Rooms)
-    async def rooms(self, _request: Request) -> Rooms:
+    id: str
+    name: str
+    timezone: str
+    rooms: int
+    sensors: int
+
+
+class Sites(Model):
+    """All sites, by name."""
+
+    items: list[Site]
+    next: str | None = None
+
+
+class RoomApi(PageGroup):
+    """Sites, rooms and sensors for programs."""
+
+    @operation("/sites", Scope.READ, Sites)
+    async def sites(self, _request: Request) -> Sites:
+        """List the sites that the token sees."""
+        registry, usual = self._context.registry, self._context.policy.zone
+        rooms = Counter(room.site for room in registry.rooms.values())
+        sensors = Counter(registry.rooms[s.room].site for s in registry.sensors.values())
+        return Sites(
+            items=[
+                Site(
+                    id=site.id,
+                    name=site.name,
+                    timezone=site.zone or usual,
+                    rooms=rooms[site.name],
+                    sensors=sensors[site.name],
+                )
+                for site in registry.sorted_sites()
+            ]
+        )
+
+    @operation("/rooms", Scope.READ, Rooms, query=OfSite)
+    async def rooms(self, _request: Request, _asked: OfSite) -> Rooms:
         """List rooms with their states."""
         return Rooms(items=await self._rooms())
 
@@ -112,7 +149,9 @@ class RoomApi(PageGroup):
         )
         return [
             Room(
-                **{k: getattr(s.room, k) for k in ("id", "name", "floor", "building", "site")},
+                **{k: getattr(s.room, k) for k in ("id", "name", "floor", "building")},
+                site=s.room.site_id,
+                site_name=s.room.site,
                 kind=s.room.kind,
                 state=s.level,
                 text=s.text,

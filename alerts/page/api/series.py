@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 from pydantic import ConfigDict, Field
@@ -18,6 +18,7 @@ from alerts.page.api.operation import (
     CSV,
     JSON,
     Model,
+    OfSite,
     Time,
     Words,
     invalid,
@@ -28,10 +29,13 @@ from alerts.page.page_group import PageGroup
 from detection.quantities import COLUMNS, QUANTITIES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from starlette.requests import Request
 
 MOST_RAW_S: Final = 86_400.0
-MOST_INTERVALS: Final = 10_000
+"""Most seconds of each reading in one answer, times sensors."""
+MOST_AVERAGES: Final = 50_000
 Format = Annotated[Literal["json", "csv"], Field(description="Of the answer")]
 
 
@@ -47,10 +51,27 @@ class Reading(Model):
 class Readings(Model):
     """Readings in ``[from, to)``; `step` is null for each reading, else seconds of the averages."""
 
-    sensor: str
     step: float | None
     units: dict[str, str]
     items: list[Reading]
+
+
+class ReadingsOfSensor(Readings):
+    """Readings of one sensor."""
+
+    sensor: str
+
+
+class ReadingOfSensor(Reading):
+    """A reading and its sensor."""
+
+    sensor: str
+
+
+class ReadingsOfSensors(Readings):
+    """Readings of several sensors, one after the other, in the order asked for."""
+
+    items: list[ReadingOfSensor]  # type: ignore[assignment]
 
 
 class ReadingsQuery(Model):
@@ -72,52 +93,101 @@ class ReadingsQuery(Model):
     format: Format = "json"
 
 
+class ManyQuery(ReadingsQuery, OfSite):
+    """Which readings of which sensors."""
+
+    sensors: Annotated[Words, Field(description="Ids; all if absent")] = ()
+    room: Annotated[str, Field(max_length=200, description="Id of a room")] = ""
+
+
 class ReadingApi(PageGroup):
     """Readings for programs."""
 
     @operation(
-        "/sensors/{id}/readings", Scope.READINGS, Readings, query=ReadingsQuery, kinds=(JSON, CSV)
+        "/sensors/{id}/readings",
+        Scope.READINGS,
+        ReadingsOfSensor,
+        query=ReadingsQuery,
+        kinds=(JSON, CSV),
     )
     async def readings(self, request: Request, asked: ReadingsQuery) -> Response:
         """Return the readings of a sensor, or their averages by step."""
         sensor = self._context.sensor(request).id
-        unknown = [key for key in asked.quantities if key not in COLUMNS]
-        if unknown:
+        return await self._answer([sensor], asked, {"sensor": sensor})
+
+    @operation("/readings", Scope.READINGS, ReadingsOfSensors, query=ManyQuery, kinds=(JSON, CSV))
+    async def of_sensors(self, _request: Request, asked: ManyQuery) -> Response:
+        """Return the readings of several sensors, or their averages by step."""
+        known = self._context.registry.sensors
+        if unknown := [sensor for sensor in asked.sensors if sensor not in known]:
+            raise invalid([("sensors", f"no such sensor: {', '.join(unknown)[:200]}")])
+        chosen = dict.fromkeys(asked.sensors or known)
+        own = [s for s in chosen if asked.room in ("", known[s].room)]
+        return await self._answer(own, asked)
+
+    async def _answer(
+        self, sensors: Sequence[str], asked: ReadingsQuery, one: Mapping[str, str] | None = None
+    ) -> Response:
+        if any(key not in COLUMNS for key in asked.quantities):
             raise invalid([("quantities", f"one or more of {', '.join(COLUMNS)}")])
         start, end = bounds_of(asked.start, asked.end)
+        _check_size(end - start, asked.step, len(sensors))
         keys = tuple(dict.fromkeys(asked.quantities)) or COLUMNS
-        _check_size(start, end, asked.step)
+        rows: list[dict[str, Any]] = []
+        for sensor in sensors:
+            name = {} if one else {"sensor": sensor}
+            rows += await self._context.in_thread(self._rows, sensor, asked, keys, name)
+        return await self._context.in_thread(_written, rows, asked, keys, one)
+
+    def _rows(
+        self, sensor: str, asked: ReadingsQuery, keys: Sequence[str], name: Mapping[str, str]
+    ) -> list[dict[str, Any]]:
+        start, end = asked.start.timestamp(), asked.end.timestamp()
         series = self._context.settings.series
         if asked.step is None:
-            times, columns = await self._context.in_thread(series.window, sensor, start, end)
+            times, columns = series.window(sensor, start, end)
         else:
-            times, columns = await self._context.in_thread(
-                series.readings, sensor, start, end, asked.step, asked.aggregate, keys
-            )
+            times, columns = series.readings(sensor, start, end, asked.step, asked.aggregate, keys)
         shown = [key for key in keys if key in columns]
-        rows = [
-            {"time": moment(at), **{key: _finite(columns[key][k]) for key in shown}}
+        return [
+            {**name, "time": moment(at), **{key: _finite(columns[key][k]) for key in shown}}
             for k, at in enumerate(map(float, times))
             if at < end
         ]
-        if asked.format == "csv":
-            text = io.StringIO()
-            writer = csv.DictWriter(text, ["time", *shown])
-            writer.writeheader()
-            writer.writerows(msgspec.to_builtins(rows))
-            return Response(text.getvalue(), media_type=CSV)
-        units = {key: QUANTITIES[key].unit for key in shown}
-        found = {"sensor": sensor, "step": asked.step, "units": units, "items": rows}
-        return Response(msgspec.json.encode(found), media_type=JSON)
+
+
+def _written(
+    rows: Sequence[Mapping[str, Any]],
+    asked: ReadingsQuery,
+    keys: Sequence[str],
+    one: Mapping[str, str] | None,
+) -> Response:
+    found = set().union(*rows)
+    shown = [key for key in keys if key in found]
+    if asked.format == "csv":
+        text = io.StringIO()
+        writer = csv.DictWriter(text, [*(() if one else ("sensor",)), "time", *shown])
+        writer.writeheader()
+        writer.writerows(msgspec.to_builtins(rows))
+        return Response(text.getvalue(), media_type=CSV)
+    units = {key: QUANTITIES[key].unit for key in shown}
+    answer = {**(one or {}), "step": asked.step, "units": units, "items": rows}
+    return Response(msgspec.json.encode(answer), media_type=JSON)
 
 
 def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _check_size(start: float, end: float, step: float | None) -> None:
-    if step is None and end - start > MOST_RAW_S:
-        raise invalid([("to", "each reading is for at most a day; for longer, give a step")])
-    if step is not None and (end - start) / step > MOST_INTERVALS:
-        least = math.ceil((end - start) / MOST_INTERVALS)
-        raise invalid([("step", f"at most {MOST_INTERVALS} averages: at least {least} here")])
+def _check_size(span_s: float, step: float | None, sensors: int) -> None:
+    if step is None and span_s * sensors > MOST_RAW_S:
+        most = f"at most {MOST_RAW_S / sensors:,.0f} s of {_counted(sensors)}"
+        raise invalid([("to", f"each reading is for {most}; for longer, give a step")])
+    if step is not None and span_s / step * sensors > MOST_AVERAGES:
+        least = math.ceil(span_s * sensors / MOST_AVERAGES)
+        most = f"at most {MOST_AVERAGES:,} averages in one answer"
+        raise invalid([("step", f"{most}: {least:,} s or more for {_counted(sensors)}")])
+
+
+def _counted(sensors: int) -> str:
+    return "one sensor" if sensors == 1 else f"{sensors:,} sensors"

@@ -159,7 +159,7 @@ class SilencePages(PageGroup):
 
     def _at(self, room: Room) -> str:
         """Return the site of a room in the key of a choice; empty where there is one."""
-        return f" at {self._context.registry.sites[room.site].id}" if room.names_site else ""
+        return f" at {room.site_id}" if room.names_site else ""
 
     def _words(self, silence: Silence) -> str:
         words = []

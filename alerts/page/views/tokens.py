@@ -65,7 +65,7 @@ class TokenPages(PageGroup):
                 by=session.person,
                 days=float(days),
                 now=now,
-                sites=self._context.policy.sites_of(person),
+                sites=self._context.site_ids(self._context.policy.sites_of(person)),
             )
 
         token = await self._context.write(make)

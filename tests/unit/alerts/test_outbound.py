@@ -85,7 +85,8 @@ def test_a_room_is_clear_open_taken_and_clear_again(engine, db, registry, make_e
             "name": "Boys N2",
             "floor": "2",
             "building": "North",
-            "site": registry.rooms["n2-boys"].site,
+            "site": registry.rooms["n2-boys"].site_id,
+            "site_name": registry.rooms["n2-boys"].site,
         },
     }
     with sqlite.transaction(db) as tx:

@@ -122,7 +122,7 @@ def district(open_page, make_event, tmp_path):
         page.token = action_tokens.issue(
             tx, records[1].incident, "north-ap", Action.ACKNOWLEDGE, NOW
         )
-        screen_token(tx, "south-ap", HERE["south"])
+        screen_token(tx, "south-ap", frozenset({"south"}))
     page.wall = tmp_path / "wall"
     page.north, page.south = (record.incident for record in records)
     return page
@@ -256,7 +256,7 @@ async def test_incidents_of_a_removed_school_are_for_the_district_alone(open_pag
 
 async def test_a_token_of_a_removed_school_sees_nothing(open_page, district):
     with sqlite.transaction(district.db) as tx:
-        limit = frozenset({"South High"})
+        limit = frozenset({"south"})
         token = api_tokens.make(
             tx, "t", "all-an", list(Scope), by="all-ad", days=7, now=NOW, sites=limit
         )
@@ -387,7 +387,7 @@ async def test_times_are_those_of_the_school_of_an_incident(district):
     assert ["10:04:49" in pages[0], "08:04:49" in pages[1]] == [True, True]
 
 
-@pytest.mark.parametrize(("by", "site"), [("left", None), ("north-ad", "North, by its old name")])
+@pytest.mark.parametrize(("by", "site"), [("left", None), ("north-ad", "closed")])
 async def test_a_screen_that_shows_no_room_any_more_says_so_and_not_that_all_is_well(
     district, by, site
 ):
@@ -455,6 +455,46 @@ async def test_tokens_and_screens_do_not_follow_a_person_to_another_school(distr
     wall = (await district.client.get("/wall")).text
     assert ["north-boys"] * ("North High" in wall) == seen
     assert not OF_SOUTH.search(wall)
+
+
+async def test_a_renamed_school_keeps_its_tokens_and_screens(open_page, district):
+    own = frozenset({"north"})
+    with sqlite.transaction(district.db) as tx:
+        more = {"by": "all-ad", "days": 7, "now": NOW, "sites": own}
+        token = api_tokens.make(tx, "t", "all-an", [Scope.READ], **more)
+        screen = screen_token(tx, "all-an", own)
+    sites = (replace(SITES[0], name="Northfield Prep"), SITES[1])
+    rooms = (replace(ROOMS[0], site="Northfield Prep"), ROOMS[1])
+    page = open_page(POLICY, Registry.of(rooms, SENSORS, sites), open_reading=False)
+    bearer = {"Authorization": f"Bearer {token}"}
+    (incident,) = (await page.client.get("/api/v1/incidents", headers=bearer)).json()["items"]
+    named = ("id", "site", "site_name")
+    assert [incident["room"][key] for key in named] == ["north-boys", "north", "Northfield Prep"]
+    await page.client.post("/wall/open", data={"token": screen})
+    assert "Northfield Prep" in (await page.client.get("/wall")).text
+
+
+async def test_a_program_asks_for_one_site_by_its_id(district):
+    with sqlite.transaction(district.db) as tx:
+        more = {"by": "all-ad", "days": 7, "now": NOW}
+        token = api_tokens.make(tx, "t", "all-ad", list(Scope), **more)
+
+    async def asked(path, **query):
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = await district.client.get(f"/api/v1/{path}", headers=headers, params=query)
+        return answer.json()
+
+    of_north = {"id": "north", "name": "North High", "timezone": "America/New_York"}
+    sites = (await asked("sites"))["items"]
+    assert [site["id"] for site in sites] == ["north", "south"]
+    assert sites[0] == {**of_north, "rooms": 1, "sensors": 1}
+    (incident,) = (await asked("incidents", site="south"))["items"]
+    assert incident["room"]["site"] == "south"
+    assert [r["site"] for r in (await asked("rooms", site="south"))["items"]] == ["south"]
+    assert [s["id"] for s in (await asked("sensors", site="south"))["items"]] == ["south-1"]
+    assert len((await asked("incidents"))["items"]) == 2
+    detail = (await asked("incidents", site="South High"))["detail"]
+    assert detail == "site: one of north, south"
 
 
 async def test_another_school_does_not_use_up_tokens(district, monkeypatch):
@@ -651,9 +691,10 @@ async def test_a_report_belongs_to_the_schools_that_it_is_about(reporting, site,
             await asyncio.sleep(0.02)
     key = re.search(r'href="/reports/([^"]+)"', shown)[1]
     limit = None if sites is None else frozenset(sites)
+    ids = None if sites is None else frozenset(s.id for s in SITES if s.name in sites)
     with sqlite.transaction(page.db) as tx:
         token = api_tokens.make(
-            tx, "t", "all-an", [Scope.REPORTS], by="", days=7, now=NOW, sites=limit
+            tx, "t", "all-an", [Scope.REPORTS], by="", days=7, now=NOW, sites=ids
         )
     bearer = {"Authorization": f"Bearer {token}"}
     listed = (await page.client.get("/api/v1/reports", headers=bearer)).json()["items"]

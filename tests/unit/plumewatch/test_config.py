@@ -11,8 +11,9 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from language.value_errors import allowed_by
 from plumewatch.cli.setup.site_files import STARTER
-from plumewatch.config.faults import ConfigError, allowed_by
+from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import load, parse
 from plumewatch.config.model import PlumewatchConfig
 from plumewatch.config.settings import alert_policy, broker_settings

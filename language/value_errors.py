@@ -1,0 +1,74 @@
+"""What is allowed where a value has an error that Pydantic found, in the reader's words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from language.messages import Message, mark
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PATTERN: Final = "string_pattern_mismatch"
+_OF_TYPE: Final = {
+    "missing": mark("must be given"),
+    "string_type": mark("must be a text"),
+    "bool": mark("must be true or false"),
+    "int": mark("must be a whole number"),
+    "float": mark("must be a number"),
+    "finite_number": mark("must be a number"),
+    "date": mark("must be a date such as 2026-11-27"),
+    "timezone_aware": mark("Give a time zone, such as Z"),
+    "datetime": mark("must be a date and time such as 2026-11-27T10:05:00"),
+    "list": mark("must be a list, such as [ ..., ... ]"),
+    "dict": mark("must be a table, such as { key = value, ... }"),
+    "model": mark("must be a table, such as { key = value, ... }"),
+    "path": mark("must be the path of a file or folder"),
+    "enum": mark("must be one of: %(expected)s"),
+    "literal_error": mark("must be one of: %(expected)s"),
+    "string_too_long": mark("must be at most %(max_length)s characters long"),
+    "greater_than_equal": mark("must be at least %(ge)s"),
+    "greater_than": mark("must be more than %(gt)s"),
+    "less_than_equal": mark("must be at most %(le)s"),
+    "less_than": mark("must be less than %(lt)s"),
+    "string_too_short": mark("must not be empty"),
+    "too_short": mark("needs more entries: at least %(min_length)s"),
+    "too_long": mark("must have at most %(max_length)s entries"),
+}
+"""By Pydantic's type of error, or its part before the first underscore."""
+_OF_PATTERN: Final = {
+    "https?": mark("must be an address that begins with http:// or https://"),
+    "[A-Za-z0-9_:-][A-Za-z0-9_.:-]": mark(
+        "must be letters, digits and . _ : - only, without spaces and without a dot at its"
+        " beginning"
+    ),
+    "[A-Za-z0-9_.:-]": mark("must be letters, digits and . _ : - only, without spaces"),
+    "[A-Za-z0-9_.-]": mark("must be letters, digits and . _ - only, without spaces"),
+    "[A-Za-z0-9_/-]": mark("must be letters, digits and _ / - only, without spaces"),
+    "[a-z0-9_-]": mark("must be small letters, digits and _ - only, without spaces"),
+    "[a-z0-9_]": mark("must be small letters, digits and _ only, without spaces"),
+    "[0-9A-Fa-f]": mark("must be pairs of the digits 0-9 and A-F"),
+    "+@": mark("must be an e-mail address"),
+    "[^": mark("must be a text without spaces"),
+}
+"""By a part of the regular expression; the first that it has."""
+
+
+def allowed_by(error: Mapping[str, Any]) -> str | Message:
+    """Say what is allowed where Pydantic found an error.
+
+    >>> print(allowed_by({"type": "int_parsing", "msg": "Input should be a valid integer, ..."}))
+    must be a whole number
+    """
+    kind, context = str(error["type"]), dict(error.get("ctx", {}))
+    if kind == "value_error":
+        reason = context["error"].args[0]
+        return reason if isinstance(reason, Message) else f"must be {reason}"
+    if kind == _PATTERN:
+        pattern = str(context["pattern"])
+        found = next((words for part, words in _OF_PATTERN.items() if part in pattern), "")
+        return Message(found) if found else str(error["msg"])
+    if "expected" in context:
+        context["expected"] = str(context["expected"]).replace(" or ", ", ")
+    words = _OF_TYPE.get(kind) or _OF_TYPE.get(kind.partition("_")[0], "")
+    return Message(words, context) if words else str(error["msg"])
