@@ -176,7 +176,7 @@ class IncidentApi(PageGroup):
             room=asked.room,
             start=start,
             end=end,
-            updated=asked.updated_since and asked.updated_since.timestamp(),
+            updated=asked.updated_since.timestamp() if asked.updated_since else None,
             before=_position(asked.cursor),
             limit=asked.limit + 1,
             rooms=self._context.rooms,
