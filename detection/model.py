@@ -16,7 +16,6 @@ import io
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 from zipfile import BadZipFile
 
@@ -28,7 +27,7 @@ from detection.errors import ModelError
 from detection.events import EventKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -47,15 +46,12 @@ KINDS: Final = (
 """Kinds of episode, in the order of their codes."""
 
 _FILE: Final = "model.npz"
-_INTERVAL, _SIZES = FACTS.index("interval_s"), FACTS.index("pm1_highest")
-_SINCE_PEAK = FACTS.index("since_peak_s")
-SETTLED_S: Final = 20.0
-"""After the peak of a pulse; until then little of its fall is known."""
+_FORESTS: Final = ("vape", "kinds", "thc")
 
 
 @dataclass(frozen=True, slots=True)
 class Forest:
-    """An additive ensemble of binary trees.
+    """Additive ensembles of as many binary trees of one depth, walked down together.
 
     Attributes
     ----------
@@ -65,39 +61,67 @@ class Forest:
         A fact above it goes right.
     value : ndarray of float64, shape (n_trees, 2**depth)
         What each leaf adds.
-    offset : float
-        Score of no trees.
+    offset : ndarray of float64, shape (n_scores,)
+        Scores of no trees. The trees of the first score come first.
     """
 
     column: NDArray[np.int64]
-    threshold: NDArray[np.float64]
-    value: NDArray[np.float64]
-    offset: float
+    threshold: Floats
+    value: Floats
+    offset: Floats
+    _levels: tuple[tuple[NDArray[np.intp], Floats], ...] = field(
+        init=False, repr=False, compare=False
+    )
 
-    @property
-    def depth(self) -> int:
-        """Comparisons from the root of a tree to a leaf."""
-        return int(self.column.shape[1]).bit_length()
+    def __post_init__(self) -> None:
+        """Lay out the nodes of each depth one after the other."""
+        levels, width = [], 1
+        while width < self.value.shape[1]:
+            nodes = slice(width - 1, 2 * width - 1)
+            column, threshold = self.column[:, nodes].ravel(), self.threshold[:, nodes].ravel()
+            levels.append((column.astype(np.intp), threshold))
+            width *= 2
+        object.__setattr__(self, "_levels", tuple(levels))
 
-    def score(self, facts: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Log-odds of each row.
+    def score(self, facts: Floats) -> Floats:
+        """Log-odds of each row, shape (n_scores, n).
 
         Parameters
         ----------
         facts : ndarray of float64, shape (n, n_facts)
             NaN where not known.
         """
-        score: NDArray[np.float64] = Trees([self]).score(facts)[0]
-        return score
+        scores = np.empty((self.offset.size, facts.shape[0]))
+        for start in range(0, facts.shape[0], _ROWS):
+            rows = slice(start, start + _ROWS)
+            leaves = self.value.ravel().take(self._walked(facts[rows]))
+            scores[:, rows] = _sums(leaves, self.offset.size)
+        scores += self.offset[:, None]
+        return scores
 
-    @classmethod
-    def joined(cls, forests: Sequence[Forest]) -> Forest:
-        """Return a forest of the trees of all, which have the same depth."""
-        column, threshold, value = (
-            np.concatenate([getattr(one, name) for one in forests])
-            for name in ("column", "threshold", "value")
-        )
-        return cls(column, threshold, value, sum(one.offset for one in forests))
+    def _walked(self, facts: Floats) -> NDArray[np.intp]:
+        """Return the leaf that each row comes to in each tree, shape (n_trees, n).
+
+        Leaves are counted from the first tree's on.
+        """
+        n, n_facts = facts.shape
+        unknown = np.isnan(facts)
+        both = np.concatenate(
+            [np.where(unknown, -np.inf, facts), np.where(unknown, np.inf, facts)], axis=1
+        ).ravel()
+        column, threshold = self._levels[0]
+        # Written out for each tree, as numpy adds equal shapes in one loop.
+        row = np.repeat(np.arange(0, both.size, 2 * n_facts)[None], column.size, axis=0)
+        # Of every tree the same node is the first: no need to look it up for each row.
+        right = both.reshape(n, -1).T.take(column, axis=0) > threshold[:, None]
+        node = np.add(right, np.arange(0, 2 * column.size, 2)[:, None], dtype=np.intp)
+        for column, threshold in self._levels[1:]:
+            fact = column.take(node)
+            fact += row
+            right = both.take(fact) > threshold.take(node)
+            node += node
+            node += right
+        return node
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]]:
         """Arrays under which a file keeps this forest."""
@@ -105,85 +129,16 @@ class Forest:
             f"{name}_column": self.column.astype(np.int16),
             f"{name}_threshold": self.threshold,
             f"{name}_value": self.value,
-            f"{name}_offset": np.array(self.offset),
+            f"{name}_offset": self.offset,
         }
 
     @classmethod
     def from_arrays(cls, name: str, stored: Mapping[str, NDArray[Any]]) -> Forest:
         """Forest kept by `arrays`."""
-        return cls(
-            column=stored[f"{name}_column"].astype(np.int64),
-            threshold=stored[f"{name}_threshold"].astype(np.float64),
-            value=stored[f"{name}_value"].astype(np.float64),
-            offset=float(stored[f"{name}_offset"]),
+        column, *others = (
+            stored[f"{name}_{part}"] for part in ("column", "threshold", "value", "offset")
         )
-
-
-class Trees:
-    """The trees of some forests, walked down together.
-
-    Few rows are judged at a time, so that a step down takes about as long for all forests as for
-    one.
-    """
-
-    def __init__(self, forests: Sequence[Forest]) -> None:
-        self.forests = forests
-        # The deepest first, so that those which go on are always the first trees.
-        order = sorted(range(len(forests)), key=lambda k: forests[k].depth, reverse=True)
-        ordered = [forests[k] for k in order]
-        self._levels = []
-        for depth in range(ordered[0].depth):
-            nodes = slice(2**depth - 1, 2 ** (depth + 1) - 1)
-            deeper = [one for one in ordered if one.depth > depth]
-            column = np.concatenate([one.column[:, nodes].ravel() for one in deeper])
-            threshold = np.concatenate([one.threshold[:, nodes].ravel() for one in deeper])
-            n_trees = sum(one.column.shape[0] for one in deeper)
-            self._levels.append((column.astype(np.intp), threshold, n_trees))
-        ends = np.cumsum([one.column.shape[0] for one in ordered]).tolist()
-        places = dict(zip(order, pairwise([0, *ends]), strict=True))
-        self._places = [places[k] for k in range(len(forests))]
-
-    def score(self, facts: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Log-odds of each forest for each row, shape (n_forests, n)."""
-        totals = zip(self.forests, self.add(facts, [1] * len(self.forests)), strict=True)
-        scores: NDArray[np.float64] = np.array([sums[0] + one.offset for one, sums in totals])
-        return scores
-
-    def add(self, facts: NDArray[np.float64], parts: Sequence[int]) -> list[NDArray[np.float64]]:
-        """Return what each of so many equal parts of each forest adds, shape (parts, n)."""
-        totals = [np.empty((n_parts, facts.shape[0])) for n_parts in parts]
-        for start in range(0, facts.shape[0], _ROWS):
-            rows = slice(start, start + _ROWS)
-            node = self._walked(facts[rows])
-            for total, forest, (a, b) in zip(totals, self.forests, self._places, strict=True):
-                leaf = node[a:b] - (a << forest.depth)
-                total[:, rows] = _sums(forest.value.ravel().take(leaf), total.shape[0])
-        return totals
-
-    def _walked(self, facts: NDArray[np.float64]) -> NDArray[np.intp]:
-        """Return the leaf that each row comes to in each tree, shape (n_trees, n).
-
-        Leaves are counted from the first tree's on, as if all trees were as deep as their own.
-        """
-        n, n_facts = facts.shape
-        unknown = np.isnan(facts)
-        both = np.concatenate(
-            [np.where(unknown, -np.inf, facts), np.where(unknown, np.inf, facts)], axis=1
-        ).ravel()
-        column, threshold, n_trees = self._levels[0]
-        # Written out for each tree, as numpy adds equal shapes in one loop.
-        row = np.repeat(np.arange(0, both.size, 2 * n_facts)[None], n_trees, axis=0)
-        # Of every tree the same node is the first: no need to look it up for each row.
-        right = both.reshape(n, -1).T.take(column, axis=0) > threshold[:, None]
-        walked = np.add(right, np.arange(0, 2 * n_trees, 2)[:, None], dtype=np.intp)
-        for column, threshold, n_trees in self._levels[1:]:
-            node = walked[:n_trees]
-            fact = column.take(node)
-            fact += row[:n_trees]
-            right = both.take(fact) > threshold.take(node)
-            node += node
-            node += right
-        return walked
+        return cls(column.astype(np.int64), *others)
 
 
 def _sums(added: NDArray[np.float64], parts: int) -> NDArray[np.float64]:
@@ -300,47 +255,22 @@ class Model:
     ----------
     level : float
         Log-odds from which vaping is alerted.
+    vape : Forest or None
+        Log-odds of vaping by the facts of one moment; None says nothing, ever.
     network : Network or None
-        Log-odds of vaping by what the episode was before. None leaves all to `vape`.
-    plain : Forest or None
-        A small forest whose log-odds are taken where they are below `plain_level`: most readings
-        are plainly of something else. None leaves all to the others.
-    vape : tuple of Forest
-        Log-odds of vaping by the facts of one moment, which add up with those of the network. The
-        forests of different worlds know different air, and what one of them alone believes counts
-        little. Empty says nothing, ever.
-    kinds : tuple of Forest
-        One score for each of `KINDS`; their softmax are the kinds' probabilities. Empty for none.
+        What is added to them by what the episode was before.
+    kinds : Forest or None
+        One score for each of `KINDS`; their softmax are the kinds' probabilities. None knows none.
     thc : Forest or None
         Log-odds that vaping was of a THC cartridge; None never says so.
-    by_interval : ndarray of float64, shape (n, 4)
-        Reporting interval, s, ascending, and what is added to the log-odds of vaping there: where
-        the sensor tells PM1 from PM2.5, where it does not, and, to either, until `SETTLED_S` after
-        the peak of a pulse. In between by the logarithm of the interval. Empty adds nothing.
     """
 
     version: str
     level: float = 0.0
-    vape: tuple[Forest, ...] = ()
-    kinds: tuple[Forest, ...] = ()
-    thc: Forest | None = None
-    by_interval: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
+    vape: Forest | None = None
     network: Network | None = None
-    plain: Forest | None = None
-    plain_level: float = -np.inf
-    _vape_trees: Trees | None = field(init=False, repr=False, compare=False)
-    _kind_trees: Trees | None = field(init=False, repr=False, compare=False)
-    _thc_trees: Trees | None = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        """Gather the trees that are asked together."""
-        for name, forests in (
-            ("_vape_trees", (*self.vape, self.plain) if self.vape else ()),
-            ("_kind_trees", (Forest.joined(self.kinds),) if self.kinds else ()),
-            ("_thc_trees", (self.thc,)),
-        ):
-            known = [forest for forest in forests if forest is not None]
-            object.__setattr__(self, name, Trees(known) if known else None)
+    kinds: Forest | None = None
+    thc: Forest | None = None
 
     @property
     def units(self) -> int:
@@ -358,74 +288,43 @@ class Model:
         state : ndarray of float64, shape (n, units)
             Of the network, from the moment before in the same episode; zeros at its first.
         """
-        if self._vape_trees is None:
+        if self.vape is None:
             return np.full(facts.shape[0], -20.0), state
-        if self.network is None:
-            score = np.zeros(facts.shape[0])
-        else:
-            score, state = self.network.step(facts, state)
-        opinions = self._vape_trees.score(facts)
-        score += sum(opinions[: len(self.vape)])
-        score += self._correction(facts)
-        if self.plain is not None:
-            plain = opinions[-1]
-            score = np.where(plain < self.plain_level, plain, score)
+        score = self.vape.score(facts)[0]
+        if self.network is not None:
+            added, state = self.network.step(facts, state)
+            score += added
         return score, state
-
-    def _correction(self, facts: NDArray[np.float64]) -> NDArray[np.float64] | float:
-        """Return what `by_interval` adds.
-
-        What passes a level is the highest of all answers about a plume. A sensor of 1 s asks more
-        often than one of 10 s, and answers move more where there are sizes to judge by. And while a
-        plume rises it looks more like a puff than when it has been seen to fall.
-        """
-        if not self.by_interval.size:
-            return 0.0
-        interval, sized, unsized, early = self.by_interval.T
-        # An unknown interval counts as a short one.
-        at, known = np.log(np.fmax(facts[:, _INTERVAL], 1.0)), np.log(interval)
-        bare = np.isnan(facts[:, _SIZES])
-        settled = facts[:, _SINCE_PEAK] >= SETTLED_S
-        correction: NDArray[np.float64] = np.where(
-            bare, np.interp(at, known, unsized), np.interp(at, known, sized)
-        ) + np.where(settled, 0.0, np.interp(at, known, early))
-        return correction
 
     def thc_score(self, facts: NDArray[np.float64]) -> NDArray[np.float64]:
         """Log-odds of a THC cartridge, where it is vaping, for each row of facts."""
-        if self._thc_trees is None:
+        if self.thc is None:
             return np.full(facts.shape[0], -20.0)
-        score: NDArray[np.float64] = self._thc_trees.score(facts)[0]
+        score: NDArray[np.float64] = self.thc.score(facts)[0]
         return score
 
     def kind_probabilities(self, facts: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probability of each of `KINDS` for each row of facts, shape (n, len(KINDS))."""
-        if self._kind_trees is None:
+        if self.kinds is None:
             return np.full((facts.shape[0], len(KINDS)), 1.0 / len(KINDS))
-        added = self._kind_trees.add(facts, (len(self.kinds),))[0].T
-        result: NDArray[np.float64] = softmax(added + [one.offset for one in self.kinds], axis=1)
+        result: NDArray[np.float64] = softmax(self.kinds.score(facts).T, axis=1)
         return result
 
     def to_bytes(self) -> bytes:
         """Bytes of the model file; the same for the same parameters."""
         out = io.BytesIO()
         arrays: dict[str, Any] = {}
-        for k, forest in enumerate(self.vape):
-            arrays |= forest.arrays(f"vape{k}")
+        for name in _FORESTS:
+            forest: Forest | None = getattr(self, name)
+            if forest is not None:
+                arrays |= forest.arrays(name)
         if self.network is not None:
             arrays |= self.network.arrays()
-        if self.plain is not None:
-            arrays |= self.plain.arrays("plain")
-        if self.thc is not None:
-            arrays |= self.thc.arrays("thc")
-        for kind, forest in zip(KINDS, self.kinds, strict=False):
-            arrays |= forest.arrays(kind.value + "_kind")
         np.savez_compressed(
             out,
             version=np.array(self.version),
             facts=np.array(FACTS),
-            levels=np.array([self.level, self.plain_level]),
-            by_interval=self.by_interval,
+            level=np.array(self.level),
             **arrays,
         )
         return out.getvalue()
@@ -446,26 +345,17 @@ class Model:
             raise ModelError(f"no model file: {error}") from error
         if tuple(arrays.get("facts", ())) != FACTS:
             raise ModelError("the model was trained on other facts; run `make train`")
-        vape = tuple(
-            Forest.from_arrays(name.removesuffix("_offset"), arrays)
-            for name in sorted(arrays)
-            if name.startswith("vape") and name.endswith("_offset") and name[4].isdigit()
-        )
-        kinds = tuple(
-            Forest.from_arrays(kind.value + "_kind", arrays)
-            for kind in KINDS
-            if f"{kind.value}_kind_offset" in arrays
-        )
-        thc = Forest.from_arrays("thc", arrays) if "thc_offset" in arrays else None
+        forests = {
+            name: Forest.from_arrays(name, arrays)
+            for name in _FORESTS
+            if f"{name}_offset" in arrays
+        }
+        network = Network.from_arrays(arrays) if "network_offset" in arrays else None
         try:
-            level, plain_level = map(float, arrays["levels"])
-            by_interval = arrays["by_interval"]
-            version = str(arrays["version"])
+            version, level = str(arrays["version"]), float(arrays["level"])
         except (KeyError, ValueError) as error:
             raise ModelError(f"the model is of another format: {error}") from error
-        network = Network.from_arrays(arrays) if "network_offset" in arrays else None
-        plain = Forest.from_arrays("plain", arrays) if "plain_offset" in arrays else None
-        return cls(version, level, vape, kinds, thc, by_interval, network, plain, plain_level)
+        return cls(version, level, network=network, **forests)
 
     @classmethod
     def shipped(cls) -> Model:

@@ -133,6 +133,6 @@ def unlike(tmp_path_factory):
     """A model file that alerts far sooner than the shipped one."""
     shipped = Model.shipped()
     path = tmp_path_factory.mktemp("model") / "eager.npz"
-    eager = Model("eager", shipped.level - 3.0, shipped.vape, shipped.kinds)
+    eager = Model("eager", shipped.level - 3.0, vape=shipped.vape, kinds=shipped.kinds)
     path.write_bytes(eager.to_bytes())
     return path

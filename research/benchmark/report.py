@@ -133,11 +133,11 @@ def leave_one_out(report: Report, program: str) -> Table:
         s = summarize(_scores(shipped))
         rows.append(["all", *_whole(without), f"{_n(s.f1)} at {_n(s.false_per_day)}"])
     head = ("world", *_WHOLE, "shipped model: F1 at false alarms")
-    return Table(f"Leave one world out, {program} rooms", head, rows, _ABOUT_PROGRAM[program])
+    return Table(f"Worlds left out, {program} rooms", head, rows, _ABOUT_PROGRAM[program])
 
 
 _ABOUT_PROGRAM: Final = {
-    "busy": "Each world is judged by a model that was trained on all others.",
+    "busy": "Each world is judged by a model that knows neither it nor one other.",
     "ordinary": (
         "The nuisances of busy rooms with a vaping session every few days: no world lets the"
         " density of nuisances be chosen, so false alarms are an upper bound."

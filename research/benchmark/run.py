@@ -26,7 +26,7 @@ SHIPPED: Final = "shipped"
 WITHOUT: Final = "without"
 """Method of the model that was trained without the world it is judged in."""
 MODELS: Final = Path(__file__).with_name("without")
-"""Models without one world each, made by ``make train ARGS=--leave-one-out``."""
+"""Models named by the worlds that they do not know, made by ``make train ARGS=--left-out``."""
 FLOORS: Final = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
 """Stated probabilities from which alerts count, for one policy over all worlds."""
 _SLICE_S: Final = 3600.0
@@ -47,8 +47,9 @@ class Result:
 
 def model_without(world: str) -> Model | None:
     """Return the model that was trained without a world; None if it was not made."""
-    path = MODELS / f"{world}.npz"
-    return Model.from_bytes(path.read_bytes()) if path.is_file() else None
+    paths = (path for path in MODELS.glob("*.npz") if world in path.stem.split("-"))
+    path = next(paths, None)
+    return Model.from_bytes(path.read_bytes()) if path else None
 
 
 def run_detector(series: Sequence[Series], detector: Detector) -> list[list[Event]]:

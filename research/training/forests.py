@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -27,11 +27,7 @@ class Growth:
     max_features: float = 1.0
 
 
-WORLD: Final = Growth(260, 4, 12, 200, 0.08, 0.5)
-"""Of vaping in one world."""
-PLAIN: Final = Growth(80, 6, 40, 60, 0.1)
-SCHOOL: Final = Growth(400, 7, 48, 100, 0.08, 0.5)
-"""Of vaping in the world `school`: what is plainly something else, and the rest."""
+VAPE: Final = Growth(400, 4, 12, 400, 0.08, 0.5)
 KIND: Final = Growth(60, 4, 16, 40, 0.12)
 THC: Final = Growth(80, 4, 16, 40, 0.12)
 
@@ -67,17 +63,17 @@ def grow(
     return learner.fit(read, label, sample_weight=weight), columns
 
 
-def as_forest(learner: Any, columns: NDArray[np.intp]) -> Forest:
-    """Return a fitted binary ensemble that reads these facts as complete trees.
+def as_forest(*grown: tuple[Any, NDArray[np.intp]]) -> Forest:
+    """Return fitted binary ensembles, and the facts that each reads, as complete trees.
 
-    All have the depth that the ensemble was allowed, so that forests of one growth can be joined.
+    All have the depth that the ensembles were allowed.
     """
-    trees = [stage[0].nodes for stage in learner._predictors]  # noqa: SLF001
-    inner = 2**learner.max_depth - 1
+    trees = [(s[0].nodes, columns) for learner, columns in grown for s in learner._predictors]  # noqa: SLF001
+    inner = 2 ** grown[0][0].max_depth - 1
     column = np.zeros((len(trees), inner), np.int64)
     threshold = np.full((len(trees), inner), np.inf)
     value = np.zeros((len(trees), inner + 1))
-    for k, nodes in enumerate(trees):
+    for k, (nodes, columns) in enumerate(trees):
         waiting = [(0, 0)]
         while waiting:
             at, source = waiting.pop()
@@ -91,10 +87,5 @@ def as_forest(learner: Any, columns: NDArray[np.intp]) -> Forest:
                 column[k, at] = columns[node["feature_idx"]] + right
                 threshold[k, at] = node["num_threshold"]
                 waiting += [(2 * at + 1, node["left"]), (2 * at + 2, node["right"])]
-    offset = float(np.ravel(learner._baseline_prediction)[0])  # noqa: SLF001
-    return Forest(column, threshold, value, offset)
-
-
-def scaled(forest: Forest, weight: float) -> Forest:
-    """Return a forest with this multiple of the score."""
-    return replace(forest, value=forest.value * weight, offset=forest.offset * weight)
+    offset = [float(np.ravel(learner._baseline_prediction)[0]) for learner, _ in grown]  # noqa: SLF001
+    return Forest(column, threshold, value, np.array(offset))

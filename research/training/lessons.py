@@ -7,21 +7,23 @@ kept at each moment at which it judges a pulse or asks what an episode is.
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 from zipfile import BadZipFile
 
 import numpy as np
 
+from detection.alert_rules import THC_FROM_S
 from detection.channels import ReadingBatch
 from detection.detector import Detector
 from detection.episodes import FACTS
 from detection.events import EventKind
-from detection.model import KINDS, SETTLED_S, Model
+from detection.model import KINDS, Model
 from detection.quantities import COLUMN_INDEX
 from detection.quantities import COLUMNS as ALL_COLUMNS
 from research.training.air import RECORDINGS, air
-from research.worlds.world import COLUMNS
+from research.training.variation import varied
+from research.worlds.world import COLUMNS, Readings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,28 +32,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from research.training.air import Source
-    from research.worlds.world import Happening, Readings
+    from research.worlds.world import Happening
 
-BEFORE_S: Final = 10.0
 AFTER_S: Final = 90.0
-"""Vaping may be alerted from before its arrival until after its end."""
+"""What is seen from the arrival of vaping until so long after its end is labeled vaping."""
 WEAK_UG_M3: Final = 2.0
 FAINT_UG_M3: Final = 4.0
 """Vaping that brings less is nobody's to find; less than faint, hardly."""
 WEAK, FAINT, VISIBLE = 1, 2, 3
 REACHES_S: Final = 60.0
 """What ended so long before an episode may have opened it."""
-PARTICLES: Final = ("pm1", "pm25", "pm10", "n03", "n05", "n10", "n25", "n50", "n100")
-GAINS: Final = (0.55, 1.8)
-DROPPED: Final[Sequence[tuple[Sequence[str], float]]] = (
-    (("n03", "n05", "n10", "n25", "n50", "n100"), 0.5),
-    (("pm1",), 0.2),
-    (("pm10",), 0.2),
-    (("tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw"), 0.3),
-    (("rh", "temp"), 0.2),
-    (("co2",), 0.5),
-)
-"""Channels that go together, and how often a sensor of training lacks them."""
 KIND_OF: Final = {
     "cigarette": (EventKind.SMOKE, 4),
     "incense": (EventKind.SMOKE, 4),
@@ -90,15 +80,16 @@ _SINCE_PEAK: Final = FACTS.index("since_peak_s")
 class Lesson:
     """Facts, shape (n, len(FACTS)), and what they are facts of, by sensor and time.
 
-    `pulse`, `episode`: onsets, Unix seconds. `is_pulse`: whether a pulse is judged; else an episode
-    is only asked what it is. `vape`: 0, or `WEAK`, `FAINT` or `VISIBLE`. `thc`: 1 for a THC
-    cartridge, 0 for other vaping. `kind`: position in `KINDS`. Both are -1 where not asked.
+    `episode`: onset, Unix seconds. `gap_s`: since the pulse was judged last. `is_pulse`: whether a
+    pulse is judged; else an episode is only asked what it is. `vape`: 0, or `WEAK`, `FAINT` or
+    `VISIBLE`. `thc`: 1 for a THC cartridge, 0 for other vaping. `kind`: position in `KINDS`. Both
+    are -1 where not asked.
     """
 
     facts: NDArray[np.float32]
     sensor: NDArray[np.int32]
-    pulse: NDArray[np.float64]
     episode: NDArray[np.float64]
+    gap_s: NDArray[np.float32]
     is_pulse: NDArray[np.bool_]
     vape: NDArray[np.int8]
     thc: NDArray[np.int8]
@@ -110,40 +101,60 @@ _PARTS: Final = tuple(part.name for part in fields(Lesson))
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """The lessons of one source, kept in `folder` with its air.
+    """The lessons of some runs of one world, read at once, kept in `folder` with their air.
 
-    Variant 0 is the air as it is; in others every sensor has another gain and lacks channels.
+    `is_varied`: every sensor is another one; else the air is read as it is.
     """
 
-    source: Source
-    variants: tuple[int, ...]
+    sources: tuple[Source, ...]
+    is_varied: bool
     folder: Path
     recorded: Path
 
     @property
-    def paths(self) -> tuple[Path, ...]:
-        """Files of the lessons, by variant."""
-        label = self.source.label
-        return tuple(self.folder / "lessons" / f"{label}-v{v}.npz" for v in self.variants)
+    def name(self) -> str:
+        """Name of the world, or `RECORDINGS`."""
+        return self.sources[0].name
+
+    @property
+    def path(self) -> Path:
+        """File of the lessons."""
+        seeds = "-".join(str(source.seed) for source in self.sources)
+        variant = "varied" if self.is_varied else "plain"
+        return self.folder / "lessons" / f"{self.name}-{seeds}-{variant}.npz"
 
 
-def collect(task: Task) -> tuple[Path, ...]:
-    """Make the files of a task that are missing or of other facts; return all its files."""
-    missing = [
-        (path, variant)
-        for path, variant in zip(task.paths, task.variants, strict=True)
-        if not _is_current(path)
-    ]
-    if missing:
-        readings, truth = air(task.source, task.folder / "air", task.recorded)
-    for path, variant in missing:
-        draw = np.random.default_rng([variant, zlib.crc32(task.source.label.encode())])
-        seen = varied(readings, draw) if variant else readings.values
-        taught = lesson(readings, seen, truth, is_simulated=task.source.name != RECORDINGS)
-        part = path.with_suffix(".part.npz")
-        np.savez(part, names=np.array(FACTS), **{name: getattr(taught, name) for name in _PARTS})
-        part.replace(path)
-    return task.paths
+def collect(task: Task) -> Path:
+    """Make the file of a task if it is missing or of other facts, and return it."""
+    path = task.path
+    if _is_current(path):
+        return path
+    readings, truth = _together([air(s, task.folder / "air", task.recorded) for s in task.sources])
+    values = readings.values
+    if task.is_varied:
+        devices = {h.sensor: h.device for h in truth}
+        values = varied(readings, devices, np.random.default_rng(zlib.crc32(path.stem.encode())))
+    taught = lesson(readings, values, truth, is_simulated=task.name != RECORDINGS)
+    part = path.with_suffix(".part.npz")
+    np.savez(part, names=np.array(FACTS), **{name: getattr(taught, name) for name in _PARTS})
+    part.replace(path)
+    return path
+
+
+def _together(
+    runs: Sequence[tuple[Readings, list[Happening]]],
+) -> tuple[Readings, list[Happening]]:
+    """Return several runs as one, of all their sensors."""
+    names: list[str] = []
+    sensor, truth = [], []
+    for number, (readings, happened) in enumerate(runs):
+        sensor.append(readings.sensor + len(names))
+        names += [f"{number} {name}" for name in readings.names]
+        truth += [replace(h, sensor=f"{number} {h.sensor}") for h in happened]
+    time = np.concatenate([readings.time for readings, _ in runs])
+    order = np.argsort(time, kind="stable")
+    values = np.concatenate([readings.values for readings, _ in runs])[order]
+    return Readings(tuple(names), np.concatenate(sensor)[order], time[order], values), truth
 
 
 def load(path: Path) -> Lesson:
@@ -152,38 +163,12 @@ def load(path: Path) -> Lesson:
         return Lesson(*(stored[name] for name in _PARTS))
 
 
-def pulses_in(path: Path) -> int:
-    """Return the number of judged pulses in a lesson's file."""
-    with np.load(path) as stored:
-        return int(stored["is_pulse"].sum())
-
-
 def _is_current(path: Path) -> bool:
     try:
         with np.load(path) as stored:
             return tuple(stored["names"].tolist()) == FACTS
     except (OSError, BadZipFile, KeyError):
         return False
-
-
-def varied(readings: Readings, draw: np.random.Generator) -> NDArray[np.float64]:
-    """Return the values with channels of sensors taken away and their gains changed.
-
-    The sensors of schools to come are not those of any world: some report PM2.5 alone, none reads
-    e-cigarette aerosol like the next (a factor of two either way between devices, Sousan 2022).
-    """
-    values = readings.values.copy()
-    for number in range(len(readings.names)):
-        rows = np.flatnonzero(readings.sensor == number)[:, None]
-        values[rows, _columns(PARTICLES)] *= np.exp(draw.uniform(*np.log(GAINS)))
-        for names, chance in DROPPED:
-            if draw.random() < chance:
-                values[rows, _columns(names)] = np.nan
-    return values
-
-
-def _columns(names: Iterable[str]) -> list[int]:
-    return [COLUMNS.index(name) for name in names]
 
 
 class _Collector:
@@ -240,17 +225,37 @@ def lesson(
     vape = np.zeros(sensor.size, np.int8)
     thc = np.full(sensor.size, -1, np.int8)
     kind = np.full(sensor.size, -1, np.int8)
+    by_sensor: dict[str, list[Happening]] = {}
+    for h in truth:
+        by_sensor.setdefault(h.sensor, []).append(h)
     for number, name in enumerate(readings.names):
         begin, end = np.searchsorted(sensor, [number, number + 1]).tolist()
         mine = slice(begin, end)
-        happened = [h for h in truth if h.sensor == name]
+        happened = by_sensor.get(name, [])
         _label_vaping(happened, time[mine], vape[mine], thc[mine])
         if is_simulated:
             for i in (begin + np.flatnonzero(is_asked[mine])).tolist():
                 kind[i] = kind_of(happened, float(episode[i]), float(time[i]))
-    is_late = is_pulse & (facts[:, _SINCE_PEAK] >= SETTLED_S)
+    is_late = is_pulse & (facts[:, _SINCE_PEAK] >= THC_FROM_S)
     thc[~is_late | (not is_simulated)] = -1
-    return Lesson(facts, sensor, pulse, episode, is_pulse, vape, thc, kind)
+    gap_s = _gaps(sensor, time, pulse, is_pulse)
+    return Lesson(facts, sensor, episode, gap_s, is_pulse, vape, thc, kind)
+
+
+def _gaps(
+    sensor: NDArray[np.int32],
+    time: NDArray[np.float64],
+    pulse: NDArray[np.float64],
+    is_pulse: NDArray[np.bool_],
+) -> NDArray[np.float32]:
+    """Return how long ago each pulse was judged or began; 0 where none is judged."""
+    gap_s = np.zeros(time.size, np.float32)
+    rows = np.flatnonzero(is_pulse)
+    before = np.roll(rows, 1)
+    follows = (sensor[rows] == sensor[before]) & (pulse[rows] == pulse[before])
+    follows[:1] = False
+    gap_s[rows] = time[rows] - np.where(follows, time[before], pulse[rows])
+    return gap_s
 
 
 def _nothing() -> tuple[NDArray[Any], ...]:
@@ -270,7 +275,7 @@ def _label_vaping(
         if h.kind != "vape" or not h.seen_pm25 >= WEAK_UG_M3:
             continue
         arrival = h.onset if np.isnan(h.arrival) else h.arrival
-        begin = np.searchsorted(time, min(arrival - BEFORE_S, h.onset))
+        begin = np.searchsorted(time, arrival)
         end = np.searchsorted(time, max(h.end, arrival) + AFTER_S, side="right")
         clear = VISIBLE if h.is_visible else FAINT if h.seen_pm25 >= FAINT_UG_M3 else WEAK
         vape[begin:end] = np.maximum(vape[begin:end], clear)

@@ -1,4 +1,4 @@
-"""The recurrent network in torch: how it is fitted, and its export as `detection.model.Network`.
+"""The recurrent network in torch: how it is fitted, and its export as `detection.network.Network`.
 
 An example is an episode, moment by moment, as the detector judges it. In part of the examples of
 each round a group of channels is hidden, so that the network does not rest on one of them. The
@@ -39,8 +39,8 @@ _GROUP_FACTS: Final = tuple(
     np.array([number for number, name in enumerate(FACTS) if name.startswith(begins)])
     for begins in GROUPS
 )
-LONGEST: Final = 160
-OVERLAP: Final = 40
+LONGEST: Final = 96
+OVERLAP: Final = 24
 """Moments of an example; a longer episode is cut into several that overlap."""
 BATCH: Final = 6_000
 """Moments of a batch."""
@@ -54,8 +54,8 @@ _AT_ONCE: Final = 50_000
 class Fitting:
     """How the network is fitted."""
 
-    units: int = 48
-    rounds: int = 6
+    units: int = 64
+    rounds: int = 10
     learning_rate: float = 3e-3
     weight_decay: float = 1e-3
     seed: int = 0
@@ -86,7 +86,7 @@ def scaling(facts: NDArray[np.float32]) -> Network:
     )  # fmt: skip
 
 
-def fit(examples: Examples, scaled: Network, fitting: Fitting) -> Any:
+def fit(examples: Examples, scaled: Network, fitting: Fitting = FITTING) -> Any:
     """Return a fitted `torch.nn.Module`: its `gru` and its `output`.
 
     The same on the same machine for the same examples: one thread, fixed seeds.

@@ -1,25 +1,19 @@
 """Make the detector's model file from restroom worlds and real recordings.
 
-Usage: make train ARGS="[--leave-one-out] [--without WORLD] [--seeds 12] [--grow-school]"
+Usage: make train ARGS="[--left-out] [--runs 8] [--rooms 64]"
 
 Every world is simulated, the detector reads it, and the moments at which it judges become lessons,
-labeled by the world's truth; the recordings, with and without simulated puffs, are one more world.
-Fitted are a small forest of vaping for each of them but `school`, and a recurrent network of all.
-`research.training.parts` says how they become one score. Training owns seeds 1 to 9,999.
+labeled by the world's truth; every other run is read by varied sensors. The recordings, with and
+without simulated puffs, are one more world. Of all of them together boosted trees and a recurrent
+network are fitted, whose log-odds are averaged, and small forests that name the kind and tell THC.
+Training owns seeds 1 to 9,999.
 
-The forests of `school`, of kinds and of THC were grown earlier, from 144 simulated schools, and
-come out of the model file of `--school-from`, bit for bit; `--grow-school` grows similar ones in
-hours and roughly 10 GB of memory. Weights and corrections are constants that were fitted by hand on
-leave-one-out predictions.
+With `--left-out` two worlds at a time are left out of a further model: what it finds in them is
+what the shipped one may find in a school.
 
-With `--leave-one-out` a model without it is also made for every world: what such a model finds in
-that world is what the shipped one may find in a school.
-
-Reproducible: the same arguments and `--school-from` on the same kind of processor with the same
-libraries give the same files, byte for byte. The shipped file was made with `--leave-one-out
---seeds 6`, the lessons of `filaments` from a state of that world a few lines older. Each stage
-keeps its results in the folder of `--lessons`; empty it after a change of the simulator, the
-recordings or of what facts mean.
+Reproducible: the same arguments on the same kind of processor with the same libraries give the same
+files, byte for byte. Each stage keeps its results in the folder of `--lessons`; empty it after a
+change of a world, of the recordings, of what facts mean or of training.
 """
 
 from __future__ import annotations
@@ -28,80 +22,84 @@ import argparse
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 # Sums over threads depend on how many there are; processes use the cores.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import numpy as np
 from rich.progress import track
 
-from detection.errors import ModelError
-from detection.model import Forest, Model, Network
-from research.training import lessons, parts, recordings
+from detection.model import KINDS, Forest, Model, Network, rounded
+from research.training import examples, forests, lessons, recordings, recurrent
 from research.training.air import RECORDED_SESSIONS_A_DAY, RECORDINGS, Source
 from research.worlds import WORLDS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from numpy.typing import NDArray
 
     from research.training.examples import Sources
 
-WITHOUT: Final = Path("research/benchmark/without")
-"""Models of `--leave-one-out`, by the world that they do not know."""
+VERSION: Final = "plume-8"
+LEFT_OUT: Final = (
+    ("school", "two_zones"),
+    ("plume_grid", "parcels"),
+    ("filaments", "mixing_jets"),
+    ("zone_network", RECORDINGS),
+)
+"""Sources of which a model is made without, each time."""
+FOLDER: Final = Path("research/benchmark/without")
+"""Models of `--left-out`, by what they do not know."""
 FIRST_SEED: Final = 101
-SCHOOL: Final = "school"
-SCHOOL_ROOMS: Final = 24
-SCHOOL_HOURS: Final = 26.0
-"""Of each run of `--grow-school`."""
-SCHOOL_PARTS: Final = ("school", "kinds", "thc")
+HOURS: Final = 8.0
+"""Of each run; worlds begin with a day of school."""
+AT_ONCE: Final = 2
+"""Runs of a world that are read together: the more sensors, the faster."""
+NETWORK_SHARE: Final = 0.4
+"""Of the network in the mean of the log-odds."""
+LEVEL: Final = 0.3
+"""Log-odds of the mean from which vaping is alerted: chosen in worlds left out."""
 
 
 def main() -> int:
     """Train and write the model files."""
     options = _options()
-    taken_over = None if options.grow_school else _taken_over(options.school_from)
     for stage in ("air", "lessons", "parts"):
         (options.lessons / stage).mkdir(parents=True, exist_ok=True)
-    chosen = [name for name in WORLDS if name not in options.without]
-    without: dict[Path, set[str]] = {options.out: set(options.without)}
-    if options.leave_one_out:
-        without |= {WITHOUT / f"{name}.npz": {name, *options.without} for name in chosen}
+    without: dict[Path, tuple[str, ...]] = {options.out: ()}
+    if options.left_out:
+        without |= {FOLDER / f"{'-'.join(names)}.npz": names for names in LEFT_OUT}
     with ProcessPoolExecutor(options.processes, mp_context=get_context("spawn")) as pool:
-        sources = _collected(pool, _lesson_tasks(options, chosen))
-        schools = _collected(pool, _school_tasks(options)) if options.grow_school else {}
+        tasks = _tasks(options)
+        made = track(pool.map(lessons.collect, tasks), "lessons", total=len(tasks))
+        sources: dict[str, list[Path]] = {}
+        for task, path in zip(tasks, made, strict=True):
+            sources.setdefault(task.name, []).append(path)
         # Longest first.
-        wanted = {part: (part, schools) for part in SCHOOL_PARTS if schools}
-        wanted |= {
-            str(path): ("network", _only(sources, set(sources) - names))
-            for path, names in without.items()
-        }
-        wanted |= {
-            name: ("world", _only(sources, {name, RECORDINGS})) for name in chosen if name != SCHOOL
-        }
-        tasks = [parts.Task(*task, options.lessons / "parts") for task in wanted.values()]
-        fitted = track(pool.map(parts.fitted, tasks), "parts", total=len(tasks))
-        arrays = dict(zip(wanted, fitted, strict=True))
-    school = taken_over or parts.school(
-        {name: array for part in SCHOOL_PARTS for name, array in arrays[part].items()}
-    )
+        wanted = [("network", names) for names in without.values()]
+        wanted += [("vape", names) for names in without.values()]
+        wanted += [("kinds", ()), ("thc", ())]
+        waiting = [
+            pool.submit(
+                fitted,
+                part,
+                {name: paths for name, paths in sources.items() if name not in names},
+                options.lessons / "parts" / f"{'-'.join([part, *names])}.npz",
+            )
+            for part, names in wanted
+        ]
+        found = track(waiting, "parts")
+        arrays = {key: part.result() for key, part in zip(wanted, found, strict=True)}
     for path, names in without.items():
-        model = parts.model(
-            "-without-".join([options.version, *sorted(names)]),
-            options.level,
-            school,
-            [
-                Forest.from_arrays("world", arrays[name])
-                for name in chosen
-                if name not in {SCHOOL, *names}
-            ],
-            Network.from_arrays(arrays[str(path)]),
-            knows_school=SCHOOL not in names,
-        )
+        parts = [("network", names), ("vape", names), ("kinds", ()), ("thc", ())]
+        joined = {name: array for part in parts for name, array in arrays[part].items()}
+        body = model("-without-".join([VERSION, *names]), joined).to_bytes()
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(model.to_bytes())
-        print(f"{path}: {path.stat().st_size:,} bytes")
+        path.write_bytes(body)
+        print(f"{path}: {len(body):,} bytes")
     return 0
 
 
@@ -109,22 +107,12 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, default=12, help="runs of each world")
-    parser.add_argument("--rooms", type=int, default=16)
-    parser.add_argument("--hours", type=float, default=24.0)
-    parser.add_argument("--version", default="plume-7")
-    parser.add_argument("--level", type=float, default=0.0, help="log-odds that alert")
+    parser.add_argument("--runs", type=int, default=8, help="of each world")
+    parser.add_argument("--rooms", type=int, default=64, help="of each run")
     parser.add_argument(
-        "--without",
-        action="append",
-        default=[],
-        choices=list(WORLDS),
-        help="world to leave out of all; may be repeated",
-    )
-    parser.add_argument(
-        "--leave-one-out",
+        "--left-out",
         action="store_true",
-        help=f"also make a model without it for each world, into {WITHOUT}",
+        help=f"also make models that do not know some worlds, into {FOLDER}",
     )
     parser.add_argument(
         "--lessons",
@@ -135,81 +123,77 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--recordings", type=Path, default=Path("../shared/data"), help="real recordings"
     )
-    parser.add_argument(
-        "--school-from",
-        type=Path,
-        default=Path("detection/model.npz"),
-        help="model file whose forests of the world school, of kinds and of THC are taken over",
-    )
-    parser.add_argument(
-        "--grow-school", action="store_true", help="grow these forests anew (hours)"
-    )
-    parser.add_argument("--school-seeds", type=int, default=144, help="runs for --grow-school")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path, default=Path("detection/model.npz"))
     options = parser.parse_args()
-    left = set(WORLDS) - {SCHOOL, *options.without}
-    if len(left) < (2 if options.leave_one_out else 1):
-        parser.error("no world but school is left to train on")
+    if missing := recordings.missing(options.recordings):
+        parser.error(f"{options.recordings} lacks {', '.join(missing)}")
     return options
 
 
-def _taken_over(path: Path) -> Model:
-    try:
-        model = Model.from_bytes(path.read_bytes())
-    except (OSError, ModelError) as error:
-        raise SystemExit(f"{path}: {error}. Use --grow-school to grow its forests anew.") from error
-    if model.plain is None:
-        raise SystemExit(f"{path} does not know the world school. Name another --school-from.")
-    return model
-
-
-def _collected(pool: ProcessPoolExecutor, tasks: Sequence[lessons.Task]) -> Sources:
-    sources: dict[str, list[Path]] = {}
-    made = track(pool.map(lessons.collect, tasks), "lessons", total=len(tasks))
-    for task, paths in zip(tasks, made, strict=True):
-        sources.setdefault(task.source.name, []).extend(paths)
-    return sources
-
-
-def _school_tasks(options: argparse.Namespace) -> list[lessons.Task]:
-    return [
-        lessons.Task(
-            Source(SCHOOL, seed, SCHOOL_ROOMS, SCHOOL_HOURS),
-            (1,),
-            options.lessons,
-            options.recordings,
-        )
-        for seed in range(1, options.school_seeds + 1)
+def _tasks(options: argparse.Namespace) -> list[lessons.Task]:
+    """Return what is to be simulated and read: odd runs as they are, even ones by other sensors."""
+    seeds = range(FIRST_SEED, FIRST_SEED + options.runs)
+    taken = [
+        (varied, seeds[at : at + 2 * AT_ONCE : 2])
+        for begin in range(0, options.runs, 2 * AT_ONCE)
+        for varied, at in ((False, begin), (True, begin + 1))
     ]
+    tasks = [
+        (tuple(Source(name, seed, options.rooms, HOURS) for seed in some), varied)
+        for varied, some in taken
+        for name in WORLDS
+        if some
+    ]
+    recorded = tuple(Source(RECORDINGS, seed) for seed in range(len(RECORDED_SESSIONS_A_DAY)))
+    tasks += [(recorded, varied) for varied in (False, True)]
+    return [lessons.Task(*task, options.lessons, options.recordings) for task in tasks]
 
 
-def _lesson_tasks(options: argparse.Namespace, worlds: Collection[str]) -> list[lessons.Task]:
-    """Return what is to be simulated: seed by seed, so that a run that is cut short has all worlds.
-
-    Every seed is read once, as it is or with varied sensors, and each third one both ways.
-    """
-    tasks = []
-    for seed in range(FIRST_SEED, FIRST_SEED + options.seeds):
-        variants = (0, 1) if seed % 3 == 0 else (seed % 2,)
-        for name in worlds:
-            source = Source(name, seed, options.rooms, options.hours)
-            tasks.append(lessons.Task(source, variants, options.lessons, options.recordings))
-    missing = recordings.missing(options.recordings)
-    if missing:
-        print(
-            f"{options.recordings} lacks {', '.join(missing)}: training on worlds alone. "
-            "The shipped model is made with these recordings; pass their folder as --recordings."
-        )
-        return tasks
-    for number in range(len(RECORDED_SESSIONS_A_DAY)):
-        source = Source(RECORDINGS, number)
-        tasks.append(lessons.Task(source, (0, 1), options.lessons, options.recordings))
-    return tasks
+def fitted(part: str, sources: Sources, path: Path) -> dict[str, NDArray[Any]]:
+    """Return a part of a model as arrays of its file, fitted unless an earlier run has done so."""
+    if not path.exists():
+        partial = path.with_suffix(".part.npz")
+        np.savez(partial, **_fit(part, sources))  # type: ignore[arg-type] # numpy's stub takes no mapping
+        partial.replace(path)
+    with np.load(path) as stored:
+        return {name: stored[name] for name in stored.files}
 
 
-def _only(sources: Sources, names: Collection[str]) -> Sources:
-    return {name: paths for name, paths in sources.items() if name in names}
+def _fit(part: str, sources: Sources) -> dict[str, NDArray[Any]]:
+    if part == "network":
+        pulses = examples.pulses(sources)
+        scaled = recurrent.scaling(pulses.facts)
+        return recurrent.as_network(recurrent.fit(pulses, scaled), scaled).arrays()
+    if part == "vape":
+        known, growth = examples.pulses(sources, examples.KEPT), forests.VAPE
+        labels = [known.label > 0]
+    elif part == "thc":
+        known, growth = examples.known(sources, "thc"), forests.THC
+        labels = [known.label > 0]
+    else:
+        known, growth = examples.known(sources, "kind"), forests.KIND
+        labels = [known.label == code for code in range(len(KINDS))]
+    grown = [forests.grow(known.facts, label, known.weight, growth) for label in labels]
+    return forests.as_forest(*grown).arrays(part)
+
+
+def model(version: str, arrays: dict[str, NDArray[Any]]) -> Model:
+    """Return the model of all fitted parts; its level is 0."""
+    vape, kinds, thc = (Forest.from_arrays(name, arrays) for name in ("vape", "kinds", "thc"))
+    network = Network.from_arrays(arrays)
+    share = 1.0 - NETWORK_SHARE
+    return Model(
+        version,
+        vape=replace(vape, value=vape.value * share, offset=vape.offset * share - LEVEL),
+        network=replace(
+            network,
+            output=rounded(network.output * NETWORK_SHARE),
+            offset=network.offset * NETWORK_SHARE,
+        ),
+        kinds=kinds,
+        thc=thc,
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """A training of seconds gives a model with the answers of torch and scikit-learn."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -9,30 +7,31 @@ from detection.channels import ReadingBatch
 from detection.detector import Detector
 from detection.episodes import FACTS
 from detection.model import Forest, Model, Network
-from research.training import examples, forests, lessons, parts, recurrent
+from research.training import examples, forests, lessons, recurrent, train, variation
 from research.training.air import Source
+from research.worlds.world import COLUMNS, Readings
 
 pytest.importorskip("sklearn")
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.timeout(600)
 
-SETTINGS = parts.Settings(
-    world=forests.Growth(8, 4, 12, 5, 0.2, 0.5),
-    school=(forests.Growth(3, 3, 6, 5, 0.2), forests.Growth(4, 5, 12, 5, 0.2, 0.5)),
-    kinds=forests.Growth(3, 3, 6, 5, 0.2),
-    thc=forests.Growth(3, 3, 6, 5, 0.2),
-    network=recurrent.Fitting(units=8, rounds=2),
-)
+GROWTH = forests.Growth(8, 4, 12, 5, 0.2, 0.5)
+FITTING = recurrent.Fitting(units=8, rounds=2)
 
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
     folder = tmp_path_factory.mktemp("training")
-    for stage in ("air", "lessons", "parts"):
+    for stage in ("air", "lessons"):
         (folder / stage).mkdir()
+
+    def collected(name, *, is_varied):
+        runs = (Source(name, 1, 3, 3.0), Source(name, 2, 3, 3.0))
+        return lessons.collect(lessons.Task(runs, is_varied, folder, folder))
+
     return {
-        name: lessons.collect(lessons.Task(Source(name, 1, 3, 3.0), variants, folder, folder))
-        for name, variants in (("two_zones", (0,)), ("zone_network", (0, 1)))
+        "two_zones": [collected("two_zones", is_varied=False)],
+        "zone_network": [collected("zone_network", is_varied=varied) for varied in (False, True)],
     }
 
 
@@ -44,16 +43,63 @@ def pulses(sources):
 @pytest.fixture(scope="module")
 def network(pulses):
     scaled = recurrent.scaling(pulses.facts)
-    module = recurrent.fit(pulses, scaled, SETTINGS.network)
+    module = recurrent.fit(pulses, scaled, FITTING)
     return module, recurrent.as_network(module, scaled)
 
 
-def test_every_world_weighs_the_same_and_a_tenth_is_vaping(sources, pulses):
-    sizes = [sum(map(lessons.pulses_in, paths)) for paths in sources.values()]
-    first = np.arange(pulses.weight.size) < sizes[0]
-    assert pulses.weight.size == sum(sizes)
-    assert pulses.weight[first].sum() == pytest.approx(pulses.weight[~first].sum(), rel=1e-3)
-    assert pulses.weight[pulses.label].sum() == pytest.approx(0.1 * pulses.weight.sum(), rel=1e-3)
+def test_every_world_weighs_the_same_and_a_twelfth_is_vaping(sources, pulses):
+    first = examples.pulses({"two_zones": sources["two_zones"]})
+    mine = np.arange(pulses.weight.size) < first.weight.size
+    assert pulses.weight[mine].sum() == pytest.approx(pulses.weight[~mine].sum(), rel=1e-3)
+    for part in (mine, ~mine):
+        vaping = pulses.weight[part & pulses.label].sum()
+        assert vaping == pytest.approx(0.08 * pulses.weight[part].sum(), rel=1e-3)
+
+
+def test_all_vaping_is_learned_from(sources, pulses):
+    taught = [lessons.load(path) for paths in sources.values() for path in paths]
+    assert pulses.label.sum() == sum((one.vape[one.is_pulse] > 0).sum() for one in taught)
+
+
+def test_a_moment_weighs_by_the_time_since_the_one_before(sources):
+    taught = lessons.load(sources["two_zones"][0])
+    age_s = taught.facts[:, FACTS.index("age_s")]
+    assert (taught.gap_s[taught.is_pulse] > 0).all()
+    assert (taught.gap_s <= age_s + 1e-3)[taught.is_pulse].all()
+    assert not taught.gap_s[~taught.is_pulse].any()
+
+
+def readings_of(n_sensors, n):
+    """Readings of sensors at 1 Hz in steady air."""
+    time = np.repeat(np.arange(float(n)), n_sensors)
+    values = np.full((time.size, len(COLUMNS)), 40.0)
+    names = tuple(f"s{k}" for k in range(n_sensors))
+    return Readings(names, np.tile(np.arange(n_sensors, dtype=np.int32), n), time, values)
+
+
+def test_other_sensors_have_other_gains_artifacts_and_channels():
+    readings = readings_of(60, 7200)
+    pm25, rh = COLUMNS.index("pm25"), COLUMNS.index("rh")
+    values = variation.varied(readings, {}, np.random.default_rng(3))
+    by_sensor = [values[readings.sensor == k] for k in range(60)]
+    gains = np.array([np.median(one[:, pm25]) for one in by_sensor]) / 40.0
+    assert (gains > 0.5).all()
+    assert (gains < 1.9).all()
+    assert np.std(gains) > 0.2
+    assert 3 <= sum(np.ptp(one[:, pm25]) > 5.0 for one in by_sensor) < 50
+    assert 3 <= sum(np.isnan(one[:, rh]).all() for one in by_sensor) < 30
+    assert (readings.values == 40.0).all()
+
+
+def test_only_counters_of_single_droplets_merge_them():
+    readings = readings_of(40, 60)
+    pm1, pm25 = COLUMNS.index("pm1"), COLUMNS.index("pm25")
+    readings.values[:, [pm1, pm25]] = 200.0
+    devices = {f"s{k}": "OPC-N3" if k < 20 else "SPS30" for k in range(40)}
+    values = variation.varied(readings, devices, np.random.default_rng(3))
+    share = np.median((values[:, pm1] / values[:, pm25]).reshape(60, 40), axis=0)
+    assert 5 <= (share[:20] < 0.8).sum() <= 15
+    assert (np.isnan(share[20:]) | (np.abs(share[20:] - 1.0) < 0.01)).all()
 
 
 def test_the_network_agrees_with_torch(pulses, network):
@@ -72,15 +118,15 @@ def test_the_network_agrees_with_torch(pulses, network):
 
 
 def test_trees_agree_with_scikit_learn(pulses):
-    learner, columns = forests.grow(pulses.facts, pulses.label, pulses.weight, SETTINGS.world)
-    scores = forests.as_forest(learner, columns).score(pulses.facts.astype(np.float64))
+    learner, columns = forests.grow(pulses.facts, pulses.label, pulses.weight, GROWTH)
+    scores = forests.as_forest((learner, columns)).score(pulses.facts.astype(np.float64))[0]
     expected = learner.decision_function(pulses.facts[:, columns])
     np.testing.assert_allclose(scores, expected, atol=1e-9)
 
 
 def test_another_fit_of_the_same_examples_gives_the_same_numbers(pulses, network):
     again = recurrent.as_network(
-        recurrent.fit(pulses, recurrent.scaling(pulses.facts), SETTINGS.network),
+        recurrent.fit(pulses, recurrent.scaling(pulses.facts), FITTING),
         recurrent.scaling(pulses.facts),
     )
     for name, array in network[1].arrays().items():
@@ -88,74 +134,43 @@ def test_another_fit_of_the_same_examples_gives_the_same_numbers(pulses, network
 
 
 @pytest.fixture(scope="module")
-def fitted(sources, tmp_path_factory):
+def arrays(sources, tmp_path_factory):
     folder = tmp_path_factory.mktemp("parts")
-    tasks = {part: parts.Task(part, sources, folder, SETTINGS) for part in parts.PARTS}
-    arrays = {part: parts.fitted(task) for part, task in tasks.items()}
-    assert all(task.path.exists() for task in tasks.values())
-    return arrays
+    fitted = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recurrent.fit, "__defaults__", (FITTING,))
+        for name in ("VAPE", "KIND", "THC"):
+            patch.setattr(forests, name, GROWTH)
+        for part in ("network", "vape", "kinds", "thc"):
+            path = folder / f"{part}.npz"
+            fitted |= train.fitted(part, sources, path)
+            again = train.fitted(part, {}, path)
+            assert {name: again[name].tolist() for name in again} == {
+                name: fitted[name].tolist() for name in again
+            }
+    return fitted
 
 
-def assembled(fitted, school, **settings):
-    worlds = [Forest.from_arrays("world", fitted["world"])] * 2
-    network = Network.from_arrays(fitted["network"])
-    return parts.model("toy", 0.0, school, worlds, network, **settings)
-
-
-def test_the_parts_make_a_model_file_that_a_detector_runs_with(fitted):
-    school = parts.school(fitted["school"] | fitted["kinds"] | fitted["thc"])
-    made = assembled(fitted, school)
+def test_the_parts_make_a_model_file_that_a_detector_runs_with(arrays):
+    made = train.model("toy", arrays)
     model = Model.from_bytes(made.to_bytes())
     assert model.to_bytes() == made.to_bytes()
-    assert (model.version, model.units, len(model.vape), len(model.kinds)) == ("toy", 8, 2, 6)
+    assert (model.version, model.units, model.kinds.offset.size) == ("toy", 8, 6)
     detector = Detector(model)
     detector.sensor_row("a")
     values = np.full((1, len(lessons.ALL_COLUMNS)), 5.0)
     assert detector.step(ReadingBatch(np.zeros(1, np.int32), np.ones(1), values)) == []
 
 
-def test_a_score_is_the_weighted_mean_of_school_the_worlds_and_the_network(fitted, pulses):
+def test_a_score_is_the_mean_of_trees_and_network_above_the_level(arrays, pulses):
     facts = pulses.facts[:200].astype(np.float64)
-    plain, large, world = (
-        Forest.from_arrays(name, fitted[part]).score(facts)
-        for name, part in (("plain", "school"), ("vape0", "school"), ("world", "world"))
-    )
-    network = Network.from_arrays(fitted["network"])
-    recurrent_score, _ = network.step(facts, np.zeros((200, network.units)))
-    school = parts.school(fitted["school"] | fitted["kinds"] | fitted["thc"])
-    nothing = {"by_interval": np.zeros((0, 4))}
-
-    model = replace(assembled(fitted, school), **nothing)
-    score, _ = model.vape_score(facts, np.zeros((200, 8)))
-    mean = 0.25 * large + 0.5 * world + 0.25 * recurrent_score
-    expected = np.where(plain < -3.0, plain, parts.ALPHA * mean + parts.BETA)
+    state = np.zeros((200, 8))
+    (trees,) = Forest.from_arrays("vape", arrays).score(facts)
+    network, _ = Network.from_arrays(arrays).step(facts, state)
+    score, _ = train.model("toy", arrays).vape_score(facts, state)
+    share = train.NETWORK_SHARE
+    expected = (1 - share) * trees + share * network - train.LEVEL
     np.testing.assert_allclose(score, expected, atol=1e-2)
-
-    model = replace(assembled(fitted, school, knows_school=False), **nothing)
-    score, _ = model.vape_score(facts, np.zeros((200, 8)))
-    expected = parts.ALPHA * (0.6 * world + 0.4 * recurrent_score) + parts.BETA
-    np.testing.assert_allclose(score, expected, atol=1e-2)
-
-
-def test_what_is_taken_over_from_the_shipped_model_stays_as_it_is(fitted):
-    shipped = Model.shipped()
-    made = assembled(fitted, shipped)
-    np.testing.assert_array_equal(made.by_interval, shipped.by_interval)
-    assert (made.level, made.plain_level) == (shipped.level, shipped.plain_level)
-    pairs = [(made.vape[0], shipped.vape[0]), (made.plain, shipped.plain), (made.thc, shipped.thc)]
-    for forest, before in [*pairs, *zip(made.kinds, shipped.kinds, strict=True)]:
-        for name, array in before.arrays("forest").items():
-            np.testing.assert_array_equal(forest.arrays("forest")[name], array)
-
-
-def test_a_part_is_fitted_once(sources, tmp_path, monkeypatch):
-    task = parts.Task("thc", sources, tmp_path, SETTINGS)
-    first = parts.fitted(task)
-    monkeypatch.setattr(forests, "grow", None)
-    again = parts.fitted(task)
-    assert {name: a.tolist() for name, a in again.items()} == {
-        name: a.tolist() for name, a in first.items()
-    }
 
 
 def test_lessons_have_the_facts_of_the_detector(sources):

@@ -93,7 +93,7 @@ def test_every_event_is_explained_and_ends_once(restroom_events):
 def of_one_fact(fact, above, score):
     """Forest that gives plus or minus `score`, by whether a fact is above a value."""
     column = np.array([[FACTS.index(fact)]])
-    return Forest(column, np.array([[above]]), np.array([[-score, score]]), 0.0)
+    return Forest(column, np.array([[above]]), np.array([[-score, score]]), np.zeros(1))
 
 
 def with_puffs(n, *onsets):
@@ -114,11 +114,11 @@ def with_puffs(n, *onsets):
 def test_onset_is_that_of_the_session_of_puffs_and_of_the_puff_where_it_is_masked(
     second, spray, onset
 ):
-    sure = of_one_fact("age_s", -1.0, 9.0)
-    kinds = tuple(
-        sure if kind is EventKind.SPRAY else of_one_fact("age_s", 1e9, 0.0) for kind in KINDS
-    )
-    model = Model("second", vape=(of_one_fact("pulses", 1.5, 5.0),), kinds=kinds if spray else ())
+    n = len(KINDS)
+    sure = np.where(np.array(KINDS) == EventKind.SPRAY, 9.0, 0.0)
+    never = np.full((n, 1), np.inf)
+    kinds = Forest(np.zeros((n, 1), int), never, np.zeros((n, 2)), sure) if spray else None
+    model = Model("second", vape=of_one_fact("pulses", 1.5, 5.0), kinds=kinds)
     detector = Detector(model)
     detector.sensor_row("s")
     # Dust that stays keeps the episode from ending between the plumes.
@@ -134,7 +134,7 @@ def test_onset_is_that_of_the_session_of_puffs_and_of_the_puff_where_it_is_maske
     [(0.0, 6.5, 0), (0.0, 10.0, 1), (200.0, 30.0, 0), (200.0, 60.0, 1)],
 )
 def test_a_faint_plume_is_not_alerted_however_sure_the_model(before, peak, expected):
-    detector = Detector(Model("sure", vape=(of_one_fact("age_s", -1.0, 9.0),)))
+    detector = Detector(Model("sure", vape=of_one_fact("age_s", -1.0, 9.0)))
     detector.sensor_row("s")
     time, values = clean(300)
     values[:, [PM25, PM1, PM10]] += before

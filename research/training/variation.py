@@ -1,0 +1,130 @@
+"""Sensors as schools will have them: other gains, slower, lacking channels, and with artifacts.
+
+No world has the sensors of schools to come. A copy of its readings in which every sensor is another
+one teaches what holds for all of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from scipy.signal import lfilter
+
+from research.worlds.world import COLUMNS
+from sensor_sim.streams import log_uniform
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from research.worlds.world import Readings
+
+    Floats = NDArray[np.float64]
+
+PARTICLES: Final = ("pm1", "pm25", "pm10", "n03", "n05", "n10", "n25", "n50", "n100")
+GAINS: Final = (0.55, 1.8)
+"""None reads e-cigarette aerosol like the next: a factor of two either way (Sousan 2022)."""
+DROPPED: Final[Sequence[tuple[Sequence[str], float]]] = (
+    (("n03", "n05", "n10", "n25", "n50", "n100"), 0.5),
+    (("pm1",), 0.2),
+    (("pm10",), 0.2),
+    (("tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw"), 0.3),
+    (("rh", "temp"), 0.2),
+    (("co2",), 0.5),
+)
+"""Channels that go together, and how often a sensor of training lacks them."""
+COINCIDES, LAGS, COARSE = 0.5, 0.3, 0.25
+"""Share of the sensors that merge small droplets (of those that count them one by one), that follow
+slowly, that resolve 1 µg/m³."""
+SPIKES, DIPS, FREEZES = 0.5, 0.3, 0.3
+"""Share of the sensors that have such artifacts."""
+_DAY_S: Final = 86_400.0
+
+
+def _columns(names: Iterable[str]) -> list[int]:
+    return [COLUMNS.index(name) for name in names]
+
+
+_PARTICLES: Final = _columns(PARTICLES)
+_MASSES: Final = _columns(("pm1", "pm25", "pm10"))
+_PM1, _PM25, _ = _MASSES
+
+
+def varied(
+    readings: Readings, devices: Mapping[str, str], draw: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return the values that other sensors would have read; `devices` is the model of each."""
+    values = readings.values.copy()
+    for number, name in enumerate(readings.names):
+        rows = np.flatnonzero(readings.sensor == number)
+        part, time = values[rows], readings.time[rows]
+        if "opc" in devices.get(name, "").lower() and draw.random() < COINCIDES:
+            _merge_droplets(part, draw)
+        if draw.random() < LAGS:
+            _lag(part, time, draw)
+        part[:, _PARTICLES] *= np.exp(draw.uniform(*np.log(GAINS)))
+        _add_artifacts(part, time, draw)
+        for names, chance in DROPPED:
+            if draw.random() < chance:
+                part[:, _columns(names)] = np.nan
+        if draw.random() < COARSE:
+            part[:, _MASSES] = np.round(part[:, _MASSES])
+        values[rows] = part
+    return values
+
+
+def _merge_droplets(values: Floats, draw: np.random.Generator) -> None:
+    """Let droplets that pass together count as one of a larger size, in place.
+
+    Quartiles of PM1 over PM2.5 of an OPC-N3 beside pods: 0.75 at 10-30 µg/m³, 0.32 above 120.
+    """
+    least, steepness = draw.uniform(0.2, 0.45), draw.uniform(1.0, 2.5)
+    dense = np.maximum(values[:, _PM25], 0.0) / log_uniform(draw, 40, 300)
+    values[:, _PM1] *= least + (1 - least) / (1 + dense**steepness)
+
+
+def _lag(values: Floats, time: Floats, draw: np.random.Generator) -> None:
+    """Let the particle channels follow slowly, in place."""
+    kept = np.exp(-np.median(np.diff(time)) / log_uniform(draw, 1, 10))
+    for column in _PARTICLES:
+        known = np.flatnonzero(np.isfinite(values[:, column]))
+        if known.size:
+            part = values[known, column]
+            values[known, column], _ = lfilter([1 - kept], [1, -kept], part, zi=[kept * part[0]])
+
+
+def _add_artifacts(values: Floats, time: Floats, draw: np.random.Generator) -> None:
+    """Let the particle channels drop out or spike for some readings, and all freeze, in place."""
+    days = (time[-1] - time[0]) / _DAY_S
+    if draw.random() < DIPS:
+        for at in _moments(time.size, days * log_uniform(draw, 1, 20), 3, draw):
+            values[at[:, None], _PARTICLES] *= draw.uniform(0.0, 0.5)
+    if draw.random() < SPIKES:
+        for at in _moments(time.size, days * log_uniform(draw, 1, 20), 2, draw):
+            _spike(values, at, draw)
+    if draw.random() < FREEZES:
+        longest = max(int(log_uniform(draw, 30, 600) / np.median(np.diff(time))), 2)
+        for at in _moments(time.size, days * log_uniform(draw, 0.5, 5), longest, draw):
+            values[at] = values[at[0]]
+
+
+def _moments(
+    n: int, expected: float, longest: int, draw: np.random.Generator
+) -> Iterator[NDArray[np.intp]]:
+    """Yield the positions of some stretches of at most so many of `n` readings."""
+    for begin in draw.integers(n, size=draw.poisson(expected)).tolist():
+        yield np.arange(begin, min(begin + int(draw.integers(1, longest + 1)), n))
+
+
+def _spike(values: Floats, at: NDArray[np.intp], draw: np.random.Generator) -> None:
+    """Add a spike of an electrical fault to all particle channels, in place."""
+    before = np.maximum(values[at, _PM25], 1.0)
+    height = float(np.exp(draw.normal(np.log(40.0), 1.0)))
+    for column, share in zip(
+        _MASSES, (draw.uniform(0.2, 0.95), 1.0, draw.uniform(1.0, 1.5)), strict=True
+    ):
+        values[at, column] += height * share
+    counts = [column for column in _PARTICLES if column not in _MASSES]
+    values[at[:, None], counts] *= np.minimum(1.0 + height / before, 50.0)[:, None]
