@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
-from alerts.errors import UnknownIncidentError
+from alerts.errors import AnsweredError, UnknownIncidentError
 from alerts.escalation import escalator as escalation
 from alerts.escalation.escalator import Action, Escalator
 from alerts.incidents import (
@@ -177,19 +177,29 @@ class AlertEngine:
         *,
         cause: str = "",
         note: str = "",
+        replaces: int | None = None,
     ) -> Incident:
         """Record what a person found; the last verdict counts, all are kept, repeats are ignored.
 
         The verdict on an alert of vaping adjusts its sensor's alert threshold
-        (`threshold_adjustments`). Raises `FeedbackError` if verdict, cause and note do not fit.
+        (`threshold_adjustments`). Whose answer is replaced is told. Raises `FeedbackError` if
+        verdict, cause and note do not fit, and with the number of an answer that it `replaces`
+        `AnsweredError` if the last one is another and somebody else's.
         """
         feedback = inputs.Feedback(by, verdict, now, cause, note)
         incident = self._load(tx, incident_id)
         unanswered = incident.status in (Status.OPEN, Status.NOTIFIED)
-        if not unanswered and repository.is_last_feedback(tx, incident_id, feedback):
+        number, before = repository.last_feedback(tx, incident_id) or (0, None)
+        if not unanswered and before and replace(before, at=now) == feedback:
             return incident
+        found = (verdict, cause)
+        contradicts = before and before.by != by and (before.verdict, before.cause) != found
+        if before and contradicts and replaces not in (None, number):
+            raise AnsweredError(number, before.by, before.at, before.verdict, before.cause)
         incident = self._record(tx, incident_id, feedback, now)
         repository.add_feedback(tx, incident_id, feedback)
+        if before and contradicts:
+            self._notices.notify_replaced(tx, incident, before, feedback, str(number))
         threshold_adjustments.adjust_from_feedback(tx, incident, feedback)
         return incident
 

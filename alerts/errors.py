@@ -7,6 +7,7 @@
     +-- SecretError               permanent: a secret cannot be read
     +-- UnknownIncidentError      permanent: no incident has this id
     +-- FeedbackError             permanent: verdict and cause do not fit, or the note is too long
+    +-- AnsweredError             permanent: somebody else has given another answer
     +-- ThresholdAdjustmentError  permanent: no such adjustment, or it cannot be undone
     +-- MatcherError              permanent: a matcher cannot be read
     +-- SilenceError              permanent: no such silence, or it is not allowed
@@ -89,6 +90,15 @@ class UnknownIncidentError(AlertError):
 
 class FeedbackError(AlertError):
     """Verdict, cause, note or follow-up do not fit together."""
+
+
+class AnsweredError(AlertError):
+    """A person has given another answer, the `number`-th of the incident."""
+
+    def __init__(self, number: int, person: str, at: float, verdict: str, cause: str) -> None:
+        super().__init__(f"answered by {person}")
+        self.number, self.person, self.at = number, person, at
+        self.verdict, self.cause = verdict, cause
 
 
 class ThresholdAdjustmentError(AlertError):

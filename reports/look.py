@@ -96,6 +96,12 @@ STATES: Final = {
         '<circle cx="12" cy="7" r="4.5" class="line"/>'
         '<path d="M3 21c0-5 4-8 9-8s9 3 9 8" class="line"/><path d="M3 3 21 21" class="line"/>',
     ),
+    "silenced": State(
+        mark("Silenced"),
+        Tone("#5f5a14", "#d8d27c"),
+        Tone("#f5f4e2", "#2f2d14"),
+        '<path d="M6 17V10a6 6 0 0 1 12 0v7M3.5 17.5h17M10 21.5h4M3 3 21 21" class="line"/>',
+    ),
     "silent": State(
         mark("Sensor down"),
         Tone("#56616b", "#aab6be"),

@@ -89,6 +89,16 @@ VERDICT_WORDS: Final = Words(
 )
 
 
+def answer_words(verdict: str, cause: str = "") -> str:
+    """Write an answer.
+
+    >>> answer_words("false_alarm", "spray")
+    'False alarm: spray'
+    """
+    words = VERDICT_WORDS[verdict]
+    return f"{words}: {CAUSE_WORDS.get(cause, cause)}" if cause else words
+
+
 @dataclass(frozen=True, slots=True)
 class AnswerChoices:
     """What people may report of a kind of incident; `causes` go with the verdict `explained`."""

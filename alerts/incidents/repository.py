@@ -25,6 +25,7 @@ from alerts.incidents.incident import (
     Status,
     Verdict,
 )
+from alerts.incidents.inputs import Feedback
 from alerts.policy import REPEAT_WINDOW_S, Severity
 from detection.events import (
     ChannelEvidence,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Collection, Mapping
 
-    from alerts.incidents.inputs import Feedback
     from detection.events import Event
     from language.messages import Fact, Parameter
 
@@ -242,15 +242,17 @@ def add_feedback(tx: sqlite3.Connection, incident: str, feedback: Feedback) -> N
     )
 
 
-def is_last_feedback(tx: sqlite3.Connection, incident: str, feedback: Feedback) -> bool:
-    """Whether the last verdict is this person's, and the same."""
+def last_feedback(tx: sqlite3.Connection, incident: str) -> tuple[int, Feedback] | None:
+    """Return the last answer, with its number; None without one."""
     row = tx.execute(
-        "SELECT who, verdict, cause, note FROM incident_feedback WHERE incident = ?"
+        "SELECT seq, who, verdict, at, cause, note FROM incident_feedback WHERE incident = ?"
         " ORDER BY seq DESC LIMIT 1",
         (incident,),
     ).fetchone()
-    same = (feedback.by, feedback.verdict.value, feedback.cause, feedback.note)
-    return row is not None and tuple(row) == same
+    if row is None:
+        return None
+    number, who, verdict, *more = row
+    return number, Feedback(who, Verdict(verdict), *more)
 
 
 def next_number(tx: sqlite3.Connection, day: str) -> int:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from alerts.duty.shifts import RecurringSilence
-    from storage.registry import Registry
+    from storage.registry import Registry, Room, Sensor
 
 LONGEST_S: Final = 14 * 86_400.0
 LONGEST_WIDE_S: Final = 4 * 3600.0
@@ -86,6 +86,18 @@ class Silence:
     def mutes(self, labels: Mapping[str, str]) -> bool:
         """Whether an incident with these labels is muted while it is active."""
         return self.labels.items() <= labels.items()
+
+    @property
+    def kind(self) -> str:
+        """The one kind of incident that it mutes; empty for all."""
+        return self.labels.get("kind", "")
+
+    def covers(self, room: Room, sensors: Iterable[Sensor]) -> bool:
+        """Whether it mutes some incident of a room with these sensors."""
+        place = {k: v for k, v in self.labels.items() if k not in {"kind", "severity", "sensor"}}
+        known = incident_labels(room, kind="", severity="", sensor="")
+        own = self.labels.get("sensor")
+        return place.items() <= known.items() and own in {None, *(s.id for s in sensors)}
 
     @property
     def suppression(self) -> Fact:

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from alerts.incidents.incident import answer_words
 from detection.events import EventKind, Evidence
 from language.dates import date_text
 from language.messages import (
@@ -37,6 +38,7 @@ class NoticeReason(StrEnum):
     REMINDER = "reminder"
     AGAIN = "again"
     TAKEN = "taken"
+    REPLACED = "replaced"
     RECOVERED = "recovered"
     DIGEST = "digest"
     TEST = "test"
@@ -85,6 +87,7 @@ NOTICE_WORDS: Final = Words(
         NoticeReason.AGAIN: mark("detected again"),
         NoticeReason.REMINDER: mark("reminder"),
         NoticeReason.TAKEN: mark("acknowledged"),
+        NoticeReason.REPLACED: mark("another answer"),
         NoticeReason.RECOVERED: mark("resolved"),
         NoticeReason.DIGEST: mark("summary"),
         NoticeReason.TEST: mark("test"),
@@ -111,6 +114,7 @@ class Note(StrEnum):
     REPORT_DUE = "report_due"
     ANSWERED_LAST = "answered_last"
     RESPONDED_LAST = "responded_last"
+    REPLACED = "replaced"
     CLOSED_EARLY = "closed_early"
     NOTHING_MORE = "nothing_more"
     STILL_SILENT = "still_silent"
@@ -140,6 +144,7 @@ _NOTES: Final = Sentences(
         ),
         Note.ANSWERED_LAST: mark("%(name)s answered the last alert here at %(time)s."),
         Note.RESPONDED_LAST: mark("%(name)s responded to the last alert here at %(time)s."),
+        Note.REPLACED: mark("%(name)s answered %(answer)s. You had answered %(before)s."),
         Note.CLOSED_EARLY: mark("%(name)s closed it while it was still going on."),
         Note.NOTHING_MORE: mark("The detector reported nothing more about it."),
         Note.STILL_SILENT: mark("Sensors that are still silent get a notice of their own."),
@@ -157,6 +162,8 @@ _NOTES: Final = Sentences(
         "name": lambda name, _params: name or _("Someone"),
         "kind": lambda kind, _params: _lowered(KIND_WORDS.get(kind, kind)) or _("alerts"),
         "floor": lambda floor, _params: floor_name(floor),
+        "answer": lambda answer, _params: answer_words(*answer.split(":")),
+        "before": lambda answer, _params: answer_words(*answer.split(":")),
         "time": lambda at, params: clock_text(at, params["zone"], params["now"])[:-3],
     },
 )
@@ -293,6 +300,9 @@ def _state(notice: Notice) -> tuple[str, str]:
         case NoticeReason.TAKEN:
             state = _("%(name)s is responding, %(what)s", name=notice.by, what=past)
             evidence = _("No action needed.")
+        case NoticeReason.REPLACED:
+            state = _("%(name)s replaced your answer, %(what)s", name=notice.by, what=past)
+            evidence = ""
         case NoticeReason.RECOVERED if notice.notes:  # not all is well
             state = _("closed, %(what)s", what=past)
         case NoticeReason.RECOVERED:

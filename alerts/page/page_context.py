@@ -190,7 +190,7 @@ class PageContext(Visibility):
         return await self.in_thread(connect_and_read)
 
     async def change_incident(
-        self, request: Request, work: Callable[..., Incident], *arguments: object, **more: str
+        self, request: Request, work: Callable[..., Incident], *arguments: object, **more: object
     ) -> None:
         """Change the incident of a path for who sent the request, now."""
         incident, now = request.path_params["id"], self.settings.clock()

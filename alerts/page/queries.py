@@ -7,11 +7,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from alerts.incidents import repository
+from alerts.incidents import repository, silences
 from alerts.incidents.history import Happened
+from alerts.incidents.silences import Silence, SilenceState
 from alerts.notify import outbox
 from alerts.notify.evidence_picture import PANELS
 from alerts.page.rendering import headline
+from alerts.policy import HEALTH, PRESENCE
 from detection.events import KIND_NAMES
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
 from language.messages import Words, _, mark, params_of
@@ -28,6 +30,11 @@ if TYPE_CHECKING:
 _SHORT: Final = Words({"rh": mark("RH"), "voc_index": mark("VOC")})
 _EVENT_SHOWN_S: Final = 180.0
 _URGENT: Final = frozenset({"vape", "smoke"})
+LEVELS: Final = (
+    *("alarm", "attention", "responding", "silenced", "notable", "done", "unanswered"),
+    *("silent", "none", "ok"),
+)
+"""How rooms and incidents are shown (`reports.look.STATES`), the most urgent first."""
 _MASKS: Final = frozenset({"spray", "steam", "voc"})
 _MASKS_FROM: Final = 0.05
 """Probability from which one of these is named as what hides vaping."""
@@ -53,8 +60,8 @@ _OPEN: Final = " AND i.id IN (SELECT id FROM incident WHERE status <> 'resolved'
 class RoomState:
     """A room as the board shows it.
 
-    `level` is ``alarm``, ``responding``, ``attention``, ``notable``, ``ok``, ``silent`` or
-    ``none``. `air` are label, value and unit of the newest reading, seen at `seen`.
+    `level` is one of `LEVELS`. `air` are label, value and unit of the newest reading, seen at
+    `seen`, and `kind` that of the incident. `silences` are those that are active.
     """
 
     room: Room
@@ -65,6 +72,18 @@ class RoomState:
     air: tuple[tuple[str, str, str], ...]
     seen: float | None
     responder: str = ""
+    kind: str = ""
+    silences: tuple[Silence, ...] = ()
+
+    @property
+    def needs_person(self) -> bool:
+        """Whether somebody has to go there now."""
+        return self.level in {"alarm", "attention"} and self.kind in PRESENCE
+
+    @property
+    def is_faulty(self) -> bool:
+        """Whether a sensor of it does not work, which can wait."""
+        return self.level == "silent" or (self.level == "attention" and self.kind in HEALTH)
 
 
 def rooms(
@@ -76,26 +95,28 @@ def rooms(
     only: Collection[Room] | None = None,
 ) -> list[RoomState]:
     """Return the state of every registered room, or of some; `intervals` are learned, by sensor."""
-    incident_rows = _rows(
-        db,
-        "SELECT i.*, (SELECT cause FROM incident_feedback f WHERE f.incident = i.id"
-        "  ORDER BY seq DESC LIMIT 1) AS cause, CASE WHEN status = 'acknowledged' THEN 'responding'"
-        " WHEN kind IN ('vape', 'smoke') THEN 'alarm' ELSE 'attention' END AS level,"
-        " CASE status WHEN 'acknowledged' THEN acknowledged_by ELSE '' END AS responder"
-        " FROM incident i WHERE status <> 'resolved'"
-        " ORDER BY level = 'responding', level = 'attention', onset",
-    )
+    opened = [
+        _shown(row)
+        for row in _rows(
+            db,
+            "SELECT i.*, (SELECT cause FROM incident_feedback f WHERE f.incident = i.id"
+            "  ORDER BY seq DESC LIMIT 1) AS cause FROM incident i WHERE status <> 'resolved'"
+            " ORDER BY onset",
+        )
+    ]
     event_rows = _rows(
         db,
-        "SELECT '' AS id, room, kind, onset, 'notable' AS level, '' AS responder,"
-        " NULL AS verdict"
+        "SELECT '' AS id, room, kind, onset, 'notable' AS level, '' AS state,"
+        " NULL AS verdict, NULL AS cleared_at"
         " FROM alert_event WHERE onset > ? AND last_heard > ?"
         " AND phase IN ('alerted', 'updated') AND incident IS NULL ORDER BY onset",
         now - 3600.0,
         now - _EVENT_SHOWN_S,
     )
-    incidents = {row["room"]: row for row in reversed(incident_rows)}
+    opened.sort(key=lambda row: LEVELS.index(row["level"]), reverse=True)
+    incidents = {row["room"]: row for row in opened}
     events = {row["room"]: row for row in reversed(event_rows)}
+    silenced = [s for s in silences.listed(db, now) if s.state(now) is SilenceState.ACTIVE]
     states = []
     for room in registry.rooms.values() if only is None else only:
         sensors = registry.sensors_in(room.id)
@@ -116,9 +137,13 @@ def rooms(
                 shown = events.get(room.id)
                 if shown is None and newest.values.get("pm25", 0.0) >= _MUCH_UG_M3:
                     level, text = "notable", _("Many fine particles, no detection")
+        own = tuple(s for s in silenced if s.covers(room, sensors))
         if shown is not None:
-            level, since = shown["level"], shown["onset"]
-            text = headline(shown)
+            level, since, text = shown["level"], shown["onset"], headline(shown)
+            if shown["cleared_at"] and not shown["verdict"]:
+                text = _("%(what)s, over, not yet checked", what=text)
+        elif level == "ok" and any(s.kind in {"", *PRESENCE} for s in own):
+            level, text = "silenced", _("Silenced")
         states.append(
             RoomState(
                 room=room,
@@ -128,7 +153,9 @@ def rooms(
                 incident=shown["id"] if shown else "",
                 air=_air(newest.values) if newest else (),
                 seen=newest.time if newest else None,
-                responder=shown["responder"] if shown else "",
+                responder=shown["acknowledged_by"] if level == "responding" and shown else "",
+                kind=shown["kind"] if shown else "",
+                silences=own,
             )
         )
     return states
@@ -276,9 +303,14 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
         suppressed_by=row["suppressed_by"],
     ).value
     needed = "alarm" if row["kind"] in _URGENT else "attention"
-    by_status = {"resolved": "done", "acknowledged": "responding"}
-    by_state = {"nobody_responded": "unanswered", "responded": "none"}
-    level = by_state.get(state) or by_status.get(row["status"], needed)
+    by_state = {
+        "needs_responder": needed,
+        "responding": "responding",
+        "nobody_responded": "unanswered",
+        "responded": "none",
+        "suppressed": "silenced" if row["suppressed_by"] == "silence" else "notable",
+    }
+    level = by_state.get(state, "done")
     return {**row, "state": state, "level": level}
 
 
@@ -310,10 +342,13 @@ def incident(db: sqlite3.Connection, incident_id: str) -> dict[str, Any] | None:
     for event in events:
         event["now"] = _evidence(event)
         event["why"] = _evidence(event, "decided_")
+    _number, answer = repository.last_feedback(db, incident_id) or (0, None)
     taken = [r["at"] for r in history if r["what"] == Happened.ACKNOWLEDGED]
     arrived = [r["who"] for r in history if r["what"] in repository.ARRIVED]
     return {
         **_shown(found),
+        "answered_by": answer.by if answer else "",
+        "last_answer_at": answer.at if answer else None,
         "events": events,
         "history": history,
         "notices": notices,

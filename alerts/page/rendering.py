@@ -28,6 +28,7 @@ from alerts.incidents.incident import (
     VERDICT_WORDS,
     Verdict,
     answer_choices,
+    answer_words,
 )
 from alerts.notify.notice import KIND_WORDS, NOTICE_WORDS, respond_words
 from alerts.secrets import channel_text
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
     from alerts.page.settings import StaffPageSettings
 
 _HERE: Final = Path(__file__).parent
+_JUST_NOW_S: Final = 30.0
+_MINUTE_AGO_S: Final = 120.0
 _SCRIPT_TEXT: Final = re.compile(r'\b_\("([^"\\]+)"')
 SPANS: Final = {"day": 86_400.0, "week": 7 * 86_400.0, "month": 30 * 86_400.0}
 _WORDS: Final = {
@@ -170,11 +173,8 @@ def headline(incident: Mapping[str, Any]) -> str:
     if verdict == "confirmed":
         name = KIND_NAMES.get(kind, kind)
         return _("%(kind)s confirmed", kind=capitalized(name))
-    if verdict and incident["cause"]:
-        cause = CAUSE_WORDS.get(incident["cause"], incident["cause"])
-        return f"{VERDICT_WORDS[verdict]}: {cause}"
     if verdict:
-        return VERDICT_WORDS[verdict]
+        return answer_words(verdict, incident["cause"] or "")
     return KIND_WORDS.get(kind, kind)
 
 
@@ -247,6 +247,15 @@ class Times:
     def ago(self, moment: float) -> str:
         """Write the time since then, in the largest unit that fits."""
         return _duration(max(self._now() - moment, 0.0))
+
+    def lately(self, moment: float) -> str:
+        """Write how long ago something happened, as people say it."""
+        seconds = self._now() - moment
+        if seconds < _JUST_NOW_S:
+            return _("just now")
+        if seconds < _MINUTE_AGO_S:
+            return _("a minute ago")
+        return _("%(time)s ago", time=_duration(seconds))
 
     def age(self, moment: float) -> Markup:
         """Write how old something is, as an element in which the page's script counts on."""

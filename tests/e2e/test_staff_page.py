@@ -559,6 +559,7 @@ def test_answer_from_a_notice_without_signing_in(site, browser):
     wait_for(browser, lambda: "Boys N2" in find(browser, "#room").text)
     assert f"{VAPE} since" in find(browser, "#what").text
     assert find(browser, "#more").text == "Sign in for details"
+    assert find(browser, "#arrive button").is_enabled()
     assert judged_by_axe(browser) == []
     assert fits(browser)
     # what runs the page's script, as some scanners do, still sends nothing
@@ -581,6 +582,7 @@ def test_answer_from_a_notice_without_signing_in(site, browser):
     wait_for(browser, lambda: "You're responding, Ms. Lee." in find(browser, "#said").text)
     assert find(browser, "#take button").text == "✓ Responding"
     wait_for(browser, lambda: find(browser, "#arrive button").is_enabled())
+    assert find(browser, "#decline").is_displayed()
     places = places_of(browser)
     browser.execute_script("document.querySelector('#arrive button').click()")
     assert site.load().arrived_at is None
@@ -588,7 +590,8 @@ def test_answer_from_a_notice_without_signing_in(site, browser):
     wait_for(browser, lambda: "You're on site." in find(browser, "#said").text)
     assert site.load().arrived_at
     assert not find(browser, "#arrive button").is_enabled()
-    assert places_of(browser) == places
+    assert not find(browser, "#decline").is_displayed()
+    assert places_of(browser)[:-1] == places[:-1]
     find(browser, "#found button[value=spray]").click()
     wait_for(browser, lambda: "Done." in find(browser, "#said").text)
     assert find(browser, "#what").text == "False alarm: spray"
@@ -602,6 +605,23 @@ def test_answer_from_a_notice_without_signing_in(site, browser):
     find(browser, "#found button[value=confirmed]").click()
     wait_for(browser, lambda: find(browser, "#what").text == "Vaping confirmed")
     assert site.load().verdict is Verdict.CONFIRMED
+
+
+@on_a_phone
+def test_an_answer_of_somebody_else_is_replaced_on_purpose(site, browser):
+    browser.get(link_for(site))
+    wait_for(browser, lambda: find(browser, "#arrive button").is_enabled())
+    find(browser, "#arrive button").click()
+    wait_for(browser, lambda: find(browser, "#found button[value=steam]").is_enabled())
+    with sqlite.transaction(site.db) as tx:
+        site.engine.feedback(tx, site.incident, "fox", Verdict.TEST, time.time())
+    find(browser, "#found button[value=steam]").click()
+    wait_for(browser, lambda: "Mr. Fox answered Test just now." in find(browser, "#ask p").text)
+    assert judged_by_axe(browser) == []
+    assert site.load().verdict is Verdict.TEST
+    find(browser, "#replace").click()
+    wait_for(browser, lambda: find(browser, "#what").text == "False alarm: steam")
+    assert site.load().verdict is Verdict.FALSE_ALARM
 
 
 def places_of(browser):
@@ -664,7 +684,7 @@ def test_a_silence_by_keyboard_alone(site, browser):
     browser.execute_script("arguments[0].focus()", find(browser, "#add input[name=reason]"))
     press(Keys.END, Keys.HOME, *[Keys.DELETE] * 7, Keys.ENTER)
     wait_for(browser, lambda: "2 h left" in find(browser, "#list").text)
-    assert f"Boys N2, {VAPE.lower()}" in find(browser, "#list").text
+    assert f"Boys N2, floor 2, North building: {VAPE.lower()}" in find(browser, "#list").text
     assert "Mr. Fox" in find(browser, "#list").text
     assert fits(browser)
     find(browser, "#list button").send_keys(Keys.ENTER)

@@ -26,7 +26,7 @@ document.addEventListener("DOMContentLoaded", () => {
       signal: AbortSignal.timeout(15000),
     });
     const body = await answer.json();
-    if (!answer.ok) throw Object.assign(new Error(body.error), { status: answer.status, open: body.open });
+    if (!answer.ok) throw Object.assign(new Error(body.error), { status: answer.status, ...body });
     return body;
   };
 
@@ -83,16 +83,18 @@ document.addEventListener("DOMContentLoaded", () => {
     if (!state) return;
     const { mine, here, awaited, verdict, over, declined } = state;
     const on = Boolean(feedback) && !declined;
+    element("ask").hidden = true;
     button("take").disabled = on;
     button("take").textContent = on ? (mine ? _("✓ Responding") : _("✓ Recorded")) : mine ? _("Continue") : state.answers.respond;
-    button("arrive").disabled = !on || here || !awaited || Boolean(verdict);
+    button("arrive").disabled = declined || here || !awaited || Boolean(verdict);
     button("arrive").textContent = here ? _("✓ On site") : _("I'm here");
-    button("arrive").classList.toggle("primary", !button("arrive").disabled);
+    button("arrive").classList.toggle("primary", on && !button("arrive").disabled);
+    element("decline").hidden = here;
     for (const each of chips()) {
       each.disabled = !on;
       each.setAttribute("aria-pressed", each.value === (state.cause || verdict));
     }
-    button("decline").disabled = over || Boolean(verdict) || declined;
+    button("decline").disabled = over || Boolean(verdict) || declined || here;
   };
 
   const act = async (path, fields) => {
@@ -104,6 +106,7 @@ document.addEventListener("DOMContentLoaded", () => {
       await new Promise((resolve) => setTimeout(resolve, path === "/answer/look" ? 0 : 400));
       show(body);
     } catch (error) {
+      if (error.replace) return ask(error);
       const refused = path === "/answer/look" && [400, 403, 404].includes(error.status);
       if (refused) element("steps").hidden = true;
       if (error.open) {
@@ -119,9 +122,18 @@ document.addEventListener("DOMContentLoaded", () => {
     element("change").disabled = false;
   };
 
+  const ask = ({ message, replace, keep, replaces, verdict, cause }) => {
+    element("steps").hidden = true;
+    element("ask").hidden = false;
+    element("ask").querySelector("p").textContent = message;
+    const put = (id, words, press) => Object.assign(element(id), { textContent: words, disabled: false, onclick: (event) => event.isTrusted && press() });
+    put("replace", replace, () => act("/answer/feedback", { token: feedback, via: "link", verdict, cause, replaces }));
+    put("keep", keep, () => act("/answer/look", { token }));
+  };
+
   const answers = {
     take: () => act("/answer", { token, via: "link" }),
-    arrive: () => act("/answer/arrive", { token: feedback, via: "link" }),
+    arrive: () => act("/answer/arrive", { token: feedback || token, via: "link" }),
     decline: () => act("/answer/decline", { token, via: "link" }),
     found: (pressed) => act("/answer/feedback", {
       token: feedback, via: "link",

@@ -5,8 +5,9 @@ only the page's script reads it. Each POST sends ``token=...``, as the button of
 does:
 
 - ``/answer/look`` says what the token is for and changes nothing;
-- ``/answer`` acknowledges the incident and returns a second token, for
-- ``/answer/arrive``, that the person is on site, and ``/answer/feedback``, what was found;
+- ``/answer`` acknowledges the incident and returns a second token;
+- ``/answer/arrive`` does so, too, or takes that token: the person is on site;
+- ``/answer/feedback`` takes the second token: what was found;
 - ``/answer/decline`` says that the person cannot go, so that the next is asked.
 
 ``/answer/look`` returns the second token, too, to whoever opens the notice again.
@@ -25,7 +26,7 @@ from starlette.responses import JSONResponse, Response
 from alerts.access import action_tokens
 from alerts.access.action_tokens import Action
 from alerts.access.roles import Right, may
-from alerts.errors import FeedbackError
+from alerts.errors import AnsweredError, FeedbackError
 from alerts.incidents import repository
 from alerts.incidents.history import Happened
 from alerts.incidents.incident import Status
@@ -33,7 +34,7 @@ from alerts.page.guard import client_of, form_of, text_of, too_often
 from alerts.page.page_context import sentence
 from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.rendering import answers_of, headline
-from alerts.page.views.incidents import verdict_of
+from alerts.page.views.incidents import question, replaces_of, verdict_of
 from language.messages import _
 from storage.errors import StorageError
 
@@ -54,12 +55,12 @@ _ANYWHERE: Final = {"Access-Control-Allow-Origin": "*"}
 """A notice's button may be pressed in a web app of another origin; no cookie is sent along."""
 
 
-class _OtherPersonError(HTTPException):
-    """The link is for somebody else than who is signed in, who may still open the incident."""
+class _FurtherError(HTTPException):
+    """An error with `more` for the script: what may be opened, or what is asked."""
 
-    def __init__(self, detail: str, path: str) -> None:
-        super().__init__(403, detail)
-        self.path = path
+    def __init__(self, status: int, error: str, **more: object) -> None:
+        super().__init__(status, error)
+        self.more = more
 
 
 def _in_json(handler: Callable[[AnswerPages, Request], Awaitable[Response]]) -> Any:
@@ -68,7 +69,7 @@ def _in_json(handler: Callable[[AnswerPages, Request], Awaitable[Response]]) -> 
             return await handler(pages, request)
         except HTTPException as error:
             headers = {**_ANYWHERE, **(error.headers or {})}
-            more = {"open": error.path} if isinstance(error, _OtherPersonError) else {}
+            more = error.more if isinstance(error, _FurtherError) else {}
             return JSONResponse({"error": error.detail, **more}, error.status_code, headers=headers)
         except (StorageError, sqlite3.Error, TimeoutError) as error:
             _LOG.warning("a response could not be stored: %s", error or type(error).__name__)
@@ -93,7 +94,13 @@ class AnswerPages(PageGroup):
     @_in_json
     async def _look(self, request: Request) -> Response:
         _, token, grant = await self._granted(request)
-        if grant.action is not Action.ACKNOWLEDGE or grant.used_at is None:
+        if grant.used_at is None:
+            return await self._state(grant)
+        return await self._following(token, grant)
+
+    async def _following(self, token: str, grant: Grant) -> Response:
+        """Return the state, and the token for what follows a first press."""
+        if grant.action is not Action.ACKNOWLEDGE:
             return await self._state(grant)
         now = self._context.settings.clock()
         feedback = await self._context.write(
@@ -107,16 +114,15 @@ class AnswerPages(PageGroup):
         form, token, grant = await self._granted(request, Action.ACKNOWLEDGE)
         engine, now = self._context.engine, self._context.settings.clock()
 
-        def acknowledge(tx: sqlite3.Connection) -> str:
+        def acknowledge(tx: sqlite3.Connection) -> None:
             again = action_tokens.find(tx, token)
             declined = repository.has_declined(tx, grant.incident, grant.person)
             if again is None or again.used_at is None or declined:
                 engine.acknowledge(tx, grant.incident, grant.person, now, channel=_channel(form))
                 action_tokens.use(tx, token, now)
-            return action_tokens.issue_feedback(tx, token, grant, now)
 
-        feedback = await self._context.write(acknowledge)
-        return await self._state(grant, feedback=feedback)
+        await self._context.write(acknowledge)
+        return await self._following(token, grant)
 
     @serves("/answer/decline", Access.PUBLIC, methods=("POST",))
     @_in_json
@@ -128,9 +134,9 @@ class AnswerPages(PageGroup):
     @serves("/answer/arrive", Access.PUBLIC, methods=("POST",))
     @_in_json
     async def _arrive(self, request: Request) -> Response:
-        form, token, grant = await self._granted(request, Action.FEEDBACK)
+        form, token, grant = await self._granted(request, Action.ACKNOWLEDGE, Action.FEEDBACK)
         await self._act(grant, token, self._context.engine.arrive, channel=_channel(form))
-        return await self._state(grant)
+        return await self._following(token, grant)
 
     @serves("/answer/feedback", Access.PUBLIC, methods=("POST",))
     @_in_json
@@ -138,14 +144,17 @@ class AnswerPages(PageGroup):
         form, token, grant = await self._granted(request, Action.FEEDBACK)
         kind = (await self._context.incident(grant.incident))["kind"]
         verdict, cause = verdict_of(form, kind)
+        given = {"cause": cause, "replaces": replaces_of(form)}
         try:
-            await self._act(grant, token, self._context.engine.feedback, verdict, cause=cause)
+            await self._act(grant, token, self._context.engine.feedback, verdict, **given)
         except FeedbackError as error:
             raise HTTPException(400, sentence(error)) from None
+        except AnsweredError as error:
+            raise _FurtherError(409, **question(self._context, error, verdict, cause)) from None
         return await self._state(grant)
 
     async def _act(
-        self, grant: Grant, token: str, work: Callable[..., Incident], *values: object, **more: str
+        self, grant: Grant, token: str, work: Callable[..., Incident], *values: object, **more: Any
     ) -> None:
         now = self._context.settings.clock()
 
@@ -155,10 +164,11 @@ class AnswerPages(PageGroup):
 
         await self._context.write(record)
 
-    async def _granted(
-        self, request: Request, action: Action | None = None
-    ) -> tuple[FormData, str, Grant]:
-        """Return form, token and grant; raises 400 without a token, else 403 or 429."""
+    async def _granted(self, request: Request, *actions: Action) -> tuple[FormData, str, Grant]:
+        """Return form, token and grant, for one of `actions` or to look at any; or raise.
+
+        That is 400 without a token, else 403 or 429.
+        """
         form = await form_of(request)
         token = text_of(form, "token").strip()
         if not token:
@@ -168,7 +178,7 @@ class AnswerPages(PageGroup):
         if len(token) <= _MAX_TOKEN:
             grant = await self._context.read(action_tokens.find, token)
         member = None if grant is None else self._context.policy.member(grant.person)
-        if grant is None or member is None or (action is not None and grant.action is not action):
+        if grant is None or member is None or (actions and grant.action not in actions):
             address = client_of(request)
             wait = self._limit.take(address, "", now)
             if wait > 0:  # keeps the log readable; a valid token cannot be guessed
@@ -178,7 +188,7 @@ class AnswerPages(PageGroup):
         if now >= grant.expires_at or not may(member.role, Right.ANSWER):
             raise HTTPException(403, _("This link has expired. Sign in to respond."))
         limits = self._context.access.limits
-        limit = limits.link_looks if action is None else limits.link_answers
+        limit = limits.link_answers if actions else limits.link_looks
         wait = limit.take(token, now)
         if wait > 0:
             raise too_often(wait, _("Too many answers with this link. Sign in to respond."))
@@ -191,7 +201,7 @@ class AnswerPages(PageGroup):
                 name=member.name,
                 other=session.name,
             )
-            raise _OtherPersonError(fault, f"/incidents/{quote(grant.incident, safe='')}")
+            raise _FurtherError(403, fault, open=f"/incidents/{quote(grant.incident, safe='')}")
         return form, token, grant
 
     async def _state(self, grant: Grant, **more: str) -> Response:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from alerts.access.roles import Right
-from alerts.errors import FeedbackError
+from alerts.errors import AnsweredError, FeedbackError
 from alerts.incidents.history import Happened
-from alerts.incidents.incident import ActionClass, Verdict, answer_choices
+from alerts.incidents.incident import ActionClass, Verdict, answer_choices, answer_words
 from alerts.notify.pictures import IncidentPictures
 from alerts.page import queries
 from alerts.page.guard import session_of, text_of
@@ -22,7 +22,7 @@ from detection.events import EventKind
 from language.messages import _
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from starlette.datastructures import FormData
     from starlette.requests import Request
@@ -56,7 +56,12 @@ class IncidentPages(PageGroup):
 
     @serves("/incidents/{id}")
     async def _page(
-        self, request: Request, error: str = "", status: int = 200, note: str = ""
+        self,
+        request: Request,
+        error: str = "",
+        status: int = 200,
+        note: str = "",
+        asked: Mapping[str, Any] | None = None,
     ) -> Response:
         found = await self._context.incident(request.path_params["id"])
         session = session_of(request)
@@ -69,6 +74,7 @@ class IncidentPages(PageGroup):
             incident=found,
             errors=[error],
             note=note,
+            asked=asked,
             declined=bool(done) and done[-1] == Happened.DECLINED,
         )
 
@@ -115,7 +121,12 @@ class IncidentPages(PageGroup):
         note, fault = self._context.free_text(form, "note")
         if fault:
             return await self._page(request, fault, 400, note=note)
-        return await self._act(request, self._engine.feedback, verdict, cause=cause, note=note)
+        given = {"cause": cause, "note": note, "replaces": replaces_of(form)}
+        try:
+            return await self._act(request, self._engine.feedback, verdict, **given)
+        except AnsweredError as error:
+            asked = question(self._context, error, verdict, cause)
+            return await self._page(request, status=409, note=note, asked=asked)
 
     @serves("/incidents/{id}/followed", Right.ANSWER, methods=("POST",))
     async def _follow_up(self, request: Request) -> Response:
@@ -127,7 +138,7 @@ class IncidentPages(PageGroup):
         return await self._act(request, self._engine.followed, action, case_number=number)
 
     async def _act(
-        self, request: Request, work: Callable[..., Incident], *arguments: object, **more: str
+        self, request: Request, work: Callable[..., Incident], *arguments: object, **more: Any
     ) -> Response:
         try:
             await self._context.change_incident(request, work, *arguments, **more)
@@ -144,3 +155,25 @@ def verdict_of(form: FormData, kind: str) -> tuple[Verdict, str]:
     except ValueError:
         raise HTTPException(400, _("Choose one of the answers.")) from None
     return verdict, cause if verdict is explained else ""
+
+
+def replaces_of(form: FormData) -> int:
+    """Return the number of the answer that a form replaces; 0 for none."""
+    text = text_of(form, "replaces")
+    return int(text) if text.isdecimal() else 0
+
+
+def question(
+    context: PageContext, error: AnsweredError, verdict: Verdict, cause: str
+) -> dict[str, Any]:
+    """Ask whether an answer replaces that of somebody else, which a form then `replaces`."""
+    old, new = answer_words(error.verdict, error.cause), answer_words(verdict, cause)
+    said = {"name": context.policy.name_of(error.person), "when": context.times.lately(error.at)}
+    return {
+        "error": _("%(name)s answered %(answer)s %(when)s. Replace?", answer=old, **said),
+        "replace": _("Replace with %(answer)s", answer=new),
+        "keep": _("Keep %(answer)s", answer=old),
+        "replaces": error.number,
+        "verdict": verdict.value,
+        "cause": cause,
+    }

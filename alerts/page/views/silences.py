@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
 
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
@@ -27,12 +29,9 @@ if TYPE_CHECKING:
 
     from alerts.incidents.silences import Silence
     from alerts.page.guard import Session
-    from storage.registry import Room
+    from storage.registry import Registry, Room
 
-_STARTS: Final = Words(
-    {"0": mark("Now"), "1": mark("In 1 hour"), "4": mark("In 4 hours"), "12": mark("In 12 hours")}
-)
-"""Hours from now."""
+_STARTS: Final = Words({"now": mark("Now"), "later": mark("At a day and time")})
 _LENGTHS: Final = Words(
     {
         "1": mark("1 hour"),
@@ -46,6 +45,9 @@ _LENGTHS: Final = Words(
 )
 """Hours."""
 _HOUR_S: Final = 3600.0
+_AHEAD_S: Final = 366 * 86_400.0
+"""How far ahead a silence may begin."""
+_FIELDS: Final = ("place", "kind", "starts", "start", "hours", "reason")
 _SCHOOL: Final = "school"
 _PLACES: Final = frozenset({"site", "building", "floor", "room"})
 _ALL: Final = "all"
@@ -59,16 +61,16 @@ class SilencePages(PageGroup):
         session, form = request.state.session, request.state.form
         now = self._context.settings.clock()
         reason, fault = self._context.free_text(form, "reason")
-        typed = {
-            "reason": reason,
-            **{name: text_of(form, name) for name in ("place", "kind", "hours", "later")},
-        }
-        if fault:
-            return await self._page(request, fault, 400, **typed)
-        starts = now + _HOUR_S * _choice(form, "later", _STARTS)
-        ends = starts + _HOUR_S * _choice(form, "hours", _LENGTHS)
+        typed = {**{name: text_of(form, name) for name in _FIELDS}, "reason": reason}
+        length_s = _HOUR_S * float(_choice(form, "hours", _LENGTHS))
         labels = self._labels(session, form)
         registry = self._context.registry.within(self._sites_of(labels))
+        starts = now
+        if _choice(form, "starts", _STARTS, "now") != "now":
+            starts, late = self._start(typed["start"], registry, now)
+            fault = fault or late
+        if fault:
+            return await self._page(request, fault, 400, **typed)
         try:
             await self._context.write(
                 lambda tx: silences.add(
@@ -77,7 +79,7 @@ class SilencePages(PageGroup):
                     owner=session.person,
                     reason=reason,
                     starts_at=starts,
-                    ends_at=ends,
+                    ends_at=starts + length_s,
                     now=now,
                     registry=registry,
                     is_admin=session.may(Right.ACCOUNTS),
@@ -102,6 +104,18 @@ class SilencePages(PageGroup):
         except SilenceError:
             raise HTTPException(404, _("There is no such silence.")) from None
         return RedirectResponse("/silences", 303)
+
+    def _start(self, text: str, registry: Registry, now: float) -> tuple[float, str]:
+        """Return a typed start by the clock of its place, and what is wrong with it."""
+        zones = {site.zone for site in registry.sites.values() if site.zone}
+        zone = ZoneInfo(zones.pop()) if len(zones) == 1 else self._context.times.zone
+        try:
+            at = datetime.fromisoformat(text).replace(tzinfo=zone).timestamp()
+        except (ValueError, OverflowError):
+            return now, _("Choose the day and time at which it starts.")
+        if at < now - 60.0:
+            return at, _("This day and time has passed. To start at once, choose Now.")
+        return at, _("Choose a start within a year.") if at > now + _AHEAD_S else ""
 
     def _labels(self, session: Session, form: FormData) -> dict[str, str]:
         """Return the labels of a choice; raise 400 or 403 if it is not valid or not allowed."""
@@ -162,18 +176,14 @@ class SilencePages(PageGroup):
         return f" at {room.site_id}" if room.names_site else ""
 
     def _words(self, silence: Silence) -> str:
-        words = []
-        for name, value in silence.labels.items():
-            if name == "room":
-                room = self._context.registry.rooms.get(value)
-                words.append(room.short_name if room else value)
-            elif name == "floor":
-                words.append(floor_name(value))
-            elif name == "kind":
-                words.append(KIND_WORDS.get(value, value).lower())
-            else:
-                words.append(value)
-        return capitalized(", ".join(words) or _("everything"))
+        labels, kind = {**silence.labels}, silence.kind
+        room = self._context.registry.rooms.get(labels.get("room", ""))
+        if room:
+            labels["room"] = room.full_name
+        labels["floor"] = floor_name(labels.get("floor", ""))
+        place = ", ".join(v for name, v in labels.items() if v and name != "kind")
+        what = KIND_WORDS.get(kind, kind).lower() if kind else ""
+        return capitalized(": ".join(filter(None, (place, what))) or _("everything"))
 
     @serves("/silences")
     async def _page(
@@ -191,7 +201,7 @@ class SilencePages(PageGroup):
             starts=_STARTS,
             lengths=_LENGTHS,
             max_reason=MAX_REASON,
-            typed={"place": "", "kind": "", "hours": "1", "later": "0", "reason": "", **typed},
+            typed={name: typed.get(name, request.query_params.get(name, "")) for name in _FIELDS},
             errors=[error],
         )
 
@@ -201,8 +211,8 @@ def _of_building(room: Room) -> dict[str, str]:
     return {name: value for name, value in own.items() if value}
 
 
-def _choice(form: FormData, name: str, choices: Collection[str]) -> float:
-    given = text_of(form, name)
+def _choice(form: FormData, name: str, choices: Collection[str], usual: str = "") -> str:
+    given = text_of(form, name) or usual
     if given not in choices:
         raise HTTPException(400, _("Choose a value from the list."))
-    return float(given)
+    return given

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from storage.registry import Room
 
 _YEAR_S: Final = 365 * 86_400
-_FIRST: Final = ("alarm", "attention", "responding", "notable", "silent", "none", "ok")
 
 
 class WallPages(PageGroup):
@@ -105,8 +104,12 @@ class WallPages(PageGroup):
         places = {} if plan is None else await context.in_thread(plan.places)
         has_plan = plan is not None and await context.in_thread(plan.has_picture)
         return {
-            "states": sorted(states, key=lambda s: _FIRST.index(s.level)),
-            "needing": sum(s.level in {"alarm", "attention"} for s in states),
+            "states": sorted(
+                states, key=lambda s: (not s.needs_person, queries.LEVELS.index(s.level))
+            ),
+            "needing": sum(s.needs_person for s in states),
+            "faulty": sum(s.is_faulty for s in states),
+            "silenced": sum(s.level == "silenced" for s in states),
             "places": places if has_plan else {},
             "has_plan": has_plan,
             "now": settings.clock(),

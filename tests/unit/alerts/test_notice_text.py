@@ -49,6 +49,8 @@ def test_texts_fit_their_channel_and_keep_the_link(scheme, title, body):
 PARAMS = {
     "name": "",
     "silent": 5,
+    "answer": "test:",
+    "before": "false_alarm:spray",
     "left": 3,
     "time": 1_788_789_900.0,
     "now": 1_788_789_900.0,

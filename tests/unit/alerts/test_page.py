@@ -251,6 +251,58 @@ async def test_arrival_is_reported_and_the_next_step_stands_out(opened):
     assert shown.count("<b>On site</b>") == 1
 
 
+async def test_who_is_on_site_is_not_offered_to_hand_over(opened):
+    page, incident = opened
+    url = f"/incidents/{incident}"
+    await page.sign_in()
+    form = {"form_token": await page.form_token(url)}
+    shown = (await page.client.get(url)).text
+    assert 'id="arrive"' in shown
+    assert 'id="decline"' in shown
+    await page.client.post(f"{url}/arrive", data=form)
+    shown = (await page.client.get(url)).text
+    assert 'id="arrive"' not in shown
+    assert 'id="decline"' not in shown
+
+
+async def test_an_answered_incident_that_goes_on_is_answered_everywhere(open_page, make_event):
+    page = open_page(wall=None)
+    incident = page.incident(make_event)
+    await page.sign_in()
+    url = f"/incidents/{incident}"
+    form = {"form_token": await page.form_token(url), "verdict": "confirmed"}
+    await page.client.post(f"{url}/acknowledge", data=form)
+    paths = ("/", "/incidents", url, "/rooms/n2-boys", "/wall")
+    responding = re.compile(r"is responding|acknowledged by|>\s*Responding[^<]*</span>")
+    for path in paths:
+        assert responding.search((await page.client.get(path)).text), path
+    await page.client.post(f"{url}/feedback", data=form)
+    assert repository.load(page.db, incident).is_open
+    for path in paths:
+        shown = (await page.client.get(path)).text.partition('<section id="record">')[0]
+        assert not responding.search(shown.partition('id="signs"')[0]), path
+        assert re.search(r"[Aa]nswered", shown), path
+
+
+async def test_a_second_answer_asks_before_it_replaces_the_first(opened):
+    page, incident = opened
+    with sqlite.transaction(page.db) as tx:
+        page.engine.feedback(tx, incident, "fm", Verdict.CONFIRMED, page.now)
+    page.now += 300.0
+    await page.sign_in()
+    url = f"/incidents/{incident}"
+    form = {"form_token": await page.form_token(url), "cause": "steam", "note": "wet floor"}
+    answer = await page.client.post(f"{url}/feedback", data=form)
+    assert answer.status_code == 409
+    assert "F. Manager answered Confirmed 5 min ago. Replace?" in answer.text
+    assert repository.load(page.db, incident).verdict is Verdict.CONFIRMED
+    question = answer.text[answer.text.index('id="replace"') :].partition("</form>")[0]
+    given = dict(re.findall(r'name="(\w+)" value="([^"]*)"', question))
+    assert (given["cause"], given["note"]) == ("steam", "wet floor")
+    assert (await page.client.post(f"{url}/feedback", data=given)).status_code == 303
+    assert repository.load(page.db, incident).verdict is Verdict.FALSE_ALARM
+
+
 async def test_the_reason_of_a_notice_stays_when_more_is_known(
     open_page, make_event, database, registry
 ):

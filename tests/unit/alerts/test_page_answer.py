@@ -15,7 +15,7 @@ from alerts.access.action_tokens import LIFETIME_S, Action
 from alerts.engine import AlertEngine
 from alerts.incidents import repository
 from alerts.incidents.incident import ActionClass, Status, Verdict
-from alerts.notify.notice import KIND_WORDS
+from alerts.notify.notice import KIND_WORDS, render
 from alerts.notify.outbox import answer_of, with_answer_link
 from alerts.notify.pump import OutboxPump
 from alerts.policy import PAGED, AlertPolicy, StaffMember
@@ -91,6 +91,53 @@ async def test_the_verdict_is_sent_with_the_token_of_the_first_press(opened):
     answer = await press(page, feedback, "/answer/feedback", verdict="confirmed")
     assert answer.json()["verdict"] == "confirmed"
     assert repository.load(page.db, incident).verdict is Verdict.CONFIRMED
+
+
+async def test_who_is_there_already_says_so_with_one_press_and_responds(asked):
+    page, incident, token = asked
+    looked = (await press(page, token, "/answer/look")).json()
+    assert (looked["awaited"], looked["here"]) == (True, False)
+    there = (await press(page, token, "/answer/arrive", via="link")).json()
+    assert (there["mine"], there["here"], bool(there["feedback"])) == (True, True, True)
+    found = repository.load(page.db, incident)
+    assert (found.status, found.acknowledged_by) == (Status.ACKNOWLEDGED, "ap")
+    assert (found.arrived_at, found.acknowledged_at) == (NOW, NOW)
+    answer = await press(page, there["feedback"], "/answer/feedback", verdict="confirmed")
+    assert answer.json()["answered"] is True
+
+
+async def test_an_answer_of_somebody_else_is_replaced_only_on_purpose_and_they_are_told(opened):
+    page, incident = opened
+    first = (await press(page, token_for(page, incident, "fm"))).json()["feedback"]
+    second = (await press(page, token_for(page, incident))).json()["feedback"]
+    assert (await press(page, first, "/answer/feedback", verdict="confirmed")).status_code == 200
+    page.now += 70.0
+    form = {"verdict": "false_alarm", "cause": "spray"}
+    asked = await press(page, second, "/answer/feedback", **form)
+    assert asked.status_code == 409
+    assert asked.json()["error"] == "F. Manager answered Confirmed a minute ago. Replace?"
+    assert repository.load(page.db, incident).verdict is Verdict.CONFIRMED
+
+    # the same answer is no contradiction, and one's own answer needs no question
+    agreed = await press(page, second, "/answer/feedback", verdict="confirmed")
+    assert agreed.status_code == 200
+    assert (await press(page, second, "/answer/feedback", verdict="test")).status_code == 200
+    assert not [n for n in stored.notices(page.db, "notice") if n.reason == "replaced"]
+
+    asked = await press(page, first, "/answer/feedback", **form)
+    assert asked.json()["error"].startswith("A. Principal answered Test ")
+    form["replaces"] = asked.json()["replaces"]
+    answer = await press(page, first, "/answer/feedback", **form)
+    assert (answer.status_code, answer.json()["what"]) == (200, "False alarm: spray")
+    told = stored.notices(page.db, "person", "notice")
+    ((person, notice),) = [(p, n) for p, n in told if n.reason == "replaced"]
+    title, body = render(notice)
+    assert person == "ap"
+    assert title.startswith("Boys N2, floor 2, North: F. Manager replaced your answer")
+    assert body.startswith("F. Manager answered False alarm: spray. You had answered Test.")
+    # what was seen is not the answer any more
+    form |= {"verdict": "nothing_found", "cause": ""}
+    assert (await press(page, second, "/answer/feedback", **form)).status_code == 409
 
 
 async def test_arrival_is_reported_once(opened):
@@ -328,7 +375,6 @@ async def test_one_thing_alone(asked):
     say = token_for(page, incident, action=Action.FEEDBACK)
     crossed = await press(page, take, "/answer/feedback", verdict="confirmed")
     assert crossed.status_code == 403
-    assert (await press(page, take, "/answer/arrive")).status_code == 403
     assert (await press(page, say)).status_code == 403
     found = repository.load(page.db, incident)
     assert (found.status is Status.ACKNOWLEDGED, found.verdict) == (False, None)

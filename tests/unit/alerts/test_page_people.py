@@ -83,7 +83,7 @@ async def test_answers_are_added_and_none_is_lost(opened):
         assert output in shown
 
 
-SILENCE = {"place": "room n2-boys", "kind": "vape", "later": "0", "hours": "2", "reason": "paint"}
+SILENCE = {"place": "room n2-boys", "kind": "vape", "hours": "2", "reason": "paint"}
 
 
 async def test_a_silence_is_added_listed_and_ended(open_page, make_event):
@@ -95,7 +95,7 @@ async def test_a_silence_is_added_listed_and_ended(open_page, make_event):
     assert (silence.owner, silence.reason) == ("ap", "paint")
     assert (silence.starts_at, silence.ends_at) == (page.now, page.now + 7200)
     shown = (await page.client.get("/silences")).text
-    assert f"Boys N2, {VAPE.lower()}" in shown
+    assert f"Boys N2, floor 2, North: {VAPE.lower()}" in shown
     assert "A. Principal" in shown
     with sqlite.transaction(page.db) as tx:
         assert page.engine.on_events(tx, [make_event(page.now + 5)], page.now + 5) == []
@@ -105,16 +105,31 @@ async def test_a_silence_is_added_listed_and_ended(open_page, make_event):
     assert (await act(page, "/silences/99/end")).status_code == 404
 
 
-async def test_one_that_begins_later(open_page):
+async def test_one_that_begins_on_a_later_day(open_page):
     page = open_page()
     await page.sign_in()
-    await act(page, "/silences", **{**SILENCE, "later": "4", "place": "floor 2 of North"})
+    later = {"starts": "later", "start": "2026-09-12T14:30", "place": "floor 2 of North"}
+    await act(page, "/silences", **{**SILENCE, **later})
     (silence,) = silences.listed(page.db, page.now)
     assert silence.labels == {"floor": "2", "building": "North", "kind": "vape"}
-    assert silence.starts_at == page.now + 4 * 3600
-    assert silence.ends_at == page.now + 6 * 3600
+    at = datetime(2026, 9, 12, 14, 30, tzinfo=ZoneInfo("America/New_York")).timestamp()
+    assert (silence.starts_at, silence.ends_at) == (at, at + 2 * 3600)
     shown = (await page.client.get("/silences")).text
-    assert f"Floor 2, North, {VAPE.lower()}" in shown
+    assert f"Floor 2, North: {VAPE.lower()}" in shown
+    assert "Silenced until" not in (await page.client.get("/")).text
+
+
+async def test_a_silence_is_started_from_the_room_and_from_the_incident(opened):
+    page, incident = opened
+    for path, kind in (("/rooms/n2-boys", ""), (f"/incidents/{incident}", "vape")):
+        assert "/silences?place" not in (await page.client.get(path)).text
+        await page.sign_in()
+        link = re.search(r'href="(/silences\?[^"]+)#add"', (await page.client.get(path)).text)[1]
+        shown = (await page.client.get(link.replace("&amp;", "&"))).text
+        chosen = re.findall(r'<option value="([^"]*)" selected', shown)
+        assert chosen[:2] == ["room n2-boys", *filter(None, [kind])] or not kind
+        assert chosen[0] == "room n2-boys"
+        page.client.cookies.clear()
 
 
 @pytest.mark.parametrize(
@@ -127,7 +142,11 @@ async def test_one_that_begins_later(open_page):
         ({"kind": "noise"}, 400, "from the list"),
         ({"kind": ""}, 400, "from the list"),
         ({"hours": "9999"}, 400, "from the list"),
-        ({"later": "-5"}, 400, "from the list"),
+        ({"starts": "-5"}, 400, "from the list"),
+        ({"starts": "later"}, 400, "Choose the day and time"),
+        ({"starts": "later", "start": "tomorrow"}, 400, "Choose the day and time"),
+        ({"starts": "later", "start": "2026-09-06T14:30"}, 400, "has passed"),
+        ({"starts": "later", "start": "2062-09-12T14:30"}, 400, "within a year"),
         ({"place": ""}, 400, "from the list"),
         ({"place": "school"}, 403, "Only administrators may silence the whole school"),
     ],

@@ -8,8 +8,10 @@ from PIL import Image
 
 from alerts.access import api_tokens
 from alerts.access.api_tokens import Scope
+from alerts.incidents import silences
 from alerts.incidents.incident import Status
 from alerts.page.floor_plan import FloorPlan, PictureError
+from detection.events import EventKind
 from storage import sqlite
 
 
@@ -95,6 +97,79 @@ async def test_what_needs_a_responder_comes_first(page, make_event):
     page.incident(lambda at: make_event(at, sensor="s3"))
     shown = (await page.client.get("/wall")).text
     assert shown.index("Girls N1") < shown.index("Boys N2")
+
+
+def silence(page, kind="", **place):
+    labels = place | ({"kind": kind} if kind else {})
+    with sqlite.transaction(page.db) as tx:
+        return silences.add(
+            tx,
+            labels=labels,
+            owner="ap",
+            reason="painting",
+            starts_at=page.now - 60.0,
+            ends_at=page.now + 7200.0,
+            now=page.now - 60.0,
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "silenced", "needing", "apart"),
+    [
+        (EventKind.VAPE, False, 1, set()),
+        (EventKind.TAMPER, False, 1, set()),
+        (EventKind.SENSOR_FAULT, False, 0, {"1 room with a sensor problem"}),
+        (EventKind.OFFLINE, False, 0, {"1 room with a sensor problem"}),
+        (EventKind.AMBIENT, False, 0, set()),
+        (EventKind.VAPE, True, 0, {"1 room silenced"}),
+        (EventKind.SENSOR_FAULT, True, 0, {"1 room silenced"}),
+    ],
+)
+async def test_only_rooms_that_need_a_person_now_are_counted(
+    page, make_event, kind, silenced, needing, apart
+):
+    """The other room has no readings: its sensor is a problem from the start."""
+    await screen(page)
+    if silenced:
+        silence(page, room="n2-boys")
+    with sqlite.transaction(page.db) as tx:
+        page.engine.on_events(tx, [make_event(page.now - 5, kind=kind)], page.now)
+    shown = (await page.client.get("/wall")).text
+    assert f'data-needing="{needing}"' in shown
+    (found,) = re.findall(r'<p class="apart">(.*?)</p>', shown, re.DOTALL)
+    said = {" ".join(re.sub(r"<[^>]+>", "", part).split()) for part in found.split("</span>")}
+    other = {"1 room with a sensor problem"}
+    expected = {"2 rooms with a sensor problem"} if apart == other else other | apart
+    assert said - {""} == expected
+
+
+@pytest.mark.parametrize(
+    ("labels", "level", "words"),
+    [
+        ({"room": "n2-boys"}, "silenced", "Silenced until 12:05"),
+        ({"floor": "2", "building": "North"}, "silenced", "Silenced until 12:05"),
+        ({"room": "n2-boys", "kind": "vape"}, "silenced", "Silenced until 12:05: vaping"),
+        ({"room": "n2-boys", "kind": "offline"}, "ok", "Silenced until 12:05: "),
+    ],
+)
+async def test_a_silenced_room_says_so_and_until_when(page, labels, level, words):
+    await page.sign_in("ad")
+    files = {"plan": ("plan.png", png(), "image/png")}
+    await act(page, "/wall/plan", files)
+    await act(page, "/wall/places", **{"at.n2-boys": "0.25 0.5"})
+    silence(page, **labels)
+    parts = {"/": "card", "/rooms/n2-boys": "hero", "/wall": "tile"}
+    parts = [*parts.items(), ("/wall", "spot")]
+    for path, part in parts:
+        shown = (await page.client.get(path)).text
+        begins = re.compile(rf'class="{part} {level}(?: on-plan)?"')
+        (found,) = (block for block in begins.split(shown)[1:] if "Boys N2" in block[:600])
+        found = found[: found.index("Boys N2") + 900]
+        assert words in found, (path, part)
+        assert part == "card" or re.search("[Ff]loor 2", found), (path, part)
+    assert "Silenced until" not in (await page.client.get("/rooms/n1-girls")).text
+    page.now += 7200.0
+    assert "Silenced until" not in (await page.client.get("/wall")).text
 
 
 @pytest.mark.parametrize("person", ["ap", "fm", "an"])
