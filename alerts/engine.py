@@ -35,8 +35,7 @@ from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Note, NoticeReason
 from alerts.notify.notice_writer import NoticeWriter
 from alerts.policy import repeat_window_s
-from detection.device_events import is_device_alarm
-from detection.events import Detail, EventKind, EventPhase
+from detection.events import Detail, EventKind, EventPhase, is_device_alarm
 from language.messages import Fact, fact
 from storage.registry import Room
 

@@ -4,8 +4,8 @@ A reading counts at its own time, but never after its receipt: a device's clock 
 is then set right, must not age its sensor or others.
 
 The service, a replay and a cluster judge readings by this one object, so that the same
-readings give the same events. `detection.detector` follows plumes, `detection.device_events` what
-devices report of themselves, `MinuteDetectors` sensor faults and the air that rooms share, which
+readings give the same events. `detection.detector` follows plumes, `DeviceEvents` what devices
+report of themselves, `MinuteDetectors` sensor faults and the air that rooms share, which
 explains some of the rest.
 
 Any split of a stream into batches gives the same events. Sensors of different buildings do not
@@ -24,22 +24,229 @@ import numpy as np
 
 from detection.channels import FOLLOWED, ReadingBatch
 from detection.detector import Detector
-from detection.device_events import DeviceEvents
 from detection.errors import SnapshotError
+from detection.events import (
+    DEVICE_VERSION,
+    INTEGRITY,
+    ChannelEvidence,
+    Detail,
+    Event,
+    EventKind,
+    EventPhase,
+)
 from detection.per_minute.ambient import Ambient
 from detection.per_minute.minutes import Minutes
 from detection.per_minute.sensor_faults import SensorFaults
 from detection.quantities import COLUMN_INDEX, COLUMNS
+from language.messages import fact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from detection.detector import PulseObserver
-    from detection.events import Event
-    from detection.model import Model
     from detection.per_minute.ambient import Place
+
+FAULT_AFTER_S: Final = 120.0
+HOLD_S: Final = 600.0
+"""A device's alarm is the same one for this long after its last report."""
+BATTERY_LOW: Final = 15.0
+BATTERY_GOOD: Final = 25.0
+"""Charge in %."""
+BATTERY_HOLD_S: Final = 3 * 86_400.0
+"""Some devices report their battery once a day."""
+
+_BATTERY: Final = "low_battery"
+_REPORTS: Final[Mapping[str, tuple[EventKind, float, Detail]]] = {
+    "tamper": (EventKind.TAMPER, 1.0, Detail.TAMPERED),
+    "vendor_vape": (EventKind.VAPE, 0.6, Detail.VENDOR_VAPE),
+    "vendor_burning": (EventKind.SMOKE, 0.6, Detail.VENDOR_BURNING),
+    "vendor_interference": (EventKind.SPRAY, 0.6, Detail.VENDOR_INTERFERENCE),
+    **{f"integrity:{detail}": (EventKind.INTEGRITY, 1.0, detail) for detail in INTEGRITY},
+}
+
+
+@dataclass(slots=True)
+class _Report:
+    """A condition that a device still reports."""
+
+    onset: float
+    last: float
+    count: int
+    alerted_at: float | None
+
+
+class DeviceEvents:
+    """Follow device reports: tamper, a vendor's alarm, a faulty channel, a low battery.
+
+    Findings of ingest about a sensor's messages (``integrity:...``) come the same way. A channel is
+    faulty only after `FAULT_AFTER_S` and three readings, so that one value out of range alerts
+    nobody. A battery is low from two reports of `BATTERY_LOW` on, until one of `BATTERY_GOOD`.
+    """
+
+    def __init__(self) -> None:
+        self._active: dict[tuple[str, str], _Report] = {}
+
+    def on_reading(
+        self,
+        sensor: str,
+        time: float,
+        events: Sequence[str],
+        faults: Sequence[str],
+        values: Mapping[str, float],
+    ) -> list[Event]:
+        """Return the events of one reading's reports; unknown names are ignored.
+
+        `faults` are keys of faulty quantities, with or without the prefix ``fault:``.
+        """
+        found: list[Event] = []
+        for name in events:
+            if name in _REPORTS:
+                key = (sensor, name)
+                self._expire(key, time, found)
+                self._reported(key, time, values, found)
+        for name in faults:
+            key = (sensor, f"fault:{name.removeprefix('fault:')}")
+            self._expire(key, time, found)
+            self._faulty(key, time, found)
+        if "battery" in values:
+            self._battery((sensor, _BATTERY), time, values, found)
+        return found
+
+    def on_time(self, now: float) -> list[Event]:
+        """Return the end of what has not been reported for `HOLD_S`, or `BATTERY_HOLD_S`."""
+        ended: list[Event] = []
+        for key in list(self._active):
+            self._expire(key, now, ended)
+        return ended
+
+    def move_clock(self, by_s: float, sensors: Container[str]) -> None:
+        """Move the reports of sensors along with their clock, which was set ahead by `by_s`."""
+        for (sensor, _), active in self._active.items():
+            if sensor in sensors:
+                active.last += by_s
+                if active.alerted_at is None:
+                    active.onset += by_s
+
+    def snapshot(self) -> bytes:
+        """Return the state as bytes."""
+        return msgspec.msgpack.encode(self._active)
+
+    @classmethod
+    def restore(cls, body: bytes) -> DeviceEvents:
+        """Restore a snapshot; raise `SnapshotError` if it is none."""
+        restored = cls()
+        try:
+            restored._active = msgspec.msgpack.decode(body, type=dict[tuple[str, str], _Report])
+        except ValueError as error:
+            raise SnapshotError(f"no snapshot of device events: {error}") from error
+        return restored
+
+    def _expire(self, key: tuple[str, str], now: float, found: list[Event]) -> None:
+        active = self._active.get(key)
+        hold_s = BATTERY_HOLD_S if key[1] == _BATTERY else HOLD_S
+        if active is None or now - active.last <= hold_s:
+            return
+        del self._active[key]
+        if active.alerted_at is not None:
+            ended_at = active.last + hold_s
+            found.append(self._event(key, active, EventPhase.ENDED, ended_at, {}))
+
+    def _reported(
+        self,
+        key: tuple[str, str],
+        time: float,
+        values: Mapping[str, float],
+        found: list[Event],
+    ) -> None:
+        active = self._active.get(key)
+        if active is not None:
+            active.last = max(active.last, time)
+            active.count += 1
+            return
+        active = self._active[key] = _Report(time, time, 1, time)
+        found.append(self._event(key, active, EventPhase.ALERTED, time, values))
+
+    def _faulty(self, key: tuple[str, str], time: float, found: list[Event]) -> None:
+        active = self._active.get(key)
+        if active is None:
+            self._active[key] = _Report(time, time, 1, None)
+            return
+        active.last = max(active.last, time)
+        active.count += 1
+        early = active.count < 3 or time - active.onset < FAULT_AFTER_S
+        if active.alerted_at is None and not early:
+            active.alerted_at = time
+            found.append(self._event(key, active, EventPhase.ALERTED, time, {}))
+
+    def _battery(
+        self,
+        key: tuple[str, str],
+        time: float,
+        values: Mapping[str, float],
+        found: list[Event],
+    ) -> None:
+        self._expire(key, time, found)
+        active, charge = self._active.get(key), values["battery"]
+        if active is None:
+            if charge <= BATTERY_LOW:
+                self._active[key] = _Report(time, time, 1, None)
+            return
+        good = charge >= BATTERY_GOOD if active.alerted_at is not None else charge > BATTERY_LOW
+        if good:
+            del self._active[key]
+            if active.alerted_at is not None:
+                found.append(self._event(key, active, EventPhase.ENDED, time, values))
+            return
+        active.last = max(active.last, time)
+        active.count += 1
+        if active.alerted_at is None:
+            active.alerted_at = time
+            found.append(self._event(key, active, EventPhase.ALERTED, time, values))
+
+    @staticmethod
+    def _event(
+        key: tuple[str, str],
+        active: _Report,
+        phase: EventPhase,
+        time: float,
+        values: Mapping[str, float],
+    ) -> Event:
+        sensor, name = key
+        if name.startswith("fault:"):
+            quantity = name.removeprefix("fault:")
+            kind, confidence = EventKind.SENSOR_FAULT, 1.0
+            detail = fact(Detail.NO_VALID_VALUE, quantity=quantity)
+            if quantity == "clock":
+                detail = fact(Detail.CLOCK_STANDS)
+        elif name == _BATTERY:
+            kind, confidence = EventKind.SENSOR_FAULT, 1.0
+            detail = fact(Detail.BATTERY_LOW)
+            if "battery" in values:
+                detail = fact(Detail.BATTERY_AT, percent=values["battery"])
+        else:
+            kind, confidence, code = _REPORTS[name]
+            detail = fact(code, device="") if name.startswith("vendor_") else fact(code)
+        evidence = {}
+        index = values.get("vape_index")
+        if kind is EventKind.VAPE and index is not None:
+            evidence["vape_index"] = ChannelEvidence(0.0, index, 0.0, None)
+        return Event(
+            sensor=sensor,
+            kind=kind,
+            phase=phase,
+            onset=active.onset,
+            alerted=time if active.alerted_at is None else active.alerted_at,
+            peak_time=active.onset,
+            end=active.last if phase is EventPhase.ENDED else None,
+            confidence=confidence,
+            probabilities={kind.value: confidence},
+            evidence=evidence,
+            model_version=f"{DEVICE_VERSION}-{name}",
+            details=(detail,),
+            time=time,
+        )
+
 
 FORMAT: Final = 1
 
@@ -131,7 +338,7 @@ def _array(_: type, stored: Any) -> NDArray[np.float64]:
     return np.frombuffer(body, kind).reshape(shape).copy()
 
 
-_BATTERY = COLUMN_INDEX["battery"]
+_CHARGE = COLUMN_INDEX["battery"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +383,6 @@ class CombinedDetector:
     ----------
     place : callable
         Building and room of a sensor, by name; None if it has none.
-    model : Model, optional
-        Parameters of the detector of plumes; those shipped by default.
 
     Attributes
     ----------
@@ -185,13 +390,8 @@ class CombinedDetector:
         Newest event time seen, Unix seconds; minus infinity before the first reading.
     """
 
-    def __init__(
-        self,
-        place: Callable[[str], Place | None],
-        model: Model | None = None,
-        observer: PulseObserver | None = None,
-    ) -> None:
-        self.plumes = Detector(model, observer)
+    def __init__(self, place: Callable[[str], Place | None]) -> None:
+        self.plumes = Detector()
         self.watermark = float("-inf")
         self._devices = DeviceEvents()
         self._slow = MinuteDetectors(place)
@@ -268,8 +468,6 @@ class CombinedDetector:
         cls,
         state: CombinedState,
         place: Callable[[str], Place | None],
-        model: Model | None = None,
-        observer: PulseObserver | None = None,
     ) -> CombinedDetector:
         """Follow on from `state`.
 
@@ -278,8 +476,8 @@ class CombinedDetector:
         SnapshotError
             If a part is no snapshot of this format.
         """
-        restored = cls(place, model, observer)
-        restored.plumes = Detector.restore(state.plumes, model, observer)
+        restored = cls(place)
+        restored.plumes = Detector.restore(state.plumes)
         restored._devices = DeviceEvents.restore(state.devices)
         restored._slow = MinuteDetectors.restore(state.slow, place)
         restored.watermark = state.watermark
@@ -287,7 +485,7 @@ class CombinedDetector:
 
     def _reported(self, stream: Stream, time: NDArray[np.float64]) -> list[Event]:
         """Return the events of what devices say of themselves."""
-        battery = np.flatnonzero(~np.isnan(stream.values[:, _BATTERY])).tolist()
+        battery = np.flatnonzero(~np.isnan(stream.values[:, _CHARGE])).tolist()
         events: list[Event] = []
         for i in sorted({*stream.reports, *battery}):
             row = stream.values[i].tolist()

@@ -430,3 +430,16 @@ def _movement(key: str, evidence: ChannelEvidence) -> str | _Still:
     if evidence.decay_s is None:
         return text
     return _("%(moved)s and halved in %(time)s", moved=text, time=format_span(evidence.decay_s))
+
+
+DEVICE_VERSION: Final = "device-1"
+"""Model version of what devices report of themselves."""
+
+
+def is_device_alarm(model_version: str) -> bool:
+    """Whether an event is a device's own alarm, not one that was detected here.
+
+    >>> is_device_alarm("device-1-vendor_vape"), is_device_alarm("plume-6")
+    (True, False)
+    """
+    return model_version.startswith(f"{DEVICE_VERSION}-vendor_")

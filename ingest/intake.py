@@ -350,12 +350,15 @@ class Intake:
 
     def waiting_since(self) -> float | None:
         """Receive time since when messages wait in a join window, unacknowledged; None if none."""
-        return self.config.context.states.joiner.waiting_since()
+        joiner = self.config.context.states.joiner
+        return joiner.waiting_since() if joiner.windows else None
 
     def on_time(self, now: float) -> tuple[Reading, ...]:
         """Return readings whose join window or second of a flood is over, and what was found."""
         context = self.config.context
-        closed = self._fresh(context.states.joiner.on_time(now, context.limits))
+        closed: tuple[Reading, ...] = ()
+        if (joiner := context.states.joiner).windows:
+            closed = self._fresh(joiner.on_time(now, context.limits))
         newest = self._fresh(self._floods.on_time(now))
         return (*self._take_before(), *closed, *newest, *self._integrity.take_findings())
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from detection.device_events import is_device_alarm
+from detection.events import is_device_alarm
 from reports.rows import IncidentRow, NoticeRow
 
 if TYPE_CHECKING:

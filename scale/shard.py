@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from detection.events import Event
-    from detection.model import Model
     from detection.per_minute.ambient import Place
 
 FORMAT: Final = 1
@@ -83,10 +82,10 @@ class Streams:
 class Shard:
     """Detectors of one shard, whose readings are its `streams`."""
 
-    def __init__(self, budgets: AlertBudgets | None = None, model: Model | None = None) -> None:
+    def __init__(self, budgets: AlertBudgets | None = None) -> None:
         self._budgets = budgets or AlertBudgets()
         self.streams = Streams()
-        self.detectors = CombinedDetector(self.streams.places.get, model)
+        self.detectors = CombinedDetector(self.streams.places.get)
         self._given = 0
 
     @property
@@ -112,11 +111,9 @@ class Shard:
         )
 
     @classmethod
-    def restore(
-        cls, body: bytes, budgets: AlertBudgets | None = None, model: Model | None = None
-    ) -> Shard:
+    def restore(cls, body: bytes, budgets: AlertBudgets | None = None) -> Shard:
         """Continue from a snapshot; raises `SnapshotError` for another format or model."""
-        shard = cls(budgets, model)
+        shard = cls(budgets)
         try:
             found = msgspec.msgpack.decode(body, type=_Snapshot)
         except msgspec.MsgspecError as error:
@@ -130,7 +127,7 @@ class Shard:
             )
         shard.streams.places.update(found.places)
         state = CombinedState(found.plumes, found.devices, found.slow, found.watermark)
-        shard.detectors = CombinedDetector.restore(state, shard.streams.places.get, model)
+        shard.detectors = CombinedDetector.restore(state, shard.streams.places.get)
         plumes = shard.detectors.plumes
         for row, name in enumerate(plumes.names):
             shard._budgets.give(plumes.thresholds, row, name)

@@ -9,7 +9,7 @@ loop (`intake_loop`) takes a group, decides each message's one outcome
 connection that delivered them (`link`). A group is never given up: when the disk refuses, the same
 group is tried again, the broker's window closes and the broker keeps what follows. Messages of a
 join window, and those that came after them, are acknowledged once the window is closed and
-committed. A canary (`canary`) is acknowledged in its place.
+committed. A canary (`Canary`) is acknowledged in its place.
 
 Bounds
 ------

@@ -8,19 +8,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from ingest.errors import BrokerError
-from ingest.mqtt.canary import CANARY_TOPICS
 from ingest.mqtt.connection import BrokerSettings, connected, is_refused, new_client
+from ingest.mqtt.intake_loop import CANARY_TOPICS, DROPPED, STORED
 
 if TYPE_CHECKING:
     import aiomqtt
 
 _VERSION: Final = "$SYS/broker/version"
-
-
-DROPPED: Final = "$SYS/broker/publish/messages/dropped"
-
-
-STORED: Final = "$SYS/broker/store/messages/count"
 
 
 _SYS_WAIT_S: Final = 1.0

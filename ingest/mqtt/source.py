@@ -25,7 +25,6 @@ import msgspec
 
 from detection.events import Detail
 from ingest.errors import BrokerError, BrokerReason
-from ingest.mqtt.canary import CANARY_TOPICS, Canary, CanarySettings
 from ingest.mqtt.connection import (
     connected,
     ignore_cut_connection,
@@ -33,8 +32,16 @@ from ingest.mqtt.connection import (
     is_refused,
     new_client,
 )
-from ingest.mqtt.examine import DROPPED, STORED
-from ingest.mqtt.intake_loop import Arrivals, IntakeLoop, SourceState
+from ingest.mqtt.intake_loop import (
+    CANARY_TOPICS,
+    DROPPED,
+    STORED,
+    Arrivals,
+    Canary,
+    CanarySettings,
+    IntakeLoop,
+    SourceState,
+)
 from ingest.mqtt.link import Link
 from ingest.validation import never_set
 from storage.files import write_private

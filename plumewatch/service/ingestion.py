@@ -18,8 +18,8 @@ from ingest.event_messages import EVENT_TOPICS, EventIntake
 from ingest.http.poll import HttpPolls
 from ingest.http.server import HttpIngest
 from ingest.intake import Intake
-from ingest.mqtt.canary import CanarySettings
 from ingest.mqtt.connection import kept_client_id, live_messages
+from ingest.mqtt.intake_loop import CanarySettings
 from ingest.mqtt.source import MqttSource
 from plumewatch.config.ingest_settings import (
     http_sources,

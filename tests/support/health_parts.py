@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from alerts.operations import Operations
 from ingest.intake import Intake
-from ingest.mqtt.canary import Canary, CanarySettings
-from ingest.mqtt.intake_loop import SourceState
+from ingest.mqtt.intake_loop import Canary, CanarySettings, SourceState
 from plumewatch.service import pipeline_meters as declared
 from plumewatch.service.alerting import Deliveries
 from plumewatch.service.consumers import DetectionCounts

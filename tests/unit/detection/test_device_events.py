@@ -2,7 +2,7 @@
 
 import pytest
 
-from detection.device_events import BATTERY_HOLD_S, FAULT_AFTER_S, HOLD_S, DeviceEvents
+from detection.combined import BATTERY_HOLD_S, FAULT_AFTER_S, HOLD_S, DeviceEvents
 from detection.errors import SnapshotError
 from detection.events import EventKind, EventPhase, details_text
 

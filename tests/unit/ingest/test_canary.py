@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingest.mqtt.canary import Canary, CanarySettings
+from ingest.mqtt.intake_loop import Canary, CanarySettings
 from tests.support.memory import assert_bounded
 
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from detection.device_events import DeviceEvents
+from detection.combined import DeviceEvents
 from detection.events import EventKind, details_text
 from ingest.integrity import FINDINGS, Integrity
 from storage.reading import DEVICE_EVENTS, Reading

@@ -9,8 +9,7 @@ import aiomqtt
 import pytest
 
 from ingest.mqtt import intake_loop, source
-from ingest.mqtt.canary import CanarySettings
-from ingest.mqtt.intake_loop import Arrivals, SourceState
+from ingest.mqtt.intake_loop import Arrivals, CanarySettings, SourceState
 from tests.support.broker import Mosquitto
 from tests.support.mqtt_source import TOPIC, RunningSource, publish, until
 

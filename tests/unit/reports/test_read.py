@@ -8,7 +8,7 @@ from alerts.duty.roster import Receiver, Roster
 from alerts.incidents.incident import ActionClass, Verdict
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, EscalationTimings, StaffMember
 from alerts.secrets import Secret, channel_of
-from detection.device_events import DeviceEvents
+from detection.combined import DeviceEvents
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from language.messages import facts_of
 from reports import read
