@@ -11,6 +11,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from aiomqtt import MqttError, Will
+from prometheus_client import Histogram
 
 from alerts.access.own_channels import SCHEME as WEB_PUSH
 from alerts.access.own_channels import OwnChannels
@@ -35,7 +36,6 @@ from detection.events import Detail
 from ingest.errors import BrokerError
 from ingest.mqtt.connection import connected, new_client
 from plumewatch.config import settings
-from plumewatch.service.meters import Histogram
 from plumewatch.service.resources import Task, after
 from storage.sqlite import transaction
 
@@ -71,7 +71,7 @@ class Deliveries:
     """Outcomes of attempts to deliver, and the time from a reading to the first notice."""
 
     def __init__(self) -> None:
-        self.latency = Histogram(_NOTICE_BOUNDS_S)
+        self.latency = Histogram("notice", "", buckets=_NOTICE_BOUNDS_S, registry=None)
         self.outcomes: Counter[str] = Counter()
         self._decided: dict[str, float] = {}
 
@@ -87,7 +87,7 @@ class Deliveries:
             self.outcomes["sent"] += 1
             decided = self._decided.pop(outcome.incident, None)
             if decided is not None:
-                self.latency.observe(now - decided)
+                self.latency.observe(max(now - decided, 0.0))  # clocks are set
         else:
             self.outcomes["failed" if outcome.final else "retried"] += 1
 

@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from prometheus_client import Histogram
+
 from alerts.operations import Operations
 from ingest.commit import GroupCommit
 from ingest.copies import JournalSearch
@@ -29,7 +31,6 @@ from plumewatch.config.ingest_settings import (
 )
 from plumewatch.config.settings import broker_settings
 from plumewatch.sensor_status import SavedCounts
-from plumewatch.service.meters import Histogram
 from plumewatch.service.resources import Task
 from plumewatch.service.web_server import WebServer, is_loopback
 from storage.errors import StorageUnavailableError
@@ -90,7 +91,7 @@ class Ingestion:
         self.intake = Intake(self.intake_config, report)
         skew = self.intake_config.context.limits.max_skew_s
         self._search = JournalSearch(resources.journal, skew, time.monotonic)
-        self.commit_s = Histogram(_COMMIT_BOUNDS_S)
+        self.commit_s = Histogram("commit", "", buckets=_COMMIT_BOUNDS_S, registry=None)
         self.commits = GroupCommit(self._commit, pace_s=_COMMIT_PACE_S)
         broker = broker_settings(config)
         self.source = MqttSource(

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import TYPE_CHECKING, Literal
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -25,43 +23,24 @@ from prometheus_client.registry import Collector
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from prometheus_client import Metric
 
 log = logging.getLogger(__name__)
 
 
-class Histogram:
-    """Counts of durations by upper bounds in seconds, ascending; longer ones count in ``+Inf``.
+def observed(waits: Histogram) -> dict[str, float]:
+    """Return what a histogram counted: by upper bound, and as ``sum`` and ``count``.
 
-    >>> waits = Histogram((0.1, 1.0))
-    >>> for seconds in (0.05, 0.1, 0.5, 7.0):
+    >>> waits = Histogram("waits", "Waits.", buckets=(0.1, 1.0), registry=None)
+    >>> for seconds in (0.05, 0.5, 7.0):
     ...     waits.observe(seconds)
-    >>> waits.buckets()
-    [('0.1', 2), ('1.0', 3), ('+Inf', 4)]
+    >>> observed(waits)
+    {'0.1': 1.0, '1.0': 2.0, '+Inf': 3.0, 'count': 3.0, 'sum': 7.55}
     """
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = tuple(map(float, bounds))
-        self.sum = 0.0
-        self._counts = [0] * (len(self.bounds) + 1)
-
-    @property
-    def count(self) -> int:
-        """How many durations were observed."""
-        return sum(self._counts)
-
-    def observe(self, seconds: float) -> None:
-        """Count one duration; a negative one, of a clock that was set back, counts as 0."""
-        seconds = max(seconds, 0.0)
-        self._counts[bisect_left(self.bounds, seconds)] += 1
-        self.sum += seconds
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """Return the counts at or below each bound."""
-        bounds = (*map(str, self.bounds), "+Inf")
-        return list(zip(bounds, accumulate(self._counts), strict=True))
+    (family,) = waits.collect()
+    return {s.labels.get("le") or s.name.rpartition("_")[2]: s.value for s in family.samples[:-1]}
 
 
 _FAMILIES = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
@@ -126,7 +105,8 @@ class Meters(Collector):
                 continue
             value = self._value(meter)
             if isinstance(value, Histogram):
-                yield HistogramMetricFamily(meter.metric, meter.help, value.buckets(), value.sum)
+                *buckets, _, (_, total) = observed(value).items()
+                yield HistogramMetricFamily(meter.metric, meter.help, buckets, total)
             elif samples := _samples(meter, value):
                 family = _FAMILIES[meter.kind](meter.metric, meter.help, labels=meter.labels)
                 for labels, number in samples:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from ingest.integrity import CountKind
 from plumewatch import __version__
-from plumewatch.service.meters import Histogram, Meter, Value
+from plumewatch.service.meters import Meter, Value, observed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from prometheus_client import Histogram
 
     from alerts.consumer.memory_alerts import MemoryAlerts
     from ingest.http.poll import HttpPolls
@@ -216,8 +218,8 @@ def storage_meters(
     yield gauge("detector_lag_seconds", text, lambda: detection.lag()[1], "detector_lag_s")
     text = "Time of a commit of the journal, with its fsync."
     yield Meter("commit_duration_seconds", text, lambda: commits, kind="histogram")
-    yield counter("", "", lambda: commits.count, "commits")
-    yield counter("", "", lambda: commits.sum, "commit_s")
+    yield counter("", "", lambda: observed(commits)["count"], "commits")
+    yield counter("", "", lambda: observed(commits)["sum"], "commit_s")
 
 
 def alert_meters(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+from prometheus_client import Histogram
+
 from alerts.operations import Operations
 from ingest.intake import Intake
 from ingest.mqtt.intake_loop import Canary, CanarySettings, SourceState
@@ -12,7 +14,7 @@ from plumewatch.service import pipeline_meters as declared
 from plumewatch.service.alerting import Deliveries
 from plumewatch.service.consumers import DetectionCounts
 from plumewatch.service.health import Health, OutboxState
-from plumewatch.service.meters import Histogram, Meters
+from plumewatch.service.meters import Meters
 from storage.errors import StorageUnavailableError
 from storage.timeseries.writer import WriterState
 
@@ -84,7 +86,7 @@ class Parts:
                     detection=self.detection,
                     deletion=SimpleNamespace(held_back_days=0, failures=0),
                     samples=SimpleNamespace(dropped=0),
-                    commits=Histogram((1.0,)),
+                    commits=Histogram("commit", "", registry=None),
                 ),
                 *declared.alert_meters(
                     self.detection,

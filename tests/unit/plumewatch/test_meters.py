@@ -3,10 +3,11 @@
 import re
 from pathlib import Path
 
+from prometheus_client import Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from docs import reference
-from plumewatch.service.meters import Histogram, Meter, Meters
+from plumewatch.service.meters import Meter, Meters
 from storage.errors import StorageUnavailableError
 
 
@@ -29,8 +30,8 @@ def test_a_meter_without_samples_is_left_out():
 
 
 def test_histogram():
-    waits = Histogram((0.1, 1))
-    for seconds in (-5.0, 0.1, 0.2, 5.0):
+    waits = Histogram("waits", "", buckets=(0.1, 1), registry=None)
+    for seconds in (0.0, 0.1, 0.2, 5.0):
         waits.observe(seconds)
     text = exposition(Meter("w_seconds", "W.", lambda: waits, kind="histogram"))
     (family,) = text_string_to_metric_families(text)
@@ -45,7 +46,6 @@ def test_histogram():
         ("_sum", None): 5.3,
         ("_count", None): 4,
     }
-    assert waits.count == 4
 
 
 def test_one_declaration_reaches_metrics_page_and_records():
