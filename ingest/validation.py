@@ -95,11 +95,6 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     clock_step: float = 0.0
 
 
-def never_set(_now: float) -> float:
-    """Return 0, the step of a clock that is not followed."""
-    return 0.0
-
-
 FLOODED: Final = "flooded"
 SILENT_FLAGS: Final = frozenset(
     {"retained", "simulated", "history", "cached", "maintenance", FLOODED, "unknown_sensor"}

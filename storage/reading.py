@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    StepOf = Callable[[float], float]
+    """By how many seconds the clock was set since the call before, by its time now."""
 
 DEVICE_EVENTS = frozenset(
     {
@@ -97,20 +102,35 @@ CLOCK_STEP_S: Final = 5.0
 """Less is left alone: a clock that is slewed, a process that waited between two looks."""
 
 
-@dataclass(slots=True)
 class ClockSteps:
-    """Notice that a wall clock was set.
+    """Notices that a wall clock was set, and tells every reader of each step once.
 
-    >>> steps = ClockSteps()
-    >>> [steps.look(*at) for at in ((100.0, 1.0), (101.0, 2.0), (3702.0, 3.0), (3703.0, 4.0))]
+    >>> times = iter((1.0, 2.0, 3.0, 4.0))
+    >>> step_of = ClockSteps(lambda: next(times)).reader()
+    >>> [step_of(wall) for wall in (100.0, 101.0, 3702.0, 3703.0)]
     [0.0, 0.0, 3600.0, 0.0]
     """
 
-    _ahead: float | None = None
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._ahead: float | None = None
+        self._total = 0.0
 
-    def look(self, wall: float, monotonic: float) -> float:
-        """Return by how many seconds the clock was set since the last look; 0 if it was not."""
-        before, self._ahead = self._ahead, wall - monotonic
-        if before is None or abs(self._ahead - before) < CLOCK_STEP_S:
-            return 0.0
-        return self._ahead - before
+    def reader(self) -> StepOf:
+        """Return a function of the wall time that returns what is new since its last call."""
+        seen = self._total
+
+        def step_of(now: float) -> float:
+            nonlocal seen
+            before, self._ahead = self._ahead, now - self._monotonic()
+            if before is not None and abs(self._ahead - before) >= CLOCK_STEP_S:
+                self._total += self._ahead - before
+            step, seen = self._total - seen, self._total
+            return step
+
+        return step_of
+
+
+def never_set(_now: float) -> float:
+    """Return 0, the step of a clock that is not followed."""
+    return 0.0

@@ -35,7 +35,7 @@ from alerts.incidents.incident import Status
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import NoticeReason
 from storage import sqlite
-from storage.reading import ClockSteps
+from storage.reading import never_set
 from storage.sqlite import UntilStored
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from alerts.notify.pictures import NoticePictures
     from alerts.policy import AlertPolicy
     from alerts.secrets import Secret
+    from storage.reading import StepOf
 
     Personal = Callable[[sqlite3.Connection, OutboxRow, float], OutboxRow]
 
@@ -126,6 +127,7 @@ class OutboxPump:
         wake: asyncio.Event,
         *,
         clock: Callable[[], float] = time.time,
+        step_of: StepOf = never_set,
         rng: random.Random | None = None,
         settings: PumpSettings | None = None,
         on_outcome: Callable[[DeliveryOutcome], None] | None = None,
@@ -150,7 +152,7 @@ class OutboxPump:
         self._owner = uuid.uuid4().hex
         self._in_flight: Counter[str] = Counter()
         self._expiry: dict[int, float] = {}  # of notices in flight, monotonic: clocks are set
-        self._steps = ClockSteps()
+        self._step_of = step_of
         self._stopping = False
         self._until_stored = UntilStored()
         self._released = False
@@ -196,7 +198,7 @@ class OutboxPump:
         room = self._settings.max_in_flight - self._in_flight.total()
         if room <= 0 or self._held:
             return self._settings.idle_s
-        if self._clock is time.time and self._steps.look(self._clock(), time.monotonic()):
+        if self._step_of(self._clock()):
             return _AFTER_STEP_S
         try:
             now, rows, deadline = await self._stored("outbox", self._lease, room)

@@ -39,8 +39,9 @@ from ingest.http.sources import (
     limit_of,
 )
 from ingest.intake import OutcomeKind
-from ingest.validation import Message, never_set
+from ingest.validation import Message
 from storage.rate_limit import Bound, RateLimit
+from storage.reading import never_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from ingest.commit import GroupCommit
     from ingest.intake import Intake, Outcome
     from storage.journal import DeadLetter
+    from storage.reading import StepOf
 
     OnUnstored = Callable[[Message, str, Callable[[str, str | None], bool]], None]
 
@@ -108,7 +110,7 @@ class HttpIngest:
         settings: HttpIngestSettings | None = None,
         *,
         clock: Callable[[], float] = time.time,
-        step_of: Callable[[float], float] = never_set,
+        step_of: StepOf = never_set,
         monotonic: Callable[[], float] = time.monotonic,
         on_unstored: OnUnstored | None = None,
     ) -> None:

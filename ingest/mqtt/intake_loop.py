@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ingest.mqtt.link import DUP, QOS, RETAIN
-from ingest.validation import Message, never_set
+from ingest.validation import Message
+from storage.reading import never_set
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ingest.intake import Outcome
     from ingest.mqtt.link import Link
     from storage.journal import DeadLetter
-    from storage.reading import Reading
+    from storage.reading import Reading, StepOf
 
     Commit = Callable[[Sequence[Reading], Sequence[DeadLetter]], Awaitable[None]]
 
@@ -195,7 +196,7 @@ class Arrivals:
         clock: Callable[[], float],
         state: SourceState,
         canary: Canary | None = None,
-        step_of: Callable[[float], float] = never_set,
+        step_of: StepOf = never_set,
     ) -> None:
         self._waiting: deque[Message] = deque()
         self._clock = clock

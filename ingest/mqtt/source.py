@@ -43,8 +43,8 @@ from ingest.mqtt.intake_loop import (
     SourceState,
 )
 from ingest.mqtt.link import Link
-from ingest.validation import never_set
 from storage.files import write_private
+from storage.reading import never_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
     from ingest.mqtt.connection import BrokerSettings
     from ingest.mqtt.intake_loop import Commit, DecidesOutcome
+    from storage.reading import StepOf
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +145,7 @@ class MqttSource:
         clock: Callable[[], float],
         canary: CanarySettings | None = None,
         subscriptions: Path | None = None,
-        step_of: Callable[[float], float] = never_set,
+        step_of: StepOf = never_set,
         on_fault: Callable[[Detail], None] = lambda _what: None,
     ) -> None:
         self.state = SourceState()

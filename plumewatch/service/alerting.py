@@ -134,6 +134,7 @@ class Alerting:
             self.notifier,
             self._wake_outbox,
             clock=clock,
+            step_of=resources.step_reader(),
             on_outcome=self._on_delivery,
             pictures=self.pictures,
             personal=with_answer_link,

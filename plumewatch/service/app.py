@@ -31,7 +31,6 @@ from plumewatch.service.staff_page import staff_page
 from storage import firmware
 from storage.errors import StorageError
 from storage.files import FolderLock
-from storage.reading import ClockSteps
 
 if TYPE_CHECKING:
     import asyncio
@@ -81,14 +80,12 @@ class Service:
             external,
             unstored,
             receive_clock or clock,
-            ClockSteps() if (receive_clock or clock) is time.time else None,
         )
         self.writers = writers = SeriesWriters(resources, ingestion)
         self.alerting = alerting = Alerting(
             resources, notifier, ingestion, unstored, writers.records.wake
         )
-        steps = ClockSteps() if clock is time.time else None
-        self.detection = DetectionLoop(resources, ingestion, alerting, external, steps)
+        self.detection = DetectionLoop(resources, ingestion, alerting, external)
         self.monitoring = Monitoring(resources, ingestion, self.detection, alerting, writers)
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from plumewatch.service.ingestion import Ingestion
     from plumewatch.service.resources import ExternalEvents, Resources
     from storage.journal import JournalEntry
-    from storage.reading import ClockSteps
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +91,6 @@ class DetectionLoop:
         ingestion: Ingestion,
         alerting: Alerting,
         external: ExternalEvents,
-        steps: ClockSteps | None,
     ) -> None:
         self.counts = DetectionCounts()
         self.ready = resources.ready
@@ -103,7 +101,7 @@ class DetectionLoop:
         self._ingestion = ingestion
         self._alerting = alerting
         self._external = external
-        self._steps = steps
+        self._step_of = resources.step_reader()
         self._last_step_s = 0.0
         self._consumer: DetectionConsumer | None = None
         self._stored = asyncio.Event()
@@ -272,8 +270,7 @@ class DetectionLoop:
         Every decision is committed at a time from here, one that `ClockSteps` has seen.
         """
         now = self._resources.clock()
-        step = self._steps.look(now, time.monotonic()) if self._steps else 0.0
-        if step:
+        if step := self._step_of(now):
             self._last_step_s = step
             log.warning(
                 "the clock was set %s by %.0f s: deadlines move along",

@@ -34,6 +34,7 @@ from plumewatch.sensor_status import SavedCounts
 from plumewatch.service.resources import Task
 from plumewatch.service.web_server import WebServer, is_loopback
 from storage.errors import StorageUnavailableError
+from storage.reading import never_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from ingest.validation import Message
     from plumewatch.service.resources import ExternalEvents, Resources
     from storage.journal import DeadLetter
-    from storage.reading import ClockSteps, Reading
+    from storage.reading import Reading
 
 log = logging.getLogger(__name__)
 
@@ -73,15 +74,12 @@ class Ingestion:
         external: ExternalEvents,
         unstored: UnstoredReadings,
         clock: Callable[[], float],
-        steps: ClockSteps | None = None,
     ) -> None:
         config = resources.config
         self.operations = Operations(clock)
         report = self.operations.report
 
-        def step_of(now: float) -> float:
-            return steps.look(now, time.monotonic()) if steps else 0.0
-
+        step_of = resources.step_reader() if clock is resources.clock else never_set
         self._journal, self._in_journal = resources.journal, resources.in_journal
         self._growth = resources.growth
         self._stored_offset = 0

@@ -40,6 +40,7 @@ from storage.errors import (
     is_transient,
 )
 from storage.journal import Journal
+from storage.reading import ClockSteps, never_set
 from storage.sqlite import RunUntilStored
 
 if TYPE_CHECKING:
@@ -139,8 +140,8 @@ class Resources:
 
     `ready` is set once the detectors have returned to where the last service left them.
     `in_journal`, `in_detector` (also of the state database) and `in_series` run blocking work in
-    the thread of a database, and `run_until_stored` retries it in `in_detector`. `open` sets
-    `state` and `started`, Unix seconds.
+    the thread of a database, and `run_until_stored` retries it in `in_detector`. `step_reader`
+    makes readers of the steps of the clock. `open` sets `state` and `started`, Unix seconds.
     """
 
     state: sqlite3.Connection
@@ -152,6 +153,8 @@ class Resources:
     ) -> None:
         self.config = config
         self.clock = clock
+        steps = ClockSteps(time.monotonic)
+        self.step_reader = steps.reader if clock is time.time else lambda: never_set
         self.observer = observer
         self.ready = asyncio.Event()
         self.growth = JournalGrowth()

@@ -21,13 +21,20 @@ from tests.support.plumes import START, readings_of_puff
 
 
 def test_only_steps_are_reported():
-    steps = ClockSteps()
     wall, monotonic = 1_790_000_000.0, 50.0
-    assert steps.look(wall, monotonic) == 0.0
+    now = monotonic
+    steps = ClockSteps(lambda: now)
+    step_of, other = steps.reader(), steps.reader()
+    assert step_of(wall) == 0.0
     for k in range(1, 100):  # a clock that is slewed, looked at now and then
-        assert steps.look(wall + k * 1.0005 * k, monotonic + k * k) == 0.0
-    assert steps.look(0.0, 20_000.0) == pytest.approx(-(wall + 20_000.0 - 50.0), abs=10)
-    assert steps.look(1.0, 20_001.0) == 0.0
+        now = monotonic + k * k
+        assert step_of(wall + k * 1.0005 * k) == 0.0
+    now = 20_000.0
+    set_back = pytest.approx(-(wall + 20_000.0 - 50.0), abs=10)
+    assert step_of(0.0) == set_back
+    now = 20_001.0
+    assert step_of(1.0) == 0.0
+    assert (other(1.0), other(1.0)) == (set_back, 0.0), "each reader is told once"
 
 
 def on_our_clock(readings, by_s, first_seq=0):

@@ -72,10 +72,9 @@ class TestArrivals:
 
     async def test_a_clock_that_is_set_is_noticed_with_the_message_behind_it(self):
         times = iter([100.0, 100.0002, 3700.0003, 3700.0004, 100.0005])
-        clock = ClockSteps()
-        arrivals = Arrivals(
-            times.__next__, SourceState(), step_of=lambda now: clock.look(now, now % 60)
-        )
+        monotonic = iter([40.0, 40.0002, 40.0003, 40.0004, 40.0005])
+        steps = ClockSteps(monotonic.__next__)
+        arrivals = Arrivals(times.__next__, SourceState(), step_of=steps.reader())
         for _ in range(5):
             arrivals.on_publish(TOPIC.encode(), b"{}", AT_LEAST_ONCE, 1)
         steps = [round(m.clock_step) for m in await arrivals.group()]

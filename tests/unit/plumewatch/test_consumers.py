@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -82,6 +83,7 @@ class Bench:
             run_until_stored=self.named,
             in_detector=self.run,
             observer=Observer(),
+            step_reader=ClockSteps(time.monotonic).reader,
             clock=lambda: self.now,
             ready=asyncio.Event(),
             growth=JournalGrowth(),
@@ -90,7 +92,7 @@ class Bench:
         )
         self.consumer, self.external = FakeConsumer(), ExternalEvents()
         monkeypatch.setattr(consumers, "new_consumer", lambda *_: self.consumer)
-        self.loop = DetectionLoop(resources, ingestion, alerting, self.external, ClockSteps())
+        self.loop = DetectionLoop(resources, ingestion, alerting, self.external)
 
     async def run(self, work, *arguments):
         while True:
