@@ -64,6 +64,9 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     dead_letter: DeadLetter | None = None
 
 
+_LEFT_OUT: Final = Outcome(OutcomeKind.FLOODED)
+
+
 def rejected(
     message: Message, reason: Reason, detail: str, decoder: str, most_bytes: int
 ) -> Outcome:
@@ -253,10 +256,13 @@ class Intake:
         permits: Callable[[str, str | None], bool] | None = None,
     ) -> Outcome:
         """Return what becomes of a message; never raises."""
+        self._on_arrival(message)
+        if message.left_out:
+            self.counters[_LEFT_OUT.kind, "", ""] += 1
+            return _LEFT_OUT
         readers = self._topics.get(message.topic)
         if readers is None:
             readers = self.readers(message.topic)
-        self._on_arrival(message)
         asked: list[str] = []
         try:
             readings = self._decode(message, readers, decoder, asked)
@@ -299,13 +305,11 @@ class Intake:
             sensor = self._resolve(reading.sensor)
             kind = reading.is_timed, reading.seq is not None
             found = self._floods.on_live(sensor or reading.sensor, kind, reading, now)
-            if found is None:
-                admitted.append(reading)
+            if found is not None:
+                admitted.append(found)
                 continue
-            admitted += found.readings
-            if found.floods:
-                self._integrity.on_flood(sensor, now)
-            if found.left_out and sensor is not None and sensor in self._registered:
+            self._integrity.on_flood(sensor, now)
+            if sensor is not None and sensor in self._registered:
                 self.reading_counts.add_flooded(sensor)
         return admitted
 
@@ -354,13 +358,12 @@ class Intake:
         return joiner.waiting_since() if joiner.windows else None
 
     def on_time(self, now: float) -> tuple[Reading, ...]:
-        """Return readings whose join window or second of a flood is over, and what was found."""
+        """Return readings whose join window is over, and what was found."""
         context = self.config.context
         closed: tuple[Reading, ...] = ()
         if (joiner := context.states.joiner).windows:
             closed = self._fresh(joiner.on_time(now, context.limits))
-        newest = self._fresh(self._floods.on_time(now))
-        return (*self._take_before(), *closed, *newest, *self._integrity.take_findings())
+        return (*self._take_before(), *closed, *self._integrity.take_findings())
 
     def _take_before(self) -> tuple[Reading, ...]:
         taken, self._before = self._before, ()

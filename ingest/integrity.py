@@ -27,7 +27,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -221,21 +221,13 @@ _USUAL_S: Final = 900.0
 _SECONDS: Final = 10_000
 
 
-class Admitted(NamedTuple):
-    """Readings to be read now, whether the sender floods, and whether one was left out for good."""
-
-    readings: tuple[Reading, ...]
-    floods: bool = False
-    left_out: bool = False
-
-
 @dataclass(slots=True)
 class _Kind:
     """Messages of one kind: `count` in a `second` of receipt, and how many are `left`.
 
     `seconds`: those that the own stamps of its readings are of.
     `loud`: the last second of receipt with more than `PER_S`; `last`: receipt of the last one.
-    `held`: the newest reading of a second in which it floods.
+    `read`: the last second of which a reading was read although it floods.
     """
 
     second: int = 0
@@ -245,7 +237,7 @@ class _Kind:
     last: float = -math.inf
     seconds: set[int] = field(default_factory=set)
     floods: bool = False
-    held: Reading | None = None
+    read: int = 0
 
     def take(self, time: float, now: float) -> bool:
         """Count a message at its own time, received now; return whether it is of a flood."""
@@ -279,7 +271,7 @@ class Floods:
     """Follow what is sent under each name, for at most `names` of them.
 
     All sensors share one session, which is delivered and acknowledged in order: what one account
-    sends delays every other, unless it costs next to nothing. So of a sender that floods the newest
+    sends delays every other, unless it costs next to nothing. So of a sender that floods the first
     reading of each second is read, and the rest is left out and counted.
 
     Readings of one sensor are of different kinds: with or without time stamp, with or without
@@ -297,29 +289,23 @@ class Floods:
 
     def __init__(self, names: int = 10_000) -> None:
         self._senders: Bounded[dict[Hashable, _Kind]] = Bounded(names)
-        self._holding: dict[tuple[str, Hashable], _Kind] = {}
 
     def is_flood(self, name: str, kind: Hashable, now: float) -> bool:
         """Count a live message without readings; return whether it is of a flood."""
         return self._of(name, kind).take(now, now)
 
-    def on_live(self, name: str, kind: Hashable, reading: Reading, now: float) -> Admitted | None:
-        """Take a reading of a live message; return what is to be read now, None for this alone."""
+    def on_live(self, name: str, kind: Hashable, reading: Reading, now: float) -> Reading | None:
+        """Return a reading of a live message as it is to be stored; None if it is left out."""
         own = self._of(name, kind)
-        earlier: tuple[Reading, ...] = ()
-        if own.held is not None and own.second != int(now):
-            earlier = self._release(name, kind)
         if not own.take(reading.time, now):
-            return Admitted((*earlier, reading)) if earlier else None
-        left_out = own.held is not None
-        own.held = reading
-        self._holding[name, kind] = own
-        return Admitted(earlier, floods=True, left_out=left_out)
-
-    def on_time(self, now: float) -> list[Reading]:
-        """Return the newest readings of the seconds that are over."""
-        over = [key for key, own in self._holding.items() if own.second != int(now)]
-        return [reading for key in over for reading in self._release(*key)]
+            return reading
+        if own.read == own.second:
+            return None
+        own.read = own.second
+        others = (other for other in self._senders.get(name, {}).values() if other is not own)
+        if any(not k.floods and abs(now - k.last) < _USUAL_S for k in others):
+            return msgspec.structs.replace(reading, flags=(*reading.flags, FLOODED))
+        return reading
 
     def _of(self, name: str, kind: Hashable) -> _Kind:
         try:
@@ -331,15 +317,56 @@ class Floods:
             own = kinds[kind] = _Kind()
             return own
 
-    def _release(self, name: str, kind: Hashable) -> tuple[Reading, ...]:
-        own = self._holding.pop((name, kind))
-        reading, own.held = own.held, None
-        if reading is None:
-            return ()
-        others = (other for other in self._senders.get(name, {}).values() if other is not own)
-        if any(not k.floods and abs(own.last - k.last) < _USUAL_S for k in others):
-            reading = msgspec.structs.replace(reading, flags=(*reading.flags, FLOODED))
-        return (reading,)
+
+_SHAPES: Final = 8
+_BEGINNING: Final = 256
+_DIGITS: Final = b"0123456789.-"
+
+
+@dataclass(slots=True)
+class _Topic:
+    """What a topic has `spent` in a `second`, and the messages read of it although all was spent.
+
+    `usual`: how often messages of a shape came while there were few.
+    """
+
+    second: int = 0
+    spent: int = 0
+    usual: Counter[int] = field(default_factory=Counter)
+    beyond: Counter[int] = field(default_factory=Counter)
+
+
+class Budgets:
+    """Bound what reading the live messages of one topic costs, before any is decoded.
+
+    A message may cost a thousand times what it costs to send, such as a long one that no decoder
+    reads. So at most `MOST_PER_S` are read each second, where a large one counts for each KiB that
+    it has. Beyond that, a message is only read if it has the shape of what comes as usual, digits
+    aside, and then at most `PER_S` of this shape: a flood does not displace what the sensor sends.
+    """
+
+    def __init__(self, topics: int = 10_000) -> None:
+        self._topics: Bounded[_Topic] = Bounded(topics)
+
+    def permits(self, topic: str, payload: bytes, now: float) -> bool:
+        """Count a message; return whether it is to be read."""
+        own = self._topics.get(topic)
+        if own is None:
+            own = self._topics[topic] = _Topic()
+        if own.second != int(now):
+            own.second, own.spent = int(now), 0
+            own.beyond.clear()
+        own.spent += 1 + (len(payload) >> 10)
+        if PER_S < own.spent <= MOST_PER_S:
+            return True
+        shape = hash(payload[:_BEGINNING].translate(None, _DIGITS))
+        if own.spent > MOST_PER_S:
+            own.beyond[shape] += 1
+            return shape in own.usual and own.beyond[shape] <= PER_S
+        own.usual[shape] += 1
+        if len(own.usual) > _SHAPES:
+            del own.usual[min(own.usual, key=own.usual.__getitem__)]
+        return True
 
 
 FINDINGS: Final = frozenset(f"integrity:{what}" for what in INTEGRITY)

@@ -82,6 +82,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     `duplicate`: the MQTT DUP flag: a redelivery of a message that was not acknowledged.
     `packet`: MQTT packet id, by which a redelivery is recognized; 0 without one.
     `live`: published after we connected, so not of a backlog that waited in the broker.
+    `left_out`: beyond what may be read of its topic: it is acknowledged and counted.
     `clock_step`: seconds by which this machine's clock was set since the message before.
     """
 
@@ -92,6 +93,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     duplicate: bool = False
     packet: int = 0
     live: bool = False
+    left_out: bool = False
     clock_step: float = 0.0
 
 

@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from ingest.integrity import Budgets
 from ingest.mqtt.link import DUP, QOS, RETAIN
 from ingest.validation import Message
 from storage.reading import never_set
@@ -205,6 +206,7 @@ class Arrivals:
         self._canary = canary
         self._unacknowledged_qos0 = 0
         self._live = False
+        self._budgets = Budgets()
         self._looked = -math.inf
         self._step = 0.0
         self._arrived = asyncio.Event()
@@ -229,8 +231,14 @@ class Arrivals:
             self._on_canary(payload)
         else:
             self._state.received += 1
+        read = (
+            not self._live
+            or canary
+            or bool(flags & RETAIN)
+            or self._budgets.permits(topic, payload, received)
+        )
         if not flags & QOS:
-            if self._unacknowledged_qos0 >= MAX_UNACKNOWLEDGED_QOS0:
+            if not read or self._unacknowledged_qos0 >= MAX_UNACKNOWLEDGED_QOS0:
                 if self._state.dropped_qos0 == 0:
                     log.warning("dropping QoS 0 messages: more arrive than can be stored")
                 self._state.dropped_qos0 += 1
@@ -241,12 +249,13 @@ class Arrivals:
             step, self._step = self._step, 0.0
         message = Message(
             topic,
-            payload,
+            payload if read else b"",
             received,
             retained=bool(flags & RETAIN),
             duplicate=bool(flags & DUP),
             packet=packet_id,
             live=self._live,
+            left_out=not read,
             clock_step=step,
         )
         self._waiting.append(message)

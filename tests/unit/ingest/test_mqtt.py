@@ -1,6 +1,7 @@
 """MQTT in: acknowledged only what is durable, in the order it came; bounded; nothing raises."""
 
 import asyncio
+import itertools
 import time
 
 import pytest
@@ -8,11 +9,12 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from ingest.errors import BrokerError, BrokerReason
-from ingest.intake import Intake
+from ingest.intake import Intake, OutcomeKind
+from ingest.integrity import MOST_PER_S, PER_S
 from ingest.mqtt import connection, intake_loop
 from ingest.mqtt.connection import BrokerSettings
 from ingest.mqtt.examine import examine
-from ingest.mqtt.intake_loop import Arrivals, SourceState
+from ingest.mqtt.intake_loop import CANARY_TOPICS, Arrivals, Canary, CanarySettings, SourceState
 from ingest.mqtt.link import AT_LEAST_ONCE, DUP, RETAIN
 from ingest.mqtt.source import MqttSource, Subscriptions
 from storage.reading import ClockSteps
@@ -62,6 +64,27 @@ class TestArrivals:
         assert state.dropped_qos0 == 2
         arrivals.abandon()
         assert state.dropped_qos0 == 3, "what is not decided when the connection ends is counted"
+
+    @pytest.mark.parametrize("qos", [0, AT_LEAST_ONCE])
+    async def test_a_flood_takes_no_room_from_others_and_is_not_read(self, qos, monkeypatch):
+        """Neither is the flood decoded, nor are messages of others at QoS 0 dropped for it."""
+        monkeypatch.setattr(intake_loop, "MAX_UNACKNOWLEDGED_QOS0", 5_000)
+        canary = Canary(CanarySettings(), "x")
+        state, times = SourceState(), itertools.count(10.0, 1 / 10_000)
+        arrivals = Arrivals(lambda: next(times), state, canary)
+        arrivals.on_publish(CANARY_TOPICS.encode() + b"x", canary.due(0.0), AT_LEAST_ONCE, 1)
+        for k in range(15_000):
+            arrivals.on_publish(TOPIC.encode(), b'{"pm25": 4.0,}', qos, 1 + k % 500)
+            if k % 500 == 0:
+                arrivals.on_publish(b"tele/other/SENSOR", b"{}", qos, 1 + k % 500)
+        waiting = [await arrivals.group() for _ in range(-(-len(arrivals) // 500))]
+        found = [message for group in waiting for message in group]
+        assert sum(message.topic == "tele/other/SENSOR" for message in found) == 30
+        flood = [message for message in found if message.topic == TOPIC]
+        assert sum(not message.left_out for message in flood) <= 2 * (MOST_PER_S + PER_S)
+        assert len(flood) + state.dropped_qos0 == 15_000
+        outcomes = {Intake().on_message(message).kind for message in flood if message.left_out}
+        assert outcomes == ({OutcomeKind.FLOODED} if qos else set())
 
     async def test_waits_for_the_first(self, arrivals):
         waiting = asyncio.create_task(arrivals.group())
