@@ -97,6 +97,18 @@ def make_private_database(path: Path) -> None:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
 
 
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Keep out other processes that lock the folder with this, for as long as it takes."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # a file system without such locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 class FolderLock:
     """The lock file of a data folder, to take and release; `work` is what the holder does."""
 

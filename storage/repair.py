@@ -8,7 +8,8 @@ Order of operations:
 3. The old file moves to ``NAME.corrupt-K`` with its write-ahead log, for a person to look at.
 4. ``NAME.salvaged`` becomes ``NAME``.
 
-A crash before step 2 begins again, one after it goes on at step 3 (`finish_repair`).
+A crash before step 2 begins again, one after it goes on at step 3 (`finish_repair`). A file that is
+not there is made in the same way, by `create`.
 
 The ``.recover`` command of the ``sqlite3`` program reads every page, so damage costs only the rows
 on the damaged pages. Rows of pages that no table refers to any more go to the table with their root
@@ -34,7 +35,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
 from storage.errors import StorageCorruptError, StorageUnavailableError, translated
-from storage.files import make_private_database, sync
+from storage.files import locked_folder, make_private_database, sync
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -63,25 +64,43 @@ _PYTHON_TYPES: Final = {"INTEGER": (int,), "REAL": (int, float), "TEXT": (str,),
 
 def salvage(path: Path, prepare: Prepare, complete: Prepare = lambda _: None) -> dict[str, int]:
     """Build the file that replaces a damaged one (steps 1 and 2); return the rows by table."""
-    building = _beside(path, "salvaging")
+    with _new_database(_beside(path, "salvaging"), _beside(path, "salvaged")) as new:
+        prepare(new)
+        new.execute("BEGIN")
+        saved = _copy(path, new)
+        complete(new)
+        new.execute("COMMIT")
+    log.error("%s is damaged; rows recovered: %s", path, saved)
+    return saved
+
+
+def create(path: Path, prepare: Prepare) -> None:
+    """Make a database that is not there; a power cut leaves all of it or nothing."""
+    with locked_folder(path.parent):
+        if not path.exists():
+            _remove(path)  # the logs of one that was deleted
+            with _new_database(_beside(path, "making"), path) as new:
+                prepare(new)
+
+
+@contextlib.contextmanager
+def _new_database(building: Path, path: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a connection to a new file, renamed to `path` once it is on the disk."""
     _remove(building)
     try:
-        with closing(_scratch(building)) as new:
+        make_private_database(building)
+        with closing(sqlite3.connect(building, isolation_level=None)) as new:
+            new.execute("PRAGMA journal_mode=OFF")
+            new.execute("PRAGMA synchronous=OFF")
             new.row_factory = sqlite3.Row
-            prepare(new)
-            new.execute("BEGIN")
-            saved = _copy(path, new)
-            complete(new)
-            new.execute("COMMIT")
+            yield new
         sync(building)
-        building.rename(_beside(path, "salvaged"))
+        building.rename(path)
         sync(path.parent)
     except sqlite3.Error as error:
         raise translated(error, building) from error
     except OSError as error:
         raise StorageUnavailableError(f"{building}: {error.strerror}") from error
-    log.error("%s is damaged; rows recovered: %s", path, saved)
-    return saved
 
 
 def swap(path: Path) -> Path:
@@ -114,14 +133,6 @@ def _beside(path: Path, suffix: str) -> Path:
 def _remove(path: Path) -> None:
     for suffix in ("", "-journal", *_LOGS):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-def _scratch(path: Path) -> sqlite3.Connection:
-    make_private_database(path)
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA journal_mode=OFF")
-    connection.execute("PRAGMA synchronous=OFF")
-    return connection
 
 
 def _copy(path: Path, new: sqlite3.Connection) -> dict[str, int]:

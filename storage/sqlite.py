@@ -34,7 +34,7 @@ from storage.errors import (
     translated,
 )
 from storage.files import make_private_database
-from storage.repair import PAGE, finish_repair, refuse_damaged_schema, salvage, swap
+from storage.repair import PAGE, create, finish_repair, refuse_damaged_schema, salvage, swap
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -92,6 +92,8 @@ def open_prepared(path: Path | str, prepare: Prepare) -> sqlite3.Connection:
     versions of components, if the program's own statements fail in it, or if columns are missing
     behind them.
     """
+    if isinstance(path, Path):
+        create(path, prepare)
     refuse_empty(path)
     connection = connect(path)
     try:

@@ -8,6 +8,7 @@
 
    A record is { char kind; int32 file; int64 offset; int32 length } and `length` bytes:
    O opened (path), W written, T truncated (to offset), S synced, U unlinked (path),
+   N renamed (old path, 0, new path),
    C connected, R received, P sent. The lock is held over the real call, so the order of the records
    is the order of the calls. */
 #define _GNU_SOURCE
@@ -19,6 +20,7 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -163,6 +165,18 @@ int unlink(const char *path) {
     pthread_mutex_lock(&lock);
     int done = REAL(unlink)(path);
     if (done == 0 && dir && !strncmp(path, dir, strlen(dir))) record('U', 0, 0, path, strlen(path));
+    pthread_mutex_unlock(&lock);
+    return done;
+}
+
+int rename(const char *from, const char *to) {
+    pthread_mutex_lock(&lock);
+    int done = REAL(rename)(from, to);
+    if (done == 0 && dir && !strncmp(from, dir, strlen(dir))) {
+        char both[8192];
+        int n = snprintf(both, sizeof both, "%s%c%s", from, 0, to);
+        record('N', 0, 0, both, n);
+    }
     pthread_mutex_unlock(&lock);
     return done;
 }

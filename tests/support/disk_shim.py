@@ -3,7 +3,8 @@
 A kill leaves the page cache alive, so it says nothing of fsync. Here a library before libc
 (`disk_shim.c`) records every write, sync and acknowledgment of the service in one order, and
 `PowerCuts` says for any place in that order what a disk may hold after the power went: of each file
-all that was synced, and of what was written since any part, down to single sectors.
+all that was synced, and of what was written since any part, down to single sectors; a name that was
+changed only for certain once its folder was synced.
 """
 
 from __future__ import annotations
@@ -152,6 +153,7 @@ class PowerCuts:
         self._done = 0
         self._files: dict[str, _File] = {}
         self._open: dict[int, str] = {}
+        self._renamed: list[tuple[str, str]] = []  # since their folder was synced
         self._sessions: dict[int, _Session] = {}
         self.acknowledged: list[tuple[str, int]] = []
 
@@ -185,6 +187,9 @@ class PowerCuts:
                     if rng.random() < kept:
                         _apply(content, offset + first, data[first : first + SECTOR])
             found[Path(path).name] = bytes(content)
+        for old, new in reversed(self._renamed):
+            if rng.random() < 0.5:
+                found[Path(old).name] = found.pop(Path(new).name)
         return found
 
     def _record_starts(self) -> list[int]:
@@ -206,8 +211,14 @@ class PowerCuts:
             for change in file.since:
                 _apply(file.synced, *change)
             file.since.clear()
+            folder = self._open[number]
+            self._renamed = [n for n in self._renamed if str(Path(n[1]).parent) != folder]
         elif kind == "U":
             self._files.pop(data.decode(), None)
+        elif kind == "N":
+            old, new = data.decode().split("\0")
+            self._files[new] = self._files.pop(old, _File())
+            self._renamed.append((old, new))
         elif kind == "C":
             self._sessions[number] = _Session()
         elif kind == "R":
