@@ -169,6 +169,7 @@ class Alerting:
 
     def open(self) -> None:
         """Read what is stored, and log what would keep notices from being delivered."""
+        self.push_key()
         self.read_channels()
         if self.pictures is not None:
             self.pictures.open()

@@ -5,20 +5,22 @@ No part knows the service: each is given what it needs.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from alerts.consumer.memory_alerts import UnstoredReadings
 from plumewatch.sensor_status import restore_counts, save_counts
 from plumewatch.service.alerting import Alerting
 from plumewatch.service.consumers import DetectionLoop, SeriesWriters
-from plumewatch.service.data_folder import make_data_folder, watch_lock
+from plumewatch.service.data_folder import make_data_folder, refuse_read_only, watch_lock
 from plumewatch.service.ingestion import Ingestion
 from plumewatch.service.jobs import WeeklySummary
 from plumewatch.service.monitoring import Monitoring
 from plumewatch.service.resources import (
+    HANGS_S,
     ExternalEvents,
     Observer,
     Resources,
@@ -27,21 +29,24 @@ from plumewatch.service.resources import (
     after,
     supervise,
 )
-from plumewatch.service.staff_page import staff_page
+from plumewatch.service.staff_page import staff_page, starting_page
+from plumewatch.service.web_server import Listening
 from storage import firmware
 from storage.errors import StorageError
 from storage.files import FolderLock
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from alerts.notify.channels.apprise_notifier import Notifier
     from alerts.page.config_file import ConfigFile
     from plumewatch.config.model import PlumewatchConfig
-    from plumewatch.service.web_server import Listening, WebServer
+    from plumewatch.service.web_server import WebServer
 
 log = logging.getLogger(__name__)
+
+_QUICK_S: Final = 1.0
+"""A start that takes longer answers requests for health meanwhile."""
 
 
 class Service:
@@ -68,7 +73,7 @@ class Service:
     ) -> None:
         self.config = config
         self._one_click, self._banner = one_click, banner
-        self._config_file, self._listening = config_file, listening
+        self._config_file, self._listening = config_file, listening or Listening()
         self.resources = resources = Resources(config, clock, observer or Observer())
         self.paths, self.ready = resources.paths, resources.ready
         self.journal, self.series = resources.journal, resources.series
@@ -90,15 +95,8 @@ class Service:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set; `ServiceError` if something needed fails for good."""
-        root = self.paths.root
         try:
-            if not self._lock.held:
-                make_data_folder(root)
-                self._lock.take()
-        except StorageError as error:
-            raise ServiceError(str(error)) from error
-        try:
-            self._open()
+            await self._open_in_thread()
             web = self._listen()
             tasks = [
                 *self.ingestion.tasks(),
@@ -108,7 +106,7 @@ class Service:
                 *self.alerting.tasks(self.detection),
                 *self.monitoring.tasks(),
                 Task("staff page", web.serve(), stop=web.stop),
-                Task("lock", watch_lock(self._lock, root), ends="last"),
+                Task("lock", watch_lock(self._lock, self.paths.root), ends="last"),
             ]
             if self.config.reports.weekly_file or self.config.reports.weekly_env:
                 summary = WeeklySummary(self.resources)
@@ -117,8 +115,28 @@ class Service:
         finally:
             self._close()
 
+    async def _open_in_thread(self) -> None:
+        """Open everything; if that takes long, health and the log say what is being opened."""
+        opening = asyncio.ensure_future(self.resources.in_detector(self._open))
+        if not (await asyncio.wait([opening], timeout=_QUICK_S))[0]:
+            page = starting_page(self.config, self.monitoring, self._listening)
+            serving = asyncio.create_task(page.serve(), name="starting page")
+            if not (await asyncio.wait([opening], timeout=HANGS_S))[0]:
+                log.warning("not ready: %s", self.resources.hanging()["start"])
+            await asyncio.wait([opening])
+            page.stop()
+            await serving
+        await opening
+
     def _open(self) -> None:
         intake, resources = self.ingestion.intake, self.resources
+        try:
+            make_data_folder(self.paths.root)
+            refuse_read_only(self.paths.root)
+            if not self._lock.held:
+                self._lock.take()
+        except StorageError as error:
+            raise ServiceError(str(error)) from error
         try:
             resources.open()
             self.ingestion.open()
@@ -129,8 +147,9 @@ class Service:
             self.alerting.open()
             self.monitoring.maintenance.open()
             self.writers.open()
-        except (StorageError, sqlite3.Error) as error:
+        except (StorageError, sqlite3.Error, OSError) as error:
             raise ServiceError(f"storage: {error}") from error
+        resources.opening = None
 
     def _listen(self) -> WebServer:
         web = staff_page(
@@ -159,3 +178,4 @@ class Service:
         self.resources.close()
         if self._own_lock:
             self._lock.release()
+            self._listening.close()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import os
 import shutil
 import sqlite3
 import time
@@ -35,7 +36,8 @@ from storage.errors import (
     StorageUnavailableError,
     translated,
 )
-from storage.files import make_private_folder, write_private
+from storage.files import FILE_MODE, make_private_folder
+from storage.repair import PAGE
 from storage.sqlite import (
     DatabaseFile,
     connect,
@@ -102,10 +104,13 @@ _LOST: Final[Mapping[str, str]] = {
     "influx.db": "The %d readings of the journal are written to the InfluxDB again.",
 }
 _LOGS: Final = ("-wal", "-shm")
+_WRITTEN: Final = ("*.lock", "*.db", *(f"*.db{suffix}" for suffix in _LOGS))
 _COPIES: Final = "before-upgrade-"
 _ROOM: Final = 1.1
 """Disk space of a copy, as a multiple of the size of the files."""
 _RESERVED: Final = 4_000_000
+_START_TAKES: Final = 1_000_000
+"""What a start writes before all files are open is less."""
 _LOOK_S: Final = 4.0
 
 
@@ -117,24 +122,40 @@ def make_data_folder(root: Path) -> None:
         raise StorageUnavailableError(f"data folder {root}: {error.strerror}") from error
 
 
-def reserve_space(path: Path) -> None:
-    """Reserve space for the next start, if there is much more than that."""
+def refuse_read_only(root: Path) -> None:
+    """Raise `StorageUnavailableError` if the data folder or a file in it cannot be written."""
+    files = [root, *(path for kind in _WRITTEN for path in sorted(root.glob(kind)))]
+    if refused := [str(path) for path in files if not os.access(path, os.W_OK)]:
+        raise StorageUnavailableError(
+            f"user {os.geteuid()} may not write {', '.join(refused)}: is the disk mounted"
+            " read-only, or do the files belong to another user? Nothing was changed"
+        )
+
+
+def reserve_space(path: Path, *, all_left: bool = False) -> None:
+    """Reserve space for later starts: if there is much more than that, or all that is left."""
     with suppress(OSError):
-        if not path.exists() and shutil.disk_usage(path.parent).free > 4 * _RESERVED:
-            write_private(path, bytes(_RESERVED))
+        if all_left or shutil.disk_usage(path.parent).free > 4 * _RESERVED:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            with os.fdopen(os.open(path, flags, FILE_MODE), "ab", buffering=0) as file:
+                for _ in range(file.tell(), _RESERVED, PAGE):
+                    file.write(bytes(PAGE))
 
 
 def use_reserved_space(path: Path, error: Exception) -> bool:
-    """Free the reserved space if a start failed because the disk is full; return whether it did."""
-    if not path.exists() or shutil.disk_usage(path.parent).free > _RESERVED:
+    """Free some reserved space if a start failed because the disk is full; return whether it did.
+
+    Once its files are open, the service reserves what is left again.
+    """
+    size = path.stat().st_size if path.exists() else 0
+    if size == 0 or shutil.disk_usage(path.parent).free > _RESERVED:
         return False
-    path.unlink()
+    os.truncate(path, max(0, size - _START_TAKES))
     log.error(
-        "the disk of %s is full (%s): the service starts with the %d MB that it had reserved. When"
-        " these are used up, nothing more is stored and alerts leave from memory: make room",
+        "the disk of %s is full (%s): the service starts with space that it had reserved. Nothing"
+        " is stored and alerts leave from memory until there is room",
         path.parent,
         error,
-        _RESERVED // 1_000_000,
     )
     return True
 

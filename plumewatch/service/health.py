@@ -239,11 +239,14 @@ def _described(parts: Iterable[Part]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class HealthPages:
-    """The health pages in front of an application; `token` is that of scrapers."""
+    """The health pages in front of an application; `token` is that of scrapers.
+
+    Without `meters` the service is starting and has no metrics yet.
+    """
 
     app: ASGIApp
     health: Health
-    meters: Meters
+    meters: Meters | None
     token: Secret | None
     on_loopback: bool
 
@@ -266,6 +269,8 @@ class HealthPages:
             return self._readiness(detailed=trusted)
         if not trusted:
             return Response(status_code=401, headers={"www-authenticate": "Bearer"})
+        if self.meters is None:
+            return Response(status_code=503)
         await asyncio.to_thread(self.meters.refresh)
         return PlainTextResponse(self.meters.exposition(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 

@@ -45,6 +45,7 @@ from storage.sqlite import RunUntilStored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence
+    from pathlib import Path
 
     from alerts.engine import AlertRecord
     from alerts.notify.pump import DeliveryOutcome
@@ -142,6 +143,7 @@ class Resources:
     `in_journal`, `in_detector` (also of the state database) and `in_series` run blocking work in
     the thread of a database, and `run_until_stored` retries it in `in_detector`. `step_reader`
     makes readers of the steps of the clock. `open` sets `state` and `started`, Unix seconds.
+    `opening` is the file that is being opened; None once all are.
     """
 
     state: sqlite3.Connection
@@ -159,6 +161,7 @@ class Resources:
         self.ready = asyncio.Event()
         self.growth = JournalGrowth()
         self.paths = DataPaths(config.data_dir)
+        self.opening: Path | None = self.paths.root
         self.registry = config.registry()
         self.in_journal = DatabaseThread("journal")
         self.in_detector = DatabaseThread("detector")
@@ -169,22 +172,27 @@ class Resources:
 
     def open(self) -> None:
         """Upgrade, repair and open the databases; raises `StorageError` or `sqlite3.Error`."""
-        try:
-            self._open()
-        except (StorageError, sqlite3.Error) as error:
-            if not use_reserved_space(self.paths.reserved, error):
-                raise
-            self.close()
-            self._open()
-        reserve_space(self.paths.reserved)
+        is_full = False
+        while not self.is_open:
+            try:
+                self._open()
+            except (StorageError, sqlite3.Error) as error:
+                self.close()
+                if not use_reserved_space(self.paths.reserved, error):
+                    raise
+                is_full = True
+        reserve_space(self.paths.reserved, all_left=is_full)
 
     def _open(self) -> None:
         now = self.started = self.clock()
         absent = absent_files(self.paths, influx=bool(self.config.timeseries.url))
         copy_before_upgrade(self.paths.root, now, series_kept_from(self.config, now))
         before = set_aside(self.paths.root)
+        self.opening = self.paths.journal
         self.journal.open()
+        self.opening = self.paths.influx if self.config.timeseries.url else self.paths.series
         self.series.open()
+        self.opening = self.paths.state
         self.state = open_and_repair_state(self.paths.state)
         self.is_open = True
         lost = report_absent(self.journal, absent)
@@ -195,6 +203,10 @@ class Resources:
 
     def hanging(self) -> dict[str, str]:
         """Return which databases have not answered for some time, and since when."""
+        if self.opening is not None:
+            busy_s = self.in_detector.busy_s()
+            more = ": does its disk hang, or is it being repaired or copied?"
+            return {"start": f"opening {self.opening} for {busy_s:.0f} s{more}"}
         threads = {"journal": self.in_journal, "state": self.in_detector}
         return {
             name: f"{name}.db has not answered for {thread.busy_s():.0f} s: does its disk hang?"
@@ -219,6 +231,7 @@ class Resources:
         """Close the databases."""
         if self.is_open:
             self.state.close()
+        self.is_open = False
         self.series.close()
         self.journal.close()
 

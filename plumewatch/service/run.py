@@ -13,6 +13,7 @@ import gc
 import logging
 import os
 import signal
+import threading
 from typing import TYPE_CHECKING, Final
 
 from alerts.errors import AlertError
@@ -37,6 +38,8 @@ log = logging.getLogger(__name__)
 LOG_LINE: Final = "%(asctime)s %(levelname)s %(name)s: %(message).2000s"
 """What a client sent may be in a message, so its length is bounded."""
 _STOP: Final = (signal.SIGINT, signal.SIGTERM)
+_ENDS_S: Final = 20.0
+"""Less than `TimeoutStopSec` of the unit."""
 _STAYS: Final = "the configuration stays as it was:"
 _LEAST_BETWEEN_S: Final = 3.0
 """Between two restarts with a new configuration: many changes on the page must not stop alerts."""
@@ -130,6 +133,9 @@ class Running:
     def _end(self) -> None:
         self._ending = True
         self._over.set()
+        abandon = threading.Timer(_ENDS_S, _abandon)
+        abandon.daemon = True
+        abandon.start()
 
     def _reload(self) -> None:
         self._again = True  # also for a task that may have read the file before it changed
@@ -155,6 +161,12 @@ class Running:
         self._service.monitoring.watchdog.reloading = True
         self._next = service
         self._over.set()
+
+
+def _abandon() -> None:
+    """End a process whose threads wait for a disk, which is as safe as a kill."""
+    log.critical("it does not end in %.0f s, probably since its disk hangs: it is killed", _ENDS_S)
+    os._exit(3)
 
 
 def _read(path: Path, data_dir: Path | None = None) -> PlumewatchConfig:

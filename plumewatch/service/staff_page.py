@@ -6,7 +6,10 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from alerts.access.limits import Limits
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
 from alerts.page.app import create_app
 from alerts.page.report_jobs import ReportJobs
 from alerts.page.settings import (
@@ -26,8 +29,15 @@ from plumewatch.service.web_server import WebServer, is_loopback
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import ASGIApp
+
     from alerts.page.config_file import ConfigFile
+    from plumewatch.config.model import PlumewatchConfig
     from plumewatch.service.alerting import Alerting
+    from plumewatch.service.health import Health
+    from plumewatch.service.meters import Meters
     from plumewatch.service.monitoring import Monitoring
     from plumewatch.service.resources import Resources
     from plumewatch.service.web_server import Listening
@@ -40,8 +50,8 @@ def staff_page(
     *,
     one_click: bool,
     banner: Callable[[], str],
-    config_file: ConfigFile | None = None,
-    listening: Listening | None = None,
+    config_file: ConfigFile | None,
+    listening: Listening,
 ) -> WebServer:
     """Make the page and bind its port, or raise `PortInUseError`; `one_click` is for loopback."""
     config, paths, clock = resources.config, resources.paths, resources.clock
@@ -78,7 +88,7 @@ def staff_page(
                 provider=identity_provider(config, clock),
                 secure_cookie=public_url.startswith("https://"),
                 hosts=config.web.hosts,
-                limits=listening.limits if listening else Limits(),
+                limits=listening.limits,
             ),
             header=HeaderSettings(banner, config.web.grafana_url.rstrip("/")),
             config=config_file,
@@ -86,13 +96,30 @@ def staff_page(
             clock=clock,
         )
     )
-    pages = HealthPages(
-        app,
-        monitoring.health,
-        monitoring.meters,
-        read_secret(config, "metrics.token"),
-        on_loopback=local,
-    )
+    return _server(app, config, monitoring.health, monitoring.meters, listening)
+
+
+def starting_page(
+    config: PlumewatchConfig, monitoring: Monitoring, listening: Listening
+) -> WebServer:
+    """Make the server of a service that is being opened: its health, and 503 for the rest."""
+
+    async def starting(_: Request) -> Response:
+        return PlainTextResponse("Plumewatch is starting", 503, {"retry-after": "5"})
+
+    app = Starlette(routes=[Route("/{path:path}", starting)])
+    return _server(app, config, monitoring.health, None, listening)
+
+
+def _server(
+    app: ASGIApp,
+    config: PlumewatchConfig,
+    health: Health,
+    meters: Meters | None,
+    listening: Listening,
+) -> WebServer:
+    token = read_secret(config, "metrics.token")
+    pages = HealthPages(app, health, meters, token, on_loopback=is_loopback(config.web.host))
     return WebServer(
         "staff page",
         pages,

@@ -6,6 +6,7 @@ damaged file is kept, and a new reading passes through all parts.
 
 import asyncio
 import contextlib
+import functools
 import os
 import sqlite3
 import subprocess
@@ -163,9 +164,14 @@ except ServiceError as error:
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
 @pytest.mark.parametrize(
     ("name", "mode"),
-    [*((name, 0o000) for name in (*DATABASES, "service.lock")), ("state.db", 0o444)],
+    [
+        *((name, 0o000) for name in (*DATABASES, "service.lock")),
+        *((name, 0o444) for name in (*DATABASES, "service.lock")),
+        ("", 0o555),
+        ("", "mounted read-only"),
+    ],
 )
-async def test_a_file_of_the_wrong_rights(monkeypatch, name, mode):
+async def test_files_of_the_wrong_rights(monkeypatch, name, mode):
     """Nothing is damaged: the start ends with a sentence that names the file, and changes none."""
     monkeypatch.setenv("AP_URL", "json://127.0.0.1:9/push")
     with tempfile.TemporaryDirectory() as home:
@@ -176,13 +182,32 @@ async def test_a_file_of_the_wrong_rights(monkeypatch, name, mode):
             os.chown(path, 65534, 65534)
             path.chmod(0o755 if path.is_dir() else 0o600)
         path = config.data_dir / name
-        path.chmod(mode)
-        before = path.read_bytes()
-        command = [sys.executable, "-c", AS_NOBODY, home]
-        ran = await asyncio.to_thread(
-            subprocess.run, command, capture_output=True, text=True, check=False, cwd=ROOT
-        )
-        assert str(path) in ran.stdout, ran.stderr
-        assert "\n" not in ran.stdout.strip()
-        assert path.read_bytes() == before
-        assert not list(config.data_dir.glob("*.corrupt*"))
+        with contextlib.ExitStack() as stack:
+            if mode == "mounted read-only":
+                stack.enter_context(mounted_read_only(path))
+            else:
+                path.chmod(mode)
+            before = content_of(config.data_dir)
+            command = [sys.executable, "-c", AS_NOBODY, home]
+            ran = await asyncio.to_thread(
+                subprocess.run, command, capture_output=True, text=True, check=False, cwd=ROOT
+            )
+            assert f"may not write {path}" in ran.stdout, ran.stderr
+            assert "\n" not in ran.stdout.strip()
+            assert content_of(config.data_dir) == before
+
+
+@contextlib.contextmanager
+def mounted_read_only(folder):
+    mount = functools.partial(subprocess.run, check=False, capture_output=True)
+    if mount(["mount", "--bind", folder, folder]).returncode:
+        pytest.skip("a file system cannot be mounted here")
+    try:
+        mount(["mount", "-o", "remount,ro,bind", folder], check=True)
+        yield
+    finally:
+        mount(["umount", folder], check=True)
+
+
+def content_of(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}

@@ -1,6 +1,7 @@
 """A disk that does not answer: the event loop goes on, and health says what hangs."""
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -10,12 +11,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from plumewatch.service import data_folder, resources
+from plumewatch.service import app, data_folder, resources
 from plumewatch.service.app import Service
 from storage.reading import Reading
 from storage.sqlite import connect
-from tests.support.broker import Mosquitto
+from tests.support.broker import Mosquitto, free_port
 from tests.support.in_process import running, until
+from tests.support.launcher import ForkedService
+from tests.support.service import eventually
 
 TOUCHED = []
 """Files below a folder that a thread opened, made or looked at, while both are `watched`."""
@@ -29,9 +32,17 @@ def touched(what, path):
             TOUCHED.append((what, os.path.basename(str(path))))  # noqa: PTH119
 
 
+held, go_on = None, threading.Event()
+"""The end of the name of files that nothing opens before `go_on` is set."""
+
+
 def note(event, arguments):
     if event in ("open", "os.rename", "os.remove", "os.mkdir"):
         touched(event, arguments[0])
+    if held is not None and event in ("open", "sqlite3.connect"):
+        path = str(arguments[0]).partition("?")[0]
+        if path.endswith(f"/{held}"):
+            go_on.wait(20)
 
 
 sys.addaudithook(note)
@@ -61,15 +72,54 @@ async def test_health_answers_and_says_what_hangs(config, monkeypatch, name):
         await until(lambda: "has not answered" not in health.describe_failing())
 
 
-async def test_the_event_loop_touches_no_file_of_the_data_folder(config, monkeypatch):
-    """From when its databases are open, with a broker and all that is periodic."""
-    listen = Service._listen
+@pytest.mark.parametrize(
+    "name", ["service.lock", "journal.db", "state.db", "series.db", "client-id", "web-push.pem"]
+)
+async def test_a_disk_that_hangs_during_the_start(config, monkeypatch, caplog, name):
+    if name != "service.lock":  # found by a second start
+        async with running(config):
+            pass
+    monkeypatch.setattr(app, "_QUICK_S", 0.05)
+    monkeypatch.setattr(app, "HANGS_S", 0.1)
+    monkeypatch.setitem(globals(), "held", name)
+    go_on.clear()
+    async with running(config, wait=False) as service:
+        try:
+            health = service.monitoring.health
+            await until(lambda: "not ready: opening" in caplog.text)
+            assert not go_on.is_set()
+            assert (await answer(service, "/healthz")).status_code == 200
+            found = await answer(service, "/readyz")
+            assert found.status_code == 503
+            assert f"opening {config.data_dir}" in found.text
+            assert (await answer(service, "/")).status_code == 503
+            assert (await answer(service, "/metrics")).status_code == 503
+        finally:
+            go_on.set()
+        await until(service.ready.is_set)
+        await until(lambda: "journal" not in health.failing())
+        assert (await answer(service, "/metrics")).status_code == 200
 
-    def begin(service):
+
+def test_a_service_whose_disk_hangs_ends_all_the_same(tmp_path):
+    (tmp_path / "data").mkdir()
+    os.mkfifo(tmp_path / "data/client-id")  # nobody writes, so whoever reads waits
+    service = ForkedService(tmp_path, free_port())
+    service.start(connected=False)
+    eventually(lambda: "not ready: opening" in service.log, lambda: service.log)
+    service.send_signal(signal.SIGTERM)
+    assert service.wait(30) == 3
+    assert "it is killed" in service.log.splitlines()[-1]
+
+
+async def test_the_event_loop_touches_no_file_of_the_data_folder(config, monkeypatch):
+    """From its start on, with a broker and all that is periodic."""
+    listen = Service._open_in_thread
+
+    async def begin(service):
         global watched  # noqa: PLW0603 - an audit hook cannot be removed
-        web = listen(service)
         watched = threading.get_ident(), str(config.data_dir)
-        return web
+        await listen(service)
 
     def end(service):
         global watched  # noqa: PLW0603
@@ -83,7 +133,7 @@ async def test_the_event_loop_touches_no_file_of_the_data_folder(config, monkeyp
 
     close, stat = Service._close, Path.stat
     monkeypatch.setattr(Path, "stat", look)
-    monkeypatch.setattr(Service, "_listen", begin)
+    monkeypatch.setattr(Service, "_open_in_thread", begin)
     monkeypatch.setattr(Service, "_close", end)
     monkeypatch.setattr(data_folder, "_LOOK_S", 0.01)
     with Mosquitto() as broker:
