@@ -103,7 +103,12 @@ def test_missing_is_what_did_not_come(order, lost):
     assert missing([*readings, reading(30, received=T), late_enough(31)]) == len(lost)
 
 
-@given(st.permutations(range(8)), st.sets(st.integers(8, 39)), st.integers(1, 20), st.integers(0, 15))
+@given(
+    st.permutations(range(8)),
+    st.sets(st.integers(8, 39)),
+    st.integers(1, 20),
+    st.integers(0, 15),
+)
 def test_readings_are_not_missing_whatever_their_stamps_share_or_swap(order, lost, each, swapped):
     """As of a clock of ten seconds: `each` readings a stamp, and eight at a time out of order.
 
