@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 
@@ -94,3 +95,14 @@ def translated(error: sqlite3.Error, path: Path | str) -> StorageUnavailableErro
     )
     kind = StorageCorruptError if damaged else StorageUnavailableError
     return kind(f"{path}: {error}")
+
+
+@contextmanager
+def translating(path: Path | str) -> Iterator[None]:
+    """Raise what SQLite or the system say about a file as storage errors."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise translated(error, path) from error
+    except OSError as error:
+        raise StorageUnavailableError(f"{path}: {error.strerror or error}") from error

@@ -24,18 +24,18 @@ are noticed by cursors that are ahead: `continue_behind` leaves a gap `lost`.
 from __future__ import annotations
 
 import logging
-import sqlite3
 import time
 import zlib
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import msgspec
 
-from storage.errors import StorageUnavailableError, translated
+from storage.errors import StorageUnavailableError, translating
 from storage.reading import Reading
 from storage.sqlite import DatabaseFile, connect, migrate, schema_scripts
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
@@ -371,10 +371,8 @@ class JournalReader:
         return entries, (rows[-1][0] if rows else after)
 
     def _rows(self, question: str, *values: int) -> list[tuple[int, int, object]]:
-        try:
+        with translating(self._path):
             return self._connection.execute(question, values).fetchall()
-        except sqlite3.Error as error:
-            raise translated(error, self._path) from error
 
 
 def _set_last(tx: sqlite3.Connection, offset: int) -> None:

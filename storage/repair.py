@@ -34,7 +34,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
-from storage.errors import StorageCorruptError, StorageUnavailableError, translated
+from storage.errors import StorageCorruptError, StorageUnavailableError, translating
 from storage.files import locked_folder, make_private_database, sync
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def create(path: Path, prepare: Prepare) -> None:
 def _new_database(building: Path, path: Path) -> Iterator[sqlite3.Connection]:
     """Yield a connection to a new file, renamed to `path` once it is on the disk."""
     _remove(building)
-    try:
+    with translating(building):
         make_private_database(building)
         with closing(sqlite3.connect(building, isolation_level=None)) as new:
             new.execute("PRAGMA journal_mode=OFF")
@@ -97,10 +97,6 @@ def _new_database(building: Path, path: Path) -> Iterator[sqlite3.Connection]:
         sync(building)
         building.rename(path)
         sync(path.parent)
-    except sqlite3.Error as error:
-        raise translated(error, building) from error
-    except OSError as error:
-        raise StorageUnavailableError(f"{building}: {error.strerror}") from error
 
 
 def swap(path: Path) -> Path:
@@ -108,14 +104,12 @@ def swap(path: Path) -> Path:
     number = 1
     while (aside := _beside(path, f"corrupt-{number}")).exists():
         number += 1
-    try:
+    with translating(path):
         for suffix in (*_LOGS, ""):
             with contextlib.suppress(FileNotFoundError):
                 path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
         _beside(path, "salvaged").rename(path)
         sync(path.parent)
-    except OSError as error:
-        raise StorageUnavailableError(f"{path}: {error.strerror}") from error
     log.error("%s goes on with the recovered rows; the damaged file is %s", path, aside)
     return aside
 

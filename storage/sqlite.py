@@ -32,6 +32,7 @@ from storage.errors import (
     StorageUnavailableError,
     is_transient,
     translated,
+    translating,
 )
 from storage.files import make_private_database
 from storage.repair import PAGE, create, finish_repair, refuse_damaged_schema, salvage, swap
@@ -279,16 +280,12 @@ class DatabaseFile:
     def _repaired(self, work: Callable[[], T]) -> T:
         before = self.repairs
         try:
-            return self._translated(work)
+            with translating(self.path):
+                return work()
         except StorageCorruptError:
             self._repair(before)
-        return self._translated(work)
-
-    def _translated(self, work: Callable[[], T]) -> T:
-        try:
+        with translating(self.path):
             return work()
-        except sqlite3.Error as error:
-            raise translated(error, self.path) from error
 
     def _repair(self, before: int) -> None:
         if not isinstance(self.path, Path):
@@ -365,7 +362,5 @@ class RunUntilStored(UntilStored):
 
     async def __call__(self, what: str, work: Callable[..., T], *arguments: object) -> T:
         """Return what ``work(*arguments)`` returns, once the disk lets it succeed."""
-        try:
+        with translating(self._path):
             return await self.repeat(what, lambda: self._in_thread(work, *arguments))
-        except sqlite3.Error as error:
-            raise translated(error, self._path) from error

@@ -12,7 +12,6 @@ events.
 from __future__ import annotations
 
 import json
-import sqlite3
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -21,11 +20,12 @@ from alerts.incidents import repository
 from alerts.incidents.repository import sentence_of_row
 from detection.events import details_text
 from language.messages import facts_of
-from storage.errors import translated
+from storage.errors import translating
 from storage.sqlite import connect, schema_scripts, transaction
 from storage.timeseries.records import CLASSES, Record
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
@@ -161,7 +161,7 @@ class DueRecords:
 
     def read(self, after: int, limit: int) -> tuple[list[DueEntry], int]:
         """Read what waits behind a place, from the oldest on, and the place behind the last."""
-        try:
+        with translating(self._database):
             db = self._opened()
             if (repairs := self._series.repairs) != self._repairs:  # it may have lost some
                 with transaction(db) as tx:
@@ -176,8 +176,6 @@ class DueRecords:
                 (after, limit),
             ).fetchall()
             found = [(row["seq"], _record(db, row, self._school_day)) for row in rows]
-        except sqlite3.Error as error:
-            raise translated(error, self._database) from error
         entries = [DueEntry(seq, record) for seq, record in found if record is not None]
         return entries, (int(rows[-1]["seq"]) if rows else after)
 
@@ -185,11 +183,8 @@ class DueRecords:
         """Store records in the series, then delete what waited up to `behind`."""
         if records:
             self._series.record(records)
-        try:
-            with transaction(self._opened()) as tx:
-                tx.execute("DELETE FROM series_due WHERE seq <= ?", (behind,))
-        except sqlite3.Error as error:
-            raise translated(error, self._database) from error
+        with translating(self._database), transaction(self._opened()) as tx:
+            tx.execute("DELETE FROM series_due WHERE seq <= ?", (behind,))
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:

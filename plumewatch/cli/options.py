@@ -128,14 +128,10 @@ class Site:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Change the state database in one transaction; it is made if need be."""
-        from plumewatch.service.data_folder import open_state
-        from storage.files import make_private_folder
+        from plumewatch.service.data_folder import make_data_folder, open_state
         from storage.sqlite import transaction
 
-        try:
-            make_private_folder(self.paths.root)
-        except OSError as error:
-            raise StorageUnavailableError(f"{self.paths.root}: {error.strerror}") from error
+        make_data_folder(self.paths.root)
         with open_state(self.paths.state) as connection, transaction(connection) as tx:
             yield tx
 

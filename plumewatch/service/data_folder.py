@@ -13,7 +13,6 @@ import hashlib
 import logging
 import os
 import shutil
-import sqlite3
 import time
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
@@ -34,7 +33,7 @@ from storage.errors import (
     SchemaTooOldError,
     StorageCorruptError,
     StorageUnavailableError,
-    translated,
+    translating,
 )
 from storage.files import FILE_MODE, make_private_folder
 from storage.repair import PAGE
@@ -51,6 +50,7 @@ from storage.timeseries import sqlite as sqlite_series
 from storage.timeseries.records import MEASUREMENTS
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
@@ -116,10 +116,8 @@ _LOOK_S: Final = 4.0
 
 def make_data_folder(root: Path) -> None:
     """Make the data folder if need be; raises `StorageUnavailableError`."""
-    try:
+    with translating(f"data folder {root}"):
         make_private_folder(root)
-    except OSError as error:
-        raise StorageUnavailableError(f"data folder {root}: {error.strerror}") from error
 
 
 def refuse_read_only(root: Path) -> None:
@@ -267,24 +265,18 @@ def record_start(
         detail["missing"] = lost
     if damaged:
         detail["damaged"] = ", ".join(sorted({name.partition(".corrupt")[0] for name in damaged}))
-    try:
-        with transaction(state) as tx:
-            audit.append(tx, AuditKind.START, "service", detail, now)
-    except sqlite3.Error as error:
-        raise translated(error, DataPaths(config.data_dir).state) from error
+    with translating(DataPaths(config.data_dir).state), transaction(state) as tx:
+        audit.append(tx, AuditKind.START, "service", detail, now)
 
 
 def schemas(path: Path) -> dict[str, int]:
     """Read the schema number of each component in a database; empty if there is none."""
     if not path.exists():
         return {}
-    with closing(connect(path, read_only=True)) as database:
-        try:
-            rows = database.execute("SELECT * FROM component_version").fetchall()
-        except sqlite3.Error as error:
-            if "no such table" in str(error):
-                return {}
-            raise translated(error, path) from error
+    with closing(connect(path, read_only=True)) as database, translating(path):
+        if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            return {}
+        rows = database.execute("SELECT * FROM component_version").fetchall()
     return {str(row[0]): int(row[1]) for row in rows}
 
 

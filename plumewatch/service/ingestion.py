@@ -33,7 +33,7 @@ from plumewatch.config.settings import broker_settings
 from plumewatch.sensor_status import SavedCounts
 from plumewatch.service.resources import Task
 from plumewatch.service.web_server import WebServer, is_loopback
-from storage.errors import StorageUnavailableError
+from storage.errors import translating
 from storage.reading import never_set
 
 if TYPE_CHECKING:
@@ -143,10 +143,8 @@ class Ingestion:
         """Find the broker sessions of the last service; raises `StorageUnavailableError`."""
         broker, paths = self._broker, self._paths
         if not self._has_own_client_id:
-            try:
+            with translating(paths.client_id):
                 broker = replace(broker, client_id=kept_client_id(paths.client_id))
-            except OSError as error:
-                raise StorageUnavailableError(f"{paths.client_id}: {error.strerror}") from error
             self.source.use_client_id(broker.client_id)
             if self.event_source is not None:
                 self.event_source.use_client_id(f"{broker.client_id}{_EVENTS}")

@@ -25,7 +25,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import sqlite3
 import time
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -34,13 +33,14 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 import msgspec
 
 from storage.dead_letters import delete_dead_letters, find_dead_letters
-from storage.errors import BatchRefusedError, StorageError, is_transient, translated
+from storage.errors import BatchRefusedError, StorageError, is_transient, translating
 from storage.journal import DeadLetter
 from storage.reading import Reading
 from storage.sqlite import InThread, connect
 from storage.timeseries.records import Record
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Awaitable, Callable, Iterator, Sequence
     from pathlib import Path
 
@@ -290,12 +290,9 @@ _BATCH = 500
 
 def retry_refused(journal: Path, series: Series) -> tuple[int, int]:
     """Store refused readings and records again; return how many are stored, and how many not."""
-    with closing(connect(journal)) as connection:
-        try:
-            readings = _retry(connection, REASON, Reading, series.write)
-            records = _retry(connection, RECORD_REASON, Record, series.record)
-        except sqlite3.Error as error:
-            raise translated(error, journal) from error
+    with closing(connect(journal)) as connection, translating(journal):
+        readings = _retry(connection, REASON, Reading, series.write)
+        records = _retry(connection, RECORD_REASON, Record, series.record)
     return readings[0] + records[0], readings[1] + records[1]
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from alerts.incidents import schema
 from storage import repair, state
-from storage.errors import SchemaTooNewError, StorageError, StorageUnavailableError
+from storage.errors import StorageError, StorageUnavailableError
 from storage.journal import DeadLetter, Journal
 from storage.reading import Reading
 from storage.repair import salvage
@@ -239,48 +239,6 @@ def test_a_letter_that_becomes_a_comma_makes_no_further_column(tmp_path):
         assert journal.repairs == 1
 
 
-def test_a_damaged_name_in_a_newer_version_is_left_alone(tmp_path):
-    """What the columns of such a file are called is not for this program to say."""
-    path = tmp_path / "journal.db"
-    filled(path)
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE component_version SET version = 2")
-    flip(path, path.read_bytes().index(b"offset"), 1)
-    before = path.read_bytes()
-    with pytest.raises(SchemaTooNewError), Journal(path):
-        pass
-    assert path.read_bytes() == before
-    assert not list(tmp_path.glob("*.corrupt-*"))
-
-
-def test_a_column_that_somebody_added_is_no_damage(tmp_path):
-    path = tmp_path / "journal.db"
-    filled(path)
-    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("ALTER TABLE journal ADD COLUMN note TEXT")
-    with Journal(path) as journal:
-        assert journal.commit(readings(COUNT, 1)) == COUNT + 1
-        assert journal.repairs == 0
-
-
-def test_columns_in_another_order_keep_it_when_the_list_is_replaced(tmp_path):
-    """As in a file in which columns were added one by one by several versions."""
-    path = tmp_path / "rooms.db"
-
-    def prepare(database, columns="floor TEXT, air REAL"):
-        database.execute(f"CREATE TABLE room (name TEXT PRIMARY KEY, {columns}) WITHOUT ROWID")
-        database.execute("CREATE TABLE sensor (name TEXT)")
-
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
-        prepare(database, "air REAL, floor TEXT")
-        database.execute("INSERT INTO room VALUES ('a', 4.5, '2nd')")
-        database.execute("PRAGMA journal_mode=WAL")
-    flip(path, path.read_bytes().index(b"CREATE TABLE sensor"))
-    salvage(path, prepare)
-    with contextlib.closing(sqlite3.connect(tmp_path / "rooms.db.salvaged")) as saved:
-        assert saved.execute("SELECT name, floor, air FROM room").fetchall() == [("a", "2nd", 4.5)]
-
-
 def test_single_flipped_bytes_anywhere(tmp_path):
     rng = random.Random(random.randrange(10**6))  # repeats under the seed pytest prints
     whole = tmp_path / "whole.db"
@@ -314,17 +272,6 @@ def test_a_truncated_file(tmp_path, cut):
         assert len(missing) < 100 * (cut // PAGE + 1)
         journal.commit(readings(COUNT, 1))
         assert tail(journal, 1)[0].seq == COUNT
-
-
-@pytest.mark.parametrize("content", [b"", b"x", b"Dear diary, " * 900], ids=len)
-def test_no_database_at_all(tmp_path, content):
-    path = tmp_path / "journal.db"
-    path.write_bytes(content)
-    with Journal(path) as journal:
-        journal.commit(readings(0, 2))
-        assert len(journal.read(0, 5)[0]) == 2
-    if content not in (b"", b"x"):
-        assert path.with_name("journal.db.corrupt-1").read_bytes() == content
 
 
 @pytest.mark.parametrize("where", [0, 16, 18, 19, 20, 21, 47, 59])
