@@ -76,7 +76,7 @@ def salvage(path: Path, prepare: Prepare, complete: Prepare = lambda _: None) ->
 
 def create(path: Path, prepare: Prepare) -> None:
     """Make a database that is not there; a power cut leaves all of it or nothing."""
-    with locked_folder(path.parent):
+    with translating(path), locked_folder(path.parent):
         if not path.exists():
             _remove(path)  # the logs of one that was deleted
             with _new_database(_beside(path, "making"), path) as new:
