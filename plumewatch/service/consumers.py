@@ -106,7 +106,7 @@ class DetectionLoop:
         self._consumer: DetectionConsumer | None = None
         self._stored = asyncio.Event()
         self._detected_received = self._behind_since = 0.0
-        resources.growth.consumers.append(self)
+        resources.on_stored.append(self.on_stored)
 
     @property
     def position(self) -> int:
@@ -349,7 +349,7 @@ class SeriesWriters:
             ),
         )
 
-        resources.growth.consumers.append(self)
+        resources.on_stored.append(self.on_stored)
 
     def on_stored(self, _last_offset: int) -> None:
         """Wake the writer of readings."""

@@ -81,7 +81,7 @@ class Ingestion:
 
         step_of = resources.step_reader() if clock is resources.clock else never_set
         self._journal, self._in_journal = resources.journal, resources.in_journal
-        self._growth = resources.growth
+        self._on_stored = resources.on_stored
         self._stored_offset = 0
         self._external = external
         self.intake_config = intake_config(config, dedupe_window=_DEDUPE_WINDOW)
@@ -174,7 +174,7 @@ class Ingestion:
         return SavedCounts(counted, self._stored_offset, self.sensor_fields())
 
     def listen_for_http(self) -> None:
-        """Bind the address of HTTP ingest if it has sources; raises `PortInUseError`."""
+        """Bind the address of HTTP ingest if it has sources; raises `ServiceError`."""
         if not self._http_sources:
             return
         config = self._http_config
@@ -219,7 +219,8 @@ class Ingestion:
         self.commit_s.observe(time.monotonic() - began)
         self.intake.on_stored(fresh, copies)
         self._stored_offset = last
-        self._growth.notify(last)
+        for wake in self._on_stored:
+            wake(last)
 
     def _store(
         self, readings: Sequence[Reading], dead_letters: Sequence[DeadLetter]

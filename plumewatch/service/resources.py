@@ -13,8 +13,8 @@ import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from alerts.consumer.detection_consumer import CONSUMER
 from ingest.errors import BrokerError
@@ -71,25 +71,6 @@ class Observer:
     on_delivery: Callable[[DeliveryOutcome], None] = lambda _: None
 
 
-class JournalConsumer(Protocol):
-    """Reads the journal behind its own cursor."""
-
-    def on_stored(self, last_offset: int) -> None:
-        """Look at the journal soon: it ends at `last_offset` now."""
-
-
-@dataclass(slots=True)
-class JournalGrowth:
-    """Wakes the consumers of the journal after each commit, in the event loop."""
-
-    consumers: list[JournalConsumer] = field(default_factory=list)
-
-    def notify(self, last_offset: int) -> None:
-        """Wake every consumer."""
-        for consumer in self.consumers:
-            consumer.on_stored(last_offset)
-
-
 class ExternalEvents:
     """Events of other detectors on their way to detection, which commits them in order."""
 
@@ -139,6 +120,7 @@ class DatabaseThread:
 class Resources:
     """Configuration, clock and databases of one service.
 
+    `on_stored` are called in the event loop with the end of the journal after each commit.
     `ready` is set once the detectors have returned to where the last service left them.
     `in_journal`, `in_detector` (also of the state database) and `in_series` run blocking work in
     the thread of a database, and `run_until_stored` retries it in `in_detector`. `step_reader`
@@ -159,7 +141,7 @@ class Resources:
         self.step_reader = steps.reader if clock is time.time else lambda: never_set
         self.observer = observer
         self.ready = asyncio.Event()
-        self.growth = JournalGrowth()
+        self.on_stored: list[Callable[[int], None]] = []
         self.paths = DataPaths(config.data_dir)
         self.opening: Path | None = self.paths.root
         self.registry = config.registry()

@@ -53,7 +53,7 @@ def staff_page(
     config_file: ConfigFile | None,
     listening: Listening,
 ) -> WebServer:
-    """Make the page and bind its port, or raise `PortInUseError`; `one_click` is for loopback."""
+    """Make the page and bind its port, or raise `ServiceError`; `one_click` is for loopback."""
     config, paths, clock = resources.config, resources.paths, resources.clock
     local = is_loopback(config.web.host)
     public_url, push_key = config.web.public_url, alerting.push_key()

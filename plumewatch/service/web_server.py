@@ -61,10 +61,6 @@ _OWN: Final = ("127.0.0.1", "::1")
 _LOG_AGAIN_S: Final = 60.0
 
 
-class PortInUseError(ServiceError):
-    """The address to listen on cannot be bound; the message is one sentence."""
-
-
 def is_loopback(host: str) -> bool:
     """Whether an address to listen on can be reached from this machine only.
 
@@ -111,7 +107,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 class WebServer:
-    """A server of one application on one address, bound at once, or `PortInUseError`."""
+    """A server of one application on one address, bound at once, or `ServiceError`."""
 
     def __init__(
         self,
@@ -129,7 +125,7 @@ class WebServer:
         try:
             bound = listening.take(host, port) if listening else _listen(host, port)
         except OSError as error:
-            raise PortInUseError(
+            raise ServiceError(
                 f"{name}: cannot listen on {host}:{port}: {os.strerror(error.errno or 0)};"
                 " is Plumewatch running already, or does another program use this port?"
             ) from error

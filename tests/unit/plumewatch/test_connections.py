@@ -13,11 +13,11 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from plumewatch.service.resources import ServiceError
 from plumewatch.service.run import LOG_LINE
 from plumewatch.service.web_server import (
     ConnectionBounds,
     ConnectionShares,
-    PortInUseError,
     WebServer,
 )
 from tests.support.certificates import certificate
@@ -214,7 +214,7 @@ async def test_this_machine_may_have_more():
 def test_a_port_that_is_taken():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(PortInUseError, match=f"page: cannot listen on 127.0.0.1:{port}"):
+        with pytest.raises(ServiceError, match=f"page: cannot listen on 127.0.0.1:{port}"):
             WebServer("page", Starlette(), "127.0.0.1", port)
 
 

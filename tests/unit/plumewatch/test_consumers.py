@@ -13,7 +13,7 @@ from alerts.incidents.repository import ChangeSignal
 from ingest.integrity import ReadingCounts
 from plumewatch.service import consumers
 from plumewatch.service.consumers import DetectionLoop
-from plumewatch.service.resources import ExternalEvents, JournalGrowth, Observer
+from plumewatch.service.resources import ExternalEvents, Observer
 from storage.reading import ClockSteps, Reading
 from tests.support.in_process import until
 
@@ -86,7 +86,7 @@ class Bench:
             step_reader=ClockSteps(time.monotonic).reader,
             clock=lambda: self.now,
             ready=asyncio.Event(),
-            growth=JournalGrowth(),
+            on_stored=[],
             config=None,
             state=None,
         )
