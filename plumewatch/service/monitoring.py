@@ -5,12 +5,10 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from alerts.escalation.coverage import coverage_gaps, paged_incidents
 from alerts.outbound.state_summary import StateRecorder
 from alerts.page.settings import (
     MappingSuggestion,
@@ -25,7 +23,7 @@ from ingest.mapping.draft import SuggestError, toml_value
 from ingest.mapping.suggest import suggest
 from ingest.validation import Message
 from plumewatch import __version__
-from plumewatch.config.settings import ping_url, quiet_hours, school_of
+from plumewatch.config.settings import ping_url, school_of
 from plumewatch.sensor_status import record_counts, sensor_statuses
 from plumewatch.service import pipeline_meters as declared
 from plumewatch.service.health import Health, OutboxState, Watchdog
@@ -35,10 +33,9 @@ from plumewatch.service.resources import Task, after
 from reports.rows import room_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from ingest.intake import Intake
-    from plumewatch.config.model import PlumewatchConfig
     from plumewatch.service.alerting import Alerting
     from plumewatch.service.consumers import DetectionLoop, SeriesWriters
     from plumewatch.service.ingestion import Ingestion
@@ -83,9 +80,7 @@ class Monitoring(Pipeline):
         outbox = OutboxState(resources.paths.state, clock)
         meters = chain(
             declared.service_meters(health, resources, detection),
-            declared.outlook_meters(
-                lambda: shutil.disk_usage(config.data_dir).free, _duty_gaps(config, clock)
-            ),
+            declared.outlook_meters(lambda: shutil.disk_usage(config.data_dir).free),
             declared.broker_meters(ingestion.source, queue_limit),
             declared.intake_meters(ingestion.source, intake, ingestion.http_ingest.answers),
             declared.poll_meters(ingestion.polls),
@@ -162,26 +157,6 @@ class Monitoring(Pipeline):
                 self._ingestion.sensor_fields(),
             ),
         )
-
-
-def _duty_gaps(config: PlumewatchConfig, clock: Callable[[], float]) -> Callable[[], float | None]:
-    """Return a function that counts, once an hour, the next day's times without anybody on duty."""
-    if not config.bells:
-        return lambda: None
-    roster, quiet = config.roster(), quiet_hours(config)
-    incidents = paged_incidents(config.registry().rooms.values())
-    counted: dict[int, float] = {}
-
-    def count() -> float:
-        hour = int(clock() // 3600)
-        if hour not in counted:
-            begin = datetime.fromtimestamp(clock(), UTC)
-            gaps = coverage_gaps(roster, incidents, begin, begin + timedelta(days=1), quiet)
-            counted.clear()
-            counted[hour] = float(len({gap.start for gap in gaps}))
-        return counted[hour]
-
-    return count
 
 
 def unmatched_topics(intake: Intake) -> list[UnmatchedTopic]:

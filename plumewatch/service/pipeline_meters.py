@@ -63,13 +63,9 @@ def service_meters(
     yield gauge("failing", text, lambda: dict.fromkeys(health.failing(), 1), labels=("what",))
 
 
-def outlook_meters(
-    disk_free: Callable[[], float], duty_gaps: Callable[[], float | None]
-) -> Iterator[Meter]:
+def outlook_meters(disk_free: Callable[[], float]) -> Iterator[Meter]:
     """Return the meters of what will need somebody soon."""
     yield gauge("disk_free_bytes", "Free space for the data folder, bytes.", disk_free, blocks=True)
-    text = "Times of the next 24 hours at which nobody on duty would be notified."
-    yield gauge("duty_gaps_next_day", text, duty_gaps)
 
 
 def broker_meters(source: MqttSource, queue_limit: int) -> Iterator[Meter]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route
+from starlette.routing import Mount
 
 from alerts.page.app import create_app
 from alerts.page.report_jobs import ReportJobs
@@ -29,8 +29,6 @@ from plumewatch.service.web_server import WebServer, is_loopback
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from starlette.requests import Request
-    from starlette.responses import Response
     from starlette.types import ASGIApp
 
     from alerts.page.config_file import ConfigFile
@@ -103,11 +101,8 @@ def starting_page(
     config: PlumewatchConfig, monitoring: Monitoring, listening: Listening
 ) -> WebServer:
     """Make the server of a service that is being opened: its health, and 503 for the rest."""
-
-    async def starting(_: Request) -> Response:
-        return PlainTextResponse("Plumewatch is starting", 503, {"retry-after": "5"})
-
-    app = Starlette(routes=[Route("/{path:path}", starting)])
+    starting = PlainTextResponse("Plumewatch is starting", 503, {"retry-after": "5"})
+    app = Starlette(routes=[Mount("/", starting)])
     return _server(app, config, monitoring.health, None, listening)
 
 

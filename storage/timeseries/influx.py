@@ -235,10 +235,10 @@ class InfluxSeries(Series):
     def tidy(self, now: float, old_at: float | None = None) -> bool:  # noqa: ARG002 - it deletes by itself
         """Make averages that are due; return whether there is more."""
         most = rollup.quarters_at_once(max(1, len(self._registry.sensors)))
-        due = [quarter for (quarter,) in self.query(lambda db: rollup.due(db, now, most))]
+        due = self.query(lambda db: rollup.due(db, now, most))
         kept_from = now - self._retention.keep_s(None) + _MARGIN_S
-        rollup.fold(self.http, [q for q in due if q * QUARTER_HOUR.step_s > kept_from])
-        self.change(lambda tx: rollup.clear(tx, due))
+        rollup.fold(self.http, [q for (q,) in due if q * QUARTER_HOUR.step_s > kept_from])
+        self.change(lambda tx: tx.executemany("DELETE FROM stale WHERE quarter = ?", due))
         return bool(due)
 
     def _averages(self, sensor: str) -> Sequence[Level]:

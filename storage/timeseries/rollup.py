@@ -120,11 +120,6 @@ def _delete(
     return deleted
 
 
-def clear(tx: sqlite3.Connection, quarters: Iterable[int]) -> None:
-    """Remove marks."""
-    tx.executemany("DELETE FROM stale WHERE quarter = ?", [(quarter,) for quarter in quarters])
-
-
 def quarters_at_once(sensors: int) -> int:
     """Return of how many quarters the averages of so many sensors are made and written together.
 

@@ -79,11 +79,6 @@ def newest(rows: Iterable[Sequence[Any]]) -> LatestReading:
     return LatestReading(last / _NS, {key: v for key, (at, v) in known.items() if at >= least})
 
 
-def words(text: str | None) -> tuple[str, ...]:
-    """Split what was joined by spaces."""
-    return tuple(text.split()) if text else ()
-
-
 def reading_of(sensor: str, row: Sequence[Any]) -> Reading:
     """Return the reading of a row: nanoseconds, receipt, all quantities, events, faults, flags."""
     values = {
@@ -91,7 +86,7 @@ def reading_of(sensor: str, row: Sequence[Any]) -> Reading:
         for key, value in zip(COLUMNS, row[2:-3], strict=True)
         if value is not None
     }
-    events, faults, flags = map(words, row[-3:])
+    events, faults, flags = (tuple((joined or "").split()) for joined in row[-3:])
     return Reading(sensor, row[0] // 1000 / 1e6, float(row[1]), values, events, faults, flags)
 
 

@@ -113,12 +113,7 @@ class SeriesStore(Protocol[S_contra]):
         """Return the journal offset up to which readings are durably stored."""
 
     def write(self, items: Sequence[S_contra], cursor: int, /) -> None:
-        """Store readings, then or together with it the cursor behind them.
-
-        Without items the cursor moves alone. Raises `StorageUnavailableError` if nothing counts as
-        stored and the same call may succeed later, `BatchRefusedError` if one of the items is
-        refused for good and the cursor has not moved.
-        """
+        """Store items and the cursor behind them, on the terms of `Series.write`."""
 
 
 @dataclass(frozen=True, slots=True)

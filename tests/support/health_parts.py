@@ -74,7 +74,7 @@ class Parts:
         self.meters = Meters(
             (
                 *declared.service_meters(self.health, SimpleNamespace(started=NOW), self.detection),
-                *declared.outlook_meters(lambda: 5e9, lambda: 0),
+                *declared.outlook_meters(lambda: 5e9),
                 *declared.broker_meters(self.source, 1000),
                 *declared.intake_meters(self.source, self.intake, {}),
                 *declared.poll_meters(self.polls),
