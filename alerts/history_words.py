@@ -42,7 +42,7 @@ def _asked(people: Any, name_of: Callable[[str], str]) -> str:
 
 _DETAILS: Final[Mapping[str, Callable[[Any, Callable[[str], str]], str]]] = {
     "sensor": lambda sensor, _name: sensor,
-    "confidence": lambda p, _name: _("%(percent)s %% likely", percent=f"{100 * p:.0f}"),
+    "confidence": lambda p, _name: _("%(percent)s%% likely", percent=f"{100 * p:.0f}"),
     "severity": lambda code, _name: SEVERITY_WORDS[code],
     "action": lambda code, _name: ACTION_WORDS[code or "none"],
     "case_number": lambda number, _name: number or "—",

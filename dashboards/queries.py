@@ -109,11 +109,15 @@ def key_figure(key: str, *, whole_school: bool = False) -> list[dict[str, Any]]:
     """Ask for a figure of `reports.figures`; of two answers, the first is divided by the second."""
     selects = IN_SERIES[key]
     made = []
-    for number, (measurement, expression, condition) in enumerate(selects):
+    for number, (measurement, expression, condition, least) in enumerate(selects):
         place = "" if whole_school else PLACE
         no_test = NO_TEST if measurement == "incident" else ""
         where = " AND ".join(filter(None, ("$timeFilter", place, no_test, condition)))
         name = "" if len(selects) == 1 else f' AS "{"ab"[number]}"'
         query = f"SELECT {expression}{name} FROM {_source(measurement)} WHERE {where}"
+        if least is not None:
+            found = f'SELECT {expression} AS "found", {least[0]} AS "basis" FROM'
+            query = f'SELECT "found"{name} FROM ({found} {_source(measurement)} WHERE {where})'
+            query += f' WHERE "basis" >= {least[1]}'
         made.append(question(query, table=len(selects) > 1))
     return made

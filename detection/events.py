@@ -123,7 +123,7 @@ _SENTENCES: Final = Sentences(
         Detail.VENDOR_BURNING: mark("%(device)s's own burning alarm"),
         Detail.VENDOR_INTERFERENCE: mark("%(device)s reports interference"),
         Detail.BATTERY_LOW: mark("the battery is low"),
-        Detail.BATTERY_AT: mark("the battery is at %(percent).0f %%"),
+        Detail.BATTERY_AT: mark("the battery is at %(percent).0f%%"),
         Detail.NO_VALID_VALUE: mark("the sensor's %(quantity)s channel reports no valid value"),
         Detail.CLOCK_STANDS: mark(
             "the sensor's clock stands still: its readings count at their receipt"
@@ -271,10 +271,10 @@ class Evidence:
         if not odds or (why and not self.channels):
             return f"{why[:1].upper()}{why[1:]}"
         (percent, kind), *others = odds
-        likely = _("%(percent)s %% likely %(kind)s", percent=percent, kind=kind)
+        likely = _("%(percent)s%% likely %(kind)s", percent=percent, kind=kind)
         if others:
             percent, kind = others[0]
-            second = _("%(percent)s %% %(kind)s", percent=percent, kind=kind)
+            second = _("%(percent)s%% %(kind)s", percent=percent, kind=kind)
             likely = f"{likely} ({second})"
         return _("%(likely)s. Why: %(why)s", likely=likely, why=why) if why else likely
 

@@ -109,22 +109,24 @@ def gather_facts(
     if not state.exists():
         raise StorageError(f"{state}: `plumewatch run` was never started here")
     school = school_of(config, request.site)
-    earlier = _before(config, school, period, now) if request.name == "summary" else None
-    spans = [(start, end), *([] if earlier is None else [_recorded_part(config, school, earlier)])]
+    earlier = _earlier(config, school, period, now) if request.name == "summary" else {}
+    spans = [(start, end), *(span for _period, span in earlier.values())]
     place, report = Place(request.site, request.building), REPORTS[request.name]
     with ExitStack() as stack:
         db = stack.enter_context(open_state(state))
         series = stack.enter_context(open_series(config)) if report.with_sensors else None
         shifts = shifts_at(config, place) if report.with_duty else ()
         try:
-            facts, *before = (
+            facts, *others = (
                 gather(school, db, place, *span, now, series=series, shifts=shifts, on_day=on_day)
                 for span in spans
             )
         except PlaceError as error:
             raise UsageError(str(error)) from error
-    compared = replace(before[0], period=earlier) if before else None
-    return replace(facts, period=period, before=compared)
+    named = zip(earlier.items(), others, strict=True)
+    compared = {key: replace(one, period=found) for (key, (found, _span)), one in named}
+    before, year_before = map(compared.get, ("before", "year_before"))
+    return replace(facts, period=period, before=before, year_before=year_before)
 
 
 def _check(request: ReportRequest, path: Path) -> None:
@@ -175,22 +177,23 @@ def _times(zone: ZoneInfo, period: Period) -> tuple[float, float]:
     return parse_time(str(period.first), zone), parse_time(str(period.last), zone, end=True)
 
 
-def _before(
+def _earlier(
     config: PlumewatchConfig, school: School, period: Period | None, now: float
-) -> Period | None:
-    """Return the period before a named one; None if there is none, or nothing of it on record."""
-    earlier = None if period is None else school.times.before(period)
-    if earlier is None:
-        return None
-    since, end = _recorded_part(config, school, earlier)
-    return earlier if since < min(end, now) else None
-
-
-def _recorded_part(config: PlumewatchConfig, school: School, period: Period) -> tuple[float, float]:
-    """Return the part of a period since the record begins, Unix seconds."""
-    start, end = _times(school.zone, period)
+) -> dict[str, tuple[Period, tuple[float, float]]]:
+    """Return the periods to compare a named one with that are on record, and their part of it."""
+    if period is None:
+        return {}
+    times = school.times
+    asked = ("before", times.before(period)), ("year_before", times.year_before(period))
     with open_state(DataPaths(config.data_dir).state) as db:
-        return max(start, recorded_from(db)), end
+        since = recorded_from(db)
+    found = {}
+    for key, earlier in asked:
+        if earlier is not None:
+            start, end = _times(school.zone, earlier)
+            if max(start, since) < min(end, now):
+                found[key] = (earlier, (max(start, since), end))
+    return found
 
 
 def main() -> None:

@@ -27,9 +27,9 @@ from plumewatch.config.secrets import read_secret
 from plumewatch.errors import UsageError
 from plumewatch.report_request import ReportRequest, gather_facts
 from plumewatch.service.data_folder import open_state
+from reports.letter import letter
 from reports.summary import summary
 from reports.suppress import TooFewError
-from reports.view import letter
 from storage.errors import StorageError
 from storage.registry import natural
 

@@ -14,7 +14,7 @@ from language.messages import _
 from reports import look
 from reports.drawing import Box, Drawing, Item, Line, Polygon, Text, cut
 from reports.summary import MOST_DRAWN
-from reports.text import words_of
+from reports.text import period_text, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -181,5 +181,7 @@ def _heat(grid: Grid) -> Drawing:
         [grid.cell(row, column, n) for column, n in zip(names, values, strict=True)]
         for row, values in grid.rows
     ]
-    rows, columns = ([words_of(name) for name, _rest in part] for part in (grid.rows, grid.columns))
+    rows, columns = (
+        [period_text(name) for name, _rest in part] for part in (grid.rows, grid.columns)
+    )
     return heat_map(grid.title, rows, columns, counts)

@@ -12,15 +12,16 @@ from language.dates import date_text
 from language.messages import _
 from reports import read
 from reports.kpis import Chosen, Kpis, chosen, kpis
-from reports.rows import AIR, SensorDay, room_names
-from reports.school import Place, days_of
+from reports.rows import AIR, HEALTH, SensorDay, room_names
+from reports.school import Place, bounds_of, days_of
 from reports.suppress import Published, published
 from storage import firmware
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from datetime import date
+    from zoneinfo import ZoneInfo
 
     from reports.rows import DutySpan, IncidentRow, NoticeRow
     from reports.school import Calendar, Period, School, Shift
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from storage.registry import Registry
     from storage.timeseries import Series
 
-_FIELDS: Final = ("online_s", "period_s", "received", "missing")
+_FIELDS: Final = ("online_s", "period_s", "received", "missing", "expected")
+_NO_SUMS: Final = (0.0,) * len(_FIELDS)
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class Facts:
     - `deleted_before`: retention deleted incidents opened before it, except those on legal hold;
       -inf if none.
     - `recorded_from`: all incidents since then are on record; inf if there is no record.
-    - `period`, `before`: name of the window, if it was requested by name, and the period before, as
-      far as it is on record.
+    - `period`, `before`, `year_before`: name of the window, if it was requested by name, the period
+      before and the same a year before, as far as they are on record.
     """
 
     school: str
@@ -60,6 +62,7 @@ class Facts:
     recorded_from: float = -math.inf
     period: Period | None = None
     before: Facts | None = None
+    year_before: Facts | None = None
     calendars: Mapping[str, Calendar] = field(default_factory=dict)
     """Those of the schools of a district, by name."""
 
@@ -103,7 +106,7 @@ class Facts:
 
     @cached_property
     def school_days(self) -> frozenset[date]:
-        """School days that figures count."""
+        """School days on record."""
         return self.calendar.school_days - self.off_record
 
     def missing(self) -> str:
@@ -137,28 +140,18 @@ class Facts:
         return found
 
     @cached_property
-    def site_of(self) -> Mapping[str, str]:
-        """School of each sensor, by its id."""
-        rooms = self.registry.rooms
-        return {s.id: rooms[s.room].site for s in self.registry.sensors.values() if s.room in rooms}
-
-    @cached_property
     def chosen(self) -> Chosen:
         """Rows that the key figures count."""
-        return chosen(
-            self.incidents,
-            self.notices,
-            self.sensor_days,
-            self.school_days,
-            self.calendar.zone,
-            self.off_record,
-            self.calendars,
-            self.site_of,
-        )
+        return chosen(self.incidents, self.notices, self.sensor_days)
+
+    def is_school_day(self, row: IncidentRow) -> bool:
+        """Whether an incident was opened on a day with school."""
+        calendar = self.calendar_of(row)
+        return calendar.local(row.opened_at).date() in calendar.school_days
 
     @cached_property
     def days_of_sensors(self) -> Mapping[str, list[SensorDay]]:
-        """Counted days of each sensor, by its id."""
+        """Days of each sensor, by its id."""
         found: defaultdict[str, list[SensorDay]] = defaultdict(list)
         for day in self.chosen.sensor_days:
             found[day.sensor].append(day)
@@ -180,6 +173,11 @@ class Facts:
         return [row for row in self.chosen.incidents if row.kind in AIR]
 
     @cached_property
+    def alerts(self) -> list[IncidentRow]:
+        """Counted incidents that are not of devices."""
+        return [row for row in self.chosen.incidents if row.kind not in HEALTH]
+
+    @cached_property
     def published(self) -> Published:
         """Counts by room and lesson period without those too small to publish."""
         counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -195,7 +193,7 @@ class Facts:
     @cached_property
     def kpis(self) -> Kpis:
         """All key figures of the window."""
-        return kpis(self.chosen, self.duty, self.now, self.recorded_from)
+        return kpis(self.chosen, self.duty, self.now, self.recorded_from, self.is_school_day)
 
 
 def gather(
@@ -208,12 +206,16 @@ def gather(
     *,
     series: Series | None = None,
     shifts: Sequence[Shift] = (),
+    only: Registry | None = None,
     on_day: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Facts:
-    """Read all that a report of a window needs; blocks. Raises `PlaceError` or `StorageError`."""
-    here = school.at(place)
+    """Read all that a report of a window needs, of a place or of the rooms of `only`; blocks.
+
+    Raises `PlaceError` or `StorageError`.
+    """
+    here = school.at(place) if only is None else replace(school, registry=only)
     over = min(end, now)
-    rooms = None if place == Place() else here.registry.rooms
+    rooms = None if place == Place() and only is None else here.registry.rooms
     incidents = read.incidents(db, school.registry, start, end, rooms)
     notices = read.notices(db, school.roles, start, end, rooms)
     facts = Facts(
@@ -236,30 +238,36 @@ def gather(
     )
     if series is None:
         return facts
-    return replace(facts, sensor_days=tuple(_sensor_days(series, facts, on_day)))
+    span = start, over, facts.calendar.zone
+    return replace(
+        facts, sensor_days=tuple(sensor_days(series, here.registry.sensors, *span, on_day))
+    )
 
 
-def _sensor_days(
-    series: Series, facts: Facts, on_day: Callable[[int, int], None]
+def sensor_days(
+    series: Series,
+    sensors: Collection[str],
+    since: float,
+    until: float,
+    zone: ZoneInfo,
+    on_day: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Iterator[SensorDay]:
     """Yield the availability of each sensor on each day.
 
     A day is expected whole, from the sensor's first record in the window on: while the service did
     not run, nobody watched.
     """
-    days = days_of(facts.start, facts.end, facts.calendar.zone)
+    days = days_of(since, until, zone)
     known: set[str] = set()
     for k, day in enumerate(days, start=1):
-        start, end = facts.calendar.bounds(day)
-        start, end = max(start, facts.start), min(end, facts.end, facts.now)
+        start, end = (max(since, min(at, until)) for at in bounds_of(day, zone))
         if start < end:
-            found = series.sums("sensor_health", _FIELDS, start, end, facts.registry.sensors)
-            for sensor in facts.registry.sensors:
-                online_s, period_s, received, missing = found.get(sensor, (0.0,) * len(_FIELDS))
+            found = series.sums("sensor_health", _FIELDS, start, end, sensors)
+            for sensor in sensors:
+                online_s, period_s, received, missing, expected = found.get(sensor, _NO_SUMS)
                 if sensor in found or sensor in known:
-                    expected = end - start if sensor in known else period_s
-                    yield SensorDay(
-                        sensor, day, min(online_s, expected), expected, int(received), int(missing)
-                    )
+                    whole = end - start if sensor in known else period_s
+                    counts = int(received), int(missing), expected
+                    yield SensorDay(sensor, day, min(online_s, whole), whole, *counts)
             known.update(found)
         on_day(k, len(days))

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from language.messages import gettext, mark
 from reports import kpis
-from reports.kpis import Acknowledgment, BeforeAfter, Rate, Times
+from reports.kpis import FEWEST, Acknowledgment, BeforeAfter, Rate, Times
+from reports.rows import CONFIRMED, FALSE, FIXED, HEALTH, NOTHING
 from reports.school import days_of
 
 if TYPE_CHECKING:
@@ -35,11 +36,15 @@ if TYPE_CHECKING:
 
 
 class Select(NamedTuple):
-    """InfluxQL over one measurement: what to select, and a condition on its fields."""
+    """InfluxQL over one measurement: what to select, a condition on its fields, and on the result.
+
+    `least` is an expression and its smallest value: with less, there is no figure.
+    """
 
     measurement: str
     expression: str
     where: str = ""
+    least: tuple[str, float] | None = None
 
 
 class KeyFigure(NamedTuple):
@@ -55,7 +60,10 @@ class KeyFigure(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A computed figure: its main value first; ``"period_before"`` is that of the period before."""
+    """A computed figure: its main value first, beside it those of other periods.
+
+    ``"period_before"`` is that of the period before, ``"year_before"`` of the same a year before.
+    """
 
     key: str
     label: str
@@ -69,6 +77,7 @@ class Figure(NamedTuple):
 
 
 OUTCOME: Final = (
+    KeyFigure("alerts", "Alerts", "alerts"),
     KeyFigure("confirmed", "Confirmed", "confirmed"),
     KeyFigure("false_alarms", "False alarms", "false"),
     KeyFigure("nothing_found", "Nothing found", "nothing_found"),
@@ -79,9 +88,7 @@ OUTCOME: Final = (
     KeyFigure(
         "confirmed_rate", "Confirmed, of confirmed and false alarms", "confirmed_rate", "share"
     ),
-    KeyFigure(
-        "feedback_rate", "Confirmed or false alarm by staff, of all", "feedback_rate", "share"
-    ),
+    KeyFigure("feedback_rate", "With feedback of staff, of all", "feedback_rate", "share"),
     KeyFigure(
         "false_alarms_per_sensor_week",
         "False alarms per sensor-week online",
@@ -117,35 +124,36 @@ LOAD: Final = (
 SENSORS: Final = (
     KeyFigure("sensors", "Sensors", "sensors"),
     KeyFigure("availability", "Sensor-minutes online / expected", "availability", "share"),
-    KeyFigure("completeness", "Readings received / sent", "completeness", "share"),
+    KeyFigure("completeness", "Readings received / expected", "completeness", "share"),
     KeyFigure("offline_detect", "From last reading to offline incident", "offline_detect", "s"),
 )
 INCIDENTS: Final = KeyFigure("incidents", "Incidents", "incidents")
 
-_NEEDED: Final = (
-    '"open" = 0 AND "suppressed" = 0 AND "kind" <> \'offline\' AND "kind" <> \'sensor_fault\''
-)
+_OF_AIR: Final = " AND ".join(f"\"kind\" <> '{kind}'" for kind in HEALTH)
+_NEEDED: Final = f'"open" = 0 AND "suppressed" = 0 AND {_OF_AIR}'
 _NO_ANSWER: Final = " AND ".join(
     f'"{field}" = 0'
     for field in ("acknowledged", "confirmed", "false_alarm", "nothing_found", "fixed")
 )
+_WEEKS: Final = 'sum("online_s") / 604800'
+_COUNT: Final = 'count("confidence")'
+_ANSWERED: Final = " + ".join(f'sum("{verdict}")' for verdict in (CONFIRMED, FALSE, NOTHING, FIXED))
+_JUDGED: Final = f'sum("{CONFIRMED}") + sum("{FALSE}")'
 IN_SERIES: Final = {
-    "incidents": (Select("incident", 'count("confidence")'),),
+    "incidents": (Select("incident", _COUNT),),
     "confirmed_rate": (
-        Select("incident", 'sum("confirmed") / (sum("confirmed") + sum("false_alarm"))'),
+        Select("incident", f'sum("{CONFIRMED}") / ({_JUDGED})', least=(_JUDGED, FEWEST)),
     ),
-    "feedback_rate": (
-        Select("incident", '(sum("confirmed") + sum("false_alarm")) / count("confidence")'),
-    ),
+    "feedback_rate": (Select("incident", f"({_ANSWERED}) / {_COUNT}", least=(_COUNT, FEWEST)),),
     "false_alarms_per_sensor_week": (
-        Select("incident", 'sum("false_alarm")'),
-        Select("sensor_health", 'sum("online_s") / 604800'),
+        Select("incident", f'sum("{FALSE}")', least=(_COUNT, FEWEST)),
+        Select("sensor_health", _WEEKS, least=(_WEEKS, 1)),
     ),
     "nobody_responded": (
-        Select("incident", 'count("confidence")', f"{_NEEDED} AND {_NO_ANSWER}"),
-        Select("incident", 'count("confidence")', _NEEDED),
+        Select("incident", _COUNT, f"{_NEEDED} AND {_NO_ANSWER}"),
+        Select("incident", _COUNT, _NEEDED, (_COUNT, FEWEST)),
     ),
-    "time_to_detect": (Select("incident", 'median("detected_s")'),),
+    "time_to_detect": (Select("incident", 'median("detected_s")', _OF_AIR),),
     "time_to_notify": (Select("incident", 'median("notified_s")'),),
     "time_to_acknowledge": (Select("incident", 'median("acknowledged_s")'),),
     "time_to_arrive": (Select("incident", 'median("arrived_s")'),),
@@ -158,15 +166,19 @@ IN_SERIES: Final = {
 
 
 def figures(facts: Facts) -> Iterator[Figure]:
-    """Yield all key figures, with those of the period before if that is on record."""
-    if facts.before is None:
-        yield from _figures(facts)
-        return
-    before = {figure.key: figure.main for figure in _figures(facts.before)}
+    """Yield all key figures, with those of the periods before that are on record."""
+    earlier = {
+        name: {figure.key: figure.main for figure in _figures(one)}
+        for name, one in (("period_before", facts.before), ("year_before", facts.year_before))
+        if one is not None
+    }
     for figure in _figures(facts):
-        if before.get(figure.key) is not None:
-            figure.values["period_before"] = before[figure.key]
+        for name, values in earlier.items():
+            if values.get(figure.key) is not None:
+                figure.values[name] = values[figure.key]
         yield figure
+    if facts.before is None:
+        return
     daily = (Rate(sum(each), len(each)) for each in (_daily(facts.before), _daily(facts)))
     label = mark("Vaping and smoke per school day")
     yield _computed(KeyFigure("per_school_day", label, ""), kpis.BeforeAfter(*daily))
@@ -178,7 +190,8 @@ def response_times(response: Response) -> Iterator[Figure]:
 
 
 def _daily(facts: Facts) -> list[int]:
-    counts = Counter(facts.calendar_of(row).local(row.opened_at).date() for row in facts.air)
+    air = filter(facts.is_school_day, facts.air)
+    counts = Counter(facts.calendar_of(row).local(row.opened_at).date() for row in air)
     return [counts[day] for day in facts.whole_days()]
 
 
@@ -190,8 +203,6 @@ def _figures(facts: Facts) -> Iterator[Figure]:
         ("incidents", INCIDENTS.label, found.outcome.incidents),
         ("incidents_air", mark("Vaping and smoke"), len(facts.air)),
         ("tests_left_out", mark("Tests, not counted"), found.tests),
-        ("off_days_left_out", mark("On days without school, not counted"), found.off_days),
-        ("off_record_left_out", mark("On days not on record, not counted"), found.off_record),
     )
     for key, label, count in counts:
         yield _computed(KeyFigure(key, label, ""), count)

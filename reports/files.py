@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import polars as pl
 
-from language.messages import _, gettext
+from language.messages import Words, _, gettext, mark
 from language.plain_text import inert
 from reports import tables
 from reports.documents import pdf
 from reports.summary import summary
-from reports.text import words_of
+from reports.text import period_text, said
 from reports.view import figure_table, said_note, summary_view, table_view
 from storage.files import atomic_write
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _MOST_ROWS: Final = {"xlsx": 1_048_575, "pdf": 5000}
 """Rows of a sheet below its header; 5,000 printed rows are some 150 pages."""
 _WIDEST: Final = 40
+_DATES: Final = {pl.Date: "mmm d, yyyy", pl.Datetime: "mmm d, yyyy h:mm:ss AM/PM"}
 
 
 class ReportTooLongError(ValueError):
@@ -53,6 +54,23 @@ REPORTS: Final = {
     "sensors": Report(tables.sensors, with_sensors=True, with_duty=False),
 }
 """Contents of each report of `reports.text.ABOUT`."""
+
+
+SHEETS: Final = Words(
+    {
+        "schools": mark("Schools"),
+        "weeks": mark("By week"),
+        "days": mark("By day"),
+        "hour_by_weekday": mark("Hour and weekday"),
+        "period_by_room": mark("Room and period"),
+        "rooms": mark("Rooms"),
+        "kinds": mark("Kinds"),
+        "false_causes": mark("Causes of false alarms"),
+        "actions": mark("Follow-up"),
+        "sensors": mark("Sensors"),
+    }
+)
+"""Name of the worksheet of each table of a summary, of at most 31 letters."""
 
 
 class Sheet(NamedTuple):
@@ -126,6 +144,12 @@ def _inert(frame: pl.DataFrame) -> pl.DataFrame:
     return inert_columns(_with_iso_times(frame))
 
 
+def _with_local_times(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a frame whose local times are what a clock there shows, for a spreadsheet."""
+    local = pl.col("^.*_local$").str.head(23)
+    return frame.with_columns(local.str.to_datetime("%Y-%m-%dT%H:%M:%S%.3f", strict=False))
+
+
 def inert_columns(frame: pl.DataFrame) -> pl.DataFrame:
     """Return a frame with texts for a spreadsheet (`language.plain_text.inert`)."""
     changed = []
@@ -150,7 +174,9 @@ def workbook(sheet: Sheet, path: Path) -> Iterator[Any]:
     import xlsxwriter  # noqa: PLC0415 - slow to load, and for this alone
 
     options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
-    book = xlsxwriter.Workbook(str(path), {**options, "strings_to_numbers": False})
+    book = xlsxwriter.Workbook(
+        str(path), {**options, "strings_to_numbers": False, "remove_timezone": True}
+    )
     made = datetime.fromisoformat(str(sheet.about["made"])).replace(tzinfo=None)
     book.set_properties({"title": f"plumewatch {sheet.name}", "created": made})
     yield book
@@ -158,19 +184,20 @@ def workbook(sheet: Sheet, path: Path) -> Iterator[Any]:
 
 
 def _add_table(book: Any, sheet: Sheet, title: str) -> None:
-    bold, day = book.add_format({"bold": True}), book.add_format({"num_format": "yyyy-mm-dd"})
-    page = book.add_worksheet(title[:31])
-    frame = _inert(sheet.frame)
+    bold = book.add_format({"bold": True})
+    forms = {kind: book.add_format({"num_format": form}) for kind, form in _DATES.items()}
+    page = book.add_worksheet(title)
+    frame = inert_columns(_with_local_times(sheet.frame))
     for k, (name, kind) in enumerate(frame.schema.items()):
         width = min(_WIDEST, max(len(name) + 2, 10, _longest(frame[name])))
-        page.set_column(k, k, width, day if kind == pl.Date else None)
+        page.set_column(k, k, width, forms.get(kind.base_type()))
         page.write_string(0, k, name, bold)
     page.freeze_panes(1, 0)
     page.autofilter(0, 0, frame.height, frame.width - 1)
     by_kind = {
         pl.String: page.write_string,
         pl.Boolean: page.write_boolean,
-        pl.Date: page.write_datetime,
+        **dict.fromkeys(_DATES, page.write_datetime),
     }
     writers = [by_kind.get(kind.base_type(), page.write_number) for kind in frame.dtypes]
     for row, values in enumerate(frame.iter_rows(), start=1):
@@ -193,14 +220,13 @@ def summary_xlsx(made: Summary, sheet: Sheet, path: Path) -> None:
         heads, rows = figure_table(made)
         _add_rows(book, _("Key figures"), heads, rows, bold)
         for grid in made.grids.values():
-            title = grid.title.split(",")[0][:31].strip()
+            title = SHEETS[grid.key]
             names = [
-                words_of(name).replace("_", " ")
-                for name in (grid.head, *(column for column, _unit in grid.columns))
+                said(name) for name in (grid.head, *(column for column, _unit in grid.columns))
             ]
             cells = [
                 [
-                    words_of(name),
+                    period_text(said(name)),
                     *(
                         value
                         if value is not None

@@ -1,8 +1,10 @@
 """Key figures of alerting: the one place that computes them, from `reports.rows`.
 
-Every figure comes with its basis, the count behind it; a ratio without a denominator is None, never
-0. Incidents nobody acknowledged have no time to acknowledgment, but they are never dropped: they
-are counted beside the times and rank last in `Acknowledgment.median_all_s` and `p90_all_s`.
+Incidents count on every day, without tests; what is per school day or per hour on duty counts
+those of school days. Every figure comes with its basis, the count behind it. A ratio of too few is
+None, never 0: of fewer than `FEWEST` incidents, or over less than a sensor-week. Incidents nobody
+acknowledged have no time to acknowledgment, but they are never dropped: they are counted beside
+the times and rank last in `Acknowledgment.median_all_s` and `p90_all_s`.
 
 Notices per person and hour follow ANSI/ISA-18.2, which counts the alarms of an operator over a
 period against bands; here the period is a clock hour and the bands end at 12 and 30.
@@ -12,21 +14,21 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from dataclasses import dataclass
-from datetime import datetime
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from reports.rows import CONFIRMED, FALSE, FIXED, HEALTH, NOTHING, TEST, State
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
-    from datetime import date, tzinfo
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from reports.rows import DutySpan, IncidentRow, NoticeRow, SensorDay
-    from reports.school import Calendar
 
 ACKNOWLEDGED_WITHIN_S: Final = 300.0
+FEWEST: Final = 5
+"""Fewest incidents of which a share or a rate is computed."""
+WEEK_DAYS: Final = 7.0
+"""Least days online, of all sensors together, over which a rate is computed."""
 CEILING_PER_HOUR, FLOOD_PER_HOUR = 12, 30
 
 
@@ -36,11 +38,17 @@ class Rate:
 
     part: float
     whole: float
+    is_enough: bool = field(default=True, compare=False)
 
     @property
     def value(self) -> float | None:
-        """The ratio; None if `whole` is 0."""
-        return self.part / self.whole if self.whole else None
+        """The ratio; None if it is over too few, or nothing."""
+        return self.part / self.whole if self.whole and self.is_enough else None
+
+
+def share(part: float, whole: float) -> Rate:
+    """Return a share of incidents."""
+    return Rate(part, whole, whole >= FEWEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,58 +90,27 @@ def times(spans: Iterable[float]) -> Times:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Rows that figures count, and how many incidents are left out, for which reason."""
+    """Rows that figures count, and how many tests are left out."""
 
     incidents: tuple[IncidentRow, ...]
     notices: tuple[NoticeRow, ...]
     sensor_days: tuple[SensorDay, ...] = ()
     tests: int = 0
-    off_days: int = 0
-    off_record: int = 0
 
 
 def chosen(
-    incidents: Iterable[IncidentRow],
+    incidents: Sequence[IncidentRow],
     notices: Iterable[NoticeRow],
     sensor_days: Iterable[SensorDay],
-    school_days: Collection[date] | None,
-    zone: tzinfo,
-    off_record: Collection[date] = (),
-    calendars: Mapping[str, Calendar] = MappingProxyType({}),
-    site_of: Mapping[str, str] = MappingProxyType({}),
 ) -> Chosen:
-    """Leave out tests, days `off_record` and, if known, days without school, by school."""
-
-    def taught_at(site: str) -> Collection[date] | None:
-        return calendars[site].school_days if site in calendars else school_days
-
-    counted: list[IncidentRow] = []
-    tests = off_days = unrecorded = 0
-    for row in incidents:
-        own, taught = calendars.get(row.site), taught_at(row.site)
-        at = own.zone if own else zone
-        day = datetime.fromtimestamp(row.opened_at, at).date()
-        if row.verdict == TEST:
-            tests += 1
-        elif day in off_record:
-            unrecorded += 1
-        elif taught is not None and day not in taught:
-            off_days += 1
-        else:
-            counted.append(row)
+    """Leave out tests."""
+    counted = tuple(row for row in incidents if row.verdict != TEST)
     ids = {row.id for row in counted}
-    days = ((each, taught_at(site_of.get(each.sensor, ""))) for each in sensor_days)
     return Chosen(
-        tuple(counted),
+        counted,
         tuple(n for n in notices if n.incident in ids),
-        tuple(
-            each
-            for each, taught in days
-            if each.day not in off_record and (taught is None or each.day in taught)
-        ),
-        tests,
-        off_days,
-        unrecorded,
+        tuple(sensor_days),
+        len(incidents) - len(counted),
     )
 
 
@@ -158,7 +135,8 @@ class Acknowledgment:
 class Response:
     """Response times.
 
-    `arrive` begins with the first notice delivered, `resolve` with the opening. `escalated` reached
+    `detect` is not of devices; `arrive` begins with the first notice delivered, `resolve` with the
+    opening. `escalated` reached
     escalation step 2; `missed` were not acknowledged before their escalation ended, if that is due.
     """
 
@@ -188,20 +166,22 @@ def response(incidents: Sequence[IncidentRow], now: float = math.inf) -> Respons
         if end <= now or row.acknowledged_at is not None
     ]
     return Response(
-        detect=times(row.opened_at - row.first_evidence_at for row in incidents),
+        detect=times(
+            row.opened_at - row.first_evidence_at for row in incidents if row.kind not in HEALTH
+        ),
         notify=times(at - row.opened_at for row, at in notified),
         acknowledge=Acknowledgment(
             acknowledged=times(acked),
             notified=len(notified),
             unacknowledged=len(waits) - len(acked),
-            within_5_min=Rate(quick, len(notified)),
+            within_5_min=share(quick, len(notified)),
             median_all_s=quantile(waits, 0.5),
             p90_all_s=quantile(waits, 0.9),
         ),
         arrive=times(row.arrived_at - at for row, at in notified if row.arrived_at is not None),
         resolve=times(r.closed_at - r.opened_at for r in incidents if r.closed_at is not None),
-        escalated=Rate(sum(row.level >= 2 for row in incidents), len(incidents)),
-        missed=Rate(sum(judged), len(judged)),
+        escalated=share(sum(row.level >= 2 for row in incidents), len(incidents)),
+        missed=share(sum(judged), len(judged)),
     )
 
 
@@ -209,11 +189,12 @@ def response(incidents: Sequence[IncidentRow], now: float = math.inf) -> Respons
 class Outcome:
     """Verdicts of staff: `confirmed`, `false`, `nothing_found`, `fixed` and `unknown` are all.
 
-    `nobody_responded`: over without any response, of those over that people were to be notified
-    of; devices that work again do not count.
+    `alerts` are incidents that are not of devices. `nobody_responded`: over without any response,
+    of those over that people were to be notified of; devices that work again do not count.
     """
 
     incidents: int
+    alerts: int
     confirmed: int
     false: int
     nothing_found: int
@@ -231,7 +212,9 @@ def outcome(incidents: Sequence[IncidentRow], sensor_days: Iterable[SensorDay]) 
     """Count verdicts, and false alarms over the time that sensors were online."""
     verdicts = Counter(row.verdict for row in incidents)
     confirmed, false, nothing = verdicts[CONFIRMED], verdicts[FALSE], verdicts[NOTHING]
+    unknown = len(incidents) - confirmed - false - nothing - verdicts[FIXED]
     online_days = math.fsum(day.online_s for day in sensor_days) / 86_400.0
+    is_enough = len(incidents) >= FEWEST and online_days >= WEEK_DAYS
     asked = [
         row
         for row in incidents
@@ -239,17 +222,18 @@ def outcome(incidents: Sequence[IncidentRow], sensor_days: Iterable[SensorDay]) 
     ]
     return Outcome(
         incidents=len(incidents),
+        alerts=sum(row.kind not in HEALTH for row in incidents),
         confirmed=confirmed,
         false=false,
         nothing_found=nothing,
         fixed=verdicts[FIXED],
-        unknown=len(incidents) - confirmed - false - nothing - verdicts[FIXED],
-        confirmed_rate=Rate(confirmed, confirmed + false),
-        feedback_rate=Rate(confirmed + false, len(incidents)),
+        unknown=unknown,
+        confirmed_rate=share(confirmed, confirmed + false),
+        feedback_rate=share(len(incidents) - unknown, len(incidents)),
         suppressed=sum(bool(row.suppressed_by) for row in incidents),
         causes=_causes(incidents),
-        false_per_sensor_week=Rate(7.0 * false, online_days),
-        nobody_responded=Rate(
+        false_per_sensor_week=Rate(WEEK_DAYS * false, online_days, is_enough),
+        nobody_responded=share(
             sum(row.state is State.NOBODY_RESPONDED for row in asked), len(asked)
         ),
     )
@@ -302,14 +286,21 @@ def load(
     notices: Sequence[NoticeRow],
     duty: Iterable[DutySpan],
     recorded_from: float,
+    is_school_day: Callable[[IncidentRow], bool] = lambda _row: True,
 ) -> Load:
-    """Compute the load of notices; hours on duty before `recorded_from` do not count."""
+    """Compute the load of notices; hours on duty before `recorded_from` do not count.
+
+    Nobody is on duty on a day without school, so its notices do not count for an hour on duty.
+    """
+    on_duty = {row.id for row in incidents if is_school_day(row)}
     sent = [notice for notice in notices if notice.delivered_at is not None]
     once = {(notice.incident, notice.person, notice.reason) for notice in sent}
     return Load(
         notices=len(sent),
         undelivered=len(notices) - len(sent),
-        per_duty_hour=Rate(len(sent), duty_hours(duty, recorded_from)),
+        per_duty_hour=Rate(
+            sum(notice.incident in on_duty for notice in sent), duty_hours(duty, recorded_from)
+        ),
         duplicates=Rate(len(sent) - len(once), len(incidents)),
         budget=alarm_budget(sent),
     )
@@ -343,12 +334,13 @@ class SensorTime:
 def sensor_time(days: Sequence[SensorDay], incidents: Iterable[IncidentRow] = ()) -> SensorTime:
     """Compute availability, completeness, and the delay until an outage is seen."""
     online = math.fsum(day.online_s for day in days)
-    received = sum(day.received for day in days)
     return SensorTime(
         sensors=len({day.sensor for day in days}),
         online_days=online / 86_400.0,
         availability=Rate(online / 60.0, math.fsum(day.expected_s for day in days) / 60.0),
-        completeness=Rate(received, received + sum(day.missing for day in days)),
+        completeness=Rate(
+            sum(day.received for day in days), math.fsum(day.expected for day in days)
+        ),
         offline_detect=times(
             row.opened_at - row.first_evidence_at for row in incidents if row.kind == "offline"
         ),
@@ -380,8 +372,6 @@ class Kpis:
     """All key figures of a window."""
 
     tests: int
-    off_days: int
-    off_record: int
     outcome: Outcome
     response: Response
     load: Load
@@ -393,15 +383,14 @@ def kpis(
     duty: Iterable[DutySpan],
     now: float = math.inf,
     recorded_from: float = -math.inf,
+    is_school_day: Callable[[IncidentRow], bool] = lambda _row: True,
 ) -> Kpis:
-    """Compute all key figures; see `response` for `now`, `load` for `recorded_from`."""
+    """Compute all key figures; see `response` for `now`, `load` for the last two."""
     incidents, notices, days = selection.incidents, selection.notices, selection.sensor_days
     return Kpis(
         tests=selection.tests,
-        off_days=selection.off_days,
-        off_record=selection.off_record,
         outcome=outcome(incidents, days),
         response=response(incidents, now),
-        load=load(incidents, notices, duty, recorded_from),
+        load=load(incidents, notices, duty, recorded_from, is_school_day),
         sensors=sensor_time(days, incidents),
     )

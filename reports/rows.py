@@ -74,26 +74,17 @@ def place_of(room: str, building: str, floor: str = "") -> str:
 
 
 def room_names(rooms: Iterable[tuple[str, str, str, str]]) -> dict[str, str]:
-    """Name rooms by id, each with its building; `rooms` are ids, names, floors and buildings.
+    """Name rooms by id with their place; `rooms` are ids, names, floors and buildings.
 
-    Where names repeat, the floor is added, and where that is not enough, the id.
+    Where names repeat, the id is added.
 
-    >>> rooms = [("a", "Boys", "1", "North"), ("b", "Boys", "2", "North"), ("c", "Gym", "1", "")]
+    >>> rooms = [("a", "Boys", "1", "North"), ("b", "Boys", "1", "North"), ("c", "Gym", "1", "")]
     >>> room_names(rooms)
-    {'a': 'Boys, floor 1, North', 'b': 'Boys, floor 2, North', 'c': 'Gym'}
+    {'a': 'Boys, floor 1, North (a)', 'b': 'Boys, floor 1, North (b)', 'c': 'Gym, floor 1'}
     """
-    given = {room: (name, floor, building) for room, name, floor, building in rooms}
-    short = {room: place_of(name, building) for room, (name, _, building) in given.items()}
-    long = {room: place_of(n, building, floor) for room, (n, floor, building) in given.items()}
-    uses, full_uses = Counter(short.values()), Counter(long.values())
-    return {
-        room: short[room]
-        if uses[short[room]] == 1
-        else long[room]
-        if full_uses[long[room]] == 1
-        else f"{long[room]} ({room})"
-        for room in given
-    }
+    found = {room: place_of(name, building, floor) for room, name, floor, building in rooms}
+    uses = Counter(found.values())
+    return {room: name if uses[name] == 1 else f"{name} ({room})" for room, name in found.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +167,10 @@ class NoticeRow:
 
 @dataclass(frozen=True, slots=True)
 class SensorDay:
-    """Availability of one sensor on one local day; `expected_s` while it was watched."""
+    """Availability of one sensor on one local day: the time and the readings `expected` of it.
+
+    `missing` readings are those of gaps in its own numbers.
+    """
 
     sensor: str
     day: date
@@ -184,6 +178,7 @@ class SensorDay:
     expected_s: float
     received: int
     missing: int
+    expected: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ KINDS: Final = ("week", "month", "term", "school_year")
 
 _DAY: Final = timedelta(days=1)
 _LAST_YEAR: Final = 2261
+_SAME_TERM_DAYS: Final = 60
+"""Days by which the begin of a term may move from year to year."""
 
 
 class PeriodError(ValueError):
@@ -116,6 +118,25 @@ class SchoolTimes:
                 last = max(earlier, key=lambda t: t.last, default=None)
                 return None if last is None else Period("term", last.name, last.first, last.last)
         return self._year(day)
+
+    def year_before(self, period: Period) -> Period | None:
+        """Return the same week, month or term a year before; None for a school year.
+
+        >>> SchoolTimes().year_before(SchoolTimes().period("week", "2026-W53")).name
+        '2025-W52'
+        """
+        match period.kind:
+            case "week" | "month":
+                year, number = map(int, re.findall(r"\d+", period.name))
+                if period.kind == "month":
+                    return _month_of(year - 1, number)
+                return _week_of(year - 1, min(number, date(year - 1, 12, 28).isocalendar().week))
+            case "term":
+                there = period.first - timedelta(days=365)
+                apart = {t.name: abs((t.first - there).days) for t in self.terms}
+                name = min(apart, key=apart.__getitem__, default="")
+                return self._term(name) if name and apart[name] < _SAME_TERM_DAYS else None
+        return None
 
     def _term(self, text: str) -> Period:
         for term in self.terms:
@@ -279,10 +300,7 @@ class Calendar:
 
     def bounds(self, day: date) -> tuple[float, float]:
         """Return the beginning of a day and of the following one, Unix seconds."""
-        start, end = (
-            datetime.combine(day + timedelta(days=k), time(), tzinfo=self.zone) for k in (0, 1)
-        )
-        return start.timestamp(), end.timestamp()
+        return bounds_of(day, self.zone)
 
     def local(self, moment: float) -> datetime:
         """Return Unix seconds as local time."""
@@ -359,6 +377,12 @@ class School:
                     for found in shift.on_duty(first):
                         span = first.timestamp(), last.timestamp()
                         yield DutySpan(found.person, *span, shift.id)
+
+
+def bounds_of(day: date, zone: ZoneInfo) -> tuple[float, float]:
+    """Return the beginning of a local day and of the following one, Unix seconds."""
+    start, end = (datetime.combine(day + timedelta(days=k), time(), tzinfo=zone) for k in (0, 1))
+    return start.timestamp(), end.timestamp()
 
 
 def days_of(start: float, end: float, zone: ZoneInfo) -> list[date]:

@@ -12,6 +12,7 @@ from reports import kpis
 from reports.figures import Figure, figures
 from reports.rows import AIR, CONFIRMED, FALSE, FIXED, NOTHING, State
 from reports.school import days_of
+from reports.schools import by_school
 from reports.suppress import LEAST
 from reports.tables import COLUMNS, VERSION, frame, grouped
 from storage.registry import natural
@@ -36,12 +37,18 @@ _FOLLOW_UP: Final = ("referral", "nurse", "facilities", "none")
 _DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _IN_UNIT: Final = (
     *("value", "mean", "median", "p90", "median_all", "p90_all"),
-    "period_before",
+    *("period_before", "year_before"),
 )
 """Measures of a figure that are in its unit; the others are counts."""
 _PER_TIME: Final = {
     **dict.fromkeys(("school_days", *AIR, "other", "incidents"), ""),
     "vape_and_smoke_per_school_day": "1/day",
+}
+_OF_SCHOOLS: Final = {
+    **dict.fromkeys(("alerts", "confirmed", "false_alarms", "alerts_before"), ""),
+    **dict.fromkeys(("alerts_per_10", "confirmed_per_10", "false_alarms_per_10"), "1/10 sensors"),
+    "acknowledged_within_5_min": "share",
+    **dict.fromkeys(("sensors", "sensors_down"), ""),
 }
 _OF_ROOMS: Final = ("incidents", "confirmed", "false_alarms", "unknown")
 
@@ -110,6 +117,15 @@ def _grid(
 
 def _grids(facts: Facts) -> Iterator[Grid]:
     incidents, found = facts.chosen.incidents, facts.kpis.outcome
+    if facts.names_sites:
+        yield _grid(
+            "schools",
+            _("Schools"),
+            "school",
+            _OF_SCHOOLS,
+            _schools(facts),
+            about=_("Alerts are not of devices; sensors down were never online on the last day."),
+        )
     yield _grid(
         "weeks",
         _("Incidents by week"),
@@ -161,6 +177,15 @@ def _grids(facts: Facts) -> Iterator[Grid]:
     )
 
 
+def _schools(facts: Facts) -> Iterator[Row]:
+    for found in by_school(facts):
+        outcome = found.outcome
+        counts = (outcome.alerts, outcome.confirmed, outcome.false)
+        per_ten = map(found.per_ten, counts)
+        rest = (found.within_5_min.value, found.sensors, found.down)
+        yield found.site.name, (*counts, found.alerts_before, *per_ten, *rest)
+
+
 def _counted(counts: Mapping[str, int]) -> Iterator[Row]:
     return ((name, (n,)) for name, n in counts.items())
 
@@ -170,12 +195,14 @@ def _over_time(facts: Facts, name_of: Callable[[date], str]) -> Iterator[Row]:
     for day in days_of(facts.covered_from, facts.end, facts.calendar.zone):
         days[name_of(day)] += day in facts.school_days
     kinds: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    taught: Counter[str] = Counter()
     for row in facts.chosen.incidents:
         span = name_of(facts.calendar_of(row).local(row.opened_at).date())
         kinds[span][row.kind if row.kind in AIR else "other"] += 1
+        taught[span] += row.kind in AIR and facts.is_school_day(row)
     for span, school in days.items():
         counts = [kinds[span][kind] for kind in (*AIR, "other")]
-        each = sum(counts[: len(AIR)]) / school if school else None
+        each = taught[span] / school if school else None
         yield span, (school, *counts, sum(counts), each)
 
 

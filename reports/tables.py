@@ -166,7 +166,6 @@ COLUMNS: Final = {
             _TEXT,
             "id of the incident before in the same room, if people responded to it shortly before",
         ),
-        Column("counted", pl.Boolean, "by the figures: no test, on a school day that is on record"),
         Column(
             "alarm_of",
             _TEXT,
@@ -187,7 +186,7 @@ COLUMNS: Final = {
             " shifts are configured, `shift`: of the person notified first",
         ),
         Column("value", _TEXT, "name of the group"),
-        Column("incidents", _WHOLE, "on school days, without tests"),
+        Column("incidents", _WHOLE, "without tests"),
         Column("notified", _WHOLE, "with a notice delivered"),
         Column("acknowledged", _WHOLE, "of the notified"),
         Column("unacknowledged", _WHOLE, "of the notified"),
@@ -208,21 +207,25 @@ COLUMNS: Final = {
         Column("sensor", _TEXT, "id"),
         Column("model", _TEXT, "as registered"),
         *_PLACE,
-        Column("days", _WHOLE, "school days that count"),
-        Column("online_days", _NUMBER, "days online on them"),
+        Column("days", _WHOLE, "with records of it"),
+        Column("online_days", _NUMBER, "days online in all"),
         Column("availability", _NUMBER, "minutes online of minutes expected, 0 to 1"),
         Column("received", _WHOLE, "readings"),
-        Column("missing", _WHOLE, "readings missing by its sequence numbers"),
-        Column("completeness", _NUMBER, "received of received and missing, 0 to 1"),
+        Column("missing", _WHOLE, "readings missing by its sequence numbers, which not all have"),
+        Column("completeness", _NUMBER, "received of expected by its interval, 0 to 1"),
         Column(
             "incidents",
             _WHOLE,
-            "it opened, on school days, without tests; empty, like the next three, if it"
+            "it opened, without tests; empty, like the next three, if it"
             " would reveal a count too small to publish",
         ),
         Column("confirmed", _WHOLE, "of them"),
         Column("false_alarms", _WHOLE, "of them"),
-        Column("false_alarms_per_week", _NUMBER, "false alarms × 7 / days online"),
+        Column(
+            "false_alarms_per_week",
+            _NUMBER,
+            "false alarms × 7 / days online; empty with fewer than five incidents or seven days",
+        ),
         Column("offline_incidents", _WHOLE, "outages"),
         Column("tamper_incidents", _WHOLE, "tampering"),
         Column("fault_incidents", _WHOLE, "faults"),
@@ -269,7 +272,6 @@ _COPIED: Final = (
 
 
 def _incidents(facts: Facts) -> Iterator[dict[str, Any]]:
-    counted = {row.id for row in facts.chosen.incidents}
     delivered: Counter[str] = Counter()
     undelivered: Counter[str] = Counter()
     people: defaultdict[str, set[str]] = defaultdict(set)
@@ -301,7 +303,6 @@ def _incidents(facts: Facts) -> Iterator[dict[str, Any]]:
             "school_year": calendar.times.school_year(day),
             "term": calendar.times.term(day),
             "school_day": day in calendar.school_days,
-            "counted": row.id in counted,
             "sensor_model": sensor.model if sensor else "",
             "people_notified": len(people[row.id]),
             "notices": delivered[row.id],
@@ -415,7 +416,7 @@ def _sensors(facts: Facts) -> Iterator[dict[str, Any]]:
             "online_days": _rounded(time.online_days),
             "availability": time.availability.value,
             "received": int(time.completeness.part),
-            "missing": int(time.completeness.whole - time.completeness.part),
+            "missing": sum(day.missing for day in days),
             "completeness": time.completeness.value,
             "incidents": len(own),
             "confirmed": result.confirmed,

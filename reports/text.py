@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from language.dates import hour_text
 from language.messages import ENGLISH, _, gettext, language, mark
 
 if TYPE_CHECKING:
@@ -43,16 +44,15 @@ NAMES: Final = frozenset(
         *(mark("acknowledge median"), mark("acknowledge p90"), mark("arrive median")),
         *(mark("resolve median"), mark("escalated"), mark("missed")),
         *(mark("false alarms per week"), mark("offline incidents"), mark("tamper incidents")),
-        *(mark("fault incidents"),),
+        *(mark("fault incidents"), mark("school"), mark("alerts"), mark("alerts before")),
+        *(mark("alerts per 10"), mark("confirmed per 10"), mark("false alarms per 10")),
+        *(mark("sensors"), mark("sensors down"), mark("1/10 sensors"), mark("opened")),
     )
 )
 """Columns, codes and units of tables."""
 LIMITS: Final = (
     mark("A sensor alert does not prove that anybody vaped, and does not identify anybody."),
-    mark(
-        "Confirmed and false alarm are reports of staff. Days without school and tests do"
-        " not count."
-    ),
+    mark("Confirmed and false alarm are reports of staff. Tests do not count."),
     mark(
         "A change after a date does not prove its cause: terms, weather and sensors change as well."
     ),
@@ -75,6 +75,11 @@ def words_of(name: str) -> str:
     return gettext(words) if words in NAMES and language() != ENGLISH else name
 
 
+def said(name: str) -> str:
+    """Return the words of a column or a code, also in English."""
+    return words_of(name).replace("_", " ")
+
+
 def duration(seconds: float | None) -> str:
     """Write a span of time for people.
 
@@ -91,6 +96,15 @@ def duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def percent(share: float) -> str:
+    """Write a share, from 0 to 1; with a decimal if it is almost all.
+
+    >>> percent(0.643), percent(0.9962), percent(1.0)
+    ('64%', '99.6%', '100%')
+    """
+    return f"{100 * share:.{1 if 0.99 < share < 1 else 0}f}%"
 
 
 def column_texts(values: Sequence[float | None], unit: str) -> tuple[str, list[str]]:
@@ -117,6 +131,16 @@ def column_texts(values: Sequence[float | None], unit: str) -> tuple[str, list[s
         return f"{value:,.{0 if whole else 2 if most < 100 else 1}f}"
 
     return unit, ["—" if value is None else text(value) for value in values]
+
+
+def period_text(name: str) -> str:
+    """Write the name of a lesson period, or of the clock hour where there are no bells.
+
+    >>> period_text("P2"), period_text("13:00")
+    ('P2', '1 PM')
+    """
+    hour = re.fullmatch(r"(\d\d):00", name)
+    return hour_text(int(hour[1])) if hour else words_of(name)
 
 
 def median_basis(values: Mapping[str, float | None]) -> str:

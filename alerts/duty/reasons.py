@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from language.dates import clocks
 from language.messages import Sentences, Words, _, mark, ngettext
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ _REASONS: Final = Sentences(
         Reason.CATCH_ALL: mark("%(receiver)s, catch-all"),
         Reason.LAST_RESORT: mark("no receiver can be reached"),
         Reason.RESPONDED: mark("responded there at %(time)s"),
-    }
+    },
+    dict.fromkeys(("span", "end", "time"), lambda text, _params: clocks(text)),
 )
 
 

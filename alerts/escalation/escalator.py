@@ -11,19 +11,22 @@ Who responded in a room a short while ago is the first ring, with twice the time
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from alerts.duty.reasons import Reason, RingName
 from alerts.duty.roster import Candidate, Ring
+from alerts.duty.timetable import clock
 from alerts.incidents import repository, throttling
 from alerts.incidents.history import Happened
 from alerts.incidents.incident import labels_of, place_of
 from alerts.incidents.throttling import lasting_mute_of
 from alerts.notify import outbox as outbox_rows
-from alerts.notify.notice import Note, NoticeReason, clock_text
+from alerts.notify.notice import Note, NoticeReason
 from alerts.policy import PRESENT_S
 from detection.events import EventKind
 from language.messages import Fact, fact, to_json
@@ -269,7 +272,12 @@ class Escalator:
         if found is None or member is None or not member.targets:
             return None
         zone = place_of(self._registry, incident.room).zone or self._policy.zone
-        return Candidate(member.id, fact(Reason.RESPONDED, time=clock_text(found[1], zone)))
+        return Candidate(
+            member.id,
+            fact(
+                Reason.RESPONDED, time=clock(datetime.fromtimestamp(found[1], UTC), ZoneInfo(zone))
+            ),
+        )
 
     def run(
         self,

@@ -11,6 +11,7 @@ from alerts.duty.roster import incident_labels
 from alerts.escalation.escalator import Action, after_acknowledgment, plan
 from alerts.incidents.throttling import quiet_until
 from alerts.policy import LONG_S, Severity, grade
+from language.dates import date_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 _CONFIDENT: Final = 0.9
 _CASES: Final = (
-    (0.5, 0.0, "Below 70 %"),
+    (0.5, 0.0, "Below 70%"),
     (_CONFIDENT, LONG_S, "After two minutes without an end, or the third time in an hour"),
 )
 """Confidence and duration of incidents of another severity than usual."""
@@ -71,7 +72,7 @@ def _quiet_words(deferral: Deferral, zone: ZoneInfo) -> str:
     """Say what quiet hours do to a notice."""
     until = datetime.fromtimestamp(deferral.until, UTC).astimezone(zone)
     what = "skipped" if deferral.divert else "notified then"
-    return f"quiet hours until {until:%a %H:%M}, {what}"
+    return f"quiet hours until {date_text(until, 'weekday and clock')}, {what}"
 
 
 def timeline(policy: AlertPolicy, room: Room, kind: EventKind, at: float) -> list[str]:

@@ -15,6 +15,7 @@ from alerts.duty.roster import incident_labels
 from alerts.errors import FeedbackError
 from alerts.policy import LONG_S, Severity, grade
 from detection.events import KIND_NAMES, EventKind, EventPhase
+from language.dates import clocks
 from language.messages import Sentences, Words, later, mark
 from storage.registry import Room
 
@@ -198,7 +199,10 @@ SUPPRESSIONS: Final = Sentences(
         Suppression.SILENCE: mark("silence %(silence)d by %(owner)s"),
         Suppression.INHIBITED: mark("explained by %(kind)s in %(room)s"),
     },
-    {"kind": lambda kind, _params: KIND_NAMES[kind]},
+    {
+        "kind": lambda kind, _params: KIND_NAMES[kind],
+        **dict.fromkeys(("alerted", "received"), lambda text, _params: clocks(text)),
+    },
 )
 
 

@@ -210,16 +210,20 @@ def _head(facts: EvidenceFacts) -> list[Item]:
     ]
     for name, moment, left in (
         ("onset", facts.onset, 12.0),
-        ("alert", facts.alerted, 128.0),
-        ("end", facts.end, 250.0),
+        ("alert", facts.alerted, 148.0),
+        ("end", facts.end, 290.0),
     ):
         if moment is None:
             items.append(Text(left, 58, _("ongoing"), 12, _INK))
             continue
-        text = f"{_MARK_WORDS[name]} {clock_text(moment, facts.zone)}"
+        text = f"{_MARK_WORDS[name]} {_clock(moment, facts.zone, 'clock with seconds')}"
         items += _mark(name, left + 5, 46.0, 60.0)
         items.append(Text(left + 14, 58, text, 12, _INK, bold=name == "alert"))
     return items
+
+
+def _clock(moment: float, zone: str, form: str) -> str:
+    return date_text(datetime.fromtimestamp(moment, ZoneInfo(zone)), form)
 
 
 def _mark(name: str, x: float, top: float, bottom: float) -> list[Item]:
@@ -361,11 +365,11 @@ def _time_axis(facts: EvidenceFacts, x: _Axis, bottom: float) -> list[Item]:
     count = math.floor((x.high - first) / step) + 1
     for k in range(min(count, 12)):
         moment = first + k * step
-        text = clock_text(moment, facts.zone)
+        text = _clock(moment, facts.zone, "clock with seconds" if step < 60 else "clock")
         px = x(moment)
         items.append(Line(((px, y), (px, y + 4)), _FINE, 1.0))
         if _LEFT - 20 < px < _RIGHT - 18:
-            items.append(Text(px, y + 16, text if step < 60 else text[:5], 11, _FINE, "middle"))
+            items.append(Text(px, y + 16, text, 11, _FINE, "middle"))
     foot = bottom + _FOOT - 9
     items.append(Line(((12, foot - 4), (39, foot - 4)), _FINE, 1.0, (7, 3)))
     items.append(Text(45, foot, _("baseline"), 11, _FINE))

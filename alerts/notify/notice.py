@@ -164,7 +164,7 @@ _NOTES: Final = Sentences(
         "floor": lambda floor, _params: floor_name(floor),
         "answer": lambda answer, _params: answer_words(*answer.split(":")),
         "before": lambda answer, _params: answer_words(*answer.split(":")),
-        "time": lambda at, params: clock_text(at, params["zone"], params["now"])[:-3],
+        "time": lambda at, params: clock_text(at, params["zone"], params["now"]),
     },
 )
 
@@ -236,12 +236,12 @@ def clock_text(moment: float, zone: str, now: float | None = None) -> str:
     >>> at = 1_788_789_900.0
     >>> for days in (0, 1, 9):
     ...     clock_text(at, "America/New_York", at + days * 86_400)
-    '10:05:00'
-    'Mon 10:05:00'
-    'Sep 7 10:05:00'
+    '10:05 AM'
+    'Mon 10:05 AM'
+    'Sep 7 10:05 AM'
     """
     told = datetime.fromtimestamp(moment, ZoneInfo(zone))
-    clock = told.strftime("%H:%M:%S")
+    clock = date_text(told, "clock")
     today = told if now is None else datetime.fromtimestamp(now, ZoneInfo(zone))
     days = abs((today.date() - told.date()).days)
     if not days:

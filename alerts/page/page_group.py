@@ -47,6 +47,7 @@ class _Served:
     methods: tuple[str, ...]
     size: FormSize | None
     one_school: bool = False
+    of_any_size: bool = False
 
     async def admit(self, context: PageContext, request: Request) -> None:
         """Refuse or redirect those who have no access; from then on, see what they may see."""
@@ -56,7 +57,7 @@ class _Served:
         if session is not None:
             context.see_as(session.person, session.sites)
         if self.one_school:
-            context.choose_school(request)
+            context.choose_school(request, of_any_size=self.of_any_size)
         if _INCIDENT in self.path:
             await context.sees_incident(request.path_params["id"])
 
@@ -82,16 +83,18 @@ def serves(
     methods: tuple[str, ...] = ("GET",),
     size: FormSize | None = None,
     one_school: bool = False,
+    of_any_size: bool = False,
 ) -> Callable[[_Handler], _Handler]:
     """Serve a path with a method of a `PageGroup`, for those who have access.
 
     A function as access decides itself, and keeps the session in `request.state`. A POST needs a
     session and a form of our own page, kept there too, unless it is public; `size` is for forms
-    with rows or files. A page of `one_school` shows the rooms of the one that is chosen.
+    with rows or files. A page of `one_school` shows the rooms of the one that is chosen, which a
+    page `of_any_size` does not need.
     """
 
     def mark(handler: _Handler) -> _Handler:
-        handler.__dict__["served"] = _Served(path, access, methods, size, one_school)
+        handler.__dict__["served"] = _Served(path, access, methods, size, one_school, of_any_size)
         return handler
 
     return mark

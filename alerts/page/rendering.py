@@ -48,6 +48,7 @@ from language.messages import (
 )
 from reports.look import STATES
 from reports.text import words_of
+from reports.wording import share_text
 from storage.registry import floor_name
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ class Times:
         local = self.local(moment)
         if after is not None and local.date() != self.local(after).date():
             return date_text(local, "short date and time")
-        return local.strftime("%H:%M:%S")
+        return date_text(local, "clock with seconds")
 
     def dated(self, moment: float) -> str:
         """Write the date and the time of day."""
@@ -241,7 +242,7 @@ class Times:
         at = ZoneInfo(zone) if zone else self.zone
         local, now = (datetime.fromtimestamp(t, UTC).astimezone(at) for t in (moment, self._now()))
         form = "moment" if local.year == now.year else "short date and time"
-        text = f"{local:%H:%M}" if local.date() == now.date() else date_text(local, form)
+        text = date_text(local, "clock" if local.date() == now.date() else form)
         return text if at.key == self.zone.key else f"{text} {local:%Z}"
 
     def ago(self, moment: float) -> str:
@@ -317,6 +318,7 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         headline=headline,
         channel=channel_text,
         word=words_of,
+        share=share_text,
         person=settings.engine.policy.name_of,
     )
     made.globals.update(

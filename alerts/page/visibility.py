@@ -81,14 +81,17 @@ class Visibility:
         """Return the ids of the sensors of `registry` as JSON; None for all."""
         return None if self._shown is None else json.dumps(list(self.registry.sensors))
 
-    def choose_school(self, request: Request) -> Site | None:
-        """Show one school from now on: the one asked for, else the first if all have many rooms."""
+    def choose_school(self, request: Request, *, of_any_size: bool = False) -> Site | None:
+        """Show one school from now on: the one asked for, else the first if all have many rooms.
+
+        A page `of_any_size` shows all of them at once.
+        """
         part = self.permitted
         if len(part.sites) < 2:
             return None
         schools, asked = part.sorted_sites(), request.query_params.get("site", "")
         chosen = next((site for site in schools if site.id == asked), None)
-        is_large = len(part.rooms) > MOST_ROOMS
+        is_large = len(part.rooms) > MOST_ROOMS and not of_any_size
         if chosen is None and is_large:
             chosen = schools[0]
         if chosen is not None:
@@ -147,6 +150,10 @@ class Visibility:
         """Raise 404 for what belongs to no site, unless the request may see all sites."""
         if _SITES.get() is not None:
             raise HTTPException(404, _("This page does not exist."))
+
+    def down(self) -> list[str]:
+        """Return the ids of the sensors that do not report now."""
+        return [name for name, life in self.pipeline().sensors.items() if life.state != "alive"]
 
     def pipeline(self) -> PipelineStatus:
         """Return the status of the pipeline, without what belongs to no site that is seen."""

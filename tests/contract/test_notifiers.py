@@ -47,7 +47,7 @@ def message(provider):
 async def test_ok(provider, target):
     await send(target)
     _, content = message(provider)
-    assert content["title"] == f"Boys N2, floor 2, North: {VAPE} since 10:05:00"
+    assert content["title"] == f"Boys N2, floor 2, North: {VAPE} since 10:05 AM"
     assert content["message"].splitlines() == [NOTICE.evidence.sentence(), NOTICE.link]
 
 

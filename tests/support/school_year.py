@@ -173,6 +173,7 @@ def fill_health(path: Path, first: date, days: int, rooms: int, *, every_s: floa
                             "online_s": 0.0 if room % 10 == 9 and k % 288 < 12 else every_s,
                             "received": every_s / 5 - (k % 50 == 0),
                             "missing": float(k % 50 == 0),
+                            "expected": every_s / 5,
                         },
                         sensor=f"pw-{room}",
                     )

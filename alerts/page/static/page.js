@@ -94,7 +94,7 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
         legend: { show: false },
         cursor: { points: { size: 6 } },
         scales: { x: { range: [body.start, body.end] }, y: { range: (u, low, high) => [Math.min(low, 0), Math.max(high * 1.08, low + 5)] } },
-        axes: [{ ...axis, values: body.end - body.start > 172800 ? "{M}/{D}" : "{HH}:{mm}", space: 60, size: 32 }, { ...axis, size: 52 }],
+        axes: [{ ...axis, values: body.end - body.start > 172800 ? "{M}/{D}" : "{h}:{mm} {AA}", space: 60, size: 32 }, { ...axis, size: 52 }],
         series: [{}, ...chart.lines.map((line, k) => ({
           label: line.sensor, stroke: style(lines[k % 4]), dash: dashes[Math.floor(k / 4) % 4], width: 2, spanGaps: true, points: { show: false },
         }))],

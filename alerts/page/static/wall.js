@@ -96,7 +96,7 @@ document.addEventListener("DOMContentLoaded", () => {
       turn(view);
     });
     setInterval(() => {
-      element("clock").textContent = new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+      element("clock").textContent = new Date().toLocaleTimeString(document.documentElement.lang + "-US", { hour: "numeric", minute: "2-digit" });
       stale.hidden = Date.now() - fresh < 30000;
       renew();
     }, 5000);

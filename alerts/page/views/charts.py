@@ -67,12 +67,12 @@ def charts_of(
     for group in groups:
         for key in group:
             lines = [
-                {"sensor": sensor, **_thinned(times, values[key])}
+                {"sensor": sensor, **_thinned(times, _shown(key, values[key]))}
                 for sensor, (times, values) in columns.items()
                 if key in values and any(math.isfinite(v) for v in values[key])
             ]
             if lines:
-                unit = QUANTITIES[key].unit
+                unit = "°F" if key == "temp" else QUANTITIES[key].unit
                 charts.append({"title": label_of(key), "unit": unit, "lines": lines})
                 break
     return charts
@@ -95,6 +95,10 @@ async def marked(
     return JSONResponse(
         {"start": start, "end": end, "zone": zone, "charts": charts, "marks": marks}
     )
+
+
+def _shown(key: str, values: Any) -> Any:
+    return 1.8 * values + 32.0 if key == "temp" else values
 
 
 def _thinned(times: Iterable[float], values: Iterable[float]) -> dict[str, list[float | None]]:

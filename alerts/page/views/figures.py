@@ -1,109 +1,128 @@
-"""Alert statistics: key figures, and incidents by hour, day of the week, kind, cause and room.
+"""Statistics: four large figures, alerts by hour, weekday and room, schools, and all key figures.
 
-The key figures are of all days, where reports cover school days.
+Every figure is that of a report of the same time (`reports.facts`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from alerts.page.page_group import PageGroup, serves
 from alerts.page.rendering import SPANS
 from alerts.page.views.charts import span_of
-from language.dates import date_text
-from reports import kpis, read
-from reports.figures import response_times
-from reports.rows import SensorDay
-from reports.text import duration, median_basis
+from language.dates import date_text, hour_text
+from language.messages import Words, mark
+from reports.facts import gather
+from reports.figures import figures
+from reports.school import Place
+from reports.schools import by_school
+from reports.wording import figure_row, trend
 from storage import sqlite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
-    from zoneinfo import ZoneInfo
+    from typing import Any
 
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from reports.facts import Facts
+    from reports.school import School
     from storage.registry import Registry
     from storage.timeseries import Series
+
+_LARGE = Words(
+    {
+        "alerts": mark("Alerts"),
+        "confirmed_rate": mark("Confirmed"),
+        "acknowledged_in_5_min": mark("Answered within 5 minutes"),
+        "false_alarms_per_sensor_week": mark("False alarms a sensor-week"),
+    }
+)
+_BEFORE = Words(
+    {
+        "day": mark("the day before"),
+        "week": mark("the week before"),
+        "month": mark("the month before"),
+    }
+)
 
 
 class FigurePages(PageGroup):
     """Key figures and counts."""
 
-    @serves("/figures", one_school=True)
+    @serves("/figures", one_school=True, of_any_size=True)
     async def _page(self, request: Request) -> Response:
-        context = self._context
-        chosen, span, end = await self._chosen(request)
-        opened = [context.times.local(row.opened_at) for row in chosen.incidents]
-        hours, days = Counter(at.hour for at in opened), Counter(at.weekday() for at in opened)
-        week = [opened[0] + timedelta(days=k) for k in range(7)] if opened else []
-        response = kpis.response(chosen.incidents, end)
+        context, span = self._context, span_of(request, "week")
+        settings, end = context.settings, context.settings.clock()
+        facts = await context.in_thread(
+            facts_of,
+            settings.files.database,
+            settings.series,
+            settings.school,
+            end - SPANS[span],
+            end,
+            context.registry if context.rooms is not None else None,
+        )
+        found = {figure.key: figure for figure in figures(facts)}
+        compared = by_school(facts, context.down()) if len(context.registry.sites) > 1 else ()
+        outcome = facts.kpis.outcome
         return context.render(
             request,
             "figures.html",
             span=span,
-            chosen=chosen,
-            outcome=kpis.outcome(chosen.incidents, chosen.sensor_days),
-            response=response,
-            times=response_times(response),
-            duration=duration,
-            median_basis=median_basis,
-            hours=[
-                (f"{hour:02}:00", hours[hour])
-                for hour in range(min(hours, default=0), max(hours, default=-1) + 1)
+            when=_BEFORE[span],
+            tests=facts.chosen.tests,
+            large=[
+                figure_row(found[key])
+                | {"key": key, "label": label, "trend": trend(found[key], _BEFORE[span])}
+                for key, label in _LARGE.items()
             ],
-            days=[
-                (date_text(day, "weekday"), days[day.weekday()])
-                for day in sorted(week, key=datetime.weekday)
-            ],
-            kinds=Counter(row.kind for row in chosen.incidents).most_common(),
-            rooms=Counter((row.room_id, row.room) for row in chosen.incidents).most_common(20),
+            figures={key: figure_row(figure) for key, figure in found.items()},
+            compared=compared,
+            causes=outcome.causes.items(),
+            kinds=Counter(row.kind for row in facts.chosen.incidents).most_common(),
+            rooms=Counter((row.room_id, row.room) for row in facts.alerts).most_common(20),
             known=context.registry.rooms,
+            **_over_time(facts),
         )
 
-    async def _chosen(self, request: Request) -> tuple[kpis.Chosen, str, float]:
-        context, settings = self._context, self._context.settings
-        span, end = span_of(request, "week"), settings.clock()
-        source = settings.files.database, settings.series, context.registry
-        start, zone = end - SPANS[span], context.times.zone
-        only_known = context.rooms is not None
-        chosen = await context.in_thread(figures, *source, start, end, zone, only_known=only_known)
-        return chosen, span, end
+
+def _over_time(facts: Facts) -> dict[str, Any]:
+    opened = [facts.calendar_of(row).local(row.opened_at) for row in facts.alerts]
+    hours, days = Counter(at.hour for at in opened), Counter(at.weekday() for at in opened)
+    week = [opened[0] + timedelta(days=k) for k in range(7)] if opened else []
+    span = range(min(hours, default=0), max(hours, default=-1) + 1)
+    return {
+        "hours": [(hour_text(hour), hours[hour]) for hour in span],
+        "days": [
+            (date_text(day, "weekday"), days[day.weekday()])
+            for day in sorted(week, key=datetime.weekday)
+        ],
+    }
 
 
-def figures(
+def facts_of(
     database: Path,
     series: Series,
-    registry: Registry,
+    school: School,
     start: float,
     end: float,
-    zone: ZoneInfo,
-    *,
-    only_known: bool = False,
-) -> kpis.Chosen:
-    """Return incidents and notices of a span, without tests, and how long sensors were online."""
+    only: Registry | None = None,
+) -> Facts:
+    """Return what happened in a window and in the one before, if all of it is on record; blocks."""
     with closing(sqlite.connect(database, read_only=True)) as db:
-        rooms = registry.rooms if only_known else None
-        rows = read.incidents(db, registry, start, end, rooms)
-        notices = read.notices(db, {}, start, end, rooms)
-    return kpis.chosen(
-        rows, notices, sensor_time(series, start, end, zone, registry.sensors), None, zone
-    )
 
+        def found(start: float, end: float) -> Facts:
+            return gather(school, db, Place(), start, end, end, series=series, only=only)
 
-def sensor_time(
-    series: Series, start: float, end: float, zone: ZoneInfo, sensors: Iterable[str]
-) -> list[SensorDay]:
-    """Return how long each sensor was online in a span, as one row dated with its last day."""
-    day = datetime.fromtimestamp(end, UTC).astimezone(zone).date()
-    wanted = ("online_s", "period_s", "received", "missing")
-    found = series.sums("sensor_health", wanted, start, end, sensors)
-    return [
-        SensorDay(sensor, day, online_s, period_s, round(received), round(missing))
-        for sensor, (online_s, period_s, received, missing) in found.items()
-    ]
+        facts, earlier = found(start, end), 2 * start - end
+        return (
+            replace(facts, before=found(earlier, start))
+            if facts.recorded_from <= earlier
+            else facts
+        )

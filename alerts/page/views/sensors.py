@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -30,6 +30,8 @@ from alerts.sensor_tests import is_due, valid_test
 from detection.commissioning import PUFF_S, SEEN_WELL_S
 from detection.events import details_text
 from language.messages import Words, _, language, mark
+from reports.facts import sensor_days
+from reports.kpis import sensor_time
 from reports.text import file_name
 from storage import dead_letters, firmware
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from alerts.outbound.sensor_conditions import ActiveFaults
     from alerts.page.page_context import PageContext
     from alerts.page.settings import PipelineStatus, SensorStatus
+    from reports.rows import SensorDay
     from storage.firmware import Firmware
     from storage.timeseries.records import Record
 
@@ -56,16 +59,6 @@ _SUMS: Final = Words(
 )
 """Data problems that are shown only where a sensor has any."""
 _RECENT_S: Final = 900.0
-_SUMMED: Final = (
-    "online_s",
-    "period_s",
-    "expected",
-    "received",
-    "missing",
-    "late",
-    "faulty",
-    "clock_faults",
-)
 
 
 class SensorPages(PageGroup):
@@ -116,8 +109,11 @@ class SensorPages(PageGroup):
     ) -> list[dict[str, Any]]:
         context = self._context
         series = context.settings.series
-        found = series.sums("sensor_health", _SUMMED, start, end, context.registry.sensors)
-        totals = {name: dict(zip(_SUMMED, sums, strict=True)) for name, sums in found.items()}
+        found = series.sums("sensor_health", tuple(_SUMS), start, end, context.registry.sensors)
+        totals = {name: dict(zip(_SUMS, sums, strict=True)) for name, sums in found.items()}
+        days: defaultdict[str, list[SensorDay]] = defaultdict(list)
+        for day in sensor_days(series, context.registry.sensors, start, end, context.times.zone):
+            days[day.sensor].append(day)
         newest: dict[str, Record] = {
             record.sensor: record
             for record in series.records(
@@ -130,7 +126,7 @@ class SensorPages(PageGroup):
             record, seen = newest.get(sensor.id), latest.get(sensor.id)
             fields: Mapping[str, Any] = record.fields if record else {}
             values = seen.values if seen else {}
-            sums = totals.get(sensor.id, {})
+            time = sensor_time(days[sensor.id])
             faulty = active.get(sensor.id)
             rows.append(
                 {
@@ -140,9 +136,9 @@ class SensorPages(PageGroup):
                     if (status := statuses.get(sensor.id))
                     else fields.get("state", "not checked yet"),
                     "seen": seen.time if seen else None,
-                    "online": _share(sums, "online_s", "period_s"),
-                    "received": _share(sums, "received", "expected"),
-                    "sums": sums,
+                    "online": time.availability.value,
+                    "received": time.completeness.value,
+                    "sums": totals.get(sensor.id, {}),
                     "battery": values.get("battery"),
                     "rssi": values.get("rssi"),
                     "tamper": faulty is not None and faulty.tampered,
@@ -230,10 +226,6 @@ class SensorPages(PageGroup):
             found=found,
             sample=dead_letters.visible(found.sample),
         )
-
-
-def _share(sums: Mapping[str, float], part: str, whole: str) -> float | None:
-    return sums[part] / sums[whole] if sums.get(whole) else None
 
 
 def _urgency(row: Mapping[str, Any]) -> tuple[bool, bool, bool, float]:

@@ -70,7 +70,7 @@ class ThresholdPages(PageGroup):
                 change = _("less readily") if feedback > 0 else _("more readily")
                 return change if feedback else _("as usual")
             level = known.level - known.feedback + feedback
-            return f"{100 * probability(level):.0f} %"
+            return f"{100 * probability(level):.0f}%"
 
         return self._context.render(
             request,

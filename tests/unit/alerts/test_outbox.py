@@ -96,8 +96,8 @@ async def test_a_committed_notice_leaves_at_once(run, make_event):
     (record,) = bench.events(make_event())
     await bench.until(lambda: bench.outcomes)
     (sent,) = notifier.sent
-    assert sent.title == f"Boys N2, floor 2, North: {VAPE} since 19:16:34"
-    assert sent.body.startswith("90 % likely vaping (10 % spray). Why: fine particles rose")
+    assert sent.title == f"Boys N2, floor 2, North: {VAPE} since 7:16 PM"
+    assert sent.body.startswith("90% likely vaping (10% spray). Why: fine particles rose")
     assert sent.body.endswith(f"/incidents/{record.incident}")
     assert load(bench.db, record.incident).status is Status.NOTIFIED
     assert stored.notices(bench.db, "status", "attempts") == [("sent", 1)]

@@ -327,7 +327,7 @@ async def test_the_reason_of_a_notice_stays_when_more_is_known(
     shown = (await page.client.get(f"/incidents/{incident}")).text
     why, since = shown.split("<details>")
     assert rise in why
-    assert "90 % likely vaping" in why
+    assert "90% likely vaping" in why
     assert "Latest" in since
     assert "rose from 232 to 764" in since
     facts = IncidentPictures(database, registry, None, "UTC")._facts(incident)
@@ -458,7 +458,7 @@ async def test_the_incident_page_shows_the_picture_with_its_words(opened):
     shown = (await page.client.get(f"/incidents/{incident}")).text
     (image,) = re.findall(r"<img id=\"evidence[^>]*>", shown)
     assert f"/incidents/{incident}/evidence.svg" in image
-    words = "90 % likely vaping (10 % spray). Why: fine particles rose from 4 to 180 in 6 s"
+    words = "90% likely vaping (10% spray). Why: fine particles rose from 4 to 180 in 6 s"
     assert f'alt="Readings around the event: {words}' in image
 
 

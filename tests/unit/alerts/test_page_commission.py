@@ -117,13 +117,13 @@ async def test_a_result_has_its_date_and_a_list_the_year_if_it_is_another(page):
     page.now = 1_789_000_000.0 + 60
     await page.sign_in("fm")
     for address in ("/commission/n2-boys", "/sensors/s1/device"):
-        assert "Sep 9, 2026, 20:26" in (await page.client.get(address)).text
+        assert "Sep 9, 2026, 8:26 PM" in (await page.client.get(address)).text
     page.now += 100 * 86_400
     await page.sign_in("fm")
-    assert "Wed, Sep 9, 20:26" in (await page.client.get("/commission")).text
+    assert "Wed, Sep 9, 8:26 PM" in (await page.client.get("/commission")).text
     page.now += 100 * 86_400
     await page.sign_in("fm")
-    assert "Sep 9, 2026, 20:26" in (await page.client.get("/commission")).text
+    assert "Sep 9, 2026, 8:26 PM" in (await page.client.get("/commission")).text
 
 
 async def test_rooms_are_listed_as_people_count(open_page):

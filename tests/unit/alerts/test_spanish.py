@@ -72,15 +72,15 @@ def test_each_person_is_notified_in_their_language(school, make_event):
     puff(school, make_event)
     school.run(5)
     ((title, body),) = texts(school, "lee", NoticeReason.OPENED)
-    assert title == "Boys N2, piso 2, North: Vapeo probable desde las 09:59:54"
+    assert title == "Boys N2, piso 2, North: Vapeo probable desde las 9:59 a.m."
     assert body.startswith(
-        "97 % de probabilidad de vapeo (2 % aerosol). Motivo: partículas finas: de 4 a 180 en 6 s"
+        "97% de probabilidad de vapeo (2% aerosol). Motivo: partículas finas: de 4 a 180 en 6 s"
         " y a la mitad en 14 s,"
     )
     assert body.endswith("?lang=es")
     ((title, body),) = texts(school, "fox", NoticeReason.OPENED)
     assert title.startswith("Boys N2, floor 2, North: Vaping likely since")
-    assert body.startswith("97 % likely vaping (2 % spray). Why: fine particles rose from 4 to 180")
+    assert body.startswith("97% likely vaping (2% spray). Why: fine particles rose from 4 to 180")
 
 
 def test_no_notice_in_spanish_has_english_in_it(school, make_event):

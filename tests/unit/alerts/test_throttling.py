@@ -148,8 +148,8 @@ def test_quiet_hours_defer_until_their_end_and_then_notify_once(make_event):
     title, body = render(school.notices[-1])
     assert title == f"2 rooms on floor 2, North: {VAPE.lower()}"
     assert body == (
-        f"During your quiet hours: Room 0 {VAPE.lower()} 10:04 (resolved);"
-        f" Room 1 {VAPE.lower()} 10:04 (resolved)"
+        f"During your quiet hours: Room 0 {VAPE.lower()} 10:04 AM (resolved);"
+        f" Room 1 {VAPE.lower()} 10:04 AM (resolved)"
     )
 
 
@@ -162,7 +162,7 @@ def test_a_digest_of_one_counts_nothing_and_names_the_day_before(make_event):
     assert [(h.at, h.reason) for h in school.received_notices] == [(600, "digest")]
     title, body = render(school.notices[-1])
     assert title == f"Room 0: {AIR}"
-    assert body == f"During your quiet hours: Room 0 {AIR} Mon 23:54 (resolved)"
+    assert body == f"During your quiet hours: Room 0 {AIR} Mon 11:54 PM (resolved)"
 
 
 def test_what_was_acknowledged_meanwhile_is_not_notified_later(make_event):

@@ -109,14 +109,14 @@ def charges(devices, *reported):
     [
         ([80, 40, 16], []),
         ([15, 80, 15, 80], []),
-        ([15, 14], [("alerted", "the battery is at 14 %")]),
-        ([15, 14, 16, 15, 24, 14], [("alerted", "the battery is at 14 %")]),
+        ([15, 14], [("alerted", "the battery is at 14%")]),
+        ([15, 14, 16, 15, 24, 14], [("alerted", "the battery is at 14%")]),
         (
             [15, 14, 25, 15, 14],
             [
-                ("alerted", "the battery is at 14 %"),
-                ("ended", "the battery is at 25 %"),
-                ("alerted", "the battery is at 14 %"),
+                ("alerted", "the battery is at 14%"),
+                ("ended", "the battery is at 25%"),
+                ("alerted", "the battery is at 14%"),
             ],
         ),
     ],
@@ -127,7 +127,7 @@ def test_a_low_battery_is_one_event_until_it_is_good_again(reported, events):
 
 def test_a_battery_that_nobody_speaks_of_any_more():
     devices = DeviceEvents()
-    assert charges(devices, 10, 9) == [("alerted", "the battery is at 9 %")]
+    assert charges(devices, 10, 9) == [("alerted", "the battery is at 9%")]
     assert devices.on_time(T + 600 + BATTERY_HOLD_S) == []
     (ended,) = DeviceEvents.restore(devices.snapshot()).on_time(T + 601 + BATTERY_HOLD_S)
     assert (ended.kind, ended.phase) == (EventKind.SENSOR_FAULT, EventPhase.ENDED)

@@ -44,7 +44,7 @@ def test_what_moved_and_what_did_not():
         {"dust": 0.004, "vape": 0.97, "spray": 0.02},
     )
     assert text == (
-        "97 % likely vaping (2 % spray). Why: fine particles rose from 4 to 180 in 6 s and halved"
+        "97% likely vaping (2% spray). Why: fine particles rose from 4 to 180 in 6 s and halved"
         " in 14 s, VOC hardly moved, humidity steady"
     )
 
@@ -80,7 +80,7 @@ def test_an_alarm_without_evidence_gives_its_probability():
     event = Event(
         "s", EventKind.VAPE, EventPhase.ALERTED, 0.0, 1.0, 1.0, None, 0.9, {"vape": 0.9}, {}, "m"
     )
-    assert evidence_sentence(event) == "90 % likely vaping"
+    assert evidence_sentence(event) == "90% likely vaping"
 
 
 PARAMS = {

@@ -2,7 +2,7 @@
 
 import shlex
 import tomllib
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 import pytest
 from typer.testing import CliRunner
@@ -13,8 +13,6 @@ from plumewatch.config.ingest_settings import intake_config
 from plumewatch.config.load import load, parse
 from plumewatch.config.model import PlumewatchConfig
 from plumewatch.config.settings import alert_policy, school_of
-from reports.kpis import chosen
-from reports.rows import SensorDay
 from tests.support.two_schools import SCHOOL, TWO
 
 BELLS = """
@@ -129,18 +127,6 @@ def test_figures_of_all_schools_count_each_by_its_own_days():
         "south-boys": [False, False, True],
         "unknown": [False, True, True],
     }
-    calendars = school.calendars(monday, wednesday)
-    days = [SensorDay(f"{site}-1", date(2026, 9, 8), 1.0, 1.0, 1, 0) for site in ("north", "south")]
-    found = chosen(
-        [],
-        [],
-        days,
-        school.calendar(monday, wednesday).school_days,
-        school.zone,
-        calendars=calendars,
-        site_of={"north-1": "North High", "south-1": "South High"},
-    )
-    assert [day.sensor for day in found.sensor_days] == ["north-1"]
     spans = [*school.duty(shifts, monday - 86_400, wednesday + 86_400)]
     on = {(span.person, datetime.fromtimestamp(span.start, UTC).day) for span in spans}
     assert on == {("north-ap", 8), ("north-ap", 9), ("south-ap", 9)}

@@ -68,7 +68,7 @@ def test_the_settings_show_in_the_timeline(school):
         "     22:00  recorded: nobody responded",
     ]
     assert [line for line in text.splitlines() if line.startswith(("Below", "After", "If"))] == [
-        "Below 70 %, it is info. If nobody responds:",
+        "Below 70%, it is info. If nobody responds:",
         f"{LONG}, it is critical. If nobody responds:",
         "If somebody acknowledges:",
     ]
@@ -78,9 +78,9 @@ def test_the_settings_show_in_the_timeline(school):
 
 def test_quiet_hours_and_who_is_asked_instead(school):
     _, text = printed(school(), room="N2-boys", at="2026-09-07T18:00")
-    assert "Ms. Lee: quiet hours until Tue 07:00, skipped\n" in text
+    assert "Ms. Lee: quiet hours until Tue 7:00 AM, skipped\n" in text
     _, critical = printed(school(), room="N2-boys", kind="smoke", at="2026-09-07T18:00")
-    assert "quiet hours" not in critical.partition("Below 70 %")[0]
+    assert "quiet hours" not in critical.partition("Below 70%")[0]
 
 
 def test_what_is_asked_for_wrongly_is_named_at_once(school, capsys):

@@ -2,8 +2,7 @@
 
 import math
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta, timezone
-from zoneinfo import ZoneInfo
+from datetime import UTC, date, datetime
 
 import pytest
 
@@ -22,7 +21,6 @@ from reports.kpis import (
     times,
 )
 from reports.rows import DutySpan, IncidentRow, NoticeRow, SensorDay
-from reports.school import Calendar
 
 MONDAY = datetime(2026, 9, 14, 14, 0, tzinfo=UTC).timestamp()
 
@@ -37,7 +35,7 @@ def notice(name="i1", person="ap", *, at=MONDAY, delivered=True, reason="opened"
 
 
 def sensor_day(sensor="b2", day=date(2026, 9, 14), *, online=86_400.0, received=100, missing=0):
-    return SensorDay(sensor, day, online, 86_400.0, received, missing)
+    return SensorDay(sensor, day, online, 86_400.0, received, missing, received + missing)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +115,7 @@ def test_outcomes_sum_and_unknown_is_separate():
     assert (found.confirmed, found.false, found.nothing_found, found.unknown) == (6, 2, 1, 3)
     assert found.incidents == 12
     assert found.confirmed_rate == Rate(6, 8)
-    assert found.feedback_rate == Rate(8, 12)
+    assert found.feedback_rate == Rate(9, 12)  # nothing found is feedback too
     assert found.causes == {"spray": 1, "steam": 1}
     assert found.suppressed == 1
     # 2 false alarms x 7 days / 28 sensor-days
@@ -126,49 +124,40 @@ def test_outcomes_sum_and_unknown_is_separate():
 
 def test_false_alarms_are_for_the_time_online_not_installed():
     row = incident(verdict="false_alarm", cause="dust")
-    half = [sensor_day(online=43_200.0), sensor_day(day=date(2026, 9, 15), online=0.0)]
-    # one false alarm x 7 / half a day
-    assert outcome([row], half).false_per_sensor_week.value == 14.0
+    half = [sensor_day(str(k), online=43_200.0) for k in range(28)]
+    rows = [row, *(incident(str(k)) for k in range(4))]
+    # one false alarm x 7 / 14 days online
+    assert outcome(rows, half).false_per_sensor_week == Rate(7.0, 14.0)
+    assert outcome(rows, half).false_per_sensor_week.value == 0.5
+    # too little data: fewer than five incidents, or less than a week
+    for few, days in ((rows[:4], half), (rows, half[:13])):
+        assert outcome(few, days).false_per_sensor_week.value is None
 
 
-def test_tests_and_days_without_school_are_left_out_and_counted():
-    zone = timezone(timedelta(hours=-4))
-    late = datetime(2026, 9, 15, 2, 0, tzinfo=UTC).timestamp()  # still Monday at the school
+def test_a_share_of_fewer_than_five_is_no_figure():
+    rows = [incident(str(k), verdict="confirmed", notified_at=MONDAY) for k in range(4)]
+    few, enough = (outcome(found, ()) for found in (rows, [*rows, incident("5", verdict="test")]))
+    assert few.feedback_rate == Rate(4, 4)
+    assert (few.confirmed_rate.value, few.feedback_rate.value) == (None, None)
+    assert enough.feedback_rate.value is not None
+    assert response(rows).acknowledge.within_5_min.value is None
+
+
+def test_devices_have_no_time_to_detect():
+    rows = [incident("1"), incident("2", kind="offline"), incident("3", kind="sensor_fault")]
+    assert response(rows).detect.n == 1
+    assert outcome(rows, ()).alerts == 1
+
+
+def test_tests_are_left_out_and_counted():
     saturday = datetime(2026, 9, 19, 15, 0, tzinfo=UTC).timestamp()
-    rows = [
-        incident("1"),
-        incident("2", opened=late),
-        incident("3", opened=saturday),
-        incident("4", verdict="test"),
-    ]
-    notices = [notice(row.id) for row in rows]
+    rows = [incident("1"), incident("2", opened=saturday), incident("3", verdict="test")]
     days = [sensor_day(), sensor_day(day=date(2026, 9, 19))]
-    found = chosen(rows, notices, days, {date(2026, 9, 14)}, zone)
+    found = chosen(rows, [notice(row.id) for row in rows], days)
     assert [row.id for row in found.incidents] == ["1", "2"]
     assert [row.incident for row in found.notices] == ["1", "2"]
-    assert found.sensor_days == (days[0],)
-    assert (found.tests, found.off_days) == (1, 1)
-    every = chosen(rows, notices, days, None, zone)
-    assert [row.id for row in every.incidents] == ["1", "2", "3"]
-    assert len(every.sensor_days) == 2
-    assert kpis(found, ()).tests == 1
-
-
-def test_a_day_off_record_counts_for_no_school_of_a_district():
-    unwatched, other = (date(2026, 9, day) for day in (14, 15))
-    calendar = Calendar(ZoneInfo("UTC"), frozenset({unwatched, other}))
-    days = [sensor_day(day=unwatched, online=0.0), sensor_day(day=other)]
-    found = chosen(
-        [],
-        [],
-        days,
-        {other},
-        UTC,
-        {unwatched},
-        calendars={"North": calendar},
-        site_of={"b2": "North"},
-    )
-    assert found.sensor_days == (days[1],)
+    assert found.sensor_days == tuple(days)
+    assert kpis(found, ()).tests == found.tests == 1
 
 
 def test_load_for_person_hours_on_duty():
@@ -188,10 +177,13 @@ def test_load_for_person_hours_on_duty():
     assert (found.notices, found.undelivered) == (4, 1)
     assert found.per_duty_hour == Rate(4, 2.0)
     assert found.duplicates == Rate(1, 2)
+    rows = (incident(),)
     for since, hours in ((MONDAY - 9e6, 2.0), (MONDAY + 2700, 0.75), (math.inf, 0.0)):
-        assert load([], notices, duty, since).per_duty_hour == Rate(4, hours)
-        found = kpis(Chosen((), tuple(notices)), duty, recorded_from=since).load
+        assert load(rows, notices, duty, since).per_duty_hour == Rate(4, hours)
+        found = kpis(Chosen(rows, tuple(notices)), duty, recorded_from=since).load
         assert found.per_duty_hour == Rate(4, hours)
+    weekend = load(rows, notices, duty, MONDAY, lambda _row: False)
+    assert (weekend.notices, weekend.per_duty_hour) == (4, Rate(0, 2.0))
 
 
 @pytest.mark.parametrize(("n", "over"), [(6, 0), (12, 0), (13, 1), (30, 1)])

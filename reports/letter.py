@@ -1,0 +1,165 @@
+"""What a summary says in sentences, in its document and as a mail."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from language.dates import date_text
+from language.messages import _, gettext, listed, ngettext
+from language.plain_text import shown
+from reports.schools import by_school
+from reports.text import LIMITS, percent, period_text
+from reports.wording import number, per_day, share_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from reports.facts import Facts
+    from reports.school import Period
+    from reports.summary import Summary
+
+_MOST_ROOMS: Final = 5
+_MOST_NAMED: Final = 3
+_WELL: Final = 0.99
+"""Availability of sensors below which a summary says so."""
+
+
+def letter(made: Summary, link: str = "", to_do: Sequence[str] = ()) -> tuple[str, str]:
+    """Return title and text of a summary for an e-mail: findings, schools, rooms, what to do."""
+    facts = made.facts
+    title = facts.period.title if facts.period else _("summary")
+    lines = [*sentences(made), *_schools(facts), *_rooms(facts)]
+    if to_do:
+        lines += ["", _("To do:"), *(f"- {each}" for each in to_do)]
+    if link:
+        lines += ["", _("Full report: %(link)s", link=f"{link}/reports")]
+    return f"{shown(facts.place or facts.school)}: {title}", "\n".join(
+        [*lines, "", *map(gettext, LIMITS)]
+    )
+
+
+def _schools(facts: Facts) -> Iterator[str]:
+    if not facts.names_sites:
+        return
+    yield from ("", _("Schools:"))
+    for found in by_school(facts):
+        yield "- " + _(
+            "%(school)s: %(alerts)s (%(before)s before), %(confirmed)d confirmed, false alarms:"
+            " %(false)d, answered within five minutes: %(share)s, sensors down: %(down)d of %(of)d",
+            school=shown(found.site.name),
+            alerts=ngettext("%(n)d alert", "%(n)d alerts", found.outcome.alerts),
+            before=number(found.alerts_before),
+            confirmed=found.outcome.confirmed,
+            false=found.outcome.false,
+            share=share_text(found.within_5_min.value),
+            down=found.down,
+            of=found.sensors,
+        )
+
+
+def _rooms(facts: Facts) -> Iterator[str]:
+    now = facts.published.totals
+    was = facts.before.published.totals if facts.before else {}
+    known = [(room, n) for room, n in now.items() if n is not None][:_MOST_ROOMS]
+    if known:
+        yield from ("", _("Rooms with the most vaping and smoke:"))
+    for room, n in known:
+        before = was.get(room, 0)
+        beside = _("%(n)d before", n=before) if facts.before and before is not None else ""
+        yield f"- {shown(room)}: {n}" + (f" ({beside})" if beside else "")
+
+
+def sentences(made: Summary) -> Iterator[str]:
+    """Yield the main findings; all numbers of a sentence count the same incidents and days."""
+    facts = made.facts
+    found = {figure.key: figure.values for figure in made.figures}
+
+    def value(key: str, measure: str = "value") -> int:
+        return int(found[key].get(measure) or 0)
+
+    if facts.covered_from > facts.start:
+        day = date_text(facts.calendar.local(facts.covered_from), "date")
+        yield _("The record begins on %(day)s; days before it do not count.", day=day)
+    online = found["availability"]["value"]
+    if online is not None and online < _WELL:
+        yield _("Sensors were online %(share)s of the time.", share=percent(online))
+    every, air = value("incidents"), value("incidents_air")
+    yield _(
+        "%(every)s, on %(days)s: %(air)d of vaping or smoke, %(others)d of other kinds.",
+        every=ngettext("%(n)d incident", "%(n)d incidents", every),
+        days=ngettext("%(n)d school day", "%(n)d school days", value("school_days")),
+        air=air,
+        others=every - air,
+    )
+    yield from _against_before(made)
+    if not every:
+        return
+    counts = {
+        "confirmed": _("%(n)d confirmed", n=value("confirmed")),
+        "false_alarms": ngettext("%(n)d false alarm", "%(n)d false alarms", value("false_alarms")),
+        "nothing_found": _("%(n)d nothing found", n=value("nothing_found")),
+        "fixed": _("%(n)d sensor fixed", n=value("fixed")),
+    }
+    said = listed(text for key, text in counts.items() if value(key))
+    answered = every - value("unknown")
+    yield _("Staff answered %(n)d of %(every)d", n=answered, every=every) + (
+        f": {said}." if said else "."
+    )
+    if notified := value("time_to_acknowledge", "notified"):
+        yield _(
+            "Someone responded within five minutes to %(soon)d of the %(notified)d that were sent"
+            " out, and to %(never)d nobody ever did.",
+            soon=value("acknowledged_in_5_min", "part"),
+            notified=notified,
+            never=value("time_to_acknowledge", "unacknowledged"),
+        )
+    rooms = [(shown(room), n) for room, n in facts.published.totals.items() if n is not None]
+    if rooms:
+        yield _("Most vaping and smoke: %(rooms)s.", rooms=_most(rooms))
+    if facts.published.by_period and air:
+        periods = Counter(facts.calendar_of(row).period(row.opened_at) for row in facts.air)
+        named = [(period_text(period), n) for period, n in periods.most_common()]
+        yield _("Busiest times: %(periods)s.", periods=_most(named))
+
+
+def _most(found: Sequence[tuple[str, int]]) -> str:
+    return listed(f"{name} ({n})" for name, n in found[:_MOST_NAMED])
+
+
+def _against_before(made: Summary) -> Iterator[str]:
+    facts = made.facts
+    if facts.period is None:
+        return
+    if facts.before is None:
+        earlier = facts.calendar.times.before(facts.period)
+        if earlier is not None:
+            yield _("Nothing of %(period)s is on record to compare with.", period=_in_text(earlier))
+        return
+    values = next(f.values for f in made.figures if f.key == "per_school_day")
+    if not values["days_before"] or not values["days"]:
+        return
+    yield _(
+        "Vaping and smoke per school day: %(now)s, against %(before)s in %(period)s",
+        now=per_day(values),
+        before=per_day(values, "_before"),
+        period=before_name(facts.before),
+    ) + ("." if values["is_clear"] else _("; too few to call a change."))
+
+
+def before_name(before: Facts | None) -> str:
+    """Name a period before, from where it is on record; empty without one."""
+    if before is None or before.period is None:
+        return ""
+    local = before.calendar.local(before.start)
+    name = _in_text(before.period)
+    if local.date() == before.period.first:
+        return name
+    return _("%(period)s, from %(day)s on", period=name, day=date_text(local, "date"))
+
+
+def _in_text(period: Period) -> str:
+    title = shown(period.title)
+    if period.kind in ("month", "term"):
+        return title
+    return _("the %(week)s", week=title) if period.kind == "week" else _("the %(year)s", year=title)

@@ -1,0 +1,102 @@
+"""How a figure is written, the same on the staff page, in documents and in mails."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from language.messages import _, ngettext
+from reports.kpis import WEEK_DAYS, BeforeAfter, Rate
+from reports.text import duration, median_basis, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from reports.figures import Figure
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """Write the value of a figure in its unit."""
+    if value is None:
+        return "—"
+    if unit == "s":
+        return duration(value)
+    if unit == "share":
+        return percent(value)
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.2f}"
+
+
+def figure_row(figure: Figure) -> dict[str, str]:
+    """Return label and value of a figure, on what it rests, and its value in the period before."""
+    values = figure.values
+    basis = ""
+    if "median" in values:
+        basis = median_basis(values)
+    elif "days" in values:
+        basis = per_day(values)
+    elif "of" in values:
+        basis = _rate_basis(figure)
+    row = {"label": figure.label, "value": value_text(figure), "rest": basis}
+    return row | {
+        short: number(values[key], figure.unit) if key in values else ""
+        for short, key in (("was", "period_before"), ("last_year", "year_before"))
+    }
+
+
+def value_text(figure: Figure) -> str:
+    """Write the value of a figure, or that it rests on too little."""
+    if figure.main is None and "of" in figure.values:
+        return _("too little data")
+    return number(figure.main, figure.unit)
+
+
+def share_text(value: float | None) -> str:
+    """Write a share, or that it rests on too little."""
+    return _("too little data") if value is None else percent(value)
+
+
+def trend(figure: Figure, when: str) -> str:
+    """Compare a figure with the period before, which is called `when`; empty without one."""
+    if "period_before" not in figure.values:
+        return ""
+    before, now = figure.values["period_before"], figure.main
+    was = number(before, figure.unit)
+    if figure.unit or now is None or before is None:
+        return _("%(before)s %(when)s", before=was, when=when)
+    if now == before:
+        return _("as many as %(when)s", when=when)
+    text = (
+        _("up from %(before)s", before=was)
+        if now > before
+        else _("down from %(before)s", before=was)
+    )
+    if BeforeAfter(Rate(before, 1), Rate(now, 1)).is_clear:
+        return text
+    return _("%(change)s: too few to call a change", change=text)
+
+
+def _rate_basis(figure: Figure) -> str:
+    values = figure.values
+    part, whole = number(values["part"]), number(values["of"])
+    if figure.unit == "share":
+        return _("%(part)s of %(whole)s", part=part, whole=whole)
+    if figure.unit == "1/week":
+        weeks = f"{(values['of'] or 0.0) / WEEK_DAYS:,.1f}"
+        n = (values["part"] or 0.0) / WEEK_DAYS
+        return ngettext(
+            "%(n).0f false alarm in %(weeks)s sensor-weeks",
+            "%(n).0f false alarms in %(weeks)s sensor-weeks",
+            n,
+            weeks=weeks,
+        )
+    return f"{part} / {whole}"
+
+
+def per_day(values: Mapping[str, float | None], when: str = "") -> str:
+    """Write a rate per school day with its basis, of this period or ``"_before"``."""
+    count, days = values[f"count{when}"] or 0.0, values[f"days{when}"] or 0.0
+    return _(
+        "%(rate)s (%(count)s on %(days)s days)",
+        rate=number(count / days if days else None),
+        count=f"{count:,.0f}",
+        days=f"{days:.0f}",
+    )
