@@ -117,8 +117,7 @@ class _Sensor(msgspec.Struct):
         return self.has(_TIME.pack(time), _KEY.size)
 
     def add(self, key: int, time: float, window: int) -> None:
-        """Remember a reading."""
-        time = _told_apart(time)
+        """Remember a reading, by its time of `_told_apart`."""
         if len(self.ring) < window * _ENTRY.size:
             self.ring += _ENTRY.pack(key, time)
             return
@@ -147,9 +146,10 @@ class _Sensor(msgspec.Struct):
         step = min(STEP_S, (self.newest + RESOLUTION_S - self.time) / 64)
         return max(self.newest + distance, self.time + step) if step > _LEAST_S else None
 
-    def restore(self, reading: Reading) -> None:
-        """Take a reading as it was stored."""
-        if (time := _told_apart(reading.time)) > self.latest:
+    def restore(self, reading: Reading, key: int, window: int) -> None:
+        """Remember a reading as it was stored."""
+        self.add(key, time := _told_apart(reading.time), window)
+        if time > self.latest:
             self.latest, self.moment = time, []
         if time == self.latest:
             self.moment.append(reading)
@@ -166,17 +166,17 @@ class _Sensor(msgspec.Struct):
             self.repeat(reading.received)
             self.time = max(self.time, reading.time)
 
-    def place(self, reading: Reading, time: float) -> float:
-        """Return a time for a reading that no other one has, at `time` or just behind it."""
+    def place(self, reading: Reading, time: float, key: int, window: int) -> float:
+        """Remember a reading at a time that no other one has, `time` or just behind it."""
         if (at := _told_apart(time)) == self.latest and self.shares(reading):
             self.moment.append(reading)
-            return time
-        if at <= self.latest:
+        elif at <= self.latest:
             while at == self.latest or self.has_time(at):
                 time += STEP_S
                 at = _told_apart(time)
         if at > self.latest:
             self.latest, self.moment = at, [reading]
+        self.add(key, at, window)
         return time
 
     def shares(self, reading: Reading) -> bool:
@@ -246,9 +246,7 @@ class RecentReadings:
             key = content_key(reading)
             if reading.packet:
                 self._add_packet(reading.packet, key)
-            known = self._of(reading)
-            known.restore(reading)
-            known.add(key, reading.time, self._window)
+            self._of(reading).restore(reading, key, self._window)
 
     def newest(self, sensor: str) -> float:
         """Return the latest time stamp of a sensor's readings, -inf if there is none."""
@@ -339,8 +337,7 @@ class RecentReadings:
     def _remember(
         self, known: _Sensor, reading: Reading, key: int, time: float, *, doubtful: bool
     ) -> Reading:
-        stamp, time = reading.said, known.place(reading, time)
-        known.add(key, time, self._window)
+        stamp, time = reading.said, known.place(reading, time, key, self._window)
         if time != reading.time:
             reading = msgspec.structs.replace(reading, time=time, stamp=stamp)
         return Doubtful(*msgspec.structs.astuple(reading)) if doubtful else reading
