@@ -285,7 +285,7 @@ class MinuteDetectors:
 
     def on_time(self, now: float) -> list[Event]:
         """End the faults of sensors that are silent at `now`, on the clock of the readings."""
-        return self._faults.on_time(now, self._minutes.names)
+        return self._faults.on_time(now, self._minutes.names) if self._faults.active else []
 
     def set_back(self, now: float) -> None:
         """Go on at `now`, to which the clock of the readings was set back."""

@@ -438,6 +438,7 @@ class SensorFaults:
     """Find faults of sensors in their minutes.
 
     `building` gives the building of a sensor, if any; it is called once a day, about drift.
+    `active` has the alerted faults that are not over, by row and kind.
     """
 
     KEPT: ClassVar[Mapping[str, Any]] = {
@@ -448,7 +449,7 @@ class SensorFaults:
         "_drifting": np.ndarray,
         "_spike": np.ndarray,
         "_alerted_at": np.ndarray,
-        "_active": dict[tuple[int, int], _Active],
+        "active": dict[tuple[int, int], _Active],
         "_day": float,
     }
     """What a snapshot holds, with its types."""
@@ -463,7 +464,7 @@ class SensorFaults:
         self._drifting = np.empty(0)
         self._spike = np.empty((0, 2 * len(SPIKE)))
         self._alerted_at = np.empty((0, len(FAULTS)))
-        self._active: dict[tuple[int, int], _Active] = {}
+        self.active: dict[tuple[int, int], _Active] = {}
         self._day = np.nan
 
     def on_minute(self, minute: Minute, names: Sequence[str]) -> list[Event]:
@@ -496,7 +497,7 @@ class SensorFaults:
     def on_time(self, now: float, names: Sequence[str]) -> list[Event]:
         """End the faults of sensors that have been silent for six hours."""
         ended = []
-        for row, fault in list(self._active):
+        for row, fault in list(self.active):
             last = float(self._sensor["time"][row])
             if now - last > _SILENT_S:
                 ended.append(self._end(row, fault, names[row], last, last + _SILENT_S))
@@ -555,11 +556,11 @@ class SensorFaults:
     def _speak(self, signs: Signs, minute: Minute, names: Sequence[str]) -> list[Event]:
         found = []
         at = {row: i for i, row in enumerate(minute.rows.tolist())}
-        for row, fault in list(self._active):
+        for row, fault in list(self.active):
             i = at.get(row)
             if i is None:
                 continue
-            active = self._active[row, fault]
+            active = self.active[row, fault]
             if not signs.shown[i, fault]:
                 found.append(self._end(row, fault, names[row], minute.start, minute.closed))
             elif minute.closed - active.updated >= _UPDATE_S:
@@ -570,12 +571,12 @@ class SensorFaults:
         due = signs.shown & (minute.closed - self._alerted_at[minute.rows] >= _AGAIN_S)
         for i, fault in np.argwhere(due).tolist():
             row = int(minute.rows[i])
-            if (row, fault) in self._active:
+            if (row, fault) in self.active:
                 continue
             self._alerted_at[row, fault] = minute.closed
             if fault == COVERED:
                 self._sensor["cleanest_today"][row] = np.inf
-            self._active[row, fault] = _Active(
+            self.active[row, fault] = _Active(
                 onset=max(minute.closed - float(signs.span[i, fault]), 0.0),
                 alerted=minute.closed,
                 updated=minute.closed,
@@ -587,7 +588,7 @@ class SensorFaults:
 
     def _end(self, row: int, fault: int, name: str, end: float, at: float) -> Event:
         event = self._event(row, fault, name, EventPhase.ENDED, at, end)
-        del self._active[row, fault]
+        del self.active[row, fault]
         return event
 
     def _event(
@@ -599,7 +600,7 @@ class SensorFaults:
         at: float,
         end: float | None = None,
     ) -> Event:
-        active = self._active[row, fault]
+        active = self.active[row, fault]
         kind = EventKind.TAMPER if fault in _TAMPER else EventKind.SENSOR_FAULT
         confidence = _CONFIDENCE[fault]
         return Event(
