@@ -45,6 +45,8 @@ _UNITS_OF_LATIN_1: Final = frozenset("°µ²³".encode("latin-1"))
 _LONG_INT: Final = 300
 _MAX_TEXT: Final = 4_096
 _WORD: Final = re.compile(r"([^\s=,;]{1,64})=([^\s,;]{0,64})")
+_NEXT_KEY: Final = re.compile(r"(?<![\s,;])[\s,;]++(?=[A-Za-z][^\s=,;:]{0,63}\s*=)")
+_KEY_AND_REST: Final = re.compile(r"([^\s=]{1,64})\s*=\s*([^={}]{0,64})")
 _PAIR: Final = re.compile(r"\s*([^\s=:\"'{}][^=:\"'{}]{0,62}?)\s*[=:]\s*([^\s=][^={}]{0,62}?)\s*")
 
 
@@ -334,10 +336,10 @@ class Decoder:
     over_http: bool = False
 
 
-def decode_text(payload: bytes) -> str:
+def decode_text(payload: bytes, most: int = 256) -> str:
     """Return the payload as stripped text."""
-    if len(payload) > 256:
-        raise PayloadError(Reason.MALFORMED, f"a bare value of {len(payload)} bytes")
+    if len(payload) > most:
+        raise PayloadError(Reason.MALFORMED, f"a text of {len(payload)} bytes")
     try:
         return payload.decode("utf-8").strip()
     except UnicodeDecodeError as error:
@@ -452,9 +454,11 @@ def load_pairs(payload: bytes, *, form: bool) -> dict[str, str]:
     pairs = [_WORD.fullmatch(word) for word in words]
     if not all(pairs):
         pairs = [_PAIR.fullmatch(part) for part in re.split(r"[,;\n]", text) if part.strip()]
+    if not all(pairs):  # spaces in values, such as times
+        pairs = [_KEY_AND_REST.fullmatch(part) for part in _NEXT_KEY.split(text)]
     if not words or not all(pairs):
         raise PayloadError(Reason.MALFORMED, "no key=value text")
-    return {found[1]: found[2] for found in pairs if found}
+    return {found[1]: found[2].rstrip(" ,;") for found in pairs if found}
 
 
 def state_reading(sensor: str, word: str, message: Message, context: Context) -> Reading:

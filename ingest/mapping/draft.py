@@ -29,6 +29,15 @@ if TYPE_CHECKING:
 
     from storage.reading import Reading
 
+_HEADING: Final = (
+    "# A suggestion. Check everything marked guess, above all the units: the data sheet",
+    "# knows, the payload does not. Then paste it into the configuration and run",
+    "# `plumewatch check`.",
+)
+SKELETON: Final = (
+    "# A skeleton: the data sheet says which bytes are which value. Fill in the places, and",
+    "# what the device shows into the examples; then `plumewatch check` compares them.",
+)
 _BARE: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 _COLUMN: Final = 40
 
@@ -92,7 +101,7 @@ class Entry:
 class Draft:
     """What was understood so far; `questions` are commented lines for a person to decide.
 
-    `topic`: one that the filter matches, for the examples.
+    `topic`: one that the filter matches, for the examples. A skeleton has places to fill in.
     """
 
     head: Entry
@@ -100,6 +109,7 @@ class Draft:
     fields: list[Entry] = field(default_factory=list)
     events: list[Entry] = field(default_factory=list)
     questions: list[str] = field(default_factory=list)
+    is_skeleton: bool = False
 
     def text(self, samples: Iterable[bytes], received: float, zone: tzinfo = UTC) -> str:
         """Return the mapping as TOML with examples that pass; `SuggestError` if it reads none."""
@@ -110,22 +120,29 @@ class Draft:
         quantities = [entry.values["quantity"] for entry in self.fields]
         lacks = lacking(quantities, has_time="time" in self.head.values)
         lines = [
-            "# A suggestion. Check everything marked guess, above all the units: the data sheet",
-            "# knows, the payload does not. Then paste it into the configuration and run",
-            "# `plumewatch check`.",
-            *(f"# Note: {MEANING[word]}." for word in lacks),
+            *(SKELETON if self.is_skeleton else _HEADING),
+            *(f"# Note: {MEANING[word]}." for word in lacks if not self.is_skeleton),
             "[[mapping]]",
             *self.head.lines(),
         ]
-        for name, entries in (("field", self.fields), ("event", self.events)):
+        events = [] if self.is_skeleton else self.events  # its only one shows the sensor
+        for name, entries in (("field", self.fields), ("event", events)):
             for entry in entries:
                 lines += ["", f"[[mapping.{name}]]", *entry.lines()]
         if self.questions:
             lines += ["", *(f"# {line}".rstrip() for line in self.questions)]
         for entry in examples:
+            if self.is_skeleton:
+                entry.values.pop("events")
+                entry.add("values", {}, "fill in: what the device shows")
             lines += ["", "[[mapping.example]]", *entry.lines()]
+        sensors = dict.fromkeys(entry.values["sensor"] for entry in examples)
+        lines += ["", "# Each sensor then gets a room:"]
+        for sensor in sensors:
+            lines += ["# [[sensor]]", f"# id = {toml_value(sensor)}", '# room = "..."']
         text = "\n".join(lines) + "\n"
-        _prove(text, zone)
+        if not self.is_skeleton:
+            _prove(text, zone)
         return text
 
     def _example(self, payload: bytes, received: float, zone: tzinfo) -> Entry | None:

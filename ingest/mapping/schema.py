@@ -82,7 +82,8 @@ def _filter(text: str) -> str:
     return text
 
 
-def _zone(name: str) -> str:
+def check_zone(name: str) -> str:
+    """Return a zone that a time can be in; ValueError says what is allowed."""
     if name not in ("site", "none") and name not in available_timezones():
         raise ValueError("site, none, or a time zone of the IANA list")
     return name
@@ -202,7 +203,7 @@ class TimeConfig(SourceConfig):
     formats: Annotated[
         list[Annotated[str, AfterValidator(check_form)]], Field(min_length=1, max_length=8)
     ]
-    zone: Annotated[str, AfterValidator(_zone)] = "site"
+    zone: Annotated[str, AfterValidator(check_zone)] = "site"
 
 
 class FieldConfig(SourceConfig):
@@ -273,7 +274,7 @@ class ExampleConfig(_Part):
 class MappingBody(_Part):
     """What a message must hold and where its parts are."""
 
-    format: Literal["json", "text", "pairs", "form", "raw"] = "json"
+    format: Literal["json", "text", "pairs", "form", "csv", "raw"] = "json"
     when: Conditions = []
     each: EachConfig | None = None
     binary: BinaryConfig | None = None
@@ -393,6 +394,8 @@ def _path_faults(form: str, place: str, path: list[Any]) -> Iterator[Found]:
         yield place, "a path", "`at`, since a raw payload has no keys"
     elif form == "text" and path:
         yield place, "a path", "[] (the whole payload), since a bare value has no keys"
+    elif form == "csv" and not (len(path) == 1 and isinstance(path[0], int)):
+        yield place, "a path", "the place of one column, from 0 on, since the format is csv"
     elif form in ("pairs", "form") and not (len(path) == 1 and isinstance(path[0], str)):
         yield place, "a path", f"one key, since the format is {form}"
 

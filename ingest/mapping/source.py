@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import csv
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from ingest.decoding import decode_text, load_json, load_pairs
 from ingest.errors import PayloadError, Reason
 from ingest.mapping.schema import Ends, Pick
+from ingest.mapping.times import form_of
+from ingest.validation import number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,14 +34,36 @@ _FLOATS: Final = {"f32": "f", "f64": "d"}
 
 
 def parse(form: str, payload: bytes, limits: Limits) -> Any:
-    """Return the content of a payload: a JSON value, a text, or names and texts."""
+    """Return the content of a payload: a JSON value, a text, names and texts, or a line's cells."""
     if form == "json":
         return load_json(payload, limits)
     if form == "text":
-        return decode_text(payload)
+        return decode_text(payload, _MAX_TEXT)
     if form == "raw":
         return None
+    if form == "csv":
+        lines = csv_of(payload)[1]
+        if len(lines) != 1:
+            raise PayloadError(Reason.MALFORMED, f"{len(lines)} lines of values, not one")
+        return lines[0]
     return load_pairs(payload, form=form == "form")
+
+
+def csv_of(payload: bytes) -> tuple[list[str], list[list[str]]]:
+    """Return the names of the columns, if the payload has them, and its lines of values."""
+    text = decode_text(payload, _MAX_TEXT)
+    separator = max(",;\t", key=text.count)
+    names: list[str] = []
+    lines = []
+    try:
+        for cells in csv.reader(text.splitlines(), delimiter=separator, skipinitialspace=True):
+            if any(number(cell) is not None or form_of(cell) for cell in cells):
+                lines.append(cells)
+            else:
+                names = names or cells
+    except csv.Error as error:
+        raise PayloadError(Reason.MALFORMED, "no CSV") from error
+    return names, lines
 
 
 def frame_of(binary: BinaryConfig, content: object, payload: bytes) -> bytes:

@@ -15,13 +15,15 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from detection.quantities import QUANTITIES
 from ingest.errors import DecodeError
 from ingest.mapping.draft import Draft, Entry, SuggestError, named_topic, slug, toml_value
-from ingest.mapping.schema import Pick
-from ingest.mapping.source import parse, step_through
+from ingest.mapping.frames import EXAMPLES, Frame, frame_in, place_of, skeleton
+from ingest.mapping.schema import Pick, check_zone
+from ingest.mapping.source import csv_of, parse, step_through
 from ingest.mapping.times import form_of, is_time
 from ingest.names import conversion, quantity_of, unit_in_name, unit_of, units_for
 from ingest.validation import Limits, number, parse_time, version_of
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from datetime import tzinfo
 
+T = TypeVar("T")
 Steps = tuple[Any, ...]
 Leaves = dict[Steps, list[Any]]
 """Values of all samples by path."""
@@ -42,9 +45,11 @@ _MAX_SAMPLES: Final = 32
 _MAX_LEAVES: Final = 200
 _MAX_FIELDS: Final = 32
 _EXAMPLES: Final = 3
+_TRIES: Final = 3
+_LISTED: Final = 12
 _DEPTH: Final = 6
 _LIMITS: Final = Limits()
-_FORMS: Final = ("json", "text", "form", "pairs")
+_FORMS: Final = ("json", "text", "form", "pairs", "csv")
 """Forms of payloads, in the order in which they are tried."""
 _PLAIN: Final = frozenset({"value", "val", "v", "reading", "current"})
 _VOCS: Final = ("tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw")
@@ -84,28 +89,136 @@ def suggest(
     received: float,
     name: str = "",
     zone: tzinfo = UTC,
+    columns: str = "",
     ask: Ask = lambda _place, _question, _examples: "",
 ) -> str:
-    """Return a mapping as TOML, whose examples pass.
+    """Return a mapping as TOML, whose examples pass, or a skeleton for frames of bytes.
 
-    Raises `SuggestError`: nothing in it is understood, or an answer cannot be used.
+    `columns` are the names of those of CSV without a header. Raises `SuggestError`: nothing in it
+    is understood, or an answer cannot be used.
     """
     usable = [s for s in samples[:_MAX_SAMPLES] if 0 < len(s) <= _MAX_SAMPLE]
     if not usable:
         raise SuggestError(f"give at least one payload of 1 to {_MAX_SAMPLE} bytes")
-    read = [(found, sample) for sample in usable if (found := _read(sample)) is not None]
+    try:
+        draft, alike = _of_names(topic, usable, name, columns, ask)
+    except SuggestError:
+        draft, alike = _of_frames(topic, usable, name, ask)
+        if not alike:
+            raise
+    return draft.text(alike[:_EXAMPLES], received, zone)
+
+
+def _of_names(
+    topic: str, samples: list[bytes], name: str, columns: str, ask: Ask
+) -> tuple[Draft, list[bytes]]:
+    """Return the draft of payloads whose values have names, and the samples that it reads."""
+    read = [(found, sample) for sample in samples if (found := _read(sample)) is not None]
     if not read:
         raise SuggestError(
-            "neither JSON, key=value text, a form nor a number; for binary payloads see"
-            " docs/mappings.md: offsets cannot be guessed"
+            "neither JSON, key=value text, a form, CSV, a number nor bytes in hex or base64"
         )
     form = read[0][0][0]
-    alike = [(content, sample) for (its, content), sample in read if its == form]
+    contents, alike = zip(*((found[1], s) for found, s in read if found[0] == form), strict=True)
+    headers: list[bytes] = []
     if form == "text":
-        draft = _bare_value(topic, usable[0], name, ask)
+        draft = _bare_value(topic, alike[0], name, ask)
+    elif form == "csv":
+        headers = [s for s in samples if s not in alike and b"=" not in s]
+        draft = _columns(topic, [*headers[:1], *alike], contents, name, columns, ask)
     else:
-        draft = _structured(topic, form, [content for content, _ in alike], name, ask)
-    return draft.text([sample for _, sample in alike[:_EXAMPLES]], received, zone)
+        draft = _structured(topic, form, [*contents], name, ask)
+    if others := [s for s in samples if s not in (*alike, *headers[:1])]:
+        shown = "; ".join(_described(s.decode("utf-8", "replace")) for s in others[:_EXAMPLES])
+        count = f"{len(others)} of {len(samples)} samples"
+        draft.questions.append(f"Not read: {count}, as the others are {form}: {shown}.")
+    return draft, [*alike]
+
+
+def _columns(
+    topic: str,
+    samples: Sequence[bytes],
+    lines: Sequence[list[str]],
+    name: str,
+    columns: str,
+    ask: Ask,
+) -> Draft:
+    """Return the draft of CSV, whose columns have names in a header or in an answer."""
+    width = len(lines[0])
+
+    def split(text: str) -> list[str]:
+        names = [part.strip() for part in re.split(r"[,;\t]", text)]
+        if len(names) != width:
+            raise ValueError(f"{len(names)} names for {width} columns")
+        return names
+
+    header = columns or next((",".join(found) for s in samples if (found := csv_of(s)[0])), "")
+    question = f"what are the names of the columns of {_described(samples[-1].decode())}?"
+    examples = ("time,pm25,rh,temp", "sensor,pm25 (ug/m3)")
+    names = _until_right(lambda *_: header, "columns", "", (), split) or _until_right(
+        ask, "columns", question, examples, split
+    )
+    names = names or [f"column {place}" for place in range(1, width + 1)]
+    keys = [f"{one} {k + 1}" if one in names[:k] else one for k, one in enumerate(names)]
+    rows = [dict(zip(keys, line, strict=False)) for line in lines]
+    try:
+        draft = _structured(topic, "csv", rows, name, ask)
+    except SuggestError as error:
+        raise SuggestError(f"{error}; give the names of the columns: --columns") from error
+    draft.head.values.pop("when", None)
+    for entry in (draft.head, *draft.fields, *draft.events):
+        for table in (entry.values, *entry.values.values()):
+            if type(table) is dict and (path := table.get("path")):
+                table["path"] = [keys.index(path[0])]
+                entry.notes.setdefault("path", f"column {toml_value(path[0])}")
+    return draft
+
+
+def _of_frames(topic: str, samples: list[bytes], name: str, ask: Ask) -> tuple[Draft, list[bytes]]:
+    """Return the draft of frames of bytes and the samples that have one; ask for their fields."""
+    found = [(frame, sample) for sample in samples if (frame := frame_in(sample))]
+    first: Frame | None = found[0][0] if found else None
+    alike = [(f, s) for f, s in found if first and f[:3] == first[:3]]
+    frames = [frame for frame, _ in alike][:_EXAMPLES]
+    ids = {}
+    if first and first.form == "json":
+        contents = [_read(sample) for _, sample in alike[:1]]
+        ids = _ids({path: [v] for c in contents if c for path, v in _leaves_in(c[1])})
+    draft = _started(topic, name, first.form if first else "raw", ids)
+    places: list[Entry] = []
+    shown = " / ".join(frame.content.hex(" ") for frame in frames)
+    while frames and len(places) < _MAX_FIELDS:
+        so_far = ", ".join(place.values["quantity"] for place in places)
+        question = f"which value is where in {shown[:400]}?" + (f" So far {so_far}" * bool(so_far))
+        place = _until_right(
+            ask,
+            "bytes",
+            question,
+            EXAMPLES,
+            lambda text: place_of(text, [f.content for f in frames]),
+        )
+        if place is None:
+            break
+        places.append(place)
+    if frames:
+        draft = skeleton(draft.head, draft.topic, frames, places)
+    return draft, [sample for _, sample in alike]
+
+
+def _until_right(
+    ask: Ask, place: str, question: str, examples: Sequence[str], read: Callable[[str], T]
+) -> T | None:
+    """Ask until an answer can be read, at most `_TRIES` times; None if it is not known."""
+    fault = ""
+    for _ in range(_TRIES):
+        answer = ask(place, f"{fault}; {question}" if fault else question, examples)
+        if not answer:
+            return None
+        try:
+            return read(answer)
+        except ValueError as error:
+            fault = str(error)
+    raise SuggestError(f"{place}: {fault}")
 
 
 def _read(payload: bytes) -> tuple[str, Any] | None:
@@ -115,8 +228,15 @@ def _read(payload: bytes) -> tuple[str, Any] | None:
             continue
         with contextlib.suppress(DecodeError):
             content = parse(form, payload, _LIMITS)
-            is_number = form == "text" and number(content) is not None
-            if is_number or (form != "text" and type(content) in (dict, list) and content != {}):
+            if form == "text":
+                is_read = number(content) is not None
+            elif form == "csv":
+                is_read = len(content) > 1
+            elif form == "pairs":  # a time of day is none
+                is_read = any(key[0].isalpha() for key in content)
+            else:
+                is_read = type(content) in (dict, list) and content != {}
+            if is_read:
                 return form, content
     return None
 
@@ -175,23 +295,24 @@ def _structured(topic: str, form: str, contents: list[Any], name: str, ask: Ask)
     ids = _ids(leaves)
     draft = _started(topic, name, form, ids)
     _add_time(leaves, draft, ask)
-    for path in _named(leaves, _FIRMWARE):
-        if all(version_of(value) for value in leaves[path]):
-            draft.head.add("firmware", {"path": _written(path)}, "guess: by its name")
-            break
+    versions = (p for p in _named(leaves, _FIRMWARE) if all(map(version_of, leaves[p])))
+    if (version := next(versions, None)) is not None:
+        draft.head.add("firmware", {"path": _written(version)}, "guess: by its name")
     left = _fill(draft, leaves, contents, _answers(leaves, contents, ids, ask))
     time = draft.head.values.get("time", {}).get("path")
-    left = [path for path in left if path not in ids and _written(path) != time][:12]
-    lines = [_line_of(path, leaves[path][0]) for path in left]
+    left = [p for p in left if p not in ids and p != version and _written(p) != time]
+    lines = [_line_of(path, leaves[path][0]) for path in left[:_LISTED]]
+    if len(left) > _LISTED:
+        lines.append(f"  and {len(left) - _LISTED} more")
     if not draft.fields and not draft.events:
         found = "; ".join(line.strip() for line in lines[:5])
         raise SuggestError(
             "no name in it is a known quantity"
-            + (f"; numbers at {found}" if found else "")
+            + (f"; there is {found}" if found else "")
             + ("; a VOC value without unit, see the data sheet" if draft.questions else "")
         )
     if lines:
-        draft.questions += ["Numbers that were not taken:", *lines]
+        draft.questions += ["Not taken:", *lines]
     # All samples have this key, so that other messages of the topic pass on.
     for key in (field.values["path"][0] for field in draft.fields if field.values["path"]):
         if type(key) is str and all(type(c) is dict and key in c for c in contents):
@@ -261,17 +382,23 @@ def _add_time(leaves: Leaves, draft: Draft, ask: Ask) -> None:
             if parse_time(value, 0.0) is None:
                 note = "guess: without zone it is in the zone of the site"
                 question = f"in which time zone is {_described(value)}?"
-                if zone := ask(place, question, ("site", "utc", "America/New_York")):
+                zones = ("site", "UTC", "America/New_York")
+                if zone := _until_right(ask, place, question, zones, check_zone):
                     time["zone"], note = zone, "as answered"
         else:
-            answer = ask(place, f"is {_described(value)} the time of the reading?", (form, "none"))
-            if answer not in ("", form, "none"):
-                raise SuggestError(f"{place}: {answer!r} is neither {form} nor none")
+            words, question = (form, "none"), f"is {_described(value)} the time of the reading?"
+            answer = _until_right(ask, place, question, words, partial(_one_of, words)) or ""
             if answer == "none" or not (answer or is_named):
                 continue
             note = "as answered" if answer else note
         draft.head.add("time", time, note)
         return
+
+
+def _one_of(words: Sequence[str], answer: str) -> str:
+    if answer not in words:
+        raise ValueError(f"{answer!r} is neither {' nor '.join(words)}")
+    return answer
 
 
 def _answers(
@@ -296,7 +423,7 @@ def _answers(
 def _fill(
     draft: Draft, leaves: Leaves, contents: list[Any], answers: Mapping[Steps, Meant]
 ) -> list[Steps]:
-    """Add fields, events and questions; return the paths of numbers that are none of these."""
+    """Add fields, events and questions; return the paths of values that are none of these."""
     left: list[Steps] = []
     taken: set[str] = set()
     for path, values in leaves.items():
@@ -312,7 +439,7 @@ def _fill(
             draft.events.append(event)
         elif may_be_voc(_word_of(path)) and number(values[0]) is not None:
             draft.questions += _voc_question(path)
-        elif type(values[0]) in (int, float) and not is_time(_word_of(path), values[0]):
+        elif values[0] is not None and not is_time(_word_of(path), values[0]):
             left.append(path)
     return left
 
@@ -396,16 +523,17 @@ def _ask_meaning(place: str, value: Any, guess: Meant | None, ask: Ask) -> Meant
     if guess and len(examples) < 2:
         return None
     examples = examples or ["pm25 ug/m3", "tvoc_ppb ppb", "rh %"]
-    answer = ask(place, f"which quantity and unit is {_described(value)}?", examples)
-    if not answer:
-        return None
-    quantity, _, unit = answer.partition(" ")
-    known = unit_of(unit.strip()) if quantity in QUANTITIES else None
-    if known is None or conversion(quantity, known) is None:
-        raise SuggestError(
-            f"{place}: {answer!r} is no quantity with its unit, such as {', '.join(examples)}"
-        )
-    return Meant(quantity, known, "as answered", "as answered")
+
+    def meant(answer: str) -> Meant:
+        quantity, _, unit = answer.partition(" ")
+        known = unit_of(unit.strip()) if quantity in QUANTITIES else None
+        if known is None or conversion(quantity, known) is None:
+            such = ", ".join(examples)
+            raise ValueError(f"{answer!r} is no quantity with its unit, such as {such}")
+        return Meant(quantity, known, "as answered", "as answered")
+
+    question = f"which quantity and unit is {_described(value)}?"
+    return _until_right(ask, place, question, examples, meant)
 
 
 def _voc_question(path: Steps) -> list[str]:

@@ -4,8 +4,9 @@
 that is NaN, null, out of range, of the wrong type, or reported as broken; its value is absent. A
 refused message prints ``rejected: <reason>: <detail>`` on standard error.
 
-With ``--lines`` the file is a sequence of messages, as ``mosquitto_sub -v`` prints them: what a
-format remembers between messages counts. Two things differ from the service, because a sample may
+With ``--lines`` the file is a sequence of messages, as ``mosquitto_sub -v`` or ``-F %j`` prints
+them: what a format remembers between messages counts. If each line has a tab, the topic ends there,
+and may have spaces. Two things differ from the service, because a sample may
 be years old and from any site: time stamps from 2001 on are shown as sent, and every sensor is
 accepted. With a configuration its mappings, routes, registry and time zone count.
 """
@@ -64,7 +65,11 @@ def decode(
     *,
     topic: Annotated[str | None, typer.Option(help="MQTT topic of the message.")] = None,
     lines: Annotated[
-        bool, typer.Option("--lines", help="Instead of --topic: a topic and a payload a line.")
+        bool,
+        typer.Option(
+            "--lines",
+            help="Instead of --topic: topic, space or tab, and payload a line, or JSON with both.",
+        ),
     ] = False,
     is_hex: Annotated[bool, typer.Option("--hex", help="The payload is hex digits.")] = False,
     is_base64: Annotated[bool, typer.Option("--base64", help="The payload is base64.")] = False,
@@ -145,13 +150,36 @@ def _context(site: Site | None, decoder: str | None) -> tuple[Context, Routes]:
 
 
 def _messages(topic: str, data: bytes, *, lines: bool) -> Iterator[tuple[str, str, bytes]]:
+    from storage.dead_letters import visible
+
     if not lines:
         yield "", topic, data
         return
-    for number, line in enumerate(data.split(b"\n"), start=1):
-        name, _, payload = line.strip(b"\r").partition(b" ")
+    rows = [line.strip(b"\r") for line in data.split(b"\n")]
+    is_by_tab = all(b"\t" in row for row in rows if row and row[:1] != b"{")
+    for number, row in enumerate(rows, start=1):
+        name, payload = _of_json(row)
+        if not name:
+            first, _, payload = row.partition(b"\t" if is_by_tab else b" ")
+            name = first.decode("utf-8", "surrogateescape")
         if name:
-            yield f"line {number}: ", name.decode("utf-8", "surrogateescape"), payload
+            yield (
+                f"line {number}: {visible(name.encode('utf-8', 'surrogateescape'))}: ",
+                name,
+                payload,
+            )
+
+
+def _of_json(row: bytes) -> tuple[str, bytes]:
+    """Return topic and payload of an object that has both; an empty topic of any other line."""
+    try:
+        found = json.loads(row) if row[:1] == b"{" else None
+    except ValueError:
+        found = None
+    if type(found) is not dict or type(found.get("topic")) is not str or "payload" not in found:
+        return "", b""
+    payload = found["payload"]
+    return found["topic"], (payload if type(payload) is str else json.dumps(payload)).encode()
 
 
 def _payload(data: bytes, *, is_hex: bool, is_base64: bool) -> bytes:
@@ -208,6 +236,9 @@ def mapping_suggest(
         str, typer.Option(help="MQTT topic of the payloads, or with {captures}.")
     ] = "",
     name: Annotated[str, typer.Option(help="Name of the mapping.")] = "",
+    columns: Annotated[
+        str, typer.Option(help="Of CSV without a header: the names of its columns.")
+    ] = "",
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="Whose time zone local times are in.")
     ] = None,
@@ -235,7 +266,9 @@ def mapping_suggest(
 
     received = float(round(time.time()))
     try:
-        text = suggest(topic, samples, received=received, name=name, ask=ask, **zone)
+        text = suggest(
+            topic, samples, received=received, name=name, columns=columns, ask=ask, **zone
+        )
     except SuggestError as error:
         raise RefusedError(f"no suggestion: {error}") from error
     known = find(topic)

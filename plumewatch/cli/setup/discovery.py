@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ingest.decoders import decode_message, find, likely_decoders
 from ingest.decoding import Context, States
 from ingest.errors import DecodeError, Reason
-from ingest.mapping.draft import SuggestError
+from ingest.mapping.draft import SKELETON, SuggestError
 from ingest.mapping.examples import lacking
 from ingest.mapping.suggest import suggest
 from ingest.mqtt.connection import connected, new_client
@@ -180,11 +180,16 @@ def _propose(
         return
     try:
         text = suggest(topic, samples, received=float(round(received)), zone=context.zone)
-        _order(replace(found, mappings=[*found.mappings, text]))
+        is_skeleton = text.startswith(SKELETON[0])
+        if not is_skeleton:
+            _order(replace(found, mappings=[*found.mappings, text]))
     except (SuggestError, ConfigError) as error:
         found.unread[topic] = str(error).partition("\n")[0]
         return
-    found.mappings.append(text)
+    if is_skeleton:
+        found.unread[topic] = "bytes; plumewatch mapping suggest asks where the values are in them"
+    else:
+        found.mappings.append(text)
 
 
 def _order(found: Discovery) -> Routes:

@@ -157,6 +157,24 @@ plumewatch/v1/c/reading {"pm25": 1}"""
     ]
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'North hall/b7/state\t{"pm25": 7}\nNorth hall/b8/state\t???\n',
+        (
+            b'{"topic": "North hall/b7/state", "payload": {"pm25": 7}}\n'
+            b'{"topic": "North hall/b8/state", "qos": 0, "payload": "???"}\n'
+        ),
+    ],
+)
+def test_topics_with_spaces_and_the_topic_of_what_is_refused(data):
+    code, out, err = run(data, None, "--lines", "--decoder", "generic")
+    assert (code, json.loads(out)["sensor"]) == (1, "North_hall:b7:state")
+    assert err.startswith("rejected: malformed: line 2: North hall/b8/state: ")
+    _, _, err = run(data, None, "--lines")
+    assert err.startswith("rejected: unknown_topic: line 1: North hall/b7/state: no decoder")
+
+
 def test_lines_of_hex():
     data = b"application/1/device/24e1/event/up 02113c\nx zz\n"
     code, out, _ = run(data, None, "--lines", "--hex")

@@ -82,7 +82,7 @@ def test_a_bare_value():
     [
         ({"data.voc": "ppb"}, "data.voc: 'ppb' is no quantity with its unit"),
         ({"data.voc": "tvoc_ppb ug/m3"}, "no quantity with its unit"),
-        ({"time": "Mars"}, "no sample holds a value"),
+        ({"time": "Mars"}, "time: site, none, or a time zone of the IANA list"),
     ],
 )
 def test_answers_that_cannot_be_used(answers, why):

@@ -1,0 +1,148 @@
+"""Suggestions for what is no JSON: key=value text, lines of CSV, frames of bytes."""
+
+import base64
+import json
+import tomllib
+
+import pytest
+
+from ingest.mapping.decoder import compile_mapping
+from ingest.mapping.draft import SuggestError
+from ingest.mapping.examples import differences
+from ingest.mapping.schema import MappingConfig, cross_faults
+from ingest.mapping.suggest import suggest
+
+NOW = 1_790_000_000.0
+TIME = "2026-09-21T14:13:10Z"
+
+
+def suggested(topic, *samples, answers=(), columns=""):
+    """Suggest a mapping; `answers` come in order, whatever is asked, then none."""
+    given = iter(answers)
+    payloads = [s if isinstance(s, bytes) else s.encode() for s in samples]
+    text = suggest(topic, payloads, received=NOW, ask=lambda *_: next(given, ""), columns=columns)
+    (entry,) = tomllib.loads(text)["mapping"]
+    return entry, text
+
+
+def is_right(entry):
+    mapping = MappingConfig.model_validate(entry)
+    return not [*cross_faults(mapping), *differences(compile_mapping(mapping), mapping.example)]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        f"time={TIME} pm25=12.3 hum=41",
+        "time=2026-09-21 14:13:10 pm25=12.3 hum=41 %",
+        "TIME = 2026-09-21 14:13:10, PM 2.5 = 12.3 ug/m3, hum = 41",
+        f"ts: {TIME}; pm2.5: 12.3; rh: 41",
+        "time=2026-09-21 14:13:10 pm25 = 12.3 hum= 41",
+    ],
+)
+def test_pairs_with_times_and_spaces(payload):
+    entry, _ = suggested("hall/b7/air", payload)
+    assert entry["format"] == "pairs"
+    (example,) = entry["example"]
+    assert example["values"] == {"pm25": 12.3, "rh": 41.0}
+    assert example["time"] == NOW - 10
+    assert is_right(entry)
+
+
+@pytest.mark.parametrize("sep", [",", ";", "\t"])
+def test_lines_of_csv_with_a_header(sep):
+    rows = (("time", "pm25 (mg/m3)", "rh", "door"), (TIME, "0.0123", "41", "shut"))
+    lines = [sep.join(row) for row in rows]
+    entry, text = suggested("hall/b7/air", *lines)
+    assert entry["format"] == "csv"
+    assert [(f["quantity"], f["unit"], f["path"]) for f in entry["field"]] == [
+        ("pm25", "mg/m3", [1]),
+        ("rh", "%", [2]),
+    ]
+    assert entry["example"][0]["values"] == {"pm25": 12.3, "rh": 41.0}
+    assert '#   ["door"] = "shut"' in text
+    assert is_right(entry)
+    both, _ = suggested("hall/b7/air", "\r\n".join(lines))  # the header is in each message
+    assert both["example"][0]["values"] == {"pm25": 12.3, "rh": 41.0}
+
+
+def test_lines_of_csv_whose_header_is_asked_for_until_it_fits():
+    answers = ("time,pm25", "time,pm25,rh")
+    entry, _ = suggested("hall/b7/air", f"{TIME},12.3,41", answers=answers)
+    assert [f["quantity"] for f in entry["field"]] == ["pm25", "rh"]
+    named, _ = suggested("hall/b7/air", f"{TIME},12.3,41", columns="time,pm25,rh")
+    assert named == entry
+    assert is_right(entry)
+    with pytest.raises(SuggestError, match=r"column 2.*12.3.*--columns"):
+        suggested("hall/b7/air", f"{TIME},12.3,41")
+
+
+def test_columns_that_are_asked_for_one_by_one():
+    answers = ("", "iso8601", "pm25 ug/m3", "rh percentage", "rh %")
+    entry, _ = suggested("hall/b7/air", f"{TIME},12.3,41", answers=answers)
+    assert entry["example"][0]["values"] == {"pm25": 12.3, "rh": 41.0}
+    assert entry["time"]["path"] == [0]
+
+
+FRAMES = (bytes.fromhex("02007bfe01"), bytes.fromhex("020081ff01"))
+
+
+@pytest.mark.parametrize(
+    ("written", "form", "binary"),
+    [
+        (lambda frame: frame, "raw", {"encoding": "raw"}),
+        (lambda frame: frame.hex(), "text", {"encoding": "hex"}),
+        (lambda frame: frame.hex(" ").upper(), "text", {"encoding": "hex"}),
+        (base64.b64encode, "text", {"encoding": "base64"}),
+        (
+            lambda frame: json.dumps({"dev": "b7", "up": {"raw": frame.hex()}}),
+            "json",
+            {"encoding": "hex", "path": ["up", "raw"]},
+        ),
+        (
+            lambda frame: json.dumps({"dev": "b7", "data": base64.b64encode(frame).decode()}),
+            "json",
+            {"encoding": "base64", "path": ["data"]},
+        ),
+    ],
+)
+def test_a_frame_gets_a_skeleton_that_a_second_sample_checks(written, form, binary):
+    samples = [written(frame) for frame in FRAMES]
+    skeleton, text = suggested("hall/b7/up", *samples)
+    assert skeleton["format"] == form
+    assert skeleton.get("binary", {}).items() >= binary.items()
+    assert "# sample 2  02 00 81 ff 01" in text
+    assert '# at = { offset = 0, type = "u8" }' in text
+    asked = ("pm25 ug/m3 1 u16 x0.1", "temp degC 3 i8", "")
+    entry, _ = suggested("hall/b7/up", *samples, answers=asked)
+    assert [example["values"] for example in entry["example"]] == [
+        {"pm25": 12.3, "temp": -2.0},
+        {"pm25": 12.9, "temp": -1.0},
+    ]
+    assert is_right(entry)
+
+
+@pytest.mark.parametrize(
+    "answer", ["pm25 1 u16", "dust ug/m3 1 u16", "pm25 ug/m3 4 u16", "rh % 3 u8", "pm25 ug/m3 x u8"]
+)
+def test_a_place_that_a_sample_contradicts_is_asked_for_again(answer):
+    samples = [frame.hex() for frame in FRAMES]
+    entry, _ = suggested("hall/b7/up", *samples, answers=(answer, "pm25 ug/m3 1 u16 x0.1"))
+    assert [f["quantity"] for f in entry["field"]] == ["pm25"]
+    assert entry["field"][0]["at"]["offset"] == 1
+
+
+def test_what_was_not_taken_is_listed():
+    content = {"pm25": 12, "x9": 4, "door": "shut", "lamp": True}
+    _, text = suggested("hall/b7/air", json.dumps(content), "pm25=3", "???", json.dumps(content))
+    lines = text.splitlines()
+    assert '#   ["x9"] = 4' in lines
+    assert '#   ["door"] = "shut"' in lines
+    assert '#   ["lamp"] = true' in lines
+    assert '# Not read: 2 of 4 samples, as the others are json: "pm25=3"; "???".' in lines
+
+
+def test_an_answer_with_a_typo_is_asked_for_again():
+    content = json.dumps({"id": "b7", "voc": 103})
+    entry, _ = suggested("hall/b7/air", content, answers=("tvoc ppb", "tvoc_ppb ppb"))
+    assert entry["field"][0]["quantity"] == "tvoc_ppb"
