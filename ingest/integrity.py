@@ -33,6 +33,7 @@ import msgspec
 
 from detection.events import INTEGRITY, Detail
 from detection.quantities import FINE_PARTICLES
+from detection.unlikely import UnlikelyValues
 from ingest.decoding import Bounded
 from ingest.validation import BAD_FIRMWARE, FLOODED, UNREAD, WAITING, may_alert
 from storage.rate_limit import Bound, RateLimit
@@ -501,6 +502,7 @@ unknown sensors are not counted here."""
 
 _FINE: Final = frozenset(FINE_PARTICLES)
 _NO_PARTICLES: Final = "no_particles_since"
+_RUN: Final = "unlikely_"
 
 
 class ReadingCounts:
@@ -509,6 +511,7 @@ class ReadingCounts:
     def __init__(self) -> None:
         self._counts: dict[str, dict[str, int]] = {}
         self._no_particles_since: dict[str, int] = {}
+        self.unlikely = UnlikelyValues()
 
     def add(self, reading: Reading, *, duplicate: bool = False) -> None:
         """Count one reading of a registered sensor; a duplicate counts as nothing else."""
@@ -517,6 +520,7 @@ class ReadingCounts:
             counts[CountKind.DUPLICATE] += 1
             return
         counts[CountKind.READINGS] += reading.measured
+        self.unlikely.add(reading.sensor, reading.values)
         if reading.faults:
             counts[CountKind.FAULT] += 1
         if reading.flags:
@@ -566,7 +570,11 @@ class ReadingCounts:
     def snapshot(self) -> bytes:
         """Return everything as JSON."""
         since = {k: {_NO_PARTICLES: at} for k, at in self._no_particles_since.items()}
-        return msgspec.json.encode({k: self.of(k) | since.get(k, {}) for k in self._counts})
+        unlikely = self.unlikely.runs.items()
+        runs = {k: {_RUN + key: n for key, n in own.items()} for k, own in unlikely}
+        return msgspec.json.encode(
+            {k: self.of(k) | since.get(k, {}) | runs.get(k, {}) for k in self._counts}
+        )
 
     def restore(self, body: bytes, registered: Mapping[str, object]) -> None:
         """Count on from a snapshot, for registered sensors; raises `msgspec.MsgspecError`."""
@@ -576,3 +584,5 @@ class ReadingCounts:
                 self._counts[sensor] = {kind: counts.get(kind, 0) for kind in CountKind}
                 if _NO_PARTICLES in counts:
                     self._no_particles_since[sensor] = counts[_NO_PARTICLES]
+                runs = {k.removeprefix(_RUN): n for k, n in counts.items() if k.startswith(_RUN)}
+                self.unlikely.runs[sensor] = runs

@@ -91,6 +91,7 @@ def sensor_statuses(
             counts=tally.of(sensor.id),
             firmware=versions.get(sensor.id, ""),
             no_particles_since=since if is_blind else None,
+            unlikely=tally.unlikely.of(sensor.id),
             **more.get(sensor.id, {}),
         )
     return statuses

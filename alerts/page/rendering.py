@@ -34,6 +34,7 @@ from alerts.notify.notice import KIND_WORDS, NOTICE_WORDS, respond_words
 from alerts.secrets import channel_text
 from detection.events import KIND_NAMES, EventKind
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
+from detection.unlikely import looks_like
 from language.dates import date_text
 from language.messages import (
     ENGLISH,
@@ -314,6 +315,7 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         ahead=times.ahead,
         iso=lambda t: datetime.fromtimestamp(t, UTC).isoformat(),
         path=lambda text: quote(text, safe=""),
+        looks_like=lambda quantity: capitalized(looks_like(quantity)),
         floor_name=floor_name,
         headline=headline,
         channel=channel_text,

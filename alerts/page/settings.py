@@ -44,7 +44,7 @@ class SensorStatus:
 
     `poll_error`: why a device that is asked over HTTP gives no answer, since `poll_failing_since`.
     `no_particles_since`: since when it has measured other quantities alone, if for longer than a
-    day.
+    day. `unlikely`: quantities that look like another unit (`detection.unlikely`).
     """
 
     state: str
@@ -55,6 +55,7 @@ class SensorStatus:
     poll_error: str = ""
     poll_failing_since: float | None = None
     no_particles_since: float | None = None
+    unlikely: tuple[str, ...] = ()
 
     @property
     def has_problems(self) -> bool:

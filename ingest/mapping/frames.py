@@ -50,7 +50,7 @@ def frame_in(payload: bytes) -> Frame | None:
         text = payload.decode("utf-8").strip()
     except UnicodeDecodeError:
         text = "\0"
-    if not "".join(text.split()).isprintable():
+    if any(sign < " " and not sign.isspace() for sign in text):
         return Frame("raw", "raw", (), payload)
     if found := _decoded(text):
         return Frame("text", found[0], (), found[1])

@@ -19,6 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from detection.quantities import QUANTITIES
+from detection.unlikely import is_unlikely, looks_like
 from ingest.errors import DecodeError
 from ingest.mapping.draft import Draft, Entry, SuggestError, named_topic, slug, toml_value
 from ingest.mapping.frames import EXAMPLES, Frame, frame_in, place_of, skeleton
@@ -449,10 +450,10 @@ def _field(path: Steps, values: list[Any], meant: Meant | None) -> Entry | None:
     plain = [n for n in numbers if n is not None and math.isfinite(n)]
     if meant is None or not plain or any(type(value) is bool for value in values):
         return None
-    hot = meant.quantity == "temp" and max(plain) > 45
-    doubt = "could this be degF?" if hot else "the payload does not say"
-    entry = meant.entry(path, f"the usual unit; {doubt}")
     factor, addend = conversion(meant.quantity, meant.unit) or (1.0, 0.0)
+    is_odd = all(is_unlikely(meant.quantity, n * factor + addend) for n in plain)
+    doubt = looks_like(meant.quantity) if is_odd else "the payload does not say"
+    entry = meant.entry(path, f"the usual unit; {doubt}")
     accepts = QUANTITIES[meant.quantity].accepts
     broken = [
         value

@@ -7,7 +7,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from detection.commissioning import PUFF_S, SEEN_WELL_S
-from plumewatch.check.result import CheckResult, listed, ok, span, warn
+from detection.unlikely import looks_like
+from plumewatch.check.result import CheckResult, at_places, listed, ok, span, warn
 from plumewatch.config.paths import DataPaths
 from plumewatch.sensor_status import current_statuses
 from storage.errors import StorageError
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from plumewatch.config.model import PlumewatchConfig
 
 _LEAST_SILENCE_S: Final = 60.0
+_UNITS: Final = (
+    "the data sheet knows the unit; a [[mapping]] that names it reads the device:"
+    " plumewatch mapping suggest; docs/mappings.md"
+)
 
 
 def check_sensors(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
@@ -37,6 +42,11 @@ def check_sensors(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
             "check the particle sensor, and that its format or mapping reads particles:"
             " plumewatch status; docs/devices.md; docs/mappings.md",
         )
+    yield from at_places(
+        (name, warn("units", looks_like(key), _UNITS))
+        for name, found in statuses.items()
+        for key in found.unlikely
+    )
     measured = {name: found.interval_s for name, found in statuses.items()}
     yield from check_intervals(measured or {s.id: s.interval_s for s in config.sensor})
 

@@ -39,7 +39,7 @@ def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> Non
             room = registry.room_of(name)
             cells = (
                 name,
-                found.state + _no_particles_text(found, site),
+                _state_text(found, site),
                 room.short_name if room else "",
                 "never" if found.heard is None else site.format_time(found.heard),
                 f"{found.interval_s:.3g} s",
@@ -54,9 +54,12 @@ def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> Non
     print_table((*columns, *more), rows, as_json=as_json)
 
 
-def _no_particles_text(found: SensorStatus, site: Site) -> str:
+def _state_text(found: SensorStatus, site: Site) -> str:
+    from detection.unlikely import looks_like
+
     since = found.no_particles_since
-    return "" if since is None else f", no particles since {site.format_time(since)}"
+    blind = [] if since is None else [f"no particles since {site.format_time(since)}"]
+    return ", ".join([found.state, *blind, *map(looks_like, found.unlikely)])
 
 
 def _poll_text(found: SensorStatus, site: Site) -> str:

@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from detection.unlikely import UnlikelyValues
 from ingest.decoders import decode_message, find, likely_decoders
 from ingest.decoding import Context, States
 from ingest.errors import DecodeError, Reason
@@ -58,7 +59,7 @@ _DRAFT: Final = {
 class DiscoveredSensor:
     """A sensor that publishes, when, and its `model` if it is a reference device.
 
-    `has_own_alarm`: it sent a vape alarm of its own.
+    `has_own_alarm`: it sent a vape alarm of its own. `unlikely`: quantities in another unit.
     """
 
     id: str
@@ -69,6 +70,7 @@ class DiscoveredSensor:
     has_time: bool = False
     has_own_alarm: bool = False
     times: list[float] = field(default_factory=list)
+    unlikely: tuple[str, ...] = ()
 
     @property
     def interval_s(self) -> float | None:
@@ -202,7 +204,10 @@ def _order(found: Discovery) -> Routes:
 def _collect(
     found: Discovery, messages: Sequence[Message], order: Routes, context: Context
 ) -> None:
+    unlikely = UnlikelyValues()
+
     def note(reading: Reading, topic: str, *, live: bool) -> None:
+        unlikely.add(reading.sensor, reading.values)
         decoder = next(iter(order.of(topic)), None)
         known = found.sensors.get(reading.sensor)
         if known is None:
@@ -235,6 +240,7 @@ def _collect(
         if firmware.startswith(_REFERENCE):
             sensor.model = firmware.removeprefix(_REFERENCE).partition(" ")[0]
         sensor.topics |= joined_under[sensor.id] - {""}
+        sensor.unlikely = unlikely.of(sensor.id, least=1)
     _adopt(found, {message.topic for message in messages})
 
 

@@ -50,6 +50,13 @@ async def test_a_sensor_without_particles_says_so(open_page, tmp_path):
     assert ["no particles, so" in row for row in rows] == [True, False, False]
 
 
+async def test_values_in_another_unit_are_said(open_page):
+    status = SensorStatus("alive", NOW - 3, 5.0, unlikely=("pm25",))
+    page = open_page(pipeline=lambda: PipelineStatus(sensors={"s1": status}))
+    assert "PM2.5 always below 0.05 µg/m³ and varying: looks like mg/m³." in await shown(page)
+    assert (await page.client.get("/sensors")).text.count("wrong unit") == 1
+
+
 async def test_the_last_test_of_a_sensor_is_on_its_page(page):
     assert "never tested in its room" in await shown(page)
     with sqlite.transaction(page.db) as tx:

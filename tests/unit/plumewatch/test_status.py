@@ -117,6 +117,7 @@ def test_status_as_json(stored):
         "poll_error": "",
         "poll_failing_since": None,
         "no_particles_since": None,
+        "unlikely": [],
     }
     assert second == {
         "sensor": "s2",
@@ -129,6 +130,7 @@ def test_status_as_json(stored):
         "poll_error": "HTTP status 500",
         "poll_failing_since": NOW + 60,
         "no_particles_since": None,
+        "unlikely": [],
     }
 
 
@@ -149,6 +151,23 @@ def test_a_sensor_that_has_sent_no_particles_for_a_day_is_named(stored):
     assert run(stored, "status")[1].count("no particles since") == 1
     check = [f for f in check_sensors(config, NOW) if "no particles" in f.sentence]
     assert [(f.state, f.sentence.partition(":")[0]) for f in check] == [(State.WARNING, "s2")]
+
+
+def test_values_in_another_unit_are_said(stored):
+    config = load(stored)
+    tally = ReadingCounts()
+    for k in range(6):
+        tally.add(Reading("s2", NOW + k, NOW + k, {"pm25": 0.006 + k / 1000, "temp": 70.0}))
+    with closing(connect(DataPaths(config.data_dir).state)) as db:
+        save_counts(db, SavedCounts(tally.snapshot(), 5, {}))
+    _, printed = run(stored, "status", "--json")
+    assert json.loads(printed.splitlines()[1])["unlikely"] == ["temp", "pm25"]
+    assert "mg/m³" in run(stored, "status")[1]
+    found = [f.sentence for f in check_sensors(config, NOW) if f.part == "units"]
+    assert found == [
+        "s2: temperature always above 45 °C: looks like °F",
+        "s2: PM2.5 always below 0.05 µg/m³ and varying: looks like mg/m³",
+    ]
 
 
 def test_dead_letters(stored):

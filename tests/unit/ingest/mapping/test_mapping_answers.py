@@ -43,7 +43,7 @@ def test_answers_become_fields():
 
 def test_what_is_not_answered_stays_a_guess():
     text = suggest({})
-    assert "could this be degF?" in text
+    assert "temperature always above 45 °C: looks like °F" in text
     assert '["data", "voc"] is some measure of VOC' in text
 
 
