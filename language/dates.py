@@ -21,6 +21,7 @@ FORMS: Final = {
     "month and day": ("%b %-d", "%-d %b"),
     "month": ("%B %Y", "%B de %Y"),
     "weekday": ("%a", "%a"),
+    "weekday and day": ("%a, %b %-d", "%a %-d %b"),
     "moment": ("%a, %b %-d, %-I:%M %p", "%a %-d de %b, %-I:%M %p"),
     "weekday and clock": ("%a %-I:%M %p", "%a %-I:%M %p"),
     "hour": ("%-I %p", "%-I %p"),

@@ -68,6 +68,8 @@ class Field:
     """Empty rows after those that are there."""
     is_free: bool = False
     """Whether people write about what happened: nothing that identifies somebody is taken."""
+    asked_by: str = ""
+    """Key of a field: it is shown only beside a fault of that one."""
     needs_choices: bool = False
     """Whether it is shown only if there is anything to choose from."""
 
@@ -144,7 +146,7 @@ class Form:
 
     def entry(self, old: Mapping[str, Any] | None, typed: Mapping[str, Any]) -> dict[str, Any]:
         """Return the entry with what was typed; keys that the form does not have stay."""
-        known = {f.key: f for f in self.fields}
+        known = {f.key: f for f in self.fields if not f.key.startswith("_")}
         entry = {k: v for k, v in (old or {}).items() if k not in known or k in typed}
         for key, value in typed.items():
             if key in known and str(value) == known[key].default and key not in (old or {}):
@@ -221,7 +223,7 @@ def shown(
     for one in fields:
         name, value = f"{prefix}{one.key}", values.get(one.key, one.default)
         choices = one.choices(tree) if one.choices else {}
-        if one.needs_choices and not choices:
+        if (one.needs_choices and not choices) or (one.asked_by and one.asked_by not in faults):
             continue
         fault = faults.get(name, "")
         made = ShownField(one, name, _text(one, value), choices, fault)
@@ -252,7 +254,7 @@ def _described(field: Field, value: Any, tree: Mapping[str, Any]) -> str:
 
 
 def _refused(
-    fields: Iterable[Field],
+    fields: Sequence[Field],
     tree: Mapping[str, Any],
     old: Mapping[str, Any],
     typed: Mapping[str, Any],
@@ -275,9 +277,20 @@ def _refused(
         elif one.is_free and (fault := fault_of(str(value))):
             yield name, fault
     if {"start", "end"} <= {f.key for f in fields if f.kind is Kind.TIME}:
-        start, end = typed.get("start"), typed.get("end")
-        if start and start == end:
-            yield f"{prefix}end", _("The end is the start. For a whole day take 00:00 to 23:59.")
+        asks = any(one.asked_by == "end" for one in fields)
+        if fault := _fault_of_span(old, typed, asks=asks):
+            yield f"{prefix}end", fault
+
+
+def _fault_of_span(old: Mapping[str, Any], typed: Mapping[str, Any], *, asks: bool) -> str:
+    """Say what is wrong with times of a day; with `asks`, ask once whether they go overnight."""
+    start, end = typed.get("start"), typed.get("end")
+    if start and start == end:
+        return _("The end is the start. For a whole day take 00:00 to 23:59.")
+    is_new = (start, end) != (old.get("start"), old.get("end"))
+    if asks and is_new and start and end and end < start and not typed.get("_next_day"):
+        return _("It ends before it starts. Does it end the next day?")
+    return ""
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:

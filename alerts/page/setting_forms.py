@@ -10,6 +10,7 @@ from alerts.access.roles import Right
 from alerts.notify.notice import KIND_WORDS
 from alerts.page.config_file import Edit
 from alerts.page.forms import Field, Form, Kind, day_end, new_id
+from alerts.policy import FACILITIES, STAFF
 from language.messages import LANGUAGES, Words, _, mark
 from storage.registry import floor_name, names_of_place
 
@@ -101,7 +102,8 @@ def _values(tree: Tree, section: str, key: str) -> dict[str, str]:
 
 
 def _receivers(tree: Tree) -> dict[str, str]:
-    return {**_names(tree, "receiver"), **_values(tree, "staff", "role")}
+    roles = {STAFF, FACILITIES, *_values(tree, "staff", "role")}
+    return {**_names(tree, "receiver"), **{r: w for r, w in _ROLES.items() if r in roles}}
 
 
 def _periods(tree: Tree) -> dict[str, str]:
@@ -156,6 +158,13 @@ _ID: Final = Field("id", mark("Name"), help=mark("Letters, digits, and . _ : - o
 _SITE: Final = Field("site", mark("School"), Kind.CHOICE, _sites, needs_choices=True)
 _DAYS_OF_WEEK: Final = Field(
     "days", mark("Days (none chosen: every day)"), Kind.SEVERAL, lambda _tree: _DAYS
+)
+_NEXT_DAY: Final = Field(
+    "_next_day",
+    mark("The next day?"),
+    Kind.SEVERAL,
+    lambda _tree: {"yes": _("Yes, it ends the next day")},
+    asked_by="end",
 )
 _QUIET_HOURS: Final = Field(
     "quiet_hours",
@@ -362,6 +371,7 @@ FORMS: Final = (
             Field("periods", mark("Lesson periods"), Kind.SEVERAL, _periods),
             Field("start", mark("or from"), Kind.TIME),
             Field("end", mark("to"), Kind.TIME),
+            _NEXT_DAY,
             _DAYS_OF_WEEK,
         ),
     ),
@@ -390,6 +400,7 @@ FORMS: Final = (
             ),
             Field("start", mark("From"), Kind.TIME),
             Field("end", mark("To"), Kind.TIME, help=mark("At most 12 hours.")),
+            _NEXT_DAY,
             _DAYS_OF_WEEK,
             Field("first", mark("First day"), Kind.DATE, help=mark("Leave empty for always.")),
             Field("last", mark("Last day"), Kind.DATE),

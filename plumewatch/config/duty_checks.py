@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from alerts.duty.roster import LABELS, ZoneMap, chosen, nodes, parse_matchers
 from alerts.errors import MatcherError
-from alerts.policy import PAGED, Severity
+from alerts.policy import FACILITIES, PAGED, STAFF, Severity
 from language.messages import later, mark
 from plumewatch.config.faults import EXACTLY_ONE, LEFT_OUT, SOMEBODY, ConfigFault, some, unknown
 from plumewatch.config.roster import ALL_PERIODS, moment, zone_of
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     )
 
 _MOST_HOLIDAYS: Final = 366
-_RECEIVER: Final = mark("must be the id of a [[receiver]] or a role that somebody has: %(known)s")
+_RECEIVER: Final = mark("must be the id of a [[receiver]] or a role: %(known)s")
 _STAFF: Final = mark("must be the id of a [[staff]]: %(known)s")
 _OF_ROSTER: Final = (
     *(field.alias or name for name, field in DutySections.model_fields.items()),
@@ -41,7 +41,8 @@ def duty_faults(draft: Draft) -> Iterator[ConfigFault]:
     """Find the faults of routing and duty; if there are none, routes that no incident reaches."""
     config = draft.config
     people = {person.id for person in config.staff}
-    receivers = {r.id for r in config.receiver} | {p.role for p in config.staff}
+    receivers = {STAFF, FACILITIES, *(r.id for r in config.receiver)}
+    receivers |= {p.role for p in config.staff}
     found = [
         *_routing_faults(draft, receivers),
         *_receiver_faults(draft, people),

@@ -22,6 +22,7 @@ from alerts.page.guard import FormSize, text_of
 from alerts.page.page_context import not_for_role
 from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.setting_forms import ADD_PERSON, ADDRESS_FILES, FORMS, UNREGISTERED
+from alerts.page.sign_in import inside
 from alerts.page.views.people import invite, person_page
 from alerts.policy import STAFF, StaffMember
 from language.messages import _, mark
@@ -119,7 +120,9 @@ class ConfigPages(PageGroup):
             made = edits[0].entry
             member = StaffMember(made["id"], made["name"], made.get("role", STAFF))
             return await person_page(self._context, request, member, link=link)
-        return RedirectResponse(f"/settings/{form.slug}?saved=yes", 303)
+        after = inside(text_of(request.state.form, "after"))
+        after = after if after.startswith("/duty/") else f"/settings/{form.slug}?saved=yes"
+        return RedirectResponse(after, 303)
 
     def _refused(
         self,

@@ -1,13 +1,21 @@
-"""Who is on duty now, and who would be notified of an incident in each room."""
+"""Who is on duty now and in a week, and who would be notified of an incident in each room."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from alerts.access.roles import Right
 from alerts.duty.reasons import reason_text
 from alerts.duty.roster import NEAR, incident_labels
+from alerts.duty.timetable import DAY_MIN, instant
+from alerts.duty.week import joined, stretches
+from alerts.errors import ConfigFileError
+from alerts.escalation.coverage import coverage_gaps, paged_incidents
 from alerts.page.page_group import Access, PageGroup, serves
 from detection.events import EventKind
+from language.dates import date_text
 from language.messages import gettext, mark
 
 if TYPE_CHECKING:
@@ -38,6 +46,58 @@ class DutyPages(PageGroup):
             rooms=self._context.registry.rooms,
             now=now,
         )
+
+    @serves("/duty/week", Access.STAFF, one_school=True)
+    async def _week(self, request: Request) -> Response:
+        context = self._context
+        today = context.times.local(context.settings.clock()).date()
+        first = today - timedelta(days=today.weekday())
+        with suppress(ValueError):
+            first = date.fromisoformat(request.query_params.get("from", ""))
+        version, config = "", context.settings.config
+        if config is not None and request.state.session.may(Right.DUTY):
+            with suppress(ConfigFileError):
+                found = await context.in_thread(config.read)
+                version = "" if found.problem else found.hash
+        return context.render(
+            request,
+            "week.html",
+            days=await context.in_thread(self._days, first),
+            today=today,
+            first=first,
+            before=first - timedelta(days=7),
+            after=first + timedelta(days=7),
+            version=version,
+            people=context.staff,
+            rooms=context.registry.rooms,
+            zone=context.times.zone,
+            date_text=date_text,
+        )
+
+    def _days(self, first: date) -> list[dict[str, Any]]:
+        """Return the shifts and the gaps of vaping alerts on seven days."""
+        context, roster = self._context, self._context.policy.duty_roster()
+        sites = {"", *(room.site for room in context.registry.rooms.values())}
+        shifts = [shift for shift in roster.shifts if shift.site in sites]
+        vaping = [
+            labels
+            for labels in paged_incidents(context.registry.rooms.values())
+            if labels["kind"] == EventKind.VAPE
+        ]
+        quiet = {member.id: member.quiet for member in context.policy.staff}
+        days = []
+        for day in (first + timedelta(days=n) for n in range(7)):
+            start, end = (instant(context.times.zone, day, minute) for minute in (0, DAY_MIN))
+            found = (stretch for shift in shifts for stretch in stretches(shift, start, end))
+            gaps = coverage_gaps(roster, vaping, start, end, quiet)
+            days.append(
+                {
+                    "date": day,
+                    "stretches": sorted(found, key=lambda one: (one.start, one.shift.id)),
+                    "gaps": joined(gap for gap in gaps if start <= gap.start < end),
+                }
+            )
+        return days
 
     def _chains(self, now: float) -> tuple[dict[str, str], list[dict[str, Any]]]:
         """Return why each person is on duty, and the chains with their rooms, in each case."""

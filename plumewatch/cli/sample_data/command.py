@@ -58,6 +58,7 @@ def sample_data(
     echo(
         f"{folder}: {incidents} incidents and {readings:,} readings of a made-up school, {first} to"
         f" {last - timedelta(days=1)}. Try:\n"
+        f"  plumewatch staff password administrator --generate --config {path}\n"
         f"  plumewatch run --config {path}\n"
         f"  plumewatch report summary --config {path} --from {first} --to {last} --format pdf"
     )

@@ -1,0 +1,131 @@
+"""The week of shifts: who is on duty, gaps in red, swaps in two taps, questions about the night."""
+
+import re
+from datetime import datetime
+
+import pytest
+
+from plumewatch.config.load import parse
+from plumewatch.config.settings import alert_policy
+from tests.unit.alerts.test_page_settings import (  # noqa: F401 - a fixture
+    TEXT,
+    saved,
+    send,
+    setup,
+    tree,
+)
+
+
+def day(text, name):
+    """Return what is shown of a day."""
+    return re.search(rf'<section class="day" id="{name}">(.*?)</section>', text, re.DOTALL)[1]
+
+
+@pytest.fixture
+def week(setup, monkeypatch):  # noqa: F811
+    """Show the week of a configuration, 10:05 AM of Monday, September 7."""
+
+    def start(text=TEXT):
+        setup.path.write_text(text)
+        policy = alert_policy(parse(tree(setup), base=setup.path.parent))
+        staff = tuple(m for m in policy.staff if m.targets)
+        setup.engine.use_policy(policy)
+        return setup, staff
+
+    monkeypatch.setenv("FM_PUSH", "json://127.0.0.1:9/fm")
+    return start
+
+
+async def test_a_week_shows_who_is_on_duty_and_gaps_in_red(week):
+    page, _ = week(TEXT.replace('people = ["fm"]', 'people = ["fm"]\ndays = ["mon"]'))
+    await page.sign_in("ap")
+    shown = (await page.client.get("/duty/week")).text
+    monday, tuesday, sunday = (day(shown, f"2026-09-{k:02}") for k in (7, 8, 13))
+    assert "F. Manager" in monday
+    assert "7:00 AM – 4:00 PM" in monday
+    assert 'class="gap"' not in monday
+    # on Tuesday only A. Principal has a shift, and no address
+    assert re.search(r'class="gap"[^>]*>.*8:00 AM – 9:00 AM.*Boys N2', tuesday, re.DOTALL)
+    assert 'class="gap"' not in sunday  # without class periods
+    assert 'href="/duty/week?from=2026-09-14"' in shown
+    later = (await page.client.get("/duty/week?from=2026-09-14")).text
+    assert "F. Manager" in day(later, "2026-09-14")
+    assert (await page.client.get("/duty/week?from=soon")).status_code == 200
+
+
+async def press(page, shown, shift, words):
+    """Press a button of a shift on Monday; the first tap opened the shift."""
+    monday = day(shown, "2026-09-07")
+    entry = re.search(rf'<details[^>]*data-shift="{shift}".*?</details>', monday, re.DOTALL)[0]
+    forms = re.findall(r"<form.*?</form>", entry, re.DOTALL)
+    (form,) = (f for f in forms if words in f)
+    fields = dict(re.findall(r'name="([^"]+)" value="([^"]*)"', form))
+    path = re.search(r'action="([^"]+)"', form)[1]
+    return await page.client.post(path, data=fields)
+
+
+async def test_a_shift_is_swapped_in_two_taps(week):
+    page, _ = week()
+    await page.sign_in("ap")
+    shown = (await page.client.get("/duty/week")).text
+    answer = await press(page, shown, "hall", "Swap with F. Manager")
+    assert answer.headers["location"] == "/duty/week?from=2026-09-07"
+    start, end = datetime(2026, 9, 7, 7), datetime(2026, 9, 7, 16)  # noqa: DTZ001
+    times = {"start": start, "end": end}
+    assert tree(page)["override"] == [
+        {"shift": "hall", "remove": "ap", "add": "fm", **times},
+        {"shift": "door", **times, "add": "ap", "remove": "fm"},
+    ]
+    week(page.path.read_text())
+    entry = day((await page.client.get("/duty/week")).text, "2026-09-07")
+    assert re.search(r'data-shift="door".*?A\. Principal', entry, re.DOTALL)
+
+
+async def test_somebody_takes_a_shift_over_in_two_taps(week):
+    page, _ = week()
+    await page.sign_in("ap")
+    shown = (await page.client.get("/duty/week")).text
+    await press(page, shown, "hall", "Ad Min instead")
+    (made,) = tree(page)["override"]
+    assert (made["shift"], made["remove"], made["add"]) == ("hall", "ap", "ad")
+
+
+async def test_who_may_not_change_duty_sees_no_buttons(week):
+    page, _ = week()
+    await page.sign_in("an")
+    assert "Swap with" not in (await page.client.get("/duty/week")).text
+
+
+@pytest.mark.parametrize(
+    ("form", "more"),
+    [
+        ("shifts", {"id": "night", "receiver": "staff", "people": ["ap"]}),
+        ("silences", {"reason": "cleaning", "room": "n2-boys"}),
+    ],
+)
+async def test_an_end_before_the_start_asks_whether_it_is_on_the_next_day(setup, form, more):  # noqa: F811
+    await setup.sign_in("ad")
+    form, typed = f"/settings/{form}/new", {**more, "start": "22:00", "end": "06:00"}
+    assert "_next_day" not in (await setup.client.get(form)).text
+    answer = await send(setup, form, **typed)
+    assert answer.status_code == 400
+    assert "It ends before it starts. Does it end the next day?" in answer.text
+    assert 'name="_next_day"' in answer.text
+    assert (await send(setup, form, **typed, _next_day="yes")).status_code == 303
+    (entry,) = saved(setup)
+    assert "_next_day" not in setup.path.read_text() + entry.detail
+    number = len(tree(setup)[{"shifts": "shift", "silences": "silence"}[form.split("/")[2]]]) - 1
+    again = await send(setup, f"{form[:-4]}/{number}", **typed, days=["mon"])
+    assert again.status_code == 303  # it was asked already
+
+
+async def test_a_shift_of_staff_can_be_made_before_anybody_has_that_role(setup):  # noqa: F811
+    setup.path.write_text(
+        TEXT.replace('name = "A. Principal"', 'name = "A. Principal"\nrole = "admin"').replace(
+            'receiver = "staff"', 'receiver = "facilities"'
+        )
+    )
+    await setup.sign_in("ad")
+    form = {"id": "new", "receiver": "staff", "people": ["ap"], "start": "07:00", "end": "16:00"}
+    assert (await send(setup, "/settings/shifts/new", **form)).status_code == 303
+    assert tree(setup)["shift"][-1]["receiver"] == "staff"
