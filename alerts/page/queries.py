@@ -279,6 +279,17 @@ def missed_incidents(
     return [i for i in over if i["missed_at"] and not i["verdict"]]
 
 
+def last_delivery(db: sqlite3.Connection, *, rooms: str | None = None) -> float | None:
+    """Return when a notice was delivered last, among the newest ones; None if none was."""
+    row = db.execute(
+        "SELECT max(o.finished_at) FROM (SELECT incident, finished_at, status FROM outbox"
+        " WHERE person NOT LIKE 'webhook/%' ORDER BY id DESC LIMIT 500) o JOIN incident i ON i.id = o.incident"
+        " WHERE o.status = 'sent' AND (?1 IS NULL OR i.room IN (SELECT value FROM json_each(?1)))",
+        (rooms,),
+    ).fetchone()
+    return row[0]
+
+
 def latest_incidents(
     db: sqlite3.Connection, *, room: str = "", rooms: str | None = None, limit: int = 50
 ) -> list[dict[str, Any]]:

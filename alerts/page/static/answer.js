@@ -53,6 +53,7 @@ document.addEventListener("DOMContentLoaded", () => {
       element("found").querySelector("h3").textContent = because;
       explained.replaceChildren(...causes.map(chip("cause")));
     }
+    if (!state) picture().catch(() => {});
     state = body;
     if (body.feedback) feedback = body.feedback;
     const done = (body.answered || body.declined) && !changing;
@@ -95,6 +96,15 @@ document.addEventListener("DOMContentLoaded", () => {
       each.setAttribute("aria-pressed", each.value === (state.cause || verdict));
     }
     button("decline").disabled = over || Boolean(verdict) || declined || here;
+  };
+
+  // a picture that cannot be drawn or does not arrive is left out: the buttons do not wait for it
+  const picture = async () => {
+    const answer = await fetch("/answer/evidence" + location.search, { method: "POST", body: new URLSearchParams({ token }) });
+    const drawn = answer.ok ? await answer.text() : "";
+    if (!drawn) return;
+    element("evidence").querySelector("img").src = `data:image/svg+xml,${encodeURIComponent(drawn)}`;
+    element("evidence").hidden = false;
   };
 
   const act = async (path, fields) => {

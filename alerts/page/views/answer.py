@@ -4,7 +4,7 @@
 only the page's script reads it. Each POST sends ``token=...``, as the button of an ntfy notice
 does:
 
-- ``/answer/look`` says what the token is for and changes nothing;
+- ``/answer/look`` says what the token is for, ``/answer/evidence`` draws why; neither changes a thing;
 - ``/answer`` acknowledges the incident and returns a second token;
 - ``/answer/arrive`` does so, too, or takes that token: the person is on site;
 - ``/answer/feedback`` takes the second token: what was found;
@@ -34,7 +34,7 @@ from alerts.page.guard import client_of, form_of, text_of, too_often
 from alerts.page.page_context import sentence
 from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.rendering import answers_of, headline
-from alerts.page.views.incidents import question, replaces_of, verdict_of
+from alerts.page.views.incidents import pictures_of, question, replaces_of, verdict_of
 from language.messages import _
 from storage.errors import StorageError
 
@@ -85,6 +85,7 @@ class AnswerPages(PageGroup):
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
         self._limit = context.access.limits.answers
+        self._pictures = pictures_of(context)
 
     @serves("/answer", Access.PUBLIC)
     async def _page(self, request: Request) -> Response:
@@ -123,6 +124,13 @@ class AnswerPages(PageGroup):
 
         await self._context.write(acknowledge)
         return await self._following(token, grant)
+
+    @serves("/answer/evidence", Access.PUBLIC, methods=("POST",))
+    @_in_json
+    async def _evidence(self, request: Request) -> Response:
+        _, _, grant = await self._granted(request)
+        picture = await self._context.in_thread(self._pictures.svg, grant.incident)
+        return Response(picture or b"", media_type="image/svg+xml")
 
     @serves("/answer/decline", Access.PUBLIC, methods=("POST",))
     @_in_json

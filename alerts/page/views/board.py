@@ -107,6 +107,9 @@ class BoardPages(PageGroup):
             "open_incidents": context.named(opened),
             "missed_incidents": context.named(missed),
             "silent_rooms": sum(s.level == "silent" for s in states),
+            "delivered_at": await context.read(queries.last_delivery, rooms=context.rooms),
+            "lives": [life.state == _REPORTING for life in context.pipeline().sensors.values()],
+            "now": context.settings.clock(),
             "reachable": any(m.targets for m in context.staff),
         }
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from alerts.access.roles import Right
+from alerts.access.roles import Right, may
 from alerts.duty.reasons import reason_text
 from alerts.duty.roster import NEAR, incident_labels
 from alerts.duty.timetable import DAY_MIN, instant
@@ -68,7 +68,7 @@ class DutyPages(PageGroup):
             before=first - timedelta(days=7),
             after=first + timedelta(days=7),
             version=version,
-            people=context.staff,
+            people=[m for m in context.staff if may(m.role, Right.ANSWER)],
             rooms=context.registry.rooms,
             zone=context.times.zone,
             date_text=date_text,

@@ -40,11 +40,8 @@ class IncidentPages(PageGroup):
 
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
-        settings = context.settings
         self._engine = context.engine
-        self._pictures = IncidentPictures(
-            settings.files.database, context.registry, settings.series, context.policy.zone
-        )
+        self._pictures = pictures_of(context)
 
     # what people see
 
@@ -145,6 +142,14 @@ class IncidentPages(PageGroup):
         except FeedbackError as error:
             return await self._page(request, sentence(error), 400, note=more.get("note", ""))
         return RedirectResponse(f"/incidents/{quote(request.path_params['id'], safe='')}", 303)
+
+
+def pictures_of(context: PageContext) -> IncidentPictures:
+    """Return what draws the evidence of incidents."""
+    settings = context.settings
+    return IncidentPictures(
+        settings.files.database, context.registry, settings.series, context.policy.zone
+    )
 
 
 def verdict_of(form: FormData, kind: str) -> tuple[Verdict, str]:

@@ -1,0 +1,61 @@
+"""What people look for first: does it work, why did it alert, labels for doors and sensors."""
+
+import re
+
+import pytest
+
+from alerts.access import action_tokens
+from alerts.access.action_tokens import Action
+from alerts.page.settings import PipelineStatus, SensorStatus
+from storage.sqlite import transaction
+
+
+def health(text):
+    line = re.search(r'<p class="fine" id="health">(.*?)</p>', text, re.DOTALL)[1]
+    return " ".join(re.sub(r"<[^>]+>", "", line).split())
+
+
+async def test_the_first_page_says_that_sensors_report_and_pushes_arrive(open_page, make_event):
+    states = ["alive"] * 3
+
+    def pipeline():
+        found = zip(("s1", "s2", "s3"), states, strict=True)
+        return PipelineStatus(sensors={s: SensorStatus(state, 1.0, 5.0) for s, state in found})
+
+    page = open_page(pipeline=pipeline)
+    shown = (await page.client.get("/")).text
+    assert health(shown) == "All sensors reporting, no push delivered yet, checked 0 s ago"
+    page.incident(make_event)
+    with transaction(page.db) as tx:
+        tx.execute("UPDATE outbox SET status = 'sent', finished_at = ?", (page.now,))
+    states[1] = "silent"
+    at = page.now
+    page.now += 60
+    assert re.fullmatch(
+        r"2 of 3 sensors reporting, last push delivered [\d: APM]+, checked 0 s ago",
+        health((await page.client.get("/")).text),
+    ), at
+
+
+@pytest.mark.parametrize(("action", "status"), [(Action.ACKNOWLEDGE, 200), (None, 403)])
+async def test_the_page_behind_a_push_draws_the_evidence(opened, action, status):
+    page, incident = opened
+    token = "guessed"
+    if action:
+        with transaction(page.db) as tx:
+            token = action_tokens.issue(tx, incident, "ap", action, page.now)
+    answer = await page.client.post("/answer/evidence", data={"token": token})
+    assert answer.status_code == status
+    assert answer.text.startswith("<svg") == (status == 200)
+    assert (await page.client.get("/answer/evidence")).status_code == 405
+    assert "/answer/evidence" in (await page.client.get("/static/answer.js")).text
+
+
+@pytest.mark.parametrize("draw", [None, print])
+async def test_labels_for_doors_and_sensors_are_under_sensors(open_page, draw):
+    page = open_page(draw_labels=draw)
+    await page.sign_in("fm")
+    shown = (await page.client.get("/sensors")).text
+    assert 'class="button" href="/sign"' in shown
+    assert ('action="/sensors/labels.pdf"' in shown) is (draw is not None)
+    assert ("web.public_url" in shown) is (draw is None)
