@@ -32,10 +32,10 @@ class Gap(NamedTuple):
 
 def stretches(shift: Shift, start: datetime, end: datetime) -> Iterator[Stretch]:
     """Yield what begins in [start, end), in order of time; periods that touch are one stretch."""
-    added = (change for change in shift.overrides if change.add and not change.remove)
-    spans = sorted((s.start, s.end) for s in (*shift.spans(start, end), *added))
+    spans = [(span.start, span.end) for span in shift.spans(start, end)]
+    spans += [(one.start, one.end) for one in shift.overrides if one.add and not one.remove]
     last: Stretch | None = None
-    for begin, over in spans:
+    for begin, over in sorted(spans):
         if not start <= begin < end:
             continue
         for at, until in pairwise([begin, *sorted(set(shift.edges(begin, over))), over]):

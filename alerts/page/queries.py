@@ -288,7 +288,7 @@ def last_delivery(db: sqlite3.Connection, *, rooms: str | None = None) -> float 
         " WHERE o.status = 'sent' AND (?1 IS NULL OR i.room IN (SELECT value FROM json_each(?1)))",
         (rooms,),
     ).fetchone()
-    return row[0]
+    return None if row[0] is None else float(row[0])
 
 
 def latest_incidents(
