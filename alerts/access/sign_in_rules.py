@@ -7,7 +7,7 @@ role, of those that the person has.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -39,6 +39,9 @@ class GroupRole(NamedTuple):
     group: str
     role: str
     sites: frozenset[str] | None = None
+    joins: bool = True
+    """Whether it makes people whom the configuration does not name: with several schools, those of
+    a group that names its schools."""
 
 
 class Rights(NamedTuple):
@@ -71,6 +74,11 @@ class SignInRules:
     def mapped(self, groups: Collection[str]) -> tuple[str, ...]:
         """Return those of a person's groups that have a role."""
         return tuple(entry.group for entry in self.groups if entry.group in groups)
+
+    def joining(self, groups: Collection[str]) -> Rights | None:
+        """Return the rights of a person whom the configuration does not name; None for nobody."""
+        of_joining = replace(self, groups=tuple(entry for entry in self.groups if entry.joins))
+        return of_joining.rights("", groups) if of_joining.groups else None
 
     def rights(self, role: str, groups: Collection[str] | None) -> Rights | None:
         """Return the rights of a person with this role in the configuration; None for none at all.

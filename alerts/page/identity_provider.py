@@ -5,7 +5,8 @@ checks issuer, audience, times and nonce; signatures are checked with the keys t
 publishes, by its asymmetric algorithms alone. Document and keys are kept for an hour; keys are
 fetched anew, at most every half minute, also when a token is signed with another.
 
-Nothing that a provider sends is stored but the address of the person, and groups that have a role.
+Nothing that a provider sends is stored but address and name of the person, and groups that have a
+role.
 Errors name no token and no secret.
 """
 
@@ -28,6 +29,7 @@ from joserfc.jwk import KeySet
 from joserfc.jws import JWSRegistry
 
 from alerts.errors import NotVouchedForError, ProviderError
+from alerts.incidents.free_text import cleaned
 from language.messages import later
 from storage.http_client import RequestError, reach_of, request
 
@@ -60,6 +62,7 @@ _FRESH_S: Final = 3600.0
 _NEW_KEYS_S: Final = 30.0
 _MOST_PAGES: Final = 20
 _MOST_BYTES: Final = 500_000
+_LONGEST_NAME: Final = 80
 _LONGEST_TOKEN: Final = 100_000
 _ENDPOINTS: Final = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
@@ -95,6 +98,7 @@ class Identity(NamedTuple):
     email: str
     groups: tuple[str, ...]
     expires_at: float
+    name: str = ""
 
 
 @dataclass(slots=True)
@@ -250,6 +254,7 @@ class IdentityProvider:
             if isinstance(listed, list | tuple)
             else (),
             expires_at=float(min(_LATEST, claims["exp"])),
+            name=cleaned(str(claims.get("name") or ""))[:_LONGEST_NAME],
         )
 
     async def _checked(self, token: object, nonce: str) -> CodeIDToken:

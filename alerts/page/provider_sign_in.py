@@ -2,7 +2,7 @@
 
 State, nonce and PKCE verifier are in a cookie of the browser that lives ten minutes, so nobody is
 signed in with another's code (login CSRF). Whom the provider vouches for must be staff by their
-e-mail address, with a group that has a role where groups have roles.
+e-mail address, with a group that has a role where groups have roles; or join by such a group.
 
 Our cookie is `SameSite=Strict`, which browsers do not send in a navigation that another site began.
 The answer to the provider's redirect is therefore a page of ours that goes on by itself.
@@ -23,7 +23,10 @@ from urllib.parse import urlencode
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
+from alerts.access import directory
+from alerts.access.directory import DirectoryPerson, is_of_directory
 from alerts.access.limits import address_key
+from alerts.access.passwords import remove_account
 from alerts.access.sessions import AtProvider
 from alerts.access.sign_in_rules import Refusal, folded
 from alerts.errors import NotVouchedForError, ProviderError
@@ -33,6 +36,8 @@ from alerts.page.sign_in import SignInGroup, inside
 from language.messages import _
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from starlette.requests import Request
 
     from alerts.page.identity_provider import Identity, IdentityProvider
@@ -114,6 +119,8 @@ class ProviderPages(SignInGroup):
             return self._form(request, after, error=str(error.message), status=503)
         email, staff = folded(found.email), self._context.policy.staff
         member = next((m for m in staff if m.email and folded(m.email) == email), None)
+        if member is None or is_of_directory(member.id):
+            member = await self._joined(email, found)
         refusal = self._refusal(provider, found, member)
         if member is None or refusal is not None:
             reason, words = refusal or (Refusal.NO_SUCH_ADDRESS, "")
@@ -132,6 +139,25 @@ class ProviderPages(SignInGroup):
             lasts_s=max(1.0, min(lasts_s, _LONGEST_S)),
         )
 
+    async def _joined(self, email: str, found: Identity) -> StaffMember | None:
+        """Return somebody as their groups are now; forget them without one that joins."""
+        context, now = self._context, self._now()
+        groups = context.access.sign_in.mapped(found.groups)
+        if not context.access.sign_in.groups:
+            return None
+        joins = context.access.sign_in.joining(groups) is not None
+        name = found.name or email.partition("@")[0]
+
+        def keep(tx: sqlite3.Connection) -> None:
+            if joins:
+                directory.remember(tx, DirectoryPerson(email, name, groups, now))
+            elif directory.remove(tx, email):
+                remove_account(tx, email, now)
+
+        await context.write(keep)
+        await context.in_thread(context.settings.notices.read_channels)
+        return context.policy.member(email)
+
     def _is_recorded(self) -> bool:
         """Return whether the audit log gets one more refusal, of which anybody can make many."""
         return self._context.access.limits.refusals.take("", self._now()) == 0
@@ -143,8 +169,8 @@ class ProviderPages(SignInGroup):
         own, context = provider.settings, self._context
         if member is None:
             return Refusal.NO_SUCH_ADDRESS, _(
-                "Nobody here has the address %(email)s (claim %(claim)s). An administrator adds it"
-                " to a person: email in [[staff]].",
+                "Nobody here has the address %(email)s (claim %(claim)s), and none of its groups"
+                " has a role and schools here. An administrator maps one: [[sign_in.group]].",
                 email=found.email[:100],
                 claim=own.email_claim,
             )

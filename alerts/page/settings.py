@@ -146,7 +146,7 @@ class NoticeSettings:
     send_test: Callable[[StaffMember], Awaitable[Sequence[TrialNotice]]]
     """Sends a test notice to each address of a person."""
     read_channels: Callable[[], None]
-    """Takes over the channels that people set up on the page; blocks."""
+    """Takes over people of the directory, and channels that people set up on the page; blocks."""
     gateways: Gateways = field(default_factory=Gateways)
     push_key: str = ""
     """Public key for browsers that get notices; empty for no web push."""

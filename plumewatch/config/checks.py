@@ -17,6 +17,7 @@ from ingest.topics import TopicFilter
 from language.messages import later, mark
 from plumewatch.config.duty_checks import duty_faults
 from plumewatch.config.faults import EXACTLY_ONE, ConfigFault, some, unknown
+from plumewatch.config.sections.staff import SITE
 from plumewatch.config.sites import ALL as ALL_SITES
 
 if TYPE_CHECKING:
@@ -110,7 +111,11 @@ def _site_faults(draft: Draft) -> Iterator[ConfigFault]:
 
 def _unwatched_sites(draft: Draft) -> Iterator[ConfigFault]:
     config = draft.config
+    groups = [entry for entry in config.sign_in.group if entry.role in _WATCHING]
     watched = {site for p in config.staff if p.role in _WATCHING for site in p.sites}
+    watched |= {site for entry in groups for site in entry.sites}
+    if any(SITE in entry.group for entry in groups):
+        return
     used = {room.site for room in config.room}
     if ALL_SITES not in watched and config.staff:
         for i, site in enumerate(config.sites):
@@ -322,7 +327,10 @@ def sign_in_faults(draft: Draft) -> Iterator[ConfigFault]:
     sites = {site.id for site in draft.config.sites}
     for path, entry in draft.tables("sign_in.group", own.group):
         yield from unknown(
-            f"{path}.sites", entry.sites, sites, "must be the id of a [[site]]: %(known)s"
+            f"{path}.sites",
+            {*entry.sites} - {ALL_SITES},
+            sites,
+            "must be the id of a [[site]]: %(known)s",
         )
     if not own.issuer and draft.is_valid("sign_in.issuer"):
         for key in _OF_PROVIDER:

@@ -6,6 +6,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
+from alerts.access.directory import is_of_directory
 from alerts.duty.roster import LABELS, ZoneMap, chosen, nodes, parse_matchers
 from alerts.errors import MatcherError
 from alerts.policy import FACILITIES, PAGED, STAFF, Severity
@@ -41,6 +42,10 @@ def duty_faults(draft: Draft) -> Iterator[ConfigFault]:
     """Find the faults of routing and duty; if there are none, routes that no incident reaches."""
     config = draft.config
     people = {person.id for person in config.staff}
+    if config.sign_in.group:  # of the directory, whom nobody knows here
+        named = [name for shift in config.shift for name in shift.people]
+        named += [name for change in config.override for name in (change.add, change.remove)]
+        people |= set(filter(is_of_directory, named))
     receivers = {STAFF, FACILITIES, *(r.id for r in config.receiver)}
     receivers |= {p.role for p in config.staff}
     found = [

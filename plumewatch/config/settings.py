@@ -21,6 +21,7 @@ from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.config.ingest_settings import http_sources, mapping_decoders
 from plumewatch.config.roster import of_site, timetable_of, weekdays
 from plumewatch.config.secrets import SecretReader, read_secret
+from plumewatch.config.sections.staff import SITE
 from plumewatch.config.sites import ALL
 from reports.school import Lesson, School, SchoolTimes, Term
 from storage.http_client import fault_of_url
@@ -206,16 +207,21 @@ def webhooks(config: PlumewatchConfig) -> tuple[Webhook, ...]:
 def sign_in_rules(config: PlumewatchConfig) -> SignInRules:
     """Return who may sign in how."""
     own, names = config.sign_in, {site.id: site.name for site in config.all_sites()}
+    is_one = len(config.sites) < 2
     return SignInRules(
         local=frozenset(own.local) if own.issuer else None,
         second_factor=frozenset(own.second_factor),
         groups=tuple(
             GroupRole(
-                entry.group,
+                entry.group.replace(SITE, own_site),
                 entry.role,
-                frozenset(names.get(site, site) for site in entry.sites) or None,
+                None if ALL in sites else frozenset(names.get(s, s) for s in sites) or None,
+                joins=is_one or bool(sites),
             )
             for entry in own.group
+            for own_site, sites in (
+                {site: [site] for site in names} if SITE in entry.group else {"": entry.sites}
+            ).items()
         ),
     )
 

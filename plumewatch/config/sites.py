@@ -1,11 +1,14 @@
 """Several schools in one configuration: `[[site]]` entries, or a file of each school.
 
-`sites/north.toml` beside the configuration is the site `north`, with entries of its own. The parts
-are joined before anything is checked, and each fault of an entry names the file that has it.
+`sites/north.toml` beside the configuration is the site `north`, with entries of its own, and
+`people.csv` has a person a line. The parts are joined before anything is checked, and each fault of
+an entry names the file that has it.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 import tomllib
 from types import MappingProxyType
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FOLDER: Final = "sites"
+PEOPLE: Final = "people.csv"
+_PEOPLE_COLUMNS: Final = ("id", "name", "role", "sites", "email", "language")
 ALL: Final = "*"
 """In `sites` of a person: all sites."""
 _OF_ITS_SITE: Final = frozenset({"room", "zone", "bells", "holiday", "term", "shift", "silence"})
@@ -74,7 +79,34 @@ def with_sites(
     for file, content in added.items():
         name = f"{FOLDER}/{file}"
         joined.faults += _join(joined, content, file.removesuffix(".toml"), name)
+    joined.faults += _join_people(joined, folder / PEOPLE)
     return joined
+
+
+def _join_people(joined: ConfigTree, path: Path) -> Iterator[ConfigFault]:
+    """Add the people of a CSV; a cell may have several schools, with spaces between them."""
+    try:
+        text = path.read_bytes()[:_MAX_BYTES].decode("utf-8-sig")
+        separator = max(",;\t", key=text.partition("\n")[0].count)
+        read = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
+        read.fieldnames = columns = [name.strip().casefold() for name in read.fieldnames or ()]
+        rows = list(read)
+    except FileNotFoundError:
+        return
+    except (OSError, UnicodeDecodeError, csv.Error):
+        yield ConfigFault(PEOPLE, "unreadable", "must be a readable CSV in UTF-8")
+        return
+    if not {"id", "name"} <= set(columns) <= set(_PEOPLE_COLUMNS):
+        allowed = f"must be id and name, and if you like {', '.join(_PEOPLE_COLUMNS[2:])}"
+        yield ConfigFault(f"{PEOPLE}: columns", ", ".join(columns), allowed)
+        return
+    for row in rows:
+        cells = {key: (value or "").strip() for key, value in row.items() if key in columns}
+        entry: dict[str, Any] = {key: value for key, value in cells.items() if value}
+        if "sites" in entry:
+            entry["sites"] = entry["sites"].split()
+        if entry:
+            _add(joined, "staff", entry, PEOPLE)
 
 
 def normal(tree: Mapping[str, Any]) -> ConfigTree:

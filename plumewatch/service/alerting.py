@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from aiomqtt import MqttError, Will
 from prometheus_client import Histogram
 
+from alerts.access.directory import Directory
 from alerts.access.own_channels import SCHEME as WEB_PUSH
 from alerts.access.own_channels import OwnChannels
 from alerts.consumer.memory_alerts import MemoryAlerts
@@ -109,6 +110,7 @@ class Alerting:
         self.push_key = cache(lambda: ServerKey.load(paths.push_key))
         self._policy = policy
         self.gateways = settings.gateways(config)
+        self._directory = Directory(paths.state, settings.sign_in_rules(config))
         self.channels = OwnChannels(paths.state, self.gateways)
         self.engine = AlertEngine(resources.registry, policy)
         hooks = Webhooks(policy, allow_private=private, clock=clock)
@@ -157,8 +159,8 @@ class Alerting:
         )
 
     def read_channels(self) -> None:
-        """Take over the channels that people set up on the page; blocks."""
-        self.engine.use_policy(self.channels.added_to(self._policy))
+        """Take over people of the directory, and channels that people set up; blocks."""
+        self.engine.use_policy(self.channels.added_to(self._directory.added_to(self._policy)))
 
     async def send_test(self, member: StaffMember) -> Sequence[TrialNotice]:
         """Send a test notice to each address of a person."""

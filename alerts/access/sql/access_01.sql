@@ -80,12 +80,11 @@ CREATE TABLE invite (
     expires_at REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- People whom the configuration does not name: those of the provider whose groups have a role. `id` is
--- their address, `sites` are names as JSON, NULL for all.
+-- People whom the configuration does not name: by their address at the provider, with those of their
+-- groups that have a role, as JSON, and their last sign-in.
 CREATE TABLE directory_person (
     id TEXT PRIMARY KEY,
     name TEXT NOT NULL,
-    role TEXT NOT NULL,
-    sites TEXT,
+    provider_groups TEXT NOT NULL,
     seen_at REAL NOT NULL
 ) STRICT, WITHOUT ROWID;

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
+from alerts.access.directory import is_of_directory
 from alerts.access.passwords import remove_account
 from alerts.access.roles import Right
 from alerts.errors import ConfigFaultsError, ConfigFileError, NotifyReason
@@ -277,7 +278,9 @@ class ConfigPages(PageGroup):
         """Return the configuration with the shifts and staff that the request may see alone."""
         sites = {site.id for site in self._context.registry.sites.values()}
         if self._context.sites is None:
-            return {"shift": (), **tree}
+            members = (m for m in self._context.staff if is_of_directory(m.id))
+            joined = [{"id": member.id, "name": member.name} for member in members]
+            return {"shift": (), **tree, "staff": [*tree.get("staff", ()), *joined]}
         people = {member.id for member in self._context.staff}
         shifts = [s for s in tree.get("shift", ()) if s.get("site") in sites]
         staff = [p for p in tree.get("staff", ()) if p.get("id") in people]
@@ -348,6 +351,7 @@ class ConfigPages(PageGroup):
             version=version.hash,
             problem=version.problem,
             errors=[*errors, version.problem],
+            joined=[m for m in self._context.own_staff if is_of_directory(m.id)],
             done=_("Saved.") if "saved" in request.query_params else "",
         )
 

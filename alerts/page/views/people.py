@@ -9,8 +9,10 @@ import segno
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from alerts.access import invites, own_channels
+from alerts.access import directory, invites, own_channels
+from alerts.access.directory import is_of_directory
 from alerts.access.own_channels import CHANNEL_WORDS, ChannelKind, new_address
+from alerts.access.passwords import remove_account
 from alerts.access.roles import Right
 from alerts.page.guard import text_of
 from alerts.page.page_context import not_for_role
@@ -82,6 +84,21 @@ class PeoplePages(PageGroup):
         await context.in_thread(context.settings.notices.read_channels)
         return self._back(member)
 
+    @serves("/people/{id}/remove", Right.SETTINGS, methods=("POST",))
+    async def _leave(self, request: Request) -> Response:
+        """Remove a person of the directory, who joins again at the next sign-in with a group."""
+        context, member = self._context, await self._member(request)
+
+        def remove(tx: sqlite3.Connection) -> bool:
+            context.record(tx, request, AuditKind.SETTINGS, "removed", person=member.id)
+            remove_account(tx, member.id, context.settings.clock())
+            return directory.remove(tx, member.id)
+
+        if not is_of_directory(member.id) or not await context.write(remove):
+            raise HTTPException(404, _("There is no such person."))
+        await context.in_thread(context.settings.notices.read_channels)
+        return RedirectResponse("/settings/people", 303)
+
     def _back(self, member: StaffMember) -> Response:
         return RedirectResponse(f"/people/{quote(member.id, safe='')}", 303)
 
@@ -152,6 +169,7 @@ async def person_page(
         may_invite=session.may(Right.ACCOUNTS)
         and context.access.sign_in.may_use_password(member.id),
         provider=context.access.provider,
+        has_joined=is_of_directory(member.id),
     )
 
 

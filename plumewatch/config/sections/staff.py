@@ -72,17 +72,22 @@ Role = Literal["staff", "facilities", "analyst", "helpdesk", "admin"]
 _Claim = Annotated[str, Field(pattern=r"^[^\s]{0,120}$")]
 
 
+SITE = "{site}"
+
+
 class GroupConfig(BaseModel, extra="forbid", frozen=True):
     """The role of those who are in a group at the provider."""
 
     group: Annotated[str, Field(min_length=1, max_length=200)]
     """Value in the claim of `groups_claim`: a name, or for Entra ID an object id; for Google the
-    address of the group."""
+    address of the group. With `{site}`, a group of each school: `plumewatch-{site}-staff` stands
+    for one with each id of a `[[site]]`, and its people are of that school."""
     role: Role
     """Role on the staff page; the first group of a person decides it, in the order of the file."""
     sites: Annotated[list[Name], Field(max_length=1000)] = []
-    """Ids of the `[[site]]` that they see, at most those of their `[[staff]]` block; all of these
-    if left out."""
+    """Ids of the `[[site]]` that they see, or `["*"]` for all; for people with a `[[staff]]` block
+    at most its sites, and all of these if left out. Where there are several schools, people without
+    such a block join by groups that name schools."""
 
 
 class SignInConfig(BaseModel, extra="forbid", frozen=True):

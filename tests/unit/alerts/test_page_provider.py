@@ -12,12 +12,14 @@ import httpx
 import pytest
 from joserfc import jwt
 
-from alerts.access import sessions
+from alerts.access import directory, own_channels, sessions
+from alerts.access.directory import Directory
 from alerts.access.limits import Limits
+from alerts.access.own_channels import ChannelKind
 from alerts.access.sign_in_rules import GroupRole, SignInRules
 from alerts.page.identity_provider import IdentityProvider, ProviderSettings
 from alerts.secrets import Secret
-from storage import audit
+from storage import audit, sqlite
 from tests.support import oidc_provider
 from tests.unit.alerts.test_page import HOST, PASSWORD
 
@@ -53,7 +55,7 @@ def start(open_page, policy, provider, monkeypatch):
     """Open a page whose people sign in at the provider; `now` of all of it is `page.now`."""
     monkeypatch.setattr("alerts.page.identity_provider.DEADLINE_S", 60.0)  # a busy machine's
 
-    def start(rules=LOCAL, changed=policy, limits=None, emails=EMAILS, **settings):
+    def start(rules=LOCAL, changed=policy, limits=None, emails=EMAILS, read=None, **settings):
         staff = tuple(replace(m, email=emails.get(m.id, "")) for m in changed.staff)
         own = ProviderSettings(
             issuer=provider.url,
@@ -66,6 +68,7 @@ def start(open_page, policy, provider, monkeypatch):
         pages = []
         at = IdentityProvider(replace(own, **settings), lambda: pages[0].now)
         more = {"provider": at, "sign_in": rules, "limits": limits or Limits()}
+        more |= {"read_channels": read} if read else {}
         pages.append(open_page(replace(changed, staff=staff), open_reading=False, **more))
         pages[0].now = time.time()
         return pages[0]
@@ -411,6 +414,89 @@ async def test_groups_decide_the_role_and_a_removed_one_loses_it(start, provider
     assert "None of your groups has a role here (claim groups: others)" in answer.text
     assert "[[sign_in.group]]" in answer.text
     assert reason(page) == "no group with a role"
+
+
+JOINING = SignInRules(
+    local=frozenset({"ad"}),
+    groups=(
+        GroupRole("pw-admins", "admin"),
+        GroupRole("pw-lincoln", "facilities", frozenset({"Lincoln High"})),
+        GroupRole("pw-old", "staff", joins=False),
+    ),
+)
+
+
+@pytest.fixture
+def join(start, provider, policy, database):
+    """Open a page that a person of no `[[staff]]` block signs in to; return it and the answer."""
+    provider.person("sub-new", email="New@School.example", email_verified=True, name="N. Custodian")
+
+    async def join(groups, rules=JOINING):
+        provider.change = {"groups": groups}
+        roster = replace(policy.duty_roster(), sites=dict.fromkeys(m.id for m in policy.staff))
+        page = start(
+            rules,
+            replace(policy, roster=roster),
+            groups_claim="groups",
+            read=lambda: page.engine.use_policy(found.added_to(before)),
+        )
+        found, before = Directory(database, rules), page.engine.policy
+        return page, await sign_in(page, provider, "sub-new")
+
+    return join
+
+
+async def test_a_person_of_a_mapped_group_exists_from_the_first_sign_in_on(join):
+    page, answer = await join(["others", "pw-lincoln"])
+    assert answer.status_code == 200
+    assert await person_of(page) == "N. Custodian"
+    member = page.engine.policy.member("new@school.example")
+    assert (member.name, member.role) == ("N. Custodian", "facilities")
+    assert page.engine.policy.sites_of(member.id) == {"Lincoln High"}
+    roster = page.engine.policy.roster
+    assert member.id in roster.receivers["facilities"].people
+    assert member.id in roster.everyone
+    assert (await page.client.get("/people/new@school.example")).status_code == 200
+
+
+@pytest.mark.parametrize("groups", [[], ["others"], ["pw-old"]])
+async def test_nobody_joins_without_a_group_that_names_schools(join, groups):
+    page, answer = await join(groups)
+    assert (answer.status_code, reason(page)) == (403, "address of nobody here")
+    assert page.engine.policy.member("new@school.example") is None
+
+
+async def test_who_leaves_the_groups_is_forgotten_and_signed_out(join, provider):
+    page, _ = await join(["pw-lincoln"])
+    with sqlite.transaction(page.db) as tx:
+        own_channels.add(tx, "new@school.example", ChannelKind.PUSH, ("topic", "", ""), "", 1.0)
+    provider.change = {"groups": []}
+    assert (await sign_in(page, provider, "sub-new")).status_code == 403
+    assert page.engine.policy.member("new@school.example") is None
+    assert await person_of(page) == ""
+    assert directory.people(page.db) == []
+    assert own_channels.channels(page.db, "new@school.example") == []
+
+
+async def test_a_changed_group_changes_the_role_at_the_next_sign_in(join, provider):
+    page, _ = await join(["pw-lincoln"])
+    provider.change = {"groups": ["pw-admins"]}
+    await sign_in(page, provider, "sub-new")
+    assert page.engine.policy.member("new@school.example").role == "admin"
+    assert page.engine.policy.sites_of("new@school.example") is None
+
+
+async def test_an_administrator_removes_a_person_of_the_directory(join):
+    page, _ = await join(["pw-lincoln"])
+    page.client.cookies.clear()
+    await page.sign_in("ad", PASSWORD)
+    shown = (await page.client.get("/people/new@school.example")).text
+    assert 'action="/people/new@school.example/remove"' in shown.replace("%40", "@")
+    token = {"form_token": await page.form_token("/account")}
+    answer = await page.client.post("/people/new@school.example/remove", data=token)
+    assert answer.headers["location"] == "/settings/people"
+    assert page.engine.policy.member("new@school.example") is None
+    assert (await page.client.post("/people/ap/remove", data=token)).status_code == 404
 
 
 async def test_google_is_asked_for_the_groups_that_its_tokens_lack(start, provider):

@@ -1,0 +1,118 @@
+"""People whom the configuration does not name: a provider's group gives them a role and schools.
+
+Such a person exists from the first sign-in on. The id is their address. Stored are name and groups;
+what these mean is looked up in the configuration of now, so a group that is mapped no more takes
+its people along.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from alerts.duty.roster import Receiver
+from alerts.policy import StaffMember
+from storage.errors import StorageError
+from storage.sqlite import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from alerts.access.sign_in_rules import Rights, SignInRules
+    from alerts.duty.roster import Roster
+    from alerts.policy import AlertPolicy
+
+
+class DirectoryPerson(NamedTuple):
+    """Somebody of the directory, by their address; `seen_at` is their last sign-in."""
+
+    id: str
+    name: str
+    groups: tuple[str, ...]
+    seen_at: float
+
+
+def is_of_directory(person: str) -> bool:
+    """Whether a person is of the directory: no id of the configuration has this sign."""
+    return "@" in person
+
+
+def remember(tx: sqlite3.Connection, person: DirectoryPerson) -> None:
+    """Add a person, or note their name and groups of now."""
+    tx.execute(
+        "INSERT OR REPLACE INTO directory_person VALUES (?, ?, ?, ?)",
+        (person.id, person.name, json.dumps(person.groups), person.seen_at),
+    )
+
+
+def remove(tx: sqlite3.Connection, person: str) -> bool:
+    """Remove a person; return whether there was one."""
+    return tx.execute("DELETE FROM directory_person WHERE id = ?", (person,)).rowcount > 0
+
+
+def people(db: sqlite3.Connection) -> list[DirectoryPerson]:
+    """Return everybody, by name."""
+    rows = db.execute("SELECT * FROM directory_person ORDER BY name, id")
+    return [DirectoryPerson(row[0], row[1], tuple(json.loads(row[2])), row[3]) for row in rows]
+
+
+class Directory:
+    """The people of the directory with their rights by `rules`."""
+
+    def __init__(self, database: Path, rules: SignInRules) -> None:
+        self._database = database
+        self._rules = rules
+
+    def added_to(self, policy: AlertPolicy) -> AlertPolicy:
+        """Add them after the staff of the configuration."""
+        try:
+            with closing(connect(self._database, read_only=True)) as db:
+                found = people(db)
+        except (StorageError, sqlite3.Error):
+            return policy  # a new data folder
+        rights = {one: self._rules.joining(one.groups) for one in found}
+        return with_people(policy, {one: own for one, own in rights.items() if own is not None})
+
+
+def with_people(policy: AlertPolicy, joined: Mapping[DirectoryPerson, Rights]) -> AlertPolicy:
+    """Add people with their rights to those who are notified and may sign in."""
+    known = {member.id for member in policy.staff}
+    new = {one: own for one, own in joined.items() if one.id not in known}
+    if not new:
+        return policy
+    members = tuple(
+        StaffMember(one.id, one.name, own.role, email=one.id) for one, own in new.items()
+    )
+    roster = policy.roster
+    if roster is not None:
+        sites = {one.id: own.sites for one, own in new.items()}
+        roster = replace(
+            roster,
+            receivers=_receivers(roster, policy.staff, members),
+            everyone=(*roster.everyone, *(m.id for m in members if m.role != "helpdesk")),
+            sites={**roster.sites, **sites},
+        )
+    return replace(policy, staff=(*policy.staff, *members), roster=roster)
+
+
+def _receivers(
+    roster: Roster, staff: Iterable[StaffMember], new: Iterable[StaffMember]
+) -> dict[str, Receiver]:
+    """Add people to the receivers of their roles, not to one that is configured under that name."""
+    found, by_role = dict(roster.receivers), dict[str, tuple[str, ...]]()
+    for member in staff:
+        by_role[member.role] = (*by_role.get(member.role, ()), member.id)
+    for member in new:
+        own = by_role.get(member.role, ())
+        before = found.get(member.role, Receiver(member.role))
+        if before.catch_all == own and not before.leads:
+            everyone = (*own, member.id)
+            is_rostered = any(shift.receiver == member.role for shift in roster.shifts)
+            people = () if is_rostered else everyone
+            found[member.role] = Receiver(member.role, people, catch_all=everyone)
+            by_role[member.role] = everyone
+    return found
