@@ -4,7 +4,7 @@
 only the page's script reads it. Each POST sends ``token=...``, as the button of an ntfy notice
 does:
 
-- ``/answer/look`` says what the token is for, ``/answer/evidence`` draws why; neither changes a thing;
+- ``/answer/look`` says what the token is for, ``/answer/evidence`` draws it; both change nothing;
 - ``/answer`` acknowledges the incident and returns a second token;
 - ``/answer/arrive`` does so, too, or takes that token: the person is on site;
 - ``/answer/feedback`` takes the second token: what was found;
