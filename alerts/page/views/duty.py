@@ -10,9 +10,9 @@ from alerts.access.roles import Right, may
 from alerts.duty.reasons import reason_text
 from alerts.duty.roster import NEAR, incident_labels
 from alerts.duty.timetable import DAY_MIN, instant
-from alerts.duty.week import joined, stretches
 from alerts.errors import ConfigFileError
 from alerts.escalation.coverage import coverage_gaps, paged_incidents
+from alerts.escalation.week import joined, stretches
 from alerts.page.page_group import Access, PageGroup, serves
 from detection.events import EventKind
 from language.dates import date_text
