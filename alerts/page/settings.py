@@ -124,7 +124,7 @@ class AccessSettings:
     """Who gets in, from where, and how often."""
 
     open_reading: bool = True
-    """Whether pages may be read without signing in, for loopback only."""
+    """Whether people on this machine read pages without signing in, for the demo only."""
     one_click: bool = False
     """Whether people on this machine sign in without a password, for the demo only."""
     hasher: Hasher = field(default_factory=Hasher)

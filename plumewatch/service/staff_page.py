@@ -53,8 +53,8 @@ def staff_page(
 ) -> WebServer:
     """Make the page and bind its port, or raise `ServiceError`; `one_click` is for loopback."""
     config, paths, clock = resources.config, resources.paths, resources.clock
-    local = is_loopback(config.web.host)
     public_url, push_key = config.web.public_url, alerting.push_key()
+    demo = one_click and is_loopback(config.web.host) and not public_url
     app = create_app(
         StaffPageSettings(
             files=PageFiles(paths.state, paths.wall),
@@ -80,8 +80,8 @@ def staff_page(
                 ),
             ),
             access=AccessSettings(
-                open_reading=local and not public_url,
-                one_click=local and not public_url and one_click,
+                open_reading=demo,
+                one_click=demo,
                 sign_in=sign_in_rules(config),
                 provider=identity_provider(config, clock),
                 secure_cookie=public_url.startswith("https://"),

@@ -181,8 +181,12 @@ def test_the_service_logs_and_shows_none(service):
     eventually(lambda: asked("/healthz"), lambda: service.log, 60)
     for word in ("broker 127.0.0.1:9", "series"):  # each has complained
         eventually(lambda word=word: word in service.log, lambda: service.log, 60)
-    for path in ("/", "/readyz", "/metrics", "/sensors", "/duty", "/incidents"):
-        clean(asked(path))
+    with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {token}"}) as page:
+        service.sign_in(page, "local")
+        for path in ("/", "/readyz", "/metrics", "/sensors", "/duty", "/incidents"):
+            shown = page.get(path, timeout=30)
+            assert shown.status_code in {200, 503}, path
+            clean(shown.text)
     service.end(signal.SIGTERM)
     clean(service.log)
     clean(Path(service.config).read_text())

@@ -36,8 +36,8 @@ def test_from_unread_to_mapped(broker, tmp_path):
         publisher.settle()
         eventually(lambda: service.dead_letters()["unknown_topic"], "a dead letter")
         with httpx.Client(base_url=f"http://127.0.0.1:{service.web_port}") as page:
-            assert TOPIC in page.get("/sensors").text
             service.sign_in(page, "facilities")
+            assert TOPIC in page.get("/sensors").text
             shown = page.get("/unmatched", params={"topic": TOPIC}).text
         found = re.search(r"<textarea[^>]*>(.*?)</textarea>", shown, re.DOTALL)
         write(service, "\n" + unescape(found[1]))

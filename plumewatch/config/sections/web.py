@@ -15,11 +15,11 @@ class WebConfig(BaseModel, extra="forbid", frozen=True):
     """The staff page."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; reading needs a sign-in unless it is loopback."""
+    """Address to listen on."""
     port: Port = 8420
     """TCP port."""
     public_url: Url = ""
-    """Address that links in notices start with; if set, reading needs a sign-in."""
+    """Address that links in notices start with."""
     trusted_proxies: Proxies = []
     """Addresses or networks of reverse proxies whose `X-Forwarded-For` gives the client's address;
     this machine's own are always trusted."""
