@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
+from alerts.duty.roster import incident_labels
 from alerts.errors import AnsweredError, UnknownIncidentError
 from alerts.escalation import escalator as escalation
 from alerts.escalation.escalator import Action, Escalator
@@ -34,7 +35,7 @@ from alerts.incidents.throttling import lasting_mute_of, mute_of
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Note, NoticeReason
 from alerts.notify.notice_writer import NoticeWriter
-from alerts.policy import repeat_window_s
+from alerts.policy import ROUTED, Severity, repeat_window_s
 from detection.events import Detail, EventKind, EventPhase, is_device_alarm
 from language.messages import Fact, fact
 from storage.registry import Room
@@ -339,14 +340,16 @@ class AlertEngine:
         room = self._room(event)
         late = self._is_late(event.alerted + step_s, now)
         incident, given = None, None
+        asks = room is not None and self._asks(event, room)
         if known is not None and known[1] is not None:
             incident = self._load(tx, known[1])
-            given = inputs.Detected(event, at)
-        elif room is not None and event.kind in self.policy.pages and not event.explained_by:
+            given = inputs.Detected(event, at, asks=asks)
+        elif room is not None and event.kind in ROUTED and not event.explained_by:
             incident = repository.open_incident(tx, event.kind, room.id)
             answered = incident if incident and incident.is_answered_before(event.alerted) else None
             incident = None if answered else incident
             given = self._detected(tx, incident, event, room, at, late=late)
+            given = replace(given, asks=asks)
             if answered and given.new:
                 self._apply(tx, answered, inputs.Superseded(given.new.id, at), now)
         store = partial(repository.save_event, tx, event, room.id if room else None, at, late=late)
@@ -367,6 +370,13 @@ class AlertEngine:
             records += self._tick(tx, following, at, now, is_live=is_live)
         return records
 
+    def _asks(self, event: Event, room: Room) -> bool:
+        """Whether people want to be notified: of possible vaping where a route names its kind."""
+        if event.kind is not EventKind.POSSIBLE:
+            return True
+        labels = incident_labels(room, kind=event.kind, severity=Severity.INFO, sensor=event.sensor)
+        return any(node.names("kind") for node in self.policy.duty_roster().routes(labels))
+
     def _detected(
         self,
         tx: sqlite3.Connection,
@@ -382,8 +392,9 @@ class AlertEngine:
         if incident is not None and late:
             return inputs.Detected(event, at, None, mute)
         if incident is not None:
+            becomes = replace(incident, kind=event.kind) if incident.becomes(event) else incident
             unpaged = incident.status is Status.OPEN and not incident.paged
-            mute = self._mute_of(tx, incident, at) if unpaged else None
+            mute = self._mute_of(tx, becomes, at) if unpaged or becomes is not incident else None
             return inputs.Detected(event, at, None, mute)
         since = at - repeat_window_s(event.kind)
         new = inputs.NewIncident(
@@ -463,7 +474,7 @@ class AlertEngine:
         if self.replay:
             self._apply(tx, incident, inputs.Delivered(_REPLAY, _REPLAY, page.at), now)
         else:
-            self._escalator.begin(tx, incident, now)
+            self._escalator.begin(tx, incident, now, anew=True)
         decided = page.detection
         return AlertRecord(
             decided.sensor, page.at, incident.kind, decided.onset, decided.confidence, incident.id

@@ -27,6 +27,9 @@ HEALTH: Final = frozenset({EventKind.OFFLINE, EventKind.SENSOR_FAULT})
 PRESENCE: Final = frozenset({EventKind.VAPE, EventKind.SMOKE, EventKind.TAMPER})
 """Kinds for which somebody has to go and look, also when the air is clear again."""
 
+VAPING: Final = (EventKind.VAPE, EventKind.POSSIBLE)
+"""Kinds that are one incident: what was possible becomes likely when evidence grows."""
+
 LONG_S: Final = 120.0
 """Seconds from the onset after which what still runs is one level more severe."""
 REPEATED: Final = 2
@@ -81,7 +84,7 @@ def grade(kind: EventKind, confidence: float, lasted_s: float, repeats: int) -> 
     (<Severity.CRITICAL: 'critical'>, <Severity.INFO: 'info'>)
     """
     base = _BASE.get(kind, Severity.INFO)
-    if kind in HEALTH:
+    if kind in HEALTH or kind is EventKind.POSSIBLE:
         return base
     unsure = round(confidence, 2) < UNSURE  # as it is shown: 69.6 % is 70 %
     rank = base.rank + (lasted_s >= LONG_S or repeats >= REPEATED) - unsure
@@ -163,7 +166,9 @@ _FACILITIES_KINDS: Final = (
     EventKind.SERVICE,
 )
 PAGED: Final = frozenset({EventKind.VAPE, EventKind.SMOKE, *_FACILITIES_KINDS})
-"""Kinds of which people are notified; all others are only recorded."""
+"""Kinds of which people are notified; of possible vaping only where a route names it."""
+ROUTED: Final = PAGED | {EventKind.POSSIBLE}
+"""Kinds that open an incident, so that routes may name them."""
 BUILT_IN_ROUTES: Final = Route(
     STAFF,
     routes=(Route(FACILITIES, (Matcher("kind", MatchOp.REGEX, "|".join(_FACILITIES_KINDS)),)),),
@@ -211,7 +216,6 @@ class AlertPolicy:
     staff: tuple[StaffMember, ...] = ()
     roster: Roster | None = None
     """None notifies everyone of a role, by `BUILT_IN_ROUTES`."""
-    pages: frozenset[EventKind] = PAGED
     quiet_s: float = 120.0
     """Seconds without an active detection after which an incident resolves."""
     silent_s: float = 1800.0

@@ -78,6 +78,11 @@ FAINT_UG_M3: Final = 8.0
 what vaping left of them, two readings do not tell."""
 FAINT_SHARE: Final = 0.2
 """Nor one of a smaller share of what was in the air before: particle sensors err in proportion."""
+GLANCE: Final = 1.75
+"""Log-odds below its alert threshold down to which a pulse is possible vaping."""
+LARGE_UG_M3, LARGE_WITHIN_S, LARGE_AFTER_S = 60.0, 60.0, 8.0
+"""Rise of a pulse that is never passed over without a clear cause, the time that it may take, and
+how old the pulse is when this is decided."""
 CLEAR: Final = dict.fromkeys(range(len(KINDS)), 0.7) | {SMOKE: 0.85}
 """Probability from which another kind is clear, and seconds an episode must have lasted."""
 CLEAR_AFTER_S: Final = dict.fromkeys(range(len(KINDS)), 60.0) | {SMOKE: 120.0}
@@ -110,7 +115,28 @@ def is_faint(episodes: Episodes) -> Flags:
     return flags
 
 
-def possible(chances: Floats, episodes: Episodes) -> Floats:
+def is_large(episodes: Episodes, age: Floats) -> Flags:
+    """Return whether a pulse has risen so far while it was seen that somebody should know of it."""
+    rise = episodes["at_peak"][:, FINE] - episodes["before_pulse"][:, FINE]
+    quick = episodes["peak_at"] - episodes["pulse_onset"] <= LARGE_WITHIN_S
+    flags: Flags = (rise >= LARGE_UG_M3) & quick & (age >= LARGE_AFTER_S)
+    return flags
+
+
+def is_possible(episodes: Episodes) -> Flags:
+    """Return whether vaping is called possible now."""
+    at: Floats = episodes["possible_at"]
+    return ~np.isnan(at)
+
+
+def is_unclear(chances: Floats) -> Flags:
+    """Return whether no kind but vaping is clear."""
+    clear = np.array([CLEAR[kind] for kind in range(1, len(KINDS))])
+    flags: Flags = np.all(chances[:, 1:] < clear, axis=1)
+    return flags
+
+
+def seen(chances: Floats, episodes: Episodes) -> Floats:
     """Set the probabilities of kinds to zero that the sensor could not have seen.
 
     The others stay as they are, so that a kind is not called clear for lack of channels alone.

@@ -3,8 +3,8 @@
 Each reading moves its sensor's baselines on (`detection.channels`). A clear rise opens an episode
 (`detection.episodes`), whose facts are judged by the model (`detection.model`);
 this module decides when to alert. `vape` is alerted once a session, as soon as its log-odds pass
-the sensor's alert threshold. Other kinds are alerted when they are clear, or
-when the episode ends.
+the sensor's alert threshold; a pulse not far below it, or a large one without a clear cause, is
+`possible`. Other kinds are alerted when they are clear, or when the episode ends.
 
 Time is the time of the readings: when they stop, so does the detector, until `on_time` says how
 late it is. Any split of a stream into batches gives the same events. A sensor is not judged before
@@ -42,8 +42,9 @@ from detection.episodes import (
     take,
 )
 from detection.errors import SnapshotError
-from detection.events import Event, EventKind, EventPhase
+from detection.events import Detail, Event, EventKind, EventPhase
 from detection.model import KINDS, Model
+from language.messages import fact
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -294,8 +295,9 @@ class Detector:
 
     def _move(self, rows: NDArray[np.intp], by_s: float) -> list[Event]:
         """Move sensors in time, and return the alerted episodes that this ends."""
-        alerted = rows[self._episodes["phase"][rows] == ALERTED]
-        ended = self._end_silent(alerted, after_s=0.0)
+        episodes = take(self._episodes, rows)
+        known = (episodes["phase"] == ALERTED) | alert_rules.is_possible(episodes)
+        ended = self._end_silent(rows[known], after_s=0.0)
         for name in TIMES:
             self._episodes[name][rows] += by_s
         self._baselines.state.time[rows] += by_s
@@ -360,7 +362,7 @@ class Detector:
         moment, moment_before = alert_rules.moment(np.array([age, age - dt]))
         due = is_pulse & (moment > moment_before)
         w = (due | asked).nonzero()[0]
-        vape = np.zeros(here.rows.size, np.bool_)
+        vape, possible, near = np.zeros((3, here.rows.size), np.bool_)
         if w.size:
             f = facts(
                 take(episode, w),
@@ -373,7 +375,8 @@ class Detector:
                 change.over[w],
             )
             d = due[w]
-            vape[w[d]] = self._passes_threshold(here, w[d], f[d])
+            vape[w[d]], near[w[d]] = self._passes_threshold(here, w[d], f[d])
+            possible[w[d]] = near[w[d]] | alert_rules.is_large(take(episode, w[d]), age[w[d]])
             if self._observer is not None:
                 self._observer.on_facts(
                     self.names, here.rows[w], time[w], episode[w], f, d, asked[w]
@@ -385,16 +388,31 @@ class Detector:
             silent = (episode["phase"] == OPEN) | ~is_vape
             alerted_before = is_vape & (episode["pulses"] == episode["alerted_pulse"])
             vape &= silent & ~alerted_before
-        candidates = (vape | asked)[w].nonzero()[0]
+        if np.count_nonzero(possible):
+            possible &= (episode["phase"] == OPEN) & ~alert_rules.is_possible(episode)
+            possible &= episode["pulses"] != episode["alerted_pulse"]
+        candidates = (vape | possible | asked)[w].nonzero()[0]
         if candidates.size:
-            chances = alert_rules.possible(
+            chances = alert_rules.seen(
                 self._model.kind_probabilities(f[candidates]), take(episode, w[candidates])
             )
+            unclear = alert_rules.is_unclear(chances)
             for k, i in enumerate(w[candidates].tolist()):
                 if vape[i] and episode["phase"][i] == ALERTED:
                     self._end(here, i)
                     episode["is_masked"][i] = True
-                self._alert(here, i, chances[k], is_vape=bool(vape[i]), is_over=bool(over[i]))
+                if vape[i] or asked[i]:
+                    self._alert(here, i, chances[k], is_vape=bool(vape[i]), is_over=bool(over[i]))
+                if possible[i] and episode["phase"][i] == OPEN and (near[i] or unclear[k]):
+                    self._call_possible(here, i, chances[k], is_large=not near[i])
+        self._end_over(here, over, age)
+
+    def _end_over(self, here: _Round, over: Flags, age: Floats) -> None:
+        """End episodes that are over, and possible vaping that is no longer judged."""
+        episode, time, x = here.episode, here.time, here.x
+        judged = over | (age > JUDGED_S)
+        for i in (alert_rules.is_possible(episode) & judged).nonzero()[0].tolist():
+            self._end_possible(here, i)
         for i in over.nonzero()[0].tolist():
             self._end(here, i)
             episode["phase"][i] = IDLE
@@ -402,10 +420,12 @@ class Detector:
                 known = ~np.isnan(x[i])
                 self._baselines.state.baseline[known, here.rows[i]] = x[i][known]
 
-    def _passes_threshold(self, here: _Round, due: NDArray[np.intp], f: Floats) -> Flags:
-        """Score pulses, and return whether each passes its sensor's alert threshold."""
+    def _passes_threshold(
+        self, here: _Round, due: NDArray[np.intp], f: Floats
+    ) -> NDArray[np.bool_]:
+        """Score pulses; return whether each passes its sensor's alert threshold, or comes near."""
         if not due.size:
-            return np.zeros(0, np.bool_)
+            return np.zeros((2, 0), np.bool_)
         episode, rows, time = here.episode, here.rows[due], here.time[due]
         score, self._states[rows] = self._model.vape_score(f, self._states[rows])
         episode["log_odds"][due] = score
@@ -416,8 +436,9 @@ class Detector:
             alerted &= time - episode["peak_at"][due] >= alert_rules.THC_FROM_S
             episode["thc_log_odds"][due[alerted]] = self._model.thc_score(f[alerted])
         judged = take(episode, due)
-        passes: Flags = score >= self._model.level + self.thresholds.offset(rows)
-        return passes & ~alert_rules.is_faint(judged) & ~alert_rules.is_early(judged, f)
+        above = score - (self._model.level + self.thresholds.offset(rows))
+        may_alert = ~(alert_rules.is_faint(judged) | alert_rules.is_early(judged, f))
+        return np.array([above >= 0.0, above >= -alert_rules.GLANCE]) & may_alert
 
     def _end_sessions(self, here: _Round) -> None:
         """End vaping that has not been seen for a while, though other things go on in the room.
@@ -462,6 +483,8 @@ class Detector:
                 return
             if kind == alert_rules.SMOKE and is_over and not is_clear:
                 return
+        if alert_rules.is_possible(e)[0]:
+            self._end_possible(here, i)
         e["phase"] = ALERTED
         e["kind"] = kind
         e["alerted"] = here.time[i]
@@ -469,6 +492,22 @@ class Detector:
         e["confidence"] = chances[kind]
         e["probabilities"] = chances / max(float(chances.sum()), 1e-12)
         self._emit(here, i, EventPhase.ALERTED)
+
+    def _call_possible(self, here: _Round, i: int, chances: Floats, *, is_large: bool) -> None:
+        """Call vaping possible, once a pulse."""
+        e = here.episode[i : i + 1]
+        e["probabilities"] = alert_rules.probabilities(e["log_odds"], chances[None])
+        e["possible_at"], e["possible_onset"] = here.time[i], e["pulse_onset"]
+        e["is_large"] = is_large
+        self._emit_possible(here, i, EventPhase.ALERTED)
+
+    def _end_possible(self, here: _Round, i: int) -> None:
+        self._emit_possible(here, i, EventPhase.ENDED)
+        here.episode["possible_at"][i] = np.nan
+
+    def _emit_possible(self, here: _Round, i: int, phase: EventPhase) -> None:
+        event = self._possible_event(int(here.rows[i]), here.episode[i], phase, float(here.time[i]))
+        here.events.append((int(here.at[i]), event))
 
     def _restart_after_gaps(
         self,
@@ -494,6 +533,8 @@ class Detector:
         ended = []
         for row in rows.tolist():
             last, episode = float(self._baselines.state.time[row]), self._episodes[row]
+            if not np.isnan(episode["possible_at"]):
+                ended.append(self._possible_event(row, episode, EventPhase.ENDED, last + after_s))
             if episode["phase"] == ALERTED:
                 end = last if np.isnan(episode["back_since"]) else float(episode["back_since"])
                 ended.append(self._event(row, episode, EventPhase.ENDED, last + after_s, end))
@@ -515,6 +556,24 @@ class Detector:
         event = self._event(int(here.rows[i]), here.episode[i], phase, float(here.time[i]), end)
         here.events.append((int(here.at[i]), event))
 
+    def _possible_event(self, row: int, episode: np.void, phase: EventPhase, time: float) -> Event:
+        odds = _rounded(episode["probabilities"])
+        return Event(
+            sensor=self.names[row],
+            kind=EventKind.POSSIBLE,
+            phase=phase,
+            onset=float(episode["possible_onset"]),
+            alerted=float(episode["possible_at"]),
+            peak_time=float(episode["peak_at"]),
+            end=time if phase is EventPhase.ENDED else None,
+            confidence=odds[EventKind.VAPE],
+            probabilities=odds,
+            evidence=alert_rules.evidence_of(episode, pulse=True),
+            details=(fact(Detail.LARGE_PLUME),) if episode["is_large"] else (),
+            model_version=self.model_version,
+            time=time,
+        )
+
     def _event(
         self, row: int, episode: np.void, phase: EventPhase, time: float, end: float | None
     ) -> Event:
@@ -530,16 +589,18 @@ class Detector:
             peak_time=alerted if np.isnan(peak_at) else peak_at,
             end=end,
             confidence=round(float(episode["confidence"]), 4),
-            probabilities={
-                k.value: round(float(p), 4)
-                for k, p in zip(KINDS, episode["probabilities"], strict=True)
-            },
+            probabilities=_rounded(episode["probabilities"]),
             evidence=alert_rules.evidence_of(episode, pulse=is_vape),
             masked=is_vape and bool(episode["is_masked"]),
             thc_likely=is_vape and bool(episode["thc_log_odds"] >= alert_rules.THC_LOG_ODDS),
             model_version=self.model_version,
             time=time,
         )
+
+
+def _rounded(probabilities: Floats) -> dict[str, float]:
+    chances = probabilities.tolist()
+    return {kind.value: round(p, 4) for kind, p in zip(KINDS, chances, strict=True)}
 
 
 def _rounds(sensor: NDArray[np.int32]) -> list[NDArray[np.intp]]:

@@ -93,6 +93,9 @@ EPISODE: Final = np.dtype(
         ("thc_log_odds", np.float64),
         ("session_onset", np.float64),  # onset of the first of the pulses that follow closely
         ("alerted_onset", np.float64),
+        ("possible_at", np.float64),  # when vaping was called possible; NaN while it is not
+        ("possible_onset", np.float64),
+        ("is_large", np.bool_),  # possible for its size alone
         ("before_pulse", np.float64, (_K,)),  # every channel just before the pulse
         ("at_peak", np.float64, (_K,)),
         ("baseline", np.float64, (_K,)),  # of every channel when the episode opened
@@ -106,7 +109,7 @@ EPISODE: Final = np.dtype(
 TIMES: Final = (
     "onset", "alerted", "back_since", "pulse_onset", "peak_at", "last_at", "previous_onset",
     "voc_max_at", "first_pulse_onset", "last_vape_at", "session_onset", "alerted_onset",
-    "highest_at",
+    "possible_at", "possible_onset", "highest_at",
 )  # fmt: skip
 """Fields that are moments."""
 _BYTES: Final = np.dtype((np.void, EPISODE.itemsize))

@@ -72,6 +72,8 @@ class Detail(StrEnum):
     BACK = "back"
     PARTLY_BACK = "partly_back"
     STATE_LOST = "state_lost"
+    # a plume
+    LARGE_PLUME = "large_plume"
     # a building
     ROSE_TOGETHER = "rose_together"
 
@@ -186,6 +188,7 @@ _SENTENCES: Final = Sentences(
             "%(n)d of %(all)d back after %(time)s, %(away)d still silent",
         ),
         Detail.STATE_LOST: mark("its state was lost, the sensor is checked again"),
+        Detail.LARGE_PLUME: mark("a large plume, vaping or spray"),
         Detail.ROSE_TOGETHER: mark("the air of %(risen)d of %(n)d rooms rose together"),
     },
     {
@@ -209,6 +212,8 @@ class EventKind(StrEnum):
     """What happened in the air, or to the sensor."""
 
     VAPE = "vape"
+    POSSIBLE = "possible"
+    """Vaping that is possible, not likely, or a large plume without a clear cause."""
     SMOKE = "smoke"
     SPRAY = "spray"
     STEAM = "steam"
@@ -319,6 +324,7 @@ class Event:
 KIND_NAMES: Final = Words(
     {
         "vape": mark("vaping"),
+        "possible": mark("possible vaping"),
         "smoke": mark("smoke"),
         "spray": mark("spray"),
         "steam": mark("steam"),

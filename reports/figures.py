@@ -202,6 +202,7 @@ def _figures(facts: Facts) -> Iterator[Figure]:
         ("school_days", mark("School days on record"), len(facts.school_days & {*days})),
         ("incidents", INCIDENTS.label, found.outcome.incidents),
         ("incidents_air", mark("Vaping and smoke"), len(facts.air)),
+        ("possible", mark("Possible vaping, not counted as alerts"), found.possible),
         ("tests_left_out", mark("Tests, not counted"), found.tests),
     )
     for key, label, count in counts:

@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from reports.rows import CONFIRMED, FALSE, FIXED, HEALTH, NOTHING, TEST, State
+from reports.rows import CONFIRMED, FALSE, FIXED, HEALTH, NOTHING, POSSIBLE, TEST, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -90,12 +90,13 @@ def times(spans: Iterable[float]) -> Times:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Rows that figures count, and how many tests are left out."""
+    """Rows that figures count, and how many tests and possible vapings are left out."""
 
     incidents: tuple[IncidentRow, ...]
     notices: tuple[NoticeRow, ...]
     sensor_days: tuple[SensorDay, ...] = ()
     tests: int = 0
+    possible: int = 0
 
 
 def chosen(
@@ -103,14 +104,16 @@ def chosen(
     notices: Iterable[NoticeRow],
     sensor_days: Iterable[SensorDay],
 ) -> Chosen:
-    """Leave out tests."""
-    counted = tuple(row for row in incidents if row.verdict != TEST)
+    """Leave out tests and possible vaping."""
+    real = [row for row in incidents if row.verdict != TEST]
+    counted = tuple(row for row in real if row.kind != POSSIBLE)
     ids = {row.id for row in counted}
     return Chosen(
         counted,
         tuple(n for n in notices if n.incident in ids),
         tuple(sensor_days),
-        len(incidents) - len(counted),
+        len(incidents) - len(real),
+        len(real) - len(counted),
     )
 
 
@@ -372,6 +375,7 @@ class Kpis:
     """All key figures of a window."""
 
     tests: int
+    possible: int
     outcome: Outcome
     response: Response
     load: Load
@@ -389,6 +393,7 @@ def kpis(
     incidents, notices, days = selection.incidents, selection.notices, selection.sensor_days
     return Kpis(
         tests=selection.tests,
+        possible=selection.possible,
         outcome=outcome(incidents, days),
         response=response(incidents, now),
         load=load(incidents, notices, duty, recorded_from, is_school_day),

@@ -21,6 +21,8 @@ FIXED, TEST = "fixed", "test"
 """Verdicts of staff; empty without feedback."""
 AIR: Final = ("vape", "smoke")
 """Kinds of incident that need somebody on site."""
+POSSIBLE: Final = "possible"
+"""Possible vaping: no alert, so no figure of alerts counts it."""
 
 
 HEALTH: Final = ("offline", "sensor_fault")
@@ -39,6 +41,8 @@ class State(StrEnum):
     SUPPRESSED = "suppressed"
     RESOLVED = "resolved"
     """Of a device that works again."""
+    NOTED = "noted"
+    """Of possible vaping, to which nobody was asked to respond."""
 
 
 def state_of(
@@ -61,6 +65,7 @@ def state_of(
         (bool(verdict), State.ANSWERED),
         (is_open and is_acknowledged, State.RESPONDING),
         (bool(suppressed_by), State.SUPPRESSED),
+        (kind == POSSIBLE and not was_acknowledged, State.NOTED),
         (is_open, State.NEEDS_RESPONDER),
         (was_acknowledged, State.RESPONDED),
         (kind in HEALTH, State.RESOLVED),

@@ -159,7 +159,8 @@ COLUMNS: Final = {
             "state",
             _TEXT,
             "`needs_responder`, `responding`, `answered`, `nobody_responded`, `responded` (no"
-            " answer yet), `suppressed`, `resolved` (a device works again)",
+            " answer yet), `suppressed`, `resolved` (a device works again),"
+            " `noted` (possible vaping, nobody was asked to go)",
         ),
         Column(
             "again_of",

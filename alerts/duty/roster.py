@@ -185,6 +185,11 @@ class Chosen:
     receiver: str
     path: tuple[Route, ...]
 
+    def names(self, label: str) -> bool:
+        """Whether a route on the way asks for values of a label."""
+        wanted = (MatchOp.EQUAL, MatchOp.REGEX)
+        return any(m.name == label and m.op in wanted for r in self.path for m in r.matchers)
+
     def why(self) -> str:
         """Say which matchers led here.
 

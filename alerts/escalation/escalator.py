@@ -235,11 +235,15 @@ class Escalator:
         incident: Incident,
         now: float,
         *,
+        anew: bool = False,
         without: str = "",
         note: Fact | None = None,
     ) -> None:
-        """Store the chain, or repeat it without the person `without`, and notify its first ring."""
-        rings, responder = chain(tx, incident.id), None
+        """Store the chain, or repeat it without the person `without`, and notify its first ring.
+
+        `anew` plans it again by the routes: the kind of the incident has changed.
+        """
+        rings, responder = () if anew else chain(tx, incident.id), None
         if not rings:
             rings = self._policy.rings(labels_of(incident, self._registry), now)
             responder = self.responder(tx, incident, now)

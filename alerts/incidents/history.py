@@ -21,6 +21,7 @@ class Happened(StrEnum):
     JOINED = "joined"
     ENDED = "ended"
     CLEARED = "cleared"
+    LIKELY = "likely"
     SEVERITY = "severity"
     HELD = "held"
     RELEASED = "released"
@@ -56,6 +57,7 @@ TITLES: Final = Words(
         Happened.JOINED: mark("Detected again"),
         Happened.ENDED: mark("Detection ended"),
         Happened.CLEARED: mark("Over, not yet checked"),
+        Happened.LIKELY: mark("Now vaping likely"),
         Happened.SEVERITY: mark("Severity changed"),
         Happened.HELD: mark("Nobody notified yet"),
         Happened.RELEASED: mark("Notified after all"),

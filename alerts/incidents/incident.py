@@ -20,6 +20,7 @@ from language.messages import Sentences, Words, later, mark
 from storage.registry import Room
 
 if TYPE_CHECKING:
+    from detection.events import Event
     from language.messages import Fact
     from storage.registry import Registry
 
@@ -285,6 +286,11 @@ class Incident:
     def is_late(self) -> bool:
         """Whether it is muted because its readings arrived late."""
         return self.suppressed_by is not None and self.suppressed_by.code == Suppression.LATE
+
+    def becomes(self, event: Event) -> bool:
+        """Whether an event makes vaping likely that was possible."""
+        was, now = (EventKind.POSSIBLE, EventKind.VAPE)
+        return self.is_open and self.kind is was and event.kind is now
 
     def is_responder(self, person: str) -> bool:
         """Whether a person has acknowledged it and is expected there."""

@@ -29,12 +29,16 @@ class NewIncident:
 
 @dataclass(frozen=True, slots=True)
 class Detected:
-    """The detector reported an event of this incident, or one that opens it, muted or not."""
+    """The detector reported an event of this incident, or one that opens it, muted or not.
+
+    `asks`: whether people want to be notified of such an event.
+    """
 
     event: Event
     at: float
     new: NewIncident | None = None
     mute: Mute | None = None
+    asks: bool = True
 
 
 @dataclass(frozen=True, slots=True)

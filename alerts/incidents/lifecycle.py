@@ -50,6 +50,8 @@ _LOOK_S: Final = 120.0
 """How long an incident stays open after somebody responds to it when the air is clear."""
 _ONE_REPORT_S: Final = 60.0
 """Detections that follow each other within this are one to the responder."""
+_SECOND_PUFF_S: Final = 600.0
+"""How long a possible incident waits for more evidence."""
 _MOST_DAMPED: Final = 6
 _LONGEST_COOLDOWN_S: Final = 4 * 3600.0
 
@@ -129,7 +131,8 @@ def _detection(event: Event, at: float, before: Detection | None = None) -> Dete
 def _resolve_due(kind: EventKind, detections: tuple[Detection, ...], rules: Rules) -> float:
     """Latest of: quiet time after what is over, silence after what still runs; never if offline."""
     silent_s = math.inf if kind is EventKind.OFFLINE else rules.silent_s
-    return max(d.heard_at + (silent_s if d.running else rules.quiet_s) for d in detections)
+    quiet_s = max(rules.quiet_s, _SECOND_PUFF_S) if kind is EventKind.POSSIBLE else rules.quiet_s
+    return max(d.heard_at + (silent_s if d.running else quiet_s) for d in detections)
 
 
 def _muted(step: Step, at: float, mute: Mute) -> Step:
@@ -165,6 +168,8 @@ def _open(given: inputs.Detected, new: inputs.NewIncident, rules: Rules) -> Step
     if new.again_of:
         seen["again_after"] = new.again_of
     opened = Step(incident, (Record(at, SYSTEM, Happened.OPENED, seen),))
+    if not given.asks:
+        return opened
     return _muted(opened, at, given.mute) if given.mute else _paged(opened, at, detection)
 
 
@@ -181,6 +186,8 @@ def _detected(incident: Incident, given: inputs.Detected, rules: Rules) -> Step:
     now = _detection(event, at, before)
     if before is not None and not before.running:
         return Step(incident)
+    if incident.becomes(event):
+        return _likely(incident, given, now, rules)
     known[event.id] = now
     detections = tuple(known.values())
     following = replace(
@@ -200,14 +207,43 @@ def _detected(incident: Incident, given: inputs.Detected, rules: Rules) -> Step:
     following = replace(following, resolve_due=due, cleared_at=None)
     free = incident.held_until is None or at >= incident.held_until
     unpaged = incident.status is Status.OPEN and not incident.paged
-    may_page = before is None and now.running and unpaged and free
+    is_news = before is None and now.running and given.asks
+    may_page = is_news and unpaged and free
     result = _regraded(Step(following, result.effects), at, send_deferred=not may_page)
     if not may_page:
         latest = max(d.alerted for d in incident.detections)
-        separate = before is None and now.running and now.alerted - latest > _ONE_REPORT_S
+        separate = is_news and now.alerted - latest > _ONE_REPORT_S
         if separate and incident.status is Status.ACKNOWLEDGED and given.mute is None:
             result = result.then(effects.NotifyAgain(at, now.onset))
         return result
+    return _muted(result, at, given.mute) if given.mute else _paged(result, at, now)
+
+
+def _likely(incident: Incident, given: inputs.Detected, now: Detection, rules: Rules) -> Step:
+    """Make vaping of what was possible: the same incident, of which people are notified now."""
+    event, at = given.event, given.at
+    detections = (*incident.detections, now)
+    responding = incident.status is Status.ACKNOWLEDGED
+    following = replace(
+        incident,
+        kind=event.kind,
+        onset=now.onset,
+        opened_at=at,
+        status=incident.status if responding else Status.OPEN,
+        paged=responding,
+        held_until=None,
+        suppressed_by=None,
+        sensor=event.sensor,
+        confidence=max(d.confidence for d in detections),
+        detections=detections,
+        severity=grade(event.kind, event.confidence, 0.0, incident.repeats),
+        resolve_due=_resolve_due(event.kind, detections, rules),
+    )
+    record = Record(at, SYSTEM, Happened.LIKELY, _seen(event) | {"severity": following.severity})
+    result = Step(following, (record,))
+    if responding:
+        return result.then(effects.NotifyAgain(at, now.onset))
+    result = result.then(effects.Stop("likely", at, unsent=True))
     return _muted(result, at, given.mute) if given.mute else _paged(result, at, now)
 
 

@@ -26,7 +26,7 @@ from alerts.incidents.incident import (
     Verdict,
 )
 from alerts.incidents.inputs import Feedback
-from alerts.policy import REPEAT_WINDOW_S, Severity
+from alerts.policy import REPEAT_WINDOW_S, VAPING, Severity
 from detection.events import (
     ChannelEvidence,
     EventKind,
@@ -61,8 +61,10 @@ _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
 
 
 def open_incident(tx: sqlite3.Connection, kind: EventKind, room: str) -> Incident | None:
-    """Return the one incident of a key that is not resolved."""
-    found = _select(tx, "kind = ? AND room = ? AND status <> 'resolved'", kind.value, room)
+    """Return the one incident of a key that is not resolved; of vaping, likely before possible."""
+    kinds = VAPING if kind in VAPING else (kind, kind)
+    where = "kind IN (?, ?) AND room = ? AND status <> 'resolved' ORDER BY kind DESC"
+    found = _select(tx, where, *kinds, room)
     return found[0] if found else None
 
 

@@ -67,6 +67,7 @@ class Priority(StrEnum):
 KIND_WORDS: Final = Words(
     {
         EventKind.VAPE: mark("Vaping likely"),
+        EventKind.POSSIBLE: mark("Possible vaping"),
         EventKind.SMOKE: mark("Smoke"),
         EventKind.SPRAY: mark("Spray"),
         EventKind.STEAM: mark("Steam"),

@@ -20,7 +20,7 @@ from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Note, Notice, NoticeReason, Priority
 from alerts.policy import Severity
 from alerts.secrets import channel_of, target_id
-from detection.events import UNSETTLED
+from detection.events import UNSETTLED, EventKind
 from language.messages import fact
 
 if TYPE_CHECKING:
@@ -324,6 +324,7 @@ class NoticeWriter:
         if reason is NoticeReason.OPENED and incident.again_of:
             notes[:0] = self._last_answer(tx, incident.again_of, now)
         recovered = reason is NoticeReason.RECOVERED
+        is_loud = reason.asks and incident.kind is not EventKind.POSSIBLE
         event_id = incident.detections[-1].event_id
         evidence = repository.evidence(tx, event_id, "" if recovered else "decided_")
         if recovered:
@@ -343,7 +344,7 @@ class NoticeWriter:
             evidence=evidence,
             zone=room.zone or self._policy.zone,
             link=f"{url}/incidents/{incident.id}{asked}" if url else "",
-            priority=_LOUDNESS[incident.severity] if reason.asks else Priority.QUIET,
+            priority=_LOUDNESS[incident.severity] if is_loud else Priority.QUIET,
             by=by,
             notes=tuple(notes),
             again=bool(incident.again_of),

@@ -18,7 +18,7 @@ import msgspec
 
 from alerts.incidents import repository
 from alerts.incidents.repository import sentence_of_row
-from detection.events import details_text
+from detection.events import EventKind, details_text
 from language.messages import facts_of
 from storage.errors import translating
 from storage.sqlite import connect, schema_scripts, transaction
@@ -233,7 +233,7 @@ def _incident(
     db: sqlite3.Connection, key: str, school_day: Callable[[float, str], bool]
 ) -> Record | None:
     row = db.execute(_INCIDENT, (key,)).fetchone()
-    if row is None:
+    if row is None or row["of_kind"] == EventKind.POSSIBLE:  # it may still become another kind
         return None
     fields = _fields(row) | {"school_day": float(school_day(row["at"], row["of_room"]))}
     return Record("incident", row["at"], fields, room=row["of_room"], kind=row["of_kind"], id=key)

@@ -26,6 +26,7 @@ from alerts.incidents.incident_json import incident_json, iso_time
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Notice, NoticeReason, Priority
 from alerts.notify.post import post, raise_for_status
+from alerts.policy import PAGED
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def enqueue(
             continue
         body = json.dumps(_message(tx, row, policy, registry, school), ensure_ascii=False)
         for hook in policy.webhooks:
-            if not hook.kinds or row["kind"] in hook.kinds:
+            if row["kind"] in (hook.kinds or PAGED):
                 count += outbox_rows.add_notice(
                     tx,
                     _notice(row, {"id": _id(hook, row), "body": body}),

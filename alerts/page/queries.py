@@ -320,6 +320,7 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
         "responding": "responding",
         "nobody_responded": "unanswered",
         "responded": "none",
+        "noted": "done" if row["status"] == "resolved" else "notable",
         "suppressed": "silenced" if row["suppressed_by"] == "silence" else "notable",
     }
     level = by_state.get(state, "done")

@@ -73,6 +73,7 @@ _WORDS: Final = {
             "responded": mark("Not reported yet"),
             "suppressed": mark("Suppressed, recorded only"),
             "resolved": mark("Resolved"),
+            "noted": mark("Noted, nobody was asked to go"),
         }
     ),
     "life": Words(

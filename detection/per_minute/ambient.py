@@ -147,7 +147,7 @@ class Ambient:
         return found
 
     def mark(self, events: Iterable[Event]) -> list[Event]:
-        """Set `Event.explained_by` on the vape events that the air of their building explains.
+        """Set `Event.explained_by` on the events of vaping that the air of their building explains.
 
         It is set from the first state of an event until an update rises above the common air.
         Events are in order, and their minutes must have been given to `on_minute`.
@@ -155,7 +155,7 @@ class Ambient:
         marked = []
         for event in events:
             rooms: list[int] = []
-            if event.kind is EventKind.VAPE:
+            if event.kind in {EventKind.VAPE, EventKind.POSSIBLE}:
                 known = event.id in self._explained
                 running = event.phase in {EventPhase.ALERTED, EventPhase.UPDATED}
                 if event.phase is EventPhase.ALERTED or (known and running):

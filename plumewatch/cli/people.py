@@ -39,13 +39,14 @@ def timeline(
 ) -> None:
     """Print who would be notified when after an alert, and what limits the notices."""
     from alerts.escalation.preview import timeline as timeline_lines
+    from alerts.policy import PAGED
     from detection.events import EventKind
     from plumewatch.config.settings import alert_policy
 
     site = Site.load(config)
     policy = alert_policy(site.config)
     rooms = site.config.registry().rooms
-    kinds = sorted(k.value for k in policy.pages)
+    kinds = sorted(PAGED)
     faults = []
     if room and room not in rooms:
         faults.append(f"--room: {room!r}: one of {some(rooms)}")

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from alerts.access.directory import is_of_directory
 from alerts.duty.roster import LABELS, ZoneMap, chosen, nodes, parse_matchers
 from alerts.errors import MatcherError
-from alerts.policy import FACILITIES, PAGED, STAFF, Severity
+from alerts.policy import FACILITIES, ROUTED, STAFF, Severity
 from language.messages import later, mark
 from plumewatch.config.faults import EXACTLY_ONE, LEFT_OUT, SOMEBODY, ConfigFault, some, unknown
 from plumewatch.config.roster import ALL_PERIODS, moment, zone_of
@@ -319,7 +319,7 @@ def _unreachable(root: Route, places: Iterable[Mapping[str, str]]) -> Iterator[C
     asked = {matcher.name for *_, node in nodes(root) for matcher in node.matchers}
     apart = {frozenset((k, v) for k, v in place.items() if k in asked) for place in places}
     apart.add(frozenset())  # an outage of several sensors is in no room
-    kinds = sorted(PAGED) if "kind" in asked else [""]
+    kinds = sorted(ROUTED) if "kind" in asked else [""]
     severities = tuple(Severity) if "severity" in asked else ("",)
     dead = {id(node) for where, _, node in nodes(root) if where and not node.routes}
     for place, kind, severity in product(apart, kinds, severities):
@@ -334,5 +334,5 @@ def _unreachable(root: Route, places: Iterable[Mapping[str, str]]) -> Iterator[C
                 _path(where),
                 f"{matchers} to {receiver!r}",
                 "must be reachable: no registered room and kind gets here, because none matches or"
-                f" an earlier route matches first; kinds are {', '.join(sorted(PAGED))}",
+                f" an earlier route matches first; kinds are {', '.join(sorted(ROUTED))}",
             )

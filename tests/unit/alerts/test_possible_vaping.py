@@ -1,0 +1,116 @@
+"""Possible vaping: an incident that pages nobody who did not ask, and becomes likely."""
+
+from dataclasses import replace
+
+import pytest
+
+from alerts.duty.roster import Roster, Route, parse_matchers
+from alerts.engine import AlertEngine
+from alerts.incidents import silences
+from alerts.incidents.incident import Status, Verdict
+from alerts.policy import STAFF, Severity, role_receivers
+from detection.events import EventKind, EventPhase
+from tests.support import alert_records as stored
+
+POSSIBLE = EventKind.POSSIBLE
+
+
+@pytest.fixture
+def possible(make_event):
+    def make(at, **more):
+        return make_event(at, kind=POSSIBLE, confidence=0.2, **more)
+
+    return make
+
+
+@pytest.fixture
+def asked(registry, policy):
+    """An engine whose routes name possible vaping."""
+    route = Route(STAFF, parse_matchers("kind=possible"))
+    everyone = tuple(member.id for member in policy.staff)
+    receivers = role_receivers((member.id, member.role) for member in policy.staff)
+    roster = Roster(Route(STAFF, routes=(route,)), receivers, everyone=everyone)
+    return AlertEngine(registry, replace(policy, roster=roster))
+
+
+def history(tx):
+    return stored.history(tx, "what")
+
+
+def test_nobody_is_notified_of_possible_vaping(tx, engine, possible):
+    assert engine.on_events(tx, [possible(1000.0)], 1000.0) == []
+    (incident,) = stored.incidents(tx)
+    assert (incident.kind, incident.status, incident.severity) == (
+        POSSIBLE,
+        Status.OPEN,
+        Severity.INFO,
+    )
+    engine.on_time(tx, 1500.0)
+    assert stored.notices(tx) == []
+    assert engine.check_stuck(tx, 1500.0) == []
+
+
+def test_a_route_that_names_it_gets_one_quiet_notice(tx, asked, possible):
+    asked.on_events(tx, [possible(1000.0), possible(1060.0)], 1060.0)
+    (notice,) = stored.notices(tx, "notice")
+    assert notice.priority == "quiet"
+
+
+def test_it_becomes_the_same_incident_when_vaping_is_likely(tx, engine, possible, make_event):
+    engine.on_events(tx, [possible(1000.0)], 1000.0)
+    engine.on_events(tx, [possible(1000.0, phase=EventPhase.ENDED, end=1040.0)], 1040.0)
+    (alert,) = engine.on_events(tx, [make_event(1300.0)], 1300.0)
+    (incident,) = stored.incidents(tx)
+    assert (incident.kind, incident.id) == (EventKind.VAPE, alert.incident)
+    assert (incident.severity, incident.confidence) == (Severity.WARNING, 0.9)
+    assert stored.notices(tx, "person", "reason") == [("ap", "opened")]
+    assert history(tx) == ["opened", "ended", "likely", "paged"]
+
+
+def test_who_got_the_quiet_notice_gets_the_alert_as_well(tx, asked, possible, make_event):
+    asked.on_events(tx, [possible(1000.0)], 1000.0)
+    asked.on_events(tx, [make_event(1100.0)], 1100.0)
+    kinds = [notice.kind for notice in stored.notices(tx, "notice")]
+    assert kinds == ["possible", "vape"]
+
+
+def test_who_is_on_the_way_hears_that_it_is_likely(tx, engine, possible, make_event):
+    engine.on_events(tx, [possible(1000.0)], 1000.0)
+    engine.acknowledge(tx, stored.incidents(tx)[0].id, "ap", 1010.0)
+    engine.on_events(tx, [make_event(1030.0)], 1030.0)
+    assert stored.notices(tx, "person", "reason") == [("ap", "again:1030")]
+
+
+def test_a_silence_of_vaping_mutes_what_becomes_likely(tx, engine, possible, make_event):
+    engine.on_events(tx, [possible(1000.0)], 1000.0)
+    when = {"starts_at": 900.0, "ends_at": 2000.0, "now": 900.0}
+    silences.add(tx, labels={"kind": "vape", "room": "n2-boys"}, owner="ap", reason="paint", **when)
+    engine.on_events(tx, [make_event(1100.0)], 1100.0)
+    assert stored.notices(tx) == []
+    assert stored.incidents(tx)[0].kind is EventKind.VAPE
+
+
+def test_a_further_possible_pulse_joins_an_alert_quietly(tx, engine, possible, make_event):
+    engine.on_events(tx, [make_event(1000.0)], 1000.0)
+    engine.acknowledge(tx, stored.incidents(tx)[0].id, "ap", 1010.0)
+    before = stored.notices(tx)
+    engine.on_events(tx, [possible(1100.0)], 1100.0)
+    (incident,) = stored.incidents(tx)
+    assert (incident.kind, len(incident.detections)) == (EventKind.VAPE, 2)
+    assert stored.notices(tx) == before
+
+
+def test_it_waits_ten_minutes_for_more_evidence(tx, engine, possible):
+    engine.on_events(tx, [possible(1000.0)], 1000.0)
+    engine.on_events(tx, [possible(1000.0, phase=EventPhase.ENDED, end=1040.0)], 1040.0)
+    engine.on_time(tx, 1639.0)
+    assert stored.incidents(tx)[0].is_open
+    engine.on_time(tx, 1640.0)
+    assert not stored.incidents(tx)[0].is_open
+
+
+def test_it_can_be_answered(tx, engine, possible):
+    engine.on_events(tx, [possible(1000.0)], 1000.0)
+    (incident,) = stored.incidents(tx)
+    answered = engine.feedback(tx, incident.id, "ap", Verdict.FALSE_ALARM, 1100.0, cause="spray")
+    assert answered.verdict is Verdict.FALSE_ALARM
