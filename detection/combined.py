@@ -102,13 +102,10 @@ class DeviceEvents:
         found: list[Event] = []
         for name in events:
             if name in _REPORTS:
-                key = (sensor, name)
-                self._expire(key, time, found)
-                self._reported(key, time, values, found)
+                self._report((sensor, name), time, values, found)
         for name in faults:
             key = (sensor, f"fault:{name.removeprefix('fault:')}")
-            self._expire(key, time, found)
-            self._faulty(key, time, found)
+            self._report(key, time, {}, found, least=3, after_s=FAULT_AFTER_S)
         if "battery" in values:
             self._battery((sensor, _BATTERY), time, values, found)
         return found
@@ -152,32 +149,24 @@ class DeviceEvents:
             ended_at = active.last + hold_s
             found.append(self._event(key, active, EventPhase.ENDED, ended_at, {}))
 
-    def _reported(
+    def _report(
         self,
         key: tuple[str, str],
         time: float,
         values: Mapping[str, float],
         found: list[Event],
+        least: int = 1,
+        after_s: float = 0.0,
     ) -> None:
-        active = self._active.get(key)
-        if active is not None:
-            active.last = max(active.last, time)
-            active.count += 1
-            return
-        active = self._active[key] = _Report(time, time, 1, time)
-        found.append(self._event(key, active, EventPhase.ALERTED, time, values))
-
-    def _faulty(self, key: tuple[str, str], time: float, found: list[Event]) -> None:
-        active = self._active.get(key)
-        if active is None:
-            self._active[key] = _Report(time, time, 1, None)
-            return
+        """Count a report; the condition is alerted from `least` reports over `after_s` on."""
+        self._expire(key, time, found)
+        active = self._active.setdefault(key, _Report(time, time, 0, None))
         active.last = max(active.last, time)
         active.count += 1
-        early = active.count < 3 or time - active.onset < FAULT_AFTER_S
+        early = active.count < least or time - active.onset < after_s
         if active.alerted_at is None and not early:
             active.alerted_at = time
-            found.append(self._event(key, active, EventPhase.ALERTED, time, {}))
+            found.append(self._event(key, active, EventPhase.ALERTED, time, values))
 
     def _battery(
         self,
@@ -188,21 +177,11 @@ class DeviceEvents:
     ) -> None:
         self._expire(key, time, found)
         active, charge = self._active.get(key), values["battery"]
-        if active is None:
-            if charge <= BATTERY_LOW:
-                self._active[key] = _Report(time, time, 1, None)
-            return
-        good = charge >= BATTERY_GOOD if active.alerted_at is not None else charge > BATTERY_LOW
-        if good:
-            del self._active[key]
-            if active.alerted_at is not None:
-                found.append(self._event(key, active, EventPhase.ENDED, time, values))
-            return
-        active.last = max(active.last, time)
-        active.count += 1
-        if active.alerted_at is None:
-            active.alerted_at = time
-            found.append(self._event(key, active, EventPhase.ALERTED, time, values))
+        is_alerted = active is not None and active.alerted_at is not None
+        if charge < BATTERY_GOOD if is_alerted else charge <= BATTERY_LOW:
+            self._report(key, time, values, found, least=2)
+        elif self._active.pop(key, None) and active and is_alerted:
+            found.append(self._event(key, active, EventPhase.ENDED, time, values))
 
     @staticmethod
     def _event(

@@ -380,18 +380,14 @@ class Change(NamedTuple):
     at: float | None
 
 
-def read_changes(
-    db: sqlite3.Connection, reader: str, what: Collection[str] = (), limit: int = -1
-) -> list[Change] | None:
-    """Return the entries behind a reader's cursor, of some kinds if named; None without one."""
+def read_changes(db: sqlite3.Connection, reader: str, limit: int = -1) -> list[Change] | None:
+    """Return the entries behind a reader's cursor; None without one."""
     row = db.execute("SELECT position FROM change_cursor WHERE reader = ?", (reader,)).fetchone()
     if row is None:
         return None
-    marks = f"AND what IN ({', '.join('?' * len(what))})" if what else ""
     rows = db.execute(
-        "SELECT seq, incident, event, what, at FROM change_feed"  # noqa: S608 - question marks
-        f" WHERE seq > ? {marks} ORDER BY seq LIMIT ?",
-        (row["position"], *what, limit),
+        "SELECT seq, incident, event, what, at FROM change_feed WHERE seq > ? ORDER BY seq LIMIT ?",
+        (row["position"], limit),
     )
     return [Change(*row) for row in rows]
 
