@@ -24,10 +24,9 @@ A message never holds a target's address: an address is a secret.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from language.messages import Words, mark
+from language.messages import Coded, Words, mark
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,41 +34,25 @@ if TYPE_CHECKING:
     from language.messages import Message
 
 
-class NotifyReason(StrEnum):
+class NotifyReason(Coded):
     """Closed set of reasons why a notice was not delivered."""
 
-    BAD_TARGET = "bad_target"
-    FORBIDDEN_SCHEME = "forbidden_scheme"
-    FORBIDDEN_ADDRESS = "forbidden_address"
-    TARGET_GONE = "target_gone"
-    REFUSED = "refused"
-    RATE_LIMITED = "rate_limited"
-    QUOTA = "quota"
-    SERVER_ERROR = "server_error"
-    CONNECTION = "connection"
-    TIMEOUT = "timeout"
-    BUSY = "busy"
-    EXPIRED = "expired"
-    LIBRARY = "library"
+    BAD_TARGET = "bad_target", mark("the address is not complete or cannot be used")
+    FORBIDDEN_SCHEME = "forbidden_scheme", mark("this kind of address is not allowed")
+    FORBIDDEN_ADDRESS = "forbidden_address", mark("the address is not allowed")
+    TARGET_GONE = "target_gone", mark("the browser or account is gone")
+    REFUSED = "refused", mark("the service refused it")
+    RATE_LIMITED = "rate_limited", mark("the service asks to wait")
+    QUOTA = "quota", mark("the day's quota is used up")
+    SERVER_ERROR = "server_error", mark("the service has a fault")
+    CONNECTION = "connection", mark("the service cannot be reached")
+    TIMEOUT = "timeout", mark("the service did not answer in time")
+    BUSY = "busy", mark("earlier notices are still being sent")
+    EXPIRED = "expired", mark("it was too old to be sent")
+    LIBRARY = "library", mark("the program that sends it failed")
 
 
-UNDELIVERED_WORDS: Final = Words(
-    {
-        NotifyReason.BAD_TARGET: mark("the address is not complete or cannot be used"),
-        NotifyReason.FORBIDDEN_SCHEME: mark("this kind of address is not allowed"),
-        NotifyReason.FORBIDDEN_ADDRESS: mark("the address is not allowed"),
-        NotifyReason.TARGET_GONE: mark("the browser or account is gone"),
-        NotifyReason.REFUSED: mark("the service refused it"),
-        NotifyReason.RATE_LIMITED: mark("the service asks to wait"),
-        NotifyReason.QUOTA: mark("the day's quota is used up"),
-        NotifyReason.SERVER_ERROR: mark("the service has a fault"),
-        NotifyReason.CONNECTION: mark("the service cannot be reached"),
-        NotifyReason.TIMEOUT: mark("the service did not answer in time"),
-        NotifyReason.BUSY: mark("earlier notices are still being sent"),
-        NotifyReason.EXPIRED: mark("it was too old to be sent"),
-        NotifyReason.LIBRARY: mark("the program that sends it failed"),
-    }
-)
+UNDELIVERED_WORDS: Final = Words(NotifyReason.texts())
 
 
 class AlertError(Exception):

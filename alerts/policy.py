@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from alerts.duty.roster import Matcher, MatchOp, Receiver, Roster, Route
 from alerts.errors import PolicyError
 from alerts.secrets import target_id
 from detection.events import EventKind
-from language.messages import ENGLISH, Words, mark
+from language.messages import ENGLISH, Coded, Words, mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -42,12 +41,12 @@ UNSURE: Final = 0.7
 """A detection below this confidence is one level less severe; it is never dropped for it."""
 
 
-class Severity(StrEnum):
+class Severity(Coded):
     """How severe an incident is."""
 
-    INFO = "info"
-    WARNING = "warning"
-    CRITICAL = "critical"
+    INFO = "info", mark("info")
+    WARNING = "warning", mark("warning")
+    CRITICAL = "critical", mark("critical")
 
     @property
     def rank(self) -> int:
@@ -55,13 +54,7 @@ class Severity(StrEnum):
         return _ORDER.index(self)
 
 
-SEVERITY_WORDS: Final = Words(
-    {
-        Severity.INFO: mark("info"),
-        Severity.WARNING: mark("warning"),
-        Severity.CRITICAL: mark("critical"),
-    }
-)
+SEVERITY_WORDS: Final = Words(Severity.texts())
 _ORDER: Final = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
 _BASE: Final[Mapping[EventKind, Severity]] = {
     EventKind.SMOKE: Severity.CRITICAL,

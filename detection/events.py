@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from detection.channels import CHANNEL_INDEX, RISE
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
 from language.messages import (
+    Coded,
     Fact,
     Sentences,
     Words,
@@ -30,52 +31,119 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-class Detail(StrEnum):
+class Detail(Coded):
     """What a detector adds to an event."""
 
     # a device's own reports
-    TAMPERED = "tampered"
-    VENDOR_VAPE = "vendor_vape"
-    VENDOR_BURNING = "vendor_burning"
-    VENDOR_INTERFERENCE = "vendor_interference"
-    BATTERY_LOW = "battery_low"
-    BATTERY_AT = "battery_at"
-    NO_VALID_VALUE = "no_valid_value"
-    CLOCK_STANDS = "clock_stands"
+    TAMPERED = "tampered", mark("the sensor reports tampering")
+    VENDOR_VAPE = "vendor_vape", mark("%(device)s's own vape alarm")
+    VENDOR_BURNING = "vendor_burning", mark("%(device)s's own burning alarm")
+    VENDOR_INTERFERENCE = "vendor_interference", mark("%(device)s reports interference")
+    BATTERY_LOW = "battery_low", mark("the battery is low")
+    BATTERY_AT = "battery_at", mark("the battery is at %(percent).0f%%")
+    NO_VALID_VALUE = (
+        "no_valid_value",
+        mark("the sensor's %(quantity)s channel reports no valid value"),
+    )
+    CLOCK_STANDS = (
+        "clock_stands",
+        mark("the sensor's clock stands still: its readings count at their receipt"),
+    )
     # the messages under a sensor's name
-    TWO_SENDERS = "two_senders"
-    REPEATED = "repeated"
-    REFUSED = "refused"
-    FLOODED = "flooded"
+    TWO_SENDERS = "two_senders", mark("a second sender uses its name")
+    REPEATED = "repeated", mark("recorded readings of it are sent again")
+    REFUSED = "refused", mark("many messages under its name are no readings")
+    FLOODED = (
+        "flooded",
+        mark("far too many messages come under its name: the room is not watched reliably"),
+    )
     # the service itself
-    STRANGERS = "strangers"
-    SESSION_LOST = "session_lost"
-    SESSION_CONTENDED = "session_contended"
-    QUOTA_USED_UP = "quota_used_up"
+    STRANGERS = "strangers", mark("many sensors that nobody registered")
+    SESSION_LOST = (
+        "session_lost",
+        mark("the broker lost the service's session: readings queued in it may be missing"),
+    )
+    SESSION_CONTENDED = (
+        "session_contended",
+        mark(
+            "the connection is lost again and again: a bad network, or a second client with its id"
+        ),
+    )
+    QUOTA_USED_UP = (
+        "quota_used_up",
+        mark(
+            "the quota of the day is used up: notices go to people's next addresses until midnight"
+            " UTC"
+        ),
+    )
     # its readings
-    FROZEN = "frozen"
-    ALL_FROZEN = "all_frozen"
-    MISSING = "missing"
-    SATURATED = "saturated"
-    NOISY = "noisy"
-    COVERED = "covered"
-    BLOWN = "blown"
-    SPRAYED = "sprayed"
-    DRIFT = "drift"
+    FROZEN = "frozen", mark("%(quantity)s has been exactly %(amount)s for %(time)s")
+    ALL_FROZEN = "all_frozen", mark("every value has been exactly the same for %(time)s")
+    MISSING = (
+        "missing",
+        mark("%(quantity)s has not been reported for %(time)s, though other values are"),
+    )
+    SATURATED = (
+        "saturated",
+        mark("%(quantity)s has stood at %(amount)s, the end of its scale, for %(time)s"),
+    )
+    NOISY = (
+        "noisy",
+        mark("%(quantity)s has been %(times).0f times noisier than ever before for %(time)s"),
+    )
+    COVERED = (
+        "covered",
+        mark(
+            "for %(time)s no particles have come in and nothing has moved: the sensor may be"
+            " covered or its inlet blocked"
+        ),
+    )
+    BLOWN = (
+        "blown",
+        mark(
+            "dust and damp air came and were gone within %(time)s: somebody blew or sprayed into it"
+        ),
+    )
+    SPRAYED = "sprayed", mark("%(quantity)s reached %(amount)s: something was sprayed into it")
+    DRIFT = (
+        "drift",
+        mark(
+            "the cleanest air of each of %(days)d days reads %(amount)s, it was %(before)s: the"
+            " sensor may be dusty"
+        ),
+    )
     # its silence
-    SILENT = "silent"
-    SAYS_OFFLINE = "says_offline"
-    NEVER_SEEN = "never_seen"
-    SEVERAL_SILENT = "several_silent"
-    SEVERAL_NEVER_SEEN = "several_never_seen"
-    BROKER_AWAY = "broker_away"
-    BACK = "back"
-    PARTLY_BACK = "partly_back"
-    STATE_LOST = "state_lost"
+    SILENT = "silent", mark("no reading for %(time)s, it reports every %(interval)s")
+    SAYS_OFFLINE = "says_offline", mark("the sensor, or its gateway, says that it is offline")
+    NEVER_SEEN = (
+        "never_seen",
+        mark(
+            "no reading since it was registered %(time)s ago: is it installed, and is its id the"
+            " one under which it publishes?"
+        ),
+    )
+    SEVERAL_SILENT = "several_silent", mark("%(n)d sensors fell silent together: %(sensors)s")
+    SEVERAL_NEVER_SEEN = (
+        "several_never_seen",
+        mark(
+            "%(n)d registered sensors never sent a reading: %(sensors)s; is it installed, and is"
+            " its id the one under which it publishes?"
+        ),
+    )
+    BROKER_AWAY = "broker_away", mark("the broker cannot be reached")
+    BACK = "back", mark("back after %(time)s")
+    PARTLY_BACK = (
+        "partly_back",
+        mark_plural(
+            "%(n)d of %(all)d back after %(time)s, %(away)d still silent",
+            "%(n)d of %(all)d back after %(time)s, %(away)d still silent",
+        ),
+    )
+    STATE_LOST = "state_lost", mark("its state was lost, the sensor is checked again")
     # a plume
-    LARGE_PLUME = "large_plume"
+    LARGE_PLUME = "large_plume", mark("a large plume, vaping or spray")
     # a building
-    ROSE_TOGETHER = "rose_together"
+    ROSE_TOGETHER = "rose_together", mark("the air of %(risen)d of %(n)d rooms rose together")
 
 
 INTEGRITY: Final = (
@@ -119,78 +187,7 @@ def _sensors(names: str, params: Mapping[str, Any]) -> str:
 
 
 _SENTENCES: Final = Sentences(
-    {
-        Detail.TAMPERED: mark("the sensor reports tampering"),
-        Detail.VENDOR_VAPE: mark("%(device)s's own vape alarm"),
-        Detail.VENDOR_BURNING: mark("%(device)s's own burning alarm"),
-        Detail.VENDOR_INTERFERENCE: mark("%(device)s reports interference"),
-        Detail.BATTERY_LOW: mark("the battery is low"),
-        Detail.BATTERY_AT: mark("the battery is at %(percent).0f%%"),
-        Detail.NO_VALID_VALUE: mark("the sensor's %(quantity)s channel reports no valid value"),
-        Detail.CLOCK_STANDS: mark(
-            "the sensor's clock stands still: its readings count at their receipt"
-        ),
-        Detail.TWO_SENDERS: mark("a second sender uses its name"),
-        Detail.REPEATED: mark("recorded readings of it are sent again"),
-        Detail.REFUSED: mark("many messages under its name are no readings"),
-        Detail.FLOODED: mark(
-            "far too many messages come under its name: the room is not watched reliably"
-        ),
-        Detail.STRANGERS: mark("many sensors that nobody registered"),
-        Detail.SESSION_LOST: mark(
-            "the broker lost the service's session: readings queued in it may be missing"
-        ),
-        Detail.SESSION_CONTENDED: mark(
-            "the connection is lost again and again: a bad network, or a second client with its id"
-        ),
-        Detail.QUOTA_USED_UP: mark(
-            "the quota of the day is used up: notices go to people's next addresses until midnight"
-            " UTC"
-        ),
-        Detail.FROZEN: mark("%(quantity)s has been exactly %(amount)s for %(time)s"),
-        Detail.ALL_FROZEN: mark("every value has been exactly the same for %(time)s"),
-        Detail.MISSING: mark(
-            "%(quantity)s has not been reported for %(time)s, though other values are"
-        ),
-        Detail.SATURATED: mark(
-            "%(quantity)s has stood at %(amount)s, the end of its scale, for %(time)s"
-        ),
-        Detail.NOISY: mark(
-            "%(quantity)s has been %(times).0f times noisier than ever before for %(time)s"
-        ),
-        Detail.COVERED: mark(
-            "for %(time)s no particles have come in and nothing has moved: the sensor may be"
-            " covered or its inlet blocked"
-        ),
-        Detail.BLOWN: mark(
-            "dust and damp air came and were gone within %(time)s: somebody blew or sprayed into it"
-        ),
-        Detail.SPRAYED: mark("%(quantity)s reached %(amount)s: something was sprayed into it"),
-        Detail.DRIFT: mark(
-            "the cleanest air of each of %(days)d days reads %(amount)s, it was %(before)s: the"
-            " sensor may be dusty"
-        ),
-        Detail.SILENT: mark("no reading for %(time)s, it reports every %(interval)s"),
-        Detail.SAYS_OFFLINE: mark("the sensor, or its gateway, says that it is offline"),
-        Detail.NEVER_SEEN: mark(
-            "no reading since it was registered %(time)s ago: is it installed, and is its id the"
-            " one under which it publishes?"
-        ),
-        Detail.SEVERAL_SILENT: mark("%(n)d sensors fell silent together: %(sensors)s"),
-        Detail.SEVERAL_NEVER_SEEN: mark(
-            "%(n)d registered sensors never sent a reading: %(sensors)s; is it installed, and is"
-            " its id the one under which it publishes?"
-        ),
-        Detail.BROKER_AWAY: mark("the broker cannot be reached"),
-        Detail.BACK: mark("back after %(time)s"),
-        Detail.PARTLY_BACK: mark_plural(
-            "%(n)d of %(all)d back after %(time)s, %(away)d still silent",
-            "%(n)d of %(all)d back after %(time)s, %(away)d still silent",
-        ),
-        Detail.STATE_LOST: mark("its state was lost, the sensor is checked again"),
-        Detail.LARGE_PLUME: mark("a large plume, vaping or spray"),
-        Detail.ROSE_TOGETHER: mark("the air of %(risen)d of %(n)d rooms rose together"),
-    },
+    Detail.texts(),
     {
         "device": lambda name, _params: name or _("the sensor"),
         "quantity": lambda key, _params: QUANTITY_WORDS.get(key, key),
@@ -208,23 +205,23 @@ def details_text(details: Iterable[Fact]) -> str:
     return "; ".join(map(_SENTENCES.of, details))
 
 
-class EventKind(StrEnum):
+class EventKind(Coded):
     """What happened in the air, or to the sensor."""
 
-    VAPE = "vape"
-    POSSIBLE = "possible"
+    VAPE = "vape", mark("vaping")
+    POSSIBLE = "possible", mark("possible vaping")
     """Vaping that is possible, not likely, or a large plume without a clear cause."""
-    SMOKE = "smoke"
-    SPRAY = "spray"
-    STEAM = "steam"
-    VOC = "voc"
-    DUST = "dust"
-    AMBIENT = "ambient"
-    TAMPER = "tamper"
-    SENSOR_FAULT = "sensor_fault"
-    OFFLINE = "offline"
-    INTEGRITY = "integrity"
-    SERVICE = "service"
+    SMOKE = "smoke", mark("smoke")
+    SPRAY = "spray", mark("spray")
+    STEAM = "steam", mark("steam")
+    VOC = "voc", mark("cleaner or solvent")
+    DUST = "dust", mark("dust")
+    AMBIENT = "ambient", mark("building-wide air change")
+    TAMPER = "tamper", mark("tampering")
+    SENSOR_FAULT = "sensor_fault", mark("sensor fault")
+    OFFLINE = "offline", mark("sensor offline")
+    INTEGRITY = "integrity", mark("forged or flooded messages")
+    SERVICE = "service", mark("service fault")
 
 
 class EventPhase(StrEnum):
@@ -321,23 +318,7 @@ class Event:
             object.__setattr__(self, "id", digest)
 
 
-KIND_NAMES: Final = Words(
-    {
-        "vape": mark("vaping"),
-        "possible": mark("possible vaping"),
-        "smoke": mark("smoke"),
-        "spray": mark("spray"),
-        "steam": mark("steam"),
-        "voc": mark("cleaner or solvent"),
-        "dust": mark("dust"),
-        "ambient": mark("building-wide air change"),
-        "tamper": mark("tampering"),
-        "sensor_fault": mark("sensor fault"),
-        "offline": mark("sensor offline"),
-        "integrity": mark("forged or flooded messages"),
-        "service": mark("service fault"),
-    }
-)
+KIND_NAMES: Final = Words(EventKind.texts())
 """Nouns of kinds, as after a probability: 90 % likely vaping. Titles: `notice.KIND_WORDS`."""
 _LABELS: Final = Words(
     {

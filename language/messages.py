@@ -20,11 +20,12 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cache
 from gettext import GNUTranslations, NullTranslations
 from importlib import resources
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 import msgspec
 
@@ -115,6 +116,25 @@ def mark(message: str) -> str:
 def mark_plural(one: str, many: str) -> tuple[str, str]:
     """Mark the two forms of a text of a table, as `mark`."""
     return one, many
+
+
+class Coded(StrEnum):
+    """Codes of one kind, each with its message: ``OPEN = "open", mark("Open")``."""
+
+    message: str | tuple[str, str]
+
+    def __new__(cls, code: str, message: str | tuple[str, str] = "") -> Self:
+        """Make a member, which is its code."""
+        if not message:
+            raise TypeError(f"{cls.__name__} {code!r} has no message")
+        member = str.__new__(cls, code)
+        member._value_, member.message = code, message
+        return member
+
+    @classmethod
+    def texts(cls) -> dict[str, Any]:
+        """Return the messages by code, for `Words` or `Sentences`."""
+        return {code.value: code.message for code in cls}
 
 
 class Words(Mapping[str, str]):

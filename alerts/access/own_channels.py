@@ -14,13 +14,12 @@ import sqlite3
 from collections import deque
 from contextlib import closing
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import parse_qs, quote, urlencode
 
 from alerts.access.passwords import generated
 from alerts.secrets import Secret
-from language.messages import Words, mark
+from language.messages import Coded, Words, mark
 from storage.errors import StorageError
 from storage.sqlite import connect
 
@@ -40,23 +39,16 @@ TO: Final = "{to}"
 """Where the address of a person goes in the URL of a gateway."""
 
 
-class ChannelKind(StrEnum):
+class ChannelKind(Coded):
     """What notices of a channel arrive in."""
 
-    BROWSER = "browser"
-    PUSH = "push"
-    EMAIL = "email"
-    PHONE = "phone"
+    BROWSER = "browser", mark("Browser")
+    PUSH = "push", mark("Push notifications on a phone")
+    EMAIL = "email", mark("E-mail")
+    PHONE = "phone", mark("Text message")
 
 
-CHANNEL_WORDS: Final = Words(
-    {
-        ChannelKind.BROWSER: mark("Browser"),
-        ChannelKind.PUSH: mark("Push notifications on a phone"),
-        ChannelKind.EMAIL: mark("E-mail"),
-        ChannelKind.PHONE: mark("Text message"),
-    }
-)
+CHANNEL_WORDS: Final = Words(ChannelKind.texts())
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,63 +2,43 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from language.dates import clocks
-from language.messages import Sentences, Words, _, mark, ngettext
+from language.messages import Coded, Sentences, Words, _, mark, ngettext
 
 if TYPE_CHECKING:
     from language.messages import Fact
 
 
-class RingName(StrEnum):
+class RingName(Coded):
     """Which people are notified together."""
 
-    NEAREST = "nearest"
-    NEXT_NEAREST = "next_nearest"
-    LEAD = "lead"
-    CATCH_ALL = "catch_all"
-    EVERYONE = "everyone"
-    RESPONDER = "responder"
-    NOBODY = "nobody"
+    NEAREST = "nearest", mark("nearest")
+    NEXT_NEAREST = "next_nearest", mark("next nearest")
+    LEAD = "lead", mark("building lead")
+    CATCH_ALL = "catch_all", mark("catch-all")
+    EVERYONE = "everyone", mark("everyone")
+    RESPONDER = "responder", mark("responder")
+    NOBODY = "nobody", mark("nobody")
 
 
-class Reason(StrEnum):
+class Reason(Coded):
     """Why a person is in a ring."""
 
-    ALWAYS = "always"
-    SHIFT = "shift"
-    ADDED = "added"
-    SUBSTITUTE = "substitute"
-    LEAD = "lead"
-    CATCH_ALL = "catch_all"
-    LAST_RESORT = "last_resort"
-    RESPONDED = "responded"
+    ALWAYS = "always", mark("%(receiver)s, always on duty")
+    SHIFT = "shift", mark("shift %(shift)s, %(span)s until %(end)s")
+    ADDED = "added", mark("shift %(shift)s, added until %(end)s")
+    SUBSTITUTE = "substitute", mark("shift %(shift)s, for %(instead_of)s until %(end)s")
+    LEAD = "lead", mark("%(receiver)s, lead of %(building)s")
+    CATCH_ALL = "catch_all", mark("%(receiver)s, catch-all")
+    LAST_RESORT = "last_resort", mark("no receiver can be reached")
+    RESPONDED = "responded", mark("responded there at %(time)s")
 
 
-RING_WORDS: Final = Words(
-    {
-        RingName.NEAREST: mark("nearest"),
-        RingName.NEXT_NEAREST: mark("next nearest"),
-        RingName.LEAD: mark("building lead"),
-        RingName.CATCH_ALL: mark("catch-all"),
-        RingName.EVERYONE: mark("everyone"),
-        RingName.RESPONDER: mark("responder"),
-        RingName.NOBODY: mark("nobody"),
-    }
-)
+RING_WORDS: Final = Words(RingName.texts())
 _REASONS: Final = Sentences(
-    {
-        Reason.ALWAYS: mark("%(receiver)s, always on duty"),
-        Reason.SHIFT: mark("shift %(shift)s, %(span)s until %(end)s"),
-        Reason.ADDED: mark("shift %(shift)s, added until %(end)s"),
-        Reason.SUBSTITUTE: mark("shift %(shift)s, for %(instead_of)s until %(end)s"),
-        Reason.LEAD: mark("%(receiver)s, lead of %(building)s"),
-        Reason.CATCH_ALL: mark("%(receiver)s, catch-all"),
-        Reason.LAST_RESORT: mark("no receiver can be reached"),
-        Reason.RESPONDED: mark("responded there at %(time)s"),
-    },
+    Reason.texts(),
     dict.fromkeys(("span", "end", "time"), lambda text, _params: clocks(text)),
 )
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from language.messages import Words, mark
+from language.messages import Coded, Words, mark
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,79 +13,44 @@ if TYPE_CHECKING:
     from language.messages import Parameter
 
 
-class Happened(StrEnum):
+class Happened(Coded):
     """What happened to an incident."""
 
-    OPENED = "opened"
-    JOINED = "joined"
-    ENDED = "ended"
-    CLEARED = "cleared"
-    LIKELY = "likely"
-    SEVERITY = "severity"
-    HELD = "held"
-    RELEASED = "released"
-    PAGED = "paged"
-    ESCALATED = "escalated"
-    NOTIFIED = "notified"
-    NEXT_CHANNEL = "next_channel"
-    NOTICE_FAILED = "notice_failed"
-    NOBODY_NOTIFIED = "nobody_notified"
-    RING_SKIPPED = "ring_skipped"
-    NO_RESPONSE = "no_response"
-    UNDELIVERED = "undelivered"
-    ACKNOWLEDGED = "acknowledged"
-    ACKNOWLEDGED_TOO = "acknowledged_too"
-    ACK_EXPIRED = "ack_expired"
-    REMINDED = "reminded"
-    NOT_REMINDED = "not_reminded"
-    ARRIVED = "arrived"
-    ARRIVED_TOO = "arrived_too"
-    DECLINED = "declined"
-    RESOLVED = "resolved"
-    FEEDBACK = "feedback"
-    ACTION = "action"
-    CASE_NUMBER = "case_number"
-    RESTARTED = "restarted"
-    THRESHOLD_ADJUSTED = "threshold_adjusted"
-    THRESHOLD_RESTORED = "threshold_restored"
+    OPENED = "opened", mark("Detected")
+    JOINED = "joined", mark("Detected again")
+    ENDED = "ended", mark("Detection ended")
+    CLEARED = "cleared", mark("Over, not yet checked")
+    LIKELY = "likely", mark("Now vaping likely")
+    SEVERITY = "severity", mark("Severity changed")
+    HELD = "held", mark("Nobody notified yet")
+    RELEASED = "released", mark("Notified after all")
+    PAGED = "paged", mark("Sent to")
+    ESCALATED = "escalated", mark("Sent to the next people")
+    NOTIFIED = "notified", mark("Notice delivered")
+    NEXT_CHANNEL = "next_channel", mark("Sent by the next channel")
+    NOTICE_FAILED = "notice_failed", mark("Notice failed")
+    NOBODY_NOTIFIED = "nobody_notified", mark("Nobody has an address")
+    RING_SKIPPED = "ring_skipped", mark("Nobody could be notified now")
+    NO_RESPONSE = "no_response", mark("Nobody responded")
+    UNDELIVERED = "undelivered", mark("No notice could be delivered")
+    ACKNOWLEDGED = "acknowledged", mark("Responding")
+    ACKNOWLEDGED_TOO = "acknowledged_too", mark("Also responding")
+    ACK_EXPIRED = "ack_expired", mark("Did not report in time")
+    REMINDED = "reminded", mark("Reminded")
+    NOT_REMINDED = "not_reminded", mark("Could not be reminded")
+    ARRIVED = "arrived", mark("On site")
+    ARRIVED_TOO = "arrived_too", mark("Also on site")
+    DECLINED = "declined", mark("Cannot go")
+    RESOLVED = "resolved", mark("Resolved")
+    FEEDBACK = "feedback", mark("Found")
+    ACTION = "action", mark("Action taken")
+    CASE_NUMBER = "case_number", mark("Case number")
+    RESTARTED = "restarted", mark("Stuck incident check")
+    THRESHOLD_ADJUSTED = "threshold_adjusted", mark("Alert threshold adjusted")
+    THRESHOLD_RESTORED = "threshold_restored", mark("Alert threshold adjustment undone")
 
 
-TITLES: Final = Words(
-    {
-        Happened.OPENED: mark("Detected"),
-        Happened.JOINED: mark("Detected again"),
-        Happened.ENDED: mark("Detection ended"),
-        Happened.CLEARED: mark("Over, not yet checked"),
-        Happened.LIKELY: mark("Now vaping likely"),
-        Happened.SEVERITY: mark("Severity changed"),
-        Happened.HELD: mark("Nobody notified yet"),
-        Happened.RELEASED: mark("Notified after all"),
-        Happened.PAGED: mark("Sent to"),
-        Happened.ESCALATED: mark("Sent to the next people"),
-        Happened.NOTIFIED: mark("Notice delivered"),
-        Happened.NEXT_CHANNEL: mark("Sent by the next channel"),
-        Happened.NOTICE_FAILED: mark("Notice failed"),
-        Happened.NOBODY_NOTIFIED: mark("Nobody has an address"),
-        Happened.RING_SKIPPED: mark("Nobody could be notified now"),
-        Happened.NO_RESPONSE: mark("Nobody responded"),
-        Happened.UNDELIVERED: mark("No notice could be delivered"),
-        Happened.ACKNOWLEDGED: mark("Responding"),
-        Happened.ACKNOWLEDGED_TOO: mark("Also responding"),
-        Happened.ACK_EXPIRED: mark("Did not report in time"),
-        Happened.REMINDED: mark("Reminded"),
-        Happened.NOT_REMINDED: mark("Could not be reminded"),
-        Happened.ARRIVED: mark("On site"),
-        Happened.ARRIVED_TOO: mark("Also on site"),
-        Happened.DECLINED: mark("Cannot go"),
-        Happened.RESOLVED: mark("Resolved"),
-        Happened.FEEDBACK: mark("Found"),
-        Happened.ACTION: mark("Action taken"),
-        Happened.CASE_NUMBER: mark("Case number"),
-        Happened.RESTARTED: mark("Stuck incident check"),
-        Happened.THRESHOLD_ADJUSTED: mark("Alert threshold adjusted"),
-        Happened.THRESHOLD_RESTORED: mark("Alert threshold adjustment undone"),
-    }
-)
+TITLES: Final = Words(Happened.texts())
 
 
 @dataclass(frozen=True, slots=True)

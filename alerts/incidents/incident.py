@@ -16,7 +16,7 @@ from alerts.errors import FeedbackError
 from alerts.policy import LONG_S, Severity, grade
 from detection.events import KIND_NAMES, EventKind, EventPhase
 from language.dates import clocks
-from language.messages import Sentences, Words, later, mark
+from language.messages import Coded, Sentences, Words, later, mark
 from storage.registry import Room
 
 if TYPE_CHECKING:
@@ -70,25 +70,17 @@ class Status(StrEnum):
     RESOLVED = "resolved"
 
 
-class Verdict(StrEnum):
+class Verdict(Coded):
     """What an adult found."""
 
-    CONFIRMED = "confirmed"
-    FALSE_ALARM = "false_alarm"
-    NOTHING_FOUND = "nothing_found"
-    FIXED = "fixed"
-    TEST = "test"
+    CONFIRMED = "confirmed", mark("Confirmed")
+    FALSE_ALARM = "false_alarm", mark("False alarm")
+    NOTHING_FOUND = "nothing_found", mark("Nothing found")
+    FIXED = "fixed", mark("Fixed")
+    TEST = "test", mark("Test")
 
 
-VERDICT_WORDS: Final = Words(
-    {
-        Verdict.CONFIRMED: mark("Confirmed"),
-        Verdict.FALSE_ALARM: mark("False alarm"),
-        Verdict.NOTHING_FOUND: mark("Nothing found"),
-        Verdict.FIXED: mark("Fixed"),
-        Verdict.TEST: mark("Test"),
-    }
-)
+VERDICT_WORDS: Final = Words(Verdict.texts())
 
 
 def answer_words(verdict: str, cause: str = "") -> str:
@@ -164,42 +156,30 @@ def answer_choices(kind: EventKind) -> AnswerChoices:
     return _CHOICES.get(kind, _PLUME)
 
 
-class ActionClass(StrEnum):
+class ActionClass(Coded):
     """What the school did, as a class: never what became of whom."""
 
-    NONE = "none"
-    REFERRAL = "referral"
-    NURSE = "nurse"
-    FACILITIES = "facilities"
+    REFERRAL = "referral", mark("Referral")
+    NURSE = "nurse", mark("Nurse")
+    FACILITIES = "facilities", mark("Facilities")
+    NONE = "none", mark("Nothing")
 
 
-ACTION_WORDS: Final = Words(
-    {
-        ActionClass.REFERRAL: mark("Referral"),
-        ActionClass.NURSE: mark("Nurse"),
-        ActionClass.FACILITIES: mark("Facilities"),
-        ActionClass.NONE: mark("Nothing"),
-    }
-)
+ACTION_WORDS: Final = Words(ActionClass.texts())
 
 
-class Suppression(StrEnum):
+class Suppression(Coded):
     """What may mute an incident."""
 
-    LATE = "late"
+    LATE = "late", mark("at %(alerted)s, received %(received)s")
     """Its readings arrived too late to page anybody."""
-    COOLDOWN = "cooldown"
-    SILENCE = "silence"
-    INHIBITED = "inhibited"
+    COOLDOWN = "cooldown", mark("cooldown after the last notice")
+    SILENCE = "silence", mark("silence %(silence)d by %(owner)s")
+    INHIBITED = "inhibited", mark("explained by %(kind)s in %(room)s")
 
 
 SUPPRESSIONS: Final = Sentences(
-    {
-        Suppression.LATE: mark("at %(alerted)s, received %(received)s"),
-        Suppression.COOLDOWN: mark("cooldown after the last notice"),
-        Suppression.SILENCE: mark("silence %(silence)d by %(owner)s"),
-        Suppression.INHIBITED: mark("explained by %(kind)s in %(room)s"),
-    },
+    Suppression.texts(),
     {
         "kind": lambda kind, _params: KIND_NAMES[kind],
         **dict.fromkeys(("alerted", "received"), lambda text, _params: clocks(text)),

@@ -18,6 +18,7 @@ from detection.events import EventKind, Evidence
 from language.dates import date_text
 from language.messages import (
     ENGLISH,
+    Coded,
     Fact,
     Sentences,
     Words,
@@ -31,19 +32,19 @@ from language.plain_text import clean
 from storage.registry import floor_name, names_of_place
 
 
-class NoticeReason(StrEnum):
+class NoticeReason(Coded):
     """Why a person is notified; part of the outbox key, so that each is sent once."""
 
-    OPENED = "opened"
-    REMINDER = "reminder"
-    AGAIN = "again"
-    TAKEN = "taken"
-    REPLACED = "replaced"
-    RECOVERED = "recovered"
-    DIGEST = "digest"
-    TEST = "test"
-    CHANGED = "changed"
-    REPORT = "report"
+    OPENED = "opened", mark("alert")
+    REMINDER = "reminder", mark("reminder")
+    AGAIN = "again", mark("detected again")
+    TAKEN = "taken", mark("acknowledged")
+    REPLACED = "replaced", mark("another answer")
+    RECOVERED = "recovered", mark("resolved")
+    DIGEST = "digest", mark("summary")
+    TEST = "test", mark("test")
+    CHANGED = "changed", mark("change")
+    REPORT = "report", mark("report")
 
     @property
     def asks(self) -> bool:
@@ -82,20 +83,7 @@ KIND_WORDS: Final = Words(
     }
 )
 """Kinds of event as titles."""
-NOTICE_WORDS: Final = Words(
-    {
-        NoticeReason.OPENED: mark("alert"),
-        NoticeReason.AGAIN: mark("detected again"),
-        NoticeReason.REMINDER: mark("reminder"),
-        NoticeReason.TAKEN: mark("acknowledged"),
-        NoticeReason.REPLACED: mark("another answer"),
-        NoticeReason.RECOVERED: mark("resolved"),
-        NoticeReason.DIGEST: mark("summary"),
-        NoticeReason.TEST: mark("test"),
-        NoticeReason.CHANGED: mark("change"),
-        NoticeReason.REPORT: mark("report"),
-    }
-)
+NOTICE_WORDS: Final = Words(NoticeReason.texts())
 
 
 def respond_words(kind: str) -> str:
@@ -103,62 +91,48 @@ def respond_words(kind: str) -> str:
     return _("I'm responding") if kind in {"vape", "smoke"} else _("I'll look")
 
 
-class Note(StrEnum):
+class Note(Coded):
     """A sentence of a notice."""
 
-    DEFERRED = "deferred"
-    RESPONDING = "responding"
-    DISPUTED = "disputed"
-    CANNOT_GO = "cannot_go"
-    NO_RESPONSE = "no_response"
-    NO_REPORT = "no_report"
-    REPORT_DUE = "report_due"
-    ANSWERED_LAST = "answered_last"
-    RESPONDED_LAST = "responded_last"
-    REPLACED = "replaced"
-    CLOSED_EARLY = "closed_early"
-    NOTHING_MORE = "nothing_more"
-    STILL_SILENT = "still_silent"
-    DURING_QUIET = "during_quiet"
-    COMBINED = "combined"
-    MANY_ROOMS = "many_rooms"
-    # the line of one incident, and the headline of several
-    LINE = "line"
-    LINE_RESOLVED = "line_resolved"
-    TIMES_IN_ROOM = "times_in_room"
-    ROOMS_ON_FLOOR = "rooms_on_floor"
-    ROOMS_IN_BUILDING = "rooms_in_building"
-    ROOMS = "rooms"
-
-
-_NOTES: Final = Sentences(
-    {
-        Note.DEFERRED: mark("Deferred until the end of your quiet hours."),
-        Note.RESPONDING: mark("You are responding."),
-        Note.DISPUTED: mark("Another sender may use this sensor's name."),
-        Note.CANNOT_GO: mark("%(name)s cannot go."),
-        Note.NO_RESPONSE: mark("Nobody has responded yet."),
-        Note.NO_REPORT: mark("%(name)s acknowledged but has not reported what they found."),
-        Note.REPORT_DUE: mark(
+    DEFERRED = "deferred", mark("Deferred until the end of your quiet hours.")
+    RESPONDING = "responding", mark("You are responding.")
+    DISPUTED = "disputed", mark("Another sender may use this sensor's name.")
+    CANNOT_GO = "cannot_go", mark("%(name)s cannot go.")
+    NO_RESPONSE = "no_response", mark("Nobody has responded yet.")
+    NO_REPORT = "no_report", mark("%(name)s acknowledged but has not reported what they found.")
+    REPORT_DUE = (
+        "report_due",
+        mark(
             "No report for %(silent)d min: what did you find? Without an answer, others are"
             " notified again in %(left)d min."
         ),
-        Note.ANSWERED_LAST: mark("%(name)s answered the last alert here at %(time)s."),
-        Note.RESPONDED_LAST: mark("%(name)s responded to the last alert here at %(time)s."),
-        Note.REPLACED: mark("%(name)s answered %(answer)s. You had answered %(before)s."),
-        Note.CLOSED_EARLY: mark("%(name)s closed it while it was still going on."),
-        Note.NOTHING_MORE: mark("The detector reported nothing more about it."),
-        Note.STILL_SILENT: mark("Sensors that are still silent get a notice of their own."),
-        Note.DURING_QUIET: mark("During your quiet hours:"),
-        Note.COMBINED: mark("You had many notices within the hour, so these are combined:"),
-        Note.MANY_ROOMS: mark("Many rooms at once:"),
-        Note.LINE: mark("%(room)s %(kind)s %(time)s"),
-        Note.LINE_RESOLVED: mark("%(room)s %(kind)s %(time)s (resolved)"),
-        Note.TIMES_IN_ROOM: mark_plural("%(room)s: %(kind)s", "%(room)s: %(n)d times %(kind)s"),
-        Note.ROOMS_ON_FLOOR: mark("%(n)d rooms on %(floor)s, %(building)s: %(kind)s"),
-        Note.ROOMS_IN_BUILDING: mark("%(n)d rooms in %(building)s: %(kind)s"),
-        Note.ROOMS: mark("%(n)d rooms: %(kind)s"),
-    },
+    )
+    ANSWERED_LAST = "answered_last", mark("%(name)s answered the last alert here at %(time)s.")
+    RESPONDED_LAST = (
+        "responded_last",
+        mark("%(name)s responded to the last alert here at %(time)s."),
+    )
+    REPLACED = "replaced", mark("%(name)s answered %(answer)s. You had answered %(before)s.")
+    CLOSED_EARLY = "closed_early", mark("%(name)s closed it while it was still going on.")
+    NOTHING_MORE = "nothing_more", mark("The detector reported nothing more about it.")
+    STILL_SILENT = "still_silent", mark("Sensors that are still silent get a notice of their own.")
+    DURING_QUIET = "during_quiet", mark("During your quiet hours:")
+    COMBINED = "combined", mark("You had many notices within the hour, so these are combined:")
+    MANY_ROOMS = "many_rooms", mark("Many rooms at once:")
+    # the line of one incident, and the headline of several
+    LINE = "line", mark("%(room)s %(kind)s %(time)s")
+    LINE_RESOLVED = "line_resolved", mark("%(room)s %(kind)s %(time)s (resolved)")
+    TIMES_IN_ROOM = (
+        "times_in_room",
+        mark_plural("%(room)s: %(kind)s", "%(room)s: %(n)d times %(kind)s"),
+    )
+    ROOMS_ON_FLOOR = "rooms_on_floor", mark("%(n)d rooms on %(floor)s, %(building)s: %(kind)s")
+    ROOMS_IN_BUILDING = "rooms_in_building", mark("%(n)d rooms in %(building)s: %(kind)s")
+    ROOMS = "rooms", mark("%(n)d rooms: %(kind)s")
+
+
+_NOTES: Final = Sentences(
+    Note.texts(),
     {
         "name": lambda name, _params: name or _("Someone"),
         "kind": lambda kind, _params: _lowered(KIND_WORDS.get(kind, kind)) or _("alerts"),
