@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -21,16 +22,17 @@ from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.engine import AlertEngine
 from alerts.incidents.incident import Verdict
 from alerts.outbound import series_records
-from alerts.outbound.sensor_conditions import Condition
-from alerts.outbound.state_summary import add_to_hour
+from alerts.outbound.sensor_conditions import ActiveFaults, Condition
+from alerts.outbound.state_summary import StateRecorder, StateSummary
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
-from detection.events import Detail, Event, EventKind, EventPhase, details_text
+from detection.alert_rules import ThresholdReport
+from detection.events import Detail, Event, EventKind, EventPhase
+from detection.liveness import SensorLife, SensorState
 from detection.quantities import COLUMNS
 from ingest.validation import may_alert
 from language.messages import fact
 from plumewatch.service.data_folder import prepare_state
-from reports.kpis import duty_hours
 from reports.rows import DutySpan
 from sensor_sim.school import School
 from sensor_sim.simulate import simulate
@@ -63,6 +65,14 @@ _SIMULATED = 1_789_390_800.0  # 2026-09-14T13:00:00Z, a Monday
 _THINNED_S = 10.0
 _BATCH = 500
 _FROZEN = fact(Detail.FROZEN, quantity="pm25", amount=7.0, time=1800.0)
+_COUNTED = (
+    *("received", "missing", "duplicates", "late", "clock_faults", "faulty"),
+    "unjudged",
+)
+_NEVER = (
+    *("duplicates", "dropped", "broker_dropped", "refused", "deleted_unread"),
+    "delivery_failures",
+)
 _LATE = (
     (_TAMPERED, EventKind.TAMPER, (fact(Detail.TAMPERED),), 5_400.0, 0.0),
     (SILENT, EventKind.SENSOR_FAULT, (_FROZEN,), 5_300.0, 0.0),
@@ -135,8 +145,7 @@ def simulated_school(folder: Path, hours: float = 12.0, seed: int = 3) -> Simula
     records = _judged(database, registry, readings, start, end)
     with closing(connect(database, read_only=True)) as state:
         versions = firmware.current(state)
-    records += _health(registry, readings, versions, start, end)
-    records += _pipeline(readings, start, end)
+    records += _service(registry, readings, versions, start, end)
     return SimulatedSchool(registry, readings, records, database, start, end)
 
 
@@ -269,73 +278,84 @@ def _answer(tx, engine: AlertEngine, incident: str, at: float, number: int) -> N
         engine.feedback(tx, incident, "ap", verdict, at + 400.0, cause=cause)
 
 
-def _health(
+def _service(
     registry: Registry,
     readings: list[Reading],
     versions: Mapping[str, firmware.Firmware],
     start: float,
     end: float,
 ) -> list[Record]:
-    counts: dict[tuple[str, int], int] = {}
-    received_at: dict[tuple[str, int], float] = {}
+    """What a service would have recorded of its sensors and of itself, minute by minute."""
+    counts = {name: Counter(dict.fromkeys(_COUNTED, 0)) for name in registry.sensors}
+    totals: Counter[str] = Counter(dict.fromkeys(_NEVER, 0))
+    faults = {
+        SILENT: ActiveFaults(1, tampered=False, details=(_FROZEN,), since={}),
+        _TAMPERED: ActiveFaults(0, True, (), {Condition.TAMPERED: end - 5_400}),
+    }
+    gauges: dict[str, float] = {}
+    last: dict[str, float] = {}
+    recorder = StateRecorder(
+        registry.sensors,
+        lambda: {name: dict(found) for name, found in counts.items()},
+        lambda kind: {k: float(n) for k, n in totals.items()} if kind == "counter" else gauges,
+        lambda: "" if gauges["ready"] else "store: the series does not answer",
+        partial(_on_duty, end),
+        "1",
+        {room.id: f"Room {room.id}" for room in registry.rooms.values()},
+    )
+    recorder.begin(start)
+    found: list[Record] = []
+    minutes: list[list[Reading]] = [[] for _ in range(int((end - start) // 60))]
     for reading in readings:
-        slot = reading.sensor, int((reading.time - start) // 300)
-        counts[slot] = counts.get(slot, 0) + 1
-        received_at[slot] = reading.received
-    found, last, before, hours = [], {}, {}, {}
-    for k in range(int((end - start) // 300)):
-        at = start + 300.0 * (k + 1)
-        for sensor in registry.sensors.values():
-            last[sensor.id] = received_at.get((sensor.id, k), last.get(sensor.id))
-            silent = last[sensor.id] is None or at - last[sensor.id] > 3 * sensor.interval_s + 60
-            tampered = sensor.id == _TAMPERED and at > end - 5_400
-            expected, received = 300.0 / sensor.interval_s, float(counts.get((sensor.id, k), 0))
-            fields = {
-                "state": "silent" if silent else "alive",
-                "period_s": 300.0,
-                "online": float(not silent),
-                "online_s": 0.0 if silent else 300.0,
-                "interval_s": sensor.interval_s,
-                "expected": expected,
-                "received": received,
-                "missing": max(round(expected - received) - 1.0, 0.0) if k % 7 == 0 else 0.0,
-                "duplicates": 0.0,
-                "late": float(k % 50 == 0),
-                "clock_faults": 0.0,
-                "faulty": 0.0,
-                "unjudged": 0.0,
-                "faults": float(sensor.id == SILENT and at > end - 5_300),
-                "tamper": float(tampered),
-                "level": 2.2,
-                "expected_false_alarms": 0.3,
-                "budget": 0.5,
-            }
-            room = registry.rooms[sensor.room]
-            condition = (
-                Condition.TAMPERED if tampered else Condition.SILENT if silent else Condition.OK
-            )
-            was, since = before.get(sensor.id, (condition, at))
-            before[sensor.id] = condition, at if was is not condition else since
-            fields |= {
-                "condition": condition.value,
-                "condition_since": before[sensor.id][1],
-                "urgency": float(condition.urgency),
-                "changed": float(was is not condition),
-                "room_name": f"Room {room.id}",
-                "room_choice": f"Room {room.id} | {room.id}",
-            }
-            if was is not condition:
-                fields["condition_before"] = was.value
-            if last[sensor.id] is not None:
-                fields["last_seen"] = last[sensor.id]
-            run = versions[sensor.id]
-            if at >= run.since:
-                fields |= {"firmware": run.version, "firmware_since": run.since}
-            if fields["faults"]:
-                fields["fault"] = details_text((_FROZEN,))
-            found.append(Record("sensor_health", at, fields, sensor=sensor.id))
-            found.append(add_to_hour(hours, found[-1], at - 300.0))
+        minutes[min(int((reading.time - start) // 60), len(minutes) - 1)].append(reading)
+    for k, arrived in enumerate(minutes):
+        now, count = start + 60.0 * (k + 1), len(arrived)
+        failing = 60 <= len(minutes) - k < 64
+        for reading in arrived:
+            counts[reading.sensor]["received"] += 1
+            last[reading.sensor] = reading.received
+        for n, name in enumerate(counts):
+            counts[name].update(missing=k % 35 == n, late=k % 250 == n)
+        totals.update(dict.fromkeys(("accepted", "detected"), count))
+        totals.update(dict.fromkeys(("messages", "acknowledged"), count + 1))
+        totals.update(stored=0 if failing else count, rejected=k % 40 == 0, missing=k % 90 == 0)
+        totals.update(events=k % 30 == 0, alerts=k % 60 == 0, delivered=2 * (k % 60 == 0))
+        totals.update(commits=60, commit_s=0.09 + 0.018 * math.sin(k / 40))
+        gauges |= {
+            **dict.fromkeys(("outbox", "outbox_oldest_s"), 0.0),
+            **dict.fromkeys(("ready", "ready_store"), float(not failing)),
+            "detector_lag": float(k % 23 == 0),
+            "detector_lag_s": 0.1,
+            "series_lag": count * (k % 4 + 1) if failing else 1.0,
+            "open_incidents": 1.0,
+            "dead_letters": float(k // 40),
+            "canary_ms": 2.4 + 0.4 * math.sin(k / 25),
+        }
+        stored = StateSummary(
+            faults if now > end - 5_300 else {},
+            {name: ThresholdReport(2.2, 2.2, 0.5, 0.3, 0.0, 12.0) for name in counts},
+            {name: run for name, run in versions.items() if now >= run.since},
+            waiting=2,
+        )
+        found += recorder.records(now, _lives(registry, last, now, start), stored)
+    # Panels ask for the last minutes, and a test may come half an hour after this: the state goes
+    # on, without anything to count.
+    level = next(r.fields for r in reversed(found) if r.measurement == "pipeline")
+    level = {k: 0.0 if k in {*totals, "period_s", "duty_s"} else v for k, v in level.items()}
+    found += [Record("pipeline", end + 60.0 * k, level) for k in range(1, 40)]
     return found
+
+
+def _lives(
+    registry: Registry, last: Mapping[str, float], now: float, start: float
+) -> dict[str, SensorLife]:
+    lives = {}
+    for sensor in registry.sensors.values():
+        silent = now - last.get(sensor.id, start) > 3 * sensor.interval_s + 60
+        state = SensorState.SILENT if silent else SensorState.ALIVE
+        expected = int((now - start) / sensor.interval_s)
+        lives[sensor.id] = SensorLife(state, last.get(sensor.id), sensor.interval_s, expected)
+    return lives
 
 
 def _school_day(start: float, moment: float, _room: str = "") -> bool:
@@ -349,67 +369,3 @@ def _on_duty(now: float, start: float, end: float) -> list[DutySpan]:
         for who, since, until in spans
     ]
     return [span for span in found if span.start < span.end]
-
-
-def _pipeline(readings: list[Reading], start: float, end: float) -> list[Record]:
-    per_minute = [0.0] * int((end - start) // 60)
-    for reading in readings:
-        per_minute[min(int((reading.time - start) // 60), len(per_minute) - 1)] += 1.0
-    found = []
-    for k, count in enumerate(per_minute):
-        failing = 60 <= len(per_minute) - k < 64
-        found.append(
-            Record(
-                "pipeline",
-                start + 60.0 * (k + 1),
-                {
-                    "period_s": 60.0,
-                    "messages": count + 1,
-                    "accepted": count,
-                    "rejected": float(k % 40 == 0),
-                    "duplicates": 0.0,
-                    "acknowledged": count + 1,
-                    "dropped": 0.0,
-                    "broker_dropped": 0.0,
-                    "missing": float(k % 90 == 0),
-                    "detected": count,
-                    "stored": 0.0 if failing else count,
-                    "refused": 0.0,
-                    "deleted_unread": 0.0,
-                    "events": float(k % 30 == 0),
-                    "alerts": float(k % 60 == 0),
-                    "delivered": 2.0 * (k % 60 == 0),
-                    "delivery_failures": 0.0,
-                    "commits": 60.0,
-                    "commit_ms": 1.5 + 0.3 * math.sin(k / 40),
-                    "detector_lag": float(k % 23 == 0),
-                    "detector_lag_s": 0.1,
-                    "series_lag": count * (k % 4 + 1) if failing else 1.0,
-                    "records_waiting": 2.0,
-                    "duty_s": 3600.0
-                    * duty_hours(_on_duty(end, start + 60.0 * k, start + 60.0 * (k + 1))),
-                    "outbox": 0.0,
-                    "outbox_oldest_s": 0.0,
-                    "open_incidents": 1.0,
-                    "dead_letters": float(k // 40),
-                    "sensors_alive": 7.0,
-                    "sensors": 8.0,
-                    "ready": float(not failing),
-                    "ready_store": float(not failing),
-                    "canary_ms": 2.4 + 0.4 * math.sin(k / 25),
-                    "version": "1",
-                    **({"failing": "store: the series does not answer"} if failing else {}),
-                },
-            )
-        )
-    # Panels ask for the last minutes, and a test may come half an hour after this: the state goes
-    # on, without anything to count.
-    last = found[-1]
-    level = {k: 0.0 if k in _COUNTED else v for k, v in last.fields.items()}
-    found += [structs.replace(last, time=end + 60.0 * k, fields=level) for k in range(1, 40)]
-    return found
-
-
-_COUNTED = frozenset(
-    ("period_s", "messages", "accepted", "rejected", "acknowledged", "missing", "detected")
-) | frozenset(("stored", "events", "alerts", "delivered", "commits", "duty_s"))
