@@ -9,6 +9,7 @@ Methods that take the id of an incident raise `UnknownIncidentError` if there is
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -28,7 +29,7 @@ from alerts.incidents import (
     throttling,
 )
 from alerts.incidents.history import Happened, Record
-from alerts.incidents.incident import Mute, Rules, Status, Suppression
+from alerts.incidents.incident import SYSTEM, Mute, Rules, Status, Suppression
 from alerts.incidents.lifecycle import step
 from alerts.incidents.stuck_incidents import StuckKind, find_stuck
 from alerts.incidents.throttling import lasting_mute_of, mute_of
@@ -255,6 +256,17 @@ class AlertEngine:
             else:
                 self._escalator.await_answer(tx, incident, now)
         return found
+
+    def close_former(self, tx: sqlite3.Connection, now: float) -> None:
+        """Close what is open in rooms of closed schools, with a note; nobody is notified."""
+        former = json.dumps(list(self.registry.former))
+        rows = tx.execute(
+            "SELECT id FROM incident WHERE status <> 'resolved'"
+            " AND room IN (SELECT value FROM json_each(?))",
+            (former,),
+        )
+        for row in rows.fetchall() if self.registry.former else ():
+            self._record(tx, row["id"], inputs.SchoolClosed(SYSTEM, now), now)
 
     def sync_silences(self, tx: sqlite3.Connection, now: float) -> list[str]:
         """Add and end the occurrences of recurring silences; return what was refused, in words."""

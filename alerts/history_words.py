@@ -20,6 +20,7 @@ _BECAUSE: Final = Words(
     {
         "quiet": mark("quiet"),
         "no_news": mark("no news from the detector"),
+        "school_closed": mark("the school has closed"),
         "missed": mark("nobody responded"),
         "as_before": mark("alerts as before"),
         "less_readily": mark("alerts less readily"),

@@ -160,9 +160,10 @@ class Facts:
     @cached_property
     def room_names(self) -> Mapping[str, str]:
         """Name of each room for people, by id; no two rooms share one."""
-        known = [(r.id, r.name, r.floor, r.whole_building) for r in self.registry.rooms.values()]
+        rooms = (*self.registry.rooms.values(), *self.registry.former.values())
+        known = [(r.id, r.name, r.floor, r.whole_building) for r in rooms]
         left = {row.room_id: row.room for row in self.incidents} | dict.fromkeys(
-            self.registry.rooms, ""
+            (room.id for room in rooms), ""
         )
         others = [(room, name, "", "") for room, name in left.items() if name]
         return room_names([*known, *others])

@@ -81,7 +81,7 @@ def incidents(
     faults = _faults(db, window)
     found = []
     for row in map(dict, db.execute(f"{_INCIDENTS} ORDER BY opened_at, id", window)):
-        key, room = row["id"], registry.rooms.get(row["room_id"])
+        key, room = row["id"], registry.place_of(row["room_id"])
         own = {
             **row,
             "is_acknowledged": bool(row["is_acknowledged"]),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import zlib
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from language.messages import _
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
+    from datetime import date
 
 
 def floor_name(floor: str) -> str:
@@ -118,6 +120,10 @@ class Registry:
     rooms: Mapping[str, Room] = field(default_factory=dict)
     sensors: Mapping[str, Sensor] = field(default_factory=dict)
     sites: Mapping[str, Site] = field(default_factory=dict)
+    former: Mapping[str, Room] = field(default_factory=dict)
+    """Rooms of closed sites, for the names of what was there."""
+    closed: Mapping[str, date] = field(default_factory=dict)
+    """Day on which a site closed, by its id."""
     _in_room: dict[str, tuple[Sensor, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -129,9 +135,16 @@ class Registry:
 
     @classmethod
     def of(
-        cls, rooms: Iterable[Room], sensors: Iterable[Sensor], sites: Iterable[Site] = ()
+        cls,
+        rooms: Iterable[Room],
+        sensors: Iterable[Sensor],
+        sites: Iterable[Site] = (),
+        closed: Mapping[str, date] = MappingProxyType({}),
     ) -> Registry:
-        """Index rooms, sensors and sites; rooms name their site if there are several."""
+        """Index rooms, sensors and sites; rooms name their site if there are several.
+
+        Of sites that `closed`, by id, only the names are kept.
+        """
         placed = {room.id: room for room in rooms}
         found = {room.site: Site(room.site, room.site, room.zone) for room in placed.values()}
         found |= {site.name: site for site in sites}
@@ -140,14 +153,26 @@ class Registry:
             key: replace(room, names_site=several, site_id=found[room.site].id)
             for key, room in placed.items()
         }
-        return cls(placed, {s.id: s for s in sensors}, found)
+        former = {key: room for key, room in placed.items() if room.site_id in closed}
+        return cls(
+            {key: room for key, room in placed.items() if key not in former},
+            {s.id: s for s in sensors if s.room not in former},
+            {name: site for name, site in found.items() if site.id not in closed},
+            former,
+            closed,
+        )
 
     def within(self, sites: Collection[str]) -> Registry:
         """Return the part of some sites, by name."""
         rooms = {key: room for key, room in self.rooms.items() if room.site in sites}
         sensors = {key: sensor for key, sensor in self.sensors.items() if sensor.room in rooms}
         found = {name: site for name, site in self.sites.items() if name in sites}
-        return Registry(rooms, sensors, found)
+        former = {key: room for key, room in self.former.items() if room.site in sites}
+        return Registry(rooms, sensors, found, former, self.closed)
+
+    def place_of(self, room: str) -> Room | None:
+        """Return a room, also of a closed site; None if it is unknown."""
+        return self.rooms.get(room) or self.former.get(room)
 
     def sorted_sites(self) -> list[Site]:
         """Return the sites in the order of their names."""

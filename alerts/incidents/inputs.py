@@ -101,6 +101,10 @@ class Superseded(Resolved):
     """The incident with the id `by` was opened, because people had answered this one."""
 
 
+class SchoolClosed(Resolved):
+    """The school of the room closed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Feedback:
     """A person reported what it was; raises `FeedbackError` if the note is too long."""
@@ -151,6 +155,7 @@ Input = (
     | Declined
     | Resolved
     | Superseded
+    | SchoolClosed
     | Feedback
     | Followed
 )

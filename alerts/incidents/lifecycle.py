@@ -364,6 +364,8 @@ def _resolved(incident: Incident, given: inputs.Resolved) -> Step:
     record = _record(given, Happened.RESOLVED)
     if isinstance(given, inputs.Superseded):
         record = Record(given.at, SYSTEM, Happened.RESOLVED, {"follows": given.by})
+    if isinstance(given, inputs.SchoolClosed):
+        record = Record(given.at, SYSTEM, Happened.RESOLVED, {"because": "school_closed"})
     return _over(incident, record, unsent=True).then(*_end_cooldown(incident))
 
 
@@ -449,4 +451,5 @@ _RESPONSES: Final[Mapping[type[inputs.Response], Callable[[Incident, Any], Step]
     inputs.Declined: _declined,
     inputs.Resolved: _resolved,
     inputs.Superseded: _resolved,
+    inputs.SchoolClosed: _resolved,
 }

@@ -226,7 +226,7 @@ class PageContext(Visibility):
         if self.sites is None:
             return
         found = await self.read(repository.load, incident_id)
-        if found is None or found.room not in self.registry.rooms:
+        if found is None or self.registry.place_of(found.room) is None:
             raise HTTPException(404, _("There is no such incident."))
 
     async def incident(self, incident_id: str) -> dict[str, Any]:
@@ -243,15 +243,15 @@ class PageContext(Visibility):
         """Add the names of the place to each incident that the request may see."""
         shown = []
         for found in incidents:
-            if self.sites is not None and found["room"] not in self.registry.rooms:
+            room = self.registry.place_of(found["room"])
+            if self.sites is not None and room is None:
                 continue
             shown.append(found)
-            room = self.registry.rooms.get(found["room"])
             found["room_name"] = room.name if room else found["room"] or "Plumewatch"
             found["short_name"] = room.short_name if room else found["room"] or "Plumewatch"
             found["zone"] = room.zone if room else ""
             found["place"] = room.place if room else ""
-            found["known_room"] = room is not None
+            found["known_room"] = found["room"] in self.registry.rooms
         return shown
 
     def room(self, request: Request) -> Room:

@@ -74,7 +74,8 @@ class Visibility:
     @property
     def rooms(self) -> str | None:
         """Return the ids of the rooms of `registry` as JSON; None for all."""
-        return None if self._shown is None else json.dumps(list(self.registry.rooms))
+        part = self.registry
+        return None if self._shown is None else json.dumps([*part.rooms, *part.former])
 
     @property
     def sensors(self) -> str | None:
@@ -106,8 +107,19 @@ class Visibility:
 
     def site_names(self, ids: frozenset[str] | None) -> frozenset[str] | None:
         """Return the names of the sites that a token is limited to by id; None stays."""
-        known = self._registry.sites.values()
-        return None if ids is None else frozenset(site.name for site in known if site.id in ids)
+        known = {site.id: site.name for site in self._registry.sites.values()}
+        known |= {room.site_id: room.site for room in self._registry.former.values()}
+        return None if ids is None else frozenset(name for key, name in known.items() if key in ids)
+
+    def why_closed(self, person: str, sites: frozenset[str] | None) -> str:
+        """Say why a token of some sites, by name, reads nothing any more; empty if it reads."""
+        own = self.policy.sites_of(person) if sites is None else sites
+        registry = self._registry
+        if own is None or own & registry.sites.keys():
+            return ""
+        gone = {room.site: registry.closed[room.site_id] for room in registry.former.values()}
+        said = [f"{name} closed on {day:%b %-d, %Y}" for name, day in gone.items() if name in own]
+        return "; ".join(said) or "its schools are not registered any more"
 
     def site_ids(self, names: frozenset[str] | None) -> frozenset[str] | None:
         """Return the ids of sites by name, as tokens store them; None stays."""

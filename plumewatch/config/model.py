@@ -161,4 +161,5 @@ class PlumewatchConfig(DutySections, BaseModel):
             (Room(r.id, r.name, r.floor, r.building, s.name, r.kind, s.zone) for r, s in placed),
             (Sensor(s.id, s.room, s.model, s.decoder, s.interval_s) for s in self.sensor),
             self.all_sites() if self.sites else (),
+            {site.id: site.closed for site in self.sites if site.closed},
         )

@@ -34,7 +34,7 @@ ALL: Final = "*"
 """In `sites` of a person: all sites."""
 _OF_ITS_SITE: Final = frozenset({"room", "zone", "bells", "holiday", "term", "shift", "silence"})
 _SECTIONS: Final = (*sorted(_OF_ITS_SITE), "sensor", "staff", "receiver", "override")
-_OWN: Final = ("name", "timezone")
+_OWN: Final = ("name", "timezone", "closed")
 _MAX_BYTES: Final = 4_000_000
 
 

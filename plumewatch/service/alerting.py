@@ -238,6 +238,7 @@ class Alerting:
 
         def sync() -> list[str]:
             with transaction(base.state) as tx:
+                self.engine.close_former(tx, base.clock())
                 return self.engine.sync_silences(tx, base.clock())
 
         while True:

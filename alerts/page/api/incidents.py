@@ -261,7 +261,7 @@ class IncidentApi(PageGroup):
 
     def _summary(self, row: Mapping[str, Any]) -> dict[str, Any]:
         unknown = Room(row["room"], row["room_name"], "", "", "")
-        room = self._context.registry.rooms.get(row["room"], unknown)
+        room = self._context.registry.place_of(row["room"]) or unknown
         own = {key: row[key] for key in IncidentSummary.model_fields}
         person = self._person(row["acknowledged_by"])
         more = {"acknowledged_by": person, "cause": row["cause"] or ""}

@@ -151,9 +151,11 @@ async def _admit(scope: Scope, context: PageContext, request: Request) -> None:
         raise too_often(wait, f"At most {limit.bounds[0].tries:,} such requests a minute.")
     if not token.may(scope, member.role, now):
         raise HTTPException(403, f"This token, as {member.role}, lacks the scope {scope}.")
+    sites = context.site_names(token.sites)
+    if why := context.why_closed(member.id, sites):
+        raise HTTPException(403, f"This token reads nothing any more: {why}.")
     request.state.session = Session(
-        *(member.id, member.name, member.role, secrets.token_urlsafe()),
-        context.site_names(token.sites),
+        *(member.id, member.name, member.role, secrets.token_urlsafe()), sites
     )
     if api_tokens.is_use_due(token, now):
         await context.write(lambda tx: api_tokens.use(tx, token, now))

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from plumewatch.config.sections.common import (
+    Date,
     Days,
     EndTime,
     FalseAlarms,
@@ -131,6 +132,9 @@ class SiteConfig(BaseModel, extra="forbid", frozen=True):
     """Name of the school."""
     timezone: TimeZone | None = None
     """IANA time zone of the school; the top-level `timezone` if left out."""
+    closed: Date | None = None
+    """Day on which the school closed, if it did: its sensors are not read any more, its open
+    incidents are closed, its tokens refused; its names stay in history and reports."""
 
 
 class RoomConfig(BaseModel, extra="forbid", frozen=True):

@@ -254,24 +254,6 @@ async def test_incidents_of_a_removed_school_are_for_the_district_alone(open_pag
         assert ("south-boys" in (await left.client.get("/incidents")).text) == (status == 200)
 
 
-async def test_a_token_of_a_removed_school_sees_nothing(open_page, district):
-    with sqlite.transaction(district.db) as tx:
-        limit = frozenset({"south"})
-        token = api_tokens.make(
-            tx, "t", "all-an", list(Scope), by="all-ad", days=7, now=NOW, sites=limit
-        )
-    left = open_page(
-        POLICY,
-        Registry.of(ROOMS[:1], SENSORS[:1], SITES[:1]),
-        open_reading=False,
-        series=Series(),
-    )
-    bearer = {"Authorization": f"Bearer {token}"}
-    for path in ("incidents", "rooms", "sensors"):
-        answer = await left.client.get(f"/api/v1/{path}", headers=bearer)
-        assert answer.json()["items"] == []
-
-
 async def test_a_link_of_a_person_who_left_the_school_is_dead(district):
     for path in ("/answer/look", "/answer", "/answer/decline"):
         answer = await district.client.post(path, data={"token": district.token})

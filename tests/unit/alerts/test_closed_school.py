@@ -1,0 +1,99 @@
+"""A school closes: its incidents end with a note, its names stay, its tokens say why."""
+
+import tomllib
+from datetime import date
+
+import pytest
+
+from alerts.access import api_tokens
+from alerts.access.api_tokens import Scope
+from alerts.engine import AlertEngine
+from alerts.history_words import line_words
+from alerts.incidents import repository
+from alerts.incidents.incident import Status
+from plumewatch.config.load import parse
+from reports import read
+from storage import sqlite
+from storage.registry import Registry
+from tests.support.two_schools import TWO
+from tests.unit.alerts.test_page_sites import POLICY, ROOMS, SENSORS, SITES, Series
+
+CLOSED = Registry.of(ROOMS, SENSORS, SITES, {"south": date(2026, 11, 30)})
+
+
+@pytest.fixture
+def closed(open_page, make_event):
+    """Open an incident at each of two schools; close one school; return its page."""
+    before = open_page(POLICY, Registry.of(ROOMS, SENSORS, SITES), series=Series())
+    events = [make_event(before.now - 5, sensor=f"{s.id}-1") for s in SITES]
+    with sqlite.transaction(before.db) as tx:
+        records = before.engine.on_events(tx, events, before.now)
+    page = open_page(POLICY, CLOSED, series=Series(), open_reading=False)
+    with sqlite.transaction(page.db) as tx:
+        page.engine.close_former(tx, page.now)
+    page.north, page.south = (record.incident for record in records)
+    return page
+
+
+def test_a_school_is_closed_by_a_line_in_its_file(tmp_path):
+    text = TWO.replace('name = "South High"', 'name = "South High"\nclosed = 2026-11-30')
+    found = parse(tomllib.loads(text), base=tmp_path).registry()
+    assert (set(found.rooms), set(found.sensors)) == ({"north-boys"}, {"north-1"})
+    assert set(found.sites) == {"North High"}
+    assert found.place_of("south-boys").site == "South High"
+
+
+async def test_open_incidents_of_a_closed_school_are_closed_with_a_note(closed):
+    assert repository.load(closed.db, closed.north).status is not Status.RESOLVED
+    assert repository.load(closed.db, closed.south).status is Status.RESOLVED
+    pending = "SELECT count(*) FROM outbox WHERE incident = ? AND status IN ('due', 'leased')"
+    assert closed.db.execute(pending, (closed.south,)).fetchone()[0] == 0
+    assert line_words("resolved", {"because": "school_closed"})[1] == "the school has closed"
+    await closed.sign_in("all-ad")
+    shown = (await closed.client.get(f"/incidents/{closed.south}")).text
+    assert "the school has closed" in shown
+    with sqlite.transaction(closed.db) as tx:  # once
+        before = closed.db.execute("SELECT count(*) FROM incident_history").fetchone()
+        closed.engine.close_former(tx, closed.now + 60)
+        assert closed.db.execute("SELECT count(*) FROM incident_history").fetchone() == before
+
+
+async def test_the_name_of_a_closed_school_stays_in_history_and_reports(closed):
+    await closed.sign_in("all-ad")
+    listed = (await closed.client.get("/incidents")).text
+    assert "South High" in listed
+    (row,) = (
+        r for r in read.incidents(closed.db, CLOSED, 0, closed.now + 1) if r.id == closed.south
+    )
+    assert (row.room, row.site) == ("Boys", "South High")
+    board = (await closed.client.get("/")).text
+    assert "/rooms/south-boys" not in board
+    await closed.sign_in("south-ap")
+    assert (await closed.client.get(f"/incidents/{closed.south}")).status_code == 200
+    assert (await closed.client.get(f"/incidents/{closed.north}")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("person", "sites", "why"),
+    [
+        ("all-an", {"south"}, "South High closed on Nov 30, 2026"),
+        ("south-ap", None, "South High closed on Nov 30, 2026"),
+        ("all-an", {"gone"}, "its schools are not registered any more"),
+        ("all-an", {"south", "north"}, ""),
+        ("all-an", None, ""),
+    ],
+)
+async def test_the_token_of_a_closed_school_is_refused_with_the_reason(closed, person, sites, why):
+    limit = None if sites is None else frozenset(sites)
+    with sqlite.transaction(closed.db) as tx:
+        token = api_tokens.make(
+            tx, "t", person, [Scope.READ], by="x", days=7, now=closed.now, sites=limit
+        )
+    bearer = {"Authorization": f"Bearer {token}"}
+    answer = await closed.client.get("/api/v1/incidents", headers=bearer)
+    assert answer.status_code == (403 if why else 200)
+    assert why in answer.text
+
+
+def test_nothing_is_closed_where_no_school_is(tx):
+    AlertEngine(Registry.of(ROOMS, SENSORS, SITES), POLICY).close_former(tx, 1.0)
