@@ -55,6 +55,7 @@ _GROUNDS: Final = {
 and only on these is the contrast 4.5 or more. The worse the darker."""
 KIND_COLORS: Final = {
     "vape": VERMILLION,
+    "possible": "#F0A58A",
     "smoke": "#000000",
     "spray": PURPLE,
     "steam": SKY,
@@ -68,6 +69,7 @@ KIND_COLORS: Final = {
     "service": "#8C564B",
 }
 _LABELS: Final = {
+    "possible": "possible vaping",
     "sensor_fault": "sensor fault",
     "false_alarm": "false alarm",
     "nothing_found": "nothing found",
