@@ -26,21 +26,13 @@ async def test_a_call_that_hangs_is_abandoned_and_keeps_its_place_until_it_ends(
         await threads.run(release.wait, 0.01)
     assert threads.full
     with pytest.raises(BusyError, match="all 1 threads are in use"):
-        await threads.run(lambda: None, 10.0)
+        threads.call(lambda: None, 10.0)
+    with pytest.raises(DeadlineExceededError):
+        BoundedThreads("test", 1).call(release.wait, 0.01)
     release.set()
     await eventually(lambda: not threads.full)
     assert await threads.run(lambda: 7, 10.0) == 7
     assert not threads.full
-
-
-def test_the_same_for_a_caller_that_blocks():
-    threads, release = BoundedThreads("test", 1), threading.Event()
-    with pytest.raises(DeadlineExceededError):
-        threads.call(release.wait, 0.01)
-    with pytest.raises(BusyError):
-        threads.call(lambda: None, 10.0)
-    release.set()
-    assert BoundedThreads("test", 1).call(lambda: 7, 10.0) == 7
 
 
 def time_out():

@@ -1,10 +1,7 @@
 """The journal: what is committed is kept, in order, once; what is corrupt stops nobody."""
 
 import contextlib
-import os
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import threading
 import zlib
@@ -163,67 +160,10 @@ def test_in_memory(make_readings):
         assert journal.corrupt_records == 1
 
 
-def one_sentence(error):
-    text = str(error)
-    return "\n" not in text and 10 < len(text) < 300
-
-
 def test_a_folder_that_is_none(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageUnavailableError) as refused:
+    with pytest.raises(StorageUnavailableError, match=r"/file/journal\.db: Not a directory$"):
         Journal(tmp_path / "file" / "journal.db").open()
-    assert one_sentence(refused.value)
-
-
-AS_NOBODY = """
-import os, sys
-from storage.errors import StorageUnavailableError
-from storage.journal import Journal
-os.setgroups([]); os.setgid(65534); os.setuid(65534)
-try:
-    with Journal(sys.argv[1]) as journal:
-        journal.commit([])
-except StorageUnavailableError as error:
-    print(error)
-else:
-    print("opened")
-"""
-
-
-@pytest.fixture
-def open_folder():
-    """A folder that other users can reach too, unlike `tmp_path`."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        yield folder
-        folder.chmod(0o755)
-
-
-@pytest.mark.parametrize("what", ["folder", "file"])
-def test_unwritable(open_folder, what):
-    path = open_folder / "journal.db"
-    if what == "file":
-        with Journal(path):
-            pass
-        path.chmod(0o444)
-    open_folder.chmod(0o555)
-    if os.geteuid() != 0:
-        with pytest.raises(StorageUnavailableError) as refused, Journal(path) as journal:
-            journal.commit([])
-        assert one_sentence(refused.value)
-        return
-    ran = subprocess.run(
-        [sys.executable, "-c", AS_NOBODY, str(path)],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-        cwd=Path(module.__file__).parents[1],
-    )
-    assert ran.stdout.strip() != "opened"
-    assert one_sentence(ran.stdout.strip())
-    assert ran.stderr == ""
 
 
 def test_readers_in_threads_see_whole_groups(journal, make_readings):
