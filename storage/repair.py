@@ -222,7 +222,11 @@ class _Layout(NamedTuple):
 
     def fits(self, rowid: object, values: Sequence[object]) -> bool:
         """Return whether a record can be a row of this table."""
-        if len(values) != len(self.columns) or (rowid is not None) is not self.has_rowid:
+        return (rowid is not None) is self.has_rowid and self.holds(values)
+
+    def holds(self, values: Sequence[object]) -> bool:
+        """Return whether these are values of its columns; that of a rowid may be absent."""
+        if len(values) != len(self.columns):
             return False
         for column, value in zip(self.columns, values, strict=True):
             is_rowid = self.has_rowid and column["pk"] and column["type"] == "INTEGER"
@@ -291,10 +295,11 @@ def _layout_of(page: Sequence[Sequence[Any]], layouts: Sequence[_Layout]) -> _La
 
 def _values(page: Iterable[Sequence[Any]], layout: _Layout) -> Iterator[list[Any]]:
     for _, _, count, rowid, *values in page:
-        yield [
-            rowid if value is None and layout.has_rowid and column["pk"] else value
-            for column, value in zip(layout.columns, values[:count], strict=True)
-        ]
+        if layout.fits(rowid, values[:count]):
+            yield [
+                rowid if value is None and layout.has_rowid and column["pk"] else value
+                for column, value in zip(layout.columns, values, strict=False)
+            ]
 
 
 def _insert(new: sqlite3.Connection, layout: _Layout, rows: Iterable[Sequence[Any]]) -> int:
@@ -304,8 +309,8 @@ def _insert(new: sqlite3.Connection, layout: _Layout, rows: Iterable[Sequence[An
     saved = 0
     if layout.name == _SEQUENCES:
         return _keep_sequences(new, rows)
-    for row in rows:
-        with contextlib.suppress(sqlite3.IntegrityError):  # garbage that no table would take
+    for row in filter(layout.holds, rows):  # the rest is garbage
+        with contextlib.suppress(sqlite3.IntegrityError):
             saved += new.execute(statement, row).rowcount
     return saved
 
@@ -369,7 +374,7 @@ def _has_rowid(new: sqlite3.Connection, table: str) -> bool:
 def _keep_sequences(new: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> int:
     """Keep used-up keys unused."""
     known = dict(new.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
-    for name, last in rows:
+    for name, last in (row for row in rows if isinstance(row[1], int)):
         new.execute("DELETE FROM sqlite_sequence WHERE name = ?", (name,))
         kept = max(last, known.get(name, 0))
         new.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (name, kept))

@@ -260,6 +260,38 @@ def test_single_flipped_bytes_anywhere(tmp_path):
             assert tail(journal, 1)[0].seq == COUNT, where
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_thousands_of_flipped_bytes(tmp_path, seed):
+    """Values have any type, records any length: what is no row of ours is left behind."""
+    rng = random.Random(seed)
+    path = tmp_path / "journal.db"
+    content = bytearray(full_journal())
+    for _ in range(5_000):
+        content[rng.randrange(len(content))] = rng.randrange(256)
+    path.write_bytes(content)
+    with Journal(path) as journal:
+        journal.read(0, 10 * COUNT)
+        journal.commit(readings(COUNT, 1))
+        assert tail(journal, 1)[0].seq == COUNT
+
+
+@pytest.mark.parametrize("value", ["'abc'", "x'00ff'", "1.5"])
+def test_values_of_other_types_are_no_rows(tmp_path, value):
+    path = tmp_path / "journal.db"
+    filled(path)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute(f"UPDATE sqlite_sequence SET seq = {value}")  # noqa: S608 - of ours
+        db.execute(f"INSERT INTO gap VALUES ('lost', {value}, {value}, 1.0)")  # noqa: S608 - of ours
+        db.execute(f"UPDATE journal SET crc = {value} WHERE offset = 7")  # noqa: S608 - of ours
+        db.commit()
+    flip(path, path.read_bytes().index(b"CREATE TABLE"))
+    with Journal(path) as journal:
+        assert journal.repairs == 1
+        accounted(journal)
+        journal.commit(readings(COUNT, 1))
+        assert tail(journal, 1)[0].seq == COUNT
+
+
 @pytest.mark.parametrize("cut", [1, 100, PAGE, 10 * PAGE, 3 * PAGE + 17])
 def test_a_truncated_file(tmp_path, cut):
     path = tmp_path / "journal.db"
