@@ -219,7 +219,7 @@ NEAR: Final = (3.0, 1.0)
 """Near misses are so far below the model's level, log-odds."""
 CONTEXT_S: Final = 600.0
 NEAR_A_WEEK: Final = 62.0
-FALSE_A_WEEK: Final = 3.2
+FALSE_A_WEEK: Final = 2.9
 TAIL: Final = 1.5
 """Near misses and false alarms a week in a busy room at the model's level, and how fast nuisances
 become fewer with their score: of worlds on which a model was not trained."""

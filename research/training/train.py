@@ -60,7 +60,7 @@ AT_ONCE: Final = 2
 """Runs of a world that are read together: the more sensors, the faster."""
 NETWORK_SHARE: Final = 0.4
 """Of the network in the mean of the log-odds."""
-LEVEL: Final = 0.3
+LEVEL: Final = 0.55
 """Log-odds of the mean from which vaping is alerted: chosen in worlds left out."""
 
 
