@@ -18,7 +18,7 @@ import numpy as np
 
 from detection.alert_rules import FEEDBACK
 from detection.events import EventKind
-from detection.quantities import QUANTITIES
+from detection.quantities import FINE_PARTICLES, QUANTITIES
 from language.messages import _, gettext, mark
 
 if TYPE_CHECKING:
@@ -276,7 +276,15 @@ def conclusion(
             " %(interval)s s)",
             **known,
         )
-    if any(response.seen for response in seen.get(puff, ())):
+    responses_to_puff = seen.get(puff, ())
+    if not any(response.quantity in FINE_PARTICLES for response in responses_to_puff):
+        return _(
+            "%(sensor)s sent no valid particle values during the test (a reading each %(interval)s"
+            " s), so it cannot see a puff: check its particle sensor, and that its format or"
+            " mapping reads particles",
+            **known,
+        )
+    if any(response.seen for response in responses_to_puff):
         return _(
             "%(sensor)s sees the puff (a reading each %(interval)s s), but the detector cannot tell"
             " it from other things: a shorter interval, or a place nearer to the stalls",
