@@ -27,6 +27,7 @@ import msgspec
 
 from detection.quantities import QUANTITIES
 from ingest.errors import DecodeError, RefusedError
+from ingest.names import quantity_of
 from ingest.validation import check_values, sensor_id
 from storage.reading import Reading
 
@@ -113,7 +114,13 @@ class _RowReader:
         faults += [f"column {name!r} occurs twice" for name in repeated]
         self._columns = [(at, key) for at, key in enumerate(headers) if key in QUANTITIES]
         if not self._columns:
-            faults.append("no quantity column; known are " + ", ".join(QUANTITIES))
+            meant = {name: found.quantity for name in headers if (found := quantity_of(name))}
+            keys, quantities = ", ".join(meant), ", ".join(dict.fromkeys(meant.values()))
+            faults.append(
+                f"none of the columns {keys} is known: use {quantities}"
+                if meant
+                else "no quantity column; known are " + ", ".join(QUANTITIES)
+            )
         if faults:
             raise _RowError("; ".join(faults))
         self._time_at, self._sensor_at = headers.index("time"), headers.index("sensor")

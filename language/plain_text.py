@@ -92,3 +92,12 @@ class PlainFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return all lines."""
         return for_terminal(super().format(record))
+
+
+def counted(n: int, one: str, many: str = "") -> str:
+    """Return a number with its noun, for texts that are English only.
+
+    >>> counted(1, "room"), counted(2_000, "room"), counted(2, "address", "addresses")
+    ('1 room', '2,000 rooms', '2 addresses')
+    """
+    return f"{n:,} {one if n == 1 else many or one + 's'}"

@@ -6,6 +6,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Final
 
 from ingest.mapping.examples import MEANING, lacking_in
+from language.plain_text import counted
 from plumewatch.check.broker import check_broker
 from plumewatch.check.machine import (
     check_clock,
@@ -43,14 +44,14 @@ def check(path: Path, now: float) -> Iterator[CheckResult]:
     check_settings(config)
     yield ok(
         "configuration",
-        f"{path} has {len(config.room)} rooms, {len(config.sensor)} sensors,"
-        f" {len(config.staff)} staff and no faults",
+        f"{path} has {counted(len(config.room), 'room')},"
+        f" {counted(len(config.sensor), 'sensor')}, {len(config.staff)} staff and no faults",
     )
     if config.mapping:
         names = ", ".join(mapping.name for mapping in config.mapping)
         count = sum(len(mapping.example) for mapping in config.mapping)
         lacks = lacking_in(config.mapping)
-        passed = f"{count} examples pass"
+        passed = "1 example passes" if count == 1 else f"{count} examples pass"
         if timeless := some(lacks["time"]):
             passed += f"; {timeless}: {MEANING['time']}"
         yield ok("mappings", f"{len(config.mapping)} in the order {names}; their {passed}")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from pydantic import BaseModel
 
+from language.plain_text import counted
 from plumewatch.check.result import fault, listed, ok, span, warn
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import influx_settings
@@ -137,8 +138,8 @@ def _room(config: PlumewatchConfig, free_gb: float) -> CheckResult:
     if more_gb > free_gb - _LEAST_GB:
         return warn(
             "store",
-            f"{root} is writable, {free_gb:.0f} GB are free; {len(config.sensor)} sensors"
-            f" need {more_gb:.0f} GB more",
+            f"{root} is writable, {free_gb:.0f} GB are free;"
+            f" {counted(len(config.sensor), 'sensor')} need {more_gb:.0f} GB more",
             "a larger disk, or keep less: timeseries.raw_days and journal.max_mb limit"
             " what is kept",
         )

@@ -26,8 +26,9 @@ from ingest.errors import DecodeError
 from ingest.http.poll import PollError, get
 from ingest.mapping.examples import MEANING, lacking
 from ingest.validation import Message
+from language.plain_text import counted
 from plumewatch.check.broker import check_file
-from plumewatch.check.result import CheckResult, at_places, fault, ok, warn
+from plumewatch.check.result import CheckResult, State, at_places, fault, ok, warn
 from plumewatch.config.faults import ConfigError, some
 from plumewatch.config.ingest_settings import http_sources, polled_sensors, routes
 from plumewatch.config.paths import DataPaths
@@ -82,7 +83,7 @@ def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     rooms = some(dict.fromkeys(gap.room for gap in found))
     yield warn(
         "duty",
-        f"nobody on duty would be notified at {len(starts)} times of the next {days}"
+        f"nobody on duty would be notified at {counted(len(starts), 'time')} of the next {days}"
         f" days: {when}; rooms: {rooms}",
         "add a [[shift]] for those periods, or the missing addresses of the people on duty",
     )
@@ -153,7 +154,7 @@ def _member(member: StaffMember, settings: NotifySettings, answers: Sequence[str
         )
     return ok(
         "notifiers",
-        f"{count} address{'es' if count > 1 else ''} of an allowed kind (nothing was sent)",
+        f"{counted(count, 'address', 'addresses')} of an allowed kind (nothing was sent)",
     )
 
 
@@ -178,7 +179,7 @@ def check_sign_in(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
     else:
         yield ok(
             "sign-in",
-            f"{name} answers, with {count} keys; it sends people back to"
+            f"{name} answers, with {counted(count, 'key')}; it sends people back to"
             f" {provider.settings.callback}",
         )
     lost = [p.id for p in config.staff if not p.email and p.id not in own.local]
@@ -202,12 +203,12 @@ def check_page(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     del now
     web = config.web
     taken = _taken(config, "staff page", web.host, web.port)
-    if taken is not None:
+    if taken is not None and taken.state is not State.OK:
         yield taken
         return
     missing = ", ".join(without_password(config))
     missing = f"; without a password: {missing} (plumewatch staff password ID)" if missing else ""
-    free = f"{web.host}:{web.port} is free"
+    free = taken.sentence if taken else f"{web.host}:{web.port} is free"
     if web.trusted_proxies and not web.public_url:
         yield warn(
             "staff page",
@@ -228,6 +229,9 @@ def check_page(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
             'host 127.0.0.1 behind a proxy with TLS, and web.public_url = "https://..."'
             " (docs/phone.md)",
         )
+    elif not web.public_url:
+        alone = "for browsers of this machine alone: a proxy in front of it needs web.public_url"
+        yield ok("staff page", f"{free}; {alone}{missing}")
     else:
         yield ok("staff page", f"{free}{missing}")
 
@@ -285,7 +289,7 @@ def _poll(polled: PolledSensor, context: Context, order: Routes | None, now: flo
             " some beside it (docs/devices.md)",
         )
     count = len({name for reading in readings for name in reading.values})
-    return ok("polls", f"answers; {count} values are read")
+    return ok("polls", f"answers, with {counted(count, 'value')}")
 
 
 def _taken(config: PlumewatchConfig, part: str, host: str, port: int) -> CheckResult | None:

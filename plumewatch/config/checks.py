@@ -63,22 +63,25 @@ def cross_faults(draft: Draft) -> Iterator[ConfigFault]:
         yield from faults_of(draft)
 
 
-def _unique(draft: Draft, path: str, name: str, seen: dict[str, str]) -> Iterator[ConfigFault]:
-    """Find a name that an earlier entry has; `seen` holds their paths."""
-    if name and seen.setdefault(name, path) != path:
-        also = draft.config.where(seen[name])
-        yield ConfigFault(
-            path, repr(name), later("must be unique, but is also %(other)s", other=also)
-        )
+def _unique(
+    draft: Draft, path: str, name: str, seen: dict[str, str], *, folded: str = ""
+) -> Iterator[ConfigFault]:
+    """Find a name that an earlier entry has; `seen` holds their paths, by `folded` if given."""
+    first = seen.setdefault(folded or name, path) if name else path
+    if first != path:
+        head, _, place = first.partition(".")
+        site = draft.config.sites[int(place.partition(".")[0])].id if head == "sites" else ""
+        also = site if site and path.endswith("name") else draft.config.where(first)
+        yield ConfigFault(path, repr(name), later("is already used by %(other)s", other=also))
 
 
 def _repeated_ids(draft: Draft) -> Iterator[ConfigFault]:
     config = draft.config
     names: dict[str, str] = {}
     for i, site in enumerate(config.sites):
-        yield from _unique(
-            draft, f"sites.{i}.name", " ".join((site.name or "").split()).casefold(), names
-        )
+        name = site.name or ""
+        folded = " ".join(name.split()).casefold()
+        yield from _unique(draft, f"sites.{i}.name", name, names, folded=folded)
     for section in ("sites", "room", "sensor", "staff", "receiver", "zone", "bells", "shift"):
         entries = config.zones if section == "zone" else getattr(config, section)
         seen: dict[str, str] = {}
@@ -317,7 +320,7 @@ def sign_in_faults(draft: Draft) -> Iterator[ConfigFault]:
         email = folded(person.email or "")
         if email and seen.setdefault(email, path) != path:
             other = draft.config.where(f"{seen[email]}.email")
-            allowed = later("must be unique, but is also %(other)s", other=other)
+            allowed = later("is already used by %(other)s", other=other)
             yield ConfigFault(f"{path}.email", repr(person.email), allowed)
     people = {person.id for person in staff if person.id}
     for k, name in enumerate(own.local):

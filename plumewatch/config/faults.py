@@ -32,7 +32,13 @@ class ConfigFault(NamedTuple):
 
     def __str__(self) -> str:
         """Return one line."""
-        return f"{self.path}: {self.value}: {self.allowed}"
+        return f"{self.path}: {self.sentence}"
+
+    @property
+    def sentence(self) -> str:
+        """What is there, and what is allowed or wrong: "'x' is already used by y"."""
+        allowed = self.allowed
+        return f"{self.value}{' ' if allowed.startswith('is ') else ': '}{allowed}"
 
 
 class ConfigTree(dict[str, Any]):
@@ -88,9 +94,9 @@ def located(path: str, tree: Mapping[str, Any]) -> str:
     if file.endswith(".toml"):  # its first entry is number 1
         places = (k for k in range(int(number)) if file_of(tree, head, str(k)) == file)
         number = str(sum(1 for _ in places))
+    if file and not file.endswith(".toml"):  # the line of a CSV
+        return ", ".join(filter(None, (file, _keys(rest))))
     where = f"[[{head}]] {name or _keys([number])}"
-    if file and not name and not file.endswith(".toml"):
-        where = f"[[{head}]]"  # the line of a CSV
     return ": ".join(filter(None, (file, where, _keys(rest))))
 
 
@@ -151,5 +157,5 @@ class ConfigError(Exception):
         self.faults = faults
         self.tree = tree
         super().__init__(
-            "\n".join(f"{located(f.path, tree)}: {f.value}: {f.allowed}" for f in faults)
+            "\n".join(f"{located(fault.path, tree)}: {fault.sentence}" for fault in faults)
         )

@@ -6,6 +6,7 @@ import base64
 import gc
 import json
 import shlex
+import socket
 import subprocess
 import time
 import warnings
@@ -14,6 +15,7 @@ from contextlib import closing
 import pytest
 
 from ingest.mqtt.examine import BrokerFacts
+from plumewatch.check import people
 from plumewatch.check.broker import check_file, check_queue
 from plumewatch.check.machine import check_clock
 from plumewatch.check.people import check_page
@@ -384,13 +386,17 @@ def test_a_page_whose_passwords_can_be_read_on_the_network(site, web, is_open):
 
 
 @pytest.mark.parametrize("url", ["", 'public_url = "https://school.example"\n'])
-def test_a_proxy_in_front_of_a_page_without_an_address_is_a_warning(site, url):
+def test_a_proxy_in_front_of_a_page_without_an_address_is_a_warning(site, url, monkeypatch):
     path = site()
     web = f'[web]\ntrusted_proxies = ["10.0.0.9"]\n{url}'
     path.write_text(path.read_text().replace("[web]\n", web))
     (found,) = check_page(load(path), NOW)
     assert (found.state is State.WARNING) == ("a proxy is in front of it" in found.sentence)
     assert ("a proxy is in front of it" in found.sentence) == (not url)
+    with socket.create_server(("127.0.0.1", load(path).web.port)):  # the service runs
+        monkeypatch.setattr(people, "service_since", lambda _lock: NOW)
+        (running,) = check_page(load(path), NOW)
+    assert ("a proxy is in front of it" in running.sentence) == (not url)
 
 
 def test_text_has_the_remedy_below(site, capsys):

@@ -27,6 +27,7 @@ from alerts.page.api.operation import (
 )
 from alerts.page.page_group import PageGroup
 from detection.quantities import COLUMNS, QUANTITIES
+from language.plain_text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -181,13 +182,9 @@ def _finite(value: float) -> float | None:
 
 def _check_size(span_s: float, step: float | None, sensors: int) -> None:
     if step is None and span_s * sensors > MOST_RAW_S:
-        most = f"at most {MOST_RAW_S / sensors:,.0f} s of {_counted(sensors)}"
+        most = f"at most {MOST_RAW_S / sensors:,.0f} s of {counted(sensors, 'sensor')}"
         raise invalid([("to", f"each reading is for {most}; for longer, give a step")])
     if step is not None and span_s / step * sensors > MOST_AVERAGES:
         least = math.ceil(span_s * sensors / MOST_AVERAGES)
         most = f"at most {MOST_AVERAGES:,} averages in one answer"
-        raise invalid([("step", f"{most}: {least:,} s or more for {_counted(sensors)}")])
-
-
-def _counted(sensors: int) -> str:
-    return "one sensor" if sensors == 1 else f"{sensors:,} sensors"
+        raise invalid([("step", f"{most}: {least:,} s or more for {counted(sensors, 'sensor')}")])

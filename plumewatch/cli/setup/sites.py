@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from language.plain_text import counted
 from plumewatch.cli.options import (
     CONFIG,
     ConfigOption,
@@ -21,7 +22,7 @@ from plumewatch.cli.options import (
     with_config,
 )
 from plumewatch.cli.printer import echo
-from plumewatch.config.faults import ConfigError, ConfigFault
+from plumewatch.config.faults import ConfigError, ConfigFault, close_to
 from plumewatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -91,8 +92,9 @@ def add(
     with atomic_write(path) as draft:
         draft.write_text(written(content), encoding="utf-8")
     echo(
-        f"wrote {path}: {len(content['room'])} rooms, {len(content['sensor'])} sensors; next:"
-        " `plumewatch check`, then restart the service or send it SIGHUP"
+        f"wrote {path}: {counted(len(content['room']), 'room')},"
+        f" {counted(len(content['sensor']), 'sensor')}; next: `plumewatch check`,"
+        " then restart the service or send it SIGHUP"
     )
 
 
@@ -149,7 +151,10 @@ def _rows(path: Path | None, site: str) -> tuple[Rows, list[ConfigFault]]:
     missing = [key for key in _NEEDED if key not in names]
     unknown = [key for key in names if key not in COLUMNS]
     faults = [ConfigFault(f"{where}: {key}", "missing", columns) for key in missing]
-    faults += (ConfigFault(f"{where}: {key[:40]!r}", "unknown", columns) for key in unknown)
+    faults += (
+        ConfigFault(f"{where}: {key[:40]!r}", "unknown", columns + close_to(key, COLUMNS))
+        for key in unknown
+    )
     if not (faults or read):
         faults = [ConfigFault(path.name, "no line after the first", "must have a sensor a line")]
     if faults:
@@ -172,6 +177,9 @@ def _row_faults(rows: Rows, file: str, site: str) -> Iterator[ConfigFault]:
         if row["site"] not in ("", site):
             where = f"{file}: line {number}: site"
             yield ConfigFault(where, repr(row["site"]), f"must be {site!r}, or left out")
+        if (seconds := row["interval_s"]) and _seconds(seconds) is None:
+            where = f"{file}: line {number}, interval_s"
+            yield ConfigFault(where, repr(seconds), "is not a number")
 
 
 def _place(row: Mapping[str, str]) -> tuple[str, ...]:
@@ -210,13 +218,15 @@ def _name_lines(tree: ConfigTree, file: str, table: str, rows: Rows) -> None:
 
 def _of_sensor(row: Mapping[str, str]) -> dict[str, Any]:
     found = _given({"model": row["model"], "aliases": row["aliases"].split()})
-    seconds = row["interval_s"]
-    if seconds:
-        try:
-            found["interval_s"] = float(seconds)
-        except ValueError:
-            found["interval_s"] = seconds  # a fault of the configuration, which names it
-    return found
+    seconds = _seconds(row["interval_s"])
+    return found if seconds is None else {**found, "interval_s": seconds}
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -61,8 +61,8 @@ def device():
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        ({"pm25": 4, "rh": 41}, "ok    polls: b2: answers; 2 values are read\n"),
-        ({"pm25": "nan", "rh": 41}, "ok    polls: b2: answers; 1 values are read\n"),
+        ({"pm25": 4, "rh": 41}, "ok    polls: b2: answers, with 2 values\n"),
+        ({"pm25": "nan", "rh": 41}, "ok    polls: b2: answers, with 1 value\n"),
         (
             {"co2": 600, "rh": 41},
             "warn  polls: b2: answers, but no particles are read, so a sensor that nothing else",

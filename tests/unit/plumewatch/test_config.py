@@ -106,14 +106,14 @@ def test_faults_name_another_entry_by_its_id_or_number_as_the_file_has_it():
         parse(GOOD | found, base=Path("/srv"))
     text = str(refused.value)
     for fault in (
-        "[[sensor]] n2-boys-1: id: 'n2-boys-1': must be unique, but is also [[sensor]] number 1",
-        "[[staff]] ap3: email: 'ap@example.org': must be unique, but is also [[staff]] ap2: email",
+        "[[sensor]] n2-boys-1: id: 'n2-boys-1' is already used by [[sensor]] number 1",
+        "[[staff]] ap3: email: 'ap@example.org' is already used by [[staff]] ap2: email",
         "[[zone]] again: 'North': must be a place of its own, but is also [[zone]] north",
-        "[[bells]] other: periods: '1': is on mon in [[bells]] usual too",
+        "[[bells]] other: periods: '1' is on mon in [[bells]] usual too",
         "[[term]] Fall: name: 'Fall': must not be that of [[term]] number 1: name",
         "must not overlap [[term]] Fall",
-        "must be unique, but is also [[outbound.webhook]] number 1: name",
-        "[[mapping]] never: topic: 'a/{id}': is never reached: [[mapping]] any has no `when`",
+        "is already used by [[outbound.webhook]] number 1: name",
+        "[[mapping]] never: topic: 'a/{id}' is never reached: [[mapping]] any has no `when`",
         "[sign_in] local number 1: 'nobody'",
         "[ingest] decoders number 1: 'morse'",
     ):

@@ -61,7 +61,7 @@ class TestSuggest:
         text = call("mapping", "suggest", "--topic", "lab/b7/x", input=self.PAYLOAD).stdout
         base = STARTER.replace("port = 1883", f"port = {free_port()}")
         found = call("check", "--config", config(text, base)).stdout
-        assert "their 1 examples pass; lab-b7-x: no time is read" in found
+        assert "their 1 example passes; lab-b7-x: no time is read" in found
 
     def test_name_and_zone(self, call, config):
         payload = '{"pm25": 7, "time": "2026-09-21 10:13:20"}'
@@ -148,7 +148,7 @@ class TestLacks:
 
     def test_no_values(self, call, config):
         found = self.check(call, config, DOOR)
-        assert "their 1 examples pass\n" in found
+        assert "their 1 example passes\n" in found
         assert "cannot detect vaping" not in found
 
 
@@ -165,7 +165,7 @@ class TestExamples:
         base = STARTER.replace("port = 1883", f"port = {free_port()}")
         result = call("check", "--config", config(base=base))
         assert result.exit_code == 3  # no broker
-        assert "ok    mappings: 1 in the order acme; their 1 examples pass\n" in result.stdout
+        assert "ok    mappings: 1 in the order acme; their 1 example passes\n" in result.stdout
         result = call("check", "--config", config(MAPPING.replace("pm25 = 10", "pm25 = 11")))
         assert result.exit_code == 2
         fault, remedy = result.stdout.splitlines()

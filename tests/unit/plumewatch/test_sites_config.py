@@ -138,10 +138,13 @@ def test_figures_of_all_schools_count_each_by_its_own_days():
         (('sites = ["south"]\n', ""), "[[staff]] south-ap: sites: missing"),
         (('sites = ["south"]', 'sites = ["sout"]'), "[[staff]] south-ap: sites: 'sout'"),
         (('timezone = "America/New_York"\n', ""), "timezone: missing"),
-        (('name = "South High"', 'name = "north high"'), "[[site]] south: name: 'north high'"),
-        (('name = "South High"', 'name = "North  High "'), "[[site]] south: name: 'north high'"),
+        (('name = "South High"', 'name = "north high"'), "[[site]] south: name: 'north high' is"),
+        (
+            ('name = "South High"', 'name = "North  High "'),
+            "[[site]] south: name: 'North  High",
+        ),
         (('id = "south"', 'id = ".."'), "[[site]] ..: id: '..': must be letters, digits"),
-        (('id = "south"', 'id = "north"'), "[[site]] north: id: 'north': must be unique"),
+        (('id = "south"', 'id = "north"'), "[[site]] north: id: 'north' is already used by"),
         (('floor = "2"\nsite = "south"', ""), "[[room]] south-boys: site: missing"),
         (('floor = "2"\nsite = "south"', 'site = "x"'), "[[room]] south-boys: site: 'x'"),
         (('district = "Lincoln Schools"\n', ""), "district: missing"),
@@ -193,8 +196,8 @@ def test_faults_name_the_file_of_the_site_all_at_once(tmp_path):
         "sites/bad.toml: Invalid value",
         "sites/south.toml: broker: no key of a site",
         "sites/south.toml: [[room]] south-boys: building: missing",
-        "sites/south.toml: [[sensor]] north-1: id: 'north-1': must be unique",
-        "but is also sites/north.toml: [[sensor]] number 1: id",
+        "sites/south.toml: [[sensor]] north-1: id: 'north-1' is already used by",
+        "is already used by sites/north.toml: [[sensor]] number 1: id",
         "sites/west.toml: timezone: 'Mars'",
     ):
         assert fault in found
@@ -299,20 +302,18 @@ def test_a_csv_with_faults_changes_nothing_and_names_all(tmp_path):
     made = run("site", "add", "west", *words)
     assert made.exit_code == 2
     for line, fault in {
-        8: "[[sensor]] west-2: id: 'west-2': must be unique, but is also west.csv: line 5:"
-        " [[sensor]]: id",
-        13: "[[sensor]] bad id!: id: 'bad id!': must be letters, digits",
-        23: "room: missing: must be given",
-        33: "[[sensor]] west-30: interval_s: 'fast': must be a number",
-        43: "[[sensor]] west-40: aliases number 1: 'west-1': must not be the id or alias",
-        53: "[[sensor]] north-1: id: 'north-1': must be unique, but is also"
-        " sites/north.toml: [[sensor]] number 1: id",
-        63: "site: 'south': must be 'west', or left out",
-        73: "too many cells: as in line 1",
-        83: "[[room]] west-",
+        8: ", id: 'west-2' is already used by west.csv: line 5, id",
+        13: ", id: 'bad id!': must be letters, digits",
+        23: ": room: missing: must be given",
+        33: ", interval_s: 'fast' is not a number",
+        43: ", aliases number 1: 'west-1': must not be the id or alias",
+        53: ", id: 'north-1' is already used by sites/north.toml: [[sensor]] number 1: id",
+        63: ": site: 'south': must be 'west', or left out",
+        73: ": too many cells: as in line 1",
+        83: ", building: ",
     }.items():
-        assert f"west.csv: line {line}: {fault}" in made.output
-    assert "sites/west.toml: name: 'north high': must be unique" in made.output
+        assert f"west.csv: line {line}{fault}" in made.output
+    assert "sites/west.toml: name: 'north high' is already used by north" in made.output
     (tmp_path / "west.csv").write_text("sensr,romm\nwest-1,Boys\n")
     made = run("site", "add", "west", *words)
     assert "west.csv: line 1: sensor: missing: columns: site, sensor" in made.output
