@@ -26,11 +26,12 @@ from __future__ import annotations
 import logging
 import time
 import zlib
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import msgspec
 
-from storage.errors import StorageUnavailableError, translating
+from storage.errors import StorageCorruptError, StorageUnavailableError, translating
 from storage.reading import Reading
 from storage.sqlite import DatabaseFile, connect, migrate, schema_scripts
 
@@ -172,7 +173,14 @@ class Journal(DatabaseFile):
         return recent[at : at + limit]
 
     def _rows(self, after: int, limit: int) -> list[tuple[int, int, object]]:
-        return self.query(lambda db: db.execute(_SELECT, (after, limit)).fetchall())
+        def select(db: sqlite3.Connection) -> list[tuple[int, int, object]]:
+            rows = db.execute(_SELECT, (after, limit)).fetchall()
+            offsets = [after, *(row[0] for row in rows), last_offset(db) + 1]
+            if rows and any(a >= b for a, b in pairwise(offsets)):  # who reads would skip some
+                raise StorageCorruptError(f"{self.path}: offsets are out of order")
+            return rows
+
+        return self.query(select)
 
     def last_offset(self) -> int:
         """Offset of the newest reading ever written; 0 if none."""

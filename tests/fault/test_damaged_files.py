@@ -11,6 +11,7 @@ import sqlite3
 import tempfile
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from alerts.incidents import schema
@@ -122,6 +123,26 @@ def test_a_damaged_index_page_loses_no_row(tmp_path):
         assert accounted(journal) == (list(range(1, COUNT + 1)), [])
         assert journal.repairs == 1
         assert journal.commit(readings(COUNT, 2)) == COUNT + 2
+
+
+@pytest.mark.parametrize("to", [b"\xff\x48", b"\x81\x01", b"\x81\x49"], ids=bytes.hex)
+def test_a_damaged_offset_lets_nobody_skip_the_readings_behind_it(tmp_path, to):
+    """SQLite finds no fault in it: 200 becomes 16,328, 129 or 201."""
+    path = tmp_path / "journal.db"
+    with Journal(path) as journal:
+        journal.commit(readings(0, 300))
+    content = path.read_bytes()
+    body = msgspec.msgpack.encode(readings(199, 1)[0])
+    damage(path, content.rindex(b"\x81\x48", 0, content.index(body)), to)
+    with Journal(path) as journal:
+        journal.commit(readings(300, 1))
+        found, cursor, before = set(), 0, -1
+        while cursor != before:
+            before = cursor
+            entries, cursor = journal.read(cursor, 200)  # the damaged one is the last of a batch
+            found |= {entry.reading.seq for entry in entries}
+        assert set(range(301)) - found <= {199, 200}
+        assert journal.commit(readings(301, 1)) > cursor
 
 
 def test_damage_to_all_pages_of_a_table_is_a_gap_of_all(tmp_path):
