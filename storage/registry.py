@@ -159,7 +159,7 @@ class Registry:
             {s.id: s for s in sensors if s.room not in former},
             {name: site for name, site in found.items() if site.id not in closed},
             former,
-            closed,
+            dict(closed),
         )
 
     def within(self, sites: Collection[str]) -> Registry:
