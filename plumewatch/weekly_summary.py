@@ -10,15 +10,19 @@ import asyncio
 import os
 import sqlite3
 import sys
+import tempfile
 import time
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from alerts import sensor_tests
+from alerts.access.roles import Right, may
 from alerts.errors import NotifyError
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
 from alerts.notify.notice import Notice, NoticeReason, Priority
-from alerts.secrets import target_id
+from alerts.secrets import Secret, target_id
 from language.messages import _, speaking
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.model import PlumewatchConfig
@@ -27,6 +31,7 @@ from plumewatch.config.secrets import read_secret
 from plumewatch.errors import UsageError
 from plumewatch.report_request import ReportRequest, gather_facts
 from plumewatch.service.data_folder import open_state
+from reports.files import write_report
 from reports.letter import letter
 from reports.summary import summary
 from reports.suppress import TooFewError
@@ -34,7 +39,9 @@ from storage.errors import StorageError
 from storage.registry import natural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+
+    from storage.registry import Registry
 
 
 _TIMEOUT_S: Final = 60.0
@@ -42,14 +49,20 @@ _MOST_NAMED: Final = 5
 _REFUSALS: Final = (ConfigError, UsageError, TooFewError, NotifyError)
 
 
-def weekly_notice(config: PlumewatchConfig, now: float) -> Notice:
-    """Return the summary of the week before `now`; `TooFewError` if it reveals a small count."""
+def weekly_notice(config: PlumewatchConfig, now: float, site: str = "") -> tuple[Notice, bytes]:
+    """Return the summary of the week before `now`, of one school or all, and it as a workbook.
+
+    `TooFewError` if it reveals a small count.
+    """
     last = datetime.fromtimestamp(now, config.zone()) - timedelta(days=7)
-    facts = gather_facts(config, ReportRequest("summary", week=f"{last:%G-W%V}"), now)
-    with speaking(config.language):
-        to_do = room_tests_to_do(config, now)
+    facts = gather_facts(config, ReportRequest("summary", week=f"{last:%G-W%V}", site=site), now)
+    with speaking(config.language), tempfile.TemporaryDirectory() as folder:
+        to_do = room_tests_to_do(config, now, facts.registry)
         title, text = letter(summary(facts), config.web.url, [to_do] if to_do else [])
-    return Notice(
+        path = Path(folder, "summary.xlsx")
+        write_report("summary", facts, path, "xlsx")
+        workbook = path.read_bytes()
+    notice = Notice(
         incident="report",
         reason=NoticeReason.REPORT,
         kind="",
@@ -63,19 +76,20 @@ def weekly_notice(config: PlumewatchConfig, now: float) -> Notice:
         priority=Priority.NORMAL,
         language=config.language,
     )
+    return notice, workbook
 
 
-def room_tests_to_do(config: PlumewatchConfig, now: float) -> str:
+def room_tests_to_do(config: PlumewatchConfig, now: float, registry: Registry) -> str:
     """Name the rooms whose commissioning test is due again, and those never tested, if any."""
     with open_state(DataPaths(config.data_dir).state) as state:
         tests = sensor_tests.latest(state)
     again: set[str] = set()
     first: set[str] = set()
-    for sensor in config.registry().sensors.values():
+    for sensor in registry.sensors.values():
         found = sensor_tests.valid_test(tests, sensor)
         if sensor_tests.is_due(found, now):
             (again if found else first).add(sensor.room)
-    rooms = {room.id: room.name for room in config.room}
+    rooms = {room.id: room.full_name for room in registry.rooms.values()}
     sentences = []
     if again:
         named = _listed(rooms[room] for room in again)
@@ -94,15 +108,45 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join([*every[:_MOST_NAMED], *([_("%(n)d more", n=more)] if more > 0 else [])])
 
 
-def send_weekly(config: PlumewatchConfig, now: float) -> str:
-    """Send the summary to the address of ``[reports]``; return what was done."""
+def send_weekly(config: PlumewatchConfig, now: float) -> list[str]:
+    """Send the summary to the address of ``[reports]``, and to staff; return what was done."""
     target = read_secret(config, "reports.weekly")
     if target is None:
-        return "no weekly summary was sent: [reports] has no weekly_file"
-    notice = weekly_notice(config, now)
+        return ["no weekly summary was sent: [reports] has no weekly_file"]
+    return [_sent(config, now, *mail) for mail in [("", target), *_to_staff(config, target)]]
+
+
+def _sent(config: PlumewatchConfig, now: float, site: str, target: Secret) -> str:
     settings = NotifySettings(config.alerts.allow_private_targets, several=True)
-    asyncio.run(AppriseNotifier(settings).send(target, notice, timeout_s=_TIMEOUT_S))
+    try:
+        notice, workbook = weekly_notice(config, now, site)
+        sent = AppriseNotifier(settings).send(
+            target, notice, timeout_s=_TIMEOUT_S, picture=workbook
+        )
+        asyncio.run(sent)
+    except _REFUSALS as error:
+        return f"no weekly summary{site and f' of {site}'} was sent: {error}"
     return f"weekly summary sent to {target_id(target)}: {notice.title}"
+
+
+def _to_staff(config: PlumewatchConfig, target: Secret) -> Iterator[tuple[str, Secret]]:
+    """Yield each school with the address of a mail to its own people."""
+    if not config.reports.weekly_to_staff:
+        return
+    known, url = config.registry().sites, urlsplit(target.reveal())
+    for site in known:
+        sees = {frozenset({site}), *([None] if len(known) == 1 else [])}
+        people = [
+            member.email
+            for member in config.staff
+            if member.email
+            and may(member.role, Right.SUMMARY)
+            and config.roster().sites.get(member.id) in sees
+        ]
+        kept = [pair for pair in parse_qsl(url.query) if pair[0] not in {"to", "cc", "bcc"}]
+        if people:
+            query = urlencode([*kept, ("to", ",".join(people))], safe="@,")
+            yield site, Secret(urlunsplit(url._replace(query=query, path="")))
 
 
 def main() -> None:
@@ -111,9 +155,9 @@ def main() -> None:
     config = PlumewatchConfig.model_validate_json(sys.stdin.buffer.read())
     try:
         done = send_weekly(config, time.time())
-    except (*_REFUSALS, StorageError, sqlite3.Error, OSError) as error:
-        done = f"no weekly summary was sent: {error}"
-    sys.stdout.write(f"{done}\n")
+    except (ConfigError, StorageError, sqlite3.Error, OSError) as error:
+        done = [f"no weekly summary was sent: {error}"]
+    sys.stdout.write("\n".join(done) + "\n")
 
 
 if __name__ == "__main__":

@@ -332,7 +332,9 @@ class School:
             here = [room for room in here if asked in ("", getattr(room, key))]
         ids = {room.id for room in here}
         sensors = (s for s in self.registry.sensors.values() if s.room in ids)
-        return replace(self, registry=Registry.of(here, sensors))
+        names = {room.site for room in here}
+        sites = (site for site in self.registry.sites.values() if site.name in names)
+        return replace(self, registry=Registry.of(here, sensors, sites))
 
     def is_school_day(self, day: date) -> bool:
         """Whether bells ring, at any school; without bells, neither weekend nor holiday."""

@@ -23,8 +23,10 @@ class Right(StrEnum):
     """Silence notices for a while."""
     SENSORS = "sensors"
     """See messages of unregistered sensors, revert thresholds, test rooms."""
+    SUMMARY = "summary"
+    """Create the summary, of their own schools."""
     REPORTS = "reports"
-    """Create reports."""
+    """Create all reports."""
     DUTY = "duty"
     """Arrange substitutes."""
     SETTINGS = "settings"
@@ -35,11 +37,11 @@ class Right(StrEnum):
 
 RIGHTS: Final[Mapping[str, frozenset[Right]]] = MappingProxyType(
     {
-        "staff": frozenset({Right.INCIDENTS, Right.ANSWER, Right.SILENCE, Right.DUTY}),
-        "facilities": frozenset(
-            {Right.INCIDENTS, Right.ANSWER, Right.SILENCE, Right.SENSORS, Right.DUTY}
+        "staff": frozenset(
+            {Right.INCIDENTS, Right.ANSWER, Right.SILENCE, Right.DUTY, Right.SUMMARY}
         ),
-        "analyst": frozenset({Right.INCIDENTS, Right.REPORTS}),
+        "facilities": frozenset({*Right} - {Right.REPORTS, Right.SETTINGS, Right.ACCOUNTS}),
+        "analyst": frozenset({Right.INCIDENTS, Right.SUMMARY, Right.REPORTS}),
         "helpdesk": frozenset({Right.SENSORS}),
         "admin": frozenset(Right),
     }

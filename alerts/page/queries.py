@@ -18,13 +18,12 @@ from detection.events import KIND_NAMES
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
 from language.messages import Words, _, mark, params_of
 from reports.rows import state_of
-from storage.registry import natural
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Mapping, Sequence
 
-    from storage.registry import Registry, Room, Site
+    from storage.registry import Registry, Room
     from storage.timeseries import LatestReading
 
 _SHORT: Final = Words({"rh": mark("RH"), "voc_index": mark("VOC")})
@@ -172,39 +171,6 @@ def _air(values: Mapping[str, float]) -> tuple[tuple[str, str, str], ...]:
                 shown.append((label, f"{values[key]:.{digits}f}", q.unit))
                 break
     return tuple(shown)
-
-
-@dataclass(frozen=True, slots=True)
-class SiteSummary:
-    """One school in the overview of a district; `week` counts the incidents of seven days."""
-
-    site: Site
-    open: int
-    silent: int
-    week: int
-
-
-def site_summaries(
-    db: sqlite3.Connection, registry: Registry, silent: Collection[str], now: float
-) -> list[SiteSummary]:
-    """Summarize each site, those with open incidents first; `silent` are ids of sensors."""
-    rows = db.execute(  # a plus keeps SQLite from reading all incidents in the order of rooms
-        "SELECT room, count(*), 0 FROM incident WHERE status <> 'resolved' GROUP BY +room UNION ALL"
-        " SELECT room, 0, count(*) FROM incident WHERE opened_at > ? GROUP BY +room",
-        (now - 7 * 86_400.0,),
-    ).fetchall()
-    found: dict[str, list[int]] = {name: [0, 0, 0] for name in registry.sites}
-    for key, is_open, week in rows:
-        if key in registry.rooms:
-            counts = found[registry.rooms[key].site]
-            counts[0] += is_open
-            counts[2] += week
-    for sensor in silent:
-        room = registry.room_of(sensor)
-        if room is not None:
-            found[room.site][1] += 1
-    made = [SiteSummary(registry.sites[name], *counts) for name, counts in found.items()]
-    return sorted(made, key=lambda s: (-s.open, natural(s.site.name.casefold())))
 
 
 def board(states: Sequence[RoomState]) -> dict[str, dict[str, dict[str, list[RoomState]]]]:

@@ -144,7 +144,7 @@ NAV: Final = (
     NavLink("/silences", mark("Silences")),
     NavLink("/air", mark("Air")),
     NavLink("/figures", mark("Statistics")),
-    NavLink("/reports", mark("Reports"), ("/reports/",), Right.REPORTS),
+    NavLink("/reports", mark("Reports"), ("/reports/",), Right.SUMMARY),
     NavLink(
         "/sensors",
         mark("Sensors"),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import zipfile
 from datetime import timedelta
+from io import BytesIO
 
 import pytest
 
-from alerts.errors import NotifyError
 from plumewatch.config.load import load
 from plumewatch.weekly_summary import send_weekly
 from tests.support.school_year import config_text, fill_health, fill_state, moment
@@ -49,7 +50,7 @@ def test_the_mail_arrives_with_subject_and_lines_in_the_schools_language(
     mail_server, school, language, subject, line
 ):
     inbox, port = mail_server()
-    done = send_weekly(school(port, language), NOW)
+    (done,) = send_weekly(school(port, language), NOW)
     assert done.startswith("weekly summary sent to mailto-")
     (mail, other) = (mail for _, _, mail in inbox.mails)
     assert [(s, r) for s, r, _ in inbox.mails] == [(FROM, [TO]), (FROM, [ALSO_TO])]
@@ -57,10 +58,42 @@ def test_the_mail_arrives_with_subject_and_lines_in_the_schools_language(
     text = mail.get_body(preferencelist=("plain", "html")).get_content()
     assert line in text
     assert "pass" not in mail.as_string().partition("\n\n")[0]
+    (workbook,) = mail.iter_attachments()
+    assert workbook.get_filename() == "summary.xlsx"
+    with zipfile.ZipFile(BytesIO(workbook.get_content())) as book:
+        assert "xl/workbook.xml" in book.namelist()
+
+
+def test_each_school_has_a_mail_to_its_own_people(mail_server, school, tmp_path):
+    inbox, port = mail_server()
+    school(port, "en")
+    path = tmp_path / "plumewatch.toml"
+    text = path.read_text().replace('site = "Lincoln High"', 'district = "District 9"')
+    for k in range(4):
+        text = text.replace(f'id = "r{k}"', f'id = "r{k}"\nsite = "{("north", "south")[k % 2]}"')
+    text = text.replace("weekly_file =", "weekly_to_staff = true\nweekly_file =")
+    for name in ("North", "South"):
+        text += f'[[site]]\nid = "{name.lower()}"\nname = "{name} High"\n'
+    for person, name in (("ap", "north"), ("dean", "south"), ("fm", "*"), ("an", "*")):
+        own = f'email = "{person}@north.example"\nsites = ["{name}"]'
+        text = text.replace(f'id = "{person}"', f'id = "{person}"\n{own}')
+    path.write_text(text)
+    assert len(send_weekly(load(path), NOW)) == 3
+    found = {to: mail for _, (to,), mail in inbox.mails}
+    assert found.keys() == {TO, ALSO_TO, "ap@north.example", "dean@north.example"}
+    texts = {
+        to: mail.get_body(preferencelist=("plain", "html")).get_content()
+        for to, mail in found.items()
+    }
+    own = found["ap@north.example"]["Subject"]
+    assert own.startswith("North High: week of ")
+    assert "Restroom 0, floor 1, North" in texts["ap@north.example"]
+    assert "South" not in texts["ap@north.example"]
+    assert all(f"- {name}: " in texts[TO] for name in ("North High", "South High"))
 
 
 def test_a_server_that_refuses_the_recipient_is_reported(mail_server, school):
     inbox, port = mail_server(refuses=True)
-    with pytest.raises(NotifyError):
-        send_weekly(school(port, "en"), NOW)
+    (said,) = send_weekly(school(port, "en"), NOW)
+    assert said.startswith("no weekly summary was sent: ")
     assert inbox.mails == []

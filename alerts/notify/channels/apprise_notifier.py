@@ -40,7 +40,7 @@ from apprise.attachment.memory import AttachMemory
 
 from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.notify.channels import ntfy
-from alerts.notify.notice import Priority, render
+from alerts.notify.notice import NoticeReason, Priority, render
 from alerts.notify.post import in_place
 from alerts.secrets import SELF_HOSTED, channel_of, scheme_of
 from storage.bounded_call import BoundedThreads, BusyError, DeadlineExceededError
@@ -72,6 +72,12 @@ _RETRY_AFTER: Final = re.compile(
 _MAX_RETRY_AFTER_S: Final = 900.0
 _WITH_PICTURE: Final = ntfy.SCHEMES | {"json", "jsons", "pover", "tgram", "mailto", "mailtos"}
 """Schemes with text and picture in one request."""
+_PICTURE: Final = {"name": "evidence.png", "mimetype": "image/png"}
+_WORKBOOK: Final = {
+    "name": "summary.xlsx",
+    "mimetype": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
+"""What a report has instead."""
 _AT_ONCE: Final = 4
 """Sends to one provider at a time, those included that were given up and have not ended."""
 _LOG: Final = logging.getLogger(__name__)
@@ -336,12 +342,12 @@ def _send(
     box.add(service)
     urgent = notice.priority is not Priority.QUIET
     kind = apprise.NotifyType.WARNING if urgent else apprise.NotifyType.INFO
-    attach = None
+    attach, is_report = None, notice.reason is NoticeReason.REPORT
     if picture is not None:
         attach = apprise.AppriseAttachment(asset=_asset())
         attach.add(
             AttachMemory(  # type: ignore[no-untyped-call]
-                content=picture, name="evidence.png", mimetype="image/png"
+                content=picture, **(_WORKBOOK if is_report else _PICTURE)
             )
         )
     with _guarded(Reach(settings.allow_private, private_only=_is_plain(service, scheme))) as guard:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from alerts.page import queries
 from alerts.page.page_group import Access, PageGroup, serves
+from alerts.page.rendering import SPANS
 from alerts.page.views import charts
+from alerts.page.views.figures import WEEK_BEFORE, facts_of
 from alerts.page.visibility import MOST_ROOMS
 from language.messages import LANGUAGES, gettext, language, mark, speaking
+from reports.schools import by_school
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from alerts.page.page_context import PageContext
+    from reports.facts import Facts
+    from reports.schools import SchoolFigures
     from storage.registry import Room
     from storage.timeseries import LatestReading
 
@@ -30,9 +36,10 @@ _SIGN: Final = (
     mark("Vaping and smoking are not allowed at school."),
     mark("Questions? Please ask at the school office."),
 )
-_REPORTING: Final = "alive"
 _ROOM_WINDOW_S: Final = 1800.0
 _SHARED_S: Final = 1.0
+_COMPARED_S: Final = 60.0
+"""For how long the schools of a district stay as they were compared."""
 _MISSED_SHOWN_S: Final = 14 * 86_400.0
 
 
@@ -43,6 +50,7 @@ class BoardPages(PageGroup):
         super().__init__(context)
         self._latest: asyncio.Future[Mapping[str, LatestReading]] | None = None
         self._asked_at = -math.inf
+        self._facts: dict[frozenset[str] | None, tuple[float, Facts]] = {}
 
     @serves("/")
     async def _board(self, request: Request) -> Response:
@@ -79,7 +87,7 @@ class BoardPages(PageGroup):
 
     async def _content(self, request: Request) -> dict[str, Any]:
         context = self._context
-        registry, sites = context.registry, []
+        registry, compared = context.registry, []
         chosen = next(
             (s for s in registry.sites.values() if s.id == request.query_params.get("site")), None
         )
@@ -87,11 +95,11 @@ class BoardPages(PageGroup):
         opened = await context.read(queries.open_incidents, rooms=context.rooms)
         since = context.settings.clock() - _MISSED_SHOWN_S
         missed = await context.read(queries.missed_incidents, since, rooms=context.rooms)
+        open_at = Counter(
+            registry.rooms[i["room"]].site for i in opened if i["room"] in registry.rooms
+        )
         if len(registry.sites) > 1:
-            lives = context.pipeline().sensors
-            silent = [name for name, life in lives.items() if life.state != _REPORTING]
-            now = context.settings.clock()
-            sites = await context.read(queries.site_summaries, registry, silent, now)
+            compared = await self._compared()
             if chosen is not None:
                 rooms = [room for room in rooms if room.site == chosen.name]
                 own = {room.id for room in rooms}
@@ -101,7 +109,9 @@ class BoardPages(PageGroup):
                 rooms = []
         states = await self._states(rooms)
         return {
-            "sites": sites,
+            "compared": compared,
+            "when": gettext(WEEK_BEFORE),
+            "open_at": open_at,
             "chosen": chosen,
             "rooms": queries.board(states),
             "open_incidents": context.named(opened),
@@ -112,6 +122,18 @@ class BoardPages(PageGroup):
             "now": context.settings.clock(),
             "reachable": any(m.targets for m in context.staff),
         }
+
+    async def _compared(self) -> list[SchoolFigures]:
+        """Return the schools that the request sees, over the last seven days."""
+        context, settings = self._context, self._context.settings
+        now, loop_now = settings.clock(), asyncio.get_running_loop().time()
+        read_at, facts = self._facts.get(context.sites, (-math.inf, None))
+        if facts is None or loop_now - read_at >= _COMPARED_S:
+            only = None if context.sites is None else context.registry
+            places = settings.files.database, None, settings.school
+            facts = await context.in_thread(facts_of, *places, now - SPANS["week"], now, only)
+            self._facts[context.sites] = loop_now, facts
+        return by_school(facts, context.down())
 
     async def _states(self, rooms: Sequence[Room]) -> list[queries.RoomState]:
         """Return the state of rooms now; open pages share what was read `_SHARED_S` ago."""

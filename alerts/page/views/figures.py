@@ -9,7 +9,7 @@ from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from alerts.page.page_group import PageGroup, serves
 from alerts.page.rendering import SPANS
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from storage.registry import Registry
     from storage.timeseries import Series
 
-_LARGE = Words(
+_LARGE: Final = Words(
     {
         "alerts": mark("Alerts"),
         "confirmed_rate": mark("Confirmed"),
@@ -43,10 +43,11 @@ _LARGE = Words(
         "false_alarms_per_sensor_week": mark("False alarms a sensor-week"),
     }
 )
-_BEFORE = Words(
+WEEK_BEFORE: Final = mark("the week before")
+_BEFORE: Final = Words(
     {
         "day": mark("the day before"),
-        "week": mark("the week before"),
+        "week": WEEK_BEFORE,
         "month": mark("the month before"),
     }
 )
@@ -108,7 +109,7 @@ def _over_time(facts: Facts) -> dict[str, Any]:
 
 def facts_of(
     database: Path,
-    series: Series,
+    series: Series | None,
     school: School,
     start: float,
     end: float,

@@ -19,7 +19,7 @@ from reports.text import ABOUT, FORMATS, file_name
 from storage.registry import natural
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from starlette.requests import Request
 
@@ -58,10 +58,15 @@ def report_jobs(context: PageContext) -> ReportJobs:
     return jobs
 
 
-def start_report(context: PageContext, typed: Mapping[str, str], person: str) -> Job:
-    """Start a report with all fields of the form; raise `ReportError`."""
+def start_report(
+    context: PageContext,
+    typed: Mapping[str, str],
+    person: str,
+    names: Iterable[str] = tuple(ABOUT),
+) -> Job:
+    """Start one of the reports `names` with all fields of the form; raise `ReportError`."""
     jobs = report_jobs(context)
-    if typed["name"] not in ABOUT or typed["kind"] not in FORMATS:
+    if typed["name"] not in names or typed["kind"] not in FORMATS:
         raise ReportError(_("There is no such report."))
     if context.sites is not None:
         only = next(iter(context.sites)) if len(context.sites) == 1 else ""
@@ -124,25 +129,31 @@ def _window(context: PageContext, typed: Mapping[str, str]) -> dict[str, str]:
     return {"start": str(days[0]), "end": str(days[1])}
 
 
+def _reports_for(request: Request) -> dict[str, str]:
+    """Return the reports that a person may create, and their content."""
+    every = request.state.session.may(Right.REPORTS)
+    return {name: about for name, about in ABOUT.items() if every or name == "summary"}
+
+
 class ReportPages(PageGroup):
     """The form, the list and the files."""
 
-    @serves("/reports", Right.REPORTS, methods=("POST",))
+    @serves("/reports", Right.SUMMARY, methods=("POST",))
     async def _ask(self, request: Request) -> Response:
         form = request.state.form
         typed = {key: " ".join(text_of(form, key).split())[:80] for key in FIELDS}
         try:
-            start_report(self._context, typed, request.state.session.person)
+            start_report(self._context, typed, request.state.session.person, _reports_for(request))
         except ReportError as error:
             status = 429 if error.is_for_now else 400
             return await self._page(request, str(error), status, **typed)
         return RedirectResponse("/reports", 303)
 
-    @serves("/reports/{id}", Right.REPORTS)
+    @serves("/reports/{id}", Right.SUMMARY)
     async def _file(self, request: Request) -> Response:
         return report_file(own_report(self._context, request))
 
-    @serves("/reports", Right.REPORTS)
+    @serves("/reports", Right.SUMMARY)
     async def _page(
         self, request: Request, error: str = "", status: int = 200, **typed: str
     ) -> Response:
@@ -171,7 +182,7 @@ class ReportPages(PageGroup):
             "reports.html",
             status,
             jobs=own_reports(self._context, request),
-            reports=ABOUT,
+            reports=_reports_for(request),
             formats=FORMATS,
             terms=[term.name for term in settings.school.times.terms],
             school_years=years,

@@ -71,5 +71,7 @@ class ReportsConfig(BaseModel, extra="forbid", frozen=True):
     """File with the Apprise URL, such as `mailtos://`, that gets a summary each Monday at 6:00."""
     weekly_env: str = ""
     """Environment variable to read it from instead."""
+    weekly_to_staff: bool = False
+    """Send each school's summary from the same mail server to its staff with an `email`, too."""
     school_year_month: Annotated[int, Field(ge=1, le=12)] = 7
     """First month of the school year, 1 to 12."""

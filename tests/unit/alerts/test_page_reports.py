@@ -232,6 +232,18 @@ async def test_a_form_of_another_page_makes_nothing(start):
     assert page.jobs.of("an") == []
 
 
+async def test_staff_make_the_summary_and_nothing_else(start):
+    page = start()
+    await page.sign_in("ap")
+    text = (await page.client.get("/reports")).text
+    assert re.findall(
+        r'<option value="(\w+)"', re.search(r'name="name">.*?</select>', text)[0]
+    ) == ["summary"]
+    assert (await ask(page, name="summary", kind="pdf")).status_code == 303
+    assert (await ask(page, name="incidents")).status_code == 400
+    assert len(page.jobs.of("ap")) == 1
+
+
 async def test_without_reports_there_is_no_such_page(open_page):
     page = open_page()
     await page.sign_in("an")

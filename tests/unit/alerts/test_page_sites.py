@@ -602,7 +602,7 @@ async def test_a_change_of_duty_names_no_fault_of_another_school(open_page, tmp_
 
 @pytest.mark.parametrize(
     "path",
-    ["/air", "/figures", "/duty", "/sensors", "/levels", "/commission"],
+    ["/air", "/duty", "/sensors", "/levels", "/commission"],
 )
 async def test_a_page_of_rooms_shows_one_school_where_all_have_too_many(
     district, monkeypatch, path
@@ -627,6 +627,23 @@ async def test_a_page_of_rooms_shows_one_school_where_all_have_too_many(
     page, schools = await shown("?site=south")
     assert schools <= {"north"}
     assert 'name="site"' not in page
+
+
+async def test_schools_stand_beside_each_other_on_the_first_page_and_in_statistics(
+    district, monkeypatch
+):
+    monkeypatch.setattr(visibility, "MOST_ROOMS", 1)
+    for account, seen in (("all-ad", ["North High", "South High"]), ("north-ad", [])):
+        await district.sign_in(account)
+        for path in ("/", "/figures?span=week"):
+            text = (await district.client.get(path)).text
+            rows = re.findall(
+                r'<tr><th scope="row"><a href="(/[^"]*site=\w+)"[^>]*>(\w+ High).*?Alerts">(\d+) ',
+                text,
+            )
+            assert [(name, n) for _link, name, n in rows] == [(name, "1") for name in seen]
+            for link, name, _n in rows:
+                assert name in (await district.client.get(link.replace("&amp;", "&"))).text
 
 
 async def test_a_wall_shows_one_school_if_asked_and_else_all(district, monkeypatch):

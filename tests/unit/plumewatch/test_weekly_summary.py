@@ -56,7 +56,7 @@ def test_the_summary_of_last_week_arrives_with_what_changed(school):
     with Receiver() as receiver:
         (school / "weekly").write_text(receiver.url)
         (school / "weekly").chmod(0o600)
-        done = send_weekly(load(school / "plumewatch.toml"), now)
+        (done,) = send_weekly(load(school / "plumewatch.toml"), now)
         (push,) = eventually(lambda: receiver.pushes, "the summary")
     assert done.startswith("weekly summary sent to json-")
     assert push["title"] == "Lincoln High: week of September 21, 2026"
@@ -76,7 +76,7 @@ def test_the_summary_asks_for_yearly_tests_until_they_are_done(school):
     config = load(school / "plumewatch.toml")
     now = moment(FIRST + timedelta(days=14))
     sensors = {sensor.id: sensor.room for sensor in config.sensor}
-    names = {room.id: room.name for room in config.room}
+    names = {room.id: room.full_name for room in config.registry().rooms.values()}
     tested = [s for s, room in sensors.items() if room == config.room[0].id]
 
     def keep(at):
@@ -87,7 +87,7 @@ def test_the_summary_asks_for_yearly_tests_until_they_are_done(school):
             sensor_tests.add(tx, result)
 
     keep(now - 366 * 86_400)
-    said = room_tests_to_do(config, now)
+    said = room_tests_to_do(config, now, config.registry())
     assert f"The yearly test is due: {names[config.room[0].id]}." in said
     keep(now - 86_400)
-    assert "yearly" not in room_tests_to_do(config, now)
+    assert "yearly" not in room_tests_to_do(config, now, config.registry())

@@ -1,0 +1,74 @@
+"""Every figure that two places show is one: statistics, sensor health, summary, tables and mail."""
+
+import asyncio
+import re
+from dataclasses import replace
+from datetime import date, timedelta
+
+import httpx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alerts.engine import AlertEngine
+from alerts.page.app import create_app
+from plumewatch.config.load import load
+from plumewatch.config.settings import alert_policy, school_of
+from plumewatch.report_request import ReportRequest, gather_facts
+from plumewatch.service.data_folder import open_series
+from reports import tables
+from reports.letter import letter
+from reports.summary import summary
+from reports.view import summary_view
+from reports.wording import value_text
+from tests.support.school_year import config_text, fill_health, fill_state, moment
+from tests.support.staff_page import page_settings
+
+FIRST, ROOMS = date(2026, 9, 14), 3
+
+
+async def pages(config, now, *paths):
+    database = config.data_dir / "state.db"
+    with open_series(config) as series:
+        engine = AlertEngine(config.registry(), alert_policy(config))
+        made = page_settings(engine=engine, database=database, series=series, clock=lambda: now)
+        app = create_app(replace(made, school=school_of(config)))
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return [(await client.get(path)).text for path in paths]
+
+
+@settings(max_examples=4, deadline=None)
+@given(seed=st.integers(0, 2**16), a_day=st.sampled_from((0.2, 0.6, 2.0)))
+def test_every_figure_that_two_places_show_is_one(tmp_path_factory, seed, a_day):
+    root = tmp_path_factory.mktemp("school")
+    (root / "plumewatch.toml").write_text(config_text(ROOMS), encoding="utf-8")
+    data = root / "plumewatch-data"
+    data.mkdir()
+    fill_state(data / "state.db", FIRST, 14, ROOMS, seed=seed, a_day=a_day)
+    fill_health(data / "series.db", FIRST, 14, ROOMS, every_s=3600.0)
+    config, now = load(root / "plumewatch.toml"), moment(FIRST + timedelta(days=14))
+    facts = gather_facts(config, ReportRequest("summary", week="2026-W39"), now)
+    made = summary(facts)
+    statistics, health = asyncio.run(pages(config, now, "/figures", "/sensors?span=week"))
+
+    by_key = {figure.key: value_text(figure) for figure in made.figures}
+    shown = re.findall(r'data-figure="(\w+)">([^<]*)<', statistics)
+    assert len(shown) > 30
+    assert [(key, text) for key, text in shown if by_key[key] != text] == []
+    printed = {row[0]: row[1] for row in summary_view(made)["figures"]}
+    assert all(printed[figure.label] == by_key[figure.key] for figure in made.figures)
+    counted = int(by_key["incidents"].replace(",", ""))
+    for grid in ("weeks", "kinds"):
+        column = [name for name, _unit in made.grids[grid].columns].index("incidents")
+        assert sum(values[column] for _name, values in made.grids[grid].rows) == counted
+    frame = tables.incidents.frame(facts)
+    assert frame.filter(frame["outcome"] != "test").height == counted
+    noun = "incident" if counted == 1 else "incidents"
+    assert f"{counted} {noun}, on 5 school days" in letter(made)[1]
+
+    online = dict(tables.sensors.frame(facts).select("sensor", "availability").iter_rows())
+    for sensor, share in online.items():
+        row = re.search(rf"<tr>(?:(?!</tr>).)*/sensors/{sensor}/device.*?</tr>", health, re.DOTALL)[
+            0
+        ]
+        assert f'data-name="Online">{100 * share:.0f}%' in row
