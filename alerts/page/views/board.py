@@ -95,9 +95,8 @@ class BoardPages(PageGroup):
         opened = await context.read(queries.open_incidents, rooms=context.rooms)
         since = context.settings.clock() - _MISSED_SHOWN_S
         missed = await context.read(queries.missed_incidents, since, rooms=context.rooms)
-        open_at = Counter(
-            registry.rooms[i["room"]].site for i in opened if i["room"] in registry.rooms
-        )
+        known = registry.rooms
+        open_at = Counter(known[i["room"]].site for i in opened if i["room"] in known)
         if len(registry.sites) > 1:
             compared = await self._compared()
             if chosen is not None:
@@ -118,7 +117,7 @@ class BoardPages(PageGroup):
             "missed_incidents": context.named(missed),
             "silent_rooms": sum(s.level == "silent" for s in states),
             "delivered_at": await context.read(queries.last_delivery, rooms=context.rooms),
-            "lives": [life.state == _REPORTING for life in context.pipeline().sensors.values()],
+            "lives": [life.state == "alive" for life in context.pipeline().sensors.values()],
             "now": context.settings.clock(),
             "reachable": any(m.targets for m in context.staff),
         }

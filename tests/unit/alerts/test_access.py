@@ -193,7 +193,7 @@ def test_counting_is_bounded():
 
 def test_every_role_a_school_can_write_has_its_rights():
     assert set(RIGHTS) == set(StaffConfig.model_fields["role"].annotation.__args__)
-    assert RIGHTS["analyst"] == frozenset({Right.INCIDENTS, Right.REPORTS})
+    assert RIGHTS["analyst"] == frozenset({Right.INCIDENTS, Right.SUMMARY, Right.REPORTS})
     assert RIGHTS["helpdesk"] == frozenset({Right.SENSORS})
     assert RIGHTS["admin"] == frozenset(Right)
     assert who_may(Right.ACCOUNTS) == "admin"
