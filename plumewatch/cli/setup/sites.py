@@ -22,11 +22,11 @@ from plumewatch.cli.options import (
     with_config,
 )
 from plumewatch.cli.printer import echo
-from plumewatch.config.faults import ConfigError, ConfigFault, close_to
+from plumewatch.config.faults import ConfigError, ConfigFault, close_to, some
 from plumewatch.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from plumewatch.config.faults import ConfigTree
 
@@ -59,42 +59,81 @@ def add(
     config: ConfigOption = CONFIG,
 ) -> None:
     """Write the file of a new school, if the whole configuration is right with it."""
+    rows, faults = _rows(sensors, ("", site)) if sensors else ({}, [])
+    tree = _common(config, name)
+    content: dict[str, Any] = {
+        **_given({"name": name, "timezone": timezone}),
+        **_entries(site, rows),
+        **({"staff": [{"id": f"{site}-staff", "name": staff}]} if staff else {}),
+    }
+    if sensors is None and not any((config.resolve().parent / "sites").glob("*.toml")):
+        raise UsageError(_first_needs_sensors(config, site, name, timezone, staff))
+    _write(config, tree, {site: content}, sensors, {site: rows}, faults)
+
+
+@site_app.command("import", epilog=examples("plumewatch site import schools.csv sensors.csv"))
+def import_sites(
+    schools: Annotated[Path, typer.Argument(help="A school a line: site, name, timezone.")],
+    sensors: Annotated[Path, typer.Argument(help="A sensor a line, with its site.")],
+    *,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Write the files of many schools, if the whole configuration is right with them."""
+    named, faults = _table(schools, ("site", "name", "timezone"), ("site", "name"))
+    ids = [row["site"] for row in named.values()]
+    again = (number for k, number in enumerate(named) if ids[k] in ids[:k])
+    faults += (ConfigFault(f"{schools.name}: line {n}", "site", "is there twice") for n in again)
+    rows, more = _rows(sensors, ids)
+    of_site = {key: {n: row for n, row in rows.items() if row["site"] == key} for key in ids}
+    contents = {
+        row["site"]: _given({"name": row["name"], "timezone": row["timezone"]})
+        | _entries(row["site"], of_site[row["site"]])
+        for row in named.values()
+        if row["site"]
+    }
+    tree = _common(config, "the first of the schools")
+    _write(config, tree, contents, sensors, of_site, [*faults, *more])
+
+
+def _write(
+    config: Path,
+    tree: Mapping[str, Any],
+    contents: Mapping[str, Mapping[str, Any]],
+    table: Path | None,
+    rows: Mapping[str, Rows],
+    faults: Sequence[ConfigFault],
+) -> None:
+    """Check the configuration with new schools, and write their files; else say all faults."""
     from plumewatch.config.editor import written
     from plumewatch.config.load import parse
     from plumewatch.config.sites import FOLDER, site_path, with_sites
     from storage.files import atomic_write
 
     base = config.resolve().parent
-    path = site_path(config, site)
-    if path.exists():
-        raise UsageError(f"{path}: exists already; choose another id, or change the file")
-    rows, faults = _rows(sensors, site)
-    tree = _common(config, name)
-    content: dict[str, Any] = {
-        **{key: value for key, value in (("name", name), ("timezone", timezone)) if value},
-        **_entries(site, rows),
-        **({"staff": [{"id": f"{site}-staff", "name": staff}]} if staff else {}),
-    }
+    paths = {site: site_path(config, site) for site in contents}
+    if existing := next((path for path in paths.values() if path.exists()), None):
+        raise UsageError(f"{existing}: exists already; choose another id, or change the file")
     try:
-        tree = with_sites(tree, base, {path.name: content})
-        if sensors is not None:
-            _name_lines(tree, f"{FOLDER}/{path.name}", sensors.name, rows)
-        elif not (tree.get("room") and tree.get("sensor")):
-            raise UsageError(_first_needs_sensors(config, site, name, timezone, staff))
-        parse(tree, base=base)
+        added = {path.name: contents[site] for site, path in paths.items()}
+        joined = with_sites(tree, base, added)
+        for site, path in paths.items() if table else ():
+            _name_lines(joined, f"{FOLDER}/{path.name}", table.name if table else "", rows[site])
+        parse(joined, base=base)
     except ConfigError as error:
-        of_csv = () if rows or sensors is None else ("room", "sensor")  # it is named already
-        others = (fault for fault in error.faults if fault.path not in of_csv)
+        of_csv = () if any(rows.values()) or table is None else ("room", "sensor")
+        others = (fault for fault in error.faults if fault.path not in of_csv)  # named already
         raise ConfigError([*faults, *others], error.tree) from error
     if faults:
         raise ConfigError(faults)
-    path.parent.mkdir(exist_ok=True)
-    with atomic_write(path) as draft:
-        draft.write_text(written(content), encoding="utf-8")
+    for site, path in paths.items():
+        path.parent.mkdir(exist_ok=True)
+        with atomic_write(path) as draft:
+            draft.write_text(written(contents[site]), encoding="utf-8")
+    places, sensors = (sum(len(c[key]) for c in contents.values()) for key in ("room", "sensor"))
+    what = str(next(iter(paths.values()))) if len(paths) == 1 else counted(len(paths), "school")
     echo(
-        f"wrote {path}: {counted(len(content['room']), 'room')},"
-        f" {counted(len(content['sensor']), 'sensor')}; next: `plumewatch check`,"
-        " then restart the service or send it SIGHUP"
+        f"wrote {what}: {counted(places, 'room')}, {counted(sensors, 'sensor')}; next:"
+        " `plumewatch check`, then restart the service or send it SIGHUP"
     )
 
 
@@ -125,20 +164,26 @@ def _first_needs_sensors(config: Path, site: str, name: str, timezone: str, staf
     )
 
 
-def _rows(path: Path | None, site: str) -> tuple[Rows, list[ConfigFault]]:
-    if path is None:
-        return {}, []
+def _rows(path: Path, sites: Collection[str]) -> tuple[Rows, list[ConfigFault]]:
+    rows, faults = _table(path, COLUMNS, _NEEDED)
+    return rows, [*faults, *_row_faults(rows, path.name, sites)]
+
+
+def _table(
+    path: Path, known: Sequence[str], needed: Sequence[str]
+) -> tuple[Rows, list[ConfigFault]]:
+    """Read a CSV whose first line names its columns; return its rows by line."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             text = file.read(_MOST_CHARACTERS + 1)
     except OSError as error:
-        raise UsageError(f"--sensors {path}: {error.strerror}") from error
+        raise UsageError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         why = f"line {line} is not UTF-8; save the table as CSV in UTF-8"
-        raise UsageError(f"--sensors {path}: {why}") from error
+        raise UsageError(f"{path}: {why}") from error
     if len(text) > _MOST_CHARACTERS:
-        raise UsageError(f"--sensors {path}: more than {_MOST_CHARACTERS:,} characters")
+        raise UsageError(f"{path}: more than {_MOST_CHARACTERS:,} characters")
     first = text.partition("\n")[0].strip()
     separator = max(",;\t", key=first.count)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
@@ -146,37 +191,42 @@ def _rows(path: Path | None, site: str) -> tuple[Rows, list[ConfigFault]]:
     try:
         read = dict((reader.line_num, row) for row in reader)  # noqa: C402 - line_num changes
     except csv.Error as error:
-        raise UsageError(f"--sensors {path}: line {reader.reader.line_num}: {error}") from error
-    where, columns = f"{path.name}: line 1", f"columns: {', '.join(COLUMNS)}"
-    missing = [key for key in _NEEDED if key not in names]
-    unknown = [key for key in names if key not in COLUMNS]
+        raise UsageError(f"{path}: line {reader.reader.line_num}: {error}") from error
+    where, columns = f"{path.name}: line 1", f"columns: {', '.join(known)}"
+    missing = [key for key in needed if key not in names]
+    unknown = [key for key in names if key not in known]
     faults = [ConfigFault(f"{where}: {key}", "missing", columns) for key in missing]
     faults += (
-        ConfigFault(f"{where}: {key[:40]!r}", "unknown", columns + close_to(key, COLUMNS))
+        ConfigFault(f"{where}: {key[:40]!r}", "unknown", columns + close_to(key, known))
         for key in unknown
     )
     if not (faults or read):
-        faults = [ConfigFault(path.name, "no line after the first", "must have a sensor a line")]
+        faults = [ConfigFault(path.name, "no line after the first", "must have lines below it")]
     if faults:
         return {}, faults
     rows = {
-        number: {key: (row.get(key) or "").strip() for key in COLUMNS}
-        for number, row in read.items()
+        number: {key: (row.get(key) or "").strip() for key in known} for number, row in read.items()
     }
     many = (number for number, row in read.items() if None in row)
     faults = [ConfigFault(f"{path.name}: line {n}", "too many cells", "as in line 1") for n in many]
-    return rows, [*faults, *_row_faults(rows, path.name, site)]
+    faults += (
+        ConfigFault(f"{path.name}: line {number}: {key}", "missing", "must be given")
+        for number, row in rows.items()
+        for key in needed
+        if not row[key]
+    )
+    return rows, faults
 
 
-def _row_faults(rows: Rows, file: str, site: str) -> Iterator[ConfigFault]:
+def _row_faults(rows: Rows, file: str, sites: Collection[str]) -> Iterator[ConfigFault]:
     """Find what the check of the configuration, which sees the rest, does not find by line."""
     for number, row in rows.items():
-        for key in _NEEDED:
-            if not row[key]:
-                yield ConfigFault(f"{file}: line {number}: {key}", "missing", "must be given")
-        if row["site"] not in ("", site):
-            where = f"{file}: line {number}: site"
-            yield ConfigFault(where, repr(row["site"]), f"must be {site!r}, or left out")
+        if row["site"] not in sites:
+            allowed = (
+                f"must be {some(map(repr, dict.fromkeys(filter(None, sites))))}"
+                + ", or left out" * ("" in sites)
+            )
+            yield ConfigFault(f"{file}: line {number}: site", repr(row["site"]), allowed)
         if (seconds := row["interval_s"]) and _seconds(seconds) is None:
             where = f"{file}: line {number}, interval_s"
             yield ConfigFault(where, repr(seconds), "is not a number")

@@ -325,7 +325,7 @@ def test_a_csv_with_faults_changes_nothing_and_names_all(tmp_path):
     ("content", "fault"),
     [
         (b"sensor,room,interval\nw-1,Boys,60\n", "line 1: 'interval': unknown: columns: site"),
-        (b"sensor,room\n", "west.csv: no line after the first: must have a sensor a line"),
+        (b"sensor,room\n", "west.csv: no line after the first: must have lines below it"),
         (b"sensor,room\nw-1,Boys\nw-2,Ni\xf1os\n", "west.csv: line 3 is not UTF-8; save"),
         (b'sensor,room\nw-1,"' + b"x" * 200_000, "west.csv: line 2: field larger than"),
         (None, "west.csv: No such file or directory"),
@@ -359,4 +359,39 @@ def test_the_rooms_of_one_school_do_not_become_those_of_the_next(tmp_path):
     made = run("site", "add", "west", "--name", "West", "--staff", "AP", "--config", path)
     assert made.exit_code == 2
     assert "has rooms of North High, which would become rooms of West" in made.output
+    assert not (tmp_path / "sites").exists()
+
+
+def test_forty_schools_from_two_csvs(tmp_path):
+    config = tmp_path / "plumewatch.toml"
+    config.write_text(DISTRICT)
+    schools = [f"s{k:02},School {k},{'America/Denver' if k == 7 else ''}" for k in range(40)]
+    sensors = [f"s{k // 8:02},s{k // 8:02}-{k},Main,{k % 3},Room {k}" for k in range(320)]
+    (tmp_path / "schools.csv").write_text("\n".join(["site,name,timezone", *schools]))
+    (tmp_path / "sensors.csv").write_text("\n".join(["site,sensor,building,floor,room", *sensors]))
+    words = ("site", "import", tmp_path / "schools.csv", tmp_path / "sensors.csv")
+    made = run(*words, "--config", config)
+    assert made.exit_code == 0, made.output
+    assert "wrote 40 schools: 320 rooms, 320 sensors" in made.output
+    found = load(config)
+    assert (len(found.sites), len(found.sensor)) == (40, 320)
+    assert str(found.zone("s07")) == "America/Denver"
+    assert run(*words, "--config", config).exit_code == 2  # they are there already
+
+
+def test_faults_of_many_schools_name_their_lines_and_nothing_is_written(tmp_path):
+    config = tmp_path / "plumewatch.toml"
+    config.write_text(DISTRICT)
+    (tmp_path / "schools.csv").write_text("site,name\nn,North\nn,Other\ns,\nw,North\n")
+    (tmp_path / "sensors.csv").write_text("site,sensor,room\nn,a,Boys\nx,b,Boys\ns,a,Gym\n")
+    words = ("site", "import", tmp_path / "schools.csv", tmp_path / "sensors.csv")
+    made = run(*words, "--config", config)
+    assert made.exit_code == 2
+    for fault in (
+        "schools.csv: line 3: site is there twice",
+        "schools.csv: line 4: name: missing: must be given",
+        "sensors.csv: line 3: site: 'x': must be 'n', 's', 'w'",
+        "sensors.csv: line 4, id: 'a' is already used by sensors.csv: line 2, id",
+    ):
+        assert fault in made.output
     assert not (tmp_path / "sites").exists()
