@@ -32,7 +32,7 @@ _CONVERT: Final[Mapping[str, Mapping[str, tuple[float, float]]]] = {
 _WORDS: Final = {word: quantity for quantity, words in _TABLE["words"].items() for word in words}
 _UNIT_IN_NAME: Final = re.compile(
     r"[\s_.(\[]+(ug_?/?m3|µg/m³|μg/m³|mg_?/?m3|mg/m³|ppb|ppm|pct|percent|%rh|%|celsius|fahrenheit"
-    r"|deg_?[cf]|°?[cf]|hpa|kpa|pa|lux|lx|dbm|mv|v|index)[)\]]?$",
+    r"|deg_?[cf]|°?[cf]|hpa|kpa|pa|lux|lx|dbm|mv|v|fraction|index)[)\]]?$",
     re.IGNORECASE,
 )
 _PM: Final = re.compile(
@@ -154,7 +154,8 @@ def _of_word(word: str, given: str | None) -> Meaning | None:
         given, key = given or _UNIT_FIRST[first], rest
     if not is_of_room(key):
         return _known(key, given) if key in _WORDS else None
-    return _known(key, given) or _known(key.rpartition("_")[2], given, whole=False)
+    last = "_".join(key.split("_")[-2:]) if key.endswith("_index") else key.rpartition("_")[2]
+    return _known(key, given) or _known(last, given, whole=False)
 
 
 def is_of_room(name: str) -> bool:
@@ -204,6 +205,9 @@ def measured(
         unit = units.get(name) if units else None
         if type(value) is str and unit is None:
             unit = _unit_after(value)
+            found = None if unit else _WITH_UNIT.fullmatch(value.strip())
+            if found and unit_of(found[2]):
+                value, unit = found[1], found[2]  # noqa: PLW2901 - of "6ug/m3"
         meaning = quantity_of(name, unit)
         if meaning is not None:
             _take(raw, meaning, value)
@@ -225,6 +229,7 @@ def _take(raw: dict[str, object], meaning: Meaning, value: object) -> None:
         raw[meaning.quantity] = meaning.value(plain)
 
 
+_WITH_UNIT: Final = re.compile(r"([+-]?\d{1,12}(?:\.\d{0,12})?)([^\d\s.+-]\S{0,11})")
 _LEADING: Final = frozenset({"temp", "temperature", "hum", "humidity", "co2", "pressure"})
 
 

@@ -43,8 +43,11 @@ from ingest.validation import (
 if TYPE_CHECKING:
     from storage.reading import Reading
 
-_IDENTITY: Final = ("sensor_id", "device_id", "device", "sensor", "mac", "serial", "serialno", "id")
-_TIME: Final = ("time", "timestamp", "ts", "datetime", "unix")
+_IDENTITY: Final = (
+    *("sensor_id", "device_id", "device", "sensor", "mac", "serial", "serialno", "id"),
+    *("node", "node_id"),
+)
+_TIME: Final = ("time", "timestamp", "ts", "datetime", "unix", "epoch")
 _FIRMWARE: Final = ("firmware", "firmware_version", "fw_version", "sw_version")
 _STATUS: Final = ("status", "state")
 _WILLS: Final = ("online", "offline")
@@ -118,7 +121,7 @@ def _value_of(item: dict[str, Any]) -> tuple[Any] | None:
 
 def _reading(content: dict[str, Any], message: Message, context: Context) -> Reading:
     flat: dict[str, Any] = {}
-    _flatten(content, flat, _DEPTH)
+    flatten(content, flat, _DEPTH)
     lower = {key.lower(): value for key, value in reversed(flat.items())}
     named = next((lower[k] for k in _IDENTITY if type(lower.get(k)) is str and lower[k]), None)
     when = next((lower[k] for k in _TIME if lower.get(k) is not None), None)
@@ -186,7 +189,7 @@ def _stamp(sensor: str, when: object, message: Message, context: Context) -> flo
     return math.nan if key in last else stamp
 
 
-def _flatten(content: dict[str, Any], flat: dict[str, Any], depth: int, parent: str = "") -> None:
+def flatten(content: dict[str, Any], flat: dict[str, Any], depth: int, parent: str = "") -> None:
     """Collect values by name; one that means nothing alone is named after its parent, too."""
     for key, value in content.items():
         if type(value) is list:
@@ -198,7 +201,7 @@ def _flatten(content: dict[str, Any], flat: dict[str, Any], depth: int, parent: 
             held = _value_of(value)
             if held is None:
                 if depth > 1 and is_of_room(key):
-                    _flatten(value, flat, depth - 1, key)
+                    flatten(value, flat, depth - 1, key)
                 continue
             value = held[0]  # noqa: PLW2901 - the value inside
         both = f"{parent}_{key}"

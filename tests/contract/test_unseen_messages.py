@@ -230,3 +230,45 @@ SPARKPLUG = {
 @pytest.mark.parametrize("case", SPARKPLUG)
 def test_sparkplug(case):
     assert decode("", "spBv1.0/G/DDATA/e1/d1", SPARKPLUG[case]) == [("G:e1:d1", AIR)]
+
+
+CHIRPSTACK = "application/1/device/70b3d57ed0051234/event/up"
+DECODED = {
+    "an object inside": {
+        "data": {
+            "PM25": {"value": 7.5, "unit": "ug/m3"},
+            "RH": {"value": 41, "unit": "%"},
+        }
+    },
+    "a list of named values": {
+        "measurements": [
+            {"type": "PM2.5", "value": 7.5, "unit": "ug/m3"},
+            {"type": "Humidity", "value": 41, "unit": "%"},
+        ]
+    },
+    "a list of objects": {"messages": [{"pm25": 7.5}, {"humidity": 41}]},
+    "what the frame says beside": {"humidity": 41, "pm25": 7.5, "last": {"humidity": 90}},
+}
+
+
+@pytest.mark.parametrize("case", DECODED)
+def test_values_inside_what_a_codec_of_a_network_server_made(case):
+    content = {"deviceInfo": {"devEui": "70b3d57ed0051234"}, "object": DECODED[case]}
+    ((_, values),) = decode("", CHIRPSTACK, content)
+    assert values == AIR
+
+
+SHORTHAND = {
+    "units behind numbers": b"pm25=7.5ug/m3 hum=41% temp=21.5C",
+    "SenML": b'[{"n":"pm2.5","u":"ug/m3","v":7.5},{"n":"rh","u":"%","v":41},'
+    b'{"n":"temperature","u":"Cel","v":21.5}]',
+    "a fraction": b'{"pm25_ugm3": 7.5, "humidity_fraction": 0.41, "temperature_degF": 70.7}',
+    "other words": b'{"node": "x", "epoch": 1790000000, "pm2p5_mass": 7.5, "rel_hum": 41, "temp_c":'
+    b" 21.5}",
+}
+
+
+@pytest.mark.parametrize("case", SHORTHAND)
+def test_shorthand_of_home_made_sensors(case):
+    ((_, values),) = decode("generic", "x", SHORTHAND[case])
+    assert values == pytest.approx({**AIR, "temp": 21.5})

@@ -20,11 +20,12 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from ingest.decoders.generic import flatten
 from ingest.decoders.lorawan import decentlab, elsys, milesight
 from ingest.decoders.lorawan.frames import Frame, read_frame, readings_of
 from ingest.decoding import Context, dict_of, list_of, load_object, same_device, stamp_of, text_of
 from ingest.errors import PayloadError, Reason
-from ingest.names import measured
+from ingest.names import is_of_room, measured
 from ingest.validation import Message, Readings, counts_above, number, sensor_id
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 
 _FAULT: Final = frozenset({0, 1, 2, "collection error", "lower range error", "over range error"})
+_INNER: Final = 3
+"""Depth of the objects in a decoded object that are read."""
 _ALARM_OF: Final[dict[str, tuple[str, str, frozenset[object]]]] = {
     "vaping_index_alarm": ("vape_index", "vendor_vape", frozenset({17, "alarm trigger"})),
     "pm1_0_alarm": ("pm1", "", frozenset()),
@@ -113,7 +116,10 @@ def _word(value: object) -> object:
 
 
 def _flat(decoded: dict[str, Any]) -> dict[str, Any]:
-    """Members of a decoded object; ``{"value": x, "unit": u}`` counts as text with a unit."""
+    """Members of a decoded object, its own before those of objects and lists in it.
+
+    ``{"value": x, "unit": u}`` counts as text with a unit.
+    """
     flat: dict[str, Any] = {}
     for name, value in decoded.items():
         if type(value) is dict and "value" in value:
@@ -122,7 +128,13 @@ def _flat(decoded: dict[str, Any]) -> dict[str, Any]:
             flat[name] = f"{plain} {unit}" if unit and plain is not None else plain
         else:
             flat[name] = value
-    return flat
+    inner: dict[str, Any] = {}
+    for name, value in decoded.items():
+        if is_of_room(name):  # an alarm is not
+            flatten({name: value}, inner, _INNER)
+            for item in value if type(value) is list else ():
+                flatten(item if type(item) is dict else {}, inner, _INNER)
+    return inner | flat
 
 
 def _counts(frame: Frame, members: dict[str, Any]) -> None:
