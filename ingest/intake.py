@@ -258,6 +258,7 @@ class Intake:
         """Return what becomes of a message; never raises."""
         self._on_arrival(message)
         if message.left_out:
+            self._on_flood(self._named_in(message.topic), message.received)
             self.counters[_LEFT_OUT.kind, "", ""] += 1
             return _LEFT_OUT
         readers = self._topics.get(message.topic)
@@ -308,10 +309,13 @@ class Intake:
             if found is not None:
                 admitted.append(found)
                 continue
-            self._integrity.on_flood(sensor, now)
-            if sensor is not None and sensor in self._registered:
-                self.reading_counts.add_flooded(sensor)
+            self._on_flood(sensor, now)
         return admitted
+
+    def _on_flood(self, sensor: str | None, now: float) -> None:
+        self._integrity.on_flood(sensor, now)
+        if sensor is not None and sensor in self._registered:
+            self.reading_counts.add_flooded(sensor)
 
     def _decode(
         self, message: Message, readers: tuple[Decoder, ...], decoder: str, asked: list[str]

@@ -207,6 +207,7 @@ class Arrivals:
         self._unacknowledged_qos0 = 0
         self._live = False
         self._budgets = Budgets()
+        self._left_out = 0
         self._looked = -math.inf
         self._step = 0.0
         self._arrived = asyncio.Event()
@@ -238,12 +239,14 @@ class Arrivals:
             or self._budgets.permits(topic, payload, received)
         )
         if not flags & QOS:
-            if not read or self._unacknowledged_qos0 >= MAX_UNACKNOWLEDGED_QOS0:
+            unread = not read and self._left_out == int(received)  # one a second is reported
+            if unread or self._unacknowledged_qos0 >= MAX_UNACKNOWLEDGED_QOS0:
                 if self._state.dropped_qos0 == 0:
                     log.warning("dropping QoS 0 messages: more arrive than can be stored")
                 self._state.dropped_qos0 += 1
                 return
             self._unacknowledged_qos0 += 1
+            self._left_out = self._left_out if read else int(received)
         step = 0.0
         if not canary:
             step, self._step = self._step, 0.0

@@ -18,7 +18,7 @@ from alerts.operations import Operations
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from ingest.decoding import Context
-from ingest.intake import Intake, IntakeConfig
+from ingest.intake import Intake, IntakeConfig, OutcomeKind
 from ingest.integrity import BURST
 from ingest.validation import Message, may_alert
 from sensor_sim.wire import WireMessage
@@ -185,6 +185,17 @@ def test_a_plume_in_the_first_readings_of_each_second_of_a_flood_is_seen(school)
     ((sensor, at),) = attacked.alerts_of("vape")
     assert sensor == QUIET
     assert START + 420 < at < START + 480
+
+
+def test_what_is_left_out_unread_is_reported(school):
+    """Long messages of many stamps and shapes: none of those that are read is one too many."""
+    topic = f"plumewatch/v1/{QUIET}/reading"
+    attacked = school()
+    outcome = attacked.intake.on_message(Message(topic, b"", AT, live=True, left_out=True))
+    assert (outcome.kind, outcome.readings) == (OutcomeKind.FLOODED, ())
+    attacked.receive(honest()[:20])
+    assert {sensor for sensor, _ in attacked.alerts_of("integrity")} == {QUIET}
+    assert attacked.intake.reading_counts.of(QUIET)["flooded"] == 1
 
 
 @pytest.mark.parametrize(
