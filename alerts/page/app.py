@@ -30,6 +30,7 @@ from alerts.page.api.operation import PREFIX, problem
 from alerts.page.guard import SecurityHeaders
 from alerts.page.page_context import PageContext
 from alerts.page.provider_sign_in import ProviderPages
+from alerts.page.rendering import unreachable
 from alerts.page.sign_in import SignInPages
 from alerts.page.views.air import AirPages
 from alerts.page.views.answer import AnswerPages
@@ -178,9 +179,8 @@ class _Errors:
 
     async def on_storage_error(self, request: Request, error: Exception) -> Response:
         _LOG.warning("page %s: %s", request.url.path, error or type(error).__name__)
-        detail = _(
-            "The database cannot be read right now. Alerts are still sent without this page."
-        )
+        phone = self._context.settings.header.help_phone
+        detail = unreachable(_("The database cannot be read right now."), phone)
         if _is_api(request):
             return problem(HTTPException(503, detail, {"Retry-After": "5"}))
         return self._context.render(request, "error.html", 503, detail=detail)

@@ -190,6 +190,8 @@ def incidents(
     kinds: Sequence[str] = (),
     room: str = "",
     rooms: str | None = None,
+    answer: str = "",
+    number: str = "",
     start: float = -math.inf,
     end: float = math.inf,
     updated: float | None = None,
@@ -198,8 +200,8 @@ def incidents(
 ) -> list[dict[str, Any]]:
     """Return incidents opened in ``[start, end)`` and before `before`, newest first.
 
-    `rooms` are ids as JSON; something happened to each at `updated` or later. None and empty
-    arguments choose all.
+    `rooms` are ids as JSON; something happened to each at `updated` or later. `answer` is a
+    verdict or ``none``, `number` a part of the id. None and empty arguments choose all.
     """
     few = "" if not statuses or "resolved" in statuses else _OPEN  # which an index has
     found = db.execute(
@@ -210,6 +212,8 @@ def incidents(
         " AND (:kinds = '[]' OR kind IN (SELECT value FROM json_each(:kinds)))"
         " AND (:updated IS NULL"
         "  OR i.id IN (SELECT incident FROM incident_history WHERE at >= :updated))"
+        " AND (:answer = '' OR coalesce(verdict, '') = iif(:answer = 'none', '', :answer))"
+        " AND instr(id, :number) > 0"
         " AND (opened_at < :last_at OR (opened_at = :last_at AND id < :last))"
         " ORDER BY opened_at DESC, id DESC LIMIT :limit",
         {
@@ -217,6 +221,8 @@ def incidents(
             "end": end,
             "room": room,
             "rooms": rooms,
+            "answer": answer,
+            "number": number,
             "statuses": json.dumps(statuses),
             "kinds": json.dumps(kinds),
             "updated": updated,

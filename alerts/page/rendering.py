@@ -282,6 +282,16 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def unreachable(sentence: str, phone: str) -> str:
+    """Say that alerts may not be going out, and whom to call if anybody.
+
+    >>> unreachable("Can't reach Plumewatch.", "555-0100")
+    "Can't reach Plumewatch. Alerts may not be going out. Call 555-0100."
+    """
+    call = _("Call %(phone)s.", phone=phone) if phone else ""
+    return " ".join(filter(None, (sentence, _("Alerts may not be going out."), call)))
+
+
 def script_messages(*scripts: str) -> Markup:
     """Return the messages of scripts for their own `_`; nothing in English, which they contain."""
     if language() == ENGLISH:
@@ -339,6 +349,7 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         icon=icon,
         script_messages=script_messages,
         languages=LANGUAGES,
+        cannot_reach=lambda: unreachable(_("Can't reach Plumewatch."), settings.header.help_phone),
         may_set=settings.config is not None,
         undelivered=undelivered,
         quantity_words=QUANTITY_WORDS,

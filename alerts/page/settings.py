@@ -57,6 +57,10 @@ class SensorStatus:
     no_particles_since: float | None = None
     unlikely: tuple[str, ...] = ()
 
+    def state_beside(self, seen: float | None) -> str:
+        """Return its state beside its newest stored reading: what was read was heard once."""
+        return "silent" if self.state == "never heard" and seen is not None else self.state
+
     @property
     def has_problems(self) -> bool:
         """Whether any of its readings had a data problem."""
@@ -175,6 +179,8 @@ class HeaderSettings:
     """A line above the rooms, such as that the school is simulated; empty for none."""
     grafana_url: str = ""
     """Where our dashboards are, without a trailing slash; empty for no links."""
+    help_phone: str = ""
+    """Number to call where the service does not answer; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,10 @@ class Visibility:
         only = next(iter(sites)) if sites and len(sites) == 1 else ""
         self.times.use(self._registry.sites[only].zone if only in self._registry.sites else "")
 
+    def sees_room(self, room: str) -> bool:
+        """Whether the request may see what is of a room, also of one that is not registered."""
+        return _SITES.get() is None or room in self.registry.rooms
+
     def sees_sensor(self, sensor: str) -> bool:
         """Whether the request may see a sensor; unregistered ones belong to no site."""
         return _SITES.get() is None or sensor in self.registry.sensors

@@ -88,7 +88,9 @@ def staff_page(
                 hosts=config.web.hosts,
                 limits=listening.limits,
             ),
-            header=HeaderSettings(banner, config.web.grafana_url.rstrip("/")),
+            header=HeaderSettings(
+                banner, config.web.grafana_url.rstrip("/"), config.web.help_phone
+            ),
             config=config_file,
             changes=alerting.changes,
             clock=clock,

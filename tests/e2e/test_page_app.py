@@ -59,7 +59,9 @@ def site(tmp_path):
     path.write_text(TEXT)
     config = ConfigEditor(path, tmp_path / "history", lambda: None)
     key = "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4"
-    site = Site(tmp_path, config=config, wall=tmp_path / "wall", push_key=key)
+    site = Site(
+        tmp_path, config=config, wall=tmp_path / "wall", push_key=key, help_phone="555-0100"
+    )
     site.config = path
     yield site
     site.close()
@@ -170,7 +172,7 @@ def test_the_page_can_be_installed_and_a_push_has_a_button(site, browser):
     kept = "caches.keys().then(k => Promise.all(k.map(n => caches.open(n).then(c => c.keys()))))"
     kept = run(f"{kept}.then(r => arguments[0](r.flat().map(x => new URL(x.url).pathname)))")
     assert kept
-    assert [path for path in kept if not path.startswith("/static/")] == []
+    assert [path for path in kept if not path.startswith("/static/")] == ["/offline"]
     notice = {
         "title": "Boys N2: Vaping likely",
         "body": "PM2.5 rose",
@@ -189,6 +191,19 @@ def test_the_page_can_be_installed_and_a_push_has_a_button(site, browser):
     shown += ".then(n => arguments[0](n.map(x => [x.title, x.body, x.actions[0].title])))"
     wait_for(browser, lambda: run(shown))
     assert run(shown) == [["Boys N2: Vaping likely", "PM2.5 rose", "I'm responding"]]
+
+
+@on_a_phone
+def test_a_page_that_cannot_reach_the_service_says_whom_to_call(site, browser):
+    browser.get(site.url)
+    browser.execute_async_script("navigator.serviceWorker.ready.then(arguments[0])")
+    site.server.should_exit = True
+    site.thread.join(60)
+    lost = "Can't reach Plumewatch. Alerts may not be going out. Call 555-0100."
+    wait_for(browser, lambda: find(browser, "#stale").text.startswith(f"{lost} Last update "))
+    browser.get(f"{site.url}/incidents")
+    assert lost in find(browser, "main").text
+    assert "Llame al 555-0100" in find(browser, "main [lang=es]").text
 
 
 @on_a_phone

@@ -426,6 +426,52 @@ def test_pages_are_sane_for_keyboards_and_screen_readers(site, browser):
     assert [c for c in complaints if "404 (Not Found)" not in c] == []
 
 
+def test_an_answered_incident_leaves_no_empty_part_and_charts_have_distinct_ticks(site, browser):
+    with sqlite.transaction(site.db) as tx:
+        site.engine.feedback(tx, site.incident, "fox", Verdict.CONFIRMED, site.now - 200)
+    browser.get(f"{site.url}/sign-in?next=/incidents/{site.incident}")
+    sign_in(browser)
+    wait_for(browser, lambda: texts(browser, ".charts[data-drawn] figcaption"))
+    empty = browser.execute_script(
+        "const card = document.querySelector('section.actions').getBoundingClientRect();"
+        "const parts = [...document.querySelectorAll('section.actions .chips')];"
+        "return Math.min(...parts.map(p => p.getBoundingClientRect().left)) - card.left;"
+    )
+    assert empty < 40
+    ticks = browser.execute_script(
+        "const plots = [...document.querySelectorAll('.charts')].flatMap(box => box.plots);"
+        "return plots.map(plot => plot.axes.map(axis => axis._values));"
+    )
+    assert len(ticks) == 3
+    for labels in (axis for axes in ticks for axis in axes):
+        assert len(set(labels)) == len(labels) <= 12
+        assert len(labels) > 1
+
+
+@on_a_desktop
+@pytest.mark.parametrize("code", ["en", "es"])
+def test_the_header_of_a_desk_is_one_row_and_shows_the_focus(site, browser, code):
+    from selenium.webdriver.common.keys import Keys
+
+    browser.get(f"{site.url}/sign-in")
+    sign_in(browser)
+    wait_for(browser, lambda: "/sign-in" not in browser.current_url)
+    browser.get(f"{site.url}/?lang={code}")
+    tops = browser.execute_script(
+        "return [...document.querySelectorAll('.top nav > a')]"
+        ".map(e => e.getBoundingClientRect().top)"
+    )
+    assert (len(tops), len(set(tops))) == (9, 1)
+    for _ in range(3):
+        browser.switch_to.active_element.send_keys(Keys.TAB)
+    ring, ground = browser.execute_script(
+        "const on = document.activeElement, top = document.querySelector('.top');"
+        "return [top.contains(on) && getComputedStyle(on).outlineColor,"
+        "  getComputedStyle(top).backgroundColor]"
+    )
+    assert ring == "rgb(255, 255, 255)" != ground
+
+
 @on_a_phone
 @pytest.mark.parametrize("code", ["en", "es"])
 def test_the_navigation_of_a_phone_is_one_row_without_scrolling(site, browser, code):

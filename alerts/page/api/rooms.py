@@ -170,7 +170,7 @@ def _sensor(sensor: Registered, life: SensorStatus | None, latest: LatestReading
         room=sensor.room,
         model=sensor.model,
         interval_s=life.interval_s if life else sensor.interval_s,
-        state=life.state if life else "",
+        state=life.state_beside(latest.time if latest else None) if life else "",
         firmware=life.firmware if life else "",
         time=moment(latest.time) if latest else None,
         values=dict(latest.values) if latest else {},

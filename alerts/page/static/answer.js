@@ -124,7 +124,7 @@ document.addEventListener("DOMContentLoaded", () => {
         element("more").textContent = _("Open the incident");
       }
       element("wrong").textContent = error.name === "TimeoutError" || error instanceof TypeError
-        ? _("No connection. Try again, or sign in.") : error.message;
+        ? element("answer").dataset.unreachable : error.message;
       element("wrong").hidden = false;
       if (!state && !refused) { clearTimeout(wait); wait = setTimeout(() => act("/answer/look", { token }), 3000); }
       enable();

@@ -54,6 +54,11 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
     },
   });
 
+  // steps are whole minutes, or days where a label is a date: no two ticks have the same label
+  const ticks = (span) => span > 172800
+    ? { values: "{M}/{D}", incrs: [1, 2, 7, 14, 28, 91, 182, 365].map((days) => 86400 * days) }
+    : { values: "{h}:{mm} {AA}", incrs: [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720].map((minutes) => 60 * minutes) };
+
   const draw = (box, body) => {
     box.body = body; // to be drawn again in other colors
     for (const plot of box.plots || []) plot.destroy();
@@ -94,7 +99,7 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
         legend: { show: false },
         cursor: { points: { size: 6 } },
         scales: { x: { range: [body.start, body.end] }, y: { range: (u, low, high) => [Math.min(low, 0), Math.max(high * 1.08, low + 5)] } },
-        axes: [{ ...axis, values: body.end - body.start > 172800 ? "{M}/{D}" : "{h}:{mm} {AA}", space: 60, size: 32 }, { ...axis, size: 52 }],
+        axes: [{ ...axis, ...ticks(body.end - body.start), space: 80, size: 32 }, { ...axis, space: 40, size: 52 }],
         series: [{}, ...chart.lines.map((line, k) => ({
           label: line.sensor, stroke: style(lines[k % 4]), dash: dashes[Math.floor(k / 4) % 4], width: 2, spanGaps: true, points: { show: false },
         }))],
@@ -110,9 +115,14 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
     box.dataset.drawn = "yes";
   };
 
+  let updated = new Date();
   const stale = (old) => {
     const note = document.getElementById("stale");
-    if (note) note.hidden = !old;
+    if (!note) return;
+    if (!old) updated = new Date();
+    note.hidden = !old;
+    const time = updated.toLocaleTimeString(document.documentElement.lang, { hour: "numeric", minute: "2-digit" });
+    document.getElementById("updated").textContent = _("Last update %(time)s.", { time });
   };
 
   // each part of the page fetches its own content, so its session decides what it shows
@@ -126,7 +136,8 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
     box.loaded = Date.now();
     try {
       const answer = await fetch(box.dataset.series, { credentials: "same-origin", signal: AbortSignal.timeout(8000) });
-      if (answer.redirected || !answer.ok) throw new Error(String(answer.status));
+      if (answer.redirected) return location.reload(); // to the sign-in
+      if (!answer.ok) throw new Error(String(answer.status));
       const body = await answer.json();
       if (!box.contains(document.activeElement) && !box.matches(":hover")) draw(box, body);
       else if (!box.dataset.drawn) draw(box, body);

@@ -3,7 +3,7 @@
 // Pages and data of incidents always come from the server.
 const CACHE = "shell-1";
 const SHELL = ["/static/page.css", "/static/page.js", "/static/icon.svg", "/static/vendor/htmx.min.js",
-  "/static/vendor/uPlot.iife.min.js", "/static/vendor/uPlot.min.css", "/static/offline.html"];
+  "/static/vendor/uPlot.iife.min.js", "/static/vendor/uPlot.min.css", "/offline"];
 
 self.addEventListener("install", (event) => {
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(SHELL)).then(() => self.skipWaiting()));
@@ -18,7 +18,10 @@ self.addEventListener("fetch", (event) => {
   const { request } = event, path = new URL(request.url).pathname;
   if (request.method !== "GET") return;
   if (request.mode === "navigate") {
-    event.respondWith(fetch(request).catch(() => caches.match("/static/offline.html")));
+    event.respondWith(fetch(request).then((answer) => {
+      event.waitUntil(caches.open(CACHE).then((cache) => cache.add("/offline")).catch(() => {})); // its number may have changed
+      return answer;
+    }, () => caches.match("/offline")));
   } else if (SHELL.includes(path)) {
     const fresh = fetch(request).then((answer) => {
       const copy = answer.clone();

@@ -1,5 +1,7 @@
 "use strict";
 // The token of a screen is in the fragment of its link, which no server and no log sees.
+const messages = JSON.parse(document.querySelector('meta[name="messages"]')?.content ?? "{}");
+const _ = (text, values) => (messages[text] ?? text).replace(/%\((\w+)\)s/g, (_all, name) => values[name]);
 document.addEventListener("DOMContentLoaded", () => {
   const element = (id) => document.getElementById(id);
 
@@ -98,6 +100,8 @@ document.addEventListener("DOMContentLoaded", () => {
     setInterval(() => {
       element("clock").textContent = new Date().toLocaleTimeString(document.documentElement.lang + "-US", { hour: "numeric", minute: "2-digit" });
       stale.hidden = Date.now() - fresh < 30000;
+      const time = new Date(fresh).toLocaleTimeString(document.documentElement.lang, { hour: "numeric", minute: "2-digit" });
+      element("updated").textContent = _("Last update %(time)s.", { time });
       renew();
     }, 5000);
   };

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import math
+from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from alerts.access.roles import Right
 from alerts.errors import AnsweredError, FeedbackError
+from alerts.incidents import repository
 from alerts.incidents.history import Happened
-from alerts.incidents.incident import ActionClass, Verdict, answer_choices, answer_words
+from alerts.incidents.incident import (
+    VERDICT_WORDS,
+    ActionClass,
+    Status,
+    Verdict,
+    answer_choices,
+    answer_words,
+)
 from alerts.notify.pictures import IncidentPictures
 from alerts.page import queries
-from alerts.page.guard import session_of, text_of
+from alerts.page.guard import FormSize, session_of, text_of
 from alerts.page.page_context import sentence
 from alerts.page.page_group import PageGroup, serves
 from alerts.page.views import charts
 from detection.events import EventKind
-from language.messages import _
+from language.messages import _, ngettext
+from storage.registry import natural
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Mapping
 
     from starlette.datastructures import FormData
@@ -30,6 +42,11 @@ if TYPE_CHECKING:
     from alerts.incidents.incident import Incident
     from alerts.page.page_context import PageContext
 
+_SHOWN: Final = 50
+_FILTERS: Final = ("number", "room", "kind", "answer", "from", "to")
+_LONGEST: Final = 200
+_AT_ONCE: Final = (Verdict.TEST, Verdict.NOTHING_FOUND)
+"""Answers that fit every kind of incident, for several at once."""
 _BEFORE_S: Final = 300.0
 _AFTER_S: Final = 600.0
 _CHANNEL: Final = "page"
@@ -46,10 +63,81 @@ class IncidentPages(PageGroup):
     # what people see
 
     @serves("/incidents")
-    async def _index(self, request: Request) -> Response:
-        context = self._context
-        found = await context.read(queries.latest_incidents, rooms=context.rooms)
-        return context.render(request, "incidents.html", incidents=context.named(found))
+    async def _index(self, request: Request, fault: str = "", done: str = "") -> Response:
+        context, asked = self._context, request.query_params
+        chosen = {name: asked.get(name, "").strip()[:_LONGEST] for name in _FILTERS}
+        is_filtered = any(chosen.values())
+        opened = []
+        if not is_filtered:
+            opened = await context.read(queries.open_incidents, rooms=context.rooms)
+        found = await context.read(
+            queries.incidents,
+            statuses=() if is_filtered else (Status.RESOLVED.value,),
+            kinds=[*filter(None, [chosen["kind"]])],
+            room=chosen["room"],
+            answer=chosen["answer"],
+            number=chosen["number"],
+            start=self._midnight(chosen["from"], -math.inf),
+            end=self._midnight(chosen["to"], math.inf, days=1),
+            before=_position(asked.get("before", "")),
+            limit=_SHOWN + 1,
+            rooms=context.rooms,
+        )
+        shown, last = context.named(found[:_SHOWN]), found[:_SHOWN][-1:]
+        return context.render(
+            request,
+            "incidents.html",
+            400 if fault else 200,
+            opened=context.named(opened),
+            found=shown,
+            chosen=chosen,
+            is_filtered=is_filtered,
+            filters=urlencode({name: value for name, value in chosen.items() if value}),
+            older=f"{last[0]['opened_at']!r} {last[0]['id']}" if len(found) > _SHOWN else "",
+            places=sorted(
+                ((room.id, room.full_name) for room in context.registry.rooms.values()),
+                key=lambda one: natural(one[1]),
+            ),
+            at_once={verdict.value: VERDICT_WORDS[verdict] for verdict in _AT_ONCE},
+            errors=[fault],
+            done=done,
+        )
+
+    def _midnight(self, text: str, otherwise: float, days: int = 0) -> float:
+        """Return when a typed date begins at the school, some days later; else `otherwise`."""
+        try:
+            day = date.fromisoformat(text) + timedelta(days)
+        except (ValueError, OverflowError):
+            return otherwise
+        return datetime.combine(day, time(), self._context.times.zone).timestamp()
+
+    @serves("/incidents/answers", Right.ANSWER, methods=("POST",), size=FormSize.LARGE)
+    async def _answer_several(self, request: Request) -> Response:
+        """Give one answer to incidents that have none yet."""
+        form, person = request.state.form, request.state.session.person
+        verdict, now = text_of(form, "verdict"), self._context.settings.clock()
+        note, fault = self._context.free_text(form, "note")
+        ids = {*map(str, form.getlist("all" if "every" in form else "id"))}
+        if verdict not in _AT_ONCE or not 0 < len(ids) <= _SHOWN or fault:
+            fault = fault or _("Choose incidents and an answer.")
+            return await self._index(request, fault)
+
+        def answer(tx: sqlite3.Connection) -> int:
+            known = [repository.load(tx, one) for one in sorted(ids)]
+            own = [i for i in known if i and not i.verdict and self._context.sees_room(i.room)]
+            for found in own:
+                self._engine.feedback(tx, found.id, person, Verdict(verdict), now, note=note)
+            return len(own)
+
+        number, words = await self._context.write(answer), VERDICT_WORDS[verdict]
+        done = ngettext("%(n)d incident answered:", "%(n)d incidents answered:", number)
+        left = len(ids) - number
+        more = ngettext(
+            "%(n)d had an answer and was left as it is.",
+            "%(n)d had an answer and were left as they are.",
+            left,
+        )
+        return await self._index(request, done=f"{done} {words}. {more if left else ''}".strip())
 
     @serves("/incidents/{id}")
     async def _page(
@@ -150,6 +238,14 @@ def pictures_of(context: PageContext) -> IncidentPictures:
     return IncidentPictures(
         settings.files.database, context.registry, settings.series, context.policy.zone
     )
+
+
+def _position(text: str) -> tuple[float, str]:
+    at, _space, last = text.partition(" ")
+    try:
+        return float(at), last
+    except ValueError:
+        return math.inf, ""
 
 
 def verdict_of(form: FormData, kind: str) -> tuple[Verdict, str]:

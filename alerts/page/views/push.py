@@ -16,7 +16,8 @@ from alerts.access.own_channels import Subscription
 from alerts.incidents.free_text import cleaned
 from alerts.page.guard import text_of
 from alerts.page.page_group import Access, PageGroup, serves
-from language.messages import _
+from alerts.page.rendering import unreachable
+from language.messages import LANGUAGES, _, speaking
 from storage.audit import AuditKind
 from storage.http_client import fault_of_url
 
@@ -55,6 +56,15 @@ class PushPages(PageGroup):
         # at the root, because its place is what it may serve
         script = await self._context.in_thread((_STATIC / "service-worker.js").read_bytes)
         return Response(script, media_type="text/javascript")
+
+    @serves("/offline", Access.PUBLIC)
+    async def _offline(self, request: Request) -> Response:
+        texts, phone = [], self._context.settings.header.help_phone
+        for code in LANGUAGES:
+            with speaking(code):
+                sentence = unreachable(_("Can't reach Plumewatch."), phone)
+                texts.append((code, sentence, _("Try again")))
+        return self._context.render(request, "offline.html", texts=texts)
 
     @serves("/push/subscribe", Access.STAFF, methods=("POST",))
     async def _subscribe(self, request: Request) -> Response:

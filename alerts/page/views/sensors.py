@@ -19,7 +19,7 @@ from starlette.responses import RedirectResponse, Response
 from alerts import sensor_tests
 from alerts.access.roles import Right
 from alerts.notify import outbox
-from alerts.outbound.sensor_conditions import active_faults
+from alerts.outbound.sensor_conditions import Condition, active_faults
 from alerts.page.guard import session_of
 from alerts.page.labels import Order, labels_of
 from alerts.page.page_group import Access, PageGroup, serves
@@ -36,7 +36,7 @@ from reports.text import file_name
 from storage import dead_letters, firmware
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from starlette.requests import Request
 
@@ -58,6 +58,23 @@ _SUMS: Final = Words(
     {"missing": mark("Missing"), "late": mark("Late"), "clock_faults": mark("Wrong clock")}
 )
 """Data problems that are shown only where a sensor has any."""
+_DOWN: Final = ("silent", "offline")
+_FIRST_STEPS: Final = Words(
+    {
+        Condition.TAMPERED: mark("Go and look at it."),
+        "poll": mark("Check its power, and its address and password in the settings."),
+        Condition.SILENT: mark("Check its power, then its network."),
+        Condition.NEVER_HEARD: mark("Install it, and compare its id with the one it sends."),
+        Condition.FAULTY: mark("Clean its inlet and restart it. If that fails, replace it."),
+        Condition.LOW_BATTERY: mark("Replace its battery."),
+        Condition.DRIFTING: mark("Clean its inlet. If that fails, replace it."),
+        "unit": mark("Give it a mapping with its true unit."),
+        "particles": mark("Check its particle sensor and its format."),
+        Condition.TEST_DUE: mark("Test its room again."),
+        "data": mark("Open its page: it names the data that are wrong."),
+    }
+)
+"""What to do first, by condition or problem."""
 _RECENT_S: Final = 900.0
 
 
@@ -84,7 +101,7 @@ class SensorPages(PageGroup):
             request,
             "sensors.html",
             pipeline=pipeline,
-            summary=summary(pipeline, notices, len(context.permitted.sensors)),
+            summary=summary(pipeline, notices, len(context.permitted.sensors), rows),
             most=sys.maxsize if "all" in request.query_params else _SHOWN,
             notices=notices,
             due=len({s.room for s in sensors if is_due(valid_test(tests, s), now)}),
@@ -127,14 +144,23 @@ class SensorPages(PageGroup):
             fields: Mapping[str, Any] = record.fields if record else {}
             values = seen.values if seen else {}
             time = sensor_time(days[sensor.id])
-            faulty = active.get(sensor.id)
+            faulty, status = active.get(sensor.id), statuses.get(sensor.id)
+            state = fields.get("state", "not checked yet")
+            if status is not None:
+                state = status.state_beside(seen.time if seen else None)
+            heard = max(
+                (t for t in (status and status.heard, seen and seen.time) if t), default=None
+            )
             rows.append(
                 {
                     "sensor": sensor,
                     "room": context.registry.rooms.get(sensor.room),
-                    "state": status.state
-                    if (status := statuses.get(sensor.id))
-                    else fields.get("state", "not checked yet"),
+                    "state": state,
+                    "silent_since": heard if state in _DOWN else None,
+                    "checked_until": heard if state in _DOWN and record is None else None,
+                    "first_step": _first_step(
+                        state, status, faulty, is_test_due=fields.get("condition") == "test_due"
+                    ),
                     "seen": seen.time if seen else None,
                     "online": time.availability.value,
                     "received": time.completeness.value,
@@ -228,16 +254,38 @@ class SensorPages(PageGroup):
         )
 
 
+def _first_step(
+    state: str, status: SensorStatus | None, active: ActiveFaults | None, *, is_test_due: bool
+) -> str:
+    """Say what to do first about the most urgent problem of a sensor; empty without one."""
+    known = set(active.since) if active else set()
+    found = (
+        (Condition.TAMPERED, active is not None and active.tampered),
+        ("poll", status is not None and bool(status.poll_error)),
+        (Condition.SILENT, state in _DOWN),
+        (Condition.NEVER_HEARD, state == "never heard"),
+        *((one, one in known) for one in Condition),
+        ("unit", status is not None and bool(status.unlikely)),
+        ("particles", status is not None and status.no_particles_since is not None),
+        (Condition.TEST_DUE, is_test_due),
+        ("data", status is not None and status.has_problems),
+    )
+    return next((_FIRST_STEPS[key] for key, applies in found if applies), "")
+
+
 def _urgency(row: Mapping[str, Any]) -> tuple[bool, bool, bool, float]:
     is_well = not (row["tamper"] or row["fault"] or row["no_particles"])
     return is_well, row["state"] == "alive", not row["test_due"], row["online"] or 0.0
 
 
 def summary(
-    pipeline: PipelineStatus, notices: Mapping[str, int], registered: int
+    pipeline: PipelineStatus,
+    notices: Mapping[str, int],
+    registered: int,
+    rows: Iterable[Mapping[str, Any]],
 ) -> list[tuple[str, str, str]]:
     """Return the ten figures that matter: name, value, and whether it is well."""
-    states = Counter(life.state for life in pipeline.sensors.values())
+    states = Counter(row["state"] for row in rows)
     problems = sum(life.has_problems for life in pipeline.sensors.values())
     rejected, unsent = sum(pipeline.dead_letters.values()), notices.get("failed", 0)
     figures = (

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 _MAX_REASON: Final = 200
-_SHOWN: Final = 50
+_SHOWN: Final = 10
+_MOST: Final = 500
 
 
 def probability(log_odds: float) -> float:
@@ -57,10 +58,11 @@ class ThresholdPages(PageGroup):
     @serves("/levels", Access.SENSOR_READERS, one_school=True)
     async def _page(self, request: Request, error: str = "", status: int = 200) -> Response:
         registry = self._context.registry
+        most = _MOST if "all" in request.query_params else _SHOWN
         thresholds, adjustments = await self._context.read(
             lambda db: (
                 threshold_adjustments.load_thresholds(db),
-                threshold_adjustments.latest(db, limit=_SHOWN, sensors=self._context.sensors),
+                threshold_adjustments.latest(db, limit=most + 1, sensors=self._context.sensors),
             )
         )
 
@@ -80,7 +82,8 @@ class ThresholdPages(PageGroup):
                 (sensor, registry.room_of(sensor), thresholds.get(sensor))
                 for sensor in registry.sensors
             ],
-            adjustments=adjustments,
+            adjustments=adjustments[:most],
+            more=len(adjustments) > most,
             max_reason=_MAX_REASON,
             probability=probability,
             percent=percent,

@@ -25,6 +25,8 @@ class WebConfig(BaseModel, extra="forbid", frozen=True):
     this machine's own are always trusted."""
     grafana_url: Url = ""
     """Grafana that room and incident pages link to."""
+    help_phone: Annotated[str, Field(max_length=40, pattern=r"^[+0-9()x. -]*$")] = ""
+    """Number to call, shown where the page cannot reach Plumewatch."""
     docs_url: Url = ""
     """Where these docs are served (`make site`); the dashboards link to what to do."""
 

@@ -493,6 +493,21 @@ async def test_a_state_that_cannot_be_read(open_page, tmp_path):
     assert "cannot be read" in shown.text
 
 
+@pytest.mark.parametrize("phone", ["", "555-0100"])
+async def test_no_page_says_that_alerts_are_sent_while_it_cannot_know(open_page, tmp_path, phone):
+    page = open_page(help_phone=phone)
+    lost = "reach Plumewatch. Alerts may not be going out."
+    for path in ("/", "/wall", "/answer", "/offline"):
+        shown = (await page.client.get(path)).text
+        assert lost in shown, path
+        assert ("Call 555-0100." in shown) is bool(phone), path
+    broken = open_page(help_phone=phone, shown=tmp_path / "gone.db")
+    shown = (await broken.client.get("/")).text
+    assert "cannot be read right now. Alerts may not be going out." in shown
+    for text in (shown, (await page.client.get("/offline")).text):
+        assert "still sent" not in text
+
+
 async def test_other_kinds_show_as_notable(open_page, make_event):
     page = open_page()
     with sqlite.transaction(page.db) as tx:

@@ -30,8 +30,8 @@ async def test_what_happened_on_another_day_than_the_onset_has_its_date(opened):
     await act(page, f"{url}/acknowledge")
     at = datetime.fromtimestamp(page.now, ZoneInfo("America/New_York"))
     shown = (await page.client.get(url)).text
-    assert f"acknowledged by F. Manager at {at:%b %-d, %Y, %H:%M}" in shown
-    assert shown.count(f">{at:%b %-d, %Y, %H:%M}</time>") == 1  # in the history
+    assert f"acknowledged by F. Manager at {at:%b %-d, %Y, %-I:%M %p}" in shown
+    assert shown.count(f">{at:%b %-d, %Y, %-I:%M %p}</time>") == 1  # in the history
 
 
 async def test_it_is_over(opened):

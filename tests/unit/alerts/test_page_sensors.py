@@ -1,8 +1,17 @@
 """The sensors page: what is known, what was noted, labels, nothing that acts."""
 
+import re
+from datetime import date
+
 import pytest
 
+from alerts.access import api_tokens
+from alerts.access.api_tokens import Scope
 from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus
+from detection.events import Detail, EventKind
+from language.messages import fact
+from reports.rows import SensorDay
+from storage import sqlite
 from tests.unit.alerts.test_page import NOW
 
 
@@ -18,12 +27,78 @@ async def test_state_interval_and_what_was_noted(open_page):
     text = (await page.client.get("/sensors")).text
     assert "Alive</span>" in text
     assert "Offline</span> since" in text
-    assert text.count("data problems</td>") == 2
+    assert text.count("data problems <span") == 2
     assert "<dd>late 1,200</dd>" in (await page.client.get("/sensors/s1/device")).text
     shown = (await page.client.get("/sensors/s2/device")).text
     assert "wrong clock 3, firmware version rejected 1" in shown
     assert "Never heard" in text
     assert '<span class="fine">floor 2, North</span></td>' in text
+
+
+def cells(text, sensor):
+    row = text[text.index(f'href="/sensors/{sensor}/device"') :].partition("</tr>")[0]
+    found = re.findall(r'<td data-name="([^"]+)">(.*?)</td>', row, re.DOTALL)
+    return {name: " ".join(re.sub(r"<[^>]+>", " ", cell).split()) for name, cell in found}
+
+
+async def test_a_sensor_with_readings_was_heard_and_its_shares_say_until_when(
+    open_page, monkeypatch
+):
+    watched = SensorDay("s1", date(2026, 9, 7), 86_400.0, 86_400.0, 99, 1, 100.0)
+    monkeypatch.setattr("alerts.page.views.sensors.sensor_days", lambda *_: [watched])
+    status = PipelineStatus(sensors={"s1": SensorStatus("never heard", None, 5.0)})
+    page = open_page(pipeline=lambda: status)
+    page.now = NOW + 7 * 3600
+    text = (await page.client.get("/sensors")).text
+    found = cells(text, "s1")
+    assert found["State"] == "Silent since 10:04 AM"
+    assert found["Last reading"] == "7 h ago"
+    assert found["Online"] == "100% until 10:04 AM"
+    assert dict(re.findall(r"<dt>([^<]+)</dt><dd>([^<]+)</dd>", text))["Never heard"] == "0"
+    for path in ("/sensors/s1/device", "/api/v1/sensors/s1"):
+        headers = {}
+        if path.startswith("/api"):
+            with sqlite.transaction(page.db) as tx:
+                asked = {"by": "ad", "days": 1, "now": page.now}
+                token = api_tokens.make(tx, "t", "ap", [Scope.READ], **asked)
+            headers = {"Authorization": f"Bearer {token}"}
+        shown = (await page.client.get(path, headers=headers)).text
+        assert "ever heard" not in shown, path
+        assert "ilent" in shown, path
+
+
+@pytest.mark.parametrize(
+    ("status", "event", "step"),
+    [
+        (SensorStatus("alive", NOW - 3, 5.0), None, ""),
+        (SensorStatus("silent", NOW - 7200, 5.0), None, "Check its power, then its network."),
+        (SensorStatus("offline", NOW - 7200, 5.0), None, "Check its power, then its network."),
+        (SensorStatus("never heard", None, 5.0), None, "Install it, and compare its id"),
+        (SensorStatus("alive", NOW, 5.0, {"late": 3}), None, "Open its page"),
+        (SensorStatus("silent", NOW, 5.0, poll_error="refused"), None, "Check its power, and its"),
+        (SensorStatus("alive", NOW, 5.0, no_particles_since=1.0), None, "Check its particle"),
+        (SensorStatus("silent", NOW, 5.0), (EventKind.TAMPER, ()), "Go and look at it."),
+        (SensorStatus("alive", NOW, 5.0), (EventKind.SENSOR_FAULT, (Detail.DRIFT,)), "Clean its"),
+        (
+            SensorStatus("alive", NOW, 5.0),
+            (EventKind.SENSOR_FAULT, (Detail.BATTERY_LOW,)),
+            "Replace its battery.",
+        ),
+    ],
+)
+async def test_every_problem_says_what_to_do_first(open_page, make_event, status, event, step):
+    page = open_page(pipeline=lambda: PipelineStatus(sensors={"s2": status}))
+    if event:
+        kind, codes = event
+        details = tuple(
+            fact(code, quantity="pm25", days=3, amount=9.0, before=3.0) for code in codes
+        )
+        found = make_event(NOW - 9, sensor="s2", kind=kind, details=details)
+        with sqlite.transaction(page.db) as tx:
+            page.engine.on_events(tx, [found], NOW)
+    shown = cells((await page.client.get("/sensors")).text, "s2")["Problem"]
+    assert step in shown
+    assert step or not shown
 
 
 async def test_unknown_sensors_by_name_and_format(open_page):

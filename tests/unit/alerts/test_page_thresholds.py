@@ -59,6 +59,26 @@ async def test_a_threshold_and_what_it_costs(answered):
     assert 'href="/levels"' in (await page.client.get("/sensors")).text
 
 
+async def test_the_last_ten_adjustments_and_one_field_for_a_reason(open_page, make_event):
+    page = open_page()
+    incident = page.incident(make_event)
+    for k in range(12):
+        found = ((Verdict.FALSE_ALARM, "spray"), (Verdict.CONFIRMED, ""))[k % 2]
+        with sqlite.transaction(page.db) as tx:
+            page.engine.feedback(tx, incident, "ap", found[0], page.now + k, cause=found[1])
+    number = len(threshold_adjustments.latest(page.db, limit=99))
+    assert number > 11
+    await page.sign_in("fm")
+    text = (await page.client.get("/levels")).text
+    rows = re.findall(r'formaction="/levels/moves/(\d+)/undo"', text)
+    shown = text[text.index('id="moves"') :].count("<tr><th scope")
+    assert (shown, text.count('name="reason"'), text.count('id="more"')) == (10, 1, 1)
+    assert rows
+    more = (await page.client.get(re.search(r'id="more" href="([^"]+)"', text)[1])).text
+    assert more[more.index('id="moves"') :].count("<tr><th scope") == number
+    assert 'id="more"' not in more
+
+
 async def test_an_adjustment_is_reverted_once_with_a_reason(answered):
     page = answered()
     await page.sign_in("fm")

@@ -146,10 +146,10 @@ async def test_only_rooms_that_need_a_person_now_are_counted(
 @pytest.mark.parametrize(
     ("labels", "level", "words"),
     [
-        ({"room": "n2-boys"}, "silenced", "Silenced until 12:05"),
-        ({"floor": "2", "building": "North"}, "silenced", "Silenced until 12:05"),
-        ({"room": "n2-boys", "kind": "vape"}, "silenced", "Silenced until 12:05: vaping"),
-        ({"room": "n2-boys", "kind": "offline"}, "ok", "Silenced until 12:05: "),
+        ({"room": "n2-boys"}, "silenced", "Silenced until 12:05 PM"),
+        ({"floor": "2", "building": "North"}, "silenced", "Silenced until 12:05 PM"),
+        ({"room": "n2-boys", "kind": "vape"}, "silenced", "Silenced until 12:05 PM: vaping"),
+        ({"room": "n2-boys", "kind": "offline"}, "ok", "Silenced until 12:05 PM: "),
     ],
 )
 async def test_a_silenced_room_says_so_and_until_when(page, labels, level, words):
