@@ -78,7 +78,7 @@ FAINT_UG_M3: Final = 8.0
 what vaping left of them, two readings do not tell."""
 FAINT_SHARE: Final = 0.2
 """Nor one of a smaller share of what was in the air before: particle sensors err in proportion."""
-GLANCE: Final = 1.5
+GLANCE: Final = 1.75
 """Log-odds below its alert threshold down to which a pulse is possible vaping."""
 LARGE_UG_M3, LARGE_WITHIN_S, LARGE_AFTER_S = 60.0, 60.0, 8.0
 """Rise of a pulse that is never passed over without a clear cause, the time that it may take, and
