@@ -348,7 +348,7 @@ def evidence_sentence(event: Event) -> str:
     >>> e = Event("s1", EventKind.VAPE, EventPhase.ALERTED, 0.0, 6.0, 6.0, None, 0.97,
     ...           {"vape": 0.97, "spray": 0.02}, {"pm25": ChannelEvidence(4, 176, 6, 14.0)}, "m1")
     >>> print(evidence_sentence(e))
-    97 % likely vaping (2 % spray). Why: fine particles rose from 4 to 180 in 6 s and halved in 14 s
+    97% likely vaping (2% spray). Why: fine particles rose from 4 to 180 in 6 s and halved in 14 s
     """
     return Evidence(dict(event.probabilities), dict(event.evidence), event.details).sentence()
 

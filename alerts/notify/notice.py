@@ -233,7 +233,7 @@ def render(notice: Notice, scheme: str = "") -> tuple[str, str]:
     ...            1_788_789_900.0, rose, "America/New_York")
     >>> title, body = render(n)
     >>> title
-    'Boys N2, floor 2, North: Vaping likely since 10:05:00'
+    'Boys N2, floor 2, North: Vaping likely since 10:05 AM'
     >>> body
     'Fine particles rose from 4 to 180 in 6 s'
     """
