@@ -112,6 +112,7 @@ class Demo:
             task.cancel()
         counters = self._service.detection.counts
         self._console.print(f"simulator's truth: {self._truth.sentence(self._clock())}")
+        self._console.print(self._truth.meaning(len(self._registry.rooms), self._clock()))
         self._console.print(
             f"demo ended: {counters.readings} readings, {self._kinds.total()} events,"
             f" {counters.alerts} alerts, {self._pushes} pushes received; an alert may be of several"

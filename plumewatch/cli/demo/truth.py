@@ -32,6 +32,7 @@ class TruthScore:
 
     def __init__(self) -> None:
         self._sessions: dict[str, _Session] = {}
+        self._ends: dict[str, float] = {}
         self._alerts: list[tuple[str, float]] = []
 
     def add_line(self, line: str) -> None:
@@ -40,6 +41,8 @@ class TruthScore:
         if len(values) != len(_COLUMNS):
             return
         row = dict(zip(_COLUMNS, values, strict=True))
+        if row["kind"] == "vape":
+            self._ends[row["session"]] = float(row["end"])
         if row["kind"] == "vape" and row["arrival"]:
             session = _Session(row["room"], float(row["start"]), float(row["end"]))
             self._sessions.setdefault(row["session"], session)
@@ -51,6 +54,15 @@ class TruthScore:
     def happened(self, room: str, onset: float) -> bool:
         """Whether a session that is over explains an alert."""
         return any(session.explains(room, onset) for session in self._sessions.values())
+
+    def meaning(self, rooms: int, now: float) -> str:
+        """Say of how many sessions those are that could be found."""
+        everywhere = sum(end + _LATE_S <= now for end in self._ends.values())
+        reached = sum(s.end + _LATE_S <= now for s in self._sessions.values())
+        return (
+            f"Of {everywhere} vaping sessions in {rooms} rooms, {reached} reached a sensor"
+            " visibly; found are those that the detector alerted on."
+        )
 
     def sentence(self, now: float) -> str:
         """Say how many of the sessions that are over were found, and how many alerts were false."""

@@ -53,6 +53,14 @@ def test_the_detector_beside_the_truth(truths, alerts, expected):
     assert scored(truths, alerts) == expected
 
 
+def test_what_found_means_is_said_of_all_sessions():
+    score = TruthScore()
+    unseen = session("c", room="n1-boys", arrival=float("nan"))
+    for line in lines(session("a"), session("b", start=5000.0), unseen):
+        score.add_line(line)
+    assert score.meaning(6, 2000.0).startswith("Of 2 vaping sessions in 6 rooms, 1 reached a ")
+
+
 def test_the_banner_of_the_page_is_translated():
     with speaking("es"):
         assert scored([session("a")], [("n1-boys", 1010.0)]) == (
