@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from detection.unlikely import looks_like
 from ingest.errors import RefusedError
 from plumewatch.cli.options import CONFIG, DONE, UNREACHABLE, Site, examples
 from plumewatch.cli.printer import echo, print_table, progress
@@ -194,6 +193,8 @@ def _print_sensors(sensors: Mapping[str, DiscoveredSensor], places: Mapping[str,
 
 
 def _print_rest(discovery: Discovery, places: Mapping[str, Place]) -> None:
+    from detection.unlikely import looks_like
+
     for name in places:
         for quantity in discovery.sensors[name].unlikely:
             echo(f"{name}: {looks_like(quantity)}; name its unit in a mapping (docs/mappings.md)")
