@@ -134,7 +134,7 @@ def test_a_role_with_shifts_is_notified_by_shift():
         (("[routing]", "[routing]\ncontinue = true"), "routing.continue: unknown key"),
         (
             ('receiver = "hall"\n[[routing', 'receiver = "hal"\n[[routing'),
-            "'hal': must be the id of a [[receiver]] or a role that somebody has: facilities, hall",
+            "'hal': must be the id of a [[receiver]] or a role: facilities, hall, staff",
         ),
         (('receiver = "facilities"', 'receiver = "nurse"'), "routing.routes.0.receiver: 'nurse'"),
         (("'kind=~\"tamper|offline\"'", "'kind=~\"(\"'"), "routing.routes.0.matchers.0: 'kind=~"),
