@@ -55,6 +55,8 @@ _LEAST_S: Final = 60.0
 _SLOWEST_BYTES_S: Final = 1e6
 """A verification may take `_LEAST_S`, and longer for many bytes."""
 _STEPS: Final = 100_000
+_OTHER_TYPES: Final = (TypeError, ValueError, ArithmeticError, LookupError)
+"""What values raise that are not of the type of their column."""
 _FORMAT: Final = 1
 """Programs of this format restore what a newer program copied before it upgraded the data."""
 
@@ -180,8 +182,8 @@ def verify(folder: Path, schemas: Mapping[str, Schema]) -> Iterator[Proof]:
         yield from _cursors(folder)
         if SERIES in files:
             yield _stored(folder / JOURNAL, folder / SERIES, series_from, until)
-    except (sqlite3.Error, StorageError) as error:
-        yield Proof("contents", ok=False, sentence=str(error))
+    except (sqlite3.Error, StorageError, *_OTHER_TYPES) as error:
+        yield Proof("contents", ok=False, sentence=f"cannot be read: {error}")
 
 
 @contextmanager

@@ -90,7 +90,8 @@ class Reach:
             return False
         if ip.is_reserved and not ip.is_loopback:
             return False
-        return not self.private_only if ip.is_global else self.allow_private
+        is_global = ip.is_global and not (ip.version == 6 and ip.is_site_local)
+        return not self.private_only if is_global else self.allow_private
 
 
 @dataclass(frozen=True, slots=True)

@@ -251,6 +251,13 @@ def test_a_restore_is_not_taken_for_the_service(used, tmp_path, monkeypatch):
         ),
         ("series.db", "UPDATE consumer SET position = 100000", "cursor series"),
         ("series.db", "DELETE FROM reading WHERE time = (SELECT max(time) FROM reading)", "series"),
+        ("state.db", "UPDATE consumer SET position = 'far'", "contents"),
+        ("journal.db", "UPDATE sqlite_sequence SET seq = x'00'", "contents"),
+        (
+            "journal.db",
+            "INSERT INTO dead_letter VALUES (9, 0, 'x', 'series_refused', '', '', 0, '')",
+            "contents",
+        ),
     ],
 )
 def test_what_does_not_add_up_is_found(used, copied, name, statement, part):
