@@ -101,6 +101,12 @@ async def test_every_problem_says_what_to_do_first(open_page, make_event, status
     assert step or not shown
 
 
+async def test_a_sensor_that_is_not_checked_yet_has_its_page(open_page):
+    answer = await open_page(pipeline=PipelineStatus).client.get("/sensors/s1/device")
+    assert answer.status_code == 200
+    assert "3 s ago" in answer.text
+
+
 async def test_unknown_sensors_by_name_and_format(open_page):
     unknown = (
         QuarantinedSensor("n2-<new>", NOW - 60, NOW - 3, 12, "tasmota"),
