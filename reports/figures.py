@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from reports.facts import Facts
-    from reports.kpis import Response
 
     Value = float | Rate | Times | Acknowledgment | BeforeAfter
 
@@ -116,10 +115,6 @@ LOAD: Final = (
     KeyFigure("notices_undelivered", "Notices not delivered", "undelivered"),
     KeyFigure("notices_per_duty_hour", "Notices per person-hour on duty", "per_duty_hour", "1/h"),
     KeyFigure("duplicates", "Repeated notices per incident", "duplicates"),
-    KeyFigure("hours_with_notices", "Person-hours with a notice", "budget.hours"),
-    KeyFigure("hours_over_12", "of them with more than 12", "budget.over"),
-    KeyFigure("hours_of_flood", "of them with 30 or more", "budget.flood"),
-    KeyFigure("worst_hour", "Most notices to one person in an hour", "budget.worst"),
 )
 SENSORS: Final = (
     KeyFigure("sensors", "Sensors", "sensors"),
@@ -182,11 +177,6 @@ def figures(facts: Facts) -> Iterator[Figure]:
     daily = (Rate(sum(each), len(each)) for each in (_daily(facts.before), _daily(facts)))
     label = mark("Vaping and smoke per school day")
     yield _computed(KeyFigure("per_school_day", label, ""), kpis.BeforeAfter(*daily))
-
-
-def response_times(response: Response) -> Iterator[Figure]:
-    """Yield the figures of `RESPONSE` that are times."""
-    return (figure for figure in computed(RESPONSE, response) if "median" in figure.values)
 
 
 def _daily(facts: Facts) -> list[int]:

@@ -5,9 +5,6 @@ those of school days. Every figure comes with its basis, the count behind it. A 
 None, never 0: of fewer than `FEWEST` incidents, or over less than a sensor-week. Incidents nobody
 acknowledged have no time to acknowledgment, but they are never dropped: they are counted beside
 the times and rank last in `Acknowledgment.median_all_s` and `p90_all_s`.
-
-Notices per person and hour follow ANSI/ISA-18.2, which counts the alarms of an operator over a
-period against bands; here the period is a clock hour and the bands end at 12 and 30.
 """
 
 from __future__ import annotations
@@ -29,7 +26,6 @@ FEWEST: Final = 5
 """Fewest incidents of which a share or a rate is computed."""
 WEEK_DAYS: Final = 7.0
 """Least days online, of all sensors together, over which a rate is computed."""
-CEILING_PER_HOUR, FLOOD_PER_HOUR = 12, 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,32 +244,6 @@ def _causes(incidents: Sequence[IncidentRow]) -> dict[str, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class AlarmBudget:
-    """Person-hours with notices: with more than 12 `over`, with 30 and more `flood`."""
-
-    hours: int
-    over: int
-    flood: int
-    worst: int
-
-
-def alarm_budget(notices: Iterable[NoticeRow]) -> AlarmBudget:
-    """Count delivered notices by person and clock hour (UTC)."""
-    hourly = Counter(
-        (notice.person, notice.delivered_at // 3600)
-        for notice in notices
-        if notice.delivered_at is not None
-    )
-    counts = hourly.values()
-    return AlarmBudget(
-        hours=len(hourly),
-        over=sum(n > CEILING_PER_HOUR for n in counts),
-        flood=sum(n >= FLOOD_PER_HOUR for n in counts),
-        worst=max(counts, default=0),
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class Load:
     """Notices that staff got; `duplicates` are of the same incident and reason."""
 
@@ -281,7 +251,6 @@ class Load:
     undelivered: int
     per_duty_hour: Rate
     duplicates: Rate
-    budget: AlarmBudget
 
 
 def load(
@@ -305,7 +274,6 @@ def load(
             sum(notice.incident in on_duty for notice in sent), duty_hours(duty, recorded_from)
         ),
         duplicates=Rate(len(sent) - len(once), len(incidents)),
-        budget=alarm_budget(sent),
     )
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from alerts.page.page_context import PageContext
     from alerts.page.report_jobs import Job, ReportJobs
+    from reports.school import Period, SchoolTimes
 
 MEDIA: Final = {
     "csv": "text/csv",
@@ -40,6 +41,8 @@ FIELDS: Final = (
 _LONGEST: Final = timedelta(days=3659)
 _WEEKS: Final = 4
 _YEARS: Final = 4
+_PERIODS: Final = 53
+"""Weeks and months to choose from."""
 
 
 class ReportError(ValueError):
@@ -110,6 +113,15 @@ def report_file(job: Job) -> Response:
     return FileResponse(job.path, media_type=MEDIA[job.name.rpartition(".")[2]], filename=job.name)
 
 
+def _before(period: Period | None, times: SchoolTimes) -> list[Period]:
+    """Return a week or month and those before it, newest first."""
+    found: list[Period] = []
+    while period is not None and len(found) < _PERIODS:
+        found.append(period)
+        period = times.before(period)
+    return found
+
+
 def _window(context: PageContext, typed: Mapping[str, str]) -> dict[str, str]:
     kind = typed["span"] or _DAYS
     if kind in KINDS:
@@ -159,6 +171,7 @@ class ReportPages(PageGroup):
     ) -> Response:
         settings = self._context.settings
         today = self._context.times.local(settings.clock())
+        times = settings.school.times
         last_week, last_month = (today - timedelta(days=days) for days in (7, today.day))
         years = [
             settings.school.times.school_year((today - timedelta(days=365 * k)).date())
@@ -184,6 +197,8 @@ class ReportPages(PageGroup):
             jobs=own_reports(self._context, request),
             reports=_reports_for(request),
             formats=FORMATS,
+            weeks=_before(times.period("week", f"{last_week:%G-W%V}"), times),
+            months=_before(times.period("month", f"{last_month:%Y-%m}"), times),
             terms=[term.name for term in settings.school.times.terms],
             school_years=years,
             sites=sorted({room.site for room in rooms}, key=natural),

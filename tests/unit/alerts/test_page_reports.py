@@ -136,8 +136,8 @@ async def test_the_form_offers_last_week_and_the_terms_of_the_school(start):
     page = start(times=TIMES)  # Monday September 7, 2026
     await page.sign_in("an")
     shown = (await page.client.get("/reports")).text
-    assert 'name="week" value="2026-W36"' in shown
-    assert 'name="month" value="2026-08"' in shown
+    assert '<option value="2026-W36" selected>Week of August 31, 2026</option>' in shown
+    assert '<option value="2026-08" selected>August 2026</option>' in shown
     assert "<option selected>Fall 2026</option>" in shown
     assert re.findall(r"<option ?(?:selected)?>(\d{4}/\d\d)<", shown) == [
         "2026/27",

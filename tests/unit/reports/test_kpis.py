@@ -10,7 +10,6 @@ from reports.kpis import (
     BeforeAfter,
     Chosen,
     Rate,
-    alarm_budget,
     chosen,
     kpis,
     load,
@@ -184,21 +183,6 @@ def test_load_for_person_hours_on_duty():
         assert found.per_duty_hour == Rate(4, hours)
     weekend = load(rows, notices, duty, MONDAY, lambda _row: False)
     assert (weekend.notices, weekend.per_duty_hour) == (4, Rate(0, 2.0))
-
-
-@pytest.mark.parametrize(("n", "over"), [(6, 0), (12, 0), (13, 1), (30, 1)])
-def test_hours_of_a_person_with_many_notices(n, over):
-    found = alarm_budget([notice(person="ap", at=MONDAY + k) for k in range(n)])
-    assert found.over == over
-    assert found.flood == (n >= 30)
-    assert (found.hours, found.worst) == (1, n)
-
-
-def test_hours_are_of_one_person_and_delivered():
-    notices = [notice(person=f"p{k % 5}", at=MONDAY + k) for k in range(30)]
-    notices += [notice(person="p0", delivered=False)] * 40
-    found = alarm_budget(notices)
-    assert (found.hours, found.over, found.worst) == (5, 0, 6)
 
 
 def test_availability_and_completeness():
