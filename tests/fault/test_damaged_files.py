@@ -281,6 +281,7 @@ def test_single_flipped_bytes_anywhere(tmp_path):
             assert tail(journal, 1)[0].seq == COUNT, where
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize("seed", range(4))
 def test_thousands_of_flipped_bytes(tmp_path, seed):
     """Values have any type, records any length: what is no row of ours is left behind."""

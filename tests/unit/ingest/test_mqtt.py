@@ -65,6 +65,7 @@ class TestArrivals:
         arrivals.abandon()
         assert state.dropped_qos0 == 3, "what is not decided when the connection ends is counted"
 
+    @pytest.mark.attack
     @pytest.mark.parametrize("qos", [0, AT_LEAST_ONCE])
     async def test_a_flood_takes_no_room_from_others_and_is_not_read(self, qos, monkeypatch):
         """Neither is the flood decoded, nor are messages of others at QoS 0 dropped for it."""

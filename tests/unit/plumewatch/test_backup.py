@@ -293,6 +293,7 @@ HOSTILE = {
 """Files whose digests are right: a backup from a stolen disk, or one sent by somebody."""
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize("what", HOSTILE)
 @pytest.mark.parametrize("force", [False, True])
 def test_a_file_of_another_schema_is_never_restored(used, copied, capsys, what, force):
