@@ -40,6 +40,8 @@ class PeoplePages(PageGroup):
     @serves("/people/{id}/invite", Right.ACCOUNTS, methods=("POST",))
     async def _invite(self, request: Request) -> Response:
         member = await self._member(request)
+        if member.id == request.state.session.person:  # an open session is no current password
+            raise HTTPException(403, _("Change your own password under Your account."))
         if not self._context.access.sign_in.may_use_password(member.id):
             raise HTTPException(403, _("%(name)s signs in without a password.", name=member.name))
         link = await self._context.write(lambda tx: invite(self._context, tx, request, member.id))

@@ -139,6 +139,14 @@ async def test_only_administrators_invite_and_change_others(open_page, person):
     assert (await page.client.post(f"/people/{person}/invite", data=token)).status_code == 403
 
 
+async def test_nobody_gets_around_their_current_password_with_an_invite(open_page):
+    page = open_page()
+    await page.sign_in("ad")
+    token = {"form_token": await page.form_token("/account")}
+    assert (await page.client.post("/people/ad/invite", data=token)).status_code == 403
+    assert page.db.execute("SELECT count(*) FROM invite").fetchone()[0] == 0
+
+
 async def test_who_signs_in_at_a_provider_gets_no_invite(open_page):
     page = open_page(sign_in=SignInRules(local=frozenset({"ad"})))
     await page.sign_in("ad")
