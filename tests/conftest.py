@@ -11,7 +11,6 @@ import pytest
 import typer.testing
 from hypothesis import settings
 
-from detection.model import Model
 from scale.history import HistoryWriter, frame_of, landed
 from tests.support.needs import need
 from tests.support.once import made_once
@@ -126,13 +125,3 @@ def gym_history(tmp_path_factory):
     readings = [r for r in recorded() if rooms[sensors[r.sensor].room].building == "Gym"]
     land = functools.partial(landed_history, readings=readings, buckets=1)
     return made_once(tmp_path_factory, "gym-history", land)[0]
-
-
-@pytest.fixture(scope="session")
-def unlike(tmp_path_factory):
-    """A model file that alerts far sooner than the shipped one."""
-    shipped = Model.shipped()
-    path = tmp_path_factory.mktemp("model") / "eager.npz"
-    eager = Model("eager", shipped.level - 3.0, vape=shipped.vape, kinds=shipped.kinds)
-    path.write_bytes(eager.to_bytes())
-    return path
