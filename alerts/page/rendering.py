@@ -174,7 +174,7 @@ def headline(incident: Mapping[str, Any]) -> str:
     kind: str = incident["kind"]
     verdict = incident["verdict"]
     if verdict == "confirmed":
-        name = KIND_NAMES.get(kind, kind)
+        name = KIND_NAMES["vape" if kind == "possible" else kind]
         return _("%(kind)s confirmed", kind=capitalized(name))
     if verdict:
         return answer_words(verdict, incident["cause"] or "")

@@ -13,6 +13,7 @@ from alerts.incidents.incident import Status
 from alerts.page.floor_plan import FloorPlan, PictureError
 from detection.events import EventKind
 from storage import sqlite
+from tests.support import alert_records as stored
 
 
 def png(size=(40, 30), kind="PNG", **more):
@@ -92,6 +93,21 @@ async def test_no_name_of_a_person_is_on_it(page, make_event):
         assert member.name not in shown
 
 
+async def test_possible_vaping_is_shown_and_asks_for_nobody(page, make_event):
+    with sqlite.transaction(page.db) as tx:
+        possible = make_event(page.now - 5, kind=EventKind.POSSIBLE)
+        assert page.engine.on_events(tx, [possible], page.now) == []
+        (incident,) = (found.id for found in stored.incidents(tx))
+    await page.sign_in("ap")
+    for path in ("/", "/incidents", "/rooms/n2-boys", f"/incidents/{incident}"):
+        shown = (await page.client.get(path)).text
+        assert "Possible vaping" in shown, path
+        assert "noted, nobody was asked to go" in shown.lower(), path
+    answer = await act(page, f"/incidents/{incident}/feedback", start="/", verdict="confirmed")
+    assert answer.status_code == 303
+    assert "Vaping confirmed" in (await page.client.get(f"/incidents/{incident}")).text
+
+
 async def test_what_needs_a_responder_comes_first(page, make_event):
     await screen(page)
     page.incident(lambda at: make_event(at, sensor="s3"))
@@ -117,6 +133,7 @@ def silence(page, kind="", **place):
     ("kind", "silenced", "needing", "apart"),
     [
         (EventKind.VAPE, False, 1, set()),
+        (EventKind.POSSIBLE, False, 0, set()),
         (EventKind.TAMPER, False, 1, set()),
         (EventKind.SENSOR_FAULT, False, 0, {"1 room with a sensor problem"}),
         (EventKind.OFFLINE, False, 0, {"1 room with a sensor problem"}),
