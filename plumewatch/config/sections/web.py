@@ -25,7 +25,7 @@ class WebConfig(BaseModel, extra="forbid", frozen=True):
     this machine's own are always trusted."""
     grafana_url: Url = ""
     """Grafana that room and incident pages link to."""
-    help_phone: Annotated[str, Field(max_length=40, pattern=r"^[+0-9()x. -]*$")] = ""
+    help_phone: Annotated[str, Field(max_length=40)] = ""
     """Number to call, shown where the page cannot reach Plumewatch."""
     docs_url: Url = ""
     """Where these docs are served (`make site`); the dashboards link to what to do."""

@@ -354,5 +354,5 @@ async def test_the_page_can_be_installed(open_page):
     assert worker.headers["cache-control"] == "no-store"
     shell = re.search(r"const SHELL = \[(.*?)\];", worker.text, re.DOTALL)[1]
     for path in re.findall(r'"([^"]+)"', shell):
-        assert path.startswith("/static/")
+        assert path.startswith("/static/") or path == "/offline"
         assert (await page.client.get(path)).status_code == 200, path
