@@ -201,7 +201,7 @@ MAY = {
     "/silences": "ap fm an ad",
     "/wall": "ap fm an ad",
     "/sensors": "ap fm an ad",
-    "/reports": "an ad",
+    "/reports": "ap fm an ad",
     "/sensors/labels.pdf": "fm ad",
     "/commission": "fm ad",
     "/commission/n2-boys": "fm ad",
