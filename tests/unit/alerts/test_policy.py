@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from alerts.errors import PolicyError, SecretError
-from alerts.policy import AlertPolicy, EscalationTimings, StaffMember
+from alerts.policy import PAGED, AlertPolicy, EscalationTimings, StaffMember
 from alerts.secrets import Secret, channel_of, load_secret, target_id
 from detection.events import EventKind
 
@@ -38,7 +38,7 @@ def test_without_a_reachable_facilities_team_everyone_reachable_is_notified():
     policy = AlertPolicy(staff=staff)
     assert first(policy, "vape") == ["a"]
     assert first(policy, "tamper") == ["a"]
-    assert EventKind.STEAM not in policy.pages
+    assert EventKind.STEAM not in PAGED
     assert AlertPolicy().rings({"kind": "vape"}, 0.0) == ()
 
 

@@ -159,7 +159,7 @@ async def test_a_notice_arrives_encrypted_and_signed(browser, notifier, key):
     assert b"Boys" not in body
     shown = json.loads(decrypt(browser.private, browser.public, browser.auth, body))
     assert shown == {
-        "title": "Boys N2, floor 2, North: Vaping likely since 10:05:00",
+        "title": "Boys N2, floor 2, North: Vaping likely since 10:05 AM",
         "body": "Fine particles rose from 4 to 180 in 6 s",
         "link": "/answer#c2VjcmV0",
         "token": "c2VjcmV0",
