@@ -167,7 +167,7 @@ _MAX_LEVELS: Final = 16
 
 
 class Routes:
-    """The order of decoders for every topic: registry, routes, mappings, table."""
+    """The order of decoders for every topic: registry, mappings, routes, table."""
 
     def __init__(
         self,
@@ -200,12 +200,12 @@ class Routes:
         own = self._of_sensor(topic) if self._folded else None
         if own is not None and self._takes(own, topic):
             yield own
+        yield from (m for m in self._mappings.values() if _claims(m, topic))
         for pattern, name in self._routes:
             routed = self.named(name)
             if routed is not None and topic_matches(pattern, topic):
                 yield routed
                 break
-        yield from (m for m in self._mappings.values() if _claims(m, topic))
         listed = find(topic)
         if listed is not None:
             yield listed

@@ -47,7 +47,6 @@ _MAX_LEAVES: Final = 200
 _MAX_FIELDS: Final = 32
 _EXAMPLES: Final = 3
 _TRIES: Final = 3
-_LISTED: Final = 12
 _DEPTH: Final = 6
 _LIMITS: Final = Limits()
 _FORMS: Final = ("json", "text", "form", "pairs", "csv")
@@ -302,9 +301,7 @@ def _structured(topic: str, form: str, contents: list[Any], name: str, ask: Ask)
     left = _fill(draft, leaves, contents, _answers(leaves, contents, ids, ask))
     time = draft.head.values.get("time", {}).get("path")
     left = [p for p in left if p not in ids and p != version and _written(p) != time]
-    lines = [_line_of(path, leaves[path][0]) for path in left[:_LISTED]]
-    if len(left) > _LISTED:
-        lines.append(f"  and {len(left) - _LISTED} more")
+    lines = [_line_of(path, leaves[path][0]) for path in left]
     if not draft.fields and not draft.events:
         found = "; ".join(line.strip() for line in lines[:5])
         raise SuggestError(
@@ -430,10 +427,9 @@ def _fill(
     for path, values in leaves.items():
         unit = _unit_of_value(path, values, contents)
         entry = _field(path, values, answers.get(path) or _meaning(path, leaves, unit))
-        if entry is not None and len(draft.fields) < _MAX_FIELDS:
-            if entry.values["quantity"] not in taken:
-                taken.add(entry.values["quantity"])
-                draft.fields.append(entry)
+        if entry and entry.values["quantity"] not in taken and len(draft.fields) < _MAX_FIELDS:
+            taken.add(entry.values["quantity"])
+            draft.fields.append(entry)
         elif _is_tamper(path, values):
             event = Entry({"event": "tamper", "path": _written(path)})
             event.add("equals", type(values[0])(1), "guess: this value means tampering")

@@ -176,6 +176,8 @@ def test_a_sensor_that_cannot_detect_vaping_is_named(tmp_path):
         client.connect("127.0.0.1", broker.port)
         client.loop_start()
         client.publish("airbox/3F21/state", json.dumps(payload), 1, retain=True)
+        client.publish("gw/node9/stat", b'{"rssi":-61,"battery":80}', 1, retain=True)
+        client.publish("gw/hall-8/x", b'{"SHT3X":{"Temperature":21.5}}', 1, retain=True)
         client.publish("plumewatch/v1/b7/reading", b'{"pm25":4.2}', 1, retain=True)
         client.publish(
             "plumewatch/v1/b8/reading",
@@ -205,6 +207,12 @@ def test_a_sensor_that_cannot_detect_vaping_is_named(tmp_path):
     assert "vape alarm of the device itself alone: b9, b10\n" in found
     assert "warn  mappings: airbox-3f21-state: no particles are read" in found
     assert "airbox-3f21-state: no time is read" in found
+    assert (
+        "node9 (gw/node9/stat): neither particles nor VOC are read: skipped; plumewatch mapp"
+        in found
+    )
+    config = load(tmp_path / "site/plumewatch.toml")
+    assert ([m.name for m in config.mapping], config.route) == (["airbox-3f21-state"], [])
 
 
 def test_what_would_not_stay_one_word_in_the_files_of_the_broker(tmp_path):

@@ -212,7 +212,10 @@ def _print_rest(discovery: Discovery, places: Mapping[str, Place]) -> None:
             " itself, if it has one, alerts all the same)"
         )
     for name in sorted(discovery.sensors.keys() - places.keys(), key=natural):
-        echo(f"{name} measures neither particles nor VOC: skipped")
+        echo(
+            f"{name} ({min(discovery.sensors[name].topics)}): neither particles nor VOC are read:"
+            " skipped; plumewatch mapping suggest, if it sends them under other names"
+        )
     unread = sorted(discovery.unread.items())
     for topic, why in unread[:_UNREAD_SHOWN]:
         echo(f"nothing reads {topic}: {why}")

@@ -209,10 +209,8 @@ def _collect(
     def note(reading: Reading, topic: str, *, live: bool) -> None:
         unlikely.add(reading.sensor, reading.values)
         decoder = next(iter(order.of(topic)), None)
-        known = found.sensors.get(reading.sensor)
-        if known is None:
-            known = DiscoveredSensor(reading.sensor, decoder.name if decoder else "")
-            found.sensors[reading.sensor] = known
+        new = DiscoveredSensor(reading.sensor, decoder.name if decoder else "")
+        known = found.sensors.setdefault(reading.sensor, new)
         known.topics.add(topic)
         known.quantities |= {*reading.values, *reading.faults}
         known.has_own_alarm |= "vendor_vape" in reading.events

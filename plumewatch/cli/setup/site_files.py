@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from ingest.mapping.draft import toml_value
+from ingest.topics import TopicFilter
 from plumewatch.cli.options import CONFIG
 from plumewatch.cli.setup import broker_files
 from plumewatch.cli.setup.answers import address
@@ -134,8 +135,11 @@ def written(
     ]
     parts += [_sensor(discovery.sensors[name], rooms[place]) for name, place in places.items()]
     parts += _staff(answers, files)
-    parts += [_block("[[route]]", **route) for route in discovery.routes]
-    parts += discovery.mappings
+    topics = set().union(*(sensor.topics for sensor in sensors))
+    parts += [_block("[[route]]", **r) for r in discovery.routes if r["topic"] in topics]
+    for text in discovery.mappings:
+        reads = TopicFilter(tomllib.loads(text)["mapping"][0]["topic"])
+        parts += [text] if any(map(reads.match, topics)) else []
     files.plain[CONFIG.name] = "\n".join(parts)
     return files
 

@@ -46,19 +46,9 @@ def test_the_order():
         [mapping("one", "tele/{id}/SENSOR"), mapping("two", "tele/{id}/SENSOR")],
         registry(Sensor("b2", "r", decoder="milesight")),
     )
-    assert names(routes, "tele/b2/SENSOR") == [
-        "milesight",
-        "generic",
-        "mapping:one",
-        "mapping:two",
-        "tasmota",
-    ]
-    assert names(routes, "tele/other/SENSOR") == [
-        "generic",
-        "mapping:one",
-        "mapping:two",
-        "tasmota",
-    ]
+    rest = ["mapping:one", "mapping:two", "generic", "tasmota"]
+    assert names(routes, "tele/b2/SENSOR") == ["milesight", *rest]
+    assert names(routes, "tele/other/SENSOR") == rest
     assert names(routes, "nothing/here") == []
 
 

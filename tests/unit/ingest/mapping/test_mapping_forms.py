@@ -133,9 +133,10 @@ def test_a_place_that_a_sample_contradicts_is_asked_for_again(answer):
 
 
 def test_what_was_not_taken_is_listed():
-    content = {"pm25": 12, "x9": 4, "door": "shut", "lamp": True}
+    content = {"pm25": 12, "pm2_5": 11, "x9": 4, "door": "shut", "lamp": True}
     _, text = suggested("hall/b7/air", json.dumps(content), "pm25=3", "???", json.dumps(content))
     lines = text.splitlines()
+    assert '#   ["pm2_5"] = 11' in lines
     assert '#   ["x9"] = 4' in lines
     assert '#   ["door"] = "shut"' in lines
     assert '#   ["lamp"] = true' in lines
