@@ -135,9 +135,7 @@ def _look_up(name: str, unit: str | None) -> Meaning | None:
     word = name.strip()
     tail = _UNIT_IN_NAME.search(word)
     if tail and tail.start() > 0:
-        inside = _UNITS.get(tail.group(1).lower().replace("deg_", "deg"))
-        if inside == "index" or tail.group(1).lower() == "index":
-            inside = "index"
+        inside = unit_in_name(word)
         if inside is not None and given in (None, ""):
             given = inside
         if inside != "index":

@@ -450,12 +450,11 @@ def _field(path: Steps, values: list[Any], meant: Meant | None) -> Entry | None:
     is_odd = all(is_unlikely(meant.quantity, n * factor + addend) for n in plain)
     doubt = looks_like(meant.quantity) if is_odd else "the payload does not say"
     entry = meant.entry(path, f"the usual unit; {doubt}")
-    accepts = QUANTITIES[meant.quantity].accepts
     broken = [
         value
         for value, n in zip(values, numbers, strict=True)
         if n is not None
-        and (n in _SENTINELS or not accepts(n * factor + addend))
+        and (n in _SENTINELS or not _can_be(meant.quantity, meant.unit, n))
         and len(str(value)) <= 128
         and not (type(value) is float and not math.isfinite(value))
     ]
@@ -516,7 +515,7 @@ def _unit_of_value(path: Steps, values: list[Any], contents: list[Any]) -> str |
 def _ask_meaning(place: str, value: Any, guess: Meant | None, ask: Ask) -> Meant | None:
     """Ask for quantity and unit of a number; None if that is not known."""
     keys = [guess.quantity] if guess else [*_VOCS] if may_be_voc(place.rpartition(".")[2]) else []
-    examples = [f"{key} {unit}" for key in keys for unit in units_for(key)]
+    examples = [f"{k} {unit}" for k in keys for unit in units_for(k) if _can_be(k, unit, value)]
     if guess and len(examples) < 2:
         return None
     examples = examples or ["pm25 ug/m3", "tvoc_ppb ppb", "rh %"]
@@ -531,6 +530,12 @@ def _ask_meaning(place: str, value: Any, guess: Meant | None, ask: Ask) -> Meant
 
     question = f"which quantity and unit is {_described(value)}?"
     return _until_right(ask, place, question, examples, meant)
+
+
+def _can_be(quantity: str, unit: str, value: Any) -> bool:
+    factor, addend = conversion(quantity, unit) or (1.0, 0.0)
+    raw = number(value)
+    return raw is None or QUANTITIES[quantity].accepts(raw * factor + addend)
 
 
 def _voc_question(path: Steps) -> list[str]:

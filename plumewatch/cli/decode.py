@@ -251,9 +251,8 @@ def mapping_suggest(
     from ingest.mapping.draft import SuggestError
     from ingest.mapping.suggest import suggest
 
-    site = Site.load(config) if config else None
     samples = [] if files else samples_of(sys.stdin.buffer.read())
-    zone = {} if site is None else {"zone": site.config.zone()}
+    zone = {"zone": Site.load(config).config.zone()} if config else {}
     for file in files or ():
         with file.open("rb") as opened:
             samples += samples_of(opened.read(_MOST_OF_A_SAMPLE))
@@ -271,8 +270,7 @@ def mapping_suggest(
         )
     except SuggestError as error:
         raise RefusedError(f"no suggestion: {error}") from error
-    known = find(topic)
-    if known is not None:
+    if (known := find(topic)) is not None:
         sys.stderr.write(
             f"decoder {known.name!r} reads this topic already; a mapping comes before it\n"
         )

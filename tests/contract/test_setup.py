@@ -175,20 +175,17 @@ def test_a_sensor_that_cannot_detect_vaping_is_named(tmp_path):
         client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
         client.connect("127.0.0.1", broker.port)
         client.loop_start()
-        client.publish("airbox/3F21/state", json.dumps(payload), 1, retain=True)
-        client.publish("gw/node9/stat", b'{"rssi":-61,"battery":80}', 1, retain=True)
-        client.publish("gw/hall-8/x", b'{"SHT3X":{"Temperature":21.5}}', 1, retain=True)
-        client.publish("plumewatch/v1/b7/reading", b'{"pm25":4.2}', 1, retain=True)
-        client.publish(
-            "plumewatch/v1/b8/reading",
-            json.dumps({"pm25": "x", "rh": 41, "time": time.time()}),
-            1,
-            retain=True,
-        )
         alarm = {"events": ["vendor_vape"], "time": time.time()}
-        for name, more in (("b9", {}), ("b10", {"tvoc_ppb": 90})):
-            topic = f"plumewatch/v1/{name}/reading"
-            sent = client.publish(topic, json.dumps(alarm | more), 1, retain=True)
+        for topic, content in {
+            "airbox/3F21/state": payload,
+            "gw/node9/stat": {"rssi": -61, "battery": 80},
+            "gw/hall-8/x": {"SHT3X": {"Temperature": 21.5}},
+            "plumewatch/v1/b7/reading": {"pm25": 4.2},
+            "plumewatch/v1/b8/reading": {"pm25": "x", "rh": 41, "time": time.time()},
+            "plumewatch/v1/b9/reading": alarm,
+            "plumewatch/v1/b10/reading": alarm | {"tvoc_ppb": 90},
+        }.items():
+            sent = client.publish(topic, json.dumps(content), 1, retain=True)
         sent.wait_for_publish(60)
         client.disconnect()
         client.loop_stop()

@@ -114,8 +114,7 @@ def _set_up(folder: Path, answers_file: Path | None) -> int:
         )
     if answers_file is None:
         answers, places = _ask_rest(answers, sensors)
-    password = settings.password or new_password()
-    files = written(answers, discovery, places, password, influx)
+    files = written(answers, discovery, places, settings.password or new_password(), influx)
     _write(files, folder, influx)
     return _finish(folder, answers)
 
@@ -220,8 +219,7 @@ def _print_rest(discovery: Discovery, places: Mapping[str, Place]) -> None:
     for topic, why in unread[:_UNREAD_SHOWN]:
         echo(f"nothing reads {topic}: {why}")
     if len(unread) > _UNREAD_SHOWN:
-        more = len(unread) - _UNREAD_SHOWN
-        echo(f"and {more} further topics (docs/mappings.md)")
+        echo(f"and {len(unread) - _UNREAD_SHOWN} further topics (docs/mappings.md)")
 
 
 def _ask_rest(

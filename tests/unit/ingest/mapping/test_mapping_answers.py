@@ -71,10 +71,11 @@ def test_a_number_that_its_parent_tells_is_no_question_without_a_guess():
     assert tomllib.loads(text)["mapping"][0]["field"][0]["unit"] == "mg/m3"
 
 
-def test_a_bare_value():
-    text = suggest({"voc": "voc_index index"}, 103, "site/b2/voc")
-    (mapping,) = tomllib.loads(text)["mapping"]
-    assert mapping["field"][0]["quantity"] == "voc_index"
+def test_a_unit_that_makes_the_value_impossible_is_no_question():
+    asked = {}
+    content = b'{"id": "b7", "pm25": 9.9, "rh": 44, "temp": 22.1}'
+    suggest_mapping("a/b7/c", [content], received=NOW, ask=lambda *a: asked.update({a[0]: a[2]}))
+    assert asked == {"pm25": ["pm25 ug/m3", "pm25 mg/m3"], "temp": ["temp degC", "temp degF"]}
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,5 @@ def test_what_was_not_taken_is_listed():
 
 
 def test_an_answer_with_a_typo_is_asked_for_again():
-    content = json.dumps({"id": "b7", "voc": 103})
-    entry, _ = suggested("hall/b7/air", content, answers=("tvoc ppb", "tvoc_ppb ppb"))
+    entry, _ = suggested("hall/b7/voc", "103", answers=("tvoc ppb", "tvoc_ppb ppb"))
     assert entry["field"][0]["quantity"] == "tvoc_ppb"
