@@ -227,9 +227,6 @@ def _likely(incident: Incident, given: inputs.Detected, now: Detection, rules: R
     following = replace(
         incident,
         kind=event.kind,
-        onset=now.onset,
-        opened_at=at,
-        status=incident.status if responding else Status.OPEN,
         paged=responding,
         held_until=None,
         suppressed_by=None,
@@ -240,10 +237,12 @@ def _likely(incident: Incident, given: inputs.Detected, now: Detection, rules: R
         resolve_due=_resolve_due(event.kind, detections, rules),
     )
     record = Record(at, SYSTEM, Happened.LIKELY, _seen(event) | {"severity": following.severity})
-    result = Step(following, (record,))
     if responding:
-        return result.then(effects.NotifyAgain(at, now.onset))
-    result = result.then(effects.Stop("likely", at, unsent=True))
+        return Step(following, (record, effects.NotifyAgain(at, now.onset)))
+    following = replace(
+        following, onset=now.onset, opened_at=at, notified_at=None, status=Status.OPEN
+    )
+    result = Step(following, (record, effects.Stop("likely", at, unsent=True)))
     return _muted(result, at, given.mute) if given.mute else _paged(result, at, now)
 
 

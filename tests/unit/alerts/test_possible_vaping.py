@@ -6,11 +6,12 @@ import pytest
 
 from alerts.duty.roster import Roster, Route, parse_matchers
 from alerts.engine import AlertEngine
-from alerts.incidents import silences
+from alerts.incidents import repository, silences
 from alerts.incidents.incident import Status, Verdict
 from alerts.policy import STAFF, Severity, role_receivers
 from detection.events import EventKind, EventPhase
 from tests.support import alert_records as stored
+from tests.unit.alerts.test_engine import DeliveredRow
 
 POSSIBLE = EventKind.POSSIBLE
 
@@ -69,9 +70,15 @@ def test_it_becomes_the_same_incident_when_vaping_is_likely(tx, engine, possible
 
 def test_who_got_the_quiet_notice_gets_the_alert_as_well(tx, asked, possible, make_event):
     asked.on_events(tx, [possible(1000.0)], 1000.0)
+    quiet = stored.notices(tx, "notice")[0]
+    asked.delivered(tx, DeliveredRow(quiet.incident, "ap", "json", quiet), 1001.0)
     asked.on_events(tx, [make_event(1100.0)], 1100.0)
-    kinds = [notice.kind for notice in stored.notices(tx, "notice")]
-    assert kinds == ["possible", "vape"]
+    notices = stored.notices(tx, "notice")
+    assert [notice.kind for notice in notices] == ["possible", "vape"]
+    asked.delivered(tx, DeliveredRow(quiet.incident, "ap", "json", notices[1]), 1101.0)
+    (incident,) = stored.incidents(tx)
+    assert (incident.opened_at, incident.notified_at) == (1100.0, 1101.0)
+    assert repository.cooldown(tx, EventKind.VAPE, incident.room)
 
 
 def test_who_is_on_the_way_hears_that_it_is_likely(tx, engine, possible, make_event):
