@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from alerts.access.sign_in_rules import folded
 from alerts.duty.roster import Receiver
 from alerts.policy import StaffMember
 from storage.errors import StorageError
@@ -80,7 +81,7 @@ class Directory:
 
 def with_people(policy: AlertPolicy, joined: Mapping[DirectoryPerson, Rights]) -> AlertPolicy:
     """Add people with their rights to those who are notified and may sign in."""
-    known = {member.id for member in policy.staff}
+    known = {folded(member.email) for member in policy.staff}
     new = {one: own for one, own in joined.items() if one.id not in known}
     if not new:
         return policy

@@ -13,10 +13,10 @@ import pytest
 from joserfc import jwt
 
 from alerts.access import directory, own_channels, sessions
-from alerts.access.directory import Directory
+from alerts.access.directory import Directory, DirectoryPerson
 from alerts.access.limits import Limits
 from alerts.access.own_channels import ChannelKind
-from alerts.access.sign_in_rules import GroupRole, SignInRules
+from alerts.access.sign_in_rules import GroupRole, Rights, SignInRules
 from alerts.page.identity_provider import IdentityProvider, ProviderSettings
 from alerts.secrets import Secret
 from storage import audit, sqlite
@@ -497,6 +497,13 @@ async def test_an_administrator_removes_a_person_of_the_directory(join):
     assert answer.headers["location"] == "/settings/people"
     assert page.engine.policy.member("new@school.example") is None
     assert (await page.client.post("/people/ap/remove", data=token)).status_code == 404
+
+
+def test_whom_the_configuration_names_by_now_is_no_second_person(policy):
+    named = replace(policy.staff[0], email="New@School.example")
+    policy = replace(policy, staff=(named, *policy.staff[1:]))
+    person = DirectoryPerson("new@school.example", "New", ("pw-admins",), 1000.0)
+    assert directory.with_people(policy, {person: Rights("admin")}) == policy
 
 
 async def test_google_is_asked_for_the_groups_that_its_tokens_lack(start, provider):
