@@ -53,7 +53,7 @@ def run_check(
     """
     from plumewatch.check.check import check
     from plumewatch.check.result import CheckResult, State
-    from plumewatch.config.sites import FOLDER
+    from plumewatch.config.sites import FOLDER, PEOPLE
 
     code, results = DONE, check(path, time.time() if now is None else now)
     try:
@@ -69,8 +69,8 @@ def run_check(
     except ConfigError as error:
         for found in error.faults:
             where = located(found.path, error.tree)
-            sentence, remedy = f"{found.value}: {found.allowed}", f"change {where}"
-            if not where.startswith(f"{FOLDER}/"):
+            sentence, remedy = found.sentence, f"change {where}"
+            if not where.startswith((f"{FOLDER}/", PEOPLE)):
                 remedy += f" in {path}"
             if found == NO_SCHOOL or found.path == str(path):
                 sentence, remedy = found.value, found.allowed

@@ -90,7 +90,7 @@ def _join_people(joined: ConfigTree, path: Path) -> Iterator[ConfigFault]:
         separator = max(",;\t", key=text.partition("\n")[0].count)
         read = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
         read.fieldnames = columns = [name.strip().casefold() for name in read.fieldnames or ()]
-        rows = list(read)
+        rows = [(read.line_num, row) for row in read]
     except FileNotFoundError:
         return
     except (OSError, UnicodeDecodeError, csv.Error):
@@ -100,13 +100,13 @@ def _join_people(joined: ConfigTree, path: Path) -> Iterator[ConfigFault]:
         allowed = f"must be id and name, and if you like {', '.join(_PEOPLE_COLUMNS[2:])}"
         yield ConfigFault(f"{PEOPLE}: columns", ", ".join(columns), allowed)
         return
-    for row in rows:
+    for line, row in rows:
         cells = {key: (value or "").strip() for key, value in row.items() if key in columns}
         entry: dict[str, Any] = {key: value for key, value in cells.items() if value}
         if "sites" in entry:
             entry["sites"] = entry["sites"].split()
         if entry:
-            _add(joined, "staff", entry, PEOPLE)
+            _add(joined, "staff", entry, f"{PEOPLE}: line {line}")
 
 
 def normal(tree: Mapping[str, Any]) -> ConfigTree:

@@ -59,9 +59,9 @@ def test_people_of_a_csv_are_staff(district):
     [
         ("id,name,phone\na,A,1\n", "people.csv: columns"),
         ("name\nA\n", "people.csv: columns"),
-        (HEAD + "a,A,king,north\n", "people.csv: [[staff]] a: role"),
-        (HEAD + "a,A,staff,moon\n", "people.csv: [[staff]] a: sites"),
-        (HEAD + "a,A,staff,\n", "people.csv: [[staff]] a: sites"),
+        (HEAD + "a,A,king,north\n", "people.csv: line 2, role"),
+        (HEAD + "a,A,staff,moon\n", "people.csv: line 2, sites"),
+        (HEAD + "a,A,staff,\n", "people.csv: line 2, sites"),
         (HEAD + "north-ap,A,staff,north\n", "north-ap"),
         (HEAD + '"a', "people.csv"),
     ],
@@ -70,6 +70,15 @@ def test_faults_of_a_csv_name_it(district, people, words):
     with pytest.raises(ConfigError) as error:
         district(people=people)
     assert words in str(error.value)
+
+
+def test_check_says_what_to_change_in_which_file(call, tmp_path):
+    (tmp_path / "plumewatch.toml").write_text(TWO)
+    (tmp_path / "people.csv").write_text(HEAD + "a,A,staff,north\n\na,B,staff,north\n")
+    result = call("check", "--config", tmp_path / "plumewatch.toml")
+    assert result.exit_code == 2
+    assert "people.csv: line 4, id: 'a' is already used by people.csv: line 2, id" in result.stdout
+    assert "do: change people.csv: line 4, id\n" in result.stdout
 
 
 def test_one_mapping_stands_for_the_groups_of_all_schools(district):
