@@ -160,7 +160,10 @@ def _messages(topic: str, data: bytes, *, lines: bool) -> Iterator[tuple[str, st
     for number, row in enumerate(rows, start=1):
         name, payload = _of_json(row)
         if not name:
-            first, _, payload = row.partition(b"\t" if is_by_tab else b" ")
+            is_object = b" {" in row and row.endswith(b"}")  # its topic may have spaces
+            gap = b"\t" if is_by_tab else b" {" if is_object else b" "
+            first, _, payload = row.partition(gap)
+            payload = gap[1:] + payload
             name = first.decode("utf-8", "surrogateescape")
         if name:
             yield (

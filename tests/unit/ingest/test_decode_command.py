@@ -157,6 +157,11 @@ plumewatch/v1/c/reading {"pm25": 1}"""
     ]
 
 
+def test_an_object_after_a_topic_with_spaces():
+    code, out, _ = run(b'zigbee2mqtt/girls toilet 1 {"pm25": 4, "x": {"y": 1}}\n', None, "--lines")
+    assert (code, json.loads(out)["sensor"]) == (0, "girls_toilet_1")
+
+
 @pytest.mark.parametrize(
     "data",
     [
