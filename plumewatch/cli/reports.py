@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from ingest.errors import RefusedError
+from language.plain_text import counted
 from plumewatch.cli.options import (
     CONFIG,
     ConfigOption,
@@ -76,9 +77,10 @@ def report(
             )
     except (ReportTooLongError, TooFewError) as error:
         raise RefusedError(str(error)) from error
-    counted, missing = facts.chosen, facts.missing()
+    figures, missing = facts.chosen, facts.missing()
     echo(
-        f"{path}: {len(facts.incidents)} incidents; {len(counted.incidents)} of them counted in"
-        f" figures, {counted.tests} tests are not" + (f"\n{missing}" if missing else ""),
+        f"{path}: {counted(len(facts.incidents), 'incident')}; {len(figures.incidents):,} of them"
+        f" counted in figures; not counted: {counted(figures.tests, 'test')},"
+        f" {figures.possible:,} possible vaping" + (f"\n{missing}" if missing else ""),
         err=True,
     )
