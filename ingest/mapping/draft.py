@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 _HEADING: Final = (
     "# A suggestion. Check everything marked guess, above all the units: the data sheet",
-    "# knows, the payload does not. Then paste it into the configuration and run",
-    "# `plumewatch check`.",
+    "# knows, the payload does not. In the configuration, `plumewatch check` then runs its",
+    "# examples.",
 )
 SKELETON: Final = (
     "# A skeleton: the data sheet says which bytes are which value. Fill in the places, and",

@@ -134,7 +134,7 @@ def _translated(error: aiomqtt.MqttError, settings: BrokerSettings) -> BrokerErr
             BrokerReason.REFUSED, f"{where} refuses user {user!r}: wrong name or password"
         )
     cause = error.__cause__ or error.__context__
-    detail = str(cause) if isinstance(cause, OSError) else text
+    detail = (cause.strerror or str(cause)) if isinstance(cause, OSError) else text
     if not detail:  # of a time-out
         detail = f"no answer within {_TIMEOUT_S:.0f} s"
     elif "code:128" in detail:  # the library's number for any broken connection

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from language.plain_text import counted
 from plumewatch.cli.options import Site, examples
 from plumewatch.cli.printer import echo, progress
 from plumewatch.errors import UsageError
@@ -59,8 +60,8 @@ def replay(
     write_alerts(alerts, result.alerts)
     if events is not None:
         write_events(events, result)
-    events_count, alerts_count = len(result.events), len(result.alerts)
-    lines = [f"{result.readings} readings, {events_count} events, {alerts_count} alerts"]
+    counts = {"reading": result.readings, "event": len(result.events), "alert": len(result.alerts)}
+    lines = [", ".join(counted(n, noun) for noun, n in counts.items())]
     if not result.has_particles and result.readings:
         columns = ", ".join(FINE_PARTICLES)
         lines.append(f"no particles in them ({columns}), so vaping cannot be detected")

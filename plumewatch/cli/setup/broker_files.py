@@ -113,7 +113,7 @@ def service_port(port: int, *, tls: bool) -> int:
 def mosquitto_conf(folder: str, port: int, queued: int, *, tls: bool = False) -> str:
     """Return the broker's configuration, with its passwords and rights in `folder`.
 
-    With `tls` devices have a listener in the network and the service another; else one on loopback.
+    With `tls` devices have a listener on the network and the service another; else one on loopback.
     """
     if tls:
         listener = f"""# certfile and keyfile must be those that the broker has had so far.
@@ -132,7 +132,7 @@ max_connections 100"""
     else:
         listener = f"""listener {port} 127.0.0.1
 max_connections 450
-# For sensors in the network, with TLS (deploy/broker-tls.conf says how to make the files):
+# For sensors on the network, with TLS (deploy/broker-tls.conf says how to make the files):
 # listener 8883
 # certfile /etc/mosquitto/certs/server.pem
 # keyfile /etc/mosquitto/certs/server.key

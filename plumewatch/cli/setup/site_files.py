@@ -139,7 +139,8 @@ def written(
     parts += [_block("[[route]]", **r) for r in discovery.routes if r["topic"] in topics]
     for text in discovery.mappings:
         reads = TopicFilter(tomllib.loads(text)["mapping"][0]["topic"])
-        parts += [text] if any(map(reads.match, topics)) else []
+        shown = text.partition("\n# Each sensor then gets a room:")[0]
+        parts += [shown] if any(map(reads.match, topics)) else []
     files.plain[CONFIG.name] = "\n".join(parts)
     return files
 
@@ -212,7 +213,7 @@ that it has had so far into {folder}/broker/mosquitto.conf first. Then only the
 accounts written here are known; other users of it need theirs."""
         if tls
         else """it then listens on
-that machine alone, and only the accounts written here are known. Sensors in the network
+that machine alone, and only the accounts written here are known. Sensors on the network
 need its TLS listener first (docs/setup.md); other users of it, their accounts."""
     )
     return f"""next, on the machine of the broker. This replaces its configuration: {first}
