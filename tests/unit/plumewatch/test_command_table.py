@@ -48,6 +48,7 @@ CALLS = {
     "init": "init {new}.toml",
     "check": "check",
     "site add": "site add north --name North --sensors {sensors} --config {district}",
+    "site import": "site import {schools} {all_sensors} --config {district}",
     "status": "status",
     "dead-letters": "dead-letters",
     "decode": "decode --topic plumewatch/v1/b2/reading {payload}",
@@ -100,6 +101,8 @@ def school(tmp_path_factory):
     (folder / "district.toml").write_text('site = "District"\ntimezone = "UTC"\n')
     line = "sensor,room,building,floor\nn1,Boys,Main,1\n"
     (folder / "north.csv").write_text(line)
+    (folder / "schools.csv").write_text("site,name\nsouth,South\n")
+    (folder / "all.csv").write_text("site," + line.replace("n1,", "south,s1,"))
     config = f"--config {folder}/plumewatch.toml"
     held = invoke(f"retention hold --from 2026-09-01 --to 2026-09-30 --reason old {config}")
     assert held.exit_code == 0, held.stderr
@@ -123,6 +126,8 @@ def places(school, tmp_path, monkeypatch):
         "port": free_port(),
         "district": "district.toml",
         "sensors": "north.csv",
+        "schools": "schools.csv",
+        "all_sensors": "all.csv",
     }
 
 

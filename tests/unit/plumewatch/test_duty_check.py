@@ -30,7 +30,7 @@ def test_gaps_to_come_are_listed(config):
     (found,) = check_duty(load(config), NOW)
     assert found.state is State.WARNING
     assert found.sentence == (
-        "nobody on duty would be notified at 1 times of the next 14 days: Tue 2026-09-08 11:00;"
+        "nobody on duty would be notified at 1 time of the next 14 days: Tue 2026-09-08 11:00;"
         " rooms: N2-boys, N2-girls"
     )
 

@@ -148,7 +148,7 @@ def test_check_asks_the_provider_for_its_document_and_keys(tmp_path, monkeypatch
         own = {**GOOD, "issuer": provider.url, "hosted_domain": ""}
         config = configuration(tmp_path, own)
         good, lonely = check_sign_in(config, 0.0)
-        assert "answers, with 1 keys" in good.sentence
+        assert "answers, with 1 key;" in good.sentence
         assert "https://plumewatch.example/sign-in/callback" in good.sentence
         assert "no local administrator has a password" in lonely.sentence
         assert lonely.remedy == "plumewatch staff password breakglass"

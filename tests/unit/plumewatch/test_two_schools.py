@@ -164,8 +164,8 @@ def test_json_has_the_id_of_the_school_as_webhooks_have(district):
 
 def test_each_school_reads_its_own_time_and_only_its_own_incident(district):
     assert titles(district) == [
-        "Boys, floor 2, Main, North High: Vaping likely since 10:04:54",
-        "Boys, floor 2, Main, South High: Vaping likely since 08:04:54",
+        "Boys, floor 2, Main, North High: Vaping likely since 10:04 AM",
+        "Boys, floor 2, Main, South High: Vaping likely since 8:04 AM",
     ]
 
 
