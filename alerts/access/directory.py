@@ -8,7 +8,6 @@ its people along.
 from __future__ import annotations
 
 import json
-import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,10 +15,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from alerts.access.sign_in_rules import folded
 from alerts.duty.roster import Receiver
 from alerts.policy import StaffMember
-from storage.errors import StorageError
 from storage.sqlite import connect
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
@@ -70,11 +69,8 @@ class Directory:
 
     def added_to(self, policy: AlertPolicy) -> AlertPolicy:
         """Add them after the staff of the configuration."""
-        try:
-            with closing(connect(self._database, read_only=True)) as db:
-                found = people(db)
-        except (StorageError, sqlite3.Error):
-            return policy  # a new data folder
+        with closing(connect(self._database, read_only=True)) as db:
+            found = people(db)
         rights = {one: self._rules.joining(one.groups) for one in found}
         return with_people(policy, {one: own for one, own in rights.items() if own is not None})
 

@@ -142,11 +142,8 @@ class OwnChannels:
 
     def added_to(self, policy: AlertPolicy) -> AlertPolicy:
         """Add the channels of each person after those of the configuration."""
-        try:
-            with closing(connect(self._database, read_only=True)) as db:
-                found = targets(db, self._gateways)
-        except (StorageError, sqlite3.Error):
-            return policy  # a new data folder
+        with closing(connect(self._database, read_only=True)) as db:
+            found = targets(db, self._gateways)
         staff = tuple(replace(m, targets=(*m.targets, *found.get(m.id, ()))) for m in policy.staff)
         roster = policy.roster
         if roster is not None:

@@ -11,11 +11,14 @@ import pytest
 from msgspec import structs
 
 from alerts.access import own_channels
+from alerts.access.directory import Directory
 from alerts.access.own_channels import Gateways, OwnChannels, Subscription, decoded, encoded
+from alerts.access.sign_in_rules import SignInRules
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.notify.channels.web_push import ServerKey, WebPush, encrypt, message
 from alerts.notify.notice import Notice, NoticeReason, Priority
 from storage import sqlite
+from storage.errors import StorageError
 from tests.support.provider import RISING
 
 NOW = 1_788_789_900.0
@@ -277,6 +280,14 @@ async def test_a_person_switches_notices_on_and_off_in_a_browser(open_page, poli
     own = {"form_token": await page.form_token("/account")}
     assert (await page.client.post("/people/an/channels/1/remove", data=own)).status_code == 303
     assert OwnChannels(database).added_to(policy).member("an").targets == ()
+
+
+@pytest.mark.parametrize("of", [OwnChannels, lambda path: Directory(path, SignInRules())])
+def test_nobody_is_dropped_because_the_database_cannot_be_read(of, policy, tmp_path):
+    damaged = tmp_path / "state.db"
+    damaged.write_bytes(b"damaged" * 1000)
+    with pytest.raises(StorageError):
+        of(damaged).added_to(policy)
 
 
 async def test_a_browser_gets_notices_at_once_without_a_restart(open_page, policy, database):
