@@ -15,7 +15,7 @@ import time
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from alerts import sensor_tests
 from alerts.access.roles import Right, may
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S: Final = 60.0
 _MOST_NAMED: Final = 5
+_RECIPIENTS: Final = ("to", "cc", "bcc")
 _REFUSALS: Final = (ConfigError, UsageError, TooFewError, NotifyError)
 
 
@@ -143,9 +144,10 @@ def _to_staff(config: PlumewatchConfig, target: Secret) -> Iterator[tuple[str, S
             and may(member.role, Right.SUMMARY)
             and config.roster().sites.get(member.id) in sees
         ]
-        kept = [pair for pair in parse_qsl(url.query) if pair[0] not in {"to", "cc", "bcc"}]
+        pairs = url.query.split("&") if url.query else []
+        kept = [pair for pair in pairs if pair.partition("=")[0].lower() not in _RECIPIENTS]
         if people:
-            query = urlencode([*kept, ("to", ",".join(people))], safe="@,")
+            query = "&".join([*kept, f"to={quote(','.join(people), safe='@,')}"])
             yield site, Secret(urlunsplit(url._replace(query=query, path="")))
 
 

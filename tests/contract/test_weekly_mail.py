@@ -28,7 +28,8 @@ def school(tmp_path):
         fill_health(tmp_path / "plumewatch-data/series.db", FIRST, 14, 4, every_s=3600.0)
         secret = tmp_path / "weekly"
         secret.write_text(
-            f"mailto://user:pass@127.0.0.1:{port}?from={FROM}&to={TO},{ALSO_TO}&mode=insecure&smtp=127.0.0.1"
+            f"mailto://user:pass@127.0.0.1:{port}?from=Plume%20Watch<{FROM}>&To={TO},{ALSO_TO}"
+            "&mode=insecure&smtp=127.0.0.1"
         )
         secret.chmod(0o600)
         return load(tmp_path / "plumewatch.toml")
@@ -85,6 +86,7 @@ def test_each_school_has_a_mail_to_its_own_people(mail_server, school, tmp_path)
         to: mail.get_body(preferencelist=("plain", "html")).get_content()
         for to, mail in found.items()
     }
+    assert {mail["From"] for mail in found.values()} == {f"Plume Watch <{FROM}>"}
     own = found["ap@north.example"]["Subject"]
     assert own.startswith("North High: week of ")
     assert "Restroom 0, floor 1, North" in texts["ap@north.example"]
