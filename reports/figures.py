@@ -87,7 +87,7 @@ OUTCOME: Final = (
     KeyFigure(
         "confirmed_rate", "Confirmed, of confirmed and false alarms", "confirmed_rate", "share"
     ),
-    KeyFigure("feedback_rate", "With feedback of staff, of all", "feedback_rate", "share"),
+    KeyFigure("feedback_rate", "Answered by staff, of all", "feedback_rate", "share"),
     KeyFigure(
         "false_alarms_per_sensor_week",
         "False alarms per sensor-week online",

@@ -109,7 +109,7 @@ def sentences(made: Summary) -> Iterator[str]:
     if notified := value("time_to_acknowledge", "notified"):
         yield _(
             "Someone responded within five minutes to %(soon)d of the %(notified)d that were sent"
-            " out, and to %(never)d nobody ever did.",
+            " out; nobody responded to %(never)d.",
             soon=value("acknowledged_in_5_min", "part"),
             notified=notified,
             never=value("time_to_acknowledge", "unacknowledged"),
@@ -134,7 +134,7 @@ def _against_before(made: Summary) -> Iterator[str]:
     if facts.before is None:
         earlier = facts.calendar.times.before(facts.period)
         if earlier is not None:
-            yield _("Nothing of %(period)s is on record to compare with.", period=_in_text(earlier))
+            yield _("There is no record of %(period)s to compare with.", period=_in_text(earlier))
         return
     values = next(f.values for f in made.figures if f.key == "per_school_day")
     if not values["days_before"] or not values["days"]:

@@ -124,7 +124,7 @@ def _grids(facts: Facts) -> Iterator[Grid]:
             "school",
             _OF_SCHOOLS,
             _schools(facts),
-            about=_("Alerts are not of devices; sensors down were never online on the last day."),
+            about=_("Alerts exclude device faults. Sensors down were not online on the last day."),
         )
     yield _grid(
         "weeks",

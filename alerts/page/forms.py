@@ -286,7 +286,7 @@ def _fault_of_span(old: Mapping[str, Any], typed: Mapping[str, Any], *, asks: bo
     """Say what is wrong with times of a day; with `asks`, ask once whether they go overnight."""
     start, end = typed.get("start"), typed.get("end")
     if start and start == end:
-        return _("The end is the start. For a whole day take 00:00 to 23:59.")
+        return _("Start and end are the same. For all day, use 12:00 AM to 11:59 PM.")
     is_new = (start, end) != (old.get("start"), old.get("end"))
     if asks and is_new and start and end and end < start and not typed.get("_next_day"):
         return _("It ends before it starts. Does it end the next day?")

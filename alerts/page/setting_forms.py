@@ -180,14 +180,14 @@ _QUIET_HOURS: Final = Field(
 )
 
 _PERSON: Final = (
-    Field("name", mark("Name"), help=mark("Others see it; prefer a duty to a person's name.")),
+    Field("name", mark("Name"), help=mark("Others see it. Prefer a job title to a person's name.")),
     Field("role", mark("Role"), Kind.CHOICE, lambda _tree: _ROLES, default="staff"),
     Field(
         "sites",
         mark("Schools"),
         Kind.SEVERAL,
         _sites_of_people,
-        help=mark("Of which they see and are notified of incidents."),
+        help=mark("They see these schools and get their alerts."),
         needs_choices=True,
     ),
 )
@@ -196,7 +196,7 @@ ADD_PERSON: Final = Form(
     "staff",
     mark("People and channels"),
     mark("person"),
-    mark("Next, the page makes a link for their password and a channel for their alerts."),
+    mark("Next you get a link for their password, and choose how alerts reach them."),
     Right.SETTINGS,
     _PERSON,
     id_from=("name",),
@@ -252,7 +252,7 @@ FORMS: Final = (
             Field(
                 "email",
                 mark("E-mail address"),
-                help=mark("By which a sign-in provider knows them; notices go to the channels."),
+                help=mark("For signing in with a provider. Alerts go to their channels instead."),
             ),
             Field(
                 "language",
@@ -368,7 +368,7 @@ FORMS: Final = (
             Field("receiver", mark("Receiver"), Kind.CHOICE, _receivers),
             Field("people", mark("People"), Kind.SEVERAL, _staff),
             Field("zones", mark("Zones (none chosen: all)"), Kind.SEVERAL, _zones),
-            Field("periods", mark("Lesson periods"), Kind.SEVERAL, _periods),
+            Field("periods", mark("Class periods"), Kind.SEVERAL, _periods),
             Field("start", mark("or from"), Kind.TIME),
             Field("end", mark("to"), Kind.TIME),
             _NEXT_DAY,

@@ -119,7 +119,7 @@ class Visibility:
             return ""
         gone = {room.site: registry.closed[room.site_id] for room in registry.former.values()}
         said = [f"{name} closed on {day:%b %-d, %Y}" for name, day in gone.items() if name in own]
-        return "; ".join(said) or "its schools are not registered any more"
+        return "; ".join(said) or "its schools are no longer registered"
 
     def site_ids(self, names: frozenset[str] | None) -> frozenset[str] | None:
         """Return the ids of sites by name, as tokens store them; None stays."""

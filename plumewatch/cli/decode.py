@@ -239,9 +239,7 @@ def mapping_suggest(
         str, typer.Option(help="MQTT topic of the payloads, or with {captures}.")
     ] = "",
     name: Annotated[str, typer.Option(help="Name of the mapping.")] = "",
-    columns: Annotated[
-        str, typer.Option(help="Of CSV without a header: the names of its columns.")
-    ] = "",
+    columns: Annotated[str, typer.Option(help="Column names of a CSV without a header.")] = "",
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="Whose time zone local times are in.")
     ] = None,

@@ -121,7 +121,7 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
     if (!note) return;
     if (!old) updated = new Date();
     note.hidden = !old;
-    const time = updated.toLocaleTimeString(document.documentElement.lang, { hour: "numeric", minute: "2-digit" });
+    const time = updated.toLocaleTimeString(document.documentElement.lang + "-US", { hour: "numeric", minute: "2-digit" });
     document.getElementById("updated").textContent = _("Last update %(time)s.", { time });
   };
 

@@ -100,7 +100,7 @@ document.addEventListener("DOMContentLoaded", () => {
     setInterval(() => {
       element("clock").textContent = new Date().toLocaleTimeString(document.documentElement.lang + "-US", { hour: "numeric", minute: "2-digit" });
       stale.hidden = Date.now() - fresh < 30000;
-      const time = new Date(fresh).toLocaleTimeString(document.documentElement.lang, { hour: "numeric", minute: "2-digit" });
+      const time = new Date(fresh).toLocaleTimeString(document.documentElement.lang + "-US", { hour: "numeric", minute: "2-digit" });
       element("updated").textContent = _("Last update %(time)s.", { time });
       renew();
     }, 5000);

@@ -28,6 +28,8 @@ _CASES: Final = (
     (mark("Vaping"), EventKind.VAPE, "critical"),
     (mark("Sensor tampering"), EventKind.TAMPER, "warning"),
 )
+_MOST_YEARS: Final = 10
+"""How far from today a week is shown."""
 
 
 class DutyPages(PageGroup):
@@ -53,7 +55,8 @@ class DutyPages(PageGroup):
         today = context.times.local(context.settings.clock()).date()
         first = today - timedelta(days=today.weekday())
         with suppress(ValueError):
-            first = date.fromisoformat(request.query_params.get("from", ""))
+            asked = date.fromisoformat(request.query_params.get("from", ""))
+            first = asked if abs(asked.year - today.year) <= _MOST_YEARS else first
         version, config = "", context.settings.config
         if config is not None and request.state.session.may(Right.DUTY):
             with suppress(ConfigFileError):

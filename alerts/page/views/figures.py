@@ -40,7 +40,7 @@ _LARGE: Final = Words(
         "alerts": mark("Alerts"),
         "confirmed_rate": mark("Confirmed"),
         "acknowledged_in_5_min": mark("Answered within 5 minutes"),
-        "false_alarms_per_sensor_week": mark("False alarms a sensor-week"),
+        "false_alarms_per_sensor_week": mark("False alarms per sensor-week"),
     }
 )
 WEEK_BEFORE: Final = mark("the week before")

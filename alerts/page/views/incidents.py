@@ -133,8 +133,8 @@ class IncidentPages(PageGroup):
         done = ngettext("%(n)d incident answered:", "%(n)d incidents answered:", number)
         left = len(ids) - number
         more = ngettext(
-            "%(n)d had an answer and was left as it is.",
-            "%(n)d had an answer and were left as they are.",
+            "%(n)d already had an answer and was left unchanged.",
+            "%(n)d already had an answer and were left unchanged.",
             left,
         )
         return await self._index(request, done=f"{done} {words}. {more if left else ''}".strip())

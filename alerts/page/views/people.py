@@ -56,7 +56,7 @@ class PeoplePages(PageGroup):
             raise HTTPException(400, _("Choose from the list."))
         address = new_address(kind, typed)
         if not address:
-            fault = _("“%(typed)s” is no address or phone number.", typed=typed[:80])
+            fault = _("“%(typed)s” isn't an address or phone number.", typed=typed[:80])
             return await person_page(context, request, member, errors=[fault])
         context.count_change(request.state.session.person, now)
         channel = ChannelKind(kind)

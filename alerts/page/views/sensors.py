@@ -68,10 +68,10 @@ _FIRST_STEPS: Final = Words(
         Condition.FAULTY: mark("Clean its inlet and restart it. If that fails, replace it."),
         Condition.LOW_BATTERY: mark("Replace its battery."),
         Condition.DRIFTING: mark("Clean its inlet. If that fails, replace it."),
-        "unit": mark("Give it a mapping with its true unit."),
+        "unit": mark("Set its true unit in a mapping."),
         "particles": mark("Check its particle sensor and its format."),
         Condition.TEST_DUE: mark("Test its room again."),
-        "data": mark("Open its page: it names the data that are wrong."),
+        "data": mark("Open its page to see which data is wrong."),
     }
 )
 """What to do first, by condition or problem."""

@@ -112,9 +112,9 @@ class SilencePages(PageGroup):
         try:
             at = datetime.fromisoformat(text).replace(tzinfo=zone).timestamp()
         except (ValueError, OverflowError):
-            return now, _("Choose the day and time at which it starts.")
+            return now, _("Choose the day and time it starts.")
         if at < now - 60.0:
-            return at, _("This day and time has passed. To start at once, choose Now.")
+            return at, _("That time has passed. To start right away, choose Now.")
         return at, _("Choose a start within a year.") if at > now + _AHEAD_S else ""
 
     def _labels(self, session: Session, form: FormData) -> dict[str, str]:

@@ -73,12 +73,12 @@ def add(
 
 @site_app.command("import", epilog=examples("plumewatch site import schools.csv sensors.csv"))
 def import_sites(
-    schools: Annotated[Path, typer.Argument(help="A school a line: site, name, timezone.")],
-    sensors: Annotated[Path, typer.Argument(help="A sensor a line, with its site.")],
+    schools: Annotated[Path, typer.Argument(help="One school per line: site, name, timezone.")],
+    sensors: Annotated[Path, typer.Argument(help="One sensor per line, with its site.")],
     *,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """Write the files of many schools, if the whole configuration is right with them."""
+    """Write the files of many schools, unless they make the configuration invalid."""
     named, faults = _table(schools, ("site", "name", "timezone"), ("site", "name"))
     ids = [row["site"] for row in named.values()]
     again = (number for k, number in enumerate(named) if ids[k] in ids[:k])

@@ -78,7 +78,7 @@ async def test_the_name_of_a_closed_school_stays_in_history_and_reports(closed):
     [
         ("all-an", {"south"}, "South High closed on Nov 30, 2026"),
         ("south-ap", None, "South High closed on Nov 30, 2026"),
-        ("all-an", {"gone"}, "its schools are not registered any more"),
+        ("all-an", {"gone"}, "its schools are no longer registered"),
         ("all-an", {"south", "north"}, ""),
         ("all-an", None, ""),
     ],

@@ -99,7 +99,7 @@ async def test_the_alerts_of_a_fire_drill_are_answered_at_once(school):
 
     chosen = [ids[1], ids[4]]  # the second has an answer, which stays
     told = (await answer(page, id=chosen, verdict="nothing_found")).text
-    assert "1 incident answered: Nothing found. 1 had an answer and was left as it is." in told
+    assert "1 incident answered: Nothing found. 1 already had an answer" in told
     assert repository.load(page.db, ids[4]).verdict is Verdict.CONFIRMED
 
 

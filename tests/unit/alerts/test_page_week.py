@@ -50,7 +50,8 @@ async def test_a_week_shows_who_is_on_duty_and_gaps_in_red(week):
     assert 'href="/duty/week?from=2026-09-14"' in shown
     later = (await page.client.get("/duty/week?from=2026-09-14")).text
     assert "F. Manager" in day(later, "2026-09-14")
-    assert (await page.client.get("/duty/week?from=soon")).status_code == 200
+    for asked in ("soon", "0001-01-01", "9999-12-31"):
+        assert (await page.client.get(f"/duty/week?from={asked}")).status_code == 200
 
 
 async def press(page, shown, shift, words):

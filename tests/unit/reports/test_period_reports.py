@@ -131,9 +131,9 @@ def test_what_is_not_on_record_is_not_compared(make, config):
     def text(**asked):
         return " ".join(view_of(config, NOW, **asked)["sentences"])
 
-    nothing = "is on record to compare with."
-    assert f"Nothing of the week of October 12, 2026 {nothing}" in text(week="2026-W43")
-    assert f"Nothing of the week of December 24, 2029 {nothing}" in text(week="2030-W01")
+    nothing = "to compare with."
+    assert f"There is no record of the week of October 12, 2026 {nothing}" in text(week="2026-W43")
+    assert f"There is no record of the week of December 24, 2029 {nothing}" in text(week="2030-W01")
     assert nothing not in text(start="2026-10-19", end="2026-10-25")
     # of the month before, only what was recorded
     assert " in October 2026, from October 19, 2026 on" in text(month="2026-11")

@@ -117,7 +117,7 @@ class Tables:
 
 SENTENCES = {
     "The record begins on": Tables.none,
-    "Nothing of": Tables.none,
+    "There is no record of": Tables.none,
     "Staff answered": Tables.outcomes,
     "Someone responded": Tables.responded,
     "Vaping and smoke per": Tables.per_school_day,
