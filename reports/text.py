@@ -27,7 +27,7 @@ NAMES: Final = frozenset(
         *(mark("sanitizer"), mark("cleaning"), mark("dust"), mark("cooking"), mark("referral")),
         *(mark("nurse"), mark("facilities"), mark("none"), mark("not recorded"), mark("tamper")),
         *(mark("sensor fault"), mark("offline"), mark("integrity"), mark("voc"), mark("ambient")),
-        *(mark("service"),),
+        *(mark("service"), mark("summary"), mark("response")),
         *(mark("staff"), mark("analyst"), mark("admin"), mark("left"), mark("min:s")),
         *(mark("1/day"), mark("all"), mark("severity"), mark("info"), mark("warning")),
         *(mark("critical"), mark("no shift"), mark("building"), mark("weekday"), mark("1/week")),
