@@ -210,13 +210,14 @@ def _head(facts: EvidenceFacts) -> list[Item]:
     ]
     for name, moment, left in (
         ("onset", facts.onset, 12.0),
-        ("alert", facts.alerted, 148.0),
-        ("end", facts.end, 290.0),
+        ("alert", facts.alerted, 127.0),
+        ("end", facts.end, 252.0),
     ):
         if moment is None:
             items.append(Text(left, 58, _("ongoing"), 12, _INK))
             continue
-        text = f"{_MARK_WORDS[name]} {_clock(moment, facts.zone, 'clock with seconds')}"
+        at = datetime.fromtimestamp(moment, ZoneInfo(facts.zone))  # the axis has AM or PM
+        text = f"{_MARK_WORDS[name]} {at:%-I:%M:%S}"
         items += _mark(name, left + 5, 46.0, 60.0)
         items.append(Text(left + 14, 58, text, 12, _INK, bold=name == "alert"))
     return items
@@ -282,14 +283,16 @@ def _levels(facts: EvidenceFacts, panel: _Panel, base: float | None) -> str:
     """Return the baseline and the value farthest from it since the onset."""
     since = panel.values[panel.time >= facts.onset]
     if since.size == 0:
-        return "" if base is None else f"baseline {_figure(panel.key, base)}"
+        return "" if base is None else _("baseline %(n)s", n=_figure(panel.key, base))
     if base is None:
-        return f"highest {_figure(panel.key, float(since.max()))}"
+        return _("highest %(n)s", n=_figure(panel.key, float(since.max())))
     far = float(since[np.argmax(np.abs(since - base))])
     before, then = _figure(panel.key, base), _figure(panel.key, far)
     if before == then:
-        return f"steady at {before}"
-    return f"baseline {before}, {'highest' if far > base else 'lowest'} {then}"
+        return _("steady at %(n)s", n=before)
+    if far > base:
+        return _("baseline %(n)s, highest %(far)s", n=before, far=then)
+    return _("baseline %(n)s, lowest %(far)s", n=before, far=then)
 
 
 def _figure(key: str, value: float) -> str:

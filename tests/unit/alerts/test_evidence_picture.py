@@ -12,6 +12,7 @@ import pytest
 
 from alerts.notify.evidence_picture import EvidenceFacts, draw, fetch_span
 from alerts.notify.notice import KIND_WORDS
+from language.messages import speaking
 from reports.drawing import Box, Drawing, Line, Text, cut, png, svg
 
 VAPE = KIND_WORDS["vape"]
@@ -67,9 +68,9 @@ def test_three_panels_with_units_marks_and_local_time():
         "PM2.5, µg/m³",
         "VOC index",
         "Humidity, %",
-        "onset 10:05:00 AM",
-        "alert 10:05:06 AM",
-        "end 10:07:00 AM",
+        "onset 10:05:00",
+        "alert 10:05:06",
+        "end 10:07:00",
         "steady at 41",
         "10:05 AM",
         "time: EDT",
@@ -80,6 +81,15 @@ def test_three_panels_with_units_marks_and_local_time():
     assert root.find(f"{SVG}title").text == f"Boys N2: {VAPE} since 10:05 AM"
     assert root.find(f"{SVG}desc").text == "PM2.5 rose from 4 to 180 µg/m³ in 6 s"
     assert root.get("role") == "img"
+
+
+def test_spanish_marks_fit_beside_each_other():
+    with speaking("es"):
+        drawing = draw(facts(), *readings())
+    assert "estable en 41" in words(drawing)
+    marks = [item for item in drawing.items if isinstance(item, Text) and item.y == 58]
+    ends = [*(mark.x - 14 for mark in marks[1:]), drawing.width]
+    assert all(mark.x + 6.6 * len(mark.text) <= end for mark, end in zip(marks, ends, strict=True))
 
 
 def test_marks_are_distinct_without_color():
@@ -183,10 +193,10 @@ def test_any_value_gives_a_picture_inside_its_frame(key, value):
     ("onset", "zone", "shown"),
     [
         # the hour that comes twice when summer time ends
-        (1_793_512_800.0 - 1800, "America/New_York", ("onset 1:30:00 AM", "time: EDT")),
-        (1_793_512_800.0 + 1800, "America/New_York", ("onset 1:30:00 AM", "time: EST")),
-        (0.0, "UTC", ("onset 12:00:00 AM", "time: UTC")),
-        (ONSET, "Asia/Kathmandu", ("onset 7:50:00 PM", "time: Asia/Kathmandu")),
+        (1_793_512_800.0 - 1800, "America/New_York", ("onset 1:30:00", "time: EDT")),
+        (1_793_512_800.0 + 1800, "America/New_York", ("onset 1:30:00", "time: EST")),
+        (0.0, "UTC", ("onset 12:00:00", "time: UTC")),
+        (ONSET, "Asia/Kathmandu", ("onset 7:50:00", "time: Asia/Kathmandu")),
     ],
 )
 def test_local_time(onset, zone, shown):
