@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 _SHOWN: Final = 50
 _FILTERS: Final = ("number", "room", "kind", "answer", "from", "to")
 _LONGEST: Final = 200
+_LONGEST_NUMBER: Final = 19
 _AT_ONCE: Final = (Verdict.TEST, Verdict.NOTHING_FOUND)
 """Answers that fit every kind of incident, for several at once."""
 _BEFORE_S: Final = 300.0
@@ -261,7 +262,7 @@ def verdict_of(form: FormData, kind: str) -> tuple[Verdict, str]:
 def replaces_of(form: FormData) -> int:
     """Return the number of the answer that a form replaces; 0 for none."""
     text = text_of(form, "replaces")
-    return int(text) if text.isdecimal() else 0
+    return int(text) if text.isdecimal() and len(text) < _LONGEST_NUMBER else 0
 
 
 def question(
