@@ -203,7 +203,7 @@ def ask(base: str, data: Path, pid: int, repeats: int, only: Sequence[str]) -> I
     """Ask for every page as both people; pages that a role does not have are left out."""
     with closing(connect(data / "state.db")) as db, transaction(db) as tx:
         now = time.time()
-        own = frozenset({"School 00"})
+        own = frozenset({"school-00"})
         people = {
             "district": (sessions.start(tx, _ADMIN, now, 86_400.0), _token(tx, _ADMIN, None)),
             "school": (sessions.start(tx, _PERSON, now, 86_400.0), _token(tx, _PERSON, own)),

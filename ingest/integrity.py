@@ -320,6 +320,8 @@ class Floods:
 
 
 _SHAPES: Final = 8
+_MOST_KIB: Final = 63
+"""What is larger is refused unread (`validation`), and must not use up the second of its sensor."""
 _BEGINNING: Final = 256
 _DIGITS: Final = b"0123456789.-"
 
@@ -357,7 +359,7 @@ class Budgets:
         if own.second != int(now):
             own.second, own.spent = int(now), 0
             own.beyond.clear()
-        own.spent += 1 + (len(payload) >> 10)
+        own.spent += 1 + min(len(payload) >> 10, _MOST_KIB)
         if PER_S < own.spent <= MOST_PER_S:
             return True
         shape = hash(payload[:_BEGINNING].translate(None, _DIGITS))

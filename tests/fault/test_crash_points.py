@@ -164,7 +164,9 @@ def test_equal_messages_without_a_time_stamp(payload, crash, broker, tmp_path):
             service.start()
             publisher.send(topic, payload)
             eventually(lambda: service.stored() == 1, lambda: service.log)
-            eventually(lambda: "Received PUBACK from plumewatch" in broker.log, lambda: broker.log)
+            (number,) = re.findall(rf"PUBLISH to plumewatch \(.*, m(\d+), '{topic}'", broker.log)
+            acknowledged = f"Received PUBACK from plumewatch (Mid: {number},"
+            eventually(lambda: acknowledged in broker.log, lambda: broker.log)
             service.end(signal.SIGKILL)
             service.start(crash=crash)
             service.await_connection()

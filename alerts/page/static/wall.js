@@ -1,9 +1,9 @@
 "use strict";
 // The token of a screen is in the fragment of its link, which no server and no log sees.
-const messages = JSON.parse(document.querySelector('meta[name="messages"]')?.content ?? "{}");
-const _ = (text, values) => (messages[text] ?? text).replace(/%\((\w+)\)s/g, (_all, name) => values[name]);
 document.addEventListener("DOMContentLoaded", () => {
   const element = (id) => document.getElementById(id);
+  const messages = JSON.parse(document.querySelector('meta[name="messages"]')?.content ?? "{}");
+  const _ = (text, values) => (messages[text] ?? text).replace(/%\((\w+)\)s/g, (_all, name) => values[name]);
 
   // places come as data: the page's policy allows no style in the markup
   const put = (spot) => {
