@@ -208,7 +208,7 @@ async def test_quiet_hours_are_saved_again_and_cleared(setup):
             "quiet-hours/0",
             {"quiet_hours.0.start": "06:00", "quiet_hours.0.end": "06:00"},
             "quiet_hours.0.end",
-            "is the start",
+            "Start and end are the same",
         ),
     ],
 )
