@@ -344,8 +344,9 @@ class Budgets:
 
     A message may cost a thousand times what it costs to send, such as a long one that no decoder
     reads. So at most `MOST_PER_S` are read each second, where a large one counts for each KiB that
-    it has. Beyond that, a message is only read if it has the shape of what comes as usual, digits
-    aside, and then at most `PER_S` of this shape: a flood does not displace what the sensor sends.
+    it has, up to 64. Beyond that, a message is read only if it has the shape of what is usual,
+    digits aside, and then at most `PER_S` of this shape: a flood does not displace what the sensor
+    sends.
     """
 
     def __init__(self, topics: int = 10_000) -> None:
