@@ -20,7 +20,7 @@ ESPHOME = $(abspath $(HARDWARE_VENV))/bin/esphome
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site hardware docs messages dashboards gallery dashboards-gallery fuzz fuzz-http attack golden fault soak bench-ingest bench-steady bench-simulate bench-series bench-dashboards bench-decode bench-detector-speed bench-reports bench-district size train audit sbom
+.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site hardware docs messages dashboards gallery dashboards-gallery fuzz fuzz-http attack golden fault soak bench-ingest bench-steady bench-simulate bench-series bench-dashboards bench-decode bench-detector-speed bench-reports bench-district size train wheel wheel-demo audit sbom
 
 help: ## show this help
 	@echo "Plumewatch: what 'make' can do"
@@ -184,6 +184,16 @@ audit: $(STAMP) ## known vulnerabilities of the locked packages; an index that d
 	@mkdir -p build
 	@$(BIN)/pip-audit --requirement requirements.lock --no-deps --disable-pip --progress-spinner off >build/audit.txt 2>&1; \
 	  found=$$?; tail -n 5 build/audit.txt; [ $$found = 0 ] || ! grep -q "^Found " build/audit.txt
+
+wheel: $(STAMP) ## build the wheel into build/wheel; twice gives the same bytes
+	@rm -rf build/wheel && $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
+	@ls build/wheel/*.whl
+
+wheel-demo: wheel ## install that wheel into an empty environment and run its demo
+	@rm -rf build/empty && $(PYTHON) -m venv build/empty
+	@sed -n '/==/s/ *\\$$//p' requirements.lock > build/empty/versions.txt
+	@build/empty/bin/pip install --quiet --disable-pip-version-check -c build/empty/versions.txt "$$(echo build/wheel/*.whl)[demo]"
+	@cd build/empty && bin/plumewatch demo --port 8431 --seconds 20 | tee demo.txt && grep -q '^demo ended: [1-9]' demo.txt
 
 sbom: $(STAMP) ## what an installation is made of, as CycloneDX, into build/sbom.json
 	@mkdir -p build

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -28,15 +29,28 @@ EXPOSURE = 1.5
 """What `systemd-analyze security` may say at most; 10 is a service without any limit."""
 
 
+def build_wheel(folder, source=ROOT, **options):
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index"]
+    command += ["--no-build-isolation", "--wheel-dir", str(folder), str(source)]
+    environment = os.environ | {"PIP_FIND_LINKS": ""}
+    subprocess.run(command, check=True, env=environment, timeout=100, **options)
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    def build(folder):
-        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index"]
-        command += ["--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)]
-        subprocess.run(command, check=True, env=os.environ | {"PIP_FIND_LINKS": ""}, timeout=100)
-
-    folder, _ = made_once(tmp_path_factory, "wheel", build)
+    folder, _ = made_once(tmp_path_factory, "wheel", build_wheel)
     return next(folder.glob("plumewatch-*.whl"))
+
+
+def test_a_wheel_built_elsewhere_from_the_same_files_is_the_same_to_the_byte(wheel, tmp_path):
+    source, built = tmp_path / "source", tmp_path / "built"
+    for package in PACKAGES:
+        skipped = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / package, source / package, ignore=skipped, copy_function=shutil.copy)
+    for name in ("pyproject.toml", "README.md", "LICENSE", ".gitignore"):
+        shutil.copy(ROOT / name, source)
+    build_wheel(built, source, umask=0o077)
+    assert (built / wheel.name).read_bytes() == wheel.read_bytes()
 
 
 def test_the_wheel_has_every_file_of_the_packages_and_nothing_else(wheel):
