@@ -46,7 +46,6 @@ class AuditKind(StrEnum):
     HOLD = "hold"
     RELEASE = "release"
     SETTINGS = "settings"
-    WALL = "wall"
     PUSH = "push"
     TOKEN = "token"  # noqa: S105 - the word, not one
     SECOND_FACTOR = "second_factor"

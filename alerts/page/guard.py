@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _FORM_S: Final = 10.0
-_UPLOAD_S: Final = 60.0
-"""Longest times a form may take to arrive."""
+"""Longest time a form may take to arrive."""
 _POLICY: Final = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
     b" connect-src 'self'; manifest-src 'self'; form-action 'self'; frame-ancestors 'none';"
@@ -99,11 +98,10 @@ def same_origin(request: Request) -> bool:
 
 
 class FormSize(Enum):
-    """Limits of a form: bytes, fields and files."""
+    """Limits of a form: bytes and fields."""
 
-    SMALL = (10_000, 20, 0)
-    LARGE = (60_000, 800, 0)
-    UPLOAD = (4_100_000, 20, 1)
+    SMALL = (10_000, 20)
+    LARGE = (60_000, 800)
 
 
 def session_of(request: Request) -> Session | None:
@@ -133,26 +131,24 @@ def too_often(wait_s: float, detail: str) -> HTTPException:
 
 async def form_of(request: Request, size: FormSize | None = None) -> FormData:
     """Read a small form; raise 413, 408 or 400 if it is large, slow or cut off."""
-    most, fields, files = (size or FormSize.SMALL).value
-    read = partial(request.form, max_files=files, max_fields=fields, max_part_size=5000)
-    return await _arrived(request, read, most, _UPLOAD_S if files else _FORM_S)
+    most, fields = (size or FormSize.SMALL).value
+    read = partial(request.form, max_files=0, max_fields=fields, max_part_size=5000)
+    return await _arrived(request, read, most)
 
 
 async def body_of(request: Request) -> bytes:
     """Read a small body, which may be absent, as `form_of` reads a form."""
     if request.headers.get("content-length", "0") == "0":
         return b""
-    return await _arrived(request, request.body, FormSize.SMALL.value[0], _FORM_S)
+    return await _arrived(request, request.body, FormSize.SMALL.value[0])
 
 
-async def _arrived(
-    request: Request, read: Callable[[], Awaitable[_T]], most: int, patience_s: float
-) -> _T:
+async def _arrived(request: Request, read: Callable[[], Awaitable[_T]], most: int) -> _T:
     length = request.headers.get("content-length", "")
     if not length.isdigit() or int(length) > most:
         raise HTTPException(413, _("The form is too large."))
     try:
-        async with asyncio.timeout(patience_s):
+        async with asyncio.timeout(_FORM_S):
             return await read()
     except TimeoutError:
         raise HTTPException(408, _("The form did not arrive in time.")) from None

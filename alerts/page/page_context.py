@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from contextvars import copy_context
@@ -39,7 +40,7 @@ from storage import audit, sqlite
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from starlette import types
     from starlette.requests import Request
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from alerts.policy import StaffMember
     from storage.audit import AuditKind
     from storage.registry import Room, Sensor
+    from storage.timeseries import LatestReading
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -60,6 +62,7 @@ WALL_COOKIE: Final = "plumewatch_wall"
 READ_S: Final = 10.0
 _MAX_FREE_TEXT: Final = 1000
 _MAX_COOKIE: Final = 100
+_SHARED_S: Final = 1.0
 
 
 class PageContext(Visibility):
@@ -68,6 +71,8 @@ class PageContext(Visibility):
     def __init__(self, settings: StaffPageSettings) -> None:
         super().__init__(settings)
         self.threads = ThreadPoolExecutor(4, thread_name_prefix="plumewatch-page")
+        self._latest: asyncio.Future[Mapping[str, LatestReading]] | None = None
+        self._latest_at = -math.inf
         self.cookie = cookie_name(secure=settings.access.secure_cookie)
         self._templates = environment(settings, self.times, nav=NAV, Right=Right)
 
@@ -184,10 +189,24 @@ class PageContext(Visibility):
         """Read the state database in a thread."""
 
         def connect_and_read() -> _T:
-            with closing(sqlite.connect(self.settings.files.database, read_only=True)) as db:
+            with closing(sqlite.connect(self.settings.database, read_only=True)) as db:
                 return work(db, *args, **kwargs)
 
         return await self.in_thread(connect_and_read)
+
+    async def room_states(self, rooms: Collection[Room] | None = None) -> list[queries.RoomState]:
+        """Return the state of some rooms, or of all that the request sees, as of now.
+
+        Requests within `_SHARED_S` share one query of the newest readings.
+        """
+        settings, now = self.settings, asyncio.get_running_loop().time()
+        if self._latest is None or now - self._latest_at >= _SHARED_S:
+            self._latest_at = now
+            self._latest = asyncio.ensure_future(self.in_thread(settings.series.latest))
+        latest, intervals = await asyncio.shield(self._latest), settings.pipeline.intervals()
+        return await self.read(
+            queries.rooms, self.registry, latest, settings.clock(), intervals, rooms
+        )
 
     async def change_incident(
         self, request: Request, work: Callable[..., Incident], *arguments: object, **more: object
@@ -202,7 +221,7 @@ class PageContext(Visibility):
 
         def commit() -> _T:
             with (
-                closing(sqlite.connect(self.settings.files.database)) as connection,
+                closing(sqlite.connect(self.settings.database)) as connection,
                 sqlite.transaction(connection) as tx,
             ):
                 return work(tx)

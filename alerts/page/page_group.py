@@ -89,7 +89,7 @@ def serves(
 
     A function as access decides itself, and keeps the session in `request.state`. A POST needs a
     session and a form of our own page, kept there too, unless it is public; `size` is for forms
-    with rows or files. A page of `one_school` shows the rooms of the one that is chosen, which a
+    with rows. A page of `one_school` shows the rooms of the one that is chosen, which a
     page `of_any_size` does not need.
     """
 

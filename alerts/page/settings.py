@@ -115,15 +115,6 @@ class Pipeline(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class PageFiles:
-    """Databases and folders that the page reads and writes itself."""
-
-    database: Path
-    wall: Path | None = None
-    """Folder of the floor plans."""
-
-
-@dataclass(frozen=True, slots=True)
 class AccessSettings:
     """Who gets in, from where, and how often."""
 
@@ -187,7 +178,8 @@ class HeaderSettings:
 class StaffPageSettings:
     """Everything `create_app` needs. The callables run in the event loop and must be quick."""
 
-    files: PageFiles
+    database: Path
+    """The state database, which the page reads and writes itself."""
     engine: AlertEngine
     series: Series
     school: School

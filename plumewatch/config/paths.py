@@ -24,6 +24,5 @@ class DataPaths:
         self.reports = root / "reports"  # reports of the staff page, kept for an hour
         self.config_history = root / "config-history"  # what changes on the page replaced
         self.push_key = root / "web-push.pem"  # signs what browsers get
-        self.wall = root / "wall"  # floor plan of the wall view
         self.demo = root / "demo"  # marks the folder of a demo, which ran its own broker and phones
         self.lock = root / "service.lock"  # held by the one service that may write here

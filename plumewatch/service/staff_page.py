@@ -16,7 +16,6 @@ from alerts.page.settings import (
     AccessSettings,
     HeaderSettings,
     NoticeSettings,
-    PageFiles,
     PageProcesses,
     StaffPageSettings,
 )
@@ -57,7 +56,7 @@ def staff_page(
     demo = one_click and is_loopback(config.web.host) and not public_url
     app = create_app(
         StaffPageSettings(
-            files=PageFiles(paths.state, paths.wall),
+            database=paths.state,
             engine=alerting.engine,
             series=resources.series,
             school=school_of(config),

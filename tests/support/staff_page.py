@@ -8,7 +8,6 @@ from alerts.page.settings import (
     AccessSettings,
     HeaderSettings,
     NoticeSettings,
-    PageFiles,
     PageProcesses,
     PipelineStatus,
     StaffPageSettings,
@@ -16,7 +15,6 @@ from alerts.page.settings import (
 from reports.school import School, SchoolTimes
 
 _GROUPS = {
-    "files": PageFiles,
     "access": AccessSettings,
     "notices": NoticeSettings,
     "processes": PageProcesses,

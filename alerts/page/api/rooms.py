@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from alerts.access.api_tokens import Scope
-from alerts.page import queries
 from alerts.page.api.incidents import Place
 from alerts.page.api.operation import Model, OfSite, moment, moment_if, operation
 from alerts.page.page_group import PageGroup
@@ -137,16 +136,7 @@ class RoomApi(PageGroup):
         return _sensor(sensor, life, latest.get(sensor.id))
 
     async def _rooms(self, only: Sequence[RegisteredRoom] | None = None) -> list[Room]:
-        context, settings = self._context, self._context.settings
-        latest = await context.in_thread(settings.series.latest)
-        states = await context.read(
-            queries.rooms,
-            context.registry,
-            latest,
-            settings.clock(),
-            dict(settings.pipeline.intervals()),
-            only,
-        )
+        registry = self._context.registry
         return [
             Room(
                 **{k: getattr(s.room, k) for k in ("id", "name", "floor", "building")},
@@ -158,9 +148,9 @@ class RoomApi(PageGroup):
                 since=moment_if(s.since),
                 incident=s.incident or None,
                 seen=moment_if(s.seen),
-                sensors=[sensor.id for sensor in context.registry.sensors_in(s.room.id)],
+                sensors=[sensor.id for sensor in registry.sensors_in(s.room.id)],
             )
-            for s in states
+            for s in await self._context.room_states(only)
         ]
 
 

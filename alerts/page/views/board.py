@@ -17,16 +17,12 @@ from language.messages import LANGUAGES, gettext, language, mark, speaking
 from reports.schools import by_school
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from starlette.requests import Request
     from starlette.responses import Response
 
     from alerts.page.page_context import PageContext
     from reports.facts import Facts
     from reports.schools import SchoolFigures
-    from storage.registry import Room
-    from storage.timeseries import LatestReading
 
 _TITLE: Final = mark("There is an air sensor in this room")
 _SIGN: Final = (
@@ -37,7 +33,6 @@ _SIGN: Final = (
     mark("Questions? Please ask at the school office."),
 )
 _ROOM_WINDOW_S: Final = 1800.0
-_SHARED_S: Final = 1.0
 _COMPARED_S: Final = 60.0
 """For how long the schools of a district stay as they were compared."""
 _MISSED_SHOWN_S: Final = 14 * 86_400.0
@@ -48,8 +43,6 @@ class BoardPages(PageGroup):
 
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
-        self._latest: asyncio.Future[Mapping[str, LatestReading]] | None = None
-        self._asked_at = -math.inf
         self._facts: dict[frozenset[str] | None, tuple[float, Facts]] = {}
 
     @serves("/")
@@ -72,7 +65,7 @@ class BoardPages(PageGroup):
         return context.render(
             request,
             "room.html",
-            state=(await self._states([room]))[0],
+            state=(await context.room_states([room]))[0],
             sensors=context.registry.sensors_in(room.id),
             incidents=context.named(
                 await context.read(queries.latest_incidents, room=room.id, limit=10)
@@ -106,7 +99,7 @@ class BoardPages(PageGroup):
                 missed = [i for i in missed if i["room"] in own]
             elif len(rooms) > MOST_ROOMS:
                 rooms = []
-        states = await self._states(rooms)
+        states = await context.room_states(rooms)
         return {
             "compared": compared,
             "when": gettext(WEEK_BEFORE),
@@ -129,20 +122,7 @@ class BoardPages(PageGroup):
         read_at, facts = self._facts.get(context.sites, (-math.inf, None))
         if facts is None or loop_now - read_at >= _COMPARED_S:
             only = None if context.sites is None else context.registry
-            places = settings.files.database, None, settings.school
+            places = settings.database, None, settings.school
             facts = await context.in_thread(facts_of, *places, now - SPANS["week"], now, only)
             self._facts[context.sites] = loop_now, facts
         return by_school(facts, context.down())
-
-    async def _states(self, rooms: Sequence[Room]) -> list[queries.RoomState]:
-        """Return the state of rooms now; open pages share what was read `_SHARED_S` ago."""
-        settings, now = self._context.settings, asyncio.get_running_loop().time()
-        if self._latest is None or now - self._asked_at >= _SHARED_S:
-            self._asked_at = now
-            query = self._context.in_thread(settings.series.latest)
-            self._latest = asyncio.ensure_future(query)
-        latest = await asyncio.shield(self._latest)
-        intervals = settings.pipeline.intervals()
-        return await self._context.read(
-            queries.rooms, self._context.registry, latest, settings.clock(), intervals, rooms
-        )

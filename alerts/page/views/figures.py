@@ -62,7 +62,7 @@ class FigurePages(PageGroup):
         settings, end = context.settings, context.settings.clock()
         facts = await context.in_thread(
             facts_of,
-            settings.files.database,
+            settings.database,
             settings.series,
             settings.school,
             end - SPANS[span],

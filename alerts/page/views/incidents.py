@@ -237,7 +237,7 @@ def pictures_of(context: PageContext) -> IncidentPictures:
     """Return what draws the evidence of incidents."""
     settings = context.settings
     return IncidentPictures(
-        settings.files.database, context.registry, settings.series, context.policy.zone
+        settings.database, context.registry, settings.series, context.policy.zone
     )
 
 

@@ -266,7 +266,7 @@ async def test_who_is_on_site_is_not_offered_to_hand_over(opened):
 
 
 async def test_an_answered_incident_that_goes_on_is_answered_everywhere(open_page, make_event):
-    page = open_page(wall=None)
+    page = open_page()
     incident = page.incident(make_event)
     await page.sign_in()
     url = f"/incidents/{incident}"

@@ -47,7 +47,6 @@ FIELDS = {
     "/settings/{form}/{entry}": "version id name start end",
     "/settings/{form}/{entry}/remove": "version",
     "/wall/open": "token",
-    "/wall/plan": "remove",
     "/tokens": "name person days scope.read",
     "/push/subscribe": "endpoint p256dh auth label",
 }

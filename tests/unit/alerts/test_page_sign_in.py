@@ -209,7 +209,6 @@ MAY = {
     "/settings/rooms": "fm ad",
     "/settings/people": "ad",
     "/tokens": "ad",
-    "/wall/setup": "ad",
 }
 """Who may open a page; some are not there in these tests, which is 404."""
 

@@ -1,7 +1,6 @@
 """People of one school see nothing of another, whatever they ask for; district roles see theirs."""
 
 import asyncio
-import base64
 import re
 import sys
 from dataclasses import replace
@@ -16,7 +15,6 @@ from alerts.duty.roster import Roster
 from alerts.incidents import repository, silences, threshold_adjustments
 from alerts.incidents.incident import Verdict
 from alerts.page import visibility
-from alerts.page.floor_plan import FloorPlan
 from alerts.page.forms import shown
 from alerts.page.report_jobs import ReportJobs
 from alerts.page.setting_forms import FORMS
@@ -36,9 +34,6 @@ SITES = (
 )
 ROOMS = tuple(Room(f"{s.id}-boys", "Boys", "2", "Main", s.name, "restroom", s.zone) for s in SITES)
 SENSORS = tuple(Sensor(f"{s.id}-1", f"{s.id}-boys") for s in SITES)
-PIXEL = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
 OF_SOUTH = re.compile(r"south|F\. South", re.IGNORECASE)
 STAFF = (
     StaffMember("north-ap", "A. North", "staff", (Secret("json://127.0.0.1:9/n"),)),
@@ -105,7 +100,6 @@ def district(open_page, make_event, tmp_path):
         open_reading=False,
         pipeline=pipeline,
         series=Series(),
-        wall=tmp_path / "wall",
     )
     with sqlite.transaction(page.db) as tx:
         events = [make_event(NOW - 5, sensor=sensor.id) for sensor in SENSORS]
@@ -123,7 +117,6 @@ def district(open_page, make_event, tmp_path):
             tx, records[1].incident, "north-ap", Action.ACKNOWLEDGE, NOW
         )
         screen_token(tx, "south-ap", frozenset({"south"}))
-    page.wall = tmp_path / "wall"
     page.north, page.south = (record.incident for record in records)
     return page
 
@@ -375,29 +368,10 @@ async def test_a_screen_that_shows_no_room_any_more_says_so_and_not_that_all_is_
 ):
     with sqlite.transaction(district.db) as tx:
         token = screen_token(tx, by, site and frozenset({site}))
-    FloorPlan(district.wall).save_picture(PIXEL)
     await district.client.post("/wall/open", data={"token": token})
-    for path in ("/wall", "/wall/plan"):
-        answer = await district.client.get(path)
-        assert (answer.status_code, "An administrator makes its link" in answer.text) == (403, True)
-        assert "Boys" not in answer.text
-    await district.sign_in("all-ad")
-    district.client.cookies.delete("plumewatch_wall")
-    assert (await district.client.get("/wall/plan")).status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("path", "given"),
-    [
-        ("/wall/plan", {"files": {"plan": ("plan.png", PIXEL, "image/png")}}),
-        ("/wall/places", {"data": {"at.north-boys": "0.5 0.25"}}),
-    ],
-)
-async def test_a_school_places_its_rooms_before_the_district_does(district, path, given):
-    await district.sign_in("north-ad")
-    form = {"form_token": await district.form_token("/wall/setup"), **given.get("data", {})}
-    made = await district.client.post(path, data=form, files=given.get("files"))
-    assert made.status_code == 303
+    answer = await district.client.get("/wall")
+    assert (answer.status_code, "An administrator makes its link" in answer.text) == (403, True)
+    assert "Boys" not in answer.text
 
 
 def policy_with(**moved):

@@ -1,42 +1,33 @@
 """The wall view: a screen sees rooms and their states with its token, and nothing else."""
 
-import io
 import re
 
 import pytest
-from PIL import Image
 
 from alerts.access import api_tokens
 from alerts.access.api_tokens import Scope
 from alerts.incidents import silences
 from alerts.incidents.incident import Status
-from alerts.page.floor_plan import FloorPlan, PictureError
 from detection.events import EventKind
 from storage import sqlite
 from tests.support import alert_records as stored
 
 
-def png(size=(40, 30), kind="PNG", **more):
-    out = io.BytesIO()
-    Image.new("RGB", size, "white").save(out, kind, **more)
-    return out.getvalue()
-
-
 @pytest.fixture
-def page(open_page, tmp_path):
-    return open_page(open_reading=False, wall=tmp_path / "wall")
+def page(open_page):
+    return open_page(open_reading=False)
 
 
-async def act(page, path, files=None, start="/wall/setup", **form):
+async def act(page, path, start="/tokens", **form):
     token = await page.form_token(start)
-    return await page.client.post(path, data={"form_token": token, **form}, files=files)
+    return await page.client.post(path, data={"form_token": token, **form})
 
 
 async def screen(page):
     """Make a link as an administrator, and open it on a screen that is not signed in."""
     await page.sign_in("ad")
     form = {"name": "Front office", "person": "ap", "scope.wall": "yes", "days": "365"}
-    answer = await act(page, "/tokens", start="/tokens", **form)
+    answer = await act(page, "/tokens", **form)
     token = re.search(r'/wall#([\w-]+)"', answer.text)[1]
     page.client.cookies.clear()
     assert (await page.client.post("/wall/open", data={"token": token})).status_code == 204
@@ -49,7 +40,6 @@ async def test_a_screen_sees_the_wall_view_and_nothing_else(page):
     assert (await page.client.get("/wall")).status_code == 200
     for path in ("/", "/incidents", "/rooms/n2-boys", "/settings", "/duty"):
         assert (await page.client.get(path)).status_code == 303, path
-    assert (await page.client.get("/wall/setup")).status_code == 303
     for path in ("/incidents", "/rooms", "/sensors/s1/readings"):
         answer = await page.client.get(
             f"/api/v1{path}", headers={"Authorization": f"Bearer {token}"}
@@ -60,7 +50,7 @@ async def test_a_screen_sees_the_wall_view_and_nothing_else(page):
 async def test_a_revoked_screen_is_closed(page):
     token = await screen(page)
     await page.sign_in("ad")
-    answer = await act(page, "/tokens/1/revoke", start="/tokens")
+    answer = await act(page, "/tokens/1/revoke")
     assert answer.status_code == 303
     page.client.cookies.clear()
     assert (await page.client.post("/wall/open", data={"token": token})).status_code == 403
@@ -171,83 +161,14 @@ async def test_only_rooms_that_need_a_person_now_are_counted(
 )
 async def test_a_silenced_room_says_so_and_until_when(page, labels, level, words):
     await page.sign_in("ad")
-    files = {"plan": ("plan.png", png(), "image/png")}
-    await act(page, "/wall/plan", files)
-    await act(page, "/wall/places", **{"at.n2-boys": "0.25 0.5"})
     silence(page, **labels)
-    parts = {"/": "card", "/rooms/n2-boys": "hero", "/wall": "tile"}
-    parts = [*parts.items(), ("/wall", "spot")]
-    for path, part in parts:
+    for path, part in (("/", "card"), ("/rooms/n2-boys", "hero"), ("/wall", "tile")):
         shown = (await page.client.get(path)).text
-        begins = re.compile(rf'class="{part} {level}(?: on-plan)?"')
-        (found,) = (block for block in begins.split(shown)[1:] if "Boys N2" in block[:600])
+        blocks = shown.split(f'class="{part} {level}"')[1:]
+        (found,) = (block for block in blocks if "Boys N2" in block[:600])
         found = found[: found.index("Boys N2") + 900]
         assert words in found, (path, part)
         assert part == "card" or re.search("[Ff]loor 2", found), (path, part)
     assert "Silenced until" not in (await page.client.get("/rooms/n1-girls")).text
     page.now += 7200.0
     assert "Silenced until" not in (await page.client.get("/wall")).text
-
-
-@pytest.mark.parametrize("person", ["ap", "fm", "an"])
-async def test_only_administrators_set_it_up(page, person):
-    await page.sign_in(person)
-    token = await page.form_token("/account")
-    for path in ("/wall/plan", "/wall/places"):
-        answer = await page.client.post(path, data={"form_token": token, "name": "x"})
-        assert answer.status_code == 403, path
-
-
-async def test_a_floor_plan_is_uploaded_rooms_placed_and_shown(page):
-    await page.sign_in("ad")
-    files = {"plan": ("plan.png", png(), "image/png")}
-    assert (await act(page, "/wall/plan", files)).status_code == 303
-    form = {"at.n2-boys": "0.25 0.5", "at.n1-girls": "2 0.5"}
-    assert (await act(page, "/wall/places", **form)).status_code == 303
-    shown = (await page.client.get("/wall")).text
-    assert 'data-x="0.25" data-y="0.5"' in shown
-    assert shown.count('class="spot') == 1  # the other place is none
-    picture = await page.client.get("/wall/plan")
-    assert picture.headers["content-type"] == "image/png"
-    assert (await act(page, "/wall/plan", remove="yes")).status_code == 303
-    assert (await page.client.get("/wall/plan")).status_code == 404
-
-
-@pytest.mark.parametrize(
-    ("raw", "message"),
-    [
-        (b"GIF89a", "no PNG or JPEG"),
-        (b'<svg onload="alert(1)"/>', "no PNG or JPEG"),
-        (b"", "Choose a picture"),
-        (png((6000, 5000)), "too many pixels"),
-        (b"x" * 4_000_001, "larger than 4 MB"),
-    ],
-)
-async def test_pictures_that_are_refused(page, raw, message):
-    await page.sign_in("ad")
-    answer = await act(page, "/wall/plan", {"plan": ("plan.png", raw, "image/png")})
-    assert answer.status_code == 400
-    assert message in answer.text
-    assert (await page.client.get("/wall/plan")).status_code == 404
-
-
-def test_pictures_are_written_anew_without_what_was_beside_them(tmp_path):
-    plan = FloorPlan(tmp_path / "wall")
-    secret = Image.Exif()
-    secret[0x010E] = "taken at 40.1 N"
-    plan.save_picture(png((3000, 100), "JPEG", exif=secret))
-    raw = plan.picture()
-    assert b"taken at" not in raw
-    with Image.open(io.BytesIO(raw)) as image:
-        assert (image.format, image.width) == ("PNG", 2400)
-    with pytest.raises(PictureError):
-        plan.save_picture(b"nothing")
-    assert plan.picture() == raw
-
-
-def test_places_that_cannot_be_read_are_none(tmp_path):
-    plan = FloorPlan(tmp_path)
-    (tmp_path / "places.json").write_text('{"a": 1}')
-    assert plan.places() == {}
-    plan.save_places({"a": (0.5, 1.0)})
-    assert plan.places() == {"a": (0.5, 1.0)}
