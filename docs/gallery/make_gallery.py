@@ -4,11 +4,11 @@ Usage: python -m docs.gallery.make_gallery [--out docs/img/dashboards] [--only m
 
 Needs node, npm, an InfluxDB 1.x and Chromium. npm fetches @grafana/scenes and what it needs into
 ``build/gallery``, 470 MB, once. The JSON is checked by the types of @grafana/schema of three
-versions. Then ``plumewatch sample-data`` is copied into the InfluxDB up to a minute after an
-alert, and the dashboards are mounted in a headless browser at that moment (`Date` of the page,
-``now()`` of the queries): on a phone, a desk and a wall, light and dark. A small server in front
-of the InfluxDB answers what the data source and annotations ask. Exits 1 if types do not fit, a
-query fails, a component throws, or a heading is cut; lists panels without data.
+versions. Then ``sample_school.py`` makes up a school, which is copied into the InfluxDB up to a
+minute after an alert, and the dashboards are mounted in a headless browser at that moment (`Date`
+of the page, ``now()`` of the queries): on a phone, a desk and a wall, light and dark. A small
+server in front of the InfluxDB answers what the data source and annotations ask. Exits 1 if types
+do not fit, a query fails, a component throws, or a heading is cut; lists panels without data.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ from alerts.outbound.series_records import DueRecords
 from dashboards.boards import DashboardSettings
 from dashboards.build import built
 from dashboards.queries import DATA_SOURCE_UID
-from docs.gallery.make_shots import browser, plumewatch, reopen
+from docs.gallery.make_shots import browser, reopen
+from docs.gallery.sample_school import make_school
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import school_of
@@ -182,7 +183,7 @@ class School:
     """The made-up school in an InfluxDB, as it was a minute after an alert."""
 
     def __init__(self, folder: Path, url: str) -> None:
-        plumewatch("sample-data", folder, "--weeks", "12")
+        make_school(folder, weeks=12, seed=1)
         config = load(folder / "plumewatch.toml")
         self.url, state = url, DataPaths(config.data_dir).state
         incident, self.now = reopen(state)

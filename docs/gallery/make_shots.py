@@ -2,7 +2,7 @@
 
 Usage: python -m docs.gallery.make_shots [--out docs/img/gallery]
 
-Needs Chromium with its driver. ``plumewatch sample-data`` fills a folder with twelve weeks of a
+Needs Chromium with its driver. ``sample_school.py`` fills a folder with twelve weeks of a
 made-up school; its last alert of vaping is opened again, and the pages are taken a minute after
 it, at the width of a phone and of a desk. The picture in the push is the one that is sent.
 """
@@ -36,6 +36,7 @@ from alerts.notify.pictures import IncidentPictures
 from alerts.page.app import create_app
 from alerts.page.settings import PipelineStatus, SensorStatus
 from alerts.secrets import Secret
+from docs.gallery.sample_school import make_school
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import alert_policy, school_of
@@ -64,7 +65,7 @@ def main() -> int:
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         school = Path(folder) / "school"
-        plumewatch("sample-data", school, "--weeks", "12")
+        make_school(school, weeks=12, seed=1)
         config = load(school / "plumewatch.toml")
         incident, now = reopen(DataPaths(config.data_dir).state)
         report = Path(folder) / "summary.pdf"

@@ -21,7 +21,6 @@ from plumewatch.cli import (
 )
 from plumewatch.cli.options import Commands
 from plumewatch.cli.printer import echo
-from plumewatch.cli.sample_data import command as sample_data
 from plumewatch.cli.scale import segments, stream
 from plumewatch.cli.setup import command as setup
 from plumewatch.cli.setup import sites
@@ -41,7 +40,7 @@ app = typer.Typer(
 for part in (
     *(setup.app, sites.app, run.app, sensors.app, decode.app, people.app),
     *(reports.app, retention.app, backup.app, storage.app, dashboards.app),
-    *(replay.app, simulate.app, sample_data.app, segments.app, stream.app),
+    *(replay.app, simulate.app, segments.app, stream.app),
 ):
     app.add_typer(part)
 

@@ -72,7 +72,6 @@ CALLS = {
     "dashboards build": "dashboards build --out {new}",
     "dashboards push": "dashboards push --url http://127.0.0.1:{port} --token-file {payload}",
     "replay": "replay {readings} --alerts {new}.csv",
-    "sample-data": "sample-data {new} --weeks 1",
     "simulate": "simulate --days 0.001 --publish 127.0.0.1:{port}",
     "segments": "segments {new}",
 }

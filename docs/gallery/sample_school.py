@@ -1,34 +1,62 @@
-"""Made-up detections; incidents, notices, answers and escalations follow from them.
+"""Fill a folder with the configuration and data of a made-up school.
 
-The same `AlertEngine` as in service makes them, on the clock of the made-up days.
+Usage: python -m docs.gallery.sample_school FOLDER [--weeks 12] [--seed 1]
+
+The pictures of the docs show this school, and it is there to try reports and statistics. The alert
+engine of the service makes incidents, notices and escalations from made-up detections, on the clock
+of the made-up days.
 """
 
 from __future__ import annotations
 
+import argparse
 import math
+import random
+import re
+import time
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from detection.events import Detail
+from alerts.engine import AlertEngine
+from alerts.incidents.incident import ActionClass, Verdict
+from alerts.notify import outbox
+from alerts.outbound.sensor_conditions import ActiveFaults, Condition
+from alerts.outbound.state_summary import StateRecorder, StateSummary
+from alerts.secrets import Secret
+from detection.alert_rules import ThresholdReport
+from detection.events import ChannelEvidence, Detail, Event, EventKind, EventPhase
+from detection.liveness import SensorLife, SensorState
 from language.messages import fact
-from plumewatch.cli.printer import progress
+from plumewatch.cli.options import CONFIG
+from plumewatch.cli.printer import echo, progress
+from plumewatch.config.load import load
+from plumewatch.config.paths import DataPaths
+from plumewatch.config.settings import alert_policy, school_of
+from plumewatch.service.data_folder import open_series, prepare_state
+from reports.rows import room_names
+from storage import audit
+from storage.files import make_private_folder
+from storage.firmware import Firmware
+from storage.reading import Reading
+from storage.sqlite import connect, transaction
 
 if TYPE_CHECKING:
-    import random
     import sqlite3
     from collections.abc import Callable, Iterator
 
-    from alerts.engine import AlertEngine
-    from alerts.outbound.state_summary import StateSummary
-    from detection.events import Event
-    from detection.liveness import SensorLife
     from plumewatch.config.model import PlumewatchConfig
-    from storage.reading import Reading
     from storage.timeseries.records import Record
 
+_SCHOOL: Final = Path(__file__).parents[2] / "plumewatch/cli/school.toml"
+_CHANGES: Final = (
+    ('site = "Simulated High School"', 'site = "Sample High School (made-up data)"'),
+    ('timezone = "UTC"', 'timezone = "America/New_York"'),
+)
 _APART_S: Final = 1800.0
 _SETTLED_S: Final = 5400.0
 _HOURS: Final = (8, 9, 9, 10, 11, 11, 11, 12, 13, 14)
@@ -58,13 +86,13 @@ class Detection:
     top: float
 
 
-def moment(day: date, hour: float, config: PlumewatchConfig) -> float:
+def unix_time(day: date, hour: float, config: PlumewatchConfig) -> float:
     """Return the Unix time of an hour of a school day."""
     start = datetime(day.year, day.month, day.day, tzinfo=config.zone())
     return start.astimezone(UTC).timestamp() + hour * 3600
 
 
-def made_up_detections(
+def make_up_detections(
     config: PlumewatchConfig, first: date, last: date, rng: random.Random
 ) -> Iterator[Detection]:
     """Make up the detections of all days, in order, far enough apart to be incidents each."""
@@ -77,7 +105,7 @@ def made_up_detections(
             continue
         hours = sorted((rng.choice(_HOURS) + rng.random(), *one) for one in _KINDS)
         for hour, kind, chance in hours:
-            at = moment(day, hour, config)
+            at = unix_time(day, hour, config)
             if rng.random() < chance and at > before + _APART_S:
                 before = at
                 sensor = rng.choices(sensors, weights)[0]
@@ -88,15 +116,6 @@ def fill_state(
     config: PlumewatchConfig, first: date, alerts: list[Detection], rng: random.Random
 ) -> int:
     """Let the alert engine make incidents of the detections, and people answer most of them."""
-    from alerts.engine import AlertEngine
-    from alerts.secrets import Secret
-    from plumewatch.config.paths import DataPaths
-    from plumewatch.config.settings import alert_policy
-    from plumewatch.service.data_folder import prepare_state
-    from storage import audit
-    from storage.files import make_private_folder
-    from storage.sqlite import connect, transaction
-
     policy = alert_policy(config)
     nowhere = (Secret("json://127.0.0.1:9/nobody"),)  # notices are marked as sent, none is
     staff = tuple(replace(m, targets=nowhere) if m.role != "analyst" else m for m in policy.staff)
@@ -105,22 +124,20 @@ def fill_state(
     with closing(connect(DataPaths(config.data_dir).state)) as database:
         prepare_state(database)
         with transaction(database) as tx:
-            start = moment(first, 0, config)
+            start = unix_time(first, 0, config)
             audit.append(tx, audit.AuditKind.START, "sample-data", {}, start)
         with progress("incidents", len(alerts)) as update:
             for number, alert in enumerate(alerts):
                 with transaction(database) as tx:
-                    _live(tx, engine, alert, rng)
+                    _live_through(tx, engine, alert, rng)
                 update(completed=number + 1)
         return int(database.execute("SELECT count(*) FROM incident").fetchone()[0])
 
 
-def _live(
+def _live_through(
     tx: sqlite3.Connection, engine: AlertEngine, alert: Detection, rng: random.Random
 ) -> None:
-    from detection.events import EventPhase
-
-    event = _event(alert)
+    event = _make_event(alert)
     over = alert.at + alert.lasts_s
     records = engine.on_events(tx, [event], alert.at)
     _deliver(tx, engine, alert.at + 1.2)
@@ -129,7 +146,7 @@ def _live(
         (over, lambda at: engine.on_events(tx, [ended], at))
     ]
     if records:
-        steps += _answers(tx, engine, records[0].incident, alert, rng)
+        steps += _make_answers(tx, engine, records[0].incident, alert, rng)
     for at, act in sorted(steps, key=lambda step: step[0]):
         _wait(tx, engine, at)
         act(at)
@@ -137,11 +154,9 @@ def _live(
     _wait(tx, engine, alert.at + _SETTLED_S)
 
 
-def _answers(
+def _make_answers(
     tx: sqlite3.Connection, engine: AlertEngine, incident: str, alert: Detection, rng: random.Random
 ) -> Iterator[tuple[float, Callable[[float], object]]]:
-    from alerts.incidents.incident import ActionClass, Verdict
-
     by = (
         "custodian"
         if alert.kind not in ("vape", "smoke")
@@ -166,9 +181,7 @@ def _answers(
         yield said + 300, lambda at: engine.followed(tx, incident, by, action, at)
 
 
-def _event(alert: Detection) -> Event:
-    from detection.events import ChannelEvidence, Event, EventKind, EventPhase
-
+def _make_event(alert: Detection) -> Event:
     evidence = {
         "pm25": ChannelEvidence(5.0, alert.top, 8.0, 25.0 + alert.lasts_s / 8),
         "voc_index": ChannelEvidence(98.0, alert.top / 5, 12.0, None),
@@ -194,8 +207,6 @@ def _event(alert: Detection) -> Event:
 
 
 def _deliver(tx: sqlite3.Connection, engine: AlertEngine, at: float) -> None:
-    from alerts.notify import outbox
-
     for row in outbox.lease(tx, at, owner="sample", lease_s=60, limit=100, free=lambda _: 100):
         if outbox.sent(tx, row, at):
             engine.delivered(tx, row, at)
@@ -235,15 +246,11 @@ def fill_series(
     config: PlumewatchConfig, first: date, last: date, alerts: list[Detection], rng: random.Random
 ) -> int:
     """Write readings and the health of sensors, and compute their averages."""
-    from itertools import islice
-
-    from plumewatch.service.data_folder import open_series
-
-    count, end = 0, moment(last, 0, config)
+    count, end = 0, unix_time(last, 0, config)
     with open_series(config) as series, progress("readings", len(config.sensor)) as update:
         for number, sensor in enumerate(config.sensor):
             mine = [alert for alert in alerts if alert.sensor == sensor.id]
-            made = _readings(config, sensor.id, first, last, mine, rng)
+            made = _make_readings(config, sensor.id, first, last, mine, rng)
             readings = (r for r in made if r.time <= _online_until(sensor.id, end))
             while batch := list(islice(readings, _BATCH)):
                 series.write(batch)
@@ -253,7 +260,7 @@ def fill_series(
     return count
 
 
-def _readings(
+def _make_readings(
     config: PlumewatchConfig,
     sensor: str,
     first: date,
@@ -261,12 +268,10 @@ def _readings(
     alerts: list[Detection],
     rng: random.Random,
 ) -> Iterator[Reading]:
-    from storage.reading import Reading
-
     busy = rng.uniform(0.8, 1.4)
     for number in range((last - first).days):
         day = first + timedelta(days=number)
-        start = moment(day, 0, config)
+        start = unix_time(day, 0, config)
         todays = [a for a in alerts if start <= a.at < start + 86_400]
         is_school = day.weekday() < 5
         dirt = 4.0 + 2.5 * math.sin(number / 9.0) + rng.uniform(-1, 1)
@@ -278,7 +283,7 @@ def _readings(
         for at in sorted(times):
             hour = (at - start) / 3600
             people = busy if is_school and 7.5 <= hour <= 15.5 else 0.1
-            plume = sum(_plume(at, alert) for alert in todays)
+            plume = sum(_compute_plume(at, alert) for alert in todays)
             dust = 11.0 if sensor == _DRIFTING and (last - day).days <= _DRIFTING_DAYS else 0.0
             values = {
                 "pm25": round(max(dirt + dust + people + rng.gauss(0, 0.4) + plume, 0.0), 1),
@@ -290,7 +295,7 @@ def _readings(
             yield Reading(sensor, at, at + 0.4, values)
 
 
-def _plume(at: float, alert: Detection) -> float:
+def _compute_plume(at: float, alert: Detection) -> float:
     age = at - alert.at + 12.0
     if age < 0 or alert.kind not in ("vape", "smoke"):
         return 0.0
@@ -307,19 +312,15 @@ class _ServiceRecords:
     def __init__(
         self, config: PlumewatchConfig, first: date, last: date, alerts: list[Detection]
     ) -> None:
-        from plumewatch.config.settings import school_of
 
         self._config, self._alerts = config, alerts
-        self._start, self._end = moment(first, 0, config), moment(last, 0, config)
+        self._start, self._end = unix_time(first, 0, config), unix_time(last, 0, config)
         self._sensors = config.registry().sensors
         self._duty = partial(school_of(config).duty, config.roster().shifts)
         self._now = self._start
 
     def records(self) -> Iterator[Record]:
         """Yield the records: an hour apart, and in the last days as often as a service does."""
-        from alerts.outbound.state_summary import StateRecorder
-        from reports.rows import room_names
-
         rooms = self._config.registry().rooms.values()
         recorder = StateRecorder(
             self._sensors,
@@ -362,8 +363,6 @@ class _ServiceRecords:
         }
 
     def _lives(self) -> dict[str, SensorLife]:
-        from detection.liveness import SensorLife, SensorState
-
         lives = {}
         for name, sensor in self._sensors.items():
             seen = min(self._now - 3.0, _online_until(name, self._end))
@@ -372,11 +371,6 @@ class _ServiceRecords:
         return lives
 
     def _stored(self) -> StateSummary:
-        from alerts.outbound.sensor_conditions import ActiveFaults, Condition
-        from alerts.outbound.state_summary import StateSummary
-        from detection.alert_rules import ThresholdReport
-        from storage.firmware import Firmware
-
         drifts = self._end - _DRIFTING_DAYS * 86_400.0
         faults = ActiveFaults(1, False, (_DRIFT,), {Condition.DRIFTING: drifts})  # noqa: FBT003
         return StateSummary(
@@ -385,3 +379,41 @@ class _ServiceRecords:
             {name: Firmware("1.4.2", self._start) for name in self._sensors},
             waiting=2,
         )
+
+
+def make_school(folder: Path, weeks: int, seed: int) -> None:
+    """Make a new folder with a school whose data end yesterday; same seed and day, same data."""
+    folder.mkdir(mode=0o700)
+    path = folder / CONFIG
+    text = re.sub(r"notify = .*\n", "", _SCHOOL.read_text(encoding="utf-8"))
+    for before, after in _CHANGES:
+        text = text.replace(before, after)
+    path.write_text(text, encoding="utf-8")
+    config = load(path)
+    last = datetime.fromtimestamp(time.time(), config.zone()).date()
+    first = last - timedelta(weeks=weeks)
+    rng = random.Random(f"{seed} {last}")  # noqa: S311 - made-up data
+    alerts = list(make_up_detections(config, first, last, rng))
+    incidents = fill_state(config, first, alerts, rng)
+    readings = fill_series(config, first, last, alerts, rng)
+    echo(
+        f"{folder}: {incidents} incidents and {readings:,} readings of a made-up school, {first} to"
+        f" {last - timedelta(days=1)}. Try:\n"
+        f"  plumewatch staff password administrator --generate --config {path}\n"
+        f"  plumewatch run --config {path}\n"
+        f"  plumewatch report summary --config {path} --from {first} --to {last} --format pdf"
+    )
+
+
+def main() -> None:
+    """Make the school that the arguments ask for."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("folder", type=Path, help="a new folder")
+    parser.add_argument("--weeks", type=int, default=12)
+    parser.add_argument("--seed", type=int, default=1)
+    asked = parser.parse_args()
+    make_school(asked.folder, asked.weeks, asked.seed)
+
+
+if __name__ == "__main__":
+    main()
