@@ -24,7 +24,6 @@ from reports.facts import gather
 from reports.files import REPORTS, ReportTooLongError, write_report
 from reports.read import recorded_from
 from reports.school import KINDS, PeriodError, Place, PlaceError
-from reports.suppress import TooFewError
 from reports.text import FORMATS, file_name
 from storage.audit import AuditKind, append, machine_user
 from storage.errors import StorageError
@@ -75,7 +74,7 @@ def make_report(
 ) -> Facts:
     """Write a report, and record it in the audit log as of `who`, or this machine's account.
 
-    Raises `UsageError`, `ReportTooLongError`, `TooFewError`, `StorageError` or `OSError`.
+    Raises `UsageError`, `ReportTooLongError`, `StorageError` or `OSError`.
     """
     path = request.path()
     _check(request, path)
@@ -210,7 +209,7 @@ def main() -> None:
             who=order.person,
             on_day=lambda done, of: _say({"done": done, "of": of}),
         )
-    except (UsageError, ReportTooLongError, TooFewError) as error:
+    except (UsageError, ReportTooLongError) as error:
         _say({"error": str(error)})
     except (StorageError, sqlite3.Error, OSError):
         _say({"error": "State or series cannot be read at the moment."})

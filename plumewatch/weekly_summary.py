@@ -34,7 +34,6 @@ from plumewatch.service.data_folder import open_state
 from reports.files import write_report
 from reports.letter import letter
 from reports.summary import summary
-from reports.suppress import TooFewError
 from storage.errors import StorageError
 from storage.registry import natural
 
@@ -47,14 +46,11 @@ if TYPE_CHECKING:
 _TIMEOUT_S: Final = 60.0
 _MOST_NAMED: Final = 5
 _RECIPIENTS: Final = ("to", "cc", "bcc")
-_REFUSALS: Final = (ConfigError, UsageError, TooFewError, NotifyError)
+_REFUSALS: Final = (ConfigError, UsageError, NotifyError)
 
 
 def weekly_notice(config: PlumewatchConfig, now: float, site: str = "") -> tuple[Notice, bytes]:
-    """Return the summary of the week before `now`, of one school or all, and it as a workbook.
-
-    `TooFewError` if it reveals a small count.
-    """
+    """Return the summary of the week before `now`, of one school or all, and it as a workbook."""
     last = datetime.fromtimestamp(now, config.zone()) - timedelta(days=7)
     facts = gather_facts(config, ReportRequest("summary", week=f"{last:%G-W%V}", site=site), now)
     with speaking(config.language), tempfile.TemporaryDirectory() as folder:

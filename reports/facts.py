@@ -14,8 +14,9 @@ from reports import read
 from reports.kpis import Chosen, Kpis, chosen, kpis
 from reports.rows import AIR, HEALTH, SensorDay, room_names
 from reports.school import Place, bounds_of, days_of
-from reports.suppress import Published, published
+from reports.suppress import Published, hide_small_counts
 from storage import firmware
+from storage.registry import natural
 
 if TYPE_CHECKING:
     import sqlite3
@@ -179,17 +180,22 @@ class Facts:
         return [row for row in self.chosen.incidents if row.kind not in HEALTH]
 
     @cached_property
+    def room_totals(self) -> Mapping[str, int]:
+        """Vaping and smoke by room, the most first."""
+        counts = Counter(self.room_names[row.room_id] for row in self.air)
+        return dict(sorted(counts.items(), key=lambda room: (-room[1], natural(room[0]))))
+
+    @cached_property
     def published(self) -> Published:
-        """Counts by room and lesson period without those too small to publish."""
-        counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        for row in self.air:
-            room = self.room_names[row.room_id]
-            counts[room][self.calendar_of(row).period(row.opened_at)] += 1
-        seen = {period for own in counts.values() for period in own}
-        periods = self.calendar.periods(self.covered_from, min(self.end, self.now), seen)
-        return published(
-            periods, {room: [own[period] for period in periods] for room, own in counts.items()}
+        """Vaping and smoke by room and class period, without counts too small to publish."""
+        counts = Counter(
+            (self.room_names[row.room_id], self.calendar_of(row).period(row.opened_at))
+            for row in self.air
         )
+        seen = {period for _room, period in counts}
+        periods = self.calendar.periods(self.covered_from, min(self.end, self.now), seen)
+        rows = {room: [counts[room, period] for period in periods] for room in self.room_totals}
+        return hide_small_counts(periods, rows)
 
     @cached_property
     def kpis(self) -> Kpis:

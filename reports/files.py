@@ -83,7 +83,7 @@ class Sheet(NamedTuple):
 
 
 def write_report(name: str, facts: Facts, path: Path, kind: str) -> None:
-    """Write a report, replacing `path`; `ReportTooLongError`, `TooFewError` or `OSError`."""
+    """Write a report, replacing `path`; `ReportTooLongError` or `OSError`."""
     table = REPORTS[name].table
     with atomic_write(path) as draft:
         if table is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from language.dates import date_text
@@ -59,14 +60,11 @@ def _schools(facts: Facts) -> Iterator[str]:
 
 
 def _rooms(facts: Facts) -> Iterator[str]:
-    now = facts.published.totals
-    was = facts.before.published.totals if facts.before else {}
-    known = [(room, n) for room, n in now.items() if n is not None][:_MOST_ROOMS]
-    if known:
+    if facts.room_totals:
         yield from ("", _("Rooms with the most vaping and smoke:"))
-    for room, n in known:
-        before = was.get(room, 0)
-        beside = _("%(n)d before", n=before) if facts.before and before is not None else ""
+    for room, n in islice(facts.room_totals.items(), _MOST_ROOMS):
+        before = facts.before
+        beside = before and _("%(n)d before", n=before.room_totals.get(room, 0))
         yield f"- {shown(room)}: {n}" + (f" ({beside})" if beside else "")
 
 
@@ -114,10 +112,9 @@ def sentences(made: Summary) -> Iterator[str]:
             notified=notified,
             never=value("time_to_acknowledge", "unacknowledged"),
         )
-    rooms = [(shown(room), n) for room, n in facts.published.totals.items() if n is not None]
-    if rooms:
+    if air:
+        rooms = [(shown(room), n) for room, n in facts.room_totals.items()]
         yield _("Most vaping and smoke: %(rooms)s.", rooms=_most(rooms))
-    if facts.published.by_period and air:
         periods = Counter(facts.calendar_of(row).period(row.opened_at) for row in facts.air)
         named = [(period_text(period), n) for period, n in periods.most_common()]
         yield _("Busiest times: %(periods)s.", periods=_most(named))

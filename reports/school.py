@@ -222,7 +222,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Lesson:
-    """One lesson period of a day, Unix seconds, half-open."""
+    """One class period of a day, Unix seconds, half-open."""
 
     start: float
     end: float
@@ -269,7 +269,7 @@ class Calendar:
         return [lesson.start for lesson in self.lessons or ()]
 
     def period(self, moment: float) -> str:
-        """Name the lesson period, or ``"between"``; without bells the clock hour."""
+        """Name the class period, or ``"between"``; without bells the clock hour."""
         if self.lessons is None:
             return f"{self.local(moment):%H}:00"
         k = bisect_right(self._starts, moment) - 1
@@ -277,7 +277,7 @@ class Calendar:
         return self.lessons[k].name if inside else "between"
 
     def in_order(self, periods: Iterable[str]) -> list[str]:
-        """Sort lesson periods by when they begin in the day, ``"between"`` last."""
+        """Sort class periods by when they begin in the day, ``"between"`` last."""
         begins: dict[str, time] = {}
         for lesson in self.lessons or ():
             at = self.local(lesson.start).time()
@@ -285,7 +285,7 @@ class Calendar:
         return sorted(periods, key=lambda name: (begins.get(name, time.max), _by_number(name)))
 
     def periods(self, start: float, end: float, seen: Iterable[str]) -> list[str]:
-        """Name the lesson periods of a window and those `seen`; else the hours from 8 to 15."""
+        """Name the class periods of a window and those `seen`; else the hours from 8 to 15."""
         found = {*seen}
         if self.lessons is not None:
             inside = [lesson for lesson in self.lessons if lesson.start < end > start < lesson.end]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -50,7 +51,6 @@ _OF_SCHOOLS: Final = {
     "acknowledged_within_5_min": "share",
     **dict.fromkeys(("sensors", "sensors_down"), ""),
 }
-_OF_ROOMS: Final = ("incidents", "confirmed", "false_alarms", "unknown")
 
 
 class Grid(NamedTuple):
@@ -94,8 +94,7 @@ class Summary:
 
 
 def summary(facts: Facts) -> Summary:
-    """Make the summary; raises `TooFewError` if a sum reveals a count."""
-    facts.published.check()
+    """Make the summary."""
     return Summary(facts, tuple(figures(facts)), {grid.key: grid for grid in _grids(facts)})
 
 
@@ -212,32 +211,24 @@ def _week(day: date) -> str:
 
 
 def _hours(facts: Facts) -> Grid:
-    by_period = facts.published.by_period
-    local = [facts.calendar_of(row).local(row.opened_at) for row in facts.air if by_period]
+    local = [facts.calendar_of(row).local(row.opened_at) for row in facts.air]
     counts = Counter((at.hour, at.weekday()) for at in local)
     hours = sorted({at.hour for at in local})
     span = range(hours[0], hours[-1] + 1) if hours else range(0)
     used = sorted({*range(5), *(at.weekday() for at in local)})
-    hidden = _(
-        "Not published: it would reveal counts below %(least)d of a room in a lesson period.",
-        least=LEAST,
-    )
     return _grid(
         "hour_by_weekday",
         _("Vaping and smoke by hour and weekday"),
         "hour",
         [_DAYS[day] for day in used],
         ((f"{hour:02d}:00", [counts[hour, day] for day in used]) for hour in span),
-        about="" if by_period else hidden,
     )
 
 
 def _periods(facts: Facts) -> Grid:
     found = facts.published
     about = _(
-        "Counts of a room below %(least)d in a period are not published, so that none identifies a"
-        " student.",
-        least=LEAST,
+        "Counts below %(least)d are not published, so that none points at a student.", least=LEAST
     )
     if len(found.cells) > MOST_DRAWN:
         about += " " + _("The %(n)d rooms with most.", n=MOST_DRAWN)
@@ -254,27 +245,16 @@ def _periods(facts: Facts) -> Grid:
 
 def _rooms(facts: Facts) -> Grid:
     by_room = grouped(facts.air, lambda row: facts.room_names[row.room_id])
-    published = facts.published
-    first = list(published.totals)[:_TOP]
-    hidden = {room for room in first if published.totals[room] is None}
-    rows: list[Row] = [
-        (
-            room,
-            [None] * len(_OF_ROOMS)
-            if room in hidden
-            else _verdicts(by_room[room], CONFIRMED, FALSE, ""),
-        )
-        for room in first
-    ]
-    notes = {(room, column): published.notes[room, ""] for room in hidden for column in _OF_ROOMS}
     return _grid(
         "rooms",
         _("Rooms with most vaping and smoke"),
         "room",
-        _OF_ROOMS,
-        rows,
+        ("incidents", "confirmed", "false_alarms", "unknown"),
+        (
+            (room, _verdicts(by_room[room], CONFIRMED, FALSE, ""))
+            for room in islice(facts.room_totals, _TOP)
+        ),
         about=_("At most %(n)d.", n=_TOP),
-        notes=notes,
     )
 
 

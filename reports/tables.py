@@ -14,7 +14,7 @@ import polars as pl
 
 from language.messages import mark
 from reports import kpis
-from reports.rows import AIR, CONFIRMED
+from reports.rows import CONFIRMED
 from reports.text import ABOUT
 from storage.registry import names_of_place, natural
 
@@ -104,7 +104,7 @@ COLUMNS: Final = {
         Column("date", pl.Date, "at the school, of the opening"),
         Column("weekday", _TEXT, "Monday to Sunday"),
         Column("hour", _WHOLE, "0 to 23, at the school"),
-        Column("period", _TEXT, "lesson period, `between`, or without bells the clock hour"),
+        Column("period", _TEXT, "class period, `between`, or without bells the clock hour"),
         Column("school_day", pl.Boolean, "whether the day has school"),
         *_PLACE,
         Column("location", _TEXT, "kind of room, such as `restroom`"),
@@ -214,12 +214,7 @@ COLUMNS: Final = {
         Column("received", _WHOLE, "readings"),
         Column("missing", _WHOLE, "readings missing by its sequence numbers, which not all have"),
         Column("completeness", _NUMBER, "received of expected by its interval, 0 to 1"),
-        Column(
-            "incidents",
-            _WHOLE,
-            "it opened, without tests; empty, like the next three, if it"
-            " would reveal a count too small to publish",
-        ),
+        Column("incidents", _WHOLE, "it opened, without tests"),
         Column("confirmed", _WHOLE, "of them"),
         Column("false_alarms", _WHOLE, "of them"),
         Column(
@@ -321,7 +316,7 @@ def _iso(local: datetime) -> str:
 
 
 def groups(facts: Facts) -> dict[str, Callable[[IncidentRow], str]]:
-    """Return the ways to group incidents, by name, without those that reveal a hidden count."""
+    """Return the ways to group incidents, by name."""
     calendar, shifts = facts.calendar_of, facts.shifts
     found: dict[str, Callable[[IncidentRow], str]] = {
         "all": lambda _: "all",
@@ -337,8 +332,6 @@ def groups(facts: Facts) -> dict[str, Callable[[IncidentRow], str]]:
     }
     if facts.duty:
         found["shift"] = lambda row: shifts.get(row.id, "no shift")
-    if not facts.published.by_period:
-        return {by: key for by, key in found.items() if by not in {"hour", "period", "shift"}}
     return found
 
 
@@ -353,7 +346,6 @@ def grouped(
 
 
 def _response(facts: Facts) -> Iterator[dict[str, Any]]:
-    facts.published.check()
     for by, key in groups(facts).items():
         parts = grouped(facts.chosen.incidents, key)
         if by == "all" and not parts:
@@ -394,8 +386,6 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _sensors(facts: Facts) -> Iterator[dict[str, Any]]:
-    facts.published.check()
-    totals = facts.published.totals
     opened: defaultdict[str, list[IncidentRow]] = defaultdict(list)
     for row in facts.chosen.incidents:
         opened[row.sensor].append(row)
@@ -407,7 +397,7 @@ def _sensors(facts: Facts) -> Iterator[dict[str, Any]]:
         result = kpis.outcome(own, days)
         kinds = Counter(row.kind for row in own)
         firmware = facts.firmware.get(sensor)
-        values = {
+        yield {
             "sensor": sensor,
             "model": known[sensor].model if sensor in known else "",
             **{key: getattr(room, key) if room else "" for key in ("site", "building", "floor")},
@@ -429,14 +419,7 @@ def _sensors(facts: Facts) -> Iterator[dict[str, Any]]:
             "firmware": firmware.version if firmware else None,
             "firmware_since_utc": firmware.since if firmware else None,
         }
-        places = {facts.room_names[row.room_id] for row in own if row.kind in AIR}
-        if any(totals[place] is None for place in places):
-            values |= dict.fromkeys(_NOT_OF_FEW)
-        yield values
 
-
-_NOT_OF_FEW: Final = ("incidents", "confirmed", "false_alarms", "false_alarms_per_week")
-"""Empty if the total of the room would reveal an unpublished count."""
 
 incidents: Final = Table("incidents", ABOUT["incidents"], COLUMNS["incidents"], _incidents)
 response: Final = Table("response", ABOUT["response"], COLUMNS["response"], _response)

@@ -134,7 +134,7 @@ def column_texts(values: Sequence[float | None], unit: str) -> tuple[str, list[s
 
 
 def period_text(name: str) -> str:
-    """Write the name of a lesson period, or of the clock hour where there are no bells.
+    """Write the name of a class period, or of the clock hour where there are no bells.
 
     >>> period_text("P2"), period_text("13:00")
     ('P2', '1 PM')

@@ -1,6 +1,6 @@
 """Shifts: who is on duty where and when, with overrides; and other recurring hours.
 
-The hours of a shift are lesson periods or clock hours, each a class with
+The hours of a shift are class periods or clock hours, each a class with
 `between(start, end)`. A shift that runs past midnight belongs to the day on which it
 started.
 """
@@ -42,7 +42,7 @@ class Hours(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LessonHours:
-    """Lesson periods by the bell schedule of the day; without names, all periods."""
+    """Class periods by the bell schedule of the day; without names, all periods."""
 
     timetable: Timetable
     weekdays: frozenset[int]

@@ -1,4 +1,4 @@
-"""Lesson periods in which nobody on duty would be notified."""
+"""Class periods in which nobody on duty would be notified."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def coverage_gaps(
     end: datetime,
     quiet: Mapping[str, Sequence[QuietHours]] | None = None,
 ) -> Iterator[CoverageGap]:
-    """Yield the gaps of all lesson periods that touch [start, end), in order of time.
+    """Yield the gaps of all class periods that touch [start, end), in order of time.
 
     `incidents` are the labels of possible incidents. Kinds of a room with the same receivers are
     one gap. `quiet` are the hours, by person, in which only critical incidents are notified.

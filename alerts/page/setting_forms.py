@@ -334,7 +334,7 @@ FORMS: Final = (
         "bells",
         mark("Bell schedule"),
         mark("schedule"),
-        mark("Lesson periods of weekdays, or of special dates."),
+        mark("Class periods of weekdays, or of special dates."),
         Right.SETTINGS,
         (
             _ID,
@@ -360,7 +360,7 @@ FORMS: Final = (
         "shift",
         mark("Shifts"),
         mark("shift"),
-        mark("Who is on duty where and when: in lesson periods, or by the clock."),
+        mark("Who is on duty where and when: in class periods, or by the clock."),
         Right.SETTINGS,
         (
             _ID,

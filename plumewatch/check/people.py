@@ -55,7 +55,7 @@ _SHOWN: Final = 10
 
 
 def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
-    """Find people on duty who may not respond, and lesson periods when nobody is notified."""
+    """Find people on duty who may not respond, and class periods when nobody is notified."""
     asked = {person for shift in config.shift for person in shift.people}
     asked |= {override.add for override in config.override}
     for one in config.receiver:
@@ -74,7 +74,7 @@ def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     incidents, quiet = paged_incidents(config.registry().rooms.values()), quiet_hours(config)
     found = list(coverage_gaps(config.roster(), incidents, begin, begin + _LOOK_AHEAD, quiet))
     if not found:
-        yield ok("duty", f"somebody is on duty in every lesson period of the next {days} days")
+        yield ok("duty", f"somebody is on duty in every class period of the next {days} days")
         return
     starts = list(dict.fromkeys(gap.start for gap in found))
     first = (start.astimezone(config.zone()) for start in starts[:_SHOWN])

@@ -60,7 +60,6 @@ def report(
     """Write what happened in a time as a file; its figures reconcile with those of the page."""
     from plumewatch.report_request import ReportRequest, make_report
     from reports.files import ReportTooLongError
-    from reports.suppress import TooFewError
 
     school = Site.load(config)
     asked = (start, end, kind, out, site, building)
@@ -75,7 +74,7 @@ def report(
                 time.time(),
                 on_day=lambda done, of: update(completed=done, total=of),
             )
-    except (ReportTooLongError, TooFewError) as error:
+    except ReportTooLongError as error:
         raise RefusedError(str(error)) from error
     figures, missing = facts.chosen, facts.missing()
     echo(

@@ -122,7 +122,7 @@ class TermConfig(BaseModel, extra="forbid", frozen=True):
 
 
 class ShiftConfig(BaseModel, extra="forbid", frozen=True):
-    """Who is on duty where, for a receiver: in lesson periods, or by the clock."""
+    """Who is on duty where, for a receiver: in class periods, or by the clock."""
 
     id: Id
     """Id in overrides and explanations."""
@@ -135,7 +135,7 @@ class ShiftConfig(BaseModel, extra="forbid", frozen=True):
     zones: Annotated[list[str], Field(max_length=1000)] = []
     """Zones where they are; everywhere if left out."""
     periods: Annotated[list[Name], Field(max_length=60)] = []
-    """Lesson periods by name; `["*"]` for all."""
+    """Class periods by name; `["*"]` for all."""
     start: WallTime | None = None
     """Time of day when it starts, instead of periods."""
     end: EndTime | None = None
@@ -177,7 +177,7 @@ class DutySections(BaseModel):
     zones: Annotated[list[ZoneConfig], Field(max_length=10_000, alias="zone")] = []
     """Zones and their neighbors."""
     bells: Annotated[list[BellsConfig], Field(max_length=100)] = []
-    """Lesson periods."""
+    """Class periods."""
     holiday: Annotated[list[HolidayConfig], Field(max_length=400)] = []
     """Days without lessons."""
     term: Annotated[list[TermConfig], Field(max_length=400)] = []

@@ -25,7 +25,7 @@ from reports.facts import gather
 from reports.files import REPORTS, SHEETS
 from reports.school import Place
 from reports.summary import summary
-from reports.suppress import SMALL, WITHHELD, without_small
+from reports.suppress import SMALL, WITHHELD
 from reports.text import ABOUT, FORMATS
 from reports.view import summary_view, table_view
 from storage import audit
@@ -269,21 +269,6 @@ def test_small_counts_of_a_room_are_nowhere(facts):
     assert table.filter(pl.col("value").is_null())["note"].unique().to_list() == ["<5"]
     assert table.filter(pl.col("value") < 5).height == 0
     assert "<5" in json.dumps(summary_view(made)["detail"]).replace("&lt;", "<")
-
-
-@pytest.mark.parametrize(
-    ("counts", "shown"),
-    [
-        ([], []),
-        ([9], [9]),
-        ([3], [None]),
-        ([0, 9, 8], [None, 9, None]),
-        ([0, 1, 8], [None, None, 8]),
-        ([5, 6], [5, 6]),
-    ],
-)
-def test_one_hidden_count_cannot_be_worked_out_from_the_total(counts, shown):
-    assert without_small(counts) == shown
 
 
 def test_exports_are_in_the_audit_log(write, state):
