@@ -195,7 +195,7 @@ def lists(incident: str) -> list[str]:
         *("/api/v1/incidents", "/api/v1/incidents?limit=200", f"/api/v1/incidents/{incident}"),
         *("/api/v1/incidents?status=open", "/api/v1/rooms", "/api/v1/rooms/r0"),
         *("/api/v1/sensors", f"/api/v1/sensors/{_SENSOR}", "/api/v1/sensors?room=r0"),
-        *("/api/v1/reports", f"/api/v1/sensors/{_SENSOR}/readings?{span}&step=60"),
+        *("/api/v1/reports", f"/api/v1/readings?sensors={_SENSOR}&{span}&step=60"),
     ]
 
 

@@ -2,7 +2,8 @@
 
 A browser is ``webpush://`` with endpoint, public key and secret in its query. For a phone with ntfy
 the page makes a topic that nobody can guess, and shows it once. E-mail and text messages leave by
-gateways: Apprise URLs from files, with `{to}` where the address goes.
+gateways: Apprise URLs from files, with `{to}` where the address goes. For another service an
+administrator gives an Apprise URL.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class ChannelKind(Coded):
     PUSH = "push", mark("Push notifications on a phone")
     EMAIL = "email", mark("E-mail")
     PHONE = "phone", mark("Text message")
+    OTHER = "other", mark("Another service, such as Teams or Slack")
 
 
 CHANNEL_WORDS: Final = Words(ChannelKind.texts())
@@ -64,13 +66,16 @@ class Gateways:
         if kind == ChannelKind.PUSH:
             scheme, _, host = self.push.rstrip("/").partition("://")
             return Secret(f"{'ntfys' if scheme == 'https' else 'ntfy'}://{host}/{address}")
+        if kind == ChannelKind.OTHER:
+            return Secret(address)
         gateway = self.email if kind == ChannelKind.EMAIL else self.phone
         return gateway and Secret(gateway.reveal().replace(TO, quote(address, safe="@+")))
 
     def kinds(self) -> list[ChannelKind]:
         """Return what the page can set up."""
         found = {ChannelKind.EMAIL: self.email, ChannelKind.PHONE: self.phone}
-        return [ChannelKind.PUSH, *(kind for kind, gateway in found.items() if gateway)]
+        own = (kind for kind, gateway in found.items() if gateway)
+        return [ChannelKind.PUSH, *own, ChannelKind.OTHER]
 
 
 def new_address(kind: str, typed: str) -> str:
@@ -85,6 +90,8 @@ def new_address(kind: str, typed: str) -> str:
     """
     if kind == ChannelKind.PUSH:
         return generated()
+    if kind == ChannelKind.OTHER:
+        return typed
     if kind == ChannelKind.EMAIL:
         return typed if _EMAIL.fullmatch(typed) else ""
     digits = re.sub(r"[\s().-]", "", typed)

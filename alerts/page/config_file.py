@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from alerts.secrets import Secret
+    from collections.abc import Callable, Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +50,6 @@ class ConfigFile(Protocol):
 
     def read(self) -> ConfigVersion:
         """Return the file as it is now."""
-        ...
-
-    def address_files(self) -> list[str]:
-        """Return the files that may contain an address of a person."""
-        ...
-
-    def stored_address(self, row: Mapping[str, str]) -> Secret | None:
-        """Return the address that a row of a person names, None if it cannot be read."""
-        ...
-
-    def keep_secret(self, name: str, secret: Secret) -> str:
-        """Write a secret into a file of its own, for the service alone; return its path."""
-        ...
-
-    def drop_secrets(self, paths: Iterable[str]) -> None:
-        """Delete those files of `keep_secret` that the configuration does not name."""
         ...
 
     def prepare(self, version: str, edits: Sequence[Edit]) -> PreparedChange:

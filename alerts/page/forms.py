@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from alerts.incidents.free_text import cleaned, fault_of
 from alerts.page.config_file import Edit
-from alerts.secrets import Secret
 from language.dates import date_text
 from language.messages import _
 
@@ -45,8 +44,6 @@ class Kind(StrEnum):
     MOMENT = "datetime-local"
     ROWS = "rows"
     WORDS = "words"
-    ADDRESS = "address"
-    """A secret: written to a file of its own and never shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,28 +118,6 @@ class Form:
     def values(self, form: FormData) -> dict[str, Any]:
         """Read what was typed; a key that is empty is left out."""
         return dict(_read(form, self.fields))
-
-    def secrets(self, typed: Mapping[str, Any]) -> list[tuple[str, dict[str, Any], Secret]]:
-        """Take the secrets out of what was typed, each with the name of its field and its row."""
-        return [
-            (f"{one.key}.{k}.{cell.key}", row, Secret(row.pop(cell.key)))
-            for one in self.fields
-            for cell in one.rows
-            for k, row in enumerate(typed.get(one.key, ()))
-            if cell.kind is Kind.ADDRESS and cell.key in row
-        ]
-
-    def stored(
-        self, old: Mapping[str, Any], typed: Mapping[str, Any]
-    ) -> list[tuple[str, dict[str, Any]]]:
-        """Return new rows that name a stored secret, each with the name of its field."""
-        return [
-            (f"{one.key}.{k}.{next(iter(row))}", row)
-            for one in self.fields
-            if any(cell.kind is Kind.ADDRESS for cell in one.rows)
-            for k, row in enumerate(typed.get(one.key, ()))
-            if row and row not in old.get(one.key, ())
-        ]
 
     def entry(self, old: Mapping[str, Any] | None, typed: Mapping[str, Any]) -> dict[str, Any]:
         """Return the entry with what was typed; keys that the form does not have stay."""

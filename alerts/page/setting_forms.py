@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     Tree = Mapping[str, Any]
 
-ADDRESS_FILES: Final = "_address_files"
 UNREGISTERED: Final = "_unregistered"
 ALL_SITES: Final = "*"
 """Keys that the page adds to the configuration, for choices that are not in it."""
@@ -152,7 +151,7 @@ _staff, _zones = (partial(_names, section=section) for section in ("staff", "zon
 _buildings, _floors, _room_kinds = (
     partial(_values, section="room", key=key) for key in ("building", "floor", "kind")
 )
-_address_files, _unregistered = (partial(_given, key=key) for key in (ADDRESS_FILES, UNREGISTERED))
+_unregistered = partial(_given, key=UNREGISTERED)
 _NAME: Final = Field("name", mark("Name"))
 _ID: Final = Field("id", mark("Name"), help=mark("Letters, digits, and . _ : - only."))
 _SITE: Final = Field("site", mark("School"), Kind.CHOICE, _sites, needs_choices=True)
@@ -261,21 +260,6 @@ FORMS: Final = (
                 lambda _tree: LANGUAGES,
                 help=mark(
                     "Of notices and pages; the school's if left empty. They can choose theirs."
-                ),
-            ),
-            Field(
-                "notify",
-                mark("Channels, in order of preference"),
-                Kind.ROWS,
-                help=mark(
-                    "If one fails, the next is tried. A new address is such as"
-                    " ntfys://ntfy.sh/a-long-secret-name or mailto://...; a stored one is"
-                    " chosen by its file."
-                ),
-                rows=(
-                    Field("_address", mark("New address"), Kind.ADDRESS),
-                    Field("url_file", mark("or stored in"), Kind.CHOICE, _address_files),
-                    Field("url_env", mark("or environment variable")),
                 ),
             ),
             _QUIET_HOURS,

@@ -9,7 +9,6 @@ draft and renamed; what it replaces is kept in the data folder, by its hash.
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import re
 import tomllib
@@ -21,10 +20,8 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AoT
 
-from alerts.errors import ConfigFaultsError, ConfigFileError, EntryFault, SecretError
+from alerts.errors import ConfigFaultsError, ConfigFileError, EntryFault
 from alerts.page.config_file import ConfigVersion, Edit, PreparedChange
-from alerts.page.forms import new_id
-from alerts.secrets import load_secret
 from language.messages import _
 from plumewatch.config.faults import ConfigError, ConfigTree, located
 from plumewatch.config.load import parse
@@ -33,12 +30,8 @@ from plumewatch.config.sites import FOLDER, PEOPLE, with_sites
 from storage.files import atomic_write, write_private
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
-
-    from alerts.secrets import Secret
-
-log = logging.getLogger(__name__)
 
 _KEPT: Final = 50
 _HEADINGS: Final = re.compile(
@@ -47,9 +40,6 @@ _HEADINGS: Final = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 """Strings and comments, in which a heading is none; or a heading."""
-_SECRET_FILES: Final = 200
-_OWN_SECRETS: Final = "secrets/page"
-"""Folder of the secrets that people typed on the page."""
 
 
 class ConfigEditor:
@@ -73,53 +63,6 @@ class ConfigEditor:
             self._whole = with_sites(tree, self._path.parent)
             self._read_at = state
         return ConfigVersion(_digest(raw), tree, self._problem(), self._whole, self._whole.files)
-
-    def address_files(self) -> list[str]:
-        """Return files beside those with addresses of staff, as paths in the configuration."""
-        base, found = self._path.parent, set[str]()
-        for person in self.read().tree.get("staff", ()):
-            for target in person.get("notify", ()):
-                name = target.get("url_file", "")
-                if name:
-                    folder = (base / name).parent
-                    found.add(name)
-                    prefix = name.rpartition("/")[0]
-                    found |= {
-                        f"{prefix}/{file.name}" if prefix else file.name
-                        for file in _files(folder)
-                        if prefix
-                    }
-        return sorted(found)[:_SECRET_FILES]
-
-    def stored_address(self, row: Mapping[str, str]) -> Secret | None:
-        """Return the address that a row of a person names, None if it cannot be read."""
-        file = self._path.parent / row["url_file"] if "url_file" in row else None
-        try:
-            return load_secret("address", file=file, env=row.get("url_env", ""))
-        except SecretError:  # the check of the configuration says so
-            return None
-
-    def keep_secret(self, name: str, secret: Secret) -> str:
-        """Write a secret into a file of its own beside the configuration; return its path there."""
-        folder = self._path.parent / _OWN_SECRETS
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            taken = {file.name for file in _files(folder)}
-            file = folder / new_id([name], taken, "channel")
-            write_private(file, f"{secret.reveal()}\n".encode())
-        except OSError as error:
-            raise ConfigFileError(
-                _("%(file)s cannot be written: %(why)s.", file=folder, why=error.strerror)
-            ) from error
-        return f"{_OWN_SECRETS}/{file.name}"
-
-    def drop_secrets(self, paths: Iterable[str]) -> None:
-        """Delete those files of `keep_secret` that the configuration does not name."""
-        named = _own_secrets(self._raw())
-        for path in paths:
-            file = self._path.parent / path
-            if file.parent == self._path.parent / _OWN_SECRETS and path not in named:
-                file.unlink(missing_ok=True)
 
     def prepare(self, version: str, edits: Sequence[Edit]) -> PreparedChange:
         """Check changes of the file as of `version`; `ConfigFileError` or `ConfigFaultsError`."""
@@ -158,18 +101,6 @@ class ConfigEditor:
             raise ConfigFileError(
                 _("%(file)s cannot be written: %(why)s.", file=self._path, why=error.strerror)
             ) from error
-        self._drop_unreachable_secrets(old, change.content)
-
-    def _drop_unreachable_secrets(self, *texts: bytes) -> None:
-        """Delete files of `keep_secret` that neither the file nor what it replaced names."""
-        sites = (self._path.parent / FOLDER).glob("*.toml")
-        try:
-            named = _own_secrets(b"\n".join((*texts, *(site.read_bytes() for site in sites))))
-            for file in _files(self._path.parent / _OWN_SECRETS):
-                if f"{_OWN_SECRETS}/{file.name}" not in named:
-                    file.unlink(missing_ok=True)
-        except OSError as error:
-            log.warning("old secrets of the page stay until the next change: %s", error)
 
     def _raw(self) -> bytes:
         try:
@@ -356,17 +287,6 @@ def _apply(tree: dict[str, Any], edit: Edit) -> None:
             del tree[edit.section]
     else:
         entries[edit.index] = dict(edit.entry)
-
-
-def _files(folder: Path) -> list[Path]:
-    try:
-        return [file for file in folder.iterdir() if file.is_file()]
-    except OSError:
-        return []
-
-
-def _own_secrets(raw: bytes) -> set[str]:
-    return set(re.findall(rf"{_OWN_SECRETS}/[\w.-]+", raw.decode("utf-8", "replace")))
 
 
 def _changed_at(path: Path) -> tuple[int, int]:

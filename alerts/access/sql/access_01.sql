@@ -60,11 +60,11 @@ CREATE TABLE api_token (
 ) STRICT;
 
 -- Channels that people set up on the page: a browser with its keys, as the push service has it; a topic
--- of ntfy; an e-mail address; a phone number.
+-- of ntfy; an e-mail address; a phone number; the Apprise URL of another service.
 CREATE TABLE own_channel (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     person TEXT NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('browser', 'push', 'email', 'phone')),
+    kind TEXT NOT NULL CHECK (kind IN ('browser', 'push', 'email', 'phone', 'other')),
     address TEXT NOT NULL,
     p256dh TEXT NOT NULL,
     auth TEXT NOT NULL,

@@ -15,14 +15,13 @@ from starlette.responses import RedirectResponse, Response
 from alerts.access.directory import is_of_directory
 from alerts.access.passwords import remove_account
 from alerts.access.roles import Right
-from alerts.errors import ConfigFaultsError, ConfigFileError, NotifyReason
-from alerts.notify.channels.apprise_notifier import SCHEMES, NotifySettings, check_target
+from alerts.errors import ConfigFaultsError, ConfigFileError
 from alerts.page.config_file import Edit
 from alerts.page.forms import changes, shown
 from alerts.page.guard import FormSize, text_of
 from alerts.page.page_context import not_for_role
 from alerts.page.page_group import Access, PageGroup, serves
-from alerts.page.setting_forms import ADD_PERSON, ADDRESS_FILES, FORMS, UNREGISTERED
+from alerts.page.setting_forms import ADD_PERSON, FORMS, UNREGISTERED
 from alerts.page.sign_in import inside
 from alerts.page.views.people import invite, person_page
 from alerts.policy import STAFF, StaffMember
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from alerts.page.config_file import ConfigFile, ConfigVersion
     from alerts.page.forms import Form
     from alerts.page.guard import Session
-    from alerts.secrets import Secret
 
 _DUTY: Final = "duty"
 _NEW: Final = "new"
@@ -91,20 +89,12 @@ class ConfigPages(PageGroup):
         index = self._index_of(request, form, version)
         typed = form.values(request.state.form)
         number = len(version.tree.get(form.section, ())) if index is None else index
-        secrets = form.secrets(typed)
-        refused = await self._context.in_thread(self._refused, form, version, index, typed, secrets)
+        refused = form.refused(self._tree(version), index, typed)
         if form.slug == _DUTY and not session.may(Right.SETTINGS):
             refused |= self._too_long(typed)
         if refused:
             return await self._page(request, form, version, index, typed, refused)
-        written: list[str] = []
         try:
-            for _name, row, secret in secrets:
-                name = str(typed.get("name", ""))
-                path = await self._context.in_thread(self._config().keep_secret, name, secret)
-                written.append(path)
-                row.pop("url_env", None)
-                row["url_file"] = path
             edits = form.edits(version.tree, index, typed)
             link = await self._save(request, form, version, edits)
         except ConfigFaultsError as error:
@@ -114,9 +104,6 @@ class ConfigPages(PageGroup):
             return await self._page(request, form, version, index, typed, beside, others)
         except ConfigFileError as error:
             return await self._page(request, form, version, index, typed, {}, [str(error)])
-        finally:  # what was refused leaves no address behind
-            if written:
-                await self._context.in_thread(self._config().drop_secrets, written)
         if form is ADD_PERSON and edits[0].entry is not None:
             made = edits[0].entry
             member = StaffMember(made["id"], made["name"], made.get("role", STAFF))
@@ -124,26 +111,6 @@ class ConfigPages(PageGroup):
         after = inside(text_of(request.state.form, "after"))
         after = after if after.startswith("/duty/") else f"/settings/{form.slug}?saved=yes"
         return RedirectResponse(after, 303)
-
-    def _refused(
-        self,
-        form: Form,
-        version: ConfigVersion,
-        index: int | None,
-        typed: Mapping[str, Any],
-        secrets: Sequence[tuple[str, dict[str, Any], Secret]],
-    ) -> dict[str, str]:
-        config = self._config()
-        refused = form.refused(self._tree(version, config.address_files()), index, typed)
-        old = {} if index is None else version.tree[form.section][index]
-        addresses = [(name, secret) for name, _row, secret in secrets]
-        offered = [] if refused else form.stored(old, typed)  # no other file is read
-        for name, row in offered:
-            stored = config.stored_address(row)
-            addresses += [(name, stored)] if stored else []
-        for name, secret in addresses:
-            refused |= self._bad_address(name, secret)
-        return refused
 
     @serves("/settings/{form}/{entry}/remove", Access.STAFF, methods=("POST",))
     async def _remove(self, request: Request) -> Response:
@@ -254,26 +221,6 @@ class ConfigPages(PageGroup):
         config.apply()
         return link
 
-    def _bad_address(self, field: str, address: Secret) -> dict[str, str]:
-        settings = NotifySettings(
-            allow_private=self._context.settings.notices.allow_private_targets
-        )
-        schemes = ", ".join(f"{scheme}://" for scheme in sorted(SCHEMES))
-        words = {
-            NotifyReason.FORBIDDEN_SCHEME: _(
-                "It must begin with one of: %(schemes)s.", schemes=schemes
-            ),
-            NotifyReason.BAD_TARGET: _(
-                "It is not the complete address of one recipient, or has options or characters"
-                " that cannot be sent."
-            ),
-            NotifyReason.FORBIDDEN_ADDRESS: _(
-                "It is not encrypted: that needs alerts.allow_private_targets in the configuration."
-            ),
-        }
-        faults = [words[e.reason] for e in check_target(address, settings)]
-        return {field: " ".join(faults)} if faults else {}
-
     def _seen(self, tree: Mapping[str, Any]) -> dict[str, Any]:
         """Return the configuration with the shifts and staff that the request may see alone."""
         sites = {site.id for site in self._context.registry.sites.values()}
@@ -305,9 +252,9 @@ class ConfigPages(PageGroup):
             return {"end": _("At most two weeks ahead; an administrator changes shifts for good.")}
         return {}
 
-    def _tree(self, version: ConfigVersion, files: Sequence[str] = ()) -> dict[str, Any]:
+    def _tree(self, version: ConfigVersion) -> dict[str, Any]:
         unregistered = [s.sensor for s in self._context.pipeline().quarantine]
-        return {**self._seen(version.whole), ADDRESS_FILES: files, UNREGISTERED: unregistered}
+        return {**self._seen(version.whole), UNREGISTERED: unregistered}
 
     @serves("/settings", Access.STAFF)
     async def _index(self, request: Request) -> Response:
@@ -365,8 +312,7 @@ class ConfigPages(PageGroup):
         beside: Mapping[str, str] | None = None,
         others: Sequence[str] = (),
     ) -> Response:
-        files = await self._context.in_thread(self._config().address_files)
-        tree = self._tree(version, files)
+        tree = self._tree(version)
         old = {} if index is None else version.tree[form.section][index]
         seen = text_of(request.state.form, "version") if beside is not None else version.hash
         return self._context.render(

@@ -14,10 +14,13 @@ from alerts.access.directory import is_of_directory
 from alerts.access.own_channels import CHANNEL_WORDS, ChannelKind, new_address
 from alerts.access.passwords import remove_account
 from alerts.access.roles import Right
+from alerts.errors import NotifyReason
+from alerts.notify.channels.apprise_notifier import SCHEMES, NotifySettings, check_target
 from alerts.page.guard import text_of
 from alerts.page.page_context import not_for_role
 from alerts.page.page_group import Access, PageGroup, serves
 from alerts.policy import STAFF, StaffMember
+from alerts.secrets import Secret, channel_text, scheme_of
 from language.messages import _
 from storage.audit import AuditKind
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from alerts.access.own_channels import Gateways
     from alerts.page.page_context import PageContext
 
 
@@ -52,15 +56,19 @@ class PeoplePages(PageGroup):
         context, member, form = self._context, await self._member(request), request.state.form
         gateways, now = context.settings.notices.gateways, context.settings.clock()
         kind, typed = text_of(form, "kind"), text_of(form, "to").strip()
-        if kind not in gateways.kinds():
+        if kind not in _kinds_for(gateways, request):
             raise HTTPException(400, _("Choose from the list."))
-        address = new_address(kind, typed)
-        if not address:
+        channel, address, fault = ChannelKind(kind), new_address(kind, typed), ""
+        if channel is ChannelKind.OTHER:
+            private = context.settings.notices.allow_private_targets
+            fault = await context.in_thread(_fault_of_url, Secret(address), allow_private=private)
+        elif not address:
             fault = _("“%(typed)s” isn't an address or phone number.", typed=typed[:80])
+        if fault:
             return await person_page(context, request, member, errors=[fault])
         context.count_change(request.state.session.person, now)
-        channel = ChannelKind(kind)
         label = "" if channel is ChannelKind.PUSH else address
+        label = channel_text(scheme_of(Secret(address))) if channel is ChannelKind.OTHER else label
 
         def add(tx: sqlite3.Connection) -> None:
             own_channels.add(tx, member.id, channel, (address, "", ""), label, now)
@@ -120,6 +128,31 @@ class PeoplePages(PageGroup):
         return found
 
 
+def _kinds_for(gateways: Gateways, request: Request) -> list[ChannelKind]:
+    """Return the channels that a person may add; only administrators give URLs."""
+    may_give_urls = request.state.session.may(Right.SETTINGS)
+    return [k for k in gateways.kinds() if may_give_urls or k is not ChannelKind.OTHER]
+
+
+def _fault_of_url(address: Secret, *, allow_private: bool) -> str:
+    """Say why an Apprise URL is not accepted, without any part of it; empty if it is."""
+    words = {
+        NotifyReason.FORBIDDEN_SCHEME: _(
+            "It must begin with one of: %(schemes)s.",
+            schemes=", ".join(f"{scheme}://" for scheme in sorted(SCHEMES)),
+        ),
+        NotifyReason.BAD_TARGET: _(
+            "It is not the complete address of one recipient, or has options or characters"
+            " that cannot be sent."
+        ),
+        NotifyReason.FORBIDDEN_ADDRESS: _(
+            "It is not encrypted. That needs alerts.allow_private_targets in the configuration."
+        ),
+    }
+    faults = check_target(address, NotifySettings(allow_private=allow_private))
+    return " ".join(words[fault.reason] for fault in faults)
+
+
 def invite(context: PageContext, tx: sqlite3.Connection, request: Request, person: str) -> str:
     """Make the link with which a person chooses a password, and record who made it."""
     context.record(tx, request, AuditKind.PASSWORD, "invited", person=person)
@@ -158,7 +191,7 @@ async def person_page(
         member=member,
         channels=await context.read(own_channels.channels, member.id),
         others=len(member.targets),
-        kinds=notices.gateways.kinds(),
+        kinds=_kinds_for(notices.gateways, request),
         channel_words=CHANNEL_WORDS,
         number=(await _configured(context, member.id))[0],
         server=server.partition("://")[2],

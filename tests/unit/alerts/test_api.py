@@ -99,7 +99,6 @@ REQUESTS = {
     "GET /rooms/{id}": {},
     "GET /sensors": {"params": {"room": "n2-boys"}},
     "GET /sensors/{id}": {},
-    "GET /sensors/{id}/readings": {"params": SPAN},
     "GET /readings": {"params": SPAN},
     "GET /reports": {},
     "POST /reports": {"json": WEEK},
@@ -222,7 +221,7 @@ async def test_pages_follow_each_other_without_loss(page, make_event):
 
 def readings_path(start, end, **more):
     asked = {"from": start, "to": end, **more}
-    return "/sensors/s1/readings", {k: str(v) for k, v in asked.items()}
+    return "/readings", {"sensors": "s1", **{k: str(v) for k, v in asked.items()}}
 
 
 async def test_readings_as_each_and_as_averages_in_json_and_csv(page):
@@ -230,14 +229,22 @@ async def test_readings_as_each_and_as_averages_in_json_and_csv(page):
     path, asked = readings_path("2026-09-07T14:00:00Z", "2026-09-07T14:00:03Z")
     found = (await ask(page, path, token, params=asked)).json()
     assert found["units"] == {"pm25": "µg/m³", "temp": "°C"}
-    assert found["items"][0] == {"time": "2026-09-07T14:00:00Z", "pm25": 305.0, "temp": -3.5}
+    assert found["items"][0] == {
+        "sensor": "s1",
+        "time": "2026-09-07T14:00:00Z",
+        "pm25": 305.0,
+        "temp": -3.5,
+    }
     assert len(found["items"]) == 3
     path, asked = readings_path("2026-09-07T16:00:00+02:00", "2026-09-07T14:05:00Z", step=60)
     found = (await ask(page, path, token, params={**asked, "quantities": "pm25"})).json()
     assert [row["pm25"] for row in found["items"]] == [334.5 + 60 * k for k in range(5)]
     text = (await ask(page, path, token, params={**asked, "format": "csv"})).text
     rows = list(csv.reader(io.StringIO(text)))
-    assert rows[:2] == [["time", "pm25", "temp"], ["2026-09-07T14:00:00Z", "334.5", "-3.5"]]
+    assert rows[:2] == [
+        ["sensor", "time", "pm25", "temp"],
+        ["s1", "2026-09-07T14:00:00Z", "334.5", "-3.5"],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -291,12 +298,10 @@ async def test_a_wrong_list_is_refused(page, path):
 
 @pytest.mark.parametrize(
     "path",
-    ["/sensors/..%2f..%2fetc%2fpasswd/readings", "/rooms/x' OR 1=1", "/incidents/%00", "/none"],
+    ["/sensors/..%2f..%2fetc%2fpasswd", "/rooms/x' OR 1=1", "/incidents/%00", "/none"],
 )
 async def test_what_is_not_there_is_a_problem_too(page, path):
-    asked = {"from": "2026-09-07T14:00:00Z", "to": "2026-09-07T14:05:00Z"}
-    asked = asked if path.endswith("readings") else {}
-    is_problem(await ask(page, path, token_of(page), params=asked), 404)
+    is_problem(await ask(page, path, token_of(page)), 404)
     is_problem(await ask(page, "/rooms", token_of(page), "DELETE"), 405)
 
 

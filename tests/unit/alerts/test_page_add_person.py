@@ -220,6 +220,10 @@ async def test_people_set_up_and_remove_their_own_channels(page_of):
         ({"kind": "email", "to": "a@b.example&to=c@d.example,e"}, "an address"),
         ({"kind": "phone", "to": "5550100199"}, "Choose from the list"),
         ({"kind": "browser", "to": "x"}, "Choose from the list"),
+        ({"kind": "other", "to": "carrier pigeon kx7"}, "It must begin with one of"),
+        ({"kind": "other", "to": "gopher://kx7"}, "It must begin with one of"),
+        ({"kind": "other", "to": "slack://kx7"}, "not the complete address"),
+        ({"kind": "other", "to": "json://kx7.example"}, "not encrypted"),
     ],
 )
 async def test_what_is_no_channel_is_refused(page_of, form, words):
@@ -227,7 +231,22 @@ async def test_what_is_no_channel_is_refused(page_of, form, words):
     await page.sign_in("ad")
     answer = await add_channel(page, "an", **form)
     assert (answer.status_code, words in answer.text) == (400, True)
+    assert "kx7" not in answer.text
     assert own_channels.channels(page.db, "an") == []
+
+
+async def test_administrators_alone_give_the_url_of_another_service(page_of, caplog):
+    page, url = page_of(), "ntfys://ntfy.sh/kx7-long-secret-topic"
+    await page.sign_in("an")
+    assert (await add_channel(page, "an", kind="other", to=url)).status_code == 400
+    assert 'value="other"' not in (await page.client.get("/people/an")).text
+    await page.sign_in("ad")
+    with caplog.at_level("DEBUG"):
+        assert (await add_channel(page, "an", kind="other", to=url)).status_code == 303
+    assert [t.reveal() for t in page.engine.policy.member("an").targets] == [url]
+    assert "kx7" not in (await page.client.get("/people/an")).text
+    logged = [r.getMessage() for r in caplog.records if r.name != "apprise"]  # pytest alone sees it
+    assert "kx7" not in "".join([*logged, *(e.detail for e in audit.entries(page.db))])
 
 
 def test_an_address_is_quoted_into_the_url_of_its_gateway():

@@ -169,15 +169,3 @@ def test_a_link_to_the_file_stays_a_link(tmp_path):
     save(editor, Edit("room", 0, {"id": "a", "name": "X", "building": "North"}))
     assert link.is_symlink()
     assert 'name = "X"' in real.read_text()
-
-
-def test_files_with_addresses_are_named_and_never_read(tmp_path):
-    secrets = tmp_path / "secrets"
-    secrets.mkdir()
-    for name in ("lee-push", "fox-push"):
-        (secrets / name).write_text("json://hidden")
-    path = tmp_path / "plumewatch.toml"
-    notify = 'name = "Ms. Lee"\nnotify = [{ url_file = "secrets/lee-push" }]'
-    path.write_text(TEXT.replace('name = "Ms. Lee"', notify))
-    editor = ConfigEditor(path, tmp_path / "history", lambda: None)
-    assert editor.address_files() == ["secrets/fox-push", "secrets/lee-push"]
