@@ -292,6 +292,6 @@ def conclusion(
         )
     return _(
         "%(sensor)s does not see a puff in the farthest stall (a reading each %(interval)s s): hang"
-        " it nearer, away from door and vent (docs/placement.md), or add a second one",
+        " it nearer, away from door and vent (docs/sensors.md), or add a second one",
         **known,
     )

@@ -3,8 +3,8 @@
 A table is between ``<!-- table: NAME -->`` and ``<!-- end of table -->``; everything else in a page
 is written by hand. ``--check`` writes nothing and exits 1 if a page is out of date.
 
-What a format can contain is taken from its golden cases, the cost of an interval from the benchmark
-of the detector (``research/benchmark/results.md``).
+What a format can carry comes from its golden cases, what an interval costs from the detector's
+benchmark (``research/benchmark/results.md``).
 """
 
 from __future__ import annotations
@@ -15,13 +15,11 @@ import re
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
-from detection.quantities import QUANTITIES
 from docs import reference
 from ingest.decoders import DECODERS
 from reports import tables
-from sensor_sim.devices.models import MODELS
 from storage.timeseries.records import MEASUREMENTS
 
 if TYPE_CHECKING:
@@ -33,11 +31,10 @@ PAGES: Final = (
     ROOT / "docs" / "decisions" / "index.md",
     ROOT / "docs" / "devices.md",
     ROOT / "docs" / "measurements.md",
-    ROOT / "docs" / "metrics.md",
     ROOT / "docs" / "privacy.md",
-    ROOT / "docs" / "report-files.md",
+    ROOT / "docs" / "reports.md",
+    ROOT / "docs" / "sensors.md",
     ROOT / "docs" / "settings.md",
-    ROOT / "ingest" / "decoders" / "README.md",
 )
 
 _MARKED: Final = re.compile(
@@ -50,13 +47,8 @@ def _topics(name: str) -> str:
     return ", ".join(f"`{topic}`" for topic in DECODERS[name].topics) or _ROUTED
 
 
-def _decoders() -> list[str]:
-    rows = [f"| `{name}` | {d.summary} | {_topics(name)} |" for name, d in DECODERS.items()]
-    return ["| decoder | devices | topics |", "|---|---|---|", *rows]
-
-
 def _golden(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Topic and expected readings of a decoder's golden cases."""
+    """Yield topic and expected reading of a decoder's golden cases."""
     path = ROOT / "tests" / "golden" / "decoders" / name / "cases.json"
     for case in json.loads(path.read_text(encoding="utf-8")):
         for reading in case.get("readings", ()):
@@ -64,7 +56,7 @@ def _golden(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _example(name: str) -> str:
-    """Topic and id of the first golden case that measures something."""
+    """Return topic and id of the first golden case that measures something."""
     for topic, reading in _golden(name):
         if reading.get("values") or reading.get("events"):
             return f"`{reading['sensor']}` from `{topic}`"
@@ -72,22 +64,16 @@ def _example(name: str) -> str:
 
 
 def _formats() -> list[str]:
-    rows = [
-        f"| `{name}` | {d.summary} | {_topics(name)} | {_example(name)} |"
-        for name, d in DECODERS.items()
-    ]
-    return ["| decoder | devices | topics | id, by example |", "|---|---|---|---|", *rows]
-
-
-def _models() -> list[str]:
-    rows = [
-        f"| `{name}` | {', '.join(QUANTITIES[c].label for c in model.channels)}"
-        f" | {model.interval_s} s | {'mean' if model.averages else 'last value'} |"
-        for name, model in MODELS.items()
-    ]
+    rows = []
+    for name, d in DECODERS.items():
+        over = "HTTP" if d.over_http and not d.topics else "MQTT" + ", HTTP" * d.over_http
+        carried = ", ".join(_carried(name)) or "nothing"
+        rows.append(
+            f"| `{name}` | {d.summary} | {carried} | {over} | {_topics(name)} | {_example(name)} |"
+        )
     return [
-        "| model | measures | interval | a reading is |",
-        "|---|---|---|---|",
+        "| decoder | devices | can carry | over | topics | id, by example |",
+        "|---|---|---|---|---|---|",
         *rows,
     ]
 
@@ -100,53 +86,8 @@ def _measurement(name: str) -> list[str]:
     return ["| field | type | |", "|---|---|---|", *rows]
 
 
-class Buy(NamedTuple):
-    """What to buy that speaks a format, and the interval to set; None: the maker does not say."""
-
-    what: str
-    interval: str
-    interval_s: float | None
-
-
-_LORA: Final = "60 s if airtime allows (minimum 10 s, default 600 s)"
-BUY: Final = {
-    "native": Buy("an ESP32 with SEN55, or SPS30 and SGP41, and firmware of your own", "2 s", 2),
-    "tasmota": Buy("an ESP board with SEN55 or PMS5003 and SGP41", "10 s, its minimum", 10),
-    "airgradient": Buy("AirGradient ONE", "60 s, fixed", 60),
-    "chirpstack": Buy("Milesight GS601", _LORA, 60),
-    "tts": Buy("Milesight GS601", "minutes, by the stack's fair use", 180),
-    "zigbee2mqtt": Buy("IKEA VINDSTYRKA", "fixed by the device", None),
-    "meraki": Buy("Cisco Meraki MT15", "about 60 s, fixed", 60),
-    "axis": Buy("AXIS D6310, if present", "fixed by the device", None),
-    "ruuvi": Buy("Ruuvi Air and a Ruuvi gateway", "fixed by the device", None),
-    "qingping": Buy("Qingping Air Monitor", "10 s, on request", 10),
-    "kaiterra": Buy("Kaiterra Sensedge", "fixed by the device", None),
-    "sensecap": Buy("for climate beside another sensor only", "fixed by the device", None),
-    "sparkplug": Buy("existing building automation", "1-5 s at the gateway, if possible", 5),
-    "homie": Buy("existing Homie devices", "1-5 s, if possible", 5),
-    "ha_discovery": Buy("nothing: it only provides units", "none", None),
-    "shelly": Buy("for climate beside another sensor only", "fixed by the device", None),
-    "esphome": Buy("an ESP32 with SEN55, or SPS30 and SGP41", "2 s", 2),
-    "loriot": Buy("Milesight GS601", _LORA, 60),
-    "milesight_gateway": Buy("Milesight GS601 and UG65", _LORA, 60),
-    "milesight": Buy("Milesight GS601", _LORA, 60),
-    "decentlab": Buy("DL-PM, if present", "minutes (battery)", 600),
-    "elsys": Buy("ERS2 VOC, if present", "minutes (battery)", 600),
-    "influx": Buy("existing Telegraf inputs", "1-5 s at its source", 5),
-    "sensorcommunity": Buy("airRohr with SPS30, if present", "145 s by default", 145),
-    "purpleair": Buy("PurpleAir, if present", "120 s, as it averages", 120),
-    "awair": Buy("Awair, if present", "poll every 10 s", None),
-    "unifi": Buy("UniFi UP-AirQuality, if present", "10 s, asked for", 10),
-    "verkada": Buy("Verkada SV, if present", "on events", None),
-    "halo": Buy("HALO, if present", "alarms at once; values every 5 s, asked for", 5),
-    "generic": Buy("anything that can post JSON", "1-5 s, if possible", 5),
-}
-"""By decoder, in the order of the table."""
-
-_RELIED_ON: Final = 0.2
-"""Share of visible puffs detected, below which alerts cannot be relied on."""
 _ENOUGH: Final = 20
-"""Visible puffs from which a row says anything."""
+"""Fewest visible puffs for a row to be shown."""
 _BENCHMARK: Final = ROOT / "research" / "benchmark" / "results.md"
 _ROW: Final = re.compile(
     r"^\| (?P<s>\d+) s \| \d+ \| (?P<visible>\d+) \| (?P<recall>[\d.]+) [^|]*\|[^|]*\|[^|]*"
@@ -165,7 +106,7 @@ _CARRIED: Final = (
 
 
 def _measured() -> list[dict[str, float]]:
-    """Rows of the benchmark by reporting interval, shortest first, that are of enough puffs."""
+    """Return the benchmark's rows by interval, shortest first, that have enough puffs."""
     found = _ROW.finditer(_BENCHMARK.read_text(encoding="utf-8"))
     rows = [{key: float(value) for key, value in m.groupdict().items()} for m in found]
     return sorted((r for r in rows if r["visible"] >= _ENOUGH), key=lambda row: row["s"])
@@ -177,49 +118,20 @@ def _intervals() -> list[str]:
         f" | {row['p50']:.0f} s; {row['p90']:.0f} s |"
         for row in _measured()
     ]
-    head = ("interval", "puffs detected, of those a sensor can see", "false alarms a sensor-day")
+    head = ("interval", "visible puffs detected", "false alarms a day")
     return [
-        f"| {' | '.join(head)} | half of the alerts within; nine in ten |",
+        f"| {' | '.join(head)} | half of the alerts within; 90% |",
         "|---|---:|---:|---:|",
         *rows,
     ]
 
 
 def _carried(name: str) -> list[str]:
-    """Return what the golden cases of a decoder carry, in words."""
+    """Return what a decoder's golden cases carry, in words."""
     seen: set[str] = set()
     for _, reading in _golden(name):
         seen |= {*reading.get("values", ()), *reading.get("events", ())}
     return [words for words, keys in _CARRIED if seen & keys]
-
-
-def _cost(name: str, carried: list[str]) -> str:
-    alone = "; its own alarms come at once" if "its own alarms" in carried else ""
-    if "particles" not in carried:
-        return "no vaping detection without a particle channel" if not alone else alone[2:]
-    seconds = BUY[name].interval_s
-    if seconds is None:
-        return f"depends on its interval (`plumewatch status`){alone}"
-    rows = _measured()
-    row = next((row for row in rows if row["s"] >= seconds), rows[-1])
-    bound = "at most" if seconds > rows[-1]["s"] else "about"
-    found = f"{bound} {row['recall']:.0%} of puffs detected"
-    if row["recall"] < _RELIED_ON:
-        return f"trends only: {found}{alone}"
-    return f"{found}, half within {row['p50']:.0f} s{alone}"
-
-
-def _devices() -> list[str]:
-    if missing := DECODERS.keys() - BUY.keys():
-        raise SystemExit(f"BUY in docs/make_tables.py has no line for {', '.join(sorted(missing))}")
-    rows = []
-    for name in DECODERS:
-        carried = _carried(name)
-        rows.append(
-            f"| `{name}` | {BUY[name].what} | {', '.join(carried) or 'nothing'}"
-            f" | {BUY[name].interval} | {_cost(name, carried)} |"
-        )
-    return ["| decoder | buy | can carry | interval | cost |", "|---|---|---|---|---|", *rows]
 
 
 def _report(columns: Sequence[tables.Column]) -> list[str]:
@@ -235,12 +147,9 @@ def _report(columns: Sequence[tables.Column]) -> list[str]:
 TABLES: Final[dict[str, Callable[[], list[str]]]] = {
     "commands": reference.commands,
     "decisions": reference.decisions,
-    "decoders": _decoders,
-    "devices": _devices,
     "formats": _formats,
     "intervals": _intervals,
     "metrics": reference.metrics,
-    "models": _models,
     "retention": reference.retention,
     "settings": reference.settings,
     **{

@@ -198,6 +198,9 @@ def metrics() -> list[str]:
 
 # ---- commands
 
+_EVERYWHERE: Final = ("--config", "--json")
+"""Options that the head of the page describes once."""
+
 
 def commands() -> list[str]:
     """Make a section for each command, with its arguments and options."""
@@ -208,22 +211,16 @@ def commands() -> list[str]:
 def _command(called: str, command: Any) -> Iterator[str]:
     inner = getattr(command, "commands", {})
     if called != "plumewatch":
-        shown = [param for param in command.params if not param.hidden]
-        usage = [called]
-        usage += ["[OPTIONS]"] if any(p.opts[0].startswith("-") for p in shown) else []
-        usage += [_argument(p) for p in shown if not p.opts[0].startswith("-")]
-        usage += ["COMMAND"] if inner else []
+        shown = [p for p in command.params if not p.hidden and p.opts[0] not in _EVERYWHERE]
         level = "#" * len(called.split())
         yield from (f"{level} {called}", "", inspect.cleandoc(command.help or ""), "")
-        if not inner or command.invoke_without_command:
-            yield from ("```text", " ".join(usage), "```", "")
         if shown:
             yield from ("| | | if left out |", "|---|---|---|")
             yield from (_parameter(param) for param in shown)
             yield ""
         if command.epilog:
             lines = [line.strip() for line in command.epilog.split("\n\n")[1:-1]]
-            yield from ("For example:", "", "```sh", *lines, "```", "")
+            yield from ("```sh", *lines, "```", "")
             if not command.epilog.endswith(EXIT_CODES):
                 yield from (command.epilog.split("\n\n")[-1], "")
     for name, found in inner.items():

@@ -1,7 +1,7 @@
 """The tables of reports: documented, versioned columns, and their values.
 
 No column is renamed, moved or changed in meaning within one `VERSION`; new ones are added at the
-end. ``docs/report-files.md`` is generated from `COLUMNS`.
+end. ``docs/reports.md`` is generated from `COLUMNS`.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ _LOOPBACK: Final = "127.0.0.1"
 
 def pages() -> list[Path]:
     """Return every page that is written for people."""
-    names = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "ingest/decoders/README.md")
+    names = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "ingest/decoders/README.md")
     folders = ("docs", "research")
     return [
         *(ROOT / n for n in names),

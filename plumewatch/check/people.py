@@ -213,21 +213,21 @@ def check_page(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
         yield warn(
             "staff page",
             f"{free}; a proxy is in front of it, and public_url is not set{missing}",
-            'web.public_url = "https://..." of the proxy (docs/phone.md)',
+            'web.public_url = "https://..." of the proxy (docs/install.md)',
         )
     elif any(p.notify for p in config.staff) and is_loopback(web.host) and not web.public_url:
         yield warn(
             "staff page",
             f"{free}; links in notices lead there, where no phone can reach it: public_url"
             f" is not set{missing}",
-            'web.public_url = "https://..." of the proxy in front of it (docs/phone.md)',
+            'web.public_url = "https://..." of the proxy in front of it (docs/install.md)',
         )
     elif not is_loopback(web.host) and not _is_protected(web.public_url):
         yield warn(
             "staff page",
             f"{free}; without TLS, so passwords and links can be read on the network{missing}",
             'host 127.0.0.1 behind a proxy with TLS, and web.public_url = "https://..."'
-            " (docs/phone.md)",
+            " (docs/install.md)",
         )
     elif not web.public_url:
         alone = "for browsers of this machine alone: a proxy in front of it needs web.public_url"

@@ -20,11 +20,12 @@ def test_the_timeline_is_that_of_the_starter(tmp_path):
     path = tmp_path / "plumewatch.toml"
     path.write_text(STARTER, encoding="utf-8")
     asked = ("--room", "N2-boys", "--kind", "vape", "--at", "2026-09-07T10:05")
-    assert blocks("text")[0] == plumewatch("timeline", "-c", path, *asked).out
+    (shown,) = blocks("text")
+    assert plumewatch("timeline", "-c", path, *asked).out.startswith(shown)
 
 
 def test_the_settings_are_valid(tmp_path):
-    (text,) = blocks("toml")
+    text = blocks("toml")[-1]
     tree = {
         "site": "S",
         "timezone": "UTC",

@@ -1,4 +1,4 @@
-"""The example of docs/api.md runs against the staff page, and its table of scopes is the code's."""
+"""The example of docs/integrations.md runs against the staff page, and its table of scopes is the code's."""
 
 import re
 import threading
@@ -22,7 +22,7 @@ from storage.timeseries.sqlite import SqliteSeries
 from tests.support.broker import free_port
 from tests.support.staff_page import page_settings
 
-PAGE = (Path(__file__).parents[2] / "docs/api.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs/integrations.md").read_text(encoding="utf-8")
 (EXAMPLE,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
@@ -63,7 +63,7 @@ def served(tmp_path):
 def test_the_example_is_short_and_runs(served, capsys):
     assert len(EXAMPLE.splitlines()) <= 20
     url, token = served
-    code = compile(EXAMPLE, "docs/api.md", "exec")
+    code = compile(EXAMPLE, "docs/integrations.md", "exec")
     exec(code, {"URL": url, "TOKEN": token})  # noqa: S102 - what the page shows
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("Boys vape 20")

@@ -16,10 +16,6 @@ def test_pages_are_as_make_docs_writes_them():
         assert tables.renewed(text) == text, f"{page.name} is old: run make docs"
 
 
-def test_there_is_something_to_buy_and_an_interval_for_every_decoder():
-    assert list(tables.BUY) == list(DECODERS)
-
-
 def test_the_cost_of_an_interval_is_what_the_benchmark_measured():
     benchmark = (ROOT / "research" / "benchmark" / "results.md").read_text(encoding="utf-8")
     section = benchmark.split("## By reporting interval")[1].split("\n## ")[0]

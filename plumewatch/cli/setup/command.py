@@ -61,7 +61,7 @@ def setup(
         Path, typer.Option(help="Where configuration, secrets and accounts go.")
     ] = Path(),
     answers: Annotated[
-        Path | None, typer.Option(help="Answers in TOML (docs/setup.md); asks you without it.")
+        Path | None, typer.Option(help="Answers in TOML (docs/install.md); asks you without it.")
     ] = None,
 ) -> int:
     """Find sensors on a broker, and write configuration and accounts; twelve questions at most."""
@@ -105,7 +105,7 @@ def _set_up(folder: Path, answers_file: Path | None) -> int:
     if answers.listen_s < _SLOWEST_S:
         sys.stderr.write(
             f"listened {answers.listen_s:g} s: sensors that report less often may be missing;"
-            " listen_s in a file of --answers makes it longer (docs/setup.md)\n"
+            " listen_s in a file of --answers makes it longer (docs/install.md)\n"
         )
     if not places:
         raise RefusedError(

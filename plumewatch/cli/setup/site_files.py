@@ -214,7 +214,7 @@ accounts written here are known; other users of it need theirs."""
         if tls
         else """it then listens on
 that machine alone, and only the accounts written here are known. Sensors on the network
-need its TLS listener first (docs/setup.md); other users of it, their accounts."""
+need its TLS listener first (docs/install.md); other users of it, their accounts."""
     )
     return f"""next, on the machine of the broker. This replaces its configuration: {first}
   cp -a {broker}/mosquitto.conf {broker}/mosquitto.conf.before
