@@ -29,10 +29,10 @@ _LOOPBACK: Final = "127.0.0.1"
 
 def pages() -> list[Path]:
     """Return every page that is written for people."""
-    names = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "ingest/decoders/README.md")
+    names = ("README", "CONTRIBUTING", "SECURITY", "CHANGELOG", "ingest/decoders/README")
     folders = ("docs", "research")
     return [
-        *(ROOT / n for n in names),
+        *(ROOT / f"{n}.md" for n in names),
         *(p for f in folders for p in sorted((ROOT / f).rglob("*.md"))),
     ]
 

@@ -1,4 +1,4 @@
-"""The example of docs/integrations.md runs against the staff page, and its table of scopes is the code's."""
+"""The example of docs/integrations.md runs; its table of scopes is that of the code."""
 
 import re
 import threading
