@@ -320,7 +320,7 @@ class Liveness:
 
     def _learn_interval(self, name: str, found: _Sensor, received: float) -> None:
         gap = received - found.report
-        if gap < _SAME_REPORT_S:
+        if gap < min(_SAME_REPORT_S, found.interval_s / 2):
             return
         found.report = received
         if math.isfinite(gap):

@@ -288,6 +288,15 @@ def test_a_sensor_that_loses_nothing_is_complete_at_any_interval(every, jitter):
     assert share_received(every, jitter=jitter) == pytest.approx(1.0, abs=0.01)
 
 
+@pytest.mark.parametrize("every", [0.5, 1.0, 2.0, 10.0])
+def test_the_interval_of_a_fast_sensor_is_learned_as_it_is(every):
+    live = Liveness({"s": every})
+    for k in range(60):
+        live.on_item("s", 1e9 + every * k, alive=True)
+        live.on_item("s", 1e9 + every * k + 0.1, alive=True)  # the second half of the report
+    assert live.lives()["s"].interval_s == pytest.approx(every)
+
+
 def test_readings_of_a_silence_are_expected_while_it_lasts_and_once():
     fleet = Fleet({"s": 5}).run(100)
     whole = fleet.live.lives()["s"].expected
