@@ -411,31 +411,40 @@ class JournalSearch:
         """Return the readings that are new, in order, and those that the journal has; blocks."""
         doubtful = [reading for reading in readings if type(reading) is Doubtful]
         copies: set[int] = set()
+        occupied: set[int] = set()
         if doubtful:
             self._reach(doubtful)
             known = self._known([content_key(reading) for reading in doubtful])
             copies = {id(r) for r, is_known in zip(doubtful, known, strict=True) if is_known}
+            moments = [_moment(reading.sensor, reading.time) for reading in doubtful]
+            occupied = {
+                m for m, is_known in zip(moments, self._known(moments), strict=True) if is_known
+            }
         elif not self._clock_step:
             return list(readings), []
         fresh: list[Reading] = []
-        given: set[int] = set()
         for reading in readings:
             self._clock_step += reading.clock_step
             if id(reading) in copies:
                 continue
-            new = self._placed(reading, given) if type(reading) is Doubtful else reading
+            new = self._placed(reading, occupied) if type(reading) is Doubtful else reading
             if self._clock_step != new.clock_step:  # of a copy before it
                 new = msgspec.structs.replace(new, clock_step=self._clock_step)
             self._clock_step = 0.0
             fresh.append(new)
         return fresh, [reading for reading in doubtful if id(reading) in copies]
 
-    def _placed(self, reading: Reading, given: set[int]) -> Reading:
-        """Return a plain reading at a time that the journal does not have of its sensor."""
+    def _placed(self, reading: Reading, occupied: set[int]) -> Reading:
+        """Return a plain reading at a free time of its sensor, which is `occupied` from then on.
+
+        Of the reading's own time it must be known whether the journal has it.
+        """
         time, stamp = reading.time, reading.said
-        while (key := _moment(reading.sensor, time)) in given or self._known([key])[0]:
+        while (key := _moment(reading.sensor, time)) in occupied or (
+            time != reading.time and self._known([key])[0]
+        ):
             time += STEP_S
-        given.add(key)
+        occupied.add(key)
         placed = Reading(*msgspec.structs.astuple(reading))
         return (
             placed
@@ -447,7 +456,7 @@ class JournalSearch:
         wanted = np.array(keys, np.int64)
         found = np.zeros(len(wanted), np.bool_)
         for part in self._parts:
-            found |= part[np.searchsorted(part, wanted).clip(max=len(part) - 1)] == wanted
+            found |= part[np.minimum(np.searchsorted(part, wanted), len(part) - 1)] == wanted
         return found
 
     def _reach(self, doubtful: Sequence[Reading]) -> None:
