@@ -33,6 +33,7 @@ import msgspec
 
 from storage.errors import StorageCorruptError, StorageUnavailableError, translating
 from storage.reading import Reading
+from storage.repair import ROWIDS
 from storage.sqlite import DatabaseFile, connect, migrate, schema_scripts
 
 if TYPE_CHECKING:
@@ -150,11 +151,7 @@ class Journal(DatabaseFile):
         """Return up to `limit` entries behind an offset, corrupt ones left out, and the cursor."""
         if (found := self.recent(after, limit)) is not None:
             return found, (found[-1].offset if found else after)
-        rows = self._rows(after, limit)
-        if not rows and (last := self.last_offset()) > after:
-            rows = self._rows(after, limit)  # unless they came since, there are none up to `last`
-            if not rows:
-                return [], last
+        rows, cursor = self.query(lambda db: _read_rows(db, self.path, after, limit))
         entries: list[JournalEntry] = []
         for offset, crc, body in rows:
             reading = decode_record(crc, body)
@@ -162,7 +159,7 @@ class Journal(DatabaseFile):
                 entries.append(JournalEntry(offset, reading))
             else:
                 self._quarantine(offset, body if isinstance(body, bytes) else b"")
-        return entries, (rows[-1][0] if rows else after)
+        return entries, cursor
 
     def recent(self, after: int, limit: int) -> list[JournalEntry] | None:
         """Return what `read` would, without blocking; None if it is not remembered."""
@@ -171,16 +168,6 @@ class Journal(DatabaseFile):
             return None
         at = after + 1 - recent[0].offset
         return recent[at : at + limit]
-
-    def _rows(self, after: int, limit: int) -> list[tuple[int, int, object]]:
-        def select(db: sqlite3.Connection) -> list[tuple[int, int, object]]:
-            rows = db.execute(_SELECT, (after, limit)).fetchall()
-            offsets = [after, *(row[0] for row in rows), last_offset(db) + 1]
-            if rows and any(a >= b for a, b in pairwise(offsets)):  # who reads would skip some
-                raise StorageCorruptError(f"{self.path}: offsets are out of order")
-            return rows
-
-        return self.query(select)
 
     def last_offset(self) -> int:
         """Offset of the newest reading ever written; 0 if none."""
@@ -347,6 +334,22 @@ class Journal(DatabaseFile):
 
 def _prepare(connection: sqlite3.Connection) -> None:
     migrate(connection, "journal", SCRIPTS)
+    (newest,) = connection.execute("SELECT max(offset) FROM journal").fetchone()
+    if (newest or 0) > last_offset(connection) or last_offset(connection) >= ROWIDS:
+        raise StorageCorruptError("the journal's offsets are out of order")
+
+
+def _read_rows(
+    db: sqlite3.Connection, path: Path | str, after: int, limit: int
+) -> tuple[list[tuple[int, int, object]], int]:
+    """Return the rows behind an offset, and the cursor behind them and the gap that ends them."""
+    last = last_offset(db)  # first: rows that come now are read next time
+    rows = db.execute(_SELECT, (after, limit)).fetchall()
+    if not rows:
+        return [], max(after, last)
+    if any(a >= b for a, b in pairwise((after, *(row[0] for row in rows), last_offset(db) + 1))):
+        raise StorageCorruptError(f"{path}: offsets are out of order")  # a reader would skip some
+    return rows, rows[-1][0]
 
 
 class JournalReader:
@@ -364,23 +367,17 @@ class JournalReader:
 
     def span(self) -> tuple[int, int]:
         """Return offset of the oldest reading that is kept, and of the newest ever written."""
-        row = self._rows(
-            "SELECT (SELECT min(offset) FROM journal),"
-            " (SELECT seq FROM sqlite_sequence WHERE name = 'journal')"
-        )[0]
-        last = int(row[1] or 0)
-        return (last + 1 if row[0] is None else int(row[0])), last
+        with translating(self._path):
+            last = last_offset(self._connection)
+            (first,) = self._connection.execute("SELECT min(offset) FROM journal").fetchone()
+        return (last + 1 if first is None else int(first)), last
 
     def read(self, after: int, limit: int) -> tuple[list[JournalEntry], int]:
         """Return up to `limit` entries behind an offset, and the cursor, as `Journal.read`."""
-        rows = self._rows(_SELECT, after, limit)
-        found = ((offset, decode_record(crc, body)) for offset, crc, body in rows)
-        entries = [JournalEntry(offset, reading) for offset, reading in found if reading]
-        return entries, (rows[-1][0] if rows else after)
-
-    def _rows(self, question: str, *values: int) -> list[tuple[int, int, object]]:
         with translating(self._path):
-            return self._connection.execute(question, values).fetchall()
+            rows, cursor = _read_rows(self._connection, self._path, after, limit)
+        found = ((offset, decode_record(crc, body)) for offset, crc, body in rows)
+        return [JournalEntry(offset, reading) for offset, reading in found if reading], cursor
 
 
 def _set_last(tx: sqlite3.Connection, offset: int) -> None:

@@ -47,6 +47,8 @@ Prepare = Callable[[sqlite3.Connection], None]
 log = logging.getLogger(__name__)
 
 PAGE: Final = 4096
+ROWIDS: Final = 2**62
+"""No table has so many rows; a greater number is damage, and leaves few or none behind it."""
 _BEHIND_KEY: Final = 1_000
 _HEADER: Final = (
     (0, b"SQLite format 3\0\x10\0\x02\x02\0\x40\x20\x20"),  # pages of 4,096 bytes, WAL
@@ -233,6 +235,8 @@ class _Layout(NamedTuple):
             kinds = _PYTHON_TYPES.get(column["type"], (object,))
             if value is None and not is_rowid and column["notnull"]:
                 return False
+            if is_rowid and isinstance(value, int) and value >= ROWIDS:
+                return False
             if value is not None and not isinstance(value, kinds):
                 return False
         return True
@@ -374,7 +378,7 @@ def _has_rowid(new: sqlite3.Connection, table: str) -> bool:
 def _keep_sequences(new: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> int:
     """Keep used-up keys unused."""
     known = dict(new.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
-    for name, last in (row for row in rows if isinstance(row[1], int)):
+    for name, last in (row for row in rows if isinstance(row[1], int) and row[1] < ROWIDS):
         new.execute("DELETE FROM sqlite_sequence WHERE name = ?", (name,))
         kept = max(last, known.get(name, 0))
         new.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (name, kept))

@@ -16,8 +16,8 @@ import pytest
 
 from alerts.incidents import schema
 from storage import repair, state
-from storage.errors import StorageError, StorageUnavailableError
-from storage.journal import DeadLetter, Journal
+from storage.errors import StorageCorruptError, StorageError, StorageUnavailableError
+from storage.journal import DeadLetter, Journal, JournalReader
 from storage.reading import Reading
 from storage.repair import salvage
 from storage.sqlite import connect, migrate
@@ -134,6 +134,8 @@ def test_a_damaged_offset_lets_nobody_skip_the_readings_behind_it(tmp_path, to):
     content = path.read_bytes()
     body = msgspec.msgpack.encode(readings(199, 1)[0])
     damage(path, content.rindex(b"\x81\x48", 0, content.index(body)), to)
+    with JournalReader(path) as reader, pytest.raises(StorageCorruptError, match="out of order"):
+        reader.read(0, 300)
     with Journal(path) as journal:
         journal.commit(readings(300, 1))
         found, cursor, before = set(), 0, -1
@@ -143,6 +145,23 @@ def test_a_damaged_offset_lets_nobody_skip_the_readings_behind_it(tmp_path, to):
             found |= {entry.reading.seq for entry in entries}
         assert set(range(301)) - found <= {199, 200}
         assert journal.commit(readings(301, 1)) > cursor
+
+
+@pytest.mark.parametrize(
+    ("damaged", "where"),
+    [("journal SET offset", "offset = 300"), ("sqlite_sequence SET seq", "name = 'journal'")],
+)
+def test_an_offset_that_leaves_none_behind_it_is_no_full_disk(tmp_path, damaged, where):
+    path = tmp_path / "journal.db"
+    with Journal(path) as journal:
+        journal.commit(readings(0, 300))
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"UPDATE {damaged} = {2**63 - 1} WHERE {where}")
+    with Journal(path) as journal:
+        assert journal.commit(readings(300, 1)) == 301
+        found = {entry.reading.seq for entry in journal.read(0, 400)[0]}
+        assert set(range(301)) - found <= {299}
+        assert journal.last_offset() == 301
 
 
 def test_damage_to_all_pages_of_a_table_is_a_gap_of_all(tmp_path):
