@@ -54,6 +54,15 @@ _V = TypeVar("_V")
 _WINDOW_S: Final = 1.0
 
 
+class Noted(TypedDict, total=False):
+    """What a message may report besides values."""
+
+    events: Iterable[str]
+    flags: Iterable[str]
+    seq: int | None
+    firmware: object
+
+
 class Bounded(OrderedDict[str, _V], Generic[_V]):
     """A dict that forgets its oldest entry beyond `size`."""
 
@@ -78,10 +87,7 @@ class _Open:
     stamp: float | None
     message: Message
     raw: dict[str, object] = field(default_factory=dict)
-    events: list[str] = field(default_factory=list)
-    flags: list[str] = field(default_factory=list)
-    firmware: object = None
-    seq: int | None = None
+    noted: dict[str, Any] = field(default_factory=dict)
 
 
 class _Snapshot(msgspec.Struct):
@@ -107,13 +113,11 @@ class Joiner:
         limits: Limits,
         raw: dict[str, object],
         *,
-        events: Iterable[str] = (),
-        flags: Iterable[str] = (),
-        firmware: object = None,
         window_s: float | None = None,
-        seq: int | None = None,
+        **more: Unpack[Noted],
     ) -> Readings:
         """Add values; return the readings whose window this closes."""
+        noted: dict[str, Any] = {**more}
         done = self.on_time(message.received, limits)
         window = self.windows.get(sensor)
         if window is not None and (
@@ -131,12 +135,9 @@ class Joiner:
             window = self.windows[sensor] = _Open(message.received, closes, stamp, bare)
         self.topics[sensor] = message.topic
         window.raw.update(raw)
-        window.events.extend(events)
-        window.flags.extend(flags)
-        if firmware is not None:
-            window.firmware = firmware
-        if seq is not None:
-            window.seq = seq
+        for key in ("events", "flags"):
+            noted[key] = [*window.noted.get(key, ()), *noted.get(key, ())]
+        window.noted.update({key: value for key, value in noted.items() if value is not None})
         return done
 
     def next_deadline(self) -> float | None:
@@ -163,15 +164,7 @@ class Joiner:
         try:
             return [
                 build_reading(
-                    sensor,
-                    window.stamp,
-                    window.message,
-                    limits,
-                    window.raw,
-                    events=window.events,
-                    flags=window.flags,
-                    firmware=window.firmware,
-                    seq=window.seq,
+                    sensor, window.stamp, window.message, limits, window.raw, **window.noted
                 )
             ]
         except DecodeError:
@@ -252,15 +245,6 @@ class States:
     def _tables(self) -> dict[str, Bounded[Any]]:
         names = ("units", "hints", "firmware", "children", "last")
         return {name: getattr(self, name) for name in names} | {"topics": self.joiner.topics}
-
-
-class Noted(TypedDict, total=False):
-    """What a message may say beside values."""
-
-    events: Iterable[str]
-    flags: Iterable[str]
-    seq: int | None
-    firmware: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -439,12 +423,7 @@ def state_word(text: str) -> str:
 
 def load_pairs(payload: bytes, *, form: bool) -> dict[str, str]:
     """Return names and texts of a URL-encoded form, or of ``key=value`` text."""
-    if len(payload) > _MAX_TEXT:
-        raise PayloadError(Reason.MALFORMED, f"text of {len(payload)} bytes")
-    try:
-        text = payload.decode("utf-8").strip()
-    except UnicodeDecodeError as error:
-        raise PayloadError(Reason.MALFORMED, "not UTF-8 text") from error
+    text = decode_text(payload, _MAX_TEXT)
     if form:
         try:
             return dict(parse_qsl(text, strict_parsing=True, max_num_fields=128))

@@ -15,7 +15,7 @@ import re
 import tomllib
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detection.quantities import QUANTITIES
 from ingest.validation import number
@@ -50,17 +50,18 @@ _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _MAX_NAME: Final = 64
 
 
-class Meaning:
-    """A quantity and how to get from the device's number to the table's unit."""
+class Meaning(NamedTuple):
+    """A quantity and how to convert the device's number to the unit of the table.
 
-    __slots__ = ("offset", "quantity", "scale")
+    `unit`: the unit that the payload or the name states; empty if neither does.
+    """
 
-    def __init__(self, quantity: str, scale: float, offset: float) -> None:
-        self.quantity = quantity
-        self.scale = scale
-        self.offset = offset
+    quantity: str
+    scale: float
+    offset: float
+    unit: str = ""
 
-    def value(self, raw: float) -> float:
+    def convert(self, raw: float) -> float:
         """Return the value in the unit of the table."""
         if self.scale == 1 and self.offset == 0:
             return raw
@@ -185,7 +186,7 @@ def _fit(quantity: str, unit: str | None) -> Meaning | None:
     if unit is None:
         return Meaning(quantity, 1, 0)
     factors = _CONVERT[_own_unit(quantity)].get(unit)
-    return None if factors is None else Meaning(quantity, *factors)
+    return None if factors is None else Meaning(quantity, *factors, unit)
 
 
 def measured(
@@ -224,7 +225,7 @@ def _take(raw: dict[str, object], meaning: Meaning, value: object) -> None:
         return
     plain = number(value)
     if plain is not None and (meaning.quantity != "battery" or 0 <= plain <= 100):
-        raw[meaning.quantity] = meaning.value(plain)
+        raw[meaning.quantity] = meaning.convert(plain)
 
 
 _WITH_UNIT: Final = re.compile(r"([+-]?\d{1,12}(?:\.\d{0,12})?)([^\d\s.+-]\S{0,11})")

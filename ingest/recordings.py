@@ -19,7 +19,6 @@ import io
 import math
 import zlib
 from collections import Counter, deque
-from datetime import datetime
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Final
 
@@ -28,7 +27,7 @@ import msgspec
 from detection.quantities import QUANTITIES
 from ingest.errors import DecodeError, RefusedError
 from ingest.names import quantity_of
-from ingest.validation import check_values, sensor_id
+from ingest.validation import check_values, parse_time, sensor_id
 from storage.reading import Reading
 
 if TYPE_CHECKING:
@@ -158,15 +157,12 @@ def _time(cell: str) -> float:
     try:
         time = float(cell)
     except ValueError:
-        try:
-            stamp = datetime.fromisoformat(cell)
-        except ValueError:
-            stamp = None
-        if stamp is None or stamp.tzinfo is None:
+        stamp = parse_time(cell, 0.0)
+        if stamp is None:
             raise _RowError(
                 f"time: {cell[:40]!r} is neither Unix seconds nor ISO 8601 with a zone"
             ) from None
-        return stamp.timestamp()
+        return stamp
     if not math.isfinite(time) or abs(time) > _LATEST:
         raise _RowError(f"time: {cell[:40]!r} is no Unix time in seconds")
     return time

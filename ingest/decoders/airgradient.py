@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import Context, load_object
+from ingest.decoding import Context, load_object, same_device
 from ingest.errors import PayloadError, Reason
 from ingest.validation import Message, Readings, check_values, number, sensor_id
 
@@ -79,10 +79,8 @@ def _identity(topic: str, content: dict[str, Any]) -> str:
     named = sensor_id(serial) if serial is not None else None
     if len(levels) == 3 and levels[0] == "airgradient" and levels[1] == "readings":
         sensor = sensor_id(levels[2])
-        if named is not None and named.lower() != sensor.lower():
-            raise PayloadError(
-                Reason.ID_MISMATCH, f"topic is of {sensor!r}, payload says {named!r}"
-            )
+        if named is not None:
+            same_device(named, sensor)
         return sensor
     if named is not None:
         return named

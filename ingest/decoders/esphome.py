@@ -118,7 +118,7 @@ def _value(sensor: str, name: str, text: str, message: Message, context: Context
     plain = number(text)
     if plain is None:
         raise PayloadError(Reason.WRONG_TYPE, "a sensor's state is no number")
-    value = meaning.value(plain) if math.isfinite(plain) else None
+    value = meaning.convert(plain) if math.isfinite(plain) else None
     return _add(sensor, message, context, {meaning.quantity: value})
 
 

@@ -61,7 +61,7 @@ def _property(device: str, rest: list[str], message: Message, context: Context) 
     plain = number(text)
     low, high = units.get(f"{'/'.join(rest)} range", _OPEN)
     valid = plain is not None and math.isfinite(plain) and low <= plain <= high
-    value = meaning.value(plain) if valid and plain is not None else None
+    value = meaning.convert(plain) if valid and plain is not None else None
     raw: dict[str, object] = {meaning.quantity: value}
     return context.join(sensor, message, raw)
 

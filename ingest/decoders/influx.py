@@ -8,8 +8,7 @@ distinguished by magnitude (ns, µs, ms, s). A boolean field ``tamper`` is the t
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from ingest.decoding import Context, stamp_of
 from ingest.errors import PayloadError, Reason
@@ -28,8 +27,7 @@ _FIELD: Final = re.compile(
 _STAMP: Final = re.compile(r"\s+(-?\d{1,20})\s*$")
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class _Point(NamedTuple):
     """One line: measurement, tags, fields (float, bool or text) and time as sent."""
 
     measurement: str
@@ -42,8 +40,7 @@ def _plain(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", text)
 
 
-def parse_lines(payload: bytes) -> list[Point]:
-    """Parse line protocol."""
+def _parse_lines(payload: bytes) -> list[_Point]:
     try:
         text = payload.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -51,10 +48,10 @@ def parse_lines(payload: bytes) -> list[Point]:
     lines = [s for s in text.split("\n") if s.strip() and not s.lstrip().startswith("#")]
     if len(lines) > _MAX_LINES:
         raise PayloadError(Reason.TOO_MANY_KEYS, f"{len(lines)} lines in one message")
-    return [_line(line.strip()) for line in lines]
+    return [_parse_line(line.strip()) for line in lines]
 
 
-def _line(line: str) -> Point:
+def _parse_line(line: str) -> _Point:
     match = _MEASUREMENT.match(line)
     if match is None:
         raise PayloadError(Reason.MALFORMED, "line without measurement")
@@ -76,7 +73,7 @@ def _line(line: str) -> Point:
     stamp = _STAMP.fullmatch(line, at)
     if not fields or (at < len(line) and stamp is None):
         raise PayloadError(Reason.MALFORMED, "line protocol is broken")
-    return Point(measurement, tags, fields, int(stamp[1]) if stamp else None)
+    return _Point(measurement, tags, fields, int(stamp[1]) if stamp else None)
 
 
 def _field_value(item: re.Match[str]) -> float | bool | str:
@@ -93,7 +90,7 @@ def _field_value(item: re.Match[str]) -> float | bool | str:
 def decode(message: Message, context: Context) -> Readings:
     """Decode one message of line protocol."""
     readings: Readings = []
-    for point in parse_lines(message.payload):
+    for point in _parse_lines(message.payload):
         name = next((point.tags[k] for k in _IDENTITY if k in point.tags), message.topic)
         named = point.measurement
         raw = measured(

@@ -30,7 +30,14 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from detection.quantities import QUANTITIES
-from ingest.decoding import Context, decode_text, load_object, state_reading, state_word
+from ingest.decoding import (
+    Context,
+    decode_text,
+    load_object,
+    same_device,
+    state_reading,
+    state_word,
+)
 from ingest.errors import PayloadError, Reason
 from ingest.names import quantity_of
 from ingest.validation import (
@@ -143,10 +150,8 @@ def _reading(  # noqa: C901, PLR0912 - one pass on the fast path
     named = content.get("sensor")
     if named is not None:
         named = sensor_id(named)
-        if sensor and named != sensor:
-            raise PayloadError(
-                Reason.ID_MISMATCH, f"topic is of {sensor!r}, payload says {named!r}"
-            )
+        if sensor:
+            same_device(named, sensor)
     events, more = _events(content.get("events"))
     if not (values or faults or events or more):
         _check_names(content)

@@ -64,7 +64,7 @@ def _measured(sample: dict[str, Any]) -> dict[str, object]:
             plain = number(value)
             if meaning is not None:
                 quantity = meaning.quantity
-                value = None if plain is None else meaning.value(plain)
+                value = None if plain is None else meaning.convert(plain)
         status = 0 if key == "battery" else part.get("status", 0)
         if quantity and status != _STARTING:
             raw[quantity] = None if status == _ABNORMAL else value

@@ -309,7 +309,7 @@ def _readings(
         value = None if metric.null else number(metric.value)
         plain = value is not None and math.isfinite(value)
         raw = live if not metric.historical else past.setdefault(metric.timestamp or 0, {})
-        raw[meaning.quantity] = meaning.value(value) if value is not None and plain else None
+        raw[meaning.quantity] = meaning.convert(value) if value is not None and plain else None
     readings = [
         context.reading(sensor, message, raw, when / 1000 if when else math.nan, flags=("history",))
         for when, raw in sorted(past.items())

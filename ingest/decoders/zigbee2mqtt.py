@@ -48,13 +48,13 @@ def decode(message: Message, context: Context) -> Readings:
     if name[0] == "bridge" or name[-2:-1] == ["bridge"]:
         return _bridge(name[name.index("bridge") + 1 :], message, context)
     if name[-1:] == ["availability"] and len(name) > 1:
-        return [state_reading(_id(name[:-1]), _word(message, context), message, context)]
+        return [state_reading(_id(name[:-1]), _word(message), message, context)]
     if not message.payload or name[-1] in ("set", "get"):
         return []
     if plain_bytes(message.payload)[:1] == b"{":
         return [_device(_id(name), message, context)]
     if message.payload.strip() in (b"online", b"offline"):
-        return [state_reading(_id(name), _word(message, context), message, context)]
+        return [state_reading(_id(name), _word(message), message, context)]
     return _attribute(name, message, context)
 
 
@@ -62,17 +62,13 @@ def _id(levels: list[str]) -> str:
     return sensor_id("/".join(levels))
 
 
-def _word(message: Message, context: Context) -> str:
-    if message.payload.lstrip()[:1] == b"{":
-        text = text_of(load_object(message.payload, context.limits).get("state"))
-    else:
-        text = decode_text(message.payload)
-    return state_word(text)
+def _word(message: Message) -> str:
+    return state_word(decode_text(message.payload))
 
 
 def _bridge(rest: list[str], message: Message, context: Context) -> Readings:
     if rest == ["state"]:
-        word = _word(message, context)
+        word = _word(message)
         for last in context.states.last.values():
             if word == "online":
                 last["fresh"] = False
@@ -103,7 +99,7 @@ def _learn(device: dict[str, Any], context: Context) -> None:
 def _device(sensor: str, message: Message, context: Context) -> Reading:
     content = load_object(message.payload, context.limits)
     if set(content) <= {"state"} and availability(text_of(content.get("state"))):
-        return state_reading(sensor, _word(message, context), message, context)
+        return state_reading(sensor, _word(message), message, context)
     raw = measured(content, context.states.units.get(f"zigbee2mqtt {sensor}"))
     context.states.child(_BRIDGE, sensor)
     key = f"zigbee2mqtt {sensor}"

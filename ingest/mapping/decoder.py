@@ -1,13 +1,13 @@
-"""The decoder of a mapping.
+"""Compile a mapping to a decoder.
 
-Order of a message: topic; the form of the payload; the conditions (`when`), of which one that does
-not hold raises `GuardError`, so that the next mapping or decoder may read it; flags; identity,
-time, fields, events; then `build_reading` or a join window. What does not parse under the topic of
-a mapping with conditions is not of that mapping either. A mapping that is named for a message
-(route, HTTP) reads it under any topic; captures are then empty.
+A message is read in this order: topic; form of the payload; conditions (`when`); flags; identity,
+time, fields, events; then `build_reading` or a join window. A condition that does not hold raises
+`GuardError`, so the next mapping or decoder may read the message. The same goes for a payload that
+does not parse if the mapping has conditions. A mapping that a route or an HTTP source names reads
+any topic; captures are then empty.
 
-A field is a fault if it is null, a sentinel (`missing`), no number, a text with another unit, or
-outside `range`. Nothing is 0 that was not sent as 0.
+A field is a fault if it is null, a sentinel (`missing`), not a number, a text with another unit, or
+outside `range`. A missing value never becomes 0.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
-from ingest.decoding import Context, Decoder, Noted, decode_text, load_json, state_reading
+from ingest.decoding import Context, Decoder, Noted
 from ingest.errors import GuardError, PayloadError, Reason
-from ingest.mapping.schema import FormatConfig, cross_faults
+from ingest.mapping.schema import FormatConfig, cross_faults, field_faults
 from ingest.mapping.source import (
     ABSENT,
     View,
-    all_test,
-    condition_test,
-    frame_of,
-    getter,
+    compile_condition,
+    compile_conditions,
+    compile_source,
+    extract_frame,
     parse,
     same,
     step_through,
 )
 from ingest.mapping.times import read_time
-from ingest.names import conversion, unit_of, units_for
+from ingest.names import conversion, unit_of
 from ingest.topics import TopicFilter
 from ingest.validation import (
     Readings,
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from ingest.mapping.schema import (
-        AvailabilityConfig,
         FieldConfig,
         IdentityConfig,
         MappingBody,
@@ -59,7 +58,7 @@ if TYPE_CHECKING:
     from ingest.validation import Message
 
 PREFIX: Final = "mapping:"
-"""What the name of a mapping starts with, where decoders are named."""
+"""Prefix of a mapping's name where decoders are named."""
 
 _MAX_SEQ: Final = 2**63 - 1
 _LARGE: Final = 1e15
@@ -67,7 +66,7 @@ _OF_NUMBERS: Final = "0123456789+-.eE"
 
 
 def compile_mapping(config: MappingConfig) -> Decoder:
-    """Return the decoder of a mapping, called ``mapping:<name>``; ValueError for contradictions."""
+    """Return the decoder ``mapping:<name>`` of a mapping; ValueError if it contradicts itself."""
     for place, value, allowed in cross_faults(config):
         raise ValueError(f"{place}: {value}: must be {allowed}")
     mapped = _Mapped(PREFIX + config.name, [config.topic], config)
@@ -80,9 +79,9 @@ def compile_mapping(config: MappingConfig) -> Decoder:
 
 
 def compile_format(name: str, tree: dict[str, Any]) -> Callable[[Message, Context], Readings]:
-    """Return the decode function of a format that ships as a table; ValueError says what is wrong.
+    """Return the decode function of a built-in format, a `FormatConfig` in TOML.
 
-    The table is a `FormatConfig`.
+    Raises ValueError that says what is wrong with the table.
     """
     try:
         config = FormatConfig.model_validate(tree)
@@ -118,26 +117,25 @@ class _Field:
     __slots__ = ("_config", "_is_exact", "_read", "_unit", "_when", "key", "terms")
 
     def __init__(self, config: FieldConfig) -> None:
-        factors = conversion(config.quantity, config.unit)
-        if factors is None:
-            allowed = ", ".join(units_for(config.quantity))
-            raise ValueError(f"{config.unit!r} is no unit of {config.quantity}; one of: {allowed}")
+        for place, value, allowed in field_faults(config.quantity, config):
+            raise ValueError(f"{place}: {value}: must be {allowed}")
+        factor, addend = conversion(config.quantity, config.unit) or (1.0, 0.0)
         self._config = config
         self._unit = unit_of(config.unit)
-        self._read = getter(config)
-        self._when = all_test(config.when)
-        terms = (config.scale, config.offset, *factors)
+        self._read = compile_source(config)
+        self._when = compile_conditions(config.when)
+        terms = (config.scale, config.offset, factor, addend)
         self.terms = None if terms == (1, 0, 1, 0) else terms
-        """Scale and offset of the field, factor and addend of its unit; None if none does."""
+        """Scale and offset of the field, factor and addend of its unit; None if all are neutral."""
         self._is_exact = self.terms is None and config.range is None
         special = config.when or config.skip or config.missing or config.values or config.outer
         path = config.path or []
         one_key = len(path) == 1 and type(path[0]) is str
         self.key = path[0] if one_key and config.range is None and not special else None
-        """Key of a field whose numbers need no check; None for any other field."""
+        """Key of a field whose numbers need no checks; None for other fields."""
 
-    def value(self, view: View) -> object:
-        """Return the value in the unit of the table, None for a fault, `ABSENT` for none."""
+    def read(self, view: View) -> object:
+        """Return the value in the unit of the table, None for a fault, or `ABSENT`."""
         if self._when is not None and not self._when(view):
             return ABSENT
         raw = self._read(view)
@@ -149,7 +147,7 @@ class _Field:
         if raw is ABSENT or (config.skip and any(same(raw, one) for one in config.skip)):
             return ABSENT
         is_missing = config.missing and any(same(raw, sentinel) for sentinel in config.missing)
-        plain = None if is_missing else self._number(raw)
+        plain = None if is_missing else self._parse_number(raw)
         if plain is None or not math.isfinite(plain) or self._is_exact:
             return plain
         bounds, value = config.range, plain * config.scale + config.offset
@@ -163,7 +161,7 @@ class _Field:
         scale, offset, factor, addend = self.terms
         return round((plain * scale + offset) * factor + addend, 6)
 
-    def _number(self, raw: object) -> float | None:
+    def _parse_number(self, raw: object) -> float | None:
         words = self._config.values
         if words:
             key = str(raw).lower() if type(raw) is bool else str(raw)
@@ -177,10 +175,10 @@ class _Field:
 
 class _Name:
     def __init__(self, parts: Sequence[IdentityConfig]) -> None:
-        self._parts = [(part, getter(part)) for part in parts]
+        self._parts = [(part, compile_source(part)) for part in parts]
 
     def find(self, view: View, topic: str) -> str:
-        """Return the name, empty if a part is absent or null; PayloadError if it is no name."""
+        """Return the name; empty if a part is absent or null. PayloadError if it is invalid."""
         found: list[str] = []
         for part, read in self._parts:
             value = part.fixed or (topic if part.topic else read(view))
@@ -197,32 +195,31 @@ class _Name:
 
 
 class _Mapped:
-    """A compiled mapping; holds no memory."""
+    """A compiled mapping, without state."""
 
     def __init__(self, name: str, topics: Sequence[str], config: MappingBody) -> None:
         self._name = name
         self._config = config
         self._topics = [TopicFilter(topic) for topic in topics]
-        alive = config.availability
-        self._alive = TopicFilter(alive.topic) if alive else None
-        filters = [*self._topics, *([self._alive] if self._alive else [])]
-        self.patterns = tuple(topic.pattern for topic in filters)
+        self.patterns = tuple(topic.pattern for topic in self._topics)
         self.needs_topic = not any(part.topic for part in config.sensor_or)
-        self._when = all_test(config.when)
+        self._when = compile_conditions(config.when)
         self._fields = [(field.quantity, _Field(field)) for field in config.field]
         self._names = [_Name(config.sensor), *(_Name([part]) for part in config.sensor_or)]
         times = [config.time] if config.time else []
-        self._times = [(t, getter(t), _zone(t)) for t in (*times, *config.time_or)]
-        self._seq = getter(config.seq) if config.seq else None
-        self._firmware = getter(config.firmware) if config.firmware else None
-        self._firmware_when = all_test(config.firmware.when) if config.firmware else None
-        self._events = [(e.event, all_test(e.when), condition_test(e)) for e in config.event]
-        self._flags = [(flag.flag, condition_test(flag)) for flag in config.flag]
+        self._times = [(t, compile_source(t), _zone(t)) for t in (*times, *config.time_or)]
+        self._seq = compile_source(config.seq) if config.seq else None
+        self._firmware = compile_source(config.firmware) if config.firmware else None
+        self._firmware_when = compile_conditions(config.firmware.when) if config.firmware else None
+        self._events = [
+            (e.event, compile_conditions(e.when), compile_condition(e)) for e in config.event
+        ]
+        self._flags = [(flag.flag, compile_condition(flag)) for flag in config.flag]
         whole = any(s.path == [] for s in (*config.field, *config.event))
         self._must_nest = config.format == "json" and not whole
 
     def captures(self, topic: str) -> dict[str, str] | None:
-        """Return what the topic filter captures; None if the topic is of another format."""
+        """Return what the topic filter captures; None if it does not match."""
         for known in self._topics:
             found = known.match(topic)
             if found is not None:
@@ -231,18 +228,11 @@ class _Mapped:
 
     def decode(self, message: Message, context: Context) -> Readings:
         """Decode one message."""
-        captures = self.captures(message.topic)
-        if captures is None and self._alive is not None and self._config.availability is not None:
-            found = self._alive.match(message.topic)
-            if found is not None:
-                return self._availability(self._config.availability, found, message, context)
-        return self._readings(captures or {}, message, context)
-
-    def _readings(self, captures: dict[str, str], message: Message, context: Context) -> Readings:
+        captures = self.captures(message.topic) or {}
         config = self._config
         try:
-            content = self._parsed(message, context)
-            frame = self._frame(content, message) if config.each is None else None
+            content = self._parse(message, context)
+            frame = self._extract_frame(content, message) if config.each is None else None
         except PayloadError as error:
             if config.when:
                 raise GuardError(f"not of mapping {self._name}: {error.detail}") from error
@@ -251,13 +241,13 @@ class _Mapped:
         if self._when is not None and not self._when(view):
             raise GuardError(f"a condition of mapping {self._name} does not hold")
         if config.each is None:
-            return self._of_one(view, message, context)
-        return self._of_several(captures, content, message, context)
+            return self._read_device(view, message, context)
+        return self._read_devices(captures, content, message, context)
 
-    def _of_several(
+    def _read_devices(
         self, captures: dict[str, str], content: object, message: Message, context: Context
     ) -> Readings:
-        """Return readings of the devices in a message; one that is broken does not stop others."""
+        """Return the readings of all devices in a message, skipping devices that cannot be read."""
         each = self._config.each
         found = step_through(content, each.path) if each else ABSENT
         if type(found) is list:
@@ -273,8 +263,8 @@ class _Mapped:
         for key, item in items:
             names = {**captures, "key": str(key)}
             try:
-                view = View(names, item, self._frame(item, message), content)
-                readings += self._of_one(view, message, context)
+                view = View(names, item, self._extract_frame(item, message), content)
+                readings += self._read_device(view, message, context)
             except PayloadError as error:
                 if first is None or error.reason is not Reason.NO_MEASUREMENT:
                     first = error
@@ -282,38 +272,41 @@ class _Mapped:
             raise first
         return readings
 
-    def _parsed(self, message: Message, context: Context) -> object:
+    def _parse(self, message: Message, context: Context) -> object:
         content = parse(self._config.format, message.payload, context.limits)
         if self._must_nest and type(content) not in (dict, list):
             raise PayloadError(Reason.WRONG_TYPE, "neither a JSON object nor a list")
         return content
 
-    def _frame(self, content: object, message: Message) -> bytes | None:
+    def _extract_frame(self, content: object, message: Message) -> bytes | None:
         if self._config.binary is not None:
-            return frame_of(self._config.binary, content, message.payload)
+            return extract_frame(self._config.binary, content, message.payload)
         return message.payload if self._config.format == "raw" else None
 
-    def _of_one(self, view: View, message: Message, context: Context) -> Readings:
+    def _read_device(self, view: View, message: Message, context: Context) -> Readings:
         flags = [flag for flag, holds in self._flags if holds(view)]
-        sensor = self._sensor(view, message.topic)
-        stamp = self._time(view, message, context, sensor)
-        raw = self._measured(view)
-        events, faults = self._noted(view)
-        firmware = self._version(view)
+        sensor = self._find_sensor(view, message.topic)
+        stamp = self._find_time(view, message, context, sensor)
+        raw = self._measure(view)
+        events, faults = self._find_events(view)
+        firmware = self._find_version(view)
         if not raw and not events and not faults:
             self._describe(sensor, None if flags else firmware, message, context)
             return []
         said: Noted = {"events": events, "flags": flags, "firmware": firmware}
-        if (seq := self._sequence(view)) is not None:
+        is_state = not raw and not faults and {"online", "offline"}.issuperset(events)
+        if (seq := self._find_sequence(view)) is not None:
             said["seq"] = seq
         window_s = self._config.join_s
         if window_s is None:
-            return [context.reading(sensor, message, raw, stamp, faults=faults, **said)]
+            return [
+                context.reading(sensor, message, raw, stamp, faults=faults, state=is_state, **said)
+            ]
         raw |= dict.fromkeys(faults)
         return context.join(sensor, message, raw, stamp, window_s=window_s, **said)
 
-    def _measured(self, view: View) -> dict[str, object]:
-        """Return values and faults (None) by quantity; the first field that applies counts."""
+    def _measure(self, view: View) -> dict[str, object]:
+        """Return values, or None for faults, by quantity; the first field that applies counts."""
         raw: dict[str, object] = {}
         content = view.content
         members = content if type(content) is dict else {}
@@ -324,33 +317,35 @@ class _Mapped:
             if (type(value) is float or type(value) is int) and abs(value) < _LARGE:
                 value = field.convert(value)
             else:
-                value = field.value(view)
+                value = field.read(view)
             if value is not ABSENT:
                 raw[quantity] = value
         return raw
 
-    def _version(self, view: View) -> object:
+    def _find_version(self, view: View) -> object:
         if self._firmware is None or (self._firmware_when and not self._firmware_when(view)):
             return None
         found = self._firmware(view)
         return None if found is ABSENT else found
 
     def _describe(self, sensor: str, firmware: object, message: Message, context: Context) -> None:
-        """Remember the version of a message that measured nothing, or refuse the message."""
+        """Remember the version in a message that measures nothing, or refuse the message."""
         version = version_of(firmware)
         if not version or self.captures(message.topic) is None:
             raise nothing_measured(version)
         context.states.describe(sensor, version)
 
-    def _sensor(self, view: View, topic: str) -> str:
+    def _find_sensor(self, view: View, topic: str) -> str:
         for name in self._names:
             sensor = name.find(view, topic)
             if sensor:
                 return sensor
         raise PayloadError(Reason.BAD_ID, "no name of the device where the mapping says")
 
-    def _time(self, view: View, message: Message, context: Context, sensor: str) -> float | None:
-        """Return the device's time; it is checked here already."""
+    def _find_time(
+        self, view: View, message: Message, context: Context, sensor: str
+    ) -> float | None:
+        """Return the device's time, NaN if it is unusable."""
         for time, read, own_zone in self._times:
             value = read(view)
             if value is ABSENT or value is None:
@@ -366,7 +361,7 @@ class _Mapped:
             return math.nan if flag == "time_replaced" else stamp
         return None
 
-    def _noted(self, view: View) -> tuple[list[str], list[str]]:
+    def _find_events(self, view: View) -> tuple[list[str], list[str]]:
         events: list[str] = []
         faults: list[str] = []
         for name, when, holds in self._events:
@@ -375,30 +370,9 @@ class _Mapped:
                 (faults if quantity else events).append(quantity or kind)
         return events, faults
 
-    def _sequence(self, view: View) -> int | None:
+    def _find_sequence(self, view: View) -> int | None:
         value = self._seq(view) if self._seq is not None else None
         return value if type(value) is int and 0 <= value <= _MAX_SEQ else None
-
-    def _availability(
-        self,
-        found: AvailabilityConfig,
-        captures: dict[str, str],
-        message: Message,
-        context: Context,
-    ) -> Readings:
-        value: object = (
-            step_through(load_json(message.payload, context.limits), found.path)
-            if found.path
-            else decode_text(message.payload)
-        )
-        word = ""
-        for name, words in (("online", found.online), ("offline", found.offline)):
-            if any(same(value, wanted) for wanted in words):
-                word = name
-        if not word:
-            raise PayloadError(Reason.MALFORMED, "availability is none of the words of the mapping")
-        sensor = self._names[0].find(View(captures, None), message.topic)
-        return [state_reading(sensor, word, message, context)]
 
 
 def _zone(time: TimeConfig) -> tzinfo | None:

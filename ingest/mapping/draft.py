@@ -1,8 +1,8 @@
-"""A mapping in the making, and its text: TOML with what is a guess said in comments.
+"""A draft of a mapping, and its text: TOML, with comments that mark every guess.
 
-The text is made of data that anybody may have sent. Keys, texts and comments are written with
-every character that is not printable, quotes and backslashes escaped, so that a payload can
-neither end its string nor hide anything from the person who reads it.
+Anybody may have sent the data in it. Unprintable characters, quotes and backslashes are escaped in
+keys, strings and comments, so a payload can neither end its string nor hide anything from the
+person who reads the text.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.errors import DecodeError
 from ingest.mapping.decoder import compile_mapping
-from ingest.mapping.examples import MEANING, differences, lacking, read_example
+from ingest.mapping.examples import MEANING, find_failures, find_lacks, read_example
 from ingest.mapping.schema import MappingConfig
 from ingest.topics import TopicFilter
 from ingest.validation import fold_id
 from storage.reading import NO_TIME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import tzinfo
 
     from storage.reading import Reading
 
 _HEADING: Final = (
-    "# A suggestion. Check everything marked guess, above all the units: the data sheet",
-    "# knows, the payload does not. In the configuration, `plumewatch check` then runs its",
+    "# A suggestion. Check everything marked guess against the data sheet, above all the units:",
+    "# the payload does not say. Once it is in the configuration, `plumewatch check` runs its",
     "# examples.",
 )
 SKELETON: Final = (
-    "# A skeleton: the data sheet says which bytes are which value. Fill in the places, and",
-    "# what the device shows into the examples; then `plumewatch check` compares them.",
+    "# A skeleton. The data sheet says which bytes are which value: fill in the fields. Then enter",
+    "# what the device shows in the examples, and `plumewatch check` compares them.",
 )
 _BARE: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 _COLUMN: Final = 40
@@ -53,7 +53,7 @@ def toml_value(value: object) -> str:
     ["pm2.5", { where = "a\"'", equals = true }]
     """
     if isinstance(value, dict):
-        inner = ", ".join(f"{_key(str(k))} = {toml_value(v)}" for k, v in value.items())
+        inner = ", ".join(f"{_format_key(str(k))} = {toml_value(v)}" for k, v in value.items())
         return "{ " + inner + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(toml_value, value)) + "]"
@@ -61,34 +61,34 @@ def toml_value(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float):
         return repr(value)
-    return _text(str(value))
+    return _quote(str(value))
 
 
-def _text(text: str) -> str:
+def _quote(text: str) -> str:
     if text.isprintable() and '"' in text and "'" not in text:
         return f"'{text}'"
     quoted = json.dumps(text, ensure_ascii=False)
     return "".join(sign if sign.isprintable() else f"\\U{ord(sign):08x}" for sign in quoted)
 
 
-def _key(key: str) -> str:
-    return key if key and set(key) <= _BARE else _text(key)
+def _format_key(key: str) -> str:
+    return key if key and set(key) <= _BARE else _quote(key)
 
 
 @dataclass(slots=True)
 class Entry:
-    """Keys of one table with a note behind some of them."""
+    """Keys of one table, some with a note."""
 
     values: dict[str, Any] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
 
     def add(self, key: str, value: object, note: str = "") -> None:
-        """Set a key, with a note behind it."""
+        """Set a key and its note."""
         self.values[key] = value
         self.notes[key] = note
 
     def lines(self) -> list[str]:
-        """Return one line a key."""
+        """Return one line of TOML for each key."""
         made = []
         for key, value in self.values.items():
             line = f"{key} = {toml_value(value)}"
@@ -99,9 +99,10 @@ class Entry:
 
 @dataclass(slots=True)
 class Draft:
-    """What was understood so far; `questions` are commented lines for a person to decide.
+    """What was understood so far; `questions` become comments for a person to decide.
 
-    `topic`: one that the filter matches, for the examples. A skeleton has places to fill in.
+    `topic`: a topic that the filter matches, for the examples. In a skeleton, a person fills in the
+    fields.
     """
 
     head: Entry
@@ -111,41 +112,39 @@ class Draft:
     questions: list[str] = field(default_factory=list)
     is_skeleton: bool = False
 
-    def text(self, samples: Iterable[bytes], received: float, zone: tzinfo = UTC) -> str:
+    def format(self, samples: Iterable[bytes], received: float, zone: tzinfo = UTC) -> str:
         """Return the mapping as TOML with examples that pass; `SuggestError` if it reads none."""
-        shown = [self._example(sample, received, zone) for sample in samples]
+        shown = [self._make_example(sample, received, zone) for sample in samples]
         examples = [entry for entry in shown if entry is not None]
         if not examples:
             raise SuggestError("no sample holds a value that the suggestion could show")
         quantities = [entry.values["quantity"] for entry in self.fields]
-        lacks = lacking(quantities, has_time="time" in self.head.values)
-        lines = [
-            *(SKELETON if self.is_skeleton else _HEADING),
-            *(f"# Note: {MEANING[word]}." for word in lacks if not self.is_skeleton),
-            "[[mapping]]",
-            *self.head.lines(),
-        ]
-        events = [] if self.is_skeleton else self.events  # its only one shows the sensor
+        events = self.events
+        if self.is_skeleton:
+            lines, events = [*SKELETON], []  # its only event shows the sensor
+            for entry in examples:
+                entry.values.pop("events")
+                entry.add("values", {}, "fill in: what the device shows")
+        else:
+            lacks = find_lacks(quantities, has_time="time" in self.head.values)
+            lines = [*_HEADING, *(f"# Note: {MEANING[word]}." for word in lacks)]
+        lines += ["[[mapping]]", *self.head.lines()]
         for name, entries in (("field", self.fields), ("event", events)):
             for entry in entries:
                 lines += ["", f"[[mapping.{name}]]", *entry.lines()]
         if self.questions:
             lines += ["", *(f"# {line}".rstrip() for line in self.questions)]
         for entry in examples:
-            if self.is_skeleton:
-                entry.values.pop("events")
-                entry.add("values", {}, "fill in: what the device shows")
             lines += ["", "[[mapping.example]]", *entry.lines()]
-        sensors = dict.fromkeys(entry.values["sensor"] for entry in examples)
         lines += ["", "# Each sensor then gets a room:"]
-        for sensor in sensors:
+        for sensor in dict.fromkeys(entry.values["sensor"] for entry in examples):
             lines += ["# [[sensor]]", f"# id = {toml_value(sensor)}", '# room = "..."']
         text = "\n".join(lines) + "\n"
         if not self.is_skeleton:
-            _prove(text, zone)
+            _verify(text, zone)
         return text
 
-    def _example(self, payload: bytes, received: float, zone: tzinfo) -> Entry | None:
+    def _make_example(self, payload: bytes, received: float, zone: tzinfo) -> Entry | None:
         shown: dict[str, Any] = {"topic": self.topic}
         try:
             shown["payload"] = payload.decode("utf-8")
@@ -153,12 +152,10 @@ class Draft:
             shown["payload_hex"] = payload.hex()
         try:
             reading = self._read(shown, received, zone)
-            if reading is not None and "time" in self.head.values and "late" in reading.flags:
+            if "time" in self.head.values and "late" in reading.flags:
                 received = reading.time
                 reading = self._read(shown, received, zone)
-        except (ValueError, DecodeError):
-            return None
-        if reading is None:
+        except (ValueError, DecodeError, StopIteration):
             return None
         shown |= {"received": received, "sensor": reading.sensor}
         if not NO_TIME & set(reading.flags):
@@ -171,7 +168,7 @@ class Draft:
         }
         return Entry(shown | {key: value for key, value in found.items() if value})
 
-    def _read(self, shown: dict[str, Any], received: float, zone: tzinfo) -> Reading | None:
+    def _read(self, shown: dict[str, Any], received: float, zone: tzinfo) -> Reading:
         mapping = MappingConfig.model_validate(
             {
                 **self.head.values,
@@ -180,14 +177,14 @@ class Draft:
                 "example": [{**shown, "received": received, "nothing": True}],
             }
         )
-        return next(iter(read_example(compile_mapping(mapping), mapping.example[0], zone)), None)
+        return next(iter(read_example(compile_mapping(mapping), mapping.example[0], zone)))
 
 
-def _prove(text: str, zone: tzinfo) -> None:
-    """Read the text back as a configuration does and run its examples."""
+def _verify(text: str, zone: tzinfo) -> None:
+    """Parse the text as a configuration does, and run its examples."""
     try:
         mapping = MappingConfig.model_validate(tomllib.loads(text)["mapping"][0])
-        failed = list(differences(compile_mapping(mapping), mapping.example, zone))
+        failed = list(find_failures(compile_mapping(mapping), mapping.example, zone))
     except ValueError as error:
         raise SuggestError("the sample cannot be written as a mapping") from error
     if failed:
@@ -197,22 +194,6 @@ def _prove(text: str, zone: tzinfo) -> None:
 _CAPTURE: Final = re.compile(r"\{([a-z][a-z0-9_]{0,31})\+?\}")
 _VERSION: Final = re.compile(r"v?\d{1,2}(?:\.\d{1,2})?", re.IGNORECASE)
 _OF_NAMES: Final = ("sensor", "device", "id", "node", "name", "mac", "serial")
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """A filter, where in it the sensor is named, and a topic that it matches.
-
-    `fixed` is the name of the one sensor, if no capture names it. `why` this level is for the
-    comment; `weak`: a key of the payload that names the device is better.
-    """
-
-    filter: str
-    capture: str
-    fixed: str
-    why: str
-    weak: bool
-    example: str
 
 
 def slug(text: str) -> str:
@@ -226,10 +207,14 @@ def slug(text: str) -> str:
     return "-".join(words)[:40].strip("-") or "device"
 
 
-def named_topic(topic: str, ids: Iterable[str] | None, metric: int = -1) -> Named:
-    """Return a filter for a topic.
+def start_draft(
+    topic: str, name: str, form: str, ids: Sequence[str], path: list[Any], metric: int = -1
+) -> Draft:
+    """Return a draft with a topic filter and the place of the sensor's name.
 
-    Raises `SuggestError`: no filter can be made of it.
+    `ids`: values of the payload that may name the device, best first; `path`: where the first is.
+    `metric`: level of the topic that names the quantity. Raises `SuggestError` if no filter can be
+    made of the topic.
     """
     levels = topic.split("/")
     if {"+", "#"} & set(levels):
@@ -239,25 +224,30 @@ def named_topic(topic: str, ids: Iterable[str] | None, metric: int = -1) -> Name
     )
     try:
         if _CAPTURE.search(topic):
-            given = TopicFilter(topic)
-            likely = [c for c in given.captures if any(w in c for w in _OF_NAMES)]
-            capture = (likely or list(given.captures))[-1]
-            why = "this capture names the sensor"
-            return Named(topic, capture, "", why, weak=False, example=example)
-        place, why, weak = _place(levels, set(map(fold_id, ids or ())), metric)
-        names = {place: "id", metric: "metric"}
-        text = "/".join(
-            "{" + names[i] + "}" if i >= 0 and i in names else level
-            for i, level in enumerate(levels)
-        )
-        TopicFilter(text)
+            captures = TopicFilter(topic).captures
+            likely = [c for c in captures if any(w in c for w in _OF_NAMES)]
+            capture = (likely or list(captures))[-1]
+            why, is_weak = "this capture names the sensor", False
+        else:
+            place, why, is_weak = _find_place(levels, set(map(fold_id, ids)), metric)
+            capture = "id" if place >= 0 else ""
+            names = {place: "{id}", metric: "{metric}", -1: ""}
+            topic = "/".join(names.get(i) or level for i, level in enumerate(levels))
+            TopicFilter(topic)
     except ValueError as error:
         raise SuggestError(f"the topic cannot be a filter: it must be {error}") from error
-    return Named(text, "id" if place >= 0 else "", levels[-1], why, weak, example)
+    head = Entry({"version": 1, "name": slug(name or example), "topic": topic, "format": form})
+    if ids and (is_weak or not capture):
+        head.add("sensor", {"path": path}, "guess: this key names the device")
+    elif capture:
+        head.add("sensor", {"capture": capture}, f"guess: {why}")
+    else:
+        head.add("sensor", {"fixed": levels[-1]}, "guess: one sensor sends under this topic")
+    return Draft(head, example)
 
 
-def _place(levels: list[str], ids: set[str], metric: int) -> tuple[int, str, bool]:
-    """Place of the level that names the sensor (-1 for none), why, and whether that is weak."""
+def _find_place(levels: list[str], ids: set[str], metric: int) -> tuple[int, str, bool]:
+    """Return the level that names the sensor (-1 for none), why, and whether that is weak."""
     free = [i for i, level in enumerate(levels) if level and i != metric]
     named = [i for i in free if fold_id(levels[i]) in ids]
     if not free or (len(free) < 2 and metric < 0):

@@ -1,6 +1,6 @@
-"""The examples of a mapping, decoded as the service would, and what differs.
+"""Decode the examples of a mapping as the service would, and report differences.
 
-Every example is given to a fresh context; its join window, if there is one, is closed behind it.
+Each example gets a context of its own, and its join window, if there is one, is closed after it.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ MEANING: Final = {
 }
 
 
-def lacking(quantities: Collection[str], *, has_time: bool) -> list[str]:
-    """Return what of `MEANING` a device does not send, or nothing reads."""
+def find_lacks(quantities: Collection[str], *, has_time: bool) -> list[str]:
+    """Return the keys of `MEANING` that apply to these quantities."""
     has_particles = not set(FINE_PARTICLES).isdisjoint(quantities)
     return [word for word, has in zip(MEANING, (has_particles, has_time), strict=True) if not has]
 
 
-def lacking_in(mappings: Sequence[MappingConfig]) -> dict[str, list[str]]:
+def find_all_lacks(mappings: Sequence[MappingConfig]) -> dict[str, list[str]]:
     """Return the names of mappings by what they lack.
 
-    A mapping that reads no values, such as of a door, lacks nothing. No particles are lacking where
-    another mapping of the same sensor reads them, as the examples show, or where the device sends
-    alarms of its own.
+    A mapping without fields, such as of a door contact, lacks nothing. A mapping may lack particles
+    if the device sends vape alarms of its own, or if another mapping of the same sensor (by the
+    examples) reads particles.
     """
     lacks: dict[str, list[str]] = {word: [] for word in MEANING}
     detecting: set[str | None] = set()
     for mapping in mappings:
         read = [field.quantity for field in mapping.field]
-        words = lacking(read, has_time=bool(mapping.time or mapping.time_or))
+        words = find_lacks(read, has_time=bool(mapping.time or mapping.time_or))
         if any(event.event == "vendor_vape" for event in mapping.event):
             words = [word for word in words if word != "particles"]
         for word in words if read else ():
@@ -63,12 +63,12 @@ def lacking_in(mappings: Sequence[MappingConfig]) -> dict[str, list[str]]:
 _OLDEST: Final = 1_000_000_000.0
 
 
-def differences(
+def find_failures(
     decoder: Decoder, examples: list[ExampleConfig], zone: tzinfo = UTC
 ) -> Iterator[tuple[int, str]]:
-    """Yield the place of each example that fails, and in one sentence how."""
+    """Yield the number of each example that fails, and one sentence that says how."""
     for place, example in enumerate(examples):
-        failure = difference(decoder, example, zone)
+        failure = find_failure(decoder, example, zone)
         if failure:
             yield place, failure
 
@@ -88,8 +88,8 @@ def read_example(decoder: Decoder, example: ExampleConfig, zone: tzinfo = UTC) -
     return readings + context.states.joiner.close(context.limits)
 
 
-def difference(decoder: Decoder, example: ExampleConfig, zone: tzinfo = UTC) -> str:
-    """Return in one sentence how an example fails; empty if it passes."""
+def find_failure(decoder: Decoder, example: ExampleConfig, zone: tzinfo = UTC) -> str:
+    """Return one sentence that says how an example fails; empty if it passes."""
     try:
         readings = read_example(decoder, example, zone)
     except DecodeError as error:
@@ -103,14 +103,14 @@ def difference(decoder: Decoder, example: ExampleConfig, zone: tzinfo = UTC) -> 
     named = [r for r in readings if r.sensor == example.sensor]
     if not named:
         return f"is of sensor {readings[0].sensor!r}, not {example.sensor!r}"
-    return "; ".join(_of_reading(named[0], example))
+    return "; ".join(_compare(named[0], example))
 
 
-def _of_reading(reading: Reading, example: ExampleConfig) -> Iterator[str]:
+def _compare(reading: Reading, example: ExampleConfig) -> Iterator[str]:
     for key in {**example.values, **reading.values}:
         got, want = reading.values.get(key), example.values.get(key)
         if got is None or want is None or not math.isclose(got, want, rel_tol=1e-6, abs_tol=1e-9):
-            yield f"{key} is {_written(got)}, not {_written(want)}"
+            yield f"{key} is {_format(got)}, not {_format(want)}"
     pairs: list[tuple[str, Any, Any]] = [
         ("faults", set(reading.faults), set(example.faults)),
         ("events", set(reading.events), set(example.events)),
@@ -119,16 +119,16 @@ def _of_reading(reading: Reading, example: ExampleConfig) -> Iterator[str]:
         pairs.append(("flags", set(reading.flags), set(example.flags)))
     for what, found, wanted in pairs:
         if found != wanted:
-            yield f"{what} are {_listed(found)}, not {_listed(wanted)}"
+            yield f"{what} are {_join(found)}, not {_join(wanted)}"
     if example.time is not None and abs(reading.time - example.time) > 1e-3:
         yield f"time is {reading.time:.3f}, not {example.time:.3f} (Unix seconds)"
     if example.firmware is not None and reading.firmware != example.firmware:
         yield f"firmware is {reading.firmware or 'absent'}, not {example.firmware or 'absent'}"
 
 
-def _written(value: float | None) -> str:
+def _format(value: float | None) -> str:
     return "absent" if value is None else f"{value:g}"
 
 
-def _listed(names: set[str]) -> str:
+def _join(names: set[str]) -> str:
     return ", ".join(sorted(names)) or "none"

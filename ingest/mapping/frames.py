@@ -1,7 +1,7 @@
-"""Propose a mapping for frames of bytes: where they are, and places that a person fills in.
+"""Find the binary frames in samples, and read a person's answers about the fields in them.
 
-Offsets cannot be guessed. What is answered is tried with every sample: a value that its quantity
-cannot have in one of them is refused.
+Offsets cannot be guessed. Each answer is tried on every sample, and refused if its quantity cannot
+have the value found in one of them.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from pydantic import ValidationError
 
 from detection.quantities import QUANTITIES
 from ingest.errors import DecodeError
-from ingest.mapping.draft import Draft, Entry
+from ingest.mapping.draft import Entry
 from ingest.mapping.schema import FieldConfig
-from ingest.mapping.source import ABSENT, View, getter, parse
+from ingest.mapping.source import ABSENT, View, compile_source, parse
 from ingest.names import conversion, unit_of
 from ingest.validation import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from ingest.mapping.draft import Draft
 
 _KEYS: Final = frozenset(
     {"data", "payload", "raw", "hex", "bytes", "frame", "frm_payload", "rawdata", "raw_data"}
@@ -32,11 +34,11 @@ _HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2}\s?){3,512}")
 _BASE64: Final = re.compile(r"(?:[A-Za-z0-9+/]{4}){1,342}(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 _TYPES: Final = ("u8", "i8", "u16", "i16", "u24", "i24", "u32", "i32", "f32", "f64")
 EXAMPLES: Final = ("pm25 ug/m3 1 u16 x0.1", "temp degC 3 i16 little x0.01")
-"""Answers: quantity, unit, offset, type, perhaps ``little``, perhaps what it is multiplied by."""
+"""Answers: quantity, unit, offset, type; optionally ``little`` and a factor."""
 
 
 class Frame(NamedTuple):
-    """The bytes of a sample, and how they are in the payload."""
+    """The bytes of a sample, and where and how they are written in its payload."""
 
     form: str
     encoding: str
@@ -44,15 +46,15 @@ class Frame(NamedTuple):
     content: bytes
 
 
-def frame_in(payload: bytes) -> Frame | None:
-    """Return the frame in a payload, or in a text of its JSON that is named like one."""
+def find_frame(payload: bytes) -> Frame | None:
+    """Return the frame that a payload is, or that a JSON member with a typical name holds."""
     try:
         text = payload.decode("utf-8").strip()
     except UnicodeDecodeError:
         text = "\0"
     if any(sign < " " and not sign.isspace() for sign in text):
         return Frame("raw", "raw", (), payload)
-    if found := _decoded(text):
+    if found := _decode(text):
         return Frame("text", found[0], (), found[1])
     try:
         content = parse("json", payload, Limits())
@@ -64,12 +66,12 @@ def frame_in(payload: bytes) -> Frame | None:
         for key, value in table.items():
             if type(value) is dict and len(path) < 6:
                 inside.append((value, (*path, key)))
-            elif type(value) is str and key.lower() in _KEYS and (found := _decoded(value)):
+            elif type(value) is str and key.lower() in _KEYS and (found := _decode(value)):
                 return Frame("json", found[0], (*path, key), found[1])
     return None
 
 
-def _decoded(text: str) -> tuple[str, bytes] | None:
+def _decode(text: str) -> tuple[str, bytes] | None:
     if _HEX.fullmatch(text):
         return "hex", bytes.fromhex(text)
     if _BASE64.fullmatch(text):
@@ -80,8 +82,8 @@ def _decoded(text: str) -> tuple[str, bytes] | None:
     return None
 
 
-def place_of(answer: str, frames: Sequence[bytes]) -> Entry:
-    """Return the field of an answer; `ValueError` says what is wrong with it."""
+def parse_field(answer: str, frames: Sequence[bytes]) -> Entry:
+    """Return the field that an answer describes; `ValueError` says what is wrong with it."""
     words = answer.split()
     scale = next((word[1:] for word in words if re.fullmatch(r"x[0-9.e-]+", word)), "1")
     order = "little" if "little" in words else "big"
@@ -100,7 +102,7 @@ def place_of(answer: str, frames: Sequence[bytes]) -> Entry:
     if float(scale) != 1:
         entry.add("scale", float(scale))
     try:
-        read = getter(FieldConfig.model_validate(entry.values))
+        read = compile_source(FieldConfig.model_validate(entry.values))
     except ValidationError as error:
         raise ValueError(error.errors()[0]["msg"]) from error
     for number, frame in enumerate(frames, start=1):
@@ -113,19 +115,18 @@ def place_of(answer: str, frames: Sequence[bytes]) -> Entry:
     return entry
 
 
-def skeleton(head: Entry, topic: str, frames: Sequence[Frame], places: Sequence[Entry]) -> Draft:
-    """Return the draft of frames with the fields that were answered, or places to fill in."""
+def add_fields(draft: Draft, frames: Sequence[Frame], fields: Sequence[Entry]) -> None:
+    """Add the frame and its fields to a draft; without fields it becomes a skeleton."""
     first = frames[0]
-    head.add("binary", {"encoding": first.encoding})
-    if first.path:
-        head.values["binary"]["path"] = list(first.path)
     least = min(len(frame.content) for frame in frames)
-    head.values["binary"]["min_length"] = least
-    draft = Draft(head, topic, [*places], is_skeleton=not places)
+    path = {"path": list(first.path)} if first.path else {}
+    draft.head.add("binary", {"encoding": first.encoding, **path, "min_length": least})
+    draft.fields += fields
+    draft.is_skeleton = not fields
     draft.questions += [f"byte      {' '.join(f'{k:2}' for k in range(least))}"]
     for number, frame in enumerate(frames, start=1):
         draft.questions.append(f"sample {number}  {frame.content.hex(' ')}")
-    if not places:
+    if not fields:
         at: dict[str, Any] = {"offset": 0, "type": "u8"}
         draft.events.append(Entry({"event": "restart", "at": at, "present": True}))
         draft.questions += [
@@ -133,4 +134,3 @@ def skeleton(head: Entry, topic: str, frames: Sequence[Frame], places: Sequence[
             'at = { offset = 0, type = "u8" }',
             '# or u16, i16, u32, f32 and so on, with endian = "little"; scale = 0.1 if in tenths',
         ]
-    return draft

@@ -1,8 +1,7 @@
-"""What a mapping may say: the types of ``[[mapping]]`` in the configuration, with their bounds.
+"""The types of ``[[mapping]]`` in the configuration, with their bounds.
 
-Checks of one entry by itself are the types' own; checks between entries of one mapping (does the
-unit fit the quantity, does the topic have that capture) are `cross_faults`, so that a person sees
-all faults of a mapping at once.
+Each type checks its own values. `cross_faults` checks entries against each other (does the unit fit
+the quantity, does the topic have that capture), so a person sees all faults of a mapping at once.
 """
 
 from __future__ import annotations
@@ -37,26 +36,26 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-def _scalar(value: object) -> Scalar:
+def _check_scalar(value: object) -> Scalar:
     if isinstance(value, str | int | float | bool) and len(str(value)) <= _MAX_KEY:
         return value
     raise ValueError(f"a text of at most {_MAX_KEY} characters, a number, true or false")
 
 
 class Pick(_Part):
-    """The first object of a list whose member `where` equals a value."""
+    """Selects the first object of a list whose member `where` equals a value."""
 
     where: Annotated[str, Field(min_length=1, max_length=_MAX_KEY)]
-    equals: Annotated[Any, PlainValidator(_scalar)]
+    equals: Annotated[Any, PlainValidator(_check_scalar)]
 
 
 class Ends(_Part):
-    """The first key of an object that ends with a text."""
+    """Selects the first key of an object that ends with a text."""
 
     ends: Annotated[str, Field(min_length=1, max_length=_MAX_KEY)]
 
 
-def _segment(value: object) -> str | int | Pick | Ends:
+def _check_segment(value: object) -> str | int | Pick | Ends:
     if isinstance(value, str) and len(value) <= _MAX_KEY:
         return value
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 256:
@@ -77,31 +76,31 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, dict) else value
 
 
-def _filter(text: str) -> str:
+def _check_filter(text: str) -> str:
     TopicFilter(text)
     return text
 
 
 def check_zone(name: str) -> str:
-    """Return a zone that a time can be in; ValueError says what is allowed."""
+    """Return a valid zone of a time; ValueError says what is allowed."""
     if name not in ("site", "none") and name not in available_timezones():
         raise ValueError("site, none, or a time zone of the IANA list")
     return name
 
 
-def _quantity(key: str) -> str:
+def _check_quantity(key: str) -> str:
     if key not in QUANTITIES:
         raise ValueError("one of: " + ", ".join(QUANTITIES))
     return key
 
 
-def _event(name: str) -> str:
+def _check_event(name: str) -> str:
     if name in DEVICE_EVENTS or (name.removeprefix("fault:") in QUANTITIES and ":" in name):
         return name
     raise ValueError("fault:<quantity> or one of: " + ", ".join(sorted(DEVICE_EVENTS)))
 
 
-def _version(text: str) -> str:
+def _check_version(text: str) -> str:
     if version_of(text) != text:
         raise ValueError(
             f"at most {MAX_VERSION} printable ASCII characters on one line, as a version is stored"
@@ -109,7 +108,7 @@ def _version(text: str) -> str:
     return text
 
 
-def _moment(value: object) -> float:
+def _parse_time(value: object) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**33:
         return float(value)
     try:
@@ -121,21 +120,21 @@ def _moment(value: object) -> float:
     raise ValueError("Unix seconds, or a date and time with zone")
 
 
-Segment = Annotated[Any, PlainValidator(_segment)]
-AnyScalar = Annotated[Any, PlainValidator(_scalar)]
+Segment = Annotated[Any, PlainValidator(_check_segment)]
+AnyScalar = Annotated[Any, PlainValidator(_check_scalar)]
 Path = Annotated[list[Segment], Field(max_length=8)]
 Capture = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
-Topic = Annotated[str, AfterValidator(_filter)]
-QuantityKey = Annotated[str, AfterValidator(_quantity)]
+Topic = Annotated[str, AfterValidator(_check_filter)]
+QuantityKey = Annotated[str, AfterValidator(_check_quantity)]
 Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e12, le=1e12)]
-Moment = Annotated[float, BeforeValidator(_moment)]
+Moment = Annotated[float, BeforeValidator(_parse_time)]
 
 
 class AtConfig(_Part):
-    """A place in the frame: `offset` bytes from its start, read as `type`.
+    """A place in the frame, `offset` bytes from its start, and the `type` found there.
 
-    `hex` gives `length` bytes as hex digits, for identities; every other type is a number.
-    `bit` takes one bit (0 is the least) of an unsigned integer.
+    Type `hex` is `length` bytes as hex digits, for identities; every other type is a number. `bit`
+    selects one bit (0 is the lowest) of an unsigned integer.
     """
 
     offset: Annotated[int, Field(ge=0, lt=_MAX_FRAME)]
@@ -146,9 +145,9 @@ class AtConfig(_Part):
 
 
 class SourceConfig(_Part):
-    """Where a value is: exactly one of a path, a capture of the topic, a place in the frame.
+    """Where a value is: exactly one of a path, a capture of the topic, and a place in the frame.
 
-    The empty path is the whole payload. Where a message is of several devices (`EachConfig`), a
+    The empty path is the whole payload. If a message contains several devices (`EachConfig`), a
     path starts at the device, or with `outer` at the whole message.
     """
 
@@ -159,7 +158,7 @@ class SourceConfig(_Part):
 
 
 class IdentityConfig(SourceConfig):
-    """A source, a fixed text, or the whole topic."""
+    """Where the sensor's name is: a source, a fixed text, or the whole topic."""
 
     fixed: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     topic: bool = False
@@ -167,7 +166,7 @@ class IdentityConfig(SourceConfig):
 
 
 class ConditionConfig(SourceConfig):
-    """A source and exactly one of what must hold of it."""
+    """A source and exactly one test of it."""
 
     equals: AnyScalar | None = None
     one_of: Annotated[list[AnyScalar], Field(min_length=1, max_length=32)] | None = None
@@ -191,14 +190,14 @@ class BinaryConfig(_Part):
 
 
 class EachConfig(_Part):
-    """Where a message holds several devices, in a list or an object; place or name is ``key``."""
+    """Where a message has several devices: a list or an object; place or name is ``key``."""
 
     path: Path
     most: Annotated[int, Field(ge=1, le=1_000)] = MAX_ITEMS
 
 
 class TimeConfig(SourceConfig):
-    """When it was measured, by the device."""
+    """When the device took the measurement."""
 
     formats: Annotated[
         list[Annotated[str, AfterValidator(check_form)]], Field(min_length=1, max_length=8)
@@ -223,7 +222,7 @@ class FieldConfig(SourceConfig):
 
 
 class FirmwareConfig(SourceConfig):
-    """What the device calls its firmware: a text, held to the bounds of every format."""
+    """Where the firmware version is, a text within the bounds of every format."""
 
     when: Conditions = []
 
@@ -231,7 +230,7 @@ class FirmwareConfig(SourceConfig):
 class EventConfig(ConditionConfig):
     """A device event, sent whenever the condition holds."""
 
-    event: Annotated[str, AfterValidator(_event)]
+    event: Annotated[str, AfterValidator(_check_event)]
     when: Conditions = []
 
 
@@ -241,17 +240,8 @@ class FlagConfig(ConditionConfig):
     flag: Literal["history", "simulated", "cached", "maintenance"]
 
 
-class AvailabilityConfig(_Part):
-    """A topic that says whether a device is there."""
-
-    topic: Topic
-    path: Path = []
-    online: Annotated[list[AnyScalar], Field(max_length=16)] = ["online", "Online"]
-    offline: Annotated[list[AnyScalar], Field(max_length=16)] = ["offline", "Offline"]
-
-
 class ExampleConfig(_Part):
-    """A message and what must become of it: a reading, a reason of refusal, or nothing."""
+    """A message and its expected outcome: a reading, a reason for rejection, or nothing."""
 
     topic: Annotated[str, Field(min_length=1, max_length=256)]
     payload: Annotated[str, Field(max_length=16_384)] | None = None
@@ -266,13 +256,13 @@ class ExampleConfig(_Part):
     faults: Annotated[list[QuantityKey], Field(max_length=64)] = []
     events: Annotated[list[str], Field(max_length=16)] = []
     flags: Annotated[list[str], Field(max_length=16)] | None = None
-    firmware: Annotated[str, AfterValidator(_version)] | None = None
+    firmware: Annotated[str, AfterValidator(_check_version)] | None = None
     rejected: Annotated[Reason, Field(strict=False)] | None = None
     nothing: bool = False
 
 
 class MappingBody(_Part):
-    """What a message must hold and where its parts are."""
+    """Which messages a mapping reads, and where their parts are."""
 
     format: Literal["json", "text", "pairs", "form", "csv", "raw"] = "json"
     when: Conditions = []
@@ -288,11 +278,10 @@ class MappingBody(_Part):
     event: Annotated[list[EventConfig], Field(max_length=32)] = []
     flag: Annotated[list[FlagConfig], Field(max_length=16)] = []
     join_s: Annotated[float, Field(ge=0.1, le=5)] | None = None
-    availability: AvailabilityConfig | None = None
 
 
 class MappingConfig(MappingBody):
-    """One mapping of a school's configuration; `version` is the version of this form."""
+    """One mapping of a school's configuration; `version` is the version of this schema."""
 
     version: Literal[1]
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
@@ -301,7 +290,7 @@ class MappingConfig(MappingBody):
 
 
 class FormatConfig(_Part):
-    """A format that ships with Plumewatch; its mappings are tried in order, then `otherwise`."""
+    """A built-in format; its mappings are tried in order, then `otherwise` applies."""
 
     summary: str
     topics: list[Topic] = []
@@ -314,14 +303,14 @@ Found: TypeAlias = "tuple[str, str, str]"
 
 
 def cross_faults(mapping: MappingConfig) -> Iterator[Found]:
-    """Faults between the entries of one mapping, as (path inside it, what is there, allowed)."""
+    """Yield faults between the entries of a mapping: path inside it, value found, allowed."""
     captures = set(TopicFilter(mapping.topic).captures)
-    yield from _each_faults(mapping, captures)
+    yield from _check_each(mapping, captures)
     if mapping.each is not None:
         captures.add("key")
-    sources = list(_parts("", mapping))
+    sources = list(_find_sources("", mapping))
     for place, source in sources:
-        yield from _source_faults(mapping, place, source, captures)
+        yield from _check_source(mapping, place, source, captures)
     if not mapping.field and not mapping.event and mapping.firmware is None:
         yield "field", "none", "at least one [[mapping.field]], [[mapping.event]] or a firmware"
     for i, field in enumerate(mapping.field):
@@ -331,13 +320,12 @@ def cross_faults(mapping: MappingConfig) -> Iterator[Found]:
             tests = (source.equals, source.one_of, source.type, source.present)
             if sum(part is not None for part in tests) != 1:
                 yield place, "a condition", "exactly one of equals, one_of, type, present"
-    yield from _binary_faults(mapping)
-    yield from _availability_faults(mapping)
+    yield from _check_binary(mapping)
     for i, example in enumerate(mapping.example):
-        yield from _example_faults(f"example.{i}", example)
+        yield from _check_example(f"example.{i}", example)
 
 
-def _each_faults(mapping: MappingConfig, captures: set[str]) -> Iterator[Found]:
+def _check_each(mapping: MappingConfig, captures: set[str]) -> Iterator[Found]:
     if mapping.each is None:
         return
     if mapping.format != "json":
@@ -346,18 +334,18 @@ def _each_faults(mapping: MappingConfig, captures: set[str]) -> Iterator[Found]:
         yield "topic", repr(mapping.topic), "a filter without {key}, which `each` gives"
 
 
-def _parts(place: str, part: object) -> Iterator[tuple[str, SourceConfig]]:
+def _find_sources(place: str, part: object) -> Iterator[tuple[str, SourceConfig]]:
     if isinstance(part, SourceConfig):
         yield place, part
     if isinstance(part, list):
         for i, item in enumerate(part):
-            yield from _parts(f"{place}.{i}", item)
+            yield from _find_sources(f"{place}.{i}", item)
     elif isinstance(part, _Part):
         for name in type(part).model_fields:
-            yield from _parts(f"{place}.{name}".lstrip("."), getattr(part, name))
+            yield from _find_sources(f"{place}.{name}".lstrip("."), getattr(part, name))
 
 
-def _source_faults(
+def _check_source(
     mapping: MappingConfig, place: str, source: SourceConfig, captures: set[str]
 ) -> Iterator[Found]:
     ways = [source.path is not None, source.capture is not None, source.at is not None]
@@ -373,14 +361,14 @@ def _source_faults(
     if source.outer and (mapping.each is None or source.path is None):
         yield f"{place}.outer", "true", "given with `each` and a path only"
     if source.path is not None:
-        yield from _path_faults(mapping.format, f"{place}.path", source.path)
+        yield from _check_path(mapping.format, f"{place}.path", source.path)
     if source.at is not None:
-        yield from _at_faults(mapping, f"{place}.at", source.at)
+        yield from _check_at(mapping, f"{place}.at", source.at)
         if isinstance(source, FirmwareConfig) and source.at.type != "hex":
             yield f"{place}.at.type", repr(source.at.type), "hex, since a version is a text"
 
 
-def _at_faults(mapping: MappingConfig, place: str, at: AtConfig) -> Iterator[Found]:
+def _check_at(mapping: MappingConfig, place: str, at: AtConfig) -> Iterator[Found]:
     if mapping.binary is None and mapping.format != "raw":
         yield place, "a place in a frame", 'only with `binary` or format = "raw"'
     if (at.length is not None) != (at.type == "hex"):
@@ -389,7 +377,7 @@ def _at_faults(mapping: MappingConfig, place: str, at: AtConfig) -> Iterator[Fou
         yield f"{place}.bit", repr(at.bit), "only with u8, u16, u24 or u32"
 
 
-def _path_faults(form: str, place: str, path: list[Any]) -> Iterator[Found]:
+def _check_path(form: str, place: str, path: list[Any]) -> Iterator[Found]:
     if form == "raw":
         yield place, "a path", "`at`, since a raw payload has no keys"
     elif form == "text" and path:
@@ -401,7 +389,7 @@ def _path_faults(form: str, place: str, path: list[Any]) -> Iterator[Found]:
 
 
 def field_faults(place: str, field: FieldConfig) -> Iterator[Found]:
-    """Faults between the keys of one field, as (path, what is there, allowed)."""
+    """Yield faults between the keys of one field: path, value found, allowed."""
     if conversion(field.quantity, field.unit) is None:
         allowed = ", ".join(units_for(field.quantity))
         yield f"{place}.unit", repr(field.unit), f"a unit of {field.quantity}: {allowed}"
@@ -411,31 +399,19 @@ def field_faults(place: str, field: FieldConfig) -> Iterator[Found]:
         yield f"{place}.scale", "0", "not zero"
 
 
-def _binary_faults(mapping: MappingConfig) -> Iterator[Found]:
+def _check_binary(mapping: MappingConfig) -> Iterator[Found]:
     binary = mapping.binary
     if binary is None:
         return
     if (binary.encoding == "raw") != (mapping.format == "raw"):
         yield "binary.encoding", repr(binary.encoding), 'raw with format = "raw" and only then'
     elif mapping.format != "raw":
-        yield from _path_faults(mapping.format, "binary.path", binary.path)
+        yield from _check_path(mapping.format, "binary.path", binary.path)
     if binary.min_length > binary.max_length:
         yield "binary.min_length", str(binary.min_length), "at most max_length"
 
 
-def _availability_faults(mapping: MappingConfig) -> Iterator[Found]:
-    found = mapping.availability
-    if found is None:
-        return
-    captures = set(TopicFilter(found.topic).captures)
-    if any(p.fixed is None and p.capture not in captures for p in mapping.sensor):
-        allowed = "a filter with every capture that `sensor` is made of, which are captures alone"
-        yield "availability.topic", repr(found.topic), allowed
-    if found.topic == mapping.topic:
-        yield "availability.topic", repr(found.topic), "another topic than that of the readings"
-
-
-def _example_faults(place: str, example: ExampleConfig) -> Iterator[Found]:
+def _check_example(place: str, example: ExampleConfig) -> Iterator[Found]:
     if (example.payload is None) == (example.payload_hex is None):
         yield place, "both or neither payload", "exactly one of payload and payload_hex"
     outcomes = [example.sensor is not None, example.rejected is not None, example.nothing]

@@ -1,7 +1,7 @@
-"""Parse a payload for a mapping, and compile the places and conditions that a mapping names.
+"""Parse a payload for a mapping, and compile the sources and conditions in the mapping.
 
-Parsing is bounded before it starts (`ingest.validation.check_json`, sizes). Reading a source costs
-at most its path times `_MAX_ITEMS`; nothing is evaluated.
+Sizes are checked before parsing (`ingest.validation.check_json`). Reading a source costs at most
+the length of its path times `_MAX_ITEMS`; nothing is evaluated.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ingest.decoding import decode_text, load_json, load_pairs
 from ingest.errors import PayloadError, Reason
 from ingest.mapping.schema import Ends, Pick
-from ingest.mapping.times import form_of
+from ingest.mapping.times import find_form
 from ingest.validation import number
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ingest.validation import Limits
 
 ABSENT: Final = object()
-"""What is found where nothing is; None is a JSON null."""
+"""Stands for a value that is not there; None is a JSON null."""
 
 _MAX_ITEMS: Final = 256
 _MAX_TEXT: Final = 4_096
@@ -34,7 +34,7 @@ _FLOATS: Final = {"f32": "f", "f64": "d"}
 
 
 def parse(form: str, payload: bytes, limits: Limits) -> Any:
-    """Return the content of a payload: a JSON value, a text, names and texts, or a line's cells."""
+    """Return the content of a payload: a JSON value, text, texts by name, or a line's cells."""
     if form == "json":
         return load_json(payload, limits)
     if form == "text":
@@ -42,22 +42,22 @@ def parse(form: str, payload: bytes, limits: Limits) -> Any:
     if form == "raw":
         return None
     if form == "csv":
-        lines = csv_of(payload)[1]
+        lines = parse_csv(payload)[1]
         if len(lines) != 1:
             raise PayloadError(Reason.MALFORMED, f"{len(lines)} lines of values, not one")
         return lines[0]
     return load_pairs(payload, form=form == "form")
 
 
-def csv_of(payload: bytes) -> tuple[list[str], list[list[str]]]:
-    """Return the names of the columns, if the payload has them, and its lines of values."""
+def parse_csv(payload: bytes) -> tuple[list[str], list[list[str]]]:
+    """Return the column names of CSV, if it has a header, and its lines of values."""
     text = decode_text(payload, _MAX_TEXT)
     separator = max(",;\t", key=text.count)
     names: list[str] = []
     lines = []
     try:
         for cells in csv.reader(text.splitlines(), delimiter=separator, skipinitialspace=True):
-            if any(number(cell) is not None or form_of(cell) for cell in cells):
+            if any(number(cell) is not None or find_form(cell) for cell in cells):
                 lines.append(cells)
             else:
                 names = names or cells
@@ -66,8 +66,8 @@ def csv_of(payload: bytes) -> tuple[list[str], list[list[str]]]:
     return names, lines
 
 
-def frame_of(binary: BinaryConfig, content: object, payload: bytes) -> bytes:
-    """Return the frame of a message."""
+def extract_frame(binary: BinaryConfig, content: object, payload: bytes) -> bytes:
+    """Return the binary frame of a message."""
     if binary.encoding == "raw":
         frame = payload
     else:
@@ -93,7 +93,7 @@ def frame_of(binary: BinaryConfig, content: object, payload: bytes) -> bytes:
 
 @dataclass(slots=True)
 class View:
-    """One message; `outer` is the whole one, if `content` is one of several devices in it."""
+    """One message; `outer` is all of it if `content` is one of several devices in it."""
 
     captures: Mapping[str, str]
     content: object
@@ -106,13 +106,13 @@ if TYPE_CHECKING:
     Test = Callable[[View], bool]
 
 
-def getter(source: SourceConfig) -> Getter:
-    """Return a function that reads a source in a view; it gives `ABSENT` if nothing is there."""
+def compile_source(source: SourceConfig) -> Getter:
+    """Return a function that reads a source in a view, or returns `ABSENT`."""
     capture, at, path = source.capture, source.at, tuple(source.path or ())
     if capture is not None:
         return lambda view: view.captures.get(capture, ABSENT)
     if at is not None:
-        return lambda view: ABSENT if view.frame is None else _read(view.frame, at)
+        return lambda view: ABSENT if view.frame is None else _read_bytes(view.frame, at)
     if source.outer:
         return lambda view: step_through(view.outer, path)
     if all(type(step) is str for step in path):
@@ -128,13 +128,13 @@ def getter(source: SourceConfig) -> Getter:
         return member
     if len(path) == 1 and type(path[0]) is Ends:
         ends = path[0].ends
-        return lambda view: _ending(view.content, ends)
+        return lambda view: _find_by_end(view.content, ends)
     return lambda view: step_through(view.content, path)
 
 
-def condition_test(condition: ConditionConfig) -> Test:
-    """Return a function that says whether a condition holds of a view."""
-    read = getter(condition)
+def compile_condition(condition: ConditionConfig) -> Test:
+    """Return a function that says whether a condition holds in a view."""
+    read = compile_source(condition)
     wanted = condition.one_of or [condition.equals]
     if condition.present is not None:
         present = condition.present
@@ -159,29 +159,29 @@ def condition_test(condition: ConditionConfig) -> Test:
     return is_wanted
 
 
-def all_test(conditions: Sequence[ConditionConfig]) -> Test | None:
+def compile_conditions(conditions: Sequence[ConditionConfig]) -> Test | None:
     """Return a function that says whether all conditions hold; None if there are none."""
-    tests = [condition_test(condition) for condition in conditions]
+    tests = [compile_condition(condition) for condition in conditions]
     if len(tests) == 1:
         return tests[0]
     return (lambda view: all(test(view) for test in tests)) if tests else None
 
 
 def step_through(value: object, path: Iterable[Any]) -> Any:
-    """Return the value at a path of nested content; `ABSENT` if nothing does."""
+    """Return the value at a path of nested content, or `ABSENT`."""
     for step in path:
         if type(value) is dict and type(step) is str:
             value = value.get(step, ABSENT)
         elif type(value) is dict and type(step) is Ends:
-            value = _ending(value, step.ends)
+            value = _find_by_end(value, step.ends)
         elif type(value) is list:
-            value = _item(value, step)
+            value = _find_item(value, step)
         else:
             return ABSENT
     return value
 
 
-def _ending(content: object, ends: str) -> Any:
+def _find_by_end(content: object, ends: str) -> Any:
     if type(content) is dict:
         for key in content:
             if key.endswith(ends):
@@ -189,7 +189,7 @@ def _ending(content: object, ends: str) -> Any:
     return ABSENT
 
 
-def _item(items: list[Any], step: object) -> Any:
+def _find_item(items: list[Any], step: object) -> Any:
     if type(step) is int:
         return items[step] if step < len(items) else ABSENT
     if isinstance(step, Pick):
@@ -199,7 +199,7 @@ def _item(items: list[Any], step: object) -> Any:
     return ABSENT
 
 
-def _read(frame: bytes, at: AtConfig) -> object:
+def _read_bytes(frame: bytes, at: AtConfig) -> object:
     size = at.length if at.length is not None else int(at.type[1:]) // 8
     part = frame[at.offset : at.offset + size]
     if len(part) < size:
@@ -214,7 +214,7 @@ def _read(frame: bytes, at: AtConfig) -> object:
 
 
 def same(value: object, wanted: object) -> bool:
-    """Whether a value of a message is the wanted one: a text is no number, true is not 1."""
+    """Return whether a value equals the wanted one; a text is never a number, and true is not 1."""
     if isinstance(wanted, bool) or isinstance(value, bool):
         return value is wanted
     if isinstance(wanted, int | float):

@@ -1,6 +1,6 @@
-"""Time stamps in the forms that a mapping names.
+"""Parse time stamps in the forms that a mapping lists.
 
-A form is ``iso8601``, ``unix_s``, ``unix_ms``, ``unix_us``, ``unix_ns``, ``unix`` (distinguished by
+A form is ``iso8601``, ``unix_s``, ``unix_ms``, ``unix_us``, ``unix_ns``, ``unix`` (told apart by
 magnitude), or a pattern of ``strptime`` directives: ``%Y %m %d %H %I %M %S %f %p %z %%``, each at
 most once. Numbers of a pattern may be unpadded (``2019-3-8 13:22:12``); ``%f`` takes any number of
 digits; ``%z`` is ``Z``, ``+hh:mm`` or ``+hhmm``.
@@ -26,7 +26,7 @@ _SHORT: Final = frozenset(
     | {"tsms", "timems", "timestampms", "epochms"}
     | {"measuredat", "sampledat", "recordedat", "createdat"}
 )
-"""Names that are a time only if the value is one."""
+"""Names of a time only if the value is one."""
 _PLAUSIBLE_S: Final = (1e9, 4_102_444_800.0)
 """From 2001 to 2100."""
 _DIRECTIVE: Final = re.compile("%(.?)")
@@ -37,7 +37,7 @@ _MAX_TEXT: Final = 64
 
 
 def check_form(form: str) -> str:
-    """Return a form that can be read; ValueError says what is allowed."""
+    """Return a valid form; ValueError says what is allowed."""
     if form in UNIX or form in ("iso8601", "unix"):
         return form
     words = "iso8601, unix, unix_s, unix_ms, unix_us, unix_ns or a pattern of %Y %m %d %H %M %S"
@@ -51,11 +51,11 @@ def check_form(form: str) -> str:
     return form
 
 
-def form_of(value: object) -> str:
-    """Return the form of a time stamp, numbers from 2001 to 2100; empty if it is none.
+def find_form(value: object) -> str:
+    """Return the form of a time stamp, as a number from 2001 to 2100; empty if it is not one.
 
-    >>> form_of(1764321000), form_of(1764321000250), form_of("2026-09-21 10:05"), form_of(68.4)
-    ('unix_s', 'unix_ms', 'iso8601', '')
+    >>> [find_form(value) for value in (1764321000, 1764321000250, "2026-09-21 10:05", 68.4)]
+    ['unix_s', 'unix_ms', 'iso8601', '']
     """
     plain = number(value)
     if type(value) is str and plain is None:
@@ -67,20 +67,20 @@ def form_of(value: object) -> str:
 
 
 def is_time(name: str, value: object) -> bool:
-    """Whether a device calls a time stamp so.
+    """Return whether a name is that of a time stamp.
 
     >>> is_time("ts", 5000), is_time("t", 68.4), is_time("t", 1764321000)
     (True, False, True)
     """
     word = name.lower().replace("_", "")
-    return word in _NAMES or (word in _SHORT and form_of(value) != "")
+    return word in _NAMES or (word in _SHORT and find_form(value) != "")
 
 
 def read_time(value: object, form: str, received: float, zone: tzinfo | None) -> float | None:
-    """Return Unix seconds of a time stamp, None if it is not of this form.
+    """Return a time stamp in Unix seconds; None if it does not have this form.
 
-    `zone` is that of texts without offset; without it such texts are unusable. `received` tells
-    apart the two readings of a repeated local hour.
+    `zone`: of texts without an offset, which are unusable without it. `received` decides which of
+    the two passes of a repeated local hour is meant.
 
     >>> read_time("2019-3-8 13:22:12", "%Y-%m-%d %H:%M:%S", 0.0, None) is None
     True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, Final
 
-from ingest.mapping.examples import MEANING, lacking_in
+from ingest.mapping.examples import MEANING, find_all_lacks
 from language.plain_text import counted
 from plumewatch.check.broker import check_broker
 from plumewatch.check.machine import (
@@ -50,7 +50,7 @@ def check(path: Path, now: float) -> Iterator[CheckResult]:
     if config.mapping:
         names = ", ".join(mapping.name for mapping in config.mapping)
         count = sum(len(mapping.example) for mapping in config.mapping)
-        lacks = lacking_in(config.mapping)
+        lacks = find_all_lacks(config.mapping)
         passed = "1 example passes" if count == 1 else f"{count} examples pass"
         if timeless := some(lacks["time"]):
             passed += f"; {timeless}: {MEANING['time']}"

@@ -24,7 +24,7 @@ from ingest.decoders import decode_message
 from ingest.decoding import Context
 from ingest.errors import DecodeError
 from ingest.http.poll import PollError, get
-from ingest.mapping.examples import MEANING, lacking
+from ingest.mapping.examples import MEANING, find_lacks
 from ingest.validation import Message
 from language.plain_text import counted
 from plumewatch.check.broker import check_file
@@ -281,7 +281,7 @@ def _poll(polled: PolledSensor, context: Context, order: Routes | None, now: flo
     except (PollError, DecodeError) as error:
         return fault("polls", str(error), "url, user and password_file of its [[ingest.poll]]")
     read = {name for one in readings for name in (*one.values, *one.faults)}
-    if "particles" in lacking(read, has_time=True):
+    if "particles" in find_lacks(read, has_time=True):
         return warn(
             "polls",
             f"answers, but {MEANING['particles']}",

@@ -215,13 +215,13 @@ def _advice(message: Message, context: Context, error: DecodeError, decoder: str
 
 def _left_out(reading: Reading) -> str:
     """Return a sentence on numbers that `generic` could not name."""
-    from ingest.mapping.examples import MEANING, lacking
+    from ingest.mapping.examples import MEANING, find_lacks
     from ingest.validation import UNREAD
 
     if UNREAD not in reading.flags:
         return ""
     text = f"{reading.sensor}: numbers are left out whose names tell no quantity"
-    if "particles" in lacking({*reading.values, *reading.faults}, has_time=True):
+    if "particles" in find_lacks({*reading.values, *reading.faults}, has_time=True):
         text += f"; {MEANING['particles']}"
     return f"{text}; see plumewatch mapping suggest"
 

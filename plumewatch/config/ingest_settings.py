@@ -11,7 +11,7 @@ from ingest.http.poll import PolledSensor
 from ingest.http.sources import HttpSource
 from ingest.intake import IntakeConfig
 from ingest.mapping.decoder import PREFIX, compile_mapping
-from ingest.mapping.examples import differences
+from ingest.mapping.examples import find_failures
 from ingest.topics import TopicFilter
 from ingest.validation import fold_id
 from plumewatch.config.faults import ConfigError, ConfigFault
@@ -36,11 +36,11 @@ def mapping_decoders(config: PlumewatchConfig) -> tuple[Decoder, ...]:
     faults = [
         ConfigFault(
             f"mapping.{i}.example.{k}",
-            difference,
+            failure,
             f"mapping {mapping.name!r} and its example must agree",
         )
         for i, (mapping, decoder) in enumerate(zip(config.mapping, decoders, strict=True))
-        for k, difference in differences(decoder, mapping.example, config.zone())
+        for k, failure in find_failures(decoder, mapping.example, config.zone())
     ]
     if faults:
         raise ConfigError(faults, config.tree())

@@ -98,7 +98,7 @@ def test_no_golden_folder_without_decoder():
             sensor = { capture = "id" }
             field = [{ quantity = "tvoc_ppb", unit = "ppbv", path = ["v"] }]
             """,
-            "'ppbv' is no unit of tvoc_ppb; one of: ppb, ppm",
+            "tvoc_ppb.unit: 'ppbv': must be a unit of tvoc_ppb: ppb, ppm",
         ),
         (
             """

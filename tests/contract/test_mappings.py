@@ -13,7 +13,7 @@ import pytest
 from ingest.decoders import Routes
 from ingest.intake import Intake, IntakeConfig, OutcomeKind
 from ingest.mapping.decoder import compile_mapping
-from ingest.mapping.examples import difference, read_example
+from ingest.mapping.examples import find_failure, read_example
 from ingest.mapping.schema import MappingConfig, cross_faults
 from ingest.validation import SILENT_FLAGS, Message
 from tests.support.fuzz import check, read_or_refuse
@@ -53,7 +53,7 @@ def test_row(name):
 @pytest.mark.parametrize(("name", "k"), EXAMPLES)
 def test_example(name, k):
     mapping = MAPPINGS[name]
-    assert difference(compile_mapping(mapping), mapping.example[k]) == ""
+    assert find_failure(compile_mapping(mapping), mapping.example[k]) == ""
 
 
 @pytest.mark.parametrize(("name", "k"), READ)
@@ -79,7 +79,7 @@ def test_a_changed_expectation_is_noticed(name, k):
         {"sensor": None, "nothing": True},
         {"sensor": None, "rejected": "bad_id"},
     ):
-        assert difference(decoder, example.model_copy(update=change))
+        assert find_failure(decoder, example.model_copy(update=change))
 
 
 @pytest.mark.parametrize(("name", "k"), READ)

@@ -19,7 +19,7 @@ from ingest.decoders import Routes
 from ingest.intake import Intake, IntakeConfig
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.draft import SKELETON, SuggestError, toml_value
-from ingest.mapping.examples import differences
+from ingest.mapping.examples import find_failures
 from ingest.mapping.schema import MappingConfig, cross_faults
 from ingest.mapping.suggest import suggest
 from ingest.mapping.times import check_form, read_time
@@ -140,7 +140,7 @@ def proved(text):
         assert [where for where, *_ in cross_faults(mapping)] == ["field"]  # for a person
     else:
         assert list(cross_faults(mapping)) == []
-        assert list(differences(compile_mapping(mapping), mapping.example)) == []
+        assert list(find_failures(compile_mapping(mapping), mapping.example)) == []
     for line in text.splitlines():
         assert line.isprintable()
     return mapping

@@ -116,25 +116,18 @@ def _word(value: object) -> object:
 
 
 def _flat(decoded: dict[str, Any]) -> dict[str, Any]:
-    """Members of a decoded object, its own before those of objects and lists in it.
-
-    ``{"value": x, "unit": u}`` counts as text with a unit.
-    """
+    """Return the members of a decoded object, its own before those nested in it."""
     flat: dict[str, Any] = {}
-    for name, value in decoded.items():
-        if type(value) is dict and "value" in value:
-            unit = text_of(value.get("unit"))
-            plain = value["value"]
-            flat[name] = f"{plain} {unit}" if unit and plain is not None else plain
-        else:
-            flat[name] = value
-    inner: dict[str, Any] = {}
-    for name, value in decoded.items():
-        if is_of_room(name):  # an alarm is not
-            flatten({name: value}, inner, _INNER)
-            for item in value if type(value) is list else ():
-                flatten(item if type(item) is dict else {}, inner, _INNER)
-    return inner | flat
+    nested = [name for name, value in decoded.items() if _is_nested(value)]
+    flatten({name: value for name, value in decoded.items() if name not in nested}, flat, 1)
+    for name in filter(is_of_room, nested):  # an alarm is not
+        for item in ({name: decoded[name]}, *list_of(decoded[name])):
+            flatten(dict_of(item), flat, _INNER)
+    return flat
+
+
+def _is_nested(value: object) -> bool:
+    return type(value) is list or (type(value) is dict and "value" not in value)
 
 
 def _counts(frame: Frame, members: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from ingest.decoders import decode_message, find, likely_decoders
 from ingest.decoding import Context, States
 from ingest.errors import DecodeError, Reason
 from ingest.mapping.draft import SKELETON, SuggestError
-from ingest.mapping.examples import lacking
+from ingest.mapping.examples import find_lacks
 from ingest.mapping.suggest import suggest
 from ingest.mqtt.connection import connected, new_client
 from ingest.validation import Message
@@ -88,7 +88,7 @@ class DiscoveredSensor:
     @property
     def lacks(self) -> list[str]:
         """What of particles and time no reading had."""
-        return lacking(self.quantities, has_time=self.has_time)
+        return find_lacks(self.quantities, has_time=self.has_time)
 
     @property
     def messages_per_report(self) -> float:

@@ -16,7 +16,6 @@ MAPPING = {
     "topic": "acme/{id}/state",
     "sensor": {"capture": "id"},
     "field": [{"quantity": "pm25", "unit": "ug/m3", "path": ["pm"]}],
-    "availability": {"topic": "acme/{id}/lwt"},
     "example": [
         {"topic": "acme/a/state", "payload": '{"pm": 7}', "sensor": "a", "values": {"pm25": 7}}
     ],
@@ -49,7 +48,6 @@ def test_good():
     assert topic_filters(config, (decoder,)) == (
         "airgradient/readings/+",
         "acme/+/state",
-        "acme/+/lwt",
         "lora/+/up",
         "site/#",
     )

@@ -8,7 +8,7 @@ import pytest
 
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.draft import SuggestError
-from ingest.mapping.examples import differences
+from ingest.mapping.examples import find_failures
 from ingest.mapping.schema import MappingConfig, cross_faults
 from ingest.mapping.suggest import suggest
 
@@ -27,7 +27,7 @@ def suggested(topic, *samples, answers=(), columns=""):
 
 def is_right(entry):
     mapping = MappingConfig.model_validate(entry)
-    return not [*cross_faults(mapping), *differences(compile_mapping(mapping), mapping.example)]
+    return not [*cross_faults(mapping), *find_failures(compile_mapping(mapping), mapping.example)]
 
 
 @pytest.mark.parametrize(

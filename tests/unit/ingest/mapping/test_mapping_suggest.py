@@ -9,7 +9,7 @@ from ingest.decoders import Routes, decode_message
 from ingest.decoding import Context
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.draft import SuggestError
-from ingest.mapping.examples import differences
+from ingest.mapping.examples import find_failures
 from ingest.mapping.schema import MappingConfig, cross_faults
 from ingest.mapping.suggest import suggest
 from ingest.validation import Message
@@ -26,7 +26,7 @@ def suggested(topic, *contents, **more):
     (entry,) = tomllib.loads(text_of(topic, *contents, **more))["mapping"]
     mapping = MappingConfig.model_validate(entry)
     assert list(cross_faults(mapping)) == []
-    assert list(differences(compile_mapping(mapping), mapping.example)) == []
+    assert list(find_failures(compile_mapping(mapping), mapping.example)) == []
     return entry
 
 
