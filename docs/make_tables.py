@@ -14,6 +14,7 @@ import json
 import re
 import sys
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -135,12 +136,15 @@ def _carried(name: str) -> list[str]:
 
 
 def _report(columns: Sequence[tables.Column]) -> list[str]:
+    """Make a row for each column, or one for neighbors that differ in unit or form alone."""
     types = {"String": "text", "Float64": "number", "Int64": "whole", "Boolean": "true, false"}
     rows = []
-    for column in columns:
-        kind = str(column.kind() if isinstance(column.kind, type) else column.kind)
-        name = types.get(kind, "date" if kind == "Date" else "time")
-        rows.append(f"| `{column.name}` | {name} | {column.about} |")
+    for about, group in groupby(columns, key=lambda column: column.about):
+        same = list(group)
+        kinds = [str(c.kind() if isinstance(c.kind, type) else c.kind) for c in same]
+        named = [types.get(kind, "date" if kind == "Date" else "time") for kind in kinds]
+        columns_named = " ".join(f"`{column.name}`" for column in same)
+        rows.append(f"| {columns_named} | {', '.join(dict.fromkeys(named))} | {about} |")
     return ["| column | type | content |", "|---|---|---|", *rows]
 
 

@@ -94,10 +94,9 @@ def _section(
     name = schema["title"]
     model = _CLASSES[name]
     yield from (f"## `{brackets}`", "") if path else ("## Top level", "")
-    if path:
-        yield from ((inspect.getdoc(model) or "").splitlines()[0], "")
     below: list[Iterator[str]] = []
-    yield from ("| key | | may be | if left out |", "|---|---|---|---|")
+    about = (inspect.getdoc(model) or "").splitlines()[0] if path else ""
+    yield from (f"| key | {about} | may be | if left out |", "|---|---|---|---|")
     own = model.__annotations__
     for key, written in sorted(schema["properties"].items(), key=lambda item: item[0] not in own):
         value = _resolved(written, defs)
@@ -105,16 +104,16 @@ def _section(
         said = _about(model, key)
         shown = _WRITTEN.get(f"{path}.{key}", key)
         inner = f"{path}.{shown}".lstrip(".")
-        if table is None:
-            may_be = _may_be(value, defs)
-        elif key in _ELSEWHERE:
-            may_be = f"[tables]({_ELSEWHERE[key]})"
-        elif table["title"] in above | {name}:
-            may_be = "tables of the same keys"
-        else:
-            marks = f"[[{inner}]]" if several else f"[{inner}]"
-            may_be = f"`{marks}`"
-            below.append(_section(inner, marks, table, defs, above | {name}))
+        if table is not None and key not in _ELSEWHERE:
+            if table["title"] not in above | {name}:
+                marks = f"[[{inner}]]" if several else f"[{inner}]"
+                below.append(_section(inner, marks, table, defs, above | {name}))
+            continue
+        if key.endswith("_env") and f"{key.removesuffix('_env')}_file" in own:
+            continue
+        if f"{key.removesuffix('_file')}_env" in own:
+            shown += f"` or `{key.removesuffix('_file')}_env"
+        may_be = f"[tables]({_ELSEWHERE[key]})" if key in _ELSEWHERE else _may_be(value, defs)
         yield f"| `{shown}` | {said} | {may_be} | {_default(key, written, schema, table)} |"
     yield ""
     for section in below:
@@ -168,7 +167,7 @@ def _text(value: Schema) -> str:
 
 def _default(key: str, written: Schema, schema: Schema, table: Schema | None) -> str:
     if key in schema.get("required", ()):
-        return "must be given"
+        return "required"
     value = written.get("default")
     if table is not None or value in (None, "", [], {}):
         return ""
@@ -210,10 +209,9 @@ def commands() -> list[str]:
 
 def _command(called: str, command: Any) -> Iterator[str]:
     inner = getattr(command, "commands", {})
-    if called != "plumewatch":
+    if not inner or (called != "plumewatch" and command.invoke_without_command):
         shown = [p for p in command.params if not p.hidden and p.opts[0] not in _EVERYWHERE]
-        level = "#" * len(called.split())
-        yield from (f"{level} {called}", "", inspect.cleandoc(command.help or ""), "")
+        yield from (f"## {called}", "", inspect.cleandoc(command.help or ""), "")
         if shown:
             yield from ("| | | if left out |", "|---|---|---|")
             yield from (_parameter(param) for param in shown)
@@ -239,7 +237,7 @@ def _parameter(param: Any) -> str:
     named = named if option else f"`{_argument(param)}`"
     help_text = " ".join((param.help or "").split()).replace("|", "\\|")
     value = param.default
-    default = "must be given" if param.required else ""
+    default = "required" if param.required else ""
     if not param.required and value not in (None, "", False, (), []) and not callable(value):
         default = f"`{value}`"
     return f"| {named} | {help_text} | {default} |"
