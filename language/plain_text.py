@@ -7,6 +7,7 @@ formula; a terminal obeys control characters; a bidirectional override changes t
 - Documents and labels: `shown`.
 - CSV and XLSX: `inert`, which `original` reverses.
 - Pictures and notices: `clean`.
+- Ids: `new_id`.
 
 What is not printable becomes ``\xNN``, ``\uNNNN`` or ``\UNNNNNNNN``. Where text can be restored, a
 backslash is two.
@@ -16,7 +17,11 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import Final
+import unicodedata
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
 
 _FORMULA: Final = ("=", "+", "-", "@", "'", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _ESCAPE: Final = re.compile(r"\\(?:\\|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|[nrt])")
@@ -101,3 +106,15 @@ def counted(n: int, one: str, many: str = "") -> str:
     ('1 room', '2,000 rooms', '2 addresses')
     """
     return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def new_id(words: Iterable[str], taken: Collection[str], fallback: str) -> str:
+    """Make an id of words that people know.
+
+    >>> new_id(["North", "2nd floor", "Boys' restroom"], {"north-2nd-floor-boys-restroom"}, "room")
+    'north-2nd-floor-boys-restroom-2'
+    """
+    text = unicodedata.normalize("NFKD", " ".join(words)).encode("ascii", "ignore").decode()
+    base = re.sub(r"[^a-z0-9]+", "-", text.lower().replace("'", "")).strip("-")[:56] or fallback
+    names = (base, *(f"{base}-{n}" for n in range(2, len(taken) + 3)))
+    return next(name for name in names if name not in taken)

@@ -6,7 +6,6 @@ A form is a table of fields. The configuration is checked as a whole, as for `pl
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from datetime import date, datetime, timedelta
@@ -17,6 +16,7 @@ from alerts.incidents.free_text import cleaned, fault_of
 from alerts.page.config_file import Edit
 from language.dates import date_text
 from language.messages import _
+from language.plain_text import new_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -272,18 +272,6 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[dict[str, A
     """Return what differs, before and after."""
     keys = [k for k in {**old, **new} if old.get(k) != new.get(k)]
     return {k: old[k] for k in keys if k in old}, {k: new[k] for k in keys if k in new}
-
-
-def new_id(words: Iterable[str], taken: set[str], fallback: str) -> str:
-    """Make an id of words that people know.
-
-    >>> new_id(["North", "2nd floor", "Boys' restroom"], {"north-2nd-floor-boys-restroom"}, "room")
-    'north-2nd-floor-boys-restroom-2'
-    """
-    text = unicodedata.normalize("NFKD", " ".join(words)).encode("ascii", "ignore").decode()
-    base = re.sub(r"[^a-z0-9]+", "-", text.lower().replace("'", "")).strip("-")[:56] or fallback
-    names = (base, *(f"{base}-{n}" for n in range(2, len(taken) + 3)))
-    return next(name for name in names if name not in taken)
 
 
 def _read(form: FormData, fields: Iterable[Field], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 from alerts.access.roles import Right
 from alerts.notify.notice import KIND_WORDS
 from alerts.page.config_file import Edit
-from alerts.page.forms import Field, Form, Kind, day_end, new_id
+from alerts.page.forms import Field, Form, Kind, day_end
 from alerts.policy import FACILITIES, STAFF
 from language.messages import LANGUAGES, Words, _, mark
+from language.plain_text import new_id
 from storage.registry import floor_name, names_of_place
 
 if TYPE_CHECKING:

@@ -23,7 +23,6 @@ from plumewatch.cli.options import Commands
 from plumewatch.cli.printer import echo
 from plumewatch.cli.scale import segments, stream
 from plumewatch.cli.setup import command as setup
-from plumewatch.cli.setup import sites
 
 app = typer.Typer(
     cls=Commands,
@@ -38,7 +37,7 @@ app = typer.Typer(
 )
 
 for part in (
-    *(setup.app, sites.app, run.app, sensors.app, decode.app, people.app),
+    *(setup.app, run.app, sensors.app, decode.app, people.app),
     *(reports.app, retention.app, backup.app, storage.app, dashboards.app),
     *(replay.app, simulate.app, segments.app, stream.app),
 ):

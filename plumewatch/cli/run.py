@@ -53,7 +53,8 @@ def run_check(
     """
     from plumewatch.check.check import check
     from plumewatch.check.result import CheckResult, State
-    from plumewatch.config.sites import FOLDER, PEOPLE
+    from plumewatch.config.sites import FOLDER
+    from plumewatch.config.tables import TABLES
 
     code, results = DONE, check(path, time.time() if now is None else now)
     try:
@@ -70,7 +71,7 @@ def run_check(
         for found in error.faults:
             where = located(found.path, error.tree)
             sentence, remedy = found.sentence, f"change {where}"
-            if not where.startswith((f"{FOLDER}/", PEOPLE)):
+            if not where.startswith((f"{FOLDER}/", *TABLES)):
                 remedy += f" in {path}"
             if found == NO_SCHOOL or found.path == str(path):
                 sentence, remedy = found.value, found.allowed

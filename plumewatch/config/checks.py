@@ -93,7 +93,7 @@ def _site_faults(draft: Draft) -> Iterator[ConfigFault]:
     config = draft.config
     known, several = {site.id for site in config.sites}, len(config.sites) > 1
     what, named = (
-        "must be the id of a [[site]]: %(known)s",
+        "must be the id of a school: %(known)s",
         ("bells", "holiday", "term", "shift", "silence"),
     )
     for section in (*named, *(("room", "zone") if known else ())):  # once a name could be there
@@ -106,7 +106,7 @@ def _site_faults(draft: Draft) -> Iterator[ConfigFault]:
     for path, person in draft.tables("staff", config.staff):
         yield from unknown(f"{path}.sites", {*person.sites} - {ALL_SITES}, known, what)
         if several and not person.sites:
-            allowed = f'must be ids of [[site]], or "{ALL_SITES}" for all: {some(known)}'
+            allowed = f'must be ids of schools, or "{ALL_SITES}" for all: {some(known)}'
             yield ConfigFault(f"{path}.sites", "missing", allowed)
     if several and draft.is_valid("room", "staff"):
         yield from _unwatched_sites(draft)
@@ -333,7 +333,7 @@ def sign_in_faults(draft: Draft) -> Iterator[ConfigFault]:
             f"{path}.sites",
             {*entry.sites} - {ALL_SITES},
             sites,
-            "must be the id of a [[site]]: %(known)s",
+            "must be the id of a school: %(known)s",
         )
     if not own.issuer and draft.is_valid("sign_in.issuer"):
         for key in _OF_PROVIDER:

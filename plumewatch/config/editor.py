@@ -26,7 +26,8 @@ from language.messages import _
 from plumewatch.config.faults import ConfigError, ConfigTree, located
 from plumewatch.config.load import parse
 from plumewatch.config.settings import check_settings
-from plumewatch.config.sites import FOLDER, PEOPLE, with_sites
+from plumewatch.config.sites import FOLDER, with_sites
+from plumewatch.config.tables import TABLES
 from storage.files import atomic_write, write_private
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class ConfigEditor:
         raw = self._raw()
         tree = self._tree(raw)
         paths = sorted((self._path.parent / FOLDER).rglob("*.toml"))
-        paths.append(self._path.parent / PEOPLE)
+        paths += (self._path.parent / name for name in TABLES)
         state = (raw, *((path.name, _changed_at(path)) for path in paths))
         if state != self._read_at:  # forty files take a tenth of a second
             self._whole = with_sites(tree, self._path.parent)

@@ -50,12 +50,30 @@ class ConfigTree(dict[str, Any]):
         self.files: dict[tuple[str, int], str] = {}
         self.faults: list[ConfigFault] = []
 
+    def add(self, section: str, entry: object, file: str) -> None:
+        """Add an entry of `file` to a section; one that is no list stays as it is, a fault."""
+        *tables, key = section.split(".")
+        table: Any = self
+        for name in tables:
+            inner = table.get(name, {})
+            if not isinstance(inner, dict):
+                return
+            table[name] = dict(inner)
+            table = table[name]
+        entries = table.setdefault(key, [])
+        if not isinstance(entries, list):
+            return
+        number = len(entries)
+        if (section, number - 1) not in self.files:  # still the list of the file that was read
+            entries = table[key] = list(entries)
+        self.files[section, number] = file
+        entries.append(entry)
+
 
 NO_SCHOOL: Final = ConfigFault(
     "schools",
     "the district has no school yet",
-    "add the first with its rooms and sensors:"
-    " `plumewatch site add ID --name NAME --sensors FILE.csv`",
+    "put schools.csv and sensors.csv beside the configuration (docs/district.md)",
 )
 EXACTLY_ONE: Final = later("exactly one of them")
 SOMEBODY: Final = later("must name at least one person")
@@ -87,15 +105,15 @@ def located(path: str, tree: Mapping[str, Any]) -> str:
     entry = value[int(number)] if number.isdigit() and int(number) < len(value) else None
     name = (entry.get("id") or entry.get("name")) if isinstance(entry, dict) else None
     file = file_of(tree, head, number)
+    if file and not file.endswith(".toml"):  # the line of a CSV
+        return ", ".join(filter(None, (file, _keys(rest))))
     if head == "sites":
         head = "site"
         if file:
             return ": ".join(filter(None, (file, _keys(rest))))
-    if file.endswith(".toml"):  # its first entry is number 1
+    if file:  # its first entry is number 1
         places = (k for k in range(int(number)) if file_of(tree, head, str(k)) == file)
         number = str(sum(1 for _ in places))
-    if file and not file.endswith(".toml"):  # the line of a CSV
-        return ", ".join(filter(None, (file, _keys(rest))))
     where = f"[[{head}]] {name or _keys([number])}"
     return ": ".join(filter(None, (file, where, _keys(rest))))
 

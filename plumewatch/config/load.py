@@ -138,7 +138,7 @@ def _fault(error: Any, tree: ConfigTree) -> ConfigFault:
     kind, value = error["type"], repr(error["input"])[:80]
     if kind == "extra_forbidden":
         near = close_to(str(error["loc"][-1]), _keys_at(error["loc"][:-1]))
-        return ConfigFault(path, "unknown key", f"see `plumewatch init` for all keys{near}")
+        return ConfigFault(path, "unknown key", f"see docs/settings.md for all keys{near}")
     if kind == "missing" and path in ("room", "sensor"):
         allowed = "there must be at least one, written [[%s]]"
         return ConfigFault(path, "missing", allowed % path)

@@ -1,48 +1,38 @@
 """Several schools in one configuration: `[[site]]` entries, or a file of each school.
 
-`sites/north.toml` beside the configuration is the site `north`, with entries of its own, and
-`people.csv` has a person a line. The parts are joined before anything is checked, and each fault of
-an entry names the file that has it.
+`sites/north.toml` beside the configuration is the site `north`, with entries of its own; CSV tables
+list schools, sensors, people and groups. The parts are joined before anything is checked, and each
+fault of an entry names the file that has it.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import re
 import tomllib
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from language.value_errors import allowed_by
 from plumewatch.config.faults import (
     ConfigError,
     ConfigFault,
     ConfigTree,
     toml_fault,
 )
-from plumewatch.config.sections.common import SITE_ID
+from plumewatch.config.tables import join_tables, read_limited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 FOLDER: Final = "sites"
-PEOPLE: Final = "people.csv"
-_PEOPLE_COLUMNS: Final = ("id", "name", "role", "sites", "email", "language")
 ALL: Final = "*"
 """In `sites` of a person: all sites."""
 _OF_ITS_SITE: Final = frozenset({"room", "zone", "bells", "holiday", "term", "shift", "silence"})
 _SECTIONS: Final = (*sorted(_OF_ITS_SITE), "sensor", "staff", "receiver", "override")
 _OWN: Final = ("name", "timezone", "closed")
-_MAX_BYTES: Final = 4_000_000
 
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a file; raises `ConfigError` or `OSError`."""
-    raw = path.read_bytes()
-    if len(raw) > _MAX_BYTES:
-        raise ConfigError([ConfigFault(str(path), "too large", "at most 4 MB")])
+    raw = read_limited(path)
     try:
         return tomllib.loads(raw.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -50,21 +40,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError([fault]) from error
 
 
-def site_path(config: Path, site: str) -> Path:
-    """Return the path of the file of a site; raises `ConfigError` if no file can have its id."""
-    if not re.fullmatch(SITE_ID, site):
-        error = {"type": "string_pattern_mismatch", "ctx": {"pattern": SITE_ID}, "msg": ""}
-        raise ConfigError([ConfigFault("id of the school", repr(site), allowed_by(error))])
-    return config.resolve().parent / FOLDER / f"{site}.toml"
-
-
-def with_sites(
-    tree: Mapping[str, Any],
-    folder: Path,
-    added: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
-) -> ConfigTree:
-    """Return a configuration with the files of its sites, and `added` ones not written yet."""
+def with_sites(tree: Mapping[str, Any], folder: Path) -> ConfigTree:
+    """Return a configuration with the tables beside it and the files of its sites."""
     joined = normal(tree)
+    join_tables(joined, folder)
     for path in sorted((folder / FOLDER).glob("*.toml")):
         name = f"{FOLDER}/{path.name}"
         try:
@@ -76,37 +55,7 @@ def with_sites(
             joined.faults.append(ConfigFault(name, why, "must be readable"))
         else:
             joined.faults += _join(joined, found, path.stem, name)
-    for file, content in added.items():
-        name = f"{FOLDER}/{file}"
-        joined.faults += _join(joined, content, file.removesuffix(".toml"), name)
-    joined.faults += _join_people(joined, folder / PEOPLE)
     return joined
-
-
-def _join_people(joined: ConfigTree, path: Path) -> Iterator[ConfigFault]:
-    """Add the people of a CSV; a cell may have several schools, with spaces between them."""
-    try:
-        text = path.read_bytes()[:_MAX_BYTES].decode("utf-8-sig")
-        separator = max(",;\t", key=text.partition("\n")[0].count)
-        read = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
-        read.fieldnames = columns = [name.strip().casefold() for name in read.fieldnames or ()]
-        rows = [(read.line_num, row) for row in read]
-    except FileNotFoundError:
-        return
-    except (OSError, UnicodeDecodeError, csv.Error):
-        yield ConfigFault(PEOPLE, "unreadable", "must be a readable CSV in UTF-8")
-        return
-    if not {"id", "name"} <= set(columns) <= set(_PEOPLE_COLUMNS):
-        allowed = f"must be id and name, and if you like {', '.join(_PEOPLE_COLUMNS[2:])}"
-        yield ConfigFault(f"{PEOPLE}: columns", ", ".join(columns), allowed)
-        return
-    for line, row in rows:
-        cells = {key: (value or "").strip() for key, value in row.items() if key in columns}
-        entry: dict[str, Any] = {key: value for key, value in cells.items() if value}
-        if "sites" in entry:
-            entry["sites"] = entry["sites"].split()
-        if entry:
-            _add(joined, "staff", entry, f"{PEOPLE}: line {line}")
 
 
 def normal(tree: Mapping[str, Any]) -> ConfigTree:
@@ -127,7 +76,9 @@ def normal(tree: Mapping[str, Any]) -> ConfigTree:
 def _join(
     joined: ConfigTree, found: Mapping[str, Any], site: str, file: str
 ) -> Iterator[ConfigFault]:
-    _add(joined, "sites", {"id": site} | {k: found[k] for k in _OWN if k in found}, file)
+    own_keys = {key: found[key] for key in _OWN if key in found}
+    if own_keys or not any(known.get("id") == site for known in joined.get("sites", ())):
+        joined.add("sites", {"id": site} | own_keys, file)
     for key, entries in found.items():
         if key in _OWN:
             continue
@@ -143,10 +94,4 @@ def _join(
                 if own.get("site", site) != site:
                     where = f"{file}: [[{key}]] {entry.get('id') or f'number {number}'}: site"
                     yield ConfigFault(where, repr(own["site"]), f"must be left out, or {site!r}")
-            _add(joined, key, own, file)
-
-
-def _add(joined: ConfigTree, section: str, entry: object, file: str) -> None:
-    entries = joined[section] = list(joined.get(section, ()))
-    joined.files[section, len(entries)] = file
-    entries.append(entry)
+            joined.add(key, own, file)

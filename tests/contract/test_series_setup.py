@@ -327,11 +327,8 @@ def test_a_user_of_1x_that_may_only_read(tmp_path):
         (tmp_path / "root").write_text("right")
         (tmp_path / "root").chmod(0o600)
         config.write_text(
-            STARTER.replace(
-                "[detection]",
-                f'[timeseries]\nurl = "{server.url}"\ndatabase = "air"\nusername = "root"\n'
-                'token_file = "root"\nraw_days = 7\n[detection]',
-            )
+            f'{STARTER}\n[timeseries]\nurl = "{server.url}"\ndatabase = "air"\n'
+            'username = "root"\ntoken_file = "root"\nraw_days = 7\n'
         )
 
         def setup(reader_file):
@@ -371,7 +368,7 @@ def test_a_user_of_1x_that_may_only_read(tmp_path):
 class TestCommand:
     def run(self, tmp_path, timeseries=""):
         path = tmp_path / "plumewatch.toml"
-        path.write_text(STARTER.replace("[detection]", f"{timeseries}\n[detection]"))
+        path.write_text(f"{STARTER}\n{timeseries}")
         ran = plumewatch("storage", "setup", "-c", path, now=1_790_000_000.0)
         return ran.code, ran.out
 

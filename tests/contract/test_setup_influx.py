@@ -49,7 +49,7 @@ def set_up(tmp_path):
             f'site = "S"\nbroker = "127.0.0.1:{free_port()}"\ntest_notice = false\n'
             f"[influx]\n{lines}"
         )
-        with mock.patch("plumewatch.cli.setup.command._listened", return_value=[READING]):
+        with mock.patch("plumewatch.cli.setup.command._listen", return_value=[READING]):
             words = ("--folder", tmp_path / "site", "--answers", tmp_path / "answers.toml")
             return plumewatch("setup", *words)
 
@@ -173,7 +173,7 @@ def test_files_that_are_there_are_found_before_the_server_is_changed(set_up, inf
     (set_up.folder / "plumewatch.toml").write_text("x")
     before = influxql(influxd.url, "SHOW DATABASES")
     ran = set_up(url=influxd.url, database="late")
-    assert "exists already" in ran.err
+    assert "must be valid TOML" in ran.err
     assert influxql(influxd.url, "SHOW DATABASES") == before
 
 

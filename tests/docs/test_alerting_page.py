@@ -4,22 +4,23 @@ import re
 import tomllib
 from pathlib import Path
 
-from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.load import parse
 from plumewatch.config.settings import alert_policy
 from tests.support.command import plumewatch
 
-PAGE = (Path(__file__).parents[2] / "docs/alerting.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/alerting.md").read_text(encoding="utf-8")
 
 
 def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
 
 
-def test_the_timeline_is_that_of_the_starter(tmp_path):
+def test_the_timeline_is_that_of_the_demo(tmp_path):
     path = tmp_path / "plumewatch.toml"
-    path.write_text(STARTER, encoding="utf-8")
-    asked = ("--room", "N2-boys", "--kind", "vape", "--at", "2026-09-07T10:05")
+    demo = (ROOT / "plumewatch/cli/school.toml").read_text(encoding="utf-8")
+    path.write_text(re.sub(r"notify = .*\n", "", demo), encoding="utf-8")
+    asked = ("--room", "n2-boys", "--kind", "vape", "--at", "2026-09-07T10:05")
     (shown,) = blocks("text")
     assert plumewatch("timeline", "-c", path, *asked).out.startswith(shown)
 

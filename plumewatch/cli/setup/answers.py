@@ -1,4 +1,4 @@
-"""The answers about a site: from a file, or from a person who is asked."""
+"""The answers about a site, from a file or from a person."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from alerts.notify.channels.apprise_notifier import NotifySettings, check_target
 from alerts.secrets import Secret
 from ingest.errors import BrokerError
-from plumewatch.config.faults import ConfigError, ConfigFault, toml_fault
-from plumewatch.config.sections.common import FilePath, Name, TimeZone, time_zone
-from plumewatch.config.sections.web import WebConfig
+from language.value_errors import allowed_by
+from plumewatch.config.faults import ConfigError, ConfigFault, close_to, toml_fault
+from plumewatch.config.sections.common import FilePath, Name, TimeZone, Url
 from storage.errors import StorageUnavailableError
 
 if TYPE_CHECKING:
@@ -28,51 +28,39 @@ _TRIES: Final = 3
 
 
 class Question(Protocol):
-    """Whoever answers."""
+    """Asks a person."""
 
     def __call__(self, text: str, default: str = "", *, hidden: bool = False) -> str:
         """Return the answer to a question; `hidden` keeps what is typed from the screen."""
 
 
-def _target(value: str) -> str:
+def _check_target(value: str) -> str:
     faults = check_target(Secret(value), NotifySettings(allow_private=True)) if value else []
     if faults:
-        raise ValueError(f"no address for notices: {faults[0]}")
+        raise ValueError(f"an Apprise address, such as ntfys://ntfy.sh/TOPIC ({faults[0]})")
     return value
 
 
-def _broker(text: str) -> str:
-    address(text)
+def _check_broker(text: str) -> str:
+    parse_address(text)
     return text
-
-
-def page_address(text: str) -> str:
-    """Take the address of a page, or none.
-
-    >>> page_address("https://plumewatch.example.org"), page_address("")
-    ('https://plumewatch.example.org', '')
-    """
-    try:
-        return WebConfig(public_url=text).public_url
-    except ValidationError:
-        raise ValueError("https://host, as phones reach the staff page, or nothing") from None
 
 
 _Hidden = Annotated[str, Field(repr=False)]
 
 
 class StaffAnswer(BaseModel, extra="forbid", frozen=True):
-    """One member of staff and where notices go; the address is a secret."""
+    """One member of staff, and the secret address of their notices."""
 
     name: Name
     role: Literal["staff", "facilities", "analyst", "admin"] = "staff"
-    url: Annotated[_Hidden, AfterValidator(_target)] = ""
+    url: Annotated[_Hidden, AfterValidator(_check_target)] = ""
     url_file: FilePath | None = None
     url_env: str = ""
 
 
 class InfluxAnswer(BaseModel, extra="forbid", frozen=True):
-    """An InfluxDB for the readings, and an administrator's rights, which are used once."""
+    """An InfluxDB for the readings, and its administrator's account, which is used once."""
 
     url: Annotated[str, Field(min_length=1)]
     database: str = "plumewatch"
@@ -85,11 +73,11 @@ class InfluxAnswer(BaseModel, extra="forbid", frozen=True):
 
 
 class Answers(BaseModel, extra="forbid", frozen=True):
-    """The answers; all but the name of the school may be left out."""
+    """The answers; only the name of the school is required."""
 
     site: Name
     timezone: TimeZone = "UTC"
-    broker: Annotated[str, AfterValidator(_broker)] = "127.0.0.1:1883"
+    broker: Annotated[str, AfterValidator(_check_broker)] = "127.0.0.1:1883"
     ca_file: FilePath | None = None
     username: str = ""
     password_file: FilePath | None = None
@@ -98,20 +86,20 @@ class Answers(BaseModel, extra="forbid", frozen=True):
     influx: InfluxAnswer | None = None
     rooms: dict[str, str] = {}
     staff: list[StaffAnswer] = []
-    public_url: Annotated[str, AfterValidator(page_address)] = ""
+    public_url: Url = ""
     broker_folder: str = "/etc/mosquitto"
     test_notice: bool = True
 
 
-def address(text: str) -> tuple[str, int, bool]:
-    """Read ``[mqtt[s]://]host[:port]`` into host, port, and whether TLS is spoken.
+def parse_address(text: str) -> tuple[str, int, bool]:
+    """Split ``[mqtt[s]://]host[:port]`` into host, port, and whether TLS is used.
 
-    >>> address("192.0.2.10"), address("mqtts://broker.example")
+    >>> parse_address("192.0.2.10"), parse_address("mqtts://broker.example")
     (('192.0.2.10', 1883, False), ('broker.example', 8883, True))
     """
     parts = urlsplit(text if "://" in text else f"mqtt://{text}")
     if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.username:
-        raise ValueError("[mqtt[s]://]host[:port], without a user")
+        raise ValueError("[mqtts://]host[:port], without a user name")
     tls = parts.scheme == "mqtts"
     return parts.hostname, parts.port or (8883 if tls else 1883), tls
 
@@ -129,21 +117,25 @@ def read_answers(path: Path) -> Answers:
     try:
         return Answers.model_validate(tree, context=path.resolve().parent)
     except ValidationError as error:
-        raise ConfigError(
-            [
-                ConfigFault(
-                    path=".".join(map(str, found["loc"])),
-                    value="missing" if found["type"] == "missing" else "not valid",
-                    message=_reason(found["type"], str(found["msg"])),
-                )
-                for found in error.errors(include_url=False, include_input=False)
-            ],
-            tree,
-        ) from error
+        raise ConfigError(find_faults(error), tree) from error
 
 
-def local_zone() -> str:
-    """Name the time zone of this machine; UTC where it has none."""
+def find_faults(error: ValidationError) -> list[ConfigFault]:
+    """Say what is allowed for each wrong answer, without the answer: it may be a secret."""
+    faults = []
+    for found in error.errors(include_url=False, include_input=False):
+        path, kind = ".".join(map(str, found["loc"])), found["type"]
+        if kind == "extra_forbidden":
+            near = close_to(path, Answers.model_fields)
+            faults.append(ConfigFault(path, "unknown answer", f"see docs/install.md{near}"))
+        else:
+            value = "missing" if kind == "missing" else "not valid"
+            faults.append(ConfigFault(path, value, allowed_by(found)))
+    return faults
+
+
+def find_local_zone() -> str:
+    """Return the time zone of this machine; UTC if it has none."""
     try:
         _, found, name = str(Path("/etc/localtime").resolve()).partition("zoneinfo/")
     except OSError:
@@ -151,78 +143,64 @@ def local_zone() -> str:
     return name if found else "UTC"
 
 
-def ask(question: Question, reach: Callable[[Answers], None]) -> Answers:
-    """Ask what must be known before listening; after a `BrokerError` of `reach`, ask again."""
-    site = ask_until_valid(lambda: question("Name of the school"), _name)
-    zone = ask_until_valid(lambda: question("Time zone (IANA)", local_zone()), time_zone)
+def ask(question: Question, connect: Callable[[Answers], None]) -> Answers:
+    """Ask what must be known before listening; ask again if `connect` raises `BrokerError`."""
+    known = ask_until_valid(lambda: question("Name of the school"), lambda text: Answers(site=text))
+    known = ask_until_valid(
+        lambda: question("Time zone", find_local_zone()),
+        lambda text: Answers(site=known.site, timezone=text),
+    )
 
-    def of_broker() -> Answers:
-        broker = ask_until_valid(
-            lambda: question("MQTT broker, [mqtts://]host[:port]", "127.0.0.1:1883"), _broker
-        )
+    def ask_broker() -> Answers:
+        broker = question("MQTT broker, [mqtts://]host[:port]", "127.0.0.1:1883")
+        answers = Answers(site=known.site, timezone=known.timezone, broker=broker)
         username = question("Account there that may read everything; empty for none")
         password = question(f"Password of {username}", hidden=True) if username else ""
-        return Answers(
-            site=site, timezone=zone, broker=broker, username=username, password=password
-        )
+        return answers.model_copy(update={"username": username, "password": password})
 
-    def reached(answers: Answers) -> Answers:
-        reach(answers)
+    def check(answers: Answers) -> Answers:
+        connect(answers)
         return answers
 
-    return ask_until_valid(of_broker, reached)
+    return ask_until_valid(ask_broker, check)
 
 
-def ask_until_valid(asked: Callable[[], A], read: Callable[[A], T]) -> T:
+def ask_until_valid(ask_once: Callable[[], A], read: Callable[[A], T]) -> T:
     """Ask again, at most `_TRIES` times, while an answer is not valid; print why."""
     for _ in range(_TRIES - 1):
         try:
-            return read(asked())
+            return read(ask_once())
         except (ValueError, BrokerError, StorageUnavailableError) as error:
-            sys.stderr.write(f"{in_short(error)}\n")
-    return read(asked())
+            sys.stderr.write(f"{describe(error)}\n")
+    return read(ask_once())
 
 
-def _name(text: str) -> str:
-    if not 1 <= len(text) <= 80:
-        raise ValueError("1 to 80 characters")
-    return text
-
-
-def in_short(error: Exception) -> str:
+def describe(error: Exception) -> str:
     """Say what is wrong with an answer, without the answer: it may be a secret."""
     if not isinstance(error, ValidationError):
         return str(error)
-    return "\n".join(
-        f"{'.'.join(map(str, found['loc']))}: {_reason(found['type'], found['msg'])}"
-        for found in error.errors(include_url=False, include_input=False)
-    )
+    return "\n".join(f"{fault.path}: {fault.allowed}" for fault in find_faults(error))
 
 
-def _reason(kind: str, message: str) -> str:
-    known = {"missing": "missing", "extra_forbidden": "no such answer"}
-    return known.get(kind, message.removeprefix("Value error, "))
-
-
-def rooms_of(text: str) -> dict[str, str]:
+def parse_rooms(text: str) -> dict[str, str]:
     """Read ``sensor=Building/Floor/Room; ...``.
 
-    >>> rooms_of("n2-boys-1=North/2nd floor/Boys' restroom; ")
+    >>> parse_rooms("n2-boys-1=North/2nd floor/Boys' restroom; ")
     {'n2-boys-1': "North/2nd floor/Boys' restroom"}
     """
     found = {}
     for part in filter(None, map(str.strip, text.split(";"))):
         sensor, equals, place = part.partition("=")
         if not equals or not place.strip():
-            raise ValueError(f"{part!r}: sensor=Building/Floor/Room, several apart by ;")
+            raise ValueError(f"{part!r}: enter sensor=Building/Floor/Room; separate several by ;")
         found[sensor.strip()] = place.strip()
     return found
 
 
-def staff_of(text: str) -> list[StaffAnswer]:
-    """Read ``Name[, role] = address; ...``; the role is one of the configuration's.
+def parse_staff(text: str) -> list[StaffAnswer]:
+    """Read ``Name[, role] = address; ...``; roles are those of the configuration.
 
-    >>> [(p.name, p.role) for p in staff_of("AP = ntfys://a/b; Fixit, facilities = json://c")]
+    >>> [(p.name, p.role) for p in parse_staff("AP = ntfys://a/b; Fixit, facilities = json://c")]
     [('AP', 'staff'), ('Fixit', 'facilities')]
     """
     found = []

@@ -1,7 +1,7 @@
-"""Accounts at the broker: a password and the right to write its own topics for every device.
+"""Accounts at the broker: each device has a password and may write only its own topics.
 
-Passwords are hashed as `mosquitto_passwd` of Mosquitto 2 does it. They are random with 98 bits, so
-that few iterations are enough and a device that connects costs little.
+Passwords are hashed as by `mosquitto_passwd` of Mosquitto 2. They have 98 random bits, so a few
+iterations are enough, and a device connects quickly.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ import base64
 import hashlib
 import re
 import secrets
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from alerts.access.passwords import generated
-from plumewatch.cli.setup.discovery import named_level
-from plumewatch.cli.setup.rooms import distinct
+from plumewatch.cli.setup.discovery import find_level
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,13 +30,11 @@ _BYTES_A_MESSAGE: Final = 512
 _LAST_PORT: Final = 65_535
 _MOSQUITTO_CONF: Final = Path(__file__).with_name("mosquitto.conf").read_text(encoding="utf-8")
 
-new_password = generated
 
-
-def hashed(password: str, salt: bytes | None = None) -> str:
+def hash_password(password: str, salt: bytes | None = None) -> str:
     """Hash a password for Mosquitto's password_file.
 
-    >>> hashed("secret", base64.b64decode("NimVquqMfJ+gpmO6"))[:40]
+    >>> hash_password("secret", base64.b64decode("NimVquqMfJ+gpmO6"))[:40]
     '$7$101$NimVquqMfJ+gpmO6$hGqUuspRPtHUxLC5'
     """
     salt = secrets.token_bytes(_SALT_BYTES) if salt is None else salt
@@ -46,24 +43,29 @@ def hashed(password: str, salt: bytes | None = None) -> str:
     return f"$7${_ITERATIONS}${salt_text}${made_text}"
 
 
-def accounts_of(sensors: Iterable[str], service: str) -> dict[str, str]:
-    """Name the account of every device; what a broker gives a meaning becomes a hyphen.
+def name_accounts(sensors: Iterable[str], service: str) -> dict[str, str]:
+    """Name the account of every device: its id, with a hyphen for characters special to a broker.
 
-    No two have the same, and none has the service's. A device whose id can stay as it is keeps it:
-    its account is what lets it write under that id.
+    Names are unique, and none is the service's. An id without special characters is kept, because
+    the account lets the device write under that id.
 
-    >>> accounts_of(["1C:82:59", "1C-82-59", "plumewatch"], "plumewatch")
+    >>> name_accounts(["1C:82:59", "1C-82-59", "plumewatch"], "plumewatch")
     {'1C-82-59': '1C-82-59', 'plumewatch': 'plumewatch-2', '1C:82:59': '1C-82-59-2'}
     """
-    plain_first = sorted(sensors, key=lambda sensor: bool(_FORBIDDEN.search(sensor)))
-    return distinct(((one, _FORBIDDEN.sub("-", one)[:64]) for one in plain_first), [service])
+    accounts: dict[str, str] = {}
+    for sensor in sorted(sensors, key=lambda sensor: bool(_FORBIDDEN.search(sensor))):
+        name = _FORBIDDEN.sub("-", sensor)[:64]
+        names = chain([name], (f"{name[:60]}-{number}" for number in count(2)))
+        taken = {service, *accounts.values()}
+        accounts[sensor] = next(name for name in names if name not in taken)
+    return accounts
 
 
 def write_filters(sensor: str, topics: Iterable[str], others: Iterable[str] = ()) -> list[str]:
-    """Return the narrowest filters that let a device go on publishing as it does.
+    """Return the narrowest filters under which a device can publish what it publishes now.
 
-    Where a topic names the device, everything below its name, unless one of `others`, topics of
-    other devices, is there too; else the topic itself.
+    If a topic names the device, that is everything below its name, unless other devices (topics
+    `others`) publish there too. Otherwise it is the topic itself.
 
     >>> write_filters("b2", ["tele/b2/SENSOR", "tele/b2/LWT", "site/air"])
     ['site/air', 'tele/b2/#']
@@ -74,7 +76,7 @@ def write_filters(sensor: str, topics: Iterable[str], others: Iterable[str] = ()
     foreign = set(others) - own
     found = set()
     for topic in own:
-        at = named_level(sensor, topic)
+        at = find_level(sensor, topic)
         below = "" if at is None else "/".join([*topic.split("/")[: at + 1], ""])
         is_own = below and topic != below and not any(one.startswith(below) for one in foreign)
         found.add(f"{below}#" if is_own and topic.startswith(below) else topic)
@@ -82,48 +84,49 @@ def write_filters(sensor: str, topics: Iterable[str], others: Iterable[str] = ()
 
 
 def acl(sensors: Iterable[DiscoveredSensor], accounts: Mapping[str, str], service: str) -> str:
-    """Return an acl_file: the service reads everything, a device writes its own topics alone."""
+    """Return an acl_file: the service reads everything, a device only writes its own topics."""
     lines, listed = [], list(sensors)
     for sensor in listed:
         others = set().union(*(one.topics for one in listed if one is not sensor))
         filters = write_filters(sensor.id, sensor.topics, others)
         lines += [f"user {accounts[sensor.id]}", *(f"topic write {one}" for one in filters), ""]
     devices = "\n".join(lines)
-    return f"""# The service reads everything, and writes nothing but its canary.
+    return f"""# The service reads everything and writes only its canary.
 user {service}
 topic read #
 topic read $SYS/broker/#
 topic readwrite plumewatch/canary/#
 
-# Every device writes under its own name only, and reads nothing.
+# Every device writes only under its own name and reads nothing.
 {devices}
-# Devices that speak the native format and come later.
+# Devices of the native format that are added later.
 pattern write plumewatch/v1/%u/reading
 pattern write plumewatch/v1/%u/status
 """
 
 
 def service_port(port: int, *, tls: bool) -> int:
-    """Return the port of the service's listener; with `tls` it is not that of the devices."""
+    """Return the port of the service's listener; with `tls` the devices have another one."""
     if not tls:
         return port
     return port + 1 if port < _LAST_PORT else port - 1
 
 
 def mosquitto_conf(folder: str, port: int, queued: int, *, tls: bool = False) -> str:
-    """Return the broker's configuration, with its passwords and rights in `folder`.
+    """Return the broker's configuration; its passwords and rights are in `folder`.
 
-    With `tls` devices have a listener on the network and the service another; else one on loopback.
+    With `tls`, devices and the service each have a listener on the network; without, both share one
+    on loopback.
     """
     if tls:
-        listener = f"""# certfile and keyfile must be those that the broker has had so far.
+        listener = f"""# Enter the certfile and keyfile that the broker has used so far.
 listener {port}
 certfile /etc/mosquitto/certs/server.pem
 keyfile /etc/mosquitto/certs/server.key
 tls_version tlsv1.2
 max_connections 450
 use_username_as_clientid true
-# For the service, whose connections need a client id each. A firewall may keep others from it.
+# For the service, which connects with several client ids. A firewall may block it for others.
 listener {service_port(port, tls=tls)}
 certfile /etc/mosquitto/certs/server.pem
 keyfile /etc/mosquitto/certs/server.key

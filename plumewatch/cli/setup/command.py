@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from ingest.errors import RefusedError
+from language.plain_text import counted
 from plumewatch.cli.options import CONFIG, DONE, UNREACHABLE, Site, examples
 from plumewatch.cli.printer import echo, print_table, progress
 from plumewatch.config.faults import ConfigError, ConfigFault, some
@@ -33,21 +35,44 @@ app = typer.Typer()
 _UNREAD_SHOWN: Final = 5
 _SLOWEST_S: Final = 120.0
 """If it listens for less, a message warns that slow sensors may be missing."""
+_SIGN_IN: Final = """
+[sign_in]
+issuer = {}
+client_id = {}
+client_secret_file = "secrets/sign-in"
+groups_claim = "groups"
+local = ["admin"]                      # signs in with a password if the provider is down
+"""
 
 
 @app.command(
     rich_help_panel="Start",
-    epilog=examples("plumewatch init", "plumewatch init /etc/plumewatch/plumewatch.toml"),
+    epilog=examples(
+        "plumewatch init", 'plumewatch init --district --site "Lincoln Schools" --timezone UTC'
+    ),
 )
 def init(
     path: Annotated[Path, typer.Argument(help="File to write.")] = CONFIG,
+    *,
+    site: Annotated[str, typer.Option(help="Name of the school or district.")] = "",
+    timezone: Annotated[str, typer.Option(help="Time zone, such as America/New_York.")] = "",
+    district: Annotated[
+        bool, typer.Option("--district", help="For several schools, which are tables.")
+    ] = False,
+    issuer: Annotated[str, typer.Option(help="Address of the sign-in provider.")] = "",
+    client_id: Annotated[str, typer.Option(help="Id that the provider gave.")] = "",
 ) -> None:
     """Write a commented starter configuration."""
-    from plumewatch.cli.setup.site_files import STARTER, SiteFiles
+    from ingest.mapping.draft import toml_value
+    from plumewatch.cli.setup.site_files import DISTRICT, STARTER
 
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: No such file or directory")
-    SiteFiles(plain={path.name: STARTER}).write(path.parent, path.name)
+    text = DISTRICT if district else STARTER
+    for sample, given in {"Northfield": site, "America/New_York": timezone}.items():
+        text = text.replace(f'"{sample}"', toml_value(given or sample), 1)
+    if issuer:
+        text += _SIGN_IN.format(toml_value(issuer), toml_value(client_id))
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)
     echo(f"wrote {path}; next: edit it, then `plumewatch check --config {path}`")
 
 
@@ -64,59 +89,134 @@ def setup(
         Path | None, typer.Option(help="Answers in TOML (docs/install.md); asks you without it.")
     ] = None,
 ) -> int:
-    """Find sensors on a broker, and write configuration and accounts; twelve questions at most."""
+    """Find sensors on a broker, and write configuration and accounts; or add new sensors."""
     from pydantic import ValidationError
 
     from ingest.errors import BrokerError
-    from plumewatch.cli.setup.answers import in_short
+    from plumewatch.cli.setup.answers import describe
 
+    folder = folder.resolve()
+    path = folder / CONFIG.name
     try:
-        return _set_up(folder.resolve(), answers)
+        if path.exists() and not _is_starter(path):
+            return _add_sensors(path, answers)
+        return _set_up(folder, answers)
     except (ValidationError, ValueError) as error:
-        raise UsageError(in_short(error)) from error
+        raise UsageError(describe(error)) from error
     except BrokerError as error:
         raise UnreachableError(str(error)) from error
+
+
+def _is_starter(path: Path) -> bool:
+    """Return whether a configuration still has the sample sensors of `plumewatch init`."""
+    from plumewatch.cli.setup.site_files import STARTER
+    from plumewatch.config.sites import read_toml
+
+    return bool(read_toml(path).get("sensor") == tomllib.loads(STARTER)["sensor"])
 
 
 def _set_up(folder: Path, answers_file: Path | None) -> int:
     import asyncio
     from zoneinfo import ZoneInfo
 
+    from alerts.access.passwords import generated
     from plumewatch.cli.setup.answers import ask, read_answers
-    from plumewatch.cli.setup.broker_files import new_password
-    from plumewatch.cli.setup.discovery import discover, reach
+    from plumewatch.cli.setup.discovery import check_connection, discover
     from plumewatch.cli.setup.influx import prepared
-    from plumewatch.cli.setup.site_files import air_sensors, rooms_for, written
+    from plumewatch.cli.setup.site_files import build_files, find_air_sensors, find_places
+    from plumewatch.config.sites import read_toml
 
     if answers_file is not None:
         answers = read_answers(answers_file)
     elif sys.stdin.isatty():
-        answers = ask(question, lambda found: asyncio.run(reach(_broker(found))))
+        answers = ask(question, lambda found: asyncio.run(check_connection(_broker(found))))
     else:
         raise UsageError("--answers FILE is needed where nobody can be asked")
     settings = _broker(answers)
     _check_folder(folder)
+    path = folder / CONFIG.name
+    data_dir = read_toml(path).get("data_dir", "") if path.exists() else ""
     influx = prepared(answers.influx, None if answers_file else question)
-    discovery = discover(_listened(settings, answers.listen_s), ZoneInfo(answers.timezone))
-    sensors = air_sensors(discovery)
-    places = rooms_for(sensors, answers.rooms)
-    _print_sensors(sensors, places)
-    _print_rest(discovery, places)
-    if answers.listen_s < _SLOWEST_S:
-        sys.stderr.write(
-            f"listened {answers.listen_s:g} s: sensors that report less often may be missing;"
-            " listen_s in a file of --answers makes it longer (docs/install.md)\n"
-        )
+    discovery = discover(_listen(settings, answers.listen_s), ZoneInfo(answers.timezone))
+    sensors = find_air_sensors(discovery)
+    places = find_places(sensors, answers.rooms)
+    _print_found(discovery, places)
     if not places:
         raise RefusedError(
             "no sensor was found that measures particles or VOC; let them publish to"
             f" {answers.broker} (docs/devices.md), then plumewatch setup again"
         )
     if answers_file is None:
-        answers, places = _ask_rest(answers, sensors)
-    files = written(answers, discovery, places, settings.password or new_password(), influx)
+        places = _ask_places(sensors)
+        answers = _ask_rest(answers)
+    password = settings.password or generated()
+    files = build_files(answers, discovery, places, password, influx, data_dir)
     _write(files, folder, influx)
     return _finish(folder, answers)
+
+
+def _add_sensors(path: Path, answers_file: Path | None) -> int:
+    """Add the sensors that publish and are not registered yet to a configuration."""
+    from alerts.errors import ConfigFaultsError, ConfigFileError
+    from alerts.page.config_file import Edit
+    from ingest.validation import fold_id
+    from plumewatch.cli.setup.answers import Answers, read_answers
+    from plumewatch.cli.setup.discovery import discover
+    from plumewatch.cli.setup.rooms import Place, find_room_ids
+    from plumewatch.cli.setup.site_files import (
+        build_entry,
+        find_air_sensors,
+        find_places,
+        find_used,
+    )
+    from plumewatch.config.editor import ConfigEditor
+    from plumewatch.config.settings import broker_settings
+
+    site = Site.load(path)
+    config = site.config
+    answers = read_answers(answers_file) if answers_file else Answers(site=config.site)
+    editor = ConfigEditor(path, site.paths.config_history, lambda: None)
+    version = editor.read()
+    messages = _listen(broker_settings(config), answers.listen_s)
+    discovery = discover(messages, config.zone(), version.whole)
+    known = {fold_id(name) for sensor in config.sensor for name in (sensor.id, *sensor.aliases)}
+    discovery.sensors = {
+        name: sensor for name, sensor in discovery.sensors.items() if fold_id(name) not in known
+    }
+    sensors = find_air_sensors(discovery)
+    places = find_places(sensors, answers.rooms)
+    if not places:
+        echo(f"all sensors that published in {answers.listen_s:g} s are registered in {path}")
+        return DONE
+    _print_found(discovery, places)
+    if answers_file is None and sys.stdin.isatty():
+        places = _ask_places(sensors)
+    if len(config.sites) > 1:
+        echo(f"complete these lines and add them to {path.with_name('sensors.csv')}:")
+        echo("site,sensor,building,floor,room")
+        for name, place in places.items():
+            echo(",".join(("", name, *place)))
+        return DONE
+    rooms = {Place(room.building, room.floor, room.name): room.id for room in config.room}
+    ids = find_room_ids(places.values(), rooms)
+    edits = [
+        Edit("room", None, {"id": ids[place], "name": place.room, **place.labels})
+        for place in ids
+        if place not in rooms
+    ]
+    edits += [
+        Edit("sensor", None, build_entry(sensors[name], ids[place]))
+        for name, place in places.items()
+    ]
+    routes, mappings = find_used(discovery, places)
+    edits += [Edit("route", None, route) for route in routes]
+    edits += [Edit("mapping", None, tomllib.loads(text)["mapping"][0]) for text in mappings]
+    try:
+        editor.commit(editor.prepare(version.hash, edits))
+    except (ConfigFileError, ConfigFaultsError) as error:
+        raise UsageError(str(error)) from error
+    echo(f"added {counted(len(places), 'sensor')} to {path}; next: reload the service")
+    return DONE
 
 
 def _write(files: SiteFiles, folder: Path, influx: PreparedInflux | None) -> None:
@@ -137,9 +237,6 @@ def question(text: str, default: str = "", *, hidden: bool = False) -> str:
 
 
 def _check_folder(folder: Path) -> None:
-    path = folder / CONFIG.name
-    if path.exists():
-        raise UsageError(f"{path}: exists already; choose another --folder")
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not (there.is_dir() and os.access(there, os.W_OK)):
         raise UsageError(f"{folder}: cannot be written; choose another --folder")
@@ -149,10 +246,10 @@ def _broker(answers: Answers) -> BrokerSettings:
     import ssl
 
     from ingest.mqtt.connection import BrokerSettings
-    from plumewatch.cli.setup.answers import address
+    from plumewatch.cli.setup.answers import parse_address
     from plumewatch.config.secrets import secret_from
 
-    host, port, tls = address(answers.broker)
+    host, port, tls = parse_address(answers.broker)
     password = answers.password
     if answers.password_file is not None:
         password = secret_from("password", file=answers.password_file).reveal()
@@ -167,7 +264,7 @@ def _broker(answers: Answers) -> BrokerSettings:
     )
 
 
-def _listened(settings: BrokerSettings, seconds: float) -> Sequence[Message]:
+def _listen(settings: BrokerSettings, seconds: float) -> Sequence[Message]:
     import asyncio
 
     from plumewatch.cli.setup.discovery import listen
@@ -177,86 +274,88 @@ def _listened(settings: BrokerSettings, seconds: float) -> Sequence[Message]:
         def on_message(count: int, so_far: float) -> None:
             update(completed=so_far, description=f"listening, {count} messages")
 
-        return asyncio.run(listen(settings, seconds, on_message))
+        messages = asyncio.run(listen(settings, seconds, on_message))
+    if seconds < _SLOWEST_S:
+        sys.stderr.write(
+            f"listened for {seconds:g} s: sensors that report less often may be missing; set a"
+            " longer listen_s in a file for --answers (docs/install.md)\n"
+        )
+    return messages
 
 
-def _print_sensors(sensors: Mapping[str, DiscoveredSensor], places: Mapping[str, Place]) -> None:
-    rows = []
-    for name, place in places.items():
-        sensor = sensors[name]
-        interval = "once" if sensor.interval_s is None else f"{sensor.interval_s:.3g} s"
-        lacks = ", ".join(sensor.lacks)
-        rows.append((name, sensor.decoder, interval, lacks, *place))
-    head = ("Sensor", "Read by", "Interval", "Lacks", "Building", "Floor", "Room")
-    print_table(head, (({}, row) for row in rows))
-
-
-def _print_rest(discovery: Discovery, places: Mapping[str, Place]) -> None:
+def _print_found(discovery: Discovery, places: Mapping[str, Place]) -> None:
     from detection.unlikely import looks_like
 
+    rows = []
+    for name, place in places.items():
+        sensor = discovery.sensors[name]
+        interval = "once" if sensor.interval_s is None else f"{sensor.interval_s:.3g} s"
+        rows.append((name, sensor.decoder, interval, ", ".join(sensor.lacks), *place))
+    head = ("Sensor", "Read by", "Interval", "Lacks", "Building", "Floor", "Room")
+    print_table(head, (({}, row) for row in rows))
     for name in places:
         for quantity in discovery.sensors[name].unlikely:
             echo(f"{name}: {looks_like(quantity)}; name its unit in a mapping (docs/mappings.md)")
     blind = [name for name in places if "particles" in discovery.sensors[name].lacks]
     alarming = [name for name in blind if discovery.sensors[name].has_own_alarm]
     if alarming:
-        echo(
-            "no particles are read, so alerts come from the vape alarm of the device itself alone:"
-            f" {some(alarming)}"
-        )
+        echo(f"no particles are read, so only the device's own vape alarm alerts: {some(alarming)}")
     if blind := [name for name in blind if name not in alarming]:
         echo(
-            f"cannot detect vaping, as no particles are read: {some(blind)} (docs/devices.md;"
-            " if it sends some under another name, docs/mappings.md; a vape alarm of the device"
-            " itself, if it has one, alerts all the same)"
+            f"cannot detect vaping, as no particles are read: {some(blind)} (docs/devices.md; if a"
+            " device sends particles under another name, docs/mappings.md)"
         )
     for name in sorted(discovery.sensors.keys() - places.keys(), key=natural):
+        topic = min(discovery.sensors[name].topics)
         echo(
-            f"{name} ({min(discovery.sensors[name].topics)}): neither particles nor VOC are read:"
-            " skipped; plumewatch mapping suggest, if it sends them under other names"
+            f"{name} ({topic}): skipped, as neither particles nor VOC are read; if it sends them"
+            " under other names: plumewatch mapping suggest"
         )
     unread = sorted(discovery.unread.items())
     for topic, why in unread[:_UNREAD_SHOWN]:
         echo(f"nothing reads {topic}: {why}")
     if len(unread) > _UNREAD_SHOWN:
-        echo(f"and {len(unread) - _UNREAD_SHOWN} further topics (docs/mappings.md)")
+        echo(f"and {len(unread) - _UNREAD_SHOWN} more topics (docs/mappings.md)")
 
 
-def _ask_rest(
-    answers: Answers, sensors: Mapping[str, DiscoveredSensor]
-) -> tuple[Answers, dict[str, Place]]:
-    from plumewatch.cli.setup.answers import ask_until_valid, page_address, rooms_of, staff_of
-    from plumewatch.cli.setup.site_files import rooms_for
+def _ask_places(sensors: Mapping[str, DiscoveredSensor]) -> dict[str, Place]:
+    from plumewatch.cli.setup.answers import ask_until_valid, parse_rooms
+    from plumewatch.cli.setup.site_files import find_places
 
-    places = ask_until_valid(
+    return ask_until_valid(
         lambda: question("Rooms to correct, sensor=Building/Floor/Room; ...; empty if none"),
-        lambda text: rooms_for(sensors, rooms_of(text)),
+        lambda text: find_places(sensors, parse_rooms(text)),
     )
+
+
+def _ask_rest(answers: Answers) -> Answers:
+    from plumewatch.cli.setup.answers import Answers, ask_until_valid, parse_staff
+
     staff = ask_until_valid(
         lambda: question("Who is notified, Name[, role] = Apprise address; ...; empty for later"),
-        staff_of,
+        parse_staff,
     )
     public_url = ask_until_valid(
         lambda: question("Address at which phones reach the staff page; empty for none"),
-        page_address,
+        lambda text: Answers(site=answers.site, public_url=text).public_url,
     )
     test = question("Send each a test notice now? (yes, no)", "yes") if staff else "no"
     more = {"staff": staff, "public_url": public_url, "test_notice": test.lower().startswith("y")}
-    return answers.model_copy(update=more), places
+    return answers.model_copy(update=more)
 
 
 def _finish(folder: Path, answers: Answers) -> int:
     from plumewatch.cli.people import send_test_notices
     from plumewatch.cli.run import run_check
-    from plumewatch.cli.setup.answers import address
-    from plumewatch.cli.setup.site_files import next_steps
+    from plumewatch.cli.setup.answers import parse_address
+    from plumewatch.cli.setup.site_files import describe_next_steps
 
     path = folder / CONFIG.name
     config = Site.load(path).config
     if answers.test_notice and config.staff:
         send_test_notices(config)
-    _, _, tls = address(answers.broker)
+    _, _, tls = parse_address(answers.broker)
     not_yet = ("broker", "broker certificate") if tls else ()  # its listener is not there yet
     code = run_check(path, not_yet=not_yet)
-    echo(next_steps(folder, answers.broker_folder.rstrip("/"), tls=tls))
+    echo(describe_next_steps(folder, answers.broker_folder.rstrip("/"), tls=tls))
     return DONE if code == DONE else UNREACHABLE

@@ -1,4 +1,4 @@
-"""What publishes on a broker: listened to for a while, and understood as the service would."""
+"""Find what publishes on a broker: listen for a while, and decode as the service does."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from plumewatch.config.ingest_settings import routes
 from plumewatch.config.load import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from zoneinfo import ZoneInfo
 
     import aiomqtt
@@ -47,7 +47,7 @@ _REFERENCE: Final = "plumewatch-"
 """How the firmware of a reference device begins; its model follows."""
 _NODE: Final = 2
 """Level of a Home Assistant discovery topic that names the device."""
-_DRAFT: Final = {
+_DRAFT: Final[Mapping[str, Any]] = {
     "site": "draft",
     "timezone": "UTC",
     "room": [{"id": "draft", "name": "draft", "building": "draft"}],
@@ -57,9 +57,12 @@ _DRAFT: Final = {
 
 @dataclass(slots=True)
 class DiscoveredSensor:
-    """A sensor that publishes, when, and its `model` if it is a reference device.
+    """A sensor that publishes.
 
-    `has_own_alarm`: it sent a vape alarm of its own. `unlikely`: quantities in another unit.
+    - `model`: of a reference device, or empty.
+    - `times`: of its live readings, Unix seconds.
+    - `has_own_alarm`: whether the device sent a vape alarm of its own.
+    - `unlikely`: quantities whose values look like another unit.
     """
 
     id: str
@@ -87,12 +90,12 @@ class DiscoveredSensor:
 
     @property
     def lacks(self) -> list[str]:
-        """What of particles and time no reading had."""
+        """Which of particles and time are in no reading."""
         return find_lacks(self.quantities, has_time=self.has_time)
 
     @property
     def messages_per_report(self) -> float:
-        """How many messages make a report."""
+        """Messages of one report."""
         times = sorted(self.times)
         if self.interval_s is None:
             return 1.0
@@ -101,20 +104,26 @@ class DiscoveredSensor:
 
 @dataclass(slots=True)
 class Discovery:
-    """All that publishes: `mappings` are proposed TOML, `unread` topics have the reason."""
+    """Everything that publishes.
+
+    - `mappings`: proposed, as TOML.
+    - `unread`: for each topic that nothing reads, the reason.
+    - `base`: the configuration so far; what it reads needs no route or mapping.
+    """
 
     sensors: dict[str, DiscoveredSensor] = field(default_factory=dict)
     routes: list[dict[str, str]] = field(default_factory=list)
     mappings: list[str] = field(default_factory=list)
     unread: dict[str, str] = field(default_factory=dict)
+    base: Mapping[str, Any] = field(default_factory=lambda: _DRAFT)
 
 
 def _client(settings: BrokerSettings) -> aiomqtt.Client:
-    # another set-up may be listening: the same name would end it
+    # another setup may be listening: the same client id would disconnect it
     return new_client(settings, f"{settings.client_id}-setup-{secrets.token_hex(4)}", clean=True)
 
 
-async def reach(settings: BrokerSettings) -> None:
+async def check_connection(settings: BrokerSettings) -> None:
     """Connect once; raises `BrokerError`."""
     async with connected(_client(settings), settings):
         pass
@@ -125,7 +134,7 @@ async def listen(
     seconds: float,
     on_message: Callable[[int, float], None] = lambda _n, _s: None,
 ) -> list[Message]:
-    """Subscribe to everything for so long, within bounds of memory; raises `BrokerError`."""
+    """Subscribe to everything for `seconds`, within bounds of memory; raises `BrokerError`."""
     found: list[Message] = []
     largest, held = Context().limits.description_bytes, 0
     client = _client(settings)
@@ -150,9 +159,11 @@ async def listen(
     return found
 
 
-def discover(messages: Sequence[Message], zone: ZoneInfo) -> Discovery:
-    """Return the sensors in messages, and what the configuration needs so that they are read."""
-    found = Discovery()
+def discover(
+    messages: Sequence[Message], zone: ZoneInfo, base: Mapping[str, Any] = _DRAFT
+) -> Discovery:
+    """Return the sensors in messages, and what the configuration `base` lacks to read them."""
+    found = Discovery(base=base)
     context = Context(zone=zone)
     unknown: dict[str, list[bytes]] = {}
     for message in messages:
@@ -174,7 +185,7 @@ def _propose(
     message = Message(topic, samples[-1], received)
     with contextlib.suppress(DecodeError):
         decode_message(message, replace(context, states=States()), "", _order(found))
-        return  # a mapping of another device, or of another of its values, reads it
+        return  # the mapping of another device or value reads it
     likely = likely_decoders(message, replace(context, states=States()))
     named = [name for name in likely if name != "generic"]
     if len(named) == 1:
@@ -189,13 +200,15 @@ def _propose(
         found.unread[topic] = str(error).partition("\n")[0]
         return
     if is_skeleton:
-        found.unread[topic] = "bytes; plumewatch mapping suggest asks where the values are in them"
+        found.unread[topic] = "binary; plumewatch mapping suggest asks where the values are"
     else:
         found.mappings.append(text)
 
 
 def _order(found: Discovery) -> Routes:
-    tree: dict[str, Any] = {**_DRAFT, "route": found.routes, "mapping": []}
+    base = found.base
+    tree = {**base, "route": [*base.get("route", ()), *found.routes]}
+    tree["mapping"] = list(base.get("mapping", ()))
     for text in found.mappings:
         tree["mapping"] += tomllib.loads(text)["mapping"]
     return routes(parse(tree, base=Path()))
@@ -228,7 +241,7 @@ def _collect(
         except DecodeError:
             continue
         topic = message.topic
-        # a value that is joined gives its reading later, under another topic
+        # a joined value becomes a reading later, under another topic
         last = next(reversed(joined), "")
         joined_under[last].add(topic if joined.get(last) == topic else "")
     for reading in context.states.joiner.close(context.limits):
@@ -243,21 +256,21 @@ def _collect(
 
 
 def _adopt(found: Discovery, topics: set[str]) -> None:
-    """Give a sensor the other topics that name it where its own do, and its discovery."""
+    """Add the other topics that name a sensor at the same level, and its discovery topics."""
     sensors = list(found.sensors.values())
     by_name = {sensor.id.lower(): sensor for sensor in sensors}
-    places = {one.id: {named_level(one.id, topic) for topic in one.topics} for one in sensors}
+    places = {one.id: {find_level(one.id, topic) for topic in one.topics} for one in sensors}
     for topic in topics.difference(*(one.topics for one in sensors)):
         for name in set(topic.lower().split("/")) & by_name.keys():
             sensor = by_name[name]
             decoder = find(topic)
             announces = decoder is not None and decoder.name == "ha_discovery"
             wanted = {_NODE} if announces else places[sensor.id]
-            if named_level(sensor.id, topic) in wanted:
+            if find_level(sensor.id, topic) in wanted:
                 sensor.topics.add(topic)
 
 
-def named_level(sensor: str, topic: str) -> int | None:
-    """Return which level of a topic is a device's name, the last if several are; None if none."""
+def find_level(sensor: str, topic: str) -> int | None:
+    """Return the level of a topic that is a device's name: the last one, or None."""
     levels = [level.lower() for level in topic.split("/")]
     return max((k for k, level in enumerate(levels) if level == sensor.lower()), default=None)

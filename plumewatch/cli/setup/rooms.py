@@ -1,15 +1,14 @@
-"""Guess where a sensor hangs from what it calls itself; a person then says yes or puts it right."""
+"""Guess the room of a sensor from its name; a person then confirms or corrects it."""
 
 from __future__ import annotations
 
 import re
-from itertools import chain, count
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from language.plain_text import new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-T = TypeVar("T")
+    from collections.abc import Collection, Mapping
 
 _KINDS: Final = {
     **dict.fromkeys(("boy", "boys"), "Boys' restroom"),
@@ -32,11 +31,16 @@ class Place(NamedTuple):
     floor: str
     room: str
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """Building, and the floor if there is one, as keys of a `[[room]]`."""
+        return {"building": self.building} | ({"floor": self.floor} if self.floor else {})
 
-def guessed(sensor: str) -> Place:
-    """Guess from the words of a name.
 
-    >>> "/".join(guessed("n2-boys-1")), "/".join(guessed("24E124707C123456"))
+def guess_place(sensor: str) -> Place:
+    """Guess the place from the words of a name.
+
+    >>> "/".join(guess_place("n2-boys-1")), "/".join(guess_place("24E124707C123456"))
     ("North/2nd floor/Boys' restroom", 'Main building//Room of 24E124707C123456')
     """
     words = re.split(r"[^a-z0-9]+", sensor.lower())
@@ -52,39 +56,29 @@ def guessed(sensor: str) -> Place:
     return Place(building, "", room)
 
 
-def place_of(text: str) -> Place:
+def parse_place(text: str) -> Place:
     """Read ``Building/Floor/Room``, ``Building/Room`` or ``Room``; raises `ValueError`.
 
-    >>> place_of("North/Boys"), place_of("Boys").building
+    >>> parse_place("North/Boys"), parse_place("Boys").building
     (Place(building='North', floor='', room='Boys'), 'Main building')
     """
     parts = [part.strip() for part in text.split("/")]
     if not 1 <= len(parts) <= 3 or not parts[-1] or any(len(part) > 80 for part in parts):
-        raise ValueError(f"{text!r}: Building/Floor/Room, each at most 80 characters")
+        raise ValueError(f"{text!r}: enter Building/Floor/Room, each at most 80 characters")
     building = parts[0] if len(parts) > 1 and parts[0] else "Main building"
     return Place(building, parts[1] if len(parts) == 3 else "", parts[-1])
 
 
-def id_of(*names: str) -> str:
-    """Make an id of names for people.
+def find_room_ids(places: Collection[Place], known: Mapping[Place, str]) -> dict[Place, str]:
+    """Return the id of each room: its own if it is known, or else a new one.
 
-    >>> id_of("North", "", "Boys' restroom")
-    'north-boys-restroom'
+    >>> boys = Place("North", "", "Boys")
+    >>> find_room_ids([boys, Place("North", "", "boys")], {boys: "b"})
+    {Place(building='North', floor='', room='Boys'): 'b', \
+Place(building='North', floor='', room='boys'): 'north-boys'}
     """
-    text = "-".join(filter(None, names)).lower().replace("'", "")
-    return re.sub(r"[^a-z0-9]+", "-", text).strip("-")[:64] or "unnamed"
-
-
-def distinct(named: Iterable[tuple[T, str]], taken: Iterable[str] = ()) -> dict[T, str]:
-    """Keep names apart: of those that are the same, the first stays, others are numbered.
-
-    >>> distinct([("Boys 1", "boys-1"), ("Boys-1", "boys-1")], ["girls"])
-    {'Boys 1': 'boys-1', 'Boys-1': 'boys-1-2'}
-    """
-    found: dict[T, str] = {}
-    gone = set(taken)
-    for what, name in named:
-        tries = chain((name,), (f"{name[:60]}-{number}" for number in count(2)))
-        found[what] = next(one for one in tries if one not in gone)
-        gone.add(found[what])
-    return found
+    ids = dict(known)
+    for place in places:
+        if place not in ids:
+            ids[place] = new_id(filter(None, place), ids.values(), "room")
+    return {place: ids[place] for place in places}

@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from alerts.access.passwords import generated
 from ingest.mapping.draft import toml_value
 from ingest.topics import TopicFilter
+from language.plain_text import new_id
 from plumewatch.cli.options import CONFIG
 from plumewatch.cli.setup import broker_files
-from plumewatch.cli.setup.answers import address
-from plumewatch.cli.setup.rooms import distinct, guessed, id_of, place_of
+from plumewatch.cli.setup.answers import parse_address
+from plumewatch.cli.setup.rooms import find_room_ids, guess_place, parse_place
 from plumewatch.config.load import parse
 from storage.registry import natural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from plumewatch.cli.setup.answers import Answers
     from plumewatch.cli.setup.discovery import DiscoveredSensor, Discovery
@@ -29,9 +31,9 @@ if TYPE_CHECKING:
 
 STARTER: Final = Path(__file__).with_name("starter.toml").read_text(encoding="utf-8")
 """The commented configuration that `plumewatch init` writes; valid as it is."""
-_HEADING: Final = (
-    "# Written by `plumewatch setup`; all keys: `plumewatch init` writes them with comments."
-)
+DISTRICT: Final = Path(__file__).with_name("district.toml").read_text(encoding="utf-8")
+"""The same for a district, whose schools are tables."""
+_HEADING: Final = "# Written by `plumewatch setup`. docs/settings.md lists every key."
 _AIR: Final = ("pm", "n0", "n1", "n2", "n5", "tvoc", "voc", "vape")
 _DAY_S: Final = 86_400
 _LEAST_QUEUE: Final = 100_000
@@ -40,8 +42,8 @@ _MOST_QUEUE: Final = 20_000_000
 _USUAL_INTERVAL_S: Final = 60.0
 
 
-def air_sensors(discovery: Discovery) -> dict[str, DiscoveredSensor]:
-    """Return the sensors that measure something in which vaping shows or report it, by id."""
+def find_air_sensors(discovery: Discovery) -> dict[str, DiscoveredSensor]:
+    """Return the sensors that measure particles or VOC, or report vaping themselves, by id."""
     return {
         name: sensor
         for name, sensor in sorted(discovery.sensors.items(), key=lambda found: natural(found[0]))
@@ -49,30 +51,31 @@ def air_sensors(discovery: Discovery) -> dict[str, DiscoveredSensor]:
     }
 
 
-def rooms_for(
+def find_places(
     sensors: Mapping[str, DiscoveredSensor], given: Mapping[str, str]
 ) -> dict[str, Place]:
-    """Return where each sensor hangs, as given or guessed; `ValueError` for an unknown one."""
+    """Return the place of each sensor, given or guessed; `ValueError` for an unknown sensor."""
     unknown = sorted(given.keys() - sensors.keys())
     if unknown:
         names = ", ".join(sensors) or "none"
         raise ValueError(f"no sensor {unknown[0]!r} was found; there are: {names}")
-    return {name: place_of(given[name]) if name in given else guessed(name) for name in sensors}
+    return {
+        name: parse_place(given[name]) if name in given else guess_place(name) for name in sensors
+    }
 
 
 @dataclass(slots=True)
 class SiteFiles:
-    """Files by their path below the folder; those of `secret` are for their owner alone."""
+    """Texts by path below the folder of the site; only the owner may read `secret` ones."""
 
     plain: dict[str, str] = field(default_factory=dict)
     secret: dict[str, str] = field(default_factory=dict)
 
-    def write(self, folder: Path, config: str = CONFIG.name) -> list[Path]:
-        """Write all, the configuration last; return the paths.
+    def write(self, folder: Path) -> list[Path]:
+        """Write all files, the configuration last, and return their paths.
 
-        Files that an attempt left without reaching the configuration are replaced.
+        Files of an earlier attempt are replaced.
         """
-        _refuse_existing(folder / config)
         paths = {folder / name: (text, 0o600) for name, text in self.secret.items()}
         paths |= {folder / name: (text, 0o644) for name, text in self.plain.items()}
         for path, (text, mode) in paths.items():
@@ -81,14 +84,8 @@ class SiteFiles:
         return list(paths)
 
     def check(self, folder: Path) -> None:
-        """Check what will be written before anything is; raises `ConfigError` or `OSError`."""
-        _refuse_existing(folder / CONFIG.name)
+        """Check the configuration before anything is written; raises `ConfigError`."""
         parse(tomllib.loads(self.plain[CONFIG.name]), base=folder)
-
-
-def _refuse_existing(path: Path) -> None:
-    if path.exists():
-        raise FileExistsError(f"{path}: exists already; choose another name")
 
 
 def _write_new(path: Path, text: str, mode: int) -> None:
@@ -97,60 +94,85 @@ def _write_new(path: Path, text: str, mode: int) -> None:
         file.write(text)
 
 
-def written(
+def build_files(
     answers: Answers,
     discovery: Discovery,
     places: Mapping[str, Place],
     password: str,
     influx: PreparedInflux | None,
+    data_dir: str,
 ) -> SiteFiles:
-    """Make all files of a site."""
+    """Build all files of a site."""
     files = SiteFiles()
     service = answers.username or broker_files.SERVICE
     sensors = [discovery.sensors[name] for name in places]
-    _, port, tls = address(answers.broker)
+    _, port, tls = parse_address(answers.broker)
     rate = sum(sensor.messages_per_report / _interval_s(sensor) for sensor in sensors)
     queued = min(max(round(rate * _DAY_S * 1.5), _LEAST_QUEUE), _MOST_QUEUE)
-    accounts = broker_files.accounts_of(places, service)
+    accounts = broker_files.name_accounts(places, service)
     files.secret["secrets/broker-password"] = f"{password}\n"
-    lines = [f"{service}:{broker_files.hashed(password)}"]
+    lines = [f"{service}:{broker_files.hash_password(password)}"]
     rows = ["sensor,account,password"]
-    for sensor, account in sorted(accounts.items(), key=lambda one: natural(one[0])):
-        its = broker_files.new_password()
-        lines.append(f"{account}:{broker_files.hashed(its)}")
-        rows.append(f"{sensor},{account},{its}")
+    for name, account in sorted(accounts.items(), key=lambda one: natural(one[0])):
+        its = generated()
+        lines.append(f"{account}:{broker_files.hash_password(its)}")
+        rows.append(f"{name},{account},{its}")
     files.secret["broker/plumewatch-passwords"] = "\n".join(lines) + "\n"
     files.secret["broker/plumewatch-acl"] = broker_files.acl(sensors, accounts, service)
     files.secret["secrets/device-passwords.csv"] = "\n".join(rows) + "\n"
     files.plain["broker/mosquitto.conf"] = broker_files.mosquitto_conf(
         answers.broker_folder.rstrip("/"), port, queued, tls=tls
     )
-    parts = [_head(answers, service, queued)]
+    parts = [_build_head(answers, service, queued, data_dir)]
     if influx:
         parts.append(_block("[timeseries]", **influx.settings()))
-    rooms = distinct((place, id_of(*place)) for place in dict.fromkeys(places.values()))
+    rooms = find_room_ids(places.values(), {})
     parts += [
         _block("[[room]]", id=room, name=place.room, building=place.building, floor=place.floor)
         for place, room in rooms.items()
     ]
-    parts += [_sensor(discovery.sensors[name], rooms[place]) for name, place in places.items()]
-    parts += _staff(answers, files)
-    topics = set().union(*(sensor.topics for sensor in sensors))
-    parts += [_block("[[route]]", **r) for r in discovery.routes if r["topic"] in topics]
-    for text in discovery.mappings:
-        reads = TopicFilter(tomllib.loads(text)["mapping"][0]["topic"])
-        shown = text.partition("\n# Each sensor then gets a room:")[0]
-        parts += [shown] if any(map(reads.match, topics)) else []
+    for sensor in sensors:
+        carried = ", ".join(sorted(sensor.quantities)) or "its own vape alarm"
+        heading = f"[[sensor]]  # reads as {sensor.decoder}: {carried}"
+        if not sensor.interval_s:
+            heading += "; only one reading received, so its true interval is not known"
+        parts.append(_block(heading, **build_entry(sensor, rooms[places[sensor.id]])))
+    parts += _build_staff(answers, files)
+    used_routes, used_mappings = find_used(discovery, places)
+    parts += [_block("[[route]]", **route) for route in used_routes]
+    parts += [text.partition("\n# Each sensor then gets a room:")[0] for text in used_mappings]
     files.plain[CONFIG.name] = "\n".join(parts)
     return files
 
 
-def _head(answers: Answers, service: str, queued: int) -> str:
-    host, port, tls = address(answers.broker)
+def find_used(
+    discovery: Discovery, sensors: Iterable[str]
+) -> tuple[list[dict[str, str]], list[str]]:
+    """Return the routes and the mappings that these sensors need."""
+    topics = set().union(*(discovery.sensors[name].topics for name in sensors))
+    return (
+        [route for route in discovery.routes if route["topic"] in topics],
+        [
+            text
+            for text in discovery.mappings
+            if any(map(TopicFilter(tomllib.loads(text)["mapping"][0]["topic"]).match, topics))
+        ],
+    )
+
+
+def build_entry(sensor: DiscoveredSensor, room: str) -> dict[str, object]:
+    """Return the `[[sensor]]` entry of a sensor."""
+    interval = float(f"{_interval_s(sensor):.3g}")
+    entry = {"id": sensor.id, "room": room, "model": sensor.model, "interval_s": interval}
+    return {key: value for key, value in entry.items() if value}
+
+
+def _build_head(answers: Answers, service: str, queued: int, data_dir: str) -> str:
+    host, port, tls = parse_address(answers.broker)
     is_private = any(_is_private(person.url) for person in answers.staff)
     return "\n".join(
         (
-            _block(_HEADING, site=answers.site, timezone=answers.timezone),
+            _block(_HEADING, site=answers.site, timezone=answers.timezone, data_dir=data_dir),
             _block(
                 "[broker]",
                 host=host,
@@ -180,22 +202,15 @@ def _is_private(url: str) -> bool:
         return False
 
 
-def _sensor(sensor: DiscoveredSensor, room: str) -> str:
-    carried = ", ".join(sorted(sensor.quantities)) or "its own vape alarm"
-    heading = f"[[sensor]]  # reads as {sensor.decoder}: {carried}"
-    if not sensor.interval_s:
-        heading += "; only one reading received: its true interval is not known"
-    interval = float(f"{_interval_s(sensor):.3g}")
-    return _block(heading, id=sensor.id, room=room, model=sensor.model, interval_s=interval)
-
-
 def _interval_s(sensor: DiscoveredSensor) -> float:
     return min(max(sensor.interval_s or _USUAL_INTERVAL_S, 0.5), 3600.0)
 
 
-def _staff(answers: Answers, files: SiteFiles) -> Iterator[str]:
-    keys = distinct((number, id_of(person.name)) for number, person in enumerate(answers.staff))
-    for key, person in zip(keys.values(), answers.staff, strict=True):
+def _build_staff(answers: Answers, files: SiteFiles) -> Iterator[str]:
+    keys: set[str] = set()
+    for person in answers.staff:
+        key = new_id([person.name], keys, "person")
+        keys.add(key)
         target = {"url_file": person.url_file and str(person.url_file), "url_env": person.url_env}
         if person.url:
             target = {"url_file": f"secrets/{key}-notify"}
@@ -205,16 +220,16 @@ def _staff(answers: Answers, files: SiteFiles) -> Iterator[str]:
         yield _block("[[staff]]", id=key, name=person.name, role=person.role) + notify + "\n"
 
 
-def next_steps(folder: Path, broker: str, *, tls: bool) -> str:
-    """Return what is left to do by hand, with the folder of the site and of the broker."""
+def describe_next_steps(folder: Path, broker: str, *, tls: bool) -> str:
+    """Describe what is left to do by hand; `broker` is the folder of its configuration."""
     first = (
-        f"""put the certfile and keyfile
-that it has had so far into {folder}/broker/mosquitto.conf first. Then only the
-accounts written here are known; other users of it need theirs."""
+        f"""first enter the
+certfile and keyfile that it has used so far into {folder}/broker/mosquitto.conf. From then on
+only the accounts written here are known; other users of the broker need accounts of their own."""
         if tls
-        else """it then listens on
-that machine alone, and only the accounts written here are known. Sensors on the network
-need its TLS listener first (docs/install.md); other users of it, their accounts."""
+        else """from then on
+it listens only on that machine, and only the accounts written here are known. Sensors on the
+network need its TLS listener (docs/install.md), and other users of the broker need accounts."""
     )
     return f"""next, on the machine of the broker. This replaces its configuration: {first}
   cp -a {broker}/mosquitto.conf {broker}/mosquitto.conf.before

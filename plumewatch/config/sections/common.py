@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, Strict, ValidationInfo
 
 from alerts.duty.timetable import DAY_MIN, minutes
 from language.messages import later
+from plumewatch.config.faults import close_to
 
 _time_zones = cache(available_timezones)
 
@@ -30,7 +31,12 @@ def _end(text: str) -> str:
 def time_zone(name: str) -> str:
     """Take a time zone of the IANA list; raises `ValueError`."""
     if name not in _time_zones():
-        raise ValueError(later("must be a time zone of the IANA list, such as America/New_York"))
+        raise ValueError(
+            later(
+                "must be a time zone of the IANA list, such as America/New_York%(near)s",
+                near=close_to(name, _time_zones()),
+            )
+        )
     return name
 
 

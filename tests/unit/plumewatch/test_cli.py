@@ -39,7 +39,7 @@ def test_init_then_refuses_to_overwrite(call, tmp_path):
     before = path.read_bytes()
     again = call("init", path)
     assert again.exit_code == 2
-    assert one_line(again.stderr) == f"{path}: exists already; choose another name"
+    assert one_line(again.stderr) == f"{path}: File exists"
     assert path.read_bytes() == before
     lost = call("init", tmp_path / "none/plumewatch.toml")
     assert lost.exit_code == 2

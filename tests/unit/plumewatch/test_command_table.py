@@ -47,8 +47,6 @@ FAILS_HERE = {
 CALLS = {
     "init": "init {new}.toml",
     "check": "check",
-    "site add": "site add north --name North --sensors {sensors} --config {district}",
-    "site import": "site import {schools} {all_sensors} --config {district}",
     "status": "status",
     "dead-letters": "dead-letters",
     "decode": "decode --topic plumewatch/v1/b2/reading {payload}",
@@ -97,11 +95,6 @@ def school(tmp_path_factory):
     rows = [f"{r.time},{r.sensor},{r.values['pm25']}" for r in readings_of_puff("pw-0")]
     (folder / "old.csv").write_text("\n".join(("time,sensor,pm25", *rows)) + "\n")
     (folder / "payload").write_text('{"pm25":7.1,"rh":41.5}')
-    (folder / "district.toml").write_text('site = "District"\ntimezone = "UTC"\n')
-    line = "sensor,room,building,floor\nn1,Boys,Main,1\n"
-    (folder / "north.csv").write_text(line)
-    (folder / "schools.csv").write_text("site,name\nsouth,South\n")
-    (folder / "all.csv").write_text("site," + line.replace("n1,", "south,s1,"))
     config = f"--config {folder}/plumewatch.toml"
     held = invoke(f"retention hold --from 2026-09-01 --to 2026-09-30 --reason old {config}")
     assert held.exit_code == 0, held.stderr
@@ -123,10 +116,6 @@ def places(school, tmp_path, monkeypatch):
         "backup": next(Path("copies").iterdir()),
         "readings": "old.csv",
         "port": free_port(),
-        "district": "district.toml",
-        "sensors": "north.csv",
-        "schools": "schools.csv",
-        "all_sensors": "all.csv",
     }
 
 

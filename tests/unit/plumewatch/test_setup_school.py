@@ -8,6 +8,7 @@ import pytest
 
 from ingest.validation import Message
 from plumewatch.cli.setup.discovery import DiscoveredSensor
+from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.load import load
 from sensor_sim.school import School
 from sensor_sim.simulation_run import messages
@@ -33,7 +34,7 @@ def setup(tmp_path, received):
 
     def run(messages=received):
         with mock.patch(
-            "plumewatch.cli.setup.command._listened", side_effect=lambda *_: messages
+            "plumewatch.cli.setup.command._listen", side_effect=lambda *_: messages
         ) as listened:
             ran = plumewatch("setup", "--folder", tmp_path / "site", "--answers", answers)
         return ran, listened.called
@@ -70,7 +71,7 @@ def test_the_interval_of_reports_that_come_in_bursts(times, interval):
 
 
 def test_nothing_is_written_if_the_configuration_would_be_wrong(setup, tmp_path):
-    with mock.patch("plumewatch.cli.setup.site_files.id_of", return_value="not an id"):
+    with mock.patch("plumewatch.cli.setup.rooms.new_id", return_value="not an id"):
         ran, _ = setup()
     assert ran.code == 2
     assert "room" in ran.err
@@ -90,11 +91,57 @@ def test_a_set_up_that_was_interrupted_while_writing_goes_on(setup, tmp_path):
     assert load(tmp_path / "site/plumewatch.toml").site == "Small"
 
 
-def test_a_school_that_was_set_up_is_not_set_up_again(setup, tmp_path):
-    first, _ = setup()
-    assert first.code == 3  # no broker is there
-    before = (tmp_path / "site/secrets/broker-password").read_bytes()
-    again, listened = setup()
-    assert (again.code, listened) == (2, False)
-    assert "exists already" in again.err
-    assert (tmp_path / "site/secrets/broker-password").read_bytes() == before
+def of_sensor(name, received=MONDAY):
+    return [
+        Message(f"plumewatch/v1/{name}/reading", b'{"pm25":4.2}', received + second)
+        for second in range(0, 60, 6)
+    ]
+
+
+def test_setup_again_adds_the_sensors_that_are_new(setup, tmp_path):
+    setup(of_sensor("n2-boys-1"))
+    path = tmp_path / "site/plumewatch.toml"
+    path.write_text("# mine\n" + path.read_text().replace("Boys' restroom", "Boys 214"))
+    passwords = (tmp_path / "site/secrets/broker-password").read_bytes()
+    unknown = [
+        Message("air/gym/state", b'{"pm2_5_ugm3": 4.2, "hum": %d}' % n, MONDAY + n)
+        for n in range(5)
+    ]
+    more = ("N2-boys-1", "n2-boys-2", "s1-girls")
+    again, _ = setup([*(m for name in more for m in of_sensor(name)), *unknown])
+    assert (again.code, again.err) == (0, "")
+    assert f"added 3 sensors to {path}" in again.out
+    config = load(path)
+    assert path.read_text().startswith("# mine\n")
+    intervals = {sensor.id: sensor.interval_s for sensor in config.sensor}
+    assert intervals == {"n2-boys-1": 6, "n2-boys-2": 6, "s1-girls": 6, "gym": 1}
+    registry = config.registry()
+    assert registry.room_of("n2-boys-1").name == "Boys 214"
+    assert registry.room_of("n2-boys-2").full_name == "Boys' restroom, 2nd floor, North"
+    assert len(config.mapping) == 1
+    assert (tmp_path / "site/secrets/broker-password").read_bytes() == passwords
+    third, _ = setup(of_sensor("n2-boys-2"))
+    assert third.out == f"all sensors that published in 600 s are registered in {path}\n"
+
+
+def test_setup_again_prints_lines_for_the_table_of_a_district(setup, tmp_path):
+    folder = tmp_path / "site"
+    plumewatch("init", folder.with_name("p.toml"), "--district", "--site", "Lincoln")
+    folder.mkdir()
+    (folder / "plumewatch.toml").write_text((tmp_path / "p.toml").read_text())
+    (folder / "schools.csv").write_text("site,name\nn,North\ns,South\n")
+    (folder / "sensors.csv").write_text("site,sensor,room\nn,a,Boys\n")
+    ran, _ = setup([*of_sensor("a"), *of_sensor("n2-girls")])
+    assert ran.code == 0
+    assert ran.out.endswith(",n2-girls,North,2nd floor,Girls' restroom\n")
+
+
+def test_setup_replaces_the_starter_and_keeps_its_data_folder(setup, tmp_path):
+    path = tmp_path / "site/plumewatch.toml"
+    path.parent.mkdir()
+    text = STARTER.replace('"plumewatch-data"', f'"{tmp_path}/data"')
+    path.write_text(text)
+    setup(of_sensor("n2-boys-1"))
+    config = load(path)
+    assert (config.site, config.data_dir) == ("Small", tmp_path / "data")
+    assert [sensor.id for sensor in config.sensor] == ["n2-boys-1"]

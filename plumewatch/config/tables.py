@@ -1,0 +1,128 @@
+"""Schools, sensors, people and groups as CSV tables beside a configuration, one a line.
+
+A table belongs to the configuration like the entries of the file itself: it is read again with it,
+and every fault names the table and its line.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from contextlib import suppress
+from datetime import date
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from language.plain_text import new_id
+from plumewatch.config.faults import ConfigError, ConfigFault, close_to
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from plumewatch.config.faults import ConfigTree
+
+_MAX_BYTES: Final = 4_000_000
+
+
+class Columns(NamedTuple):
+    """The columns of a table: those that it must have, and further ones."""
+
+    needed: tuple[str, ...]
+    optional: tuple[str, ...]
+
+
+TABLES: Final = {
+    "schools.csv": Columns(("site", "name"), ("timezone", "closed")),
+    "sensors.csv": Columns(
+        ("sensor", "room"),
+        (*("site", "building", "floor", "kind", "room_id", "model", "interval_s", "aliases"),),
+    ),
+    "people.csv": Columns(("id", "name"), ("role", "sites", "email", "language")),
+    "groups.csv": Columns(("group", "role"), ("sites",)),
+}
+
+
+def read_limited(path: Path) -> bytes:
+    """Read a file of the configuration; raises `ConfigError` if it is too large, or `OSError`."""
+    raw = path.read_bytes()
+    if len(raw) > _MAX_BYTES:
+        raise ConfigError([ConfigFault(path.name, "too large", "must be at most 4 MB")])
+    return raw
+
+
+def join_tables(joined: ConfigTree, folder: Path) -> None:
+    """Add the entries of the tables in a folder to a configuration, and their faults."""
+    rooms: set[str] = set()
+    for name, columns in TABLES.items():
+        for line, row in _read_table(folder / name, columns, joined.faults):
+            for section, entry in _read_row(name, row):
+                if section == "room":
+                    place = repr(entry)
+                    if place in rooms:
+                        continue
+                    rooms.add(place)
+                joined.add(section, entry, f"{name}: line {line}")
+
+
+def _read_table(
+    path: Path, columns: Columns, faults: list[ConfigFault]
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the filled cells of each line, by column; add what is wrong with the table."""
+    try:
+        text = read_limited(path).decode("utf-8-sig")
+        separator = max(",;\t", key=text.partition("\n")[0].count)
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        reader.fieldnames = names = [name.strip().casefold() for name in reader.fieldnames or ()]
+        rows = dict((reader.line_num, row) for row in reader)  # noqa: C402 - line_num changes
+    except FileNotFoundError:
+        return
+    except ConfigError as error:
+        faults += error.faults
+        return
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        faults.append(ConfigFault(f"{path.name}: line {line}", "not UTF-8", "save it as CSV UTF-8"))
+        return
+    except (OSError, csv.Error) as error:
+        faults.append(ConfigFault(path.name, str(error), "must be a readable CSV file"))
+        return
+    known = (*columns.needed, *columns.optional)
+    head, allowed = f"{path.name}: line 1", f"columns are {', '.join(known)}"
+    unknown = [name for name in names if name not in known]
+    wrong = [ConfigFault(head, repr(n[:40]), allowed + close_to(n, known)) for n in unknown]
+    wrong += [ConfigFault(head, f"no {n}", allowed) for n in columns.needed if n not in names]
+    faults += wrong
+    for line, row in rows.items() if not wrong else ():
+        if None in row:
+            faults.append(ConfigFault(f"{path.name}: line {line}", "too many cells", "as line 1"))
+        cells = {key: str(value or "").strip() for key, value in row.items() if key}
+        if any(cells.values()):
+            yield line, {key: value for key, value in cells.items() if value}
+
+
+def _read_row(table: str, row: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the entries that a line stands for, with their sections."""
+    entry: dict[str, Any] = dict(row)
+    for key in ("sites", "aliases"):
+        if key in entry:
+            entry[key] = entry[key].split()
+    if table == "schools.csv":
+        if "closed" in entry:
+            with suppress(ValueError):
+                entry["closed"] = date.fromisoformat(entry["closed"])
+        yield "sites", {"id": entry.pop("site", ""), **entry}
+    elif table == "sensors.csv":
+        place = {key: entry.pop(key, "") for key in ("site", "building", "floor", "room")}
+        room = {
+            "id": entry.pop("room_id", "") or new_id(filter(None, place.values()), (), "room"),
+            "name": place.pop("room"),
+            "building": place.pop("building") or "Main",
+            **{key: value for key, value in place.items() if value},
+            **({"kind": entry.pop("kind")} if "kind" in entry else {}),
+        }
+        with suppress(ValueError):
+            entry["interval_s"] = float(entry.get("interval_s", ""))
+        yield "room", room
+        yield "sensor", {"id": entry.pop("sensor", ""), "room": room["id"], **entry}
+    else:
+        yield ("staff" if table == "people.csv" else "sign_in.group"), entry

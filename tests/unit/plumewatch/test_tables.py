@@ -1,0 +1,225 @@
+"""Schools, sensors, people and groups from CSV tables beside the configuration."""
+
+import pytest
+
+from alerts.access.sign_in_rules import Rights
+from plumewatch.config.faults import ConfigError
+from plumewatch.config.load import load
+from plumewatch.config.settings import sign_in_rules
+from tests.support.two_schools import TWO
+
+DISTRICT = """district = "Lincoln Schools"
+timezone = "America/New_York"
+[[staff]]
+id = "tech"
+name = "Technology director"
+role = "admin"
+sites = ["*"]
+"""
+HEAD = "id,name,role,sites\n"
+PROVIDER = """
+[sign_in]
+issuer = "https://login.example"
+client_id = "plumewatch"
+client_secret_env = "SECRET"
+groups_claim = "groups"
+local = ["boss"]
+[[staff]]
+id = "boss"
+name = "Boss"
+role = "admin"
+sites = ["*"]
+[[sign_in.group]]
+"""
+
+
+def write(folder, config=DISTRICT, **tables):
+    path = folder / "plumewatch.toml"
+    path.write_text(config)
+    for name, text in tables.items():
+        raw = text if isinstance(text, bytes) else text.encode()
+        (folder / f"{name}.csv").write_bytes(raw)
+    return path
+
+
+def test_forty_schools_with_sensors_and_groups_are_three_tables(tmp_path):
+    schools = [f"s{k:02},School {k},{'America/Denver' if k == 7 else ''}," for k in range(40)]
+    schools[9] = "s09,School 9,,2026-11-30"
+    sensors = [f"s{k // 8:02},s{k // 8:02}-{k},,{k % 3},Room {k // 2}" for k in range(320)]
+    path = write(
+        tmp_path,
+        DISTRICT + PROVIDER.partition("[[sign_in.group]]")[0],
+        schools="\n".join(["site,name,timezone,closed", *schools]),
+        sensors="\n".join(["site,sensor,building,floor,room", *sensors]),
+        groups="group;role;sites\npw-{site}-staff;staff;\npw-all;analyst;*\n",
+    )
+    config = load(path)
+    assert (len(config.sites), len(config.sensor)) == (40, 320)
+    assert str(config.zone("s07")) == "America/Denver"
+    assert str(config.sites[9].closed) == "2026-11-30"
+    assert config.registry().room_of("s00-0").full_name == "Room 0, floor 0, Main, School 0"
+    rules = sign_in_rules(config)
+    assert rules.joining(["pw-s39-staff"]) == Rights("staff", frozenset({"School 39"}))
+    assert rules.joining(["pw-all"]) == Rights("analyst", None)
+
+
+def test_sensors_of_one_school_are_a_table_too(tmp_path):
+    one = 'site = "North High"\ntimezone = "UTC"\n'
+    text = "\ufeffSensor;Building;Floor; Room;Kind;Room_id;Interval_s;Model;Aliases\n"
+    text += "n-1;Main;1;Boys;;;60;sen55;old-1 old-2\nn-2;Main;1;Boys;;;;;\n;;;;;;;;\n"
+    text += "n-3;;;Gym locker;locker;gym;;;\n"
+    config = load(write(tmp_path, one, sensors=text))
+    first, second, third = config.sensor
+    assert (first.interval_s, first.model, first.aliases) == (60.0, "sen55", ["old-1", "old-2"])
+    assert [first.room, second.room, third.room] == ["main-1-boys", "main-1-boys", "gym"]
+    assert [(room.building, room.kind) for room in config.room] == [
+        ("Main", "restroom"),
+        ("Main", "locker"),
+    ]
+
+
+def test_a_school_of_the_table_may_have_a_file_for_what_a_table_cannot_say(tmp_path):
+    path = write(tmp_path, schools="site,name\nn,North\n", sensors="site,sensor,room\nn,a,Boys\n")
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites/n.toml").write_text('[[term]]\nname = "Fall"\nfirst = 2026-09-01\n')
+    with pytest.raises(ConfigError, match=r"sites/n.toml: \[\[term\]\] Fall: last: missing"):
+        load(path)
+    (tmp_path / "sites/n.toml").write_text('name = "North High"\n')
+    with pytest.raises(ConfigError, match=r"'n' is already used by schools.csv: line 2, id"):
+        load(path)
+
+
+def test_every_fault_names_the_table_and_its_line(call, tmp_path):
+    path = write(
+        tmp_path,
+        DISTRICT + PROVIDER.partition("[[sign_in.group]]")[0],
+        schools="site,name,timezone,closed\nn,North,America/Chicgo,\nn,Other,,soon\n../w,West,,\n",
+        sensors="site,sensor,room,interval_s,aliases\nn,a,Boys,,\nx,b,Boys,,\nn,a,Gym,fast,\n"
+        "n,bad id!,Hall,,\nn,c,,,\nn,d,Hall,,a\nn,e,boys,,\nn,f,Hall,,,,more\n",
+        people="id,name,role,sites\na,A,king,n\n\na,B,staff,moon\nc,C,staff,\n,D,staff,n\n",
+        groups="group,role\npw,chief\n",
+    )
+    ran = call("check", "--config", path)
+    assert ran.exit_code == 2
+    for fault in (
+        "schools.csv: line 2, timezone: 'America/Chicgo': must be a time zone of the IANA list",
+        "schools.csv: line 3, id: 'n' is already used by schools.csv: line 2, id",
+        "schools.csv: line 3, closed: 'soon': must be a date such as",
+        "schools.csv: line 4, id: '../w': must be letters, digits",
+        "sensors.csv: line 3, site: 'x': must be the id of a school: n",
+        "sensors.csv: line 4, id: 'a' is already used by sensors.csv: line 2, id",
+        "sensors.csv: line 4, interval_s: 'fast': must be a number",
+        "sensors.csv: line 5, id: 'bad id!': must be letters, digits",
+        "sensors.csv: line 6, name: '': must not be empty",
+        "sensors.csv: line 7, aliases number 1: 'a': must not be the id or alias",
+        "sensors.csv: line 8, id: 'n-boys' is already used by sensors.csv: line 2, id",
+        "sensors.csv: line 9: too many cells: as line 1",
+        "people.csv: line 2, role: 'king': must be one of",
+        "people.csv: line 4, sites: 'moon': must be the id of a school",
+        "people.csv: line 4, id: 'a' is already used by people.csv: line 2, id",
+        "people.csv: line 5, sites: missing",
+        "people.csv: line 6, id: missing: must be given",
+        "groups.csv: line 2, role: 'chief': must be one of",
+    ):
+        assert f"FAULT {fault}" in ran.stdout, fault
+    assert "; did you mean 'America/Chicago'?" in ran.stdout
+    assert "do: change people.csv: line 4, id\n" in ran.stdout
+    assert "[[room]]" not in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", "sensors.csv: line 1: no sensor: columns are sensor, room, site"),
+        (b"sensor,raum\na,Boys", "sensors.csv: line 1: 'raum': columns are sensor, room"),
+        (b"sensor,rooms\na,Boys", "'rooms': columns are .*; did you mean 'room'"),
+        (b"sensor,room\na,Boys\nb,M\xe4dchen", "sensors.csv: line 3: not UTF-8: save it as CSV"),
+        (b'sensor,room\na,"Boys', "sensors.csv: unexpected end of data"),
+        (b"#" * 4_000_001, "sensors.csv: too large: must be at most 4 MB"),
+    ],
+)
+def test_a_table_that_cannot_be_read_says_where_and_what_to_do(tmp_path, content, fault):
+    with pytest.raises(ConfigError, match=fault):
+        load(write(tmp_path, TWO, sensors=content))
+
+
+@pytest.mark.parametrize("text", [DISTRICT, DISTRICT.replace("district =", "site =")])
+def test_a_district_without_a_school_says_what_to_do(call, tmp_path, text):
+    ran = call("check", "--config", write(tmp_path, text))
+    assert ran.exit_code == 2
+    assert ran.stdout.startswith("FAULT schools: the district has no school yet\n      do: put sch")
+    assert ran.stdout.count("\n") == 2
+
+
+@pytest.fixture
+def district(tmp_path):
+    def read(text="", people=None):
+        (tmp_path / "plumewatch.toml").write_text(TWO + text)
+        if people is not None:
+            (tmp_path / "people.csv").write_bytes(people.encode("utf-8-sig"))
+        return load(tmp_path / "plumewatch.toml")
+
+    return read
+
+
+def test_people_of_a_table_are_staff(district):
+    rows = "aide,Hall aide,staff,north south\ntech;x,Tech,facilities,*\n".replace(";x", "")
+    found = district(people=HEAD + rows)
+    aide, tech = found.staff[-2:]
+    assert (aide.id, aide.name, aide.role, aide.sites) == (
+        "aide",
+        "Hall aide",
+        "staff",
+        ["north", "south"],
+    )
+    assert tech.sites == ["*"]
+    assert "aide" in found.roster().everyone
+    semicolons = district(people=(HEAD + rows).replace(",", ";").replace("name", "Name"))
+    assert semicolons.staff[-1] == tech
+
+
+def test_one_mapping_stands_for_the_groups_of_all_schools(district):
+    rules = sign_in_rules(district(f'{PROVIDER}group = "pw-{{site}}"\nrole = "staff"\n'))
+    assert rules.joining(["pw-south"]) == Rights("staff", frozenset({"South High"}))
+    both = rules.joining(["pw-south", "pw-north"])
+    assert both == Rights("staff", frozenset({"South High", "North High"}))
+    assert rules.joining(["pw-moon", "pw-{site}"]) is None
+
+
+@pytest.mark.parametrize(
+    ("group", "expected"),
+    [
+        ('sites = ["north"]', Rights("staff", frozenset({"North High"}))),
+        ('sites = ["*"]', Rights("staff", None)),
+        ("", None),
+    ],
+)
+def test_a_group_makes_people_of_the_schools_that_it_names(district, group, expected):
+    rules = sign_in_rules(district(f'{PROVIDER}group = "g"\nrole = "staff"\n{group}\n'))
+    assert rules.joining(["g"]) == expected
+    assert rules.rights("staff", ["g"]) is not None  # of a person with a [[staff]] block
+
+
+def test_a_mapped_group_watches_schools_without_a_block_of_staff(district, tmp_path):
+    text = f'{PROVIDER}group = "pw-{{site}}"\nrole = "staff"\n'
+    only = "\n".join(block for block in TWO.split("[[staff]]")[:1])
+    rooms = TWO.split("[[room]]")
+    schools = only.split("[[room]]")[0] + "".join(
+        f"[[room]]{part.split('[[staff]]')[0]}" for part in rooms[1:]
+    )
+    path = tmp_path / "plumewatch.toml"
+    text = text.replace('sites = ["*"]', 'sites = ["north"]')
+    path.write_text(schools + text)
+    assert len(load(path).staff) == 1
+    path.write_text(schools + text.replace('"pw-{site}"', '"pw-admins"'))
+    with pytest.raises(ConfigError, match="south"):
+        load(path)
+
+
+def test_a_shift_may_name_a_person_of_the_directory(district):
+    shift = '[[shift]]\nid = "s"\nreceiver = "staff"\npeople = ["a@school.example"]\n'
+    hours = 'start = "08:00"\nend = "09:00"\n'
+    mapped = f'{PROVIDER}group = "pw-{{site}}"\nrole = "staff"\n'
+    assert district(mapped + shift + hours).shift[0].people == ["a@school.example"]
+    with pytest.raises(ConfigError, match="a@school"):
+        district(shift + hours)
