@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from alerts.notify.evidence_picture import EvidenceFacts, draw
-from reports.drawing import png, svg
+from reports.drawing import render_png, render_svg
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,10 +69,11 @@ def main(count: int, write: Path | None) -> None:
         drawing = draw(facts, at, values)
         print(f"a reading each {step:g} s, {at.size} readings")
         print(f"  laid out: {timed(count, lambda a=at, v=values: draw(facts, a, v))}")
-        print(f"  SVG, {len(svg(drawing)):,} bytes: {timed(count, lambda d=drawing: svg(d))}")
-        print(f"  PNG, {len(png(drawing)):,} bytes: {timed(count, lambda d=drawing: png(d))}")
+        for name, render in (("SVG", render_svg), ("PNG", render_png)):
+            took = timed(count, lambda d=drawing, render=render: render(d))
+            print(f"  {name}, {len(render(drawing)):,} bytes: {took}")
     if write is not None:
-        write.write_text(svg(drawing), encoding="utf-8")
+        write.write_text(render_svg(drawing), encoding="utf-8")
     first = subprocess.run(
         [sys.executable, "-c", FIRST], check=True, capture_output=True, text=True
     )

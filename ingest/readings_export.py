@@ -21,7 +21,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from detection.quantities import COLUMNS
-from reports.files import inert_columns
+from reports.files import make_inert_columns
 from storage.files import atomic_write
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _sink(frames: Callable[[], Iterator[pl.DataFrame]], path: Path) -> None:
 
 
 def _write_csv(frame: pl.DataFrame, file: IO[bytes], *, header: bool) -> None:
-    inert_columns(frame).write_csv(
+    make_inert_columns(frame).write_csv(
         file, include_header=header, datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ"
     )
 

@@ -22,9 +22,9 @@ from plumewatch.format_time import parse_time
 from plumewatch.service.data_folder import open_series, open_state
 from reports.facts import gather
 from reports.files import REPORTS, ReportTooLongError, write_report
-from reports.read import recorded_from
+from reports.read import read_recorded_from
 from reports.school import KINDS, PeriodError, Place, PlaceError
-from reports.text import FORMATS, file_name
+from reports.text import FORMATS, make_file_name
 from storage.audit import AuditKind, append, machine_user
 from storage.errors import StorageError
 from storage.sqlite import transaction
@@ -61,7 +61,9 @@ class ReportRequest:
         """Return `out`, or a file named after what was asked for."""
         asked = (getattr(self, kind) for kind in KINDS)
         when = (*asked, *dict.fromkeys((self.start, self.end)))
-        return self.out or Path(file_name(self.name, self.kind, *when, self.site, self.building))
+        return self.out or Path(
+            make_file_name(self.name, self.kind, *when, self.site, self.building)
+        )
 
 
 def make_report(
@@ -185,7 +187,7 @@ def _earlier(
     times = school.times
     asked = ("before", times.before(period)), ("year_before", times.year_before(period))
     with open_state(DataPaths(config.data_dir).state) as db:
-        since = recorded_from(db)
+        since = read_recorded_from(db)
     found = {}
     for key, earlier in asked:
         if earlier is not None:

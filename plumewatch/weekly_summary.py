@@ -32,8 +32,8 @@ from plumewatch.errors import UsageError
 from plumewatch.report_request import ReportRequest, gather_facts
 from plumewatch.service.data_folder import open_state
 from reports.files import write_report
-from reports.letter import letter
-from reports.summary import summary
+from reports.letter import write_letter
+from reports.summary import make_summary
 from storage.errors import StorageError
 from storage.registry import natural
 
@@ -55,7 +55,7 @@ def weekly_notice(config: PlumewatchConfig, now: float, site: str = "") -> tuple
     facts = gather_facts(config, ReportRequest("summary", week=f"{last:%G-W%V}", site=site), now)
     with speaking(config.language), tempfile.TemporaryDirectory() as folder:
         to_do = room_tests_to_do(config, now, facts.registry)
-        title, text = letter(summary(facts), config.web.url, [to_do] if to_do else [])
+        title, text = write_letter(make_summary(facts), config.web.url, [to_do] if to_do else [])
         path = Path(folder, "summary.xlsx")
         write_report("summary", facts, path, "xlsx")
         workbook = path.read_bytes()

@@ -14,23 +14,23 @@ from language.messages import _
 from reports import look
 from reports.drawing import Box, Drawing, Item, Line, Polygon, Text, cut
 from reports.summary import MOST_DRAWN
-from reports.text import period_text, words_of
+from reports.text import format_period, translate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reports.summary import Grid
 
-_INK: Final = look.light("ink")
-_SOFT: Final = look.light("fine")
-_GRID: Final = look.light("grid")
+_INK: Final = look.color_on_white("ink")
+_SOFT: Final = look.color_on_white("fine")
+_GRID: Final = look.color_on_white("grid")
 _WIDTH: Final = 520.0
 _SMALL: Final = 9.0
 _FEW: Final = 10
 """Days whose names have room for three letters."""
 
 
-def stacked(
+def draw_stacked(
     title: str,
     labels: Sequence[str],
     notes: Sequence[str],
@@ -50,7 +50,7 @@ def stacked(
             tall = height * counts[k] / most
             if tall:
                 floor -= tall
-                items.append(_bar(x, floor, 0.76 * pitch, tall, shade))
+                items.append(_draw_bar(x, floor, 0.76 * pitch, tall, shade))
         middle = left + (k + 0.5) * pitch
         if totals[k] and pitch > 9.0:
             items.append(Text(middle, floor - 3, str(totals[k]), _SMALL, _INK, "middle"))
@@ -59,7 +59,7 @@ def stacked(
             items.append(Text(middle, bottom + 22, notes[k], 8.0, _SOFT, "middle"))
     x = left
     for shade, (name, _counts) in zip(look.SHADES, parts, strict=False):
-        items.append(_bar(x, 4.0, 10.0, 10.0, shade))
+        items.append(_draw_bar(x, 4.0, 10.0, 10.0, shade))
         items.append(Text(x + 14, 13.0, name, 10.0, _INK))
         x += 30 + 6.2 * len(name)
     description = "; ".join(
@@ -68,20 +68,20 @@ def stacked(
     return Drawing(_WIDTH, bottom + 28, title, description or _("no data"), tuple(items))
 
 
-def _bar(x: float, y: float, width: float, height: float, fill: str) -> Polygon:
+def _draw_bar(x: float, y: float, width: float, height: float, fill: str) -> Polygon:
     """Return a box with an outline, so that the lightest shade has an edge on paper."""
     corners = ((x, y), (x + width, y), (x + width, y + height), (x, y + height))
     return Polygon(corners, fill, _INK, 0.5)
 
 
-def heat_map(
+def draw_heat_map(
     title: str,
     rows: Sequence[str],
     columns: Sequence[str],
     counts: Sequence[Sequence[int | str]],
 ) -> Drawing:
     """Draw a table of counts, darker for more; text replaces a count that is not published."""
-    margin, top = _margin(rows, _SMALL, 140.0), 18.0
+    margin, top = _measure_margin(rows, _SMALL, 140.0), 18.0
     pitch = min(70.0, (_WIDTH - margin - 4) / max(len(columns), 1))
     tall = 14.0
     most = max((n for row in counts for n in row if isinstance(n, int)), default=0) or 1
@@ -96,9 +96,9 @@ def heat_map(
             n = counts[i][j]
             share = n / most if isinstance(n, int) else 0.0
             x = margin + j * pitch
-            items.append(Box(x + 0.5, y + 0.5, pitch - 1, tall - 1, shade(share)))
+            items.append(Box(x + 0.5, y + 0.5, pitch - 1, tall - 1, blend_shade(share)))
             text = cut(str(n), pitch, _SMALL) if n else "·"
-            ink = look.ink_on(shade(share)) if n else _SOFT
+            ink = look.pick_ink(blend_shade(share)) if n else _SOFT
             items.append(Text(x + pitch / 2, y + 10.5, text, _SMALL, ink, "middle"))
     description = _(
         "%(rows)d by %(columns)d, at most %(most)d",
@@ -109,22 +109,22 @@ def heat_map(
     return Drawing(_WIDTH, top + tall * max(len(rows), 1) + 4, title, description, tuple(items))
 
 
-def _margin(names: Sequence[str], size: float, least: float) -> float:
+def _measure_margin(names: Sequence[str], size: float, least: float) -> float:
     return max(least, min(230.0, 0.6 * size * max(map(len, names), default=0) + 16.0))
 
 
-def shade(share: float) -> str:
+def blend_shade(share: float) -> str:
     """Return a color from nearly white to the darkest shade, with evenly falling lightness."""
-    ends = (look.light("ground"), look.SHADES[0])
+    ends = (look.color_on_white("ground"), look.SHADES[0])
     light, dark = ([int(end[k : k + 2], 16) for k in (1, 3, 5)] for end in ends)
     return "#" + "".join(
         f"{round(a + (b - a) * share):02x}" for a, b in zip(light, dark, strict=True)
     )
 
 
-def bars(title: str, names: Sequence[str], counts: Sequence[int | str]) -> Drawing:
+def draw_bars(title: str, names: Sequence[str], counts: Sequence[int | str]) -> Drawing:
     """Draw one bar per name; text replaces a count that is not published."""
-    margin, tall = _margin(names, 10.0, 190.0), 16.0
+    margin, tall = _measure_margin(names, 10.0, 190.0), 16.0
     most = max((n for n in counts if isinstance(n, int)), default=0) or 1
     items: list[Item] = []
     for k, (name, count) in enumerate(zip(names, counts, strict=True)):
@@ -132,7 +132,7 @@ def bars(title: str, names: Sequence[str], counts: Sequence[int | str]) -> Drawi
         long = (_WIDTH - margin - 40) * count / most if isinstance(count, int) else 0.0
         items.append(Text(margin - 6, y + 11, cut(name, margin - 8, 10), 10.0, _INK, "end"))
         if long:
-            items.append(_bar(margin, y + 2, long, tall - 4, look.SHADES[1]))
+            items.append(_draw_bar(margin, y + 2, long, tall - 4, look.SHADES[1]))
         items.append(Text(margin + long + 5, y + 11, str(count), 10.0, _INK))
     description = "; ".join(f"{name}: {n}" for name, n in zip(names, counts, strict=True))
     return Drawing(
@@ -140,23 +140,23 @@ def bars(title: str, names: Sequence[str], counts: Sequence[int | str]) -> Drawi
     )
 
 
-def drawings(grids: dict[str, Grid]) -> dict[str, Drawing]:
+def draw_charts(grids: dict[str, Grid]) -> dict[str, Drawing]:
     """Return the charts of a summary by key of their tables."""
     rooms, periods = grids["rooms"], grids["period_by_room"]
     over_time = grids.get("days", grids["weeks"])
     return {
-        over_time.key: _stacked(over_time),
-        "hour_by_weekday": _heat(grids["hour_by_weekday"]),
-        "period_by_room": _heat(periods._replace(rows=periods.rows[:MOST_DRAWN])),
-        "rooms": bars(
+        over_time.key: _draw_over_time(over_time),
+        "hour_by_weekday": _draw_heat(grids["hour_by_weekday"]),
+        "period_by_room": _draw_heat(periods._replace(rows=periods.rows[:MOST_DRAWN])),
+        "rooms": draw_bars(
             rooms.title,
-            [words_of(name) for name, _values in rooms.rows],
+            [translate(name) for name, _values in rooms.rows],
             [rooms.cell(name, "incidents", values[0]) for name, values in rooms.rows],
         ),
     }
 
 
-def _stacked(grid: Grid) -> Drawing:
+def _draw_over_time(grid: Grid) -> Drawing:
     school_days = [values[0] or 0.0 for _name, values in grid.rows]
     if grid.key == "weeks":
         labels = [
@@ -172,16 +172,16 @@ def _stacked(grid: Grid) -> Drawing:
         (name, [int(values[k] or 0) for _name, values in grid.rows])
         for k, name in enumerate((_("vaping"), _("smoke"), _("other")), start=1)
     ]
-    return stacked(grid.title, labels, notes, parts)
+    return draw_stacked(grid.title, labels, notes, parts)
 
 
-def _heat(grid: Grid) -> Drawing:
+def _draw_heat(grid: Grid) -> Drawing:
     names = [name for name, _unit in grid.columns]
     counts = [
         [grid.cell(row, column, n) for column, n in zip(names, values, strict=True)]
         for row, values in grid.rows
     ]
     rows, columns = (
-        [period_text(name) for name, _rest in part] for part in (grid.rows, grid.columns)
+        [format_period(name) for name, _rest in part] for part in (grid.rows, grid.columns)
     )
-    return heat_map(grid.title, rows, columns, counts)
+    return draw_heat_map(grid.title, rows, columns, counts)

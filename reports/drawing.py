@@ -101,7 +101,7 @@ def cut(text: str, width: float, size: float) -> str:
     return flat
 
 
-def svg(drawing: Drawing) -> str:
+def render_svg(drawing: Drawing) -> str:
     """Write a drawing as one SVG document, without script or link and well-formed for any text."""
     title, description = _xml(drawing.title), _xml(drawing.description)
     width, height = _n(drawing.width), _n(drawing.height)
@@ -115,13 +115,13 @@ def svg(drawing: Drawing) -> str:
         f"<title>{title}</title>",
         f"<desc>{description}</desc>",
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
-        *map(_element, drawing.items),
+        *map(_render_item, drawing.items),
         "</svg>",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _element(item: Item) -> str:
+def _render_item(item: Item) -> str:
     if isinstance(item, Line):
         dash = f' stroke-dasharray="{" ".join(map(_n, item.dash))}"' if item.dash else ""
         return (
@@ -158,10 +158,10 @@ def _pairs(points: Sequence[Point]) -> str:
     return " ".join(f"{_n(x)},{_n(y)}" for x, y in points)
 
 
-def png(drawing: Drawing, scale: float = 2.5) -> bytes:
+def render_png(drawing: Drawing, scale: float = 2.5) -> bytes:
     """Write a drawing as a PNG of `scale` pixels a unit, without metadata; blocks for 30 ms."""
     page = _PAGE.format(width=_n(drawing.width), height=_n(drawing.height))
-    files = {"main.typ": page.encode(), "drawing.svg": svg(drawing).encode()}
+    files = {"main.typ": page.encode(), "drawing.svg": render_svg(drawing).encode()}
     return typeset(files, format="png", ppi=72 * scale)
 
 
@@ -175,4 +175,4 @@ def typeset(files: dict[str, bytes], **how: Any) -> bytes:
 
 def warm_up() -> None:
     """Load what `png` needs, so that the first picture is as quick as the next."""
-    png(Drawing(8, 8, "", "", (Text(0, 8, "0", 8, "#000000"),)), 1.0)
+    render_png(Drawing(8, 8, "", "", (Text(0, 8, "0", 8, "#000000"),)), 1.0)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 from language.dates import date_text
 from language.messages import _
 from reports import read
-from reports.kpis import Chosen, Kpis, chosen, kpis
-from reports.rows import AIR, HEALTH, SensorDay, room_names
-from reports.school import Place, bounds_of, days_of
+from reports.kpis import Chosen, Kpis, compute_kpis, select_counted
+from reports.rows import AIR, HEALTH, SensorDay, name_rooms
+from reports.school import Place, day_bounds, list_days
 from reports.suppress import Published, hide_small_counts
 from storage import firmware
 from storage.registry import natural
@@ -81,7 +81,7 @@ class Facts:
         end = min(self.end, self.now)
         return [
             day
-            for day in days_of(self.start, end, self.calendar.zone)
+            for day in list_days(self.start, end, self.calendar.zone)
             if day in self.school_days
             and self.calendar.bounds(day)[0] >= max(self.start, self.recorded_from)
             and self.calendar.bounds(day)[1] <= end
@@ -143,7 +143,7 @@ class Facts:
     @cached_property
     def chosen(self) -> Chosen:
         """Rows that the key figures count."""
-        return chosen(self.incidents, self.notices, self.sensor_days)
+        return select_counted(self.incidents, self.notices, self.sensor_days)
 
     def is_school_day(self, row: IncidentRow) -> bool:
         """Whether an incident was opened on a day with school."""
@@ -167,7 +167,7 @@ class Facts:
             (room.id for room in rooms), ""
         )
         others = [(room, name, "", "") for room, name in left.items() if name]
-        return room_names([*known, *others])
+        return name_rooms([*known, *others])
 
     @cached_property
     def air(self) -> list[IncidentRow]:
@@ -200,7 +200,9 @@ class Facts:
     @cached_property
     def kpis(self) -> Kpis:
         """All key figures of the window."""
-        return kpis(self.chosen, self.duty, self.now, self.recorded_from, self.is_school_day)
+        return compute_kpis(
+            self.chosen, self.duty, self.now, self.recorded_from, self.is_school_day
+        )
 
 
 def gather(
@@ -223,8 +225,8 @@ def gather(
     here = school.at(place) if only is None else replace(school, registry=only)
     over = min(end, now)
     rooms = None if place == Place() and only is None else here.registry.rooms
-    incidents = read.incidents(db, school.registry, start, end, rooms)
-    notices = read.notices(db, school.roles, start, end, rooms)
+    incidents = read.read_incidents(db, school.registry, start, end, rooms)
+    notices = read.read_notices(db, school.roles, start, end, rooms)
     facts = Facts(
         school=school.name,
         start=start,
@@ -239,19 +241,19 @@ def gather(
         codes=school.codes,
         place=str(place),
         firmware={} if series is None else firmware.current(db),
-        deleted_before=read.deleted_before(db),
-        recorded_from=read.recorded_from(db),
+        deleted_before=read.read_deleted_before(db),
+        recorded_from=read.read_recorded_from(db),
         calendars=school.calendars(start, over),
     )
     if series is None:
         return facts
     span = start, over, facts.calendar.zone
     return replace(
-        facts, sensor_days=tuple(sensor_days(series, here.registry.sensors, *span, on_day))
+        facts, sensor_days=tuple(read_sensor_days(series, here.registry.sensors, *span, on_day))
     )
 
 
-def sensor_days(
+def read_sensor_days(
     series: Series,
     sensors: Collection[str],
     since: float,
@@ -264,10 +266,10 @@ def sensor_days(
     A day is expected whole, from the sensor's first record in the window on: while the service did
     not run, nobody watched.
     """
-    days = days_of(since, until, zone)
+    days = list_days(since, until, zone)
     known: set[str] = set()
     for k, day in enumerate(days, start=1):
-        start, end = (max(since, min(at, until)) for at in bounds_of(day, zone))
+        start, end = (max(since, min(at, until)) for at in day_bounds(day, zone))
         if start < end:
             found = series.sums("sensor_health", _FIELDS, start, end, sensors)
             for sensor in sensors:

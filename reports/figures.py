@@ -24,7 +24,7 @@ from language.messages import gettext, mark
 from reports import kpis
 from reports.kpis import FEWEST, Acknowledgment, BeforeAfter, Rate, Times
 from reports.rows import CONFIRMED, FALSE, FIXED, HEALTH, NOTHING
-from reports.school import days_of
+from reports.school import list_days
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -160,34 +160,36 @@ IN_SERIES: Final = {
 """The same figures over the time series, by key; of two answers, the first by the second."""
 
 
-def figures(facts: Facts) -> Iterator[Figure]:
+def compute_figures(facts: Facts) -> Iterator[Figure]:
     """Yield all key figures, with those of the periods before that are on record."""
     earlier = {
-        name: {figure.key: figure.main for figure in _figures(one)}
+        name: {figure.key: figure.main for figure in _compute_own(one)}
         for name, one in (("period_before", facts.before), ("year_before", facts.year_before))
         if one is not None
     }
-    for figure in _figures(facts):
+    for figure in _compute_own(facts):
         for name, values in earlier.items():
             if values.get(figure.key) is not None:
                 figure.values[name] = values[figure.key]
         yield figure
     if facts.before is None:
         return
-    daily = (Rate(sum(each), len(each)) for each in (_daily(facts.before), _daily(facts)))
+    daily = (
+        Rate(sum(each), len(each)) for each in (_count_by_day(facts.before), _count_by_day(facts))
+    )
     label = mark("Vaping and smoke per school day")
-    yield _computed(KeyFigure("per_school_day", label, ""), kpis.BeforeAfter(*daily))
+    yield _compute_one(KeyFigure("per_school_day", label, ""), kpis.BeforeAfter(*daily))
 
 
-def _daily(facts: Facts) -> list[int]:
+def _count_by_day(facts: Facts) -> list[int]:
     air = filter(facts.is_school_day, facts.air)
     counts = Counter(facts.calendar_of(row).local(row.opened_at).date() for row in air)
     return [counts[day] for day in facts.whole_days()]
 
 
-def _figures(facts: Facts) -> Iterator[Figure]:
+def _compute_own(facts: Facts) -> Iterator[Figure]:
     found = facts.kpis
-    days = days_of(facts.start, facts.end, facts.calendar.zone)
+    days = list_days(facts.start, facts.end, facts.calendar.zone)
     counts = (
         ("school_days", mark("School days on record"), len(facts.school_days & {*days})),
         ("incidents", INCIDENTS.label, found.outcome.incidents),
@@ -196,19 +198,19 @@ def _figures(facts: Facts) -> Iterator[Figure]:
         ("tests_left_out", mark("Tests, not counted"), found.tests),
     )
     for key, label, count in counts:
-        yield _computed(KeyFigure(key, label, ""), count)
-    yield from computed(OUTCOME, found.outcome)
-    yield from computed(RESPONSE, found.response)
-    yield from computed(LOAD, found.load)
-    yield from computed(SENSORS, found.sensors)
+        yield _compute_one(KeyFigure(key, label, ""), count)
+    yield from compute_table(OUTCOME, found.outcome)
+    yield from compute_table(RESPONSE, found.response)
+    yield from compute_table(LOAD, found.load)
+    yield from compute_table(SENSORS, found.sensors)
 
 
-def computed(table: Iterable[KeyFigure], part: object) -> Iterator[Figure]:
+def compute_table(table: Iterable[KeyFigure], part: object) -> Iterator[Figure]:
     """Yield the figures of a table from their part of `reports.kpis.Kpis`."""
-    return (_computed(figure, attrgetter(figure.path)(part)) for figure in table)
+    return (_compute_one(figure, attrgetter(figure.path)(part)) for figure in table)
 
 
-def _computed(figure: KeyFigure, value: Value) -> Figure:
+def _compute_one(figure: KeyFigure, value: Value) -> Figure:
     return Figure(figure.key, gettext(figure.label), figure.unit, _values(value))
 
 

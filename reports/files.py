@@ -15,10 +15,10 @@ import polars as pl
 from language.messages import Words, _, gettext, mark
 from language.plain_text import inert
 from reports import tables
-from reports.documents import pdf
-from reports.summary import summary
-from reports.text import period_text, said
-from reports.view import figure_table, said_note, summary_view, table_view
+from reports.documents import render_pdf
+from reports.summary import make_summary
+from reports.text import format_period, to_words
+from reports.view import list_figures, translate_note, view_summary, view_table
 from storage.files import atomic_write
 
 if TYPE_CHECKING:
@@ -87,19 +87,19 @@ def write_report(name: str, facts: Facts, path: Path, kind: str) -> None:
     table = REPORTS[name].table
     with atomic_write(path) as draft:
         if table is None:
-            _write_summary(summary(facts), draft, kind)
+            _write_summary(make_summary(facts), draft, kind)
         else:
             _write_table(table, facts, draft, kind)
 
 
 def _write_summary(made: Summary, draft: Path, kind: str) -> None:
     if kind == "pdf":
-        draft.write_bytes(pdf("summary", summary_view(made)))
+        draft.write_bytes(render_pdf("summary", view_summary(made)))
         return
-    about = _about("summary", made.facts)
+    about = _describe_file("summary", made.facts)
     sheet = Sheet("summary", about, tables.COLUMNS["summary"], made.table())
     if kind == "xlsx":
-        summary_xlsx(made, sheet, draft)
+        write_summary_xlsx(made, sheet, draft)
     else:
         WRITERS[kind](sheet, draft)
 
@@ -112,13 +112,13 @@ def _write_table(table: Table, facts: Facts, draft: Path, kind: str) -> None:
             f"{frame.height} rows; {kind} holds {most}: use csv or parquet, or a shorter window"
         )
     if kind == "pdf":
-        draft.write_bytes(pdf("table", table_view(facts, table, frame)))
+        draft.write_bytes(render_pdf("table", view_table(facts, table, frame)))
     else:
-        sheet = Sheet(table.name, _about(table.name, facts), table.columns, frame)
+        sheet = Sheet(table.name, _describe_file(table.name, facts), table.columns, frame)
         WRITERS[kind](sheet, draft)
 
 
-def _about(name: str, facts: Facts) -> dict[str, str | int]:
+def _describe_file(name: str, facts: Facts) -> dict[str, str | int]:
     return {
         "schema": f"plumewatch.{name}",
         "version": tables.VERSION,
@@ -135,22 +135,22 @@ def _iso(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _with_iso_times(frame: pl.DataFrame) -> pl.DataFrame:
+def _use_iso_times(frame: pl.DataFrame) -> pl.DataFrame:
     times = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
     return frame.with_columns(pl.col(times).dt.strftime("%Y-%m-%dT%H:%M:%S%.3fZ"))
 
 
-def _inert(frame: pl.DataFrame) -> pl.DataFrame:
-    return inert_columns(_with_iso_times(frame))
+def _make_inert(frame: pl.DataFrame) -> pl.DataFrame:
+    return make_inert_columns(_use_iso_times(frame))
 
 
-def _with_local_times(frame: pl.DataFrame) -> pl.DataFrame:
+def _use_local_times(frame: pl.DataFrame) -> pl.DataFrame:
     """Return a frame whose local times are what a clock there shows, for a spreadsheet."""
     local = pl.col("^.*_local$").str.head(23)
     return frame.with_columns(local.str.to_datetime("%Y-%m-%dT%H:%M:%S%.3f", strict=False))
 
 
-def inert_columns(frame: pl.DataFrame) -> pl.DataFrame:
+def make_inert_columns(frame: pl.DataFrame) -> pl.DataFrame:
     """Return a frame with texts for a spreadsheet (`language.plain_text.inert`)."""
     changed = []
     for name, kind in frame.schema.items():
@@ -163,13 +163,13 @@ def inert_columns(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(changed)
 
 
-def _xlsx(sheet: Sheet, path: Path) -> None:
-    with workbook(sheet, path) as book:
+def _write_xlsx(sheet: Sheet, path: Path) -> None:
+    with open_workbook(sheet, path) as book:
         _add_table(book, sheet, sheet.name)
 
 
 @contextmanager
-def workbook(sheet: Sheet, path: Path) -> Iterator[Any]:
+def open_workbook(sheet: Sheet, path: Path) -> Iterator[Any]:
     """Write a workbook in which no text is a formula or a link."""
     import xlsxwriter  # noqa: PLC0415 - slow to load, and for this alone
 
@@ -187,9 +187,9 @@ def _add_table(book: Any, sheet: Sheet, title: str) -> None:
     bold = book.add_format({"bold": True})
     forms = {kind: book.add_format({"num_format": form}) for kind, form in _DATES.items()}
     page = book.add_worksheet(title)
-    frame = inert_columns(_with_local_times(sheet.frame))
+    frame = make_inert_columns(_use_local_times(sheet.frame))
     for k, (name, kind) in enumerate(frame.schema.items()):
-        width = min(_WIDEST, max(len(name) + 2, 10, _longest(frame[name])))
+        width = min(_WIDEST, max(len(name) + 2, 10, _measure_longest(frame[name])))
         page.set_column(k, k, width, forms.get(kind.base_type()))
         page.write_string(0, k, name, bold)
     page.freeze_panes(1, 0)
@@ -213,24 +213,24 @@ def _add_table(book: Any, sheet: Sheet, title: str) -> None:
         about.write_string(row, 1, inert(str(text)))
 
 
-def summary_xlsx(made: Summary, sheet: Sheet, path: Path) -> None:
+def write_summary_xlsx(made: Summary, sheet: Sheet, path: Path) -> None:
     """Write a summary as a worksheet a table, the first row its header."""
-    with workbook(sheet, path) as book:
+    with open_workbook(sheet, path) as book:
         bold = book.add_format({"bold": True})
-        heads, rows = figure_table(made)
+        heads, rows = list_figures(made)
         _add_rows(book, _("Key figures"), heads, rows, bold)
         for grid in made.grids.values():
             title = SHEETS[grid.key]
             names = [
-                said(name) for name in (grid.head, *(column for column, _unit in grid.columns))
+                to_words(name) for name in (grid.head, *(column for column, _unit in grid.columns))
             ]
             cells = [
                 [
-                    period_text(said(name)),
+                    format_period(to_words(name)),
                     *(
                         value
                         if value is not None
-                        else said_note(grid.notes.get((name, column), ""))
+                        else translate_note(grid.notes.get((name, column), ""))
                         for (column, _unit), value in zip(grid.columns, values, strict=True)
                     ),
                 ]
@@ -257,16 +257,16 @@ def _add_rows(
                 page.write_number(number, k, value)
 
 
-def _longest(column: pl.Series) -> int:
+def _measure_longest(column: pl.Series) -> int:
     longest = column.str.len_chars().max() if column.dtype == pl.String else None
     return longest + 1 if isinstance(longest, int) else 0
 
 
 WRITERS: Final[dict[str, Callable[[Sheet, Path], None]]] = {
-    "csv": lambda sheet, path: _inert(sheet.frame).write_csv(path),
+    "csv": lambda sheet, path: _make_inert(sheet.frame).write_csv(path),
     "parquet": lambda sheet, path: sheet.frame.write_parquet(
         path, metadata={k: str(v) for k, v in sheet.about.items()}
     ),
-    "xlsx": _xlsx,
+    "xlsx": _write_xlsx,
 }
 """Formats for machines."""

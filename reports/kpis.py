@@ -77,7 +77,7 @@ def quantile(ordered: Sequence[float], share: float) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def times(spans: Iterable[float]) -> Times:
+def summarize_times(spans: Iterable[float]) -> Times:
     """Summarize spans of time, seconds."""
     ordered = sorted(spans)
     mean = math.fsum(ordered) / len(ordered) if ordered else None
@@ -95,7 +95,7 @@ class Chosen:
     possible: int = 0
 
 
-def chosen(
+def select_counted(
     incidents: Sequence[IncidentRow],
     notices: Iterable[NoticeRow],
     sensor_days: Iterable[SensorDay],
@@ -148,7 +148,7 @@ class Response:
     missed: Rate
 
 
-def response(incidents: Sequence[IncidentRow], now: float = math.inf) -> Response:
+def compute_response(incidents: Sequence[IncidentRow], now: float = math.inf) -> Response:
     """Compute response times; an escalation that ends after `now` is not judged yet."""
     notified = [(row, row.notified_at) for row in incidents if row.notified_at is not None]
     waits = [
@@ -165,20 +165,24 @@ def response(incidents: Sequence[IncidentRow], now: float = math.inf) -> Respons
         if end <= now or row.acknowledged_at is not None
     ]
     return Response(
-        detect=times(
+        detect=summarize_times(
             row.opened_at - row.first_evidence_at for row in incidents if row.kind not in HEALTH
         ),
-        notify=times(at - row.opened_at for row, at in notified),
+        notify=summarize_times(at - row.opened_at for row, at in notified),
         acknowledge=Acknowledgment(
-            acknowledged=times(acked),
+            acknowledged=summarize_times(acked),
             notified=len(notified),
             unacknowledged=len(waits) - len(acked),
             within_5_min=share(quick, len(notified)),
             median_all_s=quantile(waits, 0.5),
             p90_all_s=quantile(waits, 0.9),
         ),
-        arrive=times(row.arrived_at - at for row, at in notified if row.arrived_at is not None),
-        resolve=times(r.closed_at - r.opened_at for r in incidents if r.closed_at is not None),
+        arrive=summarize_times(
+            row.arrived_at - at for row, at in notified if row.arrived_at is not None
+        ),
+        resolve=summarize_times(
+            r.closed_at - r.opened_at for r in incidents if r.closed_at is not None
+        ),
         escalated=share(sum(row.level >= 2 for row in incidents), len(incidents)),
         missed=share(sum(judged), len(judged)),
     )
@@ -207,7 +211,7 @@ class Outcome:
     nobody_responded: Rate
 
 
-def outcome(incidents: Sequence[IncidentRow], sensor_days: Iterable[SensorDay]) -> Outcome:
+def count_outcomes(incidents: Sequence[IncidentRow], sensor_days: Iterable[SensorDay]) -> Outcome:
     """Count verdicts, and false alarms over the time that sensors were online."""
     verdicts = Counter(row.verdict for row in incidents)
     confirmed, false, nothing = verdicts[CONFIRMED], verdicts[FALSE], verdicts[NOTHING]
@@ -230,7 +234,7 @@ def outcome(incidents: Sequence[IncidentRow], sensor_days: Iterable[SensorDay]) 
         confirmed_rate=share(confirmed, confirmed + false),
         feedback_rate=share(len(incidents) - unknown, len(incidents)),
         suppressed=sum(bool(row.suppressed_by) for row in incidents),
-        causes=_causes(incidents),
+        causes=_count_causes(incidents),
         false_per_sensor_week=Rate(WEEK_DAYS * false, online_days, is_enough),
         nobody_responded=share(
             sum(row.state is State.NOBODY_RESPONDED for row in asked), len(asked)
@@ -238,7 +242,7 @@ def outcome(incidents: Sequence[IncidentRow], sensor_days: Iterable[SensorDay]) 
     )
 
 
-def _causes(incidents: Sequence[IncidentRow]) -> dict[str, int]:
+def _count_causes(incidents: Sequence[IncidentRow]) -> dict[str, int]:
     causes = Counter(row.cause or "other" for row in incidents if row.verdict == FALSE)
     return dict(sorted(causes.items(), key=lambda found: (-found[1], found[0])))
 
@@ -253,7 +257,7 @@ class Load:
     duplicates: Rate
 
 
-def load(
+def compute_load(
     incidents: Sequence[IncidentRow],
     notices: Sequence[NoticeRow],
     duty: Iterable[DutySpan],
@@ -271,13 +275,13 @@ def load(
         notices=len(sent),
         undelivered=len(notices) - len(sent),
         per_duty_hour=Rate(
-            sum(notice.incident in on_duty for notice in sent), duty_hours(duty, recorded_from)
+            sum(notice.incident in on_duty for notice in sent), sum_duty_hours(duty, recorded_from)
         ),
         duplicates=Rate(len(sent) - len(once), len(incidents)),
     )
 
 
-def duty_hours(duty: Iterable[DutySpan], since: float = -math.inf) -> float:
+def sum_duty_hours(duty: Iterable[DutySpan], since: float = -math.inf) -> float:
     """Add up person-hours on duty since a moment; overlapping spans of a person count once."""
     spans: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     for span in duty:
@@ -302,7 +306,9 @@ class SensorTime:
     offline_detect: Times
 
 
-def sensor_time(days: Sequence[SensorDay], incidents: Iterable[IncidentRow] = ()) -> SensorTime:
+def compute_sensor_time(
+    days: Sequence[SensorDay], incidents: Iterable[IncidentRow] = ()
+) -> SensorTime:
     """Compute availability, completeness, and the delay until an outage is seen."""
     online = math.fsum(day.online_s for day in days)
     return SensorTime(
@@ -312,7 +318,7 @@ def sensor_time(days: Sequence[SensorDay], incidents: Iterable[IncidentRow] = ()
         completeness=Rate(
             sum(day.received for day in days), math.fsum(day.expected for day in days)
         ),
-        offline_detect=times(
+        offline_detect=summarize_times(
             row.opened_at - row.first_evidence_at for row in incidents if row.kind == "offline"
         ),
     )
@@ -350,20 +356,20 @@ class Kpis:
     sensors: SensorTime
 
 
-def kpis(
+def compute_kpis(
     selection: Chosen,
     duty: Iterable[DutySpan],
     now: float = math.inf,
     recorded_from: float = -math.inf,
     is_school_day: Callable[[IncidentRow], bool] = lambda _row: True,
 ) -> Kpis:
-    """Compute all key figures; see `response` for `now`, `load` for the last two."""
+    """Compute all key figures; `compute_response` and `compute_load` explain the arguments."""
     incidents, notices, days = selection.incidents, selection.notices, selection.sensor_days
     return Kpis(
         tests=selection.tests,
         possible=selection.possible,
-        outcome=outcome(incidents, days),
-        response=response(incidents, now),
-        load=load(incidents, notices, duty, recorded_from, is_school_day),
-        sensors=sensor_time(days, incidents),
+        outcome=count_outcomes(incidents, days),
+        response=compute_response(incidents, now),
+        load=compute_load(incidents, notices, duty, recorded_from, is_school_day),
+        sensors=compute_sensor_time(days, incidents),
     )

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 from language.dates import date_text
 from language.messages import _, gettext, listed, ngettext
 from language.plain_text import shown
-from reports.schools import by_school
-from reports.text import LIMITS, percent, period_text
-from reports.wording import number, per_day, share_text
+from reports.schools import compare_schools
+from reports.text import LIMITS, format_percent, format_period
+from reports.wording import format_number, format_per_day, format_share
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,11 +26,11 @@ _WELL: Final = 0.99
 """Availability of sensors below which a summary says so."""
 
 
-def letter(made: Summary, link: str = "", to_do: Sequence[str] = ()) -> tuple[str, str]:
+def write_letter(made: Summary, link: str = "", to_do: Sequence[str] = ()) -> tuple[str, str]:
     """Return title and text of a summary for an e-mail: findings, schools, rooms, what to do."""
     facts = made.facts
     title = facts.period.title if facts.period else _("summary")
-    lines = [*sentences(made), *_schools(facts), *_rooms(facts)]
+    lines = [*write_findings(made), *_list_schools(facts), *_list_rooms(facts)]
     if to_do:
         lines += ["", _("To do:"), *(f"- {each}" for each in to_do)]
     if link:
@@ -40,26 +40,26 @@ def letter(made: Summary, link: str = "", to_do: Sequence[str] = ()) -> tuple[st
     )
 
 
-def _schools(facts: Facts) -> Iterator[str]:
+def _list_schools(facts: Facts) -> Iterator[str]:
     if not facts.names_sites:
         return
     yield from ("", _("Schools:"))
-    for found in by_school(facts):
+    for found in compare_schools(facts):
         yield "- " + _(
             "%(school)s: %(alerts)s (%(before)s before), %(confirmed)d confirmed, false alarms:"
             " %(false)d, answered within five minutes: %(share)s, sensors down: %(down)d of %(of)d",
             school=shown(found.site.name),
             alerts=ngettext("%(n)d alert", "%(n)d alerts", found.outcome.alerts),
-            before=number(found.alerts_before),
+            before=format_number(found.alerts_before),
             confirmed=found.outcome.confirmed,
             false=found.outcome.false,
-            share=share_text(found.within_5_min.value),
+            share=format_share(found.within_5_min.value),
             down=found.down,
             of=found.sensors,
         )
 
 
-def _rooms(facts: Facts) -> Iterator[str]:
+def _list_rooms(facts: Facts) -> Iterator[str]:
     if facts.room_totals:
         yield from ("", _("Rooms with the most vaping and smoke:"))
     for room, n in islice(facts.room_totals.items(), _MOST_ROOMS):
@@ -68,7 +68,7 @@ def _rooms(facts: Facts) -> Iterator[str]:
         yield f"- {shown(room)}: {n}" + (f" ({beside})" if beside else "")
 
 
-def sentences(made: Summary) -> Iterator[str]:
+def write_findings(made: Summary) -> Iterator[str]:
     """Yield the main findings; all numbers of a sentence count the same incidents and days."""
     facts = made.facts
     found = {figure.key: figure.values for figure in made.figures}
@@ -81,7 +81,7 @@ def sentences(made: Summary) -> Iterator[str]:
         yield _("The record begins on %(day)s; days before it do not count.", day=day)
     online = found["availability"]["value"]
     if online is not None and online < _WELL:
-        yield _("Sensors were online %(share)s of the time.", share=percent(online))
+        yield _("Sensors were online %(share)s of the time.", share=format_percent(online))
     every, air = value("incidents"), value("incidents_air")
     yield _(
         "%(every)s, on %(days)s: %(air)d of vaping or smoke, %(others)d of other kinds.",
@@ -90,7 +90,7 @@ def sentences(made: Summary) -> Iterator[str]:
         air=air,
         others=every - air,
     )
-    yield from _against_before(made)
+    yield from _compare_with_before(made)
     if not every:
         return
     counts = {
@@ -114,17 +114,17 @@ def sentences(made: Summary) -> Iterator[str]:
         )
     if air:
         rooms = [(shown(room), n) for room, n in facts.room_totals.items()]
-        yield _("Most vaping and smoke: %(rooms)s.", rooms=_most(rooms))
+        yield _("Most vaping and smoke: %(rooms)s.", rooms=_name_most(rooms))
         periods = Counter(facts.calendar_of(row).period(row.opened_at) for row in facts.air)
-        named = [(period_text(period), n) for period, n in periods.most_common()]
-        yield _("Busiest times: %(periods)s.", periods=_most(named))
+        named = [(format_period(period), n) for period, n in periods.most_common()]
+        yield _("Busiest times: %(periods)s.", periods=_name_most(named))
 
 
-def _most(found: Sequence[tuple[str, int]]) -> str:
+def _name_most(found: Sequence[tuple[str, int]]) -> str:
     return listed(f"{name} ({n})" for name, n in found[:_MOST_NAMED])
 
 
-def _against_before(made: Summary) -> Iterator[str]:
+def _compare_with_before(made: Summary) -> Iterator[str]:
     facts = made.facts
     if facts.period is None:
         return
@@ -138,13 +138,13 @@ def _against_before(made: Summary) -> Iterator[str]:
         return
     yield _(
         "Vaping and smoke per school day: %(now)s, against %(before)s in %(period)s",
-        now=per_day(values),
-        before=per_day(values, "_before"),
-        period=before_name(facts.before),
+        now=format_per_day(values),
+        before=format_per_day(values, "_before"),
+        period=name_period_before(facts.before),
     ) + ("." if values["is_clear"] else _("; too few to call a change."))
 
 
-def before_name(before: Facts | None) -> str:
+def name_period_before(before: Facts | None) -> str:
     """Name a period before, from where it is on record; empty without one."""
     if before is None or before.period is None:
         return ""

@@ -49,7 +49,7 @@ _PLACE: Final = ("floor", "building", "site")
 _RUNNING: Final = ("alerted", "updated")
 
 
-def deleted_before(db: sqlite3.Connection) -> float:
+def read_deleted_before(db: sqlite3.Connection) -> float:
     """Return the time before which retention deleted incidents; -inf if it did not."""
     row = db.execute(
         "SELECT max(detail ->> 'opened_before') AS at FROM audit"
@@ -58,17 +58,17 @@ def deleted_before(db: sqlite3.Connection) -> float:
     return -math.inf if row["at"] is None else float(row["at"])
 
 
-def recorded_from(db: sqlite3.Connection) -> float:
+def read_recorded_from(db: sqlite3.Connection) -> float:
     """Return the time since which all incidents are on record; inf if there is no record."""
     row = db.execute(
         "SELECT (SELECT min(at) FROM audit WHERE kind = 'start') AS started,"
         " (SELECT min(opened_at) FROM incident) AS opened"
     ).fetchone()
     first = min((at for at in row if at is not None), default=math.inf)
-    return max(first, deleted_before(db))
+    return max(first, read_deleted_before(db))
 
 
-def incidents(
+def read_incidents(
     db: sqlite3.Connection,
     registry: Registry,
     start: float,
@@ -77,8 +77,8 @@ def incidents(
 ) -> list[IncidentRow]:
     """Return incidents opened in ``[start, end)``, Unix seconds, of some rooms or of all."""
     window = _window(start, end, rooms)
-    detections = _detections(db, registry, window)
-    faults = _faults(db, window)
+    detections = _read_detections(db, registry, window)
+    faults = _read_faults(db, window)
     found = []
     for row in map(dict, db.execute(f"{_INCIDENTS} ORDER BY opened_at, id", window)):
         key, room = row["id"], registry.place_of(row["room_id"])
@@ -89,7 +89,7 @@ def incidents(
             "location": room.kind if room else "",
             **{name: getattr(room, name) if room else "" for name in _PLACE},
             "responder": "" if row["acknowledged_at"] is None else row["responder"],
-            "sensor_health": _health(faults, row["sensor"], row["opened_at"], key),
+            "sensor_health": _describe_health(faults, row["sensor"], row["opened_at"], key),
             **detections.get(key, {}),
         }
         found.append(IncidentRow(**own))
@@ -101,7 +101,7 @@ def _window(start: float, end: float, rooms: Iterable[str] | None) -> _Window:
     return start, end, chosen, chosen
 
 
-def notices(
+def read_notices(
     db: sqlite3.Connection,
     roles: Mapping[str, str],
     start: float,
@@ -119,7 +119,7 @@ def notices(
     return [NoticeRow(role=roles.get(row["person"], "left"), **dict(row)) for row in rows]
 
 
-def _faults(db: sqlite3.Connection, window: _Window) -> _Faults:
+def _read_faults(db: sqlite3.Connection, window: _Window) -> _Faults:
     found: defaultdict[tuple[str, int], list[tuple[float, float, str, str]]] = defaultdict(list)
     for row in db.execute(
         "SELECT sensor, alerted, iif(phase IN ('alerted', 'updated'), 9e999, coalesce(\"end\","
@@ -136,13 +136,13 @@ def _faults(db: sqlite3.Connection, window: _Window) -> _Faults:
     return found
 
 
-def _health(faults: _Faults, sensor: str, at: float, incident: str) -> str:
+def _describe_health(faults: _Faults, sensor: str, at: float, incident: str) -> str:
     today = faults.get((sensor, int(at // _DAY_S)), ())
     kinds = {kind for begin, end, kind, own in today if begin <= at < end and own != incident}
     return " ".join(sorted(kinds)) or "ok"
 
 
-def _detections(
+def _read_detections(
     db: sqlite3.Connection, registry: Registry, window: _Window
 ) -> dict[str, dict[str, Any]]:
     decode = msgspec.json.Decoder(dict[str, list[float | None]]).decode
@@ -177,14 +177,14 @@ def _detections(
             own["over_at"] = None
         elif own["over_at"] is not None and row["end"] is not None:
             own["over_at"] = max(own["over_at"], row["end"])
-        for channel, peak in _peaks(decode(row["evidence"])):
+        for channel, peak in _find_peaks(decode(row["evidence"])):
             own["peaks"][channel] = max(peak, own["peaks"].get(channel, peak))
     for own in found.values():
         own["over_at"] = own["over_at"] or None
     return found
 
 
-def _peaks(evidence: Mapping[str, Iterable[float | None]]) -> Iterator[tuple[str, float]]:
+def _find_peaks(evidence: Mapping[str, Iterable[float | None]]) -> Iterator[tuple[str, float]]:
     for channel, values in evidence.items():
         baseline, excess, *_ = values
         if baseline is not None and excess is not None:

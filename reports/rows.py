@@ -73,21 +73,21 @@ def state_of(
     return next((state for applies, state in rules if applies), State.NOBODY_RESPONDED)
 
 
-def place_of(room: str, building: str, floor: str = "") -> str:
+def name_place(room: str, building: str, floor: str = "") -> str:
     """Name a room of a school that may have several buildings."""
     return ", ".join(part for part in (room, floor_name(floor), building) if part)
 
 
-def room_names(rooms: Iterable[tuple[str, str, str, str]]) -> dict[str, str]:
+def name_rooms(rooms: Iterable[tuple[str, str, str, str]]) -> dict[str, str]:
     """Name rooms by id with their place; `rooms` are ids, names, floors and buildings.
 
     Where names repeat, the id is added.
 
     >>> rooms = [("a", "Boys", "1", "North"), ("b", "Boys", "1", "North"), ("c", "Gym", "1", "")]
-    >>> room_names(rooms)
+    >>> name_rooms(rooms)
     {'a': 'Boys, floor 1, North (a)', 'b': 'Boys, floor 1, North (b)', 'c': 'Gym, floor 1'}
     """
-    found = {room: place_of(name, building, floor) for room, name, floor, building in rooms}
+    found = {room: name_place(name, building, floor) for room, name, floor, building in rooms}
     uses = Counter(found.values())
     return {room: name if uses[name] == 1 else f"{name} ({room})" for room, name in found.items()}
 

@@ -300,7 +300,7 @@ class Calendar:
 
     def bounds(self, day: date) -> tuple[float, float]:
         """Return the beginning of a day and of the following one, Unix seconds."""
-        return bounds_of(day, self.zone)
+        return day_bounds(day, self.zone)
 
     def local(self, moment: float) -> datetime:
         """Return Unix seconds as local time."""
@@ -352,7 +352,7 @@ class School:
 
     def calendar(self, start: float, end: float) -> Calendar:
         """Return the school days and lessons of the days that a window touches."""
-        days = days_of(start, end, self.zone)
+        days = list_days(start, end, self.zone)
         lessons = None
         if self.lessons_on is not None:
             lessons = tuple(sorted(x for d in days for x in self.lessons_on(d)))
@@ -381,13 +381,13 @@ class School:
                         yield DutySpan(found.person, *span, shift.id)
 
 
-def bounds_of(day: date, zone: ZoneInfo) -> tuple[float, float]:
+def day_bounds(day: date, zone: ZoneInfo) -> tuple[float, float]:
     """Return the beginning of a local day and of the following one, Unix seconds."""
     start, end = (datetime.combine(day + timedelta(days=k), time(), tzinfo=zone) for k in (0, 1))
     return start.timestamp(), end.timestamp()
 
 
-def days_of(start: float, end: float, zone: ZoneInfo) -> list[date]:
+def list_days(start: float, end: float, zone: ZoneInfo) -> list[date]:
     """Return the local days that ``[start, end)`` touches, Unix seconds."""
     first = datetime.fromtimestamp(start, zone).date()
     last = datetime.fromtimestamp(max(start, end - 1e-3), zone).date()

@@ -35,21 +35,21 @@ class SchoolFigures(NamedTuple):
         return 10.0 * count / self.sensors if self.sensors else None
 
 
-def by_school(facts: Facts, down: Collection[str] | None = None) -> list[SchoolFigures]:
+def compare_schools(facts: Facts, down: Collection[str] | None = None) -> list[SchoolFigures]:
     """Return the figures of each school, by name; `down` are ids of sensors, else `last_down`."""
     now = _by_site(facts.chosen.incidents)
     before = None if facts.before is None else _by_site(facts.before.alerts)
     registry = facts.registry
     sensors = _sites_of(registry, registry.sensors)
-    silent = _sites_of(registry, last_down(facts) if down is None else down)
+    silent = _sites_of(registry, count_down(facts) if down is None else down)
     return [
         SchoolFigures(
             site,
-            kpis.outcome(now.get(name, ()), ()),
-            kpis.response(now.get(name, ()), facts.now).acknowledge.within_5_min,
+            kpis.count_outcomes(now.get(name, ()), ()),
+            kpis.compute_response(now.get(name, ()), facts.now).acknowledge.within_5_min,
             sensors[name],
             silent[name],
-            None if before is None else kpis.outcome(before.get(name, ()), ()).alerts,
+            None if before is None else kpis.count_outcomes(before.get(name, ()), ()).alerts,
         )
         for name, site in sorted(
             registry.sites.items(), key=lambda item: natural(item[0].casefold())
@@ -57,7 +57,7 @@ def by_school(facts: Facts, down: Collection[str] | None = None) -> list[SchoolF
     ]
 
 
-def last_down(facts: Facts) -> list[str]:
+def count_down(facts: Facts) -> list[str]:
     """Return the sensors that were not online at all on the last day with records of them."""
     last = max((day.day for day in facts.sensor_days), default=None)
     return [day.sensor for day in facts.sensor_days if day.day == last and not day.online_s]

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from language.messages import _
 from reports import kpis
-from reports.figures import Figure, figures
+from reports.figures import Figure, compute_figures
 from reports.rows import AIR, CONFIRMED, FALSE, FIXED, NOTHING, State
-from reports.school import days_of
-from reports.schools import by_school
+from reports.school import list_days
+from reports.schools import compare_schools
 from reports.suppress import LEAST
-from reports.tables import COLUMNS, VERSION, frame, grouped
+from reports.tables import COLUMNS, VERSION, group_rows, make_frame
 from storage.registry import natural
 
 if TYPE_CHECKING:
@@ -90,15 +90,17 @@ class Summary:
                     note = grid.notes.get((name, column), "")
                     rows.append((VERSION, grid.key, name, column, value, unit, note))
         names = [column.name for column in COLUMNS["summary"]]
-        return frame(COLUMNS["summary"], (dict(zip(names, row, strict=True)) for row in rows))
+        return make_frame(COLUMNS["summary"], (dict(zip(names, row, strict=True)) for row in rows))
 
 
-def summary(facts: Facts) -> Summary:
+def make_summary(facts: Facts) -> Summary:
     """Make the summary."""
-    return Summary(facts, tuple(figures(facts)), {grid.key: grid for grid in _grids(facts)})
+    return Summary(
+        facts, tuple(compute_figures(facts)), {grid.key: grid for grid in _make_grids(facts)}
+    )
 
 
-def _grid(
+def _make_grid(
     key: str,
     title: str,
     head: str,
@@ -114,32 +116,32 @@ def _grid(
     return Grid(key, title, head, tuple(units.items()), tuple(cells), about, notes)
 
 
-def _grids(facts: Facts) -> Iterator[Grid]:
+def _make_grids(facts: Facts) -> Iterator[Grid]:
     incidents, found = facts.chosen.incidents, facts.kpis.outcome
     if facts.names_sites:
-        yield _grid(
+        yield _make_grid(
             "schools",
             _("Schools"),
             "school",
             _OF_SCHOOLS,
-            _schools(facts),
+            _list_schools(facts),
             about=_("Alerts exclude device faults. Sensors down were not online on the last day."),
         )
-    yield _grid(
+    yield _make_grid(
         "weeks",
         _("Incidents by week"),
         "week",
         _PER_TIME,
-        _over_time(facts, _week),
+        _count_over_time(facts, _name_week),
         about=_("A short week has fewer school days: compare the rates."),
     )
     if facts.end - facts.start <= _BY_DAY_S:
-        rows = _over_time(facts, str)
-        yield _grid("days", _("Incidents by day"), "day", _PER_TIME, rows)
-    yield _hours(facts)
-    yield _periods(facts)
-    yield _rooms(facts)
-    yield _grid(
+        rows = _count_over_time(facts, str)
+        yield _make_grid("days", _("Incidents by day"), "day", _PER_TIME, rows)
+    yield _count_by_hour(facts)
+    yield _count_by_period(facts)
+    yield _rank_rooms(facts)
+    yield _make_grid(
         "kinds",
         _("Kinds of incident"),
         "kind",
@@ -147,37 +149,37 @@ def _grids(facts: Facts) -> Iterator[Grid]:
             *("incidents", "confirmed", "false_alarms", "nothing_found", "fixed", "unknown"),
             *("suppressed", "nobody_responded"),
         ),
-        _kinds(incidents),
+        _count_by_kind(incidents),
     )
-    yield _grid(
+    yield _make_grid(
         "false_causes",
         _("Causes of false alarms, by feedback"),
         "cause",
         ["false_alarms"],
-        _counted(found.causes),
+        _list_counts(found.causes),
     )
     actions = Counter(row.action or "not recorded" for row in incidents if row.verdict == CONFIRMED)
     ordered = {name: actions[name] for name in (*_FOLLOW_UP, *actions) if actions[name]}
-    yield _grid(
+    yield _make_grid(
         "actions",
         _("What followed confirmed incidents"),
         "action",
         ["incidents"],
-        _counted(ordered),
+        _list_counts(ordered),
         about=_("Classes reported by staff; none names anybody."),
     )
-    yield _grid(
+    yield _make_grid(
         "sensors",
         _("Sensors with lowest availability"),
         "sensor",
         {"availability": "share", "completeness": "share", "online_days": "days"},
-        _sensors(facts)[:_TOP],
+        _rank_sensors(facts)[:_TOP],
         about=_("At most %(n)d; the report of sensors has all.", n=_TOP),
     )
 
 
-def _schools(facts: Facts) -> Iterator[Row]:
-    for found in by_school(facts):
+def _list_schools(facts: Facts) -> Iterator[Row]:
+    for found in compare_schools(facts):
         outcome = found.outcome
         counts = (outcome.alerts, outcome.confirmed, outcome.false)
         per_ten = map(found.per_ten, counts)
@@ -185,13 +187,13 @@ def _schools(facts: Facts) -> Iterator[Row]:
         yield found.site.name, (*counts, found.alerts_before, *per_ten, *rest)
 
 
-def _counted(counts: Mapping[str, int]) -> Iterator[Row]:
+def _list_counts(counts: Mapping[str, int]) -> Iterator[Row]:
     return ((name, (n,)) for name, n in counts.items())
 
 
-def _over_time(facts: Facts, name_of: Callable[[date], str]) -> Iterator[Row]:
+def _count_over_time(facts: Facts, name_of: Callable[[date], str]) -> Iterator[Row]:
     days: Counter[str] = Counter()
-    for day in days_of(facts.covered_from, facts.end, facts.calendar.zone):
+    for day in list_days(facts.covered_from, facts.end, facts.calendar.zone):
         days[name_of(day)] += day in facts.school_days
     kinds: defaultdict[str, Counter[str]] = defaultdict(Counter)
     taught: Counter[str] = Counter()
@@ -205,18 +207,18 @@ def _over_time(facts: Facts, name_of: Callable[[date], str]) -> Iterator[Row]:
         yield span, (school, *counts, sum(counts), each)
 
 
-def _week(day: date) -> str:
+def _name_week(day: date) -> str:
     year, week, _weekday = day.isocalendar()
     return f"{year}-W{week:02d}"
 
 
-def _hours(facts: Facts) -> Grid:
+def _count_by_hour(facts: Facts) -> Grid:
     local = [facts.calendar_of(row).local(row.opened_at) for row in facts.air]
     counts = Counter((at.hour, at.weekday()) for at in local)
     hours = sorted({at.hour for at in local})
     span = range(hours[0], hours[-1] + 1) if hours else range(0)
     used = sorted({*range(5), *(at.weekday() for at in local)})
-    return _grid(
+    return _make_grid(
         "hour_by_weekday",
         _("Vaping and smoke by hour and weekday"),
         "hour",
@@ -225,14 +227,14 @@ def _hours(facts: Facts) -> Grid:
     )
 
 
-def _periods(facts: Facts) -> Grid:
+def _count_by_period(facts: Facts) -> Grid:
     found = facts.published
     about = _(
         "Counts below %(least)d are not published, so that none points at a student.", least=LEAST
     )
     if len(found.cells) > MOST_DRAWN:
         about += " " + _("The %(n)d rooms with most.", n=MOST_DRAWN)
-    return _grid(
+    return _make_grid(
         "period_by_room",
         _("Vaping and smoke by room and period"),
         "room",
@@ -243,39 +245,39 @@ def _periods(facts: Facts) -> Grid:
     )
 
 
-def _rooms(facts: Facts) -> Grid:
-    by_room = grouped(facts.air, lambda row: facts.room_names[row.room_id])
-    return _grid(
+def _rank_rooms(facts: Facts) -> Grid:
+    by_room = group_rows(facts.air, lambda row: facts.room_names[row.room_id])
+    return _make_grid(
         "rooms",
         _("Rooms with most vaping and smoke"),
         "room",
         ("incidents", "confirmed", "false_alarms", "unknown"),
         (
-            (room, _verdicts(by_room[room], CONFIRMED, FALSE, ""))
+            (room, _count_verdicts(by_room[room], CONFIRMED, FALSE, ""))
             for room in islice(facts.room_totals, _TOP)
         ),
         about=_("At most %(n)d.", n=_TOP),
     )
 
 
-def _verdicts(rows: Sequence[IncidentRow], *verdicts: str) -> tuple[int, ...]:
+def _count_verdicts(rows: Sequence[IncidentRow], *verdicts: str) -> tuple[int, ...]:
     counts = Counter(row.verdict for row in rows)
     return (len(rows), *(counts[verdict] for verdict in verdicts))
 
 
-def _kinds(incidents: Iterable[IncidentRow]) -> Iterator[Row]:
-    for kind, rows in grouped(incidents, lambda row: row.kind).items():
+def _count_by_kind(incidents: Iterable[IncidentRow]) -> Iterator[Row]:
+    for kind, rows in group_rows(incidents, lambda row: row.kind).items():
         counts = (
             sum(bool(row.suppressed_by) for row in rows),
             sum(row.state is State.NOBODY_RESPONDED for row in rows),
         )
-        yield kind, (*_verdicts(rows, CONFIRMED, FALSE, NOTHING, FIXED, ""), *counts)
+        yield kind, (*_count_verdicts(rows, CONFIRMED, FALSE, NOTHING, FIXED, ""), *counts)
 
 
-def _sensors(facts: Facts) -> list[Row]:
+def _rank_sensors(facts: Facts) -> list[Row]:
     found = []
     for sensor, days in facts.days_of_sensors.items():
-        time = kpis.sensor_time(days)
+        time = kpis.compute_sensor_time(days)
         room = facts.registry.room_of(sensor)
         name = f"{sensor} ({facts.room_names[room.id]})" if room else sensor
         found.append((name, (time.availability.value, time.completeness.value, time.online_days)))

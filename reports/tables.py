@@ -48,19 +48,21 @@ class Table(NamedTuple):
 
     def frame(self, facts: Facts) -> pl.DataFrame:
         """Fill the table."""
-        return frame(self.columns, ({"schema_version": VERSION, **r} for r in self.rows(facts)))
+        return make_frame(
+            self.columns, ({"schema_version": VERSION, **r} for r in self.rows(facts))
+        )
 
 
-def frame(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
+def make_frame(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
     """Return typed columns in order, from rows with times in Unix seconds, read in slices."""
     left = iter(rows)
-    parts = [_part(columns, [*islice(left, _SLICE)])]
+    parts = [_make_slice(columns, [*islice(left, _SLICE)])]
     while parts[-1].height == _SLICE:
-        parts.append(_part(columns, [*islice(left, _SLICE)]))
+        parts.append(_make_slice(columns, [*islice(left, _SLICE)]))
     return pl.concat(parts, rechunk=True)
 
 
-def _part(columns: Sequence[Column], values: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+def _make_slice(columns: Sequence[Column], values: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     made = []
     for name, kind, _ in columns:
         found = [row[name] for row in values]
@@ -267,7 +269,7 @@ _COPIED: Final = (
 )
 
 
-def _incidents(facts: Facts) -> Iterator[dict[str, Any]]:
+def _list_incidents(facts: Facts) -> Iterator[dict[str, Any]]:
     delivered: Counter[str] = Counter()
     undelivered: Counter[str] = Counter()
     people: defaultdict[str, set[str]] = defaultdict(set)
@@ -315,7 +317,7 @@ def _iso(local: datetime) -> str:
     return local.isoformat(timespec="milliseconds")
 
 
-def groups(facts: Facts) -> dict[str, Callable[[IncidentRow], str]]:
+def list_groupings(facts: Facts) -> dict[str, Callable[[IncidentRow], str]]:
     """Return the ways to group incidents, by name."""
     calendar, shifts = facts.calendar_of, facts.shifts
     found: dict[str, Callable[[IncidentRow], str]] = {
@@ -335,7 +337,7 @@ def groups(facts: Facts) -> dict[str, Callable[[IncidentRow], str]]:
     return found
 
 
-def grouped(
+def group_rows(
     rows: Iterable[IncidentRow], key: Callable[[IncidentRow], str]
 ) -> dict[str, list[IncidentRow]]:
     """Return rows by group, groups in order of name."""
@@ -345,13 +347,13 @@ def grouped(
     return dict(sorted(found.items(), key=lambda group: natural(group[0])))
 
 
-def _response(facts: Facts) -> Iterator[dict[str, Any]]:
-    for by, key in groups(facts).items():
-        parts = grouped(facts.chosen.incidents, key)
+def _list_response(facts: Facts) -> Iterator[dict[str, Any]]:
+    for by, key in list_groupings(facts).items():
+        parts = group_rows(facts.chosen.incidents, key)
         if by == "all" and not parts:
             parts = {"all": []}
         for value, rows in parts.items():
-            result = kpis.response(rows, facts.now)
+            result = kpis.compute_response(rows, facts.now)
             acknowledge = result.acknowledge
             spans = {
                 "detect": result.detect,
@@ -385,7 +387,7 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
 
 
-def _sensors(facts: Facts) -> Iterator[dict[str, Any]]:
+def _list_sensors(facts: Facts) -> Iterator[dict[str, Any]]:
     opened: defaultdict[str, list[IncidentRow]] = defaultdict(list)
     for row in facts.chosen.incidents:
         opened[row.sensor].append(row)
@@ -393,8 +395,8 @@ def _sensors(facts: Facts) -> Iterator[dict[str, Any]]:
     for sensor in [*known, *sorted(opened.keys() - known.keys(), key=natural)]:
         room = facts.registry.room_of(sensor)
         own, days = opened[sensor], facts.days_of_sensors.get(sensor, [])
-        time = kpis.sensor_time(days)
-        result = kpis.outcome(own, days)
+        time = kpis.compute_sensor_time(days)
+        result = kpis.count_outcomes(own, days)
         kinds = Counter(row.kind for row in own)
         firmware = facts.firmware.get(sensor)
         yield {
@@ -421,6 +423,6 @@ def _sensors(facts: Facts) -> Iterator[dict[str, Any]]:
         }
 
 
-incidents: Final = Table("incidents", ABOUT["incidents"], COLUMNS["incidents"], _incidents)
-response: Final = Table("response", ABOUT["response"], COLUMNS["response"], _response)
-sensors: Final = Table("sensors", ABOUT["sensors"], COLUMNS["sensors"], _sensors)
+incidents: Final = Table("incidents", ABOUT["incidents"], COLUMNS["incidents"], _list_incidents)
+response: Final = Table("response", ABOUT["response"], COLUMNS["response"], _list_response)
+sensors: Final = Table("sensors", ABOUT["sensors"], COLUMNS["sensors"], _list_sensors)

@@ -69,21 +69,21 @@ ABOUT: Final = {
 """All reports, and their content."""
 
 
-def words_of(name: str) -> str:
+def translate(name: str) -> str:
     """Return a column, a code or a unit of a table in the reader's language."""
     words = name.replace("_", " ")
     return gettext(words) if words in NAMES and language() != ENGLISH else name
 
 
-def said(name: str) -> str:
+def to_words(name: str) -> str:
     """Return the words of a column or a code, also in English."""
-    return words_of(name).replace("_", " ")
+    return translate(name).replace("_", " ")
 
 
-def duration(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
     """Write a span of time for people.
 
-    >>> duration(4.25), duration(75.0), duration(7300.0), duration(None)
+    >>> format_duration(4.25), format_duration(75.0), format_duration(7300.0), format_duration(None)
     ('4.2 s', '1 min 15 s', '2 h 1 min', '—')
     """
     if seconds is None:
@@ -98,21 +98,21 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def percent(share: float) -> str:
+def format_percent(share: float) -> str:
     """Write a share, from 0 to 1; with a decimal if it is almost all.
 
-    >>> percent(0.643), percent(0.9962), percent(1.0)
+    >>> format_percent(0.643), format_percent(0.9962), format_percent(1.0)
     ('64%', '99.6%', '100%')
     """
     return f"{100 * share:.{1 if 0.99 < share < 1 else 0}f}%"
 
 
-def column_texts(values: Sequence[float | None], unit: str) -> tuple[str, list[str]]:
+def format_column(values: Sequence[float | None], unit: str) -> tuple[str, list[str]]:
     """Write the numbers of a column in one format, with the unit for its head.
 
-    >>> column_texts([4.0, 75.3, None], "s")
+    >>> format_column([4.0, 75.3, None], "s")
     ('min:s', ['0:04', '1:15', '—'])
-    >>> column_texts([3.0, 1200.0], ""), column_texts([3.0, 0.25], "1/day")
+    >>> format_column([3.0, 1200.0], ""), format_column([3.0, 0.25], "1/day")
     (('', ['3', '1,200']), ('1/day', ['3.00', '0.25']))
     """
     known = [value for value in values if value is not None]
@@ -133,31 +133,31 @@ def column_texts(values: Sequence[float | None], unit: str) -> tuple[str, list[s
     return unit, ["—" if value is None else text(value) for value in values]
 
 
-def period_text(name: str) -> str:
+def format_period(name: str) -> str:
     """Write the name of a class period, or of the clock hour where there are no bells.
 
-    >>> period_text("P2"), period_text("13:00")
+    >>> format_period("P2"), format_period("13:00")
     ('P2', '1 PM')
     """
     hour = re.fullmatch(r"(\d\d):00", name)
-    return hour_text(int(hour[1])) if hour else words_of(name)
+    return hour_text(int(hour[1])) if hour else translate(name)
 
 
-def median_basis(values: Mapping[str, float | None]) -> str:
+def describe_median(values: Mapping[str, float | None]) -> str:
     """Describe the basis of a median, and how many incidents without a time it leaves out.
 
     `values` are those of a `reports.figures.Figure` that is a time.
 
     >>> one = {"median": 255.0, "p90": 255.0, "mean": 255.0, "n": 1.0}
-    >>> median_basis(one)
+    >>> describe_median(one)
     'median; p90 4 min 15 s, mean 4 min 15 s, n = 1'
-    >>> median_basis(one | {"notified": 42.0, "unacknowledged": 41.0, "median_all": None})
+    >>> describe_median(one | {"notified": 42.0, "unacknowledged": 41.0, "median_all": None})
     'median; p90 4 min 15 s, mean 4 min 15 s, n = 1; 41 of 42 never, median with those: never'
     """
     text = _(
         "median; p90 %(p90)s, mean %(mean)s, n = %(n)s",
-        p90=duration(values["p90"]),
-        mean=duration(values["mean"]),
+        p90=format_duration(values["p90"]),
+        mean=format_duration(values["mean"]),
         n=f"{values['n']:.0f}",
     )
     if not values.get("notified"):
@@ -168,14 +168,14 @@ def median_basis(values: Mapping[str, float | None]) -> str:
         median=text,
         part=f"{values['unacknowledged']:.0f}",
         whole=f"{values['notified']:.0f}",
-        all=_("never") if middle is None else duration(middle),
+        all=_("never") if middle is None else format_duration(middle),
     )
 
 
-def file_name(report: str, kind: str, *parts: str) -> str:
+def make_file_name(report: str, kind: str, *parts: str) -> str:
     """Name a file after its report, time and place.
 
-    >>> file_name("summary", "pdf", "2026/27", "", "North wing")
+    >>> make_file_name("summary", "pdf", "2026/27", "", "North wing")
     'summary-2026-27-North-wing.pdf'
     """
     given = (re.sub(r"\W+", "-", part).strip("-")[:60] for part in parts)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 from language.dates import date_text
 from language.messages import _, capitalized, gettext, language, mark, ngettext
 from language.plain_text import shown
-from reports.charts import drawings
-from reports.drawing import svg
-from reports.letter import before_name, sentences
-from reports.look import light
-from reports.rows import place_of
+from reports.charts import draw_charts
+from reports.drawing import render_svg
+from reports.letter import name_period_before, write_findings
+from reports.look import color_on_white
+from reports.rows import name_place
 from reports.suppress import WITHHELD
 from reports.tables import VERSION
-from reports.text import LIMITS, column_texts, period_text, said, words_of
-from reports.wording import figure_row
+from reports.text import LIMITS, format_column, format_period, to_words, translate
+from reports.wording import describe_figure
 from storage.registry import names_of_place
 
 if TYPE_CHECKING:
@@ -66,9 +66,9 @@ _NARROW, _WIDE = 5, 26
 """Fewest and most letters for which a column is wide."""
 
 
-def words() -> dict[str, Any]:
+def translate_template_words() -> dict[str, Any]:
     """Return the words of the templates in the reader's language."""
-    colors = {name: light(name) for name in ("ink", "fine", "edge", "brand")}
+    colors = {name: color_on_white(name) for name in ("ink", "fine", "edge", "brand")}
     return {
         "lang": language(),
         "look": colors,
@@ -76,9 +76,9 @@ def words() -> dict[str, Any]:
     }
 
 
-def summary_view(made: Summary) -> dict[str, Any]:
+def view_summary(made: Summary) -> dict[str, Any]:
     """Return the content of a summary for the templates."""
-    rows = {figure.key: figure_row(figure) for figure in made.figures}
+    rows = {figure.key: describe_figure(figure) for figure in made.figures}
     tiles = [
         row
         | {
@@ -89,20 +89,20 @@ def summary_view(made: Summary) -> dict[str, Any]:
         for row in (rows[key] for key in _TILES)
     ]
     pictures = {
-        key: {"title": _title(made.grids[key]), "svg": svg(drawing)}
-        for key, drawing in drawings(made.grids).items()
+        key: {"title": _make_title(made.grids[key]), "svg": render_svg(drawing)}
+        for key, drawing in draw_charts(made.grids).items()
     }
     return {
-        **_head(made.facts, "summary", _("Summary")),
-        "sentences": list(sentences(made)),
+        **_view_head(made.facts, "summary", _("Summary")),
+        "sentences": list(write_findings(made)),
         "tiles": tiles,
         "first": [pictures[key] for key in ("weeks", "days", "hour_by_weekday") if key in pictures],
         "detail": [pictures[key] for key in ("rooms", "period_by_room")],
         "detail_title": _("Detail"),
         "figures_title": _("All key figures"),
-        **_figures_view(made.facts, list(rows.values())),
+        **_view_figures(made.facts, list(rows.values())),
         "grids": [
-            _grid(grid)
+            _view_grid(grid)
             for key, grid in made.grids.items()
             if key not in ("hour_by_weekday", "period_by_room", "rooms")
         ],
@@ -110,25 +110,25 @@ def summary_view(made: Summary) -> dict[str, Any]:
     }
 
 
-def _figures_view(facts: Facts, rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+def _view_figures(facts: Facts, rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
     columns = {"label": (_("figure"), 1.3), "value": (_("value"), 0.6)}
-    if name := before_name(facts.before):
+    if name := name_period_before(facts.before):
         columns["was"] = (_("in %(period)s", period=name), 0.9)
-    if name := before_name(facts.year_before):
+    if name := name_period_before(facts.year_before):
         columns["last_year"] = (_("in %(period)s", period=name), 0.9)
     columns["rest"] = (_("basis"), 1.6)
     return {
         "figure_heads": [head for head, _width in columns.values()],
-        "figure_widths": [width for _head, width in columns.values()],
+        "figure_widths": [width for _view_head, width in columns.values()],
         "figures": [[row[key] for key in columns] for row in rows],
     }
 
 
-def figure_table(made: Summary) -> tuple[list[str], list[list[Any]]]:
+def list_figures(made: Summary) -> tuple[list[str], list[list[Any]]]:
     """Return heads and rows of all key figures, with numbers as numbers."""
     rows = [
         [
-            *(figure.label, figure.main, figure.unit, figure_row(figure)["rest"]),
+            *(figure.label, figure.main, figure.unit, describe_figure(figure)["rest"]),
             *(figure.values.get(key) for key in ("period_before", "year_before")),
         ]
         for figure in made.figures
@@ -137,12 +137,12 @@ def figure_table(made: Summary) -> tuple[list[str], list[list[Any]]]:
     return [*heads, _("a year before")], rows
 
 
-def table_view(facts: Facts, table: Table, frame: pl.DataFrame) -> dict[str, Any]:
+def view_table(facts: Facts, table: Table, frame: pl.DataFrame) -> dict[str, Any]:
     """Return the content of a table for the templates."""
-    made = [_column(frame, name, with_site=facts.names_sites) for name in _PRINTED[table.name]]
+    made = [_view_column(frame, name, with_site=facts.names_sites) for name in _PRINTED[table.name]]
     longest = [max(len(max(head.split(), key=len)), *map(len, cells), 0) for head, cells in made]
     return {
-        **_head(facts, table.name, gettext(_TITLES[table.name])),
+        **_view_head(facts, table.name, gettext(_TITLES[table.name])),
         "about": f"{capitalized(gettext(table.about))}.",
         "rows_said": ngettext("%(n)d row.", "%(n)d rows.", frame.height),
         "more_said": _("CSV, XLSX and Parquet files have all columns."),
@@ -153,7 +153,7 @@ def table_view(facts: Facts, table: Table, frame: pl.DataFrame) -> dict[str, Any
     }
 
 
-def _head(facts: Facts, name: str, title: str) -> dict[str, Any]:
+def _view_head(facts: Facts, name: str, title: str) -> dict[str, Any]:
     calendar = facts.calendar
     day = date_text(calendar.local(facts.end - 1e-3), "date")
     return {
@@ -163,64 +163,64 @@ def _head(facts: Facts, name: str, title: str) -> dict[str, Any]:
         "place": shown(facts.place),
         "from": date_text(calendar.local(facts.start), "date"),
         "to": _("%(day)s, so far", day=day) if facts.end > facts.now else day,
-        **words(),
+        **translate_template_words(),
         "period": capitalized(shown(facts.period.title)) if facts.period else "",
         "made": date_text(calendar.local(facts.now), "short date and time"),
         "zone": calendar.zone.key,
     }
 
 
-def _title(grid: Grid) -> str:
+def _make_title(grid: Grid) -> str:
     return f"{grid.title}. {grid.about}" if grid.about else grid.title
 
 
-def _grid(grid: Grid) -> dict[str, Any]:
+def _view_grid(grid: Grid) -> dict[str, Any]:
     columns = zip(*(values for _name, values in grid.rows), strict=True) if grid.rows else ()
     texts = [
-        column_texts(values, unit)
+        format_column(values, unit)
         for (_name, unit), values in zip(grid.columns, columns, strict=False)
     ]
     units = [unit for unit, _cells in texts] or [""] * len(grid.columns)
     heads = [
-        said(name) + ("" if unit in ("", "days") else f" ({words_of(unit)})")
+        to_words(name) + ("" if unit in ("", "days") else f" ({translate(unit)})")
         for (name, _unit), unit in zip(grid.columns, units, strict=True)
     ]
     rows = []
     for k, (name, _values) in enumerate(grid.rows):
         cells = [
-            said_note(grid.notes.get((name, column), "")) or text[k]
+            translate_note(grid.notes.get((name, column), "")) or text[k]
             for (column, _unit), (_head_unit, text) in zip(grid.columns, texts, strict=True)
         ]
-        rows.append([shown(_row_name(grid, name)), *cells])
+        rows.append([shown(_name_row(grid, name)), *cells])
     return {
         "title": grid.title,
         "about": grid.about,
-        "columns": [said(grid.head), *heads],
+        "columns": [to_words(grid.head), *heads],
         "rows": rows,
     }
 
 
-def said_note(note: str) -> str:
+def translate_note(note: str) -> str:
     """Return what is shown instead of a number that is hidden."""
     return gettext(note) if note == WITHHELD else note
 
 
-def _row_name(grid: Grid, name: str) -> str:
+def _name_row(grid: Grid, name: str) -> str:
     if grid.key in _OF_CODES:
-        return said(name)
+        return to_words(name)
     if grid.key == "weeks":
         return date_text(date.fromisoformat(f"{name}-1"), "short date")
     if grid.key == "days":
         return date_text(date.fromisoformat(name), "weekday and date")
-    return period_text(name)
+    return format_period(name)
 
 
-def _column(frame: pl.DataFrame, name: str, *, with_site: bool) -> tuple[str, list[str]]:
+def _view_column(frame: pl.DataFrame, name: str, *, with_site: bool) -> tuple[str, list[str]]:
     if name == _PLACE:
         keys = ("room", "floor", "building", *(("site",) if with_site else ()))
         rows = frame.select(keys).iter_rows()
         return _("place"), [
-            shown(place_of(room, names_of_place(*others), floor)) for room, floor, *others in rows
+            shown(name_place(room, names_of_place(*others), floor)) for room, floor, *others in rows
         ]
     values: Sequence[Any] = frame[name].to_list()
     head = gettext(name.removesuffix("_s").removesuffix("_local").replace("_", " "))
@@ -229,8 +229,8 @@ def _column(frame: pl.DataFrame, name: str, *, with_site: bool) -> tuple[str, li
     if any(isinstance(value, float) for value in values):
         unit = "s" if name.endswith("_s") else ""
         unit = "share" if name in ("availability", "completeness") else unit
-        unit, texts = column_texts(values, unit)
+        unit, texts = format_column(values, unit)
         missing = ["" if value is None else text for value, text in zip(values, texts, strict=True)]
-        return f"{head} ({words_of(unit)})" if unit else head, missing
+        return f"{head} ({translate(unit)})" if unit else head, missing
     texts = ["" if value is None else shown(str(value)) for value in values]
-    return head, [period_text(said(text)) for text in texts] if name in _CODES else texts
+    return head, [format_period(to_words(text)) for text in texts] if name in _CODES else texts

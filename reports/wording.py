@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from language.messages import _, ngettext
 from reports.kpis import WEEK_DAYS, BeforeAfter, Rate
-from reports.text import duration, median_basis, percent
+from reports.text import describe_median, format_duration, format_percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,52 +14,52 @@ if TYPE_CHECKING:
     from reports.figures import Figure
 
 
-def number(value: float | None, unit: str = "") -> str:
+def format_number(value: float | None, unit: str = "") -> str:
     """Write the value of a figure in its unit."""
     if value is None:
         return "—"
     if unit == "s":
-        return duration(value)
+        return format_duration(value)
     if unit == "share":
-        return percent(value)
+        return format_percent(value)
     return f"{value:,.0f}" if value == round(value) else f"{value:,.2f}"
 
 
-def figure_row(figure: Figure) -> dict[str, str]:
+def describe_figure(figure: Figure) -> dict[str, str]:
     """Return label and value of a figure, on what it rests, and its value in the period before."""
     values = figure.values
     basis = ""
     if "median" in values:
-        basis = median_basis(values)
+        basis = describe_median(values)
     elif "days" in values:
-        basis = per_day(values)
+        basis = format_per_day(values)
     elif "of" in values:
-        basis = _rate_basis(figure)
-    row = {"label": figure.label, "value": value_text(figure), "rest": basis}
+        basis = _describe_rate(figure)
+    row = {"label": figure.label, "value": format_value(figure), "rest": basis}
     return row | {
-        short: number(values[key], figure.unit) if key in values else ""
+        short: format_number(values[key], figure.unit) if key in values else ""
         for short, key in (("was", "period_before"), ("last_year", "year_before"))
     }
 
 
-def value_text(figure: Figure) -> str:
+def format_value(figure: Figure) -> str:
     """Write the value of a figure, or that it rests on too little."""
     if figure.main is None and "of" in figure.values:
         return _("too little data")
-    return number(figure.main, figure.unit)
+    return format_number(figure.main, figure.unit)
 
 
-def share_text(value: float | None) -> str:
+def format_share(value: float | None) -> str:
     """Write a share, or that it rests on too little."""
-    return _("too little data") if value is None else percent(value)
+    return _("too little data") if value is None else format_percent(value)
 
 
-def trend(figure: Figure, when: str) -> str:
+def describe_trend(figure: Figure, when: str) -> str:
     """Compare a figure with the period before, which is called `when`; empty without one."""
     if "period_before" not in figure.values:
         return ""
     before, now = figure.values["period_before"], figure.main
-    was = number(before, figure.unit)
+    was = format_number(before, figure.unit)
     if figure.unit or now is None or before is None:
         return _("%(before)s %(when)s", before=was, when=when)
     if now == before:
@@ -74,9 +74,9 @@ def trend(figure: Figure, when: str) -> str:
     return _("%(change)s: too few to call a change", change=text)
 
 
-def _rate_basis(figure: Figure) -> str:
+def _describe_rate(figure: Figure) -> str:
     values = figure.values
-    part, whole = number(values["part"]), number(values["of"])
+    part, whole = format_number(values["part"]), format_number(values["of"])
     if figure.unit == "share":
         return _("%(part)s of %(whole)s", part=part, whole=whole)
     if figure.unit == "1/week":
@@ -91,12 +91,12 @@ def _rate_basis(figure: Figure) -> str:
     return f"{part} / {whole}"
 
 
-def per_day(values: Mapping[str, float | None], when: str = "") -> str:
+def format_per_day(values: Mapping[str, float | None], when: str = "") -> str:
     """Write a rate per school day with its basis, of this period or ``"_before"``."""
     count, days = values[f"count{when}"] or 0.0, values[f"days{when}"] or 0.0
     return _(
         "%(rate)s (%(count)s on %(days)s days)",
-        rate=number(count / days if days else None),
+        rate=format_number(count / days if days else None),
         count=f"{count:,.0f}",
         days=f"{days:.0f}",
     )

@@ -57,12 +57,12 @@ _HEADER: Final = 21.0
 _FOOT: Final = 30.0
 _MAX_POINTS: Final = 500
 
-_INK: Final = look.light("ink")
-_FINE: Final = look.light("fine")
-_GRID: Final = look.light("grid")
-_BAND: Final = look.light("ground")
-_DATA: Final = look.light("link")
-_ALERT: Final = look.light("alarm")
+_INK: Final = look.color_on_white("ink")
+_FINE: Final = look.color_on_white("fine")
+_GRID: Final = look.color_on_white("grid")
+_BAND: Final = look.color_on_white("ground")
+_DATA: Final = look.color_on_white("link")
+_ALERT: Final = look.color_on_white("alarm")
 
 _MARK_LINES: Final[dict[str, tuple[str, float, tuple[tuple[float, float], ...]]]] = {
     "onset": (_INK, 1.2, ((4, 3),)),
@@ -233,7 +233,7 @@ def _mark(name: str, x: float, top: float, bottom: float) -> list[Item]:
     line = Line(((x, top), (x, bottom)), color, width, *dashes)
     if name == "onset":  # its head is at the bottom: that of the alert is near
         head = ((x - 4.5, bottom), (x + 4.5, bottom), (x, bottom - 7))
-        return [line, Polygon(head, look.light("card"), _INK, 1.2)]
+        return [line, Polygon(head, look.color_on_white("card"), _INK, 1.2)]
     if name == "alert":
         head = ((x - 5, top), (x + 5, top), (x, top + 8))
         return [line, Polygon(head, _ALERT, _ALERT)]

@@ -50,12 +50,12 @@ class IncidentPictures:
     def svg(self, incident_id: str) -> str | None:
         """Return the picture as SVG; None without such an incident."""
         found = self._draw(incident_id, 0.0)
-        return None if found is None else drawing.svg(found)
+        return None if found is None else drawing.render_svg(found)
 
     def png(self, incident_id: str, *, settle_s: float = 0.0) -> bytes | None:
         """Return a picture as PNG, waiting `settle_s`; ImportError without the drawing library."""
         found = self._draw(incident_id, settle_s)
-        return None if found is None else drawing.png(found)
+        return None if found is None else drawing.render_png(found)
 
     def _draw(self, incident_id: str, settle_s: float) -> Drawing | None:
         facts = self._facts(incident_id)

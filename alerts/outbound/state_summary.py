@@ -18,7 +18,7 @@ from alerts.outbound.sensor_conditions import Condition, active_faults, conditio
 from alerts.sensor_tests import valid_test
 from detection.events import details_text
 from detection.liveness import SensorLife, SensorState
-from reports.kpis import duty_hours
+from reports.kpis import sum_duty_hours
 from storage import firmware
 from storage.timeseries.records import Record
 
@@ -216,7 +216,7 @@ class StateRecorder:
     def _duty_s(self, until: float) -> float:
         """Return seconds of persons on duty since the last call; 0 if the clock was set back."""
         since, self.duty_until = self.duty_until, until
-        return 3600.0 * duty_hours(self.on_duty(since, until)) if since < until else 0.0
+        return 3600.0 * sum_duty_hours(self.on_duty(since, until)) if since < until else 0.0
 
     def _pipeline(self, now: float, elapsed: float, lives: Lives, stored: StateSummary) -> Record:
         totals = self.totals("counter")

@@ -17,7 +17,7 @@ import msgspec
 
 from language.messages import _, language, speaking
 from language.plain_text import shown
-from reports.documents import pdf
+from reports.documents import render_pdf
 from storage.registry import natural
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def labels_pdf(labels: Iterable[Label]) -> bytes:
     ]
     sheets = [drawn[k : k + _ON_A_SHEET] for k in range(0, len(drawn), _ON_A_SHEET)]
     words = {"title": _("Labels of sensors"), "scan": _("Scan to test this sensor")}
-    return pdf("labels", {"sheets": sheets, "lang": language(), **words})
+    return render_pdf("labels", {"sheets": sheets, "lang": language(), **words})
 
 
 def _code(address: str) -> str:

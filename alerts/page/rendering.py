@@ -48,8 +48,8 @@ from language.messages import (
     plural,
 )
 from reports.look import STATES
-from reports.text import words_of
-from reports.wording import share_text
+from reports.text import translate
+from reports.wording import format_share
 from storage.registry import floor_name
 
 if TYPE_CHECKING:
@@ -330,8 +330,8 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         floor_name=floor_name,
         headline=headline,
         channel=channel_text,
-        word=words_of,
-        share=share_text,
+        word=translate,
+        share=format_share,
         person=settings.engine.policy.name_of,
     )
     made.globals.update(

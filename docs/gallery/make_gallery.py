@@ -42,7 +42,7 @@ from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import school_of
 from plumewatch.service.data_folder import open_series
-from reports.rows import room_names
+from reports.rows import name_rooms
 from storage.sqlite import connect
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
@@ -219,7 +219,7 @@ class School:
             docs_url=DOCS_URL,
             rooms=tuple(registry.rooms),
             sensors=tuple((s.id, s.room) for s in registry.sensors.values()),
-            names=room_names((r.id, r.name, r.floor, r.building) for r in rooms),
+            names=name_rooms((r.id, r.name, r.floor, r.building) for r in rooms),
         )
 
     def _record(self, into: InfluxSeries, records: list[Record]) -> None:

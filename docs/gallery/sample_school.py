@@ -38,7 +38,7 @@ from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import alert_policy, school_of
 from plumewatch.service.data_folder import open_series, prepare_state
-from reports.rows import room_names
+from reports.rows import name_rooms
 from storage import audit
 from storage.files import make_private_folder
 from storage.firmware import Firmware
@@ -329,7 +329,7 @@ class _ServiceRecords:
             lambda: "",
             self._duty,
             "made-up",
-            room_names((r.id, r.name, r.floor, r.building) for r in rooms),
+            name_rooms((r.id, r.name, r.floor, r.building) for r in rooms),
         )
         recorder.begin(self._start)
         fine = self._end - _FINE_DAYS * 86_400.0

@@ -12,7 +12,7 @@ from plumewatch.cli.options import CONFIG, ConfigOption, Site, examples
 from plumewatch.cli.printer import echo
 from plumewatch.config.secrets import secret_from
 from plumewatch.errors import UnreachableError, UsageError
-from reports.rows import room_names
+from reports.rows import name_rooms
 
 if TYPE_CHECKING:
     from dashboards.boards import DashboardSettings
@@ -122,7 +122,7 @@ def _settings(config: PlumewatchConfig, *, influxdb3: bool) -> DashboardSettings
         rooms=tuple(registry.rooms),
         sensors=tuple((sensor.id, sensor.room) for sensor in registry.sensors.values()),
         influxdb3=influxdb3,
-        names=room_names(
+        names=name_rooms(
             (r.id, r.name, r.floor, r.whole_building) for r in registry.rooms.values()
         ),
         whole="whole district" if len(registry.sites) > 1 else "whole school",

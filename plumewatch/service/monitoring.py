@@ -30,7 +30,7 @@ from plumewatch.service.health import Health, OutboxState, Watchdog
 from plumewatch.service.maintenance import Deletion, Maintenance, Samples
 from plumewatch.service.meters import Meters
 from plumewatch.service.resources import Task, after
-from reports.rows import room_names
+from reports.rows import name_rooms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,7 +112,7 @@ class Monitoring(Pipeline):
             health.describe_failing,
             partial(school_of(config).duty, roster.shifts if roster else ()),
             __version__,
-            room_names((r.id, r.name, r.floor, r.whole_building) for r in registry.rooms.values()),
+            name_rooms((r.id, r.name, r.floor, r.whole_building) for r in registry.rooms.values()),
         )
         self.maintenance = Maintenance(
             resources,

@@ -17,9 +17,9 @@ from dashboards.boards import DashboardSettings, room_dashboard
 from dashboards.build import built
 from dashboards.queries import key_figure
 from reports import kpis, read
-from reports.figures import IN_SERIES, LOAD, OUTCOME, RESPONSE, SENSORS, computed
-from reports.figures import figures as report_figures
-from reports.wording import value_text
+from reports.figures import IN_SERIES, LOAD, OUTCOME, RESPONSE, SENSORS, compute_table
+from reports.figures import compute_figures as report_figures
+from reports.wording import format_value
 from storage import firmware
 from storage.sqlite import connect
 from storage.timeseries.sqlite import SqliteSeries
@@ -99,13 +99,13 @@ async def test_every_key_figure_is_the_same_in_dashboard_page_and_report(
     outcome, chosen = facts.kpis.outcome, facts.chosen
     duty = [*school.on_duty(school.end + 1 - WEEK_S, school.end + 1)]
     with closing(connect(school.database, read_only=True)) as state:
-        began = read.recorded_from(state)
+        began = read.read_recorded_from(state)
     assert began == school.start
-    load = kpis.load(
+    load = kpis.compute_load(
         chosen.incidents, chosen.notices, duty, began, lambda row: school.school_day(row.opened_at)
     )
     assert 10 < load.per_duty_hour.part < len(chosen.notices)
-    found = {figure.key: figure for figure in (*report_figures(facts), *computed(LOAD, load))}
+    found = {figure.key: figure for figure in (*report_figures(facts), *compute_table(LOAD, load))}
     for key in IN_SERIES:
         main = found[key].main
         assert in_series(url, key, school) == (main if main is None else pytest.approx(main)), key
@@ -125,7 +125,7 @@ async def test_every_key_figure_is_the_same_in_dashboard_page_and_report(
         html = (await page.get("/figures?span=week")).text
     shown = re.findall(r'data-figure="(\w+)">([^<]*)<', html)
     assert {key for key, _ in shown} >= {f.key for f in (*OUTCOME, *RESPONSE, *SENSORS)}
-    assert {*shown} == {(f.key, value_text(f)) for f in report_figures(facts)}
+    assert {*shown} == {(f.key, format_value(f)) for f in report_figures(facts)}
 
 
 @pytest.mark.parametrize("nth", range(1, 5))
@@ -137,7 +137,7 @@ def test_too_little_data_is_no_figure_in_a_dashboard_either(url, school, embedde
     assert len(facts.chosen.incidents) == nth
     found = {figure.key: figure for figure in report_figures(facts)}
     for key in ("confirmed_rate", "feedback_rate", "false_alarms_per_sensor_week"):
-        assert value_text(found[key]) == "too little data"
+        assert format_value(found[key]) == "too little data"
         least = [query["query"] for query in key_figure(key)]
         texts = [grafana.interpolated(query, start, end) for query in least]
         assert not all(grafana.answer(url, text) for text in texts), key

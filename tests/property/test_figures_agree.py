@@ -16,10 +16,10 @@ from plumewatch.config.settings import alert_policy, school_of
 from plumewatch.report_request import ReportRequest, gather_facts
 from plumewatch.service.data_folder import open_series
 from reports import tables
-from reports.letter import letter
-from reports.summary import summary
-from reports.view import summary_view
-from reports.wording import value_text
+from reports.letter import write_letter
+from reports.summary import make_summary
+from reports.view import view_summary
+from reports.wording import format_value
 from tests.support.school_year import config_text, fill_health, fill_state, moment
 from tests.support.staff_page import page_settings
 
@@ -48,14 +48,14 @@ def test_every_figure_that_two_places_show_is_one(tmp_path_factory, seed, a_day)
     fill_health(data / "series.db", FIRST, 14, ROOMS, every_s=3600.0)
     config, now = load(root / "plumewatch.toml"), moment(FIRST + timedelta(days=14))
     facts = gather_facts(config, ReportRequest("summary", week="2026-W39"), now)
-    made = summary(facts)
+    made = make_summary(facts)
     statistics, health = asyncio.run(pages(config, now, "/figures", "/sensors?span=week"))
 
-    by_key = {figure.key: value_text(figure) for figure in made.figures}
+    by_key = {figure.key: format_value(figure) for figure in made.figures}
     shown = re.findall(r'data-figure="(\w+)">([^<]*)<', statistics)
     assert len(shown) > 30
     assert [(key, text) for key, text in shown if by_key[key] != text] == []
-    printed = {row[0]: row[1] for row in summary_view(made)["figures"]}
+    printed = {row[0]: row[1] for row in view_summary(made)["figures"]}
     assert all(printed[figure.label] == by_key[figure.key] for figure in made.figures)
     counted = int(by_key["incidents"].replace(",", ""))
     for grid in ("weeks", "kinds"):
@@ -64,7 +64,7 @@ def test_every_figure_that_two_places_show_is_one(tmp_path_factory, seed, a_day)
     frame = tables.incidents.frame(facts)
     assert frame.filter(frame["outcome"] != "test").height == counted
     noun = "incident" if counted == 1 else "incidents"
-    assert f"{counted} {noun}, on 5 school days" in letter(made)[1]
+    assert f"{counted} {noun}, on 5 school days" in write_letter(made)[1]
 
     online = dict(tables.sensors.frame(facts).select("sensor", "availability").iter_rows())
     for sensor, share in online.items():

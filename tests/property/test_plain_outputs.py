@@ -24,7 +24,7 @@ from ingest import readings_export
 from language.plain_text import PlainFormatter
 from plumewatch.cli.printer import echo, print_json, table_lines
 from plumewatch.replay import write_alerts
-from reports.drawing import Drawing, Text, svg
+from reports.drawing import Drawing, Text, render_svg
 from reports.files import WRITERS, Sheet
 from reports.tables import Column
 from storage.registry import Registry, Room, Sensor
@@ -92,7 +92,7 @@ def label(text, _, monkeypatch):
 
 
 def picture(text, *_):
-    drawn = svg(Drawing(10, 10, text, text, (Text(0, 0, text, 8, "#000000"),)))
+    drawn = render_svg(Drawing(10, 10, text, text, (Text(0, 0, text, 8, "#000000"),)))
     return [line for line in drawn.splitlines() if "<t" in line]
 
 

@@ -14,7 +14,7 @@ from alerts.page.views import charts
 from alerts.page.views.figures import WEEK_BEFORE, facts_of
 from alerts.page.visibility import MOST_ROOMS
 from language.messages import LANGUAGES, gettext, language, mark, speaking
-from reports.schools import by_school
+from reports.schools import compare_schools
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -125,4 +125,4 @@ class BoardPages(PageGroup):
             places = settings.database, None, settings.school
             facts = await context.in_thread(facts_of, *places, now - SPANS["week"], now, only)
             self._facts[context.sites] = loop_now, facts
-        return by_school(facts, context.down())
+        return compare_schools(facts, context.down())

@@ -17,10 +17,10 @@ from alerts.page.views.charts import span_of
 from language.dates import date_text, hour_text
 from language.messages import Words, mark
 from reports.facts import gather
-from reports.figures import figures
+from reports.figures import compute_figures
 from reports.school import Place
-from reports.schools import by_school
-from reports.wording import figure_row, trend
+from reports.schools import compare_schools
+from reports.wording import describe_figure, describe_trend
 from storage import sqlite
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ class FigurePages(PageGroup):
             end,
             context.registry if context.rooms is not None else None,
         )
-        found = {figure.key: figure for figure in figures(facts)}
-        compared = by_school(facts, context.down()) if len(context.registry.sites) > 1 else ()
+        found = {figure.key: figure for figure in compute_figures(facts)}
+        compared = compare_schools(facts, context.down()) if len(context.registry.sites) > 1 else ()
         outcome = facts.kpis.outcome
         return context.render(
             request,
@@ -79,11 +79,11 @@ class FigurePages(PageGroup):
             when=_BEFORE[span],
             tests=facts.chosen.tests,
             large=[
-                figure_row(found[key])
-                | {"key": key, "label": label, "trend": trend(found[key], _BEFORE[span])}
+                describe_figure(found[key])
+                | {"key": key, "label": label, "trend": describe_trend(found[key], _BEFORE[span])}
                 for key, label in _LARGE.items()
             ],
-            figures={key: figure_row(figure) for key, figure in found.items()},
+            figures={key: describe_figure(figure) for key, figure in found.items()},
             compared=compared,
             causes=outcome.causes.items(),
             kinds=Counter(row.kind for row in facts.chosen.incidents).most_common(),

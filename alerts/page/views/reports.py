@@ -15,7 +15,7 @@ from alerts.page.page_group import PageGroup, serves
 from alerts.page.report_jobs import TooManyJobsError
 from language.messages import _, language
 from reports.school import KINDS, PeriodError
-from reports.text import ABOUT, FORMATS, file_name
+from reports.text import ABOUT, FORMATS, make_file_name
 from storage.registry import natural
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def start_report(
     except ValueError as error:
         raise ReportError(str(error)) from error
     place = typed["site"], typed["building"]
-    title = file_name(typed["name"], typed["kind"], *asked.values(), *place)
+    title = make_file_name(typed["name"], typed["kind"], *asked.values(), *place)
     fields = {key: typed[key] for key in ("name", "kind", "site", "building")}
     fields |= asked | {"language": language()}
     try:

@@ -30,9 +30,9 @@ from alerts.sensor_tests import is_due, valid_test
 from detection.commissioning import PUFF_S, SEEN_WELL_S
 from detection.events import details_text
 from language.messages import Words, _, language, mark
-from reports.facts import sensor_days
-from reports.kpis import sensor_time
-from reports.text import file_name
+from reports.facts import read_sensor_days
+from reports.kpis import compute_sensor_time
+from reports.text import make_file_name
 from storage import dead_letters, firmware
 
 if TYPE_CHECKING:
@@ -129,7 +129,9 @@ class SensorPages(PageGroup):
         found = series.sums("sensor_health", tuple(_SUMS), start, end, context.registry.sensors)
         totals = {name: dict(zip(_SUMS, sums, strict=True)) for name, sums in found.items()}
         days: defaultdict[str, list[SensorDay]] = defaultdict(list)
-        for day in sensor_days(series, context.registry.sensors, start, end, context.times.zone):
+        for day in read_sensor_days(
+            series, context.registry.sensors, start, end, context.times.zone
+        ):
             days[day.sensor].append(day)
         newest: dict[str, Record] = {
             record.sensor: record
@@ -143,7 +145,7 @@ class SensorPages(PageGroup):
             record, seen = newest.get(sensor.id), latest.get(sensor.id)
             fields: Mapping[str, Any] = record.fields if record else {}
             values = seen.values if seen else {}
-            time = sensor_time(days[sensor.id])
+            time = compute_sensor_time(days[sensor.id])
             faulty, status = active.get(sensor.id), statuses.get(sensor.id)
             state = fields.get("state", "not checked yet")
             if status is not None:
@@ -200,7 +202,7 @@ class SensorPages(PageGroup):
                         " service says why."
                     ),
                 ) from None
-        name = file_name("labels", "pdf", site)
+        name = make_file_name("labels", "pdf", site)
         headers = {"content-disposition": f'attachment; filename="{name}"'}
         return Response(content, media_type="application/pdf", headers=headers)
 

@@ -63,7 +63,7 @@ async def test_the_name_of_a_closed_school_stays_in_history_and_reports(closed):
     listed = (await closed.client.get("/incidents")).text
     assert "South High" in listed
     (row,) = (
-        r for r in read.incidents(closed.db, CLOSED, 0, closed.now + 1) if r.id == closed.south
+        r for r in read.read_incidents(closed.db, CLOSED, 0, closed.now + 1) if r.id == closed.south
     )
     assert (row.room, row.site) == ("Boys", "South High")
     board = (await closed.client.get("/")).text

@@ -13,7 +13,7 @@ import pytest
 from alerts.notify.evidence_picture import EvidenceFacts, draw, fetch_span
 from alerts.notify.notice import KIND_WORDS
 from language.messages import speaking
-from reports.drawing import Box, Drawing, Line, Text, cut, png, svg
+from reports.drawing import Box, Drawing, Line, Text, cut, render_png, render_svg
 
 VAPE = KIND_WORDS["vape"]
 
@@ -48,7 +48,7 @@ def readings(step=5.0, before=300.0, after=300.0):
 
 
 def parsed(drawing):
-    return ET.fromstring(svg(drawing))  # noqa: S314 - our own output
+    return ET.fromstring(render_svg(drawing))  # noqa: S314 - our own output
 
 
 def words(drawing):
@@ -168,7 +168,7 @@ HOSTILE = '<script>alert(1)</script>"&\x00\x1b[31m\u202e\ud800]]>\n' + "x" * 300
 @pytest.mark.parametrize("name", ["kind", "room", "place", "sensor", "sentence"])
 def test_hostile_names_are_inert(name):
     drawing = draw(facts(**{name: HOSTILE}), *readings())
-    text = svg(drawing)
+    text = render_svg(drawing)
     root = ET.fromstring(text)  # noqa: S314 - our own output
     tags = {element.tag.removeprefix(SVG) for element in root.iter()}
     assert tags <= {"svg", "title", "desc", "rect", "polyline", "polygon", "text"}
@@ -176,7 +176,7 @@ def test_hostile_names_are_inert(name):
     assert not names & {"href", "style", "onload", "onclick", "id"}
     assert not re.search("[\x00-\x09\x0b-\x1f\u202e\ud800]", text)
     text.encode()
-    assert png(drawing).startswith(b"\x89PNG")
+    assert render_png(drawing).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-9, 1e5, -40.0, 1e300])
@@ -224,7 +224,7 @@ def chunks(data):
 
 def test_png_header_size_and_no_metadata():
     drawing = draw(facts(), *readings())
-    data = png(drawing, 2.5)
+    data = render_png(drawing, 2.5)
     found = list(chunks(data))
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
     assert {name for name, _ in found} <= {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
@@ -243,7 +243,7 @@ def test_png_draws_the_content_of_the_svg():
         Box(10, 10, 20, 20, "#000000"),
         Line(((40, 20), (90, 20)), "#b3162b", 4, (10, 10)),
     )
-    image = Image.open(BytesIO(png(Drawing(100, 40, "", "", items), 2.0))).convert("RGB")
+    image = Image.open(BytesIO(render_png(Drawing(100, 40, "", "", items), 2.0))).convert("RGB")
     assert image.size == (200, 80)
     assert image.getpixel((40, 40)) == (0, 0, 0)
     assert image.getpixel((10, 10)) == (255, 255, 255)

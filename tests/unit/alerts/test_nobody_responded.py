@@ -50,9 +50,9 @@ async def test_what_people_did_is_shown_everywhere(page, make_event, answer, kin
     rows = (await page.client.get("/incidents")).text
     has_tick = "M4 12.5 10 18 20 6" in re.search(r'<li class="row.*?</li>', rows, re.DOTALL)[0]
     assert has_tick == (state in ("answered", "resolved"))
-    (row,) = read.incidents(page.db, page.engine.registry, 0.0, page.now)
+    (row,) = read.read_incidents(page.db, page.engine.registry, 0.0, page.now)
     assert row.state.value == state
-    rate = kpis.outcome([row], []).nobody_responded
+    rate = kpis.count_outcomes([row], []).nobody_responded
     assert rate.part == (state == "nobody_responded")
     assert rate.whole == (kind is EventKind.VAPE)
 

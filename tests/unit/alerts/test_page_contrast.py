@@ -86,8 +86,8 @@ def test_shades_of_bars_and_cells_of_heat_maps():
     dark, middle, _ = map(rgb, look.SHADES)
     assert min(contrast(shade, rgb("#ffffff")) for shade in (dark, middle)) >= SHAPE
     for percent in range(101):
-        color = charts.shade(percent / 100)
-        assert contrast(rgb(look.ink_on(color)), rgb(color)) >= TEXT, percent
+        color = charts.blend_shade(percent / 100)
+        assert contrast(rgb(look.pick_ink(color)), rgb(color)) >= TEXT, percent
 
 
 FILES = (

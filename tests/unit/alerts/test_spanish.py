@@ -149,7 +149,7 @@ async def test_a_test_notice_has_the_language_of_other_notices(
 def test_the_picture_is_in_spanish():
 
     with speaking("es"):
-        svg = drawing.svg(draw(facts(sentence=""), [], {}))
+        svg = drawing.render_svg(draw(facts(sentence=""), [], {}))
     assert of_page(svg) == set()
 
 

@@ -25,7 +25,7 @@ from plumewatch.config.load import parse
 from plumewatch.config.settings import alert_policy
 from plumewatch.report_request import ReportRequest
 from reports import read
-from reports.rows import room_names
+from reports.rows import name_rooms
 from storage import audit, sqlite
 from storage.reading import Reading
 from tests.support.broker import free_port
@@ -118,7 +118,7 @@ def home_assistant(district):
 
 
 def rows_of_reports(district):
-    rows = read.incidents(district.db, district.registry, 0.0, AT + 1.0)
+    rows = read.read_incidents(district.db, district.registry, 0.0, AT + 1.0)
     return [f"{row.room}, {row.floor}, {row.building}, {row.site}" for row in rows]
 
 
@@ -132,7 +132,7 @@ OUTPUTS = MappingProxyType(
         "Home Assistant": home_assistant,
         "report": rows_of_reports,
         "dashboard": lambda d: list(
-            room_names((r.id, r.name, r.floor, r.whole_building) for r in d.rooms).values()
+            name_rooms((r.id, r.name, r.floor, r.whole_building) for r in d.rooms).values()
         ),
         "digest": lambda d: [digest_headline([], [room]).params["room"] for room in d.rooms],
         "page": lambda d: [f"{room.name} {room.place}" for room in d.rooms],
@@ -187,5 +187,5 @@ async def test_a_school_that_leaves_keeps_its_history_and_the_service_starts(tmp
         )
         await until(lambda: service.detection.counts.readings == 2)
         with state_database(service) as db:
-            (row,) = read.incidents(db, config.registry(), start, now)
+            (row,) = read.read_incidents(db, config.registry(), start, now)
     assert (row.room, row.sensor) == ("south-boys", "south-1")

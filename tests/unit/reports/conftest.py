@@ -7,8 +7,8 @@ import pytest
 from language.messages import speaking
 from plumewatch.config.load import load
 from plumewatch.report_request import ReportRequest, gather_facts
-from reports.summary import summary
-from reports.view import summary_view
+from reports.summary import make_summary
+from reports.view import view_summary
 from tests.support.command import report as write_report
 from tests.support.once import made_once
 from tests.support.school_year import config_text, fill_health, fill_state, moment
@@ -60,4 +60,4 @@ def view_of(config, now, **asked):
     """Return what a summary in English shows."""
     facts = gather_facts(load(config), ReportRequest("summary", **asked), now)
     with speaking("en"):
-        return summary_view(summary(facts))
+        return view_summary(make_summary(facts))

@@ -10,14 +10,16 @@ from reports.kpis import (
     BeforeAfter,
     Chosen,
     Rate,
-    chosen,
-    kpis,
-    load,
-    outcome,
+    compute_kpis,
+    compute_response,
+    compute_sensor_time,
+    count_outcomes,
     quantile,
-    response,
-    sensor_time,
-    times,
+    select_counted,
+    summarize_times,
+)
+from reports.kpis import (
+    compute_load as load,
 )
 from reports.rows import DutySpan, IncidentRow, NoticeRow, SensorDay
 
@@ -47,7 +49,7 @@ def test_quantiles_are_linear_between_neighbours(share, expected):
 
 def test_mean_comes_with_median_and_p90():
     # one slow answer moves the mean to 214 s and leaves the median at 20 s
-    found = times([10.0, 20.0, 612.0])
+    found = summarize_times([10.0, 20.0, 612.0])
     assert (found.n, found.mean_s, found.median_s) == (3, 214.0, 20.0)
     assert found.p90_s == pytest.approx(20.0 + 0.8 * 592.0)
 
@@ -59,7 +61,7 @@ def test_times_of_one_incident_by_their_definitions():
         arrived_at=MONDAY + 101.0,
         closed_at=MONDAY + 300.0,
     )
-    found = response([row])
+    found = compute_response([row])
     assert found.detect.mean_s == 8.0  # opened - first evidence
     assert found.notify.mean_s == 1.0  # first delivered - opened
     assert found.acknowledge.acknowledged.mean_s == 40.0  # first ack - first notified
@@ -74,7 +76,7 @@ def test_unacknowledged_are_counted_and_never_dropped():
     ]
     silent = [incident(f"s{k}", notified_at=MONDAY) for k in range(2)]
     never_told = incident("n", acknowledged_at=MONDAY + 5.0)
-    found = response([*acked, *silent, never_told]).acknowledge
+    found = compute_response([*acked, *silent, never_told]).acknowledge
     assert (found.notified, found.acknowledged.n, found.unacknowledged) == (6, 4, 2)
     assert found.acknowledged.mean_s == (30 + 90 + 300 + 301) / 4
     assert found.within_5_min == Rate(3, 6)  # 300 s counts, 301 s does not, silent ones are below
@@ -86,7 +88,7 @@ def test_unacknowledged_are_counted_and_never_dropped():
 
 def test_acknowledged_on_the_page_before_the_notice_arrived_counts_as_zero():
     row = incident(notified_at=MONDAY + 3.0, acknowledged_at=MONDAY + 2.0)
-    assert response([row]).acknowledge.acknowledged.mean_s == 0.0
+    assert compute_response([row]).acknowledge.acknowledged.mean_s == 0.0
 
 
 def test_escalation_and_missed():
@@ -97,7 +99,7 @@ def test_escalation_and_missed():
         incident("4", level=2, chain_end_at=MONDAY + 6000),  # still going on: not judged
         incident("5", level=0),  # nobody to notify: no chain
     ]
-    found = response(rows, now=MONDAY + 1000)
+    found = compute_response(rows, now=MONDAY + 1000)
     assert found.escalated == Rate(3, 5)
     assert found.missed == Rate(2, 3)
 
@@ -110,7 +112,7 @@ def test_outcomes_sum_and_unknown_is_separate():
     ]
     rows[6] = replace(rows[6], cause="steam")
     rows[1] = replace(rows[1], suppressed_by="cooldown")
-    found = outcome(rows, [sensor_day(str(k)) for k in range(28)])
+    found = count_outcomes(rows, [sensor_day(str(k)) for k in range(28)])
     assert (found.confirmed, found.false, found.nothing_found, found.unknown) == (6, 2, 1, 3)
     assert found.incidents == 12
     assert found.confirmed_rate == Rate(6, 8)
@@ -126,37 +128,39 @@ def test_false_alarms_are_for_the_time_online_not_installed():
     half = [sensor_day(str(k), online=43_200.0) for k in range(28)]
     rows = [row, *(incident(str(k)) for k in range(4))]
     # one false alarm x 7 / 14 days online
-    assert outcome(rows, half).false_per_sensor_week == Rate(7.0, 14.0)
-    assert outcome(rows, half).false_per_sensor_week.value == 0.5
+    assert count_outcomes(rows, half).false_per_sensor_week == Rate(7.0, 14.0)
+    assert count_outcomes(rows, half).false_per_sensor_week.value == 0.5
     # too little data: fewer than five incidents, or less than a week
     for few, days in ((rows[:4], half), (rows, half[:13])):
-        assert outcome(few, days).false_per_sensor_week.value is None
+        assert count_outcomes(few, days).false_per_sensor_week.value is None
 
 
 def test_a_share_of_fewer_than_five_is_no_figure():
     rows = [incident(str(k), verdict="confirmed", notified_at=MONDAY) for k in range(4)]
-    few, enough = (outcome(found, ()) for found in (rows, [*rows, incident("5", verdict="test")]))
+    few, enough = (
+        count_outcomes(found, ()) for found in (rows, [*rows, incident("5", verdict="test")])
+    )
     assert few.feedback_rate == Rate(4, 4)
     assert (few.confirmed_rate.value, few.feedback_rate.value) == (None, None)
     assert enough.feedback_rate.value is not None
-    assert response(rows).acknowledge.within_5_min.value is None
+    assert compute_response(rows).acknowledge.within_5_min.value is None
 
 
 def test_devices_have_no_time_to_detect():
     rows = [incident("1"), incident("2", kind="offline"), incident("3", kind="sensor_fault")]
-    assert response(rows).detect.n == 1
-    assert outcome(rows, ()).alerts == 1
+    assert compute_response(rows).detect.n == 1
+    assert count_outcomes(rows, ()).alerts == 1
 
 
 def test_tests_are_left_out_and_counted():
     saturday = datetime(2026, 9, 19, 15, 0, tzinfo=UTC).timestamp()
     rows = [incident("1"), incident("2", opened=saturday), incident("3", verdict="test")]
     days = [sensor_day(), sensor_day(day=date(2026, 9, 19))]
-    found = chosen(rows, [notice(row.id) for row in rows], days)
+    found = select_counted(rows, [notice(row.id) for row in rows], days)
     assert [row.id for row in found.incidents] == ["1", "2"]
     assert [row.incident for row in found.notices] == ["1", "2"]
     assert found.sensor_days == tuple(days)
-    assert kpis(found, ()).tests == found.tests == 1
+    assert compute_kpis(found, ()).tests == found.tests == 1
 
 
 def test_load_for_person_hours_on_duty():
@@ -179,7 +183,7 @@ def test_load_for_person_hours_on_duty():
     rows = (incident(),)
     for since, hours in ((MONDAY - 9e6, 2.0), (MONDAY + 2700, 0.75), (math.inf, 0.0)):
         assert load(rows, notices, duty, since).per_duty_hour == Rate(4, hours)
-        found = kpis(Chosen(rows, tuple(notices)), duty, recorded_from=since).load
+        found = compute_kpis(Chosen(rows, tuple(notices)), duty, recorded_from=since).load
         assert found.per_duty_hour == Rate(4, hours)
     weekend = load(rows, notices, duty, MONDAY, lambda _row: False)
     assert (weekend.notices, weekend.per_duty_hour) == (4, Rate(0, 2.0))
@@ -191,7 +195,7 @@ def test_availability_and_completeness():
         sensor_day("b3", online=43_200.0, received=50, missing=0),
     ]
     gone = incident("o", kind="offline", first_evidence_at=MONDAY - 75.0)
-    found = sensor_time(days, [gone, incident()])
+    found = compute_sensor_time(days, [gone, incident()])
     assert found.sensors == 2
     assert found.availability == Rate(1440 + 720, 2880)
     assert found.completeness == Rate(140, 150)

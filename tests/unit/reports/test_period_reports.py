@@ -9,8 +9,8 @@ import pytest
 
 from plumewatch.config.load import load
 from plumewatch.report_request import ReportRequest, make_report
-from reports.read import recorded_from
-from reports.text import percent
+from reports.read import read_recorded_from
+from reports.text import format_percent
 from storage.sqlite import connect
 from tests.support.command import report as write_report
 from tests.support.school_year import moment
@@ -101,12 +101,12 @@ def test_a_week_beside_the_week_before(make):
 
 def test_uptime_of_the_week_before_is_beside_it_in_words(make, config, school):
     with closing(connect(school / "plumewatch-data/state.db", read_only=True)) as state:
-        began = recorded_from(state)
+        began = read_recorded_from(state)
     share = figures(make(start=str(began), end="2026-10-25"))["availability", "value"]
     found = figures(make(week="2026-W44"))
     assert found["availability", "period_before"] == share != found["availability", "value"]
     view = view_of(config, NOW, week="2026-W44")
-    output = percent(share)
+    output = format_percent(share)
     label = "Sensor-minutes online / expected"
     (tile,) = (tile for tile in view["tiles"] if tile["label"] == label)
     (row,) = (row for row in view["figures"] if row[0] == label)

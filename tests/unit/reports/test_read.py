@@ -10,7 +10,7 @@ from detection.combined import DeviceEvents
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from language.messages import facts_of
 from reports import read
-from reports.kpis import chosen, kpis
+from reports.kpis import compute_kpis, select_counted
 from storage.registry import Registry, Room, Sensor
 from tests.support.alert_records import events
 from tests.support.timeline import Timeline
@@ -61,13 +61,13 @@ def rows(school):
     start, end = school.start - 1, school.start + 1e6
     roles = {member.id: member.role for member in STAFF}
     return (
-        read.incidents(school.db, REGISTRY, start, end),
-        read.notices(school.db, roles, start, end),
+        read.read_incidents(school.db, REGISTRY, start, end),
+        read.read_notices(school.db, roles, start, end),
     )
 
 
 def figures(school):
-    return kpis(chosen(*rows(school), ()), (), school.start + school.now)
+    return compute_kpis(select_counted(*rows(school), ()), (), school.start + school.now)
 
 
 def test_answered_in_the_second_ring(school):

@@ -24,10 +24,10 @@ from reports import tables
 from reports.facts import gather
 from reports.files import REPORTS, SHEETS
 from reports.school import Place
-from reports.summary import summary
+from reports.summary import make_summary
 from reports.suppress import SMALL, WITHHELD
 from reports.text import ABOUT, FORMATS
-from reports.view import summary_view, table_view
+from reports.view import view_summary, view_table
 from storage import audit
 from storage.sqlite import connect
 from tests.support import alert_records as stored
@@ -170,9 +170,11 @@ def test_all_reports_count_the_same(write, facts):
 
 
 def test_documents_agree_with_the_tables(facts):
-    first = next(row for row in summary_view(summary(facts))["figures"] if row[0] == "Incidents")
+    first = next(
+        row for row in view_summary(make_summary(facts))["figures"] if row[0] == "Incidents"
+    )
     assert first[1] == f"{len(facts.chosen.incidents)}"
-    listed = table_view(facts, tables.incidents, tables.incidents.frame(facts))
+    listed = view_table(facts, tables.incidents, tables.incidents.frame(facts))
     assert listed["rows_said"] == f"{len(facts.incidents)} rows."
     assert len(listed["rows"]) == len(facts.incidents)
 
@@ -260,7 +262,7 @@ def test_a_day_of_25_hours_is_expected_whole(facts):
 
 
 def test_small_counts_of_a_room_are_nowhere(facts):
-    made = summary(facts)
+    made = make_summary(facts)
     grid = made.grids["period_by_room"]
     shown = [n for _, values in grid.rows for n in values if n is not None]
     assert all(n >= 5 for n in shown)
@@ -268,7 +270,7 @@ def test_small_counts_of_a_room_are_nowhere(facts):
     table = made.table().filter(pl.col("section") == "period_by_room")
     assert table.filter(pl.col("value").is_null())["note"].unique().to_list() == ["<5"]
     assert table.filter(pl.col("value") < 5).height == 0
-    assert "<5" in json.dumps(summary_view(made)["detail"]).replace("&lt;", "<")
+    assert "<5" in json.dumps(view_summary(made)["detail"]).replace("&lt;", "<")
 
 
 def test_exports_are_in_the_audit_log(write, state):

@@ -8,8 +8,8 @@ import pytest
 
 from plumewatch.config.load import load
 from plumewatch.config.settings import school_of, shifts_at
-from reports.kpis import duty_hours
-from reports.kpis import load as load_of
+from reports.kpis import compute_load as load_of
+from reports.kpis import sum_duty_hours
 from reports.school import Place, PlaceError, School
 from storage.registry import Registry, Room, Sensor
 from tests.support.school_year import ZONE, config_text, moment
@@ -103,13 +103,13 @@ def test_hours_on_duty_are_those_of_the_shifts_once_a_person(tmp_path):
 def test_hours_on_duty_of_pieces_are_those_of_the_whole(tmp_path):
     config = config_of(tmp_path, BELLS + SHIFTS)
     school, shifts = school_of(config), config.roster().shifts
-    whole = duty_hours(school.duty(shifts, START, END))
+    whole = sum_duty_hours(school.duty(shifts, START, END))
     edges = [START, *(START + k * 31_000.7 for k in range(1, 39)), END]
-    pieces = [duty_hours(school.duty(shifts, *ends)) for ends in pairwise(edges)]
+    pieces = [sum_duty_hours(school.duty(shifts, *ends)) for ends in pairwise(edges)]
     assert sum(pieces) == pytest.approx(whole)
     assert 0.0 in pieces
     noon = at((10, 26), 8, 30)  # ap and dean are there, dean by two shifts
-    assert duty_hours(school.duty(shifts, noon, noon + 60.0)) == pytest.approx(2 / 60)
+    assert sum_duty_hours(school.duty(shifts, noon, noon + 60.0)) == pytest.approx(2 / 60)
 
 
 def test_who_has_no_shift_has_no_hours(tmp_path):

@@ -11,10 +11,10 @@ import pytest
 from language.messages import speaking
 from plumewatch.config.load import load
 from plumewatch.report_request import ReportRequest, gather_facts, make_report
-from reports.letter import letter
-from reports.summary import summary
+from reports.letter import write_letter
+from reports.summary import make_summary
 from reports.tables import COLUMNS
-from reports.view import summary_view
+from reports.view import view_summary
 from tests.support.leftovers import leftovers
 from tests.support.school_year import moment
 from tests.unit.reports.conftest import FIRST, NAMES
@@ -34,7 +34,7 @@ def config(school):
 def made(config):
     facts = gather_facts(config, WEEK, NOW)
     with speaking("es"):
-        return summary(facts)
+        return make_summary(facts)
 
 
 def english(text):
@@ -53,7 +53,7 @@ def flat(value):
 
 def test_a_summary_has_no_english_in_it(made):
     with speaking("es"):
-        view = summary_view(made)
+        view = view_summary(made)
     assert english(flat(view)) == set()
     assert view["period"] == "Semana del 26 de octubre de 2026"
     assert any(" en 5 días de clase" in line for line in view["sentences"])
@@ -92,7 +92,7 @@ def test_machine_formats_stay_as_they_are(config, write, tmp_path):
 
 def test_the_letter_has_no_english_in_it(made):
     with speaking("es"):
-        title, text = letter(made, "")
+        title, text = write_letter(made, "")
     assert title == "Lincoln High: semana del 26 de octubre de 2026"
     assert "Baños con más vapeo y humo:" in text.splitlines()
     assert english(f"{title} {text}") == set()

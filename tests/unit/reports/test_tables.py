@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from reports.tables import MOMENT, Column, frame
+from reports.tables import MOMENT, Column, make_frame
 
 COLUMNS = (Column("n", pl.Int64, ""), Column("at", MOMENT, ""), Column("text", pl.String, ""))
 
@@ -24,7 +24,7 @@ class Row(dict):
 
 
 def test_a_long_table_is_filled_in_slices():
-    made = frame(COLUMNS, map(Row, range(20_000)))
+    made = make_frame(COLUMNS, map(Row, range(20_000)))
     assert made["n"].to_list() == list(range(20_000))
     assert made["at"][-1].timestamp() == 19_999.5
     assert made["text"][:8].to_list() == ["0", *[None] * 6, "7"]
@@ -33,6 +33,6 @@ def test_a_long_table_is_filled_in_slices():
 
 @pytest.mark.parametrize("count", [0, 1, 1999, 2000, 2001, 4000])
 def test_a_table_of_any_length_has_all_rows_and_types(count):
-    made = frame(COLUMNS, map(Row, range(count)))
+    made = make_frame(COLUMNS, map(Row, range(count)))
     assert made.schema == {"n": pl.Int64, "at": MOMENT, "text": pl.String}
     assert made["n"].to_list() == list(range(count))
