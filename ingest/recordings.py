@@ -37,8 +37,7 @@ if TYPE_CHECKING:
 _LOOK_AHEAD: Final = 64
 _AHEAD_S: Final = 86_400.0
 _LATEST: Final = 1e11
-_TOLD_EVERY: Final = 1000
-_MAX_ROW: Final = 1_000_000
+_REPORT_ROWS: Final = 1000
 _NAMES: Final = 10_000
 
 
@@ -83,8 +82,7 @@ def _read_one(path: Path, on_bytes: Callable[[int], None]) -> Iterator[Reading]:
     where = "header"
     try:
         with path.open("rb") as stored, _text(stored, gzipped=path.suffix == ".gz") as text:
-            lines = _Lines(text)
-            rows = _counted(csv.reader(lines), lines, stored, on_bytes)
+            rows = _report_bytes(csv.reader(text), stored, on_bytes)
             reader = _RowReader(next(rows, []))
             for line, row in enumerate(rows, start=2):
                 where = f"line {line}"
@@ -168,33 +166,12 @@ def _time(cell: str) -> float:
     return time
 
 
-class _Lines:
-    """Lines of a text, as long as those of one row are not too long together."""
-
-    def __init__(self, text: io.TextIOWrapper) -> None:
-        self._text = text
-        self.left = _MAX_ROW
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        line = self._text.readline(self.left + 1)
-        self.left -= len(line)
-        if self.left < 0:
-            raise csv.Error(f"a row is longer than {_MAX_ROW:,} characters")
-        if not line:
-            raise StopIteration
-        return line
-
-
-def _counted(
-    rows: Iterator[list[str]], lines: _Lines, stored: IO[bytes], on_bytes: Callable[[int], None]
+def _report_bytes(
+    rows: Iterator[list[str]], stored: IO[bytes], on_bytes: Callable[[int], None]
 ) -> Iterator[list[str]]:
     reported = 0
     for count, row in enumerate(rows):
-        lines.left = _MAX_ROW
-        if count % _TOLD_EVERY == 0:
+        if count % _REPORT_ROWS == 0:
             on_bytes(stored.tell() - reported)
             reported = stored.tell()
         yield row

@@ -1,20 +1,18 @@
-"""Copies of all databases of a service, made while it runs, and the check that a copy is complete.
+"""Copy all databases of a service while it runs, and verify a copy.
 
-Each file is copied by SQLite's online backup in one read transaction, so writers continue. Files of
-consumers come first and the journal last: a copied cursor is never ahead of the copied journal. If
-retention meanwhile deleted what a copied cursor had not read, the copies are made again. A copy is
-renamed when it is complete and on the disk. It contains no secrets.
+Each file is copied by SQLite's online backup in one read transaction, so writers continue. The
+journal is copied last, so a copied cursor is never ahead of the copied journal. If retention
+meanwhile deleted readings that a copied cursor had not read, everything is copied again. A copy is
+renamed once it is complete and on the disk. It contains no secrets.
 
-`verify` proves, in a time bounded by the size of the files:
+`verify` checks that
 
 - the files are those of the manifest, byte for byte, and SQLite finds no fault in them;
-- their tables, indexes and triggers are exactly those that this program makes: a copy may come from
-  somebody else, and the service would run its triggers and views;
-- every offset of the journal holds a reading with the right checksum, or a gap says why not;
-- no cursor or snapshot is ahead of the journal, and none waits for readings that are gone without a
-  gap;
-- every reading of the journal behind the cursor of the series is in the series, was refused (a dead
-  letter says so), or is older than the series keeps readings.
+- their tables, indexes and triggers are exactly those that this program creates: a copy may come
+  from somebody else, and the service would run its triggers and views;
+- every offset of the journal has a reading with the right checksum, or a gap with its reason;
+- no cursor or snapshot is ahead of the journal or waits for readings that were deleted without a
+  gap.
 """
 
 from __future__ import annotations
@@ -25,57 +23,47 @@ import os
 import re
 import shutil
 import sqlite3
-import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from storage.errors import StorageCorruptError, StorageError, StorageUnavailableError, translated
 from storage.files import sync
 from storage.journal import decode_record, last_offset
 from storage.repair import PAGE
 from storage.sqlite import connect, damage_mark, migrate
-from storage.timeseries.line_protocol import to_ns
-from storage.timeseries.writer import REASON as REFUSED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from storage.sqlite import DatabaseFile
 
     Opener = Callable[[Path], DatabaseFile]
 
-T = TypeVar("T")
-
 MANIFEST: Final = "manifest.json"
 JOURNAL: Final = "journal.db"
-SERIES: Final = "series.db"
 _ATTEMPTS: Final = 3
-_LEAST_S: Final = 60.0
-_SLOWEST_BYTES_S: Final = 1e6
-"""A verification may take `_LEAST_S`, and longer for many bytes."""
-_STEPS: Final = 100_000
 _OTHER_TYPES: Final = (TypeError, ValueError, ArithmeticError, LookupError)
-"""What values raise that are not of the type of their column."""
+"""Raised by values that do not have the type of their column."""
 _FORMAT: Final = 1
-"""Programs of this format restore what a newer program copied before it upgraded the data."""
+"""Version of the manifest."""
 
 
 _COLUMN: Final = r"\"\w+\" (?:INTEGER|REAL|TEXT)(?: NOT NULL)?(?: DEFAULT '')?"
 _KEYED: Final = rf"(?:{_COLUMN}|PRIMARY KEY \([\w, ]+\))"
 _GROWING: Final = re.compile(rf"CREATE TABLE \w+ \({_KEYED}(?:, {_KEYED})*\) WITHOUT ROWID")
-"""A table to which versions of the program add columns: nothing in it is computed."""
+"""A table to which newer programs may have added columns; none is computed."""
 
 
 class Schema(NamedTuple):
-    """What a database may have: schema scripts by component, and tables that get columns."""
+    """What a database may contain: schema scripts by component, and tables that may grow."""
 
     scripts: Mapping[str, Sequence[str]]
     growing: Collection[str] = ()
 
 
 class Proof(NamedTuple):
-    """What was found out about one part of a copy, and whether it is as it should be."""
+    """Result of one check of a copy."""
 
     part: str
     ok: bool
@@ -86,19 +74,15 @@ def back_up(
     folder: Path,
     target: Path,
     made: str,
-    series_from: float = 0.0,
     *,
     openers: Mapping[str, Opener] | None = None,
     idle: bool = False,
 ) -> dict[str, str]:
-    """Copy the databases of a data folder into the new folder `target`; return what they lack.
+    """Copy the databases of a data folder into the new folder `target`; return damage by file.
 
-    Of a damaged database, what can be recovered is copied by its opener, and the next start of a
-    service repairs it.
-
-    Readings older than `series_from`, by event time and receipt, may be missing from the series.
-    With `idle` no service runs on the folder. Raises `StorageUnavailableError` if something cannot
-    be read or written; there is no `target` then.
+    From a damaged database, its opener copies what can be recovered, and the next start of a
+    service repairs it. With `idle` no service runs on the folder. Raises `StorageUnavailableError`
+    if something cannot be read or written; then there is no `target`.
     """
     partial = target.with_name(f".{target.name}.partial")
     try:
@@ -116,12 +100,12 @@ def back_up(
                     _recover(folder / name, partial / name, openers[name])
                     lacks[name] = f"it was damaged: rows may be missing ({error})"
                     damage_mark(folder / name).touch(0o600)
-            waiting = [] if idle else [p for p in _cursors(partial) if not p.ok]
+            waiting = [] if idle else [p for p in _check_cursors(partial) if not p.ok]
             if not waiting:
                 break
         else:
             raise StorageUnavailableError(f"{folder}: {waiting[0].sentence}")
-        _write_manifest(partial, made, series_from, lacks)
+        _write_manifest(partial, made, lacks)
         partial.rename(target)
         sync(target.parent)
     except OSError as error:
@@ -131,38 +115,33 @@ def back_up(
     return lacks
 
 
-def _write_manifest(folder: Path, made: str, series_from: float, lacks: Mapping[str, str]) -> None:
-    """Describe the databases of a copy."""
+def _write_manifest(folder: Path, made: str, lacks: Mapping[str, str]) -> None:
     manifest = {
         "format": _FORMAT,
         "made": made,
-        "series_from": series_from,
         "files": {
-            path.name: {**_described(path), "lacks": lacks.get(path.name, "")}
+            path.name: {"sha256": _digest(path), "lacks": lacks.get(path.name, "")}
             for path in sorted(folder.glob("*.db"))
         },
     }
-    manifest["sha256"] = _digest_of(manifest)
+    manifest["sha256"] = _digest_manifest(manifest)
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     sync(folder / MANIFEST)
 
 
 def verify(folder: Path, schemas: Mapping[str, Schema]) -> Iterator[Proof]:
     """Check a copy without changing it; yield a result for each file and rule."""
-    size = sum(path.stat().st_size for path in folder.glob("*.db"))
-    until = time.monotonic() + _LEAST_S + size / _SLOWEST_BYTES_S
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files = {str(name): dict(found) for name, found in manifest["files"].items()}
         known = manifest["format"] == _FORMAT and JOURNAL in files
-        series_from = float(manifest["series_from"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         yield Proof("manifest", ok=False, sentence=f"{folder} holds no backup: {error}")
         return
     if not known or any("/" in name or name.startswith(".") for name in files):
         yield Proof("manifest", ok=False, sentence="not of a format that this program knows")
         return
-    if manifest.pop("sha256", None) != _digest_of(manifest):
+    if manifest.pop("sha256", None) != _digest_manifest(manifest):
         yield Proof("manifest", ok=False, sentence="is not what was written")
         return
     yield Proof("manifest", ok=True, sentence=f"made {manifest.get('made', '')}")
@@ -172,48 +151,22 @@ def verify(folder: Path, schemas: Mapping[str, Schema]) -> Iterator[Proof]:
             sound = False
             yield Proof(path.name, ok=False, sentence="is not in the manifest")
     for name, expected in files.items():
-        proof = _file(folder / name, expected, schemas.get(name, Schema({})), until)
+        proof = _check_file(folder / name, expected, schemas.get(name, Schema({})))
         sound = sound and proof.ok
         yield proof
     if not sound:
         return
     try:
-        yield _offsets(folder / JOURNAL, until)
-        yield from _cursors(folder)
-        if SERIES in files:
-            yield _stored(folder / JOURNAL, folder / SERIES, series_from, until)
+        yield _check_offsets(folder / JOURNAL)
+        yield from _check_cursors(folder)
     except (sqlite3.Error, StorageError, *_OTHER_TYPES) as error:
         yield Proof("contents", ok=False, sentence=f"cannot be read: {error}")
 
 
-@contextmanager
-def _reading(path: Path, until: float) -> Iterator[sqlite3.Connection]:
-    """Open a file of a copy; its statements fail after `until`, of the monotonic clock."""
-
-    def is_late() -> bool:
-        return time.monotonic() > until
-
-    with closing(connect(path, read_only=True)) as copy:
-        copy.set_progress_handler(is_late, _STEPS)
-        try:
-            yield copy
-        except sqlite3.OperationalError as error:
-            if is_late():
-                raise StorageUnavailableError(f"{path.name} takes too long to verify") from error
-            raise
-
-
-def _in_time(rows: Iterable[T], until: float) -> Iterator[T]:
-    for row in rows:
-        if time.monotonic() > until:
-            raise StorageUnavailableError("the copy takes too long to verify")
-        yield row
-
-
 def refuse_other_schema(copy: sqlite3.Connection, schema: Schema, path: Path) -> None:
-    """Raise `StorageCorruptError` unless a file has what its schema makes, and no more.
+    """Raise `StorageCorruptError` unless a file has exactly the tables of its schema.
 
-    Nothing but the list of its tables is read before: names and statements in it are another's.
+    Only the list of its tables is read: the statements in an untrusted file must not run.
     """
     found = _objects(copy)
     with closing(connect(":memory:")) as own:
@@ -232,7 +185,7 @@ def refuse_other_schema(copy: sqlite3.Connection, schema: Schema, path: Path) ->
 
 
 def _may_grow(found: tuple[Any, ...], growing: Collection[str]) -> bool:
-    """Return whether a table or index is one of records."""
+    """Return whether a table or index belongs to records, and is harmless."""
     kind, name, table, statement = found
     if table not in growing:
         return False
@@ -286,7 +239,7 @@ def _recover(source: Path, target: Path, opener: Opener) -> None:
 
 
 def _copy_blocks(source: Path, target: Path) -> None:
-    """Copy a file; blocks that the disk cannot read are zeros."""
+    """Copy a file; blocks that the disk cannot read become zeros."""
     with source.open("rb", buffering=0) as read, target.open("wb") as write:
         for at in range(0, os.fstat(read.fileno()).st_size, PAGE):
             try:
@@ -296,13 +249,7 @@ def _copy_blocks(source: Path, target: Path) -> None:
             write.write(block)
 
 
-def _described(path: Path) -> dict[str, Any]:
-    with closing(connect(path, read_only=True)) as copy:
-        counts = _rows(copy)
-    return {"bytes": path.stat().st_size, "sha256": _digest(path), "rows": counts}
-
-
-def _rows(copy: sqlite3.Connection) -> dict[str, int]:
+def _count_rows(copy: sqlite3.Connection) -> dict[str, int]:
     """Count the rows of each table of a file whose schema is ours."""
     tables = copy.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
@@ -313,7 +260,7 @@ def _rows(copy: sqlite3.Connection) -> dict[str, int]:
     }
 
 
-def _digest_of(manifest: dict[str, Any]) -> str:
+def _digest_manifest(manifest: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
 
 
@@ -322,14 +269,14 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _file(path: Path, expected: dict[str, Any], schema: Schema, until: float) -> Proof:
+def _check_file(path: Path, expected: dict[str, Any], schema: Schema) -> Proof:
     try:
         if path.is_symlink() or _digest(path) != expected.get("sha256"):
             return Proof(path.name, ok=False, sentence="is not the file that was written")
-        with _reading(path, until) as copy:
+        with closing(connect(path, read_only=True)) as copy:
             refuse_other_schema(copy, schema, path)
             faults = [row[0] for row in copy.execute("PRAGMA integrity_check(5)")]
-            rows = _rows(copy)
+            rows = _count_rows(copy)
     except OSError as error:
         return Proof(path.name, ok=False, sentence=f"cannot be read: {error.strerror}")
     except (sqlite3.Error, StorageError) as error:
@@ -341,17 +288,17 @@ def _file(path: Path, expected: dict[str, Any], schema: Schema, until: float) ->
     return Proof(path.name, ok=True, sentence=f"sound; rows: {counts or 'none'}{lacks}")
 
 
-def _offsets(path: Path, until: float) -> Proof:
-    with _reading(path, until) as journal:
+def _check_offsets(path: Path) -> Proof:
+    with closing(connect(path, read_only=True)) as journal:
         last = last_offset(journal)
         gaps = journal.execute("SELECT first, last FROM gap").fetchall()
         behind, held, unsound, absent = 0, 0, 0, 0
         rows = journal.execute("SELECT offset, crc, body FROM journal ORDER BY offset")
-        for offset, crc, body in _in_time(rows, until):
-            absent += _uncovered(behind + 1, offset - 1, gaps)
+        for offset, crc, body in rows:
+            absent += _count_uncovered(behind + 1, offset - 1, gaps)
             behind, held = offset, held + 1
             unsound += decode_record(crc, body) is None
-        absent += _uncovered(behind + 1, last, gaps)
+        absent += _count_uncovered(behind + 1, last, gaps)
     sentence = f"offsets 1 to {last:,}: {held:,} readings, the others are accounted for by"
     sentence += f" {len(gaps)} gap{'s' * (len(gaps) != 1)}"
     if absent or unsound:
@@ -361,7 +308,7 @@ def _offsets(path: Path, until: float) -> Proof:
     return Proof("conservation", ok=not absent and not unsound, sentence=sentence)
 
 
-def _uncovered(first: int, last: int, gaps: Sequence[tuple[int, int]]) -> int:
+def _count_uncovered(first: int, last: int, gaps: Sequence[tuple[int, int]]) -> int:
     missing = 0
     if first > last:
         return 0
@@ -373,8 +320,8 @@ def _uncovered(first: int, last: int, gaps: Sequence[tuple[int, int]]) -> int:
     return missing + max(0, last - first + 1)
 
 
-def _cursors(folder: Path) -> Iterator[Proof]:
-    """No consumer is ahead of the journal, or waits for what is gone without a word."""
+def _check_cursors(folder: Path) -> Iterator[Proof]:
+    """Check that no consumer is ahead of the journal, or waits for readings that are gone."""
     with closing(connect(folder / JOURNAL, read_only=True)) as journal:
         last = last_offset(journal)
         gone = journal.execute("SELECT max(last) FROM gap WHERE why = 'retention'").fetchone()[0]
@@ -391,7 +338,7 @@ def _cursors(folder: Path) -> Iterator[Proof]:
             missed = (
                 0
                 if name.endswith(" snapshot") or position == 0  # it reads again what there is
-                else _uncovered(position + 1, gone or 0, unread)
+                else _count_uncovered(position + 1, gone or 0, unread)
             )
             sentence = f"is at {position:,} of {last:,}"
             if position > last:
@@ -399,39 +346,3 @@ def _cursors(folder: Path) -> Iterator[Proof]:
             elif missed:
                 sentence = f"waits at {position:,} for {missed:,} readings that are deleted"
             yield Proof(f"cursor {name}", ok=position <= last and not missed, sentence=sentence)
-
-
-def _stored(journal_path: Path, series_path: Path, series_from: float, until: float) -> Proof:
-    """Find the readings behind the cursor of the series in it."""
-    missing, seen = 0, 0
-    with (
-        _reading(journal_path, until) as journal,
-        _reading(series_path, until) as series,
-    ):
-        row = series.execute("SELECT position FROM consumer WHERE name = 'series'").fetchone()
-        position = int(row[0]) if row else 0
-        refused = {
-            int(topic.split("/")[1])
-            for (topic,) in journal.execute(
-                "SELECT topic FROM dead_letter WHERE reason = ?", (REFUSED,)
-            )
-        }
-        sensors = dict(tuple(row) for row in series.execute("SELECT name, id FROM sensor"))
-        for offset, crc, body in journal.execute(
-            "SELECT offset, crc, body FROM journal WHERE offset <= ?", (position,)
-        ):
-            reading = decode_record(crc, body)
-            if reading is None:
-                continue  # reported by the rule of conservation
-            if max(reading.time, reading.received) < series_from:
-                continue
-            seen += 1
-            found = series.execute(
-                "SELECT 1 FROM reading WHERE sensor = ? AND time = ?",
-                (sensors.get(reading.sensor), to_ns(reading.time)),
-            ).fetchone()
-            missing += found is None and offset not in refused
-    sentence = f"all {seen:,} readings of the journal that it has read are in it"
-    if missing:
-        sentence = f"{missing:,} of {seen:,} readings of the journal that it has read are not in it"
-    return Proof("series", ok=not missing, sentence=sentence)

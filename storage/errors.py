@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -34,18 +34,14 @@ class StorageCorruptError(StorageUnavailableError):
 
 
 class BatchRefusedError(StorageError):
-    """A store refuses a batch for what is in it; the same batch would be refused again.
+    """A store refuses a batch because of its content, and would refuse it again.
 
     `meaning`: of the answer of a server.
-    `items`: why it refuses which items, by their number from 0, if it says so; it has the others.
     """
 
-    def __init__(
-        self, message: str, *, meaning: str = "", items: Mapping[int, str] | None = None
-    ) -> None:
+    def __init__(self, message: str, *, meaning: str = "") -> None:
         super().__init__(message)
         self.meaning = meaning
-        self.items = items or {}
 
 
 class SchemaTooNewError(StorageError):

@@ -40,7 +40,6 @@ def backup(
     config: ConfigOption = CONFIG,
 ) -> int:
     """Copy journal, incidents and series while the service runs, and verify the copy."""
-    from plumewatch.config.settings import series_kept_from
     from plumewatch.service.data_folder import OPENERS
     from storage.backup import back_up
 
@@ -56,8 +55,7 @@ def backup(
     except OSError as error:
         raise UnreachableError(f"{path}: {error.strerror or error}") from error
     with progress("copying"):
-        kept_from = series_kept_from(site.config, now)
-        lacks = back_up(site.paths.root, path, _stamp(now), kept_from, openers=OPENERS)
+        lacks = back_up(site.paths.root, path, _stamp(now), openers=OPENERS)
     sound = _verify(path)
     for name, why in lacks.items():
         echo(f"LACKS {name}: {why}; restart the service, which repairs it")

@@ -285,10 +285,6 @@ def check_settings(config: PlumewatchConfig) -> None:
         raise ConfigError(faults, config.tree())
 
 
-_MARGIN_S: Final = 86_400.0
-"""Readings are deleted by whole quarters of an hour, also while they are being copied."""
-
-
 def influx_settings(
     config: PlumewatchConfig, username: str = "", secret: str | None = None
 ) -> InfluxSettings | None:
@@ -313,11 +309,6 @@ def retention_of(config: PlumewatchConfig) -> Retention:
     """Return how long each resolution is kept."""
     kept = config.timeseries
     return Retention(kept.raw_days, kept.minute_days, kept.quarter_hour_days)
-
-
-def series_kept_from(config: PlumewatchConfig, now: float) -> float:
-    """Return the Unix seconds before which readings may be deleted from the series at `now`."""
-    return now - config.timeseries.raw_days * 86_400 + _MARGIN_S
 
 
 def series_of(config: PlumewatchConfig, paths: DataPaths) -> Series:

@@ -292,7 +292,7 @@ def refuse_older(path: Path) -> None:
         )
 
 
-def copy_before_upgrade(root: Path, now: float, series_from: float) -> Path | None:
+def copy_before_upgrade(root: Path, now: float) -> Path | None:
     """Copy the databases of our data folder if one of them is behind; return where to."""
     files = sorted(root.glob("*.db"))
     behind = []
@@ -319,7 +319,7 @@ def copy_before_upgrade(root: Path, now: float, series_from: float) -> Path | No
     older = [path for path in root.glob(f"{_COPIES}*") if path != target]
     shutil.rmtree(target, ignore_errors=True)
     try:
-        back_up(root, target, stamp, series_from, idle=True)
+        back_up(root, target, stamp, idle=True)
     except StorageCorruptError as error:
         log.error("no copy before the upgrade, a file is damaged: %s", error)  # noqa: TRY400 - one line
         return None

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeVar
 from alerts.consumer.detection_consumer import CONSUMER
 from ingest.errors import BrokerError
 from plumewatch.config.paths import DataPaths
-from plumewatch.config.settings import series_kept_from, series_of
+from plumewatch.config.settings import series_of
 from plumewatch.errors import UnreachableError
 from plumewatch.service.data_folder import (
     absent_files,
@@ -168,7 +168,7 @@ class Resources:
     def _open(self) -> None:
         now = self.started = self.clock()
         absent = absent_files(self.paths, influx=bool(self.config.timeseries.url))
-        copy_before_upgrade(self.paths.root, now, series_kept_from(self.config, now))
+        copy_before_upgrade(self.paths.root, now)
         before = set_aside(self.paths.root)
         self.opening = self.paths.journal
         self.journal.open()

@@ -121,9 +121,8 @@ def message_in(body: bytes) -> str:
     text = found.get("error") or found.get("message")
     if not text and isinstance(results := found.get("results"), list):
         text = next((r["error"] for r in results if isinstance(r, dict) and "error" in r), "")
-    if lines := refused_lines(body):
-        number = min(lines)
-        text = f"{text}: line {number + 1}: {lines[number]}"
+    with suppress(KeyError, LookupError, TypeError):  # an InfluxDB 3 names the lines
+        text = f"{text}: {found['data'][0]['error_message']}"
     return clean(str(text or ""))
 
 
@@ -136,24 +135,6 @@ def code_in(body: bytes) -> str:
 
 class _Coded(msgspec.Struct):
     code: str = ""
-
-
-class _RefusedLine(msgspec.Struct):
-    line_number: int
-    error_message: str = ""
-
-
-class _RefusedLines(msgspec.Struct):
-    data: list[_RefusedLine]
-
-
-def refused_lines(body: bytes) -> dict[int, str]:
-    """Return which lines of a write an InfluxDB 3 refuses, from 0, and why; it has the others."""
-    try:
-        found = msgspec.json.decode(body, type=_RefusedLines)
-    except msgspec.MsgspecError:
-        return {}
-    return {line.line_number - 1: clean(line.error_message) for line in found.data}
 
 
 def sentence(

@@ -26,7 +26,6 @@ from storage.timeseries.influx_answers import (
     code_in,
     meaning_of,
     message_in,
-    refused_lines,
     sentence,
 )
 
@@ -311,9 +310,7 @@ class InfluxHttp:
             self._server = None
         message = message_in(body) or reason or ""
         meaning = meaning_of(status, message, code_in(body))
-        return self._refusal(
-            status, message, meaning, headers.get("Retry-After"), refused_lines(body)
-        )
+        return self._refusal(status, message, meaning, headers.get("Retry-After"))
 
     def _refusal(
         self,
@@ -321,7 +318,6 @@ class InfluxHttp:
         message: str,
         meaning: Meaning | None,
         retry_after: str | None = None,
-        lines: Mapping[int, str] | None = None,
     ) -> StorageUnavailableError | BatchRefusedError:
         settings = self.settings
         meaning = meaning or Meaning.OTHER
@@ -335,7 +331,7 @@ class InfluxHttp:
             holds=self._holds,
         )
         if meaning in REFUSED:
-            return BatchRefusedError(words, meaning=meaning, items=lines)
+            return BatchRefusedError(words, meaning=meaning)
         wait = retry_after_s(retry_after, time.time())
         return StorageUnavailableError(words, retry_after_s=wait, meaning=meaning)
 

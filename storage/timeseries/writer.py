@@ -76,9 +76,8 @@ def bisect_rejected(
 ) -> Iterator[tuple[T, BatchRefusedError]]:
     """Store a batch in order, and yield each item that the store refuses for good.
 
-    A refused batch is divided at the items that the store names, or else halved, until each refused
-    item is alone. What follows it is stored only when the iteration goes on. Calling `store` again
-    must change nothing.
+    A refused batch is halved until each refused item is alone. The items after it are stored only
+    when the iteration continues. Storing an item again must change nothing.
     """
     try:
         store(batch)
@@ -87,16 +86,6 @@ def bisect_rejected(
             if not batch:
                 raise
             yield batch[0], error
-            return
-        if named := {k: why for k, why in error.items.items() if k < len(batch)}:
-            first = 0
-            for k, why in sorted(named.items()):
-                if batch[first:k]:
-                    yield from bisect_rejected(store, batch[first:k])
-                yield batch[k], BatchRefusedError(why, meaning=error.meaning)
-                first = k + 1
-            if batch[first:]:
-                yield from bisect_rejected(store, batch[first:])
             return
         half = len(batch) // 2
         yield from bisect_rejected(store, batch[:half])

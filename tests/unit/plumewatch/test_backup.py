@@ -75,14 +75,6 @@ def back_up(config_file, target, now=NOW):
     return ran.code, ran.out
 
 
-def test_what_the_series_does_not_keep_any_more_is_not_missed(used, tmp_path):
-    later = time.time() + 40 * 86_400
-    assert plumewatch("backup", tmp_path / "b", "--config", used, now=later).code == 0
-    (folder,) = (tmp_path / "b").iterdir()
-    spoil(folder, "series.db", "DELETE FROM reading")
-    assert all(proof.ok for proof in verify(folder, DATABASES))
-
-
 @pytest.mark.needs("sqlite3")
 @pytest.mark.parametrize(
     ("name", "table"),
@@ -122,7 +114,7 @@ def restore(config_file, source, *, only_verify=False, force=False):
 
 
 def spoil(folder, name, statement):
-    """Change a copy and its digest and row counts, so that only the rules of contents can tell."""
+    """Change a copy and its digest, so that only the rules of contents can tell."""
     path = folder / name
     with contextlib.closing(sqlite3.connect(path)) as copy, copy:
         copy.execute("PRAGMA foreign_keys=OFF")
@@ -130,13 +122,6 @@ def spoil(folder, name, statement):
     manifest = json.loads((folder / MANIFEST).read_text())
     entry = manifest["files"][name]
     entry["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    with contextlib.closing(sqlite3.connect(path)) as copy:
-        tables = copy.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-        entry["rows"] = {
-            table: copy.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
-            for table in entry["rows"]
-            if (table,) in tables
-        }
     del manifest["sha256"]
     manifest["sha256"] = hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
     (folder / MANIFEST).write_text(json.dumps(manifest))
@@ -250,14 +235,8 @@ def test_a_restore_is_not_taken_for_the_service(used, tmp_path, monkeypatch):
             "cursor detector snapshot",
         ),
         ("series.db", "UPDATE consumer SET position = 100000", "cursor series"),
-        ("series.db", "DELETE FROM reading WHERE time = (SELECT max(time) FROM reading)", "series"),
         ("state.db", "UPDATE consumer SET position = 'far'", "contents"),
         ("journal.db", "UPDATE sqlite_sequence SET seq = x'00'", "contents"),
-        (
-            "journal.db",
-            "INSERT INTO dead_letter VALUES (9, 0, 'x', 'series_refused', '', '', 0, '')",
-            "contents",
-        ),
     ],
 )
 def test_what_does_not_add_up_is_found(used, copied, name, statement, part):
@@ -321,13 +300,6 @@ def test_files_of_other_names_are_not_restored(used, copied):
     assert restore(used, copied)[0] == 1
     restore(used, copied, force=True)
     assert not (used.parent / "data/other.db").exists()
-
-
-def test_a_verification_ends_in_bounded_time(copied, monkeypatch):
-    monkeypatch.setattr("storage.backup._LEAST_S", -1e9)
-    *_, last = verify(copied, DATABASES)
-    assert not last.ok
-    assert "takes too long" in last.sentence
 
 
 def test_a_consumer_behind_deleted_readings_is_found_unless_a_gap_is_recorded(copied):

@@ -7,12 +7,8 @@ from pathlib import Path
 import pytest
 
 from storage.errors import BatchRefusedError, StorageUnavailableError
-from storage.reading import Reading
-from storage.registry import Registry
-from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_answers import Meaning, code_in, meaning_of, message_in
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
-from storage.timeseries.writer import bisect_rejected
 from tests.support.influx import FakeServer
 
 FOLDER = Path(__file__).parents[2] / "support/influx_exchanges"
@@ -120,36 +116,3 @@ def test_a_value_of_another_type_is_refused_and_not_taken_for_the_clock(server):
     kind, words = said(server, "write types in conflict")
     assert kind is BatchRefusedError
     assert "field type conflict" in words
-
-
-def test_3_names_the_lines_that_it_refuses_and_the_others_are_not_sent_in_halves():
-    good = [Reading("s", 1_790_000_000.0 + k, 0, {"pm25": 4.0}) for k in range(1_000)]
-    refused = {17: "another type", 400: "no fields", 999: "no fields"}
-    writes, stored = [], set()
-
-    def reply(method, path, query, _, body):
-        if path == "/ping":
-            return 204, {"X-Influxdb-Version": "3.7.0"}, b""
-        lines = [
-            int(line.rsplit(b" ", 1)[1]) // 10**9 - 1_790_000_000 for line in body.split(b"\n")
-        ]
-        writes.append(len(lines))
-        stored.update(set(lines) - refused.keys())
-        wrong = [
-            {"line_number": n + 1, "error_message": refused[k], "original_line": "x"}
-            for n, k in enumerate(lines)
-            if k in refused
-        ]
-        said = {"error": "partial write of line protocol occurred", "data": wrong}
-        return (400, {}, json.dumps(said).encode()) if wrong else (204, {}, b"")
-
-    with FakeServer(reply) as stub:
-        settings = InfluxSettings(stub.url, "air", secret="secret")
-        with InfluxSeries(settings, Registry(), ":memory:") as series:
-            found = [
-                (int(item.time) - 1_790_000_000, str(error))
-                for item, error in bisect_rejected(series.write, good)
-            ]
-    assert found == [*refused.items()]
-    assert stored == set(range(1_000)) - refused.keys()
-    assert writes == [1_000, 17, 382, 598]
