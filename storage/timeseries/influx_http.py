@@ -1,11 +1,11 @@
-"""HTTP to an InfluxDB of any generation.
+"""HTTP requests to an InfluxDB of any generation.
 
-The generation is requested once (``/ping``, then ``/health``) and decides the write path and the
-names of its parameters (`Dialect`). 2.x is written to and set up by `influxdb-client`
-(`InfluxHttp.on_client`); what that does not know is sent from here: writes of 1.x and 3, the
-databases of 3, and InfluxQL on ``/query``, through which everything is read: 1.x and 3 have it, and
-2.x answers it for every bucket that is mapped to a database. What answers mean:
-`storage.timeseries.influx_answers`.
+The generation is requested once (``/ping``, then ``/health``) and decides the path of writes and
+the names of their parameters (`Dialect`). `influxdb-client` writes to 2.x and sets it up
+(`InfluxHttp.on_client`). It does not support writes to 1.x and 3, the databases of 3, and InfluxQL
+on ``/query``, so these requests are made here. Everything is read by InfluxQL: 1.x and 3 have it,
+and 2.x has it for every bucket that is mapped to a database. `storage.timeseries.influx_answers`
+explains the answers.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import msgspec
+from urllib3 import PoolManager, Timeout, make_headers
+from urllib3.exceptions import HTTPError
 
 from storage.bounded_call import BoundedCallError, BoundedThreads, retry_after_s
 from storage.errors import BatchRefusedError, StorageUnavailableError
@@ -34,20 +36,20 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from influxdb_client import InfluxDBClient
-    from urllib3 import BaseHTTPResponse, PoolManager
+    from urllib3 import BaseHTTPResponse
 
 T = TypeVar("T")
 _CONNECT_S: Final = 5.0
 _READ_S: Final = 30.0
 _DEADLINE_S: Final = 60.0
-"""For a request up to the last byte of its answer."""
+"""Limit of a request, up to the last byte of its answer."""
 _THREADS: Final = 8
 _DATABASES: Final = "/api/v3/configure/database"
 
 
 @dataclass(frozen=True, slots=True)
 class InfluxSettings:
-    """Where the series is kept; with a `username` (1.x), `secret` is the password, else a token."""
+    """Where the series is; `secret` is the password of a `username` (1.x), otherwise a token."""
 
     url: str
     database: str = "plumewatch"
@@ -73,14 +75,14 @@ DIALECTS: Final = {
 
 
 class Server(NamedTuple):
-    """What answered: its version as it reports it, and its generation."""
+    """Version of a server, as reported, and its generation."""
 
     version: str
     major: int
 
 
 def quoted(text: str) -> str:
-    r"""Write a string into an InfluxQL statement.
+    r"""Return a string as a literal of InfluxQL.
 
     >>> print(quoted("it's a \\"))
     'it\'s a \\'
@@ -96,22 +98,24 @@ class InfluxHttp:
         parts = urlsplit(settings.url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
             raise ValueError("the URL of InfluxDB must be http[s]://host[:port], without a user")
-        self._pool: PoolManager | None = None
+        certificates = str(settings.ca_file or "") or None
+        self._pool = PoolManager(maxsize=_THREADS, retries=False, ca_certs=certificates)
         self._client: InfluxDBClient | None = None
         self._server: Server | None = None
         self._holds = "database"
         self._threads = BoundedThreads("influx", _THREADS)
 
     def abandon(self) -> None:
-        """Let requests under way and later ones fail at once."""
+        """Make current and later requests fail immediately."""
         self._threads.abandon()
 
     def close(self) -> None:
-        """Let go of the connections; safe to call twice."""
-        self._pool = self._client = None
+        """Close the connections; safe to call twice."""
+        self._pool.clear()
+        self._client = None
 
     def server(self) -> Server:
-        """Return what the server is, asked once; raises `StorageUnavailableError`."""
+        """Return the server's version, requested once; raises `StorageUnavailableError`."""
         server = self._server  # another thread may forget it meanwhile
         if server is None:
             self._server = server = self._probe()
@@ -131,24 +135,32 @@ class InfluxHttp:
         )
 
     def write(self, lines: bytes, policy: str = "") -> None:
-        """Send lines to a retention policy (1.x), or to the database ``NAME/policy`` (2.x, 3)."""
+        """Write lines to a retention policy (1.x), or to the database ``NAME/policy`` (2.x, 3).
+
+        Raises `BatchRefusedError` if the server refuses the lines for good, and
+        `StorageUnavailableError` for everything else.
+        """
         server, name = self.server(), self.settings.database
         if policy and server.major > 1:
             name = f"{name}/{policy}"
-        if server.major == 2:
-            self.on_client(partial(_write_2, name, self.settings.org, lines))
-            return
         query = {"db": name, "precision": "ns"}
         if policy and server.major == 1:
             query["rp"] = policy
         if server.major == 3:
             query |= {"precision": "nanosecond", "accept_partial": "true"}
-        self._call(
-            "POST", DIALECTS[server.major].write_path, query, lines, "text/plain; charset=utf-8"
-        )
+        path = DIALECTS[server.major].write_path
+        try:
+            if server.major == 2:
+                self.on_client(partial(_write_2, name, self.settings.org, lines))
+            else:
+                self._call("POST", path, query, lines, "text/plain; charset=utf-8")
+        except StorageUnavailableError as error:
+            if error.meaning in REFUSED:
+                raise BatchRefusedError(str(error), meaning=error.meaning) from error
+            raise
 
     def place(self, measurement: str, policy: str) -> str:
-        """Write a measurement of a retention policy into a statement, which `query` is told too."""
+        """Return a measurement as a statement names it; `query` needs the policy too."""
         if not policy or self.server().major == 3:
             return f'"{measurement}"'
         return f'"{self.settings.database}"."{policy}"."{measurement}"'
@@ -156,24 +168,20 @@ class InfluxHttp:
     def query(
         self, statement: str, policy: str = "", *, change: bool = False
     ) -> list[dict[str, Any]]:
-        """Return the series that an InfluxQL statement finds; times are nanoseconds.
+        """Return the series that an InfluxQL statement finds; times are in nanoseconds.
 
-        An InfluxDB 3 finds nothing by ``"policy"."measurement"``: each database is asked under its
-        own name.
+        An InfluxDB 3 does not know ``"policy"."measurement"``, so each database is queried by name.
         """
         name = self.settings.database
         if policy and self.server().major == 3:
             name = f"{name}/{policy}"
         query = {"db": name, "epoch": "ns"}
-        try:
-            if change:  # in the body, as it may hold a password
-                form = urlencode({"q": statement}).encode()
-                kind = "application/x-www-form-urlencoded; charset=utf-8"
-                answer = self._call("POST", "/query", query, form, kind)
-            else:
-                answer = self._call("GET", "/query", {**query, "q": statement})
-        except BatchRefusedError as error:
-            raise StorageUnavailableError(str(error), meaning=error.meaning) from error
+        if change:  # in the body, because it may contain a password
+            form = urlencode({"q": statement}).encode()
+            kind = "application/x-www-form-urlencoded; charset=utf-8"
+            answer = self._call("POST", "/query", query, form, kind)
+        else:
+            answer = self._call("GET", "/query", {**query, "q": statement})
         status = answer.status
         try:
             results = [dict(result) for result in msgspec.json.decode(answer.data)["results"]]
@@ -182,22 +190,22 @@ class InfluxHttp:
                 f"{self.settings.url}: /query does not answer as InfluxDB does ({status})"
             ) from error
         if message := message_in(answer.data):
-            self.server()  # its generation says what a refusal means
+            self.server()  # its generation decides what a refusal means
             raise self._refusal(status, message, meaning_of(status, message))
         return [series for result in results for series in result.get("series", ())]
 
     def configure(self, method: str, wanted: Mapping[str, str]) -> None:
-        """Make (POST), change (PUT) or delete (DELETE) a database of an InfluxDB 3."""
+        """Create (POST), change (PUT) or delete (DELETE) a database of an InfluxDB 3."""
         body = msgspec.json.encode(wanted)
         self._call(method, _DATABASES, {}, body, "application/json")
 
     def on_client(self, work: Callable[[InfluxDBClient], T]) -> T:
-        """Return the result of `work` on the client library, which serves 2.x. Raises as `write`.
+        """Return the result of `work` with the client library of 2.x.
 
-        Everything is imported from the package itself first: two threads that import parts of it
-        at once find others missing.
+        Raises `StorageUnavailableError`. The package itself is imported first, because two threads
+        that import parts of it at the same time find others missing.
         """
-        from influxdb_client import InfluxDBClient  # noqa: PLC0415 - only who uses it pays for it
+        from influxdb_client import InfluxDBClient  # noqa: PLC0415 - a second, for 2.x only
         from influxdb_client.rest import ApiException  # noqa: PLC0415
 
         settings = self.settings
@@ -212,11 +220,11 @@ class InfluxHttp:
         try:
             return self._bounded(partial(work, self._client))
         except ApiException as error:
-            if not error.status:  # its word for a certificate that is not trusted
+            if not error.status:  # the certificate is not trusted
                 raise self._silent(error) from error
             body = error.body if isinstance(error.body, bytes) else str(error.body or "").encode()
             raise self._refused(error.status, error.headers or {}, body, error.reason) from error
-        except (AttributeError, TypeError, ValueError) as error:  # of what it cannot parse
+        except (AttributeError, TypeError, ValueError) as error:  # it cannot parse the answer
             raise StorageUnavailableError(
                 f"{settings.url} does not answer as an InfluxDB 2.x does"
             ) from error
@@ -234,10 +242,10 @@ class InfluxHttp:
         return [name for row in found for name in row.values()]
 
     def check_write(self, policy: str = "") -> None:
-        """Check that writing would be allowed, as to `write`, without writing anything.
+        """Check that `write` would be allowed, without writing anything.
 
-        An InfluxDB 3 makes the database for an empty write too, and without retention, so it is
-        asked first which ones there are.
+        An InfluxDB 3 creates a missing database even for an empty write, and without retention, so
+        its databases are listed first.
         """
         name = self.settings.database
         if self.server().major == 3 and name not in self.databases():
@@ -269,8 +277,6 @@ class InfluxHttp:
         body: bytes = b"",
         content_type: str = "application/octet-stream",
     ) -> BaseHTTPResponse:
-        from urllib3 import Timeout, make_headers  # noqa: PLC0415 - only who uses it pays for it
-
         settings = self.settings
         headers = {"Content-Type": content_type}
         if settings.username and settings.secret:
@@ -279,7 +285,7 @@ class InfluxHttp:
         elif settings.secret:
             headers["Authorization"] = f"Token {settings.secret}"
         exchange = partial(
-            self._opened().request,
+            self._pool.request,
             method,
             f"{settings.url}{path}?{urlencode(query)}",
             body=body,
@@ -292,20 +298,18 @@ class InfluxHttp:
         return answer
 
     def _bounded(self, work: Callable[[], T]) -> T:
-        from urllib3.exceptions import HTTPError  # noqa: PLC0415
-
         try:
             return self._threads.call(work, _DEADLINE_S)
         except (HTTPError, BoundedCallError) as error:
             raise self._silent(error) from error
 
     def _silent(self, error: Exception) -> StorageUnavailableError:
-        self._server = None  # what comes back may be another version
+        self._server = None  # it may come back with another version
         return StorageUnavailableError(f"{self.settings.url} does not answer: {_why(error)}")
 
     def _refused(
         self, status: int, headers: Mapping[str, str], body: bytes, reason: str | None
-    ) -> StorageUnavailableError | BatchRefusedError:
+    ) -> StorageUnavailableError:
         if status == 404:
             self._server = None
         message = message_in(body) or reason or ""
@@ -318,7 +322,7 @@ class InfluxHttp:
         message: str,
         meaning: Meaning | None,
         retry_after: str | None = None,
-    ) -> StorageUnavailableError | BatchRefusedError:
+    ) -> StorageUnavailableError:
         settings = self.settings
         meaning = meaning or Meaning.OTHER
         words = sentence(
@@ -330,18 +334,8 @@ class InfluxHttp:
             org=settings.org,
             holds=self._holds,
         )
-        if meaning in REFUSED:
-            return BatchRefusedError(words, meaning=meaning)
         wait = retry_after_s(retry_after, time.time())
         return StorageUnavailableError(words, retry_after_s=wait, meaning=meaning)
-
-    def _opened(self) -> PoolManager:
-        from urllib3 import PoolManager  # noqa: PLC0415
-
-        if self._pool is None:
-            certificates = str(self.settings.ca_file or "") or None
-            self._pool = PoolManager(maxsize=_THREADS, retries=False, ca_certs=certificates)
-        return self._pool
 
 
 def _write_2(bucket: str, org: str, lines: bytes, client: InfluxDBClient) -> None:

@@ -1,22 +1,23 @@
-"""Database, retention and accounts on the server, set up once and again after every change.
+"""Set up database, retention and accounts on an InfluxDB, once and again after every change.
 
-1.x: the default retention policy gets the length of readings, two more keep the averages. 2.x:
-three buckets (``NAME``, ``NAME/m1``, ``NAME/m15``), mapped so that InfluxQL sees them as policies
-of one database, in an organization that is made if there is none of its name. 3: three databases of
-these names. The service makes the averages (`storage.timeseries.rollup`). A database with data of
-others is left alone: a shorter retention would delete it.
+1.x: the default retention policy keeps readings, and two more keep the averages. 2.x: three buckets
+(``NAME``, ``NAME/m1``, ``NAME/m15``) are mapped so that InfluxQL sees them as policies of one
+database; the organization is created if it does not exist. 3: three databases with these names. The
+service computes the averages (`storage.timeseries.rollup`). A database with other data is left
+alone, because a shorter retention would delete it.
 
-`provide` is the one way in: with an administrator's rights it makes all this and accounts, and
-tries the accounts. What is there already is kept, so a set-up that failed is run again.
+`provide` does all of this with an administrator's rights, and creates and tries the accounts. It
+keeps what exists, so a setup that failed can be run again.
 """
 
 from __future__ import annotations
 
 import secrets
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from storage.errors import BatchRefusedError, StorageUnavailableError
+from storage.errors import StorageUnavailableError
 from storage.timeseries.influx_answers import Meaning
 from storage.timeseries.influx_http import InfluxHttp, quoted
 from storage.timeseries.line_protocol import QUARANTINE, READING
@@ -41,7 +42,7 @@ _MAY: Final = ("may read", "may read and write")
 
 
 class Account(NamedTuple):
-    """An account: its name (1.x), its token or password, and what it may do."""
+    """Name (1.x), token or password, and rights of an account."""
 
     username: str
     secret: str
@@ -54,13 +55,12 @@ def provide(
     wanted: Sequence[bool],
     on_step: Callable[[str], None],
 ) -> dict[bool, Account]:
-    """Set the server up by an administrator's rights, and return the accounts that it made.
+    """Set the server up with an administrator's rights, and return the accounts it created.
 
-    `wanted` and the keys of the result say whether the account writes: that of the service does,
-    that of dashboards only reads. Raises `StorageUnavailableError` with what is not possible.
+    `wanted` and the keys of the result say whether an account writes: the account of the service
+    does, that of dashboards only reads. Raises `StorageUnavailableError`.
     """
-    http = InfluxHttp(admin)
-    try:
+    with closing(InfluxHttp(admin)) as http:
         for step in set_up(http, retention):
             on_step(step)
         made = {writes: make_account(http, writes=writes) for writes in wanted}
@@ -72,23 +72,18 @@ def provide(
         if not made:  # a 2.x answers InfluxQL in the organization of the token, not in ours
             _try_account(admin, writes=True, reads=http.server().major != 2)
         on_step("all of it can be written and read")
-    finally:
-        http.close()
     return made
 
 
 def _try_account(settings: InfluxSettings, *, writes: bool, reads: bool) -> None:
     """Check the rights of an account in each place."""
-    http = InfluxHttp(settings)
-    try:
+    with closing(InfluxHttp(settings)) as http:
         for policy in ("", *(level.name for level in LEVELS)):
             if writes:
                 http.check_write(policy)
             if reads:
                 place = http.place(READING, policy)
                 http.query(f'SELECT "received" FROM {place} LIMIT 1', policy)  # noqa: S608 - names of ours
-    finally:
-        http.close()
 
 
 def _places(http: InfluxHttp) -> list[str]:
@@ -97,12 +92,8 @@ def _places(http: InfluxHttp) -> list[str]:
 
 
 def set_up(http: InfluxHttp, retention: Retention) -> Iterator[str]:
-    """Make what is missing; yield what was done."""
-    try:
-        major = http.server().major
-        yield from (_set_up_1, _set_up_2, _set_up_3)[major - 1](http, retention)
-    except BatchRefusedError as error:
-        raise StorageUnavailableError(str(error)) from error
+    """Create what is missing; yield a sentence about each step."""
+    return (_set_up_1, _set_up_2, _set_up_3)[http.server().major - 1](http, retention)
 
 
 def _set_up_1(http: InfluxHttp, retention: Retention) -> Iterator[str]:
@@ -120,16 +111,16 @@ def _set_up_1(http: InfluxHttp, retention: Retention) -> Iterator[str]:
         row for s in http.query(f'SHOW RETENTION POLICIES ON "{name}"') for row in s["values"]
     ]
     default = next(row[0] for row in policies if row[-1])
-    _policy(http, "ALTER", str(default), retention.raw_days)
+    _set_policy(http, "ALTER", str(default), retention.raw_days)
     yield f"readings are kept for {retention.raw_days} days"
     there = {row[0] for row in policies}
     for level in LEVELS:
         days = round(retention.keep_s(level) / _DAY_S)
-        _policy(http, "ALTER" if level.name in there else "CREATE", level.name, days)
+        _set_policy(http, "ALTER" if level.name in there else "CREATE", level.name, days)
         yield f"averages of {level.step_s // 60} min are kept for {days} days"
 
 
-def _policy(http: InfluxHttp, verb: str, policy: str, days: int) -> None:
+def _set_policy(http: InfluxHttp, verb: str, policy: str, days: int) -> None:
     shard = max(1, min(7, days // 30))
     http.query(
         f'{verb} RETENTION POLICY "{policy}" ON "{http.settings.database}" DURATION {days}d'
@@ -149,18 +140,18 @@ def _set_up_2(http: InfluxHttp, retention: Retention) -> Iterator[str]:
             lambda client: client.organizations_api().create_organization(org).id
         )
         yield f"organization {org!r} is made"
-    bucket = _bucket(http, org_id, name, retention.raw_days)
+    bucket = _make_bucket(http, org_id, name, retention.raw_days)
     _map(http, org_id, bucket, "autogen")
     yield f"bucket {name!r}, readings are kept for {retention.raw_days} days"
     for level in LEVELS:
         days = round(retention.keep_s(level) / _DAY_S)
-        bucket = _bucket(http, org_id, f"{name}/{level.name}", days)
+        bucket = _make_bucket(http, org_id, f"{name}/{level.name}", days)
         _map(http, org_id, bucket, level.name)
         yield f"averages of {level.step_s // 60} min are kept for {days} days"
 
 
 def organization(http: InfluxHttp) -> str:
-    """Return the id of the organization in the settings, or raise `StorageUnavailableError`."""
+    """Return the id of the configured organization; raises `StorageUnavailableError`."""
     settings = http.settings
     if not settings.org:
         raise StorageUnavailableError(
@@ -179,7 +170,7 @@ def organization(http: InfluxHttp) -> str:
 
 
 def find_bucket(http: InfluxHttp, org_id: str, name: str) -> Bucket | None:
-    """Return a bucket; None if there is none of this name."""
+    """Return the bucket with this name, or None."""
     try:
         found = http.on_client(
             lambda client: client.buckets_api().find_buckets(org_id=org_id, name=name)
@@ -191,7 +182,7 @@ def find_bucket(http: InfluxHttp, org_id: str, name: str) -> Bucket | None:
     return found.buckets[0] if found.buckets else None
 
 
-def _bucket(http: InfluxHttp, org_id: str, name: str, days: int) -> Bucket:
+def _make_bucket(http: InfluxHttp, org_id: str, name: str, days: int) -> Bucket:
     from influxdb_client import BucketRetentionRules, PostBucketRequest  # noqa: PLC0415
 
     rules = [BucketRetentionRules(type="expire", every_seconds=days * _DAY_S)]
@@ -203,7 +194,7 @@ def _bucket(http: InfluxHttp, org_id: str, name: str, days: int) -> Bucket:
 
 
 def _map(http: InfluxHttp, org_id: str, bucket: Bucket, policy: str) -> None:
-    """Let InfluxQL find a bucket as a policy of the database; by name alone not every 2.x does."""
+    """Map a bucket to a policy of the database, because not every 2.x does so by its name."""
     from influxdb_client import DBRPCreate, DBRPsService  # noqa: PLC0415
 
     name = http.settings.database
@@ -245,28 +236,23 @@ def _set_up_3(http: InfluxHttp, retention: Retention) -> Iterator[str]:
 
 
 def make_account(http: InfluxHttp, *, writes: bool) -> Account:
-    """Make an account for dashboards or the service, or renew its secret."""
-    try:
-        major = http.server().major
-        if major == 1:
-            return _user(http, writes=writes)
-        if major == 2:
-            return _token(http, writes=writes)
-    except BatchRefusedError as error:
-        raise StorageUnavailableError(str(error)) from error
+    """Create an account for dashboards or the service, or renew its secret."""
+    major = http.server().major
+    if major < 3:
+        return (_make_user, _make_token)[major - 1](http, writes=writes)
     raise StorageUnavailableError(
-        "InfluxDB 3 Core has tokens of administrators only; with Enterprise make one by"
-        f" `influxdb3 create token --permission 'db:{http.settings.database}:{_right(writes)}'`,"
-        f" the same for its databases /{MINUTE.name} and /{QUARTER_HOUR.name}"
+        "InfluxDB 3 Core has tokens of administrators only; with Enterprise make one by `influxdb3"
+        f" create token --permission 'db:{http.settings.database}:{_list_rights(writes)}'`, the"
+        f" same for its databases /{MINUTE.name} and /{QUARTER_HOUR.name}"
     )
 
 
-def _right(writes: bool) -> str:  # noqa: FBT001
+def _list_rights(writes: bool) -> str:  # noqa: FBT001
     return "read,write" if writes else "read"
 
 
 def check_administrator(http: InfluxHttp) -> None:
-    """Ask for what only an administrator sees; raises `StorageUnavailableError`."""
+    """Check that the account is an administrator's; raises `StorageUnavailableError`."""
     major = http.server().major
     if major == 1:
         http.query("SHOW USERS")
@@ -282,20 +268,18 @@ def check_administrator(http: InfluxHttp) -> None:
 
 
 def asks_nobody(settings: InfluxSettings) -> bool:
-    """Whether a 1.x asks nobody for a password. Raises `StorageUnavailableError`."""
-    anybody = InfluxHttp(replace(settings, username="", secret=""))
-    try:
-        anybody.query("SHOW DATABASES")
-    except StorageUnavailableError as error:
-        if error.meaning in (Meaning.TOKEN, Meaning.NO_RIGHT):
-            return False
-        raise
-    finally:
-        anybody.close()
+    """Return whether a 1.x requires no password. Raises `StorageUnavailableError`."""
+    with closing(InfluxHttp(replace(settings, username="", secret=""))) as anybody:
+        try:
+            anybody.query("SHOW DATABASES")
+        except StorageUnavailableError as error:
+            if error.meaning in (Meaning.TOKEN, Meaning.NO_RIGHT):
+                return False
+            raise
     return True
 
 
-def _user(http: InfluxHttp, *, writes: bool) -> Account:
+def _make_user(http: InfluxHttp, *, writes: bool) -> Account:
     name = f"{http.settings.database}_{'service' if writes else 'reader'}"
     right = "ALL" if writes else "READ"
     may = _MAY[writes]
@@ -314,7 +298,7 @@ def _user(http: InfluxHttp, *, writes: bool) -> Account:
     return Account(name, password, about)
 
 
-def _token(http: InfluxHttp, *, writes: bool) -> Account:
+def _make_token(http: InfluxHttp, *, writes: bool) -> Account:
     from influxdb_client import Authorization, Permission, PermissionResource  # noqa: PLC0415
 
     org_id, name = organization(http), http.settings.database
@@ -326,7 +310,7 @@ def _token(http: InfluxHttp, *, writes: bool) -> Account:
                 f"{http.settings.url} has no bucket {bucket!r}; `plumewatch storage setup` makes it"
             )
         resource = PermissionResource(type="buckets", id=found.id, org_id=org_id)
-        permissions += [Permission(action, resource) for action in _right(writes).split(",")]
+        permissions += [Permission(action, resource) for action in _list_rights(writes).split(",")]
     who, may = "the service" if writes else "dashboards", _MAY[writes]
     wanted = Authorization(
         org_id=org_id,

@@ -65,25 +65,25 @@ def rows(path):
 
 
 def test_a_new_folder_gets_the_newest_schema_without_a_copy(tmp_path, request):
-    assert copy_before_upgrade(tmp_path, NOW, 0.0) is None
+    assert copy_before_upgrade(tmp_path, NOW) is None
     assert list(tmp_path.iterdir()) == []
     request.getfixturevalue("paths")
     made = {part: n for found in versions(tmp_path).values() for part, n in found.items()}
     assert made == {part: n for part, n in NEWEST.items() if part != "averages"}
-    assert copy_before_upgrade(tmp_path, NOW, 0.0) is None
+    assert copy_before_upgrade(tmp_path, NOW) is None
 
 
 @pytest.mark.usefixtures("next_version")
 def test_data_are_copied_and_upgraded(paths):
     before, old = rows(paths.state), versions(paths.root)
-    copy = copy_before_upgrade(paths.root, NOW, 0.0)
+    copy = copy_before_upgrade(paths.root, NOW)
     for _ in range(2):  # a second start changes nothing
         open_and_repair_state(paths.state).close()
         assert rows(paths.state) == [(*row, "none") for row in before]
     refuse_older(paths.state)
     assert schemas(paths.state)["holds"] == 2
     assert not list(paths.root.glob("*.corrupt-*"))  # what was upgraded is not taken for damaged
-    assert copy_before_upgrade(paths.root, NOW + 9, 0.0) is None
+    assert copy_before_upgrade(paths.root, NOW + 9) is None
     assert rows(copy / "state.db") == before  # so the older program finds its own
     assert versions(copy) == old
     assert copy.stat().st_mode & 0o777 == 0o700
@@ -92,8 +92,8 @@ def test_data_are_copied_and_upgraded(paths):
 
 @pytest.mark.usefixtures("next_version")
 def test_only_the_last_copy_is_kept(paths):
-    first = copy_before_upgrade(paths.root, NOW, 0.0)
-    second = copy_before_upgrade(paths.root, NOW + 60, 0.0)
+    first = copy_before_upgrade(paths.root, NOW)
+    second = copy_before_upgrade(paths.root, NOW + 60)
     assert first != second
     assert [p.name for p in paths.root.glob("before-upgrade-*")] == [second.name]
 
@@ -106,7 +106,7 @@ def test_without_room_for_the_copy_nothing_is_changed(paths):
         mock.patch.object(data_folder.shutil, "disk_usage", return_value=full),
         pytest.raises(StorageUnavailableError, match=r"takes 1 MB and 0 are left. Make room"),
     ):
-        copy_before_upgrade(paths.root, NOW, 0.0)
+        copy_before_upgrade(paths.root, NOW)
     assert versions(paths.root) == before
     assert not list(paths.root.glob("before-upgrade-*"))
 
@@ -127,7 +127,7 @@ def test_data_of_a_newer_program_are_refused_before_anything_is_touched(paths, p
     request.getfixturevalue("next_version")  # behind in another part, and left so
     before = versions(paths.root)
     with pytest.raises(SchemaTooNewError, match=f"{part} 99") as refused:
-        copy_before_upgrade(paths.root, NOW, 0.0)
+        copy_before_upgrade(paths.root, NOW)
     assert "plumewatch restore --force" in str(refused.value)
     assert "before-upgrade-20260907T055812Z" in str(refused.value)
     with pytest.raises(SchemaTooNewError), open_state(paths.state):
