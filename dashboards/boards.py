@@ -53,11 +53,11 @@ _QUOTIENT: Final = (
     ("divided", "a", "b", "quotient"),
     ("filterFieldsByName", {"include": {"names": ["quotient"]}}),
 )
-"""Of a key figure of two answers."""
+"""Refer to the two answers from which a key figure is computed."""
 _KEPT: Final = "${__url_time_range}&${source:queryparam}"
 """Time range and data source, in links between dashboards."""
 _NAME_AND_ID: Final = r"/^(?<text>.*) \| (?<value>.*)$/"
-"""Grafana shows the text of a match and uses its value."""
+"""Grafana displays the text of a match and uses its value."""
 _INCIDENTS: Final = filled(
     'SELECT "room" AS "sentence", "kind", "status", "verdict",'
     ' ("onset" + "detected_s" + "resolved_s") * 1000 AS "until" FROM {incident} WHERE {in_time}'
@@ -96,7 +96,7 @@ class DashboardSettings:
 
 
 def read(name: str) -> dict[str, Any]:
-    """Return a file of definitions."""
+    """Read a file of definitions."""
     return tomllib.loads((_FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
 
 
@@ -104,7 +104,7 @@ SHARED: Final = read("shared")
 
 
 def build(name: str, settings: DashboardSettings) -> Json:
-    """Make a dashboard of its definition."""
+    """Make a dashboard from its definition."""
     board = read(name)
     rows, marks, defaults = board.pop("row"), board.pop("mark", ()), board.pop("default", {})
     words = {
@@ -114,7 +114,7 @@ def build(name: str, settings: DashboardSettings) -> Json:
         "slots": f"{COVERAGE * 96:.0f}",
         **{name: f"{{{name}}}" for name in ("page", "docs")},  # for `_link`
     }
-    folded = board.pop("folded", "")  # its panels ask nothing before it is opened
+    folded = board.pop("folded", "")  # a folded row runs no query until it is opened
     made = _frame(settings, name, **board)
     for row in rows:
         is_folded = row["title"] == folded
@@ -244,7 +244,7 @@ def _mark(name: str, ask: str, color: str, *, is_shown: bool = True) -> Json:
 
 
 def _arrange(made: Sequence[Json]) -> None:
-    """Place panels from left to right in rows as high as their highest."""
+    """Place panels from left to right; a row is as high as its highest panel."""
     x = y = tallest = 0
     for panel in made:
         place = panel["gridPos"]
@@ -255,12 +255,12 @@ def _arrange(made: Sequence[Json]) -> None:
 
 
 def room_dashboard(room: str) -> str:
-    """Return the address of the dashboard of a room; `room` may be a Grafana variable."""
+    """Return the URL of a room's dashboard; `room` may be a Grafana variable."""
     return f"/d/{ROOM_UID}?var-room={room}"
 
 
 def line_links(settings: DashboardSettings) -> list[Json]:
-    """Return the links of each point of the line of a room."""
+    """Return the links that Grafana offers on each point of a room's line."""
     room = "${__field.labels.room:percentencode}"
     links: list[Json] = [{"title": "Room history", "url": f"{room_dashboard(room)}&{_KEPT}"}]
     if settings.page_url:
@@ -313,7 +313,7 @@ def _filled(given: Any, words: Given) -> Any:
 
 
 def _queries(kind: str, given: dict[str, Any]) -> list[Json]:
-    """Take what a panel asks; lines over time are named by the tag that they are grouped by."""
+    """Build a panel's queries; time series are named by the tag they are grouped by."""
     found: list[Json] = []
     if figure := given.pop("figure", ""):
         found = queries.key_figure(figure, whole_school=given.pop("whole_school", False))
@@ -333,7 +333,7 @@ def _queries(kind: str, given: dict[str, Any]) -> list[Json]:
 
 
 def _arguments(settings: DashboardSettings, given: Given) -> dict[str, Any]:
-    """Return arguments of a panel or a column, in which names have become what they name."""
+    """Return the arguments of a panel or column with its placeholders filled in."""
     resolved: Mapping[str, Callable[[Any], Any]] = {
         "unit": lambda unit: panels.unit_of(unit) if unit in QUANTITIES else unit,
         "bands": lambda bands: [*_bands(bands)],
@@ -349,7 +349,7 @@ def _arguments(settings: DashboardSettings, given: Given) -> dict[str, Any]:
 
 
 def _link(settings: DashboardSettings, given: Any) -> Json | None:
-    """Link a cell to an address, or to another one where that of staff page or docs is unknown."""
+    """Link a cell to an address; without a staff page or docs URL, to the fallback."""
     title, url, *instead = SHARED["links"][given] if isinstance(given, str) else given
     known = {"{page}": settings.page_url and "${staff_page}", "{docs}": settings.docs_url}
     for name, base in known.items():

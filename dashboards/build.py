@@ -1,4 +1,4 @@
-"""All dashboards, and their JSON."""
+"""Build all dashboards as JSON files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dashboards.boards import DashboardSettings
 
 DASHBOARDS: Final = ("morning", "now", "room", "air", "sensors", "alerts", "pipeline", "board")
-"""Names of their definitions and files."""
+"""Names of the definition files and of the JSON files."""
 
 _POLICY: Final = re.compile(rf'"({"|".join(POLICIES[1:])})"\.(?=")')
 _DATA_SOURCES: Final = """\
@@ -46,11 +46,11 @@ def _data_source(policy: str) -> str:
 
 
 def built(settings: DashboardSettings) -> dict[str, dict[str, Any]]:
-    """Make all dashboards as Grafana stores them, panels numbered in order."""
+    """Build all dashboards in the form Grafana stores, with panels numbered in order."""
     made = {}
     links = line_links(settings)
     for name in DASHBOARDS:
-        body = json.loads(json.dumps(build(name, settings)))  # nothing is in two places
+        body = json.loads(json.dumps(build(name, settings)))  # every panel belongs to one place
         numbers = settings.numbers(one_room=body["uid"] == ROOM_UID)
         for number, panel in enumerate(body["panels"], 1):
             panel["id"] = number
@@ -79,7 +79,7 @@ def _fold(body: dict[str, Any]) -> None:
 
 
 def _ask_each_database(body: dict[str, Any]) -> None:
-    """Take retention policies out of statements, and ask the data source of each one's database."""
+    """Replace the retention policy in each query by the data source of its database."""
     variables = [v for v in body["templating"]["list"] if v["type"] == "query"]
     for one in (*variables, *body["annotations"]["list"]):
         _ask_database(one)
@@ -96,7 +96,7 @@ def _ask_each_database(body: dict[str, Any]) -> None:
 
 
 def _ask_database(query: dict[str, Any]) -> str:
-    """Return the id of the data source of a query, which it names from now on."""
+    """Point a query at the data source of its database, and return that data source's id."""
     found = _POLICY.search(query.get("query", ""))
     if found:
         query["query"] = _POLICY.sub("", query["query"])
@@ -106,12 +106,12 @@ def _ask_database(query: dict[str, Any]) -> str:
 
 
 def text_of(body: Mapping[str, Any]) -> str:
-    """Return the text of the file of a dashboard."""
+    """Return the JSON text of a dashboard file."""
     return json.dumps(body, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def write(folder: Path, settings: DashboardSettings) -> dict[str, bool]:
-    """Write the files that differ; return by name whether each was written."""
+    """Write the files that differ; return, by name, whether each was written."""
     folder.mkdir(parents=True, exist_ok=True)
     texts = {f"{name}.json": text_of(body) for name, body in built(settings).items()}
     if settings.influxdb3:

@@ -25,11 +25,11 @@ FOLDER_UID: Final = "plumewatch"
 _FOLDER: Final = "Plumewatch"
 _TIMEOUT_S: Final = 15.0
 _DEADLINE_S: Final = 60.0
-"""Of a request, up to the last byte of its answer."""
+"""Seconds for a request, up to the last byte of the response."""
 _LATER: Final = frozenset({408, 429})
-"""Status codes of a request to repeat later."""
+"""Status codes that mean: try again later."""
 _COUNTED: Final = frozenset({"id", "version"})
-"""Keys that Grafana counts by itself."""
+"""Keys that Grafana sets itself."""
 
 
 class GrafanaError(Exception):
@@ -48,7 +48,7 @@ class Refused(GrafanaError):  # noqa: N818 - the outcome, as everywhere
 
 
 class Unreachable(GrafanaError):  # noqa: N818
-    """No answer, an answer of something else, or a temporary failure."""
+    """Grafana did not answer, something else answered, or the failure is temporary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class DataSource:
-    """The time series, through a read-only account."""
+    """The time-series database, read through a read-only account."""
 
     url: str
     database: str
@@ -118,7 +118,7 @@ class Grafana:
         self._face.api.s.max_redirects = 0
 
     def check(self) -> None:
-        """Check that a Grafana answers, so that a later 404 means something is missing."""
+        """Check that Grafana itself answers, so that a later 404 means something is missing."""
         health = self._get(self._face.api.GET, "/health")
         if health is None or "database" not in health:
             raise self._is_no_grafana()
@@ -139,7 +139,7 @@ class Grafana:
                 continue
             body = {
                 "dashboard": {**wanted, "id": None},
-                # where somebody may have moved it
+                # someone may have moved it
                 "folderUid": found.get("meta", {}).get("folderUid") or FOLDER_UID,
                 "message": "plumewatch dashboards push",
                 "overwrite": True,
@@ -166,7 +166,7 @@ class Grafana:
         if there is None:
             self._request(dict, self._face.datasource.create_datasource, body)
             return Change(what, "created")
-        # the secret cannot be read back, so it is always written; only the rest is a change
+        # the secret cannot be read back, so always write it; only other keys count as a change
         differs = [k for k in ("url", "user", "jsonData") if there.get(k) != body[k]]
         self._request(dict, self._face.datasource.update_datasource, there["id"], body)
         return Change(what, "changed" if differs else "unchanged", ", ".join(differs))
@@ -198,7 +198,7 @@ class Grafana:
             ) from error
         except (Timeout, BoundedCallError) as error:
             raise Unreachable(f"{self._url}: no complete answer in time") from error
-        except (ValueError, TypeError) as error:  # the library trips over other shapes
+        except (ValueError, TypeError) as error:  # the library fails on any other JSON
             raise self._is_no_grafana() from error
         except OSError as error:
             raise Unreachable(f"{self._url}: cannot be reached") from error
@@ -212,7 +212,7 @@ class Grafana:
 
 
 def _differing(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the titles of panels, and the other keys, that differ."""
+    """Yield the panel titles and other keys that differ."""
     there, ours = (
         {panel.get("title", ""): panel for panel in body.get("panels", ())}
         for body in (stored, wanted)

@@ -36,7 +36,7 @@ def _style(number: int) -> dict[str, Any]:
 
 
 def dash_quantities(panel: Json, names: Iterable[str]) -> None:
-    """Give lines whose name is one of these, or ends in one, dashes of their own."""
+    """Give each line whose name is, or ends in, one of these its own dashes."""
     panel["fieldConfig"]["overrides"] += [
         override("byRegexp", f"/(^| ){re.escape(name)}$/", custom__lineStyle=_style(number))
         for number, name in enumerate(names)
@@ -44,7 +44,7 @@ def dash_quantities(panel: Json, names: Iterable[str]) -> None:
 
 
 def name_rooms(panel: Json, names: Mapping[str, str], links: Sequence[Json]) -> None:
-    """Give lines, bars and cells of rooms their names, and lines their links."""
+    """Show room names instead of ids in lines, bars and cells, and link the lines."""
     config = panel["fieldConfig"]
     if any(target["alias"] == "$tag_room" for target in panel["targets"]):
         config["defaults"]["links"] = [*links]
@@ -58,7 +58,7 @@ def name_rooms(panel: Json, names: Mapping[str, str], links: Sequence[Json]) -> 
 
 
 def style_lines(panel: Json, numbers: Mapping[str, Mapping[str, int]]) -> None:
-    """Give every line of a known name its color and dashes; `numbers` are by tag and value."""
+    """Give each known line its color and dashes; `numbers` maps tag and value to its number."""
     is_bars = panel["fieldConfig"]["defaults"]["custom"].get("drawStyle") == "bars"
     for tag, values in numbers.items():
         if any(target["alias"] == f"$tag_{tag}" for target in panel["targets"]):

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 Bands = list[tuple[float, str]]
-"""Values from which a band begins, and its color."""
+"""Where each band begins, and its color."""
 Words = Mapping[str, tuple[str, str]]
-"""Text and color shown in place of a value; ``"none"`` stands for no value."""
+"""Text and color shown instead of a value; ``"none"`` is for no value."""
 
 BLUE: Final = "#0072B2"
 SKY: Final = "#56B4E9"
@@ -43,7 +43,7 @@ COLORS: Final = {
     "purple": PURPLE,
     "grey": GREY,
 }
-"""By name; any other name is one that Grafana knows."""
+"""Our color names; any other name is one of Grafana's."""
 _GROUNDS: Final = {
     ORANGE: "#F5C04F",
     VERMILLION: "#B04A00",
@@ -74,7 +74,7 @@ _LABELS: Final = {
     "false_alarm": "false alarm",
     "nothing_found": "nothing found",
 }
-"""Labels of stored codes with two words."""
+"""Labels of stored codes of two words."""
 _UNITS: Final = {
     "µg/m³": "conμgm3",
     "/cm³": "suffix:/cm³",
@@ -88,19 +88,19 @@ _UNITS: Final = {
     "dBm": "suffix:dBm",
     "": "none",
 }
-"""Unit of a quantity to Grafana's name of it."""
+"""Our unit to Grafana's name for it."""
 _UNIT_TEXTS: Final = {
     **{name: text for text, name in _UNITS.items() if name != "none"},
     "s": "time",
     "ms": "time",
     "percentunit": "share",
 }
-"""What the axis says of a unit."""
+"""Axis label of each unit."""
 _SEVERITY: Final = (TRANSPARENT, ORANGE, VERMILLION, PURPLE)
 _MOST_POINTS: Final = 400
-"""Of each line of averages: a server answers half as many in two thirds of the time."""
+"""Points per line of averages. Halving it saves the server only a third of the time."""
 _NARROW: Final = 8
-"""Width of a chart with few lines, whose legend has room for values."""
+"""Width of a chart whose legend has room for values."""
 _READABLE: Final = 260
 """Least width of a column of sentences; on a phone it scrolls rather than being a word wide."""
 
@@ -115,12 +115,12 @@ def unit_of(quantity: str) -> str:
 
 
 def bands_of(guideline: Guideline) -> Bands:
-    """Return the bands of a guideline without the lowest."""
+    """Return the bands of a guideline except the lowest."""
     return [(band.start, _SEVERITY[band.severity]) for band in guideline.bands[1:]]
 
 
 def _thresholds(bands: Bands, first: str) -> Json:
-    """Return the colors of bands, with `first` below all of them."""
+    """Return Grafana thresholds for bands; `first` is the color below all of them."""
     steps = [{"value": value, "color": color} for value, color in [(None, first), *bands]]
     return {"mode": "absolute", "steps": steps}
 
@@ -233,7 +233,7 @@ def chart(
         "spanNulls": gap_ms,
         "showPoints": "always" if points else "auto",
     }
-    # Its palette for any color vision is not in every version.
+    # Not every Grafana version has the palette for any color vision.
     defaults: Json = {"unit": unit, "color": {"mode": "palette-classic"}, "custom": style}
     axis = _UNIT_TEXTS.get(unit, counted)
     if bands:
@@ -245,7 +245,7 @@ def chart(
         style["axisLabel"] = axis
     if logarithmic:
         style["scaleDistribution"] = {"type": "log", "log": 10}
-    if as_bars or stacked:  # an interval begins at its time stamp
+    if as_bars or stacked:  # a time stamp marks the start of its interval
         style |= {"drawStyle": "bars", "barAlignment": 1, "showPoints": "never"}
         style |= {"fillOpacity": 60 if stacked else 80, "lineWidth": 1}
     if stacked:
@@ -319,7 +319,7 @@ def bars(
     width: int = 8,
     height: int = 8,
 ) -> Json:
-    """Make one bar per line of the answer, or with `values` per row."""
+    """Make one bar per series of the answer, or, with `values`, per row."""
     colored_bands = [(at, BLUE if c == TRANSPARENT else c) for at, c in bands or ()]
     limits = {"min": 0, "max": high, "decimals": decimals}
     defaults = {
@@ -346,7 +346,7 @@ def bars(
 def states(
     title: str, about: str, *queries: Json, words: Words, empty: str = "nothing in this time"
 ) -> Json:
-    """Make a row of states over time for each line of the answer."""
+    """Show the states of each series of the answer over time."""
     defaults = {
         "mappings": _mappings(words),
         "color": {"mode": "fixed", "fixedColor": GREY},
@@ -453,17 +453,17 @@ def column(
 
 
 def step(name: str, options: Json) -> Json:
-    """Return a transformation that Grafana makes of an answer."""
+    """Return a Grafana transformation."""
     return {"id": name, "options": options}
 
 
 def joined(by: str) -> list[Json]:
-    """Join answers by a column."""
+    """Join query results on a column."""
     return [step("joinByField", {"byField": by, "mode": "outer"})]
 
 
 def ordered(*names: str) -> list[Json]:
-    """Order rows by columns, the first above all; Grafana sorts by one column a step."""
+    """Sort rows by columns, most significant first; Grafana sorts by one column per step."""
     return [step("sortBy", {"sort": [{"field": name}]}) for name in reversed(names)]
 
 

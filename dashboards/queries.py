@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DATA_SOURCE_UID: Final = "plumewatch-series"
 DATA_SOURCE_NAME: Final = "Plumewatch series"
 POLICIES: Final = ("", MINUTE.name, QUARTER_HOUR.name)
-"""Of readings, and of what is kept longer."""
+"""Retention policies of raw readings and of what is kept longer."""
 
 
 def data_source_uid(policy: str) -> str:
@@ -29,21 +29,21 @@ def data_source_uid(policy: str) -> str:
 
 
 SOURCE: Final = "source"
-"""Variable with which people choose the data source, so that files fit any Grafana."""
+"""Variable that selects the data source, so that the files work in any Grafana."""
 DATA_SOURCE: Final = {"type": "influxdb", "uid": f"${{{SOURCE}}}"}
 
 PLACE_TAGS: Final = ("site", "building", "floor", "room")
-"""Tags that name a place, from large to small: each is a variable, chosen within the one before."""
+"""Tags that name a place, large to small; each is a variable within the previous one."""
 
 
 def in_place(tags: Sequence[str]) -> str:
-    """Return the condition that these tags are what their variables choose."""
+    """Return the condition that selects the chosen places."""
     return " AND ".join(f'"{tag}" =~ /^${{{tag}:regex}}$/' for tag in tags)
 
 
 PLACE: Final = in_place(PLACE_TAGS)
 IN_TIME: Final = f"$timeFilter AND {PLACE}"
-"""The chosen places in the time range of the dashboard."""
+"""Selects the chosen places in the dashboard's time range."""
 
 
 def _source(measurement: str) -> str:
@@ -82,12 +82,12 @@ stays open for a week. A panel asks one question of up to a day, and another of 
 
 
 def filled(text: str, words: Mapping[str, str] = FRAGMENTS) -> str:
-    """Replace names in braces; variables of Grafana stay. Raises KeyError for an unknown name."""
+    """Fill in names in braces; Grafana variables stay. Raise KeyError for an unknown name."""
     return re.sub(r"(?<!\$)\{(\w+)\}", lambda found: words[found[1]], text)
 
 
 def question(query: str, *, alias: str = "", table: bool = False) -> dict[str, Any]:
-    """Return one query of a panel; `alias` names its lines, such as ``$tag_room``."""
+    """Return one query of a panel; `alias` names its series, such as ``$tag_room``."""
     return {
         "alias": alias,
         "datasource": DATA_SOURCE,

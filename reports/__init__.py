@@ -1,1 +1,1 @@
-"""Reports an analyst can defend: figures, tables, files."""
+"""Reports that an analyst can defend: figures, tables, files."""

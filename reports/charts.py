@@ -27,7 +27,7 @@ _GRID: Final = look.color_on_white("grid")
 _WIDTH: Final = 520.0
 _SMALL: Final = 9.0
 _FEW: Final = 10
-"""Days whose names have room for three letters."""
+"""Up to so many days, day names have room for three letters."""
 
 
 def draw_stacked(
@@ -36,7 +36,7 @@ def draw_stacked(
     notes: Sequence[str],
     parts: Sequence[tuple[str, Sequence[int]]],
 ) -> Drawing:
-    """Draw a bar of at most three parts per label, with its total; label and note are below."""
+    """Draw a bar per label, of at most three parts, with its total above, label and note below."""
     totals = [sum(counts[k] for _, counts in parts) for k in range(len(labels))]
     top, bottom, left = 30.0, 142.0, 8.0
     height = bottom - top
@@ -114,7 +114,7 @@ def _measure_margin(names: Sequence[str], size: float, least: float) -> float:
 
 
 def blend_shade(share: float) -> str:
-    """Return a color from nearly white to the darkest shade, with evenly falling lightness."""
+    """Return a color between nearly white (0) and the darkest shade (1)."""
     ends = (look.color_on_white("ground"), look.SHADES[0])
     light, dark = ([int(end[k : k + 2], 16) for k in (1, 3, 5)] for end in ends)
     return "#" + "".join(
@@ -141,7 +141,7 @@ def draw_bars(title: str, names: Sequence[str], counts: Sequence[int | str]) -> 
 
 
 def draw_charts(grids: dict[str, Grid]) -> dict[str, Drawing]:
-    """Return the charts of a summary by key of their tables."""
+    """Draw the charts of a summary; return them by the key of their table."""
     rooms, periods = grids["rooms"], grids["period_by_room"]
     over_time = grids.get("days", grids["weeks"])
     return {

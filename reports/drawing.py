@@ -174,5 +174,5 @@ def typeset(files: dict[str, bytes], **how: Any) -> bytes:
 
 
 def warm_up() -> None:
-    """Load what `png` needs, so that the first picture is as quick as the next."""
+    """Load what `render_png` needs, so that the first picture is as fast as the next."""
     render_png(Drawing(8, 8, "", "", (Text(0, 8, "0", 8, "#000000"),)), 1.0)

@@ -1,4 +1,4 @@
-"""Facts of a report, gathered once from state database and time series."""
+"""Everything a report is computed from, read once from state database and time series."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Facts:
     before: Facts | None = None
     year_before: Facts | None = None
     calendars: Mapping[str, Calendar] = field(default_factory=dict)
-    """Those of the schools of a district, by name."""
+    """Calendar of each school of a district, by name."""
 
     def calendar_of(self, row: IncidentRow) -> Calendar:
         """Return the calendar of the school of an incident."""
@@ -73,11 +73,11 @@ class Facts:
 
     @property
     def names_sites(self) -> bool:
-        """Whether places name their school, as there are several."""
+        """Whether there are several schools, so that places name theirs."""
         return any(room.names_site for room in self.registry.rooms.values())
 
     def whole_days(self) -> list[date]:
-        """Return the school days that are over, on record, and entirely inside the window."""
+        """Return the school days that are over, on record and entirely inside the window."""
         end = min(self.end, self.now)
         return [
             day
@@ -89,7 +89,7 @@ class Facts:
 
     @property
     def covered_from(self) -> float:
-        """Beginning of the part of the window that is on record, Unix seconds."""
+        """When the part of the window that is on record begins, Unix seconds."""
         return min(max(self.start, self.recorded_from), self.end)
 
     @cached_property
@@ -111,7 +111,7 @@ class Facts:
         return self.calendar.school_days - self.off_record
 
     def missing(self) -> str:
-        """Return a note on what retention deleted of the window; empty if nothing."""
+        """Say what retention deleted from the window; empty if nothing."""
         if self.deleted_before <= self.start:
             return ""
         day = self.calendar.local(min(self.deleted_before, self.end))
@@ -122,7 +122,7 @@ class Facts:
 
     @cached_property
     def shifts(self) -> Mapping[str, str]:
-        """Shift of the person notified first of an incident, by its id; without a shift, none."""
+        """By incident id, the shift of the person notified first, if they were on one."""
         local = self.calendar.local
         spans: defaultdict[tuple[str, date], list[DutySpan]] = defaultdict(list)
         for span in self.duty:
@@ -142,7 +142,7 @@ class Facts:
 
     @cached_property
     def chosen(self) -> Chosen:
-        """Rows that the key figures count."""
+        """The rows that the key figures count."""
         return select_counted(self.incidents, self.notices, self.sensor_days)
 
     def is_school_day(self, row: IncidentRow) -> bool:

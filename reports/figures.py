@@ -80,12 +80,12 @@ OUTCOME: Final = (
     KeyFigure("confirmed", "Confirmed", "confirmed"),
     KeyFigure("false_alarms", "False alarms", "false"),
     KeyFigure("nothing_found", "Nothing found", "nothing_found"),
-    KeyFigure("fixed", "Fixed, of sensors", "fixed"),
-    KeyFigure("unknown", "Unknown: no feedback", "unknown"),
+    KeyFigure("fixed", "Sensors fixed", "fixed"),
+    KeyFigure("unknown", "Not answered", "unknown"),
     KeyFigure("suppressed", "Suppressed", "suppressed"),
     KeyFigure("nobody_responded", "Nobody responded", "nobody_responded", "share"),
     KeyFigure(
-        "confirmed_rate", "Confirmed, of confirmed and false alarms", "confirmed_rate", "share"
+        "confirmed_rate", "Confirmed, of confirmed plus false alarms", "confirmed_rate", "share"
     ),
     KeyFigure("feedback_rate", "Answered by staff, of all", "feedback_rate", "share"),
     KeyFigure(

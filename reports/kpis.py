@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 ACKNOWLEDGED_WITHIN_S: Final = 300.0
 FEWEST: Final = 5
-"""Fewest incidents of which a share or a rate is computed."""
+"""Fewest incidents from which a share or rate is computed."""
 WEEK_DAYS: Final = 7.0
-"""Least days online, of all sensors together, over which a rate is computed."""
+"""Days online, of all sensors together, below which no rate is computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Rate:
 
     @property
     def value(self) -> float | None:
-        """The ratio; None if it is over too few, or nothing."""
+        """The ratio; None if it rests on too little, or the whole is 0."""
         return self.part / self.whole if self.whole and self.is_enough else None
 
 
@@ -86,7 +86,7 @@ def summarize_times(spans: Iterable[float]) -> Times:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Rows that figures count, and how many tests and possible vapings are left out."""
+    """The rows that figures count, and how many tests and possible vapings they leave out."""
 
     incidents: tuple[IncidentRow, ...]
     notices: tuple[NoticeRow, ...]
@@ -249,7 +249,7 @@ def _count_causes(incidents: Sequence[IncidentRow]) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Notices that staff got; `duplicates` are of the same incident and reason."""
+    """Notices that staff got; `duplicates` repeat the same incident and reason."""
 
     notices: int
     undelivered: int
@@ -282,7 +282,7 @@ def compute_load(
 
 
 def sum_duty_hours(duty: Iterable[DutySpan], since: float = -math.inf) -> float:
-    """Add up person-hours on duty since a moment; overlapping spans of a person count once."""
+    """Add up person-hours on duty from `since` on; a person's overlapping spans count once."""
     spans: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     for span in duty:
         spans[span.person].append((span.start, span.end))
@@ -309,7 +309,7 @@ class SensorTime:
 def compute_sensor_time(
     days: Sequence[SensorDay], incidents: Iterable[IncidentRow] = ()
 ) -> SensorTime:
-    """Compute availability, completeness, and the delay until an outage is seen."""
+    """Compute availability, completeness, and how long it takes to notice an outage."""
     online = math.fsum(day.online_s for day in days)
     return SensorTime(
         sensors=len({day.sensor for day in days}),
@@ -326,14 +326,14 @@ def compute_sensor_time(
 
 @dataclass(frozen=True, slots=True)
 class BeforeAfter:
-    """Incidents per school day in the period before and in this one."""
+    """Incidents per school day in the previous period and in this one."""
 
     before: Rate
     after: Rate
 
     @property
     def is_clear(self) -> bool:
-        """Whether the difference is more than twice what chance alone makes of such counts.
+        """Whether the difference is more than twice what chance alone would make.
 
         >>> BeforeAfter(Rate(5, 5), Rate(6, 5)).is_clear
         False

@@ -1,4 +1,4 @@
-"""What a summary says in sentences, in its document and as a mail."""
+"""Write a summary's findings as sentences, for its document and for e-mail."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _MOST_ROOMS: Final = 5
 _MOST_NAMED: Final = 3
 _WELL: Final = 0.99
-"""Availability of sensors below which a summary says so."""
+"""If sensors were available less than this, the summary says so."""
 
 
 def write_letter(made: Summary, link: str = "", to_do: Sequence[str] = ()) -> tuple[str, str]:
@@ -69,7 +69,7 @@ def _list_rooms(facts: Facts) -> Iterator[str]:
 
 
 def write_findings(made: Summary) -> Iterator[str]:
-    """Yield the main findings; all numbers of a sentence count the same incidents and days."""
+    """Yield the main findings; all numbers in a sentence count the same incidents and days."""
     facts = made.facts
     found = {figure.key: figure.values for figure in made.figures}
 
@@ -78,13 +78,13 @@ def write_findings(made: Summary) -> Iterator[str]:
 
     if facts.covered_from > facts.start:
         day = date_text(facts.calendar.local(facts.covered_from), "date")
-        yield _("The record begins on %(day)s; days before it do not count.", day=day)
+        yield _("Records begin on %(day)s; earlier days are not counted.", day=day)
     online = found["availability"]["value"]
     if online is not None and online < _WELL:
         yield _("Sensors were online %(share)s of the time.", share=format_percent(online))
     every, air = value("incidents"), value("incidents_air")
     yield _(
-        "%(every)s, on %(days)s: %(air)d of vaping or smoke, %(others)d of other kinds.",
+        "%(every)s on %(days)s: %(air)d vaping or smoke, %(others)d other.",
         every=ngettext("%(n)d incident", "%(n)d incidents", every),
         days=ngettext("%(n)d school day", "%(n)d school days", value("school_days")),
         air=air,
@@ -137,7 +137,7 @@ def _compare_with_before(made: Summary) -> Iterator[str]:
     if not values["days_before"] or not values["days"]:
         return
     yield _(
-        "Vaping and smoke per school day: %(now)s, against %(before)s in %(period)s",
+        "Vaping and smoke per school day: %(now)s, compared with %(before)s in %(period)s",
         now=format_per_day(values),
         before=format_per_day(values, "_before"),
         period=name_period_before(facts.before),
@@ -145,7 +145,7 @@ def _compare_with_before(made: Summary) -> Iterator[str]:
 
 
 def name_period_before(before: Facts | None) -> str:
-    """Name a period before, from where it is on record; empty without one."""
+    """Name the previous period, and where its record begins; empty if there is none."""
     if before is None or before.period is None:
         return ""
     local = before.calendar.local(before.start)

@@ -12,14 +12,14 @@ from language.messages import mark
 
 
 class Tone(NamedTuple):
-    """A color on light and on dark ground."""
+    """A color for the light and the dark theme."""
 
     light: str
     dark: str
 
 
 class State(NamedTuple):
-    """How a state is shown: word, color, soft ground of that color, and icon as SVG, 24 wide."""
+    """How a state is shown: word, color, soft background, and icon as 24-unit SVG."""
 
     word: str
     color: Tone
@@ -31,7 +31,7 @@ _SIZES: Final = (
     "--size-small: .8125rem; --size-fine: .875rem; --size-text: 1rem; --size-large: 1.125rem;"
     " --size-title: 1.5rem;"
 )
-"""The scale of type; nothing is set in another size."""
+"""The type scale; nothing uses another size."""
 _SPACES: Final = (
     "--space-1: .25rem; --space-2: .5rem; --space-3: .75rem; --space-4: 1rem; --space-6: 1.5rem;"
 )
@@ -109,18 +109,18 @@ STATES: Final = {
         '<path d="M5 12h14" class="line dash"/>',
     ),
 }
-"""All states of rooms and incidents, by the class that shows them."""
+"""All states of rooms and incidents, by CSS class."""
 SHADES: Final = ("#0f5c6e", "#6c9ba8", "#d9e7ea")
-"""Dark to light, for parts of a bar: they differ in lightness, so a gray print loses nothing."""
+"""Parts of a bar, dark to light: they differ in lightness, so a gray print loses nothing."""
 
 
 def color_on_white(name: str) -> str:
-    """Return a color of `COLORS` or of a state on white, for drawings and print."""
+    """Return a color of `COLORS` or of a state for drawings and print, on white."""
     return STATES[name].color.light if name in STATES else COLORS[name].light
 
 
 def pick_ink(color: str) -> str:
-    """Return the ink that reads better on a color, black or white: one of them has 4.5 to 1.
+    """Return black or white, whichever reads better on a color; one always has 4.5 to 1.
 
     >>> pick_ink("#d9e7ea"), pick_ink("#0f5c6e")
     ('#000000', '#ffffff')
@@ -145,7 +145,7 @@ def _compute_luminance(color: str) -> float:
 
 
 def css() -> str:
-    """Return all of it as custom properties."""
+    """Return colors, sizes and states as CSS custom properties."""
 
     def block(side: int) -> str:
         tones = {name: tone[side] for name, tone in COLORS.items()}

@@ -1,4 +1,4 @@
-"""Rows of reports from the state database, which is only read."""
+"""Read the rows of reports from the state database."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _RUNNING: Final = ("alerted", "updated")
 
 
 def read_deleted_before(db: sqlite3.Connection) -> float:
-    """Return the time before which retention deleted incidents; -inf if it did not."""
+    """Return the time before which retention deleted incidents; -inf if it deleted none."""
     row = db.execute(
         "SELECT max(detail ->> 'opened_before') AS at FROM audit"
         " WHERE kind = 'retention' AND detail ->> 'count' > 0"
@@ -59,7 +59,7 @@ def read_deleted_before(db: sqlite3.Connection) -> float:
 
 
 def read_recorded_from(db: sqlite3.Connection) -> float:
-    """Return the time since which all incidents are on record; inf if there is no record."""
+    """Return when the record of incidents begins; inf if there is none."""
     row = db.execute(
         "SELECT (SELECT min(at) FROM audit WHERE kind = 'start') AS started,"
         " (SELECT min(opened_at) FROM incident) AS opened"
@@ -75,7 +75,7 @@ def read_incidents(
     end: float,
     rooms: Iterable[str] | None = None,
 ) -> list[IncidentRow]:
-    """Return incidents opened in ``[start, end)``, Unix seconds, of some rooms or of all."""
+    """Return the incidents opened in ``[start, end)``, Unix seconds, in some rooms or in all."""
     window = _window(start, end, rooms)
     detections = _read_detections(db, registry, window)
     faults = _read_faults(db, window)
@@ -108,7 +108,7 @@ def read_notices(
     end: float,
     rooms: Iterable[str] | None = None,
 ) -> list[NoticeRow]:
-    """Return the notices of incidents opened in ``[start, end)``; who has no role has left."""
+    """Return the notices of incidents opened in ``[start, end)``; people without a role left."""
     rows = db.execute(
         "SELECT o.incident, o.person, o.channel, o.reason, o.created_at,"  # noqa: S608 - a constant
         " iif(o.status = 'sent', o.finished_at, NULL) AS delivered_at"

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 CONFIRMED, FALSE, NOTHING = "confirmed", "false_alarm", "nothing_found"
 FIXED, TEST = "fixed", "test"
-"""Verdicts of staff; empty without feedback."""
+"""Verdicts of staff; empty without an answer."""
 AIR: Final = ("vape", "smoke")
-"""Kinds of incident that need somebody on site."""
+"""Kinds of incident that need someone on site."""
 POSSIBLE: Final = "possible"
-"""Possible vaping: no alert, so no figure of alerts counts it."""
+"""Possible vaping is no alert, so no figure of alerts counts it."""
 
 
 HEALTH: Final = ("offline", "sensor_fault")
-"""Kinds of incident about a device, which end without anybody on site."""
+"""Kinds of incident about a device; they end without anyone on site."""
 
 
 class State(StrEnum):
@@ -37,12 +37,12 @@ class State(StrEnum):
     ANSWERED = "answered"
     NOBODY_RESPONDED = "nobody_responded"
     RESPONDED = "responded"
-    """Over, and the responder has not reported what they found."""
+    """It is over, and the responder has not said what they found."""
     SUPPRESSED = "suppressed"
     RESOLVED = "resolved"
-    """Of a device that works again."""
+    """The device works again."""
     NOTED = "noted"
-    """Of possible vaping, to which nobody was asked to respond."""
+    """Possible vaping; nobody was asked to respond."""
 
 
 def state_of(
@@ -74,7 +74,7 @@ def state_of(
 
 
 def name_place(room: str, building: str, floor: str = "") -> str:
-    """Name a room of a school that may have several buildings."""
+    """Name a room with its floor and building."""
     return ", ".join(part for part in (room, floor_name(floor), building) if part)
 
 
@@ -159,7 +159,7 @@ class IncidentRow:
 
 @dataclass(frozen=True, slots=True)
 class NoticeRow:
-    """One notice to one target of a person; `role` is that of the configuration now."""
+    """One notice to one target of a person; `role` is the person's current role."""
 
     incident: str
     person: str

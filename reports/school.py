@@ -1,4 +1,4 @@
-"""The school of a report: its places, its days and lessons, its shifts, and named periods."""
+"""The school of a report: places, school days and class periods, shifts, named periods."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ KINDS: Final = ("week", "month", "term", "school_year")
 _DAY: Final = timedelta(days=1)
 _LAST_YEAR: Final = 2261
 _SAME_TERM_DAYS: Final = 60
-"""Days by which the begin of a term may move from year to year."""
+"""Days by which the start of a term may move from year to year."""
 
 
 class PeriodError(ValueError):
-    """A text names no period; the message says what is allowed."""
+    """The text names no period; the message says what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class SchoolTimes:
     first_month: int = 7
 
     def term(self, day: date) -> str:
-        """Return the term of a day; empty outside of all."""
+        """Return the term of a day; empty outside all terms."""
         return next((t.name for t in self.terms if t.first <= day <= t.last), "")
 
     def school_year(self, day: date) -> str:
@@ -88,7 +88,7 @@ class SchoolTimes:
         return self._year(day).name
 
     def period(self, kind: str, text: str) -> Period:
-        """Return the period of a name; raises `PeriodError`.
+        """Parse the name of a period; raise `PeriodError`.
 
         >>> found = SchoolTimes().period("week", "2026-W47")
         >>> str(found.first), str(found.last)
@@ -174,7 +174,7 @@ class SchoolTimes:
 def _numbered(
     text: str, pattern: str, period_of: Callable[[int, int], Period], like: str
 ) -> Period:
-    """Return the period with a year and a number; `like` says what is allowed instead."""
+    """Return the period of a year and number; `like` is the message if there is none."""
     found = re.fullmatch(pattern, text, re.ASCII)
     try:
         if found and int(found[1]) <= _LAST_YEAR:
@@ -205,12 +205,12 @@ _MORNING, _AFTERNOON = 8, 15
 
 
 class PlaceError(ValueError):
-    """There is no such site or building; the message names those there are."""
+    """There is no such school or building; the message lists the existing ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The part of a school that a report covers; empty for all of it."""
+    """The part of a school that a report covers; all of it if empty."""
 
     site: str = ""
     building: str = ""
@@ -234,7 +234,7 @@ class OnDuty(Protocol):
 
     @property
     def person(self) -> str:
-        """Id of the member of staff."""
+        """The staff member's id."""
 
 
 class Shift(Protocol):
@@ -246,18 +246,18 @@ class Shift(Protocol):
 
     @property
     def site(self) -> str:
-        """Name of its school in a district; empty for all."""
+        """Its school in a district; empty for all schools."""
 
     def edges(self, start: datetime, end: datetime) -> Iterable[datetime]:
-        """Return the instants within (start, end) at which who is on duty may change."""
+        """Return the times within (start, end) when the people on duty may change."""
 
     def on_duty(self, at: datetime) -> Sequence[OnDuty]:
-        """Return who is on duty at an instant."""
+        """Return who is on duty at a time."""
 
 
 @dataclass(frozen=True)
 class Calendar:
-    """School days and lessons of a window; without bells `lessons` is None."""
+    """School days and class periods of a window; without bells, `lessons` is None."""
 
     zone: ZoneInfo
     school_days: frozenset[date]
@@ -277,7 +277,7 @@ class Calendar:
         return self.lessons[k].name if inside else "between"
 
     def in_order(self, periods: Iterable[str]) -> list[str]:
-        """Sort class periods by when they begin in the day, ``"between"`` last."""
+        """Sort class periods by their start in the day, ``"between"`` last."""
         begins: dict[str, time] = {}
         for lesson in self.lessons or ():
             at = self.local(lesson.start).time()
@@ -285,7 +285,7 @@ class Calendar:
         return sorted(periods, key=lambda name: (begins.get(name, time.max), _by_number(name)))
 
     def periods(self, start: float, end: float, seen: Iterable[str]) -> list[str]:
-        """Name the class periods of a window and those `seen`; else the hours from 8 to 15."""
+        """Name the class periods of a window and those `seen`; without bells, hours 8 to 15."""
         found = {*seen}
         if self.lessons is not None:
             inside = [lesson for lesson in self.lessons if lesson.start < end > start < lesson.end]
@@ -299,7 +299,7 @@ class Calendar:
         return self.in_order(found)
 
     def bounds(self, day: date) -> tuple[float, float]:
-        """Return the beginning of a day and of the following one, Unix seconds."""
+        """Return when a day and the next day begin, Unix seconds."""
         return day_bounds(day, self.zone)
 
     def local(self, moment: float) -> datetime:
@@ -309,7 +309,7 @@ class Calendar:
 
 @dataclass(frozen=True)
 class School:
-    """What reports need of the configuration; `codes` are the state's, by kind of incident."""
+    """What reports need from the configuration; `codes` are the state's, by incident kind."""
 
     name: str
     zone: ZoneInfo
@@ -320,10 +320,10 @@ class School:
     roles: Mapping[str, str] = field(default_factory=dict)
     codes: Mapping[str, str] = field(default_factory=dict)
     sites: Mapping[str, School] = field(default_factory=dict)
-    """The schools of a district by name, each with its own zone, days and lessons."""
+    """The schools of a district by name, each with its own time zone, days and periods."""
 
     def at(self, place: Place) -> School:
-        """Return the school with the rooms and sensors of a place only; raises `PlaceError`."""
+        """Return the school with only the rooms and sensors of a place; raise `PlaceError`."""
         here = list(self.registry.rooms.values())
         for key, asked in (("site", place.site), ("building", place.building)):
             known = sorted({getattr(room, key) for room in here}, key=natural)
@@ -337,7 +337,7 @@ class School:
         return replace(self, registry=Registry.of(here, sensors, sites))
 
     def is_school_day(self, day: date) -> bool:
-        """Whether bells ring, at any school; without bells, neither weekend nor holiday."""
+        """Whether bells ring at any school; without bells, every weekday that is no holiday."""
         if self.sites:
             return any(school.is_school_day(day) for school in self.sites.values())
         if self.lessons_on is not None:
@@ -345,13 +345,13 @@ class School:
         return day.weekday() < _SATURDAY and day not in self.holidays
 
     def has_school(self, moment: float, room: str = "") -> bool:
-        """Whether a moment, Unix seconds, is on a school day of the school of a room."""
+        """Whether a time, Unix seconds, is on a school day of the room's school."""
         place = self.registry.rooms.get(room)
         own = self.sites.get(place.site, self) if place else self
         return own.is_school_day(datetime.fromtimestamp(moment, own.zone).date())
 
     def calendar(self, start: float, end: float) -> Calendar:
-        """Return the school days and lessons of the days that a window touches."""
+        """Return the school days and class periods of all days in a window."""
         days = list_days(start, end, self.zone)
         lessons = None
         if self.lessons_on is not None:
@@ -364,7 +364,7 @@ class School:
         return {name: school.calendar(start, end) for name, school in self.sites.items()}
 
     def duty(self, shifts: Sequence[Shift], start: float, end: float) -> Iterator[DutySpan]:
-        """Yield who is on duty when, on school days; people without a shift have no hours."""
+        """Yield who is on duty when, on school days; people without a shift are left out."""
         calendar, calendars = self.calendar(start, end), self.calendars(start, end)
         for day in sorted(calendar.school_days):
             for shift in shifts:
@@ -382,19 +382,19 @@ class School:
 
 
 def day_bounds(day: date, zone: ZoneInfo) -> tuple[float, float]:
-    """Return the beginning of a local day and of the following one, Unix seconds."""
+    """Return when a local day and the next one begin, Unix seconds."""
     start, end = (datetime.combine(day + timedelta(days=k), time(), tzinfo=zone) for k in (0, 1))
     return start.timestamp(), end.timestamp()
 
 
 def list_days(start: float, end: float, zone: ZoneInfo) -> list[date]:
-    """Return the local days that ``[start, end)`` touches, Unix seconds."""
+    """Return the local days in ``[start, end)``, Unix seconds."""
     first = datetime.fromtimestamp(start, zone).date()
     last = datetime.fromtimestamp(max(start, end - 1e-3), zone).date()
     return [first + timedelta(days=k) for k in range((last - first).days + 1)]
 
 
 def _by_number(text: str) -> tuple[int, str]:
-    """Return a sort key: by the number in a name, names without one last."""
+    """Return a sort key: the number in a name; names without one sort last."""
     digits = "".join(c for c in text if c.isdigit())
     return int(digits[:6] or 10**6), text

@@ -1,4 +1,4 @@
-"""The schools of a district beside each other."""
+"""Compare the schools of a district."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SchoolFigures(NamedTuple):
 
 
 def compare_schools(facts: Facts, down: Collection[str] | None = None) -> list[SchoolFigures]:
-    """Return the figures of each school, by name; `down` are ids of sensors, else `last_down`."""
+    """Return the figures of each school; `down` are sensor ids, by default `count_down`'s."""
     now = _by_site(facts.chosen.incidents)
     before = None if facts.before is None else _by_site(facts.before.alerts)
     registry = facts.registry
@@ -58,7 +58,7 @@ def compare_schools(facts: Facts, down: Collection[str] | None = None) -> list[S
 
 
 def count_down(facts: Facts) -> list[str]:
-    """Return the sensors that were not online at all on the last day with records of them."""
+    """Return the sensors that were offline all through the last day on record."""
     last = max((day.day for day in facts.sensor_days), default=None)
     return [day.sensor for day in facts.sensor_days if day.day == last and not day.online_s]
 

@@ -1,4 +1,4 @@
-"""The summary: one page for a principal and its tables, from one object, so that they agree."""
+"""The summary: a page for a principal, and its tables, made from one object so they agree."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     Row = tuple[str, Sequence[float | None]]
 
 _BY_DAY_S: Final = 31.5 * 86_400.0
-"""Longest window shown day by day, with an hour for clocks that are set back."""
+"""Longest window shown day by day; the half day is for the hour when clocks go back."""
 _TOP: Final = 10
 MOST_DRAWN: Final = 30
-"""Rooms of a drawing."""
+"""Most rooms in a chart."""
 _FOLLOW_UP: Final = ("referral", "nurse", "facilities", "none")
 _DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _IN_UNIT: Final = (
     *("value", "mean", "median", "p90", "median_all", "p90_all"),
     *("period_before", "year_before"),
 )
-"""Measures of a figure that are in its unit; the others are counts."""
+"""Measures in the unit of the figure; all others are counts."""
 _PER_TIME: Final = {
     **dict.fromkeys(("school_days", *AIR, "other", "incidents"), ""),
     "vape_and_smoke_per_school_day": "1/day",
@@ -65,7 +65,7 @@ class Grid(NamedTuple):
     notes: Mapping[tuple[str, str], str] = MappingProxyType({})
 
     def cell(self, row: str, column: str, value: float | None) -> int | str:
-        """Return a count, or what to show instead."""
+        """Return a count, or the note to show instead."""
         return self.notes.get((row, column), "") if value is None else int(value)
 
 
@@ -78,7 +78,7 @@ class Summary:
     grids: dict[str, Grid]
 
     def table(self) -> pl.DataFrame:
-        """Return all of it as one long table."""
+        """Return the whole summary as one long table."""
         rows: list[tuple[Any, ...]] = []
         for figure in self.figures:
             for measure, value in figure.values.items():
@@ -125,7 +125,7 @@ def _make_grids(facts: Facts) -> Iterator[Grid]:
             "school",
             _OF_SCHOOLS,
             _list_schools(facts),
-            about=_("Alerts exclude device faults. Sensors down were not online on the last day."),
+            about=_("Alerts exclude sensor faults. Sensors down were offline all of the last day."),
         )
     yield _make_grid(
         "weeks",
@@ -133,7 +133,7 @@ def _make_grids(facts: Facts) -> Iterator[Grid]:
         "week",
         _PER_TIME,
         _count_over_time(facts, _name_week),
-        about=_("A short week has fewer school days: compare the rates."),
+        about=_("Short weeks have fewer school days, so compare the rates."),
     )
     if facts.end - facts.start <= _BY_DAY_S:
         rows = _count_over_time(facts, str)
@@ -162,11 +162,11 @@ def _make_grids(facts: Facts) -> Iterator[Grid]:
     ordered = {name: actions[name] for name in (*_FOLLOW_UP, *actions) if actions[name]}
     yield _make_grid(
         "actions",
-        _("What followed confirmed incidents"),
+        _("Follow-up of confirmed incidents"),
         "action",
         ["incidents"],
         _list_counts(ordered),
-        about=_("Classes reported by staff; none names anybody."),
+        about=_("As reported by staff; no names."),
     )
     yield _make_grid(
         "sensors",
@@ -174,7 +174,7 @@ def _make_grids(facts: Facts) -> Iterator[Grid]:
         "sensor",
         {"availability": "share", "completeness": "share", "online_days": "days"},
         _rank_sensors(facts)[:_TOP],
-        about=_("At most %(n)d; the report of sensors has all.", n=_TOP),
+        about=_("At most %(n)d; the sensors report lists all.", n=_TOP),
     )
 
 

@@ -1,4 +1,4 @@
-"""The tables of reports: documented, versioned columns, and their values.
+"""The tables of reports: documented, versioned columns and their values.
 
 No column is renamed, moved or changed in meaning within one `VERSION`; new ones are added at the
 end. ``docs/reports.md`` is generated from `COLUMNS`.
@@ -39,7 +39,7 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """One table; `rows` yields the values of all columns but the first."""
+    """One table; `rows` yields the values of every column except the first."""
 
     name: str
     about: str
@@ -54,7 +54,7 @@ class Table(NamedTuple):
 
 
 def make_frame(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
-    """Return typed columns in order, from rows with times in Unix seconds, read in slices."""
+    """Make a typed frame from rows with times in Unix seconds, reading them in slices."""
     left = iter(rows)
     parts = [_make_slice(columns, [*islice(left, _SLICE)])]
     while parts[-1].height == _SLICE:
@@ -245,7 +245,7 @@ COLUMNS: Final = {
         ),
     ),
 }
-"""Columns of each report, and of the summary as one table; new ones go to the end."""
+"""Columns of each report, and of the summary as one table; append new ones at the end."""
 
 _PEAKS: Final = {
     "peak_pm25_ug_m3": "pm25",

@@ -1,4 +1,4 @@
-"""Text of reports: names of reports and files, and durations in words."""
+"""Text in reports: names of reports and files, numbers and durations."""
 
 from __future__ import annotations
 
@@ -52,10 +52,8 @@ NAMES: Final = frozenset(
 """Columns, codes and units of tables."""
 LIMITS: Final = (
     mark("A sensor alert does not prove that anybody vaped, and does not identify anybody."),
-    mark("Confirmed and false alarm are reports of staff. Tests do not count."),
-    mark(
-        "A change after a date does not prove its cause: terms, weather and sensors change as well."
-    ),
+    mark("Confirmed and false alarm are what staff reported. Tests are not counted."),
+    mark("A change after a date does not prove its cause: terms, weather and sensors change too."),
 )
 """What a summary does not prove, in English."""
 ABOUT: Final = {
@@ -66,22 +64,22 @@ ABOUT: Final = {
     "response": mark("response times, for all and by group"),
     "sensors": mark("one row per sensor"),
 }
-"""All reports, and their content."""
+"""All reports and what they contain."""
 
 
 def translate(name: str) -> str:
-    """Return a column, a code or a unit of a table in the reader's language."""
+    """Translate a column name, code or unit into the reader's language."""
     words = name.replace("_", " ")
     return gettext(words) if words in NAMES and language() != ENGLISH else name
 
 
 def to_words(name: str) -> str:
-    """Return the words of a column or a code, also in English."""
+    """Return a column name or code as words, in English too."""
     return translate(name).replace("_", " ")
 
 
 def format_duration(seconds: float | None) -> str:
-    """Write a span of time for people.
+    """Format a duration.
 
     >>> format_duration(4.25), format_duration(75.0), format_duration(7300.0), format_duration(None)
     ('4.2 s', '1 min 15 s', '2 h 1 min', '—')
@@ -99,7 +97,7 @@ def format_duration(seconds: float | None) -> str:
 
 
 def format_percent(share: float) -> str:
-    """Write a share, from 0 to 1; with a decimal if it is almost all.
+    """Format a share of 0 to 1 as a percentage; with a decimal if it is almost all.
 
     >>> format_percent(0.643), format_percent(0.9962), format_percent(1.0)
     ('64%', '99.6%', '100%')
@@ -108,7 +106,7 @@ def format_percent(share: float) -> str:
 
 
 def format_column(values: Sequence[float | None], unit: str) -> tuple[str, list[str]]:
-    """Write the numbers of a column in one format, with the unit for its head.
+    """Format the numbers of a column alike; return the unit for its head, and the texts.
 
     >>> format_column([4.0, 75.3, None], "s")
     ('min:s', ['0:04', '1:15', '—'])
@@ -134,7 +132,7 @@ def format_column(values: Sequence[float | None], unit: str) -> tuple[str, list[
 
 
 def format_period(name: str) -> str:
-    """Write the name of a class period, or of the clock hour where there are no bells.
+    """Format the name of a class period, or the clock hour if there are no bells.
 
     >>> format_period("P2"), format_period("13:00")
     ('P2', '1 PM')
@@ -173,7 +171,7 @@ def describe_median(values: Mapping[str, float | None]) -> str:
 
 
 def make_file_name(report: str, kind: str, *parts: str) -> str:
-    """Name a file after its report, time and place.
+    """Name a file after its report, period and place.
 
     >>> make_file_name("summary", "pdf", "2026/27", "", "North wing")
     'summary-2026-27-North-wing.pdf'

@@ -1,4 +1,4 @@
-"""What a PDF shows: words and formatted numbers, ready for the templates."""
+"""Prepare what a PDF shows: words and formatted numbers for the templates."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ _TITLES: Final = {
     "sensors": mark("Sensors"),
 }
 _OF_CODES: Final = ("kinds", "false_causes", "actions")
-"""Tables whose rows are codes, such as `false_alarm`."""
+"""Tables whose row names are codes, such as `false_alarm`."""
 _CODES: Final = (
     *("kind", "severity", "state", "outcome", "false_cause", "responder_role", "by", "value"),
 )
-"""Columns with codes."""
+"""Columns that contain codes."""
 _PLACE: Final = "place"
 _PRINTED: Final = {
     "incidents": (
@@ -61,13 +61,13 @@ _PRINTED: Final = {
         *("tamper_incidents", "fault_incidents"),
     ),
 }
-"""Columns of each table that fit a page; other files have all."""
+"""Columns of each table that fit on a page; other formats have all."""
 _NARROW, _WIDE = 5, 26
 """Fewest and most letters for which a column is wide."""
 
 
 def translate_template_words() -> dict[str, Any]:
-    """Return the words of the templates in the reader's language."""
+    """Translate the fixed words of the templates."""
     colors = {name: color_on_white(name) for name in ("ink", "fine", "edge", "brand")}
     return {
         "lang": language(),
@@ -201,7 +201,7 @@ def _view_grid(grid: Grid) -> dict[str, Any]:
 
 
 def translate_note(note: str) -> str:
-    """Return what is shown instead of a number that is hidden."""
+    """Return the text shown instead of a hidden number."""
     return gettext(note) if note == WITHHELD else note
 
 

@@ -1,4 +1,4 @@
-"""How a figure is written, the same on the staff page, in documents and in mails."""
+"""Format figures the same way on the staff page, in documents and in e-mail."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def format_number(value: float | None, unit: str = "") -> str:
-    """Write the value of a figure in its unit."""
+    """Format the value of a figure in its unit."""
     if value is None:
         return "—"
     if unit == "s":
@@ -26,7 +26,7 @@ def format_number(value: float | None, unit: str = "") -> str:
 
 
 def describe_figure(figure: Figure) -> dict[str, str]:
-    """Return label and value of a figure, on what it rests, and its value in the period before."""
+    """Return a figure's label, value, basis, and its value in the previous period."""
     values = figure.values
     basis = ""
     if "median" in values:
@@ -43,19 +43,19 @@ def describe_figure(figure: Figure) -> dict[str, str]:
 
 
 def format_value(figure: Figure) -> str:
-    """Write the value of a figure, or that it rests on too little."""
+    """Format the value of a figure, or say that there is too little data."""
     if figure.main is None and "of" in figure.values:
         return _("too little data")
     return format_number(figure.main, figure.unit)
 
 
 def format_share(value: float | None) -> str:
-    """Write a share, or that it rests on too little."""
+    """Format a share, or say that there is too little data."""
     return _("too little data") if value is None else format_percent(value)
 
 
 def describe_trend(figure: Figure, when: str) -> str:
-    """Compare a figure with the period before, which is called `when`; empty without one."""
+    """Compare a figure with the previous period, named `when`; empty if there is none."""
     if "period_before" not in figure.values:
         return ""
     before, now = figure.values["period_before"], figure.main
@@ -92,7 +92,7 @@ def _describe_rate(figure: Figure) -> str:
 
 
 def format_per_day(values: Mapping[str, float | None], when: str = "") -> str:
-    """Write a rate per school day with its basis, of this period or ``"_before"``."""
+    """Format a rate per school day with its basis, for this period or ``"_before"``."""
     count, days = values[f"count{when}"] or 0.0, values[f"days{when}"] or 0.0
     return _(
         "%(rate)s (%(count)s on %(days)s days)",

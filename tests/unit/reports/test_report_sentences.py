@@ -116,7 +116,7 @@ class Tables:
 
 
 SENTENCES = {
-    "The record begins on": Tables.none,
+    "Records begin on": Tables.none,
     "There is no record of": Tables.none,
     "Staff answered": Tables.outcomes,
     "Someone responded": Tables.responded,
