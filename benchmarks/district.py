@@ -179,7 +179,7 @@ class Asked:
 def pages(incident: str) -> list[str]:
     """Return the paths of the main pages, for a room and an incident of the first school."""
     return [
-        *("/", "/?site=school-00", "/rooms/r0", "/rooms/r0/history"),
+        *("/", "/?site=school-00", "/rooms/r0", "/rooms/r0?span=day"),
         *("/incidents", f"/incidents/{incident}", "/silences", "/duty"),
         *("/air", "/figures", "/reports", "/sensors"),
         *("/levels", "/commission", "/settings", "/tokens", "/wall"),

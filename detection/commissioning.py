@@ -60,27 +60,27 @@ class Step:
 STEPS: Final = (
     Step(
         mark("quiet"),
-        mark("Leave the room alone: door shut, nobody inside, the fan as it usually is."),
+        mark("Leave the room empty: door closed, fan as usual."),
         60,
     ),
-    Step(mark("fan"), mark("Switch the fan or hand dryer on; at the next step off again."), 40),
+    Step(mark("fan"), mark("Turn on the fan or hand dryer. Turn it off at the next step."), 40),
     Step(
         mark("water"),
-        mark("Three strokes of a hand spray with water, a meter from the sensor."),
+        mark("Spray water three times, about 3 feet from the sensor."),
         50,
     ),
     Step(
         mark("puff"),
         mark(
-            "In the stall farthest from the sensor: a one-second puff of theatrical glycol fog, or"
-            " a smoke-detector tester."
+            "In the stall farthest from the sensor, release a one-second puff of"
+            " theatrical fog, or use a smoke-detector tester."
         ),
         90,
         is_vaping=True,
     ),
     Step(
         mark("deodorant"),
-        mark("One second of deodorant or hair spray in the middle of the room."),
+        mark("Spray deodorant or hair spray for one second in the middle of the room."),
         60,
     ),
 )

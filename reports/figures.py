@@ -285,7 +285,7 @@ PM25_DAY: Final = Guideline(
 CO2: Final = Guideline(
     "co2",
     (Band(0, 0), Band(1000, 1, mark("stale")), Band(2000, 2, mark("unacceptable"))),
-    mark("Umweltbundesamt: harmless below 1,000 ppm, unacceptable above 2,000 ppm."),
+    mark("German Environment Agency: harmless below 1,000 ppm, unacceptable above 2,000 ppm."),
 )
 TVOC: Final = Guideline(
     "tvoc_ugm3",
@@ -296,8 +296,8 @@ TVOC: Final = Guideline(
         Band(10000, 3, mark("unacceptable")),
     ),
     mark(
-        "Umweltbundesamt: noticeable from 1 mg/m³, objectionable from 3, unacceptable from 10"
-        " mg/m³."
+        "German Environment Agency: noticeable from 1 mg/m³, objectionable from 3, unacceptable"
+        " from 10 mg/m³."
     ),
 )
 HUMIDITY: Final = Guideline(

@@ -88,7 +88,7 @@ class AccountPages(SignInGroup):
 
         codes = await self._context.write(confirm)
         if not codes:
-            fault = _("This code is not valid. Check the time of your phone.")
+            fault = _("This code isn't valid. Check the time on your phone.")
             return self._code_form(request, _CONFIRM, secret, person, fault)
         self._begun.pop(form_token, None)
         self._limit.succeeded(client_of(request), person)

@@ -35,7 +35,7 @@ from alerts.page.sign_in import SignInPages
 from alerts.page.views.air import AirPages
 from alerts.page.views.answer import AnswerPages
 from alerts.page.views.board import BoardPages
-from alerts.page.views.charts import HistoryPages
+from alerts.page.views.charts import RoomPages
 from alerts.page.views.commission import CommissionPages
 from alerts.page.views.config import ConfigPages
 from alerts.page.views.duty import DutyPages
@@ -67,6 +67,7 @@ _HERE: Final = Path(__file__).parent
 
 PAGES: Final[tuple[type[PageGroup], ...]] = (
     BoardPages,
+    RoomPages,
     IncidentPages,
     DutyPages,
     SilencePages,
@@ -74,7 +75,6 @@ PAGES: Final[tuple[type[PageGroup], ...]] = (
     FigurePages,
     ReportPages,
     SensorPages,
-    HistoryPages,
     CommissionPages,
     ThresholdPages,
     ConfigPages,
@@ -172,7 +172,7 @@ class _Errors:
         return response
 
     async def on_fault(self, request: Request, _error: Exception) -> Response:
-        detail = _("Something went wrong here. The log of the service says what.")
+        detail = _("Something went wrong. See the service's log for details.")
         if _is_api(request):
             return problem(HTTPException(500, detail))
         return self._context.render(request, "error.html", 500, detail=detail)

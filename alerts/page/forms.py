@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from alerts.incidents.free_text import cleaned, fault_of
 from alerts.page.config_file import Edit
-from language.dates import date_text
+from language.dates import clocks, date_text
 from language.messages import _
 from language.plain_text import new_id
 
@@ -139,7 +139,7 @@ class Form:
         mine = [typed.get(key) for key in self.unique]
         others = [e for k, e in enumerate(entries) if k != index]
         if any(mine) and mine in ([e.get(key) for key in self.unique] for e in others):
-            found.setdefault(self.unique[0], _("There is already one of this name."))
+            found.setdefault(self.unique[0], _("There is already one with this name."))
         return found
 
     def edits(
@@ -223,6 +223,10 @@ def _described(field: Field, value: Any, tree: Mapping[str, Any]) -> str:
         return f"{_(field.label)}: {len(value)}"
     if isinstance(value, datetime):
         return date_text(value, "moment")
+    if isinstance(value, date):
+        return date_text(value, "short date")
+    if field.kind is Kind.TIME:
+        return clocks(value)
     choices = field.choices(tree) if field.choices else {}
     values = value if isinstance(value, list) else [value]
     return ", ".join(choices.get(str(one), str(one)) for one in values)
@@ -318,7 +322,7 @@ def _text(one: Field, value: Any) -> Any:
 
 def _sentence(fault: EntryFault) -> str:
     if fault.value in {"missing", "''", "nobody"}:
-        return _("Must be given.")
+        return _("Required.")
     value = fault.value.strip("'\"")
     cut = f"{value[:_LONGEST_VALUE]}…" if len(value) > _LONGEST_VALUE else value
     return f"“{cut}”: {fault.allowed}."

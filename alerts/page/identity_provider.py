@@ -149,7 +149,7 @@ class IdentityProvider:
             found = await self._json("GET", url)
             if found.get("issuer") != self.settings.issuer:
                 raise ProviderError(
-                    later("The sign-in provider calls itself another issuer than configured.")
+                    later("The sign-in provider's issuer doesn't match the configuration.")
                 )
             if not all(isinstance(found.get(key), str) for key in _ENDPOINTS):
                 raise ProviderError(later("The sign-in provider's document is incomplete."))
@@ -210,8 +210,8 @@ class IdentityProvider:
         except (ProviderError, KeyError, TypeError) as error:
             raise ProviderError(
                 later(
-                    "Google does not give the groups of this account. An administrator enables the"
-                    " Cloud Identity API in the project of the client_id."
+                    "Google didn't return this account's groups. An administrator must"
+                    " enable the Cloud Identity API in the project of the client_id."
                 )
             ) from error
 
@@ -219,7 +219,10 @@ class IdentityProvider:
         own = self.settings
         if own.hosted_domain and claims.get("hd") != own.hosted_domain:
             raise NotVouchedForError(
-                later("This account is not one of %(domain)s (claim hd).", domain=own.hosted_domain)
+                later(
+                    "This account doesn't belong to %(domain)s (claim hd).",
+                    domain=own.hosted_domain,
+                )
             )
         email = claims.get(own.email_claim)
         if not isinstance(email, str) or "@" not in email or not email.isprintable():
@@ -286,7 +289,7 @@ class IdentityProvider:
                 _CLOCKS
                 if error.claim in _TIMES
                 else later(
-                    "The answer of the sign-in provider is not for this sign-in (claim %(claim)s).",
+                    "The sign-in provider's answer is for another sign-in (claim %(claim)s).",
                     claim=error.claim,
                 )
             ) from error
@@ -331,7 +334,7 @@ class IdentityProvider:
 
 
 _UNREACHABLE: Final = later("The sign-in provider cannot be reached.")
-_NOT_VALID: Final = later("The answer of the sign-in provider is not valid.")
+_NOT_VALID: Final = later("The sign-in provider's answer is not valid.")
 _CLOCKS: Final = later(
-    "The sign-in has expired, or the clocks of this machine and of the sign-in provider differ."
+    "The sign-in has expired, or this server's clock differs from the sign-in provider's."
 )

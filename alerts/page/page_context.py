@@ -339,7 +339,7 @@ class _FilledInThread(HTMLResponse):
 
 def not_for_role(right: Right) -> str:
     """Say who has a right that a person does not have."""
-    return _("Your role cannot open this. It is for: %(roles)s.", roles=who_may(right))
+    return _("Your role can't open this. It's for: %(roles)s.", roles=who_may(right))
 
 
 def sentence(text: object) -> str:

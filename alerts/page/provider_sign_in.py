@@ -185,8 +185,9 @@ class ProviderPages(SignInGroup):
         sites = context.policy.sites_of(member.id)
         if rights.sites is not None and sites is not None and not rights.sites & sites:
             return Refusal.OTHER_SITES, _(
-                "Your groups are of other schools than you are. An administrator changes sites in"
-                " [[sign_in.group]] or in [[staff]]."
+                "Your groups belong to other schools than you do. Ask an"
+                " administrator to change sites in [[sign_in.group]] or in"
+                " [[staff]]."
             )
         return None
 

@@ -170,7 +170,7 @@ _QUIET_HOURS: Final = Field(
     "quiet_hours",
     mark("Quiet hours"),
     Kind.ROWS,
-    help=mark("Critical alerts still arrive. An end before the start is on the next day."),
+    help=mark("Critical alerts still arrive. If the end is before the start, it's the next day."),
     rows=(
         Field("start", mark("From"), Kind.TIME),
         Field("end", mark("To"), Kind.TIME),
@@ -196,7 +196,7 @@ ADD_PERSON: Final = Form(
     "staff",
     mark("People and channels"),
     mark("person"),
-    mark("Next you get a link for their password, and choose how alerts reach them."),
+    mark("Next, you get a link for their password and choose how alerts reach them."),
     Right.SETTINGS,
     _PERSON,
     id_from=("name",),
@@ -208,15 +208,15 @@ FORMS: Final = (
         "override",
         mark("Today's duty"),
         mark("change"),
-        mark("Substitutes and swaps. They end by themselves."),
+        mark("Substitutes and swaps. They end automatically."),
         Right.DUTY,
         (
             Field("shift", mark("Shift"), Kind.CHOICE, _shifts),
-            Field("remove", mark("Who cannot be on duty"), Kind.CHOICE, _staff),
-            Field("add", mark("Who is on duty instead"), Kind.CHOICE, _staff),
+            Field("remove", mark("Who's out"), Kind.CHOICE, _staff),
+            Field("add", mark("Who covers"), Kind.CHOICE, _staff),
             Field(
                 "_swap",
-                mark("Swap: shift that is taken over in return"),
+                mark("Swap: shift they take in return"),
                 Kind.CHOICE,
                 _shifts,
                 help=mark("Leave empty for a substitute without a swap."),
@@ -234,7 +234,7 @@ FORMS: Final = (
         "staff",
         mark("Quiet hours"),
         mark("person"),
-        mark("Hours in which a person receives critical alerts only."),
+        mark("Hours when a person gets only critical alerts."),
         Right.SETTINGS,
         (_QUIET_HOURS,),
         may_add=False,
@@ -252,7 +252,7 @@ FORMS: Final = (
             Field(
                 "email",
                 mark("E-mail address"),
-                help=mark("For signing in with a provider. Alerts go to their channels instead."),
+                help=mark("For signing in with a provider. Alerts go to their channels, not here."),
             ),
             Field(
                 "language",
@@ -260,7 +260,7 @@ FORMS: Final = (
                 Kind.CHOICE,
                 lambda _tree: LANGUAGES,
                 help=mark(
-                    "Of notices and pages; the school's if left empty. They can choose theirs."
+                    "For notices and pages. Leave empty for the school's. They can change it."
                 ),
             ),
             _QUIET_HOURS,
@@ -273,7 +273,7 @@ FORMS: Final = (
         "room",
         mark("Rooms"),
         mark("room"),
-        mark("Every alert starts with the name of its room: use the names that people say."),
+        mark("Every alert starts with the name of its room. Use the names people say."),
         Right.SENSORS,
         (
             _NAME,
@@ -291,21 +291,19 @@ FORMS: Final = (
         "sensor",
         mark("Sensors"),
         mark("sensor"),
-        mark("To replace a device, add the name of the new one: its history continues."),
+        mark("To replace a device, add the new one's ID. Its history continues."),
         Right.SENSORS,
         (
             Field(
                 "id",
-                mark("Name under which it sends"),
+                mark("ID that it sends"),
                 choices=_unregistered,
-                help=mark(
-                    "Topic, serial number or EUI. Reports and thresholds belong to this name."
-                ),
+                help=mark("Topic, serial number or EUI. Reports and thresholds belong to this ID."),
             ),
             Field("room", mark("Room"), Kind.CHOICE, _rooms),
             Field(
                 "aliases",
-                mark("Replaced by (names of newer devices)"),
+                mark("Replaced by (IDs of newer devices)"),
                 Kind.WORDS,
                 _unregistered,
                 help=mark("Separated by commas."),
@@ -319,7 +317,7 @@ FORMS: Final = (
         "bells",
         mark("Bell schedule"),
         mark("schedule"),
-        mark("Class periods of weekdays, or of special dates."),
+        mark("Class periods on weekdays or special dates."),
         Right.SETTINGS,
         (
             _ID,
@@ -345,7 +343,7 @@ FORMS: Final = (
         "shift",
         mark("Shifts"),
         mark("shift"),
-        mark("Who is on duty where and when: in class periods, or by the clock."),
+        mark("Who is on duty where and when, by class period or by the clock."),
         Right.SETTINGS,
         (
             _ID,
@@ -366,7 +364,7 @@ FORMS: Final = (
         mark("Recurring silences"),
         mark("silence"),
         mark(
-            "Incidents are recorded, but nobody is notified meanwhile."
+            "During these times, incidents are recorded but nobody is notified."
             " They appear under Silences a day ahead."
         ),
         Right.SETTINGS,
@@ -397,7 +395,7 @@ FORMS: Final = (
         "holiday",
         mark("Holidays"),
         mark("holiday"),
-        mark("Days without lessons."),
+        mark("Days without school."),
         Right.SETTINGS,
         (
             _NAME,

@@ -108,7 +108,7 @@ class SignInGroup(PageGroup):
         return account if member is None else member.id
 
     async def _hash(self, work: Callable[[], _T]) -> _T:
-        """Run in the one thread that compares passwords, which bounds the memory of a flood."""
+        """Run in the one thread that compares passwords, which bounds the memory message flood."""
         if self._waiting >= _MOST_WAITING:
             fault = _("Too many people are signing in. Try again in a few seconds.")
             raise HTTPException(429, fault, {"Retry-After": "5"})
@@ -313,7 +313,7 @@ class SignInPages(SignInGroup):
                 self._pending.pop(key, None)
                 fault = _("Too many wrong codes. Sign in again.")
                 return self._form(request, pending.after, pending.account, fault, 403)
-            fault = _("This code is not valid. Check the time of your phone.")
+            fault = _("This code isn't valid. Check the time on your phone.")
             if by is Refusal.USED_CODE:
                 fault = _("This code was used already. Wait for the next one.")
             return self._code_form(request, *asked, fault)

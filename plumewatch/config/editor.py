@@ -176,8 +176,8 @@ def edited(text: str, tree: Mapping[str, Any], edit: Edit) -> str:
     """
     entries = tree.get(edit.section, [])
     blocks = list(_blocks(text, edit.section))
-    if len(blocks) != len(entries):  # an array on the line of its key
-        return _edited_inline(text, edit)
+    if len(blocks) != len(entries):
+        raise ValueError("its entries are not tables with a heading each")
     if edit.index is None:
         new = tomlkit.document()
         added = tomlkit.aot()
@@ -205,18 +205,6 @@ def written(content: Mapping[str, Any]) -> str:
             for entry in value:
                 tables.append(_table(entry))
             document.append(key, tables)
-    return tomlkit.dumps(document)
-
-
-def _edited_inline(text: str, edit: Edit) -> str:
-    document: Any = tomlkit.parse(text)
-    entries = document[edit.section]
-    if edit.index is None:
-        entries.append(_value(dict(edit.entry or {})))
-    elif edit.entry is None:
-        del entries[edit.index]
-    else:
-        _update(entries[edit.index], entries[edit.index].unwrap(), edit.entry)
     return tomlkit.dumps(document)
 
 

@@ -169,12 +169,12 @@ def test_air_of_a_day_is_the_same_in_panel_and_page(url, school, embedded):
 
 async def test_history_of_a_room(page, school):
     async with page:
-        html = (await page.get("/rooms/main-1-boys/history")).text
-        assert "/rooms/main-1-boys/history/series?span=day" in html
-        body = (await page.get("/rooms/main-1-boys/history/series?span=day")).json()
-        week = (await page.get("/rooms/main-1-boys/history/series?span=week")).json()
-        assert (await page.get("/rooms/main-1-boys/history?span=year")).status_code == 400
-        assert (await page.get("/rooms/nowhere/history")).status_code == 404
+        html = (await page.get("/rooms/main-1-boys?span=day")).text
+        assert "/rooms/main-1-boys/series?span=day" in html
+        body = (await page.get("/rooms/main-1-boys/series?span=day")).json()
+        week = (await page.get("/rooms/main-1-boys/series?span=week")).json()
+        assert (await page.get("/rooms/main-1-boys?span=year")).status_code == 400
+        assert (await page.get("/rooms/nowhere")).status_code == 404
     titles = [chart["title"] for chart in body["charts"]]
     assert titles[0] == "PM2.5"
     assert {"VOC index", "Humidity"} <= set(titles)
@@ -192,7 +192,7 @@ async def test_rooms_and_incidents_lead_to_their_dashboard(page, embedded, schoo
         r for r in figures_of(embedded, school).chosen.incidents if r.room_id == "main-1-boys"
     )
     async with page:
-        for path in ("/rooms/main-1-boys", "/rooms/main-1-boys/history"):
+        for path in ("/rooms/main-1-boys", "/rooms/main-1-boys?span=week"):
             assert f'{leads_to}"' in (await page.get(path)).text
         html = (await page.get(f"/incidents/{row.id}")).text
     start, end = re.search(rf"{re.escape(leads_to)}&amp;from=(\d+)&amp;to=(\d+)", html).groups()
@@ -293,7 +293,7 @@ async def test_empty_pages_show_that_they_are_empty(tmp_path, school):
             output = (await client.get("/figures")).text
             assert text_of(output).count("too little data") > 5
             assert "never" in text_of((await client.get("/sensors")).text)
-            history = (await client.get("/rooms/main-1-boys/history/series")).json()
+            history = (await client.get("/rooms/main-1-boys/series?span=day")).json()
             assert history["charts"] == []
 
 

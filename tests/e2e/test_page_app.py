@@ -101,7 +101,7 @@ def test_a_room_is_renamed(site, browser):
     name = find(browser, "#f-name")
     name.clear()
     press(browser, "#entry button.primary")
-    wait_for(browser, lambda: "Must be given." in find(browser, "#f-name-note").text)
+    wait_for(browser, lambda: "Required." in find(browser, "#f-name-note").text)
     find(browser, "#f-name").send_keys("Boys, second floor")
     press(browser, "#entry button.primary")
     wait_for(browser, lambda: "Saved." in find(browser, "main [role=status]").text)

@@ -2,6 +2,7 @@
 const messages = JSON.parse(document.querySelector('meta[name="messages"]')?.content ?? "{}");
 const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%%/g, (all, name) => name ? values[name] : "%");
 (() => {
+  const locale = `${document.documentElement.lang}-US`;
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const lines = ["--line-1", "--line-2", "--line-3", "--line-4"];
   const dashes = [[], [10, 6], [2, 5], [12, 5, 2, 5]]; // beyond four lines color alone is not enough
@@ -15,39 +16,17 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
     return made;
   };
 
-  // each kind has its own number and strip at the top: shades overlap, and colors look alike
-  const numbered = (marks) => new Map([...new Set(marks.map((m) => m.words))].map((words, k) => [words, k + 1]));
-
-  const marking = (marks, numbers) => ({
+  const marking = (marks) => ({
     hooks: {
       drawClear: [(u) => {
         const { ctx, bbox } = u;
-        const strip = 11 * devicePixelRatio;
-        const said = new Map();
+        const within = (time) => Math.min(Math.max(u.valToPos(time, "x", true), bbox.left), bbox.left + bbox.width);
         ctx.save();
-        ctx.font = `bold ${10 * devicePixelRatio}px system-ui, sans-serif`;
-        ctx.textBaseline = "middle";
-        const spans = marks.map((mark) => {
-          const left = Math.max(u.valToPos(mark.onset, "x", true), bbox.left);
-          const right = Math.min(u.valToPos(mark.end, "x", true), bbox.left + bbox.width);
-          return { mark, left, right, wide: Math.max(right - left, 2 * devicePixelRatio) };
-        }).filter(({ left, right }) => right >= bbox.left && left <= bbox.left + bbox.width);
-        for (const { mark, left, wide } of spans) {
-          ctx.globalAlpha = 0.2;
+        ctx.globalAlpha = 0.25;
+        for (const mark of marks) {
+          const left = within(mark.onset);
           ctx.fillStyle = tone(mark.kind);
-          ctx.fillRect(left, bbox.top, wide, bbox.height);
-        }
-        for (const { mark, left, wide } of spans) {
-          const number = numbers.get(mark.words);
-          const top = bbox.top + (number - 1) * strip;
-          ctx.globalAlpha = 0.4;
-          ctx.fillStyle = tone(mark.kind);
-          ctx.fillRect(left, top, wide, strip - devicePixelRatio);
-          if (left <= (said.get(number) ?? -Infinity)) continue;
-          ctx.globalAlpha = 1;
-          ctx.fillStyle = style("--ink");
-          ctx.fillText(String(number), left + 2 * devicePixelRatio, top + strip / 2);
-          said.set(number, left + strip);
+          ctx.fillRect(left, bbox.top, Math.max(within(mark.end) - left, 2 * devicePixelRatio), bbox.height);
         }
         ctx.restore();
       }],
@@ -55,9 +34,13 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
   });
 
   // steps are whole minutes, or days where a label is a date: no two ticks have the same label
-  const ticks = (span) => span > 172800
-    ? { values: "{M}/{D}", incrs: [1, 2, 7, 14, 28, 91, 182, 365].map((days) => 86400 * days) }
-    : { values: "{h}:{mm} {AA}", incrs: [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720].map((minutes) => 60 * minutes) };
+  const ticks = (span, timeZone) => {
+    const form = new Intl.DateTimeFormat(locale, {
+      timeZone, ...(span > 172800 ? { month: "short", day: "numeric" } : { hour: "numeric", minute: "2-digit" }),
+    });
+    const incrs = span > 172800 ? [1440, 2880, 10080, 20160, 40320] : [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720];
+    return { values: (u, times) => times.map((time) => form.format(1000 * time)), incrs: incrs.map((minutes) => 60 * minutes) };
+  };
 
   const draw = (box, body) => {
     box.body = body; // to be drawn again in other colors
@@ -68,7 +51,7 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
       box.append(element("p", "info empty", _("No readings in this period.")));
       return;
     }
-    const numbers = numbered(body.marks);
+    const kinds = [...new Set(body.marks.map((m) => m.words))];
     body.charts.forEach((chart) => {
       const figure = element("figure");
       const caption = element("figcaption", "", chart.unit ? `${chart.title}, ${chart.unit}` : chart.title);
@@ -78,7 +61,6 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
         legend.append(element("i", `c${(k % 4) + 1} d${Math.floor(k / 4) % 4}`), document.createTextNode(line.sensor));
         caption.append(legend);
       });
-      const kinds = [...new Set(body.marks.map((m) => m.words))];
       const values = chart.lines.flatMap((l) => l.values).filter((v) => v !== null);
       const last = chart.lines[0].values.filter((v) => v !== null).at(-1) ?? 0;
       figure.append(caption);
@@ -99,19 +81,16 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
         legend: { show: false },
         cursor: { points: { size: 6 } },
         scales: { x: { range: [body.start, body.end] }, y: { range: (u, low, high) => [Math.min(low, 0), Math.max(high * 1.08, low + 5)] } },
-        axes: [{ ...axis, ...ticks(body.end - body.start), space: 80, size: 32 }, { ...axis, space: 40, size: 52 }],
+        axes: [{ ...axis, ...ticks(body.end - body.start, body.zone), space: 80, size: 32 }, { ...axis, space: 40, size: 52 }],
         series: [{}, ...chart.lines.map((line, k) => ({
           label: line.sensor, stroke: style(lines[k % 4]), dash: dashes[Math.floor(k / 4) % 4], width: 2, spanGaps: true, points: { show: false },
         }))],
-        plugins: [marking(body.marks, numbers)],
+        plugins: [marking(body.marks)],
       }, uPlot.join(chart.lines.map((line) => [line.times, line.values])), plotted);
       new ResizeObserver(() => plot.setSize({ width: width(), height: 170 })).observe(figure);
       box.plots.push(plot);
     });
-    if (numbers.size) {
-      const key = [...numbers].map(([words, number]) => `${number} ${words}`);
-      box.append(element("p", "fine marks", _("Shaded events, numbered at the top: %(events)s", { events: key.join(", ") })));
-    }
+    if (kinds.length) box.append(element("p", "fine marks", _("Shaded: %(events)s", { events: kinds.join(", ") })));
     box.dataset.drawn = "yes";
   };
 
@@ -121,7 +100,7 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
     if (!note) return;
     if (!old) updated = new Date();
     note.hidden = !old;
-    const time = updated.toLocaleTimeString(document.documentElement.lang + "-US", { hour: "numeric", minute: "2-digit" });
+    const time = updated.toLocaleTimeString(locale, { hour: "numeric", minute: "2-digit" });
     document.getElementById("updated").textContent = _("Last update %(time)s.", { time });
   };
 

@@ -1,4 +1,4 @@
-"""The board of all rooms, and the page of one."""
+"""The board of all rooms, and the sign for their doors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 from alerts.page import queries
 from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.rendering import SPANS
-from alerts.page.views import charts
 from alerts.page.views.figures import WEEK_BEFORE, facts_of
 from alerts.page.visibility import MOST_ROOMS
 from language.messages import LANGUAGES, gettext, language, mark, speaking
@@ -27,12 +26,11 @@ if TYPE_CHECKING:
 _TITLE: Final = mark("There is an air sensor in this room")
 _SIGN: Final = (
     mark("It measures fine particles, gases, humidity and temperature."),
-    mark("If it detects vaping or smoke, staff are notified and come."),
-    mark("The system has no microphone, no camera, and no names of students."),
+    mark("If it detects vaping or smoke, staff are notified and come to check."),
+    mark("It has no microphone and no camera, and it stores no student names."),
     mark("Vaping and smoking are not allowed at school."),
     mark("Questions? Please ask at the school office."),
 )
-_ROOM_WINDOW_S: Final = 1800.0
 _COMPARED_S: Final = 60.0
 """For how long the schools of a district stay as they were compared."""
 _MISSED_SHOWN_S: Final = 14 * 86_400.0
@@ -57,26 +55,6 @@ class BoardPages(PageGroup):
                 lines = [*map(gettext, _SIGN)]
                 signs.append({"code": code, "title": gettext(_TITLE), "lines": lines})
         return self._context.render(request, "sign.html", signs=signs)
-
-    @serves("/rooms/{id}")
-    async def _room(self, request: Request) -> Response:
-        context = self._context
-        room = context.room(request)
-        return context.render(
-            request,
-            "room.html",
-            state=(await context.room_states([room]))[0],
-            sensors=context.registry.sensors_in(room.id),
-            incidents=context.named(
-                await context.read(queries.latest_incidents, room=room.id, limit=10)
-            ),
-        )
-
-    @serves("/rooms/{id}/series")
-    async def _series(self, request: Request) -> Response:
-        now = self._context.settings.clock()
-        room = self._context.room(request)
-        return await charts.series(self._context, room.id, now - _ROOM_WINDOW_S, now)
 
     async def _content(self, request: Request) -> dict[str, Any]:
         context = self._context

@@ -1,8 +1,9 @@
-"""Readings of a room in the form that the charts of the page need, and the history of a room."""
+"""The page of a room, and its readings as charts need them."""
 
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.exceptions import HTTPException
@@ -17,14 +18,18 @@ from detection.quantities import QUANTITIES
 from language.messages import _
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from starlette.requests import Request
     from starlette.responses import Response
 
     from alerts.page.page_context import PageContext
 
+_NOW: Final = "now"
+"""The span of the last half hour, in which each reading is shown."""
+_NOW_S: Final = 1800.0
 _INTERVALS: Final = {"day": 120.0, "week": 900.0, "month": 3_600.0}
+"""Seconds of an average, by span."""
 _CHANNELS: Final = (
     ("pm25", "pm1", "pm4", "pm10"),
     ("n03", "n05", "n10", "n25"),
@@ -47,19 +52,29 @@ async def series(
     room: str,
     start: float,
     end: float,
-    extra: Sequence[str] = (),
+    every_s: float | None = None,
     *,
     with_marks: bool = True,
 ) -> JSONResponse:
-    """Return readings of a room's sensors, and of the `extra` ones, with its events as marks."""
-    ids = dict.fromkeys([*(s.id for s in context.registry.sensors_in(room)), *extra])
-    read = context.settings.series.window
-    columns = {i: await context.in_thread(read, i, start, end) for i in ids}
-    charts = charts_of(columns, PANELS)
-    return await marked(context, room, start, end, charts, with_marks=with_marks)
+    """Return a room's readings, or averages over `every_s`, with its events as marks."""
+    read, groups = context.settings.series, PANELS if every_s is None else _CHANNELS
+    keys = [key for group in groups for key in group]
+    columns = {}
+    for sensor in context.registry.sensors_in(room):
+        find = (
+            partial(read.window, sensor.id, start, end)
+            if every_s is None
+            else partial(read.readings, sensor.id, start, end, every_s, "mean", keys)
+        )
+        columns[sensor.id] = await context.in_thread(find)
+    marks = await context.read(queries.room_events, room, start, end) if with_marks else []
+    for mark in marks:
+        mark["words"] = KIND_WORDS.get(mark["kind"], mark["kind"])
+    found = {"zone": context.times.zone.key, "charts": _charts(columns, groups), "marks": marks}
+    return JSONResponse({"start": start, "end": end, **found})
 
 
-def charts_of(
+def _charts(
     columns: Mapping[str, tuple[Any, Mapping[str, Any]]], groups: Iterable[Iterable[str]]
 ) -> list[dict[str, Any]]:
     """Return one chart for each group, of its first quantity that any sensor reported."""
@@ -67,7 +82,7 @@ def charts_of(
     for group in groups:
         for key in group:
             lines = [
-                {"sensor": sensor, **_thinned(times, _shown(key, values[key]))}
+                {"sensor": sensor, **_thin(times, _in_shown_unit(key, values[key]))}
                 for sensor, (times, values) in columns.items()
                 if key in values and any(math.isfinite(v) for v in values[key])
             ]
@@ -78,30 +93,11 @@ def charts_of(
     return charts
 
 
-async def marked(
-    context: PageContext,
-    room: str,
-    start: float,
-    end: float,
-    charts: list[dict[str, Any]],
-    *,
-    with_marks: bool = True,
-) -> JSONResponse:
-    """Return charts of a room with its events as marks: ``title``, ``unit`` and ``lines``."""
-    marks = await context.read(queries.room_events, room, start, end) if with_marks else []
-    for mark in marks:
-        mark["words"] = KIND_WORDS.get(mark["kind"], mark["kind"])
-    zone = context.times.zone.key
-    return JSONResponse(
-        {"start": start, "end": end, "zone": zone, "charts": charts, "marks": marks}
-    )
-
-
-def _shown(key: str, values: Any) -> Any:
+def _in_shown_unit(key: str, values: Any) -> Any:
     return 1.8 * values + 32.0 if key == "temp" else values
 
 
-def _thinned(times: Iterable[float], values: Iterable[float]) -> dict[str, list[float | None]]:
+def _thin(times: Iterable[float], values: Iterable[float]) -> dict[str, list[float | None]]:
     """Thin to `_MAX_POINTS` points, the largest of each step, so that peaks stay."""
     pairs = [(float(t), float(v)) for t, v in zip(times, values, strict=True) if math.isfinite(v)]
     step = max(math.ceil(len(pairs) / _MAX_POINTS), 1)
@@ -120,28 +116,30 @@ def span_of(request: Request, default: str = "day") -> str:
     return name
 
 
-class HistoryPages(PageGroup):
-    """Room history."""
+class RoomPages(PageGroup):
+    """One room: now, and over a day, a week or a month."""
 
-    @serves("/rooms/{id}/history")
+    @serves("/rooms/{id}")
     async def _page(self, request: Request) -> Response:
-        room, span = self._context.room(request), span_of(request)
-        return self._context.render(request, "history.html", room=room, span=span)
+        context, room = self._context, self._context.room(request)
+        incidents = await context.read(queries.latest_incidents, room=room.id, limit=10)
+        return context.render(
+            request,
+            "room.html",
+            state=(await context.room_states([room]))[0],
+            span=_NOW if _is_now(request) else span_of(request),
+            sensors=context.registry.sensors_in(room.id),
+            incidents=context.named(incidents),
+        )
 
-    @serves("/rooms/{id}/history/series")
+    @serves("/rooms/{id}/series")
     async def _series(self, request: Request) -> Response:
-        context = self._context
-        room, span = self._context.room(request), span_of(request)
-        end = context.settings.clock()
-        start = end - SPANS[span]
-        charts = await context.in_thread(self._charts, room.id, start, end, _INTERVALS[span])
-        return await marked(context, room.id, start, end, charts)
+        room, now = self._context.room(request), self._context.settings.clock()
+        if _is_now(request):
+            return await series(self._context, room.id, now - _NOW_S, now)
+        span = span_of(request)
+        return await series(self._context, room.id, now - SPANS[span], now, _INTERVALS[span])
 
-    def _charts(self, room: str, start: float, end: float, every_s: float) -> list[dict[str, Any]]:
-        series = self._context.settings.series
-        keys = [key for group in _CHANNELS for key in group]
-        found = {
-            sensor.id: series.readings(sensor.id, start, end, every_s, "mean", keys)
-            for sensor in self._context.registry.sensors_in(room)
-        }
-        return charts_of(found, _CHANNELS)
+
+def _is_now(request: Request) -> bool:
+    return request.query_params.get("span", _NOW) == _NOW

@@ -102,12 +102,14 @@ class CommissionPages(PageGroup):
         async with self._changing:
             live = await self._live(now)
             if room.id in live and not live[room.id].error:
-                raise HTTPException(409, _("A test of this room runs already."))
+                raise HTTPException(409, _("A test of this room is already running."))
             school = context.registry.within({room.site})
             if not school.sensors_in(room.id):
                 raise HTTPException(409, _("No sensors are registered in this room."))
             if sum(each in school.rooms and not test.error for each, test in live.items()) >= _MOST:
-                raise HTTPException(409, _("%(n)d tests run already. End one of them.", n=_MOST))
+                raise HTTPException(
+                    409, _("%(n)d tests are already running. End one of them.", n=_MOST)
+                )
             try:
                 await context.write(silence)
             except SilenceError as error:
@@ -121,10 +123,10 @@ class CommissionPages(PageGroup):
             live = await self._live(now)
             running = live.get(room.id)
             if running is None or running.is_over:
-                raise HTTPException(409, _("No test of this room runs."))
+                raise HTTPException(409, _("No test of this room is running."))
             left_s = _left_s(running, now)
             if left_s > 0:
-                words = _("This step takes %(n)d seconds more.", n=int(left_s) + 1)
+                words = _("This step takes %(n)d more seconds.", n=int(left_s) + 1)
                 return await self._page(request, words, 409)
             if len(running.starts) < len(STEPS):
                 running.starts.append(now)

@@ -242,14 +242,17 @@ class ConfigPages(PageGroup):
         place = f"{form.section}.{number}"
         own = [f for f in faults if f.path == place or f.path.startswith(f"{place}.")]
         elsewhere = _(
-            "The configuration has a fault elsewhere. An administrator of all schools sees it."
+            "The configuration has a fault elsewhere. Only an administrator of all schools can see"
+            " it."
         )
         return own, [] if len(own) == len(faults) else [elsewhere]
 
     def _too_long(self, typed: Mapping[str, Any]) -> dict[str, str]:
         end, latest = typed.get("end"), self._now().replace(tzinfo=None) + _LONGEST_DUTY
         if isinstance(end, datetime) and end.replace(tzinfo=None) > latest:
-            return {"end": _("At most two weeks ahead; an administrator changes shifts for good.")}
+            return {
+                "end": _("At most two weeks ahead. For a permanent change, ask an administrator.")
+            }
         return {}
 
     def _tree(self, version: ConfigVersion) -> dict[str, Any]:

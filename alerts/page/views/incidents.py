@@ -27,7 +27,6 @@ from alerts.page import queries
 from alerts.page.guard import FormSize, session_of, text_of
 from alerts.page.page_context import sentence
 from alerts.page.page_group import PageGroup, serves
-from alerts.page.views import charts
 from detection.events import EventKind
 from language.messages import _, ngettext
 from storage.registry import natural
@@ -48,8 +47,6 @@ _LONGEST: Final = 200
 _LONGEST_NUMBER: Final = 19
 _AT_ONCE: Final = (Verdict.TEST, Verdict.NOTHING_FOUND)
 """Answers that fit every kind of incident, for several at once."""
-_BEFORE_S: Final = 300.0
-_AFTER_S: Final = 600.0
 _CHANNEL: Final = "page"
 
 
@@ -163,16 +160,6 @@ class IncidentPages(PageGroup):
             asked=asked,
             declined=bool(done) and done[-1] == Happened.DECLINED,
         )
-
-    @serves("/incidents/{id}/series")
-    async def _series(self, request: Request) -> Response:
-        found = await self._context.incident(request.path_params["id"])
-        last = max((e["end"] or e["last_heard"] for e in found["events"]), default=found["onset"])
-        start = found["onset"] - _BEFORE_S
-        end = min(max(last, found["onset"]) + _AFTER_S, start + 6 * 3600.0)
-        end = min(end, max(self._context.settings.clock(), last))
-        extra = [e["sensor"] for e in found["events"]]
-        return await charts.series(self._context, found["room"], start, end, extra)
 
     @serves("/incidents/{id}/evidence.svg")
     async def _evidence(self, request: Request) -> Response:

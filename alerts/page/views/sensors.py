@@ -198,8 +198,8 @@ class SensorPages(PageGroup):
                 raise HTTPException(
                     503,
                     _(
-                        "The labels could not be drawn. Try again in a minute; the log of the"
-                        " service says why."
+                        "The labels could not be drawn. Try again in a minute. The service's"
+                        " log says why."
                     ),
                 ) from None
         name = make_file_name("labels", "pdf", site)

@@ -124,7 +124,7 @@ class SilencePages(PageGroup):
         if place not in places or kind not in {*KIND_WORDS, _ALL}:
             raise HTTPException(400, _("Choose a place and a kind from the lists."))
         if place == _SCHOOL and not session.may(Right.ACCOUNTS):
-            raise HTTPException(403, _("Only administrators may silence the whole school."))
+            raise HTTPException(403, _("Only administrators can silence the whole school."))
         wanted = {**places[place][1], **({} if kind == _ALL else {"kind": kind})}
         if place == _SCHOOL and self._context.sites is not None:
             (site,) = self._context.sites

@@ -54,7 +54,7 @@ class WallPages(PageGroup):
         if not await self._context.screen(token):
             settings = self._context.settings
             wait = settings.access.limits.api.take(client_of(request), "", settings.clock())
-            raise HTTPException(429 if wait > 0 else 403, _("This link is not valid any more."))
+            raise HTTPException(429 if wait > 0 else 403, _("This link no longer works."))
         response = Response(status_code=204)
         response.set_cookie(
             WALL_COOKIE,

@@ -96,7 +96,7 @@ class BellsConfig(BaseModel, extra="forbid", frozen=True):
 
 
 class HolidayConfig(BaseModel, extra="forbid", frozen=True):
-    """Days without lessons."""
+    """Days without school."""
 
     name: Name
     """Name, for whoever reads the file."""
@@ -179,7 +179,7 @@ class DutySections(BaseModel):
     bells: Annotated[list[BellsConfig], Field(max_length=100)] = []
     """Class periods."""
     holiday: Annotated[list[HolidayConfig], Field(max_length=400)] = []
-    """Days without lessons."""
+    """Days without school."""
     term: Annotated[list[TermConfig], Field(max_length=400)] = []
     """Terms of the school years."""
     shift: Annotated[list[ShiftConfig], Field(max_length=10_000)] = []

@@ -407,7 +407,7 @@ async def test_a_get_changes_nothing(opened):
     assert repository.load(page.db, incident) == before
 
 
-@pytest.mark.parametrize("path", ["/incidents/none", "/rooms/none", "/incidents/none/series", "/x"])
+@pytest.mark.parametrize("path", ["/incidents/none", "/rooms/none", "/rooms/none/series", "/x"])
 async def test_what_is_not_there(open_page, path):
     answer = await open_page().client.get(path)
     assert answer.status_code == 404
@@ -431,9 +431,9 @@ async def test_series_keep_their_peak_and_drop_what_is_missing(open_page):
     assert answer["end"] - answer["start"] == 1800
 
 
-async def test_incident_series_mark_the_event(opened):
-    page, incident = opened
-    answer = (await page.client.get(f"/incidents/{incident}/series")).json()
+async def test_series_of_a_room_mark_its_events(opened):
+    page, _ = opened
+    answer = (await page.client.get("/rooms/n2-boys/series")).json()
     assert [m["words"] for m in answer["marks"]] == [VAPE]
     assert answer["start"] < answer["marks"][0]["onset"] < answer["end"]
 

@@ -53,10 +53,7 @@ FIELDS = {
 """Of the forms of the staff page, beside the form token."""
 QUERY = {
     **dict.fromkeys(
-        (
-            *("/rooms/{id}/series", "/rooms/{id}/history", "/rooms/{id}/history/series"),
-            *("/air", "/figures"),
-        ),
+        ("/rooms/{id}", "/rooms/{id}/series", "/air", "/figures"),
         "span quantity",
     ),
     "/sensors/labels.pdf": "site",

@@ -88,7 +88,7 @@ async def test_five_steps_then_a_verdict_that_is_kept(page):
         assert f"Step {number} of 5" in shown
         assert step.instruction in shown
         early = await press(page, "next")
-        assert (early.status_code, f"{step.seconds + 1:.0f} seconds more" in early.text) == (
+        assert (early.status_code, f"{step.seconds + 1:.0f} more seconds" in early.text) == (
             409,
             True,
         )

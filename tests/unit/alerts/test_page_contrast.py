@@ -15,8 +15,6 @@ from reports import charts, look
 
 STATIC = Path(evidence_picture.__file__).parents[1] / "page/static"
 TEXT, SHAPE = 4.5, 3.0
-STRIP_ALPHA = 0.4
-"""How opaque the strip of an event in a chart is (page.js)."""
 
 
 def rgb(text):
@@ -35,10 +33,6 @@ def luminance(color):
 def contrast(one, other):
     low, high = sorted((luminance(one), luminance(other)))
     return (high + 0.05) / (low + 0.05)
-
-
-def over(color, ground, alpha):
-    return tuple(alpha * c + (1 - alpha) * g for c, g in zip(color, ground, strict=True))
 
 
 def theme(side):
@@ -64,12 +58,6 @@ class TestPage:
         for ground in ("card", "ground"):
             for ink in ("ink", "fine", "link"):
                 assert contrast(theme[ink], theme[ground]) >= TEXT, (ink, ground)
-
-    def test_numbers_on_the_strips_of_events(self, theme):
-        assert f"globalAlpha = {STRIP_ALPHA};" in (STATIC / "page.js").read_text(encoding="utf-8")
-        for tone in ("alarm", "attention", "notable"):
-            strip = over(theme[tone], theme["card"], STRIP_ALPHA)
-            assert contrast(theme["ink"], strip) >= TEXT, tone
 
     def test_states(self, theme):
         for state in look.STATES:

@@ -235,8 +235,8 @@ async def test_a_code_is_of_use_once(start, provider):
         ({"nonce": "another"}, "(claim nonce)"),
         ({"nonce": None}, "(claim nonce)"),
         ({"sub": None}, "(claim sub)"),
-        ({"exp": int(time.time()) - 3600}, "clocks"),
-        ({"iat": int(time.time()) + 7200}, "clocks"),
+        ({"exp": int(time.time()) - 3600}, "clock differs"),
+        ({"iat": int(time.time()) + 7200}, "clock differs"),
         ({"email": None}, "sent no e-mail address (claim email)"),
         ({"email_verified": False}, "did not verify the address ap@school.example"),
         ({"email_verified": None}, "(claim email_verified)"),
@@ -284,7 +284,7 @@ async def test_a_clock_that_is_wrong_is_named(start, provider):
     page = start()
     page.now += 7200
     answer = await sign_in(page, provider)
-    assert (answer.status_code, "clocks of this machine" in answer.text) == (403, True)
+    assert (answer.status_code, "clock differs from" in answer.text) == (403, True)
 
 
 async def test_a_token_that_somebody_else_signed_is_refused(start, provider):
@@ -346,7 +346,7 @@ async def test_keys_may_be_rotated_at_any_time(start, provider):
 async def test_only_the_domain_of_the_school_is_believed(start, provider):
     page = start(hosted_domain="school.example")
     answer = await sign_in(page, provider)
-    assert "not one of school.example (claim hd)" in answer.text
+    assert "belong to school.example (claim hd)" in answer.text
     provider.change = {"hd": "school.example"}
     assert (await sign_in(page, provider)).status_code == 200
 
@@ -516,7 +516,7 @@ async def test_google_is_asked_for_the_groups_that_its_tokens_lack(start, provid
     assert (answer.status_code, "(claim groups: none)" in answer.text) == (403, True)
     provider.groups = None
     answer = await sign_in(page, provider)
-    assert (answer.status_code, "enables the Cloud Identity API" in answer.text) == (503, True)
+    assert (answer.status_code, "must enable the Cloud Identity API" in answer.text) == (503, True)
 
 
 async def test_a_group_that_is_mapped_no_more_ends_its_sessions(start, provider):
@@ -620,4 +620,4 @@ async def test_a_provider_of_another_name_is_not_believed(start, provider):
     page = start()
     provider.extra = {"issuer": "https://accounts.example"}
     answer = await begin(page)
-    assert (answer.status_code, "calls itself another issuer" in answer.text) == (503, True)
+    assert (answer.status_code, "match the configuration" in answer.text) == (503, True)

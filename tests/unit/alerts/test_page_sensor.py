@@ -26,7 +26,7 @@ async def shown(page, sensor="s1"):
 
 async def test_a_device_that_does_not_answer_polls_says_why(page):
     text = await shown(page)
-    assert "no usable answer since" in text
+    assert "answered properly since" in text
     assert "HTTP status 500" in text
     assert "does not answer polls" in (await page.client.get("/sensors")).text
 

@@ -128,7 +128,7 @@ async def test_all_faults_are_beside_their_fields_and_what_was_typed_stays(setup
     assert 'value="wed" checked' in answer.text
     assert setup.path.read_text() == TEXT
     answer = await send(setup, "/settings/people/new", name=" ")
-    assert "Must be given." in answer.text
+    assert "Required." in answer.text
 
 
 @pytest.mark.parametrize(
@@ -138,8 +138,8 @@ async def test_all_faults_are_beside_their_fields_and_what_was_typed_stays(setup
         ("sensors/0", {"interval_s": "0"}, "must be at least 0.5", "debe ser al menos 0.5"),
         ("sensors/new", {"id": "a b", "room": "n2-boys"}, "without spaces", "sin espacios"),
         ("rooms/0", {**ROOM, "name": "x" * 81}, "at most 80 characters", "80 caracteres"),
-        ("bells/new", {"id": "b", "days": ["mon"]}, "Must be given.", "Es obligatorio."),
-        ("silences/new", {"reason": "gym", "room": "n2-boys"}, "Must be given", "Es obligatorio."),
+        ("bells/new", {"id": "b", "days": ["mon"]}, "Required.", "Es obligatorio."),
+        ("silences/new", {"reason": "gym", "room": "n2-boys"}, "Required", "Es obligatorio."),
         ("holidays/new", {"name": "x", "first": "soon"}, "a date such as", "una fecha como"),
         (
             "holidays/new",
@@ -371,6 +371,13 @@ async def test_a_change_of_the_configuration_gives_no_new_tries(setup, open_page
         form = {"person": "ad", "password": "wrong", "form_token": token[1] if token else ""}
         codes = [(await page.client.post("/sign-in", data=form)).status_code for _ in tries]
     assert set(codes) == {429}
+
+
+async def test_lists_write_dates_and_times_as_people_do(setup):
+    await setup.sign_in("ad")
+    setup.path.write_text(f'{TEXT}\n[[holiday]]\nname = "Fall"\nfirst = 2026-10-12\n')
+    assert "7:00 AM · 4:00 PM" in (await setup.client.get("/settings/shifts")).text
+    assert "Oct 12, 2026" in (await setup.client.get("/settings/holidays")).text
 
 
 async def test_a_room_on_a_new_floor_gets_a_zone_of_its_own_where_there_are_zones(setup):
