@@ -11,32 +11,19 @@ import os
 from pathlib import Path
 from typing import Final, NoReturn
 
+from alerts.channels import OWN_SERVERS, SERVICES
 from alerts.errors import SecretError
 from language.messages import Words, mark
 
 _MASK: Final = "Secret('****')"
 _MAX_FILE_BYTES: Final = 65_536
 
-
-SELF_HOSTED: Final = frozenset(
-    {"json", "jsons", "ntfy", "ntfys", "gotify", "gotifys", "mmost", "mmosts", "mailto", "mailtos"}
-)
-"""Schemes whose address names a server of one's own."""
-_CHANNELS: Final = Words(
+_WORDS: Final = Words(
     {
+        **{scheme: row.words or row.name for scheme, row in SERVICES.items()},
         "page": mark("staff page"),
         "link": mark("link"),
-        "ntfy": mark("push"),
-        "ntfys": mark("push"),
-        "pover": mark("push"),
-        "mailto": mark("e-mail"),
-        "mailtos": mark("e-mail"),
-        "tgram": mark("Telegram"),
-        "twilio": mark("text message"),
         "webpush": mark("push"),
-        "workflows": mark("Teams"),
-        "json": mark("web hook"),
-        "jsons": mark("web hook"),
         "http": mark("web hook"),
         "https": mark("web hook"),
     }
@@ -135,7 +122,7 @@ def target_id(target: Secret) -> str:
 def channel_of(target: Secret) -> str:
     """Name the provider behind an address: a cloud service, or one's own server by fingerprint."""
     name = scheme_of(target)
-    if name not in SELF_HOSTED | {"http", "https"}:
+    if name not in OWN_SERVERS | {"http", "https"}:
         return target_id(target).partition("-")[0]
     server = (
         target.reveal()
@@ -155,4 +142,4 @@ def channel_text(channel: str) -> str:
     ('push', 'e-mail', 'link')
     """
     scheme = channel.partition("-")[0]
-    return _CHANNELS.get(scheme, channel)
+    return _WORDS.get(scheme, channel)

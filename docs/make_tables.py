@@ -18,6 +18,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from alerts.channels import SERVICES, Service
 from docs import reference
 from ingest.decoders import DECODERS
 from reports import tables
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PAGES: Final = (
+    ROOT / "docs" / "alerting.md",
     ROOT / "docs" / "commands.md",
     ROOT / "docs" / "decisions" / "index.md",
     ROOT / "docs" / "devices.md",
@@ -148,6 +150,21 @@ def _report(columns: Sequence[tables.Column]) -> list[str]:
     return ["| column | type | content |", "|---|---|---|", *rows]
 
 
+def _services() -> list[str]:
+    """Make a row for each service that notices may go to."""
+    found: dict[Service, list[str]] = {}
+    for scheme, row in SERVICES.items():
+        found.setdefault(row, []).append(f"`{scheme}://`")
+    return [
+        "| service | address | text, at most | picture |",
+        "|---|---|---:|---|",
+        *(
+            f"| {row.name} | {', '.join(schemes)} | {row.body:,} | {'yes' * row.takes_picture} |"
+            for row, schemes in found.items()
+        ),
+    ]
+
+
 TABLES: Final[dict[str, Callable[[], list[str]]]] = {
     "commands": reference.commands,
     "decisions": reference.decisions,
@@ -155,6 +172,7 @@ TABLES: Final[dict[str, Callable[[], list[str]]]] = {
     "intervals": _intervals,
     "metrics": reference.metrics,
     "retention": reference.retention,
+    "services": _services,
     "settings": reference.settings,
     **{
         f"report{table.name}": partial(_report, table.columns)

@@ -5,7 +5,6 @@ First the place, then what and since when, then the evidence, cut to what each c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -13,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from alerts.channels import SERVICES, Service
 from alerts.incidents.incident import answer_words
 from detection.events import EventKind, Evidence
 from language.dates import date_text
@@ -185,23 +185,7 @@ class Notice(msgspec.Struct, frozen=True):
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Limits:
-    title: int
-    body: int
-
-
-_DEFAULT_LIMITS: Final = _Limits(120, 1000)
-_LIMITS: Final = {
-    "twilio": _Limits(70, 85),
-    "mailto": _Limits(120, 8000),
-    "mailtos": _Limits(120, 8000),
-    "pover": _Limits(100, 900),
-    "tgram": _Limits(120, 800),  # both are the caption of a picture, at most 1024
-    "ntfy": _Limits(120, 600),
-    "ntfys": _Limits(120, 600),
-    "workflows": _Limits(120, 800),
-}
+_OTHER: Final = Service("")
 _WEEK_DAYS: Final = 7
 
 
@@ -237,7 +221,7 @@ def render(notice: Notice, scheme: str = "") -> tuple[str, str]:
     >>> body
     'Fine particles rose from 4 to 180 in 6 s'
     """
-    limits = _LIMITS.get(scheme, _DEFAULT_LIMITS)
+    limits = SERVICES.get(scheme, _OTHER)
     with speaking(notice.language):
         if notice.reason is NoticeReason.REPORT:  # its lines stay
             text = "\n".join(map(clean, notice.text.split("\n")))
@@ -245,7 +229,7 @@ def render(notice: Notice, scheme: str = "") -> tuple[str, str]:
         return _rendered(notice, limits)
 
 
-def _rendered(notice: Notice, limits: _Limits) -> tuple[str, str]:
+def _rendered(notice: Notice, limits: Service) -> tuple[str, str]:
     floor = floor_name(notice.floor)
     place = names_of_place(notice.room, floor, notice.building, notice.site)
     state, evidence = _state(notice)

@@ -11,8 +11,9 @@ from types import MappingProxyType
 import pytest
 from msgspec import structs
 
+from alerts.channels import SERVICES
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
-from alerts.notify.channels.apprise_notifier import SCHEMES, AppriseNotifier, NotifySettings
+from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
 from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Evidence
 from detection.quantities import QUANTITIES
@@ -136,7 +137,7 @@ async def test_mail_carries_the_picture(mail_server):
 )
 def test_which_services_take_pictures(url, takes):
     assert AppriseNotifier(LOCAL).takes_picture(Secret(url)) is takes
-    assert url.partition("://")[0] in SCHEMES or not takes
+    assert url.partition("://")[0] in SERVICES or not takes
 
 
 @pytest.fixture

@@ -38,11 +38,12 @@ from urllib.parse import parse_qsl, urlsplit
 import apprise
 from apprise.attachment.memory import AttachMemory
 
+from alerts.channels import OWN_SERVERS, SERVICES
 from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.notify.channels import ntfy
 from alerts.notify.notice import NoticeReason, Priority, render
 from alerts.notify.post import in_place
-from alerts.secrets import SELF_HOSTED, channel_of, scheme_of
+from alerts.secrets import channel_of, scheme_of
 from storage.bounded_call import BoundedThreads, BusyError, DeadlineExceededError
 from storage.http_client import Reach
 
@@ -53,10 +54,6 @@ if TYPE_CHECKING:
     from alerts.secrets import Secret
 
     Send = Callable[[Secret, Notice, bytes | None], Awaitable[None]]
-
-SCHEMES: Final = SELF_HOSTED | frozenset(
-    {"pover", "tgram", "slack", "discord", "twilio", "workflows", "gchat", "wxteams"}
-)
 
 _BANNED_OPTIONS: Final = frozenset(
     {"attach", "cto", "optional", "redirect", "retry", "rto", "verify", "wait"}
@@ -70,8 +67,6 @@ _RETRY_AFTER: Final = re.compile(
     r"retry_?after(?:Seconds)?\W{1,4}(\d{1,5}(?:\.\d+)?)", re.IGNORECASE
 )
 _MAX_RETRY_AFTER_S: Final = 900.0
-_WITH_PICTURE: Final = ntfy.SCHEMES | {"json", "jsons", "pover", "tgram", "mailto", "mailtos"}
-"""Schemes with text and picture in one request."""
 _PICTURE: Final = {"name": "evidence.png", "mimetype": "image/png"}
 _WORKBOOK: Final = {
     "name": "summary.xlsx",
@@ -132,7 +127,8 @@ class AppriseNotifier:
 
     def takes_picture(self, target: Secret) -> bool:
         """Whether the service behind a target takes text and picture in one request."""
-        return scheme_of(target) in _WITH_PICTURE
+        row = SERVICES.get(scheme_of(target))
+        return row is not None and row.takes_picture
 
     async def send(
         self, target: Secret, notice: Notice, *, timeout_s: float, picture: bytes | None = None
@@ -251,8 +247,8 @@ def _faults(target: Secret, settings: NotifySettings) -> list[NotifyError]:
     _prepare_apprise()
     url = target.reveal()
     scheme = scheme_of(target)
-    if scheme not in SCHEMES or "://" not in url:
-        allowed = ", ".join(sorted(SCHEMES))
+    if scheme not in SERVICES or "://" not in url:
+        allowed = ", ".join(sorted(SERVICES))
         return [PermanentNotifyError(NotifyReason.FORBIDDEN_SCHEME, f"allowed are: {allowed}")]
     details: list[str] = []
     query = url.partition("?")[2]
@@ -282,7 +278,7 @@ def server_of(target: Secret) -> tuple[str, int] | None:
     service = _service(target.reveal())
     if service is None:
         return None
-    if scheme_of(target) in SELF_HOSTED and getattr(service, "mode", "") != "cloud":
+    if scheme_of(target) in OWN_SERVERS and getattr(service, "mode", "") != "cloud":
         host = getattr(service, "smtp_host", None) or service.host
         return str(host), int(service.port or (443 if service.secure else 80))
     for name in ("cloud_notify_url", "notify_url"):
@@ -317,7 +313,7 @@ def _service(url: str) -> Any:
 
 
 def _is_plain(service: Any, scheme: str) -> bool:
-    if scheme not in SELF_HOSTED or getattr(service, "mode", "") == "cloud":
+    if scheme not in OWN_SERVERS or getattr(service, "mode", "") == "cloud":
         return False
     return not service.secure
 

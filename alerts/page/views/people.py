@@ -14,8 +14,9 @@ from alerts.access.directory import is_of_directory
 from alerts.access.own_channels import CHANNEL_WORDS, ChannelKind, new_address
 from alerts.access.passwords import remove_account
 from alerts.access.roles import Right
+from alerts.channels import SERVICES
 from alerts.errors import NotifyReason
-from alerts.notify.channels.apprise_notifier import SCHEMES, NotifySettings, check_target
+from alerts.notify.channels.apprise_notifier import NotifySettings, check_target
 from alerts.page.guard import text_of
 from alerts.page.page_context import not_for_role
 from alerts.page.page_group import Access, PageGroup, serves
@@ -139,7 +140,7 @@ def _fault_of_url(address: Secret, *, allow_private: bool) -> str:
     words = {
         NotifyReason.FORBIDDEN_SCHEME: _(
             "It must begin with one of: %(schemes)s.",
-            schemes=", ".join(f"{scheme}://" for scheme in sorted(SCHEMES)),
+            schemes=", ".join(f"{scheme}://" for scheme in sorted(SERVICES)),
         ),
         NotifyReason.BAD_TARGET: _(
             "It is not the complete address of one recipient, or has options or characters"

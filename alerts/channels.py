@@ -1,0 +1,57 @@
+"""The services that deliver notices: one row for each scheme of an address."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from language.messages import mark
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Service(NamedTuple):
+    """What a service is called, and what it takes."""
+
+    name: str
+    words: str = ""
+    """What histories call it, if not by its name."""
+    title: int = 120
+    """Longest title, in characters."""
+    body: int = 1000
+    """Longest text, in characters."""
+    takes_picture: bool = False
+    """Whether text and picture fit into one request."""
+    is_own_server: bool = False
+    """Whether the address names a server of the school's own."""
+
+
+_NTFY: Final = Service("ntfy", mark("push"), body=600, takes_picture=True, is_own_server=True)
+_MAIL: Final = Service("e-mail", mark("e-mail"), body=8000, takes_picture=True, is_own_server=True)
+_HOOK: Final = Service("JSON", mark("web hook"), takes_picture=True, is_own_server=True)
+_GOTIFY: Final = Service("Gotify", is_own_server=True)
+_MATTERMOST: Final = Service("Mattermost", is_own_server=True)
+
+SERVICES: Final[Mapping[str, Service]] = {
+    "ntfy": _NTFY,
+    "ntfys": _NTFY,
+    "pover": Service("Pushover", mark("push"), title=100, body=900, takes_picture=True),
+    # both are the caption of a picture, at most 1024
+    "tgram": Service("Telegram", body=800, takes_picture=True),
+    "slack": Service("Slack"),
+    "discord": Service("Discord"),
+    "workflows": Service("Teams", body=800),
+    "gchat": Service("Google Chat"),
+    "wxteams": Service("Webex"),
+    "twilio": Service("Twilio", mark("text message"), title=70, body=85),
+    "mailto": _MAIL,
+    "mailtos": _MAIL,
+    "json": _HOOK,
+    "jsons": _HOOK,
+    "gotify": _GOTIFY,
+    "gotifys": _GOTIFY,
+    "mmost": _MATTERMOST,
+    "mmosts": _MATTERMOST,
+}
+"""Services that apprise knows and whose addresses are accepted, by scheme."""
+OWN_SERVERS: Final = frozenset(scheme for scheme, row in SERVICES.items() if row.is_own_server)
