@@ -23,27 +23,10 @@ from __future__ import annotations
 import tomllib
 from dataclasses import replace
 from functools import cache, lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoders import (
-    airgradient,
-    esphome,
-    generic,
-    ha_discovery,
-    halo,
-    homie,
-    influx,
-    native,
-    qingping,
-    ruuvi,
-    sensorcommunity,
-    shelly,
-    sparkplug,
-    tasmota,
-    zigbee2mqtt,
-)
-from ingest.decoders.lorawan import decentlab, elsys, milesight, servers
 from ingest.decoding import Context, Decoder, States
 from ingest.errors import DecodeError, GuardError, MessageRefusedError, PayloadError, Reason
 from ingest.topics import TopicFilter, covers, topic_matches
@@ -83,39 +66,15 @@ def load_format(name: str) -> Decoder:
     return Decoder(name, topics, decode, tree["summary"], over_http=tree.get("over_http", False))
 
 
-_IN_CODE: Final = {
-    "native": native.decode,
-    "tasmota": tasmota.decode,
-    "airgradient": airgradient.decode,
-    "chirpstack": servers.chirpstack,
-    "tts": servers.tts,
-    "zigbee2mqtt": zigbee2mqtt.decode,
-    "ruuvi": ruuvi.decode,
-    "qingping": qingping.decode,
-    "sparkplug": sparkplug.decode,
-    "homie": homie.decode,
-    "ha_discovery": ha_discovery.decode,
-    "shelly": shelly.decode,
-    "esphome": esphome.decode,
-    "loriot": servers.loriot,
-    "milesight_gateway": servers.milesight_gateway,
-    "milesight": milesight.decode,
-    "decentlab": decentlab.decode,
-    "elsys": elsys.decode,
-    "influx": influx.decode,
-    "sensorcommunity": sensorcommunity.decode,
-    "halo": halo.decode,
-    "generic": generic.decode,
-}
-
-
 def _listed(name: str, row: dict[str, Any]) -> Decoder:
     """Return the decoder of a row of ``decoders.toml``."""
     if not row:
         return load_format(name)
     topics, described = (tuple(row.get(key, ())) for key in ("topics", "descriptions"))
     over_http = row.get("over_http", False)
-    return Decoder(name, topics, _IN_CODE[name], row["summary"], described, over_http)
+    module, _, function = row.get("code", name).partition(":")
+    decode = getattr(import_module(f"ingest.decoders.{module}"), function or "decode")
+    return Decoder(name, topics, decode, row["summary"], described, over_http)
 
 
 DECODERS: Final[Mapping[str, Decoder]] = {
