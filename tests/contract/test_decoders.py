@@ -223,13 +223,3 @@ def test_retained_readings_are_marked(name):
 )
 def test_topic_matches(pattern, topic, expected):
     assert topic_matches(pattern, topic) is expected
-
-
-def test_every_decoder_has_its_row_in_the_readme():
-    text = (Path(__file__).parents[2] / "ingest" / "decoders" / "README.md").read_text("utf-8")
-    rows = [line for line in text.splitlines() if line.startswith("| `")]
-    topics = "chosen by the user: add a route"
-    assert rows == [
-        f"| `{name}` | {d.summary} | {', '.join(f'`{t}`' for t in d.topics) or topics} |"
-        for name, d in DECODERS.items()
-    ]
