@@ -41,7 +41,7 @@ COLORS: Final = {
     "orange": ORANGE,
     "vermillion": VERMILLION,
     "purple": PURPLE,
-    "grey": GREY,
+    "gray": GREY,
 }
 """Our color names; any other name is one of Grafana's."""
 _GROUNDS: Final = {

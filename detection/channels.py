@@ -87,7 +87,7 @@ _INDEX_SAYS: Final = 1.5
 _INDEX_TOP: Final = 505.0
 """A little above the end of the scale, so that the end itself has a place on the axis."""
 _DOUBLINGS_PER_LOGIT: Final = 0.27
-"""The index is a sigmoid of slope 0.0065 a unit of the normalised raw signal (Sensirion gas index
+"""The index is a sigmoid of slope 0.0065 a unit of the normalized raw signal (Sensirion gas index
 algorithm); a unit is (sd + 220) / 230 ticks, 1.5 for the usual sd, of 870 ticks a doubling."""
 _STAND_INS: Final = tuple(COLUMN_INDEX[k] for k in FINE_PARTICLES[1:-1])
 FOLLOWED: Final = np.unique([*_SOURCE, *_STAND_INS])

@@ -33,7 +33,7 @@ class Line:
     """A line through points; `dash` is lengths of ink and gap in turn."""
 
     points: tuple[Point, ...]
-    colour: str
+    color: str
     width: float = 1.0
     dash: tuple[float, ...] = ()
 
@@ -55,7 +55,7 @@ class Polygon:
 
     points: tuple[Point, ...]
     fill: str
-    colour: str
+    color: str
     width: float = 1.0
 
 
@@ -67,7 +67,7 @@ class Text:
     y: float
     text: str
     size: float
-    colour: str
+    color: str
     anchor: Literal["start", "middle", "end"] = "start"
     bold: bool = False
 
@@ -125,7 +125,7 @@ def _render_item(item: Item) -> str:
     if isinstance(item, Line):
         dash = f' stroke-dasharray="{" ".join(map(_n, item.dash))}"' if item.dash else ""
         return (
-            f'<polyline points="{_pairs(item.points)}" fill="none" stroke="{item.colour}"'
+            f'<polyline points="{_pairs(item.points)}" fill="none" stroke="{item.color}"'
             f' stroke-width="{_n(item.width)}" stroke-linejoin="round"{dash}/>'
         )
     if isinstance(item, Box):
@@ -136,13 +136,13 @@ def _render_item(item: Item) -> str:
     if isinstance(item, Polygon):
         return (
             f'<polygon points="{_pairs(item.points)}" fill="{item.fill}"'
-            f' stroke="{item.colour}" stroke-width="{_n(item.width)}"/>'
+            f' stroke="{item.color}" stroke-width="{_n(item.width)}"/>'
         )
     anchor = "" if item.anchor == "start" else f' text-anchor="{item.anchor}"'
     weight = ' font-weight="bold"' if item.bold else ""
     return (
         f'<text x="{_n(item.x)}" y="{_n(item.y)}" font-size="{_n(item.size)}"'
-        f' fill="{item.colour}"{anchor}{weight}>{_xml(item.text)}</text>'
+        f' fill="{item.color}"{anchor}{weight}>{_xml(item.text)}</text>'
     )
 
 

@@ -242,7 +242,7 @@ class Zone:
     building: str
     floor: str = ""
     site: str = ""
-    neighbours: tuple[str, ...] = ()
+    neighbors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,7 @@ class ZoneMap:
     def _next(self) -> Mapping[str, set[str]]:
         joined = defaultdict[str, set[str]](set)
         for zone in self.zones:
-            for other in zone.neighbours:
+            for other in zone.neighbors:
                 joined[zone.id].add(other)
                 joined[other].add(zone.id)
         return joined

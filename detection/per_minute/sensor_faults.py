@@ -123,7 +123,7 @@ _MOST_VOC: Final = np.array([500.0, 1000.0, 100.0])
 _LEAST_DUST: Final = 20.0
 _HELD_TO_IT: Final = 30_000.0
 _COARSE: Final = 0.6
-"""Largest share of PM2.5 in PM10 that is dust or droplets, not smoke or vapour."""
+"""Largest share of PM2.5 in PM10 that is dust or droplets, not smoke or vapor."""
 
 CHANNEL_STATE: Final[Mapping[str, float]] = {
     "value": np.nan,  # what the channel rests at

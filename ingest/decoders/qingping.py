@@ -2,7 +2,7 @@
 
 Type 12 is live, 17 is the device's own history (flag `history`), 13 a heartbeat (`online`); other
 types are replies and not stored. A sample's own time counts, not the envelope's. Beside a value
-stands its ``status``: 0 is normal, 1 abnormal (a fault here), 2 still initialising (left out); a
+stands its ``status``: 0 is normal, 1 abnormal (a fault here), 2 still initializing (left out); a
 battery's says whether it charges. ``tvoc`` is taken only with the unit beside it.
 """
 

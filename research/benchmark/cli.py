@@ -45,7 +45,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--recordings",
         type=Path,
-        help="folder of labelled recordings, NAME.csv and NAME.truth.csv; without worlds",
+        help="folder of labeled recordings, NAME.csv and NAME.truth.csv; without worlds",
     )
     parser.add_argument("--cases", type=Path, help="CSV file of all misses and false alarms")
     parser.add_argument("--workers", type=int, default=min(os.cpu_count() or 1, 2))
@@ -96,7 +96,7 @@ def _judge_files(folder: Path, program: str, body: bytes) -> list[Result]:
     from research.benchmark import recordings, run  # noqa: PLC0415 - slow to import
 
     load = {
-        "labelled": recordings.labelled,
+        "labeled": recordings.labeled,
         "real": recordings.without_vaping,
         "real with puffs": recordings.with_puffs,
     }[program]
@@ -147,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if (other := run.model_without(mine[0].world))
     ]
     if options.recordings:
-        jobs.append((_judge_files, (options.recordings, "labelled", model)))
+        jobs.append((_judge_files, (options.recordings, "labeled", model)))
     if options.real:
         jobs += [
             (_judge_files, (options.real, name, model)) for name in ("real", "real with puffs")

@@ -1,6 +1,6 @@
 """Recordings: readings of sensors and what happened to them, whether simulated or real.
 
-Labelled recordings are pairs of files: `NAME.csv` as ``plumewatch replay`` reads it (`time` in Unix
+Labeled recordings are pairs of files: `NAME.csv` as ``plumewatch replay`` reads it (`time` in Unix
 seconds, `sensor`, one column a quantity) and `NAME.truth.csv` with the fields of `Happening`. Real
 recordings without vaping have no truth: each of their alarms is false.
 """
@@ -192,8 +192,8 @@ def _open(path: Path) -> Any:  # a text file of either kind
     return path.open(newline="", encoding="utf-8")
 
 
-def labelled(folder: Path) -> Iterator[Recording]:
-    """Read all labelled recordings of a folder; all of each is scored.
+def labeled(folder: Path) -> Iterator[Recording]:
+    """Read all labeled recordings of a folder; all of each is scored.
 
     Raises `FileNotFoundError` if the folder holds none.
     """

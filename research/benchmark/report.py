@@ -295,7 +295,7 @@ def real(report: Report) -> Table:
     return Table("Real recordings without vaping", head + rules, rows)
 
 
-def labelled(report: Report, program: str, title: str, about: str = "") -> Table:
+def labeled(report: Report, program: str, title: str, about: str = "") -> Table:
     """Tabulate recordings with a truth."""
     rows = []
     for name in _names(report.of(SHIPPED, program)):
@@ -320,8 +320,8 @@ def tables(report: Report) -> Iterator[Table]:
     made += [trained_on(report, program) for program in ran]
     made += [f(report) for f in (by_interval, by_channels, by_style, by_cause, calibration)]
     made += [by_rule(report), real(report)]
-    made += [labelled(report, "real with puffs", "Puffs on real air", _ABOUT_PUFFS)]
-    made += [labelled(report, "labelled", "Labelled recordings")]
+    made += [labeled(report, "real with puffs", "Puffs on real air", _ABOUT_PUFFS)]
+    made += [labeled(report, "labeled", "Labeled recordings")]
     return (table for table in made if table.rows)
 
 

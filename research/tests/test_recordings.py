@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from detection.quantities import COLUMN_INDEX
-from research.benchmark.recordings import labelled, make_series, read_series
+from research.benchmark.recordings import labeled, make_series, read_series
 from research.tests.physics.plausibility import recordings
 from research.training.recordings import prepared
 
@@ -23,11 +23,11 @@ a,spray,hair,14,15,sen55,2,40,3,,5,
 
 
 @pytest.mark.parametrize("pack", [str.encode, lambda text: gzip.compress(text.encode())])
-def test_labelled_recordings(tmp_path, pack):
+def test_labeled_recordings(tmp_path, pack):
     end = ".gz" if pack is not str.encode else ""
     (tmp_path / f"pod.csv{end}").write_bytes(pack(READINGS))
     (tmp_path / f"pod.truth.csv{end}").write_bytes(pack(TRUTH))
-    (recording,) = labelled(tmp_path)
+    (recording,) = labeled(tmp_path)
     assert recording.name == "pod"
     assert recording.spans == ((10, 20),)
     vape, spray = recording.happenings
@@ -49,7 +49,7 @@ def test_readings_of_a_file(tmp_path):
 
 def test_a_folder_without_truth(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"truth\.csv"):
-        list(labelled(tmp_path))
+        list(labeled(tmp_path))
 
 
 def test_matrix_has_every_column():

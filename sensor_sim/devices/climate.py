@@ -93,7 +93,7 @@ class ClimateUnit:
     def in_case(
         self, rh: NDArray[np.float32], temp: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Humidity and temperature inside the warm case; vapour content is that of the room."""
+        """Humidity and temperature inside the warm case; vapor content is that of the room."""
         warm = np.float32(self.heating_k)
         # d ln(saturation)/dT at room temperature is 0.0585 /K: exact enough for a few kelvin.
         return rh * np.exp(np.float32(-0.0585) * warm), temp + warm

@@ -1,7 +1,7 @@
 """Optical particle sensors.
 
 A part is a matrix from particles in each size bin to its channels, and what it adds: lag, unit
-differences, coincidence, noise against level, quantisation, caps, warm-up. Plantower (and SDS011)
+differences, coincidence, noise against level, quantization, caps, warm-up. Plantower (and SDS011)
 resolve one or two sizes at most and report nearly the same size distribution for dust as for smoke
 (Kuula 2020, amt-13-2413; Ouimette 2023, doi 10.1080/02786826.2023.2285935), so their matrix smears
 every particle over fixed shares and hardly counts coarse ones. Units resolve sizes to different
@@ -328,7 +328,7 @@ class PmUnit:
     def read(
         self, rng: np.random.Generator, signal: NDArray[np.float32], averaged_s: int
     ) -> NDArray[np.float32]:
-        """Add noise, spikes, quantisation and caps to noise-free values, shape (channels, n)."""
+        """Add noise, spikes, quantization and caps to noise-free values, shape (channels, n)."""
         part = self.part
         n_mass = sum(c in _MASS_CUTS for c in part.channels)
         n = signal.shape[1]

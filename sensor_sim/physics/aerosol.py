@@ -1,7 +1,7 @@
 """Size-resolved aerosol: lognormal sources in optical bins, evaporation, settling, growth.
 
 All particles of one release have the same age, so the number of them in a size bin is a product:
-transport (`physics.room`, the same for every size) times what ageing does to sizes (here).
+transport (`physics.room`, the same for every size) times what aging does to sizes (here).
 Evaporation follows the d-squared law down to a residue, which maps sizes monotonically; the number
 below a bin edge is therefore the source's own lognormal taken at the size that shrank to that
 edge, in closed form and without numerical diffusion between bins.

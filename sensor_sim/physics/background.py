@@ -2,7 +2,7 @@
 
 One state a room and variable, advanced a minute at a time (exactly, for constant inputs within
 the minute) for all rooms together: fine and coarse particles from outdoors and from people, gases
-of people and materials, CO2, water vapour, temperature, and the building-wide excess.
+of people and materials, CO2, water vapor, temperature, and the building-wide excess.
 
 Levels: school PM2.5 5.8 +- 2.3, PM10 11.2 +- 2.7 µg/m³, CO2 737 +- 347 ppm, RH 57.6 +- 4.3 %,
 18.5 +- 2.2 °C (Dosumu 2025, ten school rooms); a person gives 0.3 L CO2 and 0.8 g water per minute.
@@ -40,7 +40,7 @@ class Slow(IntEnum):
     CO2 = 4
     """ppm."""
     WATER = 5
-    """Vapour, g/m³."""
+    """Vapor, g/m³."""
     TEMP = 6
     """°C."""
     GLYCOL = 7

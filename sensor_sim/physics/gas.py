@@ -1,4 +1,4 @@
-"""Gases, water vapour and heat: species groups, conversions, loss to walls."""
+"""Gases, water vapor and heat: species groups, conversions, loss to walls."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WALL_LOSS_PER_H: Final[NDArray[np.float64]] = np.array([1.5, 0.2, 0.0, 0.3, 0.2]
 
 
 def saturation_g_m3(temp_c: NDArray[np.float64] | float) -> NDArray[np.float64]:
-    """Water vapour at saturation, g/m³ (Magnus formula, Sonntag 1990 constants).
+    """Water vapor at saturation, g/m³ (Magnus formula, Sonntag 1990 constants).
 
     >>> round(float(saturation_g_m3(22.0)), 1)
     19.4

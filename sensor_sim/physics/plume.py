@@ -1,8 +1,8 @@
 """One session as one sensor's inlet sees it, second by second.
 
 Rows of a plume: particles in each size bin (/cm³), the five gas groups (ppb), CO2 and CO (ppm),
-water vapour (g/m³), heat (K). Transport is a fixed set of exponentials (`physics.room`) times
-``exp(-∫ACH dt)``; ageing multiplies each row by its own curve. A release that lasts is a sum of
+water vapor (g/m³), heat (K). Transport is a fixed set of exponentials (`physics.room`) times
+``exp(-∫ACH dt)``; aging multiplies each row by its own curve. A release that lasts is a sum of
 short constant ones, each a difference of running sums of the response to a pulse, so the cost
 does not depend on its length.
 

@@ -32,7 +32,7 @@ def _can(
     gas_mg: tuple[float, ...],
     late_mg: tuple[float, ...],
 ) -> tuple[Emission, ...]:
-    """Pressurised can: coarse droplets with a fine residue tail, gas at once and from surfaces."""
+    """Pressurized can: coarse droplets with a fine residue tail, gas at once and from surfaces."""
     fine = log_uniform(rng, 0.005, 0.05)
     sticking = float(rng.uniform(1, 4))
     coarse = Aerosol(
@@ -91,7 +91,7 @@ def air_freshener(rng: np.random.Generator) -> tuple[Emission, ...]:
 
 
 def perfume(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Perfume atomiser or dab: 0.05-0.6 g ethanol, few droplets."""
+    """Perfume atomizer or dab: 0.05-0.6 g ethanol, few droplets."""
     gas = (0.0, log_uniform(rng, 50, 600), 0.0, log_uniform(rng, 3, 40), 0.0)
     droplets = Emission(
         1.0,
@@ -172,12 +172,12 @@ def _steam(
 
 
 def hot_tap(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Hot tap left running 0.5-6 min: 3-20 g vapour a minute."""
+    """Hot tap left running 0.5-6 min: 3-20 g vapor a minute."""
     return _steam(rng, log_uniform(rng, 30, 360), log_uniform(rng, 3, 20), log_uniform(rng, 3, 25))
 
 
 def shower(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Hot shower of 3-15 min: 10-45 g vapour a minute and 10-60 kJ."""
+    """Hot shower of 3-15 min: 10-45 g vapor a minute and 10-60 kJ."""
     return _steam(
         rng, log_uniform(rng, 180, 900), log_uniform(rng, 10, 45), log_uniform(rng, 10, 60)
     )

@@ -148,7 +148,7 @@ def thc_cartridge(rng: np.random.Generator) -> tuple[Emission, ...]:
 
 
 def cigarette(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Cigarette: 10-18 mg over 5-8 min, puffs on a smouldering base; CO."""
+    """Cigarette: 10-18 mg over 5-8 min, puffs on a smoldering base; CO."""
     length = float(rng.uniform(300, 480))
     aerosol = Aerosol(
         (Mode(float(rng.uniform(0.2, 0.4)), float(rng.uniform(1.5, 2.0))),),

@@ -188,7 +188,7 @@ def test_every_panel_has_a_description_and_a_text_for_no_data():
 
 
 def grounds(panel):
-    """Colours that Grafana puts behind text of a panel."""
+    """Colors that Grafana puts behind text of a panel."""
     defaults = panel["fieldConfig"]["defaults"]
     found = []
     if panel["type"] == "stat" and panel["options"]["colorMode"] == "background_solid":
@@ -202,30 +202,30 @@ def grounds(panel):
                 options = mapping["options"]
                 results = [options["result"]] if mapping["type"] == "special" else options.values()
                 found += [result["color"] for result in results]
-    return {colour for colour in found if colour != "transparent"}
+    return {color for color in found if color != "transparent"}
 
 
-def luminance(colour):
+def luminance(color):
     """Relative luminance of WCAG 2."""
-    parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    parts = [int(color[k : k + 2], 16) / 255 for k in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
     return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
-def text_on(colour):
+def text_on(color):
     """What Grafana writes with: almost black where the brightness is above 180."""
-    red, green, blue = (int(colour[k : k + 2], 16) for k in (1, 3, 5))
+    red, green, blue = (int(color[k : k + 2], 16) for k in (1, 3, 5))
     return "#202226" if (299 * red + 587 * green + 114 * blue) / 1000 > 180 else "#F7F8FA"
 
 
-def test_text_on_colours_can_be_read():
+def test_text_on_colors_can_be_read():
     checked = set()
     for dashboard in BUILT.values():
         for panel in grafana.panels(dashboard):
             assert panel.get("options", {}).get("colorMode") != "background", "a gradient"
-            for colour in grounds(panel):
-                low, high = sorted((luminance(colour), luminance(text_on(colour))))
-                assert (high + 0.05) / (low + 0.05) >= 4.5, (panel["title"], colour)
+            for color in grounds(panel):
+                low, high = sorted((luminance(color), luminance(text_on(color))))
+                assert (high + 0.05) / (low + 0.05) >= 4.5, (panel["title"], color)
                 checked.add(panel["title"])
     assert {
         "Rooms",
@@ -346,7 +346,7 @@ def test_the_data_source_is_a_variable_and_nothing_needs_a_new_grafana():
 
 
 def styles(panel):
-    """Colour and dashes, or opacity of bars, by what they are given to."""
+    """Color and dashes, or opacity of bars, by what they are given to."""
     found = {}
     for override in panel["fieldConfig"]["overrides"]:
         if override["matcher"]["options"] == ".*":
@@ -357,7 +357,7 @@ def styles(panel):
 
 
 def test_lines_of_rooms_and_sensors_differ_by_more_than_color():
-    """Those of one colour have different dashes, or bars that are lighter."""
+    """Those of one color have different dashes, or bars that are lighter."""
     rooms = tuple(f"room {k}" for k in range(25))
     sensors = tuple(f"sensor/{k}" for k in range(25))
     made = built(DashboardSettings(rooms=rooms, sensors=tuple((s, "hall") for s in sensors)))

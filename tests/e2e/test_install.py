@@ -161,7 +161,7 @@ def test_the_script_installs_once_explains_refusals_and_preserves_local_changes(
         script = f"sh {ROOT}/deploy/install.sh"
         install = f"{script} --no-start --python {sys.executable} --wheel /root/{wheel.name}"
         for wrong, words in (
-            ("--colour", "unknown option --colour"),
+            ("--color", "unknown option --color"),
             ("--purge", "--purge goes with --uninstall only"),
             ("--no-start --python /bin/false", "/bin/false is"),
             ("--no-start --wheel /root/none.whl", "none.whl is not there"),

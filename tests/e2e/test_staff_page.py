@@ -366,12 +366,12 @@ def test_acknowledge_and_answer_by_clicks(site, browser):
 
 
 def next_step(browser):
-    """Text of the first button that is filled with the colour of a next step."""
+    """Text of the first button that is filled with the color of a next step."""
     return browser.execute_script(
-        "const colour = b => getComputedStyle(b).backgroundColor;"
-        "const step = colour(document.querySelector('header.top'));"
+        "const color = b => getComputedStyle(b).backgroundColor;"
+        "const step = color(document.querySelector('header.top'));"
         "return [...document.querySelectorAll('main button')].find("
-        "b => b.offsetParent && colour(b) === step).textContent"
+        "b => b.offsetParent && color(b) === step).textContent"
     )
 
 

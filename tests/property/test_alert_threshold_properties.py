@@ -1,4 +1,4 @@
-"""Levels of any stream: cuts, neighbours, snapshots change nothing; bounded; fall with budget."""
+"""Levels of any stream: cuts, neighbors, snapshots change nothing; bounded; fall with budget."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -55,7 +55,7 @@ def same(a, b):
 
 @settings(max_examples=6, deadline=None)
 @given(STREAMS, STREAMS, st.integers(1, 2 * SLOTS - 2))
-def test_cuts_neighbours_and_snapshots_change_nothing(first, second, cut):
+def test_cuts_neighbors_and_snapshots_change_nothing(first, second, cut):
     together, apart, alone = fresh(2), fresh(2), fresh(1)
     for k, (rows, time, dt, score) in enumerate(steps([first, second], [0, 1])):
         take(together, rows, time, dt, score)

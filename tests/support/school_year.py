@@ -78,8 +78,8 @@ def _incidents(
         day = first + timedelta(days=k)
         busy = a_day * (1.0 if day.weekday() < 5 else 0.05)
         for room in range(rooms):
-            favour = 2.5 if room % 7 == 0 else 0.75
-            count = sum(rng.random() < busy * favour / 4 for _ in range(4))
+            favor = 2.5 if room % 7 == 0 else 0.75
+            count = sum(rng.random() < busy * favor / 4 for _ in range(4))
             for _ in range(count):
                 hour = rng.choice((8, 9, 10, 11, 11, 12, 12, 13, 14)) + rng.random()
                 start = datetime(day.year, day.month, day.day, tzinfo=ZONE).timestamp()

@@ -2,7 +2,7 @@
 
 Columns are six groups of nine size bins (µg/m³ of air), then the gases. Droplets of the liquid
 groups shrink by the d² law: a bin empties into the next smaller one at ``K / (d² - d'²)``, and the
-mass that does not arrive there becomes vapour. The air's own vapour slows it: glycol goes by the
+mass that does not arrive there becomes vapor. The air's own vapor slows it: glycol goes by the
 saturation of glycerol (0.1-0.2 ppm, 400-750 µg/m³), water by relative humidity, solvent by nothing.
 What cannot evaporate is emitted apart, at the size that remains of the droplet.
 
@@ -33,8 +33,8 @@ VAPE, FOG, SOLVENT, WATER, VAPE_RESIDUE, INERT = (slice(i * BINS, (i + 1) * BINS
 LIQUIDS: Final = 4
 """So many groups evaporate; they come first."""
 GLYCEROL, LIGHT, STICKY, VAPOUR, HEAT, CO2 = range(6 * BINS, 6 * BINS + 6)
-"""Glycerol vapour (µg/m³); gases that walls leave alone and those they take up (ppm of ethanol to
-a MOX sensor); water vapour (g/m³), heat (K) and CO2 (ppm) above the room's own."""
+"""Glycerol vapor (µg/m³); gases that walls leave alone and those they take up (ppm of ethanol to
+a MOX sensor); water vapor (g/m³), heat (K) and CO2 (ppm) above the room's own."""
 WIDTH: Final = CO2 + 1
 AEROSOL: Final = slice(0, 6 * BINS)
 
@@ -65,7 +65,7 @@ def speed_of(median_um: float, e_fold_s: float) -> float:
 
 
 def saturation_g_m3(temperature: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return water vapour at 100 % relative humidity (Magnus), for °C."""
+    """Return water vapor at 100 % relative humidity (Magnus), for °C."""
     pressure = 611.2 * np.exp(17.62 * temperature / (243.12 + temperature))
     return np.asarray(pressure / (0.4615 * (temperature + 273.15)))
 
@@ -102,13 +102,13 @@ def evaporate(
     droplets -= leaving
     droplets[..., :-1] += arriving[..., 1:]
     air[:, :, : LIQUIDS * BINS] = droplets.reshape(rooms, cells, LIQUIDS * BINS)
-    vapour = leaving.sum(axis=-1) - arriving.sum(axis=-1)
-    air[:, :, GLYCEROL] += vapour[:, :, 0] + vapour[:, :, 1]
-    air[:, :, VAPOUR] += 1e-6 * vapour[:, :, 3]
+    vapor = leaving.sum(axis=-1) - arriving.sum(axis=-1)
+    air[:, :, GLYCEROL] += vapor[:, :, 0] + vapor[:, :, 1]
+    air[:, :, VAPOUR] += 1e-6 * vapor[:, :, 3]
 
 
 def condense(air: NDArray[np.float64], over: NDArray[np.float64]) -> None:
-    """Turn vapour above saturation (`over`, g/m³, shape (rooms, cells)) into droplets, in place."""
+    """Turn vapor above saturation (`over`, g/m³, shape (rooms, cells)) into droplets, in place."""
     air[:, :, VAPOUR] -= over
     air[:, :, WATER] += (1e6 * over)[..., None] * _CONDENSED
 

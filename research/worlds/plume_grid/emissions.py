@@ -91,11 +91,11 @@ class Act:
 
 
 def _amounts(*aerosols: tuple[slice, float, float, float], **gases: float) -> NDArray[np.float64]:
-    """Return a release of (group, µg, median µm, spread) and of light, sticky, vapour, heat."""
+    """Return a release of (group, µg, median µm, spread) and of light, sticky, vapor, heat."""
     out = np.zeros(WIDTH)
     for group, mass, median, spread in aerosols:
         out[group] += mass * size_shares(median, spread)
-    columns = {"light": LIGHT, "sticky": STICKY, "vapour": VAPOUR, "heat": HEAT}
+    columns = {"light": LIGHT, "sticky": STICKY, "vapor": VAPOUR, "heat": HEAT}
     for name, amount in gases.items():
         out[columns[name]] += amount
     return out
@@ -190,7 +190,7 @@ def vape(rng: np.random.Generator, at: float, place: Place) -> Act:
             (VAPE_RESIDUE, ug * (1 - volatile), left_um, spread),
             sticky=0.7 * gas,
             light=0.3 * gas,
-            vapour=rng.uniform(0.02, 0.08),
+            vapor=rng.uniform(0.02, 0.08),
         )
         releases.append(Release(at + after, rng.uniform(1, 4), amounts, cells))
     speed = speed_of(median, log_uniform(rng, *liquid.e_fold_s))
@@ -247,7 +247,7 @@ def cleaning(rng: np.random.Generator, at: float, place: Place) -> Act:
             (INERT, place.of_room(log_uniform(rng, 1, 20), duration), 5.0, 2.0),
             light=0.6 * gas,
             sticky=0.4 * gas,
-            vapour=log_uniform(rng, 20, 200),
+            vapor=log_uniform(rng, 20, 200),
         )
         release = Release(at, duration, amounts, everywhere())
         return Act("cleaning", "floor", at, at + duration, (release,))
@@ -260,7 +260,7 @@ def cleaning(rng: np.random.Generator, at: float, place: Place) -> Act:
         releases.append(Release(t, 1.0, amounts, layers(place.column, 0.2)))
         t += rng.uniform(2, 20)
     gas = log_uniform(rng, 20, 1000) * ETHANOL_PPM_M3_MG
-    amounts = _amounts(light=0.5 * gas, sticky=0.5 * gas, vapour=rng.uniform(1, 20))
+    amounts = _amounts(light=0.5 * gas, sticky=0.5 * gas, vapor=rng.uniform(1, 20))
     releases.append(Release(at, rng.uniform(300, 1200), amounts, layers(place.column, 0.3)))
     return Act("cleaning", "trigger", at, t, tuple(releases))
 
@@ -273,7 +273,7 @@ def _steam(
     amounts = _amounts(
         (WATER, droplets, rng.uniform(2, 7), 1.8),
         (INERT, droplets * log_uniform(rng, 1e-5, 1e-3), rng.uniform(0.2, 0.6), 1.8),
-        vapour=place.of_room(rise * 0.18, duration),
+        vapor=place.of_room(rise * 0.18, duration),
         heat=place.of_room(rise * rng.uniform(0.05, 0.12), duration),
         light=place.volume_m3 * rng.uniform(0, 0.05),
     )
@@ -289,7 +289,7 @@ def shower(rng: np.random.Generator, at: float, place: Place) -> Act:
 def tap(rng: np.random.Generator, at: float, place: Place) -> Act:
     """Draw washing of hands, cold."""
     duration = rng.uniform(5, 30)
-    release = Release(at, duration, _amounts(vapour=rng.uniform(0.2, 3)), layers(place.column, 0.1))
+    release = Release(at, duration, _amounts(vapor=rng.uniform(0.2, 3)), layers(place.column, 0.1))
     return Act("tap", "cold", at, at + duration, (release,))
 
 
@@ -303,7 +303,7 @@ def flush(rng: np.random.Generator, at: float, place: Place) -> Act:
     amounts = _amounts(
         (WATER, log_uniform(rng, 100, 5000), 3.0, 2.0),
         (INERT, log_uniform(rng, 0.1, 15), 1.5, 2.0),
-        vapour=rng.uniform(0, 2),
+        vapor=rng.uniform(0, 2),
     )
     release = Release(at, 3.0, amounts, layers(place.column, 0.0))
     return Act("flush", "toilet", at, at + 6, (release,), stirring=1.1)
@@ -316,7 +316,7 @@ def dryer(rng: np.random.Generator, at: float, place: Place) -> Act:
     amounts = _amounts(
         (INERT, fine, rng.uniform(0.3, 1.0), 1.7),
         (INERT, log_uniform(rng, 5, 300), rng.uniform(4, 9), 2.0),
-        vapour=rng.uniform(-4, 8),
+        vapor=rng.uniform(-4, 8),
         heat=rng.uniform(3, 30),
     )
     release = Release(at, duration, amounts, layers(place.column, 0.4))
@@ -346,7 +346,7 @@ def cigarette(rng: np.random.Generator, at: float, place: Place) -> Act:
         (FOG, 0.15 * mass, 0.3, 1.6),
         light=0.4 * gas,
         sticky=0.6 * gas,
-        vapour=rng.uniform(0, 10),
+        vapor=rng.uniform(0, 10),
     )
     column = layers(place.column, rng.uniform(0.4, 0.8))
     releases = []
@@ -378,7 +378,7 @@ def cooking(rng: np.random.Generator, at: float, place: Place) -> Act:
         (INERT, fine, rng.uniform(0.2, 0.5), 1.9),
         light=0.5 * gas,
         sticky=0.5 * gas,
-        vapour=place.of_room(rng.uniform(0, 0.5), duration),
+        vapor=place.of_room(rng.uniform(0, 0.5), duration),
     )
     shares = rng.dirichlet(np.full(6, 1.0))
     releases = tuple(
@@ -398,7 +398,7 @@ def nebulizer(rng: np.random.Generator, at: float, place: Place) -> Act:
         (INERT, dry, rng.uniform(0.15, 0.5), rng.uniform(1.6, 2.2)),
         (INERT, dry * log_uniform(rng, 0.05, 0.8), rng.uniform(1.2, 3), 1.6),
         (WATER, 1e6 * place.of_room(0.1 * rise * 0.18, duration), rng.uniform(3, 5), 1.6),
-        vapour=place.of_room(0.9 * rise * 0.18, duration),
+        vapor=place.of_room(0.9 * rise * 0.18, duration),
     )
     release = Release(at, duration, amounts, layers(place.column, 0.3))
     return Act("nebulizer", style, at, at + duration, (release,))
@@ -414,7 +414,7 @@ def fog(rng: np.random.Generator, at: float, place: Place) -> Act:
         (FOG, mass * share, rng.uniform(0.6, 2.0), 1.7),
         (INERT, mass * (1 - share), 0.4, 1.7),
         sticky=gas,
-        vapour=place.of_room(rng.uniform(0, 1), duration),
+        vapor=place.of_room(rng.uniform(0, 1), duration),
     )
     leaks = rng.random() < 0.5
     cells = layers(DOOR if leaks else place.column, 0.4)

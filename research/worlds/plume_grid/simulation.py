@@ -45,7 +45,7 @@ class _Background:
     shape: NDArray[np.float64]
     uptake: float
     voc_ppm: NDArray[np.float64]
-    vapour_g_m3: NDArray[np.float64]
+    vapor_g_m3: NDArray[np.float64]
     temperature: NDArray[np.float64]
     co2_ppm: float
 
@@ -92,13 +92,13 @@ def _draw_background(
     voc = 0.35 * np.exp(1.1 * rng.standard_normal()) + (rng.uniform(0.1, 0.3) if diffuser else 0)
     temperature = rng.normal(20, 2) + _wander(rng, minutes, 240, 0.4) + 0.8 * np.cos(of_day)
     humidity = rng.uniform(25, 70) + _wander(rng, minutes, 300, 2)
-    vapour = 0.01 * humidity * float(aerosol.saturation_g_m3(np.array(temperature.mean())))
+    vapor = 0.01 * humidity * float(aerosol.saturation_g_m3(np.array(temperature.mean())))
     return _Background(
         fine * np.exp(_wander(rng, minutes, 120, log_uniform(rng, 0.05, 0.3))),
         shape,
         rng.uniform(0.1, 0.4),
         np.clip(voc, 0.03, 5) * np.exp(_wander(rng, minutes, 180, rng.uniform(0.05, 0.4))),
-        vapour,
+        vapor,
         temperature,
         rng.uniform(420, 600),
     )
@@ -245,7 +245,7 @@ class _Records:
     liquid: NDArray[np.float32]
     vaped: NDArray[np.float32]
     voc_ppm: NDArray[np.float32]
-    vapour: NDArray[np.float32]
+    vapor: NDArray[np.float32]
     heat: NDArray[np.float32]
     co2_ppm: NDArray[np.float32]
 
@@ -325,7 +325,7 @@ class _Simulation:
             self._exhale(people[block - start])
             self._sorb()
             minute = block * BLOCK_S // 60
-            vapour = np.array([r.background.vapour_g_m3[minute] for r in rooms])[:, None]
+            vapor = np.array([r.background.vapor_g_m3[minute] for r in rooms])[:, None]
             warmth = np.array([r.background.temperature[minute] for r in rooms])[:, None]
             glycerol = np.array([r.glycerol_ug_m3 for r in rooms])
             second = block * BLOCK_S
@@ -338,7 +338,7 @@ class _Simulation:
                 if busy:
                     self._release(air, second)
                 if wet:
-                    humidity = (vapour + air[:, :, aerosol.VAPOUR]) / saturated
+                    humidity = (vapor + air[:, :, aerosol.VAPOUR]) / saturated
                     aerosol.evaporate(air, self._speed[block], glycerol, humidity)
                     if humidity.max() > 1:
                         aerosol.condense(air, np.maximum(humidity - 1, 0) * saturated)
@@ -391,7 +391,7 @@ class _Simulation:
         records.vaped[:, now] = (vape + residue)[..., aerosol.FINE].sum(axis=-1)
         gases = air[..., aerosol.LIGHT] + air[..., aerosol.STICKY]
         records.voc_ppm[:, now] = gases + 0.25e-3 * air[..., aerosol.GLYCEROL]
-        records.vapour[:, now] = air[..., aerosol.VAPOUR]
+        records.vapor[:, now] = air[..., aerosol.VAPOUR]
         records.heat[:, now] = air[..., aerosol.HEAT]
         records.co2_ppm[:, now] = air[..., aerosol.CO2]
 
@@ -403,8 +403,8 @@ def _inlet(room: _Room, records: _Records, number: int, seconds: int) -> Inlet:
     b = room.background
     fine = np.interp(at, minutes, b.fine_ug_m3)
     temperature = np.interp(at, minutes, b.temperature) + records.heat[number, :seconds]
-    vapour = np.interp(at, minutes, b.vapour_g_m3) + records.vapour[number, :seconds]
-    humidity = 100 * vapour / aerosol.saturation_g_m3(temperature)
+    vapor = np.interp(at, minutes, b.vapor_g_m3) + records.vapor[number, :seconds]
+    humidity = 100 * vapor / aerosol.saturation_g_m3(temperature)
     return Inlet(
         dry=records.dry[number, :seconds] + fine[:, None] * b.shape,
         liquid=records.liquid[number, :seconds],

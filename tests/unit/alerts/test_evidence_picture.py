@@ -56,7 +56,7 @@ def words(drawing):
 
 
 def data_lines(drawing):
-    return [i for i in drawing.items if isinstance(i, Line) and i.colour == DATA]
+    return [i for i in drawing.items if isinstance(i, Line) and i.color == DATA]
 
 
 def test_three_panels_with_units_marks_and_local_time():

@@ -26,7 +26,7 @@ def test_version(call):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["no-such-command"], ["replay"], ["decode"], ["run", "--colour", "red"]]
+    "arguments", [["no-such-command"], ["replay"], ["decode"], ["run", "--color", "red"]]
 )
 def test_bad_usage(call, arguments):
     assert call(*arguments).exit_code == 2
@@ -95,12 +95,12 @@ class TestReplay:
         assert "directory" in one_line(result.stderr).lower()
 
     def test_bad_configuration(self, call, tmp_path, puffs):
-        (tmp_path / "p.toml").write_text('site = ""\ncolour = "red"\n')
+        (tmp_path / "p.toml").write_text('site = ""\ncolor = "red"\n')
         result = call(
             "replay", puffs, "--alerts", tmp_path / "a.csv", "--config", tmp_path / "p.toml"
         )
         assert result.exit_code == 2
-        assert "colour: unknown key" in result.stderr
+        assert "color: unknown key" in result.stderr
 
 
 class TestCheck:
@@ -124,13 +124,13 @@ class TestCheck:
         return [json.loads(line) for line in result.stdout.splitlines()]
 
     def test_faults_of_the_configuration(self, call, tmp_path):
-        path = self.config(tmp_path, colour='"red"', data_dir="7")
+        path = self.config(tmp_path, color='"red"', data_dir="7")
         result = call("check", "--config", path, "--json")
         assert result.exit_code == 2
-        assert {f["part"] for f in self.findings(result)} == {"colour", "data_dir"}
+        assert {f["part"] for f in self.findings(result)} == {"color", "data_dir"}
         assert all(f["state"] == "FAULT" for f in self.findings(result))
         text = call("check", "--config", path).stdout
-        assert "FAULT colour: unknown key" in text
+        assert "FAULT color: unknown key" in text
 
     def test_missing_configuration(self, call, tmp_path):
         result = call("check", "--config", tmp_path / "none.toml")

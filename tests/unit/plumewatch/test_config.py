@@ -134,7 +134,7 @@ def test_good():
 def test_all_faults_at_once():
     faults = faults_of(
         timezone="Mars/Olympus",
-        colour="red",
+        color="red",
         broker={"port": 70_000, "password": "hunter2"},
         room=[{"id": "a b", "name": "", "building": "North"}, {"id": "r2", "building": "North"}],
         sensor=[
@@ -148,7 +148,7 @@ def test_all_faults_at_once():
     assert sorted(faults) == [
         "broker.password",
         "broker.port",
-        "colour",
+        "color",
         "metrics",
         "room.0.id",
         "room.0.name",

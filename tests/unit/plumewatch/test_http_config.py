@@ -59,11 +59,11 @@ def test_all_faults_at_once():
         "no table",
         cert_file="c",
         port=8420,
-        colour="red",
+        color="red",
     )
     assert sorted(faults) == [
         "ingest.http",
-        "ingest.http.colour",
+        "ingest.http.color",
         "ingest.http.port",
         "ingest.source.0.decoder",
         "ingest.source.1",

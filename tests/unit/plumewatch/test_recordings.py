@@ -136,7 +136,7 @@ class TestFutureStamps:
     def rows(self, *times, sensor="s"):
         return "time,sensor,pm25\n" + "".join(f"{t},{sensor},4\n" for t in times)
 
-    def test_one_is_put_between_its_neighbours(self, write):
+    def test_one_is_put_between_its_neighbors(self, write):
         found = read(write(self.rows(T, T + 5, 4_070_908_800, T + 15, T + 20)))
         assert [r.time for r in found] == [T, T + 5, T + 10, T + 15, T + 20]
         assert [r.flags for r in found] == [(), (), ("time_replaced",), (), ()]

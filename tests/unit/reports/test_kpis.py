@@ -42,7 +42,7 @@ def sensor_day(sensor="b2", day=date(2026, 9, 14), *, online=86_400.0, received=
 @pytest.mark.parametrize(
     ("share", "expected"), [(0.0, 1.0), (0.25, 2.0), (0.5, 3.0), (0.9, 9.2), (1.0, 11.0)]
 )
-def test_quantiles_are_linear_between_neighbours(share, expected):
+def test_quantiles_are_linear_between_neighbors(share, expected):
     # place 0.9 x 4 = 3.6: 6.5 + 0.6 x (11 - 6.5) = 9.2
     assert quantile([1.0, 2.0, 3.0, 6.5, 11.0], share) == pytest.approx(expected)
 

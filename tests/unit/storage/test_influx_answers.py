@@ -26,7 +26,7 @@ MEANINGS = {
     "query of a policy whose bucket the token may not read": Meaning.NO_POLICY,
     "query a policy that is not there": Meaning.NO_POLICY,
     "query of a database that is not there": Meaning.NO_DATABASE,
-    "organisation not found": Meaning.NO_ORG,
+    "organization not found": Meaning.NO_ORG,
     "write to another org": Meaning.NO_ORG,
     "write without org": Meaning.ORG_NOT_NAMED,
     "bucket not found": Meaning.NO_BUCKET,

@@ -22,9 +22,9 @@ NIGHT = datetime(2026, 9, 8, 3, 0, tzinfo=UTC)
 
 ZONES = ZoneMap(
     (
-        Zone("north-1", "North", "1", neighbours=("north-2", "gym")),
+        Zone("north-1", "North", "1", neighbors=("north-2", "gym")),
         Zone("north-2", "North", "2"),
-        Zone("north-3", "North", "3", neighbours=("north-2",)),
+        Zone("north-3", "North", "3", neighbors=("north-2",)),
         Zone("gym", "Gym"),
         Zone("annex", "Annex"),
     )
@@ -183,7 +183,7 @@ def test_never_nobody_and_nobody_twice(shifts, reachable, kind, floor, building,
 @given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=12))
 def test_steps_are_the_same_both_ways_and_never_skip(pairs):
     near = {i: tuple(str(b) for a, b in pairs if a == i) for i in range(8)}
-    zones = ZoneMap(tuple(Zone(str(i), "B", str(i), neighbours=near[i]) for i in range(8)))
+    zones = ZoneMap(tuple(Zone(str(i), "B", str(i), neighbors=near[i]) for i in range(8)))
     steps = {str(i): zones.steps(str(i)) for i in range(8)}
     for one, found in steps.items():
         assert found[one] == 0

@@ -41,7 +41,7 @@ TREE = Route(
         ({"building": "North", "severity": "info"}, ["office"]),
         ({"building": "North", "kind": "tamper"}, ["facilities"]),
         ({"building": "North", "kind": "vape"}, ["hall", "nurse"]),
-        ({"building": "North", "kind": "vapour"}, ["nurse"]),
+        ({"building": "North", "kind": "vapor"}, ["nurse"]),
         ({"building": "Annex"}, ["gym"]),
         ({"building": "Annex 2"}, ["office"]),
         ({"building": "Gym", "room_type": "locker", "kind": "vape"}, ["gym"]),

@@ -264,7 +264,7 @@ class TestWindows:
 
     def test_nothing_measured_opens_no_window(self):
         with pytest.raises(DecodeError) as refused:
-            decode(self.decoder(), b"7", "t/a/colour")
+            decode(self.decoder(), b"7", "t/a/color")
         assert refused.value.reason == "no_measurement"
 
 
