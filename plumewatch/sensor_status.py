@@ -38,6 +38,7 @@ _FIELDS: Final = "sensor fields"
 _BATCH: Final = 2_000
 _MOST_SINCE: Final = 500_000
 """Readings since the last snapshot that are counted at most; a service stores one a minute."""
+_LATEST: Final = 20_000
 _BLIND_S: Final = 86_400.0
 """How long a sensor that measures may send no particles before it is shown."""
 _RECORDED: Final = {
@@ -137,13 +138,20 @@ def current_statuses(
     return sensor_statuses(registry, outages.lives(), tally, versions, _stored_fields(connection))
 
 
-def _since(journal: Path, after: int) -> Iterator[JournalEntry]:
-    """Yield the newest entries behind an offset; none without a journal."""
+def unregistered_sensors(registry: Registry, journal: Path) -> list[str]:
+    """Return the sensors of the latest readings that nobody has registered."""
+    latest = (entry.reading for entry in _since(journal, 0, _LATEST))
+    unknown = {reading.sensor for reading in latest if "unknown_sensor" in reading.flags}
+    return sorted(unknown - registry.sensors.keys())
+
+
+def _since(journal: Path, after: int, most: int = _MOST_SINCE) -> Iterator[JournalEntry]:
+    """Yield the newest entries behind an offset, at most `most`; none without a journal."""
     if not journal.exists():
         return
     with JournalReader(journal) as reader:
         _, last = reader.span()
-        at = max(after, last - _MOST_SINCE)
+        at = max(after, last - most)
         while at < last:
             entries, at = reader.read(at, _BATCH)
             yield from entries

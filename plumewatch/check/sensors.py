@@ -10,7 +10,7 @@ from detection.commissioning import PUFF_S, SEEN_WELL_S
 from detection.unlikely import looks_like
 from plumewatch.check.result import CheckResult, at_places, listed, ok, span, warn
 from plumewatch.config.paths import DataPaths
-from plumewatch.sensor_status import current_statuses
+from plumewatch.sensor_status import current_statuses, unregistered_sensors
 from storage.errors import StorageError
 from storage.files import service_since
 from storage.sqlite import connect
@@ -30,9 +30,15 @@ _UNITS: Final = (
 
 def check_sensors(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     """Check what the service stored about its sensors: silence, particles, intervals."""
-    statuses = _stored(config)
+    statuses, unregistered = _stored(config)
     if statuses:
         yield from _silence(config, statuses, now)
+    if unregistered:
+        yield warn(
+            "sensors",
+            f"{listed(unregistered)}: readings arrive, and no [[sensor]] has this id, so they raise no alert",
+            "correct the id on the device or in the configuration, or add a [[sensor]]",
+        )
     blind = [name for name, found in statuses.items() if found.no_particles_since is not None]
     if blind:
         yield warn(
@@ -51,16 +57,20 @@ def check_sensors(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
     yield from check_intervals(measured or {s.id: s.interval_s for s in config.sensor})
 
 
-def _stored(config: PlumewatchConfig) -> Mapping[str, SensorStatus]:
-    """Read what the service stored; nothing of a database that `check_store` reports."""
-    paths = DataPaths(config.data_dir)
+def _stored(config: PlumewatchConfig) -> tuple[Mapping[str, SensorStatus], list[str]]:
+    """Read what the service stored, and which sensors are not registered.
+
+    Nothing of a database that `check_store` reports.
+    """
+    paths, registry = DataPaths(config.data_dir), config.registry()
     if not paths.state.exists():
-        return {}
+        return {}, []
     try:
         with closing(connect(paths.state, read_only=True)) as db:
-            return current_statuses(db, config.registry(), paths.journal)
+            found = current_statuses(db, registry, paths.journal)
+        return found, unregistered_sensors(registry, paths.journal)
     except (StorageError, sqlite3.Error):
-        return {}
+        return {}, []
 
 
 def _silence(

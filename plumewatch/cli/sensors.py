@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ingest.errors import RefusedError
+from plumewatch.check.result import listed
 from plumewatch.cli.options import (
     CONFIG,
     ConfigOption,
@@ -28,8 +29,8 @@ app = typer.Typer()
     rich_help_panel="Sensors", epilog=examples("plumewatch status", "plumewatch status --json")
 )
 def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
-    """Print state and counters of every registered sensor."""
-    from plumewatch.sensor_status import current_statuses
+    """Print state and counters of every registered sensor, and name the others that send."""
+    from plumewatch.sensor_status import current_statuses, unregistered_sensors
 
     site = Site.load(config)
     registry = site.config.registry()
@@ -52,6 +53,8 @@ def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> Non
     columns = ("Sensor", "State", "Room", "Last live reading", "Reports every", "Firmware")
     more = ("Counts", "Polling") if polled else ("Counts",)
     print_table((*columns, *more), rows, as_json=as_json)
+    if not as_json and (others := unregistered_sensors(registry, site.paths.journal)):
+        echo(f"\nNot registered, so they raise no alert: {listed(others)}")
 
 
 def _state_text(found: SensorStatus, site: Site) -> str:
