@@ -36,7 +36,7 @@ def check_sensors(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
     if unregistered:
         yield warn(
             "sensors",
-            f"{listed(unregistered)}: readings arrive, and no [[sensor]] has this id, so they raise no alert",
+            f"{listed(unregistered)}: readings arrive, and no [[sensor]] has this id: no alerts",
             "correct the id on the device or in the configuration, or add a [[sensor]]",
         )
     blind = [name for name, found in statuses.items() if found.no_particles_since is not None]
