@@ -20,3 +20,17 @@ def test_every_page_is_in_the_navigation_once():
     named = re.findall(r"- (?:.*: )?([\w/-]+\.md)$", nav, re.MULTILINE)
     pages = [path.name for path in (ROOT / "docs").glob("*.md")]
     assert sorted(named) == sorted([*pages, "decisions/index.md"])
+
+
+@pytest.mark.parametrize(
+    "page", [p for p in links.pages() if "research" not in p.parts], ids=lambda page: page.name
+)
+def test_lines_of_prose_are_short(page):
+    prose = links._CODE.sub("", page.read_text(encoding="utf-8"))
+    long = [line for line in prose.splitlines() if len(line) > 120]
+    assert [line for line in long if not line.startswith(("|", "![", "**"))] == []
+
+
+def test_the_documentation_is_small():
+    assert len(list((ROOT / "docs").glob("*.md"))) <= 30
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 60
