@@ -22,22 +22,13 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from alerts.page.page_context import PageContext
     from alerts.policy import StaffMember
 
 _LOG: Final = logging.getLogger(__name__)
-_CONFIRM: Final = "/account/second-factor/confirm"
-_SET_UP_S: Final = 900.0
-_MOST_BEGUN: Final = 1000
 
 
 class AccountPages(SignInGroup):
     """The account, and for administrators those of all staff."""
-
-    def __init__(self, context: PageContext) -> None:
-        super().__init__(context)
-        self._begun: dict[str, tuple[str, float]] = {}
-        """Secrets of authenticator apps that are being set up, and until when, by form token."""
 
     @serves("/account/password", Access.STAFF, methods=("POST",))
     async def _password(self, request: Request) -> Response:
@@ -62,37 +53,8 @@ class AccountPages(SignInGroup):
             return member
         if await self._context.read(second_factor.since, member.id) is not None:
             return self._back()
-        if len(self._begun) >= _MOST_BEGUN:
-            del self._begun[next(iter(self._begun))]
         secret = second_factor.new_secret()
-        self._begun[request.state.session.form_token] = (secret, self._now() + _SET_UP_S)
-        return self._code_form(request, _CONFIRM, secret, member.id)
-
-    @serves(_CONFIRM, Access.STAFF, methods=("POST",))
-    async def _confirm(self, request: Request) -> Response:
-        person, code = request.state.session.person, text_of(request.state.form, "code")
-        now = self._now()
-        form_token = request.state.session.form_token
-        secret, until = self._begun.get(form_token, ("", now))
-        if now >= until:
-            self._begun.pop(form_token, None)
-            return self._back()
-        if self._limit.take(client_of(request), person, now) > 0:
-            raise HTTPException(429, _("Too many failed attempts. Wait a few minutes."))
-
-        def confirm(tx: sqlite3.Connection) -> tuple[str, ...]:
-            codes = second_factor.confirm(tx, person, secret, code, now)
-            if codes:
-                self._audit(tx, AuditKind.SECOND_FACTOR, person, request, what="set up")
-            return codes
-
-        codes = await self._context.write(confirm)
-        if not codes:
-            fault = _("This code isn't valid. Check the time on your phone.")
-            return self._code_form(request, _CONFIRM, secret, person, fault)
-        self._begun.pop(form_token, None)
-        self._limit.succeeded(client_of(request), person)
-        return self._context.render(request, "recovery_codes.html", codes=codes, after="/account")
+        return await self._ask_for_code(member, member.id, "/account#second-factor", secret)
 
     @serves("/account/second-factor/remove", Access.STAFF, methods=("POST",))
     async def _remove(self, request: Request) -> Response:

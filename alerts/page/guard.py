@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from alerts.access.roles import Right
+    from alerts.policy import StaffMember
 
 _T = TypeVar("_T")
 _FORM_S: Final = 10.0
@@ -65,6 +66,21 @@ class Session:
     def allows(self, form_token: str) -> bool:
         """Whether a form came from a page of this session."""
         return hmac.compare_digest(self.form_token.encode(), form_token.encode())
+
+
+@dataclass(slots=True)
+class PendingSignIn:
+    """A person who gave their password and has to give a code."""
+
+    member: StaffMember
+    account: str
+    after: str
+    expires_at: float
+    secret: str
+    """Of the authenticator app to set up; empty if the person has one."""
+    given: str | None
+    """Hash of the password that they gave; a changed or removed password ends this."""
+    tries: int = 0
 
 
 def cookie_name(*, secure: bool, what: str = "session") -> str:

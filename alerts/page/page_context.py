@@ -23,6 +23,7 @@ from alerts.incidents.free_text import cleaned, fault_of
 from alerts.page import queries
 from alerts.page.guard import (
     FormSize,
+    PendingSignIn,
     Session,
     cookie_name,
     form_of,
@@ -71,6 +72,8 @@ class PageContext(Visibility):
     def __init__(self, settings: StaffPageSettings) -> None:
         super().__init__(settings)
         self.threads = ThreadPoolExecutor(4, thread_name_prefix="plumewatch-page")
+        self.pending_sign_ins: dict[str, PendingSignIn] = {}
+        """People who gave their password and have to give a code, by cookie."""
         self._latest: asyncio.Future[Mapping[str, LatestReading]] | None = None
         self._latest_at = -math.inf
         self.cookie = cookie_name(secure=settings.access.secure_cookie)

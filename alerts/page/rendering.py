@@ -148,7 +148,7 @@ NAV: Final = (
     NavLink(
         "/sensors",
         mark("Sensors"),
-        ("/sensors/", "/commission", "/levels", "/unmatched"),
+        ("/sensors/", "/commission", "/levels"),
         icon='<path d="M12 10v4m-5 3a7 7 0 1 1 10 0M4 20a11 11 0 1 1 16 0" class="line"/>',
         of_sensors=True,
     ),

@@ -69,25 +69,13 @@ class SensorStatus:
 
 @dataclass(frozen=True, slots=True)
 class UnmatchedTopic:
-    """A topic that neither a decoder nor a mapping reads."""
+    """A topic that neither a decoder nor a mapping reads; `sample` begins its last payload."""
 
     topic: str
     first_seen: float
     last_seen: float
     count: int
-
-
-@dataclass(frozen=True, slots=True)
-class MappingSuggestion:
-    """Configuration suggested for an unmatched topic, in TOML, with a sample of its payload.
-
-    `reason` says why there is no `mapping`; `route` gives the topic to a decoder that reads it.
-    """
-
     sample: bytes
-    mapping: str
-    reason: str
-    route: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +97,6 @@ class Pipeline(Protocol):
 
     def intervals(self) -> Mapping[str, float]:
         """Return the learned seconds between reports, by sensor."""
-
-    def suggest_mapping(self, topic: str) -> MappingSuggestion | None:
-        """Suggest configuration for an unmatched topic; None if it is not unmatched."""
 
 
 @dataclass(frozen=True, slots=True)

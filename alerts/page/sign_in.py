@@ -7,7 +7,6 @@ import logging
 import math
 import secrets
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -18,7 +17,15 @@ from starlette.responses import RedirectResponse, Response
 from alerts.access import invites, second_factor, sessions
 from alerts.access.passwords import SHORTEST, fault_of, password_hash, set_password
 from alerts.access.sign_in_rules import Refusal
-from alerts.page.guard import client_of, cookie_name, form_of, is_local, same_origin, text_of
+from alerts.page.guard import (
+    PendingSignIn,
+    client_of,
+    cookie_name,
+    form_of,
+    is_local,
+    same_origin,
+    text_of,
+)
 from alerts.page.page_group import Access, PageGroup, serves
 from language.messages import _, ngettext
 from storage import audit
@@ -46,27 +53,13 @@ _LONGEST_TOKEN: Final = 64
 _MOST_PENDING: Final = 1000
 
 
-@dataclass(slots=True)
-class _Pending:
-    """Somebody who gave their password and has to give a code."""
-
-    member: StaffMember
-    account: str
-    after: str
-    expires_at: float
-    secret: str
-    """Of an authenticator app that is to be set up; empty if one is."""
-    given: str | None
-    """Hash of the password that they gave; another one, or none, ends this."""
-    tries: int = 0
-
-
 class SignInGroup(PageGroup):
     """What pages of sign-in and accounts share: comparing passwords, starting sessions."""
 
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
         self._limit = context.access.limits.sign_in
+        self._pending = context.pending_sign_ins
         self._hashing = ThreadPoolExecutor(1, thread_name_prefix="plumewatch-password")
         self._waiting = 0
         self._flags: dict[str, Any] = {
@@ -206,9 +199,20 @@ class SignInGroup(PageGroup):
             provider="" if provider is None else provider.settings.label,
         )
 
-    def _code_form(
-        self, request: Request, action: str, secret: str, person: str, error: str = ""
+    async def _ask_for_code(
+        self, member: StaffMember, account: str, after: str, secret: str
     ) -> Response:
+        """Ask somebody who gave their password for a code, with `secret` of a new app or none."""
+        given = await self._context.read(password_hash, member.id)
+        if len(self._pending) >= _MOST_PENDING:
+            del self._pending[next(iter(self._pending))]
+        key, until = secrets.token_urlsafe(32), self._now() + _CODE_S
+        self._pending[key] = PendingSignIn(member, account, after, until, secret, given)
+        response = RedirectResponse("/sign-in/code", 303)
+        response.set_cookie(self._cookie("code"), key, max_age=int(_CODE_S), **self._flags)
+        return response
+
+    def _code_form(self, request: Request, secret: str, person: str, error: str = "") -> Response:
         """Ask for a code; a new secret is shown as apps and as people read it."""
         shown = {"secret": " ".join(secret[k : k + 4] for k in range(0, len(secret), 4))}
         if secret:
@@ -219,17 +223,11 @@ class SignInGroup(PageGroup):
             shown["address"] = address
             shown["picture"] = code.svg_data_uri(scale=4, border=4, light="#fff")
         status = 403 if error else 200
-        return self._context.render(
-            request, "code.html", status, action=action, errors=[error], **shown
-        )
+        return self._context.render(request, "code.html", status, errors=[error], **shown)
 
 
 class SignInPages(SignInGroup):
     """The sign-in form."""
-
-    def __init__(self, context: PageContext) -> None:
-        super().__init__(context)
-        self._pending: dict[str, _Pending] = {}
 
     @serves("/sign-in", Access.PUBLIC, methods=("GET", "POST"))
     async def _sign_in(self, request: Request) -> Response:
@@ -268,7 +266,6 @@ class SignInPages(SignInGroup):
     async def _after_password(
         self, request: Request, member: StaffMember, account: str, response: RedirectResponse
     ) -> Response:
-        given = await self._context.read(password_hash, member.id)
         rules, after = self._context.access.sign_in, response.headers["location"]
         if not rules.may_use_password(member.id):
             fault = _("Only local accounts sign in with a password. Use the button above.")
@@ -278,14 +275,7 @@ class SignInPages(SignInGroup):
             self._limit.succeeded(client_of(request), member.id)
             return await self._start(request, member, response)
         secret = "" if has_factor else second_factor.new_secret()
-        if len(self._pending) >= _MOST_PENDING:
-            del self._pending[next(iter(self._pending))]
-        key = secrets.token_urlsafe(32)
-        until = self._now() + _CODE_S
-        self._pending[key] = _Pending(member, account, after, until, secret, given)
-        response = RedirectResponse("/sign-in/code", 303)
-        response.set_cookie(self._cookie("code"), key, max_age=int(_CODE_S), **self._flags)
-        return response
+        return await self._ask_for_code(member, account, after, secret)
 
     @serves("/sign-in/code", Access.PUBLIC, methods=("GET", "POST"))
     async def _code(self, request: Request) -> Response:
@@ -294,7 +284,7 @@ class SignInPages(SignInGroup):
         if pending is None or not await self._goes_on(pending):
             self._pending.pop(key, None)
             return RedirectResponse("/sign-in", 303)
-        asked = "/sign-in/code", pending.secret, pending.member.id
+        asked = pending.secret, pending.member.id
         if request.method == "GET":
             return self._code_form(request, *asked)
         if not same_origin(request):
@@ -363,12 +353,12 @@ class SignInPages(SignInGroup):
         response = RedirectResponse(f"/people/{quote(member.id, safe='')}", 303)
         return await self._after_password(request, member, member.name, response)
 
-    async def _goes_on(self, pending: _Pending) -> bool:
+    async def _goes_on(self, pending: PendingSignIn) -> bool:
         kept = await self._context.read(password_hash, pending.member.id)
         return self._now() < pending.expires_at and kept == pending.given
 
     def _use(
-        self, tx: sqlite3.Connection, request: Request, pending: _Pending, given: str
+        self, tx: sqlite3.Connection, request: Request, pending: PendingSignIn, given: str
     ) -> tuple[str, tuple[str, ...]]:
         """Use a code up; return how it was one, or why it is none, and new recovery codes."""
         person, now = pending.member.id, self._now()

@@ -6,11 +6,8 @@ import json
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
-from starlette.exceptions import HTTPException
-
 from alerts.page.rendering import Times
 from alerts.page.settings import PipelineStatus
-from language.messages import _
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -161,11 +158,6 @@ class Visibility:
     def sees_sensor(self, sensor: str) -> bool:
         """Whether the request may see a sensor; unregistered ones belong to no site."""
         return _SITES.get() is None or sensor in self.registry.sensors
-
-    def sees_all(self) -> None:
-        """Raise 404 for what belongs to no site, unless the request may see all sites."""
-        if _SITES.get() is not None:
-            raise HTTPException(404, _("This page does not exist."))
 
     def down(self) -> list[str]:
         """Return the ids of the sensors that do not report now."""

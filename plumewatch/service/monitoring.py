@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from alerts.outbound.state_summary import StateRecorder
 from alerts.page.settings import (
-    MappingSuggestion,
     Pipeline,
     PipelineStatus,
     QuarantinedSensor,
     UnmatchedTopic,
 )
-from ingest.decoders import likely_decoders
-from ingest.decoding import States
-from ingest.mapping.draft import SuggestError, toml_value
-from ingest.mapping.suggest import suggest
-from ingest.validation import Message
 from plumewatch import __version__
 from plumewatch.config.settings import ping_url, school_of
 from plumewatch.sensor_status import record_counts, sensor_statuses
@@ -134,10 +127,6 @@ class Monitoring(Pipeline):
         """Return the reporting interval of each sensor in seconds, registered or learned."""
         return {name: life.interval_s for name, life in self._detection.lives().items()}
 
-    def suggest_mapping(self, topic: str) -> MappingSuggestion | None:
-        """Suggest configuration for an unmatched topic; None if it is not unmatched."""
-        return suggestion_for(self._intake, topic)
-
     def status(self) -> PipelineStatus:
         """Return counters and sensors."""
         intake, dead_letters = self._intake, self.meters.kept.get("dead_letters")
@@ -162,30 +151,4 @@ class Monitoring(Pipeline):
 def unmatched_topics(intake: Intake) -> list[UnmatchedTopic]:
     """Return the topics that nothing reads, the latest first."""
     newest = reversed(intake.unmatched.values())
-    return [UnmatchedTopic(q.name, q.first_seen, q.last_seen, q.count) for q in newest]
-
-
-def suggestion_for(intake: Intake, topic: str) -> MappingSuggestion | None:
-    """Suggest a mapping from the last payload of an unmatched topic; None if there is none."""
-    unmatched = intake.unmatched.get(topic)
-    if unmatched is None:
-        return None
-    context = replace(intake.config.context, states=States())
-    message = Message(topic, unmatched.sample, unmatched.last_seen)
-    likely = [name for name in likely_decoders(message, context) if name != "generic"]
-    route = "".join(
-        f"[[route]]\ntopic = {toml_value(topic)}\ndecoder = {toml_value(name)}\n\n"
-        for name in likely[:3]
-    )
-    try:
-        text = suggest(
-            topic,
-            [unmatched.sample],
-            received=float(round(unmatched.last_seen)),
-            zone=context.zone,
-        )
-    except SuggestError as error:
-        cut = len(unmatched.sample) >= intake.config.sample_bytes
-        reason = f"{error}; only the beginning of the payload was kept" if cut else str(error)
-        return MappingSuggestion(unmatched.sample, "", reason, route.strip())
-    return MappingSuggestion(unmatched.sample, text, "", route.strip())
+    return [UnmatchedTopic(q.name, q.first_seen, q.last_seen, q.count, q.sample) for q in newest]

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 import time
 from html import unescape
 
@@ -37,10 +39,12 @@ def test_from_unread_to_mapped(broker, tmp_path):
         eventually(lambda: service.dead_letters()["unknown_topic"], "a dead letter")
         with httpx.Client(base_url=f"http://127.0.0.1:{service.web_port}") as page:
             service.sign_in(page, "facilities")
-            assert TOPIC in page.get("/sensors").text
-            shown = page.get("/unmatched", params={"topic": TOPIC}).text
-        found = re.search(r"<textarea[^>]*>(.*?)</textarea>", shown, re.DOTALL)
-        write(service, "\n" + unescape(found[1]))
+            shown = page.get("/sensors").text
+        assert TOPIC in shown
+        sample = unescape(re.search(r'<pre class="payload">(.*?)</pre>', shown, re.DOTALL)[1])
+        command = [sys.executable, "-m", "plumewatch", "mapping", "suggest", "--topic", TOPIC]
+        found = subprocess.run(command, input=sample, capture_output=True, text=True, check=True)
+        write(service, "\n" + found.stdout)
         service.end()
         service.start()
         publisher.send(TOPIC, payload(pm25=8.5, co2=650))

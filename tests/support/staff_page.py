@@ -53,7 +53,6 @@ def page_settings(*, engine, school="Plumewatch", times=None, **given):
     pipeline = SimpleNamespace(
         status=given.pop("pipeline", PipelineStatus),
         intervals=given.pop("intervals", dict),
-        suggest_mapping=given.pop("suggest_mapping", lambda _: None),
     )
     own = {key: given.pop(key) for key in ("on_duty", "school_day") if key in given}
     zone = ZoneInfo(engine.policy.zone)

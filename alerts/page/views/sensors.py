@@ -1,7 +1,7 @@
-"""Pages of sensors: registered and unregistered ones, one sensor, and unmatched topics.
+"""Pages of sensors: registered and unregistered ones, and one sensor.
 
-The page of a topic that no decoder reads suggests a mapping to copy into the configuration. What an
-unregistered device sent is untrusted text: shown escaped, to people who look after the sensors.
+What an unregistered device sent is untrusted text: shown escaped, to people who look after the
+sensors.
 """
 
 from __future__ import annotations
@@ -51,7 +51,6 @@ log = logging.getLogger(__name__)
 
 _SHOWN: Final = 20
 _NOTICES_S: Final = 7 * 86_400.0
-_MAX_TOPIC: Final = 1024
 
 
 _SUMS: Final = Words(
@@ -114,6 +113,7 @@ class SensorPages(PageGroup):
                 if any(row["sums"].get(key) for row in rows)
             ],
             span=span,
+            visible=dead_letters.visible,
         )
 
     def _rows(
@@ -236,23 +236,6 @@ class SensorPages(PageGroup):
             due=is_due(test, now),
             elsewhere=sensor.id in tests,
             may_change=session is not None and session.may(Right.SENSORS),
-        )
-
-    @serves("/unmatched", Right.SENSORS)
-    async def _unmatched(self, request: Request) -> Response:
-        self._context.sees_all()
-        topic = request.query_params.get("topic", "")
-        found = None
-        if 0 < len(topic) <= _MAX_TOPIC:
-            found = self._context.settings.pipeline.suggest_mapping(topic)
-        if found is None:
-            raise HTTPException(404, _("No unmatched message was received on this topic recently."))
-        return self._context.render(
-            request,
-            "unmatched.html",
-            topic=topic,
-            found=found,
-            sample=dead_letters.visible(found.sample),
         )
 
 

@@ -57,7 +57,6 @@ QUERY = {
         "span quantity",
     ),
     "/sensors/labels.pdf": "site",
-    "/unmatched": "topic",
     "/sign-in": "next",
     "/sign-in/provider": "next silent",
     "/sign-in/callback": "state code error",

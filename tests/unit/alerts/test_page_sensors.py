@@ -45,7 +45,7 @@ async def test_a_sensor_with_readings_was_heard_and_its_shares_say_until_when(
     open_page, monkeypatch
 ):
     watched = SensorDay("s1", date(2026, 9, 7), 86_400.0, 86_400.0, 99, 1, 100.0)
-    monkeypatch.setattr("alerts.page.views.sensors.sensor_days", lambda *_: [watched])
+    monkeypatch.setattr("alerts.page.views.sensors.read_sensor_days", lambda *_: [watched])
     status = PipelineStatus(sensors={"s1": SensorStatus("never heard", None, 5.0)})
     page = open_page(pipeline=lambda: status)
     page.now = NOW + 7 * 3600

@@ -139,7 +139,6 @@ ABOUT_ONE = (
     "/incidents/{id}",
     "/rooms/{id}",
     "/silences/{id",
-    "/unmatched",
     "/sensors/{id}",
 )
 
