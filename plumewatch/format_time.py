@@ -36,13 +36,13 @@ def parse_time(text: str, zone: tzinfo, *, end: bool = False) -> float:
     try:
         found = float(text)
     except ValueError:
-        found = _iso(text.strip(), zone, end=end)
+        found = _parse_iso(text.strip(), zone, end=end)
     if not math.isfinite(found) or abs(found) > _LATEST:
         raise TimeError(f"{text[:40]!r} is not a time between 1678 and 2261")
     return found
 
 
-def _iso(text: str, zone: tzinfo, *, end: bool) -> float:
+def _parse_iso(text: str, zone: tzinfo, *, end: bool) -> float:
     try:
         stamp = datetime.fromisoformat(text)
     except ValueError:

@@ -40,7 +40,7 @@ EVENT_COLUMNS = (
 _BATCH = 4000
 
 
-def replay_policy(config: PlumewatchConfig | None) -> AlertPolicy:
+def build_replay_policy(config: PlumewatchConfig | None) -> AlertPolicy:
     """Return the alert rules for recorded readings: the school's, or the defaults."""
     if config is None:
         return AlertPolicy()
@@ -96,9 +96,9 @@ def write_alerts(path: Path, alerts: Iterable[AlertRecord]) -> None:
     rows = [
         (
             inert(a.sensor),
-            _number(a.alerted),
+            _format_number(a.alerted),
             a.kind,
-            _number(a.onset),
+            _format_number(a.onset),
             f"{a.confidence:.4f}",
             a.incident,
         )
@@ -123,10 +123,10 @@ def write_events(path: Path, result: Replayed) -> None:
             (
                 inert(event.sensor),
                 event.kind.value,
-                _number(event.onset),
-                _number(event.alerted),
-                _number(event.peak_time),
-                "" if event.end is None else _number(event.end),
+                _format_number(event.onset),
+                _format_number(event.alerted),
+                _format_number(event.peak_time),
+                "" if event.end is None else _format_number(event.end),
                 f"{event.confidence:.4f}",
                 json.dumps(evidence, sort_keys=True),
             )
@@ -134,10 +134,10 @@ def write_events(path: Path, result: Replayed) -> None:
     write_csv(path, EVENT_COLUMNS, rows)
 
 
-def _number(value: float) -> str:
+def _format_number(value: float) -> str:
     """Seconds to the millisecond without trailing zeros.
 
-    >>> _number(1753435860.0), _number(12.25)
+    >>> _format_number(1753435860.0), _number(12.25)
     ('1753435860', '12.25')
     """
     text = f"{value:.3f}".rstrip("0").rstrip(".")

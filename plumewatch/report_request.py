@@ -16,7 +16,7 @@ from alerts.page.report_jobs import Order
 from language.messages import speaking
 from plumewatch.config.model import PlumewatchConfig
 from plumewatch.config.paths import DataPaths
-from plumewatch.config.settings import school_of, shifts_at
+from plumewatch.config.settings import build_school, find_shifts
 from plumewatch.errors import UsageError
 from plumewatch.format_time import parse_time
 from plumewatch.service.data_folder import open_series, open_state
@@ -57,7 +57,7 @@ class ReportRequest:
     language: str = ""
     """Language of PDF and XLSX; empty for the school's."""
 
-    def path(self) -> Path:
+    def choose_path(self) -> Path:
         """Return `out`, or a file named after what was asked for."""
         asked = (getattr(self, kind) for kind in KINDS)
         when = (*asked, *dict.fromkeys((self.start, self.end)))
@@ -78,7 +78,7 @@ def make_report(
 
     Raises `UsageError`, `ReportTooLongError`, `StorageError` or `OSError`.
     """
-    path = request.path()
+    path = request.choose_path()
     _check(request, path)
     facts = gather_facts(config, request, now, on_day=on_day)
     detail: dict[str, str | float | None] = {
@@ -105,18 +105,18 @@ def gather_facts(
     on_day: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Facts:
     """Return the facts of a report; raises as `make_report`."""
-    start, end, period = window(config, request)
+    start, end, period = find_window(config, request)
     state = DataPaths(config.data_dir).state
     if not state.exists():
         raise StorageError(f"{state}: `plumewatch run` was never started here")
-    school = school_of(config, request.site)
-    earlier = _earlier(config, school, period, now) if request.name == "summary" else {}
+    school = build_school(config, request.site)
+    earlier = _find_earlier(config, school, period, now) if request.name == "summary" else {}
     spans = [(start, end), *(span for _period, span in earlier.values())]
     place, report = Place(request.site, request.building), REPORTS[request.name]
     with ExitStack() as stack:
         db = stack.enter_context(open_state(state))
         series = stack.enter_context(open_series(config)) if report.with_sensors else None
-        shifts = shifts_at(config, place) if report.with_duty else ()
+        shifts = find_shifts(config, place) if report.with_duty else ()
         try:
             facts, *others = (
                 gather(school, db, place, *span, now, series=series, shifts=shifts, on_day=on_day)
@@ -140,14 +140,16 @@ def _check(request: ReportRequest, path: Path) -> None:
         raise UsageError(f"{path}: ends in .{kind}, and --format is {request.kind}")
 
 
-def window(config: PlumewatchConfig, request: ReportRequest) -> tuple[float, float, Period | None]:
+def find_window(
+    config: PlumewatchConfig, request: ReportRequest
+) -> tuple[float, float, Period | None]:
     """Return the window asked for, Unix seconds, and its name if any; raises `UsageError`."""
-    school = school_of(config, request.site)
+    school = build_school(config, request.site)
     zone = school.zone
     named = {kind: text for kind in KINDS if (text := getattr(request, kind))}
     days = {"--from": request.start, "--to": request.end}
     given = [flag for flag, text in days.items() if text]
-    ways = [" with ".join(given)] * bool(given) + [_flag(kind) for kind in named]
+    ways = [" with ".join(given)] * bool(given) + [_name_flag(kind) for kind in named]
     if len(ways) != 1:
         given_ways = " and ".join(ways) or "no time"
         raise UsageError(f"{given_ways} given: ask for exactly one of {_WAYS}")
@@ -155,8 +157,8 @@ def window(config: PlumewatchConfig, request: ReportRequest) -> tuple[float, flo
         try:
             period = school.times.period(kind, text)
         except PeriodError as error:
-            raise UsageError(f"{_flag(kind)}: {error}") from error
-        return (*_times(zone, period), period)
+            raise UsageError(f"{_name_flag(kind)}: {error}") from error
+        return (*_find_times(zone, period), period)
     if len(given) != len(days):
         raise UsageError(f"{given[0]} is given alone: --from goes with --to")
     start, end = parse_time(request.start, zone), parse_time(request.end, zone, end=True)
@@ -167,18 +169,18 @@ def window(config: PlumewatchConfig, request: ReportRequest) -> tuple[float, flo
     return start, end, None
 
 
-def _flag(kind: str) -> str:
+def _name_flag(kind: str) -> str:
     return f"--{kind.replace('_', '-')}"
 
 
-_WAYS: Final = ", ".join(("--from with --to", *map(_flag, KINDS)))
+_WAYS: Final = ", ".join(("--from with --to", *map(_name_flag, KINDS)))
 
 
-def _times(zone: ZoneInfo, period: Period) -> tuple[float, float]:
+def _find_times(zone: ZoneInfo, period: Period) -> tuple[float, float]:
     return parse_time(str(period.first), zone), parse_time(str(period.last), zone, end=True)
 
 
-def _earlier(
+def _find_earlier(
     config: PlumewatchConfig, school: School, period: Period | None, now: float
 ) -> dict[str, tuple[Period, tuple[float, float]]]:
     """Return the periods to compare a named one with that are on record, and their part of it."""
@@ -191,7 +193,7 @@ def _earlier(
     found = {}
     for key, earlier in asked:
         if earlier is not None:
-            start, end = _times(school.zone, earlier)
+            start, end = _find_times(school.zone, earlier)
             if max(start, since) < min(end, now):
                 found[key] = (earlier, (max(start, since), end))
     return found

@@ -22,8 +22,8 @@ from detection import commissioning
 from detection.commissioning import STEPS, Timing
 from plumewatch.config.model import PlumewatchConfig
 from plumewatch.config.paths import DataPaths
-from plumewatch.config.settings import alert_budgets, alert_policy
-from plumewatch.replay import replay, replay_policy
+from plumewatch.config.settings import build_alert_budgets, build_alert_policy
+from plumewatch.replay import build_replay_policy, replay
 from plumewatch.service.data_folder import open_state
 from storage.reading import Reading
 from storage.sqlite import connect, transaction
@@ -57,17 +57,17 @@ def evaluate(config: PlumewatchConfig, room: str, timings: Sequence[Timing], who
     start, end = timings[0].start, timings[-1].end
     sensors = [sensor.id for sensor in config.sensor if sensor.room == room]
     journal = DataPaths(config.data_dir).journal
-    readings = _stored_readings(journal, start - _BEFORE_S, frozenset(sensors))
+    readings = _read_readings(journal, start - _BEFORE_S, frozenset(sensors))
     results = [_evaluate(config, sensor, readings, timings) for sensor in sensors]
-    result = _result(room, timings, results, who)
-    engine = AlertEngine(config.registry(), alert_policy(config))
-    with _transaction(config) as tx:
+    result = _build_result(room, timings, results, who)
+    engine = AlertEngine(config.registry(), build_alert_policy(config))
+    with _begin_transaction(config) as tx:
         incidents = _answer_test(tx, engine, room, (start, end + SETTLE_S), who)
         sensor_tests.add(tx, result)
     incident = incidents[0] if incidents else ""
     for one in results:
         if one.test.adjustment != one.adjusted_before and one.test.is_right:
-            with _transaction(config) as tx:
+            with _begin_transaction(config) as tx:
                 adjust_from_test(
                     tx,
                     incident=incident,
@@ -92,12 +92,12 @@ def _answer_test(
 
 
 @contextmanager
-def _transaction(config: PlumewatchConfig) -> Iterator[sqlite3.Connection]:
+def _begin_transaction(config: PlumewatchConfig) -> Iterator[sqlite3.Connection]:
     with open_state(DataPaths(config.data_dir).state) as state, transaction(state) as tx:
         yield tx
 
 
-def _stored_readings(journal: Path, since: float, sensors: frozenset[str]) -> list[Reading]:
+def _read_readings(journal: Path, since: float, sensors: frozenset[str]) -> list[Reading]:
     decoder = msgspec.msgpack.Decoder(Reading)
     with closing(connect(journal, read_only=True)) as db:
         rows = db.execute(
@@ -112,19 +112,19 @@ def _evaluate(
 ) -> SensorResult:
     mine = [r for r in readings if r.sensor == sensor and r.time < timings[-1].end]
     samples = [(r.time, r.values) for r in mine]
-    budgets = alert_budgets(config)
+    budgets = build_alert_budgets(config)
 
     def detect(adjustment: float) -> Detections:
         """Run the detector on the test through the production path."""
         result = replay(
             iter(mine),
-            policy=replay_policy(config),
+            policy=build_replay_policy(config),
             registry=config.registry(),
             budgets=replace(budgets, moved={sensor: adjustment}),
         )
         return commissioning.detections_by_step(result.events.values(), timings)
 
-    with _transaction(config) as tx:
+    with _begin_transaction(config) as tx:
         before = current_adjustment(tx, sensor)
     return SensorResult(
         sensor,
@@ -135,7 +135,7 @@ def _evaluate(
     )
 
 
-def _result(
+def _build_result(
     room: str, timings: Sequence[Timing], results: Sequence[SensorResult], who: str
 ) -> dict[str, Any]:
     return {

@@ -1,9 +1,9 @@
-"""State, counts, firmware and failed polls of each sensor, stored over restarts.
+"""State, counts, firmware and failed polls of each sensor, kept over restarts.
 
-Counts and states are stored with the detectors' snapshot once a minute. After a crash the readings
-of the journal since then are counted again; duplicates of up to a minute are not. What else ingest
-knows of a sensor are fields of `SensorStatus` by name (`Ingestion.sensor_fields`): they are stored
-with the counts, for who looks from outside, and begin anew with a service.
+Counts and states are stored with the detectors' snapshot once a minute. After a crash, the readings
+since then are counted again from the journal; duplicates of up to a minute are not. Other fields of
+`SensorStatus` that ingest knows (`Ingestion.list_sensor_fields`) are stored with the counts for
+commands that look from outside; a new service does not read them.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class SavedCounts(NamedTuple):
     fields: Fields
 
 
-def record_counts(registry: Registry, tally: ReadingCounts) -> dict[str, dict[str, int]]:
+def count_for_records(registry: Registry, tally: ReadingCounts) -> dict[str, dict[str, int]]:
     """Return the counts of each registered sensor, by field of its records in the series."""
     return {
         name: {key: tally.of(name).get(kind, 0) for key, kind in _RECORDED.items()}
@@ -72,7 +72,7 @@ def record_counts(registry: Registry, tally: ReadingCounts) -> dict[str, dict[st
     }
 
 
-def sensor_statuses(
+def build_statuses(
     registry: Registry,
     lives: Mapping[str, SensorLife],
     tally: ReadingCounts,
@@ -121,7 +121,7 @@ def restore_counts(
     return stored.position
 
 
-def current_statuses(
+def read_statuses(
     connection: sqlite3.Connection, registry: Registry, journal: Path
 ) -> dict[str, SensorStatus]:
     """Return the statuses of the last snapshot of a service, with the readings stored since."""
@@ -129,23 +129,23 @@ def current_statuses(
     outages = Outages({s.id: s.interval_s for s in registry.sensors.values()}, LivenessSettings())
     judged = outages.open(connection)
     counted = restore_counts(connection, tally, registry) or 0
-    for entry in _since(journal, min(judged, counted)):
+    for entry in _read_since(journal, min(judged, counted)):
         if entry.offset > counted and entry.reading.sensor in registry.sensors:
             tally.add(entry.reading)
         if entry.offset > judged:
             outages.step([entry.reading])
     versions = firmware.versions(connection)
-    return sensor_statuses(registry, outages.lives(), tally, versions, _stored_fields(connection))
+    return build_statuses(registry, outages.lives(), tally, versions, _read_fields(connection))
 
 
 def unregistered_sensors(registry: Registry, journal: Path) -> list[str]:
     """Return the sensors of the latest readings that nobody has registered."""
-    latest = (entry.reading for entry in _since(journal, 0, _LATEST))
+    latest = (entry.reading for entry in _read_since(journal, 0, _LATEST))
     unknown = {reading.sensor for reading in latest if "unknown_sensor" in reading.flags}
     return sorted(unknown - registry.sensors.keys())
 
 
-def _since(journal: Path, after: int, most: int = _MOST_SINCE) -> Iterator[JournalEntry]:
+def _read_since(journal: Path, after: int, most: int = _MOST_SINCE) -> Iterator[JournalEntry]:
     """Yield the newest entries behind an offset, at most `most`; none without a journal."""
     if not journal.exists():
         return
@@ -157,7 +157,7 @@ def _since(journal: Path, after: int, most: int = _MOST_SINCE) -> Iterator[Journ
             yield from entries
 
 
-def _stored_fields(connection: sqlite3.Connection) -> Fields:
+def _read_fields(connection: sqlite3.Connection) -> Fields:
     """Return the stored fields that this version knows."""
     stored = state.snapshot(connection, _FIELDS)
     found = msgspec.json.decode(stored.body, type=dict[str, dict[str, Any]]) if stored else {}

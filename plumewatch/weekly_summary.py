@@ -49,12 +49,14 @@ _RECIPIENTS: Final = ("to", "cc", "bcc")
 _REFUSALS: Final = (ConfigError, UsageError, NotifyError)
 
 
-def weekly_notice(config: PlumewatchConfig, now: float, site: str = "") -> tuple[Notice, bytes]:
+def build_weekly_notice(
+    config: PlumewatchConfig, now: float, site: str = ""
+) -> tuple[Notice, bytes]:
     """Return the summary of the week before `now`, of one school or all, and it as a workbook."""
     last = datetime.fromtimestamp(now, config.zone()) - timedelta(days=7)
     facts = gather_facts(config, ReportRequest("summary", week=f"{last:%G-W%V}", site=site), now)
     with speaking(config.language), tempfile.TemporaryDirectory() as folder:
-        to_do = room_tests_to_do(config, now, facts.registry)
+        to_do = describe_due_tests(config, now, facts.registry)
         title, text = write_letter(make_summary(facts), config.web.url, [to_do] if to_do else [])
         path = Path(folder, "summary.xlsx")
         write_report("summary", facts, path, "xlsx")
@@ -76,7 +78,7 @@ def weekly_notice(config: PlumewatchConfig, now: float, site: str = "") -> tuple
     return notice, workbook
 
 
-def room_tests_to_do(config: PlumewatchConfig, now: float, registry: Registry) -> str:
+def describe_due_tests(config: PlumewatchConfig, now: float, registry: Registry) -> str:
     """Name the rooms whose commissioning test is due again, and those never tested, if any."""
     with open_state(DataPaths(config.data_dir).state) as state:
         tests = sensor_tests.latest(state)
@@ -89,17 +91,17 @@ def room_tests_to_do(config: PlumewatchConfig, now: float, registry: Registry) -
     rooms = {room.id: room.full_name for room in registry.rooms.values()}
     sentences = []
     if again:
-        named = _listed(rooms[room] for room in again)
+        named = _list_names(rooms[room] for room in again)
         sentences.append(_("The yearly test is due: %(rooms)s.", rooms=named))
     if first := first - again:
-        named = _listed(rooms[room] for room in first)
+        named = _list_names(rooms[room] for room in first)
         sentences.append(_("Never tested: %(rooms)s.", rooms=named))
     if sentences:
         sentences.append(_("Five minutes with a phone, on the staff page: Sensors, Test rooms."))
     return " ".join(sentences)
 
 
-def _listed(names: Iterable[str]) -> str:
+def _list_names(names: Iterable[str]) -> str:
     every = sorted(names, key=natural)
     more = len(every) - _MOST_NAMED
     return ", ".join([*every[:_MOST_NAMED], *([_("%(n)d more", n=more)] if more > 0 else [])])
@@ -110,13 +112,15 @@ def send_weekly(config: PlumewatchConfig, now: float) -> list[str]:
     target = read_secret(config, "reports.weekly")
     if target is None:
         return ["no weekly summary was sent: [reports] has no weekly_file"]
-    return [_sent(config, now, *mail) for mail in [("", target), *_to_staff(config, target)]]
+    return [
+        _send(config, now, *mail) for mail in [("", target), *_find_staff_mails(config, target)]
+    ]
 
 
-def _sent(config: PlumewatchConfig, now: float, site: str, target: Secret) -> str:
+def _send(config: PlumewatchConfig, now: float, site: str, target: Secret) -> str:
     settings = NotifySettings(config.alerts.allow_private_targets, several=True)
     try:
-        notice, workbook = weekly_notice(config, now, site)
+        notice, workbook = build_weekly_notice(config, now, site)
         sent = AppriseNotifier(settings).send(
             target, notice, timeout_s=_TIMEOUT_S, picture=workbook
         )
@@ -126,7 +130,7 @@ def _sent(config: PlumewatchConfig, now: float, site: str, target: Secret) -> st
     return f"weekly summary sent to {target_id(target)}: {notice.title}"
 
 
-def _to_staff(config: PlumewatchConfig, target: Secret) -> Iterator[tuple[str, Secret]]:
+def _find_staff_mails(config: PlumewatchConfig, target: Secret) -> Iterator[tuple[str, Secret]]:
     """Yield each school with the address of a mail to its own people."""
     if not config.reports.weekly_to_staff:
         return

@@ -40,7 +40,7 @@ from docs.gallery.make_shots import browser, reopen
 from docs.gallery.sample_school import make_school
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
-from plumewatch.config.settings import school_of
+from plumewatch.config.settings import build_school
 from plumewatch.service.data_folder import open_series
 from reports.rows import name_rooms
 from storage.sqlite import connect
@@ -199,7 +199,7 @@ class School:
                         into.add(batch)
                 for kept in ("sensor_health", "sensor_hour", "pipeline"):
                     self._record(into, series.records(kept, begin, self.now))
-            due = DueRecords(state, into, school_of(config).has_school)
+            due = DueRecords(state, into, build_school(config).has_school)
             with closing(due):
                 after = 0
                 while (read := due.read(after, 1_000))[1] != after:

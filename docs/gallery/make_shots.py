@@ -39,7 +39,7 @@ from alerts.secrets import Secret
 from docs.gallery.sample_school import make_school
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
-from plumewatch.config.settings import alert_policy, school_of
+from plumewatch.config.settings import build_alert_policy, build_school
 from plumewatch.service.data_folder import open_series
 from storage import sqlite
 from storage.timeseries import LatestReading
@@ -69,7 +69,7 @@ def main() -> int:
         config = load(school / "plumewatch.toml")
         incident, now = reopen(DataPaths(config.data_dir).state)
         report = Path(folder) / "summary.pdf"
-        asked = school_of(config).calendar(now - 84 * 86_400, now)
+        asked = build_school(config).calendar(now - 84 * 86_400, now)
         plumewatch(
             *("report", "summary", "--config", school / "plumewatch.toml", "--format", "pdf"),
             *("--from", asked.local(now - 84 * 86_400).date(), "--to", asked.local(now).date()),
@@ -180,11 +180,11 @@ class Series:
 @contextmanager
 def staff_page(config: PlumewatchConfig, now: float) -> Iterator[tuple[str, Any, AlertEngine]]:
     """Serve the staff page of a school as of a moment."""
-    policy = alert_policy(config)
+    policy = build_alert_policy(config)
     nowhere = (Secret("json://127.0.0.1:9/nobody"),)
     staff = tuple(replace(member, targets=nowhere) for member in policy.staff)
     engine = AlertEngine(config.registry(), replace(policy, staff=staff))
-    school = school_of(config)
+    school = build_school(config)
     alive = {sensor.id: SensorStatus("alive", now - 4, 5.0) for sensor in config.sensor}
     with open_series(config) as opened:
         series: Any = Series(opened, [s.id for s in config.sensor], now)

@@ -33,10 +33,10 @@ from detection.events import ChannelEvidence, Detail, Event, EventKind, EventPha
 from detection.liveness import SensorLife, SensorState
 from language.messages import fact
 from plumewatch.cli.options import CONFIG
-from plumewatch.cli.printer import echo, progress
+from plumewatch.cli.printer import echo, show_progress
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
-from plumewatch.config.settings import alert_policy, school_of
+from plumewatch.config.settings import build_alert_policy, build_school
 from plumewatch.service.data_folder import open_series, prepare_state
 from reports.rows import name_rooms
 from storage import audit
@@ -116,7 +116,7 @@ def fill_state(
     config: PlumewatchConfig, first: date, alerts: list[Detection], rng: random.Random
 ) -> int:
     """Let the alert engine make incidents of the detections, and people answer most of them."""
-    policy = alert_policy(config)
+    policy = build_alert_policy(config)
     nowhere = (Secret("json://127.0.0.1:9/nobody"),)  # notices are marked as sent, none is
     staff = tuple(replace(m, targets=nowhere) if m.role != "analyst" else m for m in policy.staff)
     engine = AlertEngine(config.registry(), replace(policy, staff=staff))
@@ -126,7 +126,7 @@ def fill_state(
         with transaction(database) as tx:
             start = unix_time(first, 0, config)
             audit.append(tx, audit.AuditKind.START, "sample-data", {}, start)
-        with progress("incidents", len(alerts)) as update:
+        with show_progress("incidents", len(alerts)) as update:
             for number, alert in enumerate(alerts):
                 with transaction(database) as tx:
                     _live_through(tx, engine, alert, rng)
@@ -247,7 +247,7 @@ def fill_series(
 ) -> int:
     """Write readings and the health of sensors, and compute their averages."""
     count, end = 0, unix_time(last, 0, config)
-    with open_series(config) as series, progress("readings", len(config.sensor)) as update:
+    with open_series(config) as series, show_progress("readings", len(config.sensor)) as update:
         for number, sensor in enumerate(config.sensor):
             mine = [alert for alert in alerts if alert.sensor == sensor.id]
             made = _make_readings(config, sensor.id, first, last, mine, rng)
@@ -316,7 +316,7 @@ class _ServiceRecords:
         self._config, self._alerts = config, alerts
         self._start, self._end = unix_time(first, 0, config), unix_time(last, 0, config)
         self._sensors = config.registry().sensors
-        self._duty = partial(school_of(config).duty, config.roster().shifts)
+        self._duty = partial(build_school(config).duty, config.roster().shifts)
         self._now = self._start
 
     def records(self) -> Iterator[Record]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from ingest.errors import BrokerError, BrokerReason
 from ingest.mqtt.examine import accepts_anonymous, examine
 from plumewatch.check.result import CheckResult, State, fault, ok, warn
-from plumewatch.config.settings import broker_settings
+from plumewatch.config.settings import read_broker_settings
 from plumewatch.service.web_server import is_loopback
 from storage.bounded_call import BoundedCallError, BoundedThreads
 
@@ -28,15 +28,15 @@ def check_broker(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     """Connect to the broker, and read its certificates."""
     broker = config.broker
     try:
-        facts = asyncio.run(examine(broker_settings(config), trial=broker.canary))
+        facts = asyncio.run(examine(read_broker_settings(config), trial=broker.canary))
     except BrokerError as error:
-        yield fault("broker", str(error), _remedy(config, error))
+        yield fault("broker", str(error), _suggest_remedy(config, error))
     else:
         version = facts.version.removeprefix("mosquitto version ")
         version = f", Mosquitto {version}" if "mosq" in facts.version else ""
         yield ok("broker", f"{broker.host}:{broker.port} accepts the connection{version}")
         yield from check_queue(config, facts)
-        if asyncio.run(accepts_anonymous(broker_settings(config))):
+        if asyncio.run(accepts_anonymous(read_broker_settings(config))):
             yield CheckResult(
                 "broker accounts",
                 State.WARNING if is_loopback(broker.host) else State.FAULT,
@@ -49,7 +49,7 @@ def check_broker(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
             yield from check_file("broker ca_file", broker.ca_file, now)
 
 
-def _remedy(config: PlumewatchConfig, error: BrokerError) -> str:
+def _suggest_remedy(config: PlumewatchConfig, error: BrokerError) -> str:
     text, is_local = str(error).lower(), is_loopback(config.broker.host)
     if error.reason is BrokerReason.REFUSED:
         user = config.broker.username or "plumewatch"
@@ -112,7 +112,7 @@ _TIMEOUT_S: Final = 5.0
 def check_file(part: str, path: Path, now: float) -> Iterator[CheckResult]:
     """Check when the first certificate of a file expires."""
     try:
-        yield from _validity(part, str(path), path.read_bytes(), now)
+        yield from _check_validity(part, str(path), path.read_bytes(), now)
     except (OSError, ValueError):
         yield warn(
             part,
@@ -126,13 +126,13 @@ def check_server(part: str, host: str, port: int, now: float) -> Iterator[CheckR
     fetch = partial(ssl.get_server_certificate, (host, port), timeout=_TIMEOUT_S)
     try:
         pem = BoundedThreads("certificate", threads=1).call(fetch, 2 * _TIMEOUT_S)
-        yield from _validity(part, f"{host}:{port}", pem.encode(), now)
+        yield from _check_validity(part, f"{host}:{port}", pem.encode(), now)
     except (OSError, ValueError, BoundedCallError) as error:
         why = f"{host}:{port} does not answer in TLS: {error}"
         yield warn(part, why, "check that the port is the one of the TLS listener")
 
 
-def _validity(part: str, owner: str, pem: bytes, now: float) -> Iterator[CheckResult]:
+def _check_validity(part: str, owner: str, pem: bytes, now: float) -> Iterator[CheckResult]:
     try:
         from cryptography import x509  # noqa: PLC0415 - an extra
     except ImportError:

@@ -24,7 +24,7 @@ from plumewatch.check.people import (
 )
 from plumewatch.check.result import fault, ok, warn
 from plumewatch.check.sensors import check_sensors
-from plumewatch.config.faults import some
+from plumewatch.config.faults import list_some
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import check_settings
@@ -52,10 +52,10 @@ def check(path: Path, now: float) -> Iterator[CheckResult]:
         count = sum(len(mapping.example) for mapping in config.mapping)
         lacks = find_all_lacks(config.mapping)
         passed = "1 example passes" if count == 1 else f"{count} examples pass"
-        if timeless := some(lacks["time"]):
+        if timeless := list_some(lacks["time"]):
             passed += f"; {timeless}: {MEANING['time']}"
         yield ok("mappings", f"{names}; their {passed}")
-        if blind := some(lacks["particles"]):
+        if blind := list_some(lacks["particles"]):
             yield warn(
                 "mappings",
                 f"{blind}: {MEANING['particles']}",
@@ -68,10 +68,10 @@ def check(path: Path, now: float) -> Iterator[CheckResult]:
             "demo", "broker, sensors, phones and staff page ran only with the demo: not checked"
         )
     for check_part in _OF_DEMO if kept_demo else _CHECKS:
-        yield from _results(check_part, config, now)
+        yield from _run_check(check_part, config, now)
 
 
-def _results(
+def _run_check(
     check_part: Callable[[PlumewatchConfig, float], Iterable[CheckResult]],
     config: PlumewatchConfig,
     now: float,

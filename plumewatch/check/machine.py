@@ -18,9 +18,9 @@ import msgspec
 from pydantic import BaseModel
 
 from language.plain_text import counted
-from plumewatch.check.result import fault, listed, ok, span, warn
+from plumewatch.check.result import fault, format_span, list_places, ok, warn
 from plumewatch.config.paths import DataPaths
-from plumewatch.config.settings import influx_settings
+from plumewatch.config.settings import read_influx_settings
 from plumewatch.service.data_folder import refuse_older
 from storage.errors import (
     SchemaTooNewError,
@@ -73,7 +73,7 @@ def check_store(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
         return
     space = os.statvfs(root)
     free = space.f_bavail * space.f_frsize
-    yield _room(config, free / 1e9)
+    yield _check_space(config, free / 1e9)
     if recovery_program() is None:
         yield warn(
             "damaged files",
@@ -85,14 +85,14 @@ def check_store(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
         yield ok("service", f"{root} is in use by {holder}")
     for path in (paths.journal, paths.state, paths.series):
         if path.exists():
-            yield from _database(path)
+            yield from _check_database(path)
 
 
 def check_secrets(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     """Check whether files of secrets can be read by every account of this machine."""
     del now
     readable = {}
-    for path in _secret_files(config):
+    for path in _find_secret_files(config):
         with suppress(OSError):  # it is not there, or this account may not look
             mode = path.stat().st_mode
             if stat.S_ISREG(mode) and mode & stat.S_IROTH:
@@ -107,7 +107,7 @@ def check_secrets(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
         )
 
 
-def _secret_files(table: BaseModel) -> Iterator[Path]:
+def _find_secret_files(table: BaseModel) -> Iterator[Path]:
     """Yield the files of secrets below a table; not of /run, which is of one container alone."""
     fields = type(table).model_fields
     for name in fields:
@@ -118,10 +118,10 @@ def _secret_files(table: BaseModel) -> Iterator[Path]:
                 yield value
         for inner in value if isinstance(value, list) else [value]:
             if isinstance(inner, BaseModel):
-                yield from _secret_files(inner)
+                yield from _find_secret_files(inner)
 
 
-def _room(config: PlumewatchConfig, free_gb: float) -> CheckResult:
+def _check_space(config: PlumewatchConfig, free_gb: float) -> CheckResult:
     root, kept = config.data_dir, config.timeseries
     if free_gb < _LEAST_GB:
         return fault(
@@ -146,7 +146,7 @@ def _room(config: PlumewatchConfig, free_gb: float) -> CheckResult:
     return ok("store", f"{root} is writable, {free_gb:.0f} GB are free")
 
 
-def _database(path: Path) -> Iterator[CheckResult]:
+def _check_database(path: Path) -> Iterator[CheckResult]:
     try:
         refuse_older(path)
     except SchemaTooOldError:
@@ -182,12 +182,12 @@ def check_clock(
     config: PlumewatchConfig, now: float, synchronized: Callable[[], bool | None] = is_synchronized
 ) -> Iterator[CheckResult]:
     """Compare the clock with NTP, the newest readings and the clocks of the sensors."""
-    stored = _newest(DataPaths(config.data_dir).journal)
+    stored = _read_newest(DataPaths(config.data_dir).journal)
     newest = max((reading.received for reading in stored), default=0.0)
     if newest > now + _BEHIND_S:
         yield fault(
             "clock",
-            f"it is {_time(now)} here, but a reading was received at {_time(newest)}",
+            f"it is {_format_time(now)} here, but a reading was received at {_format_time(newest)}",
             "set it: timedatectl set-ntp true; if it was ahead before, leave it as it is now",
         )
     off = {
@@ -199,7 +199,7 @@ def check_clock(
         yield fault(
             "clock",
             f"{len(wrong)} of {len(off)} sensors stamp their readings"
-            f" {_by(statistics.median(wrong.values()))} of this machine's clock",
+            f" {_format_offset(statistics.median(wrong.values()))} of this machine's clock",
             "this machine is the likelier one: timedatectl set-ntp true, then NTP on the"
             " sensors; or let them send no time",
         )
@@ -209,8 +209,8 @@ def check_clock(
             if found:
                 yield warn(
                     "clock",
-                    f"{listed(found)}: readings are stamped up to"
-                    f" {_by(max(found.values(), key=abs))}; late ones never alert",
+                    f"{list_places(found)}: readings are stamped up to"
+                    f" {_format_offset(max(found.values(), key=abs))}; late ones never alert",
                     "set NTP on the devices, or let them send no time",
                 )
     kept = synchronized()
@@ -221,10 +221,10 @@ def check_clock(
             "timedatectl set-ntp true, or install chrony",
         )
     elif newest <= now + _BEHIND_S and not wrong:
-        yield ok("clock", f"{_time(now)}{', kept by NTP' if kept else ''}")
+        yield ok("clock", f"{_format_time(now)}{', kept by NTP' if kept else ''}")
 
 
-def _newest(path: Path) -> Sequence[Reading]:
+def _read_newest(path: Path) -> Sequence[Reading]:
     """Return the newest readings of a journal; none if it cannot be read (see `check_store`)."""
     decoder = msgspec.msgpack.Decoder(Reading)
     try:
@@ -237,18 +237,18 @@ def _newest(path: Path) -> Sequence[Reading]:
         return []
 
 
-def _time(at: float) -> str:
+def _format_time(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def _by(seconds: float) -> str:
-    return f"{span(abs(seconds))} {'ahead' if seconds > 0 else 'behind'}"
+def _format_offset(seconds: float) -> str:
+    return f"{format_span(abs(seconds))} {'ahead' if seconds > 0 else 'behind'}"
 
 
 def check_series(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     """Ask the InfluxDB, if there is one, for version, permissions and retention; write nothing."""
     del now
-    settings = influx_settings(config)
+    settings = read_influx_settings(config)
     if settings is None:
         return
     series = InfluxSeries(settings, Registry(), ":memory:")

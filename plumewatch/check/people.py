@@ -28,12 +28,16 @@ from ingest.mapping.examples import MEANING, find_lacks
 from ingest.validation import Message
 from language.plain_text import counted
 from plumewatch.check.broker import check_file
-from plumewatch.check.result import CheckResult, State, at_places, fault, ok, warn
-from plumewatch.config.faults import ConfigError, some
-from plumewatch.config.ingest_settings import http_sources, polled_sensors, routes
+from plumewatch.check.result import CheckResult, State, fault, merge_places, ok, warn
+from plumewatch.config.faults import ConfigError, list_some
+from plumewatch.config.ingest_settings import build_routes, read_http_sources, read_polled_sensors
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.secrets import read_secret
-from plumewatch.config.settings import alert_policy, identity_provider, quiet_hours
+from plumewatch.config.settings import (
+    build_alert_policy,
+    build_identity_provider,
+    build_quiet_hours,
+)
 from plumewatch.service.web_server import is_loopback
 from storage.files import service_since
 from storage.sqlite import connect
@@ -64,14 +68,14 @@ def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     if cannot:
         yield warn(
             "duty",
-            f"{some(cannot)}: on duty, but their role may not respond to incidents",
+            f"{list_some(cannot)}: on duty, but their role may not respond to incidents",
             'role = "staff", "facilities" or "admin" in their [[staff]] blocks, or other'
             " people in [[shift]], [[override]] and [[receiver]]",
         )
     if not config.bells:
         return
     begin, days = datetime.fromtimestamp(now, UTC), _LOOK_AHEAD.days
-    incidents, quiet = paged_incidents(config.registry().rooms.values()), quiet_hours(config)
+    incidents, quiet = paged_incidents(config.registry().rooms.values()), build_quiet_hours(config)
     found = list(coverage_gaps(config.roster(), incidents, begin, begin + _LOOK_AHEAD, quiet))
     if not found:
         yield ok("duty", f"somebody is on duty in every class period of the next {days} days")
@@ -80,7 +84,7 @@ def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     first = (start.astimezone(config.zone()) for start in starts[:_SHOWN])
     when = ", ".join(f"{start:%a %Y-%m-%d %H:%M}" for start in first)
     when += ", ..." * (len(starts) > _SHOWN)
-    rooms = some(dict.fromkeys(gap.room for gap in found))
+    rooms = list_some(dict.fromkeys(gap.room for gap in found))
     yield warn(
         "duty",
         f"nobody on duty would be notified at {counted(len(starts), 'time')} of the next {days}"
@@ -93,7 +97,7 @@ def check_notifiers(config: PlumewatchConfig, now: float) -> Iterator[CheckResul
     """Check whether the servers of all addresses answer; nothing is sent."""
     del now
     settings = NotifySettings(allow_private=config.alerts.allow_private_targets)
-    reachable = [member for member in alert_policy(config).staff if member.targets]
+    reachable = [member for member in build_alert_policy(config).staff if member.targets]
     if not reachable:
         yield fault(
             "notifiers",
@@ -102,11 +106,11 @@ def check_notifiers(config: PlumewatchConfig, now: float) -> Iterator[CheckResul
         )
     targets = [target for member in reachable for target in member.targets]
     answers = iter(asyncio.run(why_unreachable(targets, settings)))
-    yield from at_places(
-        (member.id, _member(member, settings, [next(answers) for _ in member.targets]))
+    yield from merge_places(
+        (member.id, _check_member(member, settings, [next(answers) for _ in member.targets]))
         for member in reachable
     )
-    if why := _weekly_fault(config, replace(settings, several=True)):
+    if why := _find_weekly_fault(config, replace(settings, several=True)):
         yield fault(
             "weekly summary",
             f"cannot be sent: {why}",
@@ -115,7 +119,7 @@ def check_notifiers(config: PlumewatchConfig, now: float) -> Iterator[CheckResul
         )
 
 
-def _weekly_fault(config: PlumewatchConfig, settings: NotifySettings) -> str:
+def _find_weekly_fault(config: PlumewatchConfig, settings: NotifySettings) -> str:
     """Return why the weekly summary cannot be sent; empty if it can, or none is to be."""
     try:
         target = read_secret(config, "reports.weekly")
@@ -127,7 +131,9 @@ def _weekly_fault(config: PlumewatchConfig, settings: NotifySettings) -> str:
     return wrong or asyncio.run(why_unreachable([target], settings))[0]
 
 
-def _member(member: StaffMember, settings: NotifySettings, answers: Sequence[str]) -> CheckResult:
+def _check_member(
+    member: StaffMember, settings: NotifySettings, answers: Sequence[str]
+) -> CheckResult:
     """Check the addresses of one person; `answers` has why each is unreachable, or is empty."""
     count = len(member.targets)
     wrong = [str(found) for target in member.targets for found in check_target(target, settings)]
@@ -161,12 +167,12 @@ def _member(member: StaffMember, settings: NotifySettings, answers: Sequence[str
 def check_sign_in(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     """Ask the sign-in provider for its document and keys; check who can sign in without it."""
     del now
-    provider = identity_provider(config)
+    provider = build_identity_provider(config)
     if provider is None:
         return
     own, name = config.sign_in, provider.settings.label
     try:
-        _document, keys = asyncio.run(_published(provider))
+        _document, keys = asyncio.run(_fetch_published(provider))
         count = len(keys.keys)
     except ProviderError as error:
         why = f" ({own.issuer} {error.__cause__})" if error.__cause__ else ""
@@ -186,7 +192,7 @@ def check_sign_in(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
     if lost:
         yield warn("sign-in", f"cannot sign in: {', '.join(lost)}", "give their [[staff]] an email")
     admins = {person.id for person in config.staff if person.role == "admin"} & {*own.local}
-    if not admins - {*without_password(config)}:
+    if not admins - {*find_without_password(config)}:
         yield warn(
             "sign-in",
             f"nobody could sign in without {name}: no local administrator has a password",
@@ -194,7 +200,7 @@ def check_sign_in(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
         )
 
 
-async def _published(provider: IdentityProvider) -> tuple[dict[str, Any], KeySet]:
+async def _fetch_published(provider: IdentityProvider) -> tuple[dict[str, Any], KeySet]:
     return await provider.document(), await provider.keys()
 
 
@@ -202,11 +208,11 @@ def check_page(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     """Check the staff page: its port, where links lead, who can sign in."""
     del now
     web = config.web
-    taken = _taken(config, "staff page", web.host, web.port)
+    taken = _check_port(config, "staff page", web.host, web.port)
     if taken is not None and taken.state is not State.OK:
         yield taken
         return
-    missing = ", ".join(without_password(config))
+    missing = ", ".join(find_without_password(config))
     missing = f"; without a password: {missing} (plumewatch staff password ID)" if missing else ""
     free = taken.sentence if taken else f"{web.host}:{web.port} is free"
     if web.trusted_proxies and not web.public_url:
@@ -242,11 +248,11 @@ def _is_protected(url: str) -> bool:
 
 def check_http_ingest(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     """Check HTTP ingest: its port, its certificate, and its senders."""
-    http, sources = config.ingest.http, http_sources(config)
+    http, sources = config.ingest.http, read_http_sources(config)
     if not sources:
         return
     free = f"{http.host}:{http.port} is free"
-    taken = _taken(config, "http ingest", http.host, http.port)
+    taken = _check_port(config, "http ingest", http.host, http.port)
     if taken is not None:
         yield taken
     elif http.cert_file is None and not is_loopback(http.host):
@@ -260,7 +266,7 @@ def check_http_ingest(config: PlumewatchConfig, now: float) -> Iterator[CheckRes
     if http.cert_file is not None:
         yield from check_file("http ingest certificate", http.cert_file, now)
     for source in sources:
-        sensors = some(source.sensors, 5)
+        sensors = list_some(source.sensors, 5)
         sensors = sensors or f"no sensor yet: give one [[sensor]] decoder = {source.decoder!r}"
         yield ok(
             f"http source: {source.name}", f"POST /ingest/{source.decoder}, readings of {sensors}"
@@ -269,12 +275,16 @@ def check_http_ingest(config: PlumewatchConfig, now: float) -> Iterator[CheckRes
 
 def check_polls(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     """Ask the sensors that are asked over HTTP, and read their answers."""
-    polls = polled_sensors(config)
-    order, context = routes(config) if polls else None, Context(zone=config.zone())
-    return at_places((polled.sensor, _poll(polled, context, order, now)) for polled in polls)
+    polls = read_polled_sensors(config)
+    order, context = build_routes(config) if polls else None, Context(zone=config.zone())
+    return merge_places(
+        (polled.sensor, _check_poll(polled, context, order, now)) for polled in polls
+    )
 
 
-def _poll(polled: PolledSensor, context: Context, order: Routes | None, now: float) -> CheckResult:
+def _check_poll(
+    polled: PolledSensor, context: Context, order: Routes | None, now: float
+) -> CheckResult:
     try:
         message = Message(polled.topic.replace("+", polled.sensor), asyncio.run(get(polled)), now)
         readings = decode_message(message, context, polled.decoder, order)
@@ -292,7 +302,7 @@ def _poll(polled: PolledSensor, context: Context, order: Routes | None, now: flo
     return ok("polls", f"answers, with {counted(count, 'value')}")
 
 
-def _taken(config: PlumewatchConfig, part: str, host: str, port: int) -> CheckResult | None:
+def _check_port(config: PlumewatchConfig, part: str, host: str, port: int) -> CheckResult | None:
     """Return why nobody can listen on an address; None if the service can."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -308,14 +318,14 @@ def _taken(config: PlumewatchConfig, part: str, host: str, port: int) -> CheckRe
         )
 
 
-def without_password(config: PlumewatchConfig) -> list[str]:
+def find_without_password(config: PlumewatchConfig) -> list[str]:
     """Return the ids of staff who sign in by password and have none yet."""
-    own, have = config.sign_in, _stored(config, with_password) or {}
+    own, have = config.sign_in, _read_state(config, with_password) or {}
     local = [m.id for m in config.staff if not own.issuer or m.id in own.local]
     return [person for person in local if person not in have]
 
 
-def _stored(config: PlumewatchConfig, read: Callable[[sqlite3.Connection], _T]) -> _T | None:
+def _read_state(config: PlumewatchConfig, read: Callable[[sqlite3.Connection], _T]) -> _T | None:
     """Read the state database; None without one, or while its tables are not made yet."""
     path = DataPaths(config.data_dir).state
     if path.exists():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from plumewatch.config.faults import some
+from plumewatch.config.faults import list_some
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -45,25 +45,25 @@ def fault(part: str, sentence: str, remedy: str) -> CheckResult:
     return CheckResult(part, State.FAULT, sentence, remedy)
 
 
-def at_places(found: Iterable[tuple[str, CheckResult]]) -> Iterator[CheckResult]:
+def merge_places(found: Iterable[tuple[str, CheckResult]]) -> Iterator[CheckResult]:
     """Say once what was found at several places; `found` has each place and its result."""
     places: dict[CheckResult, list[str]] = {}
     for place, result in found:
         places.setdefault(result, []).append(place)
     for result, names in places.items():
-        yield result._replace(sentence=f"{listed(names)}: {result.sentence}")
+        yield result._replace(sentence=f"{list_places(names)}: {result.sentence}")
 
 
-def listed(places: Collection[str]) -> str:
+def list_places(places: Collection[str]) -> str:
     """Return the first places, and how many they are if there are more."""
     count = f" ({len(places)} in all)" if len(places) > _LISTED else ""
-    return some(places, _LISTED) + count
+    return list_some(places, _LISTED) + count
 
 
-def span(seconds: float) -> str:
+def format_span(seconds: float) -> str:
     """Return a duration in the unit that suits it.
 
-    >>> span(90), span(4_980), span(86_400)
+    >>> format_span(90), span(4_980), span(86_400)
     ('90 s', '83 min', '24 h')
     """
     for unit_s, most_s, unit in ((1, 600, "s"), (60, 7_200, "min"), (3_600, 172_800, "h")):

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from detection.commissioning import PUFF_S, SEEN_WELL_S
 from detection.unlikely import looks_like
-from plumewatch.check.result import CheckResult, at_places, listed, ok, span, warn
+from plumewatch.check.result import CheckResult, format_span, list_places, merge_places, ok, warn
 from plumewatch.config.paths import DataPaths
-from plumewatch.sensor_status import current_statuses, unregistered_sensors
+from plumewatch.sensor_status import read_statuses, unregistered_sensors
 from storage.errors import StorageError
 from storage.files import service_since
 from storage.sqlite import connect
@@ -30,25 +30,25 @@ _UNITS: Final = (
 
 def check_sensors(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     """Check what the service stored about its sensors: silence, particles, intervals."""
-    statuses, unregistered = _stored(config)
+    statuses, unregistered = _read_statuses(config)
     if statuses:
-        yield from _silence(config, statuses, now)
+        yield from _check_silence(config, statuses, now)
     if unregistered:
         yield warn(
             "sensors",
-            f"{listed(unregistered)}: readings arrive, and no [[sensor]] has this id: no alerts",
+            f"{list_places(unregistered)}: readings arrive, but no [[sensor]] has this id",
             "correct the id on the device or in the configuration, or add a [[sensor]]",
         )
     blind = [name for name, found in statuses.items() if found.no_particles_since is not None]
     if blind:
         yield warn(
             "sensors",
-            f"{listed(blind)}: no particles for a day or longer, so vaping is not"
+            f"{list_places(blind)}: no particles for a day or longer, so vaping is not"
             " detected there, other than by an alarm of the device itself",
             "check the particle sensor, and that its format or mapping reads particles:"
             " plumewatch status; docs/devices.md; docs/mappings.md",
         )
-    yield from at_places(
+    yield from merge_places(
         (name, warn("units", looks_like(key), _UNITS))
         for name, found in statuses.items()
         for key in found.unlikely
@@ -57,7 +57,7 @@ def check_sensors(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
     yield from check_intervals(measured or {s.id: s.interval_s for s in config.sensor})
 
 
-def _stored(config: PlumewatchConfig) -> tuple[Mapping[str, SensorStatus], list[str]]:
+def _read_statuses(config: PlumewatchConfig) -> tuple[Mapping[str, SensorStatus], list[str]]:
     """Read what the service stored, and which sensors are not registered.
 
     Nothing of a database that `check_store` reports.
@@ -67,13 +67,13 @@ def _stored(config: PlumewatchConfig) -> tuple[Mapping[str, SensorStatus], list[
         return {}, []
     try:
         with closing(connect(paths.state, read_only=True)) as db:
-            found = current_statuses(db, registry, paths.journal)
+            found = read_statuses(db, registry, paths.journal)
         return found, unregistered_sensors(registry, paths.journal)
     except (StorageError, sqlite3.Error):
         return {}, []
 
 
-def _silence(
+def _check_silence(
     config: PlumewatchConfig, statuses: Mapping[str, SensorStatus], now: float
 ) -> Iterator[CheckResult]:
     latest = {name: s.heard for name, s in statuses.items() if s.heard is not None}
@@ -88,11 +88,14 @@ def _silence(
     heard = [name for name in silent if name in latest]
     longest_s = now - min((latest[name] for name in heard), default=now)
     never = [name for name in silent if name not in latest]
-    for names, what in ((heard, f"silent, longest for {span(longest_s)}"), (never, "never heard")):
+    for names, what in (
+        (heard, f"silent, longest for {format_span(longest_s)}"),
+        (never, "never heard"),
+    ):
         if names:
             yield warn(
                 "sensors",
-                f"{listed(names)}: {what}",
+                f"{list_places(names)}: {what}",
                 "check their power, their network, and that they publish as these ids:"
                 " mosquitto_sub -v -t '#'; plumewatch dead-letters; plumewatch status. Many at"
                 " once share a gateway, a switch or the broker's account",
@@ -118,7 +121,7 @@ def check_intervals(intervals: Mapping[str, float]) -> Iterator[CheckResult]:
             longest = max(intervals[name] for name in slow)
             yield warn(
                 "interval",
-                f"{listed(slow)}: a reading each {longest:.0f} s; {what}",
+                f"{list_places(slow)}: a reading each {longest:.0f} s; {what}",
                 "1 to 10 s on the device (see docs/devices.md), and interval_s of its"
                 " [[sensor]]; its own alarms, if it has any, come at once",
             )

@@ -19,10 +19,10 @@ from plumewatch.cli.options import (
     REFUSED,
     ConfigOption,
     Site,
-    examples,
-    with_config,
+    add_config,
+    list_examples,
 )
-from plumewatch.cli.printer import echo, progress
+from plumewatch.cli.printer import echo, show_progress
 from plumewatch.errors import UnreachableError
 
 app = typer.Typer()
@@ -30,7 +30,7 @@ app = typer.Typer()
 
 @app.command(
     rich_help_panel="Storage",
-    epilog=examples("plumewatch backup /backups"),
+    epilog=list_examples("plumewatch backup /backups"),
 )
 def backup(
     target: Annotated[
@@ -45,7 +45,7 @@ def backup(
 
     site = Site.load(config)
     now = time.time()
-    path = target / f"plumewatch-{_stamp(now)}"
+    path = target / f"plumewatch-{_format_stamp(now)}"
     if path.exists():
         raise RefusedError(f"{path}: exists already; nothing was written")
     if not site.paths.journal.exists():
@@ -54,8 +54,8 @@ def backup(
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UnreachableError(f"{path}: {error.strerror or error}") from error
-    with progress("copying"):
-        lacks = back_up(site.paths.root, path, _stamp(now), openers=OPENERS)
+    with show_progress("copying"):
+        lacks = back_up(site.paths.root, path, _format_stamp(now), openers=OPENERS)
     sound = _verify(path)
     for name, why in lacks.items():
         echo(f"LACKS {name}: {why}; restart the service, which repairs it")
@@ -65,7 +65,7 @@ def backup(
 
 @app.command(
     rich_help_panel="Storage",
-    epilog=examples(
+    epilog=list_examples(
         "plumewatch restore --verify /backups/plumewatch-20260907T100500Z",
         "plumewatch restore /backups/plumewatch-20260907T100500Z --force",
     ),
@@ -93,13 +93,13 @@ def restore(
     echo(
         f"restored into {site.paths.root}. What was accepted after the backup was made is not in"
         " it; passwords of staff are those of then.\n"
-        f"next: `{with_config('plumewatch check', config)}`, then start the service"
-        f" (`systemctl start plumewatch`, or `{with_config('plumewatch run', config)}`)"
+        f"next: `{add_config('plumewatch check', config)}`, then start the service"
+        f" (`systemctl start plumewatch`, or `{add_config('plumewatch run', config)}`)"
     )
     return DONE
 
 
-def _stamp(now: float) -> str:
+def _format_stamp(now: float) -> str:
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
 
 
@@ -118,7 +118,7 @@ def _restore(folder: Path, site: Site, *, force: bool) -> None:
     from storage.files import FolderLock, make_private_folder
 
     root = site.paths.root
-    aside = root / f"before-restore-{_stamp(time.time())}"
+    aside = root / f"before-restore-{_format_stamp(time.time())}"
     make_private_folder(root)
     lock = FolderLock(site.paths.lock, work="restore")
     lock.take()
@@ -131,7 +131,7 @@ def _restore(folder: Path, site: Site, *, force: bool) -> None:
             )
         if present:
             echo(f"moving {len(present)} files of {root} to {aside}")
-        with progress("copying"):
+        with show_progress("copying"):
             _put_in_place(folder, root, present, aside)
     finally:
         lock.release()

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ingest.errors import RefusedError
-from plumewatch.cli.options import CONFIG, ConfigOption, Site, examples
+from plumewatch.cli.options import CONFIG, ConfigOption, Site, list_examples
 from plumewatch.cli.printer import echo
-from plumewatch.config.secrets import secret_from
+from plumewatch.config.secrets import load_secret_at
 from plumewatch.errors import UnreachableError, UsageError
 from reports.rows import name_rooms
 
@@ -38,7 +38,7 @@ _NO_INFLUXDB = (
 )
 
 
-@dashboards_app.command(epilog=examples("plumewatch dashboards build --out dashboards"))
+@dashboards_app.command(epilog=list_examples("plumewatch dashboards build --out dashboards"))
 def build(
     *,
     out: Annotated[Path, typer.Option(help="Folder of the files.")] = Path("dashboards"),
@@ -53,14 +53,16 @@ def build(
 
     settings = DashboardSettings(influxdb3=influxdb3)
     if config:
-        settings = _settings(Site.load(config).config, influxdb3=influxdb3)
+        settings = _build_settings(Site.load(config).config, influxdb3=influxdb3)
     for name, changed in write(out, settings).items():
         echo(f"{out / name}: {'written' if changed else 'unchanged'}")
     echo(f"days and hours of {settings.zone}; links to {settings.page_url}")
 
 
 @dashboards_app.command(
-    epilog=examples("plumewatch dashboards push --url http://127.0.0.1:3000 --token-file token")
+    epilog=list_examples(
+        "plumewatch dashboards push --url http://127.0.0.1:3000 --token-file token"
+    )
 )
 def push(
     *,
@@ -84,9 +86,9 @@ def push(
             "this needs more packages: pip install 'plumewatch[dashboards]'"
         ) from error
     loaded = Site.load(config)
-    settings = _settings(loaded.config, influxdb3=influxdb3)
-    server = _grafana(url, token_file)
-    source = None if reader_file is None else _source(loaded.config, reader_file)
+    settings = _build_settings(loaded.config, influxdb3=influxdb3)
+    server = _connect(url, token_file)
+    source = None if reader_file is None else _build_source(loaded.config, reader_file)
     try:
         server.check()
         for policy in POLICIES if influxdb3 else ("",):
@@ -99,17 +101,17 @@ def push(
         raise UnreachableError(str(error)) from error
 
 
-def _grafana(url: str, token_file: Path) -> Grafana:
+def _connect(url: str, token_file: Path) -> Grafana:
     from dashboards.grafana import Grafana
 
-    token = secret_from("token", file=token_file).reveal()
+    token = load_secret_at("token", file=token_file).reveal()
     try:
         return Grafana(url, token)
     except ValueError as error:
         raise UsageError(f"--url: {error}") from error
 
 
-def _settings(config: PlumewatchConfig, *, influxdb3: bool) -> DashboardSettings:
+def _build_settings(config: PlumewatchConfig, *, influxdb3: bool) -> DashboardSettings:
     from dashboards.boards import DashboardSettings
 
     if not config.timeseries.url:
@@ -129,9 +131,12 @@ def _settings(config: PlumewatchConfig, *, influxdb3: bool) -> DashboardSettings
     )
 
 
-def _source(config: PlumewatchConfig, reader_file: Path) -> DataSource:
+def _build_source(config: PlumewatchConfig, reader_file: Path) -> DataSource:
     from dashboards.grafana import DataSource
 
     series = config.timeseries
-    user, password = f"{series.database}_reader", secret_from("reader", file=reader_file).reveal()
+    user, password = (
+        f"{series.database}_reader",
+        load_secret_at("reader", file=reader_file).reveal(),
+    )
     return DataSource(series.url.rstrip("/"), series.database, user, password)

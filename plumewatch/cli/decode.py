@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from ingest.errors import DecodeError, PayloadError, Reason, RefusedError
-from plumewatch.cli.options import REFUSED, Site, examples
+from plumewatch.cli.options import REFUSED, Site, list_examples
 from plumewatch.cli.printer import echo, print_json
 from plumewatch.errors import UsageError
 
@@ -54,7 +54,7 @@ _OLDEST_SAMPLE: Final = 1_000_000_000.0
 
 @app.command(
     rich_help_panel="Sensors",
-    epilog=examples(
+    epilog=list_examples(
         "plumewatch decode --topic plumewatch/v1/b2/reading payload.json",
         "plumewatch decode --topic lora/as-17/up --decoder milesight --hex frame.txt",
         "mosquitto_sub -h 192.0.2.10 -v -t 'tele/#' -C 50 | plumewatch decode --lines",
@@ -94,13 +94,13 @@ def decode(
         data = source.read(_MOST_TO_DECODE + 1)
     if len(data) > _MOST_TO_DECODE:
         raise RefusedError(f"rejected: too_large: more than {_MOST_TO_DECODE} bytes")
-    context, routes = _context(school, decoder)
+    context, routes = _build_context(school, decoder)
     states = context.states
     received, code, readings = time.time(), None, []
-    for place, name, text in _messages(topic or "", data, lines=lines):
+    for place, name, text in _split_messages(topic or "", data, lines=lines):
         message = None
         try:
-            payload = _payload(text, is_hex=is_hex, is_base64=is_base64)
+            payload = _decode_payload(text, is_hex=is_hex, is_base64=is_base64)
             message = Message(name, payload, received)
             found = decode_message(message, context, decoder or "", routes)
             if not lines:
@@ -111,20 +111,20 @@ def decode(
         except DecodeError as error:
             advice = ""
             if message is not None:
-                advice = _advice(message, context, error, decoder)
+                advice = _advise(message, context, error, decoder)
             sys.stderr.write(f"rejected: {error.reason}: {place}{error.detail}{advice}\n")
             code = REFUSED
     readings += states.joiner.close(context.limits)
     known = {} if readings else states.firmware
     sys.stderr.writelines(f"no reading: {k} reports firmware {v} only\n" for k, v in known.items())
-    left_out = dict.fromkeys(map(_left_out, readings))
+    left_out = dict.fromkeys(map(_describe_left_out, readings))
     sys.stderr.writelines(f"{sentence}\n" for sentence in left_out if sentence)
     for reading in readings:
         print_json(reading.to_wire() | ({"flags": list(reading.flags)} if flags else {}))
     return code
 
 
-def _context(site: Site | None, decoder: str | None) -> tuple[Context, Routes]:
+def _build_context(site: Site | None, decoder: str | None) -> tuple[Context, Routes]:
     """Return what is known without messages: of the school, or of the decoders alone."""
     from datetime import UTC
 
@@ -135,21 +135,21 @@ def _context(site: Site | None, decoder: str | None) -> tuple[Context, Routes]:
     context = Context(zone=UTC, limits=Limits(earliest=_OLDEST_SAMPLE))
     routes, names = Routes(), list(DECODERS)
     if site is not None:
-        from plumewatch.config.ingest_settings import routes as configured_routes
-        from plumewatch.config.ingest_settings import sensor_zones
+        from plumewatch.config.ingest_settings import build_routes as configured_routes
+        from plumewatch.config.ingest_settings import find_sensor_zones
 
         school = site.config
         routes = configured_routes(school)
         names += [f"mapping:{mapping.name}" for mapping in school.mapping]
         context = replace(
-            context, zone=school.zone(), registry=school.registry(), zones=sensor_zones(school)
+            context, zone=school.zone(), registry=school.registry(), zones=find_sensor_zones(school)
         )
     if decoder and routes.named(decoder) is None:
         raise UsageError(f"no decoder {decoder!r}; there are: {', '.join(names)}")
     return context, routes
 
 
-def _messages(topic: str, data: bytes, *, lines: bool) -> Iterator[tuple[str, str, bytes]]:
+def _split_messages(topic: str, data: bytes, *, lines: bool) -> Iterator[tuple[str, str, bytes]]:
     from storage.dead_letters import visible
 
     if not lines:
@@ -158,7 +158,7 @@ def _messages(topic: str, data: bytes, *, lines: bool) -> Iterator[tuple[str, st
     rows = [line.strip(b"\r") for line in data.split(b"\n")]
     is_by_tab = all(b"\t" in row for row in rows if row and row[:1] != b"{")
     for number, row in enumerate(rows, start=1):
-        name, payload = _of_json(row)
+        name, payload = _parse_json(row)
         if not name:
             is_object = b" {" in row and row.endswith(b"}")  # its topic may have spaces
             gap = b"\t" if is_by_tab else b" {" if is_object else b" "
@@ -173,7 +173,7 @@ def _messages(topic: str, data: bytes, *, lines: bool) -> Iterator[tuple[str, st
             )
 
 
-def _of_json(row: bytes) -> tuple[str, bytes]:
+def _parse_json(row: bytes) -> tuple[str, bytes]:
     """Return topic and payload of an object that has both; an empty topic of any other line."""
     try:
         found = json.loads(row) if row[:1] == b"{" else None
@@ -185,7 +185,7 @@ def _of_json(row: bytes) -> tuple[str, bytes]:
     return found["topic"], (payload if type(payload) is str else json.dumps(payload)).encode()
 
 
-def _payload(data: bytes, *, is_hex: bool, is_base64: bool) -> bytes:
+def _decode_payload(data: bytes, *, is_hex: bool, is_base64: bool) -> bytes:
     try:
         if is_hex:
             return binascii.unhexlify(re.sub(rb"0[xX]|[\s:,-]", b"", data))
@@ -198,7 +198,7 @@ def _payload(data: bytes, *, is_hex: bool, is_base64: bool) -> bytes:
     return data
 
 
-def _advice(message: Message, context: Context, error: DecodeError, decoder: str | None) -> str:
+def _advise(message: Message, context: Context, error: DecodeError, decoder: str | None) -> str:
     from ingest.decoders import decode_message, likely_decoders
     from ingest.decoding import States
 
@@ -207,13 +207,13 @@ def _advice(message: Message, context: Context, error: DecodeError, decoder: str
     likely = likely_decoders(message, context)
     if likely == ("generic",):
         readings = decode_message(message, replace(context, states=States()), "generic")
-        if _left_out(readings[0]):
+        if _describe_left_out(readings[0]):
             known = ", ".join(readings[0].values)
             return f"; --decoder generic reads {known} only: see plumewatch mapping suggest"
     return f"; read by --decoder {' or '.join(likely)}" if likely else ""
 
 
-def _left_out(reading: Reading) -> str:
+def _describe_left_out(reading: Reading) -> str:
     """Return a sentence on numbers that `generic` could not name."""
     from ingest.mapping.examples import MEANING, find_lacks
     from ingest.validation import UNREAD
@@ -227,7 +227,8 @@ def _left_out(reading: Reading) -> str:
 
 
 @mapping_app.command(
-    "suggest", epilog=examples("plumewatch mapping suggest --topic site/n2/as-17/state sample.json")
+    "suggest",
+    epilog=list_examples("plumewatch mapping suggest --topic site/n2/as-17/state sample.json"),
 )
 def mapping_suggest(
     files: Annotated[
@@ -252,11 +253,11 @@ def mapping_suggest(
     from ingest.mapping.draft import SuggestError
     from ingest.mapping.suggest import suggest
 
-    samples = [] if files else samples_of(sys.stdin.buffer.read())
+    samples = [] if files else split_samples(sys.stdin.buffer.read())
     zone = {"zone": Site.load(config).config.zone()} if config else {}
     for file in files or ():
         with file.open("rb") as opened:
-            samples += samples_of(opened.read(_MOST_OF_A_SAMPLE))
+            samples += split_samples(opened.read(_MOST_OF_A_SAMPLE))
 
     def ask(place: str, question: str, examples: Sequence[str]) -> str:
         if not sys.stdin.isatty():
@@ -278,10 +279,10 @@ def mapping_suggest(
     echo(text, nl=False)
 
 
-def samples_of(data: bytes) -> list[bytes]:
+def split_samples(data: bytes) -> list[bytes]:
     r"""Return the payloads in a file: all of it if it is one JSON value or no text, else its lines.
 
-    >>> samples_of(b'{"a": 1}\n{"a": 2}\n'), samples_of(b'{\n"a": 1\n}\n')
+    >>> split_samples(b'{"a": 1}\n{"a": 2}\n'), samples_of(b'{\n"a": 1\n}\n')
     ([b'{"a": 1}', b'{"a": 2}'], [b'{\n"a": 1\n}'])
     """
     content = data.strip(b"\r\n")

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from alerts.errors import PolicyError, ThresholdAdjustmentError
 from ingest.errors import RefusedError
 from plumewatch.cli.printer import echo
-from plumewatch.config.faults import ConfigError, some
+from plumewatch.config.faults import ConfigError, list_some
 from plumewatch.errors import UnreachableError, UsageError
 from plumewatch.format_time import format_time, parse_time
 from storage.errors import StorageError, StorageUnavailableError
@@ -90,7 +90,7 @@ class Site:
         registry = self.config.registry()
         names = {found.id: found.name for found in registry.sites.values()}
         if site and site not in names:
-            raise UsageError(f"no site {site!r}; there is {some(names)}")
+            raise UsageError(f"no site {site!r}; there is {list_some(names)}")
         return registry.within({names[site]}) if site else registry
 
     def parse_time(self, text: str, *, end: bool = False) -> float:
@@ -116,7 +116,7 @@ class Site:
             yield connection
 
     @contextmanager
-    def state(self) -> Iterator[sqlite3.Connection]:
+    def open_state(self) -> Iterator[sqlite3.Connection]:
         """Open the state database that the service made, and may be using, for writing."""
         from plumewatch.service.data_folder import open_state
 
@@ -135,7 +135,7 @@ class Site:
         with open_state(self.paths.state) as connection, transaction(connection) as tx:
             yield tx
 
-    def series(self) -> AbstractContextManager[Series]:
+    def open_series(self) -> AbstractContextManager[Series]:
         """Open the time series of the readings."""
         from plumewatch.service.data_folder import open_series
 
@@ -159,23 +159,23 @@ class Commands(TyperGroup):
         except BrokenPipeError:
             raise
         except tuple(_CODES) as error:
-            echo(_message(error), err=True)
+            echo(_describe(error), err=True)
             code = next(code for kind, code in _CODES.items() if isinstance(error, kind))
         raise typer.Exit(code)
 
 
-def _message(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)
 
 
-def examples(*lines: str) -> str:
+def list_examples(*lines: str) -> str:
     """Return the end of a command's help: lines to copy, and the exit codes."""
     return "\n\n".join(("Examples:", *(f"  {line}" for line in lines), EXIT_CODES))
 
 
-def with_config(words: str, config: Path) -> str:
+def add_config(words: str, config: Path) -> str:
     """Return a command that somebody is told to type, with the configuration if it is named."""
     return words if config == CONFIG else f"{words} --config {shlex.quote(str(config))}"
 

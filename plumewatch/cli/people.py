@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ingest.errors import RefusedError
-from plumewatch.cli.options import CONFIG, UNREACHABLE, ConfigOption, Site, examples
+from plumewatch.cli.options import CONFIG, UNREACHABLE, ConfigOption, Site, list_examples
 from plumewatch.cli.printer import echo
-from plumewatch.config.faults import some
+from plumewatch.config.faults import list_some
 from plumewatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ app.add_typer(staff_app, name="staff", rich_help_panel="People")
 
 @app.command(
     rich_help_panel="People",
-    epilog=examples(
+    epilog=list_examples(
         "plumewatch timeline --room N2-boys --kind vape",
         "plumewatch timeline --at 2026-09-07T10:05",
     ),
@@ -41,15 +41,15 @@ def timeline(
     from alerts.escalation.preview import timeline as timeline_lines
     from alerts.policy import PAGED
     from detection.events import EventKind
-    from plumewatch.config.settings import alert_policy
+    from plumewatch.config.settings import build_alert_policy
 
     site = Site.load(config)
-    policy = alert_policy(site.config)
+    policy = build_alert_policy(site.config)
     rooms = site.config.registry().rooms
     kinds = sorted(PAGED)
     faults = []
     if room and room not in rooms:
-        faults.append(f"--room: {room!r}: one of {some(rooms)}")
+        faults.append(f"--room: {room!r}: one of {list_some(rooms)}")
     if kind not in kinds:
         faults.append(f"--kind: {kind!r}: one of {', '.join(kinds)}")
     when = time.time()
@@ -64,7 +64,9 @@ def timeline(
         echo(line)
 
 
-@staff_app.command("password", epilog=examples("plumewatch staff password ap-north --generate"))
+@staff_app.command(
+    "password", epilog=list_examples("plumewatch staff password ap-north --generate")
+)
 def staff_password(
     person: Annotated[str, typer.Argument(help="Id of a `staff` block.")],
     *,
@@ -80,8 +82,8 @@ def staff_password(
     site = Site.load(config)
     member = next((m for m in site.config.staff if m.id == person), None)
     if member is None:
-        raise _unknown_person(person, [m.id for m in site.config.staff])
-    password = generated() if generate else _typed_password(member.name)
+        raise _describe_unknown(person, [m.id for m in site.config.staff])
+    password = generated() if generate else _ask_password(member.name)
     fault = fault_of(password, (member.id, member.name, site.config.site))
     if fault:
         raise RefusedError(fault)
@@ -97,7 +99,7 @@ def staff_password(
 
 
 @staff_app.command(
-    "remove-second-factor", epilog=examples("plumewatch staff remove-second-factor ap-north")
+    "remove-second-factor", epilog=list_examples("plumewatch staff remove-second-factor ap-north")
 )
 def staff_remove_second_factor(
     person: Annotated[str, typer.Argument(help="Id of a `staff` block.")],
@@ -117,7 +119,7 @@ def staff_remove_second_factor(
     echo(f"second factor of {person} removed")
 
 
-def _typed_password(name: str) -> str:
+def _ask_password(name: str) -> str:
     """Ask twice on a terminal; else read a line of standard input."""
     import getpass
 
@@ -131,13 +133,13 @@ def _typed_password(name: str) -> str:
     return password
 
 
-def _unknown_person(person: str, known: list[str]) -> UsageError:
+def _describe_unknown(person: str, known: list[str]) -> UsageError:
     people = ", ".join(known) or "nobody; add a [[staff]] block"
     return UsageError(f"{person!r}: no member of staff has this id; there is: {people}")
 
 
 @staff_app.command(
-    "test", epilog=examples("plumewatch staff test", "plumewatch staff test ap-north")
+    "test", epilog=list_examples("plumewatch staff test", "plumewatch staff test ap-north")
 )
 def staff_test(
     person: Annotated[str, typer.Argument(help="Id of a `staff` block; all without it.")] = "",
@@ -145,12 +147,12 @@ def staff_test(
     config: ConfigOption = CONFIG,
 ) -> int | None:
     """Send a test notice to every address of one person or of all; 3 if one fails."""
-    from plumewatch.config.settings import alert_policy
+    from plumewatch.config.settings import build_alert_policy
 
     site = Site.load(config)
-    known = [member.id for member in alert_policy(site.config).staff]
+    known = [member.id for member in build_alert_policy(site.config).staff]
     if person and person not in known:
-        raise _unknown_person(person, known)
+        raise _describe_unknown(person, known)
     ok = send_test_notices(site.config, person)
     return None if ok else UNREACHABLE
 
@@ -162,10 +164,10 @@ def send_test_notices(config: PlumewatchConfig, person: str = "") -> bool:
     from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
     from alerts.notify.trial_notices import send_trials
     from plumewatch.config.paths import DataPaths
-    from plumewatch.config.settings import alert_policy
+    from plumewatch.config.settings import build_alert_policy
 
     notifier = AppriseNotifier(NotifySettings(allow_private=config.alerts.allow_private_targets))
-    policy, state = alert_policy(config), DataPaths(config.data_dir).state
+    policy, state = build_alert_policy(config), DataPaths(config.data_dir).state
     staff = [m for m in policy.staff if person in ("", m.id)]
     outcomes = asyncio.run(send_trials(notifier, staff, state, policy, config.site, time.time()))
     for found in outcomes:

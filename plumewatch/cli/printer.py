@@ -43,11 +43,11 @@ def print_table(
             print_json(fields)
         return
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    for line in table_lines(columns, (cells for _, cells in rows), width):
+    for line in format_table(columns, (cells for _, cells in rows), width):
         sys.stdout.write(f"{line}\n")
 
 
-def table_lines(
+def format_table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], width: int | None
 ) -> list[str]:
     r"""Return the lines of a table at most `width` columns wide; of any width if that is None.
@@ -55,12 +55,12 @@ def table_lines(
     Cells wrap between words; where a word is too wide, each row is a paragraph.
 
     >>> rows = [("n2-boys", "Boys' restroom, 2nd floor", "alive")]
-    >>> print("\n".join(table_lines(("Sensor", "Room", "State"), rows, 34)))
+    >>> print("\n".join(format_table(("Sensor", "Room", "State"), rows, 34)))
     Sensor   Room                State
     ──────── ─────────────────── ─────
     n2-boys  Boys' restroom,     alive
              2nd floor
-    >>> print("\n".join(table_lines(("Sensor", "Room", "State"), rows, 20)))
+    >>> print("\n".join(format_table(("Sensor", "Room", "State"), rows, 20)))
     Sensor: n2-boys
       Room: Boys' restroom, 2nd floor
       State: alive
@@ -93,7 +93,7 @@ def table_lines(
 
 
 @contextmanager
-def progress(what: str, total: float | None = None) -> Iterator[Callable[..., None]]:
+def show_progress(what: str, total: float | None = None) -> Iterator[Callable[..., None]]:
     """Show progress on standard error if that is a terminal; yield the function that updates it."""
     from rich import progress as parts
     from rich.console import Console

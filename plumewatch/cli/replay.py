@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from language.plain_text import counted
-from plumewatch.cli.options import Site, examples
-from plumewatch.cli.printer import echo, progress
+from plumewatch.cli.options import Site, list_examples
+from plumewatch.cli.printer import echo, show_progress
 from plumewatch.errors import UsageError
 
 app = typer.Typer()
@@ -17,7 +17,7 @@ app = typer.Typer()
 
 @app.command(
     rich_help_panel="Simulation and history",
-    epilog=examples(
+    epilog=list_examples(
         "plumewatch replay readings.csv.gz --alerts alerts.csv --events events.csv",
         "plumewatch replay monday.csv tuesday.csv --alerts alerts.csv --config plumewatch.toml",
     ),
@@ -34,9 +34,9 @@ def replay(
     """Push recorded readings through the production path, on their own clock."""
     from detection.quantities import FINE_PARTICLES
     from ingest.recordings import read_recordings
-    from plumewatch.config.settings import alert_budgets
+    from plumewatch.config.settings import build_alert_budgets
+    from plumewatch.replay import build_replay_policy, write_alerts, write_events
     from plumewatch.replay import replay as replayed
-    from plumewatch.replay import replay_policy, write_alerts, write_events
 
     site = Site.load(config) if config else None
     missing = [path for path in readings if not path.is_file()]
@@ -50,12 +50,12 @@ def replay(
     if faults:
         raise UsageError("\n".join(faults))
     school = None if site is None else site.config
-    with progress("replaying", sum(path.stat().st_size for path in readings)) as update:
+    with show_progress("replaying", sum(path.stat().st_size for path in readings)) as update:
         result = replayed(
             read_recordings(readings, lambda n: update(advance=n)),
-            policy=replay_policy(school),
+            policy=build_replay_policy(school),
             registry=None if school is None else school.registry(),
-            budgets=None if school is None else alert_budgets(school),
+            budgets=None if school is None else build_alert_budgets(school),
         )
     write_alerts(alerts, result.alerts)
     if events is not None:

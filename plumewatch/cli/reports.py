@@ -16,16 +16,16 @@ from plumewatch.cli.options import (
     ForceOption,
     Site,
     check_output,
-    examples,
+    list_examples,
 )
-from plumewatch.cli.printer import echo, progress
+from plumewatch.cli.printer import echo, show_progress
 
 app = typer.Typer()
 
 
 @app.command(
     rich_help_panel="Reports",
-    epilog=examples(
+    epilog=list_examples(
         "plumewatch report incidents --from 2026-09-07 --to 2026-12-18 --format xlsx",
         'plumewatch report summary --month 2026-11 --site "North High" --format pdf',
     ),
@@ -64,10 +64,10 @@ def report(
     school = Site.load(config)
     asked = (start, end, kind, out, site, building)
     request = ReportRequest(name, *asked, week, month, term, school_year)
-    path = request.path()
+    path = request.choose_path()
     check_output(path, force=force)
     try:
-        with progress("reading") as update:
+        with show_progress("reading") as update:
             facts = make_report(
                 school.config,
                 request,

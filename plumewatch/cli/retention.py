@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ingest.errors import RefusedError
-from plumewatch.cli.options import CONFIG, DONE, REFUSED, ConfigOption, JsonOption, Site, examples
-from plumewatch.cli.printer import echo, print_json, print_table, progress
+from plumewatch.cli.options import (
+    CONFIG,
+    DONE,
+    REFUSED,
+    ConfigOption,
+    JsonOption,
+    Site,
+    list_examples,
+)
+from plumewatch.cli.printer import echo, print_json, print_table, show_progress
 from plumewatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,25 +34,25 @@ app.add_typer(retention_app, name="retention", rich_help_panel="Reports")
 _DAY_S = 86_400.0
 
 
-@retention_app.command("plan", epilog=examples("plumewatch retention plan --json"))
+@retention_app.command("plan", epilog=list_examples("plumewatch retention plan --json"))
 def retention_plan(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
     """Print what is kept for how long, what is due for deletion, and what holds keep."""
     site = Site.load(config)
     rows = []
-    with site.state() as db:
-        for name, days, by, old, held in _record_classes(site, db, time.time()):
+    with site.open_state() as db:
+        for name, days, by, old, held in _list_record_classes(site, db, time.time()):
             fields = {"name": name, "days": days, "by": by, "old": old, "held": held}
             kept_for = "ever" if days is None else f"{days:g} days"
             due = "" if old is None else f"{old:,}"
             rows.append((fields, (name, kept_for, by, due, held)))
-        active = list(_holds(site, db))
+        active = list(_list_holds(site, db))
     columns = ("What", "Kept for", "Deleted by", "Due now", "On hold")
     print_table(columns, rows, as_json=as_json)
     if active:
         print_table(("Hold", "Room", "From", "To", "Why", "By"), active, as_json=as_json)
 
 
-def _holds(
+def _list_holds(
     site: Site, db: sqlite3.Connection
 ) -> Iterator[tuple[dict[str, object], tuple[object, ...]]]:
     """Yield the fields and cells of each active hold."""
@@ -58,7 +66,7 @@ def _holds(
         yield hold._asdict(), (hold.id, where, *span, hold.reason, hold.placed_by)
 
 
-def _record_classes(
+def _list_record_classes(
     site: Site, db: sqlite3.Connection, now: float
 ) -> Iterator[tuple[str, float | None, str, int | None, str]]:
     """Yield name, days (None: for ever), who deletes it, how many are due, and what holds keep."""
@@ -83,7 +91,7 @@ def _record_classes(
     yield "audit log, legal holds", None, "nobody", None, ""
 
 
-@retention_app.command("apply", epilog=examples("plumewatch retention apply"))
+@retention_app.command("apply", epilog=list_examples("plumewatch retention apply"))
 def retention_apply(*, config: ConfigOption = CONFIG) -> None:
     """Delete incidents that are due and not on hold; the audit log records it."""
     from alerts.incidents import retention
@@ -94,9 +102,9 @@ def retention_apply(*, config: ConfigOption = CONFIG) -> None:
     now = time.time()
     before = now - site.config.retention.incident_days * _DAY_S
     total = 0
-    with site.state() as db:
+    with site.open_state() as db:
         due = retention.due(db, before, holds.active(db))
-        with progress("deleting", len(due.old)) as update:
+        with show_progress("deleting", len(due.old)) as update:
             for done, deleted in retention.delete_due(db, before, machine_user(), now):
                 total += deleted
                 update(completed=done)
@@ -105,7 +113,7 @@ def retention_apply(*, config: ConfigOption = CONFIG) -> None:
 
 @retention_app.command(
     "hold",
-    epilog=examples(
+    epilog=list_examples(
         "plumewatch retention hold --from 2026-09-07 --to 2026-09-11 --reason request-17"
     ),
 )
@@ -161,7 +169,7 @@ def _refuse_identifiers(reason: str) -> None:
         )
 
 
-@retention_app.command("release", epilog=examples("plumewatch retention release 1"))
+@retention_app.command("release", epilog=list_examples("plumewatch retention release 1"))
 def retention_release(
     number: Annotated[int, typer.Argument(help="Number of the hold.")],
     *,
@@ -181,7 +189,7 @@ def retention_release(
 
 @app.command(
     rich_help_panel="Reports",
-    epilog=examples("plumewatch audit", "plumewatch audit --limit 5 --json"),
+    epilog=list_examples("plumewatch audit", "plumewatch audit --limit 5 --json"),
 )
 def audit(
     *,
@@ -202,7 +210,7 @@ def audit(
     if known is not None and not known.strip():
         raise UsageError("--head is empty; give the hash that was printed before")
     site = Site.load(config)
-    with site.read(site.paths.state) as db, progress("computing the chain"):
+    with site.read(site.paths.state) as db, show_progress("computing the chain"):
         found = log.verify(db, known or "")
         rows = [
             (

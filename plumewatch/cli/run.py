@@ -15,10 +15,10 @@ from plumewatch.cli.options import (
     USAGE,
     ConfigOption,
     JsonOption,
-    examples,
+    list_examples,
 )
-from plumewatch.cli.printer import echo, print_json, progress
-from plumewatch.config.faults import NO_SCHOOL, ConfigError, located
+from plumewatch.cli.printer import echo, print_json, show_progress
+from plumewatch.config.faults import NO_SCHOOL, ConfigError, locate
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -31,7 +31,7 @@ app = typer.Typer()
 
 @app.command(
     rich_help_panel="Start",
-    epilog=examples(
+    epilog=list_examples(
         "plumewatch check", "plumewatch check --config /etc/plumewatch/plumewatch.toml --json"
     ),
 )
@@ -59,7 +59,7 @@ def run_check(
     code, results = DONE, check(path, time.time() if now is None else now)
     try:
         while True:
-            with progress("checking"):
+            with show_progress("checking"):
                 result = next(results, None)
             if result is None:
                 return code
@@ -69,7 +69,7 @@ def run_check(
             code = UNREACHABLE if result.state is State.FAULT else code
     except ConfigError as error:
         for found in error.faults:
-            where = located(found.path, error.tree)
+            where = locate(found.path, error.tree)
             sentence, remedy = found.sentence, f"change {where}"
             if not where.startswith((f"{FOLDER}/", *TABLES)):
                 remedy += f" in {path}"
@@ -90,7 +90,7 @@ def _print_result(result: CheckResult, where: str = "", *, as_json: bool) -> Non
 
 @app.command(
     rich_help_panel="Start",
-    epilog=examples("plumewatch run --config /etc/plumewatch/plumewatch.toml"),
+    epilog=list_examples("plumewatch run --config /etc/plumewatch/plumewatch.toml"),
 )
 def run(*, config: ConfigOption = CONFIG) -> None:
     """Run the service: ingest, detection, alerts and the staff page; logs to standard error."""
@@ -101,7 +101,7 @@ def run(*, config: ConfigOption = CONFIG) -> None:
 
 @app.command(
     rich_help_panel="Start",
-    epilog=examples("plumewatch demo", "plumewatch demo --seconds 60"),
+    epilog=list_examples("plumewatch demo", "plumewatch demo --seconds 60"),
 )
 def demo(
     *,

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ingest.errors import RefusedError
-from plumewatch.check.result import listed
+from plumewatch.check.result import list_places
 from plumewatch.cli.options import (
     CONFIG,
     ConfigOption,
     JsonOption,
     Site,
-    examples,
+    list_examples,
 )
 from plumewatch.cli.printer import echo, print_json, print_table
 
@@ -26,27 +26,27 @@ app = typer.Typer()
 
 
 @app.command(
-    rich_help_panel="Sensors", epilog=examples("plumewatch status", "plumewatch status --json")
+    rich_help_panel="Sensors", epilog=list_examples("plumewatch status", "plumewatch status --json")
 )
 def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
     """Print state and counters of every registered sensor, and name the others that send."""
-    from plumewatch.sensor_status import current_statuses, unregistered_sensors
+    from plumewatch.sensor_status import read_statuses, unregistered_sensors
 
     site = Site.load(config)
     registry = site.config.registry()
     rows, polled = [], bool(site.config.ingest.poll)
     with site.read(site.paths.state) as state:
-        for name, found in current_statuses(state, registry, site.paths.journal).items():
+        for name, found in read_statuses(state, registry, site.paths.journal).items():
             room = registry.room_of(name)
             cells = (
                 name,
-                _state_text(found, site),
+                _describe_state(found, site),
                 room.short_name if room else "",
                 "never" if found.heard is None else site.format_time(found.heard),
                 f"{found.interval_s:.3g} s",
                 found.firmware,
                 ", ".join(f"{key} {n:,}" for key, n in found.counts.items()),
-                *([_poll_text(found, site)] if polled else []),
+                *([_describe_poll(found, site)] if polled else []),
             )
             fields = {"sensor": name, "room": registry.sensors[name].room, **asdict(found)}
             rows.append((fields, cells))
@@ -54,10 +54,10 @@ def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> Non
     more = ("Counts", "Polling") if polled else ("Counts",)
     print_table((*columns, *more), rows, as_json=as_json)
     if not as_json and (others := unregistered_sensors(registry, site.paths.journal)):
-        echo(f"\nNot registered, so they raise no alert: {listed(others)}")
+        echo(f"\nNot registered, so they raise no alert: {list_places(others)}")
 
 
-def _state_text(found: SensorStatus, site: Site) -> str:
+def _describe_state(found: SensorStatus, site: Site) -> str:
     from detection.unlikely import looks_like
 
     since = found.no_particles_since
@@ -65,7 +65,7 @@ def _state_text(found: SensorStatus, site: Site) -> str:
     return ", ".join([found.state, *blind, *map(looks_like, found.unlikely)])
 
 
-def _poll_text(found: SensorStatus, site: Site) -> str:
+def _describe_poll(found: SensorStatus, site: Site) -> str:
     if not found.poll_error or found.poll_failing_since is None:
         return ""
     return f"fails since {site.format_time(found.poll_failing_since)}: {found.poll_error}"
@@ -74,7 +74,7 @@ def _poll_text(found: SensorStatus, site: Site) -> str:
 @app.command(
     "dead-letters",
     rich_help_panel="Sensors",
-    epilog=examples(
+    epilog=list_examples(
         "plumewatch dead-letters --reason malformed --limit 5", "plumewatch dead-letters 17 --json"
     ),
 )
@@ -100,7 +100,7 @@ def dead_letters(
             found = next(iter(find_dead_letters(journal, before=number + 1, limit=1)), None)
             if found is None or found.id != number:
                 raise RefusedError(f"there is no refused message {number}, or not any more")
-            fields = _letter_fields(found)
+            fields = _list_fields(found)
             if as_json:
                 print_json(fields)
                 return
@@ -117,11 +117,11 @@ def dead_letters(
         rows = []
         for one in find_dead_letters(journal, reason=reason, source=source, limit=limit):
             at, why = site.format_time(one.letter.received), one.letter.reason
-            rows.append((_letter_fields(one), (one.id, at, why, one.source, one.letter.detail)))
+            rows.append((_list_fields(one), (one.id, at, why, one.source, one.letter.detail)))
     print_table(("No.", "Received", "Reason", "Source", "Detail"), rows, as_json=as_json)
 
 
-def _letter_fields(found: StoredDeadLetter) -> dict[str, Any]:
+def _list_fields(found: StoredDeadLetter) -> dict[str, Any]:
     from storage.dead_letters import visible
 
     letter = found.letter

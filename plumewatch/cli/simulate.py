@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from plumewatch.cli.options import examples
-from plumewatch.cli.printer import echo, progress
+from plumewatch.cli.options import list_examples
+from plumewatch.cli.printer import echo, show_progress
 from plumewatch.errors import UnreachableError, UsageError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Activity(StrEnum):
 
 @app.command(
     rich_help_panel="Simulation and history",
-    epilog=examples(
+    epilog=list_examples(
         "plumewatch simulate --publish 127.0.0.1:1883 --config plumewatch.toml",
         "plumewatch simulate --publish 127.0.0.1:1883 --days 0.1 --patience 60",
     ),
@@ -77,7 +77,7 @@ def simulate(
     from sensor_sim.truth_stream import TruthStream
 
     faults = [] if 0 < days <= _MOST_DAYS else [f"--days: {days} (allowed: to {_MOST_DAYS})"]
-    factor = math.inf if speed == "max" else _number(speed)
+    factor = math.inf if speed == "max" else _parse_number(speed)
     if not factor > 0 or (math.isinf(factor) and speed != "max"):
         faults.append(f"--speed: {speed!r} (allowed: a number above 0, or max)")
     address = BrokerAddress("")
@@ -86,13 +86,13 @@ def simulate(
     except BrokerAddressError as error:
         faults.append(f"--publish: {error}")
     duration_s = days * _DAY_S
-    begin = math.nan if start is None else _start(start, faults)
+    begin = math.nan if start is None else _parse_start(start, faults)
     if faults:
         raise UsageError("\n".join(faults))
     if start is None:
         begin = live_start(duration_s, factor, time.time())
     stream = messages(
-        _school(None if config is None else load(config), begin),
+        _build_school(None if config is None else load(config), begin),
         seed=seed,
         start=begin,
         duration_s=duration_s,
@@ -100,7 +100,7 @@ def simulate(
         truth=TruthStream(sys.stdout.buffer) if truth else None,
     )
     began, shown = time.monotonic(), 0.0
-    with progress("publishing", duration_s) as update:
+    with show_progress("publishing", duration_s) as update:
 
         def show(published: int, sent: float) -> None:
             nonlocal shown
@@ -118,7 +118,7 @@ def simulate(
     echo(f"{count:,} messages to {address}, {count / took:,.0f} a second", err=True)
 
 
-def _start(text: str, faults: list[str]) -> float:
+def _parse_start(text: str, faults: list[str]) -> float:
     try:
         given = datetime.fromisoformat(text)
     except ValueError:
@@ -127,14 +127,14 @@ def _start(text: str, faults: list[str]) -> float:
     return (given if given.tzinfo else given.replace(tzinfo=UTC)).timestamp()
 
 
-def _number(text: str) -> float:
+def _parse_number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
         return math.nan
 
 
-def _school(config: PlumewatchConfig | None, begin: float) -> School:
+def _build_school(config: PlumewatchConfig | None, begin: float) -> School:
     """Return the school, by default a made-up one.
 
     A sensor of a model that the simulator does not know is a SEN55.

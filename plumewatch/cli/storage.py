@@ -16,9 +16,9 @@ from plumewatch.cli.options import (
     ForceOption,
     Site,
     check_output,
-    examples,
+    list_examples,
 )
-from plumewatch.cli.printer import echo, progress
+from plumewatch.cli.printer import echo, show_progress
 from plumewatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _AVERAGES_BACK_S: Final = 3 * 86_400.0
 
 @storage_app.command(
     "setup",
-    epilog=examples(
+    epilog=list_examples(
         "plumewatch storage setup --reader-file deploy/influx-reader",
         "plumewatch storage setup --admin-token-file admin --service-file secrets/influx-token",
     ),
@@ -68,17 +68,17 @@ def storage_setup(
     admin_username: Annotated[str, typer.Option(help="Administrator's name on a 1.x.")] = "",
 ) -> None:
     """Set up retention and averages where the configuration says readings are stored."""
-    from plumewatch.cli.setup.influx import new_secret_files
-    from plumewatch.config.secrets import secret_from
-    from plumewatch.config.settings import influx_settings, retention_of
+    from plumewatch.cli.setup.influx import create_secret_files
+    from plumewatch.config.secrets import load_secret_at
+    from plumewatch.config.settings import build_retention, read_influx_settings
     from storage.timeseries.influx_setup import provide
 
     site = Site.load(config)
-    retention = retention_of(site.config)
+    retention = build_retention(site.config)
     secret = None
     if admin_token_file or admin_token_env:
-        secret = secret_from("admin_token", file=admin_token_file, env=admin_token_env).reveal()
-    admin = influx_settings(site.config, admin_username, secret)
+        secret = load_secret_at("admin_token", file=admin_token_file, env=admin_token_env).reveal()
+    admin = read_influx_settings(site.config, admin_username, secret)
     files = {True: service_file, False: reader_file}
     paths = {writes: path for writes, path in files.items() if path is not None}
     if admin is None:
@@ -90,14 +90,14 @@ def storage_setup(
             " days; the service does this by itself"
         )
         return
-    with progress("setting up"), new_secret_files(paths.values()):
+    with show_progress("setting up"), create_secret_files(paths.values()):
         for writes, account in provide(admin, retention, list(paths), echo).items():
             paths[writes].write_text(f"{account.secret}\n", encoding="utf-8")
     for path in paths.values():
         echo(f"its secret is in {path}")
 
 
-@storage_app.command("retry", epilog=examples("plumewatch storage retry"))
+@storage_app.command("retry", epilog=list_examples("plumewatch storage retry"))
 def storage_retry(*, config: ConfigOption = CONFIG) -> int | None:
     """Store again the readings that the series refused, once the cause is repaired."""
     from storage.timeseries.writer import retry_refused
@@ -105,7 +105,7 @@ def storage_retry(*, config: ConfigOption = CONFIG) -> int | None:
     site = Site.load(config)
     with site.read(site.paths.journal):
         pass  # it must exist: retrying does not make one
-    with site.series() as series, progress("storing again"):
+    with site.open_series() as series, show_progress("storing again"):
         stored, refused = retry_refused(site.paths.journal, series)
     echo(f"{stored} dead letters are stored now, {refused} are refused as before")
     return REFUSED if refused else None
@@ -113,7 +113,7 @@ def storage_retry(*, config: ConfigOption = CONFIG) -> int | None:
 
 @export_app.command(
     "readings",
-    epilog=examples(
+    epilog=list_examples(
         "plumewatch export readings --from 2026-09-01 --to 2026-09-30 --format parquet",
         "plumewatch export readings --sensor n2-boys-1 --out boys.csv --force",
     ),
@@ -156,14 +156,14 @@ def export_readings(
     if unknown:
         raise UsageError(f"--sensor {unknown[0]}: no sensor of the configuration has this id")
     check_output(path, force=force)
-    with site.series() as series:
+    with site.open_series() as series:
         asked = {"readings": " ".join(sensors)[:200] or "all", "format": kind}
         site.record(AuditKind.EXPORT, {**asked, "from": start, "to": end}, now)
         stored = series.span()
         first = first if first is not None else stored[0] if stored else now
         last = last if last is not None else stored[1] + 1e-3 if stored else now
         begin = max(first, stored[0]) if stored else last
-        with progress("exporting", max(last - begin, 1.0)) as update:
+        with show_progress("exporting", max(last - begin, 1.0)) as update:
             count = export(
                 series,
                 site.config.registry(),

@@ -15,8 +15,8 @@ from ingest.mapping.schema import cross_faults as mapping_faults
 from ingest.mapping.schema import field_faults
 from ingest.topics import TopicFilter
 from language.messages import later, mark
-from plumewatch.config.duty_checks import duty_faults
-from plumewatch.config.faults import EXACTLY_ONE, ConfigFault, some, unknown
+from plumewatch.config.duty_checks import find_duty_faults
+from plumewatch.config.faults import EXACTLY_ONE, ConfigFault, find_unknown, list_some
 from plumewatch.config.sections.staff import SITE
 from plumewatch.config.sites import ALL as ALL_SITES
 
@@ -52,18 +52,24 @@ _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _OF_PROVIDER: Final = ("client_id", "hosted_domain", "groups_claim", "group", "local")
 
 
-def cross_faults(draft: Draft) -> Iterator[ConfigFault]:
+def find_cross_faults(draft: Draft) -> Iterator[ConfigFault]:
     """Find the faults between entries; those of one key are pydantic's."""
     for faults_of in (
-        *(_repeated_ids, _site_faults, _sensor_faults, _secret_faults, _mapping_faults),
-        *(_decoder_faults, _source_faults, _poll_faults),
-        *(_outbound_faults, _silence_faults, _retention_faults),
-        *(sign_in_faults, duty_faults),
+        *(
+            _find_repeated_ids,
+            _find_site_faults,
+            _find_sensor_faults,
+            _find_secret_faults,
+            _find_mapping_faults,
+        ),
+        *(_find_decoder_faults, _find_source_faults, _find_poll_faults),
+        *(_find_outbound_faults, _find_silence_faults, _find_retention_faults),
+        *(find_sign_in_faults, find_duty_faults),
     ):
         yield from faults_of(draft)
 
 
-def _unique(
+def _find_repeated(
     draft: Draft, path: str, name: str, seen: dict[str, str], *, folded: str = ""
 ) -> Iterator[ConfigFault]:
     """Find a name that an earlier entry has; `seen` holds their paths, by `folded` if given."""
@@ -71,25 +77,25 @@ def _unique(
     if first != path:
         head, _, place = first.partition(".")
         site = draft.config.sites[int(place.partition(".")[0])].id if head == "sites" else ""
-        also = site if site and path.endswith("name") else draft.config.where(first)
+        also = site if site and path.endswith("name") else draft.config.locate_entry(first)
         yield ConfigFault(path, repr(name), later("is already used by %(other)s", other=also))
 
 
-def _repeated_ids(draft: Draft) -> Iterator[ConfigFault]:
+def _find_repeated_ids(draft: Draft) -> Iterator[ConfigFault]:
     config = draft.config
     names: dict[str, str] = {}
     for i, site in enumerate(config.sites):
         name = site.name or ""
         folded = " ".join(name.split()).casefold()
-        yield from _unique(draft, f"sites.{i}.name", name, names, folded=folded)
+        yield from _find_repeated(draft, f"sites.{i}.name", name, names, folded=folded)
     for section in ("sites", "room", "sensor", "staff", "receiver", "zone", "bells", "shift"):
         entries = config.zones if section == "zone" else getattr(config, section)
         seen: dict[str, str] = {}
         for i, entry in enumerate(entries):
-            yield from _unique(draft, f"{section}.{i}.id", entry.id, seen)
+            yield from _find_repeated(draft, f"{section}.{i}.id", entry.id, seen)
 
 
-def _site_faults(draft: Draft) -> Iterator[ConfigFault]:
+def _find_site_faults(draft: Draft) -> Iterator[ConfigFault]:
     config = draft.config
     known, several = {site.id for site in config.sites}, len(config.sites) > 1
     what, named = (
@@ -99,20 +105,20 @@ def _site_faults(draft: Draft) -> Iterator[ConfigFault]:
     for section in (*named, *(("room", "zone") if known else ())):  # once a name could be there
         entries: list[Any] = config.zones if section == "zone" else getattr(config, section)
         for path, entry in draft.tables(section, entries):
-            yield from unknown(f"{path}.site", [entry.site or None], known, what)
+            yield from find_unknown(f"{path}.site", [entry.site or None], known, what)
             needed = section in ("room", "zone") or (section == "silence" and bool(entry.building))
             if several and not entry.site and needed:
-                yield ConfigFault(f"{path}.site", "missing", what % {"known": some(known)})
+                yield ConfigFault(f"{path}.site", "missing", what % {"known": list_some(known)})
     for path, person in draft.tables("staff", config.staff):
-        yield from unknown(f"{path}.sites", {*person.sites} - {ALL_SITES}, known, what)
+        yield from find_unknown(f"{path}.sites", {*person.sites} - {ALL_SITES}, known, what)
         if several and not person.sites:
-            allowed = f'must be ids of schools, or "{ALL_SITES}" for all: {some(known)}'
+            allowed = f'must be ids of schools, or "{ALL_SITES}" for all: {list_some(known)}'
             yield ConfigFault(f"{path}.sites", "missing", allowed)
     if several and draft.is_valid("room", "staff"):
-        yield from _unwatched_sites(draft)
+        yield from _find_unwatched_sites(draft)
 
 
-def _unwatched_sites(draft: Draft) -> Iterator[ConfigFault]:
+def _find_unwatched_sites(draft: Draft) -> Iterator[ConfigFault]:
     config = draft.config
     groups = [entry for entry in config.sign_in.group if entry.role in _WATCHING]
     watched = {site for p in config.staff if p.role in _WATCHING for site in p.sites}
@@ -127,23 +133,23 @@ def _unwatched_sites(draft: Draft) -> Iterator[ConfigFault]:
                 yield ConfigFault(f"sites.{i}.id", repr(site.id), allowed)
 
 
-def _mapping_names(draft: Draft) -> frozenset[str]:
+def _list_mapping_names(draft: Draft) -> frozenset[str]:
     return frozenset(PREFIX + mapping.name for mapping in draft.config.mapping if mapping.name)
 
 
-def _sensor_faults(draft: Draft) -> Iterator[ConfigFault]:
+def _find_sensor_faults(draft: Draft) -> Iterator[ConfigFault]:
     config = draft.config
     rooms = {room.id for room in config.room if room.id}
-    decoders = _NAMES | _mapping_names(draft)
+    decoders = _NAMES | _list_mapping_names(draft)
     names = {sensor.id for sensor in config.sensor}
     for path, sensor in draft.tables("sensor", config.sensor):
-        yield from unknown(
+        yield from find_unknown(
             f"{path}.room",
             [sensor.room or None],
             rooms,
             mark("must be the id of a [[room]]: %(known)s"),
         )
-        yield from _unknown_decoder(
+        yield from _find_unknown_decoder(
             path, sensor.decoder, decoders, "must be empty or one of: %(known)s"
         )
         for k, alias in enumerate(sensor.aliases):
@@ -153,29 +159,29 @@ def _sensor_faults(draft: Draft) -> Iterator[ConfigFault]:
             names.add(alias)
 
 
-def _secret_faults(draft: Draft) -> Iterator[ConfigFault]:
+def _find_secret_faults(draft: Draft) -> Iterator[ConfigFault]:
     for path, person in draft.tables("staff", draft.config.staff):
         for place, target in draft.valid(f"{path}.notify", person.notify):
             if bool(target.url_file) == bool(target.url_env):
                 value = "both or neither of url_file and url_env"
                 yield ConfigFault(place, value, EXACTLY_ONE)
     for section, name in _SECRETS:
-        yield from _two_secrets(section, getattr(draft.config, section), name)
+        yield from _find_two_secrets(section, getattr(draft.config, section), name)
 
 
-def _two_secrets(path: str, section: object, name: str) -> Iterator[ConfigFault]:
+def _find_two_secrets(path: str, section: object, name: str) -> Iterator[ConfigFault]:
     keys = (f"{name}_file", f"{name}_env")
     if all(getattr(section, key) for key in keys):
         yield ConfigFault(path, " and ".join(keys), "at most one of them")
 
 
-def _unknown_decoder(
+def _find_unknown_decoder(
     path: str, name: str, decoders: Collection[str], what: str
 ) -> Iterator[ConfigFault]:
-    return unknown(f"{path}.decoder", [name or None], decoders, what, len(decoders))
+    return find_unknown(f"{path}.decoder", [name or None], decoders, what, len(decoders))
 
 
-def _mapping_faults(draft: Draft) -> Iterator[ConfigFault]:
+def _find_mapping_faults(draft: Draft) -> Iterator[ConfigFault]:
     names: dict[str, str] = {}
     catch_all: dict[str, str] = {}
     for path, mapping in draft.tables("mapping", draft.config.mapping):
@@ -188,35 +194,39 @@ def _mapping_faults(draft: Draft) -> Iterator[ConfigFault]:
             continue
         for at, value, allowed in mapping_faults(mapping):
             yield ConfigFault(f"{path}.{at}", value, f"must be {allowed}")
-        yield from _unique(draft, f"{path}.name", mapping.name, names)
+        yield from _find_repeated(draft, f"{path}.name", mapping.name, names)
         pattern = TopicFilter(mapping.topic).pattern
         if pattern in catch_all:
+            first = draft.config.locate_entry(catch_all[pattern])
             allowed = (
-                f"is never reached: {draft.config.where(catch_all[pattern])} has no `when` and"
-                " reads every message of these topics; give it conditions, or move it after this"
-                " one"
+                f"is never reached: {first} has no `when` and reads every message of these topics;"
+                " give it conditions, or move it after this one"
             )
             yield ConfigFault(f"{path}.topic", repr(mapping.topic), allowed)
         elif not mapping.when:
             catch_all[pattern] = path
 
 
-def _decoder_faults(draft: Draft) -> Iterator[ConfigFault]:
-    config, every = draft.config, _NAMES | _mapping_names(draft)
+def _find_decoder_faults(draft: Draft) -> Iterator[ConfigFault]:
+    config, every = draft.config, _NAMES | _list_mapping_names(draft)
     named = [(f"ingest.decoders.{i}", n, _NAMES) for i, n in enumerate(config.ingest.decoders)]
     named += [(f"route.{i}.decoder", r.decoder, every) for i, r in enumerate(config.route)]
     for path, name, known in named:
-        yield from unknown(path, [name or None], known, "must be one of: %(known)s", len(known))
+        yield from find_unknown(
+            path, [name or None], known, "must be one of: %(known)s", len(known)
+        )
 
 
-def _source_faults(draft: Draft) -> Iterator[ConfigFault]:
-    config, decoders = draft.config, _answering(draft)
+def _find_source_faults(draft: Draft) -> Iterator[ConfigFault]:
+    config, decoders = draft.config, _list_answering(draft)
     sensors = {sensor.id for sensor in config.sensor}
     names: dict[str, str] = {}
     for path, source in draft.tables("ingest.source", config.ingest.source):
-        yield from _unique(draft, f"{path}.name", source.name, names)
-        yield from _unknown_decoder(path, source.decoder, decoders, "must be one of: %(known)s")
-        yield from _source_secret_faults(path, source)
+        yield from _find_repeated(draft, f"{path}.name", source.name, names)
+        yield from _find_unknown_decoder(
+            path, source.decoder, decoders, "must be one of: %(known)s"
+        )
+        yield from _find_source_secret_faults(path, source)
         for k, sensor in enumerate(source.sensors):
             if sensor not in sensors:
                 allowed = "must be the id of a [[sensor]]"
@@ -230,8 +240,8 @@ def _source_faults(draft: Draft) -> Iterator[ConfigFault]:
         yield ConfigFault("ingest.http.port", repr(http.port), allowed)
 
 
-def _poll_faults(draft: Draft) -> Iterator[ConfigFault]:
-    config, decoders = draft.config, _answering(draft)
+def _find_poll_faults(draft: Draft) -> Iterator[ConfigFault]:
+    config, decoders = draft.config, _list_answering(draft)
     sensors = {sensor.id: sensor.decoder for sensor in config.sensor}
     for path, poll in draft.tables("ingest.poll", config.ingest.poll):
         if poll.sensor not in sensors:
@@ -240,20 +250,20 @@ def _poll_faults(draft: Draft) -> Iterator[ConfigFault]:
         elif sensors[poll.sensor] not in decoders:
             allowed = f"its [[sensor]] needs a decoder, one of {', '.join(sorted(decoders))}"
             yield ConfigFault(f"{path}.sensor", repr(poll.sensor), allowed)
-        yield from _two_secrets(path, poll, "password")
+        yield from _find_two_secrets(path, poll, "password")
         if poll.user and not (poll.password_file or poll.password_env):
             yield ConfigFault(f"{path}.user", repr(poll.user), "needs a password_file beside it")
 
 
-def _answering(draft: Draft) -> frozenset[str]:
+def _list_answering(draft: Draft) -> frozenset[str]:
     """Return the decoders that read one whole message; one that is joined has no outcome."""
     mappings = draft.config.mapping
     return HTTP_DECODERS | {PREFIX + m.name for m in mappings if m.name and m.join_s is None}
 
 
-def _source_secret_faults(path: str, source: SourceConfig) -> Iterator[ConfigFault]:
-    yield from _two_secrets(path, source, "token")
-    yield from _two_secrets(path, source, "signature")
+def _find_source_secret_faults(path: str, source: SourceConfig) -> Iterator[ConfigFault]:
+    yield from _find_two_secrets(path, source, "token")
+    yield from _find_two_secrets(path, source, "signature")
     signs = bool(source.signature_file or source.signature_env)
     if signs and source.decoder not in SIGNED_DECODERS:
         allowed = "only senders that sign: " + ", ".join(sorted(SIGNED_DECODERS))
@@ -262,13 +272,13 @@ def _source_secret_faults(path: str, source: SourceConfig) -> Iterator[ConfigFau
         yield ConfigFault(path, "neither token_file nor token_env", EXACTLY_ONE)
 
 
-def _outbound_faults(draft: Draft) -> Iterator[ConfigFault]:
+def _find_outbound_faults(draft: Draft) -> Iterator[ConfigFault]:
     names = dict[str, str]()
     for path, hook in draft.tables("outbound.webhook", draft.config.outbound.webhook):
-        yield from _unique(draft, f"{path}.name", hook.name, names)
+        yield from _find_repeated(draft, f"{path}.name", hook.name, names)
 
 
-def _silence_faults(draft: Draft) -> Iterator[ConfigFault]:
+def _find_silence_faults(draft: Draft) -> Iterator[ConfigFault]:
     config = draft.config
     rooms = {room.id for room in config.room if room.id}
     places = {
@@ -281,7 +291,7 @@ def _silence_faults(draft: Draft) -> Iterator[ConfigFault]:
     for path, entry in draft.valid("silence", config.silence):
         if bool(entry.room) == bool(entry.building):
             yield ConfigFault(path, "both or neither of room and building", EXACTLY_ONE)
-        yield from unknown(
+        yield from find_unknown(
             f"{path}.room",
             [entry.room or None],
             rooms,
@@ -289,7 +299,7 @@ def _silence_faults(draft: Draft) -> Iterator[ConfigFault]:
         )
         if entry.building:
             known = "must be the building of a [[room]]: %(known)s"
-            yield from unknown(f"{path}.building", [entry.building], buildings, known)
+            yield from find_unknown(f"{path}.building", [entry.building], buildings, known)
         if entry.floor and (entry.site, entry.building, entry.floor) not in places:
             yield ConfigFault(f"{path}.floor", repr(entry.floor), later("a floor of the building"))
         lasts = (minutes(entry.end, latest=DAY_MIN) - minutes(entry.start)) % DAY_MIN or DAY_MIN
@@ -301,7 +311,7 @@ def _silence_faults(draft: Draft) -> Iterator[ConfigFault]:
             yield ConfigFault(f"{path}.last", str(entry.last), allowed)
 
 
-def _retention_faults(draft: Draft) -> Iterator[ConfigFault]:
+def _find_retention_faults(draft: Draft) -> Iterator[ConfigFault]:
     valid = [
         (f"{section}.{key}", getattr(getattr(draft.config, section), key))
         for section, key in _DAYS
@@ -312,24 +322,24 @@ def _retention_faults(draft: Draft) -> Iterator[ConfigFault]:
             yield ConfigFault(longer, f"{most:g}", f"at least {shorter}, {least:g}")
 
 
-def sign_in_faults(draft: Draft) -> Iterator[ConfigFault]:
+def find_sign_in_faults(draft: Draft) -> Iterator[ConfigFault]:
     """Find what does not fit together in `[sign_in]`, and addresses that two people have."""
     own, staff = draft.config.sign_in, draft.config.staff
     seen: dict[str, str] = {}
     for path, person in draft.tables("staff", staff):
         email = folded(person.email or "")
         if email and seen.setdefault(email, path) != path:
-            other = draft.config.where(f"{seen[email]}.email")
+            other = draft.config.locate_entry(f"{seen[email]}.email")
             allowed = later("is already used by %(other)s", other=other)
             yield ConfigFault(f"{path}.email", repr(person.email), allowed)
     people = {person.id for person in staff if person.id}
     for k, name in enumerate(own.local):
-        yield from unknown(
+        yield from find_unknown(
             f"sign_in.local.{k}", [name], people, mark("must be the id of a [[staff]]: %(known)s")
         )
     sites = {site.id for site in draft.config.sites}
     for path, entry in draft.tables("sign_in.group", own.group):
-        yield from unknown(
+        yield from find_unknown(
             f"{path}.sites",
             {*entry.sites} - {ALL_SITES},
             sites,
@@ -340,10 +350,10 @@ def sign_in_faults(draft: Draft) -> Iterator[ConfigFault]:
             if getattr(own, key):
                 yield ConfigFault(f"sign_in.{key}", "no issuer", "needs sign_in.issuer beside it")
     if own.issuer and draft.is_valid("sign_in", "staff", "web"):
-        yield from _provider_faults(draft.config)
+        yield from _find_provider_faults(draft.config)
 
 
-def _provider_faults(config: PlumewatchConfig) -> Iterator[ConfigFault]:
+def _find_provider_faults(config: PlumewatchConfig) -> Iterator[ConfigFault]:
     own, parts = config.sign_in, urlsplit(config.sign_in.issuer)
     is_entra, is_google = parts.hostname in _ENTRA, parts.hostname == _GOOGLE
     if not own.client_id:
@@ -352,7 +362,7 @@ def _provider_faults(config: PlumewatchConfig) -> Iterator[ConfigFault]:
     if admins.isdisjoint(own.local):
         allowed = (
             "must have an administrator who can sign in when the provider cannot be reached:"
-            f" {some(admins) or 'a [[staff]] with role admin'}"
+            f" {list_some(admins) or 'a [[staff]] with role admin'}"
         )
         yield ConfigFault("sign_in.local", str(own.local), allowed)
     if own.group and not own.groups_claim and not is_google:

@@ -11,8 +11,15 @@ from alerts.duty.roster import LABELS, ZoneMap, chosen, nodes, parse_matchers
 from alerts.errors import MatcherError
 from alerts.policy import FACILITIES, ROUTED, STAFF, Severity
 from language.messages import later, mark
-from plumewatch.config.faults import EXACTLY_ONE, LEFT_OUT, SOMEBODY, ConfigFault, some, unknown
-from plumewatch.config.roster import ALL_PERIODS, moment, zone_of
+from plumewatch.config.faults import (
+    EXACTLY_ONE,
+    LEFT_OUT,
+    SOMEBODY,
+    ConfigFault,
+    find_unknown,
+    list_some,
+)
+from plumewatch.config.roster import ALL_PERIODS, build_zone, convert_to_utc
 from plumewatch.config.sections.duty import DutySections
 
 if TYPE_CHECKING:
@@ -38,7 +45,7 @@ _OF_ROSTER: Final = (
 )
 
 
-def duty_faults(draft: Draft) -> Iterator[ConfigFault]:
+def find_duty_faults(draft: Draft) -> Iterator[ConfigFault]:
     """Find the faults of routing and duty; if there are none, routes that no incident reaches."""
     config = draft.config
     people = {person.id for person in config.staff}
@@ -49,28 +56,28 @@ def duty_faults(draft: Draft) -> Iterator[ConfigFault]:
     receivers = {STAFF, FACILITIES, *(r.id for r in config.receiver)}
     receivers |= {p.role for p in config.staff}
     found = [
-        *_routing_faults(draft, receivers),
-        *_receiver_faults(draft, people),
-        *_zone_faults(draft),
-        *_bells_faults(draft),
-        *_holiday_faults(draft),
-        *_term_faults(draft),
-        *_shift_faults(draft, people, receivers),
-        *_override_faults(draft, people),
+        *_find_routing_faults(draft, receivers),
+        *_find_receiver_faults(draft, people),
+        *_find_zone_faults(draft),
+        *_find_bells_faults(draft),
+        *_find_holiday_faults(draft),
+        *_find_term_faults(draft),
+        *_find_shift_faults(draft, people, receivers),
+        *_find_override_faults(draft, people),
     ]
     yield from found
     if not found and config.routing is not None and draft.is_valid(*_OF_ROSTER):
-        yield from _unreachable(config.roster().root, _places(config))
+        yield from _find_unreachable(config.roster().root, _list_places(config))
 
 
-def _order(path: str, first: date | None, last: date | None) -> Iterator[ConfigFault]:
+def _find_order_faults(path: str, first: date | None, last: date | None) -> Iterator[ConfigFault]:
     if first and last and first > last:
         yield ConfigFault(
             f"{path}.last", str(last), later("must not be before first, %(first)s", first=first)
         )
 
 
-def _routing_faults(draft: Draft, receivers: Collection[str]) -> Iterator[ConfigFault]:
+def _find_routing_faults(draft: Draft, receivers: Collection[str]) -> Iterator[ConfigFault]:
     routing = draft.config.routing
     if routing is None or not draft.is_table("routing"):
         return
@@ -78,22 +85,22 @@ def _routing_faults(draft: Draft, receivers: Collection[str]) -> Iterator[Config
         allowed = "must name the receiver of incidents that no route matches"
         yield ConfigFault("routing.receiver", "missing", allowed)
     else:
-        yield from unknown("routing.receiver", [routing.receiver], receivers, _RECEIVER)
-    for path, node in _nodes("routing", routing):
-        yield from unknown(f"{path}.receiver", [node.receiver], receivers, _RECEIVER)
+        yield from find_unknown("routing.receiver", [routing.receiver], receivers, _RECEIVER)
+    for path, node in _walk_nodes("routing", routing):
+        yield from find_unknown(f"{path}.receiver", [node.receiver], receivers, _RECEIVER)
         for k, text in enumerate(node.matchers):
-            yield from _matcher_faults(f"{path}.matchers.{k}", text)
+            yield from _find_matcher_faults(f"{path}.matchers.{k}", text)
 
 
-def _nodes(
+def _walk_nodes(
     path: str, parent: RoutingConfig | RoutingNodeConfig
 ) -> Iterator[tuple[str, RoutingNodeConfig]]:
     for i, node in enumerate(parent.routes):
         yield f"{path}.routes.{i}", node
-        yield from _nodes(f"{path}.routes.{i}", node)
+        yield from _walk_nodes(f"{path}.routes.{i}", node)
 
 
-def _matcher_faults(path: str, text: str) -> Iterator[ConfigFault]:
+def _find_matcher_faults(path: str, text: str) -> Iterator[ConfigFault]:
     try:
         matchers = parse_matchers(text)
     except MatcherError as error:
@@ -101,29 +108,29 @@ def _matcher_faults(path: str, text: str) -> Iterator[ConfigFault]:
         return
     if not matchers:
         yield ConfigFault(path, repr(text), "must have at least one condition")
-    yield from unknown(
+    yield from find_unknown(
         path, (matcher.name for matcher in matchers), LABELS, "must be a label: %(known)s"
     )
 
 
-def _receiver_faults(draft: Draft, people: Collection[str]) -> Iterator[ConfigFault]:
+def _find_receiver_faults(draft: Draft, people: Collection[str]) -> Iterator[ConfigFault]:
     config = draft.config
     rostered = {shift.receiver for shift in config.shift}
     buildings = {room.building for room in config.room}
     routing = config.routing
     named: set[str | None] | None = {"staff", "facilities"}
     if routing is not None:
-        named = {routing.receiver, *(node.receiver for _, node in _nodes("routing", routing))}
+        named = {routing.receiver, *(node.receiver for _, node in _walk_nodes("routing", routing))}
     if not draft.is_valid("routing") or (routing is not None and not routing.receiver):
         named = None
     for path, entry in draft.valid("receiver", config.receiver):
-        yield from unknown(f"{path}.people", entry.people, people, _STAFF)
-        yield from unknown(f"{path}.catch_all", entry.catch_all, people, _STAFF)
-        yield from unknown(
+        yield from find_unknown(f"{path}.people", entry.people, people, _STAFF)
+        yield from find_unknown(f"{path}.catch_all", entry.catch_all, people, _STAFF)
+        yield from find_unknown(
             f"{path}.leads", entry.leads, buildings, "must be a building of a [[room]]: %(known)s"
         )
         for building, leads in entry.leads.items():
-            yield from unknown(f"{path}.leads.{building}", leads, people, _STAFF)
+            yield from find_unknown(f"{path}.leads.{building}", leads, people, _STAFF)
         if entry.people and entry.id in rostered:
             allowed = "must be left out: people without a shift are paged by leads or catch_all"
             yield ConfigFault(f"{path}.people", "given beside a [[shift]]", allowed)
@@ -138,13 +145,13 @@ def _receiver_faults(draft: Draft, people: Collection[str]) -> Iterator[ConfigFa
             yield ConfigFault(f"{path}.id", repr(entry.id), allowed)
 
 
-def _zone_faults(draft: Draft) -> Iterator[ConfigFault]:
+def _find_zone_faults(draft: Draft) -> Iterator[ConfigFault]:
     config = draft.config
     ids = {zone.id for zone in config.zones}
     places: dict[tuple[str, str, str], str] = {}
     zones = list(draft.valid("zone", config.zones))
     for path, entry in zones:
-        yield from unknown(
+        yield from find_unknown(
             f"{path}.next",
             entry.next,
             ids - {entry.id},
@@ -153,11 +160,13 @@ def _zone_faults(draft: Draft) -> Iterator[ConfigFault]:
         place = (entry.site, entry.building, entry.floor)
         if places.setdefault(place, path) != path:
             value = repr(", ".join(part for part in place if part))
-            allowed = f"must be a place of its own, but is also {config.where(places[place])}"
+            allowed = (
+                f"must be a place of its own, but is also {config.locate_entry(places[place])}"
+            )
             yield ConfigFault(path, value, allowed)
     if not zones or len(zones) < len(config.zones):
         return  # a zone with a fault may be the one of a room
-    zone_map = ZoneMap(tuple(zone_of(zone, config.sites_by_id()) for _, zone in zones))
+    zone_map = ZoneMap(tuple(build_zone(zone, config.sites_by_id()) for _, zone in zones))
     outside: dict[tuple[str, str], list[str]] = {}
     for _, room in draft.valid("room", config.room):
         site = config.site_of(room.site).name
@@ -171,27 +180,27 @@ def _zone_faults(draft: Draft) -> Iterator[ConfigFault]:
         yield ConfigFault("zone", f"room {rooms[0]!r}{more}", allowed)
 
 
-def _bells_faults(draft: Draft) -> Iterator[ConfigFault]:
+def _find_bells_faults(draft: Draft) -> Iterator[ConfigFault]:
     rung: dict[tuple[str, str, str], str] = {}
     for path, entry in draft.valid("bells", draft.config.bells):
         if bool(entry.days) == bool(entry.dates):
             yield ConfigFault(path, "both or neither of days and dates", EXACTLY_ONE)
-        yield from _order(path, entry.first, entry.last)
+        yield from _find_order_faults(path, entry.first, entry.last)
         if entry.dates and (entry.first or entry.last):
             yield ConfigFault(path, "first or last beside dates", LEFT_OUT)
-        yield from _period_faults(path, entry)
+        yield from _find_period_faults(path, entry)
         if not entry.first and not entry.last:
             for day, name in product(entry.days or (), {p.name for p in entry.periods}):
                 other = rung.setdefault((entry.site, day, name), path)
                 if other != path:
                     allowed = (
-                        f"is on {day} in {draft.config.where(other)} too;"
+                        f"is on {day} in {draft.config.locate_entry(other)} too;"
                         " give it another name, or both first and last"
                     )
                     yield ConfigFault(f"{path}.periods", repr(name), allowed)
 
 
-def _period_faults(path: str, entry: BellsConfig) -> Iterator[ConfigFault]:
+def _find_period_faults(path: str, entry: BellsConfig) -> Iterator[ConfigFault]:
     names: set[str] = set()
     for k, period in enumerate(entry.periods):
         where = f"{path}.periods.{k}"
@@ -205,50 +214,52 @@ def _period_faults(path: str, entry: BellsConfig) -> Iterator[ConfigFault]:
         names.add(period.name)
 
 
-def _holiday_faults(draft: Draft) -> Iterator[ConfigFault]:
+def _find_holiday_faults(draft: Draft) -> Iterator[ConfigFault]:
     for path, holiday in draft.valid("holiday", draft.config.holiday):
-        yield from _order(path, holiday.first, holiday.last)
+        yield from _find_order_faults(path, holiday.first, holiday.last)
         if holiday.last and (holiday.last - holiday.first).days > _MOST_HOLIDAYS:
             yield ConfigFault(
                 path, repr(holiday.name), later("at most %(n)s days", n=_MOST_HOLIDAYS)
             )
 
 
-def _term_faults(draft: Draft) -> Iterator[ConfigFault]:
+def _find_term_faults(draft: Draft) -> Iterator[ConfigFault]:
     terms = list(draft.valid("term", draft.config.term))
     for k, (path, term) in enumerate(terms):
-        yield from _order(path, term.first, term.last)
+        yield from _find_order_faults(path, term.first, term.last)
         for other, earlier in ((o, e) for o, e in terms[:k] if e.site == term.site):
             if term.name.casefold() == earlier.name.casefold():
-                allowed = f"must not be that of {draft.config.where(f'{other}.name')}"
+                allowed = f"must not be that of {draft.config.locate_entry(f'{other}.name')}"
                 yield ConfigFault(f"{path}.name", repr(term.name), allowed)
             if term.first <= earlier.last and earlier.first <= term.last:
                 value = f"{term.first} to {term.last}"
-                yield ConfigFault(path, value, f"must not overlap {draft.config.where(other)}")
+                yield ConfigFault(
+                    path, value, f"must not overlap {draft.config.locate_entry(other)}"
+                )
 
 
-def _shift_faults(
+def _find_shift_faults(
     draft: Draft, people: Collection[str], receivers: Collection[str]
 ) -> Iterator[ConfigFault]:
     config = draft.config
     zones = {zone.id for zone in config.zones}
     periods = {period.name for bells in config.bells for period in bells.periods}
     for path, entry in draft.valid("shift", config.shift):
-        yield from unknown(f"{path}.receiver", [entry.receiver], receivers, _RECEIVER)
-        yield from unknown(f"{path}.people", entry.people, people, _STAFF)
-        yield from unknown(
+        yield from find_unknown(f"{path}.receiver", [entry.receiver], receivers, _RECEIVER)
+        yield from find_unknown(f"{path}.people", entry.people, people, _STAFF)
+        yield from find_unknown(
             f"{path}.zones", entry.zones, zones, mark("must be the id of a [[zone]]: %(known)s")
         )
         named = (name for name in entry.periods if name != ALL_PERIODS)
         what = f"must be a period of a [[bells]], or {ALL_PERIODS!r} for all: %(known)s"
-        yield from unknown(f"{path}.periods", named, periods, what)
+        yield from find_unknown(f"{path}.periods", named, periods, what)
         if ALL_PERIODS in entry.periods and not periods:
             yield ConfigFault(f"{path}.periods", repr(ALL_PERIODS), "there must be a [[bells]]")
-        yield from _order(path, entry.first, entry.last)
-        yield from _hours_faults(path, entry)
+        yield from _find_order_faults(path, entry.first, entry.last)
+        yield from _find_hours_faults(path, entry)
 
 
-def _hours_faults(path: str, entry: ShiftConfig) -> Iterator[ConfigFault]:
+def _find_hours_faults(path: str, entry: ShiftConfig) -> Iterator[ConfigFault]:
     by_clock = entry.start is not None or entry.end is not None
     if bool(entry.periods) is by_clock:
         value = f"{2 * by_clock} of periods, start and end"
@@ -262,11 +273,11 @@ def _hours_faults(path: str, entry: ShiftConfig) -> Iterator[ConfigFault]:
         yield ConfigFault(f"{path}.people", "nobody", SOMEBODY)
 
 
-def _zone(draft: Draft, site: str) -> ZoneInfo:
+def _find_zone(draft: Draft, site: str) -> ZoneInfo:
     return draft.config.zone(site) if draft.config.timezone else ZoneInfo("UTC")
 
 
-def _override_faults(draft: Draft, people: Collection[str]) -> Iterator[ConfigFault]:
+def _find_override_faults(draft: Draft, people: Collection[str]) -> Iterator[ConfigFault]:
     config = draft.config
     ids = {shift.id for shift in config.shift}
     shifts = {s.id: s for _, s in draft.valid("shift", config.shift)}
@@ -276,25 +287,25 @@ def _override_faults(draft: Draft, people: Collection[str]) -> Iterator[ConfigFa
         shift, gone = shifts.get(entry.shift), entry.remove
         known = gone in people and (entry.shift, gone) not in added
         if shift and known and gone not in shift.people:
-            allowed = later("must be of the shift: %(people)s", people=some(shift.people))
+            allowed = later("must be of the shift: %(people)s", people=list_some(shift.people))
             yield ConfigFault(f"{path}.remove", repr(gone), allowed)
-        yield from unknown(
+        yield from find_unknown(
             f"{path}.shift", [entry.shift], ids, mark("must be the id of a [[shift]]: %(known)s")
         )
         for key, person in (("add", entry.add), ("remove", entry.remove)):
-            yield from unknown(f"{path}.{key}", [person or None], people, _STAFF)
+            yield from find_unknown(f"{path}.{key}", [person or None], people, _STAFF)
         if not entry.add and not entry.remove:
             yield ConfigFault(path, "neither add nor remove", later("at least one of them"))
         if entry.add and entry.add == entry.remove:
             allowed = later("must be somebody else than remove")
             yield ConfigFault(f"{path}.add", repr(entry.add), allowed)
-        zone = _zone(draft, shift.site if shift else "")
-        if moment(entry.start, zone) >= moment(entry.end, zone):
+        zone = _find_zone(draft, shift.site if shift else "")
+        if convert_to_utc(entry.start, zone) >= convert_to_utc(entry.end, zone):
             allowed = later("must be after start, %(start)s", start=entry.start)
             yield ConfigFault(f"{path}.end", str(entry.end), allowed)
 
 
-def _places(config: PlumewatchConfig) -> Iterator[Mapping[str, str]]:
+def _list_places(config: PlumewatchConfig) -> Iterator[Mapping[str, str]]:
     sensors: dict[str, list[str]] = {}
     for sensor in config.sensor:
         sensors.setdefault(sensor.room, []).append(sensor.id)
@@ -310,11 +321,11 @@ def _places(config: PlumewatchConfig) -> Iterator[Mapping[str, str]]:
             }
 
 
-def _path(where: tuple[int, ...]) -> str:
+def _format_path(where: tuple[int, ...]) -> str:
     return ".".join(["routing", *(f"routes.{i}" for i in where)])
 
 
-def _unreachable(root: Route, places: Iterable[Mapping[str, str]]) -> Iterator[ConfigFault]:
+def _find_unreachable(root: Route, places: Iterable[Mapping[str, str]]) -> Iterator[ConfigFault]:
     """Try every place, kind and severity that the matchers tell apart."""
     asked = {matcher.name for *_, node in nodes(root) for matcher in node.matchers}
     apart = {frozenset((k, v) for k, v in place.items() if k in asked) for place in places}
@@ -331,7 +342,7 @@ def _unreachable(root: Route, places: Iterable[Mapping[str, str]]) -> Iterator[C
         if id(node) in dead:
             matchers = ", ".join(map(str, node.matchers))
             yield ConfigFault(
-                _path(where),
+                _format_path(where),
                 f"{matchers} to {receiver!r}",
                 "must be reachable: no registered room and kind gets here, because none matches or"
                 f" an earlier route matches first; kinds are {', '.join(sorted(ROUTED))}",

@@ -23,10 +23,10 @@ from tomlkit.items import AoT
 from alerts.errors import ConfigFaultsError, ConfigFileError, EntryFault
 from alerts.page.config_file import ConfigVersion, Edit, PreparedChange
 from language.messages import _
-from plumewatch.config.faults import ConfigError, ConfigTree, located
+from plumewatch.config.faults import ConfigError, ConfigTree, locate
 from plumewatch.config.load import parse
 from plumewatch.config.settings import check_settings
-from plumewatch.config.sites import FOLDER, with_sites
+from plumewatch.config.sites import FOLDER, join_sites
 from plumewatch.config.tables import TABLES
 from storage.files import atomic_write, write_private
 
@@ -61,7 +61,7 @@ class ConfigEditor:
         paths += (self._path.parent / name for name in TABLES)
         state = (raw, *((path.name, _changed_at(path)) for path in paths))
         if state != self._read_at:  # forty files take a tenth of a second
-            self._whole = with_sites(tree, self._path.parent)
+            self._whole = join_sites(tree, self._path.parent)
             self._read_at = state
         return ConfigVersion(_digest(raw), tree, self._problem(), self._whole, self._whole.files)
 
@@ -151,11 +151,11 @@ class ConfigEditor:
     def _check(self, tree: Mapping[str, Any]) -> None:
         base = self._path.parent
         try:
-            check_settings(parse(with_sites(tree, base), base=base))
+            check_settings(parse(join_sites(tree, base), base=base))
         except ConfigError as error:
             raise ConfigFaultsError(
                 [
-                    EntryFault(f.path, f.value, f.allowed, located(f.path, error.tree))
+                    EntryFault(f.path, f.value, f.allowed, locate(f.path, error.tree))
                     for f in error.faults
                 ]
             ) from error

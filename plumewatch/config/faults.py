@@ -80,11 +80,11 @@ SOMEBODY: Final = later("must name at least one person")
 LEFT_OUT: Final = later("must be left out")
 
 
-def located(path: str, tree: Mapping[str, Any]) -> str:
+def locate(path: str, tree: Mapping[str, Any]) -> str:
     """Write the path of a key as it is in the file: tables by heading, entries by id.
 
     >>> tree = {"broker": {}, "sensor": [{"id": "n2-boys"}, {"room": "x"}]}
-    >>> [located(p, tree) for p in ("broker.port", "sensor.0.room", "sensor.1.id", "site")]
+    >>> [locate(p, tree) for p in ("broker.port", "sensor.0.room", "sensor.1.id", "site")]
     ['[broker] port', '[[sensor]] n2-boys: room', '[[sensor]] number 2: id', 'site']
     """
     head, *rest = path.split(".")
@@ -100,35 +100,35 @@ def located(path: str, tree: Mapping[str, Any]) -> str:
             value = entries
             head = f"{head}.{rest.pop(0)}"
     if isinstance(value, dict):
-        return f"[{head}] {_keys(rest)}"
+        return f"[{head}] {_format_keys(rest)}"
     number = rest.pop(0)
     entry = value[int(number)] if number.isdigit() and int(number) < len(value) else None
     name = (entry.get("id") or entry.get("name")) if isinstance(entry, dict) else None
-    file = file_of(tree, head, number)
+    file = find_file(tree, head, number)
     if file and not file.endswith(".toml"):  # the line of a CSV
-        return ", ".join(filter(None, (file, _keys(rest))))
+        return ", ".join(filter(None, (file, _format_keys(rest))))
     if head == "sites":
         head = "site"
         if file:
-            return ": ".join(filter(None, (file, _keys(rest))))
+            return ": ".join(filter(None, (file, _format_keys(rest))))
     if file:  # its first entry is number 1
-        places = (k for k in range(int(number)) if file_of(tree, head, str(k)) == file)
+        places = (k for k in range(int(number)) if find_file(tree, head, str(k)) == file)
         number = str(sum(1 for _ in places))
-    where = f"[[{head}]] {name or _keys([number])}"
-    return ": ".join(filter(None, (file, where, _keys(rest))))
+    where = f"[[{head}]] {name or _format_keys([number])}"
+    return ": ".join(filter(None, (file, where, _format_keys(rest))))
 
 
-def _keys(rest: Iterable[str]) -> str:
+def _format_keys(rest: Iterable[str]) -> str:
     return " ".join(f"number {int(key) + 1}" if key.isdigit() else key for key in rest)
 
 
-def file_of(tree: Mapping[str, Any], section: str, number: str) -> str:
+def find_file(tree: Mapping[str, Any], section: str, number: str) -> str:
     """Return the file that has an entry; empty for the configuration itself."""
     files = tree.files if isinstance(tree, ConfigTree) else {}
     return files.get((section, int(number)), "") if number.isdigit() else ""
 
 
-def toml_fault(raw: bytes, error: ValueError) -> str:
+def describe_toml_fault(raw: bytes, error: ValueError) -> str:
     """Say what is wrong with TOML, with the key of the line; its value may be a secret."""
     if raw.startswith(codecs.BOM_UTF8):
         return "begins with a byte order mark (BOM): save it as UTF-8 without BOM"
@@ -140,27 +140,27 @@ def toml_fault(raw: bytes, error: ValueError) -> str:
     return f"{error}: {key.strip()} ..."
 
 
-def close_to(name: str, known: Iterable[str | None]) -> str:
+def suggest_name(name: str, known: Iterable[str | None]) -> str:
     """Ask whether a name that was meant is close to an unknown one; empty if none is.
 
-    >>> close_to("n2-boy", ["n2-boys", "gym"]), close_to("x", ["n2-boys"])
+    >>> suggest_name("n2-boy", ["n2-boys", "gym"]), close_to("x", ["n2-boys"])
     ("; did you mean 'n2-boys'?", '')
     """
     found = get_close_matches(name, list(filter(None, known)), n=1)
     return f"; did you mean {found[0]!r}?" if found else ""
 
 
-def unknown(
+def find_unknown(
     path: str, names: Iterable[str | None], known: Collection[str | None], what: str, most: int = 20
 ) -> Iterator[ConfigFault]:
     """Find names that refer to nothing; `what` is a message with the placeholder ``known``."""
     for name in names:
         if name is not None and name not in known:
-            there = f"{some(known, most) or 'there is none'}{close_to(name, known)}"
+            there = f"{list_some(known, most) or 'there is none'}{suggest_name(name, known)}"
             yield ConfigFault(path, repr(name), Message(what, {"known": there}))
 
 
-def some(names: Iterable[str | None], most: int = 20) -> str:
+def list_some(names: Iterable[str | None], most: int = 20) -> str:
     """Return the first of some names in order."""
     known = sorted(filter(None, names), key=natural)
     return ", ".join(known[:most]) + (", ..." if len(known) > most else "")
@@ -175,5 +175,5 @@ class ConfigError(Exception):
         self.faults = faults
         self.tree = tree
         super().__init__(
-            "\n".join(f"{located(fault.path, tree)}: {fault.sentence}" for fault in faults)
+            "\n".join(f"{locate(fault.path, tree)}: {fault.sentence}" for fault in faults)
         )

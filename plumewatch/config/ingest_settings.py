@@ -30,7 +30,7 @@ SHORTEST_SECRET: Final = 16
 """Characters of a token or signing secret, so that nobody on the network guesses it."""
 
 
-def mapping_decoders(config: PlumewatchConfig) -> tuple[Decoder, ...]:
+def compile_mappings(config: PlumewatchConfig) -> tuple[Decoder, ...]:
     """Compile the mappings; raises `ConfigError` with every example that a mapping fails."""
     decoders = tuple(map(compile_mapping, config.mapping))
     faults = [
@@ -47,20 +47,22 @@ def mapping_decoders(config: PlumewatchConfig) -> tuple[Decoder, ...]:
     return decoders
 
 
-def _routes(config: PlumewatchConfig) -> tuple[tuple[str, str], ...]:
+def _list_routes(config: PlumewatchConfig) -> tuple[tuple[str, str], ...]:
     return tuple((route.topic, route.decoder) for route in config.route)
 
 
-def _aliases(config: PlumewatchConfig) -> dict[str, str]:
+def _map_aliases(config: PlumewatchConfig) -> dict[str, str]:
     return {alias: sensor.id for sensor in config.sensor for alias in sensor.aliases}
 
 
-def routes(config: PlumewatchConfig) -> Routes:
-    """Return the order of decoders of every topic; raises as `mapping_decoders`."""
-    return Routes(_routes(config), mapping_decoders(config), config.registry(), _aliases(config))
+def build_routes(config: PlumewatchConfig) -> Routes:
+    """Return the order of decoders of every topic; raises as `compile_mappings`."""
+    return Routes(
+        _list_routes(config), compile_mappings(config), config.registry(), _map_aliases(config)
+    )
 
 
-def sensor_zones(config: PlumewatchConfig) -> dict[str, ZoneInfo]:
+def find_sensor_zones(config: PlumewatchConfig) -> dict[str, ZoneInfo]:
     """Return the time zone of each sensor at a site in another zone, by id and alias, folded."""
     zones = {room.id: config.zone(room.site) for room in config.room if config.sites}
     return {
@@ -71,44 +73,46 @@ def sensor_zones(config: PlumewatchConfig) -> dict[str, ZoneInfo]:
     }
 
 
-def intake_config(config: PlumewatchConfig, *, dedupe_window: int) -> IntakeConfig:
-    """Return the configuration of the intake; raises as `mapping_decoders`."""
+def build_intake_config(config: PlumewatchConfig, *, dedupe_window: int) -> IntakeConfig:
+    """Return the configuration of the intake; raises as `compile_mappings`."""
     return IntakeConfig(
-        context=Context(zone=config.zone(), registry=config.registry(), zones=sensor_zones(config)),
-        aliases=_aliases(config),
-        routes=_routes(config),
-        mappings=mapping_decoders(config),
+        context=Context(
+            zone=config.zone(), registry=config.registry(), zones=find_sensor_zones(config)
+        ),
+        aliases=_map_aliases(config),
+        routes=_list_routes(config),
+        mappings=compile_mappings(config),
         dedupe_window=dedupe_window,
     )
 
 
-def topic_filters(config: PlumewatchConfig, mappings: tuple[Decoder, ...]) -> tuple[str, ...]:
+def list_topic_filters(config: PlumewatchConfig, mappings: tuple[Decoder, ...]) -> tuple[str, ...]:
     """Return the MQTT topic filters to subscribe to."""
     more = [pattern for mapping in mappings for pattern in mapping.topics]
     more += [route.topic for route in config.route]
     return subscriptions(tuple(config.ingest.decoders), (*more, *config.ingest.topics))
 
 
-def http_sources(config: PlumewatchConfig) -> tuple[HttpSource, ...]:
+def read_http_sources(config: PlumewatchConfig) -> tuple[HttpSource, ...]:
     """Return the senders of HTTP ingest; `ConfigError` with every secret that cannot be used."""
     reader = SecretReader(config)
-    sources = tuple(_source(i, config, reader) for i in range(len(config.ingest.source)))
-    reader.faults += _shared_secrets(sources)
+    sources = tuple(_read_source(i, config, reader) for i in range(len(config.ingest.source)))
+    reader.faults += _find_shared_secrets(sources)
     if sources:
-        reader.faults += _certificate_faults(config.ingest.http)
+        reader.faults += _find_certificate_faults(config.ingest.http)
     reader.check()
     return sources
 
 
-def polled_sensors(config: PlumewatchConfig) -> tuple[PolledSensor, ...]:
-    """Return the sensors that are asked over HTTP; raises `ConfigError` as `http_sources`."""
+def read_polled_sensors(config: PlumewatchConfig) -> tuple[PolledSensor, ...]:
+    """Return the sensors that are asked over HTTP; raises `ConfigError` as `read_http_sources`."""
     reader = SecretReader(config)
     decoders = {sensor.id: sensor.decoder for sensor in config.sensor}
     polls = tuple(
         PolledSensor(
             sensor=poll.sensor,
             decoder=decoders[poll.sensor],
-            topic=_topic(decoders[poll.sensor], config),
+            topic=_find_topic(decoders[poll.sensor], config),
             url=poll.url,
             every_s=poll.every_s,
             user=poll.user,
@@ -122,29 +126,29 @@ def polled_sensors(config: PlumewatchConfig) -> tuple[PolledSensor, ...]:
     return polls
 
 
-def _source(index: int, config: PlumewatchConfig, reader: SecretReader) -> HttpSource:
+def _read_source(index: int, config: PlumewatchConfig, reader: SecretReader) -> HttpSource:
     source, path = config.ingest.source[index], f"ingest.source.{index}"
     own = [sensor.id for sensor in config.sensor if sensor.decoder == source.decoder]
     return HttpSource(
         name=source.name,
         decoder=source.decoder,
         sensors=frozenset(source.sensors or own),
-        token=_long_secret(f"{path}.token", reader),
-        signature=_long_secret(f"{path}.signature", reader),
+        token=_read_long_secret(f"{path}.token", reader),
+        signature=_read_long_secret(f"{path}.signature", reader),
         accepts_unregistered=not source.sensors,
         rate_per_s=source.rate_per_s,
-        topic=_topic(source.decoder, config),
+        topic=_find_topic(source.decoder, config),
     )
 
 
-def _topic(decoder: str, config: PlumewatchConfig) -> str:
+def _find_topic(decoder: str, config: PlumewatchConfig) -> str:
     for mapping in config.mapping:
         if decoder == PREFIX + mapping.name:
             return TopicFilter(mapping.topic).pattern
     return next(iter(DECODERS[decoder].topics), "+")
 
 
-def _long_secret(path: str, reader: SecretReader) -> Secret | None:
+def _read_long_secret(path: str, reader: SecretReader) -> Secret | None:
     secret = reader.read(path)
     length = SHORTEST_SECRET if secret is None else len(secret.reveal())
     if length < SHORTEST_SECRET:
@@ -153,7 +157,7 @@ def _long_secret(path: str, reader: SecretReader) -> Secret | None:
     return secret
 
 
-def _shared_secrets(sources: Sequence[HttpSource]) -> Iterator[ConfigFault]:
+def _find_shared_secrets(sources: Sequence[HttpSource]) -> Iterator[ConfigFault]:
     seen: dict[str, int] = {}
     for i, source in enumerate(sources):
         for secret in filter(None, (source.token, source.signature)):
@@ -163,7 +167,7 @@ def _shared_secrets(sources: Sequence[HttpSource]) -> Iterator[ConfigFault]:
                 yield ConfigFault(f"ingest.source.{i}", "a secret", allowed)
 
 
-def _certificate_faults(http: HttpConfig) -> Iterator[ConfigFault]:
+def _find_certificate_faults(http: HttpConfig) -> Iterator[ConfigFault]:
     if http.cert_file is None or http.key_file is None:
         return
     try:

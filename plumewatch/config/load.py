@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from language.value_errors import allowed_by
-from plumewatch.config.checks import cross_faults
+from plumewatch.config.checks import find_cross_faults
 from plumewatch.config.draft import Draft
-from plumewatch.config.faults import NO_SCHOOL, ConfigError, ConfigFault, close_to
+from plumewatch.config.faults import NO_SCHOOL, ConfigError, ConfigFault, suggest_name
 from plumewatch.config.model import DATA_DIR, PlumewatchConfig
-from plumewatch.config.sites import normal, read_toml, with_sites
+from plumewatch.config.sites import join_sites, normalize, read_toml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,12 +42,12 @@ def load(path: Path) -> PlumewatchConfig:
         fault = ConfigFault(str(path), value, allowed)
         raise ConfigError([fault]) from error
     base = path.resolve().parent
-    return parse(with_sites(tree, base), base=base)
+    return parse(join_sites(tree, base), base=base)
 
 
 def parse(tree: Mapping[str, Any], *, base: Path) -> PlumewatchConfig:
     """Check a configuration of `tomllib`; paths start at `base`; `ConfigError` has every fault."""
-    tree = normal(tree)
+    tree = normalize(tree)
     tree.setdefault("data_dir", str(DATA_DIR))  # the default starts at `base` too
     faults = list(tree.faults)
     try:
@@ -57,16 +57,18 @@ def parse(tree: Mapping[str, Any], *, base: Path) -> PlumewatchConfig:
         without = _has_no_school(tree)
         faults += [NO_SCHOOL] if without else []
         shown = (e for e in errors if not (without and e["loc"] in (("room",), ("sensor",))))
-        faults += (_fault(e, tree) for e in shown)
-        draft = Draft.of(_valid_part(PlumewatchConfig, tree, base), [e["loc"] for e in errors])
+        faults += (_build_fault(e, tree) for e in shown)
+        draft = Draft.of(
+            _build_valid_part(PlumewatchConfig, tree, base), [e["loc"] for e in errors]
+        )
     draft.config.set_files(tree.files)
-    faults += cross_faults(draft)
+    faults += find_cross_faults(draft)
     if faults:
         raise ConfigError(faults, tree)
     return draft.config
 
 
-def _valid_part(model: type[_Model], table: object, base: Path) -> _Model:
+def _build_valid_part(model: type[_Model], table: object, base: Path) -> _Model:
     """Build a table from its valid keys; a faulty one has its default, or is None or empty."""
     keys = table if isinstance(table, dict) else {}
     values: dict[str, Any] = {}
@@ -74,55 +76,55 @@ def _valid_part(model: type[_Model], table: object, base: Path) -> _Model:
         key = field.alias or name
         if key in keys:
             try:
-                values[key] = _adapter(model, name).validate_python(keys[key], context=base)
+                values[key] = _make_adapter(model, name).validate_python(keys[key], context=base)
             except ValidationError:
-                values |= _valid_tables(key, field.annotation, keys[key], base)
+                values |= _build_valid_tables(key, field.annotation, keys[key], base)
         if key not in values and field.is_required():
             values[key] = [] if get_origin(field.annotation) is list else None
     return model.model_construct(**values)
 
 
 @cache
-def _adapter(model: type[BaseModel], name: str) -> TypeAdapter[Any]:
+def _make_adapter(model: type[BaseModel], name: str) -> TypeAdapter[Any]:
     annotation: Any = model.model_fields[name].rebuild_annotation()
     return TypeAdapter(annotation)
 
 
-def _valid_tables(key: str, annotation: Any, value: object, base: Path) -> dict[str, Any]:
+def _build_valid_tables(key: str, annotation: Any, value: object, base: Path) -> dict[str, Any]:
     inner = next((t for t in (annotation, *get_args(annotation)) if _is_model(t)), None)
     if inner is None:
         return {}
     if get_origin(annotation) is not list:
-        return {key: _valid_part(inner, value, base)}
+        return {key: _build_valid_part(inner, value, base)}
     tables = value if isinstance(value, list) else []
-    return {key: [_valid_table(inner, table, base) for table in tables]}
+    return {key: [_build_valid_table(inner, table, base) for table in tables]}
 
 
-def _valid_table(model: type[_Model], table: object, base: Path) -> _Model:
+def _build_valid_table(model: type[_Model], table: object, base: Path) -> _Model:
     try:
         return model.model_validate(table, context=base)
     except ValidationError:
-        return _valid_part(model, table, base)
+        return _build_valid_part(model, table, base)
 
 
 def _is_model(annotation: object) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
-def _keys_at(path: tuple[int | str, ...]) -> list[str]:
+def _list_keys(path: tuple[int | str, ...]) -> list[str]:
     model: type[BaseModel] | None = PlumewatchConfig
     for name in path:
         if isinstance(name, str) and model is not None:
             fields = {field.alias or key: field for key, field in model.model_fields.items()}
-            model = _model_of(fields[name].annotation) if name in fields else None
+            model = _find_model(fields[name].annotation) if name in fields else None
     return [field.alias or key for key, field in model.model_fields.items()] if model else []
 
 
-def _model_of(annotation: Any) -> type[BaseModel] | None:
+def _find_model(annotation: Any) -> type[BaseModel] | None:
     if _is_model(annotation):
         found: type[BaseModel] = annotation
         return found
-    return next((m for inner in get_args(annotation) if (m := _model_of(inner))), None)
+    return next((m for inner in get_args(annotation) if (m := _find_model(inner))), None)
 
 
 def _has_no_school(tree: ConfigTree) -> bool:
@@ -132,12 +134,12 @@ def _has_no_school(tree: ConfigTree) -> bool:
     return is_district and not (tree.get("sites") or tree.get("room") or tree.get("sensor"))
 
 
-def _fault(error: Any, tree: ConfigTree) -> ConfigFault:
+def _build_fault(error: Any, tree: ConfigTree) -> ConfigFault:
     path = ".".join(map(str, error["loc"])) or "(top level)"
     path = "district" if path == "site" and tree.is_district else path
     kind, value = error["type"], repr(error["input"])[:80]
     if kind == "extra_forbidden":
-        near = close_to(str(error["loc"][-1]), _keys_at(error["loc"][:-1]))
+        near = suggest_name(str(error["loc"][-1]), _list_keys(error["loc"][:-1]))
         return ConfigFault(path, "unknown key", f"see docs/settings.md for all keys{near}")
     if kind == "missing" and path in ("room", "sensor"):
         allowed = "there must be at least one, written [[%s]]"

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, Field, PrivateAttr
 
 from ingest.mapping.schema import MAX_MAPPINGS, MappingConfig
-from plumewatch.config.faults import ConfigTree, located
-from plumewatch.config.roster import roster_of
+from plumewatch.config.faults import ConfigTree, locate
+from plumewatch.config.roster import build_roster
 from plumewatch.config.sections.alerts import (
     AlertsConfig,
     DetectionConfig,
@@ -103,7 +103,7 @@ class PlumewatchConfig(DutySections, BaseModel):
         tree.files = self._files
         return tree
 
-    def where(self, path: str) -> str:
+    def locate_entry(self, path: str) -> str:
         """Name another entry in a sentence; by its number if `path` is of the key that names it.
 
         The configuration may still have faults.
@@ -119,7 +119,7 @@ class PlumewatchConfig(DutySections, BaseModel):
             tree = {part: tree}
         found = ConfigTree(tree)
         found.files = self._files
-        return located(path, found)
+        return locate(path, found)
 
     def zone(self, site: str = "") -> ZoneInfo:
         """Return the time zone of a site, by default that of the whole installation."""
@@ -148,7 +148,7 @@ class PlumewatchConfig(DutySections, BaseModel):
 
     def roster(self) -> Roster:
         """Return who is notified of an incident."""
-        return roster_of(self, self.staff, self.sites_by_id())
+        return build_roster(self, self.staff, self.sites_by_id())
 
     def roles(self) -> dict[str, str]:
         """Return the role of each person, by id."""

@@ -33,12 +33,12 @@ ALL_PERIODS = "*"
 _Entry = TypeVar("_Entry", "BellsConfig", "TermConfig")
 
 
-def roster_of(
+def build_roster(
     sections: DutySections, staff: Sequence[StaffConfig], sites: Mapping[str, Site]
 ) -> Roster:
     """Return the roster of sections without faults; `sites` are by id."""
     timetables = {
-        key: timetable_of(sections, ZoneInfo(site.zone), key) for key, site in sites.items()
+        key: build_timetable(sections, ZoneInfo(site.zone), key) for key, site in sites.items()
     }
     overrides: dict[str, list[OverrideConfig]] = {}
     for change in sections.override:
@@ -52,58 +52,58 @@ def roster_of(
                 id=entry.id,
                 receiver=entry.receiver,
                 people=tuple(entry.people),
-                hours=_hours_of(entry, timetable),
+                hours=_build_hours(entry, timetable),
                 zone=zone,
-                site=_name(entry.site, sites),
+                site=_find_name(entry.site, sites),
                 zones=tuple(entry.zones),
                 first=entry.first,
                 last=entry.last,
-                overrides=tuple(_override(o, zone) for o in overrides.get(entry.id, ())),
+                overrides=tuple(_build_override(o, zone) for o in overrides.get(entry.id, ())),
             )
         )
     return Roster(
-        root=BUILT_IN_ROUTES if sections.routing is None else _route(sections.routing),
-        receivers=_receivers(sections, staff),
+        root=BUILT_IN_ROUTES if sections.routing is None else _build_route(sections.routing),
+        receivers=_build_receivers(sections, staff),
         shifts=tuple(shifts),
-        zones=ZoneMap(tuple(zone_of(entry, sites) for entry in sections.zones)),
+        zones=ZoneMap(tuple(build_zone(entry, sites) for entry in sections.zones)),
         timetables={site.name: timetables[key] for key, site in sites.items() if key},
         everyone=tuple(person.id for person in staff if person.role != "helpdesk"),
         reachable=frozenset(person.id for person in staff if person.notify),
-        sites={person.id: sites_of(person, sites) for person in staff},
+        sites={person.id: find_sites(person, sites) for person in staff},
     )
 
 
-def sites_of(person: StaffConfig, sites: Mapping[str, Site]) -> frozenset[str] | None:
+def find_sites(person: StaffConfig, sites: Mapping[str, Site]) -> frozenset[str] | None:
     """Return the names of the sites of a person; None for all."""
     if ALL in person.sites or not person.sites:
         return None
-    return frozenset(_name(site, sites) for site in person.sites)
+    return frozenset(_find_name(site, sites) for site in person.sites)
 
 
-def _name(site: str, sites: Mapping[str, Site]) -> str:
+def _find_name(site: str, sites: Mapping[str, Site]) -> str:
     return sites[site].name if site and site in sites else site
 
 
-def _override(entry: OverrideConfig, zone: ZoneInfo) -> Override:
-    start, end = moment(entry.start, zone), moment(entry.end, zone)
+def _build_override(entry: OverrideConfig, zone: ZoneInfo) -> Override:
+    start, end = convert_to_utc(entry.start, zone), convert_to_utc(entry.end, zone)
     return Override(entry.shift, start, end, entry.add, entry.remove)
 
 
-def zone_of(entry: ZoneConfig, sites: Mapping[str, Site]) -> Zone:
+def build_zone(entry: ZoneConfig, sites: Mapping[str, Site]) -> Zone:
     """Return a zone of the roster."""
-    site = _name(entry.site, sites)
+    site = _find_name(entry.site, sites)
     return Zone(entry.id, entry.building, entry.floor, site, tuple(entry.next))
 
 
-def _route(node: RoutingConfig | RoutingNodeConfig) -> Route:
-    routes = tuple(map(_route, node.routes))
+def _build_route(node: RoutingConfig | RoutingNodeConfig) -> Route:
+    routes = tuple(map(_build_route, node.routes))
     if isinstance(node, RoutingConfig):
         return Route(node.receiver, routes=routes)
     matchers = tuple(matcher for text in node.matchers for matcher in parse_matchers(text))
     return Route(node.receiver, matchers, node.continues, routes)
 
 
-def _receivers(sections: DutySections, staff: Sequence[StaffConfig]) -> dict[str, Receiver]:
+def _build_receivers(sections: DutySections, staff: Sequence[StaffConfig]) -> dict[str, Receiver]:
     rostered = {shift.receiver for shift in sections.shift}
     found = role_receivers((person.id, person.role) for person in staff)
     for role in rostered & found.keys():
@@ -118,13 +118,13 @@ def _receivers(sections: DutySections, staff: Sequence[StaffConfig]) -> dict[str
     return found
 
 
-def of_site(entries: Sequence[_Entry], site: str) -> list[_Entry]:
+def select_entries(entries: Sequence[_Entry], site: str) -> list[_Entry]:
     """Return the entries of a site by its id, or those of all sites if it has none of its own."""
     own = [entry for entry in entries if site and entry.site == site]
     return own or [entry for entry in entries if not entry.site]
 
 
-def timetable_of(sections: DutySections, zone: ZoneInfo, site: str = "") -> Timetable:
+def build_timetable(sections: DutySections, zone: ZoneInfo, site: str = "") -> Timetable:
     """Return bell schedules and holidays, by default those of all sites."""
     holidays = (
         entry.first + timedelta(days=n)
@@ -132,30 +132,30 @@ def timetable_of(sections: DutySections, zone: ZoneInfo, site: str = "") -> Time
         if entry.site in ("", site)
         for n in range(((entry.last or entry.first) - entry.first).days + 1)
     )
-    bells = tuple(map(_bells, of_site(sections.bells, site)))
+    bells = tuple(map(_build_bells, select_entries(sections.bells, site)))
     return Timetable(zone, bells, frozenset(holidays))
 
 
-def _bells(entry: BellsConfig) -> Bells:
+def _build_bells(entry: BellsConfig) -> Bells:
     return Bells(
         id=entry.id,
         periods=tuple(
             Period(p.name, minutes(p.start), minutes(p.end, latest=DAY_MIN)) for p in entry.periods
         ),
-        weekdays=frozenset() if entry.dates else weekdays(entry.days),
+        weekdays=frozenset() if entry.dates else number_weekdays(entry.days),
         dates=frozenset(entry.dates),
         first=entry.first,
         last=entry.last,
     )
 
 
-def weekdays(days: Sequence[str] | None) -> frozenset[int]:
+def number_weekdays(days: Sequence[str] | None) -> frozenset[int]:
     """Return weekday numbers, Monday is 0; every day for None."""
     return frozenset(map(WEEKDAYS.index, WEEKDAYS if days is None else days))
 
 
-def _hours_of(entry: ShiftConfig, timetable: Timetable) -> Hours:
-    days = weekdays(entry.days)
+def _build_hours(entry: ShiftConfig, timetable: Timetable) -> Hours:
+    days = number_weekdays(entry.days)
     if entry.start is not None and entry.end is not None:
         return ClockHours(
             timetable.zone,
@@ -168,7 +168,7 @@ def _hours_of(entry: ShiftConfig, timetable: Timetable) -> Hours:
     return LessonHours(timetable, days, named)
 
 
-def moment(local: datetime, zone: ZoneInfo) -> datetime:
+def convert_to_utc(local: datetime, zone: ZoneInfo) -> datetime:
     """Return a time with an offset, or else in the school's time zone, as UTC."""
     if local.tzinfo is not None:
         return local.astimezone(UTC)

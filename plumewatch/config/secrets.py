@@ -27,7 +27,7 @@ def read_secret(config: PlumewatchConfig, path: str) -> Secret | None:
     return secret
 
 
-def secret_from(path: str, *, file: Path | None, env: str = "") -> Secret:
+def load_secret_at(path: str, *, file: Path | None, env: str = "") -> Secret:
     """Read a secret from its file or variable; raises `ConfigError` if it cannot be read."""
     try:
         return load_secret(path, file=file, env=env)
@@ -54,7 +54,7 @@ class SecretReader:
         if not file and not env:
             return None
         try:
-            return secret_from(path, file=file, env=env)
+            return load_secret_at(path, file=file, env=env)
         except ConfigError as error:
             self.faults += error.faults
             return None

@@ -18,8 +18,8 @@ from alerts.policy import AlertPolicy, EscalationTimings, StaffMember, Webhook
 from detection.alert_rules import AlertBudgets
 from ingest.mqtt.connection import BrokerSettings, new_client_id
 from plumewatch.config.faults import ConfigError, ConfigFault
-from plumewatch.config.ingest_settings import http_sources, mapping_decoders
-from plumewatch.config.roster import of_site, timetable_of, weekdays
+from plumewatch.config.ingest_settings import compile_mappings, read_http_sources
+from plumewatch.config.roster import build_timetable, number_weekdays, select_entries
 from plumewatch.config.secrets import SecretReader, read_secret
 from plumewatch.config.sections.staff import SITE
 from plumewatch.config.sites import ALL
@@ -51,7 +51,7 @@ _GOOGLE_GROUPS: Final = (
 _GOOGLE_SCOPE: Final = "https://www.googleapis.com/auth/cloud-identity.groups.readonly"
 
 
-def broker_settings(config: PlumewatchConfig) -> BrokerSettings:
+def read_broker_settings(config: PlumewatchConfig) -> BrokerSettings:
     """Return how to reach the broker; `ConfigError` if a secret or certificate cannot be read."""
     broker = config.broker
     password = read_secret(config, "broker.password")
@@ -71,30 +71,30 @@ def broker_settings(config: PlumewatchConfig) -> BrokerSettings:
     )
 
 
-def ping_url(config: PlumewatchConfig) -> Secret | None:
+def read_ping_url(config: PlumewatchConfig) -> Secret | None:
     """Return the address to ping while ready, None for none; `ConfigError` if it may not be."""
     url = read_secret(config, "watchdog.ping_url")
-    faults = [] if url is None else [*_url_faults(config, "watchdog.ping_url", url)]
+    faults = [] if url is None else [*_find_url_faults(config, "watchdog.ping_url", url)]
     if faults:
         raise ConfigError(faults)
     return url
 
 
-def _url_faults(config: PlumewatchConfig, path: str, url: Secret) -> Iterator[ConfigFault]:
+def _find_url_faults(config: PlumewatchConfig, path: str, url: Secret) -> Iterator[ConfigFault]:
     fault = fault_of_url(url.reveal(), allow_private=config.alerts.allow_private_targets)
     if fault:
         yield ConfigFault(path, "the address", fault)
 
 
-def alert_budgets(config: PlumewatchConfig) -> AlertBudgets:
+def build_alert_budgets(config: PlumewatchConfig) -> AlertBudgets:
     """Return the tolerable false alarms of the sensors."""
     own = {s.id: s.false_alarms_per_week for s in config.sensor if s.false_alarms_per_week}
     return AlertBudgets(config.detection.false_alarms_per_sensor_week, own)
 
 
-def alert_policy(config: PlumewatchConfig) -> AlertPolicy:
+def build_alert_policy(config: PlumewatchConfig) -> AlertPolicy:
     """Return the rules of alerting and addresses of staff; `ConfigError` with every bad one."""
-    reader, quiet = SecretReader(config), quiet_hours(config)
+    reader, quiet = SecretReader(config), build_quiet_hours(config)
     staff = []
     for i, person in enumerate(config.staff):
         urls = [reader.require(f"staff.{i}.notify.{k}.url") for k in range(len(person.notify))]
@@ -115,8 +115,8 @@ def alert_policy(config: PlumewatchConfig) -> AlertPolicy:
             zone=config.timezone,
             language=config.language,
             page_url=config.web.url,
-            timings=escalation_timings(config),
-            silences=tuple(recurring_silences(config)),
+            timings=build_timings(config),
+            silences=tuple(build_silences(config)),
         )
     except PolicyError as error:
         lines = str(error).split("\n")
@@ -124,7 +124,7 @@ def alert_policy(config: PlumewatchConfig) -> AlertPolicy:
         raise ConfigError([ConfigFault("alerts", line, allowed) for line in lines]) from error
 
 
-def gateways(config: PlumewatchConfig) -> Gateways:
+def read_gateways(config: PlumewatchConfig) -> Gateways:
     """Return how notices reach addresses that people give on the page; raises `ConfigError`."""
     reader = SecretReader(config)
     found = Gateways(
@@ -140,7 +140,7 @@ def gateways(config: PlumewatchConfig) -> Gateways:
     return found
 
 
-def recurring_silences(config: PlumewatchConfig) -> Iterator[RecurringSilence]:
+def build_silences(config: PlumewatchConfig) -> Iterator[RecurringSilence]:
     """Yield the silences that recur."""
     sites = {room.id: room.site for room in config.room}
     for entry in config.silence:
@@ -150,11 +150,11 @@ def recurring_silences(config: PlumewatchConfig) -> Iterator[RecurringSilence]:
         wanted = (*places, ("site", site), ("kind", entry.kind or ""))
         labels = {name: value for name, value in wanted if value}
         end = minutes(entry.end, latest=DAY_MIN)
-        hours = ClockHours(zone, minutes(entry.start), end, weekdays(entry.days))
+        hours = ClockHours(zone, minutes(entry.start), end, number_weekdays(entry.days))
         yield RecurringSilence(labels, entry.reason, hours, entry.first, entry.last)
 
 
-def escalation_timings(config: PlumewatchConfig) -> EscalationTimings:
+def build_timings(config: PlumewatchConfig) -> EscalationTimings:
     """Return how fast people are paged; what is not configured follows `escalate_after_s`."""
     usual, wait = EscalationTimings(), config.alerts.escalate_after_s
     return EscalationTimings(
@@ -167,26 +167,26 @@ def escalation_timings(config: PlumewatchConfig) -> EscalationTimings:
     )
 
 
-def quiet_hours(config: PlumewatchConfig) -> dict[str, tuple[QuietHours, ...]]:
+def build_quiet_hours(config: PlumewatchConfig) -> dict[str, tuple[QuietHours, ...]]:
     """Return the quiet hours of all staff, by person, in the time zone of their first site."""
     return {
-        p.id: tuple(_quiet(entry, home_zone(p, config)) for entry in p.quiet_hours)
+        p.id: tuple(_build_quiet(entry, find_home_zone(p, config)) for entry in p.quiet_hours)
         for p in config.staff
     }
 
 
-def home_zone(person: StaffConfig, config: PlumewatchConfig) -> ZoneInfo:
+def find_home_zone(person: StaffConfig, config: PlumewatchConfig) -> ZoneInfo:
     """Return the time zone in which a person lives: of their first site, or of the district."""
     return config.zone(next((site for site in person.sites if site != ALL), ""))
 
 
-def _quiet(entry: QuietHoursConfig, zone: ZoneInfo) -> QuietHours:
+def _build_quiet(entry: QuietHoursConfig, zone: ZoneInfo) -> QuietHours:
     end = minutes(entry.end, latest=DAY_MIN)
-    hours = ClockHours(zone, minutes(entry.start), end, weekdays(entry.days))
+    hours = ClockHours(zone, minutes(entry.start), end, number_weekdays(entry.days))
     return QuietHours(hours, divert=entry.then == "divert")
 
 
-def webhooks(config: PlumewatchConfig) -> tuple[Webhook, ...]:
+def read_webhooks(config: PlumewatchConfig) -> tuple[Webhook, ...]:
     """Return the systems that receive incidents; `ConfigError` with each that cannot be used."""
     reader = SecretReader(config)
     found = []
@@ -195,7 +195,7 @@ def webhooks(config: PlumewatchConfig) -> tuple[Webhook, ...]:
         url, secret = reader.require(f"{path}.url"), reader.require(f"{path}.secret")
         if url is None or secret is None:
             continue
-        reader.faults += _url_faults(config, f"{path}.url", url)
+        reader.faults += _find_url_faults(config, f"{path}.url", url)
         fault = fault_of_secret(secret.reveal())
         if fault:
             reader.faults.append(ConfigFault(f"{path}.secret", "the secret", fault))
@@ -204,7 +204,7 @@ def webhooks(config: PlumewatchConfig) -> tuple[Webhook, ...]:
     return tuple(found)
 
 
-def sign_in_rules(config: PlumewatchConfig) -> SignInRules:
+def build_sign_in_rules(config: PlumewatchConfig) -> SignInRules:
     """Return who may sign in how."""
     own, names = config.sign_in, {site.id: site.name for site in config.all_sites()}
     is_one = len(config.sites) < 2
@@ -226,7 +226,7 @@ def sign_in_rules(config: PlumewatchConfig) -> SignInRules:
     )
 
 
-def identity_provider(
+def build_identity_provider(
     config: PlumewatchConfig, clock: Callable[[], float] = time.time
 ) -> IdentityProvider | None:
     """Return the provider of sign-in, None for passwords alone; raises `ConfigError`."""
@@ -273,8 +273,14 @@ def check_settings(config: PlumewatchConfig) -> None:
     """Read every secret and certificate, try the examples; `ConfigError` has every fault."""
     faults: list[ConfigFault] = []
     for read in (
-        *(broker_settings, alert_policy, ping_url, webhooks, identity_provider),
-        *(gateways, mapping_decoders, http_sources, influx_settings),
+        *(
+            read_broker_settings,
+            build_alert_policy,
+            read_ping_url,
+            read_webhooks,
+            build_identity_provider,
+        ),
+        *(read_gateways, compile_mappings, read_http_sources, read_influx_settings),
         partial(read_secret, path="metrics.token"),
     ):
         try:
@@ -285,7 +291,7 @@ def check_settings(config: PlumewatchConfig) -> None:
         raise ConfigError(faults, config.tree())
 
 
-def influx_settings(
+def read_influx_settings(
     config: PlumewatchConfig, username: str = "", secret: str | None = None
 ) -> InfluxSettings | None:
     """Return how to reach the InfluxDB, perhaps with a given `secret`; None for the embedded."""
@@ -305,26 +311,26 @@ def influx_settings(
     )
 
 
-def retention_of(config: PlumewatchConfig) -> Retention:
+def build_retention(config: PlumewatchConfig) -> Retention:
     """Return how long each resolution is kept."""
     kept = config.timeseries
     return Retention(kept.raw_days, kept.minute_days, kept.quarter_hour_days)
 
 
-def series_of(config: PlumewatchConfig, paths: DataPaths) -> Series:
-    """Return the store, not yet open; raises as `influx_settings`."""
-    settings = influx_settings(config)
+def build_series(config: PlumewatchConfig, paths: DataPaths) -> Series:
+    """Return the store, not yet open; raises as `read_influx_settings`."""
+    settings = read_influx_settings(config)
     if settings is None:
-        return SqliteSeries(paths.series, retention_of(config))
-    return InfluxSeries(settings, config.registry(), paths.influx, retention_of(config))
+        return SqliteSeries(paths.series, build_retention(config))
+    return InfluxSeries(settings, config.registry(), paths.influx, build_retention(config))
 
 
-def school_of(config: PlumewatchConfig, site: str = "") -> School:
+def build_school(config: PlumewatchConfig, site: str = "") -> School:
     """Return places, school days, terms and roles, of a site by its id or name, or of all."""
     named = {known.name: known.id for known in config.all_sites()}
     site = named.get(site, site)
     zone = config.zone(site)
-    timetable = timetable_of(config, zone, site)
+    timetable = build_timetable(config, zone, site)
 
     def lessons_on(day: date) -> list[Lesson]:
         periods = [
@@ -332,7 +338,7 @@ def school_of(config: PlumewatchConfig, site: str = "") -> School:
         ]
         return [Lesson(s.start.timestamp(), s.end.timestamp(), name) for name, s in periods]
 
-    own_terms = of_site(config.term, site)
+    own_terms = select_entries(config.term, site)
     terms = tuple(Term(term.name, term.first, term.last) for term in own_terms)
     several = [] if site or len(config.sites) < 2 else config.sites
     return School(
@@ -344,11 +350,11 @@ def school_of(config: PlumewatchConfig, site: str = "") -> School:
         lessons_on if timetable.bells else None,
         config.roles(),
         {kind.value: code for kind, code in config.reports.state_codes.items()},
-        {one.name: school_of(config, one.id) for one in several},
+        {one.name: build_school(config, one.id) for one in several},
     )
 
 
-def shifts_at(config: PlumewatchConfig, place: Place) -> list[Shift]:
+def find_shifts(config: PlumewatchConfig, place: Place) -> list[Shift]:
     """Return the shifts of people who are on duty at a place, or everywhere."""
     near = {
         zone.id

@@ -14,7 +14,7 @@ from plumewatch.config.faults import (
     ConfigError,
     ConfigFault,
     ConfigTree,
-    toml_fault,
+    describe_toml_fault,
 )
 from plumewatch.config.tables import join_tables, read_limited
 
@@ -36,13 +36,15 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(raw.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        fault = ConfigFault(str(path), toml_fault(raw, error), "must be valid TOML in UTF-8")
+        fault = ConfigFault(
+            str(path), describe_toml_fault(raw, error), "must be valid TOML in UTF-8"
+        )
         raise ConfigError([fault]) from error
 
 
-def with_sites(tree: Mapping[str, Any], folder: Path) -> ConfigTree:
+def join_sites(tree: Mapping[str, Any], folder: Path) -> ConfigTree:
     """Return a configuration with the tables beside it and the files of its sites."""
-    joined = normal(tree)
+    joined = normalize(tree)
     join_tables(joined, folder)
     for path in sorted((folder / FOLDER).glob("*.toml")):
         name = f"{FOLDER}/{path.name}"
@@ -58,7 +60,7 @@ def with_sites(tree: Mapping[str, Any], folder: Path) -> ConfigTree:
     return joined
 
 
-def normal(tree: Mapping[str, Any]) -> ConfigTree:
+def normalize(tree: Mapping[str, Any]) -> ConfigTree:
     """Return a configuration with its sites under `sites`, and their common name under `site`."""
     found = ConfigTree(tree)
     found.is_district = "district" in tree

@@ -13,7 +13,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from language.plain_text import new_id
-from plumewatch.config.faults import ConfigError, ConfigFault, close_to
+from plumewatch.config.faults import ConfigError, ConfigFault, suggest_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -89,7 +89,7 @@ def _read_table(
     known = (*columns.needed, *columns.optional)
     head, allowed = f"{path.name}: line 1", f"columns are {', '.join(known)}"
     unknown = [name for name in names if name not in known]
-    wrong = [ConfigFault(head, repr(n[:40]), allowed + close_to(n, known)) for n in unknown]
+    wrong = [ConfigFault(head, repr(n[:40]), allowed + suggest_name(n, known)) for n in unknown]
     wrong += [ConfigFault(head, f"no {n}", allowed) for n in columns.needed if n not in names]
     faults += wrong
     for line, row in rows.items() if not wrong else ():

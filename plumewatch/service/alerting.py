@@ -37,7 +37,7 @@ from detection.events import Detail
 from ingest.errors import BrokerError
 from ingest.mqtt.connection import connected, new_client
 from plumewatch.config import settings
-from plumewatch.service.resources import Task, after
+from plumewatch.service.resources import Task, run_after
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
@@ -106,11 +106,13 @@ class Alerting:
     ) -> None:
         config, paths, clock = resources.config, resources.paths, resources.clock
         private = config.alerts.allow_private_targets
-        policy = replace(settings.alert_policy(config), webhooks=settings.webhooks(config))
+        policy = replace(
+            settings.build_alert_policy(config), webhooks=settings.read_webhooks(config)
+        )
         self.push_key = cache(lambda: ServerKey.load(paths.push_key))
         self._policy = policy
-        self.gateways = settings.gateways(config)
-        self._directory = Directory(paths.state, settings.sign_in_rules(config))
+        self.gateways = settings.read_gateways(config)
+        self._directory = Directory(paths.state, settings.build_sign_in_rules(config))
         self.channels = OwnChannels(paths.state, self.gateways)
         self.engine = AlertEngine(resources.registry, policy)
         hooks = Webhooks(policy, allow_private=private, clock=clock)
@@ -147,7 +149,7 @@ class Alerting:
             readings=ingestion.commits,
             unstored=unstored,
             read_journal=resources.journal.read,
-            state_failing=self._state_failing,
+            state_failing=self._describe_failure,
             in_detector=resources.in_detector,
             clock=clock,
             on_alerts=resources.observer.on_alerts,
@@ -195,14 +197,14 @@ class Alerting:
         state, ready = self._resources.state, self._resources.ready
         yield Task("outbox", self._pump.run(), stop=self._pump.stop)
         run_memory = partial(self.memory.run, detection, state, self._pump, self._listen)
-        yield Task("memory", after(ready, run_memory))
-        yield Task("operations", after(ready, self._keep_operations))
-        yield Task("recurring silences", after(ready, self._keep_silences))
-        yield Task("browsers", after(ready, self._forget_browsers))
-        yield Task("stuck incident check", after(ready, partial(self._stuck_check.run, state)))
+        yield Task("memory", run_after(ready, run_memory))
+        yield Task("operations", run_after(ready, self._keep_operations))
+        yield Task("recurring silences", run_after(ready, self._keep_silences))
+        yield Task("browsers", run_after(ready, self._forget_browsers))
+        yield Task("stuck incident check", run_after(ready, partial(self._stuck_check.run, state)))
         if self._resources.config.outbound.mqtt.enabled:
-            yield Task("room states", self._room_publisher().run())
-        yield Task("outbound integrations", after(ready, self._publish_outbound))
+            yield Task("room states", self._build_room_publisher().run())
+        yield Task("outbound integrations", run_after(ready, self._publish_outbound))
 
     async def commit(self, work: Callable[..., T], *arguments: object) -> T:
         """Commit a decision; it waits while decisions are made in memory."""
@@ -214,7 +216,7 @@ class Alerting:
 
         return await self._resources.run_until_stored("incidents", committed)
 
-    def _state_failing(self) -> str:
+    def _describe_failure(self) -> str:
         return self._resources.run_until_stored.failing.get("incidents", "")
 
     async def _keep_operations(self) -> None:
@@ -286,11 +288,11 @@ class Alerting:
             base.clock,
         )
 
-    def _room_publisher(self) -> RoomPublisher:
+    def _build_room_publisher(self) -> RoomPublisher:
         config = self._resources.config
-        broker = settings.broker_settings(config)
+        broker = settings.read_broker_settings(config)
         return RoomPublisher(
-            lambda: _room_session(broker),
+            lambda: _open_room_session(broker),
             self._resources.paths.state,
             self.engine.registry,
             self.changes,
@@ -308,7 +310,7 @@ class Alerting:
 
 
 @asynccontextmanager
-async def _room_session(broker: BrokerSettings) -> AsyncIterator[Publish]:
+async def _open_room_session(broker: BrokerSettings) -> AsyncIterator[Publish]:
     """Connect for room states; the broker publishes ``offline`` when the service is gone."""
     will = Will(AVAILABILITY, "offline", qos=1, retain=True)
     client = new_client(broker, f"{broker.client_id}-rooms", clean=True, will=will)

@@ -26,10 +26,10 @@ from plumewatch.service.resources import (
     Resources,
     ServiceError,
     Task,
-    after,
+    run_after,
     supervise,
 )
-from plumewatch.service.staff_page import staff_page, starting_page
+from plumewatch.service.staff_page import build_staff_page, build_starting_page
 from plumewatch.service.web_server import Listening
 from storage import firmware
 from storage.errors import StorageError
@@ -110,7 +110,7 @@ class Service:
             ]
             if self.config.reports.weekly_file or self.config.reports.weekly_env:
                 summary = WeeklySummary(self.resources)
-                tasks.append(Task("weekly summary", after(self.ready, summary.run)))
+                tasks.append(Task("weekly summary", run_after(self.ready, summary.run)))
             await supervise(tasks, stop)
         finally:
             self._close()
@@ -119,10 +119,10 @@ class Service:
         """Open everything; if that takes long, health and the log say what is being opened."""
         opening = asyncio.ensure_future(self.resources.in_detector(self._open))
         if not (await asyncio.wait([opening], timeout=_QUICK_S))[0]:
-            page = starting_page(self.config, self.monitoring, self._listening)
+            page = build_starting_page(self.config, self.monitoring, self._listening)
             serving = asyncio.create_task(page.serve(), name="starting page")
             if not (await asyncio.wait([opening], timeout=HANGS_S))[0]:
-                log.warning("not ready: %s", self.resources.hanging()["start"])
+                log.warning("not ready: %s", self.resources.find_hanging()["start"])
             await asyncio.wait([opening])
             page.stop()
             await serving
@@ -152,7 +152,7 @@ class Service:
         resources.opening = None
 
     def _listen(self) -> WebServer:
-        web = staff_page(
+        web = build_staff_page(
             self.resources,
             self.alerting,
             self.monitoring,
@@ -171,7 +171,7 @@ class Service:
         if self.resources.is_open:
             try:
                 self.detection.save_snapshot()
-                save_counts(self.resources.state, self.ingestion.counts())
+                save_counts(self.resources.state, self.ingestion.save_point())
             except sqlite3.Error as error:
                 log.warning("some counts of the last minute are lost: %s", error)
         self.writers.close()

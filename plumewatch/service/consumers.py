@@ -19,7 +19,7 @@ from alerts.outbound.series_records import DueRecords, mark_all
 from detection.liveness import LivenessSettings
 from ingest.commit import pace
 from ingest.validation import may_alert
-from plumewatch.config.settings import alert_budgets, school_of
+from plumewatch.config.settings import build_alert_budgets, build_school
 from plumewatch.service.resources import Task
 from storage.sqlite import transaction
 from storage.timeseries.influx import BATCH
@@ -76,7 +76,7 @@ def new_consumer(
         engine,
         may_alert,
         LivenessSettings(missed=config.alerts.offline_after),
-        alert_budgets(config),
+        build_alert_budgets(config),
         record_firmware=True,
         gather_s=_COMMIT_EVERY_S,
     )
@@ -122,7 +122,7 @@ class DetectionLoop:
         """Return the state of life of each sensor; empty before it is ready."""
         return self._consumer.lives() if self._consumer else {}
 
-    def lag(self) -> tuple[int, float]:
+    def measure_lag(self) -> tuple[int, float]:
         """Return how many readings detection is behind the journal, and for how many seconds."""
         behind = max(self.last_offset - self.position, 0)
         since = max(self._behind_since, self._detected_received)
@@ -147,7 +147,7 @@ class DetectionLoop:
 
     def fork(self, connection: sqlite3.Connection) -> DetectionConsumer:
         """Return a consumer that continues from here over another state database."""
-        return self._ready_consumer().fork(connection)
+        return self._get_consumer().fork(connection)
 
     async def run_external(self) -> None:
         """Commit events of other detectors as they arrive, until cancelled."""
@@ -159,8 +159,8 @@ class DetectionLoop:
                 committed.set_result(None)
 
     async def _admit(self, events: Sequence[Event]) -> None:
-        consumer = self._ready_consumer()
-        now = await self._time(consumer)
+        consumer = self._get_consumer()
+        now = await self._read_clock(consumer)
         self._report(events, await self._alerting.commit(consumer.commit_external, events, now))
 
     async def run(self) -> None:
@@ -171,7 +171,9 @@ class DetectionLoop:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CONNECT_FIRST_S):
                 await self._ingestion.source.attempted.wait()
-        consumer = await self._resources.run_until_stored("state of the detectors", self._new)
+        consumer = await self._resources.run_until_stored(
+            "state of the detectors", self._restore_consumer
+        )
         self._consumer = consumer
         self.ready.set()
         ticked = time.monotonic()
@@ -182,16 +184,16 @@ class DetectionLoop:
             if position == consumer.position:
                 await self._wait(consumer)
                 continue
-            entries, position = _up_to_step(entries, position)
+            entries, position = _cut_at_step(entries, position)
             await self._judge(consumer, entries, position)
             if time.monotonic() - ticked >= _TICK_S:  # readings may arrive without a pause
-                ticked, now = time.monotonic(), await self._time(consumer)
+                ticked, now = time.monotonic(), await self._read_clock(consumer)
                 await self._apply_time(consumer, now)
             if len(entries) < _BATCH:
                 until = began + pace(len(entries), _PACE_S, _SLOWEST_PACE_S)
                 await asyncio.sleep(max(until - time.monotonic(), 0.0))
 
-    def _new(self) -> DetectionConsumer:
+    def _restore_consumer(self) -> DetectionConsumer:
         """Return to where the last consumer stopped: some seconds of work after a kill."""
 
         def read(after: int, limit: int) -> tuple[list[JournalEntry], int]:
@@ -203,7 +205,7 @@ class DetectionLoop:
         consumer.open(read)
         return consumer
 
-    def _ready_consumer(self) -> DetectionConsumer:
+    def _get_consumer(self) -> DetectionConsumer:
         if self._consumer is None:
             raise RuntimeError("detection is not ready")
         return self._consumer
@@ -219,9 +221,9 @@ class DetectionLoop:
     async def _judge(
         self, consumer: DetectionConsumer, entries: Sequence[JournalEntry], position: int
     ) -> None:
-        now = await self._time(consumer)
-        step_s = self._step_since(entries[-1].reading.received, now) if entries else 0.0
-        healthy = self._broker_healthy()
+        now = await self._read_clock(consumer)
+        step_s = self._find_step(entries[-1].reading.received, now) if entries else 0.0
+        healthy = self._is_broker_healthy()
 
         def judge() -> tuple[Sequence[Event], list[AlertRecord]]:
             if self.undecided is None:  # else only the commit failed
@@ -241,7 +243,7 @@ class DetectionLoop:
                 self._alerting.deliveries.on_alert(alert, entries[0].reading.received)
         self._report(events, alerts)
 
-    def _broker_healthy(self) -> bool:
+    def _is_broker_healthy(self) -> bool:
         return self._ingestion.source.state.connected and not self._ingestion.commits.failing
 
     async def _wait(self, consumer: DetectionConsumer) -> None:
@@ -251,8 +253,8 @@ class DetectionLoop:
                 await self._stored.wait()
         if self._stored.is_set():
             return
-        now = await self._time(consumer)
-        check = partial(consumer.check_silence, broker_healthy=self._broker_healthy())
+        now = await self._read_clock(consumer)
+        check = partial(consumer.check_silence, broker_healthy=self._is_broker_healthy())
         events = await self._resources.in_detector(check, now)
         if events:
             alerts = await self._alerting.commit(consumer.commit, events, consumer.position, now)
@@ -264,7 +266,7 @@ class DetectionLoop:
         result = await self._alerting.commit(consumer.on_time, now)
         self._report([], result.alerts, state_changed=result.state_changed)
 
-    async def _time(self, consumer: DetectionConsumer) -> float:
+    async def _read_clock(self, consumer: DetectionConsumer) -> float:
         """Return the time; move deadlines along first if the machine's clock was set.
 
         Every decision is committed at a time from here, one that `ClockSteps` has seen.
@@ -281,7 +283,7 @@ class DetectionLoop:
             self._alerting.changes.notify()
         return now
 
-    def _step_since(self, received: float, now: float) -> float:
+    def _find_step(self, received: float, now: float) -> float:
         """Return the last step of the clock if a reading was received before it, else 0."""
         step = self._last_step_s
         return step if abs(now - step - received) < abs(now - received) else 0.0
@@ -304,7 +306,7 @@ class DetectionLoop:
         self._resources.observer.on_alerts(alerts)
 
 
-def _up_to_step(entries: list[JournalEntry], position: int) -> tuple[list[JournalEntry], int]:
+def _cut_at_step(entries: list[JournalEntry], position: int) -> tuple[list[JournalEntry], int]:
     """Cut a batch before a step of the clock, so that its events have one clock."""
     for k, entry in enumerate(entries):
         if k and entry.reading.clock_step:
@@ -323,7 +325,7 @@ class SeriesWriters:
         self._resources = resources
         write_dead_letters = ingestion.write_dead_letters
         series, in_series = resources.series, resources.in_series
-        has_school = school_of(resources.config).has_school
+        has_school = build_school(resources.config).has_school
         self._due = DueRecords(resources.paths.state, series, has_school)
         settings = WriterSettings(pace_s=_GATHER_S)
         if resources.config.timeseries.url:

@@ -24,7 +24,7 @@ from alerts.outbound import series_records
 from detection.model import Model
 from plumewatch import __version__
 from plumewatch.config.paths import DataPaths
-from plumewatch.config.settings import series_of
+from plumewatch.config.settings import build_series
 from storage import audit, firmware, holds, journal, state
 from storage.audit import AuditKind
 from storage.backup import Schema, back_up
@@ -213,7 +213,7 @@ def open_series(config: PlumewatchConfig) -> Iterator[Series]:
     paths = DataPaths(config.data_dir)
     for path in (paths.series, paths.influx):
         refuse_older(path)
-    series = series_of(config, paths)
+    series = build_series(config, paths)
     series.open()
     try:
         series.check_connection()
@@ -222,7 +222,7 @@ def open_series(config: PlumewatchConfig) -> Iterator[Series]:
         series.close()
 
 
-def absent_files(paths: DataPaths, *, influx: bool) -> list[Path]:
+def find_absent_files(paths: DataPaths, *, influx: bool) -> list[Path]:
     """Return the databases of consumers of the journal that are not there."""
     files = (paths.state, paths.influx if influx else paths.series)
     return [path for path in files if not path.exists()]
@@ -243,7 +243,7 @@ def report_absent(journal: Journal, absent: Sequence[Path]) -> str:
     return ", ".join(path.name for path in absent)
 
 
-def set_aside(root: Path) -> set[str]:
+def find_set_aside(root: Path) -> set[str]:
     """Return the names of damaged databases that repairs have set aside."""
     return {path.name for path in root.glob("*.db.corrupt-*") if path.name[-4:] not in _LOGS}
 
@@ -269,7 +269,7 @@ def record_start(
         audit.append(tx, AuditKind.START, "service", detail, now)
 
 
-def schemas(path: Path) -> dict[str, int]:
+def read_schemas(path: Path) -> dict[str, int]:
     """Read the schema number of each component in a database; empty if there is none."""
     if not path.exists():
         return {}
@@ -283,9 +283,9 @@ def schemas(path: Path) -> dict[str, int]:
 def refuse_older(path: Path) -> None:
     """Refuse a database that is older or newer than this program, or that cannot be read."""
     refuse_empty(path)
-    found = schemas(path)
+    found = read_schemas(path)
     _refuse_newer(path, found)
-    if _behind(found):
+    if _find_behind(found):
         raise SchemaTooOldError(
             f"{path} was written by an older version; start the service once with this one"
             f" ({__version__}): it copies the data and upgrades them"
@@ -298,11 +298,13 @@ def copy_before_upgrade(root: Path, now: float) -> Path | None:
     behind = []
     for path in files:
         try:
-            found = schemas(path)
+            found = read_schemas(path)
         except StorageCorruptError:
             continue  # set aside, which is a copy too, when it is opened
         _refuse_newer(path, found)
-        behind += [f"{path.name} {part} {found[part]} to {NEWEST[part]}" for part in _behind(found)]
+        behind += [
+            f"{path.name} {part} {found[part]} to {NEWEST[part]}" for part in _find_behind(found)
+        ]
     if not behind:
         return None
     needed = _ROOM * sum(path.stat().st_size for path in root.glob("*.db*"))
@@ -328,7 +330,7 @@ def copy_before_upgrade(root: Path, now: float) -> Path | None:
     return target
 
 
-def _behind(found: Mapping[str, int]) -> list[str]:
+def _find_behind(found: Mapping[str, int]) -> list[str]:
     return [part for part, version in found.items() if 0 < version < NEWEST.get(part, 0)]
 
 

@@ -155,28 +155,28 @@ class Health:
         """Measure progress from now on."""
         self._groups_since = self.monotonic()
 
-    def parts(self) -> list[Part]:
+    def check_parts(self) -> list[Part]:
         """Return every part, in the order of the data."""
-        clock, store = self.lateness.problem, self._store_failing()
-        disk = "; ".join(f"{what}: {why}" for what, why in self._disk_failing().items())
+        clock, store = self.lateness.problem, self._find_store_failure()
+        disk = "; ".join(f"{what}: {why}" for what, why in self._find_disk_failures().items())
         return [
-            self._broker(),
-            self._canary(),
+            self._check_broker(),
+            self._check_canary(),
             Part("clocks", not clock, clock or "readings come in time"),
             Part("journal", not disk, disk or "written"),
-            self._detector(),
+            self._check_detector(),
             Part("store", not store, store or "written"),
         ]
 
     def describe_failing(self) -> str:
         """Return the parts that do not work and why; empty if all work."""
-        return _described(part for part in self.parts() if not part.ok)
+        return _describe(part for part in self.check_parts() if not part.ok)
 
-    def ready(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether every part works."""
-        return all(part.ok for part in self.parts())
+        return all(part.ok for part in self.check_parts())
 
-    def moves(self) -> bool:
+    def is_moving(self) -> bool:
         """Whether the pipeline moves, or waits for the disk; call it every `STALLED_S`."""
         now, commits = self.monotonic(), self.commits
         if commits.groups != self._groups or not commits.waiting or commits.failing:
@@ -185,19 +185,19 @@ class Health:
             return False
         return now - max(self.detection.beat, self.retrying.last_failure) <= STALLED_S
 
-    def failing(self) -> dict[str, str]:
+    def find_failing(self) -> dict[str, str]:
         """Return why work on storage fails at the moment, by name of the work."""
         series = {
             "series": self.writer.state.failing,
             "records of the series": self.records.state.failing,
         }
-        return self._disk_failing() | {what: why for what, why in series.items() if why}
+        return self._find_disk_failures() | {what: why for what, why in series.items() if why}
 
-    def queue_near_limit(self) -> bool:
+    def is_queue_near_limit(self) -> bool:
         """Whether the queue of the broker is nearly full."""
         return (self.source.state.broker_stored or 0) >= _NEAR * self.queue_limit
 
-    def _broker(self) -> Part:
+    def _check_broker(self) -> Part:
         state = self.source.state
         if not state.connected:
             return Part("broker", ok=False, detail=state.last_error or "not connected")
@@ -206,7 +206,7 @@ class Health:
         faults = self.operations.at_broker()
         return Part("broker", ok=True, detail=faults or "connected and subscribed")
 
-    def _canary(self) -> Part:
+    def _check_canary(self) -> Part:
         canary = self.source.canary
         if canary is None:
             return Part("canary", ok=True, detail="switched off")
@@ -218,22 +218,22 @@ class Health:
             detail = f"came back {age:.0f} s ago after {canary.round_trip_s:.3f} s"
         return Part("canary", canary.fresh(now), detail)
 
-    def _detector(self) -> Part:
-        readings, seconds = self.detection.lag()
+    def _check_detector(self) -> Part:
+        readings, seconds = self.detection.measure_lag()
         detail = f"{readings} readings, {seconds:.1f} s behind"
-        return Part("detector", seconds <= MAX_LAG_S and self.moves(), detail)
+        return Part("detector", seconds <= MAX_LAG_S and self.is_moving(), detail)
 
-    def _disk_failing(self) -> dict[str, str]:
+    def _find_disk_failures(self) -> dict[str, str]:
         failing = self.hanging() | self.retrying.failing
         if self.commits.failing:
             failing["journal"] = self.commits.failing
         return dict(sorted(failing.items()))
 
-    def _store_failing(self) -> str:
+    def _find_store_failure(self) -> str:
         return self.writer.state.failing or self.records.state.failing
 
 
-def _described(parts: Iterable[Part]) -> str:
+def _describe(parts: Iterable[Part]) -> str:
     return "; ".join(f"{part.name}: {part.detail}" for part in parts)
 
 
@@ -264,18 +264,18 @@ class HealthPages:
         path = request.url.path
         if path == "/healthz":
             return JSONResponse({"status": "ok"})
-        trusted = self._trusted(request)
+        trusted = self._is_trusted(request)
         if path == "/readyz":
-            return self._readiness(detailed=trusted)
+            return self._answer_readiness(detailed=trusted)
         if not trusted:
             return Response(status_code=401, headers={"www-authenticate": "Bearer"})
         if self.meters is None:
             return Response(status_code=503)
         await asyncio.to_thread(self.meters.refresh)
-        return PlainTextResponse(self.meters.exposition(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
+        return PlainTextResponse(self.meters.format_metrics(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
-    def _readiness(self, *, detailed: bool) -> Response:
-        parts = self.health.parts()
+    def _answer_readiness(self, *, detailed: bool) -> Response:
+        parts = self.health.check_parts()
         ready = all(part.ok for part in parts)
         content = {
             "status": "ready" if ready else "not ready",
@@ -285,7 +285,7 @@ class HealthPages:
         }
         return JSONResponse(content, 200 if ready else 503)
 
-    def _trusted(self, request: Request) -> bool:
+    def _is_trusted(self, request: Request) -> bool:
         kind, _, sent = request.headers.get("authorization", "").partition(" ")
         if self.token is not None and kind.lower() == "bearer" and self.token.matches(sent):
             return True
@@ -362,9 +362,9 @@ class Watchdog:
         try:
             async with asyncio.TaskGroup() as group:
                 if self.url is not None:
-                    group.create_task(self._ping_on(self.url), name="ping")
+                    group.create_task(self._keep_pinging(self.url), name="ping")
                 while True:
-                    self.look()
+                    self.check()
                     await asyncio.sleep(tick)
         finally:
             if self.reloading:
@@ -372,15 +372,15 @@ class Watchdog:
             else:
                 self.systemd.notify("STOPPING=1")
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Notify systemd, and log every change."""
-        failing = [part for part in self.health.parts() if not part.ok]
+        failing = [part for part in self.health.check_parts() if not part.ok]
         starting = self._ready is None and self.monotonic() - self._started < _STARTING_S
         if self._ready is not False and failing and not starting:
-            log.warning("not ready: %s", _described(failing))
+            log.warning("not ready: %s", _describe(failing))
         elif self._ready is False and not failing:
             log.warning("ready again")
-        full = self.health.queue_near_limit()
+        full = self.health.is_queue_near_limit()
         if full and not self._queue_full:
             log.warning(
                 "the queue of the broker is nearly full; when it is full, new messages are dropped"
@@ -391,16 +391,16 @@ class Watchdog:
         states = [f"STATUS={status}"] if self._ready is not (not failing) else []
         if not (failing and starting):
             self._ready = not failing
-        if self.systemd.watchdog_s and self.health.moves():
+        if self.systemd.watchdog_s and self.health.is_moving():
             states.append("WATCHDOG=1")
         if states:
             self.systemd.notify(*states)
 
-    async def _ping_on(self, url: Secret) -> None:
+    async def _keep_pinging(self, url: Secret) -> None:
         while True:
             began = self.monotonic()
-            if self.health.ready():
-                error = await _ping_error(url, allow_private=self.allow_private)
+            if self.health.is_ready():
+                error = await _try_ping(url, allow_private=self.allow_private)
                 if error and not self._failing:
                     log.warning("the watchdog's address %s", error)
                 elif self._failing and not error:
@@ -409,7 +409,7 @@ class Watchdog:
             await asyncio.sleep(max(self.every_s - (self.monotonic() - began), 1.0))
 
 
-async def _ping_error(url: Secret, *, allow_private: bool) -> str:
+async def _try_ping(url: Secret, *, allow_private: bool) -> str:
     try:
         await ping(url.reveal(), allow_private=allow_private)
     except RequestError as error:

@@ -24,12 +24,12 @@ from ingest.mqtt.connection import kept_client_id, live_messages
 from ingest.mqtt.intake_loop import CanarySettings
 from ingest.mqtt.source import MqttSource
 from plumewatch.config.ingest_settings import (
-    http_sources,
-    intake_config,
-    polled_sensors,
-    topic_filters,
+    build_intake_config,
+    list_topic_filters,
+    read_http_sources,
+    read_polled_sensors,
 )
-from plumewatch.config.settings import broker_settings
+from plumewatch.config.settings import read_broker_settings
 from plumewatch.sensor_status import SavedCounts
 from plumewatch.service.resources import Task
 from plumewatch.service.web_server import WebServer, is_loopback
@@ -84,14 +84,14 @@ class Ingestion:
         self._on_stored = resources.on_stored
         self._stored_offset = 0
         self._external = external
-        self.intake_config = intake_config(config, dedupe_window=_DEDUPE_WINDOW)
-        topics = topic_filters(config, self.intake_config.mappings)
+        self.intake_config = build_intake_config(config, dedupe_window=_DEDUPE_WINDOW)
+        topics = list_topic_filters(config, self.intake_config.mappings)
         self.intake = Intake(self.intake_config, report)
         skew = self.intake_config.context.limits.max_skew_s
         self._search = JournalSearch(resources.journal, skew, time.monotonic)
         self.commit_s = Histogram("commit", "", buckets=_COMMIT_BOUNDS_S, registry=None)
         self.commits = GroupCommit(self._commit, pace_s=_COMMIT_PACE_S)
-        broker = broker_settings(config)
+        broker = read_broker_settings(config)
         self.source = MqttSource(
             broker,
             topics,
@@ -124,7 +124,7 @@ class Ingestion:
             clock,
         )
         self._http_config = config.ingest.http
-        self._http_sources = http_sources(config)
+        self._http_sources = read_http_sources(config)
         self.http_ingest = HttpIngest(
             self._http_sources,
             self.intake,
@@ -133,7 +133,7 @@ class Ingestion:
             step_of=step_of,
             on_unstored=self.unstored.on_message,
         )
-        self.polls = HttpPolls(polled_sensors(config), self.http_ingest, clock=clock)
+        self.polls = HttpPolls(read_polled_sensors(config), self.http_ingest, clock=clock)
         self._resources = resources
         self._http_server: WebServer | None = None
         self._broker, self._paths = broker, resources.paths
@@ -161,17 +161,17 @@ class Ingestion:
             behind = [e.reading for e in entries if e.offset > counted]
             self.intake.restore(behind, counted=False)
 
-    def sensor_fields(self) -> dict[str, dict[str, object]]:
+    def list_sensor_fields(self) -> dict[str, dict[str, object]]:
         """Return what is known of sensors beside counts, as fields of `SensorStatus`."""
         return {
             sensor: {"poll_error": failure.reason, "poll_failing_since": failure.since}
             for sensor, failure in self.polls.failing.items()
         }
 
-    def counts(self) -> SavedCounts:
+    def save_point(self) -> SavedCounts:
         """Return the counts of the readings up to a journal offset, and fields of sensors."""
         counted = self.intake.reading_counts.snapshot()
-        return SavedCounts(counted, self._stored_offset, self.sensor_fields())
+        return SavedCounts(counted, self._stored_offset, self.list_sensor_fields())
 
     def listen_for_http(self) -> None:
         """Bind the address of HTTP ingest if it has sources; raises `ServiceError`."""

@@ -102,7 +102,7 @@ async def evaluate_in_process(
         "person": person,
     }
     try:
-        await _of_page("plumewatch.room_test", json.dumps(order).encode())
+        await _run_for_page("plumewatch.room_test", json.dumps(order).encode())
     except TimeoutError:
         return _("The test was not evaluated: it took too long.")
     except ChildProcessError:
@@ -113,10 +113,10 @@ async def evaluate_in_process(
 
 async def draw_labels(order: Order) -> bytes:
     """Return labels as PDF; raises `TimeoutError`, or `ChildProcessError` with what it printed."""
-    return await _of_page("alerts.page.labels", msgspec.json.encode(order))
+    return await _run_for_page("alerts.page.labels", msgspec.json.encode(order))
 
 
-async def _of_page(module: str, order: bytes) -> bytes:
+async def _run_for_page(module: str, order: bytes) -> bytes:
     command = (sys.executable, "-m", module)
     return await _run(command, order, _LONGEST_OF_PAGE_S, asyncio.subprocess.PIPE)
 

@@ -199,7 +199,7 @@ class Maintenance:
     def open(self) -> None:
         """Continue where the last service stopped."""
         self.deletion.open()
-        self.samples.dropped = _dropped(self.resources.state)
+        self.samples.dropped = _count_dropped(self.resources.state)
         self.meters.refresh()
         stored = state.snapshot(self.resources.state, _DUTY)
         now = self.resources.clock()
@@ -223,7 +223,7 @@ class Maintenance:
         """Store the detectors' state and the counts; return the journal offset of the state."""
         run = self.resources.run_until_stored
         snapshot_offset = await run("snapshot", self.detection.save_snapshot)
-        await run("counts", save_counts, self.resources.state, self.ingestion.counts())
+        await run("counts", save_counts, self.resources.state, self.ingestion.save_point())
         return snapshot_offset
 
     async def measure(self) -> None:
@@ -249,12 +249,12 @@ def _append(
         series_records.append(tx, records)
         state.set_snapshot(tx, _DUTY, state.Snapshot(0, "", repr(duty_until).encode()))
         state.set_snapshot(tx, _RECORDED, state.Snapshot(0, "", recorded))
-        dropped = _dropped(tx) + series_records.bound(tx, MAX_WAITING)
+        dropped = _count_dropped(tx) + series_records.bound(tx, MAX_WAITING)
         state.set_snapshot(tx, _DROPPED, state.Snapshot(0, "", b"%d" % dropped))
         return dropped
 
 
-def _dropped(db: sqlite3.Connection) -> int:
+def _count_dropped(db: sqlite3.Connection) -> int:
     """Count the samples ever given up."""
     stored = state.snapshot(db, _DROPPED)
     return 0 if stored is None else int(stored.body)

@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def observed(waits: Histogram) -> dict[str, float]:
+def read_histogram(waits: Histogram) -> dict[str, float]:
     """Return what a histogram counted: by upper bound, and as ``sum`` and ``count``.
 
     >>> waits = Histogram("waits", "Waits.", buckets=(0.1, 1.0), registry=None)
     >>> for seconds in (0.05, 0.5, 7.0):
     ...     waits.observe(seconds)
-    >>> observed(waits)
+    >>> read_histogram(waits)
     {'0.1': 1.0, '1.0': 2.0, '+Inf': 3.0, 'count': 3.0, 'sum': 7.55}
     """
     (family,) = waits.collect()
@@ -92,7 +92,7 @@ class Meters(Collector):
         self._refresh()
         self.kept = {meter.name: self._read(meter) for meter in self.meters if meter.blocks}
 
-    def exposition(self) -> str:
+    def format_metrics(self) -> str:
         """Return all metrics as text for Prometheus; those without a sample are left out."""
         registry = CollectorRegistry(auto_describe=False)
         registry.register(self)
@@ -103,11 +103,11 @@ class Meters(Collector):
         for meter in self.meters:
             if not meter.name:
                 continue
-            value = self._value(meter)
+            value = self._get_value(meter)
             if isinstance(value, Histogram):
-                *buckets, _, (_, total) = observed(value).items()
+                *buckets, _, (_, total) = read_histogram(value).items()
                 yield HistogramMetricFamily(meter.metric, meter.help, buckets, total)
-            elif samples := _samples(meter, value):
+            elif samples := _list_samples(meter, value):
                 family = _FAMILIES[meter.kind](meter.metric, meter.help, labels=meter.labels)
                 for labels, number in samples:
                     family.add_metric(list(labels.values()), number)
@@ -116,7 +116,7 @@ class Meters(Collector):
     def value(self, name: str) -> float:
         """Return the sum over all labels of a metric, by its exported name."""
         meter = next(m for m in self.meters if m.name and m.metric == name)
-        return sum(value for _, value in _samples(meter, self._value(meter)))
+        return sum(value for _, value in _list_samples(meter, self._get_value(meter)))
 
     def page(self) -> dict[str, int]:
         """Return the numbers of the staff page, by name and labels."""
@@ -124,7 +124,7 @@ class Meters(Collector):
             " ".join((meter.name, *labels.values())): round(value)
             for meter in self.meters
             if meter.name
-            for labels, value in _samples(meter, self._value(meter))
+            for labels, value in _list_samples(meter, self._get_value(meter))
         }
 
     def record(self, kind: Literal["counter", "gauge"]) -> dict[str, float]:
@@ -132,12 +132,12 @@ class Meters(Collector):
         sums: dict[str, float] = {}
         for meter in self.meters:
             if meter.record and meter.kind == kind:
-                for labels, value in _samples(meter, self._value(meter)):
+                for labels, value in _list_samples(meter, self._get_value(meter)):
                     key = meter.record.format_map(labels)
                     sums[key] = sums.get(key, 0.0) + value
         return sums
 
-    def _value(self, meter: Meter) -> Value:
+    def _get_value(self, meter: Meter) -> Value:
         return self.kept.get(meter.name) if meter.blocks else self._read(meter)
 
     def _read(self, meter: Meter) -> Value:
@@ -153,7 +153,7 @@ class Meters(Collector):
         return value
 
 
-def _samples(meter: Meter, value: Value) -> list[tuple[dict[str, str], float]]:
+def _list_samples(meter: Meter, value: Value) -> list[tuple[dict[str, str], float]]:
     if value is None or isinstance(value, Histogram):
         return []
     if not isinstance(value, Mapping):

@@ -16,13 +16,13 @@ from alerts.page.settings import (
     UnmatchedTopic,
 )
 from plumewatch import __version__
-from plumewatch.config.settings import ping_url, school_of
-from plumewatch.sensor_status import record_counts, sensor_statuses
+from plumewatch.config.settings import build_school, read_ping_url
+from plumewatch.sensor_status import build_statuses, count_for_records
 from plumewatch.service import pipeline_meters as declared
 from plumewatch.service.health import Health, OutboxState, Watchdog
 from plumewatch.service.maintenance import Deletion, Maintenance, Samples
 from plumewatch.service.meters import Meters
-from plumewatch.service.resources import Task, after
+from plumewatch.service.resources import Task, run_after
 from reports.rows import name_rooms
 
 if TYPE_CHECKING:
@@ -58,26 +58,26 @@ class Monitoring(Pipeline):
             writer=writers.readings,
             records=writers.records,
             retrying=resources.run_until_stored,
-            hanging=resources.hanging,
+            hanging=resources.find_hanging,
             detection=detection,
             queue_limit=queue_limit,
             operations=ingestion.operations,
         )
         self.watchdog = Watchdog(
             health,
-            ping_url(config),
+            read_ping_url(config),
             config.watchdog.ping_every_s,
             config.alerts.allow_private_targets,
         )
         self.deletion, samples = Deletion(resources), Samples(resources, writers)
         outbox = OutboxState(resources.paths.state, clock)
         meters = chain(
-            declared.service_meters(health, resources, detection),
-            declared.outlook_meters(lambda: shutil.disk_usage(config.data_dir).free),
-            declared.broker_meters(ingestion.source, queue_limit),
-            declared.intake_meters(ingestion.source, intake, ingestion.http_ingest.answers),
-            declared.poll_meters(ingestion.polls),
-            declared.storage_meters(
+            declared.declare_service(health, resources, detection),
+            declared.declare_outlook(lambda: shutil.disk_usage(config.data_dir).free),
+            declared.declare_broker(ingestion.source, queue_limit),
+            declared.declare_intake(ingestion.source, intake, ingestion.http_ingest.answers),
+            declared.declare_polls(ingestion.polls),
+            declared.declare_storage(
                 journal=resources.journal,
                 series=resources.series,
                 writer=writers.readings,
@@ -87,23 +87,23 @@ class Monitoring(Pipeline):
                 samples=samples,
                 commits=ingestion.commit_s,
             ),
-            declared.alert_meters(
+            declared.declare_alerts(
                 detection,
                 alerting.memory,
                 alerting.stuck,
                 alerting.deliveries,
                 alerting.pictures.counters if alerting.pictures else {},
             ),
-            declared.outbox_meters(outbox),
+            declared.declare_outbox(outbox),
         )
         self.meters = Meters(meters, outbox.refresh)
         roster = alerting.engine.policy.roster
         recorder = StateRecorder(
             registry.sensors,
-            lambda: record_counts(registry, intake.reading_counts),
+            lambda: count_for_records(registry, intake.reading_counts),
             self.meters.record,
             health.describe_failing,
-            partial(school_of(config).duty, roster.shifts if roster else ()),
+            partial(build_school(config).duty, roster.shifts if roster else ()),
             __version__,
             name_rooms((r.id, r.name, r.floor, r.whole_building) for r in registry.rooms.values()),
         )
@@ -120,7 +120,9 @@ class Monitoring(Pipeline):
 
     def tasks(self) -> Iterator[Task]:
         """Return the tasks of monitoring."""
-        yield Task("maintenance", after(self._detection.ready, self.maintenance.run_maintenance))
+        yield Task(
+            "maintenance", run_after(self._detection.ready, self.maintenance.run_maintenance)
+        )
         yield Task("watchdog", self.watchdog.run())
 
     def intervals(self) -> dict[str, float]:
@@ -137,18 +139,18 @@ class Monitoring(Pipeline):
                 QuarantinedSensor(q.name, q.first_seen, q.last_seen, q.count, q.decoder)
                 for q in reversed(intake.quarantine.values())
             ],
-            unmatched=unmatched_topics(intake),
-            sensors=sensor_statuses(
+            unmatched=list_unmatched(intake),
+            sensors=build_statuses(
                 intake.config.context.registry,
                 self._detection.lives(),
                 intake.reading_counts,
                 intake.firmware.known,
-                self._ingestion.sensor_fields(),
+                self._ingestion.list_sensor_fields(),
             ),
         )
 
 
-def unmatched_topics(intake: Intake) -> list[UnmatchedTopic]:
+def list_unmatched(intake: Intake) -> list[UnmatchedTopic]:
     """Return the topics that nothing reads, the latest first."""
     newest = reversed(intake.unmatched.values())
     return [UnmatchedTopic(q.name, q.first_seen, q.last_seen, q.count, q.sample) for q in newest]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ingest.integrity import CountKind
 from plumewatch import __version__
-from plumewatch.service.meters import Meter, Value, observed
+from plumewatch.service.meters import Meter, Value, read_histogram
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 gauge, counter = Meter, partial(Meter, kind="counter")
 
 
-def service_meters(
+def declare_service(
     health: Health, resources: Resources, detection: DetectionLoop
 ) -> Iterator[Meter]:
     """Return the meters of the program and its readiness."""
@@ -54,21 +54,21 @@ def service_meters(
     yield gauge(
         "ready",
         text,
-        lambda: {part.name: part.ok for part in health.parts()},
+        lambda: {part.name: part.ok for part in health.check_parts()},
         "ready_{part}",
         labels=part,
     )
-    yield gauge("", "", health.ready, "ready")
+    yield gauge("", "", health.is_ready, "ready")
     text = "Work on storage that fails at the moment."
-    yield gauge("failing", text, lambda: dict.fromkeys(health.failing(), 1), labels=("what",))
+    yield gauge("failing", text, lambda: dict.fromkeys(health.find_failing(), 1), labels=("what",))
 
 
-def outlook_meters(disk_free: Callable[[], float]) -> Iterator[Meter]:
+def declare_outlook(disk_free: Callable[[], float]) -> Iterator[Meter]:
     """Return the meters of what will need somebody soon."""
     yield gauge("disk_free_bytes", "Free space for the data folder, bytes.", disk_free, blocks=True)
 
 
-def broker_meters(source: MqttSource, queue_limit: int) -> Iterator[Meter]:
+def declare_broker(source: MqttSource, queue_limit: int) -> Iterator[Meter]:
     """Return the meters of the connection to the broker."""
     state, canary = source.state, source.canary
     yield gauge("broker_connected", "Whether the broker is connected.", lambda: state.connected)
@@ -96,7 +96,7 @@ def broker_meters(source: MqttSource, queue_limit: int) -> Iterator[Meter]:
     yield gauge("", "", round_trip_ms, "canary_ms")
 
 
-def intake_meters(
+def declare_intake(
     source: MqttSource, intake: Intake, http_answers: Mapping[tuple[str, int], int]
 ) -> Iterator[Meter]:
     """Return the meters of messages and the readings in them."""
@@ -141,7 +141,7 @@ def intake_meters(
     yield counter("http_answers", text, answers, labels=("source", "status"))
 
 
-def poll_meters(polls: HttpPolls) -> Iterator[Meter]:
+def declare_polls(polls: HttpPolls) -> Iterator[Meter]:
     """Return the meters of devices that are asked over HTTP."""
 
     def requests() -> Value:
@@ -153,7 +153,7 @@ def poll_meters(polls: HttpPolls) -> Iterator[Meter]:
     yield gauge("polls_failing_devices", text, lambda: len(polls.failing))
 
 
-def storage_meters(
+def declare_storage(
     *,
     journal: Journal,
     series: Series,
@@ -206,19 +206,19 @@ def storage_meters(
 
     def lag() -> Value:
         unstored = max(detection.last_offset - writer.state.cursor, 0)
-        return {"detector": detection.lag()[0], "series": unstored}
+        return {"detector": detection.measure_lag()[0], "series": unstored}
 
     text = "Readings that a consumer is behind the journal."
     yield gauge("journal_lag_readings", text, lag, "{consumer}_lag", labels=("consumer",))
     text = "How long the oldest reading waits for the detector."
-    yield gauge("detector_lag_seconds", text, lambda: detection.lag()[1], "detector_lag_s")
+    yield gauge("detector_lag_seconds", text, lambda: detection.measure_lag()[1], "detector_lag_s")
     text = "Time of a commit of the journal, with its fsync."
     yield Meter("commit_duration_seconds", text, lambda: commits, kind="histogram")
-    yield counter("", "", lambda: observed(commits)["count"], "commits")
-    yield counter("", "", lambda: observed(commits)["sum"], "commit_s")
+    yield counter("", "", lambda: read_histogram(commits)["count"], "commits")
+    yield counter("", "", lambda: read_histogram(commits)["sum"], "commit_s")
 
 
-def alert_meters(
+def declare_alerts(
     detection: DetectionLoop,
     memory: MemoryAlerts,
     stuck: Mapping[str, int],
@@ -246,7 +246,7 @@ def alert_meters(
     yield Meter("reading_to_notice_seconds", text, lambda: deliveries.latency, kind="histogram")
 
 
-def outbox_meters(outbox: OutboxState) -> Iterator[Meter]:
+def declare_outbox(outbox: OutboxState) -> Iterator[Meter]:
     """Return the meters of what waits in the state database."""
     text = "Notices that wait or are being sent."
     yield gauge("outbox_depth_notices", text, lambda: outbox.waiting, "outbox")

@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Final, Literal, TypeVar
 from alerts.consumer.detection_consumer import CONSUMER
 from ingest.errors import BrokerError
 from plumewatch.config.paths import DataPaths
-from plumewatch.config.settings import series_of
+from plumewatch.config.settings import build_series
 from plumewatch.errors import UnreachableError
 from plumewatch.service.data_folder import (
-    absent_files,
     copy_before_upgrade,
+    find_absent_files,
+    find_set_aside,
     open_and_repair_state,
     reconcile_journal,
     record_start,
     report_absent,
     reserve_space,
-    set_aside,
     use_reserved_space,
 )
 from storage import state
@@ -101,7 +101,7 @@ class DatabaseThread:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._run, work, arguments)
 
-    def busy_s(self) -> float:
+    def measure_busy_s(self) -> float:
         """Return for how long the thread has been at the same work; 0.0 if it waits for some."""
         return max(0.0, time.monotonic() - self._since)
 
@@ -150,7 +150,7 @@ class Resources:
         self.in_series = DatabaseThread("series")
         self.run_until_stored = RunUntilStored(self.in_detector, self.paths.state)
         self.journal = Journal(self.paths.journal, clock, _REMEMBERED)
-        self.series = series_of(config, self.paths)
+        self.series = build_series(config, self.paths)
 
     def open(self) -> None:
         """Upgrade, repair and open the databases; raises `StorageError` or `sqlite3.Error`."""
@@ -167,9 +167,9 @@ class Resources:
 
     def _open(self) -> None:
         now = self.started = self.clock()
-        absent = absent_files(self.paths, influx=bool(self.config.timeseries.url))
+        absent = find_absent_files(self.paths, influx=bool(self.config.timeseries.url))
         copy_before_upgrade(self.paths.root, now)
-        before = set_aside(self.paths.root)
+        before = find_set_aside(self.paths.root)
         self.opening = self.paths.journal
         self.journal.open()
         self.opening = self.paths.influx if self.config.timeseries.url else self.paths.series
@@ -178,22 +178,23 @@ class Resources:
         self.state = open_and_repair_state(self.paths.state)
         self.is_open = True
         lost = report_absent(self.journal, absent)
-        damaged = set_aside(self.paths.root) - before
+        damaged = find_set_aside(self.paths.root) - before
         record_start(self.state, self.config, now, lost, damaged)
         cursor = max(self.series.cursor(), state.cursor(self.state, CONSUMER))
         reconcile_journal(self.journal, cursor)
 
-    def hanging(self) -> dict[str, str]:
+    def find_hanging(self) -> dict[str, str]:
         """Return which databases have not answered for some time, and since when."""
         if self.opening is not None:
-            busy_s = self.in_detector.busy_s()
+            busy_s = self.in_detector.measure_busy_s()
             more = ": does its disk hang, or is it being repaired or copied?"
             return {"start": f"opening {self.opening} for {busy_s:.0f} s{more}"}
         threads = {"journal": self.in_journal, "state": self.in_detector}
+        busy = {name: thread.measure_busy_s() for name, thread in threads.items()}
         return {
-            name: f"{name}.db has not answered for {thread.busy_s():.0f} s: does its disk hang?"
-            for name, thread in threads.items()
-            if self.ready.is_set() and thread.busy_s() > HANGS_S
+            name: f"{name}.db has not answered for {busy_s:.0f} s: does its disk hang?"
+            for name, busy_s in busy.items()
+            if self.ready.is_set() and busy_s > HANGS_S
         }
 
     def end_threads(self) -> None:
@@ -252,11 +253,11 @@ async def supervise(tasks: Sequence[Task], stop: asyncio.Event) -> None:
             await stop.wait()
             await _end(started)
     except BaseExceptionGroup as errors:
-        for error in _leaves(errors):
+        for error in _walk_leaves(errors):
             if isinstance(error, ServiceError | BrokerError):
                 raise ServiceError(str(error)) from errors
             if isinstance(error, StorageError | sqlite3.Error):
-                raise ServiceError(f"storage: {error}{_remedy(error)}") from errors
+                raise ServiceError(f"storage: {error}{_suggest_remedy(error)}") from errors
         raise
 
 
@@ -286,7 +287,7 @@ async def _run_task(task: Task, stop: asyncio.Event) -> None:
         raise ServiceError(f"{task.name} ended by itself")
 
 
-def _remedy(error: StorageError | sqlite3.Error) -> str:
+def _suggest_remedy(error: StorageError | sqlite3.Error) -> str:
     """Return what to do about an error that no waiting repairs."""
     if isinstance(error, StorageCorruptError):
         return "; the next start repairs what can be read of it"
@@ -298,15 +299,15 @@ def _remedy(error: StorageError | sqlite3.Error) -> str:
     return ""
 
 
-def _leaves(error: BaseException) -> Iterator[BaseException]:
+def _walk_leaves(error: BaseException) -> Iterator[BaseException]:
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
-            yield from _leaves(inner)
+            yield from _walk_leaves(inner)
     else:
         yield error
 
 
-async def after(ready: asyncio.Event, start: Callable[[], Coroutine[None, None, None]]) -> None:
+async def run_after(ready: asyncio.Event, start: Callable[[], Coroutine[None, None, None]]) -> None:
     """Wait until `ready` is set, then run what `start` returns."""
     await ready.wait()
     await start()

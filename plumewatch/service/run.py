@@ -75,7 +75,7 @@ class Running:
         self._listening = Listening()
         history = DataPaths(config.data_dir).config_history
         self._config_file = ConfigEditor(path, history, self._reload)
-        self._service = self._service_of(config)
+        self._service = self._build_service(config)
         self._next: Service | None = None
         self._over = asyncio.Event()
         self._reload_task: asyncio.Task[None] | None = None
@@ -108,7 +108,7 @@ class Running:
                 ):
                     raise
                 log.error("cannot run with the new configuration, back to the old one: %s", error)  # noqa: TRY400 - one line
-                self._next, before = self._old_service_of(before), None
+                self._next, before = self._rebuild_service(before), None
             else:
                 before = self._service.config
             if self._next is None or self._ending:
@@ -116,7 +116,7 @@ class Running:
             self._service, self._next = self._next, None
             self._over.clear()
 
-    def _service_of(self, config: PlumewatchConfig) -> Service:
+    def _build_service(self, config: PlumewatchConfig) -> Service:
         return Service(
             config,
             lock=self._lock,
@@ -124,9 +124,9 @@ class Running:
             listening=self._listening,
         )
 
-    def _old_service_of(self, config: PlumewatchConfig) -> Service:
+    def _rebuild_service(self, config: PlumewatchConfig) -> Service:
         try:
-            return self._service_of(config)
+            return self._build_service(config)
         except ConfigError as error:
             raise ServiceError(f"the old configuration cannot be used any more: {error}") from error
 
@@ -150,7 +150,7 @@ class Running:
             self._again = False
             try:
                 fresh = await asyncio.to_thread(_read, self._path, now.data_dir)
-                service = self._service_of(fresh)
+                service = self._build_service(fresh)
             except ConfigError as error:
                 log.error("%s %s", _STAYS, "; ".join(str(error).splitlines()))  # noqa: TRY400 - one line
                 service = None

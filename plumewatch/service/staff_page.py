@@ -20,7 +20,7 @@ from alerts.page.settings import (
     StaffPageSettings,
 )
 from plumewatch.config.secrets import read_secret
-from plumewatch.config.settings import identity_provider, school_of, sign_in_rules
+from plumewatch.config.settings import build_identity_provider, build_school, build_sign_in_rules
 from plumewatch.service.health import HealthPages
 from plumewatch.service.jobs import draw_labels, evaluate_in_process
 from plumewatch.service.web_server import WebServer, is_loopback
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from plumewatch.service.web_server import Listening
 
 
-def staff_page(
+def build_staff_page(
     resources: Resources,
     alerting: Alerting,
     monitoring: Monitoring,
@@ -59,7 +59,7 @@ def staff_page(
             database=paths.state,
             engine=alerting.engine,
             series=resources.series,
-            school=school_of(config),
+            school=build_school(config),
             pipeline=monitoring,
             notices=NoticeSettings(
                 send_test=alerting.send_test,
@@ -81,8 +81,8 @@ def staff_page(
             access=AccessSettings(
                 open_reading=demo,
                 one_click=demo,
-                sign_in=sign_in_rules(config),
-                provider=identity_provider(config, clock),
+                sign_in=build_sign_in_rules(config),
+                provider=build_identity_provider(config, clock),
                 secure_cookie=public_url.startswith("https://"),
                 hosts=config.web.hosts,
                 limits=listening.limits,
@@ -95,19 +95,19 @@ def staff_page(
             clock=clock,
         )
     )
-    return _server(app, config, monitoring.health, monitoring.meters, listening)
+    return _build_server(app, config, monitoring.health, monitoring.meters, listening)
 
 
-def starting_page(
+def build_starting_page(
     config: PlumewatchConfig, monitoring: Monitoring, listening: Listening
 ) -> WebServer:
     """Make the server of a service that is being opened: its health, and 503 for the rest."""
     starting = PlainTextResponse("Plumewatch is starting", 503, {"retry-after": "5"})
     app = Starlette(routes=[Mount("/", starting)])
-    return _server(app, config, monitoring.health, None, listening)
+    return _build_server(app, config, monitoring.health, None, listening)
 
 
-def _server(
+def _build_server(
     app: ASGIApp,
     config: PlumewatchConfig,
     health: Health,

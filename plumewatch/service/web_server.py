@@ -134,7 +134,7 @@ class WebServer:
         self.port: int = self._socket.getsockname()[1]
         self._server = _Server(
             uvicorn.Config(
-                behind_proxies(app, trusted_proxies),
+                wrap_for_proxies(app, trusted_proxies),
                 http=type("BoundedConnection", (BoundedConnection,), {"bounds": bounds}),
                 proxy_headers=False,
                 lifespan="on",
@@ -299,7 +299,7 @@ class BoundedConnection(H11Protocol):
             self._deadline = None
 
 
-def behind_proxies(app: ASGIApp, trusted: Sequence[str]) -> ASGIApp:
+def wrap_for_proxies(app: ASGIApp, trusted: Sequence[str]) -> ASGIApp:
     """Take the address of a client from the headers of trusted proxies, ours and those given."""
     wrapped: Any = ProxyHeadersMiddleware(cast("Any", app), [*_OWN, *trusted])
     return cast("ASGIApp", wrapped)

@@ -13,7 +13,12 @@ import pytest
 from plumewatch.config.load import load
 from plumewatch.config.model import PlumewatchConfig
 from plumewatch.config.secrets import read_secret
-from plumewatch.config.settings import alert_policy, broker_settings, influx_settings, ping_url
+from plumewatch.config.settings import (
+    build_alert_policy,
+    read_broker_settings,
+    read_influx_settings,
+    read_ping_url,
+)
 from tests.support.service import ServiceProcess, eventually, run_command
 
 pytestmark = pytest.mark.attack
@@ -158,8 +163,12 @@ def test_commands_print_none(service):
 
 def test_no_object_of_the_configuration_shows_one(service):
     config = load(service.config)
-    built = [broker_settings(config), read_secret(config, "metrics.token"), ping_url(config)]
-    built += [alert_policy(config), influx_settings(config), config]
+    built = [
+        read_broker_settings(config),
+        read_secret(config, "metrics.token"),
+        read_ping_url(config),
+    ]
+    built += [build_alert_policy(config), read_influx_settings(config), config]
     for each in built:
         clean(f"{each!r} {each} {vars(each) if hasattr(each, '__dict__') else ''}")
     clean(config.model_dump_json())

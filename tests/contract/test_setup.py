@@ -481,13 +481,13 @@ class TestWhatCannotBe:
 
 
 def test_the_shipped_settings_are_those_that_are_written():
-    from plumewatch.cli.setup.broker_files import mosquitto_conf
+    from plumewatch.cli.setup.broker_files import build_mosquitto_conf
 
     def settings(text):
         lines = (line.strip().partition(" ") for line in text.splitlines())
         return {name: value for name, _, value in lines if name and not name.startswith("#")}
 
-    made = settings(mosquitto_conf("/etc/mosquitto", 1883, 1_000_000))
+    made = settings(build_mosquitto_conf("/etc/mosquitto", 1883, 1_000_000))
     shipped = settings(SHIPPED.read_text())
     made["max_queued_bytes"] = shipped["max_queued_bytes"]
     assert made == shipped

@@ -9,9 +9,9 @@ import pytest
 
 from ingest.validation import Message
 from plumewatch.cli.setup import influx as setup_influx
-from plumewatch.cli.setup.influx import prepared
+from plumewatch.cli.setup.influx import prepare
 from plumewatch.config.load import load
-from plumewatch.config.settings import influx_settings
+from plumewatch.config.settings import read_influx_settings
 from storage.errors import StorageUnavailableError
 from storage.timeseries.influx_http import InfluxHttp
 from tests.support.broker import free_port
@@ -63,7 +63,7 @@ def files(folder):
 
 def service_and_reader(folder):
     """Reach the server as the service is configured to, and with the secret for dashboards."""
-    service = influx_settings(load(folder / "plumewatch.toml"))
+    service = read_influx_settings(load(folder / "plumewatch.toml"))
     path = folder / "secrets/influx-reader"
     assert {p.stat().st_mode & 0o777 for p in (folder / "secrets").glob("influx-*")} == {0o600}
     name = service.username.replace("_service", "_reader")
@@ -96,7 +96,7 @@ def test_a_1x_that_asks_nobody(set_up, influxd):
     ran = set_up(url=influxd.url, database="open")
     assert "asks nobody for a password" in ran.out
     assert "all of it can be written and read" in ran.out
-    settings = influx_settings(load(set_up.folder / "plumewatch.toml"))
+    settings = read_influx_settings(load(set_up.folder / "plumewatch.toml"))
     assert (settings.url, settings.database, settings.secret) == (influxd.url, "open", "")
     assert not list((set_up.folder / "secrets").glob("influx-*"))
     InfluxHttp(settings).check_connection()
@@ -116,7 +116,7 @@ def test_a_3_keeps_the_token_and_says_so(set_up, influxd):
     with FakeServer(InfluxDb3(influxd.url)) as stub:
         ran = set_up("secret", url=stub.url, database="three")
         assert "the service keeps this one" in ran.out
-        settings = influx_settings(load(set_up.folder / "plumewatch.toml"))
+        settings = read_influx_settings(load(set_up.folder / "plumewatch.toml"))
         assert settings.secret == "secret"
         assert "InfluxDB 3" in InfluxHttp(settings).check_connection()
 
@@ -191,7 +191,7 @@ class TestQuestions:
                 answer = next(given)
                 return default if answer is None else answer
 
-            return prepared(None, question), asked
+            return prepare(None, question), asked
 
         return ask
 
@@ -200,7 +200,7 @@ class TestQuestions:
 
     def test_one_that_is_found_on_this_machine(self, ask, influxd):
         found, asked = ask([None], (f"http://127.0.0.1:{free_port()}", influxd.url))
-        assert found.settings()["url"] == influxd.url
+        assert found.build_settings()["url"] == influxd.url
         assert len(asked) == 1
 
     def test_a_password_until_it_is_right(self, ask, closed_server, capsys):

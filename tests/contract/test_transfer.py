@@ -15,7 +15,7 @@ from ingest.readings_export import SCHEMA
 from ingest.recordings import read_recordings
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
-from plumewatch.config.settings import series_of
+from plumewatch.config.settings import build_series
 from storage.journal import DeadLetter, Journal
 from storage.reading import Reading
 from storage.timeseries.influx_http import InfluxSettings
@@ -69,7 +69,7 @@ class Site:
             assert plumewatch("storage", "setup", "-c", self.path, now=NOW).code == 0
 
     def series(self):
-        return series_of(self.config, DataPaths(self.config.data_dir))
+        return build_series(self.config, DataPaths(self.config.data_dir))
 
     def run(self, *arguments):
         ran = plumewatch(*arguments, "--config", self.path)

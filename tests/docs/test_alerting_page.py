@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 from plumewatch.config.load import parse
-from plumewatch.config.settings import alert_policy
+from plumewatch.config.settings import build_alert_policy
 from tests.support.command import plumewatch
 
 ROOT = Path(__file__).parents[2]
@@ -37,5 +37,5 @@ def test_the_settings_are_valid(tmp_path):
         (tmp_path / "secrets").mkdir(exist_ok=True)
         (tmp_path / "secrets" / name).write_text(f"ntfys://ntfy.example/{name}")
         (tmp_path / "secrets" / name).chmod(0o600)
-    policy = alert_policy(parse(tree, base=tmp_path))
+    policy = build_alert_policy(parse(tree, base=tmp_path))
     assert policy.staff[0].quiet[0].divert

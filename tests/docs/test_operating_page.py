@@ -16,7 +16,7 @@ def rows(head):
 
 
 def test_every_part_has_a_row(tmp_path):
-    parts = [part.name for part in Parts(tmp_path).health.parts()]
+    parts = [part.name for part in Parts(tmp_path).health.check_parts()]
     named = [re.match(r"\| `(\w+)` \|", row)[1] for row in rows("| part | means")]
     assert named == parts
 

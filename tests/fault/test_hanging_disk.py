@@ -97,7 +97,7 @@ async def test_a_disk_that_hangs_during_the_start(config, monkeypatch, caplog, n
         finally:
             go_on.set()
         await until(service.ready.is_set)
-        await until(lambda: "journal" not in health.failing())
+        await until(lambda: "journal" not in health.find_failing())
         assert (await answer(service, "/metrics")).status_code == 200
 
 

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 import psutil
 import pytest
 
-from plumewatch.service.meters import observed
+from plumewatch.service.meters import read_histogram
 from storage.reading import Reading
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.broker import Mosquitto
@@ -200,8 +200,8 @@ async def test_a_store_that_hangs_delays_no_alert(config, monkeypatch):
             await until(lambda: service.alerting.notifier.sent)
             await until(lambda: service.detection.counts.readings == len(readings))
             assert len(service.series.between(0, 4e9)) == 0
-            await until(lambda: observed(service.alerting.deliveries.latency)["count"] == 1)
-            assert service.monitoring.health.moves()
+            await until(lambda: read_histogram(service.alerting.deliveries.latency)["count"] == 1)
+            assert service.monitoring.health.is_moving()
         finally:
             go_on.set()
         await until(lambda: len(service.series.between(0, 4e9)) == len(readings))

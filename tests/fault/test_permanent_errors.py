@@ -118,7 +118,7 @@ async def test_a_state_without_space_and_with_space_again(config, monkeypatch):
     disk = Disk(monkeypatch)
 
     def part():
-        return {part.name: part for part in service.monitoring.health.parts()}["journal"]
+        return {part.name: part for part in service.monitoring.health.check_parts()}["journal"]
 
     async with running(config) as service:
         await store(service, [reading()])
@@ -127,7 +127,7 @@ async def test_a_state_without_space_and_with_space_again(config, monkeypatch):
         await store(service, [reading()])
         await until(lambda: "incidents: " in part().detail)
         assert not part().ok
-        assert not service.monitoring.health.ready()
+        assert not service.monitoring.health.is_ready()
         assert service.monitoring.status().counters["failing incidents"] == 1
         disk.free("state.db")
         await until(lambda: part().ok)

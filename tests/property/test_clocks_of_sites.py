@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plumewatch.config.load import parse
-from plumewatch.config.settings import alert_policy, recurring_silences, school_of
+from plumewatch.config.settings import build_alert_policy, build_school, build_silences
 
 ZONES = {"boston": "America/New_York", "berlin": "Europe/Berlin"}  # 2026-03-08 and 2026-03-29
 SCHOOL = """
@@ -54,9 +54,9 @@ CONFIG = parse(
     ),
     base=None,
 )
-POLICY = alert_policy(CONFIG)
-SILENCES = dict(zip(ZONES, recurring_silences(CONFIG), strict=True))
-DISTRICT = school_of(CONFIG)
+POLICY = build_alert_policy(CONFIG)
+SILENCES = dict(zip(ZONES, build_silences(CONFIG), strict=True))
+DISTRICT = build_school(CONFIG)
 SPRING, AUTUMN = datetime(2026, 3, 6, tzinfo=UTC), datetime(2026, 10, 23, tzinfo=UTC)
 INSTANTS = st.builds(
     lambda start, seconds: start + timedelta(seconds=seconds),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from alerts.engine import AlertEngine
 from alerts.page.app import create_app
 from plumewatch.config.load import load
-from plumewatch.config.settings import alert_policy, school_of
+from plumewatch.config.settings import build_alert_policy, build_school
 from plumewatch.report_request import ReportRequest, gather_facts
 from plumewatch.service.data_folder import open_series
 from reports import tables
@@ -29,9 +29,9 @@ FIRST, ROOMS = date(2026, 9, 14), 3
 async def pages(config, now, *paths):
     database = config.data_dir / "state.db"
     with open_series(config) as series:
-        engine = AlertEngine(config.registry(), alert_policy(config))
+        engine = AlertEngine(config.registry(), build_alert_policy(config))
         made = page_settings(engine=engine, database=database, series=series, clock=lambda: now)
-        app = create_app(replace(made, school=school_of(config)))
+        app = create_app(replace(made, school=build_school(config)))
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             return [(await client.get(path)).text for path in paths]

@@ -22,7 +22,7 @@ from alerts.page import labels
 from alerts.page.labels import labels_of, labels_pdf
 from ingest import readings_export
 from language.plain_text import PlainFormatter
-from plumewatch.cli.printer import echo, print_json, table_lines
+from plumewatch.cli.printer import echo, format_table, print_json
 from plumewatch.replay import write_alerts
 from reports.drawing import Drawing, Text, render_svg
 from reports.files import WRITERS, Sheet
@@ -97,7 +97,7 @@ def picture(text, *_):
 
 
 def table(text, *_):
-    return table_lines(("Sensor", "Room"), [("s1", text)], 60)
+    return format_table(("Sensor", "Room"), [("s1", text)], 60)
 
 
 def line(text, _, monkeypatch):

@@ -41,7 +41,7 @@ class Parts:
         self.detection = SimpleNamespace(
             beat=self.monotonic,
             counts=DetectionCounts(),
-            lag=lambda: self.lag,
+            measure_lag=lambda: self.lag,
             last_offset=0,
             model_version="plume-2",
         )
@@ -73,12 +73,14 @@ class Parts:
         )
         self.meters = Meters(
             (
-                *declared.service_meters(self.health, SimpleNamespace(started=NOW), self.detection),
-                *declared.outlook_meters(lambda: 5e9),
-                *declared.broker_meters(self.source, 1000),
-                *declared.intake_meters(self.source, self.intake, {}),
-                *declared.poll_meters(self.polls),
-                *declared.storage_meters(
+                *declared.declare_service(
+                    self.health, SimpleNamespace(started=NOW), self.detection
+                ),
+                *declared.declare_outlook(lambda: 5e9),
+                *declared.declare_broker(self.source, 1000),
+                *declared.declare_intake(self.source, self.intake, {}),
+                *declared.declare_polls(self.polls),
+                *declared.declare_storage(
                     journal=self.journal,
                     series=SimpleNamespace(repairs=0),
                     writer=self.writer,
@@ -88,14 +90,14 @@ class Parts:
                     samples=SimpleNamespace(dropped=0),
                     commits=Histogram("commit", "", registry=None),
                 ),
-                *declared.alert_meters(
+                *declared.declare_alerts(
                     self.detection,
                     SimpleNamespace(active=False, read_failures=0),
                     self.stuck,
                     self.deliveries,
                     {"made": 1},
                 ),
-                *declared.outbox_meters(self.outbox),
+                *declared.declare_outbox(self.outbox),
             ),
             self.outbox.refresh,
         )
@@ -106,4 +108,4 @@ class Parts:
         return self.letters
 
     def failing(self):
-        return [(part.name, part.detail) for part in self.health.parts() if not part.ok]
+        return [(part.name, part.detail) for part in self.health.check_parts() if not part.ok]

@@ -8,7 +8,7 @@ import msgspec
 from detection.alert_rules import BUDGET, AlertBudgets
 from ingest.intake import Intake
 from ingest.validation import Message, may_alert
-from plumewatch.config.ingest_settings import intake_config
+from plumewatch.config.ingest_settings import build_intake_config
 from plumewatch.config.load import load
 from scale.history import frame_of, landed
 from scale.shard import Shard, shards_of
@@ -55,7 +55,7 @@ def with_native_messages():
 def events_of_one_service(path, records, shards):
     """Return the events of one intake whose clock runs with the messages, counted."""
     config = load(path)
-    intake, registry = Intake(intake_config(config, dedupe_window=128)), config.registry()
+    intake, registry = Intake(build_intake_config(config, dedupe_window=128)), config.registry()
     rows = []
     for topic, payload, received in records:
         found = intake.on_time(received)

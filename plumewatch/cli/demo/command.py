@@ -91,14 +91,14 @@ class Demo:
         push_port = receiver.sockets[0].getsockname()[1]
         with socket.create_server(("127.0.0.1", 0)) as free:
             broker_port = int(free.getsockname()[1])
-        config = self._config(broker_port, push_port)
+        config = self._write_config(broker_port, push_port)
         self._console.print(
             f"Plumewatch demo: a simulated school, {SPEED:.0f} times faster than real time."
             f" Times below are school times. Staff page: http://127.0.0.1:{self._port}"
         )
         self._registry = config.registry()
-        async with _broker(broker_port), receiver:
-            self._service = self._service_of(config)
+        async with _run_broker(broker_port), receiver:
+            self._service = self._build_service(config)
             if seconds > 0:
                 loop.call_later(seconds, stop.set)
             try:
@@ -111,22 +111,22 @@ class Demo:
         for task in self._staff:
             task.cancel()
         counters = self._service.detection.counts
-        self._console.print(f"simulator's truth: {self._truth.sentence(self._clock())}")
-        self._console.print(self._truth.meaning(len(self._registry.rooms), self._clock()))
+        self._console.print(f"simulator's truth: {self._truth.describe(self._clock())}")
+        self._console.print(self._truth.describe_sessions(len(self._registry.rooms), self._clock()))
         self._console.print(
             f"demo ended: {counters.readings} readings, {self._kinds.total()} events,"
             f" {counters.alerts} alerts, {self._pushes} pushes received; an alert may be of several"
             " events, and of several vaping sessions in a room"
         )
 
-    def _service_of(self, config: PlumewatchConfig) -> Service:
+    def _build_service(self, config: PlumewatchConfig) -> Service:
         return Service(
             config,
             clock=self._clock,
             receive_clock=self._receive_clock,
             one_click=True,
             observer=Observer(self._on_events, self._on_alerts),
-            banner=self._banner,
+            banner=self._build_banner,
             config_file=self._config_file,
             listening=self._listening,
         )
@@ -146,7 +146,7 @@ class Demo:
                 if not self._changed.is_set():
                     return
                 config = load(self._folder / CONFIG.name)
-                self._service, self._registry = self._service_of(config), config.registry()
+                self._service, self._registry = self._build_service(config), config.registry()
         finally:
             stopped.cancel()
             self._listening.close()
@@ -161,7 +161,7 @@ class Demo:
             self._began = time.monotonic()
         return self._clock()
 
-    def _config(self, broker_port: int, push_port: int) -> PlumewatchConfig:
+    def _write_config(self, broker_port: int, push_port: int) -> PlumewatchConfig:
         text = _SCHOOL.read_text(encoding="utf-8").replace(
             "[broker]\n", f"[web]\nport = {self._port}\n[broker]\nport = {broker_port}\n"
         )
@@ -177,12 +177,12 @@ class Demo:
         DataPaths(config.data_dir).demo.touch()
         return config
 
-    def _banner(self) -> str:
+    def _build_banner(self) -> str:
         return _(
             "Simulated school, %(speed)s times faster than real time. The detector %(found)s: a"
             " real school does not know this.",
             speed=f"{SPEED:.0f}",
-            found=self._truth.sentence(self._clock()),
+            found=self._truth.describe(self._clock()),
         )
 
     async def _simulate(self, broker_port: int, stop: asyncio.Event) -> None:
@@ -266,14 +266,14 @@ class Demo:
             token = f"token={taken['feedback']}&via=ntfy"
             await self._post("/answer/arrive", token)
             await asyncio.sleep(_PRESS_S)
-            found = self._finding(taken["incident"])
+            found = self._choose_finding(taken["incident"])
             answered = await self._post("/answer/feedback", f"{token}&{found}")
             self._note("answered", f"{answered.get('what', '')} ({name}, simulated)", "green")
         except (RequestError, ValueError, KeyError) as error:
             self._note("not answered", f"{name}: {error!r}", "yellow")
 
-    def _finding(self, incident: str) -> str:
-        happened = any(self._truth.happened(*alert) for alert in self._alerts.get(incident, ()))
+    def _choose_finding(self, incident: str) -> str:
+        happened = any(self._truth.is_explained(*alert) for alert in self._alerts.get(incident, ()))
         return "verdict=confirmed" if happened else "verdict=nothing_found"
 
     async def _post(self, path: str, body: str) -> dict[str, Any]:
@@ -326,7 +326,7 @@ class Demo:
             self._console.print(
                 f"{rate:.0f} readings/s, {len(self._registry.rooms)} rooms,"
                 f" events: {kinds or 'none yet'}; alerts: {counters.alerts};"
-                f" pushes: {self._pushes}; {self._truth.sentence(self._clock())} (simulator's"
+                f" pushes: {self._pushes}; {self._truth.describe(self._clock())} (simulator's"
                 f" truth); staff page http://127.0.0.1:{self._port}"
             )
 
@@ -336,7 +336,7 @@ def _set(event: asyncio.Event, _done: object) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _broker(port: int) -> AsyncIterator[None]:
+async def _run_broker(port: int) -> AsyncIterator[None]:
     try:
         from iotcore import Broker
     except ImportError as error:

@@ -51,11 +51,11 @@ class TruthScore:
         """Add an alert of the detector."""
         self._alerts.append((room, onset))
 
-    def happened(self, room: str, onset: float) -> bool:
+    def is_explained(self, room: str, onset: float) -> bool:
         """Whether a session that is over explains an alert."""
         return any(session.explains(room, onset) for session in self._sessions.values())
 
-    def meaning(self, rooms: int, now: float) -> str:
+    def describe_sessions(self, rooms: int, now: float) -> str:
         """Say of how many sessions those are that could be found."""
         everywhere = sum(end + _LATE_S <= now for end in self._ends.values())
         reached = sum(s.end + _LATE_S <= now for s in self._sessions.values())
@@ -64,12 +64,12 @@ class TruthScore:
             " visibly; found are those that the detector alerted on."
         )
 
-    def sentence(self, now: float) -> str:
+    def describe(self, now: float) -> str:
         """Say how many of the sessions that are over were found, and how many alerts were false."""
         over = [s for s in self._sessions.values() if s.end + _LATE_S <= now]
         found = sum(any(s.explains(*alert) for alert in self._alerts) for s in over)
         false = sum(
-            not self.happened(room, onset)
+            not self.is_explained(room, onset)
             for room, onset in self._alerts
             if onset + _DECIDED_S <= now
         )

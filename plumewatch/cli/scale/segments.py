@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from plumewatch.cli.options import CONFIG, ConfigOption, Site, examples
-from plumewatch.cli.printer import echo, progress
+from plumewatch.cli.options import CONFIG, ConfigOption, Site, list_examples
+from plumewatch.cli.printer import echo, show_progress
 from plumewatch.errors import UsageError
 from scale.errors import HistoryError
 
@@ -25,7 +25,7 @@ _SENSORS_A_BUCKET: Final = 1000
 
 @app.command(
     rich_help_panel="Simulation and history",
-    epilog=examples(
+    epilog=list_examples(
         "plumewatch segments history",
         "plumewatch segments history --every 5",
     ),
@@ -64,7 +64,7 @@ def _land_journal(path: Path, registry: Registry, writer: HistoryWriter) -> tupl
     from scale.landing import land_journal
     from storage.journal import JournalReader
 
-    with JournalReader(path) as journal, progress("landing", 1.0) as update:
+    with JournalReader(path) as journal, show_progress("landing", 1.0) as update:
         return land_journal(journal, registry, writer, lambda n: update(completed=n))
 
 

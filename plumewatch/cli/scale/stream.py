@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from ingest.errors import RefusedError
-from plumewatch.cli.options import Site, examples
+from plumewatch.cli.options import Site, list_examples
 from plumewatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _SENTENCES: Final = {
 
 @app.command(
     rich_help_panel="Simulation and history",
-    epilog=examples(
+    epilog=list_examples(
         "plumewatch stream history --checkpoint state --events events --master 'local[2]' --once",
         "plumewatch stream --kafka k1:9092 --config plumewatch.toml --checkpoint s --events e",
     ),
@@ -98,7 +98,7 @@ def stream(
     import asyncio
 
     from ingest.event_messages import publish_events
-    from plumewatch.config.settings import broker_settings
+    from plumewatch.config.settings import read_broker_settings
     from scale.sinks import EventFiles
 
     site = Site.load(config) if config else None
@@ -107,14 +107,14 @@ def stream(
         raise UsageError("--kafka, --publish and --series need --config")
     plain = not any("." in key for key in options)
     _check_kafka(kafka if plain else "", topic)
-    settings = {"spark.sql.shuffle.partitions": str(shards), **_pairs("--conf", conf)}
-    influx = _influx(site) if site and series else None
+    settings = {"spark.sql.shuffle.partitions": str(shards), **_parse_pairs("--conf", conf)}
+    influx = _read_influx(site) if site and series else None
     sinks: list[Callable[[Sequence[Any], int], None]] = [EventFiles(events).write]
     if site and publish:
-        broker = broker_settings(site.config)
+        broker = read_broker_settings(site.config)
         sinks.append(lambda found, _number: asyncio.run(publish_events(broker, found)))
-    budgets = _current_budgets(site)
-    spark = _session(master, settings, needs_kafka=bool(kafka))
+    budgets = _read_budgets(site)
+    spark = _start_session(master, settings, needs_kafka=bool(kafka))
     interval = {"processingTime": f"{seconds} seconds"}
     trigger: dict[str, Any] = {"availableNow": True} if once else interval
 
@@ -132,7 +132,7 @@ def stream(
 
             if not plain:
                 check_with_options(spark, kafka, topic, options)
-            config, folder = partial(_intake_config, site.config), dead_letters.absolute()
+            config, folder = partial(_build_intake, site.config), dead_letters.absolute()
             source = MessageSource(topic, config, shards, folder)
             packed = pack_records(spark, kafka, source, options)
         else:
@@ -157,8 +157,8 @@ def _check_sources(history: str, kafka: str, kafka_option: Sequence[str] | None)
 
     if bool(history) == bool(kafka):
         raise UsageError("either HISTORY or --kafka SERVERS")
-    pairs = _pairs("--kafka-option", kafka_option)
-    options = {key: _value_of(value) for key, value in pairs.items()}
+    pairs = _parse_pairs("--kafka-option", kafka_option)
+    options = {key: _read_value(value) for key, value in pairs.items()}
     if options and not kafka:
         raise UsageError("--kafka-option needs --kafka")
     if history and "://" not in history:
@@ -177,7 +177,7 @@ def _check_kafka(kafka: str, topic: str) -> None:
     check(kafka, topic)
 
 
-def _session(master: str, settings: dict[str, str], *, needs_kafka: bool) -> Any:
+def _start_session(master: str, settings: dict[str, str], *, needs_kafka: bool) -> Any:
     try:
         from scale.spark.kafka import CONNECTOR
         from scale.spark.session import session
@@ -188,27 +188,27 @@ def _session(master: str, settings: dict[str, str], *, needs_kafka: bool) -> Any
     try:
         spark = session(master, "plumewatch", settings)
     except Exception as error:
-        raise RefusedError(_sentence(str(error))) from error
+        raise RefusedError(_explain(str(error))) from error
     spark.sparkContext.setLogLevel("ERROR")
     return spark
 
 
-def _influx(site: Site) -> InfluxSettings:
-    from plumewatch.config.settings import influx_settings
+def _read_influx(site: Site) -> InfluxSettings:
+    from plumewatch.config.settings import read_influx_settings
 
-    settings = influx_settings(site.config)
+    settings = read_influx_settings(site.config)
     if settings is None:
         raise UsageError("--series: the configuration names no InfluxDB (timeseries.url)")
     return settings
 
 
-def _current_budgets(site: Site | None) -> Any:
+def _read_budgets(site: Site | None) -> Any:
     """Return the budgets with current threshold adjustments, if a service runs on this folder."""
     from dataclasses import replace
 
     from alerts.incidents.threshold_adjustments import placed_after
     from detection.alert_rules import AlertBudgets
-    from plumewatch.config.settings import alert_budgets
+    from plumewatch.config.settings import build_alert_budgets
 
     if site is None:
         return AlertBudgets()
@@ -217,13 +217,13 @@ def _current_budgets(site: Site | None) -> Any:
         with site.read(site.paths.state) as db:
             db.row_factory = sqlite3.Row
             moved = {move.sensor: move.after for move in placed_after(db, 0)}
-    return replace(alert_budgets(site.config), moved=moved)
+    return replace(build_alert_budgets(site.config), moved=moved)
 
 
-def _intake_config(config: PlumewatchConfig) -> IntakeConfig:
-    from plumewatch.config.ingest_settings import intake_config
+def _build_intake(config: PlumewatchConfig) -> IntakeConfig:
+    from plumewatch.config.ingest_settings import build_intake_config
 
-    return intake_config(config, dedupe_window=_DEDUPE_WINDOW)
+    return build_intake_config(config, dedupe_window=_DEDUPE_WINDOW)
 
 
 def _run_queries(spark: Any, start: Callable[[], list[Any]]) -> None:
@@ -241,12 +241,12 @@ def _run_queries(spark: Any, start: Callable[[], list[Any]]) -> None:
     except RefusedError:
         raise
     except Exception as error:
-        raise RefusedError(_sentence(str(error))) from error
+        raise RefusedError(_explain(str(error))) from error
     finally:
         spark.stop()
 
 
-def _sentence(error: str) -> str:
+def _explain(error: str) -> str:
     for phrase, sentence in _SENTENCES.items():
         if phrase in error:
             return sentence
@@ -254,14 +254,14 @@ def _sentence(error: str) -> str:
     return lines[0] if lines else "the stream failed without saying why"
 
 
-def _pairs(option: str, words: Sequence[str] | None) -> dict[str, str]:
+def _parse_pairs(option: str, words: Sequence[str] | None) -> dict[str, str]:
     wrong = [word for word in words or () if "=" not in word]
     if wrong:
         raise UsageError(f"{option} {wrong[0]}: KEY=VALUE")
     return dict(word.split("=", 1) for word in words or ())
 
 
-def _value_of(value: str) -> str:
+def _read_value(value: str) -> str:
     if not value.startswith("@"):
         return value
     try:

@@ -14,7 +14,7 @@ from alerts.notify.channels.apprise_notifier import NotifySettings, check_target
 from alerts.secrets import Secret
 from ingest.errors import BrokerError
 from language.value_errors import allowed_by
-from plumewatch.config.faults import ConfigError, ConfigFault, close_to, toml_fault
+from plumewatch.config.faults import ConfigError, ConfigFault, describe_toml_fault, suggest_name
 from plumewatch.config.sections.common import FilePath, Name, TimeZone, Url
 from storage.errors import StorageUnavailableError
 
@@ -112,7 +112,7 @@ def read_answers(path: Path) -> Answers:
         why = error.strerror or "unreadable"
         raise ConfigError([ConfigFault(str(path), why, "a file")]) from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        fault = ConfigFault(str(path), toml_fault(path.read_bytes(), error), "TOML")
+        fault = ConfigFault(str(path), describe_toml_fault(path.read_bytes(), error), "TOML")
         raise ConfigError([fault]) from error
     try:
         return Answers.model_validate(tree, context=path.resolve().parent)
@@ -126,7 +126,7 @@ def find_faults(error: ValidationError) -> list[ConfigFault]:
     for found in error.errors(include_url=False, include_input=False):
         path, kind = ".".join(map(str, found["loc"])), found["type"]
         if kind == "extra_forbidden":
-            near = close_to(path, Answers.model_fields)
+            near = suggest_name(path, Answers.model_fields)
             faults.append(ConfigFault(path, "unknown answer", f"see docs/install.md{near}"))
         else:
             value = "missing" if kind == "missing" else "not valid"

@@ -61,15 +61,15 @@ def name_accounts(sensors: Iterable[str], service: str) -> dict[str, str]:
     return accounts
 
 
-def write_filters(sensor: str, topics: Iterable[str], others: Iterable[str] = ()) -> list[str]:
+def find_write_filters(sensor: str, topics: Iterable[str], others: Iterable[str] = ()) -> list[str]:
     """Return the narrowest filters under which a device can publish what it publishes now.
 
     If a topic names the device, that is everything below its name, unless other devices (topics
     `others`) publish there too. Otherwise it is the topic itself.
 
-    >>> write_filters("b2", ["tele/b2/SENSOR", "tele/b2/LWT", "site/air"])
+    >>> find_write_filters("b2", ["tele/b2/SENSOR", "tele/b2/LWT", "site/air"])
     ['site/air', 'tele/b2/#']
-    >>> write_filters("b2", ["b2/air/state"], ["b2/hall/state"])
+    >>> find_write_filters("b2", ["b2/air/state"], ["b2/hall/state"])
     ['b2/air/state']
     """
     own = set(topics)
@@ -83,12 +83,14 @@ def write_filters(sensor: str, topics: Iterable[str], others: Iterable[str] = ()
     return sorted(found)
 
 
-def acl(sensors: Iterable[DiscoveredSensor], accounts: Mapping[str, str], service: str) -> str:
+def build_acl(
+    sensors: Iterable[DiscoveredSensor], accounts: Mapping[str, str], service: str
+) -> str:
     """Return an acl_file: the service reads everything, a device only writes its own topics."""
     lines, listed = [], list(sensors)
     for sensor in listed:
         others = set().union(*(one.topics for one in listed if one is not sensor))
-        filters = write_filters(sensor.id, sensor.topics, others)
+        filters = find_write_filters(sensor.id, sensor.topics, others)
         lines += [f"user {accounts[sensor.id]}", *(f"topic write {one}" for one in filters), ""]
     devices = "\n".join(lines)
     return f"""# The service reads everything and writes only its canary.
@@ -105,14 +107,14 @@ pattern write plumewatch/v1/%u/status
 """
 
 
-def service_port(port: int, *, tls: bool) -> int:
+def choose_service_port(port: int, *, tls: bool) -> int:
     """Return the port of the service's listener; with `tls` the devices have another one."""
     if not tls:
         return port
     return port + 1 if port < _LAST_PORT else port - 1
 
 
-def mosquitto_conf(folder: str, port: int, queued: int, *, tls: bool = False) -> str:
+def build_mosquitto_conf(folder: str, port: int, queued: int, *, tls: bool = False) -> str:
     """Return the broker's configuration; its passwords and rights are in `folder`.
 
     With `tls`, devices and the service each have a listener on the network; without, both share one
@@ -127,7 +129,7 @@ tls_version tlsv1.2
 max_connections 450
 use_username_as_clientid true
 # For the service, which connects with several client ids. A firewall may block it for others.
-listener {service_port(port, tls=tls)}
+listener {choose_service_port(port, tls=tls)}
 certfile /etc/mosquitto/certs/server.pem
 keyfile /etc/mosquitto/certs/server.key
 tls_version tlsv1.2

@@ -12,9 +12,9 @@ import typer
 
 from ingest.errors import RefusedError
 from language.plain_text import counted
-from plumewatch.cli.options import CONFIG, DONE, UNREACHABLE, Site, examples
-from plumewatch.cli.printer import echo, print_table, progress
-from plumewatch.config.faults import ConfigError, ConfigFault, some
+from plumewatch.cli.options import CONFIG, DONE, UNREACHABLE, Site, list_examples
+from plumewatch.cli.printer import echo, print_table, show_progress
+from plumewatch.config.faults import ConfigError, ConfigFault, list_some
 from plumewatch.errors import UnreachableError, UsageError
 from storage.registry import natural
 
@@ -47,7 +47,7 @@ local = ["admin"]                      # signs in with a password if the provide
 
 @app.command(
     rich_help_panel="Start",
-    epilog=examples(
+    epilog=list_examples(
         "plumewatch init", 'plumewatch init --district --site "Lincoln Schools" --timezone UTC'
     ),
 )
@@ -78,7 +78,9 @@ def init(
 
 @app.command(
     rich_help_panel="Start",
-    epilog=examples("plumewatch setup", "plumewatch setup --answers answers.toml --folder site"),
+    epilog=list_examples(
+        "plumewatch setup", "plumewatch setup --answers answers.toml --folder site"
+    ),
 )
 def setup(
     *,
@@ -122,21 +124,21 @@ def _set_up(folder: Path, answers_file: Path | None) -> int:
     from alerts.access.passwords import generated
     from plumewatch.cli.setup.answers import ask, read_answers
     from plumewatch.cli.setup.discovery import check_connection, discover
-    from plumewatch.cli.setup.influx import prepared
+    from plumewatch.cli.setup.influx import prepare
     from plumewatch.cli.setup.site_files import build_files, find_air_sensors, find_places
     from plumewatch.config.sites import read_toml
 
     if answers_file is not None:
         answers = read_answers(answers_file)
     elif sys.stdin.isatty():
-        answers = ask(question, lambda found: asyncio.run(check_connection(_broker(found))))
+        answers = ask(ask_person, lambda found: asyncio.run(check_connection(_build_broker(found))))
     else:
         raise UsageError("--answers FILE is needed where nobody can be asked")
-    settings = _broker(answers)
+    settings = _build_broker(answers)
     _check_folder(folder)
     path = folder / CONFIG.name
     data_dir = read_toml(path).get("data_dir", "") if path.exists() else ""
-    influx = prepared(answers.influx, None if answers_file else question)
+    influx = prepare(answers.influx, None if answers_file else ask_person)
     discovery = discover(_listen(settings, answers.listen_s), ZoneInfo(answers.timezone))
     sensors = find_air_sensors(discovery)
     places = find_places(sensors, answers.rooms)
@@ -170,14 +172,14 @@ def _add_sensors(path: Path, answers_file: Path | None) -> int:
         find_used,
     )
     from plumewatch.config.editor import ConfigEditor
-    from plumewatch.config.settings import broker_settings
+    from plumewatch.config.settings import read_broker_settings
 
     site = Site.load(path)
     config = site.config
     answers = read_answers(answers_file) if answers_file else Answers(site=config.site)
     editor = ConfigEditor(path, site.paths.config_history, lambda: None)
     version = editor.read()
-    messages = _listen(broker_settings(config), answers.listen_s)
+    messages = _listen(read_broker_settings(config), answers.listen_s)
     discovery = discover(messages, config.zone(), version.whole)
     known = {fold_id(name) for sensor in config.sensor for name in (sensor.id, *sensor.aliases)}
     discovery.sensors = {
@@ -222,7 +224,7 @@ def _add_sensors(path: Path, answers_file: Path | None) -> int:
 def _write(files: SiteFiles, folder: Path, influx: PreparedInflux | None) -> None:
     """Set the InfluxDB up and write the files, if they can be written."""
     if influx:
-        files.secret |= dict.fromkeys(influx.secret_files(), "")
+        files.secret |= dict.fromkeys(influx.list_secret_files(), "")
     files.check(folder)
     if influx:
         files.secret |= influx.provide()
@@ -230,7 +232,7 @@ def _write(files: SiteFiles, folder: Path, influx: PreparedInflux | None) -> Non
         echo(f"wrote {path}")
 
 
-def question(text: str, default: str = "", *, hidden: bool = False) -> str:
+def ask_person(text: str, default: str = "", *, hidden: bool = False) -> str:
     """Ask a person."""
     asked = typer.prompt(text, default=default, show_default=bool(default), hide_input=hidden)
     return str(asked).strip()
@@ -242,17 +244,17 @@ def _check_folder(folder: Path) -> None:
         raise UsageError(f"{folder}: cannot be written; choose another --folder")
 
 
-def _broker(answers: Answers) -> BrokerSettings:
+def _build_broker(answers: Answers) -> BrokerSettings:
     import ssl
 
     from ingest.mqtt.connection import BrokerSettings
     from plumewatch.cli.setup.answers import parse_address
-    from plumewatch.config.secrets import secret_from
+    from plumewatch.config.secrets import load_secret_at
 
     host, port, tls = parse_address(answers.broker)
     password = answers.password
     if answers.password_file is not None:
-        password = secret_from("password", file=answers.password_file).reveal()
+        password = load_secret_at("password", file=answers.password_file).reveal()
     try:
         context = ssl.create_default_context(cafile=answers.ca_file) if tls else None
     except OSError as error:
@@ -269,7 +271,7 @@ def _listen(settings: BrokerSettings, seconds: float) -> Sequence[Message]:
 
     from plumewatch.cli.setup.discovery import listen
 
-    with progress("listening", seconds) as update:
+    with show_progress("listening", seconds) as update:
 
         def on_message(count: int, so_far: float) -> None:
             update(completed=so_far, description=f"listening, {count} messages")
@@ -299,11 +301,12 @@ def _print_found(discovery: Discovery, places: Mapping[str, Place]) -> None:
     blind = [name for name in places if "particles" in discovery.sensors[name].lacks]
     alarming = [name for name in blind if discovery.sensors[name].has_own_alarm]
     if alarming:
-        echo(f"no particles are read, so only the device's own vape alarm alerts: {some(alarming)}")
+        names = list_some(alarming)
+        echo(f"no particles are read, so only the device's own vape alarm alerts: {names}")
     if blind := [name for name in blind if name not in alarming]:
         echo(
-            f"cannot detect vaping, as no particles are read: {some(blind)} (docs/devices.md; if a"
-            " device sends particles under another name, docs/mappings.md)"
+            f"cannot detect vaping, as no particles are read: {list_some(blind)}"
+            " (docs/devices.md; if a device sends particles under another name, docs/mappings.md)"
         )
     for name in sorted(discovery.sensors.keys() - places.keys(), key=natural):
         topic = min(discovery.sensors[name].topics)
@@ -323,7 +326,7 @@ def _ask_places(sensors: Mapping[str, DiscoveredSensor]) -> dict[str, Place]:
     from plumewatch.cli.setup.site_files import find_places
 
     return ask_until_valid(
-        lambda: question("Rooms to correct, sensor=Building/Floor/Room; ...; empty if none"),
+        lambda: ask_person("Rooms to correct, sensor=Building/Floor/Room; ...; empty if none"),
         lambda text: find_places(sensors, parse_rooms(text)),
     )
 
@@ -332,14 +335,14 @@ def _ask_rest(answers: Answers) -> Answers:
     from plumewatch.cli.setup.answers import Answers, ask_until_valid, parse_staff
 
     staff = ask_until_valid(
-        lambda: question("Who is notified, Name[, role] = Apprise address; ...; empty for later"),
+        lambda: ask_person("Who is notified, Name[, role] = Apprise address; ...; empty for later"),
         parse_staff,
     )
     public_url = ask_until_valid(
-        lambda: question("Address at which phones reach the staff page; empty for none"),
+        lambda: ask_person("Address at which phones reach the staff page; empty for none"),
         lambda text: Answers(site=answers.site, public_url=text).public_url,
     )
-    test = question("Send each a test notice now? (yes, no)", "yes") if staff else "no"
+    test = ask_person("Send each a test notice now? (yes, no)", "yes") if staff else "no"
     more = {"staff": staff, "public_url": public_url, "test_notice": test.lower().startswith("y")}
     return answers.model_copy(update=more)
 

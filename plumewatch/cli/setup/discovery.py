@@ -24,7 +24,7 @@ from ingest.mapping.suggest import suggest
 from ingest.mqtt.connection import connected, new_client
 from ingest.validation import Message
 from plumewatch.config.faults import ConfigError
-from plumewatch.config.ingest_settings import routes
+from plumewatch.config.ingest_settings import build_routes
 from plumewatch.config.load import parse
 
 if TYPE_CHECKING:
@@ -118,14 +118,14 @@ class Discovery:
     base: Mapping[str, Any] = field(default_factory=lambda: _DRAFT)
 
 
-def _client(settings: BrokerSettings) -> aiomqtt.Client:
+def _new_client(settings: BrokerSettings) -> aiomqtt.Client:
     # another setup may be listening: the same client id would disconnect it
     return new_client(settings, f"{settings.client_id}-setup-{secrets.token_hex(4)}", clean=True)
 
 
 async def check_connection(settings: BrokerSettings) -> None:
     """Connect once; raises `BrokerError`."""
-    async with connected(_client(settings), settings):
+    async with connected(_new_client(settings), settings):
         pass
 
 
@@ -137,7 +137,7 @@ async def listen(
     """Subscribe to everything for `seconds`, within bounds of memory; raises `BrokerError`."""
     found: list[Message] = []
     largest, held = Context().limits.description_bytes, 0
-    client = _client(settings)
+    client = _new_client(settings)
     began = time.monotonic()
     async with connected(client, settings):
         await client.subscribe("#", qos=0)
@@ -175,7 +175,7 @@ def discover(
     newest = max((m.received for m in messages), default=0.0)
     for topic, samples in unknown.items():
         _propose(found, topic, samples[:_SAMPLES], newest, Context(zone=zone))
-    _collect(found, messages, _order(found), Context(zone=zone))
+    _collect(found, messages, _build_routes(found), Context(zone=zone))
     return found
 
 
@@ -184,7 +184,7 @@ def _propose(
 ) -> None:
     message = Message(topic, samples[-1], received)
     with contextlib.suppress(DecodeError):
-        decode_message(message, replace(context, states=States()), "", _order(found))
+        decode_message(message, replace(context, states=States()), "", _build_routes(found))
         return  # the mapping of another device or value reads it
     likely = likely_decoders(message, replace(context, states=States()))
     named = [name for name in likely if name != "generic"]
@@ -195,7 +195,7 @@ def _propose(
         text = suggest(topic, samples, received=float(round(received)), zone=context.zone)
         is_skeleton = text.startswith(SKELETON[0])
         if not is_skeleton:
-            _order(replace(found, mappings=[*found.mappings, text]))
+            _build_routes(replace(found, mappings=[*found.mappings, text]))
     except (SuggestError, ConfigError) as error:
         found.unread[topic] = str(error).partition("\n")[0]
         return
@@ -205,13 +205,13 @@ def _propose(
         found.mappings.append(text)
 
 
-def _order(found: Discovery) -> Routes:
+def _build_routes(found: Discovery) -> Routes:
     base = found.base
     tree = {**base, "route": [*base.get("route", ()), *found.routes]}
     tree["mapping"] = list(base.get("mapping", ()))
     for text in found.mappings:
         tree["mapping"] += tomllib.loads(text)["mapping"]
-    return routes(parse(tree, base=Path()))
+    return build_routes(parse(tree, base=Path()))
 
 
 def _collect(

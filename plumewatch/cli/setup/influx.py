@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from plumewatch.cli.printer import echo
 from plumewatch.cli.setup.answers import InfluxAnswer, ask_until_valid
-from plumewatch.config.secrets import secret_from
+from plumewatch.config.secrets import load_secret_at
 from plumewatch.config.sections.storage import TimeseriesConfig
 from plumewatch.errors import UsageError
 from storage.errors import StorageUnavailableError
@@ -36,7 +36,7 @@ class PreparedInflux:
         TimeseriesConfig(url=answer.url, database=answer.database, org=answer.org)
         secret = answer.token
         if answer.token_file or answer.token_env:
-            secret = secret_from(
+            secret = load_secret_at(
                 "influx.token", file=answer.token_file, env=answer.token_env
             ).reveal()
         self.admin = InfluxSettings(
@@ -71,7 +71,7 @@ class PreparedInflux:
             " --service-file and --reader-file"
         )
 
-    def settings(self) -> dict[str, object]:
+    def build_settings(self) -> dict[str, object]:
         """Return the keys of ``[timeseries]``."""
         admin = self.admin
         secret = self.wanted or admin.secret
@@ -84,7 +84,7 @@ class PreparedInflux:
             "ca_file": admin.ca_file and str(admin.ca_file),
         }
 
-    def secret_files(self) -> list[str]:
+    def list_secret_files(self) -> list[str]:
         """Return the paths of the secrets that will be written."""
         if self.wanted:
             return [TOKEN, READER]
@@ -99,16 +99,17 @@ class PreparedInflux:
         )
         secrets = [account.secret for account in accounts.values()] or [self.admin.secret]
         return {
-            name: f"{secret}\n" for name, secret in zip(self.secret_files(), secrets, strict=False)
+            name: f"{secret}\n"
+            for name, secret in zip(self.list_secret_files(), secrets, strict=False)
         }
 
 
-def found_nearby() -> str:
+def find_nearby() -> str:
     """Return the address of an InfluxDB on this machine; empty if none answers."""
-    return next((url for url in _USUAL if _major_of(url)), "")
+    return next((url for url in _USUAL if _find_major(url)), "")
 
 
-def _major_of(url: str) -> int:
+def _find_major(url: str) -> int:
     """Return the generation of a server; 3 if it asks for a token first, 0 if it is none."""
     http = InfluxHttp(InfluxSettings(url))
     try:
@@ -119,7 +120,7 @@ def _major_of(url: str) -> int:
         http.close()
 
 
-def prepared(answer: InfluxAnswer | None, question: Question | None) -> PreparedInflux | None:
+def prepare(answer: InfluxAnswer | None, question: Question | None) -> PreparedInflux | None:
     """Return the InfluxDB of the answer, or that a person names; None without one."""
     if question is not None:
         return _ask(question)
@@ -131,12 +132,12 @@ def _ask(question: Question) -> PreparedInflux | None:
         url = question(
             "InfluxDB for the readings (Grafana needs one), http[s]://host[:port];"
             " - for a file on this machine",
-            found_nearby() or "-",
+            find_nearby() or "-",
         )
         if url in ("", "-"):
             return None
         TimeseriesConfig(url=url)
-        major = _major_of(url)
+        major = _find_major(url)
         if major == 1 and not asks_nobody(InfluxSettings(url)):
             username = question("Name of its administrator", "admin")
             password = question(f"Password of {username}; used once, not kept", hidden=True)
@@ -157,7 +158,7 @@ def _ask(question: Question) -> PreparedInflux | None:
 
 
 @contextmanager
-def new_secret_files(paths: Collection[Path]) -> Iterator[None]:
+def create_secret_files(paths: Collection[Path]) -> Iterator[None]:
     """Make secret files for their owner alone, removed if the body fails; `UsageError` if there."""
     made: list[Path] = []
     try:

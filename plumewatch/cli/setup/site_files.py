@@ -107,7 +107,7 @@ def build_files(
     service = answers.username or broker_files.SERVICE
     sensors = [discovery.sensors[name] for name in places]
     _, port, tls = parse_address(answers.broker)
-    rate = sum(sensor.messages_per_report / _interval_s(sensor) for sensor in sensors)
+    rate = sum(sensor.messages_per_report / _choose_interval_s(sensor) for sensor in sensors)
     queued = min(max(round(rate * _DAY_S * 1.5), _LEAST_QUEUE), _MOST_QUEUE)
     accounts = broker_files.name_accounts(places, service)
     files.secret["secrets/broker-password"] = f"{password}\n"
@@ -118,17 +118,19 @@ def build_files(
         lines.append(f"{account}:{broker_files.hash_password(its)}")
         rows.append(f"{name},{account},{its}")
     files.secret["broker/plumewatch-passwords"] = "\n".join(lines) + "\n"
-    files.secret["broker/plumewatch-acl"] = broker_files.acl(sensors, accounts, service)
+    files.secret["broker/plumewatch-acl"] = broker_files.build_acl(sensors, accounts, service)
     files.secret["secrets/device-passwords.csv"] = "\n".join(rows) + "\n"
-    files.plain["broker/mosquitto.conf"] = broker_files.mosquitto_conf(
+    files.plain["broker/mosquitto.conf"] = broker_files.build_mosquitto_conf(
         answers.broker_folder.rstrip("/"), port, queued, tls=tls
     )
     parts = [_build_head(answers, service, queued, data_dir)]
     if influx:
-        parts.append(_block("[timeseries]", **influx.settings()))
+        parts.append(_format_block("[timeseries]", **influx.build_settings()))
     rooms = find_room_ids(places.values(), {})
     parts += [
-        _block("[[room]]", id=room, name=place.room, building=place.building, floor=place.floor)
+        _format_block(
+            "[[room]]", id=room, name=place.room, building=place.building, floor=place.floor
+        )
         for place, room in rooms.items()
     ]
     for sensor in sensors:
@@ -136,10 +138,10 @@ def build_files(
         heading = f"[[sensor]]  # reads as {sensor.decoder}: {carried}"
         if not sensor.interval_s:
             heading += "; only one reading received, so its true interval is not known"
-        parts.append(_block(heading, **build_entry(sensor, rooms[places[sensor.id]])))
+        parts.append(_format_block(heading, **build_entry(sensor, rooms[places[sensor.id]])))
     parts += _build_staff(answers, files)
     used_routes, used_mappings = find_used(discovery, places)
-    parts += [_block("[[route]]", **route) for route in used_routes]
+    parts += [_format_block("[[route]]", **route) for route in used_routes]
     parts += [text.partition("\n# Each sensor then gets a room:")[0] for text in used_mappings]
     files.plain[CONFIG.name] = "\n".join(parts)
     return files
@@ -162,7 +164,7 @@ def find_used(
 
 def build_entry(sensor: DiscoveredSensor, room: str) -> dict[str, object]:
     """Return the `[[sensor]]` entry of a sensor."""
-    interval = float(f"{_interval_s(sensor):.3g}")
+    interval = float(f"{_choose_interval_s(sensor):.3g}")
     entry = {"id": sensor.id, "room": room, "model": sensor.model, "interval_s": interval}
     return {key: value for key, value in entry.items() if value}
 
@@ -172,24 +174,26 @@ def _build_head(answers: Answers, service: str, queued: int, data_dir: str) -> s
     is_private = any(_is_private(person.url) for person in answers.staff)
     return "\n".join(
         (
-            _block(_HEADING, site=answers.site, timezone=answers.timezone, data_dir=data_dir),
-            _block(
+            _format_block(
+                _HEADING, site=answers.site, timezone=answers.timezone, data_dir=data_dir
+            ),
+            _format_block(
                 "[broker]",
                 host=host,
-                port=broker_files.service_port(port, tls=tls),
+                port=broker_files.choose_service_port(port, tls=tls),
                 username=service,
                 password_file="secrets/broker-password",  # noqa: S106 - a path
                 max_queued_messages=queued,
                 tls=tls or None,
                 ca_file=answers.ca_file and str(answers.ca_file),
             ),
-            _block("[web]", public_url=answers.public_url) if answers.public_url else "",
-            _block("[alerts]", allow_private_targets=True) if is_private else "",
+            _format_block("[web]", public_url=answers.public_url) if answers.public_url else "",
+            _format_block("[alerts]", allow_private_targets=True) if is_private else "",
         )
     )
 
 
-def _block(heading: str, **values: object) -> str:
+def _format_block(heading: str, **values: object) -> str:
     given = {key: value for key, value in values.items() if value not in (None, "")}
     return "\n".join((heading, *(f"{key} = {toml_value(v)}" for key, v in given.items()), ""))
 
@@ -202,7 +206,7 @@ def _is_private(url: str) -> bool:
         return False
 
 
-def _interval_s(sensor: DiscoveredSensor) -> float:
+def _choose_interval_s(sensor: DiscoveredSensor) -> float:
     return min(max(sensor.interval_s or _USUAL_INTERVAL_S, 0.5), 3600.0)
 
 
@@ -217,7 +221,7 @@ def _build_staff(answers: Answers, files: SiteFiles) -> Iterator[str]:
             files.secret[f"secrets/{key}-notify"] = f"{person.url}\n"
         name, value = next(((k, v) for k, v in target.items() if v), ("", ""))
         notify = f"notify = [{{ {name} = {toml_value(value)} }}]" if name else "notify = []"
-        yield _block("[[staff]]", id=key, name=person.name, role=person.role) + notify + "\n"
+        yield _format_block("[[staff]]", id=key, name=person.name, role=person.role) + notify + "\n"
 
 
 def describe_next_steps(folder: Path, broker: str, *, tls: bool) -> str:

@@ -13,38 +13,38 @@ from pydantic import AfterValidator, Field, Strict, ValidationInfo
 
 from alerts.duty.timetable import DAY_MIN, minutes
 from language.messages import later
-from plumewatch.config.faults import close_to
+from plumewatch.config.faults import suggest_name
 
 _time_zones = cache(available_timezones)
 
 
-def _start(text: str) -> str:
+def _check_start(text: str) -> str:
     minutes(text)
     return text
 
 
-def _end(text: str) -> str:
+def _check_end(text: str) -> str:
     minutes(text, latest=DAY_MIN)
     return text
 
 
-def time_zone(name: str) -> str:
+def check_time_zone(name: str) -> str:
     """Take a time zone of the IANA list; raises `ValueError`."""
     if name not in _time_zones():
         raise ValueError(
             later(
                 "must be a time zone of the IANA list, such as America/New_York%(near)s",
-                near=close_to(name, _time_zones()),
+                near=suggest_name(name, _time_zones()),
             )
         )
     return name
 
 
-def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
+def _resolve_path(path: Path, info: ValidationInfo) -> Path:
     return info.context / path if isinstance(info.context, Path) else path
 
 
-def _proxy(text: str) -> str:
+def _check_proxy(text: str) -> str:
     try:
         network = ip_network(text)
     except ValueError:
@@ -62,13 +62,13 @@ Name = Annotated[str, Field(min_length=1, max_length=80)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Url = Annotated[str, Field(pattern=r"^(https?://[^\s/]+(/[^\s]*)?)?$")]
 FalseAlarms = Annotated[float, Field(ge=0.05, le=50)]
-TimeZone = Annotated[str, AfterValidator(time_zone)]
-FilePath = Annotated[Path, AfterValidator(_beside_the_file)]
+TimeZone = Annotated[str, AfterValidator(check_time_zone)]
+FilePath = Annotated[Path, AfterValidator(_resolve_path)]
 """A path; a relative one starts at the folder of the configuration (the validation context)."""
 Date = Annotated[date, Strict()]
-WallTime = Annotated[str, AfterValidator(_start)]
-EndTime = Annotated[str, AfterValidator(_end)]
-Proxies = Annotated[list[Annotated[str, AfterValidator(_proxy)]], Field(max_length=32)]
+WallTime = Annotated[str, AfterValidator(_check_start)]
+EndTime = Annotated[str, AfterValidator(_check_end)]
+Proxies = Annotated[list[Annotated[str, AfterValidator(_check_proxy)]], Field(max_length=32)]
 Days = Annotated[
     list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]],
     Field(min_length=1, max_length=7),

@@ -10,7 +10,7 @@ import pytest
 from alerts.access import passwords, sessions
 from alerts.incidents import repository
 from alerts.policy import AlertPolicy
-from plumewatch.service.web_server import behind_proxies
+from plumewatch.service.web_server import wrap_for_proxies
 from storage import audit, sqlite
 from tests.unit.alerts.test_page import HOST, PASSWORD
 
@@ -363,7 +363,7 @@ async def test_the_audit_log_says_why_a_sign_in_was_refused_and_the_page_does_no
 async def test_wrong_tries_of_one_client_of_a_proxy_keep_no_other_client_out(open_page):
     page = open_page()
     transport = httpx.ASGITransport(
-        behind_proxies(page.app, ["172.30.84.1"]), client=("172.30.84.1", 50_000)
+        wrap_for_proxies(page.app, ["172.30.84.1"]), client=("172.30.84.1", 50_000)
     )
     async with httpx.AsyncClient(transport=transport, base_url=HOST) as client:
         form = {"account": "ad", "after": "/"}

@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 
 from plumewatch.config.load import parse
-from plumewatch.config.settings import alert_policy
+from plumewatch.config.settings import build_alert_policy
 from tests.unit.alerts.test_page_settings import (  # noqa: F401 - a fixture
     TEXT,
     saved,
@@ -27,7 +27,7 @@ def week(setup, monkeypatch):  # noqa: F811
 
     def start(text=TEXT):
         setup.path.write_text(text)
-        policy = alert_policy(parse(tree(setup), base=setup.path.parent))
+        policy = build_alert_policy(parse(tree(setup), base=setup.path.parent))
         staff = tuple(m for m in policy.staff if m.targets)
         setup.engine.use_policy(policy)
         return setup, staff

@@ -12,7 +12,7 @@ from alerts.incidents import silences
 from alerts.incidents.throttling import silence_of
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import parse
-from plumewatch.config.settings import recurring_silences
+from plumewatch.config.settings import build_silences
 
 ZONE = ZoneInfo("America/New_York")
 EVENINGS = ClockHours(ZONE, 18 * 60, 20 * 60, frozenset(range(5)))
@@ -92,7 +92,7 @@ ENTRY = {"reason": "cleaning", "room": "a", "start": "18:00", "end": "20:00"}
 
 def test_its_configuration_becomes_labels(tmp_path):
     entries = [{**ENTRY, "kind": "vape"}, {**ENTRY, "room": "", "building": "North", "floor": "2"}]
-    first, second = recurring_silences(parse({**SCHOOL, "silence": entries}, base=tmp_path))
+    first, second = build_silences(parse({**SCHOOL, "silence": entries}, base=tmp_path))
     assert first.labels == {"room": "a", "kind": "vape"}
     assert second.labels == {"floor": "2", "building": "North"}
 

@@ -13,7 +13,7 @@ from ingest.intake import OutcomeKind
 from ingest.validation import Limits, Message
 from language.messages import fact
 from plumewatch.config.load import parse
-from plumewatch.config.settings import broker_settings
+from plumewatch.config.settings import read_broker_settings
 from storage.registry import Registry, Room, Sensor
 from tests.support.alert_records import events, incidents
 from tests.support.broker import Mosquitto
@@ -107,7 +107,7 @@ async def test_an_event_that_comes_again_is_one_incident(tmp_path, monkeypatch):
             written = [
                 SimpleNamespace(sensor=w.sensor, event=msgspec.json.encode(w)) for w in words
             ]
-            await publish_events(broker_settings(config), written)
+            await publish_events(read_broker_settings(config), written)
             await until(lambda: service.ingestion.event_source.state.acknowledged == len(words))
             with state_database(service) as db:
                 assert events(db, "id", "phase") == [(first.id, "ended")]

@@ -16,7 +16,7 @@ from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import load, parse
 from plumewatch.config.model import PlumewatchConfig
-from plumewatch.config.settings import alert_policy, broker_settings
+from plumewatch.config.settings import build_alert_policy, read_broker_settings
 
 GOOD = {
     "site": "Northfield High School",
@@ -218,7 +218,7 @@ class TestSecrets:
             ]
         }
         with pytest.raises(ConfigError) as refused:
-            alert_policy(parse(tree, base=tmp_path))
+            build_alert_policy(parse(tree, base=tmp_path))
         first, second = refused.value.faults
         assert "staff.0.notify.0" in first.path
         assert "AP_URL is not set" in first.allowed
@@ -227,7 +227,7 @@ class TestSecrets:
     def test_bad_certificate(self, tmp_path):
         config = parse(GOOD | {"broker": {"tls": True, "ca_file": "ca.pem"}}, base=tmp_path)
         with pytest.raises(ConfigError, match=r"broker\.ca_file"):
-            broker_settings(config)
+            read_broker_settings(config)
 
 
 def test_page_url():

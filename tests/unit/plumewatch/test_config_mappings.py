@@ -7,7 +7,12 @@ import pytest
 
 from ingest.decoders import DECODERS
 from plumewatch.config.faults import ConfigError
-from plumewatch.config.ingest_settings import intake_config, mapping_decoders, routes, topic_filters
+from plumewatch.config.ingest_settings import (
+    build_intake_config,
+    build_routes,
+    compile_mappings,
+    list_topic_filters,
+)
 from plumewatch.config.load import parse
 
 MAPPING = {
@@ -44,25 +49,25 @@ def faults_of(**more):
 
 def test_good():
     config = parsed()
-    (decoder,) = mapping_decoders(config)
-    assert topic_filters(config, (decoder,)) == (
+    (decoder,) = compile_mappings(config)
+    assert list_topic_filters(config, (decoder,)) == (
         "airgradient/readings/+",
         "acme/+/state",
         "lora/+/up",
         "site/#",
     )
-    settings = intake_config(config, dedupe_window=9)
+    settings = build_intake_config(config, dedupe_window=9)
     assert [d.name for d in settings.mappings] == ["mapping:acme"]
     assert settings.routes == (("lora/+/up", "milesight"),)
     assert settings.aliases == {"24E1": "s"}
     assert settings.dedupe_window == 9
-    assert [d.name for d in routes(config).of("acme/s/state")] == ["mapping:acme"]
+    assert [d.name for d in build_routes(config).of("acme/s/state")] == ["mapping:acme"]
 
 
 def test_all_topics_without_a_choice_of_decoders():
     config = parsed(ingest={})
     assert {"acme/+/state", "lora/+/up", "tele/#"} <= set(
-        topic_filters(config, mapping_decoders(config))
+        list_topic_filters(config, compile_mappings(config))
     )
 
 
@@ -143,6 +148,6 @@ def test_all_failing_examples_are_reported():
     wrong["example"].append({"topic": "acme/a/state", "payload": "{}", "nothing": True})
     config = parsed(mapping=[wrong])
     with pytest.raises(ConfigError) as refused:
-        mapping_decoders(config)
+        compile_mappings(config)
     assert [f.path for f in refused.value.faults] == ["mapping.0.example.1", "mapping.0.example.2"]
     assert refused.value.faults[0].value == "pm25 is 7, not 8"

@@ -30,7 +30,7 @@ def scored(truths, alerts, now=10_000.0):
         score.add_line(line)
     for alert in alerts:
         score.add_alert(*alert)
-    return score.sentence(now)
+    return score.describe(now)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,9 @@ def test_what_found_means_is_said_of_all_sessions():
     unseen = session("c", room="n1-boys", arrival=float("nan"))
     for line in lines(session("a"), session("b", start=5000.0), unseen):
         score.add_line(line)
-    assert score.meaning(6, 2000.0).startswith("Of 2 vaping sessions in 6 rooms, 1 reached a ")
+    assert score.describe_sessions(6, 2000.0).startswith(
+        "Of 2 vaping sessions in 6 rooms, 1 reached a "
+    )
 
 
 def test_the_banner_of_the_page_is_translated():
@@ -72,7 +74,7 @@ def test_lines_that_are_no_truth_are_ignored():
     score = TruthScore()
     for line in ("", "12 messages to 127.0.0.1", ",".join("x" * 12)):
         score.add_line(line)
-    assert score.sentence(0.0).startswith("found 0 of 0")
+    assert score.describe(0.0).startswith("found 0 of 0")
 
 
 def test_the_truth_is_written_as_the_file_has_it():

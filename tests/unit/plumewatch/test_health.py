@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from alerts.secrets import Secret
 from plumewatch.service.alerting import Deliveries
 from plumewatch.service.health import MAX_LAG_S, SAMPLES, STALLED_S, HealthPages
-from plumewatch.service.meters import observed
+from plumewatch.service.meters import read_histogram
 from storage.reading import Reading
 from storage.timeseries.records import MEASUREMENTS
 from tests.support.health_parts import NOW, Parts
@@ -23,8 +23,8 @@ def parts(tmp_path):
 
 def test_all_well(parts):
     assert parts.failing() == []
-    assert parts.health.ready()
-    names = [part.name for part in parts.health.parts()]
+    assert parts.health.is_ready()
+    names = [part.name for part in parts.health.check_parts()]
     assert names == ["broker", "canary", "clocks", "journal", "detector", "store"]
     fields = {field.name for field in MEASUREMENTS["pipeline"].fields}
     assert fields >= {f"ready_{name}" for name in names}, "the series has a place for each"
@@ -44,7 +44,7 @@ def test_a_subscription_that_is_refused(parts):
 def test_a_canary_that_is_missing(parts):
     parts.monotonic += 29
     parts.detection.beat = parts.monotonic
-    assert parts.health.ready()
+    assert parts.health.is_ready()
     parts.monotonic += 2
     parts.detection.beat = parts.monotonic
     assert parts.failing() == [("canary", "came back 31 s ago after 0.020 s")]
@@ -52,7 +52,7 @@ def test_a_canary_that_is_missing(parts):
 
 def test_without_canaries(parts):
     parts.source.canary = None
-    assert parts.health.ready()
+    assert parts.health.is_ready()
 
 
 def test_a_disk_that_refuses(parts):
@@ -95,7 +95,7 @@ def test_a_clock_that_makes_everything_late(parts):
 
 def test_lag(parts):
     parts.lag = (400, MAX_LAG_S - 1)
-    assert parts.health.ready()
+    assert parts.health.is_ready()
     parts.lag = (400, MAX_LAG_S + 1)
     assert parts.failing() == [("detector", "400 readings, 31.0 s behind")]
 
@@ -103,9 +103,9 @@ def test_lag(parts):
 def test_a_detector_that_hangs(parts):
     parts.source.canary = None
     parts.monotonic += STALLED_S
-    assert parts.health.moves()
+    assert parts.health.is_moving()
     parts.monotonic += 1
-    assert not parts.health.moves()
+    assert not parts.health.is_moving()
     assert [name for name, _ in parts.failing()] == ["detector"]
 
 
@@ -115,7 +115,7 @@ def beat(parts, seconds):
     for _ in range(int(seconds / 5)):
         parts.monotonic += 5
         parts.detection.beat = parts.monotonic
-        moves = parts.health.moves()
+        moves = parts.health.is_moving()
     return moves
 
 
@@ -138,11 +138,11 @@ def test_a_disk_that_refuses_needs_no_restart(parts):
 
 
 def test_queue_near_its_limit(parts):
-    assert not parts.health.queue_near_limit()
+    assert not parts.health.is_queue_near_limit()
     parts.state.broker_stored = 799
-    assert not parts.health.queue_near_limit()
+    assert not parts.health.is_queue_near_limit()
     parts.state.broker_stored = 800
-    assert parts.health.queue_near_limit()
+    assert parts.health.is_queue_near_limit()
 
 
 def outcome(error=None, *, final=False, incident="i"):
@@ -157,7 +157,7 @@ def test_from_reading_to_notice():
     deliveries.on_delivery(outcome(), NOW + 3)
     deliveries.on_delivery(outcome(), NOW + 9)  # to a second person
     deliveries.on_delivery(outcome("gone", final=True, incident="other"), NOW + 9)
-    waits = observed(deliveries.latency)
+    waits = read_histogram(deliveries.latency)
     assert (waits["count"], waits["sum"]) == (1, 3.0)
     assert deliveries.outcomes == {"retried": 1, "sent": 2, "failed": 1}
 

@@ -8,7 +8,11 @@ import pytest
 from ingest.intake import Intake
 from ingest.validation import Message
 from plumewatch.config.faults import ConfigError
-from plumewatch.config.ingest_settings import http_sources, intake_config, polled_sensors
+from plumewatch.config.ingest_settings import (
+    build_intake_config,
+    read_http_sources,
+    read_polled_sensors,
+)
 from plumewatch.config.load import parse
 from plumewatch.config.settings import check_settings
 from storage.files import FolderLock
@@ -92,7 +96,7 @@ def test_sources(tmp_path, secret, monkeypatch):
         ),
         base=tmp_path,
     )
-    halo, diy, cloud = http_sources(config)
+    halo, diy, cloud = read_http_sources(config)
     assert halo.token.matches("0123456789abcdef")
     assert (halo.sensors, halo.accepts_unregistered) == (frozenset({"b2", "b4"}), True)
     assert diy.token.matches("fedcba9876543210")
@@ -225,9 +229,9 @@ def test_a_mapping_is_a_decoder_of_http_ingest_too(tmp_path, secret):
     own = {"id": "b7", "room": "r", "decoder": "mapping:acme"}
     written |= {"mapping": [mapping("acme")], "sensor": [*TREE["sensor"], own]}
     config = parse(written, base=tmp_path)
-    (source,) = http_sources(config)
+    (source,) = read_http_sources(config)
     assert source.sensors == {"b7"}
-    intake = Intake(intake_config(config, dedupe_window=10))
+    intake = Intake(build_intake_config(config, dedupe_window=10))
     message = Message(source.topic_of("b7"), b'{"dust": 7.5}', 1_790_000_000.0)
     (reading,) = intake.on_message(message, source.decoder, source.permits).readings
     assert (reading.sensor, reading.values) == ("b7", {"pm25": 7.5})
@@ -253,7 +257,7 @@ def poll(**poll):
 def test_a_sensor_that_is_asked(tmp_path, secret):
     file = secret("halo-password", "of the device")
     config = parse(poll(user="admin", password_file=file), base=tmp_path)
-    (polled,) = polled_sensors(config)
+    (polled,) = read_polled_sensors(config)
     assert (polled.sensor, polled.decoder, polled.every_s) == ("b2", "halo", 5.0)
     assert polled.headers() == {"Authorization": "Basic YWRtaW46b2YgdGhlIGRldmljZQ=="}
     assert "of the device" not in repr(polled)

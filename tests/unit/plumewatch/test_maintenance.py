@@ -162,7 +162,7 @@ async def test_records_that_wait_over_a_restart(config, monkeypatch):
         await store(service, readings_of_puff(start=began - 300))
         await until(lambda: service.alerting.notifier.sent)
         await until(lambda: service.writers.records.state.failing)
-        assert service.monitoring.health.parts()[-1].detail == "the series is away"
+        assert service.monitoring.health.check_parts()[-1].detail == "the series is away"
     async with running(config) as service:
         await until(lambda: service.series.records("incident", began - 300, time.time()))
         assert service.writers.records.state.failing == ""

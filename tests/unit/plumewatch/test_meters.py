@@ -12,7 +12,7 @@ from storage.errors import StorageUnavailableError
 
 
 def exposition(*meters):
-    return Meters(meters, lambda: None).exposition()
+    return Meters(meters, lambda: None).format_metrics()
 
 
 def test_prometheus_reads_what_is_written():
@@ -73,8 +73,8 @@ def test_a_number_that_cannot_be_read_leaves_the_others(caplog):
 
     meters = Meters((Meter("x", "X.", read), Meter("y", "Y.", lambda: 1)), lambda: None)
     for _ in range(3):
-        assert "plumewatch_y 1" in meters.exposition()
-        assert "plumewatch_x" not in meters.exposition()
+        assert "plumewatch_y 1" in meters.format_metrics()
+        assert "plumewatch_x" not in meters.format_metrics()
     assert caplog.text.count("x cannot be read: disk I/O error") == 1
 
 

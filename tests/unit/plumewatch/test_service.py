@@ -124,7 +124,7 @@ async def test_the_event_loop_counts_no_rows_of_the_journal(config, monkeypatch)
         letter = DeadLetter(time.time(), "a/b", "malformed", "not JSON", "native", 1, b"{")
         await asyncio.to_thread(service.journal.commit, (), [letter])
         await asyncio.to_thread(service.monitoring.meters.refresh)  # as once a minute, or asked
-        metrics = service.monitoring.meters.exposition()
+        metrics = service.monitoring.meters.format_metrics()
         assert service.monitoring.status().dead_letters == {"malformed": 1}
     assert 'plumewatch_dead_letters{reason="malformed"} 1' in metrics
     assert threads

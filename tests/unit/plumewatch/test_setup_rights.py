@@ -7,7 +7,7 @@ import pytest
 
 from ingest.topics import topic_matches
 from ingest.validation import Message
-from plumewatch.cli.setup.broker_files import acl, name_accounts
+from plumewatch.cli.setup.broker_files import build_acl, name_accounts
 from plumewatch.cli.setup.discovery import discover
 
 
@@ -18,7 +18,7 @@ def rights(*sent):
         for n, (topic, content) in enumerate(sent)
     ]
     sensors = discover(messages, ZoneInfo("UTC")).sensors.values()
-    text = acl(sensors, name_accounts((s.id for s in sensors), "plumewatch"), "plumewatch")
+    text = build_acl(sensors, name_accounts((s.id for s in sensors), "plumewatch"), "plumewatch")
     found = {}
     for line in text.partition("# Every device")[2].splitlines():
         kind, _, rest = line.partition(" ")

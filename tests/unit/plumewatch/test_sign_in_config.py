@@ -3,14 +3,14 @@
 import pytest
 
 from alerts.access.sign_in_rules import GroupRole
-from plumewatch.check.people import check_sign_in, without_password
+from plumewatch.check.people import check_sign_in, find_without_password
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import parse
 from plumewatch.config.settings import (
-    alert_policy,
+    build_alert_policy,
+    build_identity_provider,
+    build_sign_in_rules,
     check_settings,
-    identity_provider,
-    sign_in_rules,
 )
 from tests.support import oidc_provider
 
@@ -62,31 +62,31 @@ def test_what_the_page_takes_from_it(tmp_path, monkeypatch):
         },
     )
     check_settings(config)
-    rules = sign_in_rules(config)
+    rules = build_sign_in_rules(config)
     assert rules.may_use_password("breakglass")
     assert not rules.may_use_password("ap")
     assert rules.groups == (GroupRole("Plumewatch.Admin", "admin"),)
-    found = identity_provider(config).settings
+    found = build_identity_provider(config).settings
     assert found.callback == "https://plumewatch.example/sign-in/callback"
     assert "marked-secret" not in repr(found)
-    assert [m.email for m in alert_policy(config).staff] == ["ap@school.example", ""]
+    assert [m.email for m in build_alert_policy(config).staff] == ["ap@school.example", ""]
 
 
 def test_google_is_asked_for_groups_only_where_they_have_roles(tmp_path, monkeypatch):
     monkeypatch.setenv("SIGN_IN_SECRET", "x")
-    without = identity_provider(configuration(tmp_path, GOOD)).settings
+    without = build_identity_provider(configuration(tmp_path, GOOD)).settings
     assert (without.groups_url, without.scope) == ("", "openid email profile")
     group = {"group": "plumewatch@school.example", "role": "staff"}
-    found = identity_provider(configuration(tmp_path, {**GOOD, "group": [group]})).settings
+    found = build_identity_provider(configuration(tmp_path, {**GOOD, "group": [group]})).settings
     assert found.groups_url.startswith("https://cloudidentity.googleapis.com/")
     assert found.scope.endswith("/auth/cloud-identity.groups.readonly")
 
 
 def test_without_a_section_passwords_stay_as_they_were(tmp_path):
     config = configuration(tmp_path, {})
-    assert identity_provider(config) is None
-    assert sign_in_rules(config).may_use_password("ap")
-    assert without_password(config) == ["ap", "breakglass"]
+    assert build_identity_provider(config) is None
+    assert build_sign_in_rules(config).may_use_password("ap")
+    assert find_without_password(config) == ["ap", "breakglass"]
 
 
 @pytest.mark.parametrize(

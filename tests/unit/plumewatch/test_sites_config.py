@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import pytest
 
 from plumewatch.config.faults import ConfigError
-from plumewatch.config.ingest_settings import intake_config
+from plumewatch.config.ingest_settings import build_intake_config
 from plumewatch.config.load import load, parse
 from plumewatch.config.model import PlumewatchConfig
-from plumewatch.config.settings import alert_policy, school_of
+from plumewatch.config.settings import build_alert_policy, build_school
 from tests.support.two_schools import SCHOOL, TWO
 
 BELLS = """
@@ -67,7 +67,7 @@ def test_rooms_name_their_site_and_have_its_time_zone():
 def test_a_sensor_prints_the_time_of_its_site_however_its_id_is_written():
     text = TWO.replace("south-1", "00:0F:e5:01")
     assert text != TWO
-    context = intake_config(read(text), dedupe_window=10).context
+    context = build_intake_config(read(text), dedupe_window=10).context
     for name in ("00:0F:E5:01", "000fe501"):
         assert str(context.zone_of(name)) == "America/Denver"
     assert str(context.zone_of("north-1")) == "America/New_York"
@@ -97,7 +97,7 @@ def test_bells_holidays_and_shifts_are_those_of_the_site():
 
 
 def test_nobody_is_notified_of_another_site():
-    policy = alert_policy(read(TWO))
+    policy = build_alert_policy(read(TWO))
     for site in ("north", "south"):
         labels = {"site": f"{site.title()} High", "building": "Main", "kind": "vape"}
         (ring,) = policy.rings(labels, 0.0)
@@ -112,7 +112,7 @@ def test_the_children_of_the_service_read_the_same_sites():
 
 def test_figures_of_all_schools_count_each_by_its_own_days():
     config = read(TWO + BELLS)
-    school, shifts = school_of(config), config.roster().shifts
+    school, shifts = build_school(config), config.roster().shifts
     monday, wednesday = (datetime(2026, 9, day, 17, tzinfo=UTC).timestamp() for day in (7, 9))
     tuesday = (monday + wednesday) / 2
     taught = {

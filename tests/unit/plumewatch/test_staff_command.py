@@ -10,7 +10,7 @@ import pytest
 from alerts.access import languages, second_factor, sessions
 from alerts.access.passwords import Hasher, password_hash
 from alerts.incidents import schema
-from plumewatch.check.people import without_password
+from plumewatch.check.people import find_without_password
 from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.load import load
 from storage import audit
@@ -101,7 +101,7 @@ def test_one_is_made(config, state):
 def test_what_is_refused(config, capsys, person, typed, code, message):
     assert set_it(config, person, typed) == (code, "")
     assert message in capsys.readouterr().err
-    assert without_password(load(config)) == [member.id for member in load(config).staff]
+    assert find_without_password(load(config)) == [member.id for member in load(config).staff]
 
 
 def test_a_data_folder_that_cannot_be(config, capsys):

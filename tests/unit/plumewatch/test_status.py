@@ -16,7 +16,7 @@ from plumewatch.check.result import State
 from plumewatch.check.sensors import check_sensors
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
-from plumewatch.sensor_status import SavedCounts, current_statuses, save_counts
+from plumewatch.sensor_status import SavedCounts, read_statuses, save_counts
 from plumewatch.service.data_folder import NEWEST
 from storage import firmware, state
 from storage.journal import DeadLetter, Journal
@@ -153,7 +153,7 @@ def test_a_sensor_that_has_sent_no_particles_for_a_day_is_named(stored):
         save_counts(db, SavedCounts(tally.snapshot(), 5, {}))
         with transaction(db) as tx:
             state.set_snapshot(tx, LIVENESS, state.Snapshot(5, "", lives.snapshot()))
-        found = current_statuses(db, registry, DataPaths(config.data_dir).journal)
+        found = read_statuses(db, registry, DataPaths(config.data_dir).journal)
     assert {k: s.no_particles_since for k, s in found.items()} == {"s1": None, "s2": NOW}
     assert run(stored, "status")[1].count("no particles since") == 1
     check = [f for f in check_sensors(config, NOW) if "no particles" in f.sentence]

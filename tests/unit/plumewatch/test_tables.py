@@ -5,7 +5,7 @@ import pytest
 from alerts.access.sign_in_rules import Rights
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import load
-from plumewatch.config.settings import sign_in_rules
+from plumewatch.config.settings import build_sign_in_rules
 from tests.support.two_schools import TWO
 
 DISTRICT = """district = "Lincoln Schools"
@@ -58,7 +58,7 @@ def test_forty_schools_with_sensors_and_groups_are_three_tables(tmp_path):
     assert str(config.zone("s07")) == "America/Denver"
     assert str(config.sites[9].closed) == "2026-11-30"
     assert config.registry().room_of("s00-0").full_name == "Room 0, floor 0, Main, School 0"
-    rules = sign_in_rules(config)
+    rules = build_sign_in_rules(config)
     assert rules.joining(["pw-s39-staff"]) == Rights("staff", frozenset({"School 39"}))
     assert rules.joining(["pw-all"]) == Rights("analyst", None)
 
@@ -179,7 +179,7 @@ def test_people_of_a_table_are_staff(district):
 
 
 def test_one_mapping_stands_for_the_groups_of_all_schools(district):
-    rules = sign_in_rules(district(f'{PROVIDER}group = "pw-{{site}}"\nrole = "staff"\n'))
+    rules = build_sign_in_rules(district(f'{PROVIDER}group = "pw-{{site}}"\nrole = "staff"\n'))
     assert rules.joining(["pw-south"]) == Rights("staff", frozenset({"South High"}))
     both = rules.joining(["pw-south", "pw-north"])
     assert both == Rights("staff", frozenset({"South High", "North High"}))
@@ -195,7 +195,7 @@ def test_one_mapping_stands_for_the_groups_of_all_schools(district):
     ],
 )
 def test_a_group_makes_people_of_the_schools_that_it_names(district, group, expected):
-    rules = sign_in_rules(district(f'{PROVIDER}group = "g"\nrole = "staff"\n{group}\n'))
+    rules = build_sign_in_rules(district(f'{PROVIDER}group = "g"\nrole = "staff"\n{group}\n'))
     assert rules.joining(["g"]) == expected
     assert rules.rights("staff", ["g"]) is not None  # of a person with a [[staff]] block
 

@@ -4,7 +4,7 @@ import pytest
 
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import load
-from plumewatch.config.settings import alert_policy
+from plumewatch.config.settings import build_alert_policy
 from tests.support.command import plumewatch
 
 SCHOOL = """
@@ -92,7 +92,7 @@ def test_what_is_asked_for_wrongly_is_named_at_once(school, capsys):
 def test_pairs_that_contradict_each_other_are_refused(school):
     path = school("acknowledged_for_s = 60\nnotices_per_hour = 3")
     with pytest.raises(ConfigError) as caught:
-        alert_policy(load(path))
+        build_alert_policy(load(path))
     assert [fault.value.split(":")[0] for fault in caught.value.faults] == [
         "acknowledged_for_s",
         "storm_rooms",

@@ -7,7 +7,7 @@ from plumewatch.check.result import State, ok
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import parse
 from plumewatch.config.paths import DataPaths
-from plumewatch.config.settings import influx_settings, series_of
+from plumewatch.config.settings import build_series, read_influx_settings
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.influx import Influxd, influxql
@@ -26,8 +26,8 @@ def config_of(tmp_path, **timeseries):
 
 def test_the_embedded_store_unless_a_url_is_given(tmp_path):
     paths = DataPaths(tmp_path)
-    assert isinstance(series_of(config_of(tmp_path), paths), SqliteSeries)
-    found = series_of(config_of(tmp_path, url="http://127.0.0.1:8086"), paths)
+    assert isinstance(build_series(config_of(tmp_path), paths), SqliteSeries)
+    found = build_series(config_of(tmp_path, url="http://127.0.0.1:8086"), paths)
     assert isinstance(found, InfluxSeries)
 
 
@@ -35,11 +35,11 @@ def test_the_secret_comes_from_a_file_and_does_not_show(tmp_path):
     (tmp_path / "token").write_text("hunter2\n")
     (tmp_path / "token").chmod(0o600)
     config = config_of(tmp_path, url="http://x:8086/", token_file="token", org="school")
-    settings = influx_settings(config)
+    settings = read_influx_settings(config)
     assert (settings.url, settings.secret, settings.org) == ("http://x:8086", "hunter2", "school")
     assert "hunter2" not in f"{config!r}{settings!r}"
     with pytest.raises(ConfigError, match=r"\[timeseries\] token_file"):
-        influx_settings(config_of(tmp_path, url="http://x", token_file="missing"))
+        read_influx_settings(config_of(tmp_path, url="http://x", token_file="missing"))
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from alerts.policy import Webhook
 from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from plumewatch.config.load import parse
-from plumewatch.config.settings import alert_policy
+from plumewatch.config.settings import build_alert_policy
 from plumewatch.report_request import ReportRequest
 from reports import read
 from reports.rows import name_rooms
@@ -63,7 +63,7 @@ class District:
         self.config = parse(tomllib.loads(DISTRICT), base=path)
         self.registry = self.config.registry()
         hook = Webhook("hook", Secret("https://x.example/"), Secret("whsec_x"))
-        self.policy = replace(alert_policy(self.config), webhooks=(hook,))
+        self.policy = replace(build_alert_policy(self.config), webhooks=(hook,))
         self.database = path / "state.db"
         self.db = sqlite.connect(self.database)
         for part in (schema, access, audit):

@@ -16,8 +16,8 @@ from plumewatch.service.data_folder import (
     copy_before_upgrade,
     open_and_repair_state,
     open_state,
+    read_schemas,
     refuse_older,
-    schemas,
 )
 from storage import holds
 from storage.backup import MANIFEST
@@ -56,7 +56,7 @@ def next_version(paths, monkeypatch):
 
 
 def versions(root):
-    return {path.name: schemas(path) for path in root.glob("*.db")}
+    return {path.name: read_schemas(path) for path in root.glob("*.db")}
 
 
 def rows(path):
@@ -81,7 +81,7 @@ def test_data_are_copied_and_upgraded(paths):
         open_and_repair_state(paths.state).close()
         assert rows(paths.state) == [(*row, "none") for row in before]
     refuse_older(paths.state)
-    assert schemas(paths.state)["holds"] == 2
+    assert read_schemas(paths.state)["holds"] == 2
     assert not list(paths.root.glob("*.corrupt-*"))  # what was upgraded is not taken for damaged
     assert copy_before_upgrade(paths.root, NOW + 9) is None
     assert rows(copy / "state.db") == before  # so the older program finds its own

@@ -20,16 +20,16 @@ class Service:
     def __init__(self):
         self.well, self.moving, self.full = True, True, False
 
-    def parts(self):
+    def check_parts(self):
         return [Part("store", ok=self.well, detail="written" if self.well else "away")]
 
-    def ready(self):
+    def is_ready(self):
         return self.well
 
-    def moves(self):
+    def is_moving(self):
         return self.moving
 
-    def queue_near_limit(self):
+    def is_queue_near_limit(self):
         return self.full
 
 
@@ -125,12 +125,12 @@ def test_every_change_is_logged_once(caplog):
     service = Service()
     watchdog = Watchdog(service, systemd=Systemd({}), monotonic=lambda: clock.now)
     service.well = False
-    watchdog.look()  # still starting
+    watchdog.check()  # still starting
     clock.now = 40.0
     with caplog.at_level(logging.INFO):
         for well in (False, False, True, True, False):
             service.well = well
-            watchdog.look()
+            watchdog.check()
     lines = [record.message for record in caplog.records]
     assert lines == ["not ready: store: away", "ready again", "not ready: store: away"]
 
@@ -140,7 +140,7 @@ def test_a_queue_near_its_limit_is_logged_once(caplog):
     watchdog = Watchdog(service, systemd=Systemd({}))
     for full in (False, True, True, False, True):
         service.full = full
-        watchdog.look()
+        watchdog.check()
     assert caplog.text.count("queue of the broker is nearly full") == 2
 
 

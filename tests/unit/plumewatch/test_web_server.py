@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from plumewatch.config.sections.web import WebConfig
-from plumewatch.service.web_server import ConnectionBounds, WebServer, behind_proxies
+from plumewatch.service.web_server import ConnectionBounds, WebServer, wrap_for_proxies
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 
@@ -90,7 +90,7 @@ def of_compose():
 async def test_the_proxy_of_the_shipped_network_is_trusted(monkeypatch, peer, forwarded, seen):
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
     trusted, gateway = of_compose()
-    app = behind_proxies(Starlette(routes=[Route("/", client_of)]), trusted)
+    app = wrap_for_proxies(Starlette(routes=[Route("/", client_of)]), trusted)
     transport = httpx.ASGITransport(app, client=(gateway if peer == "gateway" else peer, 50_000))
     headers = {"X-Forwarded-For": forwarded} if forwarded else {}
     async with httpx.AsyncClient(transport=transport, base_url="http://page") as client:

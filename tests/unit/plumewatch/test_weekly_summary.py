@@ -10,7 +10,7 @@ from alerts import sensor_tests
 from plumewatch.config.load import load
 from plumewatch.service.data_folder import open_state
 from plumewatch.service.jobs import is_due
-from plumewatch.weekly_summary import room_tests_to_do, send_weekly
+from plumewatch.weekly_summary import describe_due_tests, send_weekly
 from storage.sqlite import transaction
 from tests.support.school_year import config_text, fill_health, fill_state, moment
 from tests.support.service import Receiver, eventually
@@ -87,7 +87,7 @@ def test_the_summary_asks_for_yearly_tests_until_they_are_done(school):
             sensor_tests.add(tx, result)
 
     keep(now - 366 * 86_400)
-    said = room_tests_to_do(config, now, config.registry())
+    said = describe_due_tests(config, now, config.registry())
     assert f"The yearly test is due: {names[config.room[0].id]}." in said
     keep(now - 86_400)
-    assert "yearly" not in room_tests_to_do(config, now, config.registry())
+    assert "yearly" not in describe_due_tests(config, now, config.registry())

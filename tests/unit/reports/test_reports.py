@@ -18,7 +18,7 @@ import pytest
 from alerts.page.report_jobs import Order
 from language.plain_text import original
 from plumewatch.config.load import load
-from plumewatch.config.settings import school_of, shifts_at
+from plumewatch.config.settings import build_school, find_shifts
 from plumewatch.service.data_folder import open_series, open_state
 from reports import tables
 from reports.facts import gather
@@ -47,8 +47,10 @@ def facts(school):
         open_state(school / "plumewatch-data/state.db") as db,
         open_series(config) as series,
     ):
-        shifts = shifts_at(config, Place())
-        return gather(school_of(config), db, Place(), START, END, END, series=series, shifts=shifts)
+        shifts = find_shifts(config, Place())
+        return gather(
+            build_school(config), db, Place(), START, END, END, series=series, shifts=shifts
+        )
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from plumewatch.config.load import load
-from plumewatch.config.settings import school_of, shifts_at
+from plumewatch.config.settings import build_school, find_shifts
 from reports.kpis import compute_load as load_of
 from reports.kpis import sum_duty_hours
 from reports.school import Place, PlaceError, School
@@ -55,14 +55,14 @@ def at(day, hour, minute=0):
 
 def test_without_bells_school_is_on_weekdays_that_are_no_holidays(tmp_path):
     holidays = BELLS.partition("[[holiday]]")
-    calendar = school_of(config_of(tmp_path, "[[holiday]]" + holidays[2])).calendar(START, END)
+    calendar = build_school(config_of(tmp_path, "[[holiday]]" + holidays[2])).calendar(START, END)
     assert len(calendar.school_days) == 8
     assert date(2026, 10, 29) not in calendar.school_days
     assert calendar.period(at((10, 27), 8, 10)) == "08:00"
 
 
 def test_with_bells_school_is_when_they_ring(tmp_path):
-    calendar = school_of(config_of(tmp_path, BELLS)).calendar(START, END)
+    calendar = build_school(config_of(tmp_path, BELLS)).calendar(START, END)
     assert len(calendar.school_days) == 8
     assert len(calendar.lessons) == 16
     for moment_, period in (
@@ -78,7 +78,7 @@ def test_with_bells_school_is_when_they_ring(tmp_path):
 
 
 def test_a_window_without_school_has_the_periods_of_every_other(tmp_path):
-    school = school_of(config_of(tmp_path, BELLS))
+    school = build_school(config_of(tmp_path, BELLS))
     weekend = school.calendar(at((10, 31), 0), at((11, 2), 0))
     assert weekend.period(at((10, 31), 8, 10)) == "between"
     assert weekend.periods(at((10, 31), 0), at((11, 2), 0), ()) == ["between"]
@@ -86,7 +86,7 @@ def test_a_window_without_school_has_the_periods_of_every_other(tmp_path):
 
 @pytest.mark.parametrize("more", [BELLS, "[[holiday]]" + BELLS.partition("[[holiday]]")[2]])
 def test_a_moment_is_on_a_day_with_school_or_not(tmp_path, more):
-    has_school = school_of(config_of(tmp_path, more)).has_school
+    has_school = build_school(config_of(tmp_path, more)).has_school
     found = [has_school(at((10, day), 23, 59)) for day in (27, 28, 29, 30, 31)]
     assert found == [True, True, False, False, False]
     assert has_school(at((11, 2), 0)) > has_school(at((11, 1), 23, 59))  # the clocks are set back
@@ -94,7 +94,7 @@ def test_a_moment_is_on_a_day_with_school_or_not(tmp_path, more):
 
 def test_hours_on_duty_are_those_of_the_shifts_once_a_person(tmp_path):
     config = config_of(tmp_path, BELLS + SHIFTS)
-    duty = list(school_of(config).duty(config.roster().shifts, START, END))
+    duty = list(build_school(config).duty(config.roster().shifts, START, END))
     assert {span.person for span in duty} == {"ap", "dean"}
     # 8 school days: ap 7:30-9:30, dean the same and to 9:45 in period 2
     assert load_of([], [], duty, START).per_duty_hour.whole == pytest.approx(8 * (2.0 + 2.25))
@@ -102,7 +102,7 @@ def test_hours_on_duty_are_those_of_the_shifts_once_a_person(tmp_path):
 
 def test_hours_on_duty_of_pieces_are_those_of_the_whole(tmp_path):
     config = config_of(tmp_path, BELLS + SHIFTS)
-    school, shifts = school_of(config), config.roster().shifts
+    school, shifts = build_school(config), config.roster().shifts
     whole = sum_duty_hours(school.duty(shifts, START, END))
     edges = [START, *(START + k * 31_000.7 for k in range(1, 39)), END]
     pieces = [sum_duty_hours(school.duty(shifts, *ends)) for ends in pairwise(edges)]
@@ -114,7 +114,7 @@ def test_hours_on_duty_of_pieces_are_those_of_the_whole(tmp_path):
 
 def test_who_has_no_shift_has_no_hours(tmp_path):
     config = config_of(tmp_path, BELLS)
-    assert not list(school_of(config).duty(config.roster().shifts, START, END))
+    assert not list(build_school(config).duty(config.roster().shifts, START, END))
 
 
 def test_hours_on_duty_of_a_place_are_those_of_its_zones(tmp_path):
@@ -132,7 +132,7 @@ floor = "2"
     config = config_of(tmp_path, BELLS + more + shifts)
 
     def shifts_of(place):
-        found = school_of(config).duty(shifts_at(config, place), START, END)
+        found = build_school(config).duty(find_shifts(config, place), START, END)
         return {span.shift for span in found}
 
     duty = {
@@ -149,7 +149,7 @@ name = "Fall"
 first = 2026-08-24
 last = 2026-10-30
 """
-    times = school_of(config_of(tmp_path, term)).calendar(START, END).times
+    times = build_school(config_of(tmp_path, term)).calendar(START, END).times
     assert (times.term(date(2026, 10, 30)), times.term(date(2026, 10, 31))) == ("Fall", "")
     assert times.school_year(date(2026, 10, 31)) == "2026/27"
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from detection.alert_rules import BUDGET, AlertBudgets
-from plumewatch.config.ingest_settings import intake_config
+from plumewatch.config.ingest_settings import build_intake_config
 from plumewatch.config.load import load
 from scale.messages import RECORDS, MessageSource
 from scale.shard import pack
@@ -76,7 +76,7 @@ def test_any_cut_gives_the_events_of_one_service(kept, cut, tmp_path, monkeypatc
     monkeypatch.setattr(stream, "KEPT_SHARDS", kept)
     path = tmp_path / "plumewatch.toml"
     path.write_text(CONFIG)
-    config = partial(intake_config, load(path), dedupe_window=128)
+    config = partial(build_intake_config, load(path), dedupe_window=128)
     source = MessageSource("values", config, SHARDS, tmp_path / "dead")
     sent = one_value_a_topic()
     poison = (b"homie/5/b1-3-r1/air/pm25", b"\x00" * 100_000)

@@ -10,7 +10,7 @@ from detection.quantities import QUANTITIES
 from ingest.names import conversion, units_for
 from plumewatch.cli.main import app
 from plumewatch.cli.setup.site_files import STARTER
-from plumewatch.config.ingest_settings import mapping_decoders
+from plumewatch.config.ingest_settings import compile_mappings
 from plumewatch.config.load import load
 
 TEXT = (Path(__file__).parents[4] / "docs" / "mappings.md").read_text("utf-8")
@@ -38,7 +38,7 @@ def test_what_the_worked_example_prints(command, tmp_path, monkeypatch):
 def test_every_mapping_is_configuration_that_passes(text, tmp_path):
     path = tmp_path / "plumewatch.toml"
     path.write_text(STARTER + text)
-    assert mapping_decoders(load(path))
+    assert compile_mappings(load(path))
 
 
 def test_units_are_those_that_are_taken():
