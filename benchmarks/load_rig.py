@@ -111,7 +111,7 @@ def login(port: int) -> socket.socket:
     )
     link.sendall(bytes([0x10, len(hello)]) + hello)
     if link.recv(4) != b"\x20\x02\x00\x00":
-        sys.exit("the broker refuses the publisher")
+        raise ConnectionError("the broker refuses the publisher")
     return link
 
 
@@ -149,7 +149,7 @@ def offer(port: int, messages: Messages) -> Ledger:
         if selector.select(0 if out else 0.005):
             received = link.recv(65_536)
             if not received:
-                sys.exit("the broker closed the publisher's connection")
+                raise ConnectionError("the broker closed the publisher's connection")
             inward += received
             acknowledged += len(inward) // 4
             del inward[: len(inward) // 4 * 4]
@@ -181,7 +181,10 @@ def _offer_made(port: int, make: Callable[..., Messages], arguments: tuple[float
 def publisher(
     port: int, make: Callable[..., Messages], *arguments: float
 ) -> Iterator[AsyncResult[Ledger]]:
-    """Offer messages, made there, from a process of its own; yields its ledger to be."""
+    """Offer messages, made there, from a process of its own; yields its ledger to be.
+
+    What goes wrong there has to be an exception: a process that exits leaves us waiting forever.
+    """
     with get_context("spawn").Pool(1) as pool:
         yield pool.apply_async(_offer_made, (port, make, arguments))
 
