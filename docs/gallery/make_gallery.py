@@ -300,7 +300,7 @@ def page(school: School, name: str, dashboard: dict[str, Any], mode: str) -> str
 
 
 def main() -> int:
-    """Draw all; 1 if something was wrong."""
+    """Draw all dashboards; return 1 if anything was wrong."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "img" / "dashboards")
     parser.add_argument("--only", default="", help="name of a dashboard")

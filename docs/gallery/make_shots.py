@@ -58,7 +58,7 @@ AFTER_S = 75.0
 
 
 def main() -> int:
-    """Take all pictures; 0 if that was possible."""
+    """Take all pictures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--out", type=Path, default=ROOT / "docs/img/gallery")
     out = parser.parse_args().out
@@ -114,7 +114,7 @@ def main() -> int:
 
 
 def plumewatch(*words: object) -> None:
-    """Run a command of ours."""
+    """Run a `plumewatch` command."""
     subprocess.run([sys.executable, "-m", "plumewatch", *map(str, words)], cwd=ROOT, check=True)
 
 

@@ -1,10 +1,10 @@
-"""What the site does beyond MkDocs: shipped files that pages link to, and no foreign resources.
+"""Add shipped files that pages link to, and refuse resources of other servers.
 
 A page links to a file of the project by its path (``../deploy/mosquitto.conf``), as it does where
 the pages are read beside the code. In the site such a file is a copy below ``files/``.
 
-A page that would load anything from another machine fails the build: whoever reads the site in a
-school without an internet connection sees it whole, and tells nobody that they do.
+A page that would load anything from another machine fails the build, so the site works without an
+internet connection and reports its readers to nobody.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
-    """Refuse what would be loaded from another machine."""
+    """Fail the build if the page loads anything from another machine."""
     del config
     for match in _FOREIGN.finditer(output):
         log.warning("%s loads from another machine: %s", page.file.src_uri, match[0][:120])

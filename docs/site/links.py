@@ -1,8 +1,8 @@
 """Check the links of every page of the project, as they are read beside the code.
 
-A link leads to a file that is there; its anchor is a heading of that page; an address outside is
-well formed, with https. Nothing is asked of the network. MkDocs checks the site's own pages once
-more when it builds them; this also covers README.md, CHANGELOG.md and links out of the pages.
+A link must lead to an existing file, its anchor to a heading of that page, and an outside address
+must be well formed, with https. Nothing is requested. MkDocs checks the site's own pages again when
+it builds them; this also covers README.md, CHANGELOG.md and links out of the pages.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def anchors(text: str) -> set[str]:
 
 
 def _outside(link: str) -> str:
-    """Say what is wrong with an address outside; empty if nothing."""
+    """Return what is wrong with an outside address, or an empty text."""
     try:
         parts = urlsplit(link)
     except ValueError as error:
@@ -63,7 +63,7 @@ def _outside(link: str) -> str:
 
 
 def faults(page: Path) -> Iterator[str]:
-    """Yield what is wrong with the links of a page, a sentence each."""
+    """Yield a sentence for each wrong link of a page."""
     text = _SPAN.sub("", _CODE.sub("", page.read_text(encoding="utf-8")))
     for link in (*_LINK.findall(text), *_BARE.findall(text)):
         target, _, anchor = link.partition("#")
@@ -80,7 +80,7 @@ def faults(page: Path) -> Iterator[str]:
 
 
 def main() -> int:
-    """Print all faults; 1 if there is one."""
+    """Print all faults; return 1 if there are any."""
     found = [f"{page.relative_to(ROOT)}: {said}" for page in pages() for said in faults(page)]
     sys.stderr.write("".join(f"{line}\n" for line in found))
     return 1 if found else 0
