@@ -137,7 +137,7 @@ def write_events(path: Path, result: Replayed) -> None:
 def _format_number(value: float) -> str:
     """Seconds to the millisecond without trailing zeros.
 
-    >>> _format_number(1753435860.0), _number(12.25)
+    >>> _format_number(1753435860.0), _format_number(12.25)
     ('1753435860', '12.25')
     """
     text = f"{value:.3f}".rstrip("0").rstrip(".")

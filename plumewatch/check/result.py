@@ -63,7 +63,7 @@ def list_places(places: Collection[str]) -> str:
 def format_span(seconds: float) -> str:
     """Return a duration in the unit that suits it.
 
-    >>> format_span(90), span(4_980), span(86_400)
+    >>> format_span(90), format_span(4_980), format_span(86_400)
     ('90 s', '83 min', '24 h')
     """
     for unit_s, most_s, unit in ((1, 600, "s"), (60, 7_200, "min"), (3_600, 172_800, "h")):

@@ -282,7 +282,7 @@ def mapping_suggest(
 def split_samples(data: bytes) -> list[bytes]:
     r"""Return the payloads in a file: all of it if it is one JSON value or no text, else its lines.
 
-    >>> split_samples(b'{"a": 1}\n{"a": 2}\n'), samples_of(b'{\n"a": 1\n}\n')
+    >>> split_samples(b'{"a": 1}\n{"a": 2}\n'), split_samples(b'{\n"a": 1\n}\n')
     ([b'{"a": 1}', b'{"a": 2}'], [b'{\n"a": 1\n}'])
     """
     content = data.strip(b"\r\n")

@@ -143,7 +143,7 @@ def describe_toml_fault(raw: bytes, error: ValueError) -> str:
 def suggest_name(name: str, known: Iterable[str | None]) -> str:
     """Ask whether a name that was meant is close to an unknown one; empty if none is.
 
-    >>> suggest_name("n2-boy", ["n2-boys", "gym"]), close_to("x", ["n2-boys"])
+    >>> suggest_name("n2-boy", ["n2-boys", "gym"]), suggest_name("x", ["n2-boys"])
     ("; did you mean 'n2-boys'?", '')
     """
     found = get_close_matches(name, list(filter(None, known)), n=1)
