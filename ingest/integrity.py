@@ -74,7 +74,8 @@ class Numbering:
     A counter that goes on where it was before it jumped, or began anew, is that of a second device.
     That is certain where the two are far apart, and a doubt where they are near. So is a reading
     without a number among numbered ones of the same quantities, the same number in another message
-    of them while the counter goes on, and a jump back to a high number. Several doubts within
+    of them while the counter goes on, a missing number with a later stamp while the counter goes
+    on, and a jump back to a high number. Several doubts within
     `_DOUBT_S` are reported: an honest device may give rise to one. The lines of numbers that lasted
     longest are remembered, so random ones do not displace the sensor's own.
 
@@ -109,6 +110,8 @@ class Numbering:
         late = not reading.is_timed or reading.order <= (before or lines[0]).stamp
         late = late or (reading.order < lines[0].stamp + OPEN_S and self._gap_of(seq) is not None)
         if step < 0 and late and (before is None or reading.is_timed):
+            if reading.is_timed and reading.order > lines[0].stamp:
+                self._look_at(reading)
             if not self._fill(seq) and not reading.is_timed:
                 self._look_at(reading)
                 self._set_aside(_Line(seq))

@@ -114,6 +114,19 @@ def test_whatever_numbers_a_second_sender_gives_it_is_found(known, kind, timed, 
     assert set(found) == {("s1", "two_senders")}
 
 
+@pytest.mark.parametrize("ahead", [2, 20, 50, 101, 1_400, 500_000])
+@pytest.mark.parametrize("every", [0.5, 2.5])
+def test_a_second_sender_ahead_of_the_numbers_is_found_before_it_stops(known, ahead, every):
+    """It knows the numbers, and forges still air for 40 s; the sensor fills what seems a gap."""
+    own = honest(5_100, 0.0, 8)
+    forged = [
+        reading(5_100 + ahead + k, 0.3 + every * k, values={"pm25": 4.0})
+        for k in range(int(40 / every))
+    ]
+    found = run(known, sorted([*own, *forged], key=lambda r: r.received))
+    assert set(found) == {("s1", "two_senders")}
+
+
 @pytest.mark.parametrize(
     "stream",
     [
@@ -135,6 +148,7 @@ def test_whatever_numbers_a_second_sender_gives_it_is_found(known, kind, timed, 
         [reading(5_100 + k // 3, 10.0 * (k // 3), time=T0 + k) for k in range(90)],
         [r for k in range(9) for r in honest(5_100 + 900 * k, 900.0 * k, 30, 1.0)],
         [reading(None, 5.0 * k) for k in range(60)],
+        [r for boot in range(9) for k in (0, 5, 6) for r in [reading(k, 4.0 * boot + k / 2)]],
     ],
     ids=[
         "overtaken",
@@ -152,6 +166,7 @@ def test_whatever_numbers_a_second_sender_gives_it_is_found(known, kind, timed, 
         "three of one message",
         "offline again and again",
         "numbers no more",
+        "starts anew within seconds, with gaps",
     ],
 )
 def test_what_honest_devices_do_is_not_found(known, stream):
