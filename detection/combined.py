@@ -50,6 +50,9 @@ if TYPE_CHECKING:
 FAULT_AFTER_S: Final = 120.0
 HOLD_S: Final = 600.0
 """A device's alarm is the same one for this long after its last report."""
+FINDING_HOLD_S: Final = 300.0
+"""A finding of ingest is the same one for this long after its first report: whoever answered it is
+told again of what goes on."""
 BATTERY_LOW: Final = 15.0
 BATTERY_GOOD: Final = 25.0
 """Charge in %."""
@@ -57,12 +60,13 @@ BATTERY_HOLD_S: Final = 3 * 86_400.0
 """Some devices report their battery once a day."""
 
 _BATTERY: Final = "low_battery"
+_FINDING: Final = "integrity:"
 _REPORTS: Final[Mapping[str, tuple[EventKind, float, Detail]]] = {
     "tamper": (EventKind.TAMPER, 1.0, Detail.TAMPERED),
     "vendor_vape": (EventKind.VAPE, 0.6, Detail.VENDOR_VAPE),
     "vendor_burning": (EventKind.SMOKE, 0.6, Detail.VENDOR_BURNING),
     "vendor_interference": (EventKind.SPRAY, 0.6, Detail.VENDOR_INTERFERENCE),
-    **{f"integrity:{detail}": (EventKind.INTEGRITY, 1.0, detail) for detail in INTEGRITY},
+    **{f"{_FINDING}{detail}": (EventKind.INTEGRITY, 1.0, detail) for detail in INTEGRITY},
 }
 
 
@@ -111,7 +115,7 @@ class DeviceEvents:
         return found
 
     def on_time(self, now: float) -> list[Event]:
-        """Return the end of what has not been reported for `HOLD_S`, or `BATTERY_HOLD_S`."""
+        """Return the end of what is over: see `HOLD_S`, `BATTERY_HOLD_S` and `FINDING_HOLD_S`."""
         ended: list[Event] = []
         for key in list(self._active):
             self._expire(key, now, ended)
@@ -141,13 +145,16 @@ class DeviceEvents:
 
     def _expire(self, key: tuple[str, str], now: float, found: list[Event]) -> None:
         active = self._active.get(key)
-        hold_s = BATTERY_HOLD_S if key[1] == _BATTERY else HOLD_S
-        if active is None or now - active.last <= hold_s:
+        if active is None:
+            return
+        over_at = active.last + (BATTERY_HOLD_S if key[1] == _BATTERY else HOLD_S)
+        if key[1].startswith(_FINDING):
+            over_at = active.onset + FINDING_HOLD_S
+        if now <= over_at:
             return
         del self._active[key]
         if active.alerted_at is not None:
-            ended_at = active.last + hold_s
-            found.append(self._event(key, active, EventPhase.ENDED, ended_at, {}))
+            found.append(self._event(key, active, EventPhase.ENDED, over_at, {}))
 
     def _report(
         self,

@@ -14,6 +14,7 @@ import pytest
 from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.engine import AlertEngine
 from alerts.incidents import schema
+from alerts.incidents.incident import Verdict
 from alerts.operations import Operations
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
@@ -220,3 +221,20 @@ def test_a_flood_hides_no_plume_of_the_sensor_itself(school, per_s, lasts_s, con
     assert len(stored) - len(own) <= 2 * BURST + lasts_s + 1
     outcomes = attacked.intake.counters
     assert sum(outcomes.values()) == len(honest()) + int(per_s * lasts_s)
+
+
+@pytest.mark.parametrize("pause_s", [5, 60, 250])
+def test_a_flood_that_goes_on_after_an_answer_is_reported_again(school, pause_s):
+    """Whoever floods in bursts is not silent from the first answer on."""
+    attacked = school()
+    attacked.receive(flood_of(QUIET, 800, AT, 1.0))
+    ((_, first),) = attacked.alerts_of("integrity")
+    (incident,) = {alert.incident for alert in attacked.alerts}
+    with transaction(attacked.state) as tx:
+        attacked.engine.feedback(tx, incident, "fm", Verdict.TEST, first + 2)
+        attacked.engine.resolve(tx, incident, "fm", first + 2)
+    for k in range(1, 500 // pause_s + 1):
+        attacked.receive(flood_of(QUIET, 800, AT + k * pause_s, 1.0))
+    again = [alert for alert in attacked.alerts if alert.incident != incident]
+    assert [alert.kind for alert in again] == ["integrity"]
+    assert again[0].alerted - first < 300 + max(pause_s, 60) + 5
