@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
@@ -51,6 +52,8 @@ _ALGORITHMS: Final = (
     "ES384",
     "ES512",
 )
+_ADDRESS: Final = re.compile(r"[^\s@/<>,;]{1,64}@[^\s@/<>,;]{1,180}")
+"""It becomes the id of a person whom the configuration does not name, and a part of paths."""
 _TIMES: Final = ("exp", "nbf", "iat")
 _LEEWAY_S: Final = 60
 _LATEST: Final = 1e11
@@ -225,7 +228,7 @@ class IdentityProvider:
                 )
             )
         email = claims.get(own.email_claim)
-        if not isinstance(email, str) or "@" not in email or not email.isprintable():
+        if not isinstance(email, str) or not _ADDRESS.fullmatch(email) or not email.isprintable():
             raise NotVouchedForError(
                 later(
                     "The sign-in provider sent no e-mail address (claim %(claim)s).",

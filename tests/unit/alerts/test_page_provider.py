@@ -237,7 +237,10 @@ async def test_a_code_is_of_use_once(start, provider):
         ({"sub": None}, "(claim sub)"),
         ({"exp": int(time.time()) - 3600}, "clock differs"),
         ({"iat": int(time.time()) + 7200}, "clock differs"),
-        ({"email": None}, "sent no e-mail address (claim email)"),
+        *(
+            ({"email": email}, "sent no e-mail address (claim email)")
+            for email in (None, "ap", "a/../ap@school.example", " ap@x", "<b>@x", "a" * 65 + "@x")
+        ),
         ({"email_verified": False}, "did not verify the address ap@school.example"),
         ({"email_verified": None}, "(claim email_verified)"),
         ({"email_verified": "true"}, "(claim email_verified)"),
