@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from alerts.page.config_file import ConfigFile
     from plumewatch.config.model import PlumewatchConfig
+    from plumewatch.config.sections.web import WebConfig
     from plumewatch.service.alerting import Alerting
     from plumewatch.service.health import Health
     from plumewatch.service.meters import Meters
@@ -107,6 +109,12 @@ def build_starting_page(
     return _build_server(app, config, monitoring.health, None, listening)
 
 
+def is_on_loopback(web: WebConfig) -> bool:
+    """Whether the page is for this machine alone: no other address leads to it, as by a proxy."""
+    public = urlsplit(web.public_url).hostname or web.host
+    return is_loopback(web.host) and is_loopback(public)
+
+
 def _build_server(
     app: ASGIApp,
     config: PlumewatchConfig,
@@ -115,7 +123,7 @@ def _build_server(
     listening: Listening,
 ) -> WebServer:
     token = read_secret(config, "metrics.token")
-    pages = HealthPages(app, health, meters, token, on_loopback=is_loopback(config.web.host))
+    pages = HealthPages(app, health, meters, token, on_loopback=is_on_loopback(config.web))
     return WebServer(
         "staff page",
         pages,

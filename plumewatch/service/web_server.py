@@ -2,10 +2,11 @@
 
 uvicorn does not bound how long a request may take to begin: a few hundred clients that send a byte
 now and then would keep all others out. Here every connection has a deadline while no request is
-under way, which no byte extends, and ends if its client takes nothing of an answer for a while. No
-address but this machine's own and those of trusted proxies has more than its share of connections,
-counted as they are accepted, before a handshake of TLS. The address of a client is that of its
-connection, or what a trusted proxy says in ``X-Forwarded-For``.
+under way, which no byte extends. When there are too many, the one that has waited longest ends. A
+connection also ends if its client takes nothing of an answer for a while. No address but this
+machine's own and those of trusted proxies has more than its share of connections, counted as they
+are accepted, before a handshake of TLS. The address of a client is that of its connection, or what
+a trusted proxy says in ``X-Forwarded-For``.
 """
 
 from __future__ import annotations
@@ -235,17 +236,19 @@ class BoundedConnection(H11Protocol):
     """One connection; each server has its own subclass with `bounds`."""
 
     bounds: ClassVar[ConnectionBounds]
-    _deadline: asyncio.TimerHandle | None = None
+    deadline: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the deadline of the first request."""
+        """Start the deadline of the first request; make room for it if there are too many."""
         super().connection_made(transport)
         self._wait_for_head()
+        if len(self.connections) >= self.bounds.connections:
+            self._end_longest_waiting()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the deadlines."""
-        self._stop_waiting()
+        self.stop_waiting()
         self._stop_stalling()
         super().connection_lost(exc)
 
@@ -264,7 +267,7 @@ class BoundedConnection(H11Protocol):
         """Stop the deadline once a request is under way."""
         super().handle_events()
         if self.cycle is not None and not self.cycle.response_complete:
-            self._stop_waiting()
+            self.stop_waiting()
 
     def on_response_complete(self) -> None:
         """Start the deadline of the next request."""
@@ -279,8 +282,8 @@ class BoundedConnection(H11Protocol):
             self.cycle.message_event.set()
 
     def _wait_for_head(self) -> None:
-        self._stop_waiting()
-        self._deadline = self.loop.call_later(self.bounds.head_s, self._end)
+        self.stop_waiting()
+        self.deadline = self.loop.call_later(self.bounds.head_s, self._end)
 
     def _end(self) -> None:
         """End the connection; what the client did not take by now keeps no connection open."""
@@ -288,15 +291,29 @@ class BoundedConnection(H11Protocol):
             self._stalled = self.loop.call_later(self.bounds.stalled_s, self.transport.abort)
         self.timeout_keep_alive_handler()
 
+    def _end_longest_waiting(self) -> None:
+        """End the connection that has waited longest for a request, to make room for this one."""
+        waiting = {
+            one: one.deadline.when()
+            for one in cast("set[BoundedConnection]", self.connections)
+            if one is not self and one.deadline is not None
+        }
+        if waiting:
+            longest = min(waiting, key=waiting.__getitem__)
+            self.connections.discard(longest)
+            longest.stop_waiting()
+            longest.transport.abort()
+
     def _stop_stalling(self) -> None:
         if self._stalled is not None:
             self._stalled.cancel()
             self._stalled = None
 
-    def _stop_waiting(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+    def stop_waiting(self) -> None:
+        """Stop the deadline of the next request."""
+        if self.deadline is not None:
+            self.deadline.cancel()
+            self.deadline = None
 
 
 def wrap_for_proxies(app: ASGIApp, trusted: Sequence[str]) -> ASGIApp:

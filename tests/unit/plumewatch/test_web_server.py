@@ -14,6 +14,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from plumewatch.config.sections.web import WebConfig
+from plumewatch.service.staff_page import is_on_loopback
 from plumewatch.service.web_server import ConnectionBounds, WebServer, wrap_for_proxies
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
@@ -115,6 +116,39 @@ async def test_a_proxy_may_have_the_connections_of_all_its_clients():
         server.stop()
         await running
         assert answered == served
+
+
+async def test_connections_without_a_request_keep_nobody_out():
+    """Of too many, the one that has waited longest is closed."""
+    app, bounds = Starlette(routes=[Route("/", client_of)]), ConnectionBounds(connections=5)
+    server = WebServer("page", app, "127.0.0.1", 0, bounds=bounds)
+    running = asyncio.create_task(server.serve())
+    idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(20)]
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.get(f"http://127.0.0.1:{server.port}/")
+    assert answer.status_code == 200
+    with contextlib.suppress(ConnectionError):
+        assert await idle[0][0].read() == b""
+    idle[-1][1].write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await idle[-1][0].read(12)).endswith(b"200")
+    for _, writer in idle:
+        writer.close()
+    server.stop()
+    await running
+
+
+@pytest.mark.parametrize(
+    ("web", "local"),
+    [
+        ({}, True),
+        ({"public_url": "http://localhost:8420"}, True),
+        ({"public_url": "https://plumewatch.example.org"}, False),
+        ({"host": "10.0.0.2"}, False),
+        ({"host": "0.0.0.0", "public_url": "http://127.0.0.1:8420"}, False),
+    ],
+)
+def test_where_a_proxy_is_in_front_nobody_counts_as_on_this_machine(web, local):
+    assert is_on_loopback(WebConfig(**web)) is local
 
 
 @pytest.mark.parametrize("text", ["*", "0.0.0.0/0", "::/0", "proxy.example", "10.0.0.1/8", ""])
