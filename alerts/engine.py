@@ -317,14 +317,11 @@ class AlertEngine:
         is_live: bool = False,
     ) -> list[AlertRecord]:
         held = incident.held_until is not None
-        mute = self._mute_of(tx, incident, at) if held else None
+        mute = mute_of(tx, incident, at, self.registry) if held else None
         if incident.suppressed_by and incident.is_late and held and not is_live:
             mute = Mute(at + _LATE_LOOK_S, incident.suppressed_by)
         _, records = self._apply(tx, incident, inputs.Tick(at, mute), now)
         return records
-
-    def _mute_of(self, tx: sqlite3.Connection, incident: Incident, at: float) -> Mute | None:
-        return mute_of(tx, incident, incident.severity_at(at), at, self.registry)
 
     def _room(self, event: Event) -> Room | None:
         """Return the room; several silent sensors are a place of their own, the service is none."""
@@ -360,8 +357,9 @@ class AlertEngine:
             incident = repository.open_incident(tx, event.kind, room.id)
             answered = incident if incident and incident.is_answered_before(event.alerted) else None
             incident = None if answered else incident
-            given = self._detected(tx, incident, event, room, at, late=late)
-            given = replace(given, asks=asks)
+            mute = self._late(event, room, at) if late else None
+            given = inputs.Detected(event, at, None, mute, asks)
+            given = self._join(tx, incident, given) if incident else self._open(tx, given, room)
             if answered and given.new:
                 self._apply(tx, answered, inputs.Superseded(given.new.id, at), now)
         store = partial(repository.save_event, tx, event, room.id if room else None, at, late=late)
@@ -389,39 +387,36 @@ class AlertEngine:
         labels = incident_labels(room, kind=event.kind, severity=Severity.INFO, sensor=event.sensor)
         return any(node.names("kind") for node in self.policy.duty_roster().routes(labels))
 
-    def _detected(
-        self,
-        tx: sqlite3.Connection,
-        incident: Incident | None,
-        event: Event,
-        room: Room,
-        at: float,
-        *,
-        late: bool,
+    def _join(
+        self, tx: sqlite3.Connection, incident: Incident, given: inputs.Detected
     ) -> inputs.Detected:
-        """Return the input that joins the open incident or opens one, with what mutes it."""
-        mute = self._late(event, room, at) if late else None
-        if incident is not None and late:
-            return inputs.Detected(event, at, None, mute)
-        if incident is not None:
-            becomes = replace(incident, kind=event.kind) if incident.becomes(event) else incident
-            unpaged = incident.status is Status.OPEN and not incident.paged
-            mute = self._mute_of(tx, becomes, at) if unpaged or becomes is not incident else None
-            return inputs.Detected(event, at, None, mute)
-        since = at - repeat_window_s(event.kind)
+        """Add what mutes a detection that joins an open incident, if it would notify people."""
+        event, at = given.event, given.at
+        becomes = replace(incident, kind=event.kind) if incident.becomes(event) else incident
+        mute, unpaged = given.mute, incident.status is Status.OPEN and not incident.paged
+        if mute is None and incident.status is Status.ACKNOWLEDGED:
+            mute = lasting_mute_of(tx, becomes, at, self.registry)
+        elif mute is None and (unpaged or becomes is not incident):
+            mute = mute_of(tx, becomes, at, self.registry)
+        return replace(given, mute=mute)
+
+    def _open(self, tx: sqlite3.Connection, given: inputs.Detected, room: Room) -> inputs.Detected:
+        """Add the incident that a detection opens, and what mutes it."""
+        at, kind = given.at, given.event.kind
+        since = at - repeat_window_s(kind)
         new = inputs.NewIncident(
             self._new_id(tx, at),
             room.id,
-            repository.repeats(tx, event.kind, room.id, since),
-            repository.last_answered(tx, event.kind, room.id, since),
+            repository.repeats(tx, kind, room.id, since),
+            repository.last_answered(tx, kind, room.id, since),
         )
-        if mute is None:
-            opened = step(None, inputs.Detected(event, at, new), self._rules).incident
-            if self._escalator.responder(tx, opened, at):
-                mute = lasting_mute_of(tx, opened, at, self.registry)
-            else:
-                mute = mute_of(tx, opened, opened.severity, at, self.registry)
-        return inputs.Detected(event, at, new, mute)
+        given = replace(given, new=new)
+        if given.mute is not None:
+            return given
+        opened = step(None, given, self._rules).incident
+        is_responding = self._escalator.responder(tx, opened, at)
+        find_mute = lasting_mute_of if is_responding else mute_of
+        return replace(given, mute=find_mute(tx, opened, at, self.registry))
 
     def _late(self, event: Event, room: Room, at: float) -> Mute:
         zone = ZoneInfo(room.zone or self.policy.zone)

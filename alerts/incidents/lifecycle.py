@@ -238,7 +238,8 @@ def _likely(incident: Incident, given: inputs.Detected, now: Detection, rules: R
     )
     record = Record(at, SYSTEM, Happened.LIKELY, _seen(event) | {"severity": following.severity})
     if responding:
-        return Step(following, (record, effects.NotifyAgain(at, now.onset)))
+        again = () if given.mute else (effects.NotifyAgain(at, now.onset),)
+        return Step(following, (record, *again))
     following = replace(
         following, onset=now.onset, opened_at=at, notified_at=None, status=Status.OPEN
     )

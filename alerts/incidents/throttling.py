@@ -46,14 +46,14 @@ _LOOK_AGAIN_S: Final = 15.0
 
 
 def mute_of(
-    tx: sqlite3.Connection, incident: Incident, severity: Severity, at: float, registry: Registry
+    tx: sqlite3.Connection, incident: Incident, at: float, registry: Registry
 ) -> Mute | None:
     """Return what keeps an incident from notifying people; None if nothing does."""
     lasting = lasting_mute_of(tx, incident, at, registry)
     if lasting is not None:
         return lasting
     cooldown = repository.cooldown(tx, incident.kind, incident.room)
-    if cooldown is None or cooldown[0] <= at or severity.rank > cooldown[1].rank:
+    if cooldown is None or cooldown[0] <= at or incident.severity_at(at).rank > cooldown[1].rank:
         return None
     return Mute(cooldown[0], fact(Suppression.COOLDOWN))
 
