@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
-from alerts.duty.roster import incident_labels
+from alerts.duty.roster import build_labels
 from alerts.errors import AnsweredError, UnknownIncidentError
 from alerts.escalation import escalator as escalation
 from alerts.escalation.escalator import Action, Escalator
@@ -32,11 +32,11 @@ from alerts.incidents.history import Happened, Record
 from alerts.incidents.incident import SYSTEM, Mute, Rules, Status, Suppression
 from alerts.incidents.lifecycle import step
 from alerts.incidents.stuck_incidents import StuckKind, find_stuck
-from alerts.incidents.throttling import lasting_mute_of, mute_of
+from alerts.incidents.throttling import find_lasting_mute, find_mute
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Note, NoticeReason
 from alerts.notify.notice_writer import NoticeWriter
-from alerts.policy import ROUTED, Severity, repeat_window_s
+from alerts.policy import ROUTED, Severity, get_repeat_window_s
 from detection.events import Detail, EventKind, EventPhase, is_device_alarm
 from language.messages import Fact, fact
 from storage.registry import Room
@@ -112,7 +112,7 @@ class AlertEngine:
     def on_time(self, tx: sqlite3.Connection, now: float) -> list[AlertRecord]:
         """Resolve what is over, page what outlasted its mute, run due escalation steps."""
         records = self._pass_time(tx, now, now)
-        while (due := escalation.first_due(tx, now)) is not None:
+        while (due := escalation.load_first_due(tx, now)) is not None:
             incident = self._load(tx, due.incident)
             if due.action is Action.REOPEN:
                 incident, _ = self._apply(tx, incident, inputs.AckExpired(now), now)
@@ -125,9 +125,9 @@ class AlertEngine:
     def next_deadline(self, tx: sqlite3.Connection) -> float | None:
         """Return when `on_time` will have something to do; None if never."""
         due = (
-            repository.next_incident_deadline(tx),
-            escalation.next_deadline(tx),
-            throttling.next_deadline(tx),
+            repository.find_next_deadline(tx),
+            escalation.find_next_deadline(tx),
+            throttling.find_next_deadline(tx),
         )
         return min((at for at in due if at is not None), default=None)
 
@@ -146,7 +146,7 @@ class AlertEngine:
         """Record that a person is on site, which acknowledges the incident; repeats are ignored."""
         incident = self._load(tx, incident_id)
         unanswered = incident.status in (Status.OPEN, Status.NOTIFIED)
-        if not unanswered and repository.arrived(tx, incident_id, by):
+        if not unanswered and repository.has_arrived(tx, incident_id, by):
             return incident
         return self._record(tx, incident_id, inputs.Arrived(by, now, channel), now)
 
@@ -168,7 +168,7 @@ class AlertEngine:
         """Record that a person ends the incident; paging stops."""
         return self._record(tx, incident_id, inputs.Resolved(by, now, channel), now)
 
-    def feedback(
+    def record_feedback(
         self,
         tx: sqlite3.Connection,
         incident_id: str,
@@ -190,7 +190,7 @@ class AlertEngine:
         feedback = inputs.Feedback(by, verdict, now, cause, note)
         incident = self._load(tx, incident_id)
         unanswered = incident.status in (Status.OPEN, Status.NOTIFIED)
-        number, before = repository.last_feedback(tx, incident_id) or (0, None)
+        number, before = repository.load_last_feedback(tx, incident_id) or (0, None)
         if not unanswered and before and replace(before, at=now) == feedback:
             return incident
         found = (verdict, cause)
@@ -204,7 +204,7 @@ class AlertEngine:
         threshold_adjustments.adjust_from_feedback(tx, incident, feedback)
         return incident
 
-    def followed(
+    def record_action(
         self,
         tx: sqlite3.Connection,
         incident_id: str,
@@ -217,7 +217,7 @@ class AlertEngine:
         """Record the action taken; raises `FeedbackError` without a verdict, or for free text."""
         return self._record(tx, incident_id, inputs.Followed(by, action, now, case_number), now)
 
-    def delivered(self, tx: sqlite3.Connection, row: OutboxRow, now: float) -> None:
+    def record_delivery(self, tx: sqlite3.Connection, row: OutboxRow, now: float) -> None:
         """Record that a notice reached a person; the cooldown starts at the first page."""
         reason = row.notice.reason
         if reason in (NoticeReason.OPENED, NoticeReason.DIGEST):
@@ -239,9 +239,9 @@ class AlertEngine:
         """Use the next channel for rows whose own did not deliver in time, or `refused` one."""
         self._notices.fall_back(tx, now, refused)
 
-    def undeliverable(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
+    def escalate_undelivered(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
         """Escalate now if a notice failed for good and nobody else was notified."""
-        self._escalator.undeliverable(tx, incident_id, now)
+        self._escalator.advance_undelivered(tx, incident_id, now)
 
     def check_stuck(self, tx: sqlite3.Connection, now: float) -> list[StuckItem]:
         """Return what is stuck; incidents without a step or a reminder are restarted."""
@@ -278,7 +278,7 @@ class AlertEngine:
     def end_silence(self, tx: sqlite3.Connection, silence_id: int, by: str, now: float) -> Silence:
         """End a silence early: people are notified of what is still going on within a second."""
         ended = silences.end(tx, silence_id, by, now)
-        for incident in repository.suppressed_by(tx, ended.suppression):
+        for incident in repository.load_suppressed(tx, ended.suppression):
             repository.save(tx, replace(incident, held_until=now))
         return ended
 
@@ -297,7 +297,7 @@ class AlertEngine:
     def _pass_time(self, tx: sqlite3.Connection, at: float, now: float) -> list[AlertRecord]:
         """Let time pass over incidents, each at its own deadline, up to `at`."""
         records: list[AlertRecord] = []
-        while (incident := repository.first_due(tx, at)) is not None:
+        while (incident := repository.load_first_due(tx, at)) is not None:
             deadline = incident.next_deadline()
             due = at if deadline is None else min(deadline, at)
             repository.save(tx, incident)  # deadlines that a clock step moved apart meet again
@@ -317,7 +317,7 @@ class AlertEngine:
         is_live: bool = False,
     ) -> list[AlertRecord]:
         held = incident.held_until is not None
-        mute = mute_of(tx, incident, at, self.registry) if held else None
+        mute = find_mute(tx, incident, at, self.registry) if held else None
         if incident.suppressed_by and incident.is_late and held and not is_live:
             mute = Mute(at + _LATE_LOOK_S, incident.suppressed_by)
         _, records = self._apply(tx, incident, inputs.Tick(at, mute), now)
@@ -343,7 +343,7 @@ class AlertEngine:
         self, tx: sqlite3.Connection, event: Event, at: float, now: float, step_s: float
     ) -> list[AlertRecord]:
         event = self._with_device(event)
-        known = repository.known_phase(tx, event.id)
+        known = repository.find_phase(tx, event.id)
         if known is not None and known[0] is EventPhase.ENDED:
             return []
         room = self._room(event)
@@ -354,7 +354,7 @@ class AlertEngine:
             incident = self._load(tx, known[1])
             given = inputs.Detected(event, at, asks=asks)
         elif room is not None and event.kind in ROUTED and not event.explained_by:
-            incident = repository.open_incident(tx, event.kind, room.id)
+            incident = repository.load_open(tx, event.kind, room.id)
             answered = incident if incident and incident.is_answered_before(event.alerted) else None
             incident = None if answered else incident
             mute = self._late(event, room, at) if late else None
@@ -384,8 +384,10 @@ class AlertEngine:
         """Whether people want to be notified: of possible vaping where a route names its kind."""
         if event.kind is not EventKind.POSSIBLE:
             return True
-        labels = incident_labels(room, kind=event.kind, severity=Severity.INFO, sensor=event.sensor)
-        return any(node.names("kind") for node in self.policy.duty_roster().routes(labels))
+        labels = build_labels(room, kind=event.kind, severity=Severity.INFO, sensor=event.sensor)
+        return any(
+            node.constrains("kind") for node in self.policy.get_roster().match_routes(labels)
+        )
 
     def _join(
         self, tx: sqlite3.Connection, incident: Incident, given: inputs.Detected
@@ -395,28 +397,28 @@ class AlertEngine:
         becomes = replace(incident, kind=event.kind) if incident.becomes(event) else incident
         mute, unpaged = given.mute, incident.status is Status.OPEN and not incident.paged
         if mute is None and incident.status is Status.ACKNOWLEDGED:
-            mute = lasting_mute_of(tx, becomes, at, self.registry)
+            mute = find_lasting_mute(tx, becomes, at, self.registry)
         elif mute is None and (unpaged or becomes is not incident):
-            mute = mute_of(tx, becomes, at, self.registry)
+            mute = find_mute(tx, becomes, at, self.registry)
         return replace(given, mute=mute)
 
     def _open(self, tx: sqlite3.Connection, given: inputs.Detected, room: Room) -> inputs.Detected:
         """Add the incident that a detection opens, and what mutes it."""
         at, kind = given.at, given.event.kind
-        since = at - repeat_window_s(kind)
+        since = at - get_repeat_window_s(kind)
         new = inputs.NewIncident(
             self._new_id(tx, at),
             room.id,
-            repository.repeats(tx, kind, room.id, since),
-            repository.last_answered(tx, kind, room.id, since),
+            repository.count_repeats(tx, kind, room.id, since),
+            repository.find_last_answered(tx, kind, room.id, since),
         )
         given = replace(given, new=new)
         if given.mute is not None:
             return given
         opened = step(None, given, self._rules).incident
-        is_responding = self._escalator.responder(tx, opened, at)
-        find_mute = lasting_mute_of if is_responding else mute_of
-        return replace(given, mute=find_mute(tx, opened, at, self.registry))
+        is_responding = self._escalator.find_responder(tx, opened, at)
+        find = find_lasting_mute if is_responding else find_mute
+        return replace(given, mute=find(tx, opened, at, self.registry))
 
     def _late(self, event: Event, room: Room, at: float) -> Mute:
         zone = ZoneInfo(room.zone or self.policy.zone)
@@ -427,7 +429,7 @@ class AlertEngine:
 
     def _new_id(self, tx: sqlite3.Connection, at: float) -> str:
         day = datetime.fromtimestamp(at, UTC).astimezone(self._zone).strftime("%Y%m%d")
-        return f"{day}-{repository.next_number(tx, day):03d}"
+        return f"{day}-{repository.find_next_number(tx, day):03d}"
 
     def _apply(
         self, tx: sqlite3.Connection, incident: Incident, given: inputs.Input, now: float
@@ -449,7 +451,7 @@ class AlertEngine:
                 case effects.Page():
                     records.append(self._page(tx, incident, effect, now))
                 case effects.Stop():
-                    escalation.stop(tx, incident.id, effect.why, effect.at)
+                    escalation.stop_steps(tx, incident.id, effect.why, effect.at)
                     if effect.unsent:
                         outbox_rows.cancel_unsent(tx, incident.id, effect.why, effect.at)
                         throttling.cancel(tx, incident.id, effect.at)
@@ -463,7 +465,9 @@ class AlertEngine:
                     notices.notify_responder(tx, incident, effect.at, reason, note, effect.onset)
                 case effects.NotifyTaken() | effects.NotifyRecovered():
                     only = effect.only if isinstance(effect, effects.NotifyTaken) else ""
-                    occasion = str(escalation.last_round(tx, incident.id)[0])  # grows when taken
+                    occasion = str(
+                        escalation.find_last_round(tx, incident.id)[0]
+                    )  # grows when taken
                     notices.notify_outcome(
                         tx, incident, _BECAME[type(effect)], effect.at, occasion, only=only
                     )

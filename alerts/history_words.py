@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from alerts.duty.reasons import RING_WORDS, reason_text
+from alerts.duty.reasons import RING_WORDS, write_reason
 from alerts.errors import UNDELIVERED_WORDS
 from alerts.incidents.history import TITLES
 from alerts.incidents.incident import ACTION_WORDS, CAUSE_WORDS, SUPPRESSIONS, VERDICT_WORDS
 from alerts.notify.notice import NOTICE_WORDS
 from alerts.policy import SEVERITY_WORDS
-from alerts.secrets import channel_text
+from alerts.secrets import write_channel
 from language.messages import Words, _, mark
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _BECAUSE: Final = Words(
 )
 
 
-def line_words(
+def write_line(
     what: str, params: Mapping[str, Any], name_of: Callable[[str], str] = str
 ) -> tuple[str, str]:
     """Return title and details of a line; `name_of` names people."""
@@ -37,8 +37,8 @@ def line_words(
     return TITLES[what], ", ".join(filter(None, details))
 
 
-def _asked(people: Any, name_of: Callable[[str], str]) -> str:
-    return "; ".join(f"{name_of(one.params['person'])} ({reason_text(one)})" for one in people)
+def _list_asked(people: Any, name_of: Callable[[str], str]) -> str:
+    return "; ".join(f"{name_of(one.params['person'])} ({write_reason(one)})" for one in people)
 
 
 _DETAILS: Final[Mapping[str, Callable[[Any, Callable[[str], str]], str]]] = {
@@ -51,13 +51,13 @@ _DETAILS: Final[Mapping[str, Callable[[Any, Callable[[str], str]], str]]] = {
         "was %(before)s", before=SEVERITY_WORDS.get(code) or ACTION_WORDS.get(code, code)
     ),
     "again_after": lambda incident, _name: _("again after %(incident)s", incident=incident),
-    "mute": lambda mute, _name: SUPPRESSIONS.of(mute),
+    "mute": lambda mute, _name: SUPPRESSIONS.write(mute),
     "ring": lambda code, _name: RING_WORDS[code],
-    "asked": _asked,
+    "asked": _list_asked,
     "person": lambda person, name: name(person),
     "reason": lambda code, _name: NOTICE_WORDS[code],
-    "channel": lambda channel, _name: _("via %(channel)s", channel=channel_text(channel)),
-    "then": lambda channel, _name: _("then %(channel)s", channel=channel_text(channel)),
+    "channel": lambda channel, _name: _("via %(channel)s", channel=write_channel(channel)),
+    "then": lambda channel, _name: _("then %(channel)s", channel=write_channel(channel)),
     "error": lambda code, _name: UNDELIVERED_WORDS[code],
     "because": lambda code, _name: _BECAUSE[code],
     "follows": lambda incident, _name: _("detected again: %(incident)s", incident=incident),

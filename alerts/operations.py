@@ -43,7 +43,7 @@ class Operations:
         self._unstored.add(what)
         self.changed.set()
 
-    def at_broker(self) -> str:
+    def describe_broker_faults(self) -> str:
         """Return what goes on at the broker, for operators; empty if nothing does."""
         now = self._clock()
         return details_text(
@@ -67,14 +67,14 @@ class Operations:
         for what in sorted(reported):
             phase = EventPhase.UPDATED if what in running else EventPhase.ALERTED
             onset = running[what]["onset"] if what in running else now
-            events.append(_event(what, phase, onset, now))
+            events.append(_build_event(what, phase, onset, now))
         for what, row in running.items():
             if what not in reported and now - row["last_heard"] > HOLD_S:
-                events.append(_event(what, EventPhase.ENDED, row["onset"], now))
+                events.append(_build_event(what, EventPhase.ENDED, row["onset"], now))
         return engine.on_events(tx, events, now)
 
 
-def _event(what: Detail, phase: EventPhase, onset: float, now: float) -> Event:
+def _build_event(what: Detail, phase: EventPhase, onset: float, now: float) -> Event:
     return Event(
         sensor="",
         kind=EventKind.SERVICE,

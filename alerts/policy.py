@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from alerts.duty.roster import Matcher, MatchOp, Receiver, Roster, Route
 from alerts.errors import PolicyError
-from alerts.secrets import target_id
+from alerts.secrets import make_target_id
 from detection.events import EventKind
 from language.messages import ENGLISH, Coded, Words, mark
 
@@ -69,7 +69,7 @@ def grade(kind: EventKind, confidence: float, lasted_s: float, repeats: int) -> 
     """Return the severity of an incident, by the highest confidence of its detections, 0 to 1.
 
     `lasted_s` counts from the onset while a detection runs; `repeats` are earlier incidents of the
-    kind and room within `repeat_window_s`.
+    kind and room within `get_repeat_window_s`.
 
     >>> grade(EventKind.VAPE, 0.9, 10.0, 0), grade(EventKind.VAPE, 0.55, 10.0, 0)
     (<Severity.WARNING: 'warning'>, <Severity.INFO: 'info'>)
@@ -84,7 +84,7 @@ def grade(kind: EventKind, confidence: float, lasted_s: float, repeats: int) -> 
     return _ORDER[min(max(rank, 0), len(_ORDER) - 1)]
 
 
-def repeat_window_s(kind: EventKind) -> float:
+def get_repeat_window_s(kind: EventKind) -> float:
     """Return the seconds in which earlier incidents count as repetitions."""
     return FLAP_WINDOW_S if kind in HEALTH else REPEAT_WINDOW_S
 
@@ -121,15 +121,15 @@ class EscalationTimings:
     gather_s: float = 30.0
     """In a storm, how often further rooms are combined."""
 
-    def wait_s(self, severity: Severity) -> float:
+    def find_wait_s(self, severity: Severity) -> float:
         """Return the seconds that a ring has to respond."""
         return self.escalate_after_s * _WAIT[severity]
 
-    def rounds_of(self, severity: Severity) -> int:
+    def count_rounds(self, severity: Severity) -> int:
         """Return how often the chain runs."""
         return 1 if severity is Severity.INFO else self.rounds
 
-    def faults(self) -> list[str]:
+    def find_faults(self) -> list[str]:
         """Return which settings contradict each other, one line each."""
         faults = []
         if self.acknowledged_for_s < self.escalate_after_s:
@@ -230,55 +230,55 @@ class AlertPolicy:
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself; ranges and names are checked in the configuration."""
-        if faults := self.timings.faults():
+        if faults := self.timings.find_faults():
             raise PolicyError("\n".join(faults))
 
-    def rings(self, labels: Mapping[str, str], at: float) -> tuple[Ring, ...]:
+    def plan_rings(self, labels: Mapping[str, str], at: float) -> tuple[Ring, ...]:
         """Return who is notified of an incident with these labels, nearest first."""
-        return self.duty_roster().candidates(labels, datetime.fromtimestamp(at, UTC))
+        return self.get_roster().plan_rings(labels, datetime.fromtimestamp(at, UTC))
 
-    def duty_roster(self) -> Roster:
+    def get_roster(self) -> Roster:
         """Return the roster of the configuration, or everyone of a role without one."""
-        return self.roster or _by_role(self.staff)
+        return self.roster or _build_role_roster(self.staff)
 
-    def sites_of(self, person: str) -> frozenset[str] | None:
+    def find_sites(self, person: str) -> frozenset[str] | None:
         """Return the sites that a person sees and is notified of; None for all."""
         sites = {} if self.roster is None else self.roster.sites
         if person in sites:
             return sites[person]
         return None if all(only is None for only in sites.values()) else frozenset()
 
-    def serving(self, room: str, registry: Registry) -> Iterator[StaffMember]:
+    def find_staff_serving(self, room: str, registry: Registry) -> Iterator[StaffMember]:
         """Yield the staff who may be notified of an incident in a room."""
         known = registry.rooms.get(room)
         for member in self.staff:
-            sites = self.sites_of(member.id)
+            sites = self.find_sites(member.id)
             if sites is None or (known is not None and known.site in sites):
                 yield member
 
-    def member(self, person: str) -> StaffMember | None:
+    def find_member(self, person: str) -> StaffMember | None:
         """Return a staff member by id; None without one."""
         return next((m for m in self.staff if m.id == person), None)
 
-    def name_of(self, person: str) -> str:
+    def find_name(self, person: str) -> str:
         """Return the name of a staff member; the id itself if it is unknown."""
-        member = self.member(person)
+        member = self.find_member(person)
         return person if member is None else member.name
 
-    def quiet_of(self, person: str) -> tuple[QuietHours, ...]:
+    def find_quiet_hours(self, person: str) -> tuple[QuietHours, ...]:
         """Return the quiet hours of a person."""
-        member = self.member(person)
+        member = self.find_member(person)
         return () if member is None else member.quiet
 
-    def target_of(self, person: str, target: str) -> Secret | None:
+    def find_target(self, person: str, target: str) -> Secret | None:
         """Return the address of a row's person and target; None if no longer configured."""
-        member = self.member(person)
+        member = self.find_member(person)
         own = [hook.url for hook in self.webhooks if hook.id == person]
         known = own if member is None else member.targets
-        return next((url for url in known if target_id(url) == target), None)
+        return next((url for url in known if make_target_id(url) == target), None)
 
 
-def role_receivers(people: Iterable[tuple[str, str]]) -> dict[str, Receiver]:
+def build_role_receivers(people: Iterable[tuple[str, str]]) -> dict[str, Receiver]:
     """Make a receiver of everyone of a role, for each role; `people` are pairs of id and role."""
     roles: dict[str, list[str]] = {STAFF: [], FACILITIES: []}
     for person, role in people:
@@ -286,10 +286,10 @@ def role_receivers(people: Iterable[tuple[str, str]]) -> dict[str, Receiver]:
     return {role: Receiver(role, tuple(ids), catch_all=tuple(ids)) for role, ids in roles.items()}
 
 
-def _by_role(staff: tuple[StaffMember, ...]) -> Roster:
+def _build_role_roster(staff: tuple[StaffMember, ...]) -> Roster:
     return Roster(
         BUILT_IN_ROUTES,
-        role_receivers((m.id, m.role) for m in staff),
+        build_role_receivers((m.id, m.role) for m in staff),
         everyone=tuple(m.id for m in staff),
         reachable=frozenset(m.id for m in staff if m.targets),
     )

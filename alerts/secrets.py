@@ -53,7 +53,7 @@ class Secret:
         """Return the value itself."""
         return self._value
 
-    def fingerprint(self) -> str:
+    def compute_fingerprint(self) -> str:
         """Return 12 hex digits that name this secret without giving it away."""
         digest = hashlib.blake2b(self._value.encode(), digest_size=6, person=b"plumewatch")
         return digest.hexdigest()
@@ -103,27 +103,27 @@ def load_secret(what: str, *, file: Path | str | None = None, env: str | None = 
     return Secret(text)
 
 
-def scheme_of(target: Secret) -> str:
+def find_scheme(target: Secret) -> str:
     """Return the scheme of an address in lower case."""
     return target.reveal().partition("://")[0].lower()
 
 
-def target_id(target: Secret) -> str:
+def make_target_id(target: Secret) -> str:
     """Name an address in rows and logs without revealing it: scheme and fingerprint.
 
-    >>> target_id(Secret("ntfys://ntfy.example/restrooms"))
+    >>> make_target_id(Secret("ntfys://ntfy.example/restrooms"))
     'ntfys-7acde264aa74'
     """
-    scheme = scheme_of(target)
+    scheme = find_scheme(target)
     valid = "://" in target.reveal() and scheme.isalnum() and len(scheme) <= 16
-    return f"{scheme if valid else 'invalid'}-{target.fingerprint()}"
+    return f"{scheme if valid else 'invalid'}-{target.compute_fingerprint()}"
 
 
-def channel_of(target: Secret) -> str:
+def find_channel(target: Secret) -> str:
     """Name the provider behind an address: a cloud service, or one's own server by fingerprint."""
-    name = scheme_of(target)
+    name = find_scheme(target)
     if name not in OWN_SERVERS | {"http", "https"}:
-        return target_id(target).partition("-")[0]
+        return make_target_id(target).partition("-")[0]
     server = (
         target.reveal()
         .partition("://")[2]
@@ -132,13 +132,13 @@ def channel_of(target: Secret) -> str:
         .rpartition("@")[2]
         .lower()
     )
-    return f"{name}-{Secret(server or name).fingerprint()[:6]}"
+    return f"{name}-{Secret(server or name).compute_fingerprint()[:6]}"
 
 
-def channel_text(channel: str) -> str:
+def write_channel(channel: str) -> str:
     """Write a channel for people, without the fingerprint of its server.
 
-    >>> channel_text("ntfy-729d05"), channel_text("mailtos-1a2b3c"), channel_text("link")
+    >>> write_channel("ntfy-729d05"), write_channel("mailtos-1a2b3c"), write_channel("link")
     ('push', 'e-mail', 'link')
     """
     scheme = channel.partition("-")[0]

@@ -49,7 +49,7 @@ class RunningTest(msgspec.Struct):
     error: str = ""
 
 
-def add(tx: sqlite3.Connection, result: Mapping[str, Any]) -> None:
+def add_result(tx: sqlite3.Connection, result: Mapping[str, Any]) -> None:
     """Keep the result of a test for each of its sensors; of one evaluated again, the last."""
     at, room, who = float(result["steps"][0]["start"]), str(result["room"]), str(result["who"])
     tx.executemany(
@@ -61,7 +61,7 @@ def add(tx: sqlite3.Connection, result: Mapping[str, Any]) -> None:
     )
 
 
-def latest(connection: sqlite3.Connection) -> dict[str, SensorTest]:
+def load_latest(connection: sqlite3.Connection) -> dict[str, SensorTest]:
     """Return the last test of each sensor, by sensor."""
     rows = connection.execute(
         "SELECT sensor, max(at), room, is_right, who, result FROM sensor_test GROUP BY sensor"
@@ -71,7 +71,7 @@ def latest(connection: sqlite3.Connection) -> dict[str, SensorTest]:
     }
 
 
-def valid_test(tests: Mapping[str, SensorTest], sensor: Sensor) -> SensorTest | None:
+def find_valid_test(tests: Mapping[str, SensorTest], sensor: Sensor) -> SensorTest | None:
     """Return the last test of a sensor in the room where it hangs now."""
     found = tests.get(sensor.id)
     return found if found and found.room == sensor.room else None
@@ -82,7 +82,7 @@ def is_due(test: SensorTest | None, now: float) -> bool:
     return test is None or now - test.at > RETEST_S
 
 
-def running(connection: sqlite3.Connection) -> dict[str, RunningTest]:
+def load_running(connection: sqlite3.Connection) -> dict[str, RunningTest]:
     """Return the tests that run, by room."""
     stored = state.snapshot(connection, _RUNNING)
     if stored is None:

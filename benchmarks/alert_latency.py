@@ -23,7 +23,7 @@ from alerts.access import schema as access
 from alerts.engine import AlertEngine
 from alerts.incidents import schema
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
-from alerts.notify.outbox import with_answer_link
+from alerts.notify.outbox import add_answer_link
 from alerts.notify.pictures import IncidentPictures, NoticePictures
 from alerts.notify.pump import OutboxPump
 from alerts.policy import AlertPolicy, EscalationTimings, StaffMember
@@ -125,7 +125,7 @@ async def alerting(
     sqlite.migrate(db, access.COMPONENT, access.SCRIPTS)
     wake, notifier = asyncio.Event(), AppriseNotifier(NotifySettings(allow_private=True))
     source = make_pictures(database, registry)
-    pump = OutboxPump(database, engine, notifier, wake, pictures=source, personal=with_answer_link)
+    pump = OutboxPump(database, engine, notifier, wake, pictures=source, personal=add_answer_link)
     task = asyncio.create_task(pump.run(), name="pump")
     yield db, engine, wake
     task.cancel()

@@ -21,7 +21,7 @@ from language.messages import (
     Sentences,
     Words,
     _,
-    listed,
+    join_words,
     mark,
     mark_plural,
     plural,
@@ -202,7 +202,7 @@ _SENTENCES: Final = Sentences(
 
 def details_text(details: Iterable[Fact]) -> str:
     """Say details one after the other."""
-    return "; ".join(map(_SENTENCES.of, details))
+    return "; ".join(map(_SENTENCES.write, details))
 
 
 class EventKind(Coded):
@@ -369,7 +369,7 @@ def _why(evidence: Mapping[str, ChannelEvidence], details: Iterable[Fact]) -> st
         said.update(names)
         if names:
             words = plural(*_STILL[movement], len(names))
-            moved.append(words % {"quantities": listed(names)})
+            moved.append(words % {"quantities": join_words(names)})
     return ", ".join([*moved, *filter(None, [details_text(details)])])
 
 

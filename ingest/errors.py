@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from language.plain_text import escaped
+from language.plain_text import escape
 
 _DETAIL_LENGTH = 200
 
@@ -51,7 +51,7 @@ def one_line(text: str, length: int = _DETAIL_LENGTH) -> str:
     >>> one_line("a\nb")
     'a\\nb'
     """
-    line = escaped(text[: 2 * length])
+    line = escape(text[: 2 * length])
     return line if len(line) <= length else line[: length - 1] + "…"
 
 

@@ -57,7 +57,7 @@ msgstr ""
 """
 
 
-def collected() -> Catalog:
+def collect() -> Catalog:
     """Return all messages of the source code."""
     template = Catalog(project="Plumewatch", header_comment="")
     for package in sorted(PACKAGES):
@@ -69,19 +69,19 @@ def collected() -> Catalog:
     return template
 
 
-def faults(known: Catalog, template: Catalog) -> Iterator[str]:
+def find_faults(known: Catalog, template: Catalog) -> Iterator[str]:
     """Bring the catalogue of a language up to date; yield what is wrong with it."""
     known.update(template, no_fuzzy_matching=True)
     for message in known.obsolete.values():
-        yield f"no longer used: {forms(message.id)[0]!r}"
+        yield f"no longer used: {list_forms(message.id)[0]!r}"
     for message in known:
-        fault = _fault_of(message, known) if message.id else ""
+        fault = _find_fault(message, known) if message.id else ""
         if fault:
-            yield f"{fault}: {forms(message.id)[0]!r}"
+            yield f"{fault}: {list_forms(message.id)[0]!r}"
 
 
-def _fault_of(message: Message, known: Catalog) -> str:
-    sources, found = forms(message.id), forms(message.string)
+def _find_fault(message: Message, known: Catalog) -> str:
+    sources, found = list_forms(message.id), list_forms(message.string)
     if not all(found):
         return "no translation"
     if message.fuzzy:
@@ -91,7 +91,7 @@ def _fault_of(message: Message, known: Catalog) -> str:
     return "; ".join(wrong or [f"without {name}" for name in sorted(lacking)])
 
 
-def forms(text: Any) -> tuple[str, ...]:
+def list_forms(text: Any) -> tuple[str, ...]:
     """Return the one form of a message, or both of a plural."""
     return tuple(text) if isinstance(text, tuple | list) else (text,)
 
@@ -108,7 +108,7 @@ def load(code: str) -> Catalog:
 def update(code: str, template: Catalog) -> list[str]:
     """Write the catalogue of a language anew; return what is missing in it."""
     known = load(code)
-    missing = list(faults(known, template))
+    missing = list(find_faults(known, template))
     known.obsolete.clear()
     header = _HEADER.format(
         name=LANGUAGES[code], code=code, plurals=known.num_plurals, rule=known.plural_expr
@@ -116,11 +116,11 @@ def update(code: str, template: Catalog) -> list[str]:
     with (_HERE / f"{code}.po").open("wb") as file:
         file.write(header.encode())
         write_po(file, known, width=100, omit_header=True, sort_by_file=True, include_lineno=False)
-    (_HERE / f"{code}.mo").write_bytes(compiled(code))
+    (_HERE / f"{code}.mo").write_bytes(compile_catalogue(code))
     return missing
 
 
-def compiled(code: str) -> bytes:
+def compile_catalogue(code: str) -> bytes:
     """Return the catalogue of a language as `gettext` reads it; the same for the same messages."""
     known, made = load(code), io.BytesIO()
     known.creation_date = known.revision_date = datetime.fromtimestamp(0, UTC)
@@ -130,7 +130,7 @@ def compiled(code: str) -> bytes:
 
 def main() -> None:
     """Bring all catalogues up to date and print what they lack."""
-    template = collected()
+    template = collect()
     for code in LANGUAGES:
         if code != ENGLISH:
             for fault in update(code, template):

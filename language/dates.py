@@ -6,7 +6,7 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from language.messages import ENGLISH, language
+from language.messages import ENGLISH, get_language
 
 if TYPE_CHECKING:
     from datetime import date
@@ -49,30 +49,30 @@ _MONTHS: Final = (
 _DAYS: Final = ("lun", "mar", "mié", "jue", "vie", "sáb", "dom")
 
 
-def clocks(text: object) -> str:
+def write_clocks(text: object) -> str:
     """Write each stored wall time of a text, and a date before it, as people read them.
 
-    >>> clocks("first shift, 08:00-16:30 until 16:30"), clocks("2026-09-07 10:05:00")
+    >>> write_clocks("first shift, 08:00-16:30 until 16:30"), write_clocks("2026-09-07 10:05:00")
     ('first shift, 8:00 AM-4:30 PM until 4:30 PM', 'Sep 7, 2026, 10:05 AM')
     """
-    return _WALL_TIME.sub(_clock_of, str(text))
+    return _WALL_TIME.sub(_write_clock, str(text))
 
 
-def _clock_of(found: re.Match[str]) -> str:
+def _write_clock(found: re.Match[str]) -> str:
     day, clock = found.groups()
     moment = datetime.fromisoformat(f"{day or '2000-01-01'} {clock}")
-    return date_text(moment, "short date and time" if day else "clock")
+    return write_date(moment, "short date and time" if day else "clock")
 
 
-def hour_text(hour: int) -> str:
+def write_hour(hour: int) -> str:
     """Write an hour of the day, 0 to 23."""
-    return date_text(datetime(2000, 1, 1, hour), "hour")  # noqa: DTZ001 - no moment
+    return write_date(datetime(2000, 1, 1, hour), "hour")  # noqa: DTZ001 - no moment
 
 
-def date_text(moment: date | datetime, form: str) -> str:
+def write_date(moment: date | datetime, form: str) -> str:
     """Write a date or a moment in one of the `FORMS`, in the current language."""
     english, spanish = FORMS[form]
-    if language() == ENGLISH:
+    if get_language() == ENGLISH:
         return moment.strftime(english)
     month = _MONTHS[moment.month - 1]
     short = "sept" if moment.month == 9 else month[:3]

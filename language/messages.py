@@ -41,18 +41,18 @@ _RANGE: Final = re.compile(r"\s*([A-Za-z]{1,8})(?:-[A-Za-z0-9-]+)?\s*(?:;\s*q=([
 _LONGEST_HEADER: Final = 500
 
 
-def language() -> str:
+def get_language() -> str:
     """Return the code of the language that messages are in now."""
     return _current.get()
 
 
-def speak(code: str) -> None:
+def set_language(code: str) -> None:
     """Change the language for the rest of the current task; unknown codes are English."""
     _current.set(code if code in LANGUAGES else ENGLISH)
 
 
 @contextmanager
-def speaking(code: str) -> Iterator[None]:
+def use_language(code: str) -> Iterator[None]:
     """Change the language for a block; unknown codes are English."""
     token = _current.set(code if code in LANGUAGES else ENGLISH)
     try:
@@ -61,22 +61,22 @@ def speaking(code: str) -> Iterator[None]:
         _current.reset(token)
 
 
-def accepted(header: str) -> str:
+def choose_language(header: str) -> str:
     """Return the language that an Accept-Language header prefers; empty if we have none of them.
 
-    >>> accepted("fr-CA, es-MX;q=0.8, en;q=0.7"), accepted("de"), accepted("es;q=0")
+    >>> choose_language("fr-CA, es-MX;q=0.8, en;q=0.7"), choose_language("de"), choose_language("es;q=0")
     ('es', '', '')
     """
     ranked = []
     for part in header[:_LONGEST_HEADER].split(","):
         found = _RANGE.fullmatch(part)
         if found and found[1].lower() in LANGUAGES:
-            ranked.append((_quality(found[2]), found[1].lower()))
+            ranked.append((_parse_quality(found[2]), found[1].lower()))
     best, code = max(ranked, key=lambda pair: pair[0], default=(0.0, ""))
     return code if best > 0 else ""
 
 
-def _quality(text: str | None) -> float:
+def _parse_quality(text: str | None) -> float:
     try:
         return 1.0 if text is None else float(text)
     except ValueError:
@@ -90,12 +90,12 @@ def _(message: str, **values: object) -> str:
 
 def gettext(message: str) -> str:
     """Return the pattern of a message in the current language."""
-    return message and _translations(_current.get()).gettext(message)
+    return message and _load_translations(_current.get()).gettext(message)
 
 
 def in_context(context: str, message: str) -> str:
     """Return a word that is another in other languages by where it is: "Open" on a button."""
-    return _translations(_current.get()).pgettext(context, message)
+    return _load_translations(_current.get()).pgettext(context, message)
 
 
 def ngettext(one: str, many: str, n: float, **values: object) -> str:
@@ -105,7 +105,7 @@ def ngettext(one: str, many: str, n: float, **values: object) -> str:
 
 def plural(one: str, many: str, n: float) -> str:
     """Return the pattern of one of two messages by a number."""
-    return _translations(_current.get()).ngettext(one, many, 1 if n == 1 else 2)
+    return _load_translations(_current.get()).ngettext(one, many, 1 if n == 1 else 2)
 
 
 def mark(message: str) -> str:
@@ -169,15 +169,15 @@ def later(message: str, **values: object) -> Message:
     return Message(message, values)
 
 
-def capitalized(text: str) -> str:
+def capitalize(text: str) -> str:
     """Begin with a capital, and leave the rest as it is."""
     return text[:1].upper() + text[1:]
 
 
-def listed(items: Iterable[str]) -> str:
+def join_words(items: Iterable[str]) -> str:
     """Write things one after the other.
 
-    >>> listed(["spray", "steam", "dust"])
+    >>> join_words(["spray", "steam", "dust"])
     'spray, steam and dust'
     """
     *others, last = list(items) or [""]
@@ -185,7 +185,7 @@ def listed(items: Iterable[str]) -> str:
 
 
 @cache
-def _translations(code: str) -> NullTranslations:
+def _load_translations(code: str) -> NullTranslations:
     if code == ENGLISH:
         return NullTranslations()
     with resources.files(__package__).joinpath(f"{code}.mo").open("rb") as file:
@@ -222,17 +222,17 @@ def to_json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def facts_of(text: str) -> tuple[Fact, ...]:
+def parse_facts(text: str) -> tuple[Fact, ...]:
     """Read a list of facts."""
     return _FACTS.decode(text)
 
 
-def fact_of(text: str) -> Fact:
+def parse_fact(text: str) -> Fact:
     """Read one fact."""
     return msgspec.json.decode(text, type=Fact)
 
 
-def params_of(text: str) -> dict[str, Parameter]:
+def parse_params(text: str) -> dict[str, Parameter]:
     """Read parameters."""
     return _PARAMS.decode(text)
 
@@ -256,7 +256,7 @@ class Sentences:
         self._sentences = sentences
         self._write = write or {}
 
-    def of(self, fact: Fact) -> str:
+    def write(self, fact: Fact) -> str:
         """Return the sentence of a fact in the reader's language."""
         found = self._sentences[fact.code]
         values: dict[str, Any] = {

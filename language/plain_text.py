@@ -3,9 +3,9 @@ r"""Text from people and devices that does nothing where it is shown: one functi
 A spreadsheet takes a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line end for a
 formula; a terminal obeys control characters; a bidirectional override changes the order of words.
 
-- Terminal and log: `escaped`, `for_terminal`, `PlainFormatter`.
-- Documents and labels: `shown`.
-- CSV and XLSX: `inert`, which `original` reverses.
+- Terminal and log: `escape`, `escape_lines`, `PlainFormatter`.
+- Documents and labels: `escape_reversibly`.
+- CSV and XLSX: `make_inert`, which `restore` reverses.
 - Pictures and notices: `clean`.
 - Ids: `new_id`.
 
@@ -27,10 +27,10 @@ _FORMULA: Final = ("=", "+", "-", "@", "'", "\t", "\r", "\n", "＝", "＋", "－
 _ESCAPE: Final = re.compile(r"\\(?:\\|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|[nrt])")
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     r"""Return printable text of one line.
 
-    >>> escaped("a\u202eb\x1b[2J \\")
+    >>> escape("a\u202eb\x1b[2J \\")
     'a\\u202eb\\x1b[2J \\'
     """
     if text.isprintable():
@@ -40,37 +40,37 @@ def escaped(text: str) -> str:
     )
 
 
-def for_terminal(text: str) -> str:
+def escape_lines(text: str) -> str:
     r"""Return printable text with its line ends.
 
-    >>> for_terminal("Boys\x1b[2J\nGirls")
+    >>> escape_lines("Boys\x1b[2J\nGirls")
     'Boys\\x1b[2J\nGirls'
     """
-    return "\n".join(map(escaped, text.split("\n")))
+    return "\n".join(map(escape, text.split("\n")))
 
 
-def shown(text: str) -> str:
+def escape_reversibly(text: str) -> str:
     r"""Return printable text of one line, with each backslash doubled.
 
-    >>> shown("a\u202eb\x1b[2J \\")
+    >>> escape_reversibly("a\u202eb\x1b[2J \\")
     'a\\u202eb\\x1b[2J \\\\'
     """
-    return escaped(text.replace("\\", "\\\\"))
+    return escape(text.replace("\\", "\\\\"))
 
 
-def inert(text: str) -> str:
+def make_inert(text: str) -> str:
     """Return text that no spreadsheet takes for a formula.
 
-    >>> inert("=cmd|' /C calc'!A0"), inert("Boys' room")
+    >>> make_inert("=cmd|' /C calc'!A0"), make_inert("Boys' room")
     ("'=cmd|' /C calc'!A0", "Boys' room")
     """
-    return f"'{shown(text)}" if text.startswith(_FORMULA) else shown(text)
+    return f"'{escape_reversibly(text)}" if text.startswith(_FORMULA) else escape_reversibly(text)
 
 
-def original(text: str) -> str:
-    r"""Return the text that `inert` was given.
+def restore(text: str) -> str:
+    r"""Return the text that `make_inert` was given.
 
-    >>> original("'=1+1"), original("a\\u202eb")
+    >>> restore("'=1+1"), restore("a\\u202eb")
     ('=1+1', 'a\u202eb')
     """
     bare = text.removeprefix("'")
@@ -91,18 +91,18 @@ class PlainFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - of the library
         """Return the first line."""
-        record.message = escaped(record.message)
+        record.message = escape(record.message)
         return super().formatMessage(record)
 
     def format(self, record: logging.LogRecord) -> str:
         """Return all lines."""
-        return for_terminal(super().format(record))
+        return escape_lines(super().format(record))
 
 
-def counted(n: int, one: str, many: str = "") -> str:
+def pluralize(n: int, one: str, many: str = "") -> str:
     """Return a number with its noun, for texts that are English only.
 
-    >>> counted(1, "room"), counted(2_000, "room"), counted(2, "address", "addresses")
+    >>> pluralize(1, "room"), pluralize(2_000, "room"), pluralize(2, "address", "addresses")
     ('1 room', '2,000 rooms', '2 addresses')
     """
     return f"{n:,} {one if n == 1 else many or one + 's'}"

@@ -54,10 +54,10 @@ _OF_PATTERN: Final = {
 """By a part of the regular expression; the first that it has."""
 
 
-def allowed_by(error: Mapping[str, Any]) -> str | Message:
+def describe_allowed(error: Mapping[str, Any]) -> str | Message:
     """Say what is allowed where Pydantic found an error.
 
-    >>> print(allowed_by({"type": "int_parsing", "msg": "Input should be a valid integer, ..."}))
+    >>> print(describe_allowed({"type": "int_parsing", "msg": "Input should be ..."}))
     must be a whole number
     """
     kind, context = str(error["type"]), dict(error.get("ctx", {}))

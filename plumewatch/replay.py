@@ -16,7 +16,7 @@ from alerts.incidents import schema
 from alerts.policy import AlertPolicy
 from detection.quantities import FINE_PARTICLES
 from ingest.validation import may_alert
-from language.plain_text import inert
+from language.plain_text import make_inert
 from storage import state
 from storage.files import write_csv
 from storage.registry import Registry
@@ -95,7 +95,7 @@ def write_alerts(path: Path, alerts: Iterable[AlertRecord]) -> None:
     """Write one row an alert that staff would have got."""
     rows = [
         (
-            inert(a.sensor),
+            make_inert(a.sensor),
             _format_number(a.alerted),
             a.kind,
             _format_number(a.onset),
@@ -121,7 +121,7 @@ def write_events(path: Path, result: Replayed) -> None:
         }
         rows.append(
             (
-                inert(event.sensor),
+                make_inert(event.sensor),
                 event.kind.value,
                 _format_number(event.onset),
                 _format_number(event.alerted),

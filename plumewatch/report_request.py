@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from alerts.page.report_jobs import Order
-from language.messages import speaking
+from language.messages import use_language
 from plumewatch.config.model import PlumewatchConfig
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import build_school, find_shifts
@@ -92,7 +92,7 @@ def make_report(
     }
     with open_state(DataPaths(config.data_dir).state) as db, transaction(db) as tx:
         append(tx, AuditKind.EXPORT, who or machine_user(), detail, now)
-    with speaking(request.language or config.language):
+    with use_language(request.language or config.language):
         write_report(request.name, facts, path, request.kind)
     return facts
 

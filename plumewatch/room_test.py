@@ -63,7 +63,7 @@ def evaluate(config: PlumewatchConfig, room: str, timings: Sequence[Timing], who
     engine = AlertEngine(config.registry(), build_alert_policy(config))
     with _begin_transaction(config) as tx:
         incidents = _answer_test(tx, engine, room, (start, end + SETTLE_S), who)
-        sensor_tests.add(tx, result)
+        sensor_tests.add_result(tx, result)
     incident = incidents[0] if incidents else ""
     for one in results:
         if one.test.adjustment != one.adjusted_before and one.test.is_right:
@@ -87,7 +87,7 @@ def _answer_test(
         (room, *span),
     ).fetchall()
     for row in rows:
-        engine.feedback(tx, row["id"], who, Verdict.TEST, span[1])
+        engine.record_feedback(tx, row["id"], who, Verdict.TEST, span[1])
     return [str(row["id"]) for row in rows]
 
 

@@ -22,8 +22,8 @@ from alerts.access.roles import Right, may
 from alerts.errors import NotifyError
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
 from alerts.notify.notice import Notice, NoticeReason, Priority
-from alerts.secrets import Secret, target_id
-from language.messages import _, speaking
+from alerts.secrets import Secret, make_target_id
+from language.messages import _, use_language
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.model import PlumewatchConfig
 from plumewatch.config.paths import DataPaths
@@ -55,7 +55,7 @@ def build_weekly_notice(
     """Return the summary of the week before `now`, of one school or all, and it as a workbook."""
     last = datetime.fromtimestamp(now, config.zone()) - timedelta(days=7)
     facts = gather_facts(config, ReportRequest("summary", week=f"{last:%G-W%V}", site=site), now)
-    with speaking(config.language), tempfile.TemporaryDirectory() as folder:
+    with use_language(config.language), tempfile.TemporaryDirectory() as folder:
         to_do = describe_due_tests(config, now, facts.registry)
         title, text = write_letter(make_summary(facts), config.web.url, [to_do] if to_do else [])
         path = Path(folder, "summary.xlsx")
@@ -81,11 +81,11 @@ def build_weekly_notice(
 def describe_due_tests(config: PlumewatchConfig, now: float, registry: Registry) -> str:
     """Name the rooms whose commissioning test is due again, and those never tested, if any."""
     with open_state(DataPaths(config.data_dir).state) as state:
-        tests = sensor_tests.latest(state)
+        tests = sensor_tests.load_latest(state)
     again: set[str] = set()
     first: set[str] = set()
     for sensor in registry.sensors.values():
-        found = sensor_tests.valid_test(tests, sensor)
+        found = sensor_tests.find_valid_test(tests, sensor)
         if sensor_tests.is_due(found, now):
             (again if found else first).add(sensor.room)
     rooms = {room.id: room.full_name for room in registry.rooms.values()}
@@ -127,7 +127,7 @@ def _send(config: PlumewatchConfig, now: float, site: str, target: Secret) -> st
         asyncio.run(sent)
     except _REFUSALS as error:
         return f"no weekly summary{site and f' of {site}'} was sent: {error}"
-    return f"weekly summary sent to {target_id(target)}: {notice.title}"
+    return f"weekly summary sent to {make_target_id(target)}: {notice.title}"
 
 
 def _find_staff_mails(config: PlumewatchConfig, target: Secret) -> Iterator[tuple[str, Secret]]:

@@ -9,7 +9,7 @@ import math
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
-from language.dates import date_text
+from language.dates import write_date
 from language.messages import _
 from reports import look
 from reports.drawing import Box, Drawing, Item, Line, Polygon, Text, cut
@@ -160,13 +160,13 @@ def _draw_over_time(grid: Grid) -> Drawing:
     school_days = [values[0] or 0.0 for _name, values in grid.rows]
     if grid.key == "weeks":
         labels = [
-            date_text(date.fromisoformat(f"{name}-1"), "month and day")
+            write_date(date.fromisoformat(f"{name}-1"), "month and day")
             for name, _values in grid.rows
         ]
         notes = [f"{n:.0f} d" for n in school_days]
     else:
         days = [date.fromisoformat(name) for name, _values in grid.rows]
-        labels = [date_text(day, "weekday")[: 3 if len(days) <= _FEW else 2] for day in days]
+        labels = [write_date(day, "weekday")[: 3 if len(days) <= _FEW else 2] for day in days]
         notes = [f"{day.day}" if n else "—" for day, n in zip(days, school_days, strict=True)]
     parts = [
         (name, [int(values[k] or 0) for _name, values in grid.rows])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from language.dates import date_text
+from language.dates import write_date
 from language.messages import _
 from reports import read
 from reports.kpis import Chosen, Kpis, compute_kpis, select_counted
@@ -117,7 +117,7 @@ class Facts:
         day = self.calendar.local(min(self.deleted_before, self.end))
         return _(
             "Retention deleted incidents before %(day)s, except those on legal hold.",
-            day=date_text(day, "date and time"),
+            day=write_date(day, "date and time"),
         )
 
     @cached_property

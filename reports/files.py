@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import polars as pl
 
 from language.messages import Words, _, gettext, mark
-from language.plain_text import inert
+from language.plain_text import make_inert
 from reports import tables
 from reports.documents import render_pdf
 from reports.summary import make_summary
@@ -151,13 +151,13 @@ def _use_local_times(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def make_inert_columns(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return a frame with texts for a spreadsheet (`language.plain_text.inert`)."""
+    """Return a frame with texts for a spreadsheet (`language.plain_text.make_inert`)."""
     changed = []
     for name, kind in frame.schema.items():
         if kind != pl.String:
             continue
         values = frame[name].unique().drop_nulls().to_list()
-        other = {text: safe for text in values if (safe := inert(text)) != text}
+        other = {text: safe for text in values if (safe := make_inert(text)) != text}
         column = pl.col(name).replace("", None)
         changed.append(column.replace(other) if other else column)
     return frame.with_columns(changed)
@@ -210,7 +210,7 @@ def _add_table(book: Any, sheet: Sheet, title: str) -> None:
     lines = [*sheet.about.items(), *((c.name, gettext(c.about)) for c in sheet.columns)]
     for row, (name, text) in enumerate(lines):
         about.write_string(row, 0, name, bold)
-        about.write_string(row, 1, inert(str(text)))
+        about.write_string(row, 1, make_inert(str(text)))
 
 
 def write_summary_xlsx(made: Summary, sheet: Sheet, path: Path) -> None:
@@ -252,7 +252,7 @@ def _add_rows(
     for number, row in enumerate(rows, start=1):
         for k, value in enumerate(row):
             if isinstance(value, str):
-                page.write_string(number, k, inert(value))
+                page.write_string(number, k, make_inert(value))
             elif value is not None:
                 page.write_number(number, k, value)
 

@@ -6,9 +6,9 @@ from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from language.dates import date_text
-from language.messages import _, gettext, listed, ngettext
-from language.plain_text import shown
+from language.dates import write_date
+from language.messages import _, gettext, join_words, ngettext
+from language.plain_text import escape_reversibly
 from reports.schools import compare_schools
 from reports.text import LIMITS, format_percent, format_period
 from reports.wording import format_number, format_per_day, format_share
@@ -35,7 +35,7 @@ def write_letter(made: Summary, link: str = "", to_do: Sequence[str] = ()) -> tu
         lines += ["", _("To do:"), *(f"- {each}" for each in to_do)]
     if link:
         lines += ["", _("Full report: %(link)s", link=f"{link}/reports")]
-    return f"{shown(facts.place or facts.school)}: {title}", "\n".join(
+    return f"{escape_reversibly(facts.place or facts.school)}: {title}", "\n".join(
         [*lines, "", *map(gettext, LIMITS)]
     )
 
@@ -48,7 +48,7 @@ def _list_schools(facts: Facts) -> Iterator[str]:
         yield "- " + _(
             "%(school)s: %(alerts)s (%(before)s before), %(confirmed)d confirmed, false alarms:"
             " %(false)d, answered within five minutes: %(share)s, sensors down: %(down)d of %(of)d",
-            school=shown(found.site.name),
+            school=escape_reversibly(found.site.name),
             alerts=ngettext("%(n)d alert", "%(n)d alerts", found.outcome.alerts),
             before=format_number(found.alerts_before),
             confirmed=found.outcome.confirmed,
@@ -65,7 +65,7 @@ def _list_rooms(facts: Facts) -> Iterator[str]:
     for room, n in islice(facts.room_totals.items(), _MOST_ROOMS):
         before = facts.before
         beside = before and _("%(n)d before", n=before.room_totals.get(room, 0))
-        yield f"- {shown(room)}: {n}" + (f" ({beside})" if beside else "")
+        yield f"- {escape_reversibly(room)}: {n}" + (f" ({beside})" if beside else "")
 
 
 def write_findings(made: Summary) -> Iterator[str]:
@@ -77,7 +77,7 @@ def write_findings(made: Summary) -> Iterator[str]:
         return int(found[key].get(measure) or 0)
 
     if facts.covered_from > facts.start:
-        day = date_text(facts.calendar.local(facts.covered_from), "date")
+        day = write_date(facts.calendar.local(facts.covered_from), "date")
         yield _("Records begin on %(day)s; earlier days are not counted.", day=day)
     online = found["availability"]["value"]
     if online is not None and online < _WELL:
@@ -99,7 +99,7 @@ def write_findings(made: Summary) -> Iterator[str]:
         "nothing_found": _("%(n)d nothing found", n=value("nothing_found")),
         "fixed": _("%(n)d sensor fixed", n=value("fixed")),
     }
-    said = listed(text for key, text in counts.items() if value(key))
+    said = join_words(text for key, text in counts.items() if value(key))
     answered = every - value("unknown")
     yield _("Staff answered %(n)d of %(every)d", n=answered, every=every) + (
         f": {said}." if said else "."
@@ -113,7 +113,7 @@ def write_findings(made: Summary) -> Iterator[str]:
             never=value("time_to_acknowledge", "unacknowledged"),
         )
     if air:
-        rooms = [(shown(room), n) for room, n in facts.room_totals.items()]
+        rooms = [(escape_reversibly(room), n) for room, n in facts.room_totals.items()]
         yield _("Most vaping and smoke: %(rooms)s.", rooms=_name_most(rooms))
         periods = Counter(facts.calendar_of(row).period(row.opened_at) for row in facts.air)
         named = [(format_period(period), n) for period, n in periods.most_common()]
@@ -121,7 +121,7 @@ def write_findings(made: Summary) -> Iterator[str]:
 
 
 def _name_most(found: Sequence[tuple[str, int]]) -> str:
-    return listed(f"{name} ({n})" for name, n in found[:_MOST_NAMED])
+    return join_words(f"{name} ({n})" for name, n in found[:_MOST_NAMED])
 
 
 def _compare_with_before(made: Summary) -> Iterator[str]:
@@ -152,11 +152,11 @@ def name_period_before(before: Facts | None) -> str:
     name = _in_text(before.period)
     if local.date() == before.period.first:
         return name
-    return _("%(period)s, from %(day)s on", period=name, day=date_text(local, "date"))
+    return _("%(period)s, from %(day)s on", period=name, day=write_date(local, "date"))
 
 
 def _in_text(period: Period) -> str:
-    title = shown(period.title)
+    title = escape_reversibly(period.title)
     if period.kind in ("month", "term"):
         return title
     return _("the %(week)s", week=title) if period.kind == "week" else _("the %(year)s", year=title)

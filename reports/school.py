@@ -11,7 +11,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Protocol
 
-from language.dates import date_text
+from language.dates import write_date
 from language.messages import Message, _, later, mark
 from reports.rows import DutySpan
 from storage.registry import Registry, natural
@@ -62,9 +62,9 @@ class Period:
         if self.kind == "term":
             return self.name
         if self.kind == "month":
-            return date_text(self.first, "month")
+            return write_date(self.first, "month")
         if self.kind == "week":
-            return _("week of %(date)s", date=date_text(self.first, "date"))
+            return _("week of %(date)s", date=write_date(self.first, "date"))
         return _("school year %(name)s", name=self.name)
 
 
@@ -248,10 +248,10 @@ class Shift(Protocol):
     def site(self) -> str:
         """Its school in a district; empty for all schools."""
 
-    def edges(self, start: datetime, end: datetime) -> Iterable[datetime]:
+    def find_edges(self, start: datetime, end: datetime) -> Iterable[datetime]:
         """Return the times within (start, end) when the people on duty may change."""
 
-    def on_duty(self, at: datetime) -> Sequence[OnDuty]:
+    def find_on_duty(self, at: datetime) -> Sequence[OnDuty]:
         """Return who is on duty at a time."""
 
 
@@ -374,9 +374,9 @@ class School:
                 if day not in own.school_days or inside[0] >= inside[1]:
                     continue
                 begin, close = (datetime.fromtimestamp(at, UTC) for at in inside)
-                moments = sorted({begin, *shift.edges(begin, close), close})
+                moments = sorted({begin, *shift.find_edges(begin, close), close})
                 for first, last in pairwise(moments):
-                    for found in shift.on_duty(first):
+                    for found in shift.find_on_duty(first):
                         span = first.timestamp(), last.timestamp()
                         yield DutySpan(found.person, *span, shift.id)
 

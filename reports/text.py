@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from language.dates import hour_text
-from language.messages import ENGLISH, _, gettext, language, mark
+from language.dates import write_hour
+from language.messages import ENGLISH, _, get_language, gettext, mark
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,7 +70,7 @@ ABOUT: Final = {
 def translate(name: str) -> str:
     """Translate a column name, code or unit into the reader's language."""
     words = name.replace("_", " ")
-    return gettext(words) if words in NAMES and language() != ENGLISH else name
+    return gettext(words) if words in NAMES and get_language() != ENGLISH else name
 
 
 def to_words(name: str) -> str:
@@ -138,7 +138,7 @@ def format_period(name: str) -> str:
     ('P2', '1 PM')
     """
     hour = re.fullmatch(r"(\d\d):00", name)
-    return hour_text(int(hour[1])) if hour else translate(name)
+    return write_hour(int(hour[1])) if hour else translate(name)
 
 
 def describe_median(values: Mapping[str, float | None]) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from language.dates import date_text
-from language.messages import _, capitalized, gettext, language, mark, ngettext
-from language.plain_text import shown
+from language.dates import write_date
+from language.messages import _, capitalize, get_language, gettext, mark, ngettext
+from language.plain_text import escape_reversibly
 from reports.charts import draw_charts
 from reports.drawing import render_svg
 from reports.letter import name_period_before, write_findings
@@ -70,7 +70,7 @@ def translate_template_words() -> dict[str, Any]:
     """Translate the fixed words of the templates."""
     colors = {name: color_on_white(name) for name in ("ink", "fine", "edge", "brand")}
     return {
-        "lang": language(),
+        "lang": get_language(),
         "look": colors,
         "words": {"made": _("made"), "to": _("to"), "none": _("None.")},
     }
@@ -143,7 +143,7 @@ def view_table(facts: Facts, table: Table, frame: pl.DataFrame) -> dict[str, Any
     longest = [max(len(max(head.split(), key=len)), *map(len, cells), 0) for head, cells in made]
     return {
         **_view_head(facts, table.name, gettext(_TITLES[table.name])),
-        "about": f"{capitalized(gettext(table.about))}.",
+        "about": f"{capitalize(gettext(table.about))}.",
         "rows_said": ngettext("%(n)d row.", "%(n)d rows.", frame.height),
         "more_said": _("CSV, XLSX and Parquet files have all columns."),
         "count": frame.height,
@@ -155,17 +155,17 @@ def view_table(facts: Facts, table: Table, frame: pl.DataFrame) -> dict[str, Any
 
 def _view_head(facts: Facts, name: str, title: str) -> dict[str, Any]:
     calendar = facts.calendar
-    day = date_text(calendar.local(facts.end - 1e-3), "date")
+    day = write_date(calendar.local(facts.end - 1e-3), "date")
     return {
         "schema": f"plumewatch.{name}/{VERSION}",
         "title": title,
-        "school": shown(facts.school),
-        "place": shown(facts.place),
-        "from": date_text(calendar.local(facts.start), "date"),
+        "school": escape_reversibly(facts.school),
+        "place": escape_reversibly(facts.place),
+        "from": write_date(calendar.local(facts.start), "date"),
         "to": _("%(day)s, so far", day=day) if facts.end > facts.now else day,
         **translate_template_words(),
-        "period": capitalized(shown(facts.period.title)) if facts.period else "",
-        "made": date_text(calendar.local(facts.now), "short date and time"),
+        "period": capitalize(escape_reversibly(facts.period.title)) if facts.period else "",
+        "made": write_date(calendar.local(facts.now), "short date and time"),
         "zone": calendar.zone.key,
     }
 
@@ -191,7 +191,7 @@ def _view_grid(grid: Grid) -> dict[str, Any]:
             translate_note(grid.notes.get((name, column), "")) or text[k]
             for (column, _unit), (_head_unit, text) in zip(grid.columns, texts, strict=True)
         ]
-        rows.append([shown(_name_row(grid, name)), *cells])
+        rows.append([escape_reversibly(_name_row(grid, name)), *cells])
     return {
         "title": grid.title,
         "about": grid.about,
@@ -209,9 +209,9 @@ def _name_row(grid: Grid, name: str) -> str:
     if grid.key in _OF_CODES:
         return to_words(name)
     if grid.key == "weeks":
-        return date_text(date.fromisoformat(f"{name}-1"), "short date")
+        return write_date(date.fromisoformat(f"{name}-1"), "short date")
     if grid.key == "days":
-        return date_text(date.fromisoformat(name), "weekday and date")
+        return write_date(date.fromisoformat(name), "weekday and date")
     return format_period(name)
 
 
@@ -220,17 +220,20 @@ def _view_column(frame: pl.DataFrame, name: str, *, with_site: bool) -> tuple[st
         keys = ("room", "floor", "building", *(("site",) if with_site else ()))
         rows = frame.select(keys).iter_rows()
         return _("place"), [
-            shown(name_place(room, names_of_place(*others), floor)) for room, floor, *others in rows
+            escape_reversibly(name_place(room, names_of_place(*others), floor))
+            for room, floor, *others in rows
         ]
     values: Sequence[Any] = frame[name].to_list()
     head = gettext(name.removesuffix("_s").removesuffix("_local").replace("_", " "))
     if name.endswith("_local"):
-        return head, [date_text(datetime.fromisoformat(at), "short date and time") for at in values]
+        return head, [
+            write_date(datetime.fromisoformat(at), "short date and time") for at in values
+        ]
     if any(isinstance(value, float) for value in values):
         unit = "s" if name.endswith("_s") else ""
         unit = "share" if name in ("availability", "completeness") else unit
         unit, texts = format_column(values, unit)
         missing = ["" if value is None else text for value, text in zip(values, texts, strict=True)]
         return f"{head} ({translate(unit)})" if unit else head, missing
-    texts = ["" if value is None else shown(str(value)) for value in values]
+    texts = ["" if value is None else escape_reversibly(str(value)) for value in values]
     return head, [format_period(to_words(text)) for text in texts] if name in _CODES else texts

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from language.plain_text import escaped
+from language.plain_text import escape
 from storage.journal import DeadLetter
 from storage.sqlite import transaction
 
@@ -80,4 +80,4 @@ def visible(payload: bytes, most: int = 4_096) -> str:
     '{"pm25": 7}\\n\\xff\\x1b[2J'
     """
     text = payload[:most].replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
-    return escaped(text) + "…" if len(payload) > most else escaped(text)
+    return escape(text) + "…" if len(payload) > most else escape(text)

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from alerts.access.roles import Right, may
-from alerts.access.schema import hashed, sites_from, sites_to
+from alerts.access.schema import decode_sites, encode_sites, hash_token
 
 if TYPE_CHECKING:
     import sqlite3
@@ -94,7 +94,16 @@ def make(
     tx.execute(
         "INSERT INTO api_token (hash, name, person, scopes, made_by, made_at, expires_at, sites)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (hashed(token), name[:LONGEST_NAME], person, listed, by, now, expires_at, sites_to(sites)),
+        (
+            hash_token(token),
+            name[:LONGEST_NAME],
+            person,
+            listed,
+            by,
+            now,
+            expires_at,
+            encode_sites(sites),
+        ),
     )
     return token
 
@@ -109,11 +118,11 @@ def find(db: sqlite3.Connection, token: str) -> ApiToken | None:
     """Return what a token may do, also when it has expired; None if nobody made it."""
     if not token or len(token) > _MAX_TOKEN:
         return None
-    found = db.execute(f"{_SELECT} WHERE hash = ?", (hashed(token),)).fetchone()
+    found = db.execute(f"{_SELECT} WHERE hash = ?", (hash_token(token),)).fetchone()
     return None if found is None else _token(found)
 
 
-def listed(db: sqlite3.Connection) -> list[ApiToken]:
+def list_tokens(db: sqlite3.Connection) -> list[ApiToken]:
     """Return all tokens, also those that have expired."""
     return [_token(row) for row in db.execute(f"{_SELECT} ORDER BY id")]
 
@@ -134,5 +143,5 @@ _SELECT: Final = (
 
 
 def _token(row: sqlite3.Row) -> ApiToken:
-    scopes, sites = frozenset(row["scopes"].split()), sites_from(row["sites"])
+    scopes, sites = frozenset(row["scopes"].split()), decode_sites(row["sites"])
     return ApiToken(*row)._replace(scopes=scopes, sites=sites)

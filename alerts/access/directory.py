@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from alerts.access.sign_in_rules import folded
+from alerts.access.sign_in_rules import fold_address
 from alerts.duty.roster import Receiver
 from alerts.policy import StaffMember
 from storage.sqlite import connect
@@ -41,7 +41,7 @@ def is_of_directory(person: str) -> bool:
     return "@" in person
 
 
-def remember(tx: sqlite3.Connection, person: DirectoryPerson) -> None:
+def save_person(tx: sqlite3.Connection, person: DirectoryPerson) -> None:
     """Add a person, or note their name and groups of now."""
     tx.execute(
         "INSERT OR REPLACE INTO directory_person VALUES (?, ?, ?, ?)",
@@ -54,7 +54,7 @@ def remove(tx: sqlite3.Connection, person: str) -> bool:
     return tx.execute("DELETE FROM directory_person WHERE id = ?", (person,)).rowcount > 0
 
 
-def people(db: sqlite3.Connection) -> list[DirectoryPerson]:
+def list_people(db: sqlite3.Connection) -> list[DirectoryPerson]:
     """Return everybody, by name."""
     rows = db.execute("SELECT * FROM directory_person ORDER BY name, id")
     return [DirectoryPerson(row[0], row[1], tuple(json.loads(row[2])), row[3]) for row in rows]
@@ -67,17 +67,17 @@ class Directory:
         self._database = database
         self._rules = rules
 
-    def added_to(self, policy: AlertPolicy) -> AlertPolicy:
+    def add_to(self, policy: AlertPolicy) -> AlertPolicy:
         """Add them after the staff of the configuration."""
         with closing(connect(self._database, read_only=True)) as db:
-            found = people(db)
-        rights = {one: self._rules.joining(one.groups) for one in found}
-        return with_people(policy, {one: own for one, own in rights.items() if own is not None})
+            found = list_people(db)
+        rights = {one: self._rules.find_joining_rights(one.groups) for one in found}
+        return add_people(policy, {one: own for one, own in rights.items() if own is not None})
 
 
-def with_people(policy: AlertPolicy, joined: Mapping[DirectoryPerson, Rights]) -> AlertPolicy:
+def add_people(policy: AlertPolicy, joined: Mapping[DirectoryPerson, Rights]) -> AlertPolicy:
     """Add people with their rights to those who are notified and may sign in."""
-    known = {folded(member.email) for member in policy.staff}
+    known = {fold_address(member.email) for member in policy.staff}
     new = {one: own for one, own in joined.items() if one.id not in known}
     if not new:
         return policy
@@ -89,14 +89,14 @@ def with_people(policy: AlertPolicy, joined: Mapping[DirectoryPerson, Rights]) -
         sites = {one.id: own.sites for one, own in new.items()}
         roster = replace(
             roster,
-            receivers=_receivers(roster, policy.staff, members),
+            receivers=_extend_receivers(roster, policy.staff, members),
             everyone=(*roster.everyone, *(m.id for m in members if m.role != "helpdesk")),
             sites={**roster.sites, **sites},
         )
     return replace(policy, staff=(*policy.staff, *members), roster=roster)
 
 
-def _receivers(
+def _extend_receivers(
     roster: Roster, staff: Iterable[StaffMember], new: Iterable[StaffMember]
 ) -> dict[str, Receiver]:
     """Add people to the receivers of their roles, not to one that is configured under that name."""

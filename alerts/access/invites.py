@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Final
 
-from alerts.access.schema import hashed
+from alerts.access.schema import hash_token
 
 if TYPE_CHECKING:
     import sqlite3
@@ -21,7 +21,8 @@ def make(tx: sqlite3.Connection, person: str, now: float) -> str:
     """Make a link's token, 192 random bits, which nobody can read again."""
     token = secrets.token_urlsafe(24)
     tx.execute(
-        "INSERT OR REPLACE INTO invite VALUES (?, ?, ?)", (person, hashed(token), now + LIFETIME_S)
+        "INSERT OR REPLACE INTO invite VALUES (?, ?, ?)",
+        (person, hash_token(token), now + LIFETIME_S),
     )
     return token
 
@@ -29,6 +30,6 @@ def make(tx: sqlite3.Connection, person: str, now: float) -> str:
 def find(db: sqlite3.Connection, token: str, now: float) -> str:
     """Return whom a link invites; empty if it is unknown, used or expired."""
     row = db.execute(
-        "SELECT person FROM invite WHERE hash = ? AND expires_at > ?", (hashed(token), now)
+        "SELECT person FROM invite WHERE hash = ? AND expires_at > ?", (hash_token(token), now)
     ).fetchone()
     return "" if row is None else str(row["person"])

@@ -24,28 +24,30 @@ def choose(tx: sqlite3.Connection, person: str, language: str) -> None:
         tx.execute("INSERT INTO staff_language VALUES (?, ?)", (person, language))
 
 
-def chosen(db: sqlite3.Connection, person: str) -> str:
+def find_chosen(db: sqlite3.Connection, person: str) -> str:
     """Return what a person chose; empty without a choice."""
     row = db.execute("SELECT language FROM staff_language WHERE person = ?", (person,)).fetchone()
     return row[0] if row is not None and row[0] in LANGUAGES else ""
 
 
-def own_language(db: sqlite3.Connection, member: StaffMember | None) -> str:
+def find_own_language(db: sqlite3.Connection, member: StaffMember | None) -> str:
     """Return the language of a person: chosen, else configured; empty for neither."""
-    return "" if member is None else chosen(db, member.id) or member.language
+    return "" if member is None else find_chosen(db, member.id) or member.language
 
 
-def notice_language(db: sqlite3.Connection, member: StaffMember | None, policy: AlertPolicy) -> str:
+def find_notice_language(
+    db: sqlite3.Connection, member: StaffMember | None, policy: AlertPolicy
+) -> str:
     """Return the language of all that is sent to a person."""
-    return own_language(db, member) or policy.language
+    return find_own_language(db, member) or policy.language
 
 
-def notice_languages(
+def find_notice_languages(
     database: Path, staff: Iterable[StaffMember], policy: AlertPolicy
 ) -> dict[str, str]:
-    """Return `notice_language` by person; as configured while there is no database. Blocks."""
+    """Return `find_notice_language` by person; as configured while there is no database. Blocks."""
     try:
         with closing(connect(database, read_only=True)) as db:
-            return {member.id: notice_language(db, member, policy) for member in staff}
+            return {member.id: find_notice_language(db, member, policy) for member in staff}
     except (StorageError, sqlite3.Error):  # a new data folder
         return {member.id: member.language or policy.language for member in staff}

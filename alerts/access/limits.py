@@ -19,10 +19,10 @@ _ANSWERS: Final = (Bound(10, 60.0), Bound(30, 12 * 3600.0))
 _LOOKS: Final = Bound(60, 60.0)
 
 
-def address_key(address: str) -> str:
+def make_address_key(address: str) -> str:
     """Return the key of an address: for IPv6 its /64 network, since a host has many addresses.
 
-    >>> address_key("2001:db8:1:2:3::4"), address_key("10.0.0.7"), address_key("testclient")
+    >>> make_address_key("2001:db8:1:2:3::4"), make_address_key("10.0.0.7"), make_address_key("testclient")
     ('2001:db8:1:2::/64', '10.0.0.7', 'testclient')
     """
     try:
@@ -46,32 +46,32 @@ class TryLimit:
 
     def take(self, address: str, account: str, now: float) -> float:
         """Count an attempt and return 0.0, or return the seconds to wait."""
-        mine = address_key(address)
+        mine = make_address_key(address)
         limits = [(self._clients, mine)]
         if mine not in self._proven:
             limits.append((self._all, ""))
             if account:
-                limits.append((self._accounts, _account_key(account)))
+                limits.append((self._accounts, _make_account_key(account)))
         wait_s = max(limit.wait_s(key, now) for limit, key in limits)
         if not wait_s:
             for limit, key in limits:
                 limit.count(key, now)
         return wait_s
 
-    def succeeded(self, address: str, account: str) -> None:
+    def record_success(self, address: str, account: str) -> None:
         """Remove the attempts of this account and the last one of its address."""
-        mine = address_key(address)
+        mine = make_address_key(address)
         self._clients.give_back(mine)
         if mine not in self._proven:
             self._all.give_back("")
-            self._accounts.forget(_account_key(account))
+            self._accounts.forget(_make_account_key(account))
         self._proven.pop(mine, None)
         self._proven[mine] = None
         if len(self._proven) > _MOST_PROVEN:
             del self._proven[next(iter(self._proven))]
 
 
-def _account_key(account: str) -> str:
+def _make_account_key(account: str) -> str:
     return account.casefold()[:80]
 
 

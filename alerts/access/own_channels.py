@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import parse_qs, quote, urlencode
 
-from alerts.access.passwords import generated
+from alerts.access.passwords import generate_password
 from alerts.secrets import Secret
 from language.messages import Coded, Words, mark
 from storage.errors import StorageError
@@ -61,7 +61,7 @@ class Gateways:
     email: Secret | None = None
     phone: Secret | None = None
 
-    def target(self, kind: str, address: str) -> Secret | None:
+    def build_target(self, kind: str, address: str) -> Secret | None:
         """Return the address of a channel for the notifier; None without its gateway."""
         if kind == ChannelKind.PUSH:
             scheme, _, host = self.push.rstrip("/").partition("://")
@@ -71,25 +71,25 @@ class Gateways:
         gateway = self.email if kind == ChannelKind.EMAIL else self.phone
         return gateway and Secret(gateway.reveal().replace(TO, quote(address, safe="@+")))
 
-    def kinds(self) -> list[ChannelKind]:
+    def list_kinds(self) -> list[ChannelKind]:
         """Return what the page can set up."""
         found = {ChannelKind.EMAIL: self.email, ChannelKind.PHONE: self.phone}
         own = (kind for kind, gateway in found.items() if gateway)
         return [ChannelKind.PUSH, *own, ChannelKind.OTHER]
 
 
-def new_address(kind: str, typed: str) -> str:
+def make_address(kind: str, typed: str) -> str:
     """Return the address of a new channel as it is stored: of a phone with ntfy, a new topic.
 
     It is empty if what was typed is none.
 
-    >>> new_address("phone", "(555) 010-0199"), new_address("phone", "+44 20 7946 0000")
+    >>> make_address("phone", "(555) 010-0199"), make_address("phone", "+44 20 7946 0000")
     ('+15550100199', '+442079460000')
-    >>> new_address("email", "front.office@school.example"), new_address("email", "office")
+    >>> make_address("email", "front.office@school.example"), make_address("email", "office")
     ('front.office@school.example', '')
     """
     if kind == ChannelKind.PUSH:
-        return generated()
+        return generate_password()
     if kind == ChannelKind.OTHER:
         return typed
     if kind == ChannelKind.EMAIL:
@@ -107,24 +107,24 @@ class Subscription(NamedTuple):
     p256dh: str
     auth: str
 
-    def fault(self) -> str:
+    def find_fault(self) -> str:
         """Say why it is not valid; empty if it is."""
         if not self.endpoint or len(self.endpoint) > _LONGEST or not self.endpoint.isascii():
             return "the endpoint is not an address"
         try:
-            key, auth = decoded(self.p256dh), decoded(self.auth)
+            key, auth = decode_base64url(self.p256dh), decode_base64url(self.auth)
         except binascii.Error:
             return "the keys are not base64url"
         if len(key) != _KEY_BYTES or key[0] != 4 or len(auth) != _AUTH_BYTES:
             return "the keys have another length"
         return ""
 
-    def target(self) -> Secret:
+    def to_target(self) -> Secret:
         """Return it as the address of a channel."""
         return Secret(f"{SCHEME}://?{urlencode(self._asdict())}")
 
     @classmethod
-    def of(cls, target: Secret) -> Subscription:
+    def from_target(cls, target: Secret) -> Subscription:
         """Read the address of a channel."""
         found = parse_qs(target.reveal().partition("?")[2])
         return cls(*(found.get(key, [""])[0] for key in cls._fields))
@@ -147,10 +147,10 @@ class OwnChannels:
         self._database = database
         self._gateways = gateways or Gateways()
 
-    def added_to(self, policy: AlertPolicy) -> AlertPolicy:
+    def add_to(self, policy: AlertPolicy) -> AlertPolicy:
         """Add the channels of each person after those of the configuration."""
         with closing(connect(self._database, read_only=True)) as db:
-            found = targets(db, self._gateways)
+            found = load_targets(db, self._gateways)
         staff = tuple(replace(m, targets=(*m.targets, *found.get(m.id, ()))) for m in policy.staff)
         roster = policy.roster
         if roster is not None:
@@ -218,7 +218,7 @@ def is_known(db: sqlite3.Connection, endpoint: str) -> bool:
     return found.fetchone() is not None
 
 
-def channels(db: sqlite3.Connection, person: str) -> list[OwnChannel]:
+def list_channels(db: sqlite3.Connection, person: str) -> list[OwnChannel]:
     """Return the channels of a person."""
     rows = db.execute(
         "SELECT id, kind, label, made_at FROM own_channel WHERE person = ? ORDER BY id", (person,)
@@ -226,19 +226,19 @@ def channels(db: sqlite3.Connection, person: str) -> list[OwnChannel]:
     return [OwnChannel(*row) for row in rows]
 
 
-def targets(db: sqlite3.Connection, gateways: Gateways) -> dict[str, tuple[Secret, ...]]:
+def load_targets(db: sqlite3.Connection, gateways: Gateways) -> dict[str, tuple[Secret, ...]]:
     """Return the addresses of all channels, by person."""
     found: dict[str, tuple[Secret, ...]] = {}
     rows = db.execute("SELECT person, kind, address, p256dh, auth FROM own_channel ORDER BY id")
     for person, kind, address, *keys in rows:
         is_browser = kind == ChannelKind.BROWSER
-        one = Subscription(address, *keys).target() if is_browser else None
-        one = one or gateways.target(kind, address)
+        one = Subscription(address, *keys).to_target() if is_browser else None
+        one = one or gateways.build_target(kind, address)
         found[person] = (*found.get(person, ()), *([one] if one else []))
     return found
 
 
-def decoded(text: str) -> bytes:
+def decode_base64url(text: str) -> bytes:
     """Decode base64url with or without padding; raises `binascii.Error`."""
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
@@ -246,6 +246,6 @@ def decoded(text: str) -> bytes:
         raise binascii.Error(str(error)) from error
 
 
-def encoded(raw: bytes) -> str:
+def encode_base64url(raw: bytes) -> str:
     """Encode as base64url without padding."""
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")

@@ -42,26 +42,26 @@ _COMMON: Final = (
 _SYLLABLES: Final = tuple(c + v for c in "bdfgklmnprstvz" for v in "aeiou")
 
 
-def fault_of(password: str, context: Iterable[str] = ()) -> str:
+def find_fault(password: str, context: Iterable[str] = ()) -> str:
     """Say why a password is not accepted, as a sentence; empty if it is.
 
     `context` are names that others would try: id, name, school.
 
-    >>> fault_of("short")
+    >>> find_fault("short")
     'A password needs at least 12 characters.'
-    >>> fault_of("northfield-2026", ["Northfield High"])
+    >>> find_fault("northfield-2026", ["Northfield High"])
     'This password is too easy to guess: it is mostly "northfield".'
-    >>> fault_of("seven blue kettles")
+    >>> find_fault("seven blue kettles")
     ''
     """
-    text = _normal(password)
+    text = _normalize(password)
     if len(text) < SHORTEST:
         return f"A password needs at least {SHORTEST} characters."
     if len(text) > LONGEST:
         return f"A password can have at most {LONGEST} characters."
     if len(set(text)) < _FEWEST_DIFFERENT:
         return f"A password needs at least {_FEWEST_DIFFERENT} different characters."
-    words = {w for name in context for w in _normal(name).casefold().split() if len(w) > 3}
+    words = {w for name in context for w in _normalize(name).casefold().split() if len(w) > 3}
     rest = text.casefold()
     for word in (*sorted(words, key=len, reverse=True), *_COMMON):
         if word in rest and len(rest.replace(word, "")) < SHORTEST - 4:
@@ -69,10 +69,10 @@ def fault_of(password: str, context: Iterable[str] = ()) -> str:
     return ""
 
 
-def generated() -> str:
+def generate_password() -> str:
     """Generate a password that can be read out: 8 groups of 2 syllables, 98 bits.
 
-    >>> fault_of(generated())
+    >>> find_fault(generate_password())
     ''
     """
     return "-".join(secrets.choice(_SYLLABLES) + secrets.choice(_SYLLABLES) for _ in range(8))
@@ -83,22 +83,22 @@ class Hasher:
 
     def __init__(self, argon2: PasswordHasher | None = None) -> None:
         self._argon2 = argon2 or PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
-        self._nobody = _hash_of_nothing(self._argon2)
+        self._nobody = _make_dummy_hash(self._argon2)
 
     def hash(self, password: str) -> str:
         """Return the hash of a password."""
-        return self._argon2.hash(_normal(password))
+        return self._argon2.hash(_normalize(password))
 
-    def verifies(self, kept: str | None, password: str) -> bool:
+    def verify(self, kept: str | None, password: str) -> bool:
         """Verify a password against a hash; None takes as long and never verifies."""
         try:
-            self._argon2.verify(kept or self._nobody, _normal(password[: 4 * LONGEST]))
+            self._argon2.verify(kept or self._nobody, _normalize(password[: 4 * LONGEST]))
         except (VerificationError, InvalidHashError):
             return False
         return kept is not None
 
 
-def _hash_of_nothing(argon2: PasswordHasher) -> str:
+def _make_dummy_hash(argon2: PasswordHasher) -> str:
     """Return a hash that no password has and that costs as much to verify as any."""
     salt, digest = (
         b64encode(secrets.token_bytes(size)).decode().rstrip("=")
@@ -110,7 +110,7 @@ def _hash_of_nothing(argon2: PasswordHasher) -> str:
 
 def set_password(tx: sqlite3.Connection, person: str, kept: str, now: float) -> int:
     """Store a new password hash and end all sessions of its person; return their number."""
-    keep_hash(tx, person, kept, now)
+    store_hash(tx, person, kept, now)
     return sessions.end_all(tx, person, now)
 
 
@@ -124,21 +124,21 @@ def remove_account(tx: sqlite3.Connection, person: str, now: float) -> None:
     languages.choose(tx, person, "")
 
 
-def keep_hash(tx: sqlite3.Connection, person: str, kept: str, now: float) -> None:
+def store_hash(tx: sqlite3.Connection, person: str, kept: str, now: float) -> None:
     """Store the hash of a password."""
     tx.execute("INSERT OR REPLACE INTO staff_password VALUES (?, ?, ?)", (person, kept, now))
 
 
-def password_hash(db: sqlite3.Connection, person: str) -> str | None:
+def load_hash(db: sqlite3.Connection, person: str) -> str | None:
     """Return the password hash of a person; None without one."""
     row = db.execute("SELECT hash FROM staff_password WHERE person = ?", (person,)).fetchone()
     return None if row is None else str(row["hash"])
 
 
-def with_password(db: sqlite3.Connection) -> dict[str, float]:
+def list_with_password(db: sqlite3.Connection) -> dict[str, float]:
     """Return the people who have a password, and since when."""
     return {r["person"]: r["set_at"] for r in db.execute("SELECT * FROM staff_password")}
 
 
-def _normal(text: str) -> str:
+def _normalize(text: str) -> str:
     return unicodedata.normalize("NFKC", text).strip()

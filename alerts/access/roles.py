@@ -6,7 +6,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from language.messages import Words, listed, mark
+from language.messages import Words, join_words, mark
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,10 +63,10 @@ def may(role: str, right: Right) -> bool:
     return right in RIGHTS.get(role, ())
 
 
-def who_may(right: Right) -> str:
+def list_roles_with(right: Right) -> str:
     """List the roles that have a right.
 
-    >>> who_may(Right.SENSORS)
+    >>> list_roles_with(Right.SENSORS)
     'facilities, helpdesk and admin'
     """
-    return listed(ROLE_WORDS[role] for role, rights in RIGHTS.items() if right in rights)
+    return join_words(ROLE_WORDS[role] for role, rights in RIGHTS.items() if right in rights)

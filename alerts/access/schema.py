@@ -12,16 +12,16 @@ COMPONENT: Final = "access"
 SCRIPTS: Final = schema_scripts(__package__, COMPONENT)
 
 
-def hashed(token: str) -> bytes:
+def hash_token(token: str) -> bytes:
     """Return what is stored of a token."""
     return hashlib.sha256(token.encode()).digest()
 
 
-def sites_to(sites: frozenset[str] | None) -> str | None:
+def encode_sites(sites: frozenset[str] | None) -> str | None:
     """Write ids of sites as JSON, as tokens and screens store them; None stays."""
     return None if sites is None else json.dumps(sorted(sites))
 
 
-def sites_from(stored: str | None) -> frozenset[str] | None:
-    """Read what `sites_to` wrote."""
+def decode_sites(stored: str | None) -> frozenset[str] | None:
+    """Read what `encode_sites` wrote."""
     return None if stored is None else frozenset(json.loads(stored))

@@ -21,12 +21,12 @@ _DIGITS: Final = 6
 _RECOVERY_CODES: Final = 8
 
 
-def new_secret() -> str:
+def make_secret() -> str:
     """Make a secret that counts after `confirm`; until then, only the browser of it may see it."""
     return pyotp.random_base32()
 
 
-def address_for_app(secret: str, person: str, school: str) -> str:
+def make_app_address(secret: str, person: str, school: str) -> str:
     """Return the address by which an authenticator app takes a secret."""
     return pyotp.TOTP(secret).provisioning_uri(name=person, issuer_name=school)
 
@@ -35,11 +35,11 @@ def confirm(
     tx: sqlite3.Connection, person: str, secret: str, code: str, now: float
 ) -> tuple[str, ...]:
     """Let a secret count if this is its code; return new recovery codes, none if it is not."""
-    step = _step(secret, code, now)
-    if step is None or since(tx, person) is not None:
+    step = _find_step(secret, code, now)
+    if step is None or find_enrollment(tx, person) is not None:
         return ()
     tx.execute("INSERT OR REPLACE INTO staff_totp VALUES (?, ?, ?, ?)", (person, secret, now, step))
-    codes = tuple(_recovery_code() for _ in range(_RECOVERY_CODES))
+    codes = tuple(_make_recovery_code() for _ in range(_RECOVERY_CODES))
     tx.execute("DELETE FROM staff_recovery WHERE person = ?", (person,))
     tx.executemany(
         "INSERT INTO staff_recovery VALUES (?, ?)", [(_hash(code), person) for code in codes]
@@ -47,12 +47,12 @@ def confirm(
     return codes
 
 
-def passes(tx: sqlite3.Connection, person: str, code: str, now: float) -> str:
+def use_code(tx: sqlite3.Connection, person: str, code: str, now: float) -> str:
     """Use a code of a person up; return how: `code` or `recovery`, empty if it is not valid."""
-    row = _factor(tx, person)
+    row = _load_factor(tx, person)
     if row is None:
         return ""
-    step = _step(row["secret"], code, now)
+    step = _find_step(row["secret"], code, now)
     if step is not None and step > row["used_step"]:
         tx.execute("UPDATE staff_totp SET used_step = ? WHERE person = ?", (step, person))
         return "code"
@@ -64,8 +64,8 @@ def passes(tx: sqlite3.Connection, person: str, code: str, now: float) -> str:
 
 def is_used(db: sqlite3.Connection, person: str, code: str, now: float) -> bool:
     """Return whether a code that does not pass is one that was used, or is older than that."""
-    row = _factor(db, person)
-    return row is not None and _step(row["secret"], code, now) is not None
+    row = _load_factor(db, person)
+    return row is not None and _find_step(row["secret"], code, now) is not None
 
 
 def remove(tx: sqlite3.Connection, person: str) -> bool:
@@ -74,31 +74,31 @@ def remove(tx: sqlite3.Connection, person: str) -> bool:
     return tx.execute("DELETE FROM staff_totp WHERE person = ?", (person,)).rowcount > 0
 
 
-def since(db: sqlite3.Connection, person: str) -> float | None:
+def find_enrollment(db: sqlite3.Connection, person: str) -> float | None:
     """Return since when a person has a second factor; None without one."""
-    return everybody(db).get(person)
+    return list_enrolled(db).get(person)
 
 
-def everybody(db: sqlite3.Connection) -> dict[str, float]:
+def list_enrolled(db: sqlite3.Connection) -> dict[str, float]:
     """Return the people who have a second factor, and since when."""
     rows = db.execute("SELECT person, confirmed_at FROM staff_totp WHERE confirmed_at IS NOT NULL")
     return dict(rows.fetchall())
 
 
-def recovery_codes_left(db: sqlite3.Connection, person: str) -> int:
+def count_recovery_codes(db: sqlite3.Connection, person: str) -> int:
     """Count the recovery codes that a person has not used."""
     rows = db.execute("SELECT count(*) FROM staff_recovery WHERE person = ?", (person,))
     return int(rows.fetchone()[0])
 
 
-def _factor(db: sqlite3.Connection, person: str) -> sqlite3.Row | None:
+def _load_factor(db: sqlite3.Connection, person: str) -> sqlite3.Row | None:
     found: sqlite3.Row | None = db.execute(
         "SELECT * FROM staff_totp WHERE person = ? AND confirmed_at IS NOT NULL", (person,)
     ).fetchone()
     return found
 
 
-def _step(secret: str, code: str, now: float) -> int | None:
+def _find_step(secret: str, code: str, now: float) -> int | None:
     """Return the time step of which this is the code, the latest of those near; None for none."""
     digits = "".join(code.split())
     if len(digits) != _DIGITS or not digits.isascii():
@@ -108,7 +108,7 @@ def _step(secret: str, code: str, now: float) -> int | None:
     return next((k for k in steps if hmac.compare_digest(totp.at(k * _STEP_S), digits)), None)
 
 
-def _recovery_code() -> str:
+def _make_recovery_code() -> str:
     """Generate 80 bits in four groups of letters and digits."""
     letters = pyotp.random_base32().lower()
     return "-".join(letters[k : k + 4] for k in range(0, 16, 4))

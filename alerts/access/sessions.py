@@ -89,7 +89,7 @@ def end_all(tx: sqlite3.Connection, person: str, now: float) -> int:
     return tx.execute("DELETE FROM staff_session WHERE person = ?", (person,)).rowcount
 
 
-def counts(db: sqlite3.Connection, now: float) -> dict[str, int]:
+def count_by_person(db: sqlite3.Connection, now: float) -> dict[str, int]:
     """Count the sessions by person."""
     rows = db.execute(
         "SELECT person, count(*) FROM staff_session WHERE expires_at > ? GROUP BY person", (now,)
@@ -97,7 +97,7 @@ def counts(db: sqlite3.Connection, now: float) -> dict[str, int]:
     return dict(rows.fetchall())
 
 
-def form_token(identity: str) -> str:
+def make_form_token(identity: str) -> str:
     """Return the token of the forms of a session, which only its own pages contain."""
     return hmac.new(identity.encode(), b"plumewatch form", hashlib.sha256).hexdigest()
 

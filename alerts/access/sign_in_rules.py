@@ -51,7 +51,7 @@ class Rights(NamedTuple):
     sites: frozenset[str] | None = None
 
 
-def folded(email: str) -> str:
+def fold_address(email: str) -> str:
     """Return an address as it is compared: lower case if ASCII; other letters have look-alikes."""
     return email.lower() if email.isascii() else email
 
@@ -71,16 +71,16 @@ class SignInRules:
         """Whether a person may sign in with a password."""
         return self.local is None or person in self.local
 
-    def mapped(self, groups: Collection[str]) -> tuple[str, ...]:
+    def select_mapped(self, groups: Collection[str]) -> tuple[str, ...]:
         """Return those of a person's groups that have a role."""
         return tuple(entry.group for entry in self.groups if entry.group in groups)
 
-    def joining(self, groups: Collection[str]) -> Rights | None:
+    def find_joining_rights(self, groups: Collection[str]) -> Rights | None:
         """Return the rights of a person whom the configuration does not name; None for nobody."""
         of_joining = replace(self, groups=tuple(entry for entry in self.groups if entry.joins))
-        return of_joining.rights("", groups) if of_joining.groups else None
+        return of_joining.find_rights("", groups) if of_joining.groups else None
 
-    def rights(self, role: str, groups: Collection[str] | None) -> Rights | None:
+    def find_rights(self, role: str, groups: Collection[str] | None) -> Rights | None:
         """Return the rights of a person with this role in the configuration; None for none at all.
 
         `groups` are None after a sign-in by password.

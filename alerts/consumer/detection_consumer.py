@@ -34,7 +34,7 @@ from detection.alert_rules import AlertBudgets
 from detection.errors import SnapshotError
 from detection.events import Detail, Event, EventKind, EventPhase
 from detection.liveness import Liveness
-from language.messages import fact, facts_of
+from language.messages import fact, parse_facts
 from storage import firmware, state
 from storage.sqlite import transaction
 
@@ -79,7 +79,7 @@ class Outages:
             except SnapshotError:
                 pass  # it starts anew
         if self._liveness is not None:
-            self._lost = _lost_outages(connection, self._liveness.open_outage_ids())
+            self._lost = _find_lost_outages(connection, self._liveness.open_outage_ids())
         return position
 
     def save(self, tx: sqlite3.Connection, position: int) -> None:
@@ -112,11 +112,11 @@ class Outages:
         if self._liveness is None:
             return []
         lost, self._lost = self._lost, []
-        events = [_end(event, now) for event in lost]
+        events = [_build_end(event, now) for event in lost]
         return events + self._liveness.on_time(now, broker_healthy=broker_healthy)
 
 
-def _lost_outages(connection: sqlite3.Connection, followed: Collection[str]) -> list[Event]:
+def _find_lost_outages(connection: sqlite3.Connection, followed: Collection[str]) -> list[Event]:
     """Return the open outages whose event ids are not among `followed`, oldest first."""
     rows = connection.execute(
         "SELECT id, sensor, onset, alerted, model_version, details FROM alert_event"
@@ -133,7 +133,7 @@ def _lost_outages(connection: sqlite3.Connection, followed: Collection[str]) -> 
             probabilities={EventKind.OFFLINE.value: 1.0},
             evidence={},
             time=row["alerted"],
-            details=facts_of(row.pop("details")),
+            details=parse_facts(row.pop("details")),
             **row,
         )
         for row in map(dict, rows)
@@ -141,7 +141,7 @@ def _lost_outages(connection: sqlite3.Connection, followed: Collection[str]) -> 
     ]
 
 
-def _end(event: Event, at: float) -> Event:
+def _build_end(event: Event, at: float) -> Event:
     details = (*event.details, fact(Detail.STATE_LOST))
     return replace(event, phase=EventPhase.ENDED, end=at, time=at, details=details)
 

@@ -29,7 +29,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from alerts.consumer.memory_state import apply_changes, copy_state, settle_changes, take_changes
+from alerts.consumer.memory_state import apply_changes, copy_state, mark_carried_over, take_changes
 from alerts.notify.pump import OutboxPump
 from storage.errors import StorageError, StorageUnavailableError
 from storage.sqlite import connect, transaction
@@ -271,7 +271,7 @@ class MemoryAlerts:
         except sqlite3.Error:
             self.active = was_active
             raise
-        fork.thread.submit(settle_changes, fork.memory, changes).result()
+        fork.thread.submit(mark_carried_over, fork.memory, changes).result()
         if left_out:
             log.warning("%d rows decided in memory were left out: the disk has others", left_out)
 

@@ -68,7 +68,7 @@ def copy_state(disk: sqlite3.Connection, memory: sqlite3.Connection) -> None:
 
 
 def take_changes(memory: sqlite3.Connection) -> list[Change]:
-    """Return the rows that changed since the copy was made, or since `settle_changes`."""
+    """Return the rows that changed since the copy was made, or since `mark_carried_over`."""
     changes: list[Change] = []
     for table in _TABLES:
         info = memory.execute(f"PRAGMA main.table_info({table})").fetchall()
@@ -84,7 +84,7 @@ def take_changes(memory: sqlite3.Connection) -> list[Change]:
     return changes
 
 
-def settle_changes(memory: sqlite3.Connection, changes: Iterable[Change]) -> None:
+def mark_carried_over(memory: sqlite3.Connection, changes: Iterable[Change]) -> None:
     """Let changes that were carried over count as known to the disk."""
     for change in changes:
         _write(memory, change, f"before_{change.table}")
@@ -96,7 +96,7 @@ def apply_changes(tx: sqlite3.Connection, changes: Iterable[Change]) -> int:
     clashed: set[tuple[str, object]] = set()
     for change in changes:
         applied = False
-        if _owner(tx, change) not in clashed:
+        if _find_owner(tx, change) not in clashed:
             with suppress(sqlite3.IntegrityError):
                 applied = _write(tx, change, change.table)
         left_out += not applied
@@ -105,17 +105,17 @@ def apply_changes(tx: sqlite3.Connection, changes: Iterable[Change]) -> int:
     return left_out
 
 
-def _owner(tx: sqlite3.Connection, change: Change) -> tuple[str, object] | None:
+def _find_owner(tx: sqlite3.Connection, change: Change) -> tuple[str, object] | None:
     """Table and key of the row that a row hangs on; None if it hangs on none."""
     column = _HANGS_ON.get(change.table)
     if column is None:
         return None
-    return column, change.new[_columns(tx, change.table).index(column)]
+    return column, change.new[_list_columns(tx, change.table).index(column)]
 
 
 def _write(connection: sqlite3.Connection, change: Change, table: str) -> bool:
     """Insert a new row, or update one that is as it was; return whether that was done."""
-    names = _columns(connection, table)
+    names = _list_columns(connection, table)
     if change.old is None:
         marks = ", ".join("?" * len(names))
         sql, values = f"INSERT INTO {table} VALUES ({marks})", change.new  # noqa: S608 - names of our schema
@@ -127,5 +127,5 @@ def _write(connection: sqlite3.Connection, change: Change, table: str) -> bool:
     return connection.execute(sql, values).rowcount == 1
 
 
-def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
+def _list_columns(connection: sqlite3.Connection, table: str) -> list[str]:
     return [row["name"] for row in connection.execute(f"PRAGMA table_info({table})")]

@@ -105,7 +105,7 @@ class Reorder:
                 queue.unfilled_gaps = 0
             return [*passed, *self._pass_with_followers(reading, queue)]
         else:
-            insort(queue.waiting, reading, key=_number)
+            insort(queue.waiting, reading, key=_get_number)
             self._waiting[reading.sensor] = queue
             queue.unfilled_gaps += len(queue.waiting) > MAX_WAITING
             if queue.unfilled_gaps >= MAX_UNFILLED_GAPS or len(queue.waiting) > MAX_WAITING:
@@ -157,12 +157,12 @@ class Reorder:
     def _pass_with_followers(self, reading: Reading, queue: _SensorQueue) -> Sequence[Reading]:
         """Let a reading pass, and those that waited for it only."""
         passed = [reading]
-        queue.seq, queue.stamp = _number(reading), reading.order
+        queue.seq, queue.stamp = _get_number(reading), reading.order
         filled = False
-        while queue.waiting and _number(queue.waiting[0]) <= queue.seq + 1:
+        while queue.waiting and _get_number(queue.waiting[0]) <= queue.seq + 1:
             filled = True
             follower = queue.waiting.pop(0)
-            queue.seq, queue.stamp = _number(follower), follower.order
+            queue.seq, queue.stamp = _get_number(follower), follower.order
             passed.append(follower)
         if filled and not queue.waiting:
             self._waiting.pop(reading.sensor, None)
@@ -172,11 +172,11 @@ class Reorder:
         passed, queue.waiting = queue.waiting, []
         self._waiting.pop(sensor, None)
         if passed:
-            queue.seq, queue.stamp = _number(passed[-1]), passed[-1].order
+            queue.seq, queue.stamp = _get_number(passed[-1]), passed[-1].order
         return passed
 
 
-def _number(reading: Reading) -> int:
+def _get_number(reading: Reading) -> int:
     return reading.seq or 0
 
 
@@ -309,7 +309,7 @@ class ReadingJudge:
         return not goes_back
 
     def _show(self, shown: Sequence[Reading]) -> list[Event]:
-        return self.detectors.step(stream_of(shown)) if shown else []
+        return self.detectors.step(build_stream(shown)) if shown else []
 
 
 def _is_airy(reading: Reading) -> bool:
@@ -317,7 +317,7 @@ def _is_airy(reading: Reading) -> bool:
     return not reading.values.keys().isdisjoint(FOLLOWED_KEYS)
 
 
-def stream_of(readings: Sequence[Reading]) -> Stream:
+def build_stream(readings: Sequence[Reading]) -> Stream:
     """Return readings as arrays."""
     n = len(readings)
     names = list(dict.fromkeys(reading.sensor for reading in readings))

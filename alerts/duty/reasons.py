@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from language.dates import clocks
+from language.dates import write_clocks
 from language.messages import Coded, Sentences, Words, _, mark, ngettext
 
 if TYPE_CHECKING:
@@ -39,13 +39,13 @@ class Reason(Coded):
 RING_WORDS: Final = Words(RingName.texts())
 _REASONS: Final = Sentences(
     Reason.texts(),
-    dict.fromkeys(("span", "end", "time"), lambda text, _params: clocks(text)),
+    dict.fromkeys(("span", "end", "time"), lambda text, _params: write_clocks(text)),
 )
 
 
-def reason_text(reason: Fact) -> str:
+def write_reason(reason: Fact) -> str:
     """Say why a person is notified, and how far away their zone is."""
-    text, zones = _REASONS.of(reason), reason.params.get("zones")
+    text, zones = _REASONS.write(reason), reason.params.get("zones")
     if not isinstance(zones, int):
         return text
     where = ngettext("%(n)d zone away", "%(n)d zones away", zones) if zones else _("here")

@@ -39,11 +39,11 @@ LABELS: Final = ("site", "building", "floor", "room", "room_type", "kind", "seve
 """All labels; a matcher on another name is a mistake."""
 
 
-def incident_labels(room: Room, *, kind: str, severity: str, sensor: str) -> dict[str, str]:
+def build_labels(room: Room, *, kind: str, severity: str, sensor: str) -> dict[str, str]:
     """Return the labels of an incident; unknown ones are absent, which equals empty.
 
     >>> from storage.registry import Room
-    >>> incident_labels(
+    >>> build_labels(
     ...     Room("N2", "Boys", "", "North", ""), kind="vape", severity="warning", sensor="s1"
     ... )
     ... # doctest: +NORMALIZE_WHITESPACE
@@ -95,7 +95,7 @@ class Matcher:
             raise MatcherError(f"{self.op!r} is not an operator; use one of {allowed}") from error
         pattern = op in (MatchOp.REGEX, MatchOp.NOT_REGEX)
         object.__setattr__(self, "op", op)
-        object.__setattr__(self, "_test", _compiled(self.value) if pattern else self.value.__eq__)
+        object.__setattr__(self, "_test", _compile(self.value) if pattern else self.value.__eq__)
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether the labels fulfill the condition."""
@@ -103,12 +103,12 @@ class Matcher:
         return bool(self._test(labels.get(self.name, ""))) is wanted
 
     def __str__(self) -> str:
-        name = self.name if re.fullmatch(_WORD, self.name) else _quoted(self.name)
-        return f"{name}{self.op}{_quoted(self.value)}"
+        name = self.name if re.fullmatch(_WORD, self.name) else _quote(self.name)
+        return f"{name}{self.op}{_quote(self.value)}"
 
 
 @lru_cache(maxsize=4096)
-def _compiled(pattern: str) -> Callable[[str], bool]:
+def _compile(pattern: str) -> Callable[[str], bool]:
     if len(pattern) > MAX_PATTERN:
         raise MatcherError(f"a regular expression has at most {MAX_PATTERN} characters")
     options = re2.Options()
@@ -122,7 +122,7 @@ def _compiled(pattern: str) -> Callable[[str], bool]:
     return lambda value: compiled.fullmatch(value) is not None
 
 
-def all_match(matchers: Iterable[Matcher], labels: Mapping[str, str]) -> bool:
+def match_all(matchers: Iterable[Matcher], labels: Mapping[str, str]) -> bool:
     """Whether the labels fulfill every condition; true without conditions."""
     return all(matcher.matches(labels) for matcher in matchers)
 
@@ -144,21 +144,21 @@ def parse_matchers(text: str) -> tuple[Matcher, ...]:
             raise MatcherError(f'column {column}: expected a condition, such as floor="2"')
         name, op, value = match[1] or match[2] or "", MatchOp(match[3]), match[4] or match[5] or ""
         try:
-            found.append(Matcher(_unescaped(name), op, _unescaped(value)))
+            found.append(Matcher(_unescape(name), op, _unescape(value)))
         except MatcherError as error:
             raise MatcherError(f"column {column}: {error}") from error
         at = match.end()
     return tuple(found)
 
 
-def _unescaped(text: str) -> str:
+def _unescape(text: str) -> str:
     return re.sub(r"\\(.)", lambda found: _ESCAPES[found[1]], text)
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     r"""Write a value in quotes so that it is read back unchanged.
 
-    >>> print(_quoted('O"Neil'))
+    >>> print(_quote('O"Neil'))
     "O\"Neil"
     """
     escapes = {char: f"\\{key}" for key, char in _ESCAPES.items()}
@@ -185,12 +185,12 @@ class Chosen:
     receiver: str
     path: tuple[Route, ...]
 
-    def names(self, label: str) -> bool:
+    def constrains(self, label: str) -> bool:
         """Whether a route on the way asks for values of a label."""
         wanted = (MatchOp.EQUAL, MatchOp.REGEX)
         return any(m.name == label and m.op in wanted for r in self.path for m in r.matchers)
 
-    def why(self) -> str:
+    def explain(self) -> str:
         """Say which matchers led here.
 
         >>> Chosen("staff", (Route("staff"),)).why()
@@ -200,38 +200,38 @@ class Chosen:
         return "route " + ", ".join(matchers) if matchers else "no route matches: default receiver"
 
 
-def chosen(root: Route, labels: Mapping[str, str]) -> tuple[Chosen, ...]:
+def choose_routes(root: Route, labels: Mapping[str, str]) -> tuple[Chosen, ...]:
     """Return the nodes that match, depth first, at least one; ValueError for a bad root."""
     if not root.receiver or root.matchers:
         raise ValueError("the root route needs a receiver and no matchers")
-    return tuple(_matching(root, (), "", labels))
+    return tuple(_choose(root, (), "", labels))
 
 
-def _matching(
+def _choose(
     route: Route, above: tuple[Route, ...], inherited: str, labels: Mapping[str, str]
 ) -> Iterator[Chosen]:
     receiver = route.receiver or inherited
     path = (*above, route)
     matched = False
     for child in route.routes:
-        if not all_match(child.matchers, labels):
+        if not match_all(child.matchers, labels):
             continue
         matched = True
-        yield from _matching(child, path, receiver, labels)
+        yield from _choose(child, path, receiver, labels)
         if not child.continues:
             break
     if not matched:
         yield Chosen(receiver, path)
 
 
-def nodes(
+def walk_routes(
     root: Route, where: tuple[int, ...] = (), above: str = ""
 ) -> Iterator[tuple[tuple[int, ...], str, Route]]:
     """Yield every node: its place (index of the child at each level), receiver, itself."""
     receiver = root.receiver or above
     yield where, receiver, root
     for i, child in enumerate(root.routes):
-        yield from nodes(child, (*where, i), receiver)
+        yield from walk_routes(child, (*where, i), receiver)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +267,7 @@ class ZoneMap:
             buildings[zone.building].append(zone)
         return buildings
 
-    def of(self, labels: Mapping[str, str]) -> str | None:
+    def find_zone(self, labels: Mapping[str, str]) -> str | None:
         """Return the zone of an incident: of its floor, else of its building; None without one."""
         building = self._of_building.get(labels.get("building", ""), ())
         place = [z for z in building if not z.site or z.site == labels.get("site", "")]
@@ -275,7 +275,7 @@ class ZoneMap:
         whole = [z for z in place if not z.floor]
         return next((zone.id for zone in (*exact, *whole)), None)
 
-    def steps(self, start: str) -> dict[str, int]:
+    def measure_distances(self, start: str) -> dict[str, int]:
         """Return the distance from a zone to every reachable zone."""
         found = {start: 0}
         waiting = deque([start])
@@ -287,7 +287,7 @@ class ZoneMap:
                     waiting.append(there)
         return found
 
-    def nearest(self, steps: Mapping[str, int], zones: Iterable[str]) -> int | None:
+    def find_nearest(self, steps: Mapping[str, int], zones: Iterable[str]) -> int | None:
         """Return the distance to the nearest of the zones; 0 without zones; None if unreachable."""
         named = tuple(zones)
         return min((steps[z] for z in named if z in steps), default=None if named else 0)
@@ -346,28 +346,28 @@ class Roster:
         only = self.sites.get(person)
         return only is None or labels.get("site", "") in only
 
-    def routes(self, labels: Mapping[str, str]) -> tuple[Chosen, ...]:
+    def match_routes(self, labels: Mapping[str, str]) -> tuple[Chosen, ...]:
         """Return the matching routes, each receiver once."""
         first: dict[str, Chosen] = {}
-        for node in chosen(self.root, labels):
+        for node in choose_routes(self.root, labels):
             first.setdefault(node.receiver, node)
         return tuple(first.values())
 
-    def on_duty(self, receiver: str, at: datetime) -> tuple[OnDuty, ...]:
+    def find_on_duty(self, receiver: str, at: datetime) -> tuple[OnDuty, ...]:
         """Return who of a receiver is on duty, reachable or not, perhaps in several zones."""
         why = fact(Reason.ALWAYS, receiver=receiver)
         always = [OnDuty(person, (), why) for person in self.receivers[receiver].people]
         shifts = [shift for shift in self.shifts if shift.receiver == receiver]
-        return (*always, *(found for shift in shifts for found in shift.on_duty(at)))
+        return (*always, *(found for shift in shifts for found in shift.find_on_duty(at)))
 
-    def near(
+    def group_by_distance(
         self, on_duty: Iterable[OnDuty], labels: Mapping[str, str]
     ) -> dict[int, list[Candidate]]:
         """Return people on duty by distance from the incident, nearest first, each person once."""
-        start = self.zones.of(labels)
-        steps = {} if start is None else self.zones.steps(start)
+        start = self.zones.find_zone(labels)
+        steps = {} if start is None else self.zones.measure_distances(start)
         reached = (
-            (self.zones.nearest(steps, one.zones), one)
+            (self.zones.find_nearest(steps, one.zones), one)
             for one in on_duty
             if one.site in ("", labels.get("site", "")) and self.serves(one.person, labels)
         )
@@ -384,10 +384,12 @@ class Roster:
             rings.setdefault(far, []).append(candidate)
         return rings
 
-    def candidates(self, labels: Mapping[str, str], at: datetime) -> tuple[Ring, ...]:
+    def plan_rings(self, labels: Mapping[str, str], at: datetime) -> tuple[Ring, ...]:
         """Return who is notified, in order; never empty while there is any staff."""
-        receivers = [self.receivers[node.receiver] for node in self.routes(labels)]
-        near = self.near((one for r in receivers for one in self.on_duty(r.id, at)), labels)
+        receivers = [self.receivers[node.receiver] for node in self.match_routes(labels)]
+        near = self.group_by_distance(
+            (one for r in receivers for one in self.find_on_duty(r.id, at)), labels
+        )
         reachable = [
             ring for ring in near.values() if any(self.is_reachable(c.person) for c in ring)
         ]

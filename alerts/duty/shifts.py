@@ -17,11 +17,11 @@ from alerts.duty.timetable import (
     DAY_MIN,
     Span,
     Timetable,
-    clock,
-    days_around,
-    instant,
+    find_instant,
+    format_clock,
+    format_wall,
     is_within,
-    wall,
+    list_days_around,
 )
 from language.messages import Fact, fact
 
@@ -36,7 +36,7 @@ _AHEAD: Final = timedelta(days=1)
 class Hours(Protocol):
     """The hours of a shift."""
 
-    def between(self, start: datetime, end: datetime) -> Iterable[Span]:
+    def find_spans(self, start: datetime, end: datetime) -> Iterable[Span]:
         """Return the spans that touch [start, end]."""
 
 
@@ -48,14 +48,14 @@ class LessonHours:
     weekdays: frozenset[int]
     periods: frozenset[str] = frozenset()
 
-    def between(self, start: datetime, end: datetime) -> Iterator[Span]:
+    def find_spans(self, start: datetime, end: datetime) -> Iterator[Span]:
         """Return the spans that touch [start, end]; none on holidays."""
-        for day in days_around(start, end, self.timetable.zone):
+        for day in list_days_around(start, end, self.timetable.zone):
             if day.weekday() not in self.weekdays:
                 continue
-            for period in self.timetable.periods_on(day):
+            for period in self.timetable.find_periods(day):
                 if not self.periods or period.name in self.periods:
-                    yield self.timetable.span(day, period)
+                    yield self.timetable.build_span(day, period)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +71,16 @@ class ClockHours:
     weekdays: frozenset[int]
     off: frozenset[date] = frozenset()
 
-    def between(self, start: datetime, end: datetime) -> Iterator[Span]:
+    def find_spans(self, start: datetime, end: datetime) -> Iterator[Span]:
         """Return the spans that touch [start, end]."""
         last = self.end if self.end > self.start else self.end + DAY_MIN
-        label = f"{wall(self.start)}-{'24:00' if self.end == DAY_MIN else wall(self.end)}"
-        for day in days_around(start, end, self.zone):
+        label = (
+            f"{format_wall(self.start)}-{'24:00' if self.end == DAY_MIN else format_wall(self.end)}"
+        )
+        for day in list_days_around(start, end, self.zone):
             if day.weekday() in self.weekdays and day not in self.off:
-                begins = instant(self.zone, day, self.start)
-                yield Span(begins, instant(self.zone, day, last), label)
+                begins = find_instant(self.zone, day, self.start)
+                yield Span(begins, find_instant(self.zone, day, last), label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,37 +128,37 @@ class Shift:
     last: date | None = None
     overrides: tuple[Override, ...] = ()
 
-    def spans(self, start: datetime, end: datetime) -> Iterator[Span]:
+    def find_spans(self, start: datetime, end: datetime) -> Iterator[Span]:
         """Return its spans that touch [start, end], without overrides."""
-        for span in self.hours.between(start, end):
+        for span in self.hours.find_spans(start, end):
             if is_within(span.start.astimezone(self.zone).date(), self.first, self.last):
                 yield span
 
-    def on_duty(self, at: datetime) -> tuple[OnDuty, ...]:
+    def find_on_duty(self, at: datetime) -> tuple[OnDuty, ...]:
         """Return who is on duty at an instant, each person once."""
         found: dict[str, Fact] = {}
-        for span in self.spans(at, at):
+        for span in self.find_spans(at, at):
             if span.contains(at):
-                end = clock(span.end, self.zone)
+                end = format_clock(span.end, self.zone)
                 why = fact(Reason.SHIFT, shift=self.id, span=span.label, end=end)
                 for person in self.people:
                     found.setdefault(person, why)
         for change in self.overrides:
             if change.start <= at < change.end:
-                found = _changed(found, change, self)
+                found = _apply_override(found, change, self)
         return tuple(OnDuty(person, self.zones, why, self.site) for person, why in found.items())
 
-    def edges(self, start: datetime, end: datetime) -> Iterator[datetime]:
+    def find_edges(self, start: datetime, end: datetime) -> Iterator[datetime]:
         """Yield the instants within (start, end) at which the people on duty may change."""
-        changes: list[Span | Override] = [*self.spans(start, end), *self.overrides]
+        changes: list[Span | Override] = [*self.find_spans(start, end), *self.overrides]
         for change in changes:
             for moment in (change.start, change.end):
                 if start < moment < end:
                     yield moment
 
 
-def _changed(found: dict[str, Fact], change: Override, shift: Shift) -> dict[str, Fact]:
-    end = clock(change.end, shift.zone)
+def _apply_override(found: dict[str, Fact], change: Override, shift: Shift) -> dict[str, Fact]:
+    end = format_clock(change.end, shift.zone)
     if change.add and not change.remove:
         return {**found, change.add: fact(Reason.ADDED, shift=shift.id, end=end)}
     kept: dict[str, Fact] = {}
@@ -190,13 +192,13 @@ class RecurringSilence:
     first: date | None = None
     last: date | None = None
 
-    def occurrences(self, now: float) -> dict[str, tuple[float, float]]:
+    def find_occurrences(self, now: float) -> dict[str, tuple[float, float]]:
         """Return those that are not over and begin within a day: start and end, by a key."""
         at = datetime.fromtimestamp(now, UTC)
         named = repr((self.labels, self.reason, self.hours.start, self.hours.end)).encode()
         key = hashlib.sha256(named).hexdigest()[:16]
         found = {}
-        for span in self.hours.between(at - _AHEAD, at + _AHEAD):
+        for span in self.hours.find_spans(at - _AHEAD, at + _AHEAD):
             day = span.start.astimezone(self.hours.zone).date()
             in_time = is_within(day, self.first, self.last)
             if in_time and span.end > at and span.start <= at + _AHEAD:

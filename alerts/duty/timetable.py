@@ -42,10 +42,10 @@ class Span:
         return self.start <= at < self.end
 
 
-def minutes(text: str, *, latest: int = DAY_MIN - 1) -> int:
+def parse_minutes(text: str, *, latest: int = DAY_MIN - 1) -> int:
     """Return the minutes after midnight of ``HH:MM``; raise ValueError beyond `latest` minutes.
 
-    >>> minutes("07:45"), minutes("24:00", latest=DAY_MIN)
+    >>> parse_minutes("07:45"), parse_minutes("24:00", latest=DAY_MIN)
     (465, 1440)
     """
     hours, colon, rest = text.partition(":")
@@ -57,10 +57,10 @@ def minutes(text: str, *, latest: int = DAY_MIN - 1) -> int:
     raise ValueError(later("must be a wall time from 00:00 to %(latest)s", latest=last))
 
 
-def wall(after_midnight: int) -> str:
+def format_wall(after_midnight: int) -> str:
     """Write minutes after midnight as a wall time.
 
-    >>> wall(465), wall(1440 + 90)
+    >>> format_wall(465), format_wall(1440 + 90)
     ('07:45', '01:30')
     """
     return f"{after_midnight // 60 % 24:02}:{after_midnight % 60:02}"
@@ -71,19 +71,19 @@ def is_within(day: date, first: date | None, last: date | None) -> bool:
     return (first or date.min) <= day <= (last or date.max)
 
 
-def clock(at: datetime, zone: ZoneInfo) -> str:
+def format_clock(at: datetime, zone: ZoneInfo) -> str:
     """Write the wall time of an instant in a zone."""
     return at.astimezone(zone).strftime("%H:%M")
 
 
 @lru_cache(maxsize=16_384)
-def instant(zone: ZoneInfo, day: date, after_midnight: int) -> datetime:
+def find_instant(zone: ZoneInfo, day: date, after_midnight: int) -> datetime:
     """Return the instant, in UTC, at which clocks show so many minutes after midnight of `day`.
 
     Minutes are of the clock face, not elapsed; 1440 and more are of the following day.
 
     >>> chicago = ZoneInfo("America/Chicago")
-    >>> instant(chicago, date(2020, 3, 8), 150).astimezone(chicago).strftime("%H:%M")
+    >>> find_instant(chicago, date(2020, 3, 8), 150).astimezone(chicago).strftime("%H:%M")
     '03:00'
     """
     shown = datetime(day.year, day.month, day.day) + timedelta(minutes=after_midnight)  # noqa: DTZ001 - a wall time
@@ -127,7 +127,7 @@ class Timetable:
     bells: tuple[Bells, ...] = ()
     holidays: frozenset[date] = frozenset()
 
-    def periods_on(self, day: date) -> tuple[Period, ...]:
+    def find_periods(self, day: date) -> tuple[Period, ...]:
         """Return the periods of a date: none on holidays, else of the special day or the week."""
         if day in self.holidays:
             return ()
@@ -135,24 +135,24 @@ class Timetable:
         schedules = special or [b for b in self.bells if b.applies_weekly(day)]
         return tuple(period for b in schedules for period in b.periods)
 
-    def lessons(self, start: datetime, end: datetime) -> Iterator[Span]:
+    def find_lessons(self, start: datetime, end: datetime) -> Iterator[Span]:
         """Yield periods that touch [start, end), day by day."""
-        for day in days_around(start, end, self.zone):
-            for period in self.periods_on(day):
-                span = self.span(day, period)
+        for day in list_days_around(start, end, self.zone):
+            for period in self.find_periods(day):
+                span = self.build_span(day, period)
                 if span.start < end and span.end > start:
                     yield span
 
-    def span(self, day: date, period: Period) -> Span:
+    def build_span(self, day: date, period: Period) -> Span:
         """Return a period of a date as instants."""
         return Span(
-            instant(self.zone, day, period.start),
-            instant(self.zone, day, period.end),
+            find_instant(self.zone, day, period.start),
+            find_instant(self.zone, day, period.end),
             f"period {period.name}",
         )
 
 
-def days_around(start: datetime, end: datetime, zone: ZoneInfo) -> Iterator[date]:
+def list_days_around(start: datetime, end: datetime, zone: ZoneInfo) -> Iterator[date]:
     """Yield the local dates of [start, end] and the one before, for what began overnight."""
     day = start.astimezone(zone).date() - timedelta(days=1)
     last = end.astimezone(zone).date()

@@ -6,8 +6,8 @@ from functools import cache
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from alerts.duty.roster import incident_labels
-from alerts.incidents.throttling import quiet_until
+from alerts.duty.roster import build_labels
+from alerts.incidents.throttling import find_quiet_end
 from alerts.policy import PAGED, Severity, grade
 
 if TYPE_CHECKING:
@@ -28,16 +28,16 @@ class CoverageGap(NamedTuple):
     end: datetime
 
 
-def paged_incidents(rooms: Iterable[Room]) -> list[Mapping[str, str]]:
+def list_paged_labels(rooms: Iterable[Room]) -> list[Mapping[str, str]]:
     """Return the labels of an incident of every kind that pages, in every room."""
     return [
-        incident_labels(room, kind=kind, severity=grade(kind, 1.0, 0.0, 0).value, sensor="")
+        build_labels(room, kind=kind, severity=grade(kind, 1.0, 0.0, 0).value, sensor="")
         for room in rooms
         for kind in sorted(PAGED)
     ]
 
 
-def coverage_gaps(
+def find_coverage_gaps(
     roster: Roster,
     incidents: Iterable[Mapping[str, str]],
     start: datetime,
@@ -52,21 +52,25 @@ def coverage_gaps(
     hours = quiet or {}
     routed: dict[tuple[str, tuple[str, ...]], list[Mapping[str, str]]] = {}
     for labels in incidents:
-        receivers = tuple(node.receiver for node in roster.routes(labels))
+        receivers = tuple(node.receiver for node in roster.match_routes(labels))
         routed.setdefault((labels["room"], receivers), []).append(labels)
 
     @cache
     def on_duty(receiver: str, at: datetime) -> tuple[OnDuty, ...]:
-        return roster.on_duty(receiver, at)
+        return roster.find_on_duty(receiver, at)
 
-    for lesson, site in _lessons(roster, start, end):
-        for at, until in _stretches(roster.shifts, lesson, hours):
-            away = {p for p, found in hours.items() if quiet_until(found, at.timestamp())}
+    for lesson, site in _list_lessons(roster, start, end):
+        for at, until in _split_lesson(roster.shifts, lesson, hours):
+            away = {p for p, found in hours.items() if find_quiet_end(found, at.timestamp())}
             for (room, receivers), alike in routed.items():
                 if alike[0].get("site", "") != site:
                     continue
                 people = (one for receiver in receivers for one in on_duty(receiver, at))
-                names = [c.person for ring in roster.near(people, alike[0]).values() for c in ring]
+                names = [
+                    c.person
+                    for ring in roster.group_by_distance(people, alike[0]).values()
+                    for c in ring
+                ]
                 reachable = [name for name in names if roster.is_reachable(name)]
                 if any(name not in away for name in reachable):
                     continue
@@ -75,21 +79,21 @@ def coverage_gaps(
                     yield CoverageGap(room, at, until)
 
 
-def _lessons(roster: Roster, start: datetime, end: datetime) -> list[tuple[Span, str]]:
+def _list_lessons(roster: Roster, start: datetime, end: datetime) -> list[tuple[Span, str]]:
     found = [
         (lesson, site)
         for site, timetable in roster.timetables.items()
-        for lesson in timetable.lessons(start, end)
+        for lesson in timetable.find_lessons(start, end)
     ]
     return sorted(found, key=lambda one: one[0].start)
 
 
-def _stretches(
+def _split_lesson(
     shifts: Iterable[Shift], lesson: Span, quiet: Mapping[str, Sequence[QuietHours]]
 ) -> Iterator[tuple[datetime, datetime]]:
     """Yield parts of a period in which people on duty and quiet hours do not change."""
-    edges = {e for shift in shifts for e in shift.edges(lesson.start, lesson.end)}
+    edges = {e for shift in shifts for e in shift.find_edges(lesson.start, lesson.end)}
     for one in chain.from_iterable(quiet.values()):
-        for span in one.hours.between(lesson.start, lesson.end):
+        for span in one.hours.find_spans(lesson.start, lesson.end):
             edges |= {e for e in (span.start, span.end) if lesson.start < e < lesson.end}
     yield from pairwise([lesson.start, *sorted(edges), lesson.end])

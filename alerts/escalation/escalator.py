@@ -20,11 +20,11 @@ import msgspec
 
 from alerts.duty.reasons import Reason, RingName
 from alerts.duty.roster import Candidate, Ring
-from alerts.duty.timetable import clock
+from alerts.duty.timetable import format_clock
 from alerts.incidents import repository, throttling
 from alerts.incidents.history import Happened
-from alerts.incidents.incident import labels_of, place_of
-from alerts.incidents.throttling import lasting_mute_of
+from alerts.incidents.incident import find_labels, find_place
+from alerts.incidents.throttling import find_lasting_mute
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Note, NoticeReason
 from alerts.policy import PRESENT_S
@@ -82,10 +82,10 @@ def plan(
 
     It has so many `rounds`, by default those of the severity.
     """
-    wait = timings.wait_s(severity)
+    wait = timings.find_wait_s(severity)
     steps: list[EscalationStep] = []
     due = at
-    count = timings.rounds_of(severity) if rounds is None else rounds
+    count = timings.count_rounds(severity) if rounds is None else rounds
     for round_ in range(first_round, first_round + count):
         if steps:
             due = max(due, steps[-1].due_at + timings.repeat_after_s)
@@ -97,7 +97,7 @@ def plan(
     return [*steps, EscalationStep(incident, number, round_, Action.END, due, NOBODY)]
 
 
-def after_acknowledgment(
+def plan_reminder(
     incident: str, at: float, timings: EscalationTimings, *, seq: int, round_: int
 ) -> list[EscalationStep]:
     """Return the reminder and the reopening, in case the responder gives no answer."""
@@ -109,7 +109,7 @@ def after_acknowledgment(
     ]
 
 
-def add(tx: sqlite3.Connection, steps: Iterable[EscalationStep]) -> None:
+def add_steps(tx: sqlite3.Connection, steps: Iterable[EscalationStep]) -> None:
     """Store steps."""
     tx.executemany(
         "INSERT INTO escalation_step (incident, seq, round, action, due_at, ring)"
@@ -118,35 +118,35 @@ def add(tx: sqlite3.Connection, steps: Iterable[EscalationStep]) -> None:
     )
 
 
-def first_due(tx: sqlite3.Connection, now: float) -> EscalationStep | None:
+def load_first_due(tx: sqlite3.Connection, now: float) -> EscalationStep | None:
     """Return the first step that is due by `now`; None without one."""
-    return _first(tx, "due_at <= ? ORDER BY due_at, incident, seq", now)
+    return _load_first(tx, "due_at <= ? ORDER BY due_at, incident, seq", now)
 
 
-def next_of(tx: sqlite3.Connection, incident: str, *, after: int = 0) -> EscalationStep | None:
+def load_next(tx: sqlite3.Connection, incident: str, *, after: int = 0) -> EscalationStep | None:
     """Return the next step of an incident after a number; None without one."""
-    return _first(tx, "incident = ? AND seq > ? ORDER BY seq", incident, after)
+    return _load_first(tx, "incident = ? AND seq > ? ORDER BY seq", incident, after)
 
 
-def _first(tx: sqlite3.Connection, which: str, *arguments: object) -> EscalationStep | None:
+def _load_first(tx: sqlite3.Connection, which: str, *arguments: object) -> EscalationStep | None:
     sql = f"SELECT * FROM escalation_step WHERE done_at IS NULL AND {which} LIMIT 1"  # noqa: S608 - a constant
     row = tx.execute(sql, arguments).fetchone()
-    return None if row is None else _step(row)
+    return None if row is None else _read_step(row)
 
 
-def _step(row: sqlite3.Row) -> EscalationStep:
-    action, ring = Action(row["action"]), _ring(row["ring"])
+def _read_step(row: sqlite3.Row) -> EscalationStep:
+    action, ring = Action(row["action"]), _read_ring(row["ring"])
     return EscalationStep(row["incident"], row["seq"], row["round"], action, row["due_at"], ring)
 
 
-def next_deadline(tx: sqlite3.Connection) -> float | None:
+def find_next_deadline(tx: sqlite3.Connection) -> float | None:
     """Return when the next step is due; None without one."""
     sql = "SELECT min(due_at) FROM escalation_step WHERE done_at IS NULL"
     found: float | None = tx.execute(sql).fetchone()[0]
     return found
 
 
-def finish(tx: sqlite3.Connection, step: EscalationStep, now: float, outcome: str) -> None:
+def finish_step(tx: sqlite3.Connection, step: EscalationStep, now: float, outcome: str) -> None:
     """Mark a step as run, with its outcome."""
     tx.execute(
         "UPDATE escalation_step SET done_at = ?, outcome = ?"
@@ -155,7 +155,7 @@ def finish(tx: sqlite3.Connection, step: EscalationStep, now: float, outcome: st
     )
 
 
-def shift(tx: sqlite3.Connection, incident: str, by_s: float) -> None:
+def shift_steps(tx: sqlite3.Connection, incident: str, by_s: float) -> None:
     """Move the pending steps of an incident, later or earlier."""
     tx.execute(
         "UPDATE escalation_step SET due_at = due_at + ? WHERE incident = ? AND done_at IS NULL",
@@ -163,7 +163,7 @@ def shift(tx: sqlite3.Connection, incident: str, by_s: float) -> None:
     )
 
 
-def stop(tx: sqlite3.Connection, incident: str, why: str, now: float) -> int:
+def stop_steps(tx: sqlite3.Connection, incident: str, why: str, now: float) -> int:
     """End the pending steps of an incident; return their number."""
     return tx.execute(
         "UPDATE escalation_step SET done_at = ?, outcome = ?"
@@ -172,20 +172,20 @@ def stop(tx: sqlite3.Connection, incident: str, why: str, now: float) -> int:
     ).rowcount
 
 
-def last_round(tx: sqlite3.Connection, incident: str) -> tuple[int, int]:
+def find_last_round(tx: sqlite3.Connection, incident: str) -> tuple[int, int]:
     """Return the highest step number and round of an incident; zeros without steps."""
     sql = "SELECT coalesce(max(seq), 0), coalesce(max(round), 0) FROM escalation_step"
     seq, round_ = tx.execute(f"{sql} WHERE incident = ?", (incident,)).fetchone()
     return seq, round_
 
 
-def pending(tx: sqlite3.Connection, incident: str) -> list[EscalationStep]:
+def load_pending(tx: sqlite3.Connection, incident: str) -> list[EscalationStep]:
     """Return the steps of an incident that have not run, in order."""
     sql = "SELECT * FROM escalation_step WHERE done_at IS NULL AND incident = ? ORDER BY seq"
-    return [_step(row) for row in tx.execute(sql, (incident,))]
+    return [_read_step(row) for row in tx.execute(sql, (incident,))]
 
 
-def set_due(tx: sqlite3.Connection, step: EscalationStep, due_at: float) -> None:
+def set_due_time(tx: sqlite3.Connection, step: EscalationStep, due_at: float) -> None:
     """Move one step."""
     tx.execute(
         "UPDATE escalation_step SET due_at = ? WHERE incident = ? AND seq = ?",
@@ -193,31 +193,31 @@ def set_due(tx: sqlite3.Connection, step: EscalationStep, due_at: float) -> None
     )
 
 
-def last_notified(tx: sqlite3.Connection, incident: str) -> float:
+def find_last_notified(tx: sqlite3.Connection, incident: str) -> float:
     """Return when the last ring was notified; minus infinity before the first."""
     sql = "SELECT max(done_at) FROM escalation_step WHERE incident = ? AND action = 'tell'"
     at = tx.execute(sql, (incident,)).fetchone()[0]
     return float("-inf") if at is None else float(at)
 
 
-def current_round(tx: sqlite3.Connection, incident: str) -> int:
+def find_current_round(tx: sqlite3.Connection, incident: str) -> int:
     """Return the round of the last ring that was notified; 0 before the first."""
     sql = "SELECT coalesce(max(round), 0) FROM escalation_step"
     where = "incident = ? AND action = 'tell' AND done_at IS NOT NULL"
     return int(tx.execute(f"{sql} WHERE {where}", (incident,)).fetchone()[0])
 
 
-def chain(tx: sqlite3.Connection, incident: str) -> tuple[Ring, ...]:
+def load_chain(tx: sqlite3.Connection, incident: str) -> tuple[Ring, ...]:
     """Return the stored rings of an incident; empty if none are stored."""
     rows = tx.execute(
         "SELECT ring FROM escalation_step WHERE incident = ? AND round = 1 AND action = 'tell'"
         " ORDER BY seq",
         (incident,),
     )
-    return tuple(_ring(row["ring"]) for row in rows)
+    return tuple(_read_ring(row["ring"]) for row in rows)
 
 
-def _ring(text: str) -> Ring:
+def _read_ring(text: str) -> Ring:
     return msgspec.json.decode(text, type=Ring)
 
 
@@ -243,14 +243,17 @@ class Escalator:
 
         `anew` plans it again by the routes: the kind of the incident has changed.
         """
-        rings, responder = () if anew else chain(tx, incident.id), None
+        rings, responder = () if anew else load_chain(tx, incident.id), None
         if not rings:
-            rings = self._policy.rings(labels_of(incident, self._registry), now)
-            responder = self.responder(tx, incident, now)
+            rings = self._policy.plan_rings(find_labels(incident, self._registry), now)
+            responder = self.find_responder(tx, incident, now)
         if responder is not None:
-            rings = (Ring(RingName.RESPONDER, (responder,)), *_without(rings, responder.person))
-        rings = tuple(_without(rings, without)) or rings
-        seq, round_ = last_round(tx, incident.id)
+            rings = (
+                Ring(RingName.RESPONDER, (responder,)),
+                *_remove_person(rings, responder.person),
+            )
+        rings = tuple(_remove_person(rings, without)) or rings
+        seq, round_ = find_last_round(tx, incident.id)
         timings = self._policy.timings
         steps = plan(
             incident.id,
@@ -260,26 +263,29 @@ class Escalator:
             timings,
             seq=seq + 1,
             first_round=round_ + 1,
-            first_wait_s=(2 if responder else 1) * timings.wait_s(incident.severity),
+            first_wait_s=(2 if responder else 1) * timings.find_wait_s(incident.severity),
         )
-        add(tx, steps)
-        while (due := next_of(tx, incident.id)) is not None and due.due_at <= now:
+        add_steps(tx, steps)
+        while (due := load_next(tx, incident.id)) is not None and due.due_at <= now:
             self.run(tx, incident, due, now, note)
-        if _nobody_notified(tx, incident):
+        if _is_nobody_notified(tx, incident):
             repository.note(tx, incident.id, now, Happened.NOBODY_NOTIFIED)
 
-    def responder(self, tx: sqlite3.Connection, incident: Incident, at: float) -> Candidate | None:
+    def find_responder(
+        self, tx: sqlite3.Connection, incident: Incident, at: float
+    ) -> Candidate | None:
         """Return who responded in the room within `PRESENT_S` and has a channel; None if nobody."""
-        found = repository.last_response(tx, incident.kind, incident.room, at - PRESENT_S, at)
-        here = self._policy.serving(incident.room, self._registry)
+        found = repository.find_last_response(tx, incident.kind, incident.room, at - PRESENT_S, at)
+        here = self._policy.find_staff_serving(incident.room, self._registry)
         member = next((m for m in here if found and m.id == found[0]), None)
         if found is None or member is None or not member.targets:
             return None
-        zone = place_of(self._registry, incident.room).zone or self._policy.zone
+        zone = find_place(self._registry, incident.room).zone or self._policy.zone
         return Candidate(
             member.id,
             fact(
-                Reason.RESPONDED, time=clock(datetime.fromtimestamp(found[1], UTC), ZoneInfo(zone))
+                Reason.RESPONDED,
+                time=format_clock(datetime.fromtimestamp(found[1], UTC), ZoneInfo(zone)),
             ),
         )
 
@@ -292,52 +298,52 @@ class Escalator:
         note: Fact | None = None,
     ) -> None:
         """Run a step that is due, with `note` in the notices; later ones keep their distance."""
-        shift(tx, incident.id, now - due.due_at)
+        shift_steps(tx, incident.id, now - due.due_at)
         match due.action:
             case Action.NOTIFY:
-                muted = lasting_mute_of(tx, incident, now, self._registry)
+                muted = find_lasting_mute(tx, incident, now, self._registry)
                 if muted is None:
                     self._notify(tx, incident, due, now, note)
                 else:
-                    shift(tx, incident.id, muted.until - now)
+                    shift_steps(tx, incident.id, muted.until - now)
             case Action.END:
-                finish(tx, due, now, "no response")
-                delivered = outbox_rows.people_notified(tx, incident.id)
+                finish_step(tx, due, now, "no response")
+                delivered = outbox_rows.find_people_notified(tx, incident.id)
                 what = Happened.NO_RESPONSE if delivered else Happened.UNDELIVERED
                 repository.note(tx, incident.id, now, what)
             case Action.REMIND:
-                finish(tx, due, now, "reminded")
+                finish_step(tx, due, now, "reminded")
                 self._remind(tx, incident, now)
             case Action.REOPEN:
-                finish(tx, due, now, "no answer")
+                finish_step(tx, due, now, "no answer")
                 self.begin(tx, incident, now)
 
     def reschedule(
         self, tx: sqlite3.Connection, incident: Incident, before: Severity, now: float
     ) -> None:
         """Move what is still to come to the times of the severity, and add its further rounds."""
-        timings, steps = self._policy.timings, pending(tx, incident.id)
-        wait = timings.wait_s(incident.severity)
-        earlier = last_notified(tx, incident.id)
-        due, round_ = max(now, earlier + wait), current_round(tx, incident.id)
+        timings, steps = self._policy.timings, load_pending(tx, incident.id)
+        wait = timings.find_wait_s(incident.severity)
+        earlier = find_last_notified(tx, incident.id)
+        due, round_ = max(now, earlier + wait), find_current_round(tx, incident.id)
         for step in steps:
             if step.action is Action.NOTIFY:
                 if step.round > round_:
                     due = max(due, earlier + timings.repeat_after_s)
-                set_due(tx, step, due)
+                set_due_time(tx, step, due)
                 earlier, due, round_ = due, due + wait, step.round
         ends = [step for step in steps if step.action is Action.END]
-        more = timings.rounds_of(incident.severity) - timings.rounds_of(before)
+        more = timings.count_rounds(incident.severity) - timings.count_rounds(before)
         if not more:
             for end in ends:
-                set_due(tx, end, due)
+                set_due_time(tx, end, due)
             return
         for end in ends:
-            finish(tx, end, now, "rescheduled")
-        seq, last = last_round(tx, incident.id)
+            finish_step(tx, end, now, "rescheduled")
+        seq, last = find_last_round(tx, incident.id)
         further = plan(
             incident.id,
-            chain(tx, incident.id),
+            load_chain(tx, incident.id),
             incident.severity,
             max(due, earlier + timings.repeat_after_s) if steps else due,
             timings,
@@ -345,44 +351,44 @@ class Escalator:
             first_round=last + 1,
             rounds=more,
         )
-        add(tx, further)
+        add_steps(tx, further)
 
     def warn_on_duty(self, tx: sqlite3.Connection, incident: Incident, now: float) -> None:
         """Notify the people on duty for a room, beside facilities, of what hides vaping there."""
-        labels = labels_of(incident, self._registry) | {"kind": EventKind.VAPE.value}
-        rings = self._policy.rings(labels, now)
-        is_muted = incident.held_until is not None or lasting_mute_of(
+        labels = find_labels(incident, self._registry) | {"kind": EventKind.VAPE.value}
+        rings = self._policy.plan_rings(labels, now)
+        is_muted = incident.held_until is not None or find_lasting_mute(
             tx, incident, now, self._registry
         )
         if rings and not is_muted:
             self._notices.page(tx, incident, [c.person for c in rings[0].people], now)
-            repository.note(tx, incident.id, now, Happened.PAGED, **_asked(rings[0]))
+            repository.note(tx, incident.id, now, Happened.PAGED, **_list_asked(rings[0]))
 
     def await_answer(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
         """Schedule the reminder to the responder, and the reopening."""
-        seq, round_ = last_round(tx, incident.id)
+        seq, round_ = find_last_round(tx, incident.id)
         timings = self._policy.timings
-        steps = after_acknowledgment(incident.id, at, timings, seq=seq + 1, round_=round_)
-        add(tx, steps)
+        steps = plan_reminder(incident.id, at, timings, seq=seq + 1, round_=round_)
+        add_steps(tx, steps)
 
-    def undeliverable(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
+    def advance_undelivered(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
         """Notify the next ring of the round now if a notice failed and no other is on its way.
 
         The next round comes at its time: a service that refuses for seconds uses up no rounds.
         """
-        following = next_of(tx, incident_id)
+        following = load_next(tx, incident_id)
         if following is None or following.action is not Action.NOTIFY:
             return
-        is_same_round = following.round == current_round(tx, incident_id)
+        is_same_round = following.round == find_current_round(tx, incident_id)
         if is_same_round and not outbox_rows.is_on_its_way(tx, incident_id):
-            shift(tx, incident_id, min(now - following.due_at, 0.0))
+            shift_steps(tx, incident_id, min(now - following.due_at, 0.0))
 
     def decline(
         self, tx: sqlite3.Connection, incident: Incident, by: str, now: float, *, responded: bool
     ) -> None:
         """Ask the next people, because `by` cannot go; if they had `responded`, start again."""
-        note = fact(Note.CANNOT_GO, name=self._policy.name_of(by))
-        following = next_of(tx, incident.id)
+        note = fact(Note.CANNOT_GO, name=self._policy.find_name(by))
+        following = load_next(tx, incident.id)
         if responded:
             self.begin(tx, incident, now, without=by, note=note)
         elif following is not None and following.action is Action.NOTIFY:
@@ -399,26 +405,26 @@ class Escalator:
         people = [candidate.person for candidate in due.ring.people]
         note = note or (None if due.seq == 1 else self._no_response(incident))
         notified = self._notices.page(tx, incident, people, now, round_=due.round, note=note)
-        following = next_of(tx, incident.id, after=due.seq)
+        following = load_next(tx, incident.id, after=due.seq)
         last = following is None or following.action is not Action.NOTIFY
-        if not notified and last and _nobody_notified(tx, incident):
+        if not notified and last and _is_nobody_notified(tx, incident):
             # quiet hours of everyone never swallow an incident
-            everyone = [c.person for ring in chain(tx, incident.id) for c in ring.people]
+            everyone = [c.person for ring in load_chain(tx, incident.id) for c in ring.people]
             notified = self._notices.page(tx, incident, everyone, now, note=note, throttle=False)
-        finish(tx, due, now, "notified" if notified else "nobody notified")
+        finish_step(tx, due, now, "notified" if notified else "nobody notified")
         if notified:
             what = Happened.PAGED if due.seq == 1 else Happened.ESCALATED
-            repository.note(tx, incident.id, now, what, **_asked(due.ring))
+            repository.note(tx, incident.id, now, what, **_list_asked(due.ring))
             return
         if due.ring.people:
-            repository.note(tx, incident.id, now, Happened.RING_SKIPPED, **_asked(due.ring))
+            repository.note(tx, incident.id, now, Happened.RING_SKIPPED, **_list_asked(due.ring))
         if following is not None and not last and following.round == due.round:
-            shift(tx, incident.id, now - following.due_at)
+            shift_steps(tx, incident.id, now - following.due_at)
 
     def _no_response(self, incident: Incident) -> Fact:
         if not incident.acknowledged_by:
             return fact(Note.NO_RESPONSE)
-        return fact(Note.NO_REPORT, name=self._policy.name_of(incident.acknowledged_by))
+        return fact(Note.NO_REPORT, name=self._policy.find_name(incident.acknowledged_by))
 
     def _remind(self, tx: sqlite3.Connection, incident: Incident, now: float) -> None:
         timings = self._policy.timings
@@ -429,19 +435,19 @@ class Escalator:
         repository.note(tx, incident.id, now, what, person=incident.acknowledged_by)
 
 
-def _asked(ring: Ring) -> dict[str, Parameter]:
+def _list_asked(ring: Ring) -> dict[str, Parameter]:
     asked = (Fact(c.why.code, {**c.why.params, "person": c.person}) for c in ring.people)
     return {"ring": ring.name.value, "asked": tuple(asked)}
 
 
-def _without(rings: Iterable[Ring], person: str) -> Iterator[Ring]:
+def _remove_person(rings: Iterable[Ring], person: str) -> Iterator[Ring]:
     for ring in rings:
         people = tuple(c for c in ring.people if c.person != person)
         if people:
             yield Ring(ring.name, people)
 
 
-def _nobody_notified(tx: sqlite3.Connection, incident: Incident) -> bool:
+def _is_nobody_notified(tx: sqlite3.Connection, incident: Incident) -> bool:
     return not outbox_rows.has_notices(tx, incident.id) and not throttling.is_deferred(
         tx, incident.id
     )

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from alerts.duty.reasons import RING_WORDS, reason_text
-from alerts.duty.roster import incident_labels
-from alerts.escalation.escalator import Action, after_acknowledgment, plan
-from alerts.incidents.throttling import quiet_until
+from alerts.duty.reasons import RING_WORDS, write_reason
+from alerts.duty.roster import build_labels
+from alerts.escalation.escalator import Action, plan, plan_reminder
+from alerts.incidents.throttling import find_quiet_end
 from alerts.policy import LONG_S, Severity, grade
-from language.dates import date_text
+from language.dates import write_date
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,7 +39,7 @@ class PreviewStep(NamedTuple):
     deferred: Mapping[str, Deferral]
 
 
-def escalation_preview(
+def preview_steps(
     steps: Sequence[EscalationStep],
     severity: Severity,
     quiet: Callable[[str], Sequence[QuietHours]],
@@ -55,7 +55,7 @@ def escalation_preview(
         deferred: dict[str, Deferral] = {}
         people = [candidate.person for candidate in step.ring.people]
         if severity is not Severity.CRITICAL:
-            found = ((person, quiet_until(quiet(person), due)) for person in people)
+            found = ((person, find_quiet_end(quiet(person), due)) for person in people)
             deferred = {person: until for person, until in found if until is not None}
         following = steps[k + 1] if k + 1 < len(steps) else None
         last = following is None or following.action is not Action.NOTIFY
@@ -68,82 +68,86 @@ def escalation_preview(
             earlier += following.due_at - step.due_at
 
 
-def _quiet_words(deferral: Deferral, zone: ZoneInfo) -> str:
+def _describe_quiet_hours(deferral: Deferral, zone: ZoneInfo) -> str:
     """Say what quiet hours do to a notice."""
     until = datetime.fromtimestamp(deferral.until, UTC).astimezone(zone)
     what = "skipped" if deferral.divert else "notified then"
-    return f"quiet hours until {date_text(until, 'weekday and clock')}, {what}"
+    return f"quiet hours until {write_date(until, 'weekday and clock')}, {what}"
 
 
-def timeline(policy: AlertPolicy, room: Room, kind: EventKind, at: float) -> list[str]:
+def write_timeline(policy: AlertPolicy, room: Room, kind: EventKind, at: float) -> list[str]:
     """Return what follows an alert at a moment, with and without a response, one line each."""
     severity = grade(kind, _CONFIDENT, 0.0, 0)
     others = {grade(kind, p, lasted_s, 0): words for p, lasted_s, words in _CASES}
-    remind, reopen = after_acknowledgment("", 0.0, policy.timings, seq=1, round_=1)
+    remind, reopen = plan_reminder("", 0.0, policy.timings, seq=1, round_=1)
     lines = [
         f"An alert of {kind} in {room.short_name}: {severity}. If nobody responds:",
-        *_without_response(policy, room, kind, severity, at),
+        *_list_steps(policy, room, kind, severity, at),
     ]
     for other, words in others.items():
         if other is not severity:
             lines.append(f"{words}, it is {other}. If nobody responds:")
-            lines += _without_response(policy, room, kind, other, at)
+            lines += _list_steps(policy, room, kind, other, at)
     return [
         *lines,
         "If somebody acknowledges:",
-        _line(0.0, "nobody else is notified; those notified learn who is responding"),
-        _line(remind.due_at, "no answer: the responder is reminded"),
-        _line(reopen.due_at, "still no answer: all of the above again, from the first step"),
+        _write_line(0.0, "nobody else is notified; those notified learn who is responding"),
+        _write_line(remind.due_at, "no answer: the responder is reminded"),
+        _write_line(reopen.due_at, "still no answer: all of the above again, from the first step"),
     ]
 
 
-def _without_response(
+def _list_steps(
     policy: AlertPolicy, room: Room, kind: EventKind, severity: Severity, at: float
 ) -> list[str]:
-    labels = incident_labels(room, kind=kind.value, severity=severity.value, sensor="")
-    rings = policy.rings(labels, at)
+    labels = build_labels(room, kind=kind.value, severity=severity.value, sensor="")
+    rings = policy.plan_rings(labels, at)
     if not rings:
-        return [_line(0.0, "nobody: there is no staff")]
+        return [_write_line(0.0, "nobody: there is no staff")]
     zone = ZoneInfo(room.zone or policy.zone)
-    receivers = policy.duty_roster().routes(labels)
-    lines = [_line("", f"receiver {one.receiver}: {one.why()}") for one in receivers]
+    receivers = policy.get_roster().match_routes(labels)
+    lines = [_write_line("", f"receiver {one.receiver}: {one.explain()}") for one in receivers]
     steps = plan("", rings, severity, at, policy.timings)
-    for step, due_at, deferred in escalation_preview(steps, severity, policy.quiet_of):
+    for step, due_at, deferred in preview_steps(steps, severity, policy.find_quiet_hours):
         after_s = due_at - at
         if step.action is Action.END:
-            lines.append(_line(after_s, "recorded: nobody responded"))
+            lines.append(_write_line(after_s, "recorded: nobody responded"))
             continue
         people = [c.person for c in step.ring.people if c.person not in deferred]
-        names = ", ".join(map(policy.name_of, people))
+        names = ", ".join(map(policy.find_name, people))
         again = f" (round {step.round})" if step.round > 1 else ""
-        lines.append(_line(after_s, f"{RING_WORDS[step.ring.name]}: {names or 'nobody'}{again}"))
+        lines.append(
+            _write_line(after_s, f"{RING_WORDS[step.ring.name]}: {names or 'nobody'}{again}")
+        )
         if step.round == 1:
             lines += [
-                _line("", f"{policy.name_of(c.person)}: {reason_text(c.why)}")
+                _write_line("", f"{policy.find_name(c.person)}: {write_reason(c.why)}")
                 for c in step.ring.people
                 if c.person in people
             ]
         lines += [
-            _line("", f"{policy.name_of(person)}: {_quiet_words(deferral, zone)}")
+            _write_line("", f"{policy.find_name(person)}: {_describe_quiet_hours(deferral, zone)}")
             for person, deferral in deferred.items()
         ]
-        fallback = [m.name for m in map(policy.member, people) if m and len(m.targets) > 1]
+        fallback = [m.name for m in map(policy.find_member, people) if m and len(m.targets) > 1]
         if fallback and step.round == 1:
             after = after_s + policy.timings.fallback_after_s
             names = ", ".join(fallback)
-            lines.append(_line(after, f"{names}: second channel, if the first has not delivered"))
+            lines.append(
+                _write_line(after, f"{names}: second channel, if the first has not delivered")
+            )
     return lines
 
 
-def _line(seconds: float | str, what: str) -> str:
-    shown = seconds if isinstance(seconds, str) else _clock(seconds)
+def _write_line(seconds: float | str, what: str) -> str:
+    shown = seconds if isinstance(seconds, str) else _write_duration(seconds)
     return f"  {shown:>8}  {what}"
 
 
-def _clock(seconds: float) -> str:
+def _write_duration(seconds: float) -> str:
     """Write a duration.
 
-    >>> _clock(95.0), _clock(3600.0)
+    >>> _write_duration(95.0), _write_duration(3600.0)
     ('1:35', '1:00:00')
     """
     whole = round(seconds)

@@ -30,16 +30,16 @@ class Gap(NamedTuple):
     rooms: tuple[str, ...]
 
 
-def stretches(shift: Shift, start: datetime, end: datetime) -> Iterator[Stretch]:
+def find_stretches(shift: Shift, start: datetime, end: datetime) -> Iterator[Stretch]:
     """Yield what begins in [start, end), in order of time; periods that touch are one stretch."""
-    spans = [(span.start, span.end) for span in shift.spans(start, end)]
+    spans = [(span.start, span.end) for span in shift.find_spans(start, end)]
     spans += [(one.start, one.end) for one in shift.overrides if one.add and not one.remove]
     last: Stretch | None = None
     for begin, over in sorted(spans):
         if not start <= begin < end:
             continue
-        for at, until in pairwise([begin, *sorted(set(shift.edges(begin, over))), over]):
-            people = tuple(one.person for one in shift.on_duty(at))
+        for at, until in pairwise([begin, *sorted(set(shift.find_edges(begin, over))), over]):
+            people = tuple(one.person for one in shift.find_on_duty(at))
             if last is not None and at < last.end:
                 continue  # an addition within the shift
             if last is not None and (last.end, last.people) == (at, people):
@@ -52,7 +52,7 @@ def stretches(shift: Shift, start: datetime, end: datetime) -> Iterator[Stretch]
         yield last
 
 
-def joined(gaps: Iterable[CoverageGap]) -> list[Gap]:
+def join_gaps(gaps: Iterable[CoverageGap]) -> list[Gap]:
     """Join gaps of several rooms, and of periods one after the other."""
     rooms: dict[tuple[datetime, datetime], dict[str, None]] = {}
     for gap in gaps:

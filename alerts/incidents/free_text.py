@@ -16,10 +16,10 @@ _IDENTIFIER: Final = re.compile(
 )
 
 
-def cleaned(text: str) -> str:
+def clean_text(text: str) -> str:
     r"""Return text in composed form, without invisible characters, white space made single.
 
-    >>> cleaned("  hair\nspray\u202e by  the sink ")
+    >>> clean_text("  hair\nspray\u202e by  the sink ")
     'hair spray by the sink'
     """
     spaced = "".join(" " if c.isspace() else c for c in unicodedata.normalize("NFKC", text))
@@ -27,16 +27,16 @@ def cleaned(text: str) -> str:
     return " ".join(seen.split())
 
 
-def identifiers(text: str) -> list[str]:
+def find_identifiers(text: str) -> list[str]:
     """Return the numbers and addresses in a cleaned text that may identify a person.
 
-    >>> identifiers("id 4471-882, mail kid@school.example, room 214")
+    >>> find_identifiers("id 4471-882, mail kid@school.example, room 214")
     ['4471-882', 'kid@school.example']
     """
     return list(dict.fromkeys(match.group() for match in _IDENTIFIER.finditer(text)))
 
 
-def fault_of(text: str) -> str:
+def find_fault(text: str) -> str:
     """Say why a cleaned text is refused; empty if it is not."""
-    found = ", ".join(identifiers(text))
+    found = ", ".join(find_identifiers(text))
     return found and _("Leave out anything that identifies a person: %(found)s.", found=found)

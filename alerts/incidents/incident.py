@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from alerts.duty.roster import incident_labels
+from alerts.duty.roster import build_labels
 from alerts.errors import FeedbackError
 from alerts.policy import LONG_S, Severity, grade
 from detection.events import KIND_NAMES, EventKind, EventPhase
-from language.dates import clocks
+from language.dates import write_clocks
 from language.messages import Coded, Sentences, Words, later, mark
 from storage.registry import Room
 
@@ -83,10 +83,10 @@ class Verdict(Coded):
 VERDICT_WORDS: Final = Words(Verdict.texts())
 
 
-def answer_words(verdict: str, cause: str = "") -> str:
+def write_answer(verdict: str, cause: str = "") -> str:
     """Write an answer.
 
-    >>> answer_words("false_alarm", "spray")
+    >>> write_answer("false_alarm", "spray")
     'False alarm: spray'
     """
     words = VERDICT_WORDS[verdict]
@@ -117,22 +117,22 @@ class AnswerChoices:
             )
 
 
-def _in_the_air(*causes: str) -> AnswerChoices:
+def _air_choices(*causes: str) -> AnswerChoices:
     verdicts = (Verdict.CONFIRMED, Verdict.NOTHING_FOUND, Verdict.TEST)
     return AnswerChoices(verdicts, Verdict.FALSE_ALARM, causes)
 
 
-def _of_the_device(*causes: str) -> AnswerChoices:
+def _device_choices(*causes: str) -> AnswerChoices:
     verdicts = (Verdict.FIXED, Verdict.NOTHING_FOUND, Verdict.TEST)
     return AnswerChoices(verdicts, Verdict.FIXED, causes)
 
 
-_PLUME: Final = _in_the_air(
+_PLUME: Final = _air_choices(
     *("spray", "steam", "sanitizer", "cleaning", "dust", "cooking", "sensor", "other")
 )
-_SETTINGS: Final = _of_the_device("settings", "network", "maintenance", "broken", "other")
+_SETTINGS: Final = _device_choices("settings", "network", "maintenance", "broken", "other")
 _CHOICES: Final = {
-    EventKind.AMBIENT: _in_the_air(
+    EventKind.AMBIENT: _air_choices(
         *("ventilation", "outdoor air", "cleaning", "cooking", "dust", "sensor", "other")
     ),
     EventKind.TAMPER: AnswerChoices(
@@ -140,10 +140,10 @@ _CHOICES: Final = {
         Verdict.FALSE_ALARM,
         ("cleaning", "maintenance", "bumped", "sensor", "other"),
     ),
-    EventKind.SENSOR_FAULT: _of_the_device(
+    EventKind.SENSOR_FAULT: _device_choices(
         *("dust", "covered", "moved", "broken", "battery", "settings", "other")
     ),
-    EventKind.OFFLINE: _of_the_device(
+    EventKind.OFFLINE: _device_choices(
         *("battery", "unplugged", "network", "broken", "moved", "maintenance", "other")
     ),
     EventKind.INTEGRITY: _SETTINGS,
@@ -151,7 +151,7 @@ _CHOICES: Final = {
 }
 
 
-def answer_choices(kind: EventKind) -> AnswerChoices:
+def find_answer_choices(kind: EventKind) -> AnswerChoices:
     """Return what people may report of a kind of incident."""
     return _CHOICES.get(kind, _PLUME)
 
@@ -182,7 +182,7 @@ SUPPRESSIONS: Final = Sentences(
     Suppression.texts(),
     {
         "kind": lambda kind, _params: KIND_NAMES[kind],
-        **dict.fromkeys(("alerted", "received"), lambda text, _params: clocks(text)),
+        **dict.fromkeys(("alerted", "received"), lambda text, _params: write_clocks(text)),
     },
 )
 
@@ -290,7 +290,7 @@ class Incident:
         """Whether a detection of it is going on."""
         return any(d.running for d in self.detections)
 
-    def severity_at(self, at: float) -> Severity:
+    def grade_at(self, at: float) -> Severity:
         """Severity by what is known at a moment; it never falls."""
         lasts = self.running and not self.is_late
         lasted = at - self._began_at + _ROUNDING_S if lasts else 0.0
@@ -335,16 +335,16 @@ class Mute:
     by: Fact
 
 
-def labels_of(incident: Incident, registry: Registry) -> dict[str, str]:
+def find_labels(incident: Incident, registry: Registry) -> dict[str, str]:
     """Return the labels by which an incident is routed and silenced."""
-    return incident_labels(
-        place_of(registry, incident.room),
+    return build_labels(
+        find_place(registry, incident.room),
         kind=incident.kind.value,
         severity=incident.severity.value,
         sensor=incident.sensor,
     )
 
 
-def place_of(registry: Registry, room: str) -> Room:
+def find_place(registry: Registry, room: str) -> Room:
     """Return the room of an incident; an outage is its own place, and the service is none."""
     return registry.rooms.get(room) or Room(room, room, "", "", "", kind="")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from storage.registry import Room
 
 
-def incident_json(row: Mapping[str, Any] | sqlite3.Row, room: Room) -> dict[str, Any]:
+def build_incident_json(row: Mapping[str, Any] | sqlite3.Row, room: Room) -> dict[str, Any]:
     """Return an incident without people: whoever may see them adds them.
 
     `row` has at least ``id``, ``kind``, ``status``, ``severity``, ``confidence`` and ``onset``.
@@ -23,7 +23,7 @@ def incident_json(row: Mapping[str, Any] | sqlite3.Row, room: Room) -> dict[str,
         "status": row["status"],
         "severity": row["severity"],
         "confidence": row["confidence"],
-        "onset": iso_time(row["onset"]),
+        "onset": format_iso(row["onset"]),
         "room": {
             "id": room.id,
             "name": room.name,
@@ -35,6 +35,6 @@ def incident_json(row: Mapping[str, Any] | sqlite3.Row, room: Room) -> dict[str,
     }
 
 
-def iso_time(at: float) -> str:
+def format_iso(at: float) -> str:
     """Write Unix seconds as ISO 8601 in UTC."""
     return datetime.fromtimestamp(at, UTC).isoformat()

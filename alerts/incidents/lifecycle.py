@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, Final
 from alerts.errors import FeedbackError
 from alerts.incidents import effects, inputs
 from alerts.incidents.history import Happened, Record
-from alerts.incidents.incident import SYSTEM, Detection, Incident, Status, answer_choices
+from alerts.incidents.incident import SYSTEM, Detection, Incident, Status, find_answer_choices
 from alerts.policy import HEALTH, PRESENCE, grade
 from detection.events import EventKind, EventPhase
 from language.messages import later
@@ -80,32 +80,32 @@ def step(incident: Incident | None, given: inputs.Input, rules: Rules) -> Step: 
         raise ValueError(f"no incident to apply {type(given).__name__} to")
     match given:
         case inputs.Detected():
-            result = _detected(incident, given, rules)
+            result = _on_detected(incident, given, rules)
         case inputs.Delivered():
-            result = _delivered(incident, given, rules)
+            result = _on_delivered(incident, given, rules)
         case inputs.Response():
             result = _RESPONSES[type(given)](incident, given)
         case inputs.AckExpired():
-            result = _ack_expired(incident, given.at)
+            result = _on_ack_expired(incident, given.at)
         case inputs.ChainEnded():
-            result = _chain_ended(incident, given.at)
+            result = _on_chain_ended(incident, given.at)
         case inputs.Feedback():
-            result = _feedback(incident, given)
+            result = _on_feedback(incident, given)
         case inputs.Followed():
-            result = _followed(incident, given)
+            result = _on_followed(incident, given)
         case inputs.Tick():
-            result = _tick(incident, given, rules)
+            result = _on_tick(incident, given, rules)
     return result
 
 
-def cooldown_s(kind: EventKind, repeats: int, rules: Rules) -> float:
+def compute_cooldown_s(kind: EventKind, repeats: int, rules: Rules) -> float:
     """Return the seconds in which an incident mutes the next of its kind and room.
 
     For the health of a device it doubles with every repetition, so that people are notified ever
     more rarely of a sensor that comes and goes.
 
     >>> from alerts.incidents.incident import Rules
-    >>> [cooldown_s(EventKind.OFFLINE, n, Rules(120.0, 1800.0, 300.0)) for n in (0, 1, 3)]
+    >>> [compute_cooldown_s(EventKind.OFFLINE, n, Rules(120.0, 1800.0, 300.0)) for n in (0, 1, 3)]
     [300.0, 600.0, 2400.0]
     """
     if kind not in HEALTH:
@@ -114,7 +114,7 @@ def cooldown_s(kind: EventKind, repeats: int, rules: Rules) -> float:
     return max(rules.cooldown_s, min(damped, _LONGEST_COOLDOWN_S))
 
 
-def _detection(event: Event, at: float, before: Detection | None = None) -> Detection:
+def _build_detection(event: Event, at: float, before: Detection | None = None) -> Detection:
     return Detection(
         event.id,
         event.sensor,
@@ -128,26 +128,26 @@ def _detection(event: Event, at: float, before: Detection | None = None) -> Dete
     )
 
 
-def _resolve_due(kind: EventKind, detections: tuple[Detection, ...], rules: Rules) -> float:
+def _find_resolve_due(kind: EventKind, detections: tuple[Detection, ...], rules: Rules) -> float:
     """Latest of: quiet time after what is over, silence after what still runs; never if offline."""
     silent_s = math.inf if kind is EventKind.OFFLINE else rules.silent_s
     quiet_s = max(rules.quiet_s, _SECOND_PUFF_S) if kind is EventKind.POSSIBLE else rules.quiet_s
     return max(d.heard_at + (silent_s if d.running else quiet_s) for d in detections)
 
 
-def _muted(step: Step, at: float, mute: Mute) -> Step:
+def _mute(step: Step, at: float, mute: Mute) -> Step:
     incident = replace(step.incident, held_until=mute.until, suppressed_by=mute.by)
     return Step(incident, step.effects).then(Record(at, SYSTEM, Happened.HELD, {"mute": mute.by}))
 
 
-def _paged(step: Step, at: float, detection: Detection) -> Step:
+def _page(step: Step, at: float, detection: Detection) -> Step:
     incident = replace(step.incident, paged=True, held_until=None, suppressed_by=None)
     return Step(incident, step.effects).then(effects.Page(detection, at))
 
 
 def _open(given: inputs.Detected, new: inputs.NewIncident, rules: Rules) -> Step:
     event, at = given.event, given.at
-    detection = _detection(event, at)
+    detection = _build_detection(event, at)
     lasted = min(at, event.time) - event.onset if detection.running else 0.0
     incident = Incident(
         id=new.id,
@@ -162,32 +162,32 @@ def _open(given: inputs.Detected, new: inputs.NewIncident, rules: Rules) -> Step
         severity=grade(event.kind, event.confidence, lasted, new.repeats),
         repeats=new.repeats,
         again_of=new.again_of,
-        resolve_due=_resolve_due(event.kind, (detection,), rules),
+        resolve_due=_find_resolve_due(event.kind, (detection,), rules),
     )
-    seen = _seen(event) | {"severity": incident.severity}
+    seen = _describe_event(event) | {"severity": incident.severity}
     if new.again_of:
         seen["again_after"] = new.again_of
     opened = Step(incident, (Record(at, SYSTEM, Happened.OPENED, seen),))
     if not given.asks:
         return opened
-    return _muted(opened, at, given.mute) if given.mute else _paged(opened, at, detection)
+    return _mute(opened, at, given.mute) if given.mute else _page(opened, at, detection)
 
 
-def _seen(event: Event) -> dict[str, Parameter]:
+def _describe_event(event: Event) -> dict[str, Parameter]:
     return {"sensor": event.sensor, "confidence": event.confidence}
 
 
-def _detected(incident: Incident, given: inputs.Detected, rules: Rules) -> Step:
+def _on_detected(incident: Incident, given: inputs.Detected, rules: Rules) -> Step:
     event, at = given.event, given.at
     known = {d.event_id: d for d in incident.detections}
     before = known.get(event.id)
     if not incident.is_open and before is None:
         raise ValueError(f"incident {incident.id} is resolved; a new detection opens a new one")
-    now = _detection(event, at, before)
+    now = _build_detection(event, at, before)
     if before is not None and not before.running:
         return Step(incident)
     if incident.becomes(event):
-        return _likely(incident, given, now, rules)
+        return _become_likely(incident, given, now, rules)
     known[event.id] = now
     detections = tuple(known.values())
     following = replace(
@@ -198,28 +198,30 @@ def _detected(incident: Incident, given: inputs.Detected, rules: Rules) -> Step:
     )
     result = Step(following)
     if before is None:
-        result = result.then(Record(at, SYSTEM, Happened.JOINED, _seen(event)))
+        result = result.then(Record(at, SYSTEM, Happened.JOINED, _describe_event(event)))
     if event.phase is EventPhase.ENDED:
         result = result.then(Record(at, SYSTEM, Happened.ENDED, {"sensor": event.sensor}))
     if not incident.is_open:
         return result
-    due = _resolve_due(incident.kind, detections, rules)
+    due = _find_resolve_due(incident.kind, detections, rules)
     following = replace(following, resolve_due=due, cleared_at=None)
     free = incident.held_until is None or at >= incident.held_until
     unpaged = incident.status is Status.OPEN and not incident.paged
     is_news = before is None and now.running and given.asks
     may_page = is_news and unpaged and free
-    result = _regraded(Step(following, result.effects), at, send_deferred=not may_page)
+    result = _regrade(Step(following, result.effects), at, send_deferred=not may_page)
     if not may_page:
         latest = max(d.alerted for d in incident.detections)
         separate = is_news and now.alerted - latest > _ONE_REPORT_S
         if separate and incident.status is Status.ACKNOWLEDGED and given.mute is None:
             result = result.then(effects.NotifyAgain(at, now.onset))
         return result
-    return _muted(result, at, given.mute) if given.mute else _paged(result, at, now)
+    return _mute(result, at, given.mute) if given.mute else _page(result, at, now)
 
 
-def _likely(incident: Incident, given: inputs.Detected, now: Detection, rules: Rules) -> Step:
+def _become_likely(
+    incident: Incident, given: inputs.Detected, now: Detection, rules: Rules
+) -> Step:
     """Make vaping of what was possible: the same incident, of which people are notified now."""
     event, at = given.event, given.at
     detections = (*incident.detections, now)
@@ -234,9 +236,11 @@ def _likely(incident: Incident, given: inputs.Detected, now: Detection, rules: R
         confidence=max(d.confidence for d in detections),
         detections=detections,
         severity=grade(event.kind, event.confidence, 0.0, incident.repeats),
-        resolve_due=_resolve_due(event.kind, detections, rules),
+        resolve_due=_find_resolve_due(event.kind, detections, rules),
     )
-    record = Record(at, SYSTEM, Happened.LIKELY, _seen(event) | {"severity": following.severity})
+    record = Record(
+        at, SYSTEM, Happened.LIKELY, _describe_event(event) | {"severity": following.severity}
+    )
     if responding:
         again = () if given.mute else (effects.NotifyAgain(at, now.onset),)
         return Step(following, (record, *again))
@@ -244,13 +248,13 @@ def _likely(incident: Incident, given: inputs.Detected, now: Detection, rules: R
         following, onset=now.onset, opened_at=at, notified_at=None, status=Status.OPEN
     )
     result = Step(following, (record, effects.Stop("likely", at, unsent=True)))
-    return _muted(result, at, given.mute) if given.mute else _paged(result, at, now)
+    return _mute(result, at, given.mute) if given.mute else _page(result, at, now)
 
 
-def _regraded(step: Step, at: float, *, send_deferred: bool) -> Step:
+def _regrade(step: Step, at: float, *, send_deferred: bool) -> Step:
     """Raise the severity to that of now; mutes are then checked again."""
     incident = step.incident
-    severity = incident.severity_at(at)
+    severity = incident.grade_at(at)
     if severity is incident.severity:
         return step
     change: dict[str, Parameter] = {"severity": severity, "before": incident.severity}
@@ -264,7 +268,7 @@ def _regraded(step: Step, at: float, *, send_deferred: bool) -> Step:
     return result
 
 
-def _delivered(incident: Incident, given: inputs.Delivered, rules: Rules) -> Step:
+def _on_delivered(incident: Incident, given: inputs.Delivered, rules: Rules) -> Step:
     first = incident.notified_at is None
     following = replace(
         incident,
@@ -274,24 +278,24 @@ def _delivered(incident: Incident, given: inputs.Delivered, rules: Rules) -> Ste
     notified: dict[str, Parameter] = {"person": given.person, "channel": given.channel}
     result = Step(following, (Record(given.at, SYSTEM, Happened.NOTIFIED, notified),))
     if first and incident.is_open:  # a digest of last night mutes nothing this morning
-        lasts = cooldown_s(incident.kind, incident.repeats, rules)
+        lasts = compute_cooldown_s(incident.kind, incident.repeats, rules)
         result = result.then(effects.StartCooldown(given.at + lasts, incident.severity))
     if incident.status is Status.ACKNOWLEDGED and incident.acknowledged_by != given.person:
         result = result.then(effects.NotifyTaken(given.at, given.person))
     return result
 
 
-def _record(given: inputs.Response, what: Happened) -> Record:
+def _record_response(given: inputs.Response, what: Happened) -> Record:
     return Record(given.at, given.by, what, {"channel": given.channel} if given.channel else {})
 
 
-def _acknowledged(incident: Incident, given: inputs.Acknowledged) -> Step:
+def _on_acknowledged(incident: Incident, given: inputs.Acknowledged) -> Step:
     if not incident.is_open or incident.status is Status.ACKNOWLEDGED:
-        return Step(incident, (_record(given, Happened.ACKNOWLEDGED_TOO),))
-    return _taken(incident, given.by, _record(given, Happened.ACKNOWLEDGED))
+        return Step(incident, (_record_response(given, Happened.ACKNOWLEDGED_TOO),))
+    return _assign(incident, given.by, _record_response(given, Happened.ACKNOWLEDGED))
 
 
-def _taken(incident: Incident, by: str, record: Record) -> Step:
+def _assign(incident: Incident, by: str, record: Record) -> Step:
     """Let a person respond: nobody else is paged, and the others learn who responds."""
     first = incident.acknowledged_at is None
     was_clear = incident.cleared_at is not None
@@ -313,14 +317,16 @@ def _taken(incident: Incident, by: str, record: Record) -> Step:
     )
 
 
-def _arrived(incident: Incident, given: inputs.Arrived) -> Step:
+def _on_arrived(incident: Incident, given: inputs.Arrived) -> Step:
     if not incident.awaited:
         return Step(incident)
     first = incident.arrived_at is None
-    record = _record(given, Happened.ARRIVED if first else Happened.ARRIVED_TOO)
+    record = _record_response(given, Happened.ARRIVED if first else Happened.ARRIVED_TOO)
     following = replace(incident, arrived_at=given.at) if first else incident
     if incident.is_open and incident.status is not Status.ACKNOWLEDGED:
-        return _taken(following, given.by, _record(given, Happened.ACKNOWLEDGED)).then(record)
+        return _assign(following, given.by, _record_response(given, Happened.ACKNOWLEDGED)).then(
+            record
+        )
     result = Step(following, (record,))
     if incident.is_open and not incident.verdict:  # the wait for the next answer begins again
         stop = effects.Stop("arrived", given.at, unsent=False)
@@ -328,28 +334,28 @@ def _arrived(incident: Incident, given: inputs.Arrived) -> Step:
     return result
 
 
-def _declined(incident: Incident, given: inputs.Declined) -> Step:
-    record = _record(given, Happened.DECLINED)
+def _on_declined(incident: Incident, given: inputs.Declined) -> Step:
+    record = _record_response(given, Happened.DECLINED)
     if not incident.is_responder(given.by) or incident.verdict:
         return Step(incident, (record,))
     following = replace(incident, status=Status.NOTIFIED, acknowledged_by="")
     return Step(following, (record, effects.Stop("declined", given.at, unsent=True)))
 
 
-def _ack_expired(incident: Incident, at: float) -> Step:
+def _on_ack_expired(incident: Incident, at: float) -> Step:
     if incident.status is not Status.ACKNOWLEDGED:
         return Step(incident)
     record = Record(at, SYSTEM, Happened.ACK_EXPIRED, {"person": incident.acknowledged_by})
     return Step(replace(incident, status=Status.NOTIFIED), (record,))
 
 
-def _chain_ended(incident: Incident, at: float) -> Step:
+def _on_chain_ended(incident: Incident, at: float) -> Step:
     if not _is_unanswered(incident):
         return Step(incident)
     following = replace(incident, missed_at=at)
     if incident.cleared_at is None:
         return Step(following)
-    return _over(following, Record(at, SYSTEM, Happened.RESOLVED, {"because": "missed"}))
+    return _close(following, Record(at, SYSTEM, Happened.RESOLVED, {"because": "missed"}))
 
 
 def _is_unanswered(incident: Incident) -> bool:
@@ -358,15 +364,15 @@ def _is_unanswered(incident: Incident) -> bool:
     return asked and incident.status in (Status.OPEN, Status.NOTIFIED)
 
 
-def _resolved(incident: Incident, given: inputs.Resolved) -> Step:
+def _on_resolved(incident: Incident, given: inputs.Resolved) -> Step:
     if not incident.is_open:
         return Step(incident)
-    record = _record(given, Happened.RESOLVED)
+    record = _record_response(given, Happened.RESOLVED)
     if isinstance(given, inputs.Superseded):
         record = Record(given.at, SYSTEM, Happened.RESOLVED, {"follows": given.by})
     if isinstance(given, inputs.SchoolClosed):
         record = Record(given.at, SYSTEM, Happened.RESOLVED, {"because": "school_closed"})
-    return _over(incident, record, unsent=True).then(*_end_cooldown(incident))
+    return _close(incident, record, unsent=True).then(*_end_cooldown(incident))
 
 
 def _end_cooldown(incident: Incident) -> tuple[Effect, ...]:
@@ -374,7 +380,7 @@ def _end_cooldown(incident: Incident) -> tuple[Effect, ...]:
     return () if incident.kind in HEALTH else (effects.EndCooldown(),)
 
 
-def _over(incident: Incident, record: Record, *, unsent: bool = False) -> Step:
+def _close(incident: Incident, record: Record, *, unsent: bool = False) -> Step:
     unsent = unsent or incident.kind in HEALTH
     following = replace(
         incident,
@@ -389,13 +395,13 @@ def _over(incident: Incident, record: Record, *, unsent: bool = False) -> Step:
     return result
 
 
-def _feedback(incident: Incident, given: inputs.Feedback) -> Step:
-    answer_choices(incident.kind).check(given.verdict, given.cause)
+def _on_feedback(incident: Incident, given: inputs.Feedback) -> Step:
+    find_answer_choices(incident.kind).check(given.verdict, given.cause)
     answered_at = given.at if incident.answered_at is None else incident.answered_at
     result = Step(replace(incident, verdict=given.verdict, answered_at=answered_at))
     if incident.is_open and incident.status is not Status.ACKNOWLEDGED:
         # whoever reports what it was has been there
-        result = _acknowledged(result.incident, inputs.Acknowledged(given.by, given.at))
+        result = _on_acknowledged(result.incident, inputs.Acknowledged(given.by, given.at))
     found = {"verdict": given.verdict.value, "cause": given.cause, "note": given.note}
     params = {name: value for name, value in found.items() if value}
     result = result.then(Record(given.at, given.by, Happened.FEEDBACK, params))
@@ -404,7 +410,7 @@ def _feedback(incident: Incident, given: inputs.Feedback) -> Step:
     return result.then(*_end_cooldown(incident))
 
 
-def _followed(incident: Incident, given: inputs.Followed) -> Step:
+def _on_followed(incident: Incident, given: inputs.Followed) -> Step:
     if incident.verdict is None:
         raise FeedbackError(later("first say what was found"))
     result = Step(replace(incident, action=given.action, case_number=given.case_number))
@@ -418,7 +424,7 @@ def _followed(incident: Incident, given: inputs.Followed) -> Step:
     return result
 
 
-def _tick(incident: Incident, given: inputs.Tick, rules: Rules) -> Step:
+def _on_tick(incident: Incident, given: inputs.Tick, rules: Rules) -> Step:
     if not incident.is_open:
         return Step(incident)
     at, mute = given.at, given.mute
@@ -428,8 +434,8 @@ def _tick(incident: Incident, given: inputs.Tick, rules: Rules) -> Step:
             return Step(waiting, (Record(at, SYSTEM, Happened.CLEARED),))
         because = {"because": "no_news" if incident.running else "quiet"}
         record = Record(at, SYSTEM, Happened.RESOLVED, because)
-        return _over(incident, record)
-    result = _regraded(Step(incident), at, send_deferred=True)
+        return _close(incident, record)
+    result = _regrade(Step(incident), at, send_deferred=True)
     incident = result.incident
     if incident.held_until is None or at < incident.held_until:
         return result
@@ -437,19 +443,19 @@ def _tick(incident: Incident, given: inputs.Tick, rules: Rules) -> Step:
     if not running:
         return Step(replace(incident, held_until=None), result.effects)
     if mute is None:
-        result = _paged(result.then(Record(at, SYSTEM, Happened.RELEASED)), at, running[-1])
+        result = _page(result.then(Record(at, SYSTEM, Happened.RELEASED)), at, running[-1])
     elif mute.by == incident.suppressed_by:
         result = Step(replace(incident, held_until=mute.until), result.effects)
     else:
-        result = _muted(result, at, mute)
+        result = _mute(result, at, mute)
     return result
 
 
 _RESPONSES: Final[Mapping[type[inputs.Response], Callable[[Incident, Any], Step]]] = {
-    inputs.Acknowledged: _acknowledged,
-    inputs.Arrived: _arrived,
-    inputs.Declined: _declined,
-    inputs.Resolved: _resolved,
-    inputs.Superseded: _resolved,
-    inputs.SchoolClosed: _resolved,
+    inputs.Acknowledged: _on_acknowledged,
+    inputs.Arrived: _on_arrived,
+    inputs.Declined: _on_declined,
+    inputs.Resolved: _on_resolved,
+    inputs.Superseded: _on_resolved,
+    inputs.SchoolClosed: _on_resolved,
 }

@@ -34,7 +34,7 @@ from detection.events import (
     Evidence,
 )
 from detection.quantities import QUANTITIES
-from language.messages import fact_of, facts_of, to_json
+from language.messages import parse_fact, parse_facts, to_json
 
 if TYPE_CHECKING:
     import sqlite3
@@ -60,7 +60,7 @@ _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
 """How columns become fields that are no plain values."""
 
 
-def open_incident(tx: sqlite3.Connection, kind: EventKind, room: str) -> Incident | None:
+def load_open(tx: sqlite3.Connection, kind: EventKind, room: str) -> Incident | None:
     """Return the one incident of a key that is not resolved; of vaping, likely before possible."""
     kinds = VAPING if kind in VAPING else (kind, kind)
     where = "kind IN (?, ?) AND room = ? AND status <> 'resolved' ORDER BY kind DESC"
@@ -84,19 +84,21 @@ def is_disputed(tx: sqlite3.Connection, incident: Incident) -> bool:
     return row is not None
 
 
-def known_phase(tx: sqlite3.Connection, event_id: str) -> tuple[EventPhase, str | None] | None:
+def find_phase(tx: sqlite3.Connection, event_id: str) -> tuple[EventPhase, str | None] | None:
     """Return the last phase of an event and its incident; None if the event is unknown."""
     row = tx.execute("SELECT phase, incident FROM alert_event WHERE id = ?", (event_id,)).fetchone()
     return None if row is None else (EventPhase(row["phase"]), row["incident"])
 
 
-def evidence(tx: sqlite3.Connection, event_id: str, which: str = "decided_") -> Evidence | None:
-    """Return what an event is based on, as `evidence_of_row`; None if the event is unknown."""
+def load_evidence(
+    tx: sqlite3.Connection, event_id: str, which: str = "decided_"
+) -> Evidence | None:
+    """Return what an event is based on, as `read_evidence`; None if the event is unknown."""
     row = tx.execute("SELECT * FROM alert_event WHERE id = ?", (event_id,)).fetchone()
-    return None if row is None else evidence_of_row(row, which)
+    return None if row is None else read_evidence(row, which)
 
 
-def evidence_of_row(row: sqlite3.Row | Mapping[str, Any], which: str = "") -> Evidence:
+def read_evidence(row: sqlite3.Row | Mapping[str, Any], which: str = "") -> Evidence:
     """Return what an event is based on: its last state, or with ``decided_`` its first."""
     channels = {
         key: ChannelEvidence(*values)
@@ -104,27 +106,27 @@ def evidence_of_row(row: sqlite3.Row | Mapping[str, Any], which: str = "") -> Ev
         if key in QUANTITIES
     }
     return Evidence(
-        json.loads(row[f"{which}probabilities"]), channels, facts_of(row[f"{which}details"])
+        json.loads(row[f"{which}probabilities"]), channels, parse_facts(row[f"{which}details"])
     )
 
 
-def sentence_of_row(row: sqlite3.Row | Mapping[str, Any], which: str = "") -> str:
-    """Return the evidence of an event in the reader's language, as `evidence_of_row`."""
-    return evidence_of_row(row, which).sentence()
+def write_sentence(row: sqlite3.Row | Mapping[str, Any], which: str = "") -> str:
+    """Return the evidence of an event in the reader's language, as `read_evidence`."""
+    return read_evidence(row, which).sentence()
 
 
-def suppressed_by(tx: sqlite3.Connection, mute: Fact) -> list[Incident]:
+def load_suppressed(tx: sqlite3.Connection, mute: Fact) -> list[Incident]:
     """Return the incidents that a silence or another mute suppresses."""
     return _select(tx, "held_until IS NOT NULL AND suppression = ? ORDER BY id", to_json(mute))
 
 
-def first_due(tx: sqlite3.Connection, now: float) -> Incident | None:
+def load_first_due(tx: sqlite3.Connection, now: float) -> Incident | None:
     """Return the first incident that time alone changes by `now`; None if there is none."""
     found = _select(tx, "next_deadline <= ? ORDER BY next_deadline, id LIMIT 1", now)
     return found[0] if found else None
 
 
-def next_incident_deadline(tx: sqlite3.Connection) -> float | None:
+def find_next_deadline(tx: sqlite3.Connection) -> float | None:
     """Return when time alone changes an incident next."""
     row = tx.execute("SELECT min(next_deadline) FROM incident WHERE next_deadline IS NOT NULL")
     deadline: float | None = row.fetchone()[0]
@@ -216,7 +218,7 @@ def note(
     add_history(tx, incident, Record(at, SYSTEM, what, params))
 
 
-def arrived(tx: sqlite3.Connection, incident: str, person: str) -> bool:
+def has_arrived(tx: sqlite3.Connection, incident: str, person: str) -> bool:
     """Return whether a person has arrived."""
     found = tx.execute(
         "SELECT 1 FROM incident_history WHERE incident = ? AND who = ? AND what IN (?, ?)",
@@ -244,7 +246,7 @@ def add_feedback(tx: sqlite3.Connection, incident: str, feedback: Feedback) -> N
     )
 
 
-def last_feedback(tx: sqlite3.Connection, incident: str) -> tuple[int, Feedback] | None:
+def load_last_feedback(tx: sqlite3.Connection, incident: str) -> tuple[int, Feedback] | None:
     """Return the last answer, with its number; None without one."""
     row = tx.execute(
         "SELECT seq, who, verdict, at, cause, note FROM incident_feedback WHERE incident = ?"
@@ -257,7 +259,7 @@ def last_feedback(tx: sqlite3.Connection, incident: str) -> tuple[int, Feedback]
     return number, Feedback(who, Verdict(verdict), *more)
 
 
-def next_number(tx: sqlite3.Connection, day: str) -> int:
+def find_next_number(tx: sqlite3.Connection, day: str) -> int:
     """Return the number of the next incident of a day, from 1."""
     row = tx.execute(
         "SELECT coalesce(max(CAST(substr(id, length(?1) + 2) AS INTEGER)), 0) + 1 AS number"
@@ -267,7 +269,7 @@ def next_number(tx: sqlite3.Connection, day: str) -> int:
     return int(row["number"])
 
 
-def repeats(tx: sqlite3.Connection, kind: EventKind, room: str, since: float) -> int:
+def count_repeats(tx: sqlite3.Connection, kind: EventKind, room: str, since: float) -> int:
     """Count the incidents of a key that opened since then."""
     row = tx.execute(
         "SELECT count(*) AS n FROM incident WHERE room = ? AND opened_at >= ? AND kind = ?",
@@ -276,7 +278,7 @@ def repeats(tx: sqlite3.Connection, kind: EventKind, room: str, since: float) ->
     return int(row["n"])
 
 
-def last_answered(tx: sqlite3.Connection, kind: EventKind, room: str, since: float) -> str:
+def find_last_answered(tx: sqlite3.Connection, kind: EventKind, room: str, since: float) -> str:
     """Return the latest incident of a key, opened since then, that people responded to; or ""."""
     row = tx.execute(
         "SELECT id FROM incident WHERE room = ? AND opened_at >= ? AND kind = ?"
@@ -287,7 +289,7 @@ def last_answered(tx: sqlite3.Connection, kind: EventKind, room: str, since: flo
     return "" if row is None else str(row["id"])
 
 
-def last_response(
+def find_last_response(
     tx: sqlite3.Connection, kind: EventKind, room: str, since: float, until: float
 ) -> tuple[str, float] | None:
     """Return the last responder of a key and when they last responded; None if nobody did.
@@ -310,7 +312,9 @@ def last_response(
     return None if row is None else (row["person"], row["at"])
 
 
-def cooldown(tx: sqlite3.Connection, kind: EventKind, room: str) -> tuple[float, Severity] | None:
+def find_cooldown(
+    tx: sqlite3.Connection, kind: EventKind, room: str
+) -> tuple[float, Severity] | None:
     """Return the end of a cooldown and the severity it covers; None without one."""
     row = tx.execute(
         "SELECT until, severity FROM cooldown WHERE kind = ? AND room = ?", (kind.value, room)
@@ -337,10 +341,10 @@ def end_cooldown(tx: sqlite3.Connection, kind: EventKind, room: str) -> None:
 
 def _select(tx: sqlite3.Connection, where: str, *arguments: object) -> list[Incident]:
     rows = tx.execute(f"SELECT * FROM incident WHERE {where}", arguments).fetchall()  # noqa: S608 - our conditions
-    return [_incident(tx, row) for row in rows]
+    return [_read_incident(tx, row) for row in rows]
 
 
-def _incident(tx: sqlite3.Connection, row: sqlite3.Row) -> Incident:
+def _read_incident(tx: sqlite3.Connection, row: sqlite3.Row) -> Incident:
     events = tx.execute(
         'SELECT id, sensor, phase, onset, alerted, "end", confidence, last_heard, first_heard'
         " FROM alert_event WHERE incident = ? ORDER BY rowid",
@@ -351,7 +355,7 @@ def _incident(tx: sqlite3.Connection, row: sqlite3.Row) -> Incident:
         for event_id, sensor, phase, *times_and_confidence in events
     )
     values = {name: _READ[name](row[name]) if name in _READ else row[name] for name in _FIELDS}
-    mute = fact_of(row["suppression"]) if row["suppression"] else None
+    mute = parse_fact(row["suppression"]) if row["suppression"] else None
     return Incident(detections=tuple(detections), suppressed_by=mute, **values)
 
 
@@ -392,7 +396,7 @@ def read_changes(db: sqlite3.Connection, reader: str, limit: int = -1) -> list[C
     return [Change(*row) for row in rows]
 
 
-def newest_change(db: sqlite3.Connection) -> int:
+def find_newest_change(db: sqlite3.Connection) -> int:
     """Return the number of the newest entry; 0 if there was never one."""
     row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'change_feed'").fetchone()
     return 0 if row is None else int(row["seq"])
@@ -410,7 +414,7 @@ def prune_changes(
 
     A live reader without a cursor is looking at the incidents: what comes meanwhile is kept for it.
     """
-    newest = newest_change(tx)
+    newest = find_newest_change(tx)
     marks = ", ".join("?" * len(live))
     tx.execute(
         f"DELETE FROM change_cursor WHERE reader NOT IN ({marks}) OR position < ?",  # noqa: S608

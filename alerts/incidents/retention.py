@@ -33,7 +33,7 @@ class Due(NamedTuple):
     open: int
 
 
-def due(db: sqlite3.Connection, before: float, holds: Iterable[Hold]) -> Due:
+def find_due(db: sqlite3.Connection, before: float, holds: Iterable[Hold]) -> Due:
     """Find the incidents that were opened before a moment."""
     active = list(holds)
     old: list[str] = []
@@ -62,11 +62,11 @@ def delete_due(
 
     Yields how many were looked at so far, and how many of the transaction were deleted.
     """
-    planned = due(db, before, holds.active(db)).old
+    planned = find_due(db, before, holds.active(db)).old
     for k in range(0, len(planned), _BATCH):
         batch = planned[k : k + _BATCH]
         with transaction(db) as tx:
-            still_due = frozenset(due(tx, before, holds.active(tx)).old)
+            still_due = frozenset(find_due(tx, before, holds.active(tx)).old)
             chosen = [incident for incident in batch if incident in still_due]
             rows = delete(tx, chosen)
             detail: dict[str, str | float | None] = {
@@ -90,9 +90,9 @@ def delete(tx: sqlite3.Connection, incidents: Iterable[str]) -> dict[str, int]:
         sql = f"DELETE FROM {table} WHERE {where.format(ids='SELECT value FROM json_each(?)')}"  # noqa: S608 - names from the schema
         deleted[table] = tx.execute(sql, (chosen,)).rowcount
 
-    with _deletable(tx):
-        for table, column in _children(tx, "incident"):
-            for grandchild, key in _children(tx, table):
+    with _allow_deletion(tx):
+        for table, column in _list_children(tx, "incident"):
+            for grandchild, key in _list_children(tx, table):
                 rows = f"SELECT id FROM {table} WHERE {column} IN ({{ids}})"  # noqa: S608 - as above
                 drop(grandchild, f"{key} IN ({rows})")
             drop(table, f"{column} IN ({{ids}})")
@@ -103,7 +103,7 @@ def delete(tx: sqlite3.Connection, incidents: Iterable[str]) -> dict[str, int]:
     return deleted
 
 
-def _children(db: sqlite3.Connection, parent: str) -> list[tuple[str, str]]:
+def _list_children(db: sqlite3.Connection, parent: str) -> list[tuple[str, str]]:
     tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
     return [
         (table["name"], key["from"])
@@ -114,7 +114,7 @@ def _children(db: sqlite3.Connection, parent: str) -> list[tuple[str, str]]:
 
 
 @contextmanager
-def _deletable(tx: sqlite3.Connection) -> Iterator[None]:
+def _allow_deletion(tx: sqlite3.Connection) -> Iterator[None]:
     """Drop the triggers that refuse deletion of history, and restore them."""
     triggers = tx.execute(
         "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"

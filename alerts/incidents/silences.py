@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from alerts.duty.roster import incident_labels
+from alerts.duty.roster import build_labels
 from alerts.errors import SilenceError
 from alerts.incidents.incident import Suppression
 from language.messages import Fact, Message, Words, fact, later, mark
@@ -77,7 +77,7 @@ class Silence:
         """Its reason, or its purpose in words."""
         return self.reason or _PURPOSES[self.purpose]
 
-    def state(self, now: float) -> SilenceState:
+    def find_state(self, now: float) -> SilenceState:
         """Return whether it is pending, active or over."""
         if now < self.starts_at:
             return SilenceState.PENDING
@@ -95,7 +95,7 @@ class Silence:
     def covers(self, room: Room, sensors: Iterable[Sensor]) -> bool:
         """Whether it mutes some incident of a room with these sensors."""
         place = {k: v for k, v in self.labels.items() if k not in {"kind", "severity", "sensor"}}
-        known = incident_labels(room, kind="", severity="", sensor="")
+        known = build_labels(room, kind="", severity="", sensor="")
         own = self.labels.get("sensor")
         return place.items() <= known.items() and own in {None, *(s.id for s in sensors)}
 
@@ -126,22 +126,22 @@ def add(
         occurrence=occurrence,
         purpose=purpose,
     )
-    faults = list(_faults_of(new))
+    faults = list(_find_field_faults(new))
     if not faults:
-        faults += [*_number_faults(tx, new), *_test_faults(tx, new)]
+        faults += [*_find_number_faults(tx, new), *_find_test_faults(tx, new)]
     if registry is not None and not faults:
-        faults += _sum_faults(tx, new, registry, is_admin=is_admin)
+        faults += _find_sum_faults(tx, new, registry, is_admin=is_admin)
     if faults:
         raise SilenceError(*faults)
     row = tx.execute(
         "INSERT INTO silence (labels, owner, reason, created_at, starts_at, ends_at, occurrence,"
         " purpose) VALUES (?,?,?,?,?,?,?,?) RETURNING *",
-        (_json(labels), owner, reason, now, starts_at, ends_at, occurrence, purpose),
+        (_encode(labels), owner, reason, now, starts_at, ends_at, occurrence, purpose),
     ).fetchone()
     return read_silence(row)
 
 
-def _faults_of(new: Silence) -> Iterator[Message]:
+def _find_field_faults(new: Silence) -> Iterator[Message]:
     if not new.labels:
         yield later("place: choose a place or a kind: nobody may silence everything")
     if not (new.reason or new.purpose) or len(new.reason) > MAX_REASON:
@@ -172,7 +172,7 @@ def sync_recurring(
     wanted: set[str] = set()
     refused = []
     for one in recurring:
-        for key, (start, end) in one.occurrences(now).items():
+        for key, (start, end) in one.find_occurrences(now).items():
             wanted.add(key)
             if key in known:
                 continue
@@ -208,7 +208,7 @@ def end(tx: sqlite3.Connection, silence_id: int, by: str, now: float) -> Silence
     return read_silence(row)
 
 
-def listed(tx: sqlite3.Connection, now: float) -> list[Silence]:
+def list_recent(tx: sqlite3.Connection, now: float) -> list[Silence]:
     """Return silences that are not over, or ended within the last day; the last to end first."""
     rows = tx.execute(
         "SELECT * FROM silence WHERE ends_at > ? ORDER BY ends_at DESC, id DESC",
@@ -222,7 +222,7 @@ def read_silence(row: sqlite3.Row) -> Silence:
     return Silence(**{**dict(row), "labels": json.loads(row["labels"])})
 
 
-def _sum_faults(
+def _find_sum_faults(
     tx: sqlite3.Connection, new: Silence, registry: Registry, *, is_admin: bool
 ) -> Iterator[Message]:
     """Yield why a silence may not be added to those of the same time, whatever kinds they mute."""
@@ -240,7 +240,7 @@ def _sum_faults(
             for room, sensors in rooms.items()
             for sensor in sensors
             if place
-            <= incident_labels(registry.rooms[room], kind="", severity="", sensor=sensor).items()
+            <= build_labels(registry.rooms[room], kind="", severity="", sensor=sensor).items()
         }
 
     def leaves_few(muted: set[str]) -> bool:
@@ -248,7 +248,7 @@ def _sum_faults(
 
     others = [
         (silence, muted)
-        for silence in listed(tx, new.created_at)
+        for silence in list_recent(tx, new.created_at)
         if silence.starts_at < new.ends_at and silence.ends_at > new.starts_at
         if not leaves_few(muted := muted_by(silence))
     ]
@@ -273,14 +273,14 @@ def _sum_faults(
         )
 
 
-def _test_faults(tx: sqlite3.Connection, new: Silence) -> Iterator[Message]:
+def _find_test_faults(tx: sqlite3.Connection, new: Silence) -> Iterator[Message]:
     if not new.purpose:
         return
     since = new.created_at - 86_400.0
     silenced_s = tx.execute(
         "SELECT coalesce(sum(ends_at - max(starts_at, ?1)), 0) FROM silence"
         " WHERE purpose = ?2 AND labels = ?3 AND ends_at > ?1",
-        (since, new.purpose, _json(new.labels)),
+        (since, new.purpose, _encode(new.labels)),
     ).fetchone()[0]
     if silenced_s + new.ends_at - new.starts_at > LONGEST_TESTED_S:
         yield later(
@@ -290,11 +290,11 @@ def _test_faults(tx: sqlite3.Connection, new: Silence) -> Iterator[Message]:
         )
 
 
-def _json(labels: Mapping[str, str]) -> str:
+def _encode(labels: Mapping[str, str]) -> str:
     return json.dumps(dict(labels))
 
 
-def _number_faults(tx: sqlite3.Connection, new: Silence) -> Iterator[Message]:
+def _find_number_faults(tx: sqlite3.Connection, new: Silence) -> Iterator[Message]:
     number = tx.execute(
         "SELECT count(*) FROM silence WHERE owner = ? AND ends_at > ? AND occurrence = ''",
         (new.owner, new.created_at),

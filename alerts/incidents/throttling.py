@@ -22,7 +22,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from alerts.incidents import repository
-from alerts.incidents.incident import Mute, Suppression, labels_of, place_of
+from alerts.incidents.incident import Mute, Suppression, find_labels, find_place
 from alerts.incidents.silences import read_silence
 from alerts.policy import STORM_S, Severity
 from detection.events import EventKind
@@ -45,24 +45,24 @@ _LOOK_AGAIN_S: Final = 15.0
 """After this, an incident that another one explains is looked at again."""
 
 
-def mute_of(
+def find_mute(
     tx: sqlite3.Connection, incident: Incident, at: float, registry: Registry
 ) -> Mute | None:
     """Return what keeps an incident from notifying people; None if nothing does."""
-    lasting = lasting_mute_of(tx, incident, at, registry)
+    lasting = find_lasting_mute(tx, incident, at, registry)
     if lasting is not None:
         return lasting
-    cooldown = repository.cooldown(tx, incident.kind, incident.room)
-    if cooldown is None or cooldown[0] <= at or incident.severity_at(at).rank > cooldown[1].rank:
+    cooldown = repository.find_cooldown(tx, incident.kind, incident.room)
+    if cooldown is None or cooldown[0] <= at or incident.grade_at(at).rank > cooldown[1].rank:
         return None
     return Mute(cooldown[0], fact(Suppression.COOLDOWN))
 
 
-def lasting_mute_of(
+def find_lasting_mute(
     tx: sqlite3.Connection, incident: Incident, at: float, registry: Registry
 ) -> Mute | None:
     """Return the silence or the outage that mutes an incident; None if none does."""
-    silence = silence_of(tx, labels_of(incident, registry), at)
+    silence = find_silence(tx, find_labels(incident, registry), at)
     if silence is not None:
         return Mute(silence.ends_at, silence.suppression)
     if incident.kind is not EventKind.SENSOR_FAULT:
@@ -77,7 +77,7 @@ def lasting_mute_of(
     return Mute(at + _LOOK_AGAIN_S, by)
 
 
-def silence_of(tx: sqlite3.Connection, labels: Mapping[str, str], at: float) -> Silence | None:
+def find_silence(tx: sqlite3.Connection, labels: Mapping[str, str], at: float) -> Silence | None:
     """Of the silences that mute these labels at a moment, return the one that ends last."""
     rows = tx.execute(
         "SELECT * FROM silence WHERE ends_at > ?1 AND starts_at <= ?1 ORDER BY ends_at DESC, id",
@@ -103,12 +103,12 @@ class Deferral:
     divert: bool = False
 
 
-def quiet_until(quiet: Sequence[QuietHours], at: float) -> Deferral | None:
+def find_quiet_end(quiet: Sequence[QuietHours], at: float) -> Deferral | None:
     """Return the end of the quiet hours that contain a moment; of several the last end."""
     moment = datetime.fromtimestamp(at, UTC)
     found: Deferral | None = None
     for one in quiet:
-        for span in one.hours.between(moment, moment):
+        for span in one.hours.find_spans(moment, moment):
             ends = span.end.timestamp()
             if span.contains(moment) and (found is None or ends > found.until):
                 found = Deferral(Cause.QUIET, ends, one.divert)
@@ -126,10 +126,10 @@ def decide(
     """Return what keeps a page from leaving now; None if nothing does."""
     person, critical = member.id, incident.severity is Severity.CRITICAL
     if not critical:
-        held = quiet_until(member.quiet, at) or _over_budget(tx, person, at, timings)
+        held = find_quiet_end(member.quiet, at) or _find_budget_end(tx, person, at, timings)
         if held is not None:
             return held
-    if not _storm(tx, person, incident.room, at, timings, registry):
+    if not _is_storm(tx, person, incident.room, at, timings, registry):
         return None
     if not critical:
         return Deferral(Cause.STORM, at + timings.gather_s)
@@ -141,7 +141,7 @@ def decide(
     return Deferral(Cause.STORM, at if row["at"] is None else row["at"] + timings.gather_s)
 
 
-def _over_budget(
+def _find_budget_end(
     tx: sqlite3.Connection, person: str, at: float, timings: EscalationTimings
 ) -> Deferral | None:
     rows = tx.execute(
@@ -155,7 +155,7 @@ def _over_budget(
     return Deferral(Cause.BUDGET, rows[-1]["at"] + HOUR_S)
 
 
-def _storm(
+def _is_storm(
     tx: sqlite3.Connection,
     person: str,
     where: str,
@@ -163,7 +163,7 @@ def _storm(
     timings: EscalationTimings,
     registry: Registry,
 ) -> bool:
-    room = place_of(registry, where)
+    room = find_place(registry, where)
     if not room.building:
         return False
     rows = tx.execute(
@@ -172,7 +172,7 @@ def _storm(
         " AND o.status NOT IN ('cancelled', 'failed')",
         (person, at - STORM_S, room.id),
     )
-    others = [place_of(registry, row["room"]) for row in rows]
+    others = [find_place(registry, row["room"]) for row in rows]
     building = [o for o in others if (o.site, o.building) == (room.site, room.building)]
     floor = [o for o in building if o.floor == room.floor]
     return len(floor) >= timings.storm_rooms or len(building) >= 2 * timings.storm_rooms
@@ -189,7 +189,7 @@ def defer(
     )
 
 
-def due(tx: sqlite3.Connection, now: float) -> tuple[str, Cause, list[tuple[str, int]]] | None:
+def load_due(tx: sqlite3.Connection, now: float) -> tuple[str, Cause, list[tuple[str, int]]] | None:
     """Return the next person and cause due, and incident and round of all that waits for both."""
     row = tx.execute(
         "SELECT person, cause FROM held_notice WHERE done_at IS NULL AND due_at <= ?"
@@ -206,7 +206,7 @@ def due(tx: sqlite3.Connection, now: float) -> tuple[str, Cause, list[tuple[str,
     return row["person"], Cause(row["cause"]), [(r["incident"], r["round"]) for r in rows]
 
 
-def sent(
+def mark_sent(
     tx: sqlite3.Connection,
     person: str,
     cause: Cause,
@@ -259,7 +259,7 @@ def is_deferred(tx: sqlite3.Connection, incident: str) -> bool:
     return row is not None
 
 
-def next_deadline(tx: sqlite3.Connection) -> float | None:
+def find_next_deadline(tx: sqlite3.Connection) -> float | None:
     """Return when the next deferred notice is due; None if there is none."""
     row = tx.execute("SELECT min(due_at) AS at FROM held_notice WHERE done_at IS NULL").fetchone()
     return None if row["at"] is None else float(row["at"])

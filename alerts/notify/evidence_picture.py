@@ -17,10 +17,10 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from alerts.notify.notice import KIND_WORDS, clock_text
+from alerts.notify.notice import KIND_WORDS, write_clock
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
-from language.dates import date_text
-from language.messages import Words, _, capitalized, mark
+from language.dates import write_date
+from language.messages import Words, _, capitalize, mark
 from reports import look
 from reports.drawing import Box, Drawing, Item, Line, Polygon, Text, cut
 
@@ -125,14 +125,14 @@ class _Axis(NamedTuple):
 _MARK_WORDS: Final = Words({"onset": mark("onset"), "alert": mark("alert"), "end": mark("end")})
 
 
-def label_of(key: str) -> str:
+def write_label(key: str) -> str:
     """Return the title of a chart of a quantity."""
-    return capitalized(_("Humidity") if key == "rh" else QUANTITY_WORDS[key])
+    return capitalize(_("Humidity") if key == "rh" else QUANTITY_WORDS[key])
 
 
-def fetch_span(facts: EvidenceFacts) -> tuple[float, float]:
+def find_span(facts: EvidenceFacts) -> tuple[float, float]:
     """Return the span of readings that `draw` may use, Unix seconds."""
-    return facts.onset - _AROUND_S, _until(facts) + _AROUND_S
+    return facts.onset - _AROUND_S, _find_until(facts) + _AROUND_S
 
 
 def draw(facts: EvidenceFacts, time: ArrayLike, values: Mapping[str, ArrayLike]) -> Drawing:
@@ -142,33 +142,33 @@ def draw(facts: EvidenceFacts, time: ArrayLike, values: Mapping[str, ArrayLike])
     in its unit, NaN where absent. A quantity without readings has no panel.
     """
     at = np.asarray(time, dtype=np.float64)
-    start, stop = _shown(facts, at)
+    start, stop = _find_axis(facts, at)
     inside = (at >= start) & (at <= stop)
-    panels = _panels(facts, at[inside], values, inside)
+    panels = _choose_panels(facts, at[inside], values, inside)
     x = _Axis(start, stop, _LEFT, _RIGHT)
     bottom = _TOP + _PITCH * max(len(panels), 1)
-    items: list[Item] = [*_head(facts)]
+    items: list[Item] = [*_draw_head(facts)]
     for k, panel in enumerate(panels):
-        items += _panel(facts, panel, x, _TOP + k * _PITCH)
+        items += _draw_panel(facts, panel, x, _TOP + k * _PITCH)
     if not panels:
         text = _("No readings are stored for this time.")
         middle = (_LEFT + _RIGHT) / 2
         items.append(Text(middle, _TOP + _PITCH / 2, text, 12, _FINE, "middle"))
-    items += _time_axis(facts, x, bottom)
-    since = clock_text(facts.onset, facts.zone)
+    items += _draw_time_axis(facts, x, bottom)
+    since = write_clock(facts.onset, facts.zone)
     state = _("%(what)s since %(time)s", what=facts.what, time=since)
     title = _("%(place)s: %(state)s", place=facts.room, state=state)
     return Drawing(_WIDTH, bottom + _FOOT, title, facts.sentence, tuple(items))
 
 
-def _until(facts: EvidenceFacts) -> float:
+def _find_until(facts: EvidenceFacts) -> float:
     known = max(facts.until, facts.alerted, facts.onset, facts.end or facts.onset)
     return min(known, facts.onset + _LONGEST_S)
 
 
-def _shown(facts: EvidenceFacts, time: NDArray[np.float64]) -> tuple[float, float]:
+def _find_axis(facts: EvidenceFacts, time: NDArray[np.float64]) -> tuple[float, float]:
     """Time axis: the event, and around it enough to see that it is one, at the sensor's timings."""
-    until = _until(facts)
+    until = _find_until(facts)
     interval = float(np.median(np.diff(time))) if time.size > 1 else 5.0
     lasted = until - facts.onset
     lead = min(max(30.0, 12 * interval, 0.4 * lasted), _AROUND_S)
@@ -179,7 +179,7 @@ def _shown(facts: EvidenceFacts, time: NDArray[np.float64]) -> tuple[float, floa
     return start, stop + 0.03 * (stop - start)
 
 
-def _panels(
+def _choose_panels(
     facts: EvidenceFacts,
     time: NDArray[np.float64],
     values: Mapping[str, ArrayLike],
@@ -199,8 +199,8 @@ def _panels(
     return panels
 
 
-def _head(facts: EvidenceFacts) -> list[Item]:
-    day = date_text(datetime.fromtimestamp(facts.onset, ZoneInfo(facts.zone)), "short date")
+def _draw_head(facts: EvidenceFacts) -> list[Item]:
+    day = write_date(datetime.fromtimestamp(facts.onset, ZoneInfo(facts.zone)), "short date")
     where = ", ".join(part for part in (facts.room, facts.place) if part)
     sensor = _("sensor %(sensor)s", sensor=facts.sensor)
     about = " · ".join(filter(None, (facts.site, facts.what, day, sensor)))
@@ -218,16 +218,16 @@ def _head(facts: EvidenceFacts) -> list[Item]:
             continue
         at = datetime.fromtimestamp(moment, ZoneInfo(facts.zone))  # the axis has AM or PM
         text = f"{_MARK_WORDS[name]} {at:%-I:%M:%S}"
-        items += _mark(name, left + 5, 46.0, 60.0)
+        items += _draw_mark(name, left + 5, 46.0, 60.0)
         items.append(Text(left + 14, 58, text, 12, _INK, bold=name == "alert"))
     return items
 
 
-def _clock(moment: float, zone: str, form: str) -> str:
-    return date_text(datetime.fromtimestamp(moment, ZoneInfo(zone)), form)
+def _write_clock(moment: float, zone: str, form: str) -> str:
+    return write_date(datetime.fromtimestamp(moment, ZoneInfo(zone)), form)
 
 
-def _mark(name: str, x: float, top: float, bottom: float) -> list[Item]:
+def _draw_mark(name: str, x: float, top: float, bottom: float) -> list[Item]:
     """Draw a vertical line with a head; pattern and shape distinguish them without color."""
     color, width, dashes = _MARK_LINES[name]
     line = Line(((x, top), (x, bottom)), color, width, *dashes)
@@ -240,54 +240,54 @@ def _mark(name: str, x: float, top: float, bottom: float) -> list[Item]:
     return [line, Box(x - 4, top, 8, 7, _INK)]
 
 
-def _panel(facts: EvidenceFacts, panel: _Panel, x: _Axis, top: float) -> list[Item]:
+def _draw_panel(facts: EvidenceFacts, panel: _Panel, x: _Axis, top: float) -> list[Item]:
     base = facts.baselines.get(panel.key)
     if base is not None and not math.isfinite(base):
         base = None
     upper, lower = top + _HEADER, top + _HEADER + _PLOT
-    ticks = _ticks(panel, base)
+    ticks = _choose_ticks(panel, base)
     y = _Axis(ticks[0], ticks[-1], lower, upper)
-    label, unit = label_of(panel.key), QUANTITIES[panel.key].unit
+    label, unit = write_label(panel.key), QUANTITIES[panel.key].unit
     header = f"{label}, {unit}" if unit else label
     items: list[Item] = [
         Text(12, top + 12, header, 12, _INK, bold=True),
-        Text(_RIGHT, top + 12, _levels(facts, panel, base), 11, _INK, "end"),
+        Text(_RIGHT, top + 12, _write_levels(facts, panel, base), 11, _INK, "end"),
     ]
     begun = x(facts.onset)
     over = x(x.high if facts.end is None else facts.end)
     items.append(Box(begun, upper, over - begun, lower - upper, _BAND))
     for tick in ticks:
         items.append(Line(((_LEFT, y(tick)), (_RIGHT, y(tick))), _GRID, 0.8))
-        items.append(Text(_LEFT - 5, y(tick) + 4, _short(tick), 11, _FINE, "end"))
+        items.append(Text(_LEFT - 5, y(tick) + 4, _shorten(tick), 11, _FINE, "end"))
     if base is not None:
         items.append(Line(((_LEFT, y(base)), (_RIGHT, y(base))), _FINE, 1.0, (7, 3)))
     for name, moment in (("onset", facts.onset), ("alert", facts.alerted), ("end", facts.end)):
         if moment is not None and (name != "end" or moment <= x.high):
-            items += _mark(name, x(moment), upper, lower)
-    for piece in _pieces(panel):
+            items += _draw_mark(name, x(moment), upper, lower)
+    for piece in _cut_at_gaps(panel):
         points = tuple((x(t), y(v)) for t, v in piece)
         if len(points) > 1:
             items.append(Line(points, _DATA, 1.8))
         if len(points) == 1 or panel.time.size <= 40:
-            items += [_dot(px, py) for px, py in points]
+            items += [_draw_dot(px, py) for px, py in points]
     return items
 
 
-def _dot(x: float, y: float) -> Polygon:
+def _draw_dot(x: float, y: float) -> Polygon:
     r = 1.7
     points = ((x - r, y), (x, y - r), (x + r, y), (x, y + r))
     return Polygon(points, _DATA, _DATA, 1.2)
 
 
-def _levels(facts: EvidenceFacts, panel: _Panel, base: float | None) -> str:
+def _write_levels(facts: EvidenceFacts, panel: _Panel, base: float | None) -> str:
     """Return the baseline and the value farthest from it since the onset."""
     since = panel.values[panel.time >= facts.onset]
     if since.size == 0:
-        return "" if base is None else _("baseline %(n)s", n=_figure(panel.key, base))
+        return "" if base is None else _("baseline %(n)s", n=_write_value(panel.key, base))
     if base is None:
-        return _("highest %(n)s", n=_figure(panel.key, float(since.max())))
+        return _("highest %(n)s", n=_write_value(panel.key, float(since.max())))
     far = float(since[np.argmax(np.abs(since - base))])
-    before, then = _figure(panel.key, base), _figure(panel.key, far)
+    before, then = _write_value(panel.key, base), _write_value(panel.key, far)
     if before == then:
         return _("steady at %(n)s", n=before)
     if far > base:
@@ -295,21 +295,21 @@ def _levels(facts: EvidenceFacts, panel: _Panel, base: float | None) -> str:
     return _("baseline %(n)s, lowest %(far)s", n=before, far=then)
 
 
-def _figure(key: str, value: float) -> str:
+def _write_value(key: str, value: float) -> str:
     if abs(value) >= 1e4:
-        return _short(float(f"{value:.3g}"))
+        return _shorten(float(f"{value:.3g}"))
     digits = 1 if QUANTITIES[key].resolution < 1 and abs(value) < 10 else 0
     return f"{value:.{digits}f}"
 
 
-def _short(value: float) -> str:
+def _shorten(value: float) -> str:
     for least, unit, sign in ((1e6, 1e6, "M"), (1e4, 1e3, "k")):
         if abs(value) >= least:
             return f"{value / unit:g}{sign}"
     return f"{value:g}"
 
 
-def _ticks(panel: _Panel, base: float | None) -> list[float]:
+def _choose_ticks(panel: _Panel, base: float | None) -> list[float]:
     """Return three to five round values that enclose all readings and the baseline."""
     low, high = float(panel.values.min()), float(panel.values.max())
     if base is not None:
@@ -331,7 +331,7 @@ def _ticks(panel: _Panel, base: float | None) -> list[float]:
     return [k * step for k in range(first, last + 1)]
 
 
-def _pieces(panel: _Panel) -> list[list[tuple[float, float]]]:
+def _cut_at_gaps(panel: _Panel) -> list[list[tuple[float, float]]]:
     """Cut the line at gaps in the readings, and thin it to the resolution of the page."""
     time, values = panel.time, panel.values
     steps = np.diff(time)
@@ -340,12 +340,12 @@ def _pieces(panel: _Panel) -> list[list[tuple[float, float]]]:
     share = max(math.ceil(2 * time.size / _MAX_POINTS), 1)
     pieces = []
     for a, b in itertools.pairwise(cuts):
-        chosen = _extremes(values[a:b], share) + a
+        chosen = _find_extremes(values[a:b], share) + a
         pieces.append(list(zip(time[chosen].tolist(), values[chosen].tolist(), strict=True)))
     return pieces
 
 
-def _extremes(values: NDArray[np.float64], share: int) -> NDArray[np.intp]:
+def _find_extremes(values: NDArray[np.float64], share: int) -> NDArray[np.intp]:
     """Return the indices of the lowest and highest of each `share` values, so that peaks stay."""
     if share <= 2:
         return np.arange(values.size)
@@ -356,7 +356,7 @@ def _extremes(values: NDArray[np.float64], share: int) -> NDArray[np.intp]:
     return np.array(sorted(chosen))
 
 
-def _time_axis(facts: EvidenceFacts, x: _Axis, bottom: float) -> list[Item]:
+def _draw_time_axis(facts: EvidenceFacts, x: _Axis, bottom: float) -> list[Item]:
     y = bottom - _PITCH + _HEADER + _PLOT
     span = x.high - x.low
     step = next((s for s in _STEPS_S if span / s <= 4.2), _STEPS_S[-1])
@@ -368,7 +368,7 @@ def _time_axis(facts: EvidenceFacts, x: _Axis, bottom: float) -> list[Item]:
     count = math.floor((x.high - first) / step) + 1
     for k in range(min(count, 12)):
         moment = first + k * step
-        text = _clock(moment, facts.zone, "clock with seconds" if step < 60 else "clock")
+        text = _write_clock(moment, facts.zone, "clock with seconds" if step < 60 else "clock")
         px = x(moment)
         items.append(Line(((px, y), (px, y + 4)), _FINE, 1.0))
         if _LEFT - 20 < px < _RIGHT - 18:

@@ -13,9 +13,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from alerts.channels import SERVICES, Service
-from alerts.incidents.incident import answer_words
+from alerts.incidents.incident import write_answer
 from detection.events import EventKind, Evidence
-from language.dates import date_text
+from language.dates import write_date
 from language.messages import (
     ENGLISH,
     Coded,
@@ -23,10 +23,10 @@ from language.messages import (
     Sentences,
     Words,
     _,
-    capitalized,
+    capitalize,
     mark,
     mark_plural,
-    speaking,
+    use_language,
 )
 from language.plain_text import clean
 from storage.registry import floor_name, names_of_place
@@ -86,7 +86,7 @@ KIND_WORDS: Final = Words(
 NOTICE_WORDS: Final = Words(NoticeReason.texts())
 
 
-def respond_words(kind: str) -> str:
+def write_respond_label(kind: str) -> str:
     """Return what the button says by which a person takes an incident."""
     return _("I'm responding") if kind in {"vape", "smoke"} else _("I'll look")
 
@@ -135,16 +135,16 @@ _NOTES: Final = Sentences(
     Note.texts(),
     {
         "name": lambda name, _params: name or _("Someone"),
-        "kind": lambda kind, _params: _lowered(KIND_WORDS.get(kind, kind)) or _("alerts"),
+        "kind": lambda kind, _params: _lower_first(KIND_WORDS.get(kind, kind)) or _("alerts"),
         "floor": lambda floor, _params: floor_name(floor),
-        "answer": lambda answer, _params: answer_words(*answer.split(":")),
-        "before": lambda answer, _params: answer_words(*answer.split(":")),
-        "time": lambda at, params: clock_text(at, params["zone"], params["now"]),
+        "answer": lambda answer, _params: write_answer(*answer.split(":")),
+        "before": lambda answer, _params: write_answer(*answer.split(":")),
+        "time": lambda at, params: write_clock(at, params["zone"], params["now"]),
     },
 )
 
 
-def _lowered(words: str) -> str:
+def _lower_first(words: str) -> str:
     return words[:1].lower() + words[1:]
 
 
@@ -189,23 +189,23 @@ _OTHER: Final = Service("")
 _WEEK_DAYS: Final = 7
 
 
-def clock_text(moment: float, zone: str, now: float | None = None) -> str:
+def write_clock(moment: float, zone: str, now: float | None = None) -> str:
     """Write the time of day at the school; before it the day, if it is not that of `now`.
 
     >>> at = 1_788_789_900.0
     >>> for days in (0, 1, 9):
-    ...     clock_text(at, "America/New_York", at + days * 86_400)
+    ...     write_clock(at, "America/New_York", at + days * 86_400)
     '10:05 AM'
     'Mon 10:05 AM'
     'Sep 7 10:05 AM'
     """
     told = datetime.fromtimestamp(moment, ZoneInfo(zone))
-    clock = date_text(told, "clock")
+    clock = write_date(told, "clock")
     today = told if now is None else datetime.fromtimestamp(now, ZoneInfo(zone))
     days = abs((today.date() - told.date()).days)
     if not days:
         return clock
-    return f"{date_text(told, 'weekday' if days < _WEEK_DAYS else 'month and day')} {clock}"
+    return f"{write_date(told, 'weekday' if days < _WEEK_DAYS else 'month and day')} {clock}"
 
 
 def render(notice: Notice, scheme: str = "") -> tuple[str, str]:
@@ -222,23 +222,23 @@ def render(notice: Notice, scheme: str = "") -> tuple[str, str]:
     'Fine particles rose from 4 to 180 in 6 s'
     """
     limits = SERVICES.get(scheme, _OTHER)
-    with speaking(notice.language):
+    with use_language(notice.language):
         if notice.reason is NoticeReason.REPORT:  # its lines stay
             text = "\n".join(map(clean, notice.text.split("\n")))
             return _cut(notice.title, limits.title), text[: limits.body]
-        return _rendered(notice, limits)
+        return _render(notice, limits)
 
 
-def _rendered(notice: Notice, limits: Service) -> tuple[str, str]:
+def _render(notice: Notice, limits: Service) -> tuple[str, str]:
     floor = floor_name(notice.floor)
     place = names_of_place(notice.room, floor, notice.building, notice.site)
-    state, evidence = _state(notice)
-    title = _("%(place)s: %(state)s", place=place, state=state) if place else capitalized(state)
+    state, evidence = _write_state(notice)
+    title = _("%(place)s: %(state)s", place=place, state=state) if place else capitalize(state)
     if notice.headline is not None:
-        title = _NOTES.of(notice.headline)
+        title = _NOTES.write(notice.headline)
     elif notice.reason is NoticeReason.TEST:
         title = _("Test notice, %(place)s", place=place)
-    text = " ".join(filter(None, [*map(_NOTES.of, notice.notes), evidence]))
+    text = " ".join(filter(None, [*map(_NOTES.write, notice.notes), evidence]))
     room_for_text = limits.body - (len(notice.link) + 1 if notice.link else 0)
     # A push service refuses a notice without text, and the alarm of another vendor has no evidence.
     lines = [_cut(text or state, max(room_for_text, 20))]
@@ -247,11 +247,11 @@ def _rendered(notice: Notice, limits: Service) -> tuple[str, str]:
     return _cut(title, limits.title), "\n".join(line for line in lines if line)
 
 
-def _state(notice: Notice) -> tuple[str, str]:
+def _write_state(notice: Notice) -> tuple[str, str]:
     """Return what the title says after the place, and the text below it."""
     what = KIND_WORDS.get(notice.kind, notice.kind)
-    when = clock_text(notice.since, notice.zone, notice.written)
-    evidence = "; ".join(map(_NOTES.of, notice.lines))
+    when = write_clock(notice.since, notice.zone, notice.written)
+    evidence = "; ".join(map(_NOTES.write, notice.lines))
     if notice.evidence is not None:
         evidence = notice.evidence.sentence()
     past = _("%(what)s at %(time)s", what=what.lower(), time=when)
@@ -267,16 +267,16 @@ def _state(notice: Notice) -> tuple[str, str]:
         case NoticeReason.RECOVERED:
             state, evidence = _("resolved, %(what)s", what=past), _("No action needed.")
         case NoticeReason.REMINDER:
-            state = _("reminder, %(what)s", what=_since(notice, what.lower(), when))
+            state = _("reminder, %(what)s", what=_write_since(notice, what.lower(), when))
         case NoticeReason.TEST:
             state = ""
             evidence = _("This is a test. Plumewatch alerts will arrive here.")
         case _other:
-            state = _since(notice, what, when)
+            state = _write_since(notice, what, when)
     return state, evidence
 
 
-def _since(notice: Notice, what: str, when: str) -> str:
+def _write_since(notice: Notice, what: str, when: str) -> str:
     if notice.over:
         return _("%(what)s at %(time)s, over, not yet checked", what=what, time=when)
     if notice.again:

@@ -14,12 +14,12 @@ import msgspec
 from alerts.access import languages
 from alerts.incidents import repository, throttling
 from alerts.incidents.history import Happened
-from alerts.incidents.incident import SYSTEM, place_of
+from alerts.incidents.incident import SYSTEM, find_place
 from alerts.incidents.throttling import Cause
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Note, Notice, NoticeReason, Priority
 from alerts.policy import Severity
-from alerts.secrets import channel_of, target_id
+from alerts.secrets import find_channel, make_target_id
 from detection.events import UNSETTLED, EventKind
 from language.messages import fact
 
@@ -46,7 +46,7 @@ _LOUDNESS: Final = {
 }
 
 
-def digest_headline(incidents: Sequence[Incident], rooms: Sequence[Room]) -> Fact:
+def write_headline(incidents: Sequence[Incident], rooms: Sequence[Room]) -> Fact:
     """Summarize several incidents, with all their rooms, in one line."""
     kinds, first, n = {i.kind.value for i in incidents}, rooms[0], len(rooms)
     kind = kinds.pop() if len(kinds) == 1 else ""
@@ -64,7 +64,7 @@ def digest_headline(incidents: Sequence[Incident], rooms: Sequence[Room]) -> Fac
     return fact(Note.ROOMS, n=n, kind=kind)
 
 
-def digest_lines(
+def write_lines(
     incidents: Sequence[Incident], rooms: Mapping[str, Room], usual_zone: str, now: float
 ) -> tuple[Fact, ...]:
     """List incidents with room, kind and time, and with the day if it is not that of `now`."""
@@ -106,7 +106,7 @@ class NoticeWriter:
     ) -> int:
         """Notify people of an incident, each once a round; return how many of them right away."""
         notified = 0
-        for member in filter(None, map(self._policy.member, people)):
+        for member in filter(None, map(self._policy.find_member, people)):
             held = None
             if throttle and member.targets:
                 timings, registry = self._policy.timings, self._registry
@@ -137,10 +137,10 @@ class NoticeWriter:
 
     def flush(self, tx: sqlite3.Connection, now: float) -> None:
         """Send deferred notices that are due, one for each person and cause."""
-        while (found := throttling.due(tx, now)) is not None:
+        while (found := throttling.load_due(tx, now)) is not None:
             person, cause, waiting = found
-            member = self._policy.member(person)
-            quiet = None if member is None else throttling.quiet_until(member.quiet, now)
+            member = self._policy.find_member(person)
+            quiet = None if member is None else throttling.find_quiet_end(member.quiet, now)
             loaded = [(repository.load(tx, i), round_) for i, round_ in waiting]
             left = [(i, r) for i, r in loaded if i is not None]
             urgent = any(i.severity is Severity.CRITICAL for i, _ in left)
@@ -155,16 +155,16 @@ class NoticeWriter:
                 sent_with, sent_as = incident.id, "opened"
             elif member is not None and left:
                 incidents = list({i.id: i for i, _ in left}.values())
-                code = languages.notice_language(tx, member, self._policy)
+                code = languages.find_notice_language(tx, member, self._policy)
                 notice = self._digest(incidents, cause, code, now)
                 occasion = f"{now:.0f} {cause}"
                 self._notify(tx, notice, member, now, occasion)
                 sent_with, sent_as = notice.incident, f"{notice.reason.value}:{occasion}"
-            throttling.sent(tx, person, cause, now, sent_with=sent_with, sent_as=sent_as)
+            throttling.mark_sent(tx, person, cause, now, sent_with=sent_with, sent_as=sent_as)
 
     def _digest(self, incidents: list[Incident], cause: Cause, code: str, now: float) -> Notice:
         last = incidents[-1]
-        rooms = {i.room: place_of(self._registry, i.room) for i in incidents}
+        rooms = {i.room: find_place(self._registry, i.room) for i in incidents}
         url, zone = self._policy.page_url, self._policy.zone
         return Notice(
             incident=last.id,
@@ -174,12 +174,12 @@ class NoticeWriter:
             floor="",
             building="",
             since=min(i.onset for i in incidents),
-            lines=digest_lines(incidents, rooms, zone, now),
+            lines=write_lines(incidents, rooms, zone, now),
             zone=zone,
             link=url,
             priority=_LOUDNESS[max((i.severity for i in incidents), key=lambda s: s.rank)],
             notes=(_DIGEST_NOTES[cause],),
-            headline=digest_headline(incidents, list(rooms.values())),
+            headline=write_headline(incidents, list(rooms.values())),
             incidents=tuple(i.id for i in incidents),
             language=code,
         )
@@ -187,8 +187,8 @@ class NoticeWriter:
     def fall_back(self, tx: sqlite3.Connection, now: float, refused: int | None) -> None:
         """Use the next channel for rows whose own did not deliver in time, or `refused` one."""
         for found in outbox_rows.take_fallbacks(tx, now, refused):
-            member, notice = self._policy.member(found.person), found.notice
-            names = [] if member is None else [target_id(target) for target in member.targets]
+            member, notice = self._policy.find_member(found.person), found.notice
+            names = [] if member is None else [make_target_id(target) for target in member.targets]
             place = names.index(found.target) + 1 if found.target in names else len(names)
             if member is None or place >= len(names):
                 continue
@@ -200,7 +200,7 @@ class NoticeWriter:
                     Happened.NEXT_CHANNEL,
                     person=member.id,
                     channel=found.channel,
-                    then=channel_of(member.targets[place]),
+                    then=find_channel(member.targets[place]),
                 )
 
     def notify_responder(
@@ -213,7 +213,7 @@ class NoticeWriter:
         since: float | None = None,
     ) -> bool:
         """Notify the responder of a further detection or of a due report; whether they can be."""
-        member = self._policy.member(incident.acknowledged_by)
+        member = self._policy.find_member(incident.acknowledged_by)
         if member is None:
             return False
         notice = self._notice(tx, incident, reason, member, at, note=note)
@@ -236,15 +236,15 @@ class NoticeWriter:
         The reason is `TAKEN` or `RECOVERED`.
         """
         taken = reason is NoticeReason.TAKEN
-        by = self._policy.name_of(incident.acknowledged_by) if taken else ""
-        for person, target in outbox_rows.people_notified(tx, incident.id):
-            responds = by and by == self._policy.name_of(person)
-            address = self._policy.target_of(person, target)
+        by = self._policy.find_name(incident.acknowledged_by) if taken else ""
+        for person, target in outbox_rows.find_people_notified(tx, incident.id):
+            responds = by and by == self._policy.find_name(person)
+            address = self._policy.find_target(person, target)
             if responds or (only and person != only) or address is None:
                 continue
             outbox_rows.add_notice(
                 tx,
-                self._notice(tx, incident, reason, self._policy.member(person), at, by=by),
+                self._notice(tx, incident, reason, self._policy.find_member(person), at, by=by),
                 person=person,
                 address=address,
                 now=at,
@@ -261,10 +261,10 @@ class NoticeWriter:
         occasion: str,
     ) -> None:
         """Notify the person of an answer that somebody else has given another one since."""
-        member = self._policy.member(before.by)
+        member = self._policy.find_member(before.by)
         if member is None:
             return
-        name = self._policy.name_of(now.by)
+        name = self._policy.find_name(now.by)
         answers = {
             key: f"{one.verdict.value}:{one.cause}"
             for key, one in (("answer", now), ("before", before))
@@ -279,7 +279,7 @@ class NoticeWriter:
     ) -> bool:
         if not member.targets:
             return False
-        if outbox_rows.shares_target(tx, notice, member.id, target_id(member.targets[0])):
+        if outbox_rows.shares_target(tx, notice, member.id, make_target_id(member.targets[0])):
             return True
         return self._put(tx, notice, member, 0, at, occasion, at + self._policy.expire_s)
 
@@ -316,7 +316,7 @@ class NoticeWriter:
         by: str = "",
         note: Fact | None = None,
     ) -> Notice:
-        room = place_of(self._registry, incident.room)
+        room = find_place(self._registry, incident.room)
         url = self._policy.page_url
         notes = [] if note is None else [note]
         if reason.asks and repository.is_disputed(tx, incident):
@@ -326,10 +326,10 @@ class NoticeWriter:
         recovered = reason is NoticeReason.RECOVERED
         is_loud = reason.asks and incident.kind is not EventKind.POSSIBLE
         event_id = incident.detections[-1].event_id
-        evidence = repository.evidence(tx, event_id, "" if recovered else "decided_")
+        evidence = repository.load_evidence(tx, event_id, "" if recovered else "decided_")
         if recovered:
             notes += self._unsettled(incident, evidence)
-        own = languages.own_language(tx, member)
+        own = languages.find_own_language(tx, member)
         asked = f"?lang={own}" if own else ""
         return Notice(
             incident=incident.id,
@@ -356,7 +356,7 @@ class NoticeWriter:
     def _unsettled(self, incident: Incident, evidence: Evidence | None) -> list[Fact]:
         """Say why the end of an incident does not mean that all is well; empty if it does."""
         if incident.running and incident.resolved_by != SYSTEM:
-            return [fact(Note.CLOSED_EARLY, name=self._policy.name_of(incident.resolved_by))]
+            return [fact(Note.CLOSED_EARLY, name=self._policy.find_name(incident.resolved_by))]
         if incident.running:
             return [fact(Note.NOTHING_MORE)]
         if evidence and any(detail.code in UNSETTLED for detail in evidence.details):
@@ -371,9 +371,9 @@ class NoticeWriter:
         return [
             fact(
                 Note.ANSWERED_LAST if before.answered_at else Note.RESPONDED_LAST,
-                name=self._policy.name_of(before.acknowledged_by),
+                name=self._policy.find_name(before.acknowledged_by),
                 time=at,
-                zone=place_of(self._registry, before.room).zone or self._policy.zone,
+                zone=find_place(self._registry, before.room).zone or self._policy.zone,
                 now=now,
             )
         ]

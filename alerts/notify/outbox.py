@@ -15,7 +15,7 @@ import msgspec
 
 from alerts.access.action_tokens import Action, issue
 from alerts.notify.notice import Notice, NoticeReason
-from alerts.secrets import channel_of, target_id
+from alerts.secrets import find_channel, make_target_id
 
 if TYPE_CHECKING:
     import sqlite3
@@ -68,8 +68,8 @@ def add_notice(
         (
             notice.incident,
             person,
-            target_id(address),
-            channel_of(address),
+            make_target_id(address),
+            find_channel(address),
             reason,
             notice.priority.value,
             msgspec.json.encode(notice).decode(),
@@ -98,10 +98,10 @@ def take_fallbacks(tx: sqlite3.Connection, now: float, refused: int | None) -> l
         " AND fallback_at IS NOT NULL RETURNING *",
         (now, refused),
     ).fetchall()
-    return [_outbox_row(row) for row in sorted(rows, key=lambda row: int(row["id"]))]
+    return [_read_row(row) for row in sorted(rows, key=lambda row: int(row["id"]))]
 
 
-def _outbox_row(row: sqlite3.Row, attempt: int = 0, owner: str = "") -> OutboxRow:
+def _read_row(row: sqlite3.Row, attempt: int = 0, owner: str = "") -> OutboxRow:
     return OutboxRow(
         row["id"],
         row["incident"],
@@ -130,7 +130,7 @@ def has_notices(tx: sqlite3.Connection, incident: str) -> bool:
     return tx.execute("SELECT 1 FROM outbox WHERE incident = ?", (incident,)).fetchone() is not None
 
 
-def people_notified(tx: sqlite3.Connection, incident: str) -> list[tuple[str, str]]:
+def find_people_notified(tx: sqlite3.Connection, incident: str) -> list[tuple[str, str]]:
     """Return person and target of everyone who got a page, alone or in a digest."""
     rows = tx.execute(
         f"SELECT person, target, max(id) FROM (SELECT * FROM outbox WHERE incident = ?1"  # noqa: S608 - a constant
@@ -207,7 +207,7 @@ def lease(
             " VALUES (?, ?, ?, 'started', '', '')",
             (row["id"], attempt, now),
         )
-        leased.append(_outbox_row(row, attempt, owner))
+        leased.append(_read_row(row, attempt, owner))
     return leased
 
 
@@ -220,7 +220,7 @@ def release_leases(tx: sqlite3.Connection, owner: str, now: float) -> int:
     ).rowcount
 
 
-def sent(tx: sqlite3.Connection, row: OutboxRow, now: float) -> bool:
+def mark_sent(tx: sqlite3.Connection, row: OutboxRow, now: float) -> bool:
     """Mark a notice as sent and cancel it on other channels; return False if it was already."""
     _finish_attempt(tx, row, now, "sent")
     same = "incident = ? AND person = ? AND reason = (SELECT reason FROM outbox WHERE id = ?)"
@@ -241,7 +241,7 @@ def sent(tx: sqlite3.Connection, row: OutboxRow, now: float) -> bool:
     return changed == 1
 
 
-def failed(
+def mark_failed(
     tx: sqlite3.Connection,
     row: OutboxRow,
     now: float,
@@ -260,7 +260,7 @@ def failed(
     )
 
 
-def next_outbox_deadline(
+def find_next_deadline(
     tx: sqlite3.Connection, busy_channels: Collection[str] = (), sending: Collection[int] = ()
 ) -> float | None:
     """Return when the next notice or fallback is due, or the next lease expires."""
@@ -276,7 +276,7 @@ def next_outbox_deadline(
     return at
 
 
-def backlog(tx: sqlite3.Connection) -> tuple[int, float | None]:
+def measure_backlog(tx: sqlite3.Connection) -> tuple[int, float | None]:
     """Count the notices that wait or are being sent; also return when the oldest was made."""
     count, oldest = tx.execute(
         "SELECT count(*), min(created_at) FROM outbox WHERE status IN ('due', 'leased')"
@@ -284,7 +284,7 @@ def backlog(tx: sqlite3.Connection) -> tuple[int, float | None]:
     return count, oldest
 
 
-def counts(tx: sqlite3.Connection, since: float) -> dict[str, int]:
+def count_by_status(tx: sqlite3.Connection, since: float) -> dict[str, int]:
     """Count by status notices that wait, and those since a moment, of recent or open incidents."""
     rows = tx.execute(
         "WITH recent (id) AS (SELECT id FROM incident WHERE opened_at >= ?1"
@@ -317,7 +317,7 @@ ANSWER_PATH: Final = "/answer"
 _INCIDENTS: Final = "/incidents/"
 
 
-def with_answer_link(tx: sqlite3.Connection, row: OutboxRow, now: float) -> OutboxRow:
+def add_answer_link(tx: sqlite3.Connection, row: OutboxRow, now: float) -> OutboxRow:
     """Give a notice that asks for a response the personal link of its recipient."""
     notice = row.notice
     base, found, rest = notice.link.partition(_INCIDENTS)
@@ -329,12 +329,12 @@ def with_answer_link(tx: sqlite3.Connection, row: OutboxRow, now: float) -> Outb
     return replace(row, notice=msgspec.structs.replace(notice, link=link))
 
 
-def answer_of(link: str) -> tuple[str, str]:
+def parse_answer_link(link: str) -> tuple[str, str]:
     """Return address and token of a personal link, for a button; empty for other links.
 
-    >>> answer_of("https://plumewatch.example/answer?lang=es#c2VjcmV0")
+    >>> parse_answer_link("https://plumewatch.example/answer?lang=es#c2VjcmV0")
     ('https://plumewatch.example/answer', 'c2VjcmV0')
-    >>> answer_of("https://plumewatch.example/incidents/1")
+    >>> parse_answer_link("https://plumewatch.example/incidents/1")
     ('', '')
     """
     page, _, token = link.partition("#")

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from alerts.incidents import repository
-from alerts.notify.evidence_picture import EvidenceFacts, draw, fetch_span
+from alerts.notify.evidence_picture import EvidenceFacts, draw, find_span
 from detection.events import EventPhase
-from language.messages import ENGLISH, speaking
+from language.messages import ENGLISH, use_language
 from reports import drawing
 from storage import sqlite
 from storage.registry import floor_name, names_of_place
@@ -47,12 +47,12 @@ class IncidentPictures:
     series: Series
     zone: str
 
-    def svg(self, incident_id: str) -> str | None:
+    def draw_svg(self, incident_id: str) -> str | None:
         """Return the picture as SVG; None without such an incident."""
         found = self._draw(incident_id, 0.0)
         return None if found is None else drawing.render_svg(found)
 
-    def png(self, incident_id: str, *, settle_s: float = 0.0) -> bytes | None:
+    def draw_png(self, incident_id: str, *, settle_s: float = 0.0) -> bytes | None:
         """Return a picture as PNG, waiting `settle_s`; ImportError without the drawing library."""
         found = self._draw(incident_id, settle_s)
         return None if found is None else drawing.render_png(found)
@@ -64,7 +64,7 @@ class IncidentPictures:
         deadline = time.monotonic() + settle_s
         while time.monotonic() < deadline and not self._reached(facts.sensor, facts.alerted):
             time.sleep(_POLL_S)
-        return draw(facts, *self.series.window(facts.sensor, *fetch_span(facts)))
+        return draw(facts, *self.series.window(facts.sensor, *find_span(facts)))
 
     def _reached(self, sensor: str, moment: float) -> bool:
         return len(self.series.window(sensor, moment - 0.001, moment + 60.0)[0]) > 0
@@ -93,7 +93,7 @@ class IncidentPictures:
             alerted=row["alerted"],
             end=last if over else None,
             until=last,
-            sentence=repository.sentence_of_row(row, "decided_"),
+            sentence=repository.write_sentence(row, "decided_"),
             zone=(room.zone if room else "") or self.zone,
             baselines={key: float(v[0]) for key, v in json.loads(row["decided_evidence"]).items()},
         )
@@ -123,7 +123,7 @@ class NoticePictures:
             self._thread.shutdown(wait=False, cancel_futures=True)
             self._thread = None
 
-    async def of(self, incident_id: str, code: str = ENGLISH) -> bytes | None:
+    async def draw_in_time(self, incident_id: str, code: str = ENGLISH) -> bytes | None:
         """Return the PNG of an incident in a language if it is ready in time; never raises."""
         key = incident_id, code
         making = self._making.get(key)
@@ -146,8 +146,8 @@ class NoticePictures:
 
     def _png(self, incident_id: str, code: str) -> bytes | None:
         try:
-            with speaking(code):
-                return self._source.png(incident_id, settle_s=self._settle_s)
+            with use_language(code):
+                return self._source.draw_png(incident_id, settle_s=self._settle_s)
         except Exception as error:  # noqa: BLE001 - a picture may fail in any way, the notice may not
             _LOG.warning("no picture of incident %s: %s", incident_id, type(error).__name__)
             return None

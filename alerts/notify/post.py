@@ -24,7 +24,7 @@ _LONGEST_S: Final = 60.0
 _LATER: Final = frozenset({408, 425, 429})
 
 
-async def in_place(
+async def send_in_place(
     places: asyncio.Semaphore, send: Callable[[], Awaitable[None]], timeout_s: float
 ) -> None:
     """Run a send that takes one of the places of its service; with no place left it is ``BUSY``."""

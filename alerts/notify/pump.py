@@ -81,7 +81,7 @@ class DeliveryOutcome(NamedTuple):
     final: bool
 
 
-def backoff_s(
+def compute_backoff_s(
     attempt: int, settings: PumpSettings, uniform: Callable[[float, float], float]
 ) -> float:
     """Return the seconds to wait after failed attempt number `attempt` (from 1).
@@ -89,7 +89,7 @@ def backoff_s(
     Half of the doubled wait is random, so that notices that failed together are not retried
     together.
 
-    >>> [backoff_s(n, PumpSettings(), lambda low, high: high) for n in (1, 2, 3, 20)]
+    >>> [compute_backoff_s(n, PumpSettings(), lambda low, high: high) for n in (1, 2, 3, 20)]
     [2.0, 4.0, 8.0, 60.0]
     """
     whole = min(settings.first_retry_s * 2.0 ** min(attempt - 1, 30), settings.max_retry_s)
@@ -101,13 +101,13 @@ class DeliveryEngine(Protocol):
 
     policy: AlertPolicy
 
-    def delivered(self, tx: sqlite3.Connection, row: OutboxRow, now: float) -> None:
+    def record_delivery(self, tx: sqlite3.Connection, row: OutboxRow, now: float) -> None:
         """Record that a notice reached a person."""
 
     def fall_back(self, tx: sqlite3.Connection, now: float, refused: int | None = None) -> None:
         """Use the next channel for rows whose own did not deliver in time, or `refused` one."""
 
-    def undeliverable(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
+    def escalate_undelivered(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
         """Escalate now if a notice failed for good and nobody else was notified."""
 
 
@@ -249,7 +249,7 @@ class OutboxPump:
     async def _send(self, row: OutboxRow) -> None:
         if time.monotonic() > self._expiry[row.id]:
             raise PermanentNotifyError(NotifyReason.EXPIRED)
-        target = self._engine.policy.target_of(row.person, row.target)
+        target = self._engine.policy.find_target(row.person, row.target)
         if target is None:
             raise PermanentNotifyError(NotifyReason.TARGET_GONE)
         picture = await self._picture(row, target)
@@ -261,7 +261,7 @@ class OutboxPump:
         wanted = row.attempt == 1 and row.notice.reason is NoticeReason.OPENED
         if self._pictures is None or not wanted or not self._notifier.takes_picture(target):
             return None
-        return await self._pictures.of(row.incident, row.notice.language)
+        return await self._pictures.draw_in_time(row.incident, row.notice.language)
 
     async def _store_outcome(self, row: OutboxRow, error: NotifyError | None) -> bool:
         """Commit the outcome, with retries while the disk fails: a lost outcome sends twice."""
@@ -296,7 +296,7 @@ class OutboxPump:
                 outbox_rows.release_leases(tx, self._owner, now)
             self._released = True
         sending = list(self._expiry)
-        deadline = outbox_rows.next_outbox_deadline(self._db, busy, sending)
+        deadline = outbox_rows.find_next_deadline(self._db, busy, sending)
         if deadline is None or deadline > now:
             return now, [], deadline
         with sqlite.transaction(self._db, synced=False) as tx:
@@ -335,19 +335,19 @@ class OutboxPump:
         now = self._clock()
         with sqlite.transaction(self._db) as tx:
             if error is None:
-                if outbox_rows.sent(tx, row, now):
-                    self._engine.delivered(tx, row, now)
+                if outbox_rows.mark_sent(tx, row, now):
+                    self._engine.record_delivery(tx, row, now)
                 return True
             obsolete = self._obsolete(tx, row)
             if not obsolete:
                 self._engine.fall_back(tx, now, row.id)
             if isinstance(error, TransientNotifyError) and not obsolete:
-                pause = backoff_s(row.attempt, self._settings, self._rng.uniform)
+                pause = compute_backoff_s(row.attempt, self._settings, self._rng.uniform)
                 wait = max(pause, error.retry_after_s or 0.0)
                 if time.monotonic() + wait <= self._expiry[row.id]:
-                    outbox_rows.failed(tx, row, now, error, due_at=now + wait)
+                    outbox_rows.mark_failed(tx, row, now, error, due_at=now + wait)
                     return False
-            outbox_rows.failed(tx, row, now, error)
+            outbox_rows.mark_failed(tx, row, now, error)
             repository.note(
                 tx,
                 row.incident,
@@ -358,7 +358,7 @@ class OutboxPump:
                 error=error.reason,
             )
             if not obsolete and row.notice.reason is NoticeReason.OPENED:
-                self._engine.undeliverable(tx, row.incident, now)
+                self._engine.escalate_undelivered(tx, row.incident, now)
             return True
 
     def _obsolete(self, tx: sqlite3.Connection, row: OutboxRow) -> bool:

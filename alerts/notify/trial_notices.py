@@ -39,7 +39,7 @@ async def send_trials(
     now: float,
 ) -> list[TrialNotice]:
     """Send a test notice to each address of `staff`, concurrently, in the language of each."""
-    codes = await asyncio.to_thread(languages.notice_languages, database, staff, policy)
+    codes = await asyncio.to_thread(languages.find_notice_languages, database, staff, policy)
 
     def notice(code: str) -> Notice:
         return Notice(

@@ -11,7 +11,12 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from alerts.outbound.room_states import AVAILABILITY, discovery, room_states, state_topic
+from alerts.outbound.room_states import (
+    AVAILABILITY,
+    build_discovery,
+    load_room_states,
+    make_state_topic,
+)
 from storage.bounded_call import BoundedCallError, BoundedThreads
 from storage.errors import StorageError
 from storage.sqlite import connect
@@ -73,7 +78,7 @@ class RoomPublisher:
             sent: dict[str, str] = {}
             fixed = {AVAILABILITY: "online"}
             if self.home_assistant:
-                fixed |= discovery(self.registry, self.home_assistant)
+                fixed |= build_discovery(self.registry, self.home_assistant)
             await _publish(publish, fixed, sent)
             seen = -1
             try:
@@ -90,11 +95,11 @@ class RoomPublisher:
         except (StorageError, BoundedCallError) as error:
             log.warning("room states stay as they are: %s", error)
             return {}
-        return {state_topic(room): state for room, state in states.items()}
+        return {make_state_topic(room): state for room, state in states.items()}
 
     def _read(self) -> dict[str, str]:
         with closing(connect(self.database, read_only=True)) as db:
-            return room_states(db, self.registry)
+            return load_room_states(db, self.registry)
 
 
 async def _publish(publish: Publish, wanted: dict[str, str], sent: dict[str, str]) -> None:

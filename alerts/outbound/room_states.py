@@ -22,7 +22,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from alerts.incidents.incident_json import incident_json
+from alerts.incidents.incident_json import build_incident_json
 
 if TYPE_CHECKING:
     import sqlite3
@@ -38,30 +38,30 @@ _SEVERITY: Final = ("critical", "warning", "info")
 _CLEAR: Final = {"state": "clear", "kinds": []}
 
 
-def state_topic(room: str) -> str:
+def make_state_topic(room: str) -> str:
     """Return the topic of a room's state."""
     return f"{_PREFIX}/{room}/state"
 
 
-def room_states(db: sqlite3.Connection, registry: Registry) -> dict[str, str]:
+def load_room_states(db: sqlite3.Connection, registry: Registry) -> dict[str, str]:
     """Return the state of every registered room as JSON, by room id."""
     rows = db.execute(
         "SELECT * FROM incident WHERE status <> 'resolved' AND paged ORDER BY onset, id"
     ).fetchall()
     return {
-        room.id: json.dumps(_state(room, [r for r in rows if r["room"] == room.id]))
+        room.id: json.dumps(_build_state(room, [r for r in rows if r["room"] == room.id]))
         for room in registry.rooms.values()
     }
 
 
-def _state(room: Room, rows: list[sqlite3.Row]) -> dict[str, Any]:
+def _build_state(room: Room, rows: list[sqlite3.Row]) -> dict[str, Any]:
     if not rows:
         return _CLEAR
     first = min(rows, key=lambda r: (r["status"] == "acknowledged", _SEVERITY.index(r["severity"])))
     return {
         "state": "taken" if first["status"] == "acknowledged" else "open",
         "kinds": sorted({r["kind"] for r in rows}),
-        **incident_json(first, room),
+        **build_incident_json(first, room),
     }
 
 
@@ -73,19 +73,19 @@ _BINARY: Final = (
 )
 
 
-def discovery(registry: Registry, prefix: str = "homeassistant") -> dict[str, str]:
+def build_discovery(registry: Registry, prefix: str = "homeassistant") -> dict[str, str]:
     """Return discovery messages by topic."""
     return {
         topic: json.dumps(content, ensure_ascii=False)
         for room in registry.rooms.values()
-        for topic, content in _of_room(room, prefix)
+        for topic, content in _discover_room(room, prefix)
     }
 
 
-def _of_room(room: Room, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    own = _object_id(room.id)
+def _discover_room(room: Room, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    own = _make_object_id(room.id)
     shared = {
-        "state_topic": state_topic(room.id),
+        "state_topic": make_state_topic(room.id),
         "availability_topic": AVAILABILITY,
         "device": {
             "identifiers": [own],
@@ -115,12 +115,12 @@ def _of_room(room: Room, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
             "device_class": "enum",
             "options": ["clear", "open", "taken"],
             "value_template": "{{ value_json.state }}",
-            "json_attributes_topic": state_topic(room.id),
+            "json_attributes_topic": make_state_topic(room.id),
         },
     )
 
 
-def _object_id(room: str) -> str:
+def _make_object_id(room: str) -> str:
     """Return a name that Home Assistant takes and that no other room has."""
     if _ORDINARY.fullmatch(room):
         return f"plumewatch_{room}"

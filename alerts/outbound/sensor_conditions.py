@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from alerts.sensor_tests import RETEST_S, is_due
 from detection.events import BATTERY, Detail
 from detection.liveness import SensorState
-from language.messages import facts_of
+from language.messages import parse_facts
 
 if TYPE_CHECKING:
     import sqlite3
@@ -53,7 +53,7 @@ class ActiveFaults(NamedTuple):
     since: Mapping[Condition, float]
 
 
-def active_faults(connection: sqlite3.Connection) -> dict[str, ActiveFaults]:
+def load_active_faults(connection: sqlite3.Connection) -> dict[str, ActiveFaults]:
     """Return the faults and tampering that go on, by sensor."""
     found: dict[str, ActiveFaults] = {}
     for row in connection.execute(
@@ -63,8 +63,8 @@ def active_faults(connection: sqlite3.Connection) -> dict[str, ActiveFaults]:
         before = found.get(row["sensor"]) or ActiveFaults(
             faults=0, tampered=False, details=(), since={}
         )
-        details = facts_of(row["details"])
-        condition = _condition_of_event(row["kind"], details)
+        details = parse_facts(row["details"])
+        condition = _find_event_condition(row["kind"], details)
         is_fault = condition is not Condition.TAMPERED
         found[row["sensor"]] = ActiveFaults(
             before.faults + is_fault,
@@ -75,7 +75,7 @@ def active_faults(connection: sqlite3.Connection) -> dict[str, ActiveFaults]:
     return found
 
 
-def _condition_of_event(kind: str, details: Iterable[Fact]) -> Condition:
+def _find_event_condition(kind: str, details: Iterable[Fact]) -> Condition:
     if kind == "tamper":
         return Condition.TAMPERED
     codes = {detail.code for detail in details}
@@ -84,7 +84,7 @@ def _condition_of_event(kind: str, details: Iterable[Fact]) -> Condition:
     return Condition.DRIFTING if Detail.DRIFT in codes else Condition.FAULTY
 
 
-def condition_of(
+def find_condition(
     life: SensorLife, active: ActiveFaults | None, test: SensorTest | None, now: float
 ) -> tuple[Condition, float | None]:
     """Return the condition of a sensor and its beginning, if known, Unix seconds."""

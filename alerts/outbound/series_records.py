@@ -5,8 +5,8 @@ for a week loses or invents one. *Samples* (``detection``, ``sensor_health``, ``
 the record itself; of *incidents and events* keys wait, once each, from the change feed.
 
 A batch is read from the oldest on, written into the series, then deleted here; a crash in between
-writes it again, onto itself. `bound` deletes the oldest samples over a limit, never incidents and
-events.
+writes it again, onto itself. `delete_excess` deletes the oldest samples over a limit, never
+incidents and events.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from alerts.incidents import repository
-from alerts.incidents.repository import sentence_of_row
+from alerts.incidents.repository import write_sentence
 from detection.events import EventKind, details_text
-from language.messages import facts_of
+from language.messages import parse_facts
 from storage.errors import translating
 from storage.sqlite import connect, schema_scripts, transaction
 from storage.timeseries.records import CLASSES, Record
@@ -79,7 +79,7 @@ class DueEntry(NamedTuple):
     record: Record
 
 
-def append(tx: sqlite3.Connection, records: Iterable[Record]) -> None:
+def append_samples(tx: sqlite3.Connection, records: Iterable[Record]) -> None:
     """Queue samples."""
     tx.executemany(
         "INSERT INTO series_due (measurement, body) VALUES (?, ?)",
@@ -100,7 +100,7 @@ def collect_changes(tx: sqlite3.Connection) -> None:
     changes = repository.read_changes(tx, READER)
     if changes is None:
         mark_all(tx)
-        repository.advance_reader(tx, READER, repository.newest_change(tx))
+        repository.advance_reader(tx, READER, repository.find_newest_change(tx))
     elif changes:
         keys = dict.fromkeys(
             key
@@ -113,7 +113,7 @@ def collect_changes(tx: sqlite3.Connection) -> None:
         repository.advance_reader(tx, READER, changes[-1].seq)
 
 
-def waiting(connection: sqlite3.Connection) -> int:
+def count_waiting(connection: sqlite3.Connection) -> int:
     """Count the records that wait for the series."""
     queued = int(connection.execute("SELECT count(*) FROM series_due").fetchone()[0])
     changes = repository.read_changes(connection, READER) or ()
@@ -121,9 +121,9 @@ def waiting(connection: sqlite3.Connection) -> int:
     return queued + sum(key is not None for _, key in changed)
 
 
-def bound(tx: sqlite3.Connection, limit: int) -> int:
+def delete_excess(tx: sqlite3.Connection, limit: int) -> int:
     """Delete some of the oldest samples over a limit; how many."""
-    over = waiting(tx) - limit
+    over = count_waiting(tx) - limit
     if over <= 0:
         return 0
     return tx.execute(
@@ -175,7 +175,7 @@ class DueRecords:
                 " ORDER BY seq LIMIT ?",
                 (after, limit),
             ).fetchall()
-            found = [(row["seq"], _record(db, row, self._school_day)) for row in rows]
+            found = [(row["seq"], _build_record(db, row, self._school_day)) for row in rows]
         entries = [DueEntry(seq, record) for seq, record in found if record is not None]
         return entries, (int(rows[-1]["seq"]) if rows else after)
 
@@ -192,7 +192,7 @@ class DueRecords:
         return self._connection
 
 
-def _record(
+def _build_record(
     db: sqlite3.Connection, row: sqlite3.Row, school_day: Callable[[float, str], bool]
 ) -> Record | None:
     """Return the record that waits; None if what it is about is not there, or it is damaged."""
@@ -202,20 +202,20 @@ def _record(
         except (msgspec.MsgspecError, TypeError):
             return None
     if row["measurement"] == "incident":
-        return _incident(db, row["key"], school_day)
-    return _event(db, row["key"])
+        return _build_incident(db, row["key"], school_day)
+    return _build_event(db, row["key"])
 
 
-def _event(db: sqlite3.Connection, key: str) -> Record | None:
+def _build_event(db: sqlite3.Connection, key: str) -> Record | None:
     row = db.execute(_EVENT, (key,)).fetchone()
     if row is None:
         return None
-    fields = _fields(row)
-    said = {"sentence": sentence_of_row(row), "detail": details_text(facts_of(row["details"]))}
+    fields = _read_fields(row)
+    said = {"sentence": write_sentence(row), "detail": details_text(parse_facts(row["details"]))}
     fields |= {name: text for name, text in said.items() if text}
     chances = json.loads(row["probabilities"])
     fields |= {f"p_{kind}": float(chances[kind]) for kind in CLASSES if kind in chances}
-    half_s = _fine_half_s(json.loads(row["evidence"]))
+    half_s = _find_fine_half_s(json.loads(row["evidence"]))
     if half_s is not None:
         fields["fine_half_s"] = half_s
     room, sensor = row["of_room"] or "", row["of_sensor"]
@@ -223,23 +223,23 @@ def _event(db: sqlite3.Connection, key: str) -> Record | None:
     return Record("event", row["at"], fields, sensor=sensor, room=room, kind=row["of_kind"], id=key)
 
 
-def _fine_half_s(evidence: Mapping[str, Sequence[float | None]]) -> float | None:
+def _find_fine_half_s(evidence: Mapping[str, Sequence[float | None]]) -> float | None:
     """Time in which half of the rise in fine particles was gone, by the first such channel."""
     found = (evidence[key][3] for key in _FINE if key in evidence)
     return next((half for half in found if half is not None), None)
 
 
-def _incident(
+def _build_incident(
     db: sqlite3.Connection, key: str, school_day: Callable[[float, str], bool]
 ) -> Record | None:
     row = db.execute(_INCIDENT, (key,)).fetchone()
     if row is None or row["of_kind"] == EventKind.POSSIBLE:  # it may still become another kind
         return None
-    fields = _fields(row) | {"school_day": float(school_day(row["at"], row["of_room"]))}
+    fields = _read_fields(row) | {"school_day": float(school_day(row["at"], row["of_room"]))}
     return Record("incident", row["at"], fields, room=row["of_room"], kind=row["of_kind"], id=key)
 
 
-def _fields(row: sqlite3.Row) -> dict[str, float | str]:
+def _read_fields(row: sqlite3.Row) -> dict[str, float | str]:
     """Return the columns that are fields of a record; without those that are null or empty."""
     return {
         name: value if isinstance(value, str) else float(value)

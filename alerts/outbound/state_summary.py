@@ -14,8 +14,8 @@ import msgspec
 from alerts import sensor_tests
 from alerts.incidents import threshold_adjustments
 from alerts.outbound import series_records
-from alerts.outbound.sensor_conditions import Condition, active_faults, condition_of
-from alerts.sensor_tests import valid_test
+from alerts.outbound.sensor_conditions import Condition, find_condition, load_active_faults
+from alerts.sensor_tests import find_valid_test
 from detection.events import details_text
 from detection.liveness import SensorLife, SensorState
 from reports.kpis import sum_duty_hours
@@ -60,11 +60,11 @@ class StateSummary:
     def read(cls, connection: sqlite3.Connection) -> StateSummary:
         """Read it; blocks, and raises `sqlite3.Error`."""
         return cls(
-            active_faults(connection),
+            load_active_faults(connection),
             threshold_adjustments.load_thresholds(connection),
             firmware.current(connection),
-            series_records.waiting(connection),
-            sensor_tests.latest(connection),
+            series_records.count_waiting(connection),
+            sensor_tests.load_latest(connection),
         )
 
 
@@ -133,12 +133,12 @@ class StateRecorder:
             self._counts, self._expected = {**self._counts, **before.counts}, before.expected
             self._conditions, self._hours = before.conditions, before.hours
 
-    def recorded(self) -> bytes:
+    def export(self) -> bytes:
         """Return what the records so far add up to; to be stored with them."""
         found = _Recorded(self._counts, self._expected, self._conditions, self._hours)
         return msgspec.json.encode(found)
 
-    def records(self, now: float, lives: Lives, stored: StateSummary) -> list[Record]:
+    def collect(self, now: float, lives: Lives, stored: StateSummary) -> list[Record]:
         """Return the records that are due, for the time since the last call."""
         elapsed = max(now - self._since, 0.0)
         due = self._missed_duty(now)
@@ -148,11 +148,11 @@ class StateRecorder:
         due.append(self._pipeline(now, elapsed, lives, stored))
         if now >= self._health_due or now < self._health_since:
             self._health_due = (now // HEALTH_EVERY_S + 1) * HEALTH_EVERY_S
-            due += self.sensor_records(now, lives, stored)
+            due += self.collect_health(now, lives, stored)
         self._since = now
         return due
 
-    def sensor_records(self, now: float, lives: Lives, stored: StateSummary) -> list[Record]:
+    def collect_health(self, now: float, lives: Lives, stored: StateSummary) -> list[Record]:
         """Return records of each registered sensor, for the time since the last such records."""
         period = max(now - self._health_since, 0.0)
         counts, self._counts = self._counts, self.counts()
@@ -173,7 +173,7 @@ class StateRecorder:
             if life.last_seen is not None:
                 fields["last_seen"] = life.last_seen
             fields |= self._condition(sensor, life, stored, now)
-            fields |= _state_fields(name, stored)
+            fields |= _build_state_fields(name, stored)
             records.append(Record("sensor_health", now, fields, sensor=name))
             if period:
                 records.append(add_to_hour(self._hours, records[-1], self._health_since))
@@ -185,8 +185,8 @@ class StateRecorder:
         self, sensor: Sensor, life: SensorLife, stored: StateSummary, now: float
     ) -> Fields:
         """Return the condition of a sensor, since when, and the one before if it has changed."""
-        active, test = stored.active_faults.get(sensor.id), valid_test(stored.tests, sensor)
-        condition, begun = condition_of(life, active, test, now)
+        active, test = stored.active_faults.get(sensor.id), find_valid_test(stored.tests, sensor)
+        condition, begun = find_condition(life, active, test, now)
         before = self._conditions.get(sensor.id)
         if begun is None:
             begun = before[1] if before and before[0] is condition else now
@@ -239,7 +239,7 @@ class StateRecorder:
         return Record("pipeline", now, fields)
 
 
-def _state_fields(sensor: str, stored: StateSummary) -> Fields:
+def _build_state_fields(sensor: str, stored: StateSummary) -> Fields:
     active = stored.active_faults.get(sensor)
     fields: Fields = {
         "faults": float(active.faults if active else 0),

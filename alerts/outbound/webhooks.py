@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from alerts.errors import NotifyReason
 from alerts.incidents import repository
-from alerts.incidents.incident import place_of
-from alerts.incidents.incident_json import incident_json, iso_time
+from alerts.incidents.incident import find_place
+from alerts.incidents.incident_json import build_incident_json, format_iso
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Notice, NoticeReason, Priority
 from alerts.notify.post import post, raise_for_status
@@ -79,7 +79,7 @@ def enqueue(
     """Put what changed into the outbox; return how many rows that makes."""
     changes = repository.read_changes(tx, READER, limit=_BATCH)
     if changes is None:
-        repository.advance_reader(tx, READER, repository.newest_change(tx))
+        repository.advance_reader(tx, READER, repository.find_newest_change(tx))
         return 0
     count = 0
     for change in changes:
@@ -93,12 +93,12 @@ def enqueue(
         ).fetchone()
         if row is None:
             continue
-        body = json.dumps(_message(tx, row, policy, registry, school), ensure_ascii=False)
+        body = json.dumps(_build_message(tx, row, policy, registry, school), ensure_ascii=False)
         for hook in policy.webhooks:
             if row["kind"] in (hook.kinds or PAGED):
                 count += outbox_rows.add_notice(
                     tx,
-                    _notice(row, {"id": _id(hook, row), "body": body}),
+                    _build_notice(row, {"id": _make_id(hook, row), "body": body}),
                     person=hook.id,
                     address=hook.url,
                     now=now,
@@ -110,16 +110,16 @@ def enqueue(
     return count
 
 
-def _message(
+def _build_message(
     tx: sqlite3.Connection, row: sqlite3.Row, policy: AlertPolicy, registry: Registry, school: str
 ) -> dict[str, Any]:
-    room = place_of(registry, row["room"])
-    evidence = repository.evidence(tx, row["event"] or "")
+    room = find_place(registry, row["room"])
+    evidence = repository.load_evidence(tx, row["event"] or "")
     return {
         "type": f"incident.{row['what']}",
-        "timestamp": iso_time(row["at"]),
+        "timestamp": format_iso(row["at"]),
         "data": {
-            **incident_json(row, room),
+            **build_incident_json(row, room),
             "evidence": evidence.sentence() if evidence else "",
             "school": room.shown_site or school,
             **({"site": room.site_id} if room.names_site else {}),
@@ -128,7 +128,7 @@ def _message(
     }
 
 
-def _notice(row: sqlite3.Row, message: dict[str, str]) -> Notice:
+def _build_notice(row: sqlite3.Row, message: dict[str, str]) -> Notice:
     return Notice(
         incident=row["id"],
         reason=NoticeReason.CHANGED,
@@ -168,18 +168,18 @@ class Webhooks:
             "Content-Type": "application/json",
             "webhook-id": message["id"],
             "webhook-timestamp": stamp,
-            "webhook-signature": signature(self._secrets[target], message["id"], stamp, body),
+            "webhook-signature": sign(self._secrets[target], message["id"], stamp, body),
         }
         answer = await post(target.reveal(), body, headers, allow_private=self._allow_private)
         raise_for_status(answer, {410: NotifyReason.REFUSED})
 
 
-def signature(secret: Secret, message_id: str, timestamp: str, body: bytes) -> str:
+def sign(secret: Secret, message_id: str, timestamp: str, body: bytes) -> str:
     """Sign as Standard Webhooks does.
 
     >>> from alerts.secrets import Secret
     >>> secret = Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
-    >>> signature(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", b'{"test": 2432232314}')
+    >>> sign(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", b'{"test": 2432232314}')
     'v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE='
     """
     key = base64.b64decode(secret.reveal().removeprefix("whsec_"))
@@ -187,7 +187,7 @@ def signature(secret: Secret, message_id: str, timestamp: str, body: bytes) -> s
     return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
 
 
-def fault_of_secret(secret: str) -> str:
+def find_secret_fault(secret: str) -> str:
     """Return why a signing secret cannot be used, without showing it; empty if it can."""
     try:
         key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
@@ -198,6 +198,6 @@ def fault_of_secret(secret: str) -> str:
     return ""
 
 
-def _id(hook: Webhook, row: sqlite3.Row) -> str:
+def _make_id(hook: Webhook, row: sqlite3.Row) -> str:
     identity = f"{hook.name}/{row['id']}/{row['what']}/{row['seq']}/{row['at']}"
     return "msg_" + hashlib.sha256(identity.encode()).hexdigest()[:32]

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from alerts.access import languages, second_factor, sessions
-from alerts.access.passwords import SHORTEST, fault_of, set_password, with_password
+from alerts.access.passwords import SHORTEST, find_fault, list_with_password, set_password
 from alerts.access.roles import Right
 from alerts.page.guard import client_of, text_of
 from alerts.page.page_group import Access, serves
@@ -37,7 +37,7 @@ class AccountPages(SignInGroup):
         if isinstance(member, Response):
             return member
         new = text_of(form, "new")
-        fault = fault_of(new, (member.id, member.name, settings.school.name))
+        fault = find_fault(new, (member.id, member.name, settings.school.name))
         if fault:
             return await self._account(request, fault, 400)
         kept = await self._hash(lambda: settings.access.hasher.hash(new))
@@ -51,9 +51,9 @@ class AccountPages(SignInGroup):
         member = await self._again(request)
         if isinstance(member, Response):
             return member
-        if await self._context.read(second_factor.since, member.id) is not None:
+        if await self._context.read(second_factor.find_enrollment, member.id) is not None:
             return self._back()
-        secret = second_factor.new_secret()
+        secret = second_factor.make_secret()
         return await self._ask_for_code(member, member.id, "/account#second-factor", secret)
 
     @serves("/account/second-factor/remove", Access.STAFF, methods=("POST",))
@@ -88,7 +88,7 @@ class AccountPages(SignInGroup):
         member = await self._known(session.person, text_of(request.state.form, "old"))
         if member is None:
             return await self._account(request, _("The current password is wrong."), 403)
-        self._limit.succeeded(client_of(request), session.person)
+        self._limit.record_success(client_of(request), session.person)
         return member
 
     @serves("/account/sign-out-everywhere", Access.STAFF, methods=("POST",))
@@ -123,13 +123,13 @@ class AccountPages(SignInGroup):
         session, now = request.state.session, self._now()
         counts, passwords, factors, chosen = await self._context.read(
             lambda db: (
-                sessions.counts(db, now),
-                with_password(db),
-                second_factor.everybody(db),
-                languages.chosen(db, session.person),
+                sessions.count_by_person(db, now),
+                list_with_password(db),
+                second_factor.list_enrolled(db),
+                languages.find_chosen(db, session.person),
             )
         )
-        codes_left = await self._context.read(second_factor.recovery_codes_left, session.person)
+        codes_left = await self._context.read(second_factor.count_recovery_codes, session.person)
         return self._context.render(
             request,
             "account.html",

@@ -12,9 +12,9 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from alerts.incidents.free_text import cleaned, fault_of
+from alerts.incidents.free_text import clean_text, find_fault
 from alerts.page.config_file import Edit
-from language.dates import clocks, date_text
+from language.dates import write_clocks, write_date
 from language.messages import _
 from language.plain_text import new_id
 
@@ -222,11 +222,11 @@ def _described(field: Field, value: Any, tree: Mapping[str, Any]) -> str:
     if field.kind is Kind.ROWS:
         return f"{_(field.label)}: {len(value)}"
     if isinstance(value, datetime):
-        return date_text(value, "moment")
+        return write_date(value, "moment")
     if isinstance(value, date):
-        return date_text(value, "short date")
+        return write_date(value, "short date")
     if field.kind is Kind.TIME:
-        return clocks(value)
+        return write_clocks(value)
     choices = field.choices(tree) if field.choices else {}
     values = value if isinstance(value, list) else [value]
     return ", ".join(choices.get(str(one), str(one)) for one in values)
@@ -253,7 +253,7 @@ def _refused(
             values = value if isinstance(value, list) else [value]
             if value != old.get(one.key) and not set(map(str, values)) <= set(one.choices(tree)):
                 yield name, _("Choose from the list.")
-        elif one.is_free and (fault := fault_of(str(value))):
+        elif one.is_free and (fault := find_fault(str(value))):
             yield name, fault
     if {"start", "end"} <= {f.key for f in fields if f.kind is Kind.TIME}:
         asks = any(one.asked_by == "end" for one in fields)
@@ -293,7 +293,7 @@ def _typed(form: FormData, one: Field, name: str) -> Any:
     if one.kind is Kind.SEVERAL:
         return [value for value in form.getlist(name) if isinstance(value, str) and value]
     given = form.get(name, "")
-    text = cleaned(given) if isinstance(given, str) else ""
+    text = clean_text(given) if isinstance(given, str) else ""
     if one.kind is Kind.WORDS:
         return [word for word in (part.strip() for part in text.split(",")) if word]
     if one.kind is Kind.NUMBER and _NUMBER.fullmatch(text):

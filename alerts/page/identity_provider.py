@@ -30,7 +30,7 @@ from joserfc.jwk import KeySet
 from joserfc.jws import JWSRegistry
 
 from alerts.errors import NotVouchedForError, ProviderError
-from alerts.incidents.free_text import cleaned
+from alerts.incidents.free_text import clean_text
 from language.messages import later
 from storage.http_client import RequestError, reach_of, request
 
@@ -260,7 +260,7 @@ class IdentityProvider:
             if isinstance(listed, list | tuple)
             else (),
             expires_at=float(min(_LATEST, claims["exp"])),
-            name=cleaned(str(claims.get("name") or ""))[:_LONGEST_NAME],
+            name=clean_text(str(claims.get("name") or ""))[:_LONGEST_NAME],
         )
 
     async def _checked(self, token: object, nonce: str) -> CodeIDToken:

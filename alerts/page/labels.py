@@ -15,8 +15,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from language.messages import _, language, speaking
-from language.plain_text import shown
+from language.messages import _, get_language, use_language
+from language.plain_text import escape_reversibly
 from reports.documents import render_pdf
 from storage.registry import natural
 
@@ -59,12 +59,16 @@ def labels_of(registry: Registry, page_url: str) -> list[Label]:
 def labels_pdf(labels: Iterable[Label]) -> bytes:
     """Draw labels in the reader's language, on as many sheets as they need."""
     drawn = [
-        {"sensor": shown(one.sensor), "room": shown(one.room), "code": _code(one.address)}
+        {
+            "sensor": escape_reversibly(one.sensor),
+            "room": escape_reversibly(one.room),
+            "code": _code(one.address),
+        }
         for one in labels
     ]
     sheets = [drawn[k : k + _ON_A_SHEET] for k in range(0, len(drawn), _ON_A_SHEET)]
     words = {"title": _("Labels of sensors"), "scan": _("Scan to test this sensor")}
-    return render_pdf("labels", {"sheets": sheets, "lang": language(), **words})
+    return render_pdf("labels", {"sheets": sheets, "lang": get_language(), **words})
 
 
 def _code(address: str) -> str:
@@ -79,7 +83,7 @@ def main() -> None:
     """Draw the labels of an order."""
     os.nice(10)
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
-    with speaking(order.language):
+    with use_language(order.language):
         sys.stdout.buffer.write(labels_pdf(order.labels))
 
 

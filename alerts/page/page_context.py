@@ -15,11 +15,11 @@ from starlette.responses import HTMLResponse
 
 from alerts.access import api_tokens, languages, sessions
 from alerts.access.api_tokens import Scope
-from alerts.access.roles import Right, who_may
-from alerts.access.sign_in_rules import folded
+from alerts.access.roles import Right, list_roles_with
+from alerts.access.sign_in_rules import fold_address
 from alerts.errors import UnknownIncidentError
 from alerts.incidents import repository
-from alerts.incidents.free_text import cleaned, fault_of
+from alerts.incidents.free_text import clean_text, find_fault
 from alerts.page import queries
 from alerts.page.guard import (
     FormSize,
@@ -36,7 +36,7 @@ from alerts.page.guard import (
 )
 from alerts.page.rendering import NAV, environment
 from alerts.page.visibility import Visibility
-from language.messages import LANGUAGES, _, accepted, capitalized, speak
+from language.messages import LANGUAGES, _, capitalize, choose_language, set_language
 from storage import audit, sqlite
 
 if TYPE_CHECKING:
@@ -89,21 +89,25 @@ class PageContext(Visibility):
         if not identity or len(identity) > _MAX_COOKIE:
             return None
         started = await self.read(sessions.find, identity, self.settings.clock())
-        member = None if started is None else self.policy.member(started.person)
+        member = None if started is None else self.policy.find_member(started.person)
         if started is None or member is None or not self._goes_on(started, member):
             return None
-        rights = self.access.sign_in.rights(member.role, started.groups)
+        rights = self.access.sign_in.find_rights(member.role, started.groups)
         if rights is not None:
             request.state.session = Session(
-                member.id, member.name, rights.role, sessions.form_token(identity), rights.sites
+                member.id,
+                member.name,
+                rights.role,
+                sessions.make_form_token(identity),
+                rights.sites,
             )
             self.see_as(member.id, rights.sites)
-            own = await self.read(languages.own_language, member)
+            own = await self.read(languages.find_own_language, member)
             self.speak(request, own)
         return session_of(request)
 
     def _goes_on(self, started: Started, member: StaffMember) -> bool:
-        if started.email is not None and started.email != folded(member.email):
+        if started.email is not None and started.email != fold_address(member.email):
             return False
         is_local = self.access.one_click or self.access.sign_in.may_use_password(member.id)
         return started.groups is not None or is_local
@@ -117,8 +121,10 @@ class PageContext(Visibility):
     def speak(self, request: Request, own: str = "") -> None:
         """Answer in the language that was asked for, else the person's, the browser's, ours."""
         asked = request.query_params.get("lang", "")
-        browser = accepted(request.headers.get("accept-language", ""))
-        speak((asked if asked in LANGUAGES else "") or own or browser or self.policy.language)
+        browser = choose_language(request.headers.get("accept-language", ""))
+        set_language(
+            (asked if asked in LANGUAGES else "") or own or browser or self.policy.language
+        )
 
     async def may_read(self, request: Request, right: Right = Right.INCIDENTS) -> None:
         """Send people to the sign-in who may not read; raise 403 if their role may not."""
@@ -148,7 +154,7 @@ class PageContext(Visibility):
     async def screen(self, text: str) -> ApiToken | None:
         """Return the token of a screen that may show the wall view now; None without one."""
         token, now = await self.read(api_tokens.find, text), self.settings.clock()
-        member = token and self.policy.member(token.person)
+        member = token and self.policy.find_member(token.person)
         if not token or not member or not token.may(Scope.WALL, member.role, now):
             return None
         if api_tokens.is_use_due(token, now):
@@ -293,8 +299,8 @@ class PageContext(Visibility):
 
     def free_text(self, form: Mapping[str, Any], name: str) -> tuple[str, str]:
         """Return a cleaned field of free text, and why it is refused; empty if it is not."""
-        text = cleaned(text_of(form, name))
-        return text, fault_of(text[:_MAX_FREE_TEXT])
+        text = clean_text(text_of(form, name))
+        return text, find_fault(text[:_MAX_FREE_TEXT])
 
     # responses
 
@@ -342,7 +348,7 @@ class _FilledInThread(HTMLResponse):
 
 def not_for_role(right: Right) -> str:
     """Say who has a right that a person does not have."""
-    return _("Your role can't open this. It's for: %(roles)s.", roles=who_may(right))
+    return _("Your role can't open this. It's for: %(roles)s.", roles=list_roles_with(right))
 
 
 def sentence(text: object) -> str:
@@ -351,4 +357,4 @@ def sentence(text: object) -> str:
     >>> sentence("there is no such move")
     'There is no such move.'
     """
-    return f"{capitalized(str(text))}."
+    return f"{capitalize(str(text))}."

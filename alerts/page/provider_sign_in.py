@@ -25,10 +25,10 @@ from starlette.responses import RedirectResponse, Response
 
 from alerts.access import directory
 from alerts.access.directory import DirectoryPerson, is_of_directory
-from alerts.access.limits import address_key
+from alerts.access.limits import make_address_key
 from alerts.access.passwords import remove_account
 from alerts.access.sessions import AtProvider
-from alerts.access.sign_in_rules import Refusal, folded
+from alerts.access.sign_in_rules import Refusal, fold_address
 from alerts.errors import NotVouchedForError, ProviderError
 from alerts.page.guard import client_of
 from alerts.page.page_group import Access, serves
@@ -101,7 +101,7 @@ class ProviderPages(SignInGroup):
     async def _sign_in(
         self, request: Request, provider: IdentityProvider, begun: dict[str, Any], after: str
     ) -> Response:
-        address, limit = address_key(client_of(request)), self._context.access.limits.provider
+        address, limit = make_address_key(client_of(request)), self._context.access.limits.provider
         wait = limit.take(address, self._now())
         if wait > 0:
             return await self._too_many(request, after, "", wait)
@@ -117,8 +117,8 @@ class ProviderPages(SignInGroup):
             return await self._refuse(request, "unknown", reason, after, words, why=why)
         except ProviderError as error:
             return self._form(request, after, error=str(error.message), status=503)
-        email, staff = folded(found.email), self._context.policy.staff
-        member = next((m for m in staff if m.email and folded(m.email) == email), None)
+        email, staff = fold_address(found.email), self._context.policy.staff
+        member = next((m for m in staff if m.email and fold_address(m.email) == email), None)
         if member is None or is_of_directory(member.id):
             member = await self._joined(email, found)
         refusal = self._refusal(provider, found, member)
@@ -129,7 +129,7 @@ class ProviderPages(SignInGroup):
         rules, lasts_s = self._context.access.sign_in, found.expires_at - self._now()
         response = self._context.render(request, "signed_in.html", after=after)
         response.set_cookie(self._cookie("provider"), "1", max_age=_REMEMBERED_S, **self._lax)
-        at = AtProvider(email, rules.mapped(found.groups))
+        at = AtProvider(email, rules.select_mapped(found.groups))
         return await self._start(
             request,
             member,
@@ -142,21 +142,21 @@ class ProviderPages(SignInGroup):
     async def _joined(self, email: str, found: Identity) -> StaffMember | None:
         """Return somebody as their groups are now; forget them without one that joins."""
         context, now = self._context, self._now()
-        groups = context.access.sign_in.mapped(found.groups)
+        groups = context.access.sign_in.select_mapped(found.groups)
         if not context.access.sign_in.groups:
             return None
-        joins = context.access.sign_in.joining(groups) is not None
+        joins = context.access.sign_in.find_joining_rights(groups) is not None
         name = found.name or email.partition("@")[0]
 
         def keep(tx: sqlite3.Connection) -> None:
             if joins:
-                directory.remember(tx, DirectoryPerson(email, name, groups, now))
+                directory.save_person(tx, DirectoryPerson(email, name, groups, now))
             elif directory.remove(tx, email):
                 remove_account(tx, email, now)
 
         await context.write(keep)
         await context.in_thread(context.settings.notices.read_channels)
-        return context.policy.member(email)
+        return context.policy.find_member(email)
 
     def _is_recorded(self) -> bool:
         """Return whether the audit log gets one more refusal, of which anybody can make many."""
@@ -174,7 +174,7 @@ class ProviderPages(SignInGroup):
                 email=found.email[:100],
                 claim=own.email_claim,
             )
-        rights = context.access.sign_in.rights(member.role, found.groups)
+        rights = context.access.sign_in.find_rights(member.role, found.groups)
         if rights is None:
             return Refusal.NO_ROLE, _(
                 "None of your groups has a role here (claim %(claim)s: %(groups)s). An"
@@ -182,7 +182,7 @@ class ProviderPages(SignInGroup):
                 claim=own.groups_claim or "groups",
                 groups=", ".join(found.groups[:5])[:200] or _("none"),
             )
-        sites = context.policy.sites_of(member.id)
+        sites = context.policy.find_sites(member.id)
         if rights.sites is not None and sites is not None and not rights.sites & sites:
             return Refusal.OTHER_SITES, _(
                 "Your groups belong to other schools than you do. Ask an"

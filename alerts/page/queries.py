@@ -16,7 +16,7 @@ from alerts.page.rendering import headline
 from alerts.policy import HEALTH, PRESENCE
 from detection.events import KIND_NAMES
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
-from language.messages import Words, _, mark, params_of
+from language.messages import Words, _, mark, parse_params
 from reports.rows import state_of
 
 if TYPE_CHECKING:
@@ -115,7 +115,9 @@ def rooms(
     opened.sort(key=lambda row: LEVELS.index(row["level"]), reverse=True)
     incidents = {row["room"]: row for row in opened}
     events = {row["room"]: row for row in reversed(event_rows)}
-    silenced = [s for s in silences.listed(db, now) if s.state(now) is SilenceState.ACTIVE]
+    silenced = [
+        s for s in silences.list_recent(db, now) if s.find_state(now) is SilenceState.ACTIVE
+    ]
     states = []
     for room in registry.rooms.values() if only is None else only:
         sensors = registry.sensors_in(room.id)
@@ -311,7 +313,7 @@ def incident(db: sqlite3.Connection, incident_id: str) -> dict[str, Any] | None:
         incident_id,
     )
     history = [
-        {**line, "params": params_of(line.pop("detail"))}
+        {**line, "params": parse_params(line.pop("detail"))}
         for line in _rows(
             db, "SELECT * FROM incident_history WHERE incident = ? ORDER BY seq", incident_id
         )
@@ -327,7 +329,7 @@ def incident(db: sqlite3.Connection, incident_id: str) -> dict[str, Any] | None:
     for event in events:
         event["now"] = _evidence(event)
         event["why"] = _evidence(event, "decided_")
-    _number, answer = repository.last_feedback(db, incident_id) or (0, None)
+    _number, answer = repository.load_last_feedback(db, incident_id) or (0, None)
     taken = [r["at"] for r in history if r["what"] == Happened.ACKNOWLEDGED]
     arrived = [r["who"] for r in history if r["what"] in repository.ARRIVED]
     return {
@@ -349,7 +351,7 @@ def _evidence(event: Mapping[str, Any], which: str = "") -> dict[str, Any]:
     evidence = json.loads(event[f"{which}evidence"])
     masks = {kind: p for kind, p in odds.items() if kind in _MASKS and p >= _MASKS_FROM}
     return {
-        "sentence": repository.sentence_of_row(event, which),
+        "sentence": repository.write_sentence(event, which),
         "masked_by": KIND_NAMES[max(masks, key=masks.__getitem__)] if masks else "",
         "confidence": event[f"{which}confidence"],
         "odds": sorted(((k, p) for k, p in odds.items() if p >= 0.005), key=lambda kp: -kp[1]),
@@ -374,7 +376,7 @@ def room_events(
 
 def status(db: sqlite3.Connection, now: float) -> tuple[int, float, int]:
     """Return how many notices wait, the age of the oldest, and how many incidents are open."""
-    waiting, oldest = outbox.backlog(db)
+    waiting, oldest = outbox.measure_backlog(db)
     (count,) = db.execute("SELECT count(*) FROM incident WHERE status <> 'resolved'").fetchone()
     return waiting, 0.0 if oldest is None else max(now - oldest, 0.0), count
 

@@ -19,7 +19,7 @@ from markupsafe import Markup
 from alerts.access.roles import ROLE_WORDS, Right
 from alerts.duty.reasons import RING_WORDS
 from alerts.errors import UNDELIVERED_WORDS
-from alerts.history_words import line_words
+from alerts.history_words import write_line
 from alerts.incidents.incident import (
     ACTION_WORDS,
     CAUSE_WORDS,
@@ -27,23 +27,23 @@ from alerts.incidents.incident import (
     MAX_NOTE,
     VERDICT_WORDS,
     Verdict,
-    answer_choices,
-    answer_words,
+    find_answer_choices,
+    write_answer,
 )
-from alerts.notify.notice import KIND_WORDS, NOTICE_WORDS, respond_words
-from alerts.secrets import channel_text
+from alerts.notify.notice import KIND_WORDS, NOTICE_WORDS, write_respond_label
+from alerts.secrets import write_channel
 from detection.events import KIND_NAMES, EventKind
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
 from detection.unlikely import looks_like
-from language.dates import date_text
+from language.dates import write_date
 from language.messages import (
     ENGLISH,
     LANGUAGES,
     Words,
     _,
-    capitalized,
+    capitalize,
+    get_language,
     gettext,
-    language,
     mark,
     plural,
 )
@@ -175,23 +175,23 @@ def headline(incident: Mapping[str, Any]) -> str:
     verdict = incident["verdict"]
     if verdict == "confirmed":
         name = KIND_NAMES["vape" if kind == "possible" else kind]
-        return _("%(kind)s confirmed", kind=capitalized(name))
+        return _("%(kind)s confirmed", kind=capitalize(name))
     if verdict:
-        return answer_words(verdict, incident["cause"] or "")
+        return write_answer(verdict, incident["cause"] or "")
     return KIND_WORDS.get(kind, kind)
 
 
 def answers_of(kind: str) -> dict[str, Any]:
     """Return the answers that people may give for a kind of incident, with their words."""
-    choices = answer_choices(EventKind(kind))
+    choices = find_answer_choices(EventKind(kind))
     return {
-        "respond": respond_words(kind),
+        "respond": write_respond_label(kind),
         "verdicts": [(verdict.value, VERDICT_WORDS[verdict]) for verdict in choices.verdicts],
         "explained": choices.explained.value,
         "because": _("Fixed; the cause was")
         if choices.explained is Verdict.FIXED
         else _("False alarm, caused by"),
-        "causes": [(cause, capitalized(CAUSE_WORDS[cause])) for cause in choices.causes],
+        "causes": [(cause, capitalize(CAUSE_WORDS[cause])) for cause in choices.causes],
     }
 
 
@@ -229,12 +229,12 @@ class Times:
         """Write the time of day with seconds, with the date unless `after` is of the same day."""
         local = self.local(moment)
         if after is not None and local.date() != self.local(after).date():
-            return date_text(local, "short date and time")
-        return date_text(local, "clock with seconds")
+            return write_date(local, "short date and time")
+        return write_date(local, "clock with seconds")
 
     def dated(self, moment: float) -> str:
         """Write the date and the time of day."""
-        return date_text(self.local(moment), "short date and time")
+        return write_date(self.local(moment), "short date and time")
 
     def when(self, moment: float, zone: str = "") -> str:
         """Write the time of day, with the date unless it is today, and the year unless it is this.
@@ -244,7 +244,7 @@ class Times:
         at = ZoneInfo(zone) if zone else self.zone
         local, now = (datetime.fromtimestamp(t, UTC).astimezone(at) for t in (moment, self._now()))
         form = "moment" if local.year == now.year else "short date and time"
-        text = date_text(local, "clock" if local.date() == now.date() else form)
+        text = write_date(local, "clock" if local.date() == now.date() else form)
         return text if at.key == self.zone.key else f"{text} {local:%Z}"
 
     def ago(self, moment: float) -> str:
@@ -294,7 +294,7 @@ def unreachable(sentence: str, phone: str) -> str:
 
 def script_messages(*scripts: str) -> Markup:
     """Return the messages of scripts for their own `_`; nothing in English, which they contain."""
-    if language() == ENGLISH:
+    if get_language() == ENGLISH:
         return Markup()
     found = {text: gettext(text) for script in scripts for text in _texts_of(script)}
     return Markup('  <meta name="messages" content="{}">\n').format(json.dumps(found))
@@ -326,13 +326,13 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         ahead=times.ahead,
         iso=lambda t: datetime.fromtimestamp(t, UTC).isoformat(),
         path=lambda text: quote(text, safe=""),
-        looks_like=lambda quantity: capitalized(looks_like(quantity)),
+        looks_like=lambda quantity: capitalize(looks_like(quantity)),
         floor_name=floor_name,
         headline=headline,
-        channel=channel_text,
+        channel=write_channel,
         word=translate,
         share=format_share,
-        person=settings.engine.policy.name_of,
+        person=settings.engine.policy.find_name,
     )
     made.globals.update(
         school=settings.school.name,
@@ -344,7 +344,7 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         max_note=MAX_NOTE,
         max_case_number=MAX_CASE_NUMBER,
         grafana_url=settings.header.grafana_url,
-        language=language,
+        language=get_language,
         states=STATES,
         icon=icon,
         script_messages=script_messages,
@@ -353,7 +353,7 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         may_set=settings.config is not None,
         undelivered=undelivered,
         quantity_words=QUANTITY_WORDS,
-        line_words=partial(line_words, name_of=settings.engine.policy.name_of),
+        line_words=partial(write_line, name_of=settings.engine.policy.find_name),
         action_words=ACTION_WORDS,
         cause_words=CAUSE_WORDS,
         kind_words=KIND_WORDS,

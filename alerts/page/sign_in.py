@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from alerts.access import invites, second_factor, sessions
-from alerts.access.passwords import SHORTEST, fault_of, password_hash, set_password
+from alerts.access.passwords import SHORTEST, find_fault, load_hash, set_password
 from alerts.access.sign_in_rules import Refusal
 from alerts.page.guard import (
     PendingSignIn,
@@ -83,9 +83,9 @@ class SignInGroup(PageGroup):
     async def _known(self, account: str, password: str) -> StaffMember | None:
         member = self._member(account)
         person = "" if member is None else member.id
-        kept = await self._context.read(password_hash, person)
+        kept = await self._context.read(load_hash, person)
         hasher = self._context.access.hasher
-        is_right = await self._hash(lambda: hasher.verifies(kept, password))
+        is_right = await self._hash(lambda: hasher.verify(kept, password))
         return member if is_right else None
 
     def _member(self, account: str) -> StaffMember | None:
@@ -203,7 +203,7 @@ class SignInGroup(PageGroup):
         self, member: StaffMember, account: str, after: str, secret: str
     ) -> Response:
         """Ask somebody who gave their password for a code, with `secret` of a new app or none."""
-        given = await self._context.read(password_hash, member.id)
+        given = await self._context.read(load_hash, member.id)
         if len(self._pending) >= _MOST_PENDING:
             del self._pending[next(iter(self._pending))]
         key, until = secrets.token_urlsafe(32), self._now() + _CODE_S
@@ -216,7 +216,7 @@ class SignInGroup(PageGroup):
         """Ask for a code; a new secret is shown as apps and as people read it."""
         shown = {"secret": " ".join(secret[k : k + 4] for k in range(0, len(secret), 4))}
         if secret:
-            address = second_factor.address_for_app(
+            address = second_factor.make_app_address(
                 secret, person, self._context.settings.school.name
             )
             code = segno.make(address, micro=False)
@@ -246,14 +246,14 @@ class SignInPages(SignInGroup):
         tried = self._member(account)  # an unknown account may be a password in the wrong field
         actor = tried.id if tried else "unknown"
         if self._one_click(request):
-            member = self._context.policy.member(account)
+            member = self._context.policy.find_member(account)
         else:
             wait = self._limit.take(client_of(request), self._account_of(account), self._now())
             if wait > 0:
                 return await self._too_many(request, after, account, wait, actor)
             member = await self._known(account, text_of(form, "password"))
         if member is None:
-            has_password = await self._context.read(password_hash, actor) is not None
+            has_password = await self._context.read(load_hash, actor) is not None
             reason = Refusal.WRONG_PASSWORD if has_password else Refusal.NO_PASSWORD
             reason = reason if tried else Refusal.UNKNOWN_ACCOUNT
             fault = _("Wrong name or password.")
@@ -270,11 +270,11 @@ class SignInPages(SignInGroup):
         if not rules.may_use_password(member.id):
             fault = _("Only local accounts sign in with a password. Use the button above.")
             return await self._refuse(request, member.id, Refusal.NOT_LOCAL, after, fault)
-        has_factor = await self._context.read(second_factor.since, member.id) is not None
+        has_factor = await self._context.read(second_factor.find_enrollment, member.id) is not None
         if not has_factor and member.role not in rules.second_factor:
-            self._limit.succeeded(client_of(request), member.id)
+            self._limit.record_success(client_of(request), member.id)
             return await self._start(request, member, response)
-        secret = "" if has_factor else second_factor.new_secret()
+        secret = "" if has_factor else second_factor.make_secret()
         return await self._ask_for_code(member, account, after, secret)
 
     @serves("/sign-in/code", Access.PUBLIC, methods=("GET", "POST"))
@@ -309,7 +309,7 @@ class SignInPages(SignInGroup):
             return self._code_form(request, *asked, fault)
         self._pending.pop(key, None)
         for _counted in ("password", "code"):
-            self._limit.succeeded(client_of(request), member.id)
+            self._limit.record_success(client_of(request), member.id)
         response: Response = RedirectResponse(pending.after, 303)
         if codes:
             response = self._context.render(
@@ -330,11 +330,13 @@ class SignInPages(SignInGroup):
         wait = self._limit.take(client_of(request), "", now)
         if wait > 0:
             return await self._too_many(request, "/", "", wait)
-        member = self._context.policy.member(await self._context.read(invites.find, token, now))
+        member = self._context.policy.find_member(
+            await self._context.read(invites.find, token, now)
+        )
         if member is None or not self._context.access.sign_in.may_use_password(member.id):
             fault = _("This link was used already, or has expired. Ask for a new one.")
             return await self._refuse(request, "unknown", Refusal.NO_INVITE, "/", fault)
-        fault = fault_of(new, (member.id, member.name, self._context.settings.school.name))
+        fault = find_fault(new, (member.id, member.name, self._context.settings.school.name))
         if fault:
             more: dict[str, Any] = {"shortest": SHORTEST, "token": token, "errors": [fault]}
             return self._context.render(request, "welcome.html", 400, **more)
@@ -354,7 +356,7 @@ class SignInPages(SignInGroup):
         return await self._after_password(request, member, member.name, response)
 
     async def _goes_on(self, pending: PendingSignIn) -> bool:
-        kept = await self._context.read(password_hash, pending.member.id)
+        kept = await self._context.read(load_hash, pending.member.id)
         return self._now() < pending.expires_at and kept == pending.given
 
     def _use(
@@ -367,7 +369,7 @@ class SignInPages(SignInGroup):
             codes = second_factor.confirm(tx, person, pending.secret, given, now)
             by = "code" if codes else ""
         else:
-            by = second_factor.passes(tx, person, given, now)
+            by = second_factor.use_code(tx, person, given, now)
         if codes:
             self._audit(tx, AuditKind.SECOND_FACTOR, person, request, what="set up")
         if not by:

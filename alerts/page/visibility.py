@@ -110,7 +110,7 @@ class Visibility:
 
     def why_closed(self, person: str, sites: frozenset[str] | None) -> str:
         """Say why a token of some sites, by name, reads nothing any more; empty if it reads."""
-        own = self.policy.sites_of(person) if sites is None else sites
+        own = self.policy.find_sites(person) if sites is None else sites
         registry = self._registry
         if own is None or own & registry.sites.keys():
             return ""
@@ -129,7 +129,7 @@ class Visibility:
         sites = _SITES.get()
         if sites is None:
             return self.policy.staff
-        own = ((member, self.policy.sites_of(member.id)) for member in self.policy.staff)
+        own = ((member, self.policy.find_sites(member.id)) for member in self.policy.staff)
         return tuple(member for member, their in own if their is None or their & sites)
 
     @property
@@ -138,12 +138,12 @@ class Visibility:
         sites = _SITES.get()
         if sites is None:
             return self.policy.staff
-        own = ((member, self.policy.sites_of(member.id)) for member in self.policy.staff)
+        own = ((member, self.policy.find_sites(member.id)) for member in self.policy.staff)
         return tuple(member for member, their in own if their is not None and their <= sites)
 
     def see_as(self, person: str | None, limit: frozenset[str] | None = None) -> None:
         """See from now on what a person sees, all for None; a `limit` leaves only those sites."""
-        sites = None if person is None else self.policy.sites_of(person)
+        sites = None if person is None else self.policy.find_sites(person)
         if limit is not None:
             sites = limit if sites is None else sites & limit
         _SITES.set(sites)

@@ -79,7 +79,7 @@ def main() -> int:
             state = DataPaths(config.data_dir).state
             person = engine.policy.staff[0].id
             pictures = IncidentPictures(state, config.registry(), series, config.timezone)
-            keep(pictures.png(incident) or b"", out / "push.webp")
+            keep(pictures.draw_png(incident) or b"", out / "push.webp")
             first_page = ["pdftoppm", "-r", "110", "-l", "1", "-png", report, "-"]
             keep(
                 subprocess.run(first_page, check=True, capture_output=True).stdout,

@@ -175,10 +175,10 @@ def _make_answers(
     causes = ("spray", "spray", "steam", "sanitizer", "dust")
     cause = rng.choice(causes) if verdict is Verdict.FALSE_ALARM else ""
     said = arrived + rng.uniform(30, 120)
-    yield said, lambda at: engine.feedback(tx, incident, by, verdict, at, cause=cause)
+    yield said, lambda at: engine.record_feedback(tx, incident, by, verdict, at, cause=cause)
     if verdict is Verdict.CONFIRMED:
         action = ActionClass(rng.choice(("referral", "referral", "nurse", "none")))
-        yield said + 300, lambda at: engine.followed(tx, incident, by, action, at)
+        yield said + 300, lambda at: engine.record_action(tx, incident, by, action, at)
 
 
 def _make_event(alert: Detection) -> Event:
@@ -208,7 +208,7 @@ def _make_event(alert: Detection) -> Event:
 
 def _deliver(tx: sqlite3.Connection, engine: AlertEngine, at: float) -> None:
     for row in outbox.lease(tx, at, owner="sample", lease_s=60, limit=100, free=lambda _: 100):
-        if outbox.sent(tx, row, at):
+        if outbox.mark_sent(tx, row, at):
             engine.delivered(tx, row, at)
 
 

@@ -6,7 +6,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Final
 
 from ingest.mapping.examples import MEANING, find_all_lacks
-from language.plain_text import counted
+from language.plain_text import pluralize
 from plumewatch.check.broker import check_broker
 from plumewatch.check.machine import (
     check_clock,
@@ -44,8 +44,8 @@ def check(path: Path, now: float) -> Iterator[CheckResult]:
     check_settings(config)
     yield ok(
         "configuration",
-        f"{path} has {counted(len(config.room), 'room')},"
-        f" {counted(len(config.sensor), 'sensor')}, {len(config.staff)} staff and no faults",
+        f"{path} has {pluralize(len(config.room), 'room')},"
+        f" {pluralize(len(config.sensor), 'sensor')}, {len(config.staff)} staff and no faults",
     )
     if config.mapping:
         names = ", ".join(mapping.name for mapping in config.mapping)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from pydantic import BaseModel
 
-from language.plain_text import counted
+from language.plain_text import pluralize
 from plumewatch.check.result import fault, format_span, list_places, ok, warn
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import read_influx_settings
@@ -139,7 +139,7 @@ def _check_space(config: PlumewatchConfig, free_gb: float) -> CheckResult:
         return warn(
             "store",
             f"{root} is writable, {free_gb:.0f} GB are free;"
-            f" {counted(len(config.sensor), 'sensor')} need {more_gb:.0f} GB more",
+            f" {pluralize(len(config.sensor), 'sensor')} need {more_gb:.0f} GB more",
             "a larger disk, or keep less: timeseries.raw_days and journal.max_mb limit"
             " what is kept",
         )

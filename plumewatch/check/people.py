@@ -14,19 +14,19 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from alerts.access.passwords import with_password
+from alerts.access.passwords import list_with_password
 from alerts.access.roles import Right, may
 from alerts.errors import ProviderError
-from alerts.escalation.coverage import coverage_gaps, paged_incidents
+from alerts.escalation.coverage import find_coverage_gaps, list_paged_labels
 from alerts.notify.channels.apprise_notifier import NotifySettings, check_target
-from alerts.notify.channels.reachability import why_unreachable
+from alerts.notify.channels.reachability import find_unreachable
 from ingest.decoders import decode_message
 from ingest.decoding import Context
 from ingest.errors import DecodeError
 from ingest.http.poll import PollError, get
 from ingest.mapping.examples import MEANING, find_lacks
 from ingest.validation import Message
-from language.plain_text import counted
+from language.plain_text import pluralize
 from plumewatch.check.broker import check_file
 from plumewatch.check.result import CheckResult, State, fault, merge_places, ok, warn
 from plumewatch.config.faults import ConfigError, list_some
@@ -75,8 +75,11 @@ def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     if not config.bells:
         return
     begin, days = datetime.fromtimestamp(now, UTC), _LOOK_AHEAD.days
-    incidents, quiet = paged_incidents(config.registry().rooms.values()), build_quiet_hours(config)
-    found = list(coverage_gaps(config.roster(), incidents, begin, begin + _LOOK_AHEAD, quiet))
+    incidents, quiet = (
+        list_paged_labels(config.registry().rooms.values()),
+        build_quiet_hours(config),
+    )
+    found = list(find_coverage_gaps(config.roster(), incidents, begin, begin + _LOOK_AHEAD, quiet))
     if not found:
         yield ok("duty", f"somebody is on duty in every class period of the next {days} days")
         return
@@ -87,7 +90,7 @@ def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     rooms = list_some(dict.fromkeys(gap.room for gap in found))
     yield warn(
         "duty",
-        f"nobody on duty would be notified at {counted(len(starts), 'time')} of the next {days}"
+        f"nobody on duty would be notified at {pluralize(len(starts), 'time')} of the next {days}"
         f" days: {when}; rooms: {rooms}",
         "add a [[shift]] for those periods, or the missing addresses of the people on duty",
     )
@@ -105,7 +108,7 @@ def check_notifiers(config: PlumewatchConfig, now: float) -> Iterator[CheckResul
             'add notify = [{ url_file = "secrets/ap-north" }] to a [[staff]] block',
         )
     targets = [target for member in reachable for target in member.targets]
-    answers = iter(asyncio.run(why_unreachable(targets, settings)))
+    answers = iter(asyncio.run(find_unreachable(targets, settings)))
     yield from merge_places(
         (member.id, _check_member(member, settings, [next(answers) for _ in member.targets]))
         for member in reachable
@@ -128,7 +131,7 @@ def _find_weekly_fault(config: PlumewatchConfig, settings: NotifySettings) -> st
     if target is None:
         return ""
     wrong = "; ".join(str(found) for found in check_target(target, settings))
-    return wrong or asyncio.run(why_unreachable([target], settings))[0]
+    return wrong or asyncio.run(find_unreachable([target], settings))[0]
 
 
 def _check_member(
@@ -160,7 +163,7 @@ def _check_member(
         )
     return ok(
         "notifiers",
-        f"{counted(count, 'address', 'addresses')} of an allowed kind (nothing was sent)",
+        f"{pluralize(count, 'address', 'addresses')} of an allowed kind (nothing was sent)",
     )
 
 
@@ -185,7 +188,7 @@ def check_sign_in(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
     else:
         yield ok(
             "sign-in",
-            f"{name} answers, with {counted(count, 'key')}; it sends people back to"
+            f"{name} answers, with {pluralize(count, 'key')}; it sends people back to"
             f" {provider.settings.callback}",
         )
     lost = [p.id for p in config.staff if not p.email and p.id not in own.local]
@@ -299,7 +302,7 @@ def _check_poll(
             " some beside it (docs/devices.md)",
         )
     count = len({name for reading in readings for name in reading.values})
-    return ok("polls", f"answers, with {counted(count, 'value')}")
+    return ok("polls", f"answers, with {pluralize(count, 'value')}")
 
 
 def _check_port(config: PlumewatchConfig, part: str, host: str, port: int) -> CheckResult | None:
@@ -320,7 +323,7 @@ def _check_port(config: PlumewatchConfig, part: str, host: str, port: int) -> Ch
 
 def find_without_password(config: PlumewatchConfig) -> list[str]:
     """Return the ids of staff who sign in by password and have none yet."""
-    own, have = config.sign_in, _read_state(config, with_password) or {}
+    own, have = config.sign_in, _read_state(config, list_with_password) or {}
     local = [m.id for m in config.staff if not own.issuer or m.id in own.local]
     return [person for person in local if person not in have]
 

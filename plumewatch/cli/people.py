@@ -38,7 +38,7 @@ def timeline(
     at: Annotated[str, typer.Option(help="Local time, 2026-09-07T10:05.")] = "",
 ) -> None:
     """Print who would be notified when after an alert, and what limits the notices."""
-    from alerts.escalation.preview import timeline as timeline_lines
+    from alerts.escalation.preview import write_timeline as timeline_lines
     from alerts.policy import PAGED
     from detection.events import EventKind
     from plumewatch.config.settings import build_alert_policy
@@ -76,15 +76,15 @@ def staff_password(
     ] = False,
 ) -> None:
     """Set a password, typed or from standard input; ends the person's sessions."""
-    from alerts.access.passwords import Hasher, fault_of, generated, set_password
+    from alerts.access.passwords import Hasher, find_fault, generate_password, set_password
     from storage import audit
 
     site = Site.load(config)
     member = next((m for m in site.config.staff if m.id == person), None)
     if member is None:
         raise _describe_unknown(person, [m.id for m in site.config.staff])
-    password = generated() if generate else _ask_password(member.name)
-    fault = fault_of(password, (member.id, member.name, site.config.site))
+    password = generate_password() if generate else _ask_password(member.name)
+    fault = find_fault(password, (member.id, member.name, site.config.site))
     if fault:
         raise RefusedError(fault)
     hashed, now = Hasher().hash(password), time.time()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from language.plain_text import escaped, for_terminal
+from language.plain_text import escape, escape_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ _BOX: Final = "    \n    \n ─  \n    \n    \n    \n    \n    \n"
 
 def echo(line: object = "", *, err: bool = False, nl: bool = True) -> None:
     """Print a line; what is not printable in it is escaped."""
-    typer.echo(for_terminal(str(line)), err=err, nl=nl)  # noqa: TID251 - here alone
+    typer.echo(escape_lines(str(line)), err=err, nl=nl)  # noqa: TID251 - here alone
 
 
 def print_json(fields: Mapping[str, object]) -> None:
@@ -76,7 +76,7 @@ def format_table(
     )
     for name in columns:
         table.add_column(name, overflow="fold")
-    cells = [[escaped(str(cell).replace("\n", " ")) for cell in row] for row in rows]
+    cells = [[escape(str(cell).replace("\n", " ")) for cell in row] for row in rows]
     for row in cells:
         table.add_row(*map(Text, row))
     out = StringIO()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from language.plain_text import counted
+from language.plain_text import pluralize
 from plumewatch.cli.options import Site, list_examples
 from plumewatch.cli.printer import echo, show_progress
 from plumewatch.errors import UsageError
@@ -61,7 +61,7 @@ def replay(
     if events is not None:
         write_events(events, result)
     counts = {"reading": result.readings, "event": len(result.events), "alert": len(result.alerts)}
-    lines = [", ".join(counted(n, noun) for noun, n in counts.items())]
+    lines = [", ".join(pluralize(n, noun) for noun, n in counts.items())]
     if not result.has_particles and result.readings:
         columns = ", ".join(FINE_PARTICLES)
         lines.append(f"no particles in them ({columns}), so vaping cannot be detected")

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from ingest.errors import RefusedError
-from language.plain_text import counted
+from language.plain_text import pluralize
 from plumewatch.cli.options import (
     CONFIG,
     ConfigOption,
@@ -78,8 +78,8 @@ def report(
         raise RefusedError(str(error)) from error
     figures, missing = facts.chosen, facts.missing()
     echo(
-        f"{path}: {counted(len(facts.incidents), 'incident')}; {len(figures.incidents):,} of them"
-        f" counted in figures; not counted: {counted(figures.tests, 'test')},"
+        f"{path}: {pluralize(len(facts.incidents), 'incident')}; {len(figures.incidents):,} of them"
+        f" counted in figures; not counted: {pluralize(figures.tests, 'test')},"
         f" {figures.possible:,} possible vaping" + (f"\n{missing}" if missing else ""),
         err=True,
     )

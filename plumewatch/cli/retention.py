@@ -75,7 +75,7 @@ def _list_record_classes(
 
     kept, days = site.config.timeseries, site.config.retention.incident_days
     active = holds.active(db)
-    incidents = retention.due(db, now - days * _DAY_S, active)
+    incidents = retention.find_due(db, now - days * _DAY_S, active)
     since = holds.earliest(db)
     readings_held = "" if since is None else f"since {site.format_time(since)}"
     if kept.url and readings_held:
@@ -103,7 +103,7 @@ def retention_apply(*, config: ConfigOption = CONFIG) -> None:
     before = now - site.config.retention.incident_days * _DAY_S
     total = 0
     with site.open_state() as db:
-        due = retention.due(db, before, holds.active(db))
+        due = retention.find_due(db, before, holds.active(db))
         with show_progress("deleting", len(due.old)) as update:
             for done, deleted in retention.delete_due(db, before, machine_user(), now):
                 total += deleted
@@ -129,13 +129,13 @@ def retention_hold(
     ] = False,
 ) -> None:
     """Keep the records of a time range until the hold is released."""
-    from alerts.incidents.free_text import cleaned
+    from alerts.incidents.free_text import clean_text
     from storage import audit, holds
 
     site = Site.load(config)
     now = time.time()
     span = site.parse_time(start), site.parse_time(end, end=True)
-    why = cleaned(reason)[:200]
+    why = clean_text(reason)[:200]
     if span[0] >= span[1]:
         raise UsageError("--from is not before --to")
     if not why:
@@ -159,9 +159,9 @@ def retention_hold(
 
 
 def _refuse_identifiers(reason: str) -> None:
-    from alerts.incidents.free_text import identifiers
+    from alerts.incidents.free_text import find_identifiers
 
-    found = identifiers(reason)
+    found = find_identifiers(reason)
     if found:
         raise UsageError(
             f"--reason: does this identify a person? {', '.join(found)}. Names and numbers of"

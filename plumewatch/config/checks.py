@@ -6,8 +6,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from alerts.access.sign_in_rules import folded
-from alerts.duty.timetable import DAY_MIN, minutes
+from alerts.access.sign_in_rules import fold_address
+from alerts.duty.timetable import DAY_MIN, parse_minutes
 from ingest.decoders import DECODERS, HTTP_DECODERS
 from ingest.http.sources import SIGNED_DECODERS
 from ingest.mapping.decoder import PREFIX
@@ -302,7 +302,9 @@ def _find_silence_faults(draft: Draft) -> Iterator[ConfigFault]:
             yield from find_unknown(f"{path}.building", [entry.building], buildings, known)
         if entry.floor and (entry.site, entry.building, entry.floor) not in places:
             yield ConfigFault(f"{path}.floor", repr(entry.floor), later("a floor of the building"))
-        lasts = (minutes(entry.end, latest=DAY_MIN) - minutes(entry.start)) % DAY_MIN or DAY_MIN
+        lasts = (
+            parse_minutes(entry.end, latest=DAY_MIN) - parse_minutes(entry.start)
+        ) % DAY_MIN or DAY_MIN
         if lasts > _LONGEST_SILENCE_MIN:
             allowed = later("at most %(n)s hours after start", n=_LONGEST_SILENCE_MIN // 60)
             yield ConfigFault(f"{path}.end", entry.end, allowed)
@@ -327,7 +329,7 @@ def find_sign_in_faults(draft: Draft) -> Iterator[ConfigFault]:
     own, staff = draft.config.sign_in, draft.config.staff
     seen: dict[str, str] = {}
     for path, person in draft.tables("staff", staff):
-        email = folded(person.email or "")
+        email = fold_address(person.email or "")
         if email and seen.setdefault(email, path) != path:
             other = draft.config.locate_entry(f"{seen[email]}.email")
             allowed = later("is already used by %(other)s", other=other)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 from alerts.access.directory import is_of_directory
-from alerts.duty.roster import LABELS, ZoneMap, chosen, nodes, parse_matchers
+from alerts.duty.roster import LABELS, ZoneMap, choose_routes, parse_matchers, walk_routes
 from alerts.errors import MatcherError
 from alerts.policy import FACILITIES, ROUTED, STAFF, Severity
 from language.messages import later, mark
@@ -171,7 +171,7 @@ def _find_zone_faults(draft: Draft) -> Iterator[ConfigFault]:
     for _, room in draft.valid("room", config.room):
         site = config.site_of(room.site).name
         labels = {"site": site, "building": room.building, "floor": room.floor}
-        if zone_map.of(labels) is None:
+        if zone_map.find_zone(labels) is None:
             where = ", ".join(filter(None, (room.building, room.floor)))
             outside.setdefault((site, where), []).append(room.id)
     for (_site, where), rooms in outside.items():
@@ -327,18 +327,18 @@ def _format_path(where: tuple[int, ...]) -> str:
 
 def _find_unreachable(root: Route, places: Iterable[Mapping[str, str]]) -> Iterator[ConfigFault]:
     """Try every place, kind and severity that the matchers tell apart."""
-    asked = {matcher.name for *_, node in nodes(root) for matcher in node.matchers}
+    asked = {matcher.name for *_, node in walk_routes(root) for matcher in node.matchers}
     apart = {frozenset((k, v) for k, v in place.items() if k in asked) for place in places}
     apart.add(frozenset())  # an outage of several sensors is in no room
     kinds = sorted(ROUTED) if "kind" in asked else [""]
     severities = tuple(Severity) if "severity" in asked else ("",)
-    dead = {id(node) for where, _, node in nodes(root) if where and not node.routes}
+    dead = {id(node) for where, _, node in walk_routes(root) if where and not node.routes}
     for place, kind, severity in product(apart, kinds, severities):
         if not dead:
             return
         labels = {**dict(place), "kind": kind, "severity": severity}
-        dead -= {id(node.path[-1]) for node in chosen(root, labels)}
-    for where, receiver, node in nodes(root):
+        dead -= {id(node.path[-1]) for node in choose_routes(root, labels)}
+    for where, receiver, node in walk_routes(root):
         if id(node) in dead:
             matchers = ", ".join(map(str, node.matchers))
             yield ConfigFault(

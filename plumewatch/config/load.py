@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from language.value_errors import allowed_by
+from language.value_errors import describe_allowed
 from plumewatch.config.checks import find_cross_faults
 from plumewatch.config.draft import Draft
 from plumewatch.config.faults import NO_SCHOOL, ConfigError, ConfigFault, suggest_name
@@ -144,4 +144,4 @@ def _build_fault(error: Any, tree: ConfigTree) -> ConfigFault:
     if kind == "missing" and path in ("room", "sensor"):
         allowed = "there must be at least one, written [[%s]]"
         return ConfigFault(path, "missing", allowed % path)
-    return ConfigFault(path, "missing" if kind == "missing" else value, allowed_by(error))
+    return ConfigFault(path, "missing" if kind == "missing" else value, describe_allowed(error))

@@ -8,8 +8,16 @@ from zoneinfo import ZoneInfo
 
 from alerts.duty.roster import Receiver, Roster, Route, Zone, ZoneMap, parse_matchers
 from alerts.duty.shifts import ClockHours, LessonHours, Override, Shift
-from alerts.duty.timetable import DAY_MIN, WEEKDAYS, Bells, Period, Timetable, instant, minutes
-from alerts.policy import BUILT_IN_ROUTES, role_receivers
+from alerts.duty.timetable import (
+    DAY_MIN,
+    WEEKDAYS,
+    Bells,
+    Period,
+    Timetable,
+    find_instant,
+    parse_minutes,
+)
+from alerts.policy import BUILT_IN_ROUTES, build_role_receivers
 from plumewatch.config.sections.duty import RoutingConfig
 from plumewatch.config.sites import ALL
 
@@ -105,7 +113,7 @@ def _build_route(node: RoutingConfig | RoutingNodeConfig) -> Route:
 
 def _build_receivers(sections: DutySections, staff: Sequence[StaffConfig]) -> dict[str, Receiver]:
     rostered = {shift.receiver for shift in sections.shift}
-    found = role_receivers((person.id, person.role) for person in staff)
+    found = build_role_receivers((person.id, person.role) for person in staff)
     for role in rostered & found.keys():
         found[role] = Receiver(role, catch_all=found[role].catch_all)
     for entry in sections.receiver:
@@ -140,7 +148,8 @@ def _build_bells(entry: BellsConfig) -> Bells:
     return Bells(
         id=entry.id,
         periods=tuple(
-            Period(p.name, minutes(p.start), minutes(p.end, latest=DAY_MIN)) for p in entry.periods
+            Period(p.name, parse_minutes(p.start), parse_minutes(p.end, latest=DAY_MIN))
+            for p in entry.periods
         ),
         weekdays=frozenset() if entry.dates else number_weekdays(entry.days),
         dates=frozenset(entry.dates),
@@ -159,8 +168,8 @@ def _build_hours(entry: ShiftConfig, timetable: Timetable) -> Hours:
     if entry.start is not None and entry.end is not None:
         return ClockHours(
             timetable.zone,
-            minutes(entry.start),
-            minutes(entry.end, latest=DAY_MIN),
+            parse_minutes(entry.start),
+            parse_minutes(entry.end, latest=DAY_MIN),
             days,
             frozenset() if entry.on_holidays else timetable.holidays,
         )
@@ -173,5 +182,5 @@ def convert_to_utc(local: datetime, zone: ZoneInfo) -> datetime:
     if local.tzinfo is not None:
         return local.astimezone(UTC)
     day = date(local.year, local.month, local.day)
-    minute = instant(zone, day, local.hour * 60 + local.minute)
+    minute = find_instant(zone, day, local.hour * 60 + local.minute)
     return minute + timedelta(seconds=local.second)

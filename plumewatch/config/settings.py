@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 from alerts.access.own_channels import TO, Gateways
 from alerts.access.sign_in_rules import GroupRole, SignInRules
 from alerts.duty.shifts import ClockHours, QuietHours, RecurringSilence
-from alerts.duty.timetable import DAY_MIN, minutes
+from alerts.duty.timetable import DAY_MIN, parse_minutes
 from alerts.errors import PolicyError
-from alerts.outbound.webhooks import fault_of_secret
+from alerts.outbound.webhooks import find_secret_fault
 from alerts.policy import AlertPolicy, EscalationTimings, StaffMember, Webhook
 from detection.alert_rules import AlertBudgets
 from ingest.mqtt.connection import BrokerSettings, new_client_id
@@ -149,8 +149,8 @@ def build_silences(config: PlumewatchConfig) -> Iterator[RecurringSilence]:
         places = (("room", entry.room), ("floor", entry.floor), ("building", entry.building))
         wanted = (*places, ("site", site), ("kind", entry.kind or ""))
         labels = {name: value for name, value in wanted if value}
-        end = minutes(entry.end, latest=DAY_MIN)
-        hours = ClockHours(zone, minutes(entry.start), end, number_weekdays(entry.days))
+        end = parse_minutes(entry.end, latest=DAY_MIN)
+        hours = ClockHours(zone, parse_minutes(entry.start), end, number_weekdays(entry.days))
         yield RecurringSilence(labels, entry.reason, hours, entry.first, entry.last)
 
 
@@ -181,8 +181,8 @@ def find_home_zone(person: StaffConfig, config: PlumewatchConfig) -> ZoneInfo:
 
 
 def _build_quiet(entry: QuietHoursConfig, zone: ZoneInfo) -> QuietHours:
-    end = minutes(entry.end, latest=DAY_MIN)
-    hours = ClockHours(zone, minutes(entry.start), end, number_weekdays(entry.days))
+    end = parse_minutes(entry.end, latest=DAY_MIN)
+    hours = ClockHours(zone, parse_minutes(entry.start), end, number_weekdays(entry.days))
     return QuietHours(hours, divert=entry.then == "divert")
 
 
@@ -196,7 +196,7 @@ def read_webhooks(config: PlumewatchConfig) -> tuple[Webhook, ...]:
         if url is None or secret is None:
             continue
         reader.faults += _find_url_faults(config, f"{path}.url", url)
-        fault = fault_of_secret(secret.reveal())
+        fault = find_secret_fault(secret.reveal())
         if fault:
             reader.faults.append(ConfigFault(f"{path}.secret", "the secret", fault))
         found.append(Webhook(hook.name, url, secret, frozenset(k.value for k in hook.kinds)))
@@ -334,7 +334,8 @@ def build_school(config: PlumewatchConfig, site: str = "") -> School:
 
     def lessons_on(day: date) -> list[Lesson]:
         periods = [
-            (period.name, timetable.span(day, period)) for period in timetable.periods_on(day)
+            (period.name, timetable.build_span(day, period))
+            for period in timetable.find_periods(day)
         ]
         return [Lesson(s.start.timestamp(), s.end.timestamp(), name) for name, s in periods]
 

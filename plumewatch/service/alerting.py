@@ -24,7 +24,7 @@ from alerts.incidents.repository import ChangeSignal
 from alerts.incidents.stuck_incidents import StuckIncidentCheck
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings, check_target
 from alerts.notify.channels.web_push import ServerKey, WebPush
-from alerts.notify.outbox import with_answer_link
+from alerts.notify.outbox import add_answer_link
 from alerts.notify.pictures import IncidentPictures, NoticePictures
 from alerts.notify.pump import OutboxPump
 from alerts.notify.trial_notices import send_trials
@@ -32,7 +32,7 @@ from alerts.outbound import series_records, webhooks
 from alerts.outbound.room_publisher import RoomPublisher
 from alerts.outbound.room_states import AVAILABILITY
 from alerts.outbound.webhooks import Webhooks, write_webhooks
-from alerts.secrets import scheme_of
+from alerts.secrets import find_scheme
 from detection.events import Detail
 from ingest.errors import BrokerError
 from ingest.mqtt.connection import connected, new_client
@@ -141,7 +141,7 @@ class Alerting:
             step_of=resources.step_reader(),
             on_outcome=self._on_delivery,
             pictures=self.pictures,
-            personal=with_answer_link,
+            personal=add_answer_link,
         )
         self.memory = MemoryAlerts(
             engine=self.engine,
@@ -162,7 +162,7 @@ class Alerting:
 
     def read_channels(self) -> None:
         """Take over people of the directory, and channels that people set up; blocks."""
-        self.engine.use_policy(self.channels.added_to(self._directory.added_to(self._policy)))
+        self.engine.use_policy(self.channels.add_to(self._directory.add_to(self._policy)))
 
     async def send_test(self, member: StaffMember) -> Sequence[TrialNotice]:
         """Send a test notice to each address of a person."""
@@ -182,7 +182,7 @@ class Alerting:
         if not targets:
             log.warning("no member of staff has an address: alerts show on the staff page only")
         for member, target in targets:
-            if scheme_of(target) == WEB_PUSH:
+            if find_scheme(target) == WEB_PUSH:
                 continue
             for problem in check_target(target, NotifySettings(allow_private=private)):
                 log.warning("notices to %s will fail: %s", member.id, problem)

@@ -203,7 +203,7 @@ class Health:
             return Part("broker", ok=False, detail=state.last_error or "not connected")
         if state.refused_topics:
             return Part("broker", ok=False, detail=f"refuses {', '.join(state.refused_topics)}")
-        faults = self.operations.at_broker()
+        faults = self.operations.describe_broker_faults()
         return Part("broker", ok=True, detail=faults or "connected and subscribed")
 
     def _check_canary(self) -> Part:

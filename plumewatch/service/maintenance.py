@@ -212,7 +212,7 @@ class Maintenance:
 
     async def run_maintenance(self) -> None:
         """Do all of it once a minute, the first time at once, until cancelled."""
-        await self._add(self.recorder.sensor_records)
+        await self._add(self.recorder.collect_health)
         while True:
             snapshot_offset = await self.save()
             await self.deletion.try_delete(snapshot_offset)
@@ -231,7 +231,7 @@ class Maintenance:
         registered = self.resources.registry.sensors
         self.health.lateness.sample(registered, self.ingestion.intake.reading_counts)
         await self.resources.run_until_stored("measurements", self.meters.refresh)
-        await self._add(self.recorder.records)
+        await self._add(self.recorder.collect)
 
     async def _add(
         self, sample: Callable[[float, Mapping[str, SensorLife], StateSummary], list[Record]]
@@ -239,17 +239,17 @@ class Maintenance:
         base = self.resources
         stored = await base.run_until_stored("measurements", StateSummary.read, base.state)
         records = sample(base.clock(), self.detection.lives(), stored)
-        await self.samples.add(records, self.recorder.duty_until, self.recorder.recorded())
+        await self.samples.add(records, self.recorder.duty_until, self.recorder.export())
 
 
 def _append(
     connection: sqlite3.Connection, records: list[Record], duty_until: float, recorded: bytes
 ) -> int:
     with transaction(connection) as tx:
-        series_records.append(tx, records)
+        series_records.append_samples(tx, records)
         state.set_snapshot(tx, _DUTY, state.Snapshot(0, "", repr(duty_until).encode()))
         state.set_snapshot(tx, _RECORDED, state.Snapshot(0, "", recorded))
-        dropped = _count_dropped(tx) + series_records.bound(tx, MAX_WAITING)
+        dropped = _count_dropped(tx) + series_records.delete_excess(tx, MAX_WAITING)
         state.set_snapshot(tx, _DROPPED, state.Snapshot(0, "", b"%d" % dropped))
         return dropped
 

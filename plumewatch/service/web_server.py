@@ -28,7 +28,7 @@ import uvicorn
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from alerts.access.limits import Limits, address_key
+from alerts.access.limits import Limits, make_address_key
 from plumewatch.service.resources import ServiceError
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ class ConnectionShares:
 
     def take(self, address: str) -> bool:
         """Count a connection; False if its address has its share already."""
-        key, now = address_key(address), time.monotonic()
+        key, now = make_address_key(address), time.monotonic()
         is_own = self._bounds.exempt_loopback and _is_own(address)
         exempt = is_own or _is_among(address, self._proxies)
         if self._open[key] >= self._bounds.per_address and not exempt:
@@ -196,7 +196,7 @@ class ConnectionShares:
 
     def release(self, address: str) -> None:
         """Count a connection as closed."""
-        key = address_key(address)
+        key = make_address_key(address)
         self._open[key] -= 1
         if self._open[key] <= 0:
             del self._open[key]

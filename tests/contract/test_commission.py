@@ -113,7 +113,7 @@ def commissioned(site):
             at += step.seconds
         evaluate(load(site), "r", timings, "me")
         with state(site) as db:
-            (test,) = sensor_tests.latest(db).values()
+            (test,) = sensor_tests.load_latest(db).values()
         return json.loads(test.result)
 
     return commissioned

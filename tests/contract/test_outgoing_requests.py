@@ -9,9 +9,9 @@ import socket
 import pytest
 from msgspec import structs
 
-from alerts.access.own_channels import OwnChannels, Subscription, encoded
+from alerts.access.own_channels import OwnChannels, Subscription, encode_base64url
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
-from alerts.notify.channels.reachability import why_unreachable
+from alerts.notify.channels.reachability import find_unreachable
 from alerts.notify.channels.web_push import ServerKey, WebPush
 from alerts.notify.notice import NoticeReason
 from alerts.outbound.webhooks import Webhooks
@@ -54,7 +54,9 @@ async def web_push(address, private, folder):
         serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
     )
     endpoint = f"http{'' if private else 's'}://{address}/push"
-    target = Subscription(endpoint, encoded(public), encoded(b"0123456789abcdef")).target()
+    target = Subscription(
+        endpoint, encode_base64url(public), encode_base64url(b"0123456789abcdef")
+    ).to_target()
     browsers = OwnChannels(folder / "state.db")
     push = WebPush(lambda: key, "mailto:it@school.example", browsers, allow_private=private)
     await push.send(target, RISING)
@@ -81,7 +83,7 @@ async def identity_provider(address, private, _folder):
 
 async def reachability(address, private, _folder):
     settings = NotifySettings(allow_private=private)
-    (why,) = await why_unreachable([Secret(f"jsons://{address}/x")], settings)
+    (why,) = await find_unreachable([Secret(f"jsons://{address}/x")], settings)
     if why:
         raise RefusedRequestError(why)
 

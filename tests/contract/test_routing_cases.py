@@ -12,7 +12,7 @@ import re
 
 import pytest
 
-from alerts.duty.roster import chosen, parse_matchers
+from alerts.duty.roster import choose_routes, parse_matchers
 from tests.support.routing import GOLDEN, case_files, tree_of, written
 
 FILES = case_files("PLUMEWATCH_ROUTING_CASES", "routing_public.json", GOLDEN / "routing.json")
@@ -32,7 +32,7 @@ def test_every_case_goes_where_alertmanager_sends_it(file, trees):
     wrong = [
         (case["tree"], case["labels"], found, case["receivers"])
         for case in file["cases"]
-        if (found := [c.receiver for c in chosen(trees[case["tree"]], case["labels"])])
+        if (found := [c.receiver for c in choose_routes(trees[case["tree"]], case["labels"])])
         != case["receivers"]
     ]
     assert not wrong, f"{len(wrong)} of {len(file['cases'])}: {wrong[:3]}"

@@ -9,7 +9,7 @@ import uvicorn
 
 from alerts.access import api_tokens
 from alerts.access.api_tokens import NEEDS, Scope
-from alerts.access.roles import who_may
+from alerts.access.roles import list_roles_with
 from alerts.engine import AlertEngine
 from alerts.page.app import create_app
 from alerts.policy import AlertPolicy, StaffMember
@@ -75,4 +75,4 @@ def test_the_example_is_short_and_runs(served, capsys):
 def test_the_scopes_are_those_of_the_code():
     rows = dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|$", PAGE, re.MULTILINE))
     assert set(rows) == {*Scope}
-    assert rows["reports"] == who_may(NEEDS[Scope.REPORTS]).replace(" and ", ", ")
+    assert rows["reports"] == list_roles_with(NEEDS[Scope.REPORTS]).replace(" and ", ", ")

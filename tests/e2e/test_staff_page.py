@@ -424,7 +424,7 @@ def test_pages_are_sane_for_keyboards_and_screen_readers(site, browser):
 
 def test_an_answered_incident_leaves_no_empty_part_and_charts_have_distinct_ticks(site, browser):
     with sqlite.transaction(site.db) as tx:
-        site.engine.feedback(tx, site.incident, "fox", Verdict.CONFIRMED, site.now - 200)
+        site.engine.record_feedback(tx, site.incident, "fox", Verdict.CONFIRMED, site.now - 200)
     browser.get(f"{site.url}/sign-in?next=/incidents/{site.incident}")
     sign_in(browser)
     empty = browser.execute_script(
@@ -660,7 +660,7 @@ def test_an_answer_of_somebody_else_is_replaced_on_purpose(site, browser):
     find(browser, "#arrive button").click()
     wait_for(browser, lambda: find(browser, "#found button[value=steam]").is_enabled())
     with sqlite.transaction(site.db) as tx:
-        site.engine.feedback(tx, site.incident, "fox", Verdict.TEST, time.time())
+        site.engine.record_feedback(tx, site.incident, "fox", Verdict.TEST, time.time())
     find(browser, "#found button[value=steam]").click()
     wait_for(browser, lambda: "Mr. Fox answered Test just now." in find(browser, "#ask p").text)
     assert judged_by_axe(browser) == []

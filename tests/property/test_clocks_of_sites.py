@@ -76,16 +76,16 @@ def test_each_school_keeps_to_its_own_clock(moment):
     for site, name in ZONES.items():
         local = moment.astimezone(ZoneInfo(name))
         labels = {"site": f"{site} school", "building": "Main", "kind": "vape"}
-        rings = [[c.person for c in ring.people] for ring in POLICY.rings(labels, at)]
+        rings = [[c.person for c in ring.people] for ring in POLICY.plan_rings(labels, at)]
         by_day = [[f"{site}-day"]] if is_between(local, time(7, 30), time(16)) else []
         assert rings == [*by_day, [f"{site}-lead"]]
 
-        (quiet,) = POLICY.quiet_of(f"{site}-day")
+        (quiet,) = POLICY.find_quiet_hours(f"{site}-day")
         spans = quiet.hours.between(moment, moment)
         is_quiet = any(span.contains(moment) for span in spans)
         assert is_quiet == is_between(local, time(22), time(6))
 
-        silence = SILENCES[site].occurrences(at).values()
+        silence = SILENCES[site].find_occurrences(at).values()
         is_silent = any(start <= at < end for start, end in silence)
         assert is_silent == is_between(local, time(17), time(18, 30))
 

@@ -12,7 +12,7 @@ from alerts.duty.roster import Receiver, Roster
 from alerts.engine import AlertEngine
 from alerts.errors import FeedbackError, NotifyReason, PermanentNotifyError, UnknownIncidentError
 from alerts.incidents import repository, schema, silences
-from alerts.incidents.incident import ActionClass, Verdict, answer_choices
+from alerts.incidents.incident import ActionClass, Verdict, find_answer_choices
 from alerts.incidents.stuck_incidents import StuckKind, find_stuck
 from alerts.notify import outbox as outbox_rows
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember
@@ -116,12 +116,12 @@ class IncidentMachine(RuleBasedStateMachine):
             for row in rows:
                 if not ok:
                     self.engine.fall_back(tx, self.now, row.id)
-                    outbox_rows.failed(
+                    outbox_rows.mark_failed(
                         tx, row, self.now, PermanentNotifyError(NotifyReason.REFUSED)
                     )
-                    self.engine.undeliverable(tx, row.incident, self.now)
-                elif outbox_rows.sent(tx, row, self.now):
-                    self.engine.delivered(tx, row, self.now)
+                    self.engine.escalate_undelivered(tx, row.incident, self.now)
+                elif outbox_rows.mark_sent(tx, row, self.now):
+                    self.engine.record_delivery(tx, row, self.now)
 
     @rule(number=st.integers(1, 3), verdict=st.sampled_from([None, *Verdict]))
     def answer(self, number, verdict):
@@ -132,9 +132,9 @@ class IncidentMachine(RuleBasedStateMachine):
                     self.engine.acknowledge(tx, incident, "Lee", self.now)
                 else:
                     known = repository.load(tx, incident)
-                    choices = answer_choices(known.kind if known else EventKind.VAPE)
+                    choices = find_answer_choices(known.kind if known else EventKind.VAPE)
                     cause = choices.causes[0] if verdict is choices.explained else ""
-                    self.engine.feedback(tx, incident, "Lee", verdict, self.now, cause=cause)
+                    self.engine.record_feedback(tx, incident, "Lee", verdict, self.now, cause=cause)
         except UnknownIncidentError:
             assert incident == "none"
         except FeedbackError:
@@ -161,7 +161,9 @@ class IncidentMachine(RuleBasedStateMachine):
         with sqlite.transaction(self.db) as tx:
             before = repository.load(tx, incident)
             try:
-                after = self.engine.followed(tx, incident, "Lee", action, self.now, case_number="1")
+                after = self.engine.record_action(
+                    tx, incident, "Lee", action, self.now, case_number="1"
+                )
             except FeedbackError:
                 assert before.verdict is None
             else:
@@ -196,7 +198,7 @@ class IncidentMachine(RuleBasedStateMachine):
     @rule()
     def end_silences(self):
         with sqlite.transaction(self.db) as tx:
-            for silence in silences.listed(tx, self.now):
+            for silence in silences.list_recent(tx, self.now):
                 self.engine.end_silence(tx, silence.id, "Lee", self.now)
 
     @invariant()
@@ -227,7 +229,7 @@ class IncidentMachine(RuleBasedStateMachine):
         assert waiting <= set(stored.steps(self.db, "incident", done_at=None))
         deadlines = [i.next_deadline() for i in found if i.id not in waiting]
         assert None not in deadlines
-        assert repository.next_incident_deadline(self.db) == min(deadlines, default=None)
+        assert repository.find_next_deadline(self.db) == min(deadlines, default=None)
 
     @invariant()
     def nobody_is_forgotten(self):

@@ -249,8 +249,8 @@ class JournalMachine(RuleBasedStateMachine):
             self.crash()
             return
         with transaction(self.state) as tx:
-            assert outbox_rows.sent(tx, row, self.now())
-            self.engine.delivered(tx, row, self.now())
+            assert outbox_rows.mark_sent(tx, row, self.now())
+            self.engine.record_delivery(tx, row, self.now())
         self.notices[notice] = "sent"
 
     @precondition(lambda self: self.notices)

@@ -158,7 +158,7 @@ class Program:
         return found
 
     def pump(self, now):
-        while (outbox_rows.next_outbox_deadline(self.db) or math.inf) <= now:
+        while (outbox_rows.find_next_deadline(self.db) or math.inf) <= now:
             with sqlite.transaction(self.db) as tx:
                 self.engine.fall_back(tx, now)
                 rows = outbox_rows.lease(
@@ -171,12 +171,12 @@ class Program:
         down = row.person == "lee" and row.channel.startswith(DOWN)
 
         def mark(tx):
-            if not down and outbox_rows.sent(tx, row, now):
-                self.engine.delivered(tx, row, now)
+            if not down and outbox_rows.mark_sent(tx, row, now):
+                self.engine.record_delivery(tx, row, now)
             elif down:
                 self.engine.fall_back(tx, now, row.id)
                 error = TransientNotifyError(NotifyReason.CONNECTION)
-                outbox_rows.failed(tx, row, now, error, due_at=now + 300)
+                outbox_rows.mark_failed(tx, row, now, error, due_at=now + 300)
 
         if not down:
             for incident in row.notice.incidents or (row.notice.incident,):

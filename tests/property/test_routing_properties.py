@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.duty.roster import Matcher, MatchOp, Route, all_match, chosen, parse_matchers
+from alerts.duty.roster import Matcher, MatchOp, Route, choose_routes, match_all, parse_matchers
 from alerts.errors import MatcherError
 
 NAMES = st.sampled_from(["kind", "floor", "room"])
@@ -47,13 +47,13 @@ def reference(root, labels):
     """A node answers if it and all above match, no sibling before took it, no child matches."""
     answers = []
     for nodes, earlier in flat(root):
-        fits = all(all_match(node.matchers, labels) for node in nodes[1:])
+        fits = all(match_all(node.matchers, labels) for node in nodes[1:])
         taken = any(
-            all_match(sibling.matchers, labels) and not sibling.continues
+            match_all(sibling.matchers, labels) and not sibling.continues
             for siblings in earlier
             for sibling in siblings
         )
-        below = any(all_match(child.matchers, labels) for child in nodes[-1].routes)
+        below = any(match_all(child.matchers, labels) for child in nodes[-1].routes)
         if fits and not taken and not below:
             answers.append(next(n.receiver for n in reversed(nodes) if n.receiver))
     return answers
@@ -61,14 +61,16 @@ def reference(root, labels):
 
 @given(ROOTS, LABELS)
 def test_the_tree_follows_its_rules(root, labels):
-    found = [node.receiver for node in chosen(root, labels)]
+    found = [node.receiver for node in choose_routes(root, labels)]
     assert found == reference(root, labels)
     assert found
 
 
 @given(ROOTS, LABELS)
 def test_an_empty_value_is_as_good_as_none(root, labels):
-    assert chosen(root, labels) == chosen(root, {k: v for k, v in labels.items() if v})
+    assert choose_routes(root, labels) == choose_routes(
+        root, {k: v for k, v in labels.items() if v}
+    )
 
 
 @given(st.text(min_size=1, max_size=20), st.sampled_from(["=", "!="]), st.text(max_size=20))

@@ -15,7 +15,7 @@ import pytest
 from alerts.incidents import repository
 from alerts.notify import outbox
 from alerts.notify.notice import Notice
-from language.messages import params_of
+from language.messages import parse_params
 
 
 def incidents(db, *names, **given):
@@ -33,7 +33,7 @@ def history(db, *names, **given):
     """Histories of incidents: what happened, when, by whom."""
     found = _records(db, "incident_history ORDER BY incident, seq", (), {})
     for line in found:
-        line.detail = params_of(line.detail)
+        line.detail = parse_params(line.detail)
     return _chosen(found, names, given)
 
 
@@ -81,9 +81,9 @@ def change_incidents(tx, *which, **changed):
 def deliver(tx, engine, now, after_s=0.0):
     """Send all notices that are due `now`, as the pump does; return them."""
     rows = outbox.lease(tx, now, owner="t", lease_s=60, limit=1000, free=lambda _channel: 1000)
-    delivered = [row for row in rows if outbox.sent(tx, row, now + after_s)]
+    delivered = [row for row in rows if outbox.mark_sent(tx, row, now + after_s)]
     for row in delivered:
-        engine.delivered(tx, row, now + after_s)
+        engine.record_delivery(tx, row, now + after_s)
     return delivered
 
 

@@ -28,8 +28,8 @@ def english_only() -> frozenset[str]:
     spanish: set[str] = set()
     for entry in catalogue.load("es"):
         if entry.id:
-            english |= _words(" ".join(catalogue.forms(entry.id)))
-            spanish |= _words(" ".join(catalogue.forms(entry.string)))
+            english |= _words(" ".join(catalogue.list_forms(entry.id)))
+            spanish |= _words(" ".join(catalogue.list_forms(entry.string)))
     return frozenset(english - spanish - NAMES)
 
 
@@ -37,7 +37,7 @@ def english_only() -> frozenset[str]:
 def _spanish() -> frozenset[str]:
     """Return the words of the Spanish messages."""
     entries = (entry for entry in catalogue.load("es") if entry.id)
-    return frozenset(_words(" ".join(" ".join(catalogue.forms(e.string)) for e in entries)))
+    return frozenset(_words(" ".join(" ".join(catalogue.list_forms(e.string)) for e in entries)))
 
 
 def _words(text: str) -> set[str]:

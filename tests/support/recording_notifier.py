@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from alerts.errors import NotifyError, NotifyReason, TransientNotifyError
 from alerts.notify.notice import Notice, render
-from alerts.secrets import scheme_of
+from alerts.secrets import find_scheme
 
 if TYPE_CHECKING:
     from alerts.secrets import Secret
@@ -44,7 +44,7 @@ class RecordingNotifier:
             raise outcome
         if timeout_s <= 0:
             raise TransientNotifyError(NotifyReason.TIMEOUT)
-        self.sent.append(SentNotice(target, notice, *render(notice, scheme_of(target)), picture))
+        self.sent.append(SentNotice(target, notice, *render(notice, find_scheme(target)), picture))
 
     def takes_picture(self, target: Secret) -> bool:  # noqa: ARG002 - all do
         """Take every picture."""

@@ -275,7 +275,7 @@ def _answer(tx, engine: AlertEngine, incident: str, at: float, number: int) -> N
     verdict = _VERDICTS[number % len(_VERDICTS)]
     if verdict is not None:
         cause = _CAUSES[number % 2] if verdict is Verdict.FALSE_ALARM else ""
-        engine.feedback(tx, incident, "ap", verdict, at + 400.0, cause=cause)
+        engine.record_feedback(tx, incident, "ap", verdict, at + 400.0, cause=cause)
 
 
 def _service(

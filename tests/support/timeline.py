@@ -121,20 +121,20 @@ class Timeline:
             return
         if self.refusing:
             self.engine.fall_back(tx, now, row.id)
-            outbox_rows.failed(tx, row, now, PermanentNotifyError(NotifyReason.REFUSED))
-            self.engine.undeliverable(tx, row.incident, now)
+            outbox_rows.mark_failed(tx, row, now, PermanentNotifyError(NotifyReason.REFUSED))
+            self.engine.escalate_undelivered(tx, row.incident, now)
             return
         if row.channel in self.down:
             self.engine.fall_back(tx, now, row.id)
             error = TransientNotifyError(NotifyReason.CONNECTION)
-            outbox_rows.failed(tx, row, now, error, due_at=now + 5)
+            outbox_rows.mark_failed(tx, row, now, error, due_at=now + 5)
             return
-        if outbox_rows.sent(tx, row, now):
+        if outbox_rows.mark_sent(tx, row, now):
             self.received_notices.append(
                 Heard(self.now, row.person, row.notice.reason.value, row.notice.room, row.channel)
             )
             self.notices.append(row.notice)
-            self.engine.delivered(tx, row, now)
+            self.engine.record_delivery(tx, row, now)
 
     def want(self, *wanted):
         """Compare: each ``(person, reason, place, from, to)`` once, and nothing else."""

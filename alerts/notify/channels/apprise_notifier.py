@@ -12,7 +12,7 @@ Each scheme of `direct` has its function, and ntfy. Properties of apprise that s
 
 Schemes are an allow-list. What is guarded: as the libraries below apprise make their connections,
 an audit hook on ``socket.connect`` checks each address with the `Reach` of `storage.http_client`,
-in threads inside `_guarded` alone. It sees the address itself, so neither another answer of the
+in threads inside `_guard` alone. It sees the address itself, so neither another answer of the
 resolver nor the number of requests of a plug-in matters. What is not: the size of an answer, and
 its time beyond the deadline at which the caller stops waiting. Behind an HTTP proxy the proxy's
 address counts.
@@ -42,8 +42,8 @@ from alerts.channels import OWN_SERVERS, SERVICES
 from alerts.errors import NotifyError, NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.notify.channels import ntfy
 from alerts.notify.notice import NoticeReason, Priority, render
-from alerts.notify.post import in_place
-from alerts.secrets import channel_of, scheme_of
+from alerts.notify.post import send_in_place
+from alerts.secrets import find_channel, find_scheme
 from storage.bounded_call import BoundedThreads, BusyError, DeadlineExceededError
 from storage.http_client import Reach
 
@@ -127,7 +127,7 @@ class AppriseNotifier:
 
     def takes_picture(self, target: Secret) -> bool:
         """Whether the service behind a target takes text and picture in one request."""
-        row = SERVICES.get(scheme_of(target))
+        row = SERVICES.get(find_scheme(target))
         return row is not None and row.takes_picture
 
     async def send(
@@ -144,7 +144,7 @@ class AppriseNotifier:
         except PermanentNotifyError as error:
             if picture is None or error.reason is not NotifyReason.REFUSED:
                 raise
-            channel = channel_of(target)
+            channel = find_channel(target)
             _LOG.warning(
                 "picture of incident %s refused by %s: %s", notice.incident, channel, error
             )
@@ -153,13 +153,13 @@ class AppriseNotifier:
     async def _send(
         self, target: Secret, notice: Notice, timeout_s: float, picture: bytes | None
     ) -> None:
-        scheme, channel = scheme_of(target), channel_of(target)
+        scheme, channel = find_scheme(target), find_channel(target)
         if scheme in self._direct:
             send = self._direct[scheme]
             places = self._places.setdefault(channel, asyncio.Semaphore(_AT_ONCE))
-            await in_place(places, lambda: send(target, notice, picture), timeout_s)
+            await send_in_place(places, lambda: send(target, notice, picture), timeout_s)
             return
-        if faults := _faults(target, self._settings):
+        if faults := _find_faults(target, self._settings):
             raise faults[0]
         threads = self._threads.setdefault(channel, BoundedThreads("notify", _AT_ONCE))
         await send_bounded(
@@ -167,10 +167,12 @@ class AppriseNotifier:
         )
 
     async def _post_ntfy(self, target: Secret, notice: Notice, picture: bytes | None) -> None:
-        if faults := _faults(target, self._settings):
+        if faults := _find_faults(target, self._settings):
             raise faults[0]
         private = self._settings.allow_private
-        await ntfy.send(target, _service(target.reveal()), notice, picture, allow_private=private)
+        await ntfy.send(
+            target, _build_service(target.reveal()), notice, picture, allow_private=private
+        )
 
 
 async def send_bounded(threads: BoundedThreads, work: Callable[[], None], timeout_s: float) -> None:
@@ -220,7 +222,7 @@ class _ForbiddenAddressError(OSError): ...
 
 
 @contextlib.contextmanager
-def _guarded(reach: Reach) -> Iterator[_Guard]:
+def _guard(reach: Reach) -> Iterator[_Guard]:
     """Check all connections of this thread inside; the guard says whether one was refused."""
     _GUARD.reach, _GUARD.refused = reach, False
     try:
@@ -240,13 +242,13 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
 
 def check_target(target: Secret, settings: NotifySettings | None = None) -> list[NotifyError]:
     """Return all faults of a target that show without sending, without any part of the address."""
-    return _faults(target, settings or NotifySettings())
+    return _find_faults(target, settings or NotifySettings())
 
 
-def _faults(target: Secret, settings: NotifySettings) -> list[NotifyError]:
+def _find_faults(target: Secret, settings: NotifySettings) -> list[NotifyError]:
     _prepare_apprise()
     url = target.reveal()
-    scheme = scheme_of(target)
+    scheme = find_scheme(target)
     if scheme not in SERVICES or "://" not in url:
         allowed = ", ".join(sorted(SERVICES))
         return [PermanentNotifyError(NotifyReason.FORBIDDEN_SCHEME, f"allowed are: {allowed}")]
@@ -255,7 +257,7 @@ def _faults(target: Secret, settings: NotifySettings) -> list[NotifyError]:
     banned = sorted({k.lower() for k, _ in parse_qsl(query, True)} & _BANNED_OPTIONS)  # noqa: FBT003
     if banned:
         details.append(f"options that may not be set: {', '.join(banned)}")
-    service = _service(url)
+    service = _build_service(url)
     if service is None:
         details.append(f"not a complete {scheme} address")
     elif len(service) != 1 and not settings.several:
@@ -272,13 +274,13 @@ def _faults(target: Secret, settings: NotifySettings) -> list[NotifyError]:
     return faults
 
 
-def server_of(target: Secret) -> tuple[str, int] | None:
+def find_server(target: Secret) -> tuple[str, int] | None:
     """Return host and port behind a target; None if unknown."""
     _prepare_apprise()
-    service = _service(target.reveal())
+    service = _build_service(target.reveal())
     if service is None:
         return None
-    if scheme_of(target) in OWN_SERVERS and getattr(service, "mode", "") != "cloud":
+    if find_scheme(target) in OWN_SERVERS and getattr(service, "mode", "") != "cloud":
         host = getattr(service, "smtp_host", None) or service.host
         return str(host), int(service.port or (443 if service.secure else 80))
     for name in ("cloud_notify_url", "notify_url"):
@@ -288,7 +290,7 @@ def server_of(target: Secret) -> tuple[str, int] | None:
     return None
 
 
-def _asset() -> apprise.AppriseAsset:
+def _build_asset() -> apprise.AppriseAsset:
     return apprise.AppriseAsset(
         app_id="Plumewatch",
         app_desc="Plumewatch",
@@ -304,10 +306,10 @@ def _asset() -> apprise.AppriseAsset:
     )
 
 
-def _service(url: str) -> Any:
+def _build_service(url: str) -> Any:
     """Return apprise's object for a target; None if the address is malformed."""
     try:
-        return apprise.Apprise.instantiate(url, asset=_asset(), suppress_exceptions=True)
+        return apprise.Apprise.instantiate(url, asset=_build_asset(), suppress_exceptions=True)
     except Exception:  # noqa: BLE001 - a plug-in may raise anything on a malformed address
         return None
 
@@ -326,27 +328,27 @@ def _send(
     settings: NotifySettings,
 ) -> None:
     """Send a notice through apprise; blocks, and raises NotifyError."""
-    scheme = scheme_of(target)
+    scheme = find_scheme(target)
     title, body = render(notice, scheme)
-    service = _service(target.reveal())
+    service = _build_service(target.reveal())
     service.redirects = False
     service.request_rate_per_sec = 0  # an upload and its post are one notice, made once
     service.socket_connect_timeout = min(5.0, timeout_s)
     service.socket_read_timeout = min(10.0, timeout_s)
     _decorate(service, scheme, notice)
-    box = apprise.Apprise(asset=_asset())
+    box = apprise.Apprise(asset=_build_asset())
     box.add(service)
     urgent = notice.priority is not Priority.QUIET
     kind = apprise.NotifyType.WARNING if urgent else apprise.NotifyType.INFO
     attach, is_report = None, notice.reason is NoticeReason.REPORT
     if picture is not None:
-        attach = apprise.AppriseAttachment(asset=_asset())
+        attach = apprise.AppriseAttachment(asset=_build_asset())
         attach.add(
             AttachMemory(  # type: ignore[no-untyped-call]
                 content=picture, **(_WORKBOOK if is_report else _PICTURE)
             )
         )
-    with _guarded(Reach(settings.allow_private, private_only=_is_plain(service, scheme))) as guard:
+    with _guard(Reach(settings.allow_private, private_only=_is_plain(service, scheme))) as guard:
         result = box.notify(
             body=body, title=title, notify_type=kind, attach=attach, log_level=logging.DEBUG
         )

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode
 
 from alerts.errors import NotifyReason, PermanentNotifyError
-from alerts.notify.notice import Priority, render, respond_words
-from alerts.notify.outbox import answer_of
+from alerts.notify.notice import Priority, render, write_respond_label
+from alerts.notify.outbox import parse_answer_link
 from alerts.notify.post import post, raise_for_status
-from language.messages import _, in_context, speaking
+from language.messages import _, in_context, use_language
 
 if TYPE_CHECKING:
     from alerts.notify.notice import Notice
@@ -40,7 +40,7 @@ async def send(
 ) -> None:
     """Post a notice to the topics of an address, which apprise has parsed."""
     title, text = render(notice, "ntfy")
-    server, headers = _server(address), _headers(target, address, notice)
+    server, headers = _build_server(address), _build_headers(target, address, notice)
     for topic in address.topics:
         if picture is None:
             said = {"topic": topic, "title": title, "message": text}
@@ -50,12 +50,12 @@ async def send(
             shown = {"title": title, "message": text, "filename": "evidence.png"}
             url, body = f"{server}/{topic}?{urlencode(shown)}", picture
         answer = await post(url, body, headers, allow_private=allow_private)
-        if _code(answer.body) == _QUOTA_CODE:
+        if _read_code(answer.body) == _QUOTA_CODE:
             raise PermanentNotifyError(NotifyReason.QUOTA, "the day's quota is used up")
         raise_for_status(answer, _PERMANENT)
 
 
-def _server(address: Any) -> str:
+def _build_server(address: Any) -> str:
     if address.mode == "cloud":
         return _CLOUD
     host = f"[{address.host}]" if ":" in address.host else address.host
@@ -63,7 +63,7 @@ def _server(address: Any) -> str:
     return f"http{'s' if address.secure else ''}://{host}{port}"
 
 
-def _headers(target: Secret, address: Any, notice: Notice) -> dict[str, str]:
+def _build_headers(target: Secret, address: Any, notice: Notice) -> dict[str, str]:
     query = parse_qsl(target.reveal().partition("?")[2])
     headers = {f"X-{name.title()}": value for name, value in query if name in _OPTIONS}
     if address.auth == "token" and address.token:
@@ -74,17 +74,17 @@ def _headers(target: Secret, address: Any, notice: Notice) -> dict[str, str]:
     headers["X-Priority"] = _PRIORITIES[notice.priority]
     if notice.link:
         headers["X-Click"] = notice.link
-    if buttons := _buttons(notice):
+    if buttons := _build_buttons(notice):
         headers["X-Actions"] = json.dumps(buttons)
     return headers
 
 
-def _buttons(notice: Notice) -> list[dict[str, Any]]:
-    address, token = answer_of(notice.link)
+def _build_buttons(notice: Notice) -> list[dict[str, Any]]:
+    address, token = parse_answer_link(notice.link)
     if not token:
         return []
-    with speaking(notice.language):
-        respond, decline = respond_words(notice.kind), _("I can't go")
+    with use_language(notice.language):
+        respond, decline = write_respond_label(notice.kind), _("I can't go")
         show = in_context("button", "Open")
     posts = [
         {
@@ -101,7 +101,7 @@ def _buttons(notice: Notice) -> list[dict[str, Any]]:
     return [*posts, {"action": "view", "label": show, "url": notice.link}]
 
 
-def _code(body: bytes) -> object:
+def _read_code(body: bytes) -> object:
     try:
         found = json.loads(body)
     except ValueError:

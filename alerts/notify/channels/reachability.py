@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from alerts.notify.channels.apprise_notifier import NotifySettings, check_target, server_of
+from alerts.notify.channels.apprise_notifier import NotifySettings, check_target, find_server
 from storage.http_client import Reach, RefusedRequestError, RequestError, connect
 
 if TYPE_CHECKING:
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 _TIMEOUT_S: Final = 15.0
 
 
-async def why_unreachable(
+async def find_unreachable(
     targets: Sequence[Secret], settings: NotifySettings | None = None
 ) -> list[str]:
     """Return for each target why its server does not answer; empty if it does, or is unknown."""
     settings = settings or NotifySettings()
-    servers = [None if check_target(target, settings) else server_of(target) for target in targets]
+    servers = [
+        None if check_target(target, settings) else find_server(target) for target in targets
+    ]
     wanted = sorted({server for server in servers if server is not None})
     reach = Reach(settings.allow_private)
 

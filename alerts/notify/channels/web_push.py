@@ -14,12 +14,12 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from alerts.access.own_channels import SCHEME, Subscription, decoded, encoded
+from alerts.access.own_channels import SCHEME, Subscription, decode_base64url, encode_base64url
 from alerts.errors import NotifyReason, PermanentNotifyError
-from alerts.notify.notice import Priority, render, respond_words
-from alerts.notify.outbox import answer_of
+from alerts.notify.notice import Priority, render, write_respond_label
+from alerts.notify.outbox import parse_answer_link
 from alerts.notify.post import post, raise_for_status
-from language.messages import _, speaking
+from language.messages import _, use_language
 from storage.files import write_private
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class ServerKey:
         from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - an extra
 
         self._private = private
-        self.public = encoded(
+        self.public = encode_base64url(
             private.public_key().public_bytes(
                 serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
             )
@@ -71,7 +71,7 @@ class ServerKey:
         write_private(path, pem)
         return cls(private)
 
-    def authorization(self, endpoint: str, subject: str, now: float) -> str:
+    def authorize(self, endpoint: str, subject: str, now: float) -> str:
         """Return the header that signs a message to the origin of an endpoint."""
         from cryptography.hazmat.primitives import hashes  # noqa: PLC0415 - an extra
         from cryptography.hazmat.primitives.asymmetric import ec, utils  # noqa: PLC0415
@@ -82,12 +82,12 @@ class ServerKey:
             "exp": int(now) + _TOKEN_S,
             "sub": subject,
         }
-        head = encoded(json.dumps({"typ": "JWT", "alg": "ES256"}).encode())
-        signed = f"{head}.{encoded(json.dumps(claims).encode())}"
+        head = encode_base64url(json.dumps({"typ": "JWT", "alg": "ES256"}).encode())
+        signed = f"{head}.{encode_base64url(json.dumps(claims).encode())}"
         r, s = utils.decode_dss_signature(
             self._private.sign(signed.encode(), ec.ECDSA(hashes.SHA256()))
         )
-        token = f"{signed}.{encoded(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
+        token = f"{signed}.{encode_base64url(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
         return f"vapid t={token}, k={self.public}"
 
 
@@ -102,7 +102,7 @@ def encrypt(subscription: Subscription, plain: bytes, salt: bytes = b"") -> byte
         key: bytes = HKDF(hashes.SHA256(), length, salt, info).derive(secret)
         return key
 
-    theirs = decoded(subscription.p256dh)
+    theirs = decode_base64url(subscription.p256dh)
     browser = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), theirs)
     own = ec.generate_private_key(ec.SECP256R1())
     ours: bytes = own.public_key().public_bytes(
@@ -111,19 +111,19 @@ def encrypt(subscription: Subscription, plain: bytes, salt: bytes = b"") -> byte
     salt = salt or os.urandom(16)
     shared = own.exchange(ec.ECDH(), browser)
     key_info = b"WebPush: info\0" + theirs + ours
-    secret = derived(shared, decoded(subscription.auth), key_info, 32)
+    secret = derived(shared, decode_base64url(subscription.auth), key_info, 32)
     key = derived(secret, salt, b"Content-Encoding: aes128gcm\0", 16)
     nonce = derived(secret, salt, b"Content-Encoding: nonce\0", 12)
     sealed: bytes = AESGCM(key).encrypt(nonce, plain + b"\x02", None)
     return salt + struct.pack("!IB", _RECORD, len(ours)) + ours + sealed
 
 
-def message(notice: Notice) -> bytes:
+def write_message(notice: Notice) -> bytes:
     """Write what the service worker shows, and what its button sends."""
     title, body = render(notice, SCHEME)
-    with speaking(notice.language):
-        respond, responding = respond_words(notice.kind), _("You're responding.")
-    token = answer_of(notice.link)[1]
+    with use_language(notice.language):
+        respond, responding = write_respond_label(notice.kind), _("You're responding.")
+    token = parse_answer_link(notice.link)[1]
     body = "\n".join(line for line in body.split("\n") if line != notice.link)
     shown = {
         "title": title[:_MAX_TEXT],
@@ -173,8 +173,8 @@ class WebPush:
         Raises `PermanentNotifyError` for a forbidden address, a browser that is gone (404, 410) or
         a refusal (other 4xx), else `TransientNotifyError`.
         """
-        subscription = Subscription.of(target)
-        if subscription.fault():
+        subscription = Subscription.from_target(target)
+        if subscription.find_fault():
             raise PermanentNotifyError(NotifyReason.BAD_TARGET, "not a complete subscription")
         sealed, headers = await asyncio.to_thread(self._sealed, subscription, notice)
         answer = await post(
@@ -198,6 +198,6 @@ class WebPush:
             "Urgency": _URGENCY.get(notice.priority, "high"),
             "Content-Encoding": "aes128gcm",
             "Content-Type": "application/octet-stream",
-            "Authorization": key.authorization(subscription.endpoint, self._subject, self._clock()),
+            "Authorization": key.authorize(subscription.endpoint, self._subject, self._clock()),
         }
-        return encrypt(subscription, message(notice)), headers
+        return encrypt(subscription, write_message(notice)), headers

@@ -15,7 +15,7 @@ from pydantic import Field
 from alerts.access.api_tokens import Scope
 from alerts.errors import FeedbackError
 from alerts.incidents.incident import CAUSE_WORDS, MAX_NOTE, Status, Verdict
-from alerts.incidents.incident_json import incident_json
+from alerts.incidents.incident_json import build_incident_json
 from alerts.page import queries
 from alerts.page.api.operation import (
     PREFIX,
@@ -219,7 +219,7 @@ class IncidentApi(PageGroup):
         note, fault = self._context.free_text({"note": given.note}, "note")
         if fault:
             raise invalid([("note", fault)])
-        work = self._context.engine.feedback
+        work = self._context.engine.record_feedback
         return await self._act(request, work, given.verdict, cause=given.cause, note=note)
 
     async def _act(
@@ -253,7 +253,7 @@ class IncidentApi(PageGroup):
                 _filled(
                     IncidentNotice,
                     n,
-                    person=Person(id=n["person"], name=self._context.policy.name_of(n["person"])),
+                    person=Person(id=n["person"], name=self._context.policy.find_name(n["person"])),
                 )
                 for n in found["notices"]
             ],
@@ -265,12 +265,12 @@ class IncidentApi(PageGroup):
         own = {key: row[key] for key in IncidentSummary.model_fields}
         person = self._person(row["acknowledged_by"])
         more = {"acknowledged_by": person, "cause": row["cause"] or ""}
-        return own | incident_json(row, room) | more
+        return own | build_incident_json(row, room) | more
 
     def _person(self, person: str) -> Person | None:
-        if not person or self._context.policy.member(person) is None:
+        if not person or self._context.policy.find_member(person) is None:
             return None
-        return Person(id=person, name=self._context.policy.name_of(person))
+        return Person(id=person, name=self._context.policy.find_name(person))
 
 
 def _filled(model: type[_Model], row: Mapping[str, Any], **more: object) -> _Model:

@@ -28,10 +28,10 @@ from starlette.responses import JSONResponse, Response
 
 from alerts.access import api_tokens
 from alerts.access.api_tokens import NEEDS, Scope
-from alerts.access.roles import who_may
+from alerts.access.roles import list_roles_with
 from alerts.page.guard import Session, body_of, client_of, too_often
 from alerts.page.page_group import serves
-from language.value_errors import allowed_by
+from language.value_errors import describe_allowed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -137,7 +137,7 @@ async def _admit(scope: Scope, context: PageContext, request: Request) -> None:
     if scheme.lower() != "bearer" or not text.strip():
         raise HTTPException(401, "Send a token: Authorization: Bearer plumewatch_...", _BEARER)
     token = await context.read(api_tokens.find, text.strip())
-    member = None if token is None else context.policy.member(token.person)
+    member = None if token is None else context.policy.find_member(token.person)
     if token is None or member is None or now >= token.expires_at:
         if (wait := limits.api.take(client_of(request), "", now)) > 0:
             raise too_often(wait, "At most 5 requests a minute with a token that is not valid.")
@@ -265,7 +265,7 @@ def _problem(fault: Mapping[str, Any], unknown: str) -> str:
         return unknown
     if kind.startswith("datetime_"):
         return f"must be a time with its zone, such as {_EXAMPLE}"
-    return str(allowed_by(fault))
+    return str(describe_allowed(fault))
 
 
 # the document
@@ -325,7 +325,7 @@ def _content(model: type[BaseModel], kind: str = JSON) -> dict[str, Any]:
 
 def _described(one: Operation) -> dict[str, Any]:
     right = NEEDS.get(one.scope)
-    who = f"the roles {who_may(right)}" if right else "every role"
+    who = f"the roles {list_roles_with(right)}" if right else "every role"
     content: dict[str, Any] = {kind: {} for kind in one.kinds}
     responses: dict[str, Any] = {
         str(one.status): {

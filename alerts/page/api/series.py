@@ -27,7 +27,7 @@ from alerts.page.api.operation import (
 )
 from alerts.page.page_group import PageGroup
 from detection.quantities import COLUMNS, QUANTITIES
-from language.plain_text import counted
+from language.plain_text import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -143,9 +143,9 @@ def _finite(value: float) -> float | None:
 
 def _check_size(span_s: float, step: float | None, sensors: int) -> None:
     if step is None and span_s * sensors > MOST_RAW_S:
-        most = f"at most {MOST_RAW_S / sensors:,.0f} s of {counted(sensors, 'sensor')}"
+        most = f"at most {MOST_RAW_S / sensors:,.0f} s of {pluralize(sensors, 'sensor')}"
         raise invalid([("to", f"single readings are for {most}; for longer, give a step")])
     if step is not None and span_s / step * sensors > MOST_AVERAGES:
         least = math.ceil(span_s * sensors / MOST_AVERAGES)
         most = f"at most {MOST_AVERAGES:,} averages in one answer"
-        raise invalid([("step", f"{most}: {least:,} s or more for {counted(sensors, 'sensor')}")])
+        raise invalid([("step", f"{most}: {least:,} s or more for {pluralize(sensors, 'sensor')}")])

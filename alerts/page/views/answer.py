@@ -129,7 +129,7 @@ class AnswerPages(PageGroup):
     @_in_json
     async def _evidence(self, request: Request) -> Response:
         _, _, grant = await self._granted(request)
-        picture = await self._context.in_thread(self._pictures.svg, grant.incident)
+        picture = await self._context.in_thread(self._pictures.draw_svg, grant.incident)
         return Response(picture or b"", media_type="image/svg+xml")
 
     @serves("/answer/decline", Access.PUBLIC, methods=("POST",))
@@ -154,7 +154,7 @@ class AnswerPages(PageGroup):
         verdict, cause = verdict_of(form, kind)
         given = {"cause": cause, "replaces": replaces_of(form)}
         try:
-            await self._act(grant, token, self._context.engine.feedback, verdict, **given)
+            await self._act(grant, token, self._context.engine.record_feedback, verdict, **given)
         except FeedbackError as error:
             raise HTTPException(400, sentence(error)) from None
         except AnsweredError as error:
@@ -185,7 +185,7 @@ class AnswerPages(PageGroup):
         grant = None
         if len(token) <= _MAX_TOKEN:
             grant = await self._context.read(action_tokens.find, token)
-        member = None if grant is None else self._context.policy.member(grant.person)
+        member = None if grant is None else self._context.policy.find_member(grant.person)
         if grant is None or member is None or (actions and grant.action not in actions):
             address = client_of(request)
             wait = self._limit.take(address, "", now)
@@ -214,7 +214,7 @@ class AnswerPages(PageGroup):
 
     async def _state(self, grant: Grant, **more: str) -> Response:
         shown = await self._context.incident(grant.incident)
-        by, name_of = shown["acknowledged_by"], self._context.policy.name_of
+        by, name_of = shown["acknowledged_by"], self._context.policy.find_name
         said = [h for h in shown["history"] if h["who"] == grant.person]
         declined = bool(said) and said[-1]["what"] == Happened.DECLINED
         asked = (

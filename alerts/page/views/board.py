@@ -12,7 +12,7 @@ from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.rendering import SPANS
 from alerts.page.views.figures import WEEK_BEFORE, facts_of
 from alerts.page.visibility import MOST_ROOMS
-from language.messages import LANGUAGES, gettext, language, mark, speaking
+from language.messages import LANGUAGES, get_language, gettext, mark, use_language
 from reports.schools import compare_schools
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ class BoardPages(PageGroup):
     @serves("/sign", Access.SENSOR_READERS)
     async def _sign(self, request: Request) -> Response:
         signs = []
-        for code in sorted(LANGUAGES, key=lambda code: code != language()):
-            with speaking(code):
+        for code in sorted(LANGUAGES, key=lambda code: code != get_language()):
+            with use_language(code):
                 lines = [*map(gettext, _SIGN)]
                 signs.append({"code": code, "title": gettext(_TITLE), "lines": lines})
         return self._context.render(request, "sign.html", signs=signs)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from alerts.notify.evidence_picture import PANELS, label_of
+from alerts.notify.evidence_picture import PANELS, write_label
 from alerts.notify.notice import KIND_WORDS
 from alerts.page import queries
 from alerts.page.page_group import PageGroup, serves
@@ -88,7 +88,7 @@ def _charts(
             ]
             if lines:
                 unit = "°F" if key == "temp" else QUANTITIES[key].unit
-                charts.append({"title": label_of(key), "unit": unit, "lines": lines})
+                charts.append({"title": write_label(key), "unit": unit, "lines": lines})
                 break
     return charts
 

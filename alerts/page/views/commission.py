@@ -21,7 +21,7 @@ from alerts.incidents.silences import Purpose
 from alerts.page.page_context import sentence
 from alerts.page.page_group import PageGroup, serves
 from alerts.page.views import charts
-from alerts.sensor_tests import RunningTest, SensorTest, is_due, valid_test
+from alerts.sensor_tests import RunningTest, SensorTest, find_valid_test, is_due
 from detection.commissioning import (
     STEPS,
     CommissioningResult,
@@ -59,11 +59,13 @@ class CommissionPages(PageGroup):
     @serves("/commission", Right.SENSORS, one_school=True)
     async def _index(self, request: Request) -> Response:
         context, now = self._context, self._context.settings.clock()
-        tests = await context.read(sensor_tests.latest)
+        tests = await context.read(sensor_tests.load_latest)
         await self._live(now)  # evaluates what a restart interrupted
         rooms = []
         for room in context.registry.rooms.values():
-            found = [valid_test(tests, sensor) for sensor in context.registry.sensors_in(room.id)]
+            found = [
+                find_valid_test(tests, sensor) for sensor in context.registry.sensors_in(room.id)
+            ]
             if found:
                 at = max((test.at for test in found if test), default=None)
                 due = any(is_due(test, now) for test in found)
@@ -150,7 +152,7 @@ class CommissionPages(PageGroup):
 
     async def _live(self, now: float) -> dict[str, RunningTest]:
         """Return the tests that run; an evaluation that a restart interrupted begins anew."""
-        found = await self._context.read(sensor_tests.running)
+        found = await self._context.read(sensor_tests.load_running)
         for room, test in list(found.items()):
             if not test.is_over and now > test.starts[0] + _SILENCED_S:
                 del found[room]
@@ -173,7 +175,7 @@ class CommissionPages(PageGroup):
             running.error = await evaluate(room, running.starts, running.person)
             await self._end_silence(running)
             async with self._changing:
-                live = await self._context.read(sensor_tests.running)
+                live = await self._context.read(sensor_tests.load_running)
                 live[room] = running
                 await self._save({k: v for k, v in live.items() if k != room or v.error})
         finally:
@@ -194,8 +196,8 @@ class CommissionPages(PageGroup):
         context, now = self._context, self._context.settings.clock()
         room = context.room(request)
         sensors = context.registry.sensors_in(room.id)
-        tests = await context.read(sensor_tests.latest)
-        found = [test for sensor in sensors if (test := valid_test(tests, sensor))]
+        tests = await context.read(sensor_tests.load_latest)
+        found = [test for sensor in sensors if (test := find_valid_test(tests, sensor))]
         running = (await self._live(now)).get(room.id)
         scanned = request.query_params.get("sensor", "")
         step = None if running is None else STEPS[len(running.starts) - 1]
@@ -214,7 +216,7 @@ class CommissionPages(PageGroup):
             total_s=int(step.seconds) if step else 0,
             sensors=sensors,
             scanned=scanned if any(sensor.id == scanned for sensor in sensors) else "",
-            untested=[sensor.id for sensor in sensors if valid_test(tests, sensor) is None],
+            untested=[sensor.id for sensor in sensors if find_valid_test(tests, sensor) is None],
             tested_at=max((test.at for test in found), default=None),
             verdicts=[(verdict(test), test.is_right) for test in found],
         )

@@ -62,7 +62,7 @@ class ConfigPages(PageGroup):
         own = self._context.own_staff
         member = next((m for m in own if m.id == person), None)
         if person == session.person:
-            member = member or self._context.policy.member(person)
+            member = member or self._context.policy.find_member(person)
         if member is None:
             raise HTTPException(404, _("There is no such person."))
         if self._context.access.limits.tests.take(session.person, now) > 0:

@@ -7,15 +7,15 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from alerts.access.roles import Right, may
-from alerts.duty.reasons import reason_text
-from alerts.duty.roster import NEAR, incident_labels
-from alerts.duty.timetable import DAY_MIN, instant
+from alerts.duty.reasons import write_reason
+from alerts.duty.roster import NEAR, build_labels
+from alerts.duty.timetable import DAY_MIN, find_instant
 from alerts.errors import ConfigFileError
-from alerts.escalation.coverage import coverage_gaps, paged_incidents
-from alerts.escalation.week import joined, stretches
+from alerts.escalation.coverage import find_coverage_gaps, list_paged_labels
+from alerts.escalation.week import find_stretches, join_gaps
 from alerts.page.page_group import Access, PageGroup, serves
 from detection.events import EventKind
-from language.dates import date_text
+from language.dates import write_date
 from language.messages import gettext, mark
 
 if TYPE_CHECKING:
@@ -74,30 +74,30 @@ class DutyPages(PageGroup):
             people=[m for m in context.staff if may(m.role, Right.ANSWER)],
             rooms=context.registry.rooms,
             zone=context.times.zone,
-            date_text=date_text,
+            date_text=write_date,
         )
 
     def _days(self, first: date) -> list[dict[str, Any]]:
         """Return the shifts and the gaps of vaping alerts on seven days."""
-        context, roster = self._context, self._context.policy.duty_roster()
+        context, roster = self._context, self._context.policy.get_roster()
         sites = {"", *(room.site for room in context.registry.rooms.values())}
         shifts = [shift for shift in roster.shifts if shift.site in sites]
         vaping = [
             labels
-            for labels in paged_incidents(context.registry.rooms.values())
+            for labels in list_paged_labels(context.registry.rooms.values())
             if labels["kind"] == EventKind.VAPE
         ]
         quiet = {member.id: member.quiet for member in context.policy.staff}
         days = []
         for day in (first + timedelta(days=n) for n in range(7)):
-            start, end = (instant(context.times.zone, day, minute) for minute in (0, DAY_MIN))
-            found = (stretch for shift in shifts for stretch in stretches(shift, start, end))
-            gaps = coverage_gaps(roster, vaping, start, end, quiet)
+            start, end = (find_instant(context.times.zone, day, minute) for minute in (0, DAY_MIN))
+            found = (stretch for shift in shifts for stretch in find_stretches(shift, start, end))
+            gaps = find_coverage_gaps(roster, vaping, start, end, quiet)
             days.append(
                 {
                     "date": day,
                     "stretches": sorted(found, key=lambda one: (one.start, one.shift.id)),
-                    "gaps": joined(gap for gap in gaps if start <= gap.start < end),
+                    "gaps": join_gaps(gap for gap in gaps if start <= gap.start < end),
                 }
             )
         return days
@@ -110,12 +110,12 @@ class DutyPages(PageGroup):
         for words, kind, severity in _CASES:
             chains: dict[tuple[Ring, ...], list[str]] = {}
             for room in self._context.registry.rooms.values():
-                labels = incident_labels(room, kind=kind.value, severity=severity, sensor="")
-                rings = policy.rings(labels, now)
+                labels = build_labels(room, kind=kind.value, severity=severity, sensor="")
+                rings = policy.plan_rings(labels, now)
                 for ring in rings:
                     if ring.name in NEAR:
                         for found in ring.people:
-                            on_duty.setdefault(found.person, reason_text(found.why))
+                            on_duty.setdefault(found.person, write_reason(found.why))
                 chains.setdefault(rings, []).append(room.id)
             cases.append({"words": gettext(words), "chains": chains})
         return on_duty, cases

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from alerts.page.page_group import PageGroup, serves
 from alerts.page.rendering import SPANS
 from alerts.page.views.charts import span_of
-from language.dates import date_text, hour_text
+from language.dates import write_date, write_hour
 from language.messages import Words, mark
 from reports.facts import gather
 from reports.figures import compute_figures
@@ -99,9 +99,9 @@ def _over_time(facts: Facts) -> dict[str, Any]:
     week = [opened[0] + timedelta(days=k) for k in range(7)] if opened else []
     span = range(min(hours, default=0), max(hours, default=-1) + 1)
     return {
-        "hours": [(hour_text(hour), hours[hour]) for hour in span],
+        "hours": [(write_hour(hour), hours[hour]) for hour in span],
         "days": [
-            (date_text(day, "weekday"), days[day.weekday()])
+            (write_date(day, "weekday"), days[day.weekday()])
             for day in sorted(week, key=datetime.weekday)
         ],
     }

@@ -19,8 +19,8 @@ from alerts.incidents.incident import (
     ActionClass,
     Status,
     Verdict,
-    answer_choices,
-    answer_words,
+    find_answer_choices,
+    write_answer,
 )
 from alerts.notify.pictures import IncidentPictures
 from alerts.page import queries
@@ -124,7 +124,7 @@ class IncidentPages(PageGroup):
             known = [repository.load(tx, one) for one in sorted(ids)]
             own = [i for i in known if i and not i.verdict and self._context.sees_room(i.room)]
             for found in own:
-                self._engine.feedback(tx, found.id, person, Verdict(verdict), now, note=note)
+                self._engine.record_feedback(tx, found.id, person, Verdict(verdict), now, note=note)
             return len(own)
 
         number, words = await self._context.write(answer), VERDICT_WORDS[verdict]
@@ -163,7 +163,7 @@ class IncidentPages(PageGroup):
 
     @serves("/incidents/{id}/evidence.svg")
     async def _evidence(self, request: Request) -> Response:
-        picture = await self._context.in_thread(self._pictures.svg, request.path_params["id"])
+        picture = await self._context.in_thread(self._pictures.draw_svg, request.path_params["id"])
         if picture is None:
             raise HTTPException(404, _("There is no such incident."))
         return Response(picture, media_type="image/svg+xml")
@@ -196,7 +196,7 @@ class IncidentPages(PageGroup):
             return await self._page(request, fault, 400, note=note)
         given = {"cause": cause, "note": note, "replaces": replaces_of(form)}
         try:
-            return await self._act(request, self._engine.feedback, verdict, **given)
+            return await self._act(request, self._engine.record_feedback, verdict, **given)
         except AnsweredError as error:
             asked = question(self._context, error, verdict, cause)
             return await self._page(request, status=409, note=note, asked=asked)
@@ -208,7 +208,7 @@ class IncidentPages(PageGroup):
         if chosen not in {"", *ActionClass}:
             raise HTTPException(400, _("Choose an action from the list."))
         action = ActionClass(chosen) if chosen else None
-        return await self._act(request, self._engine.followed, action, case_number=number)
+        return await self._act(request, self._engine.record_action, action, case_number=number)
 
     async def _act(
         self, request: Request, work: Callable[..., Incident], *arguments: object, **more: Any
@@ -238,7 +238,7 @@ def _position(text: str) -> tuple[float, str]:
 
 def verdict_of(form: FormData, kind: str) -> tuple[Verdict, str]:
     """Return verdict and cause of a form; raise 400 if there is no such verdict."""
-    cause, explained = text_of(form, "cause"), answer_choices(EventKind(kind)).explained
+    cause, explained = text_of(form, "cause"), find_answer_choices(EventKind(kind)).explained
     try:
         verdict = Verdict(text_of(form, "verdict") or (explained.value if cause else ""))
     except ValueError:
@@ -256,8 +256,8 @@ def question(
     context: PageContext, error: AnsweredError, verdict: Verdict, cause: str
 ) -> dict[str, Any]:
     """Ask whether an answer replaces that of somebody else, which a form then `replaces`."""
-    old, new = answer_words(error.verdict, error.cause), answer_words(verdict, cause)
-    said = {"name": context.policy.name_of(error.person), "when": context.times.lately(error.at)}
+    old, new = write_answer(error.verdict, error.cause), write_answer(verdict, cause)
+    said = {"name": context.policy.find_name(error.person), "when": context.times.lately(error.at)}
     return {
         "error": _("%(name)s answered %(answer)s %(when)s. Replace?", answer=old, **said),
         "replace": _("Replace with %(answer)s", answer=new),

@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from alerts.access import directory, invites, own_channels
 from alerts.access.directory import is_of_directory
-from alerts.access.own_channels import CHANNEL_WORDS, ChannelKind, new_address
+from alerts.access.own_channels import CHANNEL_WORDS, ChannelKind, make_address
 from alerts.access.passwords import remove_account
 from alerts.access.roles import Right
 from alerts.channels import SERVICES
@@ -21,7 +21,7 @@ from alerts.page.guard import text_of
 from alerts.page.page_context import not_for_role
 from alerts.page.page_group import Access, PageGroup, serves
 from alerts.policy import STAFF, StaffMember
-from alerts.secrets import Secret, channel_text, scheme_of
+from alerts.secrets import Secret, find_scheme, write_channel
 from language.messages import _
 from storage.audit import AuditKind
 
@@ -59,7 +59,7 @@ class PeoplePages(PageGroup):
         kind, typed = text_of(form, "kind"), text_of(form, "to").strip()
         if kind not in _kinds_for(gateways, request):
             raise HTTPException(400, _("Choose from the list."))
-        channel, address, fault = ChannelKind(kind), new_address(kind, typed), ""
+        channel, address, fault = ChannelKind(kind), make_address(kind, typed), ""
         if channel is ChannelKind.OTHER:
             private = context.settings.notices.allow_private_targets
             fault = await context.in_thread(_fault_of_url, Secret(address), allow_private=private)
@@ -69,7 +69,9 @@ class PeoplePages(PageGroup):
             return await person_page(context, request, member, errors=[fault])
         context.count_change(request.state.session.person, now)
         label = "" if channel is ChannelKind.PUSH else address
-        label = channel_text(scheme_of(Secret(address))) if channel is ChannelKind.OTHER else label
+        label = (
+            write_channel(find_scheme(Secret(address))) if channel is ChannelKind.OTHER else label
+        )
 
         def add(tx: sqlite3.Connection) -> None:
             own_channels.add(tx, member.id, channel, (address, "", ""), label, now)
@@ -132,7 +134,7 @@ class PeoplePages(PageGroup):
 def _kinds_for(gateways: Gateways, request: Request) -> list[ChannelKind]:
     """Return the channels that a person may add; only administrators give URLs."""
     may_give_urls = request.state.session.may(Right.SETTINGS)
-    return [k for k in gateways.kinds() if may_give_urls or k is not ChannelKind.OTHER]
+    return [k for k in gateways.list_kinds() if may_give_urls or k is not ChannelKind.OTHER]
 
 
 def _fault_of_url(address: Secret, *, allow_private: bool) -> str:
@@ -190,7 +192,7 @@ async def person_page(
         400 if errors else 200,
         errors=errors,
         member=member,
-        channels=await context.read(own_channels.channels, member.id),
+        channels=await context.read(own_channels.list_channels, member.id),
         others=len(member.targets),
         kinds=_kinds_for(notices.gateways, request),
         channel_words=CHANNEL_WORDS,

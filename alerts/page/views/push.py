@@ -13,11 +13,11 @@ from starlette.responses import JSONResponse, Response
 
 from alerts.access import own_channels
 from alerts.access.own_channels import Subscription
-from alerts.incidents.free_text import cleaned
+from alerts.incidents.free_text import clean_text
 from alerts.page.guard import text_of
 from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.rendering import unreachable
-from language.messages import LANGUAGES, _, speaking
+from language.messages import LANGUAGES, _, use_language
 from storage.audit import AuditKind
 from storage.http_client import fault_of_url
 
@@ -61,7 +61,7 @@ class PushPages(PageGroup):
     async def _offline(self, request: Request) -> Response:
         texts, phone = [], self._context.settings.header.help_phone
         for code in LANGUAGES:
-            with speaking(code):
+            with use_language(code):
                 sentence = unreachable(_("Can't reach Plumewatch."), phone)
                 texts.append((code, sentence, _("Try again")))
         return self._context.render(request, "offline.html", texts=texts)
@@ -73,13 +73,13 @@ class PushPages(PageGroup):
         if not settings.notices.push_key:
             raise HTTPException(404, _("This server cannot send to browsers."))
         found = Subscription(*(text_of(form, key) for key in Subscription._fields))
-        fault = found.fault() or fault_of_url(
+        fault = found.find_fault() or fault_of_url(
             found.endpoint, allow_private=settings.notices.push_private
         )
         if fault:
             raise HTTPException(400, _("This browser cannot get notices: %(fault)s.", fault=fault))
         self._context.count_change(session.person, now)
-        label = cleaned(text_of(form, "label"))[:80] or "Browser"
+        label = clean_text(text_of(form, "label"))[:80] or "Browser"
 
         def add(tx: sqlite3.Connection) -> None:
             own_channels.add_browser(tx, session.person, found, label, now)

@@ -13,7 +13,7 @@ from alerts.page.guard import text_of
 from alerts.page.page_context import sentence
 from alerts.page.page_group import PageGroup, serves
 from alerts.page.report_jobs import TooManyJobsError
-from language.messages import _, language
+from language.messages import _, get_language
 from reports.school import KINDS, PeriodError
 from reports.text import ABOUT, FORMATS, make_file_name
 from storage.registry import natural
@@ -83,7 +83,7 @@ def start_report(
     place = typed["site"], typed["building"]
     title = make_file_name(typed["name"], typed["kind"], *asked.values(), *place)
     fields = {key: typed[key] for key in ("name", "kind", "site", "building")}
-    fields |= asked | {"language": language()}
+    fields |= asked | {"language": get_language()}
     try:
         about = frozenset({typed["site"]}) if typed["site"] else None
         return jobs.start(fields, person, title, about)

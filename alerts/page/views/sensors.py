@@ -19,17 +19,17 @@ from starlette.responses import RedirectResponse, Response
 from alerts import sensor_tests
 from alerts.access.roles import Right
 from alerts.notify import outbox
-from alerts.outbound.sensor_conditions import Condition, active_faults
+from alerts.outbound.sensor_conditions import Condition, load_active_faults
 from alerts.page.guard import session_of
 from alerts.page.labels import Order, labels_of
 from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.rendering import SPANS
 from alerts.page.views.charts import span_of
 from alerts.page.views.commission import verdict
-from alerts.sensor_tests import is_due, valid_test
+from alerts.sensor_tests import find_valid_test, is_due
 from detection.commissioning import PUFF_S, SEEN_WELL_S
 from detection.events import details_text
-from language.messages import Words, _, language, mark
+from language.messages import Words, _, get_language, mark
 from reports.facts import read_sensor_days
 from reports.kpis import compute_sensor_time
 from reports.text import make_file_name
@@ -88,14 +88,14 @@ class SensorPages(PageGroup):
     async def _index(self, request: Request) -> Response:
         context, span, now = self._context, span_of(request), self._context.settings.clock()
         tests, versions, active = await context.read(
-            lambda db: (sensor_tests.latest(db), firmware.current(db), active_faults(db))
+            lambda db: (sensor_tests.load_latest(db), firmware.current(db), load_active_faults(db))
         )
         pipeline, spans = context.pipeline(), (now - SPANS[span], now)
         rows = await context.in_thread(self._rows, *spans, versions, pipeline.sensors, active)
         sensors = context.registry.sensors.values()
         notices = {}
         if context.sites is None:
-            notices = await context.read(lambda db: outbox.counts(db, now - _NOTICES_S))
+            notices = await context.read(lambda db: outbox.count_by_status(db, now - _NOTICES_S))
         return context.render(
             request,
             "sensors.html",
@@ -103,7 +103,7 @@ class SensorPages(PageGroup):
             summary=summary(pipeline, notices, len(context.permitted.sensors), rows),
             most=sys.maxsize if "all" in request.query_params else _SHOWN,
             notices=notices,
-            due=len({s.room for s in sensors if is_due(valid_test(tests, s), now)}),
+            due=len({s.room for s in sensors if is_due(find_valid_test(tests, s), now)}),
             has_labels=context.settings.processes.draw_labels is not None,
             sites=context.permitted.sorted_sites(),
             rows=rows,
@@ -189,7 +189,7 @@ class SensorPages(PageGroup):
         if self._drawing.locked():
             raise HTTPException(429, _("Labels are being drawn. Try again in a minute."))
         registry = context.registry.within(chosen) if site else context.registry
-        order = Order(labels_of(registry, context.policy.page_url), language())
+        order = Order(labels_of(registry, context.policy.page_url), get_language())
         async with self._drawing:
             try:
                 content = await draw(order)
@@ -218,9 +218,9 @@ class SensorPages(PageGroup):
     async def _sensor(self, request: Request) -> Response:
         context, sensor = self._context, self._context.sensor(request)
         settings, now = context.settings, context.settings.clock()
-        tests = await context.read(sensor_tests.latest)
+        tests = await context.read(sensor_tests.load_latest)
         latest = await context.in_thread(settings.series.latest)
-        test = valid_test(tests, sensor)
+        test = find_valid_test(tests, sensor)
         session = session_of(request)
         return context.render(
             request,

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from alerts.access.roles import Right
-from alerts.duty.roster import incident_labels
+from alerts.duty.roster import build_labels
 from alerts.errors import SilenceError
 from alerts.incidents import silences
 from alerts.incidents.silences import MAX_REASON
@@ -18,7 +18,7 @@ from alerts.notify.notice import KIND_WORDS
 from alerts.page.guard import text_of
 from alerts.page.page_context import sentence
 from alerts.page.page_group import PageGroup, serves
-from language.messages import Words, _, capitalized, mark
+from language.messages import Words, _, capitalize, mark
 from storage.registry import floor_name
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class SilencePages(PageGroup):
     async def _end(self, request: Request) -> Response:
         session = request.state.session
         number, now = request.path_params["id"], self._context.settings.clock()
-        found = [s for s in await self._context.read(silences.listed, now) if s.id == number]
+        found = [s for s in await self._context.read(silences.list_recent, now) if s.id == number]
         if not all(self._may_end(silence) for silence in found):
             raise HTTPException(404, _("There is no such silence."))
         try:
@@ -141,7 +141,7 @@ class SilencePages(PageGroup):
         for (_s, b, f), r in places.items():
             if f:
                 labels = {"floor": f, **_of_building(r)}
-                found[f"floor {f} of {b}{self._at(r)}"] = (capitalized(r.place), labels)
+                found[f"floor {f} of {b}{self._at(r)}"] = (capitalize(r.place), labels)
         for (_s, b, _f), r in places.items():
             if b:
                 words = _("All of %(place)s", place=r.whole_building)
@@ -160,7 +160,7 @@ class SilencePages(PageGroup):
         return {
             room.site
             for room in rooms
-            if own <= incident_labels(room, kind="", severity="", sensor="").items()
+            if own <= build_labels(room, kind="", severity="", sensor="").items()
         }
 
     def _may_see(self, silence: Silence) -> bool:
@@ -183,20 +183,20 @@ class SilencePages(PageGroup):
         labels["floor"] = floor_name(labels.get("floor", ""))
         place = ", ".join(v for name, v in labels.items() if v and name != "kind")
         what = KIND_WORDS.get(kind, kind).lower() if kind else ""
-        return capitalized(": ".join(filter(None, (place, what))) or _("everything"))
+        return capitalize(": ".join(filter(None, (place, what))) or _("everything"))
 
     @serves("/silences")
     async def _page(
         self, request: Request, error: str = "", status: int = 200, **typed: str
     ) -> Response:
         now = self._context.settings.clock()
-        every = await self._context.read(silences.listed, now)
+        every = await self._context.read(silences.list_recent, now)
         found = [silence for silence in every if self._may_see(silence)]
         return self._context.render(
             request,
             "silences.html",
             status,
-            silences=[(s, self._words(s), s.state(now).value) for s in found],
+            silences=[(s, self._words(s), s.find_state(now).value) for s in found],
             places=[(key, words) for key, (words, _) in self._places().items()],
             starts=_STARTS,
             lengths=_LENGTHS,

@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from alerts.access import api_tokens
 from alerts.access.api_tokens import Scope
 from alerts.access.roles import Right
-from alerts.incidents.free_text import cleaned
+from alerts.incidents.free_text import clean_text
 from alerts.page.guard import text_of
 from alerts.page.page_group import PageGroup, serves
 from language.messages import Words, _, mark
@@ -41,7 +41,7 @@ class TokenPages(PageGroup):
     @serves("/tokens", Right.ACCOUNTS, methods=("POST",))
     async def _add(self, request: Request) -> Response:
         session, form = request.state.session, request.state.form
-        name = cleaned(text_of(form, "name"))[: api_tokens.LONGEST_NAME]
+        name = clean_text(text_of(form, "name"))[: api_tokens.LONGEST_NAME]
         person, days = text_of(form, "person"), text_of(form, "days")
         scopes = [scope for scope in Scope if text_of(form, f"scope.{scope}")]
         if not name or not scopes:
@@ -49,7 +49,9 @@ class TokenPages(PageGroup):
         people = {m.id for m in self._context.own_staff}
         if person not in people or days not in map(str, _DAYS):
             return await self._page(request, _("Choose from the lists."), 400)
-        every, own = await self._context.read(lambda db: (api_tokens.listed(db), self._listed(db)))
+        every, own = await self._context.read(
+            lambda db: (api_tokens.list_tokens(db), self._listed(db))
+        )
         if len(own) >= api_tokens.MOST or len(every) >= api_tokens.MOST_IN_ALL:
             return await self._page(request, _("There are too many tokens. Revoke some."), 400)
         now = self._context.settings.clock()
@@ -65,7 +67,7 @@ class TokenPages(PageGroup):
                 by=session.person,
                 days=float(days),
                 now=now,
-                sites=self._context.site_ids(self._context.policy.sites_of(person)),
+                sites=self._context.site_ids(self._context.policy.find_sites(person)),
             )
 
         token = await self._context.write(make)
@@ -88,7 +90,7 @@ class TokenPages(PageGroup):
     def _listed(self, db: sqlite3.Connection) -> list[ApiToken]:
         people = {member.id for member in self._context.own_staff}
         every = self._context.sites is None
-        return [token for token in api_tokens.listed(db) if every or token.person in people]
+        return [token for token in api_tokens.list_tokens(db) if every or token.person in people]
 
     @serves("/tokens", Right.ACCOUNTS)
     async def _page(

@@ -27,7 +27,7 @@ from rich.text import Text
 
 from detection.events import EventKind, EventPhase, evidence_sentence
 from language.messages import _
-from language.plain_text import escaped
+from language.plain_text import escape
 from plumewatch.cli.demo.truth import TruthScore
 from plumewatch.cli.options import CONFIG
 from plumewatch.config.editor import ConfigEditor
@@ -255,7 +255,7 @@ class Demo:
         task.add_done_callback(self._staff.discard)
 
     async def _respond(self, person: str, action: Mapping[str, Any]) -> None:
-        name = self._service.alerting.engine.policy.name_of(person)
+        name = self._service.alerting.engine.policy.find_name(person)
         try:
             await asyncio.sleep(_PRESS_S)
             taken = await self._post("/answer", action["body"])
@@ -307,9 +307,7 @@ class Demo:
 
     def _note(self, what: str, text: str, style: str) -> None:
         stamp = datetime.fromtimestamp(self._clock(), UTC).strftime("%H:%M:%S")
-        self._console.print(
-            Text.assemble((f"{stamp} ", "dim"), (f"{what}  ", style), escaped(text))
-        )
+        self._console.print(Text.assemble((f"{stamp} ", "dim"), (f"{what}  ", style), escape(text)))
 
     async def _show(self, stop: asyncio.Event) -> None:
         """Print a summary now and then, until the demo ends."""

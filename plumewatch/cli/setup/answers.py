@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from alerts.notify.channels.apprise_notifier import NotifySettings, check_target
 from alerts.secrets import Secret
 from ingest.errors import BrokerError
-from language.value_errors import allowed_by
+from language.value_errors import describe_allowed
 from plumewatch.config.faults import ConfigError, ConfigFault, describe_toml_fault, suggest_name
 from plumewatch.config.sections.common import FilePath, Name, TimeZone, Url
 from storage.errors import StorageUnavailableError
@@ -130,7 +130,7 @@ def find_faults(error: ValidationError) -> list[ConfigFault]:
             faults.append(ConfigFault(path, "unknown answer", f"see docs/install.md{near}"))
         else:
             value = "missing" if kind == "missing" else "not valid"
-            faults.append(ConfigFault(path, value, allowed_by(found)))
+            faults.append(ConfigFault(path, value, describe_allowed(found)))
     return faults
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from ingest.errors import RefusedError
-from language.plain_text import counted
+from language.plain_text import pluralize
 from plumewatch.cli.options import CONFIG, DONE, UNREACHABLE, Site, list_examples
 from plumewatch.cli.printer import echo, print_table, show_progress
 from plumewatch.config.faults import ConfigError, ConfigFault, list_some
@@ -121,7 +121,7 @@ def _set_up(folder: Path, answers_file: Path | None) -> int:
     import asyncio
     from zoneinfo import ZoneInfo
 
-    from alerts.access.passwords import generated
+    from alerts.access.passwords import generate_password
     from plumewatch.cli.setup.answers import ask, read_answers
     from plumewatch.cli.setup.discovery import check_connection, discover
     from plumewatch.cli.setup.influx import prepare
@@ -151,7 +151,7 @@ def _set_up(folder: Path, answers_file: Path | None) -> int:
     if answers_file is None:
         places = _ask_places(sensors)
         answers = _ask_rest(answers)
-    password = settings.password or generated()
+    password = settings.password or generate_password()
     files = build_files(answers, discovery, places, password, influx, data_dir)
     _write(files, folder, influx)
     return _finish(folder, answers)
@@ -217,7 +217,7 @@ def _add_sensors(path: Path, answers_file: Path | None) -> int:
         editor.commit(editor.prepare(version.hash, edits))
     except (ConfigFileError, ConfigFaultsError) as error:
         raise UsageError(str(error)) from error
-    echo(f"added {counted(len(places), 'sensor')} to {path}; next: reload the service")
+    echo(f"added {pluralize(len(places), 'sensor')} to {path}; next: reload the service")
     return DONE
 
 

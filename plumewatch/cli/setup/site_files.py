@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from alerts.access.passwords import generated
+from alerts.access.passwords import generate_password
 from ingest.mapping.draft import toml_value
 from ingest.topics import TopicFilter
 from language.plain_text import new_id
@@ -114,7 +114,7 @@ def build_files(
     lines = [f"{service}:{broker_files.hash_password(password)}"]
     rows = ["sensor,account,password"]
     for name, account in sorted(accounts.items(), key=lambda one: natural(one[0])):
-        its = generated()
+        its = generate_password()
         lines.append(f"{account}:{broker_files.hash_password(its)}")
         rows.append(f"{name},{account},{its}")
     files.secret["broker/plumewatch-passwords"] = "\n".join(lines) + "\n"

@@ -11,7 +11,7 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, Field, Strict, ValidationInfo
 
-from alerts.duty.timetable import DAY_MIN, minutes
+from alerts.duty.timetable import DAY_MIN, parse_minutes
 from language.messages import later
 from plumewatch.config.faults import suggest_name
 
@@ -19,12 +19,12 @@ _time_zones = cache(available_timezones)
 
 
 def _check_start(text: str) -> str:
-    minutes(text)
+    parse_minutes(text)
     return text
 
 
 def _check_end(text: str) -> str:
-    minutes(text, latest=DAY_MIN)
+    parse_minutes(text, latest=DAY_MIN)
     return text
 
 

@@ -6,8 +6,8 @@ from argon2.exceptions import VerifyMismatchError
 
 from alerts.access import passwords, sessions
 from alerts.access.limits import Limits, TryLimit
-from alerts.access.passwords import Hasher, fault_of, generated
-from alerts.access.roles import RIGHTS, Right, who_may
+from alerts.access.passwords import Hasher, find_fault, generate_password
+from alerts.access.roles import RIGHTS, Right, list_roles_with
 from plumewatch.config.sections.staff import StaffConfig
 from tests.support.memory import assert_bounded
 
@@ -32,15 +32,15 @@ CHEAP = Hasher(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
     ],
 )
 def test_what_is_taken_as_a_password(password, message):
-    fault = fault_of(password, ("lee", "Ms. Ms.Leeson", "Lincoln High"))
+    fault = find_fault(password, ("lee", "Ms. Ms.Leeson", "Lincoln High"))
     assert message in fault
     assert bool(fault) is bool(message)
 
 
 def test_generated_ones_differ_and_are_taken():
-    made = {generated() for _ in range(20)}
+    made = {generate_password() for _ in range(20)}
     assert len(made) == 20
-    assert {fault_of(password) for password in made} == {""}
+    assert {find_fault(password) for password in made} == {""}
 
 
 def test_the_hash_is_argon2id_with_64_mib_and_never_the_password():
@@ -48,8 +48,8 @@ def test_the_hash_is_argon2id_with_64_mib_and_never_the_password():
     kept = hasher.hash("seven blue kettles")
     assert kept.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
     assert "kettles" not in kept
-    assert hasher.verifies(kept, "seven blue kettles")
-    assert not hasher.verifies(kept, "seven blue kettle")
+    assert hasher.verify(kept, "seven blue kettles")
+    assert not hasher.verify(kept, "seven blue kettle")
 
 
 def test_a_guess_for_nobody_is_computed_as_for_anybody():
@@ -59,17 +59,17 @@ def test_a_guess_for_nobody_is_computed_as_for_anybody():
                 super().verify(kept, password)
             raise VerifyMismatchError
 
-    assert not Hasher(Spy(time_cost=1, memory_cost=8, parallelism=1)).verifies(None, "seven")
+    assert not Hasher(Spy(time_cost=1, memory_cost=8, parallelism=1)).verify(None, "seven")
 
 
 def test_nobody_has_no_password_and_broken_hashes_fit_nothing():
-    assert not CHEAP.verifies(None, "seven blue kettles")
-    assert not CHEAP.verifies("not a hash", "seven blue kettles")
-    assert not CHEAP.verifies("", "")
+    assert not CHEAP.verify(None, "seven blue kettles")
+    assert not CHEAP.verify("not a hash", "seven blue kettles")
+    assert not CHEAP.verify("", "")
 
 
 def test_the_same_text_in_another_encoding_is_the_same_password():
-    assert CHEAP.verifies(CHEAP.hash("caf\u00e9 with twelve"), "cafe\u0301 with twelve")
+    assert CHEAP.verify(CHEAP.hash("caf\u00e9 with twelve"), "cafe\u0301 with twelve")
 
 
 def test_a_new_password_ends_all_sessions_of_its_person(tx):
@@ -78,9 +78,9 @@ def test_a_new_password_ends_all_sessions_of_its_person(tx):
     assert passwords.set_password(tx, "lee", "hash", 1.0) == 1
     assert sessions.find(tx, mine, 1.0) is None
     assert sessions.find(tx, other, 1.0).person == "fox"
-    passwords.keep_hash(tx, "fox", "hash", 1.0)
+    passwords.store_hash(tx, "fox", "hash", 1.0)
     assert sessions.find(tx, other, 1.0).person == "fox"
-    assert passwords.with_password(tx) == {"lee": 1.0, "fox": 1.0}
+    assert passwords.list_with_password(tx) == {"lee": 1.0, "fox": 1.0}
 
 
 def test_sessions_are_unguessable_hashed_bound_and_end(tx):
@@ -92,8 +92,8 @@ def test_sessions_are_unguessable_hashed_bound_and_end(tx):
     assert sessions.find(tx, identity, 100.0) is None
     assert sessions.find(tx, identity + "x", 1.0) is None
     assert sessions.find(tx, "", 1.0) is None
-    assert sessions.form_token(identity) != sessions.form_token(identity[:-1] + "!")
-    assert identity not in sessions.form_token(identity)
+    assert sessions.make_form_token(identity) != sessions.make_form_token(identity[:-1] + "!")
+    assert identity not in sessions.make_form_token(identity)
     sessions.end(tx, identity)
     assert sessions.find(tx, identity, 1.0) is None
 
@@ -104,10 +104,10 @@ def test_sessions_of_one_person_are_bounded_and_over_ones_leave(tx):
     later = [sessions.start(tx, "lee", 1.0 + n, 100.0) for n in range(20)]
     assert sessions.find(tx, first, 30.0) is None
     assert sessions.find(tx, others, 30.0) is not None
-    assert sessions.counts(tx, 30.0) == {"lee": 20, "fox": 1}
+    assert sessions.count_by_person(tx, 30.0) == {"lee": 20, "fox": 1}
     assert all(sessions.find(tx, identity, 30.0) for identity in later)
     sessions.start(tx, "fox", 500.0, 100.0)
-    assert sessions.counts(tx, 0.0) == {"fox": 1}
+    assert sessions.count_by_person(tx, 0.0) == {"fox": 1}
 
 
 def test_tries_from_one_address():
@@ -147,7 +147,7 @@ def test_all_addresses_together():
 def test_where_somebody_has_signed_in_others_cannot_lock_them_out():
     limit = TryLimit()
     assert limit.take("10.0.0.1", "lee", 0.0) == 0.0
-    limit.succeeded("10.0.0.1", "lee")
+    limit.record_success("10.0.0.1", "lee")
     for n in range(60):
         limit.take(f"10.1.0.{n}", "lee", 1.0)
     for n in range(60):
@@ -161,7 +161,7 @@ def test_a_success_forgets_what_was_wrong_of_the_account_alone():
     for _ in range(4):
         limit.take("10.0.0.1", "lee", 0.0)
     limit.take("10.0.0.1", "fox", 0.0)
-    limit.succeeded("10.0.0.1", "fox")
+    limit.record_success("10.0.0.1", "fox")
     assert limit.take("10.0.0.1", "fox", 0.0) == 0.0
     assert limit.take("10.0.0.1", "fox", 0.0) > 0.0  # one good password frees no guessing at others
 
@@ -196,5 +196,5 @@ def test_every_role_a_school_can_write_has_its_rights():
     assert RIGHTS["analyst"] == frozenset({Right.INCIDENTS, Right.SUMMARY, Right.REPORTS})
     assert RIGHTS["helpdesk"] == frozenset({Right.SENSORS})
     assert RIGHTS["admin"] == frozenset(Right)
-    assert who_may(Right.ACCOUNTS) == "admin"
-    assert who_may(Right.REPORTS) == "analyst and admin"
+    assert list_roles_with(Right.ACCOUNTS) == "admin"
+    assert list_roles_with(Right.REPORTS) == "analyst and admin"

@@ -52,7 +52,7 @@ async def test_only_the_responder_is_pushed_after_an_answer(tmp_path, monkeypatc
             with state_database(service) as db, transaction(db) as tx:
                 (first,) = incidents(tx, "id")
                 engine = service.alerting.engine
-                engine.feedback(tx, first, "dean", Verdict.CONFIRMED, now())
+                engine.record_feedback(tx, first, "dean", Verdict.CONFIRMED, now())
             later = 60.0
             second = readings_of_puff("n2-boys-2", start, onset_s=210.0, seconds=220.0)
             await store(service, second[50:])

@@ -327,7 +327,7 @@ async def test_tokens_are_made_shown_once_listed_and_revoked_on_the_page(page):
     assert token not in shown
     assert b"Grafana" in page.db.serialize()
     assert token.encode() not in page.db.serialize()
-    (listed,) = api_tokens.listed(page.db)
+    (listed,) = api_tokens.list_tokens(page.db)
     revoked = await page.client.post(f"/tokens/{listed.id}/revoke", data=form)
     assert revoked.status_code == 303
     is_problem(await ask(page, "/rooms", token), 401)

@@ -17,7 +17,7 @@ def happen(engine, tx, event, now):
 def start(tx, *readers):
     with transaction(tx):
         for reader in readers:
-            repository.advance_reader(tx, reader, repository.newest_change(tx))
+            repository.advance_reader(tx, reader, repository.find_newest_change(tx))
 
 
 def test_the_life_of_an_incident(engine, tx, make_event):
@@ -50,7 +50,7 @@ def test_readers_go_on_at_their_own_pace(engine, tx, make_event):
     start(tx, "fast", "slow")
     happen(engine, tx, make_event(NOW), NOW)
     with transaction(tx):
-        repository.advance_reader(tx, "fast", repository.newest_change(tx))
+        repository.advance_reader(tx, "fast", repository.find_newest_change(tx))
         repository.prune_changes(tx, {"fast", "slow"})
     assert repository.read_changes(tx, "fast") == []
     assert len(repository.read_changes(tx, "slow")) > 0
@@ -68,7 +68,7 @@ def test_pruning_waits_for_the_slowest_live_reader(engine, tx, make_event):
     start(tx, "fast", "slow", "gone")
     happen(engine, tx, make_event(NOW), NOW)
     with transaction(tx):
-        repository.advance_reader(tx, "fast", repository.newest_change(tx))
+        repository.advance_reader(tx, "fast", repository.find_newest_change(tx))
         repository.prune_changes(tx, {"fast"})
     assert kept(tx) == []
     assert repository.read_changes(tx, "gone") is None
@@ -80,7 +80,7 @@ def test_a_reader_behind_the_bound_starts_again_from_the_incidents(engine, tx, m
     start(tx, "fast", "slow")
     happen(engine, tx, make_event(NOW), NOW)
     with transaction(tx):
-        repository.advance_reader(tx, "fast", repository.newest_change(tx) - 1)
+        repository.advance_reader(tx, "fast", repository.find_newest_change(tx) - 1)
         repository.prune_changes(tx, {"fast", "slow"}, max_entries=1)
     assert repository.read_changes(tx, "slow") is None
     assert len(repository.read_changes(tx, "fast")) == 1
@@ -90,12 +90,12 @@ def test_a_reader_behind_the_bound_starts_again_from_the_incidents(engine, tx, m
 def test_what_comes_while_a_reader_begins_is_kept_for_it(engine, tx, make_event):
     start(tx, "fast")
     assert repository.read_changes(tx, "new") is None
-    head = repository.newest_change(
+    head = repository.find_newest_change(
         tx
     )  # it looks at the incidents now, and stores its cursor later
     happen(engine, tx, make_event(NOW), NOW)
     with transaction(tx):
-        repository.advance_reader(tx, "fast", repository.newest_change(tx))
+        repository.advance_reader(tx, "fast", repository.find_newest_change(tx))
         repository.prune_changes(tx, {"fast", "new"})
         repository.advance_reader(tx, "new", head)
     assert len(repository.read_changes(tx, "new")) > 0

@@ -10,7 +10,7 @@ from alerts.consumer.reading_judge import CLOCK_SET_BACK_S, Reorder
 from alerts.incidents import repository, silences
 from alerts.incidents.clock_step import move_deadlines
 from alerts.incidents.incident import Status
-from alerts.incidents.throttling import silence_of
+from alerts.incidents.throttling import find_silence
 from alerts.policy import LONG_S, Severity
 from detection.events import EventKind
 from detection.liveness import LivenessSettings
@@ -135,11 +135,14 @@ def test_deadlines_move_and_what_happened_stays(make_site, policy):
         repository.start_cooldown(tx, EventKind.VAPE, "r", 100.0, Severity.WARNING)
         move_deadlines(tx, waiting[0][0] - 3601.0, -3600.0)
     assert stored.notices(watched.state, *DEADLINES) == moved
-    assert repository.next_incident_deadline(watched.state) == due - 3600.0
+    assert repository.find_next_deadline(watched.state) == due - 3600.0
     after = only_incident(watched.state)
     assert after.resolve_due == incident.resolve_due - 3600.0
     assert (after.onset, after.opened_at) == (incident.onset, incident.opened_at)
-    assert repository.cooldown(watched.state, EventKind.VAPE, "r") == (-3500.0, Severity.WARNING)
+    assert repository.find_cooldown(watched.state, EventKind.VAPE, "r") == (
+        -3500.0,
+        Severity.WARNING,
+    )
     with transaction(watched.state) as tx:
         stored.deliver(tx, watched.engine, waiting[0][0])
         stored.change_incidents(tx, status=Status.RESOLVED)
@@ -273,7 +276,7 @@ def test_a_silence_lasts_as_many_hours_as_were_chosen(disk, registry, step):
             )
         now = START + 3000.0 + step
         move_deadlines(tx, now, step)
-        spans = [(s.starts_at - step, s.ends_at - step) for s in silences.listed(tx, now)]
+        spans = [(s.starts_at - step, s.ends_at - step) for s in silences.list_recent(tx, now)]
     assert sorted(spans) == [(START, START + 7200.0), (START + 9000.0, START + 9600.0)]
 
 
@@ -292,4 +295,4 @@ def test_a_silence_that_is_over_does_not_begin_again(disk, registry):
         )
         now = START + 601.0 - 3600.0
         move_deadlines(tx, now, -3600.0)
-        assert silence_of(tx, {"room": "r1"}, now) is None
+        assert find_silence(tx, {"room": "r1"}, now) is None

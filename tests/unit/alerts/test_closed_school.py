@@ -8,7 +8,7 @@ import pytest
 from alerts.access import api_tokens
 from alerts.access.api_tokens import Scope
 from alerts.engine import AlertEngine
-from alerts.history_words import line_words
+from alerts.history_words import write_line
 from alerts.incidents import repository
 from alerts.incidents.incident import Status
 from plumewatch.config.load import parse
@@ -48,7 +48,7 @@ async def test_open_incidents_of_a_closed_school_are_closed_with_a_note(closed):
     assert repository.load(closed.db, closed.south).status is Status.RESOLVED
     pending = "SELECT count(*) FROM outbox WHERE incident = ? AND status IN ('due', 'leased')"
     assert closed.db.execute(pending, (closed.south,)).fetchone()[0] == 0
-    assert line_words("resolved", {"because": "school_closed"})[1] == "the school has closed"
+    assert write_line("resolved", {"because": "school_closed"})[1] == "the school has closed"
     await closed.sign_in("all-ad")
     shown = (await closed.client.get(f"/incidents/{closed.south}")).text
     assert "the school has closed" in shown

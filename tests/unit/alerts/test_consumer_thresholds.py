@@ -23,7 +23,7 @@ class Site(ConsumerSite):
     def answer(self, verdict, cause="", sensor="s1"):
         def give(tx):
             found = incidents(tx, "id", sensor=sensor)[0]
-            self.engine.feedback(tx, found, "Lee", verdict, START + 900.0, cause=cause)
+            self.engine.record_feedback(tx, found, "Lee", verdict, START + 900.0, cause=cause)
 
         self.on_page(give)
 

@@ -13,7 +13,7 @@ from alerts.incidents import repository, schema
 from alerts.incidents.incident import Incident, Status, Verdict
 from alerts.notify.notice import Notice, NoticeReason
 from alerts.policy import AlertPolicy, StaffMember
-from alerts.secrets import Secret, channel_of
+from alerts.secrets import Secret, find_channel
 from detection.events import EventKind, EventPhase
 from storage import sqlite
 from storage.registry import Registry
@@ -106,7 +106,7 @@ def test_a_second_channel_is_a_row_of_its_own_once_the_first_has_had_its_time(
     engine = AlertEngine(registry, AlertPolicy(staff=(StaffMember("x", "X", targets=targets),)))
     engine.on_events(tx, [make_event()], 1000.0)
     engine.fall_back(tx, 1009.9)
-    assert stored.notices(tx, "channel") == [channel_of(targets[0])]
+    assert stored.notices(tx, "channel") == [find_channel(targets[0])]
     engine.fall_back(tx, 1010.0)
     engine.fall_back(tx, 1010.1)
     found = stored.notices(tx, "target", "channel")
@@ -246,12 +246,12 @@ def test_acknowledge_after_the_end_changes_nothing(tx, engine, make_event):
 )
 def test_feedback_is_kept_and_may_change(tx, engine, make_event, verdict, cause):
     (record,) = engine.on_events(tx, [make_event()], 1000.0)
-    incident = engine.feedback(
+    incident = engine.record_feedback(
         tx, record.incident, "Ms. Lee", Verdict(verdict), 1100.0, cause=cause, note="smelled fruit"
     )
     assert incident.verdict == verdict
     assert incident.status is Status.ACKNOWLEDGED
-    engine.feedback(tx, record.incident, "Ms. Lee", Verdict.CONFIRMED, 1200.0)
+    engine.record_feedback(tx, record.incident, "Ms. Lee", Verdict.CONFIRMED, 1200.0)
     assert repository.load(tx, record.incident).verdict is Verdict.CONFIRMED
     assert stored.feedback(tx, "verdict") == [verdict, "confirmed"]
 
@@ -270,7 +270,9 @@ def test_feedback_is_kept_and_may_change(tx, engine, make_event, verdict, cause)
 def test_feedback_that_does_not_fit(tx, engine, make_event, verdict, cause, note, match):
     (record,) = engine.on_events(tx, [make_event()], 1000.0)
     with pytest.raises(FeedbackError, match=match):
-        engine.feedback(tx, record.incident, "x", Verdict(verdict), 1.0, cause=cause, note=note)
+        engine.record_feedback(
+            tx, record.incident, "x", Verdict(verdict), 1.0, cause=cause, note=note
+        )
 
 
 @pytest.mark.parametrize(
@@ -289,9 +291,9 @@ def test_answers_of_a_sensor_that_is_offline(tx, engine, make_event, verdict, ca
     answer = (tx, record.incident, "x", Verdict(verdict), 1100.0)
     if not fits:
         with pytest.raises(FeedbackError, match="fixed with a cause out of: battery"):
-            engine.feedback(*answer, cause=cause)
+            engine.record_feedback(*answer, cause=cause)
         return
-    engine.feedback(*answer, cause=cause)
+    engine.record_feedback(*answer, cause=cause)
     answers = [line.get("cause", "") for line in stored.history(tx, "detail", what="feedback")]
     assert answers == [cause]
     assert repository.load(tx, record.incident).verdict == verdict
@@ -382,7 +384,7 @@ def test_history_cannot_be_changed(tx, engine, make_event):
 def test_a_test_notice_is_only_noted(tx, engine, make_event):
     (record,) = engine.on_events(tx, [make_event()], 1000.0)
     notice = Notice(record.incident, NoticeReason.TEST, "vape", "", "", "", 0.0)
-    engine.delivered(tx, DeliveredRow(record.incident, "ap", "json", notice), 1001.0)
+    engine.record_delivery(tx, DeliveredRow(record.incident, "ap", "json", notice), 1001.0)
     assert repository.load(tx, record.incident).status is Status.OPEN
 
 

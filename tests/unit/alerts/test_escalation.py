@@ -11,7 +11,7 @@ from alerts.incidents import silences
 from alerts.incidents.incident import Verdict
 from alerts.notify.notice import KIND_WORDS, render
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, EscalationTimings, StaffMember
-from alerts.secrets import Secret, channel_of
+from alerts.secrets import Secret, find_channel
 from detection.events import Detail, EventKind, EventPhase
 from language.messages import fact
 from tests.support import alert_records as stored
@@ -240,7 +240,9 @@ def test_feedback_ends_the_wait(school, say):
     school.ack(10, "lee")
     school.at(
         30,
-        lambda tx, now: school.engine.feedback(tx, school.id(1), "lee", Verdict.CONFIRMED, now),
+        lambda tx, now: school.engine.record_feedback(
+            tx, school.id(1), "lee", Verdict.CONFIRMED, now
+        ),
     )
     for t in range(100, 1700, 100):
         say(t, since=0, phase=EventPhase.UPDATED)
@@ -420,7 +422,7 @@ def test_a_failed_push_is_retried_and_delays_nobody(registry, make_event):
         StaffMember("fox", "Fox", targets=(Secret("ntfy://b.example/fox"),)),
     )
     school = Timeline(registry, AlertPolicy(staff=ring, timings=TIMINGS))
-    school.down.add(channel_of(ring[0].targets[0]))
+    school.down.add(find_channel(ring[0].targets[0]))
     school.push(0, make_event(school.start))
     school.at(20, lambda _tx, _now: school.down.clear())
     school.run(30).want(("fox", "opened", BOYS, 0, 1), ("lee", "opened", BOYS, 20, 26))
@@ -441,7 +443,7 @@ def test_an_obsolete_update_is_not_sent(registry, make_event):
     roster = Roster(BUILT_IN_ROUTES, {"staff": Receiver("staff", ("lee", "fox"))})
     school = Timeline(registry, AlertPolicy(staff=ring, roster=roster, timings=TIMINGS))
     school.push(0, make_event(school.start))
-    school.at(5, lambda _tx, _now: school.down.add(channel_of(ring[0].targets[0])))
+    school.at(5, lambda _tx, _now: school.down.add(find_channel(ring[0].targets[0])))
     school.ack(6, "fox")
     school.at(9, lambda tx, now: school.engine.resolve(tx, school.id(1), "fox", now))
     school.at(10, lambda _tx, _now: school.down.clear())
@@ -519,7 +521,7 @@ def answer(school, t, person, number=1):
     """Report vaping in an incident."""
     school.at(
         t,
-        lambda tx, now: school.engine.feedback(
+        lambda tx, now: school.engine.record_feedback(
             tx, school.id(number), person, Verdict.CONFIRMED, now
         ),
     )

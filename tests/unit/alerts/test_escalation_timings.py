@@ -21,7 +21,9 @@ RINGS = tuple(Ring(name, (Candidate(name, ""),)) for name in ("near", "next", "l
     ],
 )
 def test_faults(settings, named):
-    assert [fault.partition(":")[0] for fault in EscalationTimings(**settings).faults()] == named
+    assert [
+        fault.partition(":")[0] for fault in EscalationTimings(**settings).find_faults()
+    ] == named
 
 
 @pytest.mark.parametrize(

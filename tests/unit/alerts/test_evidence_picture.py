@@ -10,9 +10,9 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from alerts.notify.evidence_picture import EvidenceFacts, draw, fetch_span
+from alerts.notify.evidence_picture import EvidenceFacts, draw, find_span
 from alerts.notify.notice import KIND_WORDS
-from language.messages import speaking
+from language.messages import use_language
 from reports.drawing import Box, Drawing, Line, Text, cut, render_png, render_svg
 
 VAPE = KIND_WORDS["vape"]
@@ -84,7 +84,7 @@ def test_three_panels_with_units_marks_and_local_time():
 
 
 def test_spanish_marks_fit_beside_each_other():
-    with speaking("es"):
+    with use_language("es"):
         drawing = draw(facts(), *readings())
     assert "estable en 41" in words(drawing)
     marks = [item for item in drawing.items if isinstance(item, Text) and item.y == 58]
@@ -205,10 +205,10 @@ def test_local_time(onset, zone, shown):
 
 
 def test_fetch_span_contains_all_that_is_drawn_and_is_bounded():
-    start, stop = fetch_span(facts())
+    start, stop = find_span(facts())
     assert start < ONSET - 60
     assert stop > ONSET + 120
-    start, stop = fetch_span(facts(until=ONSET + 1e9, end=ONSET + 1e9))
+    start, stop = find_span(facts(until=ONSET + 1e9, end=ONSET + 1e9))
     assert stop - start < 86_400
     drawing = draw(facts(until=ONSET + 1e9, end=ONSET + 1e9), *readings())
     assert drawing.height > 0

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.incidents.free_text import cleaned, identifiers
+from alerts.incidents.free_text import clean_text, find_identifiers
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from alerts.incidents.free_text import cleaned, identifiers
     ],
 )
 def test_what_is_about_the_place_passes(text):
-    assert identifiers(cleaned(text)) == []
+    assert find_identifiers(clean_text(text)) == []
 
 
 @pytest.mark.parametrize(
@@ -42,18 +42,18 @@ def test_what_is_about_the_place_passes(text):
     ],
 )
 def test_identifiers_are_found(text, what):
-    assert identifiers(cleaned(text)) == [what]
+    assert find_identifiers(clean_text(text)) == [what]
 
 
 @given(st.text(max_size=300))
 def test_any_text_is_cleaned_once_and_judged(text):
-    once = cleaned(text)
-    assert cleaned(once) == once
+    once = clean_text(text)
+    assert clean_text(once) == once
     assert once.isprintable()
-    assert all(identifiers(once))
+    assert all(find_identifiers(once))
 
 
 @pytest.mark.timeout(20)
 def test_long_hostile_text_is_checked_quickly():
     for text in ("1 " * 2_000, "A" * 4_000, "a.b@" * 1_000, "Aa Bb " * 800, "1-" * 2_000):
-        identifiers(text)
+        find_identifiers(text)

@@ -21,7 +21,7 @@ from alerts.incidents.inputs import (
     Resolved,
     Tick,
 )
-from alerts.incidents.lifecycle import Step, cooldown_s, step
+from alerts.incidents.lifecycle import Step, compute_cooldown_s, step
 from alerts.policy import Severity
 from detection.events import EventKind, EventPhase
 from language.messages import fact
@@ -390,4 +390,4 @@ def test_a_deferral_that_continues_for_another_reason_is_recorded(play):
     ],
 )
 def test_how_long_a_cooldown_lasts(kind, repeats, lasts_s):
-    assert cooldown_s(EventKind(kind), repeats, RULES) == lasts_s
+    assert compute_cooldown_s(EventKind(kind), repeats, RULES) == lasts_s

@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from alerts.consumer.memory_state import apply_changes, copy_state, settle_changes, take_changes
+from alerts.consumer.memory_state import apply_changes, copy_state, mark_carried_over, take_changes
 from alerts.incidents import repository
 from alerts.notify import outbox as outbox_rows
 from storage import sqlite
@@ -24,7 +24,7 @@ def carry(memory, disk):
     changes = take_changes(memory)
     with sqlite.transaction(disk) as tx:
         left_out = apply_changes(tx, changes)
-    settle_changes(memory, changes)
+    mark_carried_over(memory, changes)
     return left_out
 
 

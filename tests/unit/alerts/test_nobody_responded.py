@@ -23,7 +23,7 @@ def play(page, make_event, answer, kind=EventKind.VAPE):
         if answer == "acknowledged":
             page.engine.acknowledge(tx, record.incident, "ap", begin + 5)
         elif answer == "confirmed":
-            page.engine.feedback(tx, record.incident, "ap", Verdict.CONFIRMED, begin + 5)
+            page.engine.record_feedback(tx, record.incident, "ap", Verdict.CONFIRMED, begin + 5)
         end = make_event(begin, kind=kind, phase=EventPhase.ENDED, end=begin + 10)
         page.engine.on_events(tx, [end], begin + 10)
         for second in range(200, 4_000, 60):  # until the last round is over
@@ -66,7 +66,7 @@ async def test_what_nobody_responded_to_stays_on_the_first_page_until_somebody_r
     assert incident in shown
     assert other not in shown
     with sqlite.transaction(page.db) as tx:
-        page.engine.feedback(tx, incident, "ap", Verdict.NOTHING_FOUND, page.now)
+        page.engine.record_feedback(tx, incident, "ap", Verdict.NOTHING_FOUND, page.now)
     assert 'id="missed"' not in (await page.client.get("/")).text
 
 

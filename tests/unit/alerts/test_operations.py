@@ -45,10 +45,10 @@ def test_a_fault_is_one_incident_until_nobody_reports_it(tx, clock, store, what,
         clock.now = T + 300 * minute
         operations.report(what)
         assert store(operations, clock.now) == []
-    assert bool(operations.at_broker()) is at_broker
+    assert bool(operations.describe_broker_faults()) is at_broker
     over = clock.now + HOLD_S + 1
     store(operations, over)
-    assert operations.at_broker() == ""
+    assert operations.describe_broker_faults() == ""
     assert incidents(tx, "room", "sensor") == [("", "")]
     assert incidents(tx, "running") == [False]
     assert len(notices(tx)) == len({n.person for n in notices(tx)}) > 0

@@ -14,18 +14,23 @@ import pytest
 from alerts.engine import AlertEngine
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
 from alerts.incidents import repository, silences
-from alerts.incidents.incident_json import incident_json
+from alerts.incidents.incident_json import build_incident_json
 from alerts.notify.notice import KIND_WORDS, Notice, NoticeReason
 from alerts.outbound import webhooks
-from alerts.outbound.room_states import AVAILABILITY, discovery, room_states, state_topic
+from alerts.outbound.room_states import (
+    AVAILABILITY,
+    build_discovery,
+    load_room_states,
+    make_state_topic,
+)
 from alerts.outbound.webhooks import (
     Webhooks,
     enqueue,
-    fault_of_secret,
-    signature,
+    find_secret_fault,
+    sign,
 )
 from alerts.policy import AlertPolicy, Webhook
-from alerts.secrets import Secret, target_id
+from alerts.secrets import Secret, make_target_id
 from detection.events import EventKind
 from ingest.topics import mqtt_filter
 from storage import sqlite
@@ -67,7 +72,7 @@ def happen(engine, db, event, now=NOW):
 
 def test_a_room_is_clear_open_taken_and_clear_again(engine, db, registry, make_event):
     def state():
-        return json.loads(room_states(db, registry)["n2-boys"])
+        return json.loads(load_room_states(db, registry)["n2-boys"])
 
     assert state()["state"] == "clear"
     (record,) = happen(engine, db, make_event(NOW - 5))
@@ -99,7 +104,7 @@ def test_a_room_is_clear_open_taken_and_clear_again(engine, db, registry, make_e
         with sqlite.transaction(db) as tx:
             engine.resolve(tx, incident, "ap", NOW)
     assert state()["state"] == "clear"
-    assert set(room_states(db, registry)) == {"n2-boys", "n1-girls"}
+    assert set(load_room_states(db, registry)) == {"n2-boys", "n1-girls"}
 
 
 def test_states_name_no_person_and_what_is_silenced_stays_inside(engine, db, registry, make_event):
@@ -114,14 +119,14 @@ def test_states_name_no_person_and_what_is_silenced_stays_inside(engine, db, reg
             now=NOW - 60,
         )
     happen(engine, db, make_event(NOW - 5))
-    assert json.loads(room_states(db, registry)["n2-boys"])["state"] == "clear"
+    assert json.loads(load_room_states(db, registry)["n2-boys"])["state"] == "clear"
     assert put_out(engine, db) == 0
     happen(engine, db, make_event(NOW - 5, sensor="s3"))
     (incident,) = stored.incidents(db, "id", paged=True)
     with sqlite.transaction(db) as tx:
         engine.acknowledge(tx, incident, "ap", NOW)
-    states = "".join(room_states(db, registry).values())
-    assert "ap" not in json.loads(room_states(db, registry)["n1-girls"]).values()
+    states = "".join(load_room_states(db, registry).values())
+    assert "ap" not in json.loads(load_room_states(db, registry)["n1-girls"]).values()
     assert "Principal" not in states
 
 
@@ -129,11 +134,13 @@ def test_states_name_no_person_and_what_is_silenced_stays_inside(engine, db, reg
 
 
 def test_discovery_is_complete_and_unique(registry):
-    found = {topic: json.loads(payload) for topic, payload in discovery(registry, "ha").items()}
+    found = {
+        topic: json.loads(payload) for topic, payload in build_discovery(registry, "ha").items()
+    }
     assert len(found) == 8
     assert len({c["unique_id"] for c in found.values()}) == 8
     vape = found["ha/binary_sensor/plumewatch_n2-boys_vape/config"]
-    assert vape["state_topic"] == state_topic("n2-boys") == "plumewatch/v1/room/n2-boys/state"
+    assert vape["state_topic"] == make_state_topic("n2-boys") == "plumewatch/v1/room/n2-boys/state"
     assert vape["value_template"] == "{{ 'ON' if 'vape' in value_json.kinds else 'OFF' }}"
     assert vape["availability_topic"] == AVAILABILITY
     assert vape["device"]["name"] == "Boys N2 (floor 2, North)"
@@ -144,7 +151,7 @@ def test_discovery_is_complete_and_unique(registry):
 def test_names_run_in_no_template_and_ids_clash_with_no_other():
     evil = "{{ states('lock.door') }} <script>"
     rooms = [Room(i, evil, "", evil, "") for i in ("a.b", "a_b", "a:b")]
-    found = discovery(Registry.of(rooms, ()))
+    found = build_discovery(Registry.of(rooms, ()))
     assert len(found) == 12
     for topic, payload in found.items():
         assert mqtt_filter(topic) == topic
@@ -189,7 +196,7 @@ def test_every_change_is_put_out_once(engine, db, make_event):
     assert bodies[0]["timestamp"] == "2026-09-07T14:04:55+00:00"
     data = bodies[0]["data"]
     row = db.execute("SELECT * FROM incident").fetchone()
-    found = incident_json({**row, "status": "notified"}, engine.registry.rooms["n2-boys"])
+    found = build_incident_json({**row, "status": "notified"}, engine.registry.rooms["n2-boys"])
     assert {**data, "status": "notified"}.items() >= found.items()
     assert len({note["id"] for _, _, note in rows_of(db)}) == 3
     assert "Principal" not in json.dumps(bodies)
@@ -221,9 +228,9 @@ def test_rows_name_no_address_and_a_webhook_that_is_gone_is_not_called(engine, d
     happen(engine, db, make_event(NOW - 5))
     put_out(engine, db)
     assert "hooks.example" not in "\n".join(db.iterdump())
-    target = target_id(hook().url)
-    assert engine.policy.target_of("webhook/vms", target) == hook().url
-    assert replace(engine.policy, webhooks=()).target_of("webhook/vms", target) is None
+    target = make_target_id(hook().url)
+    assert engine.policy.find_target("webhook/vms", target) == hook().url
+    assert replace(engine.policy, webhooks=()).find_target("webhook/vms", target) is None
 
 
 # what webhooks send
@@ -262,7 +269,7 @@ async def test_it_is_signed_by_the_standard(provider):
 def test_the_signature_of_the_published_example():
     secret = Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     body = b'{"test": 2432232314}'
-    signed = signature(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", body)
+    signed = sign(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", body)
     assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
@@ -336,6 +343,6 @@ async def test_a_header_cannot_be_injected(provider):
     ],
 )
 def test_signing_secrets(secret, fine):
-    fault = fault_of_secret(secret)
+    fault = find_secret_fault(secret)
     assert (fault == "") is fine
     assert KEY not in fault

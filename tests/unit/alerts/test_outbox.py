@@ -126,13 +126,13 @@ async def test_a_disk_that_refuses_at_the_start_is_asked_again(run, make_event, 
 async def test_a_lease_that_waited_for_a_lock_sends_nothing_while_the_pump_is_held(
     run, make_event, monkeypatch
 ):
-    looked, look = [], outbox_rows.next_outbox_deadline
+    looked, look = [], outbox_rows.find_next_deadline
 
     def next_outbox_deadline(*arguments):
         looked.append(look(*arguments))
         return looked[-1]
 
-    monkeypatch.setattr(outbox_rows, "next_outbox_deadline", next_outbox_deadline)
+    monkeypatch.setattr(outbox_rows, "find_next_deadline", next_outbox_deadline)
     notifier = RecordingNotifier()
     bench = run(notifier)
     await bench.until(lambda: looked)
@@ -400,7 +400,7 @@ def test_the_backlog_is_counted_without_reading_what_was_delivered(
     tx, registry, policy, make_event
 ):
     AlertEngine(registry, policy).on_events(tx, [make_event()], 1000.0)
-    waiting = outbox_rows.backlog(tx)
+    waiting = outbox_rows.measure_backlog(tx)
     assert waiting[0] > 0
     assert waiting[1] == 1000.0
     stored.change_incidents(tx, opened_at=1.0, status=Status.RESOLVED)
@@ -413,10 +413,10 @@ def test_the_backlog_is_counted_without_reading_what_was_delivered(
     )
     steps = []
     tx.set_progress_handler(lambda: steps.append(1), 100)
-    assert outbox_rows.backlog(tx) == waiting
-    assert outbox_rows.counts(tx, since=500.0) == {"due": waiting[0]}
+    assert outbox_rows.measure_backlog(tx) == waiting
+    assert outbox_rows.count_by_status(tx, since=500.0) == {"due": waiting[0]}
     assert len(steps) < 10
-    assert outbox_rows.counts(tx, since=0.0) == {"due": waiting[0], "sent": 20_000}
+    assert outbox_rows.count_by_status(tx, since=0.0) == {"due": waiting[0], "sent": 20_000}
 
 
 def test_a_notice_of_an_old_incident_that_is_still_open_counts_by_its_own_age(
@@ -425,6 +425,6 @@ def test_a_notice_of_an_old_incident_that_is_still_open_counts_by_its_own_age(
     AlertEngine(registry, policy).on_events(tx, [make_event()], 1000.0)
     stored.change_incidents(tx, opened_at=1.0)
     count = len(stored.deliver(tx, AlertEngine(registry, policy), 1000.0))
-    assert outbox_rows.counts(tx, since=0.0) == {"sent": count}
-    assert outbox_rows.counts(tx, since=1000.0) == {"sent": count}
-    assert outbox_rows.counts(tx, since=1001.0) == {}
+    assert outbox_rows.count_by_status(tx, since=0.0) == {"sent": count}
+    assert outbox_rows.count_by_status(tx, since=1000.0) == {"sent": count}
+    assert outbox_rows.count_by_status(tx, since=1001.0) == {}

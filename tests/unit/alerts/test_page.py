@@ -74,7 +74,7 @@ class Page:
         }
         with sqlite.transaction(self.db) as tx:
             for member in policy.staff:
-                passwords.keep_hash(tx, member.id, KEPT, NOW)
+                passwords.store_hash(tx, member.id, KEPT, NOW)
         self.app = create_app(page_settings(**{**settings, **options}))
         assert isinstance(self.app, Starlette)
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=True)
@@ -287,7 +287,7 @@ async def test_an_answered_incident_that_goes_on_is_answered_everywhere(open_pag
 async def test_a_second_answer_asks_before_it_replaces_the_first(opened):
     page, incident = opened
     with sqlite.transaction(page.db) as tx:
-        page.engine.feedback(tx, incident, "fm", Verdict.CONFIRMED, page.now)
+        page.engine.record_feedback(tx, incident, "fm", Verdict.CONFIRMED, page.now)
     page.now += 300.0
     await page.sign_in()
     url = f"/incidents/{incident}"
@@ -323,7 +323,7 @@ async def test_the_reason_of_a_notice_stays_when_more_is_known(
     assert "<details>" not in shown
     with sqlite.transaction(page.db) as tx:
         page.engine.on_events(tx, [later], page.now + 180.0)
-        assert rise in repository.evidence(tx, first.id).sentence()
+        assert rise in repository.load_evidence(tx, first.id).sentence()
     shown = (await page.client.get(f"/incidents/{incident}")).text
     why, since = shown.split("<details>")
     assert rise in why
@@ -382,7 +382,7 @@ async def test_actions_are_guarded(opened, action, signed_in, form_token, header
     token = form_token
     if action == "followed":
         with sqlite.transaction(page.db) as tx:
-            page.engine.feedback(tx, incident, "fm", Verdict.CONFIRMED, page.now)
+            page.engine.record_feedback(tx, incident, "fm", Verdict.CONFIRMED, page.now)
     if signed_in:
         await page.sign_in()
         right = await page.form_token()

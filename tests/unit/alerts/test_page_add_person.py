@@ -106,7 +106,7 @@ async def test_an_invite_link_that_has_ended_opens_nothing(known, ended):
         link = link[:-2]
     answer, _ = await choose(page, link)
     assert (answer.status_code, "used already" in answer.text) == (403, True)
-    assert passwords.password_hash(page.db, "b-principal") is None
+    assert passwords.load_hash(page.db, "b-principal") is None
 
 
 async def test_a_bad_password_or_another_site_does_not_use_an_invite_up(known):
@@ -163,7 +163,7 @@ def page_of(open_page, policy, database):
 
     def start(**options):
         def read():
-            page.engine.use_policy(OwnChannels(database, gateways).added_to(policy))
+            page.engine.use_policy(OwnChannels(database, gateways).add_to(policy))
 
         page = open_page(read_channels=read, gateways=gateways, **options)
         return page
@@ -201,16 +201,16 @@ async def test_people_set_up_and_remove_their_own_channels(page_of):
     await page.sign_in("an")
     assert 'href="/people/an"' in (await page.client.get("/account")).text
     assert (await add_channel(page, "an", kind="email", to="me@school.example")).status_code == 303
-    (target,) = page.engine.policy.member("an").targets
+    (target,) = page.engine.policy.find_member("an").targets
     assert target.reveal() == "mailtos://user:marked-password@smtp.example?to=me@school.example"
     shown = (await page.client.get("/people/an")).text
     assert "me@school.example" in shown
     assert "marked-password" not in shown
     token = {"form_token": await page.form_token("/account")}
-    (own,) = own_channels.channels(page.db, "an")
+    (own,) = own_channels.list_channels(page.db, "an")
     removed = await page.client.post(f"/people/an/channels/{own.id}/remove", data=token)
     assert removed.status_code == 303
-    assert page.engine.policy.member("an").targets == ()
+    assert page.engine.policy.find_member("an").targets == ()
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ async def test_what_is_no_channel_is_refused(page_of, form, words):
     answer = await add_channel(page, "an", **form)
     assert (answer.status_code, words in answer.text) == (400, True)
     assert "kx7" not in answer.text
-    assert own_channels.channels(page.db, "an") == []
+    assert own_channels.list_channels(page.db, "an") == []
 
 
 async def test_administrators_alone_give_the_url_of_another_service(page_of, caplog):
@@ -243,14 +243,14 @@ async def test_administrators_alone_give_the_url_of_another_service(page_of, cap
     await page.sign_in("ad")
     with caplog.at_level("DEBUG"):
         assert (await add_channel(page, "an", kind="other", to=url)).status_code == 303
-    assert [t.reveal() for t in page.engine.policy.member("an").targets] == [url]
+    assert [t.reveal() for t in page.engine.policy.find_member("an").targets] == [url]
     assert "kx7" not in (await page.client.get("/people/an")).text
     logged = [r.getMessage() for r in caplog.records if r.name != "apprise"]  # pytest alone sees it
     assert "kx7" not in "".join([*logged, *(e.detail for e in audit.entries(page.db))])
 
 
 def test_an_address_is_quoted_into_the_url_of_its_gateway():
-    found = Gateways(email=MAIL).target("email", "a&b=c@x.example").reveal()
+    found = Gateways(email=MAIL).build_target("email", "a&b=c@x.example").reveal()
     assert found.endswith("?to=a%26b%3Dc@x.example")
 
 
@@ -260,4 +260,4 @@ async def test_two_people_may_share_an_address(page_of, database):
     for person in ("an", "ap"):
         await add_channel(page, person, kind="email", to="office@school.example")
     with closing(page.db):
-        assert all(len(own_channels.channels(page.db, p)) == 1 for p in ("an", "ap"))
+        assert all(len(own_channels.list_channels(page.db, p)) == 1 for p in ("an", "ap"))

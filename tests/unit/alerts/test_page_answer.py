@@ -16,7 +16,7 @@ from alerts.engine import AlertEngine
 from alerts.incidents import repository
 from alerts.incidents.incident import ActionClass, Status, Verdict
 from alerts.notify.notice import KIND_WORDS, render
-from alerts.notify.outbox import answer_of, with_answer_link
+from alerts.notify.outbox import add_answer_link, parse_answer_link
 from alerts.notify.pump import OutboxPump
 from alerts.policy import PAGED, AlertPolicy, StaffMember
 from alerts.secrets import Secret
@@ -388,7 +388,7 @@ async def test_no_token_shows_or_changes_what_followed(asked):
     say = (await press(page, take)).json()["feedback"]
     await press(page, say, "/answer/feedback", verdict="confirmed")
     with sqlite.transaction(page.db) as tx:
-        page.engine.followed(
+        page.engine.record_action(
             tx, incident, "ap", ActionClass.REFERRAL, page.now, case_number="2026-0815"
         )
     form = {"action": "nurse", "case_number": "1"}
@@ -524,7 +524,7 @@ async def test_a_notice_carries_its_persons_own_link_and_the_outbox_does_not(
         wake,
         clock=lambda: NOW,
         rng=random.Random(1),
-        personal=with_answer_link,
+        personal=add_answer_link,
         on_outcome=lambda _: delivered.set(),
     )
     running = asyncio.create_task(pump.run())
@@ -532,7 +532,7 @@ async def test_a_notice_carries_its_persons_own_link_and_the_outbox_does_not(
     pump.stop()
     await running
     (sent,) = notifier.sent
-    address, token = answer_of(sent.notice.link)
+    address, token = parse_answer_link(sent.notice.link)
     assert address == "https://plumewatch.example/answer"
     assert sent.notice.link in sent.body
     grant = action_tokens.find(db, token)

@@ -34,7 +34,7 @@ RESULT["sensors"].append({**RESULT["sensors"][0], "sensor": "s2"})
 
 def keep(page, **more):
     with sqlite.transaction(page.db) as tx:
-        sensor_tests.add(tx, {**RESULT, **more})
+        sensor_tests.add_result(tx, {**RESULT, **more})
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ async def test_five_steps_then_a_verdict_that_is_kept(page):
     assert "not tested yet" in (await page.client.get("/commission")).text
     began = page.now
     assert (await press(page, "begin")).status_code == 303
-    (silence,) = silences.listed(page.db, page.now)
+    (silence,) = silences.list_recent(page.db, page.now)
     assert silence.labels == {"room": "n2-boys"}
     for number, step in enumerate(STEPS, start=1):
         shown = (await page.client.get("/commission/n2-boys")).text
@@ -99,7 +99,7 @@ async def test_five_steps_then_a_verdict_that_is_kept(page):
     assert (room, person, starts[0], len(starts)) == ("n2-boys", "fm", began, 5)
     shown = (await page.client.get("/commission/n2-boys")).text
     assert "s1 detects a puff in the farthest stall after 9 s" in shown
-    (silence,) = silences.listed(page.db, page.now)
+    (silence,) = silences.list_recent(page.db, page.now)
     assert silence.ends_at == page.now
     assert "passed" in (await page.client.get("/commission")).text
 
@@ -152,7 +152,7 @@ async def test_a_test_that_is_stopped_silences_no_longer(page):
     await press(page, "begin")
     assert (await press(page, "begin")).status_code == 409
     assert (await press(page, "stop")).status_code == 303
-    (silence,) = silences.listed(page.db, page.now)
+    (silence,) = silences.list_recent(page.db, page.now)
     assert silence.ends_at == page.now
     assert (await press(page, "next")).status_code == 409
     assert page.orders == []

@@ -26,7 +26,7 @@ def school(open_page, make_event):
             (found,) = page.engine.on_events(tx, [make_event(at, sensor=sensor, kind=kind)], at)
             page.engine.resolve(tx, found.incident, "fm", at + 300.0)
             if k % 4 == 0:
-                page.engine.feedback(tx, found.incident, "fm", Verdict.CONFIRMED, at + 400.0)
+                page.engine.record_feedback(tx, found.incident, "fm", Verdict.CONFIRMED, at + 400.0)
         ids.append(found.incident)
     return page, ids
 

@@ -90,7 +90,7 @@ async def test_a_silence_is_added_listed_and_ended(open_page, make_event):
     page = open_page()
     await page.sign_in()
     assert (await act(page, "/silences", **SILENCE)).status_code == 303
-    (silence,) = silences.listed(page.db, page.now)
+    (silence,) = silences.list_recent(page.db, page.now)
     assert silence.labels == {"room": "n2-boys", "kind": "vape"}
     assert (silence.owner, silence.reason) == ("ap", "paint")
     assert (silence.starts_at, silence.ends_at) == (page.now, page.now + 7200)
@@ -110,7 +110,7 @@ async def test_one_that_begins_on_a_later_day(open_page):
     await page.sign_in()
     later = {"starts": "later", "start": "2026-09-12T14:30", "place": "floor 2 of North"}
     await act(page, "/silences", **{**SILENCE, **later})
-    (silence,) = silences.listed(page.db, page.now)
+    (silence,) = silences.list_recent(page.db, page.now)
     assert silence.labels == {"floor": "2", "building": "North", "kind": "vape"}
     at = datetime(2026, 9, 12, 14, 30, tzinfo=ZoneInfo("America/New_York")).timestamp()
     assert (silence.starts_at, silence.ends_at) == (at, at + 2 * 3600)
@@ -157,14 +157,14 @@ async def test_silences_that_are_refused(open_page, change, status, message):
     answer = await act(page, "/silences", **{**SILENCE, **change})
     assert answer.status_code == status
     assert message in answer.text
-    assert silences.listed(page.db, page.now) == []
+    assert silences.list_recent(page.db, page.now) == []
 
 
 async def test_everything_in_a_room(open_page):
     page = open_page()
     await page.sign_in()
     assert (await act(page, "/silences", **{**SILENCE, "kind": "all"})).status_code == 303
-    (silence,) = silences.listed(page.db, page.now)
+    (silence,) = silences.list_recent(page.db, page.now)
     assert silence.labels == {"room": "n2-boys"}
 
 
@@ -177,7 +177,7 @@ async def test_the_whole_school_is_for_administrators_and_not_for_long(open_page
     assert (
         await act(page, "/silences", **{**SILENCE, "place": "school", "kind": "vape"})
     ).status_code == 303
-    (silence,) = silences.listed(page.db, page.now)
+    (silence,) = silences.list_recent(page.db, page.now)
     assert silence.labels == {"kind": "vape"}
 
 
@@ -211,7 +211,7 @@ async def test_silences_are_guarded(open_page):
     assert (await act(page, "/silences", **SILENCE)).status_code == 403
     await page.sign_in()
     assert (await page.client.post("/silences", data=SILENCE)).status_code == 403
-    assert silences.listed(page.db, page.now) == []
+    assert silences.list_recent(page.db, page.now) == []
 
 
 async def test_text_in_a_silence_stays_text(open_page):

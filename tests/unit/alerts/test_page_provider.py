@@ -221,7 +221,7 @@ async def test_a_code_is_of_use_once(start, provider):
     page.client.cookies.set("plumewatch_signing-in", cookie, domain="127.0.0.1")
     replayed = await page.client.get(back)
     assert (replayed.status_code, "has expired" in replayed.text) == (403, True)
-    assert sessions.counts(page.db, page.now) == {"ap": 1}
+    assert sessions.count_by_person(page.db, page.now) == {"ap": 1}
 
 
 @pytest.mark.parametrize(
@@ -436,12 +436,12 @@ def join(start, provider, policy, database):
 
     async def join(groups, rules=JOINING):
         provider.change = {"groups": groups}
-        roster = replace(policy.duty_roster(), sites=dict.fromkeys(m.id for m in policy.staff))
+        roster = replace(policy.get_roster(), sites=dict.fromkeys(m.id for m in policy.staff))
         page = start(
             rules,
             replace(policy, roster=roster),
             groups_claim="groups",
-            read=lambda: page.engine.use_policy(found.added_to(before)),
+            read=lambda: page.engine.use_policy(found.add_to(before)),
         )
         found, before = Directory(database, rules), page.engine.policy
         return page, await sign_in(page, provider, "sub-new")
@@ -453,9 +453,9 @@ async def test_a_person_of_a_mapped_group_exists_from_the_first_sign_in_on(join)
     page, answer = await join(["others", "pw-lincoln"])
     assert answer.status_code == 200
     assert await person_of(page) == "N. Custodian"
-    member = page.engine.policy.member("new@school.example")
+    member = page.engine.policy.find_member("new@school.example")
     assert (member.name, member.role) == ("N. Custodian", "facilities")
-    assert page.engine.policy.sites_of(member.id) == {"Lincoln High"}
+    assert page.engine.policy.find_sites(member.id) == {"Lincoln High"}
     roster = page.engine.policy.roster
     assert member.id in roster.receivers["facilities"].people
     assert member.id in roster.everyone
@@ -466,7 +466,7 @@ async def test_a_person_of_a_mapped_group_exists_from_the_first_sign_in_on(join)
 async def test_nobody_joins_without_a_group_that_names_schools(join, groups):
     page, answer = await join(groups)
     assert (answer.status_code, reason(page)) == (403, "address of nobody here")
-    assert page.engine.policy.member("new@school.example") is None
+    assert page.engine.policy.find_member("new@school.example") is None
 
 
 async def test_who_leaves_the_groups_is_forgotten_and_signed_out(join, provider):
@@ -475,18 +475,18 @@ async def test_who_leaves_the_groups_is_forgotten_and_signed_out(join, provider)
         own_channels.add(tx, "new@school.example", ChannelKind.PUSH, ("topic", "", ""), "", 1.0)
     provider.change = {"groups": []}
     assert (await sign_in(page, provider, "sub-new")).status_code == 403
-    assert page.engine.policy.member("new@school.example") is None
+    assert page.engine.policy.find_member("new@school.example") is None
     assert await person_of(page) == ""
-    assert directory.people(page.db) == []
-    assert own_channels.channels(page.db, "new@school.example") == []
+    assert directory.list_people(page.db) == []
+    assert own_channels.list_channels(page.db, "new@school.example") == []
 
 
 async def test_a_changed_group_changes_the_role_at_the_next_sign_in(join, provider):
     page, _ = await join(["pw-lincoln"])
     provider.change = {"groups": ["pw-admins"]}
     await sign_in(page, provider, "sub-new")
-    assert page.engine.policy.member("new@school.example").role == "admin"
-    assert page.engine.policy.sites_of("new@school.example") is None
+    assert page.engine.policy.find_member("new@school.example").role == "admin"
+    assert page.engine.policy.find_sites("new@school.example") is None
 
 
 async def test_an_administrator_removes_a_person_of_the_directory(join):
@@ -498,7 +498,7 @@ async def test_an_administrator_removes_a_person_of_the_directory(join):
     token = {"form_token": await page.form_token("/account")}
     answer = await page.client.post("/people/new@school.example/remove", data=token)
     assert answer.headers["location"] == "/settings/people"
-    assert page.engine.policy.member("new@school.example") is None
+    assert page.engine.policy.find_member("new@school.example") is None
     assert (await page.client.post("/people/ap/remove", data=token)).status_code == 404
 
 
@@ -506,7 +506,7 @@ def test_whom_the_configuration_names_by_now_is_no_second_person(policy):
     named = replace(policy.staff[0], email="New@School.example")
     policy = replace(policy, staff=(named, *policy.staff[1:]))
     person = DirectoryPerson("new@school.example", "New", ("pw-admins",), 1000.0)
-    assert directory.with_people(policy, {person: Rights("admin")}) == policy
+    assert directory.add_people(policy, {person: Rights("admin")}) == policy
 
 
 async def test_google_is_asked_for_the_groups_that_its_tokens_lack(start, provider):

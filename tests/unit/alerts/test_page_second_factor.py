@@ -23,7 +23,7 @@ def code_of(page, steps=0):
 
 
 def has_factor(page, person="ap"):
-    page.secret = second_factor.new_secret()
+    page.secret = second_factor.make_secret()
     with sqlite.transaction(page.db) as tx:
         codes = second_factor.confirm(tx, person, page.secret, code_of(page), page.now)
     page.now += 30
@@ -115,7 +115,7 @@ async def test_a_code_given_by_several_browsers_at_once_signs_one_in(open_page, 
     form = {"code": code_of(page) if kind == "code" else codes[0]}
     answers = await asyncio.gather(*(b.post("/sign-in/code", data=form) for b in browsers))
     assert sorted(answer.status_code for answer in answers) == [303, 403, 403, 403]
-    assert sessions.counts(page.db, page.now) == {"ap": 1}
+    assert sessions.count_by_person(page.db, page.now) == {"ap": 1}
     assert kinds(page).count("sign_in") == 1
     for browser in browsers:
         await browser.aclose()
@@ -139,7 +139,7 @@ async def test_codes_cannot_be_guessed(open_page):
     answers = [(await give(page, f"{n:06}")).status_code for n in range(6)]
     assert answers[:4] == [403] * 4
     assert 303 not in answers[4:]
-    assert sessions.counts(page.db, page.now) == {}
+    assert sessions.count_by_person(page.db, page.now) == {}
     assert kinds(page) == ["sign_in_refused"] * 5
     assert '"reason": "too many failed attempts"' in next(audit.entries(page.db)).detail
     page.now += 61
@@ -218,7 +218,7 @@ async def test_the_owner_is_never_shown_a_secret_that_a_thief_of_the_password_sa
     assert (late.status_code, "Recovery codes" in late.text) == (403, False)
     later = owner.now + 30
     with sqlite.transaction(owner.db) as tx:
-        assert second_factor.passes(tx, "ad", pyotp.TOTP(seen[1]).at(later), later)
+        assert second_factor.use_code(tx, "ad", pyotp.TOTP(seen[1]).at(later), later)
 
 
 @pytest.mark.parametrize("new", [True, False])
@@ -233,7 +233,7 @@ async def test_a_password_that_ended_signs_nobody_in_with_a_later_code(open_page
             passwords.remove_account(tx, "ad", page.now)
     late = await give(page, pyotp.TOTP(secret).at(page.now))
     assert (late.status_code, late.headers["location"]) == (303, "/sign-in")
-    assert second_factor.since(page.db, "ad") is None
+    assert second_factor.find_enrollment(page.db, "ad") is None
 
 
 async def test_a_stolen_session_alone_sets_up_no_second_factor(open_page):
@@ -262,7 +262,7 @@ async def test_a_stolen_session_changes_no_second_factor(open_page):
         assert (answer.status_code, "current password is wrong" in answer.text) == (403, True)
     has_factor(page)
     assert (await act(page, "/account/second-factor/remove", old=PASSWORD)).status_code == 303
-    assert second_factor.since(page.db, "ap") is None
+    assert second_factor.find_enrollment(page.db, "ap") is None
     assert kinds(page)[-1] == "second_factor"
 
 
@@ -281,8 +281,8 @@ def test_a_removed_account_leaves_no_second_factor(open_page):
     has_factor(page)
     with sqlite.transaction(page.db) as tx:
         passwords.remove_account(tx, "ap", page.now)
-    assert second_factor.everybody(page.db) == {}
-    assert second_factor.recovery_codes_left(page.db, "ap") == 0
+    assert second_factor.list_enrolled(page.db) == {}
+    assert second_factor.count_recovery_codes(page.db, "ap") == 0
 
 
 NORTH, SOUTH = frozenset({"North High"}), frozenset({"South High"})
@@ -312,5 +312,5 @@ MAPPED = SignInRules(
     ],
 )
 def test_the_first_group_decides_the_role_and_all_of_that_role_the_sites(groups, rights):
-    assert MAPPED.rights("analyst", groups) == rights
-    assert SignInRules().rights("analyst", groups) == Rights("analyst")
+    assert MAPPED.find_rights("analyst", groups) == rights
+    assert SignInRules().find_rights("analyst", groups) == Rights("analyst")

@@ -349,7 +349,7 @@ async def test_who_is_removed_leaves_no_password_to_the_next_of_the_name(setup):
     await send(setup, "/settings/people/3/remove", look="/settings/people/3")
     await send(setup, "/settings/people/new", name="Door guard", role="admin")
     assert tree(setup)["staff"][-1]["id"] == "door-guard"
-    assert passwords.password_hash(setup.db, "door-guard") is None
+    assert passwords.load_hash(setup.db, "door-guard") is None
 
 
 @pytest.mark.parametrize(("end", "code"), [("2099-01-01T00:00", 400), ("2026-09-08T18:00", 303)])

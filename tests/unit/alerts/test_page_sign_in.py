@@ -155,7 +155,7 @@ async def test_signing_in_again_ends_the_session_before(open_page):
     assert first != second
     async with another_browser(page, Cookie=f"plumewatch_session={first}") as thief:
         assert "Sign in" in (await thief.get("/")).text
-    assert sessions.counts(page.db, page.now) == {"fm": 1}
+    assert sessions.count_by_person(page.db, page.now) == {"fm": 1}
 
 
 async def test_sign_out_ends_the_session_on_the_server(open_page):
@@ -281,7 +281,7 @@ async def test_everybody_signs_themselves_out_everywhere_and_administrators_othe
     assert (await act(admin, "/account/sign-out-everywhere", person="ap")).status_code == 303
     assert "Sign in" in (await page.client.get("/")).text
     assert (await act(admin, "/account/sign-out-everywhere", person="ad")).status_code == 303
-    assert sessions.counts(page.db, page.now) == {}
+    assert sessions.count_by_person(page.db, page.now) == {}
 
 
 async def test_the_account_page_needs_a_session(open_page):

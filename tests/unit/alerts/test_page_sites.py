@@ -19,7 +19,7 @@ from alerts.page.forms import shown
 from alerts.page.report_jobs import ReportJobs
 from alerts.page.setting_forms import FORMS
 from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus
-from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember, role_receivers
+from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, StaffMember, build_role_receivers
 from alerts.secrets import Secret
 from plumewatch.config.editor import ConfigEditor
 from storage import sqlite
@@ -51,7 +51,7 @@ POLICY = AlertPolicy(
     page_url="https://plumewatch.example",
     roster=Roster(
         BUILT_IN_ROUTES,
-        role_receivers((m.id, m.role) for m in STAFF),
+        build_role_receivers((m.id, m.role) for m in STAFF),
         everyone=tuple(m.id for m in STAFF),
         reachable=frozenset(m.id for m in STAFF if m.targets),
         sites={m.id: HERE[m.id.partition("-")[0]] for m in STAFF},
@@ -172,7 +172,7 @@ async def test_no_route_shows_anything_of_another_school(district, account):
             assert page.south not in answer.text.replace(path, ""), where
             seen += 1
     assert seen > 60
-    assert len(api_tokens.listed(page.db)) == 3
+    assert len(api_tokens.list_tokens(page.db)) == 3
     assert repository.load(page.db, page.south).status in {"open", "notified"}
 
 
@@ -277,7 +277,7 @@ async def test_the_helpdesk_sees_no_incident_on_any_route(district):
     with sqlite.transaction(district.db) as tx:
         for incident in (district.north, district.south):
             change_incidents(tx, incident, paged=True)
-            district.engine.feedback(tx, incident, "Ms. Answer", Verdict.CONFIRMED, NOW)
+            district.engine.record_feedback(tx, incident, "Ms. Answer", Verdict.CONFIRMED, NOW)
     await district.sign_in("all-hd")
     seen = 0
     for route in district.app.routes:
@@ -345,7 +345,7 @@ async def test_a_silence_of_a_school_is_its_own(district):
     assert (await district.client.post("/silences", data=form)).status_code == 303
     form["place"] = "school"
     assert (await district.client.post("/silences", data=form)).status_code == 303
-    rows = silences.listed(district.db, NOW)
+    rows = silences.list_recent(district.db, NOW)
     assert [s.labels for s in rows if s.owner == "north-ad"] == [
         {"site": "North High"},
         {"building": "Main", "site": "North High"},
@@ -493,7 +493,10 @@ def test_a_removed_account_leaves_no_token(district):
         for person in ("north-ap", "north-an"):
             api_tokens.make(tx, "t", person, [Scope.READ], by="north-ad", days=7, now=NOW)
         passwords.remove_account(tx, "north-ap", NOW)
-    assert [token.person for token in api_tokens.listed(district.db)] == ["south-ap", "north-an"]
+    assert [token.person for token in api_tokens.list_tokens(district.db)] == [
+        "south-ap",
+        "north-an",
+    ]
 
 
 async def test_a_screen_shows_what_its_person_sees(district):

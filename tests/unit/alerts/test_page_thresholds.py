@@ -23,7 +23,7 @@ def answered(open_page, policy, make_event):
         page = open_page(policy if staff is None else AlertPolicy(staff=staff))
         incident = page.incident(make_event)
         with sqlite.transaction(page.db) as tx:
-            page.engine.feedback(
+            page.engine.record_feedback(
                 tx, incident, "Ms. <Lee>", Verdict.FALSE_ALARM, page.now, cause="spray"
             )
         return page
@@ -65,7 +65,7 @@ async def test_the_last_ten_adjustments_and_one_field_for_a_reason(open_page, ma
     for k in range(12):
         found = ((Verdict.FALSE_ALARM, "spray"), (Verdict.CONFIRMED, ""))[k % 2]
         with sqlite.transaction(page.db) as tx:
-            page.engine.feedback(tx, incident, "ap", found[0], page.now + k, cause=found[1])
+            page.engine.record_feedback(tx, incident, "ap", found[0], page.now + k, cause=found[1])
     number = len(threshold_adjustments.latest(page.db, limit=99))
     assert number > 11
     await page.sign_in("fm")

@@ -6,15 +6,15 @@ import re
 
 import pytest
 
-from alerts.duty.reasons import Reason, reason_text
+from alerts.duty.reasons import Reason, write_reason
 from alerts.errors import NotifyReason
-from alerts.history_words import line_words
+from alerts.history_words import write_line
 from alerts.incidents.history import Happened
 from alerts.incidents.incident import ActionClass, Suppression, Verdict
 from alerts.notify.notice import NoticeReason
 from alerts.page.settings import PipelineStatus, SensorStatus
 from alerts.policy import Severity
-from language.messages import fact, speaking
+from language.messages import fact, use_language
 from storage.timeseries import LatestReading
 from tests.support.leftovers import leftovers
 from tests.unit.alerts.test_page import NOW
@@ -94,8 +94,8 @@ PARAMS = {
 @pytest.mark.parametrize("zones", [0, 1, 2])
 @pytest.mark.parametrize("code", Reason)
 def test_why_a_person_is_on_duty_has_no_english_in_it(code, zones):
-    with speaking("es"):
-        assert leftovers(reason_text(fact(code, **PARAMS, zones=zones))) == set()
+    with use_language("es"):
+        assert leftovers(write_reason(fact(code, **PARAMS, zones=zones))) == set()
 
 
 ASKED = fact(Reason.ALWAYS, receiver="x1", person="x5")
@@ -130,16 +130,16 @@ CODES = {
 def test_no_line_of_the_history_has_english_in_it(what):
     for key, codes in CODES.items():
         for code in codes:
-            with speaking("es"):
-                title, details = line_words(what, {**DETAILS, key: code}, str.title)
+            with use_language("es"):
+                title, details = write_line(what, {**DETAILS, key: code}, str.title)
             assert leftovers(f"{title} {details}") == set()
             assert details.count(", ") >= len(DETAILS)
 
 
 def test_a_line_of_the_history_names_people_and_channels():
-    assert line_words("paged", {"ring": "nearest", "asked": (ASKED,)}, {"x5": "Ms. Lee"}.get) == (
+    assert write_line("paged", {"ring": "nearest", "asked": (ASKED,)}, {"x5": "Ms. Lee"}.get) == (
         "Sent to",
         "nearest, Ms. Lee (x1, always on duty)",
     )
     notified = {"reason": "reminder", "person": "lee", "channel": "ntfy-729d05"}
-    assert line_words("notified", notified) == ("Notice delivered", "reminder, lee, via push")
+    assert write_line("notified", notified) == ("Notice delivered", "reminder, lee, via push")

@@ -50,29 +50,29 @@ def source(database, registry):
 
 def test_facts_come_from_the_incident(source, incident, make_event):
     (found,) = incident(make_event(ONSET + 6, onset=ONSET))
-    text = source.svg(found)
+    text = source.draw_svg(found)
     for part in ("Boys N2, floor 2, North", "sensor s1", "onset 10:05:00", "alert 10:05:06"):
         assert part in text, part
     assert "ongoing" in text
     assert "fine particles rose from 4 to 180 in 6 s" in text
-    assert source.png(found).startswith(b"\x89PNG")
+    assert source.draw_png(found).startswith(b"\x89PNG")
 
 
 def test_the_end_shows(source, incident, make_event):
     event = make_event(ONSET + 6, onset=ONSET)
     ended = make_event(ONSET + 6, onset=ONSET, phase=EventPhase.ENDED, end=ONSET + 90)
     (found,) = incident(event, ended)
-    assert "end 10:06:30" in source.svg(found)
+    assert "end 10:06:30" in source.draw_svg(found)
 
 
 def test_the_series_may_catch_up(database, registry, incident, make_event):
     (found,) = incident(make_event(ONSET + 6, onset=ONSET))
     behind, even = Series(late=2), Series()
-    caught_up = IncidentPictures(database, registry, behind, "UTC").png(found, settle_s=5.0)
-    assert caught_up == IncidentPictures(database, registry, even, "UTC").png(found)
+    caught_up = IncidentPictures(database, registry, behind, "UTC").draw_png(found, settle_s=5.0)
+    assert caught_up == IncidentPictures(database, registry, even, "UTC").draw_png(found)
     assert len(behind.asked) == 3 + 1  # until it is there, then once for all
     never = Series(late=10**6)
-    assert IncidentPictures(database, registry, never, "UTC").png(found, settle_s=0.05)
+    assert IncidentPictures(database, registry, never, "UTC").draw_png(found, settle_s=0.05)
 
 
 class Source:

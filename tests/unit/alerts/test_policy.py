@@ -7,7 +7,7 @@ import pytest
 
 from alerts.errors import PolicyError, SecretError
 from alerts.policy import PAGED, AlertPolicy, EscalationTimings, StaffMember
-from alerts.secrets import Secret, channel_of, load_secret, target_id
+from alerts.secrets import Secret, find_channel, load_secret, make_target_id
 from detection.events import EventKind
 
 
@@ -25,7 +25,7 @@ def test_all_faults_at_once():
 
 def first(policy, kind):
     """Return who is notified first."""
-    return [c.person for c in policy.rings({"kind": kind}, 0.0)[0].people]
+    return [c.person for c in policy.plan_rings({"kind": kind}, 0.0)[0].people]
 
 
 def test_without_a_reachable_facilities_team_everyone_reachable_is_notified():
@@ -39,7 +39,7 @@ def test_without_a_reachable_facilities_team_everyone_reachable_is_notified():
     assert first(policy, "vape") == ["a"]
     assert first(policy, "tamper") == ["a"]
     assert EventKind.STEAM not in PAGED
-    assert AlertPolicy().rings({"kind": "vape"}, 0.0) == ()
+    assert AlertPolicy().plan_rings({"kind": "vape"}, 0.0) == ()
 
 
 def test_without_routes_of_its_own_a_school_notifies_by_role():
@@ -54,9 +54,9 @@ def test_without_routes_of_its_own_a_school_notifies_by_role():
 def test_targets_are_found_by_id_and_by_person():
     one, two = Secret("json://a.example/1"), Secret("json://a.example/2")
     policy = AlertPolicy(staff=(StaffMember("a", "A", targets=(one, two)),))
-    assert policy.target_of("a", target_id(two)) == two
-    assert policy.target_of("b", target_id(two)) is None
-    assert policy.target_of("a", "json-000000000000") is None
+    assert policy.find_target("a", make_target_id(two)) == two
+    assert policy.find_target("b", make_target_id(two)) is None
+    assert policy.find_target("a", "json-000000000000") is None
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_targets_are_found_by_id_and_by_person():
     ],
 )
 def test_channels_are_providers(one, other, same):
-    assert (channel_of(Secret(one)) == channel_of(Secret(other))) is same
+    assert (find_channel(Secret(one)) == find_channel(Secret(other))) is same
 
 
 def test_a_secret_shows_nowhere():
@@ -84,7 +84,7 @@ def test_a_secret_shows_nowhere():
             leave(secret)
     assert secret.matches("swordfish")
     assert not secret.matches("swordfisH")
-    assert "swordfish" not in secret.fingerprint()
+    assert "swordfish" not in secret.compute_fingerprint()
 
 
 def test_secret_from_file_and_environment(tmp_path, monkeypatch):

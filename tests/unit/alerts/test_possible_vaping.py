@@ -8,7 +8,7 @@ from alerts.duty.roster import Roster, Route, parse_matchers
 from alerts.engine import AlertEngine
 from alerts.incidents import repository, silences
 from alerts.incidents.incident import Status, Verdict
-from alerts.policy import STAFF, Severity, role_receivers
+from alerts.policy import STAFF, Severity, build_role_receivers
 from detection.events import EventKind, EventPhase
 from tests.support import alert_records as stored
 from tests.unit.alerts.test_engine import DeliveredRow
@@ -29,7 +29,7 @@ def asked(registry, policy):
     """An engine whose routes name possible vaping."""
     route = Route(STAFF, parse_matchers("kind=possible"))
     everyone = tuple(member.id for member in policy.staff)
-    receivers = role_receivers((member.id, member.role) for member in policy.staff)
+    receivers = build_role_receivers((member.id, member.role) for member in policy.staff)
     roster = Roster(Route(STAFF, routes=(route,)), receivers, everyone=everyone)
     return AlertEngine(registry, replace(policy, roster=roster))
 
@@ -71,14 +71,14 @@ def test_it_becomes_the_same_incident_when_vaping_is_likely(tx, engine, possible
 def test_who_got_the_quiet_notice_gets_the_alert_as_well(tx, asked, possible, make_event):
     asked.on_events(tx, [possible(1000.0)], 1000.0)
     quiet = stored.notices(tx, "notice")[0]
-    asked.delivered(tx, DeliveredRow(quiet.incident, "ap", "json", quiet), 1001.0)
+    asked.record_delivery(tx, DeliveredRow(quiet.incident, "ap", "json", quiet), 1001.0)
     asked.on_events(tx, [make_event(1100.0)], 1100.0)
     notices = stored.notices(tx, "notice")
     assert [notice.kind for notice in notices] == ["possible", "vape"]
-    asked.delivered(tx, DeliveredRow(quiet.incident, "ap", "json", notices[1]), 1101.0)
+    asked.record_delivery(tx, DeliveredRow(quiet.incident, "ap", "json", notices[1]), 1101.0)
     (incident,) = stored.incidents(tx)
     assert (incident.opened_at, incident.notified_at) == (1100.0, 1101.0)
-    assert repository.cooldown(tx, EventKind.VAPE, incident.room)
+    assert repository.find_cooldown(tx, EventKind.VAPE, incident.room)
 
 
 def test_who_is_on_the_way_hears_that_it_is_likely(tx, engine, possible, make_event):
@@ -124,5 +124,7 @@ def test_it_waits_ten_minutes_for_more_evidence(tx, engine, possible):
 def test_it_can_be_answered(tx, engine, possible):
     engine.on_events(tx, [possible(1000.0)], 1000.0)
     (incident,) = stored.incidents(tx)
-    answered = engine.feedback(tx, incident.id, "ap", Verdict.FALSE_ALARM, 1100.0, cause="spray")
+    answered = engine.record_feedback(
+        tx, incident.id, "ap", Verdict.FALSE_ALARM, 1100.0, cause="spray"
+    )
     assert answered.verdict is Verdict.FALSE_ALARM

@@ -9,7 +9,7 @@ import pytest
 from alerts.duty.shifts import ClockHours, RecurringSilence
 from alerts.engine import AlertEngine
 from alerts.incidents import silences
-from alerts.incidents.throttling import silence_of
+from alerts.incidents.throttling import find_silence
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import parse
 from plumewatch.config.settings import build_silences
@@ -29,7 +29,7 @@ def engine(registry, policy):
 
 
 def spans(tx, now):
-    found = [s for s in silences.listed(tx, now) if s.ends_at > now]
+    found = [s for s in silences.list_recent(tx, now) if s.ends_at > now]
     return sorted(
         (f"{datetime.fromtimestamp(s.starts_at, UTC).astimezone(ZONE):%d %H:%M}", s.owner)
         for s in found
@@ -48,15 +48,15 @@ def test_the_next_occurrence_is_added_once(tx, engine):
 
 def test_an_occurrence_that_was_ended_stays_ended(tx, engine):
     engine.sync_silences(tx, at(7, 12))
-    (silence,) = silences.listed(tx, at(7, 12))
+    (silence,) = silences.list_recent(tx, at(7, 12))
     engine.end_silence(tx, silence.id, "ap", at(7, 13))
     engine.sync_silences(tx, at(7, 18))
-    assert silence_of(tx, {"room": "n2-boys", "kind": "vape"}, at(7, 19)) is None
+    assert find_silence(tx, {"room": "n2-boys", "kind": "vape"}, at(7, 19)) is None
 
 
 def test_a_start_within_an_occurrence_silences_the_rest(tx, engine):
     engine.sync_silences(tx, at(7, 19))
-    silence = silence_of(tx, {"room": "n2-boys", "kind": "vape"}, at(7, 19))
+    silence = find_silence(tx, {"room": "n2-boys", "kind": "vape"}, at(7, 19))
     assert silence is not None
     assert silence.ends_at == at(7, 20)
 
@@ -78,7 +78,11 @@ def test_the_whole_school_is_not_silenced_for_long(tx, registry, policy):
 
 def test_it_lasts_from_its_first_to_its_last_day():
     bounded = replace(CLEANING, first=date(2026, 9, 8), last=date(2026, 9, 8))
-    assert [bool(bounded.occurrences(at(day, 17))) for day in (6, 8, 9)] == [False, True, False]
+    assert [bool(bounded.find_occurrences(at(day, 17))) for day in (6, 8, 9)] == [
+        False,
+        True,
+        False,
+    ]
 
 
 SCHOOL = {

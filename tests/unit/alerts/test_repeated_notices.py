@@ -12,7 +12,7 @@ import pytest
 
 from alerts.duty.roster import Receiver, Roster
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, EscalationTimings, StaffMember
-from alerts.secrets import Secret, channel_of
+from alerts.secrets import Secret, find_channel
 from detection.events import EventKind, EventPhase
 from tests.support.timeline import Timeline
 
@@ -92,7 +92,7 @@ def test_row(school, say, kind, script, until, reasons):
 
 
 def channels(school):
-    return {channel_of(target) for m in school.policy.staff for target in m.targets}
+    return {find_channel(target) for m in school.policy.staff for target in m.targets}
 
 
 def test_what_is_more_severe_breaks_the_cooldown(school, say):

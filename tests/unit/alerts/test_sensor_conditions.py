@@ -3,7 +3,7 @@
 import pytest
 
 from alerts.engine import AlertEngine
-from alerts.outbound.sensor_conditions import Condition, active_faults, condition_of
+from alerts.outbound.sensor_conditions import Condition, find_condition, load_active_faults
 from alerts.outbound.state_summary import StateRecorder, StateSummary
 from alerts.sensor_tests import RETEST_S, SensorTest
 from detection.events import Detail, EventKind, EventPhase
@@ -50,12 +50,12 @@ def test_faults_and_tampering_of_a_sensor_until_they_end(db, handle, make_event)
         make_event(NOW, sensor="s3", kind=EventKind.VAPE),
     )
     since = {Condition.FAULTY: NOW - 6, Condition.LOW_BATTERY: NOW + 5}
-    assert active_faults(db) == {
+    assert load_active_faults(db) == {
         "s1": (2, False, (FROZEN, BATTERY), since),
         "s2": (0, True, (), {Condition.TAMPERED: NOW - 6}),
     }
     handle(make_event(NOW, sensor="s2", kind=EventKind.TAMPER, phase=EventPhase.ENDED, end=NOW + 1))
-    assert active_faults(db).keys() == {"s1"}
+    assert load_active_faults(db).keys() == {"s1"}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_sensor_has_its_most_urgent_condition(
     for number, detail in enumerate(details):
         onset = NOW - 6 - number / 1000  # each an event of its own
         handle(make_event(NOW, kind=EventKind.SENSOR_FAULT, details=(detail,), onset=onset))
-    found, begun = condition_of(life, active_faults(db).get("s1"), None, NOW)
+    found, begun = find_condition(life, load_active_faults(db).get("s1"), None, NOW)
     assert (found.value, begun) == (condition, pytest.approx(since, abs=0.1) if since else None)
 
 
@@ -87,7 +87,7 @@ def test_a_sensor_has_its_most_urgent_condition(
 def test_the_yearly_test_is_asked_for_until_there_is_a_new_one(life, tested_days_ago, condition):
     at = NOW - 86_400.0 * (tested_days_ago or 0)
     test = None if tested_days_ago is None else SensorTest("s1", at, "n2", True, "fm", "{}")
-    found, begun = condition_of(life, None, test, NOW)
+    found, begun = find_condition(life, None, test, NOW)
     assert found.value == condition
     assert condition != "test_due" or begun == at + RETEST_S
     assert (found.urgency > 0) == (condition != "ok")
@@ -111,7 +111,7 @@ def test_a_record_contains_since_when_and_what_changed():
     first = recorder()
 
     def fields(made, at, life):
-        record, *_ = made.sensor_records(at, {"s1": life}, StateSummary())
+        record, *_ = made.collect_health(at, {"s1": life}, StateSummary())
         assert checked(record) == record
         assert record.fields["room_choice"] == "Boys, floor 2, North | n2"
         names = ("condition", "condition_since", "changed", "condition_before", "room_name")
@@ -121,7 +121,7 @@ def test_a_record_contains_since_when_and_what_changed():
     assert fields(first, NOW, NEVER) == ["never_heard", NOW, 0.0, None, room]
     assert fields(first, NOW + 300, NEVER) == ["never_heard", NOW, 0.0, None, room]
     assert fields(first, NOW + 600, ALIVE) == ["ok", NOW + 600, 1.0, "never_heard", room]
-    later = recorder(first.recorded())  # after a restart
+    later = recorder(first.export())  # after a restart
     assert fields(later, NOW + 900, ALIVE) == ["ok", NOW + 600, 0.0, None, room]
     assert fields(later, NOW + 1200, OFFLINE) == ["silent", NOW - 900, 1.0, "ok", room]
 
@@ -130,7 +130,7 @@ def test_the_health_of_an_hour_adds_up_over_a_restart():
     begins = NOW // 3600 * 3600  # 640 s before
 
     def hour(made, at, lives):
-        of_hour = made.sensor_records(at, lives, StateSummary())[1]
+        of_hour = made.collect_health(at, lives, StateSummary())[1]
         assert checked(of_hour) == of_hour
         sums = of_hour.fields
         return of_hour.measurement, of_hour.time, sums["period_s"], sums["urgency"]
@@ -138,11 +138,11 @@ def test_the_health_of_an_hour_adds_up_over_a_restart():
     first = recorder()
     assert hour(first, NOW + 300, {}) == ("sensor_hour", begins, 300, 4)
     assert hour(first, NOW + 600, {"s1": ALIVE}) == ("sensor_hour", begins, 600, 4)
-    later = recorder(first.recorded())
+    later = recorder(first.export())
     assert hour(later, NOW + 100, {"s1": ALIVE}) == ("sensor_hour", begins, 700, 4)
     assert hour(later, begins + 3600, {"s1": ALIVE})[2] == 700 + begins + 3600 - NOW - 100
     assert hour(later, begins + 3900, {"s1": ALIVE}) == ("sensor_hour", begins + 3600, 300, 0)
     assert (
-        len(later.sensor_records(begins + 3000, {}, StateSummary())) == 1
+        len(later.collect_health(begins + 3000, {}, StateSummary())) == 1
     )  # the clock is set back
     assert hour(later, begins + 3300, {"s1": ALIVE})[1:3] == (begins + 3600, 600)

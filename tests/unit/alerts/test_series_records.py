@@ -116,7 +116,9 @@ def test_an_incident_from_alert_to_feedback(db, due, engine, series, make_event)
     with transaction(db) as tx:  # delivered after 2 s, taken after 50 s, a false alarm
         rows = deliver(tx, engine, NOW + 1, after_s=1.0)
         engine.acknowledge(tx, alert.incident, "ap", NOW + 50)
-        engine.feedback(tx, alert.incident, "ap", Verdict.FALSE_ALARM, NOW + 60, cause="steam")
+        engine.record_feedback(
+            tx, alert.incident, "ap", Verdict.FALSE_ALARM, NOW + 60, cause="steam"
+        )
     handle(
         db, engine, replace(event, phase=EventPhase.ENDED, end=NOW + 60, time=NOW + 60), NOW + 60
     )
@@ -136,7 +138,7 @@ def test_an_incident_from_alert_to_feedback(db, due, engine, series, make_event)
 
     assert series.records("incident", NOW - 1, NOW + 1) == [checked(last)]
     assert series.records("event", NOW - 10, NOW) == [checked(last_event)]
-    assert series_records.waiting(db) == 0
+    assert series_records.count_waiting(db) == 0
 
 
 def test_every_field_that_is_made_is_in_the_table(db, due, engine, make_event):
@@ -151,11 +153,11 @@ def test_what_changes_often_waits_once_and_behind(db, due, engine, make_event):
     handle(db, engine, event)
     for k in range(1, 5):
         handle(db, engine, replace(event, phase=EventPhase.UPDATED, time=NOW + k), NOW + k)
-    assert series_records.waiting(db) == 2
+    assert series_records.count_waiting(db) == 2
     entries, behind = due.read(0, 100)
     handle(db, engine, replace(event, phase=EventPhase.ENDED, end=NOW + 9, time=NOW + 9), NOW + 9)
     due.write([e.record for e in entries], behind)
-    assert series_records.waiting(db) == 2  # it changed while it was being written
+    assert series_records.count_waiting(db) == 2  # it changed while it was being written
     (again,) = [r for r in drain(due) if r.measurement == "event"]
     assert again.fields["phase"] == "ended"
 
@@ -173,7 +175,7 @@ def test_a_crash_between_series_and_deletion_writes_again(db, due, engine, serie
     entries, _ = due.read(0, 100)
     series.record([e.record for e in entries])
     before = series.records("event", 0, NOW + 1)
-    assert series_records.waiting(db) == 2
+    assert series_records.count_waiting(db) == 2
     drain(due)
     assert series.records("event", 0, NOW + 1) == before
 
@@ -189,28 +191,30 @@ def test_a_series_that_does_not_take_them(db, due, series, engine, make_event, e
     monkeypatch.setattr(series, "record", refuse)
     with pytest.raises(type(error)):
         due.write([e.record for e in entries], behind)
-    assert series_records.waiting(db) == 2
+    assert series_records.count_waiting(db) == 2
 
 
 def test_a_damaged_or_vanished_one_is_passed(db, due):
     with transaction(db) as tx:
-        series_records.append(tx, [Record("pipeline", NOW, {"ready": 1.0})])
+        series_records.append_samples(tx, [Record("pipeline", NOW, {"ready": 1.0})])
         tx.execute("INSERT INTO series_due (measurement, body) VALUES ('pipeline', x'00ff')")
         tx.execute("INSERT INTO series_due (measurement, key) VALUES ('incident', 'gone')")
     assert len(drain(due)) == 1
-    assert series_records.waiting(db) == 0
+    assert series_records.count_waiting(db) == 0
 
 
 def test_samples_over_the_bound_are_given_up_and_incidents_never(db, engine, make_event):
     handle(db, engine, make_event(NOW))
     with transaction(db) as tx:
-        series_records.append(tx, [Record("pipeline", NOW + k, {"ready": 1.0}) for k in range(50)])
-        assert series_records.bound(tx, 100) == 0
-        assert series_records.bound(tx, 12) == 40
-        assert series_records.waiting(tx) == 12
-        assert series_records.bound(tx, 0) == 10
-        assert series_records.bound(tx, 0) == 0
-        assert series_records.waiting(tx) == 2
+        series_records.append_samples(
+            tx, [Record("pipeline", NOW + k, {"ready": 1.0}) for k in range(50)]
+        )
+        assert series_records.delete_excess(tx, 100) == 0
+        assert series_records.delete_excess(tx, 12) == 40
+        assert series_records.count_waiting(tx) == 12
+        assert series_records.delete_excess(tx, 0) == 10
+        assert series_records.delete_excess(tx, 0) == 0
+        assert series_records.count_waiting(tx) == 2
 
 
 def test_a_series_without_any_gets_all_once(db, engine, make_event):
@@ -219,4 +223,4 @@ def test_a_series_without_any_gets_all_once(db, engine, make_event):
         tx.execute("DELETE FROM series_due")
         series_records.collect_changes(tx)
         series_records.mark_all(tx)
-    assert series_records.waiting(db) == 2
+    assert series_records.count_waiting(db) == 2

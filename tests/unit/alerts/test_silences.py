@@ -8,7 +8,7 @@ import pytest
 
 from alerts.errors import SilenceError
 from alerts.incidents import silences
-from alerts.incidents.throttling import silence_of
+from alerts.incidents.throttling import find_silence
 from storage.registry import Registry, Room, Sensor
 
 GOOD = {
@@ -43,7 +43,7 @@ def faults(tx, **given):
 )
 def test_faults_are_named_all_at_once(tx, given, named):
     assert faults(tx, **given) == named
-    assert silences.listed(tx, 0.0) == []
+    assert silences.list_recent(tx, 0.0) == []
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_faults_are_named_all_at_once(tx, given, named):
 )
 def test_what_may_be(tx, given):
     made = silences.add(tx, **{**GOOD, **given})
-    assert silences.listed(tx, 950.0) == [made]
+    assert silences.list_recent(tx, 950.0) == [made]
 
 
 @pytest.mark.parametrize(
@@ -72,29 +72,29 @@ def test_what_may_be(tx, given):
 )
 def test_it_mutes_what_has_its_labels_from_start_until_before_its_end(tx, at, labels, muted):
     silences.add(tx, **GOOD)
-    assert (silence_of(tx, labels, at) is not None) is muted
+    assert (find_silence(tx, labels, at) is not None) is muted
 
 
 def test_of_several_the_one_that_ends_last_is_named(tx):
     silences.add(tx, **GOOD)
     long = silences.add(tx, **{**GOOD, "ends_at": 5000.0})
-    assert silence_of(tx, {"floor": "2"}, 1500.0) == long
+    assert find_silence(tx, {"floor": "2"}, 1500.0) == long
 
 
 def test_one_that_was_ended_stays_on_record_with_who_did_it(tx):
     made = silences.add(tx, **GOOD)
     ended = silences.end(tx, made.id, "fox", 1200.0)
-    assert (ended.ends_at, ended.ended_by, ended.state(1200.0)) == (1200.0, "fox", "expired")
+    assert (ended.ends_at, ended.ended_by, ended.find_state(1200.0)) == (1200.0, "fox", "expired")
     assert silences.end(tx, made.id, "lee", 1300.0) == ended
-    assert silence_of(tx, {"floor": "2"}, 1250.0) is None
-    assert silences.listed(tx, 1200.0 + DAY - 1) == [ended]
-    assert silences.listed(tx, 1200.0 + DAY) == []
+    assert find_silence(tx, {"floor": "2"}, 1250.0) is None
+    assert silences.list_recent(tx, 1200.0 + DAY - 1) == [ended]
+    assert silences.list_recent(tx, 1200.0 + DAY) == []
 
 
 def test_a_planned_one_that_is_called_off_never_mutes(tx):
     made = silences.add(tx, **GOOD)
     silences.end(tx, made.id, "fox", 950.0)
-    assert silence_of(tx, {"floor": "2"}, 1500.0) is None
+    assert find_silence(tx, {"floor": "2"}, 1500.0) is None
 
 
 FIVE = Registry.of(

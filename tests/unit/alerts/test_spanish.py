@@ -19,7 +19,7 @@ from detection.events import ChannelEvidence, EventKind
 from detection.liveness import SensorState
 from ingest.errors import Reason
 from ingest.integrity import CountKind
-from language.messages import speaking
+from language.messages import use_language
 from reports import drawing
 from storage import sqlite
 from storage.timeseries.resolution import Retention
@@ -92,7 +92,9 @@ def test_no_notice_in_spanish_has_english_in_it(school, make_event):
     puff(school, make_event, 500)
     school.at(
         2000,
-        lambda tx, now: school.engine.feedback(tx, school.id(1), "lee", Verdict.CONFIRMED, now),
+        lambda tx, now: school.engine.record_feedback(
+            tx, school.id(1), "lee", Verdict.CONFIRMED, now
+        ),
     )
     puff(school, make_event, 2100)
     school.run(4000)
@@ -148,7 +150,7 @@ async def test_a_test_notice_has_the_language_of_other_notices(
 
 def test_the_picture_is_in_spanish():
 
-    with speaking("es"):
+    with use_language("es"):
         svg = drawing.render_svg(draw(facts(sentence=""), [], {}))
     assert of_page(svg) == set()
 
@@ -191,7 +193,7 @@ async def test_no_page_in_spanish_has_english_in_it(open_page, policy, make_even
     incident = page.incident(make_event)
     with sqlite.transaction(page.db) as tx:
         page.engine.acknowledge(tx, incident, "ap", page.now)
-        page.engine.feedback(
+        page.engine.record_feedback(
             tx, incident, "ap", Verdict.FALSE_ALARM, page.now, cause="spray", note=""
         )
     await page.sign_in("ad")

@@ -29,7 +29,7 @@ def incident_of(tx, engine, make_event):
 @pytest.fixture
 def answer(tx, engine):
     def say(incident, verdict, cause="", now=2000.0):
-        engine.feedback(tx, incident, "Ms. Lee", verdict, now, cause=cause)
+        engine.record_feedback(tx, incident, "Ms. Lee", verdict, now, cause=cause)
         return [
             (m.sensor, m.reason, m.before, m.after, m.undoes)
             for m in reversed(threshold_adjustments.latest(tx))

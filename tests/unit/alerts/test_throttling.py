@@ -11,12 +11,12 @@ import pytest
 from alerts.duty.roster import Receiver, Roster
 from alerts.duty.shifts import ClockHours, QuietHours
 from alerts.incidents import repository
-from alerts.incidents.throttling import quiet_until
+from alerts.incidents.throttling import find_quiet_end
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import KIND_WORDS, render
 from alerts.notify.notice_writer import NoticeWriter
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, EscalationTimings, StaffMember
-from alerts.secrets import Secret, channel_of
+from alerts.secrets import Secret, find_channel
 from detection.events import EventKind, EventPhase
 from storage.registry import Registry, Room, Sensor
 from tests.support import alert_records as stored
@@ -198,7 +198,7 @@ def test_quiet_hours_over_midnight_of_the_night_clocks_are_set(at, until):
     quiet = (QuietHours(ClockHours(zone, 22 * 60, 7 * 60, ALL_WEEK)),)
     day = 7 if at > "20" else 8
     moment = datetime(2020, 3, day, int(at[:2]), int(at[3:]), tzinfo=zone).timestamp()
-    found = quiet_until(quiet, moment)
+    found = find_quiet_end(quiet, moment)
     shown = None if found is None else datetime.fromtimestamp(found.until, zone).strftime("%H:%M")
     assert shown == until
 
@@ -206,7 +206,7 @@ def test_quiet_hours_over_midnight_of_the_night_clocks_are_set(at, until):
 def test_the_next_channel_where_the_first_refuses(make_event):
     first, second = "ntfy://a.example/lee", "tgram://123:abc/9"
     school = a_school(member("lee", first, second))
-    school.down.add(channel_of(Secret(first)))
+    school.down.add(find_channel(Secret(first)))
     puff(school, make_event, 0, "s0")
     school.run(40)
     assert [(h.at, h.channel) for h in school.received_notices] == [(1, "tgram")]
@@ -216,7 +216,7 @@ def test_the_next_channel_where_the_first_refuses(make_event):
 
 def test_an_answer_before_the_second_channel_is_tried_ends_it(make_event):
     school = a_school(member("lee", "ntfy://a.example/lee", "tgram://123:abc/9"), member("fox"))
-    school.hanging.add(channel_of(Secret("ntfy://a.example/lee")))
+    school.hanging.add(find_channel(Secret("ntfy://a.example/lee")))
     puff(school, make_event, 0, "s0")
     school.ack(5, "fox")
     school.run(40).want()

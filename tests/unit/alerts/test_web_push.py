@@ -12,10 +12,16 @@ from msgspec import structs
 
 from alerts.access import own_channels
 from alerts.access.directory import Directory
-from alerts.access.own_channels import Gateways, OwnChannels, Subscription, decoded, encoded
+from alerts.access.own_channels import (
+    Gateways,
+    OwnChannels,
+    Subscription,
+    decode_base64url,
+    encode_base64url,
+)
 from alerts.access.sign_in_rules import SignInRules
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
-from alerts.notify.channels.web_push import ServerKey, WebPush, encrypt, message
+from alerts.notify.channels.web_push import ServerKey, WebPush, encrypt, write_message
 from alerts.notify.notice import Notice, NoticeReason, Priority
 from storage import sqlite
 from storage.errors import StorageError
@@ -98,7 +104,9 @@ class Browser:
         self.thread.start()
 
     def subscription(self):
-        return Subscription(f"{self.origin}/push/1", encoded(self.public), encoded(self.auth))
+        return Subscription(
+            f"{self.origin}/push/1", encode_base64url(self.public), encode_base64url(self.auth)
+        )
 
     def close(self):
         self.server.shutdown()
@@ -133,31 +141,31 @@ def verified(token, public):
     from cryptography.hazmat.primitives.asymmetric import ec, utils
 
     head, claims, signature = token.split(".")
-    raw = decoded(signature)
+    raw = decode_base64url(signature)
     der = utils.encode_dss_signature(
         int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big")
     )
-    point = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), decoded(public))
+    point = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), decode_base64url(public))
     point.verify(der, f"{head}.{claims}".encode(), ec.ECDSA(hashes.SHA256()))
-    assert json.loads(decoded(head)) == {"typ": "JWT", "alg": "ES256"}
-    return json.loads(decoded(claims))
+    assert json.loads(decode_base64url(head)) == {"typ": "JWT", "alg": "ES256"}
+    return json.loads(decode_base64url(claims))
 
 
 def test_the_browser_of_these_tests_decrypts_the_example_of_the_standard():
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    number = int.from_bytes(decoded(RFC_PRIVATE), "big")
+    number = int.from_bytes(decode_base64url(RFC_PRIVATE), "big")
     private = ec.derive_private_key(number, ec.SECP256R1())
     public = private.public_key().public_bytes(
         serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
     )
-    plain = decrypt(private, public, decoded(RFC_AUTH), decoded(RFC_BODY))
+    plain = decrypt(private, public, decode_base64url(RFC_AUTH), decode_base64url(RFC_BODY))
     assert plain == b"When I grow up, I want to be a watermelon"
 
 
 async def test_a_notice_arrives_encrypted_and_signed(browser, notifier, key):
-    await notifier.send(browser.subscription().target(), NOTICE)
+    await notifier.send(browser.subscription().to_target(), NOTICE)
     ((headers, body),) = browser.requests
     assert b"Boys" not in body
     shown = json.loads(decrypt(browser.private, browser.public, browser.auth, body))
@@ -195,7 +203,7 @@ async def test_a_notice_arrives_encrypted_and_signed(browser, notifier, key):
 async def test_what_a_push_service_answers(browser, notifier, status, error, reason):
     browser.status = status
     with pytest.raises(error) as raised:
-        await notifier.send(browser.subscription().target(), NOTICE)
+        await notifier.send(browser.subscription().to_target(), NOTICE)
     assert raised.value.reason is reason
     assert browser.origin not in str(raised.value)
     gone = [browser.subscription().endpoint] if reason is NotifyReason.TARGET_GONE else []
@@ -205,7 +213,7 @@ async def test_what_a_push_service_answers(browser, notifier, status, error, rea
 async def test_a_push_service_in_the_own_network_is_refused(browser, key, tmp_path):
     strict = WebPush(lambda: key, "https://x.example", OwnChannels(tmp_path / "no-state.db"))
     with pytest.raises(PermanentNotifyError) as raised:
-        await strict.send(browser.subscription().target(), NOTICE)
+        await strict.send(browser.subscription().to_target(), NOTICE)
     assert raised.value.reason is NotifyReason.FORBIDDEN_ADDRESS
     assert browser.requests == []
 
@@ -223,20 +231,20 @@ def test_every_message_has_keys_of_its_own(browser):
 
 
 def test_the_button_has_the_language_of_the_notice():
-    shown = json.loads(message(structs.replace(NOTICE, language="es")))
+    shown = json.loads(write_message(structs.replace(NOTICE, language="es")))
     assert (shown["take"], shown["taken"]) == ("Voy para allá", "Usted va para allá.")
 
 
 def test_a_notice_without_a_token_has_no_button():
     plain = Notice("1", NoticeReason.RECOVERED, "vape", "R", "", "", NOW)
-    shown = json.loads(message(plain))
+    shown = json.loads(write_message(plain))
     assert (shown["token"], shown["link"], shown["loud"]) == ("", "/", False)
 
 
 GOOD = {
     "endpoint": "https://push.example/1",
-    "p256dh": encoded(b"\x04" + b"x" * 64),
-    "auth": encoded(b"y" * 16),
+    "p256dh": encode_base64url(b"\x04" + b"x" * 64),
+    "auth": encode_base64url(b"y" * 16),
 }
 
 
@@ -247,8 +255,8 @@ GOOD = {
         ({"endpoint": "http://10.0.0.1/x"}, "without TLS"),
         ({"endpoint": "https://user@push.example"}, "no user name"),
         ({"p256dh": "!"}, "not base64url"),
-        ({"p256dh": encoded(b"short")}, "another length"),
-        ({"auth": encoded(b"short")}, "another length"),
+        ({"p256dh": encode_base64url(b"short")}, "another length"),
+        ({"auth": encode_base64url(b"short")}, "another length"),
     ],
 )
 async def test_subscriptions_that_are_refused(open_page, change, message):
@@ -258,7 +266,7 @@ async def test_subscriptions_that_are_refused(open_page, change, message):
     answer = await page.client.post("/push/subscribe", data=form)
     assert answer.status_code == 400
     assert message in answer.text
-    assert own_channels.channels(page.db, "ap") == []
+    assert own_channels.list_channels(page.db, "ap") == []
 
 
 async def test_a_person_switches_notices_on_and_off_in_a_browser(open_page, policy, database):
@@ -269,9 +277,9 @@ async def test_a_person_switches_notices_on_and_off_in_a_browser(open_page, poli
     shown = (await page.client.get("/people/an")).text
     assert "Android" in shown
     assert GOOD["auth"] not in shown
-    found = OwnChannels(database).added_to(policy).member("an")
+    found = OwnChannels(database).add_to(policy).find_member("an")
     (target,) = found.targets
-    assert Subscription.of(target) == Subscription(**GOOD)
+    assert Subscription.from_target(target) == Subscription(**GOOD)
     assert "push.example" not in repr(target)
     await page.sign_in("ap")
     own = {"form_token": await page.form_token("/account")}
@@ -279,7 +287,7 @@ async def test_a_person_switches_notices_on_and_off_in_a_browser(open_page, poli
     await page.sign_in("an")
     own = {"form_token": await page.form_token("/account")}
     assert (await page.client.post("/people/an/channels/1/remove", data=own)).status_code == 303
-    assert OwnChannels(database).added_to(policy).member("an").targets == ()
+    assert OwnChannels(database).add_to(policy).find_member("an").targets == ()
 
 
 @pytest.mark.parametrize("of", [OwnChannels, lambda path: Directory(path, SignInRules())])
@@ -287,22 +295,22 @@ def test_nobody_is_dropped_because_the_database_cannot_be_read(of, policy, tmp_p
     damaged = tmp_path / "state.db"
     damaged.write_bytes(b"damaged" * 1000)
     with pytest.raises(StorageError):
-        of(damaged).added_to(policy)
+        of(damaged).add_to(policy)
 
 
 async def test_a_browser_gets_notices_at_once_without_a_restart(open_page, policy, database):
     def read():
-        page.engine.use_policy(OwnChannels(database).added_to(policy))
+        page.engine.use_policy(OwnChannels(database).add_to(policy))
 
     page = open_page(push_key="key", read_channels=read)
     await page.sign_in("an")
     form = {"form_token": await page.form_token("/account"), **GOOD}
     assert (await page.client.post("/push/subscribe", data=form)).status_code == 204
-    assert len(page.engine.policy.member("an").targets) == 1
+    assert len(page.engine.policy.find_member("an").targets) == 1
     shown = (await page.client.get("/duty")).text
     assert "An Analyst" not in shown[shown.index("never notified:") :]
     await page.client.post("/people/an/channels/1/remove", data=form)
-    assert page.engine.policy.member("an").targets == ()
+    assert page.engine.policy.find_member("an").targets == ()
 
 
 async def test_signing_out_everywhere_ends_the_notices_of_browsers_too(open_page, database):
@@ -319,7 +327,7 @@ async def test_signing_out_everywhere_ends_the_notices_of_browsers_too(open_page
 async def test_a_browser_that_was_switched_off_gets_nothing_more(browser, key, database):
     off = WebPush(lambda: key, "mailto:a@b.c", OwnChannels(database), allow_private=True)
     with pytest.raises(PermanentNotifyError):
-        await off.send(browser.subscription().target(), NOTICE)
+        await off.send(browser.subscription().to_target(), NOTICE)
     assert browser.requests == []
 
 
@@ -338,11 +346,11 @@ def test_a_browser_belongs_to_whoever_switched_it_on_last(tx):
         for k in range(12):
             one = Subscription(**{**GOOD, "endpoint": f"https://push.example/{k + 2}"})
             own_channels.add_browser(tx, "an", one, "x", NOW)
-    assert sorted(own_channels.targets(tx, Gateways())) == ["an", "fm"]
-    assert len(own_channels.channels(tx, "an")) == own_channels.MOST_OF_ONE
+    assert sorted(own_channels.load_targets(tx, Gateways())) == ["an", "fm"]
+    assert len(own_channels.list_channels(tx, "an")) == own_channels.MOST_OF_ONE
     with sqlite.transaction(tx):
         own_channels.forget(tx, GOOD["endpoint"])
-    assert own_channels.channels(tx, "fm") == []
+    assert own_channels.list_channels(tx, "fm") == []
 
 
 async def test_without_the_library_there_is_no_web_push(open_page):

@@ -11,7 +11,7 @@ from detection.events import (
     details_text,
     evidence_sentence,
 )
-from language.messages import fact, speaking
+from language.messages import fact, use_language
 from tests.support.leftovers import leftovers
 
 
@@ -106,7 +106,7 @@ PARAMS = {
 def test_every_detail_has_a_sentence_in_both_languages(code):
     event = fact(code, **PARAMS)
     english = details_text([event])
-    with speaking("es"):
+    with use_language("es"):
         spanish = details_text([event])
         assert leftovers(spanish) == set()
     assert spanish != english

@@ -13,18 +13,18 @@ OTHERS = [code for code in LANGUAGES if code != ENGLISH]
 
 @pytest.fixture(scope="module")
 def template():
-    return catalogue.collected()
+    return catalogue.collect()
 
 
 @pytest.mark.parametrize("code", OTHERS)
 def test_every_message_is_translated_with_its_own_placeholders(code, template):
-    assert list(catalogue.faults(catalogue.load(code), template)) == []
+    assert list(catalogue.find_faults(catalogue.load(code), template)) == []
 
 
 @pytest.mark.parametrize("code", OTHERS)
 def test_the_compiled_catalogue_has_the_messages_of_its_source(code):
     stored = Path(catalogue.__file__).with_name(f"{code}.mo").read_bytes()
-    found, wanted = map(GNUTranslations, map(BytesIO, (stored, catalogue.compiled(code))))
+    found, wanted = map(GNUTranslations, map(BytesIO, (stored, catalogue.compile_catalogue(code))))
     assert found._catalog == wanted._catalog, "run make messages"
 
 
@@ -64,18 +64,18 @@ def test_a_faulty_translation_is_found(source, translation, fault):
     known, template = catalogue.Catalog(locale="es"), catalogue.Catalog()
     template.add(source)
     known.add(source, translation)
-    assert [f.partition(":")[0] for f in catalogue.faults(known, template)] == [fault]
+    assert [f.partition(":")[0] for f in catalogue.find_faults(known, template)] == [fault]
 
 
 def test_a_message_of_the_code_that_the_catalogue_lacks_is_found():
     known, template = catalogue.Catalog(locale="es"), catalogue.Catalog()
     template.add("Rooms")
-    assert list(catalogue.faults(known, template)) == ["no translation: 'Rooms'"]
-    assert list(catalogue.faults(known, catalogue.Catalog())) == ["no longer used: 'Rooms'"]
+    assert list(catalogue.find_faults(known, template)) == ["no translation: 'Rooms'"]
+    assert list(catalogue.find_faults(known, catalogue.Catalog())) == ["no longer used: 'Rooms'"]
 
 
 def test_a_guessed_translation_is_found():
     known, template = catalogue.Catalog(locale="es"), catalogue.Catalog()
     template.add("Rooms")
     known.add("Rooms", "Espacios", flags=["fuzzy"])
-    assert list(catalogue.faults(known, template)) == ["fuzzy: 'Rooms'"]
+    assert list(catalogue.find_faults(known, template)) == ["fuzzy: 'Rooms'"]

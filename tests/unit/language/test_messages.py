@@ -6,26 +6,36 @@ from zoneinfo import ZoneInfo
 import pytest
 from babel.dates import format_datetime
 
-from language.dates import FORMS, date_text
-from language.messages import Words, _, accepted, language, later, listed, mark, ngettext, speaking
+from language.dates import FORMS, write_date
+from language.messages import (
+    Words,
+    _,
+    choose_language,
+    get_language,
+    join_words,
+    later,
+    mark,
+    ngettext,
+    use_language,
+)
 
 
 def test_messages_are_english_unless_somebody_chose():
-    assert language() == "en"
+    assert get_language() == "en"
     assert _("since %(when)s", when="10:05") == "since 10:05"
-    with speaking("es"):
+    with use_language("es"):
         assert _("since %(when)s", when="10:05") == "desde 10:05"
     assert _("Rooms") == "Rooms"
 
 
 def test_an_unknown_language_is_english():
-    with speaking("xx"):
+    with use_language("xx"):
         assert _("Rooms") == "Rooms"
 
 
 def test_a_plural_follows_its_number():
     one, many = (f"Too many failed attempts. Wait %(n)d second{s}." for s in ("", "s"))
-    with speaking("es"):
+    with use_language("es"):
         assert ngettext(one, many, 1).endswith("1 segundo.")
         assert ngettext(one, many, 2).endswith("2 segundos.")
 
@@ -33,14 +43,14 @@ def test_a_plural_follows_its_number():
 def test_a_table_and_a_message_for_later_are_in_the_language_of_their_reader():
     words, message = Words({"name": mark("Name")}), later("since %(when)s", when="10:05")
     assert (words["name"], str(message)) == ("Name", "since 10:05")
-    with speaking("es"):
+    with use_language("es"):
         assert (words["name"], str(message)) == ("Nombre", "desde 10:05")
-        assert listed(["a", "b", "c"]) == "a, b y c"
+        assert join_words(["a", "b", "c"]) == "a, b y c"
 
 
 async def test_one_task_does_not_change_the_language_of_another():
     async def page(code):
-        with speaking(code):
+        with use_language(code):
             await asyncio.sleep(0)
             return _("Rooms")
 
@@ -62,14 +72,14 @@ async def test_one_task_does_not_change_the_language_of_another():
     ],
 )
 def test_the_browsers_first_language_that_we_have_is_chosen(header, code):
-    assert accepted(header) == code
+    assert choose_language(header) == code
 
 
 def test_dates_follow_the_language():
     day = datetime(2026, 9, 7, 10, 5, tzinfo=UTC)
-    assert date_text(day, "moment") == "Mon, Sep 7, 10:05 AM"
-    with speaking("es"):
-        assert date_text(day, "moment") == "lun 7 de sept, 10:05 a.m."
+    assert write_date(day, "moment") == "Mon, Sep 7, 10:05 AM"
+    with use_language("es"):
+        assert write_date(day, "moment") == "lun 7 de sept, 10:05 a.m."
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -78,7 +88,7 @@ def test_spanish_dates_are_those_of_the_cldr(form):
     codes |= {"%-I": "h", "%p": "a", "%M": "mm", "%S": "ss", "de": "'de'"}
     pattern = re.sub("|".join(codes), lambda found: codes[found[0]], FORMS[form][1])
     first = datetime(2026, 1, 1, 9, 5, 7, tzinfo=ZoneInfo("America/Chicago"))
-    with speaking("es"):
+    with use_language("es"):
         for days in range(0, 365, 5):
             day = first + timedelta(days=days)
-            assert date_text(day, form) == format_datetime(day, pattern, locale="es_US")
+            assert write_date(day, form) == format_datetime(day, pattern, locale="es_US")

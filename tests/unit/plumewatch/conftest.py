@@ -60,7 +60,7 @@ def one_incident(folder):
         (alert,) = found
         with transaction(db) as tx:
             engine.acknowledge(tx, alert.incident, "ap", alert.alerted + 40, channel="ntfy")
-            engine.feedback(
+            engine.record_feedback(
                 tx, alert.incident, "ap", Verdict.CONFIRMED, alert.alerted + 90, cause="", note=NOTE
             )
         yield SimpleNamespace(path=path, id=alert.incident, db=db, readings=readings, config=config)

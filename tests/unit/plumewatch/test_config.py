@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from language.value_errors import allowed_by
+from language.value_errors import describe_allowed
 from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import load, parse
@@ -265,5 +265,5 @@ def test_no_fault_is_in_the_words_of_the_library(tmp_path):
             for error in found.value.errors(include_url=False):
                 kinds.add(error["type"])
                 if error["type"] != "extra_forbidden":
-                    assert not strange.search(str(allowed_by(error))), (model, error)
+                    assert not strange.search(str(describe_allowed(error))), (model, error)
     assert len(kinds) > 20

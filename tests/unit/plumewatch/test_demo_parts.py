@@ -8,7 +8,7 @@ from dataclasses import astuple
 
 import pytest
 
-from language.messages import speaking
+from language.messages import use_language
 from plumewatch.cli.demo.truth import TruthScore
 from sensor_sim.trace import Truth
 from sensor_sim.truth_stream import TruthStream
@@ -64,7 +64,7 @@ def test_what_found_means_is_said_of_all_sessions():
 
 
 def test_the_banner_of_the_page_is_translated():
-    with speaking("es"):
+    with use_language("es"):
         assert scored([session("a")], [("n1-boys", 1010.0)]) == (
             "encontró 0 de 1 sesiones de vapeo, 1 falsa alarma"
         )

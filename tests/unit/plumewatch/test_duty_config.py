@@ -115,7 +115,7 @@ def test_a_valid_configuration_becomes_a_roster():
 def test_without_routing_each_role_is_a_receiver():
     roster = written("").roster()
     assert roster.receivers["staff"].people == ("kim", "lopez")
-    assert [node.receiver for node in roster.routes({"kind": "tamper"})] == ["facilities"]
+    assert [node.receiver for node in roster.match_routes({"kind": "tamper"})] == ["facilities"]
 
 
 def test_a_role_with_shifts_is_notified_by_shift():

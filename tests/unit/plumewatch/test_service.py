@@ -256,6 +256,6 @@ async def test_what_time_alone_decides_is_sent_without_waiting_for_the_pump(conf
         await store(service, readings_of_puff(start=time.time() - 165.0, seconds=165.0))
         await until(lambda: service.alerting.notifier.sent)
         with contextlib.closing(connect(service.paths.state)) as state:
-            escalator.shift(state, *incidents(state, "id"), -1000.0)
+            escalator.shift_steps(state, *incidents(state, "id"), -1000.0)
         await until(lambda: len(service.alerting.notifier.sent) == 2)
         assert service.alerting.notifier.sent[1].body.startswith("Nobody has responded yet.")

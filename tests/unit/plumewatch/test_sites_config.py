@@ -100,7 +100,7 @@ def test_nobody_is_notified_of_another_site():
     policy = build_alert_policy(read(TWO))
     for site in ("north", "south"):
         labels = {"site": f"{site.title()} High", "building": "Main", "kind": "vape"}
-        (ring,) = policy.rings(labels, 0.0)
+        (ring,) = policy.plan_rings(labels, 0.0)
         assert [c.person for c in ring.people] == [f"{site}-ap"]
 
 

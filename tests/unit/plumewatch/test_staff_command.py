@@ -8,7 +8,7 @@ import pyotp
 import pytest
 
 from alerts.access import languages, second_factor, sessions
-from alerts.access.passwords import Hasher, password_hash
+from alerts.access.passwords import Hasher, load_hash
 from alerts.incidents import schema
 from plumewatch.check.people import find_without_password
 from plumewatch.cli.setup.site_files import STARTER
@@ -49,7 +49,7 @@ class Terminal(io.StringIO):
 
 def test_from_standard_input_and_signed_out_everywhere(config, state):
     assert set_it(config) == (0, "password of ap-north set\n")
-    assert Hasher().verifies(password_hash(state, "ap-north"), PASSWORD)
+    assert Hasher().verify(load_hash(state, "ap-north"), PASSWORD)
     with transaction(state) as tx:
         identity = sessions.start(tx, "ap-north", NOW, 100.0)
     assert set_it(config) == (0, "password of ap-north set; 1 of their sessions ended\n")
@@ -63,7 +63,7 @@ def test_asked_twice_on_a_terminal(config, state, capsys, monkeypatch):
     assert set_it(config)[0] == 0
     assert set_it(config)[0] == 1
     assert "the two passwords differ" in capsys.readouterr().err
-    assert Hasher().verifies(password_hash(state, "ap-north"), PASSWORD)
+    assert Hasher().verify(load_hash(state, "ap-north"), PASSWORD)
 
 
 @pytest.mark.parametrize("chosen", ["", "en"])
@@ -86,7 +86,7 @@ def test_one_is_made(config, state):
     code, output = set_it(config, "ap-north", "", "--generate")
     first, made = output.splitlines()
     assert (code, first) == (0, "password of ap-north set")
-    assert Hasher().verifies(password_hash(state, "ap-north"), made)
+    assert Hasher().verify(load_hash(state, "ap-north"), made)
 
 
 @pytest.mark.parametrize(
@@ -118,8 +118,8 @@ def test_a_lost_second_factor_is_removed_and_the_audit_log_knows(config, state):
 
     assert remove()[0] == 1
     with transaction(state) as tx:
-        secret = second_factor.new_secret()
+        secret = second_factor.make_secret()
         assert second_factor.confirm(tx, "ap-north", secret, pyotp.TOTP(secret).at(NOW), NOW)
     assert remove() == (0, "second factor of ap-north removed\n")
-    assert second_factor.everybody(state) == {}
+    assert second_factor.list_enrolled(state) == {}
     assert next(audit.entries(state)).kind == "second_factor"

@@ -59,8 +59,8 @@ def test_forty_schools_with_sensors_and_groups_are_three_tables(tmp_path):
     assert str(config.sites[9].closed) == "2026-11-30"
     assert config.registry().room_of("s00-0").full_name == "Room 0, floor 0, Main, School 0"
     rules = build_sign_in_rules(config)
-    assert rules.joining(["pw-s39-staff"]) == Rights("staff", frozenset({"School 39"}))
-    assert rules.joining(["pw-all"]) == Rights("analyst", None)
+    assert rules.find_joining_rights(["pw-s39-staff"]) == Rights("staff", frozenset({"School 39"}))
+    assert rules.find_joining_rights(["pw-all"]) == Rights("analyst", None)
 
 
 def test_sensors_of_one_school_are_a_table_too(tmp_path):
@@ -180,10 +180,10 @@ def test_people_of_a_table_are_staff(district):
 
 def test_one_mapping_stands_for_the_groups_of_all_schools(district):
     rules = build_sign_in_rules(district(f'{PROVIDER}group = "pw-{{site}}"\nrole = "staff"\n'))
-    assert rules.joining(["pw-south"]) == Rights("staff", frozenset({"South High"}))
-    both = rules.joining(["pw-south", "pw-north"])
+    assert rules.find_joining_rights(["pw-south"]) == Rights("staff", frozenset({"South High"}))
+    both = rules.find_joining_rights(["pw-south", "pw-north"])
     assert both == Rights("staff", frozenset({"South High", "North High"}))
-    assert rules.joining(["pw-moon", "pw-{site}"]) is None
+    assert rules.find_joining_rights(["pw-moon", "pw-{site}"]) is None
 
 
 @pytest.mark.parametrize(
@@ -196,8 +196,8 @@ def test_one_mapping_stands_for_the_groups_of_all_schools(district):
 )
 def test_a_group_makes_people_of_the_schools_that_it_names(district, group, expected):
     rules = build_sign_in_rules(district(f'{PROVIDER}group = "g"\nrole = "staff"\n{group}\n'))
-    assert rules.joining(["g"]) == expected
-    assert rules.rights("staff", ["g"]) is not None  # of a person with a [[staff]] block
+    assert rules.find_joining_rights(["g"]) == expected
+    assert rules.find_rights("staff", ["g"]) is not None  # of a person with a [[staff]] block
 
 
 def test_a_mapped_group_watches_schools_without_a_block_of_staff(district, tmp_path):

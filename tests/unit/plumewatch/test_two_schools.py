@@ -14,10 +14,10 @@ from alerts.incidents import schema
 from alerts.notify import outbox
 from alerts.notify.channels.apprise_notifier import json_fields
 from alerts.notify.notice import render
-from alerts.notify.notice_writer import digest_headline
+from alerts.notify.notice_writer import write_headline
 from alerts.notify.pictures import IncidentPictures
 from alerts.outbound import webhooks
-from alerts.outbound.room_states import discovery
+from alerts.outbound.room_states import build_discovery
 from alerts.policy import Webhook
 from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
@@ -109,11 +109,11 @@ def picture_texts(district):
             return [start, end], {"pm25": [5.0, 5.0]}
 
     pictures = IncidentPictures(district.database, district.registry, Series(), "UTC")
-    return [pictures.svg(incident) for incident in district.ids]
+    return [pictures.draw_svg(incident) for incident in district.ids]
 
 
 def home_assistant(district):
-    messages = map(json.loads, discovery(district.registry).values())
+    messages = map(json.loads, build_discovery(district.registry).values())
     return sorted({message["device"]["name"] for message in messages})
 
 
@@ -134,7 +134,7 @@ OUTPUTS = MappingProxyType(
         "dashboard": lambda d: list(
             name_rooms((r.id, r.name, r.floor, r.whole_building) for r in d.rooms).values()
         ),
-        "digest": lambda d: [digest_headline([], [room]).params["room"] for room in d.rooms],
+        "digest": lambda d: [write_headline([], [room]).params["room"] for room in d.rooms],
         "page": lambda d: [f"{room.name} {room.place}" for room in d.rooms],
         "file": lambda d: [
             str(ReportRequest("summary", week="2026-W37", site=room.site).path())

@@ -84,7 +84,7 @@ def test_the_summary_asks_for_yearly_tests_until_they_are_done(school):
         result = {"room": config.room[0].id, "who": "fm", "steps": [{"start": at}]}
         result["sensors"] = [{"sensor": sensor, **one} for sensor in tested]
         with open_state(school / "plumewatch-data/state.db") as db, transaction(db) as tx:
-            sensor_tests.add(tx, result)
+            sensor_tests.add_result(tx, result)
 
     keep(now - 366 * 86_400)
     said = describe_due_tests(config, now, config.registry())

@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from language.messages import speaking
+from language.messages import use_language
 from plumewatch.config.load import load
 from plumewatch.report_request import ReportRequest, gather_facts
 from reports.summary import make_summary
@@ -59,5 +59,5 @@ def write(school):
 def view_of(config, now, **asked):
     """Return what a summary in English shows."""
     facts = gather_facts(load(config), ReportRequest("summary", **asked), now)
-    with speaking("en"):
+    with use_language("en"):
         return view_summary(make_summary(facts))

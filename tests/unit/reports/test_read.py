@@ -5,10 +5,10 @@ import pytest
 from alerts.duty.roster import Receiver, Roster
 from alerts.incidents.incident import ActionClass, Verdict
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, EscalationTimings, StaffMember
-from alerts.secrets import Secret, channel_of
+from alerts.secrets import Secret, find_channel
 from detection.combined import DeviceEvents
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
-from language.messages import facts_of
+from language.messages import parse_facts
 from reports import read
 from reports.kpis import compute_kpis, select_counted
 from storage.registry import Registry, Room, Sensor
@@ -74,11 +74,14 @@ def test_answered_in_the_second_ring(school):
     vape(school, 0)
     school.ack(90, "fox")
     school.at(
-        200, lambda tx, now: school.engine.feedback(tx, school.id(1), "fox", Verdict.CONFIRMED, now)
+        200,
+        lambda tx, now: school.engine.record_feedback(
+            tx, school.id(1), "fox", Verdict.CONFIRMED, now
+        ),
     )
     school.at(
         210,
-        lambda tx, now: school.engine.followed(
+        lambda tx, now: school.engine.record_action(
             tx, school.id(1), "fox", ActionClass.NURSE, now, case_number="26-7"
         ),
     )
@@ -151,7 +154,7 @@ def test_nobody_answers(school):
 
 
 def test_what_was_not_delivered_is_no_delivery(school):
-    school.down |= {channel_of(member.targets[0]) for member in STAFF}
+    school.down |= {find_channel(member.targets[0]) for member in STAFF}
     vape(school, 0)
     school.run(120)
     (row,), notices = rows(school)
@@ -171,4 +174,4 @@ def test_a_device_that_alarms_and_the_detector_share_an_incident(school):
     school.run(9_010)
     found, _ = rows(school)
     assert [(i.alarm_of, i.is_detected_here) for i in found] == [("sen55", True), ("sen55", False)]
-    assert facts_of(events(school.db, "details")[0])[0].params["device"] == "sen55"
+    assert parse_facts(events(school.db, "details")[0])[0].params["device"] == "sen55"

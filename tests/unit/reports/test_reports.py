@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 from alerts.page.report_jobs import Order
-from language.plain_text import original
+from language.plain_text import restore
 from plumewatch.config.load import load
 from plumewatch.config.settings import build_school, find_shifts
 from plumewatch.service.data_folder import open_series, open_state
@@ -120,7 +120,7 @@ def test_every_format_has_the_same_rows(write, name):
                     shown = f"{at + timedelta(milliseconds=0.5):%Y-%m-%dT%H:%M:%S.%f}"
                     assert shown[:23].startswith(str(value)[:23]), key
                 elif key != "date":
-                    assert original(given) == value, (kind, key)
+                    assert restore(given) == value, (kind, key)
 
 
 def test_incidents_are_those_of_the_store(write, state):
@@ -183,7 +183,7 @@ def test_documents_agree_with_the_tables(facts):
 
 def test_names_are_inert_in_csv_and_can_be_restored(write):
     rooms = {row["room"] for row in csv_rows(write("sensors", "csv"))}
-    assert {original(room) for room in rooms} >= set(NAMES.values())
+    assert {restore(room) for room in rooms} >= set(NAMES.values())
     assert not any(room.startswith(("=", "+", "-", "@")) for room in rooms)
     assert (
         pl.read_parquet(write("sensors", "parquet"))["room"].is_in(list(NAMES.values())).sum() == 4

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from language.messages import speaking
+from language.messages import use_language
 from plumewatch.config.load import load
 from plumewatch.report_request import ReportRequest, gather_facts, make_report
 from reports.letter import write_letter
@@ -33,7 +33,7 @@ def config(school):
 @pytest.fixture(scope="module")
 def made(config):
     facts = gather_facts(config, WEEK, NOW)
-    with speaking("es"):
+    with use_language("es"):
         return make_summary(facts)
 
 
@@ -52,7 +52,7 @@ def flat(value):
 
 
 def test_a_summary_has_no_english_in_it(made):
-    with speaking("es"):
+    with use_language("es"):
         view = view_summary(made)
     assert english(flat(view)) == set()
     assert view["period"] == "Semana del 26 de octubre de 2026"
@@ -91,7 +91,7 @@ def test_machine_formats_stay_as_they_are(config, write, tmp_path):
 
 
 def test_the_letter_has_no_english_in_it(made):
-    with speaking("es"):
+    with use_language("es"):
         title, text = write_letter(made, "")
     assert title == "Lincoln High: semana del 26 de octubre de 2026"
     assert "Baños con más vapeo y humo:" in text.splitlines()

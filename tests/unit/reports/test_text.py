@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from language.plain_text import inert, original, shown
+from language.plain_text import escape_reversibly, make_inert, restore
 
 ATTACKS = [
     '=HYPERLINK("http://evil.example","click")',
@@ -27,21 +27,21 @@ ATTACKS = [
 
 @pytest.mark.parametrize("text", ATTACKS)
 def test_an_attack_is_inert_and_comes_back(text):
-    safe = inert(text)
+    safe = make_inert(text)
     assert safe.isprintable()
     assert safe[:1] not in tuple("=+-@\t\r\n＝＋－＠")
-    assert original(safe) == text
+    assert restore(safe) == text
 
 
 @given(st.text(st.characters()))
 def test_any_text_is_inert_and_comes_back(text):
-    safe = inert(text)
+    safe = make_inert(text)
     assert safe.isprintable()
     assert safe[:1] not in tuple("=+-@\t\r\n＝＋－＠")
-    assert original(safe) == text
-    assert shown(text).isprintable()
+    assert restore(safe) == text
+    assert escape_reversibly(text).isprintable()
 
 
 @pytest.mark.parametrize("text", ["Boys' restroom, 2nd floor", "Mädchen µg/m³", "", "O'Neil"])
 def test_ordinary_names_are_as_they_are(text):
-    assert inert(text) == shown(text) == original(text) == text
+    assert make_inert(text) == escape_reversibly(text) == restore(text) == text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alerts.duty.roster import MAX_PATTERN, Matcher, MatchOp, all_match, parse_matchers
+from alerts.duty.roster import MAX_PATTERN, Matcher, MatchOp, match_all, parse_matchers
 from alerts.errors import MatcherError
 
 SHAPES = ("{{{0}}}", "{{{0},}}", "{0}", "{0},", " {{ {0} }} ", "{{\n{0}\t,\r}}")
@@ -45,8 +45,8 @@ def test_no_matchers(text):
 def test_several_matchers_hold_together():
     found = parse_matchers('{kind=~"vape|smoke", floor!=2}')
     assert [str(m) for m in found] == ['kind=~"vape|smoke"', 'floor!="2"']
-    assert all_match(found, {"kind": "vape"})
-    assert not all_match(found, {"kind": "vape", "floor": "2"})
+    assert match_all(found, {"kind": "vape"})
+    assert not match_all(found, {"kind": "vape", "floor": "2"})
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.duty.reasons import reason_text
+from alerts.duty.reasons import write_reason
 from alerts.duty.roster import Receiver, Roster, Route, Zone, ZoneMap, parse_matchers
 from alerts.duty.shifts import ClockHours, LessonHours, Override, Shift
 from alerts.duty.timetable import Bells, Period, Timetable
-from alerts.escalation.coverage import coverage_gaps
+from alerts.escalation.coverage import find_coverage_gaps
 
 ZONE = ZoneInfo("America/New_York")
 EVERY_DAY = frozenset(range(7))
@@ -146,7 +146,7 @@ def test_the_reason_is_given():
     found = roster(shift("a", "north-2"), shift("b", "north-1"))
     labels = {"building": "North", "floor": "2", "kind": "smoke"}
     people = (c for ring in found.candidates(labels, MORNING) for c in ring.people)
-    assert [reason_text(c.why) for c in people] == [
+    assert [write_reason(c.why) for c in people] == [
         "nurse, always on duty",
         "shift a-shift, 8:00 AM-4:00 PM until 4:00 PM, here",
         "shift b-shift, 8:00 AM-4:00 PM until 4:00 PM, 1 zone away",
@@ -184,7 +184,7 @@ def test_never_nobody_and_nobody_twice(shifts, reachable, kind, floor, building,
 def test_steps_are_the_same_both_ways_and_never_skip(pairs):
     near = {i: tuple(str(b) for a, b in pairs if a == i) for i in range(8)}
     zones = ZoneMap(tuple(Zone(str(i), "B", str(i), neighbors=near[i]) for i in range(8)))
-    steps = {str(i): zones.steps(str(i)) for i in range(8)}
+    steps = {str(i): zones.measure_distances(str(i)) for i in range(8)}
     for one, found in steps.items():
         assert found[one] == 0
         for other, far in found.items():
@@ -204,12 +204,14 @@ def test_steps_are_the_same_both_ways_and_never_skip(pairs):
     ],
 )
 def test_the_zone_of_an_incident(labels, zone):
-    assert ZONES.of(labels) == zone
+    assert ZONES.find_zone(labels) == zone
 
 
 def test_buildings_of_the_same_name_on_two_sites():
     zones = ZoneMap((Zone("e", "Main", site="East"), Zone("w", "Main", site="West")))
-    found = [zones.of({"building": "Main", "site": site}) for site in ("West", "East", "South")]
+    found = [
+        zones.find_zone({"building": "Main", "site": site}) for site in ("West", "East", "South")
+    ]
     assert found == ["w", "e", None]
 
 
@@ -235,7 +237,7 @@ def gaps_of(found, *rooms, days=2):
     start = datetime(2026, 9, 7, 4, tzinfo=UTC)
     return [
         (f"{gap.start.astimezone(ZONE):%a %H:%M}-{gap.end.astimezone(ZONE):%H:%M}", gap)
-        for gap in coverage_gaps(found, incidents, start, start.replace(day=7 + days))
+        for gap in find_coverage_gaps(found, incidents, start, start.replace(day=7 + days))
     ]
 
 

@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from alerts.duty.reasons import reason_text
+from alerts.duty.reasons import write_reason
 from alerts.duty.shifts import ClockHours, LessonHours, Override, Shift
-from alerts.duty.timetable import WEEKDAYS, Bells, Period, Timetable, minutes
+from alerts.duty.timetable import WEEKDAYS, Bells, Period, Timetable, parse_minutes
 
 ZONE = ZoneInfo("UTC")
 CHICAGO = ZoneInfo("America/Chicago")
@@ -22,7 +22,7 @@ def at(text):
 
 def hours(start, end, days, zone=ZONE, **more):
     weekdays = frozenset(WEEKDAYS.index(day) for day in days.split())
-    return ClockHours(zone, minutes(start), minutes(end, latest=1440), weekdays, **more)
+    return ClockHours(zone, parse_minutes(start), parse_minutes(end, latest=1440), weekdays, **more)
 
 
 def shift(hours, people=("kim",), **more):
@@ -191,12 +191,12 @@ def test_substitutions(overrides, when, people):
 def test_the_reason_for_being_on_duty_is_given():
     changes = (override("10:00", "11:00", "day", "kim"), override("10:00", "12:00", add="ray"))
     found = shift(hours("08:00", "16:00", "mon"), ("kim",), overrides=changes)
-    assert [reason_text(one.why) for one in found.on_duty(at("2026-09-07 10:30"))] == [
+    assert [write_reason(one.explain) for one in found.on_duty(at("2026-09-07 10:30"))] == [
         "shift s, for kim until 11:00 AM",
         "shift s, added until 12:00 PM",
     ]
     first = found.on_duty(at("2026-09-07 09:00"))[0]
-    assert reason_text(first.why) == "shift s, 8:00 AM-4:00 PM until 4:00 PM"
+    assert write_reason(first.why) == "shift s, 8:00 AM-4:00 PM until 4:00 PM"
 
 
 def test_edges_are_where_who_is_on_duty_may_change():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.duty.timetable import DAY_MIN, Span, instant, minutes
+from alerts.duty.timetable import DAY_MIN, Span, find_instant, parse_minutes
 
 CHICAGO = ZoneInfo("America/Chicago")
 SPRING, FALL = date(2020, 3, 8), date(2020, 11, 1)
@@ -35,7 +35,7 @@ def utc(*parts):
     ],
 )
 def test_wall_times_where_the_clocks_are_set(day, clock, expected):
-    assert instant(CHICAGO, day, minutes(clock)) == expected
+    assert find_instant(CHICAGO, day, parse_minutes(clock)) == expected
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,9 @@ def test_wall_times_where_the_clocks_are_set(day, clock, expected):
 )
 def test_clocks_that_jump_otherwise(zone, day, clock, expected):
     zone = ZoneInfo(zone)
-    assert instant(zone, day, minutes(clock)).astimezone(zone).strftime("%H:%M") == expected
+    assert (
+        find_instant(zone, day, parse_minutes(clock)).astimezone(zone).strftime("%H:%M") == expected
+    )
 
 
 @given(
@@ -59,12 +61,12 @@ def test_clocks_that_jump_otherwise(zone, day, clock, expected):
 )
 def test_the_clock_face_never_runs_backwards(day, minute, zone):
     zone = ZoneInfo(zone)
-    assert instant(zone, day, minute) <= instant(zone, day, minute + 1)
+    assert find_instant(zone, day, minute) <= find_instant(zone, day, minute + 1)
 
 
 def test_every_instant_of_a_day_of_touching_periods_is_in_exactly_one():
     for day in (SPRING, FALL):
-        edges = [instant(CHICAGO, day, m) for m in range(0, DAY_MIN + 1, 30)]
+        edges = [find_instant(CHICAGO, day, m) for m in range(0, DAY_MIN + 1, 30)]
         spans = [Span(a, b, "") for a, b in pairwise(edges)]
         at = edges[0]
         while at < edges[-1]:
@@ -77,4 +79,4 @@ def test_every_instant_of_a_day_of_touching_periods_is_in_exactly_one():
 )
 def test_what_is_no_wall_time(text):
     with pytest.raises(ValueError, match="00:00 to 23:59"):
-        minutes(text)
+        parse_minutes(text)

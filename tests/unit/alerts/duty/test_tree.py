@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alerts.duty.roster import Chosen, Route, chosen, nodes, parse_matchers
+from alerts.duty.roster import Chosen, Route, choose_routes, parse_matchers, walk_routes
 
 
 def route(text, receiver=None, *routes, continues=False):
@@ -51,32 +51,32 @@ TREE = Route(
     ],
 )
 def test_who_answers(labels, receivers):
-    assert [node.receiver for node in chosen(TREE, labels)] == receivers
+    assert [node.receiver for node in choose_routes(TREE, labels)] == receivers
 
 
 def test_one_that_goes_on_lets_its_siblings_answer_too():
     everything = Route(
         "a", routes=(route('x=""', "b", continues=True), route('x=""', "b"), route('x=""', "c"))
     )
-    assert [node.receiver for node in chosen(everything, {})] == ["b", "b"]
+    assert [node.receiver for node in choose_routes(everything, {})] == ["b", "b"]
 
 
 def test_going_on_only_matters_among_siblings():
     tree = Route(
         "a", routes=(route("x=1", "b", route("y=1", "c", continues=True)), route("x=1", "d"))
     )
-    assert [node.receiver for node in chosen(tree, {"x": "1", "y": "1"})] == ["c"]
+    assert [node.receiver for node in choose_routes(tree, {"x": "1", "y": "1"})] == ["c"]
 
 
 def test_the_path_to_a_node_is_the_reason():
-    (node,) = chosen(TREE, {"room_type": "locker", "kind": "vape", "floor": "2"})
-    assert node.why() == 'route room_type="locker", kind="vape", floor="2"'
-    assert chosen(TREE, {})[0].why() == "no route matches: default receiver"
+    (node,) = choose_routes(TREE, {"room_type": "locker", "kind": "vape", "floor": "2"})
+    assert node.explain() == 'route room_type="locker", kind="vape", floor="2"'
+    assert choose_routes(TREE, {})[0].explain() == "no route matches: default receiver"
     assert isinstance(node, Chosen)
 
 
 def test_nodes_with_their_places():
-    assert [(where, receiver) for where, receiver, _ in nodes(TREE)] == [
+    assert [(where, receiver) for where, receiver, _ in walk_routes(TREE)] == [
         ((), "office"),
         ((0,), "north"),
         ((0, 0), "facilities"),
@@ -92,4 +92,4 @@ def test_nodes_with_their_places():
 @pytest.mark.parametrize("root", [Route(None), Route(""), route("kind=vape", "a")])
 def test_a_root_matches_everything_and_has_a_receiver(root):
     with pytest.raises(ValueError, match="the root"):
-        chosen(root, {})
+        choose_routes(root, {})
