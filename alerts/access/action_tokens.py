@@ -11,12 +11,13 @@ Links carry it in the fragment, which browsers never send; buttons in the body o
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
+
+from alerts.access.schema import hash_token
 
 if TYPE_CHECKING:
     import sqlite3
@@ -51,7 +52,7 @@ def issue(tx: sqlite3.Connection, incident: str, person: str, action: Action, no
     token = secrets.token_urlsafe(_BYTES)
     tx.execute(
         "INSERT INTO action_token VALUES (?, ?, ?, ?, ?, ?, NULL)",
-        (_hash(token), incident, person, action.value, now, now + LIFETIME_S),
+        (hash_token(token), incident, person, action.value, now, now + LIFETIME_S),
     )
     return token
 
@@ -63,7 +64,7 @@ def issue_feedback(tx: sqlite3.Connection, token: str, grant: Grant, now: float)
     tx.execute(
         "INSERT OR IGNORE INTO action_token VALUES (?, ?, ?, ?, ?, ?, NULL)",
         (
-            _hash(following),
+            hash_token(following),
             grant.incident,
             grant.person,
             Action.FEEDBACK.value,
@@ -84,7 +85,7 @@ def revoke_all(tx: sqlite3.Connection, person: str, now: float) -> int:
 
 def find(db: sqlite3.Connection, token: str) -> Grant | None:
     """Return what a token is for, also when it has expired or was used; None if nobody made it."""
-    row = db.execute("SELECT * FROM action_token WHERE hash = ?", (_hash(token),)).fetchone()
+    row = db.execute("SELECT * FROM action_token WHERE hash = ?", (hash_token(token),)).fetchone()
     if row is None:
         return None
     action = Action(row["action"])
@@ -95,9 +96,5 @@ def use(tx: sqlite3.Connection, token: str, now: float) -> None:
     """Record that a token was used; the first time stays."""
     tx.execute(
         "UPDATE action_token SET used_at = coalesce(used_at, ?) WHERE hash = ?",
-        (now, _hash(token)),
+        (now, hash_token(token)),
     )
-
-
-def _hash(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import parse_qs, quote, urlencode
 
+from alerts.access import languages
 from alerts.access.passwords import generate_password
 from alerts.secrets import Secret
 from language.messages import Coded, Words, mark
@@ -148,10 +149,17 @@ class OwnChannels:
         self._gateways = gateways or Gateways()
 
     def add_to(self, policy: AlertPolicy) -> AlertPolicy:
-        """Add the channels of each person after those of the configuration."""
+        """Add each person's channels after those of the configuration, and their language."""
         with closing(connect(self._database, read_only=True)) as db:
-            found = load_targets(db, self._gateways)
-        staff = tuple(replace(m, targets=(*m.targets, *found.get(m.id, ()))) for m in policy.staff)
+            found, chosen = load_targets(db, self._gateways), languages.load_chosen(db)
+        staff = tuple(
+            replace(
+                m,
+                targets=(*m.targets, *found.get(m.id, ())),
+                language=chosen.get(m.id, m.language),
+            )
+            for m in policy.staff
+        )
         roster = policy.roster
         if roster is not None:
             reachable = frozenset(member.id for member in staff if member.targets)

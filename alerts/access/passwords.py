@@ -17,6 +17,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.profiles import RFC_9106_LOW_MEMORY
 
 from alerts.access import languages, second_factor, sessions
+from alerts.access.schema import hash_token
 
 if TYPE_CHECKING:
     import sqlite3
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 SHORTEST: Final = 12
 LONGEST: Final = 128
+INVITE_S: Final = 3 * 86_400.0
 _FEWEST_DIFFERENT: Final = 6
 _COMMON: Final = (
     "123456",
@@ -138,6 +140,28 @@ def load_hash(db: sqlite3.Connection, person: str) -> str | None:
 def list_with_password(db: sqlite3.Connection) -> dict[str, float]:
     """Return the people who have a password, and since when."""
     return {r["person"]: r["set_at"] for r in db.execute("SELECT * FROM staff_password")}
+
+
+def make_invite(tx: sqlite3.Connection, person: str, now: float) -> str:
+    """Return the token of a link with which a person sets their password once, within three days.
+
+    It replaces an earlier one. It is 192 random bits in the fragment of the link, which no server
+    and no log sees; only its hash is stored.
+    """
+    token = secrets.token_urlsafe(24)
+    tx.execute(
+        "INSERT OR REPLACE INTO invite VALUES (?, ?, ?)",
+        (person, hash_token(token), now + INVITE_S),
+    )
+    return token
+
+
+def find_invited(db: sqlite3.Connection, token: str, now: float) -> str:
+    """Return the person whom a link invites; empty if it is unknown, used or expired."""
+    row = db.execute(
+        "SELECT person FROM invite WHERE hash = ? AND expires_at > ?", (hash_token(token), now)
+    ).fetchone()
+    return "" if row is None else str(row["person"])
 
 
 def _normalize(text: str) -> str:

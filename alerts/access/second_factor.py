@@ -7,11 +7,12 @@ each works once. The secret itself is stored: who can read the state database ca
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from typing import TYPE_CHECKING, Final
 
 import pyotp
+
+from alerts.access.schema import hash_token
 
 if TYPE_CHECKING:
     import sqlite3
@@ -116,4 +117,4 @@ def _make_recovery_code() -> str:
 
 def _hash(code: str) -> bytes:
     letters = "".join(filter(str.isalnum, code.casefold()))
-    return hashlib.sha256(letters.encode()).digest()
+    return hash_token(letters)

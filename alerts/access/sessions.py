@@ -14,6 +14,7 @@ import secrets
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from alerts.access import action_tokens
+from alerts.access.schema import hash_token
 
 if TYPE_CHECKING:
     import sqlite3
@@ -56,7 +57,7 @@ def start(
         "INSERT INTO staff_session (hash, person, started_at, expires_at, email, provider_groups)"
         " VALUES (?, ?, ?, ?, ?, ?)",
         (
-            *(_hash(identity), person, now, now + lifetime_s),
+            *(hash_token(identity), person, now, now + lifetime_s),
             *((provider.email, json.dumps(provider.groups)) if provider else (None, None)),
         ),
     )
@@ -68,7 +69,7 @@ def find(db: sqlite3.Connection, identity: str, now: float) -> Started | None:
     row = db.execute(
         "SELECT person, provider_groups, email FROM staff_session"
         " WHERE hash = ? AND expires_at > ?",
-        (_hash(identity), now),
+        (hash_token(identity), now),
     ).fetchone()
     if row is None:
         return None
@@ -78,7 +79,7 @@ def find(db: sqlite3.Connection, identity: str, now: float) -> Started | None:
 
 def end(tx: sqlite3.Connection, identity: str) -> None:
     """Sign a browser out."""
-    tx.execute("DELETE FROM staff_session WHERE hash = ?", (_hash(identity),))
+    tx.execute("DELETE FROM staff_session WHERE hash = ?", (hash_token(identity),))
 
 
 def end_all(tx: sqlite3.Connection, person: str, now: float) -> int:
@@ -100,7 +101,3 @@ def count_by_person(db: sqlite3.Connection, now: float) -> dict[str, int]:
 def make_form_token(identity: str) -> str:
     """Return the token of the forms of a session, which only its own pages contain."""
     return hmac.new(identity.encode(), b"plumewatch form", hashlib.sha256).hexdigest()
-
-
-def _hash(identity: str) -> bytes:
-    return hashlib.sha256(identity.encode()).digest()

@@ -30,7 +30,6 @@ _TABLES: Final = (  # referenced before referring
     "held_notice",
     "cooldown",
     "outbox",
-    "outbox_attempt",
 )
 
 _HANGS_ON: Final = {
@@ -39,7 +38,6 @@ _HANGS_ON: Final = {
     "escalation_step": "incident",
     "held_notice": "incident",
     "outbox": "incident",
-    "outbox_attempt": "outbox",
 }
 """Tables whose rows hang on one of the table that the column is named after."""
 
@@ -60,8 +58,6 @@ def copy_state(disk: sqlite3.Connection, memory: sqlite3.Connection) -> None:
         log.warning("the state cannot be read; alerts from memory start without it: %s", error)
     migrate(memory, "state", state.SCRIPTS)
     migrate(memory, schema.COMPONENT, schema.SCRIPTS)
-    in_flight = "SELECT id FROM outbox WHERE status = 'leased'"
-    memory.execute(f"DELETE FROM outbox_attempt WHERE outbox IN ({in_flight})")  # noqa: S608 - a constant
     memory.execute("DELETE FROM outbox WHERE status = 'leased'")
     for table in _TABLES:
         memory.execute(f"CREATE TEMP TABLE before_{table} AS SELECT * FROM main.{table}")  # noqa: S608 - names of our schema

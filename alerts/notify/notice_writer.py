@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from alerts.access import languages
 from alerts.incidents import repository, throttling
 from alerts.incidents.history import Happened
 from alerts.incidents.incident import SYSTEM, find_place
@@ -155,7 +154,7 @@ class NoticeWriter:
                 sent_with, sent_as = incident.id, "opened"
             elif member is not None and left:
                 incidents = list({i.id: i for i, _ in left}.values())
-                code = languages.find_notice_language(tx, member, self._policy)
+                code = member.language or self._policy.language
                 notice = self._digest(incidents, cause, code, now)
                 occasion = f"{now:.0f} {cause}"
                 self._notify(tx, notice, member, now, occasion)
@@ -329,7 +328,7 @@ class NoticeWriter:
         evidence = repository.load_evidence(tx, event_id, "" if recovered else "decided_")
         if recovered:
             notes += self._unsettled(incident, evidence)
-        own = languages.find_own_language(tx, member)
+        own = "" if member is None else member.language
         asked = f"?lang={own}" if own else ""
         return Notice(
             incident=incident.id,

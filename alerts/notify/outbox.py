@@ -191,21 +191,10 @@ def lease(
     leased = []
     for row in rows:
         attempt = int(row["attempts"]) + 1
-        if row["status"] == "leased":
-            tx.execute(
-                "UPDATE outbox_attempt SET outcome = 'lost', reason = 'no_answer',"
-                " finished_at = ? WHERE outbox = ? AND attempt = ? AND outcome = 'started'",
-                (now, row["id"], row["attempts"]),
-            )
         tx.execute(
             "UPDATE outbox SET status = 'leased', lease_owner = ?, lease_until = ?, attempts = ?"
             " WHERE id = ?",
             (owner, now + lease_s, attempt, row["id"]),
-        )
-        tx.execute(
-            "INSERT INTO outbox_attempt (outbox, attempt, started_at, outcome, reason, detail)"
-            " VALUES (?, ?, ?, 'started', '', '')",
-            (row["id"], attempt, now),
         )
         leased.append(_read_row(row, attempt, owner))
     return leased
@@ -222,7 +211,6 @@ def release_leases(tx: sqlite3.Connection, owner: str, now: float) -> int:
 
 def mark_sent(tx: sqlite3.Connection, row: OutboxRow, now: float) -> bool:
     """Mark a notice as sent and cancel it on other channels; return False if it was already."""
-    _finish_attempt(tx, row, now, "sent")
     same = "incident = ? AND person = ? AND reason = (SELECT reason FROM outbox WHERE id = ?)"
     tx.execute(
         f"UPDATE outbox SET fallback_at = NULL WHERE {same}",  # noqa: S608 - a constant
@@ -235,7 +223,7 @@ def mark_sent(tx: sqlite3.Connection, row: OutboxRow, now: float) -> bool:
     )
     changed = tx.execute(
         "UPDATE outbox SET status = 'sent', finished_at = ?, lease_until = NULL,"
-        " last_error = '' WHERE id = ? AND status IN ('leased', 'due')",
+        " last_error = '', last_detail = '' WHERE id = ? AND status IN ('leased', 'due')",
         (now, row.id),
     ).rowcount
     return changed == 1
@@ -250,13 +238,12 @@ def mark_failed(
     due_at: float | None = None,
 ) -> None:
     """Mark an attempt as failed; the notice is due again at `due_at`, or failed for good."""
-    _finish_attempt(tx, row, now, "failed" if due_at is None else "retry", error)
     tx.execute(
         "UPDATE outbox SET status = iif(?1 IS NULL, 'failed', 'due'),"
         " due_at = coalesce(?1, due_at), finished_at = iif(?1 IS NULL, ?2, finished_at),"
-        " lease_until = NULL, last_error = ?3 WHERE id = ?4 AND status = 'leased'"
-        " AND lease_owner = ?5 AND attempts = ?6",
-        (due_at, now, error.reason, row.id, row.lease_owner, row.attempt),
+        " lease_until = NULL, last_error = ?3, last_detail = ?4 WHERE id = ?5"
+        " AND status = 'leased' AND lease_owner = ?6 AND attempts = ?7",
+        (due_at, now, error.reason, error.detail[:300], row.id, row.lease_owner, row.attempt),
     )
 
 
@@ -296,21 +283,6 @@ def count_by_status(tx: sqlite3.Connection, since: float) -> dict[str, int]:
         (since,),
     )
     return dict(rows.fetchall())
-
-
-def _finish_attempt(
-    tx: sqlite3.Connection,
-    row: OutboxRow,
-    now: float,
-    outcome: str,
-    error: NotifyError | None = None,
-) -> None:
-    why = (error.reason, error.detail[:300], error.retry_after_s) if error else ("", "", None)
-    tx.execute(
-        "UPDATE outbox_attempt SET finished_at = ?, outcome = ?, reason = ?, detail = ?,"
-        " retry_after_s = ? WHERE outbox = ? AND attempt = ?",
-        (now, outcome, *why, row.id, row.attempt),
-    )
 
 
 ANSWER_PATH: Final = "/answer"

@@ -6,13 +6,11 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from alerts.access import languages
 from alerts.errors import NotifyError
 from alerts.notify.notice import Notice, NoticeReason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from alerts.notify.channels.apprise_notifier import Notifier
     from alerts.policy import AlertPolicy, StaffMember
@@ -31,18 +29,12 @@ class TrialNotice:
 
 
 async def send_trials(
-    notifier: Notifier,
-    staff: Sequence[StaffMember],
-    database: Path,
-    policy: AlertPolicy,
-    site: str,
-    now: float,
+    notifier: Notifier, staff: Sequence[StaffMember], policy: AlertPolicy, site: str, now: float
 ) -> list[TrialNotice]:
-    """Send a test notice to each address of `staff`, concurrently, in the language of each."""
-    codes = await asyncio.to_thread(languages.find_notice_languages, database, staff, policy)
+    """Send a test notice to each address of `staff`, concurrently, in each person's language."""
 
-    def notice(code: str) -> Notice:
-        return Notice(
+    async def send(member: StaffMember, number: int, target: Secret) -> TrialNotice:
+        notice = Notice(
             incident="test",
             reason=NoticeReason.TEST,
             kind="vape",
@@ -51,18 +43,16 @@ async def send_trials(
             building=site,
             since=now,
             zone=policy.zone,
-            language=code,
+            language=member.language or policy.language,
         )
-
-    async def sent(member: StaffMember, number: int, target: Secret) -> TrialNotice:
         try:
-            await notifier.send(target, notice(codes[member.id]), timeout_s=_TIMEOUT_S)
+            await notifier.send(target, notice, timeout_s=_TIMEOUT_S)
         except NotifyError as error:
             return TrialNotice(member.id, number, error)
         return TrialNotice(member.id, number, None)
 
     trials = (
-        sent(member, number, target)
+        send(member, number, target)
         for member in staff
         for number, target in enumerate(member.targets, start=1)
     )

@@ -116,6 +116,7 @@ class AccountPages(SignInGroup):
         if code not in {"", *LANGUAGES}:
             raise HTTPException(400, _("Choose a language from the list."))
         await self._context.write(lambda tx: languages.choose(tx, person, code))
+        await self._context.in_thread(self._context.settings.notices.read_channels)
         return RedirectResponse("/account", 303)
 
     @serves("/account", Access.STAFF)
@@ -126,7 +127,7 @@ class AccountPages(SignInGroup):
                 sessions.count_by_person(db, now),
                 list_with_password(db),
                 second_factor.list_enrolled(db),
-                languages.find_chosen(db, session.person),
+                languages.load_chosen(db).get(session.person, ""),
             )
         )
         codes_left = await self._context.read(second_factor.count_recovery_codes, session.person)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
-from alerts.access import api_tokens, languages, sessions
+from alerts.access import api_tokens, sessions
 from alerts.access.api_tokens import Scope
 from alerts.access.roles import Right, list_roles_with
 from alerts.access.sign_in_rules import fold_address
@@ -102,8 +102,7 @@ class PageContext(Visibility):
                 rights.sites,
             )
             self.see_as(member.id, rights.sites)
-            own = await self.read(languages.find_own_language, member)
-            self.speak(request, own)
+            self.speak(request, member.language)
         return session_of(request)
 
     def _goes_on(self, started: Started, member: StaffMember) -> bool:

@@ -321,9 +321,7 @@ def incident(db: sqlite3.Connection, incident_id: str) -> dict[str, Any] | None:
     notices = _rows(
         db,
         "SELECT person, channel, reason, status, attempts, last_error, created_at, finished_at,"
-        " (SELECT detail FROM outbox_attempt WHERE outbox = id ORDER BY attempt DESC LIMIT 1)"
-        " AS error_detail FROM outbox"
-        " WHERE incident = ? ORDER BY id",
+        " last_detail AS error_detail FROM outbox WHERE incident = ? ORDER BY id",
         incident_id,
     )
     for event in events:

@@ -14,8 +14,8 @@ import segno
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from alerts.access import invites, second_factor, sessions
-from alerts.access.passwords import SHORTEST, find_fault, load_hash, set_password
+from alerts.access import second_factor, sessions
+from alerts.access.passwords import SHORTEST, find_fault, find_invited, load_hash, set_password
 from alerts.access.sign_in_rules import Refusal
 from alerts.page.guard import (
     PendingSignIn,
@@ -331,7 +331,7 @@ class SignInPages(SignInGroup):
         if wait > 0:
             return await self._too_many(request, "/", "", wait)
         member = self._context.policy.find_member(
-            await self._context.read(invites.find, token, now)
+            await self._context.read(find_invited, token, now)
         )
         if member is None or not self._context.access.sign_in.may_use_password(member.id):
             fault = _("This link was used already, or has expired. Ask for a new one.")
@@ -343,7 +343,7 @@ class SignInPages(SignInGroup):
         kept = await self._hash(lambda: self._context.access.hasher.hash(new))
 
         def use(tx: sqlite3.Connection) -> bool:
-            is_first = invites.find(tx, token, now) == member.id
+            is_first = find_invited(tx, token, now) == member.id
             if is_first:
                 set_password(tx, member.id, kept, now)
                 self._audit(tx, AuditKind.PASSWORD, member.id, request, by="invite link")

@@ -163,13 +163,12 @@ def send_test_notices(config: PlumewatchConfig, person: str = "") -> bool:
 
     from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
     from alerts.notify.trial_notices import send_trials
-    from plumewatch.config.paths import DataPaths
     from plumewatch.config.settings import build_alert_policy
 
     notifier = AppriseNotifier(NotifySettings(allow_private=config.alerts.allow_private_targets))
-    policy, state = build_alert_policy(config), DataPaths(config.data_dir).state
+    policy = build_alert_policy(config)
     staff = [m for m in policy.staff if person in ("", m.id)]
-    outcomes = asyncio.run(send_trials(notifier, staff, state, policy, config.site, time.time()))
+    outcomes = asyncio.run(send_trials(notifier, staff, policy, config.site, time.time()))
     for found in outcomes:
         outcome = "delivered" if found.error is None else str(found.error)
         echo(f"test notice to {found.person}, address {found.number}: {outcome}")

@@ -167,9 +167,7 @@ class Alerting:
     async def send_test(self, member: StaffMember) -> Sequence[TrialNotice]:
         """Send a test notice to each address of a person."""
         base, policy = self._resources, self.engine.policy
-        return await send_trials(
-            self.notifier, [member], base.paths.state, policy, base.config.site, base.clock()
-        )
+        return await send_trials(self.notifier, [member], policy, base.config.site, base.clock())
 
     def open(self) -> None:
         """Read what is stored, and log what would keep notices from being delivered."""

@@ -50,11 +50,6 @@ def notices(db, *names, **given):
     return _chosen(found, names, given)
 
 
-def attempts(db, *names, **given):
-    """Attempts to send notices."""
-    return _records(db, "outbox_attempt ORDER BY outbox, attempt", names, given)
-
-
 def steps(db, *names, **given):
     """Steps of escalations; those that wait have no `done_at`."""
     return _records(db, "escalation_step ORDER BY incident, seq", names, given)
@@ -67,7 +62,7 @@ def deferred(db, *names, **given):
 
 def everything(db):
     """All records of alerts, by what they are."""
-    readers = (incidents, events, history, feedback, notices, attempts, steps, deferred)
+    readers = (incidents, events, history, feedback, notices, steps, deferred)
     return {reader.__name__: reader(db) for reader in readers}
 
 

@@ -122,6 +122,7 @@ CREATE TABLE outbox (
     lease_until REAL,
     attempts INTEGER NOT NULL DEFAULT 0,
     last_error TEXT NOT NULL DEFAULT '',
+    last_detail TEXT NOT NULL DEFAULT '',
     finished_at REAL,
     fallback_at REAL,
     UNIQUE (incident, person, target, reason)
@@ -129,18 +130,6 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_pending ON outbox (status, due_at) WHERE status IN ('due', 'leased');
 CREATE INDEX outbox_fallback ON outbox (fallback_at) WHERE fallback_at IS NOT NULL;
 CREATE INDEX outbox_person ON outbox (person, created_at);
-
-CREATE TABLE outbox_attempt (
-    outbox INTEGER NOT NULL REFERENCES outbox (id),
-    attempt INTEGER NOT NULL,
-    started_at REAL NOT NULL,
-    finished_at REAL,
-    outcome TEXT NOT NULL CHECK (outcome IN ('started', 'sent', 'retry', 'failed', 'lost')),
-    reason TEXT NOT NULL,
-    detail TEXT NOT NULL,
-    retry_after_s REAL,
-    PRIMARY KEY (outbox, attempt)
-) STRICT, WITHOUT ROWID;
 
 CREATE TABLE held_notice (
     person TEXT NOT NULL,

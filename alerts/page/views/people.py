@@ -9,10 +9,10 @@ import segno
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from alerts.access import directory, invites, own_channels
+from alerts.access import directory, own_channels
 from alerts.access.directory import is_of_directory
 from alerts.access.own_channels import CHANNEL_WORDS, ChannelKind, make_address
-from alerts.access.passwords import remove_account
+from alerts.access.passwords import INVITE_S, make_invite, remove_account
 from alerts.access.roles import Right
 from alerts.channels import SERVICES
 from alerts.errors import NotifyReason
@@ -159,7 +159,7 @@ def _fault_of_url(address: Secret, *, allow_private: bool) -> str:
 def invite(context: PageContext, tx: sqlite3.Connection, request: Request, person: str) -> str:
     """Make the link with which a person chooses a password, and record who made it."""
     context.record(tx, request, AuditKind.PASSWORD, "invited", person=person)
-    token = invites.make(tx, person, context.settings.clock())
+    token = make_invite(tx, person, context.settings.clock())
     return f"{context.policy.page_url}/welcome#{token}"
 
 
@@ -202,7 +202,7 @@ async def person_page(
         topic_code=_code(f"{server}/{topic}") if topic else "",
         link=link,
         link_code=_code(link) if link else "",
-        until=context.settings.clock() + invites.LIFETIME_S,
+        until=context.settings.clock() + INVITE_S,
         is_local=context.policy.page_url.startswith("http://127."),
         may_invite=session.may(Right.ACCOUNTS)
         and context.access.sign_in.may_use_password(member.id),

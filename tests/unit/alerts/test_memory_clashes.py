@@ -13,7 +13,7 @@ from alerts.consumer.memory_alerts import MemoryAlerts, UnstoredReadings
 from alerts.consumer.memory_state import apply_changes, copy_state, take_changes
 from storage import sqlite
 from storage.errors import StorageUnavailableError
-from tests.support.alert_records import attempts, deliver
+from tests.support.alert_records import deliver, notices
 from tests.support.in_process import decide, until
 from tests.support.recording_notifier import RecordingNotifier
 
@@ -34,7 +34,7 @@ def test_the_outbox_goes_on_after_both_sides_decided(disk, engine, make_event, o
     with sqlite.transaction(disk) as tx:
         assert apply_changes(tx, take_changes(memory)) >= 1
     assert send_all(engine, disk, 1002.0) >= 1
-    assert set(attempts(disk, "outcome")) == {"sent"}
+    assert set(notices(disk, "status", "attempts")) == {("sent", 1)}
     memory.close()
 
 

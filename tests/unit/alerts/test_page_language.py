@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from alerts.access import languages
+from alerts.access.own_channels import OwnChannels
 from storage import sqlite
 
 
@@ -21,8 +22,17 @@ async def test_without_a_choice_the_browser_decides(open_page):
     assert await lang_of(page, **{"accept-language": "fr"}) == "en"
 
 
-async def test_people_choose_on_their_page_and_take_it_back(open_page):
-    page = open_page()
+def choose(page, database, language):
+    with sqlite.transaction(page.db) as tx:
+        languages.choose(tx, "ap", language)
+    page.engine.use_policy(OwnChannels(database).add_to(page.engine.policy))
+
+
+async def test_people_choose_on_their_page_and_take_it_back(open_page, database):
+    page = open_page(
+        read_channels=lambda: page.engine.use_policy(OwnChannels(database).add_to(configured))
+    )
+    configured = page.engine.policy
     await page.sign_in()
     form = {"form_token": await page.form_token(), "language": "es"}
     assert (await page.client.post("/account/language", data=form)).status_code == 303
@@ -47,22 +57,22 @@ async def test_an_error_is_in_the_readers_language(open_page):
     assert (missing.status_code, "Ese espacio no existe." in missing.text) == (404, True)
 
 
-async def test_a_missing_page_is_in_the_language_that_its_reader_has_chosen(open_page):
+async def test_a_missing_page_is_in_the_language_that_its_reader_has_chosen(open_page, database):
     page = open_page()
     await page.sign_in()
-    with sqlite.transaction(page.db) as tx:
-        languages.choose(tx, "ap", "es")
+    choose(page, database, "es")
     missing = await page.client.get("/nowhere", headers={"accept-language": "en"})
     assert (missing.status_code, "Esta página no existe." in missing.text) == (404, True)
 
 
 @pytest.mark.parametrize(("configured", "chosen", "shown"), [("es", "", "es"), ("es", "en", "en")])
-async def test_a_choice_precedes_the_configuration(open_page, policy, configured, chosen, shown):
+async def test_a_choice_precedes_the_configuration(
+    open_page, policy, database, configured, chosen, shown
+):
     staff = tuple(replace(m, language=configured) if m.id == "ap" else m for m in policy.staff)
     page = open_page(replace(policy, staff=staff))
     await page.sign_in()
-    with sqlite.transaction(page.db) as tx:
-        languages.choose(tx, "ap", chosen)
+    choose(page, database, chosen)
     assert await lang_of(page, **{"accept-language": "fr"}) == shown
 
 

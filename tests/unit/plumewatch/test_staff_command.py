@@ -7,14 +7,13 @@ from types import SimpleNamespace
 import pyotp
 import pytest
 
-from alerts.access import languages, second_factor, sessions
+from alerts.access import second_factor, sessions
 from alerts.access.passwords import Hasher, load_hash
-from alerts.incidents import schema
 from plumewatch.check.people import find_without_password
 from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.load import load
 from storage import audit
-from storage.sqlite import connect, migrate, transaction
+from storage.sqlite import connect, transaction
 from tests.support.command import plumewatch
 from tests.support.provider import Provider
 
@@ -66,12 +65,10 @@ def test_asked_twice_on_a_terminal(config, state, capsys, monkeypatch):
     assert Hasher().verify(load_hash(state, "ap-north"), PASSWORD)
 
 
-@pytest.mark.parametrize("chosen", ["", "en"])
-def test_a_test_notice_has_the_language_of_the_person_else_of_the_school(config, state, chosen):
-    migrate(state, schema.COMPONENT, schema.SCRIPTS)
-    with transaction(state) as tx:
-        languages.choose(tx, "kim", chosen)
+@pytest.mark.parametrize("own", ["", "en"])
+def test_a_test_notice_has_the_language_of_the_person_else_of_the_school(config, own):
     kim = '[[staff]]\nid = "kim"\nname = "Kim"\nnotify = [{ url_env = "KIM" }]\n'
+    kim += f'language = "{own}"\n' if own else ""
     config.write_text(f'language = "es"\n{STARTER}\n{kim}[alerts]\nallow_private_targets = true\n')
     provider = Provider()
     url = f"json://127.0.0.1:{provider.port}/kim"
@@ -79,7 +76,7 @@ def test_a_test_notice_has_the_language_of_the_person_else_of_the_school(config,
     provider.close()
     assert ran.code == 0
     title = json.loads(provider.requests[0][2])["title"]
-    assert title.startswith("Test notice, " if chosen else "Aviso de prueba, ")
+    assert title.startswith("Test notice, " if own else "Aviso de prueba, ")
 
 
 def test_one_is_made(config, state):
