@@ -1,10 +1,11 @@
-"""Detector events, answers and time into rows: incidents and notices in the caller's transaction.
+"""Turn detector events, people's answers and the clock into incidents and notices.
 
-Nothing here opens, commits, sleeps, logs or reads a clock. Within a batch each event is judged at
-its own moment, after incidents that were over by then, so a replay in large batches gives what
-small ones give. Escalation steps wait for people and run by the clock, never several at once.
+All rows are written in the caller's transaction; nothing here commits, sleeps, logs or reads a
+clock. Each event of a batch is judged at its own time, after the incidents that were over by then,
+so a replay gives the same result however it is split into batches. Escalation steps wait for people
+and follow the clock: several overdue steps never run at once.
 
-Methods that take the id of an incident raise `UnknownIncidentError` if there is none.
+Methods that take an incident id raise `UnknownIncidentError` if there is no such incident.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
 
 _REPLAY: Final = "replay"
 _LATE_LOOK_S: Final = 60.0
-"""After this, an incident of late readings is looked at again."""
+"""How soon an incident from late readings is checked again."""
 _BECAME: Final = {
     effects.NotifyTaken: NoticeReason.TAKEN,
     effects.NotifyRecovered: NoticeReason.RECOVERED,
@@ -65,7 +66,7 @@ _BECAME: Final = {
 
 @dataclass(frozen=True, slots=True)
 class AlertRecord:
-    """One alert; a row of the replay's table of alerts. Times are event time, Unix seconds."""
+    """One alert, a row of the replay's alert table. Times are event times in Unix seconds."""
 
     sensor: str
     alerted: float
@@ -76,10 +77,11 @@ class AlertRecord:
 
 
 class AlertEngine:
-    """Joins detector events, answers of people and time into incidents.
+    """Combines detector events, people's answers and the clock into incidents.
 
-    Events of unregistered sensors are stored and never alerted on. With `replay` they get a room of
-    their own, nothing is late, no notice is written, and an alert is delivered at its decision.
+    Events from unregistered sensors are stored and never alerted on. In a `replay` such a sensor
+    gets its own room, nothing counts as late, no notice is written, and an alert counts as
+    delivered when it is decided.
     """
 
     def __init__(self, registry: Registry, policy: AlertPolicy, *, replay: bool = False) -> None:
@@ -88,7 +90,7 @@ class AlertEngine:
         self.use_policy(policy)
 
     def use_policy(self, policy: AlertPolicy) -> None:
-        """Take over other settings; a transaction that is running may still use those before."""
+        """Switch to another policy; a running transaction may still use the previous one."""
         registry, self.policy = self.registry, policy
         self._rules = Rules(
             policy.quiet_s, policy.silent_s, policy.cooldown_s, runs_chain=not self.replay
@@ -100,7 +102,7 @@ class AlertEngine:
     def on_events(
         self, tx: sqlite3.Connection, events: Iterable[Event], now: float, step_s: float = 0.0
     ) -> list[AlertRecord]:
-        """Process events in order; the clock was set by `step_s` between them and `now`."""
+        """Process events in order; the clock was set ahead by `step_s` since they were detected."""
         records: list[AlertRecord] = []
         for event in events:
             time = float(event.time) + step_s
@@ -110,7 +112,7 @@ class AlertEngine:
         return records
 
     def on_time(self, tx: sqlite3.Connection, now: float) -> list[AlertRecord]:
-        """Resolve what is over, page what outlasted its mute, run due escalation steps."""
+        """Resolve incidents that are over, page those that outlasted a mute, run due steps."""
         records = self._pass_time(tx, now, now)
         while (due := escalation.load_first_due(tx, now)) is not None:
             incident = self._load(tx, due.incident)
@@ -134,9 +136,9 @@ class AlertEngine:
     def acknowledge(
         self, tx: sqlite3.Connection, incident_id: str, by: str, now: float, *, channel: str = ""
     ) -> Incident:
-        """Record that a person responds: paging stops, and those who were paged learn who responds.
+        """Record that a person is responding: paging stops, and everyone paged learns who it is.
 
-        Without a later answer it expires (`alerts.policy`).
+        The acknowledgment expires if no answer follows (`alerts.policy`).
         """
         return self._record(tx, incident_id, inputs.Acknowledged(by, now, channel), now)
 
@@ -153,7 +155,7 @@ class AlertEngine:
     def decline(
         self, tx: sqlite3.Connection, incident_id: str, by: str, now: float, *, channel: str = ""
     ) -> Incident:
-        """Record that a person cannot go, and ask the next people now; repeats are ignored."""
+        """Record that a person can't go, and page the next people now; repeats are ignored."""
         before = self._load(tx, incident_id)
         if repository.has_declined(tx, incident_id, by):
             return before
@@ -165,7 +167,7 @@ class AlertEngine:
     def resolve(
         self, tx: sqlite3.Connection, incident_id: str, by: str, now: float, *, channel: str = ""
     ) -> Incident:
-        """Record that a person ends the incident; paging stops."""
+        """Record that a person closed the incident; paging stops."""
         return self._record(tx, incident_id, inputs.Resolved(by, now, channel), now)
 
     def record_feedback(
@@ -180,12 +182,11 @@ class AlertEngine:
         note: str = "",
         replaces: int | None = None,
     ) -> Incident:
-        """Record what a person found; the last verdict counts, all are kept, repeats are ignored.
+        """Record what a person found. The latest verdict counts; all are kept; repeats are ignored.
 
-        The verdict on an alert of vaping adjusts its sensor's alert threshold
-        (`threshold_adjustments`). Whose answer is replaced is told. Raises `FeedbackError` if
-        verdict, cause and note do not fit, and with the number of an answer that it `replaces`
-        `AnsweredError` if the last one is another and somebody else's.
+        A verdict on a vaping alert adjusts its sensor's alert threshold (`threshold_adjustments`).
+        Raises `FeedbackError` if verdict, cause and note do not fit together, and `AnsweredError`
+        if another person has given a different answer since the one that it `replaces`.
         """
         feedback = inputs.Feedback(by, verdict, now, cause, note)
         incident = self._load(tx, incident_id)
@@ -193,14 +194,11 @@ class AlertEngine:
         number, before = repository.load_last_feedback(tx, incident_id) or (0, None)
         if not unanswered and before and replace(before, at=now) == feedback:
             return incident
-        found = (verdict, cause)
-        contradicts = before and before.by != by and (before.verdict, before.cause) != found
-        if before and contradicts and replaces not in (None, number):
+        contradicts = before and (before.verdict, before.cause) != (verdict, cause)
+        if before and before.by != by and contradicts and replaces not in (None, number):
             raise AnsweredError(number, before.by, before.at, before.verdict, before.cause)
         incident = self._record(tx, incident_id, feedback, now)
         repository.add_feedback(tx, incident_id, feedback)
-        if before and contradicts:
-            self._notices.notify_replaced(tx, incident, before, feedback, str(number))
         threshold_adjustments.adjust_from_feedback(tx, incident, feedback)
         return incident
 
@@ -214,7 +212,7 @@ class AlertEngine:
         *,
         case_number: str = "",
     ) -> Incident:
-        """Record the action taken; raises `FeedbackError` without a verdict, or for free text."""
+        """Record the action taken; raise `FeedbackError` before a verdict, or for free text."""
         return self._record(tx, incident_id, inputs.Followed(by, action, now, case_number), now)
 
     def record_delivery(self, tx: sqlite3.Connection, row: OutboxRow, now: float) -> None:
@@ -236,7 +234,7 @@ class AlertEngine:
             )
 
     def fall_back(self, tx: sqlite3.Connection, now: float, refused: int | None = None) -> None:
-        """Use the next channel for rows whose own did not deliver in time, or `refused` one."""
+        """Use the next channel for rows that were not delivered in time, or were `refused`."""
         self._notices.fall_back(tx, now, refused)
 
     def escalate_undelivered(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
@@ -244,7 +242,7 @@ class AlertEngine:
         self._escalator.advance_undelivered(tx, incident_id, now)
 
     def check_stuck(self, tx: sqlite3.Connection, now: float) -> list[StuckItem]:
-        """Return what is stuck; incidents without a step or a reminder are restarted."""
+        """Return what is stuck; restart incidents that have no next step or no reminder."""
         found = find_stuck(tx, now)
         for item in found:
             if item.what not in (StuckKind.NO_STEP, StuckKind.NO_REMINDER):
@@ -258,7 +256,7 @@ class AlertEngine:
         return found
 
     def close_former(self, tx: sqlite3.Connection, now: float) -> None:
-        """Close what is open in rooms of closed schools, with a note; nobody is notified."""
+        """Close the open incidents of closed schools, with a note; nobody is notified."""
         former = json.dumps(list(self.registry.former))
         rows = tx.execute(
             "SELECT id FROM incident WHERE status <> 'resolved'"
@@ -269,14 +267,14 @@ class AlertEngine:
             self._record(tx, row["id"], inputs.SchoolClosed(SYSTEM, now), now)
 
     def sync_silences(self, tx: sqlite3.Connection, now: float) -> list[str]:
-        """Add and end the occurrences of recurring silences; return what was refused, in words."""
+        """Add and end the occurrences of recurring silences; return why any were refused."""
         stale, refused = silences.sync_recurring(tx, self.policy.silences, self.registry, now)
         for silence_id in stale:
             self.end_silence(tx, silence_id, silences.RECURRING, now)
         return refused
 
     def end_silence(self, tx: sqlite3.Connection, silence_id: int, by: str, now: float) -> Silence:
-        """End a silence early: people are notified of what is still going on within a second."""
+        """End a silence early: within a second, people are notified of what is still going on."""
         ended = silences.end(tx, silence_id, by, now)
         for incident in repository.load_suppressed(tx, ended.suppression):
             repository.save(tx, replace(incident, held_until=now))
@@ -295,12 +293,12 @@ class AlertEngine:
         return incident
 
     def _pass_time(self, tx: sqlite3.Connection, at: float, now: float) -> list[AlertRecord]:
-        """Let time pass over incidents, each at its own deadline, up to `at`."""
+        """Advance incidents to `at`, each at its own deadline."""
         records: list[AlertRecord] = []
         while (incident := repository.load_first_due(tx, at)) is not None:
             deadline = incident.next_deadline()
             due = at if deadline is None else min(deadline, at)
-            repository.save(tx, incident)  # deadlines that a clock step moved apart meet again
+            repository.save(tx, incident)  # a clock step may have moved the stored deadline
             records += self._tick(tx, incident, due, now)
         return records
 
@@ -324,7 +322,7 @@ class AlertEngine:
         return records
 
     def _room(self, event: Event) -> Room | None:
-        """Return the room; several silent sensors are a place of their own, the service is none."""
+        """Return the room of an event; an outage of several sensors is its own place."""
         room = self.registry.room_of(event.sensor)
         placeless = event.kind in {EventKind.OFFLINE, EventKind.SERVICE}
         if room is None and (self.replay or placeless):
@@ -381,7 +379,7 @@ class AlertEngine:
         return records
 
     def _asks(self, event: Event, room: Room) -> bool:
-        """Whether people want to be notified: of possible vaping where a route names its kind."""
+        """Whether people are notified of an event: of possible vaping if a route names it."""
         if event.kind is not EventKind.POSSIBLE:
             return True
         labels = build_labels(room, kind=event.kind, severity=Severity.INFO, sensor=event.sensor)
@@ -454,7 +452,7 @@ class AlertEngine:
                     escalation.stop_steps(tx, incident.id, effect.why, effect.at)
                     if effect.unsent:
                         outbox_rows.cancel_unsent(tx, incident.id, effect.why, effect.at)
-                        throttling.cancel(tx, incident.id, effect.at)
+                        throttling.release(tx, incident.id, effect.at, "cancelled")
                 case effects.SeverityRaised():
                     notices.page_deferred(tx, incident, effect.at)
                     self._escalator.reschedule(tx, incident, effect.before, effect.at)
@@ -466,7 +464,7 @@ class AlertEngine:
                 case effects.NotifyTaken() | effects.NotifyRecovered():
                     only = effect.only if isinstance(effect, effects.NotifyTaken) else ""
                     occasion = str(
-                        escalation.find_last_round(tx, incident.id)[0]
+                        escalation.find_last_round(escalation.load_steps(tx, incident.id))[0]
                     )  # grows when taken
                     notices.notify_outcome(
                         tx, incident, _BECAME[type(effect)], effect.at, occasion, only=only

@@ -10,6 +10,7 @@ Who responded in a room a short while ago is the first ring, with twice the time
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -56,7 +57,10 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EscalationStep:
-    """One step of an escalation; `seq` and `round` count from 1; only a `NOTIFY` has a `ring`."""
+    """One step of an escalation; `seq` and `round` count from 1; only a `NOTIFY` has a `ring`.
+
+    `done_at` is when it ran or was stopped; None while it is pending.
+    """
 
     incident: str
     seq: int
@@ -64,6 +68,7 @@ class EscalationStep:
     action: Action
     due_at: float
     ring: Ring
+    done_at: float | None = None
 
 
 def plan(
@@ -119,24 +124,30 @@ def add_steps(tx: sqlite3.Connection, steps: Iterable[EscalationStep]) -> None:
 
 
 def load_first_due(tx: sqlite3.Connection, now: float) -> EscalationStep | None:
-    """Return the first step that is due by `now`; None without one."""
-    return _load_first(tx, "due_at <= ? ORDER BY due_at, incident, seq", now)
+    """Return the first step that is due by `now`, of any incident; None without one."""
+    due = "done_at IS NULL AND due_at <= ? ORDER BY due_at, incident, seq LIMIT 1"
+    return next(iter(_select(tx, due, now)), None)
 
 
-def load_next(tx: sqlite3.Connection, incident: str, *, after: int = 0) -> EscalationStep | None:
-    """Return the next step of an incident after a number; None without one."""
-    return _load_first(tx, "incident = ? AND seq > ? ORDER BY seq", incident, after)
+def load_steps(tx: sqlite3.Connection, incident: str) -> list[EscalationStep]:
+    """Return all steps of an incident, in order."""
+    return _select(tx, "incident = ? ORDER BY seq", incident)
 
 
-def _load_first(tx: sqlite3.Connection, which: str, *arguments: object) -> EscalationStep | None:
-    sql = f"SELECT * FROM escalation_step WHERE done_at IS NULL AND {which} LIMIT 1"  # noqa: S608 - a constant
-    row = tx.execute(sql, arguments).fetchone()
-    return None if row is None else _read_step(row)
-
-
-def _read_step(row: sqlite3.Row) -> EscalationStep:
-    action, ring = Action(row["action"]), _read_ring(row["ring"])
-    return EscalationStep(row["incident"], row["seq"], row["round"], action, row["due_at"], ring)
+def _select(tx: sqlite3.Connection, which: str, argument: object) -> list[EscalationStep]:
+    rows = tx.execute(f"SELECT * FROM escalation_step WHERE {which}", (argument,))  # noqa: S608 - ours
+    return [
+        EscalationStep(
+            row["incident"],
+            row["seq"],
+            row["round"],
+            Action(row["action"]),
+            row["due_at"],
+            msgspec.json.decode(row["ring"], type=Ring),
+            row["done_at"],
+        )
+        for row in rows.fetchall()
+    ]
 
 
 def find_next_deadline(tx: sqlite3.Connection) -> float | None:
@@ -163,62 +174,38 @@ def shift_steps(tx: sqlite3.Connection, incident: str, by_s: float) -> None:
     )
 
 
-def stop_steps(tx: sqlite3.Connection, incident: str, why: str, now: float) -> int:
-    """End the pending steps of an incident; return their number."""
-    return tx.execute(
+def stop_steps(tx: sqlite3.Connection, incident: str, why: str, now: float) -> None:
+    """End the pending steps of an incident."""
+    tx.execute(
         "UPDATE escalation_step SET done_at = ?, outcome = ?"
         " WHERE incident = ? AND done_at IS NULL",
         (now, why, incident),
-    ).rowcount
+    )
 
 
-def find_last_round(tx: sqlite3.Connection, incident: str) -> tuple[int, int]:
+def find_last_round(steps: Sequence[EscalationStep]) -> tuple[int, int]:
     """Return the highest step number and round of an incident; zeros without steps."""
-    sql = "SELECT coalesce(max(seq), 0), coalesce(max(round), 0) FROM escalation_step"
-    seq, round_ = tx.execute(f"{sql} WHERE incident = ?", (incident,)).fetchone()
-    return seq, round_
+    return (steps[-1].seq, steps[-1].round) if steps else (0, 0)
 
 
-def load_pending(tx: sqlite3.Connection, incident: str) -> list[EscalationStep]:
-    """Return the steps of an incident that have not run, in order."""
-    sql = "SELECT * FROM escalation_step WHERE done_at IS NULL AND incident = ? ORDER BY seq"
-    return [_read_step(row) for row in tx.execute(sql, (incident,))]
+def _find_next(steps: Iterable[EscalationStep], *, after: int = 0) -> EscalationStep | None:
+    """Return the next pending step behind a number; None without one."""
+    return next((s for s in steps if s.done_at is None and s.seq > after), None)
 
 
-def set_due_time(tx: sqlite3.Connection, step: EscalationStep, due_at: float) -> None:
-    """Move one step."""
-    tx.execute(
-        "UPDATE escalation_step SET due_at = ? WHERE incident = ? AND seq = ?",
-        (due_at, step.incident, step.seq),
-    )
+def _list_notified(steps: Iterable[EscalationStep]) -> list[EscalationStep]:
+    """Return the steps that notified a ring, or were stopped before they did."""
+    return [s for s in steps if s.action is Action.NOTIFY and s.done_at is not None]
 
 
-def find_last_notified(tx: sqlite3.Connection, incident: str) -> float:
-    """Return when the last ring was notified; minus infinity before the first."""
-    sql = "SELECT max(done_at) FROM escalation_step WHERE incident = ? AND action = 'tell'"
-    at = tx.execute(sql, (incident,)).fetchone()[0]
-    return float("-inf") if at is None else float(at)
-
-
-def find_current_round(tx: sqlite3.Connection, incident: str) -> int:
+def _find_current_round(steps: Iterable[EscalationStep]) -> int:
     """Return the round of the last ring that was notified; 0 before the first."""
-    sql = "SELECT coalesce(max(round), 0) FROM escalation_step"
-    where = "incident = ? AND action = 'tell' AND done_at IS NOT NULL"
-    return int(tx.execute(f"{sql} WHERE {where}", (incident,)).fetchone()[0])
+    return max((s.round for s in _list_notified(steps)), default=0)
 
 
-def load_chain(tx: sqlite3.Connection, incident: str) -> tuple[Ring, ...]:
-    """Return the stored rings of an incident; empty if none are stored."""
-    rows = tx.execute(
-        "SELECT ring FROM escalation_step WHERE incident = ? AND round = 1 AND action = 'tell'"
-        " ORDER BY seq",
-        (incident,),
-    )
-    return tuple(_read_ring(row["ring"]) for row in rows)
-
-
-def _read_ring(text: str) -> Ring:
-    return msgspec.json.decode(text, type=Ring)
+def _list_rings(steps: Iterable[EscalationStep]) -> tuple[Ring, ...]:
+    """Return the rings of a stored chain; empty if none is stored."""
+    return tuple(s.ring for s in steps if s.round == 1 and s.action is Action.NOTIFY)
 
 
 class Escalator:
@@ -243,7 +230,8 @@ class Escalator:
 
         `anew` plans it again by the routes: the kind of the incident has changed.
         """
-        rings, responder = () if anew else load_chain(tx, incident.id), None
+        steps = load_steps(tx, incident.id)
+        rings, responder = () if anew else _list_rings(steps), None
         if not rings:
             rings = self._policy.plan_rings(find_labels(incident, self._registry), now)
             responder = self.find_responder(tx, incident, now)
@@ -253,9 +241,9 @@ class Escalator:
                 *_remove_person(rings, responder.person),
             )
         rings = tuple(_remove_person(rings, without)) or rings
-        seq, round_ = find_last_round(tx, incident.id)
+        seq, round_ = find_last_round(steps)
         timings = self._policy.timings
-        steps = plan(
+        planned = plan(
             incident.id,
             rings or (NOBODY,),
             incident.severity,
@@ -265,8 +253,8 @@ class Escalator:
             first_round=round_ + 1,
             first_wait_s=(2 if responder else 1) * timings.find_wait_s(incident.severity),
         )
-        add_steps(tx, steps)
-        while (due := load_next(tx, incident.id)) is not None and due.due_at <= now:
+        add_steps(tx, planned)
+        while (due := _find_next(load_steps(tx, incident.id))) is not None and due.due_at <= now:
             self.run(tx, incident, due, now, note)
         if _is_nobody_notified(tx, incident):
             repository.note(tx, incident.id, now, Happened.NOBODY_NOTIFIED)
@@ -322,30 +310,31 @@ class Escalator:
         self, tx: sqlite3.Connection, incident: Incident, before: Severity, now: float
     ) -> None:
         """Move what is still to come to the times of the severity, and add its further rounds."""
-        timings, steps = self._policy.timings, load_pending(tx, incident.id)
+        timings, steps = self._policy.timings, load_steps(tx, incident.id)
+        pending = [step for step in steps if step.done_at is None]
         wait = timings.find_wait_s(incident.severity)
-        earlier = find_last_notified(tx, incident.id)
-        due, round_ = max(now, earlier + wait), find_current_round(tx, incident.id)
-        for step in steps:
+        earlier = max((s.done_at or 0.0 for s in _list_notified(steps)), default=-math.inf)
+        due, round_ = max(now, earlier + wait), _find_current_round(steps)
+        for step in pending:
             if step.action is Action.NOTIFY:
                 if step.round > round_:
                     due = max(due, earlier + timings.repeat_after_s)
-                set_due_time(tx, step, due)
+                _set_due_time(tx, step, due)
                 earlier, due, round_ = due, due + wait, step.round
-        ends = [step for step in steps if step.action is Action.END]
+        ends = [step for step in pending if step.action is Action.END]
         more = timings.count_rounds(incident.severity) - timings.count_rounds(before)
         if not more:
             for end in ends:
-                set_due_time(tx, end, due)
+                _set_due_time(tx, end, due)
             return
         for end in ends:
             finish_step(tx, end, now, "rescheduled")
-        seq, last = find_last_round(tx, incident.id)
+        seq, last = find_last_round(steps)
         further = plan(
             incident.id,
-            load_chain(tx, incident.id),
+            _list_rings(steps),
             incident.severity,
-            max(due, earlier + timings.repeat_after_s) if steps else due,
+            max(due, earlier + timings.repeat_after_s) if pending else due,
             timings,
             seq=seq + 1,
             first_round=last + 1,
@@ -366,20 +355,20 @@ class Escalator:
 
     def await_answer(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
         """Schedule the reminder to the responder, and the reopening."""
-        seq, round_ = find_last_round(tx, incident.id)
+        seq, round_ = find_last_round(load_steps(tx, incident.id))
         timings = self._policy.timings
-        steps = plan_reminder(incident.id, at, timings, seq=seq + 1, round_=round_)
-        add_steps(tx, steps)
+        add_steps(tx, plan_reminder(incident.id, at, timings, seq=seq + 1, round_=round_))
 
     def advance_undelivered(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
         """Notify the next ring of the round now if a notice failed and no other is on its way.
 
         The next round comes at its time: a service that refuses for seconds uses up no rounds.
         """
-        following = load_next(tx, incident_id)
+        steps = load_steps(tx, incident_id)
+        following = _find_next(steps)
         if following is None or following.action is not Action.NOTIFY:
             return
-        is_same_round = following.round == find_current_round(tx, incident_id)
+        is_same_round = following.round == _find_current_round(steps)
         if is_same_round and not outbox_rows.is_on_its_way(tx, incident_id):
             shift_steps(tx, incident_id, min(now - following.due_at, 0.0))
 
@@ -388,7 +377,7 @@ class Escalator:
     ) -> None:
         """Ask the next people, because `by` cannot go; if they had `responded`, start again."""
         note = fact(Note.CANNOT_GO, name=self._policy.find_name(by))
-        following = load_next(tx, incident.id)
+        following = _find_next(load_steps(tx, incident.id))
         if responded:
             self.begin(tx, incident, now, without=by, note=note)
         elif following is not None and following.action is Action.NOTIFY:
@@ -405,11 +394,12 @@ class Escalator:
         people = [candidate.person for candidate in due.ring.people]
         note = note or (None if due.seq == 1 else self._no_response(incident))
         notified = self._notices.page(tx, incident, people, now, round_=due.round, note=note)
-        following = load_next(tx, incident.id, after=due.seq)
+        steps = load_steps(tx, incident.id)
+        following = _find_next(steps, after=due.seq)
         last = following is None or following.action is not Action.NOTIFY
         if not notified and last and _is_nobody_notified(tx, incident):
             # quiet hours of everyone never swallow an incident
-            everyone = [c.person for ring in load_chain(tx, incident.id) for c in ring.people]
+            everyone = [c.person for ring in _list_rings(steps) for c in ring.people]
             notified = self._notices.page(tx, incident, everyone, now, note=note, throttle=False)
         finish_step(tx, due, now, "notified" if notified else "nobody notified")
         if notified:
@@ -433,6 +423,13 @@ class Escalator:
         reminded = self._notices.notify_responder(tx, incident, now, NoticeReason.REMINDER, note)
         what = Happened.REMINDED if reminded else Happened.NOT_REMINDED
         repository.note(tx, incident.id, now, what, person=incident.acknowledged_by)
+
+
+def _set_due_time(tx: sqlite3.Connection, step: EscalationStep, due_at: float) -> None:
+    tx.execute(
+        "UPDATE escalation_step SET due_at = ? WHERE incident = ? AND seq = ?",
+        (due_at, step.incident, step.seq),
+    )
 
 
 def _list_asked(ring: Ring) -> dict[str, Parameter]:

@@ -1,14 +1,12 @@
-"""Which incidents are old enough to be deleted, and their deletion with all that belongs to them.
+"""Find incidents that are old enough to be deleted, and delete them.
 
-Deletion drops the triggers that protect history and restores them in the same transaction. What
-belongs to an incident follows from the foreign keys. Threshold adjustments stay: thresholds depend
-on them.
+Foreign keys delete everything that belongs to an incident with it. Threshold adjustments stay,
+because thresholds depend on them.
 """
 
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from storage import audit, holds
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
     from storage.holds import Hold
 
 _BATCH: Final = 500
-_UNLINKED: Final = ("action_token", "change_feed")
+_UNLINKED: Final = (("action_token", "incident"), ("change_feed", "incident"))
 """Tables that name an incident without a foreign key."""
 
 
@@ -68,60 +66,33 @@ def delete_due(
         with transaction(db) as tx:
             still_due = frozenset(find_due(tx, before, holds.active(tx)).old)
             chosen = [incident for incident in batch if incident in still_due]
-            rows = delete(tx, chosen)
+            delete(tx, chosen)
             detail: dict[str, str | float | None] = {
                 "class": "incidents",
                 "count": len(chosen),
                 "first": chosen[0] if chosen else "",
                 "last": chosen[-1] if chosen else "",
                 "opened_before": before,
-                "rows": json.dumps(rows),
             }
             audit.append(tx, audit.AuditKind.RETENTION, who, detail, now)
         yield k + len(batch), len(chosen)
 
 
-def delete(tx: sqlite3.Connection, incidents: Iterable[str]) -> dict[str, int]:
-    """Delete resolved incidents and all that belongs to them; return the rows by table."""
+def delete(tx: sqlite3.Connection, incidents: Iterable[str]) -> None:
+    """Delete resolved incidents with everything that belongs to them.
+
+    The triggers that refuse the deletion of history are dropped, and restored afterwards.
+    """
     chosen = json.dumps(list(incidents))
-    deleted: dict[str, int] = {}
-
-    def drop(table: str, where: str) -> None:
-        sql = f"DELETE FROM {table} WHERE {where.format(ids='SELECT value FROM json_each(?)')}"  # noqa: S608 - names from the schema
-        deleted[table] = tx.execute(sql, (chosen,)).rowcount
-
-    with _allow_deletion(tx):
-        for table, column in _list_children(tx, "incident"):
-            for grandchild, key in _list_children(tx, table):
-                rows = f"SELECT id FROM {table} WHERE {column} IN ({{ids}})"  # noqa: S608 - as above
-                drop(grandchild, f"{key} IN ({rows})")
-            drop(table, f"{column} IN ({{ids}})")
-        for table in _UNLINKED:
-            if tx.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
-                drop(table, "incident IN ({ids})")
-        drop("incident", "id IN ({ids})")
-    return deleted
-
-
-def _list_children(db: sqlite3.Connection, parent: str) -> list[tuple[str, str]]:
-    tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-    return [
-        (table["name"], key["from"])
-        for table in tables
-        for key in db.execute(f"PRAGMA foreign_key_list({table['name']})").fetchall()
-        if key["table"] == parent and table["name"] != parent
-    ]
-
-
-@contextmanager
-def _allow_deletion(tx: sqlite3.Connection) -> Iterator[None]:
-    """Drop the triggers that refuse deletion of history, and restore them."""
     triggers = tx.execute(
         "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"
         " AND tbl_name LIKE 'incident%' AND sql LIKE '%BEFORE DELETE%'"
     ).fetchall()
     for trigger in triggers:
         tx.execute(f"DROP TRIGGER {trigger['name']}")
-    yield
+    for table, column in (*_UNLINKED, ("incident", "id")):
+        if tx.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
+            sql = f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))"  # noqa: S608 - our names
+            tx.execute(sql, (chosen,))
     for trigger in triggers:
         tx.execute(trigger["sql"])

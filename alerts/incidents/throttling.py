@@ -232,23 +232,16 @@ def postpone(tx: sqlite3.Connection, person: str, cause: Cause, held: Deferral) 
     )
 
 
-def release(tx: sqlite3.Connection, incident: str, now: float) -> list[tuple[str, int]]:
+def release(
+    tx: sqlite3.Connection, incident: str, now: float, sent_as: str = "at once"
+) -> list[tuple[str, int]]:
     """Stop deferring the notices of an incident; return person and round of each."""
     rows = tx.execute(
-        "UPDATE held_notice SET done_at = ?, sent_as = 'at once'"
+        "UPDATE held_notice SET done_at = ?, sent_as = ?"
         " WHERE incident = ? AND done_at IS NULL RETURNING person, round",
-        (now, incident),
+        (now, sent_as, incident),
     ).fetchall()
     return [(r["person"], r["round"]) for r in rows]
-
-
-def cancel(tx: sqlite3.Connection, incident: str, now: float) -> None:
-    """Cancel the deferred notices of an incident."""
-    tx.execute(
-        "UPDATE held_notice SET done_at = ?, sent_as = 'cancelled'"
-        " WHERE incident = ? AND done_at IS NULL",
-        (now, incident),
-    )
 
 
 def is_deferred(tx: sqlite3.Connection, incident: str) -> bool:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from alerts.incidents.incident import Incident
-    from alerts.incidents.inputs import Feedback
     from alerts.policy import AlertPolicy, StaffMember
     from detection.events import Evidence
     from language.messages import Fact
@@ -250,28 +249,6 @@ class NoticeWriter:
                 expires_at=at + self._policy.expire_s,
                 occasion=occasion if taken else "",
             )
-
-    def notify_replaced(
-        self,
-        tx: sqlite3.Connection,
-        incident: Incident,
-        before: Feedback,
-        now: Feedback,
-        occasion: str,
-    ) -> None:
-        """Notify the person of an answer that somebody else has given another one since."""
-        member = self._policy.find_member(before.by)
-        if member is None:
-            return
-        name = self._policy.find_name(now.by)
-        answers = {
-            key: f"{one.verdict.value}:{one.cause}"
-            for key, one in (("answer", now), ("before", before))
-        }
-        note = fact(Note.REPLACED, name=name, **answers)
-        reason = NoticeReason.REPLACED
-        notice = self._notice(tx, incident, reason, member, now.at, by=name, note=note)
-        self._notify(tx, notice, member, now.at, occasion)
 
     def _notify(
         self, tx: sqlite3.Connection, notice: Notice, member: StaffMember, at: float, occasion: str

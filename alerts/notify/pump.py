@@ -1,16 +1,17 @@
-"""The pump that empties the outbox: lease, send, mark.
+"""Send the notices of the outbox: lease, send, mark.
 
 Three steps, two commits: (1) due rows are leased and committed, (2) each is sent, (3) its outcome
-is committed. A crash between 2 and 3 sends that notice once more: at most one duplicate per notice
-in flight; a crash elsewhere loses nothing. Leases of a previous program expire at the next start,
-so a lease does not wait for the disk. It is no exactly-once queue, and there is one per database.
+is committed. A crash between 2 and 3 sends that notice again, so there is at most one duplicate per
+notice in flight; a crash elsewhere loses nothing. This is not an exactly-once queue. Leases of an
+earlier process expire at the next start, so a lease does not wait for the disk. Run one pump per
+database.
 
-The pump wakes when rows are committed, when a row is due, and when a channel has a free thread.
-Full channels are left out of the lease, so a hung provider never delays another. A second channel
-is tried when the first refuses or has not delivered within seconds; the first delivery cancels the
-others. A failed attempt is due again after a doubling wait with jitter, or the provider's
-``Retry-After`` if that is longer, unless the notice is obsolete or too old. An alert is never too
-old while its incident goes on and nobody has answered, nor for a day after it was missed.
+The pump wakes up when rows are committed, when a row is due, and when a channel has a free thread.
+Full channels are left out of the lease, so a provider that hangs never delays another. The second
+channel is tried when the first refuses or has not delivered within seconds; the first delivery
+cancels the others. A failed attempt is due again after a wait that doubles, with jitter, or after
+the provider's ``Retry-After`` if that is longer, unless the notice is obsolete or too old. An alert
+is never too old while its incident waits for an answer, nor for a day after everybody missed it.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     Personal = Callable[[sqlite3.Connection, OutboxRow, float], OutboxRow]
 
 _MISSED_FOR_S: Final = 86_400.0
-"""How much longer an alert is tried that nobody responded to until its escalation ended."""
+"""How much longer to try an alert whose escalation ended without a response."""
 _AFTER_STEP_S: Final = 2.0
 """Wait after the clock was set, until due times are moved (`alerts.incidents.clock_step`)."""
 _LOG: Final = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ class PumpSettings:
 
 
 class DeliveryOutcome(NamedTuple):
-    """Outcome of one attempt, for counters and the terminal."""
+    """Outcome of one attempt to deliver a notice, for counters and the terminal."""
 
     incident: str
     channel: str
@@ -84,10 +85,9 @@ class DeliveryOutcome(NamedTuple):
 def compute_backoff_s(
     attempt: int, settings: PumpSettings, uniform: Callable[[float, float], float]
 ) -> float:
-    """Return the seconds to wait after failed attempt number `attempt` (from 1).
+    """Return the seconds to wait after the failed attempt number `attempt`, from 1.
 
-    Half of the doubled wait is random, so that notices that failed together are not retried
-    together.
+    Half of the wait is random, so that notices that failed together are not retried together.
 
     >>> [compute_backoff_s(n, PumpSettings(), lambda low, high: high) for n in (1, 2, 3, 20)]
     [2.0, 4.0, 8.0, 60.0]
@@ -97,7 +97,7 @@ def compute_backoff_s(
 
 
 class DeliveryEngine(Protocol):
-    """Decides what follows from the outcome of a delivery, in the caller's transaction."""
+    """Handles the outcomes of deliveries, in the caller's transaction."""
 
     policy: AlertPolicy
 
@@ -105,7 +105,7 @@ class DeliveryEngine(Protocol):
         """Record that a notice reached a person."""
 
     def fall_back(self, tx: sqlite3.Connection, now: float, refused: int | None = None) -> None:
-        """Use the next channel for rows whose own did not deliver in time, or `refused` one."""
+        """Use the next channel for rows that were not delivered in time, or were `refused`."""
 
     def escalate_undelivered(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
         """Escalate now if a notice failed for good and nobody else was notified."""
@@ -114,9 +114,9 @@ class DeliveryEngine(Protocol):
 class OutboxPump:
     """Sends the notices of the outbox.
 
-    `database` is the path of the state database, or a shared connection, used only in `thread` and
-    left open. `wake` is set after new rows are committed. `pictures` are for the first attempt of
-    an alert. `personal` personalizes a notice in the transaction of its lease.
+    `database` is the path of the state database, or a shared connection that is used only in
+    `thread` and left open. Set `wake` after committing new rows. `pictures` are attached to the
+    first attempt of an alert. `personal` personalizes a notice in the transaction of its lease.
     """
 
     def __init__(
@@ -151,19 +151,19 @@ class OutboxPump:
         self._personal = personal
         self._owner = uuid.uuid4().hex
         self._in_flight: Counter[str] = Counter()
-        self._expiry: dict[int, float] = {}  # of notices in flight, monotonic: clocks are set
+        self._expiry: dict[int, float] = {}  # notices in flight; monotonic, because clocks are set
         self._step_of = step_of
         self._stopping = False
         self._until_stored = UntilStored()
         self._released = False
 
     def stop(self) -> None:
-        """Lease no further notices; `run` returns once those in flight have outcomes."""
+        """Lease no more notices; `run` returns once those in flight have outcomes."""
         self._stopping = True
         self._wake.set()
 
     async def hold(self) -> None:
-        """Lease nothing until `release`; return when no lease is under way."""
+        """Lease nothing until `release`; return when no lease is in progress."""
         self._held = True
         await self._in_thread(lambda: None)
 
@@ -173,10 +173,10 @@ class OutboxPump:
         self._wake.set()
 
     async def run(self) -> None:
-        """Pump until `stop`; the leases of a cancelled pump expire at the next start.
+        """Send notices until `stop`; the leases of a cancelled pump expire at the next start.
 
-        Raises StorageUnavailableError if the database cannot be opened, sqlite3.OperationalError if
-        it fails for good; a disk that refuses for a while is asked again.
+        Raises StorageUnavailableError if the database cannot be opened, and
+        sqlite3.OperationalError if it fails for good; temporary disk errors are retried.
         """
         try:
             await self._in_thread(self._open)
@@ -264,7 +264,7 @@ class OutboxPump:
         return await self._pictures.draw_in_time(row.incident, row.notice.language)
 
     async def _store_outcome(self, row: OutboxRow, error: NotifyError | None) -> bool:
-        """Commit the outcome, with retries while the disk fails: a lost outcome sends twice."""
+        """Commit the outcome, retrying while the disk fails: a lost outcome means sending twice."""
         try:
             return await self._stored("outcomes of notices", self._write_outcome, row, error)
         except sqlite3.OperationalError:
@@ -274,7 +274,7 @@ class OutboxPump:
             return False
 
     async def _stored(self, what: str, work: Callable[..., _T], *arguments: object) -> _T:
-        """Run work on the database until it succeeds, or fails while the pump stops."""
+        """Run work on the database until it succeeds, or until it fails while the pump stops."""
         return await self._until_stored.repeat(
             what, lambda: self._in_thread(work, *arguments), lambda: self._stopping
         )
@@ -288,10 +288,10 @@ class OutboxPump:
             self._db.close()
 
     def _lease(self, room: int) -> tuple[float, list[OutboxRow], float | None]:
-        now = self._clock()  # once: it may be set between two looks
+        now = self._clock()  # read once, because the clock may be set
         full = (name for name, n in self._in_flight.items() if n >= self._settings.per_channel)
         busy = self._notifier.busy_channels().union(full)
-        if not self._released:  # leases of a run that died; here the disk may refuse and come back
+        if not self._released:  # of an earlier process; retried here if the disk refuses
             with sqlite.transaction(self._db) as tx:
                 outbox_rows.release_leases(tx, self._owner, now)
             self._released = True
@@ -320,7 +320,7 @@ class OutboxPump:
         return now, rows, deadline
 
     def _without_end(self, tx: sqlite3.Connection, row: OutboxRow) -> OutboxRow:
-        """Let an alert be tried again for as long as its incident waits for an answer."""
+        """Keep trying an alert for as long as its incident waits for an answer."""
         if row.notice.reason is not NoticeReason.OPENED:
             return row
         incident = repository.load(tx, row.incident)
@@ -362,7 +362,7 @@ class OutboxPump:
             return True
 
     def _obsolete(self, tx: sqlite3.Connection, row: OutboxRow) -> bool:
-        """Whether a notice that asks for a response is overtaken by one."""
+        """Whether somebody responded before a notice that asks for a response was sent."""
         if not row.notice.reason.asks:
             return False
         incident = repository.load(tx, row.incident)

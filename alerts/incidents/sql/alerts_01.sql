@@ -40,7 +40,7 @@ CREATE TABLE alert_event (
     id TEXT PRIMARY KEY,
     sensor TEXT NOT NULL,
     room TEXT,
-    incident TEXT REFERENCES incident (id),
+    incident TEXT REFERENCES incident (id) ON DELETE CASCADE,
     kind TEXT NOT NULL,
     phase TEXT NOT NULL,
     onset REAL NOT NULL,
@@ -68,7 +68,7 @@ CREATE INDEX alert_event_incident ON alert_event (incident) WHERE incident IS NO
 CREATE INDEX alert_event_running ON alert_event (kind) WHERE phase IN ('alerted', 'updated');
 
 CREATE TABLE incident_history (
-    incident TEXT NOT NULL REFERENCES incident (id),
+    incident TEXT NOT NULL REFERENCES incident (id) ON DELETE CASCADE,
     seq INTEGER NOT NULL,
     at REAL NOT NULL,
     who TEXT NOT NULL,
@@ -83,7 +83,7 @@ CREATE TRIGGER incident_history_no_delete BEFORE DELETE ON incident_history
 BEGIN SELECT RAISE(ABORT, 'history is append-only'); END;
 
 CREATE TABLE incident_feedback (
-    incident TEXT NOT NULL REFERENCES incident (id),
+    incident TEXT NOT NULL REFERENCES incident (id) ON DELETE CASCADE,
     seq INTEGER NOT NULL,
     at REAL NOT NULL,
     who TEXT NOT NULL,
@@ -107,7 +107,7 @@ CREATE TABLE cooldown (
 
 CREATE TABLE outbox (
     id INTEGER PRIMARY KEY,
-    incident TEXT NOT NULL REFERENCES incident (id),
+    incident TEXT NOT NULL REFERENCES incident (id) ON DELETE CASCADE,
     person TEXT NOT NULL,
     target TEXT NOT NULL,
     channel TEXT NOT NULL,
@@ -133,7 +133,7 @@ CREATE INDEX outbox_person ON outbox (person, created_at);
 
 CREATE TABLE held_notice (
     person TEXT NOT NULL,
-    incident TEXT NOT NULL REFERENCES incident (id),
+    incident TEXT NOT NULL REFERENCES incident (id) ON DELETE CASCADE,
     round INTEGER NOT NULL,
     cause TEXT NOT NULL CHECK (cause IN ('quiet', 'budget', 'storm')),
     held_at REAL NOT NULL,
@@ -147,7 +147,7 @@ CREATE INDEX held_notice_due ON held_notice (due_at) WHERE done_at IS NULL;
 CREATE INDEX held_notice_incident ON held_notice (incident);
 
 CREATE TABLE escalation_step (
-    incident TEXT NOT NULL REFERENCES incident (id),
+    incident TEXT NOT NULL REFERENCES incident (id) ON DELETE CASCADE,
     seq INTEGER NOT NULL,
     round INTEGER NOT NULL,
     action TEXT NOT NULL CHECK (action IN ('tell', 'end', 'remind', 'reopen')),

@@ -93,7 +93,7 @@ def test_bells_holidays_and_shifts_are_those_of_the_site():
     }
     assert [len(t.holidays) for t in roster.timetables.values()] == [1, 2]
     at = datetime(2026, 9, 9, 16, 30, tzinfo=UTC)  # 10:30 in Denver, 12:30 in New York
-    assert [one.person for one in roster.on_duty("staff", at)] == ["south-ap"]
+    assert [one.person for one in roster.find_on_duty("staff", at)] == ["south-ap"]
 
 
 def test_nobody_is_notified_of_another_site():

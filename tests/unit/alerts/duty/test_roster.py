@@ -60,7 +60,7 @@ def roster(*shifts, **more):
 
 def notified(found, at=MORNING, **labels):
     given = {"building": "North", "floor": "2", "room": "N2", "kind": "vape", **labels}
-    return [(ring.name, [c.person for c in ring.people]) for ring in found.candidates(given, at)]
+    return [(ring.name, [c.person for c in ring.people]) for ring in found.plan_rings(given, at)]
 
 
 LAST = [("lead", ["lead"]), ("catch_all", ["principal"])]
@@ -145,7 +145,7 @@ def test_if_no_receiver_has_an_address_everyone_with_an_address_is_notified():
 def test_the_reason_is_given():
     found = roster(shift("a", "north-2"), shift("b", "north-1"))
     labels = {"building": "North", "floor": "2", "kind": "smoke"}
-    people = (c for ring in found.candidates(labels, MORNING) for c in ring.people)
+    people = (c for ring in found.plan_rings(labels, MORNING) for c in ring.people)
     assert [write_reason(c.why) for c in people] == [
         "nurse, always on duty",
         "shift a-shift, 8:00 AM-4:00 PM until 4:00 PM, here",

@@ -30,7 +30,7 @@ def shift(hours, people=("kim",), **more):
 
 
 def runs(found, when):
-    return bool(found.on_duty(at(when)))
+    return bool(found.find_on_duty(at(when)))
 
 
 WORKDAYS = "mon tue wed thu fri"
@@ -102,7 +102,7 @@ def test_active_or_not(start, end, days, when, active):
 def test_hours_are_those_of_the_school(zone, when, active):
     zone = ZoneInfo(zone)
     found = Shift("s", "hall", ("kim",), hours("09:00", "17:00", WORKDAYS, zone), zone)
-    assert bool(found.on_duty(datetime.fromisoformat(when))) is active
+    assert bool(found.find_on_duty(datetime.fromisoformat(when))) is active
 
 
 def test_holidays_and_dates_decide_when_a_shift_starts():
@@ -185,17 +185,17 @@ def override(start, end, add="", remove=""):
 )  # fmt: skip
 def test_substitutions(overrides, when, people):
     found = shift(hours("08:00", "16:00", "mon"), ("kim", "lopez"), overrides=tuple(overrides))
-    assert [one.person for one in found.on_duty(at(f"2026-09-07 {when}"))] == people.split()
+    assert [one.person for one in found.find_on_duty(at(f"2026-09-07 {when}"))] == people.split()
 
 
 def test_the_reason_for_being_on_duty_is_given():
     changes = (override("10:00", "11:00", "day", "kim"), override("10:00", "12:00", add="ray"))
     found = shift(hours("08:00", "16:00", "mon"), ("kim",), overrides=changes)
-    assert [write_reason(one.explain) for one in found.on_duty(at("2026-09-07 10:30"))] == [
+    assert [write_reason(one.why) for one in found.find_on_duty(at("2026-09-07 10:30"))] == [
         "shift s, for kim until 11:00 AM",
         "shift s, added until 12:00 PM",
     ]
-    first = found.on_duty(at("2026-09-07 09:00"))[0]
+    first = found.find_on_duty(at("2026-09-07 09:00"))[0]
     assert write_reason(first.why) == "shift s, 8:00 AM-4:00 PM until 4:00 PM"
 
 
@@ -205,5 +205,5 @@ def test_edges_are_where_who_is_on_duty_may_change():
         ("kim", "lopez"),
         overrides=(override("09:00", "10:00", add="day"),),
     )
-    edges = set(found.edges(at("2026-09-07 07:00"), at("2026-09-07 16:00")))
+    edges = set(found.find_edges(at("2026-09-07 07:00"), at("2026-09-07 16:00")))
     assert edges == {at(f"2026-09-07 {h:02}:00") for h in (8, 9, 10)}
