@@ -5,21 +5,21 @@
     AlertError
     +-- PolicyError               permanent: the settings contradict each other
     +-- SecretError               permanent: a secret cannot be read
-    +-- UnknownIncidentError      permanent: no incident has this id
+    +-- UnknownIncidentError      permanent: there is no incident with this id
     +-- FeedbackError             permanent: verdict and cause do not fit, or the note is too long
-    +-- AnsweredError             permanent: somebody else has given another answer
+    +-- AnsweredError             permanent: somebody else gave a different answer
     +-- ThresholdAdjustmentError  permanent: no such adjustment, or it cannot be undone
     +-- MatcherError              permanent: a matcher cannot be read
     +-- SilenceError              permanent: no such silence, or it is not allowed
     +-- ConfigFileError           permanent: the configuration file cannot be changed now
         +-- ConfigFaultsError     permanent: the change would leave faults
-    +-- ProviderError             transient: the sign-in provider does not answer as it should
-        +-- NotVouchedForError    permanent: it does not vouch for this person, or not credibly
+    +-- ProviderError             transient: the sign-in provider gave no usable answer
+        +-- NotVouchedForError    permanent: it does not vouch for this person
     +-- NotifyError
         +-- PermanentNotifyError  the same notice to the same target fails again
         +-- TransientNotifyError  the same notice may succeed after `retry_after_s`
 
-A message never holds a target's address: an address is a secret.
+Messages never contain the address of a target, which is a secret.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class NotifyReason(Coded):
-    """Closed set of reasons why a notice was not delivered."""
+    """Why a notice was not delivered."""
 
     BAD_TARGET = "bad_target", mark("the address is not complete or cannot be used")
     FORBIDDEN_SCHEME = "forbidden_scheme", mark("this kind of address is not allowed")
@@ -43,13 +43,13 @@ class NotifyReason(Coded):
     TARGET_GONE = "target_gone", mark("the browser or account is gone")
     REFUSED = "refused", mark("the service refused it")
     RATE_LIMITED = "rate_limited", mark("the service asks to wait")
-    QUOTA = "quota", mark("the day's quota is used up")
-    SERVER_ERROR = "server_error", mark("the service has a fault")
+    QUOTA = "quota", mark("the daily quota is used up")
+    SERVER_ERROR = "server_error", mark("the service has a problem")
     CONNECTION = "connection", mark("the service cannot be reached")
     TIMEOUT = "timeout", mark("the service did not answer in time")
     BUSY = "busy", mark("earlier notices are still being sent")
-    EXPIRED = "expired", mark("it was too old to be sent")
-    LIBRARY = "library", mark("the program that sends it failed")
+    EXPIRED = "expired", mark("it was too old to send")
+    LIBRARY = "library", mark("the sending program failed")
 
 
 UNDELIVERED_WORDS: Final = Words(NotifyReason.texts())
@@ -60,15 +60,15 @@ class AlertError(Exception):
 
 
 class PolicyError(AlertError):
-    """The settings contradict each other; the message lists all faults."""
+    """The settings contradict each other; the message lists every fault."""
 
 
 class SecretError(AlertError):
-    """A secret cannot be read from its configured place."""
+    """A secret cannot be read from where it is configured."""
 
 
 class UnknownIncidentError(AlertError):
-    """No incident has this id."""
+    """There is no incident with this id."""
 
 
 class FeedbackError(AlertError):
@@ -76,7 +76,7 @@ class FeedbackError(AlertError):
 
 
 class AnsweredError(AlertError):
-    """A person has given another answer, the `number`-th of the incident."""
+    """Another person gave a different answer; `number` counts the answers of the incident."""
 
     def __init__(self, number: int, person: str, at: float, verdict: str, cause: str) -> None:
         super().__init__(f"answered by {person}")
@@ -108,7 +108,7 @@ class ConfigFileError(AlertError):
 
 
 class EntryFault(NamedTuple):
-    """A fault of a configuration; `path` is such as ``room.3.name``, `place` the same in words."""
+    """A configuration fault; `path` is like ``room.3.name``, and `place` says it in words."""
 
     path: str
     value: str
@@ -125,7 +125,7 @@ class ConfigFaultsError(ConfigFileError):
 
 
 class ProviderError(AlertError):
-    """The sign-in provider does not answer as it should; `message` is for people."""
+    """The sign-in provider gave no usable answer; `message` is shown to people."""
 
     def __init__(self, message: Message) -> None:
         super().__init__(str(message))
@@ -133,7 +133,7 @@ class ProviderError(AlertError):
 
 
 class NotVouchedForError(ProviderError):
-    """The provider does not vouch for a person, or we must not believe what came."""
+    """The provider does not vouch for the person, or its answer is not trustworthy."""
 
 
 class NotifyError(AlertError):
@@ -149,7 +149,7 @@ class NotifyError(AlertError):
 
 
 class PermanentNotifyError(NotifyError):
-    """The same notice to the same target fails again."""
+    """Sending the same notice to the same target would fail again."""
 
 
 class TransientNotifyError(NotifyError):

@@ -1,4 +1,4 @@
-"""Lines of the history of an incident in the reader's language."""
+"""Write the history of an incident in the reader's language."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _BECAUSE: Final = Words(
     {
         "quiet": mark("quiet"),
-        "no_news": mark("no news from the detector"),
-        "school_closed": mark("the school has closed"),
+        "no_news": mark("no update from the detector"),
+        "school_closed": mark("the school closed"),
         "missed": mark("nobody responded"),
         "as_before": mark("alerts as before"),
         "less_readily": mark("alerts less readily"),
@@ -32,7 +32,7 @@ _BECAUSE: Final = Words(
 def write_line(
     what: str, params: Mapping[str, Any], name_of: Callable[[str], str] = str
 ) -> tuple[str, str]:
-    """Return title and details of a line; `name_of` names people."""
+    """Return the title and details of a history line; `name_of` returns the name of a person."""
     details = (_DETAILS[key](value, name_of) for key, value in params.items() if key in _DETAILS)
     return TITLES[what], ", ".join(filter(None, details))
 

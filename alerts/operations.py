@@ -1,9 +1,8 @@
-"""Faults of the service itself: its session at the broker, a used-up quota, floods of strangers.
+"""Faults of the service itself: its broker session, a used-up quota, floods of unknown sensors.
 
-They come from no sensor and no room, so they have a kind and a path of their own: a part reports a
-fault while it goes on, and a transaction of the state database makes of all one incident, which
-ends `HOLD_S` after the last report. Reports are kept in memory; what goes on is reported again
-after a restart.
+They belong to no sensor and no room, so they have their own kind of event. A component keeps
+reporting a fault while it lasts. All reported faults form one incident, which ends `HOLD_S` after
+the last report. Reports are kept in memory: faults that last are reported again after a restart.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _VERSION: Final = "service-1-"
 
 
 class Operations:
-    """Faults of the service, as reported; `changed` is set when there is something to store."""
+    """The reported faults of the service; `changed` is set when there is something to store."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.changed = asyncio.Event()
@@ -44,7 +43,7 @@ class Operations:
         self.changed.set()
 
     def describe_broker_faults(self) -> str:
-        """Return what goes on at the broker, for operators; empty if nothing does."""
+        """Return the current faults at the broker, for operators; empty if there are none."""
         now = self._clock()
         return details_text(
             fact(what)
@@ -53,7 +52,7 @@ class Operations:
         )
 
     def store(self, tx: sqlite3.Connection, engine: AlertEngine) -> list[AlertRecord]:
-        """Begin, continue or end the incidents of what was reported; return the alerts."""
+        """Open, continue or end the incidents of reported faults; return the alerts."""
         now, self._unstored, reported = self._clock(), set(), self._unstored
         running = {
             Detail(row["model_version"].removeprefix(_VERSION)): row

@@ -1,4 +1,4 @@
-"""How severe an incident is, who is notified of what and in which time, and the limits."""
+"""The alert policy: severity of incidents, staff, and how soon and how often they are notified."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
     from storage.registry import Registry
 
 HEALTH: Final = frozenset({EventKind.OFFLINE, EventKind.SENSOR_FAULT})
-"""Kinds about a device, not the room: for facilities, who are notified of the end too."""
+"""Kinds about a device rather than the room; facilities are also notified when they end."""
 
 PRESENCE: Final = frozenset({EventKind.VAPE, EventKind.SMOKE, EventKind.TAMPER})
-"""Kinds for which somebody has to go and look, also when the air is clear again."""
+"""Kinds for which somebody has to go and look, even after the air has cleared."""
 
 VAPING: Final = (EventKind.VAPE, EventKind.POSSIBLE)
-"""Kinds that are one incident: what was possible becomes likely when evidence grows."""
+"""Kinds that form one incident: possible vaping becomes likely as evidence grows."""
 
 LONG_S: Final = 120.0
-"""Seconds from the onset after which what still runs is one level more severe."""
+"""Seconds after the onset at which a detection that still runs raises the severity a level."""
 REPEATED: Final = 2
-"""So many earlier incidents of the same kind and room make one that is a level more severe."""
+"""How many earlier incidents of the same kind and room raise the severity a level."""
 REPEAT_WINDOW_S: Final = 3600.0
-"""How far back earlier incidents of a room count."""
+"""How far back earlier incidents of a room count, in seconds."""
 FLAP_WINDOW_S: Final = 6 * 3600.0
-"""How far back earlier incidents of a device count."""
+"""How far back earlier incidents of a device count, in seconds."""
 UNSURE: Final = 0.7
-"""A detection below this confidence is one level less severe; it is never dropped for it."""
+"""Below this confidence a detection is one level less severe; it is never dropped."""
 
 
 class Severity(Coded):
@@ -68,8 +68,8 @@ _BASE: Final[Mapping[EventKind, Severity]] = {
 def grade(kind: EventKind, confidence: float, lasted_s: float, repeats: int) -> Severity:
     """Return the severity of an incident, by the highest confidence of its detections, 0 to 1.
 
-    `lasted_s` counts from the onset while a detection runs; `repeats` are earlier incidents of the
-    kind and room within `get_repeat_window_s`.
+    `lasted_s` counts from the onset while a detection runs. `repeats` counts earlier incidents of
+    the same kind and room within `get_repeat_window_s`.
 
     >>> grade(EventKind.VAPE, 0.9, 10.0, 0), grade(EventKind.VAPE, 0.55, 10.0, 0)
     (<Severity.WARNING: 'warning'>, <Severity.INFO: 'info'>)
@@ -79,20 +79,20 @@ def grade(kind: EventKind, confidence: float, lasted_s: float, repeats: int) -> 
     base = _BASE.get(kind, Severity.INFO)
     if kind in HEALTH or kind is EventKind.POSSIBLE:
         return base
-    unsure = round(confidence, 2) < UNSURE  # as it is shown: 69.6 % is 70 %
+    unsure = round(confidence, 2) < UNSURE  # as people see it: 69.6% is shown as 70%
     rank = base.rank + (lasted_s >= LONG_S or repeats >= REPEATED) - unsure
     return _ORDER[min(max(rank, 0), len(_ORDER) - 1)]
 
 
 def get_repeat_window_s(kind: EventKind) -> float:
-    """Return the seconds in which earlier incidents count as repetitions."""
+    """Return how far back, in seconds, earlier incidents count as repeats."""
     return FLAP_WINDOW_S if kind in HEALTH else REPEAT_WINDOW_S
 
 
 PRESENT_S: Final = 600.0
-"""How long after their last response a person counts as being in the room."""
+"""How long after their last response a person counts as being in the room, in seconds."""
 STORM_S: Final = 300.0
-"""How far back pages of other rooms count for a storm."""
+"""How far back pages for other rooms count toward a storm, in seconds."""
 
 _WAIT: Final = {Severity.INFO: 4.0, Severity.WARNING: 1.0, Severity.CRITICAL: 0.5}
 """How long a ring has to respond, as a multiple of `EscalationTimings.escalate_after_s`."""
@@ -100,48 +100,48 @@ _WAIT: Final = {Severity.INFO: 4.0, Severity.WARNING: 1.0, Severity.CRITICAL: 0.
 
 @dataclass(frozen=True, slots=True)
 class EscalationTimings:
-    """Timings of escalation and throttling."""
+    """Timings of escalation and throttling, in seconds."""
 
     escalate_after_s: float = 90.0
-    """How long a ring has to respond: half of it if critical, four times as long for info."""
+    """How long a ring has to respond; half as long if critical, four times as long for info."""
     repeat_after_s: float = 600.0
-    """From the last step of the chain to its repetition, at least."""
+    """Shortest time from the last step of the chain to its repetition."""
     rounds: int = 3
-    """How often the chain runs in all; once for info."""
+    """How many times the chain runs; once for info."""
     acknowledged_for_s: float = 600.0
-    """From an acknowledgment to the reminder of the responder."""
+    """From an acknowledgment to the reminder to the responder."""
     reminded_for_s: float = 300.0
-    """From the reminder to the next start of the chain."""
+    """From the reminder to the restart of the chain."""
     fallback_after_s: float = 10.0
-    """Until a person's second channel is tried; at once if the first refuses."""
+    """Until a person's second channel is tried; none if the first refuses."""
     notices_per_hour: int = 12
-    """Notices of a person; the rest is combined into one, except critical ones."""
+    """Notices to one person in an hour; further ones are combined, except critical ones."""
     storm_rooms: int = 3
-    """Rooms of a floor paged one by one within `STORM_S`; twice as many of a building."""
+    """Rooms of a floor that are paged one by one within `STORM_S`; twice as many in a building."""
     gather_s: float = 30.0
-    """In a storm, how often further rooms are combined."""
+    """How often the further rooms of a storm are sent, combined."""
 
     def find_wait_s(self, severity: Severity) -> float:
-        """Return the seconds that a ring has to respond."""
+        """Return how long a ring has to respond, in seconds."""
         return self.escalate_after_s * _WAIT[severity]
 
     def count_rounds(self, severity: Severity) -> int:
-        """Return how often the chain runs."""
+        """Return how many times the chain runs."""
         return 1 if severity is Severity.INFO else self.rounds
 
     def find_faults(self) -> list[str]:
-        """Return which settings contradict each other, one line each."""
+        """Return a line for each pair of settings that contradict each other."""
         faults = []
         if self.acknowledged_for_s < self.escalate_after_s:
             faults.append(
                 f"acknowledged_for_s: {self.acknowledged_for_s:g} is shorter than escalate_after_s"
                 f" ({self.escalate_after_s:g}): a responder would be reminded before the next"
-                " people would be notified"
+                " people are notified"
             )
         if self.storm_rooms >= self.notices_per_hour:
             faults.append(
                 f"storm_rooms: {self.storm_rooms} is not below notices_per_hour"
-                f" ({self.notices_per_hour}): the notices of an hour would be used up before rooms"
+                f" ({self.notices_per_hour}): the notices of the hour would be used up before rooms"
                 " are combined"
             )
         return faults
@@ -159,9 +159,9 @@ _FACILITIES_KINDS: Final = (
     EventKind.SERVICE,
 )
 PAGED: Final = frozenset({EventKind.VAPE, EventKind.SMOKE, *_FACILITIES_KINDS})
-"""Kinds of which people are notified; of possible vaping only where a route names it."""
+"""Kinds that people are notified of; possible vaping is one only where a route names it."""
 ROUTED: Final = PAGED | {EventKind.POSSIBLE}
-"""Kinds that open an incident, so that routes may name them."""
+"""Kinds that open an incident, so that a route can name them."""
 BUILT_IN_ROUTES: Final = Route(
     STAFF,
     routes=(Route(FACILITIES, (Matcher("kind", MatchOp.REGEX, "|".join(_FACILITIES_KINDS)),)),),
@@ -170,10 +170,10 @@ BUILT_IN_ROUTES: Final = Route(
 
 @dataclass(frozen=True, slots=True)
 class StaffMember:
-    """An adult who may be notified; in `quiet` hours only of critical incidents.
+    """An adult who can be notified; in `quiet` hours only of critical incidents.
 
-    A receiver named as the role has everyone of it. `targets` are the addresses of their channels,
-    one URL each, in the order in which they are tried.
+    Each role is also a receiver with everyone who has that role. `targets` are the addresses of the
+    person's channels, one URL each, in the order in which they are tried.
     """
 
     id: str
@@ -182,14 +182,14 @@ class StaffMember:
     targets: tuple[Secret, ...] = ()
     quiet: tuple[QuietHours, ...] = ()
     language: str = ""
-    """Language in which they read; empty for the school's."""
+    """Their language; empty for the school's."""
     email: str = ""
-    """Address by which a sign-in provider knows them; empty for none."""
+    """The address by which the sign-in provider knows them; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """A system that receives incidents, signed with `secret`; without `kinds`, all that page."""
+    """A system that receives incidents, signed with `secret`; by default all kinds that page."""
 
     name: str
     url: Secret
@@ -198,58 +198,58 @@ class Webhook:
 
     @property
     def id(self) -> str:
-        """Return its name in rows, which no staff id can equal."""
+        """The recipient in outbox rows; no staff id can equal it."""
         return f"webhook/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class AlertPolicy:
-    """Settings of alerting; raises PolicyError with all contradictions, one a line."""
+    """Settings of alerting; raises PolicyError with a line for each contradiction."""
 
     staff: tuple[StaffMember, ...] = ()
     roster: Roster | None = None
-    """None notifies everyone of a role, by `BUILT_IN_ROUTES`."""
+    """Without one, everyone of a role is notified, by `BUILT_IN_ROUTES`."""
     quiet_s: float = 120.0
     """Seconds without an active detection after which an incident resolves."""
     silent_s: float = 1800.0
-    """Seconds without an update after which a detection counts as ended."""
+    """Seconds without an update after which a detection counts as over."""
     cooldown_s: float = 300.0
-    """Seconds in which a new incident of the same kind and room is deferred."""
+    """Seconds for which a new incident of the same kind and room is deferred."""
     late_s: float = 600.0
-    """A detection older than this on arrival is recorded as late and pages nobody."""
+    """A detection older than this when it arrives is recorded as late and pages nobody."""
     expire_s: float = 3600.0
     """Seconds after which an undelivered notice is dropped."""
     zone: str = "UTC"
     language: str = ENGLISH
-    """Language of those who chose none."""
+    """Language of people who have not chosen one."""
     page_url: str = ""
-    """Address of the staff page without a trailing slash; empty for no links."""
+    """Address of the staff page, without a trailing slash; empty for notices without links."""
     timings: EscalationTimings = field(default_factory=EscalationTimings)
     webhooks: tuple[Webhook, ...] = ()
     silences: tuple[RecurringSilence, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what contradicts itself; ranges and names are checked in the configuration."""
+        """Refuse contradictions; ranges and names are checked by the configuration."""
         if faults := self.timings.find_faults():
             raise PolicyError("\n".join(faults))
 
     def plan_rings(self, labels: Mapping[str, str], at: float) -> tuple[Ring, ...]:
-        """Return who is notified of an incident with these labels, nearest first."""
+        """Return the people to notify of an incident with these labels, nearest first."""
         return self.get_roster().plan_rings(labels, datetime.fromtimestamp(at, UTC))
 
     def get_roster(self) -> Roster:
-        """Return the roster of the configuration, or everyone of a role without one."""
+        """Return the configured roster, or one with everyone of a role."""
         return self.roster or _build_role_roster(self.staff)
 
     def find_sites(self, person: str) -> frozenset[str] | None:
-        """Return the sites that a person sees and is notified of; None for all."""
+        """Return the sites that a person sees and is notified about; None for all."""
         sites = {} if self.roster is None else self.roster.sites
         if person in sites:
             return sites[person]
         return None if all(only is None for only in sites.values()) else frozenset()
 
     def find_staff_serving(self, room: str, registry: Registry) -> Iterator[StaffMember]:
-        """Yield the staff who may be notified of an incident in a room."""
+        """Yield the staff who can be notified of an incident in a room."""
         known = registry.rooms.get(room)
         for member in self.staff:
             sites = self.find_sites(member.id)
@@ -257,11 +257,11 @@ class AlertPolicy:
                 yield member
 
     def find_member(self, person: str) -> StaffMember | None:
-        """Return a staff member by id; None without one."""
+        """Return the staff member with this id, or None."""
         return next((m for m in self.staff if m.id == person), None)
 
     def find_name(self, person: str) -> str:
-        """Return the name of a staff member; the id itself if it is unknown."""
+        """Return the name of a staff member, or the id itself if it is unknown."""
         member = self.find_member(person)
         return person if member is None else member.name
 
@@ -271,7 +271,7 @@ class AlertPolicy:
         return () if member is None else member.quiet
 
     def find_target(self, person: str, target: str) -> Secret | None:
-        """Return the address of a row's person and target; None if no longer configured."""
+        """Return the address behind a row's `target`; None if it is no longer configured."""
         member = self.find_member(person)
         own = [hook.url for hook in self.webhooks if hook.id == person]
         known = own if member is None else member.targets
@@ -279,7 +279,7 @@ class AlertPolicy:
 
 
 def build_role_receivers(people: Iterable[tuple[str, str]]) -> dict[str, Receiver]:
-    """Make a receiver of everyone of a role, for each role; `people` are pairs of id and role."""
+    """Build a receiver for each role, with everyone who has it; `people` pairs ids with roles."""
     roles: dict[str, list[str]] = {STAFF: [], FACILITIES: []}
     for person, role in people:
         roles.setdefault(role, []).append(person)

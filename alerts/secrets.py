@@ -1,6 +1,6 @@
-"""Values that must not show: tokens, and addresses of people's phones with the names that do.
+"""Secret values, such as tokens and the addresses of people's phones, and names to show instead.
 
-A `Secret` is masked and cannot be pickled; a search for `reveal` finds every use.
+A `Secret` is masked and cannot be pickled. Search for `reveal` to find every use.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _WORDS: Final = Words(
 
 
 class Secret:
-    """One hidden string.
+    """A hidden string.
 
     >>> token = Secret("swordfish")
     >>> token
@@ -50,16 +50,16 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """Return the value itself."""
+        """Return the value."""
         return self._value
 
     def compute_fingerprint(self) -> str:
-        """Return 12 hex digits that name this secret without giving it away."""
+        """Return 12 hex digits that identify the secret without revealing it."""
         digest = hashlib.blake2b(self._value.encode(), digest_size=6, person=b"plumewatch")
         return digest.hexdigest()
 
     def matches(self, candidate: str) -> bool:
-        """Compare in constant time."""
+        """Compare with a candidate, in constant time."""
         return hmac.compare_digest(self._value.encode(), candidate.encode())
 
     def __repr__(self) -> str:
@@ -79,11 +79,11 @@ class Secret:
         return hash((Secret, self._value))
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a Secret does not leave the process")
+        raise TypeError("a Secret cannot be pickled")
 
 
 def load_secret(what: str, *, file: Path | str | None = None, env: str | None = None) -> Secret:
-    """Read a secret from a file or the environment; SecretError names `what`, never the value."""
+    """Read a secret from a file or the environment; errors name `what`, never the value."""
     if bool(file) == bool(env):
         raise SecretError(f"{what}: give either its file or its environment variable")
     if env:
@@ -109,7 +109,7 @@ def find_scheme(target: Secret) -> str:
 
 
 def make_target_id(target: Secret) -> str:
-    """Name an address in rows and logs without revealing it: scheme and fingerprint.
+    """Return a name for an address in rows and logs, from its scheme and fingerprint.
 
     >>> make_target_id(Secret("ntfys://ntfy.example/restrooms"))
     'ntfys-7acde264aa74'
@@ -120,7 +120,7 @@ def make_target_id(target: Secret) -> str:
 
 
 def find_channel(target: Secret) -> str:
-    """Name the provider behind an address: a cloud service, or one's own server by fingerprint."""
+    """Return the provider behind an address: a cloud service, or a private server's fingerprint."""
     name = find_scheme(target)
     if name not in OWN_SERVERS | {"http", "https"}:
         return make_target_id(target).partition("-")[0]
@@ -136,7 +136,7 @@ def find_channel(target: Secret) -> str:
 
 
 def write_channel(channel: str) -> str:
-    """Write a channel for people, without the fingerprint of its server.
+    """Write a channel for people to read, without the fingerprint of its server.
 
     >>> write_channel("ntfy-729d05"), write_channel("mailtos-1a2b3c"), write_channel("link")
     ('push', 'e-mail', 'link')

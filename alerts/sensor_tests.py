@@ -1,7 +1,4 @@
-"""Commissioning tests: the result of each sensor, one row a sensor and test, and tests that run.
-
-`SensorTest.result` is what the evaluation says of the sensor, as JSON.
-"""
+"""Commissioning tests: results by sensor, and the tests in progress."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ _RUNNING: Final = "room tests"
 
 
 class SensorTest(NamedTuple):
-    """The test of one sensor: when its first step began, Unix seconds, and in which room."""
+    """The test of a sensor: `at` is the start of its first step, `result` its evaluation, JSON."""
 
     sensor: str
     at: float
@@ -37,10 +34,7 @@ class SensorTest(NamedTuple):
 
 
 class RunningTest(msgspec.Struct):
-    """A test that runs: when each step began, and whether the last one is over.
-
-    `error`: why it could not be evaluated.
-    """
+    """A test in progress, with the start of each step; `error` says why evaluation failed."""
 
     person: str
     silence: int
@@ -50,7 +44,7 @@ class RunningTest(msgspec.Struct):
 
 
 def add_result(tx: sqlite3.Connection, result: Mapping[str, Any]) -> None:
-    """Keep the result of a test for each of its sensors; of one evaluated again, the last."""
+    """Store the result of a test for each of its sensors, replacing an earlier evaluation."""
     at, room, who = float(result["steps"][0]["start"]), str(result["room"]), str(result["who"])
     tx.executemany(
         "INSERT OR REPLACE INTO sensor_test VALUES (?, ?, ?, ?, ?, ?)",
@@ -62,7 +56,7 @@ def add_result(tx: sqlite3.Connection, result: Mapping[str, Any]) -> None:
 
 
 def load_latest(connection: sqlite3.Connection) -> dict[str, SensorTest]:
-    """Return the last test of each sensor, by sensor."""
+    """Return the latest test of each sensor, by sensor."""
     rows = connection.execute(
         "SELECT sensor, max(at), room, is_right, who, result FROM sensor_test GROUP BY sensor"
     )
@@ -72,18 +66,18 @@ def load_latest(connection: sqlite3.Connection) -> dict[str, SensorTest]:
 
 
 def find_valid_test(tests: Mapping[str, SensorTest], sensor: Sensor) -> SensorTest | None:
-    """Return the last test of a sensor in the room where it hangs now."""
+    """Return the latest test of a sensor if it was in the sensor's current room, or None."""
     found = tests.get(sensor.id)
     return found if found and found.room == sensor.room else None
 
 
 def is_due(test: SensorTest | None, now: float) -> bool:
-    """Whether a sensor is to be tested again, or for the first time in its room."""
+    """Return whether a sensor has to be tested: for the first time in its room, or again."""
     return test is None or now - test.at > RETEST_S
 
 
 def load_running(connection: sqlite3.Connection) -> dict[str, RunningTest]:
-    """Return the tests that run, by room."""
+    """Return the tests in progress, by room."""
     stored = state.snapshot(connection, _RUNNING)
     if stored is None:
         return {}
@@ -91,5 +85,5 @@ def load_running(connection: sqlite3.Connection) -> dict[str, RunningTest]:
 
 
 def save_running(tx: sqlite3.Connection, tests: Mapping[str, RunningTest]) -> None:
-    """Store the tests that run, by room."""
+    """Store the tests in progress, by room."""
     state.set_snapshot(tx, _RUNNING, state.Snapshot(0, "", msgspec.json.encode(tests)))

@@ -64,8 +64,8 @@ def use_language(code: str) -> Iterator[None]:
 def choose_language(header: str) -> str:
     """Return the language that an Accept-Language header prefers; empty if we have none of them.
 
-    >>> choose_language("fr-CA, es-MX;q=0.8, en;q=0.7"), choose_language("de"), choose_language("es;q=0")
-    ('es', '', '')
+    >>> [choose_language(h) for h in ("fr-CA, es-MX;q=0.8, en;q=0.7", "de", "es;q=0")]
+    ['es', '', '']
     """
     ranked = []
     for part in header[:_LONGEST_HEADER].split(","):

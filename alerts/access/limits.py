@@ -22,8 +22,8 @@ _LOOKS: Final = Bound(60, 60.0)
 def make_address_key(address: str) -> str:
     """Return the key of an address: for IPv6 its /64 network, since a host has many addresses.
 
-    >>> make_address_key("2001:db8:1:2:3::4"), make_address_key("10.0.0.7"), make_address_key("testclient")
-    ('2001:db8:1:2::/64', '10.0.0.7', 'testclient')
+    >>> [make_address_key(a) for a in ("2001:db8:1:2:3::4", "10.0.0.7", "testclient")]
+    ['2001:db8:1:2::/64', '10.0.0.7', 'testclient']
     """
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])

@@ -1,22 +1,22 @@
-"""From readings to incidents: the path that production, replay, demo and tests share.
+"""From readings to incidents: the path shared by production, replay, demo and tests.
 
-`DetectionConsumer` reads the journal in order, steps the detectors, hands their events to the alert
-engine, and commits events, incidents, outbox and its position in one transaction.
+`DetectionConsumer` reads the journal in order, steps the detectors, passes their events to the
+alert engine, and commits events, incidents, notices and its position in one transaction.
 
-- **Snapshots.** Detector state is a pure function of the readings and of the placed threshold
-  adjustments, so it is stored less often than the position. On opening, the readings between
-  snapshot and position are stepped again and their events discarded. Any split of the readings into
-  batches gives the same events, so a crash costs only time.
-- **What the detectors see** of the readings is up to `reading_judge`. When nothing arrives, the
-  clock ends the wait for a reading that was overtaken (`check_silence`); its events are committed
-  with a snapshot, because a repetition would give them at another place.
-- **Threshold adjustments.** Feedback and the staff page only append one. The next commit
-  places it: it is effective behind the position of that commit. After a crash before the commit it
-  is pending, after it placed; either way it counts once.
-- **Silent sensors.** Liveness follows the clock of arrival, so its state is no function of the
-  readings: it is stored in the transaction that opens or resolves the incident. Only the sensor's
-  return ends that. If the state is lost, or a newer program cannot read it, an open outage ends
-  when the service opens; a sensor that is still silent opens a new one.
+- **Snapshots.** Detector state is a pure function of the readings and the placed threshold
+  adjustments, so it is stored less often than the position. When the consumer opens, it steps the
+  readings between snapshot and position again and discards their events. Readings give the same
+  events however they are split into batches, so a crash costs only time.
+- **What the detectors see** is decided by `reading_judge`. When nothing arrives, the clock ends the
+  wait for a missing reading (`check_silence`). Such events are committed with a snapshot, because
+  stepping the readings again would produce them at another position.
+- **Threshold adjustments.** Feedback and the staff page only append an adjustment. The next commit
+  places it, so that it takes effect after the position of that commit. It counts once, whether a
+  crash comes before or after the commit.
+- **Silent sensors.** Liveness follows the time of arrival, so its state does not follow from the
+  readings. It is stored in the transaction that opens or resolves the incident, which only the
+  sensor's return resolves. If the stored state cannot be read, open outages end when the consumer
+  opens, and sensors that are still silent open new ones.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ _BATCH: Final = 2_000
 
 LIVENESS: Final = "liveness"
 _NO_PROOF: Final = frozenset({"retained", "simulated", "cached", "unknown_sensor"})
-"""Flags of readings that do not show that the sensor measures now."""
+"""Flags of readings that do not prove that the sensor is measuring now."""
 
 
 class Outages:
-    """Follows the liveness of sensors by their intervals; without settings, of none."""
+    """Follows the liveness of sensors by their intervals; without settings, of no sensor."""
 
     def __init__(self, intervals: Mapping[str, float], settings: LivenessSettings | None) -> None:
         self._intervals, self._settings = intervals, settings
@@ -68,7 +68,7 @@ class Outages:
         self._lost: list[Event] = []
 
     def open(self, connection: sqlite3.Connection) -> int:
-        """Restore the stored state; return the position up to which it has seen the readings."""
+        """Restore the stored state; return the journal position that it has reached."""
         stored, position = state.snapshot(connection, LIVENESS), 0
         if self._settings is None:
             return 0
@@ -77,23 +77,23 @@ class Outages:
                 self._liveness = Liveness.restore(stored.body, self._intervals, self._settings)
                 position = stored.position
             except SnapshotError:
-                pass  # it starts anew
+                pass  # start over
         if self._liveness is not None:
             self._lost = _find_lost_outages(connection, self._liveness.open_outage_ids())
         return position
 
     def save(self, tx: sqlite3.Connection, position: int) -> None:
-        """Store the state, which has seen the readings up to a position."""
+        """Store the state with the journal position that it has reached."""
         if self._liveness is not None:
             body = self._liveness.snapshot()
             state.set_snapshot(tx, LIVENESS, state.Snapshot(position, "", body))
 
     def lives(self) -> Mapping[str, SensorLife]:
-        """Return what is known of the sensors; empty if liveness is not followed."""
+        """Return the liveness of the sensors; empty if it is not followed."""
         return {} if self._liveness is None else self._liveness.lives()
 
     def step(self, readings: Sequence[Reading]) -> list[Event]:
-        """Return the outages that readings end."""
+        """Return the ends of the outages that these readings end."""
         events: list[Event] = []
         if self._liveness is None:
             return events
@@ -108,7 +108,7 @@ class Outages:
         return events
 
     def on_time(self, now: float, *, broker_healthy: bool) -> list[Event]:
-        """Return the outages that begin by `now`, and the ends of those that are lost."""
+        """Return the outages that begin by `now`, and the ends of lost ones."""
         if self._liveness is None:
             return []
         lost, self._lost = self._lost, []
@@ -154,7 +154,7 @@ class BatchResult(NamedTuple):
 
 
 class TimeResult(NamedTuple):
-    """What time alone did: alerts, and whether an incident or a notice changed."""
+    """Result of advancing the clock: new alerts, and whether an incident or notice changed."""
 
     alerts: list[AlertRecord]
     state_changed: bool
@@ -162,7 +162,7 @@ class TimeResult(NamedTuple):
 
 @dataclass(slots=True)
 class _Uncommitted:
-    """What the next commit has to store; moved by the clock, it needs a snapshot, too."""
+    """What the next commit has to store; if moved by the clock, with a snapshot."""
 
     stepped: bool = False
     by_clock: bool = False
@@ -170,13 +170,13 @@ class _Uncommitted:
 
 
 class DetectionConsumer:
-    """Step detectors and incidents through the journal.
+    """Steps detectors and incidents through the journal.
 
-    The state database needs the tables ``state`` and ``alerts``, with
-    `record_firmware` also those of `series_records` and `storage.firmware`. Only readings that
-    `may_alert` accepts are shown to the detectors. Without `liveness` no sensor counts as silent.
-    `position` is the journal offset up to which readings are judged. Batches from which nothing
-    follows are committed together, once in `gather_s`; after a crash they are stepped again.
+    The state database needs the tables ``state`` and ``alerts``, and with `record_firmware` also
+    those of `series_records` and `storage.firmware`. The detectors see only readings that
+    `may_alert` accepts. Without `liveness`, no sensor counts as silent. `position` is the journal
+    offset up to which readings are judged. Batches without any result are committed together, every
+    `gather_s` seconds; after a crash they are stepped again.
     """
 
     def __init__(
@@ -208,7 +208,7 @@ class DetectionConsumer:
 
     @property
     def watermark(self) -> float:
-        """Newest event time seen, Unix seconds; minus infinity before the first reading."""
+        """Newest event time so far, Unix seconds; minus infinity before the first reading."""
         return self._judge.detectors.watermark
 
     @property
@@ -218,11 +218,11 @@ class DetectionConsumer:
 
     @property
     def skipped(self) -> Counter[str]:
-        """Readings by sensor that came too late to be judged, since `drain_skipped_counts`."""
+        """Readings by sensor that came too late to judge, since `drain_skipped_counts`."""
         return self._judge.skipped
 
     def open(self, read: Callable[[int, int], tuple[list[JournalEntry], int]]) -> None:
-        """Return to where the last committed batch ended; `read` is `Journal.read`."""
+        """Resume after the last committed batch; `read` is `Journal.read`."""
         committed = state.cursor(self._connection, CONSUMER)
         stored = state.snapshot(self._connection, CONSUMER)
         liveness_at = self._outages.open(self._connection)
@@ -232,14 +232,14 @@ class DetectionConsumer:
                 self._restore(stored.body)
                 self.position = stored.position
             except SnapshotError:
-                pass  # the readings before are stepped again instead
+                pass  # step the earlier readings again instead
         last = self._thresholds.last_adjustment
         adjustments = deque(threshold_adjustments.placed_after(self._connection, last))
         self._repeat([], liveness_at, adjustments)
         while self.position < committed:
             entries, position = read(self.position, min(_BATCH, committed - self.position))
             if position == self.position:
-                break  # retention has deleted what was there
+                break  # retention deleted these entries
             self.position = position
             self._repeat(entries, liveness_at, adjustments)
         self.position = self._committed = committed
@@ -253,7 +253,7 @@ class DetectionConsumer:
         liveness_at: int,
         adjustments: deque[ThresholdAdjustment],
     ) -> None:
-        """Step committed entries up to `position` again, with adjustments at their places."""
+        """Step committed entries up to `position` again, with adjustments in their places."""
         done = 0
         while adjustments and (place := adjustments[0].position or 0) <= self.position:
             end = bisect_right(entries, place, key=lambda entry: entry.offset)
@@ -264,12 +264,12 @@ class DetectionConsumer:
         self._outages.step([e.reading for e in entries if e.offset > liveness_at])
 
     def process(self, readings: Sequence[Reading], position: int, now: float | None) -> BatchResult:
-        """Process a batch and commit all that follows from it: `step`, then `commit`."""
+        """Process a batch and commit the results: `step`, then `commit`."""
         events = self.step(readings)
         return BatchResult(events, self.commit(events, position, now))
 
     def step(self, readings: Sequence[Reading], *, broker_healthy: bool = True) -> list[Event]:
-        """Show readings, in journal order, to the detectors; state changes in memory only."""
+        """Pass readings to the detectors, in journal order; only state in memory changes."""
         if not readings:
             return []
         self._uncommitted.stepped = True
@@ -282,7 +282,7 @@ class DetectionConsumer:
         return events
 
     def check_silence(self, now: float, *, broker_healthy: bool = True) -> list[Event]:
-        """Return the events at `now` after nothing arrived, to be committed like a batch."""
+        """Return the events that are due when nothing arrives; commit them like a batch."""
         events = self._judge.on_time(now)
         self._uncommitted.by_clock |= bool(events)
         events += self._outages.on_time(now, broker_healthy=broker_healthy)
@@ -292,10 +292,10 @@ class DetectionConsumer:
     def commit(
         self, events: Sequence[Event], position: int, now: float | None, step_s: float = 0.0
     ) -> list[AlertRecord]:
-        """Commit the events of a batch and its position; may be retried when the disk refuses.
+        """Commit a batch's events and position; can be retried after a disk error.
 
-        The events come from `step` or `check_silence`. Without `now` each event is decided at its
-        own time, as in a replay. `step_s` is by how much the clock was set since their readings.
+        The events come from `step` or `check_silence`. Without `now`, each event is decided at its
+        own time, as in a replay. `step_s` is how far the clock was set since their readings.
         """
         pending = self._uncommitted
         if self._may_wait(events, now):
@@ -315,13 +315,13 @@ class DetectionConsumer:
         return alerts
 
     def _may_wait(self, events: Sequence[Event], now: float | None) -> bool:
-        """Whether nothing follows from a batch, and the last commit was a moment ago."""
+        """Return whether a batch has no results and the last commit is recent."""
         if events or self._uncommitted.by_clock or now is None:
             return False
         return 0 <= now - self._committed_at < self._gather_s
 
     def _store_position(self, tx: sqlite3.Connection, position: int) -> None:
-        """Store that readings up to `position` are judged, with what was noted from them."""
+        """Store that readings up to `position` are judged, and the firmware seen in them."""
         state.set_cursor(tx, CONSUMER, position)
         for reading in self._uncommitted.firmware:
             firmware.note(tx, reading.sensor, reading.firmware, reading.received)
@@ -331,12 +331,12 @@ class DetectionConsumer:
         self.position = self._committed = position
 
     def commit_external(self, events: Sequence[Event], now: float) -> list[AlertRecord]:
-        """Commit events that another system detected; allowed between `step` and `commit`."""
+        """Commit events from another system; allowed between `step` and `commit`."""
         with transaction(self._connection) as tx:
             return self._engine.on_events(tx, list(events), now)
 
     def on_time(self, now: float) -> TimeResult:
-        """Apply what is due at `now`: incidents end, mutes end, thresholds are adjusted."""
+        """Apply what is due at `now`: ends of incidents and mutes, threshold adjustments."""
         between_batches = not self._uncommitted.stepped
         deadline = self._engine.next_deadline(self._connection)
         due = deadline is not None and deadline <= now
@@ -359,15 +359,15 @@ class DetectionConsumer:
         return TimeResult(alerts, state_changed=due)
 
     def move_deadlines(self, now: float, by_s: float) -> None:
-        """Move all deadlines, as the clock was set ahead by `by_s` seconds to `now`."""
+        """Move all deadlines after the clock was set ahead by `by_s` seconds to `now`."""
         with transaction(self._connection) as tx:
             move_deadlines(tx, now, by_s)
 
     def save_snapshot(self) -> int:
-        """Store the detectors' state with the position it belongs to; return that position.
+        """Store the detectors' state with its position, and return the stored position.
 
-        Between `step` and its `commit` it would make the repeated batch look old: the stored one
-        stays.
+        Between `step` and `commit` the earlier snapshot stays, because after a crash a newer one
+        would make the repeated batch look old.
         """
         if self._uncommitted.stepped:
             stored = state.snapshot(self._connection, CONSUMER)
@@ -382,20 +382,20 @@ class DetectionConsumer:
         return self.position
 
     def fork(self, connection: sqlite3.Connection) -> DetectionConsumer:
-        """Return a consumer that continues over another state database, without liveness."""
+        """Return a consumer that continues on another state database, without liveness."""
         twin = DetectionConsumer(connection, self._engine, self._may_alert)
         twin._restore(self._body())
         twin.position = self.position
         return twin
 
     def drain_skipped_counts(self) -> Counter[str]:
-        """Return `skipped` and start it anew."""
+        """Return `skipped` and reset it."""
         drained = self._judge.skipped.copy()
         self._judge.skipped.clear()
         return drained
 
     def lives(self) -> Mapping[str, SensorLife]:
-        """Return what is known of the registered sensors; empty if liveness is not followed."""
+        """Return the liveness of the registered sensors; empty if it is not followed."""
         return self._outages.lives()
 
     def _decide(

@@ -1,22 +1,24 @@
-"""Alerting from memory while the disk refuses.
+"""Alerting from memory while the disk cannot be written.
 
-A full disk stops the journal, and the senders keep what is not acknowledged. Alerting goes on:
+A full disk stops the journal, and senders keep what is not acknowledged. Alerting continues:
 
-1. Journal or state have refused for `GRACE_S`: the consumer is forked over a copy of the state
-   database in memory (`memory_state`), the pump of the disk is held, and one of the memory starts.
-2. What the detectors had not committed is decided in memory, then readings that wait for the disk,
-   those of the journal not yet detected, and live ones of `UnstoredReadings`. A reading that comes
-   both ways has one effect: the detectors skip what is not newer.
-3. The journal works again, and a transaction of the state begins: in it, what was decided in memory
-   is carried over, and memory decides nothing more. The readings are then stored and detected;
-   their events are known and notify nobody twice.
-4. The outcomes of notices that were in flight in memory are carried over too.
+1. After the journal or the state database has failed for `GRACE_S`, the consumer is forked onto a
+   copy of the state database in memory (`memory_state`). The pump of the disk is held, and a pump
+   of the memory database starts.
+2. Memory decides the events that the detectors had not committed. Then it detects the readings that
+   wait for the disk, those in the journal that were not detected yet, and the live readings of
+   `UnstoredReadings`. A reading that arrives both ways counts once, because the detectors skip what
+   is not newer.
+3. When the journal works again, a transaction of the state database carries over what memory
+   decided, and memory decides nothing more. The readings are then stored and detected on the disk;
+   their events are known by then and notify nobody twice.
+4. The outcomes of notices that were in flight in memory are carried over as well.
 
-Either memory decides or the disk, never both: `active` changes in the thread that commits to the
-disk, and `require_disk` refuses its decisions meanwhile. The same holds for the two pumps.
+Either memory decides or the disk does, never both: `active` changes in the thread that commits to
+the disk, and meanwhile `require_disk` refuses decisions there. The same goes for the two pumps.
 
-It is not durable: a service that ends meanwhile forgets what it decided, and readings come again:
-one more notice an incident. Liveness is not followed.
+This is not durable. If the service ends meanwhile, its decisions are lost, the readings come again,
+and each incident is notified once more. Liveness is not followed.
 """
 
 from __future__ import annotations
@@ -61,28 +63,28 @@ class ReadingQueue(Protocol):
 
     @property
     def failing(self) -> str:
-        """Why the journal refuses them; empty if it does not."""
+        """Why the journal cannot store them; empty if it can."""
 
     def unsettled(self) -> list[Reading]:
         """Return the readings that wait for the disk, in order of arrival."""
 
 
 class Detection(Protocol):
-    """Detection over the state database on the disk, to be forked."""
+    """Detection on the state database on the disk, which can be forked."""
 
     undecided: tuple[Sequence[Event], int] | None
-    """Events not committed yet, and the journal offset up to which they were detected."""
+    """Events that are not committed yet, and the journal offset that detection has reached."""
 
     @property
     def position(self) -> int:
         """Journal offset up to which readings are judged."""
 
     def fork(self, connection: sqlite3.Connection) -> DetectionConsumer:
-        """Return a consumer that goes on from here over another state database."""
+        """Return a consumer that continues from here on another state database."""
 
 
 class Fork(NamedTuple):
-    """The consumer in memory, its database, and the only thread that uses both."""
+    """The consumer in memory, its database, and the only thread that uses them."""
 
     thread: ThreadPoolExecutor
     memory: sqlite3.Connection
@@ -91,7 +93,7 @@ class Fork(NamedTuple):
 
 @dataclass(slots=True)
 class UnstoredReadings:
-    """Live readings that cannot be stored, on their way to the detectors; nothing is promised."""
+    """Live readings that cannot be stored, on their way to the detectors, best effort."""
 
     wanted: bool = False
     _readings: list[Reading] = field(default_factory=list)
@@ -102,18 +104,18 @@ class UnstoredReadings:
             self._readings += readings
 
     def take(self) -> list[Reading]:
-        """Return what came since the last call."""
+        """Return the readings since the last call."""
         taken, self._readings = self._readings, []
         return taken
 
 
 @dataclass(slots=True, kw_only=True)
 class MemoryAlerts:
-    """Takes over alerting while the disk refuses.
+    """Takes over alerting while the disk cannot be written.
 
-    `state_failing` returns why incidents cannot be stored, empty if they can; `in_detector` runs
-    work in the thread of the state database; `on_alerts` is called in the event loop. `alerts`
-    counts those decided in memory.
+    `state_failing` returns why incidents cannot be stored, empty if they can. `in_detector` runs
+    work in the thread of the state database. `on_alerts` is called in the event loop. `alerts`
+    counts the alerts decided in memory.
     """
 
     engine: AlertEngine
@@ -147,13 +149,15 @@ class MemoryAlerts:
             since = (loop.time() if since is None else since) if failing else None
             if since is None or loop.time() - since < self.grace_s:
                 continue
-            log.error("the disk refuses; alerts leave from memory, nothing is stored: %s", failing)
+            log.error(
+                "cannot write to the disk; alerting from memory, nothing is stored: %s", failing
+            )
             await pump.hold()
             try:
                 await self._take_over(detection, disk, listen)
             finally:
                 pump.release()
-            log.warning("the disk works again; %d alerts left from memory so far", self.alerts)
+            log.warning("the disk works again; %d alerts so far were sent from memory", self.alerts)
             since = None
 
     def require_disk(self) -> None:
@@ -205,7 +209,7 @@ class MemoryAlerts:
     def _begin(
         self, detection: Detection, disk: sqlite3.Connection, memory: sqlite3.Connection
     ) -> tuple[DetectionConsumer, tuple[Sequence[Event], int]]:
-        """Copy the state; return a consumer over it, and what it does next, of one moment."""
+        """Copy the state; return a consumer on it, and the pending events with their position."""
         copy_state(disk, memory)
         self.active = True
         return detection.fork(memory), detection.undecided or ((), detection.position)
@@ -242,7 +246,7 @@ class MemoryAlerts:
     async def _decide(
         self, fork: Fork, work: Callable[..., list[AlertRecord]], *given: object
     ) -> None:
-        """Run work that decides alerts in the thread of the memory, and report them."""
+        """Run work that decides alerts in the memory thread, and report the alerts."""
         alerts = await asyncio.get_running_loop().run_in_executor(fork.thread, work, *given)
         self._wake.set()
         self.alerts += len(alerts)
@@ -258,11 +262,11 @@ class MemoryAlerts:
                     await self.in_detector(self._carry_over, fork, disk)
                     return
             except sqlite3.OperationalError as error:
-                log.warning("what was decided in memory cannot be stored yet: %s", error)
+                log.warning("decisions from memory cannot be stored yet: %s", error)
             await asyncio.sleep(_CARRY_OVER_AGAIN_S)
 
     def _carry_over(self, fork: Fork, disk: sqlite3.Connection) -> None:
-        """Store what was decided in memory, which decides no more once the disk has begun."""
+        """Store what memory decided; memory stops deciding once the transaction has begun."""
         was_active = self.active
         try:
             with transaction(disk) as tx:
@@ -273,9 +277,9 @@ class MemoryAlerts:
             raise
         fork.thread.submit(mark_carried_over, fork.memory, changes).result()
         if left_out:
-            log.warning("%d rows decided in memory were left out: the disk has others", left_out)
+            log.warning("%d rows from memory were left out: the disk has newer ones", left_out)
 
     def _end(self, memory: sqlite3.Connection) -> list[Change]:
-        """Return what was decided in memory, in its thread, where nothing is decided after that."""
+        """Stop deciding in memory, in its thread, and return what was decided there."""
         self.active = False
         return take_changes(memory)

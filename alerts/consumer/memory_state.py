@@ -1,9 +1,9 @@
-"""A copy of the alerting state in memory, and its changes carried back to the disk.
+"""Copy the alerting state into memory, and carry its changes back to the disk.
 
-New rows are carried over, and rows that changed in memory but not on the disk. A row that changed
-on both sides stays as on the disk, because somebody acted on it there, and so do rows that depend
-on it. Event ids are carried over: the same events, found again in the readings, lead to nothing.
-Notices that were in flight are not in the copy; their sender marks them on the disk.
+New rows are carried over, and so are rows that changed in memory but not on the disk. If a row
+changed on both sides, the disk's row stays, because somebody acted on it there; rows that depend on
+it stay out as well. Event ids are carried over, so the same events have no effect when they are
+detected again. Notices that were in flight are not copied; their sender marks them on the disk.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _HANGS_ON: Final = {
     "held_notice": "incident",
     "outbox": "incident",
 }
-"""Tables whose rows hang on one of the table that the column is named after."""
+"""The column by which rows of a table depend on another table, which has the same name."""
 
 
 class Change(NamedTuple):
-    """One row as it was when the copy was made (None if it was not there) and as it is now."""
+    """A row as it was copied, None if it is new, and as it is now."""
 
     table: str
     old: tuple[Any, ...] | None
@@ -51,11 +51,11 @@ class Change(NamedTuple):
 
 
 def copy_state(disk: sqlite3.Connection, memory: sqlite3.Connection) -> None:
-    """Copy the state database into one in memory, which stays empty if it cannot be read."""
+    """Copy the state database into memory; the copy is empty if it cannot be read."""
     try:
         disk.backup(memory)
     except sqlite3.Error as error:
-        log.warning("the state cannot be read; alerts from memory start without it: %s", error)
+        log.warning("cannot read the state; alerting from memory starts without it: %s", error)
     migrate(memory, "state", state.SCRIPTS)
     migrate(memory, schema.COMPONENT, schema.SCRIPTS)
     memory.execute("DELETE FROM outbox WHERE status = 'leased'")
@@ -64,7 +64,7 @@ def copy_state(disk: sqlite3.Connection, memory: sqlite3.Connection) -> None:
 
 
 def take_changes(memory: sqlite3.Connection) -> list[Change]:
-    """Return the rows that changed since the copy was made, or since `mark_carried_over`."""
+    """Return the rows that changed since `copy_state`, or since `mark_carried_over`."""
     changes: list[Change] = []
     for table in _TABLES:
         info = memory.execute(f"PRAGMA main.table_info({table})").fetchall()
@@ -81,13 +81,13 @@ def take_changes(memory: sqlite3.Connection) -> list[Change]:
 
 
 def mark_carried_over(memory: sqlite3.Connection, changes: Iterable[Change]) -> None:
-    """Let changes that were carried over count as known to the disk."""
+    """Record that the disk has these changes."""
     for change in changes:
         _write(memory, change, f"before_{change.table}")
 
 
 def apply_changes(tx: sqlite3.Connection, changes: Iterable[Change]) -> int:
-    """Carry changes over; return the number of those that the disk has another row for."""
+    """Carry changes over; return how many were left out because the disk has another row."""
     left_out = 0
     clashed: set[tuple[str, object]] = set()
     for change in changes:
@@ -102,7 +102,7 @@ def apply_changes(tx: sqlite3.Connection, changes: Iterable[Change]) -> int:
 
 
 def _find_owner(tx: sqlite3.Connection, change: Change) -> tuple[str, object] | None:
-    """Table and key of the row that a row hangs on; None if it hangs on none."""
+    """Return table and key of the row that a row depends on; None if it depends on none."""
     column = _HANGS_ON.get(change.table)
     if column is None:
         return None
@@ -110,7 +110,7 @@ def _find_owner(tx: sqlite3.Connection, change: Change) -> tuple[str, object] | 
 
 
 def _write(connection: sqlite3.Connection, change: Change, table: str) -> bool:
-    """Insert a new row, or update one that is as it was; return whether that was done."""
+    """Insert a new row, or update an unchanged one; return whether that worked."""
     names = _list_columns(connection, table)
     if change.old is None:
         marks = ", ".join("?" * len(names))

@@ -1,11 +1,11 @@
-"""What the detectors are shown of the readings, and when.
+"""Decide which readings the detectors see, and when.
 
 Readings that must never alert are left out. Readings of one sensor that overtook each other are put
-in order (`Reorder`). No reading counts as later than its receipt: a stamp from the future must not
-hide what comes until then. When our own clock is set while readings arrive, the journal says so
-(`clock_step`), and sensors that count at their receipt go on: their times move along. Where it does
-not say so, as when the clock is set back while the service is away, sensors that were read later
-start again.
+in order (`Reorder`). No reading counts as later than its receipt, because a time stamp from the
+future would hide what comes until then. When our own clock is set while readings arrive, the
+journal records it (`clock_step`), and the times of sensors without a clock move along. If there is
+no such record, because the clock was set back while the service was down, sensors with later
+readings start over.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 MAX_WAIT_S: Final = 1.0
 """Longest wait of a reading behind a gap, seconds of receive time."""
 MAX_WAITING: Final = 64
-"""Readings of one sensor that wait at most; beyond it the gap counts as a loss."""
+"""Most readings of one sensor that wait; beyond that, the gap counts as a loss."""
 MAX_UNFILLED_GAPS: Final = 3
-"""Gaps in a row that nothing filled, after which gaps count as losses."""
+"""Unfilled gaps in a row after which gaps count as losses."""
 _MAX_JUMP: Final = 1_000_000
 _UNORDERED: Final = frozenset({"no_time", "time_replaced", "unknown_sensor"})
 
 
 class _SensorQueue(msgspec.Struct):
-    """One sensor: number and stamp of the newest that passed, and what waits, in order."""
+    """A sensor: number and time stamp of the newest reading that passed, and those waiting."""
 
     seq: int
     stamp: float
@@ -59,21 +59,21 @@ class _State(msgspec.Struct):
 
 
 class Reorder:
-    """Put the readings of one sensor in order where messages overtook each other.
+    """Puts the readings of a sensor back in order when messages overtook each other.
 
-    The detectors cannot use a reading that comes behind a later one of its sensor. After a
-    reconnection the broker delivers again what was not acknowledged, and gateways have several
-    routes. If a device numbers its readings, the reading behind a gap waits, for at most
-    `MAX_WAIT_S`, until it is filled.
+    The detectors cannot use a reading that arrives after a later one of the same sensor. That
+    happens because a broker redelivers unacknowledged messages after a reconnection, and because
+    gateways have several routes. If a device numbers its readings, the reading after a gap waits
+    until the gap is filled, for at most `MAX_WAIT_S`.
 
-    Readings in order never wait, and cost O(1). A lost reading costs its successors `MAX_WAIT_S`
-    once; after `MAX_UNFILLED_GAPS` gaps in a row that nothing filled, gaps count as losses until
-    one of the sensor's readings does come out of order. Without numbers nothing waits. A reading
-    that comes behind a later one all the same passes at once and the consumer counts it as skipped.
-    A number that goes back while stamps go on is a counter that started again.
+    Readings in order never wait, and cost O(1). A lost reading delays the next ones by `MAX_WAIT_S`
+    once. After `MAX_UNFILLED_GAPS` unfilled gaps in a row, gaps count as losses until a reading of
+    the sensor does arrive out of order. Without numbers nothing waits. A reading that still arrives
+    after a later one passes at once, and the consumer counts it as skipped. A number that goes back
+    while the time stamps advance is a counter that was reset.
 
-    Time is the receive time of readings, and an argument: what passes is a function of the readings
-    alone, however they are split into batches.
+    Time is the receive time of readings and is passed as an argument, so the result depends on the
+    readings alone, however they are split into batches.
     """
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class Reorder:
         self._now = float("-inf")
 
     def on_reading(self, reading: Reading) -> list[Reading]:
-        """Add one reading, in the order of arrival; return those that may pass now."""
+        """Add a reading, in order of arrival; return the readings that pass now."""
         passed = self.on_time(reading.received) if self._waiting else []
         self._now = max(self._now, reading.received)
         seq = reading.seq
@@ -114,7 +114,7 @@ class Reorder:
         return [*passed, reading]
 
     def on_time(self, now: float) -> list[Reading]:
-        """Return what has waited for long enough at `now`, Unix seconds of receive time."""
+        """Return the readings that have waited long enough at `now`, a receive time."""
         self._now = max(self._now, now)
         passed: list[Reading] = []
         while due := [
@@ -131,23 +131,23 @@ class Reorder:
         return passed
 
     def set_back(self, now: float) -> list[Reading]:
-        """Let all pass, and go on at `now`: the receive clock was set back."""
+        """Return all waiting readings and continue at `now`: the receive clock was set back."""
         self._now = float("inf")
         passed = self.on_time(self._now)
         self._now = now
         return passed
 
     def next_deadline(self) -> float | None:
-        """Return when `on_time` lets something pass; None if nothing waits."""
+        """Return when `on_time` will return something; None if nothing waits."""
         return min((queue.deadline for queue in self._waiting.values()), default=None)
 
     def snapshot(self) -> bytes:
-        """Return everything as MessagePack."""
+        """Return the state as MessagePack."""
         return msgspec.msgpack.encode(_State(self._now, self._queues))
 
     @classmethod
     def restore(cls, body: bytes) -> Reorder:
-        """Go on from a snapshot; raises `msgspec.MsgspecError`."""
+        """Continue from a snapshot; raise `msgspec.MsgspecError` if it is invalid."""
         made = cls()
         found = msgspec.msgpack.decode(body, type=_State)
         made._now, made._queues = found.now, found.queues
@@ -155,7 +155,7 @@ class Reorder:
         return made
 
     def _pass_with_followers(self, reading: Reading, queue: _SensorQueue) -> Sequence[Reading]:
-        """Let a reading pass, and those that waited for it only."""
+        """Pass a reading and those that waited only for it."""
         passed = [reading]
         queue.seq, queue.stamp = _get_number(reading), reading.order
         filled = False
@@ -181,7 +181,7 @@ def _get_number(reading: Reading) -> int:
 
 
 CLOCK_SET_BACK_S: Final = 60.0
-"""A reading received so long before the last one: the clock was set back in between."""
+"""If a reading was received this long before the previous one, the clock was set back."""
 
 
 class _Snapshot(msgspec.Struct):
@@ -196,10 +196,11 @@ class _Snapshot(msgspec.Struct):
 
 
 class ReadingJudge:
-    """Shows readings to the detectors, in order for each sensor; `place` names rooms to them.
+    """Passes readings to the detectors, in order for each sensor; `place` returns their rooms.
 
-    `skipped` counts readings that came too late, by sensor. The last reading of sensors on our
-    clock had no time of its own; one that has goes on at it, even if that is earlier.
+    `skipped` counts readings that came too late, by sensor. A sensor is on our clock if its last
+    reading had no time of its own. When its readings have times again, it continues at those, even
+    if they are earlier.
     """
 
     def __init__(
@@ -216,7 +217,7 @@ class ReadingJudge:
         self._on_our_clock: set[str] = set()
 
     def snapshot(self, last_adjustment: int) -> bytes:
-        """Return the state, with the number of the last threshold adjustment in it."""
+        """Return the state with the number of the last threshold adjustment."""
         return msgspec.msgpack.encode(
             _Snapshot(
                 *self.detectors.state(),
@@ -228,7 +229,7 @@ class ReadingJudge:
         )
 
     def restore(self, body: bytes) -> int:
-        """Return to a state; return its last adjustment. Raises `SnapshotError`."""
+        """Restore a state and return its last adjustment; raise `SnapshotError` if invalid."""
         try:
             found = msgspec.msgpack.decode(body, type=_Snapshot)
             reorder = Reorder.restore(found.order)
@@ -257,11 +258,11 @@ class ReadingJudge:
         return events + self._judge(ordered)
 
     def on_time(self, now: float) -> list[Event]:
-        """Judge readings that have waited long enough for those before them."""
+        """Judge the readings that have waited long enough for earlier ones."""
         return self._judge(self._reorder.on_time(now))
 
     def _move_clock(self, now: float, by_s: float) -> list[Event]:
-        """Go on behind a step of our clock: what counts at its receipt moves along."""
+        """Continue after our clock was set: times that are receive times move along."""
         self._newest_received = now
         for sensor, at in self._newest_judged.items():
             if at > now or sensor in self._on_our_clock:
@@ -269,7 +270,7 @@ class ReadingJudge:
         return self.detectors.move_clock(now, by_s, self._on_our_clock)
 
     def _start_again(self, now: float) -> list[Event]:
-        """Start sensors that were read later than now again: our clock was set back."""
+        """Start sensors with later readings over, because our clock was set back."""
         self._newest_received = now
         self._newest_judged = {s: at for s, at in self._newest_judged.items() if at <= now}
         return self.detectors.set_back(now)
@@ -289,7 +290,7 @@ class ReadingJudge:
         return events + self._show(shown)
 
     def _follow(self, reading: Reading) -> bool:
-        """Note when a sensor was read last; False if it has to go back for this reading."""
+        """Record a reading's time; return False if its sensor has to go back in time for it."""
         sensor = reading.sensor
         newest = self._newest_judged.get(sensor, float("-inf"))
         had_ours, airy = sensor in self._on_our_clock, _is_airy(reading)
@@ -313,7 +314,7 @@ class ReadingJudge:
 
 
 def _is_airy(reading: Reading) -> bool:
-    """Whether a reading is of the air, not of power or signal alone."""
+    """Return whether a reading is about the air, not only about power or signal."""
     return not reading.values.keys().isdisjoint(FOLLOWED_KEYS)
 
 

@@ -1,7 +1,7 @@
-"""Move deadlines when the clock of the machine is set while the service runs.
+"""Move deadlines when the machine's clock is set while the service runs.
 
-Silences keep their length. Times of what has happened stay as written, except the receipt of the
-phases of a detection in an open incident, from which its duration is counted.
+Silences keep their length. Times of past events stay as written, except for the receipt times of
+detections in open incidents, which their duration is counted from.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def move_deadlines(tx: sqlite3.Connection, now: float, by_s: float) -> None:
-    """Move all deadlines, as the clock was set ahead by `by_s` seconds to `now`.
+    """Move all deadlines after the clock was set ahead by `by_s` seconds to `now`.
 
-    The pump does not wait: due times move only where they are nearer to the old time.
+    The pump keeps running meanwhile, so a due time moves only if it is nearer to the old clock.
     """
     moved = "iif(abs({0} - ?1 + ?2) < abs({0} - ?1), {0} + ?2, {0})"
     tx.execute(

@@ -1,4 +1,4 @@
-"""What may follow from an input: orders to the engine, to be carried out at `at`, Unix seconds."""
+"""What an input can lead to: orders for the engine to carry out at `at`, Unix seconds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Page people: the one alert of the incident."""
+    """Page people: the only alert of the incident."""
 
     detection: Detection
     at: float
@@ -22,7 +22,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class NotifyTaken:
-    """Notify those who were paged, or only one of them, who responds."""
+    """Notify everyone who was paged, or `only` one of them, of who is responding."""
 
     at: float
     only: str = ""
@@ -30,7 +30,7 @@ class NotifyTaken:
 
 @dataclass(frozen=True, slots=True)
 class NotifyAgain:
-    """Notify the person who responds of a further detection."""
+    """Notify the responder of a further detection."""
 
     at: float
     onset: float
@@ -38,7 +38,7 @@ class NotifyAgain:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Run no further step of the escalation; with `unsent`, cancel unsent notices."""
+    """Stop the escalation; with `unsent`, also cancel unsent notices."""
 
     why: str
     at: float
@@ -47,7 +47,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class StartCooldown:
-    """Mute new incidents of the same kind and room that are no more severe, until then."""
+    """Mute new incidents of the same kind and room until then, unless they are more severe."""
 
     until: float
     severity: Severity
@@ -60,23 +60,23 @@ class _AtMoment:
 
 @dataclass(frozen=True, slots=True)
 class SeverityRaised:
-    """Send deferred pages and plan the next steps anew: the incident became more severe."""
+    """The incident became more severe: send deferred pages and reschedule the next steps."""
 
     at: float
     before: Severity
 
 
 class NotifyRecovered(_AtMoment):
-    """Notify those who were paged that it is over."""
+    """Notify everyone who was paged that the incident is over."""
 
 
 class ScheduleAckDeadline(_AtMoment):
-    """Remind the person who responds unless there is news of them in time."""
+    """Schedule a reminder to the responder in case they do not report in time."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndCooldown:
-    """End the cooldown of the same kind and room."""
+    """End the cooldown for the same kind and room."""
 
 
 Effect = (

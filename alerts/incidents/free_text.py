@@ -1,6 +1,6 @@
-"""Free text of notes and reasons: about the place and the air, never about a person.
+"""Check the free text of notes and reasons, which must be about the room and never a person.
 
-Numbers of six digits and more, e-mail addresses and handles identify somebody and are refused.
+Numbers of six or more digits, e-mail addresses and handles can identify somebody and are refused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _IDENTIFIER: Final = re.compile(
 
 
 def clean_text(text: str) -> str:
-    r"""Return text in composed form, without invisible characters, white space made single.
+    r"""Return text in composed form, without invisible characters and repeated white space.
 
     >>> clean_text("  hair\nspray\u202e by  the sink ")
     'hair spray by the sink'
@@ -28,7 +28,7 @@ def clean_text(text: str) -> str:
 
 
 def find_identifiers(text: str) -> list[str]:
-    """Return the numbers and addresses in a cleaned text that may identify a person.
+    """Return the numbers and addresses in a cleaned text that could identify a person.
 
     >>> find_identifiers("id 4471-882, mail kid@school.example, room 214")
     ['4471-882', 'kid@school.example']
@@ -37,6 +37,6 @@ def find_identifiers(text: str) -> list[str]:
 
 
 def find_fault(text: str) -> str:
-    """Say why a cleaned text is refused; empty if it is not."""
+    """Return why a cleaned text is refused; empty if it is accepted."""
     found = ", ".join(find_identifiers(text))
     return found and _("Leave out anything that identifies a person: %(found)s.", found=found)

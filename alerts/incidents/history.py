@@ -1,4 +1,4 @@
-"""The history of an incident: what happened, by code. `alerts.history_words` writes a line."""
+"""The history of an incident, as codes; `alerts.history_words` writes the lines."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ TITLES: Final = Words(Happened.texts())
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One line of history; `who` is a person or `SYSTEM`, `params` by name."""
+    """One line of history; `who` is a person or `SYSTEM`."""
 
     at: float
     who: str

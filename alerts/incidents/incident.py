@@ -1,7 +1,7 @@
-"""What an incident is: one kind of event in one room, until it is answered or over.
+"""An incident: one kind of event in one room, until it is answered or over.
 
-Nobody is notified twice of the same one. `inputs` is what may happen to it, `effects` what may
-follow, `lifecycle` the rules. All of them are frozen records without I/O.
+Nobody is notified twice of the same incident. `inputs` has what can happen to it, `effects` what
+can follow, and `lifecycle` the rules. They are frozen records without I/O.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from storage.registry import Registry
 
 _ROUNDING_S: Final = 1e-3
-"""Of Unix seconds as floats: what is due at a moment is due at it."""
+"""Tolerance for rounding of Unix seconds, so that nothing is found due too late."""
 SYSTEM: Final = "plumewatch"
-"""Who did what no person did."""
+"""Author of what the program itself did."""
 
 MAX_NOTE: Final = 200
-"""Longest free text of a feedback, in characters."""
+"""Longest note of an answer, in characters."""
 
 MAX_CASE_NUMBER: Final = 32
-"""Longest number of a case, in characters."""
+"""Longest case number, in characters."""
 
 CAUSE_WORDS: Final = Words(
     {
@@ -58,7 +58,7 @@ CAUSE_WORDS: Final = Words(
         "outdoor air": mark("outdoor air"),
     }
 )
-"""Causes of an answer, by their stored name."""
+"""Causes that an answer can give, by stored name."""
 
 
 class Status(StrEnum):
@@ -95,21 +95,21 @@ def write_answer(verdict: str, cause: str = "") -> str:
 
 @dataclass(frozen=True, slots=True)
 class AnswerChoices:
-    """What people may report of a kind of incident; `causes` go with the verdict `explained`."""
+    """Answers that fit a kind of incident; `causes` go with the verdict `explained`."""
 
     verdicts: tuple[Verdict, ...]
     explained: Verdict
     causes: tuple[str, ...]
 
     def check(self, verdict: Verdict, cause: str) -> None:
-        """Raise `FeedbackError` if an answer is none of these."""
+        """Raise `FeedbackError` if an answer does not fit."""
         if verdict is self.explained and cause in self.causes:
             return
         if cause or verdict not in self.verdicts:
             raise FeedbackError(
                 later(
-                    "possible answers: %(verdicts)s, or %(verdict)s with a cause out of:"
-                    " %(causes)s",
+                    "Possible answers: %(verdicts)s, or %(verdict)s with one of these causes:"
+                    " %(causes)s.",
                     verdicts=", ".join(self.verdicts).replace("_", " "),
                     verdict=self.explained.replace("_", " "),
                     causes=", ".join(self.causes),
@@ -152,12 +152,12 @@ _CHOICES: Final = {
 
 
 def find_answer_choices(kind: EventKind) -> AnswerChoices:
-    """Return what people may report of a kind of incident."""
+    """Return the answers that fit a kind of incident."""
     return _CHOICES.get(kind, _PLUME)
 
 
 class ActionClass(Coded):
-    """What the school did, as a class: never what became of whom."""
+    """What the school did, in general terms: never what happened to whom."""
 
     REFERRAL = "referral", mark("Referral")
     NURSE = "nurse", mark("Nurse")
@@ -169,10 +169,10 @@ ACTION_WORDS: Final = Words(ActionClass.texts())
 
 
 class Suppression(Coded):
-    """What may mute an incident."""
+    """What can mute an incident."""
 
     LATE = "late", mark("at %(alerted)s, received %(received)s")
-    """Its readings arrived too late to page anybody."""
+    """The readings arrived too late to page anybody."""
     COOLDOWN = "cooldown", mark("cooldown after the last notice")
     SILENCE = "silence", mark("silence %(silence)d by %(owner)s")
     INHIBITED = "inhibited", mark("explained by %(kind)s in %(room)s")
@@ -191,8 +191,8 @@ SUPPRESSIONS: Final = Sentences(
 class Detection:
     """One detector event inside an incident.
 
-    `first_heard_at` and `heard_at` are the receipt of its first and last phase; they move with the
-    clock of the machine, so durations are counted from them.
+    `first_heard_at` and `heard_at` are when its first and latest phase were received. They move
+    when the machine's clock is set, so durations are counted from them.
     """
 
     event_id: str
@@ -207,12 +207,12 @@ class Detection:
 
     @property
     def began_at(self) -> float:
-        """Its onset on this machine's clock as it is now."""
+        """Its onset by this machine's current clock."""
         return self.first_heard_at - (self.alerted - self.onset)
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the detection is still going on."""
         return self.phase is not EventPhase.ENDED
 
 
@@ -221,11 +221,11 @@ class Incident:
     """The state of an incident; times are Unix seconds.
 
     `confidence` and `severity` are the highest so far; `repeats` counts earlier incidents
-    (`alerts.policy`). `paged`: the decision to notify people was made; `suppressed_by`: what
-    mutes it until `held_until`. It resolves at `resolve_due`, infinite while only an end can
-    resolve it. `answered_at` is the first verdict; `again_of` the incident that people responded to
-    shortly before. `cleared_at`: the air has been clear since then, and nobody has responded;
-    `missed_at`: everybody was notified in all rounds, and nobody did.
+    (`alerts.policy`). `paged` says that people are to be notified; `suppressed_by` mutes it until
+    `held_until`. It resolves at `resolve_due`, which is infinite while only the end of a detection
+    can resolve it. `answered_at` is the time of the first verdict, and `again_of` the incident that
+    people responded to shortly before. `cleared_at` is when the air cleared with nobody responding,
+    and `missed_at` when everybody had been notified in every round and nobody had responded.
     """
 
     id: str
@@ -259,7 +259,7 @@ class Incident:
 
     @property
     def is_open(self) -> bool:
-        """Whether it is the current incident of its kind and room."""
+        """Whether it is not resolved: the current incident of its kind and room."""
         return self.status is not Status.RESOLVED
 
     @property
@@ -268,36 +268,36 @@ class Incident:
         return self.suppressed_by is not None and self.suppressed_by.code == Suppression.LATE
 
     def becomes(self, event: Event) -> bool:
-        """Whether an event makes vaping likely that was possible."""
+        """Return whether an event turns possible vaping into likely vaping."""
         was, now = (EventKind.POSSIBLE, EventKind.VAPE)
         return self.is_open and self.kind is was and event.kind is now
 
     def is_responder(self, person: str) -> bool:
-        """Whether a person has acknowledged it and is expected there."""
+        """Return whether a person acknowledged it and is expected there."""
         return self.status is Status.ACKNOWLEDGED and self.acknowledged_by == person
 
     def is_answered_before(self, alerted: float) -> bool:
-        """Whether people answered before a detection was made, so that it opens a new incident."""
+        """Return whether people answered before a detection, which then opens a new incident."""
         return self.answered_at is not None and self.answered_at < alerted
 
     @property
     def awaited(self) -> bool:
-        """Whether an arrival counts: while it is open, or for people who set out before the end."""
+        """Whether an arrival counts: while it is open, or if people set out before it ended."""
         return self.is_open or (self.acknowledged_at is not None and self.resolved_by == SYSTEM)
 
     @property
     def running(self) -> bool:
-        """Whether a detection of it is going on."""
+        """Whether any of its detections is going on."""
         return any(d.running for d in self.detections)
 
     def grade_at(self, at: float) -> Severity:
-        """Severity by what is known at a moment; it never falls."""
+        """Return the severity by what is known at a time; it never falls."""
         lasts = self.running and not self.is_late
         lasted = at - self._began_at + _ROUNDING_S if lasts else 0.0
         return max(self.severity, self._grade(lasted), key=lambda s: s.rank)
 
     def next_deadline(self) -> float | None:
-        """When a `Tick` will change something; None if never."""
+        """Return when a `Tick` will change something; None if never."""
         if not self.is_open:
             return None
         due = self.resolve_due
@@ -318,25 +318,25 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What `alerts.incidents.lifecycle.step` needs of the policy."""
+    """The part of the policy that `alerts.incidents.lifecycle.step` needs."""
 
     quiet_s: float
     silent_s: float
     cooldown_s: float
     runs_chain: bool = True
-    """Whether people are asked to respond; not in a replay."""
+    """Whether people are asked to respond; they are not in a replay."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mute:
-    """What keeps an incident from notifying people for now."""
+    """What keeps an incident from notifying people for a while."""
 
     until: float
     by: Fact
 
 
 def find_labels(incident: Incident, registry: Registry) -> dict[str, str]:
-    """Return the labels by which an incident is routed and silenced."""
+    """Return the labels that routes and silences match."""
     return build_labels(
         find_place(registry, incident.room),
         kind=incident.kind.value,
@@ -346,5 +346,5 @@ def find_labels(incident: Incident, registry: Registry) -> dict[str, str]:
 
 
 def find_place(registry: Registry, room: str) -> Room:
-    """Return the room of an incident; an outage is its own place, and the service is none."""
+    """Return the room of an incident; an outage of several sensors is its own place."""
     return registry.rooms.get(room) or Room(room, room, "", "", "", kind="")

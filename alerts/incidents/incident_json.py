@@ -1,4 +1,4 @@
-"""An incident for other programs: the same fields in the API, in webhooks and in room states."""
+"""An incident as JSON, with the same fields in the API, webhooks and room states."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def build_incident_json(row: Mapping[str, Any] | sqlite3.Row, room: Room) -> dict[str, Any]:
-    """Return an incident without people: whoever may see them adds them.
+    """Return an incident without the people involved; callers add those for their readers.
 
     `row` has at least ``id``, ``kind``, ``status``, ``severity``, ``confidence`` and ``onset``.
     """

@@ -1,4 +1,4 @@
-"""What may happen to an incident. `at` is in Unix seconds; `channel` is such as ``"ntfy"``."""
+"""What can happen to an incident. `at` is in Unix seconds; `channel` is like ``"ntfy"``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CASE_NUMBER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9./_-]{0,31}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class NewIncident:
-    """What the caller knows about the incident that a detection may open."""
+    """What the caller knows about an incident that a detection opens."""
 
     id: str
     room: str
@@ -29,9 +29,9 @@ class NewIncident:
 
 @dataclass(frozen=True, slots=True)
 class Detected:
-    """The detector reported an event of this incident, or one that opens it, muted or not.
+    """The detector reported an event that joins or opens the incident, muted or not.
 
-    `asks`: whether people want to be notified of such an event.
+    `asks` says whether people are notified of such an event.
     """
 
     event: Event
@@ -98,7 +98,7 @@ class Resolved(Response):
 
 
 class Superseded(Resolved):
-    """The incident with the id `by` was opened, because people had answered this one."""
+    """The incident `by` was opened, because people had already answered this one."""
 
 
 class SchoolClosed(Resolved):
@@ -107,7 +107,7 @@ class SchoolClosed(Resolved):
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """A person reported what it was; raises `FeedbackError` if the note is too long."""
+    """A person reported what they found; raises `FeedbackError` if the note is too long."""
 
     by: str
     verdict: Verdict
@@ -117,12 +117,12 @@ class Feedback:
 
     def __post_init__(self) -> None:
         if len(self.note) > MAX_NOTE:
-            raise FeedbackError(later("the note is longer than %(n)s characters", n=MAX_NOTE))
+            raise FeedbackError(later("The note is longer than %(n)s characters.", n=MAX_NOTE))
 
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """A person reported the action taken; `FeedbackError` if the case number could be free text."""
+    """A person reported the action taken; raises `FeedbackError` for a malformed case number."""
 
     by: str
     action: ActionClass | None
@@ -136,9 +136,8 @@ class Followed:
         ):
             raise FeedbackError(
                 later(
-                    "a case number is at most %(n)s letters, digits and . / - _, begins with a"
-                    " letter or digit and has no more letters than digits; names do not belong"
-                    " there",
+                    "A case number has at most %(n)s letters, digits and . / - _, begins with a"
+                    " letter or digit, and has no more letters than digits. Do not enter names.",
                     n=MAX_CASE_NUMBER,
                 )
             )

@@ -1,27 +1,28 @@
-"""The life of an incident: a pure function of what it was and what happened.
+"""The rules of an incident's life, as a pure function.
 
-`step` takes the incident (or None), one input and the rules, and returns the next incident and what
-to do about it. `alerts.engine` turns the effects into rows of the caller's transaction.
+`step` takes the incident (or None), one input and the rules, and returns the changed incident and
+the effects. `alerts.engine` turns the effects into rows in the caller's transaction.
 
 ::
 
     OPEN                 --delivered-->               NOTIFIED
     OPEN, NOTIFIED       --acknowledged-->            ACKNOWLEDGED
     ACKNOWLEDGED         --acknowledgment expired, or its responder cannot go--> NOTIFIED
-    any of them          --quiet, ended by a person, or answered and detected again--> RESOLVED
+    any of them          --quiet, closed by a person, or answered and detected again--> RESOLVED
 
-Somebody has to look where vaping, smoke or tampering was detected: while nobody has responded,
-clear air does not resolve such an incident, but an answer, a person or the end of its escalation
-does.
+Somebody has to go and look where vaping, smoke or tampering was detected. Clear air does not
+resolve such an incident while nobody has responded; an answer, a person or the end of its
+escalation does.
 
-Feedback may come at any time: the last verdict counts, all are kept. Who arrives acknowledges an
-unacknowledged incident; the first arrival counts, also of somebody who set out before the end.
-Feedback closes an incident to later detections: the next one opens a new incident, which no
-cooldown mutes. A detection that joins an acknowledged incident is reported to the responder.
+Feedback may come at any time: the latest verdict counts, and all are kept. Arriving acknowledges an
+incident that nobody acknowledged. The first arrival counts, even after the end if the person had
+set out before. After feedback, the next detection opens a new incident, which no cooldown mutes.
+The responder is notified of detections that join an acknowledged incident.
 
-An incident that opens inside a cooldown or a silence, or that another one explains, is muted:
-people are notified at the end of that if it is still going on. Cooldowns start at delivery, so a
-notice that nobody got cannot mute the next. A rise in severity checks mutes again.
+An incident is muted if it opens during a cooldown or a silence, or if another incident explains it:
+people are notified when the mute ends, if it is still going on. A cooldown starts when a notice is
+delivered, so a notice that nobody got cannot mute the next. Mutes are checked again when the
+severity rises.
 """
 
 from __future__ import annotations
@@ -47,9 +48,9 @@ if TYPE_CHECKING:
     from language.messages import Parameter
 
 _LOOK_S: Final = 120.0
-"""How long an incident stays open after somebody responds to it when the air is clear."""
+"""How long an incident stays open when somebody responds after the air has cleared."""
 _ONE_REPORT_S: Final = 60.0
-"""Detections that follow each other within this are one to the responder."""
+"""The responder is notified once of detections that are no further apart than this."""
 _SECOND_PUFF_S: Final = 600.0
 """How long a possible incident waits for more evidence."""
 _MOST_DAMPED: Final = 6
@@ -58,7 +59,7 @@ _LONGEST_COOLDOWN_S: Final = 4 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The incident after an input, and what follows from it, in order."""
+    """The incident after an input, and the effects in order."""
 
     incident: Incident
     effects: tuple[Effect, ...] = ()
@@ -69,10 +70,10 @@ class Step:
 
 
 def step(incident: Incident | None, given: inputs.Input, rules: Rules) -> Step:  # noqa: C901 - one arm an input
-    """Apply one input; an input that changes nothing gives the same incident and no effects.
+    """Apply one input. An input that changes nothing returns the same incident without effects.
 
-    Only a `Detected` with `new` opens an incident: anything else without one raises `ValueError`.
-    Raises `FeedbackError` if an action is reported before feedback.
+    Only a `Detected` with `new` opens an incident; other inputs without one raise `ValueError`.
+    Raises `FeedbackError` if an action is reported before any feedback.
     """
     if incident is None:
         if isinstance(given, inputs.Detected) and given.new is not None:
@@ -99,10 +100,10 @@ def step(incident: Incident | None, given: inputs.Input, rules: Rules) -> Step: 
 
 
 def compute_cooldown_s(kind: EventKind, repeats: int, rules: Rules) -> float:
-    """Return the seconds in which an incident mutes the next of its kind and room.
+    """Return how long, in seconds, an incident mutes new ones of the same kind and room.
 
-    For the health of a device it doubles with every repetition, so that people are notified ever
-    more rarely of a sensor that comes and goes.
+    For device health it doubles with every repeat, so people are notified less and less often of a
+    sensor that comes and goes.
 
     >>> from alerts.incidents.incident import Rules
     >>> [compute_cooldown_s(EventKind.OFFLINE, n, Rules(120.0, 1800.0, 300.0)) for n in (0, 1, 3)]
@@ -129,7 +130,7 @@ def _build_detection(event: Event, at: float, before: Detection | None = None) -
 
 
 def _find_resolve_due(kind: EventKind, detections: tuple[Detection, ...], rules: Rules) -> float:
-    """Latest of: quiet time after what is over, silence after what still runs; never if offline."""
+    """Return when an incident resolves without further detections; infinite while offline."""
     silent_s = math.inf if kind is EventKind.OFFLINE else rules.silent_s
     quiet_s = max(rules.quiet_s, _SECOND_PUFF_S) if kind is EventKind.POSSIBLE else rules.quiet_s
     return max(d.heard_at + (silent_s if d.running else quiet_s) for d in detections)
@@ -222,7 +223,7 @@ def _on_detected(incident: Incident, given: inputs.Detected, rules: Rules) -> St
 def _become_likely(
     incident: Incident, given: inputs.Detected, now: Detection, rules: Rules
 ) -> Step:
-    """Make vaping of what was possible: the same incident, of which people are notified now."""
+    """Turn possible vaping into vaping: the same incident, but people are notified now."""
     event, at = given.event, given.at
     detections = (*incident.detections, now)
     responding = incident.status is Status.ACKNOWLEDGED
@@ -252,7 +253,7 @@ def _become_likely(
 
 
 def _regrade(step: Step, at: float, *, send_deferred: bool) -> Step:
-    """Raise the severity to that of now; mutes are then checked again."""
+    """Raise the severity to its current value; mutes are then checked again."""
     incident = step.incident
     severity = incident.grade_at(at)
     if severity is incident.severity:
@@ -277,7 +278,7 @@ def _on_delivered(incident: Incident, given: inputs.Delivered, rules: Rules) -> 
     )
     notified: dict[str, Parameter] = {"person": given.person, "channel": given.channel}
     result = Step(following, (Record(given.at, SYSTEM, Happened.NOTIFIED, notified),))
-    if first and incident.is_open:  # a digest of last night mutes nothing this morning
+    if first and incident.is_open:  # a digest about last night mutes nothing this morning
         lasts = compute_cooldown_s(incident.kind, incident.repeats, rules)
         result = result.then(effects.StartCooldown(given.at + lasts, incident.severity))
     if incident.status is Status.ACKNOWLEDGED and incident.acknowledged_by != given.person:
@@ -296,7 +297,7 @@ def _on_acknowledged(incident: Incident, given: inputs.Acknowledged) -> Step:
 
 
 def _assign(incident: Incident, by: str, record: Record) -> Step:
-    """Let a person respond: nobody else is paged, and the others learn who responds."""
+    """Make a person the responder: nobody else is paged, and the others learn who it is."""
     first = incident.acknowledged_at is None
     was_clear = incident.cleared_at is not None
     following = replace(
@@ -328,7 +329,7 @@ def _on_arrived(incident: Incident, given: inputs.Arrived) -> Step:
             record
         )
     result = Step(following, (record,))
-    if incident.is_open and not incident.verdict:  # the wait for the next answer begins again
+    if incident.is_open and not incident.verdict:  # restart the wait for the next answer
         stop = effects.Stop("arrived", given.at, unsent=False)
         result = result.then(stop, effects.ScheduleAckDeadline(given.at))
     return result
@@ -359,7 +360,7 @@ def _on_chain_ended(incident: Incident, at: float) -> Step:
 
 
 def _is_unanswered(incident: Incident) -> bool:
-    """Whether people were asked to go there and none has responded."""
+    """Return whether people were asked to go there and nobody has responded."""
     asked = incident.paged and incident.kind in PRESENCE
     return asked and incident.status in (Status.OPEN, Status.NOTIFIED)
 
@@ -376,7 +377,7 @@ def _on_resolved(incident: Incident, given: inputs.Resolved) -> Step:
 
 
 def _end_cooldown(incident: Incident) -> tuple[Effect, ...]:
-    """Let nothing mute what follows an answer; devices that come and go stay muted."""
+    """End the cooldown after an answer, except for devices that come and go."""
     return () if incident.kind in HEALTH else (effects.EndCooldown(),)
 
 
@@ -400,7 +401,7 @@ def _on_feedback(incident: Incident, given: inputs.Feedback) -> Step:
     answered_at = given.at if incident.answered_at is None else incident.answered_at
     result = Step(replace(incident, verdict=given.verdict, answered_at=answered_at))
     if incident.is_open and incident.status is not Status.ACKNOWLEDGED:
-        # whoever reports what it was has been there
+        # a person who reports a finding has been there
         result = _on_acknowledged(result.incident, inputs.Acknowledged(given.by, given.at))
     found = {"verdict": given.verdict.value, "cause": given.cause, "note": given.note}
     params = {name: value for name, value in found.items() if value}
@@ -412,7 +413,7 @@ def _on_feedback(incident: Incident, given: inputs.Feedback) -> Step:
 
 def _on_followed(incident: Incident, given: inputs.Followed) -> Step:
     if incident.verdict is None:
-        raise FeedbackError(later("first say what was found"))
+        raise FeedbackError(later("First report what was found."))
     result = Step(replace(incident, action=given.action, case_number=given.case_number))
     for what, before, now in (
         (Happened.ACTION, incident.action, given.action),

@@ -1,12 +1,12 @@
-"""Rows of incidents and their events, read and written inside the caller's transaction.
+"""Read and write incidents and their events, in the caller's transaction.
 
-The change feed is an append-only log of what happened to incidents. Triggers append an entry in the
+The change feed is an append-only log of changes to incidents. Triggers append an entry in the
 transaction that changes an incident, one of its events, its feedback or the status of one of its
-notices. A reader has a name and a stored cursor, which it moves in the transaction that stores what
-follows from the entries: a crash repeats both or neither. A reader without a cursor looks at the
-incidents themselves once, then begins at the head. `prune_changes` deletes what every cursor has
-passed, and entries beyond `MAX_ENTRIES` with the cursors behind them. Room states have no cursor:
-they count `ChangeSignal`, the wake-up in this process.
+notices. Each reader has a name and a stored cursor, which it moves in the transaction that stores
+its results, so a crash repeats both or neither. A reader without a cursor scans the incidents once
+and then starts at the head of the feed. `prune_changes` deletes entries that every cursor has
+passed, and those beyond `MAX_ENTRIES` together with the cursors that are further behind. Room
+states have no cursor; they wait for `ChangeSignal` in this process.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 
 ARRIVED: Final = (Happened.ARRIVED, Happened.ARRIVED_TOO)
-"""History lines of a person on site."""
+"""History lines that say that a person is on site."""
 _FIELDS: Final = tuple(
     f.name for f in fields(Incident) if f.name not in ("detections", "suppressed_by")
 )
@@ -57,11 +57,11 @@ _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     "verdict": lambda value: Verdict(value) if value else None,
     "action": lambda value: ActionClass(value) if value else None,
 }
-"""How columns become fields that are no plain values."""
+"""Conversions of columns into fields that are not plain values."""
 
 
 def load_open(tx: sqlite3.Connection, kind: EventKind, room: str) -> Incident | None:
-    """Return the one incident of a key that is not resolved; of vaping, likely before possible."""
+    """Return the open incident of a kind and room, likely vaping before possible; or None."""
     kinds = VAPING if kind in VAPING else (kind, kind)
     where = "kind IN (?, ?) AND room = ? AND status <> 'resolved' ORDER BY kind DESC"
     found = _select(tx, where, *kinds, room)
@@ -69,13 +69,13 @@ def load_open(tx: sqlite3.Connection, kind: EventKind, room: str) -> Incident | 
 
 
 def load(tx: sqlite3.Connection, incident_id: str) -> Incident | None:
-    """Return an incident by its id; None if there is none."""
+    """Return the incident with this id, or None."""
     found = _select(tx, "id = ?", incident_id)
     return found[0] if found else None
 
 
 def is_disputed(tx: sqlite3.Connection, incident: Incident) -> bool:
-    """Whether an integrity incident of the sensor of another incident is open."""
+    """Return whether an integrity incident of the same sensor is open."""
     row = tx.execute(
         "SELECT 1 FROM incident WHERE kind = ?1 AND ?1 <> ?2 AND status <> 'resolved'"
         " AND sensor = ?3",
@@ -85,7 +85,7 @@ def is_disputed(tx: sqlite3.Connection, incident: Incident) -> bool:
 
 
 def find_phase(tx: sqlite3.Connection, event_id: str) -> tuple[EventPhase, str | None] | None:
-    """Return the last phase of an event and its incident; None if the event is unknown."""
+    """Return the last phase of an event and its incident, or None for an unknown event."""
     row = tx.execute("SELECT phase, incident FROM alert_event WHERE id = ?", (event_id,)).fetchone()
     return None if row is None else (EventPhase(row["phase"]), row["incident"])
 
@@ -93,13 +93,13 @@ def find_phase(tx: sqlite3.Connection, event_id: str) -> tuple[EventPhase, str |
 def load_evidence(
     tx: sqlite3.Connection, event_id: str, which: str = "decided_"
 ) -> Evidence | None:
-    """Return what an event is based on, as `read_evidence`; None if the event is unknown."""
+    """Return the evidence of an event, as `read_evidence`; None for an unknown event."""
     row = tx.execute("SELECT * FROM alert_event WHERE id = ?", (event_id,)).fetchone()
     return None if row is None else read_evidence(row, which)
 
 
 def read_evidence(row: sqlite3.Row | Mapping[str, Any], which: str = "") -> Evidence:
-    """Return what an event is based on: its last state, or with ``decided_`` its first."""
+    """Return the latest evidence of an event, or with ``decided_`` that of its alert."""
     channels = {
         key: ChannelEvidence(*values)
         for key, values in json.loads(row[f"{which}evidence"]).items()
@@ -111,30 +111,30 @@ def read_evidence(row: sqlite3.Row | Mapping[str, Any], which: str = "") -> Evid
 
 
 def write_sentence(row: sqlite3.Row | Mapping[str, Any], which: str = "") -> str:
-    """Return the evidence of an event in the reader's language, as `read_evidence`."""
+    """Return the evidence of an event, as `read_evidence`, in the reader's language."""
     return read_evidence(row, which).sentence()
 
 
 def load_suppressed(tx: sqlite3.Connection, mute: Fact) -> list[Incident]:
-    """Return the incidents that a silence or another mute suppresses."""
+    """Return the incidents that a mute suppresses."""
     return _select(tx, "held_until IS NOT NULL AND suppression = ? ORDER BY id", to_json(mute))
 
 
 def load_first_due(tx: sqlite3.Connection, now: float) -> Incident | None:
-    """Return the first incident that time alone changes by `now`; None if there is none."""
+    """Return the first incident that is due by `now`; None if there is none."""
     found = _select(tx, "next_deadline <= ? ORDER BY next_deadline, id LIMIT 1", now)
     return found[0] if found else None
 
 
 def find_next_deadline(tx: sqlite3.Connection) -> float | None:
-    """Return when time alone changes an incident next."""
+    """Return when the next incident is due; None if there is none."""
     row = tx.execute("SELECT min(next_deadline) FROM incident WHERE next_deadline IS NOT NULL")
     deadline: float | None = row.fetchone()[0]
     return deadline
 
 
 def save(tx: sqlite3.Connection, incident: Incident) -> None:
-    """Insert or replace the row of an incident; at most one of a kind and room can be open."""
+    """Insert or update an incident; at most one of a kind and room can be open."""
     row = {name: getattr(incident, name) for name in _FIELDS}
     row |= {"action": incident.action or "", "next_deadline": incident.next_deadline()}
     mute = incident.suppressed_by
@@ -158,7 +158,7 @@ def save_event(
 ) -> None:
     """Store the newest phase of an event; its first receipt, lateness and incident stay.
 
-    What the decision was based on stays in the columns ``decided_...``.
+    The evidence of the alert stays in the columns ``decided_...``.
     """
     evidence = {
         key: [e.baseline, e.peak_excess, e.rise_s, e.decay_s] for key, e in event.evidence.items()
@@ -203,7 +203,7 @@ def save_event(
 
 
 def add_history(tx: sqlite3.Connection, incident: str, record: Record) -> None:
-    """Append one entry to the history of an incident."""
+    """Append a line to the history of an incident."""
     tx.execute(
         "INSERT INTO incident_history SELECT ?, coalesce(max(seq), 0) + 1, ?, ?, ?, ?"
         " FROM incident_history WHERE incident = ?",
@@ -214,7 +214,7 @@ def add_history(tx: sqlite3.Connection, incident: str, record: Record) -> None:
 def note(
     tx: sqlite3.Connection, incident: str, at: float, what: Happened, **params: Parameter
 ) -> None:
-    """Append an entry of the system to the history of an incident."""
+    """Append a line by the program to the history of an incident."""
     add_history(tx, incident, Record(at, SYSTEM, what, params))
 
 
@@ -228,7 +228,7 @@ def has_arrived(tx: sqlite3.Connection, incident: str, person: str) -> bool:
 
 
 def has_declined(tx: sqlite3.Connection, incident: str, person: str) -> bool:
-    """Return whether the last that a person said is that they cannot go."""
+    """Return whether the person's latest answer is "I can't go"."""
     found = tx.execute(
         "SELECT what FROM incident_history WHERE incident = ? AND who = ?"
         " ORDER BY seq DESC LIMIT 1",
@@ -238,7 +238,7 @@ def has_declined(tx: sqlite3.Connection, incident: str, person: str) -> bool:
 
 
 def add_feedback(tx: sqlite3.Connection, incident: str, feedback: Feedback) -> None:
-    """Append one verdict; earlier ones stay."""
+    """Append a verdict; earlier ones stay."""
     tx.execute(
         "INSERT INTO incident_feedback SELECT :incident, coalesce(max(seq), 0) + 1, :at, :by,"
         " :verdict, :cause, :note FROM incident_feedback WHERE incident = :incident",
@@ -247,7 +247,7 @@ def add_feedback(tx: sqlite3.Connection, incident: str, feedback: Feedback) -> N
 
 
 def load_last_feedback(tx: sqlite3.Connection, incident: str) -> tuple[int, Feedback] | None:
-    """Return the last answer, with its number; None without one."""
+    """Return the latest answer and its number; None without one."""
     row = tx.execute(
         "SELECT seq, who, verdict, at, cause, note FROM incident_feedback WHERE incident = ?"
         " ORDER BY seq DESC LIMIT 1",
@@ -260,7 +260,7 @@ def load_last_feedback(tx: sqlite3.Connection, incident: str) -> tuple[int, Feed
 
 
 def find_next_number(tx: sqlite3.Connection, day: str) -> int:
-    """Return the number of the next incident of a day, from 1."""
+    """Return the number of the day's next incident, from 1."""
     row = tx.execute(
         "SELECT coalesce(max(CAST(substr(id, length(?1) + 2) AS INTEGER)), 0) + 1 AS number"
         " FROM incident WHERE id > ?1 || '-' AND id < ?1 || '.'",
@@ -270,7 +270,7 @@ def find_next_number(tx: sqlite3.Connection, day: str) -> int:
 
 
 def count_repeats(tx: sqlite3.Connection, kind: EventKind, room: str, since: float) -> int:
-    """Count the incidents of a key that opened since then."""
+    """Count the incidents of a kind and room that opened since then."""
     row = tx.execute(
         "SELECT count(*) AS n FROM incident WHERE room = ? AND opened_at >= ? AND kind = ?",
         (room, since, kind.value),
@@ -279,7 +279,7 @@ def count_repeats(tx: sqlite3.Connection, kind: EventKind, room: str, since: flo
 
 
 def find_last_answered(tx: sqlite3.Connection, kind: EventKind, room: str, since: float) -> str:
-    """Return the latest incident of a key, opened since then, that people responded to; or ""."""
+    """Return the latest incident since then that people responded to; empty without one."""
     row = tx.execute(
         "SELECT id FROM incident WHERE room = ? AND opened_at >= ? AND kind = ?"
         " AND coalesce(acknowledged_at, answered_at) IS NOT NULL"
@@ -292,10 +292,10 @@ def find_last_answered(tx: sqlite3.Connection, kind: EventKind, room: str, since
 def find_last_response(
     tx: sqlite3.Connection, kind: EventKind, room: str, since: float, until: float
 ) -> tuple[str, float] | None:
-    """Return the last responder of a key and when they last responded; None if nobody did.
+    """Return the latest responder of a kind and room and when they last responded, or None.
 
-    Whose acknowledgment expired does not count, nor an answer long after the end, nor who said
-    meanwhile that they cannot go.
+    An acknowledgment that expired does not count, nor does an answer long after the end, nor a
+    person who has since answered "I can't go".
     """
     row = tx.execute(
         "SELECT iif(i.acknowledged_by = '', h.who, i.acknowledged_by) AS person, h.at"
@@ -315,7 +315,7 @@ def find_last_response(
 def find_cooldown(
     tx: sqlite3.Connection, kind: EventKind, room: str
 ) -> tuple[float, Severity] | None:
-    """Return the end of a cooldown and the severity it covers; None without one."""
+    """Return the end of a cooldown and the severity that it covers; None without one."""
     row = tx.execute(
         "SELECT until, severity FROM cooldown WHERE kind = ? AND room = ?", (kind.value, room)
     ).fetchone()
@@ -325,7 +325,7 @@ def find_cooldown(
 def start_cooldown(
     tx: sqlite3.Connection, kind: EventKind, room: str, until: float, severity: Severity
 ) -> None:
-    """Mute new incidents of a kind and room until then; never shortens a cooldown."""
+    """Mute new incidents of a kind and room until then; never shorten a cooldown."""
     tx.execute(
         "INSERT INTO cooldown (kind, room, until, severity) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (kind, room) DO UPDATE SET severity = excluded.severity,"
@@ -368,14 +368,11 @@ def _insert(tx: sqlite3.Connection, table: str, row: Mapping[str, object]) -> No
 
 
 MAX_ENTRIES: Final = 200_000
-"""Weeks of a large school; a reader that is further behind starts again from the incidents."""
+"""Weeks of a large school; a reader that is further behind scans the incidents again."""
 
 
 class Change(NamedTuple):
-    """One entry.
-
-    `what` is ``opened``, ``acknowledged``, ``resolved``, or else ``changed``.
-    """
+    """One entry; `what` is ``opened``, ``acknowledged``, ``resolved`` or ``changed``."""
 
     seq: int
     incident: str | None
@@ -385,7 +382,7 @@ class Change(NamedTuple):
 
 
 def read_changes(db: sqlite3.Connection, reader: str, limit: int = -1) -> list[Change] | None:
-    """Return the entries behind a reader's cursor; None without one."""
+    """Return the entries after a reader's cursor, oldest first; None without a cursor."""
     row = db.execute("SELECT position FROM change_cursor WHERE reader = ?", (reader,)).fetchone()
     if row is None:
         return None
@@ -397,13 +394,13 @@ def read_changes(db: sqlite3.Connection, reader: str, limit: int = -1) -> list[C
 
 
 def find_newest_change(db: sqlite3.Connection) -> int:
-    """Return the number of the newest entry; 0 if there was never one."""
+    """Return the number of the newest entry; 0 if there has never been one."""
     row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'change_feed'").fetchone()
     return 0 if row is None else int(row["seq"])
 
 
 def advance_reader(tx: sqlite3.Connection, reader: str, position: int) -> None:
-    """Store that a reader is done with everything up to `position`."""
+    """Store that a reader has processed everything up to `position`."""
     tx.execute("INSERT OR REPLACE INTO change_cursor VALUES (?, ?)", (reader, position))
 
 
@@ -412,7 +409,7 @@ def prune_changes(
 ) -> None:
     """Delete entries that all `live` readers have read, and the oldest beyond `max_entries`.
 
-    A live reader without a cursor is looking at the incidents: what comes meanwhile is kept for it.
+    Nothing new is deleted while a live reader without a cursor scans the incidents.
     """
     newest = find_newest_change(tx)
     marks = ", ".join("?" * len(live))
@@ -427,21 +424,21 @@ def prune_changes(
 
 @dataclass(slots=True)
 class ChangeSignal:
-    """Wakes the readers of this process, and sets all `wakes`, after a change."""
+    """Wakes the readers in this process, and sets all `wakes`, after a change."""
 
     count: int = 0
     wakes: list[asyncio.Event] = field(default_factory=list)
     _next: asyncio.Event = field(default_factory=asyncio.Event)
 
     def notify(self) -> None:
-        """Tell all readers to look."""
+        """Wake all readers."""
         self.count += 1
         for wake in (*self.wakes, self._next):  # notices first
             wake.set()
         self._next = asyncio.Event()
 
     async def wait_beyond(self, seen: int, timeout_s: float) -> int:
-        """Wait until there are more changes than `seen`, or the time is over; return the count."""
+        """Wait until there are more changes than `seen`, or until the timeout; return the count."""
         if self.count == seen:
             try:
                 async with asyncio.timeout(timeout_s):

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 _BATCH: Final = 500
 _UNLINKED: Final = (("action_token", "incident"), ("change_feed", "incident"))
-"""Tables that name an incident without a foreign key."""
+"""Tables and columns that refer to incidents without a foreign key."""
 
 
 class Due(NamedTuple):
-    """Ids that may be deleted, oldest first; old incidents on hold or open."""
+    """Ids that may be deleted, oldest first, and counts of old ones on hold or still open."""
 
     old: tuple[str, ...]
     held: int
@@ -32,7 +32,7 @@ class Due(NamedTuple):
 
 
 def find_due(db: sqlite3.Connection, before: float, holds: Iterable[Hold]) -> Due:
-    """Find the incidents that were opened before a moment."""
+    """Find the incidents that were opened before a time."""
     active = list(holds)
     old: list[str] = []
     held = not_over = 0
@@ -56,9 +56,9 @@ def find_due(db: sqlite3.Connection, before: float, holds: Iterable[Hold]) -> Du
 def delete_due(
     db: sqlite3.Connection, before: float, who: str, now: float
 ) -> Iterator[tuple[int, int]]:
-    """Delete the incidents that are due, 500 in a transaction, each recorded in the audit log.
+    """Delete the incidents that are due, in batches of 500, each recorded in the audit log.
 
-    Yields how many were looked at so far, and how many of the transaction were deleted.
+    Yields how many were processed so far, and how many of the batch were deleted.
     """
     planned = find_due(db, before, holds.active(db)).old
     for k in range(0, len(planned), _BATCH):

@@ -1,8 +1,8 @@
-"""Tables of incidents, events, notices; for `storage.sqlite.migrate` as component ``"alerts"``.
+"""Tables of incidents, events and notices: the component ``"alerts"`` of `storage.sqlite.migrate`.
 
-The database promises, even if the program is wrong: one open incident per (kind, room), one outbox
-row per (incident, person, target, reason), no silence without owner, reason and end, and history
-and threshold adjustments that nobody can change or delete.
+Even if the program is wrong, the database enforces: one open incident per kind and room; one outbox
+row per incident, person, target and reason; no silence without an owner, a reason and an end; and
+history and threshold adjustments that cannot be changed or deleted.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
-"""Silences: what people are not notified of for a while, why, by whom, and until when.
+"""Silences mute incidents for a while, with an owner, a reason and an end.
 
-A silence that begins later is a maintenance window. It mutes the incidents that have all its
-labels. What it mutes is recorded; people are notified once, at its end, of what is still going on.
-It never changes and can only be ended early.
+A silence mutes the incidents that have all its labels. They are still recorded; when it ends,
+people are notified once of what is still going on. A silence that begins later is a maintenance
+window. It never changes, and can only be ended early.
 
-It lasts at most `LONGEST_S`, or `LONGEST_WIDE_S` if it names no place. Where silences add up to
-fewer than a quarter of the rooms with sensors, only administrators may add one, and for at most
-`LONGEST_WIDE_S`. Room tests silence a room for `LONGEST_TESTED_S` within a day.
+It lasts at most `LONGEST_S`, or `LONGEST_WIDE_S` if it names no place. If a new silence together
+with the others would leave less than a quarter of the rooms with sensors unmuted, only an
+administrator may add it, for at most `LONGEST_WIDE_S`. Room tests may silence a room for at most
+`LONGEST_TESTED_S` in a day.
 """
 
 from __future__ import annotations
@@ -31,17 +32,17 @@ if TYPE_CHECKING:
 LONGEST_S: Final = 14 * 86_400.0
 LONGEST_WIDE_S: Final = 4 * 3600.0
 RECURRING: Final = "plumewatch"
-"""Owner of occurrences of recurring silences."""
+"""Owner of the occurrences of recurring silences."""
 LONGEST_TESTED_S: Final = 3 * 3600.0
 MAX_REASON: Final = 200
 MOST: Final = 200
-"""Silences of a person that are not over: each new one is compared with all."""
+"""Most current silences of a person, as each new one is compared with all of them."""
 _PLACES: Final = frozenset({"room", "floor", "building"})
 _ENDED_SHOWN_S: Final = 86_400.0
 
 
 class Purpose(StrEnum):
-    """What the program itself silences a room for, in place of a reason."""
+    """Why the program itself silences a room, instead of a person's reason."""
 
     ROOM_TEST = "room_test"
 
@@ -50,7 +51,7 @@ _PURPOSES: Final = Words({Purpose.ROOM_TEST: mark("Room test")})
 
 
 class SilenceState(StrEnum):
-    """State of a silence; only an active one mutes."""
+    """State of a silence; only an active silence mutes."""
 
     PENDING = "pending"
     ACTIVE = "active"
@@ -59,7 +60,7 @@ class SilenceState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """Mutes incidents that have all its `labels` from its start until just before its end."""
+    """Mutes incidents that have all its `labels`, from its start until just before its end."""
 
     id: int
     labels: Mapping[str, str]
@@ -74,26 +75,26 @@ class Silence:
 
     @property
     def why(self) -> str:
-        """Its reason, or its purpose in words."""
+        """The reason, or the purpose in words."""
         return self.reason or _PURPOSES[self.purpose]
 
     def find_state(self, now: float) -> SilenceState:
-        """Return whether it is pending, active or over."""
+        """Return whether the silence is pending, active or over."""
         if now < self.starts_at:
             return SilenceState.PENDING
         return SilenceState.ACTIVE if now < self.ends_at else SilenceState.EXPIRED
 
     def mutes(self, labels: Mapping[str, str]) -> bool:
-        """Whether an incident with these labels is muted while it is active."""
+        """Return whether it mutes an incident with these labels while it is active."""
         return self.labels.items() <= labels.items()
 
     @property
     def kind(self) -> str:
-        """The one kind of incident that it mutes; empty for all."""
+        """The only kind of incident that it mutes; empty for all kinds."""
         return self.labels.get("kind", "")
 
     def covers(self, room: Room, sensors: Iterable[Sensor]) -> bool:
-        """Whether it mutes some incident of a room with these sensors."""
+        """Return whether it mutes any incident of a room with these sensors."""
         place = {k: v for k, v in self.labels.items() if k not in {"kind", "severity", "sensor"}}
         known = build_labels(room, kind="", severity="", sensor="")
         own = self.labels.get("sensor")
@@ -101,7 +102,7 @@ class Silence:
 
     @property
     def suppression(self) -> Fact:
-        """What incidents record that it mutes."""
+        """What the incidents that it mutes record."""
         return fact(Suppression.SILENCE, silence=self.id, owner=self.owner)
 
 
@@ -119,7 +120,7 @@ def add(
     is_admin: bool = False,
     occurrence: str = "",
 ) -> Silence:
-    """Add a silence; raises `SilenceError` with every fault of its fields."""
+    """Add a silence; raise `SilenceError` with every fault of its fields."""
     starts_at, reason = max(starts_at, now), reason.strip()
     new = Silence(
         *(0, labels, owner, reason, now, starts_at, ends_at),
@@ -143,19 +144,19 @@ def add(
 
 def _find_field_faults(new: Silence) -> Iterator[Message]:
     if not new.labels:
-        yield later("place: choose a place or a kind: nobody may silence everything")
+        yield later("place: choose a place or a kind; a silence cannot cover everything")
     if not (new.reason or new.purpose) or len(new.reason) > MAX_REASON:
-        yield later("reason: must be given, in at most %(n)d characters", n=MAX_REASON)
+        yield later("reason: required, at most %(n)d characters", n=MAX_REASON)
     longest, too_long = (
         (LONGEST_S, mark("end: at most %(n)d hours after the start"))
         if new.labels.keys() & _PLACES
         else (
             LONGEST_WIDE_S,
-            mark("end: at most %(n)d hours after the start for a silence that names no place"),
+            mark("end: at most %(n)d hours after the start if no place is chosen"),
         )
     )
     if not new.ends_at > new.starts_at:
-        yield later("end: must be after the start and not have passed")
+        yield later("end: must be after the start and in the future")
     elif new.ends_at - new.starts_at > longest:
         yield Message(too_long, {"n": longest / 3600})
 
@@ -166,7 +167,7 @@ def sync_recurring(
     registry: Registry,
     now: float,
 ) -> tuple[list[int], list[str]]:
-    """Add what is missing; return ids of silences to be ended, and what was refused, in words."""
+    """Add missing occurrences; return the ids of silences to end, and why any were refused."""
     rows = tx.execute("SELECT id, occurrence, ends_at FROM silence WHERE occurrence <> ''")
     known = {row["occurrence"]: row for row in rows}
     wanted: set[str] = set()
@@ -196,7 +197,7 @@ def sync_recurring(
 
 
 def end(tx: sqlite3.Connection, silence_id: int, by: str, now: float) -> Silence:
-    """End a silence early, unless it is over; raises `SilenceError` if there is none."""
+    """End a silence early, unless it is over; raise `SilenceError` if there is none."""
     tx.execute(
         "UPDATE silence SET starts_at = min(starts_at, ?1), ends_at = ?1, ended_by = ?2"
         " WHERE id = ?3 AND ends_at > ?1",
@@ -204,12 +205,12 @@ def end(tx: sqlite3.Connection, silence_id: int, by: str, now: float) -> Silence
     )
     row = tx.execute("SELECT * FROM silence WHERE id = ?", (silence_id,)).fetchone()
     if row is None:
-        raise SilenceError(later("no silence %(n)d", n=silence_id))
+        raise SilenceError(later("There is no silence %(n)d.", n=silence_id))
     return read_silence(row)
 
 
 def list_recent(tx: sqlite3.Connection, now: float) -> list[Silence]:
-    """Return silences that are not over, or ended within the last day; the last to end first."""
+    """Return silences that are not over or ended within a day, the last to end first."""
     rows = tx.execute(
         "SELECT * FROM silence WHERE ends_at > ? ORDER BY ends_at DESC, id DESC",
         (now - _ENDED_SHOWN_S,),
@@ -218,20 +219,20 @@ def list_recent(tx: sqlite3.Connection, now: float) -> list[Silence]:
 
 
 def read_silence(row: sqlite3.Row) -> Silence:
-    """Return the silence of a row."""
+    """Read a silence from a row."""
     return Silence(**{**dict(row), "labels": json.loads(row["labels"])})
 
 
 def _find_sum_faults(
     tx: sqlite3.Connection, new: Silence, registry: Registry, *, is_admin: bool
 ) -> Iterator[Message]:
-    """Yield why a silence may not be added to those of the same time, whatever kinds they mute."""
+    """Yield faults of a silence together with others at the same time, of any kinds."""
     rooms: dict[str, set[str]] = {}
     for sensor in registry.sensors.values():
         if sensor.room in registry.rooms:
             rooms.setdefault(sensor.room, set()).add(sensor.id)
     if len(rooms) <= 1:
-        return  # the silence of the only room is that of a room
+        return  # silencing the only room is silencing a room
 
     def muted_by(silence: Silence) -> set[str]:
         place = {k: v for k, v in silence.labels.items() if k not in {"kind", "severity"}}.items()
@@ -262,12 +263,12 @@ def _find_sum_faults(
         return
     if not is_admin:
         yield later(
-            "place: with the silences that exist, this mutes the whole school; only"
-            " administrators may do that"
+            "place: together with the existing silences, this mutes the whole school, which only"
+            " administrators may do"
         )
     elif new.ends_at - new.starts_at > LONGEST_WIDE_S:
         yield later(
-            "end: with the silences that exist, this mutes the whole school for more than"
+            "end: together with the existing silences, this mutes the whole school for more than"
             " %(n)d hours",
             n=LONGEST_WIDE_S / 3600,
         )
@@ -284,8 +285,8 @@ def _find_test_faults(tx: sqlite3.Connection, new: Silence) -> Iterator[Message]
     ).fetchone()[0]
     if silenced_s + new.ends_at - new.starts_at > LONGEST_TESTED_S:
         yield later(
-            "place: this room may be tested for %(n)d hours within a day, as a test silences it;"
-            " try again tomorrow",
+            "place: tests silence a room, so it can be tested for at most %(n)d hours a day; try"
+            " again tomorrow",
             n=LONGEST_TESTED_S / 3600,
         )
 
@@ -301,7 +302,7 @@ def _find_number_faults(tx: sqlite3.Connection, new: Silence) -> Iterator[Messag
     ).fetchone()[0]
     if number >= MOST and not new.occurrence:
         yield later(
-            "silences: there are %(n)d already, at most %(most)d are allowed; end some",
+            "silences: you have %(n)d already, and at most %(most)d are allowed; end some first",
             n=number,
             most=MOST,
         )

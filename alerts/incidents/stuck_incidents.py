@@ -1,8 +1,8 @@
-"""Find incidents and notices that are stuck, every half minute, whatever the reason.
+"""Find incidents and notices that are stuck for any reason, every half minute.
 
-An open incident has a pending escalation step or finished its escalation, an acknowledged one has a
-reminder ahead, and no notice that is due is late. Each check is one query over an index of open
-rows. `AlertEngine.check_stuck` restarts incidents that have no step.
+An open incident must have a pending escalation step or a finished escalation, an acknowledged one
+must have a pending reminder, and no notice may be overdue. Each check is one query over an index of
+open rows. `AlertEngine.check_stuck` restarts incidents without a step.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 EVERY_S: Final = 30.0
 LATE_S: Final = 60.0
-"""Anything due for longer than this is late."""
+"""How long something may be due before it counts as late."""
 
 
 class StuckKind(StrEnum):
@@ -77,7 +77,7 @@ def find_stuck(tx: sqlite3.Connection, now: float) -> list[StuckItem]:
 
 @dataclass(slots=True)
 class StuckIncidentCheck:
-    """Run a check regularly; log and count each stuck item once while it lasts."""
+    """Run a check regularly; log and count each stuck item once while it stays stuck."""
 
     find: Callable[[sqlite3.Connection, float], list[StuckItem]]
     clock: Callable[[], float]

@@ -1,17 +1,17 @@
-"""What keeps an incident from notifying people, and when a person is notified.
+"""Mutes of incidents, and deferral of notices.
 
-A silence, an outage that explains a fault, or a cooldown mutes an incident. At the end of a mute it
-is checked again, and people are notified if it is still going on. Silences and outages mute its
-escalation too; a cooldown mutes no more severe incident.
+A silence, an outage that explains a fault, or a cooldown mutes an incident. When the mute ends, the
+incident is checked again, and people are notified if it is still going on. Silences and outages
+also mute its escalation. A cooldown does not mute a more severe incident.
 
-No notice is dropped: what does not go out at once is a row that is due at a moment, and all rows of
-a person and a cause leave as one notice:
+No notice is dropped. A deferred notice is a row with a due time, and all rows of the same person
+and cause are sent as one notice:
 
 - *quiet*: at the end of the person's quiet hours; if those divert, the next ring is paged instead;
-- *budget*: when the oldest of the person's notices of this hour is an hour old;
-- *storm*: many rooms of a floor or a building; after the first few, together every few seconds.
+- *budget*: when the oldest of the person's notices in the last hour is an hour old;
+- *storm*: many rooms of a floor or building; after the first few, combined every few seconds.
 
-Critical incidents pass quiet hours and the budget. An answer removes the rows of an incident.
+Critical incidents bypass quiet hours and the budget. An answer cancels the rows of its incident.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ HOUR_S: Final = 3600.0
 
 
 _LOOK_AGAIN_S: Final = 15.0
-"""After this, an incident that another one explains is looked at again."""
+"""How soon an incident that another one explains is checked again."""
 
 
 def find_mute(
     tx: sqlite3.Connection, incident: Incident, at: float, registry: Registry
 ) -> Mute | None:
-    """Return what keeps an incident from notifying people; None if nothing does."""
+    """Return what mutes an incident; None if nothing does."""
     lasting = find_lasting_mute(tx, incident, at, registry)
     if lasting is not None:
         return lasting
@@ -61,7 +61,7 @@ def find_mute(
 def find_lasting_mute(
     tx: sqlite3.Connection, incident: Incident, at: float, registry: Registry
 ) -> Mute | None:
-    """Return the silence or the outage that mutes an incident; None if none does."""
+    """Return the silence or outage that mutes an incident; None if none does."""
     silence = find_silence(tx, find_labels(incident, registry), at)
     if silence is not None:
         return Mute(silence.ends_at, silence.suppression)
@@ -78,7 +78,7 @@ def find_lasting_mute(
 
 
 def find_silence(tx: sqlite3.Connection, labels: Mapping[str, str], at: float) -> Silence | None:
-    """Of the silences that mute these labels at a moment, return the one that ends last."""
+    """Return the silence that mutes these labels at a time and ends last, or None."""
     rows = tx.execute(
         "SELECT * FROM silence WHERE ends_at > ?1 AND starts_at <= ?1 ORDER BY ends_at DESC, id",
         (at,),
@@ -87,7 +87,7 @@ def find_silence(tx: sqlite3.Connection, labels: Mapping[str, str], at: float) -
 
 
 class Cause(StrEnum):
-    """Why a notice waits."""
+    """Why a notice is deferred."""
 
     QUIET = "quiet"
     BUDGET = "budget"
@@ -96,7 +96,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Deferral:
-    """Why and until when a notice waits; with `divert` another person is paged instead."""
+    """Why and until when a notice is deferred; with `divert`, other people are paged instead."""
 
     cause: Cause
     until: float
@@ -104,7 +104,7 @@ class Deferral:
 
 
 def find_quiet_end(quiet: Sequence[QuietHours], at: float) -> Deferral | None:
-    """Return the end of the quiet hours that contain a moment; of several the last end."""
+    """Return the deferral by the quiet hours that contain a time, the last to end; or None."""
     moment = datetime.fromtimestamp(at, UTC)
     found: Deferral | None = None
     for one in quiet:
@@ -123,7 +123,7 @@ def decide(
     timings: EscalationTimings,
     registry: Registry,
 ) -> Deferral | None:
-    """Return what keeps a page from leaving now; None if nothing does."""
+    """Return what defers a page; None if it can be sent now."""
     person, critical = member.id, incident.severity is Severity.CRITICAL
     if not critical:
         held = find_quiet_end(member.quiet, at) or _find_budget_end(tx, person, at, timings)
@@ -181,7 +181,7 @@ def _is_storm(
 def defer(
     tx: sqlite3.Connection, person: str, incident: str, round_: int, held: Deferral, now: float
 ) -> None:
-    """Let a page wait; one that waits already stays as it is."""
+    """Defer a page; one that is already deferred stays as it is."""
     tx.execute(
         "INSERT INTO held_notice (person, incident, round, cause, held_at, due_at)"
         " VALUES (?,?,?,?,?,?) ON CONFLICT (person, incident, round) DO NOTHING",
@@ -190,7 +190,7 @@ def defer(
 
 
 def load_due(tx: sqlite3.Connection, now: float) -> tuple[str, Cause, list[tuple[str, int]]] | None:
-    """Return the next person and cause due, and incident and round of all that waits for both."""
+    """Return the next person and cause that are due, with the incident and round of each row."""
     row = tx.execute(
         "SELECT person, cause FROM held_notice WHERE done_at IS NULL AND due_at <= ?"
         " ORDER BY due_at, person LIMIT 1",
@@ -215,7 +215,7 @@ def mark_sent(
     sent_with: str,
     sent_as: str,
 ) -> None:
-    """Record with which notice went out what waited for a person and a cause."""
+    """Record which notice carried the deferred rows of a person and cause."""
     tx.execute(
         "UPDATE held_notice SET done_at = ?, sent_with = ?, sent_as = ?"
         " WHERE person = ? AND cause = ? AND done_at IS NULL",
@@ -224,7 +224,7 @@ def mark_sent(
 
 
 def postpone(tx: sqlite3.Connection, person: str, cause: Cause, held: Deferral) -> None:
-    """Let what waited for one cause wait for another."""
+    """Defer the rows of a person and cause further, for another cause."""
     tx.execute(
         "UPDATE held_notice SET cause = ?, due_at = ?"
         " WHERE person = ? AND cause = ? AND done_at IS NULL",

@@ -175,7 +175,7 @@ def test_a_file_system_without_room(small_disk, tmp_path):
         fill(small_disk)
         ours = [Reading("n2-boys-2", now - k, 0, {"pm25": 4.0}, seq=k) for k in range(400, 0, -1)]
         publisher.send_readings(ours)
-        eventually(lambda: "alerts leave from memory" in service.log, lambda: service.log, 30)
+        eventually(lambda: "alerting from memory" in service.log, lambda: service.log, 30)
         eventually(lambda: "-tap" in broker.log, lambda: broker.log, 30)
         publisher.send_readings(puff[1:])
         publisher.settle()

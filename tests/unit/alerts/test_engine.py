@@ -259,11 +259,11 @@ def test_feedback_is_kept_and_may_change(tx, engine, make_event, verdict, cause)
 @pytest.mark.parametrize(
     ("verdict", "cause", "note", "match"),
     [
-        ("false_alarm", "", "", "false alarm with a cause out of: spray"),
-        ("false_alarm", "gremlins", "", "false alarm with a cause out of: spray"),
-        ("false_alarm", "battery", "", "false alarm with a cause out of: spray"),
-        ("confirmed", "spray", "", "false alarm with a cause"),
-        ("fixed", "", "", "possible answers: confirmed, nothing found, test"),
+        ("false_alarm", "", "", "false alarm with one of these causes: spray"),
+        ("false_alarm", "gremlins", "", "false alarm with one of these causes: spray"),
+        ("false_alarm", "battery", "", "false alarm with one of these causes: spray"),
+        ("confirmed", "spray", "", "false alarm with one"),
+        ("fixed", "", "", "Possible answers: confirmed, nothing found, test"),
         ("test", "", "x" * 201, "longer than"),
     ],
 )
@@ -290,7 +290,7 @@ def test_answers_of_a_sensor_that_is_offline(tx, engine, make_event, verdict, ca
     (record,) = engine.on_events(tx, [make_event(kind=EventKind.OFFLINE)], 1000.0)
     answer = (tx, record.incident, "x", Verdict(verdict), 1100.0)
     if not fits:
-        with pytest.raises(FeedbackError, match="fixed with a cause out of: battery"):
+        with pytest.raises(FeedbackError, match="fixed with one of these causes: battery"):
             engine.record_feedback(*answer, cause=cause)
         return
     engine.record_feedback(*answer, cause=cause)

@@ -291,7 +291,7 @@ class Pictures:
         self.picture = picture
         self.asked = []
 
-    async def of(self, incident_id, _language):
+    async def draw_in_time(self, incident_id, _language):
         self.asked.append(incident_id)
         return self.picture
 

@@ -135,7 +135,7 @@ async def test_a_silence_is_started_from_the_room_and_from_the_incident(opened):
 @pytest.mark.parametrize(
     ("change", "status", "message"),
     [
-        ({"reason": " "}, 400, "Reason: must be given"),
+        ({"reason": " "}, 400, "Reason: required"),
         ({"reason": "x" * 201}, 400, "at most 200"),
         ({"reason": "student 123456"}, 400, "123456"),
         ({"place": "room nowhere"}, 400, "from the list"),

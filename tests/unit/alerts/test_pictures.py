@@ -83,7 +83,7 @@ class Source:
         self.error = error
         self.made = []
 
-    def png(self, incident_id, *, settle_s):
+    def draw_png(self, incident_id, *, settle_s):
         assert settle_s < 1.0
         assert self.go.wait(60)
         self.made.append(incident_id)
@@ -111,18 +111,18 @@ def pictures():
 async def test_several_notices_share_one_picture(pictures):
     source = Source()
     found = pictures(source, within_s=10.0)
-    waiting = [asyncio.create_task(found.of("a")) for _ in range(5)]
+    waiting = [asyncio.create_task(found.draw_in_time("a")) for _ in range(5)]
     await asyncio.sleep(0)
     source.go.set()
     assert await asyncio.gather(*waiting) == [b"PNG"] * 5
     assert source.made == ["a"]
-    assert await found.of("a") == b"PNG"
+    assert await found.draw_in_time("a") == b"PNG"
     assert source.made == ["a", "a"]
 
 
 async def test_a_late_picture_is_not_waited_for(pictures):
     found = pictures(Source(), within_s=0.05)
-    assert await found.of("a") is None
+    assert await found.draw_in_time("a") is None
     assert found.counters == {"late": 1}
 
 
@@ -133,7 +133,7 @@ async def test_a_picture_that_fails_is_none(pictures, error, caplog):
     source = Source(error)
     source.go.set()
     found = pictures(source, within_s=10.0)
-    assert await found.of("a") is None
+    assert await found.draw_in_time("a") is None
     assert found.counters == {"failed": 1}
     assert type(error).__name__ in caplog.text
 
@@ -141,10 +141,10 @@ async def test_a_picture_that_fails_is_none(pictures, error, caplog):
 async def test_too_many_at_once_are_left_out(pictures):
     source = Source()
     found = pictures(source, within_s=10.0)
-    waiting = [asyncio.create_task(found.of(f"{k}")) for k in range(10)]
+    waiting = [asyncio.create_task(found.draw_in_time(f"{k}")) for k in range(10)]
     async with asyncio.timeout(60):
         while found.counters["left out"] < 6:  # noqa: ASYNC110 - counted by tasks
             await asyncio.sleep(0.001)
     source.go.set()
     assert (await asyncio.gather(*waiting)).count(b"PNG") == 4
-    assert await found.of("later") == b"PNG"
+    assert await found.draw_in_time("later") == b"PNG"

@@ -72,7 +72,7 @@ def test_the_whole_school_is_not_silenced_for_long(tx, registry, policy):
     wide = RecurringSilence({"building": "North"}, "night", long)
     engine = AlertEngine(registry, replace(policy, silences=(wide,)))
     (refused,) = engine.sync_silences(tx, at(7, 12))
-    assert refused.startswith("night: end: with the silences that exist")
+    assert refused.startswith("night: end: together with the existing silences")
     assert spans(tx, at(7, 12)) == []
 
 
