@@ -108,8 +108,8 @@ class AnswerChoices:
         if cause or verdict not in self.verdicts:
             raise FeedbackError(
                 later(
-                    "Possible answers: %(verdicts)s, or %(verdict)s with one of these causes:"
-                    " %(causes)s.",
+                    "possible answers: %(verdicts)s, or %(verdict)s with one of these causes:"
+                    " %(causes)s",
                     verdicts=", ".join(self.verdicts).replace("_", " "),
                     verdict=self.explained.replace("_", " "),
                     causes=", ".join(self.causes),

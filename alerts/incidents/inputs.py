@@ -117,7 +117,7 @@ class Feedback:
 
     def __post_init__(self) -> None:
         if len(self.note) > MAX_NOTE:
-            raise FeedbackError(later("The note is longer than %(n)s characters.", n=MAX_NOTE))
+            raise FeedbackError(later("the note is longer than %(n)s characters", n=MAX_NOTE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +136,8 @@ class Followed:
         ):
             raise FeedbackError(
                 later(
-                    "A case number has at most %(n)s letters, digits and . / - _, begins with a"
-                    " letter or digit, and has no more letters than digits. Do not enter names.",
+                    "a case number has at most %(n)s letters, digits and . / - _, begins with a"
+                    " letter or digit, and has no more letters than digits; do not enter names",
                     n=MAX_CASE_NUMBER,
                 )
             )

@@ -413,7 +413,7 @@ def _on_feedback(incident: Incident, given: inputs.Feedback) -> Step:
 
 def _on_followed(incident: Incident, given: inputs.Followed) -> Step:
     if incident.verdict is None:
-        raise FeedbackError(later("First report what was found."))
+        raise FeedbackError(later("first report what was found"))
     result = Step(replace(incident, action=given.action, case_number=given.case_number))
     for what, before, now in (
         (Happened.ACTION, incident.action, given.action),

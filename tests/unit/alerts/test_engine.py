@@ -263,7 +263,7 @@ def test_feedback_is_kept_and_may_change(tx, engine, make_event, verdict, cause)
         ("false_alarm", "gremlins", "", "false alarm with one of these causes: spray"),
         ("false_alarm", "battery", "", "false alarm with one of these causes: spray"),
         ("confirmed", "spray", "", "false alarm with one"),
-        ("fixed", "", "", "Possible answers: confirmed, nothing found, test"),
+        ("fixed", "", "", "possible answers: confirmed, nothing found, test"),
         ("test", "", "x" * 201, "longer than"),
     ],
 )

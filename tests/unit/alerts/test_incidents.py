@@ -231,7 +231,7 @@ def test_what_followed_is_kept_with_what_it_was_before(play):
 
 def test_what_followed_comes_after_what_was_found(play):
     incident, _ = play((A, 1000), ("ack", 1010))
-    with pytest.raises(FeedbackError, match="First report what was found"):
+    with pytest.raises(FeedbackError, match="first report what was found"):
         step(incident, Followed("Lee", ActionClass.NONE, 1300), RULES)
 
 

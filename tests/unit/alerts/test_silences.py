@@ -112,7 +112,7 @@ def rooms(tx, *numbers, admin=False, **given):
 
 def test_silences_of_rooms_that_add_up_to_the_school_are_for_administrators(tx):
     rooms(tx, 1, 2, 3)
-    with pytest.raises(SilenceError, match="place: with the silences"):
+    with pytest.raises(SilenceError, match="place: together with"):
         rooms(tx, 4)
     rooms(tx, 4, starts_at=2000.0, ends_at=3000.0)  # not at the same time
     rooms(tx, 4, admin=True)
