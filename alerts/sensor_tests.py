@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from storage import state
-from storage.sqlite import schema_scripts
+from storage.sqlite import load_scripts
 
 if TYPE_CHECKING:
     import sqlite3
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from storage.registry import Sensor
 
 COMPONENT: Final = "sensor_tests"
-SCRIPTS: Final = schema_scripts(__package__, COMPONENT)
+SCRIPTS: Final = load_scripts(__package__, COMPONENT)
 RETEST_S: Final = 365 * 86_400.0
 _RUNNING: Final = "room tests"
 

@@ -2,8 +2,8 @@
 
 One core, one process, in CPU seconds, so that what other processes take does not count. Run
 ``python benchmarks/decode.py [seconds a format]``. The message of a format is the first accepted
-golden case; ChirpStack and The Things Stack carry a report of a simulated GS601. ``find`` (topic to
-decoder) is part of what is timed.
+golden case; ChirpStack and The Things Stack carry a report of a simulated GS601. ``find_decoder``
+(topic to decoder) is part of what is timed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tomllib
 from functools import partial
 from pathlib import Path
 
-from ingest.decoders import DECODERS, find
+from ingest.decoders import DECODERS, find_decoder
 from ingest.decoding import Context
 from ingest.intake import Intake, IntakeConfig
 from ingest.mapping.decoder import compile_mapping
@@ -76,7 +76,7 @@ def main() -> None:
         by_topic = bool(decoder.topics)
 
         def work(message: Message = message, name: str = name, by_topic: bool = by_topic) -> None:  # noqa: FBT001
-            row = find(message.topic) if by_topic else DECODERS.get(name)
+            row = find_decoder(message.topic) if by_topic else DECODERS.get(name)
             assert row is not None
             row.decode(message, context)
 

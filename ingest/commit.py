@@ -1,18 +1,18 @@
-"""One group commit for MQTT and HTTP: what was accepted first is durable first.
+"""One group commit for MQTT and HTTP, in the order of acceptance.
 
 Why one
 -------
-Both feed one `Intake`, whose duplicate window knows a reading before it is on the disk. So a
+Both feed one `Intake`, which recognizes duplicates of readings that are not on the disk yet. So a
 duplicate may only be acknowledged once the first copy is durable, whichever way it came. Every
-outcome enters one queue, at once after `Intake.on_message`; a group is committed in that order, and
-an entry is settled only when everything before it is. A duplicate is an entry without content.
+outcome enters one queue immediately after `Intake.on_message`. Groups are committed in that order,
+and an entry is settled only after everything before it. A duplicate is an entry without content.
 
 Order of operations
 -------------------
-While a commit waits for the disk the next group gathers; no commit begins within `pace_s` of the
-last one, or `_SLOWEST_S` where many arrive. A group is never given up: when the disk refuses, the
-same group is tried again, `failing` says why, and nothing behind it is settled. The queue has no
-bound of its own: MQTT is bounded by the broker's window, HTTP ingest looks at `failing` and
+While a commit waits for the disk, the next group gathers. No commit begins within `pace_s` of the
+last one, or within `_SLOWEST_S` if many readings arrive. A group is never given up: if the disk
+refuses, the same group is retried, `failing` has the reason, and nothing after it is settled. The
+queue has no limit of its own: the broker's window limits MQTT, and HTTP ingest checks `failing` and
 `waiting`.
 """
 
@@ -37,17 +37,17 @@ if TYPE_CHECKING:
 
 _WHAT: Final = "readings, of which none is acknowledged"
 _MAX_GROUP: Final = 5_000
-"""Readings and dead letters from which on a group takes no further entry."""
+"""Readings and dead letters at which a group is full."""
 
 _EACH_S: Final = 0.0002
 _SLOWEST_S: Final = 0.01
-"""120 readings together cost two thirds of the processor time of 40."""
+"""Committing 120 readings together takes two thirds of the CPU time of 40 at a time."""
 
 
-def pace(count: int, least_s: float, most_s: float) -> float:
-    """Return how long to gather when `count` came while gathering.
+def compute_pace(count: int, least_s: float, most_s: float) -> float:
+    """Return how long to gather if `count` readings arrived meanwhile.
 
-    In proportion to the rate, with `most_s` at one reading in `_EACH_S`.
+    Proportional to the rate; `most_s` at one reading in `_EACH_S`.
     """
     return max(least_s, min(math.sqrt(count * _EACH_S * most_s), most_s))
 
@@ -63,13 +63,13 @@ class _Entry:
 
 
 class GroupCommit:
-    """Commit what was accepted, in the order in which it was accepted.
+    """Commit readings and dead letters in the order in which they were accepted.
 
     `write`: ``await write(readings, dead_letters)`` returns once both are durable, or raises
-    `StorageUnavailableError` and has kept neither.
+    `StorageUnavailableError` and keeps neither.
     `first_retry_s`, `last_retry_s`: pauses between attempts while the disk refuses; they double.
-    `pace_s`: shortest time between the beginnings of two commits.
-    `groups`: groups committed.
+    `pace_s`: shortest time between the starts of two commits.
+    `groups`: number of groups committed.
     """
 
     def __init__(
@@ -91,16 +91,16 @@ class GroupCommit:
 
     @property
     def failing(self) -> str:
-        """Why the disk refuses at the moment; empty if it does not."""
+        """Why the disk refuses at the moment, or empty."""
         return self._until_stored.failing.get(_WHAT, "")
 
     @property
     def waiting(self) -> int:
-        """Entries that are not settled yet."""
+        """Number of entries that are not settled yet."""
         return len(self._queue) + len(self._group)
 
     def unsettled(self) -> list[Reading]:
-        """Return the readings that wait for the disk, in the order in which they were accepted."""
+        """Return the readings that wait for the disk, in order of acceptance."""
         return [r for entry in (*self._group, *self._queue) for r in entry.readings]
 
     def enter(
@@ -118,21 +118,21 @@ class GroupCommit:
         return settled
 
     async def commit(self, readings: Sequence[Reading], letters: Sequence[DeadLetter] = ()) -> None:
-        """Return once they and everything entered before are durable."""
+        """Return once these and everything entered before are durable."""
         await self.enter(readings, letters)
 
     async def run(self) -> None:
-        """Commit groups until cancelled; callers that still wait are cancelled too."""
+        """Commit groups until cancelled, then cancel callers that still wait."""
         try:
             while True:
                 while not self._queue:
                     self._entered.clear()
                     await self._entered.wait()
                 began = time.monotonic()
-                self._group = self._taken()
+                self._group = self._take_group()
                 await self._settle(self._group)
                 count, self._group = sum(map(len, self._group)), []
-                rest = began + pace(count, self._pace_s, _SLOWEST_S) - time.monotonic()
+                rest = began + compute_pace(count, self._pace_s, _SLOWEST_S) - time.monotonic()
                 if rest > 0:
                     await asyncio.sleep(rest)
         finally:
@@ -140,7 +140,7 @@ class GroupCommit:
             for entry in (*self._group, *self._queue):
                 entry.settled.cancel()
 
-    def _taken(self) -> list[_Entry]:
+    def _take_group(self) -> list[_Entry]:
         group = [self._queue.popleft()]
         size = len(group[0])
         while self._queue and size + len(self._queue[0]) <= _MAX_GROUP:

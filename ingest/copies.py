@@ -1,37 +1,38 @@
-"""The readings accepted last of each sensor: which new ones are copies, and when each counts.
+"""Recognize copies of accepted readings, and give each new reading a time of its own.
 
 Copies
 ------
 Two layers find readings that were accepted before:
 
-1. `RecentReadings` knows the last `window` readings of each sensor, and finds
+1. `RecentReadings` remembers the last `window` readings of each sensor. It recognizes
 
-   - a reading with a time stamp, by all that it says (stamp, number, values, events, faults). Other
-     quantities of the same moment, as some formats send them, are another reading;
-   - one without a usable stamp that the broker delivers again, by its packet id and the DUP flag.
-     Two live messages of equal content are two readings. Events are accepted once more rather than
-     never: a broker may give the packet id of an acknowledged message to the next one at once;
-   - one without a usable stamp that waited in the broker, by number and content if it has a number:
-     a broker that was killed delivers a backlog again under other packet ids. A counter that begins
-     anew within a backlog, with equal content, is taken for a copy.
+   - a reading with a time stamp by all of its content (stamp, number, values, events, faults).
+     Other quantities of the same moment, as some formats send them, are another reading;
+   - a redelivered reading without a usable stamp by its packet id and the DUP flag. Two live
+     messages with equal content are two readings. Events are accepted twice rather than never,
+     because a broker may reuse the packet id of an acknowledged message immediately;
+   - a reading without a usable stamp that waited in the broker by its number and content, because
+     a killed broker redelivers a backlog under other packet ids. A counter that restarts within a
+     backlog with equal content is taken for a copy.
 
-2. What may be a copy of an older reading is `Doubtful`: `JournalSearch` looks for it in the journal
-   before it is committed.
+2. A reading that may be a copy of an older one is `Doubtful`: `JournalSearch` looks for it in the
+   journal before it is committed.
 
-Neither finds copies without stamp and number under another packet id, nor those of HTTP senders
+Neither finds copies without stamp and number under another packet id, or copies from HTTP senders
 without a stamp.
 
 Times
 -----
-Consumers know a reading by its sensor and its time in whole microseconds, so each gets one of its
-own, but for those that name different things of one moment. `Reading.stamp` is what the sensor said
-wherever `time` differs. Stamps are believed in their own order. A reading with the stamp of the one
-before keeps its distance on arrival, within `RESOLUTION_S`; a later stamp counts at least `STEP_S`
-after it. Only a clock that stands still is not believed: the same stamp at `_ARRIVALS` arrivals,
-each `_APART_S` after the one before, which one pause of delivery does not make. Its readings count
-at their receipt (`time_replaced`), and after `REPORT_AFTER_S` they carry the fault `CLOCK`, which
-becomes an incident of the sensor. Readings whose stamp is too far ahead count at their receipt, too
-(`ingest.validation`), but are known by their stamps: our own clock may be the one that is wrong.
+Consumers identify a reading by its sensor and its time in whole microseconds, so each reading gets
+a time of its own, unless two measure different quantities at one moment. Where `time` differs from
+the sensor's time stamp, `Reading.stamp` has the latter. Stamps are believed in their own order. A
+reading with the same stamp as the previous one keeps its distance on arrival, within
+`RESOLUTION_S`; a later stamp counts at least `STEP_S` after it. Only a clock that stands still is
+not believed: the same stamp in `_ARRIVALS` arrivals at least `_APART_S` apart, which a single pause
+in delivery does not cause. Its readings count at their receipt (`time_replaced`), and after
+`REPORT_AFTER_S` they have the fault `CLOCK`, which becomes an incident of the sensor. Readings with
+a stamp too far ahead also count at their receipt (`ingest.validation`), but are recognized by their
+stamps, because our own clock may be wrong.
 """
 
 from __future__ import annotations
@@ -60,20 +61,20 @@ RESOLUTION_S: Final = 1.0
 REPORT_AFTER_S: Final = 120.0
 STEP_S: Final = 0.001
 _SPREAD_S: Final = 0.9
-"""The largest distance on arrival that is kept: it leaves room for more within the second."""
+"""Largest distance on arrival that is kept, so the second has room for more readings."""
 _APART_S: Final = 2.0
 _ARRIVALS: Final = 3
 _LEAST_S: Final = 1e-6
-"""Between two times that consumers tell apart."""
+"""Smallest difference between two times for consumers."""
 _ENTRY: Final = struct.Struct("<qd")
 _KEY: Final = struct.Struct("<q")
 _TIME: Final = struct.Struct("<d")
 _PACKETS: Final = 20_000
-"""Packet ids remembered; more than any broker has unacknowledged."""
+"""Packet ids remembered, more than any broker has unacknowledged."""
 
 
 class Doubtful(Reading, frozen=True, gc=False):
-    """A reading that the journal may have already."""
+    """A reading that the journal may already have."""
 
 
 class _Sensor(msgspec.Struct):
@@ -82,10 +83,10 @@ class _Sensor(msgspec.Struct):
     `ring`: key and time of its last readings; the oldest is overwritten.
     `floor`: all accepted readings with later stamps are in `ring`.
     `newest`: latest stamp that was believed; `since` is the receipt of the first reading with it,
-    `time` the latest time given to one, `arrivals` how often it came well apart, last at `arrived`.
+    `time` the latest time given to one, `arrivals` counts arrivals well apart, last at `arrived`.
     `ahead`: latest stamp that was too far ahead.
     `number`: highest number of a reading without a usable stamp.
-    `latest`: latest time given to any reading, by `_told_apart`, which those of `moment` have.
+    `latest`: latest time given to any reading, by `_round_time`, which those of `moment` have.
     """
 
     floor: float
@@ -102,22 +103,22 @@ class _Sensor(msgspec.Struct):
     moment: list[Reading] = msgspec.field(default_factory=list)
 
     def has(self, packed: bytes, offset: int) -> bool:
-        """Whether an entry has these bytes at an offset."""
+        """Return whether an entry has these bytes at an offset."""
         at = self.ring.find(packed)
         while at % _ENTRY.size != offset and at >= 0:  # across two entries, or in the other half
             at = self.ring.find(packed, at + 1)
         return at >= 0
 
     def has_key(self, key: int) -> bool:
-        """Whether a reading with this key is remembered."""
+        """Return whether a reading with this key is remembered."""
         return self.has(_KEY.pack(key), 0)
 
     def has_time(self, time: float) -> bool:
-        """Whether a remembered reading has this time, which is one of `_told_apart`."""
+        """Whether a remembered reading has this time, which is one of `_round_time`."""
         return self.has(_TIME.pack(time), _KEY.size)
 
     def add(self, key: int, time: float, window: int) -> None:
-        """Remember a reading, by its time of `_told_apart`."""
+        """Remember a reading, by its time of `_round_time`."""
         if len(self.ring) < window * _ENTRY.size:
             self.ring += _ENTRY.pack(key, time)
             return
@@ -127,28 +128,28 @@ class _Sensor(msgspec.Struct):
         self.at = (self.at + _ENTRY.size) % len(self.ring)
 
     def begin(self, stamp: float, received: float, time: float) -> None:
-        """Go on to a later stamp."""
+        """Continue with a later stamp."""
         self.newest, self.since, self.time = stamp, received, time
         self.arrivals, self.arrived = 1, received
 
     def repeat(self, received: float) -> None:
-        """Count one more arrival of the newest stamp, if it is well apart from the others."""
+        """Count another arrival of the newest stamp if it is well apart from the last."""
         if received - self.arrived >= _APART_S:
             self.arrivals, self.arrived = self.arrivals + 1, received
 
     def stands(self, stamp: float | None) -> bool:
-        """Whether a stamp is that of a clock that stands still."""
+        """Return whether a stamp comes from a clock that stands still."""
         return self.arrivals >= _ARRIVALS and stamp == self.newest
 
     def next_time(self, received: float) -> float | None:
-        """Return the time of another reading with the newest stamp; None if there is no room."""
+        """Return a time for another reading with the newest stamp; None if there is no room."""
         distance = min(max(received - self.since, 0.0), _SPREAD_S)
         step = min(STEP_S, (self.newest + RESOLUTION_S - self.time) / 64)
         return max(self.newest + distance, self.time + step) if step > _LEAST_S else None
 
     def restore(self, reading: Reading, key: int, window: int) -> None:
-        """Remember a reading as it was stored."""
-        self.add(key, time := _told_apart(reading.time), window)
+        """Remember a stored reading."""
+        self.add(key, time := _round_time(reading.time), window)
         if time > self.latest:
             self.latest, self.moment = time, []
         if time == self.latest:
@@ -167,26 +168,26 @@ class _Sensor(msgspec.Struct):
             self.time = max(self.time, reading.time)
 
     def place(self, reading: Reading, time: float, key: int, window: int) -> float:
-        """Remember a reading at a time that no other one has, `time` or just behind it."""
-        if (at := _told_apart(time)) == self.latest and self.shares(reading):
+        """Remember a reading at a time of its own, `time` or just after it."""
+        if (at := _round_time(time)) == self.latest and self.shares(reading):
             self.moment.append(reading)
         elif at <= self.latest:
             while at == self.latest or self.has_time(at):
                 time += STEP_S
-                at = _told_apart(time)
+                at = _round_time(time)
         if at > self.latest:
             self.latest, self.moment = at, [reading]
         self.add(key, at, window)
         return time
 
     def shares(self, reading: Reading) -> bool:
-        """Whether a reading names nothing that is named at the latest time."""
-        names = _named(reading)
-        return all(names.isdisjoint(_named(known)) for known in self.moment)
+        """Return whether a reading has nothing in common with those at the latest time."""
+        names = _list_names(reading)
+        return all(names.isdisjoint(_list_names(known)) for known in self.moment)
 
 
 class RecentReadings:
-    """Bounded memory of accepted readings: ``16 * window`` bytes a sensor, and the packet ids."""
+    """Bounded memory of accepted readings, ``16 * window`` bytes a sensor, and of packet ids."""
 
     def __init__(self, window: int = 256, sensors: int = 10_000, max_skew_s: float = 300.0) -> None:
         self._window = window
@@ -201,7 +202,7 @@ class RecentReadings:
         return len(self._sensors)
 
     def on_delivery(self, packet: int, *, duplicate: bool) -> None:
-        """Take the packet id and the DUP flag of a message, before its readings."""
+        """Note the packet id and the DUP flag of a message before its readings."""
         if duplicate:
             self._redelivered.add(packet)
         elif self._redelivered or self._packets:
@@ -216,25 +217,25 @@ class RecentReadings:
     def settle(
         self, reading: Reading, packet: int = 0, *, again: bool = False, waited: bool = False
     ) -> Reading | None:
-        """Return a reading at a time of its own, `Doubtful` where memory ends; None for a copy.
+        """Return a reading at a time of its own: None for a copy, `Doubtful` for a possible one.
 
-        `packet` is the packet id of its message. The sender of the message says that it comes
-        `again`. It may have `waited` in the broker.
+        `packet`: packet id of its message. `again`: whether the sender marks the message as a
+        redelivery. `waited`: whether it may have waited in the broker.
         """
-        known = self._of(reading)
+        known = self._find_sensor(reading)
         if reading.is_timed:
             if not known.stands(reading.time) or not may_alert(reading):
-                return self._stamped(known, reading, packet)
-            return self._standing(known, reading, packet, again=again, waited=waited)
+                return self._settle_stamped(known, reading, packet)
+            return self._settle_standing(known, reading, packet, again=again, waited=waited)
         if reading.stamp is not None and reading.stamp > reading.received:
-            key = _key(reading, reading.stamp)
+            key = _make_key(reading, reading.stamp)
             if not known.has_key(key):
                 doubtful = reading.stamp <= known.ahead
                 known.ahead = max(known.ahead, reading.stamp)
                 return self._remember(known, reading, key, reading.time, doubtful=doubtful)
             if reading.stamp != known.ahead:
                 return None
-        return self._unstamped(known, reading, again=again, waited=waited)
+        return self._settle_unstamped(known, reading, again=again, waited=waited)
 
     def restore(self, readings: Iterable[Reading]) -> None:
         """Remember readings of the journal's tail after a restart, oldest first."""
@@ -243,25 +244,25 @@ class RecentReadings:
             if reading.packet and delivered.get(reading.packet) != reading.received:
                 delivered[reading.packet] = reading.received
                 self._packets.pop(reading.packet, None)  # of an earlier message
-            key = content_key(reading)
+            key = make_content_key(reading)
             if reading.packet:
                 self._add_packet(reading.packet, key)
-            self._of(reading).restore(reading, key, self._window)
+            self._find_sensor(reading).restore(reading, key, self._window)
 
     def newest(self, sensor: str) -> float:
-        """Return the latest time stamp of a sensor's readings, -inf if there is none."""
+        """Return the latest time stamp of a sensor's readings, or -inf."""
         known = self._sensors.get(sensor)
         return -math.inf if known is None else known.newest
 
     def snapshot(self) -> bytes:
-        """Return what is remembered of sensors, for a process with the same `PYTHONHASHSEED`."""
+        """Return the memory of sensors, for a process with the same `PYTHONHASHSEED`."""
         return msgspec.msgpack.encode(self._sensors)
 
     def resume(self, snapshot: bytes) -> None:
         """Continue with what `snapshot` returned; raises `msgspec.MsgspecError`."""
         self._sensors = OrderedDict(msgspec.msgpack.decode(snapshot, type=dict[str, _Sensor]))
 
-    def _of(self, reading: Reading) -> _Sensor:
+    def _find_sensor(self, reading: Reading) -> _Sensor:
         known = self._sensors.get(reading.sensor)
         if known is None:
             if len(self._sensors) >= self._most:
@@ -271,9 +272,9 @@ class RecentReadings:
             self._sensors.move_to_end(reading.sensor)
         return known
 
-    def _stamped(self, known: _Sensor, reading: Reading, packet: int) -> Reading | None:
+    def _settle_stamped(self, known: _Sensor, reading: Reading, packet: int) -> Reading | None:
         stamp = time = reading.time
-        key = _key(reading, stamp)
+        key = _make_key(reading, stamp)
         doubtful = stamp <= known.floor
         if stamp <= known.newest or stamp <= known.ahead:
             if known.has_key(key):
@@ -283,7 +284,7 @@ class RecentReadings:
             time = stamp if stamp > known.time else known.time + STEP_S
             known.begin(stamp, reading.received, time)
         elif stamp == known.newest and may_alert(reading):
-            at = _told_apart(stamp)
+            at = _round_time(stamp)
             if at <= known.latest < at + RESOLUTION_S and known.shares(reading):
                 time = max(stamp, known.latest)
             else:
@@ -291,11 +292,11 @@ class RecentReadings:
                 found = None if known.stands(stamp) else known.next_time(reading.received)
                 if found is None:
                     known.arrivals = _ARRIVALS
-                    return self._standing(known, reading, packet)
+                    return self._settle_standing(known, reading, packet)
                 time = known.time = found
         return self._remember(known, reading, key, time, doubtful=doubtful)
 
-    def _standing(
+    def _settle_standing(
         self,
         known: _Sensor,
         reading: Reading,
@@ -304,7 +305,7 @@ class RecentReadings:
         again: bool = False,
         waited: bool = False,
     ) -> Reading | None:
-        """Settle a reading of a clock that stands still: it counts at its receipt."""
+        """Settle a reading whose clock stands still: it counts at its receipt."""
         faults = reading.faults
         if reading.received - known.since >= REPORT_AFTER_S:
             faults = (*faults, CLOCK)
@@ -316,12 +317,12 @@ class RecentReadings:
             flags=(*(flag for flag in reading.flags if flag != "late"), "time_replaced"),
             packet=packet,
         )
-        return self._unstamped(known, replaced, again=again, waited=waited)
+        return self._settle_unstamped(known, replaced, again=again, waited=waited)
 
-    def _unstamped(
+    def _settle_unstamped(
         self, known: _Sensor, reading: Reading, *, again: bool, waited: bool
     ) -> Reading | None:
-        key, packet, number = content_key(reading), reading.packet, reading.seq
+        key, packet, number = make_content_key(reading), reading.packet, reading.seq
         if packet:
             if key not in self._packets.get(packet, ()):
                 self._add_packet(packet, key)
@@ -348,12 +349,12 @@ class RecentReadings:
         self._packets[packet] = (*self._packets.get(packet, ()), key)
 
 
-def content_key(reading: Reading) -> int:
-    """Return what a reading is known by, as long as this process runs."""
-    return _key(reading, reading.said)
+def make_content_key(reading: Reading) -> int:
+    """Return the identity of a reading, valid while this process runs."""
+    return _make_key(reading, reading.said)
 
 
-def _key(reading: Reading, stamp: float | None) -> int:
+def _make_key(reading: Reading, stamp: float | None) -> int:
     values, faults = reading.values, reading.faults
     if CLOCK in faults:
         faults = tuple(fault for fault in faults if fault != CLOCK)
@@ -365,12 +366,12 @@ def _key(reading: Reading, stamp: float | None) -> int:
     )
 
 
-def _told_apart(time: float) -> float:
-    """Return the time as consumers know it, of whole microseconds."""
+def _round_time(time: float) -> float:
+    """Return a time as consumers know it, in whole microseconds."""
     return round(time * 1e6) / 1e6
 
 
-def _named(reading: Reading) -> set[str]:
+def _list_names(reading: Reading) -> set[str]:
     return {*reading.values, *reading.events, *reading.faults}
 
 
@@ -381,17 +382,16 @@ _NUMBERED: Final = 100_000
 
 
 class JournalSearch:
-    """Finds doubtful readings in the journal, and remembers the keys of what it read of it.
+    """Find doubtful readings in the journal, and remember the keys of the part that was read.
 
-    A broker that is killed after it delivered a backlog delivers it again, in any length. So a
-    reading that may be such a copy is looked up before it is committed. Its first copy was received
-    after its stamp, less the clock skew that is allowed, or has this stamp: only the end of the
-    journal is read, up to where `_CHUNK` readings on end are older in both. A reading that is known
-    by its number alone is looked for among the last `_NUMBERED`. What was read is forgotten after
+    A broker that is killed after it delivered a backlog delivers it again, whatever its length. So
+    a reading that may be a copy is looked up before it is committed. The first copy has the same
+    stamp, or was received after it, allowing for clock skew. So only the end of the journal is
+    read, back to `_CHUNK` consecutive readings that are older by stamp and receipt. A reading with
+    a number but no stamp is looked for among the last `_NUMBERED`. The keys are forgotten after
     `KEEP_S` without a search.
 
-    A reading that is new, at a time that the journal has of its sensor, gets the next free time:
-    readings of one moment are settled before, where both are remembered.
+    A new reading at a time that the journal already has for its sensor gets the next free time.
 
     Memory: 16 bytes a reading, at most `MAX_READINGS`; older copies are accepted again.
     """
@@ -403,22 +403,24 @@ class JournalSearch:
         self._parts: list[NDArray[np.int64]] = []
         self._from = self._to = 0
         self._reaches = math.inf
-        """No reading before `_from` is as new."""
+        """All readings before `_from` are older than this."""
         self._used = -math.inf
         self._clock_step = 0.0
 
     def divide(self, readings: Sequence[Reading]) -> tuple[list[Reading], list[Reading]]:
-        """Return the readings that are new, in order, and those that the journal has; blocks."""
+        """Return the new readings in order, and the readings the journal has; blocks."""
         doubtful = [reading for reading in readings if type(reading) is Doubtful]
         copies: set[int] = set()
         occupied: set[int] = set()
         if doubtful:
-            self._reach(doubtful)
-            known = self._known([content_key(reading) for reading in doubtful])
+            self._load_back_to(doubtful)
+            known = self._find_known([make_content_key(reading) for reading in doubtful])
             copies = {id(r) for r, is_known in zip(doubtful, known, strict=True) if is_known}
-            moments = [_moment(reading.sensor, reading.time) for reading in doubtful]
+            moments = [_make_time_key(reading.sensor, reading.time) for reading in doubtful]
             occupied = {
-                m for m, is_known in zip(moments, self._known(moments), strict=True) if is_known
+                m
+                for m, is_known in zip(moments, self._find_known(moments), strict=True)
+                if is_known
             }
         elif not self._clock_step:
             return list(readings), []
@@ -427,21 +429,21 @@ class JournalSearch:
             self._clock_step += reading.clock_step
             if id(reading) in copies:
                 continue
-            new = self._placed(reading, occupied) if type(reading) is Doubtful else reading
+            new = self._find_place(reading, occupied) if type(reading) is Doubtful else reading
             if self._clock_step != new.clock_step:  # of a copy before it
                 new = msgspec.structs.replace(new, clock_step=self._clock_step)
             self._clock_step = 0.0
             fresh.append(new)
         return fresh, [reading for reading in doubtful if id(reading) in copies]
 
-    def _placed(self, reading: Reading, occupied: set[int]) -> Reading:
+    def _find_place(self, reading: Reading, occupied: set[int]) -> Reading:
         """Return a plain reading at a free time of its sensor, which is `occupied` from then on.
 
         Of the reading's own time it must be known whether the journal has it.
         """
         time, stamp = reading.time, reading.said
-        while (key := _moment(reading.sensor, time)) in occupied or (
-            time != reading.time and self._known([key])[0]
+        while (key := _make_time_key(reading.sensor, time)) in occupied or (
+            time != reading.time and self._find_known([key])[0]
         ):
             time += STEP_S
         occupied.add(key)
@@ -452,15 +454,15 @@ class JournalSearch:
             else msgspec.structs.replace(placed, time=time, stamp=stamp)
         )
 
-    def _known(self, keys: Sequence[int]) -> NDArray[np.bool_]:
+    def _find_known(self, keys: Sequence[int]) -> NDArray[np.bool_]:
         wanted = np.array(keys, np.int64)
         found = np.zeros(len(wanted), np.bool_)
         for part in self._parts:
             found |= part[np.minimum(np.searchsorted(part, wanted), len(part) - 1)] == wanted
         return found
 
-    def _reach(self, doubtful: Sequence[Reading]) -> None:
-        """Read as much of the journal as may have copies of these."""
+    def _load_back_to(self, doubtful: Sequence[Reading]) -> None:
+        """Read as much of the journal as may contain copies of these."""
         now, last = self._clock(), self._journal.last_offset()
         if now - self._used > KEEP_S or self._to - self._from > MAX_READINGS:
             self._parts, self._from, self._to, self._reaches = [], last, last, math.inf
@@ -480,22 +482,22 @@ class JournalSearch:
                 self._reaches = min(self._reaches, oldest)
 
     def _load(self, after: int, upto: int, ahead: float = math.inf) -> float:
-        """Read a part; return its newest receipt, or stamp up to `ahead`."""
+        """Read a part; return its newest receipt or stamp, ignoring stamps beyond `ahead`."""
         newest = -math.inf
         while after < upto:
             entries, after = self._journal.read(after, min(_CHUNK, upto - after))
             readings = [entry.reading for entry in entries if entry.offset <= upto]
             if readings:
-                keys = [content_key(r) for r in readings]
-                keys += [_moment(r.sensor, r.time) for r in readings]
+                keys = [make_content_key(r) for r in readings]
+                keys += [_make_time_key(r.sensor, r.time) for r in readings]
                 self._parts.append(np.sort(np.array(keys, np.int64)))
                 stamps = [at for r in readings if (at := r.said or 0.0) <= ahead]
                 newest = max(newest, *stamps, *(r.received for r in readings))
-        self._merge()
+        self._merge_parts()
         return newest
 
-    def _merge(self) -> None:
-        """Join parts of like size, so that there are few."""
+    def _merge_parts(self) -> None:
+        """Merge parts of similar size, so there are only a few."""
         parts = sorted(self._parts, key=len, reverse=True)
         while len(parts) > 1 and len(parts[-2]) < 2 * len(parts[-1]):
             joined = np.sort(np.concatenate((parts.pop(), parts.pop())))
@@ -504,5 +506,5 @@ class JournalSearch:
         self._parts = parts
 
 
-def _moment(sensor: str, time: float) -> int:
-    return hash((sensor, _told_apart(time)))
+def _make_time_key(sensor: str, time: float) -> int:
+    return hash((sensor, _round_time(time)))

@@ -1,9 +1,9 @@
-"""What every decoder is made of: its row in the table, its context, and strict JSON.
+"""What all decoders share: their row in the table, their context, and parsing of JSON.
 
-One JSON dialect holds for all formats (`load_json`): one value; of a repeated key the last one
-counts; ``NaN`` and ``Infinity``, which some firmware prints although JSON has none, are read as
-such and become faults of their quantity; an integer of any length is a number, and out of range.
-What is broken in a plain way is read all the same (`ingest.json_repair`).
+All formats use the same JSON (`load_json`): one value; the last of repeated keys counts; ``NaN``
+and ``Infinity``, which some firmware prints although JSON does not have them, become faults of
+their quantity; an integer of any length is a number that is out of range. JSON that is broken in a
+simple way is repaired (`ingest.json_repair`).
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from ingest.errors import DecodeError, PayloadError, Reason
-from ingest.json_repair import repaired
+from ingest.json_repair import repair_json
 from ingest.validation import (
     Limits,
     Message,
     Readings,
     build_reading,
     check_json,
+    clean_version,
     fold_id,
     parse_time,
-    version_of,
 )
 from storage.registry import Registry
 
@@ -64,14 +64,14 @@ class Noted(TypedDict, total=False):
 
 
 class Bounded(OrderedDict[str, _V], Generic[_V]):
-    """A dict that forgets its oldest entry beyond `size`."""
+    """A dict that drops its oldest entries beyond `size`."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
         self.size = size
 
     def __setitem__(self, key: str, value: _V) -> None:
-        """Set and make newest."""
+        """Set an entry and make it the newest."""
         super().__setitem__(key, value)
         self.move_to_end(key)
         while len(self) > self.size:
@@ -80,7 +80,7 @@ class Bounded(OrderedDict[str, _V], Generic[_V]):
 
 @dataclass(slots=True)
 class _Open:
-    """A window that still collects."""
+    """A window that is still collecting."""
 
     opened: float
     closes: float
@@ -97,7 +97,7 @@ class _Snapshot(msgspec.Struct):
 
 
 class Joiner:
-    """Join single values into readings, driven by receive times; pure."""
+    """Join single values into readings by their receive times; pure."""
 
     def __init__(self, window_s: float = _WINDOW_S, sensors: int = 4_096) -> None:
         self.window_s = window_s
@@ -116,12 +116,12 @@ class Joiner:
         window_s: float | None = None,
         **more: Unpack[Noted],
     ) -> Readings:
-        """Add values; return the readings whose window this closes."""
+        """Add values; return the readings whose windows this closes."""
         noted: dict[str, Any] = {**more}
         done = self.on_time(message.received, limits)
         window = self.windows.get(sensor)
         if window is not None and (
-            not _same(window.stamp, stamp)
+            not _is_same_time(window.stamp, stamp)
             or not window.raw.keys().isdisjoint(raw)
             or window.message.retained != message.retained
         ):
@@ -141,17 +141,17 @@ class Joiner:
         return done
 
     def next_deadline(self) -> float | None:
-        """When the next window closes, Unix seconds of receive time; None if none is open."""
+        """Return when the next window closes, Unix seconds of receive time, or None."""
         return min((window.closes for window in self.windows.values()), default=None)
 
     def waiting_since(self) -> float | None:
-        """When the oldest open window was opened, Unix seconds of receive time."""
+        """Return when the oldest open window was opened, Unix seconds of receive time, or None."""
         for window in self.windows.values():
             return window.opened
         return None
 
     def on_time(self, now: float, limits: Limits) -> Readings:
-        """Close the windows that are over at `now`."""
+        """Close the windows that have ended at `now`."""
         due = [s for s, w in self.windows.items() if w.closes <= now]
         return [reading for sensor in due for reading in self._close(sensor, limits)]
 
@@ -168,13 +168,12 @@ class Joiner:
                 )
             ]
         except DecodeError:
-            # Each value was checked when it came; a window can only fail by its time stamp,
-            # which was checked as well.
+            # Cannot happen: each value and the time stamp were checked on arrival.
             return []
 
 
-def _same(one: float | None, other: float | None) -> bool:
-    """Whether two time stamps are the same, two unusable ones (NaN) included."""
+def _is_same_time(one: float | None, other: float | None) -> bool:
+    """Return whether two time stamps are equal; two unusable ones (NaN) are."""
     return one == other or (one is not None and other is not None and one != one and other != other)  # noqa: PLR0124 - NaN
 
 
@@ -184,10 +183,10 @@ class States:
     `joiner`: open windows.
     `units`: units by property, by device (key: decoder and device).
     `hints`: unit by state topic, from discovery.
-    `firmware`: version of what runs there, by sensor id as decoded, or by topic, from descriptions.
+    `firmware`: firmware version by decoded sensor id or by topic, from descriptions.
     `children`: sensor ids seen behind a gateway (key: decoder and gateway).
-    `last`: what a device known last (key: decoder and device).
-    `waiting`: messages that cannot be read before the description of their device arrives.
+    `last`: state of a device after its last message (key: decoder and device).
+    `waiting`: messages that cannot be read until the description of their device arrives.
     """
 
     def __init__(self, window_s: float = _WINDOW_S) -> None:
@@ -205,13 +204,13 @@ class States:
             table.pop(topic, None)
 
     def describe(self, place: str, firmware: object) -> None:
-        """Remember what a description calls the firmware of a sensor, or of one behind a topic."""
-        version = version_of(firmware)
+        """Remember the firmware that a description gives for a sensor or a topic."""
+        version = clean_version(firmware)
         if version:
             self.firmware[place] = version
 
     def described(self, sensor: str, topic: str) -> str:
-        """Return the version that descriptions give for a sensor seen under a topic, or none."""
+        """Return the firmware that descriptions give for a sensor or its topic, or empty."""
         return self.firmware.get(sensor) or self.firmware.get(
             self.joiner.topics.get(sensor, topic), ""
         )
@@ -226,14 +225,14 @@ class States:
 
     def snapshot(self) -> bytes:
         """Return everything as bytes."""
-        tables = {name: list(table.items()) for name, table in self._tables().items()}
+        tables = {name: list(table.items()) for name, table in self._list_tables().items()}
         windows = list(self.joiner.windows.items())
         return msgspec.msgpack.encode(_Snapshot(tables, list(self.waiting.items()), windows))
 
     def restore(self, snapshot: bytes) -> None:
-        """Take over what `snapshot` returned; raises `msgspec.MsgspecError`."""
+        """Restore what `snapshot` returned; raises `msgspec.MsgspecError`."""
         found = msgspec.msgpack.decode(snapshot, type=_Snapshot)
-        for name, table in self._tables().items():
+        for name, table in self._list_tables().items():
             table.clear()
             for key, value in found.tables.get(name, []):
                 table[key] = value
@@ -242,20 +241,20 @@ class States:
             self.waiting[key] = messages
         self.joiner.windows = OrderedDict(found.windows)
 
-    def _tables(self) -> dict[str, Bounded[Any]]:
+    def _list_tables(self) -> dict[str, Bounded[Any]]:
         names = ("units", "hints", "firmware", "children", "last")
         return {name: getattr(self, name) for name in names} | {"topics": self.joiner.topics}
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a decoder may know besides the message.
+    """What a decoder knows besides the message.
 
-    `zone`: the site's time zone, for devices that print local time without offset; `zones` that of
-    sensors at sites in another one, by name as `fold_id` writes it.
+    `zone`: time zone of devices that print local time without an offset; `zones`: time zones of
+    sensors at sites elsewhere, by name as `fold_id` writes it.
     `limits`: bounds on what is believed.
     `registry`: registered sensors; a sensor's `model` names its codec where bytes alone do not.
-    `states`: memory of the formats that need one.
+    `states`: memory of the formats that need it.
     """
 
     zone: tzinfo = UTC
@@ -279,7 +278,7 @@ class Context:
         state: bool = False,
         **more: Unpack[Noted],
     ) -> Reading:
-        """Validate what a message says of one sensor; raises `PayloadError`."""
+        """Validate what a message says about one sensor; raises `PayloadError`."""
         return build_reading(
             sensor, stamp, message, self.limits, raw, faults=faults, state=state, **more
         )
@@ -294,7 +293,7 @@ class Context:
         window_s: float | None = None,
         **more: Unpack[Noted],
     ) -> Readings:
-        """Add to the open reading of a sensor; return the readings whose window this closes."""
+        """Add to the open reading of a sensor; return the readings whose windows this closes."""
         return self.states.joiner.add(
             sensor, stamp, message, self.limits, raw, window_s=window_s, **more
         )
@@ -304,12 +303,12 @@ class Context:
 class Decoder:
     """One row of the table of decoders.
 
-    `topics`: MQTT topic filters; a `#` may also stand inside, for one or more levels
+    `topics`: MQTT topic filters; a `#` inside a filter matches one or more levels
     (``tele/#/SENSOR``). Empty for formats whose topic the user chooses.
-    `decode`: raises nothing but `DecodeError`. An empty list means: understood, nothing to store by
-    itself (a value that waits in a join window, a description, a downlink receipt).
+    `decode`: raises only `DecodeError`. An empty list means that the message was understood and
+    has nothing to store (a value in a join window, a description, a downlink receipt).
     `descriptions`: topic filters of large descriptions (`Limits.description_bytes`).
-    `over_http`: whether a message may come over HTTP: one that joins values of many topics may not.
+    `over_http`: whether messages may come over HTTP; not for formats that join values of topics.
     """
 
     name: str
@@ -336,13 +335,13 @@ def _parse_int(digits: str) -> float | int:
     return int(digits)
 
 
-def plain_bytes(payload: bytes) -> bytes:
-    """Return a text without what some devices put around it: a byte order mark, the end of C."""
+def strip_bytes(payload: bytes) -> bytes:
+    """Return text without a byte order mark and the NUL that ends strings in C."""
     return payload.removeprefix(b"\xef\xbb\xbf").strip(b"\0 \t\r\n")
 
 
-def _text_of_json(payload: bytes) -> str:
-    """Return the text of a payload, UTF-8 or, with no other signs than its units, Latin-1."""
+def _decode_json_text(payload: bytes) -> str:
+    """Return a payload as text: UTF-8, or Latin-1 if it has only the signs of units."""
     try:
         return payload.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -352,17 +351,17 @@ def _text_of_json(payload: bytes) -> str:
 
 
 def load_json(payload: bytes, limits: Limits) -> Any:
-    """Parse JSON after its depth and number of members were bounded."""
+    """Parse JSON after checking its depth and number of members."""
     check_json(payload, limits)
     try:
         return _DECODE(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
-    text = _text_of_json(plain_bytes(payload))
+    text = _decode_json_text(strip_bytes(payload))
     try:
         return json.loads(text, parse_int=_parse_int, strict=False)
     except (ValueError, RecursionError) as error:
-        mended = repaired(text)
+        mended = repair_json(text)
         if mended is not None:
             with contextlib.suppress(ValueError, RecursionError):
                 return json.loads(mended, parse_int=_parse_int, strict=False)
@@ -372,7 +371,7 @@ def load_json(payload: bytes, limits: Limits) -> Any:
 
 
 def load_object(payload: bytes, limits: Limits) -> dict[str, Any]:
-    """Parse JSON whose outermost value must be an object, or the text of one."""
+    """Parse JSON that must be an object, or a string that contains one."""
     value = load_json(payload, limits)
     if type(value) is str and value.startswith("{"):
         value = load_json(value.encode("utf-8", "replace"), limits)
@@ -383,17 +382,17 @@ def load_object(payload: bytes, limits: Limits) -> dict[str, Any]:
     return value
 
 
-def for_descriptions(limits: Limits) -> Limits:
-    """Return limits that let a large description pass."""
+def allow_descriptions(limits: Limits) -> Limits:
+    """Return limits that allow a large description."""
     return replace(
         limits, payload_bytes=limits.description_bytes, json_members=limits.description_members
     )
 
 
-def availability(text: str) -> str | None:
-    """Return `online` or `offline` for a will or birth text, None for anything else.
+def parse_availability(text: str) -> str | None:
+    """Return `online` or `offline` for the text of a birth or last will, or None.
 
-    >>> availability("Online"), availability("0")
+    >>> parse_availability("Online"), parse_availability("0")
     ('online', 'offline')
     """
     word = text.strip().lower()
@@ -404,25 +403,25 @@ def availability(text: str) -> str | None:
     return None
 
 
-def state_word(text: str) -> str:
-    """Return `online` or `offline` for a will or birth; anything else is malformed.
+def parse_state(text: str) -> str:
+    """Return `online` or `offline` of a birth or last will; anything else is malformed.
 
-    It is a bare word, or an object with it as ``status`` or ``state``.
+    The text is a bare word, or an object with the word as ``status`` or ``state``.
 
-    >>> state_word("Online"), state_word('{"status": "offline"}')
+    >>> parse_state("Online"), parse_state('{"status": "offline"}')
     ('online', 'offline')
     """
     if text.startswith("{"):
         content = load_object(text.encode(), Limits())
-        text = text_of(content.get("status", content.get("state")))
-    word = availability(text)
+        text = as_text(content.get("status", content.get("state")))
+    word = parse_availability(text)
     if word is None:
         raise PayloadError(Reason.MALFORMED, "neither online nor offline")
     return word
 
 
 def load_pairs(payload: bytes, *, form: bool) -> dict[str, str]:
-    """Return names and texts of a URL-encoded form, or of ``key=value`` text."""
+    """Return texts by name, from a URL-encoded form or from ``key=value`` text."""
     text = decode_text(payload, _MAX_TEXT)
     if form:
         try:
@@ -440,28 +439,28 @@ def load_pairs(payload: bytes, *, form: bool) -> dict[str, str]:
     return {found[1]: found[2].rstrip(" ,;") for found in pairs if found}
 
 
-def state_reading(sensor: str, word: str, message: Message, context: Context) -> Reading:
+def make_state_reading(sensor: str, word: str, message: Message, context: Context) -> Reading:
     """Return a reading that says `online` or `offline`."""
     return context.reading(sensor, message, {}, events=(word,), state=True)
 
 
-def gateway_states(
+def make_gateway_states(
     gateway: str, sensor: str, word: str, message: Message, context: Context
 ) -> Readings:
-    """Return `online` or `offline` for a gateway and, when it is gone, for all behind it."""
+    """Return states for a gateway and, if it went offline, for all sensors behind it."""
     names = [sensor]
     if word == "offline":
         names += [c for c in context.states.children.get(gateway, []) if c != sensor]
-    return [state_reading(name, word, message, context) for name in names]
+    return [make_state_reading(name, word, message, context) for name in names]
 
 
-def same_device(named: str, sensor: str) -> None:
-    """Refuse a payload that names another device than its topic."""
+def check_same_device(named: str, sensor: str) -> None:
+    """Refuse a payload that names a different device than its topic."""
     if fold_id(named) != fold_id(sensor):
         raise PayloadError(Reason.ID_MISMATCH, f"topic is of {sensor!r}, payload says {named!r}")
 
 
-def stamp_of(value: object, message: Message, zone: tzinfo | None = None) -> float | None:
+def parse_stamp(value: object, message: Message, zone: tzinfo | None = None) -> float | None:
     """Return a device's time for `build_reading`: None if absent, NaN if unusable."""
     if value is None:
         return None
@@ -469,16 +468,16 @@ def stamp_of(value: object, message: Message, zone: tzinfo | None = None) -> flo
     return math.nan if stamp is None else stamp
 
 
-def text_of(value: object) -> str:
+def as_text(value: object) -> str:
     """Return text, or empty text for anything else."""
     return value if type(value) is str else ""
 
 
-def dict_of(value: object) -> dict[str, Any]:
+def as_dict(value: object) -> dict[str, Any]:
     """Return an object, or an empty one for anything else."""
     return value if type(value) is dict else {}
 
 
-def list_of(value: object) -> list[Any]:
+def as_list(value: object) -> list[Any]:
     """Return a list, or an empty one for anything else."""
     return value if type(value) is list else []

@@ -25,7 +25,7 @@ _DETAIL_LENGTH = 200
 
 
 class Reason(StrEnum):
-    """Closed set of reasons for refusing a message."""
+    """Reasons for refusing a message; a closed set."""
 
     MALFORMED = "malformed"
     TOO_LARGE = "too_large"
@@ -45,10 +45,10 @@ class Reason(StrEnum):
     DECODER_FAILED = "decoder_failed"
 
 
-def one_line(text: str, length: int = _DETAIL_LENGTH) -> str:
-    r"""Text with every control character and line break made visible, cut to `length`.
+def to_one_line(text: str, length: int = _DETAIL_LENGTH) -> str:
+    r"""Return text with control characters and line breaks escaped, cut to `length`.
 
-    >>> one_line("a\nb")
+    >>> to_one_line("a\nb")
     'a\\nb'
     """
     line = escape(text[: 2 * length])
@@ -56,38 +56,38 @@ def one_line(text: str, length: int = _DETAIL_LENGTH) -> str:
 
 
 class DecodeError(Exception):
-    """A message that is refused: `reason` from the closed set, `detail` one line for people."""
+    """A refused message: `reason` from a closed set, and `detail`, one line for people."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         self.reason = reason
-        self.detail = one_line(detail)
+        self.detail = to_one_line(detail)
         super().__init__(f"{reason}: {self.detail}")
 
 
 class MessageRefusedError(DecodeError):
-    """Refused before its content was parsed."""
+    """The message was refused before its content was parsed."""
 
 
 class PayloadError(DecodeError):
-    """Refused for its content."""
+    """The message was refused because of its content."""
 
 
 class GuardError(DecodeError):
-    """Not of this mapping: one of its conditions does not hold."""
+    """A condition of the mapping does not hold."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(Reason.GUARD_NOT_MET, detail)
 
 
 class BrokerReason(StrEnum):
-    """Closed set of reasons why there is no connection to the broker."""
+    """Reasons why there is no connection to the broker; a closed set."""
 
     UNREACHABLE = "unreachable"
     REFUSED = "refused"
 
 
 class BrokerError(Exception):
-    """No connection to the broker; `reason` says whether trying again can help."""
+    """There is no connection to the broker; `reason` says whether a retry can help."""
 
     def __init__(self, reason: BrokerReason, sentence: str) -> None:
         self.reason = reason

@@ -1,9 +1,9 @@
-"""Events that were detected elsewhere, from MQTT: each message carries one event update.
+"""Events detected elsewhere and received over MQTT; each message carries one event update.
 
-A cluster that detects for many schools publishes what it says to ``plumewatch/events/SENSOR``; the
-alert engine takes it as if its own detectors had found it. The topic lies outside those that a
-sensor may write to. The id of an event is made of its sensor, onset, kind and model version, so an
-update that comes again, in any order, is known. An event that its detector withdraws has ended.
+A cluster that runs detection for many schools publishes its events to ``plumewatch/events/SENSOR``.
+The alert engine treats them like events of its own detectors. Sensors may not publish to this
+topic. The id of an event consists of its sensor, onset, kind and model version, so repeated updates
+are recognized in any order. An event that its detector withdraws has ended.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import msgspec
 
 from detection.events import Event, details_text
 from ingest.errors import DecodeError, MessageRefusedError, Reason
-from ingest.intake import Outcome, OutcomeKind, rejected
-from ingest.mqtt.connection import connected, new_client
+from ingest.intake import Outcome, OutcomeKind, make_rejection
+from ingest.mqtt.connection import connected, make_client
 from ingest.validation import check_json, check_size, check_topic
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _FIELDS: Final = frozenset(field.name for field in dataclasses.fields(Event))
 
 
 def read_event(payload: bytes) -> Event:
-    """Read one message on an event; `MessageRefusedError` if it is none or has another's id."""
+    """Read the event in a message; `MessageRefusedError` if it is invalid or its id is wrong."""
     try:
         tree = msgspec.json.decode(payload, type=dict[str, Any])
         if tree.get("phase") == "withdrawn":
@@ -56,7 +56,7 @@ def read_event(payload: bytes) -> Event:
 
 
 class EventIntake:
-    """Decide each message's one outcome, as `ingest.intake.Intake` does for readings."""
+    """Decide the outcome of each message, as `ingest.intake.Intake` does for readings."""
 
     def __init__(self, registry: Registry, limits: Limits) -> None:
         self._registry = registry
@@ -64,27 +64,27 @@ class EventIntake:
         self._taken: list[Event] = []
 
     def on_message(self, message: Message) -> Outcome:
-        """Return what becomes of a message; what is accepted waits for `take`."""
+        """Return the outcome of a message; accepted events wait for `take`."""
         try:
             self._taken.append(self._read(message))
         except DecodeError as error:
-            return rejected(message, error.reason, error.detail, _NAME, _KEPT_BYTES)
+            return make_rejection(message, error.reason, error.detail, _NAME, _KEPT_BYTES)
         return Outcome(OutcomeKind.ACCEPTED, _NAME)
 
     def take(self) -> list[Event]:
-        """Return what was accepted since the last call, in order."""
+        """Return the events accepted since the last call, in order."""
         taken, self._taken = self._taken, []
         return taken
 
     def on_new_session(self) -> None:
-        """Nothing is known by packet ids: events have ids of their own."""
+        """Do nothing: events have ids of their own."""
 
     def on_time(self, _now: float) -> tuple[Reading, ...]:
-        """Nothing waits for a time."""
+        """Return nothing: events do not wait."""
         return ()
 
     def waiting_since(self) -> float | None:
-        """Nothing is held."""
+        """Return None: events do not wait."""
         return None
 
     def _read(self, message: Message) -> Event:
@@ -104,10 +104,10 @@ class EventIntake:
 
 
 async def publish_events(settings: BrokerSettings, events: Sequence[Any]) -> None:
-    """Publish rows (`sensor`, `event` as JSON) at QoS 1, in order, until the broker has all."""
+    """Publish rows (`sensor`, `event` as JSON) at QoS 1 in order, until the broker has them all."""
     if not events:
         return
-    client = new_client(settings, f"{settings.client_id}-stream", clean=True)
+    client = make_client(settings, f"{settings.client_id}-stream", clean=True)
     async with connected(client, settings):
         for message in events:
             topic = EVENT_TOPIC + message.sensor

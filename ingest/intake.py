@@ -1,17 +1,17 @@
 """The intake: one message in, exactly one outcome out.
 
 `Intake` is pure: it never sleeps, logs, reads a clock or touches the network. A message is accepted
-(its readings are to be journaled; none if it only adds to what a decoder remembers), a duplicate
-(everything it says was accepted before), rejected (a dead letter says why) or flooded (left out, as
-its sender sends far too many: `ingest.integrity`). All are acknowledged.
-`Intake.on_message` never raises: a decoder that fails is a rejection (`decoder_failed`).
+(its readings must be journaled; there may be none if a decoder only remembers it), a duplicate (all
+of it was accepted before), rejected (a dead letter has the reason) or flooded (left out because its
+sender sends far too many: `ingest.integrity`). All are acknowledged. `Intake.on_message` never
+raises: if a decoder fails, the message is rejected (`decoder_failed`).
 
-Readings of a sensor that is not in the registry are stored with the flag `unknown_sensor`, never
-alerted on, and listed (`Intake.quarantine`); topics of no decoder are rejected and listed
+Readings of unregistered sensors are stored with the flag `unknown_sensor`, never cause alerts, and
+are listed (`Intake.quarantine`). Topics without a decoder are rejected and listed
 (`Intake.unmatched`). Both lists are bounded.
 
-A join window (`ingest.decoding`) closes with a later message or with `Intake.on_time`; before the
-service stops it calls `Intake.flush`. A value in an open window is lost by a crash.
+A join window (`ingest.decoding`) is closed by a later message or by `Intake.on_time`, and by
+`Intake.flush` before the service stops. A crash loses the values in an open window.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from ingest.copies import RecentReadings
-from ingest.decoders import Routes, candidates, first_to_read
+from ingest.decoders import Routes, find_candidates, read_first
 from ingest.decoding import Bounded, Context
-from ingest.errors import DecodeError, GuardError, MessageRefusedError, Reason, one_line
+from ingest.errors import DecodeError, GuardError, MessageRefusedError, Reason, to_one_line
 from ingest.integrity import FINDINGS, Floods, Integrity, ReadingCounts
 from ingest.validation import Message, check_topic, fold_id, is_usable
 from storage.journal import DeadLetter
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class OutcomeKind(StrEnum):
-    """How a message ended; every message ends as exactly one of these."""
+    """Outcome of a message; every message has exactly one."""
 
     ACCEPTED = "accepted"
     REJECTED = "rejected"
@@ -49,13 +49,13 @@ class OutcomeKind(StrEnum):
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
-    """What became of one message.
+    """The outcome of one message.
 
     `decoder`: empty if none was reached.
-    `readings`: to be journaled before the message is acknowledged, but for `Doubtful` ones that the
-    journal has already; empty unless accepted. They may be of other sensors and earlier messages
-    too, whose join windows this message closed.
-    `dead_letter`: set if and only if rejected.
+    `readings`: to be journaled before the message is acknowledged, except `Doubtful` ones that the
+    journal already has; empty unless accepted. Some may come from other sensors and earlier
+    messages whose join windows this message closed.
+    `dead_letter`: set if and only if the message was rejected.
     """
 
     kind: OutcomeKind
@@ -67,15 +67,15 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 _LEFT_OUT: Final = Outcome(OutcomeKind.FLOODED)
 
 
-def rejected(
+def make_rejection(
     message: Message, reason: Reason, detail: str, decoder: str, most_bytes: int
 ) -> Outcome:
-    """Return the outcome of a message that is refused; its dead letter has `most_bytes` of it."""
+    """Return the outcome of a rejected message; its dead letter keeps `most_bytes` of it."""
     letter = DeadLetter(
         received=message.received,
-        topic=one_line(message.topic, _TOPIC_KEPT),
+        topic=to_one_line(message.topic, _TOPIC_KEPT),
         reason=reason.value,
-        detail=one_line(detail),
+        detail=to_one_line(detail),
         decoder=decoder,
         size=len(message.payload),
         payload=message.payload[:most_bytes],
@@ -85,7 +85,7 @@ def rejected(
 
 @dataclass(slots=True)
 class Quarantined:
-    """Something seen that nobody registered; `name` is a sensor id or a topic."""
+    """An unregistered sensor or unknown topic; `name` is its sensor id or topic."""
 
     name: str
     topic: str
@@ -100,13 +100,13 @@ class Quarantined:
 class IntakeConfig:
     """Bounds of the intake.
 
-    `aliases`: name under which a device reports to the registered sensor id.
+    `aliases`: registered sensor id by the name under which a device reports.
     `routes`: topic filter and decoder, for formats whose topic the user chooses. Filters are as in
-    `Decoder.topics`; the order of decoders is that of `ingest.decoders`.
-    `mappings`: compiled mappings (`ingest.mapping`), in the order in which they are asked.
+    `Decoder.topics`; decoders are tried in the order of `ingest.decoders`.
+    `mappings`: compiled mappings (`ingest.mapping`), in the order in which they are tried.
     `accept_unknown`: treat unregistered sensors as registered (replay, simulation).
-    `quarantine_size`: unknown sensors and unmatched topics listed, each.
-    `dead_letter_bytes`, `sample_bytes`: kept of a payload there, and in the quarantine lists.
+    `quarantine_size`: limit of the lists of unknown sensors and of unmatched topics.
+    `dead_letter_bytes`, `sample_bytes`: bytes kept of a payload in dead letters and in these lists.
     """
 
     context: Context = field(default_factory=Context)
@@ -121,19 +121,19 @@ class IntakeConfig:
 
 
 _NO_NEWS: Final = frozenset({"late", "history", "simulated", "unknown_sensor"})
-"""Flags of readings that do not say what a sensor runs now."""
+"""Flags of readings that do not tell the current firmware."""
 _NO_MESSAGE: Final = Message("", b"", 0.0)
 _TOPIC_KEPT: Final = 256
 _REMEMBERED: Final = 8_192
-"""Topics of which is known who reads them; all are forgotten beyond it."""
+"""Topics whose decoders are remembered; beyond this number, all are forgotten."""
 
 
 class FirmwareNews:
-    """Lets a version pass once, and again when it changes.
+    """Report each sensor's firmware version once, and again when it changes.
 
-    A format says it with its measurements, in a frame of its own, or in a description that somebody
-    else publishes. Described versions wait in `States.firmware` and are reported with a reading of
-    the sensor, so that a device that is only described is not taken for one that lives.
+    A version comes with measurements, in a message of its own, or in a description by somebody
+    else. Described versions wait in `States.firmware` and are reported with the sensor's next
+    reading, so a device that is only described does not seem to be online.
     """
 
     def __init__(self) -> None:
@@ -141,21 +141,21 @@ class FirmwareNews:
 
     @property
     def known(self) -> Mapping[str, str]:
-        """Version that each sensor reported last, by sensor."""
+        """Last reported version by sensor."""
         return self._known
 
     def restore(self, known: Mapping[str, str]) -> None:
-        """Know what each sensor reported last, besides what is known already."""
+        """Add the last reported versions to what is already known."""
         self._known = {**known, **self._known}
 
     def read_tail(self, tail: Iterable[Reading]) -> None:
-        """Know what the tail of the journal tells, oldest first."""
+        """Learn versions from the tail of the journal, oldest first."""
         for reading in tail:
             if reading.firmware:
                 self._known[reading.sensor] = reading.firmware
 
     def on_reading(self, reading: Reading, described: str = "") -> Reading:
-        """Return a reading with its version if that is news, and without it if not."""
+        """Return a reading with its version if it is new, otherwise without it."""
         version = reading.firmware or described
         if not version:
             return reading
@@ -170,7 +170,7 @@ class FirmwareNews:
 
 
 class Intake:
-    """Decode, validate, resolve, de-duplicate and count messages."""
+    """Decode, validate, resolve, deduplicate and count messages."""
 
     def __init__(
         self,
@@ -206,7 +206,7 @@ class Intake:
         )
 
     def restore(self, readings: Iterable[Reading], *, counted: bool = True) -> None:
-        """Remember the tail of the journal, oldest first; what is not `counted` yet is counted."""
+        """Remember the tail of the journal, oldest first, and count it unless it is `counted`."""
         tail = list(readings)
         self._recent.restore(tail)
         tail = [reading for reading in tail if self._is_counted(reading)]
@@ -219,9 +219,9 @@ class Intake:
         self.firmware.read_tail(tail)
 
     def snapshot(self) -> bytes:
-        """Return what an intake of the same configuration needs to continue in mid-stream.
+        """Return what an intake with the same configuration needs to continue mid-stream.
 
-        Counts, findings and the lists of what nobody registered are not part of it.
+        Counts, findings and the quarantine lists are not included.
         """
         states = self.config.context.states.snapshot()
         return msgspec.msgpack.encode((states, self._recent.snapshot()))
@@ -242,11 +242,11 @@ class Intake:
         return found
 
     def newest(self, sensor: str) -> float:
-        """Return the newest time stamp of a sensor's readings, -inf if there is none."""
+        """Return the newest time stamp of a sensor's readings, or -inf."""
         return self._recent.newest(sensor)
 
     def on_new_session(self) -> None:
-        """Forget packet ids: the broker has begun a session, and numbers anew."""
+        """Forget packet ids, because the broker has started a new session."""
         self._recent.on_new_session()
 
     def on_message(
@@ -255,10 +255,10 @@ class Intake:
         decoder: str = "",
         permits: Callable[[str, str | None], bool] | None = None,
     ) -> Outcome:
-        """Return what becomes of a message; never raises."""
+        """Return the outcome of a message; never raises."""
         self._on_arrival(message)
         if message.left_out:
-            self._on_flood(self._named_in(message.topic), message.received)
+            self._on_flood(self._find_name_in(message.topic), message.received)
             self.counters[_LEFT_OUT.kind, "", ""] += 1
             return _LEFT_OUT
         readers = self._topics.get(message.topic)
@@ -270,7 +270,7 @@ class Intake:
             if permits is not None:
                 self._check_sender(readings, permits)
         except DecodeError as error:
-            return self._unread(message, error, asked, decoder)
+            return self._reject_unread(message, error, asked, decoder)
         except Exception as error:  # noqa: BLE001 - one bad message never stops the others
             detail = f"{type(error).__name__}: {error}"
             name = asked[-1] if asked else decoder
@@ -282,8 +282,8 @@ class Intake:
         """Return the outcome of a message with these readings."""
         admitted = readings
         if message.live:
-            admitted = self._without_flood(readings, message.received)
-        fresh = self._fresh(admitted, message, decoder)
+            admitted = self._leave_out_floods(readings, message.received)
+        fresh = self._find_new(admitted, message, decoder)
         if self._before and fresh:
             fresh = (*self._take_before(), *fresh)
         kind = OutcomeKind.ACCEPTED
@@ -293,14 +293,14 @@ class Intake:
         return Outcome(kind, decoder, fresh)
 
     def _on_arrival(self, message: Message) -> None:
-        if message.clock_step:  # join windows would end at another time
+        if message.clock_step:  # join windows would end at the wrong time
             self._before += self.flush()
             self._clock_step += message.clock_step
         if message.packet:
             self._recent.on_delivery(message.packet, duplicate=message.duplicate)
 
-    def _without_flood(self, readings: Sequence[Reading], now: float) -> list[Reading]:
-        """Return the readings that are read of those whose sender may flood."""
+    def _leave_out_floods(self, readings: Sequence[Reading], now: float) -> list[Reading]:
+        """Return the readings that are not left out as part of a flood."""
         admitted: list[Reading] = []
         for reading in readings:
             sensor = self._resolve(reading.sensor)
@@ -323,10 +323,10 @@ class Intake:
         context = self.config.context
         if decoder or not readers:
             check_topic(message.topic, context.limits)
-            readers = candidates(message.topic, decoder, self._routes)
-        return first_to_read(readers, message, context, asked)
+            readers = find_candidates(message.topic, decoder, self._routes)
+        return read_first(readers, message, context, asked)
 
-    def _fresh(
+    def _find_new(
         self, readings: Iterable[Reading], message: Message | None = None, decoder: str = ""
     ) -> tuple[Reading, ...]:
         states = self.config.context.states
@@ -353,20 +353,20 @@ class Intake:
         return tuple(fresh)
 
     def next_deadline(self) -> float | None:
-        """When `on_time` has something to do, Unix seconds of receive time; None if never."""
+        """Return when `on_time` is due, Unix seconds of receive time; None if never."""
         return self.config.context.states.joiner.next_deadline()
 
     def waiting_since(self) -> float | None:
-        """Receive time since when messages wait in a join window, unacknowledged; None if none."""
+        """Return the receive time of the oldest message in a join window, or None."""
         joiner = self.config.context.states.joiner
         return joiner.waiting_since() if joiner.windows else None
 
     def on_time(self, now: float) -> tuple[Reading, ...]:
-        """Return readings whose join window is over, and what was found."""
+        """Return readings whose join window has ended, and findings."""
         context = self.config.context
         closed: tuple[Reading, ...] = ()
         if (joiner := context.states.joiner).windows:
-            closed = self._fresh(joiner.on_time(now, context.limits))
+            closed = self._find_new(joiner.on_time(now, context.limits))
         return (*self._take_before(), *closed, *self._integrity.take_findings())
 
     def _take_before(self) -> tuple[Reading, ...]:
@@ -376,12 +376,12 @@ class Intake:
     def flush(self) -> tuple[Reading, ...]:
         """Return the readings of all open join windows, to be journaled before stopping."""
         context = self.config.context
-        return self._fresh(context.states.joiner.close(context.limits))
+        return self._find_new(context.states.joiner.close(context.limits))
 
-    def _unread(
+    def _reject_unread(
         self, message: Message, error: DecodeError, asked: list[str], decoder: str
     ) -> Outcome:
-        """Reject what no decoder reads, and list its topic if none was even asked."""
+        """Reject a message that no decoder reads, and list its topic if none was tried."""
         unread = not asked and error.reason is Reason.UNKNOWN_TOPIC
         if unread or isinstance(error, GuardError):
             self._note(self.unmatched, message.topic, message, "")
@@ -389,7 +389,7 @@ class Intake:
         return self._reject(message, error.reason, error.detail, name)
 
     def on_stored(self, readings: Iterable[Reading], copies: Iterable[Reading] = ()) -> None:
-        """Count readings that are durable, and `copies` of such that the journal had already."""
+        """Count durable readings, and `copies` that the journal already had."""
         for reading in readings:
             if self._is_counted(reading):
                 self.reading_counts.add(reading)
@@ -403,7 +403,7 @@ class Intake:
         own = reading.sensor in self._registered
         return own and (not reading.events or FINDINGS.isdisjoint(reading.events))
 
-    def _named_in(self, topic: str) -> str | None:
+    def _find_name_in(self, topic: str) -> str | None:
         levels = topic.split("/", 16)
         return next((known for level in levels if (known := self._names.get(level))), None)
 
@@ -421,7 +421,7 @@ class Intake:
                 )
 
     def _settle(self, reading: Reading, message: Message | None, decoder: str) -> Reading:
-        """Name the reading as the registry does, or quarantine its sensor."""
+        """Give a reading the registered name of its sensor, or quarantine the sensor."""
         known = self._resolve(reading.sensor)
         if known is not None:
             if known == reading.sensor:
@@ -438,7 +438,7 @@ class Intake:
         return msgspec.structs.replace(reading, flags=(*reading.flags, "unknown_sensor"))
 
     def _note(self, seen: Bounded[Quarantined], name: str, message: Message, decoder: str) -> None:
-        topic, now = one_line(message.topic, _TOPIC_KEPT), message.received
+        topic, now = to_one_line(message.topic, _TOPIC_KEPT), message.received
         sample = message.payload[: self.config.sample_bytes]
         entry = seen.get(name)
         if entry is None:
@@ -453,7 +453,7 @@ class Intake:
         entry.count += 1
 
     def _reject(self, message: Message, reason: Reason, detail: str, decoder: str) -> Outcome:
-        sensor, now = self._named_in(message.topic), message.received
+        sensor, now = self._find_name_in(message.topic), message.received
         if sensor is not None:
             self._integrity.on_refused(sensor, now)
         name = f"/{sensor or ''}"
@@ -462,4 +462,4 @@ class Intake:
             self.counters[OutcomeKind.FLOODED.value, "", decoder] += 1
             return Outcome(OutcomeKind.FLOODED, decoder)
         self.counters[OutcomeKind.REJECTED.value, reason.value, decoder] += 1
-        return rejected(message, reason, detail, decoder, self.config.dead_letter_bytes)
+        return make_rejection(message, reason, detail, decoder, self.config.dead_letter_bytes)

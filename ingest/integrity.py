@@ -1,24 +1,23 @@
-"""What is noticed about the messages of each sensor: findings, losses and counts.
+"""Watch the messages of each sensor: findings, missing readings and counts.
 
-Findings are messages that no honest device or broker sends.
+A finding is something that no honest device or broker does. The broker is the first line of
+defense: each account may publish only under its own name (`deploy/mosquitto.acl`). Findings are the
+second, for when a password leaks or the access list is wrong. A finding is a reading without values
+and with one event that decoders never produce, so it is journaled and becomes an incident. It never
+keeps a reading from alerting.
 
-The first line of defense is the broker, where an account writes under its own name alone
-(`deploy/mosquitto.acl`). This is the second, for the day on which a password is known or the list
-of rights is wrong. A finding is a reading without values, with one event that decoders never make,
-so it is journaled and becomes an incident; it never keeps a reading from alerting.
+- ``two_senders``: the sequence numbers of a sensor come from two devices (`Numbering`).
+- ``repeated``: more than `REPEATS` messages within `WINDOW_S` were accepted long before, and the
+  broker does not mark them as redelivered.
+- ``refused``: more than `REFUSED` messages within `WINDOW_S` on a sensor's topic are not readings.
+- ``flooded``: far too many messages arrive under the sensor's name (`Floods`).
 
-- ``two_senders``: the numbers of a sensor are those of two devices (`Numbering`).
-- ``repeated``: more than `REPEATS` messages within `WINDOW_S` that were accepted long before, and
-  that the broker does not say it delivers again.
-- ``refused``: more than `REFUSED` messages in `WINDOW_S` under a sensor's topic are no readings.
-- ``flooded``: far too many messages come under its name (`Floods`).
+More than `UNREGISTERED` new unregistered sensors are a fault of the service (`alerts.operations`)
+rather than of one sensor. While most messages are old, a backlog is being read, and neither those
+nor ``refused`` count.
 
-More than `UNREGISTERED` new sensors that nobody registered are no finding of one sensor but a fault
-of the service (`alerts.operations`). While most of what comes is old, a backlog is read; then
-neither those nor ``refused`` count.
-
-`ReadingCounts` counts a reading once as `readings` and once for each thing that is noteworthy of
-it. Its table is as large as the registry: readings of unknown sensors are in the quarantine list.
+`ReadingCounts` counts each reading as `readings` and once for everything notable about it. It has
+an entry for each registered sensor; readings of unknown sensors are in the quarantine list.
 """
 
 from __future__ import annotations
@@ -45,10 +44,10 @@ if TYPE_CHECKING:
 
 MAX_JUMP: Final = 1_000_000
 OPEN_S: Final = 60.0
-"""How long a missing number may still come, in seconds of receive time."""
+"""Seconds of receive time in which a missing number may still arrive."""
 _OPEN_GAPS: Final = 64
 _NEAR: Final = 100
-"""Numbers within which a line goes on."""
+"""Largest step between numbers of one line."""
 _LINES: Final = 4
 _DOUBTS: Final = 4
 _DOUBT_S: Final = 600.0
@@ -63,26 +62,26 @@ class _Line:
 
 @dataclass(slots=True)
 class Numbering:
-    """Follows the numbers of one sensor's readings in the order of their arrival.
+    """Follow the sequence numbers of one sensor's readings in the order of arrival.
 
     A gap is not yet a loss: messages overtake each other, and after a reconnection the broker
-    delivers some of them again, behind newer ones. So a gap stays open for `OPEN_S`, and only what
-    is still missing then counts. A counter that begins anew is no gap: its number is below one that
-    came before, and its stamp is later, by `OPEN_S` if the number may still come. Neither is a jump
-    larger than `MAX_JUMP`: no buffer holds that much, the counter was set.
+    redelivers some behind newer ones. So a gap stays open for `OPEN_S`, and only numbers that are
+    still missing then count. A restarted counter is not a gap: its number is lower than an earlier
+    one and its stamp is later, by `OPEN_S` if the number may still arrive. Nor is a jump larger
+    than `MAX_JUMP`: no buffer is that large, so the counter was set.
 
-    A counter that goes on where it was before it jumped, or began anew, is that of a second device.
-    That is certain where the two are far apart, and a doubt where they are near. So is a reading
-    without a number among numbered ones of the same quantities, the same number in another message
-    of them while the counter goes on, a missing number with a later stamp while the counter goes
-    on, and a jump back to a high number. Several doubts within
-    `_DOUBT_S` are reported: an honest device may give rise to one. The lines of numbers that lasted
-    longest are remembered, so random ones do not displace the sensor's own.
+    A counter that continues where it was before a jump or restart belongs to a second device. This
+    is certain if the two counters are far apart, and a doubt if they are close. There are four more
+    doubts: a reading without a number among numbered ones with the same quantities, the same number
+    in another such message while the counter continues, a missing number with a later stamp while
+    the counter continues, and a jump back to a high number. An honest device may cause one doubt,
+    so only several within `_DOUBT_S` are reported. The longest lines of numbers are remembered, so
+    random numbers do not displace the sensor's own.
 
-    `lines`: numbers that went on from each other, that of the last reading first.
-    `received`, `names`: receipt of the last numbered reading, and what it measured.
-    `gaps`: first and last missing number, and when it showed.
-    `is_odd`: whether a reading since the last number makes one doubt.
+    `lines`: consecutive numbers, starting with the line of the last reading.
+    `received`, `names`: receipt of the last numbered reading, and its quantities.
+    `gaps`: first and last missing number, and when the gap was seen.
+    `is_odd`: whether a reading since the last number raises a doubt.
     """
 
     lines: list[_Line] = field(default_factory=list)
@@ -93,7 +92,7 @@ class Numbering:
     doubts: list[float] = field(default_factory=list)
 
     def add(self, reading: Reading) -> tuple[int, bool]:
-        """Return how many readings are missing from now on, and whether two devices send."""
+        """Return how many more readings are missing, and whether two devices send."""
         seq, lines = reading.seq, self.lines
         if seq is None:
             self._look_at(reading)
@@ -106,9 +105,9 @@ class Numbering:
         if step == 0:
             self._look_at(reading)
             return missing, False
-        before = None if step == 1 else self._before(seq, step)
+        before = None if step == 1 else self._find_earlier_line(seq, step)
         late = not reading.is_timed or reading.order <= (before or lines[0]).stamp
-        late = late or (reading.order < lines[0].stamp + OPEN_S and self._gap_of(seq) is not None)
+        late = late or (reading.order < lines[0].stamp + OPEN_S and self._find_gap(seq) is not None)
         if step < 0 and late and (before is None or reading.is_timed):
             if reading.is_timed and reading.order > lines[0].stamp:
                 self._look_at(reading)
@@ -124,14 +123,14 @@ class Numbering:
                 return missing, True
         elif 0 < step <= _NEAR:
             missing += self._open(lines[0].newest + 1, seq, reading.received)
-            self._go_on(seq, reading)
+            self._continue_line(seq, reading)
         else:
-            missing += self._leave_off(seq, step, reading)
+            missing += self._start_line(seq, step, reading)
             doubtful |= step < -_NEAR and seq > _NEAR
         return missing, doubtful and self._is_doubted(reading.received)
 
     def _look_at(self, reading: Reading) -> None:
-        """Take a reading without a number of its own, which may be of another device."""
+        """Note a reading without a number of its own; another device may have sent it."""
         if reading.received != self.received and may_alert(reading):
             self.is_odd |= not self.names.isdisjoint(reading.values)
 
@@ -140,8 +139,8 @@ class Numbering:
         self.doubts.append(now)
         return len(self.doubts) >= _DOUBTS
 
-    def _before(self, seq: int, step: int) -> _Line | None:
-        """Return the earlier line that goes on with a number, if it is nearer than the last one."""
+    def _find_earlier_line(self, seq: int, step: int) -> _Line | None:
+        """Return the earlier line that a number continues, if it is closer than the last line."""
         most = step - 1 if 0 < step <= _NEAR else _NEAR
         near = (line for line in self.lines[1:] if 0 < seq - line.newest <= most)
         return max(near, key=lambda line: line.newest, default=None)
@@ -149,15 +148,15 @@ class Numbering:
     def _begin(self, seq: int, reading: Reading) -> None:
         self._set_aside(_Line(seq, length=0))
         self.lines.insert(0, self.lines.pop())
-        self._go_on(seq, reading)
+        self._continue_line(seq, reading)
 
     def _set_aside(self, line: _Line) -> None:
-        """Remember a line that is not gone on with yet, in place of the shortest other one."""
+        """Remember a line that nothing continues yet, in place of the shortest other line."""
         if len(self.lines) >= _LINES:
             self.lines.remove(min(self.lines[1:], key=lambda known: known.length))
         self.lines.append(line)
 
-    def _go_on(self, seq: int, reading: Reading) -> None:
+    def _continue_line(self, seq: int, reading: Reading) -> None:
         line = self.lines[0]
         line.newest, line.length = seq, line.length + 1
         self.received = reading.received
@@ -167,17 +166,17 @@ class Numbering:
             self.names = frozenset(reading.values)
 
     def _return_to(self, line: _Line, seq: int, reading: Reading) -> None:
-        """Go on with an earlier line; what seemed to be missing since then was never sent."""
+        """Continue an earlier line; numbers that seemed missing since then were never sent."""
         if reading.is_timed:
             self.gaps = [gap for gap in self.gaps if not gap[0] <= seq <= gap[1]]
         else:
             self._fill(seq)
         self.lines.remove(line)
         self.lines.insert(0, line)
-        self._go_on(seq, reading)
+        self._continue_line(seq, reading)
 
-    def _leave_off(self, seq: int, step: int, reading: Reading) -> int:
-        """Begin another line; return how many readings are missing."""
+    def _start_line(self, seq: int, step: int, reading: Reading) -> int:
+        """Begin a new line; return how many readings are missing."""
         if 0 < step <= MAX_JUMP:
             missing = self._open(self.lines[0].newest + 1, seq, reading.received)
         else:
@@ -186,21 +185,21 @@ class Numbering:
         return missing
 
     def _open(self, first: int, end: int, now: float) -> int:
-        """Open a gap up to before `end`; return what is missing of the oldest ones beyond."""
+        """Open a gap that ends before `end`; count and forget the oldest gaps beyond the limit."""
         if first < end:
             self.gaps.append((first, end - 1, now))
         over, self.gaps = self.gaps[:-_OPEN_GAPS], self.gaps[-_OPEN_GAPS:]
-        return _size(over)
+        return _count_missing(over)
 
     def _close(self, now: float) -> int:
-        """Count and forget the gaps that have been open for long enough."""
+        """Count and forget the gaps that have been open for `OPEN_S`."""
         over = [gap for gap in self.gaps if now - gap[2] >= OPEN_S]
         self.gaps = [gap for gap in self.gaps if now - gap[2] < OPEN_S]
-        return _size(over)
+        return _count_missing(over)
 
     def _fill(self, seq: int) -> bool:
-        """Take a missing number out of its gap; False if it was not missing."""
-        k = self._gap_of(seq)
+        """Remove a number from its gap; return False if it was not missing."""
+        k = self._find_gap(seq)
         if k is None:
             return False
         first, last, since = self.gaps[k]
@@ -208,11 +207,11 @@ class Numbering:
         self.gaps[k : k + 1] = [part for part in parts if part[0] <= part[1]]
         return True
 
-    def _gap_of(self, seq: int) -> int | None:
+    def _find_gap(self, seq: int) -> int | None:
         return next((k for k, gap in enumerate(self.gaps) if gap[0] <= seq <= gap[1]), None)
 
 
-def _size(gaps: Iterable[tuple[int, int, float]]) -> int:
+def _count_missing(gaps: Iterable[tuple[int, int, float]]) -> int:
     return sum(last - first + 1 for first, last, _ in gaps)
 
 
@@ -221,17 +220,17 @@ BURST: Final = 200
 MOST_PER_S: Final = 2_000
 CALM_S: Final = 10
 _USUAL_S: Final = 900.0
-"""How long another kind counts as usual after its last reading."""
+"""How long a kind counts as usual after its last reading."""
 _SECONDS: Final = 10_000
 
 
 @dataclass(slots=True)
 class _Kind:
-    """Messages of one kind: `count` in a `second` of receipt, and how many are `left`.
+    """Messages of one kind: `count` in a `second` of receipt, and how many more are `left`.
 
-    `seconds`: those that the own stamps of its readings are of.
-    `loud`: the last second of receipt with more than `PER_S`; `last`: receipt of the last one.
-    `read`: the last second of which a reading was read although it floods.
+    `seconds`: seconds of the readings' own time stamps.
+    `loud`: the last second of receipt with more than `PER_S`; `last`: receipt of the last message.
+    `read`: the last second in which a reading of a flood was kept.
     """
 
     second: int = 0
@@ -244,7 +243,7 @@ class _Kind:
     read: int = 0
 
     def take(self, time: float, now: float) -> bool:
-        """Count a message at its own time, received now; return whether it is of a flood."""
+        """Count a message by its own time and receipt; return whether it belongs to a flood."""
         second, own = int(now), int(time)
         if second != self.second:
             if self.floods and abs(second - self.loud) > CALM_S:
@@ -272,34 +271,33 @@ class _Kind:
 
 
 class Floods:
-    """Follow what is sent under each name, for at most `names` of them.
+    """Detect floods under each name, for at most `names` names.
 
-    All sensors share one session, which is delivered and acknowledged in order: what one account
-    sends delays every other, unless it costs next to nothing. So of a sender that floods the first
-    reading of each second is read, and the rest is left out and counted.
+    All sensors share one session, which is delivered and acknowledged in order, so messages of one
+    account delay all others unless they cost next to nothing. Of a sender that floods, only the
+    first reading of each second is kept. The others are left out and counted.
 
-    Readings of one sensor are of different kinds: with or without time stamp, with or without
-    number. Rate and share are those of each kind, so that a flood of one does not displace the
-    others. Readings of a kind that floods are stored, but not judged, while another kind of that
-    sensor comes as usual.
+    Readings of one sensor are of different kinds: with or without a time stamp, with or without a
+    sequence number. Each kind has its own rate, so a flood of one does not displace the others.
+    Readings of a kind that floods are stored but not evaluated while another kind arrives as usual.
 
-    A kind floods once it sends more than `BURST` readings beyond `PER_S` for each second of receipt
-    and `PER_S` for each second that its own time stamps are of: a sensor that sends what it stored
-    while it was offline has few of each second. More than `MOST_PER_S` are a flood whatever their
-    stamps say. It lasts until `CALM_S` seconds have at most `PER_S` each.
+    A kind floods if it sends more than `BURST` readings beyond `PER_S` for each second of receipt
+    plus `PER_S` for each second of its own time stamps. So a sensor may send what it stored while
+    offline, which is a few readings for each second. More than `MOST_PER_S` are always a flood. A
+    flood ends when `CALM_S` seconds had at most `PER_S` messages each.
 
-    Only live messages count: a backlog that waited in the broker is read as it is.
+    Only live messages count; a backlog that waited in the broker is read as it is.
     """
 
     def __init__(self, names: int = 10_000) -> None:
         self._senders: Bounded[dict[Hashable, _Kind]] = Bounded(names)
 
     def is_flood(self, name: str, kind: Hashable, now: float) -> bool:
-        """Count a live message without readings; return whether it is of a flood."""
+        """Count a live message without readings; return whether it belongs to a flood."""
         return self._of(name, kind).take(now, now)
 
     def on_live(self, name: str, kind: Hashable, reading: Reading, now: float) -> Reading | None:
-        """Return a reading of a live message as it is to be stored; None if it is left out."""
+        """Return the reading of a live message as it should be stored; None if it is left out."""
         own = self._of(name, kind)
         if not own.take(reading.time, now):
             return reading
@@ -324,16 +322,16 @@ class Floods:
 
 _SHAPES: Final = 8
 _MOST_KIB: Final = 63
-"""What is larger is refused unread (`validation`), and must not use up the second of its sensor."""
+"""Larger messages are refused unread (`validation`), and must not use up the sensor's second."""
 _BEGINNING: Final = 256
 _DIGITS: Final = b"0123456789.-"
 
 
 @dataclass(slots=True)
 class _Topic:
-    """What a topic has `spent` in a `second`, and the messages read of it although all was spent.
+    """What a topic has `spent` in a `second`, and the messages read `beyond` that.
 
-    `usual`: how often messages of a shape came while there were few.
+    `usual`: how often messages of each shape arrived while there were few.
     """
 
     second: int = 0
@@ -343,13 +341,12 @@ class _Topic:
 
 
 class Budgets:
-    """Bound what reading the live messages of one topic costs, before any is decoded.
+    """Limit what it costs to read the live messages of one topic, before any is decoded.
 
-    A message may cost a thousand times what it costs to send, such as a long one that no decoder
-    reads. So at most `MOST_PER_S` are read each second, where a large one counts for each KiB that
-    it has, up to 64. Beyond that, a message is read only if it has the shape of what is usual,
-    digits aside, and then at most `PER_S` of this shape: a flood does not displace what the sensor
-    sends.
+    Reading a message may cost a thousand times as much as sending it, for example a long one that
+    no decoder reads. So at most `MOST_PER_S` are read each second, and a large message counts once
+    for each KiB, up to 64. Beyond that, a message is read only if its shape (without digits) is a
+    usual one, at most `PER_S` of each shape. So a flood does not displace the sensor's messages.
     """
 
     def __init__(self, topics: int = 10_000) -> None:
@@ -385,11 +382,11 @@ FRESH_S: Final = 5.0
 REFUSED: Final = 20
 UNREGISTERED: Final = 50
 AGAIN_S: Final = 60.0
-"""A finding that goes on is reported again so often, which keeps its incident open."""
+"""Interval at which a continuing finding is reported again, so its incident stays open."""
 
 
 class Integrity:
-    """Follow the messages of registered sensors alone; O(open gaps) a message."""
+    """Check the messages of registered sensors; O(open gaps) a message."""
 
     def __init__(self, on_fault: Callable[[Detail], None] = lambda _what: None) -> None:
         self._on_fault = on_fault
@@ -400,10 +397,10 @@ class Integrity:
         self._reported: dict[tuple[str, Detail], float] = {}
         self._found: list[Reading] = []
         self._old = 0.0
-        """Share of what came lately that was not fresh."""
+        """Share of recent messages that were not fresh."""
 
     def restore(self, readings: Iterable[Reading]) -> Counter[str]:
-        """Know the last numbers of the journal's tail; return readings missing, by sensor."""
+        """Learn the numbers in the journal's tail; return missing readings by sensor."""
         missing: Counter[str] = Counter()
         for reading in readings:
             if n := self._add(reading)[0]:
@@ -411,14 +408,14 @@ class Integrity:
         return missing
 
     def on_flood(self, sensor: str | None, now: float) -> None:
-        """Take a name that floods; `sensor` is None if it is not registered."""
+        """Report a name that floods; `sensor` is None if it is not registered."""
         if sensor is None:
             self._on_fault(Detail.STRANGERS)
         else:
             self._find(sensor, Detail.FLOODED, now)
 
     def on_reading(self, reading: Reading) -> int:
-        """Take a new reading; return how many of its sensor are missing that were not before."""
+        """Check a new reading; return how many more of its sensor are missing."""
         now = reading.received
         if reading.is_timed:
             self._old += 0.05 * ((abs(now - reading.time) > FRESH_S) - self._old)
@@ -428,7 +425,7 @@ class Integrity:
         return missing
 
     def on_repeated(self, reading: Reading, *, delivered_again: bool) -> None:
-        """Take a reading that was accepted before."""
+        """Check a reading that was accepted before."""
         now = reading.received
         if delivered_again or "retained" in reading.flags or now - reading.time < OLD_S:
             return
@@ -436,17 +433,17 @@ class Integrity:
             self._find(reading.sensor, Detail.REPEATED, now)
 
     def on_refused(self, sensor: str, now: float) -> None:
-        """Take a message under a sensor's topic that was refused."""
+        """Count a refused message on a sensor's topic."""
         if self._old < 0.5 and self._refused.take(sensor, now):
             self._find(sensor, Detail.REFUSED, now)
 
     def on_unregistered(self, now: float) -> None:
-        """Take a sensor that nobody registered, seen for the first time."""
+        """Count an unregistered sensor that is seen for the first time."""
         if self._old < 0.5 and self._unregistered.take("", now):
             self._on_fault(Detail.STRANGERS)
 
     def take_findings(self) -> tuple[Reading, ...]:
-        """Return what was found since the last call, to be journaled."""
+        """Return the findings since the last call, to be journaled."""
         found, self._found = tuple(self._found), []
         return found
 
@@ -467,7 +464,7 @@ class Integrity:
 
 
 class CountKind(StrEnum):
-    """Closed set of what is counted a sensor."""
+    """What is counted for each sensor; a closed set."""
 
     READINGS = "readings"
     DUPLICATE = "duplicate"
@@ -503,8 +500,8 @@ _OF_FLAG: Final = {
     UNREAD: CountKind.UNREAD,
     WAITING: CountKind.WAITING,
 }
-"""What a quality flag counts as. `no_time` is the rule of some formats and no news, and readings of
-unknown sensors are not counted here."""
+"""What a quality flag counts as. `no_time` does not count, because some formats never send a time;
+nor do unknown sensors, which are listed elsewhere."""
 
 _FINE: Final = frozenset(FINE_PARTICLES)
 _NO_PARTICLES: Final = "no_particles_since"
@@ -512,7 +509,7 @@ _RUN: Final = "unlikely_"
 
 
 class ReadingCounts:
-    """Counts by sensor and `CountKind`; only ever grows. And which sensors send no particles."""
+    """Counts by sensor and `CountKind`, which only grow, and the sensors that send no particles."""
 
     def __init__(self) -> None:
         self._counts: dict[str, dict[str, int]] = {}
@@ -520,7 +517,7 @@ class ReadingCounts:
         self.unlikely = UnlikelyValues()
 
     def add(self, reading: Reading, *, duplicate: bool = False) -> None:
-        """Count one reading of a registered sensor; a duplicate counts as nothing else."""
+        """Count one reading of a registered sensor; a duplicate counts only as that."""
         counts = self._of(reading.sensor)
         if duplicate:
             counts[CountKind.DUPLICATE] += 1
@@ -539,7 +536,7 @@ class ReadingCounts:
             without[sensor] = int(reading.received)
 
     def add_flooded(self, sensor: str) -> None:
-        """Count a reading that was left out, as its sender floods."""
+        """Count a reading that was left out because its sender floods."""
         self._of(sensor)[CountKind.FLOODED] += 1
 
     def _of(self, sensor: str) -> dict[str, int]:
@@ -555,19 +552,19 @@ class ReadingCounts:
                 self._counts[sensor][CountKind.UNJUDGED] += n
 
     def add_missing(self, sensor: str, readings: int) -> None:
-        """Count readings that never came, of a sensor of which one was kind."""
+        """Count missing readings of a sensor that has sent others."""
         self._counts[sensor][CountKind.MISSING] += readings
 
     def total(self, kind: CountKind) -> int:
-        """Sum over all sensors."""
+        """Return the sum over all sensors."""
         return sum(counts[kind] for counts in self._counts.values())
 
     def of(self, sensor: str) -> dict[str, int]:
-        """Return what was counted of a sensor, without zeros."""
+        """Return the counts of a sensor, without zeros."""
         return {str(key): n for key, n in self._counts.get(sensor, {}).items() if n}
 
     def no_particles_since(self, sensor: str) -> int | None:
-        """Return when the first reading without particles came, Unix seconds; None if some came.
+        """Return since when a sensor sends no particles, Unix seconds; None if it sends them.
 
         A vape alarm of the device itself counts as particles.
         """
@@ -583,7 +580,7 @@ class ReadingCounts:
         )
 
     def restore(self, body: bytes, registered: Mapping[str, object]) -> None:
-        """Count on from a snapshot, for registered sensors; raises `msgspec.MsgspecError`."""
+        """Continue a snapshot's counts for registered sensors; raises `msgspec.MsgspecError`."""
         stored = msgspec.json.decode(body, type=dict[str, dict[str, int]])
         for sensor, counts in stored.items():
             if sensor in registered:

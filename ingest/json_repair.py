@@ -1,9 +1,9 @@
-"""JSON as small devices print it: broken, but with one plain meaning.
+"""Repair JSON as small devices print it: broken, but with a single meaning.
 
-Read are a comma too many, no value between two signs (null), texts and words of Python (``'a'``,
+Repaired are: an extra comma, a missing value (null), strings and words of Python (``'a'``,
 ``None``, ``True``, ``nan``), names without quotes, and numbers as C prints them (``07``, ``.5``,
-``41.``). What is cut off, or has two meanings, stays refused. Linear in the length of the text,
-which is bounded.
+``41.``). Text that is cut off or has two meanings stays refused. Takes linear time, and the length
+of the text is bounded.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _WORDS: Final = {
 }
 
 
-def repaired(text: str) -> str | None:
-    """Return JSON (and ``NaN``) of the same meaning, or None; what is cut off stays so.
+def repair_json(text: str) -> str | None:
+    """Return valid JSON (with ``NaN``) of the same meaning, or None.
 
-    >>> repaired("{pm25: 07.5, 'rh': , 'co2': None,}")
+    >>> repair_json("{pm25: 07.5, 'rh': , 'co2': None,}")
     '{"pm25":7.5,"rh":null,"co2":null}'
-    >>> repaired('{"pm25": 7 5}') is None, repaired('{"pm25": yes}') is None
+    >>> repair_json('{"pm25": 7 5}') is None, repair_json('{"pm25": yes}') is None
     (True, True)
     """
     if len(text) > _LONGEST:
@@ -53,14 +53,14 @@ def repaired(text: str) -> str | None:
                 made.pop()
         elif before not in ("", *"{[:,"):
             return None
-        made.append(_strict(kind, piece, is_name=text[at : at + 1] == ":"))
+        made.append(_make_strict(kind, piece, is_name=text[at : at + 1] == ":"))
         if not made[-1]:
             return None
     return "".join(made)
 
 
-def _strict(kind: str, piece: str, *, is_name: bool) -> str:
-    """Return a piece of strict JSON; empty if it has no plain meaning."""
+def _make_strict(kind: str, piece: str, *, is_name: bool) -> str:
+    """Return a token as strict JSON; empty if its meaning is unclear."""
     if kind == "single":
         return json.dumps(piece[1:-1].replace("\\'", "'"), ensure_ascii=False)
     if kind == "number":

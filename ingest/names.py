@@ -1,12 +1,11 @@
-"""What a device's own name for something means, if it is certain.
+"""Find the quantity that a device's name for a value means, if it is certain.
 
-`quantity_of` maps a key such as ``PM2.5``, ``pm_2_5_concentration``, ``km100.rpm25c``, ``VOC
-Index`` or ``temp`` and a unit, if one is given, to a quantity of the table and the value in its
-unit. What could be two quantities is none: ``tvoc`` or ``voc`` without unit is neither ppb nor
-µg/m³ nor an index. A unit that does not fit the quantity means that the name was misunderstood,
-and the value is ignored.
+`find_quantity` maps a key such as ``PM2.5``, ``pm_2_5_concentration``, ``km100.rpm25c``, ``VOC
+Index`` or ``temp``, and a unit if there is one, to a quantity of the table. A name that could be
+two quantities is none: ``tvoc`` or ``voc`` without a unit is neither ppb nor µg/m³ nor an index. If
+the unit does not fit the quantity, the name was misunderstood, and the value is ignored.
 
-Units at the end of a name (``pm25_ug_m3``, ``rco2 (ppm)``) count as the unit.
+A unit at the end of a name (``pm25_ug_m3``, ``rco2 (ppm)``) counts as the unit.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from detection.quantities import QUANTITIES
-from ingest.validation import number
+from ingest.validation import parse_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +44,7 @@ _VOC: Final = re.compile(r"(?:^|_)r?t?vocs?(?:_concentration)?$|^total_voc$|^vol
 _ELSEWHERE: Final = frozenset(_TABLE["elsewhere"])
 _UNIT_FIRST: Final = {"fahrenheit": "degF", "celsius": "degC", "kelvin": "K"}
 _NEED_UNIT: Final = frozenset({"light", "luminosity"})
-"""Words for which devices send lux, volts and counts alike."""
+"""Names that devices use for lux, volts and counts alike."""
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _MAX_NAME: Final = 64
 
@@ -68,10 +67,10 @@ class Meaning(NamedTuple):
         return round(raw * self.scale + self.offset, 6)
 
 
-def unit_of(text: object) -> str | None:
-    """Return a unit's one spelling here; None if it is no unit we know.
+def find_unit(text: object) -> str | None:
+    """Return the standard spelling of a unit; None if it is unknown.
 
-    >>> unit_of("μg/m³"), unit_of("°F"), unit_of("furlong")
+    >>> find_unit("μg/m³"), find_unit("°F"), find_unit("furlong")
     ('ug/m3', 'degF', None)
     """
     if type(text) is not str or len(text) > _MAX_NAME:
@@ -79,32 +78,32 @@ def unit_of(text: object) -> str | None:
     return _UNITS.get(text.strip().lower())
 
 
-def _own_unit(quantity: str) -> str:
+def _find_own_unit(quantity: str) -> str:
     return _UNITS[QUANTITIES[quantity].unit.lower()] or "index"
 
 
-def conversion(quantity: str, unit: str) -> tuple[float, float] | None:
-    """Return factor and addend from a unit to the unit of the table.
+def find_conversion(quantity: str, unit: str) -> tuple[float, float] | None:
+    """Return factor and addend that convert a unit to the unit of the table, or None.
 
-    Exact conversions inside one quantity only: ppb, µg/m³, index and rating are different
+    Only exact conversions within one quantity: ppb, µg/m³, index and rating are different
     quantities.
 
-    >>> conversion("n03", "#/0.1L"), conversion("tvoc_ppb", "ppm"), conversion("tvoc_ppb", "ug/m3")
-    ((0.01, 0), (1000, 0), None)
+    >>> find_conversion("n03", "#/0.1L"), find_conversion("tvoc_ppb", "ug/m3")
+    ((0.01, 0), None)
     """
-    given = unit_of(unit)
-    return _CONVERT[_own_unit(quantity)].get(given) if given else None
+    given = find_unit(unit)
+    return _CONVERT[_find_own_unit(quantity)].get(given) if given else None
 
 
-def units_for(quantity: str) -> tuple[str, ...]:
-    """Units that `conversion` takes for a quantity, its own first."""
-    return tuple(unit for unit in _CONVERT[_own_unit(quantity)] if unit)
+def list_units(quantity: str) -> tuple[str, ...]:
+    """Return the units that a quantity can be converted from, its own first."""
+    return tuple(unit for unit in _CONVERT[_find_own_unit(quantity)] if unit)
 
 
-def unit_in_name(name: str) -> str | None:
-    """Return the unit at the end of a name; None if there is none.
+def find_unit_in_name(name: str) -> str | None:
+    """Return the unit at the end of a name, or None.
 
-    >>> unit_in_name("pm25_ug_m3"), unit_in_name("VOC Index"), unit_in_name("pm25")
+    >>> find_unit_in_name("pm25_ug_m3"), find_unit_in_name("VOC Index"), find_unit_in_name("pm25")
     ('ug/m3', 'index', None)
     """
     if len(name) > _MAX_NAME:
@@ -113,12 +112,12 @@ def unit_in_name(name: str) -> str | None:
     return _UNITS.get(tail.group(1).lower().replace("deg_", "deg")) if tail else None
 
 
-def quantity_of(name: str, unit: str | None = None) -> Meaning | None:
-    """Return what a name means.
+def find_quantity(name: str, unit: str | None = None) -> Meaning | None:
+    """Return what a name means, or None.
 
-    >>> quantity_of("PM2.5").quantity, quantity_of("tvoc", "ppb").quantity
+    >>> find_quantity("PM2.5").quantity, find_quantity("tvoc", "ppb").quantity
     ('pm25', 'tvoc_ppb')
-    >>> quantity_of("tvoc") is None
+    >>> find_quantity("tvoc") is None
     True
     """
     if len(name) > _MAX_NAME or (unit is not None and len(unit) > _MAX_NAME):
@@ -130,40 +129,40 @@ def quantity_of(name: str, unit: str | None = None) -> Meaning | None:
 def _look_up(name: str, unit: str | None) -> Meaning | None:
     given = None
     if unit is not None:
-        given = unit_of(unit)
+        given = find_unit(unit)
         if given is None:
             return None
     word = name.strip()
     tail = _UNIT_IN_NAME.search(word)
     if tail and tail.start() > 0:
-        inside = unit_in_name(word)
+        inside = find_unit_in_name(word)
         if inside is not None and given in (None, ""):
             given = inside
         if inside != "index":
             word = word[: tail.start()]
-    meaning = _of_word(word, given)
+    meaning = _look_up_word(word, given)
     parts = _CAMEL.sub("_", word)
     return meaning or (None if parts == word else _look_up(parts, given))
 
 
-def _of_word(word: str, given: str | None) -> Meaning | None:
+def _look_up_word(word: str, given: str | None) -> Meaning | None:
     key = re.sub(r"[^a-z0-9]+", "_", word.lower()).strip("_").removesuffix("_value")
     first, joined, rest = key.partition("_")
     if joined and first in _UNIT_FIRST:
         given, key = given or _UNIT_FIRST[first], rest
     if not is_of_room(key):
-        return _known(key, given) if key in _WORDS else None
+        return _look_up_key(key, given) if key in _WORDS else None
     last = "_".join(key.split("_")[-2:]) if key.endswith("_index") else key.rpartition("_")[2]
-    return _known(key, given) or _known(last, given, whole=False)
+    return _look_up_key(key, given) or _look_up_key(last, given, whole=False)
 
 
 def is_of_room(name: str) -> bool:
-    """Whether no word of a name says that it is of something else than the air of the room."""
+    """Return whether no word of a name says that it is about something other than room air."""
     return _ELSEWHERE.isdisjoint(re.split(r"[^a-z0-9]+", name.lower()))
 
 
-def _known(key: str, unit: str | None, *, whole: bool = True) -> Meaning | None:
-    """Meaning of a bare word; a last word alone (`whole` false) must be long enough to trust."""
+def _look_up_key(key: str, unit: str | None, *, whole: bool = True) -> Meaning | None:
+    """Return the meaning of a word; a last word (`whole` false) must be long enough to trust."""
     match = _PM.search(key) if whole else None
     if match:
         quantity = _PM_OF[next(i for i, g in enumerate(match.groups()) if g)]
@@ -185,32 +184,32 @@ _SHORT: Final = frozenset({"co2", "rtemp", "rhumid"})
 def _fit(quantity: str, unit: str | None) -> Meaning | None:
     if unit is None:
         return Meaning(quantity, 1, 0)
-    factors = _CONVERT[_own_unit(quantity)].get(unit)
+    factors = _CONVERT[_find_own_unit(quantity)].get(unit)
     return None if factors is None else Meaning(quantity, *factors, unit)
 
 
-def measured(
+def find_quantities(
     content: Mapping[str, object], units: Mapping[str, str] | None = None
 ) -> dict[str, object]:
     """Return all quantities whose names are certain, in the units of the table.
 
-    The first of several names for one quantity counts, and one that is certain as a whole before
-    one of which only the first word and the unit are (``temp_SOIL``). A null or the text "nan" is a
-    fault of its quantity (NaN); a value that is neither number nor the text of one is left out.
+    The first of several names for one quantity counts. A name that is certain as a whole goes
+    before a name whose first word and unit are certain (``temp_SOIL``). A null or the text "nan" is
+    a fault of its quantity. A value that is neither a number nor the text of one is left out.
     """
     raw: dict[str, object] = {}
     led: list[tuple[Meaning, object]] = []
     for name, value in content.items():
         unit = units.get(name) if units else None
         if type(value) is str and unit is None:
-            unit = _unit_after(value)
+            unit = _find_unit_after(value)
             found = None if unit else _WITH_UNIT.fullmatch(value.strip())
-            if found and unit_of(found[2]):
+            if found and find_unit(found[2]):
                 value, unit = found[1], found[2]  # noqa: PLW2901 - of "6ug/m3"
-        meaning = quantity_of(name, unit)
+        meaning = find_quantity(name, unit)
         if meaning is not None:
             _take(raw, meaning, value)
-        elif unit and (meaning := _led_by(name, unit)) is not None:
+        elif unit and (meaning := _look_up_first_word(name, unit)) is not None:
             led.append((meaning, value))
     for meaning, value in led:
         _take(raw, meaning, value)
@@ -223,7 +222,7 @@ def _take(raw: dict[str, object], meaning: Meaning, value: object) -> None:
     if value is None:
         raw[meaning.quantity] = None
         return
-    plain = number(value)
+    plain = parse_number(value)
     if plain is not None and (meaning.quantity != "battery" or 0 <= plain <= 100):
         raw[meaning.quantity] = meaning.convert(plain)
 
@@ -232,12 +231,12 @@ _WITH_UNIT: Final = re.compile(r"([+-]?\d{1,12}(?:\.\d{0,12})?)([^\d\s.+-]\S{0,1
 _LEADING: Final = frozenset({"temp", "temperature", "hum", "humidity", "co2", "pressure"})
 
 
-def _led_by(name: str, unit: str) -> Meaning | None:
-    """Meaning of a name whose *first* word is known and whose value carries a fitting unit."""
+def _look_up_first_word(name: str, unit: str) -> Meaning | None:
+    """Return the meaning of a name with a known *first* word whose value has a fitting unit."""
     first, sep, _ = name.partition("_")
-    return quantity_of(first, unit) if sep and first.lower() in _LEADING else None
+    return find_quantity(first, unit) if sep and first.lower() in _LEADING else None
 
 
-def _unit_after(text: str) -> str | None:
+def _find_unit_after(text: str) -> str | None:
     _, space, unit = text.strip().partition(" ")
     return unit.strip() or None if space else None

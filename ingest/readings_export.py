@@ -2,13 +2,13 @@
 
 Constraints
 -----------
-Memory holds some ten thousand readings however long the span: the store is read slice by slice, and
-slices grow and shrink with what is in them. A file is whole or not there: it is written beside its
-name and renamed. A CSV can be read by ``plumewatch replay``.
+Memory use is some ten thousand readings, however long the span: the store is read in slices, which
+grow and shrink with the number of readings in them. A file is complete or absent: it is written
+under a temporary name and renamed. ``plumewatch replay`` reads the CSV.
 
-Columns are always the same (`SCHEMA`), so that files of several months can be laid on each other.
-In a CSV, times are ISO 8601 in UTC, what is absent is empty, and what a spreadsheet would take for
-a formula begins with an apostrophe; Parquet has it as it is.
+The columns are always the same (`SCHEMA`), so files of several months can be concatenated. In a
+CSV, times are ISO 8601 in UTC, absent values are empty, and text that a spreadsheet would take for
+a formula begins with an apostrophe. Parquet has the text unchanged.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _SHORTEST_S, _LONGEST_S = 1.0, 86_400.0
 _ROW_GROUP: Final = 100_000
 
 
-def slices(
+def read_slices(
     series: Series,
     start: float,
     end: float,
@@ -87,27 +87,27 @@ def export_readings(
     sensors: frozenset[str] = frozenset(),
     on_time: Callable[[float], None] = lambda _: None,
 ) -> int:
-    """Write the readings of a span to a file, whole or not at all."""
+    """Write the readings of a span to a file, completely or not at all; return their number."""
     count = 0
 
     def frames() -> Iterator[pl.DataFrame]:
         nonlocal count
-        for found in slices(series, start, end, on_time, sensors or None):
+        for found in read_slices(series, start, end, on_time, sensors or None):
             count += len(found)
-            yield _frame(found, registry)
+            yield _make_frame(found, registry)
 
     with atomic_write(path) as partial:
         if kind == "parquet":
             _sink(frames, partial)
         else:
-            with _opened(partial, compressed=path.suffix == ".gz") as file:
+            with _open(partial, compressed=path.suffix == ".gz") as file:
                 _write_csv(pl.DataFrame(schema=SCHEMA), file, header=True)
                 for frame in frames():
                     _write_csv(frame, file, header=False)
     return count
 
 
-def _frame(readings: list[Reading], registry: Registry) -> pl.DataFrame:
+def _make_frame(readings: list[Reading], registry: Registry) -> pl.DataFrame:
     rooms = [registry.room_of(r.sensor) for r in readings]
     columns: dict[str, list[Any]] = {
         "time": [round(r.time * 1e6) for r in readings],
@@ -130,7 +130,7 @@ def _frame(readings: list[Reading], registry: Registry) -> pl.DataFrame:
 
 
 def _sink(frames: Callable[[], Iterator[pl.DataFrame]], path: Path) -> None:
-    """Stream frames into a Parquet file; an error of theirs comes out as it is."""
+    """Write data frames to a Parquet file as they arrive; errors in producing them propagate."""
     raised: list[BaseException] = []
 
     def source(
@@ -159,7 +159,7 @@ def _write_csv(frame: pl.DataFrame, file: IO[bytes], *, header: bool) -> None:
 
 
 @contextmanager
-def _opened(path: Path, *, compressed: bool) -> Iterator[IO[bytes]]:
+def _open(path: Path, *, compressed: bool) -> Iterator[IO[bytes]]:
     with path.open("wb") as stored:
         if not compressed:
             yield stored

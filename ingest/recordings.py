@@ -1,13 +1,12 @@
-"""Recorded readings as CSV: one row a reading, quantities as columns, empty means missing.
+"""Read recorded readings from CSV: one reading a row, quantities as columns, empty if missing.
 
 Header: ``time`` (Unix seconds or ISO 8601 with zone), ``sensor``, and any quantity keys. Rows are
 in time order over all sensors. ``.csv`` or ``.csv.gz``.
 
-A recording has no receive time; the rows around a row stand for it. A row that is stamped more than
-a day ahead of the row before it and of most of the next `_LOOK_AHEAD` rows comes from a clock that
-was wrong: it is given a time between its neighbors and the flag ``time_replaced``, as
-`ingest.validation.settle_time` does for what arrives. Left as it is, it would keep its sensor from
-being judged until that day.
+A recording has no receive times, so neighboring rows are used instead. If a row is more than a day
+ahead of the previous row and of most of the next `_LOOK_AHEAD` rows, its clock was wrong. It gets a
+time between its neighbors and the flag ``time_replaced``, as `ingest.validation.settle_time` does
+for live messages. Otherwise its sensor would not be evaluated until that day.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ import msgspec
 
 from detection.quantities import QUANTITIES
 from ingest.errors import DecodeError, RefusedError
-from ingest.names import quantity_of
+from ingest.names import find_quantity
 from ingest.validation import check_values, parse_time, sensor_id
 from storage.reading import Reading
 
@@ -53,15 +52,15 @@ def read_recordings(
     paths: Sequence[Path], on_bytes: Callable[[int], None] = lambda _: None
 ) -> Iterator[Reading]:
     """Read all files, merged in time order; raises `RecordingError` with file and line."""
-    streams = [_on_one_clock(_read_one(path, on_bytes)) for path in paths]
+    streams = [_correct_clocks(_read_one(path, on_bytes)) for path in paths]
     if len(streams) == 1:
         yield from streams[0]
     else:
         yield from heapq.merge(*streams, key=lambda reading: reading.time)
 
 
-def _on_one_clock(readings: Iterator[Reading]) -> Iterator[Reading]:
-    """Give rows that are stamped far in the future a time between their neighbors."""
+def _correct_clocks(readings: Iterator[Reading]) -> Iterator[Reading]:
+    """Give rows with time stamps far in the future a time between their neighbors."""
     ahead = deque(islice(readings, _LOOK_AHEAD))
     before = -math.inf
     while ahead:
@@ -81,7 +80,7 @@ def _on_one_clock(readings: Iterator[Reading]) -> Iterator[Reading]:
 def _read_one(path: Path, on_bytes: Callable[[int], None]) -> Iterator[Reading]:
     where = "header"
     try:
-        with path.open("rb") as stored, _text(stored, gzipped=path.suffix == ".gz") as text:
+        with path.open("rb") as stored, _open_text(stored, gzipped=path.suffix == ".gz") as text:
             rows = _report_bytes(csv.reader(text), stored, on_bytes)
             reader = _RowReader(next(rows, []))
             for line, row in enumerate(rows, start=2):
@@ -101,7 +100,7 @@ def _read_one(path: Path, on_bytes: Callable[[int], None]) -> Iterator[Reading]:
 
 
 class _RowReader:
-    """Reads the rows below one header."""
+    """Parses the rows below one header."""
 
     def __init__(self, header: list[str]) -> None:
         self._width = len(header)
@@ -111,7 +110,7 @@ class _RowReader:
         faults += [f"column {name!r} occurs twice" for name in repeated]
         self._columns = [(at, key) for at, key in enumerate(headers) if key in QUANTITIES]
         if not self._columns:
-            meant = {name: found.quantity for name in headers if (found := quantity_of(name))}
+            meant = {name: found.quantity for name in headers if (found := find_quantity(name))}
             keys, quantities = ", ".join(meant), ", ".join(dict.fromkeys(meant.values()))
             faults.append(
                 f"none of the columns {keys} is known: use {quantities}"
@@ -124,10 +123,10 @@ class _RowReader:
         self._ids: dict[str, str] = {}
 
     def reading(self, row: list[str]) -> Reading:
-        """Return the reading of a row, bad values as faults."""
+        """Return the reading of a row, with bad values as faults."""
         if len(row) != self._width:
             raise _RowError(f"{len(row)} cells, the header has {self._width}")
-        time, sensor = _time(row[self._time_at]), self._named(row[self._sensor_at])
+        time, sensor = _parse_time(row[self._time_at]), self._check_name(row[self._sensor_at])
         raw: dict[str, object] = {}
         for at, key in self._columns:
             cell = row[at]
@@ -139,7 +138,7 @@ class _RowReader:
         values, faults = check_values(raw)
         return Reading(sensor, time, time, values, (), tuple(faults))
 
-    def _named(self, name: str) -> str:
+    def _check_name(self, name: str) -> str:
         found = self._ids.get(name)
         if found is None:
             if len(self._ids) >= _NAMES:
@@ -151,7 +150,7 @@ class _RowReader:
         return found
 
 
-def _time(cell: str) -> float:
+def _parse_time(cell: str) -> float:
     try:
         time = float(cell)
     except ValueError:
@@ -178,7 +177,7 @@ def _report_bytes(
     on_bytes(stored.tell() - reported)
 
 
-def _text(stored: IO[bytes], *, gzipped: bool) -> io.TextIOWrapper:
+def _open_text(stored: IO[bytes], *, gzipped: bool) -> io.TextIOWrapper:
     if gzipped:
         return io.TextIOWrapper(gzip.GzipFile(fileobj=stored), encoding="utf-8-sig", newline="")
     return io.TextIOWrapper(stored, encoding="utf-8-sig", newline="")

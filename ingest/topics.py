@@ -1,8 +1,8 @@
-"""Topic filters: those of MQTT, and those with named captures: ``site/{room}/sensor/{id}/state``.
+"""Topic filters of MQTT, and filters with captures: ``site/{room}/sensor/{id}/state``.
 
-A level of a `TopicFilter` is fixed text, ``+`` (any one level), ``{name}`` (one level, kept under a
-name) or ``{name+}`` (one or more levels, kept joined by ``/``; at most once). In an MQTT filter, a
-`#` may also stand inside, for one or more levels.
+A level of a `TopicFilter` is fixed text, ``+`` (any one level), ``{name}`` (captures one level) or
+``{name+}`` (captures one or more levels joined by ``/``; at most once). An MQTT filter may also
+have a `#` inside, which matches one or more levels.
 """
 
 from __future__ import annotations
@@ -17,41 +17,41 @@ _CAPTURE: Final = re.compile(r"\{([a-z][a-z0-9_]{0,31})(\+?)\}")
 _ONE, _MANY = "[^/]*", ".*"
 
 
-def topic_matches(pattern: str, topic: str) -> bool:
-    """Whether a topic falls under an MQTT filter.
+def matches_topic(pattern: str, topic: str) -> bool:
+    """Return whether a topic matches an MQTT filter.
 
-    >>> topic_matches("tele/#/SENSOR", "tele/north/2/boys/SENSOR")
+    >>> matches_topic("tele/#/SENSOR", "tele/north/2/boys/SENSOR")
     True
-    >>> topic_matches("tele/#/SENSOR", "tele/SENSOR"), topic_matches("tele/#", "tele")
+    >>> matches_topic("tele/#/SENSOR", "tele/SENSOR"), matches_topic("tele/#", "tele")
     (False, True)
     """
-    return _mqtt(pattern).fullmatch(topic) is not None
+    return _compile_filter(pattern).fullmatch(topic) is not None
 
 
 @lru_cache(maxsize=4_096)
-def _mqtt(pattern: str) -> re.Pattern[str]:
+def _compile_filter(pattern: str) -> re.Pattern[str]:
     if pattern.endswith("/#"):
-        return re.compile(f"{_mqtt(pattern[:-2]).pattern}(?:/.*)?", re.DOTALL)
+        return re.compile(f"{_compile_filter(pattern[:-2]).pattern}(?:/.*)?", re.DOTALL)
     open_levels = {"+": _ONE, "#": _MANY}
     levels = (open_levels.get(level) or re.escape(level) for level in pattern.split("/"))
     return re.compile("/".join(levels), re.DOTALL)
 
 
 def covers(wide: str, narrow: str) -> bool:
-    """Whether every topic of one MQTT filter falls under another."""
-    return topic_matches(wide, narrow) and (wide.endswith("#") or not narrow.endswith("#"))
+    """Return whether every topic of one MQTT filter matches another filter."""
+    return matches_topic(wide, narrow) and (wide.endswith("#") or not narrow.endswith("#"))
 
 
-def _levels_of(text: str) -> list[str]:
+def _split_levels(text: str) -> list[str]:
     levels = text.split("/")
     if not text or len(text) > MAX_LENGTH or len(levels) > MAX_LEVELS or not text.isprintable():
         raise ValueError(f"1 to {MAX_LENGTH} printable characters in at most {MAX_LEVELS} levels")
     return levels
 
 
-def mqtt_filter(text: str) -> str:
-    """Return an MQTT filter; `ValueError` with a noun phrase: what is allowed."""
-    levels = _levels_of(text)
+def check_filter(text: str) -> str:
+    """Return a valid MQTT filter; `ValueError` says what is allowed, as a noun phrase."""
+    levels = _split_levels(text)
     if levels.count("#") > 1 or any(len(level) > 1 and set(level) & set("+#") for level in levels):
         raise ValueError("a topic filter: levels that are text or +, and at most one #")
     return text
@@ -60,7 +60,7 @@ def mqtt_filter(text: str) -> str:
 class TopicFilter:
     """A topic filter with captures, which are ``+`` or ``#`` in its MQTT `pattern`.
 
-    Raises `ValueError` with a noun phrase: what is allowed.
+    Raises `ValueError` that says what is allowed, as a noun phrase.
 
     >>> found = TopicFilter("site/{room}/sensor/{id}/state")
     >>> found.match("site/n2/sensor/b7/state")
@@ -72,7 +72,7 @@ class TopicFilter:
     __slots__ = ("_regex", "captures", "pattern")
 
     def __init__(self, text: str) -> None:
-        levels = _levels_of(text)
+        levels = _split_levels(text)
         found = [_CAPTURE.fullmatch(level) for level in levels]
         fixed = [level for level, capture in zip(levels, found, strict=True) if not capture]
         if any(level != "+" and set(level) & set("+#{}") for level in fixed):
@@ -97,6 +97,6 @@ class TopicFilter:
         self._regex = re.compile("/".join(named), re.DOTALL)
 
     def match(self, topic: str) -> dict[str, str] | None:
-        """Return what the captures hold in a topic; None if it does not match."""
+        """Return the captured levels of a topic by name; None if it does not match."""
         found = self._regex.fullmatch(topic)
         return found.groupdict() if found else None

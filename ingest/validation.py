@@ -1,11 +1,11 @@
-"""Checks between a decoded message and an accepted reading, in their order.
+"""Checks that turn a decoded message into an accepted reading, in order.
 
-Before parsing, `check_topic`, `check_size` and `check_json`: a nested or enormous payload costs a
-count of its brackets, never a parse. Then identity (`sensor_id`), time (`settle_time`), values
-(`check_values`: what is out of range or means no value is named in `faults` and never becomes 0)
-and content (`build_reading`).
+Before parsing: `check_topic`, `check_size` and `check_json`, which counts the brackets of a nested
+or enormous payload instead of parsing it. Then identity (`sensor_id`), time (`settle_time`), values
+(`check_values`: a value that is out of range or means "no value" becomes a fault, never 0) and
+content (`build_reading`).
 
-Quality flags a reading can carry. All but the first eight keep it from alerting:
+Quality flags of a reading. All but the first eight keep it from alerting:
 
 =================  ===============================================================
 ``no_time``        the message has no time stamp; receive time is used
@@ -14,10 +14,10 @@ Quality flags a reading can carry. All but the first eight keep it from alerting
                    time is used, and `Reading.stamp` is what the sensor said
 ``clock_skew``     two clocks of the network disagree; the server's was taken
 ``codec_error``    the network server could not decode this device's message
-``bad_firmware``   what it calls its firmware is no version, and left out
-``unread``         a number of the message was left out: its name and unit tell no quantity
-``waiting``        data that is named only by a description that has not arrived yet
-``late``           older than `Limits.late_after_s` when it arrived: an alert of it is late
+``bad_firmware``   its firmware version is invalid and was left out
+``unread``         a number in the message was left out: name and unit give no quantity
+``waiting``        its names are in a description that has not arrived yet
+``late``           older than `Limits.late_after_s` when it arrived: its alerts are late
 ``retained``       delivered from the broker's store: stored only
 ``simulated``      the network server marked it as a console test: stored only
 ``history``        a device's own backfill: stored only
@@ -48,15 +48,15 @@ if TYPE_CHECKING:
 
 
 MAX_VERSION: Final = 64
-"""Characters of a version."""
+"""Maximum length of a version."""
 BAD_FIRMWARE: Final = "bad_firmware"
-"""Flag of readings whose device names a firmware that is no version."""
+"""Flag of readings with an invalid firmware version."""
 
 
-def version_of(text: object) -> str | None:
-    r"""Return what a device calls its firmware, on one line.
+def clean_version(text: object) -> str | None:
+    r"""Return a firmware version on one line; empty if there is none, None if it is invalid.
 
-    >>> version_of(" 14.2.0(tasmota) "), version_of(None), version_of("1.0\x00")
+    >>> clean_version(" 14.2.0(tasmota) "), clean_version(None), clean_version("1.0\x00")
     ('14.2.0(tasmota)', '', None)
     """
     if text is None or text == "":
@@ -69,21 +69,21 @@ def version_of(text: object) -> str | None:
 
 
 Readings = list[Reading]
-"""What a decoder makes of one message."""
+"""Readings of one message."""
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
-    """One message, before anything is believed about it.
+    """One message before any check.
 
-    `topic`: MQTT topic. Bytes that are no UTF-8 arrive as lone surrogates (``surrogateescape``) and
-    are refused as `bad_topic`.
-    `received`: when it reached us, Unix seconds.
-    `retained`: delivered from the broker's store: it says what was, not what is.
-    `duplicate`: the MQTT DUP flag: a redelivery of a message that was not acknowledged.
-    `packet`: MQTT packet id, by which a redelivery is recognized; 0 without one.
-    `live`: published after we connected, so not of a backlog that waited in the broker.
-    `left_out`: beyond what may be read of its topic: it is acknowledged and counted.
-    `clock_step`: seconds by which this machine's clock was set since the message before.
+    `topic`: MQTT topic. Bytes that are not UTF-8 arrive as lone surrogates (``surrogateescape``)
+    and are refused as `bad_topic`.
+    `received`: receive time, Unix seconds.
+    `retained`: delivered from the broker's store, so it describes the past.
+    `duplicate`: the MQTT DUP flag, which marks the redelivery of an unacknowledged message.
+    `packet`: MQTT packet id, which identifies a redelivery; 0 without one.
+    `live`: published after we connected, so it did not wait in the broker.
+    `left_out`: beyond the budget of its topic; it is only acknowledged and counted.
+    `clock_step`: seconds by which this machine's clock was set since the previous message.
     """
 
     topic: str
@@ -101,7 +101,7 @@ FLOODED: Final = "flooded"
 SILENT_FLAGS: Final = frozenset(
     {"retained", "simulated", "history", "cached", "maintenance", FLOODED, "unknown_sensor"}
 )
-"""Flags of readings that are stored but must never alert."""
+"""Flags of readings that are stored but never alert."""
 
 UNREAD: Final = "unread"
 WAITING: Final = "waiting"
@@ -112,17 +112,17 @@ NO_VALUE: Final[Mapping[str, frozenset[float]]] = {
     **dict.fromkeys(("tvoc_ppb", "tvoc_ugm3", "voc_raw", "light"), _ALL_ONES),
     "temp": frozenset({85.0}),
 }
-"""Numbers inside the range of a quantity that sensors send when they have no value.
+"""Numbers within the range of a quantity that sensors send instead of "no value".
 
-Words of sixteen ones, whole and in tenths, five nines, and the power-on value of a DS18B20.
-Particle counts are not here: a Plantower sensor says 65535 in 0.1 L when it is full.
+Sixteen one bits, whole and in tenths, five nines, and the power-on value of a DS18B20. Particle
+counts are not included, because a Plantower sensor sends 65535 per 0.1 L at its limit.
 """
 
 _DEAD_CLIMATE: Final = (0.0, -45.0)
-"""Temperatures of a sensor that does not answer, if the humidity beside them is exactly 0 %."""
+"""Temperatures of a sensor that does not answer, if the humidity is exactly 0%."""
 
 _ALL_ONES_CLIMATE: Final = -0.1
-"""Sixteen ones as a signed temperature in tenths; no value if the humidity beside it is a fault."""
+"""Sixteen one bits as a signed temperature in tenths; not a value if the humidity is a fault."""
 
 _BOUNDS: Final = {key: (q.low, q.high) for key, q in QUANTITIES.items()}
 USUAL: Final = {
@@ -132,7 +132,7 @@ USUAL: Final = {
     )
     for key, q in QUANTITIES.items()
 }
-"""By quantity, the range inside which `check_values` takes every number as it is."""
+"""Range of each quantity within which `check_values` accepts every number."""
 
 _CLOCK_SET_SINCE: Final = 1_000_000_000.0
 _YEAR_2020: Final = 1_577_836_800.0
@@ -145,7 +145,7 @@ _NUMBER: Final = re.compile(r"[+-]?(?:\d{1,32}(?:\.\d{0,32})?|\.\d{1,32})(?:[eE]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on what is believed; descriptions of a bridge are large by nature, and rare."""
+    """Bounds on messages and times; descriptions from a bridge are large, and rare."""
 
     payload_bytes: int = 65_536
     topic_length: int = 1_024
@@ -162,17 +162,17 @@ _NEAR_ISO: Final = ("%Y/%m/%dT%H:%M:%S%z", "%Y-%m-%d %H:%M:%S %z", "%Y-%m-%d %H:
 
 
 def may_alert(reading: Reading) -> bool:
-    """Whether a reading may lead to an alert: none of `SILENT_FLAGS` is set."""
+    """Return whether a reading may cause an alert: none of `SILENT_FLAGS` is set."""
     return not reading.flags or SILENT_FLAGS.isdisjoint(reading.flags)
 
 
 def is_usable(topic: str, limits: Limits) -> bool:
-    """Whether `check_topic` accepts a topic."""
+    """Return whether `check_topic` accepts a topic."""
     return len(topic) <= limits.topic_length and topic.isprintable()
 
 
 def check_topic(topic: str, limits: Limits) -> None:
-    """Refuse a topic that is too long or no printable text, as `bad_topic`."""
+    """Refuse a topic that is too long or not printable text, as `bad_topic`."""
     if len(topic) > limits.topic_length:
         raise MessageRefusedError(Reason.BAD_TOPIC, f"topic of {len(topic)} characters")
     if not topic.isprintable():
@@ -245,12 +245,11 @@ def fold_id(name: str) -> str:
     return name.lower().replace(":", "").replace("-", "")
 
 
-def number(value: object) -> float | None:
-    """Return a value sent as a number or as the text of one; None if it is neither.
+def parse_number(value: object) -> float | None:
+    """Return a number, or the number in a text; None if there is none.
 
-    Booleans are no numbers. Text may carry a unit after a space ("3.384 V"); the number is
-    returned and the caller knows the unit. Text such as "nan" or "None" gives NaN, which
-    becomes a fault of its quantity.
+    A boolean is not a number. Text may have a unit after a space ("3.384 V"), which the caller
+    knows. Text such as "nan" or "None" returns NaN, which becomes a fault of its quantity.
     """
     if type(value) is float:
         return value
@@ -270,28 +269,28 @@ def number(value: object) -> float | None:
 
 
 def _from_text(value: object) -> object:
-    """Return the number of a text that is nothing else; any other value as it is."""
+    """Return the number in a text that has nothing else; any other value unchanged."""
     if type(value) is not str:
         return value
     text = value.strip()
     return float(text) if _NUMBER.fullmatch(text) else value
 
 
-def above(total: float, below: float) -> float:
-    """Return particles above a diameter from those of all sizes and those below it.
+def count_above(total: float, below: float) -> float:
+    """Return the count of particles above a diameter, from all particles and those below it.
 
-    Counts are printed rounded, so a difference just below zero is none; one that is further
-    below means that the counts contradict each other, and stays out of range.
+    Devices round counts, so a difference just below zero is 0. A difference further below means
+    that the counts contradict each other, and stays out of range.
     """
     rest = round(total - below, 6)
     return 0.0 if -0.05 <= rest < 0 else rest
 
 
-def counts_above(total: float | None, below: Mapping[str, float | None]) -> dict[str, object]:
-    """Return counts larger than a diameter (by quantity) from those of all sizes and up to it."""
+def count_all_above(total: float | None, below: Mapping[str, float | None]) -> dict[str, object]:
+    """Return counts above each diameter (by quantity) from all particles and counts up to it."""
     if total is None:
         return {}
-    found = {quantity: above(total, n) for quantity, n in below.items() if n is not None}
+    found = {quantity: count_above(total, n) for quantity, n in below.items() if n is not None}
     return {"n03": total, **found}
 
 
@@ -308,14 +307,14 @@ def _from_unix(value: float) -> float | None:
     return value / 1e9
 
 
-def _local(moment: datetime, zone: tzinfo, received: float) -> float:
-    """Seconds of a local time; of the two readings of a repeated hour the one nearer `received`."""
+def _resolve_local_time(moment: datetime, zone: tzinfo, received: float) -> float:
+    """Return Unix seconds of a local time; of a repeated hour, the pass closer to `received`."""
     both = (moment.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))
     return min(both, key=lambda stamp: abs(stamp - received))
 
 
 def parse_time(value: object, received: float, zone: tzinfo | None = None) -> float | None:
-    """Seconds of a time stamp in any form devices use; None if it is unusable.
+    """Return Unix seconds of a time stamp in any form that devices use, or None.
 
     >>> parse_time("1970-01-02T00:00:00Z", 0.0)
     86400.0
@@ -340,33 +339,33 @@ def _parse_text(text: str, received: float, zone: tzinfo | None) -> float | None
         return None
     iso = text.upper().replace("/", "-") if "/" in text else text
     try:
-        return unix_seconds(datetime.fromisoformat(iso), received, zone)
+        return to_unix_seconds(datetime.fromisoformat(iso), received, zone)
     except ValueError:
-        return _near_iso(digits.upper(), received, zone)
+        return _parse_near_iso(digits.upper(), received, zone)
 
 
-def _near_iso(text: str, received: float, zone: tzinfo | None) -> float | None:
+def _parse_near_iso(text: str, received: float, zone: tzinfo | None) -> float | None:
     for form in _NEAR_ISO:
         try:
             moment = datetime.strptime(text, form)  # noqa: DTZ007 - the zone follows
         except ValueError:
             continue
-        return unix_seconds(moment, received, zone)
+        return to_unix_seconds(moment, received, zone)
     return None
 
 
-def unix_seconds(moment: datetime, received: float, zone: tzinfo | None) -> float | None:
-    """Return Unix seconds of a moment; None if it has no zone and none is given."""
+def to_unix_seconds(moment: datetime, received: float, zone: tzinfo | None) -> float | None:
+    """Return Unix seconds of a moment; None if neither it nor the caller has a zone."""
     try:
         if moment.tzinfo is not None:
             return moment.timestamp()
-        return None if zone is None else _local(moment, zone, received)
+        return None if zone is None else _resolve_local_time(moment, zone, received)
     except (OverflowError, ValueError, OSError):
         return None
 
 
 def settle_time(stamp: float | None, received: float, limits: Limits) -> tuple[float, str]:
-    """Decide the event time of a reading; `bad_time` if it was set before `Limits.earliest`."""
+    """Return the event time of a reading and a flag; `bad_time` if older than `Limits.earliest`."""
     if stamp is None:
         return received, "no_time"
     age = received - stamp
@@ -381,7 +380,7 @@ def settle_time(stamp: float | None, received: float, limits: Limits) -> tuple[f
 
 
 def check_values(raw: Mapping[str, object]) -> tuple[dict[str, float], list[str]]:
-    """Sort what was measured into valid values and faults."""
+    """Split measured values into valid values and faults."""
     values: dict[str, float] = {}
     faults: list[str] = []
     for key, value in raw.items():
@@ -409,8 +408,8 @@ def _is_believed(key: str, value: float) -> bool:
     return low <= value <= high and value not in NO_VALUE.get(key, ())
 
 
-def nothing_measured(firmware: str | None) -> PayloadError:
-    """Return the error of a message that measures nothing, and may name a firmware."""
+def make_no_measurement(firmware: str | None) -> PayloadError:
+    """Return the error of a message without measurements, which may name a firmware."""
     if firmware is None:
         detail = "nothing measured, and a firmware that is no version"
     elif firmware:
@@ -434,7 +433,7 @@ def build_reading(
     state: bool = False,
     firmware: object = None,
 ) -> Reading:
-    """Validate what a decoder found and return it as a reading; raises `PayloadError`."""
+    """Validate what a decoder found, and return a reading; raises `PayloadError`."""
     time, time_flag = settle_time(stamp, message.received, limits)
     if str in map(type, raw.values()):
         raw = {key: _from_text(value) for key, value in raw.items()}
@@ -444,9 +443,9 @@ def build_reading(
         if fault not in bad:
             bad.append(fault)
     kept = tuple(dict.fromkeys(e for e in events if e in DEVICE_EVENTS))
-    version = version_of(firmware)
+    version = clean_version(firmware)
     if not values and not bad and not kept:
-        raise nothing_measured(version)
+        raise make_no_measurement(version)
     marks = list(flags)
     if time_flag:
         marks.append(time_flag)

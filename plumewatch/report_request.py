@@ -25,7 +25,7 @@ from reports.files import REPORTS, ReportTooLongError, write_report
 from reports.read import read_recorded_from
 from reports.school import KINDS, PeriodError, Place, PlaceError
 from reports.text import FORMATS, make_file_name
-from storage.audit import AuditKind, append, machine_user
+from storage.audit import AuditKind, append, find_machine_user
 from storage.errors import StorageError
 from storage.sqlite import transaction
 
@@ -91,7 +91,7 @@ def make_report(
         "incidents": len(facts.incidents),
     }
     with open_state(DataPaths(config.data_dir).state) as db, transaction(db) as tx:
-        append(tx, AuditKind.EXPORT, who or machine_user(), detail, now)
+        append(tx, AuditKind.EXPORT, who or find_machine_user(), detail, now)
     with use_language(request.language or config.language):
         write_report(request.name, facts, path, request.kind)
     return facts

@@ -35,7 +35,7 @@ from reports.files import write_report
 from reports.letter import write_letter
 from reports.summary import make_summary
 from storage.errors import StorageError
-from storage.registry import natural
+from storage.registry import make_sort_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -102,7 +102,7 @@ def describe_due_tests(config: PlumewatchConfig, now: float, registry: Registry)
 
 
 def _list_names(names: Iterable[str]) -> str:
-    every = sorted(names, key=natural)
+    every = sorted(names, key=make_sort_key)
     more = len(every) - _MOST_NAMED
     return ", ".join([*every[:_MOST_NAMED], *([_("%(n)d more", n=more)] if more > 0 else [])])
 

@@ -16,7 +16,7 @@ from reports.rows import AIR, HEALTH, SensorDay, name_rooms
 from reports.school import Place, day_bounds, list_days
 from reports.suppress import Published, hide_small_counts
 from storage import firmware
-from storage.registry import natural
+from storage.registry import make_sort_key
 
 if TYPE_CHECKING:
     import sqlite3
@@ -183,7 +183,7 @@ class Facts:
     def room_totals(self) -> Mapping[str, int]:
         """Vaping and smoke by room, the most first."""
         counts = Counter(self.room_names[row.room_id] for row in self.air)
-        return dict(sorted(counts.items(), key=lambda room: (-room[1], natural(room[0]))))
+        return dict(sorted(counts.items(), key=lambda room: (-room[1], make_sort_key(room[0]))))
 
     @cached_property
     def published(self) -> Published:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from storage.registry import floor_name
+from storage.registry import format_floor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -75,7 +75,7 @@ def state_of(
 
 def name_place(room: str, building: str, floor: str = "") -> str:
     """Name a room with its floor and building."""
-    return ", ".join(part for part in (room, floor_name(floor), building) if part)
+    return ", ".join(part for part in (room, format_floor(floor), building) if part)
 
 
 def name_rooms(rooms: Iterable[tuple[str, str, str, str]]) -> dict[str, str]:

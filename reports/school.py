@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from language.dates import write_date
 from language.messages import Message, _, later, mark
 from reports.rows import DutySpan
-from storage.registry import Registry, natural
+from storage.registry import Registry, make_sort_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -326,7 +326,7 @@ class School:
         """Return the school with only the rooms and sensors of a place; raise `PlaceError`."""
         here = list(self.registry.rooms.values())
         for key, asked in (("site", place.site), ("building", place.building)):
-            known = sorted({getattr(room, key) for room in here}, key=natural)
+            known = sorted({getattr(room, key) for room in here}, key=make_sort_key)
             if asked and asked not in known:
                 raise PlaceError(f"no {key} {asked!r}; there is {', '.join(map(repr, known))}")
             here = [room for room in here if asked in ("", getattr(room, key))]

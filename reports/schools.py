@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from reports import kpis
-from storage.registry import natural
+from storage.registry import make_sort_key
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -52,7 +52,7 @@ def compare_schools(facts: Facts, down: Collection[str] | None = None) -> list[S
             None if before is None else kpis.count_outcomes(before.get(name, ()), ()).alerts,
         )
         for name, site in sorted(
-            registry.sites.items(), key=lambda item: natural(item[0].casefold())
+            registry.sites.items(), key=lambda item: make_sort_key(item[0].casefold())
         )
     ]
 

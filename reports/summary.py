@@ -16,7 +16,7 @@ from reports.school import list_days
 from reports.schools import compare_schools
 from reports.suppress import LEAST
 from reports.tables import COLUMNS, VERSION, group_rows, make_frame
-from storage.registry import natural
+from storage.registry import make_sort_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -281,4 +281,6 @@ def _rank_sensors(facts: Facts) -> list[Row]:
         room = facts.registry.room_of(sensor)
         name = f"{sensor} ({facts.room_names[room.id]})" if room else sensor
         found.append((name, (time.availability.value, time.completeness.value, time.online_days)))
-    return sorted(found, key=lambda row: (1.0 if row[1][0] is None else row[1][0], natural(row[0])))
+    return sorted(
+        found, key=lambda row: (1.0 if row[1][0] is None else row[1][0], make_sort_key(row[0]))
+    )

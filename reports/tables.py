@@ -16,7 +16,7 @@ from language.messages import mark
 from reports import kpis
 from reports.rows import CONFIRMED
 from reports.text import ABOUT
-from storage.registry import names_of_place, natural
+from storage.registry import join_place, make_sort_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -325,7 +325,7 @@ def list_groupings(facts: Facts) -> dict[str, Callable[[IncidentRow], str]]:
         "kind": lambda row: row.kind,
         **({"site": lambda row: row.site or "unknown"} if facts.names_sites else {}),
         "building": lambda row: (
-            names_of_place(row.building, row.site if facts.names_sites else "") or "unknown"
+            join_place(row.building, row.site if facts.names_sites else "") or "unknown"
         ),
         "weekday": lambda row: f"{calendar(row).local(row.opened_at):%A}",
         "hour": lambda row: f"{calendar(row).local(row.opened_at):%H}:00",
@@ -344,7 +344,7 @@ def group_rows(
     found: defaultdict[str, list[IncidentRow]] = defaultdict(list)
     for row in rows:
         found[key(row)].append(row)
-    return dict(sorted(found.items(), key=lambda group: natural(group[0])))
+    return dict(sorted(found.items(), key=lambda group: make_sort_key(group[0])))
 
 
 def _list_response(facts: Facts) -> Iterator[dict[str, Any]]:
@@ -392,7 +392,7 @@ def _list_sensors(facts: Facts) -> Iterator[dict[str, Any]]:
     for row in facts.chosen.incidents:
         opened[row.sensor].append(row)
     known = facts.registry.sensors
-    for sensor in [*known, *sorted(opened.keys() - known.keys(), key=natural)]:
+    for sensor in [*known, *sorted(opened.keys() - known.keys(), key=make_sort_key)]:
         room = facts.registry.room_of(sensor)
         own, days = opened[sensor], facts.days_of_sensors.get(sensor, [])
         time = kpis.compute_sensor_time(days)

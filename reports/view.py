@@ -17,7 +17,7 @@ from reports.suppress import WITHHELD
 from reports.tables import VERSION
 from reports.text import LIMITS, format_column, format_period, to_words, translate
 from reports.wording import describe_figure
-from storage.registry import names_of_place
+from storage.registry import join_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -220,7 +220,7 @@ def _view_column(frame: pl.DataFrame, name: str, *, with_site: bool) -> tuple[st
         keys = ("room", "floor", "building", *(("site",) if with_site else ()))
         rows = frame.select(keys).iter_rows()
         return _("place"), [
-            escape_reversibly(name_place(room, names_of_place(*others), floor))
+            escape_reversibly(name_place(room, join_place(*others), floor))
             for room, floor, *others in rows
         ]
     values: Sequence[Any] = frame[name].to_list()

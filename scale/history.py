@@ -3,7 +3,7 @@
 Layout
 ------
 ``bucket=B/day=YYYY-MM-DD/part-N.parquet`` below one folder (the hive layout of Spark, polars and
-DuckDB). All sensors of a building are in one bucket (`storage.registry.shard_of`), so
+DuckDB). All sensors of a building are in one bucket (`storage.registry.find_shard`), so
 a bucket can be judged by itself, common air included. Within a bucket, parts in order of their
 paths hold readings in order of `position`, a running number without repetition. The day is that of
 the receipt in UTC; it never goes back, whatever the clock does, so that the order of the paths
@@ -36,7 +36,7 @@ from ingest.validation import may_alert
 from scale.errors import HistoryError
 from storage.files import sync
 from storage.reading import Reading
-from storage.registry import shard_of
+from storage.registry import find_shard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -258,7 +258,7 @@ def bucket_keys(frame: pl.DataFrame, buckets: int) -> pl.Series:
     key = frame.select(
         pl.when(pl.col("room") == "").then(pl.col("sensor")).otherwise(building)
     ).to_series()
-    of = {name: shard_of(name, buckets) for name in key.unique()}
+    of = {name: find_shard(name, buckets) for name in key.unique()}
     return key.replace_strict(of, return_dtype=pl.Int64())
 
 

@@ -26,10 +26,10 @@ from ingest.decoders import Routes, decode_message
 from ingest.decoding import States
 from ingest.intake import Intake
 from ingest.integrity import FINDINGS
-from ingest.topics import topic_matches
+from ingest.topics import matches_topic
 from ingest.validation import Message, fold_id
 from scale.history import SCHEMA, frame_of, landed
-from storage.registry import Registry, shard_of
+from storage.registry import Registry, find_shard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -159,7 +159,7 @@ class Router:
             room = registry.room_of(sensor)
             if room is None:
                 continue
-            shard = shard_of(f"{room.site}/{room.building}", shards)
+            shard = find_shard(f"{room.site}/{room.building}", shards)
             self._homes[name] = self._homes[fold_id(name)] = shard
             parts = name.split(":")
             for k in range(1, len(parts)):
@@ -174,7 +174,7 @@ class Router:
             if known is not None:
                 return known
             name = name.rpartition(":")[0]
-        return shard_of(sensor, self._shards)
+        return find_shard(sensor, self._shards)
 
     def divide(self, records: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
         """Divide `RECORDS` by shard, in order; a record may be for several."""
@@ -200,12 +200,12 @@ class Router:
         named = set[int]().union(*(self._shards_of(n) for n in levels if self._is_registered(n)))
         readings = self._peek(Message(topic, value or b"", received))
         if readings is None:
-            return sorted(named) or [shard_of(topic, self._shards)]
+            return sorted(named) or [find_shard(topic, self._shards)]
         if not named and self._is_about_many(topic, readings):
             return [*range(self._shards)]
         sensors = {reading.sensor for reading in readings}
         found = sorted(named.union(*map(self._shards_of, sensors)))
-        found = found or [shard_of(topic, self._shards)]
+        found = found or [find_shard(topic, self._shards)]
         folded = set(map(fold_id, levels))
         composed = all(folded.issuperset(map(fold_id, s.split(":"))) for s in sensors)
         if any(reading.values for reading in readings) and (named or composed):
@@ -235,7 +235,7 @@ class Router:
             return all(reading.events == ("offline",) for reading in readings)
         return any(
             decoder.name == "ha_discovery"
-            or any(topic_matches(pattern, topic) for pattern in decoder.descriptions)
+            or any(matches_topic(pattern, topic) for pattern in decoder.descriptions)
             for decoder in self._routes.of(topic)
         )
 

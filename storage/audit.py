@@ -1,15 +1,14 @@
-"""Who did what with the records: append-only, each entry sealed by the hash of the one before.
+"""The audit log: append-only, with each entry sealed by the hash of the previous one.
 
 Format: table ``audit`` of the state database (component ``"audit"``), one row an entry, numbered
 from 1 without gaps. ``hash`` is the SHA-256, in hex, of the JSON array ``[previous hash, seq, at,
 kind, actor, detail]`` in UTF-8 without spaces, with ``detail`` as the text that is stored; the
-first entry's previous hash is empty. Triggers refuse changes and deletions, and entries are never
-deleted by retention.
+first entry's previous hash is empty. Triggers refuse changes and deletions, and retention never
+deletes entries.
 
-What it proves: an entry that was changed, removed or put in between breaks the chain, and `verify`
-says where. Who can write the file can also cut the newest entries off, or write the whole chain
-again: keep the last hash that `verify` printed elsewhere, and check later that it is still in the
-chain.
+An entry that was changed, removed or inserted breaks the chain, and `verify` reports where. Anybody
+who can write the file can also cut off the newest entries, or rewrite the whole chain. So keep the
+last hash that `verify` printed somewhere else, and check later that it is still in the chain.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ import os
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from storage.dead_letters import visible
-from storage.sqlite import schema_scripts
+from storage.dead_letters import make_visible
+from storage.sqlite import load_scripts
 
 if TYPE_CHECKING:
     import sqlite3
@@ -30,11 +29,11 @@ if TYPE_CHECKING:
 
 COMPONENT: Final = "audit"
 _LONGEST: Final = 4000
-SCRIPTS: Final = schema_scripts(__package__, COMPONENT)
+SCRIPTS: Final = load_scripts(__package__, COMPONENT)
 
 
 class AuditKind(StrEnum):
-    """What an entry is about."""
+    """Subject of an entry."""
 
     SIGN_IN = "sign_in"
     SIGN_IN_REFUSED = "sign_in_refused"
@@ -52,7 +51,7 @@ class AuditKind(StrEnum):
 
 
 class Entry(NamedTuple):
-    """One entry, as it is stored."""
+    """One stored entry."""
 
     seq: int
     at: float
@@ -63,15 +62,15 @@ class Entry(NamedTuple):
 
 
 class Verified(NamedTuple):
-    """Hash of the newest entry, and what is wrong at which entry first; empty if there is none."""
+    """Number of entries, hash of the newest, and the first fault, or empty."""
 
     entries: int
     head: str
     fault: str
 
 
-def machine_user() -> str:
-    """Name the account of this machine, as the actor of an entry."""
+def find_machine_user() -> str:
+    """Return the account on this machine, as the actor of an entry."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError):
@@ -86,31 +85,31 @@ def append(
     detail: Mapping[str, str | float | None],
     at: float,
 ) -> Entry:
-    """Add an entry; it is there if and only if the transaction commits.
+    """Add an entry in the transaction `tx`.
 
-    `actor` is the id of a member of staff, or the account of the machine. `detail` contains no
-    secret and nobody but staff, in at most 4000 characters of JSON, else `ValueError`.
+    `actor`: id of a staff member, or the account on the machine. `detail`: at most 4000 characters
+    of JSON, otherwise `ValueError`; no secrets, and no people except staff.
     """
     text = json.dumps(dict(detail), sort_keys=True, allow_nan=False)
     if len(text) > _LONGEST:
         raise ValueError(f"detail of an audit entry: {len(text)} characters, {_LONGEST} allowed")
     row = tx.execute("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1").fetchone()
     seq, previous = (1, "") if row is None else (row["seq"] + 1, row["hash"])
-    who, when = visible(actor.encode("utf-8", "backslashreplace"))[:80], float(at)
+    who, when = make_visible(actor.encode("utf-8", "backslashreplace"))[:80], float(at)
     sealed = _hash(previous, seq, when, kind.value, who, text)
     entry = Entry(seq, when, kind.value, who, text, sealed)
     tx.execute("INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?)", entry)
     return entry
 
 
-def entries(db: sqlite3.Connection, limit: int = -1) -> Iterator[Entry]:
-    """Yield entries, newest first, at most `limit` if that is not negative."""
+def read_entries(db: sqlite3.Connection, limit: int = -1) -> Iterator[Entry]:
+    """Yield entries, newest first; at most `limit` unless it is negative."""
     for row in db.execute("SELECT * FROM audit ORDER BY seq DESC LIMIT ?", (limit,)):
         yield Entry(*row)
 
 
 def verify(db: sqlite3.Connection, known: str = "") -> Verified:
-    """Compute the chain again; `known`, a hash that an earlier one printed, must still be in it."""
+    """Recompute the chain; `known`, a hash printed earlier, must still be in it."""
     previous, count, seen = "", 0, not known
     for row in db.execute("SELECT * FROM audit ORDER BY seq"):
         entry = Entry(*row)

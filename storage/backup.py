@@ -27,11 +27,11 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from storage.errors import StorageCorruptError, StorageError, StorageUnavailableError, translated
+from storage.errors import StorageCorruptError, StorageError, StorageUnavailableError, translate
 from storage.files import sync
 from storage.journal import decode_record, last_offset
 from storage.repair import PAGE
-from storage.sqlite import connect, damage_mark, migrate
+from storage.sqlite import connect, find_damage_mark, migrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -99,7 +99,7 @@ def back_up(
                         raise
                     _recover(folder / name, partial / name, openers[name])
                     lacks[name] = f"it was damaged: rows may be missing ({error})"
-                    damage_mark(folder / name).touch(0o600)
+                    find_damage_mark(folder / name).touch(0o600)
             waiting = [] if idle else [p for p in _check_cursors(partial) if not p.ok]
             if not waiting:
                 break
@@ -168,15 +168,15 @@ def refuse_other_schema(copy: sqlite3.Connection, schema: Schema, path: Path) ->
 
     Only the list of its tables is read: the statements in an untrusted file must not run.
     """
-    found = _objects(copy)
+    found = _list_objects(copy)
     with closing(connect(":memory:")) as own:
         migrate(own, "", ())
         versions = {}
-        if _objects(own) <= found:
+        if _list_objects(own) <= found:
             versions = dict(map(tuple, copy.execute("SELECT * FROM component_version")))
         for component, known in schema.scripts.items():
             migrate(own, component, known[: versions.get(component, len(known))])
-        needed = _objects(own)
+        needed = _list_objects(own)
     more = found - needed
     if needed - found or not all(_may_grow(one, schema.growing) for one in more):
         raise StorageCorruptError(
@@ -195,7 +195,7 @@ def _may_grow(found: tuple[Any, ...], growing: Collection[str]) -> bool:
     return kind == "index" and statement in (None, own)
 
 
-def _objects(connection: sqlite3.Connection) -> set[tuple[Any, ...]]:
+def _list_objects(connection: sqlite3.Connection) -> set[tuple[Any, ...]]:
     return set(
         map(tuple, connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"))
     )
@@ -214,12 +214,12 @@ def _copy(source: Path, target: Path) -> None:
         target.chmod(0o600)
         sync(target)
     except sqlite3.OperationalError as error:
-        found = translated(error, f"{source} cannot be copied to {target}")
+        found = translate(error, f"{source} cannot be copied to {target}")
         if error.sqlite_errorcode == sqlite3.SQLITE_IOERR_READ:  # the disk cannot read a page
             found = StorageCorruptError(str(found))
         raise found from error
     except sqlite3.Error as error:
-        raise translated(error, f"{source} cannot be copied to {target}") from error
+        raise translate(error, f"{source} cannot be copied to {target}") from error
 
 
 def _recover(source: Path, target: Path, opener: Opener) -> None:

@@ -1,10 +1,10 @@
-"""Blocking calls to the network: a bounded number of threads, one deadline, the wait asked for.
+"""Blocking network calls with a limited number of threads and a deadline.
 
-The time-outs of HTTP libraries apply to each read of a socket, so a server that sends one byte now
-and then can hold a call for hours. Here each call runs in a thread of its own, and the caller stops
-waiting at the deadline, whatever the call is doing. An abandoned call keeps its place until it
-ends, so a peer that hangs delays only its own calls. The threads are daemons: they never delay the
-end of the process.
+The timeouts of HTTP libraries apply to each read of a socket, so a server that sends a byte now and
+then can hold a call for hours. Here each call runs in its own thread, and the caller stops waiting
+at the deadline, whatever the call is doing. An abandoned call keeps its place until it ends, so a
+peer that hangs delays only its own calls. The threads are daemons, so they never delay the end of
+the process.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class DeadlineExceededError(BoundedCallError):
 
 
 class AbandonedError(BoundedCallError):
-    """The process is ending and waits for no call any more."""
+    """The process is ending and no longer waits for calls."""
 
 
 class BoundedThreads:
-    """Threads for the calls to one peer, abandoned ones included; safe from any thread."""
+    """Threads for calls to one peer, including abandoned calls; safe from any thread."""
 
     def __init__(self, name: str, threads: int) -> None:
         self._name = name
@@ -53,7 +53,7 @@ class BoundedThreads:
         return len(self._running) >= self._threads
 
     def abandon(self) -> None:
-        """End the wait for every call, and refuse later ones, with `AbandonedError`."""
+        """End the wait for all calls and refuse new ones with `AbandonedError`."""
         with self._lock:
             self._is_abandoned = True
             for future in self._running:
@@ -96,7 +96,7 @@ class BoundedThreads:
         except TimeoutError:
             if future.done():
                 raise
-            raise _exceeded(deadline_s) from None
+            raise _make_deadline_error(deadline_s) from None
 
     async def run(self, work: Callable[[], T], deadline_s: float) -> T:
         """Await the result of ``work()``, or raise `BusyError` or `DeadlineExceededError`."""
@@ -107,17 +107,17 @@ class BoundedThreads:
         except TimeoutError:
             if not deadline.expired():
                 raise
-            raise _exceeded(deadline_s) from None
+            raise _make_deadline_error(deadline_s) from None
 
     def _release(self, future: Future[Any]) -> bool:
-        """Give the place of a call back; return whether somebody may still wait for it."""
+        """Free the place of a call; return whether somebody may still be waiting for it."""
         with self._lock:
             is_waited_for = future in self._running
             self._running.discard(future)
             return is_waited_for
 
 
-def _exceeded(deadline_s: float) -> DeadlineExceededError:
+def _make_deadline_error(deadline_s: float) -> DeadlineExceededError:
     return DeadlineExceededError(f"no complete answer in {deadline_s:g} s")
 
 

@@ -1,9 +1,9 @@
-"""Refused messages, found again: by reason, by source, one by one.
+"""Find refused messages by reason or source.
 
-The journal writes them (`storage.journal`) and keeps the newest 100,000; this reads them over a
-connection of its own, which may be read-only, so that a person can look while the service runs.
-What a message held is untrusted: `visible` shows it with every control, direction and other
-unprintable character escaped, so that it cannot act on a terminal or hide part of itself.
+The journal writes them (`storage.journal`) and keeps the newest 100,000. This module reads them on
+a connection of its own, which may be read-only, while the service runs. Messages are untrusted, so
+`make_visible` escapes every control, direction and other unprintable character. So a message cannot
+control a terminal or hide a part of itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MOST: Final = 1_000
-"""Largest number of dead letters read at once."""
+"""Most dead letters read at once."""
 
 _COLUMNS: Final = "id, received, topic, reason, detail, decoder, size, payload"
 
@@ -44,7 +44,7 @@ def find_dead_letters(
     before: int = 0,
     limit: int = 100,
 ) -> list[StoredDeadLetter]:
-    """Return up to `limit` dead letters, newest first, numbered below `before`."""
+    """Return up to `limit` dead letters with numbers below `before`, newest first."""
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM dead_letter"  # noqa: S608 - names of columns
         " WHERE (?1 = '' OR reason = ?1)"
@@ -70,13 +70,13 @@ def count_dead_letters(connection: sqlite3.Connection) -> dict[tuple[str, str], 
     return {(str(reason), str(decoder)): int(n) for reason, decoder, n in rows}
 
 
-def visible(payload: bytes, most: int = 4_096) -> str:
+def make_visible(payload: bytes, most: int = 4_096) -> str:
     r"""Return a payload as printable text of one line, cut after `most` bytes.
 
-    Bytes that are no UTF-8 are shown as ``\xNN``, unprintable characters as their escape, and a
-    backslash is doubled, so no two payloads look the same.
+    Bytes that are not UTF-8 become ``\xNN``, unprintable characters are escaped, and backslashes
+    are doubled, so no two payloads look the same.
 
-    >>> visible(b'{"pm25": 7}\n\xff\x1b[2J')
+    >>> make_visible(b'{"pm25": 7}\n\xff\x1b[2J')
     '{"pm25": 7}\\n\\xff\\x1b[2J'
     """
     text = payload[:most].replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")

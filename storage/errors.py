@@ -1,6 +1,7 @@
 """Errors of storage.
 
-`StorageUnavailableError` and what derives from it is transient, all others are permanent.
+`StorageUnavailableError` and its subclasses are transient, except for a corrupt file. All other
+errors are permanent.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ class StorageError(Exception):
 
 
 class StorageUnavailableError(StorageError):
-    """The disk or the database refuses at the moment; the same call may succeed later."""
+    """The disk or database refuses at the moment; the same call may succeed later."""
 
     def __init__(
         self, message: str, *, retry_after_s: float | None = None, meaning: str = ""
@@ -30,7 +31,7 @@ class StorageUnavailableError(StorageError):
 
 
 class StorageCorruptError(StorageUnavailableError):
-    """The file is damaged, or no database at all."""
+    """The file is damaged, or not a database."""
 
 
 class BatchRefusedError(StorageError):
@@ -65,14 +66,14 @@ _TRANSIENT_CODES: Final = frozenset(
         sqlite3.SQLITE_READONLY,
     }
 )
-"""Primary result codes of a disk that is full, locked, slow or not writable at the moment."""
+"""Primary result codes if the disk is full, locked, slow or not writable at the moment."""
 
 
 _DAMAGED: Final = ("unsupported file format", "malformed", "is not a database")
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return whether the same work can succeed later without a person repairing anything."""
+    """Return whether the same work can succeed later without human help."""
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", 0)
         return code & 0xFF in _TRANSIENT_CODES and code != sqlite3.SQLITE_IOERR_SHORT_READ
@@ -81,8 +82,8 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, StorageUnavailableError) and not isinstance(error, StorageCorruptError)
 
 
-def translated(error: sqlite3.Error, path: Path | str) -> StorageUnavailableError:
-    """Return the storage error of an error of SQLite about a file."""
+def translate(error: sqlite3.Error, path: Path | str) -> StorageUnavailableError:
+    """Return the storage error for an error of SQLite about a file."""
     code = getattr(error, "sqlite_errorcode", 0)
     damaged = (
         code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -94,11 +95,11 @@ def translated(error: sqlite3.Error, path: Path | str) -> StorageUnavailableErro
 
 
 @contextmanager
-def translating(path: Path | str) -> Iterator[None]:
-    """Raise what SQLite or the system say about a file as storage errors."""
+def translate_errors(path: Path | str) -> Iterator[None]:
+    """Raise errors of SQLite and the system about a file as storage errors."""
     try:
         yield
     except sqlite3.Error as error:
-        raise translated(error, path) from error
+        raise translate(error, path) from error
     except OSError as error:
         raise StorageUnavailableError(f"{path}: {error.strerror or error}") from error

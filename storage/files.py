@@ -1,12 +1,11 @@
-"""Files of a data folder: written completely or not at all, and closed to all but their owner.
+"""Write files of a data folder completely or not at all, and accessible only to their owner.
 
-A data folder and its files may be entered, read or locked by their owner alone, whatever the umask.
-A database that exists is never opened here: closing it would release the locks that SQLite has in
-this process.
+Only the owner may enter a data folder and read or lock its files, whatever the umask. An existing
+database is never opened here, because closing it would release SQLite's locks in this process.
 
-One service at a time uses a data folder. `flock` on its lock file decides: the kernel releases it
-however the process ends. The holder writes into the file who it is, for messages. A holder whose
-file was deleted must stop: the next service would start beside it.
+Only one service at a time uses a data folder. It holds a `flock` on a lock file, which the kernel
+releases however the process ends. The holder writes its name into the file, for messages. If the
+file is deleted, the holder must stop, because another service could start.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ _SERVICE: Final = "service"
 _LENGTH: Final = 512
 _LOOKS: Final = 200
 _LOOK_S: Final = 0.01
-"""How long to wait for those who only look at the lock, which takes them microseconds."""
+"""Pause while other processes check the lock, which takes microseconds."""
 
 
 def sync(path: Path) -> None:
-    """Return when a file, or the names in a folder, are on the disk."""
+    """Sync a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -47,7 +46,7 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a draft beside `path`, renamed to it if nothing fails, once it is on the disk."""
+    """Yield a temporary path next to `path`, and rename it to `path` once it is on the disk."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield draft
@@ -59,7 +58,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Replace a file with a CSV, completely or not at all."""
+    """Write a CSV file, completely or not at all."""
     with atomic_write(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
@@ -67,7 +66,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Replace a file with `content` on the disk, for its owner alone."""
+    """Write `content` to a file on the disk that only its owner may read."""
     with atomic_write(path) as draft:
         draft.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -76,7 +75,7 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a data folder, or close an empty one to others; raises `OSError`."""
+    """Create a data folder, or close an empty one to others; raises `OSError`."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
@@ -87,19 +86,19 @@ def make_private_folder(folder: Path) -> None:
         if not folder.is_dir():
             raise
     if not any(folder.iterdir()):
-        with suppress(PermissionError):  # it is another user's
+        with suppress(PermissionError):  # another user owns it
             folder.chmod(_FOLDER_MODE)
 
 
 def make_private_database(path: Path) -> None:
-    """Make an empty file for a database, if there is none."""
+    """Create an empty file for a database if it does not exist."""
     with suppress(OSError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
 
 
 @contextmanager
-def locked_folder(folder: Path) -> Iterator[None]:
-    """Keep out other processes that lock the folder with this, for as long as it takes."""
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Lock a folder against other processes that use this function."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         with suppress(OSError):  # a file system without such locks
@@ -110,7 +109,7 @@ def locked_folder(folder: Path) -> Iterator[None]:
 
 
 class FolderLock:
-    """The lock file of a data folder, to take and release; `work` is what the holder does."""
+    """The lock file of a data folder; `work` is what the holder does."""
 
     def __init__(self, path: Path, work: str = _SERVICE) -> None:
         self._path, self._work = path, work
@@ -118,29 +117,29 @@ class FolderLock:
 
     @property
     def held(self) -> bool:
-        """Whether it was taken and not released."""
+        """Whether the lock is held."""
         return self._file >= 0
 
     def is_in_place(self) -> bool:
-        """Return whether the file that is locked is still the one in the folder."""
+        """Return whether the locked file is still the file in the folder."""
         with suppress(OSError):
             return os.path.samestat(os.fstat(self._file), self._path.stat())
         return False
 
     def take(self) -> None:
-        """Take the lock; raises `StorageUnavailableError`, which names the holder."""
+        """Take the lock; raises `StorageUnavailableError` with the name of the holder."""
         try:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         except OSError as error:
             self.release()
             raise StorageUnavailableError(f"{self._path}: {error.strerror}") from error
         for _ in range(_LOOKS):
-            if _locks(self._file, fcntl.LOCK_EX) or not _locks(self._file, fcntl.LOCK_SH):
+            if _try_lock(self._file, fcntl.LOCK_EX) or not _try_lock(self._file, fcntl.LOCK_SH):
                 break
             fcntl.flock(self._file, fcntl.LOCK_UN)
             time.sleep(_LOOK_S)
-        if not (_locks(self._file, fcntl.LOCK_EX) and self.is_in_place()):
-            _, holder = _content(self._file)
+        if not (_try_lock(self._file, fcntl.LOCK_EX) and self.is_in_place()):
+            _, holder = _read_holder(self._file)
             self.release()
             raise StorageUnavailableError(f"data folder {self._path.parent} is in use by {holder}")
         work = "" if self._work == _SERVICE else f" ({self._work})"
@@ -156,17 +155,17 @@ class FolderLock:
         self._file = -1
 
 
-def holder_of(path: Path) -> str:
-    """Return who has the lock of a file, without taking it; empty if nobody does."""
-    return _seen(path)[1]
+def find_holder(path: Path) -> str:
+    """Return the holder of a lock file without taking it, or empty."""
+    return _read_lock(path)[1]
 
 
-def service_since(path: Path) -> float | None:
-    """Return since when a service has the lock of a file, Unix seconds; None if none has."""
-    return path.stat().st_mtime if _seen(path)[0] == _SERVICE else None
+def find_service_start(path: Path) -> float | None:
+    """Return when a service took the lock, Unix seconds; None if none has it."""
+    return path.stat().st_mtime if _read_lock(path)[0] == _SERVICE else None
 
 
-def _seen(path: Path) -> tuple[str, str]:
+def _read_lock(path: Path) -> tuple[str, str]:
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -174,19 +173,19 @@ def _seen(path: Path) -> tuple[str, str]:
     except OSError as error:
         raise StorageUnavailableError(f"{path}: {error.strerror}") from error
     try:
-        return ("", "") if _locks(file, fcntl.LOCK_SH) else _content(file)
+        return ("", "") if _try_lock(file, fcntl.LOCK_SH) else _read_holder(file)
     finally:
         os.close(file)
 
 
-def _locks(file: int, how: int) -> bool:
-    """Lock a file; False if another lock keeps us from it."""
+def _try_lock(file: int, how: int) -> bool:
+    """Lock a file; return False if another process has the lock."""
     with suppress(OSError):
         fcntl.flock(file, how | fcntl.LOCK_NB)
         return True
     return False
 
 
-def _content(file: int) -> tuple[str, str]:
+def _read_holder(file: int) -> tuple[str, str]:
     work, _, holder = os.pread(file, _LENGTH, 0).decode(errors="replace").partition("\n")
     return work, holder.strip() or "another process"

@@ -1,20 +1,20 @@
 """Which firmware each sensor runs; in the state database.
 
-A version is noted in the transaction that commits the cursor in the journal behind the reading
-that reports it, so it is there once, whatever crashes.
+A version is recorded in the transaction that moves the journal cursor past the reading that reports
+it, so it is recorded exactly once, whatever crashes.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from storage.sqlite import schema_scripts
+from storage.sqlite import load_scripts
 
 if TYPE_CHECKING:
     import sqlite3
 
 COMPONENT: Final = "firmware"
-SCRIPTS: Final = schema_scripts(__package__, COMPONENT)
+SCRIPTS: Final = load_scripts(__package__, COMPONENT)
 
 
 class Firmware(NamedTuple):
@@ -35,11 +35,11 @@ def note(tx: sqlite3.Connection, sensor: str, version: str, at: float) -> None:
 
 
 def current(connection: sqlite3.Connection) -> dict[str, Firmware]:
-    """Return what each sensor runs, by sensor; one that never reported is not among them."""
+    """Return the firmware of each sensor that has reported one."""
     rows = connection.execute("SELECT sensor, version, since FROM sensor_firmware")
     return {sensor: Firmware(version, since) for sensor, version, since in rows}
 
 
 def versions(connection: sqlite3.Connection) -> dict[str, str]:
-    """Return the version that each sensor runs, by sensor."""
+    """Return the firmware version of each sensor that has reported one."""
     return {sensor: each.version for sensor, each in current(connection).items()}

@@ -1,25 +1,25 @@
-"""Legal holds: what must not be deleted, whatever the days of retention say.
+"""Legal holds: data that must not be deleted, whatever the retention.
 
-A hold is on what happened in a span, in one room or everywhere, until somebody releases it; both
-stay on record. Readings are deleted by time alone, so a hold keeps all of them from its beginning
-on.
+A hold covers a time span, in one room or everywhere, until somebody releases it. Placing and
+releasing stay on record. Readings are deleted only by time, so a hold keeps all readings since its
+start.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from storage.sqlite import schema_scripts
+from storage.sqlite import load_scripts
 
 if TYPE_CHECKING:
     import sqlite3
 
 COMPONENT: Final = "holds"
-SCRIPTS: Final = schema_scripts(__package__, COMPONENT)
+SCRIPTS: Final = load_scripts(__package__, COMPONENT)
 
 
 class Hold(NamedTuple):
-    """An active hold; an empty `room` is everywhere."""
+    """An active hold; an empty `room` means everywhere."""
 
     id: int
     room: str
@@ -64,7 +64,7 @@ def active(db: sqlite3.Connection) -> list[Hold]:
 
 
 def earliest(db: sqlite3.Connection) -> float | None:
-    """Return from when on readings are held, Unix seconds; None if none are."""
+    """Return since when readings are on hold, Unix seconds, or None."""
     row = db.execute(
         "SELECT min(start) AS start FROM legal_hold WHERE released_at IS NULL"
     ).fetchone()

@@ -4,11 +4,11 @@ Every request goes through `request`, except those of three libraries: apprise
 (`alerts.notify.channels.apprise_notifier`, which applies the same `Reach` to its connections), and
 the clients of InfluxDB and Grafana, whose addresses only their administrator names.
 
-A name is resolved once. Addresses that `Reach` forbids are dropped, and the connection goes to one
-of those that were checked, so a name that resolves differently a moment later reaches nothing else.
-TLS still verifies the name. Redirects are not followed, proxies of the environment are not used,
-one deadline covers everything from the name to the last byte, and no more than `most_bytes` of an
-answer are read. Link-local addresses, among them the metadata services of clouds, are always
+A name is resolved once. Addresses that `Reach` forbids are dropped, and the connection uses one of
+the checked addresses, so it does not matter if the name resolves differently a moment later. TLS
+still verifies the name. Redirects are not followed, and proxies from the environment are not used.
+One deadline covers everything from resolving the name to the last byte, and at most `most_bytes` of
+an answer are read. Link-local addresses, including the metadata services of clouds, are always
 refused.
 
 ::
@@ -17,7 +17,7 @@ refused.
     +-- NoAnswerInTimeError   transient: none before the deadline
     +-- RefusedRequestError   permanent: the address is not allowed, or cannot be requested
 
-Messages contain no part of an address or header: both are secrets. Nothing is logged.
+Messages contain no part of an address or header, because both are secrets. Nothing is logged.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 _LONGEST_WAIT_S: Final = 86_400.0
 _CONNECT_S: Final = 5.0
-"""For each address of a name, so that a dead one leaves time for the next."""
+"""Limit for each address of a name, so a dead one leaves time for the next."""
 _RESOLVE_S: Final = 60.0
 _RESOLVERS: Final = BoundedThreads("resolver", 32)
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
@@ -55,7 +55,7 @@ for _name in ("httpx", "httpcore"):  # they log addresses and headers
 
 
 class RequestError(Exception):
-    """There was no answer; the message says why, as the end of a sentence."""
+    """There was no answer; the message says why, and completes a sentence."""
 
 
 class NoAnswerInTimeError(RequestError):
@@ -63,18 +63,18 @@ class NoAnswerInTimeError(RequestError):
 
 
 class RefusedRequestError(RequestError):
-    """The address is not allowed, or address and headers cannot be sent."""
+    """The address is not allowed, or the address or headers cannot be sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Which machines a connection may lead to: public ones, private ones, or both."""
+    """Which machines a connection may reach: public, private, or both."""
 
     allow_private: bool = False
     private_only: bool = False
 
     def permits(self, address: object) -> bool:
-        """Whether a connection to an IP address is allowed; to a name it is not."""
+        """Return whether a connection to an IP address is allowed; names are not."""
         if not isinstance(address, str):
             return False
         try:
@@ -96,19 +96,19 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer, the seconds in its ``Retry-After``, and its body as far as that was read."""
+    """An answer, the seconds in its ``Retry-After``, and the part of its body that was read."""
 
     status: int
     retry_after_s: float | None
     body: bytes = b""
 
 
-def fault_of_url(url: str, *, allow_private: bool) -> str:
-    """Return why an address is not allowed; empty if it is.
+def find_url_fault(url: str, *, allow_private: bool) -> str:
+    """Return why an address is not allowed, or empty.
 
-    >>> fault_of_url("https://hooks.example/a", allow_private=False)
+    >>> find_url_fault("https://hooks.example/a", allow_private=False)
     ''
-    >>> fault_of_url("http://hooks.example/a", allow_private=False)
+    >>> find_url_fault("http://hooks.example/a", allow_private=False)
     'without TLS is for private addresses, with alerts.allow_private_targets'
     """
     try:
@@ -126,12 +126,12 @@ def fault_of_url(url: str, *, allow_private: bool) -> str:
     return ""
 
 
-def reach_of(url: str, *, allow_private: bool) -> Reach:
-    """Return the rules for a configured address; raise `RefusedRequestError` if it is not allowed.
+def find_reach(url: str, *, allow_private: bool) -> Reach:
+    """Return the rules for a configured address; `RefusedRequestError` if it is not allowed.
 
-    What is sent without TLS may not leave the own network.
+    Requests without TLS may not leave the private network.
     """
-    if fault := fault_of_url(url, allow_private=allow_private):
+    if fault := find_url_fault(url, allow_private=allow_private):
         raise RefusedRequestError(fault)
     return Reach(allow_private=allow_private, private_only=urlsplit(url).scheme == "http")
 
@@ -149,30 +149,30 @@ async def request(
 ) -> Answer:
     """Send one request and return the answer within `timeout_s` seconds.
 
-    With `device_ca` the server shows a certificate that this file vouches for, whatever its name.
+    With `device_ca`, the server's certificate must be signed by that file, whatever its name.
     """
     found: Answer | RequestError
     try:
         async with asyncio.timeout(timeout_s):
-            found = await _exchange(method, url, reach, body, headers or {}, most_bytes, device_ca)
+            found = await _send(method, url, reach, body, headers or {}, most_bytes, device_ca)
     except (TimeoutError, httpx.TimeoutException) as error:
         found = NoAnswerInTimeError(f"cannot be reached: {type(error).__name__}")
     except (httpx.TransportError, OSError) as error:
         if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
             found = RefusedRequestError(_CANNOT_BE_SENT)
         else:
-            found = RequestError(f"cannot be reached: {_kind(error)}")
+            found = RequestError(f"cannot be reached: {_name_reason(error)}")
     except (httpx.InvalidURL, ValueError):
         found = RefusedRequestError(_CANNOT_BE_SENT)
     if isinstance(found, Answer):
         return found
-    raise found  # here, without the error of the library, which may quote what was sent
+    raise found  # without the error of the library, which may quote secrets
 
 
 _CANNOT_BE_SENT: Final = "has characters that cannot be sent"
 
 
-def _kind(error: BaseException) -> str:
+def _name_reason(error: BaseException) -> str:
     """Name the reason below the errors of libraries, such as ``ConnectionRefusedError``."""
     while error.__cause__ is not None or error.__context__ is not None:
         error = error.__cause__ or error.__context__ or error
@@ -184,7 +184,7 @@ async def connect(host: str, port: int, reach: Reach, timeout_s: float) -> None:
     problem: OSError | None = None
     try:
         async with asyncio.timeout(timeout_s):
-            for address in await _addresses(host, port, reach):
+            for address in await _find_addresses(host, port, reach):
                 try:
                     _, writer = await asyncio.open_connection(address, port)
                 except OSError as error:
@@ -200,7 +200,7 @@ async def connect(host: str, port: int, reach: Reach, timeout_s: float) -> None:
     raise RequestError(os.strerror(code) if code else "cannot be reached")
 
 
-async def _exchange(
+async def _send(
     method: str,
     url: str,
     reach: Reach,
@@ -234,10 +234,10 @@ async def _exchange(
 
 
 class _CheckedTransport(httpx.AsyncHTTPTransport):
-    """Connects to an address that was checked, and verifies TLS for the name."""
+    """Connects to a checked address, and verifies TLS for the name."""
 
     def __init__(self, reach: Reach, device_ca: Path | None) -> None:
-        super().__init__(verify=_tls(device_ca), trust_env=False)
+        super().__init__(verify=_make_tls(device_ca), trust_env=False)
         self._reach = reach
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -247,7 +247,7 @@ class _CheckedTransport(httpx.AsyncHTTPTransport):
             raise httpx.UnsupportedProtocol("no host, or no such port")
         request.extensions = {**request.extensions, "sni_hostname": url.raw_host.decode()}
         problem: Exception | None = None
-        for address in await _addresses(url.raw_host.decode(), port, self._reach):
+        for address in await _find_addresses(url.raw_host.decode(), port, self._reach):
             request.url = url.copy_with(host=address)
             try:
                 return await super().handle_async_request(request)
@@ -256,18 +256,18 @@ class _CheckedTransport(httpx.AsyncHTTPTransport):
         raise problem or httpx.ConnectError("no address")
 
 
-async def _addresses(host: str, port: int, reach: Reach) -> list[str]:
-    """Return the addresses of a name to which a connection is allowed."""
+async def _find_addresses(host: str, port: int, reach: Reach) -> list[str]:
+    """Return the allowed addresses of a name."""
     try:
         found = [str(ipaddress.ip_address(host))]
     except ValueError:
-        found = await _resolved(host, port)
+        found = await _resolve(host, port)
     if permitted := [address for address in found if reach.permits(address)]:
         return permitted
     raise RefusedRequestError("leads to an address that is not allowed")
 
 
-async def _resolved(host: str, port: int) -> list[str]:
+async def _resolve(host: str, port: int) -> list[str]:
     with contextlib.suppress(UnicodeError, socket.gaierror, BoundedCallError):
         found = await _RESOLVERS.run(
             lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), _RESOLVE_S
@@ -276,7 +276,7 @@ async def _resolved(host: str, port: int) -> list[str]:
     raise RequestError("unknown host")
 
 
-def _tls(device_ca: Path | None) -> ssl.SSLContext:
+def _make_tls(device_ca: Path | None) -> ssl.SSLContext:
     if device_ca is None:
         return _public_tls()
     context = ssl.create_default_context(cafile=device_ca)

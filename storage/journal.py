@@ -1,24 +1,26 @@
-"""The journal: the one log of accepted readings, from which every consumer reads.
+"""The journal: the single log of accepted readings, which all consumers read.
 
-*Accepted* means: the transaction with the reading returned from a SQLite commit in WAL mode with
-`synchronous=FULL`, so the bytes were fsynced. Only then may anyone acknowledge. Every offset that
-was ever given out holds a reading, or a `gap` has the reason (`storage.backup` checks this).
+*Accepted* means that the transaction with the reading was committed by SQLite in WAL mode with
+`synchronous=FULL`, so its bytes were fsynced. Only then may the message be acknowledged. Every
+offset ever used has a reading, or a `gap` with the reason (`storage.backup` checks this).
 
-Format: one row a reading: `offset` (strictly increasing, never reused), `received` (Unix seconds),
-`crc` (CRC-32 of the body) and `body` (MessagePack of `storage.reading.Reading`). Dead letters are
-committed with the readings of the same group, so each message has exactly one durable outcome.
+Format: one row for each reading: `offset` (strictly increasing, never reused), `received` (Unix
+seconds), `crc` (CRC-32 of the body) and `body` (MessagePack of `storage.reading.Reading`). Dead
+letters are committed with the readings of the same group, so each message has exactly one durable
+outcome.
 
-Consumers call `read(after, limit)` with their own stored cursor, which is in the same transaction
-as its effects (`storage.state`), so a crash repeats work and loses none. The newest readings are
-read from memory, where nothing is that is not durable.
+Consumers call `read(after, limit)` with their stored cursor, which is committed in the same
+transaction as its effects (`storage.state`). So a crash repeats work but loses none. The newest
+readings are read from memory, which contains only durable readings.
 
-`prune` deletes from the oldest end, in slices that do not delay commits: what is older than the
-retention and read by all, and, when the file is too large, the oldest whatever its age. What a slow
-consumer has not read is only deleted for size, with a gap `unread` and a warning.
+`prune` deletes the oldest readings, in slices that do not delay commits: readings that are older
+than the retention and read by all consumers, and the oldest whatever their age if the file is too
+large. Readings that a slow consumer has not read are only deleted for size, with a gap `unread` and
+a warning.
 
 A record with a wrong checksum becomes a dead letter `corrupt_record` and a gap `corrupt`. Offsets
-on a page that cannot be read become a gap `damaged` (`storage.repair`). Commits lost from the end
-are noticed by cursors that are ahead: `continue_behind` leaves a gap `lost`.
+on an unreadable page become a gap `damaged` (`storage.repair`). If commits are lost from the end,
+some cursors are ahead, and `continue_behind` adds a gap `lost`.
 """
 
 from __future__ import annotations
@@ -31,10 +33,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import msgspec
 
-from storage.errors import StorageCorruptError, StorageUnavailableError, translating
+from storage.errors import StorageCorruptError, StorageUnavailableError, translate_errors
 from storage.reading import Reading
 from storage.repair import ROWIDS
-from storage.sqlite import DatabaseFile, connect, migrate, schema_scripts
+from storage.sqlite import DatabaseFile, connect, load_scripts, migrate
 
 if TYPE_CHECKING:
     import sqlite3
@@ -47,18 +49,18 @@ _MAX_DEAD_LETTERS = 100_000
 _SLICE: Final = 2_000
 """Rows deleted in one transaction: a commit that waits for it waits some milliseconds."""
 _ROW_BYTES: Final = 24
-"""Bytes of a row beside its body, about."""
+"""Approximate bytes of a row besides its body."""
 _DECODER: Final = msgspec.msgpack.Decoder(Reading)
 _SELECT: Final = "SELECT offset, crc, body FROM journal WHERE offset > ? ORDER BY offset LIMIT ?"
 _OLDEST: Final = (
     "SELECT offset, coalesce(CAST(received AS REAL), 0), length(body) FROM journal"
     " ORDER BY offset LIMIT ?"
 )
-SCRIPTS: Final = schema_scripts(__package__, "journal")
+SCRIPTS: Final = load_scripts(__package__, "journal")
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """A refused message, kept with its reason, the size and the beginning of its payload."""
+    """A refused message, with the reason, and the size and beginning of its payload."""
 
     received: float
     topic: str
@@ -77,7 +79,7 @@ class JournalEntry(NamedTuple):
 
 
 class Pruned(NamedTuple):
-    """Readings that one slice of retention deleted, and how many of them some consumer missed."""
+    """Readings deleted in one slice, and how many of them some consumer had not read."""
 
     rows: int
     unread: int
@@ -85,7 +87,7 @@ class Pruned(NamedTuple):
 
 
 def decode_record(crc: object, body: object) -> Reading | None:
-    """Return the reading of a record; None if the record is damaged."""
+    """Return the reading in a record; None if the record is damaged."""
     if not isinstance(body, bytes) or zlib.crc32(body) != crc:
         return None
     try:
@@ -101,10 +103,10 @@ def last_offset(connection: sqlite3.Connection) -> int:
 
 
 class Journal(DatabaseFile):
-    """The journal in one SQLite file (``":memory:"`` for one that is not kept).
+    """The journal in one SQLite file (``":memory:"`` for a temporary one).
 
-    `corrupt_records` counts the records quarantined since the start. The newest readings that it
-    committed itself, at least `remembered` of them if there are, are read from memory.
+    `corrupt_records` counts the records quarantined since the start. The newest committed readings,
+    at least `remembered` of them, are read from memory.
     """
 
     def __init__(
@@ -120,7 +122,7 @@ class Journal(DatabaseFile):
         super().__init__(path, _prepare, self._note_damage)
 
     def commit(self, readings: Sequence[Reading], dead_letters: Sequence[DeadLetter] = ()) -> int:
-        """Append one group durably and return the last offset; an error keeps nothing of it."""
+        """Append one group durably and return the last offset; on an error, nothing is kept."""
         rows = []
         for reading in readings:
             body = self._encoder.encode(reading)
@@ -148,7 +150,7 @@ class Journal(DatabaseFile):
         self._recent = recent
 
     def read(self, after: int, limit: int) -> tuple[list[JournalEntry], int]:
-        """Return up to `limit` entries behind an offset, corrupt ones left out, and the cursor."""
+        """Return up to `limit` sound entries after an offset, and the new cursor."""
         if (found := self.recent(after, limit)) is not None:
             return found, (found[-1].offset if found else after)
         rows, cursor = self.query(lambda db: _read_rows(db, self.path, after, limit))
@@ -162,7 +164,7 @@ class Journal(DatabaseFile):
         return entries, cursor
 
     def recent(self, after: int, limit: int) -> list[JournalEntry] | None:
-        """Return what `read` would, without blocking; None if it is not remembered."""
+        """Return what `read` would, from memory and without blocking; None if it is not there."""
         recent = self._recent
         if not recent or not recent[0].offset <= after + 1 <= recent[-1].offset + 1:
             return None
@@ -170,12 +172,12 @@ class Journal(DatabaseFile):
         return recent[at : at + limit]
 
     def last_offset(self) -> int:
-        """Offset of the newest reading ever written; 0 if none."""
+        """Return the offset of the newest reading ever written, or 0."""
         self._newest = max(self._newest, self.query(last_offset))
         return self._newest
 
     def first_offset(self) -> int:
-        """Offset of the oldest reading still kept; one past the last if none is."""
+        """Return the offset of the oldest reading still kept, or one past the last."""
 
         def first(db: sqlite3.Connection) -> int:
             row = db.execute("SELECT min(offset) FROM journal").fetchone()
@@ -184,10 +186,10 @@ class Journal(DatabaseFile):
         return self.query(first)
 
     def continue_behind(self, offset: int) -> None:
-        """Give out no offset up to and including `offset` any more; never goes back.
+        """Continue with offsets after `offset`; never goes back.
 
-        For a journal that was restored from a backup or begun anew: consumers that are further
-        would skip its next readings. The offsets passed over become a gap `lost`.
+        For a journal that is new or restored from a backup, because consumers that are ahead would
+        skip its next readings. The skipped offsets become a gap `lost`.
         """
 
         def skip(tx: sqlite3.Connection) -> None:
@@ -209,9 +211,9 @@ class Journal(DatabaseFile):
     ) -> Pruned:
         """Delete one slice of the oldest readings; call again until it deletes nothing.
 
-        Readings up to `min_cursor`, the smallest cursor of all consumers, that were received
-        before `received_before` are deleted. While `excess_bytes` are to be freed, the oldest are,
-        whatever their age, but nothing behind `spare` (by default `min_cursor`).
+        Deletes readings up to `min_cursor`, the smallest cursor of all consumers, that were
+        received before `received_before`. To free `excess_bytes`, it deletes the oldest readings
+        whatever their age, but none after `spare` (by default `min_cursor`).
         """
         spare = min_cursor if spare is None else max(spare, min_cursor)
 
@@ -246,21 +248,21 @@ class Journal(DatabaseFile):
         return pruned
 
     def bytes_used(self) -> int:
-        """Size of what the file holds; deleted rows leave room in it that is used again."""
+        """Return the bytes in use; the file reuses the space of deleted rows."""
         return self.query(self._size)
 
     def deleted_unread(self) -> int:
-        """Count the readings ever deleted that some consumer had not read."""
+        """Return how many deleted readings some consumer had not read."""
         statement = "SELECT coalesce(sum(last - first + 1), 0) FROM gap WHERE why = 'unread'"
         return int(self.rows(statement)[0][0])
 
     def dead_letter_counts(self) -> dict[str, int]:
-        """Count the kept dead letters by reason."""
+        """Return the number of kept dead letters by reason."""
         rows = self.rows("SELECT reason, count(*) FROM dead_letter GROUP BY reason")
         return {reason: int(n) for reason, n in rows}
 
     def _note_damage(self, new: sqlite3.Connection) -> None:
-        """Make a gap of every run of offsets that neither a reading nor a gap accounts for."""
+        """Add a gap for every run of offsets without a reading or gap."""
         last = last_offset(new)
         if last < self._newest:
             last = self._newest
@@ -305,7 +307,7 @@ class Journal(DatabaseFile):
         )
 
     def _quarantine(self, offset: int, body: bytes) -> None:
-        """Move a corrupt record to the dead letters, once; a full disk stops no consumer."""
+        """Move a corrupt record to the dead letters; a full disk does not stop consumers."""
         letter = DeadLetter(
             self._clock(),
             "journal",
@@ -353,7 +355,7 @@ def _read_rows(
 
 
 class JournalReader:
-    """The journal of a service, read by another process; raises `StorageUnavailableError`."""
+    """Reads the journal from another process; raises `StorageUnavailableError`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -366,15 +368,15 @@ class JournalReader:
         self._connection.close()
 
     def span(self) -> tuple[int, int]:
-        """Return offset of the oldest reading that is kept, and of the newest ever written."""
-        with translating(self._path):
+        """Return the offsets of the oldest reading kept and of the newest ever written."""
+        with translate_errors(self._path):
             last = last_offset(self._connection)
             (first,) = self._connection.execute("SELECT min(offset) FROM journal").fetchone()
         return (last + 1 if first is None else int(first)), last
 
     def read(self, after: int, limit: int) -> tuple[list[JournalEntry], int]:
-        """Return up to `limit` entries behind an offset, and the cursor, as `Journal.read`."""
-        with translating(self._path):
+        """Return up to `limit` entries after an offset and the new cursor, as `Journal.read`."""
+        with translate_errors(self._path):
             rows, cursor = _read_rows(self._connection, self._path, after, limit)
         found = ((offset, decode_record(crc, body)) for offset, crc, body in rows)
         return [JournalEntry(offset, reading) for offset, reading in found if reading], cursor

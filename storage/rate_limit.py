@@ -1,4 +1,4 @@
-"""At most so many in so many seconds, counted for each key over a window that slides."""
+"""Limit the rate of tries for each key, over a sliding window."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Bound(NamedTuple):
 
 
 class RateLimit:
-    """Counts tries by key, in memory; of more than `most_keys` it forgets the oldest.
+    """Count tries by key, in memory; the oldest of more than `most_keys` keys are dropped.
 
-    If the clock is set back, what was counted at a later time counts no more.
+    If the clock is set back, tries at later times no longer count.
 
     >>> limit = RateLimit(Bound(2, 60.0))
     >>> [limit.take("a", now) for now in (0.0, 10.0, 20.0, 60.0)]
@@ -32,7 +32,7 @@ class RateLimit:
         self._times: dict[str, deque[float]] = {}
 
     def wait_s(self, key: str, now: float) -> float:
-        """Return the seconds until the next try; 0.0 if it may be now."""
+        """Return the seconds until the next try is allowed, or 0.0."""
         times = self._times.get(key)
         if times is None:
             return 0.0
@@ -49,7 +49,7 @@ class RateLimit:
         self._times.setdefault(key, deque(maxlen=self._kept)).append(now)
 
     def take(self, key: str, now: float) -> float:
-        """Count a try and return 0.0, or return the seconds until it may be."""
+        """Count a try and return 0.0, or return the seconds until it is allowed."""
         wait_s = self.wait_s(key, now)
         if not wait_s:
             self.count(key, now)

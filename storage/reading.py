@@ -1,4 +1,4 @@
-"""The reading: one sensor, one event time, any of the known quantities; and steps of our clock."""
+"""Readings (one sensor, one event time, any known quantities), and steps of our clock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     StepOf = Callable[[float], float]
-    """By how many seconds the clock was set since the call before, by its time now."""
+    """Returns by how many seconds the clock was set since the previous call, given its time now."""
 
 DEVICE_EVENTS = frozenset(
     {
@@ -23,28 +23,27 @@ DEVICE_EVENTS = frozenset(
         "restart",
     }
 )
-"""Events a device may report, besides `fault:<quantity>` which lives in `Reading.faults`."""
+"""Events a device may report, besides `fault:<quantity>`, which is in `Reading.faults`."""
 
 
 _ABOUT_BOARD: Final = frozenset({"rssi", "battery"})
-"""What a board still sends when its sensor is dead."""
+"""Quantities that a board still sends when its sensor is dead."""
 _ABOUT_LINK: Final = frozenset({"online", "offline"})
 
 
 NO_TIME: Final = frozenset({"no_time", "time_replaced"})
-"""Flags of readings whose event time is their receipt."""
+"""Flags of readings whose event time is their receive time."""
 
 
 class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One accepted reading, in the form that the journal keeps.
+    """One accepted reading, as the journal stores it.
 
-    `time` is its event time and `received` its receipt, Unix seconds. A missing quantity is absent
-    from `values`, never 0. `faults` are the quantities that the device reports as faulty. `flags`
-    are `no_time` (the receipt replaces the event time), `late`, `retained`, `simulated`, `history`
-    and `unknown_sensor`. `seq` is the sequence number of the device. `firmware` is set when it is
-    news. `packet` is the MQTT packet id of a reading without an event time; it tells redeliveries.
-    `stamp` is the time stamp of the sensor where `time` differs (`ingest.copies`).
-    `clock_step` is by how many seconds this machine's clock was set since the reading before.
+    `time` is the event time and `received` the receive time, Unix seconds. A missing quantity is
+    absent from `values`, never 0. `faults` are the quantities that the device reports as faulty.
+    `flags` are explained in `ingest.validation`. `seq` is the device's sequence number. `firmware`
+    is set when it changes. `packet` is the MQTT packet id of a reading without an event time, which
+    identifies redeliveries. `stamp` is the sensor's time stamp if `time` differs (`ingest.copies`).
+    `clock_step` is by how many seconds this machine's clock was set since the previous reading.
     """
 
     sensor: str
@@ -62,24 +61,24 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     @property
     def is_timed(self) -> bool:
-        """Whether it counts at a time of its sensor's clock, not at its receipt."""
+        """Whether `time` is from the sensor's clock, not the receive time."""
         return not self.flags or NO_TIME.isdisjoint(self.flags)
 
     @property
     def order(self) -> float:
-        """What its sensor's readings are ordered by: the stamp, or `time` without another one."""
+        """Sort key among its sensor's readings: the stamp, or `time` without one."""
         return self.time if self.stamp is None else self.stamp
 
     @property
     def said(self) -> float | None:
-        """The time stamp that the sensor gave to it; None if it gave none."""
+        """The sensor's time stamp, or None."""
         if self.stamp is not None:
             return self.stamp
         return self.time if self.is_timed else None
 
     @property
     def measured(self) -> bool:
-        """Whether the sensor measured or noticed something; its board alone sends the rest."""
+        """Whether the sensor, and not only its board, reported something."""
         for quantity in self.values:
             if quantity not in _ABOUT_BOARD:
                 return True
@@ -87,7 +86,7 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         return bool(self.faults or other)
 
     def to_wire(self) -> dict[str, Any]:
-        """Return the form `plumewatch decode` prints."""
+        """Return the form that `plumewatch decode` prints."""
         wire: dict[str, Any] = {
             "sensor": self.sensor,
             "time": self.time,
@@ -99,11 +98,11 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 CLOCK_STEP_S: Final = 5.0
-"""Less is left alone: a clock that is slewed, a process that waited between two looks."""
+"""Smaller steps are ignored: a slewed clock, or a delay between two checks."""
 
 
 class ClockSteps:
-    """Notices that a wall clock was set, and tells every reader of each step once.
+    """Detects that the wall clock was set, and reports each step once to every reader.
 
     >>> times = iter((1.0, 2.0, 3.0, 4.0))
     >>> step_of = ClockSteps(lambda: next(times)).reader()
@@ -117,7 +116,7 @@ class ClockSteps:
         self._total = 0.0
 
     def reader(self) -> StepOf:
-        """Return a function of the wall time that returns what is new since its last call."""
+        """Return a function of the wall time that returns the steps since its last call."""
         seen = self._total
 
         def step_of(now: float) -> float:
@@ -132,5 +131,5 @@ class ClockSteps:
 
 
 def never_set(_now: float) -> float:
-    """Return 0, the step of a clock that is not followed."""
+    """Return 0, for a clock that is not checked."""
     return 0.0

@@ -1,4 +1,4 @@
-"""The sensor registry: which sensor hangs in which room, on which floor, in which building."""
+"""The registry of sensors, and of their rooms, floors, buildings and sites."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from datetime import date
 
 
-def floor_name(floor: str) -> str:
+def format_floor(floor: str) -> str:
     """Return a floor as people say it, whether it is registered as a number or as words.
 
-    >>> floor_name("2"), floor_name("2nd floor"), floor_name("")
+    >>> format_floor("2"), format_floor("2nd floor"), format_floor("")
     ('floor 2', '2nd floor', '')
     """
     if not floor or "floor" in floor.lower():
@@ -26,22 +26,22 @@ def floor_name(floor: str) -> str:
     return _("floor %(floor)s", floor=floor)
 
 
-def shard_of(building: str, count: int) -> int:
+def find_shard(building: str, count: int) -> int:
     """Return the shard, of `count`, of a building (``site/name``): the CRC-32 of the text.
 
-    >>> shard_of("Lincoln High/North", 16)
+    >>> find_shard("Lincoln High/North", 16)
     10
     """
     return zlib.crc32(building.encode()) % count
 
 
-def names_of_place(*parts: str) -> str:
-    """Join the names of a place that there are."""
+def join_place(*parts: str) -> str:
+    """Join the parts of a place's name, without empty ones."""
     return ", ".join(filter(None, parts))
 
 
-def natural(name: str) -> tuple[list[tuple[str, int]], str]:
-    """Return a key by which names sort as people count; no two names have the same.
+def make_sort_key(name: str) -> tuple[list[tuple[str, int]], str]:
+    """Return a key that sorts numbers in names by value; different names have different keys.
 
     >>> sorted(["Room 10", "Room 2", "Room 1", "Room 01", "Gym"], key=natural)
     ['Gym', 'Room 01', 'Room 1', 'Room 2', 'Room 10']
@@ -52,7 +52,7 @@ def natural(name: str) -> tuple[list[tuple[str, int]], str]:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A school; people read its `name`, and `id` is in configuration, addresses and file names."""
+    """A school; people see its `name`; `id` is for configuration, addresses and file names."""
 
     id: str
     name: str
@@ -62,7 +62,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """A room and its place; every part but the id is a name that people use."""
+    """A room and its place; every part except the id is a name that people use."""
 
     id: str
     name: str
@@ -73,7 +73,7 @@ class Room:
     zone: str = ""
     """Time zone of its site; empty for that of the whole installation."""
     names_site: bool = False
-    """Whether its place names the site, as there are several."""
+    """Whether its place includes the site, because there are several."""
     site_id: str = field(default="", compare=False)
 
     @property
@@ -84,17 +84,17 @@ class Room:
     @property
     def place(self) -> str:
         """Where it is, such as ``"2nd floor, North"``, with the site where there are several."""
-        return names_of_place(floor_name(self.floor), self.building, self.shown_site)
+        return join_place(format_floor(self.floor), self.building, self.shown_site)
 
     @property
     def whole_building(self) -> str:
         """Name of the building, with the site where there are several."""
-        return names_of_place(self.building, self.shown_site)
+        return join_place(self.building, self.shown_site)
 
     @property
     def full_name(self) -> str:
         """Name and place."""
-        return names_of_place(self.name, self.place)
+        return join_place(self.name, self.place)
 
     @property
     def short_name(self) -> str:
@@ -104,7 +104,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Sensor:
-    """A sensor as the school registered it; `decoder` is empty for one by topic."""
+    """A registered sensor; `decoder` is empty if it is chosen by topic."""
 
     id: str
     room: str
@@ -121,9 +121,9 @@ class Registry:
     sensors: Mapping[str, Sensor] = field(default_factory=dict)
     sites: Mapping[str, Site] = field(default_factory=dict)
     former: Mapping[str, Room] = field(default_factory=dict)
-    """Rooms of closed sites, for the names of what was there."""
+    """Rooms of closed sites, for the names in old records."""
     closed: Mapping[str, date] = field(default_factory=dict)
-    """Day on which a site closed, by its id."""
+    """Day on which each site closed, by id."""
     _in_room: dict[str, tuple[Sensor, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -143,7 +143,7 @@ class Registry:
     ) -> Registry:
         """Index rooms, sensors and sites; rooms name their site if there are several.
 
-        Of sites that `closed`, by id, only the names are kept.
+        Only the names of sites that `closed`, by id, are kept.
         """
         placed = {room.id: room for room in rooms}
         found = {room.site: Site(room.site, room.site, room.zone) for room in placed.values()}
@@ -163,7 +163,7 @@ class Registry:
         )
 
     def within(self, sites: Collection[str]) -> Registry:
-        """Return the part of some sites, by name."""
+        """Return the registry of some sites, by name."""
         rooms = {key: room for key, room in self.rooms.items() if room.site in sites}
         sensors = {key: sensor for key, sensor in self.sensors.items() if sensor.room in rooms}
         found = {name: site for name, site in self.sites.items() if name in sites}
@@ -171,18 +171,18 @@ class Registry:
         return Registry(rooms, sensors, found, former, self.closed)
 
     def place_of(self, room: str) -> Room | None:
-        """Return a room, also of a closed site; None if it is unknown."""
+        """Return a room, even of a closed site; None if it is unknown."""
         return self.rooms.get(room) or self.former.get(room)
 
     def sorted_sites(self) -> list[Site]:
         """Return the sites in the order of their names."""
-        return sorted(self.sites.values(), key=lambda site: natural(site.name))
+        return sorted(self.sites.values(), key=lambda site: make_sort_key(site.name))
 
     def room_of(self, sensor: str) -> Room | None:
-        """Room in which a sensor hangs; None if the sensor is unknown."""
+        """Return the room of a sensor; None if the sensor is unknown."""
         entry = self.sensors.get(sensor)
         return self.rooms.get(entry.room) if entry else None
 
     def sensors_in(self, room: str) -> tuple[Sensor, ...]:
-        """Sensors of a room, in registry order."""
+        """Return the sensors in a room, in registry order."""
         return self._in_room.get(room, ())

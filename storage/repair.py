@@ -1,22 +1,22 @@
-"""A damaged SQLite file: set aside whole; a new file goes on with what can be recovered.
+"""Repair a damaged SQLite file: set it aside, and continue in a new file with recovered rows.
 
 Order of operations:
 
-1. ``NAME.salvaging`` is built beside the file: the tables as the program makes them, then every row
-   that can be recovered. Nothing of the old file is changed.
-2. It is renamed to ``NAME.salvaged``: from here on it is complete.
-3. The old file moves to ``NAME.corrupt-K`` with its write-ahead log, for a person to look at.
+1. ``NAME.salvaging`` is built next to the file: the tables as the program creates them, then every
+   row that can be recovered. The old file does not change.
+2. It is renamed to ``NAME.salvaged``, which is complete.
+3. The old file moves to ``NAME.corrupt-K`` with its write-ahead log, for a person to examine.
 4. ``NAME.salvaged`` becomes ``NAME``.
 
-A crash before step 2 begins again, one after it goes on at step 3 (`finish_repair`). A file that is
-not there is made in the same way, by `create`.
+After a crash before step 2, the repair starts again; after a later crash, it continues at step 3
+(`finish_repair`). `create` makes a new file in the same way.
 
-The ``.recover`` command of the ``sqlite3`` program reads every page, so damage costs only the rows
-on the damaged pages. Rows of pages that no table refers to any more go to the table with their root
-page, else to the only one whose columns fit. For a table that is not in the list of tables, or of
-which nothing is found by a list that may be wrong, all rows are sorted that way, out of a copy
-without the list. Without the program, tables are read from both ends up to
-the damage. Contents are not checked: records have checksums where that matters (`storage.journal`).
+The ``.recover`` command of the ``sqlite3`` program reads every page, so only the rows on damaged
+pages are lost. Rows on pages without a table go to the table with that root page, or to the only
+table whose columns fit. If a table is missing from the list of tables, or none of its rows are
+found, the list may be wrong. Then all its rows are assigned this way, from a copy without the list.
+Without the program, tables are read from both ends up to the damage. Contents are not checked;
+records have checksums where needed (`storage.journal`).
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
-from storage.errors import StorageCorruptError, StorageUnavailableError, translating
-from storage.files import locked_folder, make_private_database, sync
+from storage.errors import StorageCorruptError, StorageUnavailableError, translate_errors
+from storage.files import lock_folder, make_private_database, sync
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
 Prepare = Callable[[sqlite3.Connection], None]
-"""Makes or changes the tables of a connection."""
+"""Creates or changes the tables of a connection."""
 
 log = logging.getLogger(__name__)
 
@@ -57,16 +57,16 @@ _HEADER: Final = (
 )
 _SEQUENCES: Final = "sqlite_sequence"
 _NO_TABLES: Final = b"\x0d\0\0\0\0\x10\0\0"
-"""Behind the header: a page without rows."""
+"""A page without rows, after the header."""
 _LOST: Final = "lost_and_found"
-"""Begins the names under which `.recover` writes rows of no table."""
+"""Prefix of the tables in which `.recover` puts rows without a table."""
 _LOGS: Final = ("-wal", "-shm")
 _PYTHON_TYPES: Final = {"INTEGER": (int,), "REAL": (int, float), "TEXT": (str,), "BLOB": (bytes,)}
 
 
 def salvage(path: Path, prepare: Prepare, complete: Prepare = lambda _: None) -> dict[str, int]:
-    """Build the file that replaces a damaged one (steps 1 and 2); return the rows by table."""
-    with _new_database(_beside(path, "salvaging"), _beside(path, "salvaged")) as new:
+    """Build the file that replaces a damaged one (steps 1 and 2); return row counts by table."""
+    with _new_database(_name_beside(path, "salvaging"), _name_beside(path, "salvaged")) as new:
         prepare(new)
         new.execute("BEGIN")
         saved = _copy(path, new)
@@ -77,11 +77,11 @@ def salvage(path: Path, prepare: Prepare, complete: Prepare = lambda _: None) ->
 
 
 def create(path: Path, prepare: Prepare) -> None:
-    """Make a database that is not there; a power cut leaves all of it or nothing."""
-    with translating(path), locked_folder(path.parent):
+    """Create a database if it does not exist; a power cut leaves all of it or nothing."""
+    with translate_errors(path), lock_folder(path.parent):
         if not path.exists():
-            _remove(path)  # the logs of one that was deleted
-            with _new_database(_beside(path, "making"), path) as new:
+            _remove(path)  # the logs of a deleted file
+            with _new_database(_name_beside(path, "making"), path) as new:
                 prepare(new)
 
 
@@ -89,7 +89,7 @@ def create(path: Path, prepare: Prepare) -> None:
 def _new_database(building: Path, path: Path) -> Iterator[sqlite3.Connection]:
     """Yield a connection to a new file, renamed to `path` once it is on the disk."""
     _remove(building)
-    with translating(building):
+    with translate_errors(building):
         make_private_database(building)
         with closing(sqlite3.connect(building, isolation_level=None)) as new:
             new.execute("PRAGMA journal_mode=OFF")
@@ -102,27 +102,27 @@ def _new_database(building: Path, path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def swap(path: Path) -> Path:
-    """Put the salvaged file in place (steps 3 and 4); return where the damaged one is now."""
+    """Put the salvaged file in place (steps 3 and 4); return the path of the damaged file."""
     number = 1
-    while (aside := _beside(path, f"corrupt-{number}")).exists():
+    while (aside := _name_beside(path, f"corrupt-{number}")).exists():
         number += 1
-    with translating(path):
+    with translate_errors(path):
         for suffix in (*_LOGS, ""):
             with contextlib.suppress(FileNotFoundError):
                 path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
-        _beside(path, "salvaged").rename(path)
+        _name_beside(path, "salvaged").rename(path)
         sync(path.parent)
     log.error("%s goes on with the recovered rows; the damaged file is %s", path, aside)
     return aside
 
 
 def finish_repair(path: Path) -> None:
-    """Finish the repair of a file that a crash interrupted; raises as `swap`."""
-    if _beside(path, "salvaged").exists():
+    """Finish a repair that a crash interrupted; raises as `swap`."""
+    if _name_beside(path, "salvaged").exists():
         swap(path)
 
 
-def _beside(path: Path, suffix: str) -> Path:
+def _name_beside(path: Path, suffix: str) -> Path:
     return path.with_name(f"{path.name}.{suffix}")
 
 
@@ -132,8 +132,8 @@ def _remove(path: Path) -> None:
 
 
 def _copy(path: Path, new: sqlite3.Connection) -> dict[str, int]:
-    recovered, blank = _beside(path, "recovered"), _beside(path, "salvaging-copy")
-    program = recovery_program()
+    recovered, blank = _name_beside(path, "recovered"), _name_beside(path, "salvaging-copy")
+    program = find_recovery_program()
     if program is None:
         log.error(
             "%s: without a program sqlite3 whose .recover works (not that of Debian 12) only"
@@ -143,12 +143,12 @@ def _copy(path: Path, new: sqlite3.Connection) -> dict[str, int]:
         )
         return _copy_readable(path, new)
     try:
-        layouts = _layouts(new)
+        layouts = _list_layouts(new)
         with closing(_recover(program, path, recovered)) as source:
-            theirs = {name for name in _tables(source) if not name.startswith(_LOST)}
-            own = set(_tables(new))
+            theirs = {name for name in _list_tables(source) if not name.startswith(_LOST)}
+            own = set(_list_tables(new))
             if theirs and "component_version" not in theirs and len(theirs & own) < len(own) / 2:
-                return {}  # it is another program's
+                return {}  # a file of another program
             listed = {layout.name for layout in layouts if layout.columns_in(source)}
             saved = _copy_recovered(source, new, layouts, listed)
         found = {name for name in listed if saved[name]}
@@ -162,8 +162,8 @@ def _copy(path: Path, new: sqlite3.Connection) -> dict[str, int]:
         _remove(blank)
 
 
-def recovery_program() -> str | None:
-    """Return the program ``sqlite3`` if it is there and its ``.recover`` works."""
+def find_recovery_program() -> str | None:
+    """Return the program ``sqlite3`` if it exists and its ``.recover`` works."""
     program = shutil.which("sqlite3")
     if program is not None:
         tried = (program, ":memory:", ".recover")
@@ -174,7 +174,7 @@ def recovery_program() -> str | None:
 
 
 def _recover(program: str, path: Path, target: Path) -> sqlite3.Connection:
-    """Make a file by what ``.recover`` writes, as far as it can be executed, and open it."""
+    """Make a file by executing the output of ``.recover`` as far as possible, and open it."""
     _remove(target)
     make_private_database(target)
     read = (program, "-readonly", f"file:{quote(str(path))}?mode=ro", ".recover --ignore-freelist")
@@ -189,7 +189,7 @@ def _recover(program: str, path: Path, target: Path) -> sqlite3.Connection:
 
 
 def _copy_without_list(path: Path, copy: Path) -> None:
-    """Copy a file and its log, with the header of all our files and an empty list of tables."""
+    """Copy a file and its log, with a standard header and an empty list of tables."""
     for suffix in ("", "-wal"):
         with contextlib.suppress(FileNotFoundError):
             shutil.copyfile(path.with_name(path.name + suffix), f"{copy}{suffix}")
@@ -227,7 +227,7 @@ class _Layout(NamedTuple):
         return (rowid is not None) is self.has_rowid and self.holds(values)
 
     def holds(self, values: Sequence[object]) -> bool:
-        """Return whether these are values of its columns; that of a rowid may be absent."""
+        """Return whether these values fit its columns; the rowid may be absent."""
         if len(values) != len(self.columns):
             return False
         for column, value in zip(self.columns, values, strict=True):
@@ -242,10 +242,10 @@ class _Layout(NamedTuple):
         return True
 
 
-def _layouts(new: sqlite3.Connection) -> list[_Layout]:
+def _list_layouts(new: sqlite3.Connection) -> list[_Layout]:
     roots = dict(map(tuple, new.execute("SELECT name, rootpage FROM sqlite_master")))
     found = []
-    for table in _tables(new):
+    for table in _list_tables(new):
         columns = new.execute(f"PRAGMA table_info({table})").fetchall()
         has_rowid = _has_rowid(new, table)
         if not has_rowid:  # the key is stored first
@@ -267,26 +267,26 @@ def _copy_recovered(
     layouts: Sequence[_Layout],
     wanted: Collection[str],
 ) -> dict[str, int]:
-    """Copy the rows of some tables, also those that are lost; return how many by table."""
+    """Copy the rows of some tables, including lost rows; return row counts by table."""
     saved = dict.fromkeys(wanted, 0)
     for layout in layouts:
         if layout.name in wanted and layout.columns_in(source):
             listed = ", ".join(f'"{column["name"]}"' for column in layout.columns)
             rows = source.execute(f"SELECT {listed} FROM {layout.name}")  # noqa: S608 - names of our schema
             saved[layout.name] += _insert(new, layout, rows)
-    for name in _tables(source):
+    for name in _list_tables(source):
         if name.startswith(_LOST):
             lost = source.execute(f"SELECT * FROM {name} ORDER BY pgno")  # noqa: S608 - a name of `.recover`
             for _, page in groupby(lost, key=itemgetter(1)):
                 records = list(page)
-                owner = _layout_of(records, layouts)
+                owner = _find_layout(records, layouts)
                 if owner is not None and owner.name in wanted:
-                    saved[owner.name] += _insert(new, owner, _values(records, owner))
+                    saved[owner.name] += _insert(new, owner, _extract_values(records, owner))
     return saved
 
 
-def _layout_of(page: Sequence[Sequence[Any]], layouts: Sequence[_Layout]) -> _Layout | None:
-    """Return the table of a page that no table refers to; None if it is not certain."""
+def _find_layout(page: Sequence[Sequence[Any]], layouts: Sequence[_Layout]) -> _Layout | None:
+    """Return the table of a page without a table; None if it is uncertain."""
     root, _, count, rowid, *values = page[0]
     by_root = [layout for layout in layouts if layout.root == root]
     fitting = [layout for layout in by_root if layout.fits(rowid, values[:count])] or [
@@ -297,7 +297,7 @@ def _layout_of(page: Sequence[Sequence[Any]], layouts: Sequence[_Layout]) -> _La
     return fitting[0] if len(fitting) == 1 and not fitting[0].is_index else None
 
 
-def _values(page: Iterable[Sequence[Any]], layout: _Layout) -> Iterator[list[Any]]:
+def _extract_values(page: Iterable[Sequence[Any]], layout: _Layout) -> Iterator[list[Any]]:
     for _, _, count, rowid, *values in page:
         if layout.fits(rowid, values[:count]):
             yield [
@@ -313,7 +313,7 @@ def _insert(new: sqlite3.Connection, layout: _Layout, rows: Iterable[Sequence[An
     saved = 0
     if layout.name == _SEQUENCES:
         return _keep_sequences(new, rows)
-    for row in filter(layout.holds, rows):  # the rest is garbage
+    for row in filter(layout.holds, rows):  # other rows are garbage
         with contextlib.suppress(sqlite3.IntegrityError):
             saved += new.execute(statement, row).rowcount
     return saved
@@ -322,7 +322,7 @@ def _insert(new: sqlite3.Connection, layout: _Layout, rows: Iterable[Sequence[An
 def _copy_readable(path: Path, new: sqlite3.Connection) -> dict[str, int]:
     saved = {}
     with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as source:
-        for layout in _layouts(new):
+        for layout in _list_layouts(new):
             if layout.is_index:
                 continue
             saved[layout.name] = 0
@@ -345,17 +345,17 @@ def _copy_readable(path: Path, new: sqlite3.Connection) -> dict[str, int]:
 def refuse_damaged_schema(found: sqlite3.Connection, prepare: Prepare, path: Path | str) -> None:
     """Raise `StorageCorruptError` if tables or columns are missing that the file should have.
 
-    A flipped byte can leave the list of tables readable and wrong: a column has another name, and
-    statements that use the right one fail. `found` was prepared; it may have more than that.
+    A flipped byte can leave the list of tables readable but wrong: a column has another name, and
+    statements with the right name fail. `found` was prepared, and may have more columns.
     """
     with closing(sqlite3.connect(":memory:")) as own:
         own.row_factory = sqlite3.Row
         prepare(own)
-        for name, column in _columns(own) - _columns(found):
+        for name, column in _list_columns(own) - _list_columns(found):
             raise StorageCorruptError(f"{path}: the schema is damaged: no column {name}.{column}")
 
 
-def _columns(connection: sqlite3.Connection) -> set[tuple[str, str]]:
+def _list_columns(connection: sqlite3.Connection) -> set[tuple[str, str]]:
     rows = connection.execute(
         "SELECT t.name, c.name FROM sqlite_master AS t, pragma_table_info(t.name) AS c"
         " WHERE t.type = 'table'"
@@ -363,7 +363,7 @@ def _columns(connection: sqlite3.Connection) -> set[tuple[str, str]]:
     return {(row[0], row[1]) for row in rows}
 
 
-def _tables(connection: sqlite3.Connection) -> list[str]:
+def _list_tables(connection: sqlite3.Connection) -> list[str]:
     rows = connection.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name = ?", (_SEQUENCES,)
     )
@@ -376,7 +376,7 @@ def _has_rowid(new: sqlite3.Connection, table: str) -> bool:
 
 
 def _keep_sequences(new: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> int:
-    """Keep used-up keys unused."""
+    """Copy the counters of used keys, so no key is reused."""
     known = dict(new.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
     for name, last in (row for row in rows if isinstance(row[1], int) and row[1] < ROWIDS):
         new.execute("DELETE FROM sqlite_sequence WHERE name = ?", (name,))

@@ -1,15 +1,14 @@
-"""How every SQLite file here is opened, migrated and written.
+"""Open, migrate and write SQLite files.
 
-WAL so that other processes read while one writes; `synchronous=FULL` so that a commit that
-returned is on the disk; `BEGIN IMMEDIATE` so that a transaction never fails half-way for want of
-the write lock; `secure_delete` so that what is deleted is overwritten. Only the owner may read a
-file. Schemas grow by appending scripts; a file written by a newer program is refused.
+WAL lets other processes read while one writes. With `synchronous=FULL`, a commit that returned is
+on the disk. `BEGIN IMMEDIATE` keeps a transaction from failing halfway because it cannot get the
+write lock. `secure_delete` overwrites deleted data. Only the owner may read a file. Schemas grow by
+appending scripts; a file from a newer program is refused.
 
-`DatabaseFile` has a writer, readers, and a way out of damage. Readers share a second connection,
-one at a time, so a consumer in another thread never waits for the fsync of a commit. A file that
-turns out to be damaged, when it is opened or later, is set aside and rebuilt from what can be
-recovered (`storage.repair`); the failed work is then repeated. `UntilStored` repeats work while the
-disk is full, locked or slow.
+`DatabaseFile` has a writer and readers, and repairs damage. Readers share a second connection, one
+at a time, so a consumer in another thread never waits for the fsync of a commit. A damaged file is
+set aside and rebuilt from what can be recovered (`storage.repair`), and the failed work is
+repeated. `UntilStored` repeats work while the disk is full, locked or slow.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ from storage.errors import (
     StorageError,
     StorageUnavailableError,
     is_transient,
-    translated,
-    translating,
+    translate,
+    translate_errors,
 )
 from storage.files import make_private_database
 from storage.repair import PAGE, create, finish_repair, refuse_damaged_schema, salvage, swap
@@ -52,7 +51,7 @@ _FOREIGN: Final = (
 
 
 def connect(path: Path | str, *, read_only: bool = False) -> sqlite3.Connection:
-    """Open a database for any one thread at a time, or raise `StorageUnavailableError`."""
+    """Open a database for one thread at a time, or raise `StorageUnavailableError`."""
     in_memory = str(path) == ":memory:"
     mode = "ro" if read_only else "rwc"
     if not in_memory and not read_only:
@@ -79,19 +78,18 @@ def connect(path: Path | str, *, read_only: bool = False) -> sqlite3.Connection:
             connection.close()
             raise
     except sqlite3.Error as error:
-        raise translated(error, path) from error
-    except UnicodeDecodeError as error:  # damaged words, in the message that quotes them
+        raise translate(error, path) from error
+    except UnicodeDecodeError as error:  # the error message quotes damaged text
         raise StorageCorruptError(f"{path}: malformed database schema") from error
     connection.row_factory = sqlite3.Row
     return connection
 
 
 def open_prepared(path: Path | str, prepare: Prepare) -> sqlite3.Connection:
-    """Open a database and make or upgrade its tables; raises `StorageUnavailableError`.
+    """Open a database and create or upgrade its tables; raises `StorageUnavailableError`.
 
-    It is damaged, `StorageCorruptError`, if it is there and has not a page, if it has tables and no
-    versions of components, if the program's own statements fail in it, or if columns are missing
-    behind them.
+    Raises `StorageCorruptError` if the file has no complete page, if it has tables but no versions
+    of components, if the program's own statements fail in it, or if columns are missing.
     """
     if isinstance(path, Path):
         create(path, prepare)
@@ -106,23 +104,23 @@ def open_prepared(path: Path | str, prepare: Prepare) -> sqlite3.Connection:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         if isinstance(error, UnicodeDecodeError) or code == sqlite3.SQLITE_ERROR:
             raise StorageCorruptError(f"{path}: the schema is damaged: {error}") from error
-        raise translated(error, path) from error
+        raise translate(error, path) from error
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def damage_mark(path: Path) -> Path:
-    """Return the file that says that a backup found damage; the next start repairs that."""
+def find_damage_mark(path: Path) -> Path:
+    """Return the file that marks damage found by a backup; the next start repairs it."""
     return path.with_name(f"{path.name}.damaged")
 
 
 def refuse_empty(path: Path | str) -> None:
-    """Raise `StorageCorruptError` for a file without whole pages.
+    """Raise `StorageCorruptError` for a file without complete pages.
 
-    SQLite would begin one without any page anew, and retry to read what is cut off, unless that is
-    in the write-ahead log.
+    SQLite would start an empty file again, and keep retrying to read a page that is cut off unless
+    it is in the write-ahead log.
     """
     files = (Path(path), Path(f"{path}-wal"))
     size, logged = (file.stat().st_size if file.exists() else None for file in files)
@@ -136,8 +134,8 @@ def transaction(
 ) -> Iterator[sqlite3.Connection]:
     """Commit everything done inside, or nothing.
 
-    What is not `synced` outlives the process at once, but a cut of the power only after the next
-    transaction that is.
+    A transaction that is not `synced` survives the end of the process immediately, but a power cut
+    only after the next synced transaction.
     """
     if not synced:
         connection.execute("PRAGMA synchronous=NORMAL")
@@ -154,11 +152,11 @@ def transaction(
             connection.execute("PRAGMA synchronous=FULL")
 
 
-def schema_scripts(package: str, component: str) -> tuple[str, ...]:
+def load_scripts(package: str, component: str) -> tuple[str, ...]:
     """Return the schema scripts of a component, ``sql/<component>_<number>.sql``, in order.
 
-    The first makes the tables, each further one upgrades them by one version. A script that was
-    released never changes.
+    The first creates the tables, and each further one upgrades them by one version. A released
+    script never changes.
     """
     files = resources.files(package).joinpath("sql").iterdir()
     named = sorted((f for f in files if f.name.startswith(f"{component}_")), key=lambda f: f.name)
@@ -166,7 +164,7 @@ def schema_scripts(package: str, component: str) -> tuple[str, ...]:
 
 
 def migrate(connection: sqlite3.Connection, component: str, scripts: Sequence[str]) -> None:
-    """Bring the tables of one component to the newest schema, one transaction a step."""
+    """Upgrade the tables of one component to the newest schema, one transaction a step."""
     connection.execute(
         "CREATE TABLE IF NOT EXISTS component_version"
         " (component TEXT PRIMARY KEY, version INTEGER NOT NULL)"
@@ -194,7 +192,7 @@ def migrate(connection: sqlite3.Connection, component: str, scripts: Sequence[st
 
 
 class DatabaseFile:
-    """A file that is read and written through functions of a connection."""
+    """A file that is read and written by functions of a connection."""
 
     def __init__(
         self, path: Path | str, prepare: Prepare, complete: Prepare = lambda _: None
@@ -216,7 +214,7 @@ class DatabaseFile:
             self._connect()
         except StorageCorruptError:
             self._repair(self.repairs)
-        if isinstance(self.path, Path) and (found := damage_mark(self.path)).exists():
+        if isinstance(self.path, Path) and (found := find_damage_mark(self.path)).exists():
             self.rebuild()
             found.unlink()
 
@@ -237,33 +235,33 @@ class DatabaseFile:
         self.close()
 
     def query(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Return what `work` returns on the readers' connection, or `StorageUnavailableError`."""
+        """Return the result of `work` on the readers' connection; `StorageUnavailableError`."""
 
         def run() -> T:
             with self._reading:
-                return work(self._opened(self._read_connection))
+                return work(self._require_open(self._read_connection))
 
-        return self._repaired(run)
+        return self._run_with_repair(run)
 
     def rows(self, statement: str, *parameters: Any) -> list[sqlite3.Row]:
         """Return the rows of a statement; raises as `query`."""
         return self.query(lambda db: db.execute(statement, parameters).fetchall())
 
     def change(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` in a transaction; `StorageUnavailableError` keeps nothing of it."""
+        """Run `work` in a transaction; `StorageUnavailableError` if nothing of it was kept."""
 
         def run() -> T:
-            with self._writing, transaction(self._opened(self._write_connection)) as tx:
+            with self._writing, transaction(self._require_open(self._write_connection)) as tx:
                 return work(tx)
 
-        return self._repaired(run)
+        return self._run_with_repair(run)
 
     def rebuild(self) -> None:
-        """Set the file aside and go on with what can be recovered, whether or not it is damaged."""
+        """Set the file aside and continue with what can be recovered, even without known damage."""
         if not self.repairs:
             self._repair(self.repairs)
 
-    def _opened(self, connection: sqlite3.Connection | None) -> sqlite3.Connection:
+    def _require_open(self, connection: sqlite3.Connection | None) -> sqlite3.Connection:
         if connection is None:
             raise StorageUnavailableError(f"{self.path}: the file is not open")
         return connection
@@ -277,14 +275,14 @@ class DatabaseFile:
             raise
         self._write_connection, self._read_connection = write, read
 
-    def _repaired(self, work: Callable[[], T]) -> T:
+    def _run_with_repair(self, work: Callable[[], T]) -> T:
         before = self.repairs
         try:
-            with translating(self.path):
+            with translate_errors(self.path):
                 return work()
         except StorageCorruptError:
             self._repair(before)
-        with translating(self.path):
+        with translate_errors(self.path):
             return work()
 
     def _repair(self, before: int) -> None:
@@ -307,14 +305,14 @@ RETRY_S: Final = 1.0
 
 
 class InThread(Protocol):
-    """Runs blocking work elsewhere."""
+    """Runs blocking work in another thread."""
 
     async def __call__(self, work: Callable[..., T], *arguments: object) -> T:
         """Return what ``work(*arguments)`` returns."""
 
 
 class UntilStored:
-    """Repeats work until it succeeds; `failing` says why it fails at the moment, by its name.
+    """Repeats work until it succeeds; `failing` has the current reason by name of the work.
 
     The pauses double from `first_s` to `longest_s`.
     """
@@ -330,7 +328,7 @@ class UntilStored:
         attempt: Callable[[], Awaitable[T]],
         give_up: Callable[[], bool] = lambda: False,
     ) -> T:
-        """Return what `attempt` returns; raise its error if that is permanent, or to give up."""
+        """Return the result of `attempt`; raise its error if it is permanent, or to give up."""
         pause = self._first_s
         while True:
             try:
@@ -353,7 +351,7 @@ class UntilStored:
 
 
 class RunUntilStored(UntilStored):
-    """Repeats blocking work in one thread, with a database at `path`."""
+    """Repeats blocking work on the database at `path` in one thread."""
 
     def __init__(self, in_thread: InThread, path: Path, *, retry_s: float = RETRY_S) -> None:
         super().__init__(retry_s, retry_s)
@@ -361,6 +359,6 @@ class RunUntilStored(UntilStored):
         self._path = path
 
     async def __call__(self, what: str, work: Callable[..., T], *arguments: object) -> T:
-        """Return what ``work(*arguments)`` returns, once the disk lets it succeed."""
-        with translating(self._path):
+        """Return the result of ``work(*arguments)`` once the disk lets it succeed."""
+        with translate_errors(self._path):
             return await self.repeat(what, lambda: self._in_thread(work, *arguments))

@@ -1,22 +1,21 @@
 """The state database: the cursor of the detection consumer and the state of the detector.
 
-Incidents, outbox and these tables share one file, so that the effects of a batch and the cursor
-behind it commit in one transaction. The detector's own state is written less often than the
-position: it is a pure function of the readings, so after a restart the newest snapshot is restored
-and the readings between its position and the committed position are stepped again with their
-events discarded.
+Incidents, outbox and these tables share one file, so the effects of a batch and its cursor are
+committed in one transaction. The detector's state is written less often than the cursor, because it
+is a pure function of the readings. After a restart, the newest snapshot is restored, and the
+readings between its position and the cursor are evaluated again, without their events.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from storage.sqlite import schema_scripts
+from storage.sqlite import load_scripts
 
 if TYPE_CHECKING:
     import sqlite3
 
-SCRIPTS: Final = schema_scripts(__package__, "state")
+SCRIPTS: Final = load_scripts(__package__, "state")
 
 
 class Snapshot(NamedTuple):
@@ -28,13 +27,13 @@ class Snapshot(NamedTuple):
 
 
 def cursor(connection: sqlite3.Connection, name: str) -> int:
-    """Journal offset up to which the effects of consumer `name` are committed; 0 at first."""
+    """Return the journal offset up to which consumer `name` has committed its effects, or 0."""
     row = connection.execute("SELECT position FROM consumer WHERE name = ?", (name,)).fetchone()
     return int(row[0]) if row else 0
 
 
 def set_cursor(connection: sqlite3.Connection, name: str, offset: int) -> None:
-    """Move consumer `name`; call inside the transaction that holds the effects."""
+    """Move the cursor of consumer `name`; call in the transaction with its effects."""
     connection.execute(
         "INSERT INTO consumer VALUES (?, ?)"
         " ON CONFLICT (name) DO UPDATE SET position = excluded.position",
@@ -43,7 +42,7 @@ def set_cursor(connection: sqlite3.Connection, name: str, offset: int) -> None:
 
 
 def snapshot(connection: sqlite3.Connection, name: str) -> Snapshot | None:
-    """Newest stored detector state of consumer `name`, if any."""
+    """Return the newest stored detector state of consumer `name`, or None."""
     row = connection.execute(
         "SELECT position, model_version, body FROM detector_snapshot WHERE name = ?", (name,)
     ).fetchone()

@@ -6,10 +6,10 @@ import hashlib
 import json
 from typing import Final
 
-from storage.sqlite import schema_scripts
+from storage.sqlite import load_scripts
 
 COMPONENT: Final = "access"
-SCRIPTS: Final = schema_scripts(__package__, COMPONENT)
+SCRIPTS: Final = load_scripts(__package__, COMPONENT)
 
 
 def hash_token(token: str) -> bytes:

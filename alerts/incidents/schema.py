@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from storage.sqlite import schema_scripts
+from storage.sqlite import load_scripts
 
 COMPONENT: Final = "alerts"
-SCRIPTS: Final = schema_scripts(__package__, COMPONENT)
+SCRIPTS: Final = load_scripts(__package__, COMPONENT)

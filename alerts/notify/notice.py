@@ -28,7 +28,7 @@ from language.messages import (
     use_language,
 )
 from language.plain_text import clean
-from storage.registry import floor_name, names_of_place
+from storage.registry import format_floor, join_place
 
 
 class NoticeReason(Coded):
@@ -133,7 +133,7 @@ _NOTES: Final = Sentences(
     {
         "name": lambda name, _params: name or _("Someone"),
         "kind": lambda kind, _params: _lower_first(KIND_WORDS.get(kind, kind)) or _("alerts"),
-        "floor": lambda floor, _params: floor_name(floor),
+        "floor": lambda floor, _params: format_floor(floor),
         "time": lambda at, params: write_clock(at, params["zone"], params["now"]),
     },
 )
@@ -225,8 +225,8 @@ def render(notice: Notice, scheme: str = "") -> tuple[str, str]:
 
 
 def _render(notice: Notice, limits: Service) -> tuple[str, str]:
-    floor = floor_name(notice.floor)
-    place = names_of_place(notice.room, floor, notice.building, notice.site)
+    floor = format_floor(notice.floor)
+    place = join_place(notice.room, floor, notice.building, notice.site)
     state, evidence = _write_state(notice)
     title = _("%(place)s: %(state)s", place=place, state=state) if place else capitalize(state)
     if notice.headline is not None:

@@ -23,7 +23,7 @@ from detection.events import EventPhase
 from language.messages import ENGLISH, use_language
 from reports import drawing
 from storage import sqlite
-from storage.registry import floor_name, names_of_place
+from storage.registry import format_floor, join_place
 
 if TYPE_CHECKING:
     import sqlite3
@@ -86,7 +86,7 @@ class IncidentPictures:
         return EvidenceFacts(
             kind=row["kind"],
             room=room.name if room else row["place"],
-            place=names_of_place(floor_name(room.floor), room.building) if room else "",
+            place=join_place(format_floor(room.floor), room.building) if room else "",
             site=room.shown_site if room else "",
             sensor=row["sensor"],
             onset=row["onset"],

@@ -12,7 +12,7 @@ from storage.http_client import (
     NoAnswerInTimeError,
     RefusedRequestError,
     RequestError,
-    reach_of,
+    find_reach,
     request,
 )
 
@@ -47,7 +47,7 @@ async def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_priva
         return await request(
             "POST",
             url,
-            reach_of(url, allow_private=allow_private),
+            find_reach(url, allow_private=allow_private),
             body=body,
             headers=headers,
             timeout_s=_LONGEST_S,

@@ -20,8 +20,8 @@ from alerts.incidents import repository
 from alerts.incidents.repository import write_sentence
 from detection.events import EventKind, details_text
 from language.messages import parse_facts
-from storage.errors import translating
-from storage.sqlite import connect, schema_scripts, transaction
+from storage.errors import translate_errors
+from storage.sqlite import connect, load_scripts, transaction
 from storage.timeseries.records import CLASSES, Record
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from storage.timeseries import Series
 
 COMPONENT: Final = "series_due"
-SCRIPTS: Final = schema_scripts(__package__, COMPONENT)
+SCRIPTS: Final = load_scripts(__package__, COMPONENT)
 
 READER: Final = "series records"
 _ENCODER: Final = msgspec.msgpack.Encoder()
@@ -161,7 +161,7 @@ class DueRecords:
 
     def read(self, after: int, limit: int) -> tuple[list[DueEntry], int]:
         """Read what waits behind a place, from the oldest on, and the place behind the last."""
-        with translating(self._database):
+        with translate_errors(self._database):
             db = self._opened()
             if (repairs := self._series.repairs) != self._repairs:  # it may have lost some
                 with transaction(db) as tx:
@@ -183,7 +183,7 @@ class DueRecords:
         """Store records in the series, then delete what waited up to `behind`."""
         if records:
             self._series.record(records)
-        with translating(self._database), transaction(self._opened()) as tx:
+        with translate_errors(self._database), transaction(self._opened()) as tx:
             tx.execute("DELETE FROM series_due WHERE seq <= ?", (behind,))
 
     def _opened(self) -> sqlite3.Connection:

@@ -32,7 +32,7 @@ from joserfc.jws import JWSRegistry
 from alerts.errors import NotVouchedForError, ProviderError
 from alerts.incidents.free_text import clean_text
 from language.messages import later
-from storage.http_client import RequestError, reach_of, request
+from storage.http_client import RequestError, find_reach, request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -311,7 +311,7 @@ class IdentityProvider:
             answer = await request(
                 method,
                 url,
-                reach_of(url, allow_private=self.settings.allow_private),
+                find_reach(url, allow_private=self.settings.allow_private),
                 body=body,
                 headers={"Accept": "application/json", **(headers or {})},
                 most_bytes=_MOST_BYTES,

@@ -18,7 +18,7 @@ import msgspec
 from language.messages import _, get_language, use_language
 from language.plain_text import escape_reversibly
 from reports.documents import render_pdf
-from storage.registry import natural
+from storage.registry import make_sort_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,7 +49,7 @@ def labels_of(registry: Registry, page_url: str) -> list[Label]:
     """Return the labels of all sensors, by room as people walk: site, building, floor."""
     placed = [(registry.rooms[s.room], s.id) for s in registry.sensors.values()]
     names = [(room.site, room.building, room.floor, room.name, key) for room, key in placed]
-    order = sorted(range(len(placed)), key=lambda k: [*map(natural, names[k])])
+    order = sorted(range(len(placed)), key=lambda k: [*map(make_sort_key, names[k])])
     return [
         Label(sensor, room.full_name, f"{page_url}/sensors/{quote(sensor, safe=':')}")
         for room, sensor in (placed[k] for k in order)

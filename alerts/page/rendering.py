@@ -50,7 +50,7 @@ from language.messages import (
 from reports.look import STATES
 from reports.text import translate
 from reports.wording import format_share
-from storage.registry import floor_name
+from storage.registry import format_floor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -327,7 +327,7 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         iso=lambda t: datetime.fromtimestamp(t, UTC).isoformat(),
         path=lambda text: quote(text, safe=""),
         looks_like=lambda quantity: capitalize(looks_like(quantity)),
-        floor_name=floor_name,
+        floor_name=format_floor,
         headline=headline,
         channel=write_channel,
         word=translate,

@@ -13,7 +13,7 @@ from alerts.page.forms import Field, Form, Kind, day_end
 from alerts.policy import FACILITIES, STAFF
 from language.messages import LANGUAGES, Words, _, mark
 from language.plain_text import new_id
-from storage.registry import floor_name, names_of_place
+from storage.registry import format_floor, join_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,7 +79,7 @@ def _shift_words(shift: Tree, tree: Tree) -> str:
 def _rooms(tree: Tree) -> dict[str, str]:
     sites = _sites(tree)
     return {
-        r["id"]: names_of_place(
+        r["id"]: join_place(
             str(r.get("name", "")), _place(r), sites.get(str(r.get("site", "")), "")
         )
         for r in tree.get("room", ())
@@ -88,7 +88,7 @@ def _rooms(tree: Tree) -> dict[str, str]:
 
 
 def _place(room: Tree) -> str:
-    parts = (floor_name(str(room.get("floor", ""))), str(room.get("building", "")))
+    parts = (format_floor(str(room.get("floor", ""))), str(room.get("building", "")))
     return ", ".join(filter(None, parts))
 
 

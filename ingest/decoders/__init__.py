@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import Context, Decoder, States
 from ingest.errors import DecodeError, GuardError, MessageRefusedError, PayloadError, Reason
-from ingest.topics import TopicFilter, covers, topic_matches
+from ingest.topics import TopicFilter, covers, matches_topic
 from ingest.validation import Message, Readings, check_size, check_topic, fold_id, sensor_id
 from storage.registry import Registry
 
@@ -66,7 +66,7 @@ def load_format(name: str) -> Decoder:
     return Decoder(name, topics, decode, tree["summary"], over_http=tree.get("over_http", False))
 
 
-def _listed(name: str, row: dict[str, Any]) -> Decoder:
+def _load_row(name: str, row: dict[str, Any]) -> Decoder:
     """Return the decoder of a row of ``decoders.toml``."""
     if not row:
         return load_format(name)
@@ -78,7 +78,7 @@ def _listed(name: str, row: dict[str, Any]) -> Decoder:
 
 
 DECODERS: Final[Mapping[str, Decoder]] = {
-    name: _listed(name, row)
+    name: _load_row(name, row)
     for name, row in tomllib.loads(
         Path(__file__).with_name("decoders.toml").read_text(encoding="utf-8")
     ).items()
@@ -90,26 +90,26 @@ HTTP_DECODERS: Final = frozenset(name for name, row in DECODERS.items() if row.o
 
 
 @lru_cache(maxsize=8192)
-def find(topic: str) -> Decoder | None:
+def find_decoder(topic: str) -> Decoder | None:
     """Return the decoder of a topic, None if no pattern of the table matches.
 
-    >>> find("airgradient/readings/84fce612f5b8").name
+    >>> find_decoder("airgradient/readings/84fce612f5b8").name
     'airgradient'
     """
     for decoder in DECODERS.values():
         for pattern in decoder.topics:
-            if topic_matches(pattern, topic):
+            if matches_topic(pattern, topic):
                 return decoder
     return None
 
 
-def subscriptions(names: tuple[str, ...] = (), more: tuple[str, ...] = ()) -> tuple[str, ...]:
+def list_filters(names: tuple[str, ...] = (), more: tuple[str, ...] = ()) -> tuple[str, ...]:
     """MQTT topic filters that cover the named decoders' topics (all without names) and more.
 
     A filter with a `#` inside, which MQTT does not know, becomes the filter up to that `#`. A
     filter that another one covers is left out, since a broker may deliver once for each.
 
-    >>> subscriptions(("airgradient",), ("site/#/state", "site/+/sensor/+/state"))
+    >>> list_filters(("airgradient",), ("site/#/state", "site/+/sensor/+/state"))
     ('airgradient/readings/+', 'site/#')
     """
     filters: dict[str, None] = {}
@@ -156,29 +156,29 @@ class Routes:
         return tuple({decoder.name: decoder for decoder in self._search(topic)}.values())
 
     def _search(self, topic: str) -> Iterator[Decoder]:
-        own = self._of_sensor(topic) if self._folded else None
-        if own is not None and self._takes(own, topic):
+        own = self._find_own(topic) if self._folded else None
+        if own is not None and self._accepts(own, topic):
             yield own
-        yield from (m for m in self._mappings.values() if _claims(m, topic))
+        yield from (m for m in self._mappings.values() if _matches(m, topic))
         for pattern, name in self._routes:
             routed = self.named(name)
-            if routed is not None and topic_matches(pattern, topic):
+            if routed is not None and matches_topic(pattern, topic):
                 yield routed
                 break
-        listed = find(topic)
+        listed = find_decoder(topic)
         if listed is not None:
             yield listed
 
-    def _takes(self, decoder: Decoder, topic: str) -> bool:
-        if _claims(decoder, topic):
+    def _accepts(self, decoder: Decoder, topic: str) -> bool:
+        if _matches(decoder, topic):
             return True
         if decoder.name in self._mappings:
             return False
-        listed = find(topic)
+        listed = find_decoder(topic)
         return listed is None or (not decoder.topics and listed.name != "ha_discovery")
 
-    def _of_sensor(self, topic: str) -> Decoder | None:
-        levels = [_name(level) for level in topic.split("/")]
+    def _find_own(self, topic: str) -> Decoder | None:
+        levels = [_clean_name(level) for level in topic.split("/")]
         for level in levels:
             if level and fold_id(level) in self._folded:
                 return self._folded[fold_id(level)]
@@ -192,11 +192,11 @@ class Routes:
         return None
 
 
-def _claims(decoder: Decoder, topic: str) -> bool:
-    return any(topic_matches(pattern, topic) for pattern in decoder.topics)
+def _matches(decoder: Decoder, topic: str) -> bool:
+    return any(matches_topic(pattern, topic) for pattern in decoder.topics)
 
 
-def _name(level: str) -> str:
+def _clean_name(level: str) -> str:
     try:
         return sensor_id(level)
     except DecodeError:
@@ -208,12 +208,12 @@ def decode_message(
 ) -> Readings:
     """Decode and validate one message without registry; raises `DecodeError`."""
     check_topic(message.topic, context.limits)
-    return first_to_read(
-        candidates(message.topic, decoder, routes or Routes()), message, context, []
+    return read_first(
+        find_candidates(message.topic, decoder, routes or Routes()), message, context, []
     )
 
 
-def candidates(topic: str, decoder: str, routes: Routes) -> tuple[Decoder, ...]:
+def find_candidates(topic: str, decoder: str, routes: Routes) -> tuple[Decoder, ...]:
     """Return the decoders to ask, in order; raises `MessageRefusedError` if there is none."""
     if not decoder:
         found = routes.of(topic)
@@ -226,7 +226,7 @@ def candidates(topic: str, decoder: str, routes: Routes) -> tuple[Decoder, ...]:
     return (named,)
 
 
-def first_to_read(
+def read_first(
     readers: tuple[Decoder, ...], message: Message, context: Context, asked: list[str]
 ) -> Readings:
     """Ask decoders in order until one reads the message; add their names to `asked`."""
@@ -235,7 +235,7 @@ def first_to_read(
         asked.append(decoder.name)
         try:
             if len(message.payload) > context.limits.payload_bytes:
-                check_size(message.payload, _most_bytes(decoder, message.topic, context))
+                check_size(message.payload, _find_max_bytes(decoder, message.topic, context))
             return decoder.decode(message, context)
         except GuardError:
             if decoder is last:
@@ -243,13 +243,13 @@ def first_to_read(
     return []
 
 
-def _most_bytes(decoder: Decoder, topic: str, context: Context) -> int:
+def _find_max_bytes(decoder: Decoder, topic: str, context: Context) -> int:
     limits = context.limits
-    described = any(topic_matches(pattern, topic) for pattern in decoder.descriptions)
+    described = any(matches_topic(pattern, topic) for pattern in decoder.descriptions)
     return limits.description_bytes if described else limits.payload_bytes
 
 
-def likely_decoders(message: Message, context: Context) -> tuple[str, ...]:
+def find_likely_decoders(message: Message, context: Context) -> tuple[str, ...]:
     """Return the decoders that find the most in a message, as a suggestion for a person."""
     found: dict[str, int] = {}
     for name in DECODERS:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import Context, load_object, same_device
+from ingest.decoding import Context, check_same_device, load_object
 from ingest.errors import PayloadError, Reason
-from ingest.validation import Message, Readings, check_values, number, sensor_id
+from ingest.validation import Message, Readings, check_values, parse_number, sensor_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,14 +41,14 @@ _COUNTS: Final = {
 """Particles per deciliter."""
 
 
-def _measured(content: Mapping[str, object]) -> dict[str, object]:
+def _read_values(content: Mapping[str, object]) -> dict[str, object]:
     """Return what the known keys of an object measure; what is no number is a fault."""
     raw: dict[str, object] = {
-        quantity: number(content[key]) for key, quantity in _KEYS.items() if key in content
+        quantity: parse_number(content[key]) for key, quantity in _KEYS.items() if key in content
     }
     for key, quantity in _COUNTS.items():
         if key in content:
-            value = number(content[key])
+            value = parse_number(content[key])
             raw[quantity] = None if value is None else value / 100
     return raw
 
@@ -56,15 +56,15 @@ def _measured(content: Mapping[str, object]) -> dict[str, object]:
 def decode(message: Message, context: Context) -> Readings:
     """Decode one message of an AirGradient monitor."""
     content = load_object(message.payload, context.limits)
-    sensor = _identity(message.topic, content)
-    raw = _measured(content)
+    sensor = _find_sensor(message.topic, content)
+    raw = _read_values(content)
     channels = content.get("channels")
     if type(channels) is dict:
-        parts = [_measured(c) for c in channels.values() if type(c) is dict]
+        parts = [_read_values(c) for c in channels.values() if type(c) is dict]
         valid = [check_values(part)[0] for part in parts]
         for key in dict.fromkeys(k for part in parts for k in part):
-            raw.setdefault(key, _mean([values[key] for values in valid if key in values]))
-    restarted = _restarted(f"airgradient {sensor}", content, context)
+            raw.setdefault(key, _average([values[key] for values in valid if key in values]))
+    restarted = _has_restarted(f"airgradient {sensor}", content, context)
     if set(raw) <= {"rssi"} and not restarted:
         raise PayloadError(Reason.NO_MEASUREMENT, "no sensor values in the message")
     if set(raw) <= {"rssi"}:
@@ -73,14 +73,14 @@ def decode(message: Message, context: Context) -> Readings:
     return [context.reading(sensor, message, raw, events=events, firmware=firmware)]
 
 
-def _identity(topic: str, content: dict[str, Any]) -> str:
+def _find_sensor(topic: str, content: dict[str, Any]) -> str:
     levels = topic.split("/")
     serial = content.get("serialno")
     named = sensor_id(serial) if serial is not None else None
     if len(levels) == 3 and levels[0] == "airgradient" and levels[1] == "readings":
         sensor = sensor_id(levels[2])
         if named is not None:
-            same_device(named, sensor)
+            check_same_device(named, sensor)
         return sensor
     if named is not None:
         return named
@@ -90,12 +90,12 @@ def _identity(topic: str, content: dict[str, Any]) -> str:
     return sensor_id(topic)
 
 
-def _mean(values: list[float]) -> float | None:
+def _average(values: list[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _restarted(key: str, content: dict[str, Any], context: Context) -> bool:
-    sent = (number(content.get(k)) for k in ("bootCount", "boot"))
+def _has_restarted(key: str, content: dict[str, Any], context: Context) -> bool:
+    sent = (parse_number(content.get(k)) for k in ("bootCount", "boot"))
     counts = [v for v in sent if v is not None]
     if not counts:
         return False

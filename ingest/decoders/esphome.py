@@ -19,10 +19,10 @@ import math
 import re
 from typing import Any, Final
 
-from ingest.decoding import Context, decode_text, stamp_of, state_reading, state_word
+from ingest.decoding import Context, decode_text, make_state_reading, parse_stamp, parse_state
 from ingest.errors import PayloadError, Reason
-from ingest.names import Meaning, conversion, quantity_of
-from ingest.validation import Message, Readings, number, sensor_id
+from ingest.names import Meaning, find_conversion, find_quantity
+from ingest.validation import Message, Readings, parse_number, sensor_id
 
 _NO_NODES: Final = frozenset({"homeassistant", "zigbee2mqtt", "frigate", "octoprint"})
 """Programs, not devices, that say they are online in the same way."""
@@ -38,22 +38,22 @@ def decode(message: Message, context: Context) -> Readings:
     levels = message.topic.split("/")
     text = decode_text(message.payload)
     if levels[-1] == "status":
-        return _status(levels[:-1], text, message, context)
+        return _read_status(levels[:-1], text, message, context)
     if len(levels) < 4 or levels[-1] != "state":
         raise PayloadError(Reason.UNKNOWN_TOPIC, "an ESPHome topic ends in /state or /status")
     component, name = levels[-3], levels[-2]
-    sensor = _node(levels[:-3])
+    sensor = _make_id(levels[:-3])
     if component == "binary_sensor":
         if text not in ("ON", "OFF"):
             raise PayloadError(Reason.WRONG_TYPE, "a binary sensor is ON or OFF")
-        return _binary(sensor, name, message, context) if text == "ON" else []
+        return _read_binary(sensor, name, message, context) if text == "ON" else []
     if component == "text_sensor":
-        _text(sensor, name, text, message, context)
+        _read_text(sensor, name, text, message, context)
         return []
-    return _value(sensor, name, text, message, context) if component == "sensor" else []
+    return _read_value(sensor, name, text, message, context) if component == "sensor" else []
 
 
-def _binary(sensor: str, name: str, message: Message, context: Context) -> Readings:
+def _read_binary(sensor: str, name: str, message: Message, context: Context) -> Readings:
     if name == "fan_cleaning" and not message.retained:
         context.states.last[f"esphome cleaning {sensor}"] = {"since": message.received}
     if "tamper" not in name.lower():
@@ -61,11 +61,11 @@ def _binary(sensor: str, name: str, message: Message, context: Context) -> Readi
     return _add(sensor, message, context, {}, events=("tamper",))
 
 
-def _text(sensor: str, name: str, text: str, message: Message, context: Context) -> None:
+def _read_text(sensor: str, name: str, text: str, message: Message, context: Context) -> None:
     if name == "firmware":
         context.states.describe(sensor, text)
     elif name == "device_time" and not message.retained:
-        moment = {"at": message.received, "time": stamp_of(text, message)}
+        moment = {"at": message.received, "time": parse_stamp(text, message)}
         context.states.last[f"esphome {sensor}"] = moment
 
 
@@ -78,7 +78,7 @@ def _add(
 ) -> Readings:
     """Add to the sensor's open reading, with the moment that the device named for it."""
     states, now = context.states, message.received
-    moment = {} if message.retained else _moment(sensor, message, context)
+    moment = {} if message.retained else _find_moment(sensor, message, context)
     cleaning = states.last.get(f"esphome cleaning {sensor}")
     is_cleaning = cleaning is not None and 0 <= now - cleaning["since"] <= _CLEANING_S
     return states.joiner.add(
@@ -93,46 +93,46 @@ def _add(
     )
 
 
-def _moment(sensor: str, message: Message, context: Context) -> dict[str, Any]:
+def _find_moment(sensor: str, message: Message, context: Context) -> dict[str, Any]:
     moment = context.states.last.get(f"esphome {sensor}", {})
     age = message.received - moment.get("at", -math.inf)
     return moment if 0 <= age <= context.states.joiner.window_s else {}
 
 
-def _status(levels: list[str], text: str, message: Message, context: Context) -> Readings:
+def _read_status(levels: list[str], text: str, message: Message, context: Context) -> Readings:
     if levels and levels[0] in _NO_NODES:
         return []
-    return [state_reading(_node(levels), state_word(text), message, context)]
+    return [make_state_reading(_make_id(levels), parse_state(text), message, context)]
 
 
-def _value(sensor: str, name: str, text: str, message: Message, context: Context) -> Readings:
+def _read_value(sensor: str, name: str, text: str, message: Message, context: Context) -> Readings:
     if name == "sequence":
         if text.isascii() and text.isdecimal() and not message.retained:
-            moment = _moment(sensor, message, context)
+            moment = _find_moment(sensor, message, context)
             own = {"at": message.received, "seq": int(text)}
             context.states.last[f"esphome {sensor}"] = {**moment, **own}
         return []
-    meaning = _meaning(name, context.states.hints.get(message.topic))
+    meaning = _find_meaning(name, context.states.hints.get(message.topic))
     if meaning is None:
         return []
-    plain = number(text)
+    plain = parse_number(text)
     if plain is None:
         raise PayloadError(Reason.WRONG_TYPE, "a sensor's state is no number")
     value = meaning.convert(plain) if math.isfinite(plain) else None
     return _add(sensor, message, context, {meaning.quantity: value})
 
 
-def _meaning(name: str, hint: str | None) -> Meaning | None:
+def _find_meaning(name: str, hint: str | None) -> Meaning | None:
     if name == "voc_raw" and hint in (None, "ticks"):
         return Meaning("voc_raw", 1, 0)
     count = _COUNT.search(name.lower())
     if count is None:
         unit = hint or _OWN_UNIT.get(name.rpartition("_")[2])
-        return quantity_of(name, unit) or (quantity_of(name) if unit else None)
+        return find_quantity(name, unit) or (find_quantity(name) if unit else None)
     quantity = "n" + count.group(1).replace("_", "")
-    factors = conversion(quantity, hint or _PER_DL)
-    return Meaning(quantity, *factors) if factors else quantity_of(f"pm_{count.group(1)}", hint)
+    factors = find_conversion(quantity, hint or _PER_DL)
+    return Meaning(quantity, *factors) if factors else find_quantity(f"pm_{count.group(1)}", hint)
 
 
-def _node(levels: list[str]) -> str:
+def _make_id(levels: list[str]) -> str:
     return sensor_id("/".join(levels))

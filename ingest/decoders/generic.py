@@ -21,23 +21,23 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import (
     Context,
-    list_of,
+    as_list,
+    as_text,
     load_json,
     load_object,
     load_pairs,
-    plain_bytes,
-    stamp_of,
-    text_of,
+    parse_stamp,
+    strip_bytes,
 )
 from ingest.errors import PayloadError, Reason
-from ingest.names import is_of_room, measured, quantity_of, unit_of
+from ingest.names import find_quantities, find_quantity, find_unit, is_of_room
 from ingest.validation import (
     UNREAD,
     Message,
     Readings,
-    number,
+    clean_version,
+    parse_number,
     sensor_id,
-    version_of,
 )
 
 if TYPE_CHECKING:
@@ -66,13 +66,13 @@ _UNIT: Final = ("unit", "u", "units", "uom")
 
 def decode(message: Message, context: Context) -> Readings:
     """Decode one message."""
-    objects = _objects(plain_bytes(message.payload), context)
+    objects = _split_objects(strip_bytes(message.payload), context)
     if len(objects) > _MAX_OBJECTS:
         raise PayloadError(Reason.TOO_MANY_KEYS, f"{len(objects)} objects in one message")
     readings: Readings = []
     for content in objects:
         try:
-            readings.append(_reading(content, message, context))
+            readings.append(_read_object(content, message, context))
         except PayloadError:
             if len(objects) == 1:
                 raise
@@ -81,7 +81,7 @@ def decode(message: Message, context: Context) -> Readings:
     return readings
 
 
-def _objects(payload: bytes, context: Context) -> list[dict[str, Any]]:
+def _split_objects(payload: bytes, context: Context) -> list[dict[str, Any]]:
     """Return one object a reading: of a list, of lines, or of a list inside an object."""
     if payload[:1] not in (b"{", b"[", b'"'):
         return [load_pairs(payload, form=b"&" in payload and b" " not in payload)]
@@ -89,49 +89,49 @@ def _objects(payload: bytes, context: Context) -> list[dict[str, Any]]:
     if len(lines) > 1 and all(line[:1] == b"{" and line.rstrip()[-1:] == b"}" for line in lines):
         return [load_object(line, context.limits) for line in lines[: _MAX_OBJECTS + 1]]
     if payload[:1] == b"[":
-        items = list_of(load_json(payload, context.limits))
+        items = as_list(load_json(payload, context.limits))
         parts = [item for item in items if type(item) is dict]
-        if parts and all(map(_named_value, parts)):  # SenML: the first names the device
+        if parts and all(map(_find_named_value, parts)):  # SenML: the first names the device
             return [{"id": parts[0].get("bn"), "time": parts[0].get("bt"), "values": parts}]
         return parts
     content = load_object(payload, context.limits)
     for key, value in content.items():
         items = value if type(value) is list else []
-        if items and not any(type(item) is not dict or _named_value(item) for item in items):
+        if items and not any(type(item) is not dict or _find_named_value(item) for item in items):
             rest = {name: other for name, other in content.items() if name != key}
             return [{**rest, **item} for item in items]
     return [content]
 
 
-def _named_value(item: dict[str, Any]) -> tuple[str, Any] | None:
+def _find_named_value(item: dict[str, Any]) -> tuple[str, Any] | None:
     """Return name and value of an object that has both, the value with its unit."""
     name = next((item[k] for k in _NAME if type(item.get(k)) is str), None)
-    found = _value_of(item)
+    found = _find_value(item)
     return None if name is None or found is None else (name.rpartition(":")[2], found[0])
 
 
-def _value_of(item: dict[str, Any]) -> tuple[Any] | None:
+def _find_value(item: dict[str, Any]) -> tuple[Any] | None:
     """Return the value of an object that has one, as a text with its unit; None if it has none."""
     key = next((k for k in _VALUE if k in item), None)
     if key is None or type(item[key]) in (dict, list):
         return None
-    unit = next((text_of(item[k]) for k in _UNIT if k in item), "")
+    unit = next((as_text(item[k]) for k in _UNIT if k in item), "")
     return (f"{item[key]} {unit}" if unit and item[key] is not None else item[key],)
 
 
-def _reading(content: dict[str, Any], message: Message, context: Context) -> Reading:
+def _read_object(content: dict[str, Any], message: Message, context: Context) -> Reading:
     flat: dict[str, Any] = {}
     flatten(content, flat, _DEPTH)
     lower = {key.lower(): value for key, value in reversed(flat.items())}
     named = next((lower[k] for k in _IDENTITY if type(lower.get(k)) is str and lower[k]), None)
     when = next((lower[k] for k in _TIME if lower.get(k) is not None), None)
     sensor = sensor_id(named if named is not None else message.topic)
-    units = _units_beside(flat)
-    raw = measured(flat, units)
+    units = _find_units(flat)
+    raw = find_quantities(flat, units)
     tampered = lower.get("tamper") is True
-    word = next((w for k in _STATUS if (w := text_of(lower.get(k)).lower()) in _WILLS), "")
+    word = next((w for k in _STATUS if (w := as_text(lower.get(k)).lower()) in _WILLS), "")
     firmware = next((lower[k] for k in _FIRMWARE if k in lower), None)
-    if not (raw or tampered or word or version_of(firmware)):
+    if not (raw or tampered or word or clean_version(firmware)):
         names = ", ".join(repr(key[:32]) for key in list(flat)[:6]) or "none"
         raise PayloadError(
             Reason.NO_MEASUREMENT, f"no name tells a quantity and a unit that fits it: {names}"
@@ -140,7 +140,7 @@ def _reading(content: dict[str, Any], message: Message, context: Context) -> Rea
         sensor,
         message,
         raw,
-        _stamp(sensor, when, message, context),
+        _find_time(sensor, when, message, context),
         events=filter(None, ("tamper" if tampered else "", word)),
         flags=[UNREAD] if _has_unread(flat, units) else [],
         state=bool(word) and not raw and not tampered,
@@ -148,7 +148,7 @@ def _reading(content: dict[str, Any], message: Message, context: Context) -> Rea
     )
 
 
-def _units_beside(flat: dict[str, Any]) -> dict[str, str]:
+def _find_units(flat: dict[str, Any]) -> dict[str, str]:
     """Units in keys of their own: of the key before ``_unit``, or of all that it fits."""
     units: dict[str, str] = {}
     for key, value in flat.items():
@@ -157,8 +157,8 @@ def _units_beside(flat: dict[str, Any]) -> dict[str, str]:
             continue
         if name:
             units[name] = value
-        elif unit_of(value):
-            fits = [k for k, v in flat.items() if measured({k: v}, {k: value})]
+        elif find_unit(value):
+            fits = [k for k, v in flat.items() if find_quantities({k: v}, {k: value})]
             units.update(dict.fromkeys(fits or flat, value))
     return units
 
@@ -167,18 +167,18 @@ def _has_unread(flat: dict[str, Any], units: dict[str, str]) -> bool:
     """Whether a number was left out because its name and unit tell no quantity."""
     known = _OF_THE_BOARD.union(_IDENTITY, _TIME, _FIRMWARE)
     return any(
-        number(value) is not None
-        and not math.isnan(number(value) or 0.0)
+        parse_number(value) is not None
+        and not math.isnan(parse_number(value) or 0.0)
         and key.lower() not in known
-        and not measured({key: value}, units)
+        and not find_quantities({key: value}, units)
         for key, value in flat.items()
     )
 
 
-def _stamp(sensor: str, when: object, message: Message, context: Context) -> float | None:
+def _find_time(sensor: str, when: object, message: Message, context: Context) -> float | None:
     """Return a device's time; NaN if it counts from boot."""
-    stamp = stamp_of(when, message, context.zone_of(sensor))
-    if stamp is None or not math.isfinite(stamp) or number(when) is None:
+    stamp = parse_stamp(when, message, context.zone_of(sensor))
+    if stamp is None or not math.isfinite(stamp) or parse_number(when) is None:
         return stamp
     limits, last = context.limits, context.states.last
     key = f"generic {sensor}"
@@ -194,16 +194,16 @@ def flatten(content: dict[str, Any], flat: dict[str, Any], depth: int, parent: s
     for key, value in content.items():
         if type(value) is list:
             for item in value:
-                if type(item) is dict and (found := _named_value(item)):
+                if type(item) is dict and (found := _find_named_value(item)):
                     flat.setdefault(*found)
             continue
         if type(value) is dict:
-            held = _value_of(value)
+            held = _find_value(value)
             if held is None:
                 if depth > 1 and is_of_room(key):
                     flatten(value, flat, depth - 1, key)
                 continue
             value = held[0]  # noqa: PLW2901 - the value inside
         both = f"{parent}_{key}"
-        is_known = not parent or quantity_of(key) or not quantity_of(both)
+        is_known = not parent or find_quantity(key) or not find_quantity(both)
         flat.setdefault(key if is_known else both, value)

@@ -15,9 +15,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import Context, dict_of, load_object, text_of
+from ingest.decoding import Context, as_dict, as_text, load_object
 from ingest.errors import PayloadError, Reason
-from ingest.names import unit_of
+from ingest.names import find_unit
 
 if TYPE_CHECKING:
     from ingest.validation import Message, Readings
@@ -27,37 +27,37 @@ _COMPILED: Final = re.compile(r"\s*\([^()]*\d\d:\d\d:\d\d[^()]*\)$")
 
 def decode(message: Message, context: Context) -> Readings:
     """Remember unit and firmware of a state topic; no reading."""
-    states, own = context.states, _state_topic(message.topic)
+    states, own = context.states, _derive_state_topic(message.topic)
     if not message.payload:
         states.withdraw_discovery(own)
         return []
     content = load_object(message.payload, context.limits)
-    if state_topic(content) != own:
+    if find_state_topic(content) != own:
         states.withdraw_discovery(own)
         return []
-    device = dict_of(content.get("device", content.get("dev")))
-    firmware = text_of(device.get("sw_version", device.get("sw")))[:256]
+    device = as_dict(content.get("device", content.get("dev")))
+    firmware = as_text(device.get("sw_version", device.get("sw")))[:256]
     states.describe(own, _COMPILED.sub("", firmware))
-    unit = text_of(content.get("unit_of_measurement", content.get("unit_of_meas"))).strip()
-    if not unit or unit_of(unit) is None:
+    unit = as_text(content.get("unit_of_measurement", content.get("unit_of_meas"))).strip()
+    if not unit or find_unit(unit) is None:
         states.hints.pop(own, None)
     else:
         states.hints[own] = unit
     return []
 
 
-def state_topic(content: dict[str, Any]) -> str:
+def find_state_topic(content: dict[str, Any]) -> str:
     """Return the state topic of a discovery message, with the base topic put in for `~`."""
-    topic = text_of(content.get("state_topic", content.get("stat_t")))
+    topic = as_text(content.get("state_topic", content.get("stat_t")))
     if not topic:
         raise PayloadError(Reason.NO_MEASUREMENT, "discovery without a state topic")
-    base = text_of(content.get("~"))
+    base = as_text(content.get("~"))
     if topic.startswith("~"):
         return base + topic[1:]
     return topic[:-1] + base if topic.endswith("~") else topic
 
 
-def _state_topic(topic: str) -> str:
+def _derive_state_topic(topic: str) -> str:
     """Return the ESPHome state topic that a discovery topic describes; empty without a node."""
     levels = topic.split("/")
     return f"{levels[2]}/{levels[1]}/{levels[3]}/state" if len(levels) == 5 else ""

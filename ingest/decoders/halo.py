@@ -16,9 +16,9 @@ import re
 from datetime import datetime
 from typing import Any, Final
 
-from ingest.decoding import Context, dict_of, load_object, stamp_of, text_of
+from ingest.decoding import Context, as_dict, as_text, load_object, parse_stamp
 from ingest.errors import PayloadError, Reason
-from ingest.validation import UNREAD, Message, Readings, number, sensor_id
+from ingest.validation import UNREAD, Message, Readings, parse_number, sensor_id
 
 _VALUES: Final = {
     "pmsensor/raw/0": "pm1",
@@ -65,54 +65,58 @@ def decode(message: Message, context: Context) -> Readings:
     content: dict[str, Any] = {}
     if message.payload.lstrip()[:1] == b"{":
         content = load_object(message.payload, context.limits)
-        parts = _parts(content)
+        parts = _find_parts(content)
     else:
-        parts = _text_parts(message.payload)
+        parts = _parse_alert(message.payload)
     sent = {ours: content[name] for name, ours in _VALUES.items() if name in content}
-    values = {ours: value for ours, value in sent.items() if number(value) is not None}
+    values = {ours: value for ours, value in sent.items() if parse_number(value) is not None}
     named = parts.get("mac") or parts.get("name")
     sensor = sensor_id(named or message.topic)
-    stamp = _stamp(sensor, parts, message, context)
-    events = _events(parts, content, has_values=bool(sent))
+    stamp = _find_time(sensor, parts, message, context)
+    events = _find_events(parts, content, has_values=bool(sent))
     flags = [UNREAD] if len(values) < len(sent) else []
     return [context.reading(sensor, message, values, stamp, events=events, flags=flags)]
 
 
-def _events(parts: dict[str, Any], content: dict[str, Any], *, has_values: bool) -> tuple[str, ...]:
+def _find_events(
+    parts: dict[str, Any], content: dict[str, Any], *, has_values: bool
+) -> tuple[str, ...]:
     """Return what happened; raise `PayloadError` if none of it is about the air."""
-    states = {key: value["state"] for key, value in content.items() if "state" in dict_of(value)}
+    states = {key: value["state"] for key, value in content.items() if "state" in as_dict(value)}
     if states and not parts["event"]:
-        found = tuple(_event(key) for key, state in states.items() if state == 1)
+        found = tuple(_find_event(key) for key, state in states.items() if state == 1)
         return tuple(filter(None, found)) or ("online",)
-    kind = f"{text_of(parts.get('event'))} {text_of(parts.get('source'))}".lower()
-    event = _event(kind)
+    kind = f"{as_text(parts.get('event'))} {as_text(parts.get('source'))}".lower()
+    event = _find_event(kind)
     if not event and not has_values:
         raise PayloadError(Reason.NO_MEASUREMENT, "an event that is not about the air")
-    ended = text_of(parts.get("status")).lower() in ("false", "0", "off")
+    ended = as_text(parts.get("status")).lower() in ("false", "0", "off")
     return ("online",) if ended or not event else (event,)
 
 
-def _event(name: str) -> str:
+def _find_event(name: str) -> str:
     return next((ours for word, ours in _EVENTS if word in name.lower()), "")
 
 
-def _parts(content: dict[str, Any]) -> dict[str, Any]:
+def _find_parts(content: dict[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     inner = content.get("event")
-    for part in (dict_of(dict_of(inner).get("Device")), dict_of(inner), content):
+    for part in (as_dict(as_dict(inner).get("Device")), as_dict(inner), content):
         flat.update({key.lower(): value for key, value in part.items() if type(value) is str})
     return {ours: next((flat[n] for n in names if n in flat), None) for ours, names in _NAMES}
 
 
-def _text_parts(payload: bytes) -> dict[str, Any]:
+def _parse_alert(payload: bytes) -> dict[str, Any]:
     match = _ALERT.fullmatch(payload[:256].decode("utf-8", "replace"))
-    if match is None or number(match[2]) is None:
+    if match is None or parse_number(match[2]) is None:
         raise PayloadError(Reason.MALFORMED, "neither JSON nor an alert text")
     return {"event": match[1], "date": match[3], "time": match[4]}
 
 
-def _stamp(sensor: str, parts: dict[str, Any], message: Message, context: Context) -> float | None:
-    date, time = text_of(parts.get("date")), text_of(parts.get("time"))
+def _find_time(
+    sensor: str, parts: dict[str, Any], message: Message, context: Context
+) -> float | None:
+    date, time = as_text(parts.get("date")), as_text(parts.get("time"))
     if not date and not time:
         return None
     try:
@@ -120,4 +124,4 @@ def _stamp(sensor: str, parts: dict[str, Any], message: Message, context: Contex
         text = datetime(*numbers[:6]).isoformat() if len(numbers) == 6 else ""  # type: ignore[arg-type]  # noqa: DTZ001
     except (ValueError, OverflowError):
         text = ""
-    return stamp_of(text, message, context.zone_of(sensor))
+    return parse_stamp(text, message, context.zone_of(sensor))

@@ -15,16 +15,16 @@ from typing import Any, Final
 
 from ingest.decoding import (
     Context,
+    allow_descriptions,
+    as_dict,
+    as_text,
     decode_text,
-    dict_of,
-    for_descriptions,
     load_object,
-    state_reading,
-    text_of,
+    make_state_reading,
 )
 from ingest.errors import PayloadError, Reason
-from ingest.names import quantity_of
-from ingest.validation import Message, Readings, number, sensor_id
+from ingest.names import find_quantity
+from ingest.validation import Message, Readings, parse_number, sensor_id
 
 _OPEN: Final = (-1e300, 1e300)
 _STATES: Final = {"ready": "online", "disconnected": "offline", "lost": "offline"}
@@ -38,16 +38,16 @@ def decode(message: Message, context: Context) -> Readings:
     device, rest = sensor_id(levels[2]), levels[3:]
     if rest == ["$state"]:
         word = _STATES.get(decode_text(message.payload))
-        return [state_reading(device, word, message, context)] if word else []
+        return [make_state_reading(device, word, message, context)] if word else []
     if rest == ["$description"]:
-        _learn(device, message, context)
+        _read_description(device, message, context)
         return []
     if len(rest) != 2 or rest[1].startswith("$") or not message.payload:
         return []
-    return _property(device, rest, message, context)
+    return _read_property(device, rest, message, context)
 
 
-def _property(device: str, rest: list[str], message: Message, context: Context) -> Readings:
+def _read_property(device: str, rest: list[str], message: Message, context: Context) -> Readings:
     units = context.states.units.get(f"homie {device}", {})
     text = decode_text(message.payload)
     sensor = device if units.get("nodes", 1) == 1 else sensor_id(f"{device}:{rest[0]}")
@@ -55,10 +55,10 @@ def _property(device: str, rest: list[str], message: Message, context: Context) 
         if text == "false":
             return []
         return context.join(sensor, message, {}, events=("tamper",))
-    meaning = quantity_of(rest[1], units.get("/".join(rest)))
+    meaning = find_quantity(rest[1], units.get("/".join(rest)))
     if meaning is None:
         return []
-    plain = number(text)
+    plain = parse_number(text)
     low, high = units.get(f"{'/'.join(rest)} range", _OPEN)
     valid = plain is not None and math.isfinite(plain) and low <= plain <= high
     value = meaning.convert(plain) if valid and plain is not None else None
@@ -66,30 +66,30 @@ def _property(device: str, rest: list[str], message: Message, context: Context) 
     return context.join(sensor, message, raw)
 
 
-def _learn(device: str, message: Message, context: Context) -> None:
+def _read_description(device: str, message: Message, context: Context) -> None:
     if not message.payload:
         context.states.units.pop(f"homie {device}", None)
         return
-    nodes = dict_of(load_object(message.payload, for_descriptions(context.limits)).get("nodes"))
+    nodes = as_dict(load_object(message.payload, allow_descriptions(context.limits)).get("nodes"))
     units: dict[str, Any] = {"nodes": len(nodes)}
     for node, described in list(nodes.items())[:64]:
-        properties = dict_of(dict_of(described).get("properties"))
+        properties = as_dict(as_dict(described).get("properties"))
         for name, about in list(properties.items())[:64]:
-            unit = text_of(dict_of(about).get("unit"))
+            unit = as_text(as_dict(about).get("unit"))
             key = f"{node}/{name}"[:128]
             if unit:
                 units[key] = unit[:32]
-            limits = _range(dict_of(about).get("format"))
+            limits = _parse_range(as_dict(about).get("format"))
             if limits is not None:
                 units[f"{key} range"] = limits
     context.states.units[f"homie {device}"] = units
 
 
-def _range(text: object) -> tuple[float, float] | None:
+def _parse_range(text: object) -> tuple[float, float] | None:
     parts = text.split(":") if type(text) is str and len(text) <= 64 else []
     if len(parts) not in (2, 3):
         return None
-    low, high = (number(part) if part else math.nan for part in parts[:2])
+    low, high = (parse_number(part) if part else math.nan for part in parts[:2])
     if low is None or high is None:
         return None
     return (low if math.isfinite(low) else _OPEN[0], high if math.isfinite(high) else _OPEN[1])

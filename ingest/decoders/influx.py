@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from ingest.decoding import Context, stamp_of
+from ingest.decoding import Context, parse_stamp
 from ingest.errors import PayloadError, Reason
-from ingest.names import measured
+from ingest.names import find_quantities
 from ingest.validation import Message, Readings, sensor_id
 
 _IDENTITY: Final = ("device", "sensor", "sensor_id", "device_id", "id", "host")
@@ -36,7 +36,7 @@ class _Point(NamedTuple):
     timestamp: int | None
 
 
-def _plain(text: str) -> str:
+def _unescape(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", text)
 
 
@@ -55,17 +55,17 @@ def _parse_line(line: str) -> _Point:
     match = _MEASUREMENT.match(line)
     if match is None:
         raise PayloadError(Reason.MALFORMED, "line without measurement")
-    measurement, at = _plain(match[1]), match.end()
+    measurement, at = _unescape(match[1]), match.end()
     tags: dict[str, str] = {}
     while tag := _TAG.match(line, at):
-        tags[_plain(tag[1])] = _plain(tag[2])
+        tags[_unescape(tag[1])] = _unescape(tag[2])
         at = tag.end()
     if line[at : at + 1] != " ":
         raise PayloadError(Reason.MALFORMED, "line without fields")
     at += 1
     fields: dict[str, float | bool | str] = {}
     while item := _FIELD.match(line, at):
-        fields[_plain(item[1])] = _field_value(item)
+        fields[_unescape(item[1])] = _parse_value(item)
         at = item.end()
         if line[at : at + 1] != ",":
             break
@@ -76,7 +76,7 @@ def _parse_line(line: str) -> _Point:
     return _Point(measurement, tags, fields, int(stamp[1]) if stamp else None)
 
 
-def _field_value(item: re.Match[str]) -> float | bool | str:
+def _parse_value(item: re.Match[str]) -> float | bool | str:
     if item[3] is not None:
         try:
             return float(item[3])
@@ -84,7 +84,7 @@ def _field_value(item: re.Match[str]) -> float | bool | str:
             raise PayloadError(Reason.MALFORMED, "a field is no number") from error
     if item[5] is not None:
         return item[5][0] in "tT"
-    return _plain(item[2] or "")
+    return _unescape(item[2] or "")
 
 
 def decode(message: Message, context: Context) -> Readings:
@@ -93,12 +93,12 @@ def decode(message: Message, context: Context) -> Readings:
     for point in _parse_lines(message.payload):
         name = next((point.tags[k] for k in _IDENTITY if k in point.tags), message.topic)
         named = point.measurement
-        raw = measured(
+        raw = find_quantities(
             {named if k == "value" else k: v for k, v in point.fields.items() if type(v) is not str}
         )
         events = ("tamper",) if point.fields.get("tamper") is True else ()
         if raw or events:
-            sensor, stamp = sensor_id(name), stamp_of(point.timestamp, message)
+            sensor, stamp = sensor_id(name), parse_stamp(point.timestamp, message)
             readings.append(context.reading(sensor, message, raw, stamp, events=events))
     if not readings:
         raise PayloadError(Reason.NO_MEASUREMENT, "no field of the lines is a known quantity")

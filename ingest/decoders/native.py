@@ -32,23 +32,23 @@ import msgspec
 from detection.quantities import QUANTITIES
 from ingest.decoding import (
     Context,
+    check_same_device,
     decode_text,
     load_object,
-    same_device,
-    state_reading,
-    state_word,
+    make_state_reading,
+    parse_state,
 )
 from ingest.errors import PayloadError, Reason
-from ingest.names import quantity_of
+from ingest.names import find_quantity
 from ingest.validation import (
     USUAL,
     Message,
     Readings,
     check_json,
     check_values,
+    clean_version,
     parse_time,
     sensor_id,
-    version_of,
 )
 from storage.reading import DEVICE_EVENTS, Reading
 
@@ -63,7 +63,7 @@ _DECODE: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 @lru_cache(maxsize=8192)
-def _address(topic: str) -> tuple[str, str]:
+def _parse_topic(topic: str) -> tuple[str, str]:
     """Sensor id and kind (reading, status) of a native topic; empty if it is none."""
     levels = topic.split("/")
     if len(levels) != 4 or levels[0] != "plumewatch" or levels[1] != "v1":
@@ -73,10 +73,10 @@ def _address(topic: str) -> tuple[str, str]:
 
 def decode(message: Message, context: Context) -> Readings:
     """Decode one native message."""
-    sensor, kind = _address(message.topic)
+    sensor, kind = _parse_topic(message.topic)
     if kind == "status":
-        word = state_word(decode_text(message.payload))
-        return [state_reading(sensor, word, message, context)]
+        word = parse_state(decode_text(message.payload))
+        return [make_state_reading(sensor, word, message, context)]
     if kind not in ("reading", ""):
         raise PayloadError(Reason.UNKNOWN_TOPIC, "a native topic ends in /reading or /status")
     payload = message.payload
@@ -85,10 +85,10 @@ def decode(message: Message, context: Context) -> Readings:
         content = _DECODE(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         content = load_object(payload, context.limits)
-    return [_reading(sensor, content, message, context)]
+    return [_make_reading(sensor, content, message, context)]
 
 
-def _reading(  # noqa: C901, PLR0912 - one pass on the fast path
+def _make_reading(  # noqa: C901, PLR0912 - one pass on the fast path
     sensor: str, content: dict[str, Any], message: Message, context: Context
 ) -> Reading:
     values: dict[str, float] = {}
@@ -100,7 +100,7 @@ def _reading(  # noqa: C901, PLR0912 - one pass on the fast path
         usual = USUAL.get(key)
         if usual is None:
             if key == "firmware":
-                firmware = version_of(value)
+                firmware = clean_version(value)
             elif key == "events" or key == "sensor":  # noqa: PLR1714 - on the fast path
                 rest = True
             continue
@@ -151,8 +151,8 @@ def _reading(  # noqa: C901, PLR0912 - one pass on the fast path
     if named is not None:
         named = sensor_id(named)
         if sensor:
-            same_device(named, sensor)
-    events, more = _events(content.get("events"))
+            check_same_device(named, sensor)
+    events, more = _find_events(content.get("events"))
     if not (values or faults or events or more):
         _check_names(content)
     return context.reading(
@@ -169,7 +169,7 @@ def _reading(  # noqa: C901, PLR0912 - one pass on the fast path
 
 def _check_names(content: dict[str, Any]) -> None:
     """Refuse a message that measures nothing, but has names that others give to quantities."""
-    meant = {key: found.quantity for key in content if (found := quantity_of(key))}
+    meant = {key: found.quantity for key in content if (found := find_quantity(key))}
     unknown = {key: quantity for key, quantity in meant.items() if key not in QUANTITIES}
     if unknown:
         keys, quantities = ", ".join(unknown), ", ".join(dict.fromkeys(unknown.values()))
@@ -177,7 +177,7 @@ def _check_names(content: dict[str, Any]) -> None:
         raise PayloadError(Reason.NO_MEASUREMENT, detail)
 
 
-def _events(value: object) -> tuple[list[str], list[str]]:
+def _find_events(value: object) -> tuple[list[str], list[str]]:
     events: list[str] = []
     faults: list[str] = []
     if type(value) is list:

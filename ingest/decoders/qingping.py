@@ -10,10 +10,18 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ingest.decoding import Context, dict_of, list_of, load_object, same_device, stamp_of, text_of
+from ingest.decoding import (
+    Context,
+    as_dict,
+    as_list,
+    as_text,
+    check_same_device,
+    load_object,
+    parse_stamp,
+)
 from ingest.errors import PayloadError, Reason
-from ingest.names import quantity_of
-from ingest.validation import Message, Readings, number, sensor_id
+from ingest.names import find_quantity
+from ingest.validation import Message, Readings, parse_number, sensor_id
 
 _KEYS: Final = {
     "temperature": "temp",
@@ -32,36 +40,36 @@ _ABNORMAL, _STARTING = 1, 2
 def decode(message: Message, context: Context) -> Readings:
     """Decode one message."""
     content = load_object(message.payload, context.limits)
-    sensor = _identity(message.topic, content)
+    sensor = _find_sensor(message.topic, content)
     kind = str(content.get("type"))[:8]
     if kind == "13":
         return [context.reading(sensor, message, {}, events=("online",))]
     if kind not in ("12", "17"):
         return []
-    samples = list_of(content.get("sensorData"))
+    samples = as_list(content.get("sensorData"))
     if len(samples) > _MAX_SAMPLES:
         raise PayloadError(Reason.TOO_MANY_KEYS, f"{len(samples)} samples in one message")
     flags = ("history",) if kind == "17" else ()
     readings: Readings = []
-    for sample in map(dict_of, samples):
-        raw = _measured(sample)
+    for sample in map(as_dict, samples):
+        raw = _read_sample(sample)
         if raw:
-            when = _value(sample.get("timestamp", content.get("timestamp")))
-            stamp = stamp_of(when, message)
+            when = _unwrap(sample.get("timestamp", content.get("timestamp")))
+            stamp = parse_stamp(when, message)
             readings.append(context.reading(sensor, message, raw, stamp, flags=flags))
     if not readings:
         raise PayloadError(Reason.NO_MEASUREMENT, "no sample in the message")
     return readings
 
 
-def _measured(sample: dict[str, Any]) -> dict[str, object]:
+def _read_sample(sample: dict[str, Any]) -> dict[str, object]:
     raw: dict[str, object] = {}
     for key, wrapped in sample.items():
-        part = dict_of(wrapped)
-        quantity, value = _KEYS.get(key, ""), _value(wrapped)
+        part = as_dict(wrapped)
+        quantity, value = _KEYS.get(key, ""), _unwrap(wrapped)
         if key == "tvoc":
-            meaning = quantity_of("tvoc", text_of(part.get("unit")))
-            plain = number(value)
+            meaning = find_quantity("tvoc", as_text(part.get("unit")))
+            plain = parse_number(value)
             if meaning is not None:
                 quantity = meaning.quantity
                 value = None if plain is None else meaning.convert(plain)
@@ -71,15 +79,15 @@ def _measured(sample: dict[str, Any]) -> dict[str, object]:
     return raw
 
 
-def _value(wrapped: object) -> object:
+def _unwrap(wrapped: object) -> object:
     return wrapped.get("value") if type(wrapped) is dict else wrapped
 
 
-def _identity(topic: str, content: dict[str, Any]) -> str:
+def _find_sensor(topic: str, content: dict[str, Any]) -> str:
     levels = topic.split("/")
     named = content.get("mac", content.get("wifi_mac"))
     if len(levels) == 3 and levels[0] == "qingping":
         if content.get("mac") is not None:
-            same_device(sensor_id(content["mac"]), sensor_id(levels[1]))
+            check_same_device(sensor_id(content["mac"]), sensor_id(levels[1]))
         return sensor_id(levels[1])
     return sensor_id(named if named is not None else topic)

@@ -15,15 +15,15 @@ from typing import Any, Final
 from ingest.decoders.lorawan.frames import refuse
 from ingest.decoding import (
     Context,
-    gateway_states,
+    as_text,
+    check_same_device,
     load_object,
-    same_device,
-    stamp_of,
-    state_word,
-    text_of,
+    make_gateway_states,
+    parse_stamp,
+    parse_state,
 )
 from ingest.errors import PayloadError, Reason
-from ingest.validation import Message, Readings, fold_id, number, sensor_id
+from ingest.validation import Message, Readings, fold_id, parse_number, sensor_id
 
 _KEYS: Final = {
     "PM1.0": "pm1",
@@ -46,21 +46,21 @@ def decode(message: Message, context: Context) -> Readings:
     content = load_object(message.payload, context.limits)
     levels = message.topic.split("/")
     if levels[-1] == "gw_status" or set(content) == {"state"}:
-        word = state_word(text_of(content.get("state")))
+        word = parse_state(as_text(content.get("state")))
         gateway = "/".join(levels[:-1]) if levels[-1] == "gw_status" else message.topic
-        return gateway_states(
+        return make_gateway_states(
             f"ruuvi {gateway}", sensor_id(gateway or "ruuvi"), word, message, context
         )
-    sensor = _identity(levels, content)
-    raw = _measured(content)
+    sensor = _find_sensor(levels, content)
+    raw = _read_values(content)
     if raw and type(content.get("rssi")) in (int, float):
         raw["rssi"] = content["rssi"]
     context.states.child(f"ruuvi {'/'.join(levels[:-1])}", sensor)
-    stamp = stamp_of(content.get("ts", content.get("gwts")), message)
+    stamp = parse_stamp(content.get("ts", content.get("gwts")), message)
     return [context.reading(sensor, message, raw, stamp)]
 
 
-def _identity(levels: list[str], content: dict[str, Any]) -> str:
+def _find_sensor(levels: list[str], content: dict[str, Any]) -> str:
     named = content.get("id")
     place = levels[-1]
     from_topic = len(fold_id(place)) == 12
@@ -70,32 +70,32 @@ def _identity(levels: list[str], content: dict[str, Any]) -> str:
             return full if len(fold_id(full)) == 12 else sensor_id(place)
         if len(fold_id(full)) == _SUFFIX:
             if not fold_id(place).endswith(fold_id(full)):
-                same_device(full, place)
+                check_same_device(full, place)
         else:
-            same_device(full, place)
+            check_same_device(full, place)
     return sensor_id(place)
 
 
-def _measured(content: dict[str, Any]) -> dict[str, object]:
+def _read_values(content: dict[str, Any]) -> dict[str, object]:
     text = content.get("data")
     if type(text) is str:
         try:
             data = bytes.fromhex(text)
         except ValueError as error:
             raise PayloadError(Reason.MALFORMED, "data is not hex") from error
-        raw = advertisement(data)
+        raw = read_advertisement(data)
         if raw is not None:
             return raw
     raw = {q: content[key] for key, q in _KEYS.items() if key in content}
     if "pressure" in content:
-        pressure = number(content["pressure"])
+        pressure = parse_number(content["pressure"])
         raw["pressure"] = None if pressure is None else pressure / 100
     if not raw and type(text) is str:
         raise refuse("no advertisement of a Ruuvi sensor")
     return raw
 
 
-def advertisement(data: bytes) -> dict[str, object] | None:
+def read_advertisement(data: bytes) -> dict[str, object] | None:
     """Values of a Bluetooth advertisement, None where invalid; None if it is no known format."""
     at = 0
     while at + 1 < len(data):
@@ -104,33 +104,33 @@ def advertisement(data: bytes) -> dict[str, object] | None:
         if len(part) < length or length == 0:
             return None
         if part[0] == 0xFF and part[1:3] == _COMPANY and len(part) > 3:
-            return _format(part[3:])
+            return _read_format(part[3:])
         at += 1 + length
     return None
 
 
-def _format(body: bytes) -> dict[str, object] | None:
+def _read_format(body: bytes) -> dict[str, object] | None:
     if body[0] == 0x05 and len(body) >= 24:
-        return _climate(body)
+        return _read_climate(body)
     if body[0] == 0x06 and len(body) >= 20:
-        raw = _climate(body)
+        raw = _read_climate(body)
         pm25, co2, voc, nox = struct.unpack_from(">HHBB", body, 7)
-        raw["pm25"] = _tenth(pm25)
-        _gases(raw, co2, voc, nox, body[16])
+        raw["pm25"] = _divide_by_ten(pm25)
+        _read_gases(raw, co2, voc, nox, body[16])
         return raw
     if body[0] == 0xE1 and len(body) >= 40:
-        raw = _climate(body)
+        raw = _read_climate(body)
         masses = struct.unpack_from(">4H", body, 7)
-        raw.update(zip(("pm1", "pm25", "pm4", "pm10"), map(_tenth, masses), strict=True))
+        raw.update(zip(("pm1", "pm25", "pm4", "pm10"), map(_divide_by_ten, masses), strict=True))
         co2, voc, nox = struct.unpack_from(">HBB", body, 15)
-        _gases(raw, co2, voc, nox, body[28])
+        _read_gases(raw, co2, voc, nox, body[28])
         light = int.from_bytes(body[19:22], "big")
         raw["light"] = None if light == 0xFFFFFF else light / 100
         return raw
     return None
 
 
-def _climate(body: bytes) -> dict[str, object]:
+def _read_climate(body: bytes) -> dict[str, object]:
     temp, rh, pressure = struct.unpack_from(">hHH", body, 1)
     return {
         "temp": None if temp == -0x8000 else round(temp * 0.005, 3),
@@ -139,12 +139,12 @@ def _climate(body: bytes) -> dict[str, object]:
     }
 
 
-def _gases(raw: dict[str, object], co2: int, voc: int, nox: int, flags: int) -> None:
+def _read_gases(raw: dict[str, object], co2: int, voc: int, nox: int, flags: int) -> None:
     raw["co2"] = None if co2 == 0xFFFF else co2
     for quantity, high, bit in (("voc_index", voc, 6), ("nox_index", nox, 7)):
         value = high << 1 | flags >> bit & 1
         raw[quantity] = None if value == 0x1FF else value
 
 
-def _tenth(word: int) -> float | None:
+def _divide_by_ten(word: int) -> float | None:
     return None if word == 0xFFFF else word / 10

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ingest.decoding import Context, dict_of, list_of, load_object
+from ingest.decoding import Context, as_dict, as_list, load_object
 from ingest.errors import PayloadError, Reason
-from ingest.validation import Message, Readings, counts_above, number, sensor_id
+from ingest.validation import Message, Readings, count_all_above, parse_number, sensor_id
 
 _PARTICLES: Final = ("SPS30", "SEN5X", "NPM", "IPS", "PMS", "SDS", "HPM", "")
 _MASS: Final = {"P0": "pm1", "P1": "pm10", "P2": "pm25", "P4": "pm4"}
@@ -29,14 +29,14 @@ _MAX_VALUES: Final = 256
 def decode(message: Message, context: Context) -> Readings:
     """Decode one push of a station."""
     content = load_object(message.payload, context.limits)
-    values = _values(content)
+    values = _read_values(content)
     named = next((content[k] for k in _IDENTITY if k in content), None)
     station = sensor_id(str(named)[:128] if named is not None else message.topic)
-    age = number(content.get("age"))
+    age = parse_number(content.get("age"))
     usable = age is not None and 0 <= age <= 86_400
     stamp = message.received - age if usable and age is not None else None
-    found = [(p, raw) for p in _PARTICLES if (raw := _particles(p, values))]
-    own = {**(found[0][1] if found else {}), **_climate(values)}
+    found = [(p, raw) for p in _PARTICLES if (raw := _read_particles(p, values))]
+    own = {**(found[0][1] if found else {}), **_read_climate(values)}
     version = content.get("software_version")
     readings = [context.reading(station, message, own, stamp, firmware=version)]
     for prefix, raw in found[1:]:
@@ -45,21 +45,21 @@ def decode(message: Message, context: Context) -> Readings:
     return readings
 
 
-def _values(content: dict[str, Any]) -> dict[str, float | None]:
-    items = list_of(content.get("sensordatavalues"))
+def _read_values(content: dict[str, Any]) -> dict[str, float | None]:
+    items = as_list(content.get("sensordatavalues"))
     if len(items) > _MAX_VALUES:
         raise PayloadError(Reason.TOO_MANY_KEYS, f"{len(items)} values in one message")
     values: dict[str, float | None] = {}
-    for item in map(dict_of, items):
+    for item in map(as_dict, items):
         kind = item.get("value_type")
         if type(kind) is str:
-            values[kind] = number(item.get("value"))
+            values[kind] = parse_number(item.get("value"))
     if "durP1" in values:
         values = {kind: value for kind, value in values.items() if kind not in _MASS}
     return values
 
 
-def _particles(prefix: str, values: dict[str, float | None]) -> dict[str, object]:
+def _read_particles(prefix: str, values: dict[str, float | None]) -> dict[str, object]:
     lead = f"{prefix}_" if prefix else ""
     raw: dict[str, object] = {
         q: values[lead + key] for key, q in _MASS.items() if lead + key in values
@@ -67,11 +67,11 @@ def _particles(prefix: str, values: dict[str, float | None]) -> dict[str, object
     if prefix == "HPM" and "pm10" in raw and "pm25" in raw:
         raw["pm10"], raw["pm25"] = raw["pm25"], raw["pm10"]
     below = {quantity: values.get(lead + key) for key, quantity in _UP_TO.items()}
-    raw.update(counts_above(values.get(lead + "N10"), below))
+    raw.update(count_all_above(values.get(lead + "N10"), below))
     return raw
 
 
-def _climate(values: dict[str, float | None]) -> dict[str, object]:
+def _read_climate(values: dict[str, float | None]) -> dict[str, object]:
     raw: dict[str, object] = {}
     for prefix in _CLIMATE:
         lead = f"{prefix}_" if prefix else ""

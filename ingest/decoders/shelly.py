@@ -11,13 +11,13 @@ from typing import Any
 
 from ingest.decoding import (
     Context,
+    as_dict,
+    as_text,
     decode_text,
-    dict_of,
     load_object,
-    stamp_of,
-    state_reading,
-    state_word,
-    text_of,
+    make_state_reading,
+    parse_stamp,
+    parse_state,
 )
 from ingest.validation import Message, Readings, sensor_id
 
@@ -26,35 +26,35 @@ def decode(message: Message, context: Context) -> Readings:
     """Decode one message."""
     levels = message.topic.split("/")
     if levels[-1] == "online":
-        word = state_word(decode_text(message.payload))
-        return [state_reading(_id("/".join(levels[:-1])), word, message, context)]
+        word = parse_state(decode_text(message.payload))
+        return [make_state_reading(_make_id("/".join(levels[:-1])), word, message, context)]
     content = load_object(message.payload, context.limits)
     if len(levels) > 2 and levels[-2] == "status":
-        raw = _component(levels[-1], content)
+        raw = _read_component(levels[-1], content)
         if not raw:
             return []
-        sensor = _id("/".join(levels[:-2]))
+        sensor = _make_id("/".join(levels[:-2]))
         return context.join(sensor, message, raw)
-    if text_of(content.get("method")) not in ("NotifyStatus", "NotifyFullStatus"):
+    if as_text(content.get("method")) not in ("NotifyStatus", "NotifyFullStatus"):
         return []
-    params = dict_of(content.get("params"))
+    params = as_dict(content.get("params"))
     raw = {}
     for name, part in params.items():
-        raw.update(_component(name, dict_of(part)))
+        raw.update(_read_component(name, as_dict(part)))
     if not raw:
         return []
-    source = text_of(content.get("src")) or "/".join(levels[:-2]) or message.topic
-    stamp = stamp_of(params.get("ts"), message)
-    return [context.reading(_id(source), message, raw, stamp)]
+    source = as_text(content.get("src")) or "/".join(levels[:-2]) or message.topic
+    stamp = parse_stamp(params.get("ts"), message)
+    return [context.reading(_make_id(source), message, raw, stamp)]
 
 
-def _id(name: str) -> str:
+def _make_id(name: str) -> str:
     tail = name.rpartition("-")[2]
     is_mac = len(tail) == 12 and all(c in "0123456789abcdefABCDEF" for c in tail)
     return tail.upper() if is_mac else sensor_id(name)
 
 
-def _component(name: str, part: dict[str, Any]) -> dict[str, object]:
+def _read_component(name: str, part: dict[str, Any]) -> dict[str, object]:
     if name.startswith("temperature:") and "tC" in part:
         return {"temp": part["tC"]}
     if name.startswith("humidity:") and "rh" in part:
@@ -63,7 +63,7 @@ def _component(name: str, part: dict[str, Any]) -> dict[str, object]:
         return {"light": part["lux"]}
     if name == "wifi" and part.get("rssi") is not None:
         return {"rssi": part["rssi"]}
-    battery = dict_of(part.get("battery"))
+    battery = as_dict(part.get("battery"))
     if name.startswith("devicepower:") and battery.get("percent") is not None:
         return {"battery": battery["percent"]}
     return {}

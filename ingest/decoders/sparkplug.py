@@ -22,16 +22,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import (
     Context,
-    dict_of,
-    gateway_states,
-    list_of,
+    as_dict,
+    as_list,
+    as_text,
     load_object,
-    stamp_of,
-    text_of,
+    make_gateway_states,
+    parse_stamp,
 )
 from ingest.errors import PayloadError, Reason
-from ingest.names import Meaning, quantity_of
-from ingest.validation import WAITING, Limits, Message, Readings, number, sensor_id
+from ingest.names import Meaning, find_quantity
+from ingest.validation import WAITING, Limits, Message, Readings, parse_number, sensor_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,7 +70,7 @@ class Payload:
     seq: int | None = None
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(data):
@@ -83,17 +83,17 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     raise PayloadError(Reason.MALFORMED, "protobuf is cut off")
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, int, Any]]:
+def _read_fields(data: bytes) -> Iterator[tuple[int, int, Any]]:
     at = 0
     while at < len(data):
-        key, at = _varint(data, at)
+        key, at = _read_varint(data, at)
         number, wire = key >> 3, key & 7
         if wire == 0:
-            value, at = _varint(data, at)
+            value, at = _read_varint(data, at)
             yield number, wire, value
             continue
         if wire == 2:
-            length, at = _varint(data, at)
+            length, at = _read_varint(data, at)
         elif wire in (1, 5):
             length = 8 if wire == 1 else 4
         else:
@@ -108,68 +108,68 @@ def _fields(data: bytes) -> Iterator[tuple[int, int, Any]]:
 def parse(data: bytes) -> Payload:
     """Read a Sparkplug B payload."""
     payload = Payload()
-    for ident, wire, value in _fields(data):
+    for ident, wire, value in _read_fields(data):
         if ident == 1 and wire == 0:
             payload.timestamp = value
         elif ident == 2 and wire == 2:
             if len(payload.metrics) >= _MAX_METRICS:
                 raise PayloadError(Reason.TOO_MANY_KEYS, f"more than {_MAX_METRICS} metrics")
-            payload.metrics += _metrics_of(value)
+            payload.metrics += _read_template(value)
         elif ident == 3 and wire == 0:
             payload.seq = value
     return payload
 
 
-def _parsed(data: bytes, limits: Limits) -> Payload:
+def _parse_any(data: bytes, limits: Limits) -> Payload:
     """Read a payload, which some gateways write as JSON."""
     return _from_json(load_object(data, limits)) if data[:1] == b"{" else parse(data)
 
 
-def _count(value: object) -> int | None:
+def _check_count(value: object) -> int | None:
     return value if type(value) is int and value >= 0 else None
 
 
 def _from_json(content: dict[str, Any]) -> Payload:
     """Read a payload in the JSON of Eclipse Tahu and Ignition."""
-    payload = Payload(timestamp=_count(content.get("timestamp")))
-    for item in map(dict_of, list_of(content.get("metrics"))[:_MAX_METRICS]):
-        unit = dict_of(item.get("properties")).get("engUnit")
-        alias, at = _count(item.get("alias")), _count(item.get("timestamp"))
-        metric = Metric(text_of(item.get("name")), alias, at)
+    payload = Payload(timestamp=_check_count(content.get("timestamp")))
+    for item in map(as_dict, as_list(content.get("metrics"))[:_MAX_METRICS]):
+        unit = as_dict(item.get("properties")).get("engUnit")
+        alias, at = _check_count(item.get("alias")), _check_count(item.get("timestamp"))
+        metric = Metric(as_text(item.get("name")), alias, at)
         metric.historical = item.get("isHistorical", item.get("is_historical")) is True
         metric.value, metric.null = item.get("value"), item.get("value") is None
-        metric.unit = text_of(dict_of(unit).get("value", unit))[:32]
+        metric.unit = as_text(as_dict(unit).get("value", unit))[:32]
         payload.metrics.append(metric)
     return payload
 
 
-def _text(value: bytes) -> str:
+def _decode_text(value: bytes) -> str:
     return value.decode("utf-8", "replace")
 
 
-def _metrics_of(data: bytes) -> list[Metric]:
+def _read_template(data: bytes) -> list[Metric]:
     """Return a metric, or those inside a template, under the names of both."""
-    metric, inner = _metric(data)
-    parts = [_metric(item)[0] for item in inner]
+    metric, inner = _read_metric(data)
+    parts = [_read_metric(item)[0] for item in inner]
     for part in parts:
         part.name = f"{metric.name}/{part.name}"
     return parts or [metric]
 
 
-def _metric(data: bytes) -> tuple[Metric, list[bytes]]:
+def _read_metric(data: bytes) -> tuple[Metric, list[bytes]]:
     """Return a metric, and the metrics of the template that is its value."""
     metric, inner = Metric(), []
-    for ident, wire, value in _fields(data):
+    for ident, wire, value in _read_fields(data):
         if (ident, wire) in _METRIC:
             name, read = _METRIC[ident, wire]
             setattr(metric, name, read(value))
         elif (ident, wire) == (18, 2):
-            inner = [v for n, w, v in _fields(value) if (n, w) == (2, 2)][:_MAX_METRICS]
-    metric.value = _signed(metric.value, metric.datatype)
+            inner = [v for n, w, v in _read_fields(value) if (n, w) == (2, 2)][:_MAX_METRICS]
+    metric.value = _make_signed(metric.value, metric.datatype)
     return metric, inner
 
 
-def _signed(value: object, datatype: int | None) -> object:
+def _make_signed(value: object, datatype: int | None) -> object:
     """Value of two's complement in an unsigned field; any other value as it is."""
     bits = _SIGNED_BITS.get(datatype or 0)
     if not bits or type(value) is not int:
@@ -178,32 +178,32 @@ def _signed(value: object, datatype: int | None) -> object:
     return low - (1 << bits) if low >> bits - 1 else low
 
 
-def _unit(data: bytes) -> str:
+def _read_unit(data: bytes) -> str:
     keys: list[str] = []
     texts: list[str] = []
-    for ident, wire, value in _fields(data):
+    for ident, wire, value in _read_fields(data):
         if ident == 1 and wire == 2:
-            keys.append(_text(value))
+            keys.append(_decode_text(value))
         elif ident == 2 and wire == 2:
-            inner = [v for n, w, v in _fields(value) if n == 8 and w == 2]
-            texts.append(_text(inner[0]) if inner else "")
+            inner = [v for n, w, v in _read_fields(value) if n == 8 and w == 2]
+            texts.append(_decode_text(inner[0]) if inner else "")
     return dict(zip(keys, texts, strict=False)).get("engUnit", "")[:32]
 
 
 _METRIC: Final[dict[tuple[int, int], tuple[str, Callable[[Any], object]]]] = {
-    (1, 2): ("name", _text),
+    (1, 2): ("name", _decode_text),
     (2, 0): ("alias", int),
     (3, 0): ("timestamp", int),
     (4, 0): ("datatype", int),
     (5, 0): ("historical", bool),
     (7, 0): ("null", bool),
-    (9, 2): ("unit", _unit),
+    (9, 2): ("unit", _read_unit),
     (10, 0): ("value", int),
     (11, 0): ("value", int),
     (12, 5): ("value", lambda data: round(struct.unpack("<f", data)[0], 4)),
     (13, 1): ("value", lambda data: struct.unpack("<d", data)[0]),
     (14, 0): ("value", bool),
-    (15, 2): ("value", _text),
+    (15, 2): ("value", _decode_text),
 }
 """Attribute of a metric, and how it is read, by protobuf field number and wire type."""
 
@@ -218,42 +218,44 @@ def decode(message: Message, context: Context) -> Readings:
     node = f"sparkplug {levels[1]}/{levels[3]}"
     if kind not in _BIRTHS | _DATA | _DEATHS:
         return []
-    payload = _parsed(message.payload, context.limits)
+    payload = _parse_any(message.payload, context.limits)
     if kind in _DEATHS:
         if kind == "NDEATH":
-            return gateway_states(node, sensor, "offline", message, context)
-        return gateway_states("", sensor, "offline", message, context)
+            return make_gateway_states(node, sensor, "offline", message, context)
+        return make_gateway_states("", sensor, "offline", message, context)
     context.states.child(node, sensor)
     if kind in _BIRTHS:
         for metric in payload.metrics:
             word = metric.name.rpartition("/")[2].lower()
             if word.replace(" ", "").replace("_", "") in _FIRMWARE:
                 context.states.describe(sensor, metric.value)
-    return _metrics(kind, sensor, payload, message, context)
+    return _read_message(kind, sensor, payload, message, context)
 
 
-def _metrics(
+def _read_message(
     kind: str, sensor: str, payload: Payload, message: Message, context: Context
 ) -> Readings:
     """Read a birth, and the data that waited for it, or data, which may wait for its birth."""
     states = context.states
     if kind in _DATA and f"sparkplug {sensor}" not in states.units:
         if all(metric.name for metric in payload.metrics):
-            return _readings(sensor, payload, {}, message, context)
+            return _make_readings(sensor, payload, {}, message, context)
         waiting = states.waiting.get(sensor, [])
         states.waiting[sensor] = [*waiting[1 - _MAX_WAITING :], message]
-        return _readings(sensor, payload, {}, message, context, flags=(WAITING,))
-    known = _names(kind, sensor, payload, context)
+        return _make_readings(sensor, payload, {}, message, context, flags=(WAITING,))
+    known = _learn_names(kind, sensor, payload, context)
     readings: Readings = []
     if kind in _BIRTHS:
         for earlier in states.waiting.pop(sensor, []):
-            readings += _readings(
-                sensor, _parsed(earlier.payload, context.limits), known, earlier, context
+            readings += _make_readings(
+                sensor, _parse_any(earlier.payload, context.limits), known, earlier, context
             )
-    return readings + _readings(sensor, payload, known, message, context)
+    return readings + _make_readings(sensor, payload, known, message, context)
 
 
-def _names(kind: str, sensor: str, payload: Payload, context: Context) -> dict[str, list[Any]]:
+def _learn_names(
+    kind: str, sensor: str, payload: Payload, context: Context
+) -> dict[str, list[Any]]:
     """Name, unit and data type of each metric of ours, by alias and by name (``=<name>``)."""
     key = f"sparkplug {sensor}"
     if kind in _BIRTHS:
@@ -267,27 +269,27 @@ def _names(kind: str, sensor: str, payload: Payload, context: Context) -> dict[s
     return context.states.units.get(key, {})
 
 
-def _complete(metric: Metric, known: dict[str, list[Any]]) -> None:
+def _complete_metric(metric: Metric, known: dict[str, list[Any]]) -> None:
     born = known.get(f"={metric.name}" if metric.name else str(metric.alias))
     if born is not None:
         name, unit, *more = born
         metric.name, metric.unit = name, metric.unit or unit
-        metric.value = _signed(metric.value, metric.datatype or (more[0] if more else None))
+        metric.value = _make_signed(metric.value, metric.datatype or (more[0] if more else None))
 
 
 def _is_ours(name: str, unit: str) -> bool:
     is_tamper = name.rpartition("/")[2].lower() == "tamper"
-    return len(name) <= 128 and (is_tamper or _meaning(name, unit) is not None)
+    return len(name) <= 128 and (is_tamper or _find_meaning(name, unit) is not None)
 
 
-def _meaning(name: str, unit: str) -> Meaning | None:
+def _find_meaning(name: str, unit: str) -> Meaning | None:
     """Return what the end of a name means; units (``ug/m3``) have strokes, too."""
     ends = [i + 1 for i, sign in enumerate(name) if sign == "/"][-3:]
-    found = (quantity_of(name[end:], unit or None) for end in (*reversed(ends), 0))
+    found = (find_quantity(name[end:], unit or None) for end in (*reversed(ends), 0))
     return next((meaning for meaning in found if meaning is not None), None)
 
 
-def _readings(
+def _make_readings(
     sensor: str,
     payload: Payload,
     known: dict[str, list[Any]],
@@ -299,14 +301,14 @@ def _readings(
     past: dict[int, dict[str, object]] = {}
     events: list[str] = []
     for metric in payload.metrics:
-        _complete(metric, known)
+        _complete_metric(metric, known)
         last_word = metric.name.rpartition("/")[2]
         if last_word.lower() == "tamper" and metric.value is True and not metric.historical:
             events.append("tamper")
-        meaning = _meaning(metric.name, metric.unit)
+        meaning = _find_meaning(metric.name, metric.unit)
         if meaning is None or type(metric.value) is bool:
             continue
-        value = None if metric.null else number(metric.value)
+        value = None if metric.null else parse_number(metric.value)
         plain = value is not None and math.isfinite(value)
         raw = live if not metric.historical else past.setdefault(metric.timestamp or 0, {})
         raw[meaning.quantity] = meaning.convert(value) if value is not None and plain else None
@@ -316,7 +318,7 @@ def _readings(
     ]
     newest = max((m.timestamp or 0 for m in payload.metrics if not m.historical), default=0) or None
     if live or events or not readings:
-        stamp = stamp_of(payload.timestamp or newest, message)
+        stamp = parse_stamp(payload.timestamp or newest, message)
         events = events or ([] if live else ["online"])
         readings.append(context.reading(sensor, message, live, stamp, events=events, flags=flags))
     return readings

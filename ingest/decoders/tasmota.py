@@ -21,20 +21,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import (
     Context,
-    availability,
+    as_dict,
     decode_text,
-    dict_of,
     load_object,
-    stamp_of,
-    state_reading,
-    state_word,
+    make_state_reading,
+    parse_availability,
+    parse_stamp,
+    parse_state,
 )
 from ingest.errors import PayloadError, Reason
 from ingest.validation import (
     Message,
     Readings,
-    counts_above,
-    number,
+    count_all_above,
+    parse_number,
     sensor_id,
 )
 
@@ -94,27 +94,29 @@ def decode(message: Message, context: Context) -> Readings:
     """Decode one message of a Tasmota device."""
     levels = message.topic.split("/")
     kind = levels[-1]
-    sensor = _identity(levels)
+    sensor = _find_sensor(levels)
     if kind == "LWT":
-        return [state_reading(sensor, state_word(decode_text(message.payload)), message, context)]
+        return [
+            make_state_reading(sensor, parse_state(decode_text(message.payload)), message, context)
+        ]
     text = message.payload[:16].strip()
-    word = availability(text.decode("ascii", "replace"))
+    word = parse_availability(text.decode("ascii", "replace"))
     if word and kind not in _REPORTS and text[:1] not in (b"{", b"["):
-        return [state_reading(sensor, word, message, context)]
+        return [make_state_reading(sensor, word, message, context)]
     content = load_object(message.payload, context.limits)
     inner = content.get("StatusSNS")
     if type(inner) is dict:
         content = inner
     if kind in _VERSIONS:
         part = content.get(_VERSIONS[kind], content)
-        context.states.describe(sensor, dict_of(part).get("Version"))
+        context.states.describe(sensor, as_dict(part).get("Version"))
         return []
     if kind == "STATE":
-        return [_state(sensor, content, message, context)]
-    return _report(sensor, content, message, context)
+        return [_read_state(sensor, content, message, context)]
+    return _read_report(sensor, content, message, context)
 
 
-def _identity(levels: list[str]) -> str:
+def _find_sensor(levels: list[str]) -> str:
     known = _REPORTS | _VERSIONS.keys() | {"LWT", "STATE"}
     if len(levels) >= 3 and levels[-1] in known:
         inner = levels[1:-1] if levels[0] in ("tele", "stat") else levels[:-1]
@@ -123,16 +125,20 @@ def _identity(levels: list[str]) -> str:
     return sensor_id("/".join(levels))
 
 
-def _state(sensor: str, content: dict[str, Any], message: Message, context: Context) -> Reading:
+def _read_state(
+    sensor: str, content: dict[str, Any], message: Message, context: Context
+) -> Reading:
     wifi = content.get("Wifi")
     signal = wifi.get("Signal") if type(wifi) is dict else None
     raw = {"rssi": signal} if type(signal) in (int, float) else {}
     return context.reading(sensor, message, raw, events=("online",))
 
 
-def _report(sensor: str, content: dict[str, Any], message: Message, context: Context) -> Readings:
-    own, children = _measured(content)
-    stamp = stamp_of(content.get("Epoch", content.get("Time")), message, context.zone_of(sensor))
+def _read_report(
+    sensor: str, content: dict[str, Any], message: Message, context: Context
+) -> Readings:
+    own, children = _read_values(content)
+    stamp = parse_stamp(content.get("Epoch", content.get("Time")), message, context.zone_of(sensor))
     if not content:
         raise PayloadError(Reason.NO_MEASUREMENT, "an empty report")
     events = ["tamper"] if "ON" in (content.get("Switch1"), content.get("Tamper")) else []
@@ -141,7 +147,7 @@ def _report(sensor: str, content: dict[str, Any], message: Message, context: Con
         events = ["online"]
     readings: Readings = []
     if own or events:
-        flags = ("maintenance",) if _cleaned(sensor, message, context, now=cleaning) else ()
+        flags = ("maintenance",) if _is_cleaning(sensor, message, context, now=cleaning) else ()
         readings.append(context.reading(sensor, message, own, stamp, events=events, flags=flags))
     version = context.states.firmware.get(sensor)
     for name, raw in children.items():
@@ -151,7 +157,7 @@ def _report(sensor: str, content: dict[str, Any], message: Message, context: Con
     return readings
 
 
-def _cleaned(sensor: str, message: Message, context: Context, *, now: bool) -> bool:
+def _is_cleaning(sensor: str, message: Message, context: Context, *, now: bool) -> bool:
     key = f"tasmota {sensor}"
     last = context.states.last
     if now:
@@ -161,7 +167,7 @@ def _cleaned(sensor: str, message: Message, context: Context, *, now: bool) -> b
     return cleaned is not None and 0 <= message.received - cleaned["cleaned"] <= _CLEANING_S
 
 
-def _measured(content: dict[str, Any]) -> tuple[dict[str, object], dict[str, dict[str, object]]]:
+def _read_values(content: dict[str, Any]) -> tuple[dict[str, object], dict[str, dict[str, object]]]:
     fahrenheit = content.get("TempUnit") == "F"
     unit = content.get("PressureUnit")
     hpa = _HPA.get(unit if type(unit) is str else "hPa")
@@ -174,7 +180,7 @@ def _measured(content: dict[str, Any]) -> tuple[dict[str, object], dict[str, dic
         driver = (child.group(1) if child else name).upper()
         if driver in _NOT_ROOM_AIR:
             continue
-        raw = _driver(driver, part, fahrenheit=fahrenheit, hpa=hpa)
+        raw = _read_driver(driver, part, fahrenheit=fahrenheit, hpa=hpa)
         if not child:
             own = {**raw, **own}
         elif raw:
@@ -182,31 +188,31 @@ def _measured(content: dict[str, Any]) -> tuple[dict[str, object], dict[str, dic
     return own, children
 
 
-def _driver(
+def _read_driver(
     driver: str, part: dict[str, Any], *, fahrenheit: bool, hpa: float | None
 ) -> dict[str, object]:
     raw: dict[str, object] = {}
     for key, value in part.items():
         quantity = _KEYS.get(key) or _KEYS_OF.get(f"{driver} {key}")
         if quantity:
-            raw[quantity] = number(value)
+            raw[quantity] = parse_number(value)
         elif key in _COUNTS:
-            raw[_COUNTS[key]] = _scaled(value, 0.01)
+            raw[_COUNTS[key]] = _scale(value, 0.01)
     if "Temperature" in part:
         value = part["Temperature"]
-        raw["temp"] = _celsius(value) if fahrenheit else number(value)
+        raw["temp"] = _to_celsius(value) if fahrenheit else parse_number(value)
     if "Pressure" in part and hpa is not None:
-        raw["pressure"] = _scaled(part["Pressure"], hpa)
-    below = {quantity: number(part.get(key)) for key, quantity in _UP_TO.items()}
-    raw.update(counts_above(number(part.get("NCPM10")), below))
+        raw["pressure"] = _scale(part["Pressure"], hpa)
+    below = {quantity: parse_number(part.get(key)) for key, quantity in _UP_TO.items()}
+    raw.update(count_all_above(parse_number(part.get("NCPM10")), below))
     return raw
 
 
-def _scaled(value: object, factor: float) -> object:
-    plain = number(value)
+def _scale(value: object, factor: float) -> object:
+    plain = parse_number(value)
     return None if plain is None else plain * factor
 
 
-def _celsius(value: object) -> object:
-    plain = number(value)
+def _to_celsius(value: object) -> object:
+    plain = parse_number(value)
     return None if plain is None else round((plain - 32) / 1.8, 4)

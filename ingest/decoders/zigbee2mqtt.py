@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import (
     Context,
-    availability,
+    allow_descriptions,
+    as_dict,
+    as_list,
+    as_text,
     decode_text,
-    dict_of,
-    for_descriptions,
-    gateway_states,
-    list_of,
     load_json,
     load_object,
-    plain_bytes,
-    stamp_of,
-    state_reading,
-    state_word,
-    text_of,
+    make_gateway_states,
+    make_state_reading,
+    parse_availability,
+    parse_stamp,
+    parse_state,
+    strip_bytes,
 )
 from ingest.errors import PayloadError, Reason
-from ingest.names import measured
+from ingest.names import find_quantities
 from ingest.validation import Message, Readings, sensor_id
 
 if TYPE_CHECKING:
@@ -46,47 +46,47 @@ def decode(message: Message, context: Context) -> Readings:
     if not name:
         raise PayloadError(Reason.UNKNOWN_TOPIC, "the topic names no device")
     if name[0] == "bridge" or name[-2:-1] == ["bridge"]:
-        return _bridge(name[name.index("bridge") + 1 :], message, context)
+        return _read_bridge(name[name.index("bridge") + 1 :], message, context)
     if name[-1:] == ["availability"] and len(name) > 1:
-        return [state_reading(_id(name[:-1]), _word(message), message, context)]
+        return [make_state_reading(_make_id(name[:-1]), _read_state(message), message, context)]
     if not message.payload or name[-1] in ("set", "get"):
         return []
-    if plain_bytes(message.payload)[:1] == b"{":
-        return [_device(_id(name), message, context)]
+    if strip_bytes(message.payload)[:1] == b"{":
+        return [_read_device(_make_id(name), message, context)]
     if message.payload.strip() in (b"online", b"offline"):
-        return [state_reading(_id(name), _word(message), message, context)]
-    return _attribute(name, message, context)
+        return [make_state_reading(_make_id(name), _read_state(message), message, context)]
+    return _read_attribute(name, message, context)
 
 
-def _id(levels: list[str]) -> str:
+def _make_id(levels: list[str]) -> str:
     return sensor_id("/".join(levels))
 
 
-def _word(message: Message) -> str:
-    return state_word(decode_text(message.payload))
+def _read_state(message: Message) -> str:
+    return parse_state(decode_text(message.payload))
 
 
-def _bridge(rest: list[str], message: Message, context: Context) -> Readings:
+def _read_bridge(rest: list[str], message: Message, context: Context) -> Readings:
     if rest == ["state"]:
-        word = _word(message)
+        word = _read_state(message)
         for last in context.states.last.values():
             if word == "online":
                 last["fresh"] = False
-        return gateway_states(_BRIDGE, _BRIDGE, word, message, context)
+        return make_gateway_states(_BRIDGE, _BRIDGE, word, message, context)
     if rest == ["devices"]:
-        for device in list_of(load_json(message.payload, for_descriptions(context.limits))):
-            _learn(dict_of(device), context)
+        for device in as_list(load_json(message.payload, allow_descriptions(context.limits))):
+            _learn_device(as_dict(device), context)
     return []
 
 
-def _learn(device: dict[str, Any], context: Context) -> None:
+def _learn_device(device: dict[str, Any], context: Context) -> None:
     name = device.get("friendly_name")
     if type(name) is not str or not name:
         return
     units: dict[str, Any] = {}
-    exposes = list_of(dict_of(device.get("definition")).get("exposes"))
+    exposes = as_list(as_dict(device.get("definition")).get("exposes"))
     for item in exposes:
-        for part in [dict_of(item), *map(dict_of, list_of(dict_of(item).get("features")))]:
+        for part in [as_dict(item), *map(as_dict, as_list(as_dict(item).get("features")))]:
             unit = part.get("unit")
             key = part.get("property")
             if type(key) is str and type(unit) is str and len(units) < 64:
@@ -96,11 +96,11 @@ def _learn(device: dict[str, Any], context: Context) -> None:
     context.states.describe(sensor, device.get("software_build_id"))
 
 
-def _device(sensor: str, message: Message, context: Context) -> Reading:
+def _read_device(sensor: str, message: Message, context: Context) -> Reading:
     content = load_object(message.payload, context.limits)
-    if set(content) <= {"state"} and availability(text_of(content.get("state"))):
-        return state_reading(sensor, _word(message), message, context)
-    raw = measured(content, context.states.units.get(f"zigbee2mqtt {sensor}"))
+    if set(content) <= {"state"} and parse_availability(as_text(content.get("state"))):
+        return make_state_reading(sensor, _read_state(message), message, context)
+    raw = find_quantities(content, context.states.units.get(f"zigbee2mqtt {sensor}"))
     context.states.child(_BRIDGE, sensor)
     key = f"zigbee2mqtt {sensor}"
     seen = content.get("last_seen")
@@ -114,20 +114,20 @@ def _device(sensor: str, message: Message, context: Context) -> Reading:
     known = {**before["raw"], **kept} if before else kept
     context.states.last[key] = {
         "raw": known,
-        "seen": seen if type(seen) in (int, float) else text_of(seen)[:64] or None,
+        "seen": seen if type(seen) in (int, float) else as_text(seen)[:64] or None,
         "fresh": True,
     }
-    stamp, events = stamp_of(seen, message), ("tamper",) if content.get("tamper") is True else ()
+    stamp, events = parse_stamp(seen, message), ("tamper",) if content.get("tamper") is True else ()
     flags = ("cached",) if cached else ()
     return context.reading(sensor, message, raw, stamp, events=events, flags=flags)
 
 
-def _attribute(name: list[str], message: Message, context: Context) -> Readings:
+def _read_attribute(name: list[str], message: Message, context: Context) -> Readings:
     if len(name) < 2:
         raise PayloadError(Reason.WRONG_TYPE, "neither a JSON object nor an attribute")
-    sensor, text = _id(name[:-1]), decode_text(message.payload)
+    sensor, text = _make_id(name[:-1]), decode_text(message.payload)
     events = ("tamper",) if name[-1] == "tamper" and text == "true" else ()
-    raw = measured({name[-1]: text}, context.states.units.get(f"zigbee2mqtt {sensor}"))
+    raw = find_quantities({name[-1]: text}, context.states.units.get(f"zigbee2mqtt {sensor}"))
     if not raw and not events:
         return []
     context.states.child(_BRIDGE, sensor)

@@ -1,1 +1,1 @@
-"""Readings over HTTP: devices that post, and devices that are asked."""
+"""Readings over HTTP, from devices that post and devices that are polled."""

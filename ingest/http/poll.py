@@ -1,9 +1,9 @@
-"""Sensors that are asked for their values over HTTP: those that push only alarms, or nothing.
+"""Poll sensors over HTTP that push only alarms, or nothing.
 
-Each is asked every `every_s` seconds by its own task, whose answers go the way of HTTP ingest: the
-decoder of the sensor, its checks, the group commit. An answer is for the registered sensor alone,
-whatever it names. A device that cannot be reached is logged once, counted, named in
-`HttpPolls.failing`, and offline when its readings stay away, as any sensor.
+A task for each sensor requests its values every `every_s` seconds. The answers are processed like
+HTTP ingest: decoder, checks, group commit. An answer counts only for the registered sensor,
+whatever device it names. A device that cannot be reached is logged once, counted, and listed in
+`HttpPolls.failing`; like any sensor, it is offline when its readings stop.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _REACH: Final = Reach(allow_private=True)
 
 
 class PollError(Exception):
-    """A device gave no answer that can be used."""
+    """A device gave no usable answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class PolledSensor:
-    """A registered sensor and how it is asked; without `user`, `secret` is the whole `header`."""
+    """A registered sensor and its request; without a `user`, `secret` is the whole `header`."""
 
     sensor: str
     decoder: str
@@ -63,7 +63,7 @@ class PolledSensor:
 
 
 async def get(polled: PolledSensor) -> bytes:
-    """Return a device's answer; raise `PollError`, without the address, which may be secret."""
+    """Return a device's answer; `PollError` omits the address, which may be secret."""
     try:
         answer = await request(
             "GET",
@@ -84,16 +84,16 @@ async def get(polled: PolledSensor) -> bytes:
 
 
 class PollFailure(NamedTuple):
-    """Why a device gives no answer that can be used, and since when, Unix seconds."""
+    """Why a device gives no usable answer, and since when, Unix seconds."""
 
     reason: str
     since: float
 
 
 class HttpPolls:
-    """Ask sensors until cancelled; `fetch`, `sleep` and `clock` are replaced in tests.
+    """Poll sensors until cancelled; tests replace `fetch`, `sleep` and `clock`.
 
-    `requests`: requests by what became of them, ``answered`` or ``failed``.
+    `requests`: number of requests that were ``answered`` or ``failed``.
     `failing`: sensors whose last request failed.
     """
 
@@ -111,7 +111,7 @@ class HttpPolls:
         self._ingest, self._fetch, self._sleep, self._clock = ingest, fetch, sleep, clock
 
     async def run(self) -> None:
-        """Ask every sensor at its interval, their first requests spread over it."""
+        """Poll every sensor at its interval, with the first requests spread over it."""
         async with asyncio.TaskGroup() as group:
             for i, polled in enumerate(self.sensors):
                 first_s = polled.every_s * i / len(self.sensors)

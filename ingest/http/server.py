@@ -1,14 +1,14 @@
 """HTTP ingest: ``POST /ingest/<decoder>[/<sensor>]``, for sensors that have no MQTT.
 
-The answer is the acknowledgment: 200 means accepted, or accepted before, and durable. The message
-goes through the same `Intake` and `GroupCommit` as MQTT's. What each status means, and which of the
-refused are dead-lettered, is in docs/http.md.
+The answer is the acknowledgment: 200 means that the message is durable, now or from before. It goes
+through the same `Intake` and `GroupCommit` as MQTT messages. docs/http.md explains each status, and
+which refused messages become dead letters.
 
-Checked in this order: address, token, type and length; the body, bounded in size and time;
-signature and rate; the intake. An unauthenticated request stores nothing, not even a dead letter.
+The order of checks: address, token, type and length; the body, limited in size and time; signature
+and rate; the intake. An unauthenticated request stores nothing, not even a dead letter.
 
-Privacy: a vendor's webhook may carry what is none of our business (`_FOREIGN`). Of its messages
-that measured nothing, the dead letter keeps the size and no content.
+Privacy: a vendor's webhook may contain data that is none of our business (`_FOREIGN`). If such a
+message has no measurements, its dead letter keeps the size and no content.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ingest.errors import Reason, one_line
+from ingest.errors import Reason, to_one_line
 from ingest.http.sources import (
     Guesses,
     HttpSource,
     Replays,
     Signature,
-    by_signature,
-    by_token,
-    limit_of,
+    find_by_signature,
+    find_by_token,
+    make_limit,
 )
 from ingest.intake import OutcomeKind
 from ingest.validation import Message
@@ -69,12 +69,12 @@ _STATUS: Final = {Reason.TOO_LARGE: 413, Reason.NOT_ALLOWED: 403, Reason.MALFORM
 _FOREIGN: Final = frozenset({"halo", "verkada"})
 _LONGEST_HEADER: Final = 1_024
 _QUIET_S: Final = 60.0
-"""A source that keeps sending too much is logged again only after this pause."""
+"""Pause before a source that keeps sending too much is logged again."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpIngestSettings:
-    """Bounds of HTTP ingest; `commit_s` is the wait for the disk before a 503."""
+    """Limits of HTTP ingest; `commit_s` is how long to wait for the disk before a 503."""
 
     body_s: float = 10.0
     commit_s: float = 10.0
@@ -83,7 +83,7 @@ class HttpIngestSettings:
     most_waiting: int = 500
 
 
-def _refused(status: int, detail: str, *, retry_after_s: float = 0.0) -> HTTPException:
+def _make_refusal(status: int, detail: str, *, retry_after_s: float = 0.0) -> HTTPException:
     headers = {}
     if status == 401:
         headers["www-authenticate"] = 'Basic realm="plumewatch", charset="UTF-8"'
@@ -94,13 +94,13 @@ def _refused(status: int, detail: str, *, retry_after_s: float = 0.0) -> HTTPExc
     return HTTPException(status, detail, headers)
 
 
-def _answer(error: HTTPException) -> Response:
+def _respond(error: HTTPException) -> Response:
     content = {"outcome": "refused", "detail": error.detail}
     return JSONResponse(content, error.status_code, headers=error.headers)
 
 
 class HttpIngest:
-    """HTTP ingest; `app` is its application; `intake` and `commits` are shared with MQTT."""
+    """The ASGI application `app`; `intake` and `commits` are shared with MQTT."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class HttpIngest:
         self._sources: dict[str, list[HttpSource]] = {}
         for source in sources:
             self._sources.setdefault(source.decoder, []).append(source)
-        self._limits = {source.name: limit_of(source) for source in sources}
+        self._limits = {source.name: make_limit(source) for source in sources}
         self._told = RateLimit(Bound(1, _QUIET_S))
         self._guesses = Guesses()
         self._replays = Replays()
@@ -137,89 +137,89 @@ class HttpIngest:
                     "/ingest/{decoder}/{sensor}",
                 )
             ],
-            exception_handlers={HTTPException: _no_page},
+            exception_handlers={HTTPException: _handle_error},
         )
         self.app.router.redirect_slashes = False  # devices do not follow
 
     async def _post(self, request: Request) -> Response:
         known: list[HttpSource] = []
         try:
-            response = await self._take_in(request, known)
+            response = await self._ingest(request, known)
         except HTTPException as refused:
-            response = _answer(refused)
+            response = _respond(refused)
         except ClientDisconnect:
-            response = _answer(_refused(400, "gone before it was read"))
+            response = _respond(_make_refusal(400, "gone before it was read"))
         self.answers[known[0].name if known else "", response.status_code] += 1
         return response
 
-    async def _take_in(self, request: Request, known: list[HttpSource]) -> Response:
-        """Take one message in; the source enters `known` as soon as it is known."""
+    async def _ingest(self, request: Request, known: list[HttpSource]) -> Response:
+        """Ingest one message; the source is added to `known` once it is identified."""
         decoder, sensor = request.path_params["decoder"], request.path_params.get("sensor", "")
         sources = self._sources.get(decoder)
         if sources is None:
-            name = one_line(decoder, 64)
-            raise _refused(404, f"no source is configured for decoder {name!r}")
-        signature = Signature.parse(_header(request, "verkada-signature"), self._clock())
-        candidates = await self._candidates(request, sources, signature)
+            name = to_one_line(decoder, 64)
+            raise _make_refusal(404, f"no source is configured for decoder {name!r}")
+        signature = Signature.parse(_read_header(request, "verkada-signature"), self._clock())
+        candidates = await self._find_sources(request, sources, signature)
         _check_type(request)
         self._check_room()
-        body = await self._body(request)
+        body = await self._read_body(request)
         source = candidates[0]
         if source.signature is not None:
-            signer = None if signature is None else by_signature(candidates, signature, body)
+            signer = None if signature is None else find_by_signature(candidates, signature, body)
             if signer is None:
-                await self._wrong(request)
+                await self._refuse_token(request)
             source = signer
         known.append(source)
-        self._guesses.right(_address(request), self._monotonic())
+        self._guesses.right(_find_address(request), self._monotonic())
         self._check_rate(source)
         if self._commits.failing:
-            self._show(source, sensor, body)
-            raise self._later("the disk refuses")
+            self._show_unstored(source, sensor, body)
+            raise self._ask_to_retry("the disk refuses")
         outcome, settled = self._enter(source, sensor, body, signature)
         await asyncio.wait((settled,), timeout=self._settings.commit_s)
         if not settled.done() or settled.cancelled():
-            raise self._later("it is not known yet whether this is stored")
-        return _response(outcome)
+            raise self._ask_to_retry("it is not known yet whether this is stored")
+        return _report_outcome(outcome)
 
-    async def _candidates(
+    async def _find_sources(
         self, request: Request, sources: Sequence[HttpSource], signature: Signature | None
     ) -> Sequence[HttpSource]:
-        """Return the source of the token, or those one of which must have signed the body."""
-        address, now = _address(request), self._monotonic()
+        """Return the source of the token, or all sources that may have signed the body."""
+        address, now = _find_address(request), self._monotonic()
         wait_s = self._guesses.wait_s(address, now)
         if wait_s:
             detail = "too many wrong tokens from this address"
-            raise _refused(429, detail, retry_after_s=wait_s)
-        authorization = _header(request, "authorization")
+            raise _make_refusal(429, detail, retry_after_s=wait_s)
+        authorization = _read_header(request, "authorization")
         if authorization:
-            source = by_token(sources, authorization)
+            source = find_by_token(sources, authorization)
             if source is None:
-                await self._wrong(request)
+                await self._refuse_token(request)
             return [source]
         signing = [s for s in sources if s.token is None]
         if signature is None or not signing:
-            raise _refused(401, "a token is needed, or a signature made just now")
+            raise _make_refusal(401, "a token is needed, or a signature made just now")
         return signing
 
-    async def _wrong(self, request: Request) -> NoReturn:
-        address = _address(request)
+    async def _refuse_token(self, request: Request) -> NoReturn:
+        address = _find_address(request)
         self._guesses.wrong(address, now := self._monotonic())
         if not self._told.take(f"address {address}", now):
-            log.warning("HTTP: a wrong token or signature from %s", one_line(address, 64))
+            log.warning("HTTP: a wrong token or signature from %s", to_one_line(address, 64))
         await asyncio.sleep(self._settings.wrong_token_s)
-        raise _refused(401, "wrong token or signature")
+        raise _make_refusal(401, "wrong token or signature")
 
     def _check_room(self) -> None:
         if self._commits.failing:
             if self._on_unstored is None:
-                raise self._later("the disk refuses")
+                raise self._ask_to_retry("the disk refuses")
             return
         if self._commits.waiting >= self._settings.most_waiting:
-            raise self._later("more arrives than can be stored")
+            raise self._ask_to_retry("more arrives than can be stored")
 
-    def _later(self, detail: str) -> HTTPException:
-        return _refused(503, detail, retry_after_s=self._settings.retry_after_s)
+    def _ask_to_retry(self, detail: str) -> HTTPException:
+        return _make_refusal(503, detail, retry_after_s=self._settings.retry_after_s)
 
     def _check_rate(self, source: HttpSource) -> None:
         now = self._monotonic()
@@ -229,12 +229,12 @@ class HttpIngest:
         if not self._told.take(f"source {source.name}", now):
             log.warning("HTTP source %s sends more than %g/s", source.name, source.rate_per_s)
         detail = f"more than {source.rate_per_s:g} messages a second"
-        raise _refused(429, detail, retry_after_s=wait_s)
+        raise _make_refusal(429, detail, retry_after_s=wait_s)
 
-    async def _body(self, request: Request) -> bytes:
+    async def _read_body(self, request: Request) -> bytes:
         most = self._intake.config.context.limits.payload_bytes
-        too_large = _refused(413, f"at most {most} bytes are accepted")
-        length = _header(request, "content-length")
+        too_large = _make_refusal(413, f"at most {most} bytes are accepted")
+        length = _read_header(request, "content-length")
         if length.isdecimal() and int(length) > most:
             raise too_large
         body = bytearray()
@@ -245,10 +245,10 @@ class HttpIngest:
                     if len(body) > most:
                         raise too_large
         except TimeoutError as error:
-            raise _refused(408, "the body did not arrive in time") from error
+            raise _make_refusal(408, "the body did not arrive in time") from error
         return bytes(body)
 
-    def _show(self, source: HttpSource, sensor: str, body: bytes) -> None:
+    def _show_unstored(self, source: HttpSource, sensor: str, body: bytes) -> None:
         if self._on_unstored is not None:
             self._on_unstored(
                 Message(source.topic_of(sensor), body, self._clock()),
@@ -257,18 +257,18 @@ class HttpIngest:
             )
 
     def enter_polled(self, source: HttpSource, sensor: str, body: bytes) -> None:
-        """Take in the answer of a sensor that was asked (`ingest.http.poll`)."""
+        """Ingest the answer of a polled sensor (`ingest.http.poll`)."""
         accepted = not self._commits.failing and self._commits.waiting < self._settings.most_waiting
         self.answers[source.name, 200 if accepted else 503] += 1
         if accepted:
             self._enter(source, sensor, body, None)
         elif self._commits.failing:
-            self._show(source, sensor, body)
+            self._show_unstored(source, sensor, body)
 
     def _enter(
         self, source: HttpSource, sensor: str, body: bytes, signature: Signature | None
     ) -> tuple[Outcome, asyncio.Future[None]]:
-        """Decide the outcome and queue it, without an await in between."""
+        """Decide the outcome and queue it without an await in between."""
         again = (
             source.signature is not None
             and signature is not None
@@ -282,11 +282,11 @@ class HttpIngest:
             source.decoder,
             lambda named, known: source.permits(named, known, addressed=sensor),
         )
-        letters = [] if outcome.dead_letter is None else [_placed(outcome, source, sensor)]
+        letters = [] if outcome.dead_letter is None else [_place_letter(outcome, source, sensor)]
         return outcome, self._commits.enter(outcome.readings, letters)
 
 
-def _placed(outcome: Outcome, source: HttpSource, sensor: str) -> DeadLetter:
+def _place_letter(outcome: Outcome, source: HttpSource, sensor: str) -> DeadLetter:
     letter = cast("DeadLetter", outcome.dead_letter)
     place = f"POST /ingest/{source.decoder}" + (f"/{sensor}" if sensor else "")
     if source.token is None and source.signature is None:
@@ -294,12 +294,12 @@ def _placed(outcome: Outcome, source: HttpSource, sensor: str) -> DeadLetter:
     foreign = source.decoder in _FOREIGN and letter.reason == Reason.NO_MEASUREMENT
     return msgspec.structs.replace(
         letter,
-        topic=one_line(f"{place} by {source.name}", 256),
+        topic=to_one_line(f"{place} by {source.name}", 256),
         payload=b"" if foreign else letter.payload,
     )
 
 
-def _response(outcome: Outcome) -> Response:
+def _report_outcome(outcome: Outcome) -> Response:
     letter = outcome.dead_letter
     if letter is None:
         content = {"outcome": outcome.kind.value, "readings": len(outcome.readings)}
@@ -315,24 +315,24 @@ def _response(outcome: Outcome) -> Response:
 
 
 def _check_type(request: Request) -> None:
-    kind = _header(request, "content-type").partition(";")[0].strip().lower()
+    kind = _read_header(request, "content-type").partition(";")[0].strip().lower()
     if kind not in _TYPES and not (kind.startswith("application/") and kind.endswith("+json")):
-        raise _refused(415, "this content type is not read here")
-    if _header(request, "content-encoding").strip().lower() not in ("", "identity"):
-        raise _refused(415, "send the body uncompressed")
+        raise _make_refusal(415, "this content type is not read here")
+    if _read_header(request, "content-encoding").strip().lower() not in ("", "identity"):
+        raise _make_refusal(415, "send the body uncompressed")
 
 
-def _header(request: Request, name: str) -> str:
-    """Return a header; what is longer than any of ours can be is taken as absent."""
+def _read_header(request: Request, name: str) -> str:
+    """Return a header; an overlong one counts as absent."""
     value = request.headers.get(name, "")
     return value if len(value) <= _LONGEST_HEADER else ""
 
 
-def _address(request: Request) -> str:
+def _find_address(request: Request) -> str:
     return request.client.host if request.client is not None else ""
 
 
-async def _no_page(_request: Request, error: Exception) -> Response:
+async def _handle_error(_request: Request, error: Exception) -> Response:
     http = cast("HTTPException", error)
     detail = "only POST /ingest/<decoder>[/<sensor>] is accepted"
-    return _answer(HTTPException(http.status_code, detail, http.headers))
+    return _respond(HTTPException(http.status_code, detail, http.headers))

@@ -1,13 +1,14 @@
 """Who may post over HTTP, for which sensors, and how often; pure.
 
-A source is one sender with one token. It speaks one format, for its own sensors only: those it
-lists or, if it lists none, those registered with its decoder. Only a source that lists none may
-also name sensors that nobody registered, because they can alert nobody.
+A source is one sender with one token. It sends one format, only for its own sensors: the sensors it
+lists or, if it lists none, the sensors registered with its decoder. Only a source that lists none
+may also name unregistered sensors, because these never cause alerts.
 
 Verkada signs its webhook (``Verkada-Signature: <Unix seconds>|<hex>``, HMAC-SHA256 of the raw body,
-``|`` and the same seconds; apidocs.verkada.com/reference/securing-webhooks). A signature counts for
-`SIGNATURE_WINDOW_S`; seen again, the message is a redelivery. An address waits after a few wrong
-tokens, unless a right one came from it lately: a guesser behind the same router silences no sensor.
+``|`` and the same seconds; apidocs.verkada.com/reference/securing-webhooks). A signature is valid
+for `SIGNATURE_WINDOW_S`; if it is seen again, the message is a redelivery. After a few wrong tokens
+an address must wait, unless a right token came from it lately, so an attacker behind the same
+router cannot silence a sensor.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ _MAX_SIGNATURES: Final = 10_000
 
 
 class HiddenText(Protocol):
-    """A secret that does not show; compares in constant time."""
+    """A secret that is never displayed; compares in constant time."""
 
     def matches(self, candidate: str) -> bool:
-        """Whether a candidate is the secret."""
+        """Return whether a candidate is the secret."""
 
     def reveal(self) -> str:
         """Return the secret."""
@@ -48,11 +49,10 @@ class HiddenText(Protocol):
 class HttpSource:
     """One sender.
 
-    `name`: also the user name of HTTP Basic.
+    `name`: also the user name for HTTP Basic.
     `token`: None only for a source that signs; `signature`: shared secret of its signatures.
-    `rate_per_s`: messages a second over time; twice as many at once.
-    `topic`: topic filter of the format, in which the sensor of the request's path takes the place
-    of every open level.
+    `rate_per_s`: messages per second on average; a burst may have twice as many.
+    `topic`: topic filter of the format; the sensor in the request's path replaces every open level.
     """
 
     name: str
@@ -65,7 +65,7 @@ class HttpSource:
     topic: str = "+"
 
     def topic_of(self, sensor: str) -> str:
-        """Return the topic that represents a sensor named by the request's path; empty for none.
+        """Return the topic of the sensor in a request's path; empty without a sensor.
 
         >>> HttpSource("diy", "native", topic="plumewatch/v1/+/reading").topic_of("b2")
         'plumewatch/v1/b2/reading'
@@ -74,7 +74,7 @@ class HttpSource:
         return "/".join(levels) if sensor else ""
 
     def permits(self, named: str, known: str | None, addressed: str = "") -> bool:
-        """Whether a reading may be this source's."""
+        """Return whether a reading may come from this source."""
         same = fold_id(addressed) in (fold_id(named), fold_id(known or named))
         if addressed and not same and not _is_part(named, (addressed,)):
             return False
@@ -84,11 +84,11 @@ class HttpSource:
 
 
 def _is_part(named: str, wholes: Iterable[str]) -> bool:
-    """Whether a name is ``<whole>:<part>``, as further sensors of one station are called."""
+    """Return whether a name is ``<whole>:<part>``, like further sensors of one station."""
     return any(named.lower().startswith(f"{whole.lower()}:") for whole in wholes)
 
 
-def by_token(sources: Sequence[HttpSource], authorization: str) -> HttpSource | None:
+def find_by_token(sources: Sequence[HttpSource], authorization: str) -> HttpSource | None:
     """Return the source of an ``Authorization`` (Bearer or Basic), compared in constant time."""
     scheme, _, rest = authorization.partition(" ")
     name, token = None, rest.strip()
@@ -116,17 +116,17 @@ class Signature(NamedTuple):
 
     @classmethod
     def parse(cls, header: str, now: float) -> Signature | None:
-        """Return the signature of a header; None if it is malformed or its time is over."""
+        """Return the signature of a header; None if it is malformed or expired."""
         match = _SIGNATURE.fullmatch(header.strip())
         if match is None or abs(now - float(match[1])) > SIGNATURE_WINDOW_S:
             return None
         return cls(match[1], float(match[1]), match[2].lower())
 
 
-def by_signature(
+def find_by_signature(
     sources: Iterable[HttpSource], signature: Signature, body: bytes
 ) -> HttpSource | None:
-    """Return the source whose secret signed a body, None if none did."""
+    """Return the source whose secret signed a body, or None."""
     found = None
     for source in sources:
         if source.signature is None:
@@ -139,28 +139,28 @@ def by_signature(
 
 
 class Replays:
-    """Signatures seen while they count, at most `_MAX_SIGNATURES`."""
+    """Signatures seen while they are valid, at most `_MAX_SIGNATURES`."""
 
     def __init__(self) -> None:
         self._seen: Bounded[bool] = Bounded(_MAX_SIGNATURES)
 
     def is_known(self, signature: Signature) -> bool:
-        """Remember a signature; True if it was seen before."""
+        """Remember a signature; return whether it was seen before."""
         known = signature.digest in self._seen
         if not known:
             self._seen[signature.digest] = True
         return known
 
 
-def limit_of(source: HttpSource) -> RateLimit:
-    """Return the limit of a source: so many a second over time, twice as many at once."""
+def make_limit(source: HttpSource) -> RateLimit:
+    """Return the rate limit of a source; a burst may have twice its rate."""
     tries = max(round(2 * source.rate_per_s), 2)
     return RateLimit(Bound(tries, tries / source.rate_per_s))
 
 
 @dataclass(slots=True)
 class Guesses:
-    """Wrong tokens by address: after `allowed` in `window_s` it waits, unless a right one came."""
+    """Wrong tokens by address; after `allowed` in `window_s` it must wait, unless it is trusted."""
 
     allowed: int = 10
     window_s: float = 60.0
@@ -173,7 +173,7 @@ class Guesses:
         self._wrong = RateLimit(bound, most_keys=_MAX_ADDRESSES)
 
     def wait_s(self, address: str, now: float) -> float:
-        """Seconds until this address may try again; 0 if it may now."""
+        """Return the seconds until this address may try again, or 0."""
         if self._right.get(address, now - self.trusted_s) > now - self.trusted_s:
             return 0.0
         return self._wrong.wait_s(address, now)

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from ingest.decoding import Context, Decoder, Noted
 from ingest.errors import GuardError, PayloadError, Reason
-from ingest.mapping.schema import FormatConfig, cross_faults, field_faults
+from ingest.mapping.schema import FormatConfig, check_field, check_mapping
 from ingest.mapping.source import (
     ABSENT,
     View,
@@ -28,20 +28,20 @@ from ingest.mapping.source import (
     compile_conditions,
     compile_source,
     extract_frame,
+    follow_path,
+    is_same,
     parse,
-    same,
-    step_through,
 )
 from ingest.mapping.times import read_time
-from ingest.names import conversion, unit_of
+from ingest.names import find_conversion, find_unit
 from ingest.topics import TopicFilter
 from ingest.validation import (
     Readings,
-    nothing_measured,
-    number,
+    clean_version,
+    make_no_measurement,
+    parse_number,
     sensor_id,
     settle_time,
-    version_of,
 )
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ _OF_NUMBERS: Final = "0123456789+-.eE"
 
 def compile_mapping(config: MappingConfig) -> Decoder:
     """Return the decoder ``mapping:<name>`` of a mapping; ValueError if it contradicts itself."""
-    for place, value, allowed in cross_faults(config):
+    for place, value, allowed in check_mapping(config):
         raise ValueError(f"{place}: {value}: must be {allowed}")
     mapped = _Mapped(PREFIX + config.name, [config.topic], config)
     return Decoder(
@@ -117,11 +117,11 @@ class _Field:
     __slots__ = ("_config", "_is_exact", "_read", "_unit", "_when", "key", "terms")
 
     def __init__(self, config: FieldConfig) -> None:
-        for place, value, allowed in field_faults(config.quantity, config):
+        for place, value, allowed in check_field(config.quantity, config):
             raise ValueError(f"{place}: {value}: must be {allowed}")
-        factor, addend = conversion(config.quantity, config.unit) or (1.0, 0.0)
+        factor, addend = find_conversion(config.quantity, config.unit) or (1.0, 0.0)
         self._config = config
-        self._unit = unit_of(config.unit)
+        self._unit = find_unit(config.unit)
         self._read = compile_source(config)
         self._when = compile_conditions(config.when)
         terms = (config.scale, config.offset, factor, addend)
@@ -144,9 +144,9 @@ class _Field:
             raise PayloadError(
                 Reason.BAD_FRAME, f"the frame ends before {config.quantity} at {config.at.offset}"
             )
-        if raw is ABSENT or (config.skip and any(same(raw, one) for one in config.skip)):
+        if raw is ABSENT or (config.skip and any(is_same(raw, one) for one in config.skip)):
             return ABSENT
-        is_missing = config.missing and any(same(raw, sentinel) for sentinel in config.missing)
+        is_missing = config.missing and any(is_same(raw, sentinel) for sentinel in config.missing)
         plain = None if is_missing else self._parse_number(raw)
         if plain is None or not math.isfinite(plain) or self._is_exact:
             return plain
@@ -168,9 +168,9 @@ class _Field:
             return words.get(key) if type(raw) in (str, int, bool) and len(key) <= 128 else None
         if type(raw) is str:
             behind = raw.strip().lstrip(_OF_NUMBERS)
-            if behind and unit_of(behind) != self._unit:
+            if behind and find_unit(behind) != self._unit:
                 return None
-        return number(raw)
+        return parse_number(raw)
 
 
 class _Name:
@@ -249,7 +249,7 @@ class _Mapped:
     ) -> Readings:
         """Return the readings of all devices in a message, skipping devices that cannot be read."""
         each = self._config.each
-        found = step_through(content, each.path) if each else ABSENT
+        found = follow_path(content, each.path) if each else ABSENT
         if type(found) is list:
             items: list[tuple[Any, Any]] = list(enumerate(found))
         elif type(found) is dict:
@@ -330,9 +330,9 @@ class _Mapped:
 
     def _describe(self, sensor: str, firmware: object, message: Message, context: Context) -> None:
         """Remember the version in a message that measures nothing, or refuse the message."""
-        version = version_of(firmware)
+        version = clean_version(firmware)
         if not version or self.captures(message.topic) is None:
-            raise nothing_measured(version)
+            raise make_no_measurement(version)
         context.states.describe(sensor, version)
 
     def _find_sensor(self, view: View, topic: str) -> str:

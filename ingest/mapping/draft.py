@@ -46,17 +46,17 @@ class SuggestError(ValueError):
     """Nothing can be suggested; the message is one sentence."""
 
 
-def toml_value(value: object) -> str:
+def format_toml(value: object) -> str:
     r"""Return a value as TOML on one line.
 
-    >>> print(toml_value(["pm2.5", {"where": "a\"'", "equals": True}]))
+    >>> print(format_toml(["pm2.5", {"where": "a\"'", "equals": True}]))
     ["pm2.5", { where = "a\"'", equals = true }]
     """
     if isinstance(value, dict):
-        inner = ", ".join(f"{_format_key(str(k))} = {toml_value(v)}" for k, v in value.items())
+        inner = ", ".join(f"{_format_key(str(k))} = {format_toml(v)}" for k, v in value.items())
         return "{ " + inner + " }"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(toml_value, value)) + "]"
+        return "[" + ", ".join(map(format_toml, value)) + "]"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
@@ -91,7 +91,7 @@ class Entry:
         """Return one line of TOML for each key."""
         made = []
         for key, value in self.values.items():
-            line = f"{key} = {toml_value(value)}"
+            line = f"{key} = {format_toml(value)}"
             note = self.notes.get(key)
             made.append(f"{line:{_COLUMN}} # {note}" if note else line)
         return made
@@ -138,7 +138,7 @@ class Draft:
             lines += ["", "[[mapping.example]]", *entry.lines()]
         lines += ["", "# Each sensor then gets a room:"]
         for sensor in dict.fromkeys(entry.values["sensor"] for entry in examples):
-            lines += ["# [[sensor]]", f"# id = {toml_value(sensor)}", '# room = "..."']
+            lines += ["# [[sensor]]", f"# id = {format_toml(sensor)}", '# room = "..."']
         text = "\n".join(lines) + "\n"
         if not self.is_skeleton:
             _verify(text, zone)
@@ -196,10 +196,10 @@ _VERSION: Final = re.compile(r"v?\d{1,2}(?:\.\d{1,2})?", re.IGNORECASE)
 _OF_NAMES: Final = ("sensor", "device", "id", "node", "name", "mac", "serial")
 
 
-def slug(text: str) -> str:
+def make_slug(text: str) -> str:
     """Return a name for a mapping, from a topic or what a person gave.
 
-    >>> slug("Site/{room}/Détecteur 7/state")
+    >>> make_slug("Site/{room}/Détecteur 7/state")
     'site-detecteur-7-state'
     """
     plain = unicodedata.normalize("NFKD", _CAPTURE.sub("", text)).encode("ascii", "ignore").decode()
@@ -236,7 +236,7 @@ def start_draft(
             TopicFilter(topic)
     except ValueError as error:
         raise SuggestError(f"the topic cannot be a filter: it must be {error}") from error
-    head = Entry({"version": 1, "name": slug(name or example), "topic": topic, "format": form})
+    head = Entry({"version": 1, "name": make_slug(name or example), "topic": topic, "format": form})
     if ids and (is_weak or not capture):
         head.add("sensor", {"path": path}, "guess: this key names the device")
     elif capture:

@@ -18,7 +18,7 @@ from ingest.errors import DecodeError
 from ingest.mapping.draft import Entry
 from ingest.mapping.schema import FieldConfig
 from ingest.mapping.source import ABSENT, View, compile_source, parse
-from ingest.names import conversion, unit_of
+from ingest.names import find_conversion, find_unit
 from ingest.validation import Limits
 
 if TYPE_CHECKING:
@@ -91,8 +91,8 @@ def parse_field(answer: str, frames: Sequence[bytes]) -> Entry:
     if len(plain) != 4 or not plain[2].isdigit() or plain[3] not in _TYPES:
         raise ValueError(f"{answer!r} is none of QUANTITY UNIT OFFSET TYPE, such as {EXAMPLES[0]}")
     quantity, unit, offset, kind = plain
-    known = unit_of(unit) if quantity in QUANTITIES else None
-    factors = conversion(quantity, known) if known else None
+    known = find_unit(unit) if quantity in QUANTITIES else None
+    factors = find_conversion(quantity, known) if known else None
     if known is None or factors is None:
         raise ValueError(f"{quantity} {unit} is no quantity with its unit")
     at: dict[str, Any] = {"offset": int(offset), "type": kind}

@@ -1,7 +1,7 @@
 """The types of ``[[mapping]]`` in the configuration, with their bounds.
 
-Each type checks its own values. `cross_faults` checks entries against each other (does the unit fit
-the quantity, does the topic have that capture), so a person sees all faults of a mapping at once.
+Each type checks its own values. `check_mapping` checks entries against each other (does the unit
+fit the quantity, does the topic have that capture), so a person sees all faults at once.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from detection.quantities import QUANTITIES
 from ingest.errors import Reason
 from ingest.mapping.times import check_form
-from ingest.names import conversion, units_for
+from ingest.names import find_conversion, list_units
 from ingest.topics import TopicFilter
-from ingest.validation import MAX_VERSION, version_of
+from ingest.validation import MAX_VERSION, clean_version
 from storage.reading import DEVICE_EVENTS
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _check_event(name: str) -> str:
 
 
 def _check_version(text: str) -> str:
-    if version_of(text) != text:
+    if clean_version(text) != text:
         raise ValueError(
             f"at most {MAX_VERSION} printable ASCII characters on one line, as a version is stored"
         )
@@ -302,7 +302,7 @@ class FormatConfig(_Part):
 Found: TypeAlias = "tuple[str, str, str]"
 
 
-def cross_faults(mapping: MappingConfig) -> Iterator[Found]:
+def check_mapping(mapping: MappingConfig) -> Iterator[Found]:
     """Yield faults between the entries of a mapping: path inside it, value found, allowed."""
     captures = set(TopicFilter(mapping.topic).captures)
     yield from _check_each(mapping, captures)
@@ -314,7 +314,7 @@ def cross_faults(mapping: MappingConfig) -> Iterator[Found]:
     if not mapping.field and not mapping.event and mapping.firmware is None:
         yield "field", "none", "at least one [[mapping.field]], [[mapping.event]] or a firmware"
     for i, field in enumerate(mapping.field):
-        yield from field_faults(f"field.{i}", field)
+        yield from check_field(f"field.{i}", field)
     for place, source in sources:
         if isinstance(source, ConditionConfig):
             tests = (source.equals, source.one_of, source.type, source.present)
@@ -388,10 +388,10 @@ def _check_path(form: str, place: str, path: list[Any]) -> Iterator[Found]:
         yield place, "a path", f"one key, since the format is {form}"
 
 
-def field_faults(place: str, field: FieldConfig) -> Iterator[Found]:
+def check_field(place: str, field: FieldConfig) -> Iterator[Found]:
     """Yield faults between the keys of one field: path, value found, allowed."""
-    if conversion(field.quantity, field.unit) is None:
-        allowed = ", ".join(units_for(field.quantity))
+    if find_conversion(field.quantity, field.unit) is None:
+        allowed = ", ".join(list_units(field.quantity))
         yield f"{place}.unit", repr(field.unit), f"a unit of {field.quantity}: {allowed}"
     if field.range is not None and not field.range[0] < field.range[1]:
         yield f"{place}.range", repr(field.range), "[lowest, highest] in the unit of the field"

@@ -17,7 +17,7 @@ from ingest.decoding import decode_text, load_json, load_pairs
 from ingest.errors import PayloadError, Reason
 from ingest.mapping.schema import Ends, Pick
 from ingest.mapping.times import find_form
-from ingest.validation import number
+from ingest.validation import parse_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -57,7 +57,7 @@ def parse_csv(payload: bytes) -> tuple[list[str], list[list[str]]]:
     lines = []
     try:
         for cells in csv.reader(text.splitlines(), delimiter=separator, skipinitialspace=True):
-            if any(number(cell) is not None or find_form(cell) for cell in cells):
+            if any(parse_number(cell) is not None or find_form(cell) for cell in cells):
                 lines.append(cells)
             else:
                 names = names or cells
@@ -71,7 +71,7 @@ def extract_frame(binary: BinaryConfig, content: object, payload: bytes) -> byte
     if binary.encoding == "raw":
         frame = payload
     else:
-        text = step_through(content, binary.path)
+        text = follow_path(content, binary.path)
         if type(text) is not str or len(text) > _MAX_TEXT:
             raise PayloadError(Reason.BAD_FRAME, "no frame where the mapping says")
         try:
@@ -114,7 +114,7 @@ def compile_source(source: SourceConfig) -> Getter:
     if at is not None:
         return lambda view: ABSENT if view.frame is None else _read_bytes(view.frame, at)
     if source.outer:
-        return lambda view: step_through(view.outer, path)
+        return lambda view: follow_path(view.outer, path)
     if all(type(step) is str for step in path):
 
         def member(view: View) -> Any:
@@ -129,7 +129,7 @@ def compile_source(source: SourceConfig) -> Getter:
     if len(path) == 1 and type(path[0]) is Ends:
         ends = path[0].ends
         return lambda view: _find_by_end(view.content, ends)
-    return lambda view: step_through(view.content, path)
+    return lambda view: follow_path(view.content, path)
 
 
 def compile_condition(condition: ConditionConfig) -> Test:
@@ -154,7 +154,7 @@ def compile_condition(condition: ConditionConfig) -> Test:
 
     def is_wanted(view: View) -> bool:
         value = read(view)
-        return any(same(value, one) for one in wanted)
+        return any(is_same(value, one) for one in wanted)
 
     return is_wanted
 
@@ -167,7 +167,7 @@ def compile_conditions(conditions: Sequence[ConditionConfig]) -> Test | None:
     return (lambda view: all(test(view) for test in tests)) if tests else None
 
 
-def step_through(value: object, path: Iterable[Any]) -> Any:
+def follow_path(value: object, path: Iterable[Any]) -> Any:
     """Return the value at a path of nested content, or `ABSENT`."""
     for step in path:
         if type(value) is dict and type(step) is str:
@@ -194,7 +194,7 @@ def _find_item(items: list[Any], step: object) -> Any:
         return items[step] if step < len(items) else ABSENT
     if isinstance(step, Pick):
         for item in items[:_MAX_ITEMS]:
-            if type(item) is dict and same(item.get(step.where, ABSENT), step.equals):
+            if type(item) is dict and is_same(item.get(step.where, ABSENT), step.equals):
                 return item
     return ABSENT
 
@@ -213,7 +213,7 @@ def _read_bytes(frame: bytes, at: AtConfig) -> object:
     return value if at.bit is None else value >> at.bit & 1
 
 
-def same(value: object, wanted: object) -> bool:
+def is_same(value: object, wanted: object) -> bool:
     """Return whether a value equals the wanted one; a text is never a number, and true is not 1."""
     if isinstance(wanted, bool) or isinstance(value, bool):
         return value is wanted

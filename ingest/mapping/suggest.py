@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from detection.quantities import QUANTITIES
 from detection.unlikely import is_unlikely, looks_like
 from ingest.errors import DecodeError
-from ingest.mapping.draft import Draft, Entry, SuggestError, start_draft, toml_value
+from ingest.mapping.draft import Draft, Entry, SuggestError, format_toml, start_draft
 from ingest.mapping.frames import EXAMPLES, Frame, add_fields, find_frame, parse_field
 from ingest.mapping.schema import Pick, check_zone
-from ingest.mapping.source import parse, parse_csv, step_through
+from ingest.mapping.source import follow_path, parse, parse_csv
 from ingest.mapping.times import find_form, is_time
-from ingest.names import conversion, quantity_of, unit_of, units_for
-from ingest.validation import Limits, number, parse_time, version_of
+from ingest.names import find_conversion, find_quantity, find_unit, list_units
+from ingest.validation import Limits, clean_version, parse_number, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,12 +74,12 @@ class _Meaning(NamedTuple):
     source: str = ""
 
     def convert(self, raw: float) -> float:
-        factor, addend = conversion(self.quantity, self.unit) or (1.0, 0.0)
+        factor, addend = find_conversion(self.quantity, self.unit) or (1.0, 0.0)
         return raw * factor + addend
 
     def accepts(self, value: Any) -> bool:
         """Return whether the quantity can have this value in this unit."""
-        raw = number(value)
+        raw = parse_number(value)
         return raw is None or QUANTITIES[self.quantity].accepts(self.convert(raw))
 
     def make_field(self, path: Steps, doubt: str = "the usual unit") -> Entry:
@@ -196,7 +196,7 @@ class _Suggestion(NamedTuple):
             meaning = _ask_meaning(word, value, meaning, self.ask) or meaning
         if meaning is None:
             raise SuggestError(
-                f"{toml_value(word)} is some measure of VOC: ppb, ug/m3 or an index; see the data"
+                f"{format_toml(word)} is some measure of VOC: ppb, ug/m3 or an index; see the data"
                 " sheet"
             )
         draft = self._start("text", {}, metric=place)
@@ -237,7 +237,7 @@ class _Suggestion(NamedTuple):
             for table in (entry.values, *entry.values.values()):
                 if type(table) is dict and (path := table.get("path")):
                     table["path"] = [keys.index(path[0])]
-                    entry.notes.setdefault("path", f"column {toml_value(path[0])}")
+                    entry.notes.setdefault("path", f"column {format_toml(path[0])}")
         return draft
 
     def _draft_values(self, form: str, contents: list[Any]) -> Draft:
@@ -250,7 +250,7 @@ class _Suggestion(NamedTuple):
         ids = _find_ids(leaves)
         draft = self._start(form, ids)
         taken = {*ids, _add_time(leaves, draft, self.ask)}
-        versions = (p for p in _find(leaves, _FIRMWARE) if all(map(version_of, leaves[p])))
+        versions = (p for p in _find(leaves, _FIRMWARE) if all(map(clean_version, leaves[p])))
         if (version := next(versions, None)) is not None:
             draft.head.add("firmware", {"path": _write_path(version)}, "guess: by its name")
             taken.add(version)
@@ -285,7 +285,7 @@ class _Suggestion(NamedTuple):
             draft.events.append(event)
             return True
         meaning = _guess(path, leaves, _find_unit(path, value, contents))
-        is_number = number(value) is not None
+        is_number = parse_number(value) is not None
         is_sure = (meaning.source if meaning else find_form(value)) or is_time(word, value)
         if is_number and not is_sure:
             meaning = _ask_meaning(_join(path), value, meaning, self.ask) or meaning
@@ -295,7 +295,7 @@ class _Suggestion(NamedTuple):
             draft.fields.append(field)
         elif _may_be_voc(word) and is_number:
             draft.questions += [
-                f"{toml_value(_write_path(path))} is some measure of VOC, see the data sheet:",
+                f"{format_toml(_write_path(path))} is some measure of VOC, see the data sheet:",
                 "tvoc_ppb (ppb or ppm), tvoc_ugm3 (ug/m3 or mg/m3) or voc_index (index). None can",
                 "be converted to another. Add a [[mapping.field]] for it.",
             ]
@@ -312,7 +312,7 @@ def _parse_any(payload: bytes) -> tuple[str, Any] | None:
         with contextlib.suppress(DecodeError):
             content = parse(form, payload, _LIMITS)
             if form == "text":
-                is_read = number(content) is not None
+                is_read = parse_number(content) is not None
             elif form == "csv":
                 is_read = len(content) > 1
             elif form == "pairs":  # a time of day is not a pair
@@ -374,7 +374,7 @@ def _add_time(leaves: Leaves, draft: Draft, ask: Ask) -> Steps | None:
         form, is_named = find_form(value), is_time(_name_of(path), value)
         if is_named and not form:
             draft.questions.append(
-                f"{toml_value(_write_path(path))} = {_shorten(value)} is no time of day (since"
+                f"{format_toml(_write_path(path))} = {_shorten(value)} is no time of day (since"
                 " boot?): receive time is used"
             )
         if not form or not (is_named or _guess(path, leaves) is None):
@@ -426,7 +426,7 @@ def _ask_meaning(place: str, value: Any, guess: _Meaning | None, ask: Ask) -> _M
     """Ask for quantity and unit of a number; None if the person does not know."""
     is_voc = _may_be_voc(place.rpartition(".")[2])
     keys = [guess.quantity] if guess else [*_VOCS] if is_voc else []
-    possible = (_Meaning(key, unit) for key in keys for unit in units_for(key))
+    possible = (_Meaning(key, unit) for key in keys for unit in list_units(key))
     examples = [f"{one.quantity} {one.unit}" for one in possible if one.accepts(value)]
     if guess and len(examples) < 2:
         return None
@@ -434,8 +434,8 @@ def _ask_meaning(place: str, value: Any, guess: _Meaning | None, ask: Ask) -> _M
 
     def read(answer: str) -> _Meaning:
         quantity, _, unit = answer.partition(" ")
-        known = unit_of(unit.strip()) if quantity in QUANTITIES else None
-        if known is None or conversion(quantity, known) is None:
+        known = find_unit(unit.strip()) if quantity in QUANTITIES else None
+        if known is None or find_conversion(quantity, known) is None:
             such = ", ".join(examples)
             raise ValueError(f"{answer!r} is no quantity with its unit, such as {such}")
         return _Meaning(quantity, known, _ANSWERED)
@@ -446,19 +446,19 @@ def _ask_meaning(place: str, value: Any, guess: _Meaning | None, ask: Ask) -> _M
 
 def _look_up(name: str, unit: str | None = None) -> _Meaning | None:
     """Return what a well-known name means, with the unit of the payload if there is one."""
-    meaning = quantity_of(name, unit)
+    meaning = find_quantity(name, unit)
     if meaning is not None:
         source = f"as the {'payload' if unit else 'name'} says" if meaning.unit else ""
-        unit = meaning.unit or units_for(meaning.quantity)[0]
+        unit = meaning.unit or list_units(meaning.quantity)[0]
         return _Meaning(meaning.quantity, unit, source)
     if unit is None and name in QUANTITIES:
-        return _Meaning(name, units_for(name)[0], "as the name says")
+        return _Meaning(name, list_units(name)[0], "as the name says")
     return None
 
 
 def _may_be_voc(name: str) -> bool:
     """Return whether a name is a measure of VOC whose unit alone says which one."""
-    return quantity_of(name) is None and quantity_of(name, "ppb") is not None
+    return find_quantity(name) is None and find_quantity(name, "ppb") is not None
 
 
 def _guess(path: Steps, leaves: Leaves, unit: str | None = None) -> _Meaning | None:
@@ -476,15 +476,15 @@ def _find_unit(path: Steps, value: Any, contents: list[Any]) -> str | None:
     """Return the unit in a value's text (``"30.11 °C"``) or in a member `unit` beside it."""
     if type(value) is str:
         after = value.strip().lstrip("0123456789+-.eE").strip()
-        if after and unit_of(after):
+        if after and find_unit(after):
             return after
-    beside = step_through(contents[0], path[:-1])
+    beside = follow_path(contents[0], path[:-1])
     found = [beside.get(key) for key in ("unit", "units", "uom")] if type(beside) is dict else []
-    return next((u for u in found if type(u) is str and unit_of(u)), None)
+    return next((u for u in found if type(u) is str and find_unit(u)), None)
 
 
 def _make_field(path: Steps, values: list[Any], meaning: _Meaning | None) -> Entry | None:
-    numbers = [number(value) for value in values]
+    numbers = [parse_number(value) for value in values]
     plain = [n for n in numbers if n is not None and math.isfinite(n)]
     if meaning is None or not plain or any(type(value) is bool for value in values):
         return None
@@ -529,10 +529,10 @@ def _join(path: Steps) -> str:
 
 def _shorten(value: object) -> str:
     """Return a value as TOML, cut to 60 characters."""
-    text = toml_value(value) if type(value) in (str, int, float, bool) else type(value).__name__
+    text = format_toml(value) if type(value) in (str, int, float, bool) else type(value).__name__
     return text if len(text) <= 60 else text[:59] + "…"
 
 
 def _describe(path: Steps, value: Any) -> str:
     hint = f" (a time in {form}?)" if (form := find_form(value)) else ""
-    return f"  {toml_value(_write_path(path))} = {_shorten(value)}{hint}"
+    return f"  {format_toml(_write_path(path))} = {_shorten(value)}{hint}"

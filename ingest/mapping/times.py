@@ -12,7 +12,7 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from ingest.validation import number, parse_time, unix_seconds
+from ingest.validation import parse_number, parse_time, to_unix_seconds
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -57,7 +57,7 @@ def find_form(value: object) -> str:
     >>> [find_form(value) for value in (1764321000, 1764321000250, "2026-09-21 10:05", 68.4)]
     ['unix_s', 'unix_ms', 'iso8601', '']
     """
-    plain = number(value)
+    plain = parse_number(value)
     if type(value) is str and plain is None:
         return "iso8601" if parse_time(value, 0.0, UTC) is not None else ""
     if plain is None:
@@ -89,7 +89,7 @@ def read_time(value: object, form: str, received: float, zone: tzinfo | None) ->
     1552051332.0
     """
     if form == "unix" or form in UNIX:
-        plain = number(value)
+        plain = parse_number(value)
         if plain is None:
             return None
         return parse_time(plain, received) if form == "unix" else plain / UNIX[form]
@@ -104,4 +104,4 @@ def read_time(value: object, form: str, received: float, zone: tzinfo | None) ->
         moment = datetime.strptime(text, form)  # noqa: DTZ007 - the zone follows
     except ValueError:
         return None
-    return unix_seconds(moment, received, zone)
+    return to_unix_seconds(moment, received, zone)

@@ -2,8 +2,8 @@
 
 Client id
 ---------
-Many brokers let any account connect with any client id, and who has that of the service gets its
-session. So it is random unless it is configured, and it is shown to nobody: not in a topic either.
+Many brokers let any account connect with any client id, and a client with the service's id gets its
+session. So the id is random unless it is configured, and it is never shown, not even in a topic.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 _TIMEOUT_S: Final = 10.0
-"""For each answer of the broker."""
+"""Limit for each answer of the broker."""
 
 
 _UNGUESSABLE: Final = re.compile("[0-9a-f]{16}")
@@ -41,27 +41,27 @@ _UNGUESSABLE: Final = re.compile("[0-9a-f]{16}")
 _CLIENT_ID: Final = re.compile("[A-Za-z0-9_.:-]{1,64}")
 
 
-def new_client_id() -> str:
+def make_client_id() -> str:
     """Return a client id that nobody can guess."""
     return f"plumewatch-{secrets.token_hex(16)}"
 
 
 def is_guessable(client_id: str) -> bool:
-    """Whether a client id has no part that looks random."""
+    """Return whether no part of a client id looks random."""
     return _UNGUESSABLE.search(client_id) is None
 
 
-def kept_client_id(path: Path) -> str:
-    """Return the client id in a file of the data folder, which is made if need be.
+def load_client_id(path: Path) -> str:
+    """Return the client id in a file of the data folder; create the file if it does not exist.
 
-    Raises `OSError` if it can be neither read nor written: another id would be another session.
+    Raises `OSError` if it can be neither read nor written, because a new id means a new session.
     """
     with contextlib.suppress(FileNotFoundError):
         found = path.read_text(encoding="ascii", errors="replace").strip()
         if _CLIENT_ID.fullmatch(found):
             return found
         log.error("%s contains no client id: a new one is made, and its session is empty", path)
-    made = new_client_id()
+    made = make_client_id()
     write_private(path, made.encode())
     return made
 
@@ -70,21 +70,21 @@ def kept_client_id(path: Path) -> str:
 class BrokerSettings:
     """How to reach the broker.
 
-    `client_id`: names the persistent session: keep it, and never run two services with the same
-    one; by default another one each time.
+    `client_id`: names the persistent session. Keep it, and never run two services with the same
+    id. The default is a new id each time.
     `username`, `password`: empty for none. The password never appears in `repr`.
     """
 
     host: str = "127.0.0.1"
     port: int = 1883
-    client_id: str = field(default_factory=new_client_id)
+    client_id: str = field(default_factory=make_client_id)
     username: str = ""
     password: str = field(default="", repr=False)
     tls: ssl.SSLContext | None = None
     keepalive_s: int = 30
 
 
-def new_client(
+def make_client(
     settings: BrokerSettings, client_id: str, *, clean: bool, will: aiomqtt.Will | None = None
 ) -> aiomqtt.Client:
     """Make a client that is not connected yet, with or without (`clean`) a persistent session."""
@@ -106,16 +106,16 @@ def new_client(
 async def connected(client: aiomqtt.Client, settings: BrokerSettings) -> AsyncIterator[None]:
     """Connect, and leave no connection behind.
 
-    aiomqtt leaves the socket of an attempt open that was not answered in time. A broker that only
-    stood still would take that connection later, beside the one that followed.
+    aiomqtt leaves the socket of an attempt open if there is no answer in time. A broker that was
+    only frozen would accept that connection later, besides the next one.
 
-    Raises `BrokerError`: when the connection cannot be made or ends.
+    Raises `BrokerError` if the connection cannot be made or ends.
     """
     try:
         async with client:
             yield
     except aiomqtt.MqttError as error:
-        raise _translated(error, settings) from error
+        raise _translate(error, settings) from error
     finally:
         below = client._client  # noqa: SLF001 - it goes on by itself otherwise
         below.on_disconnect = None  # nothing waits for it any more
@@ -125,7 +125,7 @@ async def connected(client: aiomqtt.Client, settings: BrokerSettings) -> AsyncIt
             gone.exception()
 
 
-def _translated(error: aiomqtt.MqttError, settings: BrokerSettings) -> BrokerError:
+def _translate(error: aiomqtt.MqttError, settings: BrokerSettings) -> BrokerError:
     where = f"broker {settings.host}:{settings.port}"
     text = str(error)
     if "authori" in text.lower() or "bad user name" in text.lower():
@@ -135,7 +135,7 @@ def _translated(error: aiomqtt.MqttError, settings: BrokerSettings) -> BrokerErr
         )
     cause = error.__cause__ or error.__context__
     detail = (cause.strerror or str(cause)) if isinstance(cause, OSError) else text
-    if not detail:  # of a time-out
+    if not detail:  # a time-out
         detail = f"no answer within {_TIMEOUT_S:.0f} s"
     elif "code:128" in detail:  # the library's number for any broken connection
         detail = "connection lost"
@@ -143,18 +143,17 @@ def _translated(error: aiomqtt.MqttError, settings: BrokerSettings) -> BrokerErr
 
 
 def is_refused(code: object) -> bool:
-    """Whether the code of a subscription is a refusal."""
+    """Return whether the code of a subscription is a refusal."""
     number = getattr(code, "value", code)
     return isinstance(number, int) and number >= 0x80
 
 
 def ignore_cut_connection(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Handle what no task awaited: a connection that was cut before it could be written to.
+    """Handle an unawaited error: a connection that was cut before it could be written to.
 
-    aiomqtt waits for a socket to be writable a turn of the loop after it looked at
-    it. If the connection is cut in between, its descriptor is gone; the connection is mended by
-    the way of all lost connections, and a stack of calls in the log would say nothing more. All
-    else is reported as ever.
+    aiomqtt checks a socket, and waits for it to be writable one turn of the loop later. If the
+    connection is cut in between, its descriptor is gone. The connection is restored like any lost
+    connection, and a traceback in the log would not help. Other errors are reported as usual.
     """
     cut = isinstance(context.get("exception"), (OSError, ValueError))
     if cut and "add_writer" in context.get("message", ""):
@@ -163,28 +162,28 @@ def ignore_cut_connection(loop: asyncio.AbstractEventLoop, context: dict[str, An
     loop.default_exception_handler(context)
 
 
-async def live_messages(
+async def show_live_messages(
     settings: BrokerSettings,
     topics: Sequence[str],
     on_message: Callable[[Message], None],
     clock: Callable[[], float],
 ) -> None:
-    """Show messages as they come, beside the session that stores them, until cancelled.
+    """Show messages as they arrive, besides the session that stores them, until cancelled.
 
-    At QoS 0 and without a session of its own: nothing is acknowledged, nothing is promised, and no
-    window closes.
+    At QoS 0 and without a session of its own: nothing is acknowledged or guaranteed, and no window
+    closes.
 
-    Raises `BrokerError`: when the connection cannot be made or ends.
+    Raises `BrokerError` if the connection cannot be made or ends.
     """
 
     def on_publish(name: bytes, payload: bytes, flags: int, _packet_id: int) -> None:
         topic = name.decode("utf-8", "surrogateescape")
         try:
             on_message(Message(topic, payload, clock(), retained=bool(flags & RETAIN)))
-        except Exception:  # paho would take it for the end of the connection
+        except Exception:  # paho would treat it as the end of the connection
             log.exception("a message that cannot be stored cannot be shown either")
 
-    client = new_client(settings, f"{settings.client_id}-tap", clean=True)
+    client = make_client(settings, f"{settings.client_id}-tap", clean=True)
     Link(client._client, on_publish)  # noqa: SLF001 - it keeps itself in place
     async with connected(client, settings):
         await client.subscribe([(topic, 0) for topic in topics])

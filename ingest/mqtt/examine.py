@@ -1,4 +1,4 @@
-"""What a broker says of itself, and whether it keeps messages for absent sessions."""
+"""Find out a broker's version and counts, and whether it keeps messages for absent sessions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from ingest.errors import BrokerError
-from ingest.mqtt.connection import BrokerSettings, connected, is_refused, new_client
+from ingest.mqtt.connection import BrokerSettings, connected, is_refused, make_client
 from ingest.mqtt.intake_loop import CANARY_TOPICS, DROPPED, STORED
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ _TRIAL_WAIT_S: Final = 3.0
 
 @dataclass(frozen=True, slots=True)
 class BrokerFacts:
-    """What a broker says and does.
+    """What is known about a broker.
 
-    `version`: empty if it does not say.
-    `dropped`, `stored`: messages dropped since its start, and held now.
-    `keeps_for_absent`: whether a QoS 1 message reached a session that was away when it was
-    published; None where we may not publish or read the trial's topic.
+    `version`: empty if it does not report one.
+    `dropped`, `stored`: messages dropped since its start, and stored now.
+    `keeps_for_absent`: whether a QoS 1 message reached a session that was absent when it was
+    published; None if we may not publish or read the topic of the trial.
     """
 
     version: str = ""
@@ -40,24 +40,24 @@ class BrokerFacts:
 
 
 async def examine(settings: BrokerSettings, *, trial: bool) -> BrokerFacts:
-    """Look at a broker.
-
-    Raises `BrokerError`: with one sentence that says why it cannot be reached.
-    """
+    """Return what is known about a broker; `BrokerError` if it cannot be reached."""
     name = f"{settings.client_id}-check"
-    client = new_client(settings, name, clean=True)
+    client = make_client(settings, name, clean=True)
     async with connected(client, settings):
-        answers = await _collected(client, (_VERSION, DROPPED, STORED))
-    kept = await _kept(settings, f"{name}-trial") if trial else None
+        answers = await _collect_answers(client, (_VERSION, DROPPED, STORED))
+    kept = await _try_absence(settings, f"{name}-trial") if trial else None
     return BrokerFacts(
-        answers.get(_VERSION, ""), _number(answers.get(DROPPED)), _number(answers.get(STORED)), kept
+        answers.get(_VERSION, ""),
+        _parse_number(answers.get(DROPPED)),
+        _parse_number(answers.get(STORED)),
+        kept,
     )
 
 
 async def accepts_anonymous(settings: BrokerSettings) -> bool:
-    """Whether a broker lets somebody connect without an account."""
+    """Return whether a broker allows connections without an account."""
     anybody = replace(settings, username="", password="")
-    client = new_client(anybody, f"check-{secrets.token_hex(8)}", clean=True)
+    client = make_client(anybody, f"check-{secrets.token_hex(8)}", clean=True)
     try:
         async with connected(client, anybody):
             return True
@@ -65,14 +65,14 @@ async def accepts_anonymous(settings: BrokerSettings) -> bool:
         return False
 
 
-async def _collected(client: aiomqtt.Client, topics: tuple[str, ...]) -> dict[str, str]:
+async def _collect_answers(client: aiomqtt.Client, topics: tuple[str, ...]) -> dict[str, str]:
     answers: dict[str, str] = {}
     try:
         async with asyncio.timeout(_SYS_WAIT_S):
             for topic in topics:
                 await client.subscribe(topic)
             async for message in client.messages:
-                answers[str(message.topic)] = _text(message.payload)
+                answers[str(message.topic)] = _decode(message.payload)
                 if len(answers) == len(topics):
                     break
     except TimeoutError:
@@ -80,45 +80,45 @@ async def _collected(client: aiomqtt.Client, topics: tuple[str, ...]) -> dict[st
     return answers
 
 
-async def _kept(settings: BrokerSettings, name: str) -> bool | None:
-    """Try it: publish to a session while it is away, then see whether it gets the message."""
+async def _try_absence(settings: BrokerSettings, name: str) -> bool | None:
+    """Publish to a session while it is absent; return whether it gets the message later."""
     topic = CANARY_TOPICS + name
     here, gone = (f"{word} {secrets.token_hex(8)}" for word in ("here", "away"))
     try:
-        away = new_client(settings, name, clean=False)
+        away = make_client(settings, name, clean=False)
         async with connected(away, settings):
             granted = await away.subscribe(topic, qos=1)
             if any(is_refused(code) for code in granted or ()):
                 return None
             await away.publish(topic, here, qos=1)
-            if not await _arrives(away, here):
+            if not await _wait_for(away, here):
                 return None
-        other = new_client(settings, f"{name}-sender", clean=True)
+        other = make_client(settings, f"{name}-sender", clean=True)
         async with connected(other, settings):
             await other.publish(topic, gone, qos=1)
-        back = new_client(settings, name, clean=False)
+        back = make_client(settings, name, clean=False)
         async with connected(back, settings):
-            return await _arrives(back, gone)
+            return await _wait_for(back, gone)
     finally:
-        ended = new_client(settings, name, clean=True)
+        ended = make_client(settings, name, clean=True)
         async with connected(ended, settings):
             pass  # a clean session ends the one that was kept
 
 
-async def _arrives(client: aiomqtt.Client, wanted: str) -> bool:
+async def _wait_for(client: aiomqtt.Client, wanted: str) -> bool:
     try:
         async with asyncio.timeout(_TRIAL_WAIT_S):
             async for message in client.messages:
-                if _text(message.payload) == wanted:
+                if _decode(message.payload) == wanted:
                     return True
     except TimeoutError:
         pass
     return False
 
 
-def _text(payload: object) -> str:
+def _decode(payload: object) -> str:
     return payload.decode("utf-8", "replace") if isinstance(payload, bytes) else str(payload)
 
 
-def _number(text: str | None) -> int | None:
+def _parse_number(text: str | None) -> int | None:
     return int(text) if text and text.isdigit() else None

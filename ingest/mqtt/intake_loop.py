@@ -1,4 +1,4 @@
-"""From arrived messages to acknowledged ones: queue, decide, commit, acknowledge."""
+"""Process arriving messages: queue, decide, commit, acknowledge."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _OUTSTANDING: Final = 64
 
 
 def is_canary(topic: str) -> bool:
-    """Whether a topic is that of canaries, ours or another service's."""
+    """Return whether `topic` carries canary messages, from any service."""
     return topic.startswith(CANARY_TOPICS)
 
 
 @dataclass(frozen=True, slots=True)
 class CanarySettings:
-    """How often, how long silence may last, and the longest time between reconnections."""
+    """Interval, allowed silence, and longest time between reconnections."""
 
     every_s: float = 10.0
     silent_after_s: float = 30.0
@@ -44,19 +44,19 @@ class CanarySettings:
 
 
 class Canary:
-    """A message of our own that takes the way of every reading, to see whether that way is open.
+    """Test the path of readings with messages of our own.
 
-    A connection can be up and silent: a session that lost its subscriptions, a window that waits
+    A connection can be up but silent: a session may lose its subscriptions, or a window may wait
     for a lost acknowledgment. So the service publishes a canary to a topic that it is subscribed
-    to, at QoS 1 through the same session and window as the readings, and takes the time until it
-    comes back. If nothing arrives for `CanarySettings.silent_after_s`, the service connects and
-    subscribes again; if that did not help, again after twice as long, up to
-    `CanarySettings.last_wait_s`. While something waits for the disk, the broker's window may be
-    closed by us, and the clock does not move. `now` is monotonic, in seconds.
+    to, at QoS 1 through the same session and window as the readings, and measures the time until it
+    returns. If nothing arrives for `CanarySettings.silent_after_s`, the service reconnects and
+    subscribes again. If that does not help, it tries again after twice as long, up to
+    `CanarySettings.last_wait_s`. The clock stops while messages wait for the disk, because then we
+    may have closed the broker's window. `now` is monotonic, in seconds.
 
-    `nonce`: marks this process, since a persistent session may deliver canaries of an earlier one.
-    `round_trip_s`: of the canary that came back last.
-    `silent`: whether nothing arrives although it should; stays until something does.
+    `nonce`: identifies this process, since a persistent session may deliver earlier canaries.
+    `round_trip_s`: of the last canary that returned.
+    `silent`: whether nothing arrives although it should; reset by the next arrival.
     """
 
     def __init__(self, settings: CanarySettings, nonce: str) -> None:
@@ -73,19 +73,19 @@ class Canary:
         self._wait = settings.silent_after_s
 
     def on_connected(self, now: float) -> None:
-        """Begin to wait on a new connection."""
+        """Start to wait on a new connection."""
         self._under_way.clear()
         self._due = now
         self._heard = now
 
     def on_arrival(self, now: float) -> None:
-        """Note that something was delivered, whatever it is."""
+        """Note that a message was delivered."""
         self._heard = now
         self._wait = self.settings.silent_after_s
         self.silent = False
 
     def on_return(self, payload: bytes, now: float) -> None:
-        """Note a canary that came back; one of another time counts as an arrival only."""
+        """Note a canary that returned; one from another process only counts as an arrival."""
         self.on_arrival(now)
         nonce, _, number = payload.decode("ascii", "replace").partition(" ")
         if nonce != self._nonce or not number.isdecimal() or len(number) > 18:
@@ -98,7 +98,7 @@ class Canary:
         self._returned_at = now
 
     def due(self, now: float) -> bytes | None:
-        """Return the payload of a canary to publish now; None if none is due."""
+        """Return the payload of a canary that is due now, or None."""
         if now < self._due:
             return None
         self._due = now + self.settings.every_s
@@ -109,7 +109,7 @@ class Canary:
         return f"{self._nonce} {self.sent}".encode()
 
     def on_time(self, now: float, *, waiting: bool) -> bool:
-        """Return whether silence calls for another connection."""
+        """Return whether to reconnect because of silence."""
         if waiting:
             self._heard = now
         if now - self._heard < self._wait:
@@ -120,15 +120,15 @@ class Canary:
         return True
 
     def next_deadline(self) -> float:
-        """When `due` or `on_time` has something to do next."""
+        """Return when `due` or `on_time` has something to do."""
         return min(self._due, self._heard + self._wait)
 
     def age_s(self, now: float) -> float | None:
-        """Seconds since a canary came back; None if none did yet."""
+        """Return the seconds since a canary returned, or None."""
         return None if self._returned_at is None else now - self._returned_at
 
     def fresh(self, now: float) -> bool:
-        """Whether a canary came back within the time that silence may last."""
+        """Return whether a canary returned within the allowed silence."""
         age = self.age_s(now)
         return age is not None and age <= self.settings.silent_after_s
 
@@ -143,20 +143,19 @@ MAX_UNACKNOWLEDGED_QOS0: Final = 20_000
 _LOOK_S: Final = 0.001
 DROPPED: Final = "$SYS/broker/publish/messages/dropped"
 STORED: Final = "$SYS/broker/store/messages/count"
-"""Topics of Mosquitto's own counts."""
+"""Topics of Mosquitto's counts."""
 
 
 @dataclass(slots=True)
 class SourceState:
-    """What the intake loop counts and shows; only ever written by it.
+    """State and counts of the intake loop, which alone changes them.
 
-    `connected`: connected, with the topics subscribed to.
-    `refused_topics`: topic filters that the broker lets us not subscribe to.
-    `reconnected`: connections ended as nothing arrived.
+    `connected`: connected and subscribed.
+    `refused_topics`: topic filters the broker refused.
+    `reconnected`: connections ended because nothing arrived.
     `sessions_lost`: how often the broker no longer had our session.
-    `broker_dropped`: messages that the broker has dropped for any of its clients since the service
-    started, as far as it tells.
-    `broker_stored`: messages that the broker holds, retained ones too; None if it does not tell.
+    `broker_dropped`: messages the broker reports as dropped, for any client, since our start.
+    `broker_stored`: messages the broker stores, including retained ones; None if unknown.
     """
 
     connected: bool = False
@@ -173,7 +172,7 @@ class SourceState:
     _broker_total: int | None = None
 
     def on_broker_count(self, topic: str, payload: bytes) -> None:
-        """Take what the broker publishes of itself."""
+        """Update a count that the broker publishes."""
         if not payload.isdigit() or len(payload) > 18:
             return
         count = int(payload)
@@ -183,7 +182,7 @@ class SourceState:
             before, self._broker_total = self._broker_total, count
             if before is None or count == before:
                 return
-            new = count - before if count > before else count  # it started from zero
+            new = count - before if count > before else count  # the broker restarted
             if self.broker_dropped == 0:
                 log.warning("the broker drops messages: %d more", new)
             self.broker_dropped += new
@@ -213,10 +212,9 @@ class Arrivals:
         self._arrived = asyncio.Event()
 
     def on_publish(self, name: bytes, payload: bytes, flags: int, packet_id: int) -> None:
-        """Take one message from the network; never blocks, never raises.
+        """Queue one message from the network; never blocks, never raises.
 
-        Whether the clock was set is looked at once in `_LOOK_S`, and as soon as it was; the first
-        message that is decided carries the step.
+        Checks once every `_LOOK_S` whether the clock was set; the next message carries the step.
         """
         topic = name.decode("utf-8", "surrogateescape")
         if topic.startswith("$SYS/"):
@@ -281,7 +279,7 @@ class Arrivals:
         return len(self._waiting)
 
     def abandon(self) -> None:
-        """Count what came at QoS 0 and is not decided as dropped: nobody sends it again."""
+        """Count undecided QoS 0 messages as dropped, because nobody sends them again."""
         self._state.dropped_qos0 += self._unacknowledged_qos0
         self._unacknowledged_qos0 = 0
 
@@ -293,7 +291,7 @@ class Arrivals:
         return [self._waiting.popleft() for _ in range(min(MAX_GROUP, len(self._waiting)))]
 
     def decided(self, group: Sequence[Message]) -> None:
-        """Make room for as many messages at QoS 0 as the group has."""
+        """Free the room of the QoS 0 messages in a group."""
         if self._unacknowledged_qos0:
             self._unacknowledged_qos0 -= sum(not message.packet for message in group)
 
@@ -302,27 +300,27 @@ _CANCEL_AGAIN_S: Final = 0.1
 
 
 _JOIN_POLL_S: Final = 0.2
-"""How often to look whether a join window is over while nothing arrives."""
+"""How often to check for ended join windows while nothing arrives."""
 
 
 class DecidesOutcome(Protocol):
-    """What decides each message's outcome: `ingest.intake.Intake`, or one for other messages."""
+    """Decides each message's outcome: `ingest.intake.Intake`, or one for other messages."""
 
     def on_message(self, message: Message) -> Outcome:
-        """Return what becomes of a message; never raises."""
+        """Return the outcome of a message; never raises."""
 
     def on_new_session(self) -> None:
-        """Forget packet ids: the broker has begun a session, and numbers anew."""
+        """Forget packet ids, because the broker has started a new session."""
 
     def on_time(self, now: float) -> Sequence[Reading]:
-        """Return readings that no longer wait at `now`."""
+        """Return readings that need not wait any longer at `now`."""
 
     def waiting_since(self) -> float | None:
-        """Receive time from which on messages wait; None if none does."""
+        """Return the receive time of the oldest waiting message, or None."""
 
 
 class IntakeLoop:
-    """Decide, commit and acknowledge what arrives on one connection.
+    """Decide, commit and acknowledge messages of one connection.
 
     `intake`: decides the outcome of each message.
     `commit`: ``await commit(readings, dead_letters)`` returns once both, and all that was committed
@@ -349,7 +347,7 @@ class IntakeLoop:
 
     @property
     def is_behind(self) -> bool:
-        """Whether messages that arrived are not acknowledged yet."""
+        """Whether messages are waiting to be acknowledged."""
         return bool(self._unacknowledged) or len(self._arrivals) > 0
 
     async def run(self, gone: asyncio.Future[Any], canaries: Coroutine[None, None, None]) -> None:
@@ -379,14 +377,14 @@ class IntakeLoop:
                 if not gone.done():
                     self._acknowledge()
         finally:
-            await _end(waiting, canary)
+            await _cancel(waiting, canary)
             self._arrivals.abandon()
         error = gone.exception()
         if error is not None:
             raise error
 
     def _acknowledge(self) -> None:
-        """Acknowledge, oldest first, up to the first message that waits in a join window."""
+        """Acknowledge messages up to the first that waits in a join window."""
         held = self._intake.waiting_since()
         done: list[Message] = []
         while self._unacknowledged:
@@ -405,11 +403,11 @@ class IntakeLoop:
         await self._commit(readings, letters)
 
 
-async def _end(*tasks: asyncio.Future[Any]) -> None:
+async def _cancel(*tasks: asyncio.Future[Any]) -> None:
     """Cancel tasks until they have ended.
 
-    `asyncio.wait_for` before Python 3.12 loses a cancellation that comes with its result; a canary
-    that goes on would publish on a dead connection what the next one waits for.
+    Before Python 3.12, `asyncio.wait_for` loses a cancellation that comes with its result. A canary
+    that continues would publish on a dead connection.
     """
     for task in tasks:
         while not task.done():

@@ -1,15 +1,15 @@
-"""Reading and acknowledging in large pieces.
+"""Read and acknowledge many messages at once.
 
-paho asks the kernel for every message four times or more, makes some ten objects of it, and sends
-each acknowledgment by itself. Every call of the kernel releases the interpreter's lock and has to
-win it back from the threads that store and detect. `Link` puts a buffer before paho's reads, filled
-once each time the socket is readable, and sends the acknowledgments of a group as one piece. Of a
-piece, it reads the PUBLISH packets that are whole itself (MQTT 3.1.1, QoS 0 and 1); paho gets the
-first packet, so that it knows that the connection lives, and all that is cut, large, malformed or
-of another type. Messages and their order are those of paho alone.
+paho makes at least four system calls and some ten objects for each message, and sends each
+acknowledgment separately. Each system call releases the interpreter lock and has to win it back
+from the threads that store and detect. `Link` puts a buffer in front of paho's reads, which is
+filled once whenever the socket is readable, and sends the acknowledgments of a group together. It
+parses complete PUBLISH packets itself (MQTT 3.1.1, QoS 0 and 1). paho gets the first packet, so it
+knows that the connection is alive, and every packet that is incomplete, large, malformed or of
+another type. The messages and their order are the same as with paho alone.
 
-This relies on private parts of paho, as they are in `CHECKED_PAHO`. With any other version, paho
-reads and acknowledges by itself, message by message.
+This relies on private parts of paho, as in version `CHECKED_PAHO`. With any other version, paho
+reads and acknowledges message by message.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CHECKED_PAHO: Final = "2.2.0"
-"""The version whose private parts were checked."""
+"""Version of paho whose private parts were checked."""
 _PIECE: Final = 32_768
-"""Bytes taken from the socket at once: some 150 readings, a few milliseconds of work."""
+"""Bytes read from the socket at once: some 150 readings, a few milliseconds of work."""
 _LARGE: Final = 16_383
-"""Bytes from which on the length of a packet takes three."""
+"""Largest length of a packet that is encoded in two bytes."""
 _PUBLISH: Final = 0x30
 QOS: Final = 0b110
 AT_LEAST_ONCE: Final = 0b010
@@ -45,11 +45,11 @@ DUP: Final = 0b1000
 
 
 class Link:
-    """The reading and acknowledging side of a paho client that is not connected yet.
+    """Reads and acknowledges for a paho client that is not connected yet.
 
-    `client`: driven by an event loop that calls its `loop_read` when the socket is readable.
+    `client`: an event loop calls its `loop_read` when the socket is readable.
     `on_publish`: called with topic, payload, flags and packet id (0 at QoS 0) of each message.
-    `session_present`: whether the broker has continued a session from before.
+    `session_present`: whether the broker continued an earlier session.
     """
 
     def __init__(self, client: PahoClient, on_publish: OnPublish) -> None:
@@ -69,9 +69,9 @@ class Link:
         client.on_message = self._on_message
         self.session_present = False
         self._on_connect = client.on_connect
-        client.on_connect = self._connected
+        client.on_connect = self._handle_connect
 
-    def _connected(self, client: PahoClient, data: Any, flags: Any, *rest: Any) -> None:
+    def _handle_connect(self, client: PahoClient, data: Any, flags: Any, *rest: Any) -> None:
         self.session_present = bool(flags.session_present)
         if self._on_connect is not None:
             self._on_connect(client, data, flags, *rest)
@@ -82,7 +82,7 @@ class Link:
         self._on_publish(topic, bytes(raw.payload), flags, raw.mid if raw.qos else 0)
 
     def acknowledge(self, packet_ids: Iterable[int]) -> None:
-        """Send PUBACKs in this order, as one piece."""
+        """Send PUBACKs together, in this order."""
         if not self._in_pieces:
             for packet_id in packet_ids:
                 self._client.ack(packet_id, 1)
@@ -98,12 +98,12 @@ class Link:
             if code != MQTTErrorCode.MQTT_ERR_SUCCESS or self._at == len(self._piece):
                 return code
             if not self._client._in_packet["command"]:  # noqa: SLF001 - paho is between packets
-                self._at = self._publishes(self._piece, self._at)
+                self._at = self._read_publishes(self._piece, self._at)
                 if self._at == len(self._piece):
                     return code
 
-    def _publishes(self, piece: bytes, at: int) -> int:
-        """Hand on the whole PUBLISH packets from a place on; return where they end."""
+    def _read_publishes(self, piece: bytes, at: int) -> int:
+        """Pass on complete PUBLISH packets; return where they end."""
         on_publish, end = self._on_publish, len(piece)
         while at + 4 < end:
             flags, size, begin = piece[at], piece[at + 1], at + 2
@@ -125,7 +125,7 @@ class Link:
         return at
 
     def _take(self, bufsize: int) -> bytes:
-        """Return some bytes, of at most one piece of the socket until `_read` is called anew."""
+        """Return some bytes, from at most one read of the socket for each call of `_read`."""
         if self._at == len(self._piece):
             if self._asked:
                 raise BlockingIOError

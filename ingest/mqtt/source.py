@@ -1,9 +1,8 @@
-"""The session of the service at the broker: connect, subscribe, reconnect.
+"""The service's session at the broker: connect, subscribe, reconnect.
 
-A persistent session keeps every subscription that was ever made in it, and a client cannot ask
-which these are. So they are remembered in a small file before they are made, and those that are no
-longer wanted are given up. A file that is missing or cannot be written costs no more than messages
-of topics that are not wanted.
+A persistent session keeps all subscriptions ever made in it, and a client cannot list them. So they
+are written to a small file before they are made, and unwanted ones are removed. If the file is
+missing or cannot be written, the only effect is messages of unwanted topics.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from ingest.mqtt.connection import (
     ignore_cut_connection,
     is_guessable,
     is_refused,
-    new_client,
+    make_client,
 )
 from ingest.mqtt.intake_loop import (
     CANARY_TOPICS,
@@ -61,10 +60,10 @@ _FIRST_RETRY_S: Final = 0.5
 _LAST_RETRY_S: Final = 30.0
 _CONTENDED: Final = 4
 _CONTENDED_S: Final = 30.0
-"""So many connections lost within this time are reported: nothing tells a bad network from another
-client with our client id."""
+"""Losing `_CONTENDED` connections within this time is reported. Either the network is bad, or
+another client uses our id."""
 _FILTERS: Final = 400
-"""Of one request: with the longest names still within the shipped broker's `max_packet_size`."""
+"""Filters in one request, which stays within the shipped broker's `max_packet_size`."""
 
 
 class _Remembered(msgspec.Struct, frozen=True):
@@ -86,11 +85,11 @@ class Subscriptions:
         self._session = f"{settings.client_id}@{settings.host}:{settings.port}"
 
     def of(self, settings: BrokerSettings) -> Subscriptions:
-        """Return those of another session in the same file."""
+        """Return the filters of another session in the same file."""
         return Subscriptions(self._path, settings)
 
     def current(self) -> tuple[str, ...]:
-        """Return the filters that the session may hold."""
+        """Return the filters that the session may have."""
         found = self._read()
         return found.filters if found.session == self._session else ()
 
@@ -110,14 +109,14 @@ class Subscriptions:
         return _Remembered("", ())
 
 
-def canary_topic(client_id: str) -> str:
-    """Return the topic of one service's canaries, which does not give its client id away."""
+def make_canary_topic(client_id: str) -> str:
+    """Return the topic of a service's canaries, which does not reveal its client id."""
     if not is_guessable(client_id):
         client_id = hashlib.sha256(client_id.encode()).hexdigest()[:16]
     return CANARY_TOPICS + client_id
 
 
-def _pieces(items: list[_T]) -> Iterator[list[_T]]:
+def _split(items: list[_T]) -> Iterator[list[_T]]:
     for at in range(0, len(items), _FILTERS):
         yield items[at : at + _FILTERS]
 
@@ -127,13 +126,13 @@ class MqttSource:
 
     `commit`: ``await commit(readings, dead_letters)`` returns once both, and all that was committed
     before, are durable (`GroupCommit.commit`).
-    `canary`: without it no canary is sent, silence is not noticed, and the broker's own counts are
-    not read.
-    `subscriptions`: the file that remembers what the session is subscribed to; without it, messages
-    of topics that are not wanted any more go on to arrive.
-    `step_of`: by how many seconds the clock was set since the message before, by its time now.
-    `on_fault`: takes what is wrong with the session.
-    `attempted`: set once it is connected, or could not be.
+    `canary`: without it, no canary is sent, silence is not noticed, and the broker's counts are not
+    read.
+    `subscriptions`: file with the subscriptions of the session; without it, messages of topics that
+    are no longer wanted keep arriving.
+    `step_of`: returns by how many seconds the clock was set since the previous message.
+    `on_fault`: called with a fault of the session.
+    `attempted`: set after the first attempt to connect.
     """
 
     def __init__(
@@ -175,8 +174,7 @@ class MqttSource:
     async def run(self) -> None:
         """Connect, receive, reconnect with growing pauses; until cancelled.
 
-        Raises `BrokerError`: only where trying again cannot help: the broker refuses user or
-        password.
+        Raises `BrokerError` only if a retry cannot help: the broker refuses user or password.
         """
         asyncio.get_running_loop().set_exception_handler(ignore_cut_connection)
         pause = _FIRST_RETRY_S
@@ -199,8 +197,8 @@ class MqttSource:
             await asyncio.sleep(pause * self._jitter.uniform(0.5, 1.0))
             pause = min(pause * 2, _LAST_RETRY_S)
 
-    def _connection(self) -> tuple[aiomqtt.Client, Link, IntakeLoop]:
-        client = new_client(self._settings, self._settings.client_id, clean=False)
+    def _make_connection(self) -> tuple[aiomqtt.Client, Link, IntakeLoop]:
+        client = make_client(self._settings, self._settings.client_id, clean=False)
         arrivals = Arrivals(self._clock, self.state, self.canary, self._step_of)
         client._client.manual_ack_set(on=True)  # noqa: SLF001 - aiomqtt has no manual mode
         link = Link(client._client, arrivals.on_publish)  # noqa: SLF001 - the client underneath
@@ -208,7 +206,7 @@ class MqttSource:
         return client, link, loop
 
     async def _session(self) -> None:
-        client, link, loop = self._connection()
+        client, link, loop = self._make_connection()
         async with connected(client, self._settings):
             if not link.session_present:
                 self._intake.on_new_session()
@@ -245,7 +243,7 @@ class MqttSource:
         self._on_fault(Detail.SESSION_LOST)
 
     def _on_connection_lost(self) -> None:
-        """Report a connection that is lost over and over though it can be made each time."""
+        """Report a connection that is lost repeatedly although it can be made each time."""
         now = self._lost_at = self._clock()
         self._losses.append(now)
         if len(self._losses) == _CONTENDED and 0 <= now - self._losses[0] < _CONTENDED_S:
@@ -262,7 +260,7 @@ class MqttSource:
     async def _subscribe(self, client: aiomqtt.Client) -> None:
         filters = [(topic, 1) for topic in self._topics]
         if self.canary is not None:
-            filters.append((canary_topic(self._settings.client_id), 1))
+            filters.append((make_canary_topic(self._settings.client_id), 1))
         granted = await self._replace_subscriptions(client, filters)
         refused = tuple(
             topic for (topic, _), code in zip(filters, granted, strict=False) if is_refused(code)
@@ -282,26 +280,26 @@ class MqttSource:
         if known is not None:
             await asyncio.to_thread(known.remember, [*before, *wanted])
         granted: list[object] = []
-        for some in _pieces(filters):
+        for some in _split(filters):
             granted += await client.subscribe(some) or ()
-        for stale in _pieces([topic for topic in before if topic not in wanted]):
+        for stale in _split([topic for topic in before if topic not in wanted]):
             await client.unsubscribe(stale)
         if known is not None:
             await asyncio.to_thread(known.remember, wanted)
         return granted
 
     async def _send_canaries(self, client: aiomqtt.Client, loop: IntakeLoop) -> None:
-        """Send canaries; raise `BrokerError` when silence calls for another connection."""
+        """Send canaries; raise `BrokerError` to reconnect because of silence."""
         canary = self.canary
         if canary is None:
             await asyncio.Event().wait()
             return
-        topic = canary_topic(self._settings.client_id)
+        topic = make_canary_topic(self._settings.client_id)
         while True:
             now = time.monotonic()
             payload = canary.due(now)
             if payload is not None:
-                with contextlib.suppress(aiomqtt.MqttError):  # then it does not come back
+                with contextlib.suppress(aiomqtt.MqttError):  # then it does not return
                     await client.publish(topic, payload, qos=1, timeout=canary.settings.every_s)
             known = canary.silent
             if canary.on_time(time.monotonic(), waiting=loop.is_behind):

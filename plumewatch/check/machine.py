@@ -29,10 +29,10 @@ from storage.errors import (
     StorageError,
     StorageUnavailableError,
 )
-from storage.files import holder_of, make_private_folder
+from storage.files import find_holder, make_private_folder
 from storage.reading import Reading
 from storage.registry import Registry
-from storage.repair import recovery_program
+from storage.repair import find_recovery_program
 from storage.sqlite import connect
 from storage.timeseries.influx import InfluxSeries
 
@@ -74,14 +74,14 @@ def check_store(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     space = os.statvfs(root)
     free = space.f_bavail * space.f_frsize
     yield _check_space(config, free / 1e9)
-    if recovery_program() is None:
+    if find_recovery_program() is None:
         yield warn(
             "damaged files",
             "no program sqlite3 whose .recover works: of a damaged file only rows before"
             " and behind the damage would be recovered",
             "apt-get install sqlite3; that of Debian 13 works, that of Debian 12 does not",
         )
-    if holder := holder_of(paths.lock):
+    if holder := find_holder(paths.lock):
         yield ok("service", f"{root} is in use by {holder}")
     for path in (paths.journal, paths.state, paths.series):
         if path.exists():

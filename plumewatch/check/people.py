@@ -39,7 +39,7 @@ from plumewatch.config.settings import (
     build_quiet_hours,
 )
 from plumewatch.service.web_server import is_loopback
-from storage.files import service_since
+from storage.files import find_service_start
 from storage.sqlite import connect
 
 if TYPE_CHECKING:
@@ -312,7 +312,7 @@ def _check_port(config: PlumewatchConfig, part: str, host: str, port: int) -> Ch
         with socket.create_server((host, port), family=family):
             return None
     except OSError as error:
-        if error.errno == errno.EADDRINUSE and service_since(DataPaths(config.data_dir).lock):
+        if error.errno == errno.EADDRINUSE and find_service_start(DataPaths(config.data_dir).lock):
             return ok(part, f"{host}:{port} is in use, as expected while the service runs")
         return fault(
             part,

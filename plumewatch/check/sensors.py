@@ -12,7 +12,7 @@ from plumewatch.check.result import CheckResult, format_span, list_places, merge
 from plumewatch.config.paths import DataPaths
 from plumewatch.sensor_status import read_statuses, unregistered_sensors
 from storage.errors import StorageError
-from storage.files import service_since
+from storage.files import find_service_start
 from storage.sqlite import connect
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _check_silence(
     config: PlumewatchConfig, statuses: Mapping[str, SensorStatus], now: float
 ) -> Iterator[CheckResult]:
     latest = {name: s.heard for name, s in statuses.items() if s.heard is not None}
-    started = service_since(DataPaths(config.data_dir).lock)
+    started = find_service_start(DataPaths(config.data_dir).lock)
     if started is None:
         now = max(latest.values(), default=now)  # when the service stopped
     silent = []

@@ -150,7 +150,7 @@ def _build_context(site: Site | None, decoder: str | None) -> tuple[Context, Rou
 
 
 def _split_messages(topic: str, data: bytes, *, lines: bool) -> Iterator[tuple[str, str, bytes]]:
-    from storage.dead_letters import visible
+    from storage.dead_letters import make_visible
 
     if not lines:
         yield "", topic, data
@@ -167,7 +167,7 @@ def _split_messages(topic: str, data: bytes, *, lines: bool) -> Iterator[tuple[s
             name = first.decode("utf-8", "surrogateescape")
         if name:
             yield (
-                f"line {number}: {visible(name.encode('utf-8', 'surrogateescape'))}: ",
+                f"line {number}: {make_visible(name.encode('utf-8', 'surrogateescape'))}: ",
                 name,
                 payload,
             )
@@ -199,12 +199,12 @@ def _decode_payload(data: bytes, *, is_hex: bool, is_base64: bool) -> bytes:
 
 
 def _advise(message: Message, context: Context, error: DecodeError, decoder: str | None) -> str:
-    from ingest.decoders import decode_message, likely_decoders
+    from ingest.decoders import decode_message, find_likely_decoders
     from ingest.decoding import States
 
     if decoder or error.reason is not Reason.UNKNOWN_TOPIC:
         return ""
-    likely = likely_decoders(message, context)
+    likely = find_likely_decoders(message, context)
     if likely == ("generic",):
         readings = decode_message(message, replace(context, states=States()), "generic")
         if _describe_left_out(readings[0]):
@@ -249,7 +249,7 @@ def mapping_suggest(
 
     In a terminal it asks what the payloads do not say: quantities, units, the zone of a time.
     """
-    from ingest.decoders import find
+    from ingest.decoders import find_decoder
     from ingest.mapping.draft import SuggestError
     from ingest.mapping.suggest import suggest
 
@@ -272,7 +272,7 @@ def mapping_suggest(
         )
     except SuggestError as error:
         raise RefusedError(f"no suggestion: {error}") from error
-    if (known := find(topic)) is not None:
+    if (known := find_decoder(topic)) is not None:
         sys.stderr.write(
             f"decoder {known.name!r} reads this topic already; a mapping comes before it\n"
         )

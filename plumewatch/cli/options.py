@@ -143,10 +143,10 @@ class Site:
 
     def record(self, kind: AuditKind, detail: Mapping[str, str | float | None], now: float) -> None:
         """Add an entry of this machine's user to the audit log."""
-        from storage.audit import append, machine_user
+        from storage.audit import append, find_machine_user
 
         with self.transaction() as tx:
-            append(tx, kind, machine_user(), detail, now)
+            append(tx, kind, find_machine_user(), detail, now)
 
 
 class Commands(TyperGroup):

@@ -90,7 +90,7 @@ def staff_password(
     hashed, now = Hasher().hash(password), time.time()
     detail = {"person": member.id}
     with site.transaction() as tx:
-        audit.append(tx, audit.AuditKind.PASSWORD, audit.machine_user(), detail, now)
+        audit.append(tx, audit.AuditKind.PASSWORD, audit.find_machine_user(), detail, now)
         ended = set_password(tx, member.id, hashed, now)
     over = f"; {ended} of their sessions ended" if ended else ""
     echo(f"password of {member.id} set{over}")
@@ -115,7 +115,9 @@ def staff_remove_second_factor(
     with site.transaction() as tx:
         if not second_factor.remove(tx, person):
             raise RefusedError(f"{person} has no second factor")
-        audit.append(tx, audit.AuditKind.SECOND_FACTOR, audit.machine_user(), detail, time.time())
+        audit.append(
+            tx, audit.AuditKind.SECOND_FACTOR, audit.find_machine_user(), detail, time.time()
+        )
     echo(f"second factor of {person} removed")
 
 

@@ -96,7 +96,7 @@ def retention_apply(*, config: ConfigOption = CONFIG) -> None:
     """Delete incidents that are due and not on hold; the audit log records it."""
     from alerts.incidents import retention
     from storage import holds
-    from storage.audit import machine_user
+    from storage.audit import find_machine_user
 
     site = Site.load(config)
     now = time.time()
@@ -105,7 +105,7 @@ def retention_apply(*, config: ConfigOption = CONFIG) -> None:
     with site.open_state() as db:
         due = retention.find_due(db, before, holds.active(db))
         with show_progress("deleting", len(due.old)) as update:
-            for done, deleted in retention.delete_due(db, before, machine_user(), now):
+            for done, deleted in retention.delete_due(db, before, find_machine_user(), now):
                 total += deleted
                 update(completed=done)
     echo(f"{total} incidents deleted, {due.held} on hold, {due.open} still open")
@@ -144,7 +144,7 @@ def retention_hold(
         _refuse_identifiers(why)
     if room and room not in site.config.registry().rooms:
         raise UsageError(f"--room {room!r}: no room of the configuration has this id")
-    who = audit.machine_user()
+    who = audit.find_machine_user()
     with site.transaction() as tx:
         number = holds.place(tx, room, span, why, who, now)
         place: dict[str, str | float | None] = {"hold": number, "room": room, "reason": why}
@@ -179,7 +179,7 @@ def retention_release(
     from storage import audit, holds
 
     site = Site.load(config)
-    now, who = time.time(), audit.machine_user()
+    now, who = time.time(), audit.find_machine_user()
     with site.transaction() as tx:
         if not holds.release(tx, number, who, now):
             raise RefusedError(f"there is no active hold {number}")
@@ -217,7 +217,7 @@ def audit(
                 {**entry._asdict(), "detail": json.loads(entry.detail)},
                 (entry.seq, site.format_time(entry.at), entry.actor, entry.kind, entry.detail),
             )
-            for entry in log.entries(db, limit)
+            for entry in log.read_entries(db, limit)
         ]
     print_table(("No.", "When", "Who", "What", "Detail"), rows, as_json=as_json)
     if as_json:

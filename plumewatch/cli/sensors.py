@@ -122,7 +122,7 @@ def dead_letters(
 
 
 def _list_fields(found: StoredDeadLetter) -> dict[str, Any]:
-    from storage.dead_letters import visible
+    from storage.dead_letters import make_visible
 
     letter = found.letter
     return {
@@ -133,5 +133,5 @@ def _list_fields(found: StoredDeadLetter) -> dict[str, Any]:
         "detail": letter.detail,
         "decoder": letter.decoder,
         "size": letter.size,
-        "payload": visible(letter.payload),
+        "payload": make_visible(letter.payload),
     }

@@ -11,8 +11,8 @@ from alerts.duty.timetable import DAY_MIN, parse_minutes
 from ingest.decoders import DECODERS, HTTP_DECODERS
 from ingest.http.sources import SIGNED_DECODERS
 from ingest.mapping.decoder import PREFIX
-from ingest.mapping.schema import cross_faults as mapping_faults
-from ingest.mapping.schema import field_faults
+from ingest.mapping.schema import check_field
+from ingest.mapping.schema import check_mapping as mapping_faults
 from ingest.topics import TopicFilter
 from language.messages import later, mark
 from plumewatch.config.duty_checks import find_duty_faults
@@ -187,7 +187,7 @@ def _find_mapping_faults(draft: Draft) -> Iterator[ConfigFault]:
     for path, mapping in draft.tables("mapping", draft.config.mapping):
         if not draft.is_valid(path):
             fields = draft.valid(f"{path}.field", mapping.field)
-            found = [fault for place, field in fields for fault in field_faults(place, field)]
+            found = [fault for place, field in fields for fault in check_field(place, field)]
             yield from (
                 ConfigFault(at, value, f"must be {allowed}") for at, value, allowed in found
             )

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from language.messages import Message, later
-from storage.registry import natural
+from storage.registry import make_sort_key
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -162,7 +162,7 @@ def find_unknown(
 
 def list_some(names: Iterable[str | None], most: int = 20) -> str:
     """Return the first of some names in order."""
-    known = sorted(filter(None, names), key=natural)
+    known = sorted(filter(None, names), key=make_sort_key)
     return ", ".join(known[:most]) + (", ..." if len(known) > most else "")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, Final
 
-from ingest.decoders import DECODERS, Routes, subscriptions
+from ingest.decoders import DECODERS, Routes, list_filters
 from ingest.decoding import Context
 from ingest.http.poll import PolledSensor
 from ingest.http.sources import HttpSource
@@ -90,7 +90,7 @@ def list_topic_filters(config: PlumewatchConfig, mappings: tuple[Decoder, ...]) 
     """Return the MQTT topic filters to subscribe to."""
     more = [pattern for mapping in mappings for pattern in mapping.topics]
     more += [route.topic for route in config.route]
-    return subscriptions(tuple(config.ingest.decoders), (*more, *config.ingest.topics))
+    return list_filters(tuple(config.ingest.decoders), (*more, *config.ingest.topics))
 
 
 def read_http_sources(config: PlumewatchConfig) -> tuple[HttpSource, ...]:

@@ -16,7 +16,7 @@ from alerts.errors import PolicyError
 from alerts.outbound.webhooks import find_secret_fault
 from alerts.policy import AlertPolicy, EscalationTimings, StaffMember, Webhook
 from detection.alert_rules import AlertBudgets
-from ingest.mqtt.connection import BrokerSettings, new_client_id
+from ingest.mqtt.connection import BrokerSettings, make_client_id
 from plumewatch.config.faults import ConfigError, ConfigFault
 from plumewatch.config.ingest_settings import compile_mappings, read_http_sources
 from plumewatch.config.roster import build_timetable, number_weekdays, select_entries
@@ -24,7 +24,7 @@ from plumewatch.config.secrets import SecretReader, read_secret
 from plumewatch.config.sections.staff import SITE
 from plumewatch.config.sites import ALL
 from reports.school import Lesson, School, SchoolTimes, Term
-from storage.http_client import fault_of_url
+from storage.http_client import find_url_fault
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxSettings
 from storage.timeseries.resolution import Retention
@@ -64,7 +64,7 @@ def read_broker_settings(config: PlumewatchConfig) -> BrokerSettings:
     return BrokerSettings(
         host=broker.host,
         port=broker.port,
-        client_id=broker.client_id or new_client_id(),
+        client_id=broker.client_id or make_client_id(),
         username=broker.username,
         password="" if password is None else password.reveal(),
         tls=tls,
@@ -81,7 +81,7 @@ def read_ping_url(config: PlumewatchConfig) -> Secret | None:
 
 
 def _find_url_faults(config: PlumewatchConfig, path: str, url: Secret) -> Iterator[ConfigFault]:
-    fault = fault_of_url(url.reveal(), allow_private=config.alerts.allow_private_targets)
+    fault = find_url_fault(url.reveal(), allow_private=config.alerts.allow_private_targets)
     if fault:
         yield ConfigFault(path, "the address", fault)
 
@@ -236,7 +236,7 @@ def build_identity_provider(
     reader = SecretReader(config)
     secret = reader.require("sign_in.client_secret")
     allow_private = config.alerts.allow_private_targets
-    fault = fault_of_url(own.issuer, allow_private=allow_private)
+    fault = find_url_fault(own.issuer, allow_private=allow_private)
     if fault:
         reader.faults.append(ConfigFault("sign_in.issuer", repr(own.issuer), fault))
     try:

@@ -35,7 +35,7 @@ from alerts.outbound.webhooks import Webhooks, write_webhooks
 from alerts.secrets import find_scheme
 from detection.events import Detail
 from ingest.errors import BrokerError
-from ingest.mqtt.connection import connected, new_client
+from ingest.mqtt.connection import connected, make_client
 from plumewatch.config import settings
 from plumewatch.service.resources import Task, run_after
 from storage.sqlite import transaction
@@ -311,7 +311,7 @@ class Alerting:
 async def _open_room_session(broker: BrokerSettings) -> AsyncIterator[Publish]:
     """Connect for room states; the broker publishes ``offline`` when the service is gone."""
     will = Will(AVAILABILITY, "offline", qos=1, retain=True)
-    client = new_client(broker, f"{broker.client_id}-rooms", clean=True, will=will)
+    client = make_client(broker, f"{broker.client_id}-rooms", clean=True, will=will)
 
     async def publish(topic: str, payload: str, timeout_s: float) -> None:
         await client.publish(topic, payload, qos=1, retain=True, timeout=timeout_s)

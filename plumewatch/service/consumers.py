@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from alerts.consumer.detection_consumer import DetectionConsumer
 from alerts.outbound.series_records import DueRecords, mark_all
 from detection.liveness import LivenessSettings
-from ingest.commit import pace
+from ingest.commit import compute_pace
 from ingest.validation import may_alert
 from plumewatch.config.settings import build_alert_budgets, build_school
 from plumewatch.service.resources import Task
@@ -190,7 +190,7 @@ class DetectionLoop:
                 ticked, now = time.monotonic(), await self._read_clock(consumer)
                 await self._apply_time(consumer, now)
             if len(entries) < _BATCH:
-                until = began + pace(len(entries), _PACE_S, _SLOWEST_PACE_S)
+                until = began + compute_pace(len(entries), _PACE_S, _SLOWEST_PACE_S)
                 await asyncio.sleep(max(until - time.monotonic(), 0.0))
 
     def _restore_consumer(self) -> DetectionConsumer:

@@ -33,7 +33,7 @@ from storage.errors import (
     SchemaTooOldError,
     StorageCorruptError,
     StorageUnavailableError,
-    translating,
+    translate_errors,
 )
 from storage.files import FILE_MODE, make_private_folder
 from storage.repair import PAGE
@@ -116,7 +116,7 @@ _LOOK_S: Final = 4.0
 
 def make_data_folder(root: Path) -> None:
     """Make the data folder if need be; raises `StorageUnavailableError`."""
-    with translating(f"data folder {root}"):
+    with translate_errors(f"data folder {root}"):
         make_private_folder(root)
 
 
@@ -265,7 +265,7 @@ def record_start(
         detail["missing"] = lost
     if damaged:
         detail["damaged"] = ", ".join(sorted({name.partition(".corrupt")[0] for name in damaged}))
-    with translating(DataPaths(config.data_dir).state), transaction(state) as tx:
+    with translate_errors(DataPaths(config.data_dir).state), transaction(state) as tx:
         audit.append(tx, AuditKind.START, "service", detail, now)
 
 
@@ -273,7 +273,7 @@ def read_schemas(path: Path) -> dict[str, int]:
     """Read the schema number of each component in a database; empty if there is none."""
     if not path.exists():
         return {}
-    with closing(connect(path, read_only=True)) as database, translating(path):
+    with closing(connect(path, read_only=True)) as database, translate_errors(path):
         if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             return {}
         rows = database.execute("SELECT * FROM component_version").fetchall()

@@ -29,7 +29,7 @@ from alerts.page.guard import SecurityHeaders, is_local
 from ingest.integrity import CountKind
 from storage import sqlite
 from storage.errors import StorageError
-from storage.http_client import RequestError, reach_of, request
+from storage.http_client import RequestError, find_reach, request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -328,7 +328,7 @@ class Systemd:
 
 async def ping(url: str, *, allow_private: bool) -> None:
     """Fetch an address; raise `RequestError` if it is not allowed or fails."""
-    reach = reach_of(url, allow_private=allow_private)
+    reach = find_reach(url, allow_private=allow_private)
     answer = await request("GET", url, reach, timeout_s=_PING_TIMEOUT_S)
     if not 200 <= answer.status < 300:
         raise RequestError(f"answers {answer.status}")

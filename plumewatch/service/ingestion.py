@@ -20,7 +20,7 @@ from ingest.event_messages import EVENT_TOPICS, EventIntake
 from ingest.http.poll import HttpPolls
 from ingest.http.server import HttpIngest
 from ingest.intake import Intake
-from ingest.mqtt.connection import kept_client_id, live_messages
+from ingest.mqtt.connection import load_client_id, show_live_messages
 from ingest.mqtt.intake_loop import CanarySettings
 from ingest.mqtt.source import MqttSource
 from plumewatch.config.ingest_settings import (
@@ -33,7 +33,7 @@ from plumewatch.config.settings import read_broker_settings
 from plumewatch.sensor_status import SavedCounts
 from plumewatch.service.resources import Task
 from plumewatch.service.web_server import WebServer, is_loopback
-from storage.errors import translating
+from storage.errors import translate_errors
 from storage.reading import never_set
 
 if TYPE_CHECKING:
@@ -143,8 +143,8 @@ class Ingestion:
         """Find the broker sessions of the last service; raises `StorageUnavailableError`."""
         broker, paths = self._broker, self._paths
         if not self._has_own_client_id:
-            with translating(paths.client_id):
-                broker = replace(broker, client_id=kept_client_id(paths.client_id))
+            with translate_errors(paths.client_id):
+                broker = replace(broker, client_id=load_client_id(paths.client_id))
             self.source.use_client_id(broker.client_id)
             if self.event_source is not None:
                 self.event_source.use_client_id(f"{broker.client_id}{_EVENTS}")
@@ -267,5 +267,5 @@ class UnstoredIntake:
         while True:
             if self.is_failing():
                 with suppress(BrokerError):  # the session that stores logs it
-                    await live_messages(self.broker, self.topics, self.on_message, self.clock)
+                    await show_live_messages(self.broker, self.topics, self.on_message, self.clock)
             await asyncio.sleep(_TAP_AGAIN_S if self.is_failing() else _POLL_S)

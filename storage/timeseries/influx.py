@@ -22,7 +22,7 @@ from storage.errors import BatchRefusedError, StorageUnavailableError
 from storage.sqlite import migrate
 from storage.timeseries import rollup
 from storage.timeseries.influx_answers import Meaning
-from storage.timeseries.influx_http import InfluxHttp, quoted
+from storage.timeseries.influx_http import InfluxHttp, quote_string
 from storage.timeseries.line_protocol import (
     QUARANTINE,
     READING,
@@ -31,7 +31,7 @@ from storage.timeseries.line_protocol import (
     to_ns,
 )
 from storage.timeseries.resolution import MINUTE, QUARTER_HOUR
-from storage.timeseries.series import Series, Steps, columns, newest, reading_of
+from storage.timeseries.series import Series, Steps, find_newest, make_columns, make_reading
 
 if TYPE_CHECKING:
     import sqlite3
@@ -134,8 +134,8 @@ class InfluxSeries(Series):
         where = ""
         if sensor is not None:
             key = "sensor" if sensor in self._registry.sensors else "name"
-            where = f' AND "{key}" = {quoted(sensor)}'
-        policy = _policy(table.kept)
+            where = f' AND "{key}" = {quote_string(sensor)}'
+        policy = _name_policy(table.kept)
         found = self.http.query(
             f"SELECT * FROM {self.http.place(table.name, policy)}"  # noqa: S608 - quoted
             f" WHERE time >= {first} AND time < {last}{where}",
@@ -151,46 +151,48 @@ class InfluxSeries(Series):
         self, table: Measurement, fields: Sequence[str], first: int, last: int
     ) -> Iterable[Sequence[Any]]:
         wanted = ", ".join(f'sum("{field}")' for field in fields)
-        policy = _policy(table.kept)
+        policy = _name_policy(table.kept)
         found = self.http.query(
             f"SELECT {wanted} FROM {self.http.place(table.name, policy)}"  # noqa: S608 - names from the table of measurements
             f' WHERE time >= {first} AND time < {last} GROUP BY "sensor"',
             policy,
         )
-        return ([name, *rows[0][1:]] for name, rows in _by_sensor(found))
+        return ([name, *rows[0][1:]] for name, rows in _group_by_sensor(found))
 
     def latest(self) -> Mapping[str, LatestReading]:
         """Newest reading of every registered sensor that has one, joined over two minutes."""
-        found = self._latest(f"time > now() - {_RECENT_S}s")
+        found = self._query_latest(f"time > now() - {_RECENT_S}s")
         silent = [name for name in self._registry.sensors if name not in found]
         for i in range(0, len(silent), _NAMES):
-            names = " OR ".join(f'"sensor" = {quoted(name)}' for name in silent[i : i + _NAMES])
-            found.update(self._latest(f"({names})"))
+            names = " OR ".join(
+                f'"sensor" = {quote_string(name)}' for name in silent[i : i + _NAMES]
+            )
+            found.update(self._query_latest(f"({names})"))
         return found
 
     def window(
         self, sensor: str, start: float, end: float
     ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
         """Return all readings of one sensor in a closed interval of event time; NaN if absent."""
-        measurement, mine = self._place(sensor)
+        measurement, mine = self._find_place(sensor)
         found = self.http.query(
             f'SELECT {_ALL}, "received" FROM "{measurement}" WHERE {mine}'  # noqa: S608 - quoted
             f" AND time >= {to_ns(start)} AND time <= {to_ns(end) + 999}"
         )
-        rows = [row for series in found for row in _numbers(series["values"])]
-        return columns(_joined(rows), COLUMNS)
+        rows = [row for series in found for row in _keep_numbers(series["values"])]
+        return make_columns(_join_rows(rows), COLUMNS)
 
     def _aggregated(
         self, wanted: Steps, level: Level | None, first: int, last: int
     ) -> Sequence[Sequence[Any]]:
         _, step, aggregate, keys = wanted
-        measurement, mine = self._place(wanted.sensor)
+        measurement, mine = self._find_place(wanted.sensor)
         end = f"_{aggregate}" if level and aggregate != "mean" else ""
         chosen = ", ".join(f'{aggregate}("{key}{end}") AS "{key}"' for key in keys)
-        policy = _policy(level)
+        policy = _name_policy(level)
         place = self.http.place(level.measurement if level else measurement, policy)
-        return _numbers(
-            self._rows(
+        return _keep_numbers(
+            self._query_rows(
                 f"SELECT {chosen} FROM {place} WHERE {mine}"  # noqa: S608 - quoted
                 f" AND time >= {first} AND time < {last}"
                 f" GROUP BY time({step // 1_000_000}ms) fill(none)",
@@ -205,20 +207,20 @@ class InfluxSeries(Series):
         found: dict[str, list[list[Any]]] = {}
         places = ((READING, "sensor"), (QUARANTINE, "name"))
         for measurement, name in places if sensors is None or sensors else ():
-            asked = " OR ".join(f'"{name}" = {quoted(sensor)}' for sensor in sensors or ())
+            asked = " OR ".join(f'"{name}" = {quote_string(sensor)}' for sensor in sensors or ())
             only = f" AND ({asked})" if asked else ""
-            for row in self._rows(
+            for row in self._query_rows(
                 f'SELECT "{name}", {_ALL}, {_REPORTED}, "received" FROM "{measurement}"'  # noqa: S608 - constants
                 f" WHERE time >= {to_ns(start)} AND time < {to_ns(end)}{only}"
             ):
                 received, flags = row[-1], row[-2] or ""  # flags are those of the first
                 if not isinstance(received, int | float):
                     continue  # a point of another program
-                (numbers,) = _numbers([row[1:-4]])
+                (numbers,) = _keep_numbers([row[1:-4]])
                 joined = [row[0], received, *numbers[1:], *row[-4:-2], flags, received]
                 found.setdefault(str(row[1]), []).append(joined)
         return sorted(
-            (reading_of(name, row) for name, rows in found.items() for row in _joined(rows)),
+            (make_reading(name, row) for name, rows in found.items() for row in _join_rows(rows)),
             key=attrgetter("time", "sensor"),
         )
 
@@ -228,14 +230,16 @@ class InfluxSeries(Series):
             row[0] // 1000 / 1e6
             for name in (READING, QUARANTINE)
             for order in ("ASC", "DESC")
-            for row in self._rows(f'SELECT "received" FROM "{name}" ORDER BY time {order} LIMIT 1')  # noqa: S608 - constants
+            for row in self._query_rows(
+                f'SELECT "received" FROM "{name}" ORDER BY time {order} LIMIT 1'  # noqa: S608 - constants
+            )
         ]
         return (min(times), max(times)) if times else None
 
     def tidy(self, now: float, old_at: float | None = None) -> bool:  # noqa: ARG002 - it deletes by itself
         """Make averages that are due; return whether there is more."""
-        most = rollup.quarters_at_once(max(1, len(self._registry.sensors)))
-        due = self.query(lambda db: rollup.due(db, now, most))
+        most = rollup.count_quarters_at_once(max(1, len(self._registry.sensors)))
+        due = self.query(lambda db: rollup.find_due(db, now, most))
         kept_from = now - self._retention.keep_s(None) + _MARGIN_S
         rollup.fold(self.http, [q for (q,) in due if q * QUARTER_HOUR.step_s > kept_from])
         self.change(lambda tx: tx.executemany("DELETE FROM stale WHERE quarter = ?", due))
@@ -244,38 +248,41 @@ class InfluxSeries(Series):
     def _averages(self, sensor: str) -> Sequence[Level]:
         return rollup.LEVELS if sensor in self._registry.sensors else ()
 
-    def _latest(self, which: str) -> dict[str, LatestReading]:
+    def _query_latest(self, which: str) -> dict[str, LatestReading]:
         found = self.http.query(
             f'SELECT {_ALL}, "received" FROM "{READING}" WHERE {which}'  # noqa: S608 - quoted
             f' GROUP BY "sensor" ORDER BY time DESC LIMIT {_LATEST_ROWS}'
         )
-        return {name: newest(_joined(_numbers(rows))) for name, rows in _by_sensor(found)}
+        return {
+            name: find_newest(_join_rows(_keep_numbers(rows)))
+            for name, rows in _group_by_sensor(found)
+        }
 
-    def _rows(self, statement: str, policy: str = "") -> list[list[Any]]:
+    def _query_rows(self, statement: str, policy: str = "") -> list[list[Any]]:
         return [row for series in self.http.query(statement, policy) for row in series["values"]]
 
-    def _place(self, sensor: str) -> tuple[str, str]:
+    def _find_place(self, sensor: str) -> tuple[str, str]:
         """Measurement of a sensor, and the condition that its points fulfil."""
         if sensor in self._registry.sensors:
-            return READING, f'"sensor" = {quoted(sensor)}'
-        return QUARANTINE, f'"name" = {quoted(sensor)}'
+            return READING, f'"sensor" = {quote_string(sensor)}'
+        return QUARANTINE, f'"name" = {quote_string(sensor)}'
 
 
-def _policy(level: Level | None) -> str:
+def _name_policy(level: Level | None) -> str:
     return level.name if level else ""
 
 
-def _numbers(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+def _keep_numbers(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
     """Rows without what is no number: fields of another type, that another program wrote."""
     return [[row[0], *(None if isinstance(v, str) else v for v in row[1:])] for row in rows]
 
 
-def _by_sensor(found: Iterable[dict[str, Any]]) -> Iterator[tuple[str, list[list[Any]]]]:
+def _group_by_sensor(found: Iterable[dict[str, Any]]) -> Iterator[tuple[str, list[list[Any]]]]:
     for series in found:
         yield str(series["tags"]["sensor"]), series["values"]
 
 
-def _joined(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+def _join_rows(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
     """Join rows (nanoseconds, values, receipt) of one microsecond, in ascending order."""
     ordered = sorted(rows, key=lambda row: (row[0] // 1000, row[-1] or 0.0, row[0]))
     found: list[list[Any]] = []

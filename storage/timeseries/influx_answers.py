@@ -92,7 +92,7 @@ _RULES: Final = (
 """The first rule that fits decides."""
 
 
-def meaning_of(status: int, message: str, code: str = "") -> Meaning | None:
+def classify_answer(status: int, message: str, code: str = "") -> Meaning | None:
     """Return what an answer with the server's own message means; None if it refuses nothing.
 
     InfluxQL refuses with status 200 and a message. `code` is that of a 2.x.
@@ -110,7 +110,7 @@ def meaning_of(status: int, message: str, code: str = "") -> Meaning | None:
     return Meaning.OTHER
 
 
-def message_in(body: bytes) -> str:
+def find_message(body: bytes) -> str:
     """Return the server's own words in an answer, in one line; those of InfluxQL too."""
     try:
         found = msgspec.json.decode(body)
@@ -126,7 +126,7 @@ def message_in(body: bytes) -> str:
     return clean(str(text or ""))
 
 
-def code_in(body: bytes) -> str:
+def find_code(body: bytes) -> str:
     """Return the code in an answer of 2.x."""
     with suppress(msgspec.MsgspecError):
         return msgspec.json.decode(body, type=_Coded).code
@@ -137,7 +137,7 @@ class _Coded(msgspec.Struct):
     code: str = ""
 
 
-def sentence(
+def explain_answer(
     meaning: Meaning, status: int, message: str, *, url: str, name: str, org: str, holds: str
 ) -> str:
     """Say what is wrong, and where it is corrected.

@@ -25,10 +25,10 @@ from storage.errors import BatchRefusedError, StorageUnavailableError
 from storage.timeseries.influx_answers import (
     REFUSED,
     Meaning,
-    code_in,
-    meaning_of,
-    message_in,
-    sentence,
+    classify_answer,
+    explain_answer,
+    find_code,
+    find_message,
 )
 
 if TYPE_CHECKING:
@@ -81,10 +81,10 @@ class Server(NamedTuple):
     major: int
 
 
-def quoted(text: str) -> str:
+def quote_string(text: str) -> str:
     r"""Return a string as a literal of InfluxQL.
 
-    >>> print(quoted("it's a \\"))
+    >>> print(quote_string("it's a \\"))
     'it\'s a \\'
     """
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
@@ -189,9 +189,9 @@ class InfluxHttp:
             raise StorageUnavailableError(
                 f"{self.settings.url}: /query does not answer as InfluxDB does ({status})"
             ) from error
-        if message := message_in(answer.data):
+        if message := find_message(answer.data):
             self.server()  # its generation decides what a refusal means
-            raise self._refusal(status, message, meaning_of(status, message))
+            raise self._make_error(status, message, classify_answer(status, message))
         return [series for result in results for series in result.get("series", ())]
 
     def configure(self, method: str, wanted: Mapping[str, str]) -> None:
@@ -218,12 +218,14 @@ class InfluxHttp:
                 ssl_ca_cert=str(settings.ca_file or "") or None,
             )
         try:
-            return self._bounded(partial(work, self._client))
+            return self._call_bounded(partial(work, self._client))
         except ApiException as error:
             if not error.status:  # the certificate is not trusted
-                raise self._silent(error) from error
+                raise self._report_silence(error) from error
             body = error.body if isinstance(error.body, bytes) else str(error.body or "").encode()
-            raise self._refused(error.status, error.headers or {}, body, error.reason) from error
+            raise self._explain_answer(
+                error.status, error.headers or {}, body, error.reason
+            ) from error
         except (AttributeError, TypeError, ValueError) as error:  # it cannot parse the answer
             raise StorageUnavailableError(
                 f"{settings.url} does not answer as an InfluxDB 2.x does"
@@ -249,7 +251,7 @@ class InfluxHttp:
         """
         name = self.settings.database
         if self.server().major == 3 and name not in self.databases():
-            raise self._refusal(404, "", Meaning.NO_DATABASE)
+            raise self._make_error(404, "", Meaning.NO_DATABASE)
         try:
             self.write(b"\n", policy)
         except BatchRefusedError as error:
@@ -258,9 +260,9 @@ class InfluxHttp:
 
     def _probe(self) -> Server:
         answer = self._call("GET", "/ping", {})
-        version = answer.headers.get("X-Influxdb-Version", "") or _version_in(answer.data)
+        version = answer.headers.get("X-Influxdb-Version", "") or _find_version(answer.data)
         if not version:
-            version = _version_in(self._call("GET", "/health", {}).data)
+            version = _find_version(self._call("GET", "/health", {}).data)
         number = version.lstrip("v").split(".", 1)[0]
         if not number.isdecimal() or int(number) not in DIALECTS:
             raise StorageUnavailableError(
@@ -292,31 +294,31 @@ class InfluxHttp:
             headers=headers,
             timeout=Timeout(connect=_CONNECT_S, read=_READ_S),
         )
-        answer = self._bounded(exchange)
+        answer = self._call_bounded(exchange)
         if not 200 <= answer.status < 300:
-            raise self._refused(answer.status, answer.headers, answer.data, answer.reason)
+            raise self._explain_answer(answer.status, answer.headers, answer.data, answer.reason)
         return answer
 
-    def _bounded(self, work: Callable[[], T]) -> T:
+    def _call_bounded(self, work: Callable[[], T]) -> T:
         try:
             return self._threads.call(work, _DEADLINE_S)
         except (HTTPError, BoundedCallError) as error:
-            raise self._silent(error) from error
+            raise self._report_silence(error) from error
 
-    def _silent(self, error: Exception) -> StorageUnavailableError:
+    def _report_silence(self, error: Exception) -> StorageUnavailableError:
         self._server = None  # it may come back with another version
-        return StorageUnavailableError(f"{self.settings.url} does not answer: {_why(error)}")
+        return StorageUnavailableError(f"{self.settings.url} does not answer: {_shorten(error)}")
 
-    def _refused(
+    def _explain_answer(
         self, status: int, headers: Mapping[str, str], body: bytes, reason: str | None
     ) -> StorageUnavailableError:
         if status == 404:
             self._server = None
-        message = message_in(body) or reason or ""
-        meaning = meaning_of(status, message, code_in(body))
-        return self._refusal(status, message, meaning, headers.get("Retry-After"))
+        message = find_message(body) or reason or ""
+        meaning = classify_answer(status, message, find_code(body))
+        return self._make_error(status, message, meaning, headers.get("Retry-After"))
 
-    def _refusal(
+    def _make_error(
         self,
         status: int,
         message: str,
@@ -325,7 +327,7 @@ class InfluxHttp:
     ) -> StorageUnavailableError:
         settings = self.settings
         meaning = meaning or Meaning.OTHER
-        words = sentence(
+        words = explain_answer(
             meaning,
             status,
             message,
@@ -346,7 +348,7 @@ def _write_2(bucket: str, org: str, lines: bytes, client: InfluxDBClient) -> Non
     api.write(bucket, org, record=lines, write_precision=WritePrecision.NS)
 
 
-def _version_in(body: bytes) -> str:
+def _find_version(body: bytes) -> str:
     try:
         found = msgspec.json.decode(body, type=dict[str, Any])
     except msgspec.MsgspecError:
@@ -354,6 +356,6 @@ def _version_in(body: bytes) -> str:
     return str(found.get("version") or "")
 
 
-def _why(error: Exception) -> str:
+def _shorten(error: Exception) -> str:
     words = str(getattr(error, "reason", None) or error)
     return words.rsplit(": ", 1)[-1][:120] or type(error).__name__

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from storage.errors import StorageUnavailableError
 from storage.timeseries.influx_answers import Meaning
-from storage.timeseries.influx_http import InfluxHttp, quoted
+from storage.timeseries.influx_http import InfluxHttp, quote_string
 from storage.timeseries.line_protocol import QUARANTINE, READING
 from storage.timeseries.records import MEASUREMENTS
 from storage.timeseries.resolution import MINUTE, QUARTER_HOUR
@@ -86,7 +86,7 @@ def _try_account(settings: InfluxSettings, *, writes: bool, reads: bool) -> None
                 http.query(f'SELECT "received" FROM {place} LIMIT 1', policy)  # noqa: S608 - names of ours
 
 
-def _places(http: InfluxHttp) -> list[str]:
+def _list_places(http: InfluxHttp) -> list[str]:
     name = http.settings.database
     return [name, *(f"{name}/{level.name}" for level in LEVELS)]
 
@@ -132,7 +132,7 @@ def _set_policy(http: InfluxHttp, verb: str, policy: str, days: int) -> None:
 def _set_up_2(http: InfluxHttp, retention: Retention) -> Iterator[str]:
     name, org = http.settings.database, http.settings.org
     try:
-        org_id = organization(http)
+        org_id = find_organization(http)
     except StorageUnavailableError as error:
         if error.meaning != Meaning.NO_ORG:
             raise
@@ -150,7 +150,7 @@ def _set_up_2(http: InfluxHttp, retention: Retention) -> Iterator[str]:
         yield f"averages of {level.step_s // 60} min are kept for {days} days"
 
 
-def organization(http: InfluxHttp) -> str:
+def find_organization(http: InfluxHttp) -> str:
     """Return the id of the configured organization; raises `StorageUnavailableError`."""
     settings = http.settings
     if not settings.org:
@@ -267,7 +267,7 @@ def check_administrator(http: InfluxHttp) -> None:
         raise StorageUnavailableError(f"{http.settings.url} needs the name of an organization")
 
 
-def asks_nobody(settings: InfluxSettings) -> bool:
+def allows_anybody(settings: InfluxSettings) -> bool:
     """Return whether a 1.x requires no password. Raises `StorageUnavailableError`."""
     with closing(InfluxHttp(replace(settings, username="", secret=""))) as anybody:
         try:
@@ -287,10 +287,10 @@ def _make_user(http: InfluxHttp, *, writes: bool) -> Account:
     users = {row[0] for s in http.query("SHOW USERS") for row in s.get("values") or ()}
     verb = "SET PASSWORD FOR" if name in users else "CREATE USER"
     word = "=" if name in users else "WITH PASSWORD"
-    http.query(f'{verb} "{name}" {word} {quoted(password)}', change=True)
+    http.query(f'{verb} "{name}" {word} {quote_string(password)}', change=True)
     http.query(f'GRANT {right} ON "{http.settings.database}" TO "{name}"', change=True)
     about = f"user {name!r} {may} {http.settings.database!r} and nothing else"
-    if asks_nobody(http.settings):
+    if allows_anybody(http.settings):
         about = (
             f"user {name!r} {may} {http.settings.database!r}; but this server asks nobody for a"
             " password: set auth-enabled = true in its configuration"
@@ -301,9 +301,9 @@ def _make_user(http: InfluxHttp, *, writes: bool) -> Account:
 def _make_token(http: InfluxHttp, *, writes: bool) -> Account:
     from influxdb_client import Authorization, Permission, PermissionResource  # noqa: PLC0415
 
-    org_id, name = organization(http), http.settings.database
+    org_id, name = find_organization(http), http.settings.database
     permissions = []
-    for bucket in _places(http):
+    for bucket in _list_places(http):
         found = find_bucket(http, org_id, bucket)
         if not found:
             raise StorageUnavailableError(

@@ -10,7 +10,7 @@
   last three digits (`Slots`) are made from what is written, without the receipt, so the same
   reading written or imported again lands on itself. The same holds for records with an id.
 - Servers disagree on a backslash in a tag before a comma, an equals sign, a space, another
-  backslash or the end, so it is left out; control characters become spaces (`tag_value`). Strings
+  backslash or the end, so it is left out; control characters become spaces (`clean_tag`). Strings
   of fields may contain anything.
 
 Source: InfluxDB line protocol reference; https://github.com/influxdata/influxdb/issues/9966 on line
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from detection.quantities import COLUMN_INDEX
-from storage.timeseries.records import MEASUREMENTS, Record, checked
+from storage.timeseries.records import MEASUREMENTS, Record, check_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -54,22 +54,22 @@ def to_ns(time: float) -> int:
     return round(time * 1e6) * 1000
 
 
-def tag_value(text: str) -> str:
+def clean_tag(text: str) -> str:
     r"""Return what a tag can hold of a text; all of it, but for line breaks and the like.
 
-    >>> tag_value("Girls' room, 2nd floor"), tag_value("a\nb\\")
+    >>> clean_tag("Girls' room, 2nd floor"), clean_tag("a\nb\\")
     ("Girls' room, 2nd floor", 'a b')
-    >>> print(tag_value("back\\slash"), tag_value("a\\\\b"), tag_value("a\\,b\\"))
+    >>> print(clean_tag("back\\slash"), clean_tag("a\\\\b"), clean_tag("a\\,b\\"))
     back\slash a\b a,b
     """
     text = _BACKSLASHES.sub("\\\\", _CONTROL.sub(" ", text))
     return _BEFORE_SPECIAL.sub("", text).strip(" ")
 
 
-def field_text(text: str) -> str:
+def quote_text(text: str) -> str:
     r"""Write a string as the value of a field.
 
-    >>> print(field_text('say "no\\"'))
+    >>> print(quote_text('say "no\\"'))
     "say \"no\\\""
     """
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
@@ -108,7 +108,7 @@ class LineEncoder:
             room = registry.room_of(sensor.id)
             where = (room.site, room.building, room.floor, room.id) if room else ("", "", "", "")
             tags = dict(zip(TAGS, (*where, sensor.id, sensor.model), strict=True))
-            self._heads[sensor.id] = head(READING, tags).encode("utf-8", "replace")
+            self._heads[sensor.id] = encode_head(READING, tags).encode("utf-8", "replace")
 
     def encode(self, readings: Iterable[Reading]) -> bytes:
         """Return one line a reading, in order, in UTF-8."""
@@ -122,15 +122,15 @@ class LineEncoder:
             if -_INF < value < _INF and key in COLUMN_INDEX
         }
         values = _JSON.encode(numbers).translate(_EQUALS, b'{}"')
-        words = _words(b",events=", reading.events) if reading.events else b""
+        words = _encode_words(b",events=", reading.events) if reading.events else b""
         if reading.faults:
-            words += _words(b",faults=", reading.faults)
+            words += _encode_words(b",faults=", reading.faults)
         if reading.flags:
-            words += _words(b",flags=", reading.flags)
+            words += _encode_words(b",flags=", reading.flags)
         head, series = self._heads.get(reading.sensor), reading.sensor
         if head is None:  # unknown sensors share one series
             head, series = QUARANTINE.encode(), QUARANTINE
-            words += _words(b",name=", (reading.sensor,))
+            words += _encode_words(b",name=", (reading.sensor,))
         digest = zlib.crc32(words, zlib.crc32(values))  # without receipt: imported again, the same
         at = self._slots.time_ns(series, to_ns(reading.time), digest)
         received = _JSON.encode(float(reading.received))
@@ -138,14 +138,14 @@ class LineEncoder:
         return b"%b %b %d" % (head, fields, at)
 
 
-def _words(key: bytes, words: Iterable[str]) -> bytes:
-    return key + field_text(" ".join(words)).encode("utf-8", "replace")
+def _encode_words(key: bytes, words: Iterable[str]) -> bytes:
+    return key + quote_text(" ".join(words)).encode("utf-8", "replace")
 
 
-def average_fields(fields: Mapping[str, float]) -> str:
+def encode_average(fields: Mapping[str, float]) -> str:
     """Write the fields of an average; ``n`` is a whole number, as servers count.
 
-    >>> average_fields({"pm25": 4, "n": 12.0})
+    >>> encode_average({"pm25": 4, "n": 12.0})
     'pm25=4.0,n=12i'
     """
     return ",".join(
@@ -154,17 +154,17 @@ def average_fields(fields: Mapping[str, float]) -> str:
     )
 
 
-def head(measurement: str, tags: Mapping[str, str]) -> str:
+def encode_head(measurement: str, tags: Mapping[str, str]) -> str:
     r"""Write measurement and tags; those that are empty are left out.
 
-    >>> print(head("reading", {"sensor": "n2", "room": "Boys, 2nd", "floor": ""}))
+    >>> print(encode_head("reading", {"sensor": "n2", "room": "Boys, 2nd", "floor": ""}))
     reading,room=Boys\,\ 2nd,sensor=n2
     """
-    pairs = [(key, tag_value(text)) for key, text in sorted(tags.items())]
-    return measurement + "".join(f",{key}={_escaped(text)}" for key, text in pairs if text)
+    pairs = [(key, clean_tag(text)) for key, text in sorted(tags.items())]
+    return measurement + "".join(f",{key}={_escape(text)}" for key, text in pairs if text)
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return _TAG_SPECIAL.sub(r"\\\1", text)
 
 
@@ -185,19 +185,19 @@ class RecordEncoder:
 
     def line(self, record: Record) -> str:
         """Return the line of one record, without a line break at its end."""
-        record = checked(record)
-        tags, name = self._tags(record)
+        record = check_record(record)
+        tags, name = self._make_tags(record)
         fields = dict(record.fields)
         if name:
             fields["name"] = name
         body = ",".join(
-            f"{key}={field_text(value) if isinstance(value, str) else repr(float(value))}"
+            f"{key}={quote_text(value) if isinstance(value, str) else repr(float(value))}"
             for key, value in fields.items()
         )
         slot = zlib.crc32((record.id or name).encode("utf-8", "replace")) % _SLOTS
-        return f"{head(record.measurement, tags)} {body} {to_ns(record.time) + slot}"
+        return f"{encode_head(record.measurement, tags)} {body} {to_ns(record.time) + slot}"
 
-    def _tags(self, record: Record) -> tuple[dict[str, str], str]:
+    def _make_tags(self, record: Record) -> tuple[dict[str, str], str]:
         sensor = self._registry.sensors.get(record.sensor)
         room = self._registry.rooms.get(sensor.room if sensor else record.room)
         tags = {"kind": record.kind}
@@ -212,7 +212,7 @@ class RecordEncoder:
         return tags, named
 
 
-def record_of(measurement: str, row: Mapping[str, Any]) -> Record:
+def make_record(measurement: str, row: Mapping[str, Any]) -> Record:
     """Return the record of a row: ``time`` in nanoseconds, keys and fields by name."""
     table = MEASUREMENTS[measurement]
     fields = {f.name: f.type(row[f.name]) for f in table.fields if row.get(f.name) is not None}

@@ -74,7 +74,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     id: str = ""
 
 
-def _measurement(
+def _define(
     name: str,
     about: str,
     time: str,
@@ -90,7 +90,7 @@ def _measurement(
 
 
 _ALL: Final = (
-    _measurement(
+    _define(
         "event",
         (
             "events of the detectors: air, tamper, faults, outages; one row an event,"
@@ -124,7 +124,7 @@ _ALL: Final = (
         },
         kept=QUARTER_HOUR,
     ),
-    _measurement(
+    _define(
         "incident",
         "incidents; one row an incident, rewritten at every change",
         "when it opened",
@@ -163,7 +163,7 @@ _ALL: Final = (
         },
         kept=QUARTER_HOUR,
     ),
-    _measurement(
+    _define(
         "sensor_health",
         (
             "state of each registered sensor, at the start of the service and every five"
@@ -209,7 +209,7 @@ _ALL: Final = (
         },
         kept=MINUTE,
     ),
-    _measurement(
+    _define(
         "sensor_hour",
         (
             "what the records `sensor_health` of an hour add up to, rewritten with each of"
@@ -227,7 +227,7 @@ _ALL: Final = (
         },
         kept=QUARTER_HOUR,
     ),
-    _measurement(
+    _define(
         "pipeline",
         "the service itself, every minute; counts are those of the period before",
         "end of the period",
@@ -283,7 +283,7 @@ MEASUREMENTS: Final[Mapping[str, Measurement]] = {each.name: each for each in _A
 _TYPES: Final = {m.name: {f.name: f.type for f in m.fields} for m in MEASUREMENTS.values()}
 
 
-def checked(record: Record) -> Record:
+def check_record(record: Record) -> Record:
     """Return a record as stored, without infinite numbers; `RecordError` if not in the table."""
     types = _TYPES.get(record.measurement)
     if types is None:

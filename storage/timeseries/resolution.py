@@ -42,7 +42,7 @@ class Retention(NamedTuple):
         return days[level] * _DAY_S
 
 
-def choose(
+def choose_level(
     start: float,
     end: float,
     every_s: float,
@@ -53,22 +53,22 @@ def choose(
     """Pick the resolution that answers a question: None for all readings.
 
     All readings for up to two days that are still there, unless whole quarter hours are asked for,
-    whose averages are the same (`whole_quarters`). Else the coarsest averages of which the
+    whose averages are the same (`round_to_quarters`). Else the coarsest averages of which the
     intervals asked for are multiples; where the beginning is older than these are kept, what still
     has it.
 
     >>> day = 86_400.0
-    >>> choose(99 * day, 100 * day, 60, 100 * day, Retention()) is None
+    >>> choose_level(99 * day, 100 * day, 60, 100 * day, Retention()) is None
     True
-    >>> [choose(70 * day, 100 * day, e, 100 * day, Retention()).name for e in (60, 900, 5400)]
+    >>> [choose_level(70 * day, 100 * day, e, 100 * day, Retention()).name for e in (60, 900, 5400)]
     ['m1', 'm15', 'm15']
-    >>> choose(70 * day, 100 * day, 10, 100 * day, Retention()) is None
+    >>> choose_level(70 * day, 100 * day, 10, 100 * day, Retention()) is None
     True
-    >>> choose(10 * day, 11 * day, 10, 100 * day, Retention()).name
+    >>> choose_level(10 * day, 11 * day, 10, 100 * day, Retention()).name
     'm1'
-    >>> choose(99 * day, 100 * day, 900, 100 * day, Retention()).name
+    >>> choose_level(99 * day, 100 * day, 900, 100 * day, Retention()).name
     'm15'
-    >>> choose(99 * day + 60, 100 * day, 900, 100 * day, Retention()) is None
+    >>> choose_level(99 * day + 60, 100 * day, 900, 100 * day, Retention()) is None
     True
     """
     held: list[Level | None] = [
@@ -76,23 +76,23 @@ def choose(
     ]
     if not held:
         return levels[-1] if levels else None
-    is_same = every_s == QUARTER_HOUR.step_s and (start, end) == whole_quarters(start, end)
+    is_same = every_s == QUARTER_HOUR.step_s and (start, end) == round_to_quarters(start, end)
     if held[0] is None and end - start <= _LONG_S and not is_same:
         return None
-    fitting = [level for level in held if level is None or _multiple(every_s, level.step_s)]
+    fitting = [level for level in held if level is None or _is_multiple(every_s, level.step_s)]
     return fitting[-1] if fitting else held[0]
 
 
-def whole_quarters(start: float, end: float) -> tuple[float, float]:
+def round_to_quarters(start: float, end: float) -> tuple[float, float]:
     """Return the bounds of the quarter hours that a span touches, whose averages are stored."""
     step = QUARTER_HOUR.step_s
     return start // step * step, -(-end // step) * step
 
 
-def stretched(every_s: float, level: Level | None) -> float:
+def stretch_interval(every_s: float, level: Level | None) -> float:
     """Length of interval that a resolution can give: a multiple of its own."""
     return every_s if level is None else max(1, math.ceil(every_s / level.step_s)) * level.step_s
 
 
-def _multiple(every_s: float, step_s: int) -> bool:
+def _is_multiple(every_s: float, step_s: int) -> bool:
     return every_s >= step_s and every_s % step_s == 0

@@ -17,7 +17,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from detection.quantities import COLUMNS
-from storage.timeseries.line_protocol import READING, TAGS, average_fields, head
+from storage.timeseries.line_protocol import READING, TAGS, encode_average, encode_head
 from storage.timeseries.resolution import MINUTE, QUARTER_HOUR
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def mark(tx: sqlite3.Connection, moments: Iterable[tuple[int, ...]]) -> None:
         tx.executemany(f"INSERT OR IGNORE INTO stale VALUES ({marks})", quarters)  # noqa: S608 - marks
 
 
-def oldest_stale(
+def find_oldest_stale(
     connection: sqlite3.Connection, start_ns: int, sensor: str | None = None
 ) -> int | None:
     """Return where the oldest stale quarter from a moment on begins, nanoseconds.
@@ -70,7 +70,7 @@ def oldest_stale(
     return None if oldest is None else int(oldest) * _QUARTER_NS
 
 
-def due(db: sqlite3.Connection, now: float, most: int) -> list[tuple[int, ...]]:
+def find_due(db: sqlite3.Connection, now: float, most: int) -> list[tuple[int, ...]]:
     """Return some marks whose quarter is over, oldest first."""
     over = int((now - _SETTLED_S) * _NS) // _QUARTER_NS
     query = "SELECT * FROM stale WHERE quarter < ? ORDER BY quarter LIMIT ?"
@@ -79,7 +79,7 @@ def due(db: sqlite3.Connection, now: float, most: int) -> list[tuple[int, ...]]:
 
 def tidy(tx: sqlite3.Connection, now: float, retention: Retention, old_at: float) -> bool:
     """Make some averages that are due and delete some old rows; return whether there is more."""
-    marks = due(tx, now, _BUCKETS)
+    marks = find_due(tx, now, _BUCKETS)
     for sensor, quarter in marks:
         for level in LEVELS:
             step = level.step_s * _NS
@@ -120,7 +120,7 @@ def _delete(
     return deleted
 
 
-def quarters_at_once(sensors: int) -> int:
+def count_quarters_at_once(sensors: int) -> int:
     """Return of how many quarters the averages of so many sensors are made and written together.
 
     An InfluxDB 3 takes a second for each write, whatever is in it.
@@ -133,19 +133,21 @@ def quarters_at_once(sensors: int) -> int:
 def fold(http: InfluxHttp, quarters: Sequence[int]) -> None:
     """Make the averages of some quarters, ascending, and write them back."""
     for level in LEVELS:
-        lines = [line for span in _spans(quarters) for line in _averages(http, level, *span)]
+        lines = [
+            line for span in _group_spans(quarters) for line in _query_averages(http, level, *span)
+        ]
         for at in range(0, len(lines), _LINES):
             http.write("\n".join(lines[at : at + _LINES]).encode(), level.name)
 
 
-def _spans(quarters: Sequence[int]) -> Iterator[tuple[int, int]]:
+def _group_spans(quarters: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Yield beginning and end, nanoseconds, of quarters that follow each other."""
     for _, run in groupby(enumerate(quarters), key=lambda at: at[1] - at[0]):
         found = [quarter for _, quarter in run]
         yield found[0] * _QUARTER_NS, (found[-1] + 1) * _QUARTER_NS
 
 
-def _averages(http: InfluxHttp, level: Level, first: int, last: int) -> Iterator[str]:
+def _query_averages(http: InfluxHttp, level: Level, first: int, last: int) -> Iterator[str]:
     tags = ", ".join(f'"{tag}"' for tag in TAGS)
     found = http.query(
         f'SELECT {FOLDED}, count("received") AS "n" FROM "{READING}"'  # noqa: S608 - names from tables
@@ -153,14 +155,14 @@ def _averages(http: InfluxHttp, level: Level, first: int, last: int) -> Iterator
         f" GROUP BY time({level.step_s}s), {tags} fill(none)"
     )
     for series in found:
-        yield from _average_lines(level, series)
+        yield from _encode_averages(level, series)
 
 
-def _average_lines(level: Level, series: dict[str, Any]) -> Iterator[str]:
+def _encode_averages(level: Level, series: dict[str, Any]) -> Iterator[str]:
     columns = series["columns"]
     for values in series["values"]:
         row = {**dict(zip(columns, values, strict=True)), **series.get("tags", {})}
         fields = {k: row[k] for k in columns if k not in ("time", *TAGS) and row[k] is not None}
         if row.get("n"):
-            place = head(level.measurement, {tag: str(row.get(tag) or "") for tag in TAGS})
-            yield f"{place} {average_fields(fields)} {row['time']}"
+            place = encode_head(level.measurement, {tag: str(row.get(tag) or "") for tag in TAGS})
+            yield f"{place} {encode_average(fields)} {row['time']}"

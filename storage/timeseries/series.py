@@ -20,9 +20,9 @@ from storage.errors import StorageUnavailableError
 from storage.reading import Reading
 from storage.sqlite import DatabaseFile
 from storage.timeseries import rollup
-from storage.timeseries.line_protocol import record_of, to_ns
+from storage.timeseries.line_protocol import make_record, to_ns
 from storage.timeseries.records import MEASUREMENTS
-from storage.timeseries.resolution import Retention, choose, stretched
+from storage.timeseries.resolution import Retention, choose_level, stretch_interval
 
 if TYPE_CHECKING:
     import sqlite3
@@ -49,7 +49,7 @@ class LatestReading(NamedTuple):
     values: Mapping[str, float]
 
 
-def columns(
+def make_columns(
     rows: Sequence[Sequence[Any]], keys: Sequence[str]
 ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
     """Turn rows of nanoseconds and values into times and columns; absent columns are left out."""
@@ -61,7 +61,7 @@ def columns(
     return time, {k: table[:, i] for i, k in enumerate(keys) if present[i]}
 
 
-def newest(rows: Iterable[Sequence[Any]]) -> LatestReading:
+def find_newest(rows: Iterable[Sequence[Any]]) -> LatestReading:
     """Return the newest value of each quantity of a sensor's rows: nanoseconds, all quantities.
 
     Devices may spread their quantities over several messages: a quantity that the newest lacks
@@ -79,7 +79,7 @@ def newest(rows: Iterable[Sequence[Any]]) -> LatestReading:
     return LatestReading(last / _NS, {key: v for key, (at, v) in known.items() if at >= least})
 
 
-def reading_of(sensor: str, row: Sequence[Any]) -> Reading:
+def make_reading(sensor: str, row: Sequence[Any]) -> Reading:
     """Return the reading of a row: nanoseconds, receipt, all quantities, events, faults, flags."""
     values = {
         key: float(value)
@@ -90,14 +90,14 @@ def reading_of(sensor: str, row: Sequence[Any]) -> Reading:
     return Reading(sensor, row[0] // 1000 / 1e6, float(row[1]), values, events, faults, flags)
 
 
-def every_ns(every_s: float) -> int:
+def check_interval(every_s: float) -> int:
     """Return an interval in nanoseconds, rounded to milliseconds; `ValueError` if it is shorter."""
     if not every_s >= 0.001 or math.isinf(every_s):
         raise ValueError(f"an interval of {every_s} s is not possible; at least 0.001 s")
     return round(every_s * 1000) * 1_000_000
 
 
-def quantities_of(keys: Iterable[str]) -> tuple[str, ...]:
+def check_quantities(keys: Iterable[str]) -> tuple[str, ...]:
     """Check quantities before they become part of a statement; `ValueError` for unknown ones."""
     found = tuple(keys)
     strange = [k for k in found if k not in COLUMN_INDEX]
@@ -186,23 +186,23 @@ class Series(DatabaseFile, ABC):
 
         Averages are read up to the first interval in which they are not up to date.
         """
-        keys, _ = quantities_of(quantities), every_ns(every_s)
+        keys, _ = check_quantities(quantities), check_interval(every_s)
         now = self._clock()
-        level = choose(start, end, every_s, now, self._retention, self._averages(sensor))
-        step = every_ns(stretched(every_s, level))
+        level = choose_level(start, end, every_s, now, self._retention, self._averages(sensor))
+        step = check_interval(stretch_interval(every_s, level))
         first, last = to_ns(start), to_ns(end)
         wanted = Steps(sensor, step, aggregate, keys)
         split = first
         rows: list[Sequence[Any]] = []
         if level is not None:
             own = sensor if self.MARKS_SENSORS else None
-            stale = self.query(lambda db: rollup.oldest_stale(db, first, own))
+            stale = self.query(lambda db: rollup.find_oldest_stale(db, first, own))
             split = min(max(last if stale is None else stale // step * step, first), last)
             whole = level.step_s * _NS
             rows += self._aggregated(wanted, level, first // whole * whole, split)
         if split < last:
             rows += self._aggregated(wanted, None, split, last)
-        return columns([row for row in rows if any(v is not None for v in row[1:])], keys)
+        return make_columns([row for row in rows if any(v is not None for v in row[1:])], keys)
 
     def abandon(self) -> None:
         """Let what waits for a server fail at once, as the process is ending; from any thread."""
@@ -240,7 +240,7 @@ class Series(DatabaseFile, ABC):
         """Return the records in ``[start, end)`` by time, of these sensors or rooms, or of all."""
         table, span = MEASUREMENTS[measurement], (to_ns(start), to_ns(end))
         sensor = next(iter(sensors)) if sensors is not None and len(sensors) == 1 else None
-        found = (record_of(measurement, row) for row in self._records(table, *span, sensor))
+        found = (make_record(measurement, row) for row in self._records(table, *span, sensor))
         chosen = (
             record
             for record in found

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from detection.quantities import COLUMN_INDEX, COLUMNS
 from storage import state
-from storage.sqlite import migrate, schema_scripts, transaction
+from storage.sqlite import load_scripts, migrate, transaction
 from storage.timeseries import rollup
 from storage.timeseries.line_protocol import to_ns
-from storage.timeseries.records import MEASUREMENTS, checked
-from storage.timeseries.series import Series, Steps, columns, newest, reading_of
+from storage.timeseries.records import MEASUREMENTS, check_record
+from storage.timeseries.series import Series, Steps, find_newest, make_columns, make_reading
 
 if TYPE_CHECKING:
     import sqlite3
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 COMPONENTS: Final = {
     "state": state.SCRIPTS,
-    "series": schema_scripts(__package__, "series"),
+    "series": load_scripts(__package__, "series"),
 }
 """Schema scripts of the file."""
 _NS = 1_000_000_000
@@ -53,7 +53,7 @@ _SQL_TYPE: Final = {float: "REAL", str: "TEXT"}
 
 
 @lru_cache(maxsize=256)
-def _upsert(quantities: tuple[str, ...]) -> str:
+def _write_upsert(quantities: tuple[str, ...]) -> str:
     rest = (*quantities, "events", "faults")
     names = ("sensor", "time", "received", *rest, "flags")  # flags are of the first
     return (
@@ -63,18 +63,18 @@ def _upsert(quantities: tuple[str, ...]) -> str:
     )
 
 
-def _key(table: Measurement) -> str:
+def _find_key(table: Measurement) -> str:
     return "id" if table.has_id else "sensor, time" if table.keys else "time"
 
 
-def _insert(table: Measurement) -> str:
+def _write_insert(table: Measurement) -> str:
     names = ("time", *table.keys, *(f.name for f in table.fields))
     columns = ", ".join(f'"{name}"' for name in names)
     marks = ", ".join("?" * len(names))
     return f"INSERT OR REPLACE INTO {table.name} ({columns}) VALUES ({marks})"  # noqa: S608 - names from the table of measurements
 
 
-_INSERTS: Final = {name: _insert(table) for name, table in MEASUREMENTS.items()}
+_INSERTS: Final = {name: _write_insert(table) for name, table in MEASUREMENTS.items()}
 
 
 class SqliteSeries(Series):
@@ -103,14 +103,14 @@ class SqliteSeries(Series):
             known = {name: i for i, name in tx.execute(_SENSORS)}
             shapes: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
             for r in readings:
-                row = _row(_sensor_id(tx, known, r.sensor), r, r.values.values())
+                row = _make_row(_find_sensor_id(tx, known, r.sensor), r, r.values.values())
                 shapes.setdefault(tuple(r.values), []).append(row)
             moments = {row[:2] for rows in shapes.values() for row in rows}
-            if len(moments) < len(readings) or len(shapes) > _MOST_SHAPES or not _known(shapes):
-                wide = [_row(known[r.sensor], r, map(r.values.get, COLUMNS)) for r in readings]
+            if len(moments) < len(readings) or len(shapes) > _MOST_SHAPES or not _is_known(shapes):
+                wide = [_make_row(known[r.sensor], r, map(r.values.get, COLUMNS)) for r in readings]
                 shapes = {COLUMNS: wide}
             for quantities, rows in shapes.items():
-                tx.executemany(_upsert(quantities), rows)
+                tx.executemany(_write_upsert(quantities), rows)
             rollup.mark(tx, moments)
 
         self._store(store, cursor)
@@ -119,7 +119,7 @@ class SqliteSeries(Series):
         """Store records beside readings in one transaction; one with the same key is replaced."""
 
         def store(tx: sqlite3.Connection) -> None:
-            for record in map(checked, records):
+            for record in map(check_record, records):
                 table = MEASUREMENTS[record.measurement]
                 keys = [getattr(record, key) for key in table.keys]
                 fields = [record.fields.get(f.name) for f in table.fields]
@@ -156,7 +156,7 @@ class SqliteSeries(Series):
             found = {}
             for sensor, name in db.execute(_SENSORS).fetchall():
                 if rows := db.execute(statement, (sensor,)).fetchall():
-                    found[name] = newest(rows)
+                    found[name] = find_newest(rows)
             return found
 
         return self.query(read)
@@ -170,7 +170,7 @@ class SqliteSeries(Series):
             f" WHERE {_OF_SENSOR} AND time BETWEEN ? AND ? ORDER BY time",
             *(sensor, to_ns(start), to_ns(end)),
         )
-        return columns(rows, COLUMNS)
+        return make_columns(rows, COLUMNS)
 
     def _averages(self, sensor: str) -> Sequence[Level]:  # noqa: ARG002 - of all
         return rollup.LEVELS
@@ -196,7 +196,7 @@ class SqliteSeries(Series):
 
         def found(db: sqlite3.Connection) -> list[Reading]:
             return [
-                reading_of(name, row)
+                make_reading(name, row)
                 for sensor, name in db.execute(_SENSORS).fetchall()
                 if sensors is None or name in sensors
                 for row in db.execute(statement, (sensor, to_ns(start), to_ns(end)))
@@ -224,11 +224,11 @@ class SqliteSeries(Series):
         return self.change(work)
 
 
-def _known(shapes: Iterable[tuple[str, ...]]) -> bool:
+def _is_known(shapes: Iterable[tuple[str, ...]]) -> bool:
     return COLUMN_INDEX.keys() >= set().union(*shapes)
 
 
-def _row(sensor: int, reading: Reading, values: Iterable[float | None]) -> tuple[Any, ...]:
+def _make_row(sensor: int, reading: Reading, values: Iterable[float | None]) -> tuple[Any, ...]:
     return (
         sensor,
         to_ns(reading.time),
@@ -240,7 +240,7 @@ def _row(sensor: int, reading: Reading, values: Iterable[float | None]) -> tuple
     )
 
 
-def _sensor_id(tx: sqlite3.Connection, known: dict[str, int], name: str) -> int:
+def _find_sensor_id(tx: sqlite3.Connection, known: dict[str, int], name: str) -> int:
     if name not in known:
         known[name] = tx.execute("INSERT INTO sensor (name) VALUES (?)", (name,)).lastrowid or 0
     return known[name]
@@ -265,7 +265,7 @@ def _make_table(tx: sqlite3.Connection, table: Measurement) -> None:
         return
     columns = {"time": "INTEGER NOT NULL"} | columns
     listed = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
-    key = _key(table)
+    key = _find_key(table)
     tx.execute(f"CREATE TABLE {table.name} ({listed}, PRIMARY KEY ({key})) WITHOUT ROWID")
     if key != "time":
         tx.execute(f"CREATE INDEX {table.name}_time ON {table.name} (time)")
@@ -288,7 +288,7 @@ def _begin_again(rebuilt: sqlite3.Connection) -> None:
 def _delete_old_records(tx: sqlite3.Connection, now: float, retention: Retention) -> int:
     deleted = 0
     for table in MEASUREMENTS.values():
-        key = _key(table)
+        key = _find_key(table)
         deleted += tx.execute(
             f"DELETE FROM {table.name} WHERE ({key}) IN"  # noqa: S608 - names from the table of measurements
             f" (SELECT {key} FROM {table.name} WHERE time < ? LIMIT ?)",

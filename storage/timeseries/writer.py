@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 import msgspec
 
 from storage.dead_letters import delete_dead_letters, find_dead_letters
-from storage.errors import BatchRefusedError, StorageError, is_transient, translating
+from storage.errors import BatchRefusedError, StorageError, is_transient, translate_errors
 from storage.journal import DeadLetter
 from storage.reading import Reading
 from storage.sqlite import InThread, connect
@@ -179,7 +179,7 @@ class SeriesWriter(Generic[S]):
             except StorageError as error:
                 await self._wait(error)
                 continue
-            self._recovered()
+            self._on_success()
             if not advanced:
                 await self.wake.wait()
                 if self._settings.gather_s:
@@ -197,7 +197,7 @@ class SeriesWriter(Generic[S]):
             except StorageError as error:
                 await self._wait(error)
                 continue
-            self._recovered()
+            self._on_success()
             log.info("%s: %s", self._name, description)
             return
 
@@ -214,23 +214,23 @@ class SeriesWriter(Generic[S]):
         def store(part: Sequence[tuple[int, S]]) -> None:
             end = cursor if not part or part[-1] is entries[-1] else part[-1][0]
             self._store.write([item for _, item in part], end)
-            self._count(len(part), end)
+            self._on_stored(len(part), end)
 
         rejected = bisect_rejected(store, entries)
         while found := await self._in_thread(next, rejected, None):
             entry, error = found
-            await self._refused(entry, error)
+            await self._write_dead_letter(entry, error)
             end = cursor if entry is entries[-1] else entry[0]
             await self._in_thread(self._store.write, [], end)
             self.state.cursor = end
 
-    def _count(self, stored: int, cursor: int) -> None:
+    def _on_stored(self, stored: int, cursor: int) -> None:
         self.state.stored += stored
         self.state.cursor = cursor
         self._in_a_row = 0 if stored else self._in_a_row
-        self._recovered()
+        self._on_success()
 
-    async def _refused(self, entry: tuple[int, S], error: BatchRefusedError) -> None:
+    async def _write_dead_letter(self, entry: tuple[int, S], error: BatchRefusedError) -> None:
         if self._in_a_row and self._in_a_row % self._settings.refused_in_a_row == 0:
             await self._wait(error)
         offset, item = entry
@@ -262,7 +262,7 @@ class SeriesWriter(Generic[S]):
         wish = min(getattr(error, "retry_after_s", None) or 0.0, _LONGEST_WISH_S)
         await self._sleep(max(wish, self._pause_s * self._jitter.uniform(0.5, 1.0)))
 
-    def _recovered(self) -> None:
+    def _on_success(self) -> None:
         if self.state.failing:
             log.warning("storing into %s again", self._name)
         self.state.failing = ""
@@ -274,7 +274,7 @@ _BATCH = 500
 
 def retry_refused(journal: Path, series: Series) -> tuple[int, int]:
     """Store refused readings and records again; return how many are stored, and how many not."""
-    with closing(connect(journal)) as connection, translating(journal):
+    with closing(connect(journal)) as connection, translate_errors(journal):
         readings = _retry(connection, REASON, Reading, series.write)
         records = _retry(connection, RECORD_REASON, Record, series.record)
     return readings[0] + records[0], readings[1] + records[1]

@@ -24,7 +24,7 @@ from plumewatch.check.sensors import check_intervals
 from plumewatch.cli.run import run_check
 from plumewatch.config.load import load
 from plumewatch.service.data_folder import prepare_state
-from storage.files import FolderLock, service_since
+from storage.files import FolderLock, find_service_start
 from storage.journal import Journal
 from storage.reading import Reading
 from storage.sqlite import connect
@@ -252,7 +252,7 @@ class TestSensors:
             prepare_state(db)
         lock = FolderLock(tmp_path / "plumewatch-data/service.lock")
         lock.take()
-        started = service_since(tmp_path / "plumewatch-data/service.lock")
+        started = find_service_start(tmp_path / "plumewatch-data/service.lock")
         for seconds, count in ((45, 0), (61, 1)):
             _, found = checked(started + seconds)
             assert len(problems(found, "sensors")) == count

@@ -23,10 +23,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from ingest import decoders
-from ingest.decoders import DECODERS, FORMATS, decode_message, find, subscriptions
+from ingest.decoders import DECODERS, FORMATS, decode_message, find_decoder, list_filters
 from ingest.decoding import Context
 from ingest.errors import DecodeError
-from ingest.topics import topic_matches
+from ingest.topics import matches_topic
 from ingest.validation import Message
 from tests.support.fuzz import check, read_or_refuse
 
@@ -172,7 +172,7 @@ def test_golden(name, case):
 def test_topic_finds_the_decoder(name):
     topics = [case["topic"] for case in load(name) if case.get("by_topic", True)]
     if DECODERS[name].topics:
-        found = {topic: decoder.name for topic in topics if (decoder := find(topic))}
+        found = {topic: decoder.name for topic in topics if (decoder := find_decoder(topic))}
         assert found == dict.fromkeys(topics, name)
 
 
@@ -186,7 +186,7 @@ def test_row(name):
         assert all(
             level in ("+", "#") or not set(level) & set("+#") for level in pattern.split("/")
         )
-    for topic_filter in subscriptions((name,)):
+    for topic_filter in list_filters((name,)):
         assert "#" not in topic_filter[:-1]
 
 
@@ -222,4 +222,4 @@ def test_retained_readings_are_marked(name):
     ],
 )
 def test_topic_matches(pattern, topic, expected):
-    assert topic_matches(pattern, topic) is expected
+    assert matches_topic(pattern, topic) is expected

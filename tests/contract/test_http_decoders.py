@@ -13,7 +13,7 @@ from ingest.decoding import Context
 from ingest.http.server import HttpIngest
 from ingest.http.sources import HttpSource
 from ingest.intake import Intake, IntakeConfig
-from ingest.topics import topic_matches
+from ingest.topics import matches_topic
 from tests.contract.test_decoders import RECEIVED, load, payload_of
 
 TOKEN = "token-of-every-source"
@@ -26,7 +26,7 @@ def place_of(name):
 
 def alone(name, case):
     """Whether a case is one accepted message of one device, under the topic of readings."""
-    if DECODERS[name].topics and not topic_matches(place_of(name), case["topic"]):
+    if DECODERS[name].topics and not matches_topic(place_of(name), case["topic"]):
         return False
     sensors = {reading["sensor"].split(":")[0] for reading in case.get("readings", ())}
     return len(sensors) == 1 and not case.get("before") and not case.get("retained")

@@ -14,7 +14,7 @@ from ingest.decoders import Routes
 from ingest.intake import Intake, IntakeConfig, OutcomeKind
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.examples import find_failure, read_example
-from ingest.mapping.schema import MappingConfig, cross_faults
+from ingest.mapping.schema import MappingConfig, check_mapping
 from ingest.validation import SILENT_FLAGS, Message
 from tests.support.fuzz import check, read_or_refuse
 
@@ -42,7 +42,7 @@ def payload_of(example):
 def test_row(name):
     mapping = MAPPINGS[name]
     assert mapping.name == name
-    assert list(cross_faults(mapping)) == []
+    assert list(check_mapping(mapping)) == []
     decoder = compile_mapping(mapping)
     assert decoder.name == f"mapping:{name}"
     assert decoder.summary

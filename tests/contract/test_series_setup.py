@@ -15,8 +15,8 @@ from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
 from storage.timeseries.influx_setup import (
     find_bucket,
+    find_organization,
     make_account,
-    organization,
     provide,
     set_up,
 )
@@ -176,7 +176,7 @@ def test_a_bucket_of_averages_that_was_deleted_is_named(of_2):
     done(http)
     with InfluxSeries(settings, Registry(), ":memory:") as series:
         series.check_set_up()
-        bucket = find_bucket(http, organization(http), "two/m1")
+        bucket = find_bucket(http, find_organization(http), "two/m1")
         http.on_client(lambda client: client.buckets_api().delete_bucket(bucket))
         assert series.http.query('SELECT "n" FROM "two"."m1"."reading_1m"', "m1") == []
         with pytest.raises(StorageUnavailableError, match=r'no bucket.*"two/m1" not found'):

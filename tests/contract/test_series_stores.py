@@ -18,7 +18,7 @@ from storage.registry import Registry, Room, Sensor
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxSettings
 from storage.timeseries.influx_setup import set_up
-from storage.timeseries.records import MEASUREMENTS, Record, RecordError, checked
+from storage.timeseries.records import MEASUREMENTS, Record, RecordError, check_record
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.influx import NAMED, FakeServer, influxql, own_database
@@ -276,7 +276,7 @@ class TestRecords:
             record = Record(name, T + 0.25, fields, **about, id="e1" if table.has_id else "")
             series.record([record])
             (found,) = series.records(name, T, T + 1)
-            assert found == checked(record)
+            assert found == check_record(record)
             assert series.records(name, T + 1, T + 9) == []
             assert series.records(name, T, T + 0.25) == []
 
@@ -290,7 +290,7 @@ class TestRecords:
         series.record([after])
         series.record([after])
         found = sorted(series.records("incident", T, T + 1), key=lambda r: r.id)
-        assert found == [checked(after), checked(other)]
+        assert found == [check_record(after), check_record(other)]
 
     def test_by_sensor(self, series):
         records = [
@@ -339,7 +339,7 @@ class TestRecords:
             Record("sensor_health", T, {"online": 1.0}, sensor="gone too"),
         ]
         series.record(records)
-        expected = [checked(r) for r in records]
+        expected = [check_record(r) for r in records]
         assert series.records("event", T, T + 1, sensors=[several]) == expected[:1]
         assert series.records("event", T, T + 1, sensors=["s"])[0].id == "o2"
         assert series.records("event", T, T + 1, sensors=()) == []

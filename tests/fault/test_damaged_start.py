@@ -85,7 +85,7 @@ def moments(readings):
 
 def details_of_start(service):
     with state_database(service) as db:
-        return next(e for e in audit.entries(db) if e.kind == AuditKind.START).detail
+        return next(e for e in audit.read_entries(db) if e.kind == AuditKind.START).detail
 
 
 def all_of(service):

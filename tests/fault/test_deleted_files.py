@@ -18,7 +18,7 @@ def delete(config, name):
 
 def last_start(service):
     with state_database(service) as db:
-        return next(e for e in audit.entries(db) if e.kind == audit.AuditKind.START).detail
+        return next(e for e in audit.read_entries(db) if e.kind == audit.AuditKind.START).detail
 
 
 @pytest.mark.parametrize("name", ["state.db", "series.db"])

@@ -18,12 +18,12 @@ from detection.quantities import QUANTITIES
 from ingest.decoders import Routes
 from ingest.intake import Intake, IntakeConfig
 from ingest.mapping.decoder import compile_mapping
-from ingest.mapping.draft import SKELETON, SuggestError, toml_value
+from ingest.mapping.draft import SKELETON, SuggestError, format_toml
 from ingest.mapping.examples import find_failures
-from ingest.mapping.schema import MappingConfig, cross_faults
+from ingest.mapping.schema import MappingConfig, check_mapping
 from ingest.mapping.suggest import suggest
 from ingest.mapping.times import check_form, read_time
-from ingest.names import conversion, units_for
+from ingest.names import find_conversion, list_units
 from ingest.topics import TopicFilter
 from ingest.validation import Message
 from tests.contract.test_mappings import MAPPINGS, payload_of
@@ -77,7 +77,7 @@ CONDITIONS = st.lists(
 FIELDS = st.builds(
     lambda q, u, path, scale, offset, missing, when: {
         "quantity": q,
-        "unit": units_for(q)[u % len(units_for(q))],
+        "unit": list_units(q)[u % len(list_units(q))],
         "path": path,
         "scale": scale or 1.0,
         "offset": offset,
@@ -116,7 +116,7 @@ def test_any_mapping(fields, conditions, time_path, firmware, content):
             "example": [{"topic": "t/a", "payload": "", "nothing": True}],
         }
     )
-    assert list(cross_faults(mapping)) == []
+    assert list(check_mapping(mapping)) == []
     intake = Intake(IntakeConfig(mappings=(compile_mapping(mapping),)))
     outcome = intake.on_message(
         Message("t/a", json.dumps(content).encode("utf-8", "replace"), NOW), "mapping:any"
@@ -137,9 +137,9 @@ def proved(text):
     (entry,) = tomllib.loads(text)["mapping"]
     mapping = MappingConfig.model_validate(entry)
     if text.startswith(SKELETON[0]):
-        assert [where for where, *_ in cross_faults(mapping)] == ["field"]  # for a person
+        assert [where for where, *_ in check_mapping(mapping)] == ["field"]  # for a person
     else:
-        assert list(cross_faults(mapping)) == []
+        assert list(check_mapping(mapping)) == []
         assert list(find_failures(compile_mapping(mapping), mapping.example)) == []
     for line in text.splitlines():
         assert line.isprintable()
@@ -184,7 +184,7 @@ def test_toml_is_read_back_as_written(value):
         return 0 if odd or (isinstance(v, int) and abs(v) > 2**62) else v
 
     value = plain(value)
-    text = toml_value(value)
+    text = format_toml(value)
     assert text.isprintable()
     assert tomllib.loads(f"v = {text}\n")["v"] == value
 
@@ -223,4 +223,4 @@ def test_any_time(form, value):
 def test_units_never_cross_between_voc_quantities(quantity, other):
     kinds = {"tvoc_ppb": {"ppb", "ppm"}, "tvoc_ugm3": {"ug/m3", "mg/m3"}, "voc_index": {"index"}}
     if quantity in kinds and other in kinds and quantity != other:
-        assert all(conversion(quantity, unit) is None for unit in kinds[other])
+        assert all(find_conversion(quantity, unit) is None for unit in kinds[other])

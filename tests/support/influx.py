@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
-from storage.timeseries.influx_setup import find_bucket, organization, set_up
+from storage.timeseries.influx_setup import find_bucket, find_organization, set_up
 from storage.timeseries.resolution import Retention
 from tests.support.broker import free_port
 from tests.support.needs import need
@@ -86,7 +86,7 @@ def own_database():
         if major == 1:
             http.query(f'DROP DATABASE "{name}"', change=True)
         for database in (name, f"{name}/m1", f"{name}/m15"):
-            if major == 2 and (found := find_bucket(http, organization(http), database)):
+            if major == 2 and (found := find_bucket(http, find_organization(http), database)):
                 http.on_client(partial(_delete_bucket, found))
             elif major == 3 and database in http.databases():
                 http.configure("DELETE", {"db": database})

@@ -10,7 +10,7 @@ import shutil
 
 import pytest
 
-from storage.repair import recovery_program
+from storage.repair import find_recovery_program
 
 BROUGHT_BY = {
     "cc": "Debian: gcc libc6-dev",
@@ -30,7 +30,7 @@ BROUGHT_BY = {
 _FIND = {
     "pyspark": importlib.util.find_spec,
     "sensirion_gas_index_algorithm": importlib.util.find_spec,
-    "sqlite3": lambda _: recovery_program(),
+    "sqlite3": lambda _: find_recovery_program(),
 }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from alerts.page.page_group import PageGroup, serves
 from reports.figures import COVERAGE, DAY_S, GUIDELINES
-from storage.timeseries.resolution import whole_quarters
+from storage.timeseries.resolution import round_to_quarters
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -62,7 +62,7 @@ def day_means(series: Any, sensors: list[str], now: float) -> dict[str, tuple[fl
     """
     found: defaultdict[str, defaultdict[float, list[float]]]
     found = defaultdict(lambda: defaultdict(list))
-    start, end = whole_quarters(now - DAY_S, now)
+    start, end = round_to_quarters(now - DAY_S, now)
     for sensor in sensors:
         times, values = series.readings(sensor, start, end, _QUARTER_S, "mean", _SHOWN)
         for key, column in values.items():

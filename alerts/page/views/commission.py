@@ -30,7 +30,7 @@ from detection.commissioning import (
 )
 from detection.commissioning import Response as SensorResponse
 from language.messages import _, gettext
-from storage.registry import natural
+from storage.registry import make_sort_key
 
 if TYPE_CHECKING:
     import sqlite3
@@ -70,7 +70,7 @@ class CommissionPages(PageGroup):
                 at = max((test.at for test in found if test), default=None)
                 due = any(is_due(test, now) for test in found)
                 rooms.append((room, at, due, all(test and test.is_right for test in found)))
-        rooms.sort(key=lambda row: (not row[2], row[1] or 0.0, natural(row[0].short_name)))
+        rooms.sort(key=lambda row: (not row[2], row[1] or 0.0, make_sort_key(row[0].short_name)))
         return context.render(request, "commission_list.html", rooms=rooms)
 
     @serves("/commission/{id}/series", Right.SENSORS)

@@ -29,7 +29,7 @@ from alerts.page.page_context import sentence
 from alerts.page.page_group import PageGroup, serves
 from detection.events import EventKind
 from language.messages import _, ngettext
-from storage.registry import natural
+from storage.registry import make_sort_key
 
 if TYPE_CHECKING:
     import sqlite3
@@ -94,7 +94,7 @@ class IncidentPages(PageGroup):
             older=f"{last[0]['opened_at']!r} {last[0]['id']}" if len(found) > _SHOWN else "",
             places=sorted(
                 ((room.id, room.full_name) for room in context.registry.rooms.values()),
-                key=lambda one: natural(one[1]),
+                key=lambda one: make_sort_key(one[1]),
             ),
             at_once={verdict.value: VERDICT_WORDS[verdict] for verdict in _AT_ONCE},
             errors=[fault],

@@ -19,7 +19,7 @@ from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.rendering import unreachable
 from language.messages import LANGUAGES, _, use_language
 from storage.audit import AuditKind
-from storage.http_client import fault_of_url
+from storage.http_client import find_url_fault
 
 if TYPE_CHECKING:
     import sqlite3
@@ -73,7 +73,7 @@ class PushPages(PageGroup):
         if not settings.notices.push_key:
             raise HTTPException(404, _("This server cannot send to browsers."))
         found = Subscription(*(text_of(form, key) for key in Subscription._fields))
-        fault = found.find_fault() or fault_of_url(
+        fault = found.find_fault() or find_url_fault(
             found.endpoint, allow_private=settings.notices.push_private
         )
         if fault:

@@ -16,7 +16,7 @@ from alerts.page.report_jobs import TooManyJobsError
 from language.messages import _, get_language
 from reports.school import KINDS, PeriodError
 from reports.text import ABOUT, FORMATS, make_file_name
-from storage.registry import natural
+from storage.registry import make_sort_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -201,9 +201,9 @@ class ReportPages(PageGroup):
             months=_before(times.period("month", f"{last_month:%Y-%m}"), times),
             terms=[term.name for term in settings.school.times.terms],
             school_years=years,
-            sites=sorted({room.site for room in rooms}, key=natural),
+            sites=sorted({room.site for room in rooms}, key=make_sort_key),
             all_sites=self._context.sites is None,
-            buildings=sorted({room.building for room in rooms}, key=natural),
+            buildings=sorted({room.building for room in rooms}, key=make_sort_key),
             typed=preset | typed,
             errors=[error],
         )

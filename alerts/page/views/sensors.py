@@ -113,7 +113,7 @@ class SensorPages(PageGroup):
                 if any(row["sums"].get(key) for row in rows)
             ],
             span=span,
-            visible=dead_letters.visible,
+            visible=dead_letters.make_visible,
         )
 
     def _rows(

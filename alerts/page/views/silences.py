@@ -19,7 +19,7 @@ from alerts.page.guard import text_of
 from alerts.page.page_context import sentence
 from alerts.page.page_group import PageGroup, serves
 from language.messages import Words, _, capitalize, mark
-from storage.registry import floor_name
+from storage.registry import format_floor
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -180,7 +180,7 @@ class SilencePages(PageGroup):
         room = self._context.registry.rooms.get(labels.get("room", ""))
         if room:
             labels["room"] = room.full_name
-        labels["floor"] = floor_name(labels.get("floor", ""))
+        labels["floor"] = format_floor(labels.get("floor", ""))
         place = ", ".join(v for name, v in labels.items() if v and name != "kind")
         what = KIND_WORDS.get(kind, kind).lower() if kind else ""
         return capitalize(": ".join(filter(None, (place, what))) or _("everything"))

@@ -18,11 +18,11 @@ import re
 import struct
 from typing import Final
 
-from ingest.decoders.lorawan.frames import Codec, Frame, Models, bare_frames, refuse
-from ingest.validation import above
+from ingest.decoders.lorawan.frames import Codec, Frame, Models, make_decoder, refuse
+from ingest.validation import count_above
 
 
-def _words(data: bytes, layout: tuple[int, ...]) -> list[tuple[int, ...] | None]:
+def _split_words(data: bytes, layout: tuple[int, ...]) -> list[tuple[int, ...] | None]:
     """Words of each part of a device's layout; None for parts that are absent."""
     if len(data) < 7 or data[0] != 2:
         raise refuse("no Decentlab frame of version 2")
@@ -44,9 +44,9 @@ def _words(data: bytes, layout: tuple[int, ...]) -> list[tuple[int, ...] | None]
     return parts
 
 
-def pm_frame(data: bytes) -> Frame:
+def read_pm(data: bytes) -> Frame:
     """Read a frame of a DL-PM."""
-    _, particles, climate, pressure = _words(data, (1, 10, 2, 1))
+    _, particles, climate, pressure = _split_words(data, (1, 10, 2, 1))
     frame = Frame()
     if particles:
         masses, counts = particles[:4], [n / 10 for n in particles[5:]]
@@ -54,7 +54,7 @@ def pm_frame(data: bytes) -> Frame:
         total = counts[4]
         frame.raw["n03"] = total
         for quantity, below in zip(("n05", "n10", "n25"), counts, strict=False):
-            frame.raw[quantity] = above(total, below)
+            frame.raw[quantity] = count_above(total, below)
     if climate:
         frame.raw["temp"] = round(175.72 * climate[0] / 65536 - 46.85, 4)
         frame.raw["rh"] = round(125 * climate[1] / 65536 - 6, 4)
@@ -63,9 +63,9 @@ def pm_frame(data: bytes) -> Frame:
     return frame
 
 
-def iam_frame(data: bytes) -> Frame:
+def read_iam(data: bytes) -> Frame:
     """Read a frame of a DL-IAM."""
-    _, climate, pressure, light, co2, _, voc = _words(data, (1, 2, 1, 2, 3, 1, 1))
+    _, climate, pressure, light, co2, _, voc = _split_words(data, (1, 2, 1, 2, 3, 1, 1))
     frame = Frame()
     if climate:
         frame.raw["temp"] = round(175 * climate[0] / 65535 - 45, 4)
@@ -83,7 +83,7 @@ def iam_frame(data: bytes) -> Frame:
     return frame
 
 
-CODECS: Final[tuple[Codec, ...]] = (pm_frame, iam_frame)
-MODELS: Final[Models] = ((re.compile("dl-?pm"), pm_frame), (re.compile("dl-?iam"), iam_frame))
+CODECS: Final[tuple[Codec, ...]] = (read_pm, read_iam)
+MODELS: Final[Models] = ((re.compile("dl-?pm"), read_pm), (re.compile("dl-?iam"), read_iam))
 
-decode: Final = bare_frames(CODECS, MODELS)
+decode: Final = make_decoder(CODECS, MODELS)

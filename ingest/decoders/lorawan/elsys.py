@@ -1,7 +1,7 @@
 """Elsys ERS2, EMS and relatives by their bytes: type byte, big-endian value of known length.
 
 Frames of many other devices, cut off or whole, can be read this way by chance. Where neither model
-nor port says Elsys, a frame therefore needs a temperature and a humidity (`guessed_frame`).
+nor port says Elsys, a frame therefore needs a temperature and a humidity (`read_guessed`).
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from ingest.decoders.lorawan.frames import Codec, Frame, Models, bare_frames, refuse, table
+from ingest.decoders.lorawan.frames import Codec, Frame, Models, load_table, make_decoder, refuse
 from ingest.validation import check_values
 
-_VALUES: Final = table("elsys", "values")
-_SKIPPED: Final = table("elsys", "skipped")
+_VALUES: Final = load_table("elsys", "values")
+_SKIPPED: Final = load_table("elsys", "skipped")
 
 
-def elsys_frame(data: bytes) -> Frame:
+def read_elsys(data: bytes) -> Frame:
     """Read a frame of an Elsys sensor."""
     frame = Frame()
     at = 0
@@ -36,16 +36,16 @@ def elsys_frame(data: bytes) -> Frame:
     return frame
 
 
-def guessed_frame(data: bytes) -> Frame:
+def read_guessed(data: bytes) -> Frame:
     """Read a frame of a device that is not known to be of Elsys."""
-    frame = elsys_frame(data)
+    frame = read_elsys(data)
     values, faults = check_values(frame.raw)
     if faults or not values.keys() >= {"temp", "rh"}:
         raise refuse("a frame that may be of another device")
     return frame
 
 
-CODECS: Final[tuple[Codec, ...]] = (elsys_frame,)
-MODELS: Final[Models] = ((re.compile(r"(?<![a-z])e[rm]s|elsys"), elsys_frame),)
+CODECS: Final[tuple[Codec, ...]] = (read_elsys,)
+MODELS: Final[Models] = ((re.compile(r"(?<![a-z])e[rm]s|elsys"), read_elsys),)
 
-decode: Final = bare_frames(CODECS, MODELS)
+decode: Final = make_decoder(CODECS, MODELS)

@@ -32,7 +32,7 @@ _TABLES: Final[dict[str, dict[str, dict[str, Any]]]] = tomllib.loads(
 )
 
 
-def table(device: str, kind: str) -> dict[int, Any]:
+def load_table(device: str, kind: str) -> dict[int, Any]:
     """Return a table of ``frames.toml`` by identifier."""
     return {int(ident, 16): entry for ident, entry in _TABLES[device][kind].items()}
 
@@ -66,13 +66,13 @@ def refuse(what: str) -> PayloadError:
 
 
 @lru_cache(maxsize=4_096)
-def codec_of(model: str, models: Models) -> Codec | None:
+def find_codec(model: str, models: Models) -> Codec | None:
     """Return the codec of a model's name; None if it names none of the models."""
     name = model.lower()[:256]
     return next((codec for pattern, codec in models if pattern.search(name)), None)
 
 
-def _impossible(frame: Frame) -> int:
+def _count_impossible(frame: Frame) -> int:
     return len(check_values(frame.raw)[1])
 
 
@@ -80,7 +80,7 @@ def read_frame(data: bytes, model: str, codecs: Iterable[Codec], models: Models)
     """Read a frame by the codec of its model, else by the codec that it fits best."""
     if not 0 < len(data) <= MAX_FRAME:
         raise refuse(f"a frame of {len(data)} bytes")
-    known = codec_of(model, models) if model else None
+    known = find_codec(model, models) if model else None
     if known is not None:
         return known(data)
     best: Frame | None = None
@@ -90,7 +90,7 @@ def read_frame(data: bytes, model: str, codecs: Iterable[Codec], models: Models)
             frame = codec(data)
         except PayloadError:
             continue
-        doubt = (_impossible(frame), frame.says_nothing and not frame.history)
+        doubt = (_count_impossible(frame), frame.says_nothing and not frame.history)
         if doubt == (0, False):
             return frame
         if best is None or doubt < least:
@@ -100,7 +100,7 @@ def read_frame(data: bytes, model: str, codecs: Iterable[Codec], models: Models)
     return best
 
 
-def readings_of(
+def make_readings(
     frame: Frame,
     sensor: str,
     stamp: float | None,
@@ -142,7 +142,7 @@ def readings_of(
     return readings
 
 
-def bare_frames(
+def make_decoder(
     codecs: tuple[Codec, ...], models: Models
 ) -> Callable[[Message, Context], Readings]:
     """Make the decoder of frames that come without an envelope; the topic names the sensor."""
@@ -151,6 +151,6 @@ def bare_frames(
         sensor = sensor_id(message.topic)
         known = context.registry.sensors.get(sensor)
         frame = read_frame(message.payload, known.model if known else "", codecs, models)
-        return readings_of(frame, sensor, None, message, context)
+        return make_readings(frame, sensor, None, message, context)
 
     return decode

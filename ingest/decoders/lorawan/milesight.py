@@ -27,16 +27,16 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from ingest.decoders.lorawan.frames import Codec, Frame, Models, bare_frames, refuse, table
+from ingest.decoders.lorawan.frames import Codec, Frame, Models, load_table, make_decoder, refuse
 
-_VALUES: Final = table("gs601", "values")
-_ALARMS: Final = {ident: int(value, 16) for ident, value in table("gs601", "alarms").items()}
-_SKIPPED: Final = table("gs601", "skipped")
+_VALUES: Final = load_table("gs601", "values")
+_ALARMS: Final = {ident: int(value, 16) for ident, value in load_table("gs601", "alarms").items()}
+_SKIPPED: Final = load_table("gs601", "skipped")
 _VERSIONS: Final = 0xDA
 """GS601: two bytes of hardware version, six of firmware version."""
 
 
-def _version(data: bytes) -> str:
+def _format_version(data: bytes) -> str:
     """Version of bytes, zeros at the end left out from the third on."""
     parts = [f"{part:x}" for part in data[:2] + data[2:].rstrip(b"\0")]
     return f"v{'.'.join(parts)}"
@@ -65,7 +65,7 @@ class _Bytes:
         return int.from_bytes(self.take(length), "little", signed=signed)
 
 
-def gs601_frame(data: bytes) -> Frame:
+def read_gs601(data: bytes) -> Frame:
     """Read a frame of a GS601."""
     frame = Frame()
     raw = frame.raw
@@ -84,16 +84,16 @@ def gs601_frame(data: bytes) -> Frame:
         elif ident in _SKIPPED:
             at += _SKIPPED[ident]
         elif ident == _VERSIONS:
-            frame.firmware = _version(data[at + 2 : at + 8])
+            frame.firmware = _format_version(data[at + 2 : at + 8])
             at += 8
         else:
-            at = _gs601_state(frame, ident, data, at)
+            at = _read_gs601_state(frame, ident, data, at)
     if at > size:
         raise refuse(f"cut off at byte {size}")
     return frame
 
 
-def _gs601_state(frame: Frame, ident: int, data: bytes, at: int) -> int:
+def _read_gs601_state(frame: Frame, ident: int, data: bytes, at: int) -> int:
     """Read an alarm or tamper object; return where the next one begins."""
     kind = data[at] if at < len(data) else -1
     at += 1
@@ -122,8 +122,8 @@ def _gs601_state(frame: Frame, ident: int, data: bytes, at: int) -> int:
     return at
 
 
-_CHANNELS: Final = table("am", "values")
-_CHANNELS_SKIPPED: Final = table("am", "skipped")
+_CHANNELS: Final = load_table("am", "values")
+_CHANNELS_SKIPPED: Final = load_table("am", "skipped")
 _POWER_ON: Final = 0xFF0B
 _SOFTWARE: Final = 0xFF0A
 _PRESENCE: Final = (b"\x05\x00\x00", b"\x05\x00\x01")
@@ -131,7 +131,7 @@ _HISTORY: Final = (3, 5, 12, 16, 18)
 """Bytes of a history record after its time."""
 
 
-def am_frame(data: bytes, *, is_am100: bool = False) -> Frame:
+def read_am(data: bytes, *, is_am100: bool = False) -> Frame:
     """Read a frame of an AM100, AM300 or GS301."""
     frame = Frame()
     rest = _Bytes(data)
@@ -151,9 +151,9 @@ def am_frame(data: bytes, *, is_am100: bool = False) -> Frame:
             rest.take(4)
             is_am100 = True
         elif channel in (_POWER_ON, _SOFTWARE):
-            _am_start(frame, rest, channel)
+            _read_am_start(frame, rest, channel)
         elif channel in (0x20CE, 0x21CE):
-            _am_history(frame, rest, ugm3=channel == 0x21CE)
+            _read_am_history(frame, rest, ugm3=channel == 0x21CE)
         elif channel in _CHANNELS_SKIPPED:
             rest.take(_CHANNELS_SKIPPED[channel])
         else:
@@ -163,15 +163,15 @@ def am_frame(data: bytes, *, is_am100: bool = False) -> Frame:
     return frame
 
 
-def _am_start(frame: Frame, rest: _Bytes, channel: int) -> None:
+def _read_am_start(frame: Frame, rest: _Bytes, channel: int) -> None:
     if channel == _POWER_ON:
         rest.take(1)
         frame.events.append("restart")
     else:
-        frame.firmware = _version(rest.take(2))
+        frame.firmware = _format_version(rest.take(2))
 
 
-def _am_history(frame: Frame, rest: _Bytes, *, ugm3: bool) -> None:
+def _read_am_history(frame: Frame, rest: _Bytes, *, ugm3: bool) -> None:
     body = rest.data[rest.at + 4 :]
     size = next((n for n in _HISTORY if _fits(body, n)), None)
     if size is None:
@@ -200,22 +200,22 @@ def _fits(body: bytes, size: int) -> bool:
     return len(body) == size or body[size : size + 2] in (b"\x20\xce", b"\x21\xce")
 
 
-def guessed_frame(data: bytes) -> Frame:
+def read_guessed(data: bytes) -> Frame:
     """Read a frame of a device that is not known to be a GS601."""
     if data in _PRESENCE:
         raise refuse("a frame that may be of another device")
-    return gs601_frame(data)
+    return read_gs601(data)
 
 
-def _am100_frame(data: bytes) -> Frame:
-    return am_frame(data, is_am100=True)
+def _read_am100(data: bytes) -> Frame:
+    return read_am(data, is_am100=True)
 
 
-CODECS: Final[tuple[Codec, ...]] = (guessed_frame, am_frame)
+CODECS: Final[tuple[Codec, ...]] = (read_guessed, read_am)
 MODELS: Final[Models] = (
-    (re.compile("gs601"), gs601_frame),
-    (re.compile("am10[2-7]"), _am100_frame),
-    (re.compile("gs301|am30[0-9]|am319"), am_frame),
+    (re.compile("gs601"), read_gs601),
+    (re.compile("am10[2-7]"), _read_am100),
+    (re.compile("gs301|am30[0-9]|am319"), read_am),
 )
 
-decode: Final = bare_frames(CODECS, MODELS)
+decode: Final = make_decoder(CODECS, MODELS)

@@ -22,11 +22,19 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ingest.decoders.generic import flatten
 from ingest.decoders.lorawan import decentlab, elsys, milesight
-from ingest.decoders.lorawan.frames import Frame, read_frame, readings_of
-from ingest.decoding import Context, dict_of, list_of, load_object, same_device, stamp_of, text_of
+from ingest.decoders.lorawan.frames import Frame, make_readings, read_frame
+from ingest.decoding import (
+    Context,
+    as_dict,
+    as_list,
+    as_text,
+    check_same_device,
+    load_object,
+    parse_stamp,
+)
 from ingest.errors import PayloadError, Reason
-from ingest.names import is_of_room, measured
-from ingest.validation import Message, Readings, counts_above, number, sensor_id
+from ingest.names import find_quantities, is_of_room
+from ingest.validation import Message, Readings, count_all_above, parse_number, sensor_id
 
 if TYPE_CHECKING:
     from ingest.decoders.lorawan.frames import Codec
@@ -56,10 +64,10 @@ _UP_TO: Final = {"pm0_5": "n05", "pm1_0": "n10", "pm2_5": "n25"}
 _MAX_NAME: Final = 64
 
 
-def decoded_frame(decoded: dict[str, Any], units: dict[str, str] | None = None) -> Frame:
+def read_decoded(decoded: dict[str, Any], units: dict[str, str] | None = None) -> Frame:
     """Read the object that a network server's own codec made of a frame.
 
-    Members are taken by their names only (`names.measured`), with these conventions on top:
+    Members are taken by their names only (`names.find_quantities`), with these conventions on top:
 
     - ``{"value": x, "unit": u}`` is a value with its unit (Decentlab);
     - alarms of a GS601 come as numbers (``{"type": 17, "alarm_trigger": {...}}``), words, members
@@ -70,20 +78,20 @@ def decoded_frame(decoded: dict[str, Any], units: dict[str, str] | None = None) 
     members = {_CAMEL.sub("_", k).lower(): v for k, v in decoded.items() if len(k) <= _MAX_NAME}
     if "vaping_index" in members or "vaping_index_alarm" in members:
         units = {"tvoc": "ug/m3"}
-    frame = Frame(measured(_flat(decoded), units))
+    frame = Frame(find_quantities(_flatten_members(decoded), units))
     frame.firmware = members.get("firmware_version")
-    _counts(frame, members)
-    if _word(members.get("tamper_status")) in _TAMPERED:
+    _add_counts(frame, members)
+    if _clean_word(members.get("tamper_status")) in _TAMPERED:
         frame.events.append("tamper")
     for name, value in members.items():
         if name in _ALARM_OF:
-            _alarm(frame, name, value, units)
+            _read_alarm(frame, name, value, units)
     return frame
 
 
-def _alarm(frame: Frame, name: str, value: object, units: dict[str, str] | None) -> None:
+def _read_alarm(frame: Frame, name: str, value: object, units: dict[str, str] | None) -> None:
     quantity, event, triggers = _ALARM_OF[name]
-    kinds = _kinds(value)
+    kinds = _find_kinds(value)
     if quantity and kinds & _FAULT:
         frame.faults.append(quantity)
         return
@@ -94,19 +102,19 @@ def _alarm(frame: Frame, name: str, value: object, units: dict[str, str] | None)
     if type(value) is dict:
         for inner in (value, *value.values()):
             if type(inner) is dict:
-                frame.raw = {**measured(inner, units), **frame.raw}
+                frame.raw = {**find_quantities(inner, units), **frame.raw}
 
 
-def _kinds(alarm: object) -> set[object]:
+def _find_kinds(alarm: object) -> set[object]:
     """Type of an alarm, as number or words; without a type, the names of its members."""
     kind = alarm.get("type") if type(alarm) is dict else alarm
-    word = _word(kind)
+    word = _clean_word(kind)
     if word is not None:
         return {word}
-    return {_word(name) for name in alarm} if type(alarm) is dict else set()
+    return {_clean_word(name) for name in alarm} if type(alarm) is dict else set()
 
 
-def _word(value: object) -> object:
+def _clean_word(value: object) -> object:
     """Return a whole number as such, words in lower case with spaces, None for anything else."""
     if type(value) is float and value.is_integer():
         value = int(value)
@@ -115,14 +123,14 @@ def _word(value: object) -> object:
     return value if type(value) is int else None
 
 
-def _flat(decoded: dict[str, Any]) -> dict[str, Any]:
+def _flatten_members(decoded: dict[str, Any]) -> dict[str, Any]:
     """Return the members of a decoded object, its own before those nested in it."""
     flat: dict[str, Any] = {}
     nested = [name for name, value in decoded.items() if _is_nested(value)]
     flatten({name: value for name, value in decoded.items() if name not in nested}, flat, 1)
     for name in filter(is_of_room, nested):  # an alarm is not
-        for item in ({name: decoded[name]}, *list_of(decoded[name])):
-            flatten(dict_of(item), flat, _INNER)
+        for item in ({name: decoded[name]}, *as_list(decoded[name])):
+            flatten(as_dict(item), flat, _INNER)
     return flat
 
 
@@ -130,18 +138,18 @@ def _is_nested(value: object) -> bool:
     return type(value) is list or (type(value) is dict and "value" not in value)
 
 
-def _counts(frame: Frame, members: dict[str, Any]) -> None:
+def _add_counts(frame: Frame, members: dict[str, Any]) -> None:
     def up_to(size: str) -> float | None:
         value = members.get(f"{size}_number_concentration")
-        return number(value.get("value") if type(value) is dict else value)
+        return parse_number(value.get("value") if type(value) is dict else value)
 
     below = {quantity: up_to(size) for size, quantity in _UP_TO.items()}
-    frame.raw.update(counts_above(up_to("pm10"), below))
+    frame.raw.update(count_all_above(up_to("pm10"), below))
 
 
 _MILESIGHT_PORT: Final = 85
 _ELSYS_PORT: Final = 5
-_GUESSED: Final = (*decentlab.CODECS, elsys.guessed_frame)
+_GUESSED: Final = (*decentlab.CODECS, elsys.read_guessed)
 _MODELS: Final = (*milesight.MODELS, *decentlab.MODELS, *elsys.MODELS)
 _AM100: Final = re.compile("am10[2-7]")
 _URL_SAFE: Final = str.maketrans("-_", "+/")
@@ -167,7 +175,7 @@ _MILESIGHT: Final = _Keys("data", "", "object", "fport", "fcnt", "rxinfo")
 _BARE: Final = _Keys("", "", "", "", "", "")
 
 
-def _bytes_of(text: object, coding: str) -> bytes | None:
+def _decode_bytes(text: object, coding: str) -> bytes | None:
     """Return the bytes of hex or base64; that of addresses and missing padding are accepted."""
     if type(text) is not str or not text:
         return None
@@ -181,15 +189,15 @@ def _bytes_of(text: object, coding: str) -> bytes | None:
 
 
 @lru_cache(maxsize=8192)
-def _eui_of(text: str) -> str:
+def _make_eui(text: str) -> str:
     return sensor_id(text).lower()
 
 
 def _eui(value: object) -> str:
-    return _eui_of(value) if type(value) is str else sensor_id(value)
+    return _make_eui(value) if type(value) is str else sensor_id(value)
 
 
-def _uplink(
+def _read_uplink(
     sensor: str,
     content: dict[str, Any],
     keys: _Keys,
@@ -204,72 +212,72 @@ def _uplink(
     known = context.registry.sensors.get(sensor)
     named = f"{known.model} {model}" if known and known.model else model
     bare = keys is _BARE
-    data = message.payload if bare else _bytes_of(content.get(keys.data), keys.coding)
+    data = message.payload if bare else _decode_bytes(content.get(keys.data), keys.coding)
     frame, problem = None, PayloadError(Reason.NO_MEASUREMENT, "neither frame nor decoded values")
     if data is not None:
         try:
-            frame = read_frame(data, named, _codecs(content.get(keys.port)), _MODELS)
+            frame = read_frame(data, named, _choose_codecs(content.get(keys.port)), _MODELS)
         except PayloadError as error:
             problem = error
     if frame is None:
-        decoded = dict_of(content.get(keys.decoded))
+        decoded = as_dict(content.get(keys.decoded))
         am100 = bool(decoded) and _AM100.search(named.lower()) is not None
-        frame = decoded_frame(decoded, {"tvoc": "ppb"} if am100 else None)
+        frame = read_decoded(decoded, {"tvoc": "ppb"} if am100 else None)
         if frame.says_nothing:
             raise problem
-    rssi = _strongest(content.get(keys.gateways))
+    rssi = _find_strongest(content.get(keys.gateways))
     if frame.raw and rssi is not None:
         frame.raw.setdefault("rssi", rssi)
     count = content.get(keys.counter, 0 if keys in (_CHIRPSTACK, _TTS) else None)
     seq = count if type(count) is int and 0 <= count < 2**63 else None
-    return readings_of(frame, sensor, stamp, message, context, flags=flags, seq=seq)
+    return make_readings(frame, sensor, stamp, message, context, flags=flags, seq=seq)
 
 
-def _strongest(gateways: object) -> float | None:
+def _find_strongest(gateways: object) -> float | None:
     """Return the signal at the gateway that heard an uplink best, dBm; None if none reports it."""
-    levels: list[Any] = [dict_of(gateway).get("rssi") for gateway in list_of(gateways)[:64]]
+    levels: list[Any] = [as_dict(gateway).get("rssi") for gateway in as_list(gateways)[:64]]
     return max((x for x in levels if type(x) in (int, float) and -200 <= x < 0), default=None)
 
 
-def _codecs(port: object) -> tuple[Codec, ...]:
+def _choose_codecs(port: object) -> tuple[Codec, ...]:
     """Codecs to try for a frame of an unknown model; the port tells makers apart."""
     if type(port) is not int:
         return (*milesight.CODECS, *_GUESSED)
     if port == _MILESIGHT_PORT:
         return milesight.CODECS
-    return (*decentlab.CODECS, elsys.elsys_frame) if port == _ELSYS_PORT else _GUESSED
+    return (*decentlab.CODECS, elsys.read_elsys) if port == _ELSYS_PORT else _GUESSED
 
 
-def _not_json(payload: bytes) -> bool:
+def _is_not_json(payload: bytes) -> bool:
     return payload.lstrip()[:1] != b"{"
 
 
 # --- ChirpStack v4 ---------------------------------------------------------------------------
 
 
-def chirpstack(message: Message, context: Context) -> Readings:
+def decode_chirpstack(message: Message, context: Context) -> Readings:
     """Decode an integration event of ChirpStack v4."""
     levels = message.topic.split("/")
     placed = len(levels) == 6 and levels[0] == "application" and levels[4] == "event"
     event = levels[5] if placed else "up"
-    if placed and event == "up" and message.payload and _not_json(message.payload):
-        return _uplink(_eui(levels[3]), {}, _BARE, None, message, context)
+    if placed and event == "up" and message.payload and _is_not_json(message.payload):
+        return _read_uplink(_eui(levels[3]), {}, _BARE, None, message, context)
     content = load_object(message.payload, context.limits)
-    device = dict_of(content.get("deviceInfo"))
-    sensor = _chirpstack_id(device, levels[3] if placed else message.topic, placed=placed)
+    device = as_dict(content.get("deviceInfo"))
+    sensor = _find_chirpstack_id(device, levels[3] if placed else message.topic, placed=placed)
     if event in ("txack", "location", "integration"):
         return []
-    stamp, skewed = _chirpstack_time(content, message, context)
+    stamp, skewed = _find_chirpstack_time(content, message, context)
     flags = ("clock_skew",) if skewed else ()
     if event == "up":
-        parts = (dict_of(device.get("tags")).get("model"), device.get("deviceProfileName"))
-        model = " ".join(filter(None, map(text_of, parts)))
-        return _uplink(
+        parts = (as_dict(device.get("tags")).get("model"), device.get("deviceProfileName"))
+        model = " ".join(filter(None, map(as_text, parts)))
+        return _read_uplink(
             sensor, content, _CHIRPSTACK, stamp, message, context, model=model, flags=flags
         )
     raw: dict[str, object] = {}
     if event == "log":
-        code = text_of(content.get("code"))
+        code = as_text(content.get("code"))
         if code != "UPLINK_CODEC":
             raise PayloadError(Reason.NO_MEASUREMENT, f"the network server logs {code or 'this'}")
         flags = ("codec_error",)
@@ -283,22 +291,22 @@ def chirpstack(message: Message, context: Context) -> Readings:
     return [context.reading(sensor, message, raw, stamp, events=("online",), flags=flags)]
 
 
-def _chirpstack_id(device: dict[str, Any], place: str, *, placed: bool) -> str:
+def _find_chirpstack_id(device: dict[str, Any], place: str, *, placed: bool) -> str:
     named = device.get("devEui")
     if named is None:
         return _eui(place)
     sensor = _eui(named)
     if placed:
-        same_device(sensor, _eui(place))
+        check_same_device(sensor, _eui(place))
     return sensor
 
 
-def _chirpstack_time(
+def _find_chirpstack_time(
     content: dict[str, Any], message: Message, context: Context
 ) -> tuple[float | None, bool]:
-    stamp = stamp_of(content.get("time"), message)
-    for gateway in list_of(content.get("rxInfo")):
-        served = stamp_of(dict_of(gateway).get("nsTime"), message)
+    stamp = parse_stamp(content.get("time"), message)
+    for gateway in as_list(content.get("rxInfo")):
+        served = parse_stamp(as_dict(gateway).get("nsTime"), message)
         if served is not None and math.isfinite(served):
             if stamp is None:
                 return served, False
@@ -310,59 +318,61 @@ def _chirpstack_time(
 # --- The Things Stack v3 ---------------------------------------------------------------------
 
 
-def tts(message: Message, context: Context) -> Readings:
+def decode_tts(message: Message, context: Context) -> Readings:
     """Decode an application message of The Things Stack v3."""
     levels = message.topic.split("/")
     placed = len(levels) >= 5 and levels[0] == "v3" and levels[2] == "devices"
     kind = "/".join(levels[4:]) if placed else "up"
-    if placed and kind == "up" and message.payload and _not_json(message.payload):
-        return _uplink(sensor_id(levels[3]), {}, _BARE, None, message, context)
+    if placed and kind == "up" and message.payload and _is_not_json(message.payload):
+        return _read_uplink(sensor_id(levels[3]), {}, _BARE, None, message, context)
     content = load_object(message.payload, context.limits)
-    ids = dict_of(content.get("end_device_ids"))
-    sensor = _tts_id(ids, levels[3] if placed else message.topic, placed=placed)
+    ids = as_dict(content.get("end_device_ids"))
+    sensor = _find_tts_id(ids, levels[3] if placed else message.topic, placed=placed)
     if kind not in ("up", "join"):
         return []
-    uplink = dict_of(content.get("uplink_message"))
+    uplink = as_dict(content.get("uplink_message"))
     flags = ("simulated",) if content.get("simulated") or uplink.get("simulated") else ()
-    stamp = _tts_time(content, uplink, message)
+    stamp = _find_tts_time(content, uplink, message)
     if kind == "join":
         return [context.reading(sensor, message, {}, stamp, events=("online",), flags=flags)]
-    decoded = dict(dict_of(uplink.get("decoded_payload")))
-    for item in list_of(uplink.get("normalized_payload")):
-        decoded = {**dict_of(dict_of(item).get("air")), **decoded}
+    decoded = dict(as_dict(uplink.get("decoded_payload")))
+    for item in as_list(uplink.get("normalized_payload")):
+        decoded = {**as_dict(as_dict(item).get("air")), **decoded}
     uplink["decoded_payload"] = decoded
-    model = text_of(dict_of(uplink.get("version_ids")).get("model_id"))
-    return _uplink(sensor, uplink, _TTS, stamp, message, context, model=model, flags=flags)
+    model = as_text(as_dict(uplink.get("version_ids")).get("model_id"))
+    return _read_uplink(sensor, uplink, _TTS, stamp, message, context, model=model, flags=flags)
 
 
-def _tts_id(ids: dict[str, Any], place: str, *, placed: bool) -> str:
+def _find_tts_id(ids: dict[str, Any], place: str, *, placed: bool) -> str:
     device = ids.get("device_id")
     if placed and device is not None:
-        same_device(sensor_id(device), sensor_id(place))
+        check_same_device(sensor_id(device), sensor_id(place))
     if ids.get("dev_eui") is not None:
         return _eui(ids["dev_eui"])
     return sensor_id(device if device is not None else place)
 
 
-def _tts_time(content: dict[str, Any], uplink: dict[str, Any], message: Message) -> float | None:
-    settings = dict_of(uplink.get("settings"))
-    join = dict_of(content.get("join_accept"))
+def _find_tts_time(
+    content: dict[str, Any], uplink: dict[str, Any], message: Message
+) -> float | None:
+    settings = as_dict(uplink.get("settings"))
+    join = as_dict(content.get("join_accept"))
     for value in (
         content.get("received_at"),
         uplink.get("received_at"),
         join.get("received_at"),
         settings.get("time"),
-        *(dict_of(g).get("time") for g in list_of(uplink.get("rx_metadata"))[:1]),
+        *(as_dict(g).get("time") for g in as_list(uplink.get("rx_metadata"))[:1]),
     ):
         if value is not None:
-            return stamp_of(value, message)
+            return parse_stamp(value, message)
     return None
 
 
 # --- LORIOT ----------------------------------------------------------------------------------
 
 
-def loriot(message: Message, context: Context) -> Readings:
+def decode_loriot(message: Message, context: Context) -> Readings:
     """Decode a message of LORIOT's application output."""
     content = load_object(message.payload, context.limits)
     command = content.get("cmd")
@@ -373,14 +383,14 @@ def loriot(message: Message, context: Context) -> Readings:
         return []
     flags = ("history",) if content.get("offline") is True else ()
     content.setdefault("gws", [dict(content)])
-    stamp = stamp_of(content.get("ts"), message)
-    return _uplink(sensor, content, _LORIOT, stamp, message, context, flags=flags)
+    stamp = parse_stamp(content.get("ts"), message)
+    return _read_uplink(sensor, content, _LORIOT, stamp, message, context, flags=flags)
 
 
 # --- Milesight gateway -----------------------------------------------------------------------
 
 
-def milesight_gateway(message: Message, context: Context) -> Readings:
+def decode_milesight_gateway(message: Message, context: Context) -> Readings:
     """Decode an uplink of a Milesight gateway's embedded network server."""
     content = load_object(message.payload, context.limits)
     members = {key.lower(): value for key, value in content.items()}
@@ -388,5 +398,5 @@ def milesight_gateway(message: Message, context: Context) -> Readings:
     if named is None:
         raise PayloadError(Reason.BAD_ID, "neither devEUI nor sensor names the device")
     members = {"data": members.get("raw"), "object": content, **members}
-    stamp, model = stamp_of(members.get("time"), message), text_of(members.get("devicename"))
-    return _uplink(_eui(named), members, _MILESIGHT, stamp, message, context, model=model)
+    stamp, model = parse_stamp(members.get("time"), message), as_text(members.get("devicename"))
+    return _read_uplink(_eui(named), members, _MILESIGHT, stamp, message, context, model=model)

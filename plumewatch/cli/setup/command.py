@@ -16,7 +16,7 @@ from plumewatch.cli.options import CONFIG, DONE, UNREACHABLE, Site, list_example
 from plumewatch.cli.printer import echo, print_table, show_progress
 from plumewatch.config.faults import ConfigError, ConfigFault, list_some
 from plumewatch.errors import UnreachableError, UsageError
-from storage.registry import natural
+from storage.registry import make_sort_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,14 +63,14 @@ def init(
     client_id: Annotated[str, typer.Option(help="Id that the provider gave.")] = "",
 ) -> None:
     """Write a commented starter configuration."""
-    from ingest.mapping.draft import toml_value
+    from ingest.mapping.draft import format_toml
     from plumewatch.cli.setup.site_files import DISTRICT, STARTER
 
     text = DISTRICT if district else STARTER
     for sample, given in {"Northfield": site, "America/New_York": timezone}.items():
-        text = text.replace(f'"{sample}"', toml_value(given or sample), 1)
+        text = text.replace(f'"{sample}"', format_toml(given or sample), 1)
     if issuer:
-        text += _SIGN_IN.format(toml_value(issuer), toml_value(client_id))
+        text += _SIGN_IN.format(format_toml(issuer), format_toml(client_id))
     with path.open("x", encoding="utf-8") as file:
         file.write(text)
     echo(f"wrote {path}; next: edit it, then `plumewatch check --config {path}`")
@@ -308,7 +308,7 @@ def _print_found(discovery: Discovery, places: Mapping[str, Place]) -> None:
             f"cannot detect vaping, as no particles are read: {list_some(blind)}"
             " (docs/devices.md; if a device sends particles under another name, docs/mappings.md)"
         )
-    for name in sorted(discovery.sensors.keys() - places.keys(), key=natural):
+    for name in sorted(discovery.sensors.keys() - places.keys(), key=make_sort_key):
         topic = min(discovery.sensors[name].topics)
         echo(
             f"{name} ({topic}): skipped, as neither particles nor VOC are read; if it sends them"

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from detection.unlikely import UnlikelyValues
-from ingest.decoders import decode_message, find, likely_decoders
+from ingest.decoders import decode_message, find_decoder, find_likely_decoders
 from ingest.decoding import Context, States
 from ingest.errors import DecodeError, Reason
 from ingest.mapping.draft import SKELETON, SuggestError
 from ingest.mapping.examples import find_lacks
 from ingest.mapping.suggest import suggest
-from ingest.mqtt.connection import connected, new_client
+from ingest.mqtt.connection import connected, make_client
 from ingest.validation import Message
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.ingest_settings import build_routes
@@ -120,7 +120,7 @@ class Discovery:
 
 def _new_client(settings: BrokerSettings) -> aiomqtt.Client:
     # another setup may be listening: the same client id would disconnect it
-    return new_client(settings, f"{settings.client_id}-setup-{secrets.token_hex(4)}", clean=True)
+    return make_client(settings, f"{settings.client_id}-setup-{secrets.token_hex(4)}", clean=True)
 
 
 async def check_connection(settings: BrokerSettings) -> None:
@@ -186,7 +186,7 @@ def _propose(
     with contextlib.suppress(DecodeError):
         decode_message(message, replace(context, states=States()), "", _build_routes(found))
         return  # the mapping of another device or value reads it
-    likely = likely_decoders(message, replace(context, states=States()))
+    likely = find_likely_decoders(message, replace(context, states=States()))
     named = [name for name in likely if name != "generic"]
     if len(named) == 1:
         found.routes.append({"topic": topic, "decoder": named[0]})
@@ -263,7 +263,7 @@ def _adopt(found: Discovery, topics: set[str]) -> None:
     for topic in topics.difference(*(one.topics for one in sensors)):
         for name in set(topic.lower().split("/")) & by_name.keys():
             sensor = by_name[name]
-            decoder = find(topic)
+            decoder = find_decoder(topic)
             announces = decoder is not None and decoder.name == "ha_discovery"
             wanted = {_NODE} if announces else places[sensor.id]
             if find_level(sensor.id, topic) in wanted:

@@ -14,7 +14,7 @@ from plumewatch.errors import UsageError
 from storage.errors import StorageUnavailableError
 from storage.timeseries.influx_answers import Meaning
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
-from storage.timeseries.influx_setup import asks_nobody, check_administrator, provide
+from storage.timeseries.influx_setup import allows_anybody, check_administrator, provide
 from storage.timeseries.resolution import Retention
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class PreparedInflux:
         http = InfluxHttp(self.admin)
         try:
             self.major = http.server().major
-            open_to_all = self.major == 1 and asks_nobody(self.admin)
+            open_to_all = self.major == 1 and allows_anybody(self.admin)
             if self.major == 1 and not open_to_all and not (answer.username and secret):
                 raise ValueError(f"{answer.url} needs the name and password of an administrator")
             check_administrator(http)
@@ -138,7 +138,7 @@ def _ask(question: Question) -> PreparedInflux | None:
             return None
         TimeseriesConfig(url=url)
         major = _find_major(url)
-        if major == 1 and not asks_nobody(InfluxSettings(url)):
+        if major == 1 and not allows_anybody(InfluxSettings(url)):
             username = question("Name of its administrator", "admin")
             password = question(f"Password of {username}; used once, not kept", hidden=True)
             return InfluxAnswer(url=url, username=username, token=password)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from alerts.access.passwords import generate_password
-from ingest.mapping.draft import toml_value
+from ingest.mapping.draft import format_toml
 from ingest.topics import TopicFilter
 from language.plain_text import new_id
 from plumewatch.cli.options import CONFIG
@@ -19,7 +19,7 @@ from plumewatch.cli.setup import broker_files
 from plumewatch.cli.setup.answers import parse_address
 from plumewatch.cli.setup.rooms import find_room_ids, guess_place, parse_place
 from plumewatch.config.load import parse
-from storage.registry import natural
+from storage.registry import make_sort_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -46,7 +46,9 @@ def find_air_sensors(discovery: Discovery) -> dict[str, DiscoveredSensor]:
     """Return the sensors that measure particles or VOC, or report vaping themselves, by id."""
     return {
         name: sensor
-        for name, sensor in sorted(discovery.sensors.items(), key=lambda found: natural(found[0]))
+        for name, sensor in sorted(
+            discovery.sensors.items(), key=lambda found: make_sort_key(found[0])
+        )
         if sensor.has_own_alarm or any(quantity.startswith(_AIR) for quantity in sensor.quantities)
     }
 
@@ -113,7 +115,7 @@ def build_files(
     files.secret["secrets/broker-password"] = f"{password}\n"
     lines = [f"{service}:{broker_files.hash_password(password)}"]
     rows = ["sensor,account,password"]
-    for name, account in sorted(accounts.items(), key=lambda one: natural(one[0])):
+    for name, account in sorted(accounts.items(), key=lambda one: make_sort_key(one[0])):
         its = generate_password()
         lines.append(f"{account}:{broker_files.hash_password(its)}")
         rows.append(f"{name},{account},{its}")
@@ -195,7 +197,7 @@ def _build_head(answers: Answers, service: str, queued: int, data_dir: str) -> s
 
 def _format_block(heading: str, **values: object) -> str:
     given = {key: value for key, value in values.items() if value not in (None, "")}
-    return "\n".join((heading, *(f"{key} = {toml_value(v)}" for key, v in given.items()), ""))
+    return "\n".join((heading, *(f"{key} = {format_toml(v)}" for key, v in given.items()), ""))
 
 
 def _is_private(url: str) -> bool:
@@ -220,7 +222,7 @@ def _build_staff(answers: Answers, files: SiteFiles) -> Iterator[str]:
             target = {"url_file": f"secrets/{key}-notify"}
             files.secret[f"secrets/{key}-notify"] = f"{person.url}\n"
         name, value = next(((k, v) for k, v in target.items() if v), ("", ""))
-        notify = f"notify = [{{ {name} = {toml_value(value)} }}]" if name else "notify = []"
+        notify = f"notify = [{{ {name} = {format_toml(value)} }}]" if name else "notify = []"
         yield _format_block("[[staff]]", id=key, name=person.name, role=person.role) + notify + "\n"
 
 

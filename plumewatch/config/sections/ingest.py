@@ -6,10 +6,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from ingest.topics import mqtt_filter
+from ingest.topics import check_filter
 from plumewatch.config.sections.common import FilePath, Id, Port, Proxies
 
-MqttFilter = Annotated[str, AfterValidator(mqtt_filter)]
+MqttFilter = Annotated[str, AfterValidator(check_filter)]
 
 
 class HttpConfig(BaseModel, extra="forbid", frozen=True):

@@ -331,7 +331,9 @@ async def test_tokens_are_made_shown_once_listed_and_revoked_on_the_page(page):
     revoked = await page.client.post(f"/tokens/{listed.id}/revoke", data=form)
     assert revoked.status_code == 303
     is_problem(await ask(page, "/rooms", token), 401)
-    entries = [(e.actor, json.loads(e.detail)) for e in audit.entries(page.db) if e.kind == "token"]
+    entries = [
+        (e.actor, json.loads(e.detail)) for e in audit.read_entries(page.db) if e.kind == "token"
+    ]
     assert [(who, what["what"], what["name"]) for who, what in entries] == [
         ("ad", "revoked", "Grafana"),
         ("ad", "made", "Grafana"),

@@ -32,7 +32,7 @@ from alerts.outbound.webhooks import (
 from alerts.policy import AlertPolicy, Webhook
 from alerts.secrets import Secret, make_target_id
 from detection.events import EventKind
-from ingest.topics import mqtt_filter
+from ingest.topics import check_filter
 from storage import sqlite
 from storage.registry import Registry, Room
 from tests.support import alert_records as stored
@@ -154,7 +154,7 @@ def test_names_run_in_no_template_and_ids_clash_with_no_other():
     found = build_discovery(Registry.of(rooms, ()))
     assert len(found) == 12
     for topic, payload in found.items():
-        assert mqtt_filter(topic) == topic
+        assert check_filter(topic) == topic
         content = json.loads(payload)
         assert "lock" not in content["value_template"]
         assert set(content["unique_id"]) <= set(

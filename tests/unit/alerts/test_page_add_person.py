@@ -81,7 +81,7 @@ async def test_an_invite_link_lets_its_person_choose_a_password_once(known, capl
     assert "used already" in again.text
     token = link.partition("#")[2]
     assert token not in caplog.text
-    assert token not in "".join(e.detail for e in audit.entries(page.db))
+    assert token not in "".join(e.detail for e in audit.read_entries(page.db))
     assert token not in "\n".join(page.db.iterdump())
     await page.client.post("/sign-out", data={"form_token": await page.form_token("/account")})
     assert (await page.sign_in("b-principal", NEW)).status_code == 303
@@ -191,7 +191,7 @@ async def test_the_page_makes_the_topic_of_a_phone_and_sends_a_test(page_of, cap
     topic = re.search(r"<b>([a-z-]{39})</b>", answer.text)[1]
     assert "data:image/svg+xml" in answer.text
     assert topic not in (await page.client.get("/people/an")).text
-    assert topic not in caplog.text + "".join(e.detail for e in audit.entries(page.db))
+    assert topic not in caplog.text + "".join(e.detail for e in audit.read_entries(page.db))
     await send(page, "/settings/test", look="/people/an", person="an")
     assert tested == [f"ntfys://ntfy.sh/{topic}"]
 
@@ -246,7 +246,7 @@ async def test_administrators_alone_give_the_url_of_another_service(page_of, cap
     assert [t.reveal() for t in page.engine.policy.find_member("an").targets] == [url]
     assert "kx7" not in (await page.client.get("/people/an")).text
     logged = [r.getMessage() for r in caplog.records if r.name != "apprise"]  # pytest alone sees it
-    assert "kx7" not in "".join([*logged, *(e.detail for e in audit.entries(page.db))])
+    assert "kx7" not in "".join([*logged, *(e.detail for e in audit.read_entries(page.db))])
 
 
 def test_an_address_is_quoted_into_the_url_of_its_gateway():

@@ -95,11 +95,11 @@ async def person_of(page):
 
 def reason(page):
     """Why the newest sign-in was refused."""
-    return json.loads(next(audit.entries(page.db)).detail)["reason"]
+    return json.loads(next(audit.read_entries(page.db)).detail)["reason"]
 
 
 def kinds(page):
-    return [(e.kind, e.actor) for e in reversed(list(audit.entries(page.db)))]
+    return [(e.kind, e.actor) for e in reversed(list(audit.read_entries(page.db)))]
 
 
 async def test_people_sign_in_at_the_provider_and_come_back_to_where_they_were(start, provider):
@@ -257,7 +257,7 @@ async def test_a_token_that_is_not_for_us_now_and_for_this_person_signs_nobody_i
     assert words in answer.text
     assert await person_of(page) == ""
     assert [kind for kind, _ in kinds(page)] == ["sign_in_refused"]
-    detail = json.loads(next(audit.entries(page.db)).detail)
+    detail = json.loads(next(audit.read_entries(page.db)).detail)
     stranger = words.startswith("Nobody")
     assert detail["reason"] == (
         "address of nobody here" if stranger else "not vouched for by the provider"

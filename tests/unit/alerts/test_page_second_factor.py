@@ -51,7 +51,7 @@ async def set_up(page):
 
 
 def kinds(page):
-    return [e.kind for e in reversed(list(audit.entries(page.db)))]
+    return [e.kind for e in reversed(list(audit.read_entries(page.db)))]
 
 
 async def test_somebody_sets_one_up_and_signs_in_with_it(open_page):
@@ -97,7 +97,9 @@ async def test_a_code_is_of_use_once_and_not_for_long(open_page):
     again = await give(page, code)
     assert again.status_code == 403
     assert "This code was used already. Wait for the next one." in again.text
-    refused = [e for e in reversed(list(audit.entries(page.db))) if e.kind == "sign_in_refused"]
+    refused = [
+        e for e in reversed(list(audit.read_entries(page.db))) if e.kind == "sign_in_refused"
+    ]
     reasons = [json.loads(e.detail)["reason"] for e in refused]
     assert reasons == ["wrong code", "wrong code", "used code"]
 
@@ -127,7 +129,7 @@ async def test_a_recovery_code_signs_in_once_without_the_phone(open_page):
     await page.sign_in()
     assert (await give(page, codes[0].upper().replace("-", " "))).status_code == 303
     assert "7 recovery codes are left" in (await page.client.get("/account")).text
-    assert '"by": "recovery"' in next(audit.entries(page.db)).detail
+    assert '"by": "recovery"' in next(audit.read_entries(page.db)).detail
     await page.sign_in()
     assert (await give(page, codes[0])).status_code == 403
 
@@ -141,7 +143,7 @@ async def test_codes_cannot_be_guessed(open_page):
     assert 303 not in answers[4:]
     assert sessions.count_by_person(page.db, page.now) == {}
     assert kinds(page) == ["sign_in_refused"] * 5
-    assert '"reason": "too many failed attempts"' in next(audit.entries(page.db)).detail
+    assert '"reason": "too many failed attempts"' in next(audit.read_entries(page.db)).detail
     page.now += 61
     await page.sign_in()
     page.now += 301

@@ -89,7 +89,7 @@ async def send(page, path, *, look="", **form):
 
 def saved(page):
     """Return what the audit log has of saved settings."""
-    return [e for e in audit.entries(page.db) if e.kind == audit.AuditKind.SETTINGS]
+    return [e for e in audit.read_entries(page.db) if e.kind == audit.AuditKind.SETTINGS]
 
 
 def tree(page):

@@ -320,7 +320,7 @@ async def test_sign_ins_failed_ones_and_sign_outs_are_in_the_audit_log(open_page
     await page.sign_in(account="hunter2 my password", password="x")
     await page.sign_in()
     await act(page, "/sign-out")
-    log = list(audit.entries(page.db))
+    log = list(audit.read_entries(page.db))
     assert [(e.kind, e.actor) for e in reversed(log)] == [
         ("sign_in_refused", "ap"),
         ("sign_in_refused", "unknown"),
@@ -344,7 +344,7 @@ async def test_the_audit_log_says_why_a_sign_in_was_refused_and_the_page_does_no
     assert len(shown) == 1
     for _more in range(5):
         await page.sign_in("ap", "hunter2 wrong")
-    log = [e for e in audit.entries(page.db) if e.kind == "sign_in_refused"]
+    log = [e for e in audit.read_entries(page.db) if e.kind == "sign_in_refused"]
     assert [(e.actor, json.loads(e.detail)["reason"]) for e in reversed(log)] == [
         ("ap", "wrong password"),
         ("unknown", "unknown account"),
@@ -357,7 +357,7 @@ async def test_the_audit_log_says_why_a_sign_in_was_refused_and_the_page_does_no
     assert not any("hunter2" in str(e) for e in log)
     page.now += 901
     await page.sign_in("ap")
-    assert json.loads(next(audit.entries(page.db)).detail)["by"] == "password"
+    assert json.loads(next(audit.read_entries(page.db)).detail)["by"] == "password"
 
 
 async def test_wrong_tries_of_one_client_of_a_proxy_keep_no_other_client_out(open_page):

@@ -12,7 +12,7 @@ from language.messages import fact
 from plumewatch.service.data_folder import prepare_state
 from storage.registry import Sensor
 from storage.sqlite import connect, transaction
-from storage.timeseries.records import checked
+from storage.timeseries.records import check_record
 
 NOW = 1_790_000_000.0
 BATTERY = fact(Detail.BATTERY_AT, percent=9.0)
@@ -112,7 +112,7 @@ def test_a_record_contains_since_when_and_what_changed():
 
     def fields(made, at, life):
         record, *_ = made.collect_health(at, {"s1": life}, StateSummary())
-        assert checked(record) == record
+        assert check_record(record) == record
         assert record.fields["room_choice"] == "Boys, floor 2, North | n2"
         names = ("condition", "condition_since", "changed", "condition_before", "room_name")
         return [record.fields.get(name) for name in names]
@@ -131,7 +131,7 @@ def test_the_health_of_an_hour_adds_up_over_a_restart():
 
     def hour(made, at, lives):
         of_hour = made.collect_health(at, lives, StateSummary())[1]
-        assert checked(of_hour) == of_hour
+        assert check_record(of_hour) == of_hour
         sums = of_hour.fields
         return of_hour.measurement, of_hour.time, sums["period_s"], sums["urgency"]
 

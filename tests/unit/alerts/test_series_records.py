@@ -11,7 +11,7 @@ from detection.events import EventKind, EventPhase
 from storage import state
 from storage.errors import BatchRefusedError, StorageUnavailableError
 from storage.sqlite import connect, migrate, transaction
-from storage.timeseries.records import MEASUREMENTS, Record, checked
+from storage.timeseries.records import MEASUREMENTS, Record, check_record
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.alert_records import deliver
 
@@ -136,8 +136,8 @@ def test_an_incident_from_alert_to_feedback(db, due, engine, series, make_event)
     assert "A. Principal" not in str(last)
     assert "'ap'" not in str(last.fields.values())  # who took it stays out of the series
 
-    assert series.records("incident", NOW - 1, NOW + 1) == [checked(last)]
-    assert series.records("event", NOW - 10, NOW) == [checked(last_event)]
+    assert series.records("incident", NOW - 1, NOW + 1) == [check_record(last)]
+    assert series.records("event", NOW - 10, NOW) == [check_record(last_event)]
     assert series_records.count_waiting(db) == 0
 
 

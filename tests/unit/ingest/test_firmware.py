@@ -10,7 +10,7 @@ from ingest.decoding import Context, States
 from ingest.intake import Intake, IntakeConfig
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.schema import MappingConfig
-from ingest.validation import MAX_VERSION, Message, may_alert, version_of
+from ingest.validation import MAX_VERSION, Message, clean_version, may_alert
 from storage.registry import Registry, Room, Sensor
 
 NOW = 1_790_000_000.0
@@ -38,7 +38,7 @@ def native(i, at, **content):
 
 @given(st.one_of(st.none(), st.integers(), st.booleans(), st.lists(st.text()), st.text()))
 def test_a_version_is_one_short_line_of_printable_ascii(raw_version):
-    version = version_of(raw_version)
+    version = clean_version(raw_version)
     if version:
         assert type(raw_version) is str
         assert len(version) <= MAX_VERSION

@@ -11,8 +11,8 @@ from ingest.http.sources import (
     HttpSource,
     Replays,
     Signature,
-    by_token,
-    limit_of,
+    find_by_token,
+    make_limit,
 )
 from tests.support.memory import assert_bounded
 
@@ -49,7 +49,7 @@ def basic(name, token):
     ],
 )
 def test_by_token(header, found):
-    assert by_token(SOURCES, header) is found
+    assert find_by_token(SOURCES, header) is found
 
 
 def test_every_source_is_compared():
@@ -61,7 +61,7 @@ def test_every_source_is_compared():
             return super().matches(candidate)
 
     sources = [HttpSource(str(k), "halo", token=Spy(f"token-{k}")) for k in range(3)]
-    assert by_token(sources, "Bearer token-0") is sources[0]
+    assert find_by_token(sources, "Bearer token-0") is sources[0]
     assert asked == ["token-0", "token-1", "token-2"]
 
 
@@ -127,12 +127,12 @@ def test_the_topic_identifies_the_sensor(topic, sensor, stands):
 
 
 def test_a_source_sends_at_its_rate_and_twice_as_much_at_once():
-    limit = limit_of(HttpSource("s", "x", rate_per_s=2.0))
+    limit = make_limit(HttpSource("s", "x", rate_per_s=2.0))
     assert [limit.take("", 100.0) for _ in range(5)] == [0, 0, 0, 0, 2.0]
     assert limit.take("", 101.5) == 0.5
     assert limit.take("", 102.0) == 0
     assert sum(limit.take("", 200.0 + k / 10) == 0 for k in range(1_000)) == 200
-    slow = limit_of(HttpSource("s", "x", rate_per_s=0.1))
+    slow = make_limit(HttpSource("s", "x", rate_per_s=0.1))
     assert [slow.take("", 0.0) for _ in range(3)] == [0, 0, 20]
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from ingest.names import measured, quantity_of, unit_of
+from ingest.names import find_quantities, find_quantity, find_unit
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ from ingest.names import measured, quantity_of, unit_of
     ],
 )
 def test_known(name, unit, quantity):
-    assert quantity_of(name, unit).quantity == quantity
+    assert find_quantity(name, unit).quantity == quantity
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_known(name, unit, quantity):
     ],
 )
 def test_unknown_ambiguous_or_misfit(name, unit):
-    assert quantity_of(name, unit) is None
+    assert find_quantity(name, unit) is None
 
 
 @pytest.mark.parametrize(
@@ -101,11 +101,11 @@ def test_unknown_ambiguous_or_misfit(name, unit):
     ],
 )
 def test_units_of_one_quantity_are_converted(name, unit, raw, value):
-    assert quantity_of(name, unit).value(raw) == pytest.approx(value)
+    assert find_quantity(name, unit).convert(raw) == pytest.approx(value)
 
 
 def test_measured():
-    raw = measured(
+    raw = find_quantities(
         {
             "pm25": 7,
             "PM2.5": 9,
@@ -120,12 +120,12 @@ def test_measured():
     )
     assert raw.pop("co2") != raw.get("co2")
     assert raw == {"pm25": 7, "temp": 21.5, "rh": None, "tvoc_ppb": 300}
-    assert math.isnan(measured({"co2": "nan"})["co2"])
+    assert math.isnan(find_quantities({"co2": "nan"})["co2"])
 
 
 @pytest.mark.parametrize("text", ["furlong", "", "x" * 100, None, 7])
 def test_unit_of(text):
-    assert unit_of(text) == ("" if text == "" else None)
+    assert find_unit(text) == ("" if text == "" else None)
 
 
 @pytest.mark.parametrize(
@@ -141,4 +141,4 @@ def test_unit_of(text):
     ],
 )
 def test_the_unit_in_a_name_counts(name, raw, value):
-    assert list(measured({name: raw}).values()) == [pytest.approx(value)]
+    assert list(find_quantities({name: raw}).values()) == [pytest.approx(value)]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ingest.decoders import Routes, likely_decoders, subscriptions
+from ingest.decoders import Routes, find_likely_decoders, list_filters
 from ingest.decoding import Context
 from ingest.intake import Intake, IntakeConfig, OutcomeKind
 from ingest.mapping.decoder import compile_mapping
@@ -173,13 +173,13 @@ class TestIntake:
     ],
 )
 def test_a_filter_that_another_covers_is_left_out(more, kept):
-    assert list(subscriptions(("airgradient",), more)) == ["airgradient/readings/+", *kept]
+    assert list(list_filters(("airgradient",), more)) == ["airgradient/readings/+", *kept]
 
 
 def test_subscriptions_are_mqtt_filters():
     tele = ("SENSOR", "STATE", "LWT", "INFO1")
-    assert subscriptions(("tasmota",)) == ("tele/#", "stat/#", *(f"+/tele/{t}" for t in tele))
-    assert len(subscriptions()) == len(set(subscriptions()))
+    assert list_filters(("tasmota",)) == ("tele/#", "stat/#", *(f"+/tele/{t}" for t in tele))
+    assert len(list_filters()) == len(set(list_filters()))
 
 
 @pytest.mark.parametrize(
@@ -194,4 +194,4 @@ def test_subscriptions_are_mqtt_filters():
     ],
 )
 def test_what_a_board_says_of_itself_identifies_no_format(payload, likely):
-    assert likely_decoders(Message("x/a", payload, NOW), Context()) == likely
+    assert find_likely_decoders(Message("x/a", payload, NOW), Context()) == likely

@@ -3,8 +3,8 @@
 import logging
 import stat
 
-from ingest.mqtt.connection import BrokerSettings, kept_client_id, new_client_id
-from ingest.mqtt.source import Subscriptions, canary_topic
+from ingest.mqtt.connection import BrokerSettings, load_client_id, make_client_id
+from ingest.mqtt.source import Subscriptions, make_canary_topic
 
 
 def of(path, client_id="a", host="broker", port=1883):
@@ -36,19 +36,19 @@ def test_a_failing_disk_is_reported_and_stops_nothing(tmp_path, caplog):
 
 
 def test_a_client_id_is_random_and_kept_for_its_owner_alone(tmp_path, caplog):
-    assert new_client_id() != new_client_id()
+    assert make_client_id() != make_client_id()
     path = tmp_path / "client-id"
-    kept = kept_client_id(path)
-    assert kept_client_id(path) == kept
+    kept = load_client_id(path)
+    assert load_client_id(path) == kept
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert caplog.text == ""
     path.write_text("")  # of a disk that was full
-    assert kept_client_id(path) not in ("", kept)
+    assert load_client_id(path) not in ("", kept)
     assert "contains no client id" in caplog.text
 
 
 def test_the_topic_of_canaries_does_not_give_a_random_client_id_away():
-    assert canary_topic("plumewatch") == "plumewatch/canary/plumewatch"
-    one = new_client_id()
-    assert one.removeprefix("plumewatch-") not in canary_topic(one)
-    assert canary_topic(one) == canary_topic(one) != canary_topic(new_client_id())
+    assert make_canary_topic("plumewatch") == "plumewatch/canary/plumewatch"
+    one = make_client_id()
+    assert one.removeprefix("plumewatch-") not in make_canary_topic(one)
+    assert make_canary_topic(one) == make_canary_topic(one) != make_canary_topic(make_client_id())

@@ -14,7 +14,7 @@ from ingest.validation import (
     check_json,
     check_values,
     may_alert,
-    number,
+    parse_number,
     parse_time,
     sensor_id,
     settle_time,
@@ -219,7 +219,7 @@ def test_sensor_id_refused(name):
     ],
 )
 def test_number(value, expected):
-    assert number(value) == expected
+    assert parse_number(value) == expected
 
 
 def test_deep_json_is_refused_and_brackets_in_text_do_not_count():

@@ -12,7 +12,7 @@ from ingest.decoders import DECODERS
 from ingest.decoding import Context
 from ingest.intake import Intake, IntakeConfig
 from ingest.names import _look_up as look_up
-from ingest.names import quantity_of
+from ingest.names import find_quantity
 from ingest.validation import Limits, Message
 
 NOW = 1_790_000_000.0
@@ -65,6 +65,6 @@ def test_no_decoder_is_slow(case):
 
 def test_long_names_are_not_remembered():
     before = look_up.cache_info().currsize
-    assert quantity_of("x" * 65_000) is None
-    assert quantity_of("pm25", "x" * 65_000) is None
+    assert find_quantity("x" * 65_000) is None
+    assert find_quantity("pm25", "x" * 65_000) is None
     assert look_up.cache_info().currsize == before

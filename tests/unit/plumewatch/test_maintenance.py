@@ -13,7 +13,7 @@ from storage import firmware, holds, state
 from storage.errors import StorageUnavailableError
 from storage.reading import Reading
 from storage.sqlite import transaction
-from storage.timeseries.records import checked
+from storage.timeseries.records import check_record
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.in_process import running, state_database, store, until
 from tests.support.plumes import readings_of_puff
@@ -65,7 +65,7 @@ async def test_samples_of_sensors_and_service_reach_the_series(config):
         _, health = service.series.records("sensor_health", began, time.time() + 1)
         assert (health.sensor, health.fields["state"]) == ("n2-boys-1", "alive")
         assert (health.fields["tamper"], health.fields["faults"]) == (0.0, 0.0)
-        assert checked(health) == health
+        assert check_record(health) == health
         end = time.time() + 1
         (event,) = service.series.records("event", began - 300, end)
         assert event.kind == "vape"

@@ -73,7 +73,7 @@ def test_plan_lists_what_apply_does(site):
 
 def test_deletions_are_on_record_and_history_stays_append_only(site):
     retention(site, "apply")
-    entry = next(audit.entries(site.db))
+    entry = next(audit.read_entries(site.db))
     detail = json.loads(entry.detail)
     assert (entry.kind, detail["class"]) == ("retention", "incidents")
     assert detail["count"] > 20
@@ -90,7 +90,7 @@ def test_a_report_lists_what_was_deleted(site, tmp_path):
 
     assert "deleted" not in asked("2026-09-01", "2027-08-31", "before.csv")
     retention(site, "apply")
-    before = json.loads(next(audit.entries(site.db)).detail)["opened_before"]
+    before = json.loads(next(audit.read_entries(site.db)).detail)["opened_before"]
     since = datetime.fromtimestamp(before, UTC)
     assert "Retention deleted incidents before" in asked("2026-09-01", "2027-08-31", "after.csv")
     later = f"{since + timedelta(seconds=1):%Y-%m-%dT%H:%M:%SZ}"
@@ -111,7 +111,7 @@ def test_what_is_held_stays_until_it_is_released(site):
     retention(site, "release", "1", code=1)
     retention(site, "apply")
     assert opened(site, *week) == []
-    assert [e.kind for e in audit.entries(site.db)][:4] == [
+    assert [e.kind for e in audit.read_entries(site.db)][:4] == [
         *("retention", "release", "retention", "hold"),
     ]
 

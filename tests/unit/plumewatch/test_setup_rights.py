@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ingest.topics import topic_matches
+from ingest.topics import matches_topic
 from ingest.validation import Message
 from plumewatch.cli.setup.broker_files import build_acl, name_accounts
 from plumewatch.cli.setup.discovery import discover
@@ -89,7 +89,7 @@ def test_no_account_may_write_the_topic_of_another_device():
     sent += [(f"{name}/sensor/pm_2_5/state", b"4") for name in ("n6", "n7")]
     found = rights(*sent)
     for topic, _ in sent:
-        may = [who for who, own in found.items() if any(topic_matches(f, topic) for f in own)]
+        may = [who for who, own in found.items() if any(matches_topic(f, topic) for f in own)]
         assert len(may) == 1, topic
 
 

@@ -119,4 +119,4 @@ def test_a_lost_second_factor_is_removed_and_the_audit_log_knows(config, state):
         assert second_factor.confirm(tx, "ap-north", secret, pyotp.TOTP(secret).at(NOW), NOW)
     assert remove() == (0, "second factor of ap-north removed\n")
     assert second_factor.list_enrolled(state) == {}
-    assert next(audit.entries(state)).kind == "second_factor"
+    assert next(audit.read_entries(state)).kind == "second_factor"

@@ -13,7 +13,7 @@ import pytest
 
 from alerts.secrets import Secret
 from plumewatch.service.health import Part, Systemd, Watchdog
-from storage.http_client import fault_of_url
+from storage.http_client import find_url_fault
 
 
 class Service:
@@ -196,7 +196,7 @@ class Switch:
     ],
 )
 def test_addresses_that_are_refused(url):
-    fault = fault_of_url(url, allow_private=True)
+    fault = find_url_fault(url, allow_private=True)
     assert fault
     assert url == "" or url not in fault
 

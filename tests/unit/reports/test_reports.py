@@ -277,7 +277,7 @@ def test_small_counts_of_a_room_are_nowhere(facts):
 
 def test_exports_are_in_the_audit_log(write, state):
     write("sensors", "csv")
-    found = [e for e in audit.entries(state) if '"report": "sensors"' in e.detail]
+    found = [e for e in audit.read_entries(state) if '"report": "sensors"' in e.detail]
     assert {e.kind for e in found} == {"export"}
     assert any(e.actor.endswith("on the command line") for e in found)  # others ask on the page
     assert audit.verify(state).fault == ""
@@ -354,4 +354,4 @@ def test_the_program_of_the_staff_page_writes_the_same(school, write, state, tmp
         assert path.exists() == made
         assert output[-1] == {"done": DAYS, "of": DAYS} if made else "East" in output[0]["error"]
     assert (tmp_path / "True.csv").read_bytes() == write("sensors", "csv").read_bytes()
-    assert "an" in {e.actor for e in audit.entries(state, 3)}
+    assert "an" in {e.actor for e in audit.read_entries(state, 3)}

@@ -8,7 +8,7 @@ import pytest
 from scale.errors import HistoryError
 from scale.history import SCHEMA, HistoryWriter, Landed, frame_of, parts_of
 from storage.reading import Reading
-from storage.registry import shard_of
+from storage.registry import find_shard
 from tests.support.recorded import judged, recorded
 
 
@@ -51,7 +51,7 @@ def test_a_building_is_in_one_bucket_in_order(history):
         frame = pl.concat([judged(part) for part in parts])
         assert frame["position"].is_sorted()
         names = frame["building"].unique()
-        assert {shard_of(f"Lincoln High/{name}", 2) for name in names} == {bucket}
+        assert {find_shard(f"Lincoln High/{name}", 2) for name in names} == {bucket}
 
 
 def test_days_follow_the_receipt_and_never_go_back(tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage import audit
-from storage.audit import AuditKind, append, entries, verify
+from storage.audit import AuditKind, append, read_entries, verify
 from storage.sqlite import connect, migrate, transaction
 
 NOW = 1_788_789_900.25
@@ -41,7 +41,7 @@ def unlocked(db, statement, *arguments):
 
 def test_entries_come_back_newest_first(db):
     fill(db)
-    found = list(entries(db, 2))
+    found = list(read_entries(db, 2))
     assert [e.seq for e in found] == [5, 4]
     assert json.loads(found[0].detail) == {"file": "report-4.pdf", "rows": 4}
     assert verify(db) == (5, found[0].hash, "")
@@ -49,7 +49,7 @@ def test_entries_come_back_newest_first(db):
 
 def test_the_hash_is_the_documented_one(db):
     fill(db, 1)
-    (entry,) = entries(db)
+    (entry,) = read_entries(db)
     text = f'["",1,{NOW},"export","an0",' + json.dumps(entry.detail) + "]"
     assert entry.hash == hashlib.sha256(text.encode()).hexdigest()
 

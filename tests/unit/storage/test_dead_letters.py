@@ -8,7 +8,7 @@ from storage.dead_letters import (
     MOST,
     count_dead_letters,
     find_dead_letters,
-    visible,
+    make_visible,
 )
 from storage.journal import DeadLetter, Journal
 from storage.sqlite import connect
@@ -78,14 +78,14 @@ def test_counts(db):
     ],
 )
 def test_visible(payload, shown):
-    assert visible(payload) == shown
+    assert make_visible(payload) == shown
 
 
 @given(st.binary(max_size=60))
 def test_visible_is_printable_and_one_line(payload):
-    assert visible(payload).isprintable()
+    assert make_visible(payload).isprintable()
 
 
 @given(st.binary(max_size=12), st.binary(max_size=12))
 def test_no_two_payloads_look_the_same(one, other):
-    assert (one == other) == (visible(one) == visible(other))
+    assert (one == other) == (make_visible(one) == make_visible(other))

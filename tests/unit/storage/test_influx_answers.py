@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from storage.errors import BatchRefusedError, StorageUnavailableError
-from storage.timeseries.influx_answers import Meaning, code_in, meaning_of, message_in
+from storage.timeseries.influx_answers import Meaning, classify_answer, find_code, find_message
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
 from tests.support.influx import FakeServer
 
@@ -76,10 +76,10 @@ def expected(server, name):
     ids=lambda exchange: f"{exchange['server']} {exchange['name']}",
 )
 def test_a_recorded_answer(exchange):
-    message = message_in(exchange["answer"].encode())
-    code = code_in(exchange["answer"].encode())
+    message = find_message(exchange["answer"].encode())
+    code = find_code(exchange["answer"].encode())
     assert code or exchange["server"] != "2.8.0" or exchange["status"] < 300
-    meaning = meaning_of(exchange["status"], message, code)
+    meaning = classify_answer(exchange["status"], message, code)
     if exchange["status"] >= 300 or '"error"' in exchange["answer"]:
         assert meaning == expected(exchange["server"], exchange["name"])
     elif exchange["name"] not in NO_JSON:

@@ -12,7 +12,7 @@ import pytest
 
 from storage import files as module
 from storage.errors import StorageUnavailableError
-from storage.files import FolderLock, holder_of, service_since
+from storage.files import FolderLock, find_holder, find_service_start
 
 ROOT = Path(module.__file__).parents[1]
 HOLD = """
@@ -46,13 +46,13 @@ def test_one_has_it_until_it_is_released(path):
     one, two = FolderLock(path), FolderLock(path)
     one.take()
     assert one.held
-    assert service_since(path) == path.stat().st_mtime
+    assert find_service_start(path) == path.stat().st_mtime
     with pytest.raises(StorageUnavailableError, match=f"is in use by process {os.getpid()} on "):
         two.take()
     assert not two.held
     one.release()
     one.release()
-    assert (holder_of(path), service_since(path)) == ("", None)
+    assert (find_holder(path), find_service_start(path)) == ("", None)
     two.take()
     two.release()
 
@@ -60,7 +60,7 @@ def test_one_has_it_until_it_is_released(path):
 @pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])
 def test_it_ends_with_the_process_and_not_before(path, other, how):
     lock, words = FolderLock(path), rf"process {other.pid} on .+, since 20[-0-9]+ [:0-9]+ UTC"
-    assert re.fullmatch(words, holder_of(path))
+    assert re.fullmatch(words, find_holder(path))
     other.send_signal(how)
     if how == signal.SIGKILL:
         other.wait(60)
@@ -82,8 +82,8 @@ def test_a_look_without_end_is_not_waited_for(path, monkeypatch):
 def test_a_holder_that_is_no_service(path):
     lock = FolderLock(path, work="restore")
     lock.take()
-    assert f"process {os.getpid()} (restore) on " in holder_of(path)
-    assert service_since(path) is None
+    assert f"process {os.getpid()} (restore) on " in find_holder(path)
+    assert find_service_start(path) is None
     lock.release()
 
 
@@ -102,4 +102,4 @@ def test_a_holder_whose_file_is_deleted_or_replaced_learns_of_it(path):
 def test_a_folder_that_is_none(tmp_path):
     with pytest.raises(StorageUnavailableError, match="No such file"):
         FolderLock(tmp_path / "none" / "service.lock").take()
-    assert holder_of(tmp_path / "none" / "service.lock") == ""
+    assert find_holder(tmp_path / "none" / "service.lock") == ""

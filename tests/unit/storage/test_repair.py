@@ -7,7 +7,7 @@ import pytest
 
 from storage.journal import Journal
 from storage.reading import Reading
-from storage.repair import recovery_program
+from storage.repair import find_recovery_program
 
 COUNT = 2_000
 
@@ -21,7 +21,7 @@ def test_rows_before_and_behind_the_damage_are_recovered(tmp_path, monkeypatch, 
         (folder / "sqlite3").write_text(program)
         (folder / "sqlite3").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}")
-    assert recovery_program() is None
+    assert find_recovery_program() is None
     path = tmp_path / "journal.db"
     with Journal(path) as journal:
         journal.commit([Reading("s1", float(k), float(k), {"pm25": 4.0}) for k in range(COUNT)])

@@ -11,7 +11,7 @@ from storage.errors import (
     StorageCorruptError,
     StorageUnavailableError,
     is_transient,
-    translated,
+    translate,
 )
 from storage.sqlite import RunUntilStored
 
@@ -46,7 +46,7 @@ def no_column(db):
 
 def wrapped(error):
     try:
-        raise translated(error, "state.db") from error
+        raise translate(error, "state.db") from error
     except StorageUnavailableError as found:
         return found
 

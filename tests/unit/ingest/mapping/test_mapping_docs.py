@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from detection.quantities import QUANTITIES
-from ingest.names import conversion, units_for
+from ingest.names import find_conversion, list_units
 from plumewatch.cli.main import app
 from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.ingest_settings import compile_mappings
@@ -51,5 +51,5 @@ def test_units_are_those_that_are_taken():
     }
     assert set(table) == set(QUANTITIES)
     for quantity, units in table.items():
-        assert set(units_for(quantity)) <= set(units)
-        assert all(conversion(quantity, unit) is not None for unit in units)
+        assert set(list_units(quantity)) <= set(units)
+        assert all(find_conversion(quantity, unit) is not None for unit in units)

@@ -9,7 +9,7 @@ import pytest
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.draft import SuggestError
 from ingest.mapping.examples import find_failures
-from ingest.mapping.schema import MappingConfig, cross_faults
+from ingest.mapping.schema import MappingConfig, check_mapping
 from ingest.mapping.suggest import suggest
 
 NOW = 1_790_000_000.0
@@ -27,7 +27,7 @@ def suggested(topic, *samples, answers=(), columns=""):
 
 def is_right(entry):
     mapping = MappingConfig.model_validate(entry)
-    return not [*cross_faults(mapping), *find_failures(compile_mapping(mapping), mapping.example)]
+    return not [*check_mapping(mapping), *find_failures(compile_mapping(mapping), mapping.example)]
 
 
 @pytest.mark.parametrize(

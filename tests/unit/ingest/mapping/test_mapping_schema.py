@@ -3,9 +3,9 @@
 import pytest
 from pydantic import ValidationError
 
-from ingest.mapping.schema import MappingConfig, cross_faults
+from ingest.mapping.schema import MappingConfig, check_mapping
 from ingest.mapping.times import check_form, read_time
-from ingest.topics import TopicFilter, mqtt_filter
+from ingest.topics import TopicFilter, check_filter
 
 BASE = {
     "version": 1,
@@ -27,7 +27,7 @@ def places(**more):
 
 
 def crossed(**more):
-    return {path: allowed for path, _, allowed in cross_faults(
+    return {path: allowed for path, _, allowed in check_mapping(
         MappingConfig.model_validate({**BASE, **more})
     )}  # fmt: skip
 
@@ -166,12 +166,12 @@ class TestTopics:
 
     @pytest.mark.parametrize("text", ["a/+/#", "#", "a/#/b", "+/x", "/a"])
     def test_mqtt_filters(self, text):
-        assert mqtt_filter(text) == text
+        assert check_filter(text) == text
 
     @pytest.mark.parametrize("text", ["", "a/#/#", "a+", "a/b#", "a\x00", "a" * 257])
     def test_what_is_no_mqtt_filter(self, text):
         with pytest.raises(ValueError, match=r"\w"):
-            mqtt_filter(text)
+            check_filter(text)
 
 
 class TestTimes:

@@ -10,7 +10,7 @@ from ingest.decoding import Context
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.draft import SuggestError
 from ingest.mapping.examples import find_failures
-from ingest.mapping.schema import MappingConfig, cross_faults
+from ingest.mapping.schema import MappingConfig, check_mapping
 from ingest.mapping.suggest import suggest
 from ingest.validation import Message
 
@@ -25,7 +25,7 @@ def text_of(topic, *contents, **more):
 def suggested(topic, *contents, **more):
     (entry,) = tomllib.loads(text_of(topic, *contents, **more))["mapping"]
     mapping = MappingConfig.model_validate(entry)
-    assert list(cross_faults(mapping)) == []
+    assert list(check_mapping(mapping)) == []
     assert list(find_failures(compile_mapping(mapping), mapping.example)) == []
     return entry
 
