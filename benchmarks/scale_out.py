@@ -33,17 +33,17 @@ from detection.events import EventPhase
 from detection.quantities import COLUMNS
 from ingest.decoding import Context
 from ingest.intake import IntakeConfig
-from scale.history import HistoryWriter, parts_of
+from scale.history import HistoryWriter, find_parts
 from scale.messages import RECORD_ORDER, RECORDS, MessageSource
 from scale.shard import Shard, pack, unpack
 from scale.sinks import EventFiles
 from scale.spark.kafka import pack_records
-from scale.spark.session import session
+from scale.spark.session import open_session
 from scale.spark.stream import (
     ShardProcessor,
     detect,
     pack_readings,
-    readings_of_history,
+    read_history,
     start_events,
 )
 from storage.registry import Registry, Room, Sensor
@@ -100,7 +100,7 @@ def generate(folder: Path, sensors: int, seconds: int) -> list[Path]:
                     )
                 )
             writer.commit(pl.concat(parts), b"")
-    return [path for paths in parts_of(folder).values() for path in paths]
+    return [path for paths in find_parts(folder).values() for path in paths]
 
 
 def of_family() -> float:
@@ -154,8 +154,8 @@ def of_stages(records: list[tuple[bytes, bytes, float]], source: MessageSource) 
     divided = timed("divide by shard", lambda: [*source.router.divide(table)])
     blocks = timed("pack", lambda: [pack(part) for _, part in divided])
     parts = timed("unpack", lambda: [unpack([b], RECORDS, RECORD_ORDER) for b in blocks])
-    decoders = [source.decoder(shard) for shard, _ in divided]
-    timed("decode", lambda: [d.readings(p) for d, p in zip(decoders, parts, strict=True)])
+    decoders = [source.make_decoder(shard) for shard, _ in divided]
+    timed("decode", lambda: [d.decode(p) for d, p in zip(decoders, parts, strict=True)])
     print(
         f"a message: {sum(map(len, blocks)) / count:.0f} bytes in a block; µs: "
         + ", ".join(f"{label} {cost:.2f}" for label, cost in costs.items())
@@ -196,7 +196,7 @@ def of_kafka(
     """Judge the same readings from a Kafka by the stream; print the ratio to Parquet."""
     records = [*messages(parts)]
     shards = buckets(asked.sensors)
-    source = MessageSource("bench", partial(intake_config, asked.sensors), shards, folder / "dead")
+    source = MessageSource("bench", partial(intake_config, asked.sensors), shards)
     of_stages([r for r in records if r[2] < START + PART_S], source)
     folder.mkdir()
     broker = Kafka(folder)
@@ -238,14 +238,14 @@ def main() -> int:
         judges: defaultdict[Path, Shard] = defaultdict(Shard)
         for part in parts:
             shard = judges[part.parents[1]]
-            events = shard.step(shard.streams.of(pl.read_parquet(part)))
+            events = shard.step(shard.streams.build(pl.read_parquet(part)))
             alerted = (e.id for e in events if e.phase is EventPhase.ALERTED)
             found["one process"].update(alerted)
         took, used = time.monotonic() - began, time.process_time() - used
         rate("one process", readings, took, used)
         sample = pl.read_parquet(parts[0])
         shard = Shard()
-        shard.step(shard.streams.of(sample))
+        shard.step(shard.streams.build(sample))
         began = time.process_time()
         body = shard.snapshot()
         Shard.restore(body)
@@ -258,9 +258,9 @@ def main() -> int:
         )
         settings = {"spark.sql.shuffle.partitions": "2", "spark.driver.memory": "2g"}
         settings |= {"spark.jars": CONNECTOR} if CONNECTOR else {}
-        spark = session("local[2]", "bench", settings)
+        spark = open_session("local[2]", "bench", settings)
         spark.sparkContext.setLogLevel("ERROR")
-        packed = pack_readings(readings_of_history(spark, str(history), shards), shards)
+        packed = pack_readings(read_history(spark, str(history), shards), shards)
         found["stream"], parquet = of_stream(
             "stream, Spark local[2]", folder / "s", packed, ShardProcessor(AlertBudgets())
         )

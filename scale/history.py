@@ -35,12 +35,12 @@ from detection.quantities import COLUMNS
 from ingest.validation import may_alert
 from scale.errors import HistoryError
 from storage.files import sync
-from storage.reading import Reading
 from storage.registry import find_shard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from storage.reading import Reading
     from storage.registry import Registry
 
 PLACE: Final = ("site", "building", "floor", "room", "model")
@@ -77,7 +77,7 @@ class Landed(NamedTuple):
     judged: bool
 
 
-def landed(reading: Reading, registry: Registry) -> Landed:
+def place_reading(reading: Reading, registry: Registry) -> Landed:
     """Return a reading with its place."""
     sensor, room = registry.sensors.get(reading.sensor), registry.room_of(reading.sensor)
     if sensor is None or room is None:
@@ -86,7 +86,7 @@ def landed(reading: Reading, registry: Registry) -> Landed:
     return Landed(reading, where, may_alert(reading))
 
 
-def frame_of(rows: Sequence[Landed]) -> pl.DataFrame:
+def build_frame(rows: Sequence[Landed]) -> pl.DataFrame:
     """Return readings as a frame of `SCHEMA` without `position`."""
     readings = [row.reading for row in rows]
     columns: dict[str, list[Any]] = {
@@ -101,20 +101,6 @@ def frame_of(rows: Sequence[Landed]) -> pl.DataFrame:
         "flags": [" ".join(r.flags) or None for r in readings],
     }
     return pl.DataFrame(columns, schema={key: SCHEMA[key] for key in columns})
-
-
-def readings_of(frame: pl.DataFrame) -> list[Reading]:
-    """Return a frame of `SCHEMA` as readings."""
-    found = []
-    for row in frame.iter_rows(named=True):
-        values = {key: row[key] for key in COLUMNS if row[key] is not None}
-        events, faults, flags = (
-            tuple((row[name] or "").split()) for name in ("events", "faults", "flags")
-        )
-        found.append(
-            Reading(row["sensor"], row["time"], row["received"], values, events, faults, flags)
-        )
-    return found
 
 
 class HistoryWriter:
@@ -147,12 +133,12 @@ class HistoryWriter:
             self._lock = None
 
     def commit(self, frame: pl.DataFrame, cursor: bytes) -> list[Path]:
-        """Append one group (`frame_of`) and the caller's cursor durably; return the new parts."""
+        """Append a group (`build_frame`) and the cursor of the caller durably; return new parts."""
         days = pl.from_epoch(frame["received"].floor().cast(pl.Int64), "s").dt.strftime("%Y-%m-%d")
         frame = frame.select(
             pl.int_range(self.position + 1, self.position + 1 + frame.height).alias("position"),
             pl.all(),
-            bucket=bucket_keys(frame, self.buckets),
+            bucket=find_buckets(frame, self.buckets),
             day=pl.concat([pl.Series([self._day]), days]).cum_max()[1:],
         )
         pending: list[tuple[str, str]] = []
@@ -199,7 +185,7 @@ class HistoryWriter:
                 )
         elif any(self._folder.glob("bucket=*")):
             raise HistoryError(f"{self._folder}: has buckets, but no {_STATE} to continue from")
-        elif (other := next(_other_files(self._folder), None)) is not None:
+        elif (other := next(_find_other_files(self._folder), None)) is not None:
             raise HistoryError(f"{self._folder}: holds {other.name!r}; choose an empty folder")
         self._place(pending)
         staging = self._folder / _STAGING
@@ -235,7 +221,7 @@ class HistoryWriter:
         return placed
 
 
-def parts_of(folder: Path) -> dict[int, list[Path]]:
+def find_parts(folder: Path) -> dict[int, list[Path]]:
     """Return the parts of each bucket, in order, or raise `HistoryError` if there is none."""
     if not folder.is_dir():
         raise HistoryError(f"{folder}: no such folder")
@@ -252,7 +238,7 @@ def parts_of(folder: Path) -> dict[int, list[Path]]:
     return buckets
 
 
-def bucket_keys(frame: pl.DataFrame, buckets: int) -> pl.Series:
+def find_buckets(frame: pl.DataFrame, buckets: int) -> pl.Series:
     """Return the bucket of each reading: of its building, or else of its sensor."""
     building = pl.concat_str("site", "building", separator="/")
     key = frame.select(
@@ -262,6 +248,6 @@ def bucket_keys(frame: pl.DataFrame, buckets: int) -> pl.Series:
     return key.replace_strict(of, return_dtype=pl.Int64())
 
 
-def _other_files(folder: Path) -> Iterator[Path]:
+def _find_other_files(folder: Path) -> Iterator[Path]:
     known = {_STATE, _LOCK, _STAGING, str(Path(_STATE).with_suffix(".draft"))}
     return (path for path in folder.iterdir() if path.name not in known)

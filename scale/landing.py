@@ -16,7 +16,7 @@ import polars as pl
 
 from alerts.consumer.reading_judge import Reorder
 from scale.errors import HistoryError
-from scale.history import frame_of, landed
+from scale.history import build_frame, place_reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -61,17 +61,17 @@ def land_journal(
     while True:
         entries, position = journal.read(offset, _READ)
         rows = [
-            landed(reading, registry)
+            place_reading(reading, registry)
             for entry in entries
             for reading in order.on_reading(entry.reading)
         ]
         if rows:
-            frames.append(frame_of(rows))
+            frames.append(build_frame(rows))
             held += len(rows)
         at_end = position == offset
         if held >= _GROUP or (at_end and (held or offset > cursor.offset)):
             cursor = _Cursor(offset if at_end else position, order.snapshot())
-            writer.commit(_concat(frames), msgspec.msgpack.encode(cursor))
+            writer.commit(_join_frames(frames), msgspec.msgpack.encode(cursor))
             count += held
             frames, held = [], 0
         if at_end:
@@ -89,5 +89,5 @@ def _read_cursor(writer: HistoryWriter) -> _Cursor:
         raise HistoryError(f"the history's cursor cannot be read: {error}") from error
 
 
-def _concat(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    return pl.concat(frames) if frames else frame_of([])
+def _join_frames(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat(frames) if frames else build_frame([])

@@ -7,8 +7,8 @@ the intake of one shard: with the formats, the checks and the memory of the serv
 descriptions, duplicates, clocks). So a stream reads what one service would read, however it is cut.
 A join window closes with a later message of its shard.
 
-No record ends a stream: keys and values are bytes, what cannot be read is counted and kept as a
-dead letter with its partition and offset.
+No record ends a stream: keys and values are bytes, and what cannot be read is counted and
+logged with partition and offset: the record itself stays in Kafka.
 """
 
 from __future__ import annotations
@@ -28,12 +28,11 @@ from ingest.intake import Intake
 from ingest.integrity import FINDINGS
 from ingest.topics import matches_topic
 from ingest.validation import Message, fold_id
-from scale.history import SCHEMA, frame_of, landed
+from scale.history import SCHEMA, build_frame, place_reading
 from storage.registry import Registry, find_shard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ingest.intake import IntakeConfig
     from storage.reading import Reading
@@ -52,20 +51,9 @@ RECORDS: Final = pl.Schema(
 """Columns of records; `received` in Unix seconds."""
 RECORD_ORDER: Final = ("received", "partition", "offset")
 MOST_BYTES: Final = 65_536
-"""Kept of a rejected value; the whole record stays in Kafka."""
+"""Kept of a rejected value in the state of a shard."""
 _TOPICS: Final = 100_000
 """Topics of which the shard is known; all are forgotten beyond it."""
-_DEAD: Final = pl.Schema(
-    {
-        "topic": pl.String,
-        "partition": pl.Int64,
-        "offset": pl.Int64,
-        "received": pl.Float64,
-        "reason": pl.String,
-        "key": pl.Binary,
-        "value": pl.Binary,
-    }
-)
 
 
 class Record(NamedTuple):
@@ -81,19 +69,17 @@ class Record(NamedTuple):
 class MessageSource:
     """What workers share to read records of a Kafka `topic`: made by the driver, sent to each.
 
-    `intake` makes the configuration of the intake; `dead_letters` is a folder of each worker.
+    `intake` makes the configuration of the intake.
     """
 
-    def __init__(
-        self, topic: str, intake: Callable[[], IntakeConfig], shards: int, dead_letters: Path
-    ) -> None:
-        self.topic, self.shards, self.dead_letters = topic, shards, dead_letters
+    def __init__(self, topic: str, intake: Callable[[], IntakeConfig], shards: int) -> None:
+        self.topic, self.shards = topic, shards
         self._intake = intake
         self._id = uuid.uuid4().hex
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Be one object in each worker, however many tasks bring it there."""
-        return _shared, (self._id, self.topic, self._intake, self.shards, self.dead_letters)
+        return _find_source, (self._id, self.topic, self._intake, self.shards)
 
     @cached_property
     def config(self) -> IntakeConfig:
@@ -105,7 +91,7 @@ class MessageSource:
         """The router of a worker."""
         return Router(self.config, self.shards)
 
-    def decoder(self, shard: int, snapshot: bytes = b"") -> MessageDecoder:
+    def make_decoder(self, shard: int, snapshot: bytes = b"") -> MessageDecoder:
         """Return the decoder of a shard; raises `msgspec.MsgspecError` for another snapshot."""
         registry = self._registries.get(shard, Registry())
         aliases = {a: of for a, of in self.config.aliases.items() if of in registry.sensors}
@@ -113,7 +99,8 @@ class MessageSource:
         intake = Intake(replace(self.config, context=context, aliases=aliases))
         if snapshot:
             intake.resume(snapshot)
-        return MessageDecoder(intake, registry, lambda sensor: self.router.home(sensor) == shard)
+        find_home = self.router.find_home
+        return MessageDecoder(intake, registry, lambda sensor: find_home(sensor) == shard)
 
     @cached_property
     def _registries(self) -> dict[int, Registry]:
@@ -121,7 +108,7 @@ class MessageSource:
         whole = self.config.context.registry
         sensors = defaultdict(list)
         for sensor in whole.sensors.values():
-            sensors[self.router.home(sensor.id)].append(sensor)
+            sensors[self.router.find_home(sensor.id)].append(sensor)
         return {
             shard: Registry.of({s.room: whole.rooms[s.room] for s in own}.values(), own)
             for shard, own in sensors.items()
@@ -132,12 +119,12 @@ _sources: dict[str, MessageSource] = {}
 """The source of this worker, by its id."""
 
 
-def _shared(
-    key: str, topic: str, intake: Callable[[], IntakeConfig], shards: int, dead_letters: Path
+def _find_source(
+    key: str, topic: str, intake: Callable[[], IntakeConfig], shards: int
 ) -> MessageSource:
     if key not in _sources:
         _sources.clear()
-        _sources[key] = MessageSource(topic, intake, shards, dead_letters)
+        _sources[key] = MessageSource(topic, intake, shards)
     return _sources[key]
 
 
@@ -166,7 +153,7 @@ class Router:
                 self._parents[fold_id(":".join(parts[:k]))].add(shard)
         self._known: dict[bytes, list[int]] = {}
 
-    def home(self, sensor: str) -> int:
+    def find_home(self, sensor: str) -> int:
         """Return the shard of a sensor; of an unregistered one, that of what it is part of."""
         name = sensor
         while name:
@@ -197,14 +184,16 @@ class Router:
         if not topic:
             return [partition % self._shards]
         levels = topic.split("/")
-        named = set[int]().union(*(self._shards_of(n) for n in levels if self._is_registered(n)))
+        named = set[int]().union(
+            *(self._find_shards_named(n) for n in levels if self._is_registered(n))
+        )
         readings = self._peek(Message(topic, value or b"", received))
         if readings is None:
             return sorted(named) or [find_shard(topic, self._shards)]
         if not named and self._is_about_many(topic, readings):
             return [*range(self._shards)]
         sensors = {reading.sensor for reading in readings}
-        found = sorted(named.union(*map(self._shards_of, sensors)))
+        found = sorted(named.union(*map(self._find_shards_named, sensors)))
         found = found or [find_shard(topic, self._shards)]
         folded = set(map(fold_id, levels))
         composed = all(folded.issuperset(map(fold_id, s.split(":"))) for s in sensors)
@@ -217,9 +206,9 @@ class Router:
     def _is_registered(self, name: str) -> bool:
         return name in self._homes or fold_id(name) in self._homes
 
-    def _shards_of(self, sensor: str) -> set[int]:
+    def _find_shards_named(self, sensor: str) -> set[int]:
         """Return the shards of a sensor, and of those that are named after it."""
-        return {self.home(sensor)} | self._parents.get(fold_id(sensor), set())
+        return {self.find_home(sensor)} | self._parents.get(fold_id(sensor), set())
 
     def _peek(self, message: Message) -> list[Reading] | None:
         """Return the readings of a message by itself; None if it is refused."""
@@ -254,25 +243,25 @@ class MessageDecoder:
         """Return the memory of the decoders."""
         return self._intake.snapshot()
 
-    def readings(self, records: pl.DataFrame) -> pl.DataFrame:
+    def decode(self, records: pl.DataFrame) -> pl.DataFrame:
         """Return what is known now from `RECORDS`, in order, as a frame of `SCHEMA`."""
         self.rejected = {}
         found: list[Reading] = []
         offsets: list[int] = []
         for row, fields in enumerate(records.iter_rows()):
             record = Record(*fields)
-            closed = [*self._closed(record.received)]
+            closed = [*self._close_windows(record.received)]
             reason, more = self._read(record)
             if reason:
                 self.rejected[row] = record, reason
             own = [reading for reading in (*closed, *more) if self._is_own(reading.sensor)]
             found += own
             offsets += [record.offset] * len(own)
-        frame = frame_of([landed(reading, self._registry) for reading in found])
+        frame = build_frame([place_reading(reading, self._registry) for reading in found])
         position = pl.Series(offsets, dtype=pl.Int64())
         return frame.with_columns(position=position).select(SCHEMA.names())
 
-    def _closed(self, now: float) -> Iterator[Reading]:
+    def _close_windows(self, now: float) -> Iterator[Reading]:
         """Return the readings whose join window is over."""
         if self._deadline is None:
             self._deadline = self._intake.next_deadline()
@@ -294,19 +283,13 @@ class MessageDecoder:
         return reason, outcome.readings
 
 
-def write_dead_letters(topic: str, folder: Path, rejected: Sequence[tuple[Record, str]]) -> None:
-    """Keep what was rejected; the same records again give the same file."""
-    if not rejected:
-        return
-    reasons = Counter(reason for _, reason in rejected)
-    log.warning("rejected: %s", ", ".join(f"{n} {why}" for why, n in sorted(reasons.items())))
-    rows = [
-        (topic, r.partition, r.offset, r.received, why, r.key, (r.value or b"")[:MOST_BYTES])
-        for r, why in rejected
-    ]
-    folder.mkdir(parents=True, exist_ok=True)
-    (first, _), (last, _) = rejected[0], rejected[-1]
-    name = f"{topic}-{first.partition}-{first.offset}-{last.partition}-{last.offset}.parquet"
-    part = (folder / name).with_suffix(".part")
-    pl.DataFrame(rows, schema=_DEAD, orient="row").write_parquet(part)
-    part.replace(folder / name)
+def log_rejected(topic: str, rejected: Iterable[tuple[Record, str]]) -> None:
+    """Log what was rejected by reason, with the place of the first record of each."""
+    count: Counter[str] = Counter()
+    first: dict[str, Record] = {}
+    for record, reason in rejected:
+        count[reason] += 1
+        first.setdefault(reason, record)
+    for reason, record in sorted(first.items()):
+        place = topic, record.partition, record.offset
+        log.warning("rejected: %d %s, first %s-%d at %d", count[reason], reason, *place)

@@ -19,7 +19,7 @@ from detection.alert_rules import AlertBudgets
 from detection.combined import CombinedDetector, CombinedState, Stream
 from detection.errors import SnapshotError
 from detection.quantities import COLUMNS
-from scale.history import SCHEMA, bucket_keys
+from scale.history import SCHEMA, find_buckets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -49,7 +49,7 @@ class Streams:
         self.places: dict[str, Place] = {}
         self._kind = pl.Enum([])
 
-    def of(self, frame: pl.DataFrame) -> Stream:
+    def build(self, frame: pl.DataFrame) -> Stream:
         """Return a frame of `scale.history.SCHEMA` as a stream, in its order."""
         sensors = frame.select("sensor", "site", "building", "room").unique(maintain_order=True)
         known = set(self.names)
@@ -134,10 +134,10 @@ class Shard:
         return shard
 
 
-def shards_of(frame: pl.DataFrame, shards: int) -> Iterator[tuple[int, pl.DataFrame]]:
+def divide_by_shard(frame: pl.DataFrame, shards: int) -> Iterator[tuple[int, pl.DataFrame]]:
     """Divide the judged readings of a frame of `SCHEMA` by shard, in order."""
     judged = frame if frame["judged"].all() else frame.filter("judged")
-    numbered = judged.with_columns(shard=bucket_keys(judged, shards))
+    numbered = judged.with_columns(shard=find_buckets(judged, shards))
     for (shard,), part in numbered.partition_by("shard", as_dict=True, include_key=False).items():
         yield int(shard), part
 

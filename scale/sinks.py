@@ -1,4 +1,4 @@
-"""Sinks of a stream: files of events, points in an InfluxDB."""
+"""The sink of a stream: files of events."""
 
 from __future__ import annotations
 
@@ -6,16 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from scale.history import PLACE, readings_of
 from storage.files import sync
-from storage.registry import Registry, Room, Sensor
-from storage.timeseries.influx import InfluxSeries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from storage.timeseries.influx_http import InfluxSettings
 
 EVENT_COLUMNS: Final = ("id", "sensor", "kind", "phase", "time", "event")
 _KINDS: Final = {name: pl.Float64() if name == "time" else pl.String() for name in EVENT_COLUMNS}
@@ -38,17 +33,3 @@ class EventFiles:
         pl.DataFrame(events, schema=_KINDS, orient="row").write_parquet(draft)
         sync(draft)
         draft.replace(path)
-
-
-def write_points(settings: InfluxSettings, frame: pl.DataFrame) -> int:
-    """Write readings of `SCHEMA` as the service does, again and again alike; return how many."""
-    for part in frame.partition_by("site"):
-        places = part.select("sensor", *PLACE).unique(maintain_order=True).rows(named=True)
-        known = [row for row in places if row["room"]]
-        registry = Registry.of(
-            (Room(r["room"], r["room"], r["floor"], r["building"], r["site"]) for r in known),
-            (Sensor(r["sensor"], r["room"], r["model"]) for r in known),
-        )
-        with InfluxSeries(settings, registry, ":memory:") as series:
-            series.write(readings_of(part))
-    return frame.height

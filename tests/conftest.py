@@ -11,7 +11,7 @@ import pytest
 import typer.testing
 from hypothesis import settings
 
-from scale.history import HistoryWriter, frame_of, landed
+from scale.history import HistoryWriter, build_frame, place_reading
 from tests.support.needs import need
 from tests.support.once import made_once
 from tests.support.recorded import recorded, registry
@@ -103,9 +103,9 @@ def same_umask():
 
 
 def landed_history(folder, readings, buckets):
-    rows = [landed(reading, registry()) for reading in readings]
+    rows = [place_reading(reading, registry()) for reading in readings]
     with HistoryWriter(folder, buckets) as writer:
-        writer.commit(frame_of(rows), b"")
+        writer.commit(build_frame(rows), b"")
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from scale.errors import KafkaError
 from scale.spark.stream import PACKED, pack_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
@@ -20,35 +20,19 @@ if TYPE_CHECKING:
 
 CONNECTOR: Final = "org.apache.spark:spark-sql-kafka-0-10_2.13:4.2.0"
 """Spark's connector: the newest that is published runs on pyspark 4.3 too."""
-_ANSWER_S: Final = 8.0
-_JVM_ANSWER_S: Final = 30.0
+_ANSWER_S: Final = 30.0
 """Of a client that may be the first thing a busy machine runs in a new JVM."""
 _BYTES: Final = 16 << 20
 """Of records of one task, packed together."""
 
 
-def check(servers: str, topic: str) -> None:
-    """Ask Kafka for a topic, unencrypted, before Spark starts; `KafkaError` within seconds."""
-    from confluent_kafka import KafkaException  # noqa: PLC0415 - an extra
-    from confluent_kafka.admin import AdminClient  # noqa: PLC0415 - an extra
-
-    client = AdminClient({"bootstrap.servers": servers, "log_level": 0})
-    try:
-        known = client.list_topics(timeout=_ANSWER_S).topics
-    except KafkaException as error:
-        raise _no_answer(servers, error.args[0].str()) from error
-    _require(topic, servers, known)
-
-
-def check_with_options(
-    spark: SparkSession, servers: str, topic: str, options: Mapping[str, str]
-) -> None:
-    """Ask Kafka for a topic with the client, and its options, of the stream; `KafkaError`."""
+def check_topic(spark: SparkSession, servers: str, topic: str, options: Mapping[str, str]) -> None:
+    """Ask Kafka for a topic as the stream will; `KafkaError`. Spark itself takes minutes to."""
     jvm: Any = spark.sparkContext._jvm  # noqa: SLF001 - no other way to the client
     admin = jvm.org.apache.kafka.clients.admin.Admin
     if isinstance(admin, JavaPackage):
         return  # no connector, as the stream reports
-    answer_ms = str(int(_JVM_ANSWER_S * 1000))
+    answer_ms = str(int(_ANSWER_S * 1000))
     properties = jvm.java.util.HashMap()
     for key, value in {
         **{key: value for key, value in options.items() if "." in key},
@@ -62,24 +46,16 @@ def check_with_options(
         client = admin.create(properties)
         known = set(client.listTopics().names().get())
     except Exception as error:
-        raise _no_answer(servers, _cause(error)) from error
+        raise KafkaError(f"no Kafka answers at {servers} ({_find_cause(error)})") from error
     finally:
         if client is not None:
             client.close()
-    _require(topic, servers, known)
-
-
-def _no_answer(servers: str, cause: str) -> KafkaError:
-    return KafkaError(f"no Kafka answers at {servers} ({cause})")
-
-
-def _require(topic: str, servers: str, known: Collection[str]) -> None:
     if topic not in known:
         names = ", ".join(sorted(name for name in known if not name.startswith("__"))) or "none"
         raise KafkaError(f"Kafka at {servers} has no topic {topic}; it has: {names}")
 
 
-def _cause(error: Exception) -> str:
+def _find_cause(error: Exception) -> str:
     """Return what the client says of an error: the message of its first cause."""
     java: Any = getattr(error, "java_exception", None)
     while java is not None and java.getCause() is not None:

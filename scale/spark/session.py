@@ -32,7 +32,7 @@ SETTINGS: Final[Mapping[str, str]] = {
 changes. A `spark-submit` may change them."""
 
 
-def session(master: str, name: str, settings: Mapping[str, str] | None = None) -> SparkSession:
+def open_session(master: str, name: str, settings: Mapping[str, str] | None = None) -> SparkSession:
     """Return the running session, or a new one; an empty `master` is that of `spark-submit`."""
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if master.startswith("local"):

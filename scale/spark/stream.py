@@ -40,9 +40,8 @@ from pyspark.sql.streaming import StatefulProcessor
 
 from detection.alert_rules import AlertBudgets
 from scale.history import SCHEMA
-from scale.messages import MOST_BYTES, RECORD_ORDER, RECORDS, write_dead_letters
-from scale.shard import Shard, pack, shards_of, unpack
-from scale.sinks import write_points
+from scale.messages import MOST_BYTES, RECORD_ORDER, RECORDS, log_rejected
+from scale.shard import Shard, divide_by_shard, pack, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -52,7 +51,6 @@ if TYPE_CHECKING:
 
     from detection.events import Event
     from scale.messages import MessageDecoder, MessageSource
-    from storage.timeseries.influx_http import InfluxSettings
 
 _ROWS: Final = 500_000
 """Readings of one task packed together."""
@@ -79,7 +77,7 @@ class EventRow(NamedTuple):
     event: str
 
 
-def readings_of_history(spark: SparkSession, folder: str, files: int | None = None) -> DataFrame:
+def read_history(spark: SparkSession, folder: str, files: int | None = None) -> DataFrame:
     """Return a growing history as a stream of rows of `SCHEMA`, at most `files` parts a trigger."""
     reader = spark.readStream.schema(COLUMNS).option("recursiveFileLookup", "true")
     if files is not None:
@@ -92,7 +90,7 @@ def pack_readings(readings: DataFrame, shards: int) -> DataFrame:
 
     def pack_all(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         size = operator.attrgetter("num_rows")
-        return pack_batches(batches, size, _ROWS, lambda frame: shards_of(frame, shards))
+        return pack_batches(batches, size, _ROWS, lambda frame: divide_by_shard(frame, shards))
 
     return readings.mapInArrow(pack_all, PACKED)
 
@@ -110,13 +108,13 @@ def pack_batches(
         gathered.append(batch)
         total += size(batch)
         if total >= most:
-            yield _blocks(divide(table(gathered)))
+            yield _pack_blocks(divide(read_batches(gathered)))
             gathered, total = [], 0
     if total:
-        yield _blocks(divide(table(gathered)))
+        yield _pack_blocks(divide(read_batches(gathered)))
 
 
-def table(batches: Sequence[pa.RecordBatch]) -> pl.DataFrame:
+def read_batches(batches: Sequence[pa.RecordBatch]) -> pl.DataFrame:
     """Return batches of Arrow as one frame."""
     frame = pl.from_arrow(pa.Table.from_batches(batches))
     if not isinstance(frame, pl.DataFrame):
@@ -124,7 +122,7 @@ def table(batches: Sequence[pa.RecordBatch]) -> pl.DataFrame:
     return frame
 
 
-def _blocks(divided: Iterable[tuple[int, pl.DataFrame]]) -> pa.RecordBatch:
+def _pack_blocks(divided: Iterable[tuple[int, pl.DataFrame]]) -> pa.RecordBatch:
     """Return one packed block per shard."""
     packed = [(shard, pack(part)) for shard, part in divided]
     return pa.RecordBatch.from_arrays(
@@ -148,21 +146,11 @@ _live: OrderedDict[bytes, _Live] = OrderedDict()
 
 
 class ShardProcessor(StatefulProcessor):  # type: ignore[misc] # the library's types are not read
-    """Judges the blocks of one shard.
+    """Judges the blocks of one shard; with a `source`, they are records of Kafka."""
 
-    With a `source`, blocks are records of Kafka. With `points`, readings are not judged, but
-    written to that InfluxDB.
-    """
-
-    def __init__(
-        self,
-        budgets: AlertBudgets,
-        source: MessageSource | None = None,
-        points: InfluxSettings | None = None,
-    ) -> None:
+    def __init__(self, budgets: AlertBudgets, source: MessageSource | None = None) -> None:
         self._given = (budgets.default, dict(budgets.own), dict(budgets.moved))
         self._source = source
-        self._points = points
 
     def init(self, handle: Any) -> None:
         """Open the state of the shards of a task."""
@@ -178,17 +166,13 @@ class ShardProcessor(StatefulProcessor):  # type: ignore[misc] # the library's t
     ) -> Iterator[pd.DataFrame]:
         """Judge the blocks of a trigger, and return the events."""
         number = int(key[0])
-        frame = self._unpacked(block for part in rows for block in part["block"])
+        frame = self._unpack(block for part in rows for block in part["block"])
         if not frame.height:
             return
-        token, size, since = self._head.get() or (self._seed(number), 0, 0)
-        live = _live.pop(bytes(token), None) or self._restored(number)
-        readings, frame = self._decoded(live, frame)
-        events: list[Event] = []
-        if readings.height and self._points is not None:
-            write_points(self._points, readings)
-        elif readings.height:
-            events = live.shard.step(live.shard.streams.of(readings))
+        token, size, since = self._head.get() or (self._make_first_token(number), 0, 0)
+        live = _live.pop(bytes(token), None) or self._restore(number)
+        readings, frame = self._decode(live, frame)
+        events = live.shard.step(live.shard.streams.build(readings)) if readings.height else []
         block = pack(frame)
         token = hashlib.blake2b(bytes(token) + block, digest_size=16).digest()
         since += len(block)
@@ -200,33 +184,31 @@ class ShardProcessor(StatefulProcessor):  # type: ignore[misc] # the library's t
         _live[token] = live
         if len(_live) > KEPT_SHARDS:
             _live.popitem(last=False)
-        yield _event_frame(number, events)
+        yield _build_event_frame(number, events)
 
     def close(self) -> None:
         """Release nothing: the store owns the state."""
 
-    def _seed(self, shard: int) -> bytes:
-        text = msgspec.msgpack.encode((shard, *self._given, self._points is not None))
+    def _make_first_token(self, shard: int) -> bytes:
+        text = msgspec.msgpack.encode((shard, *self._given))
         return hashlib.blake2b(text, digest_size=16).digest()
 
-    def _unpacked(self, packed: Iterable[bytes]) -> pl.DataFrame:
+    def _unpack(self, packed: Iterable[bytes]) -> pl.DataFrame:
         if self._source is None:
             return unpack(packed)
         return unpack(packed, RECORDS, RECORD_ORDER)
 
-    def _decoded(self, live: _Live, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def _decode(self, live: _Live, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Return the judged readings of blocks, and the blocks without large rejected values."""
         if live.decoder is None or self._source is None:
             return frame, frame
-        readings = live.decoder.readings(frame)
+        readings = live.decoder.decode(frame)
         if rejected := live.decoder.rejected:
-            if self._points is None:
-                source = self._source
-                write_dead_letters(source.topic, source.dead_letters, [*rejected.values()])
+            log_rejected(self._source.topic, rejected.values())
             refused = pl.int_range(pl.len()).is_in([*rejected])
             large = refused & (pl.col("value").bin.size() > MOST_BYTES)
             frame = frame.with_columns(value=pl.when(~large).then("value"))
-        return (readings if self._points else readings.filter("judged")), frame
+        return readings.filter("judged"), frame
 
     def _save(self, live: _Live) -> int:
         """Replace snapshot and blocks by the state of now; return the bytes of the snapshot."""
@@ -239,7 +221,7 @@ class ShardProcessor(StatefulProcessor):  # type: ignore[misc] # the library's t
         self._memory.update((memory,))
         return len(body) + len(memory)
 
-    def _restored(self, number: int) -> _Live:
+    def _restore(self, number: int) -> _Live:
         body = self._snapshot.get()
         shard = (
             Shard(self._budgets) if body is None else Shard.restore(bytes(body[0]), self._budgets)
@@ -247,17 +229,16 @@ class ShardProcessor(StatefulProcessor):  # type: ignore[misc] # the library's t
         decoder = None
         if self._source is not None:
             memory = self._memory.get()
-            decoder = self._source.decoder(number, bytes(memory[0]) if memory else b"")
+            decoder = self._source.make_decoder(number, bytes(memory[0]) if memory else b"")
         live = _Live(shard, decoder)
         for (block,) in self._since.get():
-            frame = self._unpacked([bytes(block)])
-            readings = frame if decoder is None else decoder.readings(frame).filter("judged")
-            if self._points is None:
-                shard.step(shard.streams.of(readings))
+            frame = self._unpack([bytes(block)])
+            readings = frame if decoder is None else decoder.decode(frame).filter("judged")
+            shard.step(shard.streams.build(readings))
         return live
 
 
-def _event_frame(shard: int, events: Sequence[Event]) -> pd.DataFrame:
+def _build_event_frame(shard: int, events: Sequence[Event]) -> pd.DataFrame:
     json = msgspec.json.encode
     rows = [
         (shard, e.id, e.sensor, e.kind.value, e.phase.value, e.time, json(e).decode())
@@ -292,29 +273,5 @@ def start_events(
         rows = [EventRow(*row) for row in batch.select(*EventRow._fields).collect()]
         sink(sorted(rows, key=lambda row: (row.time, row.id, row.phase)), number)
 
-    return _start(events.writeStream.outputMode("update"), take, checkpoint, trigger)
-
-
-def _start(
-    writer: Any, take: Callable[[DataFrame, int], None], checkpoint: str, trigger: Mapping[str, Any]
-) -> StreamingQuery:
-    writer = writer.foreachBatch(take).option("checkpointLocation", checkpoint)
-    return writer.trigger(**trigger).start()
-
-
-def start_points(
-    readings: DataFrame, settings: InfluxSettings, checkpoint: str, trigger: Mapping[str, Any]
-) -> StreamingQuery:
-    """Start writing readings to an InfluxDB, beside detection, so that it delays no alert."""
-
-    def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            frame = table([batch])
-            if frame.height:
-                count = write_points(settings, frame)
-                yield pa.RecordBatch.from_arrays([pa.array([count], pa.int64())], ["written"])
-
-    def take(batch: DataFrame, _number: int) -> None:
-        batch.mapInArrow(write, "written long").agg({"written": "sum"}).collect()
-
-    return _start(readings.writeStream, take, checkpoint, trigger)
+    writer = events.writeStream.outputMode("update").foreachBatch(take)
+    return writer.option("checkpointLocation", checkpoint).trigger(**trigger).start()

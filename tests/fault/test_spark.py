@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from detection.alert_rules import AlertBudgets
-from scale.history import HistoryWriter, frame_of, landed, parts_of
+from scale.history import HistoryWriter, build_frame, find_parts, place_reading
 from scale.shard import Shard
 from tests.support.recorded import START, config_text, judged, of_the_service, recorded, registry
 from tests.support.spark import WAIT_S, Stream
@@ -42,9 +42,9 @@ def parts(tmp_path, readings):
     folder = tmp_path / "parts"
     with HistoryWriter(folder) as writer:
         for at in range(0, len(readings), PART):
-            rows = [landed(reading, registry()) for reading in readings[at : at + PART]]
-            writer.commit(frame_of(rows), b"")
-    for bucket in parts_of(folder).values():
+            rows = [place_reading(reading, registry()) for reading in readings[at : at + PART]]
+            writer.commit(build_frame(rows), b"")
+    for bucket in find_parts(folder).values():
         for path in bucket:
             first = int(path.stem.removeprefix("part-"))
             os.utime(path, (1e9 + first, 1e9 + first))
@@ -89,10 +89,10 @@ def test_the_stream_detects_what_the_service_detects_through_kills(stream, readi
     assert ended.code == 0, ended.err
 
     expected = []
-    for bucket in parts_of(parts).values():
+    for bucket in find_parts(parts).values():
         shard = Shard(levels)
         for path in bucket:
-            expected += shard.step(shard.streams.of(judged(path)))
+            expected += shard.step(shard.streams.build(judged(path)))
     written = stream.written_events()
     found = Counter(json.dumps(event, sort_keys=True) for event in written)
     assert found == Counter(map(as_json, expected))

@@ -77,7 +77,6 @@ class Stream:
         path.write_text(config)
         self._words = ["stream", *words, "--config", path, "--shards", "2"]
         self._words += ["--checkpoint", folder / "checkpoint", "--events", folder / "events"]
-        self._words += ["--dead-letters", folder / "dead-letters"]
         self._process = None
         self._more = ()
 

@@ -10,8 +10,8 @@ from ingest.intake import Intake
 from ingest.validation import Message, may_alert
 from plumewatch.config.ingest_settings import build_intake_config
 from plumewatch.config.load import load
-from scale.history import frame_of, landed
-from scale.shard import Shard, shards_of
+from scale.history import build_frame, place_reading
+from scale.shard import Shard, divide_by_shard
 from tests.support.recorded import START, config_text, recorded
 
 HOMIE = ("b1-3-r1", "b1-2-r2")
@@ -60,11 +60,11 @@ def events_of_one_service(path, records, shards):
     for topic, payload, received in records:
         found = intake.on_time(received)
         found += intake.on_message(Message(topic.decode(), payload, received)).readings
-        rows += [landed(reading, registry) for reading in found if may_alert(reading)]
+        rows += [place_reading(reading, registry) for reading in found if may_alert(reading)]
     events = []
-    for _, part in shards_of(frame_of(rows), shards):
+    for _, part in divide_by_shard(build_frame(rows), shards):
         shard = Shard(AlertBudgets(BUDGET))
-        events += shard.step(shard.streams.of(part))
+        events += shard.step(shard.streams.build(part))
     return counted(json.loads(msgspec.json.encode(event)) for event in events)
 
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from ingest.intake import IntakeConfig
     from plumewatch.config.model import PlumewatchConfig
-    from storage.timeseries.influx_http import InfluxSettings
-
 
 app = typer.Typer()
 
@@ -63,13 +61,9 @@ def stream(
             help="KEY=VALUE of Spark's Kafka source or of the client; @FILE reads the value."
         ),
     ] = None,
-    dead_letters: Annotated[
-        Path,
-        typer.Option(help="Folder for records that cannot be read; every executor writes to it."),
-    ] = Path("dead-letters"),
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", help="Whose budgets, sensors, broker and InfluxDB."),
+        typer.Option("--config", "-c", help="Whose budgets, sensors and broker."),
     ] = None,
     checkpoint: Annotated[
         str, typer.Option(help="Folder or URL of state and position.")
@@ -89,9 +83,6 @@ def stream(
     publish: Annotated[
         bool, typer.Option("--publish", help="Events to the configured broker too.")
     ] = False,
-    series: Annotated[
-        bool, typer.Option("--series", help="Readings to the configured InfluxDB too.")
-    ] = False,
     once: Annotated[bool, typer.Option("--once", help="Process what is there, and end.")] = False,
 ) -> None:
     """Detect on Spark: readings in, events out, each once; needs plumewatch[scale] and Java."""
@@ -103,12 +94,9 @@ def stream(
 
     site = Site.load(config) if config else None
     options = _check_sources(history, kafka, kafka_option)
-    if site is None and (kafka or publish or series):
-        raise UsageError("--kafka, --publish and --series need --config")
-    plain = not any("." in key for key in options)
-    _check_kafka(kafka if plain else "", topic)
+    if site is None and (kafka or publish):
+        raise UsageError("--kafka and --publish need --config")
     settings = {"spark.sql.shuffle.partitions": str(shards), **_parse_pairs("--conf", conf)}
-    influx = _read_influx(site) if site and series else None
     sinks: list[Callable[[Sequence[Any], int], None]] = [EventFiles(events).write]
     if site and publish:
         broker = read_broker_settings(site.config)
@@ -122,38 +110,27 @@ def stream(
         for write in sinks:
             write(found, number)
 
-    def start() -> list[Any]:
+    def start() -> Any:
         from scale.spark import stream as parts
 
-        source, readings = None, None
+        source = None
         if kafka and site:
             from scale.messages import MessageSource
-            from scale.spark.kafka import check_with_options, pack_records
+            from scale.spark.kafka import check_topic, pack_records
 
-            if not plain:
-                check_with_options(spark, kafka, topic, options)
-            config, folder = partial(_build_intake, site.config), dead_letters.absolute()
-            source = MessageSource(topic, config, shards, folder)
+            check_topic(spark, kafka, topic, options)
+            source = MessageSource(topic, partial(_build_intake, site.config), shards)
             packed = pack_records(spark, kafka, source, options)
         else:
-            readings = parts.readings_of_history(spark, history, files)
-            packed = parts.pack_readings(readings, shards)
+            packed = parts.pack_readings(parts.read_history(spark, history, files), shards)
         found = parts.detect(packed, parts.ShardProcessor(budgets, source))
-        queries = [parts.start_events(found, sink, f"{checkpoint}/detect", trigger)]
-        if influx is not None:
-            place = f"{checkpoint}/points"
-            if source is None:
-                queries.append(parts.start_points(readings, influx, place, trigger))
-            else:
-                points = parts.detect(packed, parts.ShardProcessor(budgets, source, influx))
-                queries.append(parts.start_events(points, lambda *_: None, place, trigger))
-        return queries
+        return parts.start_events(found, sink, f"{checkpoint}/detect", trigger)
 
-    _run_queries(spark, start)
+    _run(spark, start)
 
 
 def _check_sources(history: str, kafka: str, kafka_option: Sequence[str] | None) -> dict[str, str]:
-    from scale.history import parts_of
+    from scale.history import find_parts
 
     if bool(history) == bool(kafka):
         raise UsageError("either HISTORY or --kafka SERVERS")
@@ -162,44 +139,24 @@ def _check_sources(history: str, kafka: str, kafka_option: Sequence[str] | None)
     if options and not kafka:
         raise UsageError("--kafka-option needs --kafka")
     if history and "://" not in history:
-        parts_of(Path(history))
+        find_parts(Path(history))
     return options
-
-
-def _check_kafka(kafka: str, topic: str) -> None:
-    """Ask Kafka for the topic, as Spark takes minutes to say that nobody answers."""
-    if not kafka:
-        return
-    try:
-        from scale.spark.kafka import check
-    except ImportError as error:
-        raise UsageError(f"this needs the extra plumewatch[scale]: {error}") from error
-    check(kafka, topic)
 
 
 def _start_session(master: str, settings: dict[str, str], *, needs_kafka: bool) -> Any:
     try:
         from scale.spark.kafka import CONNECTOR
-        from scale.spark.session import session
+        from scale.spark.session import open_session
     except ImportError as error:
         raise UsageError(f"this needs the extra plumewatch[scale]: {error}") from error
     if needs_kafka and not settings.keys() & {"spark.jars", "spark.jars.packages"}:
         settings["spark.jars.packages"] = CONNECTOR
     try:
-        spark = session(master, "plumewatch", settings)
+        spark = open_session(master, "plumewatch", settings)
     except Exception as error:
         raise RefusedError(_explain(str(error))) from error
     spark.sparkContext.setLogLevel("ERROR")
     return spark
-
-
-def _read_influx(site: Site) -> InfluxSettings:
-    from plumewatch.config.settings import read_influx_settings
-
-    settings = read_influx_settings(site.config)
-    if settings is None:
-        raise UsageError("--series: the configuration names no InfluxDB (timeseries.url)")
-    return settings
 
 
 def _read_budgets(site: Site | None) -> Any:
@@ -226,18 +183,17 @@ def _build_intake(config: PlumewatchConfig) -> IntakeConfig:
     return build_intake_config(config, dedupe_window=_DEDUPE_WINDOW)
 
 
-def _run_queries(spark: Any, start: Callable[[], list[Any]]) -> None:
+def _run(spark: Any, start: Callable[[], Any]) -> None:
     import signal
 
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     try:
-        running = start()
-        while running and not stopped.is_set():
-            running = [query for query in running if not query.awaitTermination(_LOOK_S)]
-        for query in running:
-            query.stop()
+        query = start()
+        while not (query.awaitTermination(_LOOK_S) or stopped.is_set()):
+            pass
+        query.stop()
     except RefusedError:
         raise
     except Exception as error:

@@ -4,7 +4,7 @@ import msgspec
 import polars as pl
 import pytest
 
-from scale.history import parts_of
+from scale.history import find_parts
 from storage.journal import Journal
 from storage.reading import Reading
 from tests.support.command import plumewatch
@@ -35,7 +35,7 @@ def run(*words):
 
 
 def rows(folder):
-    parts = [p for bucket in parts_of(folder).values() for p in bucket]
+    parts = [p for bucket in find_parts(folder).values() for p in bucket]
     return pl.concat([pl.read_parquet(p, hive_partitioning=False) for p in parts]).sort("position")
 
 

@@ -3,19 +3,11 @@
 import pytest
 
 from tests.support.command import plumewatch
-from tests.support.recorded import config_text
 
 
 def run(folder, *words):
     where = ["--checkpoint", folder / "state", "--events", folder / "events"]
     return plumewatch("stream", *words, *where)
-
-
-@pytest.fixture
-def config(tmp_path):
-    path = tmp_path / "plumewatch.toml"
-    path.write_text(config_text())
-    return path
 
 
 @pytest.mark.parametrize(
@@ -30,11 +22,9 @@ def config(tmp_path):
         (("H", "--publish"), 2, "need --config"),
         (("H", "--conf", "spark.x"), 2, "KEY=VALUE"),
         (("nowhere",), 1, "no such folder"),
-        (("H", "--series", "--config", "CONFIG"), 2, "names no InfluxDB"),
     ],
 )
-def test_faults_are_reported_before_spark_starts(history, config, tmp_path, words, code, message):
-    given = {"H": history, "CONFIG": config}
-    found = run(tmp_path, *(given.get(word, word) for word in words))
+def test_faults_are_reported_before_spark_starts(history, tmp_path, words, code, message):
+    found = run(tmp_path, *(history if word == "H" else word for word in words))
     assert (found.code, found.out) == (code, "")
     assert message in found.err

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from scale.errors import HistoryError
-from scale.history import SCHEMA, HistoryWriter, Landed, frame_of, parts_of
+from scale.history import SCHEMA, HistoryWriter, Landed, build_frame, find_parts
 from storage.reading import Reading
 from storage.registry import find_shard
 from tests.support.recorded import judged, recorded
@@ -26,14 +26,14 @@ def landed(count, building="North", start=1e9, step=1.0, first=0):
 def positions(folder):
     return {
         bucket: [p for part in parts for p in judged(part)["position"]]
-        for bucket, parts in parts_of(folder).items()
+        for bucket, parts in find_parts(folder).items()
     }
 
 
 def test_every_reading_is_there_to_the_last_bit(history):
     frames = [
         pl.read_parquet(part, hive_partitioning=False)
-        for parts in parts_of(history).values()
+        for parts in find_parts(history).values()
         for part in parts
     ]
     stored = pl.concat(frames).sort("position")
@@ -47,7 +47,7 @@ def test_every_reading_is_there_to_the_last_bit(history):
 
 
 def test_a_building_is_in_one_bucket_in_order(history):
-    for bucket, parts in parts_of(history).items():
+    for bucket, parts in find_parts(history).items():
         frame = pl.concat([judged(part) for part in parts])
         assert frame["position"].is_sorted()
         names = frame["building"].unique()
@@ -56,9 +56,9 @@ def test_a_building_is_in_one_bucket_in_order(history):
 
 def test_days_follow_the_receipt_and_never_go_back(tmp_path):
     with HistoryWriter(tmp_path, 1) as writer:
-        writer.commit(frame_of(landed(3, start=86_400.0 * 5 - 1.5)), b"")
-        writer.commit(frame_of(landed(2, start=86_400.0 * 4)), b"")  # the clock was set back
-    days = [path.parent.name for path in parts_of(tmp_path)[0]]
+        writer.commit(build_frame(landed(3, start=86_400.0 * 5 - 1.5)), b"")
+        writer.commit(build_frame(landed(2, start=86_400.0 * 4)), b"")  # the clock was set back
+    days = [path.parent.name for path in find_parts(tmp_path)[0]]
     assert days == ["day=1970-01-05", "day=1970-01-06", "day=1970-01-06"]
     assert positions(tmp_path) == {0: [1, 2, 3, 4, 5]}
 
@@ -70,7 +70,7 @@ class DiedError(Exception):
 @pytest.mark.parametrize("at", ["before", "between", "after"])
 def test_a_death_anywhere_leaves_each_reading_once(tmp_path, monkeypatch, at):
     writer = HistoryWriter(tmp_path, 2)
-    writer.commit(frame_of(landed(4)), b"4")
+    writer.commit(build_frame(landed(4)), b"4")
 
     def die(*_):
         raise DiedError
@@ -83,14 +83,14 @@ def test_a_death_anywhere_leaves_each_reading_once(tmp_path, monkeypatch, at):
         monkeypatch.setattr(HistoryWriter, "_place", some)
     both = landed(3, first=4) + landed(3, "South", first=4)
     with pytest.raises(DiedError):
-        writer.commit(frame_of(both), b"10")
+        writer.commit(build_frame(both), b"10")
     writer.close()
     monkeypatch.undo()
     with HistoryWriter(tmp_path) as again:
         assert again.cursor == (b"4" if at == "before" else b"10")
         assert again.buckets == 2
         if at == "before":
-            again.commit(frame_of(both), b"10")
+            again.commit(build_frame(both), b"10")
     assert sorted(p for bucket in positions(tmp_path).values() for p in bucket) == [*range(1, 11)]
     assert not list((tmp_path / "_staging").iterdir())
 
@@ -120,14 +120,14 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, name, message):
 
 def test_what_is_no_history_is_refused_in_words(tmp_path):
     with pytest.raises(HistoryError, match="no such folder"):
-        parts_of(tmp_path / "nothing")
+        find_parts(tmp_path / "nothing")
     with pytest.raises(HistoryError, match="no history; expected bucket=B"):
-        parts_of(tmp_path)
+        find_parts(tmp_path)
 
 
 def test_no_reading_is_no_part(tmp_path):
     with HistoryWriter(tmp_path) as writer:
-        assert writer.commit(frame_of([]), b"seen") == []
+        assert writer.commit(build_frame([]), b"seen") == []
     with HistoryWriter(tmp_path) as writer:
         assert (writer.position, writer.cursor) == (0, b"seen")
-    assert set(frame_of([]).columns) == set(SCHEMA) - {"position"}
+    assert set(build_frame([]).columns) == set(SCHEMA) - {"position"}

@@ -4,7 +4,7 @@ import pytest
 
 from detection.alert_rules import AlertBudgets
 from detection.errors import SnapshotError
-from scale.history import parts_of
+from scale.history import find_parts
 from scale.shard import Shard
 from tests.support.recorded import judged, of_the_service, recorded
 
@@ -29,26 +29,26 @@ def budgets(readings):
 def test_shards_find_what_the_service_found(history):
     given = AlertBudgets(0.8, *budgets(recorded()))
     found = []
-    for parts in parts_of(history).values():
+    for parts in find_parts(history).values():
         shard = Shard(given)
         for part in parts:
-            found += shard.step(shard.streams.of(judged(part)))
+            found += shard.step(shard.streams.build(judged(part)))
     assert final_states(found) == final_states(of_the_service(recorded(), given))
 
 
 def test_a_shard_continues_from_its_snapshot(gym_history):
-    frames = [judged(p) for p in parts_of(gym_history)[0]]
+    frames = [judged(p) for p in find_parts(gym_history)[0]]
     own, moved = budgets(recorded())
     given = AlertBudgets(1.0, own, moved)
     whole, parts = Shard(given), Shard(given)
-    expected = [e for frame in frames for e in whole.step(whole.streams.of(frame))]
+    expected = [e for frame in frames for e in whole.step(whole.streams.build(frame))]
     found = []
     for frame in frames:
         for at in range(0, frame.height, 400):
-            found += parts.step(parts.streams.of(frame[at : at + 400]))
+            found += parts.step(parts.streams.build(frame[at : at + 400]))
             parts = Shard.restore(parts.snapshot(), given)
     assert sorted(map(repr, found)) == sorted(map(repr, expected))
-    again = found and [e for f in frames for e in parts.step(parts.streams.of(f))]
+    again = found and [e for f in frames for e in parts.step(parts.streams.build(f))]
     assert [e for e in again if e.kind.value == "vape" and "vendor" not in e.model_version] == []
 
 

@@ -77,7 +77,7 @@ def test_any_cut_gives_the_events_of_one_service(kept, cut, tmp_path, monkeypatc
     path = tmp_path / "plumewatch.toml"
     path.write_text(CONFIG)
     config = partial(build_intake_config, load(path), dedupe_window=128)
-    source = MessageSource("values", config, SHARDS, tmp_path / "dead")
+    source = MessageSource("values", config, SHARDS)
     sent = one_value_a_topic()
     poison = (b"homie/5/b1-3-r1/air/pm25", b"\x00" * 100_000)
     records = [(*record, 0, k) for k, record in enumerate(sent)]

@@ -1,13 +1,11 @@
-"""What a stream leaves behind: files by trigger, points as the service writes them."""
+"""What a stream leaves behind, and the blocks of its shuffle."""
 
 import polars as pl
 
-from scale.history import bucket_keys, parts_of, readings_of
-from scale.shard import pack, shards_of, unpack
-from scale.sinks import EVENT_COLUMNS, EventFiles, write_points
-from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
-from storage.timeseries.line_protocol import LineEncoder
-from tests.support.recorded import judged, recorded, registry
+from scale.history import find_buckets, find_parts
+from scale.shard import divide_by_shard, pack, unpack
+from scale.sinks import EVENT_COLUMNS, EventFiles
+from tests.support.recorded import judged, recorded
 
 
 def word(k):
@@ -27,23 +25,14 @@ def test_the_same_trigger_again_replaces_its_file(tmp_path):
     assert [p.name for p in (tmp_path / "events").iterdir()] == ["trigger-000000000000.parquet"]
 
 
-def test_points_are_those_of_the_service(history, monkeypatch):
-    lines = []
-    monkeypatch.setattr(InfluxHttp, "write", lambda _, body, *__: lines.extend(body.split(b"\n")))
-    frames = [judged(p) for parts in parts_of(history).values() for p in parts]
-    settings = InfluxSettings("http://127.0.0.1:1")
-    assert sum(write_points(settings, frame) for frame in frames) == len(recorded())
-    assert sorted(lines) == sorted(LineEncoder(registry()).encode(recorded()).split(b"\n"))
-
-
 def test_blocks_give_back_what_was_packed_in_the_order_of_the_receipt(history):
-    frames = [judged(p) for parts in parts_of(history).values() for p in parts]
+    frames = [judged(p) for parts in find_parts(history).values() for p in parts]
     whole = pl.concat(frames).sort("position")
-    divided = dict(shards_of(whole, 3))
+    divided = dict(divide_by_shard(whole, 3))
     assert sum(part.height for part in divided.values()) == len(recorded())
     for shard, part in divided.items():
-        assert set(bucket_keys(part, 3)) == {shard}
+        assert set(find_buckets(part, 3)) == {shard}
         again = unpack([pack(part[500:]), pack(part[:500])])
         assert again.equals(part)
-    assert readings_of(unpack([pack(whole)])) == list(recorded())
+    assert unpack([pack(whole)]).equals(whole)
     assert unpack([]).height == 0
