@@ -1,5 +1,5 @@
-"""The same detector on many cores and machines, and over years of history.
+"""The service's detector on many cores and machines, and over years of history.
 
-The service imports nothing of this package. Only `scale.spark` needs the extra
+The service imports nothing from this package. Only `scale.spark` needs the extra
 ``plumewatch[scale]``.
 """

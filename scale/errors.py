@@ -1,8 +1,8 @@
-"""Errors at scale, all permanent.
+"""Errors of this package, all permanent.
 
 ScaleError
-    HistoryError    a folder holds no history, or another one
-    KafkaError      no server answers, or it has no such topic
+    HistoryError    a folder holds no history, or a different one
+    KafkaError      no server answers, or it does not have the topic
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from ingest.errors import RefusedError
 
 
 class ScaleError(RefusedError):
-    """A permanent fault; the message says what and where."""
+    """A permanent fault; the message says what is wrong and where."""
 
 
 class HistoryError(ScaleError):
-    """A folder holds no history, or one of another layout."""
+    """A folder holds no history, or one with a different layout."""
 
 
 class KafkaError(ScaleError):
-    """No Kafka answers, or the topic is not there."""
+    """No Kafka server answers, or it does not have the topic."""

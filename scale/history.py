@@ -1,23 +1,23 @@
-"""History: readings as Parquet files, divided by building, in the order of judgment.
+"""History: readings as Parquet files, divided by building, in the order they are evaluated.
 
 Layout
 ------
 ``bucket=B/day=YYYY-MM-DD/part-N.parquet`` below one folder (the hive layout of Spark, polars and
-DuckDB). All sensors of a building are in one bucket (`storage.registry.find_shard`), so
-a bucket can be judged by itself, common air included. Within a bucket, parts in order of their
-paths hold readings in order of `position`, a running number without repetition. The day is that of
-the receipt in UTC; it never goes back, whatever the clock does, so that the order of the paths
-remains that of the positions.
+DuckDB). All sensors of a building are in one bucket (`storage.registry.find_shard`), so each bucket
+can be evaluated by itself, including the air that the rooms of a building share. Within a bucket,
+parts sorted by path hold readings sorted by `position`, a running number that never repeats. The
+day is the day of receipt in UTC. It never goes back, even if the clock does, so paths always sort
+in the order of the positions.
 
 Order of operations
 -------------------
-`HistoryWriter.commit` writes the parts of one group below ``_staging``, syncs them, then replaces
-``_writer.json``, which names them and holds the caller's cursor: that commits the group. Then it
-renames the parts to their places. After a crash before the replacement the next writer deletes the
-staged files; after a later one it completes the renames. So each reading is there once, and a
-reader sees complete parts only. A lock on ``_writer.lock`` allows one writer per folder.
+`HistoryWriter.commit` writes the parts of one group below ``_staging`` and syncs them. Replacing
+``_writer.json``, which names the parts and holds the caller's cursor, commits the group. The parts
+are then renamed into place. If the process dies before the replacement, the next writer deletes the
+staged files; if it dies afterward, the next writer completes the renames. So each reading is there
+once, and readers see only complete parts. A lock on ``_writer.lock`` allows one writer per folder.
 
-It is not a table format: parts are changed or deleted by hand only, a day at a time.
+This is not a table format: parts are changed or deleted by hand, a day at a time.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ SCHEMA: Final = pl.Schema(
         "flags": pl.String(),
     }
 )
-"""Columns of a part. Times are Unix seconds, bit for bit those of the journal; the place is empty
-for an unregistered sensor; words are separated by spaces, null if none; detectors skip readings
-that are not `judged` (late, retained, of an unregistered sensor, ...)."""
+"""Columns of a part. Times are Unix seconds, bit for bit as in the journal. The place is empty for
+an unregistered sensor. Words are separated by spaces; null means none. Detectors skip readings that
+are not `judged`, such as late or retained ones and those of unregistered sensors."""
 
 _STATE: Final = "_writer.json"
 _LOCK: Final = "_writer.lock"
@@ -70,7 +70,7 @@ _ROW_GROUP: Final = 250_000
 
 
 class Landed(NamedTuple):
-    """A reading with its place and model (`PLACE`), and whether detectors judge it."""
+    """A reading with its place and model (`PLACE`), and whether detectors evaluate it."""
 
     reading: Reading
     place: tuple[str, str, str, str, str]
@@ -78,7 +78,7 @@ class Landed(NamedTuple):
 
 
 def place_reading(reading: Reading, registry: Registry) -> Landed:
-    """Return a reading with its place."""
+    """Add to a reading its place, and whether detectors evaluate it."""
     sensor, room = registry.sensors.get(reading.sensor), registry.room_of(reading.sensor)
     if sensor is None or room is None:
         return Landed(reading, ("", "", "", "", ""), may_alert(reading))
@@ -87,7 +87,7 @@ def place_reading(reading: Reading, registry: Registry) -> Landed:
 
 
 def build_frame(rows: Sequence[Landed]) -> pl.DataFrame:
-    """Return readings as a frame of `SCHEMA` without `position`."""
+    """Build a frame of `SCHEMA`, without `position`, from readings."""
     readings = [row.reading for row in rows]
     columns: dict[str, list[Any]] = {
         "time": [r.time for r in readings],
@@ -104,7 +104,11 @@ def build_frame(rows: Sequence[Landed]) -> pl.DataFrame:
 
 
 class HistoryWriter:
-    """Appends to a history; `HistoryError` for another folder, number of buckets, or writer."""
+    """Appends to a history.
+
+    Raises `HistoryError` if the folder holds something else, has a different number of buckets, or
+    is being written by another process.
+    """
 
     def __init__(self, folder: Path, buckets: int | None = None, default: int = 2) -> None:
         self._folder = folder
@@ -222,7 +226,7 @@ class HistoryWriter:
 
 
 def find_parts(folder: Path) -> dict[int, list[Path]]:
-    """Return the parts of each bucket, in order, or raise `HistoryError` if there is none."""
+    """Return the parts of each bucket, in order; raise `HistoryError` if there are none."""
     if not folder.is_dir():
         raise HistoryError(f"{folder}: no such folder")
     buckets = {
@@ -239,7 +243,7 @@ def find_parts(folder: Path) -> dict[int, list[Path]]:
 
 
 def find_buckets(frame: pl.DataFrame, buckets: int) -> pl.Series:
-    """Return the bucket of each reading: of its building, or else of its sensor."""
+    """Return the bucket of each reading, by its building; without one, by its sensor."""
     building = pl.concat_str("site", "building", separator="/")
     key = frame.select(
         pl.when(pl.col("room") == "").then(pl.col("sensor")).otherwise(building)

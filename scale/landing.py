@@ -1,10 +1,10 @@
-"""Landing readings of the journal as a history of Parquet (`scale.history`).
+"""Writes the readings of the journal to a history of Parquet files (`scale.history`).
 
-Readings are landed in the order in which the service detects on them: a reading that overtook
-another of its sensor waits for it here as there (`alerts.consumer.reading_judge`), and what waits
-at the end of a run is part of the cursor. The cursor is committed with the parts, so each reading
-of the journal is landed once, however often this runs or ends. What the journal deletes before it
-is landed is lost to the history, and is counted.
+Readings are written in the order in which the service evaluates them. As in the service, a reading
+that overtook another reading of its sensor waits for it (`alerts.consumer.reading_judge`). Readings
+that still wait at the end of a run are stored in the cursor. The cursor is committed with the
+parts, so each reading is written once, no matter how often this runs or dies. Readings that the
+journal deletes before they are written are lost to the history, and counted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _READ: Final = 20_000
 _GROUP: Final = 500_000
-"""Readings committed at once: so many rows are held in memory, as columns."""
+"""Readings committed at once, which are held in memory as columns."""
 
 
 class _Cursor(msgspec.Struct):
@@ -41,10 +41,10 @@ def land_journal(
     writer: HistoryWriter,
     on_progress: Callable[[float], None] = lambda _: None,
 ) -> tuple[int, int]:
-    """Land what is new in a journal; `on_progress` gets the share done, 0 to 1.
+    """Write new readings of a journal; `on_progress` gets the share that is done, 0 to 1.
 
-    Returns how many readings were landed, and how many the journal had deleted before. Raises
-    `HistoryError` if the journal is another one than before.
+    Returns how many readings were written, and how many the journal had already deleted. Raises
+    `HistoryError` if this is not the journal of the last run.
     """
     cursor = _read_cursor(writer)
     order = Reorder.restore(cursor.order) if cursor.order else Reorder()

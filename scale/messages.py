@@ -1,11 +1,11 @@
-"""MQTT messages that a bridge wrote to Kafka, as rows of a history.
+"""Turns MQTT messages that a bridge wrote to Kafka into rows of a history.
 
-A record's key is the topic, its value the payload. `Router` tells which shards need a record,
-before it is read: those of the sensors that its topic or payload names. `MessageDecoder` then is
-the intake of one shard: with the formats, the checks and the memory of the service's, which
-`MessageDecoder.snapshot` carries from one trigger to the next (open join windows, births,
-descriptions, duplicates, clocks). So a stream reads what one service would read, however it is cut.
-A join window closes with a later message of its shard.
+A record's key is the topic, its value the payload. Before a record is decoded, `Router` finds the
+shards that need it: those of the sensors named in its topic or payload. `MessageDecoder` is the
+intake of one shard, with the same formats and checks as the service. What it remembers (open join
+windows, births, descriptions, duplicates, clocks) goes from one trigger to the next in
+`MessageDecoder.snapshot`. So a stream reads the same as one service, no matter how it is divided
+into triggers. A join window closes with a later message of its shard.
 
 No record ends a stream: keys and values are bytes, and what cannot be read is counted and
 logged with partition and offset: the record itself stays in Kafka.
@@ -53,7 +53,7 @@ RECORD_ORDER: Final = ("received", "partition", "offset")
 MOST_BYTES: Final = 65_536
 """Kept of a rejected value in the state of a shard."""
 _TOPICS: Final = 100_000
-"""Topics of which the shard is known; all are forgotten beyond it."""
+"""Most topics whose shards are remembered; beyond that, all are forgotten."""
 
 
 class Record(NamedTuple):
@@ -67,9 +67,9 @@ class Record(NamedTuple):
 
 
 class MessageSource:
-    """What workers share to read records of a Kafka `topic`: made by the driver, sent to each.
+    """What workers need to read records of a Kafka `topic`; the driver sends it to each of them.
 
-    `intake` makes the configuration of the intake.
+    `intake` builds the configuration of the intake.
     """
 
     def __init__(self, topic: str, intake: Callable[[], IntakeConfig], shards: int) -> None:
@@ -78,12 +78,12 @@ class MessageSource:
         self._id = uuid.uuid4().hex
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Be one object in each worker, however many tasks bring it there."""
+        """Unpickle as one object per worker, no matter how many tasks bring it there."""
         return _find_source, (self._id, self.topic, self._intake, self.shards)
 
     @cached_property
     def config(self) -> IntakeConfig:
-        """The configuration of the intake, made once a worker."""
+        """The configuration of the intake, built once per worker."""
         return self._intake()
 
     @cached_property
@@ -92,7 +92,7 @@ class MessageSource:
         return Router(self.config, self.shards)
 
     def make_decoder(self, shard: int, snapshot: bytes = b"") -> MessageDecoder:
-        """Return the decoder of a shard; raises `msgspec.MsgspecError` for another snapshot."""
+        """Make the decoder of a shard; raise `msgspec.MsgspecError` for an unknown snapshot."""
         registry = self._registries.get(shard, Registry())
         aliases = {a: of for a, of in self.config.aliases.items() if of in registry.sensors}
         context = replace(self.config.context, registry=registry, states=States())
@@ -129,10 +129,10 @@ def _find_source(
 
 
 class Router:
-    """Finds the shards of a record: of every sensor that it names.
+    """Finds the shards of a record: those of every sensor that it names.
 
-    A topic of which a level, or several together, are a sensor's name is known from then on.
-    Messages about many devices (descriptions, the death of a gateway) go to all shards.
+    If one or more levels of a topic form a sensor's name, the shards of the topic are remembered.
+    Messages about many devices, such as descriptions or the death of a gateway, go to all shards.
     """
 
     def __init__(self, config: IntakeConfig, shards: int) -> None:
@@ -154,7 +154,7 @@ class Router:
         self._known: dict[bytes, list[int]] = {}
 
     def find_home(self, sensor: str) -> int:
-        """Return the shard of a sensor; of an unregistered one, that of what it is part of."""
+        """Return the shard of a sensor, or of the registered device that it is part of."""
         name = sensor
         while name:
             known = self._homes.get(name, self._homes.get(fold_id(name)))
@@ -164,7 +164,7 @@ class Router:
         return find_shard(sensor, self._shards)
 
     def divide(self, records: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
-        """Divide `RECORDS` by shard, in order; a record may be for several."""
+        """Divide `RECORDS` by shard, in order; a record may go to several shards."""
         known = self._known
         keys = records["key"].to_list()
         found = [known.get(key) or self._find(*records.row(k)) for k, key in enumerate(keys)]
@@ -207,11 +207,11 @@ class Router:
         return name in self._homes or fold_id(name) in self._homes
 
     def _find_shards_named(self, sensor: str) -> set[int]:
-        """Return the shards of a sensor, and of those that are named after it."""
+        """Return the shards of a sensor and of those whose names begin with its name."""
         return {self.find_home(sensor)} | self._parents.get(fold_id(sensor), set())
 
     def _peek(self, message: Message) -> list[Reading] | None:
-        """Return the readings of a message by itself; None if it is refused."""
+        """Decode a message by itself; return None if it is rejected."""
         try:
             readings = decode_message(message, self._context, "", self._routes)
         except Exception:  # noqa: BLE001 - as in the intake, which says why it is refused
@@ -219,7 +219,7 @@ class Router:
         return readings + self._context.states.joiner.close(self._context.limits)
 
     def _is_about_many(self, topic: str, readings: Sequence[Reading]) -> bool:
-        """Whether a message describes devices, or says that a gateway may be gone."""
+        """Whether a message describes devices, or reports that a gateway may be gone."""
         if readings:
             return all(reading.events == ("offline",) for reading in readings)
         return any(
@@ -230,7 +230,7 @@ class Router:
 
 
 class MessageDecoder:
-    """The intake of one shard, and what it rejected of the last records, by row."""
+    """The intake of one shard; `rejected` has the last records that it rejected, by row."""
 
     def __init__(self, intake: Intake, registry: Registry, is_own: Callable[[str], bool]) -> None:
         self._intake = intake
@@ -240,11 +240,11 @@ class MessageDecoder:
         self.rejected: dict[int, tuple[Record, str]] = {}
 
     def snapshot(self) -> bytes:
-        """Return the memory of the decoders."""
+        """Return the state of the decoders."""
         return self._intake.snapshot()
 
     def decode(self, records: pl.DataFrame) -> pl.DataFrame:
-        """Return what is known now from `RECORDS`, in order, as a frame of `SCHEMA`."""
+        """Decode `RECORDS`, in order, into a frame of `SCHEMA`; windows may still be open."""
         self.rejected = {}
         found: list[Reading] = []
         offsets: list[int] = []
@@ -262,7 +262,7 @@ class MessageDecoder:
         return frame.with_columns(position=position).select(SCHEMA.names())
 
     def _close_windows(self, now: float) -> Iterator[Reading]:
-        """Return the readings whose join window is over."""
+        """Close the join windows that are over, and return their readings."""
         if self._deadline is None:
             self._deadline = self._intake.next_deadline()
         if self._deadline is not None and self._deadline <= now:

@@ -1,9 +1,9 @@
-"""The detectors of one shard: the buildings whose readings come together.
+"""The detectors of one shard: a group of buildings whose readings are evaluated together.
 
-A shard uses the same `detection.combined` as the service; its readings are frames of
-`scale.history.SCHEMA`, which name their place, so that it needs no registry. The plume detector
-ignores readings that are not newer than the last of their sensor, but tamper and faults reported by
-a device count again: a source must deliver each reading once.
+A shard uses the same `detection.combined` as the service. Its readings are frames of
+`scale.history.SCHEMA`, which include the place, so it needs no registry. A source must deliver each
+reading once: the plume detector ignores readings that are not newer than the last one of their
+sensor, but tamper and faults reported by a device would count twice.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Snapshot(msgspec.Struct):
 
 
 class Streams:
-    """Turns frames of readings into streams, and remembers sensors and their `places`."""
+    """Builds streams from frames of readings, and remembers sensors and their `places`."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -50,7 +50,7 @@ class Streams:
         self._kind = pl.Enum([])
 
     def build(self, frame: pl.DataFrame) -> Stream:
-        """Return a frame of `scale.history.SCHEMA` as a stream, in its order."""
+        """Build a stream from a frame of `scale.history.SCHEMA`, in its order."""
         sensors = frame.select("sensor", "site", "building", "room").unique(maintain_order=True)
         known = set(self.names)
         fresh = [
@@ -62,7 +62,7 @@ class Streams:
         for name, site, building, room in sensors.rows():
             if room:
                 self.places[name] = (f"{site}/{building}", room)
-        # Polars fills in what is absent: numpy takes four times as long over columns with nulls.
+        # Polars replaces nulls: numpy takes four times as long over columns that have them.
         values = frame.select(pl.col(COLUMNS).fill_null(np.nan)).to_numpy(order="fortran")
         worded = frame.select("events", "faults").with_row_index("row")
         worded = worded.filter(pl.col("events").is_not_null() | pl.col("faults").is_not_null())
@@ -80,7 +80,7 @@ class Streams:
 
 
 class Shard:
-    """Detectors of one shard, whose readings are its `streams`."""
+    """Detectors of one shard; `streams` builds their input."""
 
     def __init__(self, budgets: AlertBudgets | None = None) -> None:
         self._budgets = budgets or AlertBudgets()
@@ -94,7 +94,7 @@ class Shard:
         return self.detectors.plumes.model_version
 
     def step(self, stream: Stream) -> list[Event]:
-        """Judge readings of `streams`, as `CombinedDetector.step`."""
+        """Evaluate a stream that `streams` built, as `CombinedDetector.step` does."""
         plumes = self.detectors.plumes
         plumes.thresholds.budget = self._budgets.default
         if self._budgets.own or self._budgets.moved:
@@ -112,7 +112,7 @@ class Shard:
 
     @classmethod
     def restore(cls, body: bytes, budgets: AlertBudgets | None = None) -> Shard:
-        """Continue from a snapshot; raises `SnapshotError` for another format or model."""
+        """Restore a snapshot; raise `SnapshotError` if its format or model is a different one."""
         shard = cls(budgets)
         try:
             found = msgspec.msgpack.decode(body, type=_Snapshot)
@@ -143,7 +143,7 @@ def divide_by_shard(frame: pl.DataFrame, shards: int) -> Iterator[tuple[int, pl.
 
 
 def pack(frame: pl.DataFrame) -> bytes:
-    """Return a frame as an Arrow stream without empty columns: one value to shuffle."""
+    """Pack a frame into one value to shuffle: an Arrow stream without empty columns."""
     kept = [name for name in frame.columns if frame[name].null_count() < frame.height]
     out = io.BytesIO()
     frame.select(kept).write_ipc_stream(out, compression="lz4")
@@ -153,7 +153,7 @@ def pack(frame: pl.DataFrame) -> bytes:
 def unpack(
     blocks: Iterable[bytes], schema: pl.Schema = SCHEMA, order: Sequence[str] = READING_ORDER
 ) -> pl.DataFrame:
-    """Return the rows of blocks as a frame of `schema`, in the order of their receipt."""
+    """Unpack blocks into a frame of `schema`, in the order of receipt."""
     frames = [pl.read_ipc_stream(io.BytesIO(block)) for block in blocks]
     whole = pl.concat([pl.DataFrame(schema=schema), *frames], how="diagonal")
     return whole.sort(order, maintain_order=True)

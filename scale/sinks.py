@@ -1,4 +1,4 @@
-"""The sink of a stream: files of events."""
+"""Writes the events of a stream to files."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _KINDS: Final = {name: pl.Float64() if name == "time" else pl.String() for name 
 
 
 class EventFiles:
-    """Writes the events of a trigger to a Parquet file named after it, whole and repeatable."""
+    """Writes a Parquet file for each trigger, atomically; a repeated trigger replaces its file."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
 
     def write(self, events: Sequence[tuple[object, ...]], number: int) -> None:
-        """Write the events of a trigger; without events there is no file."""
+        """Write the events of a trigger; without events, no file is left."""
         path = self._folder / f"trigger-{number:012d}.parquet"
         if not events:
             path.unlink(missing_ok=True)

@@ -1,1 +1,1 @@
-"""The parts that need Spark: extra ``plumewatch[scale]``, Java 17 or 21."""
+"""Modules that need Spark: the extra ``plumewatch[scale]`` and Java 17 or 21."""

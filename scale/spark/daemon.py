@@ -1,4 +1,4 @@
-"""Spark's Python daemon, with what its workers need: imported once, before they are forked."""
+"""Spark's Python daemon, which imports what its workers need once, before they are forked."""
 
 from __future__ import annotations
 

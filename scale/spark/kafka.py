@@ -1,4 +1,4 @@
-"""Kafka as the source of a stream: its records by shard, and its faults in a sentence."""
+"""Kafka as the source of a stream: divides its records by shard, and explains its faults."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from scale.messages import MessageSource
 
 CONNECTOR: Final = "org.apache.spark:spark-sql-kafka-0-10_2.13:4.2.0"
-"""Spark's connector: the newest that is published runs on pyspark 4.3 too."""
+"""Spark's connector: the newest one that is published also runs on pyspark 4.3."""
 _ANSWER_S: Final = 30.0
-"""Of a client that may be the first thing a busy machine runs in a new JVM."""
+"""Longest wait: the client may be the first thing that a busy machine runs in a new JVM."""
 _BYTES: Final = 16 << 20
-"""Of records of one task, packed together."""
+"""Size of the records that a task packs together."""
 
 
 def check_topic(spark: SparkSession, servers: str, topic: str, options: Mapping[str, str]) -> None:
-    """Ask Kafka for a topic as the stream will; `KafkaError`. Spark itself takes minutes to."""
+    """Raise `KafkaError` if the stream would find no server or topic, which takes Spark minutes."""
     jvm: Any = spark.sparkContext._jvm  # noqa: SLF001 - no other way to the client
     admin = jvm.org.apache.kafka.clients.admin.Admin
     if isinstance(admin, JavaPackage):
@@ -56,7 +56,7 @@ def check_topic(spark: SparkSession, servers: str, topic: str, options: Mapping[
 
 
 def _find_cause(error: Exception) -> str:
-    """Return what the client says of an error: the message of its first cause."""
+    """Return the message of an error's first cause, which is what the client says."""
     java: Any = getattr(error, "java_exception", None)
     while java is not None and java.getCause() is not None:
         java = java.getCause()
@@ -69,10 +69,9 @@ def pack_records(
     source: MessageSource,
     options: Mapping[str, str],
 ) -> DataFrame:
-    """Return the records of a Kafka topic as blocks of `RECORDS` by shard.
+    """Pack the records of a Kafka topic into blocks of `RECORDS` by shard.
 
-    `options` are those of Spark's source, and settings of the Kafka client under the names that it
-    has: those with a dot.
+    `options` are options of Spark's source and, if they have a dot, settings of the Kafka client.
     """
     given = {"startingOffsets": "earliest"}
     given |= {f"kafka.{key}" if "." in key else key: value for key, value in options.items()}

@@ -1,23 +1,24 @@
 """The detectors on Structured Streaming: readings in, events out, each event once.
 
-Way of a reading
-----------------
-1. `pack_readings` turns readings into one block per shard and task (`scale.shard`), before the
-   shuffle. A shard is a hash of the building with some thousand sensors, as many sensors in one
-   pass cost hardly more than few. Records of Kafka are divided and packed undecoded.
-2. `ShardProcessor` judges the blocks of a trigger in the order of their receipt, with the
-   detectors of the service (`scale.shard`). It decodes records with the decoder of the shard
-   (`scale.messages`), which remembers open join windows, births and duplicates.
-3. The caller's sink gets the events of a trigger on the driver, with the number of the trigger;
-   after a failure, the same number may come again with the same events.
+How a reading travels
+---------------------
+1. Before the shuffle, `pack_readings` packs readings into one block per shard and task
+   (`scale.shard`). A shard is a hash of buildings with about a thousand sensors, since a pass over
+   many sensors costs hardly more than a pass over a few. Records from Kafka are divided and packed
+   without being decoded.
+2. `ShardProcessor` evaluates the blocks of a trigger in the order of receipt, with the detectors of
+   the service (`scale.shard`). It decodes records with the decoder of the shard (`scale.messages`),
+   which remembers open join windows, births and duplicates.
+3. On the driver, the caller's sink gets the events of a trigger with the number of the trigger.
+   After a failure, the same number may come again, with the same events.
 
 State
 -----
-RocksDB has for each shard a snapshot (of its decoder too), the blocks since, and a token: a hash
-over all blocks, which identifies the state. A Python worker keeps its shards in memory; one whose
-token is that of the store continues, any other is rebuilt from snapshot and blocks. So a trigger
-writes what it got, and a snapshot only when the blocks since have grown as large; any worker,
-executor or driver can continue.
+For each shard, RocksDB has a snapshot (including its decoder), the blocks since the snapshot, and a
+token: a hash over all blocks, which identifies the state. A Python worker keeps its shards in
+memory. A shard whose token matches the store's continues; any other is rebuilt from snapshot and
+blocks. So a trigger writes only the blocks that it got, and a new snapshot once the blocks have
+grown as large as the last one. Any worker, executor or driver can continue.
 
 Checkpoint
 ----------
@@ -53,13 +54,13 @@ if TYPE_CHECKING:
     from scale.messages import MessageDecoder, MessageSource
 
 _ROWS: Final = 500_000
-"""Readings of one task packed together."""
+"""Readings that a task packs together."""
 _LEAST: Final = 1 << 16
 KEPT_SHARDS: Final = 64
 """Shards that a Python worker keeps in memory."""
 _TYPES: Final = {"Int64": "long", "Float64": "double", "String": "string", "Boolean": "boolean"}
 COLUMNS: Final = ", ".join(f"`{name}` {_TYPES[str(kind)]}" for name, kind in SCHEMA.items())
-"""`scale.history.SCHEMA` as Spark writes it."""
+"""`scale.history.SCHEMA` in Spark's words."""
 PACKED: Final = "shard int, block binary"
 _EVENT_ROW: Final = (
     "shard int, id string, sensor string, kind string, phase string, time double, event string"
@@ -78,7 +79,7 @@ class EventRow(NamedTuple):
 
 
 def read_history(spark: SparkSession, folder: str, files: int | None = None) -> DataFrame:
-    """Return a growing history as a stream of rows of `SCHEMA`, at most `files` parts a trigger."""
+    """Read a growing history as a stream of rows of `SCHEMA`, at most `files` parts a trigger."""
     reader = spark.readStream.schema(COLUMNS).option("recursiveFileLookup", "true")
     if files is not None:
         reader = reader.option("maxFilesPerTrigger", files)
@@ -86,7 +87,7 @@ def read_history(spark: SparkSession, folder: str, files: int | None = None) -> 
 
 
 def pack_readings(readings: DataFrame, shards: int) -> DataFrame:
-    """Return rows of `SCHEMA` as blocks by shard."""
+    """Pack rows of `SCHEMA` into blocks by shard."""
 
     def pack_all(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         size = operator.attrgetter("num_rows")
@@ -101,7 +102,7 @@ def pack_batches(
     most: int,
     divide: Callable[[pl.DataFrame], Iterable[tuple[int, pl.DataFrame]]],
 ) -> Iterator[pa.RecordBatch]:
-    """Gather batches of a task until their size is `most`, and pack them by shard."""
+    """Gather batches of a task up to a size of `most`, and pack them by shard."""
     gathered: list[pa.RecordBatch] = []
     total = 0
     for batch in batches:
@@ -115,7 +116,7 @@ def pack_batches(
 
 
 def read_batches(batches: Sequence[pa.RecordBatch]) -> pl.DataFrame:
-    """Return batches of Arrow as one frame."""
+    """Join Arrow batches into one frame."""
     frame = pl.from_arrow(pa.Table.from_batches(batches))
     if not isinstance(frame, pl.DataFrame):
         raise TypeError("the batches are no table")
@@ -123,7 +124,7 @@ def read_batches(batches: Sequence[pa.RecordBatch]) -> pl.DataFrame:
 
 
 def _pack_blocks(divided: Iterable[tuple[int, pl.DataFrame]]) -> pa.RecordBatch:
-    """Return one packed block per shard."""
+    """Pack one block per shard."""
     packed = [(shard, pack(part)) for shard, part in divided]
     return pa.RecordBatch.from_arrays(
         [
@@ -135,7 +136,7 @@ def _pack_blocks(divided: Iterable[tuple[int, pl.DataFrame]]) -> pa.RecordBatch:
 
 
 class _Live(NamedTuple):
-    """A shard in the memory of a worker; with a decoder, its blocks are records of Kafka."""
+    """A shard in a worker's memory; with a decoder, its blocks are records from Kafka."""
 
     shard: Shard
     decoder: MessageDecoder | None
@@ -146,7 +147,7 @@ _live: OrderedDict[bytes, _Live] = OrderedDict()
 
 
 class ShardProcessor(StatefulProcessor):  # type: ignore[misc] # the library's types are not read
-    """Judges the blocks of one shard; with a `source`, they are records of Kafka."""
+    """Evaluates the blocks of one shard; with a `source`, they are records from Kafka."""
 
     def __init__(self, budgets: AlertBudgets, source: MessageSource | None = None) -> None:
         self._given = (budgets.default, dict(budgets.own), dict(budgets.moved))
@@ -164,7 +165,7 @@ class ShardProcessor(StatefulProcessor):  # type: ignore[misc] # the library's t
     def handleInputRows(  # noqa: N802 - the library's name
         self, key: Any, rows: Iterator[pd.DataFrame], _timers: Any
     ) -> Iterator[pd.DataFrame]:
-        """Judge the blocks of a trigger, and return the events."""
+        """Evaluate the blocks of a trigger, and return the events."""
         number = int(key[0])
         frame = self._unpack(block for part in rows for block in part["block"])
         if not frame.height:
@@ -199,7 +200,7 @@ class ShardProcessor(StatefulProcessor):  # type: ignore[misc] # the library's t
         return unpack(packed, RECORDS, RECORD_ORDER)
 
     def _decode(self, live: _Live, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Return the judged readings of blocks, and the blocks without large rejected values."""
+        """Return the readings to evaluate, and the blocks without large rejected values."""
         if live.decoder is None or self._source is None:
             return frame, frame
         readings = live.decoder.decode(frame)
@@ -211,7 +212,7 @@ class ShardProcessor(StatefulProcessor):  # type: ignore[misc] # the library's t
         return readings.filter("judged"), frame
 
     def _save(self, live: _Live) -> int:
-        """Replace snapshot and blocks by the state of now; return the bytes of the snapshot."""
+        """Replace snapshot and blocks by a new snapshot; return its size in bytes."""
         body = live.shard.snapshot()
         self._snapshot.update((body,))
         self._since.clear()
@@ -248,7 +249,7 @@ def _build_event_frame(shard: int, events: Sequence[Event]) -> pd.DataFrame:
 
 
 def detect(packed: DataFrame, processor: ShardProcessor) -> DataFrame:
-    """Return the events of a stream of blocks by shard, each reading once."""
+    """Return the events of a stream of blocks by shard, evaluating each reading once."""
     return packed.groupBy("shard").transformWithStateInPandas(
         statefulProcessor=processor,
         outputStructType=_EVENT_ROW,
@@ -263,10 +264,10 @@ def start_events(
     checkpoint: str,
     trigger: Mapping[str, Any],
 ) -> StreamingQuery:
-    """Start the stream of `detect` with a trigger of `DataStreamWriter.trigger`.
+    """Start the stream of `detect`; `trigger` is passed to `DataStreamWriter.trigger`.
 
-    `sink` gets the events of a trigger in order of time, and its number; again with the same number
-    if it or the driver fails before the trigger is committed.
+    `sink` gets the events of a trigger, sorted by time, and its number. If it or the driver fails
+    before the trigger is committed, they come again with the same number.
     """
 
     def take(batch: DataFrame, number: int) -> None:

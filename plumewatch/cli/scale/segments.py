@@ -1,4 +1,4 @@
-"""`plumewatch segments`: accepted readings as a history of Parquet."""
+"""`plumewatch segments`: writes accepted readings to a history of Parquet files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 _SENSORS_A_BUCKET: Final = 1000
-"""A detector processes many sensors in one pass at hardly more cost than few."""
+"""A pass of the detector over many sensors costs hardly more than one over a few."""
 
 
 @app.command(
@@ -42,7 +42,7 @@ def segments(
     ] = None,
     every: Annotated[float, typer.Option(help="Repeat at this interval, s; 0 ends.", min=0)] = 0.0,
 ) -> None:
-    """Land accepted readings as Parquet, each once: for Spark, any other program."""
+    """Write accepted readings to Parquet files, each once, for Spark and other programs."""
     from scale.history import HistoryWriter
 
     site = Site.load(config)

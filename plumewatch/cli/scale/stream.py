@@ -1,7 +1,7 @@
-"""`plumewatch stream`: the detector on Spark, from a history that grows or from Kafka.
+"""`plumewatch stream`: the detector on Spark, fed by a growing history or by Kafka.
 
-A trigger is committed when files and broker have its events. After a failure the last trigger comes
-again: its file is replaced by the same, and the alert engine knows an event by its id.
+A trigger is committed once files and broker have its events. After a failure the last trigger is
+repeated: its file is replaced by an identical one, and the alert engine recognizes events by id.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ app = typer.Typer()
 
 _DEDUPE_WINDOW: Final = 128
 _LOOK_S: Final = 1
-"""How often a running stream looks whether it shall end."""
+"""How often a running stream checks whether it should end."""
 _SENTENCES: Final = {
     "Failed to find data source: kafka": "Spark has no connector for Kafka: pass its jars as"
     " --conf spark.jars=A,B,C,D (docs/scale.md)",
@@ -38,7 +38,7 @@ _SENTENCES: Final = {
     " --kafka-option failOnDataLoss=false goes on without them",
     "Java gateway process exited": "Spark did not start; what Java said is above",
 }
-"""What people read, by a phrase of Spark's error."""
+"""What people read instead of an error of Spark, by a phrase in it."""
 
 
 @app.command(
