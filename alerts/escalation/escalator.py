@@ -299,6 +299,8 @@ class Escalator:
                 delivered = outbox_rows.find_people_notified(tx, incident.id)
                 what = Happened.NO_RESPONSE if delivered else Happened.UNDELIVERED
                 repository.note(tx, incident.id, now, what)
+                if not delivered:
+                    outbox_rows.retry_refused(tx, incident.id, now)
             case Action.REMIND:
                 finish_step(tx, due, now, "reminded")
                 self._remind(tx, incident, now)

@@ -247,6 +247,16 @@ def mark_failed(
     )
 
 
+def retry_refused(tx: sqlite3.Connection, incident: str, now: float) -> None:
+    """Let the last alert that was refused on each channel be due once more."""
+    tx.execute(
+        "UPDATE outbox SET status = 'due', due_at = ?1, finished_at = NULL WHERE id IN (SELECT"  # noqa: S608 - a constant
+        f" max(id) FROM outbox WHERE incident = ?2 AND status = 'failed' AND {_REASON} = ?3"
+        " GROUP BY person, target)",
+        (now, incident, NoticeReason.OPENED.value),
+    )
+
+
 def find_next_deadline(
     tx: sqlite3.Connection, busy_channels: Collection[str] = (), sending: Collection[int] = ()
 ) -> float | None:

@@ -158,6 +158,15 @@ def test_history_says_that_no_notice_was_delivered(school, say):
     assert "no_response" not in school.history()
 
 
+@pytest.mark.parametrize(("confidence", "ends"), [(0.5, 240), (0.9, 360)])
+def test_what_all_channels_refused_is_tried_once_more_at_the_end(school, say, confidence, ends):
+    """An alert below 70 % has one round, which a service that refuses for seconds uses up."""
+    refuse(school, 0, ends - 20)
+    say(0, confidence=confidence)
+    say(30, since=0, phase=EventPhase.ENDED, confidence=confidence)
+    school.run(3000).want(*((w, "opened", BOYS, ends, ends + 2) for w in ("lee", "fox", "fay")))
+
+
 def test_an_acknowledgment_stops_it_and_the_others_learn_who_responds(school, say):
     say(0)
     school.ack(70, "fox")
