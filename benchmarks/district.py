@@ -27,7 +27,7 @@ import httpx
 import load_rig as rig
 
 from alerts.access import api_tokens, sessions
-from alerts.page.guard import cookie_name
+from alerts.page.guard import name_cookie
 from storage.sqlite import connect, transaction
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.school_year import STAFF, fill_state
@@ -211,7 +211,7 @@ def ask(base: str, data: Path, pid: int, repeats: int, only: Sequence[str]) -> I
         found = tx.execute("SELECT id FROM incident WHERE room = 'r0' ORDER BY opened_at DESC")
         incident = str(found.fetchone()[0])
     for who, (cookie, token) in people.items():
-        browser = httpx.Client(base_url=base, cookies={cookie_name(secure=False): cookie})
+        browser = httpx.Client(base_url=base, cookies={name_cookie(secure=False): cookie})
         program = httpx.Client(base_url=base, headers={"Authorization": f"Bearer {token}"})
         for client, paths in ((browser, pages(incident)), (program, lists(incident))):
             with client:

@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from alerts.access import languages, second_factor, sessions
 from alerts.access.passwords import SHORTEST, find_fault, list_with_password, set_password
 from alerts.access.roles import Right
-from alerts.page.guard import client_of, text_of
+from alerts.page.guard import find_client, get_text
 from alerts.page.page_group import Access, serves
 from alerts.page.sign_in import SignInGroup
 from language.messages import LANGUAGES, _
@@ -33,10 +33,10 @@ class AccountPages(SignInGroup):
     @serves("/account/password", Access.STAFF, methods=("POST",))
     async def _password(self, request: Request) -> Response:
         form, settings, now = request.state.form, self._context.settings, self._now()
-        member = await self._again(request)
+        member = await self._confirm_password(request)
         if isinstance(member, Response):
             return member
-        new = text_of(form, "new")
+        new = get_text(form, "new")
         fault = find_fault(new, (member.id, member.name, settings.school.name))
         if fault:
             return await self._account(request, fault, 400)
@@ -48,17 +48,17 @@ class AccountPages(SignInGroup):
 
     @serves("/account/second-factor", Access.STAFF, methods=("POST",))
     async def _set_up(self, request: Request) -> Response:
-        member = await self._again(request)
+        member = await self._confirm_password(request)
         if isinstance(member, Response):
             return member
         if await self._context.read(second_factor.find_enrollment, member.id) is not None:
-            return self._back()
+            return self._go_back()
         secret = second_factor.make_secret()
         return await self._ask_for_code(member, member.id, "/account#second-factor", secret)
 
     @serves("/account/second-factor/remove", Access.STAFF, methods=("POST",))
     async def _remove(self, request: Request) -> Response:
-        member = await self._again(request)
+        member = await self._confirm_password(request)
         if isinstance(member, Response):
             return member
 
@@ -67,34 +67,34 @@ class AccountPages(SignInGroup):
                 self._audit(tx, AuditKind.SECOND_FACTOR, member.id, request, what="removed")
 
         await self._context.write(remove)
-        return self._back()
+        return self._go_back()
 
-    def _back(self) -> Response:
+    def _go_back(self) -> Response:
         return RedirectResponse("/account#second-factor", 303)
 
     def _has_password(self, request: Request) -> bool:
         person = request.state.session.person
         rules = self._context.access.sign_in
-        return rules.may_use_password(person) and not self._one_click(request)
+        return rules.may_use_password(person) and not self._is_one_click(request)
 
-    async def _again(self, request: Request) -> StaffMember | Response:
+    async def _confirm_password(self, request: Request) -> StaffMember | Response:
         """Return who is signed in if the form has their password; else the answer to give."""
         session, now = request.state.session, self._now()
         if not self._has_password(request):
             raise HTTPException(403, _("You sign in without a password of this page."))
-        if self._limit.take(client_of(request), session.person, now) > 0:
+        if self._limit.take(find_client(request), session.person, now) > 0:
             fault = _("Too many failed attempts. Wait a few minutes.")
             return await self._account(request, fault, 429)
-        member = await self._known(session.person, text_of(request.state.form, "old"))
+        member = await self._check_password(session.person, get_text(request.state.form, "old"))
         if member is None:
             return await self._account(request, _("The current password is wrong."), 403)
-        self._limit.record_success(client_of(request), session.person)
+        self._limit.record_success(find_client(request), session.person)
         return member
 
     @serves("/account/sign-out-everywhere", Access.STAFF, methods=("POST",))
     async def _end_all(self, request: Request) -> Response:
         session, form = request.state.session, request.state.form
-        person = text_of(form, "person")
+        person = get_text(form, "person")
         if person != session.person and not session.may(Right.ACCOUNTS):
             raise HTTPException(403, _("Only administrators can sign others out."))
         if person not in {session.person, *(m.id for m in self._context.own_staff)}:
@@ -108,15 +108,15 @@ class AccountPages(SignInGroup):
         _LOG.info(
             "%s signed %.64s out everywhere", session.person, person.encode("ascii", "replace")
         )
-        return self._out() if person == session.person else RedirectResponse("/account", 303)
+        return self._leave() if person == session.person else RedirectResponse("/account", 303)
 
     @serves("/account/language", Access.STAFF, methods=("POST",))
     async def _language(self, request: Request) -> Response:
-        person, code = request.state.session.person, text_of(request.state.form, "language")
+        person, code = request.state.session.person, get_text(request.state.form, "language")
         if code not in {"", *LANGUAGES}:
             raise HTTPException(400, _("Choose a language from the list."))
         await self._context.write(lambda tx: languages.choose(tx, person, code))
-        await self._context.in_thread(self._context.settings.notices.read_channels)
+        await self._context.run_in_thread(self._context.settings.notices.read_channels)
         return RedirectResponse("/account", 303)
 
     @serves("/account", Access.STAFF)

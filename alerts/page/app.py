@@ -26,11 +26,11 @@ from starlette.staticfiles import StaticFiles
 
 from alerts.page.account import AccountPages
 from alerts.page.api.docs import API, ApiDocs
-from alerts.page.api.operation import PREFIX, problem
+from alerts.page.api.operation import PREFIX, build_problem
 from alerts.page.guard import SecurityHeaders
 from alerts.page.page_context import PageContext
 from alerts.page.provider_sign_in import ProviderPages
-from alerts.page.rendering import unreachable
+from alerts.page.rendering import write_unreachable
 from alerts.page.sign_in import SignInPages
 from alerts.page.views.air import AirPages
 from alerts.page.views.answer import AnswerPages
@@ -157,11 +157,11 @@ class _Errors:
         if not isinstance(error, HTTPException):
             raise error
         if _is_api(request):
-            return problem(error)
+            return build_problem(error)
         status, headers, detail = error.status_code, error.headers, error.detail
         if status == HTTPStatus.SEE_OTHER:
             return Response(status_code=status, headers=headers)
-        await self._context.session(request)  # it knows the language
+        await self._context.find_session(request)  # it knows the language
         if detail == HTTPStatus(status).phrase:
             detail = {
                 404: _("This page does not exist."),
@@ -174,15 +174,15 @@ class _Errors:
     async def on_fault(self, request: Request, _error: Exception) -> Response:
         detail = _("Something went wrong. See the service's log for details.")
         if _is_api(request):
-            return problem(HTTPException(500, detail))
+            return build_problem(HTTPException(500, detail))
         return self._context.render(request, "error.html", 500, detail=detail)
 
     async def on_storage_error(self, request: Request, error: Exception) -> Response:
         _LOG.warning("page %s: %s", request.url.path, error or type(error).__name__)
         phone = self._context.settings.header.help_phone
-        detail = unreachable(_("The database cannot be read right now."), phone)
+        detail = write_unreachable(_("The database cannot be read right now."), phone)
         if _is_api(request):
-            return problem(HTTPException(503, detail, {"Retry-After": "5"}))
+            return build_problem(HTTPException(503, detail, {"Retry-After": "5"}))
         return self._context.render(request, "error.html", 503, detail=detail)
 
 

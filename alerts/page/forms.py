@@ -104,22 +104,26 @@ class Form:
     own: bool = False
     unique: tuple[str, ...] = ()
 
-    def entries(self, tree: Mapping[str, Any], now: datetime) -> list[tuple[int, dict[str, Any]]]:
+    def list_entries(
+        self, tree: Mapping[str, Any], now: datetime
+    ) -> list[tuple[int, dict[str, Any]]]:
         """Return the entries that people see, with their numbers in the file."""
         found = enumerate(tree.get(self.section, ()))
         return [(k, dict(entry)) for k, entry in found if self.is_shown(entry, now)]
 
-    def detail(self, entry: Mapping[str, Any], tree: Mapping[str, Any]) -> str:
+    def describe(self, entry: Mapping[str, Any], tree: Mapping[str, Any]) -> str:
         """Write what an entry has beside its title, for a list."""
         known = {field.key: field for field in self.fields if field.key not in _TITLES}
-        words = [_described(known[key], entry[key], tree) for key in known if entry.get(key)]
+        words = [_describe(known[key], entry[key], tree) for key in known if entry.get(key)]
         return " · ".join(words)
 
-    def values(self, form: FormData) -> dict[str, Any]:
+    def read_values(self, form: FormData) -> dict[str, Any]:
         """Read what was typed; a key that is empty is left out."""
         return dict(_read(form, self.fields))
 
-    def entry(self, old: Mapping[str, Any] | None, typed: Mapping[str, Any]) -> dict[str, Any]:
+    def merge_entry(
+        self, old: Mapping[str, Any] | None, typed: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Return the entry with what was typed; keys that the form does not have stay."""
         known = {f.key: f for f in self.fields if not f.key.startswith("_")}
         entry = {k: v for k, v in (old or {}).items() if k not in known or k in typed}
@@ -129,35 +133,37 @@ class Form:
             entry[key] = value
         return entry
 
-    def refused(
+    def find_refused(
         self, tree: Mapping[str, Any], index: int | None, typed: Mapping[str, Any]
     ) -> dict[str, str]:
         """Return why values are refused that the configuration would allow, by field."""
         entries = tree.get(self.section, ())
         old = {} if index is None else entries[index]
-        found = dict(_refused(self.fields, tree, old, typed))
+        found = dict(_find_refused(self.fields, tree, old, typed))
         mine = [typed.get(key) for key in self.unique]
         others = [e for k, e in enumerate(entries) if k != index]
         if any(mine) and mine in ([e.get(key) for key in self.unique] for e in others):
             found.setdefault(self.unique[0], _("There is already one with this name."))
         return found
 
-    def edits(
+    def build_edits(
         self, tree: Mapping[str, Any], index: int | None, typed: Mapping[str, Any]
     ) -> list[Edit]:
         """Return the changes of the file for what was typed."""
         if index is not None:
-            changed = self.entry(tree[self.section][index], typed)
+            changed = self.merge_entry(tree[self.section][index], typed)
             further = self.added_with({**typed, **changed}, tree)
             return [Edit(self.section, index, changed), *further]
-        entry = self.entry(None, {k: v for k, v in typed.items() if not k.startswith("_")})
+        entry = self.merge_entry(None, {k: v for k, v in typed.items() if not k.startswith("_")})
         taken = {str(e.get("id")) for e in tree.get(self.section, ())}
         if self.id_from:
             words = [str(entry.get(key, "")) for key in self.id_from]
             entry = {"id": new_id(words, taken, self.one), **entry}
         return [Edit(self.section, None, entry), *self.added_with({**typed, **entry}, tree)]
 
-    def faults(self, faults: Iterable[EntryFault], index: int) -> tuple[dict[str, str], list[str]]:
+    def split_faults(
+        self, faults: Iterable[EntryFault], index: int
+    ) -> tuple[dict[str, str], list[str]]:
         """Return the faults beside fields, by their name, and those of the rest, as sentences."""
         names = {f.key for f in self.fields}
         beside: dict[str, str] = {}
@@ -168,9 +174,9 @@ class Form:
             if own == fault.path or (name and name.partition(".")[0] not in names):
                 others.append(f"{fault.place}: {fault.value}: {fault.allowed}")
             elif name:
-                beside.setdefault(name, _sentence(fault))
+                beside.setdefault(name, _write_fault(fault))
             else:
-                others.append(_sentence(fault))
+                others.append(_write_fault(fault))
         return beside, others
 
 
@@ -186,7 +192,7 @@ class ShownField:
     rows: list[list[ShownField]] = dataclass_field(default_factory=list)
 
 
-def shown(
+def build_fields(
     fields: Sequence[Field],
     values: Mapping[str, Any],
     tree: Mapping[str, Any],
@@ -201,12 +207,12 @@ def shown(
         if (one.needs_choices and not choices) or (one.asked_by and one.asked_by not in faults):
             continue
         fault = faults.get(name, "")
-        made = ShownField(one, name, _text(one, value), choices, fault)
+        made = ShownField(one, name, _write_value(one, value), choices, fault)
         if one.kind is Kind.ROWS:
             rows = value if isinstance(value, list) else []
             spare: list[dict[str, Any]] = [{}] * min(one.spare, MOST_ROWS - len(rows))
             made.rows = [
-                shown(one.rows, row, tree, faults, f"{name}.{k}.")
+                build_fields(one.rows, row, tree, faults, f"{name}.{k}.")
                 for k, row in enumerate((*rows, *spare))
             ]
             inner = {n for row in made.rows for cell in row for n in (cell.name,)}
@@ -218,7 +224,7 @@ def shown(
     return found
 
 
-def _described(field: Field, value: Any, tree: Mapping[str, Any]) -> str:
+def _describe(field: Field, value: Any, tree: Mapping[str, Any]) -> str:
     if field.kind is Kind.ROWS:
         return f"{_(field.label)}: {len(value)}"
     if isinstance(value, datetime):
@@ -232,7 +238,7 @@ def _described(field: Field, value: Any, tree: Mapping[str, Any]) -> str:
     return ", ".join(choices.get(str(one), str(one)) for one in values)
 
 
-def _refused(
+def _find_refused(
     fields: Sequence[Field],
     tree: Mapping[str, Any],
     old: Mapping[str, Any],
@@ -248,7 +254,7 @@ def _refused(
             was = old.get(one.key, ())
             for k, row in enumerate(value):
                 kept = {key: v for key, v in row.items() if any(r.get(key) == v for r in was)}
-                yield from _refused(one.rows, tree, kept, row, f"{name}.{k}.")
+                yield from _find_refused(one.rows, tree, kept, row, f"{name}.{k}.")
         elif one.kind in {Kind.CHOICE, Kind.SEVERAL} and one.choices is not None:
             values = value if isinstance(value, list) else [value]
             if value != old.get(one.key) and not set(map(str, values)) <= set(one.choices(tree)):
@@ -257,11 +263,11 @@ def _refused(
             yield name, fault
     if {"start", "end"} <= {f.key for f in fields if f.kind is Kind.TIME}:
         asks = any(one.asked_by == "end" for one in fields)
-        if fault := _fault_of_span(old, typed, asks=asks):
+        if fault := _check_span(old, typed, asks=asks):
             yield f"{prefix}end", fault
 
 
-def _fault_of_span(old: Mapping[str, Any], typed: Mapping[str, Any], *, asks: bool) -> str:
+def _check_span(old: Mapping[str, Any], typed: Mapping[str, Any], *, asks: bool) -> str:
     """Say what is wrong with times of a day; with `asks`, ask once whether they go overnight."""
     start, end = typed.get("start"), typed.get("end")
     if start and start == end:
@@ -272,7 +278,7 @@ def _fault_of_span(old: Mapping[str, Any], typed: Mapping[str, Any], *, asks: bo
     return ""
 
 
-def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+def find_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
     """Return what differs, before and after."""
     keys = [k for k in {**old, **new} if old.get(k) != new.get(k)]
     return {k: old[k] for k in keys if k in old}, {k: new[k] for k in keys if k in new}
@@ -280,12 +286,12 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[dict[str, A
 
 def _read(form: FormData, fields: Iterable[Field], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for one in fields:
-        value = _typed(form, one, f"{prefix}{one.key}")
+        value = _read_field(form, one, f"{prefix}{one.key}")
         if value not in ("", []):
             yield one.key, value
 
 
-def _typed(form: FormData, one: Field, name: str) -> Any:
+def _read_field(form: FormData, one: Field, name: str) -> Any:
     if one.kind is Kind.ROWS:
         rows = (dict(_read(form, one.rows, f"{name}.{k}.")) for k in range(MOST_ROWS))
         usual = {field.key: field.default for field in one.rows}
@@ -299,18 +305,18 @@ def _typed(form: FormData, one: Field, name: str) -> Any:
     if one.kind is Kind.NUMBER and _NUMBER.fullmatch(text):
         return float(text) if "." in text else int(text)
     if one.kind in {Kind.DATE, Kind.MOMENT}:
-        return _moment(one.kind, text)
+        return _parse_date(one.kind, text)
     return text
 
 
-def _moment(kind: Kind, text: str) -> date | datetime | str:
+def _parse_date(kind: Kind, text: str) -> date | datetime | str:
     try:
         return date.fromisoformat(text) if kind is Kind.DATE else datetime.fromisoformat(text)
     except ValueError:
         return text  # what is wrong with it is said by the check of the configuration
 
 
-def _text(one: Field, value: Any) -> Any:
+def _write_value(one: Field, value: Any) -> Any:
     if isinstance(value, datetime):
         return value.replace(tzinfo=None).isoformat(timespec="minutes")
     if isinstance(value, date):
@@ -320,7 +326,7 @@ def _text(one: Field, value: Any) -> Any:
     return value
 
 
-def _sentence(fault: EntryFault) -> str:
+def _write_fault(fault: EntryFault) -> str:
     if fault.value in {"missing", "''", "nobody"}:
         return _("Required.")
     value = fault.value.strip("'\"")
@@ -328,7 +334,7 @@ def _sentence(fault: EntryFault) -> str:
     return f"“{cut}”: {fault.allowed}."
 
 
-def day_end(now: datetime) -> datetime:
+def find_day_end(now: datetime) -> datetime:
     """Return the end of a day at school: 18:00, or midnight after that."""
     evening = now.replace(hour=18, minute=0, second=0, microsecond=0)
     if now < evening:

@@ -83,14 +83,14 @@ class PendingSignIn:
     tries: int = 0
 
 
-def cookie_name(*, secure: bool, what: str = "session") -> str:
+def name_cookie(*, secure: bool, what: str = "session") -> str:
     """Return the name of a cookie; over https one that no other host can set."""
     if secure:
         return "__Host-plumewatch" + ("" if what == "session" else f"-{what}")
     return f"plumewatch_{what}"
 
 
-def client_of(request: Request) -> str:
+def find_client(request: Request) -> str:
     """Return the address of the client; empty if it is unknown."""
     return request.client.host if request.client else ""
 
@@ -102,7 +102,7 @@ def is_local(request: Request) -> bool:
     """
     passed_on = any(header in request.headers for header in _OF_PROXIES)
     is_old = request.scope.get("http_version") == "1.0"
-    return client_of(request) in {"127.0.0.1", "::1"} and not (passed_on or is_old)
+    return find_client(request) in {"127.0.0.1", "::1"} and not (passed_on or is_old)
 
 
 def same_origin(request: Request) -> bool:
@@ -120,13 +120,13 @@ class FormSize(Enum):
     LARGE = (60_000, 800)
 
 
-def session_of(request: Request) -> Session | None:
+def get_session(request: Request) -> Session | None:
     """Return the session that was found for a request; None without one."""
     found: Session | None = getattr(request.state, "session", None)
     return found
 
 
-def to_sign_in(request: Request) -> NoReturn:
+def send_to_sign_in(request: Request) -> NoReturn:
     """Send a browser to the sign-in, and back to the page afterwards."""
     path = request.url.path
     inner = path.endswith(("/series", "/evidence.svg"))
@@ -140,26 +140,26 @@ def to_sign_in(request: Request) -> NoReturn:
     raise HTTPException(303, headers={"Location": where})
 
 
-def too_often(wait_s: float, detail: str) -> HTTPException:
+def refuse_for_now(wait_s: float, detail: str) -> HTTPException:
     """Return the refusal of a request that may come again after a while."""
     return HTTPException(429, detail, {"Retry-After": str(math.ceil(wait_s))})
 
 
-async def form_of(request: Request, size: FormSize | None = None) -> FormData:
+async def read_form(request: Request, size: FormSize | None = None) -> FormData:
     """Read a small form; raise 413, 408 or 400 if it is large, slow or cut off."""
     most, fields = (size or FormSize.SMALL).value
     read = partial(request.form, max_files=0, max_fields=fields, max_part_size=5000)
-    return await _arrived(request, read, most)
+    return await _receive(request, read, most)
 
 
-async def body_of(request: Request) -> bytes:
-    """Read a small body, which may be absent, as `form_of` reads a form."""
+async def read_body(request: Request) -> bytes:
+    """Read a small body, which may be absent, as `read_form` reads a form."""
     if request.headers.get("content-length", "0") == "0":
         return b""
-    return await _arrived(request, request.body, FormSize.SMALL.value[0])
+    return await _receive(request, request.body, FormSize.SMALL.value[0])
 
 
-async def _arrived(request: Request, read: Callable[[], Awaitable[_T]], most: int) -> _T:
+async def _receive(request: Request, read: Callable[[], Awaitable[_T]], most: int) -> _T:
     length = request.headers.get("content-length", "")
     if not length.isdigit() or int(length) > most:
         raise HTTPException(413, _("The form is too large."))
@@ -172,7 +172,7 @@ async def _arrived(request: Request, read: Callable[[], Awaitable[_T]], most: in
         raise HTTPException(400, _("The form was cut off.")) from None
 
 
-def text_of(form: Mapping[str, Any], name: str) -> str:
+def get_text(form: Mapping[str, Any], name: str) -> str:
     """Return the text of a field; empty if there is none."""
     value = form.get(name, "")
     return value if isinstance(value, str) else ""

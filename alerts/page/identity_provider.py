@@ -121,9 +121,11 @@ class IdentityProvider:
         self._fetched = _Fetched()
         self._free = asyncio.Semaphore(_AT_ONCE)
 
-    async def sign_in_address(self, state: str, nonce: str, verifier: str, *, silent: bool) -> str:
+    async def build_sign_in_address(
+        self, state: str, nonce: str, verifier: str, *, silent: bool
+    ) -> str:
         """Return where a browser is sent to sign in; `silent` asks the person nothing."""
-        document = await self._call(self.document)
+        document = await self._call(self.fetch_document)
         own = self.settings
         address: str = prepare_grant_uri(
             document["authorization_endpoint"],
@@ -140,16 +142,16 @@ class IdentityProvider:
         )
         return address
 
-    async def identity(self, code: str, nonce: str, verifier: str) -> Identity:
+    async def fetch_identity(self, code: str, nonce: str, verifier: str) -> Identity:
         """Return whom the provider vouches for; raise `NotVouchedForError` if for nobody."""
-        return await self._call(lambda: self._identity(code, nonce, verifier))
+        return await self._call(lambda: self._fetch_identity_claims(code, nonce, verifier))
 
-    async def document(self) -> dict[str, Any]:
+    async def fetch_document(self) -> dict[str, Any]:
         """Return the provider's document of an hour ago or newer."""
         kept, now = self._fetched, self._clock()
         if now - kept.document_at >= _FRESH_S:
             url = self.settings.issuer.rstrip("/") + DISCOVERY
-            found = await self._json("GET", url)
+            found = await self._fetch_json("GET", url)
             if found.get("issuer") != self.settings.issuer:
                 raise ProviderError(
                     later("The sign-in provider's issuer doesn't match the configuration.")
@@ -159,11 +161,11 @@ class IdentityProvider:
             kept.document, kept.document_at = found, now
         return kept.document
 
-    async def keys(self, *, anew: bool = False) -> KeySet:
+    async def fetch_keys(self, *, anew: bool = False) -> KeySet:
         """Return the provider's keys, fetched `anew` at most every half minute."""
         kept, now = self._fetched, self._clock()
         if now - kept.keys_at >= (_NEW_KEYS_S if anew else _FRESH_S):
-            kept.keys = await self._json("GET", (await self.document())["jwks_uri"])
+            kept.keys = await self._fetch_json("GET", (await self.fetch_document())["jwks_uri"])
             kept.keys_at = now
         try:
             return KeySet.import_key_set(kept.keys)  # type: ignore[arg-type]
@@ -177,8 +179,8 @@ class IdentityProvider:
         except TimeoutError:
             raise ProviderError(_UNREACHABLE) from None
 
-    async def _identity(self, code: str, nonce: str, verifier: str) -> Identity:
-        own, document = self.settings, await self.document()
+    async def _fetch_identity_claims(self, code: str, nonce: str, verifier: str) -> Identity:
+        own, document = self.settings, await self.fetch_document()
         offered = document.get("token_endpoint_auth_methods_supported", ())
         method = "client_secret_post" if "client_secret_post" in offered else "client_secret_basic"
         body = prepare_token_request(
@@ -187,16 +189,16 @@ class IdentityProvider:
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         auth = ClientAuth(own.client_id, own.client_secret.reveal(), method)
         url, headers, body = auth.prepare("POST", document["token_endpoint"], headers, body)
-        answer = await self._json("POST", url, body.encode(), headers)
-        claims = await self._checked(answer.get("id_token"), nonce)
-        found = self._person(claims)
+        answer = await self._fetch_json("POST", url, body.encode(), headers)
+        claims = await self._check_token(answer.get("id_token"), nonce)
+        found = self._read_person(claims)
         if own.groups_url:
             token = str(answer.get("access_token"))
-            groups = tuple([group async for group in self._google_groups(found.email, token)])
+            groups = tuple([group async for group in self._fetch_google_groups(found.email, token)])
             found = found._replace(groups=groups)
         return found
 
-    async def _google_groups(self, email: str, token: str) -> AsyncIterator[str]:
+    async def _fetch_google_groups(self, email: str, token: str) -> AsyncIterator[str]:
         """Yield the addresses of a person's groups, as far as their own access token shows them."""
         quoted = email.replace("\\", "\\\\").replace("'", "\\'")
         query = {"query": f"member_key_id == '{quoted}'", "pageSize": "200"}
@@ -204,7 +206,7 @@ class IdentityProvider:
         try:
             for _page in range(_MOST_PAGES):
                 url = f"{self.settings.groups_url}?{urlencode(query)}"
-                found = await self._json("GET", url, headers=headers)
+                found = await self._fetch_json("GET", url, headers=headers)
                 for entry in found.get("memberships", ()):
                     yield str(entry["groupKey"]["id"])
                 query["pageToken"] = str(found.get("nextPageToken", ""))
@@ -218,7 +220,7 @@ class IdentityProvider:
                 )
             ) from error
 
-    def _person(self, claims: Mapping[str, Any]) -> Identity:
+    def _read_person(self, claims: Mapping[str, Any]) -> Identity:
         own = self.settings
         if own.hosted_domain and claims.get("hd") != own.hosted_domain:
             raise NotVouchedForError(
@@ -263,20 +265,20 @@ class IdentityProvider:
             name=clean_text(str(claims.get("name") or ""))[:_LONGEST_NAME],
         )
 
-    async def _checked(self, token: object, nonce: str) -> CodeIDToken:
+    async def _check_token(self, token: object, nonce: str) -> CodeIDToken:
         """Return the claims of a token that the provider signed for us and now."""
         if not isinstance(token, str) or len(token) > _LONGEST_TOKEN:
             raise NotVouchedForError(_NOT_VALID)
         own = self.settings
-        document = await self.document()
+        document = await self.fetch_document()
         offered = document.get("id_token_signing_alg_values_supported", ["RS256"])
         algorithms = [name for name in _ALGORITHMS if name in offered]
         registry = JWSRegistry(algorithms=algorithms, strict_check_header=False)
         try:
             try:
-                signed = jwt.decode(token, await self.keys(), registry=registry)
+                signed = jwt.decode(token, await self.fetch_keys(), registry=registry)
             except (InvalidKeyIdError, BadSignatureError):
-                signed = jwt.decode(token, await self.keys(anew=True), registry=registry)
+                signed = jwt.decode(token, await self.fetch_keys(anew=True), registry=registry)
             claims = CodeIDToken(
                 signed.claims,
                 signed.header,
@@ -300,7 +302,7 @@ class IdentityProvider:
             raise NotVouchedForError(_NOT_VALID) from error
         return claims
 
-    async def _json(
+    async def _fetch_json(
         self,
         method: str,
         url: str,

@@ -45,7 +45,7 @@ class Order(msgspec.Struct, frozen=True):
     language: str
 
 
-def labels_of(registry: Registry, page_url: str) -> list[Label]:
+def list_labels(registry: Registry, page_url: str) -> list[Label]:
     """Return the labels of all sensors, by room as people walk: site, building, floor."""
     placed = [(registry.rooms[s.room], s.id) for s in registry.sensors.values()]
     names = [(room.site, room.building, room.floor, room.name, key) for room, key in placed]
@@ -56,13 +56,13 @@ def labels_of(registry: Registry, page_url: str) -> list[Label]:
     ]
 
 
-def labels_pdf(labels: Iterable[Label]) -> bytes:
+def draw_labels_pdf(labels: Iterable[Label]) -> bytes:
     """Draw labels in the reader's language, on as many sheets as they need."""
     drawn = [
         {
             "sensor": escape_reversibly(one.sensor),
             "room": escape_reversibly(one.room),
-            "code": _code(one.address),
+            "code": _draw_code(one.address),
         }
         for one in labels
     ]
@@ -71,7 +71,7 @@ def labels_pdf(labels: Iterable[Label]) -> bytes:
     return render_pdf("labels", {"sheets": sheets, "lang": get_language(), **words})
 
 
-def _code(address: str) -> str:
+def _draw_code(address: str) -> str:
     import segno  # noqa: PLC0415 - for this alone
 
     svg = BytesIO()
@@ -84,7 +84,7 @@ def main() -> None:
     os.nice(10)
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
     with use_language(order.language):
-        sys.stdout.buffer.write(labels_pdf(order.labels))
+        sys.stdout.buffer.write(draw_labels_pdf(order.labels))
 
 
 if __name__ == "__main__":

@@ -25,16 +25,16 @@ from alerts.page.guard import (
     FormSize,
     PendingSignIn,
     Session,
-    cookie_name,
-    form_of,
+    get_session,
+    get_text,
     is_local,
+    name_cookie,
+    read_form,
+    refuse_for_now,
     same_origin,
-    session_of,
-    text_of,
-    to_sign_in,
-    too_often,
+    send_to_sign_in,
 )
-from alerts.page.rendering import NAV, environment
+from alerts.page.rendering import NAV, build_environment
 from alerts.page.visibility import Visibility
 from language.messages import LANGUAGES, _, capitalize, choose_language, set_language
 from storage import audit, sqlite
@@ -76,12 +76,12 @@ class PageContext(Visibility):
         """People who gave their password and have to give a code, by cookie."""
         self._latest: asyncio.Future[Mapping[str, LatestReading]] | None = None
         self._latest_at = -math.inf
-        self.cookie = cookie_name(secure=settings.access.secure_cookie)
-        self._templates = environment(settings, self.times, nav=NAV, Right=Right)
+        self.cookie = name_cookie(secure=settings.access.secure_cookie)
+        self._templates = build_environment(settings, self.times, nav=NAV, Right=Right)
 
     # session and rights
 
-    async def session(self, request: Request) -> Session | None:
+    async def find_session(self, request: Request) -> Session | None:
         """Return the session behind a request, and keep it for templates; None without one."""
         request.state.session = None
         self.speak(request)
@@ -90,7 +90,7 @@ class PageContext(Visibility):
             return None
         started = await self.read(sessions.find, identity, self.settings.clock())
         member = None if started is None else self.policy.find_member(started.person)
-        if started is None or member is None or not self._goes_on(started, member):
+        if started is None or member is None or not self._is_current(started, member):
             return None
         rights = self.access.sign_in.find_rights(member.role, started.groups)
         if rights is not None:
@@ -103,9 +103,9 @@ class PageContext(Visibility):
             )
             self.see_as(member.id, rights.sites)
             self.speak(request, member.language)
-        return session_of(request)
+        return get_session(request)
 
-    def _goes_on(self, started: Started, member: StaffMember) -> bool:
+    def _is_current(self, started: Started, member: StaffMember) -> bool:
         if started.email is not None and started.email != fold_address(member.email):
             return False
         is_local = self.access.one_click or self.access.sign_in.may_use_password(member.id)
@@ -115,7 +115,7 @@ class PageContext(Visibility):
         """Count a change of one's own settings; raise 429 if too many, as each is a restart."""
         wait = self.access.limits.changes.take(person, now)
         if wait > 0:
-            raise too_often(wait, _("Wait a minute before the next change."))
+            raise refuse_for_now(wait, _("Wait a minute before the next change."))
 
     def speak(self, request: Request, own: str = "") -> None:
         """Answer in the language that was asked for, else the person's, the browser's, ours."""
@@ -125,32 +125,32 @@ class PageContext(Visibility):
             (asked if asked in LANGUAGES else "") or own or browser or self.policy.language
         )
 
-    async def may_read(self, request: Request, right: Right = Right.INCIDENTS) -> None:
+    async def require_reader(self, request: Request, right: Right = Right.INCIDENTS) -> None:
         """Send people to the sign-in who may not read; raise 403 if their role may not."""
-        session = await self.session(request)
-        if session is None and not self.reads_openly(request):
-            to_sign_in(request)
+        session = await self.find_session(request)
+        if session is None and not self.is_open_to(request):
+            send_to_sign_in(request)
         if session is not None and not (session.may(right) or session.may(Right.INCIDENTS)):
             if request.url.path == "/":
                 raise HTTPException(303, headers={"Location": "/sensors"})
-            raise HTTPException(403, not_for_role(right))
+            raise HTTPException(403, explain_role(right))
 
-    def reads_openly(self, request: Request) -> bool:
+    def is_open_to(self, request: Request) -> bool:
         """Whether anybody may read: on this machine alone, where the page has no other address."""
         return self.access.open_reading and is_local(request)
 
     async def may_see_wall(self, request: Request) -> bool:
         """Whether a request may see the wall view: of a screen, or of who may read other pages."""
-        session = await self.session(request)
-        screen = await self.screen(request.cookies.get(WALL_COOKIE, ""))
+        session = await self.find_session(request)
+        screen = await self.find_screen(request.cookies.get(WALL_COOKIE, ""))
         if screen is not None:
             request.state.session = None
-            self.see_as(screen.person, self.site_names(screen.sites))
+            self.see_as(screen.person, self.find_site_names(screen.sites))
             return bool(self.permitted.rooms)  # without any, it would say that all is well
         may = session is not None and session.may(Right.INCIDENTS)
-        return self.reads_openly(request) or may
+        return self.is_open_to(request) or may
 
-    async def screen(self, text: str) -> ApiToken | None:
+    async def find_screen(self, text: str) -> ApiToken | None:
         """Return the token of a screen that may show the wall view now; None without one."""
         token, now = await self.read(api_tokens.find, text), self.settings.clock()
         member = token and self.policy.find_member(token.person)
@@ -160,29 +160,31 @@ class PageContext(Visibility):
             await self.write(lambda tx: api_tokens.use(tx, token, now))
         return token
 
-    async def signed_in(self, request: Request, right: Right | None = None) -> Session:
+    async def require_session(self, request: Request, right: Right | None = None) -> Session:
         """Return the session of a request; raise 403 if its role lacks the right."""
-        session = await self.session(request)
+        session = await self.find_session(request)
         if session is None:
-            to_sign_in(request)
+            send_to_sign_in(request)
         if right is not None and not session.may(right):
-            raise HTTPException(403, not_for_role(right))
+            raise HTTPException(403, explain_role(right))
         return session
 
-    async def may_act(
+    async def require_form(
         self, request: Request, right: Right | None = None, *, size: FormSize | None = None
     ) -> None:
         """Keep the form of an action; raise 403 if it is not from our page or not allowed."""
         if not same_origin(request):
             raise HTTPException(403, _("This form was not sent from this page."))
-        session = await self.signed_in(request, right)
-        request.state.form = await form_of(request, size)
-        if not session.allows(text_of(request.state.form, "form_token")):
+        session = await self.require_session(request, right)
+        request.state.form = await read_form(request, size)
+        if not session.allows(get_text(request.state.form, "form_token")):
             raise HTTPException(403, _("This form has expired. Go back, reload and try again."))
 
     # rows
 
-    async def in_thread(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    async def run_in_thread(
+        self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
         """Run a blocking call; raise TimeoutError after the deadline, while the thread runs on."""
         call = partial(copy_context().run, work, *args, **kwargs)
         async with asyncio.timeout(READ_S):
@@ -200,9 +202,11 @@ class PageContext(Visibility):
             with closing(sqlite.connect(self.settings.database, read_only=True)) as db:
                 return work(db, *args, **kwargs)
 
-        return await self.in_thread(connect_and_read)
+        return await self.run_in_thread(connect_and_read)
 
-    async def room_states(self, rooms: Collection[Room] | None = None) -> list[queries.RoomState]:
+    async def load_room_states(
+        self, rooms: Collection[Room] | None = None
+    ) -> list[queries.RoomState]:
         """Return the state of some rooms, or of all that the request sees, as of now.
 
         Requests within `_SHARED_S` share one query of the newest readings.
@@ -210,10 +214,10 @@ class PageContext(Visibility):
         settings, now = self.settings, asyncio.get_running_loop().time()
         if self._latest is None or now - self._latest_at >= _SHARED_S:
             self._latest_at = now
-            self._latest = asyncio.ensure_future(self.in_thread(settings.series.latest))
+            self._latest = asyncio.ensure_future(self.run_in_thread(settings.series.latest))
         latest, intervals = await asyncio.shield(self._latest), settings.pipeline.intervals()
         return await self.read(
-            queries.rooms, self.registry, latest, settings.clock(), intervals, rooms
+            queries.load_rooms, self.registry, latest, settings.clock(), intervals, rooms
         )
 
     async def change_incident(
@@ -235,7 +239,7 @@ class PageContext(Visibility):
                 return work(tx)
 
         try:
-            done = await self.in_thread(commit)
+            done = await self.run_in_thread(commit)
         except UnknownIncidentError:
             raise HTTPException(404, _("There is no such incident.")) from None
         self.settings.changes.notify()
@@ -248,7 +252,7 @@ class PageContext(Visibility):
         detail = {"what": what, **more}
         audit.append(tx, kind, request.state.session.person, detail, self.settings.clock())
 
-    async def sees_incident(self, incident_id: str) -> None:
+    async def require_incident(self, incident_id: str) -> None:
         """Raise 404 unless the request may see an incident."""
         if self.sites is None:
             return
@@ -256,17 +260,17 @@ class PageContext(Visibility):
         if found is None or self.registry.place_of(found.room) is None:
             raise HTTPException(404, _("There is no such incident."))
 
-    async def incident(self, incident_id: str) -> dict[str, Any]:
+    async def load_incident(self, incident_id: str) -> dict[str, Any]:
         """Return one incident with the names of its place; raise 404 if there is none to see."""
-        await self.sees_incident(incident_id)
-        found = await self.read(queries.incident, incident_id)
+        await self.require_incident(incident_id)
+        found = await self.read(queries.load_incident, incident_id)
         if found is None:
             raise HTTPException(404, _("There is no such incident."))
-        named = self.named([found])[0]
+        named = self.add_place_names([found])[0]
         self.times.use(named["zone"])
         return named
 
-    def named(self, incidents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def add_place_names(self, incidents: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Add the names of the place to each incident that the request may see."""
         shown = []
         for found in incidents:
@@ -281,7 +285,7 @@ class PageContext(Visibility):
             found["known_room"] = found["room"] in self.registry.rooms
         return shown
 
-    def room(self, request: Request) -> Room:
+    def find_room(self, request: Request) -> Room:
         """Return the room of a path; raise 404 if it is not registered."""
         room = self.registry.rooms.get(request.path_params["id"])
         if room is None:
@@ -289,16 +293,16 @@ class PageContext(Visibility):
         self.times.use(room.zone)
         return room
 
-    def sensor(self, request: Request) -> Sensor:
+    def find_sensor(self, request: Request) -> Sensor:
         """Return the sensor of a path; raise 404 if it is not registered."""
         sensor = self.registry.sensors.get(request.path_params["id"])
         if sensor is None:
             raise HTTPException(404, _("There is no such sensor."))
         return sensor
 
-    def free_text(self, form: Mapping[str, Any], name: str) -> tuple[str, str]:
+    def read_free_text(self, form: Mapping[str, Any], name: str) -> tuple[str, str]:
         """Return a cleaned field of free text, and why it is refused; empty if it is not."""
-        text = clean_text(text_of(form, name))
+        text = clean_text(get_text(form, name))
         return text, find_fault(text[:_MAX_FREE_TEXT])
 
     # responses
@@ -317,15 +321,15 @@ class PageContext(Visibility):
 
         `errors` and what is `done` are sentences above the content.
         """
-        content.update(request=request, session=session_of(request), path=request.url.path)
+        content.update(request=request, session=get_session(request), path=request.url.path)
         content.update(errors=[*filter(None, errors)], done=done)
         content["schools"], content["school_shown"], content["one_school"] = getattr(
             request.state, "schools", ((), None, False)
         )
-        fill = partial(copy_context().run, self._filled, template, content)
+        fill = partial(copy_context().run, self._fill, template, content)
         return _FilledInThread(fill, self.threads, status_code)
 
-    def _filled(self, template: str, content: Mapping[str, Any]) -> str:
+    def _fill(self, template: str, content: Mapping[str, Any]) -> str:
         return self._templates.get_template(template).render(content)
 
 
@@ -345,15 +349,15 @@ class _FilledInThread(HTMLResponse):
         await super().__call__(scope, receive, send)
 
 
-def not_for_role(right: Right) -> str:
+def explain_role(right: Right) -> str:
     """Say who has a right that a person does not have."""
     return _("Your role can't open this. It's for: %(roles)s.", roles=list_roles_with(right))
 
 
-def sentence(text: object) -> str:
+def to_sentence(text: object) -> str:
     """Write the message of an error as a sentence.
 
-    >>> sentence("there is no such move")
+    >>> to_sentence("there is no such move")
     'There is no such move.'
     """
     return f"{capitalize(str(text))}."

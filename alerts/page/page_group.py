@@ -13,7 +13,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import Route
 
 from alerts.access.roles import Right
-from alerts.page.guard import session_of
+from alerts.page.guard import get_session
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -53,27 +53,27 @@ class _Served:
         """Refuse or redirect those who have no access; from then on, see what they may see."""
         context.see_as(None)
         await self._admit(context, request)
-        session = session_of(request)
+        session = get_session(request)
         if session is not None:
             context.see_as(session.person, session.sites)
         if self.one_school:
             context.choose_school(request, of_any_size=self.of_any_size)
         if _INCIDENT in self.path:
-            await context.sees_incident(request.path_params["id"])
+            await context.require_incident(request.path_params["id"])
 
     async def _admit(self, context: PageContext, request: Request) -> None:
         right = self.access if isinstance(self.access, Right) else None
         if not isinstance(self.access, Access | Right):
             await self.access(context, request)
         elif self.access is Access.READERS:
-            await context.may_read(request)
+            await context.require_reader(request)
         elif self.access is Access.SENSOR_READERS:
-            await context.may_read(request, Right.SENSORS)
+            await context.require_reader(request, Right.SENSORS)
         elif self.access is not Access.PUBLIC:
             if "POST" in self.methods:
-                await context.may_act(request, right, size=self.size)
+                await context.require_form(request, right, size=self.size)
             else:
-                await context.signed_in(request, right)
+                await context.require_session(request, right)
 
 
 def serves(

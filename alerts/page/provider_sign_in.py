@@ -30,9 +30,9 @@ from alerts.access.passwords import remove_account
 from alerts.access.sessions import AtProvider
 from alerts.access.sign_in_rules import Refusal, fold_address
 from alerts.errors import NotVouchedForError, ProviderError
-from alerts.page.guard import client_of
+from alerts.page.guard import find_client
 from alerts.page.page_group import Access, serves
-from alerts.page.sign_in import SignInGroup, inside
+from alerts.page.sign_in import SignInGroup, keep_inside
 from language.messages import _
 
 if TYPE_CHECKING:
@@ -55,17 +55,17 @@ class ProviderPages(SignInGroup):
 
     @serves("/sign-in/provider", Access.PUBLIC)
     async def _to_provider(self, request: Request) -> Response:
-        provider, after = self._provider(), inside(request.query_params.get("next", "/"))
+        provider, after = self._get_provider(), keep_inside(request.query_params.get("next", "/"))
         silent = bool(request.query_params.get("silent"))
         begun = {name: secrets.token_urlsafe(32) for name in _SECRETS}
         try:
-            address = await provider.sign_in_address(**begun, silent=silent)
+            address = await provider.build_sign_in_address(**begun, silent=silent)
         except ProviderError as error:
-            return self._form(request, after, error=str(error.message), status=503)
+            return self._render_form(request, after, error=str(error.message), status=503)
         kept = json.dumps({**begun, "after": after, "silent": silent})
         response = RedirectResponse(address, 303)
         response.set_cookie(
-            self._cookie("signing-in"),
+            self._name_cookie("signing-in"),
             base64.urlsafe_b64encode(kept.encode()).decode(),
             max_age=_SIGNING_IN_S,
             **self._lax,
@@ -74,61 +74,64 @@ class ProviderPages(SignInGroup):
 
     @serves("/sign-in/callback", Access.PUBLIC)
     async def _callback(self, request: Request) -> Response:
-        provider, asked = self._provider(), request.query_params
-        begun = _begun(request.cookies.get(self._cookie("signing-in"), ""))
-        after = inside(begun.get("after", "/"))
+        provider, asked = self._get_provider(), request.query_params
+        begun = _read_begun(request.cookies.get(self._name_cookie("signing-in"), ""))
+        after = keep_inside(begun.get("after", "/"))
         state = asked.get("state", "").encode()
         if not begun or not hmac.compare_digest(begun["state"].encode(), state):
             fault = _("This sign-in did not begin in this browser, or took too long. Try again.")
-            response = self._form(request, "/", error=fault, status=403)
+            response = self._render_form(request, "/", error=fault, status=403)
         elif "code" not in asked:
-            response = await self._denied(request, after, silent=bool(begun.get("silent")))
+            response = await self._refuse_denied(request, after, silent=bool(begun.get("silent")))
         else:
             response = await self._sign_in(request, provider, begun, after)
-        response.delete_cookie(self._cookie("signing-in"), **self._lax)
+        response.delete_cookie(self._name_cookie("signing-in"), **self._lax)
         return response
 
-    async def _denied(self, request: Request, after: str, *, silent: bool) -> Response:
+    async def _refuse_denied(self, request: Request, after: str, *, silent: bool) -> Response:
         if not silent:
             fault = _("The sign-in was canceled at the provider, or it refuses this account.")
             if self._is_recorded():
                 await self._record(request, "unknown", Refusal.CANCELED)
-            return self._form(request, after, error=fault, status=403)
+            return self._render_form(request, after, error=fault, status=403)
         response = RedirectResponse(f"/sign-in?{urlencode({'next': after})}", 303)
-        response.delete_cookie(self._cookie("provider"), **self._lax)
+        response.delete_cookie(self._name_cookie("provider"), **self._lax)
         return response
 
     async def _sign_in(
         self, request: Request, provider: IdentityProvider, begun: dict[str, Any], after: str
     ) -> Response:
-        address, limit = make_address_key(client_of(request)), self._context.access.limits.provider
+        address, limit = (
+            make_address_key(find_client(request)),
+            self._context.access.limits.provider,
+        )
         wait = limit.take(address, self._now())
         if wait > 0:
-            return await self._too_many(request, after, "", wait)
+            return await self._refuse_too_many(request, after, "", wait)
         try:
-            found = await provider.identity(
+            found = await provider.fetch_identity(
                 request.query_params["code"][:_MOST_CHARACTERS], begun["nonce"], begun["verifier"]
             )
         except NotVouchedForError as error:
             reason, words = Refusal.NOT_VOUCHED_FOR, str(error.message)
             if not self._is_recorded():
-                return self._form(request, after, error=words, status=403)
+                return self._render_form(request, after, error=words, status=403)
             why = error.message.pattern % {**error.message.values, "email": "..."}
             return await self._refuse(request, "unknown", reason, after, words, why=why)
         except ProviderError as error:
-            return self._form(request, after, error=str(error.message), status=503)
+            return self._render_form(request, after, error=str(error.message), status=503)
         email, staff = fold_address(found.email), self._context.policy.staff
         member = next((m for m in staff if m.email and fold_address(m.email) == email), None)
         if member is None or is_of_directory(member.id):
-            member = await self._joined(email, found)
-        refusal = self._refusal(provider, found, member)
+            member = await self._update_directory(email, found)
+        refusal = self._find_refusal(provider, found, member)
         if member is None or refusal is not None:
             reason, words = refusal or (Refusal.NO_SUCH_ADDRESS, "")
             actor = member.id if member else "unknown"
             return await self._refuse(request, actor, reason, after, words)
         rules, lasts_s = self._context.access.sign_in, found.expires_at - self._now()
         response = self._context.render(request, "signed_in.html", after=after)
-        response.set_cookie(self._cookie("provider"), "1", max_age=_REMEMBERED_S, **self._lax)
+        response.set_cookie(self._name_cookie("provider"), "1", max_age=_REMEMBERED_S, **self._lax)
         at = AtProvider(email, rules.select_mapped(found.groups))
         return await self._start(
             request,
@@ -139,7 +142,7 @@ class ProviderPages(SignInGroup):
             lasts_s=max(1.0, min(lasts_s, _LONGEST_S)),
         )
 
-    async def _joined(self, email: str, found: Identity) -> StaffMember | None:
+    async def _update_directory(self, email: str, found: Identity) -> StaffMember | None:
         """Return somebody as their groups are now; forget them without one that joins."""
         context, now = self._context, self._now()
         groups = context.access.sign_in.select_mapped(found.groups)
@@ -155,14 +158,14 @@ class ProviderPages(SignInGroup):
                 remove_account(tx, email, now)
 
         await context.write(keep)
-        await context.in_thread(context.settings.notices.read_channels)
+        await context.run_in_thread(context.settings.notices.read_channels)
         return context.policy.find_member(email)
 
     def _is_recorded(self) -> bool:
         """Return whether the audit log gets one more refusal, of which anybody can make many."""
         return self._context.access.limits.refusals.take("", self._now()) == 0
 
-    def _refusal(
+    def _find_refusal(
         self, provider: IdentityProvider, found: Identity, member: StaffMember | None
     ) -> tuple[Refusal, str] | None:
         """Say why somebody whom the provider vouches for is nobody here; None if they are."""
@@ -196,14 +199,14 @@ class ProviderPages(SignInGroup):
         """Return the flags of cookies that are sent when the provider sends a browser back."""
         return {**self._flags, "samesite": "lax"}
 
-    def _provider(self) -> IdentityProvider:
+    def _get_provider(self) -> IdentityProvider:
         provider = self._context.access.provider
         if provider is None:
             raise HTTPException(404, _("This page does not exist."))
         return provider
 
 
-def _begun(cookie: str) -> dict[str, Any]:
+def _read_begun(cookie: str) -> dict[str, Any]:
     """Return what a browser was given when it began to sign in; empty if it did not."""
     try:
         found = json.loads(base64.urlsafe_b64decode(cookie[:_MOST_CHARACTERS]))

@@ -12,7 +12,7 @@ from alerts.incidents.history import Happened
 from alerts.incidents.silences import Silence, SilenceState
 from alerts.notify import outbox
 from alerts.notify.evidence_picture import PANELS
-from alerts.page.rendering import headline
+from alerts.page.rendering import write_headline
 from alerts.policy import HEALTH, PRESENCE
 from detection.events import KIND_NAMES
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
@@ -85,7 +85,7 @@ class RoomState:
         return self.level == "silent" or (self.level == "attention" and self.kind in HEALTH)
 
 
-def rooms(
+def load_rooms(
     db: sqlite3.Connection,
     registry: Registry,
     latest: Mapping[str, LatestReading],
@@ -95,15 +95,15 @@ def rooms(
 ) -> list[RoomState]:
     """Return the state of every registered room, or of some; `intervals` are learned, by sensor."""
     opened = [
-        _shown(row)
-        for row in _rows(
+        _add_state(row)
+        for row in _fetch(
             db,
             "SELECT i.*, (SELECT cause FROM incident_feedback f WHERE f.incident = i.id"
             "  ORDER BY seq DESC LIMIT 1) AS cause FROM incident i WHERE status <> 'resolved'"
             " ORDER BY onset",
         )
     ]
-    event_rows = _rows(
+    event_rows = _fetch(
         db,
         "SELECT '' AS id, room, kind, onset, 'notable' AS level, '' AS state,"
         " NULL AS verdict, NULL AS cleared_at"
@@ -123,7 +123,9 @@ def rooms(
         sensors = registry.sensors_in(room.id)
         # What only says that a sensor has power or signal does not say how the air is.
         found = (latest[s.id] for s in sensors if s.id in latest)
-        newest = max((r for r in found if _air(r.values)), key=lambda r: r.time, default=None)
+        newest = max(
+            (r for r in found if _format_air(r.values)), key=lambda r: r.time, default=None
+        )
         patience = max((4 * intervals.get(s.id, s.interval_s) for s in sensors), default=0.0)
         level, text, since = "ok", _("OK"), None
         shown = incidents.get(room.id)
@@ -140,7 +142,7 @@ def rooms(
                     level, text = "notable", _("Many fine particles, no detection")
         own = tuple(s for s in silenced if s.covers(room, sensors))
         if shown is not None:
-            level, since, text = shown["level"], shown["onset"], headline(shown)
+            level, since, text = shown["level"], shown["onset"], write_headline(shown)
             if shown["cleared_at"] and not shown["verdict"]:
                 text = _("%(what)s, over, not yet checked", what=text)
         elif level == "ok" and any(s.kind in {"", *PRESENCE} for s in own):
@@ -152,7 +154,7 @@ def rooms(
                 text=text,
                 since=since,
                 incident=shown["id"] if shown else "",
-                air=_air(newest.values) if newest else (),
+                air=_format_air(newest.values) if newest else (),
                 seen=newest.time if newest else None,
                 responder=shown["acknowledged_by"] if level == "responding" and shown else "",
                 kind=shown["kind"] if shown else "",
@@ -162,7 +164,7 @@ def rooms(
     return states
 
 
-def _air(values: Mapping[str, float]) -> tuple[tuple[str, str, str], ...]:
+def _format_air(values: Mapping[str, float]) -> tuple[tuple[str, str, str], ...]:
     shown = []
     for group in PANELS:
         for key in group:
@@ -175,7 +177,7 @@ def _air(values: Mapping[str, float]) -> tuple[tuple[str, str, str], ...]:
     return tuple(shown)
 
 
-def board(states: Sequence[RoomState]) -> dict[str, dict[str, dict[str, list[RoomState]]]]:
+def group_rooms(states: Sequence[RoomState]) -> dict[str, dict[str, dict[str, list[RoomState]]]]:
     """Group rooms by site, building and floor, as they are registered; the only site is unnamed."""
     sites: dict[str, dict[str, dict[str, list[RoomState]]]] = {}
     for state in states:
@@ -185,7 +187,7 @@ def board(states: Sequence[RoomState]) -> dict[str, dict[str, dict[str, list[Roo
     return sites
 
 
-def incidents(
+def find_incidents(
     db: sqlite3.Connection,
     *,
     statuses: Sequence[str] = (),
@@ -233,27 +235,27 @@ def incidents(
             "limit": limit,
         },
     )
-    return [_shown(dict(row)) for row in found]
+    return [_add_state(dict(row)) for row in found]
 
 
-def open_incidents(
+def find_open_incidents(
     db: sqlite3.Connection, *, room: str = "", rooms: str | None = None, limit: int = 50
 ) -> list[dict[str, Any]]:
     """Return open incidents, those that need a response first."""
     asked = ("open", "notified", "acknowledged")
-    found = incidents(db, statuses=asked, room=room, rooms=rooms, limit=limit)
-    return sorted(found, key=_urgency)
+    found = find_incidents(db, statuses=asked, room=room, rooms=rooms, limit=limit)
+    return sorted(found, key=_rank)
 
 
-def missed_incidents(
+def find_missed_incidents(
     db: sqlite3.Connection, since: float, *, rooms: str | None = None
 ) -> list[dict[str, Any]]:
     """Return the incidents that nobody responded to in all rounds, until somebody reports."""
-    over = incidents(db, statuses=("resolved",), rooms=rooms, start=since, limit=_MOST_MISSED)
+    over = find_incidents(db, statuses=("resolved",), rooms=rooms, start=since, limit=_MOST_MISSED)
     return [i for i in over if i["missed_at"] and not i["verdict"]]
 
 
-def last_delivery(db: sqlite3.Connection, *, rooms: str | None = None) -> float | None:
+def find_last_delivery(db: sqlite3.Connection, *, rooms: str | None = None) -> float | None:
     """Return when a notice was delivered last, among the newest ones; None if none was."""
     row = db.execute(
         "SELECT max(o.finished_at) FROM (SELECT incident, finished_at, status FROM outbox"
@@ -265,20 +267,20 @@ def last_delivery(db: sqlite3.Connection, *, rooms: str | None = None) -> float 
     return None if row[0] is None else float(row[0])
 
 
-def latest_incidents(
+def find_latest_incidents(
     db: sqlite3.Connection, *, room: str = "", rooms: str | None = None, limit: int = 50
 ) -> list[dict[str, Any]]:
     """Return the open incidents, and then the newest of the others."""
-    found = open_incidents(db, room=room, rooms=rooms, limit=limit)
-    over = incidents(db, statuses=("resolved",), room=room, rooms=rooms, limit=limit)
+    found = find_open_incidents(db, room=room, rooms=rooms, limit=limit)
+    over = find_incidents(db, statuses=("resolved",), room=room, rooms=rooms, limit=limit)
     return [*found, *over][:limit]
 
 
-def _urgency(row: Mapping[str, Any]) -> tuple[bool, bool, float]:
+def _rank(row: Mapping[str, Any]) -> tuple[bool, bool, float]:
     return row["status"] == "acknowledged", row["kind"] not in _URGENT, -row["onset"]
 
 
-def _shown(row: dict[str, Any]) -> dict[str, Any]:
+def _add_state(row: dict[str, Any]) -> dict[str, Any]:
     """Add the state of an incident, and the level that shows it."""
     state = state_of(
         row["kind"],
@@ -301,37 +303,37 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "state": state, "level": level}
 
 
-def incident(db: sqlite3.Connection, incident_id: str) -> dict[str, Any] | None:
+def load_incident(db: sqlite3.Connection, incident_id: str) -> dict[str, Any] | None:
     """Return one incident with detections, history and notices; None if there is none."""
     known = repository.load(db, incident_id)
     if known is None:
         return None
-    (found,) = _rows(db, f"{_INCIDENT} WHERE id = ?", incident_id)
-    events = _rows(
+    (found,) = _fetch(db, f"{_INCIDENT} WHERE id = ?", incident_id)
+    events = _fetch(
         db,
         "SELECT * FROM alert_event WHERE incident = ? ORDER BY onset, id LIMIT 100",
         incident_id,
     )
     history = [
         {**line, "params": parse_params(line.pop("detail"))}
-        for line in _rows(
+        for line in _fetch(
             db, "SELECT * FROM incident_history WHERE incident = ? ORDER BY seq", incident_id
         )
     ]
-    notices = _rows(
+    notices = _fetch(
         db,
         "SELECT person, channel, reason, status, attempts, last_error, created_at, finished_at,"
         " last_detail AS error_detail FROM outbox WHERE incident = ? ORDER BY id",
         incident_id,
     )
     for event in events:
-        event["now"] = _evidence(event)
-        event["why"] = _evidence(event, "decided_")
+        event["now"] = _read_evidence(event)
+        event["why"] = _read_evidence(event, "decided_")
     _number, answer = repository.load_last_feedback(db, incident_id) or (0, None)
     taken = [r["at"] for r in history if r["what"] == Happened.ACKNOWLEDGED]
     arrived = [r["who"] for r in history if r["what"] in repository.ARRIVED]
     return {
-        **_shown(found),
+        **_add_state(found),
         "answered_by": answer.by if answer else "",
         "last_answer_at": answer.at if answer else None,
         "events": events,
@@ -343,7 +345,7 @@ def incident(db: sqlite3.Connection, incident_id: str) -> dict[str, Any] | None:
     }
 
 
-def _evidence(event: Mapping[str, Any], which: str = "") -> dict[str, Any]:
+def _read_evidence(event: Mapping[str, Any], which: str = "") -> dict[str, Any]:
     """Return the evidence of an event: of its last update, or with ``decided_`` of its first."""
     odds = json.loads(event[f"{which}probabilities"])
     evidence = json.loads(event[f"{which}evidence"])
@@ -357,11 +359,11 @@ def _evidence(event: Mapping[str, Any], which: str = "") -> dict[str, Any]:
     }
 
 
-def room_events(
+def find_room_events(
     db: sqlite3.Connection, room: str, start: float, end: float
 ) -> list[dict[str, Any]]:
     """Return the events of a room that touch a window, for marks in a chart."""
-    return _rows(
+    return _fetch(
         db,
         'SELECT kind, phase, onset, coalesce("end", last_heard) AS "end", incident'
         " FROM alert_event WHERE room = ? AND onset <= ?"
@@ -372,12 +374,12 @@ def room_events(
     )
 
 
-def status(db: sqlite3.Connection, now: float) -> tuple[int, float, int]:
+def count_waiting(db: sqlite3.Connection, now: float) -> tuple[int, float, int]:
     """Return how many notices wait, the age of the oldest, and how many incidents are open."""
     waiting, oldest = outbox.measure_backlog(db)
     (count,) = db.execute("SELECT count(*) FROM incident WHERE status <> 'resolved'").fetchone()
     return waiting, 0.0 if oldest is None else max(now - oldest, 0.0), count
 
 
-def _rows(db: sqlite3.Connection, sql: str, *arguments: object) -> list[dict[str, Any]]:
+def _fetch(db: sqlite3.Connection, sql: str, *arguments: object) -> list[dict[str, Any]]:
     return [dict(r) for r in db.execute(sql, arguments)]

@@ -156,7 +156,7 @@ NAV: Final = (
 )
 
 
-def icon(level: str) -> Markup:
+def draw_icon(level: str) -> Markup:
     """Return the sign of a state, as SVG."""
     return Markup(
         '<svg class="icon" viewBox="0 0 24 24" width="22" height="22" aria-hidden="true"'
@@ -164,11 +164,11 @@ def icon(level: str) -> Markup:
     ).format(Markup(STATES.get(level, STATES["silent"]).icon))  # noqa: S704 - ours
 
 
-def headline(incident: Mapping[str, Any]) -> str:
+def write_headline(incident: Mapping[str, Any]) -> str:
     """Write what an incident is, or what people found once they have answered.
 
     >>> rows = {"kind": "vape", "cause": "spray"}
-    >>> [headline({**rows, "verdict": v}) for v in (None, "false_alarm", "confirmed")]
+    >>> [write_headline({**rows, "verdict": v}) for v in (None, "false_alarm", "confirmed")]
     ['Vaping likely', 'False alarm: spray', 'Vaping confirmed']
     """
     kind: str = incident["kind"]
@@ -181,7 +181,7 @@ def headline(incident: Mapping[str, Any]) -> str:
     return KIND_WORDS.get(kind, kind)
 
 
-def answers_of(kind: str) -> dict[str, Any]:
+def list_answers(kind: str) -> dict[str, Any]:
     """Return the answers that people may give for a kind of incident, with their words."""
     choices = find_answer_choices(EventKind(kind))
     return {
@@ -195,11 +195,11 @@ def answers_of(kind: str) -> dict[str, Any]:
     }
 
 
-def undelivered(reason: str, detail: str = "") -> str:
+def explain_undelivered(reason: str, detail: str = "") -> str:
     """Say why a notice was not delivered, with the status that a server answered.
 
-    >>> undelivered("refused", "HTTP 401"), undelivered("connection", "cannot be reached: OSError")
-    ('the service refused it (HTTP 401)', 'the service cannot be reached')
+    >>> explain_undelivered("refused", "HTTP 401")
+    'the service refused it (HTTP 401)'
     """
     status = f" ({detail})" if detail.startswith("HTTP ") else ""
     return UNDELIVERED_WORDS[reason] + status
@@ -225,18 +225,18 @@ class Times:
         """Return the time zone of the request."""
         return ZoneInfo(_ZONE.get()) if _ZONE.get() else self._usual
 
-    def clock(self, moment: float, after: float | None = None) -> str:
+    def write_clock(self, moment: float, after: float | None = None) -> str:
         """Write the time of day with seconds, with the date unless `after` is of the same day."""
-        local = self.local(moment)
-        if after is not None and local.date() != self.local(after).date():
+        local = self.to_local(moment)
+        if after is not None and local.date() != self.to_local(after).date():
             return write_date(local, "short date and time")
         return write_date(local, "clock with seconds")
 
-    def dated(self, moment: float) -> str:
+    def write_date(self, moment: float) -> str:
         """Write the date and the time of day."""
-        return write_date(self.local(moment), "short date and time")
+        return write_date(self.to_local(moment), "short date and time")
 
-    def when(self, moment: float, zone: str = "") -> str:
+    def write_when(self, moment: float, zone: str = "") -> str:
         """Write the time of day, with the date unless it is today, and the year unless it is this.
 
         `zone` of another site.
@@ -247,65 +247,67 @@ class Times:
         text = write_date(local, "clock" if local.date() == now.date() else form)
         return text if at.key == self.zone.key else f"{text} {local:%Z}"
 
-    def ago(self, moment: float) -> str:
+    def write_ago(self, moment: float) -> str:
         """Write the time since then, in the largest unit that fits."""
-        return _duration(max(self._now() - moment, 0.0))
+        return _write_duration(max(self._now() - moment, 0.0))
 
-    def lately(self, moment: float) -> str:
+    def write_lately(self, moment: float) -> str:
         """Write how long ago something happened, as people say it."""
         seconds = self._now() - moment
         if seconds < _JUST_NOW_S:
             return _("just now")
         if seconds < _MINUTE_AGO_S:
             return _("a minute ago")
-        return _("%(time)s ago", time=_duration(seconds))
+        return _("%(time)s ago", time=_write_duration(seconds))
 
-    def age(self, moment: float) -> Markup:
+    def write_age(self, moment: float) -> Markup:
         """Write how old something is, as an element in which the page's script counts on."""
         seconds = max(self._now() - moment, 0.0)
-        words = _("%(time)s ago", time=_duration(seconds))
+        words = _("%(time)s ago", time=_write_duration(seconds))
         return Markup('<span data-age="{:.0f}">{}</span>').format(seconds, words)
 
-    def ahead(self, moment: float) -> str:
+    def write_ahead(self, moment: float) -> str:
         """Write the time until then, in the largest unit that fits."""
-        return _duration(max(moment - self._now(), 0.0))
+        return _write_duration(max(moment - self._now(), 0.0))
 
-    def local(self, moment: float) -> datetime:
+    def to_local(self, moment: float) -> datetime:
         """Return a moment, Unix seconds, as the school's local time."""
         return datetime.fromtimestamp(moment, UTC).astimezone(self.zone)
 
 
-def _duration(seconds: float) -> str:
+def _write_duration(seconds: float) -> str:
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
 
 
-def unreachable(sentence: str, phone: str) -> str:
+def write_unreachable(sentence: str, phone: str) -> str:
     """Say that alerts may not be going out, and whom to call if anybody.
 
-    >>> unreachable("Can't reach Plumewatch.", "555-0100")
+    >>> write_unreachable("Can't reach Plumewatch.", "555-0100")
     "Can't reach Plumewatch. Alerts may not be going out. Call 555-0100."
     """
     call = _("Call %(phone)s.", phone=phone) if phone else ""
     return " ".join(filter(None, (sentence, _("Alerts may not be going out."), call)))
 
 
-def script_messages(*scripts: str) -> Markup:
+def write_script_messages(*scripts: str) -> Markup:
     """Return the messages of scripts for their own `_`; nothing in English, which they contain."""
     if get_language() == ENGLISH:
         return Markup()
-    found = {text: gettext(text) for script in scripts for text in _texts_of(script)}
+    found = {text: gettext(text) for script in scripts for text in _find_texts(script)}
     return Markup('  <meta name="messages" content="{}">\n').format(json.dumps(found))
 
 
 @cache
-def _texts_of(script: str) -> list[str]:
+def _find_texts(script: str) -> list[str]:
     return _SCRIPT_TEXT.findall((_HERE / "static" / script).read_text(encoding="utf-8"))
 
 
-def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jinja2.Environment:
+def build_environment(
+    settings: StaffPageSettings, times: Times, **shared: Any
+) -> jinja2.Environment:
     """Create the environment of all templates; `shared` are further names that all of them know."""
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE / "templates"),
@@ -318,17 +320,17 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
     made.policies["ext.i18n.trimmed"] = True
     made.install_gettext_callables(gettext, plural, newstyle=True)  # type: ignore[attr-defined]
     made.filters.update(
-        clock=times.clock,
-        when=times.when,
-        dated=times.dated,
-        ago=times.ago,
-        age=times.age,
-        ahead=times.ahead,
+        clock=times.write_clock,
+        when=times.write_when,
+        dated=times.write_date,
+        ago=times.write_ago,
+        age=times.write_age,
+        ahead=times.write_ahead,
         iso=lambda t: datetime.fromtimestamp(t, UTC).isoformat(),
         path=lambda text: quote(text, safe=""),
         looks_like=lambda quantity: capitalize(looks_like(quantity)),
         floor_name=format_floor,
-        headline=headline,
+        headline=write_headline,
         channel=write_channel,
         word=translate,
         share=format_share,
@@ -340,18 +342,20 @@ def environment(settings: StaffPageSettings, times: Times, **shared: Any) -> jin
         spans=tuple(SPANS),
         quantities=QUANTITIES,
         kind_names=KIND_NAMES,
-        answers_of=answers_of,
+        answers_of=list_answers,
         max_note=MAX_NOTE,
         max_case_number=MAX_CASE_NUMBER,
         grafana_url=settings.header.grafana_url,
         language=get_language,
         states=STATES,
-        icon=icon,
-        script_messages=script_messages,
+        icon=draw_icon,
+        script_messages=write_script_messages,
         languages=LANGUAGES,
-        cannot_reach=lambda: unreachable(_("Can't reach Plumewatch."), settings.header.help_phone),
+        cannot_reach=lambda: write_unreachable(
+            _("Can't reach Plumewatch."), settings.header.help_phone
+        ),
         may_set=settings.config is not None,
-        undelivered=undelivered,
+        undelivered=explain_undelivered,
         quantity_words=QUANTITY_WORDS,
         line_words=partial(write_line, name_of=settings.engine.policy.find_name),
         action_words=ACTION_WORDS,

@@ -126,7 +126,7 @@ class ReportJobs:
         job.task = asyncio.create_task(self._make(job, msgspec.json.encode(order)), name="report")
         return job
 
-    def of(self, person: str, sites: frozenset[str] | None = None) -> list[Job]:
+    def list_jobs(self, person: str, sites: frozenset[str] | None = None) -> list[Job]:
         """Return the jobs of a person who sees some sites, None for all; newest first."""
         self._delete_expired()
         return [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from alerts.access.roles import Right
 from alerts.notify.notice import KIND_WORDS
 from alerts.page.config_file import Edit
-from alerts.page.forms import Field, Form, Kind, day_end
+from alerts.page.forms import Field, Form, Kind, find_day_end
 from alerts.policy import FACILITIES, STAFF
 from language.messages import LANGUAGES, Words, _, mark
 from language.plain_text import new_id
@@ -47,78 +47,78 @@ _QUIET: Final = Words({"hold": mark("wait until the end"), "divert": mark("go to
 """What becomes of other alerts in quiet hours."""
 
 
-def _names(tree: Tree, section: str) -> dict[str, str]:
+def _list_names(tree: Tree, section: str) -> dict[str, str]:
     entries = tree.get(section, ())
     return {str(e["id"]): str(e.get("name") or e["id"]) for e in entries if e.get("id")}
 
 
-def _sites(tree: Tree) -> dict[str, str]:
+def _list_sites(tree: Tree) -> dict[str, str]:
     section = "site" if isinstance(tree.get("site"), list) else "sites"
-    found = _names(tree, section)
+    found = _list_names(tree, section)
     return found if len(found) > 1 else {}
 
 
-def _sites_of_people(tree: Tree) -> dict[str, str]:
-    found = _sites(tree)
+def _list_sites_of_people(tree: Tree) -> dict[str, str]:
+    found = _list_sites(tree)
     return {ALL_SITES: _("All schools"), **found} if found else {}
 
 
-def _name(tree: Tree, section: str, key: object) -> str:
-    return str(_names(tree, section).get(str(key), key or ""))
+def _find_name(tree: Tree, section: str, key: object) -> str:
+    return str(_list_names(tree, section).get(str(key), key or ""))
 
 
-def _shifts(tree: Tree) -> dict[str, str]:
-    return {s["id"]: _shift_words(s, tree) for s in tree.get("shift", ()) if s.get("id")}
+def _list_shifts(tree: Tree) -> dict[str, str]:
+    return {s["id"]: _describe_shift(s, tree) for s in tree.get("shift", ()) if s.get("id")}
 
 
-def _shift_words(shift: Tree, tree: Tree) -> str:
-    people = ", ".join(_name(tree, "staff", p) for p in shift.get("people", ()))
+def _describe_shift(shift: Tree, tree: Tree) -> str:
+    people = ", ".join(_find_name(tree, "staff", p) for p in shift.get("people", ()))
     return f"{shift.get('id', '')}: {people}" if people else str(shift.get("id", ""))
 
 
-def _rooms(tree: Tree) -> dict[str, str]:
-    sites = _sites(tree)
+def _list_rooms(tree: Tree) -> dict[str, str]:
+    sites = _list_sites(tree)
     return {
         r["id"]: join_place(
-            str(r.get("name", "")), _place(r), sites.get(str(r.get("site", "")), "")
+            str(r.get("name", "")), _write_place(r), sites.get(str(r.get("site", "")), "")
         )
         for r in tree.get("room", ())
         if r.get("id")
     }
 
 
-def _place(room: Tree) -> str:
+def _write_place(room: Tree) -> str:
     parts = (format_floor(str(room.get("floor", ""))), str(room.get("building", "")))
     return ", ".join(filter(None, parts))
 
 
-def _given(tree: Tree, key: str) -> dict[str, str]:
+def _list_given(tree: Tree, key: str) -> dict[str, str]:
     return {name: name for name in tree.get(key, ())}
 
 
-def _values(tree: Tree, section: str, key: str) -> dict[str, str]:
+def _list_values(tree: Tree, section: str, key: str) -> dict[str, str]:
     found = (str(entry.get(key, "")) for entry in tree.get(section, ()))
     return {value: value for value in dict.fromkeys(found) if value}
 
 
-def _receivers(tree: Tree) -> dict[str, str]:
-    roles = {STAFF, FACILITIES, *_values(tree, "staff", "role")}
-    return {**_names(tree, "receiver"), **{r: w for r, w in _ROLES.items() if r in roles}}
+def _list_receivers(tree: Tree) -> dict[str, str]:
+    roles = {STAFF, FACILITIES, *_list_values(tree, "staff", "role")}
+    return {**_list_names(tree, "receiver"), **{r: w for r, w in _ROLES.items() if r in roles}}
 
 
-def _periods(tree: Tree) -> dict[str, str]:
+def _list_periods(tree: Tree) -> dict[str, str]:
     names = (p.get("name", "") for b in tree.get("bells", ()) for p in b.get("periods", ()))
     return {"*": _("All periods"), **{name: name for name in dict.fromkeys(names) if name}}
 
 
-def _override_title(entry: Tree, tree: Tree) -> str:
-    gone, new = (_name(tree, "staff", entry.get(key)) for key in ("remove", "add"))
+def _describe_override(entry: Tree, tree: Tree) -> str:
+    gone, new = (_find_name(tree, "staff", entry.get(key)) for key in ("remove", "add"))
     if gone and new:
         return _("%(new)s instead of %(gone)s", new=new, gone=gone)
     return _("%(new)s as well", new=new) if new else _("Without %(gone)s", gone=gone)
 
 
-def _swapped(typed: Tree, _tree: Tree) -> list[Edit]:
+def _add_swap(typed: Tree, _tree: Tree) -> list[Edit]:
     other = typed.get("_swap")
     if not other:
         return []
@@ -128,7 +128,7 @@ def _swapped(typed: Tree, _tree: Tree) -> list[Edit]:
     return [Edit("override", None, swapped)]
 
 
-def _own_zone(room: Tree, tree: Tree) -> list[Edit]:
+def _add_zone(room: Tree, tree: Tree) -> list[Edit]:
     """Add the zone of a room on a floor that is in none, where the school has zones."""
     zones = tree.get("zone", ())
     building, floor, site = (room.get(key, "") for key in ("building", "floor", "site"))
@@ -148,14 +148,14 @@ def _is_ahead(entry: Tree, now: datetime) -> bool:
     return (end if end.tzinfo else end.replace(tzinfo=now.tzinfo)) > now
 
 
-_staff, _zones = (partial(_names, section=section) for section in ("staff", "zone"))
+_staff, _zones = (partial(_list_names, section=section) for section in ("staff", "zone"))
 _buildings, _floors, _room_kinds = (
-    partial(_values, section="room", key=key) for key in ("building", "floor", "kind")
+    partial(_list_values, section="room", key=key) for key in ("building", "floor", "kind")
 )
-_unregistered = partial(_given, key=UNREGISTERED)
+_unregistered = partial(_list_given, key=UNREGISTERED)
 _NAME: Final = Field("name", mark("Name"))
 _ID: Final = Field("id", mark("Name"), help=mark("Letters, digits, and . _ : - only."))
-_SITE: Final = Field("site", mark("School"), Kind.CHOICE, _sites, needs_choices=True)
+_SITE: Final = Field("site", mark("School"), Kind.CHOICE, _list_sites, needs_choices=True)
 _DAYS_OF_WEEK: Final = Field(
     "days", mark("Days (none chosen: every day)"), Kind.SEVERAL, lambda _tree: _DAYS
 )
@@ -186,7 +186,7 @@ _PERSON: Final = (
         "sites",
         mark("Schools"),
         Kind.SEVERAL,
-        _sites_of_people,
+        _list_sites_of_people,
         help=mark("They see these schools and get their alerts."),
         needs_choices=True,
     ),
@@ -211,22 +211,22 @@ FORMS: Final = (
         mark("Substitutes and swaps. They end automatically."),
         Right.DUTY,
         (
-            Field("shift", mark("Shift"), Kind.CHOICE, _shifts),
+            Field("shift", mark("Shift"), Kind.CHOICE, _list_shifts),
             Field("remove", mark("Who's out"), Kind.CHOICE, _staff),
             Field("add", mark("Who covers"), Kind.CHOICE, _staff),
             Field(
                 "_swap",
                 mark("Swap: shift they take in return"),
                 Kind.CHOICE,
-                _shifts,
+                _list_shifts,
                 help=mark("Leave empty for a substitute without a swap."),
             ),
             Field("start", mark("From"), Kind.MOMENT),
             Field("end", mark("Until"), Kind.MOMENT),
         ),
-        title=_override_title,
-        start=lambda now: {"start": now.replace(second=0, microsecond=0), "end": day_end(now)},
-        added_with=_swapped,
+        title=_describe_override,
+        start=lambda now: {"start": now.replace(second=0, microsecond=0), "end": find_day_end(now)},
+        added_with=_add_swap,
         is_shown=_is_ahead,
     ),
     Form(
@@ -282,7 +282,7 @@ FORMS: Final = (
             Field("floor", mark("Floor"), choices=_floors),
             Field("kind", mark("Kind"), choices=_room_kinds, default="restroom"),
         ),
-        added_with=_own_zone,
+        added_with=_add_zone,
         id_from=("site", "building", "floor", "name"),
         unique=("name", "floor", "building", "site"),
     ),
@@ -300,7 +300,7 @@ FORMS: Final = (
                 choices=_unregistered,
                 help=mark("Topic, serial number or EUI. Reports and thresholds belong to this ID."),
             ),
-            Field("room", mark("Room"), Kind.CHOICE, _rooms),
+            Field("room", mark("Room"), Kind.CHOICE, _list_rooms),
             Field(
                 "aliases",
                 mark("Replaced by (IDs of newer devices)"),
@@ -348,10 +348,10 @@ FORMS: Final = (
         (
             _ID,
             _SITE,
-            Field("receiver", mark("Receiver"), Kind.CHOICE, _receivers),
+            Field("receiver", mark("Receiver"), Kind.CHOICE, _list_receivers),
             Field("people", mark("People"), Kind.SEVERAL, _staff),
             Field("zones", mark("Zones (none chosen: all)"), Kind.SEVERAL, _zones),
-            Field("periods", mark("Class periods"), Kind.SEVERAL, _periods),
+            Field("periods", mark("Class periods"), Kind.SEVERAL, _list_periods),
             Field("start", mark("or from"), Kind.TIME),
             Field("end", mark("to"), Kind.TIME),
             _NEXT_DAY,
@@ -370,7 +370,7 @@ FORMS: Final = (
         Right.SETTINGS,
         (
             Field("reason", mark("Reason (no names)"), is_free=True),
-            Field("room", mark("Room"), Kind.CHOICE, _rooms),
+            Field("room", mark("Room"), Kind.CHOICE, _list_rooms),
             _SITE,
             Field("building", mark("or building"), Kind.CHOICE, _buildings),
             Field("floor", mark("Floor of the building"), choices=_floors),

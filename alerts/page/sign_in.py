@@ -19,12 +19,12 @@ from alerts.access.passwords import SHORTEST, find_fault, find_invited, load_has
 from alerts.access.sign_in_rules import Refusal
 from alerts.page.guard import (
     PendingSignIn,
-    client_of,
-    cookie_name,
-    form_of,
+    find_client,
+    get_text,
     is_local,
+    name_cookie,
+    read_form,
     same_origin,
-    text_of,
 )
 from alerts.page.page_group import Access, PageGroup, serves
 from language.messages import _, ngettext
@@ -71,33 +71,33 @@ class SignInGroup(PageGroup):
     def _now(self) -> float:
         return self._context.settings.clock()
 
-    def _cookie(self, what: str) -> str:
-        return cookie_name(secure=self._context.access.secure_cookie, what=what)
+    def _name_cookie(self, what: str) -> str:
+        return name_cookie(secure=self._context.access.secure_cookie, what=what)
 
     def _audit(
         self, tx: sqlite3.Connection, kind: AuditKind, actor: str, request: Request, **detail: str
     ) -> None:
         now = self._now()
-        audit.append(tx, kind, actor, {"address": client_of(request), **detail}, now)
+        audit.append(tx, kind, actor, {"address": find_client(request), **detail}, now)
 
-    async def _known(self, account: str, password: str) -> StaffMember | None:
-        member = self._member(account)
+    async def _check_password(self, account: str, password: str) -> StaffMember | None:
+        member = self._find_member(account)
         person = "" if member is None else member.id
         kept = await self._context.read(load_hash, person)
         hasher = self._context.access.hasher
         is_right = await self._hash(lambda: hasher.verify(kept, password))
         return member if is_right else None
 
-    def _member(self, account: str) -> StaffMember | None:
+    def _find_member(self, account: str) -> StaffMember | None:
         wanted = account.casefold()
         staff = self._context.policy.staff
         by_id = [m for m in staff if m.id.casefold() == wanted]
         found = by_id or [m for m in staff if m.name.casefold() == wanted]
         return found[0] if len(found) == 1 else None
 
-    def _account_of(self, account: str) -> str:
+    def _name_account(self, account: str) -> str:
         """Return an account as guesses at it are counted, whether by id or by name."""
-        member = self._member(account)
+        member = self._find_member(account)
         return account if member is None else member.id
 
     async def _hash(self, work: Callable[[], _T]) -> _T:
@@ -133,20 +133,20 @@ class SignInGroup(PageGroup):
             return sessions.start(tx, member.id, now, lasts_s, provider)
 
         identity = await self._context.write(renew)
-        _LOG.info("%s signed in from %s by %s", member.id, client_of(request), by)
+        _LOG.info("%s signed in from %s by %s", member.id, find_client(request), by)
         response.set_cookie(self._context.cookie, identity, max_age=int(lasts_s), **self._flags)
         return response
 
-    def _out(self) -> Response:
+    def _leave(self) -> Response:
         response = RedirectResponse("/", 303)
         response.delete_cookie(self._context.cookie, **self._flags)
-        response.delete_cookie(self._cookie("provider"), **self._flags)
+        response.delete_cookie(self._name_cookie("provider"), **self._flags)
         return response
 
-    def _one_click(self, request: Request) -> bool:
+    def _is_one_click(self, request: Request) -> bool:
         return self._context.access.one_click and is_local(request)
 
-    async def _too_many(
+    async def _refuse_too_many(
         self, request: Request, after: str, account: str, wait: float, actor: str = "unknown"
     ) -> Response:
         if self._context.access.limits.locked.take(actor, self._now()) == 0:
@@ -159,7 +159,7 @@ class SignInGroup(PageGroup):
             )
         else:
             error = _("Too many failed attempts. Wait %(n)d minutes.", n=math.ceil(wait / 60))
-        response = self._form(request, after, account, error, 429)
+        response = self._render_form(request, after, account, error, 429)
         response.headers["Retry-After"] = str(math.ceil(wait))
         return response
 
@@ -175,16 +175,16 @@ class SignInGroup(PageGroup):
     ) -> Response:
         """Record that somebody was not signed in; the page says `error`, which may tell less."""
         await self._record(request, actor, reason, **detail)
-        return self._form(request, after, account, error, 403)
+        return self._render_form(request, after, account, error, 403)
 
     async def _record(self, request: Request, actor: str, reason: Refusal, **detail: str) -> None:
         kind = AuditKind.SIGN_IN_REFUSED
-        _LOG.warning("a sign-in from %s was refused: %s", client_of(request), reason)
+        _LOG.warning("a sign-in from %s was refused: %s", find_client(request), reason)
         await self._context.write(
             lambda tx: self._audit(tx, kind, actor, request, reason=reason, **detail)
         )
 
-    def _form(
+    def _render_form(
         self, request: Request, after: str, account: str = "", error: str = "", status: int = 200
     ) -> Response:
         staff, provider = self._context.policy.staff, self._context.access.provider
@@ -195,7 +195,7 @@ class SignInGroup(PageGroup):
             after=after,
             account=account,
             errors=[error],
-            one_click=staff if self._one_click(request) else (),
+            one_click=staff if self._is_one_click(request) else (),
             provider="" if provider is None else provider.settings.label,
         )
 
@@ -209,10 +209,12 @@ class SignInGroup(PageGroup):
         key, until = secrets.token_urlsafe(32), self._now() + _CODE_S
         self._pending[key] = PendingSignIn(member, account, after, until, secret, given)
         response = RedirectResponse("/sign-in/code", 303)
-        response.set_cookie(self._cookie("code"), key, max_age=int(_CODE_S), **self._flags)
+        response.set_cookie(self._name_cookie("code"), key, max_age=int(_CODE_S), **self._flags)
         return response
 
-    def _code_form(self, request: Request, secret: str, person: str, error: str = "") -> Response:
+    def _render_code_form(
+        self, request: Request, secret: str, person: str, error: str = ""
+    ) -> Response:
         """Ask for a code; a new secret is shown as apps and as people read it."""
         shown = {"secret": " ".join(secret[k : k + 4] for k in range(0, len(secret), 4))}
         if secret:
@@ -231,27 +233,29 @@ class SignInPages(SignInGroup):
 
     @serves("/sign-in", Access.PUBLIC, methods=("GET", "POST"))
     async def _sign_in(self, request: Request) -> Response:
-        after = inside(request.query_params.get("next", "/"))
+        after = keep_inside(request.query_params.get("next", "/"))
         if request.method == "GET":
-            session = await self._context.session(request)
+            session = await self._context.find_session(request)
             if session is None and self._asks_provider(request):
                 query = urlencode({"next": after, "silent": "1"})
                 return RedirectResponse(f"/sign-in/provider?{query}", 303)
-            return self._form(request, after)
+            return self._render_form(request, after)
         if not same_origin(request):
             raise HTTPException(403, _("This form was not sent from this page."))
-        form = await form_of(request)
-        after = inside(text_of(form, "after"))
-        account = " ".join(text_of(form, "account").split())[:80]
-        tried = self._member(account)  # an unknown account may be a password in the wrong field
+        form = await read_form(request)
+        after = keep_inside(get_text(form, "after"))
+        account = " ".join(get_text(form, "account").split())[:80]
+        tried = self._find_member(
+            account
+        )  # an unknown account may be a password in the wrong field
         actor = tried.id if tried else "unknown"
-        if self._one_click(request):
+        if self._is_one_click(request):
             member = self._context.policy.find_member(account)
         else:
-            wait = self._limit.take(client_of(request), self._account_of(account), self._now())
+            wait = self._limit.take(find_client(request), self._name_account(account), self._now())
             if wait > 0:
-                return await self._too_many(request, after, account, wait, actor)
-            member = await self._known(account, text_of(form, "password"))
+                return await self._refuse_too_many(request, after, account, wait, actor)
+            member = await self._check_password(account, get_text(form, "password"))
         if member is None:
             has_password = await self._context.read(load_hash, actor) is not None
             reason = Refusal.WRONG_PASSWORD if has_password else Refusal.NO_PASSWORD
@@ -259,11 +263,11 @@ class SignInPages(SignInGroup):
             fault = _("Wrong name or password.")
             return await self._refuse(request, actor, reason, after, fault, account)
         response = RedirectResponse(after, 303)
-        if self._one_click(request):
+        if self._is_one_click(request):
             return await self._start(request, member, response)
-        return await self._after_password(request, member, account, response)
+        return await self._continue_after_password(request, member, account, response)
 
-    async def _after_password(
+    async def _continue_after_password(
         self, request: Request, member: StaffMember, account: str, response: RedirectResponse
     ) -> Response:
         rules, after = self._context.access.sign_in, response.headers["location"]
@@ -272,50 +276,52 @@ class SignInPages(SignInGroup):
             return await self._refuse(request, member.id, Refusal.NOT_LOCAL, after, fault)
         has_factor = await self._context.read(second_factor.find_enrollment, member.id) is not None
         if not has_factor and member.role not in rules.second_factor:
-            self._limit.record_success(client_of(request), member.id)
+            self._limit.record_success(find_client(request), member.id)
             return await self._start(request, member, response)
         secret = "" if has_factor else second_factor.make_secret()
         return await self._ask_for_code(member, account, after, secret)
 
     @serves("/sign-in/code", Access.PUBLIC, methods=("GET", "POST"))
     async def _code(self, request: Request) -> Response:
-        key = request.cookies.get(self._cookie("code"), "")
+        key = request.cookies.get(self._name_cookie("code"), "")
         pending = self._pending.get(key)
-        if pending is None or not await self._goes_on(pending):
+        if pending is None or not await self._is_current(pending):
             self._pending.pop(key, None)
             return RedirectResponse("/sign-in", 303)
         asked = pending.secret, pending.member.id
         if request.method == "GET":
-            return self._code_form(request, *asked)
+            return self._render_code_form(request, *asked)
         if not same_origin(request):
             raise HTTPException(403, _("This form was not sent from this page."))
-        given, member = text_of(await form_of(request), "code"), pending.member
+        given, member = get_text(await read_form(request), "code"), pending.member
         limits, now = self._context.access.limits, self._now()
-        wait = self._limit.take(client_of(request), member.id, now)
+        wait = self._limit.take(find_client(request), member.id, now)
         wait = wait or limits.codes.take(member.id, now)
         if wait > 0:
-            return await self._too_many(request, pending.after, "", wait, member.id)
-        by, codes = await self._context.write(lambda tx: self._use(tx, request, pending, given))
+            return await self._refuse_too_many(request, pending.after, "", wait, member.id)
+        by, codes = await self._context.write(
+            lambda tx: self._use_code(tx, request, pending, given)
+        )
         if isinstance(by, Refusal):
-            _LOG.warning("a sign-in from %s was refused: %s", client_of(request), by)
+            _LOG.warning("a sign-in from %s was refused: %s", find_client(request), by)
             pending.tries += 1
             if pending.tries >= _MOST_CODES:
                 self._pending.pop(key, None)
                 fault = _("Too many wrong codes. Sign in again.")
-                return self._form(request, pending.after, pending.account, fault, 403)
+                return self._render_form(request, pending.after, pending.account, fault, 403)
             fault = _("This code isn't valid. Check the time on your phone.")
             if by is Refusal.USED_CODE:
                 fault = _("This code was used already. Wait for the next one.")
-            return self._code_form(request, *asked, fault)
+            return self._render_code_form(request, *asked, fault)
         self._pending.pop(key, None)
         for _counted in ("password", "code"):
-            self._limit.record_success(client_of(request), member.id)
+            self._limit.record_success(find_client(request), member.id)
         response: Response = RedirectResponse(pending.after, 303)
         if codes:
             response = self._context.render(
                 request, "recovery_codes.html", codes=codes, after=pending.after
             )
-        response.delete_cookie(self._cookie("code"), **self._flags)
+        response.delete_cookie(self._name_cookie("code"), **self._flags)
         return await self._start(request, member, response, by=by)
 
     @serves("/welcome", Access.PUBLIC, methods=("GET", "POST"))
@@ -325,11 +331,11 @@ class SignInPages(SignInGroup):
             return self._context.render(request, "welcome.html", shortest=SHORTEST, token="")
         if not same_origin(request):
             raise HTTPException(403, _("This form was not sent from this page."))
-        form, now = await form_of(request), self._now()
-        token, new = text_of(form, "token")[:_LONGEST_TOKEN], text_of(form, "new")
-        wait = self._limit.take(client_of(request), "", now)
+        form, now = await read_form(request), self._now()
+        token, new = get_text(form, "token")[:_LONGEST_TOKEN], get_text(form, "new")
+        wait = self._limit.take(find_client(request), "", now)
         if wait > 0:
-            return await self._too_many(request, "/", "", wait)
+            return await self._refuse_too_many(request, "/", "", wait)
         member = self._context.policy.find_member(
             await self._context.read(find_invited, token, now)
         )
@@ -353,13 +359,13 @@ class SignInPages(SignInGroup):
             fault = _("This link was used already, or has expired. Ask for a new one.")
             return await self._refuse(request, member.id, Refusal.NO_INVITE, "/", fault)
         response = RedirectResponse(f"/people/{quote(member.id, safe='')}", 303)
-        return await self._after_password(request, member, member.name, response)
+        return await self._continue_after_password(request, member, member.name, response)
 
-    async def _goes_on(self, pending: PendingSignIn) -> bool:
+    async def _is_current(self, pending: PendingSignIn) -> bool:
         kept = await self._context.read(load_hash, pending.member.id)
         return self._now() < pending.expires_at and kept == pending.given
 
-    def _use(
+    def _use_code(
         self, tx: sqlite3.Connection, request: Request, pending: PendingSignIn, given: str
     ) -> tuple[str, tuple[str, ...]]:
         """Use a code up; return how it was one, or why it is none, and new recovery codes."""
@@ -379,7 +385,7 @@ class SignInPages(SignInGroup):
         return by, codes
 
     def _asks_provider(self, request: Request) -> bool:
-        asked = "next" in request.query_params and self._cookie("provider") in request.cookies
+        asked = "next" in request.query_params and self._name_cookie("provider") in request.cookies
         return asked and self._context.access.provider is not None
 
     @serves("/sign-out", Access.STAFF, methods=("POST",))
@@ -392,10 +398,10 @@ class SignInPages(SignInGroup):
             self._audit(tx, AuditKind.SIGN_OUT, session.person, request)
 
         await self._context.write(end)
-        return self._out()
+        return self._leave()
 
 
-def inside(path: str) -> str:
+def keep_inside(path: str) -> str:
     """Return a path if it is on this site; otherwise the start page."""
     inside = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
     return path if inside and "\\" not in path and len(path) <= _LONGEST_PATH else "/"

@@ -102,13 +102,13 @@ class Visibility:
         _SCHOOL.set(school.name)
         self.times.use(school.zone)
 
-    def site_names(self, ids: frozenset[str] | None) -> frozenset[str] | None:
+    def find_site_names(self, ids: frozenset[str] | None) -> frozenset[str] | None:
         """Return the names of the sites that a token is limited to by id; None stays."""
         known = {site.id: site.name for site in self._registry.sites.values()}
         known |= {room.site_id: room.site for room in self._registry.former.values()}
         return None if ids is None else frozenset(name for key, name in known.items() if key in ids)
 
-    def why_closed(self, person: str, sites: frozenset[str] | None) -> str:
+    def explain_closed(self, person: str, sites: frozenset[str] | None) -> str:
         """Say why a token of some sites, by name, reads nothing any more; empty if it reads."""
         own = self.policy.find_sites(person) if sites is None else sites
         registry = self._registry
@@ -118,7 +118,7 @@ class Visibility:
         said = [f"{name} closed on {day:%b %-d, %Y}" for name, day in gone.items() if name in own]
         return "; ".join(said) or "its schools are no longer registered"
 
-    def site_ids(self, names: frozenset[str] | None) -> frozenset[str] | None:
+    def find_site_ids(self, names: frozenset[str] | None) -> frozenset[str] | None:
         """Return the ids of sites by name, as tokens store them; None stays."""
         known = self._registry.sites.values()
         return None if names is None else frozenset(site.id for site in known if site.name in names)
@@ -159,11 +159,13 @@ class Visibility:
         """Whether the request may see a sensor; unregistered ones belong to no site."""
         return _SITES.get() is None or sensor in self.registry.sensors
 
-    def down(self) -> list[str]:
+    def list_down_sensors(self) -> list[str]:
         """Return the ids of the sensors that do not report now."""
-        return [name for name, life in self.pipeline().sensors.items() if life.state != "alive"]
+        return [
+            name for name, life in self.read_pipeline().sensors.items() if life.state != "alive"
+        ]
 
-    def pipeline(self) -> PipelineStatus:
+    def read_pipeline(self) -> PipelineStatus:
         """Return the status of the pipeline, without what belongs to no site that is seen."""
         found = self.settings.pipeline.status()
         if _SITES.get() is None:

@@ -204,7 +204,7 @@ def check_sign_in(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
 
 
 async def _fetch_published(provider: IdentityProvider) -> tuple[dict[str, Any], KeySet]:
-    return await provider.document(), await provider.keys()
+    return await provider.fetch_document(), await provider.fetch_keys()
 
 
 def check_page(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:

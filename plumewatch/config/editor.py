@@ -55,39 +55,39 @@ class ConfigEditor:
 
     def read(self) -> ConfigVersion:
         """Return the file as it is now; raises `ConfigFileError` if it cannot be read."""
-        raw = self._raw()
-        tree = self._tree(raw)
+        raw = self._read_raw()
+        tree = self._parse(raw)
         paths = sorted((self._path.parent / FOLDER).rglob("*.toml"))
         paths += (self._path.parent / name for name in TABLES)
-        state = (raw, *((path.name, _changed_at(path)) for path in paths))
+        state = (raw, *((path.name, _find_change_time(path)) for path in paths))
         if state != self._read_at:  # forty files take a tenth of a second
             self._whole = join_sites(tree, self._path.parent)
             self._read_at = state
-        return ConfigVersion(_digest(raw), tree, self._problem(), self._whole, self._whole.files)
+        return ConfigVersion(_hash(raw), tree, self._find_problem(), self._whole, self._whole.files)
 
     def prepare(self, version: str, edits: Sequence[Edit]) -> PreparedChange:
         """Check changes of the file as of `version`; `ConfigFileError` or `ConfigFaultsError`."""
-        raw = self._current(version)
+        raw = self._read_current(version)
         text = raw.decode("utf-8")
-        wanted = deepcopy(self._tree(raw))
+        wanted = deepcopy(self._parse(raw))
         for edit in edits:
             try:
-                text = edited(text, wanted, edit)
+                text = apply_edit(text, wanted, edit)
             except (TOMLKitError, IndexError, KeyError, TypeError, ValueError) as error:
-                raise _by_hand(edit.section) from error
+                raise _build_by_hand_error(edit.section) from error
             _apply(wanted, edit)
         try:
             means = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
-            raise _by_hand(edits[0].section) from error
+            raise _build_by_hand_error(edits[0].section) from error
         if means != wanted:
-            raise _by_hand(edits[0].section)
+            raise _build_by_hand_error(edits[0].section)
         self._check(wanted)
-        return PreparedChange(version, _digest(text.encode()), text.encode())
+        return PreparedChange(version, _hash(text.encode()), text.encode())
 
     def commit(self, change: PreparedChange) -> None:
         """Write a change; raises `ConfigFileError` if the file has changed since it was checked."""
-        old = self._current(change.before)
+        old = self._read_current(change.before)
         try:
             self._history.mkdir(mode=0o700, exist_ok=True)
             write_private(self._history / f"{change.before}.toml", old)
@@ -103,7 +103,7 @@ class ConfigEditor:
                 _("%(file)s cannot be written: %(why)s.", file=self._path, why=error.strerror)
             ) from error
 
-    def _raw(self) -> bytes:
+    def _read_raw(self) -> bytes:
         try:
             return self._path.read_bytes()
         except OSError as error:
@@ -111,7 +111,7 @@ class ConfigEditor:
                 _("%(file)s cannot be read: %(why)s.", file=self._path, why=error.strerror)
             ) from error
 
-    def _tree(self, raw: bytes) -> dict[str, Any]:
+    def _parse(self, raw: bytes) -> dict[str, Any]:
         try:
             return tomllib.loads(raw.decode("utf-8"))
         except ValueError as error:
@@ -123,7 +123,7 @@ class ConfigEditor:
                 )
             ) from error
 
-    def _problem(self) -> str:
+    def _find_problem(self) -> str:
         for place in (self._path, self._path.parent):
             if not os.access(place, os.W_OK):
                 return _(
@@ -134,12 +134,12 @@ class ConfigEditor:
                 )
         return ""
 
-    def _current(self, version: str) -> bytes:
-        problem = self._problem()
+    def _read_current(self, version: str) -> bytes:
+        problem = self._find_problem()
         if problem:
             raise ConfigFileError(problem)
-        raw = self._raw()
-        if _digest(raw) != version:
+        raw = self._read_raw()
+        if _hash(raw) != version:
             raise ConfigFileError(
                 _(
                     "The configuration has changed since you opened this page. Nothing was"
@@ -161,12 +161,12 @@ class ConfigEditor:
             ) from error
 
 
-def edited(text: str, tree: Mapping[str, Any], edit: Edit) -> str:
+def apply_edit(text: str, tree: Mapping[str, Any], edit: Edit) -> str:
     r"""Return the text of a configuration with one entry changed, added or removed.
 
     >>> text = '[[room]]\nid = "a"  # first\n\n# the gym\n[[room]]\nid = "b"\n'
     >>> tree = tomllib.loads(text)
-    >>> print(edited(text, tree, Edit("room", 0, {"id": "c"})), end="")
+    >>> print(apply_edit(text, tree, Edit("room", 0, {"id": "c"})), end="")
     [[room]]
     id = "c"  # first
     <BLANKLINE>
@@ -175,13 +175,13 @@ def edited(text: str, tree: Mapping[str, Any], edit: Edit) -> str:
     id = "b"
     """
     entries = tree.get(edit.section, [])
-    blocks = list(_blocks(text, edit.section))
+    blocks = list(_find_blocks(text, edit.section))
     if len(blocks) != len(entries):
         raise ValueError("its entries are not tables with a heading each")
     if edit.index is None:
         new = tomlkit.document()
         added = tomlkit.aot()
-        added.append(_table(edit.entry or {}))
+        added.append(_build_table(edit.entry or {}))
         new.append(edit.section, added)
         at = blocks[-1].end if blocks else len(text.rstrip())
         rest = text[at:]
@@ -203,7 +203,7 @@ def written(content: Mapping[str, Any]) -> str:
         elif value:
             tables = tomlkit.aot()
             for entry in value:
-                tables.append(_table(entry))
+                tables.append(_build_table(entry))
             document.append(key, tables)
     return tomlkit.dumps(document)
 
@@ -215,8 +215,8 @@ class _Block(NamedTuple):
     end: int
 
 
-def _blocks(text: str, section: str) -> Iterator[_Block]:
-    headings = [*_headings(text), (len(text), "", False)]
+def _find_blocks(text: str, section: str) -> Iterator[_Block]:
+    headings = [*_find_headings(text), (len(text), "", False)]
     for k, (start, name, is_array) in enumerate(headings):
         if name == section and is_array:
             later = (at for at, n, _ in headings[k + 1 :] if not n.startswith(f"{section}."))
@@ -226,7 +226,7 @@ def _blocks(text: str, section: str) -> Iterator[_Block]:
             yield _Block(start, start + len("".join(lines).rstrip()))
 
 
-def _headings(text: str) -> Iterator[tuple[int, str, bool]]:
+def _find_headings(text: str) -> Iterator[tuple[int, str, bool]]:
     for found in _HEADINGS.finditer(text):
         if found[2]:
             yield found.start(), found[2], found[1] == "[["
@@ -241,27 +241,27 @@ def _update(table: Any, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         if isinstance(table.get(key), AoT):
             tables = tomlkit.aot()
             for entry in value:
-                tables.append(_table(entry))
+                tables.append(_build_table(entry))
             table[key] = tables
         else:
-            table[key] = _value(value)
+            table[key] = _build_value(value)
 
 
-def _table(entry: Mapping[str, Any]) -> Any:
+def _build_table(entry: Mapping[str, Any]) -> Any:
     table = tomlkit.table()
     for key, value in entry.items():
-        table.append(key, _value(value))
+        table.append(key, _build_value(value))
     return table
 
 
-def _value(value: Any) -> Any:
+def _build_value(value: Any) -> Any:
     if isinstance(value, dict):
         inline = tomlkit.inline_table()
-        inline.update({key: _value(inner) for key, inner in value.items()})
+        inline.update({key: _build_value(inner) for key, inner in value.items()})
         return inline
     if isinstance(value, list):
         array = tomlkit.array()
-        array.extend(_value(inner) for inner in value)
+        array.extend(_build_value(inner) for inner in value)
         return array.multiline(multiline=any(isinstance(inner, dict) for inner in value))
     return tomlkit.item(value)
 
@@ -278,18 +278,18 @@ def _apply(tree: dict[str, Any], edit: Edit) -> None:
         entries[edit.index] = dict(edit.entry)
 
 
-def _changed_at(path: Path) -> tuple[int, int]:
+def _find_change_time(path: Path) -> tuple[int, int]:
     with suppress(OSError):
         found = path.stat()
         return found.st_mtime_ns, found.st_size
     return 0, 0
 
 
-def _digest(raw: bytes) -> str:
+def _hash(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
-def _by_hand(section: str) -> ConfigFileError:
+def _build_by_hand_error(section: str) -> ConfigFileError:
     return ConfigFileError(
         _(
             "[[%(section)s]] is written in a way that this page cannot change."

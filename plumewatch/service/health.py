@@ -122,7 +122,7 @@ class OutboxState:
         """Read them again; blocks."""
         try:
             with closing(sqlite.connect(self._database, read_only=True)) as db:
-                found = queries.status(db, self._clock())
+                found = queries.count_waiting(db, self._clock())
         except (StorageError, sqlite3.Error) as error:
             if not self._failing:
                 log.warning("the outbox cannot be read for health and metrics: %s", error)

@@ -78,7 +78,7 @@ async def identity_provider(address, private, _folder):
         "https://plumewatch.example/callback",
         allow_private=private,
     )
-    await IdentityProvider(settings, lambda: 0.0).document()
+    await IdentityProvider(settings, lambda: 0.0).fetch_document()
 
 
 async def reachability(address, private, _folder):

@@ -11,8 +11,8 @@ from alerts.incidents.incident import Verdict
 from alerts.notify.notice import KIND_WORDS
 from alerts.page.app import create_app
 from alerts.page.settings import PipelineStatus, SensorStatus
-from alerts.page.views.air import day_means
-from alerts.page.views.figures import facts_of
+from alerts.page.views.air import compute_day_means
+from alerts.page.views.figures import gather_facts
 from dashboards.boards import DashboardSettings, room_dashboard
 from dashboards.build import built
 from dashboards.queries import key_figure
@@ -72,14 +72,14 @@ def asked(url, name, title, school, ref="A", edit=lambda query: query):
     }
 
 
-def text_of(html):
+def get_text(html):
     return " ".join(re.sub(r"<[^>]+>", " ", html).split())
 
 
 def figures_of(series, school, **given):
     now = school.end + 1
     known = settings_of(series, school).school
-    return facts_of(school.database, series, known, now - WEEK_S, now, **given)
+    return gather_facts(school.database, series, known, now - WEEK_S, now, **given)
 
 
 def in_series(url, key, school):
@@ -133,7 +133,9 @@ def test_too_little_data_is_no_figure_in_a_dashboard_either(url, school, embedde
     """Windows that end with the nth incident, from one second before the first on."""
     rows = figures_of(embedded, school).chosen.incidents
     start, end = rows[0].opened_at - 1, rows[nth - 1].opened_at + 1e-3
-    facts = facts_of(school.database, embedded, settings_of(embedded, school).school, start, end)
+    facts = gather_facts(
+        school.database, embedded, settings_of(embedded, school).school, start, end
+    )
     assert len(facts.chosen.incidents) == nth
     found = {figure.key: figure for figure in report_figures(facts)}
     for key in ("confirmed_rate", "feedback_rate", "false_alarms_per_sensor_week"):
@@ -163,7 +165,7 @@ def test_air_of_a_day_is_the_same_in_panel_and_page(url, school, embedded):
     for room in school.registry.rooms:
         sensors = [s.id for s in school.registry.sensors_in(room)]
         assert pm25[room] == pytest.approx(
-            day_means(embedded, sensors, school.end)["pm25"][0], rel=1e-6
+            compute_day_means(embedded, sensors, school.end)["pm25"][0], rel=1e-6
         )
 
 
@@ -201,7 +203,7 @@ async def test_rooms_and_incidents_lead_to_their_dashboard(page, embedded, schoo
 
 async def test_air_page(page):
     async with page:
-        output = text_of((await page.get("/air")).text)
+        output = get_text((await page.get("/air")).text)
     assert "main-2-girls" in output
     assert "above the US standard" not in output, "no statement from six hours of readings"
     assert "readings of 6.0 h only" in output or "readings of 6.2 h only" in output
@@ -211,8 +213,8 @@ async def test_sensor_health_page_puts_what_is_wrong_first(page, school):
     async with page:
         html = (await page.get("/sensors")).text
     (table,) = re.findall(r"<table.*?</table>", html, re.DOTALL)
-    rows = [text_of(row) for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL)[1:]]
-    heads = [text_of(head) for head in re.findall(r"<thead>.*?</thead>", html, re.DOTALL)]
+    rows = [get_text(row) for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL)[1:]]
+    heads = [get_text(head) for head in re.findall(r"<thead>.*?</thead>", html, re.DOTALL)]
     assert "Missing" in heads[0]
     assert "Wrong clock" not in heads[0], "no sensor had one"
     assert len(rows) == len(school.registry.sensors)
@@ -259,7 +261,7 @@ async def test_the_state_of_a_sensor_is_that_of_now(school, embedded):
     )
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-        assert "silent" not in text_of((await client.get("/sensors")).text)
+        assert "silent" not in get_text((await client.get("/sensors")).text)
 
 
 async def test_counts_sum_to_the_incidents(page, school, embedded):
@@ -291,8 +293,8 @@ async def test_empty_pages_show_that_they_are_empty(tmp_path, school):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             output = (await client.get("/figures")).text
-            assert text_of(output).count("too little data") > 5
-            assert "never" in text_of((await client.get("/sensors")).text)
+            assert get_text(output).count("too little data") > 5
+            assert "never" in get_text((await client.get("/sensors")).text)
             history = (await client.get("/rooms/main-1-boys/series?span=day")).json()
             assert history["charts"] == []
 

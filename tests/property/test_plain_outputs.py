@@ -19,7 +19,7 @@ from msgspec import structs
 from alerts.engine import AlertRecord
 from alerts.notify.notice import render
 from alerts.page import labels
-from alerts.page.labels import labels_of, labels_pdf
+from alerts.page.labels import draw_labels_pdf, list_labels
 from ingest import readings_export
 from language.plain_text import PlainFormatter
 from plumewatch.cli.printer import echo, format_table, print_json
@@ -86,7 +86,7 @@ def label(text, _, monkeypatch):
     drawn = []
     monkeypatch.setattr(labels, "pdf", lambda _name, view: drawn.append(view))
     registry = Registry.of([Room("r", text, "1", text, text)], [Sensor("s", "r")])
-    labels_pdf(labels_of(registry, "https://page"))
+    draw_labels_pdf(list_labels(registry, "https://page"))
     (sheet,) = drawn[0]["sheets"]
     return [one[key] for one in sheet for key in ("sensor", "room")]
 

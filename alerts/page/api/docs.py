@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.responses import JSONResponse
 
 from alerts.page.api.incidents import IncidentApi
-from alerts.page.api.operation import PREFIX, document
+from alerts.page.api.operation import PREFIX, build_document
 from alerts.page.api.reports import ReportApi
 from alerts.page.api.rooms import RoomApi
 from alerts.page.api.series import ReadingApi
@@ -26,9 +26,9 @@ OPERATIONS: Final = tuple(
 )
 
 
-def api_document() -> dict[str, Any]:
+def build_api_document() -> dict[str, Any]:
     """Return the OpenAPI document of the API."""
-    return document(OPERATIONS)
+    return build_document(OPERATIONS)
 
 
 class ApiDocs(PageGroup):
@@ -36,4 +36,4 @@ class ApiDocs(PageGroup):
 
     @serves(f"{PREFIX}/openapi.json", Access.PUBLIC)
     async def _openapi(self, _request: Request) -> Response:
-        return JSONResponse(api_document())
+        return JSONResponse(build_api_document())

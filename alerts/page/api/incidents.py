@@ -23,10 +23,10 @@ from alerts.page.api.operation import (
     OfSite,
     Time,
     Words,
-    invalid,
+    build_invalid,
     operation,
 )
-from alerts.page.page_context import sentence
+from alerts.page.page_context import to_sentence
 from alerts.page.page_group import PageGroup
 from detection.events import EventKind
 from storage.registry import Room
@@ -168,30 +168,30 @@ class IncidentApi(PageGroup):
         """List incidents, newest first."""
         _check_words("status", asked.status, Status)
         _check_words("kind", asked.kind, EventKind)
-        start, end = bounds_of(asked.start, asked.end)
+        start, end = read_bounds(asked.start, asked.end)
         found = await self._context.read(
-            queries.incidents,
+            queries.find_incidents,
             statuses=asked.status,
             kinds=asked.kind,
             room=asked.room,
             start=start,
             end=end,
             updated=asked.updated_since.timestamp() if asked.updated_since else None,
-            before=_position(asked.cursor),
+            before=_read_position(asked.cursor),
             limit=asked.limit + 1,
             rooms=self._context.rooms,
         )
-        shown = self._context.named(found[: asked.limit])
+        shown = self._context.add_place_names(found[: asked.limit])
         more = len(found) > asked.limit
         return Incidents(
-            items=[IncidentSummary(**self._summary(row)) for row in shown],
-            next=_next(asked, shown[-1]) if more else None,
+            items=[IncidentSummary(**self._summarize(row)) for row in shown],
+            next=_link_next(asked, shown[-1]) if more else None,
         )
 
     @operation("/incidents/{id}", Scope.READ, Incident)
     async def one(self, request: Request) -> Incident:
         """Return an incident with its detections, history and notices."""
-        return await self._incident(request)
+        return await self._load_incident(request)
 
     @operation("/incidents/{id}/acknowledge", Scope.RESPOND, Incident, method="POST")
     async def acknowledge(self, request: Request) -> Incident:
@@ -216,9 +216,9 @@ class IncidentApi(PageGroup):
     @operation("/incidents/{id}/answer", Scope.RESPOND, Incident, body=Answer, method="POST")
     async def answer(self, request: Request, given: Answer) -> Incident:
         """Record what was found."""
-        note, fault = self._context.free_text({"note": given.note}, "note")
+        note, fault = self._context.read_free_text({"note": given.note}, "note")
         if fault:
-            raise invalid([("note", fault)])
+            raise build_invalid([("note", fault)])
         work = self._context.engine.record_feedback
         return await self._act(request, work, given.verdict, cause=given.cause, note=note)
 
@@ -228,13 +228,13 @@ class IncidentApi(PageGroup):
         try:
             await self._context.change_incident(request, work, *arguments, **more)
         except FeedbackError as error:
-            raise invalid([("body", sentence(error))]) from None
-        return await self._incident(request)
+            raise build_invalid([("body", to_sentence(error))]) from None
+        return await self._load_incident(request)
 
-    async def _incident(self, request: Request) -> Incident:
-        found = await self._context.incident(request.path_params["id"])
+    async def _load_incident(self, request: Request) -> Incident:
+        found = await self._context.load_incident(request.path_params["id"])
         events = [
-            _filled(
+            _fill(
                 Detection,
                 event,
                 probabilities=json.loads(event["probabilities"]),
@@ -243,14 +243,14 @@ class IncidentApi(PageGroup):
             for event in found["events"]
         ]
         return Incident(
-            **self._summary({**found, "detections": len(events)}),
+            **self._summarize({**found, "detections": len(events)}),
             events=events,
             history=[
-                _filled(HistoryEntry, line, by=self._person(line["who"]))
+                _fill(HistoryEntry, line, by=self._find_person(line["who"]))
                 for line in found["history"]
             ],
             notices=[
-                _filled(
+                _fill(
                     IncidentNotice,
                     n,
                     person=Person(id=n["person"], name=self._context.policy.find_name(n["person"])),
@@ -259,28 +259,28 @@ class IncidentApi(PageGroup):
             ],
         )
 
-    def _summary(self, row: Mapping[str, Any]) -> dict[str, Any]:
+    def _summarize(self, row: Mapping[str, Any]) -> dict[str, Any]:
         unknown = Room(row["room"], row["room_name"], "", "", "")
         room = self._context.registry.place_of(row["room"]) or unknown
         own = {key: row[key] for key in IncidentSummary.model_fields}
-        person = self._person(row["acknowledged_by"])
+        person = self._find_person(row["acknowledged_by"])
         more = {"acknowledged_by": person, "cause": row["cause"] or ""}
         return own | build_incident_json(row, room) | more
 
-    def _person(self, person: str) -> Person | None:
+    def _find_person(self, person: str) -> Person | None:
         if not person or self._context.policy.find_member(person) is None:
             return None
         return Person(id=person, name=self._context.policy.find_name(person))
 
 
-def _filled(model: type[_Model], row: Mapping[str, Any], **more: object) -> _Model:
+def _fill(model: type[_Model], row: Mapping[str, Any], **more: object) -> _Model:
     return model(**{key: row[key] for key in model.model_fields if key in row} | more)
 
 
-def bounds_of(start: datetime | None, end: datetime | None) -> tuple[float, float]:
+def read_bounds(start: datetime | None, end: datetime | None) -> tuple[float, float]:
     """Return a span in Unix seconds, infinite where not given; raise 400 if it ends first."""
     if start is not None and end is not None and end <= start:
-        raise invalid([("to", "must be after from")])
+        raise build_invalid([("to", "must be after from")])
     first = -math.inf if start is None else start.timestamp()
     return first, math.inf if end is None else end.timestamp()
 
@@ -288,10 +288,10 @@ def bounds_of(start: datetime | None, end: datetime | None) -> tuple[float, floa
 def _check_words(name: str, given: Sequence[str], known: Any) -> None:
     allowed = [*known]
     if any(word not in allowed for word in given):
-        raise invalid([(name, f"one or more of {', '.join(allowed)}")])
+        raise build_invalid([(name, f"one or more of {', '.join(allowed)}")])
 
 
-def _next(asked: IncidentQuery, last: Mapping[str, Any]) -> str:
+def _link_next(asked: IncidentQuery, last: Mapping[str, Any]) -> str:
     raw = json.dumps([last["opened_at"], last["id"]]).encode()
     again = asked.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     chosen = {k: ",".join(v) if isinstance(v, list | tuple) else v for k, v in again.items()}
@@ -299,7 +299,7 @@ def _next(asked: IncidentQuery, last: Mapping[str, Any]) -> str:
     return f"{PREFIX}/incidents?{urlencode(chosen, safe=',:')}"
 
 
-def _position(cursor: str) -> tuple[float, str]:
+def _read_position(cursor: str) -> tuple[float, str]:
     if not cursor:
         return math.inf, ""
     try:
@@ -308,4 +308,4 @@ def _position(cursor: str) -> tuple[float, str]:
             return float(at), last
     except (binascii.Error, ValueError, TypeError):
         pass
-    raise invalid([("cursor", "is none of ours; begin without one")])
+    raise build_invalid([("cursor", "is none of ours; begin without one")])

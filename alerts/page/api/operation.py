@@ -29,7 +29,7 @@ from starlette.responses import JSONResponse, Response
 from alerts.access import api_tokens
 from alerts.access.api_tokens import NEEDS, Scope
 from alerts.access.roles import list_roles_with
-from alerts.page.guard import Session, body_of, client_of, too_often
+from alerts.page.guard import Session, find_client, read_body, refuse_for_now
 from alerts.page.page_group import serves
 from language.value_errors import describe_allowed
 
@@ -68,15 +68,15 @@ _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UT
 """Moments that a store can have; nanoseconds of others do not fit."""
 
 
-def _words(value: object) -> object:
+def _split_words(value: object) -> object:
     return [w for w in value.split(",") if w] if isinstance(value, str) else value
 
 
-def _time(value: object) -> object:
+def _fix_time(value: object) -> object:
     return value.replace(" ", "+") if isinstance(value, str) and "T" in value else value
 
 
-def _storable(value: datetime) -> datetime:
+def _check_storable(value: datetime) -> datetime:
     if not _FIRST <= value <= _LAST:
         raise ValueError(f"from {_FIRST.year} to {_LAST.year}")
     return value
@@ -88,25 +88,25 @@ class OfSite(Model):
     site: Annotated[str, Field(max_length=200, description="Id of a site; without it, all")] = ""
 
 
-Words = Annotated[tuple[str, ...], BeforeValidator(_words, json_schema_input_type=str)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_split_words, json_schema_input_type=str)]
 """Several values, separated by commas."""
 Time = Annotated[
     AwareDatetime,
-    BeforeValidator(_time),  # a plus sign that was not encoded arrives as a space
-    AfterValidator(_storable),
+    BeforeValidator(_fix_time),  # a plus sign that was not encoded arrives as a space
+    AfterValidator(_check_storable),
     Field(examples=[_EXAMPLE]),
 ]
 """A moment as RFC 3339 has it, with its zone."""
 
 
-def moment(at: float) -> datetime:
+def to_moment(at: float) -> datetime:
     """Return Unix seconds as the moment that answers have."""
     return datetime.fromtimestamp(at, UTC)
 
 
-def moment_if(at: float | None) -> datetime | None:
+def to_moment_if_known(at: float | None) -> datetime | None:
     """Return the moment of a time that may be unknown."""
-    return None if at is None else moment(at)
+    return None if at is None else to_moment(at)
 
 
 class Operation(NamedTuple):
@@ -139,8 +139,10 @@ async def _admit(scope: Scope, context: PageContext, request: Request) -> None:
     token = await context.read(api_tokens.find, text.strip())
     member = None if token is None else context.policy.find_member(token.person)
     if token is None or member is None or now >= token.expires_at:
-        if (wait := limits.api.take(client_of(request), "", now)) > 0:
-            raise too_often(wait, "At most 5 requests a minute with a token that is not valid.")
+        if (wait := limits.api.take(find_client(request), "", now)) > 0:
+            raise refuse_for_now(
+                wait, "At most 5 requests a minute with a token that is not valid."
+            )
         is_over = member is not None
         raise HTTPException(
             401, "This token has expired." if is_over else "This token is not valid.", _BEARER
@@ -148,11 +150,11 @@ async def _admit(scope: Scope, context: PageContext, request: Request) -> None:
     limit = limits.token_writes if request.method == "POST" else limits.token_reads
     wait = limit.take(str(token.id), now)
     if wait > 0:
-        raise too_often(wait, f"At most {limit.bounds[0].tries:,} such requests a minute.")
+        raise refuse_for_now(wait, f"At most {limit.bounds[0].tries:,} such requests a minute.")
     if not token.may(scope, member.role, now):
         raise HTTPException(403, f"This token, as {member.role}, lacks the scope {scope}.")
-    sites = context.site_names(token.sites)
-    if why := context.why_closed(member.id, sites):
+    sites = context.find_site_names(token.sites)
+    if why := context.explain_closed(member.id, sites):
         raise HTTPException(403, f"This token no longer reads anything: {why}.")
     request.state.session = Session(
         *(member.id, member.name, member.role, secrets.token_urlsafe()), sites
@@ -176,13 +178,13 @@ def operation(
 
     def mark(handler: Callable[..., Awaitable[BaseModel | Response]]) -> Any:
         async def serve(pages: Any, request: Request) -> Response:
-            asked: list[Model] = [_query(query or Model, request)]
+            asked: list[Model] = [_read_query(query or Model, request)]
             if isinstance(asked[0], OfSite) and asked[0].site:
                 context: PageContext = pages._context  # noqa: SLF001 - of the group that is served
-                context.show_only(site_of(context, asked[0].site))
+                context.show_only(find_site(context, asked[0].site))
             asked = asked if query else []
             if body is not None:
-                asked.append(await _body(body, request))
+                asked.append(await _read_body_of(body, request))
             found = await handler(pages, request, *asked)
             if isinstance(found, Response):
                 return found
@@ -199,7 +201,7 @@ def operation(
     return mark
 
 
-def invalid(faults: Iterable[tuple[str, str]]) -> HTTPException:
+def build_invalid(faults: Iterable[tuple[str, str]]) -> HTTPException:
     """Return the error of a request with these wrong fields."""
     found = list(faults)
     said = (
@@ -211,7 +213,7 @@ def invalid(faults: Iterable[tuple[str, str]]) -> HTTPException:
     return error
 
 
-def problem(error: HTTPException) -> Response:
+def build_problem(error: HTTPException) -> Response:
     """Return an error as problem details."""
     status = HTTPStatus(error.status_code)
     described = Problem(
@@ -225,41 +227,42 @@ def problem(error: HTTPException) -> Response:
     )
 
 
-def site_of(context: PageContext, site: str, field: str = "site") -> Site:
+def find_site(context: PageContext, site: str, field: str = "site") -> Site:
     """Return a site by its id; raise 400 if the token does not see it."""
     known = {found.id: found for found in context.permitted.sites.values()}
     if site not in known:
-        raise invalid([(field, f"one of {', '.join(sorted(known))}")])
+        raise build_invalid([(field, f"one of {', '.join(sorted(known))}")])
     return known[site]
 
 
-def _query(model: type[Model], request: Request) -> Model:
+def _read_query(model: type[Model], request: Request) -> Model:
     pairs = request.query_params.multi_items()
     names = [name for name, _ in pairs]
     if twice := {name for name in names if names.count(name) > 1}:
-        raise invalid((name[:40], "given twice; separate values by commas") for name in twice)
-    return _checked(model.model_validate, dict(pairs), "Unknown parameter")
+        raise build_invalid((name[:40], "given twice; separate values by commas") for name in twice)
+    return _validate(model.model_validate, dict(pairs), "Unknown parameter")
 
 
-async def _body(model: type[Model], request: Request) -> Model:
+async def _read_body_of(model: type[Model], request: Request) -> Model:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    raw = await body_of(request)
+    raw = await read_body(request)
     if raw and kind != JSON:
         raise HTTPException(415, f"Send JSON: Content-Type: {JSON}")
-    return _checked(model.model_validate_json, raw or b"{}", "Unknown field")
+    return _validate(model.model_validate_json, raw or b"{}", "Unknown field")
 
 
-def _checked(validate: Callable[[Any], Model], given: object, unknown: str) -> Model:
+def _validate(validate: Callable[[Any], Model], given: object, unknown: str) -> Model:
     try:
         return validate(given)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False)
-        raise invalid(
-            (".".join(map(str, f["loc"]))[:80] or "body", _problem(f, unknown)) for f in faults[:20]
+        raise build_invalid(
+            (".".join(map(str, f["loc"]))[:80] or "body", _describe_fault(f, unknown))
+            for f in faults[:20]
         ) from None
 
 
-def _problem(fault: Mapping[str, Any], unknown: str) -> str:
+def _describe_fault(fault: Mapping[str, Any], unknown: str) -> str:
     kind = str(fault["type"])
     if kind == "extra_forbidden":
         return unknown
@@ -290,7 +293,7 @@ _LIMITS: Final = (
 
 
 @cache
-def document(operations: tuple[Operation, ...]) -> dict[str, Any]:
+def build_document(operations: tuple[Operation, ...]) -> dict[str, Any]:
     """Return the OpenAPI document of these operations."""
     answers = {one.answer for one in operations if one.answer} | {Problem}
     bodies = {one.body for one in operations if one.body}
@@ -303,7 +306,7 @@ def document(operations: tuple[Operation, ...]) -> dict[str, Any]:
     )
     paths: dict[str, dict[str, Any]] = {}
     for one in operations:
-        paths.setdefault(one.path, {})[one.method.lower()] = _described(one)
+        paths.setdefault(one.path, {})[one.method.lower()] = _describe(one)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Plumewatch", "version": "1", "description": _LIMITS},
@@ -319,39 +322,39 @@ def _name(model: type) -> str:
     return model.__name__
 
 
-def _content(model: type[BaseModel], kind: str = JSON) -> dict[str, Any]:
+def _refer_to(model: type[BaseModel], kind: str = JSON) -> dict[str, Any]:
     return {kind: {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
 
 
-def _described(one: Operation) -> dict[str, Any]:
+def _describe(one: Operation) -> dict[str, Any]:
     right = NEEDS.get(one.scope)
     who = f"the roles {list_roles_with(right)}" if right else "every role"
     content: dict[str, Any] = {kind: {} for kind in one.kinds}
     responses: dict[str, Any] = {
         str(one.status): {
             "description": "Done",
-            "content": content | (_content(one.answer) if one.answer else {}),
+            "content": content | (_refer_to(one.answer) if one.answer else {}),
         }
     }
     for status, text in _ANSWERS.items():
         if status in _OF_BODIES and not one.body:
             continue
-        responses[str(status)] = {"description": text, "content": _content(Problem, _PROBLEM)}
+        responses[str(status)] = {"description": text, "content": _refer_to(Problem, _PROBLEM)}
     found: dict[str, Any] = {
         "operationId": re.sub(r"\W+", "_", f"{one.method.lower()}{one.path.removeprefix(PREFIX)}"),
         "tags": [one.path.split("/")[3]],
         "summary": one.about,
         "description": f"Scope `{one.scope}`, for {who}.",
         "security": [{"token": []}],
-        "parameters": [*_in_path(one.path), *_in_query(one.query)],
+        "parameters": [*_list_path_parameters(one.path), *_list_query_parameters(one.query)],
         "responses": responses,
     }
     if one.body is not None:
-        found["requestBody"] = {"content": _content(one.body), "required": True}
+        found["requestBody"] = {"content": _refer_to(one.body), "required": True}
     return found
 
 
-def _in_path(path: str) -> list[dict[str, Any]]:
+def _list_path_parameters(path: str) -> list[dict[str, Any]]:
     schema = {"type": "string", "minLength": 1, "maxLength": 200}
     return [
         {"name": name, "in": "path", "required": True, "schema": schema}
@@ -359,7 +362,7 @@ def _in_path(path: str) -> list[dict[str, Any]]:
     ]
 
 
-def _in_query(query: type[Model] | None) -> list[dict[str, Any]]:
+def _list_query_parameters(query: type[Model] | None) -> list[dict[str, Any]]:
     described = query.model_json_schema() if query else {"properties": {}}
     return [
         {

@@ -9,15 +9,15 @@ from pydantic import Field
 from starlette.exceptions import HTTPException
 
 from alerts.access.api_tokens import Scope
-from alerts.page.api.operation import PREFIX, Model, invalid, moment, operation, site_of
+from alerts.page.api.operation import PREFIX, Model, build_invalid, find_site, operation, to_moment
 from alerts.page.page_group import PageGroup
 from alerts.page.views.reports import (
     FIELDS,
     MEDIA,
     ReportError,
-    own_report,
-    own_reports,
-    report_file,
+    find_own_report,
+    list_own_reports,
+    send_report_file,
     start_report,
 )
 from reports.text import ABOUT, FORMATS
@@ -68,7 +68,7 @@ class ReportApi(PageGroup):
     @operation("/reports", Scope.REPORTS, Reports)
     async def index(self, request: Request) -> Reports:
         """List the reports of the last hour."""
-        return Reports(items=[_report(job) for job in own_reports(self._context, request)])
+        return Reports(items=[_summarize(job) for job in list_own_reports(self._context, request)])
 
     @operation("/reports", Scope.REPORTS, Report, body=ReportRequest, method="POST", status=202)
     async def start(self, request: Request, asked: ReportRequest) -> Report:
@@ -76,38 +76,38 @@ class ReportApi(PageGroup):
         given: dict[str, Any] = asked.model_dump(mode="json")
         periods = [k for k in ("week", "month", "term", "school_year") if given[k]]
         if len(periods) > 1 or (periods and (asked.first or asked.last)):
-            raise invalid([("body", "give either first and last, or one period")])
+            raise build_invalid([("body", "give either first and last, or one period")])
         typed = dict.fromkeys(FIELDS, "") | {k: v for k, v in given.items() if k in FIELDS and v}
         typed |= {"name": asked.report, "kind": asked.format, "span": "".join(periods)}
         typed |= {"start": given["first"] or "", "end": given["last"] or ""}
         if asked.site:
-            typed["site"] = site_of(self._context, asked.site).name
+            typed["site"] = find_site(self._context, asked.site).name
         try:
             job = start_report(self._context, typed, request.state.session.person)
         except ReportError as error:
             if error.is_for_now:
                 raise HTTPException(429, str(error), {"Retry-After": "30"}) from None
-            raise invalid([("body", str(error))]) from None
-        return _report(job)
+            raise build_invalid([("body", str(error))]) from None
+        return _summarize(job)
 
     @operation("/reports/{id}", Scope.REPORTS, Report)
     async def one(self, request: Request) -> Report:
         """Return a report and its state."""
-        return _report(own_report(self._context, request))
+        return _summarize(find_own_report(self._context, request))
 
     @operation("/reports/{id}/file", Scope.REPORTS, None, kinds=(*MEDIA.values(),))
     async def file(self, request: Request) -> Response:
         """Return the file of a report that is ready."""
-        return report_file(own_report(self._context, request))
+        return send_report_file(find_own_report(self._context, request))
 
 
-def _report(job: Job) -> Report:
+def _summarize(job: Job) -> Report:
     ready = job.state == "ready"
     return Report(
         id=job.id,
         name=job.name,
         state=job.state,
         error=job.error,
-        asked_at=moment(job.asked_at),
+        asked_at=to_moment(job.asked_at),
         file=f"{PREFIX}/reports/{job.id}/file" if ready else None,
     )

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from alerts.access.api_tokens import Scope
 from alerts.page.api.incidents import Place
-from alerts.page.api.operation import Model, OfSite, moment, moment_if, operation
+from alerts.page.api.operation import Model, OfSite, operation, to_moment, to_moment_if_known
 from alerts.page.page_group import PageGroup
 
 if TYPE_CHECKING:
@@ -111,31 +111,33 @@ class RoomApi(PageGroup):
     @operation("/rooms", Scope.READ, Rooms, query=OfSite)
     async def rooms(self, _request: Request, _asked: OfSite) -> Rooms:
         """List rooms with their states."""
-        return Rooms(items=await self._rooms())
+        return Rooms(items=await self._load_rooms())
 
     @operation("/rooms/{id}", Scope.READ, Room)
     async def room(self, request: Request) -> Room:
         """Return a room with its state."""
-        return (await self._rooms([self._context.room(request)]))[0]
+        return (await self._load_rooms([self._context.find_room(request)]))[0]
 
     @operation("/sensors", Scope.READ, Sensors, query=SensorQuery)
     async def sensors(self, _request: Request, asked: SensorQuery) -> Sensors:
         """List registered sensors with their newest readings."""
-        latest = await self._context.in_thread(self._context.settings.series.latest)
+        latest = await self._context.run_in_thread(self._context.settings.series.latest)
         found = self._context.registry.sensors.values()
         chosen = [s for s in found if not asked.room or s.room == asked.room]
-        lives = self._context.pipeline().sensors
-        return Sensors(items=[_sensor(s, lives.get(s.id), latest.get(s.id)) for s in chosen])
+        lives = self._context.read_pipeline().sensors
+        return Sensors(
+            items=[_summarize_sensor(s, lives.get(s.id), latest.get(s.id)) for s in chosen]
+        )
 
     @operation("/sensors/{id}", Scope.READ, Sensor)
     async def sensor(self, request: Request) -> Sensor:
         """Return a sensor with its newest reading."""
-        sensor = self._context.sensor(request)
-        latest = await self._context.in_thread(self._context.settings.series.latest)
-        life = self._context.pipeline().sensors.get(sensor.id)
-        return _sensor(sensor, life, latest.get(sensor.id))
+        sensor = self._context.find_sensor(request)
+        latest = await self._context.run_in_thread(self._context.settings.series.latest)
+        life = self._context.read_pipeline().sensors.get(sensor.id)
+        return _summarize_sensor(sensor, life, latest.get(sensor.id))
 
-    async def _rooms(self, only: Sequence[RegisteredRoom] | None = None) -> list[Room]:
+    async def _load_rooms(self, only: Sequence[RegisteredRoom] | None = None) -> list[Room]:
         registry = self._context.registry
         return [
             Room(
@@ -145,16 +147,18 @@ class RoomApi(PageGroup):
                 kind=s.room.kind,
                 state=s.level,
                 text=s.text,
-                since=moment_if(s.since),
+                since=to_moment_if_known(s.since),
                 incident=s.incident or None,
-                seen=moment_if(s.seen),
+                seen=to_moment_if_known(s.seen),
                 sensors=[sensor.id for sensor in registry.sensors_in(s.room.id)],
             )
-            for s in await self._context.room_states(only)
+            for s in await self._context.load_room_states(only)
         ]
 
 
-def _sensor(sensor: Registered, life: SensorStatus | None, latest: LatestReading | None) -> Sensor:
+def _summarize_sensor(
+    sensor: Registered, life: SensorStatus | None, latest: LatestReading | None
+) -> Sensor:
     return Sensor(
         id=sensor.id,
         room=sensor.room,
@@ -162,6 +166,6 @@ def _sensor(sensor: Registered, life: SensorStatus | None, latest: LatestReading
         interval_s=life.interval_s if life else sensor.interval_s,
         state=life.state_beside(latest.time if latest else None) if life else "",
         firmware=life.firmware if life else "",
-        time=moment(latest.time) if latest else None,
+        time=to_moment(latest.time) if latest else None,
         values=dict(latest.values) if latest else {},
     )

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from alerts.access.api_tokens import Scope
-from alerts.page.api.incidents import bounds_of
+from alerts.page.api.incidents import read_bounds
 from alerts.page.api.operation import (
     CSV,
     JSON,
@@ -21,9 +21,9 @@ from alerts.page.api.operation import (
     OfSite,
     Time,
     Words,
-    invalid,
-    moment,
+    build_invalid,
     operation,
+    to_moment,
 )
 from alerts.page.page_group import PageGroup
 from detection.quantities import COLUMNS, QUANTITIES
@@ -89,20 +89,22 @@ class ReadingApi(PageGroup):
         """Return the readings of sensors, or their averages by step."""
         known = self._context.registry.sensors
         if unknown := [sensor for sensor in asked.sensors if sensor not in known]:
-            raise invalid([("sensors", f"no such sensor: {', '.join(unknown)[:200]}")])
+            raise build_invalid([("sensors", f"no such sensor: {', '.join(unknown)[:200]}")])
         chosen = dict.fromkeys(asked.sensors or known)
         sensors = [s for s in chosen if asked.room in ("", known[s].room)]
         if any(key not in COLUMNS for key in asked.quantities):
-            raise invalid([("quantities", f"one or more of {', '.join(COLUMNS)}")])
-        start, end = bounds_of(asked.start, asked.end)
+            raise build_invalid([("quantities", f"one or more of {', '.join(COLUMNS)}")])
+        start, end = read_bounds(asked.start, asked.end)
         _check_size(end - start, asked.step, len(sensors))
         keys = tuple(dict.fromkeys(asked.quantities)) or COLUMNS
         rows: list[dict[str, Any]] = []
         for sensor in sensors:
-            rows += await self._context.in_thread(self._rows, sensor, asked, keys)
-        return await self._context.in_thread(_write_answer, rows, asked, keys)
+            rows += await self._context.run_in_thread(self._read_rows, sensor, asked, keys)
+        return await self._context.run_in_thread(_write_answer, rows, asked, keys)
 
-    def _rows(self, sensor: str, asked: ReadingsQuery, keys: Sequence[str]) -> list[dict[str, Any]]:
+    def _read_rows(
+        self, sensor: str, asked: ReadingsQuery, keys: Sequence[str]
+    ) -> list[dict[str, Any]]:
         start, end = asked.start.timestamp(), asked.end.timestamp()
         series = self._context.settings.series
         if asked.step is None:
@@ -113,8 +115,8 @@ class ReadingApi(PageGroup):
         return [
             {
                 "sensor": sensor,
-                "time": moment(at),
-                **{key: _finite(columns[key][k]) for key in shown},
+                "time": to_moment(at),
+                **{key: _to_finite(columns[key][k]) for key in shown},
             }
             for k, at in enumerate(map(float, times))
             if at < end
@@ -137,15 +139,17 @@ def _write_answer(
     return Response(msgspec.json.encode(answer), media_type=JSON)
 
 
-def _finite(value: float) -> float | None:
+def _to_finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
 def _check_size(span_s: float, step: float | None, sensors: int) -> None:
     if step is None and span_s * sensors > MOST_RAW_S:
         most = f"at most {MOST_RAW_S / sensors:,.0f} s of {pluralize(sensors, 'sensor')}"
-        raise invalid([("to", f"single readings are for {most}; for longer, give a step")])
+        raise build_invalid([("to", f"single readings are for {most}; for longer, give a step")])
     if step is not None and span_s / step * sensors > MOST_AVERAGES:
         least = math.ceil(span_s * sensors / MOST_AVERAGES)
         most = f"at most {MOST_AVERAGES:,} averages in one answer"
-        raise invalid([("step", f"{most}: {least:,} s or more for {pluralize(sensors, 'sensor')}")])
+        raise build_invalid(
+            [("step", f"{most}: {least:,} s or more for {pluralize(sensors, 'sensor')}")]
+        )

@@ -36,26 +36,28 @@ class AirPages(PageGroup):
 
     @serves("/air", one_school=True)
     async def _page(self, request: Request) -> Response:
-        days = await self._context.in_thread(self._days, self._context.settings.clock())
+        days = await self._context.run_in_thread(self._compute_days, self._context.settings.clock())
         shown = [key for key in _SHOWN if any(key in cells for _, cells in days)]
         return self._context.render(request, "air.html", days=days, shown=shown, guidelines=_BY_KEY)
 
-    def _days(self, now: float) -> list[tuple[Room, dict[str, Cell]]]:
+    def _compute_days(self, now: float) -> list[tuple[Room, dict[str, Cell]]]:
         context, days = self._context, []
         for room in context.registry.rooms.values():
             sensors = [sensor.id for sensor in context.registry.sensors_in(room.id)]
-            means = day_means(context.settings.series, sensors, now)
+            means = compute_day_means(context.settings.series, sensors, now)
             cells = {
                 key: Cell(None, hours=24.0 * share)
                 if share < COVERAGE
-                else cell_of(key, mean, DAY_S)
+                else build_cell(key, mean, DAY_S)
                 for key, (mean, share) in means.items()
             }
             days.append((room, cells))
         return days
 
 
-def day_means(series: Any, sensors: list[str], now: float) -> dict[str, tuple[float, float]]:
+def compute_day_means(
+    series: Any, sensors: list[str], now: float
+) -> dict[str, tuple[float, float]]:
     """Return the mean of the last 24 hours and its coverage, 0 to 1, by quantity.
 
     A quarter hour with readings counts once, as the mean of the room's sensors.
@@ -75,7 +77,7 @@ def day_means(series: Any, sensors: list[str], now: float) -> dict[str, tuple[fl
     }
 
 
-def cell_of(key: str, value: float | None, over_s: float = 0.0) -> Cell:
+def build_cell(key: str, value: float | None, over_s: float = 0.0) -> Cell:
     """Compare a mean over so many seconds with the guideline, if that is for such means."""
     guideline = _BY_KEY.get(key)
     if value is None or guideline is None or guideline.over_s > over_s:

@@ -30,11 +30,11 @@ from alerts.errors import AnsweredError, FeedbackError
 from alerts.incidents import repository
 from alerts.incidents.history import Happened
 from alerts.incidents.incident import Status
-from alerts.page.guard import client_of, form_of, text_of, too_often
-from alerts.page.page_context import sentence
+from alerts.page.guard import find_client, get_text, read_form, refuse_for_now
+from alerts.page.page_context import to_sentence
 from alerts.page.page_group import Access, PageGroup, serves
-from alerts.page.rendering import answers_of, headline
-from alerts.page.views.incidents import pictures_of, question, replaces_of, verdict_of
+from alerts.page.rendering import list_answers, write_headline
+from alerts.page.views.incidents import build_pictures, build_question, read_replaces, read_verdict
 from language.messages import _
 from storage.errors import StorageError
 
@@ -85,7 +85,7 @@ class AnswerPages(PageGroup):
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
         self._limit = context.access.limits.answers
-        self._pictures = pictures_of(context)
+        self._pictures = build_pictures(context)
 
     @serves("/answer", Access.PUBLIC)
     async def _page(self, request: Request) -> Response:
@@ -94,72 +94,76 @@ class AnswerPages(PageGroup):
     @serves("/answer/look", Access.PUBLIC, methods=("POST",))
     @_in_json
     async def _look(self, request: Request) -> Response:
-        _, token, grant = await self._granted(request)
+        _, token, grant = await self._check_grant(request)
         if grant.used_at is None:
-            return await self._state(grant)
-        return await self._following(token, grant)
+            return await self._send_state(grant)
+        return await self._send_state_after_press(token, grant)
 
-    async def _following(self, token: str, grant: Grant) -> Response:
+    async def _send_state_after_press(self, token: str, grant: Grant) -> Response:
         """Return the state, and the token for what follows a first press."""
         if grant.action is not Action.ACKNOWLEDGE:
-            return await self._state(grant)
+            return await self._send_state(grant)
         now = self._context.settings.clock()
         feedback = await self._context.write(
             lambda tx: action_tokens.issue_feedback(tx, token, grant, now)
         )
-        return await self._state(grant, feedback=feedback)
+        return await self._send_state(grant, feedback=feedback)
 
     @serves("/answer", Access.PUBLIC, methods=("POST",))
     @_in_json
     async def _acknowledge(self, request: Request) -> Response:
-        form, token, grant = await self._granted(request, Action.ACKNOWLEDGE)
+        form, token, grant = await self._check_grant(request, Action.ACKNOWLEDGE)
         engine, now = self._context.engine, self._context.settings.clock()
 
         def acknowledge(tx: sqlite3.Connection) -> None:
             again = action_tokens.find(tx, token)
             declined = repository.has_declined(tx, grant.incident, grant.person)
             if again is None or again.used_at is None or declined:
-                engine.acknowledge(tx, grant.incident, grant.person, now, channel=_channel(form))
+                engine.acknowledge(
+                    tx, grant.incident, grant.person, now, channel=_read_channel(form)
+                )
                 action_tokens.use(tx, token, now)
 
         await self._context.write(acknowledge)
-        return await self._following(token, grant)
+        return await self._send_state_after_press(token, grant)
 
     @serves("/answer/evidence", Access.PUBLIC, methods=("POST",))
     @_in_json
     async def _evidence(self, request: Request) -> Response:
-        _, _, grant = await self._granted(request)
-        picture = await self._context.in_thread(self._pictures.draw_svg, grant.incident)
+        _, _, grant = await self._check_grant(request)
+        picture = await self._context.run_in_thread(self._pictures.draw_svg, grant.incident)
         return Response(picture or b"", media_type="image/svg+xml")
 
     @serves("/answer/decline", Access.PUBLIC, methods=("POST",))
     @_in_json
     async def _decline(self, request: Request) -> Response:
-        form, token, grant = await self._granted(request, Action.ACKNOWLEDGE)
-        await self._act(grant, token, self._context.engine.decline, channel=_channel(form))
-        return await self._state(grant)
+        form, token, grant = await self._check_grant(request, Action.ACKNOWLEDGE)
+        await self._act(grant, token, self._context.engine.decline, channel=_read_channel(form))
+        return await self._send_state(grant)
 
     @serves("/answer/arrive", Access.PUBLIC, methods=("POST",))
     @_in_json
     async def _arrive(self, request: Request) -> Response:
-        form, token, grant = await self._granted(request, Action.ACKNOWLEDGE, Action.FEEDBACK)
-        await self._act(grant, token, self._context.engine.arrive, channel=_channel(form))
-        return await self._following(token, grant)
+        form, token, grant = await self._check_grant(request, Action.ACKNOWLEDGE, Action.FEEDBACK)
+        await self._act(grant, token, self._context.engine.arrive, channel=_read_channel(form))
+        return await self._send_state_after_press(token, grant)
 
     @serves("/answer/feedback", Access.PUBLIC, methods=("POST",))
     @_in_json
     async def _feedback(self, request: Request) -> Response:
-        form, token, grant = await self._granted(request, Action.FEEDBACK)
-        kind = (await self._context.incident(grant.incident))["kind"]
-        verdict, cause = verdict_of(form, kind)
-        given = {"cause": cause, "replaces": replaces_of(form)}
+        form, token, grant = await self._check_grant(request, Action.FEEDBACK)
+        kind = (await self._context.load_incident(grant.incident))["kind"]
+        verdict, cause = read_verdict(form, kind)
+        given = {"cause": cause, "replaces": read_replaces(form)}
         try:
             await self._act(grant, token, self._context.engine.record_feedback, verdict, **given)
         except FeedbackError as error:
-            raise HTTPException(400, sentence(error)) from None
+            raise HTTPException(400, to_sentence(error)) from None
         except AnsweredError as error:
-            raise _FurtherError(409, **question(self._context, error, verdict, cause)) from None
-        return await self._state(grant)
+            raise _FurtherError(
+                409, **build_question(self._context, error, verdict, cause)
+            ) from None
+        return await self._send_state(grant)
 
     async def _act(
         self, grant: Grant, token: str, work: Callable[..., Incident], *values: object, **more: Any
@@ -172,13 +176,13 @@ class AnswerPages(PageGroup):
 
         await self._context.write(record)
 
-    async def _granted(self, request: Request, *actions: Action) -> tuple[FormData, str, Grant]:
+    async def _check_grant(self, request: Request, *actions: Action) -> tuple[FormData, str, Grant]:
         """Return form, token and grant, for one of `actions` or to look at any; or raise.
 
         That is 400 without a token, else 403 or 429.
         """
-        form = await form_of(request)
-        token = text_of(form, "token").strip()
+        form = await read_form(request)
+        token = get_text(form, "token").strip()
         if not token:
             raise HTTPException(400, _("Press the button on the page that the link opens."))
         now = self._context.settings.clock()
@@ -187,10 +191,10 @@ class AnswerPages(PageGroup):
             grant = await self._context.read(action_tokens.find, token)
         member = None if grant is None else self._context.policy.find_member(grant.person)
         if grant is None or member is None or (actions and grant.action not in actions):
-            address = client_of(request)
+            address = find_client(request)
             wait = self._limit.take(address, "", now)
             if wait > 0:  # keeps the log readable; a valid token cannot be guessed
-                raise too_often(wait, _("Too many invalid links. Wait a few minutes."))
+                raise refuse_for_now(wait, _("Too many invalid links. Wait a few minutes."))
             _LOG.warning("a token from %s was refused", address)
             raise HTTPException(403, _("This link is not valid. Sign in to respond."))
         if now >= grant.expires_at or not may(member.role, Right.ANSWER):
@@ -199,10 +203,10 @@ class AnswerPages(PageGroup):
         limit = limits.link_answers if actions else limits.link_looks
         wait = limit.take(token, now)
         if wait > 0:
-            raise too_often(wait, _("Too many answers with this link. Sign in to respond."))
-        session = await self._context.session(request)
+            raise refuse_for_now(wait, _("Too many answers with this link. Sign in to respond."))
+        session = await self._context.find_session(request)
         self._context.see_as(grant.person)
-        await self._context.sees_incident(grant.incident)
+        await self._context.require_incident(grant.incident)
         if session is not None and session.person != grant.person:
             fault = _(
                 "This link is for %(name)s, but you are signed in as %(other)s.",
@@ -212,8 +216,8 @@ class AnswerPages(PageGroup):
             raise _FurtherError(403, fault, open=f"/incidents/{quote(grant.incident, safe='')}")
         return form, token, grant
 
-    async def _state(self, grant: Grant, **more: str) -> Response:
-        shown = await self._context.incident(grant.incident)
+    async def _send_state(self, grant: Grant, **more: str) -> Response:
+        shown = await self._context.load_incident(grant.incident)
         by, name_of = shown["acknowledged_by"], self._context.policy.find_name
         said = [h for h in shown["history"] if h["who"] == grant.person]
         declined = bool(said) and said[-1]["what"] == Happened.DECLINED
@@ -226,10 +230,10 @@ class AnswerPages(PageGroup):
             "incident": grant.incident,
             "room": shown["room_name"],
             "place": shown["place"],
-            "what": headline(shown),
-            "answers": answers_of(shown["kind"]),
+            "what": write_headline(shown),
+            "answers": list_answers(shown["kind"]),
             "answered": bool(shown["verdict"]),
-            "since": self._context.times.when(shown["onset"]),
+            "since": self._context.times.write_when(shown["onset"]),
             "why": shown["events"][0]["why"]["sentence"] if shown["events"] else "",
             "mine": by == grant.person,
             "taken_by": name_of(by) if by else "",
@@ -248,6 +252,6 @@ class AnswerPages(PageGroup):
         return JSONResponse(answer, headers=_ANYWHERE)
 
 
-def _channel(form: FormData) -> str:
-    via = text_of(form, "via")
+def _read_channel(form: FormData) -> str:
+    via = get_text(form, "via")
     return via if via in _CHANNELS else "link"

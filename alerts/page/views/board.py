@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from alerts.page import queries
 from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.rendering import SPANS
-from alerts.page.views.figures import WEEK_BEFORE, facts_of
+from alerts.page.views.figures import WEEK_BEFORE, gather_facts
 from alerts.page.visibility import MOST_ROOMS
 from language.messages import LANGUAGES, get_language, gettext, mark, use_language
 from reports.schools import compare_schools
@@ -45,7 +45,7 @@ class BoardPages(PageGroup):
 
     @serves("/")
     async def _board(self, request: Request) -> Response:
-        return self._context.render(request, "board.html", **await self._content(request))
+        return self._context.render(request, "board.html", **await self._load_content(request))
 
     @serves("/sign", Access.SENSOR_READERS)
     async def _sign(self, request: Request) -> Response:
@@ -56,20 +56,20 @@ class BoardPages(PageGroup):
                 signs.append({"code": code, "title": gettext(_TITLE), "lines": lines})
         return self._context.render(request, "sign.html", signs=signs)
 
-    async def _content(self, request: Request) -> dict[str, Any]:
+    async def _load_content(self, request: Request) -> dict[str, Any]:
         context = self._context
         registry, compared = context.registry, []
         chosen = next(
             (s for s in registry.sites.values() if s.id == request.query_params.get("site")), None
         )
         rooms = list(registry.rooms.values())
-        opened = await context.read(queries.open_incidents, rooms=context.rooms)
+        opened = await context.read(queries.find_open_incidents, rooms=context.rooms)
         since = context.settings.clock() - _MISSED_SHOWN_S
-        missed = await context.read(queries.missed_incidents, since, rooms=context.rooms)
+        missed = await context.read(queries.find_missed_incidents, since, rooms=context.rooms)
         known = registry.rooms
         open_at = Counter(known[i["room"]].site for i in opened if i["room"] in known)
         if len(registry.sites) > 1:
-            compared = await self._compared()
+            compared = await self._compare_schools()
             if chosen is not None:
                 rooms = [room for room in rooms if room.site == chosen.name]
                 own = {room.id for room in rooms}
@@ -77,23 +77,23 @@ class BoardPages(PageGroup):
                 missed = [i for i in missed if i["room"] in own]
             elif len(rooms) > MOST_ROOMS:
                 rooms = []
-        states = await context.room_states(rooms)
+        states = await context.load_room_states(rooms)
         return {
             "compared": compared,
             "when": gettext(WEEK_BEFORE),
             "open_at": open_at,
             "chosen": chosen,
-            "rooms": queries.board(states),
-            "open_incidents": context.named(opened),
-            "missed_incidents": context.named(missed),
+            "rooms": queries.group_rooms(states),
+            "open_incidents": context.add_place_names(opened),
+            "missed_incidents": context.add_place_names(missed),
             "silent_rooms": sum(s.level == "silent" for s in states),
-            "delivered_at": await context.read(queries.last_delivery, rooms=context.rooms),
-            "lives": [life.state == "alive" for life in context.pipeline().sensors.values()],
+            "delivered_at": await context.read(queries.find_last_delivery, rooms=context.rooms),
+            "lives": [life.state == "alive" for life in context.read_pipeline().sensors.values()],
             "now": context.settings.clock(),
             "reachable": any(m.targets for m in context.staff),
         }
 
-    async def _compared(self) -> list[SchoolFigures]:
+    async def _compare_schools(self) -> list[SchoolFigures]:
         """Return the schools that the request sees, over the last seven days."""
         context, settings = self._context, self._context.settings
         now, loop_now = settings.clock(), asyncio.get_running_loop().time()
@@ -101,6 +101,8 @@ class BoardPages(PageGroup):
         if facts is None or loop_now - read_at >= _COMPARED_S:
             only = None if context.sites is None else context.registry
             places = settings.database, None, settings.school
-            facts = await context.in_thread(facts_of, *places, now - SPANS["week"], now, only)
+            facts = await context.run_in_thread(
+                gather_facts, *places, now - SPANS["week"], now, only
+            )
             self._facts[context.sites] = loop_now, facts
-        return compare_schools(facts, context.down())
+        return compare_schools(facts, context.list_down_sensors())

@@ -47,7 +47,7 @@ _CHANNELS: Final = (
 _MAX_POINTS: Final = 1500
 
 
-async def series(
+async def send_series(
     context: PageContext,
     room: str,
     start: float,
@@ -66,15 +66,19 @@ async def series(
             if every_s is None
             else partial(read.readings, sensor.id, start, end, every_s, "mean", keys)
         )
-        columns[sensor.id] = await context.in_thread(find)
-    marks = await context.read(queries.room_events, room, start, end) if with_marks else []
+        columns[sensor.id] = await context.run_in_thread(find)
+    marks = await context.read(queries.find_room_events, room, start, end) if with_marks else []
     for mark in marks:
         mark["words"] = KIND_WORDS.get(mark["kind"], mark["kind"])
-    found = {"zone": context.times.zone.key, "charts": _charts(columns, groups), "marks": marks}
+    found = {
+        "zone": context.times.zone.key,
+        "charts": _build_charts(columns, groups),
+        "marks": marks,
+    }
     return JSONResponse({"start": start, "end": end, **found})
 
 
-def _charts(
+def _build_charts(
     columns: Mapping[str, tuple[Any, Mapping[str, Any]]], groups: Iterable[Iterable[str]]
 ) -> list[dict[str, Any]]:
     """Return one chart for each group, of its first quantity that any sensor reported."""
@@ -82,7 +86,7 @@ def _charts(
     for group in groups:
         for key in group:
             lines = [
-                {"sensor": sensor, **_thin(times, _in_shown_unit(key, values[key]))}
+                {"sensor": sensor, **_thin(times, _to_shown_unit(key, values[key]))}
                 for sensor, (times, values) in columns.items()
                 if key in values and any(math.isfinite(v) for v in values[key])
             ]
@@ -93,7 +97,7 @@ def _charts(
     return charts
 
 
-def _in_shown_unit(key: str, values: Any) -> Any:
+def _to_shown_unit(key: str, values: Any) -> Any:
     return 1.8 * values + 32.0 if key == "temp" else values
 
 
@@ -106,7 +110,7 @@ def _thin(times: Iterable[float], values: Iterable[float]) -> dict[str, list[flo
     return {"times": [t for t, _ in pairs], "values": [v for _, v in pairs]}
 
 
-def span_of(request: Request, default: str = "day") -> str:
+def read_span(request: Request, default: str = "day") -> str:
     """Return the name of the requested span; raise 400 if there is no such span."""
     name = request.query_params.get("span", default)
     if name not in SPANS:
@@ -121,24 +125,24 @@ class RoomPages(PageGroup):
 
     @serves("/rooms/{id}")
     async def _page(self, request: Request) -> Response:
-        context, room = self._context, self._context.room(request)
-        incidents = await context.read(queries.latest_incidents, room=room.id, limit=10)
+        context, room = self._context, self._context.find_room(request)
+        incidents = await context.read(queries.find_latest_incidents, room=room.id, limit=10)
         return context.render(
             request,
             "room.html",
-            state=(await context.room_states([room]))[0],
-            span=_NOW if _is_now(request) else span_of(request),
+            state=(await context.load_room_states([room]))[0],
+            span=_NOW if _is_now(request) else read_span(request),
             sensors=context.registry.sensors_in(room.id),
-            incidents=context.named(incidents),
+            incidents=context.add_place_names(incidents),
         )
 
     @serves("/rooms/{id}/series")
     async def _series(self, request: Request) -> Response:
-        room, now = self._context.room(request), self._context.settings.clock()
+        room, now = self._context.find_room(request), self._context.settings.clock()
         if _is_now(request):
-            return await series(self._context, room.id, now - _NOW_S, now)
-        span = span_of(request)
-        return await series(self._context, room.id, now - SPANS[span], now, _INTERVALS[span])
+            return await send_series(self._context, room.id, now - _NOW_S, now)
+        span = read_span(request)
+        return await send_series(self._context, room.id, now - SPANS[span], now, _INTERVALS[span])
 
 
 def _is_now(request: Request) -> bool:

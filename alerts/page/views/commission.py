@@ -18,7 +18,7 @@ from alerts.access.roles import Right
 from alerts.errors import SilenceError
 from alerts.incidents import silences
 from alerts.incidents.silences import Purpose
-from alerts.page.page_context import sentence
+from alerts.page.page_context import to_sentence
 from alerts.page.page_group import PageGroup, serves
 from alerts.page.views import charts
 from alerts.sensor_tests import RunningTest, SensorTest, find_valid_test, is_due
@@ -60,7 +60,7 @@ class CommissionPages(PageGroup):
     async def _index(self, request: Request) -> Response:
         context, now = self._context, self._context.settings.clock()
         tests = await context.read(sensor_tests.load_latest)
-        await self._live(now)  # evaluates what a restart interrupted
+        await self._find_live(now)  # evaluates what a restart interrupted
         rooms = []
         for room in context.registry.rooms.values():
             found = [
@@ -75,15 +75,15 @@ class CommissionPages(PageGroup):
 
     @serves("/commission/{id}/series", Right.SENSORS)
     async def _series(self, request: Request) -> Response:
-        room, now = self._context.room(request), self._context.settings.clock()
-        running = (await self._live(now)).get(room.id)
+        room, now = self._context.find_room(request), self._context.settings.clock()
+        running = (await self._find_live(now)).get(room.id)
         start = running.starts[0] - _SHOWN_BEFORE_S if running else now - 1800.0
         with_marks = request.state.session.may(Right.INCIDENTS)
-        return await charts.series(self._context, room.id, start, now, with_marks=with_marks)
+        return await charts.send_series(self._context, room.id, start, now, with_marks=with_marks)
 
     @serves("/commission/{id}/begin", Right.SENSORS, methods=("POST",))
     async def _begin(self, request: Request) -> Response:
-        context, room = self._context, self._context.room(request)
+        context, room = self._context, self._context.find_room(request)
         session, now = request.state.session, context.settings.clock()
 
         def silence(tx: sqlite3.Connection) -> None:
@@ -102,7 +102,7 @@ class CommissionPages(PageGroup):
             sensor_tests.save_running(tx, {**live, room.id: test})
 
         async with self._changing:
-            live = await self._live(now)
+            live = await self._find_live(now)
             if room.id in live and not live[room.id].error:
                 raise HTTPException(409, _("A test of this room is already running."))
             school = context.registry.within({room.site})
@@ -115,18 +115,18 @@ class CommissionPages(PageGroup):
             try:
                 await context.write(silence)
             except SilenceError as error:
-                return await self._page(request, sentence(error), 409)
-        return self._back(room.id)
+                return await self._page(request, to_sentence(error), 409)
+        return self._go_back(room.id)
 
     @serves("/commission/{id}/next", Right.SENSORS, methods=("POST",))
     async def _advance(self, request: Request) -> Response:
-        room, now = self._context.room(request), self._context.settings.clock()
+        room, now = self._context.find_room(request), self._context.settings.clock()
         async with self._changing:
-            live = await self._live(now)
+            live = await self._find_live(now)
             running = live.get(room.id)
             if running is None or running.is_over:
                 raise HTTPException(409, _("No test of this room is running."))
-            left_s = _left_s(running, now)
+            left_s = _count_left_s(running, now)
             if left_s > 0:
                 words = _("This step takes %(n)d more seconds.", n=int(left_s) + 1)
                 return await self._page(request, words, 409)
@@ -136,21 +136,21 @@ class CommissionPages(PageGroup):
                 running.is_over = True
                 self._evaluate_soon(room.id, running)
             await self._save(live)
-        return self._back(room.id)
+        return self._go_back(room.id)
 
     @serves("/commission/{id}/stop", Right.SENSORS, methods=("POST",))
     async def _stop(self, request: Request) -> Response:
-        room, now = self._context.room(request), self._context.settings.clock()
+        room, now = self._context.find_room(request), self._context.settings.clock()
         async with self._changing:
-            live = await self._live(now)
+            live = await self._find_live(now)
             running = live.get(room.id)
             if running is not None and room.id not in self._evaluations:
                 del live[room.id]
                 await self._save(live)
                 await self._end_silence(running)
-        return self._back(room.id)
+        return self._go_back(room.id)
 
-    async def _live(self, now: float) -> dict[str, RunningTest]:
+    async def _find_live(self, now: float) -> dict[str, RunningTest]:
         """Return the tests that run; an evaluation that a restart interrupted begins anew."""
         found = await self._context.read(sensor_tests.load_running)
         for room, test in list(found.items()):
@@ -188,17 +188,17 @@ class CommissionPages(PageGroup):
         )
 
     @staticmethod
-    def _back(room: str) -> Response:
+    def _go_back(room: str) -> Response:
         return RedirectResponse(f"/commission/{room}", 303)
 
     @serves("/commission/{id}", Right.SENSORS)
     async def _page(self, request: Request, error: str = "", status: int = 200) -> Response:
         context, now = self._context, self._context.settings.clock()
-        room = context.room(request)
+        room = context.find_room(request)
         sensors = context.registry.sensors_in(room.id)
         tests = await context.read(sensor_tests.load_latest)
         found = [test for sensor in sensors if (test := find_valid_test(tests, sensor))]
-        running = (await self._live(now)).get(room.id)
+        running = (await self._find_live(now)).get(room.id)
         scanned = request.query_params.get("sensor", "")
         step = None if running is None else STEPS[len(running.starts) - 1]
         return context.render(
@@ -212,21 +212,21 @@ class CommissionPages(PageGroup):
             number=len(running.starts) if running else 0,
             steps=[(each.name, gettext(each.instruction), each.seconds) for each in STEPS],
             instruction=gettext(step.instruction) if step else "",
-            left_s=max(0, int(_left_s(running, now)) + 1) if running else 0,
+            left_s=max(0, int(_count_left_s(running, now)) + 1) if running else 0,
             total_s=int(step.seconds) if step else 0,
             sensors=sensors,
             scanned=scanned if any(sensor.id == scanned for sensor in sensors) else "",
             untested=[sensor.id for sensor in sensors if find_valid_test(tests, sensor) is None],
             tested_at=max((test.at for test in found), default=None),
-            verdicts=[(verdict(test), test.is_right) for test in found],
+            verdicts=[(describe_result(test), test.is_right) for test in found],
         )
 
 
-def _left_s(running: RunningTest, now: float) -> float:
+def _count_left_s(running: RunningTest, now: float) -> float:
     return running.starts[-1] + STEPS[len(running.starts) - 1].seconds - now
 
 
-def verdict(test: SensorTest) -> str:
+def describe_result(test: SensorTest) -> str:
     """Say what a sensor saw in its test, in the reader's language."""
     found = json.loads(test.result)
     if found["interval_s"] is None:

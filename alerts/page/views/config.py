@@ -17,13 +17,13 @@ from alerts.access.passwords import remove_account
 from alerts.access.roles import Right
 from alerts.errors import ConfigFaultsError, ConfigFileError
 from alerts.page.config_file import Edit
-from alerts.page.forms import changes, shown
-from alerts.page.guard import FormSize, text_of
-from alerts.page.page_context import not_for_role
+from alerts.page.forms import build_fields, find_changes
+from alerts.page.guard import FormSize, get_text
+from alerts.page.page_context import explain_role
 from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.setting_forms import ADD_PERSON, FORMS, UNREGISTERED
-from alerts.page.sign_in import inside
-from alerts.page.views.people import invite, person_page
+from alerts.page.sign_in import keep_inside
+from alerts.page.views.people import invite, render_person
 from alerts.policy import STAFF, StaffMember
 from language.messages import _, mark
 from storage import audit
@@ -56,7 +56,7 @@ class ConfigPages(PageGroup):
     @serves("/settings/test", Access.STAFF, methods=("POST",))
     async def _test(self, request: Request) -> Response:
         session, now = request.state.session, self._context.settings.clock()
-        person = text_of(request.state.form, "person") or session.person
+        person = get_text(request.state.form, "person") or session.person
         if person != session.person and not session.may(Right.SETTINGS):
             raise HTTPException(403, _("Only administrators can send test notices to others."))
         own = self._context.own_staff
@@ -74,54 +74,54 @@ class ConfigPages(PageGroup):
 
     @serves("/settings/{form}/{entry}", Access.STAFF)
     async def _one(self, request: Request) -> Response:
-        form, version = self._form(request), await self._version()
-        index = self._index_of(request, form, version)
+        form, version = self._find_form(request), await self._read_version()
+        index = self._find_index(request, form, version)
         start = dict(form.start(self._now())) | dict(request.query_params)
         values = start if index is None else version.tree[form.section][index]
-        return await self._page(request, form, version, index, values)
+        return await self._render_form(request, form, version, index, values)
 
     @serves("/settings/{form}/{entry}", Access.STAFF, methods=("POST",), size=FormSize.LARGE)
     async def _save_entry(self, request: Request) -> Response:
-        form, version = self._form(request), await self._version()
+        form, version = self._find_form(request), await self._read_version()
         session, now = request.state.session, self._context.settings.clock()
         if not session.may(Right.SETTINGS):
             self._context.count_change(session.person, now)
-        index = self._index_of(request, form, version)
-        typed = form.values(request.state.form)
+        index = self._find_index(request, form, version)
+        typed = form.read_values(request.state.form)
         number = len(version.tree.get(form.section, ())) if index is None else index
-        refused = form.refused(self._tree(version), index, typed)
+        refused = form.find_refused(self._build_tree(version), index, typed)
         if form.slug == _DUTY and not session.may(Right.SETTINGS):
-            refused |= self._too_long(typed)
+            refused |= self._check_length(typed)
         if refused:
-            return await self._page(request, form, version, index, typed, refused)
+            return await self._render_form(request, form, version, index, typed, refused)
         try:
-            edits = form.edits(version.tree, index, typed)
+            edits = form.build_edits(version.tree, index, typed)
             link = await self._save(request, form, version, edits)
         except ConfigFaultsError as error:
-            own, elsewhere = self._own_faults(form, number, error.faults)
-            beside, others = form.faults(own, number)
+            own, elsewhere = self._hide_other_faults(form, number, error.faults)
+            beside, others = form.split_faults(own, number)
             others += elsewhere
-            return await self._page(request, form, version, index, typed, beside, others)
+            return await self._render_form(request, form, version, index, typed, beside, others)
         except ConfigFileError as error:
-            return await self._page(request, form, version, index, typed, {}, [str(error)])
+            return await self._render_form(request, form, version, index, typed, {}, [str(error)])
         if form is ADD_PERSON and edits[0].entry is not None:
             made = edits[0].entry
             member = StaffMember(made["id"], made["name"], made.get("role", STAFF))
-            return await person_page(self._context, request, member, link=link)
-        after = inside(text_of(request.state.form, "after"))
+            return await render_person(self._context, request, member, link=link)
+        after = keep_inside(get_text(request.state.form, "after"))
         after = after if after.startswith("/duty/") else f"/settings/{form.slug}?saved=yes"
         return RedirectResponse(after, 303)
 
     @serves("/settings/{form}/{entry}/remove", Access.STAFF, methods=("POST",))
     async def _remove(self, request: Request) -> Response:
-        form, version = self._form(request), await self._version()
-        index = self._index_of(request, form, version)
+        form, version = self._find_form(request), await self._read_version()
+        index = self._find_index(request, form, version)
         if index is None or not form.may_add:
             raise HTTPException(404, _("There is no such entry."))
         try:
             await self._save(request, form, version, [Edit(form.section, index, None)])
         except ConfigFaultsError as error:
-            own, elsewhere = self._own_faults(form, index, error.faults)
+            own, elsewhere = self._hide_other_faults(form, index, error.faults)
             words = [f"{f.place}: {f.value}: {f.allowed}" for f in own]
             return await self._list(request, words + elsewhere, 400)
         except ConfigFileError as error:
@@ -130,22 +130,22 @@ class ConfigPages(PageGroup):
 
     # what they share
 
-    def _config(self) -> ConfigFile:
+    def _get_config(self) -> ConfigFile:
         config = self._context.settings.config
         if config is None:
             raise HTTPException(404, _(_NOT_HERE))
         return config
 
-    async def _version(self) -> ConfigVersion:
+    async def _read_version(self) -> ConfigVersion:
         try:
-            return await self._context.in_thread(self._config().read)
+            return await self._context.run_in_thread(self._get_config().read)
         except ConfigFileError as error:
             raise HTTPException(409, str(error)) from None
 
     def _now(self) -> Any:
-        return self._context.times.local(self._context.settings.clock())
+        return self._context.times.to_local(self._context.settings.clock())
 
-    def _form(self, request: Request) -> Form:
+    def _find_form(self, request: Request) -> Form:
         """Return the form of a path; raise 404, or 403 if the role may not change it."""
         form = next(
             (f for f in (*FORMS, ADD_PERSON) if f.slug == request.path_params["form"]), None
@@ -155,29 +155,29 @@ class ConfigPages(PageGroup):
         if self._context.sites is not None and not (form.own or form.slug == _DUTY):
             raise HTTPException(404, _("There is no such setting."))
         if not (request.state.session.may(form.right) or form.own):
-            raise HTTPException(403, not_for_role(form.right))
+            raise HTTPException(403, explain_role(form.right))
         return form
 
-    def _visible(
+    def _list_visible(
         self, session: Session, form: Form, version: ConfigVersion
     ) -> list[tuple[int, dict[str, Any]]]:
         tree = version.whole
-        found = form.entries(tree, self._now())
+        found = form.list_entries(tree, self._now())
         if self._context.sites is not None and form.slug == _DUTY:
-            shifts = {shift.get("id") for shift in self._seen(tree)["shift"]}
+            shifts = {shift.get("id") for shift in self._limit_tree(tree)["shift"]}
             found = [(k, entry) for k, entry in found if entry.get("shift") in shifts]
         if session.may(form.right) and (self._context.sites is None or form.slug == _DUTY):
             return found
         return [(k, entry) for k, entry in found if entry.get("id") == session.person]
 
-    def _index_of(self, request: Request, form: Form, version: ConfigVersion) -> int | None:
+    def _find_index(self, request: Request, form: Form, version: ConfigVersion) -> int | None:
         """Return the number of the entry of a path, None for a new one; raise 404 or 403."""
         text, session = request.path_params["entry"], request.state.session
         if text == _NEW and form.may_add:
             return None
         visible = {
             str(k): k
-            for k, _ in self._visible(session, form, version)
+            for k, _ in self._list_visible(session, form, version)
             if (form.section, k) not in version.files
         }
         if text not in visible:
@@ -188,21 +188,21 @@ class ConfigPages(PageGroup):
         self, request: Request, form: Form, seen: ConfigVersion, edits: Sequence[Edit]
     ) -> str:
         """Save changes; return the invite link of a person who was added, or nothing."""
-        version, config = text_of(request.state.form, "version"), self._config()
-        change = await self._context.in_thread(config.prepare, version, edits)
+        version, config = get_text(request.state.form, "version"), self._get_config()
+        change = await self._context.run_in_thread(config.prepare, version, edits)
         if change.after == change.before:
             return ""
         edit, now = edits[0], self._context.settings.clock()
         old = {} if edit.index is None else seen.tree[form.section][edit.index]
         new = edit.entry or {}
-        before, after = changes(old, new)
+        before, after = find_changes(old, new)
         detail = {
             "section": form.section,
             "form": form.slug,
-            "entry": form.title({**old, **new}, self._tree(seen))[:80],
+            "entry": form.title({**old, **new}, self._build_tree(seen))[:80],
             "what": "added" if edit.index is None else "changed" if edit.entry else "removed",
-            "before": _bounded(before),
-            "after": _bounded(after),
+            "before": _shorten(before),
+            "after": _shorten(after),
             "file_before": change.before,
             "file_after": change.after,
         }
@@ -221,7 +221,7 @@ class ConfigPages(PageGroup):
         config.apply()
         return link
 
-    def _seen(self, tree: Mapping[str, Any]) -> dict[str, Any]:
+    def _limit_tree(self, tree: Mapping[str, Any]) -> dict[str, Any]:
         """Return the configuration with the shifts and staff that the request may see alone."""
         sites = {site.id for site in self._context.registry.sites.values()}
         if self._context.sites is None:
@@ -233,7 +233,7 @@ class ConfigPages(PageGroup):
         staff = [p for p in tree.get("staff", ()) if p.get("id") in people]
         return {**tree, "shift": shifts, "staff": staff}
 
-    def _own_faults(
+    def _hide_other_faults(
         self, form: Form, number: int, faults: Sequence[EntryFault]
     ) -> tuple[Sequence[EntryFault], list[str]]:
         """Return the faults that the request may see, and a sentence for those of other schools."""
@@ -247,7 +247,7 @@ class ConfigPages(PageGroup):
         )
         return own, [] if len(own) == len(faults) else [elsewhere]
 
-    def _too_long(self, typed: Mapping[str, Any]) -> dict[str, str]:
+    def _check_length(self, typed: Mapping[str, Any]) -> dict[str, str]:
         end, latest = typed.get("end"), self._now().replace(tzinfo=None) + _LONGEST_DUTY
         if isinstance(end, datetime) and end.replace(tzinfo=None) > latest:
             return {
@@ -255,19 +255,19 @@ class ConfigPages(PageGroup):
             }
         return {}
 
-    def _tree(self, version: ConfigVersion) -> dict[str, Any]:
-        unregistered = [s.sensor for s in self._context.pipeline().quarantine]
-        return {**self._seen(version.whole), UNREGISTERED: unregistered}
+    def _build_tree(self, version: ConfigVersion) -> dict[str, Any]:
+        unregistered = [s.sensor for s in self._context.read_pipeline().quarantine]
+        return {**self._limit_tree(version.whole), UNREGISTERED: unregistered}
 
     @serves("/settings", Access.STAFF)
     async def _index(self, request: Request) -> Response:
         session, sees_all = request.state.session, self._context.sites is None
-        version = None if self._context.settings.config is None else await self._version()
+        version = None if self._context.settings.config is None else await self._read_version()
         return self._context.render(
             request,
             "settings.html",
             forms=[
-                (f, len(self._visible(session, f, version)))
+                (f, len(self._list_visible(session, f, version)))
                 for f in FORMS
                 if version
                 and (session.may(f.right) or f.own)
@@ -280,8 +280,12 @@ class ConfigPages(PageGroup):
     async def _list(
         self, request: Request, errors: Sequence[str] = (), status: int = 200
     ) -> Response:
-        form, session, version = self._form(request), request.state.session, await self._version()
-        tree = self._tree(version)
+        form, session, version = (
+            self._find_form(request),
+            request.state.session,
+            await self._read_version(),
+        )
+        tree = self._build_tree(version)
         return self._context.render(
             request,
             "settings_list.html",
@@ -291,11 +295,11 @@ class ConfigPages(PageGroup):
                 (
                     k,
                     form.title(entry, tree),
-                    form.detail(entry, tree),
+                    form.describe(entry, tree),
                     entry.get("id", ""),
                     version.files.get((form.section, k), ""),
                 )
-                for k, entry in self._visible(session, form, version)
+                for k, entry in self._list_visible(session, form, version)
             ],
             may_change=session.may(form.right),
             version=version.hash,
@@ -305,7 +309,7 @@ class ConfigPages(PageGroup):
             done=_("Saved.") if "saved" in request.query_params else "",
         )
 
-    async def _page(
+    async def _render_form(
         self,
         request: Request,
         form: Form,
@@ -315,9 +319,9 @@ class ConfigPages(PageGroup):
         beside: Mapping[str, str] | None = None,
         others: Sequence[str] = (),
     ) -> Response:
-        tree = self._tree(version)
+        tree = self._build_tree(version)
         old = {} if index is None else version.tree[form.section][index]
-        seen = text_of(request.state.form, "version") if beside is not None else version.hash
+        seen = get_text(request.state.form, "version") if beside is not None else version.hash
         return self._context.render(
             request,
             "settings_form.html",
@@ -325,7 +329,7 @@ class ConfigPages(PageGroup):
             form=form,
             index=_NEW if index is None else index,
             name="" if index is None else form.title(old, tree),
-            fields=shown(form.fields, values, tree, beside or {}),
+            fields=build_fields(form.fields, values, tree, beside or {}),
             version=seen,
             problem=version.problem,
             errors=[version.problem, *others],
@@ -333,7 +337,7 @@ class ConfigPages(PageGroup):
         )
 
 
-def _bounded(values: Mapping[str, Any]) -> str:
+def _shorten(values: Mapping[str, Any]) -> str:
     written: Callable[[Any], str] = str
     text = json.dumps(dict(values), default=written, ensure_ascii=False)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

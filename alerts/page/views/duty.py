@@ -38,7 +38,7 @@ class DutyPages(PageGroup):
     @serves("/duty", Access.STAFF, one_school=True)
     async def _show(self, request: Request) -> Response:
         now = self._context.settings.clock()
-        on_duty, cases = await self._context.in_thread(self._chains, now)
+        on_duty, cases = await self._context.run_in_thread(self._find_chains, now)
         return self._context.render(
             request,
             "duty.html",
@@ -52,7 +52,7 @@ class DutyPages(PageGroup):
     @serves("/duty/week", Access.STAFF, one_school=True)
     async def _week(self, request: Request) -> Response:
         context = self._context
-        today = context.times.local(context.settings.clock()).date()
+        today = context.times.to_local(context.settings.clock()).date()
         first = today - timedelta(days=today.weekday())
         with suppress(ValueError):
             asked = date.fromisoformat(request.query_params.get("from", ""))
@@ -60,12 +60,12 @@ class DutyPages(PageGroup):
         version, config = "", context.settings.config
         if config is not None and request.state.session.may(Right.DUTY):
             with suppress(ConfigFileError):
-                found = await context.in_thread(config.read)
+                found = await context.run_in_thread(config.read)
                 version = "" if found.problem else found.hash
         return context.render(
             request,
             "week.html",
-            days=await context.in_thread(self._days, first),
+            days=await context.run_in_thread(self._list_days, first),
             today=today,
             first=first,
             before=first - timedelta(days=7),
@@ -77,7 +77,7 @@ class DutyPages(PageGroup):
             date_text=write_date,
         )
 
-    def _days(self, first: date) -> list[dict[str, Any]]:
+    def _list_days(self, first: date) -> list[dict[str, Any]]:
         """Return the shifts and the gaps of vaping alerts on seven days."""
         context, roster = self._context, self._context.policy.get_roster()
         sites = {"", *(room.site for room in context.registry.rooms.values())}
@@ -102,7 +102,7 @@ class DutyPages(PageGroup):
             )
         return days
 
-    def _chains(self, now: float) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    def _find_chains(self, now: float) -> tuple[dict[str, str], list[dict[str, Any]]]:
         """Return why each person is on duty, and the chains with their rooms, in each case."""
         policy = self._context.policy
         on_duty: dict[str, str] = {}

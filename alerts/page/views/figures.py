@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from alerts.page.page_group import PageGroup, serves
 from alerts.page.rendering import SPANS
-from alerts.page.views.charts import span_of
+from alerts.page.views.charts import read_span
 from language.dates import write_date, write_hour
 from language.messages import Words, mark
 from reports.facts import gather
@@ -58,10 +58,10 @@ class FigurePages(PageGroup):
 
     @serves("/figures", one_school=True, of_any_size=True)
     async def _page(self, request: Request) -> Response:
-        context, span = self._context, span_of(request, "week")
+        context, span = self._context, read_span(request, "week")
         settings, end = context.settings, context.settings.clock()
-        facts = await context.in_thread(
-            facts_of,
+        facts = await context.run_in_thread(
+            gather_facts,
             settings.database,
             settings.series,
             settings.school,
@@ -70,7 +70,11 @@ class FigurePages(PageGroup):
             context.registry if context.rooms is not None else None,
         )
         found = {figure.key: figure for figure in compute_figures(facts)}
-        compared = compare_schools(facts, context.down()) if len(context.registry.sites) > 1 else ()
+        compared = (
+            compare_schools(facts, context.list_down_sensors())
+            if len(context.registry.sites) > 1
+            else ()
+        )
         outcome = facts.kpis.outcome
         return context.render(
             request,
@@ -89,11 +93,11 @@ class FigurePages(PageGroup):
             kinds=Counter(row.kind for row in facts.chosen.incidents).most_common(),
             rooms=Counter((row.room_id, row.room) for row in facts.alerts).most_common(20),
             known=context.registry.rooms,
-            **_over_time(facts),
+            **_count_over_time(facts),
         )
 
 
-def _over_time(facts: Facts) -> dict[str, Any]:
+def _count_over_time(facts: Facts) -> dict[str, Any]:
     opened = [facts.calendar_of(row).local(row.opened_at) for row in facts.alerts]
     hours, days = Counter(at.hour for at in opened), Counter(at.weekday() for at in opened)
     week = [opened[0] + timedelta(days=k) for k in range(7)] if opened else []
@@ -107,7 +111,7 @@ def _over_time(facts: Facts) -> dict[str, Any]:
     }
 
 
-def facts_of(
+def gather_facts(
     database: Path,
     series: Series | None,
     school: School,

@@ -24,8 +24,8 @@ from alerts.incidents.incident import (
 )
 from alerts.notify.pictures import IncidentPictures
 from alerts.page import queries
-from alerts.page.guard import FormSize, session_of, text_of
-from alerts.page.page_context import sentence
+from alerts.page.guard import FormSize, get_session, get_text
+from alerts.page.page_context import to_sentence
 from alerts.page.page_group import PageGroup, serves
 from detection.events import EventKind
 from language.messages import _, ngettext
@@ -56,7 +56,7 @@ class IncidentPages(PageGroup):
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
         self._engine = context.engine
-        self._pictures = pictures_of(context)
+        self._pictures = build_pictures(context)
 
     # what people see
 
@@ -67,26 +67,26 @@ class IncidentPages(PageGroup):
         is_filtered = any(chosen.values())
         opened = []
         if not is_filtered:
-            opened = await context.read(queries.open_incidents, rooms=context.rooms)
+            opened = await context.read(queries.find_open_incidents, rooms=context.rooms)
         found = await context.read(
-            queries.incidents,
+            queries.find_incidents,
             statuses=() if is_filtered else (Status.RESOLVED.value,),
             kinds=[*filter(None, [chosen["kind"]])],
             room=chosen["room"],
             answer=chosen["answer"],
             number=chosen["number"],
-            start=self._midnight(chosen["from"], -math.inf),
-            end=self._midnight(chosen["to"], math.inf, days=1),
-            before=_position(asked.get("before", "")),
+            start=self._parse_midnight(chosen["from"], -math.inf),
+            end=self._parse_midnight(chosen["to"], math.inf, days=1),
+            before=_parse_position(asked.get("before", "")),
             limit=_SHOWN + 1,
             rooms=context.rooms,
         )
-        shown, last = context.named(found[:_SHOWN]), found[:_SHOWN][-1:]
+        shown, last = context.add_place_names(found[:_SHOWN]), found[:_SHOWN][-1:]
         return context.render(
             request,
             "incidents.html",
             400 if fault else 200,
-            opened=context.named(opened),
+            opened=context.add_place_names(opened),
             found=shown,
             chosen=chosen,
             is_filtered=is_filtered,
@@ -101,7 +101,7 @@ class IncidentPages(PageGroup):
             done=done,
         )
 
-    def _midnight(self, text: str, otherwise: float, days: int = 0) -> float:
+    def _parse_midnight(self, text: str, otherwise: float, days: int = 0) -> float:
         """Return when a typed date begins at the school, some days later; else `otherwise`."""
         try:
             day = date.fromisoformat(text) + timedelta(days)
@@ -113,8 +113,8 @@ class IncidentPages(PageGroup):
     async def _answer_several(self, request: Request) -> Response:
         """Give one answer to incidents that have none yet."""
         form, person = request.state.form, request.state.session.person
-        verdict, now = text_of(form, "verdict"), self._context.settings.clock()
-        note, fault = self._context.free_text(form, "note")
+        verdict, now = get_text(form, "verdict"), self._context.settings.clock()
+        note, fault = self._context.read_free_text(form, "note")
         ids = {*map(str, form.getlist("all" if "every" in form else "id"))}
         if verdict not in _AT_ONCE or not 0 < len(ids) <= _SHOWN or fault:
             fault = fault or _("Choose incidents and an answer.")
@@ -146,8 +146,8 @@ class IncidentPages(PageGroup):
         note: str = "",
         asked: Mapping[str, Any] | None = None,
     ) -> Response:
-        found = await self._context.incident(request.path_params["id"])
-        session = session_of(request)
+        found = await self._context.load_incident(request.path_params["id"])
+        session = get_session(request)
         person = session.person if session else ""
         done = [h["what"] for h in found["history"] if h["who"] == person]
         return self._context.render(
@@ -163,7 +163,9 @@ class IncidentPages(PageGroup):
 
     @serves("/incidents/{id}/evidence.svg")
     async def _evidence(self, request: Request) -> Response:
-        picture = await self._context.in_thread(self._pictures.draw_svg, request.path_params["id"])
+        picture = await self._context.run_in_thread(
+            self._pictures.draw_svg, request.path_params["id"]
+        )
         if picture is None:
             raise HTTPException(404, _("There is no such incident."))
         return Response(picture, media_type="image/svg+xml")
@@ -189,22 +191,22 @@ class IncidentPages(PageGroup):
     @serves("/incidents/{id}/feedback", Right.ANSWER, methods=("POST",))
     async def _feedback(self, request: Request) -> Response:
         form = request.state.form
-        kind = (await self._context.incident(request.path_params["id"]))["kind"]
-        verdict, cause = verdict_of(form, kind)
-        note, fault = self._context.free_text(form, "note")
+        kind = (await self._context.load_incident(request.path_params["id"]))["kind"]
+        verdict, cause = read_verdict(form, kind)
+        note, fault = self._context.read_free_text(form, "note")
         if fault:
             return await self._page(request, fault, 400, note=note)
-        given = {"cause": cause, "note": note, "replaces": replaces_of(form)}
+        given = {"cause": cause, "note": note, "replaces": read_replaces(form)}
         try:
             return await self._act(request, self._engine.record_feedback, verdict, **given)
         except AnsweredError as error:
-            asked = question(self._context, error, verdict, cause)
+            asked = build_question(self._context, error, verdict, cause)
             return await self._page(request, status=409, note=note, asked=asked)
 
     @serves("/incidents/{id}/followed", Right.ANSWER, methods=("POST",))
     async def _follow_up(self, request: Request) -> Response:
         form = request.state.form
-        chosen, number = text_of(form, "action"), text_of(form, "case_number").strip()
+        chosen, number = get_text(form, "action"), get_text(form, "case_number").strip()
         if chosen not in {"", *ActionClass}:
             raise HTTPException(400, _("Choose an action from the list."))
         action = ActionClass(chosen) if chosen else None
@@ -216,11 +218,11 @@ class IncidentPages(PageGroup):
         try:
             await self._context.change_incident(request, work, *arguments, **more)
         except FeedbackError as error:
-            return await self._page(request, sentence(error), 400, note=more.get("note", ""))
+            return await self._page(request, to_sentence(error), 400, note=more.get("note", ""))
         return RedirectResponse(f"/incidents/{quote(request.path_params['id'], safe='')}", 303)
 
 
-def pictures_of(context: PageContext) -> IncidentPictures:
+def build_pictures(context: PageContext) -> IncidentPictures:
     """Return what draws the evidence of incidents."""
     settings = context.settings
     return IncidentPictures(
@@ -228,7 +230,7 @@ def pictures_of(context: PageContext) -> IncidentPictures:
     )
 
 
-def _position(text: str) -> tuple[float, str]:
+def _parse_position(text: str) -> tuple[float, str]:
     at, _space, last = text.partition(" ")
     try:
         return float(at), last
@@ -236,28 +238,31 @@ def _position(text: str) -> tuple[float, str]:
         return math.inf, ""
 
 
-def verdict_of(form: FormData, kind: str) -> tuple[Verdict, str]:
+def read_verdict(form: FormData, kind: str) -> tuple[Verdict, str]:
     """Return verdict and cause of a form; raise 400 if there is no such verdict."""
-    cause, explained = text_of(form, "cause"), find_answer_choices(EventKind(kind)).explained
+    cause, explained = get_text(form, "cause"), find_answer_choices(EventKind(kind)).explained
     try:
-        verdict = Verdict(text_of(form, "verdict") or (explained.value if cause else ""))
+        verdict = Verdict(get_text(form, "verdict") or (explained.value if cause else ""))
     except ValueError:
         raise HTTPException(400, _("Choose one of the answers.")) from None
     return verdict, cause if verdict is explained else ""
 
 
-def replaces_of(form: FormData) -> int:
+def read_replaces(form: FormData) -> int:
     """Return the number of the answer that a form replaces; 0 for none."""
-    text = text_of(form, "replaces")
+    text = get_text(form, "replaces")
     return int(text) if text.isdecimal() and len(text) < _LONGEST_NUMBER else 0
 
 
-def question(
+def build_question(
     context: PageContext, error: AnsweredError, verdict: Verdict, cause: str
 ) -> dict[str, Any]:
     """Ask whether an answer replaces that of somebody else, which a form then `replaces`."""
     old, new = write_answer(error.verdict, error.cause), write_answer(verdict, cause)
-    said = {"name": context.policy.find_name(error.person), "when": context.times.lately(error.at)}
+    said = {
+        "name": context.policy.find_name(error.person),
+        "when": context.times.write_lately(error.at),
+    }
     return {
         "error": _("%(name)s answered %(answer)s %(when)s. Replace?", answer=old, **said),
         "replace": _("Replace with %(answer)s", answer=new),

@@ -17,8 +17,8 @@ from alerts.access.roles import Right
 from alerts.channels import SERVICES
 from alerts.errors import NotifyReason
 from alerts.notify.channels.apprise_notifier import NotifySettings, check_target
-from alerts.page.guard import text_of
-from alerts.page.page_context import not_for_role
+from alerts.page.guard import get_text
+from alerts.page.page_context import explain_role
 from alerts.page.page_group import Access, PageGroup, serves
 from alerts.policy import STAFF, StaffMember
 from alerts.secrets import Secret, find_scheme, write_channel
@@ -40,33 +40,33 @@ class PeoplePages(PageGroup):
 
     @serves("/people/{id}", Access.STAFF)
     async def _one(self, request: Request) -> Response:
-        return await person_page(self._context, request, await self._member(request))
+        return await render_person(self._context, request, await self._find_member(request))
 
     @serves("/people/{id}/invite", Right.ACCOUNTS, methods=("POST",))
     async def _invite(self, request: Request) -> Response:
-        member = await self._member(request)
+        member = await self._find_member(request)
         if member.id == request.state.session.person:  # an open session is no current password
             raise HTTPException(403, _("Change your own password under Your account."))
         if not self._context.access.sign_in.may_use_password(member.id):
             raise HTTPException(403, _("%(name)s signs in without a password.", name=member.name))
         link = await self._context.write(lambda tx: invite(self._context, tx, request, member.id))
-        return await person_page(self._context, request, member, link=link)
+        return await render_person(self._context, request, member, link=link)
 
     @serves("/people/{id}/channels", Access.STAFF, methods=("POST",))
     async def _add(self, request: Request) -> Response:
-        context, member, form = self._context, await self._member(request), request.state.form
+        context, member, form = self._context, await self._find_member(request), request.state.form
         gateways, now = context.settings.notices.gateways, context.settings.clock()
-        kind, typed = text_of(form, "kind"), text_of(form, "to").strip()
-        if kind not in _kinds_for(gateways, request):
+        kind, typed = get_text(form, "kind"), get_text(form, "to").strip()
+        if kind not in _list_kinds(gateways, request):
             raise HTTPException(400, _("Choose from the list."))
         channel, address, fault = ChannelKind(kind), make_address(kind, typed), ""
         if channel is ChannelKind.OTHER:
             private = context.settings.notices.allow_private_targets
-            fault = await context.in_thread(_fault_of_url, Secret(address), allow_private=private)
+            fault = await context.run_in_thread(_check_url, Secret(address), allow_private=private)
         elif not address:
             fault = _("“%(typed)s” isn't an address or phone number.", typed=typed[:80])
         if fault:
-            return await person_page(context, request, member, errors=[fault])
+            return await render_person(context, request, member, errors=[fault])
         context.count_change(request.state.session.person, now)
         label = "" if channel is ChannelKind.PUSH else address
         label = (
@@ -78,14 +78,14 @@ class PeoplePages(PageGroup):
             context.record(tx, request, AuditKind.PUSH, f"{kind} added", person=member.id)
 
         await context.write(add)
-        await context.in_thread(context.settings.notices.read_channels)
+        await context.run_in_thread(context.settings.notices.read_channels)
         if channel is ChannelKind.PUSH:
-            return await person_page(context, request, member, topic=address)
-        return self._back(member)
+            return await render_person(context, request, member, topic=address)
+        return self._go_back(member)
 
     @serves("/people/{id}/channels/{channel:row}/remove", Access.STAFF, methods=("POST",))
     async def _remove(self, request: Request) -> Response:
-        context, member = self._context, await self._member(request)
+        context, member = self._context, await self._find_member(request)
 
         def remove(tx: sqlite3.Connection) -> bool:
             context.record(tx, request, AuditKind.PUSH, "channel removed", person=member.id)
@@ -94,13 +94,13 @@ class PeoplePages(PageGroup):
         context.count_change(request.state.session.person, context.settings.clock())
         if not await context.write(remove):
             raise HTTPException(404, _("There is no such channel."))
-        await context.in_thread(context.settings.notices.read_channels)
-        return self._back(member)
+        await context.run_in_thread(context.settings.notices.read_channels)
+        return self._go_back(member)
 
     @serves("/people/{id}/remove", Right.SETTINGS, methods=("POST",))
     async def _leave(self, request: Request) -> Response:
         """Remove a person of the directory, who joins again at the next sign-in with a group."""
-        context, member = self._context, await self._member(request)
+        context, member = self._context, await self._find_member(request)
 
         def remove(tx: sqlite3.Connection) -> bool:
             context.record(tx, request, AuditKind.SETTINGS, "removed", person=member.id)
@@ -109,35 +109,35 @@ class PeoplePages(PageGroup):
 
         if not is_of_directory(member.id) or not await context.write(remove):
             raise HTTPException(404, _("There is no such person."))
-        await context.in_thread(context.settings.notices.read_channels)
+        await context.run_in_thread(context.settings.notices.read_channels)
         return RedirectResponse("/settings/people", 303)
 
-    def _back(self, member: StaffMember) -> Response:
+    def _go_back(self, member: StaffMember) -> Response:
         return RedirectResponse(f"/people/{quote(member.id, safe='')}", 303)
 
-    async def _member(self, request: Request) -> StaffMember:
+    async def _find_member(self, request: Request) -> StaffMember:
         """Return the person of a path; raise 403 or 404. One may have been added just now."""
         context, session, person = self._context, request.state.session, request.path_params["id"]
         if person == session.person:
             return next(m for m in context.policy.staff if m.id == person)
         if not session.may(Right.SETTINGS):
-            raise HTTPException(403, not_for_role(Right.SETTINGS))
+            raise HTTPException(403, explain_role(Right.SETTINGS))
         found = next((m for m in context.own_staff if m.id == person), None)
         if found is None:
-            _number, entry = await _configured(context, person)
+            _number, entry = await _find_configured(context, person)
             if entry is None:
                 raise HTTPException(404, _("There is no such person."))
             found = StaffMember(entry["id"], entry["name"], entry.get("role", STAFF))
         return found
 
 
-def _kinds_for(gateways: Gateways, request: Request) -> list[ChannelKind]:
+def _list_kinds(gateways: Gateways, request: Request) -> list[ChannelKind]:
     """Return the channels that a person may add; only administrators give URLs."""
     may_give_urls = request.state.session.may(Right.SETTINGS)
     return [k for k in gateways.list_kinds() if may_give_urls or k is not ChannelKind.OTHER]
 
 
-def _fault_of_url(address: Secret, *, allow_private: bool) -> str:
+def _check_url(address: Secret, *, allow_private: bool) -> str:
     """Say why an Apprise URL is not accepted, without any part of it; empty if it is."""
     words = {
         NotifyReason.FORBIDDEN_SCHEME: _(
@@ -163,18 +163,18 @@ def invite(context: PageContext, tx: sqlite3.Connection, request: Request, perso
     return f"{context.policy.page_url}/welcome#{token}"
 
 
-async def _configured(
+async def _find_configured(
     context: PageContext, person: str
 ) -> tuple[int | None, Mapping[str, Any] | None]:
     """Return a person's entry that the page may change, and its number; None without one."""
     if context.sites is not None or context.settings.config is None:
         return None, None
-    version = await context.in_thread(context.settings.config.read)
+    version = await context.run_in_thread(context.settings.config.read)
     entries = enumerate(version.tree.get("staff", ()))
     return next(((k, e) for k, e in entries if e.get("id") == person), (None, None))
 
 
-async def person_page(
+async def render_person(
     context: PageContext,
     request: Request,
     member: StaffMember,
@@ -194,14 +194,14 @@ async def person_page(
         member=member,
         channels=await context.read(own_channels.list_channels, member.id),
         others=len(member.targets),
-        kinds=_kinds_for(notices.gateways, request),
+        kinds=_list_kinds(notices.gateways, request),
         channel_words=CHANNEL_WORDS,
-        number=(await _configured(context, member.id))[0],
+        number=(await _find_configured(context, member.id))[0],
         server=server.partition("://")[2],
         topic=topic,
-        topic_code=_code(f"{server}/{topic}") if topic else "",
+        topic_code=_draw_code(f"{server}/{topic}") if topic else "",
         link=link,
-        link_code=_code(link) if link else "",
+        link_code=_draw_code(link) if link else "",
         until=context.settings.clock() + INVITE_S,
         is_local=context.policy.page_url.startswith("http://127."),
         may_invite=session.may(Right.ACCOUNTS)
@@ -211,5 +211,5 @@ async def person_page(
     )
 
 
-def _code(text: str) -> str:
+def _draw_code(text: str) -> str:
     return segno.make(text, micro=False).svg_data_uri(scale=4, border=4, light="#fff")

@@ -14,9 +14,9 @@ from starlette.responses import JSONResponse, Response
 from alerts.access import own_channels
 from alerts.access.own_channels import Subscription
 from alerts.incidents.free_text import clean_text
-from alerts.page.guard import text_of
+from alerts.page.guard import get_text
 from alerts.page.page_group import Access, PageGroup, serves
-from alerts.page.rendering import unreachable
+from alerts.page.rendering import write_unreachable
 from language.messages import LANGUAGES, _, use_language
 from storage.audit import AuditKind
 from storage.http_client import find_url_fault
@@ -54,7 +54,7 @@ class PushPages(PageGroup):
     @serves("/service-worker.js", Access.PUBLIC)
     async def _service_worker(self, _request: Request) -> Response:
         # at the root, because its place is what it may serve
-        script = await self._context.in_thread((_STATIC / "service-worker.js").read_bytes)
+        script = await self._context.run_in_thread((_STATIC / "service-worker.js").read_bytes)
         return Response(script, media_type="text/javascript")
 
     @serves("/offline", Access.PUBLIC)
@@ -62,7 +62,7 @@ class PushPages(PageGroup):
         texts, phone = [], self._context.settings.header.help_phone
         for code in LANGUAGES:
             with use_language(code):
-                sentence = unreachable(_("Can't reach Plumewatch."), phone)
+                sentence = write_unreachable(_("Can't reach Plumewatch."), phone)
                 texts.append((code, sentence, _("Try again")))
         return self._context.render(request, "offline.html", texts=texts)
 
@@ -72,19 +72,19 @@ class PushPages(PageGroup):
         settings, now = self._context.settings, self._context.settings.clock()
         if not settings.notices.push_key:
             raise HTTPException(404, _("This server cannot send to browsers."))
-        found = Subscription(*(text_of(form, key) for key in Subscription._fields))
+        found = Subscription(*(get_text(form, key) for key in Subscription._fields))
         fault = found.find_fault() or find_url_fault(
             found.endpoint, allow_private=settings.notices.push_private
         )
         if fault:
             raise HTTPException(400, _("This browser cannot get notices: %(fault)s.", fault=fault))
         self._context.count_change(session.person, now)
-        label = clean_text(text_of(form, "label"))[:80] or "Browser"
+        label = clean_text(get_text(form, "label"))[:80] or "Browser"
 
         def add(tx: sqlite3.Connection) -> None:
             own_channels.add_browser(tx, session.person, found, label, now)
             self._context.record(tx, request, AuditKind.PUSH, "browser added", name=label)
 
         await self._context.write(add)
-        await self._context.in_thread(settings.notices.read_channels)
+        await self._context.run_in_thread(settings.notices.read_channels)
         return Response(status_code=204)

@@ -9,8 +9,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, RedirectResponse, Response
 
 from alerts.access.roles import Right
-from alerts.page.guard import text_of
-from alerts.page.page_context import sentence
+from alerts.page.guard import get_text
+from alerts.page.page_context import to_sentence
 from alerts.page.page_group import PageGroup, serves
 from alerts.page.report_jobs import TooManyJobsError
 from language.messages import _, get_language
@@ -53,7 +53,7 @@ class ReportError(ValueError):
         self.is_for_now = is_for_now
 
 
-def report_jobs(context: PageContext) -> ReportJobs:
+def get_report_jobs(context: PageContext) -> ReportJobs:
     """Return the reports of the service; raise 404 if it creates none."""
     jobs = context.settings.processes.reports
     if jobs is None:
@@ -68,7 +68,7 @@ def start_report(
     names: Iterable[str] = tuple(ABOUT),
 ) -> Job:
     """Start one of the reports `names` with all fields of the form; raise `ReportError`."""
-    jobs = report_jobs(context)
+    jobs = get_report_jobs(context)
     if typed["name"] not in names or typed["kind"] not in FORMATS:
         raise ReportError(_("There is no such report."))
     if context.sites is not None:
@@ -77,7 +77,7 @@ def start_report(
         if typed["site"] not in context.sites:
             raise ReportError(_("Choose a site from the list."))
     try:
-        asked = _window(context, typed)
+        asked = _read_window(context, typed)
     except ValueError as error:
         raise ReportError(str(error)) from error
     place = typed["site"], typed["building"]
@@ -92,28 +92,28 @@ def start_report(
         raise ReportError(fault, is_for_now=True) from None
 
 
-def own_reports(context: PageContext, request: Request) -> list[Job]:
+def list_own_reports(context: PageContext, request: Request) -> list[Job]:
     """Return the reports of who asks, about the schools that they see."""
-    return report_jobs(context).of(request.state.session.person, context.sites)
+    return get_report_jobs(context).list_jobs(request.state.session.person, context.sites)
 
 
-def own_report(context: PageContext, request: Request) -> Job:
-    """Return the report of a path; raise 404 if it is none of `own_reports`."""
+def find_own_report(context: PageContext, request: Request) -> Job:
+    """Return the report of a path; raise 404 if it is none of `list_own_reports`."""
     key = request.path_params["id"]
-    found = next((job for job in own_reports(context, request) if job.id == key), None)
+    found = next((job for job in list_own_reports(context, request) if job.id == key), None)
     if found is None:
         raise HTTPException(404, _("There is no such report. It may have expired."))
     return found
 
 
-def report_file(job: Job) -> Response:
+def send_report_file(job: Job) -> Response:
     """Return the file of a report; raise 404 if it is not ready."""
     if job.state != "ready":
         raise HTTPException(404, _("This report is not ready."))
     return FileResponse(job.path, media_type=MEDIA[job.name.rpartition(".")[2]], filename=job.name)
 
 
-def _before(period: Period | None, times: SchoolTimes) -> list[Period]:
+def _list_before(period: Period | None, times: SchoolTimes) -> list[Period]:
     """Return a week or month and those before it, newest first."""
     found: list[Period] = []
     while period is not None and len(found) < _PERIODS:
@@ -122,13 +122,13 @@ def _before(period: Period | None, times: SchoolTimes) -> list[Period]:
     return found
 
 
-def _window(context: PageContext, typed: Mapping[str, str]) -> dict[str, str]:
+def _read_window(context: PageContext, typed: Mapping[str, str]) -> dict[str, str]:
     kind = typed["span"] or _DAYS
     if kind in KINDS:
         try:
             period = context.settings.school.times.period(kind, typed[kind])
         except PeriodError as error:
-            raise ValueError(sentence(error)) from error
+            raise ValueError(to_sentence(error)) from error
         return {kind: period.name}
     try:
         days = [datetime.fromisoformat(typed[key]).date() for key in ("start", "end")]
@@ -141,7 +141,7 @@ def _window(context: PageContext, typed: Mapping[str, str]) -> dict[str, str]:
     return {"start": str(days[0]), "end": str(days[1])}
 
 
-def _reports_for(request: Request) -> dict[str, str]:
+def _list_reports(request: Request) -> dict[str, str]:
     """Return the reports that a person may create, and their content."""
     every = request.state.session.may(Right.REPORTS)
     return {name: about for name, about in ABOUT.items() if every or name == "summary"}
@@ -153,9 +153,9 @@ class ReportPages(PageGroup):
     @serves("/reports", Right.SUMMARY, methods=("POST",))
     async def _ask(self, request: Request) -> Response:
         form = request.state.form
-        typed = {key: " ".join(text_of(form, key).split())[:80] for key in FIELDS}
+        typed = {key: " ".join(get_text(form, key).split())[:80] for key in FIELDS}
         try:
-            start_report(self._context, typed, request.state.session.person, _reports_for(request))
+            start_report(self._context, typed, request.state.session.person, _list_reports(request))
         except ReportError as error:
             status = 429 if error.is_for_now else 400
             return await self._page(request, str(error), status, **typed)
@@ -163,14 +163,14 @@ class ReportPages(PageGroup):
 
     @serves("/reports/{id}", Right.SUMMARY)
     async def _file(self, request: Request) -> Response:
-        return report_file(own_report(self._context, request))
+        return send_report_file(find_own_report(self._context, request))
 
     @serves("/reports", Right.SUMMARY)
     async def _page(
         self, request: Request, error: str = "", status: int = 200, **typed: str
     ) -> Response:
         settings = self._context.settings
-        today = self._context.times.local(settings.clock())
+        today = self._context.times.to_local(settings.clock())
         times = settings.school.times
         last_week, last_month = (today - timedelta(days=days) for days in (7, today.day))
         years = [
@@ -194,11 +194,11 @@ class ReportPages(PageGroup):
             request,
             "reports.html",
             status,
-            jobs=own_reports(self._context, request),
-            reports=_reports_for(request),
+            jobs=list_own_reports(self._context, request),
+            reports=_list_reports(request),
             formats=FORMATS,
-            weeks=_before(times.period("week", f"{last_week:%G-W%V}"), times),
-            months=_before(times.period("month", f"{last_month:%Y-%m}"), times),
+            weeks=_list_before(times.period("week", f"{last_week:%G-W%V}"), times),
+            months=_list_before(times.period("month", f"{last_month:%Y-%m}"), times),
             terms=[term.name for term in settings.school.times.terms],
             school_years=years,
             sites=sorted({room.site for room in rooms}, key=make_sort_key),

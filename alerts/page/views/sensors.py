@@ -20,12 +20,12 @@ from alerts import sensor_tests
 from alerts.access.roles import Right
 from alerts.notify import outbox
 from alerts.outbound.sensor_conditions import Condition, load_active_faults
-from alerts.page.guard import session_of
-from alerts.page.labels import Order, labels_of
+from alerts.page.guard import get_session
+from alerts.page.labels import Order, list_labels
 from alerts.page.page_group import Access, PageGroup, serves
 from alerts.page.rendering import SPANS
-from alerts.page.views.charts import span_of
-from alerts.page.views.commission import verdict
+from alerts.page.views.charts import read_span
+from alerts.page.views.commission import describe_result
 from alerts.sensor_tests import find_valid_test, is_due
 from detection.commissioning import PUFF_S, SEEN_WELL_S
 from detection.events import details_text
@@ -86,12 +86,14 @@ class SensorPages(PageGroup):
 
     @serves("/sensors", Access.SENSOR_READERS, one_school=True)
     async def _index(self, request: Request) -> Response:
-        context, span, now = self._context, span_of(request), self._context.settings.clock()
+        context, span, now = self._context, read_span(request), self._context.settings.clock()
         tests, versions, active = await context.read(
             lambda db: (sensor_tests.load_latest(db), firmware.current(db), load_active_faults(db))
         )
-        pipeline, spans = context.pipeline(), (now - SPANS[span], now)
-        rows = await context.in_thread(self._rows, *spans, versions, pipeline.sensors, active)
+        pipeline, spans = context.read_pipeline(), (now - SPANS[span], now)
+        rows = await context.run_in_thread(
+            self._load_rows, *spans, versions, pipeline.sensors, active
+        )
         sensors = context.registry.sensors.values()
         notices = {}
         if context.sites is None:
@@ -100,7 +102,7 @@ class SensorPages(PageGroup):
             request,
             "sensors.html",
             pipeline=pipeline,
-            summary=summary(pipeline, notices, len(context.permitted.sensors), rows),
+            summary=summarize(pipeline, notices, len(context.permitted.sensors), rows),
             most=sys.maxsize if "all" in request.query_params else _SHOWN,
             notices=notices,
             due=len({s.room for s in sensors if is_due(find_valid_test(tests, s), now)}),
@@ -116,7 +118,7 @@ class SensorPages(PageGroup):
             visible=dead_letters.make_visible,
         )
 
-    def _rows(
+    def _load_rows(
         self,
         start: float,
         end: float,
@@ -160,7 +162,7 @@ class SensorPages(PageGroup):
                     "state": state,
                     "silent_since": heard if state in _DOWN else None,
                     "checked_until": heard if state in _DOWN and record is None else None,
-                    "first_step": _first_step(
+                    "first_step": _find_first_step(
                         state, status, faulty, is_test_due=fields.get("condition") == "test_due"
                     ),
                     "seen": seen.time if seen else None,
@@ -177,7 +179,7 @@ class SensorPages(PageGroup):
                     "firmware": versions.get(sensor.id),
                 }
             )
-        return sorted(rows, key=_urgency)
+        return sorted(rows, key=_rank)
 
     @serves("/sensors/labels.pdf", Right.SENSORS)
     async def _labels(self, request: Request) -> Response:
@@ -189,7 +191,7 @@ class SensorPages(PageGroup):
         if self._drawing.locked():
             raise HTTPException(429, _("Labels are being drawn. Try again in a minute."))
         registry = context.registry.within(chosen) if site else context.registry
-        order = Order(labels_of(registry, context.policy.page_url), get_language())
+        order = Order(list_labels(registry, context.policy.page_url), get_language())
         async with self._drawing:
             try:
                 content = await draw(order)
@@ -216,30 +218,30 @@ class SensorPages(PageGroup):
 
     @serves("/sensors/{id}/device", Access.SENSOR_READERS)
     async def _sensor(self, request: Request) -> Response:
-        context, sensor = self._context, self._context.sensor(request)
+        context, sensor = self._context, self._context.find_sensor(request)
         settings, now = context.settings, context.settings.clock()
         tests = await context.read(sensor_tests.load_latest)
-        latest = await context.in_thread(settings.series.latest)
+        latest = await context.run_in_thread(settings.series.latest)
         test = find_valid_test(tests, sensor)
-        session = session_of(request)
+        session = get_session(request)
         return context.render(
             request,
             "sensor.html",
             sensor=sensor,
             room=context.registry.rooms.get(sensor.room),
-            life=context.pipeline().sensors.get(sensor.id),
+            life=context.read_pipeline().sensors.get(sensor.id),
             puff_s=PUFF_S,
             seen_well_s=SEEN_WELL_S,
             last=latest.get(sensor.id),
             test=test,
-            verdict=verdict(test) if test else "",
+            verdict=describe_result(test) if test else "",
             due=is_due(test, now),
             elsewhere=sensor.id in tests,
             may_change=session is not None and session.may(Right.SENSORS),
         )
 
 
-def _first_step(
+def _find_first_step(
     state: str, status: SensorStatus | None, active: ActiveFaults | None, *, is_test_due: bool
 ) -> str:
     """Say what to do first about the most urgent problem of a sensor; empty without one."""
@@ -258,12 +260,12 @@ def _first_step(
     return next((_FIRST_STEPS[key] for key, applies in found if applies), "")
 
 
-def _urgency(row: Mapping[str, Any]) -> tuple[bool, bool, bool, float]:
+def _rank(row: Mapping[str, Any]) -> tuple[bool, bool, bool, float]:
     is_well = not (row["tamper"] or row["fault"] or row["no_particles"])
     return is_well, row["state"] == "alive", not row["test_due"], row["online"] or 0.0
 
 
-def summary(
+def summarize(
     pipeline: PipelineStatus,
     notices: Mapping[str, int],
     registered: int,

@@ -15,8 +15,8 @@ from alerts.errors import SilenceError
 from alerts.incidents import silences
 from alerts.incidents.silences import MAX_REASON
 from alerts.notify.notice import KIND_WORDS
-from alerts.page.guard import text_of
-from alerts.page.page_context import sentence
+from alerts.page.guard import get_text
+from alerts.page.page_context import to_sentence
 from alerts.page.page_group import PageGroup, serves
 from language.messages import Words, _, capitalize, mark
 from storage.registry import format_floor
@@ -60,14 +60,14 @@ class SilencePages(PageGroup):
     async def _add(self, request: Request) -> Response:
         session, form = request.state.session, request.state.form
         now = self._context.settings.clock()
-        reason, fault = self._context.free_text(form, "reason")
-        typed = {**{name: text_of(form, name) for name in _FIELDS}, "reason": reason}
-        length_s = _HOUR_S * float(_choice(form, "hours", _LENGTHS))
-        labels = self._labels(session, form)
-        registry = self._context.registry.within(self._sites_of(labels))
+        reason, fault = self._context.read_free_text(form, "reason")
+        typed = {**{name: get_text(form, name) for name in _FIELDS}, "reason": reason}
+        length_s = _HOUR_S * float(_read_choice(form, "hours", _LENGTHS))
+        labels = self._read_labels(session, form)
+        registry = self._context.registry.within(self._find_sites(labels))
         starts = now
-        if _choice(form, "starts", _STARTS, "now") != "now":
-            starts, late = self._start(typed["start"], registry, now)
+        if _read_choice(form, "starts", _STARTS, "now") != "now":
+            starts, late = self._parse_start(typed["start"], registry, now)
             fault = fault or late
         if fault:
             return await self._page(request, fault, 400, **typed)
@@ -86,7 +86,7 @@ class SilencePages(PageGroup):
                 )
             )
         except SilenceError as error:
-            faults = " ".join(map(sentence, error.faults))
+            faults = " ".join(map(to_sentence, error.faults))
             return await self._page(request, faults, 400, **typed)
         return RedirectResponse("/silences", 303)
 
@@ -105,7 +105,7 @@ class SilencePages(PageGroup):
             raise HTTPException(404, _("There is no such silence.")) from None
         return RedirectResponse("/silences", 303)
 
-    def _start(self, text: str, registry: Registry, now: float) -> tuple[float, str]:
+    def _parse_start(self, text: str, registry: Registry, now: float) -> tuple[float, str]:
         """Return a typed start by the clock of its place, and what is wrong with it."""
         zones = {site.zone for site in registry.sites.values() if site.zone}
         zone = ZoneInfo(zones.pop()) if len(zones) == 1 else self._context.times.zone
@@ -117,10 +117,10 @@ class SilencePages(PageGroup):
             return at, _("That time has passed. To start right away, choose Now.")
         return at, _("Choose a start within a year.") if at > now + _AHEAD_S else ""
 
-    def _labels(self, session: Session, form: FormData) -> dict[str, str]:
+    def _read_labels(self, session: Session, form: FormData) -> dict[str, str]:
         """Return the labels of a choice; raise 400 or 403 if it is not valid or not allowed."""
-        place, kind = text_of(form, "place"), text_of(form, "kind")
-        places = self._places()
+        place, kind = get_text(form, "place"), get_text(form, "kind")
+        places = self._list_places()
         if place not in places or kind not in {*KIND_WORDS, _ALL}:
             raise HTTPException(400, _("Choose a place and a kind from the lists."))
         if place == _SCHOOL and not session.may(Right.ACCOUNTS):
@@ -131,7 +131,7 @@ class SilencePages(PageGroup):
             wanted["site"] = site
         return wanted
 
-    def _places(self) -> dict[str, tuple[str, dict[str, str]]]:
+    def _list_places(self) -> dict[str, tuple[str, dict[str, str]]]:
         rooms = self._context.registry.rooms.values()
         several = any(room.names_site for room in rooms)
         found: dict[str, tuple[str, dict[str, str]]] = {}
@@ -140,12 +140,12 @@ class SilencePages(PageGroup):
         places = {(r.site, r.building, r.floor): r for r in rooms}
         for (_s, b, f), r in places.items():
             if f:
-                labels = {"floor": f, **_of_building(r)}
-                found[f"floor {f} of {b}{self._at(r)}"] = (capitalize(r.place), labels)
+                labels = {"floor": f, **_label_building(r)}
+                found[f"floor {f} of {b}{self._name_site(r)}"] = (capitalize(r.place), labels)
         for (_s, b, _f), r in places.items():
             if b:
                 words = _("All of %(place)s", place=r.whole_building)
-                found[f"building {b}{self._at(r)}"] = (words, _of_building(r))
+                found[f"building {b}{self._name_site(r)}"] = (words, _label_building(r))
         for site in self._context.registry.sites.values() if several else ():
             words = _("All of %(place)s", place=site.name)
             found[f"site {site.id}"] = (words, {"site": site.name})
@@ -153,7 +153,7 @@ class SilencePages(PageGroup):
             found[_SCHOOL] = (_("The whole school"), {})
         return found
 
-    def _sites_of(self, labels: Mapping[str, str]) -> set[str]:
+    def _find_sites(self, labels: Mapping[str, str]) -> set[str]:
         """Return the sites that the labels of a place leave, of those that the request may see."""
         own = {name: value for name, value in labels.items() if name in _PLACES}.items()
         rooms = self._context.registry.rooms.values()
@@ -164,18 +164,18 @@ class SilencePages(PageGroup):
         }
 
     def _may_see(self, silence: Silence) -> bool:
-        return self._context.sites is None or bool(self._sites_of(silence.labels))
+        return self._context.sites is None or bool(self._find_sites(silence.labels))
 
     def _may_end(self, silence: Silence) -> bool:
         """Whether a silence mutes nothing beyond what the request may see."""
         bound = not silence.labels.keys().isdisjoint(("site", "room"))
         return self._context.sites is None or (bound and self._may_see(silence))
 
-    def _at(self, room: Room) -> str:
+    def _name_site(self, room: Room) -> str:
         """Return the site of a room in the key of a choice; empty where there is one."""
         return f" at {room.site_id}" if room.names_site else ""
 
-    def _words(self, silence: Silence) -> str:
+    def _describe(self, silence: Silence) -> str:
         labels, kind = {**silence.labels}, silence.kind
         room = self._context.registry.rooms.get(labels.get("room", ""))
         if room:
@@ -196,8 +196,8 @@ class SilencePages(PageGroup):
             request,
             "silences.html",
             status,
-            silences=[(s, self._words(s), s.find_state(now).value) for s in found],
-            places=[(key, words) for key, (words, _) in self._places().items()],
+            silences=[(s, self._describe(s), s.find_state(now).value) for s in found],
+            places=[(key, words) for key, (words, _) in self._list_places().items()],
             starts=_STARTS,
             lengths=_LENGTHS,
             max_reason=MAX_REASON,
@@ -206,13 +206,13 @@ class SilencePages(PageGroup):
         )
 
 
-def _of_building(room: Room) -> dict[str, str]:
+def _label_building(room: Room) -> dict[str, str]:
     own = {"building": room.building, "site": room.shown_site}
     return {name: value for name, value in own.items() if value}
 
 
-def _choice(form: FormData, name: str, choices: Collection[str], usual: str = "") -> str:
-    given = text_of(form, name) or usual
+def _read_choice(form: FormData, name: str, choices: Collection[str], usual: str = "") -> str:
+    given = get_text(form, name) or usual
     if given not in choices:
         raise HTTPException(400, _("Choose a value from the list."))
     return given

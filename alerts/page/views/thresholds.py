@@ -11,8 +11,8 @@ from starlette.responses import RedirectResponse, Response
 from alerts.access.roles import Right
 from alerts.errors import ThresholdAdjustmentError
 from alerts.incidents import threshold_adjustments
-from alerts.page.guard import text_of
-from alerts.page.page_context import sentence
+from alerts.page.guard import get_text
+from alerts.page.page_context import to_sentence
 from alerts.page.page_group import Access, PageGroup, serves
 from language.messages import _
 
@@ -24,10 +24,10 @@ _SHOWN: Final = 10
 _MOST: Final = 500
 
 
-def probability(log_odds: float) -> float:
+def to_probability(log_odds: float) -> float:
     """Return the probability that an event states at a threshold.
 
-    >>> probability(0.0)
+    >>> to_probability(0.0)
     0.5
     """
     return 1.0 / (1.0 + math.exp(-log_odds))
@@ -44,7 +44,7 @@ class ThresholdPages(PageGroup):
         ):
             raise HTTPException(404, _("This page does not exist."))
         person, now = request.state.session.person, self._context.settings.clock()
-        reason = " ".join(text_of(request.state.form, "reason").split())[:_MAX_REASON]
+        reason = " ".join(get_text(request.state.form, "reason").split())[:_MAX_REASON]
         if not reason:
             return await self._page(request, _("Please give a reason. It is kept on record."), 400)
         try:
@@ -52,7 +52,7 @@ class ThresholdPages(PageGroup):
                 lambda tx: threshold_adjustments.undo(tx, seq, person, now, reason)
             )
         except ThresholdAdjustmentError as error:
-            return await self._page(request, sentence(error), 409)
+            return await self._page(request, to_sentence(error), 409)
         return RedirectResponse("/levels", 303)
 
     @serves("/levels", Access.SENSOR_READERS, one_school=True)
@@ -72,7 +72,7 @@ class ThresholdPages(PageGroup):
                 change = _("less readily") if feedback > 0 else _("more readily")
                 return change if feedback else _("as usual")
             level = known.level - known.feedback + feedback
-            return f"{100 * probability(level):.0f}%"
+            return f"{100 * to_probability(level):.0f}%"
 
         return self._context.render(
             request,
@@ -85,7 +85,7 @@ class ThresholdPages(PageGroup):
             adjustments=adjustments[:most],
             more=len(adjustments) > most,
             max_reason=_MAX_REASON,
-            probability=probability,
+            probability=to_probability,
             percent=percent,
             errors=[error],
         )

@@ -11,7 +11,7 @@ from alerts.access import api_tokens
 from alerts.access.api_tokens import Scope
 from alerts.access.roles import Right
 from alerts.incidents.free_text import clean_text
-from alerts.page.guard import text_of
+from alerts.page.guard import get_text
 from alerts.page.page_group import PageGroup, serves
 from language.messages import Words, _, mark
 from storage.audit import AuditKind
@@ -41,16 +41,16 @@ class TokenPages(PageGroup):
     @serves("/tokens", Right.ACCOUNTS, methods=("POST",))
     async def _add(self, request: Request) -> Response:
         session, form = request.state.session, request.state.form
-        name = clean_text(text_of(form, "name"))[: api_tokens.LONGEST_NAME]
-        person, days = text_of(form, "person"), text_of(form, "days")
-        scopes = [scope for scope in Scope if text_of(form, f"scope.{scope}")]
+        name = clean_text(get_text(form, "name"))[: api_tokens.LONGEST_NAME]
+        person, days = get_text(form, "person"), get_text(form, "days")
+        scopes = [scope for scope in Scope if get_text(form, f"scope.{scope}")]
         if not name or not scopes:
             return await self._page(request, _("Give a name and at least one scope."), 400)
         people = {m.id for m in self._context.own_staff}
         if person not in people or days not in map(str, _DAYS):
             return await self._page(request, _("Choose from the lists."), 400)
         every, own = await self._context.read(
-            lambda db: (api_tokens.list_tokens(db), self._listed(db))
+            lambda db: (api_tokens.list_tokens(db), self._list_tokens(db))
         )
         if len(own) >= api_tokens.MOST or len(every) >= api_tokens.MOST_IN_ALL:
             return await self._page(request, _("There are too many tokens. Revoke some."), 400)
@@ -67,7 +67,7 @@ class TokenPages(PageGroup):
                 by=session.person,
                 days=float(days),
                 now=now,
-                sites=self._context.site_ids(self._context.policy.find_sites(person)),
+                sites=self._context.find_site_ids(self._context.policy.find_sites(person)),
             )
 
         token = await self._context.write(make)
@@ -76,7 +76,7 @@ class TokenPages(PageGroup):
     @serves("/tokens/{id:row}/revoke", Right.ACCOUNTS, methods=("POST",))
     async def _revoke(self, request: Request) -> Response:
         def revoke(tx: sqlite3.Connection) -> str:
-            if request.path_params["id"] not in {token.id for token in self._listed(tx)}:
+            if request.path_params["id"] not in {token.id for token in self._list_tokens(tx)}:
                 return ""
             name = api_tokens.revoke(tx, request.path_params["id"])
             if name:
@@ -87,7 +87,7 @@ class TokenPages(PageGroup):
             raise HTTPException(404, _("There is no such token."))
         return RedirectResponse("/tokens", 303)
 
-    def _listed(self, db: sqlite3.Connection) -> list[ApiToken]:
+    def _list_tokens(self, db: sqlite3.Connection) -> list[ApiToken]:
         people = {member.id for member in self._context.own_staff}
         every = self._context.sites is None
         return [token for token in api_tokens.list_tokens(db) if every or token.person in people]
@@ -107,7 +107,7 @@ class TokenPages(PageGroup):
             request,
             "tokens.html",
             status,
-            tokens=await self._context.read(self._listed),
+            tokens=await self._context.read(self._list_tokens),
             now=self._context.settings.clock(),
             staff=self._context.own_staff,
             scopes=_SCOPES,

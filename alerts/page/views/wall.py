@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from alerts.page import queries
-from alerts.page.guard import client_of, form_of, same_origin, text_of
+from alerts.page.guard import find_client, get_text, read_form, same_origin
 from alerts.page.page_context import WALL_COOKIE
 from alerts.page.page_group import Access, PageGroup, serves
 from language.messages import _
@@ -33,7 +33,7 @@ class WallPages(PageGroup):
             return context.render(request, "wall_closed.html", 403)
         if "site" in request.query_params:
             context.choose_school(request)
-        states = await context.room_states()
+        states = await context.load_room_states()
         return context.render(
             request,
             "wall.html",
@@ -50,10 +50,10 @@ class WallPages(PageGroup):
     async def _open(self, request: Request) -> Response:
         if not same_origin(request):
             raise HTTPException(403, _("This form was not sent from this page."))
-        token = text_of(await form_of(request), "token").strip()
-        if not await self._context.screen(token):
+        token = get_text(await read_form(request), "token").strip()
+        if not await self._context.find_screen(token):
             settings = self._context.settings
-            wait = settings.access.limits.api.take(client_of(request), "", settings.clock())
+            wait = settings.access.limits.api.take(find_client(request), "", settings.clock())
             raise HTTPException(429 if wait > 0 else 403, _("This link no longer works."))
         response = Response(status_code=204)
         response.set_cookie(

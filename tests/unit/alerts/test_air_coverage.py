@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from alerts.page.views.air import cell_of, day_means
+from alerts.page.views.air import build_cell, compute_day_means
 from reports.figures import COVERAGE, DAY_S
 
 NOW = 1_790_000_100.0
@@ -31,13 +31,13 @@ class Quarters:
     ],
 )
 def test_a_quarter_hour_counts_once_in_a_room(hours, mean, covered_h):
-    found, share = day_means(Quarters(**hours), list(hours), NOW)["pm25"]
+    found, share = compute_day_means(Quarters(**hours), list(hours), NOW)["pm25"]
     assert found == pytest.approx(mean)
     assert 24 * share == pytest.approx(covered_h)
     assert (share >= COVERAGE) == (covered_h >= 18)
 
 
 def test_a_limit_for_a_day_is_not_compared_with_a_moment():
-    assert cell_of("pm25", 311.0).band == 0
-    assert cell_of("pm25", 311.0, DAY_S).words == "above the US standard"
-    assert cell_of("co2", 2500.0).words == "unacceptable"
+    assert build_cell("pm25", 311.0).band == 0
+    assert build_cell("pm25", 311.0, DAY_S).words == "above the US standard"
+    assert build_cell("co2", 2500.0).words == "unacceptable"

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 
 from alerts.access import api_tokens
-from alerts.page.api.docs import OPERATIONS, api_document
+from alerts.page.api.docs import OPERATIONS, build_api_document
 from alerts.page.api.operation import PREFIX
 from storage import sqlite
 from storage.timeseries.resolution import Retention
@@ -124,7 +124,7 @@ def schema(asked=None):
     """What the document of the API says, or a route of the page."""
     import schemathesis  # takes seconds
 
-    document = api_document()
+    document = build_api_document()
     if asked is not None:
         document = {
             "openapi": "3.1.0",
@@ -229,7 +229,7 @@ async def test_no_request_breaks_the_api_and_every_answer_is_as_described(
         "/reports": "x",
         "/series": "event",
     }
-    statuses, paths = set(), api_document()["paths"]
+    statuses, paths = set(), build_api_document()["paths"]
     for operation in OPERATIONS:
         for case, known in zip(cases_of(operation, mode), itertools.cycle((True, False))):
             if known and case.path_parameters:

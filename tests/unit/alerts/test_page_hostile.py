@@ -62,7 +62,7 @@ async def page(database):
         {EVIL: 1},
         {EVIL: 2},
         (QuarantinedSensor(EVIL, NOW - 9, NOW, 3, EVIL),),
-        (UnmatchedTopic(EVIL, NOW - 9, NOW, 3),),
+        (UnmatchedTopic(EVIL, NOW - 9, NOW, 3, EVIL.encode()),),
         {"s1": SensorStatus(EVIL, NOW, 5.0, {EVIL: 3})},
     )
     page = Page(database, registry, policy, school=EVIL, pipeline=lambda: status)
@@ -152,5 +152,5 @@ async def test_forms_that_do_not_come_are_ended(monkeypatch, sent, status):
     ]
     scope = {"type": "http", "method": "POST", "path": "/answer", "headers": headers}
     with pytest.raises(HTTPException) as refused:
-        await guard.form_of(Request(scope, receive))
+        await guard.read_form(Request(scope, receive))
     assert refused.value.status_code == status

@@ -7,7 +7,7 @@ from starlette.datastructures import FormData
 
 from alerts.incidents import repository
 from alerts.incidents.incident import Verdict
-from alerts.page.views.incidents import replaces_of
+from alerts.page.views.incidents import read_replaces
 from detection.events import EventKind
 from storage import sqlite
 
@@ -125,4 +125,4 @@ async def test_several_answers_that_are_refused(opened, form, person, status):
 
 @pytest.mark.parametrize(("text", "number"), [("17", 17), ("", 0), ("x", 0), ("9" * 5000, 0)])
 def test_any_number_of_a_replaced_answer_is_read(text, number):
-    assert replaces_of(FormData([("replaces", text)])) == number
+    assert read_replaces(FormData([("replaces", text)])) == number

@@ -8,7 +8,7 @@ import typst
 import zxingcpp
 from PIL import Image
 
-from alerts.page.labels import Order, labels_of, labels_pdf
+from alerts.page.labels import Order, draw_labels_pdf, list_labels
 from plumewatch.service.jobs import draw_labels
 from storage.registry import Registry, Room, Sensor, Site
 
@@ -42,8 +42,8 @@ def pages(monkeypatch):
 
 
 def test_every_label_is_where_its_sticker_is_and_leads_to_its_sensor(pages):
-    labels = labels_of(REGISTRY, URL)
-    sheets = [Image.open(io.BytesIO(sheet)) for sheet in labels_pdf(labels)]
+    labels = list_labels(REGISTRY, URL)
+    sheets = [Image.open(io.BytesIO(sheet)) for sheet in draw_labels_pdf(labels)]
     assert len(sheets) == -(-len(labels) // 30)
     for number, sheet in enumerate(sheets):
         assert sheet.size == (1700, 2200)  # Letter paper at 200 dots an inch
@@ -59,27 +59,30 @@ def test_every_label_is_where_its_sticker_is_and_leads_to_its_sensor(pages):
 
 
 def test_labels_are_in_the_order_of_a_walk_and_name_the_school():
-    labels = labels_of(REGISTRY, URL)
+    labels = list_labels(REGISTRY, URL)
     assert labels[0].room == "Boys, floor 2, Main, North High"
     assert [label.sensor for label in labels[:2]] == ["00:0F:e5:01", "n-0"]
     assert labels[0].address == f"{URL}/sensors/00:0F:e5:01"
-    assert [x.sensor for x in labels_of(REGISTRY.within({"South High"}), URL)] == ["x" * 64, "s-1"]
+    assert [x.sensor for x in list_labels(REGISTRY.within({"South High"}), URL)] == [
+        "x" * 64,
+        "s-1",
+    ]
 
 
 def test_the_walk_counts_rooms_and_sensors_as_people_do():
     rooms = [Room(f"r{k}", f"Restroom {k}", "1", "Main", "") for k in (10, 2, 1)]
     sensors = [Sensor(f"s-{k}", f"r{room}") for k, room in ((9, 10), (11, 2), (10, 2), (9.5, 1))]
-    found = [label.sensor for label in labels_of(Registry.of(rooms, sensors), URL)]
+    found = [label.sensor for label in list_labels(Registry.of(rooms, sensors), URL)]
     assert found == ["s-9.5", "s-10", "s-11", "s-9"]
 
 
 def test_one_school_is_not_named():
-    (label,) = labels_of(Registry.of(ROOMS[:1], [SENSORS[1]]), URL)
+    (label,) = list_labels(Registry.of(ROOMS[:1], [SENSORS[1]]), URL)
     assert label.room == "Boys, floor 2, Main"
 
 
 def test_a_process_of_its_own_draws_for_the_page():
-    labels = labels_of(REGISTRY, URL)
+    labels = list_labels(REGISTRY, URL)
     assert asyncio.run(draw_labels(Order(labels, "es"))).startswith(b"%PDF-")
 
 

@@ -15,7 +15,7 @@ from alerts.duty.roster import Roster
 from alerts.incidents import repository, silences, threshold_adjustments
 from alerts.incidents.incident import Verdict
 from alerts.page import visibility
-from alerts.page.forms import shown
+from alerts.page.forms import build_fields
 from alerts.page.report_jobs import ReportJobs
 from alerts.page.setting_forms import FORMS
 from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus
@@ -512,7 +512,7 @@ def test_forms_ask_for_the_school_only_where_there_are_several():
     rooms = next(form for form in FORMS if form.slug == "rooms")
     two = {"site": [{"id": "north", "name": "North"}, {"id": "south", "name": "South"}]}
     for tree, asked in (({"site": "North"}, []), (two, [["north", "south"]])):
-        fields = shown(rooms.fields, {}, tree, {})
+        fields = build_fields(rooms.fields, {}, tree, {})
         assert [list(f.choices) for f in fields if f.name == "site"] == asked
 
 

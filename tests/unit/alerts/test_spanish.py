@@ -174,7 +174,7 @@ def status():
             {"messages accepted": 1},
             dict.fromkeys(Reason, 1),
             [QuarantinedSensor("n9", NOW, NOW, 1, "native")],
-            [UnmatchedTopic("n9", NOW, NOW, 1)],
+            [UnmatchedTopic("n9", NOW, NOW, 1, b"")],
             {
                 f"s{k}": SensorStatus(s, NOW, 5.0, counts, no_particles_since=NOW)
                 for k, s in enumerate(SensorState, 1)
