@@ -180,10 +180,8 @@ def add_config(words: str, config: Path) -> str:
     return words if config == CONFIG else f"{words} --config {shlex.quote(str(config))}"
 
 
-def check_output(path: Path, *, force: bool, suffixes: tuple[str, ...] = ()) -> None:
+def check_output(path: Path, *, force: bool) -> None:
     """Refuse an output path that cannot be written, or exists without `force`: `UsageError`."""
-    if suffixes and path.suffix.lower() not in suffixes:
-        raise UsageError(f"{path}: must end in {' or '.join(suffixes)}")
     if path.is_dir() or not path.parent.is_dir():
         raise UsageError(f"{path}: not a file in an existing folder")
     if path.is_symlink() or (path.exists() and not path.is_file()):

@@ -5,7 +5,6 @@ import contextlib
 import hashlib
 import itertools
 import json
-import os
 import resource
 import shutil
 import sqlite3
@@ -208,19 +207,6 @@ def test_never_under_a_service_that_runs(used, tmp_path, capsys, force):
     lock.release()
 
 
-def test_a_restore_is_not_taken_for_the_service(used, tmp_path, monkeypatch):
-    back_up(used, tmp_path)
-    copy, seen = shutil.copyfile, []
-
-    def copy_beside_commands(source, target):
-        seen.append(plumewatch("check", "--config", used))
-        return copy(source, target)
-
-    monkeypatch.setattr(shutil, "copyfile", copy_beside_commands)
-    assert restore(used, tmp_path / COPY, force=True)[0] == 0
-    assert f"is in use by process {os.getpid()} (restore) on " in seen[0].out
-
-
 @pytest.mark.parametrize(
     ("name", "statement", "part"),
     [
@@ -288,18 +274,6 @@ def test_a_file_of_another_schema_is_never_restored(used, copied, capsys, what, 
 def test_records_of_a_version_with_more_fields_are_restored(copied):
     spoil(copied, "series.db", 'ALTER TABLE event ADD COLUMN "more" REAL')
     assert all(proof.ok for proof in verify(copied, DATABASES))
-
-
-def test_files_of_other_names_are_not_restored(used, copied):
-    shutil.copy(copied / "state.db", copied / "other.db")
-    manifest = json.loads((copied / MANIFEST).read_text())
-    manifest["files"]["other.db"] = manifest["files"]["state.db"]
-    del manifest["sha256"]
-    manifest["sha256"] = hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
-    (copied / MANIFEST).write_text(json.dumps(manifest))
-    assert restore(used, copied)[0] == 1
-    restore(used, copied, force=True)
-    assert not (used.parent / "data/other.db").exists()
 
 
 def test_a_consumer_behind_deleted_readings_is_found_unless_a_gap_is_recorded(copied):

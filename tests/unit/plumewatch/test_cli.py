@@ -85,23 +85,6 @@ class TestReplay:
         assert result.exit_code == 2
         assert result.stderr == f"{tmp_path}/x.csv: no such file\n{tmp_path}/y.csv: no such file\n"
 
-    def test_no_place_to_write(self, call, tmp_path, puffs):
-        result = call("replay", puffs, "--alerts", tmp_path / "none/a.csv")
-        assert result.exit_code == 2
-        assert "no such folder" in one_line(result.stderr)
-        (tmp_path / "folder").mkdir()
-        result = call("replay", puffs, "--alerts", tmp_path / "folder")
-        assert result.exit_code == 2
-        assert "directory" in one_line(result.stderr).lower()
-
-    def test_bad_configuration(self, call, tmp_path, puffs):
-        (tmp_path / "p.toml").write_text('site = ""\ncolor = "red"\n')
-        result = call(
-            "replay", puffs, "--alerts", tmp_path / "a.csv", "--config", tmp_path / "p.toml"
-        )
-        assert result.exit_code == 2
-        assert "color: unknown key" in result.stderr
-
 
 class TestCheck:
     """Nothing here needs a broker: what answers is in the end-to-end tests."""
@@ -131,11 +114,6 @@ class TestCheck:
         assert all(f["state"] == "FAULT" for f in self.findings(result))
         text = call("check", "--config", path).stdout
         assert "FAULT color: unknown key" in text
-
-    def test_missing_configuration(self, call, tmp_path):
-        result = call("check", "--config", tmp_path / "none.toml")
-        assert result.exit_code == 2
-        assert "No such file" in result.stdout
 
     def test_secrets_that_cannot_be_read(self, call, tmp_path):
         path = self.config(tmp_path, **{"staff.notify": 'notify = [{ url_file = "none" }]\n'})

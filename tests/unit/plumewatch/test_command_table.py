@@ -1,11 +1,8 @@
 """Every command, by walking over the table: it runs, and its help has examples that parse."""
 
 import json
-import os
 import shlex
 import shutil
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -156,44 +153,3 @@ def test_it_runs_in_a_school(name, places):
         assert output.stdout or output.stderr or name == "staff test"
         if more:
             assert all(json.loads(line) for line in output.stdout.splitlines())
-
-
-@pytest.fixture(scope="module")
-def bash():
-    """A bash that has sourced our completion; asked for words, it answers with what may follow."""
-    folder = Path(sys.executable).parent
-    script = """
-    source <(_PLUMEWATCH_COMPLETE=source_bash plumewatch)
-    while IFS= read -r line; do
-        read -ra COMP_WORDS <<< "$line"
-        [[ "$line" == *" " ]] && COMP_WORDS+=("")
-        COMP_CWORD=$(( ${#COMP_WORDS[@]} - 1 ))
-        COMPREPLY=()
-        $(complete -p plumewatch | sed 's/.*-F \\([^ ]*\\).*/\\1/') plumewatch
-        echo "${COMPREPLY[*]}"
-    done
-    """
-
-    def bash(*lines):
-        done = subprocess.run(
-            ["bash", "-c", script],
-            input="".join(f"{line}\n" for line in lines),
-            env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"},
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=100,
-        )
-        return [line.split() for line in done.stdout.splitlines()]
-
-    return bash
-
-
-def test_completion_in_bash(bash):
-    all_of_them, one, below, options = bash(
-        "plumewatch ", "plumewatch rest", "plumewatch staff ", "plumewatch check --"
-    )
-    assert {name.split()[0] for name in TABLE} == set(all_of_them)
-    assert one == ["restore"]
-    assert below == ["password", "remove-second-factor", "test"]
-    assert {"--config", "--json"} <= set(options)

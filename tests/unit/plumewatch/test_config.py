@@ -178,12 +178,6 @@ def test_paths_are_relative_to_the_file(tmp_path):
     assert config.broker.password_file == tmp_path / "conf/secrets/broker-password"
 
 
-def test_starter_is_valid(tmp_path):
-    path = tmp_path / "plumewatch.toml"
-    path.write_text(STARTER)
-    assert len(load(path).room) == 2
-
-
 @pytest.mark.parametrize(
     ("raw", "message"),
     [

@@ -11,80 +11,35 @@ import pytest
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import parse
 
-FULL = tomllib.loads("""
-site = "Northfield"
-timezone = "America/New_York"
-broker = { port = 1883, password_env = "X" }
+DEMO = tomllib.loads((Path(__file__).parents[3] / "plumewatch/cli/school.toml").read_text())
+MORE = tomllib.loads(
+    """
 timeseries = { raw_days = 30 }
 journal = { keep_days = 7 }
-alerts = { cooldown_s = 300 }
-[[room]]
-id = "N2"
-name = "Boys"
-building = "North"
-[[sensor]]
-id = "s1"
-room = "N2"
-decoder = "mapping:acme"
-aliases = ["Tasmota-1"]
-[[staff]]
-id = "kim"
-name = "Kim"
-notify = [{ url_env = "A" }]
-quiet_hours = [{ start = "17:00", end = "07:00", days = ["mon"] }]
-[[staff]]
-id = "lee"
-name = "Lee"
-[[mapping]]
-version = 1
-name = "acme"
-topic = "acme/{id}/state"
-sensor = { capture = "id" }
-field = [{ quantity = "pm25", unit = "ug/m3", path = ["pm"] }]
-example = [{ topic = "acme/a/state", payload = '{"pm": 7}', sensor = "a", values = { pm25 = 7 } }]
-[[route]]
-topic = "lora/+/up"
-decoder = "milesight"
+mapping = [{ version = 1, name = "acme", topic = "acme/{id}/state", sensor = { capture = "id" }, \
+field = [{ quantity = "pm25", unit = "ug/m3", path = ["pm"] }], example = [{ topic = \
+"acme/a/state", payload = '{"pm": 7}', sensor = "a", values = { pm25 = 7 } }] }]
+route = [{ topic = "lora/+/up", decoder = "milesight" }]
+holiday = [{ name = "Labor Day", first = 2026-09-07 }]
+term = [{ name = "Fall", first = 2026-08-24, last = 2026-12-18 }]
 [ingest]
-decoders = ["airgradient"]
 topics = ["site/#"]
 http = { port = 9000 }
-source = [{ name = "a", decoder = "halo", token_env = "T", sensors = ["s1"] }]
+source = [{ name = "a", decoder = "halo", token_env = "T", sensors = ["n1-boys"] }]
 [outbound]
 webhook = [{ name = "w", url_env = "U", secret_env = "S", kinds = ["vape"] }]
-[routing]
-receiver = "hall"
-routes = [{ matchers = ['kind=~"tamper|offline"'], receiver = "staff" }]
-[[receiver]]
-id = "hall"
-leads = { North = ["kim"] }
-catch_all = ["kim"]
-[[zone]]
-id = "north"
-building = "North"
-[[bells]]
-id = "regular"
-days = ["mon"]
-periods = [{ name = "1", start = "08:00", end = "09:00" }]
-[[holiday]]
-name = "Labor Day"
-first = 2026-09-07
-[[term]]
-name = "Fall"
-first = 2026-08-24
-last = 2026-12-18
-[[shift]]
-id = "day"
-receiver = "hall"
-people = ["kim", "lee"]
-zones = ["north"]
-periods = ["*"]
 [[override]]
-shift = "day"
+shift = "hall-gym"
 start = 2026-09-08T08:00:00
 end = 2026-09-08T09:00:00
-remove = "lee"
-""")
+remove = "monitor-gym"
+""".replace("\\\n", "")
+)
+FULL = DEMO | MORE
+FULL["room"], FULL["sensor"], FULL["zone"] = ([*FULL[key]] for key in ("room", "sensor", "zone"))
+FULL["sensor"][0] |= {"decoder": "mapping:acme", "aliases": ["Tasmota-1"]}
+quiet = {"start": "17:00", "end": "07:00", "days": ["mon"]}
+FULL["staff"][0] |= {"quiet_hours": [quiet]}
 WRONG = (-7, [], {}, "", [{}], [7], "x", [[]], {"x": 1}, datetime(2026, 1, 1, tzinfo=UTC))
 
 

@@ -200,17 +200,6 @@ async def test_addresses_of_one_ipv6_network_have_one_share():
     assert shares.take("2001:db8:0:1::1")
 
 
-async def test_this_machine_may_have_more():
-    async with serving(ConnectionBounds(per_address=3, head_s=60.0)) as port:
-        opened = [await connected(port) for _ in range(10)]
-        for reader, writer in opened:
-            writer.write(POST + b"ok")
-            async with asyncio.timeout(60):
-                answer = await reader.readuntil(b"\r\n\r\nok")
-            assert answer.startswith(b"HTTP/1.1 200 OK")
-        await close(*(w for _, w in opened))
-
-
 def test_a_port_that_is_taken():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -8,7 +8,6 @@ from dataclasses import astuple
 
 import pytest
 
-from language.messages import use_language
 from plumewatch.cli.demo.truth import TruthScore
 from sensor_sim.trace import Truth
 from sensor_sim.truth_stream import TruthStream
@@ -61,13 +60,6 @@ def test_what_found_means_is_said_of_all_sessions():
     assert score.describe_sessions(6, 2000.0).startswith(
         "Of 2 vaping sessions in 6 rooms, 1 reached a "
     )
-
-
-def test_the_banner_of_the_page_is_translated():
-    with use_language("es"):
-        assert scored([session("a")], [("n1-boys", 1010.0)]) == (
-            "encontró 0 de 1 sesiones de vapeo, 1 falsa alarma"
-        )
 
 
 def test_lines_that_are_no_truth_are_ignored():

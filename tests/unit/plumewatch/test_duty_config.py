@@ -131,61 +131,42 @@ def test_a_role_with_shifts_is_notified_by_shift():
     [
         (('\nreceiver = "hall"\n[[routing', "\n[[routing"), "routing.receiver: missing: must name"),
         (("[routing]", '[routing]\nmatchers = ["kind=vape"]'), "routing.matchers: unknown key"),
-        (("[routing]", "[routing]\ncontinue = true"), "routing.continue: unknown key"),
         (
             ('receiver = "hall"\n[[routing', 'receiver = "hal"\n[[routing'),
             "'hal': must be the id of a [[receiver]] or a role: facilities, hall, staff",
         ),
         (('receiver = "facilities"', 'receiver = "nurse"'), "routing.routes.0.receiver: 'nurse'"),
         (("'kind=~\"tamper|offline\"'", "'kind=~\"(\"'"), "routing.routes.0.matchers.0: 'kind=~"),
-        (("'kind=~\"tamper|offline\"'", "'kind'"), "column 1: expected a condition"),
         (("'kind=~\"tamper|offline\"'", "''"), "must have at least one condition"),
         (
             ("'kind=~\"tamper|offline\"'", "'knd=tamper'"),
             "routing.routes.0.matchers.0: 'knd': must",
         ),
-        (("matchers = ['kind=~\"tamper|offline\"']", "matchers = []"), "routing.routes.0.matchers"),
         (("'kind=~\"tamper|offline\"'", "'kind=vap'"), 'routing.routes.0: kind="vap" to'),
-        (
-            ("'kind=~\"tamper|offline\"'", "'floor=2', 'floor=3'"),
-            "no registered room and kind gets here",
-        ),
         (('leads = { North = ["kim"] }', 'leads = { Nort = ["kim"] }'), "receiver.0.leads: 'Nort'"),
-        (
-            ('leads = { North = ["kim"] }', 'leads = { North = ["x"] }'),
-            "receiver.0.leads.North: 'x'",
-        ),
-        (('catch_all = ["kim"]', 'catch_all = ["x"]'), "receiver.0.catch_all: 'x': must be the id"),
         (('catch_all = ["kim"]', ""), "receiver.0.catch_all: nobody: must name at least one"),
         (
             ('catch_all = ["kim"]', 'people = ["kim"]'),
             "receiver.0.people: given beside a [[shift]]",
         ),
-        (('id = "hall"\n', 'id = "hall"\n[[receiver]]\nid = "hall"\n'), "receiver.1.id: 'hall'"),
         (("[[zone]]", '[[receiver]]\nid = "x"\npeople = ["kim"]\n[[zone]]'), "none leads to it"),
         (("[[zone]]", '[[receiver]]\nid = "x"\n[[zone]]'), "receiver.1.people: nobody"),
         (('next = ["gym"]', 'next = ["gim"]'), "zone.0.next: 'gim': must be the id of another"),
         (('building = "Gym"', 'building = "Gim"'), "zone: room 'G1': must lie in a [[zone]]"),
         (('building = "Gym"\n', 'building = "North"\nfloor = "2"\n'), "must be a place of its own"),
         (('days = ["mon", "tue"]', 'days = ["mon"]\ndates = [2026-09-09]'), "both or neither"),
-        (('days = ["mon", "tue"]', ""), "bells.0: both or neither of days and dates"),
-        (('days = ["mon", "tue"]', 'days = ["mon:fri"]'), "bells.0.days.0"),
         (
             ('start = "08:00", end = "09:00"', 'start = "09:00", end = "09:00"'),
             "start before it ends",
         ),
         (('end = "10:00"', 'end = "24:01"'), "bells.0.periods.1.end: '24:01': must be a wall time"),
-        (('start = "08:00"', 'start = "24:00"'), "from 00:00 to 23:59"),
-        (('start = "08:00", end = "09:00"', 'start = "14:03"'), "bells.0.periods.0.end: missing"),
         (('name = "2"', 'name = "1"'), "bells.0.periods.1.name: '1': must be unique"),
         (
             ("first = 2026-09-07", "first = 2026-09-07\nlast = 2026-09-06"),
             "must not be before first",
         ),
         (("first = 2026-09-07", "first = 2026-09-07\nlast = 2028-09-06"), "at most 366 days"),
-        (("first = 2026-09-07", 'first = "2026-09-07"'), "holiday.0.first"),
         (('receiver = "hall"\npeople', 'receiver = "hal"\npeople'), "shift.0.receiver: 'hal'"),
-        (('people = ["lopez"]', 'people = ["lopes"]'), "shift.0.people: 'lopes'"),
         (('people = ["lopez"]', "people = []"), "shift.0.people: nobody: must name at least one"),
         (
             ('zones = ["north-2"]', 'zones = ["north"]'),
@@ -198,13 +179,11 @@ def test_a_role_with_shifts_is_notified_by_shift():
             "shift.0: 2 of",
         ),
         (('periods = ["*"]', 'start = "08:00"'), "shift.0: one of start and end: both"),
-        (('periods = ["*"]', 'start = "8:00"\nend = "16:00"'), "shift.0.start: '8:00'"),
         (('periods = ["*"]', 'periods = ["*"]\non_holidays = true'), "shift.0.on_holidays"),
         (
             ('shift = "day"', 'shift = "dya"'),
             "override.0.shift: 'dya': must be the id of a [[shift]]",
         ),
-        (('add = "kim"', 'add = "x"'), "override.0.add: 'x'"),
         (('add = "kim"', 'add = "lopez"'), "must be somebody else than remove"),
         (
             ('remove = "lopez"\nadd = "kim"', 'remove = "kim"'),
@@ -214,7 +193,6 @@ def test_a_role_with_shifts_is_notified_by_shift():
         (("end = 2026-09-08T09:00:00", "end = 2026-09-08T08:00:00"), "override.0.end"),
         (("end = 2026-09-08T09:00:00", "end = 2026-09-08T07:30:00-07:00"), None),
         (('periods = ["*"]', 'start = "08:00"\nend = "10:00"'), None),
-        (('periods = ["*"]', 'start = "20:00"\nend = "19:00"'), None),
         (
             (
                 "[[holiday]]",
@@ -229,7 +207,6 @@ def test_a_role_with_shifts_is_notified_by_shift():
             ),
             "is on tue in [[bells]] regular too",
         ),
-        (("[[holiday]]", f"{FALL}[[holiday]]"), None),
         (("[[holiday]]", f"{FALL}{SPRING}[[holiday]]"), None),
         (
             ("[[holiday]]", f"{FALL}{SPRING.replace('Spring', 'Fall')}[[holiday]]"),
@@ -243,10 +220,6 @@ def test_a_role_with_shifts_is_notified_by_shift():
             ("[[holiday]]", f"{FALL.replace('2026-12-18', '2026-08-01')}[[holiday]]"),
             "term.0.last: 2026-08-01: must not be before first, 2026-08-24",
         ),
-        (
-            ("[[holiday]]", f"{FALL.replace('last = 2026-12-18', '')}[[holiday]]"),
-            "term.0.last: missing",
-        ),
     ],
 )
 def test_one_fault(change, fault):
@@ -256,51 +229,6 @@ def test_one_fault(change, fault):
     else:
         found = faults(text)
         assert any(fault in line for line in found), found
-
-
-def test_faults_of_all_sections_are_reported_together():
-    text = changed(
-        ('receiver = "hall"\n[[routing', "[[routing"),
-        ('receiver = "facilities"', 'receiver = "nurse"'),
-        ('catch_all = ["kim"]', 'catch_all = ["x"]'),
-        ('next = ["gym"]', 'next = ["gim"]'),
-        ('end = "10:00"', 'end = "24:01"'),
-        ('zones = ["north-2"]', 'zones = ["north"]'),
-        ('add = "kim"', 'add = "x"'),
-    )
-    found = faults(text, base=BASE.replace('room = "N2"', 'room = "N9"'))
-    places = {line.split(":")[0] for line in found}
-    assert places == {
-        "sensor.0.room",
-        "routing.receiver",
-        "routing.routes.0.receiver",
-        "receiver.0.catch_all",
-        "zone.0.next",
-        "bells.0.periods.1.end",
-        "shift.0.zones",
-        "override.0.add",
-    }
-
-
-def test_a_route_after_a_catch_all_is_unreachable():
-    text = """
-[routing]
-receiver = "staff"
-[[routing.routes]]
-matchers = ['kind=~".+"']
-receiver = "staff"
-[[routing.routes]]
-matchers = ['building="Gym"']
-receiver = "facilities"
-"""
-    (fault,) = faults(text)
-    assert fault.startswith("routing.routes.1: building=\"Gym\" to 'facilities': must be reachable")
-    written(
-        text.replace(
-            'receiver = "staff"\n[[routing.routes]]\nmatchers = [\'b',
-            'receiver = "staff"\ncontinue = true\n[[routing.routes]]\nmatchers = [\'b',
-        )
-    )
 
 
 @pytest.mark.parametrize(

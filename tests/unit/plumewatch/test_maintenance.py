@@ -22,12 +22,6 @@ DAY = 86_400.0
 
 
 class TestRetentionClock:
-    def test_it_follows_a_clock_that_goes_right(self):
-        clock = RetentionClock(None)
-        for k in range(100):
-            assert clock.follow(1e9 + 60.0 * k, 60.0) == 1e9 + 60.0 * k
-            assert clock.behind_s == 0.0
-
     def test_a_jump_is_followed_slowly_and_put_right_at_once(self):
         clock = RetentionClock(1e9)
         ahead = 1e9 + 400 * DAY

@@ -35,9 +35,3 @@ def test_what_is_not_a_file_is_never_replaced(tmp_path, what):
             (tmp_path / "other").touch()
     with pytest.raises(UsageError, match="not a"):
         check_output(path, force=True)
-
-
-def test_suffixes(tmp_path):
-    check_output(tmp_path / "r.PDF", force=False, suffixes=(".pdf", ".zip"))
-    with pytest.raises(UsageError, match=r"must end in \.pdf or \.zip"):
-        check_output(tmp_path / "r.csv", force=False, suffixes=(".pdf", ".zip"))

@@ -2,9 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from plumewatch.config.faults import ConfigError
-from plumewatch.config.load import load
-from plumewatch.config.settings import build_alert_policy
 from tests.support.command import plumewatch
 
 SCHOOL = """
@@ -87,13 +84,3 @@ def test_what_is_asked_for_wrongly_is_named_at_once(school, capsys):
     assert printed(school(), room="x", kind="spray", at="tomorrow") == (2, "")
     output = capsys.readouterr().err.splitlines()
     assert [line.split(":")[0] for line in output] == ["--room", "--kind", "--at"]
-
-
-def test_pairs_that_contradict_each_other_are_refused(school):
-    path = school("acknowledged_for_s = 60\nnotices_per_hour = 3")
-    with pytest.raises(ConfigError) as caught:
-        build_alert_policy(load(path))
-    assert [fault.value.split(":")[0] for fault in caught.value.faults] == [
-        "acknowledged_for_s",
-        "storm_rooms",
-    ]
