@@ -1,5 +1,5 @@
-"""The checks of `plumewatch check`, one module for each part of a site.
+"""The checks of `plumewatch check`, one module per part of a site.
 
-Each returns `CheckResult`: what it saw and, if something is wrong, what to do. Nothing is changed
-and no notice is sent.
+Each yields `CheckResult`s: what it found, and what to do if something is wrong. Checks change
+nothing and send no notices.
 """

@@ -1,4 +1,4 @@
-"""The broker: whether it answers and queues for the service; certificates of servers and files."""
+"""Check that the broker answers and queues for the service, and when certificates expire."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def check_broker(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
             yield CheckResult(
                 "broker accounts",
                 State.WARNING if is_loopback(broker.host) else State.FAULT,
-                "it accepts connections without an account: whoever reaches it can publish",
-                "allow_anonymous false there, and an account per sensor; see deploy/mosquitto.conf",
+                "it accepts connections without an account: anyone who reaches it can publish",
+                "set allow_anonymous false, give each sensor an account; see deploy/mosquitto.conf",
             )
     if broker.tls:
         yield from check_server("broker certificate", broker.host, broker.port, now)
@@ -54,18 +54,18 @@ def _suggest_remedy(config: PlumewatchConfig, error: BrokerError) -> str:
     if error.reason is BrokerReason.REFUSED:
         user = config.broker.username or "plumewatch"
         return (
-            f"set the password again: mosquitto_passwd PASSWORD_FILE {user}, the same into"
-            " broker.password_file, then systemctl reload mosquitto"
+            f"set the password again: mosquitto_passwd PASSWORD_FILE {user}; put the same into"
+            " broker.password_file; then systemctl reload mosquitto"
         )
     if "expired" in text:
-        return "renew the broker's certificate, and systemctl restart mosquitto"
+        return "renew the broker's certificate, then systemctl restart mosquitto"
     if "certificate" in text:
         return "put the certificate of the broker's issuer into broker.ca_file"
     if "ssl" in text:
         return "broker.tls and broker.port must belong to the same listener"
     if "refused" in text and is_local:
         return "systemctl status mosquitto; broker.port must be one of its listeners"
-    return "broker.host and broker.port; from this machine: mosquitto_sub -h HOST -p PORT -t test"
+    return "check broker.host and broker.port: mosquitto_sub -h HOST -p PORT -t test"
 
 
 def check_queue(config: PlumewatchConfig, facts: BrokerFacts) -> Iterator[CheckResult]:
@@ -98,7 +98,7 @@ def check_queue(config: PlumewatchConfig, facts: BrokerFacts) -> Iterator[CheckR
     if facts.stored is not None and facts.stored >= _NEARLY_FULL * limit:
         yield warn(
             "broker queue",
-            f"it holds {facts.stored:,} messages and keeps {limit:,}",
+            f"it holds {facts.stored:,} messages; its limit is {limit:,}",
             "start the service, which reads them; then raise max_queued_messages there"
             " and in the configuration",
         )
@@ -116,8 +116,8 @@ def check_file(part: str, path: Path, now: float) -> Iterator[CheckResult]:
     except (OSError, ValueError):
         yield warn(
             part,
-            f"{path}: no certificate in PEM can be read",
-            "give a file in PEM, as in: openssl x509 -in FILE -noout -dates",
+            f"{path} has no readable PEM certificate",
+            "use a PEM file; to look: openssl x509 -in FILE -noout -dates",
         )
 
 

@@ -1,4 +1,4 @@
-"""``plumewatch check``: all faults of a configuration, then whether what it names works."""
+"""`plumewatch check`: list all faults of a configuration, then try what it names."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def check(path: Path, now: float) -> Iterator[CheckResult]:
             yield warn(
                 "mappings",
                 f"{blind}: {MEANING['particles']}",
-                "if the device sends a particle value, add a [[mapping.field]] for it, best"
-                " PM2.5 (docs/mappings.md)",
+                "if the device sends a particle value, add a [[mapping.field]] for it,"
+                " preferably PM2.5 (docs/mappings.md)",
             )
     kept_demo = DataPaths(config.data_dir).demo.exists()
     if kept_demo:
         yield ok(
-            "demo", "broker, sensors, phones and staff page ran only with the demo: not checked"
+            "demo", "not checked: broker, sensors, phones and staff page run only with the demo"
         )
     for check_part in _OF_DEMO if kept_demo else _CHECKS:
         yield from _run_check(check_part, config, now)
@@ -76,7 +76,7 @@ def _run_check(
     config: PlumewatchConfig,
     now: float,
 ) -> Iterator[CheckResult]:
-    """Run one check; files that it cannot read are a fault of the store."""
+    """Run one check, and report files that it cannot read as a fault of the store."""
     try:
         yield from check_part(config, now)
     except StorageCorruptError:

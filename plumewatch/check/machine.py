@@ -1,4 +1,4 @@
-"""The machine, and the servers it writes to: disk, databases, clock, InfluxDB."""
+"""Check the machine and the servers that it writes to: disk, databases, clock, InfluxDB."""
 
 from __future__ import annotations
 
@@ -77,9 +77,9 @@ def check_store(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     if find_recovery_program() is None:
         yield warn(
             "damaged files",
-            "no program sqlite3 whose .recover works: of a damaged file only rows before"
-            " and behind the damage would be recovered",
-            "apt-get install sqlite3; that of Debian 13 works, that of Debian 12 does not",
+            "no sqlite3 program with a working .recover: from a damaged file, only the rows"
+            " before and after the damage would be recovered",
+            "apt-get install sqlite3 (Debian 13's works, Debian 12's does not)",
         )
     if holder := find_holder(paths.lock):
         yield ok("service", f"{root} is in use by {holder}")
@@ -101,14 +101,14 @@ def check_secrets(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
         listed = ", ".join(f"{path} (mode {mode:o})" for path, mode in readable.items())
         yield warn(
             "secrets",
-            f"every account of this machine may read {listed}",
-            f"chmod 600 {shlex.join(map(str, readable))}; a file of another owner needs"
-            " chown to the account of the service first",
+            f"every account on this machine may read {listed}",
+            f"chmod 600 {shlex.join(map(str, readable))}; if another account owns a"
+            " file, first chown it to the service's account",
         )
 
 
 def _find_secret_files(table: BaseModel) -> Iterator[Path]:
-    """Yield the files of secrets below a table; not of /run, which is of one container alone."""
+    """Yield the secret files that a table names, except in /run, which belongs to a container."""
     fields = type(table).model_fields
     for name in fields:
         value = getattr(table, name)
@@ -140,7 +140,7 @@ def _check_space(config: PlumewatchConfig, free_gb: float) -> CheckResult:
             "store",
             f"{root} is writable, {free_gb:.0f} GB are free;"
             f" {pluralize(len(config.sensor), 'sensor')} need {more_gb:.0f} GB more",
-            "a larger disk, or keep less: timeseries.raw_days and journal.max_mb limit"
+            "use a larger disk, or keep less: timeseries.raw_days and journal.max_mb limit"
             " what is kept",
         )
     return ok("store", f"{root} is writable, {free_gb:.0f} GB are free")
@@ -181,14 +181,14 @@ def is_synchronized() -> bool | None:
 def check_clock(
     config: PlumewatchConfig, now: float, synchronized: Callable[[], bool | None] = is_synchronized
 ) -> Iterator[CheckResult]:
-    """Compare the clock with NTP, the newest readings and the clocks of the sensors."""
+    """Compare this clock with NTP, the newest readings and the sensors' clocks."""
     stored = _read_newest(DataPaths(config.data_dir).journal)
     newest = max((reading.received for reading in stored), default=0.0)
     if newest > now + _BEHIND_S:
         yield fault(
             "clock",
             f"it is {_format_time(now)} here, but a reading was received at {_format_time(newest)}",
-            "set it: timedatectl set-ntp true; if it was ahead before, leave it as it is now",
+            "set it: timedatectl set-ntp true; if it was ahead before, it is right now",
         )
     off = {
         sensor: statistics.median(r.time - r.received for r in stored if r.sensor == sensor)
@@ -199,9 +199,9 @@ def check_clock(
         yield fault(
             "clock",
             f"{len(wrong)} of {len(off)} sensors stamp their readings"
-            f" {_format_offset(statistics.median(wrong.values()))} of this machine's clock",
-            "this machine is the likelier one: timedatectl set-ntp true, then NTP on the"
-            " sensors; or let them send no time",
+            f" {_format_offset(statistics.median(wrong.values()))} this machine's clock",
+            "this machine is more likely wrong: timedatectl set-ntp true; then set NTP on the"
+            " sensors, or let them send no time",
         )
     else:
         for ahead in (True, False):
@@ -210,7 +210,8 @@ def check_clock(
                 yield warn(
                     "clock",
                     f"{list_places(found)}: readings are stamped up to"
-                    f" {_format_offset(max(found.values(), key=abs))}; late ones never alert",
+                    f" {_format_offset(max(found.values(), key=abs))} this machine's clock; late"
+                    " readings never alert",
                     "set NTP on the devices, or let them send no time",
                 )
     kept = synchronized()
@@ -242,11 +243,11 @@ def _format_time(at: float) -> str:
 
 
 def _format_offset(seconds: float) -> str:
-    return f"{format_span(abs(seconds))} {'ahead' if seconds > 0 else 'behind'}"
+    return f"{format_span(abs(seconds))} {'ahead of' if seconds > 0 else 'behind'}"
 
 
 def check_series(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
-    """Ask the InfluxDB, if there is one, for version, permissions and retention; write nothing."""
+    """Ask the InfluxDB, if any, for its version, permissions and retention; write nothing."""
     del now
     settings = read_influx_settings(config)
     if settings is None:

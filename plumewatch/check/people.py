@@ -1,4 +1,4 @@
-"""The people: whether they are on duty, can be reached and can open the page; HTTP senders."""
+"""Check duty, notices, sign-in and the staff page, and the senders of HTTP ingest."""
 
 from __future__ import annotations
 
@@ -90,14 +90,14 @@ def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     rooms = list_some(dict.fromkeys(gap.room for gap in found))
     yield warn(
         "duty",
-        f"nobody on duty would be notified at {pluralize(len(starts), 'time')} of the next {days}"
-        f" days: {when}; rooms: {rooms}",
+        f"in the next {days} days, nobody on duty would be notified at"
+        f" {pluralize(len(starts), 'time')}: {when}; rooms: {rooms}",
         "add a [[shift]] for those periods, or the missing addresses of the people on duty",
     )
 
 
 def check_notifiers(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
-    """Check whether the servers of all addresses answer; nothing is sent."""
+    """Check that the servers of all addresses answer; send nothing."""
     del now
     settings = NotifySettings(allow_private=config.alerts.allow_private_targets)
     reachable = [member for member in build_alert_policy(config).staff if member.targets]
@@ -117,13 +117,13 @@ def check_notifiers(config: PlumewatchConfig, now: float) -> Iterator[CheckResul
         yield fault(
             "weekly summary",
             f"cannot be sent: {why}",
-            "`weekly_file` in [reports]: one Apprise URL, such as mailtos:// of a mail"
+            "put one Apprise URL into weekly_file of [reports], such as mailtos:// of a mail"
             " server that this machine reaches",
         )
 
 
 def _find_weekly_fault(config: PlumewatchConfig, settings: NotifySettings) -> str:
-    """Return why the weekly summary cannot be sent; empty if it can, or none is to be."""
+    """Return why the weekly summary cannot be sent; empty if it can, or is not wanted."""
     try:
         target = read_secret(config, "reports.weekly")
     except ConfigError as error:
@@ -137,14 +137,14 @@ def _find_weekly_fault(config: PlumewatchConfig, settings: NotifySettings) -> st
 def _check_member(
     member: StaffMember, settings: NotifySettings, answers: Sequence[str]
 ) -> CheckResult:
-    """Check the addresses of one person; `answers` has why each is unreachable, or is empty."""
+    """Check one person's addresses; `answers` says why each is unreachable, or is empty."""
     count = len(member.targets)
     wrong = [str(found) for target in member.targets for found in check_target(target, settings)]
     if wrong:
         return fault(
             "notifiers",
             "; ".join(wrong),
-            "`notify` of the [[staff]] block: one Apprise URL per file",
+            "put one Apprise URL into each file of notify in the [[staff]] block",
         )
     unreachable = [why for why in answers if why]
     why = "; ".join(unreachable)
@@ -239,7 +239,7 @@ def check_page(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
             " (docs/install.md)",
         )
     elif not web.public_url:
-        alone = "for browsers of this machine alone: a proxy in front of it needs web.public_url"
+        alone = "for browsers on this machine only; a proxy in front needs web.public_url"
         yield ok("staff page", f"{free}; {alone}{missing}")
     else:
         yield ok("staff page", f"{free}{missing}")
@@ -277,7 +277,7 @@ def check_http_ingest(config: PlumewatchConfig, now: float) -> Iterator[CheckRes
 
 
 def check_polls(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
-    """Ask the sensors that are asked over HTTP, and read their answers."""
+    """Poll the sensors that are polled over HTTP, and decode their answers."""
     polls = read_polled_sensors(config)
     order, context = build_routes(config) if polls else None, Context(zone=config.zone())
     return merge_places(
@@ -298,8 +298,8 @@ def _check_poll(
         return warn(
             "polls",
             f"answers, but {MEANING['particles']}",
-            "give the url that has its particle values, or put a sensor that measures"
-            " some beside it (docs/devices.md)",
+            "use the url with its particle values, or add a particle sensor beside it"
+            " (docs/devices.md)",
         )
     count = len({name for reading in readings for name in reading.values})
     return ok("polls", f"answers, with {pluralize(count, 'value')}")

@@ -22,7 +22,7 @@ class State(StrEnum):
 
 
 class CheckResult(NamedTuple):
-    """What a check saw of one part; `remedy` is empty only if it is OK."""
+    """What a check found about one part; only an OK one has no `remedy`."""
 
     part: str
     state: State
@@ -31,22 +31,22 @@ class CheckResult(NamedTuple):
 
 
 def ok(part: str, sentence: str) -> CheckResult:
-    """Return that a part works."""
+    """Report that a part works."""
     return CheckResult(part, State.OK, sentence)
 
 
 def warn(part: str, sentence: str, remedy: str) -> CheckResult:
-    """Return that a part works but needs attention."""
+    """Report that a part works but needs attention."""
     return CheckResult(part, State.WARNING, sentence, remedy)
 
 
 def fault(part: str, sentence: str, remedy: str) -> CheckResult:
-    """Return that a part does not work, or loses data."""
+    """Report that a part does not work, or loses data."""
     return CheckResult(part, State.FAULT, sentence, remedy)
 
 
 def merge_places(found: Iterable[tuple[str, CheckResult]]) -> Iterator[CheckResult]:
-    """Say once what was found at several places; `found` has each place and its result."""
+    """Merge equal results; `found` has each place and its result."""
     places: dict[CheckResult, list[str]] = {}
     for place, result in found:
         places.setdefault(result, []).append(place)
@@ -55,13 +55,13 @@ def merge_places(found: Iterable[tuple[str, CheckResult]]) -> Iterator[CheckResu
 
 
 def list_places(places: Collection[str]) -> str:
-    """Return the first places, and how many they are if there are more."""
+    """List the first places, and their number if there are more."""
     count = f" ({len(places)} in all)" if len(places) > _LISTED else ""
     return list_some(places, _LISTED) + count
 
 
 def format_span(seconds: float) -> str:
-    """Return a duration in the unit that suits it.
+    """Format a duration in a suitable unit.
 
     >>> format_span(90), format_span(4_980), format_span(86_400)
     ('90 s', '83 min', '24 h')

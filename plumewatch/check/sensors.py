@@ -1,4 +1,4 @@
-"""The sensors: which are silent, or report too rarely to see a puff."""
+"""Check which sensors are silent, or report too rarely to see a puff."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 _LEAST_SILENCE_S: Final = 60.0
 _UNITS: Final = (
-    "the data sheet knows the unit; a [[mapping]] that names it reads the device:"
-    " plumewatch mapping suggest; docs/mappings.md"
+    "find the unit in the data sheet, and name it in a [[mapping]]: plumewatch mapping suggest;"
+    " docs/mappings.md"
 )
 
 
 def check_sensors(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
-    """Check what the service stored about its sensors: silence, particles, intervals."""
+    """Check the stored states of the sensors: silence, particles, intervals."""
     statuses, unregistered = _read_statuses(config)
     if statuses:
         yield from _check_silence(config, statuses, now)
@@ -97,8 +97,8 @@ def _check_silence(
                 "sensors",
                 f"{list_places(names)}: {what}",
                 "check their power, their network, and that they publish as these ids:"
-                " mosquitto_sub -v -t '#'; plumewatch dead-letters; plumewatch status. Many at"
-                " once share a gateway, a switch or the broker's account",
+                " mosquitto_sub -v -t '#'; plumewatch dead-letters; plumewatch status. If many"
+                " are silent at once, check their gateway, switch or broker account",
             )
     if not silent:
         waiting = len(statuses) - len(latest)
@@ -111,7 +111,7 @@ def _check_silence(
 
 
 def check_intervals(intervals: Mapping[str, float]) -> Iterator[CheckResult]:
-    """Find sensors whose interval, s, is too long to see a puff rise and fall."""
+    """Find sensors whose interval (seconds) is too long to see a puff rise and fall."""
     for least, most, what in (
         (PUFF_S, float("inf"), "a puff lasts some 30 s at the sensor, so most are missed"),
         (SEEN_WELL_S, PUFF_S, "one or two readings of a puff: many are missed, alerts are late"),
@@ -121,7 +121,7 @@ def check_intervals(intervals: Mapping[str, float]) -> Iterator[CheckResult]:
             longest = max(intervals[name] for name in slow)
             yield warn(
                 "interval",
-                f"{list_places(slow)}: a reading each {longest:.0f} s; {what}",
-                "1 to 10 s on the device (see docs/devices.md), and interval_s of its"
-                " [[sensor]]; its own alarms, if it has any, come at once",
+                f"{list_places(slow)}: a reading every {longest:.0f} s; {what}",
+                "set 1 to 10 s on the device (docs/devices.md), and as interval_s of its"
+                " [[sensor]]; its own vape alarm, if any, arrives at once",
             )

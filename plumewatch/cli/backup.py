@@ -1,6 +1,6 @@
-"""`plumewatch backup` and `restore`: a folder of databases with a manifest.
+"""`plumewatch backup` and `restore`: databases in a folder with a manifest.
 
-Restoring never deletes: what it replaces moves into a folder ``before-restore-...`` beside it.
+`restore` deletes nothing: it moves what it replaces into a folder ``before-restore-...``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ app = typer.Typer()
 )
 def backup(
     target: Annotated[
-        Path, typer.Argument(help="Folder in which a new one named by the time is made.")
+        Path,
+        typer.Argument(help="Folder for the backup, which is a new folder named after the time."),
     ],
     *,
     config: ConfigOption = CONFIG,
@@ -71,12 +72,10 @@ def backup(
     ),
 )
 def restore(
-    source: Annotated[Path, typer.Argument(help="What `plumewatch backup` wrote.")],
+    source: Annotated[Path, typer.Argument(help="Folder that `plumewatch backup` wrote.")],
     *,
     config: ConfigOption = CONFIG,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Only verify it; change nothing.")
-    ] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Only verify the backup.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Move existing databases aside.")] = False,
 ) -> int:
     """Verify a backup and put it in place; the service must not run."""
@@ -91,8 +90,8 @@ def restore(
     except OSError as error:
         raise UnreachableError(f"data folder {site.paths.root}: {error}") from error
     echo(
-        f"restored into {site.paths.root}. What was accepted after the backup was made is not in"
-        " it; passwords of staff are those of then.\n"
+        f"restored into {site.paths.root}. What was accepted after the backup is missing, and staff"
+        " passwords are as they were then.\n"
         f"next: `{add_config('plumewatch check', config)}`, then start the service"
         f" (`systemctl start plumewatch`, or `{add_config('plumewatch run', config)}`)"
     )
@@ -138,7 +137,7 @@ def _restore(folder: Path, site: Site, *, force: bool) -> None:
 
 
 def _put_in_place(folder: Path, root: Path, present: list[Path], aside: Path) -> None:
-    """Copy first, so that a full disk changes nothing; then move aside, then rename."""
+    """Copy, so that a full disk changes nothing; then move the old files aside and rename."""
     import shutil
     import tempfile
 

@@ -1,4 +1,4 @@
-"""`plumewatch dashboards`: Grafana dashboards into files, or into a Grafana."""
+"""`plumewatch dashboards`: write the Grafana dashboards to files, or to a Grafana."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 dashboards_app = typer.Typer(
-    help="Grafana dashboards: into files, or into a Grafana.", no_args_is_help=True
+    help="Write the Grafana dashboards to files, or to a Grafana.", no_args_is_help=True
 )
 app.add_typer(dashboards_app, name="dashboards", rich_help_panel="Storage")
 
 UrlOption = Annotated[str, typer.Option(help="Address of the Grafana.")]
-TokenFileOption = Annotated[Path, typer.Option(help="File with the token of a service account.")]
+TokenFileOption = Annotated[Path, typer.Option(help="File with a service account's token.")]
 Influxdb3Option = Annotated[
-    bool, typer.Option("--influxdb3", help="The series is an InfluxDB 3: a data source a database.")
+    bool, typer.Option("--influxdb3", help="For an InfluxDB 3, with one data source per database.")
 ]
 
 _NO_INFLUXDB = (
-    "Grafana needs an InfluxDB, and timeseries.url names none: set it and run `plumewatch storage"
-    " setup`; without one, the staff page shows air, sensors and statistics"
+    "Grafana needs an InfluxDB, and timeseries.url names none. Set it and run `plumewatch storage"
+    " setup`. Without an InfluxDB, the staff page shows air, sensors and statistics"
 )
 
 
 @dashboards_app.command(epilog=list_examples("plumewatch dashboards build --out dashboards"))
 def build(
     *,
-    out: Annotated[Path, typer.Option(help="Folder of the files.")] = Path("dashboards"),
+    out: Annotated[Path, typer.Option(help="Folder for the files.")] = Path("dashboards"),
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="Configuration, for time zone and links.")
     ] = None,
     influxdb3: Influxdb3Option = False,
 ) -> None:
-    """Write the dashboards as files for Grafana's provisioning; without --config, as shipped."""
+    """Write the dashboards as files for Grafana's provisioning; as shipped without --config."""
     from dashboards.boards import DashboardSettings
     from dashboards.build import write
 
@@ -71,20 +71,18 @@ def push(
     config: ConfigOption = CONFIG,
     reader_file: Annotated[
         Path | None,
-        typer.Option(help="Secret of the account of `storage setup`, to make the data source."),
+        typer.Option(help="File with the reader's secret of `storage setup`, for the data source."),
     ] = None,
     influxdb3: Influxdb3Option = False,
 ) -> None:
-    """Write the folder and the dashboards that differ; prints what changed."""
+    """Write the folder and the dashboards that differ, and print what changed."""
     from dashboards.build import built
     from dashboards.queries import POLICIES
 
     try:
         from dashboards.grafana import Refused, Unreachable
     except ImportError as error:
-        raise UsageError(
-            "this needs more packages: pip install 'plumewatch[dashboards]'"
-        ) from error
+        raise UsageError("this needs an extra: pip install 'plumewatch[dashboards]'") from error
     loaded = Site.load(config)
     settings = _build_settings(loaded.config, influxdb3=influxdb3)
     server = _connect(url, token_file)

@@ -1,14 +1,14 @@
-"""`plumewatch decode` and `mapping suggest`: what a message means to the service.
+"""`plumewatch decode` and `mapping suggest`: show what the service reads in a message.
 
-``decode`` prints one JSON line a reading. ``faults`` has one ``fault:<quantity>`` for each quantity
-that is NaN, null, out of range, of the wrong type, or reported as broken; its value is absent. A
-refused message prints ``rejected: <reason>: <detail>`` on standard error.
+``decode`` prints one JSON line per reading. ``faults`` has ``fault:<quantity>`` for each quantity
+that is NaN, null, out of range, of the wrong type, or reported as broken; its value is left out. A
+rejected message prints ``rejected: <reason>: <detail>`` on standard error.
 
 With ``--lines`` the file is a sequence of messages, as ``mosquitto_sub -v`` or ``-F %j`` prints
-them: what a format remembers between messages counts. If each line has a tab, the topic ends there,
-and may have spaces. Two things differ from the service, because a sample may
-be years old and from any site: time stamps from 2001 on are shown as sent, and every sensor is
-accepted. With a configuration its mappings, routes, registry and time zone count.
+them, decoded one after the other as by the service. If every line has a tab, the topic ends there
+and may contain spaces. A sample may be years old and from any site, so unlike the service, `decode`
+shows time stamps from 2001 on as sent and accepts every sensor. With a configuration, its mappings,
+routes, registry and time zone apply.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 mapping_app = typer.Typer(
-    help="Formats of devices without a decoder, described in the configuration.",
+    help="Describe devices without a decoder in the configuration.",
     no_args_is_help=True,
 )
 app.add_typer(mapping_app, name="mapping", rich_help_panel="Sensors")
@@ -61,27 +61,29 @@ _OLDEST_SAMPLE: Final = 1_000_000_000.0
     ),
 )
 def decode(
-    file: Annotated[Path | None, typer.Argument(help="Payload; standard input without it.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="File with the payload; standard input if left out.")
+    ] = None,
     *,
     topic: Annotated[str | None, typer.Option(help="MQTT topic of the message.")] = None,
     lines: Annotated[
         bool,
         typer.Option(
             "--lines",
-            help="Instead of --topic: topic, space or tab, and payload a line, or JSON with both.",
+            help="Instead of --topic: a topic, a space or tab, and a payload per line; or JSON.",
         ),
     ] = False,
-    is_hex: Annotated[bool, typer.Option("--hex", help="The payload is hex digits.")] = False,
-    is_base64: Annotated[bool, typer.Option("--base64", help="The payload is base64.")] = False,
+    is_hex: Annotated[bool, typer.Option("--hex", help="The payload is in hex digits.")] = False,
+    is_base64: Annotated[bool, typer.Option("--base64", help="The payload is in base64.")] = False,
     decoder: Annotated[
-        str | None, typer.Option(help="Decoder, or mapping:NAME, instead of the topic's.")
+        str | None, typer.Option(help="Use this decoder, or mapping:NAME, whatever the topic.")
     ] = None,
-    flags: Annotated[bool, typer.Option("--flags", help="Show quality flags too.")] = False,
+    flags: Annotated[bool, typer.Option("--flags", help="Also print quality flags.")] = False,
     config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="Whose mappings and routes count too.")
+        Path | None, typer.Option("--config", "-c", help="Also use its mappings and routes.")
     ] = None,
 ) -> int | None:
-    """Print what a message means, one JSON line a reading."""
+    """Print the readings of a message, one JSON line each."""
     from ingest.decoders import decode_message
     from ingest.validation import Message
 
@@ -89,7 +91,7 @@ def decode(
     if is_hex and is_base64:
         raise UsageError("give --hex or --base64, not both")
     if lines == (topic is not None):
-        raise UsageError("give --topic, or --lines for a file whose lines begin with the topic")
+        raise UsageError("give --topic, or --lines if each line begins with a topic")
     with nullcontext(sys.stdin.buffer) if file is None else file.open("rb") as source:
         data = source.read(_MOST_TO_DECODE + 1)
     if len(data) > _MOST_TO_DECODE:
@@ -106,7 +108,9 @@ def decode(
             if not lines:
                 found += states.joiner.close(context.limits)
                 if not found and not states.firmware:
-                    raise PayloadError(Reason.NO_MEASUREMENT, "understood, but nothing to store")
+                    raise PayloadError(
+                        Reason.NO_MEASUREMENT, "understood, but it has nothing to store"
+                    )
             readings += found
         except DecodeError as error:
             advice = ""
@@ -125,7 +129,7 @@ def decode(
 
 
 def _build_context(site: Site | None, decoder: str | None) -> tuple[Context, Routes]:
-    """Return what is known without messages: of the school, or of the decoders alone."""
+    """Return the context and routes of a school, or of the decoders alone."""
     from datetime import UTC
 
     from ingest.decoders import DECODERS, Routes
@@ -174,7 +178,7 @@ def _split_messages(topic: str, data: bytes, *, lines: bool) -> Iterator[tuple[s
 
 
 def _parse_json(row: bytes) -> tuple[str, bytes]:
-    """Return topic and payload of an object that has both; an empty topic of any other line."""
+    """Return topic and payload of a JSON object that has both; an empty topic otherwise."""
     try:
         found = json.loads(row) if row[:1] == b"{" else None
     except ValueError:
@@ -214,13 +218,13 @@ def _advise(message: Message, context: Context, error: DecodeError, decoder: str
 
 
 def _describe_left_out(reading: Reading) -> str:
-    """Return a sentence on numbers that `generic` could not name."""
+    """Describe numbers that `generic` could not name; empty if there are none."""
     from ingest.mapping.examples import MEANING, find_lacks
     from ingest.validation import UNREAD
 
     if UNREAD not in reading.flags:
         return ""
-    text = f"{reading.sensor}: numbers are left out whose names tell no quantity"
+    text = f"{reading.sensor}: some numbers are left out, as their names tell no quantity"
     if "particles" in find_lacks({*reading.values, *reading.faults}, has_time=True):
         text += f"; {MEANING['particles']}"
     return f"{text}; see plumewatch mapping suggest"
@@ -233,21 +237,21 @@ def _describe_left_out(reading: Reading) -> str:
 def mapping_suggest(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(help="Payloads, one a line or one a file; standard input without any."),
+        typer.Argument(help="Payloads, one per line or file; standard input if left out."),
     ] = None,
     *,
     topic: Annotated[
-        str, typer.Option(help="MQTT topic of the payloads, or with {captures}.")
+        str, typer.Option(help="MQTT topic of the payloads; may have {captures}.")
     ] = "",
     name: Annotated[str, typer.Option(help="Name of the mapping.")] = "",
-    columns: Annotated[str, typer.Option(help="Column names of a CSV without a header.")] = "",
+    columns: Annotated[str, typer.Option(help="Column names, for CSV without a header.")] = "",
     config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="Whose time zone local times are in.")
+        Path | None, typer.Option("--config", "-c", help="For the time zone of local times.")
     ] = None,
 ) -> None:
     """Propose a mapping (TOML) from payloads.
 
-    In a terminal it asks what the payloads do not say: quantities, units, the zone of a time.
+    In a terminal, it asks for what the payloads do not show: quantities, units, time zones.
     """
     from ingest.decoders import find_decoder
     from ingest.mapping.draft import SuggestError

@@ -1,4 +1,4 @@
-"""The command line: its groups, and the entry point."""
+"""The command line: its commands, and the entry point."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands share: options, the school they are about, and exit codes."""
+"""Options, the site and the exit codes that commands share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from alerts.errors import PolicyError, ThresholdAdjustmentError
 from ingest.errors import RefusedError
 from plumewatch.cli.printer import echo
-from plumewatch.config.faults import ConfigError, list_some
+from plumewatch.config.faults import ConfigError
 from plumewatch.errors import UnreachableError, UsageError
 from plumewatch.format_time import format_time, parse_time
 from storage.errors import StorageError, StorageUnavailableError
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from plumewatch.config.model import PlumewatchConfig
     from plumewatch.config.paths import DataPaths
     from storage.audit import AuditKind
-    from storage.registry import Registry
     from storage.timeseries import Series
 
 CONFIG: Final = Path("plumewatch.toml")
@@ -40,7 +39,9 @@ ConfigOption = Annotated[
         help="Configuration file (see `plumewatch init`).",
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object per line, for programs.")
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")]
 
 DONE: Final = 0
@@ -70,7 +71,7 @@ _NOT_STARTED: Final = "has `plumewatch run` been started with this configuration
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A configuration that was read, and its data folder."""
+    """A loaded configuration and its data folder."""
 
     path: Path
     config: PlumewatchConfig
@@ -84,14 +85,6 @@ class Site:
 
         config = load(path)
         return cls(path, config, DataPaths(config.data_dir))
-
-    def registry(self, site: str = "") -> Registry:
-        """Return rooms and sensors of a school by its id, of all without; raises `UsageError`."""
-        registry = self.config.registry()
-        names = {found.id: found.name for found in registry.sites.values()}
-        if site and site not in names:
-            raise UsageError(f"no site {site!r}; there is {list_some(names)}")
-        return registry.within({names[site]}) if site else registry
 
     def parse_time(self, text: str, *, end: bool = False) -> float:
         """Read a time in the school's zone."""
@@ -117,7 +110,7 @@ class Site:
 
     @contextmanager
     def open_state(self) -> Iterator[sqlite3.Connection]:
-        """Open the state database that the service made, and may be using, for writing."""
+        """Open the service's state database for writing; the service may be using it."""
         from plumewatch.service.data_folder import open_state
 
         if not self.paths.state.exists():
@@ -127,7 +120,7 @@ class Site:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Change the state database in one transaction; it is made if need be."""
+        """Change the state database in one transaction; create it if necessary."""
         from plumewatch.service.data_folder import make_data_folder, open_state
         from storage.sqlite import transaction
 
@@ -142,7 +135,7 @@ class Site:
         return open_series(self.config)
 
     def record(self, kind: AuditKind, detail: Mapping[str, str | float | None], now: float) -> None:
-        """Add an entry of this machine's user to the audit log."""
+        """Add an audit log entry by this machine's user."""
         from storage.audit import append, find_machine_user
 
         with self.transaction() as tx:
@@ -150,7 +143,7 @@ class Site:
 
 
 class Commands(TyperGroup):
-    """Commands whose result is their exit code; an expected error is one line on stderr."""
+    """A group whose commands return their exit code; expected errors print one line."""
 
     def invoke(self, ctx: Any) -> None:
         """Run a command and end with its exit code."""
@@ -171,17 +164,17 @@ def _describe(error: Exception) -> str:
 
 
 def list_examples(*lines: str) -> str:
-    """Return the end of a command's help: lines to copy, and the exit codes."""
+    """Return the end of a command's help: examples to copy, and the exit codes."""
     return "\n\n".join(("Examples:", *(f"  {line}" for line in lines), EXIT_CODES))
 
 
 def add_config(words: str, config: Path) -> str:
-    """Return a command that somebody is told to type, with the configuration if it is named."""
+    """Return a command to type, with `--config` unless the configuration is the default."""
     return words if config == CONFIG else f"{words} --config {shlex.quote(str(config))}"
 
 
 def check_output(path: Path, *, force: bool) -> None:
-    """Refuse an output path that cannot be written, or exists without `force`: `UsageError`."""
+    """Raise `UsageError` if an output path cannot be written, or exists and not `force`."""
     if path.is_dir() or not path.parent.is_dir():
         raise UsageError(f"{path}: not a file in an existing folder")
     if path.is_symlink() or (path.exists() and not path.is_file()):

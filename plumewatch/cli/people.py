@@ -1,4 +1,4 @@
-"""`plumewatch timeline` and `staff`: who is notified, and who may sign in."""
+"""`plumewatch timeline` and `staff`: show who is notified, and manage sign-in."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ingest.errors import RefusedError
+from language.plain_text import pluralize
 from plumewatch.cli.options import CONFIG, UNREACHABLE, ConfigOption, Site, list_examples
 from plumewatch.cli.printer import echo
 from plumewatch.config.faults import list_some
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 app = typer.Typer()
-staff_app = typer.Typer(help="Who may sign in on the staff page.", no_args_is_help=True)
+staff_app = typer.Typer(help="Passwords and test notices of staff.", no_args_is_help=True)
 app.add_typer(staff_app, name="staff", rich_help_panel="People")
 
 
@@ -33,11 +34,11 @@ app.add_typer(staff_app, name="staff", rich_help_panel="People")
 def timeline(
     *,
     config: ConfigOption = CONFIG,
-    room: Annotated[str, typer.Option(help="Id of a room; the first one if empty.")] = "",
-    kind: Annotated[str, typer.Option(help="Kind of the detection.")] = "vape",
+    room: Annotated[str, typer.Option(help="Id of a room; the first room if left out.")] = "",
+    kind: Annotated[str, typer.Option(help="Kind of detection.")] = "vape",
     at: Annotated[str, typer.Option(help="Local time, 2026-09-07T10:05.")] = "",
 ) -> None:
-    """Print who would be notified when after an alert, and what limits the notices."""
+    """Print who would be notified after an alert, when, and what limits the notices."""
     from alerts.escalation.preview import write_timeline as timeline_lines
     from alerts.policy import PAGED
     from detection.events import EventKind
@@ -72,10 +73,10 @@ def staff_password(
     *,
     config: ConfigOption = CONFIG,
     generate: Annotated[
-        bool, typer.Option("--generate", help="Make one and print it; its owner changes it.")
+        bool, typer.Option("--generate", help="Generate a password and print it.")
     ] = False,
 ) -> None:
-    """Set a password, typed or from standard input; ends the person's sessions."""
+    """Set a password, typed or from standard input, and end the person's sessions."""
     from alerts.access.passwords import Hasher, find_fault, generate_password, set_password
     from storage import audit
 
@@ -92,7 +93,7 @@ def staff_password(
     with site.transaction() as tx:
         audit.append(tx, audit.AuditKind.PASSWORD, audit.find_machine_user(), detail, now)
         ended = set_password(tx, member.id, hashed, now)
-    over = f"; {ended} of their sessions ended" if ended else ""
+    over = f"; {pluralize(ended, 'session')} ended" if ended else ""
     echo(f"password of {member.id} set{over}")
     if generate:
         echo(password)
@@ -106,7 +107,7 @@ def staff_remove_second_factor(
     *,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """Remove a lost second factor; its owner signs in by password and can set up another."""
+    """Remove a lost second factor; its owner then signs in with a password alone."""
     from alerts.access import second_factor
     from storage import audit
 
@@ -122,7 +123,7 @@ def staff_remove_second_factor(
 
 
 def _ask_password(name: str) -> str:
-    """Ask twice on a terminal; else read a line of standard input."""
+    """Ask twice on a terminal, or read a line from standard input."""
     import getpass
 
     from alerts.access.passwords import LONGEST
@@ -137,18 +138,20 @@ def _ask_password(name: str) -> str:
 
 def _describe_unknown(person: str, known: list[str]) -> UsageError:
     people = ", ".join(known) or "nobody; add a [[staff]] block"
-    return UsageError(f"{person!r}: no member of staff has this id; there is: {people}")
+    return UsageError(f"{person!r}: no member of staff has this id; there are: {people}")
 
 
 @staff_app.command(
     "test", epilog=list_examples("plumewatch staff test", "plumewatch staff test ap-north")
 )
 def staff_test(
-    person: Annotated[str, typer.Argument(help="Id of a `staff` block; all without it.")] = "",
+    person: Annotated[
+        str, typer.Argument(help="Id of a `staff` block; everyone if left out.")
+    ] = "",
     *,
     config: ConfigOption = CONFIG,
 ) -> int | None:
-    """Send a test notice to every address of one person or of all; 3 if one fails."""
+    """Send a test notice to each address of a person, or of everyone; exit 3 if one fails."""
     from plumewatch.config.settings import build_alert_policy
 
     site = Site.load(config)
@@ -160,7 +163,7 @@ def staff_test(
 
 
 def send_test_notices(config: PlumewatchConfig, person: str = "") -> bool:
-    """Send a test notice to every address of a person, or of all; whether all were delivered."""
+    """Send test notices to a person, or to everyone; return whether all were delivered."""
     import asyncio
 
     from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings

@@ -1,4 +1,4 @@
-"""How commands print: lines and tables for people, or with ``--json`` one JSON object a line."""
+"""Print lines and tables for people, or with ``--json`` one JSON object per line."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _BOX: Final = "    \n    \n ─  \n    \n    \n    \n    \n    \n"
 
 
 def echo(line: object = "", *, err: bool = False, nl: bool = True) -> None:
-    """Print a line; what is not printable in it is escaped."""
+    """Print a line, with unprintable characters escaped."""
     typer.echo(escape_lines(str(line)), err=err, nl=nl)  # noqa: TID251 - here alone
 
 
 def print_json(fields: Mapping[str, object]) -> None:
-    """Print one JSON object on a line of its own."""
+    """Print a JSON object on one line."""
     sys.stdout.write(json.dumps(fields, default=str) + "\n")
 
 
@@ -37,7 +37,7 @@ def print_table(
     *,
     as_json: bool = False,
 ) -> None:
-    """Print rows, each with fields for JSON and cells for people; nothing is cut off."""
+    """Print rows in full: each has fields for JSON and cells for people."""
     if as_json:
         for fields, _ in rows:
             print_json(fields)
@@ -50,9 +50,9 @@ def print_table(
 def format_table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], width: int | None
 ) -> list[str]:
-    r"""Return the lines of a table at most `width` columns wide; of any width if that is None.
+    r"""Return the lines of a table, at most `width` columns wide; None for any width.
 
-    Cells wrap between words; where a word is too wide, each row is a paragraph.
+    Cells wrap between words. If a word is too wide, each row becomes a paragraph.
 
     >>> rows = [("n2-boys", "Boys' restroom, 2nd floor", "alive")]
     >>> print("\n".join(format_table(("Sensor", "Room", "State"), rows, 34)))
@@ -94,7 +94,7 @@ def format_table(
 
 @contextmanager
 def show_progress(what: str, total: float | None = None) -> Iterator[Callable[..., None]]:
-    """Show progress on standard error if that is a terminal; yield the function that updates it."""
+    """Show progress if standard error is a terminal; yield the function that updates it."""
     from rich import progress as parts
     from rich.console import Console
 

@@ -1,4 +1,4 @@
-"""`plumewatch replay`: recorded readings through the production path."""
+"""`plumewatch replay`: push recorded readings through the production path."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def replay(
     alerts: Annotated[Path, typer.Option(help="File for the alerts (CSV).")],
     events: Annotated[Path | None, typer.Option(help="File for all events (CSV).")] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="Rooms and rules of a real school.")
+        Path | None, typer.Option("--config", "-c", help="Use the rooms and rules of this school.")
     ] = None,
 ) -> None:
-    """Push recorded readings through the production path, on their own clock."""
+    """Push recorded readings through detector and rules, on the readings' own clock."""
     from detection.quantities import FINE_PARTICLES
     from ingest.recordings import read_recordings
     from plumewatch.config.settings import build_alert_budgets
@@ -66,7 +66,7 @@ def replay(
         columns = ", ".join(FINE_PARTICLES)
         lines.append(f"no particles in them ({columns}), so vaping cannot be detected")
     if result.replaced:
-        lines.append(f"{result.replaced} stamped in the future: put between the rows around them")
+        lines.append(f"{result.replaced} stamped in the future: moved between the rows around them")
     if result.unjudged:
-        lines.append(f"{result.unjudged} skipped: not later than the sensor's reading before")
+        lines.append(f"{result.unjudged} skipped: not later than the sensor's previous reading")
     echo("\n".join(lines), err=True)

@@ -1,4 +1,4 @@
-"""`plumewatch report`: what happened, as files."""
+"""`plumewatch report`: write what happened to a file."""
 
 from __future__ import annotations
 
@@ -34,30 +34,28 @@ def report(
     name: Annotated[
         Literal["incidents", "summary", "response", "sensors"],
         typer.Argument(
-            help="incidents: one row an incident; summary: a page to read, then the detail;"
-            " response: how fast staff were notified and responded, for all and by group;"
-            " sensors: one row a sensor, with uptime, completeness and false alarms.",
+            help="incidents: one row per incident; summary: a page to read, then details;"
+            " response: how fast staff were notified and responded, in total and by group;"
+            " sensors: one row per sensor, with uptime, completeness and false alarms.",
         ),
     ],
     *,
     config: ConfigOption = CONFIG,
     start: Annotated[str, typer.Option("--from", help="First day, or a time.")] = "",
     end: Annotated[str, typer.Option("--to", help="Last day, or a time.")] = "",
-    week: Annotated[str, typer.Option(help="Instead: a week (2026-W47).")] = "",
-    month: Annotated[str, typer.Option(help="Instead: a month (2026-11).")] = "",
-    term: Annotated[
-        str, typer.Option(help='Instead: a term of the configuration ("Fall 2026").')
-    ] = "",
-    school_year: Annotated[str, typer.Option(help="Instead: a school year (2026/27).")] = "",
+    week: Annotated[str, typer.Option(help="A week (2026-W47).")] = "",
+    month: Annotated[str, typer.Option(help="A month (2026-11).")] = "",
+    term: Annotated[str, typer.Option(help='A term of the configuration ("Fall 2026").')] = "",
+    school_year: Annotated[str, typer.Option(help="A school year (2026/27).")] = "",
     kind: Annotated[str, typer.Option("--format", help="csv, xlsx, pdf or parquet.")] = "csv",
     out: Annotated[
-        Path | None, typer.Option(help="File; named after report, time and place without it.")
+        Path | None, typer.Option(help="File; by default named after report, time and place.")
     ] = None,
     site: Annotated[str, typer.Option(help="Only this site.")] = "",
     building: Annotated[str, typer.Option(help="Only this building.")] = "",
     force: ForceOption = False,
 ) -> None:
-    """Write what happened in a time as a file; its figures reconcile with those of the page."""
+    """Write what happened in a period to a file; its figures match the staff page."""
     from plumewatch.report_request import ReportRequest, make_report
     from reports.files import ReportTooLongError
 

@@ -1,4 +1,4 @@
-"""`plumewatch retention` and `audit`: deletion of old records, legal holds, the audit log."""
+"""`plumewatch retention` and `audit`: delete old records, place legal holds, read the log."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ _DAY_S = 86_400.0
 
 @retention_app.command("plan", epilog=list_examples("plumewatch retention plan --json"))
 def retention_plan(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
-    """Print what is kept for how long, what is due for deletion, and what holds keep."""
+    """Print how long records are kept, what is due for deletion, and what holds keep."""
     site = Site.load(config)
     rows = []
     with site.open_state() as db:
         for name, days, by, old, held in _list_record_classes(site, db, time.time()):
             fields = {"name": name, "days": days, "by": by, "old": old, "held": held}
-            kept_for = "ever" if days is None else f"{days:g} days"
+            kept_for = "forever" if days is None else f"{days:g} days"
             due = "" if old is None else f"{old:,}"
             rows.append((fields, (name, kept_for, by, due, held)))
         active = list(_list_holds(site, db))
@@ -69,7 +69,7 @@ def _list_holds(
 def _list_record_classes(
     site: Site, db: sqlite3.Connection, now: float
 ) -> Iterator[tuple[str, float | None, str, int | None, str]]:
-    """Yield name, days (None: for ever), who deletes it, how many are due, and what holds keep."""
+    """Yield name, days (None: forever), who deletes, how many are due, and what holds keep."""
     from alerts.incidents import retention
     from storage import holds
 
@@ -121,11 +121,11 @@ def retention_hold(
     *,
     start: Annotated[str, typer.Option("--from", help="First day, or a time.")],
     end: Annotated[str, typer.Option("--to", help="Last day, or a time.")],
-    reason: Annotated[str, typer.Option(help="Why; it is recorded.")],
-    room: Annotated[str, typer.Option(help="Id of the room; all without it.")] = "",
+    reason: Annotated[str, typer.Option(help="The reason, which is recorded.")],
+    room: Annotated[str, typer.Option(help="Id of the room; all rooms if left out.")] = "",
     config: ConfigOption = CONFIG,
     no_name: Annotated[
-        bool, typer.Option("--no-name", help="Numbers and addresses in the reason identify nobody.")
+        bool, typer.Option("--no-name", help="The reason identifies nobody.")
     ] = False,
 ) -> None:
     """Keep the records of a time range until the hold is released."""
@@ -139,7 +139,7 @@ def retention_hold(
     if span[0] >= span[1]:
         raise UsageError("--from is not before --to")
     if not why:
-        raise UsageError("--reason: please say why; it is recorded")
+        raise UsageError("--reason: please say why; the reason is recorded")
     if not no_name:
         _refuse_identifiers(why)
     if room and room not in site.config.registry().rooms:
@@ -153,7 +153,7 @@ def retention_hold(
     echo(f"hold {number} placed")
     if site.config.timeseries.url:
         sys.stderr.write(
-            "readings are in an InfluxDB, which deletes by its own policy: export those of the"
+            "readings are in an InfluxDB, which deletes them by its own policy: export those of the"
             " incidents (`plumewatch export readings`)\n"
         )
 
@@ -164,8 +164,8 @@ def _refuse_identifiers(reason: str) -> None:
     found = find_identifiers(reason)
     if found:
         raise UsageError(
-            f"--reason: does this identify a person? {', '.join(found)}. Names and numbers of"
-            " persons do not belong here; if it identifies nobody, add --no-name"
+            f"--reason: does this identify a person? {', '.join(found)}. Leave out names and"
+            " numbers of people; if it identifies nobody, add --no-name"
         )
 
 
@@ -175,7 +175,7 @@ def retention_release(
     *,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """Release a hold; both stay on record."""
+    """Release a hold; hold and release stay on record."""
     from storage import audit, holds
 
     site = Site.load(config)
@@ -197,13 +197,13 @@ def audit(
     limit: Annotated[int, typer.Option(help="Largest number of entries.", min=1)] = 50,
     known: Annotated[
         str | None,
-        typer.Option("--head", help="Last hash printed before; it must still be there."),
+        typer.Option("--head", help="The last hash of an earlier run, which must still be there."),
     ] = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Print who signed in, exported, changed and deleted; prove that no entry was altered.
+    """Print who signed in, exported, changed and deleted, and verify that no entry was altered.
 
-    Without --head, entries cut off at the end are not noticed: keep the last hash elsewhere.
+    Without --head, entries cut off at the end go unnoticed: keep the last hash elsewhere.
     """
     from storage import audit as log
 
@@ -225,7 +225,7 @@ def audit(
     elif found.fault:
         echo(f"audit log: {found.fault}")
     else:
-        cut = "" if known else "; only --head shows whether newer ones were cut off"
+        cut = "" if known else "; only --head shows whether entries were cut off at the end"
         head = found.head or "none"
         echo(f"audit log intact: {found.entries} entries; last hash {head}{cut}")
     return REFUSED if found.fault else DONE

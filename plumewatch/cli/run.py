@@ -49,7 +49,7 @@ def run_check(
 ) -> int:
     """Check a configuration and what it names; return the exit code of the command.
 
-    Parts in `not_yet` need not work yet, and only what is well with them is printed.
+    Parts in `not_yet` need not work yet: their faults are not printed.
     """
     from plumewatch.check.check import check
     from plumewatch.check.result import CheckResult, State
@@ -106,7 +106,9 @@ def run(*, config: ConfigOption = CONFIG) -> None:
 def demo(
     *,
     port: Annotated[int, typer.Option(help="Port of the staff page.", min=1, max=65535)] = 8420,
-    seconds: Annotated[float, typer.Option(help="Stop after this; 0 runs on.", min=0)] = 0,
+    seconds: Annotated[
+        float, typer.Option(help="Stop after this many seconds; 0 to run on.", min=0)
+    ] = 0,
     keep: Annotated[
         Path | None, typer.Option(help="Keep configuration and data in this new folder.")
     ] = None,

@@ -1,4 +1,4 @@
-"""`plumewatch status` and `dead-letters`."""
+"""`plumewatch status` and `dead-letters`: states of sensors, and rejected messages."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _describe_state(found: SensorStatus, site: Site) -> str:
 def _describe_poll(found: SensorStatus, site: Site) -> str:
     if not found.poll_error or found.poll_failing_since is None:
         return ""
-    return f"fails since {site.format_time(found.poll_failing_since)}: {found.poll_error}"
+    return f"failing since {site.format_time(found.poll_failing_since)}: {found.poll_error}"
 
 
 @app.command(
@@ -80,18 +80,18 @@ def _describe_poll(found: SensorStatus, site: Site) -> str:
 )
 def dead_letters(
     number: Annotated[
-        int | None, typer.Argument(help="Show this one in full, its content escaped.")
+        int | None, typer.Argument(help="Print this one in full, with its content escaped.")
     ] = None,
     *,
     config: ConfigOption = CONFIG,
-    reason: Annotated[str, typer.Option(help="Only those refused for it.")] = "",
+    reason: Annotated[str, typer.Option(help="Only those rejected for this reason.")] = "",
     source: Annotated[
-        str, typer.Option(help="Only of this decoder, or of topics that begin so.")
+        str, typer.Option(help="Only from this decoder, or from topics that begin with this.")
     ] = "",
-    limit: Annotated[int, typer.Option(help="Largest number.", min=1, max=1000)] = 20,
+    limit: Annotated[int, typer.Option(help="Most messages to list.", min=1, max=1000)] = 20,
     as_json: JsonOption = False,
 ) -> None:
-    """List refused messages, newest first, or show one."""
+    """List rejected messages, newest first, or print one."""
     from storage.dead_letters import count_dead_letters, find_dead_letters
 
     site = Site.load(config)
@@ -99,7 +99,7 @@ def dead_letters(
         if number is not None:
             found = next(iter(find_dead_letters(journal, before=number + 1, limit=1)), None)
             if found is None or found.id != number:
-                raise RefusedError(f"there is no refused message {number}, or not any more")
+                raise RefusedError(f"there is no rejected message {number}, or it was deleted")
             fields = _list_fields(found)
             if as_json:
                 print_json(fields)
@@ -111,7 +111,7 @@ def dead_letters(
             counts = count_dead_letters(journal).items()
             print_table(
                 ("Reason", "Decoder", "Messages"),
-                (({}, (why, decoder or "none reached", f"{n:,}")) for (why, decoder), n in counts),
+                (({}, (why, decoder or "none", f"{n:,}")) for (why, decoder), n in counts),
             )
             echo()
         rows = []

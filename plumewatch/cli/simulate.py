@@ -1,4 +1,4 @@
-"""`plumewatch simulate`: the sensors of a school, as messages to a broker."""
+"""`plumewatch simulate`: publish what the sensors of a simulated school measure."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import typer
 from plumewatch.cli.options import list_examples
 from plumewatch.cli.printer import echo, show_progress
 from plumewatch.errors import UnreachableError, UsageError
+from plumewatch.format_time import parse_time
 
 if TYPE_CHECKING:
     from plumewatch.config.model import PlumewatchConfig
@@ -28,7 +29,7 @@ _MOST_DAYS: Final = 3660
 
 
 class Activity(StrEnum):
-    """How much happens."""
+    """How much happens in the simulated school."""
 
     ORDINARY = "ordinary"
     HARD_RESTROOM = "hard_restroom"
@@ -47,25 +48,29 @@ def simulate(
     publish: Annotated[str, typer.Option(help="Broker: [mqtt[s]://][user@]host[:port].")],
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", help="Rooms and sensors of a real school."),
+        typer.Option("--config", "-c", help="Simulate the rooms and sensors of this school."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same readings.", min=0, max=2**31 - 1)] = 1,
-    days: Annotated[float, typer.Option(help="Simulated length, days.")] = 1.0,
-    speed: Annotated[str, typer.Option(help="Simulated seconds in a second, or max.")] = "1",
+    seed: Annotated[
+        int, typer.Option(help="The same seed gives the same readings.", min=0, max=2**31 - 1)
+    ] = 1,
+    days: Annotated[float, typer.Option(help="Simulated days.")] = 1.0,
+    speed: Annotated[
+        float, typer.Option(help="Simulated seconds per second; 0 for as fast as possible.", min=0)
+    ] = 1.0,
     truth: Annotated[
         bool, typer.Option("--truth", help="Print what really happened, as CSV.")
     ] = False,
     start: Annotated[
-        str | None, typer.Option(help="Time of the first reading, ISO 8601; now if left out.")
-    ] = None,
+        str, typer.Option(help="Time of the first reading, ISO 8601; now if left out.")
+    ] = "",
     patience: Annotated[
         float, typer.Option(help="Seconds to wait for an unreachable broker.", min=0, max=_DAY_S)
     ] = 0.0,
     activity: Annotated[
-        Activity, typer.Option(help="How much happens: a school, a busy room, a demo.")
+        Activity, typer.Option(help="How much happens: as in a school, a busy room, or a demo.")
     ] = Activity.ORDINARY,
 ) -> None:
-    """Simulate a school: publish what its sensors measure."""
+    """Simulate a school, and publish what its sensors measure."""
     from plumewatch.config.load import load
     from sensor_sim.errors import (
         BrokerAddressError,
@@ -76,21 +81,14 @@ def simulate(
     from sensor_sim.simulation_run import live_start, messages
     from sensor_sim.truth_stream import TruthStream
 
-    faults = [] if 0 < days <= _MOST_DAYS else [f"--days: {days} (allowed: to {_MOST_DAYS})"]
-    factor = math.inf if speed == "max" else _parse_number(speed)
-    if not factor > 0 or (math.isinf(factor) and speed != "max"):
-        faults.append(f"--speed: {speed!r} (allowed: a number above 0, or max)")
-    address = BrokerAddress("")
+    if not 0 < days <= _MOST_DAYS:
+        raise UsageError(f"--days {days}: more than 0, at most {_MOST_DAYS}")
     try:
         address = BrokerAddress.parse(publish)
     except BrokerAddressError as error:
-        faults.append(f"--publish: {error}")
-    duration_s = days * _DAY_S
-    begin = math.nan if start is None else _parse_start(start, faults)
-    if faults:
-        raise UsageError("\n".join(faults))
-    if start is None:
-        begin = live_start(duration_s, factor, time.time())
+        raise UsageError(f"--publish: {error}") from error
+    factor, duration_s = speed if speed > 0 else math.inf, days * _DAY_S
+    begin = parse_time(start, UTC) if start else live_start(duration_s, factor, time.time())
     stream = messages(
         _build_school(None if config is None else load(config), begin),
         seed=seed,
@@ -118,27 +116,8 @@ def simulate(
     echo(f"{count:,} messages to {address}, {count / took:,.0f} a second", err=True)
 
 
-def _parse_start(text: str, faults: list[str]) -> float:
-    try:
-        given = datetime.fromisoformat(text)
-    except ValueError:
-        faults.append(f"--start: {text!r} (allowed: ISO 8601, such as 2026-09-14T07:30)")
-        return math.nan
-    return (given if given.tzinfo else given.replace(tzinfo=UTC)).timestamp()
-
-
-def _parse_number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
 def _build_school(config: PlumewatchConfig | None, begin: float) -> School:
-    """Return the school, by default a made-up one.
-
-    A sensor of a model that the simulator does not know is a SEN55.
-    """
+    """Return the configured school, or a made-up one; unknown models are simulated as a SEN55."""
     from sensor_sim.devices.models import MODELS, Device
     from sensor_sim.school import Restroom, School
 

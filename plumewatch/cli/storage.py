@@ -1,11 +1,11 @@
-"""`plumewatch storage` and `export`: the store, and readings out of it."""
+"""`plumewatch storage` and `export`: set up the time-series store, and export readings."""
 
 from __future__ import annotations
 
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,20 +21,11 @@ from plumewatch.cli.options import (
 from plumewatch.cli.printer import echo, show_progress
 from plumewatch.errors import UsageError
 
-if TYPE_CHECKING:
-    from collections.abc import Collection
-    from typing import Literal
-
-    from storage.timeseries import Series
-
-
 app = typer.Typer()
-export_app = typer.Typer(help="Stored records, as files.", no_args_is_help=True)
+export_app = typer.Typer(help="Write stored records to files.", no_args_is_help=True)
 app.add_typer(export_app, name="export", rich_help_panel="Storage")
 storage_app = typer.Typer(help="The long-term store of the readings.", no_args_is_help=True)
 app.add_typer(storage_app, name="storage", rich_help_panel="Storage")
-
-_AVERAGES_BACK_S: Final = 3 * 86_400.0
 
 
 @storage_app.command(
@@ -48,26 +39,24 @@ def storage_setup(
     *,
     config: ConfigOption = CONFIG,
     reader_file: Annotated[
-        Path | None, typer.Option(help="Make an account that may only read; file for its secret.")
+        Path | None, typer.Option(help="Create an account that may only read; file for its secret.")
     ] = None,
     service_file: Annotated[
         Path | None,
-        typer.Option(
-            help="Make an account that may read and write readings alone; file for its secret."
-        ),
+        typer.Option(help="Create an account for readings only; file for its secret."),
     ] = None,
     admin_token_file: Annotated[
         Path | None,
-        typer.Option(
-            help="Administrator's token or password, used once instead of the configured one."
-        ),
+        typer.Option(help="File with the administrator's token or password, used once."),
     ] = None,
     admin_token_env: Annotated[
-        str, typer.Option(help="Environment variable to read it from.")
+        str, typer.Option(help="Environment variable to read it from instead.")
     ] = "",
-    admin_username: Annotated[str, typer.Option(help="Administrator's name on a 1.x.")] = "",
+    admin_username: Annotated[
+        str, typer.Option(help="Administrator's name on an InfluxDB 1.x.")
+    ] = "",
 ) -> None:
-    """Set up retention and averages where the configuration says readings are stored."""
+    """Set up retention and averages in the store that the configuration names."""
     from plumewatch.cli.setup.influx import create_secret_files
     from plumewatch.config.secrets import load_secret_at
     from plumewatch.config.settings import build_retention, read_influx_settings
@@ -83,11 +72,11 @@ def storage_setup(
     paths = {writes: path for writes, path in files.items() if path is not None}
     if admin is None:
         if paths or secret is not None:
-            raise UsageError("the embedded store is a file and has no accounts")
+            raise UsageError("the embedded store is a file, without accounts")
         echo(
             f"readings are kept in {site.paths.series} for {retention.raw_days} days, averages of"
             f" 1 min for {retention.minute_days} and of 15 min for {retention.quarter_hour_days}"
-            " days; the service does this by itself"
+            " days; there is nothing to set up"
         )
         return
     with show_progress("setting up"), create_secret_files(paths.values()):
@@ -99,7 +88,7 @@ def storage_setup(
 
 @storage_app.command("retry", epilog=list_examples("plumewatch storage retry"))
 def storage_retry(*, config: ConfigOption = CONFIG) -> int | None:
-    """Store again the readings that the series refused, once the cause is repaired."""
+    """Store the readings that the store refused again, once the cause is repaired."""
     from storage.timeseries.writer import retry_refused
 
     site = Site.load(config)
@@ -107,7 +96,7 @@ def storage_retry(*, config: ConfigOption = CONFIG) -> int | None:
         pass  # it must exist: retrying does not make one
     with site.open_series() as series, show_progress("storing again"):
         stored, refused = retry_refused(site.paths.journal, series)
-    echo(f"{stored} dead letters are stored now, {refused} are refused as before")
+    echo(f"{stored} dead letters stored, {refused} refused again")
     return REFUSED if refused else None
 
 
@@ -127,7 +116,9 @@ def export_readings(
     end: Annotated[
         str, typer.Option("--to", help="The same; a date includes that day; newest if left out.")
     ] = "",
-    kind: Annotated[str, typer.Option("--format", help="csv or parquet.")] = "csv",
+    kind: Annotated[
+        Literal["csv", "parquet"], typer.Option("--format", help="Of the file.")
+    ] = "csv",
     out: Annotated[
         Path | None, typer.Option(help="File; readings.csv or readings.parquet.")
     ] = None,
@@ -137,14 +128,11 @@ def export_readings(
     config: ConfigOption = CONFIG,
     force: ForceOption = False,
 ) -> None:
-    """Write stored readings to a file, in time order, as many as there are."""
+    """Write stored readings to a file, in time order."""
     from ingest.readings_export import export_readings as export
     from storage.audit import AuditKind
 
     site = Site.load(config)
-    if kind not in ("csv", "parquet"):
-        raise UsageError(f"--format {kind}: csv or parquet")
-    file_format: Literal["csv", "parquet"] = "csv" if kind == "csv" else "parquet"
     now, sensors = time.time(), sensor or []
     path = out or Path(f"readings.{kind}")
     first = site.parse_time(start) if start else None
@@ -170,25 +158,13 @@ def export_readings(
                 begin,
                 last,
                 path,
-                file_format,
+                kind,
                 sensors=frozenset(sensors),
                 on_time=lambda at: update(completed=at - begin),
             )
-        averaged = first < begin and _has_averages(series, sensors or known, begin)
     echo(f"{path}: {count} readings", err=True)
-    if averaged:
+    if stored and first < begin:
         sys.stderr.write(
-            f"readings are kept for {site.config.timeseries.raw_days} days; the oldest is of"
-            f" {site.format_time(begin)}, before it there are only averages\n"
+            f"the oldest reading is from {site.format_time(begin)}: readings are kept for"
+            f" {site.config.timeseries.raw_days} days, averages for longer\n"
         )
-
-
-def _has_averages(series: Series, sensors: Collection[str], begin: float) -> bool:
-    from storage.timeseries.resolution import QUARTER_HOUR
-
-    step_s = float(QUARTER_HOUR.step_s)
-    until = begin // step_s * step_s
-    return any(
-        series.readings(sensor, until - _AVERAGES_BACK_S, until, step_s)[0].size
-        for sensor in sensors
-    )

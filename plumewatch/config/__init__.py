@@ -1,1 +1,1 @@
-"""The configuration that a school writes: sections, checks, and what the parts are given."""
+"""The configuration of a school: its sections, its checks, and the settings of each part."""

@@ -1,4 +1,4 @@
-"""Checks between entries of a configuration: ids, references, secrets, mappings, HTTP ingest."""
+"""Find faults between entries of a configuration: ids, references, secrets, mappings, sign-in."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _OF_PROVIDER: Final = ("client_id", "hosted_domain", "groups_claim", "group", "l
 
 
 def find_cross_faults(draft: Draft) -> Iterator[ConfigFault]:
-    """Find the faults between entries; those of one key are pydantic's."""
+    """Find faults between entries; Pydantic finds those of a single key."""
     for faults_of in (
         *(
             _find_repeated_ids,
@@ -72,7 +72,7 @@ def find_cross_faults(draft: Draft) -> Iterator[ConfigFault]:
 def _find_repeated(
     draft: Draft, path: str, name: str, seen: dict[str, str], *, folded: str = ""
 ) -> Iterator[ConfigFault]:
-    """Find a name that an earlier entry has; `seen` holds their paths, by `folded` if given."""
+    """Find a name that an earlier entry has; `seen` maps names, or `folded` ones, to paths."""
     first = seen.setdefault(folded or name, path) if name else path
     if first != path:
         head, _, place = first.partition(".")
@@ -102,7 +102,7 @@ def _find_site_faults(draft: Draft) -> Iterator[ConfigFault]:
         "must be the id of a school: %(known)s",
         ("bells", "holiday", "term", "shift", "silence"),
     )
-    for section in (*named, *(("room", "zone") if known else ())):  # once a name could be there
+    for section in (*named, *(("room", "zone") if known else ())):
         entries: list[Any] = config.zones if section == "zone" else getattr(config, section)
         for path, entry in draft.tables(section, entries):
             yield from find_unknown(f"{path}.site", [entry.site or None], known, what)
@@ -256,7 +256,7 @@ def _find_poll_faults(draft: Draft) -> Iterator[ConfigFault]:
 
 
 def _list_answering(draft: Draft) -> frozenset[str]:
-    """Return the decoders that read one whole message; one that is joined has no outcome."""
+    """List the decoders that read a whole message; a joined one has no answer."""
     mappings = draft.config.mapping
     return HTTP_DECODERS | {PREFIX + m.name for m in mappings if m.name and m.join_s is None}
 
@@ -325,7 +325,7 @@ def _find_retention_faults(draft: Draft) -> Iterator[ConfigFault]:
 
 
 def find_sign_in_faults(draft: Draft) -> Iterator[ConfigFault]:
-    """Find what does not fit together in `[sign_in]`, and addresses that two people have."""
+    """Find contradictions in `[sign_in]`, and e-mail addresses that two people share."""
     own, staff = draft.config.sign_in, draft.config.staff
     seen: dict[str, str] = {}
     for path, person in draft.tables("staff", staff):
@@ -363,7 +363,7 @@ def _find_provider_faults(config: PlumewatchConfig) -> Iterator[ConfigFault]:
     admins = {person.id for person in config.staff if person.role == "admin"}
     if admins.isdisjoint(own.local):
         allowed = (
-            "must have an administrator who can sign in when the provider cannot be reached:"
+            "must have an administrator, who can sign in if the provider cannot be reached:"
             f" {list_some(admins) or 'a [[staff]] with role admin'}"
         )
         yield ConfigFault("sign_in.local", str(own.local), allowed)
@@ -371,19 +371,21 @@ def _find_provider_faults(config: PlumewatchConfig) -> Iterator[ConfigFault]:
         allowed = "must be the claim with the groups: [[sign_in.group]] needs it"
         yield ConfigFault("sign_in.groups_claim", "missing", allowed)
     if is_google and not own.hosted_domain:
-        allowed = "must be the domain of your Google Workspace, or any Google account is believed"
+        allowed = (
+            "must be the domain of your Google Workspace; otherwise any Google account is trusted"
+        )
         yield ConfigFault("sign_in.hosted_domain", "missing", allowed)
     if is_google and own.groups_claim:
-        allowed = "must be left out: Google sends no groups, it is asked for them"
+        allowed = "must be left out: Plumewatch asks Google for the groups"
         yield ConfigFault("sign_in.groups_claim", repr(own.groups_claim), allowed)
     if is_entra and not _ANY_TENANT.isdisjoint(parts.path.split("/")):
         allowed = "must have the id of your tenant: https://login.microsoftonline.com/TENANT/v2.0"
         yield ConfigFault("sign_in.issuer", repr(own.issuer), allowed)
     if is_entra != (own.email_claim == "preferred_username"):
         allowed = (
-            'must be "preferred_username": Entra ID verifies no other address'
+            'must be "preferred_username", the only address that Entra ID verifies'
             if is_entra
-            else 'must be "email": people can choose another name themselves'
+            else 'must be "email": people can change their other names themselves'
         )
         yield ConfigFault("sign_in.email_claim", repr(own.email_claim), allowed)
     public = urlsplit(config.web.url)

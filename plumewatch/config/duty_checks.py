@@ -1,4 +1,4 @@
-"""Checks between the entries of routing, zones, bells, shifts and overrides."""
+"""Find faults between entries of routing, zones, bells, shifts and overrides."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ _OF_ROSTER: Final = (
 
 
 def find_duty_faults(draft: Draft) -> Iterator[ConfigFault]:
-    """Find the faults of routing and duty; if there are none, routes that no incident reaches."""
+    """Find faults of routing and duty, or else routes that no incident reaches."""
     config = draft.config
     people = {person.id for person in config.staff}
-    if config.sign_in.group:  # of the directory, whom nobody knows here
+    if config.sign_in.group:  # people of the directory are not listed here
         named = [name for shift in config.shift for name in shift.people]
         named += [name for change in config.override for name in (change.add, change.remove)]
         people |= set(filter(is_of_directory, named))
@@ -165,7 +165,7 @@ def _find_zone_faults(draft: Draft) -> Iterator[ConfigFault]:
             )
             yield ConfigFault(path, value, allowed)
     if not zones or len(zones) < len(config.zones):
-        return  # a zone with a fault may be the one of a room
+        return  # the zone of a room may be among the faulty ones
     zone_map = ZoneMap(tuple(build_zone(zone, config.sites_by_id()) for _, zone in zones))
     outside: dict[tuple[str, str], list[str]] = {}
     for _, room in draft.valid("room", config.room):
@@ -326,10 +326,10 @@ def _format_path(where: tuple[int, ...]) -> str:
 
 
 def _find_unreachable(root: Route, places: Iterable[Mapping[str, str]]) -> Iterator[ConfigFault]:
-    """Try every place, kind and severity that the matchers tell apart."""
+    """Find routes that no combination of place, kind and severity reaches."""
     asked = {matcher.name for *_, node in walk_routes(root) for matcher in node.matchers}
     apart = {frozenset((k, v) for k, v in place.items() if k in asked) for place in places}
-    apart.add(frozenset())  # an outage of several sensors is in no room
+    apart.add(frozenset())  # an outage of several sensors has no room
     kinds = sorted(ROUTED) if "kind" in asked else [""]
     severities = tuple(Severity) if "severity" in asked else ("",)
     dead = {id(node) for where, _, node in walk_routes(root) if where and not node.routes}

@@ -194,20 +194,6 @@ def apply_edit(text: str, tree: Mapping[str, Any], edit: Edit) -> str:
     return text[: block.start] + tomlkit.dumps(document).rstrip() + text[block.end :]
 
 
-def written(content: Mapping[str, Any]) -> str:
-    """Return the text of a file with these values and sections."""
-    document = tomlkit.document()
-    for key, value in content.items():
-        if not isinstance(value, list):
-            document.append(key, tomlkit.item(value))
-        elif value:
-            tables = tomlkit.aot()
-            for entry in value:
-                tables.append(_build_table(entry))
-            document.append(key, tables)
-    return tomlkit.dumps(document)
-
-
 class _Block(NamedTuple):
     """Where an entry is in the text: from its heading to the end of its last value."""
 

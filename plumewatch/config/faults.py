@@ -1,4 +1,4 @@
-"""Faults of a configuration: where, what is there, what is allowed."""
+"""Faults of a configuration: where, what was found, what is allowed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _AT_LINE: Final = re.compile(r"\(at line (\d+), column \d+\)")
 
 
 class ConfigFault(NamedTuple):
-    """One fault: the path of the key, the value found, and what is allowed there."""
+    """One fault: the path of the key, the value found, and what is allowed."""
 
     path: str
     value: str
@@ -36,13 +36,13 @@ class ConfigFault(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """What is there, and what is allowed or wrong: "'x' is already used by y"."""
+        """The value, and what is allowed or wrong: "'x' is already used by y"."""
         allowed = self.allowed
         return f"{self.value}{' ' if allowed.startswith('is ') else ': '}{allowed}"
 
 
 class ConfigTree(dict[str, Any]):
-    """A configuration as TOML; `files` and `faults` are of entries in files of their own."""
+    """A configuration as TOML; `files` and `faults` are for entries in other files."""
 
     def __init__(self, tree: Mapping[str, Any]) -> None:
         super().__init__(tree)
@@ -51,7 +51,7 @@ class ConfigTree(dict[str, Any]):
         self.faults: list[ConfigFault] = []
 
     def add(self, section: str, entry: object, file: str) -> None:
-        """Add an entry of `file` to a section; one that is no list stays as it is, a fault."""
+        """Add an entry of `file` to a section; a section that is no list stays, as a fault."""
         *tables, key = section.split(".")
         table: Any = self
         for name in tables:
@@ -81,7 +81,7 @@ LEFT_OUT: Final = later("must be left out")
 
 
 def locate(path: str, tree: Mapping[str, Any]) -> str:
-    """Write the path of a key as it is in the file: tables by heading, entries by id.
+    """Write the path of a key as in the file: tables by heading, entries by id.
 
     >>> tree = {"broker": {}, "sensor": [{"id": "n2-boys"}, {"room": "x"}]}
     >>> [locate(p, tree) for p in ("broker.port", "sensor.0.room", "sensor.1.id", "site")]
@@ -123,13 +123,13 @@ def _format_keys(rest: Iterable[str]) -> str:
 
 
 def find_file(tree: Mapping[str, Any], section: str, number: str) -> str:
-    """Return the file that has an entry; empty for the configuration itself."""
+    """Find the file of an entry; empty for the configuration file itself."""
     files = tree.files if isinstance(tree, ConfigTree) else {}
     return files.get((section, int(number)), "") if number.isdigit() else ""
 
 
 def describe_toml_fault(raw: bytes, error: ValueError) -> str:
-    """Say what is wrong with TOML, with the key of the line; its value may be a secret."""
+    """Describe a TOML error with the key of its line; the value may be a secret."""
     if raw.startswith(codecs.BOM_UTF8):
         return "begins with a byte order mark (BOM): save it as UTF-8 without BOM"
     found = _AT_LINE.search(str(error))
@@ -141,7 +141,7 @@ def describe_toml_fault(raw: bytes, error: ValueError) -> str:
 
 
 def suggest_name(name: str, known: Iterable[str | None]) -> str:
-    """Ask whether a name that was meant is close to an unknown one; empty if none is.
+    """Suggest a known name close to an unknown one; empty if there is none.
 
     >>> suggest_name("n2-boy", ["n2-boys", "gym"]), suggest_name("x", ["n2-boys"])
     ("; did you mean 'n2-boys'?", '')
@@ -153,7 +153,7 @@ def suggest_name(name: str, known: Iterable[str | None]) -> str:
 def find_unknown(
     path: str, names: Iterable[str | None], known: Collection[str | None], what: str, most: int = 20
 ) -> Iterator[ConfigFault]:
-    """Find names that refer to nothing; `what` is a message with the placeholder ``known``."""
+    """Find names that are not `known`; `what` is a message with the placeholder ``known``."""
     for name in names:
         if name is not None and name not in known:
             there = f"{list_some(known, most) or 'there is none'}{suggest_name(name, known)}"
@@ -161,13 +161,13 @@ def find_unknown(
 
 
 def list_some(names: Iterable[str | None], most: int = 20) -> str:
-    """Return the first of some names in order."""
+    """List the first `most` names in order."""
     known = sorted(filter(None, names), key=make_sort_key)
     return ", ".join(known[:most]) + (", ..." if len(known) > most else "")
 
 
 class ConfigError(Exception):
-    """The configuration has faults; `faults` lists all of them, `tree` is what was read."""
+    """The configuration has `faults`; `tree` is what was read."""
 
     def __init__(
         self, faults: Sequence[ConfigFault], tree: Mapping[str, Any] = MappingProxyType({})

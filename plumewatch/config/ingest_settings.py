@@ -1,4 +1,4 @@
-"""What ingest takes from the configuration: mappings, topics, and the senders of HTTP ingest."""
+"""Build the settings of ingest: mappings, topics, senders and polled sensors."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from plumewatch.config.sections.ingest import HttpConfig
 
 SHORTEST_SECRET: Final = 16
-"""Characters of a token or signing secret, so that nobody on the network guesses it."""
+"""Fewest characters of a token or signing secret."""
 
 
 def compile_mappings(config: PlumewatchConfig) -> tuple[Decoder, ...]:
-    """Compile the mappings; raises `ConfigError` with every example that a mapping fails."""
+    """Compile the mappings; raises `ConfigError` with every example that fails."""
     decoders = tuple(map(compile_mapping, config.mapping))
     faults = [
         ConfigFault(
@@ -56,14 +56,14 @@ def _map_aliases(config: PlumewatchConfig) -> dict[str, str]:
 
 
 def build_routes(config: PlumewatchConfig) -> Routes:
-    """Return the order of decoders of every topic; raises as `compile_mappings`."""
+    """Build the order of decoders for each topic; raises as `compile_mappings`."""
     return Routes(
         _list_routes(config), compile_mappings(config), config.registry(), _map_aliases(config)
     )
 
 
 def find_sensor_zones(config: PlumewatchConfig) -> dict[str, ZoneInfo]:
-    """Return the time zone of each sensor at a site in another zone, by id and alias, folded."""
+    """Find the time zone of each sensor in another zone, by folded id and alias."""
     zones = {room.id: config.zone(room.site) for room in config.room if config.sites}
     return {
         fold_id(name): zones[sensor.room]
@@ -74,7 +74,7 @@ def find_sensor_zones(config: PlumewatchConfig) -> dict[str, ZoneInfo]:
 
 
 def build_intake_config(config: PlumewatchConfig, *, dedupe_window: int) -> IntakeConfig:
-    """Return the configuration of the intake; raises as `compile_mappings`."""
+    """Build the configuration of the intake; raises as `compile_mappings`."""
     return IntakeConfig(
         context=Context(
             zone=config.zone(), registry=config.registry(), zones=find_sensor_zones(config)
@@ -87,14 +87,14 @@ def build_intake_config(config: PlumewatchConfig, *, dedupe_window: int) -> Inta
 
 
 def list_topic_filters(config: PlumewatchConfig, mappings: tuple[Decoder, ...]) -> tuple[str, ...]:
-    """Return the MQTT topic filters to subscribe to."""
+    """List the MQTT topic filters to subscribe to."""
     more = [pattern for mapping in mappings for pattern in mapping.topics]
     more += [route.topic for route in config.route]
     return list_filters(tuple(config.ingest.decoders), (*more, *config.ingest.topics))
 
 
 def read_http_sources(config: PlumewatchConfig) -> tuple[HttpSource, ...]:
-    """Return the senders of HTTP ingest; `ConfigError` with every secret that cannot be used."""
+    """Read the senders of HTTP ingest; `ConfigError` lists every unusable secret."""
     reader = SecretReader(config)
     sources = tuple(_read_source(i, config, reader) for i in range(len(config.ingest.source)))
     reader.faults += _find_shared_secrets(sources)
@@ -105,7 +105,7 @@ def read_http_sources(config: PlumewatchConfig) -> tuple[HttpSource, ...]:
 
 
 def read_polled_sensors(config: PlumewatchConfig) -> tuple[PolledSensor, ...]:
-    """Return the sensors that are asked over HTTP; raises `ConfigError` as `read_http_sources`."""
+    """Read the sensors that are polled over HTTP; raises as `read_http_sources`."""
     reader = SecretReader(config)
     decoders = {sensor.id: sensor.decoder for sensor in config.sensor}
     polls = tuple(
@@ -163,7 +163,7 @@ def _find_shared_secrets(sources: Sequence[HttpSource]) -> Iterator[ConfigFault]
         for secret in filter(None, (source.token, source.signature)):
             first = seen.setdefault(secret.reveal(), i)
             if first != i:
-                allowed = f"must differ from that of ingest.source.{first}"
+                allowed = f"must differ from the secret of ingest.source.{first}"
                 yield ConfigFault(f"ingest.source.{i}", "a secret", allowed)
 
 

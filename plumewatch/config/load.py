@@ -1,7 +1,7 @@
-"""Read a configuration file: TOML, parsed once into frozen models, all faults reported at once.
+"""Read a configuration file (TOML) into frozen models, and report all its faults at once.
 
-Where a file has faults of type or bounds, the tables around them are still built from what is
-valid (`Draft`), so that the checks between entries run on the same models either way.
+If keys have a wrong type or are out of bounds, the tables around them are still built from their
+valid keys (`Draft`), so the checks between entries always run on the same models.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def load(path: Path) -> PlumewatchConfig:
-    """Read and check a file; relative paths start at its folder; `ConfigError` has every fault."""
+    """Read and check a file; relative paths start at its folder; `ConfigError` lists all faults."""
     try:
         tree = read_toml(path)
     except OSError as error:
@@ -36,8 +36,8 @@ def load(path: Path) -> PlumewatchConfig:
         allowed = "must be a readable TOML file"
         if isinstance(error, FileNotFoundError):
             allowed = (
-                "run `plumewatch setup` (finds sensors and writes it) or `plumewatch init` (a"
-                " template), or name the file: --config FILE"
+                "run `plumewatch setup` (finds sensors) or `plumewatch init` (writes a template),"
+                " or name the file: --config FILE"
             )
         fault = ConfigFault(str(path), value, allowed)
         raise ConfigError([fault]) from error
@@ -46,7 +46,7 @@ def load(path: Path) -> PlumewatchConfig:
 
 
 def parse(tree: Mapping[str, Any], *, base: Path) -> PlumewatchConfig:
-    """Check a configuration of `tomllib`; paths start at `base`; `ConfigError` has every fault."""
+    """Check parsed TOML; relative paths start at `base`; `ConfigError` lists all faults."""
     tree = normalize(tree)
     tree.setdefault("data_dir", str(DATA_DIR))  # the default starts at `base` too
     faults = list(tree.faults)
@@ -69,7 +69,7 @@ def parse(tree: Mapping[str, Any], *, base: Path) -> PlumewatchConfig:
 
 
 def _build_valid_part(model: type[_Model], table: object, base: Path) -> _Model:
-    """Build a table from its valid keys; a faulty one has its default, or is None or empty."""
+    """Build a table from its valid keys; others have their default, or are None or empty."""
     keys = table if isinstance(table, dict) else {}
     values: dict[str, Any] = {}
     for name, field in model.model_fields.items():

@@ -1,4 +1,4 @@
-"""The whole configuration of a school, as parsed; every table is frozen."""
+"""The parsed configuration of a school or district; every table is frozen."""
 
 from __future__ import annotations
 
@@ -94,17 +94,17 @@ class PlumewatchConfig(DutySections, BaseModel):
     _files: dict[tuple[str, int], str] = PrivateAttr(default_factory=dict)
 
     def set_files(self, files: dict[tuple[str, int], str]) -> None:
-        """Set which file of a site has which entry, by section and number."""
+        """Set the files of entries that are not in the main file, by section and number."""
         self._files = files
 
     def tree(self) -> ConfigTree:
-        """Return all keys and values, to name the place of a fault."""
+        """Return all keys and values, for naming the places of faults."""
         tree = ConfigTree(self.model_dump())
         tree.files = self._files
         return tree
 
     def locate_entry(self, path: str) -> str:
-        """Name another entry in a sentence; by its number if `path` is of the key that names it.
+        """Name an entry in a sentence, by its number if `path` is its own id or name.
 
         The configuration may still have faults.
         """
@@ -126,7 +126,7 @@ class PlumewatchConfig(DutySections, BaseModel):
         return ZoneInfo(self.site_of(site).zone or "UTC")
 
     def all_sites(self) -> tuple[Site, ...]:
-        """Return the sites; without a `[[site]]`, those that rooms name."""
+        """Return the sites; without any `[[site]]`, those that rooms name."""
         usual = self.timezone
         if self.sites:
             return tuple(Site(s.id, s.name, s.timezone or usual) for s in self.sites)
@@ -134,11 +134,11 @@ class PlumewatchConfig(DutySections, BaseModel):
         return tuple(Site(name, name, usual) for name in names)
 
     def sites_by_id(self) -> dict[str, Site]:
-        """Return the sites by id; the one without an id is the district, or the only site."""
+        """Return the sites by id; the empty id is the district, or the only site."""
         return {"": self.site_of(""), **{site.id: site for site in self.all_sites()}}
 
     def site_of(self, key: str) -> Site:
-        """Return a site by its id in an entry; without one, the only site, or the district."""
+        """Return the site with an id; for an empty one, the only site, or the district."""
         known = {site.id: site for site in self.all_sites()}
         if not key and len(self.sites) == 1:
             return next(iter(known.values()))
@@ -147,7 +147,7 @@ class PlumewatchConfig(DutySections, BaseModel):
         return known.get(key) or Site(key, key or self.site, self.timezone)
 
     def roster(self) -> Roster:
-        """Return who is notified of an incident."""
+        """Return the roster, which decides who is notified of an incident."""
         return build_roster(self, self.staff, self.sites_by_id())
 
     def roles(self) -> dict[str, str]:

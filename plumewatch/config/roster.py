@@ -44,7 +44,7 @@ _Entry = TypeVar("_Entry", "BellsConfig", "TermConfig")
 def build_roster(
     sections: DutySections, staff: Sequence[StaffConfig], sites: Mapping[str, Site]
 ) -> Roster:
-    """Return the roster of sections without faults; `sites` are by id."""
+    """Build the roster from sections without faults; `sites` are by id."""
     timetables = {
         key: build_timetable(sections, ZoneInfo(site.zone), key) for key, site in sites.items()
     }
@@ -82,7 +82,7 @@ def build_roster(
 
 
 def find_sites(person: StaffConfig, sites: Mapping[str, Site]) -> frozenset[str] | None:
-    """Return the names of the sites of a person; None for all."""
+    """Find the names of a person's sites; None for all."""
     if ALL in person.sites or not person.sites:
         return None
     return frozenset(_find_name(site, sites) for site in person.sites)
@@ -98,7 +98,7 @@ def _build_override(entry: OverrideConfig, zone: ZoneInfo) -> Override:
 
 
 def build_zone(entry: ZoneConfig, sites: Mapping[str, Site]) -> Zone:
-    """Return a zone of the roster."""
+    """Build a zone of the roster."""
     site = _find_name(entry.site, sites)
     return Zone(entry.id, entry.building, entry.floor, site, tuple(entry.next))
 
@@ -127,13 +127,13 @@ def _build_receivers(sections: DutySections, staff: Sequence[StaffConfig]) -> di
 
 
 def select_entries(entries: Sequence[_Entry], site: str) -> list[_Entry]:
-    """Return the entries of a site by its id, or those of all sites if it has none of its own."""
+    """Select the entries of a site (by id), or those for all sites if it has none."""
     own = [entry for entry in entries if site and entry.site == site]
     return own or [entry for entry in entries if not entry.site]
 
 
 def build_timetable(sections: DutySections, zone: ZoneInfo, site: str = "") -> Timetable:
-    """Return bell schedules and holidays, by default those of all sites."""
+    """Build the bell schedules and holidays of a site, by default those for all sites."""
     holidays = (
         entry.first + timedelta(days=n)
         for entry in sections.holiday
@@ -178,7 +178,7 @@ def _build_hours(entry: ShiftConfig, timetable: Timetable) -> Hours:
 
 
 def convert_to_utc(local: datetime, zone: ZoneInfo) -> datetime:
-    """Return a time with an offset, or else in the school's time zone, as UTC."""
+    """Convert a time to UTC; without an offset, it is in the school's time zone."""
     if local.tzinfo is not None:
         return local.astimezone(UTC)
     day = date(local.year, local.month, local.day)

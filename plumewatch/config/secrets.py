@@ -1,7 +1,7 @@
-"""Secrets that a configuration names, read from their file or environment variable.
+"""Read the secrets that a configuration names, from their files or environment variables.
 
-A secret at the path ``metrics.token`` is what the keys ``token_file`` or ``token_env`` of
-``[metrics]`` lead to. No message contains a secret.
+The secret at the path ``metrics.token`` is the one that ``token_file`` or ``token_env`` of
+``[metrics]`` name. No message contains a secret.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def read_secret(config: PlumewatchConfig, path: str) -> Secret | None:
-    """Return the secret at a path, None if not configured; `ConfigError` if it cannot be read."""
+    """Read the secret at a path, None if not configured; `ConfigError` if unreadable."""
     reader = SecretReader(config)
     secret = reader.read(path)
     reader.check()
@@ -28,7 +28,7 @@ def read_secret(config: PlumewatchConfig, path: str) -> Secret | None:
 
 
 def load_secret_at(path: str, *, file: Path | None, env: str = "") -> Secret:
-    """Read a secret from its file or variable; raises `ConfigError` if it cannot be read."""
+    """Read a secret from its file or variable; raises `ConfigError` if unreadable."""
     try:
         return load_secret(path, file=file, env=env)
     except SecretError as error:
@@ -45,7 +45,7 @@ class SecretReader:
         self._config = config
 
     def read(self, path: str) -> Secret | None:
-        """Return the secret at a path; None if none is configured or it cannot be read."""
+        """Return the secret at a path; None if it is not configured or unreadable."""
         section: Any = self._config
         *tables, name = path.split(".")
         for key in tables:
@@ -60,7 +60,7 @@ class SecretReader:
             return None
 
     def require(self, path: str) -> Secret | None:
-        """Return the secret at a path; a fault if none is configured."""
+        """Return the secret at a path; note a fault if it is not configured."""
         before, secret = len(self.faults), self.read(path)
         if secret is None and len(self.faults) == before:
             name = path.rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""What the parts of the service take from the configuration."""
+"""Build the settings of the service's parts from the configuration."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _GOOGLE_SCOPE: Final = "https://www.googleapis.com/auth/cloud-identity.groups.re
 
 
 def read_broker_settings(config: PlumewatchConfig) -> BrokerSettings:
-    """Return how to reach the broker; `ConfigError` if a secret or certificate cannot be read."""
+    """Read how to reach the broker; `ConfigError` if a secret or certificate is unreadable."""
     broker = config.broker
     password = read_secret(config, "broker.password")
     try:
@@ -72,7 +72,7 @@ def read_broker_settings(config: PlumewatchConfig) -> BrokerSettings:
 
 
 def read_ping_url(config: PlumewatchConfig) -> Secret | None:
-    """Return the address to ping while ready, None for none; `ConfigError` if it may not be."""
+    """Read the address to ping while ready, if any; `ConfigError` if it is not allowed."""
     url = read_secret(config, "watchdog.ping_url")
     faults = [] if url is None else [*_find_url_faults(config, "watchdog.ping_url", url)]
     if faults:
@@ -87,13 +87,13 @@ def _find_url_faults(config: PlumewatchConfig, path: str, url: Secret) -> Iterat
 
 
 def build_alert_budgets(config: PlumewatchConfig) -> AlertBudgets:
-    """Return the tolerable false alarms of the sensors."""
+    """Build the budgets of false alarms of the sensors."""
     own = {s.id: s.false_alarms_per_week for s in config.sensor if s.false_alarms_per_week}
     return AlertBudgets(config.detection.false_alarms_per_sensor_week, own)
 
 
 def build_alert_policy(config: PlumewatchConfig) -> AlertPolicy:
-    """Return the rules of alerting and addresses of staff; `ConfigError` with every bad one."""
+    """Build the alert rules and staff addresses; `ConfigError` lists every bad one."""
     reader, quiet = SecretReader(config), build_quiet_hours(config)
     staff = []
     for i, person in enumerate(config.staff):
@@ -125,7 +125,7 @@ def build_alert_policy(config: PlumewatchConfig) -> AlertPolicy:
 
 
 def read_gateways(config: PlumewatchConfig) -> Gateways:
-    """Return how notices reach addresses that people give on the page; raises `ConfigError`."""
+    """Read how notices reach the addresses from people's pages; raises `ConfigError`."""
     reader = SecretReader(config)
     found = Gateways(
         config.alerts.push_server,
@@ -141,7 +141,7 @@ def read_gateways(config: PlumewatchConfig) -> Gateways:
 
 
 def build_silences(config: PlumewatchConfig) -> Iterator[RecurringSilence]:
-    """Yield the silences that recur."""
+    """Yield the recurring silences."""
     sites = {room.id: room.site for room in config.room}
     for entry in config.silence:
         at = entry.site or sites.get(entry.room, "")
@@ -155,7 +155,7 @@ def build_silences(config: PlumewatchConfig) -> Iterator[RecurringSilence]:
 
 
 def build_timings(config: PlumewatchConfig) -> EscalationTimings:
-    """Return how fast people are paged; what is not configured follows `escalate_after_s`."""
+    """Build how fast people are paged; unset times follow `escalate_after_s`."""
     usual, wait = EscalationTimings(), config.alerts.escalate_after_s
     return EscalationTimings(
         escalate_after_s=wait,
@@ -168,7 +168,7 @@ def build_timings(config: PlumewatchConfig) -> EscalationTimings:
 
 
 def build_quiet_hours(config: PlumewatchConfig) -> dict[str, tuple[QuietHours, ...]]:
-    """Return the quiet hours of all staff, by person, in the time zone of their first site."""
+    """Build everyone's quiet hours, by person, in the time zone of their first site."""
     return {
         p.id: tuple(_build_quiet(entry, find_home_zone(p, config)) for entry in p.quiet_hours)
         for p in config.staff
@@ -176,7 +176,7 @@ def build_quiet_hours(config: PlumewatchConfig) -> dict[str, tuple[QuietHours, .
 
 
 def find_home_zone(person: StaffConfig, config: PlumewatchConfig) -> ZoneInfo:
-    """Return the time zone in which a person lives: of their first site, or of the district."""
+    """Find a person's time zone: their first site's, or the district's."""
     return config.zone(next((site for site in person.sites if site != ALL), ""))
 
 
@@ -187,7 +187,7 @@ def _build_quiet(entry: QuietHoursConfig, zone: ZoneInfo) -> QuietHours:
 
 
 def read_webhooks(config: PlumewatchConfig) -> tuple[Webhook, ...]:
-    """Return the systems that receive incidents; `ConfigError` with each that cannot be used."""
+    """Read the systems that receive incidents; `ConfigError` lists every unusable one."""
     reader = SecretReader(config)
     found = []
     for i, hook in enumerate(config.outbound.webhook):
@@ -205,7 +205,7 @@ def read_webhooks(config: PlumewatchConfig) -> tuple[Webhook, ...]:
 
 
 def build_sign_in_rules(config: PlumewatchConfig) -> SignInRules:
-    """Return who may sign in how."""
+    """Build the rules for who may sign in, and how."""
     own, names = config.sign_in, {site.id: site.name for site in config.all_sites()}
     is_one = len(config.sites) < 2
     return SignInRules(
@@ -229,7 +229,7 @@ def build_sign_in_rules(config: PlumewatchConfig) -> SignInRules:
 def build_identity_provider(
     config: PlumewatchConfig, clock: Callable[[], float] = time.time
 ) -> IdentityProvider | None:
-    """Return the provider of sign-in, None for passwords alone; raises `ConfigError`."""
+    """Build the sign-in provider, None for passwords alone; raises `ConfigError`."""
     own = config.sign_in
     if not own.issuer:
         return None
@@ -270,7 +270,7 @@ def build_identity_provider(
 
 
 def check_settings(config: PlumewatchConfig) -> None:
-    """Read every secret and certificate, try the examples; `ConfigError` has every fault."""
+    """Read every secret and certificate, and try the examples; `ConfigError` lists all faults."""
     faults: list[ConfigFault] = []
     for read in (
         *(
@@ -294,7 +294,7 @@ def check_settings(config: PlumewatchConfig) -> None:
 def read_influx_settings(
     config: PlumewatchConfig, username: str = "", secret: str | None = None
 ) -> InfluxSettings | None:
-    """Return how to reach the InfluxDB, perhaps with a given `secret`; None for the embedded."""
+    """Read how to reach the InfluxDB, or use a given `secret`; None for the embedded store."""
     influx = config.timeseries
     if not influx.url:
         return None
@@ -312,13 +312,13 @@ def read_influx_settings(
 
 
 def build_retention(config: PlumewatchConfig) -> Retention:
-    """Return how long each resolution is kept."""
+    """Build how long each resolution is kept."""
     kept = config.timeseries
     return Retention(kept.raw_days, kept.minute_days, kept.quarter_hour_days)
 
 
 def build_series(config: PlumewatchConfig, paths: DataPaths) -> Series:
-    """Return the store, not yet open; raises as `read_influx_settings`."""
+    """Build the store, not yet open; raises as `read_influx_settings`."""
     settings = read_influx_settings(config)
     if settings is None:
         return SqliteSeries(paths.series, build_retention(config))
@@ -326,7 +326,7 @@ def build_series(config: PlumewatchConfig, paths: DataPaths) -> Series:
 
 
 def build_school(config: PlumewatchConfig, site: str = "") -> School:
-    """Return places, school days, terms and roles, of a site by its id or name, or of all."""
+    """Build places, school days, terms and roles of a site (by id or name), or of all."""
     named = {known.name: known.id for known in config.all_sites()}
     site = named.get(site, site)
     zone = config.zone(site)
@@ -356,7 +356,7 @@ def build_school(config: PlumewatchConfig, site: str = "") -> School:
 
 
 def find_shifts(config: PlumewatchConfig, place: Place) -> list[Shift]:
-    """Return the shifts of people who are on duty at a place, or everywhere."""
+    """Find the shifts that cover a place."""
     near = {
         zone.id
         for zone in config.zones

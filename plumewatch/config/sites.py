@@ -1,8 +1,8 @@
-"""Several schools in one configuration: `[[site]]` entries, or a file of each school.
+"""Join the schools of a configuration: `[[site]]` entries, tables, and a file per school.
 
-`sites/north.toml` beside the configuration is the site `north`, with entries of its own; CSV tables
-list schools, sensors, people and groups. The parts are joined before anything is checked, and each
-fault of an entry names the file that has it.
+`sites/north.toml` beside the configuration has entries of the site `north`; CSV tables list
+schools, sensors, people and groups. Everything is joined before it is checked, and each fault names
+the file of its entry.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "sites"
 ALL: Final = "*"
-"""In `sites` of a person: all sites."""
+"""In `sites` of a person, stands for all sites."""
 _OF_ITS_SITE: Final = frozenset({"room", "zone", "bells", "holiday", "term", "shift", "silence"})
 _SECTIONS: Final = (*sorted(_OF_ITS_SITE), "sensor", "staff", "receiver", "override")
 _OWN: Final = ("name", "timezone", "closed")
@@ -61,7 +61,7 @@ def join_sites(tree: Mapping[str, Any], folder: Path) -> ConfigTree:
 
 
 def normalize(tree: Mapping[str, Any]) -> ConfigTree:
-    """Return a configuration with its sites under `sites`, and their common name under `site`."""
+    """Return a configuration with its sites as `sites`, and the district's name as `site`."""
     found = ConfigTree(tree)
     found.is_district = "district" in tree
     if isinstance(found.get("site"), list):

@@ -1,7 +1,7 @@
-"""Schools, sensors, people and groups as CSV tables beside a configuration, one a line.
+"""Read schools, sensors, people and groups from CSV tables beside a configuration.
 
-A table belongs to the configuration like the entries of the file itself: it is read again with it,
-and every fault names the table and its line.
+The tables are part of the configuration: they are reloaded with it, and every fault names the table
+and the line.
 """
 
 from __future__ import annotations

@@ -267,7 +267,7 @@ class TestSensors:
     def test_interval_of_the_configuration(self, checked):
         _, found = checked(interval=60)
         (line,) = problems(found, "interval")
-        assert "s1: a reading each 60 s" in line["sentence"]
+        assert "s1: a reading every 60 s" in line["sentence"]
 
 
 class TestStore:
@@ -363,7 +363,7 @@ class TestPeople:
         )
         _, found = checked(NOW, more=more)
         (line,) = problems(found, "duty")
-        assert "2 times of the next 14 days: Tue 2026-09-22 08:00, Tue" in line["sentence"]
+        assert "notified at 2 times: Tue 2026-09-22 08:00, Tue" in line["sentence"]
 
 
 @pytest.mark.parametrize(

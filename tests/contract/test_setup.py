@@ -405,7 +405,7 @@ def test_test_notices_again(tmp_path, capsys, monkeypatch):
         assert plumewatch("staff", "test", "fix", "-c", path).code == 0
         assert len(provider.requests) == 3
         assert plumewatch("staff", "test", "nobody", "-c", path).code == 2
-        assert "there is: ap, fix" in capsys.readouterr().err
+        assert "there are: ap, fix" in capsys.readouterr().err
     finally:
         provider.close()
 

@@ -1,4 +1,4 @@
-"""The sections of a configuration, one file each: keys, types, bounds and defaults.
+"""The sections of a configuration, several per file: keys, types, bounds and defaults.
 
-The text below a key is its entry in docs/settings.md.
+The text below a key becomes its entry in docs/settings.md.
 """

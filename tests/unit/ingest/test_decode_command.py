@@ -65,8 +65,9 @@ class TestGeneric:
         code, out, err = run(self.AIRBOX, "airbox/3F21/state", "--decoder", "generic")
         assert (code, json.loads(out)["values"]) == (0, {"tvoc_ppb": 143.0, "rssi": -61.0})
         assert err == (
-            "3F21: numbers are left out whose names tell no quantity; no particles are read, so a"
-            " sensor that nothing else reads cannot detect vaping; see plumewatch mapping suggest\n"
+            "3F21: some numbers are left out, as their names tell no quantity; no particles are"
+            " read, so a sensor that nothing else reads cannot detect vaping; see plumewatch"
+            " mapping suggest\n"
         )
         assert run(b'{"id":"a","pm25":7}', "x/a", "--decoder", "generic")[2] == ""
 

@@ -33,7 +33,7 @@ def test_gaps_to_come_are_listed(config):
     (found,) = check_duty(load(config), NOW)
     assert found.state is State.WARNING
     assert found.sentence == (
-        "nobody on duty would be notified at 1 time of the next 14 days: Tue 2026-09-08 11:00;"
+        "in the next 14 days, nobody on duty would be notified at 1 time: Tue 2026-09-08 11:00;"
         " rooms: gym-locker, gym-staff, n1-boys, n1-girls, n2-boys, n2-girls"
     )
 

@@ -78,7 +78,7 @@ def published(output):
 def test_the_school_of_a_configuration_as_fast_as_the_broker_accepts(tmp_path):
     (tmp_path / "plumewatch.toml").write_text(CONFIG)
     with Mosquitto("max_queued_messages 0") as broker, Subscriber(broker) as everything:
-        options = {"config": tmp_path / "plumewatch.toml", "speed": "max", "truth": True}
+        options = {"config": tmp_path / "plumewatch.toml", "speed": 0, "truth": True}
         code, output = run(**options, publish=f"127.0.0.1:{broker.port}")
         assert code == 0
         got = everything.wait_for(published(output))
@@ -97,7 +97,7 @@ def test_live_readings_are_of_now():
     topic = "plumewatch/v1/+/reading"
     with Mosquitto("max_queued_messages 0") as broker, Subscriber(broker, topic) as native:
         before = time.time()
-        options = {"days": 0.002, "speed": "max", "start": None}
+        options = {"days": 0.002, "speed": 0, "start": None}
         code, _ = run(**options, publish=f"127.0.0.1:{broker.port}")
         assert code == 0
         got = native.wait_for(100)
@@ -113,9 +113,7 @@ def test_live_readings_are_of_now():
     [
         ({}, "--publish"),
         ({"publish": "http://h"}, "--publish: broker address 'http://h'"),
-        ({"publish": "h", "speed": "inf"}, "--speed: 'inf'"),
-        ({"publish": "h", "speed": "nan"}, "--speed: 'nan'"),
-        ({"publish": "h", "speed": "-1"}, "--speed: '-1'"),
+        ({"publish": "h", "speed": "-1"}, "--speed"),
         ({"publish": "h", "config": "none.toml"}, "none.toml"),
         ({"publish": "h", "seed": -1}, "--seed"),
         ({"publish": "h", "activity": "wild"}, "--activity"),

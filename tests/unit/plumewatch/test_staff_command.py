@@ -51,7 +51,7 @@ def test_from_standard_input_and_signed_out_everywhere(config, state):
     assert Hasher().verify(load_hash(state, "ap-north"), PASSWORD)
     with transaction(state) as tx:
         identity = sessions.start(tx, "ap-north", NOW, 100.0)
-    assert set_it(config) == (0, "password of ap-north set; 1 of their sessions ended\n")
+    assert set_it(config) == (0, "password of ap-north set; 1 session ended\n")
     assert sessions.find(state, identity, NOW) is None
 
 
@@ -92,7 +92,7 @@ def test_one_is_made(config, state):
         ("ap-north", "short\n", 1, "at least 12"),
         ("ap-north", "", 1, "at least 12"),
         ("ap-north", "northfield-2026\n", 1, "northfield"),
-        ("nobody", "x\n", 2, "there is: ap-north, facilities, admin"),
+        ("nobody", "x\n", 2, "there are: ap-north, facilities, admin"),
     ],
 )
 def test_what_is_refused(config, capsys, person, typed, code, message):
