@@ -394,7 +394,7 @@ def test_a_proxy_in_front_of_a_page_without_an_address_is_a_warning(site, url, m
     assert (found.state is State.WARNING) == ("a proxy is in front of it" in found.sentence)
     assert ("a proxy is in front of it" in found.sentence) == (not url)
     with socket.create_server(("127.0.0.1", load(path).web.port)):  # the service runs
-        monkeypatch.setattr(people, "service_since", lambda _lock: NOW)
+        monkeypatch.setattr(people, "find_service_start", lambda _lock: NOW)
         (running,) = check_page(load(path), NOW)
     assert ("a proxy is in front of it" in running.sentence) == (not url)
 

@@ -106,7 +106,7 @@ def test_a_sensor_that_nobody_registered_is_named_at_once(stored):
     with Journal(stored.parent / "plumewatch-data/journal.db") as journal:
         journal.commit([Reading("s1x", NOW, NOW, {"pm25": 4.0}, (), (), ("unknown_sensor",))])
     assert "Not registered, so they raise no alert: s1x" in run(stored, "status")[1]
-    assert "s1x: readings arrive, and no [[sensor]]" in run(stored, "check")[1]
+    assert "s1x: readings arrive, but no [[sensor]]" in run(stored, "check")[1]
 
 
 def test_status_as_json(stored):
