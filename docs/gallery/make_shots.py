@@ -80,7 +80,7 @@ def main() -> int:
             person = engine.policy.staff[0].id
             pictures = IncidentPictures(state, config.registry(), series, config.timezone)
             keep(pictures.draw_png(incident) or b"", out / "push.webp")
-            first_page = ["pdftoppm", "-r", "110", "-l", "1", "-png", report, "-"]
+            first_page = ["pdftoppm", "-r", "110", "-singlefile", "-png", report]
             keep(
                 subprocess.run(first_page, check=True, capture_output=True).stdout,
                 out / "report.webp",
