@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 _SCHOOL: Final = Path(__file__).parents[2] / "plumewatch/cli/school.toml"
 _CHANGES: Final = (
-    ('site = "Simulated High School"', 'site = "Sample High School (made-up data)"'),
+    ('site = "Simulated High School"', 'site = "Sample High School"'),
     ('timezone = "UTC"', 'timezone = "America/New_York"'),
 )
 _APART_S: Final = 1800.0
@@ -184,8 +184,8 @@ def _make_answers(
 def _make_event(alert: Detection) -> Event:
     evidence = {
         "pm25": ChannelEvidence(5.0, alert.top, 8.0, 25.0 + alert.lasts_s / 8),
-        "voc_index": ChannelEvidence(98.0, alert.top / 5, 12.0, None),
-        "rh": ChannelEvidence(41.0, 0.2, 5.0, None),
+        "voc_index": ChannelEvidence(112.0, alert.top / 5, 12.0, None),
+        "rh": ChannelEvidence(44.3, 0.2, 5.0, None),
     }
     likely = {alert.kind: 0.88, "steam": 0.05, "spray": 0.04}
     is_air = alert.kind not in _HEALTH
