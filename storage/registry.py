@@ -43,7 +43,7 @@ def join_place(*parts: str) -> str:
 def make_sort_key(name: str) -> tuple[list[tuple[str, int]], str]:
     """Return a key that sorts numbers in names by value; different names have different keys.
 
-    >>> sorted(["Room 10", "Room 2", "Room 1", "Room 01", "Gym"], key=natural)
+    >>> sorted(["Room 10", "Room 2", "Room 1", "Room 01", "Gym"], key=make_sort_key)
     ['Gym', 'Room 01', 'Room 1', 'Room 2', 'Room 10']
     """
     parts = re.findall(r"(\D*)(\d*)", name)

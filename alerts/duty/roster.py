@@ -193,7 +193,7 @@ class Chosen:
     def explain(self) -> str:
         """Say which matchers led here.
 
-        >>> Chosen("staff", (Route("staff"),)).why()
+        >>> Chosen("staff", (Route("staff"),)).explain()
         'no route matches: default receiver'
         """
         matchers = [str(m) for route in self.path for m in route.matchers]

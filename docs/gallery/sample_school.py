@@ -209,7 +209,7 @@ def _make_event(alert: Detection) -> Event:
 def _deliver(tx: sqlite3.Connection, engine: AlertEngine, at: float) -> None:
     for row in outbox.lease(tx, at, owner="sample", lease_s=60, limit=100, free=lambda _: 100):
         if outbox.mark_sent(tx, row, at):
-            engine.delivered(tx, row, at)
+            engine.record_delivery(tx, row, at)
 
 
 def _wait(tx: sqlite3.Connection, engine: AlertEngine, until: float) -> None:
