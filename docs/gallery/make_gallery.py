@@ -47,7 +47,7 @@ from storage.sqlite import connect
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
 from storage.timeseries.influx_setup import set_up
-from storage.timeseries.resolution import MINUTE, QUARTER_HOUR, Retention
+from storage.timeseries.resolution import QUARTER_HOUR, Retention
 from storage.timeseries.rollup import fold
 from tests.support.influx import Influxd, influxql
 
@@ -66,13 +66,14 @@ DRAWN = (("desk", "light"), ("phone", "light"))
 """`--all` draws every size, light and dark."""
 DATABASE = "school"
 BATCH = 5_000
+QUARTER_S = QUARTER_HOUR.step_s
 DOCS_URL = "https://plumewatch.example/docs"
 PAGE_URL = "https://plumewatch.example"
 WAIT_S = 90
 PAGE = (HERE / "page.html").read_text(encoding="utf-8")
 CANVAS = {"light": "#f4f5f5", "dark": "#111217"}
 VERSIONS = {"11": "schema11", "12": "schema12", "13": "@grafana/schema"}
-TYPES = """import type { Dashboard } from '@grafana/schema';
+TYPES = """import type { Dashboard, DashboardLink } from '@grafana/schema';
 type Json<T> = T extends string ? `${T}` : T extends number | boolean | null | undefined ? T
   : T extends (infer U)[] ? Json<U>[] : T extends object ? { [K in keyof T]: Json<T[K]> } : T;
 type Some<T> = T extends unknown[] ? T : T extends object ? { [K in keyof T]?: Some<T[K]> } : T;"""
@@ -128,6 +129,8 @@ def misfits(package: str) -> list[str]:
         for mark in dashboard.get("annotations", {}).get("list", ()):
             for asked in [key for key in mark if key in ASKED]:
                 del mark[asked]
+        links = json.dumps(dashboard.pop("links", []))
+        lines.append(f"export const {name}_links: Json<Some<DashboardLink>>[] = {links};")
         lines.append(f"export const {name}: Json<Dashboard> = {json.dumps(dashboard)};")
         for panel in (p for one in dashboard["panels"] for p in (one, *one.get("panels", ()))):
             if panel["type"] == "row":
@@ -196,7 +199,7 @@ class School:
                 begin = self.now - 85 * 86_400.0
                 for sensor in registry.sensors:
                     for batch in batches(series.between(begin, self.now, [sensor])):
-                        into.add(batch)
+                        into.write(batch)
                 for kept in ("sensor_health", "sensor_hour", "pipeline"):
                     self._record(into, series.records(kept, begin, self.now))
             due = DueRecords(state, into, build_school(config).has_school)
@@ -205,10 +208,9 @@ class School:
                 while (read := due.read(after, 1_000))[1] != after:
                     after = read[1]
                     self._record(into, [entry.record for entry in read[0]])
-        for day in range(85):
-            start = (self.now // 86_400 - day) * 86_400
-            for level in (MINUTE, QUARTER_HOUR):
-                fold(InfluxHttp(settings), level, start, min(start + 86_400, self.now))
+        last = int(self.now // QUARTER_S)
+        for quarter in range(last - 85 * 96, last, 96):
+            fold(InfluxHttp(settings), range(quarter, min(quarter + 96, last)))
         with closing(connect(state, read_only=True)) as db:
             asked = "SELECT room FROM incident WHERE id = ?"
             (self.room,) = db.execute(asked, (incident,)).fetchone()

@@ -335,7 +335,7 @@ class _ServiceRecords:
         fine = self._end - _FINE_DAYS * 86_400.0
         while self._now < self._end:
             self._now += 3600.0 if self._now < fine else 60.0
-            yield from recorder.records(self._now, self._lives(), self._stored())
+            yield from recorder.collect(self._now, self._lives(), self._stored())
 
     def _reports(self, sensor: str) -> int:
         """Return how often a sensor has reported."""
