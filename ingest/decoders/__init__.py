@@ -1,21 +1,20 @@
 """Payload decoders: one entry a format in ``decoders.toml``.
 
-A format is a table (``ingest/formats/<name>.toml``) where a mapping can say it, else a module here.
-A decoder turns one `Message` into readings that are already validated; it raises nothing but
-`DecodeError`; what a format must remember lives in `Context.states`. Being in the table *is*
-being tested: the contract tests and the fuzz target run over it. See `ingest.decoding` for the row
-and `ingest.validation` for the rules that hold for all formats.
+A format is a table (``ingest/formats/<name>.toml``) if a mapping can describe it, otherwise a
+module here. A decoder turns one `Message` into validated readings and raises only `DecodeError`. A
+format keeps its memory in `Context.states`. The contract tests and the fuzz target run over the
+table. See `ingest.decoding` for its rows and `ingest.validation` for the rules of all formats.
 
-Which decoders may read a topic, in the order in which they are asked (`Routes`):
+Decoders that may read a topic, in the order in which they are tried (`Routes`):
 
-1. The decoder that the registry names for the sensor whose topic it is. A topic is a sensor's if
-   one of its levels, or several in a row joined by ``:``, is the sensor's id or alias. A decoder
-   with topics of its own takes them, and topics that no decoder of the table claims; a mapping
-   takes topics of its filter only.
-2. Routes of the configuration, the first that matches.
-3. Mappings, in the order of the configuration. One whose conditions do not hold passes the message
-   on.
-4. The table of decoders, the first that matches.
+1. The decoder that the registry names for the topic's sensor. A topic belongs to a sensor if one of
+   its levels, or several in a row joined by ``:``, is the sensor's id or alias. A decoder with
+   topics of its own reads these, and topics that no decoder of the table matches. A mapping reads
+   only topics that match its filter.
+2. Mappings, in the order of the configuration. If the conditions of a mapping do not hold, the next
+   decoder is tried.
+3. The first matching route of the configuration.
+4. The first matching decoder of the table.
 """
 
 from __future__ import annotations
@@ -41,9 +40,9 @@ FORMATS: Final = Path(__file__).parents[1] / "formats"
 
 
 def load_format(name: str) -> Decoder:
-    """Return the decoder of a format, compiled with its first message.
+    """Return the decoder of a format, which is compiled when its first message arrives.
 
-    A table that is wrong refuses every message and says where; the contract tests send one.
+    A faulty table refuses every message with a reason; the contract tests send one.
     """
     path = FORMATS / f"{name}.toml"
     tree = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -83,15 +82,15 @@ DECODERS: Final[Mapping[str, Decoder]] = {
         Path(__file__).with_name("decoders.toml").read_text(encoding="utf-8")
     ).items()
 }
-"""All decoders by name; the order is the order in which topics are tried."""
+"""All decoders by name, in the order in which their topics are tried."""
 
 HTTP_DECODERS: Final = frozenset(name for name, row in DECODERS.items() if row.over_http)
-"""Decoders that read one whole message by itself."""
+"""Decoders that read each message on its own."""
 
 
 @lru_cache(maxsize=8192)
 def find_decoder(topic: str) -> Decoder | None:
-    """Return the decoder of a topic, None if no pattern of the table matches.
+    """Return the decoder of the table that matches a topic, or None.
 
     >>> find_decoder("airgradient/readings/84fce612f5b8").name
     'airgradient'
@@ -104,10 +103,10 @@ def find_decoder(topic: str) -> Decoder | None:
 
 
 def list_filters(names: tuple[str, ...] = (), more: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """MQTT topic filters that cover the named decoders' topics (all without names) and more.
+    """Return MQTT filters that cover the topics of the named decoders (by default all) and more.
 
-    A filter with a `#` inside, which MQTT does not know, becomes the filter up to that `#`. A
-    filter that another one covers is left out, since a broker may deliver once for each.
+    MQTT does not allow a `#` inside a filter, so the filter ends at that `#`. A filter that another
+    one covers is left out, because a broker may deliver a message once for each.
 
     >>> list_filters(("airgradient",), ("site/#/state", "site/+/sensor/+/state"))
     ('airgradient/readings/+', 'site/#')
@@ -121,12 +120,12 @@ def list_filters(names: tuple[str, ...] = (), more: tuple[str, ...] = ()) -> tup
 
 _BY_NAMES: Final = frozenset({"native", "generic", "zigbee2mqtt"})
 _MARKS: Final = {"awair": b'"score"', "ruuvi": b'"gw_mac"'}
-"""What a message of a decoder with everyday names has beside them."""
+"""Additional content of messages whose decoder uses everyday names."""
 _MAX_LEVELS: Final = 16
 
 
 class Routes:
-    """The order of decoders for every topic: registry, mappings, routes, table."""
+    """Order of decoders for each topic: registry, mappings, routes, table."""
 
     def __init__(
         self,
@@ -148,7 +147,7 @@ class Routes:
                 self._joined[name.lower()] = decoder
 
     def named(self, name: str) -> Decoder | None:
-        """Return the decoder or mapping of a name; None if there is none."""
+        """Return the decoder or mapping with this name, or None."""
         return DECODERS.get(name) or self._mappings.get(name)
 
     def of(self, topic: str) -> tuple[Decoder, ...]:
@@ -206,7 +205,7 @@ def _clean_name(level: str) -> str:
 def decode_message(
     message: Message, context: Context, decoder: str = "", routes: Routes | None = None
 ) -> Readings:
-    """Decode and validate one message without registry; raises `DecodeError`."""
+    """Decode and validate one message; raises `DecodeError`."""
     check_topic(message.topic, context.limits)
     return read_first(
         find_candidates(message.topic, decoder, routes or Routes()), message, context, []
@@ -214,7 +213,7 @@ def decode_message(
 
 
 def find_candidates(topic: str, decoder: str, routes: Routes) -> tuple[Decoder, ...]:
-    """Return the decoders to ask, in order; raises `MessageRefusedError` if there is none."""
+    """Return the decoders to try, in order; `MessageRefusedError` if there are none."""
     if not decoder:
         found = routes.of(topic)
         if not found:
@@ -229,7 +228,7 @@ def find_candidates(topic: str, decoder: str, routes: Routes) -> tuple[Decoder, 
 def read_first(
     readers: tuple[Decoder, ...], message: Message, context: Context, asked: list[str]
 ) -> Readings:
-    """Ask decoders in order until one reads the message; add their names to `asked`."""
+    """Try decoders in order until one reads the message; add their names to `asked`."""
     last = readers[-1]
     for decoder in readers:
         asked.append(decoder.name)
@@ -250,7 +249,7 @@ def _find_max_bytes(decoder: Decoder, topic: str, context: Context) -> int:
 
 
 def find_likely_decoders(message: Message, context: Context) -> tuple[str, ...]:
-    """Return the decoders that find the most in a message, as a suggestion for a person."""
+    """Return the decoders that find most in a message, as a suggestion for a person."""
     found: dict[str, int] = {}
     for name in DECODERS:
         fresh = replace(context, states=States())

@@ -1,9 +1,9 @@
 """AirGradient ONE, Open Air and DIY monitors (``airgradient/readings/<serialno>``).
 
 ``pm02`` is PM2.5; counts are per dL; ``Standard`` and ``Compensated`` variants are not used. Open
-Air nests its particle channels under ``channels``: the mean of what they report is taken. Invalid
-values are omitted by current firmware; old builds print ``atmp 0.00, rhum 0`` for a dead sensor, -1
-or -1000 (faults). A ``bootCount`` or ``boot`` of 0, or lower than the last one, is a restart.
+Air nests its particle channels under ``channels``, and their mean is used. Current firmware omits
+invalid values; old builds print ``atmp 0.00, rhum 0`` for a dead sensor, or -1 or -1000 (faults). A
+``bootCount`` or ``boot`` of 0, or lower than the last one, is a restart.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _COUNTS: Final = {
 
 
 def _read_values(content: Mapping[str, object]) -> dict[str, object]:
-    """Return what the known keys of an object measure; what is no number is a fault."""
+    """Return the values of known keys; a value that is not a number is a fault."""
     raw: dict[str, object] = {
         quantity: parse_number(content[key]) for key, quantity in _KEYS.items() if key in content
     }

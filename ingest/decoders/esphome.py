@@ -2,15 +2,15 @@
 
 ``<node>/sensor/<object>/state`` carries a number as text, ``nan`` or ``None`` for a fault;
 ``<node>/binary_sensor/<object>/state`` carries ``ON`` or ``OFF``; ``<node>/status`` is birth and
-will. What an object measures follows from its id and the unit of its discovery message. ``voc`` is
-Sensirion's VOC index and ``tvoc`` is ppb; ``pm_0_3um`` to ``pm_10_0um`` are particles larger than
-that in 0.1 L, unless discovery names another unit. ``pmc_0_5`` and its like are left out: the id
-does not tell whether they count up to or above a diameter.
+last will. The quantity follows from an object's id and the unit in its discovery message. ``voc``
+is Sensirion's VOC index and ``tvoc`` is ppb; ``pm_0_3um`` to ``pm_10_0um`` are larger particles in
+0.1 L, unless discovery names another unit. ``pmc_0_5`` and the like are left out, because the id
+does not say whether they count up to or above a diameter.
 
-Firmware that begins each interval with ``text_sensor/device_time`` (Unix seconds, or ISO 8601 with
-zone) and ``sensor/sequence``, as that of ``hardware/`` does, gives time and number to the values of
-the second after them. ``text_sensor/firmware`` is its version, ``sensor/voc_raw`` are Sensirion's
-ticks, and ``binary_sensor/fan_cleaning`` that is ``ON`` flags the next 25 s as `maintenance`.
+Firmware such as ours in ``hardware/`` begins each interval with ``text_sensor/device_time`` (Unix
+seconds, or ISO 8601 with zone) and ``sensor/sequence``; they apply to the values of the next
+second. ``text_sensor/firmware`` is its version, ``sensor/voc_raw`` are Sensirion's ticks, and
+``binary_sensor/fan_cleaning`` with ``ON`` flags the next 25 s as `maintenance`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from ingest.names import Meaning, find_conversion, find_quantity
 from ingest.validation import Message, Readings, parse_number, sensor_id
 
 _NO_NODES: Final = frozenset({"homeassistant", "zigbee2mqtt", "frigate", "octoprint"})
-"""Programs, not devices, that say they are online in the same way."""
+"""Programs that announce themselves like devices."""
 _PER_DL: Final = "/dL"
 _COUNT: Final = re.compile(r"(?:^|_)pm_(0_3|0_5|1_0|2_5|5_0|10_0)um$")
 _OWN_UNIT: Final = {"voc": "index", "tvoc": "ppb"}
 _CLEANING_S: Final = 25.0
-"""Ten seconds of cleaning, and until the air inside is the room's again."""
+"""Ten seconds of cleaning, and the time until room air is inside again."""
 
 
 def decode(message: Message, context: Context) -> Readings:
@@ -76,7 +76,7 @@ def _add(
     raw: dict[str, object],
     events: tuple[str, ...] = (),
 ) -> Readings:
-    """Add to the sensor's open reading, with the moment that the device named for it."""
+    """Add to the sensor's open reading, with the time and number the device announced."""
     states, now = context.states, message.received
     moment = {} if message.retained else _find_moment(sensor, message, context)
     cleaning = states.last.get(f"esphome cleaning {sensor}")

@@ -1,17 +1,17 @@
-"""Any JSON, ``key=value`` text or form whose names say what they are.
+"""Any JSON, ``key=value`` text or form with telling names.
 
-For DIY devices, under a topic or HTTP source that the configuration gives to this decoder; never by
-topic alone. What could be two quantities is none (`names`). Objects are searched to a depth of
-four; ``{"value": 7, "unit": "ug/m3"}`` is a value, and so is each item of a list of names and
-values (SenML); ``pm25_unit`` is the unit of ``pm25``, and ``unit`` that of all that it fits.
-Other lists, and lines of objects, are several readings.
+For DIY devices, on a topic or HTTP source that the configuration assigns to this decoder; never by
+topic alone. A name that could be two quantities is none (`names`). Objects are searched to a depth
+of four. ``{"value": 7, "unit": "ug/m3"}`` is a value, and so is each item of a list of names and
+values (SenML). ``pm25_unit`` is the unit of ``pm25``, and ``unit`` is the unit of every value that
+it fits. Other lists, and lines of objects, are several readings.
 
-The device is named by the first of `_IDENTITY` that is text, else by the topic. A number that is no
-plausible Unix time counts from boot and is replaced by the receive time; such a counter passes
-through plausible numbers after some weeks, so the numbers of a device that was seen to count are
-times again only when one is close to the receive time. ``status`` or ``state`` with ``online`` or
-``offline`` is birth and will. A number whose name and unit tell no quantity, such as
-``"voc": 103``, is left out, with the flag `unread`.
+The first text in `_IDENTITY` names the device, otherwise the topic. A number that is not a
+plausible Unix time counts from boot, and the receive time is used. Such a counter reaches plausible
+numbers after some weeks, so a device that was seen counting is believed again only when its time is
+close to the receive time. ``status`` or ``state`` with ``online`` or ``offline`` is birth and last
+will. A number whose name and unit give no quantity, such as ``"voc": 103``, is left out, with the
+flag `unread`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _OF_THE_BOARD: Final = frozenset(
     | {"boot", "boots", "boot_count", "reset", "version", "channel", "port", "interval", "id"}
     | {"lat", "lon", "latitude", "longitude", "altitude", "vcc", "battery_v", "voltage"}
 )
-"""Numbers that are nothing of the air."""
+"""Numbers that are not about the air."""
 _DEPTH: Final = 4
 _MAX_OBJECTS: Final = 128
 _NAME: Final = ("name", "n", "type", "key", "quantity", "sensor")
@@ -82,7 +82,7 @@ def decode(message: Message, context: Context) -> Readings:
 
 
 def _split_objects(payload: bytes, context: Context) -> list[dict[str, Any]]:
-    """Return one object a reading: of a list, of lines, or of a list inside an object."""
+    """Return one object for each reading, from a list, lines, or a list in an object."""
     if payload[:1] not in (b"{", b"[", b'"'):
         return [load_pairs(payload, form=b"&" in payload and b" " not in payload)]
     lines = payload.splitlines()
@@ -104,14 +104,14 @@ def _split_objects(payload: bytes, context: Context) -> list[dict[str, Any]]:
 
 
 def _find_named_value(item: dict[str, Any]) -> tuple[str, Any] | None:
-    """Return name and value of an object that has both, the value with its unit."""
+    """Return name and value (with its unit) of an object that has both, or None."""
     name = next((item[k] for k in _NAME if type(item.get(k)) is str), None)
     found = _find_value(item)
     return None if name is None or found is None else (name.rpartition(":")[2], found[0])
 
 
 def _find_value(item: dict[str, Any]) -> tuple[Any] | None:
-    """Return the value of an object that has one, as a text with its unit; None if it has none."""
+    """Return the value of an object, as text if it has a unit; None without a value."""
     key = next((k for k in _VALUE if k in item), None)
     if key is None or type(item[key]) in (dict, list):
         return None
@@ -149,7 +149,7 @@ def _read_object(content: dict[str, Any], message: Message, context: Context) ->
 
 
 def _find_units(flat: dict[str, Any]) -> dict[str, str]:
-    """Units in keys of their own: of the key before ``_unit``, or of all that it fits."""
+    """Return units from keys of their own: of the key before ``_unit``, or of all that fit."""
     units: dict[str, str] = {}
     for key, value in flat.items():
         name, _, word = key.rpartition("_")
@@ -164,7 +164,7 @@ def _find_units(flat: dict[str, Any]) -> dict[str, str]:
 
 
 def _has_unread(flat: dict[str, Any], units: dict[str, str]) -> bool:
-    """Whether a number was left out because its name and unit tell no quantity."""
+    """Return whether a number was left out because its name and unit give no quantity."""
     known = _OF_THE_BOARD.union(_IDENTITY, _TIME, _FIRMWARE)
     return any(
         parse_number(value) is not None
@@ -176,7 +176,7 @@ def _has_unread(flat: dict[str, Any], units: dict[str, str]) -> bool:
 
 
 def _find_time(sensor: str, when: object, message: Message, context: Context) -> float | None:
-    """Return a device's time; NaN if it counts from boot."""
+    """Return a device's time, or NaN if it counts from boot."""
     stamp = parse_stamp(when, message, context.zone_of(sensor))
     if stamp is None or not math.isfinite(stamp) or parse_number(when) is None:
         return stamp
@@ -190,7 +190,7 @@ def _find_time(sensor: str, when: object, message: Message, context: Context) ->
 
 
 def flatten(content: dict[str, Any], flat: dict[str, Any], depth: int, parent: str = "") -> None:
-    """Collect values by name; one that means nothing alone is named after its parent, too."""
+    """Collect values by name, with the parent's name if that makes it a quantity."""
     for key, value in content.items():
         if type(value) is list:
             for item in value:

@@ -1,13 +1,13 @@
 """Home Assistant discovery: the unit and the firmware behind ESPHome's state topics.
 
-``homeassistant/<component>/[<node>/]<object>/config``, retained JSON with long or abbreviated
-keys; an empty payload deletes. Templates are never read. `decode` stores nothing: it remembers the
-unit for the state topic (used by `esphome`) and the firmware of the device behind it
-(``device.sw_version``, without ESPHome's date of compilation).
+``homeassistant/<component>/[<node>/]<object>/config`` is retained JSON with long or abbreviated
+keys; an empty payload deletes it. Templates are never read. `decode` stores nothing. It remembers
+the unit of the state topic (for `esphome`) and the firmware of the device (``device.sw_version``,
+without ESPHome's compilation date).
 
-A sensor's account may write ``homeassistant/+/<its name>/+/config`` with any payload. Unit and
-firmware are therefore used only for the one state topic that ESPHome gives this discovery topic
-(``<node>/<component>/<object>/state``), and an empty payload there withdraws them.
+A sensor's account may write any payload to ``homeassistant/+/<its name>/+/config``. So unit and
+firmware apply only to the state topic that ESPHome gives this discovery topic
+(``<node>/<component>/<object>/state``), and an empty payload withdraws them.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from ingest.names import find_unit
 if TYPE_CHECKING:
     from ingest.validation import Message, Readings
 _COMPILED: Final = re.compile(r"\s*\([^()]*\d\d:\d\d:\d\d[^()]*\)$")
-"""The date of compilation behind a version: two boards with the same version differ in it."""
+"""The compilation date after a version, which differs between boards with the same version."""
 
 
 def decode(message: Message, context: Context) -> Readings:
-    """Remember unit and firmware of a state topic; no reading."""
+    """Remember unit and firmware of a state topic; return no reading."""
     states, own = context.states, _derive_state_topic(message.topic)
     if not message.payload:
         states.withdraw_discovery(own)
@@ -47,7 +47,7 @@ def decode(message: Message, context: Context) -> Readings:
 
 
 def find_state_topic(content: dict[str, Any]) -> str:
-    """Return the state topic of a discovery message, with the base topic put in for `~`."""
+    """Return the state topic of a discovery message, with `~` replaced by the base topic."""
     topic = as_text(content.get("state_topic", content.get("stat_t")))
     if not topic:
         raise PayloadError(Reason.NO_MEASUREMENT, "discovery without a state topic")

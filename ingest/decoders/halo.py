@@ -1,13 +1,13 @@
-"""HALO Smart Sensor: its alarms, pushed or asked for, and the values that it alarms by.
+"""HALO Smart Sensor: alarms, pushed or polled, and the values behind them.
 
 - Text in which the device replaced the keywords of a template: ours (docs/http.md), JSON as
-  other integrators publish it (`_NAMES`), and the alert text ``VAPE1 value 107.4 exceeded 100 at
-  2019-3-8 13:22:12``. Values are texts, date and time local and unpadded.
+  other integrators use it (`_NAMES`), and the alert text ``VAPE1 value 107.4 exceeded 100 at
+  2019-3-8 13:22:12``. Values are text; date and time are local and unpadded.
 - An answer of its local API: all values (``GET /api/config/gstate/latest``) or the alarms.
 
-Sound and motion are refused. A value whose keyword the device did not replace, or that is no
-number, sets the flag `unread`. HALO's own score of an event is on the vendor's scale and not
-stored. From public documents and programs of others, not from a device.
+Sound and motion are refused. A value that is not a number, or whose keyword was not replaced, sets
+the flag `unread`. HALO's own score of an event is on the vendor's scale and not stored. Based on
+public documents and other programs, not on a device.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _VALUES: Final = {
     "htsensor/millibar": "pressure",
     "luxsensor/aluxfilt": "light",
 }
-"""Name of a HALO's value, and the quantity that it is, in the same unit."""
+"""Names of a HALO's values and their quantities, in the same units."""
 
 _EVENTS: Final = (
     ("heartbeat", "online"),
@@ -51,7 +51,7 @@ _NAMES: Final = (
     ("date", ("date", "localeventdate")),
     ("time", ("time", "localeventtime")),
 )
-"""Part of an event, and keys under which integrators send it, in lower case."""
+"""Parts of an event, and the keys that integrators use for them, in lower case."""
 _KEYWORD: Final = re.compile(rb"%[A-Z]{2,12}(?::[A-Z0-9.]{1,16})?%")
 _ALERT: Final = re.compile(
     r"\s*(\w{1,32}) value ([-+.\deE]{1,32}) exceeded [-+.\deE]{1,32} at (\S{6,10}) (\S{5,8})\s*"
@@ -81,7 +81,7 @@ def decode(message: Message, context: Context) -> Readings:
 def _find_events(
     parts: dict[str, Any], content: dict[str, Any], *, has_values: bool
 ) -> tuple[str, ...]:
-    """Return what happened; raise `PayloadError` if none of it is about the air."""
+    """Return the device events; `PayloadError` if none is about the air."""
     states = {key: value["state"] for key, value in content.items() if "state" in as_dict(value)}
     if states and not parts["event"]:
         found = tuple(_find_event(key) for key, state in states.items() if state == 1)

@@ -1,11 +1,11 @@
 """Homie 5: bare values under ``homie/5/<device>/<node>/<property>``, described by the device.
 
-Properties are joined by a window. Unit and range (``"-20:120"``) come from ``$description``;
-without it, names that need no unit are understood. What is outside the range is a fault. ``$state``
-``ready`` is online, ``disconnected`` and ``lost`` (the will) are offline. NaN, Infinity and empty
-text are no Homie numbers: a fault, except that an empty payload deletes. Everything is retained, so
-what the broker replays at subscription is flagged `retained` and never alerts. One reading is one
-node of a device: ``<device>:<node>``; a device with a single node is known by its own name.
+Properties are joined in a window. Unit and range (``"-20:120"``) come from ``$description``;
+without it, only names that need no unit are understood. Values outside the range are faults.
+``$state`` ``ready`` is online; ``disconnected`` and ``lost`` (the last will) are offline. NaN and
+Infinity are faults, and an empty payload deletes. Everything is retained, so messages that the
+broker sends at subscription are flagged `retained` and never alert. Each node of a device is a
+sensor, ``<device>:<node>``; a device with a single node has its own name.
 """
 
 from __future__ import annotations

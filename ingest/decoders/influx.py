@@ -1,8 +1,8 @@
-"""InfluxDB line protocol: one reading a line, field names understood by `names`.
+"""InfluxDB line protocol: one reading a line, with field names as in `names`.
 
-Identity is the tag ``device``, ``sensor``, ``sensor_id``, ``device_id``, ``id`` or ``host``, else
-the topic. A field called ``value`` is known by the name of its measurement. Time stamps are
-distinguished by magnitude (ns, µs, ms, s). A boolean field ``tamper`` is the tamper contact.
+The tag ``device``, ``sensor``, ``sensor_id``, ``device_id``, ``id`` or ``host`` names the sensor,
+otherwise the topic. A field ``value`` has the name of its measurement. Time stamps are told apart
+by magnitude (ns, µs, ms, s). A boolean field ``tamper`` is the tamper contact.
 """
 
 from __future__ import annotations

@@ -4,21 +4,21 @@
 
     {"time": "2026-09-07T10:05:00.250Z", "seq": 1234, "pm25": 7.1, "rh": 41.2, "events": ["tamper"]}
 
-- ``time``: ISO 8601 *with* zone, or Unix seconds, ms, µs or ns (distinguished by magnitude).
-  Absent: receive time is used, flag `no_time`. A time without zone, in no known form, or a number
-  before `Limits.earliest` (a count since boot): receive time is used, flag `time_replaced`.
+- ``time``: ISO 8601 *with* zone, or Unix seconds, ms, µs or ns (told apart by magnitude). Without
+  it, receive time is used, flag `no_time`. If it has no zone, no known form, or is a number before
+  `Limits.earliest` (a count since boot), receive time is used, flag `time_replaced`.
 - ``seq``: optional, 0 to 2**63 - 1; anything else is ignored.
-- quantities of the table at top level. ``null`` means missing. Text, booleans, lists, objects and
-  numbers that are not finite, out of range or known to stand for no value are a fault of that
-  quantity; the other quantities of the message stand.
-- ``events``: optional list of device events; unknown ones are ignored. ``"fault:<quantity>"`` in
-  it is a fault.
-- ``firmware``: optional, the version of what runs on the device, at most 64 printable ASCII
-  characters; it may be in every reading or in a few. Another text is left out, flag `bad_firmware`.
-- ``sensor``: optional; if present it must be the sensor of the topic.
-- other keys are ignored and not counted, so that a device may say more than this version knows.
+- quantities of the table at top level. ``null`` means missing. Text, booleans, lists, objects, and
+  numbers that are not finite, out of range or a code for "no value" are a fault of that quantity;
+  the other quantities of the message count.
+- ``events``: optional list of device events; unknown ones are ignored. ``"fault:<quantity>"`` is a
+  fault.
+- ``firmware``: optional version, at most 64 printable ASCII characters, in every reading or in a
+  few. An invalid version is left out, flag `bad_firmware`.
+- ``sensor``: optional; it must be the sensor of the topic.
+- other keys are ignored and not counted, so a device may send more than this version knows.
 
-``plumewatch/v1/<sensor>/status`` carries ``online`` or ``offline``, retained, and is the will.
+``plumewatch/v1/<sensor>/status`` is ``online`` or ``offline``, retained, and is the last will.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _DECODE: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 @lru_cache(maxsize=8192)
 def _parse_topic(topic: str) -> tuple[str, str]:
-    """Sensor id and kind (reading, status) of a native topic; empty if it is none."""
+    """Return sensor id and kind (reading, status) of a native topic, or empty strings."""
     levels = topic.split("/")
     if len(levels) != 4 or levels[0] != "plumewatch" or levels[1] != "v1":
         return "", ""
@@ -168,7 +168,7 @@ def _make_reading(  # noqa: C901, PLR0912 - one pass on the fast path
 
 
 def _check_names(content: dict[str, Any]) -> None:
-    """Refuse a message that measures nothing, but has names that others give to quantities."""
+    """Refuse a message without quantities that has other names of quantities."""
     meant = {key: found.quantity for key in content if (found := find_quantity(key))}
     unknown = {key: quantity for key, quantity in meant.items() if key not in QUANTITIES}
     if unknown:

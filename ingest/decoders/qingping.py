@@ -1,9 +1,9 @@
 """Qingping air monitors (``qingping/<MAC>/up``): lists of samples, each value wrapped.
 
-Type 12 is live, 17 is the device's own history (flag `history`), 13 a heartbeat (`online`); other
-types are replies and not stored. A sample's own time counts, not the envelope's. Beside a value
-stands its ``status``: 0 is normal, 1 abnormal (a fault here), 2 still initializing (left out); a
-battery's says whether it charges. ``tvoc`` is taken only with the unit beside it.
+Type 12 is live, 17 is the device's own history (flag `history`), 13 is a heartbeat (`online`);
+other types are replies and not stored. The sample's time counts, not the envelope's. Each value has
+a ``status``: 0 is normal, 1 abnormal (a fault), 2 still initializing (left out); for the battery it
+says whether it charges. ``tvoc`` is read only with its unit.
 """
 
 from __future__ import annotations

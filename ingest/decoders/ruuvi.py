@@ -1,10 +1,10 @@
 """Ruuvi Air and RuuviTag behind a Ruuvi gateway, raw, decoded or both; the bytes win.
 
-``<prefix><MAC>`` with the default prefix ``ruuvi/<gateway MAC>/``. Formats 5, 6 and E1 of the
-Bluetooth advertisement are read here. VOC and NOx are taken as Sensirion's indices. Format 6
-carries only the end of the MAC, so the topic is the identity. ``ts`` is the time; without NTP
-the gateway sends a counter instead and receive time is used. ``gw_status`` is the gateway's
-birth and will: when it is gone, so is every sensor seen behind it.
+Topics are ``<prefix><MAC>`` with the default prefix ``ruuvi/<gateway MAC>/``. This module reads
+formats 5, 6 and E1 of the Bluetooth advertisement. VOC and NOx are Sensirion's indices. Format 6
+has only the end of the MAC, so the topic is the identity. ``ts`` is the time; without NTP the
+gateway sends a counter, and receive time is used. ``gw_status`` is the gateway's birth and last
+will; if it is offline, so is every sensor seen behind it.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _read_values(content: dict[str, Any]) -> dict[str, object]:
 
 
 def read_advertisement(data: bytes) -> dict[str, object] | None:
-    """Values of a Bluetooth advertisement, None where invalid; None if it is no known format."""
+    """Return the values of a Bluetooth advertisement; None if its format is unknown."""
     at = 0
     while at + 1 < len(data):
         length = data[at]

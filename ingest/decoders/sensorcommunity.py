@@ -1,13 +1,12 @@
 """Sensor.Community and Nettigo stations (HTTP push): a list of type and value, all texts.
 
 ``P0`` is PM1, ``P1`` is PM10, ``P2`` is PM2.5, ``P4`` is PM4, except that the firmware labels the
-Honeywell HPM's ``P1`` and ``P2`` the other way round. ``N05 ... N10`` of an SPS30 count up to a
-diameter, so differences are taken. ``P1`` and ``P2`` of a Shinyei PPD42NS, known by ``durP1``
-beside them, are counts of pulses and ignored. With several particle sensors in one station the best
-one (in the order SPS30, SEN5X, NPM, IPS, PMS, SDS, HPM) is the station's; each other one is a
-sensor of its own, ``<station>:<PREFIX>``. Climate comes from one sensor, in the order SHT, BME280,
-others. ``age`` is how many seconds ago it was measured. Pressure is in Pa. ``software_version`` is
-that of the station.
+Honeywell HPM's ``P1`` and ``P2`` the other way around. ``N05 ... N10`` of an SPS30 count up to a
+diameter, so differences are used. ``P1`` and ``P2`` of a Shinyei PPD42NS, recognized by ``durP1``,
+are pulse counts and ignored. If a station has several particle sensors, the best one (in the order
+SPS30, SEN5X, NPM, IPS, PMS, SDS, HPM) is the station's, and every other one is a sensor of its own,
+``<station>:<PREFIX>``. Climate comes from one sensor, in the order SHT, BME280, others. ``age`` is
+the age of the measurement in seconds. Pressure is in Pa. ``software_version`` is the station's.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Shelly Gen2 and later: climate beside the air sensor, no particles.
+"""Shelly Gen2 and later: climate only, no particles.
 
 ``<id>/events/rpc`` carries NotifyStatus and NotifyFullStatus with partial components
-(``temperature:0``); ``<id>/status/<component>`` one component (joined by a window); ``<id>/online``
-is birth and will.
+(``temperature:0``); ``<id>/status/<component>`` is one component (joined in a window);
+``<id>/online`` is birth and last will.
 """
 
 from __future__ import annotations

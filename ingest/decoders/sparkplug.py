@@ -1,16 +1,14 @@
 """Eclipse Sparkplug B: protobuf metrics, named in births, known by alias afterwards.
 
-``spBv1.0/<group>/<NBIRTH|NDATA|NDEATH|DBIRTH|DDATA|DDEATH|...>/<edge>[/<device>]``. The part of the
-protobuf schema that is needed is read here by field number; the JSON that some gateways publish in
-its place is read, too. A birth gives names, aliases and
-engineering units and data types, which data may leave out, whether they name their metrics or not;
-data that arrives before its birth is known only by what it says itself: it is flagged `waiting`,
-and the last messages of a device are kept in memory and read once its birth is there.
-Integers are two's complement in unsigned fields. `is_null` is a fault, `is_historical` gives a
-reading of its own with the flag `history`. A text metric of a birth that is called ``Firmware
-Version``, ``Firmware`` or ``FW``, in any spelling and under any folder, is the version of what runs
-there. Births and data are `online` only by what they carry;
-a death is `offline`, and the death of an edge node is the death of every device behind it.
+Topics are ``spBv1.0/<group>/<NBIRTH|NDATA|NDEATH|DBIRTH|DDATA|DDEATH|...>/<edge>[/<device>]``. This
+module reads the necessary part of the protobuf schema by field number, and the JSON that some
+gateways publish instead. A birth has names, aliases, engineering units and data types, which data
+messages may omit. Data that arrives before its birth is decoded as far as possible and flagged
+`waiting`; the last messages of a device are kept in memory and decoded once its birth arrives.
+Integers are two's complement in unsigned fields. `is_null` is a fault, and `is_historical` makes a
+reading of its own with the flag `history`. A text metric of a birth called ``Firmware Version``,
+``Firmware`` or ``FW``, in any spelling and folder, is the firmware version. A death is `offline`,
+and the death of an edge node is the death of every device behind it.
 """
 
 from __future__ import annotations
@@ -39,7 +37,7 @@ if TYPE_CHECKING:
 
 _MAX_METRICS: Final = 512
 _MAX_WAITING: Final = 32
-"""Messages of a device kept until its birth."""
+"""Messages of a device that are kept until its birth."""
 _SIGNED_BITS: Final = {1: 8, 2: 16, 3: 32, 4: 64}
 _BIRTHS: Final = frozenset({"NBIRTH", "DBIRTH"})
 _FIRMWARE: Final = frozenset({"firmwareversion", "fwversion", "firmware", "fw"})
@@ -121,7 +119,7 @@ def parse(data: bytes) -> Payload:
 
 
 def _parse_any(data: bytes, limits: Limits) -> Payload:
-    """Read a payload, which some gateways write as JSON."""
+    """Read a payload in protobuf or JSON."""
     return _from_json(load_object(data, limits)) if data[:1] == b"{" else parse(data)
 
 
@@ -148,7 +146,7 @@ def _decode_text(value: bytes) -> str:
 
 
 def _read_template(data: bytes) -> list[Metric]:
-    """Return a metric, or those inside a template, under the names of both."""
+    """Return a metric, or the metrics of a template under both names."""
     metric, inner = _read_metric(data)
     parts = [_read_metric(item)[0] for item in inner]
     for part in parts:
@@ -170,7 +168,7 @@ def _read_metric(data: bytes) -> tuple[Metric, list[bytes]]:
 
 
 def _make_signed(value: object, datatype: int | None) -> object:
-    """Value of two's complement in an unsigned field; any other value as it is."""
+    """Return the value of two's complement in an unsigned field; other values unchanged."""
     bits = _SIGNED_BITS.get(datatype or 0)
     if not bits or type(value) is not int:
         return value
@@ -205,7 +203,7 @@ _METRIC: Final[dict[tuple[int, int], tuple[str, Callable[[Any], object]]]] = {
     (14, 0): ("value", bool),
     (15, 2): ("value", _decode_text),
 }
-"""Attribute of a metric, and how it is read, by protobuf field number and wire type."""
+"""Attribute of a metric and its reader, by protobuf field number and wire type."""
 
 
 def decode(message: Message, context: Context) -> Readings:
@@ -235,7 +233,7 @@ def decode(message: Message, context: Context) -> Readings:
 def _read_message(
     kind: str, sensor: str, payload: Payload, message: Message, context: Context
 ) -> Readings:
-    """Read a birth, and the data that waited for it, or data, which may wait for its birth."""
+    """Read a birth and the data that waited for it, or data, which may wait for a birth."""
     states = context.states
     if kind in _DATA and f"sparkplug {sensor}" not in states.units:
         if all(metric.name for metric in payload.metrics):
@@ -256,7 +254,7 @@ def _read_message(
 def _learn_names(
     kind: str, sensor: str, payload: Payload, context: Context
 ) -> dict[str, list[Any]]:
-    """Name, unit and data type of each metric of ours, by alias and by name (``=<name>``)."""
+    """Return name, unit and data type of known metrics by alias and name (``=<name>``)."""
     key = f"sparkplug {sensor}"
     if kind in _BIRTHS:
         known: dict[str, Any] = {}
@@ -283,7 +281,7 @@ def _is_ours(name: str, unit: str) -> bool:
 
 
 def _find_meaning(name: str, unit: str) -> Meaning | None:
-    """Return what the end of a name means; units (``ug/m3``) have strokes, too."""
+    """Return what the end of a name means; units (``ug/m3``) contain slashes too."""
     ends = [i + 1 for i, sign in enumerate(name) if sign == "/"][-3:]
     found = (find_quantity(name[end:], unit or None) for end in (*reversed(ends), 0))
     return next((meaning for meaning in found if meaning is not None), None)

@@ -1,17 +1,17 @@
 """Tasmota (``tele/<topic>/SENSOR``, ``STATUS8``, ``STATUS10``, ``LWT``, ``STATE``, ``INFO1``).
 
-One nested object per driver. A key means what it means in its driver: ``TVOC`` is ppb on SGP30,
-CCS811, iAQ-Core and ENS16x, but the VOC index on SGP4X; on any other its unit is unknown and it is
-ignored. ``eCO2`` is an estimate from VOC, and ``Gas`` of a BME680 a resistance: both ignored.
+There is one nested object a driver, and keys depend on the driver: ``TVOC`` is ppb on SGP30,
+CCS811, iAQ-Core and ENS16x, but the VOC index on SGP4X; on others its unit is unknown, and it is
+ignored. So are ``eCO2``, an estimate from VOC, and ``Gas`` of a BME680, a resistance.
 ``PB...`` are particles above a diameter per 0.1 L; SPS30's ``NCPM...`` count up to a diameter.
 
 - The MQTT topic between prefix and ``SENSOR`` names the device. Objects with a suffix (``-1``,
   ``-0x44``) are devices of their own, ``<topic>:<object>``; the others are one device.
-- Time is local without offset, in the zone of the site, unless it has one or ``Epoch`` is present.
+- Time without an offset is in the site's time zone. ``Epoch`` goes before it.
 - ``null`` is the firmware's NaN: a fault.
-- ``Switch1`` or ``Tamper`` that is ``ON`` is the tamper contact.
-- A report without any of our quantities and ``STATE`` are `online`. A fan-cleaning notice
-  (``CFAN``) has the flag `maintenance`, and so have the next 10 s.
+- ``ON`` for ``Switch1`` or ``Tamper`` is the tamper contact.
+- ``STATE`` and a report without known quantities are `online`. A fan-cleaning notice (``CFAN``) and
+  the next 10 s have the flag `maintenance`.
 """
 
 from __future__ import annotations

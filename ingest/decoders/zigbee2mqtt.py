@@ -1,11 +1,12 @@
 """Zigbee2MQTT: flat JSON a device (``zigbee2mqtt/<friendly name>``), with repeated old values.
 
-By default the bridge repeats all cached values with every new one, and at its start. A message is
-flagged `cached` and never alerted on if it is the first one of a device after the bridge came up,
-if its ``last_seen`` did not move, or if no quantity differs from the device's last message.
+By default the bridge repeats all cached values with every new one, and when it starts. A message is
+flagged `cached` and never alerts if it is a device's first message after the bridge started, or if
+its ``last_seen`` did not change. Without ``last_seen``, it is cached if it repeats all values of a
+message within `_REPEAT_S`; later, the values are steady.
 
-``voc`` is ppb or µg/m³ by device and version: it is taken only with the unit in ``bridge/devices``.
-When the bridge is gone, so is every device behind it. In attribute mode values are joined.
+``voc`` is ppb or µg/m³ by device and version, so it is read only with a unit in ``bridge/devices``.
+If the bridge goes offline, so do all devices behind it. In attribute mode, values are joined.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from storage.reading import Reading
 
 _BRIDGE: Final = "zigbee2mqtt:bridge"
+_REPEAT_S: Final = 2.0
 
 
 def decode(message: Message, context: Context) -> Readings:
@@ -107,13 +109,19 @@ def _read_device(sensor: str, message: Message, context: Context) -> Reading:
     before = context.states.last.get(key)
     cached = before is not None and (
         not before.get("fresh", True)
-        or (seen is not None and before.get("seen") == seen)
-        or (bool(raw) and all(before["raw"].get(k) == v for k, v in raw.items()))
+        or (seen is not None and before["seen"] == seen)
+        or (
+            seen is None
+            and bool(raw)
+            and message.received - before["at"] < _REPEAT_S
+            and all(before["raw"].get(k) == v for k, v in raw.items())
+        )
     )
     kept = {k: v for k, v in raw.items() if type(v) is not float or math.isfinite(v)}
     known = {**before["raw"], **kept} if before else kept
     context.states.last[key] = {
         "raw": known,
+        "at": message.received,
         "seen": seen if type(seen) in (int, float) else as_text(seen)[:64] or None,
         "fresh": True,
     }

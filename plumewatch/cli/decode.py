@@ -80,7 +80,8 @@ def decode(
     ] = None,
     flags: Annotated[bool, typer.Option("--flags", help="Also print quality flags.")] = False,
     config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="Also use its mappings and routes.")
+        Path | None,
+        typer.Option("--config", "-c", help="Use its mappings, routes and zone of local times."),
     ] = None,
 ) -> int | None:
     """Print the readings of a message, one JSON line each."""

@@ -1,4 +1,4 @@
-"""Time series of readings (`series`), their averages and the records beside them."""
+"""Time series of readings (`series`), their averages, and records."""
 
 from storage.timeseries.series import Aggregate, LatestReading, Series
 

@@ -1,12 +1,12 @@
-"""Readings in an InfluxDB of the site.
+"""Readings in the site's InfluxDB.
 
 The cursor is in a small SQLite file on this machine, and moves only after the server has stored a
-batch. A crash between the two writes the batch again, onto itself (`storage.timeseries.
-line_protocol`). Opening needs that file alone: while the server is away or set up wrong, readings
-wait in the journal. Retries are for `storage.timeseries.writer`.
+batch. After a crash in between, the batch is written again and overwrites itself
+(`storage.timeseries.line_protocol`). Opening needs only that file. While the server is unavailable
+or set up wrong, readings wait in the journal. `storage.timeseries.writer` retries.
 
-Two readings of one sensor and microsecond are two points here. Queries join them as the embedded
-store does, the earlier one first; aggregates count both.
+Two readings of one sensor and microsecond are two points. Queries join them like the embedded
+store, with the earlier one first; aggregates count both.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _LATEST_ROWS: Final = 24
 _RECENT_S: Final = 3600
 _MARGIN_S: Final = 3600.0
 _NAMES: Final = 50
-"""Sensors named in one statement; it has to fit into a URL."""
+"""Sensors named in one statement, which must fit into a URL."""
 _REPORTED: Final = '"events", "faults", "flags"'
 _ALL: Final = ", ".join(f'"{key}"' for key in COLUMNS)
 
@@ -79,7 +79,7 @@ class InfluxSeries(Series):
         super().__init__(cursor, prepare, begin_again, retention, clock)
 
     def abandon(self) -> None:
-        """Wait for the server no more."""
+        """Stop waiting for the server."""
         self.http.abandon()
 
     def close(self) -> None:
@@ -92,9 +92,9 @@ class InfluxSeries(Series):
         return self.http.check_connection()
 
     def check_set_up(self) -> None:
-        """Check that there is a place for averages, and of 2.x the right to write to it.
+        """Check that the places for averages exist, and for 2.x that they can be written.
 
-        A 2.x finds nothing, and says so, in a bucket that was deleted.
+        A 2.x returns no error for a query of a deleted bucket.
         """
         for level in (MINUTE, QUARTER_HOUR):
             place = self.http.place(level.measurement, level.name)
@@ -160,7 +160,7 @@ class InfluxSeries(Series):
         return ([name, *rows[0][1:]] for name, rows in _group_by_sensor(found))
 
     def latest(self) -> Mapping[str, LatestReading]:
-        """Newest reading of every registered sensor that has one, joined over two minutes."""
+        """Return the newest reading of each registered sensor, joined over two minutes."""
         found = self._query_latest(f"time > now() - {_RECENT_S}s")
         silent = [name for name in self._registry.sensors if name not in found]
         for i in range(0, len(silent), _NAMES):
@@ -225,7 +225,7 @@ class InfluxSeries(Series):
         )
 
     def span(self) -> tuple[float, float] | None:
-        """Event times of the oldest and the newest reading; None if there is none."""
+        """Return the event times of the oldest and newest reading, or None."""
         times = [
             row[0] // 1000 / 1e6
             for name in (READING, QUARANTINE)
@@ -237,7 +237,7 @@ class InfluxSeries(Series):
         return (min(times), max(times)) if times else None
 
     def tidy(self, now: float, old_at: float | None = None) -> bool:  # noqa: ARG002 - it deletes by itself
-        """Make averages that are due; return whether there is more."""
+        """Compute averages that are due; return whether there are more."""
         most = rollup.count_quarters_at_once(max(1, len(self._registry.sensors)))
         due = self.query(lambda db: rollup.find_due(db, now, most))
         kept_from = now - self._retention.keep_s(None) + _MARGIN_S
@@ -262,7 +262,7 @@ class InfluxSeries(Series):
         return [row for series in self.http.query(statement, policy) for row in series["values"]]
 
     def _find_place(self, sensor: str) -> tuple[str, str]:
-        """Measurement of a sensor, and the condition that its points fulfil."""
+        """Return the measurement of a sensor, and the condition for its points."""
         if sensor in self._registry.sensors:
             return READING, f'"sensor" = {quote_string(sensor)}'
         return QUARANTINE, f'"name" = {quote_string(sensor)}'
@@ -273,7 +273,7 @@ def _name_policy(level: Level | None) -> str:
 
 
 def _keep_numbers(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
-    """Rows without what is no number: fields of another type, that another program wrote."""
+    """Return rows without text, which another program wrote to fields of another type."""
     return [[row[0], *(None if isinstance(v, str) else v for v in row[1:])] for row in rows]
 
 
@@ -283,7 +283,7 @@ def _group_by_sensor(found: Iterable[dict[str, Any]]) -> Iterator[tuple[str, lis
 
 
 def _join_rows(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
-    """Join rows (nanoseconds, values, receipt) of one microsecond, in ascending order."""
+    """Join rows (nanoseconds, values, receipt) of each microsecond, in ascending order."""
     ordered = sorted(rows, key=lambda row: (row[0] // 1000, row[-1] or 0.0, row[0]))
     found: list[list[Any]] = []
     for micro, same in groupby(ordered, key=lambda row: row[0] // 1000):
@@ -295,15 +295,15 @@ def _join_rows(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
 
 
 COMPONENTS: Final = {"state": state.SCRIPTS, "averages": (rollup.QUARTERS_SCRIPT,)}
-"""Schema scripts of the file that keeps the cursor."""
+"""Schema scripts of the file with the cursor."""
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Make the tables of the cursor."""
+    """Create the tables of the cursor."""
     for component, scripts in COMPONENTS.items():
         migrate(connection, component, scripts)
 
 
 def begin_again(rebuilt: sqlite3.Connection) -> None:
-    """Let the journal be written again, since marks of stale averages may be lost."""
+    """Write the journal again, because marks of stale averages may be lost."""
     state.set_cursor(rebuilt, InfluxSeries.CONSUMER, 0)

@@ -1,10 +1,10 @@
-"""What a refusal of an InfluxDB means, by one table, and the sentence that people read.
+"""Classify refusals of an InfluxDB by one table, and explain them in a sentence.
 
-The generations say the same in different words, and different things in similar words, so a rule
-looks at the status, the code of 2.x and phrases of the whole message.
-The table is tested against what 1.6.7, 1.12.4, 2.8.0 and 3 Core answered. A write that is refused
-for its content, perhaps in part, is a `BatchRefusedError`: what was stored is stored again, onto
-itself. All else is a `StorageUnavailableError`, and readings are kept.
+The generations use different words for the same thing, and similar words for different things. So
+each rule checks the status, the code of 2.x, and phrases of the whole message. The table is tested
+with recorded answers of 1.6.7, 1.12.4, 2.8.0 and 3 Core. A write that is refused because of its
+content, perhaps in part, is a `BatchRefusedError`; storing its other readings again changes
+nothing. Everything else is a `StorageUnavailableError`, and readings are kept.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _DETAIL: Final = 200
 
 
 class Meaning(StrEnum):
-    """What an answer says."""
+    """Meaning of an answer."""
 
     TOKEN = "token"  # noqa: S105 - no secret
     NO_WRITE = "no right to write"
@@ -40,7 +40,7 @@ class Meaning(StrEnum):
 
 
 REFUSED: Final = frozenset({Meaning.CONTENT, Meaning.TOO_OLD, Meaning.EMPTY})
-"""Refused for what was sent; the same would be refused again."""
+"""The content was refused, and would be refused again."""
 _SETUP: Final = "`plumewatch storage setup`"
 _ACCOUNT: Final = (
     "`plumewatch storage setup --admin-token-file FILE --service-file FILE` makes an account that"
@@ -49,13 +49,13 @@ _ACCOUNT: Final = (
 
 
 class _Rule(NamedTuple):
-    """A meaning, and what an answer that has it is: the codes are of 2.x."""
+    """A meaning, and the answers that have it; the codes are those of 2.x."""
 
     meaning: Meaning
     statuses: tuple[int, ...] = ()
-    """None means any."""
+    """Empty means any."""
     phrase: str = ".*"
-    """Regular expression of the whole message, in lower case."""
+    """Regular expression for the whole message in lower case."""
     code: str = ""
 
 
@@ -89,13 +89,13 @@ _RULES: Final = (
     _Rule(Meaning.CONTENT, _CONTENT),
     _Rule(Meaning.NO_DATABASE, (404,)),
 )
-"""The first rule that fits decides."""
+"""The first matching rule decides."""
 
 
 def classify_answer(status: int, message: str, code: str = "") -> Meaning | None:
-    """Return what an answer with the server's own message means; None if it refuses nothing.
+    """Return the meaning of an answer with the server's message; None if it is not a refusal.
 
-    InfluxQL refuses with status 200 and a message. `code` is that of a 2.x.
+    InfluxQL refuses with status 200 and a message. `code`: the code of a 2.x.
     """
     if status < 300 and not message:
         return None
@@ -111,7 +111,7 @@ def classify_answer(status: int, message: str, code: str = "") -> Meaning | None
 
 
 def find_message(body: bytes) -> str:
-    """Return the server's own words in an answer, in one line; those of InfluxQL too."""
+    """Return the server's message in an answer, on one line, also for InfluxQL."""
     try:
         found = msgspec.json.decode(body)
     except msgspec.DecodeError:
@@ -127,7 +127,7 @@ def find_message(body: bytes) -> str:
 
 
 def find_code(body: bytes) -> str:
-    """Return the code in an answer of 2.x."""
+    """Return the code in an answer of 2.x, or empty."""
     with suppress(msgspec.MsgspecError):
         return msgspec.json.decode(body, type=_Coded).code
     return ""
@@ -140,9 +140,9 @@ class _Coded(msgspec.Struct):
 def explain_answer(
     meaning: Meaning, status: int, message: str, *, url: str, name: str, org: str, holds: str
 ) -> str:
-    """Say what is wrong, and where it is corrected.
+    """Return a sentence that says what is wrong and how to correct it.
 
-    `name`: of the database, or of the bucket where `holds` says so.
+    `name`: name of the database, or of the bucket if `holds` is ``bucket``.
     """
     where, detail = f"{holds} {name!r}", f" ({message[:_DETAIL]})" if message else ""
     no_right = f"{url}: the token or user has no right to"

@@ -1,17 +1,18 @@
-"""Readings and records as InfluxDB's line protocol, and records back.
+"""Encode readings and records as InfluxDB line protocol, and decode records.
 
-- Times are nanoseconds. Tags come from the registry alone (`TAGS`), and for records from the closed
-  set of kinds, so the number of series is bounded. What is not registered has its name as a field
-  (readings: measurement ``quarantine``).
-- A field never changes type: quantities and ``received`` are floats, all else strings. Numbers are
-  written by the JSON encoder, in the fewest digits that read back the same: several times faster
-  than `repr`. What is not finite is not written; ``received`` always is, so no line is empty.
-- Readings of one sensor and microsecond that say different things never share a nanosecond: the
-  last three digits (`Slots`) are made from what is written, without the receipt, so the same
-  reading written or imported again lands on itself. The same holds for records with an id.
-- Servers disagree on a backslash in a tag before a comma, an equals sign, a space, another
-  backslash or the end, so it is left out; control characters become spaces (`clean_tag`). Strings
-  of fields may contain anything.
+- Times are in nanoseconds. Tags come only from the registry (`TAGS`), and for records from the
+  closed set of kinds, so the number of series is bounded. An unregistered sensor has its name in a
+  field (readings: measurement ``quarantine``).
+- A field never changes its type: quantities and ``received`` are floats, everything else is text.
+  The JSON encoder writes numbers with the fewest digits that read back the same, several times
+  faster than `repr`. Numbers that are not finite are left out. ``received`` is always there, so no
+  line is empty.
+- Different readings of one sensor and microsecond never share a nanosecond. The last three digits
+  (`Slots`) come from the content without the receipt, so a reading that is written or imported
+  again overwrites itself. The same is true of records with an id.
+- Servers disagree about a backslash in a tag before a comma, an equals sign, a space, another
+  backslash or the end, so it is left out. Control characters become spaces (`clean_tag`). Text in
+  fields may contain anything.
 
 Source: InfluxDB line protocol reference; https://github.com/influxdata/influxdb/issues/9966 on line
 breaks in tags.
@@ -50,12 +51,12 @@ _TAG_SPECIAL: Final = re.compile(r"([,= ])")
 
 
 def to_ns(time: float) -> int:
-    """Unix seconds to whole nanoseconds, exact to the microsecond."""
+    """Convert Unix seconds to whole nanoseconds, exact to the microsecond."""
     return round(time * 1e6) * 1000
 
 
 def clean_tag(text: str) -> str:
-    r"""Return what a tag can hold of a text; all of it, but for line breaks and the like.
+    r"""Return a text without characters that a tag cannot contain, such as line breaks.
 
     >>> clean_tag("Girls' room, 2nd floor"), clean_tag("a\nb\\")
     ("Girls' room, 2nd floor", 'a b')
@@ -67,7 +68,7 @@ def clean_tag(text: str) -> str:
 
 
 def quote_text(text: str) -> str:
-    r"""Write a string as the value of a field.
+    r"""Return a string as the value of a field.
 
     >>> print(quote_text('say "no\\"'))
     "say \"no\\\""
@@ -76,10 +77,10 @@ def quote_text(text: str) -> str:
 
 
 class Slots:
-    """Last three digits of the nanoseconds, from the content of a reading.
+    """Choose the last three digits of the nanoseconds from the content of a reading.
 
-    Different readings of one sensor and microsecond get the same slot by chance once in a thousand;
-    the later then takes the next free one among the moments `remembered`.
+    Different readings of one sensor and microsecond have the same slot once in a thousand times.
+    Then the later one gets the next free slot among the `remembered` moments.
     """
 
     def __init__(self, remembered: int = _REMEMBERED) -> None:
@@ -87,7 +88,7 @@ class Slots:
         self._taken: OrderedDict[tuple[str, int], int] = OrderedDict()
 
     def time_ns(self, sensor: str, micro_ns: int, digest: int) -> int:
-        """Return the nanosecond of a reading with `digest`, in the microsecond that begins then."""
+        """Return the nanosecond of a reading with `digest` within its microsecond."""
         taken = self._taken
         for step in range(_SLOTS):
             at = micro_ns + (digest + step) % _SLOTS
@@ -143,7 +144,7 @@ def _encode_words(key: bytes, words: Iterable[str]) -> bytes:
 
 
 def encode_average(fields: Mapping[str, float]) -> str:
-    """Write the fields of an average; ``n`` is a whole number, as servers count.
+    """Return the fields of an average; ``n`` is an integer, like counts by servers.
 
     >>> encode_average({"pm25": 4, "n": 12.0})
     'pm25=4.0,n=12i'
@@ -155,7 +156,7 @@ def encode_average(fields: Mapping[str, float]) -> str:
 
 
 def encode_head(measurement: str, tags: Mapping[str, str]) -> str:
-    r"""Write measurement and tags; those that are empty are left out.
+    r"""Return measurement and tags, without empty tags.
 
     >>> print(encode_head("reading", {"sensor": "n2", "room": "Boys, 2nd", "floor": ""}))
     reading,room=Boys\,\ 2nd,sensor=n2
@@ -213,7 +214,7 @@ class RecordEncoder:
 
 
 def make_record(measurement: str, row: Mapping[str, Any]) -> Record:
-    """Return the record of a row: ``time`` in nanoseconds, keys and fields by name."""
+    """Return the record in a row: ``time`` in nanoseconds, keys and fields by name."""
     table = MEASUREMENTS[measurement]
     fields = {f.name: f.type(row[f.name]) for f in table.fields if row.get(f.name) is not None}
     keys = {key: str(row.get(key) or "") for key in table.keys}

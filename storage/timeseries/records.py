@@ -1,8 +1,8 @@
-"""Records beside readings: the other measurements.
+"""Measurements other than readings, and their records.
 
-Every other module uses the names, types and retention of that table, and `docs/measurements.md` is
-made from it. Records of one `id` are one row however often their fields change; those without are
-one row for each sensor and moment.
+All other modules use the names, types and retention of this table, and `docs/measurements.md` is
+generated from it. Records with the same `id` are one row, however often their fields change.
+Records without an id are one row for each sensor and moment.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ Key = Literal["sensor", "room", "kind"]
 """What a record is about; `site`, `building` and `floor` follow from room or sensor."""
 
 CLASSES: Final = ("vape", "smoke", "spray", "steam", "voc", "dust")
-"""Kinds of event that have a probability."""
+"""Kinds of events with a probability."""
 
 
 class RecordError(ValueError):
-    """A record does not fit its measurement: a fault of the program."""
+    """A record does not fit its measurement, because of a bug."""
 
 
 class Field(NamedTuple):
-    """One field: its name, its type, and what it means, with its unit."""
+    """Name, type and meaning of a field, with its unit."""
 
     name: str
     type: type[float | str]
@@ -40,9 +40,9 @@ class Field(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """One kind of record, kept as long as the averages `kept`; None: as long as readings.
+    """One kind of record, kept as long as the averages `kept`, or as readings if None.
 
-    Numbers that answer yes or no are 1 and 0. A field never changes between number and text.
+    1 and 0 mean yes and no. A field never changes between number and text.
     """
 
     name: str
@@ -54,14 +54,14 @@ class Measurement(NamedTuple):
 
     @property
     def has_id(self) -> bool:
-        """Whether its records describe something that changes: one row each, which is replaced."""
+        """Whether each of its records is one row, which changes replace."""
         return any(field.name == "id" for field in self.fields)
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """One row of a measurement, at a Unix time exact to the microsecond.
 
-    `sensor`, `room` and `kind` are what it is about; `id` is that of something that changes, and
+    `sensor`, `room` and `kind`: what it is about. `id`: identity of something that changes, or
     empty for a sample. Absent fields are not stored.
     """
 
@@ -83,7 +83,7 @@ def _define(
     texts: Mapping[str, str] = MappingProxyType({}),
     kept: Level | None = None,
 ) -> Measurement:
-    """Make a measurement of the meanings of its fields."""
+    """Return a measurement with fields by their meanings."""
     fields = [Field(key, float, meaning) for key, meaning in numbers.items()]
     fields += [Field(key, str, meaning) for key, meaning in texts.items()]
     return Measurement(name, about, time, keys, tuple(fields), kept)
@@ -284,7 +284,7 @@ _TYPES: Final = {m.name: {f.name: f.type for f in m.fields} for m in MEASUREMENT
 
 
 def check_record(record: Record) -> Record:
-    """Return a record as stored, without infinite numbers; `RecordError` if not in the table."""
+    """Return a record as stored, with finite numbers only; `RecordError` if it does not fit."""
     types = _TYPES.get(record.measurement)
     if types is None:
         raise RecordError(f"no such measurement: {record.measurement!r}")

@@ -1,7 +1,7 @@
-"""How long readings and their averages are kept, and which of them answers a question.
+"""How long readings and averages are kept, and which resolution answers a query.
 
-Three resolutions: every reading, averages of a minute, averages of 15 minutes. Each average is
-stored with the lowest and highest value, and the number of readings (`n`).
+There are three resolutions: all readings, averages of a minute, and averages of 15 minutes. Each
+average has the lowest and highest value, and the number of readings (`n`).
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 _DAY_S: Final = 86_400.0
 _LONG_S: Final = 2 * _DAY_S
-"""Up to here every reading is read, so that a chart of a day is exact."""
+"""Longest span for which all readings are read, so a chart of a day is exact."""
 
 
 class Level(NamedTuple):
-    """One resolution of averages: name of its retention policy, measurement, length in seconds."""
+    """One resolution of averages: retention policy, measurement, and length in seconds."""
 
     name: str
     measurement: str
@@ -37,7 +37,7 @@ class Retention(NamedTuple):
     quarter_hour_days: int = 1_826
 
     def keep_s(self, level: Level | None) -> float:
-        """Seconds for which averages, or with None all readings, are kept."""
+        """Return for how many seconds averages, or readings (None), are kept."""
         days = {None: self.raw_days, MINUTE: self.minute_days, QUARTER_HOUR: self.quarter_hour_days}
         return days[level] * _DAY_S
 
@@ -50,12 +50,11 @@ def choose_level(
     retention: Retention,
     levels: Sequence[Level] = (MINUTE, QUARTER_HOUR),
 ) -> Level | None:
-    """Pick the resolution that answers a question: None for all readings.
+    """Return the resolution that answers a query; None means all readings.
 
-    All readings for up to two days that are still there, unless whole quarter hours are asked for,
-    whose averages are the same (`round_to_quarters`). Else the coarsest averages of which the
-    intervals asked for are multiples; where the beginning is older than these are kept, what still
-    has it.
+    All readings for up to two days, if they are still kept, unless the query is for whole quarter
+    hours, whose averages are the same (`round_to_quarters`). Otherwise the coarsest averages that
+    divide the intervals. If these no longer reach back to the start, a resolution that does.
 
     >>> day = 86_400.0
     >>> choose_level(99 * day, 100 * day, 60, 100 * day, Retention()) is None
@@ -84,13 +83,13 @@ def choose_level(
 
 
 def round_to_quarters(start: float, end: float) -> tuple[float, float]:
-    """Return the bounds of the quarter hours that a span touches, whose averages are stored."""
+    """Return the span extended to whole quarter hours, whose averages are stored."""
     step = QUARTER_HOUR.step_s
     return start // step * step, -(-end // step) * step
 
 
 def stretch_interval(every_s: float, level: Level | None) -> float:
-    """Length of interval that a resolution can give: a multiple of its own."""
+    """Return the interval lengthened to a multiple of the resolution."""
     return every_s if level is None else max(1, math.ceil(every_s / level.step_s)) * level.step_s
 
 

@@ -1,14 +1,14 @@
-"""Averages of a minute and of 15 minutes, made where the readings are.
+"""Compute averages of a minute and of 15 minutes.
 
-Order of operations: whoever writes a reading marks its quarter of an hour as stale, in the same
-transaction (for an InfluxDB, in the small file that keeps the cursor). A quarter that is over is
-computed again from all its readings, and then the mark is removed: readings that come late, twice
-or after a crash give the right averages in the end.
+Order of operations: writing a reading marks its quarter hour as stale in the same transaction (for
+an InfluxDB, in the small file with the cursor). After the quarter hour has ended, its averages are
+computed from all its readings, and the mark is removed. So readings that arrive late, twice or
+after a crash still lead to the right averages.
 
-The embedded store does both in one transaction, and keeps averages of more readings than are still
-there. It deletes readings by whole quarters, when their event time and their receipt are older than
-they are kept, and never before their averages are made. An InfluxDB aggregates, and the answer is
-written back (`fold`), which a crash repeats without effect.
+The embedded store does both in one transaction, and does not replace averages by averages of fewer
+readings. It deletes readings by whole quarter hours once their event time and receipt are past the
+retention, and never before their averages are computed. An InfluxDB aggregates by a query, and the
+result is written back (`fold`). Repeating this after a crash changes nothing.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _QUARTER_NS: Final = QUARTER_HOUR.step_s * _NS
 _SETTLED_S: Final = 60.0
 _BUCKETS: Final = 100
 _WRITES: Final = 4
-"""Requests of averages of a minute at once."""
+"""Requests for averages of a minute at a time."""
 _LINES: Final = 5_000
-"""Averages of one request: some 4 MB, where a server takes 10 MB."""
+"""Averages in one request, some 4 MB; a server accepts 10 MB."""
 QUARTERS_SCRIPT: Final = "CREATE TABLE stale (quarter INTEGER PRIMARY KEY);"
 """Marks of all sensors together, for an InfluxDB."""
 _AGGREGATES: Final = ", ".join(f"avg({k}), min({k}), max({k})" for k in COLUMNS)
@@ -45,11 +45,11 @@ IN_ROLLED: Final = {"mean": "avg({0})", "min": "min({0}_min)", "max": "max({0}_m
 FOLDED: Final = ", ".join(
     f'mean("{k}") AS "{k}", min("{k}") AS "{k}_min", max("{k}") AS "{k}_max"' for k in COLUMNS
 )
-"""Fields of an average in InfluxQL, besides the number of readings."""
+"""Fields of an average in InfluxQL, except the number of readings."""
 
 
 def mark(tx: sqlite3.Connection, moments: Iterable[tuple[int, ...]]) -> None:
-    """Mark the quarters of moments, (sensor, nanoseconds) or (nanoseconds,), as stale."""
+    """Mark the quarter hours of (sensor, nanoseconds) or (nanoseconds,) as stale."""
     quarters = sorted({(*sensor, ns // _QUARTER_NS) for *sensor, ns in moments})
     if quarters:
         marks = ", ".join("?" * len(quarters[0]))
@@ -59,9 +59,9 @@ def mark(tx: sqlite3.Connection, moments: Iterable[tuple[int, ...]]) -> None:
 def find_oldest_stale(
     connection: sqlite3.Connection, start_ns: int, sensor: str | None = None
 ) -> int | None:
-    """Return where the oldest stale quarter from a moment on begins, nanoseconds.
+    """Return the start of the first stale quarter hour since a moment, nanoseconds, or None.
 
-    `sensor` is given where each sensor has marks of its own.
+    `sensor`: given if each sensor has its own marks.
     """
     own = "" if sensor is None else " AND sensor = (SELECT id FROM sensor WHERE name = ?2)"
     parameters = (start_ns // _QUARTER_NS, *(() if sensor is None else (sensor,)))
@@ -71,14 +71,14 @@ def find_oldest_stale(
 
 
 def find_due(db: sqlite3.Connection, now: float, most: int) -> list[tuple[int, ...]]:
-    """Return some marks whose quarter is over, oldest first."""
+    """Return some marks of quarter hours that have ended, oldest first."""
     over = int((now - _SETTLED_S) * _NS) // _QUARTER_NS
     query = "SELECT * FROM stale WHERE quarter < ? ORDER BY quarter LIMIT ?"
     return [tuple(row) for row in db.execute(query, (over, most))]
 
 
 def tidy(tx: sqlite3.Connection, now: float, retention: Retention, old_at: float) -> bool:
-    """Make some averages that are due and delete some old rows; return whether there is more."""
+    """Compute some due averages and delete some old rows; return whether there are more."""
     marks = find_due(tx, now, _BUCKETS)
     for sensor, quarter in marks:
         for level in LEVELS:
@@ -121,9 +121,9 @@ def _delete(
 
 
 def count_quarters_at_once(sensors: int) -> int:
-    """Return of how many quarters the averages of so many sensors are made and written together.
+    """Return how many quarter hours to average at once for so many sensors.
 
-    An InfluxDB 3 takes a second for each write, whatever is in it.
+    An InfluxDB 3 needs a second for each write, whatever its size.
     """
     return max(
         1, min(_BUCKETS, _WRITES * _LINES // (QUARTER_HOUR.step_s // MINUTE.step_s * sensors))
@@ -131,7 +131,7 @@ def count_quarters_at_once(sensors: int) -> int:
 
 
 def fold(http: InfluxHttp, quarters: Sequence[int]) -> None:
-    """Make the averages of some quarters, ascending, and write them back."""
+    """Compute the averages of some quarter hours (ascending), and write them back."""
     for level in LEVELS:
         lines = [
             line for span in _group_spans(quarters) for line in _query_averages(http, level, *span)
@@ -141,7 +141,7 @@ def fold(http: InfluxHttp, quarters: Sequence[int]) -> None:
 
 
 def _group_spans(quarters: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield beginning and end, nanoseconds, of quarters that follow each other."""
+    """Yield start and end, nanoseconds, of consecutive quarter hours."""
     for _, run in groupby(enumerate(quarters), key=lambda at: at[1] - at[0]):
         found = [quarter for _, quarter in run]
         yield found[0] * _QUARTER_NS, (found[-1] + 1) * _QUARTER_NS

@@ -1,9 +1,9 @@
-"""A store of readings: the protocol that both kinds share, and what is the same in both.
+"""The interface of a store of readings, and the common part of both stores.
 
-`storage.timeseries.sqlite` is the embedded one, `storage.timeseries.influx` writes into an
-InfluxDB of the site. What a reading becomes on its way is one of three, here as everywhere:
-accepted (`Series.write` returns), rejected (`BatchRefusedError`; `storage.timeseries.writer` makes
-the one reading a dead letter), or kept (`StorageUnavailableError`; it stays in the journal).
+`storage.timeseries.sqlite` is the embedded store, and `storage.timeseries.influx` uses the site's
+InfluxDB. A reading has one of three outcomes, as everywhere: accepted (`Series.write` returns),
+rejected (`BatchRefusedError`; `storage.timeseries.writer` makes it a dead letter), or kept
+(`StorageUnavailableError`; it stays in the journal).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _LATEST_S: Final = 120
 
 
 class LatestReading(NamedTuple):
-    """Newest reading of a sensor: event time in Unix seconds and its values by quantity."""
+    """Newest reading of a sensor: event time in Unix seconds, and values by quantity."""
 
     time: float
     values: Mapping[str, float]
@@ -52,7 +52,7 @@ class LatestReading(NamedTuple):
 def make_columns(
     rows: Sequence[Sequence[Any]], keys: Sequence[str]
 ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
-    """Turn rows of nanoseconds and values into times and columns; absent columns are left out."""
+    """Convert rows of nanoseconds and values to times and columns, without empty columns."""
     time = np.array([row[0] / _NS for row in rows], dtype=np.float64)
     table = np.array(
         [[math.nan if v is None else v for v in row[1:]] for row in rows], dtype=np.float64
@@ -62,11 +62,11 @@ def make_columns(
 
 
 def find_newest(rows: Iterable[Sequence[Any]]) -> LatestReading:
-    """Return the newest value of each quantity of a sensor's rows: nanoseconds, all quantities.
+    """Return the newest value of each quantity in a sensor's rows (nanoseconds, all quantities).
 
-    Devices may spread their quantities over several messages: a quantity that the newest lacks
-    comes from one at most two minutes older. A row without any value says that a device is
-    connected, not what it measures: the newest that has one counts, if there is one.
+    Devices may spread quantities over several messages, so a quantity missing in the newest row may
+    come from a row up to two minutes older. Rows without values only show that a device is
+    connected, so they count only if there are no others.
     """
     last, known = 0, dict[str, tuple[int, float]]()
     for at, *values in rows:
@@ -80,7 +80,7 @@ def find_newest(rows: Iterable[Sequence[Any]]) -> LatestReading:
 
 
 def make_reading(sensor: str, row: Sequence[Any]) -> Reading:
-    """Return the reading of a row: nanoseconds, receipt, all quantities, events, faults, flags."""
+    """Return the reading in a row: nanoseconds, receipt, all quantities, events, faults, flags."""
     values = {
         key: float(value)
         for key, value in zip(COLUMNS, row[2:-3], strict=True)
@@ -91,14 +91,14 @@ def make_reading(sensor: str, row: Sequence[Any]) -> Reading:
 
 
 def check_interval(every_s: float) -> int:
-    """Return an interval in nanoseconds, rounded to milliseconds; `ValueError` if it is shorter."""
+    """Return an interval in nanoseconds, rounded to milliseconds; `ValueError` if too short."""
     if not every_s >= 0.001 or math.isinf(every_s):
         raise ValueError(f"an interval of {every_s} s is not possible; at least 0.001 s")
     return round(every_s * 1000) * 1_000_000
 
 
 def check_quantities(keys: Iterable[str]) -> tuple[str, ...]:
-    """Check quantities before they become part of a statement; `ValueError` for unknown ones."""
+    """Return quantities that may be part of a statement; `ValueError` for unknown ones."""
     found = tuple(keys)
     strange = [k for k in found if k not in COLUMN_INDEX]
     if strange or not found:
@@ -107,7 +107,7 @@ def check_quantities(keys: Iterable[str]) -> tuple[str, ...]:
 
 
 class Steps(NamedTuple):
-    """What is aggregated of a sensor, over steps of so many nanoseconds."""
+    """A query for aggregates of a sensor, over steps in nanoseconds."""
 
     sensor: str
     step: int
@@ -116,9 +116,9 @@ class Steps(NamedTuple):
 
 
 class Series(DatabaseFile, ABC):
-    """A store of readings, whose old ones are averaged; safe from several threads, may block.
+    """A store of readings and their averages; safe from several threads, may block.
 
-    `CONSUMER` is the name of its cursor. `MARKS_SENSORS`: each sensor has its own stale quarters.
+    `CONSUMER`: name of its cursor. `MARKS_SENSORS`: each sensor has its own stale quarter hours.
     """
 
     CONSUMER: ClassVar[str]
@@ -147,9 +147,10 @@ class Series(DatabaseFile, ABC):
         return self.query(lambda db: state.cursor(db, self.CONSUMER))
 
     def _store(self, work: Callable[[sqlite3.Connection], None], cursor: int | None) -> None:
-        """Run `work` and move the cursor in one transaction, unless a repair set the cursor back.
+        """Run `work` and move the cursor in one transaction.
 
-        What is stored then was read behind the cursor of before.
+        Raises `StorageUnavailableError` if a repair set the cursor back, because these readings
+        were read after the earlier cursor.
         """
 
         def run(tx: sqlite3.Connection) -> None:
@@ -177,14 +178,14 @@ class Series(DatabaseFile, ABC):
         """Aggregate readings of ``[start, end)`` over intervals of equal length.
 
         For long or old spans, averages are read instead of readings
-        (`storage.timeseries.resolution`): each minute then has the same weight, and intervals are
+        (`storage.timeseries.resolution`). Then each minute has the same weight, and intervals are
         lengthened to multiples of the averages. Intervals of `every_s` seconds (at least a
-        millisecond) begin at multiples of it since 1970.
+        millisecond) start at multiples of it since 1970.
 
-        Returns the beginnings of the intervals with a value, Unix seconds, ascending; and the
-        quantities that occur at least once, NaN where absent.
+        Returns the starts of the intervals with a value, Unix seconds, ascending, and the
+        quantities that occur at least once, with NaN where absent.
 
-        Averages are read up to the first interval in which they are not up to date.
+        Averages are used up to the first interval in which they are not up to date.
         """
         keys, _ = check_quantities(quantities), check_interval(every_s)
         now = self._clock()
@@ -205,11 +206,11 @@ class Series(DatabaseFile, ABC):
         return make_columns([row for row in rows if any(v is not None for v in row[1:])], keys)
 
     def abandon(self) -> None:
-        """Let what waits for a server fail at once, as the process is ending; from any thread."""
+        """Make calls that wait for a server fail immediately, from any thread."""
 
     @abstractmethod
     def check_connection(self) -> str:
-        """Check that it can be written and read; raises `StorageUnavailableError`."""
+        """Check that the store can be written and read; raises `StorageUnavailableError`."""
 
     @abstractmethod
     def latest(self) -> Mapping[str, LatestReading]:
@@ -219,11 +220,11 @@ class Series(DatabaseFile, ABC):
     def window(
         self, sensor: str, start: float, end: float
     ) -> tuple[NDArray[np.float64], Mapping[str, NDArray[np.float64]]]:
-        """Event times in ``[start, end]``, ascending, and one column a quantity; NaN if absent."""
+        """Return event times in ``[start, end]``, ascending, and a column for each quantity."""
 
     @abstractmethod
     def record(self, records: Sequence[Record]) -> None:
-        """Store records beside readings (`storage.timeseries.records`), replacing equal keys.
+        """Store records (`storage.timeseries.records`), replacing those with equal keys.
 
         Errors are those of `write`.
         """
@@ -257,9 +258,9 @@ class Series(DatabaseFile, ABC):
         end: float,
         sensors: Iterable[str],
     ) -> Mapping[str, tuple[float, ...]]:
-        """Add numeric fields up over the records of each sensor in ``[start, end)``.
+        """Return sums of numeric fields over the records of each sensor in ``[start, end)``.
 
-        Sensors without a record are not in the result; what a record lacks adds nothing.
+        Sensors without a record are not in the result; absent fields count as 0.
         """
         table, span = MEASUREMENTS[measurement], (to_ns(start), to_ns(end))
         ours = frozenset(sensors)
@@ -275,29 +276,29 @@ class Series(DatabaseFile, ABC):
     ) -> list[Reading]:
         """Return the readings in ``[start, end)`` of these or all sensors, by time, then sensor.
 
-        They are as received, but without `Reading.seq`; several of one sensor and moment are
+        They are as received, but without `Reading.seq`. Readings of the same sensor and moment are
         joined.
         """
 
     @abstractmethod
     def span(self) -> tuple[float, float] | None:
-        """Event times of the oldest and the newest reading, Unix seconds; None if there is none."""
+        """Return the event times of the oldest and newest reading, Unix seconds, or None."""
 
     @abstractmethod
     def tidy(self, now: float, old_at: float | None = None) -> bool:
-        """Make averages that are due and delete what is old; return whether there is more.
+        """Compute due averages and delete old data; return whether there is more.
 
-        What is old enough is judged at `old_at`, by default `now`.
+        Age is measured at `old_at`, by default `now`.
         """
 
     @abstractmethod
     def write(self, readings: Sequence[Reading], cursor: int | None = None) -> None:
-        """Store readings, then or together with it the cursor behind them.
+        """Store readings, and with or after them the cursor behind them.
 
-        Without readings the cursor moves alone; without a cursor they are not from the journal.
+        Without readings, only the cursor moves; without a cursor, they are not from the journal.
         Raises `StorageUnavailableError` if nothing counts as stored and the same call may succeed
-        later, `BatchRefusedError` if one of the readings is refused for good and the cursor has not
-        moved. Repeating it changes nothing.
+        later, and `BatchRefusedError` if a reading is refused for good and the cursor has not
+        moved. Repeating the call changes nothing.
         """
 
     @abstractmethod
@@ -314,10 +315,10 @@ class Series(DatabaseFile, ABC):
 
     @abstractmethod
     def _averages(self, sensor: str) -> Sequence[Level]:
-        """Return the averages that there are of a sensor."""
+        """Return the levels of averages that exist for a sensor."""
 
     @abstractmethod
     def _aggregated(
         self, wanted: Steps, level: Level | None, first: int, last: int
     ) -> Sequence[Sequence[Any]]:
-        """Aggregate averages, or all readings, of a span, nanoseconds."""
+        """Aggregate averages or all readings over a span in nanoseconds."""

@@ -1,9 +1,9 @@
 """The embedded time series: one SQLite file, clustered by sensor and time.
 
-Rows of one sensor lie together (`WITHOUT ROWID`, key sensor and time), so a chart is one range
-scan. The cursor of the consumer commits in the same transaction as its rows: a crash
-repeats a batch, and repeating a batch changes nothing, because a second reading of the same sensor
-and instant only fills what the first left empty.
+Rows of one sensor are stored together (`WITHOUT ROWID`, key sensor and time), so a chart is one
+range scan. The consumer's cursor is committed in the same transaction as its rows. A crash may
+repeat a batch, which changes nothing, because a second reading of the same sensor and instant only
+fills in values that the first one lacks.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ _LATEST_ROWS = 12
 _SQL = {"mean": "avg", "min": "min", "max": "max"}
 _ALL = ("sensor", "time", "received", *COLUMNS, "events", "faults", "flags")
 _MOST_SHAPES: Final = 16
-"""Sets of quantities in a batch that have a statement of their own, since each value to bind costs.
-Where there are more, or one moment comes twice, so that the order counts, all have one statement.
+"""Sets of quantities in a batch that get a statement of their own, since binding values takes time.
+If there are more, or if the order matters because a moment occurs twice, one statement is used.
 """
 _SENSORS: Final = "SELECT id, name FROM sensor"
 _OF_SENSOR: Final = "sensor = (SELECT id FROM sensor WHERE name = ?)"
@@ -92,7 +92,7 @@ class SqliteSeries(Series):
         super().__init__(path, _prepare, _begin_again, retention, clock)
 
     def check_connection(self) -> str:
-        """Return where readings are kept."""
+        """Return where readings are stored."""
         self.cursor()
         return f"readings are kept in {self.path}"
 
@@ -116,7 +116,7 @@ class SqliteSeries(Series):
         self._store(store, cursor)
 
     def record(self, records: Sequence[Record]) -> None:
-        """Store records beside readings in one transaction; one with the same key is replaced."""
+        """Store records in one transaction, replacing those with equal keys."""
 
         def store(tx: sqlite3.Connection) -> None:
             for record in map(check_record, records):
@@ -146,7 +146,7 @@ class SqliteSeries(Series):
         return self.rows(statement, first, last)
 
     def latest(self) -> Mapping[str, LatestReading]:
-        """Return the newest reading of every sensor that has one, joined over two minutes."""
+        """Return the newest reading of each sensor, joined over two minutes."""
         statement = (
             f"SELECT time, {', '.join(COLUMNS)} FROM reading WHERE sensor = ?"  # noqa: S608 - names from the table of quantities
             f" ORDER BY time DESC LIMIT {_LATEST_ROWS}"
@@ -214,7 +214,7 @@ class SqliteSeries(Series):
         return None if first is None else (first / _NS, last / _NS)
 
     def tidy(self, now: float, old_at: float | None = None) -> bool:
-        """Make averages that are due and delete what is old; return whether there is more."""
+        """Compute due averages and delete old data; return whether there is more."""
         old_at = now if old_at is None else old_at
 
         def work(tx: sqlite3.Connection) -> bool:
@@ -255,7 +255,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 
 def _make_table(tx: sqlite3.Connection, table: Measurement) -> None:
-    """Create the table of a measurement, or add the columns of fields that are new."""
+    """Create the table of a measurement, or add columns for new fields."""
     there = {row["name"] for row in tx.execute(f"PRAGMA table_info({table.name})")}
     columns: dict[str, str] = dict.fromkeys(table.keys, "TEXT NOT NULL DEFAULT ''")
     columns |= {f.name: _SQL_TYPE[f.type] for f in table.fields}
@@ -272,10 +272,9 @@ def _make_table(tx: sqlite3.Connection, table: Measurement) -> None:
 
 
 def _begin_again(rebuilt: sqlite3.Connection) -> None:
-    """Let a rebuilt series read again what the journal still has.
+    """Make a rebuilt series read again what the journal still has.
 
-    Rows of sensors whose names were lost get a name of their own: the next sensor must not take
-    their number.
+    Sensors whose names were lost get new names, so no other sensor gets their numbers.
     """
     for table in ("reading", *(level.measurement for level in rollup.LEVELS)):
         rebuilt.execute(

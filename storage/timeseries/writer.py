@@ -1,23 +1,23 @@
-"""The consumer that fills a time-series store from the journal.
+"""The consumer that copies the journal to a time-series store.
 
-Nothing is lost while the store is away for an hour or a week, and memory stays flat: what waits is
-the journal on the disk, of which a few batches at a time are in memory. A reading that a store
-refuses neither stops the others nor is dropped silently.
+Nothing is lost while the store is unavailable for an hour or a week, and memory use stays constant:
+readings wait in the journal on the disk, and only a few batches are in memory. A reading that the
+store refuses neither stops the others nor disappears silently.
 
 Order of operations:
 
-1. Before the first batch, the store checks its connection, so a wrong token is known at the start.
-2. A batch is read behind the store's own durable cursor.
-3. It is written with the cursor behind it. A store that keeps both in one transaction has each
-   reading once. Any other keeps its cursor after the write and gets readings again after a crash,
-   so writing twice must change nothing there.
-4. `StorageUnavailableError`: the same again after a pause that doubles with jitter, and is never
-   shorter than ``Retry-After``. A permanent error (a missing column, a newer schema, damage that
-   repair does not remove) ends the writer.
-5. `BatchRefusedError`: the batch is divided until each refused reading is alone
+1. Before the first batch, the store checks its connection, so a wrong token is noticed early.
+2. A batch is read after the store's own durable cursor.
+3. It is written together with its cursor. If both are in one transaction, each reading is stored
+   once. Other stores move the cursor after the write and get readings again after a crash, so
+   writing a reading twice must change nothing.
+4. After a `StorageUnavailableError`, the batch is retried after a pause that doubles with jitter
+   and is at least ``Retry-After``. A permanent error (a missing column, a newer schema, damage that
+   cannot be repaired) ends the writer.
+5. After a `BatchRefusedError`, the batch is halved until each refused reading is alone
    (`bisect_rejected`). Each becomes a dead letter ``series_refused``, durable before the cursor
-   passes it. After `refused_in_a_row` of them there is a pause as in 4: the store is probably set
-   up wrong.
+   passes it. After `refused_in_a_row` of them there is a pause as in 4, because the store is
+   probably set up wrong.
 """
 
 from __future__ import annotations
@@ -49,22 +49,22 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REASON: Final = "series_refused"
-"""Of readings."""
+"""Reason of dead letters of readings."""
 RECORD_REASON: Final = "record_refused"
-"""Of records beside them."""
+"""Reason of dead letters of records."""
 _LONGEST_WISH_S: Final = 900.0
-"""A store that asks to be left alone for longer is tried again all the same."""
+"""Longest pause that a store may ask for."""
 
 
 T = TypeVar("T")
 
 
 class Stored(Protocol):
-    """What a store is given."""
+    """An item to be stored."""
 
     @property
     def sensor(self) -> str:
-        """Sensor that it is about; empty if none."""
+        """Sensor of the item, or empty."""
 
 
 S = TypeVar("S", bound=Stored)
@@ -93,26 +93,26 @@ def bisect_rejected(
 
 
 class SeriesStore(Protocol[S_contra]):
-    """Where readings are written; may block, is called from one thread at a time."""
+    """Destination of readings; may block, called from one thread at a time."""
 
     def check_connection(self) -> str:
-        """Check that the store works, and return what it is; raises `StorageUnavailableError`."""
+        """Check the store and return its description; raises `StorageUnavailableError`."""
 
     def cursor(self) -> int:
         """Return the journal offset up to which readings are durably stored."""
 
     def write(self, items: Sequence[S_contra], cursor: int, /) -> None:
-        """Store items and the cursor behind them, on the terms of `Series.write`."""
+        """Store items and the cursor behind them, like `Series.write`."""
 
 
 @dataclass(frozen=True, slots=True)
 class WriterSettings:
     """How a writer works.
 
-    - `refused_in_a_row`: refused readings without an accepted one between, before a pause.
-    - `pace_s`: shortest time between the beginnings of two batches that are not full.
-    - `gather_s`: wait for more after an idle time.
-    - `origin`, `reason`: of the dead letter of a refused reading.
+    - `refused_in_a_row`: consecutive refused readings before a pause.
+    - `pace_s`: shortest time between the starts of two batches that are not full.
+    - `gather_s`: wait for more readings after an idle time.
+    - `origin`, `reason`: origin and reason of dead letters.
     """
 
     batch: int = 2_000
@@ -127,7 +127,7 @@ class WriterSettings:
 
 @dataclass(slots=True)
 class WriterState:
-    """Counters of a writer, why it cannot write at the moment, and the cursor of its store."""
+    """Counts of a writer, why it cannot write at the moment, and its store's cursor."""
 
     stored: int = 0
     refused: int = 0
@@ -136,7 +136,7 @@ class WriterState:
 
 
 class SeriesWriter(Generic[S]):
-    """Fill one store, from `Journal.read` or a function like it.
+    """Fill one store from `Journal.read` or a similar function.
 
     ``await write_dead_letters(letters)`` returns once they are durable; `store` and `read` may
     block and run through `in_thread`.
@@ -202,7 +202,7 @@ class SeriesWriter(Generic[S]):
             return
 
     async def _advance(self) -> int:
-        """Read and write what is next; how many places of the journal the first batch was."""
+        """Read and write the next batch; return how far the cursor moved."""
         before = await self._in_thread(self._store.cursor)
         self.state.cursor = before
         entries, cursor = await self._in_thread(self._read, before, self._settings.batch)
@@ -273,7 +273,7 @@ _BATCH = 500
 
 
 def retry_refused(journal: Path, series: Series) -> tuple[int, int]:
-    """Store refused readings and records again; return how many are stored, and how many not."""
+    """Retry refused readings and records; return how many were stored and refused."""
     with closing(connect(journal)) as connection, translate_errors(journal):
         readings = _retry(connection, REASON, Reading, series.write)
         records = _retry(connection, RECORD_REASON, Record, series.record)
@@ -288,7 +288,7 @@ def _retry(
         before = letters[-1].id
         found: dict[int, T] = {}
         for number, letter in letters:
-            with suppress(msgspec.MsgspecError):  # its content was cut off
+            with suppress(msgspec.MsgspecError):  # its content is cut off
                 found[number] = msgspec.json.decode(letter.payload, type=kind)
         bad = {id(item) for item, _ in bisect_rejected(store, list(found.values()))}
         done = [number for number, item in found.items() if id(item) not in bad]

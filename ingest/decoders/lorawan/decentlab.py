@@ -7,9 +7,9 @@ Big-endian words after version (1 byte), device id (2) and a bit map (2) of what
 - **DL-IAM**: battery | temperature, humidity | pressure in 2 Pa | two light channels | CO2 with
   status and raw | activity | total VOC in ppb.
 
-Counts go from 0.3 µm up to a diameter; the differences to the last one are taken, as for every
-SPS30. A frame that fits both devices in length (no PM, no light) is read as DL-PM unless the
-registered model says ``dl-iam``.
+Counts go from 0.3 µm up to a diameter, so differences to the last one are used, as for every SPS30.
+A frame whose length fits both devices (no PM, no light) is read as DL-PM unless the registered
+model is ``dl-iam``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ingest.validation import count_above
 
 
 def _split_words(data: bytes, layout: tuple[int, ...]) -> list[tuple[int, ...] | None]:
-    """Words of each part of a device's layout; None for parts that are absent."""
+    """Return the words of each part of a device's layout, or None if the part is absent."""
     if len(data) < 7 or data[0] != 2:
         raise refuse("no Decentlab frame of version 2")
     present = int.from_bytes(data[3:5], "big")

@@ -1,7 +1,7 @@
 """Elsys ERS2, EMS and relatives by their bytes: type byte, big-endian value of known length.
 
-Frames of many other devices, cut off or whole, can be read this way by chance. Where neither model
-nor port says Elsys, a frame therefore needs a temperature and a humidity (`read_guessed`).
+Frames of many other devices can be read this way by chance. So unless the model or port says Elsys,
+a frame must contain temperature and humidity (`read_guessed`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def read_elsys(data: bytes) -> Frame:
 
 
 def read_guessed(data: bytes) -> Frame:
-    """Read a frame of a device that is not known to be of Elsys."""
+    """Read a frame of a device that may not be by Elsys."""
     frame = read_elsys(data)
     values, faults = check_values(frame.raw)
     if faults or not values.keys() >= {"temp", "rh"}:

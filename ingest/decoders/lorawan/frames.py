@@ -1,11 +1,10 @@
 """LoRaWAN application frames: what a codec returns, and which codec reads a frame.
 
-A codec is strict: an identifier it does not know or a tail that is too short refuses the frame,
-so a frame of another device is recognized by being refused. The registered model of the sensor (or
-the model the network server names) selects the codec. Without it every codec that suits the port
-is tried, and of those that read the frame to its last byte the first is believed that finds
-something in it and whose values are all possible; if there is none, the one with the fewest that
-are not.
+Codecs are strict: they refuse a frame with an unknown identifier or a missing end, so frames of
+other devices are refused. The sensor's registered model (or the model from the network server)
+selects the codec. Without a model, every codec for the port is tried. The first codec is used that
+reads the frame to its last byte, finds something, and returns only possible values. If there is
+none, the codec with the fewest impossible values is used.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ def load_table(device: str, kind: str) -> dict[int, Any]:
 
 @dataclass(slots=True)
 class Frame:
-    """What one frame says, before checks: None or out of range is a fault."""
+    """Content of one frame before checks; None or out of range is a fault."""
 
     raw: dict[str, object] = field(default_factory=dict)
     events: list[str] = field(default_factory=list)
@@ -49,7 +48,7 @@ class Frame:
 
     @property
     def says_nothing(self) -> bool:
-        """Whether there is neither value nor event nor fault: a sign of life at most."""
+        """Whether there is no value, event or fault, only a sign of life."""
         return not (self.raw or self.events or self.faults)
 
 
@@ -57,7 +56,7 @@ Codec = Callable[[bytes], Frame]
 """Reads a frame; raises `PayloadError` with `bad_frame`."""
 
 Models = tuple[tuple[re.Pattern[str], Codec], ...]
-"""What the name of a model contains, in lower case, and the codec that this selects."""
+"""Patterns of model names in lower case, and their codecs."""
 
 
 def refuse(what: str) -> PayloadError:
@@ -67,7 +66,7 @@ def refuse(what: str) -> PayloadError:
 
 @lru_cache(maxsize=4_096)
 def find_codec(model: str, models: Models) -> Codec | None:
-    """Return the codec of a model's name; None if it names none of the models."""
+    """Return the codec for a model name, or None."""
     name = model.lower()[:256]
     return next((codec for pattern, codec in models if pattern.search(name)), None)
 
@@ -77,7 +76,7 @@ def _count_impossible(frame: Frame) -> int:
 
 
 def read_frame(data: bytes, model: str, codecs: Iterable[Codec], models: Models) -> Frame:
-    """Read a frame by the codec of its model, else by the codec that it fits best."""
+    """Read a frame with the codec of its model, otherwise with the codec that fits best."""
     if not 0 < len(data) <= MAX_FRAME:
         raise refuse(f"a frame of {len(data)} bytes")
     known = find_codec(model, models) if model else None
@@ -110,7 +109,7 @@ def make_readings(
     flags: tuple[str, ...] = (),
     seq: int | None = None,
 ) -> Readings:
-    """Return a frame's readings: its plausible history, oldest first, then the present."""
+    """Return a frame's readings: plausible history, oldest first, then the current one."""
     limits = context.limits
     readings: Readings = []
     for when, raw in sorted(frame.history, key=lambda item: item[0]):
@@ -145,7 +144,7 @@ def make_readings(
 def make_decoder(
     codecs: tuple[Codec, ...], models: Models
 ) -> Callable[[Message, Context], Readings]:
-    """Make the decoder of frames that come without an envelope; the topic names the sensor."""
+    """Return a decoder of frames without an envelope; the topic names the sensor."""
 
     def decode(message: Message, context: Context) -> Readings:
         sensor = sensor_id(message.topic)

@@ -2,8 +2,8 @@
 
 Written from the field tables of the user guides (`frames.toml`). Little-endian throughout.
 
-**GS601** (port 85): one-byte identifiers without a type. A value that the device cannot measure is
-replaced by an alarm of type 0, 1 or 2: a fault, never an alarm. Alarm frames may come alone:
+**GS601** (port 85): one-byte identifiers without a type. If the device cannot measure a value, it
+sends an alarm of type 0, 1 or 2 instead, which is a fault. Alarm frames may come alone:
 
 ====  =========================  ====================================================
 02    10 / 11 + index            released / `vendor_vape`, the index is kept
@@ -13,13 +13,14 @@ replaced by an alarm of type 0, 1 or 2: a fault, never an alarm. Alarm frames ma
 10    20 / 21                    normal / `tamper`
 ====  =========================  ====================================================
 
-After a join a device reports its versions: DA (GS601) is two bytes of hardware and six of firmware,
-FF 0A (AM100, AM300) two of firmware, in hexadecimal digits: 01 14 is v1.14.
+After a join, a device reports its versions: DA (GS601) has two bytes of hardware and six of
+firmware version; FF 0A (AM100, AM300) has two bytes of firmware version in hexadecimal: 01 14 is
+v1.14.
 
-**AM100, AM300, GS301**: channel and type. TVOC (08 7D) is ppb on AM107, which is known by its model
-or by its activity or light channel in the same frame; on AM300 it is a rating, and ignored. History
-records (20 CE, 21 CE) are readings with the flag `history`; their length after the time tells the
-model: 3 (AM102), 5 (AM103), 12 (AM307), 16 (AM308), 18 (AM319).
+**AM100, AM300, GS301**: channel and type. TVOC (08 7D) is ppb on AM107, which is recognized by its
+model or by an activity or light channel in the same frame; on AM300 it is a rating, and ignored.
+History records (20 CE, 21 CE) are readings with the flag `history`; their length after the time
+gives the model: 3 (AM102), 5 (AM103), 12 (AM307), 16 (AM308), 18 (AM319).
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ _VERSIONS: Final = 0xDA
 
 
 def _format_version(data: bytes) -> str:
-    """Version of bytes, zeros at the end left out from the third on."""
+    """Return a version from bytes, without zeros at the end after the second."""
     parts = [f"{part:x}" for part in data[:2] + data[2:].rstrip(b"\0")]
     return f"v{'.'.join(parts)}"
 
 
 class _Bytes:
-    """A frame being read; a read past its end refuses it."""
+    """A frame that is being read; reading past its end refuses it."""
 
     __slots__ = ("at", "data")
 
@@ -196,12 +197,12 @@ def _read_am_history(frame: Frame, rest: _Bytes, *, ugm3: bool) -> None:
 
 
 def _fits(body: bytes, size: int) -> bool:
-    """Whether a record of `size` bytes ends the frame or is followed by another one."""
+    """Return whether a record of `size` bytes ends the frame or another record follows."""
     return len(body) == size or body[size : size + 2] in (b"\x20\xce", b"\x21\xce")
 
 
 def read_guessed(data: bytes) -> Frame:
-    """Read a frame of a device that is not known to be a GS601."""
+    """Read a frame of a device that may not be a GS601."""
     if data in _PRESENCE:
         raise refuse("a frame that may be of another device")
     return read_gs601(data)

@@ -1,15 +1,15 @@
 """LoRaWAN network servers: ChirpStack v4, The Things Stack v3, LORIOT, Milesight gateways.
 
-The envelope gives identity (an EUI, in lower case), time, and the frame counter as sequence number.
-The frame inside is read by its bytes, whether or not the server decoded it too. Only if no codec of
-ours reads them, the server's decoded object is used (`decoded`). The time of ChirpStack is
-``time``, or ``nsTime`` (flag `clock_skew`) if the two differ by more than the allowed skew.
+The envelope has the identity (an EUI, in lower case), the time, and the frame counter, which is the
+sequence number. The bytes of the frame are decoded even if the server decoded them too. The
+server's decoded object is used only if none of our codecs reads the frame. The time of ChirpStack
+is ``time``, or ``nsTime`` (flag `clock_skew`) if the two differ by more than the allowed skew.
 
-The JSON of a Milesight gateway is the integrator's to choose: the frame may be base64 or hex, and
-without ``object`` its outermost members are taken as the decoded object. ``simulated: true`` is
-flagged and never alerts. A join, a status report and a codec error of the server (`codec_error`)
-are `online`; receipts of downlinks are not stored. A payload that is no JSON, under a ChirpStack or
-Things topic, is the bare frame.
+The integrator chooses the JSON of a Milesight gateway: the frame may be base64 or hex, and without
+``object`` the outermost members are the decoded object. ``simulated: true`` is flagged and never
+alerts. A join, a status report and a codec error of the server (`codec_error`) are `online`;
+downlink receipts are not stored. On a ChirpStack or Things topic, a payload that is not JSON is the
+bare frame.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _FAULT: Final = frozenset({0, 1, 2, "collection error", "lower range error", "over range error"})
 _INNER: Final = 3
-"""Depth of the objects in a decoded object that are read."""
+"""Depth to which a decoded object is searched."""
 _ALARM_OF: Final[dict[str, tuple[str, str, frozenset[object]]]] = {
     "vaping_index_alarm": ("vape_index", "vendor_vape", frozenset({17, "alarm trigger"})),
     "pm1_0_alarm": ("pm1", "", frozenset()),
@@ -56,7 +56,7 @@ _ALARM_OF: Final[dict[str, tuple[str, str, frozenset[object]]]] = {
         ("", "tamper", frozenset({33, "trigger", "alarm trigger", "triggered"})),
     ),
 }
-"""Alarm to quantity, event, and the types that are the event."""
+"""Quantity and event of each alarm, and the types that mean the event."""
 _MASKED: Final = frozenset({33, "interference alarm trigger"})
 _TAMPERED: Final = frozenset({1, "triggered", "trigger"})
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -67,13 +67,13 @@ _MAX_NAME: Final = 64
 def read_decoded(decoded: dict[str, Any], units: dict[str, str] | None = None) -> Frame:
     """Read the object that a network server's own codec made of a frame.
 
-    Members are taken by their names only (`names.find_quantities`), with these conventions on top:
+    Members are read by name (`names.find_quantities`), with these additional conventions:
 
     - ``{"value": x, "unit": u}`` is a value with its unit (Decentlab);
-    - alarms of a GS601 come as numbers (``{"type": 17, "alarm_trigger": {...}}``), words, members
-      alone or in camel case. A fault type makes the quantity a fault, and never an alarm; values
-      inside the alarm count where the object has none itself;
-    - Decentlab's number concentrations go up to a diameter, so differences are taken.
+    - alarms of a GS601 are numbers (``{"type": 17, "alarm_trigger": {...}}``), words, or members,
+      also in camel case. A fault type makes the quantity a fault, never an alarm. Values inside the
+      alarm count if the object has none itself;
+    - Decentlab's number concentrations go up to a diameter, so differences are used.
     """
     members = {_CAMEL.sub("_", k).lower(): v for k, v in decoded.items() if len(k) <= _MAX_NAME}
     if "vaping_index" in members or "vaping_index_alarm" in members:
@@ -106,7 +106,7 @@ def _read_alarm(frame: Frame, name: str, value: object, units: dict[str, str] | 
 
 
 def _find_kinds(alarm: object) -> set[object]:
-    """Type of an alarm, as number or words; without a type, the names of its members."""
+    """Return the type of an alarm as a number or words; without one, its members' names."""
     kind = alarm.get("type") if type(alarm) is dict else alarm
     word = _clean_word(kind)
     if word is not None:
@@ -115,7 +115,7 @@ def _find_kinds(alarm: object) -> set[object]:
 
 
 def _clean_word(value: object) -> object:
-    """Return a whole number as such, words in lower case with spaces, None for anything else."""
+    """Return an integer, or words in lower case with spaces, or None."""
     if type(value) is float and value.is_integer():
         value = int(value)
     if type(value) is str:
@@ -158,7 +158,7 @@ _EUI_KEYS: Final = ("deveui", "dev_eui", "sensor")
 
 
 class _Keys(NamedTuple):
-    """What a server calls the parts of an uplink; `coding` is hex or base64, empty for either."""
+    """Names of the parts of an uplink; `coding` is hex, base64, or empty for either."""
 
     data: str
     coding: str
@@ -176,7 +176,7 @@ _BARE: Final = _Keys("", "", "", "", "", "")
 
 
 def _decode_bytes(text: object, coding: str) -> bytes | None:
-    """Return the bytes of hex or base64; that of addresses and missing padding are accepted."""
+    """Decode hex or base64, also URL-safe and without padding."""
     if type(text) is not str or not text:
         return None
     coding = coding or ("hex" if _IS_HEX.fullmatch(text) else "base64")
@@ -208,7 +208,7 @@ def _read_uplink(
     model: str = "",
     flags: tuple[str, ...] = (),
 ) -> Readings:
-    """Return the readings of an uplink; under `_BARE` keys, the payload is the frame."""
+    """Return the readings of an uplink; with `_BARE` keys, the payload is the frame."""
     known = context.registry.sensors.get(sensor)
     named = f"{known.model} {model}" if known and known.model else model
     bare = keys is _BARE
@@ -234,13 +234,13 @@ def _read_uplink(
 
 
 def _find_strongest(gateways: object) -> float | None:
-    """Return the signal at the gateway that heard an uplink best, dBm; None if none reports it."""
+    """Return the strongest signal at any gateway, dBm, or None."""
     levels: list[Any] = [as_dict(gateway).get("rssi") for gateway in as_list(gateways)[:64]]
     return max((x for x in levels if type(x) in (int, float) and -200 <= x < 0), default=None)
 
 
 def _choose_codecs(port: object) -> tuple[Codec, ...]:
-    """Codecs to try for a frame of an unknown model; the port tells makers apart."""
+    """Return the codecs to try for an unknown model; makers use different ports."""
     if type(port) is not int:
         return (*milesight.CODECS, *_GUESSED)
     if port == _MILESIGHT_PORT:
