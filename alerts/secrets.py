@@ -103,6 +103,11 @@ def load_secret(what: str, *, file: Path | str | None = None, env: str | None = 
     return Secret(text)
 
 
+def hash_token(token: str) -> bytes:
+    """Return what is stored of a random token."""
+    return hashlib.sha256(token.encode()).digest()
+
+
 def find_scheme(target: Secret) -> str:
     """Return the scheme of an address in lower case."""
     return target.reveal().partition("://")[0].lower()

@@ -1,6 +1,6 @@
 """Collect the messages of all packages into the catalogues: ``python -m language.catalogue``.
 
-A message whose English text changed is a new one: nothing is guessed, so nothing is fuzzy.
+A message whose English text changed is a new message; translations are never guessed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _KEYWORDS: Final = {
     "in_context": ((1, "c"), 2),
     "ngettext": (1, 2),
     "plural": (1, 2),
-    # what people read of a table of columns or key figures
+    # titles in tables of columns and key figures
     "Column": (3,),
     "KeyFigure": (2,),
 }
@@ -70,7 +70,7 @@ def collect() -> Catalog:
 
 
 def find_faults(known: Catalog, template: Catalog) -> Iterator[str]:
-    """Bring the catalogue of a language up to date; yield what is wrong with it."""
+    """Update the catalogue of a language; yield its faults."""
     known.update(template, no_fuzzy_matching=True)
     for message in known.obsolete.values():
         yield f"no longer used: {list_forms(message.id)[0]!r}"
@@ -92,7 +92,7 @@ def _find_fault(message: Message, known: Catalog) -> str:
 
 
 def list_forms(text: Any) -> tuple[str, ...]:
-    """Return the one form of a message, or both of a plural."""
+    """Return the form of a message, or both forms of a plural."""
     return tuple(text) if isinstance(text, tuple | list) else (text,)
 
 
@@ -106,7 +106,7 @@ def load(code: str) -> Catalog:
 
 
 def update(code: str, template: Catalog) -> list[str]:
-    """Write the catalogue of a language anew; return what is missing in it."""
+    """Rewrite the catalogue of a language; return its faults."""
     known = load(code)
     missing = list(find_faults(known, template))
     known.obsolete.clear()
@@ -121,7 +121,7 @@ def update(code: str, template: Catalog) -> list[str]:
 
 
 def compile_catalogue(code: str) -> bytes:
-    """Return the catalogue of a language as `gettext` reads it; the same for the same messages."""
+    """Return the compiled catalogue of a language; equal messages give equal bytes."""
     known, made = load(code), io.BytesIO()
     known.creation_date = known.revision_date = datetime.fromtimestamp(0, UTC)
     write_mo(made, known)
@@ -129,7 +129,7 @@ def compile_catalogue(code: str) -> bytes:
 
 
 def main() -> None:
-    """Bring all catalogues up to date and print what they lack."""
+    """Update all catalogues and print their faults."""
     template = collect()
     for code in LANGUAGES:
         if code != ENGLISH:

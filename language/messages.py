@@ -1,16 +1,16 @@
-"""Messages in the language of whoever reads them.
+"""Messages, dates and times in the reader's language.
 
 The source of every message is its English text, ``_("%(name)s is responding", name=...)``: a whole
-sentence with named placeholders; a literal percent sign is ``%%``, in templates too. Plurals are
-`ngettext`, tables of words `Words`; a message that is composed before its reader is known is a
-`Message`. `python -m language.catalogue` collects them into ``es.po`` and compiles it to ``es.mo``,
-which is read here.
+sentence with named placeholders. Write a literal percent sign as ``%%``, in templates too. Use
+`ngettext` for plurals, `Words` for tables of words, and `Message` for a message that is composed
+before its reader is known. `python -m language.catalogue` collects the messages into ``es.po`` and
+compiles it to ``es.mo``, which is read here.
 
-Who reads is known to the caller: ``with speaking("es"):``, for the current task or thread, and
-English otherwise, so logs, commands, and what other systems receive stay in English.
+The caller sets the language with ``with use_language("es"):`` for the current task or thread.
+Otherwise it is English, so logs, commands and data for other systems stay in English.
 
-What parts store and exchange is a `Fact`: a code with its parameters. Whoever shows it finds the
-sentence in the part's `Sentences`, in the reader's language. Nothing reads a sentence back.
+Components store and exchange a `Fact`: a code with parameters. Whatever shows it finds the sentence
+in the component's `Sentences`, in the reader's language. Sentences are never parsed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from gettext import GNUTranslations, NullTranslations
@@ -31,10 +32,11 @@ import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from datetime import date
 
 ENGLISH: Final = "en"
 LANGUAGES: Final[Mapping[str, str]] = MappingProxyType({ENGLISH: "English", "es": "Español"})
-"""Each language in its own words, by the code that pages, settings and catalogues use."""
+"""The name of each language in that language, by its code in pages, settings and catalogues."""
 
 _current: Final = ContextVar("language", default=ENGLISH)
 _RANGE: Final = re.compile(r"\s*([A-Za-z]{1,8})(?:-[A-Za-z0-9-]+)?\s*(?:;\s*q=([0-9.]{1,5})\s*)?")
@@ -42,18 +44,18 @@ _LONGEST_HEADER: Final = 500
 
 
 def get_language() -> str:
-    """Return the code of the language that messages are in now."""
+    """Return the code of the current language."""
     return _current.get()
 
 
 def set_language(code: str) -> None:
-    """Change the language for the rest of the current task; unknown codes are English."""
+    """Set the language for the rest of the current task; unknown codes mean English."""
     _current.set(code if code in LANGUAGES else ENGLISH)
 
 
 @contextmanager
 def use_language(code: str) -> Iterator[None]:
-    """Change the language for a block; unknown codes are English."""
+    """Set the language for a block; unknown codes mean English."""
     token = _current.set(code if code in LANGUAGES else ENGLISH)
     try:
         yield
@@ -62,7 +64,7 @@ def use_language(code: str) -> Iterator[None]:
 
 
 def choose_language(header: str) -> str:
-    """Return the language that an Accept-Language header prefers; empty if we have none of them.
+    """Return the language that an Accept-Language header prefers; empty if we have none of its.
 
     >>> [choose_language(h) for h in ("fr-CA, es-MX;q=0.8, en;q=0.7", "de", "es;q=0")]
     ['es', '', '']
@@ -94,12 +96,12 @@ def gettext(message: str) -> str:
 
 
 def in_context(context: str, message: str) -> str:
-    """Return a word that is another in other languages by where it is: "Open" on a button."""
+    """Return a word whose translation depends on the context, such as "Open" on a button."""
     return _load_translations(_current.get()).pgettext(context, message)
 
 
 def ngettext(one: str, many: str, n: float, **values: object) -> str:
-    """Return one of two messages by a number, which is also the placeholder ``n``."""
+    """Return one of two messages by a number, which also fills the placeholder ``n``."""
     return plural(one, many, n) % {"n": n, **values}
 
 
@@ -109,22 +111,22 @@ def plural(one: str, many: str, n: float) -> str:
 
 
 def mark(message: str) -> str:
-    """Mark a text of a table for the catalogue; whoever shows it translates it."""
+    """Mark a text in a table for the catalogue; it is translated where it is shown."""
     return message
 
 
 def mark_plural(one: str, many: str) -> tuple[str, str]:
-    """Mark the two forms of a text of a table, as `mark`."""
+    """Mark both forms of a text in a table, like `mark`."""
     return one, many
 
 
 class Coded(StrEnum):
-    """Codes of one kind, each with its message: ``OPEN = "open", mark("Open")``."""
+    """Codes with their messages: ``OPEN = "open", mark("Open")``."""
 
     message: str | tuple[str, str]
 
     def __new__(cls, code: str, message: str | tuple[str, str] = "") -> Self:
-        """Make a member, which is its code."""
+        """Create a member that equals its code."""
         if not message:
             raise TypeError(f"{cls.__name__} {code!r} has no message")
         member = str.__new__(cls, code)
@@ -138,7 +140,7 @@ class Coded(StrEnum):
 
 
 class Words(Mapping[str, str]):
-    """A table of `mark`-ed words by key, each returned in the current language."""
+    """A table of words marked with `mark`; lookups return them in the current language."""
 
     def __init__(self, words: Mapping[str, str]) -> None:
         self._words = dict(words)
@@ -155,7 +157,7 @@ class Words(Mapping[str, str]):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message to be said later, in the language of whoever reads it: ``str(message)``."""
+    """A message for later: ``str(message)`` writes it in the reader's language."""
 
     pattern: str
     values: Mapping[str, object] = field(default_factory=dict)
@@ -165,17 +167,17 @@ class Message:
 
 
 def later(message: str, **values: object) -> Message:
-    """Return a message to be said later."""
+    """Return a message that is written later, in the reader's language."""
     return Message(message, values)
 
 
 def capitalize(text: str) -> str:
-    """Begin with a capital, and leave the rest as it is."""
+    """Capitalize the first letter and leave the rest unchanged."""
     return text[:1].upper() + text[1:]
 
 
 def join_words(items: Iterable[str]) -> str:
-    """Write things one after the other.
+    """Join items into a list for people to read.
 
     >>> join_words(["spray", "steam", "dust"])
     'spray, steam and dust'
@@ -193,7 +195,7 @@ def _load_translations(code: str) -> NullTranslations:
 
 
 class Fact(msgspec.Struct, frozen=True):
-    """What happened, by a code of the part that says it; `params` are numbers, names or codes."""
+    """What happened, as a component's code; `params` are numbers, names or codes."""
 
     code: str
     params: dict[str, str | int | float | Fact | tuple[Fact, ...]] = {}
@@ -209,7 +211,7 @@ _PARAMS: Final = msgspec.json.Decoder(dict[str, Parameter])
 
 
 def fact(code: str, **params: Parameter) -> Fact:
-    """Return a fact.
+    """Build a fact.
 
     >>> to_json([fact("back", after_s=90.0)])
     '[{"code":"back","params":{"after_s":90.0}}]'
@@ -218,30 +220,30 @@ def fact(code: str, **params: Parameter) -> Fact:
 
 
 def to_json(value: object) -> str:
-    """Write facts, parameters or what contains them for a column of a database."""
+    """Encode facts, parameters, or structures of them, for a database column."""
     return msgspec.json.encode(value).decode()
 
 
 def parse_facts(text: str) -> tuple[Fact, ...]:
-    """Read a list of facts."""
+    """Decode a list of facts."""
     return _FACTS.decode(text)
 
 
 def parse_fact(text: str) -> Fact:
-    """Read one fact."""
+    """Decode one fact."""
     return msgspec.json.decode(text, type=Fact)
 
 
 def parse_params(text: str) -> dict[str, Parameter]:
-    """Read parameters."""
+    """Decode parameters."""
     return _PARAMS.decode(text)
 
 
 class Sentences:
-    """The sentences of a part's facts by code: a message, or two of `mark_plural` by ``n``.
+    """The sentences of a component's facts by code: one message, or two of `mark_plural` by ``n``.
 
-    `write` are the functions that write parameters, by name, from the value and all of them; others
-    are written as they are.
+    `write` has functions that write a parameter, by its name, from its value and all parameters.
+    Other parameters are written unchanged.
 
     >>> Sentences({"back": "back after %(time)s"}, {"time": lambda s, _: f"{s:.0f} s"}).of(
     ...     fact("back", time=90.0))
@@ -266,3 +268,76 @@ class Sentences:
         if isinstance(found, str):
             return gettext(found) % values
         return plural(*found, values["n"]) % values
+
+
+FORMS: Final = {
+    "date": ("%B %-d, %Y", "%-d de %B de %Y"),
+    "date and time": ("%B %-d, %Y, %-I:%M %p", "%-d de %B de %Y, %-I:%M %p"),
+    "short date": ("%b %-d, %Y", "%-d %b %Y"),
+    "short date and time": ("%b %-d, %Y, %-I:%M %p", "%-d %b %Y, %-I:%M %p"),
+    "weekday and date": ("%a, %b %-d, %Y", "%a %-d %b %Y"),
+    "exact": ("%a, %b %-d, %Y, %-I:%M:%S %p %Z", "%a %-d %b %Y, %-I:%M:%S %p %Z"),
+    "month and day": ("%b %-d", "%-d %b"),
+    "month": ("%B %Y", "%B de %Y"),
+    "weekday": ("%a", "%a"),
+    "weekday and day": ("%a, %b %-d", "%a %-d %b"),
+    "moment": ("%a, %b %-d, %-I:%M %p", "%a %-d de %b, %-I:%M %p"),
+    "weekday and clock": ("%a %-I:%M %p", "%a %-I:%M %p"),
+    "hour": ("%-I %p", "%-I %p"),
+    "clock": ("%-I:%M %p", "%-I:%M %p"),
+    "clock with seconds": ("%-I:%M:%S %p", "%-I:%M:%S %p"),
+}
+"""Formats for `strftime`, in English and in Spanish as the CLDR has it for the United States."""
+_WALL_TIME: Final = re.compile(
+    r"\b(?:(\d{4}-\d\d-\d\d)[ T])?([01]\d:[0-5]\d|2[0-3]:[0-5]\d)(?::[0-5]\d)?\b"
+)
+_MONTHS: Final = (
+    "enero",
+    "febrero",
+    "marzo",
+    "abril",
+    "mayo",
+    "junio",
+    "julio",
+    "agosto",
+    "septiembre",
+    "octubre",
+    "noviembre",
+    "diciembre",
+)
+_DAYS: Final = ("lun", "mar", "mié", "jue", "vie", "sáb", "dom")
+
+
+def write_clocks(text: object) -> str:
+    """Rewrite each stored wall time in a text, and a date before it, as people read them.
+
+    >>> write_clocks("first shift, 08:00-16:30 until 16:30"), write_clocks("2026-09-07 10:05:00")
+    ('first shift, 8:00 AM-4:30 PM until 4:30 PM', 'Sep 7, 2026, 10:05 AM')
+    """
+    return _WALL_TIME.sub(_write_clock, str(text))
+
+
+def _write_clock(found: re.Match[str]) -> str:
+    day, clock = found.groups()
+    moment = datetime.fromisoformat(f"{day or '2000-01-01'} {clock}")
+    return write_date(moment, "short date and time" if day else "clock")
+
+
+def write_hour(hour: int) -> str:
+    """Write an hour of the day, 0 to 23."""
+    return write_date(datetime(2000, 1, 1, hour), "hour")  # noqa: DTZ001 - a wall time
+
+
+def write_date(moment: date | datetime, form: str) -> str:
+    """Write a date, or a date and time, in one of the `FORMS` in the current language."""
+    english, spanish = FORMS[form]
+    if get_language() == ENGLISH:
+        return moment.strftime(english)
+    month = _MONTHS[moment.month - 1]
+    short = "sept" if moment.month == 9 else month[:3]
+    names = {"%B": month, "%b": short, "%a": _DAYS[moment.weekday()]}
+    if isinstance(moment, datetime):
+        names["%p"] = "a.m." if moment.hour < 12 else "p.m."
+    for code, name in names.items():
+        spanish = spanish.replace(code, name)
+    return moment.strftime(spanish)

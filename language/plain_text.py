@@ -1,7 +1,7 @@
-r"""Text from people and devices that does nothing where it is shown: one function an output.
+r"""Make text from people and devices harmless where it is shown, with a function for each output.
 
-A spreadsheet takes a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line end for a
-formula; a terminal obeys control characters; a bidirectional override changes the order of words.
+A spreadsheet treats a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line end as a
+formula. A terminal obeys control characters. A bidirectional override changes the order of words.
 
 - Terminal and log: `escape`, `escape_lines`, `PlainFormatter`.
 - Documents and labels: `escape_reversibly`.
@@ -9,8 +9,8 @@ formula; a terminal obeys control characters; a bidirectional override changes t
 - Pictures and notices: `clean`.
 - Ids: `new_id`.
 
-What is not printable becomes ``\xNN``, ``\uNNNN`` or ``\UNNNNNNNN``. Where text can be restored, a
-backslash is two.
+Characters that are not printable become ``\xNN``, ``\uNNNN`` or ``\UNNNNNNNN``. In text that can
+be restored, backslashes are doubled.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def escape_reversibly(text: str) -> str:
 
 
 def make_inert(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula.
+    """Return text that no spreadsheet treats as a formula.
 
     >>> make_inert("=cmd|' /C calc'!A0"), make_inert("Boys' room")
     ("'=cmd|' /C calc'!A0", "Boys' room")
@@ -68,7 +68,7 @@ def make_inert(text: str) -> str:
 
 
 def restore(text: str) -> str:
-    r"""Return the text that `make_inert` was given.
+    r"""Return the text that was given to `make_inert`.
 
     >>> restore("'=1+1"), restore("a\\u202eb")
     ('=1+1', 'a\u202eb')
@@ -87,7 +87,7 @@ def clean(text: str) -> str:
 
 
 class PlainFormatter(logging.Formatter):
-    """Formats log lines; a message is one line, a traceback keeps its lines."""
+    """Formats log records: a message on one line, a traceback on its own lines."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - of the library
         """Return the first line."""
@@ -100,7 +100,7 @@ class PlainFormatter(logging.Formatter):
 
 
 def pluralize(n: int, one: str, many: str = "") -> str:
-    """Return a number with its noun, for texts that are English only.
+    """Return a number with its noun, for texts that are only in English.
 
     >>> pluralize(1, "room"), pluralize(2_000, "room"), pluralize(2, "address", "addresses")
     ('1 room', '2,000 rooms', '2 addresses')

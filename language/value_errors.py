@@ -1,4 +1,4 @@
-"""What is allowed where a value has an error that Pydantic found, in the reader's words."""
+"""Describe which values are allowed where Pydantic found an error, in the reader's language."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _OF_TYPE: Final = {
     "too_short": mark("needs more entries: at least %(min_length)s"),
     "too_long": mark("must have at most %(max_length)s entries"),
 }
-"""By Pydantic's type of error, or its part before the first underscore."""
+"""By Pydantic's error type, or the part of it before the first underscore."""
 _OF_PATTERN: Final = {
     "https?": mark("must be an address that begins with http:// or https://"),
     "[A-Za-z0-9_:-][A-Za-z0-9_.:-]": mark(
@@ -51,11 +51,11 @@ _OF_PATTERN: Final = {
     "+@": mark("must be an e-mail address"),
     "[^": mark("must be a text without spaces"),
 }
-"""By a part of the regular expression; the first that it has."""
+"""By a part of the regular expression; the first match counts."""
 
 
 def describe_allowed(error: Mapping[str, Any]) -> str | Message:
-    """Say what is allowed where Pydantic found an error.
+    """Describe which values are allowed where Pydantic found an error.
 
     >>> print(describe_allowed({"type": "int_parsing", "msg": "Input should be ..."}))
     must be a whole number

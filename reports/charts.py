@@ -9,8 +9,7 @@ import math
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
-from language.dates import write_date
-from language.messages import _
+from language.messages import _, write_date
 from reports import look
 from reports.drawing import Box, Drawing, Item, Line, Polygon, Text, cut
 from reports.summary import MOST_DRAWN

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from language.dates import write_date
-from language.messages import _
+from language.messages import _, write_date
 from reports import read
 from reports.kpis import Chosen, Kpis, compute_kpis, select_counted
 from reports.rows import AIR, HEALTH, SensorDay, name_rooms

@@ -6,8 +6,7 @@ from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from language.dates import write_date
-from language.messages import _, gettext, join_words, ngettext
+from language.messages import _, gettext, join_words, ngettext, write_date
 from language.plain_text import escape_reversibly
 from reports.schools import compare_schools
 from reports.text import LIMITS, format_percent, format_period

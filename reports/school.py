@@ -11,8 +11,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Protocol
 
-from language.dates import write_date
-from language.messages import Message, _, later, mark
+from language.messages import Message, _, later, mark, write_date
 from reports.rows import DutySpan
 from storage.registry import Registry, make_sort_key
 

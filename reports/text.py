@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from language.dates import write_hour
-from language.messages import ENGLISH, _, get_language, gettext, mark
+from language.messages import ENGLISH, _, get_language, gettext, mark, write_hour
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from language.dates import write_date
-from language.messages import _, capitalize, get_language, gettext, mark, ngettext
+from language.messages import _, capitalize, get_language, gettext, mark, ngettext, write_date
 from language.plain_text import escape_reversibly
 from reports.charts import draw_charts
 from reports.drawing import render_svg

@@ -1,4 +1,4 @@
-"""Who may do what: roles, passwords, sessions, limits on guessing, and one-purpose tokens.
+"""Access control: roles, passwords, sessions, rate limits and tokens.
 
-Functions on a connection never begin or commit. Passwords and tokens are stored as hashes alone.
+Functions with a connection never begin or commit. Passwords and tokens are stored only as hashes.
 """

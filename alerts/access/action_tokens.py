@@ -1,11 +1,12 @@
-"""Tokens in notices: one person may do one thing about one incident, for a limited time.
+"""Tokens in notices, with which one person can act on one incident for a limited time.
 
-A token is 128 random bits, stored as a hash. It passes through push services and mail, so it is no
-sign-in: it acknowledges an incident, or reports arrival and feedback, for its person. Using it
-twice acts once. It ends at its time, with a new password, and with a sign-out everywhere. The first
-press returns a second token for what comes later, which is derived from the first and ends with it.
+A token is 128 random bits, stored as a hash. It passes through push services and mail, so it does
+not sign anybody in: it only acknowledges an incident, or reports arrival and feedback, for its
+person. Using it twice has the same effect as once. It ends when it expires, when the person sets a
+new password, and when they sign out everywhere. The first use returns a second token for what comes
+later, which is derived from the first and expires with it.
 
-Links carry it in the fragment, which browsers never send; buttons in the body of a POST.
+Links carry the token in the fragment, which browsers never send, and buttons in a POST body.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from alerts.access.schema import hash_token
+from alerts.secrets import hash_token
 
 if TYPE_CHECKING:
     import sqlite3
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 LIFETIME_S: Final = 12 * 3600.0
 _BYTES: Final = 16
 _REMEMBERED_S: Final = 7 * 86_400.0
-"""How long an expired token is remembered, to say that it has expired."""
+"""How long expired tokens are kept, in seconds, so that the page can say that they expired."""
 
 
 class Action(StrEnum):
@@ -37,7 +38,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What the bearer of a token may do, and when it was first used."""
+    """What a token permits, and when it was first used."""
 
     incident: str
     person: str
@@ -47,7 +48,7 @@ class Grant:
 
 
 def issue(tx: sqlite3.Connection, incident: str, person: str, action: Action, now: float) -> str:
-    """Create a token, to be sent only to its person."""
+    """Create a token; send it only to its person."""
     tx.execute("DELETE FROM action_token WHERE expires_at <= ?", (now - _REMEMBERED_S,))
     token = secrets.token_urlsafe(_BYTES)
     tx.execute(
@@ -58,7 +59,7 @@ def issue(tx: sqlite3.Connection, incident: str, person: str, action: Action, no
 
 
 def issue_feedback(tx: sqlite3.Connection, token: str, grant: Grant, now: float) -> str:
-    """Create the token for what follows the first press; the same at each press."""
+    """Create the token for what follows the first use; each use creates the same."""
     derived = hmac.digest(token.encode(), Action.FEEDBACK.value.encode(), "sha256")[:_BYTES]
     following = base64.urlsafe_b64encode(derived).decode().rstrip("=")
     tx.execute(
@@ -84,7 +85,7 @@ def revoke_all(tx: sqlite3.Connection, person: str, now: float) -> int:
 
 
 def find(db: sqlite3.Connection, token: str) -> Grant | None:
-    """Return what a token is for, also when it has expired or was used; None if nobody made it."""
+    """Return what a token permits, even if it expired or was used; None if it is unknown."""
     row = db.execute("SELECT * FROM action_token WHERE hash = ?", (hash_token(token),)).fetchone()
     if row is None:
         return None
@@ -93,7 +94,7 @@ def find(db: sqlite3.Connection, token: str) -> Grant | None:
 
 
 def use(tx: sqlite3.Connection, token: str, now: float) -> None:
-    """Record that a token was used; the first time stays."""
+    """Record the first use of a token."""
     tx.execute(
         "UPDATE action_token SET used_at = coalesce(used_at, ?) WHERE hash = ?",
         (now, hash_token(token)),

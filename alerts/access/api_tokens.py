@@ -1,32 +1,34 @@
-"""Tokens of programs for the HTTP API, and of screens for the wall view, by their hash.
+"""Tokens for programs that use the HTTP API, and for screens that show the wall view.
 
-A token acts as one member of staff: its scopes, as far as that person's role allows them now, and
-the sites that the person had when it was made and has now. It is shown once and expires.
+A token acts as one member of staff. Its scopes count as far as the person's current role allows
+them, and its sites are those that the person had when it was made and still has. It is shown once
+and expires; only its hash is stored.
 """
 
 from __future__ import annotations
 
+import json
 import secrets
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from alerts.access.roles import Right, may
-from alerts.access.schema import decode_sites, encode_sites, hash_token
+from alerts.secrets import hash_token
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
 MOST: Final = 200
-"""Tokens that one administrator sees."""
+"""Most tokens of one administrator."""
 MOST_IN_ALL: Final = 10 * MOST
 LONGEST_NAME: Final = 80
 LONGEST_DAYS: Final = 366
 PREFIX: Final = "plumewatch_"
-"""By which scanners find tokens that were published by mistake."""
+"""Lets scanners find tokens that were published by mistake."""
 _DAY_S: Final = 86_400.0
 _LISTED_S: Final = 90 * _DAY_S
-"""How long an expired token is listed, to see that it was one."""
+"""How long expired tokens stay in the list, in seconds."""
 _USED_S: Final = 3600.0
 _MAX_TOKEN: Final = 80
 
@@ -53,7 +55,7 @@ NEEDS: Final = {
     Scope.REPORTS: Right.REPORTS,
     Scope.WALL: Right.INCIDENTS,
 }
-"""Rights that the role of a token's person must have."""
+"""The right that the person's role must have for each scope."""
 
 
 class ApiToken(NamedTuple):
@@ -71,7 +73,7 @@ class ApiToken(NamedTuple):
     """Ids of the sites that it is limited to; None for all."""
 
     def may(self, scope: Scope, role: str, now: float) -> bool:
-        """Whether it allows a scope now, as somebody with a role."""
+        """Return whether it permits a scope now, for a person with this role."""
         return now < self.expires_at and scope in self.scopes and may(role, NEEDS[scope])
 
 
@@ -86,7 +88,7 @@ def make(
     now: float,
     sites: frozenset[str] | None = None,
 ) -> str:
-    """Make a token for some sites, None for all; return it, which nobody can read again."""
+    """Create a token for some sites, None for all, and return it; it cannot be read again."""
     tx.execute("DELETE FROM api_token WHERE expires_at <= ?", (now - _LISTED_S,))
     token = PREFIX + secrets.token_urlsafe(32)
     listed = " ".join(sorted(set(scopes)))
@@ -102,7 +104,7 @@ def make(
             by,
             now,
             expires_at,
-            encode_sites(sites),
+            _encode(sites),
         ),
     )
     return token
@@ -115,7 +117,7 @@ def revoke(tx: sqlite3.Connection, token_id: int) -> str:
 
 
 def find(db: sqlite3.Connection, token: str) -> ApiToken | None:
-    """Return what a token may do, also when it has expired; None if nobody made it."""
+    """Return what a token permits, even if it expired; None if it is unknown."""
     if not token or len(token) > _MAX_TOKEN:
         return None
     found = db.execute(f"{_SELECT} WHERE hash = ?", (hash_token(token),)).fetchone()
@@ -123,17 +125,17 @@ def find(db: sqlite3.Connection, token: str) -> ApiToken | None:
 
 
 def list_tokens(db: sqlite3.Connection) -> list[ApiToken]:
-    """Return all tokens, also those that have expired."""
+    """Return all tokens, including recently expired ones."""
     return [_token(row) for row in db.execute(f"{_SELECT} ORDER BY id")]
 
 
 def is_use_due(token: ApiToken, now: float) -> bool:
-    """Whether its use is to be recorded, once an hour."""
+    """Return whether to record its use, which is done once an hour."""
     return token.used_at is None or now - token.used_at >= _USED_S
 
 
 def use(tx: sqlite3.Connection, token: ApiToken, now: float) -> None:
-    """Record that it was used."""
+    """Record that a token was used."""
     tx.execute("UPDATE api_token SET used_at = ? WHERE id = ?", (now, token.id))
 
 
@@ -143,5 +145,13 @@ _SELECT: Final = (
 
 
 def _token(row: sqlite3.Row) -> ApiToken:
-    scopes, sites = frozenset(row["scopes"].split()), decode_sites(row["sites"])
+    scopes, sites = frozenset(row["scopes"].split()), _decode(row["sites"])
     return ApiToken(*row)._replace(scopes=scopes, sites=sites)
+
+
+def _encode(sites: frozenset[str] | None) -> str | None:
+    return None if sites is None else json.dumps(sorted(sites))
+
+
+def _decode(stored: str | None) -> frozenset[str] | None:
+    return None if stored is None else frozenset(json.loads(stored))

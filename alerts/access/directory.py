@@ -1,8 +1,8 @@
-"""People whom the configuration does not name: a provider's group gives them a role and schools.
+"""People who are not in the configuration; their groups at the sign-in provider give them a role.
 
-Such a person exists from the first sign-in on. The id is their address. Stored are name and groups;
-what these mean is looked up in the configuration of now, so a group that is mapped no more takes
-its people along.
+Such a person exists from their first sign-in. Their id is their address. Only their name and groups
+are stored. The current configuration says what groups mean, so people disappear when their group is
+removed from it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class DirectoryPerson(NamedTuple):
-    """Somebody of the directory, by their address; `seen_at` is their last sign-in."""
+    """A person of the directory; `id` is their address, `seen_at` their last sign-in."""
 
     id: str
     name: str
@@ -37,12 +37,12 @@ class DirectoryPerson(NamedTuple):
 
 
 def is_of_directory(person: str) -> bool:
-    """Whether a person is of the directory: no id of the configuration has this sign."""
+    """Return whether a person is of the directory: only their ids contain an @."""
     return "@" in person
 
 
 def save_person(tx: sqlite3.Connection, person: DirectoryPerson) -> None:
-    """Add a person, or note their name and groups of now."""
+    """Add a person, or update their name and groups."""
     tx.execute(
         "INSERT OR REPLACE INTO directory_person VALUES (?, ?, ?, ?)",
         (person.id, person.name, json.dumps(person.groups), person.seen_at),
@@ -55,20 +55,20 @@ def remove(tx: sqlite3.Connection, person: str) -> bool:
 
 
 def list_people(db: sqlite3.Connection) -> list[DirectoryPerson]:
-    """Return everybody, by name."""
+    """Return all people, by name."""
     rows = db.execute("SELECT * FROM directory_person ORDER BY name, id")
     return [DirectoryPerson(row[0], row[1], tuple(json.loads(row[2])), row[3]) for row in rows]
 
 
 class Directory:
-    """The people of the directory with their rights by `rules`."""
+    """The people of the directory, with rights by `rules`."""
 
     def __init__(self, database: Path, rules: SignInRules) -> None:
         self._database = database
         self._rules = rules
 
     def add_to(self, policy: AlertPolicy) -> AlertPolicy:
-        """Add them after the staff of the configuration."""
+        """Return a policy with the people of the directory after the configured staff."""
         with closing(connect(self._database, read_only=True)) as db:
             found = list_people(db)
         rights = {one: self._rules.find_joining_rights(one.groups) for one in found}
@@ -76,7 +76,7 @@ class Directory:
 
 
 def add_people(policy: AlertPolicy, joined: Mapping[DirectoryPerson, Rights]) -> AlertPolicy:
-    """Add people with their rights to those who are notified and may sign in."""
+    """Return a policy in which these people are notified and may sign in."""
     known = {fold_address(member.email) for member in policy.staff}
     new = {one: own for one, own in joined.items() if one.id not in known}
     if not new:
@@ -99,7 +99,7 @@ def add_people(policy: AlertPolicy, joined: Mapping[DirectoryPerson, Rights]) ->
 def _extend_receivers(
     roster: Roster, staff: Iterable[StaffMember], new: Iterable[StaffMember]
 ) -> dict[str, Receiver]:
-    """Add people to the receivers of their roles, not to one that is configured under that name."""
+    """Add people to the built-in receivers of their roles, not to configured ones."""
     found, by_role = dict(roster.receivers), dict[str, tuple[str, ...]]()
     for member in staff:
         by_role[member.role] = (*by_role.get(member.role, ()), member.id)

@@ -1,7 +1,8 @@
-"""Rate limits of the staff page: of failed attempts by address, account and in total, and others.
+"""Rate limits of the staff page, such as those of failed attempts by address and account.
 
-An attempt counts before it is checked, so that parallel ones are no way around; a success is
-removed. Guessing can keep others from signing in, except from addresses that did so before.
+An attempt is counted before it is checked, so parallel attempts do not get around the limit. A
+success is taken off again. Guessing can lock others out, except at addresses that have signed in
+before.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _LOOKS: Final = Bound(60, 60.0)
 
 
 def make_address_key(address: str) -> str:
-    """Return the key of an address: for IPv6 its /64 network, since a host has many addresses.
+    """Return the key of an address; for IPv6 its /64 network, since a host has many addresses.
 
     >>> [make_address_key(a) for a in ("2001:db8:1:2:3::4", "10.0.0.7", "testclient")]
     ['2001:db8:1:2::/64', '10.0.0.7', 'testclient']
@@ -36,7 +37,7 @@ def make_address_key(address: str) -> str:
 
 @dataclass(slots=True)
 class TryLimit:
-    """Counts attempts to sign in, and the like."""
+    """Counts attempts to sign in and similar attempts."""
 
     _clients: RateLimit = field(default_factory=partial(RateLimit, *_CLIENT))
     _accounts: RateLimit = field(default_factory=partial(RateLimit, Bound(10, 900.0)))
@@ -59,7 +60,7 @@ class TryLimit:
         return wait_s
 
     def record_success(self, address: str, account: str) -> None:
-        """Remove the attempts of this account and the last one of its address."""
+        """Forget the attempts of this account and the latest one of its address."""
         mine = make_address_key(address)
         self._clients.give_back(mine)
         if mine not in self._proven:
@@ -77,26 +78,26 @@ def _make_account_key(account: str) -> str:
 
 @dataclass(slots=True)
 class Limits:
-    """The limits of a staff page; a change of its configuration does not reset them."""
+    """The limits of a staff page; changing its configuration does not reset them."""
 
     sign_in: TryLimit = field(default_factory=TryLimit)
     answers: TryLimit = field(default_factory=TryLimit)
     link_looks: RateLimit = field(default_factory=partial(RateLimit, _LOOKS))
     link_answers: RateLimit = field(default_factory=partial(RateLimit, *_ANSWERS))
-    """Of requests with one link, which show something, or may change something."""
+    """Requests with the same link that look at, or may change, an incident."""
     provider: RateLimit = field(default_factory=partial(RateLimit, _LOOKS))
-    """Of sign-ins at the provider from one address, which a whole school may share."""
+    """Sign-ins at the provider from one address, which a whole school may share."""
     refusals: RateLimit = field(default_factory=partial(RateLimit, _LOOKS))
-    """Of refusals at the provider that the audit log records: anybody can make up codes."""
+    """Refusals at the provider in the audit log, because anybody can make up codes."""
     codes: RateLimit = field(default_factory=partial(RateLimit, *_ANSWERS))
-    """Of codes after a password, by person: whoever gives one knows the password."""
+    """Codes after a password, by person, because whoever enters one knows the password."""
     locked: RateLimit = field(default_factory=partial(RateLimit, Bound(1, 900.0)))
-    """Of entries in the audit log about attempts that were not looked at, by person."""
+    """Entries in the audit log about attempts that were not checked, by person."""
     api: TryLimit = field(default_factory=TryLimit)
     token_reads: RateLimit = field(default_factory=partial(RateLimit, Bound(1200, 60.0)))
     """A dashboard of thirty queries every ten seconds, and its viewers."""
     token_writes: RateLimit = field(default_factory=partial(RateLimit, _LOOKS))
     tests: RateLimit = field(default_factory=partial(RateLimit, Bound(3, 60.0)))
-    """Of test notices, by who sends them."""
+    """Test notices, by sender."""
     changes: RateLimit = field(default_factory=partial(RateLimit, *_ANSWERS))
-    """Of people who change their own settings: each change is a restart."""
+    """Changes that people make to their own settings, because each one restarts the service."""

@@ -1,9 +1,9 @@
-"""Channels that people set up on the page, beside those of the configuration.
+"""Channels that people set up on the page, in addition to those in the configuration.
 
-A browser is ``webpush://`` with endpoint, public key and secret in its query. For a phone with ntfy
-the page makes a topic that nobody can guess, and shows it once. E-mail and text messages leave by
-gateways: Apprise URLs from files, with `{to}` where the address goes. For another service an
-administrator gives an Apprise URL.
+A browser is ``webpush://`` with the endpoint, public key and secret in its query. For a phone with
+ntfy, the page makes a topic that nobody can guess and shows it once. E-mail and text messages are
+sent through gateways: Apprise URLs from files, with `{to}` in place of the address. For any other
+service, an administrator enters an Apprise URL.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ _KEY_BYTES: Final = 65
 _AUTH_BYTES: Final = 16
 _EMAIL: Final = re.compile(r"[^\s@,;]{1,64}@[^\s@,;]{1,180}")
 TO: Final = "{to}"
-"""Where the address of a person goes in the URL of a gateway."""
+"""Placeholder for a person's address in the URL of a gateway."""
 
 
 class ChannelKind(Coded):
-    """What notices of a channel arrive in."""
+    """Kinds of channels."""
 
     BROWSER = "browser", mark("Browser")
     PUSH = "push", mark("Push notifications on a phone")
@@ -56,14 +56,14 @@ CHANNEL_WORDS: Final = Words(ChannelKind.texts())
 
 @dataclass(frozen=True, slots=True)
 class Gateways:
-    """How notices leave: the server of ntfy, and URLs with `TO`; None where there is no gateway."""
+    """The ntfy server, and URLs with `TO` for other channels; None without a gateway."""
 
     push: str = "https://ntfy.sh"
     email: Secret | None = None
     phone: Secret | None = None
 
     def build_target(self, kind: str, address: str) -> Secret | None:
-        """Return the address of a channel for the notifier; None without its gateway."""
+        """Return a channel's address for the notifier; None without a gateway."""
         if kind == ChannelKind.PUSH:
             scheme, _, host = self.push.rstrip("/").partition("://")
             return Secret(f"{'ntfys' if scheme == 'https' else 'ntfy'}://{host}/{address}")
@@ -73,16 +73,16 @@ class Gateways:
         return gateway and Secret(gateway.reveal().replace(TO, quote(address, safe="@+")))
 
     def list_kinds(self) -> list[ChannelKind]:
-        """Return what the page can set up."""
+        """Return the kinds of channels that people can set up."""
         found = {ChannelKind.EMAIL: self.email, ChannelKind.PHONE: self.phone}
         own = (kind for kind, gateway in found.items() if gateway)
         return [ChannelKind.PUSH, *own, ChannelKind.OTHER]
 
 
 def make_address(kind: str, typed: str) -> str:
-    """Return the address of a new channel as it is stored: of a phone with ntfy, a new topic.
+    """Return the address to store for a new channel: for a phone with ntfy, a new topic.
 
-    It is empty if what was typed is none.
+    Return an empty string if the typed text is not an address.
 
     >>> make_address("phone", "(555) 010-0199"), make_address("phone", "+44 20 7946 0000")
     ('+15550100199', '+442079460000')
@@ -102,14 +102,14 @@ def make_address(kind: str, typed: str) -> str:
 
 
 class Subscription(NamedTuple):
-    """What a browser gives: endpoint, public key and secret, the last two in base64url."""
+    """A browser's subscription: endpoint, and public key and secret in base64url."""
 
     endpoint: str
     p256dh: str
     auth: str
 
     def find_fault(self) -> str:
-        """Say why it is not valid; empty if it is."""
+        """Return why it is invalid; empty if it is valid."""
         if not self.endpoint or len(self.endpoint) > _LONGEST or not self.endpoint.isascii():
             return "the endpoint is not an address"
         try:
@@ -121,18 +121,18 @@ class Subscription(NamedTuple):
         return ""
 
     def to_target(self) -> Secret:
-        """Return it as the address of a channel."""
+        """Return it as a channel's address."""
         return Secret(f"{SCHEME}://?{urlencode(self._asdict())}")
 
     @classmethod
     def from_target(cls, target: Secret) -> Subscription:
-        """Read the address of a channel."""
+        """Parse a channel's address."""
         found = parse_qs(target.reveal().partition("?")[2])
         return cls(*(found.get(key, [""])[0] for key in cls._fields))
 
 
 class OwnChannel(NamedTuple):
-    """A channel of a person, without its secrets."""
+    """A person's channel, without its secrets."""
 
     id: int
     kind: str
@@ -141,7 +141,7 @@ class OwnChannel(NamedTuple):
 
 
 class OwnChannels:
-    """The channels of all people; `gone` are endpoints that their push service refused."""
+    """The channels of all people; `gone` has endpoints that their push service refused."""
 
     def __init__(self, database: Path, gateways: Gateways | None = None) -> None:
         self.gone: deque[str] = deque(maxlen=_MOST_GONE)
@@ -167,7 +167,7 @@ class OwnChannels:
         return replace(policy, staff=staff, roster=roster)
 
     def has(self, endpoint: str) -> bool:
-        """Whether a browser is still to get notices; it is while the database cannot tell."""
+        """Return whether a browser still gets notices; assume so if the database cannot be read."""
         try:
             with closing(connect(self._database, read_only=True)) as db:
                 return is_known(db, endpoint)
@@ -183,7 +183,7 @@ class OwnChannels:
 def add_browser(
     tx: sqlite3.Connection, person: str, subscription: Subscription, label: str, now: float
 ) -> None:
-    """Add a browser, or give it to another person."""
+    """Add a browser, which belongs to one person at a time."""
     forget(tx, subscription.endpoint)
     add(tx, person, ChannelKind.BROWSER, subscription, label, now)
 
@@ -196,7 +196,7 @@ def add(
     label: str,
     now: float,
 ) -> None:
-    """Add a channel; beyond `MOST_OF_ONE` the oldest goes. Keys are those of browsers."""
+    """Add a channel, and remove the oldest beyond `MOST_OF_ONE`; only browsers have keys."""
     tx.execute(
         "INSERT OR REPLACE INTO own_channel (person, kind, address, p256dh, auth, label, made_at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -216,12 +216,12 @@ def remove(tx: sqlite3.Connection, person: str, channel: int) -> bool:
 
 
 def forget(tx: sqlite3.Connection, endpoint: str) -> None:
-    """Remove a browser that its push service does not know any more."""
+    """Remove a browser that its push service no longer knows."""
     tx.execute("DELETE FROM own_channel WHERE address = ? AND kind = 'browser'", (endpoint,))
 
 
 def is_known(db: sqlite3.Connection, endpoint: str) -> bool:
-    """Whether a browser is still to get notices."""
+    """Return whether a browser still gets notices."""
     found = db.execute("SELECT 1 FROM own_channel WHERE address = ?", (endpoint,))
     return found.fetchone() is not None
 

@@ -1,8 +1,9 @@
 """Passwords of staff.
 
-Stored is an Argon2id hash with the parameters of RFC 9106, section 4, second choice. A guess takes
-as long for a person without a password. A password has 12 to 128 characters and must not be
-guessable from names of the school, as NIST SP 800-63B asks; a new one ends sessions and links.
+They are stored as Argon2id hashes with the second recommended parameters of RFC 9106, section 4. A
+guess takes as long for a person without a password. A password has 12 to 128 characters and must
+not be guessable from names at the school, as NIST SP 800-63B requires. A new password ends sessions
+and links.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.profiles import RFC_9106_LOW_MEMORY
 
 from alerts.access import languages, second_factor, sessions
-from alerts.access.schema import hash_token
+from alerts.secrets import hash_token
 
 if TYPE_CHECKING:
     import sqlite3
@@ -45,9 +46,9 @@ _SYLLABLES: Final = tuple(c + v for c in "bdfgklmnprstvz" for v in "aeiou")
 
 
 def find_fault(password: str, context: Iterable[str] = ()) -> str:
-    """Say why a password is not accepted, as a sentence; empty if it is.
+    """Return why a password is not accepted, as a sentence; empty if it is.
 
-    `context` are names that others would try: id, name, school.
+    `context` has names that others would try, such as id, name and school.
 
     >>> find_fault("short")
     'A password needs at least 12 characters.'
@@ -81,7 +82,7 @@ def generate_password() -> str:
 
 
 class Hasher:
-    """Hashes and verifies; each takes 0.1 s and 64 MiB, so call it in a thread."""
+    """Hashes and verifies passwords; each takes 0.1 s and 64 MiB, so use a thread."""
 
     def __init__(self, argon2: PasswordHasher | None = None) -> None:
         self._argon2 = argon2 or PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
@@ -92,7 +93,7 @@ class Hasher:
         return self._argon2.hash(_normalize(password))
 
     def verify(self, kept: str | None, password: str) -> bool:
-        """Verify a password against a hash; None takes as long and never verifies."""
+        """Return whether a password matches a hash; None takes as long and never matches."""
         try:
             self._argon2.verify(kept or self._nobody, _normalize(password[: 4 * LONGEST]))
         except (VerificationError, InvalidHashError):
@@ -101,7 +102,7 @@ class Hasher:
 
 
 def _make_dummy_hash(argon2: PasswordHasher) -> str:
-    """Return a hash that no password has and that costs as much to verify as any."""
+    """Return a hash that no password matches, and that takes as long to verify as any."""
     salt, digest = (
         b64encode(secrets.token_bytes(size)).decode().rstrip("=")
         for size in (argon2.salt_len, argon2.hash_len)
@@ -117,7 +118,7 @@ def set_password(tx: sqlite3.Connection, person: str, kept: str, now: float) -> 
 
 
 def remove_account(tx: sqlite3.Connection, person: str, now: float) -> None:
-    """Remove all of somebody who is no member of staff any more; the next of the name has none."""
+    """Remove everything of a person who left, so that a successor with the same id has nothing."""
     sessions.end_all(tx, person, now)
     second_factor.remove(tx, person)
     tx.execute("DELETE FROM staff_password WHERE person = ?", (person,))
@@ -138,7 +139,7 @@ def load_hash(db: sqlite3.Connection, person: str) -> str | None:
 
 
 def list_with_password(db: sqlite3.Connection) -> dict[str, float]:
-    """Return the people who have a password, and since when."""
+    """Return the people who have a password, and when they set it."""
     return {r["person"]: r["set_at"] for r in db.execute("SELECT * FROM staff_password")}
 
 

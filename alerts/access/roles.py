@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Right(StrEnum):
-    """Something that only some roles may do."""
+    """Something that only some roles are allowed to do."""
 
     INCIDENTS = "incidents"
     """Read about incidents and rooms."""
@@ -59,7 +59,7 @@ ROLE_WORDS: Final = Words(
 
 
 def may(role: str, right: Right) -> bool:
-    """Whether a role has a right."""
+    """Return whether a role has a right."""
     return right in RIGHTS.get(role, ())
 
 

@@ -1,8 +1,9 @@
-"""Codes of an authenticator app (TOTP, RFC 6238), and recovery codes for when the phone is lost.
+"""Codes of an authenticator app (TOTP, RFC 6238), and recovery codes for a lost phone.
 
-A secret is stored with its first code, so that an unfinished step locks nobody out. A code is
-accepted up to one time step early or late, and only once. Recovery codes are stored as hashes, and
-each works once. The secret itself is stored: who can read the state database can make codes.
+A secret is stored once its first code is confirmed, so that an unfinished setup locks nobody out. A
+code is accepted up to one time step early or late, and only once. Recovery codes are stored as
+hashes and work once. The secret itself is stored, so anybody who can read the state database can
+generate codes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import pyotp
 
-from alerts.access.schema import hash_token
+from alerts.secrets import hash_token
 
 if TYPE_CHECKING:
     import sqlite3
@@ -23,19 +24,19 @@ _RECOVERY_CODES: Final = 8
 
 
 def make_secret() -> str:
-    """Make a secret that counts after `confirm`; until then, only the browser of it may see it."""
+    """Return a new secret, which takes effect with `confirm`."""
     return pyotp.random_base32()
 
 
 def make_app_address(secret: str, person: str, school: str) -> str:
-    """Return the address by which an authenticator app takes a secret."""
+    """Return the address with which an authenticator app imports a secret."""
     return pyotp.TOTP(secret).provisioning_uri(name=person, issuer_name=school)
 
 
 def confirm(
     tx: sqlite3.Connection, person: str, secret: str, code: str, now: float
 ) -> tuple[str, ...]:
-    """Let a secret count if this is its code; return new recovery codes, none if it is not."""
+    """Enable a secret if the code is right; return new recovery codes, or none."""
     step = _find_step(secret, code, now)
     if step is None or find_enrollment(tx, person) is not None:
         return ()
@@ -49,7 +50,7 @@ def confirm(
 
 
 def use_code(tx: sqlite3.Connection, person: str, code: str, now: float) -> str:
-    """Use a code of a person up; return how: `code` or `recovery`, empty if it is not valid."""
+    """Use up a person's code; return ``code`` or ``recovery``, or empty if it is invalid."""
     row = _load_factor(tx, person)
     if row is None:
         return ""
@@ -64,7 +65,7 @@ def use_code(tx: sqlite3.Connection, person: str, code: str, now: float) -> str:
 
 
 def is_used(db: sqlite3.Connection, person: str, code: str, now: float) -> bool:
-    """Return whether a code that does not pass is one that was used, or is older than that."""
+    """Return whether an invalid code is one that was used before, or an older one."""
     row = _load_factor(db, person)
     return row is not None and _find_step(row["secret"], code, now) is not None
 
@@ -76,12 +77,12 @@ def remove(tx: sqlite3.Connection, person: str) -> bool:
 
 
 def find_enrollment(db: sqlite3.Connection, person: str) -> float | None:
-    """Return since when a person has a second factor; None without one."""
+    """Return when the person enrolled a second factor, or None."""
     return list_enrolled(db).get(person)
 
 
 def list_enrolled(db: sqlite3.Connection) -> dict[str, float]:
-    """Return the people who have a second factor, and since when."""
+    """Return the people who have a second factor, and when they enrolled it."""
     rows = db.execute("SELECT person, confirmed_at FROM staff_totp WHERE confirmed_at IS NOT NULL")
     return dict(rows.fetchall())
 
@@ -100,7 +101,7 @@ def _load_factor(db: sqlite3.Connection, person: str) -> sqlite3.Row | None:
 
 
 def _find_step(secret: str, code: str, now: float) -> int | None:
-    """Return the time step of which this is the code, the latest of those near; None for none."""
+    """Return the latest nearby time step that has this code; None without one."""
     digits = "".join(code.split())
     if len(digits) != _DIGITS or not digits.isascii():
         return None

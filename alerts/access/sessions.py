@@ -1,8 +1,8 @@
 """Sessions of signed-in browsers, by the hash of their cookie.
 
-A session is new at every sign-in and bound to one person, whose role is looked up at each request.
-The form token is derived from the cookie. Sessions survive a restart; they end by expiry, by
-signing out, and by a new password.
+Each sign-in starts a new session for one person, whose role is looked up at each request. The form
+token is derived from the cookie. Sessions survive a restart. They end when they expire, when the
+person signs out, and when they set a new password.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ import secrets
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from alerts.access import action_tokens
-from alerts.access.schema import hash_token
+from alerts.secrets import hash_token
 
 if TYPE_CHECKING:
     import sqlite3
 
 _MOST_OF_ONE: Final = 20
-"""Sessions of one person; beyond that the oldest ends."""
+"""Most sessions of one person; beyond that, the oldest ends."""
 
 
 class AtProvider(NamedTuple):
-    """Whom a provider vouched for: their address there, and those groups that have a role."""
+    """The authenticated user's address at the provider, and their groups that have a role."""
 
     email: str
     groups: tuple[str, ...]
 
 
 class Started(NamedTuple):
-    """Whose session it is; without `groups` and `email` after a sign-in by password."""
+    """The person of a session; `groups` and `email` are None after a sign-in by password."""
 
     person: str
     groups: tuple[str, ...] | None
@@ -65,7 +65,7 @@ def start(
 
 
 def find(db: sqlite3.Connection, identity: str, now: float) -> Started | None:
-    """Return whose a cookie is; None if it is unknown or has expired."""
+    """Return the session of a cookie; None if it is unknown or has expired."""
     row = db.execute(
         "SELECT person, provider_groups, email FROM staff_session"
         " WHERE hash = ? AND expires_at > ?",
@@ -83,7 +83,7 @@ def end(tx: sqlite3.Connection, identity: str) -> None:
 
 
 def end_all(tx: sqlite3.Connection, person: str, now: float) -> int:
-    """End all sessions, links and browsers of a person; return how many sessions."""
+    """End a person's sessions, links and browsers; return the number of sessions."""
     action_tokens.revoke_all(tx, person, now)
     tx.execute("DELETE FROM own_channel WHERE person = ? AND kind = 'browser'", (person,))
     tx.execute("DELETE FROM invite WHERE person = ?", (person,))
@@ -99,5 +99,5 @@ def count_by_person(db: sqlite3.Connection, now: float) -> dict[str, int]:
 
 
 def make_form_token(identity: str) -> str:
-    """Return the token of the forms of a session, which only its own pages contain."""
+    """Return the token that only forms on the session's own pages contain."""
     return hmac.new(identity.encode(), b"plumewatch form", hashlib.sha256).hexdigest()

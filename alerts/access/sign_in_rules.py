@@ -1,8 +1,8 @@
-"""Who may sign in how: by password, with a second factor, and with which groups of a provider.
+"""Rules for signing in: by password, with a second factor, and with groups of a provider.
 
-With a provider, only local accounts may use a password. Where groups have roles, the first entry of
-which a person is a member decides the role, and the sites are those of all their entries with that
-role, of those that the person has.
+With a provider, only local accounts may use a password. If groups have roles, the first configured
+group that a person is in decides their role. Their sites are those of all their groups with that
+role, as far as the person has them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Refusal(StrEnum):
-    """Why somebody was not signed in, as the audit log and the log of the service have it."""
+    """Why a sign-in was refused, as written to the audit log and the service's log."""
 
     UNKNOWN_ACCOUNT = "unknown account"
     NO_PASSWORD = "account without a password"  # noqa: S105 - the word, not one
@@ -34,56 +34,56 @@ class Refusal(StrEnum):
 
 
 class GroupRole(NamedTuple):
-    """What members of a group of the provider are here; `sites` are names, None is all."""
+    """The role of a provider's group; `sites` has names, None for all."""
 
     group: str
     role: str
     sites: frozenset[str] | None = None
     joins: bool = True
-    """Whether it makes people whom the configuration does not name: with several schools, those of
+    """Whether people who are not in the configuration may join by it; with several schools, only by
     a group that names its schools."""
 
 
 class Rights(NamedTuple):
-    """A role, and the names of the sites that it is limited to; None for no limit."""
+    """A role, and the names of its sites; None for all."""
 
     role: str
     sites: frozenset[str] | None = None
 
 
 def fold_address(email: str) -> str:
-    """Return an address as it is compared: lower case if ASCII; other letters have look-alikes."""
+    """Return an address for comparison, in lower case if ASCII; other letters have look-alikes."""
     return email.lower() if email.isascii() else email
 
 
 @dataclass(frozen=True, slots=True)
 class SignInRules:
-    """The rules; without a provider, everybody may use a password."""
+    """The rules for signing in; without a provider, everybody may use a password."""
 
     local: frozenset[str] | None = None
-    """Ids of staff who may use a password; None is everybody."""
+    """Ids of staff who may use a password; None for everybody."""
     second_factor: frozenset[str] = frozenset()
-    """Roles whose passwords need a second factor."""
+    """Roles that need a second factor with a password."""
     groups: tuple[GroupRole, ...] = ()
-    """Roles by group of the provider; empty if roles are those of the configuration."""
+    """Roles by group of the provider; empty if the configuration gives roles."""
 
     def may_use_password(self, person: str) -> bool:
-        """Whether a person may sign in with a password."""
+        """Return whether a person may sign in with a password."""
         return self.local is None or person in self.local
 
     def select_mapped(self, groups: Collection[str]) -> tuple[str, ...]:
-        """Return those of a person's groups that have a role."""
+        """Return the person's groups that have a role."""
         return tuple(entry.group for entry in self.groups if entry.group in groups)
 
     def find_joining_rights(self, groups: Collection[str]) -> Rights | None:
-        """Return the rights of a person whom the configuration does not name; None for nobody."""
+        """Return the rights of a person who is not in the configuration; None without any."""
         of_joining = replace(self, groups=tuple(entry for entry in self.groups if entry.joins))
         return of_joining.find_rights("", groups) if of_joining.groups else None
 
     def find_rights(self, role: str, groups: Collection[str] | None) -> Rights | None:
-        """Return the rights of a person with this role in the configuration; None for none at all.
+        """Return the rights of a person with this configured role; None without any.
 
-        `groups` are None after a sign-in by password.
+        `groups` is None after a sign-in by password.
         """
         if groups is None or not self.groups:
             return Rights(role)

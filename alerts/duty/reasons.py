@@ -1,18 +1,17 @@
-"""Why a person is notified: codes, and their sentences."""
+"""Codes and sentences for why a person is notified."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from language.dates import write_clocks
-from language.messages import Coded, Sentences, Words, _, mark, ngettext
+from language.messages import Coded, Sentences, Words, _, mark, ngettext, write_clocks
 
 if TYPE_CHECKING:
     from language.messages import Fact
 
 
 class RingName(Coded):
-    """Which people are notified together."""
+    """People who are notified together."""
 
     NEAREST = "nearest", mark("nearest")
     NEXT_NEAREST = "next_nearest", mark("next nearest")
@@ -44,7 +43,7 @@ _REASONS: Final = Sentences(
 
 
 def write_reason(reason: Fact) -> str:
-    """Say why a person is notified, and how far away their zone is."""
+    """Write why a person is notified, and how far away their zone is."""
     text, zones = _REASONS.write(reason), reason.params.get("zones")
     if not isinstance(zones, int):
         return text

@@ -1,14 +1,15 @@
-r"""Who is notified of an incident at an instant, nearest first.
+r"""Decide who is notified of an incident at a given time, nearest first.
 
-Conditions on labels and the tree of routes to receivers are as in Alertmanager 0.28, written
-``kind=~"vape|smoke"``, ``floor!="2"``, separated by commas; a trailing comma and surrounding braces
-are allowed. Names and values are words or in double quotes. A word is anything but white
+Matchers and the tree of routes to receivers work as in Alertmanager 0.28. Matchers are written
+``kind=~"vape|smoke"``, ``floor!="2"`` and separated by commas; a trailing comma and surrounding
+braces are allowed. Names and values are words or in double quotes. A word is anything but white
 space and ``{}!=~,\"'```; within quotes ``\" \\ \n \t`` are escapes. Patterns are RE2 and match the
 whole value, in time linear in its length.
 
-`Roster.candidates` takes the receivers of the matching routes, their people on duty, then the
-distance: nearest, next nearest, the lead of the building, the catch-all. Each is a ring; a person
-is in one. Without any ring everyone reachable is one: an empty schedule swallows no incident.
+`Roster.plan_rings` takes the receivers of the matching routes and sorts their people on duty into
+rings: the nearest, the next nearest, the lead of the building, the catch-all. A person is in one
+ring. If there is no ring, everyone who can be reached is one, so an empty schedule never swallows
+an incident.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ if TYPE_CHECKING:
     from storage.registry import Room
 
 LABELS: Final = ("site", "building", "floor", "room", "room_type", "kind", "severity", "sensor")
-"""All labels; a matcher on another name is a mistake."""
+"""All labels; a matcher on any other name is a mistake."""
 
 
 def build_labels(room: Room, *, kind: str, severity: str, sensor: str) -> dict[str, str]:
-    """Return the labels of an incident; unknown ones are absent, which equals empty.
+    """Return the labels of an incident; unknown labels are absent, which equals empty.
 
     >>> from storage.registry import Room
     >>> build_labels(
@@ -62,7 +63,7 @@ _ESCAPES: Final = {"n": "\n", "t": "\t", "\\": "\\", '"': '"'}
 
 
 class MatchOp(StrEnum):
-    """How a value is compared."""
+    """How a label's value is compared."""
 
     EQUAL = "="
     NOT_EQUAL = "!="
@@ -72,7 +73,7 @@ class MatchOp(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Matcher:
-    """One condition on one label; an absent label has the empty value.
+    """A condition on a label; an absent label has an empty value.
 
     Raises MatcherError for an empty name, an unknown operator or an invalid pattern.
 
@@ -98,7 +99,7 @@ class Matcher:
         object.__setattr__(self, "_test", _compile(self.value) if pattern else self.value.__eq__)
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether the labels fulfill the condition."""
+        """Return whether labels meet the condition."""
         wanted = self.op in (MatchOp.EQUAL, MatchOp.REGEX)
         return bool(self._test(labels.get(self.name, ""))) is wanted
 
@@ -123,12 +124,12 @@ def _compile(pattern: str) -> Callable[[str], bool]:
 
 
 def match_all(matchers: Iterable[Matcher], labels: Mapping[str, str]) -> bool:
-    """Whether the labels fulfill every condition; true without conditions."""
+    """Return whether labels meet every condition; true without conditions."""
     return all(matcher.matches(labels) for matcher in matchers)
 
 
 def parse_matchers(text: str) -> tuple[Matcher, ...]:
-    """Read matchers, in braces or without; raise MatcherError with the column, from 1.
+    """Parse matchers, with or without braces; raise MatcherError with the column, from 1.
 
     >>> [str(m) for m in parse_matchers('{kind=~"vape|smoke", floor!=2}')]
     ['kind=~"vape|smoke"', 'floor!="2"']
@@ -156,7 +157,7 @@ def _unescape(text: str) -> str:
 
 
 def _quote(text: str) -> str:
-    r"""Write a value in quotes so that it is read back unchanged.
+    r"""Quote a value so that it is parsed back unchanged.
 
     >>> print(_quote('O"Neil'))
     "O\"Neil"
@@ -167,9 +168,9 @@ def _quote(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A node of the tree; without a receiver it has that of its parent.
+    """A node of the tree; without a receiver it uses its parent's.
 
-    All matchers must match; if it `continues`, later siblings are tried even so.
+    All matchers must match. If it `continues`, later siblings are tried as well.
     """
 
     receiver: str | None
@@ -180,18 +181,18 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A node that matched, with the path from the root to it."""
+    """A matching node, with the path from the root to it."""
 
     receiver: str
     path: tuple[Route, ...]
 
     def constrains(self, label: str) -> bool:
-        """Whether a route on the way asks for values of a label."""
+        """Return whether a route on the path selects values of a label."""
         wanted = (MatchOp.EQUAL, MatchOp.REGEX)
         return any(m.name == label and m.op in wanted for r in self.path for m in r.matchers)
 
     def explain(self) -> str:
-        """Say which matchers led here.
+        """Return which matchers led here.
 
         >>> Chosen("staff", (Route("staff"),)).explain()
         'no route matches: default receiver'
@@ -201,7 +202,7 @@ class Chosen:
 
 
 def choose_routes(root: Route, labels: Mapping[str, str]) -> tuple[Chosen, ...]:
-    """Return the nodes that match, depth first, at least one; ValueError for a bad root."""
+    """Return the matching nodes, depth first, at least one; raise ValueError for a bad root."""
     if not root.receiver or root.matchers:
         raise ValueError("the root route needs a receiver and no matchers")
     return tuple(_choose(root, (), "", labels))
@@ -227,7 +228,7 @@ def _choose(
 def walk_routes(
     root: Route, where: tuple[int, ...] = (), above: str = ""
 ) -> Iterator[tuple[tuple[int, ...], str, Route]]:
-    """Yield every node: its place (index of the child at each level), receiver, itself."""
+    """Yield each node with its place, the index of the child at each level, and its receiver."""
     receiver = root.receiver or above
     yield where, receiver, root
     for i, child in enumerate(root.routes):
@@ -247,7 +248,7 @@ class Zone:
 
 @dataclass(frozen=True)
 class ZoneMap:
-    """All zones as a graph; distances are steps between neighbors."""
+    """All zones as a graph; a distance is the number of steps between neighbors."""
 
     zones: tuple[Zone, ...] = ()
 
@@ -268,7 +269,7 @@ class ZoneMap:
         return buildings
 
     def find_zone(self, labels: Mapping[str, str]) -> str | None:
-        """Return the zone of an incident: of its floor, else of its building; None without one."""
+        """Return the zone of an incident, by its floor or else its building; None without one."""
         building = self._of_building.get(labels.get("building", ""), ())
         place = [z for z in building if not z.site or z.site == labels.get("site", "")]
         exact = [z for z in place if z.floor == labels.get("floor", "")]
@@ -276,7 +277,7 @@ class ZoneMap:
         return next((zone.id for zone in (*exact, *whole)), None)
 
     def measure_distances(self, start: str) -> dict[str, int]:
-        """Return the distance from a zone to every reachable zone."""
+        """Return the distances from a zone to all zones that can be reached."""
         found = {start: 0}
         waiting = deque([start])
         while waiting:
@@ -288,17 +289,17 @@ class ZoneMap:
         return found
 
     def find_nearest(self, steps: Mapping[str, int], zones: Iterable[str]) -> int | None:
-        """Return the distance to the nearest of the zones; 0 without zones; None if unreachable."""
+        """Return the distance to the nearest of `zones`; 0 without zones, None if unreachable."""
         named = tuple(zones)
         return min((steps[z] for z in named if z in steps), default=None if named else 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """A group that routes name.
+    """A group of people that routes refer to.
 
-    `people` are always on duty, everywhere, for a group without shifts. `leads`, by building, are
-    notified when nobody on duty responds, and `catch_all` last.
+    In a group without shifts, `people` are always on duty everywhere. The `leads` of a building are
+    notified if nobody on duty responds, and `catch_all` last.
     """
 
     id: str
@@ -309,7 +310,7 @@ class Receiver:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A person to notify, and why."""
+    """A person to notify, and the reason."""
 
     person: str
     why: Fact
@@ -317,7 +318,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Ring:
-    """People who are notified together; the next ring only if none of them responds."""
+    """People who are notified together; the next ring follows if none of them responds."""
 
     name: RingName
     people: tuple[Candidate, ...]
@@ -327,8 +328,8 @@ class Ring:
 class Roster:
     """Everything that decides who is notified; `everyone` is all staff, in order.
 
-    `reachable` is staff with an address. If nobody has one, everyone counts as reachable. `sites`
-    are the names of the sites of a person, None for all: nobody is notified of any other.
+    `reachable` has the staff with an address; if nobody has one, everyone counts as reachable.
+    `sites` has the names of each person's sites, None for all; people are notified of no others.
     """
 
     root: Route
@@ -336,25 +337,25 @@ class Roster:
     shifts: tuple[Shift, ...] = ()
     zones: ZoneMap = field(default_factory=ZoneMap)
     timetables: Mapping[str, Timetable] = field(default_factory=dict)
-    """Bells and holidays of each site, by its name."""
+    """Bell schedules and holidays by the name of the site."""
     everyone: tuple[str, ...] = ()
     reachable: frozenset[str] = frozenset()
     sites: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
 
     def serves(self, person: str, labels: Mapping[str, str]) -> bool:
-        """Whether a person may be notified of an incident, by its site."""
+        """Return whether a person may be notified of an incident at its site."""
         only = self.sites.get(person)
         return only is None or labels.get("site", "") in only
 
     def match_routes(self, labels: Mapping[str, str]) -> tuple[Chosen, ...]:
-        """Return the matching routes, each receiver once."""
+        """Return the matching routes, one for each receiver."""
         first: dict[str, Chosen] = {}
         for node in choose_routes(self.root, labels):
             first.setdefault(node.receiver, node)
         return tuple(first.values())
 
     def find_on_duty(self, receiver: str, at: datetime) -> tuple[OnDuty, ...]:
-        """Return who of a receiver is on duty, reachable or not, perhaps in several zones."""
+        """Return the receiver's people on duty, reachable or not, perhaps in several zones."""
         why = fact(Reason.ALWAYS, receiver=receiver)
         always = [OnDuty(person, (), why) for person in self.receivers[receiver].people]
         shifts = [shift for shift in self.shifts if shift.receiver == receiver]
@@ -385,7 +386,7 @@ class Roster:
         return rings
 
     def plan_rings(self, labels: Mapping[str, str], at: datetime) -> tuple[Ring, ...]:
-        """Return who is notified, in order; never empty while there is any staff."""
+        """Return the people to notify, in order; never empty while there is any staff."""
         receivers = [self.receivers[node.receiver] for node in self.match_routes(labels)]
         near = self.group_by_distance(
             (one for r in receivers for one in self.find_on_duty(r.id, at)), labels
@@ -408,7 +409,7 @@ class Roster:
         rest = [(RingName.EVERYONE, [Candidate(p, _LAST_RESORT) for p in self.everyone])]
         planned = [*by_distance, (RingName.LEAD, leads), (RingName.CATCH_ALL, last)]
         found = self._rings(planned, labels) or self._rings(rest, labels)
-        # An outage that belongs to no site is everybody's where nobody has all sites.
+        # If nobody serves all sites, everybody is notified of an outage that belongs to no site.
         return found or (() if labels.get("site") else self._rings(rest, None))
 
     def _rings(
@@ -429,10 +430,10 @@ class Roster:
         return tuple(Ring(name, tuple(people)) for name, people in rings.items())
 
     def is_reachable(self, person: str) -> bool:
-        """Whether a person has an address, or nobody has."""
+        """Return whether a person has an address, or nobody has one."""
         return not self.reachable or person in self.reachable
 
 
 NEAR: Final = (RingName.NEAREST, RingName.NEXT_NEAREST)
-"""Rings of people on duty, before the lead of the building."""
+"""Rings of people on duty; the lead of the building comes after them."""
 _LAST_RESORT: Final = fact(Reason.LAST_RESORT)

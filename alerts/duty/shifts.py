@@ -60,9 +60,10 @@ class LessonHours:
 
 @dataclass(frozen=True, slots=True)
 class ClockHours:
-    """From one wall time to another; an end not after the start is on the following day.
+    """Hours from one wall time to another; an end that is not after the start is on the next day.
 
-    Times are minutes after midnight; they start on `weekdays`, Monday is 0, but not on dates `off`.
+    Times are minutes after midnight. The hours start on `weekdays` (Monday is 0), except on the
+    dates in `off`.
     """
 
     zone: ZoneInfo
@@ -85,9 +86,10 @@ class ClockHours:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """A change to a shift over the half-open interval [start, end).
+    """A change to a shift during [start, end).
 
-    With both people, one replaces the other; `add` or `remove` alone is for the whole interval.
+    With both `add` and `remove`, one person replaces the other. `add` or `remove` alone applies to
+    the whole interval.
     """
 
     shift: str
@@ -99,7 +101,7 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class OnDuty:
-    """A person on duty, in which zones (empty is everywhere), why, and at which site."""
+    """A person on duty, with their zones (empty for everywhere), the reason, and the site."""
 
     person: str
     zones: tuple[str, ...]
@@ -110,10 +112,10 @@ class OnDuty:
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """People who are on duty at some hours in some zones, for a receiver.
+    """People who are on duty together for a receiver, at some hours and in some zones.
 
-    Without zones it is everywhere. Its people are on duty together. It starts on dates from
-    `first` to `last`. Overrides apply in order, so a later one may change an earlier one.
+    Without zones, they are on duty everywhere. The shift starts on dates from `first` to `last`.
+    Overrides apply in order, so a later one may change an earlier one.
     """
 
     id: str
@@ -135,7 +137,7 @@ class Shift:
                 yield span
 
     def find_on_duty(self, at: datetime) -> tuple[OnDuty, ...]:
-        """Return who is on duty at an instant, each person once."""
+        """Return the people on duty at a time, each once."""
         found: dict[str, Fact] = {}
         for span in self.find_spans(at, at):
             if span.contains(at):
@@ -149,7 +151,7 @@ class Shift:
         return tuple(OnDuty(person, self.zones, why, self.site) for person, why in found.items())
 
     def find_edges(self, start: datetime, end: datetime) -> Iterator[datetime]:
-        """Yield the instants within (start, end) at which the people on duty may change."""
+        """Yield the times within (start, end) at which the people on duty may change."""
         changes: list[Span | Override] = [*self.find_spans(start, end), *self.overrides]
         for change in changes:
             for moment in (change.start, change.end):
@@ -173,7 +175,7 @@ def _apply_override(found: dict[str, Fact], change: Override, shift: Shift) -> d
 
 @dataclass(frozen=True, slots=True)
 class QuietHours:
-    """Hours without notices that are not critical: others are paged (`divert`), or they wait."""
+    """Hours without notices, except critical ones; others are paged (`divert`) or they wait."""
 
     hours: ClockHours
     divert: bool = False
@@ -181,9 +183,9 @@ class QuietHours:
 
 @dataclass(frozen=True, slots=True)
 class RecurringSilence:
-    """What is muted when, and why; from `first` to `last`, if they are given.
+    """A silence that recurs at some hours, from `first` to `last` if given.
 
-    Each occurrence becomes a silence of its own a day ahead, and is limited like any.
+    Each occurrence becomes a silence a day ahead, with the same limits as any other.
     """
 
     labels: Mapping[str, str]
@@ -193,7 +195,7 @@ class RecurringSilence:
     last: date | None = None
 
     def find_occurrences(self, now: float) -> dict[str, tuple[float, float]]:
-        """Return those that are not over and begin within a day: start and end, by a key."""
+        """Return start and end, by key, of occurrences that are not over and begin within a day."""
         at = datetime.fromtimestamp(now, UTC)
         named = repr((self.labels, self.reason, self.hours.start, self.hours.end)).encode()
         key = hashlib.sha256(named).hexdigest()[:16]

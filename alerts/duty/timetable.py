@@ -1,12 +1,12 @@
-"""Wall-clock times of a school as instants, its bell schedules and holidays.
+"""Convert a school's wall times to instants; its bell schedules and holidays.
 
-A school day has wall times; an instant is unique. The two differ where clocks are set:
+The two differ where daylight saving time begins and ends:
 
-- a skipped wall time is the instant at which the clocks jump: 02:30 of a spring night is 03:00;
+- a skipped wall time is the instant at which the clocks jump: 02:30 on a spring night is 03:00;
 - a repeated wall time is its first occurrence.
 
-So wall times never run backwards, and spans that touch on the clock face touch as instants: a day
-that is covered on paper is covered in fact, with neither gap nor overlap.
+So wall times never run backwards, and spans that touch on the clock also touch as instants: a day
+that is covered on paper is covered in fact, without gaps or overlaps.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DAY_MIN: Final = 1440
-"""Minutes of a day by the clock face."""
+"""Minutes of a day by the clock."""
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 """Names of the days, in the order of `date.weekday`."""
 _UTC: Final = ZoneInfo("UTC")
@@ -38,7 +38,7 @@ class Span:
     label: str
 
     def contains(self, at: datetime) -> bool:
-        """Whether an instant lies within."""
+        """Return whether an instant is in the span."""
         return self.start <= at < self.end
 
 
@@ -54,7 +54,7 @@ def parse_minutes(text: str, *, latest: int = DAY_MIN - 1) -> int:
         if int(rest) < 60 and found <= latest:
             return found
     last = f"{latest // 60:02}:{latest % 60:02}"
-    raise ValueError(later("must be a wall time from 00:00 to %(latest)s", latest=last))
+    raise ValueError(later("must be a time from 00:00 to %(latest)s", latest=last))
 
 
 def format_wall(after_midnight: int) -> str:
@@ -67,7 +67,7 @@ def format_wall(after_midnight: int) -> str:
 
 
 def is_within(day: date, first: date | None, last: date | None) -> bool:
-    """Whether a date is in a range; None is no limit."""
+    """Return whether a date is in a range; None means no limit."""
     return (first or date.min) <= day <= (last or date.max)
 
 
@@ -78,9 +78,9 @@ def format_clock(at: datetime, zone: ZoneInfo) -> str:
 
 @lru_cache(maxsize=16_384)
 def find_instant(zone: ZoneInfo, day: date, after_midnight: int) -> datetime:
-    """Return the instant, in UTC, at which clocks show so many minutes after midnight of `day`.
+    """Return the instant in UTC at which clocks show these minutes after midnight of `day`.
 
-    Minutes are of the clock face, not elapsed; 1440 and more are of the following day.
+    Minutes count on the clock, not as elapsed time; 1440 and more are on the next day.
 
     >>> chicago = ZoneInfo("America/Chicago")
     >>> find_instant(chicago, date(2020, 3, 8), 150).astimezone(chicago).strftime("%H:%M")
@@ -96,7 +96,7 @@ def find_instant(zone: ZoneInfo, day: date, after_midnight: int) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A lesson or break, such as ``"3"`` or ``"lunch"``, in minutes after midnight."""
+    """A class period or break, such as ``"3"`` or ``"lunch"``, in minutes after midnight."""
 
     name: str
     start: int
@@ -105,7 +105,7 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Bells:
-    """A bell schedule: for weekdays (Monday is 0) of a term, or for special dates instead."""
+    """A bell schedule for weekdays of a term (Monday is 0), or for special dates."""
 
     id: str
     periods: tuple[Period, ...]
@@ -115,20 +115,20 @@ class Bells:
     last: date | None = None
 
     def applies_weekly(self, day: date) -> bool:
-        """Whether it applies to a date by its day of the week."""
+        """Return whether it applies to a date by the day of the week."""
         return day.weekday() in self.weekdays and is_within(day, self.first, self.last)
 
 
 @dataclass(frozen=True, slots=True)
 class Timetable:
-    """All bell schedules of a school, and the holidays, which have no periods."""
+    """A school's bell schedules and holidays, which have no periods."""
 
     zone: ZoneInfo = _UTC
     bells: tuple[Bells, ...] = ()
     holidays: frozenset[date] = frozenset()
 
     def find_periods(self, day: date) -> tuple[Period, ...]:
-        """Return the periods of a date: none on holidays, else of the special day or the week."""
+        """Return the periods of a date, by its special schedule or weekday; none on holidays."""
         if day in self.holidays:
             return ()
         special = [b for b in self.bells if day in b.dates]
@@ -144,7 +144,7 @@ class Timetable:
                     yield span
 
     def build_span(self, day: date, period: Period) -> Span:
-        """Return a period of a date as instants."""
+        """Return a period on a date as a span of instants."""
         return Span(
             find_instant(self.zone, day, period.start),
             find_instant(self.zone, day, period.end),
@@ -153,7 +153,7 @@ class Timetable:
 
 
 def list_days_around(start: datetime, end: datetime, zone: ZoneInfo) -> Iterator[date]:
-    """Yield the local dates of [start, end] and the one before, for what began overnight."""
+    """Yield the local dates of [start, end] and the day before, for overnight spans."""
     day = start.astimezone(zone).date() - timedelta(days=1)
     last = end.astimezone(zone).date()
     while day <= last:

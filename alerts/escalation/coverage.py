@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class CoverageGap(NamedTuple):
-    """A period, or part of one, in which nobody on duty would be notified about a room."""
+    """A class period, or part of one, in which nobody on duty would be notified about a room."""
 
     room: str
     start: datetime
@@ -29,7 +29,7 @@ class CoverageGap(NamedTuple):
 
 
 def list_paged_labels(rooms: Iterable[Room]) -> list[Mapping[str, str]]:
-    """Return the labels of an incident of every kind that pages, in every room."""
+    """Return the labels of an incident of each kind that pages, in each room."""
     return [
         build_labels(room, kind=kind, severity=grade(kind, 1.0, 0.0, 0).value, sensor="")
         for room in rooms
@@ -91,7 +91,7 @@ def _list_lessons(roster: Roster, start: datetime, end: datetime) -> list[tuple[
 def _split_lesson(
     shifts: Iterable[Shift], lesson: Span, quiet: Mapping[str, Sequence[QuietHours]]
 ) -> Iterator[tuple[datetime, datetime]]:
-    """Yield parts of a period in which people on duty and quiet hours do not change."""
+    """Yield the parts of a period during which neither shifts nor quiet hours change."""
     edges = {e for shift in shifts for e in shift.find_edges(lesson.start, lesson.end)}
     for one in chain.from_iterable(quiet.values()):
         for span in one.hours.find_spans(lesson.start, lesson.end):

@@ -1,11 +1,11 @@
-"""Escalation: who is notified next if nobody responds, as stored steps, and what each step does.
+"""Escalation: stored steps that say who is notified next if nobody responds.
 
-The whole chain is stored when people are first notified: which ring is notified when, round after
-round. An acknowledgment ends it and adds two steps: a reminder to the responder, then, without an
-answer, the same chain again. A step that is late because the program was down runs once, and later
-ones move back by as much. A ring in which nobody can be notified does not wait.
+The whole chain is stored when people are first notified: which ring is notified when, in each
+round. An acknowledgment ends the chain and adds two steps: a reminder to the responder, and if no
+answer follows, the same chain again. A step that is late because the program was down runs once,
+and later steps move back by as much. A ring in which nobody can be notified does not wait.
 
-Who responded in a room a short while ago is the first ring, with twice the time to respond.
+The most recent responder for a room is paged first, with twice the time to respond.
 """
 
 from __future__ import annotations
@@ -83,9 +83,9 @@ def plan(
     first_wait_s: float | None = None,
     rounds: int | None = None,
 ) -> list[EscalationStep]:
-    """Return the steps of a chain that begins `at`; the first of its rings has `first_wait_s`.
+    """Return the steps of a chain that begins `at`, in which the first ring has `first_wait_s`.
 
-    It has so many `rounds`, by default those of the severity.
+    The number of `rounds` is by default that of the severity.
     """
     wait = timings.find_wait_s(severity)
     steps: list[EscalationStep] = []
@@ -105,7 +105,7 @@ def plan(
 def plan_reminder(
     incident: str, at: float, timings: EscalationTimings, *, seq: int, round_: int
 ) -> list[EscalationStep]:
-    """Return the reminder and the reopening, in case the responder gives no answer."""
+    """Return the reminder and the reopening, for a responder who gives no answer."""
     remind = at + timings.acknowledged_for_s
     reopen = remind + timings.reminded_for_s
     return [
@@ -209,7 +209,7 @@ def _list_rings(steps: Iterable[EscalationStep]) -> tuple[Ring, ...]:
 
 
 class Escalator:
-    """Notifies people, one ring after the other."""
+    """Notifies people, ring by ring."""
 
     def __init__(self, registry: Registry, policy: AlertPolicy, notices: NoticeWriter) -> None:
         self._registry = registry
@@ -226,9 +226,9 @@ class Escalator:
         without: str = "",
         note: Fact | None = None,
     ) -> None:
-        """Store the chain, or repeat it without the person `without`, and notify its first ring.
+        """Store the chain, or repeat it `without` a person, and notify its first ring.
 
-        `anew` plans it again by the routes: the kind of the incident has changed.
+        With `anew` it is planned again by the routes, because the kind of the incident changed.
         """
         steps = load_steps(tx, incident.id)
         rings, responder = () if anew else _list_rings(steps), None
@@ -262,7 +262,7 @@ class Escalator:
     def find_responder(
         self, tx: sqlite3.Connection, incident: Incident, at: float
     ) -> Candidate | None:
-        """Return who responded in the room within `PRESENT_S` and has a channel; None if nobody."""
+        """Return who responded in the room within `PRESENT_S` and has a channel, or None."""
         found = repository.find_last_response(tx, incident.kind, incident.room, at - PRESENT_S, at)
         here = self._policy.find_staff_serving(incident.room, self._registry)
         member = next((m for m in here if found and m.id == found[0]), None)
@@ -285,7 +285,7 @@ class Escalator:
         now: float,
         note: Fact | None = None,
     ) -> None:
-        """Run a step that is due, with `note` in the notices; later ones keep their distance."""
+        """Run a due step, with `note` in its notices; later steps keep their distance."""
         shift_steps(tx, incident.id, now - due.due_at)
         match due.action:
             case Action.NOTIFY:
@@ -311,7 +311,7 @@ class Escalator:
     def reschedule(
         self, tx: sqlite3.Connection, incident: Incident, before: Severity, now: float
     ) -> None:
-        """Move what is still to come to the times of the severity, and add its further rounds."""
+        """Move pending steps to the timings of a higher severity, and add its extra rounds."""
         timings, steps = self._policy.timings, load_steps(tx, incident.id)
         pending = [step for step in steps if step.done_at is None]
         wait = timings.find_wait_s(incident.severity)
@@ -345,7 +345,7 @@ class Escalator:
         add_steps(tx, further)
 
     def warn_on_duty(self, tx: sqlite3.Connection, incident: Incident, now: float) -> None:
-        """Notify the people on duty for a room, beside facilities, of what hides vaping there."""
+        """Notify the people on duty that vaping in a room may go unnoticed, besides facilities."""
         labels = find_labels(incident, self._registry) | {"kind": EventKind.VAPE.value}
         rings = self._policy.plan_rings(labels, now)
         is_muted = incident.held_until is not None or find_lasting_mute(
@@ -364,7 +364,7 @@ class Escalator:
     def advance_undelivered(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
         """Notify the next ring of the round now if a notice failed and no other is on its way.
 
-        The next round comes at its time: a service that refuses for seconds uses up no rounds.
+        The next round keeps its time, so a service that fails for seconds uses up no rounds.
         """
         steps = load_steps(tx, incident_id)
         following = _find_next(steps)
@@ -377,7 +377,7 @@ class Escalator:
     def decline(
         self, tx: sqlite3.Connection, incident: Incident, by: str, now: float, *, responded: bool
     ) -> None:
-        """Ask the next people, because `by` cannot go; if they had `responded`, start again."""
+        """Page the next people, because `by` can't go; if `by` had `responded`, start over."""
         note = fact(Note.CANNOT_GO, name=self._policy.find_name(by))
         following = _find_next(load_steps(tx, incident.id))
         if responded:
@@ -400,7 +400,7 @@ class Escalator:
         following = _find_next(steps, after=due.seq)
         last = following is None or following.action is not Action.NOTIFY
         if not notified and last and _is_nobody_notified(tx, incident):
-            # quiet hours of everyone never swallow an incident
+            # everyone's quiet hours together must not swallow an incident
             everyone = [c.person for ring in _list_rings(steps) for c in ring.people]
             notified = self._notices.page(tx, incident, everyone, now, note=note, throttle=False)
         finish_step(tx, due, now, "notified" if notified else "nobody notified")

@@ -1,4 +1,4 @@
-"""Who will be notified when, as far as the configuration says: without budgets and storms."""
+"""Predict who will be notified and when, from the configuration, without budgets and storms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from alerts.duty.roster import build_labels
 from alerts.escalation.escalator import Action, plan, plan_reminder
 from alerts.incidents.throttling import find_quiet_end
 from alerts.policy import LONG_S, Severity, grade
-from language.dates import write_date
+from language.messages import write_date
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,11 +28,11 @@ _CASES: Final = (
     (0.5, 0.0, "Below 70%"),
     (_CONFIDENT, LONG_S, "After two minutes without an end, or the third time in an hour"),
 )
-"""Confidence and duration of incidents of another severity than usual."""
+"""Confidence and duration of incidents whose severity differs from the usual."""
 
 
 class PreviewStep(NamedTuple):
-    """A step, when it runs, and whose quiet hours defer it, by person."""
+    """A step, when it runs, and the people whose quiet hours defer it."""
 
     step: EscalationStep
     due_at: float
@@ -46,7 +46,7 @@ def preview_steps(
 ) -> Iterator[PreviewStep]:
     """Yield the steps as `Escalator` will run them if nobody responds.
 
-    A ring in which nobody is notified does not wait, but for the last if nobody at all would be.
+    A ring in which nobody is notified does not wait, unless it is the last and nobody else was.
     """
     earlier = 0.0
     reached = False
@@ -69,14 +69,14 @@ def preview_steps(
 
 
 def _describe_quiet_hours(deferral: Deferral, zone: ZoneInfo) -> str:
-    """Say what quiet hours do to a notice."""
+    """Write what quiet hours do to a notice."""
     until = datetime.fromtimestamp(deferral.until, UTC).astimezone(zone)
     what = "skipped" if deferral.divert else "notified then"
     return f"quiet hours until {write_date(until, 'weekday and clock')}, {what}"
 
 
 def write_timeline(policy: AlertPolicy, room: Room, kind: EventKind, at: float) -> list[str]:
-    """Return what follows an alert at a moment, with and without a response, one line each."""
+    """Return the lines of what follows an alert at a time, with and without a response."""
     severity = grade(kind, _CONFIDENT, 0.0, 0)
     others = {grade(kind, p, lasted_s, 0): words for p, lasted_s, words in _CASES}
     remind, reopen = plan_reminder("", 0.0, policy.timings, seq=1, round_=1)

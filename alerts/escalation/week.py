@@ -1,4 +1,4 @@
-"""The shifts of some days as people plan them: stretches with the same people, and gaps."""
+"""Lay out the shifts of some days for planning: stretches with the same people, and gaps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Stretch(NamedTuple):
-    """A part of a shift with the same people; none if all were removed."""
+    """A part of a shift with the same people, or with nobody if all were removed."""
 
     shift: Shift
     start: datetime
@@ -23,7 +23,7 @@ class Stretch(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """A time without anybody on duty for some rooms, by id."""
+    """A time when nobody is on duty for some rooms, by id."""
 
     start: datetime
     end: datetime
@@ -31,7 +31,7 @@ class Gap(NamedTuple):
 
 
 def find_stretches(shift: Shift, start: datetime, end: datetime) -> Iterator[Stretch]:
-    """Yield what begins in [start, end), in order of time; periods that touch are one stretch."""
+    """Yield the stretches that begin in [start, end), in order; adjacent periods are joined."""
     spans = [(span.start, span.end) for span in shift.find_spans(start, end)]
     spans += [(one.start, one.end) for one in shift.overrides if one.add and not one.remove]
     last: Stretch | None = None
@@ -53,7 +53,7 @@ def find_stretches(shift: Shift, start: datetime, end: datetime) -> Iterator[Str
 
 
 def join_gaps(gaps: Iterable[CoverageGap]) -> list[Gap]:
-    """Join gaps of several rooms, and of periods one after the other."""
+    """Join the gaps of several rooms and of adjacent periods."""
     rooms: dict[tuple[datetime, datetime], dict[str, None]] = {}
     for gap in gaps:
         rooms.setdefault((gap.start, gap.end), {})[gap.room] = None

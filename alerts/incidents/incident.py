@@ -15,8 +15,7 @@ from alerts.duty.roster import build_labels
 from alerts.errors import FeedbackError
 from alerts.policy import LONG_S, Severity, grade
 from detection.events import KIND_NAMES, EventKind, EventPhase
-from language.dates import write_clocks
-from language.messages import Coded, Sentences, Words, later, mark
+from language.messages import Coded, Sentences, Words, later, mark, write_clocks
 from storage.registry import Room
 
 if TYPE_CHECKING:

@@ -1,9 +1,8 @@
-"""The evidence picture: the air around an event, small enough for a phone.
+"""Draw the evidence picture: the air around an event, small enough for a phone.
 
-Fine particles (or what the sensor has instead), VOC and humidity as stacked panels over one time
+It stacks panels of fine particles (or what the sensor has instead), VOC and humidity over one time
 axis in the school's time zone. Onset, alert and end differ in line pattern and head shape, for gray
-prints and color-blind readers. Gaps in the readings are gaps in the line. Facts and arrays go in, a
-`Drawing` comes out.
+prints and color-blind readers. Gaps in the readings are gaps in the line.
 """
 
 from __future__ import annotations
@@ -19,8 +18,7 @@ import numpy as np
 
 from alerts.notify.notice import KIND_WORDS, write_clock
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
-from language.dates import write_date
-from language.messages import Words, _, capitalize, mark
+from language.messages import Words, _, capitalize, mark, write_date
 from reports import look
 from reports.drawing import Box, Drawing, Item, Line, Polygon, Text, cut
 
@@ -34,7 +32,7 @@ PANELS: Final = (
     ("tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw"),
     ("rh",),
 )
-"""Quantities of each panel, of which the first that a sensor has is shown."""
+"""Quantities of each panel; the first that the sensor has is shown."""
 
 _LEAST_SPAN: Final = {
     "tvoc_ppb": 200.0,
@@ -69,7 +67,7 @@ _MARK_LINES: Final[dict[str, tuple[str, float, tuple[tuple[float, float], ...]]]
     "alert": (_ALERT, 1.8, ()),
     "end": (_INK, 1.2, ((1.2, 3),)),
 }
-"""Color, width and dashes of each vertical line."""
+"""Color, width and dashes of the vertical lines."""
 _STEPS_S: Final = (
     *(1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800),
     *(3600, 7200, 14_400, 43_200, 86_400),
@@ -78,11 +76,11 @@ _STEPS_S: Final = (
 
 @dataclass(frozen=True, slots=True)
 class EvidenceFacts:
-    """Facts of an event; times are event time in Unix seconds.
+    """What the picture shows of an event; times are event times in Unix seconds.
 
-    `kind` is a key of `KIND_WORDS`, `place` floor and building; `end` is None while it is ongoing,
-    and `until` the time of the last update. `sentence` is the evidence in words, for screen
-    readers; `baselines` are by quantity in its unit.
+    `kind` is a key of `KIND_WORDS`, and `place` has the floor and building. `end` is None while the
+    event goes on, and `until` is the last update. `sentence` is the evidence in words for screen
+    readers. `baselines` are by quantity, in its unit.
     """
 
     kind: str
@@ -97,7 +95,7 @@ class EvidenceFacts:
     zone: str = "UTC"
     baselines: Mapping[str, float] = field(default_factory=dict)
     site: str = ""
-    """Where there are several; in the second line, because a long first line is cut."""
+    """The site, if there are several; on the second line, because a long first line is cut."""
 
     @property
     def what(self) -> str:
@@ -126,20 +124,20 @@ _MARK_WORDS: Final = Words({"onset": mark("onset"), "alert": mark("alert"), "end
 
 
 def write_label(key: str) -> str:
-    """Return the title of a chart of a quantity."""
+    """Return the title of a quantity's chart."""
     return capitalize(_("Humidity") if key == "rh" else QUANTITY_WORDS[key])
 
 
 def find_span(facts: EvidenceFacts) -> tuple[float, float]:
-    """Return the span of readings that `draw` may use, Unix seconds."""
+    """Return the time span of the readings that `draw` can use, Unix seconds."""
     return facts.onset - _AROUND_S, _find_until(facts) + _AROUND_S
 
 
 def draw(facts: EvidenceFacts, time: ArrayLike, values: Mapping[str, ArrayLike]) -> Drawing:
     """Draw the picture, 360 units wide and 190 to 380 high; the same input gives the same drawing.
 
-    `time` are event times, Unix seconds, ascending, perhaps none. `values` are readings by quantity
-    in its unit, NaN where absent. A quantity without readings has no panel.
+    `time` has ascending event times in Unix seconds, perhaps none. `values` has the readings by
+    quantity in its unit, NaN where absent. A quantity without readings has no panel.
     """
     at = np.asarray(time, dtype=np.float64)
     start, stop = _find_axis(facts, at)
@@ -167,7 +165,7 @@ def _find_until(facts: EvidenceFacts) -> float:
 
 
 def _find_axis(facts: EvidenceFacts, time: NDArray[np.float64]) -> tuple[float, float]:
-    """Time axis: the event, and around it enough to see that it is one, at the sensor's timings."""
+    """Return the time axis: the event, and enough around it to recognize it as one."""
     until = _find_until(facts)
     interval = float(np.median(np.diff(time))) if time.size > 1 else 5.0
     lasted = until - facts.onset
@@ -187,7 +185,7 @@ def _choose_panels(
 ) -> list[_Panel]:
     panels = []
     for group in PANELS:
-        # quantities that the detector used come first
+        # prefer quantities that the detector used
         for key in sorted(group, key=lambda k: k not in facts.baselines):
             if key not in values:
                 continue
@@ -216,7 +214,7 @@ def _draw_head(facts: EvidenceFacts) -> list[Item]:
         if moment is None:
             items.append(Text(left, 58, _("ongoing"), 12, _INK))
             continue
-        at = datetime.fromtimestamp(moment, ZoneInfo(facts.zone))  # the axis has AM or PM
+        at = datetime.fromtimestamp(moment, ZoneInfo(facts.zone))  # AM or PM is on the axis
         text = f"{_MARK_WORDS[name]} {at:%-I:%M:%S}"
         items += _draw_mark(name, left + 5, 46.0, 60.0)
         items.append(Text(left + 14, 58, text, 12, _INK, bold=name == "alert"))
@@ -231,7 +229,7 @@ def _draw_mark(name: str, x: float, top: float, bottom: float) -> list[Item]:
     """Draw a vertical line with a head; pattern and shape distinguish them without color."""
     color, width, dashes = _MARK_LINES[name]
     line = Line(((x, top), (x, bottom)), color, width, *dashes)
-    if name == "onset":  # its head is at the bottom: that of the alert is near
+    if name == "onset":  # the head is at the bottom, because the alert's is close
         head = ((x - 4.5, bottom), (x + 4.5, bottom), (x, bottom - 7))
         return [line, Polygon(head, look.color_on_white("card"), _INK, 1.2)]
     if name == "alert":
@@ -332,7 +330,7 @@ def _choose_ticks(panel: _Panel, base: float | None) -> list[float]:
 
 
 def _cut_at_gaps(panel: _Panel) -> list[list[tuple[float, float]]]:
-    """Cut the line at gaps in the readings, and thin it to the resolution of the page."""
+    """Cut the line at gaps in the readings, and thin it to the resolution of the picture."""
     time, values = panel.time, panel.values
     steps = np.diff(time)
     longest = 3.0 * float(np.median(steps)) + 1.0 if steps.size else math.inf

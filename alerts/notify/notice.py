@@ -1,6 +1,6 @@
-"""Wording of a notice: what an adult reads on a lock screen.
+"""Write a notice as an adult reads it on a lock screen.
 
-First the place, then what and since when, then the evidence, cut to what each channel shows.
+The place comes first, then what happened and when, then the evidence, cut to what a channel shows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import msgspec
 
 from alerts.channels import SERVICES, Service
 from detection.events import EventKind, Evidence
-from language.dates import write_date
 from language.messages import (
     ENGLISH,
     Coded,
@@ -26,13 +25,14 @@ from language.messages import (
     mark,
     mark_plural,
     use_language,
+    write_date,
 )
 from language.plain_text import clean
 from storage.registry import format_floor, join_place
 
 
 class NoticeReason(Coded):
-    """Why a person is notified; part of the outbox key, so that each is sent once."""
+    """Why a person is notified; part of the outbox key, so that each notice is sent once."""
 
     OPENED = "opened", mark("alert")
     REMINDER = "reminder", mark("reminder")
@@ -46,7 +46,7 @@ class NoticeReason(Coded):
 
     @property
     def asks(self) -> bool:
-        """Whether it asks for a response, and so is loud."""
+        """Whether it asks for a response, and is therefore loud."""
         return self in (
             NoticeReason.OPENED,
             NoticeReason.AGAIN,
@@ -85,7 +85,7 @@ NOTICE_WORDS: Final = Words(NoticeReason.texts())
 
 
 def write_respond_label(kind: str) -> str:
-    """Return what the button says by which a person takes an incident."""
+    """Return the label of the button with which a person responds."""
     return _("I'm responding") if kind in {"vape", "smoke"} else _("I'll look")
 
 
@@ -95,7 +95,7 @@ class Note(Coded):
     DEFERRED = "deferred", mark("Deferred until the end of your quiet hours.")
     RESPONDING = "responding", mark("You are responding.")
     DISPUTED = "disputed", mark("Another sender may use this sensor's name.")
-    CANNOT_GO = "cannot_go", mark("%(name)s cannot go.")
+    CANNOT_GO = "cannot_go", mark("%(name)s can't go.")
     NO_RESPONSE = "no_response", mark("Nobody has responded yet.")
     NO_REPORT = "no_report", mark("%(name)s acknowledged but has not reported what they found.")
     REPORT_DUE = (
@@ -112,9 +112,9 @@ class Note(Coded):
     )
     CLOSED_EARLY = "closed_early", mark("%(name)s closed it while it was still going on.")
     NOTHING_MORE = "nothing_more", mark("The detector reported nothing more about it.")
-    STILL_SILENT = "still_silent", mark("Sensors that are still silent get a notice of their own.")
+    STILL_SILENT = "still_silent", mark("Sensors that are still silent get their own notice.")
     DURING_QUIET = "during_quiet", mark("During your quiet hours:")
-    COMBINED = "combined", mark("You had many notices within the hour, so these are combined:")
+    COMBINED = "combined", mark("You had many notices in the last hour, so these are combined:")
     MANY_ROOMS = "many_rooms", mark("Many rooms at once:")
     # the line of one incident, and the headline of several
     LINE = "line", mark("%(room)s %(kind)s %(time)s")
@@ -146,12 +146,12 @@ def _lower_first(words: str) -> str:
 class Notice(msgspec.Struct, frozen=True):
     """A notice to one person, before it is cut to their channel.
 
-    `notes` precede the evidence, `by` is who acknowledged, and `link` is the staff page of the
-    incident. `over`: the air is clear, and nobody has looked. `again`: people responded to the same
-    in this room a short while ago. A digest has a `headline`, a line for each of its `incidents`,
-    and no evidence. There is a `site`, by name and id, if there are several. `written` is when it
-    was, Unix seconds. A report has a `title` and a `text` of its own, and a webhook its message as
-    `text`.
+    `notes` precede the evidence, `by` acknowledged the incident, and `link` leads to its page.
+    `over` says that the air has cleared and nobody has looked, and `again` that people responded
+    to the same thing in this room shortly before. A digest has a `headline`, a line for each of its
+    `incidents`, and no evidence. `site` and `site_id` are set if there are several sites. `written`
+    is when the notice was written, Unix seconds. A report has its own `title` and `text`; a
+    webhook's message is in `text`.
     """
 
     incident: str
@@ -185,7 +185,7 @@ _WEEK_DAYS: Final = 7
 
 
 def write_clock(moment: float, zone: str, now: float | None = None) -> str:
-    """Write the time of day at the school; before it the day, if it is not that of `now`.
+    """Write the time of day at the school, with the day if it is not the day of `now`.
 
     >>> at = 1_788_789_900.0
     >>> for days in (0, 1, 9):
@@ -218,7 +218,7 @@ def render(notice: Notice, scheme: str = "") -> tuple[str, str]:
     """
     limits = SERVICES.get(scheme, _OTHER)
     with use_language(notice.language):
-        if notice.reason is NoticeReason.REPORT:  # its lines stay
+        if notice.reason is NoticeReason.REPORT:  # keep the lines
             text = "\n".join(map(clean, notice.text.split("\n")))
             return _cut(notice.title, limits.title), text[: limits.body]
         return _render(notice, limits)
@@ -235,7 +235,7 @@ def _render(notice: Notice, limits: Service) -> tuple[str, str]:
         title = _("Test notice, %(place)s", place=place)
     text = " ".join(filter(None, [*map(_NOTES.write, notice.notes), evidence]))
     room_for_text = limits.body - (len(notice.link) + 1 if notice.link else 0)
-    # A push service refuses a notice without text, and the alarm of another vendor has no evidence.
+    # Push services refuse notices without text, and a vendor's own alarm has no evidence.
     lines = [_cut(text or state, max(room_for_text, 20))]
     if notice.link:
         lines.append(notice.link)
@@ -254,7 +254,7 @@ def _write_state(notice: Notice) -> tuple[str, str]:
         case NoticeReason.TAKEN:
             state = _("%(name)s is responding, %(what)s", name=notice.by, what=past)
             evidence = _("No action needed.")
-        case NoticeReason.RECOVERED if notice.notes:  # not all is well
+        case NoticeReason.RECOVERED if notice.notes:  # something is still wrong
             state = _("closed, %(what)s", what=past)
         case NoticeReason.RECOVERED:
             state, evidence = _("resolved, %(what)s", what=past), _("No action needed.")

@@ -1,7 +1,7 @@
-"""Who gets which notice of an incident: rows of the outbox, in the caller's transaction.
+"""Write the notices of an incident into the outbox, in the caller's transaction.
 
-A person gets at most one notice for an incident and an occasion. Only who was notified learns the
-outcome.
+A person gets at most one notice for each incident and occasion. Only people who were notified learn
+the outcome.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def write_headline(incidents: Sequence[Incident], rooms: Sequence[Room]) -> Fact
 def write_lines(
     incidents: Sequence[Incident], rooms: Mapping[str, Room], usual_zone: str, now: float
 ) -> tuple[Fact, ...]:
-    """List incidents with room, kind and time, and with the day if it is not that of `now`."""
+    """List incidents by room, kind and time, with the day if it is not the day of `now`."""
     uses = Counter(room.name for room in rooms.values())
     names = {
         key: room.short_name if uses[room.name] == 1 else f"{room.name} ({room.place or key})"
@@ -102,7 +102,7 @@ class NoticeWriter:
         note: Fact | None = None,
         throttle: bool = True,
     ) -> int:
-        """Notify people of an incident, each once a round; return how many of them right away."""
+        """Notify people of an incident, once a round; return how many are notified right away."""
         notified = 0
         for member in filter(None, map(self._policy.find_member, people)):
             held = None
@@ -129,12 +129,12 @@ class NoticeWriter:
         return self._notify(tx, notice, member, at, "" if round_ == 1 else str(round_))
 
     def page_deferred(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
-        """Notify people at once whose notices of an incident are deferred."""
+        """Send the deferred notices of an incident now."""
         for person, round_ in throttling.release(tx, incident.id, at):
             self.page(tx, incident, (person,), at, round_=round_, throttle=False)
 
     def flush(self, tx: sqlite3.Connection, now: float) -> None:
-        """Send deferred notices that are due, one for each person and cause."""
+        """Send the deferred notices that are due, combined by person and cause."""
         while (found := throttling.load_due(tx, now)) is not None:
             person, cause, waiting = found
             member = self._policy.find_member(person)
@@ -183,7 +183,7 @@ class NoticeWriter:
         )
 
     def fall_back(self, tx: sqlite3.Connection, now: float, refused: int | None) -> None:
-        """Use the next channel for rows whose own did not deliver in time, or `refused` one."""
+        """Use the next channel for rows that were not delivered in time, or were `refused`."""
         for found in outbox_rows.take_fallbacks(tx, now, refused):
             member, notice = self._policy.find_member(found.person), found.notice
             names = [] if member is None else [make_target_id(target) for target in member.targets]
@@ -210,7 +210,7 @@ class NoticeWriter:
         note: Fact,
         since: float | None = None,
     ) -> bool:
-        """Notify the responder of a further detection or of a due report; whether they can be."""
+        """Notify the responder of a detection or a due report; return whether that is possible."""
         member = self._policy.find_member(incident.acknowledged_by)
         if member is None:
             return False
@@ -229,7 +229,7 @@ class NoticeWriter:
         *,
         only: str = "",
     ) -> None:
-        """Notify people, or `only` one, of the outcome, on the channel that delivered the page.
+        """Notify people, or `only` one of them, of the outcome, on the channel that paged them.
 
         The reason is `TAKEN` or `RECOVERED`.
         """
@@ -330,7 +330,7 @@ class NoticeWriter:
         )
 
     def _unsettled(self, incident: Incident, evidence: Evidence | None) -> list[Fact]:
-        """Say why the end of an incident does not mean that all is well; empty if it does."""
+        """Return why the end of an incident does not mean that all is well; empty if it does."""
         if incident.running and incident.resolved_by != SYSTEM:
             return [fact(Note.CLOSED_EARLY, name=self._policy.find_name(incident.resolved_by))]
         if incident.running:

@@ -1,7 +1,7 @@
-"""Rows of the outbox, read and written inside the caller's transaction.
+"""Read and write the outbox, in the caller's transaction.
 
-A notice that asks for a response gets a personal link as it is sent. The token is only in the
-notice: rows have the plain link.
+A notice that asks for a response gets a personal link when it is sent. The token is only in the
+sent notice; rows have the plain link.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from alerts.secrets import Secret
 
 _REASON: Final = "substr(reason, 1, instr(reason || ':', ':') - 1)"
-"""Reason of a row without its occasion."""
+"""The reason of a row, without its occasion."""
 _CANCELLED: Final = json.dumps(
     [r.value for r in NoticeReason if r.asks] + [NoticeReason.TAKEN.value]
 )
@@ -33,7 +33,7 @@ _CANCELLED: Final = json.dumps(
 
 @dataclass(frozen=True, slots=True)
 class OutboxRow:
-    """A notice for one person on one channel, and the attempt that has it leased."""
+    """A notice for one person on one channel, and the attempt that leased it."""
 
     id: int
     incident: str
@@ -58,7 +58,7 @@ def add_notice(
     occasion: str = "",
     fallback_at: float | None = None,
 ) -> bool:
-    """Add a notice unless this person has it for this `occasion`; return whether it was added."""
+    """Add a notice unless the person has one for this `occasion`; return whether it was added."""
     reason = f"{notice.reason.value}:{occasion}" if occasion else notice.reason.value
     cursor = tx.execute(
         "INSERT INTO outbox (incident, person, target, channel, reason, priority, notice,"
@@ -83,7 +83,7 @@ def add_notice(
 
 
 def shares_target(tx: sqlite3.Connection, notice: Notice, person: str, target: str) -> bool:
-    """Whether another person gets the same notice at the same address."""
+    """Return whether another person gets the same notice at the same address."""
     row = tx.execute(
         f"SELECT 1 FROM outbox WHERE incident = ? AND {_REASON} = ? AND target = ? AND person <> ?",  # noqa: S608 - a constant
         (notice.incident, notice.reason.value, target, person),
@@ -92,7 +92,7 @@ def shares_target(tx: sqlite3.Connection, notice: Notice, person: str, target: s
 
 
 def take_fallbacks(tx: sqlite3.Connection, now: float, refused: int | None) -> list[OutboxRow]:
-    """Return the notices whose next channel is due, or that was `refused`, each once."""
+    """Return, once each, the notices whose next channel is due and the `refused` one."""
     rows = tx.execute(
         "UPDATE outbox SET fallback_at = NULL WHERE fallback_at <= ?1 OR id = ?2"
         " AND fallback_at IS NOT NULL RETURNING *",
@@ -117,7 +117,7 @@ def _read_row(row: sqlite3.Row, attempt: int = 0, owner: str = "") -> OutboxRow:
 
 
 def is_on_its_way(tx: sqlite3.Connection, incident: str) -> bool:
-    """Whether a notice of an incident was sent or is pending."""
+    """Return whether a notice of an incident was sent or is pending."""
     found = tx.execute(
         "SELECT 1 FROM outbox WHERE incident = ? AND status IN ('due', 'leased', 'sent')",
         (incident,),
@@ -126,12 +126,12 @@ def is_on_its_way(tx: sqlite3.Connection, incident: str) -> bool:
 
 
 def has_notices(tx: sqlite3.Connection, incident: str) -> bool:
-    """Whether the outbox has any row of an incident."""
+    """Return whether the outbox has any row of an incident."""
     return tx.execute("SELECT 1 FROM outbox WHERE incident = ?", (incident,)).fetchone() is not None
 
 
 def find_people_notified(tx: sqlite3.Connection, incident: str) -> list[tuple[str, str]]:
-    """Return person and target of everyone who got a page, alone or in a digest."""
+    """Return person and target of everyone who was paged, alone or in a digest."""
     rows = tx.execute(
         f"SELECT person, target, max(id) FROM (SELECT * FROM outbox WHERE incident = ?1"  # noqa: S608 - a constant
         f" AND {_REASON} = ?2 AND status = 'sent' UNION SELECT o.* FROM held_notice h"
@@ -144,7 +144,7 @@ def find_people_notified(tx: sqlite3.Connection, incident: str) -> list[tuple[st
 
 
 def cancel_unsent(tx: sqlite3.Connection, incident: str, why: str, now: float) -> int:
-    """Cancel notices that ask for a response or name the responder, except those being sent."""
+    """Cancel notices that ask for a response or name the responder, unless they are being sent."""
     tx.execute("UPDATE outbox SET fallback_at = NULL WHERE incident = ?", (incident,))
     return tx.execute(
         "UPDATE outbox SET status = 'cancelled', last_error = ?, finished_at = ?"  # noqa: S608 - a constant
@@ -164,11 +164,10 @@ def lease(
     free: Callable[[str], int],
     sending: Collection[int] = (),
 ) -> list[OutboxRow]:
-    """Lease due notices for one attempt each; one with an expired lease is due again.
+    """Lease due notices for one attempt each; a notice with an expired lease is due again.
 
-    Louder ones are first, then those of people with the fewest notices within the hour. `free`
-    returns how many a channel takes now. Rows that the owner is `sending` are not due, whatever
-    their lease.
+    Louder notices come first, then notices to people with the fewest in the last hour. `free`
+    returns how many a channel can take now. Rows that the owner is `sending` are not due.
     """
     due = tx.execute(
         "SELECT *, row_number() OVER (PARTITION BY person, priority ORDER BY due_at, id)"
@@ -201,7 +200,7 @@ def lease(
 
 
 def release_leases(tx: sqlite3.Connection, owner: str, now: float) -> int:
-    """Expire the leases of previous programs at once; return their number."""
+    """Expire the leases of earlier processes; return their number."""
     return tx.execute(
         "UPDATE outbox SET lease_until = ? WHERE status = 'leased' AND lease_owner <> ?"
         " AND lease_until > ?",
@@ -210,7 +209,7 @@ def release_leases(tx: sqlite3.Connection, owner: str, now: float) -> int:
 
 
 def mark_sent(tx: sqlite3.Connection, row: OutboxRow, now: float) -> bool:
-    """Mark a notice as sent and cancel it on other channels; return False if it was already."""
+    """Mark a notice as sent and cancel its other channels; return False if it already was."""
     same = "incident = ? AND person = ? AND reason = (SELECT reason FROM outbox WHERE id = ?)"
     tx.execute(
         f"UPDATE outbox SET fallback_at = NULL WHERE {same}",  # noqa: S608 - a constant
@@ -274,7 +273,7 @@ def find_next_deadline(
 
 
 def measure_backlog(tx: sqlite3.Connection) -> tuple[int, float | None]:
-    """Count the notices that wait or are being sent; also return when the oldest was made."""
+    """Count the notices that are waiting or being sent, and return when the oldest was created."""
     count, oldest = tx.execute(
         "SELECT count(*), min(created_at) FROM outbox WHERE status IN ('due', 'leased')"
     ).fetchone()
@@ -282,7 +281,7 @@ def measure_backlog(tx: sqlite3.Connection) -> tuple[int, float | None]:
 
 
 def count_by_status(tx: sqlite3.Connection, since: float) -> dict[str, int]:
-    """Count by status notices that wait, and those since a moment, of recent or open incidents."""
+    """Count by status waiting notices, and others of recent or open incidents since a time."""
     rows = tx.execute(
         "WITH recent (id) AS (SELECT id FROM incident WHERE opened_at >= ?1"
         " UNION SELECT id FROM incident WHERE status <> 'resolved')"
@@ -300,7 +299,7 @@ _INCIDENTS: Final = "/incidents/"
 
 
 def add_answer_link(tx: sqlite3.Connection, row: OutboxRow, now: float) -> OutboxRow:
-    """Give a notice that asks for a response the personal link of its recipient."""
+    """Add the recipient's personal link to a notice that asks for a response."""
     notice = row.notice
     base, found, rest = notice.link.partition(_INCIDENTS)
     if not found or not notice.reason.asks:

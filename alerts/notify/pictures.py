@@ -1,8 +1,9 @@
-"""Evidence pictures of incidents, in time or not at all.
+"""Draw evidence pictures of incidents, in time for a notice or not at all.
 
-`NoticePictures.of` returns what is ready within its deadline and otherwise None. Drawing runs in
-one thread with a short queue; notices of one incident share one picture. The time series may be
-behind the detector: the thread waits up to `settle_s` for the reading that decided the alert.
+`NoticePictures.draw_in_time` returns a picture if it is ready by its deadline, and otherwise None.
+Drawing runs in one thread with a short queue, and notices of the same incident share a picture. The
+time series may lag behind the detector, so the thread waits up to `settle_s` for the reading that
+decided the alert.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class IncidentPictures:
         return None if found is None else drawing.render_svg(found)
 
     def draw_png(self, incident_id: str, *, settle_s: float = 0.0) -> bytes | None:
-        """Return a picture as PNG, waiting `settle_s`; ImportError without the drawing library."""
+        """Return the picture as PNG after up to `settle_s`; ImportError without drawing library."""
         found = self._draw(incident_id, settle_s)
         return None if found is None else drawing.render_png(found)
 
@@ -70,7 +71,7 @@ class IncidentPictures:
         return len(self.series.window(sensor, moment - 0.001, moment + 60.0)[0]) > 0
 
     def _facts(self, incident_id: str) -> EvidenceFacts | None:
-        """Return the facts of the first detection."""
+        """Return what to show of the first detection."""
         with closing(sqlite.connect(self.database, read_only=True)) as db:
             row = db.execute(
                 "SELECT e.*, i.room AS place FROM alert_event e JOIN incident i ON i.id ="
@@ -118,13 +119,13 @@ class NoticePictures:
         self._thread.submit(drawing.warm_up)
 
     def close(self) -> None:
-        """Accept no more work; abandon a picture in progress."""
+        """Stop accepting work and abandon a picture in progress."""
         if self._thread is not None:
             self._thread.shutdown(wait=False, cancel_futures=True)
             self._thread = None
 
     async def draw_in_time(self, incident_id: str, code: str = ENGLISH) -> bytes | None:
-        """Return the PNG of an incident in a language if it is ready in time; never raises."""
+        """Return the PNG of an incident in a language if it is ready in time; never raise."""
         key = incident_id, code
         making = self._making.get(key)
         if making is None:

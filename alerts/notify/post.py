@@ -1,4 +1,4 @@
-"""Notices as one POST, and how many of them a service gets at a time."""
+"""Send notices as POST requests, with a limit on concurrent requests to a service."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LATER: Final = frozenset({408, 425, 429})
 async def send_in_place(
     places: asyncio.Semaphore, send: Callable[[], Awaitable[None]], timeout_s: float
 ) -> None:
-    """Run a send that takes one of the places of its service; with no place left it is ``BUSY``."""
+    """Run a send in one of its service's places; raise ``BUSY`` if none is free."""
     if places.locked():
         raise TransientNotifyError(NotifyReason.BUSY, "earlier notices are still being sent")
     try:
@@ -39,9 +39,9 @@ async def send_in_place(
 
 
 async def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_private: bool) -> Answer:
-    """Send one POST and return the answer; the caller limits the time.
+    """Send a POST request and return the response; the caller limits the time.
 
-    Raises `PermanentNotifyError` for what can never be sent, else `TransientNotifyError`.
+    Raises `PermanentNotifyError` if it can never be sent, else `TransientNotifyError`.
     """
     try:
         return await request(
@@ -62,9 +62,9 @@ async def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_priva
 
 
 def raise_for_status(answer: Answer, permanent: Mapping[int, NotifyReason]) -> None:
-    """Raise the error of an answer other than 2xx.
+    """Raise an error for a response other than 2xx.
 
-    What `permanent` lists, by status or by its first digit, is permanent, all else transient.
+    Statuses in `permanent`, in full or by their first digit, are permanent, and others transient.
     """
     status, detail = answer.status, f"HTTP {answer.status}"
     if 200 <= status < 300:

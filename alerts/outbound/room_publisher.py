@@ -1,6 +1,6 @@
-"""Publish the state of every room, retained, whenever it changes.
+"""Publish the state of every room over MQTT, retained, whenever it changes.
 
-States are read from the database and only differences are sent; a new connection sends all.
+States are read from the database. Only changes are sent, and a new connection sends all of them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _SEND_S: Final = 10.0
 
 
 class Publish(Protocol):
-    """Publishes a retained message at QoS 1."""
+    """Publishes retained messages at QoS 1."""
 
     async def __call__(self, topic: str, payload: str, timeout_s: float) -> None:
         """Return once the broker has it."""
@@ -47,9 +47,10 @@ class Publish(Protocol):
 
 @dataclass(slots=True)
 class RoomPublisher:
-    """Room states over a broker connection of their own; `home_assistant` is a prefix or empty.
+    """Publishes room states over its own broker connection.
 
-    The session's will publishes ``offline``; it raises `OSError` when it is lost.
+    `home_assistant` is the prefix for discovery; empty for none. The connection's will publishes
+    ``offline``; a lost connection raises `OSError`.
     """
 
     connect_broker: Callable[[], AbstractAsyncContextManager[Publish]]
@@ -62,7 +63,7 @@ class RoomPublisher:
     )
 
     async def run(self) -> None:
-        """Publish until cancelled, reconnecting after errors. Readings do not depend on it."""
+        """Publish until cancelled, reconnecting after errors."""
         pause = _FIRST_RETRY_S
         while True:
             try:
@@ -93,7 +94,7 @@ class RoomPublisher:
         try:
             states = await self._threads.run(self._read, _READ_S)
         except (StorageError, BoundedCallError) as error:
-            log.warning("room states stay as they are: %s", error)
+            log.warning("room states are not updated: %s", error)
             return {}
         return {make_state_topic(room): state for room, state in states.items()}
 

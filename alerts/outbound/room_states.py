@@ -1,18 +1,18 @@
-"""The state of every room, as machines in the building read it.
+"""The state of every room, for other systems in the building.
 
 ``plumewatch/v1/room/<room>/state``, retained, one JSON object a room::
 
     {"state": "open", "kinds": ["vape"], "id": "20260907-001", "kind": "vape", "status": "open",
      "severity": "warning", "confidence": 0.97, "onset": "2026-09-07T14:05:00+00:00", "room": ...}
 
-``state`` is ``clear``, ``open`` (nobody responds) or ``taken``; of several incidents the most
-severe one without a response is described (`incident_json`), and ``kinds`` has all.
-``plumewatch/v1/room/availability`` is ``online``, or ``offline``
-by the will of a service that is gone.
+``state`` is ``clear``, ``open`` (nobody is responding) or ``taken``. The fields are those of the
+most severe incident, preferably one without a response; ``kinds`` lists all incidents.
+``plumewatch/v1/room/availability`` is ``online``, or ``offline`` by the will of a service that has
+gone.
 
-For Home Assistant each room is a device, discovered by retained JSON under
-``<prefix>/<component>/<object>/config``, one entity a message; see
-https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery. No template contains a room name.
+In Home Assistant each room is a device, discovered by retained JSON messages, one for each entity,
+under ``<prefix>/<component>/<object>/config``; see
+https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery. Templates contain no room names.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def _discover_room(room: Room, prefix: str) -> Iterator[tuple[str, dict[str, Any
 
 
 def _make_object_id(room: str) -> str:
-    """Return a name that Home Assistant takes and that no other room has."""
+    """Return a unique name for a room that Home Assistant accepts."""
     if _ORDINARY.fullmatch(room):
         return f"plumewatch_{room}"
     digest = hashlib.sha256(room.encode()).hexdigest()[:8]

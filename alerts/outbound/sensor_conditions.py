@@ -1,7 +1,7 @@
-"""Conditions of sensors: which one needs a visit, why, and since when.
+"""Find the condition of each sensor: whether it needs a visit, why, and since when.
 
-A sensor has one condition, the most urgent. Its beginning is that of the event or silence behind
-it; without one it is when the condition was first recorded.
+A sensor's condition is the most urgent one. It begins with the event or silence behind it, or else
+when it is first recorded.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Condition(StrEnum):
 
     @property
     def urgency(self) -> float:
-        """Return 0 for `OK`, 0.5 for what can wait for weeks, and more the more urgent."""
+        """The urgency: 0 for `OK`, 0.5 for what can wait for weeks, higher for more urgent."""
         return _URGENCY[self]
 
 
@@ -45,7 +45,7 @@ _URGENCY: Final = dict(zip(Condition, (6, 5, 4, 3, 2, 1, 0.5, 0), strict=True))
 
 
 class ActiveFaults(NamedTuple):
-    """Events of a sensor that have not ended; `details` describe the faults."""
+    """Events of a sensor that have not ended; `details` describes the faults."""
 
     faults: int
     tampered: bool
@@ -54,7 +54,7 @@ class ActiveFaults(NamedTuple):
 
 
 def load_active_faults(connection: sqlite3.Connection) -> dict[str, ActiveFaults]:
-    """Return the faults and tampering that go on, by sensor."""
+    """Return current faults and tampering by sensor."""
     found: dict[str, ActiveFaults] = {}
     for row in connection.execute(
         "SELECT sensor, kind, details, onset FROM alert_event WHERE phase IN ('alerted', 'updated')"
@@ -87,7 +87,7 @@ def _find_event_condition(kind: str, details: Iterable[Fact]) -> Condition:
 def find_condition(
     life: SensorLife, active: ActiveFaults | None, test: SensorTest | None, now: float
 ) -> tuple[Condition, float | None]:
-    """Return the condition of a sensor and its beginning, if known, Unix seconds."""
+    """Return the condition of a sensor and when it began, if known, in Unix seconds."""
     found: dict[Condition, float | None] = dict(active.since) if active else {}
     if life.state is SensorState.NEVER:
         found[Condition.NEVER_HEARD] = None

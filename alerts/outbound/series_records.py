@@ -1,12 +1,12 @@
-"""Records of incidents, events and samples that wait for the series, in the state database.
+"""Queue records of incidents, events and samples for the time series, in the state database.
 
-They commit with the journal position that led to them, so neither a crash nor a series that is away
-for a week loses or invents one. *Samples* (``detection``, ``sensor_health``, ``pipeline``) wait as
-the record itself; of *incidents and events* keys wait, once each, from the change feed.
+They are committed with the journal position that led to them, so neither a crash nor a week without
+the time series loses or duplicates any. *Samples* (``detection``, ``sensor_health``, ``pipeline``)
+are queued as records. *Incidents and events* are queued by key, once each, from the change feed.
 
-A batch is read from the oldest on, written into the series, then deleted here; a crash in between
-writes it again, onto itself. `delete_excess` deletes the oldest samples over a limit, never
-incidents and events.
+A batch is read from the oldest record on, written to the series, then deleted here. After a crash
+in between it is written again, over itself. `delete_excess` deletes the oldest samples beyond a
+limit, but never incidents or events.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(Record)
 _ROWS: Final = 20_000
 _FINE: Final = ("pm25", "pm1", "n03", "n05")
-"""Channels of fine particles, which settle too slowly to hide how the air is changed."""
+"""Channels of fine particles, whose decay shows how fast the air is exchanged."""
 
 _EVENT: Final = """
     SELECT onset AS at, sensor AS of_sensor, room AS of_room, kind AS of_kind, probabilities,
@@ -73,7 +73,7 @@ _NO_FIELDS: Final = frozenset({"at", "of_sensor", "of_room", "of_kind", "probabi
 
 
 class DueEntry(NamedTuple):
-    """A record and its place among what waits."""
+    """A queued record and its position in the queue."""
 
     offset: int
     record: Record
@@ -88,7 +88,7 @@ def append_samples(tx: sqlite3.Connection, records: Iterable[Record]) -> None:
 
 
 def mark_all(tx: sqlite3.Connection) -> None:
-    """Queue all events and incidents, for a series that has none of them yet."""
+    """Queue all events and incidents, for a time series that has none yet."""
     tx.execute(
         "INSERT OR IGNORE INTO series_due (measurement, key)"
         " SELECT 'event', id FROM alert_event UNION ALL SELECT 'incident', id FROM incident"
@@ -96,7 +96,7 @@ def mark_all(tx: sqlite3.Connection) -> None:
 
 
 def collect_changes(tx: sqlite3.Connection) -> None:
-    """Read the change feed: queue each event and incident that changed, once, at the end."""
+    """Read the change feed and queue each changed event and incident once, at the end."""
     changes = repository.read_changes(tx, READER)
     if changes is None:
         mark_all(tx)
@@ -114,7 +114,7 @@ def collect_changes(tx: sqlite3.Connection) -> None:
 
 
 def count_waiting(connection: sqlite3.Connection) -> int:
-    """Count the records that wait for the series."""
+    """Count the records that wait for the time series."""
     queued = int(connection.execute("SELECT count(*) FROM series_due").fetchone()[0])
     changes = repository.read_changes(connection, READER) or ()
     changed = {("event", c.event) for c in changes} | {("incident", c.incident) for c in changes}
@@ -122,7 +122,7 @@ def count_waiting(connection: sqlite3.Connection) -> int:
 
 
 def delete_excess(tx: sqlite3.Connection, limit: int) -> int:
-    """Delete some of the oldest samples over a limit; how many."""
+    """Delete some of the oldest samples beyond a limit; return how many."""
     over = count_waiting(tx) - limit
     if over <= 0:
         return 0
@@ -134,7 +134,7 @@ def delete_excess(tx: sqlite3.Connection, limit: int) -> int:
 
 
 class DueRecords:
-    """What waits, as a writer reads it (`storage.timeseries.writer`), and where it goes."""
+    """The queue as `storage.timeseries.writer` reads it, and the series that it goes to."""
 
     def __init__(
         self, database: Path, series: Series, school_day: Callable[[float, str], bool]
@@ -152,18 +152,18 @@ class DueRecords:
             self._connection = None
 
     def check_connection(self) -> str:
-        """Say where records go; the readings' writer asks the series."""
-        return f"what waits for it is in {self._database}"
+        """Return where records wait; the writer of readings checks the series."""
+        return f"records wait in {self._database}"
 
     def cursor(self) -> int:
-        """Return 0: stored records are deleted."""
+        """Return 0, because stored records are deleted."""
         return 0
 
     def read(self, after: int, limit: int) -> tuple[list[DueEntry], int]:
-        """Read what waits behind a place, from the oldest on, and the place behind the last."""
+        """Return the queued records after a position, oldest first, and the new position."""
         with translate_errors(self._database):
             db = self._opened()
-            if (repairs := self._series.repairs) != self._repairs:  # it may have lost some
+            if (repairs := self._series.repairs) != self._repairs:  # the series may have lost some
                 with transaction(db) as tx:
                     mark_all(tx)
                 self._repairs = repairs
@@ -180,7 +180,7 @@ class DueRecords:
         return entries, (int(rows[-1]["seq"]) if rows else after)
 
     def write(self, records: Sequence[Record], behind: int) -> None:
-        """Store records in the series, then delete what waited up to `behind`."""
+        """Store records in the series, then delete the queue up to `behind`."""
         if records:
             self._series.record(records)
         with translate_errors(self._database), transaction(self._opened()) as tx:
@@ -195,7 +195,7 @@ class DueRecords:
 def _build_record(
     db: sqlite3.Connection, row: sqlite3.Row, school_day: Callable[[float, str], bool]
 ) -> Record | None:
-    """Return the record that waits; None if what it is about is not there, or it is damaged."""
+    """Return a queued record; None if its incident or event is gone, or it is damaged."""
     if row["key"] is None:
         try:
             return _DECODER.decode(row["body"])
@@ -224,7 +224,7 @@ def _build_event(db: sqlite3.Connection, key: str) -> Record | None:
 
 
 def _find_fine_half_s(evidence: Mapping[str, Sequence[float | None]]) -> float | None:
-    """Time in which half of the rise in fine particles was gone, by the first such channel."""
+    """Return the time in which half of the rise in fine particles was gone, or None."""
     found = (evidence[key][3] for key in _FINE if key in evidence)
     return next((half for half in found if half is not None), None)
 
@@ -233,14 +233,14 @@ def _build_incident(
     db: sqlite3.Connection, key: str, school_day: Callable[[float, str], bool]
 ) -> Record | None:
     row = db.execute(_INCIDENT, (key,)).fetchone()
-    if row is None or row["of_kind"] == EventKind.POSSIBLE:  # it may still become another kind
+    if row is None or row["of_kind"] == EventKind.POSSIBLE:  # it may still become likely vaping
         return None
     fields = _read_fields(row) | {"school_day": float(school_day(row["at"], row["of_room"]))}
     return Record("incident", row["at"], fields, room=row["of_room"], kind=row["of_kind"], id=key)
 
 
 def _read_fields(row: sqlite3.Row) -> dict[str, float | str]:
-    """Return the columns that are fields of a record; without those that are null or empty."""
+    """Return the columns that are fields of a record, except null and empty ones."""
     return {
         name: value if isinstance(value, str) else float(value)
         for name, value in dict(row).items()

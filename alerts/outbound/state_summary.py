@@ -1,6 +1,6 @@
-"""Samples of how sensors (``sensor_health``, ``sensor_hour``) and the service (``pipeline``) work.
+"""Sample the health of sensors (``sensor_health``, ``sensor_hour``) and the service (``pipeline``).
 
-A record holds the growth of counts since the one before. Nothing here waits or writes.
+A record has the increase of counts since the previous one. Nothing here waits or writes.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ if TYPE_CHECKING:
     Lives = Mapping[str, SensorLife]
 
 HEALTH_EVERY_S: Final = 300.0
-"""Time between two records of a sensor."""
+"""Time between two records of a sensor, in seconds."""
 SUMMED: Final = ("period_s", "online_s", "expected", "received", "missing")
 _DUTY_GAP_S: Final = 600.0
-"""Duty hours over a longer gap than this get one record per clock hour."""
+"""Beyond this gap, in seconds, duty hours get a record for each clock hour."""
 _DUTY_BACK_S: Final = 62 * 86_400.0
-"""Longest time without the service for which duty hours are counted."""
+"""Longest downtime, in seconds, for which duty hours are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class StateSummary:
-    """Contents of the state database, read in one go; `waiting` counts records for the series."""
+    """What samples need from the state database; `waiting` counts queued records."""
 
     active_faults: Mapping[str, ActiveFaults] = field(default_factory=dict)
     thresholds: Mapping[str, ThresholdReport] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class StateSummary:
 
     @classmethod
     def read(cls, connection: sqlite3.Connection) -> StateSummary:
-        """Read it; blocks, and raises `sqlite3.Error`."""
+        """Read the summary; block, and raise `sqlite3.Error` on failure."""
         return cls(
             load_active_faults(connection),
             threshold_adjustments.load_thresholds(connection),
@@ -76,9 +76,10 @@ class _Recorded(msgspec.Struct):
 
 
 def add_to_hour(hours: dict[str, Record], health: Record, since: float) -> Record:
-    """Add a record of the health of a sensor, of the time from `since` on, to that of its hour.
+    """Add a health record, for the time from `since` on, to the sensor's record of the hour.
 
-    `hours` has the latest of each sensor, and changes; one goes on after a clock was set back.
+    `hours` has the latest such record of each sensor and is updated. An hour continues after the
+    clock was set back.
     """
     begins = since // 3600.0 * 3600.0
     before = hours.get(health.sensor)
@@ -95,7 +96,7 @@ def add_to_hour(hours: dict[str, Record], health: Record, since: float) -> Recor
 
 @dataclass(slots=True)
 class StateRecorder:
-    """Samples of a service, as differences between what its counters were and are."""
+    """Samples a service by the differences of its counters."""
 
     sensors: Mapping[str, Sensor]
     counts: Callable[[], Counts]
@@ -118,10 +119,10 @@ class StateRecorder:
     def begin(
         self, now: float, duty_until: float | None = None, recorded: bytes | None = None
     ) -> None:
-        """Count from now on; duty hours from `duty_until` on, if the last service recorded them.
+        """Start counting now, and duty hours from `duty_until`, where the last service stopped.
 
-        Readings count from what was `recorded`, so that records of killed services add up. Raises
-        `msgspec.MsgspecError`.
+        Readings count on from the state in `recorded`, so that records add up across kills. Raises
+        `msgspec.MsgspecError` if it is invalid.
         """
         last = now if duty_until is None else min(duty_until, now)
         self.duty_until = max(last, now - _DUTY_BACK_S)
@@ -134,7 +135,7 @@ class StateRecorder:
             self._conditions, self._hours = before.conditions, before.hours
 
     def export(self) -> bytes:
-        """Return what the records so far add up to; to be stored with them."""
+        """Return the state that the next service continues from; store it with the records."""
         found = _Recorded(self._counts, self._expected, self._conditions, self._hours)
         return msgspec.json.encode(found)
 
@@ -153,7 +154,7 @@ class StateRecorder:
         return due
 
     def collect_health(self, now: float, lives: Lives, stored: StateSummary) -> list[Record]:
-        """Return records of each registered sensor, for the time since the last such records."""
+        """Return records of each registered sensor for the time since its previous records."""
         period = max(now - self._health_since, 0.0)
         counts, self._counts = self._counts, self.counts()
         records = []
@@ -184,7 +185,7 @@ class StateRecorder:
     def _condition(
         self, sensor: Sensor, life: SensorLife, stored: StateSummary, now: float
     ) -> Fields:
-        """Return the condition of a sensor, since when, and the one before if it has changed."""
+        """Return a sensor's condition, when it began, and the previous one if it changed."""
         active, test = stored.active_faults.get(sensor.id), find_valid_test(stored.tests, sensor)
         condition, begun = find_condition(life, active, test, now)
         before = self._conditions.get(sensor.id)
@@ -214,7 +215,7 @@ class StateRecorder:
         return missed
 
     def _duty_s(self, until: float) -> float:
-        """Return seconds of persons on duty since the last call; 0 if the clock was set back."""
+        """Return the person-seconds on duty since the last call; 0 if the clock was set back."""
         since, self.duty_until = self.duty_until, until
         return 3600.0 * sum_duty_hours(self.on_duty(since, until)) if since < until else 0.0
 

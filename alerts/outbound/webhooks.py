@@ -1,8 +1,8 @@
-"""Incidents to other systems: signed webhooks, through the outbox that notices go through.
+"""Send incidents to other systems as signed webhooks, through the outbox of notices.
 
-`enqueue` reads the change feed and adds one row a webhook to the outbox, in the transaction that
-moves its cursor; the pump sends them. A receiver gets a change at least once, under one
-``webhook-id``. Changes more than an hour old are not sent: they come from a rebuilt database.
+`enqueue` reads the change feed and adds a row for each webhook to the outbox, in the transaction
+that moves its cursor; the pump sends them. A receiver gets each change at least once, with the same
+``webhook-id``. Changes more than an hour old come from a rebuilt database and are not sent.
 
 Signatures follow https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md:
 ``webhook-signature`` is ``v1,`` and the base64 of the HMAC-SHA256 over ``id.timestamp.body``. The
@@ -58,7 +58,7 @@ async def write_webhooks(
     run_until_stored: RunUntilStored,
     clock: Callable[[], float],
 ) -> None:
-    """Put changes of incidents into the outbox until cancelled; `state` is used in its thread."""
+    """Put changes of incidents into the outbox until cancelled; use `state` in its thread."""
 
     def write() -> int:
         if repository.read_changes(state, READER, limit=1) == []:
@@ -76,7 +76,7 @@ async def write_webhooks(
 def enqueue(
     tx: sqlite3.Connection, policy: AlertPolicy, registry: Registry, school: str, now: float
 ) -> int:
-    """Put what changed into the outbox; return how many rows that makes."""
+    """Put new changes into the outbox; return the number of rows added."""
     changes = repository.read_changes(tx, READER, limit=_BATCH)
     if changes is None:
         repository.advance_reader(tx, READER, repository.find_newest_change(tx))
@@ -157,7 +157,7 @@ class Webhooks:
         self._clock = clock
 
     async def send(self, target: Secret, notice: Notice, _picture: bytes | None = None) -> None:
-        """Send one message.
+        """Send a message.
 
         Raises `PermanentNotifyError` for a forbidden address or status 410, else
         `TransientNotifyError`.
@@ -175,7 +175,7 @@ class Webhooks:
 
 
 def sign(secret: Secret, message_id: str, timestamp: str, body: bytes) -> str:
-    """Sign as Standard Webhooks does.
+    """Return the signature of a message by the Standard Webhooks scheme.
 
     >>> from alerts.secrets import Secret
     >>> secret = Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
@@ -188,7 +188,7 @@ def sign(secret: Secret, message_id: str, timestamp: str, body: bytes) -> str:
 
 
 def find_secret_fault(secret: str) -> str:
-    """Return why a signing secret cannot be used, without showing it; empty if it can."""
+    """Return why a signing secret is invalid, without revealing it; empty if it is valid."""
     try:
         key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except (binascii.Error, ValueError):

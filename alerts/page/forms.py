@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from alerts.incidents.free_text import clean_text, find_fault
 from alerts.page.config_file import Edit
-from language.dates import write_clocks, write_date
-from language.messages import _
+from language.messages import _, write_clocks, write_date
 from language.plain_text import new_id
 
 if TYPE_CHECKING:

@@ -35,7 +35,6 @@ from alerts.secrets import write_channel
 from detection.events import KIND_NAMES, EventKind
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
 from detection.unlikely import looks_like
-from language.dates import write_date
 from language.messages import (
     ENGLISH,
     LANGUAGES,
@@ -46,6 +45,7 @@ from language.messages import (
     gettext,
     mark,
     plural,
+    write_date,
 )
 from reports.look import STATES
 from reports.text import translate

@@ -1,24 +1,23 @@
-"""Deliver a notice to one address: ntfy, browsers and webhooks directly, other services by apprise.
+"""Deliver a notice to an address: ntfy, browsers and webhooks directly, others through apprise.
 
-Each scheme of `direct` has its function, and ntfy. Properties of apprise that shape the rest:
+ntfy and each scheme of `direct` have their own function. Properties of apprise that shape the rest:
 
 - one object throttles between sends, so each send gets a fresh object with one target;
-- it follows redirects, so a public address could lead a POST to an internal one: switched off;
+- it follows redirects, so a public address could redirect a POST to an internal one: switched off;
 - its calls share one pool of threads; here each channel has its own (`storage.bounded_call`), so a
-  hung provider delays only itself;
-- it logs addresses, which are secrets: its log, and urllib3's during a send, are discarded;
-- it returns no response headers: of the waits that providers ask for, only those in a body are
-  known (Telegram, Discord).
+  provider that hangs delays only itself;
+- it logs addresses, which are secrets, so its log and urllib3's during a send are discarded;
+- it returns no response headers, so a requested wait is known only if it is in the body (Telegram,
+  Discord).
 
-Schemes are an allow-list. What is guarded: as the libraries below apprise make their connections,
-an audit hook on ``socket.connect`` checks each address with the `Reach` of `storage.http_client`,
-in threads inside `_guard` alone. It sees the address itself, so neither another answer of the
-resolver nor the number of requests of a plug-in matters. What is not: the size of an answer, and
-its time beyond the deadline at which the caller stops waiting. Behind an HTTP proxy the proxy's
-address counts.
+Schemes are an allow-list. The libraries below apprise make the connections themselves, so an audit
+hook on ``socket.connect`` checks each address with the `Reach` of `storage.http_client`, but only
+in threads inside `_guard`. It sees the final address, so a changed DNS answer or more requests by a
+plug-in make no difference. Not limited are the size of a response, and its duration once the caller
+has stopped waiting. Behind an HTTP proxy, the proxy's address is checked.
 
-A service that takes text and picture in one request gets both; one that refuses it gets the text
-alone, once, in the same attempt. The others get the text.
+A service that accepts text and picture in one request gets both. If it refuses, it gets the text
+alone, once, in the same attempt. Other services get the text.
 """
 
 from __future__ import annotations
@@ -74,7 +73,7 @@ _WORKBOOK: Final = {
 }
 """What a report has instead."""
 _AT_ONCE: Final = 4
-"""Sends to one provider at a time, those included that were given up and have not ended."""
+"""Concurrent sends to a provider, including abandoned ones that have not ended."""
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -87,17 +86,17 @@ class Notifier(Protocol):
         """Deliver a notice, with a PNG if the target takes one; raise NotifyError if it fails."""
 
     def takes_picture(self, target: Secret) -> bool:
-        """Whether the target takes pictures."""
+        """Return whether the target accepts pictures."""
 
     def busy_channels(self) -> frozenset[str]:
-        """Return the channels that take no further notice at the moment."""
+        """Return the channels that accept no further notice at the moment."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotifySettings:
     """Where notices may go.
 
-    `allow_private` permits this machine and its network, with plain http; never link-local
+    `allow_private` permits this machine and its network, over plain http, but never link-local
     addresses. `several` permits several recipients in one address.
     """
 
@@ -106,7 +105,7 @@ class NotifySettings:
 
 
 class AppriseNotifier:
-    """Delivers notices; `direct` are the senders of schemes that apprise does not serve."""
+    """Delivers notices; `direct` has the senders of schemes that apprise does not serve."""
 
     def __init__(
         self, settings: NotifySettings | None = None, direct: Mapping[str, Send] | None = None
@@ -126,7 +125,7 @@ class AppriseNotifier:
         return frozenset(full | {name for name, one in self._places.items() if one.locked()})
 
     def takes_picture(self, target: Secret) -> bool:
-        """Whether the service behind a target takes text and picture in one request."""
+        """Return whether the service accepts text and picture in one request."""
         row = SERVICES.get(find_scheme(target))
         return row is not None and row.takes_picture
 
@@ -136,7 +135,7 @@ class AppriseNotifier:
         """Deliver a notice within `timeout_s` seconds.
 
         Raises PermanentNotifyError for a bad target or a refusal (4xx other than 408, 425 and 429),
-        TransientNotifyError for all else, also when too many sends of the channel are going on.
+        and TransientNotifyError otherwise, including when the channel has too many sends going on.
         """
         picture = picture if self.takes_picture(target) else None
         try:
@@ -194,7 +193,7 @@ async def send_bounded(threads: BoundedThreads, work: Callable[[], None], timeou
 
 @functools.cache
 def _prepare_apprise() -> None:
-    """Load its plug-ins and keep its log, which contains addresses, to its own capture."""
+    """Load apprise's plug-ins, and confine its log, which contains addresses."""
     logger = logging.getLogger("apprise")
     logger.addHandler(logging.NullHandler())
     logger.propagate = False
@@ -209,7 +208,7 @@ def _prepare_apprise() -> None:
 
 
 class _Guard(threading.local):
-    """Where the current thread may connect to; None in threads that do not send."""
+    """Where the current thread may connect; None in threads that do not send."""
 
     reach: Reach | None = None
     refused = False
@@ -223,7 +222,7 @@ class _ForbiddenAddressError(OSError): ...
 
 @contextlib.contextmanager
 def _guard(reach: Reach) -> Iterator[_Guard]:
-    """Check all connections of this thread inside; the guard says whether one was refused."""
+    """Check all connections of this thread; the guard says whether one was refused."""
     _GUARD.reach, _GUARD.refused = reach, False
     try:
         yield _GUARD
@@ -241,7 +240,7 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def check_target(target: Secret, settings: NotifySettings | None = None) -> list[NotifyError]:
-    """Return all faults of a target that show without sending, without any part of the address."""
+    """Return all faults of a target that can be found without sending, omitting the address."""
     return _find_faults(target, settings or NotifySettings())
 
 
@@ -373,12 +372,12 @@ def _decorate(service: Any, scheme: str, notice: Notice) -> None:
 
 
 def json_fields(notice: Notice) -> dict[str, object]:
-    """Return what JSON addresses get of a notice beside title and text."""
+    """Return the fields of a notice that JSON addresses get besides title and text."""
     return {**{name: getattr(notice, name) for name in _JSON_FIELDS}, "site": notice.site_id}
 
 
 def _error_of(messages: Iterable[str]) -> NotifyError:
-    """Return the error that apprise's own log lines describe, without their text."""
+    """Return the error that apprise's log lines describe, without their text."""
     status, retry_after, timed_out = 0, None, False
     for message in messages:
         timed_out = timed_out or "timed out" in message

@@ -1,7 +1,7 @@
-"""ntfy, posted to directly: text, picture and buttons in one request (docs.ntfy.sh/publish).
+"""Post to ntfy directly: text, picture and buttons in one request (docs.ntfy.sh/publish).
 
-Its code 42908 means that the day's quota is used up. Buttons and link go in headers and not in the
-address, which servers log: they hold the token of the person's own link.
+Error code 42908 means that the daily quota is used up. Buttons and link contain the token of a
+personal link, so they go into headers rather than into the address, which servers log.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _PRIORITIES: Final = {
 _QUOTA_CODE: Final = 42_908
 _PERMANENT: Final = {3: NotifyReason.REFUSED, 4: NotifyReason.REFUSED}
 _OPTIONS: Final = frozenset({"email", "icon", "tags"})
-"""Of an address, as ntfy names them."""
+"""Options of an address, by their names in ntfy."""
 
 
 async def send(
     target: Secret, address: Any, notice: Notice, picture: bytes | None, *, allow_private: bool
 ) -> None:
-    """Post a notice to the topics of an address, which apprise has parsed."""
+    """Post a notice to the topics of an address that apprise has parsed."""
     title, text = render(notice, "ntfy")
     server, headers = _build_server(address), _build_headers(target, address, notice)
     for topic in address.topics:
@@ -51,7 +51,7 @@ async def send(
             url, body = f"{server}/{topic}?{urlencode(shown)}", picture
         answer = await post(url, body, headers, allow_private=allow_private)
         if _read_code(answer.body) == _QUOTA_CODE:
-            raise PermanentNotifyError(NotifyReason.QUOTA, "the day's quota is used up")
+            raise PermanentNotifyError(NotifyReason.QUOTA, "the daily quota is used up")
         raise_for_status(answer, _PERMANENT)
 
 
@@ -94,7 +94,7 @@ def _build_buttons(notice: Notice) -> list[dict[str, Any]]:
             "method": "POST",
             "headers": {"Content-Type": "application/x-www-form-urlencoded"},
             "body": urlencode({"token": token, "via": "ntfy"}),
-            "clear": False,  # the notice is the way to the page, where the finding is reported
+            "clear": False,  # the notice leads to the page where the finding is reported
         }
         for label, path in ((respond, ""), (decline, "/decline"))
     ]

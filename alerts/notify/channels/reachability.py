@@ -1,4 +1,4 @@
-"""Whether services behind addresses answer: a connection under the rules of a notice, closed."""
+"""Check whether the services behind addresses accept connections, as a notice would make them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TIMEOUT_S: Final = 15.0
 async def find_unreachable(
     targets: Sequence[Secret], settings: NotifySettings | None = None
 ) -> list[str]:
-    """Return for each target why its server does not answer; empty if it does, or is unknown."""
+    """Return why each target's server cannot be reached; empty if it can, or is unknown."""
     settings = settings or NotifySettings()
     servers = [
         None if check_target(target, settings) else find_server(target) for target in targets

@@ -1,7 +1,7 @@
 """Web push: notices to browsers, encrypted for each (RFC 8291) and signed by the server (RFC 8292).
 
-The plugin of apprise keeps keys and subscriptions in files of its own and sends text alone; so we
-need `cryptography` for the same algorithms, and nothing else.
+Apprise's plug-in keeps keys and subscriptions in its own files and sends only text, so this module
+implements the algorithms with `cryptography`.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 _TOKEN_S: Final = 12 * 3600
 _TTL_S: Final = 3600
-"""A push service drops what it cannot deliver in this time: an hour later an alert is no help."""
+"""Push services drop what they cannot deliver within an hour; by then an alert is no help."""
 _RECORD: Final = 4096
 _MAX_TEXT: Final = 900
 _URGENCY: Final = {Priority.QUIET: "low", Priority.NORMAL: "normal"}
 
 
 class ServerKey:
-    """The key pair by which push services know this server."""
+    """The key pair that identifies this server to push services."""
 
     def __init__(self, private: Any) -> None:
         from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - an extra
@@ -50,11 +50,11 @@ class ServerKey:
                 serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
             )
         )
-        """The public key as browsers want it."""
+        """The public key in the form that browsers expect."""
 
     @classmethod
     def load(cls, path: Path) -> ServerKey | None:
-        """Read the key, or make it; None if `cryptography` is not installed."""
+        """Load the key, or generate it; None if `cryptography` is not installed."""
         try:
             from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - an extra
             from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
@@ -72,7 +72,7 @@ class ServerKey:
         return cls(private)
 
     def authorize(self, endpoint: str, subject: str, now: float) -> str:
-        """Return the header that signs a message to the origin of an endpoint."""
+        """Return the header that signs a message to an endpoint's origin."""
         from cryptography.hazmat.primitives import hashes  # noqa: PLC0415 - an extra
         from cryptography.hazmat.primitives.asymmetric import ec, utils  # noqa: PLC0415
 
@@ -119,7 +119,7 @@ def encrypt(subscription: Subscription, plain: bytes, salt: bytes = b"") -> byte
 
 
 def write_message(notice: Notice) -> bytes:
-    """Write what the service worker shows, and what its button sends."""
+    """Write what the service worker shows and what its button sends, as JSON."""
     title, body = render(notice, SCHEME)
     with use_language(notice.language):
         respond, responding = write_respond_label(notice.kind), _("You're responding.")
@@ -148,8 +148,8 @@ _PERMANENT: Final = {
 class WebPush:
     """Sends notices to browsers.
 
-    `key` is read at the first notice. `subject` is an https or mailto address of who runs this
-    server.
+    `key` loads the server's key at the first notice. `subject` is an https or mailto address of
+    the server's operator.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class WebPush:
         self._clock = clock
 
     async def send(self, target: Secret, notice: Notice, _picture: bytes | None = None) -> None:
-        """Send one notice; a browser gets the link, and no picture.
+        """Send a notice with its link and without a picture.
 
         Raises `PermanentNotifyError` for a forbidden address, a browser that is gone (404, 410) or
         a refusal (other 4xx), else `TransientNotifyError`.

@@ -15,8 +15,7 @@ from alerts.escalation.coverage import find_coverage_gaps, list_paged_labels
 from alerts.escalation.week import find_stretches, join_gaps
 from alerts.page.page_group import Access, PageGroup, serves
 from detection.events import EventKind
-from language.dates import write_date
-from language.messages import gettext, mark
+from language.messages import gettext, mark, write_date
 
 if TYPE_CHECKING:
     from starlette.requests import Request

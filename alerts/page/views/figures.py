@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Final
 from alerts.page.page_group import PageGroup, serves
 from alerts.page.rendering import SPANS
 from alerts.page.views.charts import read_span
-from language.dates import write_date, write_hour
-from language.messages import Words, mark
+from language.messages import Words, mark, write_date, write_hour
 from reports.facts import gather
 from reports.figures import compute_figures
 from reports.school import Place

@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from babel.dates import format_datetime
 
-from language.dates import FORMS, write_date
 from language.messages import (
+    FORMS,
     Words,
     _,
     choose_language,
@@ -17,6 +17,7 @@ from language.messages import (
     mark,
     ngettext,
     use_language,
+    write_date,
 )
 
 
