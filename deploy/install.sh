@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install Plumewatch as a service of this machine, or take it away again.
+# Install Plumewatch as a service on this machine, or remove it.
 set -eu
 
 usage() {
@@ -7,20 +7,20 @@ usage() {
 Usage: install.sh [--wheel FILE] [--python PROGRAM] [--no-start]
        install.sh --uninstall [--purge]
 
-Installs what stands beside this script (a checkout), or a wheel, as a systemd service. Run again,
-it brings the service to that version; with nothing new it changes nothing.
+Installs the checkout that this script is in, or a wheel, as a systemd service. Run again, it
+upgrades the service to that version; if there is nothing new, it changes nothing.
 
   --wheel FILE       install this wheel instead of the checkout
   --python PROGRAM   Python 3.11 or newer (default: python3)
-  --no-start         do not talk to systemd: for images and for systems without it
-  --uninstall        take program and service away; configuration and data stay
-  --purge            with --uninstall: delete configuration, data and the user, too
+  --no-start         leave systemd alone: for images and for systems without it
+  --uninstall        remove program and service; configuration and data stay
+  --purge            with --uninstall: also delete configuration, data and the user
 
-  /opt/plumewatch/current                this version; the one before stays beside it
+  /opt/plumewatch/current                this version; the previous one is kept
   /etc/plumewatch/plumewatch.toml        configuration; never overwritten
-  /etc/plumewatch/secrets                passwords and addresses, for root and the service only
+  /etc/plumewatch/secrets                passwords and addresses, only for root and the service
   /var/lib/plumewatch                    readings and incidents
-  /usr/local/bin/plumewatch              the command; as root it becomes the service's user
+  /usr/local/bin/plumewatch              the command; run as root, it switches to the service's user
   /etc/systemd/system/plumewatch.service
 END
 }
@@ -115,7 +115,7 @@ changed=yes
 id plumewatch >/dev/null 2>&1 ||
     useradd --system --user-group --home-dir $DATA --no-create-home --shell /usr/sbin/nologin plumewatch
 
-# Known before minutes of installing.
+# Check this before minutes of installing.
 may_run() { runuser -u plumewatch -- "$@" >/dev/null 2>&1; }
 program=$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable))')
 may_run "$program" -c '' || refuse "the service's user may not run $program; name another with --python"
@@ -124,8 +124,8 @@ if [ "$current" = "$version" ]; then
     say "$version is installed already"
     changed=''
 else
-    # Made whole beside the one in use; an installation that fails leaves that as it was. The one
-    # before is still there, so going back to it needs no packages.
+    # The new version is completed beside the one in use, which a failed installation leaves as it
+    # was. The previous version is kept, so going back to it needs no packages.
     if ! said=$("$new/bin/plumewatch" --version 2>/dev/null); then
         rm -rf "$new"
         trap 'rm -rf "$work" "$new"' EXIT
@@ -148,14 +148,14 @@ else
 fi
 
 install -d -m 0700 -o plumewatch -g plumewatch $DATA
-# New files get the service's group, so that it can read what root writes there.
+# New files get the service's group, so that the service can read what root writes there.
 install -d -m 2750 -o root -g plumewatch $ETC $ETC/secrets
 cmp -s "$HERE/plumewatch.service" $UNIT || changed=yes
 install -m 0644 "$HERE/plumewatch.service" $UNIT
 cat >"$work/command" <<'END'
 #!/bin/sh
-# Plumewatch. Root becomes the service's user, so that no file of the data becomes root's; only what
-# writes the configuration stays root.
+# Plumewatch. Root switches to the service's user, so that root never owns a data file. Only commands
+# that write the configuration stay root.
 PLUMEWATCH_CONFIG=${PLUMEWATCH_CONFIG:-/etc/plumewatch/plumewatch.toml}
 export PLUMEWATCH_CONFIG
 program=/opt/plumewatch/current/bin/plumewatch

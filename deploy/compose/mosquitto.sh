@@ -1,6 +1,6 @@
 #!/bin/sh
-# Starts Mosquitto in its container: deploy/mosquitto.conf with the passwords of the secrets, listening
-# to the other containers too. With `health`: whether it answers the service.
+# Starts Mosquitto in its container, with deploy/mosquitto.conf and the passwords from the secrets,
+# and lets the other containers connect. With `health`, checks whether it answers the service.
 set -eu
 secrets=/run/secrets
 etc=/etc/mosquitto
@@ -11,7 +11,7 @@ if [ "${1-}" = health ]; then
 fi
 
 umask 077
-# Passwords pass through files: arguments are shown to everybody who may list processes.
+# Passwords are passed in files: anyone who can list processes can read arguments.
 printf 'plumewatch:%s\n' "$(cat $secrets/broker-password)" >$etc/plumewatch-passwords
 mosquitto_passwd -U $etc/plumewatch-passwords
 cat $secrets/broker-devices >>$etc/plumewatch-passwords

@@ -1,7 +1,6 @@
 #!/bin/sh
-# Pulls the images of compose.yaml and Dockerfile and writes the digests of what came into these
-# files: a tag can be moved, a digest cannot. To take a new version, change the tag, delete what
-# follows it, and run this again.
+# Pulls the images of compose.yaml and Dockerfile, and writes their digests into these files: a tag can
+# be moved, a digest cannot. For a new version, change the tag, delete the digest and run this again.
 set -eu
 folder=$(cd "$(dirname "$0")/.." && pwd)
 docker=${DOCKER:-docker}

@@ -497,7 +497,7 @@ def test_the_shipped_settings_are_those_that_are_written():
 def test_the_tls_template_works_with_the_keys_its_commands_make(tmp_path):
     """A device with the CA connects; one without it does not."""
     text = (SHIPPED.parent / "broker-tls.conf").read_text()
-    lines = text.split("devices are given:\n")[1].split("#   install")[0].splitlines()
+    lines = text.split("to give to devices:\n")[1].split("#   install")[0].splitlines()
     script = "\n".join(line.removeprefix("#   ") for line in lines)
     script = script.replace("192.0.2.10", "127.0.0.1")
     subprocess.run(["sh", "-ec", script], cwd=tmp_path, check=True, capture_output=True, timeout=60)
