@@ -1,10 +1,11 @@
-"""How long from a detector event to a notice in a provider's hands, with many open incidents.
+"""Measure the time from a detector event to a provider receiving the notice.
 
 Run: ``python benchmarks/alert_latency.py [open_incidents] [alerts] [--pictures]``.
 
-A state database on disk, the engine, the pump, apprise, and a JSON receiver on loopback. The clock
-runs from before the transaction of an alert until the receiver has the request. With ``--pictures``
-each alert carries its evidence picture, drawn from an embedded time series.
+Uses a state database on disk with many open incidents, the engine, the pump, apprise, and a JSON
+receiver on loopback. The clock runs from before the transaction of an alert until the receiver has
+the request. With ``--pictures`` each alert has its evidence picture, drawn from an embedded time
+series.
 """
 
 from __future__ import annotations

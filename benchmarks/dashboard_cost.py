@@ -1,9 +1,9 @@
-"""What the questions of the dashboards cost an InfluxDB 1.x.
+"""Measure what the queries of the dashboards cost an InfluxDB 1.x.
 
 Usage: python benchmarks/dashboard_cost.py [--rooms 100] [--days 90]
 
-Fills a real InfluxDB as a service does, asks every question of every dashboard over the whole time,
-one after the other, and prints the time to the answer and the processor time of the server. Exits 1
+Fills a real InfluxDB as the service does, runs every query of every dashboard over the whole time,
+one after another, and prints the time to the answer and the processor time of the server. Exits 1
 if a dashboard costs more than 4 s of processor time, which is 2 s on two idle cores.
 """
 

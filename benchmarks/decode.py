@@ -1,9 +1,9 @@
-"""Decodes a second for every format, and accepted messages a second through the whole intake.
+"""Measure decodes a second for every format, and messages a second through the whole intake.
 
-One core, one process, in CPU seconds, so that what other processes take does not count. Run
-``python benchmarks/decode.py [seconds a format]``. The message of a format is the first accepted
-golden case; ChirpStack and The Things Stack carry a report of a simulated GS601. ``find_decoder``
-(topic to decoder) is part of what is timed.
+Times are CPU seconds of one process on one core, so that other processes do not count. Run
+``python benchmarks/decode.py [seconds per format]``. The message of a format is the first golden
+case that is accepted; ChirpStack and The Things Stack carry a report of a simulated GS601. The time
+includes ``find_decoder`` (topic to decoder).
 """
 
 from __future__ import annotations

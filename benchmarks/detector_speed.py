@@ -1,9 +1,9 @@
-"""Print how fast the detector steps, over the number of sensors.
+"""Measure how fast the detector steps, by the number of sensors.
 
 Two hours of a simulated school at 1 Hz are repeated over as many sensors as asked for, each shifted
-in time of day. One call of `step` takes one reading of every sensor; the first line is one call a
-reading. The tenth of the calls that were fastest is shown beside the mean, as other work slows a
-machine; and the share of the sensors that were in an episode, whose readings cost more.
+in time of day. One call of `step` takes one reading of every sensor; in the first line, each call
+takes one reading. Since other work slows a machine, the fastest tenth of the calls is shown beside
+the mean. So is the share of sensors that were in an episode, whose readings cost more.
 """
 
 from __future__ import annotations

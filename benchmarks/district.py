@@ -1,12 +1,12 @@
-"""A district in one installation: pages, lists of the API, reports, and the load of its sensors.
+"""Measure pages, API lists, reports and load of a district in one installation.
 
 Usage: python benchmarks/district.py [--quick] [--schools 40] [--sensors 2000] [--days 300]
                                      [--parts pages reports]
 
-Makes the folder of a district once a day, in ``.bench``: a school year of incidents, two weeks of
-averages, a week of sensor health. Publishes a reading of every sensor every five seconds, and
-meanwhile asks for each page as the administrator of the district and as a person of one school. The
-goal is 300 ms at the 95th percentile. Then the reports.
+Makes the data folder of a district once a day, in ``.bench``: a school year of incidents, two weeks
+of averages, a week of sensor health. Then it publishes a reading of every sensor every five seconds
+while it requests each page as the administrator of the district and as a person of one school. The
+goal is 300 ms at the 95th percentile. Reports follow.
 """
 
 from __future__ import annotations

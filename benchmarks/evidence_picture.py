@@ -1,8 +1,8 @@
-"""How long an evidence picture takes: laid out, as SVG, as PNG, and the first one of a process.
+"""Measure how long an evidence picture takes: layout, SVG, PNG, and the first one of a process.
 
-Readings of half an hour before and after a puff from one sensor, at 1 Hz and every 5 s.
+The readings are of half an hour before and after a puff, from one sensor, at 1 Hz and every 5 s.
 
-Run: ``python benchmarks/evidence_picture.py [pictures] [--write FILE.svg]``; ``--write`` keeps the
+Run: ``python benchmarks/evidence_picture.py [pictures] [--write FILE.svg]``; ``--write`` saves the
 picture of the sensor that reports every 5 s.
 """
 

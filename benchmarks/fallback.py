@@ -1,8 +1,8 @@
-"""How long until the second channel notifies, while the first hangs, refuses or limits.
+"""Measure the time until the second channel notifies while the first hangs, refuses or limits.
 
 Run: ``python benchmarks/fallback.py [alerts]``. The clock runs from before the alert is committed
-until the second provider has the request. Beside it one person whose only channel works is notified
-of the same alert: the bad provider delays nobody.
+until the second provider has the request. Another person, whose only channel works, is notified of
+the same alert, to show that the bad provider delays nobody.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What averages cost an InfluxDB: the server's processor time for a quarter of an hour.
+"""Measure what averages cost an InfluxDB: the server's processor time for 15 minutes of readings.
 
 Usage: python benchmarks/influx_averages.py [--sensors 250 500 1000] [--interval 10]
 
-Starts a real InfluxDB 1.x, writes one quarter of an hour of readings of ten quantities as the
-service does, and lets the service make its averages of 1 and 15 minutes as after each quarter.
-Exits 1 if the server needs more than 2 % of a core for the largest fleet.
+Starts a real InfluxDB 1.x, writes 15 minutes of readings of ten quantities as the service does, and
+has the service make its averages of 1 and 15 minutes, as it does every 15 minutes. Exits 1 if the
+server needs more than 2% of a core for the largest fleet.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""Sustained rate of ingest: Mosquitto, `plumewatch run` and a publisher at QoS 1, on this machine.
+"""Measure the sustained rate of ingest: Mosquitto, `plumewatch run` and a publisher at QoS 1.
 
 Usage: python benchmarks/ingest_rate.py [--seconds 30] [--rates 2000 4000 ...] [--sensors 200]
        [--node-red] [--minimal] [--stages] [--profile FILE]
 
-Mosquitto has `deploy/mosquitto.conf`; all processes share the cores. A rate is sustained if the
-slowest stage (journal, detector, series) lacks at most two seconds of it when the offer ends.
-Every reading whose PUBACK the publisher holds must be in journal and series exactly once. Beside it
-can run a Node-RED and a minimal consumer. Then one rate is offered below
-`journal.max_mb` and at it; with --node-red both are killed twice, and with --stages each stage is
-measured by itself. Exits 1 if a promise is broken or less than the goal is sustained, 2 without
-Mosquitto.
+Mosquitto runs with `deploy/mosquitto.conf`; all processes share this machine's cores. A rate is
+sustained if the slowest stage (journal, detector, series) is at most two seconds behind when the
+publisher stops. Every reading whose PUBACK the publisher got must be in journal and series exactly
+once. Node-RED and a minimal consumer can be measured for comparison. Then one rate is published
+with the journal below `journal.max_mb` and at it. With --node-red both services are killed twice,
+and with --stages each stage is measured by itself. Exits 1 if a promise is broken or the rate is
+below the goal, 2 without Mosquitto.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the benchmarks of the whole service start and watch: broker, service, publisher, ledger."""
+"""Start and watch what benchmarks of the whole service need: broker, service, publisher, ledger."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""A consumer like Telegraf's, as small as it can be in Python, to compare with.
+"""A consumer like Telegraf's, as small as it can be in Python, for comparison.
 
 Usage: python benchmarks/minimal_consumer.py PORT FILE
 
-aiomqtt as in its own documentation; JSON to line protocol, appended to a file once a second. No
-registry, duplicates, dead letters, fsync, detector or rule.
+It uses aiomqtt as its documentation shows, and appends line protocol to a file once a second. It
+has no registry, duplicates, dead letters, fsync, detector or rules.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Node-RED as a school might set it up: MQTT in, a rule, a line a reading in a file."""
+"""Node-RED as a school might set it up: MQTT in, a rule, a line per reading in a file."""
 
 from __future__ import annotations
 

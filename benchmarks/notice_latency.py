@@ -1,11 +1,11 @@
-"""From a sensor's reading to the notice in a provider's hands, with a whole school at 1 Hz.
+"""Measure the time from a sensor's reading to the notice, with a whole school at 1 Hz.
 
 Usage: python benchmarks/notice_latency.py [--sensors 500 2000] [--hz 1] [--seconds 240]
                                            [--puffs 120]
 
-As `ingest_rate`, with a JSON receiver on loopback. After ten minutes of quiet air, published
-faster, every sensor reports ``--hz`` times a second, and puffs go up one after the other, each in a
-room of its own. The clock of an alert runs from the publishing of the reading that decided it until
+Like `ingest_rate`, with a JSON receiver on loopback. After ten minutes of quiet air, which are
+published faster, every sensor reports ``--hz`` times a second. Puffs follow one after another, each
+in its own room. The clock of an alert runs from the publishing of the reading that decided it until
 the receiver has the request. Exits 1 if p95 at 500 sensors is 500 ms or more, if the service uses
 300 MB or more, if a room was notified twice, or if an acknowledged reading is not stored once.
 """

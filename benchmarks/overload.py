@@ -1,8 +1,8 @@
-"""Ten and a hundred times more readings than the service can take: memory, loss, catching up.
+"""Send ten and a hundred times the readings that the service can take: memory, loss, catching up.
 
 Usage: python benchmarks/overload.py [--seconds 60] [--rate 2000] [--sensors 200] [--times 10 100]
 
-As `ingest_rate`, but the service is stopped (SIGSTOP) for all but a tenth or a hundredth of the
+Like `ingest_rate`, but the service is stopped (SIGSTOP) for all but a tenth or a hundredth of the
 time. Then it must catch up: every acknowledged reading must be in the journal exactly once and in
 the series. Exits 1 if one is lost, if the service grows by more than 100 MB, or if it does not
 catch up within ten minutes.

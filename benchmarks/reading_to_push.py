@@ -1,12 +1,12 @@
-"""How many files one reading passes on its way from MQTT to a push.
+"""Count the files that a reading passes on its way from MQTT to a push.
 
 Run: ``python benchmarks/reading_to_push.py [--list]``.
 
-A service in this process takes a puff from Mosquitto, one reading at a time. The files of the way
-are those of our packages in which a function ran from the moment the reading that decided the alert
-was published until a receiver on loopback had the push, in whatever thread and for whatever reason.
-Two side ways are left out: the evidence picture, which is switched off, and what consumers of their
-own write: the time series, and what `alerts/outbound` reads of the change feed.
+A service in this process takes a puff from Mosquitto, one reading at a time. Counted are the files
+of our packages in which any function ran, in any thread, between the publishing of the reading that
+decided the alert and the arrival of the push at a receiver on loopback. Two branches are left out:
+the evidence picture, which is switched off, and consumers with their own cursors: the time series,
+and the readers of the change feed in `alerts/outbound`.
 """
 
 from __future__ import annotations

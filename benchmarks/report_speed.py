@@ -1,8 +1,8 @@
-"""A school year of a district as reports: seconds, CPU seconds, peak memory.
+"""Measure reports over a school year of a district: seconds, CPU seconds, peak memory.
 
 Makes a data folder of 200 sensors and 300 days once, in ``.bench/reports``: incidents with notices,
-answers and feedback as a service stores them, and how each sensor was every five minutes. Then
-runs ``plumewatch report`` as a user would. The goal is 30 s and 500 MB for each.
+answers and feedback as the service stores them, and the health of each sensor every five minutes.
+Then it runs ``plumewatch report`` as a user would. The goal is 30 s and 500 MB for each report.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""How long until the first message is stored and judged after a restart, with a week behind it.
+"""Measure the time from a restart to the first stored and evaluated message, with a full journal.
 
 Usage: python benchmarks/restart.py [--sensors 50] [--interval 5] [--days 7]
 
-`plumewatch run` with a week of readings in its journal is killed and started again and again, while
-a sensor goes on publishing. The clock runs from the start of the process. At last a day of the
-fleet waits in the broker. Exits 1 if a start takes 5 s or more to store, or the day is not stored
-whole.
+`plumewatch run`, with a week of readings in its journal, is killed and started several times while
+a sensor goes on publishing. The clock runs from the start of the process. Finally a day of the
+whole fleet waits in the broker. Exits 1 if a start takes 5 s or more until it stores, or if any of
+that day is not stored.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
 Usage: python benchmarks/scale_out.py [--sensors 50000] [--seconds 120]
 
-An hour of simulated rooms at 1 Hz is laid over all sensors and landed as a history. The same
-readings are judged in this process and by the stream; both must find the same alerts. Where a
-broker's jars are found (`tests.support.kafka`), the stream also reads them as native messages from
-a Kafka. What a trigger writes is what a cluster is sized by (docs/scale.md).
+An hour of simulated rooms at 1 Hz is repeated over all sensors and written as a history. The same
+readings are evaluated in this process and by the stream, which must find the same alerts. If the
+jars of a broker are found (`tests.support.kafka`), the stream also reads them as native messages
+from Kafka. The bytes that a trigger writes decide the size of a cluster (docs/scale.md).
 """
 
 from __future__ import annotations

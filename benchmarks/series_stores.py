@@ -1,10 +1,10 @@
-"""Lines, writes and queries of the series stores.
+"""Measure encoding, writes and queries of the series stores.
 
 Usage: python benchmarks/series_stores.py [--sensors 200] [--days 30] [--interval 60]
 
-Encodes readings of ten quantities; writes the same readings, in batches of 2,000, to SQLite and a
-real InfluxDB 1.x; then asks each for one day of one sensor by the minute. Exits 1 if the encoder
-takes more than 5 µs of processor time a reading, or the median answer of a store more than 100 ms.
+Encodes readings of ten quantities, writes the same readings to SQLite and a real InfluxDB 1.x in
+batches of 2,000, then queries a day of one sensor by the minute. Exits 1 if the encoder takes more
+than 5 µs of processor time per reading, or if the median answer of a store takes more than 100 ms.
 An InfluxDB that is not installed is left out.
 """
 

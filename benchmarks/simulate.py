@@ -3,8 +3,8 @@
 Usage: python benchmarks/simulate.py [ROOMS]
 
 Prints sensor-days a second for a school day at 1 Hz with models of every kind, for the hard
-detection benchmark, and for a whole district at its usual intervals. The first is promised to be
-ten or better; exits 1 where it is not.
+detection benchmark, and for a whole district at its usual intervals. Exits 1 if the first is below
+ten, which is the promise.
 """
 
 from __future__ import annotations

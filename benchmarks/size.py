@@ -1,17 +1,17 @@
-"""How much code there is: ``make size``.
+"""Count the lines of code: ``make size``.
 
-A line of code has something besides blanks, comments and docstrings. Files that git does not track
-count nowhere.
+A line of code contains something other than blanks, comments and docstrings. Files that git does
+not track are not counted.
 
-- *Product*: everything that is written by hand and runs, or is served, in a school: the packages,
-  the devices in ``hardware/``, what installs them in ``deploy/``.
-- *Tests*, *research*, and *tools* (benchmarks, scripts of the documentation, the build) are listed
-  by themselves.
+- *Product*: everything written by hand that runs, or is served, in a school: the packages, the
+  devices in ``hardware/``, what installs them in ``deploy/``.
+- *Tests*, *research* and *tools* (benchmarks, scripts of the documentation, the build) are listed
+  separately.
 - *Generated*, *vendored* and *recorded* are what ``make`` writes from the code, what other people
   wrote, and the inputs and results of golden cases. Translations (``.po``), prose, pictures, data
   and lock files are not counted.
 
-The files from a reading to a push are those of ``benchmarks/reading_to_push.py``.
+The files from a reading to a push come from ``benchmarks/reading_to_push.py``.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""The rate of ingest under each burden, beside that without it: no cliff.
+"""Compare the rate of ingest under each burden with the rate without it: there must be no cliff.
 
 Usage: python benchmarks/steady.py [--seconds 20] [--rate 4000] [--sensors 200]
 
-As `ingest_rate`, while there is nothing else, a backup, a report, a run of retention, 50 browsers;
-then a journal at `journal.max_mb`, and a series database that does not answer. The rate is that of
-the detector, the delay from the publishing of a reading until the detector's stored cursor is past
-it, up to 0.25 s after it was evaluated, the pause the longest time in which nothing was. Exits 1 if
-a rate is below 0.8 of the undisturbed one, a pause is more than a second longer, or a reading is
-lost.
+Like `ingest_rate`, with nothing else running, then during a backup, a report, a run of retention
+and with 50 browsers, then with a journal at `journal.max_mb` and a series database that does not
+answer. The rate is that of the detector. The delay runs from the publishing of a reading until the
+detector's stored cursor is past it, up to 0.25 s after it was evaluated. The pause is the longest
+time in which nothing was evaluated. Exits 1 if a rate is below 0.8 of the undisturbed one, a pause
+is more than a second longer, or a reading is lost.
 """
 
 from __future__ import annotations
