@@ -4,30 +4,26 @@ The rules are functions of episodes and facts alone; the detector applies them t
 
 Thresholds
 ----------
-Every sensor has its own, from its air, its budget and what people answered. The score of a reading
-is its log-odds of vaping. A sensor alerts from the model's level plus an offset, the sum of three
-parts:
+A sensor alerts from the model's level plus an offset, log-odds: the lowest one at which it is
+expected to stay within its budget of false alarms a week.
 
-Room
+Seen
     Judged readings of one sensor less than `CLUSTER_S` apart are one *cluster*: one cause in the
-    air. A cluster whose highest score is between `NEAR` below the model's level is a *near miss*:
-    alike enough to tell something of this room, too unlike to be vaping. Plumes above them never
-    count, nor do near misses within `CONTEXT_S` after one that came to the model's level: vaping
-    does not teach a sensor to be silent. Near misses are compared with those of a busy room
-    (`NEAR_A_WEEK`), which count as a day of reading before the first. False alarms fall by e per
-    1 / `TAIL` log-odds. With more near misses than `TOLERATED` times those of the reference, the
-    offset rises by what keeps false alarms at that; in a quiet room it falls, by `LOWER_SHARE` of
-    what would keep them.
-Budget
-    The tolerable false alarms a week move it by their logarithm.
-Answers
-    People move it within `FEEDBACK` (`alerts.incidents.threshold_adjustments`).
+    air. A cluster that could have alerted is a false alarm by one minus its stated probability; a
+    person's answer makes that one or nothing.
+Expected
+    What was seen, and in addition one week of an ordinary room: `BUDGET` at its own level, and e
+    times as many per 1 / `TAIL` log-odds below. Its level is the model's, moved by what people say
+    (room tests and answers, `alerts.incidents.threshold_adjustments`).
 
-The offset is at most `UPPER`: such a score always alerts. It is at least -`LOWER`. Room and budget
-are set at a sensor's first reading of each hour; hours begin at a minute of its own, so that few
-sensors are due together. Near misses and the time over which they were collected fade together, by
-e over `MEMORY_S` of time in which the sensor was read: a sensor that is switched off forgets
-nothing.
+So at first a threshold is where people set it, a room that spends nothing of its budget grows more
+sensitive until it does, and one that a test made too sensitive goes back. Plumes that nobody
+answered may be vaping: they never raise a threshold above the model's, or above what people set.
+
+The offset is at most `UPPER`: such a score always alerts. It is at least -`LOWER`. It is set at a
+sensor's first reading of each hour; hours begin at a minute of its own, so that few sensors are due
+together. Clusters and the time over which they were collected fade together, by e over `MEMORY_S`
+of time in which the sensor was read: a sensor that is switched off forgets nothing.
 
 Any split of the stream gives the same thresholds, and no sensor depends on another.
 """
@@ -66,8 +62,10 @@ MASK_PROBABILITY: Final = 0.6
 THC_FROM_S: Final = 20.0
 """Seconds since the peak from which an aerosol shows whether it persists."""
 THC_LOG_ODDS: Final = 0.85
-_OFTEN_S, _RARE_S = 3.0, 20.0
-"""Intervals at which readings are frequent, and rare."""
+_OFTEN_S, _RARE_S, _MINUTE_S = 3.0, 20.0, 45.0
+"""Intervals at which readings are frequent, rare, and about one a minute or fewer."""
+_AGAIN_S: Final = 600.0
+"""A second puff within this time confirms the first at a sensor that reports once a minute."""
 _READINGS_OFTEN, _READINGS = 3.0, 2.0
 """Readings of a pulse from which it is alerted: one alone may be an artifact or a first lobe."""
 _AGREES_VOC, _AGREES_RH = 0.06, 1.0
@@ -79,7 +77,7 @@ what vaping left of them, two readings do not tell."""
 FAINT_SHARE: Final = 0.2
 """Nor one of a smaller share of what was in the air before: particle sensors err in proportion."""
 GLANCE: Final = 1.75
-"""Log-odds below its alert threshold down to which a pulse is possible vaping."""
+"""Log-odds below the model's level down to which a pulse is possible vaping at every sensor."""
 LARGE_UG_M3, LARGE_WITHIN_S, LARGE_AFTER_S = 60.0, 60.0, 8.0
 """Rise of a pulse that is never passed over without a clear cause, the time that it may take, and
 how old the pulse is when this is decided."""
@@ -103,8 +101,24 @@ def is_early(episodes: Episodes, f: Floats) -> Flags:
     """
     interval = f[:, _INTERVAL]
     enough = np.where(interval <= _OFTEN_S, _READINGS_OFTEN, _READINGS)
-    agrees = (f[:, _VOC_MAX] > _AGREES_VOC) | (f[:, _RH_RISE] > _AGREES_RH)
-    flags: Flags = (episodes["readings"] < enough) & ~(agrees & (interval >= _RARE_S))
+    flags: Flags = (episodes["readings"] < enough) & ~(_agrees(f) & (interval >= _RARE_S))
+    return flags
+
+
+def _agrees(f: Floats) -> Flags:
+    """Return whether gas or humidity rose as well."""
+    flags: Flags = (f[:, _VOC_MAX] > _AGREES_VOC) | (f[:, _RH_RISE] > _AGREES_RH)
+    return flags
+
+
+def is_ambiguous(episodes: Episodes, f: Floats) -> Flags:
+    """Return whether a sensor reports too rarely to tell one puff from a spray by its particles.
+
+    Another channel that agrees decides, or a second puff.
+    """
+    since = episodes["pulse_onset"] - episodes["possible_onset"]
+    is_second = (since > 0.0) & (since <= _AGAIN_S)
+    flags: Flags = (f[:, _INTERVAL] >= _MINUTE_S) & ~(_agrees(f) | is_second)
     return flags
 
 
@@ -210,21 +224,11 @@ def moment(age: Floats) -> Floats:
 BUDGET: Final = 1.0
 """Default budget, false alarms a sensor-week. With ten restrooms an adult then walks for nothing
 twice a school day; more, and alerts are soon not believed."""
-LOWER: Final = 1.0
+LOWER: Final = 3.0
 UPPER: Final = 1.5
 """How far a threshold may be below and above the model's, log-odds."""
-FEEDBACK: Final = 1.5
-"""How far answers may move a threshold either way, log-odds."""
-NEAR: Final = (3.0, 1.0)
-"""Near misses are so far below the model's level, log-odds."""
-CONTEXT_S: Final = 600.0
-NEAR_A_WEEK: Final = 62.0
-FALSE_A_WEEK: Final = 2.9
 TAIL: Final = 1.5
-"""Near misses and false alarms a week in a busy room at the model's level, and how fast nuisances
-become fewer with their score: of worlds on which a model was not trained."""
-TOLERATED: Final = 2.5
-LOWER_SHARE: Final = 0.25
+"""How fast nuisances become fewer with their score, in worlds on which a model was not trained."""
 CLUSTER_S: Final = 120.0
 WEEK_S: Final = 7 * 86_400.0
 MEMORY_S: Final = 4 * WEEK_S
@@ -232,12 +236,14 @@ LEARN_S: Final = 86_400.0
 """Before so long, what is expected is not stated."""
 _LONGEST_STEP_S: Final = 300.0
 """A longer silence counts as this much time read."""
-_PRIOR: Final = NEAR_A_WEEK / 7.0
+_STEP: Final = 0.125
+_OFFSETS: Final = np.arange(-LOWER, UPPER + _STEP / 2, _STEP)
+"""Lower ends of the bins of scores, above the model's level, log-odds."""
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """State of `n` sensors; every other field is a row of `block`."""
+    """State of `n` sensors; every other field is a row of `block`, `false` the last rows."""
 
     block: Floats
     read_s: Floats
@@ -251,34 +257,33 @@ class _State:
     """Event times of the running cluster, Unix seconds."""
     highest: Floats
     """Highest score of the running cluster."""
-    passed_at: Floats
-    """When a cluster last came to the model's level, Unix seconds."""
-    near: Floats
     faded_at: Floats
-    """Near misses that are remembered, and `read_s` when they last faded."""
-    share: Floats
-    """Near misses, of those of the reference, when the threshold was last set."""
-    by_room: Floats
-    by_feedback: Floats
-    """Offset by room and budget, and by answers, log-odds."""
+    """`read_s` when `false` last faded."""
+    offset: Floats
+    by_people: Floats
+    """Offset, and what people say it should be, log-odds."""
     budget: Floats
+    false: Floats
+    """False alarms that are remembered, one row for each of `_OFFSETS`, by the highest score; what
+    answers changed is in the last."""
 
     @classmethod
     def of(cls, block: Floats) -> _State:
         """Name the rows of a block."""
-        return cls(block, *block)
+        rows = [*block[:_NAMED], block[_NAMED:]]
+        return cls(block, *rows)
 
     @classmethod
     def unread(cls, n: int) -> _State:
         """Return the state of sensors that have not been read."""
         state = cls.of(np.zeros((_WIDTH, n)))
-        times = (state.hour, state.phase_s, state.first, state.last, state.passed_at)
-        for unknown in (*times, state.highest, state.share):
+        for unknown in (state.hour, state.phase_s, state.first, state.last, state.highest):
             unknown[:] = np.nan
         return state
 
 
-_WIDTH: Final = len(fields(_State)) - 1
+_NAMED: Final = len(fields(_State)) - 2
+_WIDTH: Final = _NAMED + _OFFSETS.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +297,7 @@ class ThresholdReport:
     budget, expected : float
         Tolerable and expected false alarms a week; None while too little was seen.
     feedback : float
-        Offset by answers, log-odds.
+        Offset by room tests and answers, log-odds.
     weeks : float
         Time the sensor was read.
     """
@@ -354,7 +359,8 @@ class AlertThresholds:
         row = self._n
         self._n += 1
         self._state.budget[row] = self.budget
-        self._state.by_room[row] = np.clip(_by_budget(self.budget), -LOWER, UPPER)
+        self._set(np.array([row]))
+        self._changed[row] = False
         return row
 
     def array(self) -> Floats:
@@ -406,7 +412,7 @@ class AlertThresholds:
         self._set(rows[~new])
 
     def observe(self, rows: NDArray[np.int32], time: Floats, score: Floats) -> None:
-        """Note the scores of readings that were judged, log-odds, of distinct sensors."""
+        """Note the scores of readings that could have alerted, log-odds, of distinct sensors."""
         state = self._state
         fresh = ~(time - state.last[rows] < CLUSTER_S)
         if np.count_nonzero(fresh):
@@ -418,8 +424,7 @@ class AlertThresholds:
 
     def offset(self, rows: NDArray[np.int32]) -> Floats:
         """Return the offsets to the model's threshold, log-odds, within -`LOWER` and `UPPER`."""
-        both = self._state.by_room[rows] + self._state.by_feedback[rows]
-        offset: Floats = np.minimum(np.maximum(both, -LOWER), UPPER)
+        offset: Floats = self._state.offset[rows]
         return offset
 
     def changed(self) -> NDArray[np.intp]:
@@ -437,22 +442,28 @@ class AlertThresholds:
             self._set(np.array([row]))
 
     def set_feedback(self, row: int, moved: float) -> None:
-        """Set the offset by answers, log-odds, bounded by `FEEDBACK`."""
-        self._state.by_feedback[row] = min(max(moved, -FEEDBACK), FEEDBACK)
-        self._changed[row] = True
+        """Set the offset that room tests and answers ask for, log-odds, within the bounds."""
+        self._state.by_people[row] = min(max(moved, -LOWER), UPPER)
+        self._set(np.array([row]))
+
+    def count_answer(self, row: int, *, is_false: bool, undone: bool = False) -> None:
+        """Count an alert as a false alarm, or as none, in place of the share it stated."""
+        stated = 1.0 - float(expit(self.model_level))
+        change = (float(is_false) - stated) * (-1.0 if undone else 1.0)
+        self._state.false[-1, self._fade(np.array([row]))] += change
 
     def explain(self, row: int) -> ThresholdReport:
         """Return the threshold of a sensor and the false alarms that it costs."""
         state = self._state
-        offset = float(self.offset(np.array([row], np.int32))[0])
-        share, read_s = float(state.share[row]), float(state.read_s[row])
-        is_known = read_s >= LEARN_S and not np.isnan(share)
+        offset, read_s = float(state.offset[row]), float(state.read_s[row])
+        a_week = self._log_a_week(np.array([row]))[:, 0]
+        expected = float(np.exp(np.interp(offset, _OFFSETS, a_week)))
         return ThresholdReport(
             level=self.model_level + offset,
             model_level=self.model_level,
             budget=float(state.budget[row]),
-            expected=FALSE_A_WEEK * share * float(np.exp(-TAIL * offset)) if is_known else None,
-            feedback=float(state.by_feedback[row]),
+            expected=expected if read_s >= LEARN_S else None,
+            feedback=float(state.by_people[row]),
             weeks=read_s / WEEK_S,
         )
 
@@ -462,32 +473,49 @@ class AlertThresholds:
         rows = rows[~np.isnan(state.first[rows])]
         if not rows.size:
             return
-        score = state.highest[rows] - self.model_level
-        near = (score >= -NEAR[0]) & (score < -NEAR[1])
-        near &= ~(state.first[rows] - state.passed_at[rows] < CONTEXT_S)
-        missed, passed = rows[near], rows[score >= 0.0]
-        state.near[missed] = self._remembered(missed) + 1.0
-        state.faded_at[missed] = state.read_s[missed]
-        state.passed_at[passed] = state.last[passed]
+        score = state.highest[rows]
+        place = np.floor((score - self.model_level + LOWER) / _STEP)
+        place = np.minimum(place, _OFFSETS.size - 1.0)
+        near = place >= 0.0
+        counted = self._fade(rows[near])
+        state.false[place[near].astype(np.intp), counted] += 1.0 - expit(score[near])
         state.first[rows] = state.highest[rows] = np.nan
 
+    def _fade(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Let the false alarms of distinct sensors fade, and return the sensors."""
+        self._state.false[:, rows] = self._remembered(rows)
+        self._state.faded_at[rows] = self._state.read_s[rows]
+        return rows
+
     def _remembered(self, rows: NDArray[Any]) -> Floats:
-        """Return the near misses that sensors remember now."""
+        """Return the false alarms that sensors remember now, by score."""
         state = self._state
         faded: Floats = np.exp((state.faded_at[rows] - state.read_s[rows]) / MEMORY_S)
-        faded *= state.near[rows]
-        return faded
+        return state.false[:, rows] * faded
 
-    def _set(self, rows: NDArray[Any]) -> None:
-        """Set the thresholds of distinct sensors from their near misses and budgets."""
+    def _log_a_week(self, rows: NDArray[Any]) -> Floats:
+        """Return the logarithm of the false alarms a week to expect at each of `_OFFSETS`."""
         state = self._state
         weeks = (MEMORY_S / WEEK_S) * -np.expm1(-state.read_s[rows] / MEMORY_S)
-        share = (self._remembered(rows) + _PRIOR) / (weeks * NEAR_A_WEEK + _PRIOR)
-        more = np.log(share)
-        raised = np.maximum(more - np.log(TOLERATED), 0.0)
-        by_room = np.where(more > 0.0, raised, LOWER_SHARE * more) / TAIL
-        state.share[rows] = share
-        state.by_room[rows] = np.clip(by_room + _by_budget(state.budget[rows]), -LOWER, UPPER)
+        ordinary = BUDGET * np.exp(TAIL * (state.by_people[rows] - _OFFSETS[:, None]))
+        above = np.maximum(self._remembered(rows)[::-1].cumsum(axis=0)[::-1], 0.0)
+        a_week: Floats = np.log((above + ordinary) / (weeks + 1.0))
+        return a_week
+
+    def _set(self, rows: NDArray[Any]) -> None:
+        """Set the thresholds of distinct sensors from their clusters, budgets, and people."""
+        state = self._state
+        over = self._log_a_week(rows) - np.log(state.budget[rows])
+        # Expected false alarms fall with the offset: it is where they cross the budget.
+        last = np.minimum((over > 0.0).sum(axis=0), _OFFSETS.size - 1)
+        first = np.maximum(last - 1, 0)
+        at = np.arange(last.size)
+        fall = np.maximum(over[first, at] - over[last, at], 1e-9)
+        share = np.clip(over[first, at] / fall, 0.0, 1.0)
+        tolerable = _OFFSETS[first] + share * (_OFFSETS[last] - _OFFSETS[first])
+        people = np.maximum(state.by_people[rows], 0.0)
+        most = np.clip(people + np.log(BUDGET / state.budget[rows]) / TAIL, -LOWER, UPPER)
+        state.offset[rows] = np.minimum(tolerable, most)
         self._changed[rows] = True
 
 
@@ -515,8 +543,3 @@ class AlertBudgets:
         thresholds.set_budget(row, self.own.get(sensor, self.default))
         if sensor in self.moved:
             thresholds.set_feedback(row, self.moved[sensor])
-
-
-def _by_budget(budget: Floats | float) -> Floats:
-    offset: Floats = np.log(BUDGET / budget) / TAIL
-    return offset

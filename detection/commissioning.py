@@ -16,16 +16,19 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from detection.alert_rules import FEEDBACK
+from detection.alert_rules import LOWER, UPPER, is_early, is_faint
+from detection.channels import ReadingBatch
+from detection.detector import Detector
 from detection.events import EventKind
-from detection.quantities import FINE_PARTICLES, QUANTITIES
+from detection.quantities import COLUMNS, FINE_PARTICLES, QUANTITIES
 from language.messages import _, gettext, mark
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from detection.episodes import Episodes
     from detection.events import Event
 
     Sample = tuple[float, Mapping[str, float]]
@@ -43,8 +46,10 @@ _MOVED: Final = 1.5
 _BEFORE_S: Final = 30.0
 _E_FOLD: Final = float(np.exp(-1.0))
 _LATE_S: Final = 30.0
-_ADJUSTMENT: Final = 0.25
-"""As far as one answer of staff moves a threshold, log-odds."""
+_TRUST: Final = 1 / 3
+_MARGIN: Final = 0.25
+_WIDEST: Final = 6.0
+"""Log-odds: nothing is gained by a threshold further than half of this below the puff's score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,19 +135,6 @@ Detections = dict[str, tuple[Detected, ...]]
 """What the detector found, by name of the step."""
 
 
-@dataclass(frozen=True, slots=True)
-class CommissioningResult:
-    """The threshold adjustment that a test asks for, and what the detector finds with it.
-
-    `adjustment` is the part of the threshold that people move, log-odds; `is_right` says whether
-    vaping is found in the puff and in nothing else.
-    """
-
-    adjustment: float
-    is_right: bool
-    detections: Detections
-
-
 def responses(samples: Sequence[Sample], timings: Sequence[Timing]) -> dict[str, list[Response]]:
     """Return how one sensor responded, by the name of the step, without the first, quiet one.
 
@@ -213,50 +205,79 @@ def detections_by_step(events: Iterable[Event], timings: Sequence[Timing]) -> De
     return {name: tuple(each) for name, each in found.items()}
 
 
-def find_adjustment(
-    detect: Callable[[float], Detections], timings: Sequence[Timing], current: float
-) -> CommissioningResult:
-    """Find the smallest adjustment of a threshold with which the test comes out right.
+class _StepScores:
+    """The highest score, log-odds, of the pulses of each step that could have alerted."""
 
-    `detect` runs the detector on the test with an adjustment. A puff that was missed asks for a
-    lower threshold, something else taken for vaping for a higher one. Where both happen, or nothing
-    within the bounds helps, the threshold stays: none can tell the two apart on this sensor.
+    def __init__(self, timings: Sequence[Timing]) -> None:
+        self._timings = timings
+        self.highest = {timing.step.name: -np.inf for timing in timings}
+
+    def on_facts(
+        self,
+        _names: Sequence[str],
+        _rows: NDArray[np.int32],
+        _time: NDArray[np.float64],
+        episodes: Episodes,
+        facts: NDArray[np.float64],
+        is_pulse: NDArray[np.bool_],
+        _is_asked: NDArray[np.bool_],
+    ) -> None:
+        """Take one judged reading."""
+        if not is_pulse[0] or is_faint(episodes)[0] or is_early(episodes, facts)[0]:
+            return
+        onset, score = float(episodes["pulse_onset"][0]), float(episodes["log_odds"][0])
+        for step, start, end in self._timings:
+            if start <= onset < end:
+                self.highest[step.name] = max(self.highest[step.name], score)
+
+
+def score_steps(samples: Sequence[Sample], timings: Sequence[Timing]) -> dict[str, float]:
+    """Return the highest score of each step, log-odds; minus infinity if nothing was judged."""
+    scores = _StepScores(timings)
+    detector = Detector(observer=scores)
+    values = np.array([[measured.get(key, np.nan) for key in COLUMNS] for _, measured in samples])
+    rows = np.full(len(samples), detector.sensor_row(""), np.int32)
+    times = np.array([at for at, _ in samples], float)
+    detector.step(ReadingBatch(rows, times, values.reshape(-1, len(COLUMNS))))
+    return scores.highest
+
+
+def find_adjustment(scores: Mapping[str, float], model_level: float) -> float | None:
+    """Return how far to move the alert threshold so that it separates the puff from the rest.
+
+    One puff says little of the next, so the threshold is only `_TRUST` of the way from the model's
+    to the middle between the puff's score and the highest other one; or further, as far as it takes
+    to lie between them, within `LOWER` and `UPPER`. None if the puff did not score highest.
     """
-    now = detect(current)
-    missed, false = _wrong(now, timings)
-    if not missed and not false:
-        return CommissioningResult(current, is_right=True, detections=now)
-    if missed != false:
-        step = -_ADJUSTMENT if missed else _ADJUSTMENT
-        adjustment = current + step
-        while abs(adjustment) <= FEEDBACK + 1e-9:
-            found = detect(adjustment)
-            if _wrong(found, timings) == (False, False):
-                return CommissioningResult(adjustment, is_right=True, detections=found)
-            adjustment += step
-    return CommissioningResult(current, is_right=False, detections=now)
+    puff = max(scores[step.name] for step in STEPS if step.is_vaping) - model_level
+    rest = max(scores[step.name] for step in STEPS if not step.is_vaping) - model_level
+    if not puff > rest:
+        return None
+    rest = max(rest, puff - _WIDEST)
+    margin = min(_MARGIN, (puff - rest) / 2.0)
+    wanted = min(max(_TRUST * (puff + rest) / 2.0, rest + margin), puff - margin)
+    return min(max(wanted, -LOWER), UPPER)
 
 
-def _wrong(found: Detections, timings: Sequence[Timing]) -> tuple[bool, bool]:
-    """Whether the puff was missed, and whether anything else was taken for vaping."""
-    vaping = {name: any(event.is_vaping for event in events) for name, events in found.items()}
-    missed = any(t.step.is_vaping and not vaping[t.step.name] for t in timings)
-    false = any(vaping[t.step.name] for t in timings if not t.step.is_vaping)
-    return missed, false
+def is_right(detections: Detections) -> bool:
+    """Return whether vaping was detected in the puff and in nothing else."""
+    return all(
+        any(event.is_vaping for event in detections[step.name]) == step.is_vaping for step in STEPS
+    )
 
 
 def conclusion(
     sensor: str,
     interval_s: float,
     seen: Mapping[str, Sequence[Response]],
-    result: CommissioningResult,
+    detections: Detections,
 ) -> str:
     """Return in a sentence what this sensor in this room can see, and how late."""
     puff = next(step.name for step in STEPS if step.is_vaping)
-    found = [event for event in result.detections[puff] if event.is_vaping]
+    found = [event for event in detections[puff] if event.is_vaping]
     wrong = [
         name
-        for name, events in result.detections.items()
+        for name, events in detections.items()
         if name != puff and any(event.is_vaping for event in events)
     ]
     known = {"sensor": sensor, "interval": f"{interval_s:.3g}"}

@@ -37,6 +37,7 @@ from detection.episodes import (
     end_reached,
     facts,
     follow,
+    idle,
     open_episodes,
     put,
     take,
@@ -66,6 +67,10 @@ SILENT_S: Final = 300.0
 backlog are old while they arrive."""
 JUDGED_S: Final = 240.0
 """A pulse is judged for so long; what it is shows within minutes."""
+_NEAR, _LARGE, _RARE = range(3)
+_WHY_POSSIBLE: Final = ((), (fact(Detail.LARGE_PLUME),), (fact(Detail.RARE_READINGS),))
+"""What an event of possible vaping says, by why it is possible: its score, its size alone, or its
+score at a sensor that reports too rarely to tell it from a spray."""
 _NEAR_S: Final = 60.0
 _LEAST_S: Final = 0.001
 _FORMAT: Final = 1
@@ -125,7 +130,7 @@ class Detector:
         self._observer = observer
         self._rows: dict[str, int] = {}
         self._baselines = BaselineTracker()
-        self._episodes: Episodes = np.zeros(16, EPISODE)
+        self._episodes: Episodes = idle(16)
         # Apart from the episodes, which are a kilobyte each: every reading asks for it.
         self._in_episode = np.zeros(16, np.bool_)
         self._states = np.zeros((16, self._model.units))
@@ -152,7 +157,7 @@ class Detector:
             self.thresholds.add()
             self._baselines.reserve(row + 1)
             if row == self._episodes.size:
-                self._episodes = np.concatenate([self._episodes, np.zeros(row, EPISODE)])
+                self._episodes = np.concatenate([self._episodes, idle(row)])
                 self._in_episode = np.concatenate([self._in_episode, np.zeros(row, np.bool_)])
                 self._states = np.concatenate([self._states, np.zeros_like(self._states)])
                 self._received = np.concatenate([self._received, np.full(row, -np.inf)])
@@ -362,7 +367,7 @@ class Detector:
         moment, moment_before = alert_rules.moment(np.array([age, age - dt]))
         due = is_pulse & (moment > moment_before)
         w = (due | asked).nonzero()[0]
-        vape, possible, near = np.zeros((3, here.rows.size), np.bool_)
+        vape, possible, near, rare = np.zeros((4, here.rows.size), np.bool_)
         if w.size:
             f = facts(
                 take(episode, w),
@@ -375,7 +380,7 @@ class Detector:
                 change.over[w],
             )
             d = due[w]
-            vape[w[d]], near[w[d]] = self._passes_threshold(here, w[d], f[d])
+            vape[w[d]], near[w[d]], rare[w[d]] = self._passes_threshold(here, w[d], f[d])
             possible[w[d]] = near[w[d]] | alert_rules.is_large(take(episode, w[d]), age[w[d]])
             if self._observer is not None:
                 self._observer.on_facts(
@@ -404,7 +409,8 @@ class Detector:
                 if vape[i] or asked[i]:
                     self._alert(here, i, chances[k], is_vape=bool(vape[i]), is_over=bool(over[i]))
                 if possible[i] and episode["phase"][i] == OPEN and (near[i] or unclear[k]):
-                    self._call_possible(here, i, chances[k], is_large=not near[i])
+                    why = _LARGE if not near[i] else _RARE if rare[i] else _NEAR
+                    self._call_possible(here, i, chances[k], why)
         self._end_over(here, over, age)
 
     def _end_over(self, here: _Round, over: Flags, age: Floats) -> None:
@@ -423,13 +429,15 @@ class Detector:
     def _passes_threshold(
         self, here: _Round, due: NDArray[np.intp], f: Floats
     ) -> NDArray[np.bool_]:
-        """Score pulses; return whether each passes its sensor's alert threshold, or comes near."""
+        """Score pulses; return whether each passes its sensor's alert threshold, or comes near.
+
+        The third row says whether its sensor reports too rarely to tell it from a spray.
+        """
         if not due.size:
-            return np.zeros((2, 0), np.bool_)
+            return np.zeros((3, 0), np.bool_)
         episode, rows, time = here.episode, here.rows[due], here.time[due]
         score, self._states[rows] = self._model.vape_score(f, self._states[rows])
         episode["log_odds"][due] = score
-        self.thresholds.observe(rows, time, score)
         # Alerted vaping that hardly evaporates is scored as of a THC cartridge.
         alerted = (episode["phase"][due] == ALERTED) & (episode["kind"][due] == alert_rules.VAPE)
         if np.count_nonzero(alerted):
@@ -438,7 +446,11 @@ class Detector:
         judged = take(episode, due)
         above = score - (self._model.level + self.thresholds.offset(rows))
         may_alert = ~(alert_rules.is_faint(judged) | alert_rules.is_early(judged, f))
-        return np.array([above >= 0.0, above >= -alert_rules.GLANCE]) & may_alert
+        self.thresholds.observe(rows[may_alert], time[may_alert], score[may_alert])
+        unclear = alert_rules.is_ambiguous(judged, f)
+        passes = above >= 0.0
+        near = passes | (score >= self._model.level - alert_rules.GLANCE)
+        return np.array([passes & ~unclear, near, unclear]) & may_alert
 
     def _end_sessions(self, here: _Round) -> None:
         """End vaping that has not been seen for a while, though other things go on in the room.
@@ -493,12 +505,12 @@ class Detector:
         e["probabilities"] = chances / max(float(chances.sum()), 1e-12)
         self._emit(here, i, EventPhase.ALERTED)
 
-    def _call_possible(self, here: _Round, i: int, chances: Floats, *, is_large: bool) -> None:
+    def _call_possible(self, here: _Round, i: int, chances: Floats, why: int) -> None:
         """Call vaping possible, once a pulse."""
         e = here.episode[i : i + 1]
         e["probabilities"] = alert_rules.probabilities(e["log_odds"], chances[None])
         e["possible_at"], e["possible_onset"] = here.time[i], e["pulse_onset"]
-        e["is_large"] = is_large
+        e["possible_why"] = why
         self._emit_possible(here, i, EventPhase.ALERTED)
 
     def _end_possible(self, here: _Round, i: int) -> None:
@@ -569,7 +581,7 @@ class Detector:
             confidence=odds[EventKind.VAPE],
             probabilities=odds,
             evidence=alert_rules.evidence_of(episode, pulse=True),
-            details=(fact(Detail.LARGE_PLUME),) if episode["is_large"] else (),
+            details=_WHY_POSSIBLE[int(episode["possible_why"])],
             model_version=self.model_version,
             time=time,
         )

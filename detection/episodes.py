@@ -94,8 +94,8 @@ EPISODE: Final = np.dtype(
         ("session_onset", np.float64),  # onset of the first of the pulses that follow closely
         ("alerted_onset", np.float64),
         ("possible_at", np.float64),  # when vaping was called possible; NaN while it is not
-        ("possible_onset", np.float64),
-        ("is_large", np.bool_),  # possible for its size alone
+        ("possible_onset", np.float64),  # of that pulse; kept when the next episode opens
+        ("possible_why", np.int8),  # why vaping was called possible
         ("before_pulse", np.float64, (_K,)),  # every channel just before the pulse
         ("at_peak", np.float64, (_K,)),
         ("baseline", np.float64, (_K,)),  # of every channel when the episode opened
@@ -130,21 +130,20 @@ def put(episodes: Episodes, at: NDArray[np.integer], rows: Episodes) -> None:
     episodes.view(_BYTES)[at] = rows.view(_BYTES)
 
 
-def _opened() -> Episodes:
-    """Return an episode as it opens."""
-    opened: Episodes = np.zeros(1, EPISODE)
+def idle(n: int) -> Episodes:
+    """Return the state of sensors that have had no episode."""
+    opened: Episodes = np.zeros(n, EPISODE)
     for name in EPISODE.names or ():
         if EPISODE[name].base.kind == "f":
             opened[name] = np.nan
     for name in ("pulses", "fast_pulses", "total_rise", "total_fall", "highest_pulse"):
         opened[name] = 0.0
-    opened["phase"] = OPEN
     opened["kind"] = -1
     opened["log_odds"] = -20.0
     return opened
 
 
-_OPENED: Final = _opened()
+_IDLE: Final = idle(1)
 
 
 def open_episodes(
@@ -156,7 +155,10 @@ def open_episodes(
     base: Floats,
 ) -> None:
     """Begin an episode in each row, in place."""
-    episode[:] = _OPENED
+    possible_onset = episode["possible_onset"].copy()
+    episode[:] = _IDLE
+    episode["possible_onset"] = possible_onset
+    episode["phase"] = OPEN
     episode["onset"] = time - dt
     episode["baseline"] = base
     episode["highest"] = x

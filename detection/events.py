@@ -142,6 +142,10 @@ class Detail(Coded):
     STATE_LOST = "state_lost", mark("its state was lost, the sensor is checked again")
     # a plume
     LARGE_PLUME = "large_plume", mark("a large plume, vaping or spray")
+    RARE_READINGS = (
+        "rare_readings",
+        mark("vaping or spray: this sensor reports too rarely to tell them apart"),
+    )
     # a building
     ROSE_TOGETHER = "rose_together", mark("the air of %(risen)d of %(n)d rooms rose together")
 

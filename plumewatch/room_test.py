@@ -6,10 +6,12 @@ delays no alert.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -17,12 +19,18 @@ import msgspec
 from alerts import sensor_tests
 from alerts.engine import AlertEngine
 from alerts.incidents.incident import Verdict
-from alerts.incidents.threshold_adjustments import adjust_from_test, current_adjustment
+from alerts.incidents.threshold_adjustments import (
+    adjust_from_test,
+    adjustment_by_tests,
+    current_adjustment,
+)
 from detection import commissioning
+from detection.alert_rules import AlertBudgets
 from detection.commissioning import STEPS, Timing
+from detection.model import Model
 from plumewatch.config.model import PlumewatchConfig
 from plumewatch.config.paths import DataPaths
-from plumewatch.config.settings import build_alert_budgets, build_alert_policy
+from plumewatch.config.settings import build_alert_policy
 from plumewatch.replay import build_replay_policy, replay
 from plumewatch.service.data_folder import open_state
 from storage.reading import Reading
@@ -33,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from detection.commissioning import CommissioningResult, Detections, Response
+    from detection.commissioning import Detections, Response
 
 SETTLE_S: Final = 5.0
 """Until the last reading of a test is stored."""
@@ -48,8 +56,14 @@ class SensorResult:
     sensor: str
     interval_s: float | None
     responses: dict[str, list[Response]]
-    test: CommissioningResult
-    adjusted_before: float
+    adjustment: float | None
+    """How far the test moves the threshold, log-odds; None if no threshold separates its puff."""
+    detections: Detections
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the detector found vaping in the puff and in nothing else."""
+        return commissioning.is_right(self.detections)
 
 
 def evaluate(config: PlumewatchConfig, room: str, timings: Sequence[Timing], who: str) -> None:
@@ -64,18 +78,38 @@ def evaluate(config: PlumewatchConfig, room: str, timings: Sequence[Timing], who
     with _begin_transaction(config) as tx:
         incidents = _answer_test(tx, engine, room, (start, end + SETTLE_S), who)
         sensor_tests.add_result(tx, result)
-    incident = incidents[0] if incidents else ""
-    for one in results:
-        if one.test.adjustment != one.adjusted_before and one.test.is_right:
-            with _begin_transaction(config) as tx:
-                adjust_from_test(
-                    tx,
-                    incident=incident,
-                    sensor=one.sensor,
-                    to=one.test.adjustment,
-                    who=who,
-                    at=end,
-                )
+        incident = incidents[0] if incidents else ""
+        for one in results:
+            if one.adjustment is not None:
+                step = one.adjustment - current_adjustment(tx, one.sensor)
+                adjust_from_test(tx, one.sensor, step, who, end, incident)
+        for sensor, adjustment in _by_model(tx, config, room).items():
+            step = adjustment - adjustment_by_tests(tx, sensor)
+            adjust_from_test(tx, sensor, step, who, end)
+
+
+def _by_model(tx: sqlite3.Connection, config: PlumewatchConfig, room: str) -> dict[str, float]:
+    """Return the adjustments of untested sensors in the school of a room.
+
+    Each is the median of the tests of its model there, which must be of several rooms. A test sets
+    its own sensors exactly; these keep what answers moved.
+    """
+    registry, tests = config.registry(), sensor_tests.load_latest(tx)
+    site = registry.rooms[room].site
+    school = [s for s in registry.sensors.values() if registry.rooms[s.room].site == site]
+    found: dict[str, dict[str, float]] = {}
+    for sensor in school:
+        test = sensor_tests.find_valid_test(tests, sensor)
+        moved = json.loads(test.result)["level_moved"] if test else None
+        if moved is not None:
+            found.setdefault(sensor.model, {})[sensor.room] = moved
+    return {
+        sensor.id: median(found[sensor.model].values())
+        for sensor in school
+        if sensor.model
+        and len(found.get(sensor.model, ())) > 1
+        and sensor_tests.find_valid_test(tests, sensor) is None
+    }
 
 
 def _answer_test(
@@ -112,26 +146,22 @@ def _evaluate(
 ) -> SensorResult:
     mine = [r for r in readings if r.sensor == sensor and r.time < timings[-1].end]
     samples = [(r.time, r.values) for r in mine]
-    budgets = build_alert_budgets(config)
-
-    def detect(adjustment: float) -> Detections:
-        """Run the detector on the test through the production path."""
-        result = replay(
-            iter(mine),
-            policy=build_replay_policy(config),
-            registry=config.registry(),
-            budgets=replace(budgets, moved={sensor: adjustment}),
-        )
-        return commissioning.detections_by_step(result.events.values(), timings)
-
+    scores = commissioning.score_steps(samples, timings)
+    adjustment = commissioning.find_adjustment(scores, Model.shipped().level)
     with _begin_transaction(config) as tx:
-        before = current_adjustment(tx, sensor)
+        moved = current_adjustment(tx, sensor) if adjustment is None else adjustment
+    replayed = replay(
+        iter(mine),
+        policy=build_replay_policy(config),
+        registry=config.registry(),
+        budgets=AlertBudgets(moved={sensor: moved}),
+    )
     return SensorResult(
         sensor,
         commissioning.median_interval(s for s in samples if s[0] >= timings[0].start),
         commissioning.responses(samples, timings),
-        commissioning.find_adjustment(detect, timings, before),
-        before,
+        adjustment,
+        commissioning.detections_by_step(replayed.events.values(), timings),
     )
 
 
@@ -147,9 +177,9 @@ def _build_result(
                 "sensor": r.sensor,
                 "interval_s": r.interval_s,
                 "answers": {k: [asdict(a) for a in v] for k, v in r.responses.items()},
-                "said": {k: [s._asdict() for s in v] for k, v in r.test.detections.items()},
-                "right": r.test.is_right,
-                "level_moved": r.test.adjustment,
+                "said": {k: [s._asdict() for s in v] for k, v in r.detections.items()},
+                "right": r.is_right,
+                "level_moved": r.adjustment,
             }
             for r in results
         ],

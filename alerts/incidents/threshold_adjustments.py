@@ -1,7 +1,8 @@
 """Feedback on alerts adjusts the alert threshold of the sensor, on the record.
 
 A false alarm raises the threshold by `STEPS`, a confirmed alert lowers it half as far, as a right
-alert is expected. The part that people adjusted stays within `FEEDBACK`.
+alert is expected. Answers move the part that people adjusted to `UPPER` at most, and down to
+-`ANSWERED`; a room test may move it to -`LOWER`.
 
 An adjustment is a row that nobody can change or delete. An incident adjusts its sensor's threshold
 once: another answer first undoes the earlier adjustment, by a row of its own. A row takes effect
@@ -19,7 +20,7 @@ from alerts.errors import ThresholdAdjustmentError
 from alerts.incidents import repository
 from alerts.incidents.history import Happened, Record
 from alerts.incidents.incident import Verdict
-from detection.alert_rules import FEEDBACK, ThresholdReport
+from detection.alert_rules import LOWER, UPPER, ThresholdReport
 from detection.events import EventKind
 from language.messages import later
 
@@ -40,8 +41,11 @@ STEPS: Final[Mapping[Verdict, float]] = MappingProxyType(
     {Verdict.FALSE_ALARM: 0.25, Verdict.CONFIRMED: -0.125}
 )
 """How far an answer adjusts a threshold, log-odds; other answers adjust nothing."""
+ANSWERED: Final = 1.0
 _SENSOR_AT_FAULT: Final = "sensor"
 """Cause that is repaired, not answered by a threshold."""
+_LEAST: Final = 0.01
+"""A smaller step, log-odds, is none."""
 _SAVED_AT_ONCE: Final = 5000
 _COLUMNS: Final = "at, who, sensor, incident, verdict, reason, before, after, undoes"
 
@@ -99,27 +103,25 @@ def adjust_from_feedback(
 
 
 def adjust_from_test(
-    tx: sqlite3.Connection,
-    *,
-    incident: str,
-    sensor: str,
-    to: float,
-    who: str,
-    at: float,
-) -> ThresholdAdjustment:
-    """Adjust a threshold to what a room test needs, log-odds within `FEEDBACK`.
+    tx: sqlite3.Connection, sensor: str, step: float, who: str, at: float, incident: str = ""
+) -> None:
+    """Adjust a threshold by a step that a room test asks for, log-odds, unless it is tiny.
 
     `incident` is one that the test opened, or empty.
     """
     adjustment = ThresholdAdjustment(
-        at=at,
-        who=who,
-        sensor=sensor,
-        incident=incident,
-        verdict=Verdict.TEST.value,
-        reason="",
+        at=at, who=who, sensor=sensor, incident=incident, verdict=Verdict.TEST.value, reason=""
     )
-    return _add(tx, adjustment, to - current_adjustment(tx, sensor))
+    if abs(step) >= _LEAST:
+        _add(tx, adjustment, step)
+
+
+def adjustment_by_tests(tx: sqlite3.Connection, sensor: str) -> float:
+    """Return the part of a sensor's threshold that room tests adjusted, log-odds."""
+    query = (
+        "SELECT total(after - before) FROM threshold_adjustment WHERE sensor = ? AND verdict = ?"
+    )
+    return float(tx.execute(query, (sensor, Verdict.TEST.value)).fetchone()[0])
 
 
 def current_adjustment(tx: sqlite3.Connection, sensor: str) -> float:
@@ -218,7 +220,8 @@ def _is_by_threshold(tx: sqlite3.Connection, incident: Incident) -> bool:
 def _add(tx: sqlite3.Connection, new: ThresholdAdjustment, step: float) -> ThresholdAdjustment:
     """Append an adjustment by a step, log-odds, and a line of the incident's history."""
     before = current_adjustment(tx, new.sensor)
-    after = min(max(before + step, -FEEDBACK), FEEDBACK)
+    is_test = new.verdict == Verdict.TEST.value
+    after = min(max(before + step, -LOWER if is_test else min(before, -ANSWERED)), UPPER)
     new = replace(new, before=before, after=after, undone=False, position=None)
     cursor = tx.execute(
         f"INSERT INTO threshold_adjustment ({_COLUMNS})"  # noqa: S608 - our names
@@ -265,6 +268,10 @@ class SensorThresholds:
             self.last_adjustment = one.seq
             row = self._detector.sensor_row(one.sensor)
             self._detector.thresholds.set_feedback(row, one.after)
+            if one.verdict in STEPS:
+                is_false = one.verdict == Verdict.FALSE_ALARM.value
+                undone = one.undoes is not None
+                self._detector.thresholds.count_answer(row, is_false=is_false, undone=undone)
 
     def save(self, tx: sqlite3.Connection) -> NDArray[np.intp]:
         """Store thresholds that changed, a bounded number; return their rows for `mark_saved`."""

@@ -5,23 +5,19 @@ from __future__ import annotations
 import json
 import math
 import random
+import statistics
 from contextlib import closing
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
 from alerts import sensor_tests
 from alerts.incidents import threshold_adjustments
-from detection.commissioning import (
-    STEPS,
-    CommissioningResult,
-    Detected,
-    Timing,
-    find_adjustment,
-    median_interval,
-    responses,
-)
+from detection import commissioning
+from detection.commissioning import STEPS, Timing, find_adjustment, median_interval, responses
+from detection.model import Model
 from detection.quantities import COLUMNS
 from plumewatch.config.load import load
 from plumewatch.room_test import evaluate
@@ -34,7 +30,6 @@ from sensor_sim.simulate import simulate
 from storage.journal import Journal
 from storage.reading import Reading
 from storage.sqlite import connect, transaction
-from tests.support.alert_records import incidents
 
 START = 1_790_000_000.0
 BEFORE_S = 1200.0
@@ -54,10 +49,33 @@ building = "North"
 [[sensor]]
 id = "n2-boys-1"
 room = "r"
+model = "sen55"
 [[staff]]
 id = "ap"
 name = "AP"
 """
+SECOND_ROOM = """\
+[[sensor]]
+id = "n2-girls-1"
+room = "r2"
+model = "sen55"
+[[sensor]]
+id = "n3-boys-1"
+room = "empty"
+model = "sen55"
+[[sensor]]
+id = "other"
+room = "empty"
+model = "sps30"
+[[room]]
+id = "r2"
+name = "Girls' restroom"
+building = "North"
+"""
+
+
+def replace_sensor(readings, sensor):
+    return [msgspec.structs.replace(reading, sensor=sensor) for reading in readings]
 
 
 def simulated(monkeypatch, seed, every=2, model="sen55"):
@@ -103,7 +121,7 @@ def site(tmp_path):
 
 @pytest.fixture
 def commissioned(site):
-    def commissioned(readings):
+    def commissioned(readings, room="r"):
         with Journal(site.parent / "plumewatch-data/journal.db") as journal:
             if come := sorted(readings, key=lambda r: r.received):
                 journal.commit(come)
@@ -111,9 +129,9 @@ def commissioned(site):
         for step in STEPS:
             timings.append(Timing(step, at, at + step.seconds))
             at += step.seconds
-        evaluate(load(site), "r", timings, "me")
+        evaluate(load(site), room, timings, "me")
         with state(site) as db:
-            (test,) = sensor_tests.load_latest(db).values()
+            (test,) = (test for test in sensor_tests.load_latest(db).values() if test.room == room)
         return json.loads(test.result)
 
     return commissioned
@@ -131,8 +149,7 @@ def test_a_room_whose_sensor_sees_the_puff(site, commissioned, monkeypatch):
     pm = next(a for a in found["answers"]["puff"] if a["quantity"] == "pm25")
     assert pm["seen"]
     assert pm["delay_s"] < vape["late_s"] + 2
-    with state(site) as db:
-        assert threshold_adjustments.latest(db) == []
+    assert found["level_moved"] is not None
 
 
 def test_a_puff_that_is_detected_and_not_notified(site, commissioned, monkeypatch):
@@ -148,56 +165,55 @@ def test_a_sensor_that_sends_nothing(commissioned):
     assert (found["right"], found["interval_s"]) == (False, None)
 
 
-@pytest.mark.parametrize("wanted", [-0.5, 0.25])
-def test_the_level_is_set_on_record_and_taken_back(site, commissioned, monkeypatch, wanted):
-    """The puff is detected with one adjustment only, as where it is nearly detected."""
+def test_the_threshold_lies_between_puff_and_spray_and_the_model_follows_two_rooms(
+    site, commissioned, monkeypatch
+):
+    scores = []
+    score_steps = commissioning.score_steps
 
-    def find(detect, timings, current):
-        late = (Detected("vape", 9.0, 0.8),)
-        found = {t.step.name: late if t.step.is_vaping else () for t in timings}
-        return CommissioningResult(wanted, is_right=True, detections=found)
+    def score(samples, timings):
+        scores.append(score_steps(samples, timings))
+        return scores[-1]
 
-    monkeypatch.setattr("detection.commissioning.find_adjustment", find)
-    found = commissioned(simulated(monkeypatch, seed=3))
-    assert found["level_moved"] == wanted
+    monkeypatch.setattr(commissioning, "score_steps", score)
+    site.write_text(CONFIG + SECOND_ROOM)
+    readings = list(simulated(monkeypatch, seed=9))
+    moved = [commissioned(readings, "r")["level_moved"]]
+    with state(site) as db:
+        assert {move.sensor for move in threshold_adjustments.latest(db)} == {"n2-boys-1"}
+    moved.append(commissioned(replace_sensor(readings, "n2-girls-1"), "r2")["level_moved"])
+    level = Model.shipped().level
+    for found, by in zip(scores, moved, strict=True):
+        puff = found.pop("puff")
+        assert max(found.values()) < level + by < puff
     with state(site) as db, transaction(db) as tx:
-        (move,) = threshold_adjustments.latest(tx)
-        assert (move.sensor, move.after, move.reason) == ("n2-boys-1", wanted, "")
-        assert incidents(tx) == []
+        by_sensor = {move.sensor: move for move in threshold_adjustments.latest(tx)}
+        assert by_sensor["n3-boys-1"].after == pytest.approx(statistics.median(moved))
+        assert "other" not in by_sensor
+        move = by_sensor["n2-boys-1"]
         assert threshold_adjustments.undo(tx, move.seq, "me", START, "wrong").after == 0.0
 
 
-class TestAdjustment:
-    """Which adjustment comes out right is found by trying them in order."""
-
-    timings = tuple(Timing(s, START + 60 * k, START + 60 * k + 60) for k, s in enumerate(STEPS))
-
-    def found(self, detected_at, false_at, current=0.0):
-        """Puffs are detected up to one adjustment, deodorant is vaping up to another."""
-
-        def detect(adjustment):
-            vape = (Detected("vape", 9.0, 0.8),)
-            found = {t.step.name: () for t in self.timings}
-            found["puff"] = vape if adjustment <= detected_at else ()
-            found["deodorant"] = vape if adjustment <= false_at else ()
-            return found
-
-        return find_adjustment(detect, self.timings, current)
-
-    @pytest.mark.parametrize(
-        ("detected_at", "false_at", "moved", "right"),
-        [
-            (0.0, -1.0, 0.0, True),
-            (-0.4, -1.0, -0.5, True),
-            (1.0, 0.3, 0.5, True),
-            (-2.0, -3.0, 0.0, False),  # no threshold within the bounds finds it
-            (2.0, 2.0, 0.0, False),  # no threshold separates them
-            (-0.5, 0.5, 0.0, False),  # both are wrong
-        ],
-    )
-    def test_the_smallest_adjustment_that_is_right(self, detected_at, false_at, moved, right):
-        found = self.found(detected_at, false_at)
-        assert (found.adjustment, found.is_right) == (moved, right)
+@pytest.mark.parametrize(
+    ("puff", "spray", "level"),
+    [
+        (3.0, -3.0, 1 / 3),  # a third of the way to the middle, here 0
+        (-1.0, -4.0, -1.25),  # as far as it takes to find the puff
+        (3.0, 1.0, 1.25),  # or to leave out the spray
+        (0.6, 0.5, 0.55),
+        (-4.0, -9.0, -2.5),  # within three log-odds of the model's
+        (4.0, 3.0, 2.0),
+        (4.0, -math.inf, 2 / 3),
+        (1.0, 1.5, None),
+        (-math.inf, -math.inf, None),
+    ],
+)
+def test_the_level_that_a_test_asks_for(puff, spray, level):
+    scores = {step.name: -9.0 for step in STEPS} | {"puff": puff, "deodorant": spray}
+    if spray == -math.inf:
+        scores = dict.fromkeys(scores, spray) | {"puff": puff}
+    moved = find_adjustment(scores, 0.5)
+    assert moved == (None if level is None else pytest.approx(level - 0.5))
 
 
 class TestResponses:

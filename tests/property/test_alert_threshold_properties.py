@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detection.alert_rules import FEEDBACK, LOWER, UPPER, AlertThresholds
+from detection.alert_rules import LOWER, UPPER, AlertThresholds
 
 MODEL = 1.8
 SLOTS = 1000
@@ -90,5 +90,5 @@ def test_levels_are_bounded_and_fall_with_the_budget(stream, budget, factor, mov
     for row in (0, 1):
         report = levels.explain(row)
         assert report.level == MODEL + levels.offset(np.array([row]))[0]
-        assert abs(report.feedback) <= FEEDBACK
+        assert -LOWER <= report.feedback <= UPPER
         assert report.expected is None or report.expected >= 0.0

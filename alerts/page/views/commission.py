@@ -22,12 +22,7 @@ from alerts.page.page_context import to_sentence
 from alerts.page.page_group import PageGroup, serves
 from alerts.page.views import charts
 from alerts.sensor_tests import RunningTest, SensorTest, find_valid_test, is_due
-from detection.commissioning import (
-    STEPS,
-    CommissioningResult,
-    Detected,
-    conclusion,
-)
+from detection.commissioning import STEPS, Detected, conclusion
 from detection.commissioning import Response as SensorResponse
 from language.messages import _, gettext
 from storage.registry import make_sort_key
@@ -235,5 +230,4 @@ def describe_result(test: SensorTest) -> str:
         step: [SensorResponse(**one) for one in each] for step, each in found["answers"].items()
     }
     said = {step: tuple(Detected(**e) for e in each) for step, each in found["said"].items()}
-    result = CommissioningResult(found["level_moved"], is_right=found["right"], detections=said)
-    return conclusion(test.sensor, found["interval_s"], seen, result)
+    return conclusion(test.sensor, found["interval_s"], seen, said)

@@ -7,7 +7,7 @@ import pytest
 from alerts.errors import ThresholdAdjustmentError
 from alerts.incidents import threshold_adjustments
 from alerts.incidents.incident import Verdict
-from detection.alert_rules import FEEDBACK, ThresholdReport
+from detection.alert_rules import UPPER, ThresholdReport
 from detection.events import EventKind
 from tests.support import alert_records as stored
 
@@ -92,11 +92,9 @@ def test_moves_stay_within_bounds_and_are_taken_back_by_what_they_moved(tx, inci
     for k in range(8):
         answer(incident_of(1000.0 + 4000.0 * k), Verdict.FALSE_ALARM, "spray", 1e5)
     after = [m.after for m in reversed(threshold_adjustments.latest(tx))]
-    assert after == [min((k + 1) * UP, FEEDBACK) for k in range(8)]
-    assert threshold_adjustments.undo(tx, 8, "Mr. Day", 2e5, "it was a drill").after == FEEDBACK
-    assert (
-        threshold_adjustments.undo(tx, 1, "Mr. Day", 2e5, "it was a drill").after == FEEDBACK - UP
-    )
+    assert after == [min((k + 1) * UP, UPPER) for k in range(8)]
+    assert threshold_adjustments.undo(tx, 8, "Mr. Day", 2e5, "it was a drill").after == UPPER
+    assert threshold_adjustments.undo(tx, 1, "Mr. Day", 2e5, "it was a drill").after == UPPER - UP
 
 
 def test_only_alerts_that_a_level_decided_move_one(tx, engine, make_event, incident_of, answer):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from detection.commissioning import STEPS, CommissioningResult, Response, conclusion
+from detection.commissioning import STEPS, Response, conclusion
 
 
 def response(quantity, *, seen=False):
@@ -19,5 +19,5 @@ def response(quantity, *, seen=False):
     ],
 )
 def test_a_missed_puff(responses, said):
-    missed = CommissioningResult(0.0, is_right=False, detections={s.name: () for s in STEPS})
+    missed = {step.name: () for step in STEPS}
     assert said in conclusion("s1", 5.0, {"puff": responses}, missed)

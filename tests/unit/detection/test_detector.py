@@ -213,6 +213,39 @@ def test_a_large_puff_is_never_passed_over(rh, voc, dt):
     assert first.alerted - start <= 15.0
 
 
+@pytest.mark.parametrize(
+    ("minutes_later", "voc", "kinds"),
+    [
+        (0, 0.0, ["possible"]),
+        (0, 200.0, ["vape"]),
+        (6, 0.0, ["possible", "vape"]),
+        (15, 0.0, ["possible", "possible"]),
+    ],
+    ids=["alone", "with gas", "a second puff", "a second puff too late"],
+)
+def test_once_a_minute_a_puff_alone_may_be_a_spray(minutes_later, voc, kinds):
+    detector = Detector(Model("sure", vape=of_one_fact("age_s", -1.0, 5.0)))
+    detector.sensor_row("s")
+    time, values = clean(120, dt=60.0)
+    values[:, VOC] = 100.0
+    for at in {60, 60 + minutes_later}:
+        values[at : at + 2, [PM25, PM1, PM10]] += [[40.0], [15.0]]
+        values[at : at + 2, VOC] += voc
+    events = detector.step(batch_of(time, values))
+    alerted = [e for e in events if e.phase is EventPhase.ALERTED]
+    assert [e.kind.value for e in alerted] == kinds
+    for event in alerted:
+        says = any(detail.code == "rare_readings" for detail in event.details)
+        assert says == (event.kind is EventKind.POSSIBLE)
+
+
+def test_a_clock_set_ahead_ends_nothing_at_a_sensor_that_had_no_plume():
+    detector = fresh(["s"])
+    time, values = clean(60)
+    detector.step(batch_of(time, values))
+    assert detector.move_clock(time[-1] + 3600.0, 3600.0, {"s"}) == []
+
+
 def test_possible_vaping_ends_before_anything_is_alerted(restroom_events):
     possible = {}
     for event in restroom_events:
