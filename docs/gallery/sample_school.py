@@ -223,6 +223,7 @@ def _wait(tx: sqlite3.Connection, engine: AlertEngine, until: float) -> None:
 
 _BATCH: Final = 20_000
 _FINE_DAYS: Final = 2
+_FRIDAY: Final = 4
 _SILENT: Final = "n1-girls"
 _SILENT_HOURS: Final = 17.8
 """Until the end of the last day."""
@@ -391,6 +392,8 @@ def make_school(folder: Path, weeks: int, seed: int) -> None:
     path.write_text(text, encoding="utf-8")
     config = load(path)
     last = datetime.fromtimestamp(time.time(), config.zone()).date()
+    while (last - timedelta(days=1)).weekday() > _FRIDAY:  # the last day is one with school
+        last -= timedelta(days=1)
     first = last - timedelta(weeks=weeks)
     rng = random.Random(f"{seed} {last}")  # noqa: S311 - made-up data
     alerts = list(make_up_detections(config, first, last, rng))
