@@ -57,43 +57,6 @@ def test_rejected(intake, case):
     assert intake.counters["rejected", reason, out.decoder] == 1
 
 
-FAULTY = {
-    "NaN": b'{"pm25": NaN, "rh": 40}',
-    "Infinity": b'{"pm25": Infinity, "rh": 40}',
-    "minus Infinity": b'{"pm25": -Infinity, "rh": 40}',
-    "1e999": b'{"pm25": 1e999, "rh": 40}',
-    "5,000 digits": b'{"pm25": ' + b"9" * 5000 + b', "rh": 40}',
-    "minus 5,000 digits": b'{"pm25": -' + b"9" * 5000 + b', "rh": 40}',
-    "text": b'{"pm25": "7.1", "rh": 40}',
-    "boolean": b'{"pm25": true, "rh": 40}',
-    "list": b'{"pm25": [7.1], "rh": 40}',
-    "object": b'{"pm25": {"value": 7.1}, "rh": 40}',
-    "negative": b'{"pm25": -1, "rh": 40}',
-    "too large": b'{"pm25": 100001, "rh": 40}',
-    "duplicate key, last one bad": b'{"pm25": 7.1, "pm25": -1, "rh": 40}',
-}
-
-
-@pytest.mark.parametrize("case", FAULTY)
-def test_one_bad_quantity_does_not_cost_the_others(intake, case):
-    out = intake.on_message(Message(TOPIC, FAULTY[case], NOW))
-    (reading,) = out.readings
-    assert reading.values == {"rh": 40.0}
-    assert reading.faults == ("pm25",)
-
-
-def test_last_of_a_repeated_key_counts(intake):
-    (reading,) = intake.on_message(Message(TOPIC, b'{"pm25": 1, "pm25": 2}', NOW)).readings
-    assert reading.values == {"pm25": 2.0}
-
-
-@pytest.mark.parametrize("seq", [-1, 2**63, 1.5, "1", True, None, [], 10**400])
-def test_bad_seq_is_ignored(intake, seq):
-    payload = json.dumps({"time": NOW, "seq": seq, "pm25": 1}).encode()
-    (reading,) = intake.on_message(Message(TOPIC, payload, NOW)).readings
-    assert reading.seq is None
-
-
 @pytest.mark.parametrize(
     "topic", [b"plumewatch/v1/\xff\xfe/reading", b"\x00", b"a\nb", b"plumewatch/v1/\xed\xa0\x80/r"]
 )
@@ -133,19 +96,3 @@ def test_retained_is_stored_but_silent(intake):
     message = Message(TOPIC, b'{"pm25": 900}', NOW, retained=True)
     (reading,) = intake.on_message(message).readings
     assert "retained" in reading.flags
-
-
-def test_native_status_and_events(intake):
-    def say(topic, payload, **more):
-        return intake.on_message(Message(f"plumewatch/v1/b2/{topic}", payload, NOW, **more))
-
-    assert say("status", b"online", retained=True).readings[0].events == ("online",)
-    assert say("status", b"offline").readings[0].events == ("offline",)
-    assert say("status", b"maybe").dead_letter.reason == "malformed"
-    assert say("status", b"").dead_letter.reason == "malformed"
-    assert say("config", b"{}").dead_letter.reason == "unknown_topic"
-    (reading,) = say(
-        "reading", b'{"pm25": 3, "events": ["tamper", "party", 7, "fault:rh", "fault:x"]}'
-    ).readings
-    assert reading.events == ("tamper",)
-    assert reading.faults == ("rh",)

@@ -116,15 +116,6 @@ def test_a_malformed_message_ends_the_connection_behind_what_came_before(broken)
     assert [body for _, body, _, _ in given] == [b"a", b"b"]
 
 
-def test_a_message_larger_than_a_piece():
-    payload = bytes(range(256)) * 4_000
-    socket = Socket([publish(7, payload) + publish(8, b"next")])
-    client, _, given = client_of(socket)
-    while socket.pieces:
-        client.loop_read()
-    assert given == [(TOPIC, payload, 2, 7), (TOPIC, b"next", 2, 8)]
-
-
 def test_the_end_of_the_stream_is_a_lost_connection_after_what_came_before():
     socket = Socket([publish(1, b"a") + publish(2, b"b")[:5], b""])
     client, _, given = client_of(socket)

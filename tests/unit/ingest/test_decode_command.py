@@ -158,11 +158,6 @@ plumewatch/v1/c/reading {"pm25": 1}"""
     ]
 
 
-def test_an_object_after_a_topic_with_spaces():
-    code, out, _ = run(b'zigbee2mqtt/girls toilet 1 {"pm25": 4, "x": {"y": 1}}\n', None, "--lines")
-    assert (code, json.loads(out)["sensor"]) == (0, "girls_toilet_1")
-
-
 @pytest.mark.parametrize(
     "data",
     [
@@ -179,22 +174,3 @@ def test_topics_with_spaces_and_the_topic_of_what_is_refused(data):
     assert err.startswith("rejected: malformed: line 2: North hall/b8/state: ")
     _, _, err = run(data, None, "--lines")
     assert err.startswith("rejected: unknown_topic: line 1: North hall/b7/state: no decoder")
-
-
-def test_lines_of_hex():
-    data = b"application/1/device/24e1/event/up 02113c\nx zz\n"
-    code, out, _ = run(data, None, "--lines", "--hex")
-    assert code == 1
-    assert json.loads(out)["events"] == ["vendor_vape"]
-
-
-def test_lines_and_topic_exclude_each_other():
-    assert run(b"", TOPIC, "--lines")[0] == 2
-    assert run(b"", None)[0] == 2
-    assert run(b"", None, "--lines") == (0, "", "")
-
-
-def test_flags_are_shown_if_asked_for():
-    body = b'{"pm25": 7.5}'
-    assert json.loads(run(body, TOPIC, "--flags")[1])["flags"] == ["no_time"]
-    assert "flags" not in json.loads(run(body, TOPIC)[1])

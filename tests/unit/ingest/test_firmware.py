@@ -3,14 +3,10 @@
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from ingest.decoding import Context, States
+from ingest.decoding import Context
 from ingest.intake import Intake, IntakeConfig
-from ingest.mapping.decoder import compile_mapping
-from ingest.mapping.schema import MappingConfig
-from ingest.validation import MAX_VERSION, Message, clean_version, may_alert
+from ingest.validation import Message, may_alert
 from storage.registry import Registry, Room, Sensor
 
 NOW = 1_790_000_000.0
@@ -34,19 +30,6 @@ def sent(i, topic, content, at=0.0, *, retained=False):
 def native(i, at, **content):
     (reading,) = sent(i, "plumewatch/v1/b2/reading", {"time": NOW + at, "pm25": 4, **content}, at)
     return reading
-
-
-@given(st.one_of(st.none(), st.integers(), st.booleans(), st.lists(st.text()), st.text()))
-def test_a_version_is_one_short_line_of_printable_ascii(raw_version):
-    version = clean_version(raw_version)
-    if version:
-        assert type(raw_version) is str
-        assert len(version) <= MAX_VERSION
-        assert version.isascii()
-        assert version.isprintable()
-        assert version == " ".join(raw_version.split()) == version.strip()
-    else:
-        assert version in ("", None)
 
 
 def test_a_version_passes_once_and_again_when_it_changes():
@@ -146,44 +129,3 @@ def test_a_withdrawn_discovery_no_longer_changes_units():
     sent(i, place, {**false, "unit_of_meas": "furlong", "dev": {}}, 4)
     (reading,) = sent(i, "b2/sensor/pm_2_5/state", b"8.5", 5)
     assert reading.values == {"pm25": 8.5}
-
-
-def test_a_mapping_reports_versions_as_every_format_does():
-    config = {
-        "version": 1,
-        "name": "diy",
-        "topic": "diy/{id}/state",
-        "sensor": {"capture": "id"},
-        "field": [{"quantity": "pm25", "unit": "ug/m3", "path": ["pm"]}],
-        "firmware": {"path": ["fw"]},
-        "example": [{"topic": "diy/a/state", "payload": '{"fw": "1"}', "nothing": True}],
-    }
-    i = intake(mappings=(compile_mapping(MappingConfig.model_validate(config)),))
-    raw_version = [
-        {"fw": "1.0", "pm": 4},
-        {"fw": "1.0", "pm": 4},
-        {"fw": 2, "pm": 4},
-        {"fw": "1.1"},
-    ]
-    got = [
-        sent(i, "diy/b2/state", content, k) for k, content in enumerate([*raw_version, {"pm": 4}])
-    ]
-    assert [[r.firmware for r in readings] for readings in got] == [
-        ["1.0"],
-        [""],
-        [""],
-        [],
-        ["1.1"],
-    ]
-    assert i.reading_counts.of("b2") == {"readings": 4, "bad_firmware": 1}
-    assert i.on_message(Message("diy/b2/state", b'{"fw": 2}', NOW)).dead_letter is not None
-    assert i.firmware.known == {"b2": "1.1"}
-
-
-def test_descriptions_are_kept_over_a_restart():
-    states, other = States(), States()
-    states.describe("n2", "1.0")
-    states.describe("n2", 7)
-    other.restore(states.snapshot())
-    assert other.described("n2", "any/topic") == "1.0"
-    assert other.described("n3", "any/topic") == ""

@@ -189,22 +189,6 @@ async def test_a_device_without_answer_is_logged_once_and_delays_no_other(caplog
     }
 
 
-@pytest.mark.parametrize(
-    ("url", "secret"),
-    [
-        ("http://127.0.0.1:99999/x", "pw"),
-        ("http://[::1/x", "pw"),
-        ("http://127.0.0.1:9/\xe4", "pw"),
-        ("http://127.0.0.1:9/", "\u03a9"),
-        ("http://127.0.0.1:9/", "a\nb"),
-    ],
-)
-async def test_what_cannot_be_sent_fails_for_that_sensor_alone(url, secret):
-    with pytest.raises(PollError) as caught:
-        await get(PolledSensor("b2", "halo", url, secret=Secret(secret), header="X-Key"))
-    assert secret not in str(caught.value)
-
-
 async def test_an_answer_that_finds_no_room_is_counted():
     async def commit(_readings, _letters):
         """Store nothing."""

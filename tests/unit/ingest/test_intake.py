@@ -2,10 +2,7 @@
 
 import json
 
-import pytest
-
 from ingest import decoders
-from ingest.decoders import decode_message
 from ingest.decoding import Context, Decoder
 from ingest.intake import Intake, IntakeConfig, OutcomeKind
 from ingest.validation import Message
@@ -32,17 +29,6 @@ def native(sensor="b2", received=NOW, duplicate=False, retained=False, **content
         retained=retained,
         duplicate=duplicate,
     )
-
-
-def test_accepted():
-    out = intake().on_message(native(seq=3, pm25=7.1))
-    assert out.kind is OutcomeKind.ACCEPTED
-    assert out.decoder == "native"
-    assert out.dead_letter is None
-    (reading,) = out.readings
-    assert (reading.sensor, reading.time, reading.seq) == ("b2", NOW, 3)
-    assert reading.values == {"pm25": 7.1}
-    assert reading.flags == ()
 
 
 def test_duplicate_and_counters_add_up():
@@ -149,21 +135,6 @@ def test_a_decoder_that_fails_costs_one_message(monkeypatch):
     assert out.dead_letter.reason == "decoder_failed"
     assert "KeyError" in out.dead_letter.detail
     assert i.on_message(native()).kind is OutcomeKind.ACCEPTED
-
-
-def test_ten_thousand_bad_messages_then_a_good_one():
-    i = intake()
-    for n in range(10_000):
-        i.on_message(Message("plumewatch/v1/b2/reading", b"{" * (n % 50), NOW))
-    assert i.on_message(native()).kind is OutcomeKind.ACCEPTED
-    assert sum(i.counters.values()) == 10_001
-
-
-def test_named_decoder_overrides_the_topic():
-    out = intake().on_message(Message("some/door", b'{"wifi":-5,"rco2":600}', NOW), "airgradient")
-    assert out.readings[0].values["co2"] == 600
-    with pytest.raises(decoders.DecodeError, match="no decoder is called"):
-        decode_message(Message("t", b"", NOW), Context(), "nope")
 
 
 def test_a_sender_speaks_for_its_own_sensors_only():

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from ingest.names import find_quantities, find_quantity, find_unit
+from ingest.names import find_quantities, find_quantity
 
 
 @pytest.mark.parametrize(
@@ -121,11 +121,6 @@ def test_measured():
     assert raw.pop("co2") != raw.get("co2")
     assert raw == {"pm25": 7, "temp": 21.5, "rh": None, "tvoc_ppb": 300}
     assert math.isnan(find_quantities({"co2": "nan"})["co2"])
-
-
-@pytest.mark.parametrize("text", ["furlong", "", "x" * 100, None, 7])
-def test_unit_of(text):
-    assert find_unit(text) == ("" if text == "" else None)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingest.copies import Doubtful, RecentReadings, _Sensor
+from ingest.copies import Doubtful, RecentReadings
 from storage.reading import Reading
 from tests.support.memory import assert_bounded
 
@@ -133,21 +133,6 @@ def test_the_sensor_received_longest_ago_is_forgotten():
         recent.settle(reading(at, name))
     assert not recent.settle(reading(sensor="a"))
     assert recent.settle(reading(sensor="b"))
-
-
-def test_an_entry_is_found_at_its_place_only():
-    """Bytes at the seam of two entries may look like a third, and those of a time like a key."""
-    known = _Sensor(0.0)
-    known.add(0x1111111122222222, 1.5, 4)
-    known.add(0x3333333344444444, 2.5, 4)
-    seam = int.from_bytes(bytes(known.ring[4:12]), "little")
-    time = int.from_bytes(bytes(known.ring[8:16]), "little")
-    assert not known.has_key(seam)
-    assert not known.has_key(time)
-    assert known.has_time(1.5)
-    known.add(seam, 3.5, 4)
-    assert known.has_key(seam)
-    assert known.has_key(0x3333333344444444)
 
 
 def times(stamps, *, every_s=0.5, recent=None):

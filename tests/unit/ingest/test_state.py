@@ -2,7 +2,7 @@
 
 import pytest
 
-from ingest.decoding import Bounded, Context, Joiner, States
+from ingest.decoding import Context, Joiner, States
 from ingest.intake import Intake, IntakeConfig, OutcomeKind
 from ingest.validation import Limits, Message
 from storage.registry import Registry, Room, Sensor
@@ -58,13 +58,6 @@ def test_open_windows_are_bounded():
     done = [r for n in range(10) for r in add(j, sensor=f"s{n}", pm25=n)]
     assert [r.sensor for r in done] == [f"s{n}" for n in range(7)]
     assert len(j.close(LIMITS)) == 3
-
-
-def test_bounded_forgets_the_oldest():
-    b = Bounded(2)
-    for key in "abac":
-        b[key] = key
-    assert list(b) == ["a", "c"]
 
 
 def test_snapshot_carries_all_tables():

@@ -13,13 +13,11 @@ from ingest.validation import (
     Limits,
     check_json,
     check_values,
-    may_alert,
     parse_number,
     parse_time,
     sensor_id,
     settle_time,
 )
-from storage.reading import Reading
 
 NOW = 1_790_000_000.0
 LIMITS = Limits()
@@ -86,10 +84,6 @@ def test_a_climate_sensor_that_does_not_answer(temp, rh, faults):
     values, found = check_values({"temp": temp, "rh": rh, "pm25": 5})
     assert found == faults
     assert values.keys() == {"temp", "rh", "pm25"} - set(faults)
-
-
-def test_unknown_key_is_neither_value_nor_fault():
-    assert check_values({"hcho": 3, "pm25": 1}) == ({"pm25": 1.0}, [])
 
 
 @pytest.mark.parametrize(
@@ -231,12 +225,3 @@ def test_deep_json_is_refused_and_brackets_in_text_do_not_count():
     with pytest.raises(DecodeError) as caught:
         check_json(b"[" * 25 + b"]" * 25, LIMITS)
     assert caught.value.reason is Reason.TOO_DEEP
-
-
-@pytest.mark.parametrize(
-    ("flag", "alerts"),
-    [("no_time", True), ("time_replaced", True), ("late", True), ("retained", False)]
-    + [(f, False) for f in ("simulated", "history", "cached", "maintenance", "unknown_sensor")],
-)
-def test_which_flags_silence(flag, alerts):
-    assert may_alert(Reading("s", 1.0, 1.0, flags=(flag,))) is alerts

@@ -39,14 +39,6 @@ def unlocked(db, statement, *arguments):
         db.execute(sql)
 
 
-def test_entries_come_back_newest_first(db):
-    fill(db)
-    found = list(read_entries(db, 2))
-    assert [e.seq for e in found] == [5, 4]
-    assert json.loads(found[0].detail) == {"file": "report-4.pdf", "rows": 4}
-    assert verify(db) == (5, found[0].hash, "")
-
-
 def test_the_hash_is_the_documented_one(db):
     fill(db, 1)
     (entry,) = read_entries(db)

@@ -9,8 +9,6 @@ import threading
 
 import pytest
 
-from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
-from alerts.notify.channels.apprise_notifier import send_bounded
 from storage.bounded_call import AbandonedError, BoundedThreads, BusyError, DeadlineExceededError
 
 
@@ -56,31 +54,6 @@ def test_an_abandoned_call_does_not_delay_the_end_of_the_process():
     )
     done = subprocess.run([sys.executable, "-c", program], timeout=30, check=False)
     assert done.returncode == 0
-
-
-async def test_a_notifier_reports_each_outcome_without_the_text_of_the_library():
-    threads, release = BoundedThreads("test", 1), threading.Event()
-
-    def refuse():
-        raise PermanentNotifyError(NotifyReason.REFUSED, "HTTP 410")
-
-    def fail():
-        message = "https://secret.example/token"
-        raise ValueError(message)
-
-    with pytest.raises(PermanentNotifyError, match="410"):
-        await send_bounded(threads, refuse, 10.0)
-    with pytest.raises(TransientNotifyError, match="ValueError") as failed:
-        await send_bounded(threads, fail, 10.0)
-    assert failed.value.reason is NotifyReason.LIBRARY
-    assert "secret" not in str(failed.value)
-    with pytest.raises(TransientNotifyError) as late:
-        await send_bounded(threads, release.wait, 0.01)
-    assert late.value.reason is NotifyReason.TIMEOUT
-    with pytest.raises(TransientNotifyError) as busy:
-        await send_bounded(threads, lambda: None, 10.0)
-    assert busy.value.reason is NotifyReason.BUSY
-    release.set()
 
 
 def test_calls_are_abandoned_at_once_and_later_ones_refused():

@@ -43,14 +43,6 @@ def spoil(path, offset, **columns):
             )
 
 
-def test_empty(journal):
-    assert journal.read(0, 10) == ([], 0)
-    assert journal.read(7, 10) == ([], 7)
-    assert (journal.last_offset(), journal.first_offset()) == (0, 1)
-    assert tail(journal, 5) == []
-    assert journal.commit([]) == 0
-
-
 def test_everything_in_a_reading_is_read_back(journal):
     full = Reading(
         "s", 1.5, 2.5, {"pm25": 0.1}, ("tamper",), ("rh",), ("late", "unknown_sensor"), 2**63 - 1
@@ -151,20 +143,6 @@ def test_nothing_of_a_refused_group_is_kept(path, make_readings):
             connection.execute("DROP TRIGGER full")
         journal.commit(make_readings(3), [letter()])
         assert len(journal.read(0, 10)[0]) == 3
-
-
-def test_in_memory(make_readings):
-    with Journal(":memory:") as journal:
-        journal.commit(make_readings(3))
-        journal.change(lambda tx: tx.execute("UPDATE journal SET crc = 0 WHERE offset = 2"))
-        assert [e.offset for e in journal.read(0, 10)[0]] == [1, 3]
-        assert journal.corrupt_records == 1
-
-
-def test_a_folder_that_is_none(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StorageUnavailableError, match=r"/file/journal\.db: Not a directory$"):
-        Journal(tmp_path / "file" / "journal.db").open()
 
 
 def test_readers_in_threads_see_whole_groups(journal, make_readings):

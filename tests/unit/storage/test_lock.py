@@ -97,9 +97,3 @@ def test_a_holder_whose_file_is_deleted_or_replaced_learns_of_it(path):
     assert (one.is_in_place(), two.is_in_place()) == (False, True)
     for lock in (one, two):
         lock.release()
-
-
-def test_a_folder_that_is_none(tmp_path):
-    with pytest.raises(StorageUnavailableError, match="No such file"):
-        FolderLock(tmp_path / "none" / "service.lock").take()
-    assert find_holder(tmp_path / "none" / "service.lock") == ""

@@ -38,20 +38,6 @@ def test_rows_and_position_are_one_transaction(tmp_path, make_readings):
     series.close()
 
 
-def test_kept_over_a_restart(tmp_path, make_readings):
-    for run in (0, 3):
-        series = SqliteSeries(tmp_path / "series.db")
-        series.open()
-        assert series.cursor() == run
-        series.write(make_readings(3, first=run), run + 3)
-        series.close()
-        series.close()
-    with pytest.raises(StorageUnavailableError, match="not open"):
-        len(series.between(0, 4e9))
-    with pytest.raises(StorageUnavailableError, match="not open"):
-        series.cursor()
-
-
 def test_a_newer_file_is_refused(tmp_path):
     series = SqliteSeries(tmp_path / "series.db")
     series.open()

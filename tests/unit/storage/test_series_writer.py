@@ -225,14 +225,6 @@ async def test_what_the_store_asks_for_is_waited(bench, wish, pause):
     assert b.pauses == [pause]
 
 
-async def test_it_reports_why_it_is_failing(bench, caplog):
-    b = bench(FakeStore(failures=[StorageUnavailableError("connection refused")] * 1000))
-    b.commit(0, 3)
-    await b.until(lambda: len(b.pauses) > 20)
-    assert b.writer.state.failing == "connection refused"
-    assert [r.levelname for r in caplog.records] == ["ERROR"]
-
-
 async def test_a_transient_error_of_the_journal_is_retried(bench):
     errors = [StorageUnavailableError("disk I/O error"), StorageUnavailableError("locked")]
     b = bench(FakeStore())

@@ -28,13 +28,6 @@ def version_of(connection, component="plumes"):
     return row["version"] if row else None
 
 
-def test_commits_are_durable(tmp_path):
-    with contextlib.closing(connect(tmp_path / "a.db")) as connection:
-        assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
-        assert connection.execute("PRAGMA synchronous").fetchone()[0] == 2
-        assert connection.execute("PRAGMA foreign_keys").fetchone()[0] == 1
-
-
 @pytest.mark.parametrize("name", ["a b.db", "50%25.db", "what?.db", "no#1.db", "Größe.db"])
 def test_any_file_name(tmp_path, name):
     with contextlib.closing(connect(tmp_path / name)) as connection:

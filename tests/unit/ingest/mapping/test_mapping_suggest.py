@@ -192,13 +192,6 @@ def test_an_old_sample_is_shown_at_its_own_time():
     assert entry["example"][0]["received"] == 1_700_000_000.0
 
 
-@pytest.mark.parametrize("payload", [b"pm25=7 rh=41", b"pm25=7,rh=41", b"pm25=7&rh=41"])
-def test_text_forms(payload):
-    entry = suggested("a/b7/c", payload)
-    assert entry["format"] == ("form" if b"&" in payload else "pairs")
-    assert set(fields(entry)) == {"pm25", "rh"}
-
-
 def test_one_bare_value_a_topic():
     entry = suggested("bms/floor2/room214/particulate25", b"7.1")
     assert entry["topic"] == "bms/floor2/{id}/{metric}"
@@ -219,13 +212,6 @@ def test_mappings_of_one_value_each_share_a_filter_and_a_reading():
         decode_message(Message(f"bms/floor2/room9/{word}", value, NOW), context, "", routes)
     (reading,) = context.states.joiner.close(context.limits)
     assert (reading.sensor, reading.values) == ("room9", {"pm25": 7.1, "rh": 41.0})
-
-
-def test_a_name_in_two_parts():
-    assert fields(suggested("a/b7/c", {"pm": {"2.5": 7, "10": 9}})) == {
-        "pm25": ("ug/m3", ["pm", "2.5"]),
-        "pm10": ("ug/m3", ["pm", "10"]),
-    }
 
 
 @pytest.mark.parametrize("parent", ["pm", "PM", "pms", "air_pm", "particulates"])
