@@ -1,6 +1,6 @@
-"""The state of every room, for other systems in the building.
+"""Publish the state of every room over MQTT, retained, whenever it changes.
 
-``plumewatch/v1/room/<room>/state``, retained, one JSON object a room::
+``plumewatch/v1/room/<room>/state`` has one JSON object::
 
     {"state": "open", "kinds": ["vape"], "id": "20260907-001", "kind": "vape", "status": "open",
      "severity": "warning", "confidence": 0.97, "onset": "2026-09-07T14:05:00+00:00", "room": ...}
@@ -8,28 +8,39 @@
 ``state`` is ``clear``, ``open`` (nobody is responding) or ``taken``. The fields are those of the
 most severe incident, preferably one without a response; ``kinds`` lists all incidents.
 ``plumewatch/v1/room/availability`` is ``online``, or ``offline`` by the will of a service that has
-gone.
-
-In Home Assistant each room is a device, discovered by retained JSON messages, one for each entity,
-under ``<prefix>/<component>/<object>/config``; see
-https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery. Templates contain no room names.
+gone. States are read from the database. Only changes are sent, and a new connection sends all.
 """
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 import json
-import re
-from typing import TYPE_CHECKING, Any, Final
+import logging
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from alerts.incidents.incident_json import build_incident_json
+from storage.bounded_call import BoundedCallError, BoundedThreads
+from storage.errors import StorageError
+from storage.sqlite import connect
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
+    from alerts.incidents.repository import ChangeSignal
     from storage.registry import Registry, Room
 
+log = logging.getLogger(__name__)
+
+_LOOK_S: Final = 5.0
+_READ_S: Final = 60.0
+_FIRST_RETRY_S: Final = 1.0
+_LAST_RETRY_S: Final = 30.0
+_SEND_S: Final = 10.0
 _PREFIX: Final = "plumewatch/v1/room"
 AVAILABILITY: Final = f"{_PREFIX}/availability"
 """Topic that says whether the states are current."""
@@ -65,64 +76,68 @@ def _build_state(room: Room, rows: list[sqlite3.Row]) -> dict[str, Any]:
     }
 
 
-_ORDINARY: Final = re.compile(r"[A-Za-z0-9_-]+")
-_BINARY: Final = (
-    ("vape", "Vaping", "problem"),
-    ("smoke", "Smoke", "smoke"),
-    ("tamper", "Tampering", "tamper"),
-)
+class Publish(Protocol):
+    """Publishes retained messages at QoS 1."""
+
+    async def __call__(self, topic: str, payload: str, timeout_s: float) -> None:
+        """Return once the broker has it."""
 
 
-def build_discovery(registry: Registry, prefix: str = "homeassistant") -> dict[str, str]:
-    """Return discovery messages by topic."""
-    return {
-        topic: json.dumps(content, ensure_ascii=False)
-        for room in registry.rooms.values()
-        for topic, content in _discover_room(room, prefix)
-    }
+@dataclass(slots=True)
+class RoomPublisher:
+    """Publishes room states over its own broker connection.
 
+    The connection's will publishes ``offline``; a lost connection raises `OSError`.
+    """
 
-def _discover_room(room: Room, prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    own = _make_object_id(room.id)
-    shared = {
-        "state_topic": make_state_topic(room.id),
-        "availability_topic": AVAILABILITY,
-        "device": {
-            "identifiers": [own],
-            "name": f"{room.name} ({room.place})" if room.place else room.name,
-            "manufacturer": "Plumewatch",
-            "model": "Room",
-        },
-        "origin": {"name": "Plumewatch"},
-    }
-    for kind, name, device_class in _BINARY:
-        yield (
-            f"{prefix}/binary_sensor/{own}_{kind}/config",
-            {
-                **shared,
-                "name": name,
-                "unique_id": f"{own}_{kind}",
-                "device_class": device_class,
-                "value_template": f"{{{{ 'ON' if '{kind}' in value_json.kinds else 'OFF' }}}}",
-            },
-        )
-    yield (
-        f"{prefix}/sensor/{own}_incident/config",
-        {
-            **shared,
-            "name": "Incident",
-            "unique_id": f"{own}_incident",
-            "device_class": "enum",
-            "options": ["clear", "open", "taken"],
-            "value_template": "{{ value_json.state }}",
-            "json_attributes_topic": make_state_topic(room.id),
-        },
+    connect_broker: Callable[[], AbstractAsyncContextManager[Publish]]
+    database: Path
+    registry: Registry
+    changes: ChangeSignal
+    _threads: BoundedThreads = field(
+        init=False, default_factory=lambda: BoundedThreads("room states", 1)
     )
 
+    async def run(self) -> None:
+        """Publish until cancelled, reconnecting after errors."""
+        pause = _FIRST_RETRY_S
+        while True:
+            try:
+                await self._session()
+            except OSError as error:
+                if pause == _FIRST_RETRY_S:
+                    log.warning("room states are not published: %s", error)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LAST_RETRY_S)
 
-def _make_object_id(room: str) -> str:
-    """Return a unique name for a room that Home Assistant accepts."""
-    if _ORDINARY.fullmatch(room):
-        return f"plumewatch_{room}"
-    digest = hashlib.sha256(room.encode()).hexdigest()[:8]
-    return f"plumewatch_{re.sub('[^A-Za-z0-9_-]', '_', room)}_{digest}"
+    async def _session(self) -> None:
+        async with self.connect_broker() as publish:
+            sent: dict[str, str] = {}
+            await _publish(publish, {AVAILABILITY: "online"}, sent)
+            seen = -1
+            try:
+                while True:
+                    await _publish(publish, await self._states(), sent)
+                    seen = await self.changes.wait_beyond(seen, _LOOK_S)
+            except asyncio.CancelledError:
+                await publish(AVAILABILITY, "offline", 1.0)
+                raise
+
+    async def _states(self) -> dict[str, str]:
+        try:
+            states = await self._threads.run(self._read, _READ_S)
+        except (StorageError, BoundedCallError) as error:
+            log.warning("room states are not updated: %s", error)
+            return {}
+        return {make_state_topic(room): state for room, state in states.items()}
+
+    def _read(self) -> dict[str, str]:
+        with closing(connect(self.database, read_only=True)) as db:
+            return load_room_states(db, self.registry)
+
+
+async def _publish(publish: Publish, wanted: dict[str, str], sent: dict[str, str]) -> None:
+    for topic, payload in wanted.items():
+        if sent.get(topic) != payload:
+            await publish(topic, payload, _SEND_S)
+            sent[topic] = payload

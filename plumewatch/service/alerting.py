@@ -29,8 +29,7 @@ from alerts.notify.pictures import IncidentPictures, NoticePictures
 from alerts.notify.pump import OutboxPump
 from alerts.notify.trial_notices import send_trials
 from alerts.outbound import series_records, webhooks
-from alerts.outbound.room_publisher import RoomPublisher
-from alerts.outbound.room_states import AVAILABILITY
+from alerts.outbound.room_states import AVAILABILITY, RoomPublisher
 from alerts.outbound.webhooks import Webhooks, write_webhooks
 from alerts.secrets import find_scheme
 from detection.events import Detail
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
     from alerts.notify.channels.apprise_notifier import Notifier
     from alerts.notify.pump import DeliveryOutcome
     from alerts.notify.trial_notices import TrialNotice
-    from alerts.outbound.room_publisher import Publish
+    from alerts.outbound.room_states import Publish
     from alerts.policy import StaffMember
     from ingest.mqtt.connection import BrokerSettings
     from plumewatch.service.ingestion import Ingestion
@@ -201,7 +200,7 @@ class Alerting:
         yield Task("browsers", run_after(ready, self._forget_browsers))
         yield Task("stuck incident check", run_after(ready, partial(self._stuck_check.run, state)))
         if self._resources.config.outbound.mqtt.enabled:
-            yield Task("room states", self._build_room_publisher().run())
+            yield Task("room states", self._build_room_states().run())
         yield Task("outbound integrations", run_after(ready, self._publish_outbound))
 
     async def commit(self, work: Callable[..., T], *arguments: object) -> T:
@@ -286,7 +285,7 @@ class Alerting:
             base.clock,
         )
 
-    def _build_room_publisher(self) -> RoomPublisher:
+    def _build_room_states(self) -> RoomPublisher:
         config = self._resources.config
         broker = settings.read_broker_settings(config)
         return RoomPublisher(
@@ -294,7 +293,6 @@ class Alerting:
             self._resources.paths.state,
             self.engine.registry,
             self.changes,
-            config.outbound.mqtt.home_assistant,
         )
 
     async def _prune_changes(self, live: set[str]) -> None:

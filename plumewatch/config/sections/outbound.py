@@ -15,8 +15,6 @@ class MqttOutConfig(BaseModel, extra="forbid", frozen=True):
 
     enabled: bool = False
     """Publish the states of rooms."""
-    home_assistant: Annotated[str, Field(pattern=r"^[A-Za-z0-9_/-]{0,64}$")] = "homeassistant"
-    """Prefix of Home Assistant discovery; empty for none."""
 
 
 class WebhookConfig(BaseModel, extra="forbid", frozen=True):

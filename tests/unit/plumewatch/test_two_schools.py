@@ -17,7 +17,6 @@ from alerts.notify.notice import render
 from alerts.notify.notice_writer import write_headline
 from alerts.notify.pictures import IncidentPictures
 from alerts.outbound import webhooks
-from alerts.outbound.room_states import build_discovery
 from alerts.policy import Webhook
 from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
@@ -112,11 +111,6 @@ def picture_texts(district):
     return [pictures.draw_svg(incident) for incident in district.ids]
 
 
-def home_assistant(district):
-    messages = map(json.loads, build_discovery(district.registry).values())
-    return sorted({message["device"]["name"] for message in messages})
-
-
 def rows_of_reports(district):
     rows = read.read_incidents(district.db, district.registry, 0.0, AT + 1.0)
     return [f"{row.room}, {row.floor}, {row.building}, {row.site}" for row in rows]
@@ -129,7 +123,6 @@ OUTPUTS = MappingProxyType(
             json.dumps([x["school"], x["site"], x["room"]["name"]]) for x in bodies_of_webhooks(d)
         ],
         "picture": picture_texts,
-        "Home Assistant": home_assistant,
         "report": rows_of_reports,
         "dashboard": lambda d: list(
             name_rooms((r.id, r.name, r.floor, r.whole_building) for r in d.rooms).values()
