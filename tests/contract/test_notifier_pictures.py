@@ -12,7 +12,7 @@ import pytest
 from msgspec import structs
 
 from alerts.channels import SERVICES
-from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
+from alerts.errors import NotifyReason, TransientNotifyError
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
 from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Evidence
@@ -71,15 +71,6 @@ async def test_a_refused_picture_is_left_out_once(provider, caplog, url, status)
 
 
 @pytest.mark.parametrize("url", [json_url, ntfy_url])
-async def test_refused_with_and_without_is_permanent_after_two_tries(provider, url):
-    provider.answers = [answer(403), answer(403), OK]
-    with pytest.raises(PermanentNotifyError) as caught:
-        await send(url(provider))
-    assert caught.value.reason is NotifyReason.REFUSED
-    assert len(provider.requests) == 2
-
-
-@pytest.mark.parametrize("url", [json_url, ntfy_url])
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_what_may_have_arrived_is_not_sent_again_at_once(provider, url, status):
     provider.answers = [answer(status), OK]
@@ -98,12 +89,6 @@ async def test_a_time_out_sends_no_second_notice(provider):
     go_on.set()
     await until(lambda: not notifier.busy_channels())
     assert len(provider.requests) == 1
-
-
-async def test_without_a_picture_nothing_is_attached(provider):
-    await send(json_url(provider), picture=None)
-    ((_, _, body),) = provider.requests
-    assert json.loads(body)["attachments"] == []
 
 
 async def test_a_service_without_pictures_gets_the_text(provider):

@@ -6,10 +6,9 @@ from argon2.exceptions import VerifyMismatchError
 
 from alerts.access import passwords, sessions
 from alerts.access.limits import Limits, TryLimit
-from alerts.access.passwords import Hasher, find_fault, generate_password
+from alerts.access.passwords import Hasher, find_fault
 from alerts.access.roles import RIGHTS, Right, list_roles_with
 from plumewatch.config.sections.staff import StaffConfig
-from tests.support.memory import assert_bounded
 
 pytestmark = pytest.mark.attack
 
@@ -37,12 +36,6 @@ def test_what_is_taken_as_a_password(password, message):
     assert bool(fault) is bool(message)
 
 
-def test_generated_ones_differ_and_are_taken():
-    made = {generate_password() for _ in range(20)}
-    assert len(made) == 20
-    assert {find_fault(password) for password in made} == {""}
-
-
 def test_the_hash_is_argon2id_with_64_mib_and_never_the_password():
     hasher = Hasher()
     kept = hasher.hash("seven blue kettles")
@@ -60,12 +53,6 @@ def test_a_guess_for_nobody_is_computed_as_for_anybody():
             raise VerifyMismatchError
 
     assert not Hasher(Spy(time_cost=1, memory_cost=8, parallelism=1)).verify(None, "seven")
-
-
-def test_nobody_has_no_password_and_broken_hashes_fit_nothing():
-    assert not CHEAP.verify(None, "seven blue kettles")
-    assert not CHEAP.verify("not a hash", "seven blue kettles")
-    assert not CHEAP.verify("", "")
 
 
 def test_the_same_text_in_another_encoding_is_the_same_password():
@@ -120,15 +107,6 @@ def test_tries_from_one_address():
     assert limit.take("10.0.0.1", "b", 60.0) == 0.0
 
 
-def test_an_address_that_goes_on_waits_long():
-    limit, now = TryLimit(), 0.0
-    while not (wait := limit.take("2001:db8::1", f"a{now}", now)) > 60.0:
-        now += max(wait, 12.0)
-    assert now < 3600.0
-    assert limit.take("2001:db8::2", "z", now) == wait  # the same network
-    assert limit.take("2001:db8:0:1::2", "z", now) == 0.0
-
-
 def test_one_account_guessed_at_from_many_addresses():
     limit = TryLimit()
     for n in range(10):
@@ -178,17 +156,6 @@ def test_a_clock_that_is_set_back_locks_nobody_out():
     assert limit.take("10.0.2.1", "fox", 100.0) == 0.0
     assert [limit.take("10.0.1.1", "", 100.0) for _ in range(6)] == [0.0] * 5 + [60.0]
     assert reads.take("token", 100.0) == 0.0
-
-
-def test_counting_is_bounded():
-    def attempt(n, at=None):
-        address = f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}"
-        return limit.take(address, f"a{n}", 2.0 * n if at is None else at)
-
-    limit = TryLimit()
-    assert_bounded(limit, 12_500, attempt)
-    at_once = [attempt(n, at=50_000.0) for n in range(25_000, 25_060)]
-    assert at_once.count(0.0) == 60 - 29  # the total of the last minute is not evicted by the many
 
 
 def test_every_role_a_school_can_write_has_its_rights():

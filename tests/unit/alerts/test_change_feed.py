@@ -37,15 +37,6 @@ def test_the_life_of_an_incident(engine, tx, make_event):
     assert {c.event for c in changes} == {None, event.id}
 
 
-def test_a_change_that_is_rolled_back_leaves_no_entry(engine, tx, make_event):
-    start(tx, "r")
-    tx.execute("BEGIN")
-    engine.on_events(tx, [make_event(NOW)], NOW)
-    assert repository.read_changes(tx, "r")
-    tx.execute("ROLLBACK")
-    assert repository.read_changes(tx, "r") == []
-
-
 def test_readers_go_on_at_their_own_pace(engine, tx, make_event):
     start(tx, "fast", "slow")
     happen(engine, tx, make_event(NOW), NOW)

@@ -10,7 +10,6 @@ from alerts.consumer.reading_judge import CLOCK_SET_BACK_S, Reorder
 from alerts.incidents import repository, silences
 from alerts.incidents.clock_step import move_deadlines
 from alerts.incidents.incident import Status
-from alerts.incidents.throttling import find_silence
 from alerts.policy import LONG_S, Severity
 from detection.events import EventKind
 from detection.liveness import LivenessSettings
@@ -250,16 +249,6 @@ def test_an_incident_has_lasted_as_long_as_before_the_step(make_site, step):
 
 
 @STEPS
-def test_an_incident_resolves_as_long_after_its_last_news(make_site, make_event, step):
-    watched, now = begin_vaping(make_site)
-    watched.consumer.move_deadlines(now + step, step)
-    due = only_incident(watched.state).resolve_due
-    another = make_event(now + step - 10.0, "s2")
-    watched.consumer.commit_external([another], now + step)
-    assert only_incident(watched.state).resolve_due == pytest.approx(due, abs=30.0)
-
-
-@STEPS
 def test_a_silence_lasts_as_many_hours_as_were_chosen(disk, registry, step):
     with transaction(disk) as tx:
         for starts, ends in ((START, START + 7200.0), (START + 9000.0, START + 9600.0)):
@@ -278,21 +267,3 @@ def test_a_silence_lasts_as_many_hours_as_were_chosen(disk, registry, step):
         move_deadlines(tx, now, step)
         spans = [(s.starts_at - step, s.ends_at - step) for s in silences.list_recent(tx, now)]
     assert sorted(spans) == [(START, START + 7200.0), (START + 9000.0, START + 9600.0)]
-
-
-def test_a_silence_that_is_over_does_not_begin_again(disk, registry):
-    with transaction(disk) as tx:
-        silences.add(
-            tx,
-            labels={"room": "r1"},
-            owner="ap",
-            reason="cleaning",
-            starts_at=START,
-            ends_at=START + 600.0,
-            now=START,
-            registry=registry,
-            is_admin=True,
-        )
-        now = START + 601.0 - 3600.0
-        move_deadlines(tx, now, -3600.0)
-        assert find_silence(tx, {"room": "r1"}, now) is None

@@ -42,19 +42,6 @@ def test_any_batch_size_gives_the_same(make_site, readings, whole, size):
     assert site.result()[1:] == whole[1:]
 
 
-@pytest.mark.parametrize(("after", "orderly"), [(k, k % 2 == 1) for k in range(1, 7)])
-def test_restart_in_the_middle(make_site, readings, whole, after, orderly):
-    site = make_site()
-    site.journal.commit(readings)
-    for _ in range(after):
-        site.process(50)
-    if orderly:
-        site.consumer.save_snapshot()
-    site.start()
-    site.process_all()
-    assert site.result() == whole
-
-
 def test_restart_from_a_snapshot_older_than_the_position(make_site, readings, whole):
     site = make_site()
     site.journal.commit(readings)
@@ -103,18 +90,6 @@ def test_readings_with_silent_flags_are_not_shown_to_detectors(make_site, flag):
     assert site.alerts == []
     assert site.consumer.watermark == float("-inf")
     assert site.consumer.position == len(silent)
-
-
-@pytest.mark.parametrize("flags", [("no_time",), ("time_replaced",)])
-def test_readings_on_our_own_clock_alert(make_site, flags):
-    import msgspec
-
-    site = make_site()
-    site.journal.commit(
-        [msgspec.structs.replace(r, flags=flags) for r in readings_of_puff("s1", delay_s=0.0)]
-    )
-    site.process_all()
-    assert [a.kind for a in site.alerts] == ["vape"]
 
 
 @pytest.mark.parametrize("ahead", [5.0, 50.0, 290.0])

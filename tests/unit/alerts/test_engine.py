@@ -56,15 +56,6 @@ def test_later_detections_of_any_sensor_of_the_room_join(tx, engine, make_event)
     assert [d.sensor for d in incident.detections] == ["s1", "s2", "s1"]
 
 
-def test_other_kind_or_room_is_another_incident(tx, engine, make_event):
-    records = engine.on_events(
-        tx,
-        [make_event(), make_event(kind=EventKind.SMOKE), make_event(sensor="s3")],
-        1000.0,
-    )
-    assert [r.incident[-3:] for r in records] == ["001", "002", "003"]
-
-
 @pytest.mark.parametrize(
     ("kind", "people"),
     [
@@ -161,33 +152,10 @@ def test_what_began_late_and_still_goes_on_pages(tx, engine, make_event):
     assert len(engine.on_events(tx, [live], 1621.0)) == 1
 
 
-def test_just_in_time_pages(tx, engine, make_event):
-    assert len(engine.on_events(tx, [make_event(1000.0)], 1000.0 + 599)) == 1
-
-
-def test_what_a_detector_alerts_opens_an_incident_of_any_probability(tx, engine, make_event):
-    """Alert thresholds fall in quiet rooms, to where three of four alerts are false."""
-    assert len(engine.on_events(tx, [make_event(confidence=0.27)], 1000.0)) == 1
-
-
 @pytest.fixture
 def make_ambient(make_event):
     """Events of air that nobody has to look at, so that quiet time ends their incident."""
     return partial(make_event, kind=EventKind.AMBIENT)
-
-
-def test_quiet_time_resolves_and_a_new_one_opens_after_cooldown(tx, engine, make_ambient):
-    (first,) = engine.on_events(tx, [make_ambient(1000.0)], 1000.0)
-    stored.deliver(tx, engine, 1001.0)
-    engine.on_events(tx, [make_ambient(1000.0, phase=EventPhase.ENDED, end=1060.0)], 1060.0)
-    assert engine.next_deadline(tx) == 1180.0
-    engine.on_time(tx, 1179.9)
-    assert repository.load(tx, first.incident).status is Status.NOTIFIED
-    engine.on_time(tx, 1180.0)
-    assert repository.load(tx, first.incident).status is Status.RESOLVED
-    assert engine.next_deadline(tx) is None
-    (second,) = engine.on_events(tx, [make_ambient(1302.0)], 1302.0)
-    assert second.incident != first.incident
 
 
 def ended(make_ambient, at, end):
@@ -215,45 +183,6 @@ def test_cooldown_swallows_what_is_over_but_not_what_follows(tx, engine, make_am
     assert engine.on_time(tx, 1350.0) == []
     (record,) = engine.on_events(tx, [make_ambient(1360.0)], 1360.0)
     assert record.alerted == 1360.0  # the muted incident is still open; this joins it and pages
-
-
-def test_cooldown_starts_at_delivery_not_at_decision(tx, engine, make_ambient):
-    engine.on_events(tx, [make_ambient(1000.0)], 1000.0)
-    engine.on_events(tx, [ended(make_ambient, 1000.0, 1010.0)], 1010.0)
-    assert len(engine.on_events(tx, [make_ambient(1140.0)], 1140.0)) == 1  # nobody got the first
-
-
-def test_acknowledge_cancels_and_the_second_is_recorded(tx, engine, make_event):
-    (record,) = engine.on_events(tx, [make_event()], 1000.0)
-    incident = engine.acknowledge(tx, record.incident, "Ms. Lee", 1010.0)
-    assert (incident.status, incident.acknowledged_by) == (Status.ACKNOWLEDGED, "Ms. Lee")
-    again = engine.acknowledge(tx, record.incident, "Mr. Fox", 1011.0)
-    assert again.acknowledged_by == "Ms. Lee"
-    assert stored.notices(tx, "status") == ["cancelled"]
-    assert history(tx, record.incident)[-2:] == ["acknowledged", "acknowledged_too"]
-
-
-def test_acknowledge_after_the_end_changes_nothing(tx, engine, make_event):
-    (record,) = engine.on_events(tx, [make_event()], 1000.0)
-    before = engine.resolve(tx, record.incident, "Mr. Fox", 1100.0)
-    assert engine.acknowledge(tx, record.incident, "Ms. Lee", 3000.0) == before
-    assert history(tx, record.incident)[-1] == "acknowledged_too"
-
-
-@pytest.mark.parametrize(
-    ("verdict", "cause"),
-    [("confirmed", ""), ("false_alarm", "spray"), ("nothing_found", ""), ("test", "")],
-)
-def test_feedback_is_kept_and_may_change(tx, engine, make_event, verdict, cause):
-    (record,) = engine.on_events(tx, [make_event()], 1000.0)
-    incident = engine.record_feedback(
-        tx, record.incident, "Ms. Lee", Verdict(verdict), 1100.0, cause=cause, note="smelled fruit"
-    )
-    assert incident.verdict == verdict
-    assert incident.status is Status.ACKNOWLEDGED
-    engine.record_feedback(tx, record.incident, "Ms. Lee", Verdict.CONFIRMED, 1200.0)
-    assert repository.load(tx, record.incident).verdict is Verdict.CONFIRMED
-    assert stored.feedback(tx, "verdict") == [verdict, "confirmed"]
 
 
 @pytest.mark.parametrize(

@@ -110,15 +110,6 @@ def test_who_responds_after_the_plume_is_over_ends_the_chain(school, say):
     assert stored.incidents(school.db, "status", "missed_at") == [("resolved", None)]
 
 
-def test_vaping_again_before_anybody_came_joins_the_incident(school, say):
-    say(0)
-    say(30, since=0, phase=EventPhase.ENDED)
-    say(200, "s2", since=200)
-    school.run(300)
-    assert len(stored.incidents(school.db)) == 1
-    assert stored.incidents(school.db, "cleared_at") == [None]
-
-
 def test_a_rise_of_severity_moves_what_is_still_to_come(school, say):
     """Info waits four minutes and runs once; from 70 % on it is a minute, and two rounds."""
     say(0, confidence=0.6)
@@ -319,15 +310,6 @@ def replaced(school):
     )
 
 
-def test_a_critical_incident_waits_half_as_long(school, say):
-    say(0, kind=EventKind.SMOKE)
-    school.run(40).want(
-        ("lee", "opened", BOYS, 0, 1),
-        ("fox", "opened", BOYS, 30, 31),
-        ("fay", "opened", BOYS, 30, 31),
-    )
-
-
 def test_a_device_fault_is_for_facilities_and_its_end_for_those_notified(school, say):
     """Heartbeat: silence of a sensor is notified once, its return to the same people."""
     say(0, kind=EventKind.OFFLINE, confidence=1.0)
@@ -337,13 +319,6 @@ def test_a_device_fault_is_for_facilities_and_its_end_for_those_notified(school,
         ("fay", "recovered", BOYS, 1020, 1021),
     )
     assert school.history()[:3] == ["opened", "paged", "no_response"]
-
-
-def test_a_person_resolves(school, say):
-    say(0)
-    school.at(20, lambda tx, now: school.engine.resolve(tx, school.id(1), "lee", now))
-    school.run(200).want(("lee", "opened", BOYS, 0, 1))
-    assert school.history()[-1] == "resolved"
 
 
 def silence(school, t, seconds, begin=None, **labels):
@@ -377,14 +352,6 @@ def test_a_silenced_incident_is_recorded_and_notified_at_the_end(school, say):
         ("lee", "opened", BOYS, 300, 301),
     )
     assert school.history()[:4] == ["opened", "held", "severity", "released"]
-
-
-def test_an_incident_that_ends_within_a_silence_is_never_notified(school, say):
-    silence(school, 0, 600)
-    say(10)
-    say(60, since=10, phase=EventPhase.ENDED)
-    school.run(700).want()
-    assert stored.incidents(school.db, "suppressed_by.params")[0]["silence"] == 1
 
 
 def test_a_silence_that_is_ended_early(school, say):
@@ -437,15 +404,6 @@ def test_a_failed_push_is_retried_and_delays_nobody(registry, make_event):
     school.run(30).want(("fox", "opened", BOYS, 0, 1), ("lee", "opened", BOYS, 20, 26))
 
 
-def test_detections_merge(school, say):
-    """MergeAlerts: earliest start kept, last word wins, one notice."""
-    say(10)
-    say(12, sensor="s2", onset=school.start + 2)
-    say(20, since=10, phase=EventPhase.UPDATED, confidence=0.97)
-    school.run(30).want(("lee", "opened", BOYS, 10, 11))
-    assert stored.incidents(school.db, "onset", "confidence") == [(school.start + 2, 0.97)]
-
-
 def test_an_obsolete_update_is_not_sent(registry, make_event):
     """Statusupdatescancel: "Fox has it" is worth nothing once it is over."""
     ring = (person("lee"), person("fox"))
@@ -457,18 +415,6 @@ def test_an_obsolete_update_is_not_sent(registry, make_event):
     school.at(9, lambda tx, now: school.engine.resolve(tx, school.id(1), "fox", now))
     school.at(10, lambda _tx, _now: school.down.clear())
     school.run(60).want(("lee", "opened", BOYS, 0, 1), ("fox", "opened", BOYS, 0, 1))
-
-
-def test_an_incident_resolves_without_detections_and_the_next_is_a_new_one(school, say):
-    """Alertautoclose: no detection for the quiet time, and later the same room again."""
-    ambient = {"kind": EventKind.AMBIENT, "confidence": 1.0}
-    say(0, **ambient)
-    say(30, since=0, phase=EventPhase.ENDED, **ambient)
-    say(500, **ambient)
-    school.run(510)
-    assert [h.at for h in school.received_notices] == [0, 500]
-    assert school.history(1)[-1] == "resolved"
-    assert school.id(1) != school.id(2)
 
 
 FAULT, OFFLINE = EventKind.SENSOR_FAULT, EventKind.OFFLINE
@@ -489,12 +435,6 @@ def test_an_offline_sensor_is_not_reported_as_faulty_too(school, say):
     assert stored.history(school.db, "detail", what="held")[0] == {
         "mute": fact("inhibited", kind="offline", room="n2-boys")
     }
-
-
-def test_a_fault_of_another_sensor_is_notified(school, say):
-    say(0, kind=OFFLINE, confidence=1.0)
-    say(10, kind=FAULT, confidence=1.0, sensor="s3")
-    school.run(20).want(("fay", "opened", BOYS, 0, 1), ("fay", "opened", GIRLS, 10, 11))
 
 
 FLOODED = {"kind": EventKind.INTEGRITY, "confidence": 1.0, "details": (fact(Detail.FLOODED),)}

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-import struct
-import zlib
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 
-from alerts.notify.evidence_picture import EvidenceFacts, draw, find_span
+from alerts.notify.evidence_picture import EvidenceFacts, draw
 from alerts.notify.notice import KIND_WORDS
 from language.messages import use_language
-from reports.drawing import Box, Drawing, Line, Text, cut, render_png, render_svg
+from reports.drawing import Line, Text, render_png, render_svg
 
 VAPE = KIND_WORDS["vape"]
 
@@ -90,16 +88,6 @@ def test_spanish_marks_fit_beside_each_other():
     marks = [item for item in drawing.items if isinstance(item, Text) and item.y == 58]
     ends = [*(mark.x - 14 for mark in marks[1:]), drawing.width]
     assert all(mark.x + 6.6 * len(mark.text) <= end for mark, end in zip(marks, ends, strict=True))
-
-
-def test_marks_are_distinct_without_color():
-    drawing = draw(facts(), *readings())
-    upright = {
-        i.dash
-        for i in drawing.items
-        if isinstance(i, Line) and len(i.points) == 2 and i.points[0][0] == i.points[1][0]
-    }
-    assert {(4, 3), (), (1.2, 3)} <= upright
 
 
 def test_marks_are_drawn_at_their_times():
@@ -202,57 +190,3 @@ def test_any_value_gives_a_picture_inside_its_frame(key, value):
 def test_local_time(onset, zone, shown):
     event = facts(onset=onset, alerted=onset + 6, end=None, until=onset + 6, zone=zone)
     assert set(shown) <= set(words(draw(event, [onset], {"pm25": [9.0]})))
-
-
-def test_fetch_span_contains_all_that_is_drawn_and_is_bounded():
-    start, stop = find_span(facts())
-    assert start < ONSET - 60
-    assert stop > ONSET + 120
-    start, stop = find_span(facts(until=ONSET + 1e9, end=ONSET + 1e9))
-    assert stop - start < 86_400
-    drawing = draw(facts(until=ONSET + 1e9, end=ONSET + 1e9), *readings())
-    assert drawing.height > 0
-
-
-def chunks(data):
-    at = 8
-    while at < len(data):
-        (length,) = struct.unpack(">I", data[at : at + 4])
-        yield data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
-        at += 12 + length
-
-
-def test_png_header_size_and_no_metadata():
-    drawing = draw(facts(), *readings())
-    data = render_png(drawing, 2.5)
-    found = list(chunks(data))
-    assert data.startswith(b"\x89PNG\r\n\x1a\n")
-    assert {name for name, _ in found} <= {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
-    width, height = struct.unpack(">II", found[0][1][:8])
-    assert (width, height) == (900, round(drawing.height * 2.5))
-    assert len(data) < 100_000
-    assert len(zlib.decompress(b"".join(body for name, body in found if name == b"IDAT"))) > 0
-
-
-def test_png_draws_the_content_of_the_svg():
-    from io import BytesIO
-
-    from PIL import Image
-
-    items = (
-        Box(10, 10, 20, 20, "#000000"),
-        Line(((40, 20), (90, 20)), "#b3162b", 4, (10, 10)),
-    )
-    image = Image.open(BytesIO(render_png(Drawing(100, 40, "", "", items), 2.0))).convert("RGB")
-    assert image.size == (200, 80)
-    assert image.getpixel((40, 40)) == (0, 0, 0)
-    assert image.getpixel((10, 10)) == (255, 255, 255)
-    inked = [image.getpixel((2 * x, 40))[1] < 128 for x in (45, 55, 65, 75, 85)]
-    assert inked == [True, False, True, False, True]
-
-
-def test_long_and_wide_names_are_cut():
-    assert len(cut("x" * 500, 300, 15)) < 40
-    assert cut("漢" * 500, 300, 15).endswith("…")
-    assert len(cut("漢" * 500, 300, 15)) < len(cut("x" * 500, 300, 15))
-    assert cut("Boys N2", 300, 15) == "Boys N2"

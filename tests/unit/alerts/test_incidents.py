@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from alerts.errors import FeedbackError
-from alerts.incidents.effects import EndCooldown, Page, StartCooldown, Stop
 from alerts.incidents.history import Record
 from alerts.incidents.incident import ActionClass, Mute, Rules, Status, Verdict
 from alerts.incidents.inputs import (
@@ -283,17 +282,6 @@ def test_held_by_a_cooldown_until_1200(play, script, effects, suppressed):
     assert incident.suppressed_by == (fact(suppressed) if suppressed else None)
 
 
-def test_cooldown_is_counted_from_delivery(play):
-    _, effects = play((A, 1000), ("delivered", 1044))
-    assert StartCooldown(1344.0, Severity.WARNING) in effects
-
-
-def test_only_the_first_taker_is_named_and_all_are_recorded(play):
-    incident, effects = play((A, 1000), ("ack", 1001, "Lee"), ("ack", 1002, "Fox"))
-    assert (incident.acknowledged_by, incident.acknowledged_at) == ("Lee", 1001)
-    assert [e.who for e in effects if isinstance(e, Record)] == ["plumewatch", "Lee", "Fox"]
-
-
 def test_the_last_feedback_counts(play):
     incident, effects = play(
         (A, 1000),
@@ -303,12 +291,6 @@ def test_the_last_feedback_counts(play):
     assert incident.verdict is Verdict.CONFIRMED
     output = [e.what for e in effects if isinstance(e, Record) and "feedback" in e.what]
     assert output == ["feedback", "feedback"]
-
-
-def test_feedback_after_the_end_keeps_it_resolved(play):
-    incident, _ = play((A, 1000), (E, 1010), ("tick", 1130), ("feedback", 9000, Verdict.TEST))
-    assert incident.status is Status.RESOLVED
-    assert incident.verdict is Verdict.TEST
 
 
 def test_nothing_but_a_detection_opens(make_event):
@@ -321,18 +303,6 @@ def test_a_resolved_incident_ignores_new_detections(play, make_event):
     incident, _ = play((A, 1000), (E, 1010), ("tick", 1130))
     with pytest.raises(ValueError, match="is resolved"):
         step(incident, Detected(make_event(sensor="s2"), 1200.0), RULES)
-
-
-def test_effects_name_their_moment(play):
-    _, effects = play((A, 1000), ("over", 1010))
-    assert Stop("resolved", 1010, unsent=True) in effects
-    assert EndCooldown() in effects
-    assert [e.at for e in effects if isinstance(e, Page)] == [1000]
-
-
-def test_only_the_responder_gets_no_stand_down_when_a_page_crosses(play):
-    _, effects = play((A, 1000), ("ack", 1001, "ap"), ("delivered", 1002))
-    assert kinds(effects) == ["Page", *TAKEN, "StartCooldown"]
 
 
 @pytest.mark.parametrize(
@@ -348,12 +318,6 @@ def test_words_of_people_after_an_acknowledgment(play, given, status, by, effect
     assert (result.incident.status, result.incident.acknowledged_by) == (status, by)
     assert result.incident.acknowledged_at == 1002  # the first answer is what counts
     assert kinds(result.effects) == effects
-
-
-def test_words_after_the_end_change_nothing(play):
-    over, _ = play((A, 1000), (E, 1010), ("tick", 1130))
-    for given in (Resolved("lee", 1200), AckExpired(1200)):
-        assert step(over, given, RULES).incident == over
 
 
 def test_a_held_incident_that_grows_is_looked_at_again_at_once(play):

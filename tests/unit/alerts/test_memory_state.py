@@ -10,7 +10,7 @@ from alerts.consumer.memory_state import apply_changes, copy_state, mark_carried
 from alerts.incidents import repository
 from alerts.notify import outbox as outbox_rows
 from storage import sqlite
-from tests.support.alert_records import deliver, everything, incidents, notices, steps
+from tests.support.alert_records import deliver, everything, notices, steps
 from tests.support.in_process import decide
 
 
@@ -26,14 +26,6 @@ def carry(memory, disk):
         left_out = apply_changes(tx, changes)
     mark_carried_over(memory, changes)
     return left_out
-
-
-def test_nothing_decided_is_nothing_to_carry(disk, engine, make_event):
-    decide(engine, disk, make_event())
-    memory = copied(disk)
-    assert everything(memory) == everything(disk)
-    assert take_changes(memory) == []
-    memory.close()
 
 
 def test_what_is_decided_in_memory_is_as_if_decided_on_the_disk(disk, engine, make_event):
@@ -67,15 +59,6 @@ def test_what_somebody_did_on_the_disk_stays(disk, engine, make_event):
         engine.on_time(tx, 1e6)
     assert carry(memory, disk) >= 1
     assert repository.load(disk, alert.incident).acknowledged_at == 1100.0
-    memory.close()
-
-
-def test_an_incident_opened_on_both_sides_is_kept_once(disk, engine, make_event):
-    memory = copied(disk)
-    decide(engine, memory, make_event())
-    decide(engine, disk, make_event(onset=900.0))
-    assert carry(memory, disk) >= 1
-    assert len(incidents(disk)) == 1
     memory.close()
 
 

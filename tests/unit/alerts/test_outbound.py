@@ -173,12 +173,6 @@ def test_only_the_kinds_that_are_wanted(registry, policy, db, make_event):
     assert [person for _, person, _ in rows_of(db)] == ["webhook/b"]
 
 
-def test_old_changes_are_dropped(engine, db, make_event):
-    happen(engine, db, make_event(NOW - 5, sensor="s3"))
-    assert put_out(engine, db, NOW + 7200) == 0
-    assert repository.read_changes(db, webhooks.READER) == []
-
-
 def test_without_webhooks_nothing_piles_up(registry, policy, db, make_event):
     engine = AlertEngine(registry, policy)
     happen(engine, db, make_event(NOW - 5))

@@ -19,7 +19,6 @@ from alerts.notify.pictures import IncidentPictures, NoticePictures
 from alerts.notify.pump import OutboxPump, PumpSettings
 from alerts.policy import BUILT_IN_ROUTES, StaffMember
 from alerts.secrets import Secret
-from detection.events import EventKind
 from storage import sqlite
 from storage.errors import StorageUnavailableError
 from tests.support import alert_records as stored
@@ -276,16 +275,6 @@ async def test_a_notice_in_flight_is_not_sent_again_when_the_clock_is_set_ahead(
     assert set(stored.notices(bench.db, "status", "attempts")) == {("sent", 1)}
 
 
-async def test_urgent_goes_first(run, policy, make_event):
-    notifier = RecordingNotifier()
-    settings = replace(FAST, max_in_flight=1)
-    everyone = tuple(replace(m, role="staff") for m in policy.staff[:1])
-    bench = run(notifier, settings, replace(policy, staff=everyone))
-    bench.events(make_event(kind=EventKind.TAMPER), make_event(kind=EventKind.SMOKE))
-    await bench.until(lambda: len(notifier.sent) == 2)
-    assert [s.notice.kind for s in notifier.sent] == ["smoke", "tamper"]
-
-
 class Pictures:
     def __init__(self, picture=b"PNG"):
         self.picture = picture
@@ -411,14 +400,3 @@ def test_the_backlog_is_counted_without_reading_what_was_delivered(
     assert outbox_rows.count_by_status(tx, since=500.0) == {"due": waiting[0]}
     assert len(steps) < 10
     assert outbox_rows.count_by_status(tx, since=0.0) == {"due": waiting[0], "sent": 20_000}
-
-
-def test_a_notice_of_an_old_incident_that_is_still_open_counts_by_its_own_age(
-    tx, registry, policy, make_event
-):
-    AlertEngine(registry, policy).on_events(tx, [make_event()], 1000.0)
-    stored.change_incidents(tx, opened_at=1.0)
-    count = len(stored.deliver(tx, AlertEngine(registry, policy), 1000.0))
-    assert outbox_rows.count_by_status(tx, since=0.0) == {"sent": count}
-    assert outbox_rows.count_by_status(tx, since=1000.0) == {"sent": count}
-    assert outbox_rows.count_by_status(tx, since=1001.0) == {}

@@ -10,7 +10,6 @@ import pytest
 
 from alerts.engine import AlertEngine
 from alerts.notify.pictures import IncidentPictures, NoticePictures
-from detection.events import EventPhase
 from storage import sqlite
 
 ONSET = 1_788_789_900.0
@@ -56,13 +55,6 @@ def test_facts_come_from_the_incident(source, incident, make_event):
     assert "ongoing" in text
     assert "fine particles rose from 4 to 180 in 6 s" in text
     assert source.draw_png(found).startswith(b"\x89PNG")
-
-
-def test_the_end_shows(source, incident, make_event):
-    event = make_event(ONSET + 6, onset=ONSET)
-    ended = make_event(ONSET + 6, onset=ONSET, phase=EventPhase.ENDED, end=ONSET + 90)
-    (found,) = incident(event, ended)
-    assert "end 10:06:30" in source.draw_svg(found)
 
 
 def test_the_series_may_catch_up(database, registry, incident, make_event):

@@ -7,7 +7,7 @@ import pytest
 from alerts.duty.roster import Roster, Route, parse_matchers
 from alerts.engine import AlertEngine
 from alerts.incidents import repository, silences
-from alerts.incidents.incident import Status, Verdict
+from alerts.incidents.incident import Status
 from alerts.policy import STAFF, Severity, build_role_receivers
 from detection.events import EventKind, EventPhase
 from tests.support import alert_records as stored
@@ -81,13 +81,6 @@ def test_who_got_the_quiet_notice_gets_the_alert_as_well(tx, asked, possible, ma
     assert repository.find_cooldown(tx, EventKind.VAPE, incident.room)
 
 
-def test_who_is_on_the_way_hears_that_it_is_likely(tx, engine, possible, make_event):
-    engine.on_events(tx, [possible(1000.0)], 1000.0)
-    engine.acknowledge(tx, stored.incidents(tx)[0].id, "ap", 1010.0)
-    engine.on_events(tx, [make_event(1030.0)], 1030.0)
-    assert stored.notices(tx, "person", "reason") == [("ap", "again:1030")]
-
-
 @pytest.mark.parametrize("responds", [False, True])
 @pytest.mark.parametrize("begins", [EventKind.POSSIBLE, EventKind.VAPE])
 def test_a_silence_mutes_what_is_detected_next(tx, engine, make_event, begins, responds):
@@ -119,12 +112,3 @@ def test_it_waits_ten_minutes_for_more_evidence(tx, engine, possible):
     assert stored.incidents(tx)[0].is_open
     engine.on_time(tx, 1640.0)
     assert not stored.incidents(tx)[0].is_open
-
-
-def test_it_can_be_answered(tx, engine, possible):
-    engine.on_events(tx, [possible(1000.0)], 1000.0)
-    (incident,) = stored.incidents(tx)
-    answered = engine.record_feedback(
-        tx, incident.id, "ap", Verdict.FALSE_ALARM, 1100.0, cause="spray"
-    )
-    assert answered.verdict is Verdict.FALSE_ALARM

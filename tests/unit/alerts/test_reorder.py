@@ -34,11 +34,6 @@ def test_a_gap_is_a_loss_after_a_while(order):
     assert passed(order, 1) == [1]  # too late: the watch counts it
 
 
-def test_time_passes_with_the_readings_of_others(order):
-    assert passed(order, 2) == []
-    assert passed(order, 7, sensor="s2", received=T + MAX_WAIT_S) == [2, 7]
-
-
 def test_no_reading_waits_longer_than_the_hold(order):
     assert passed(order, 5) == []
     assert passed(order, 3, received=T + 0.9 * MAX_WAIT_S) == []

@@ -75,12 +75,6 @@ def test_it_mutes_what_has_its_labels_from_start_until_before_its_end(tx, at, la
     assert (find_silence(tx, labels, at) is not None) is muted
 
 
-def test_of_several_the_one_that_ends_last_is_named(tx):
-    silences.add(tx, **GOOD)
-    long = silences.add(tx, **{**GOOD, "ends_at": 5000.0})
-    assert find_silence(tx, {"floor": "2"}, 1500.0) == long
-
-
 def test_one_that_was_ended_stays_on_record_with_who_did_it(tx):
     made = silences.add(tx, **GOOD)
     ended = silences.end(tx, made.id, "fox", 1200.0)
@@ -89,12 +83,6 @@ def test_one_that_was_ended_stays_on_record_with_who_did_it(tx):
     assert find_silence(tx, {"floor": "2"}, 1250.0) is None
     assert silences.list_recent(tx, 1200.0 + DAY - 1) == [ended]
     assert silences.list_recent(tx, 1200.0 + DAY) == []
-
-
-def test_a_planned_one_that_is_called_off_never_mutes(tx):
-    made = silences.add(tx, **GOOD)
-    silences.end(tx, made.id, "fox", 950.0)
-    assert find_silence(tx, {"floor": "2"}, 1500.0) is None
 
 
 FIVE = Registry.of(

@@ -10,7 +10,6 @@ import pytest
 from alerts.access import languages
 from alerts.access.own_channels import OwnChannels
 from alerts.incidents.incident import Verdict
-from alerts.notify.evidence_picture import draw
 from alerts.notify.notice import NoticeReason, render
 from alerts.notify.trial_notices import send_trials
 from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus, UnmatchedTopic
@@ -20,8 +19,6 @@ from detection.events import ChannelEvidence, EventKind
 from detection.liveness import SensorState
 from ingest.errors import Reason
 from ingest.integrity import CountKind
-from language.messages import use_language
-from reports import drawing
 from storage import sqlite
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
@@ -29,7 +26,6 @@ from tests.support.health_parts import NOW
 from tests.support.leftovers import leftovers, of_page, untranslated
 from tests.support.recording_notifier import RecordingNotifier
 from tests.support.timeline import Timeline
-from tests.unit.alerts.test_evidence_picture import facts
 
 TIMINGS = EscalationTimings(escalate_after_s=60, repeat_after_s=300, rounds=2)
 EVIDENCE = {
@@ -143,13 +139,6 @@ async def test_a_test_notice_has_the_language_of_other_notices(
     alerts = {who: n.language for who, n, _, _ in sent(school)}
     assert alerts.items() <= spoken.items()
     assert {"kim", "ray"} <= alerts.keys()
-
-
-def test_the_picture_is_in_spanish():
-
-    with use_language("es"):
-        svg = drawing.render_svg(draw(facts(sentence=""), [], {}))
-    assert of_page(svg) == set()
 
 
 def routes(app):

@@ -10,15 +10,6 @@ from detection.events import EventKind, EventPhase
 from tests.support import alert_records as stored
 
 
-def test_nothing_is_found_where_all_is_well(tx, engine, make_event):
-    """Notified, acknowledged, muted, silenced, resolved: each in its own way."""
-    events = [make_event(), make_event(sensor="s3"), make_event(kind=EventKind.SMOKE)]
-    taken, over, _ = engine.on_events(tx, events, 1000.0)
-    engine.acknowledge(tx, taken.incident, "ap", 1001.0)
-    engine.resolve(tx, over.incident, "ap", 1001.0)
-    assert engine.check_stuck(tx, 1030.0) == []
-
-
 @pytest.mark.parametrize("answered", [False, True])
 def test_an_incident_without_a_future_gets_one(tx, engine, make_event, answered):
     (record,) = engine.on_events(tx, [make_event()], 1000.0)

@@ -203,31 +203,12 @@ def test_quiet_hours_over_midnight_of_the_night_clocks_are_set(at, until):
     assert shown == until
 
 
-def test_the_next_channel_where_the_first_refuses(make_event):
-    first, second = "ntfy://a.example/lee", "tgram://123:abc/9"
-    school = a_school(member("lee", first, second))
-    school.down.add(find_channel(Secret(first)))
-    puff(school, make_event, 0, "s0")
-    school.run(40)
-    assert [(h.at, h.channel) for h in school.received_notices] == [(1, "tgram")]
-    assert stored.notices(school.db, "status") == ["cancelled", "sent"]
-    assert "next_channel" in school.history()
-
-
 def test_an_answer_before_the_second_channel_is_tried_ends_it(make_event):
     school = a_school(member("lee", "ntfy://a.example/lee", "tgram://123:abc/9"), member("fox"))
     school.hanging.add(find_channel(Secret("ntfy://a.example/lee")))
     puff(school, make_event, 0, "s0")
     school.ack(5, "fox")
     school.run(40).want()
-
-
-def test_one_address_of_two_people_gets_it_once(make_event):
-    """Ncdedup: a shared phone rings once."""
-    shared = "ntfy://a.example/office"
-    school = a_school(member("lee", shared), member("fox", shared), first=2)
-    puff(school, make_event, 0, "s0")
-    school.run(10).want(("lee", "opened", "Room 0", 0, 1))
 
 
 def test_people_not_yet_notified_come_before_those_who_were(make_event):

@@ -8,7 +8,6 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from msgspec import structs
 
 from alerts.access import own_channels
 from alerts.access.directory import Directory
@@ -21,7 +20,7 @@ from alerts.access.own_channels import (
 )
 from alerts.access.sign_in_rules import SignInRules
 from alerts.errors import NotifyReason, PermanentNotifyError, TransientNotifyError
-from alerts.notify.channels.web_push import ServerKey, WebPush, encrypt, write_message
+from alerts.notify.channels.web_push import ServerKey, WebPush
 from alerts.notify.notice import Notice, NoticeReason, Priority
 from storage import sqlite
 from storage.errors import StorageError
@@ -224,23 +223,6 @@ def test_the_key_of_the_server_is_kept_for_its_owner_alone(tmp_path, key):
     assert path.stat().st_mode & 0o077 == 0
 
 
-def test_every_message_has_keys_of_its_own(browser):
-    one, other = (encrypt(browser.subscription(), b"x") for _ in range(2))
-    assert one[:16] != other[:16]
-    assert one[21:86] != other[21:86]
-
-
-def test_the_button_has_the_language_of_the_notice():
-    shown = json.loads(write_message(structs.replace(NOTICE, language="es")))
-    assert (shown["take"], shown["taken"]) == ("Voy para allá", "Usted va para allá.")
-
-
-def test_a_notice_without_a_token_has_no_button():
-    plain = Notice("1", NoticeReason.RECOVERED, "vape", "R", "", "", NOW)
-    shown = json.loads(write_message(plain))
-    assert (shown["token"], shown["link"], shown["loud"]) == ("", "/", False)
-
-
 GOOD = {
     "endpoint": "https://push.example/1",
     "p256dh": encode_base64url(b"\x04" + b"x" * 64),
@@ -298,21 +280,6 @@ def test_nobody_is_dropped_because_the_database_cannot_be_read(of, policy, tmp_p
         of(damaged).add_to(policy)
 
 
-async def test_a_browser_gets_notices_at_once_without_a_restart(open_page, policy, database):
-    def read():
-        page.engine.use_policy(OwnChannels(database).add_to(policy))
-
-    page = open_page(push_key="key", read_channels=read)
-    await page.sign_in("an")
-    form = {"form_token": await page.form_token("/account"), **GOOD}
-    assert (await page.client.post("/push/subscribe", data=form)).status_code == 204
-    assert len(page.engine.policy.find_member("an").targets) == 1
-    shown = (await page.client.get("/duty")).text
-    assert "An Analyst" not in shown[shown.index("never notified:") :]
-    await page.client.post("/people/an/channels/1/remove", data=form)
-    assert page.engine.policy.find_member("an").targets == ()
-
-
 async def test_signing_out_everywhere_ends_the_notices_of_browsers_too(open_page, database):
     page = open_page(push_key="key")
     await page.sign_in("an")
@@ -329,14 +296,6 @@ async def test_a_browser_that_was_switched_off_gets_nothing_more(browser, key, d
     with pytest.raises(PermanentNotifyError):
         await off.send(browser.subscription().to_target(), NOTICE)
     assert browser.requests == []
-
-
-async def test_browsers_are_changed_some_times_a_minute_at_most(open_page):
-    page = open_page(push_key="key")
-    await page.sign_in("an")
-    form = {"form_token": await page.form_token("/account"), **GOOD}
-    codes = [(await page.client.post("/push/subscribe", data=form)).status_code for _ in range(12)]
-    assert codes == [*[204] * 10, 429, 429]
 
 
 def test_a_browser_belongs_to_whoever_switched_it_on_last(tx):

@@ -130,7 +130,7 @@ OUTPUTS = MappingProxyType(
         "digest": lambda d: [write_headline([], [room]).params["room"] for room in d.rooms],
         "page": lambda d: [f"{room.name} {room.place}" for room in d.rooms],
         "file": lambda d: [
-            str(ReportRequest("summary", week="2026-W37", site=room.site).path())
+            str(ReportRequest("summary", week="2026-W37", site=room.site).choose_path())
             for room in d.rooms
         ],
     }
