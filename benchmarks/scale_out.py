@@ -36,7 +36,7 @@ from ingest.intake import IntakeConfig
 from scale.history import HistoryWriter, find_parts
 from scale.messages import RECORD_ORDER, RECORDS, MessageSource
 from scale.shard import Shard, pack, unpack
-from scale.sinks import EventFiles
+from scale.sinks import write_events
 from scale.spark.kafka import pack_records
 from scale.spark.session import open_session
 from scale.spark.stream import (
@@ -167,9 +167,9 @@ def of_stream(
 ) -> tuple[Counter[str], float]:
     """Judge by the stream, print what its triggers did; return alerts, and readings a second."""
     said = detect(packed, processor)
-    files = EventFiles(folder / "events")
+    write = partial(write_events, folder / "events")
     began, used = time.monotonic(), of_family()
-    query = start_events(said, files.write, str(folder / "state"), {"availableNow": True})
+    query = start_events(said, write, str(folder / "state"), {"availableNow": True})
     query.awaitTermination()
     readings = sum(progress["numInputRows"] for progress in query.recentProgress)
     took = time.monotonic() - began

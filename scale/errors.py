@@ -1,6 +1,6 @@
 """Errors of this package, all permanent.
 
-ScaleError
+RefusedError (ingest)
     HistoryError    a folder holds no history, or a different one
     KafkaError      no server answers, or it does not have the topic
 """
@@ -10,13 +10,9 @@ from __future__ import annotations
 from ingest.errors import RefusedError
 
 
-class ScaleError(RefusedError):
-    """A permanent fault; the message says what is wrong and where."""
-
-
-class HistoryError(ScaleError):
+class HistoryError(RefusedError):
     """A folder holds no history, or one with a different layout."""
 
 
-class KafkaError(ScaleError):
+class KafkaError(RefusedError):
     """No Kafka server answers, or it does not have the topic."""

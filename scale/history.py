@@ -26,7 +26,6 @@ import base64
 import fcntl
 import json
 import re
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 import polars as pl
@@ -34,11 +33,12 @@ import polars as pl
 from detection.quantities import COLUMNS
 from ingest.validation import may_alert
 from scale.errors import HistoryError
-from storage.files import sync
+from storage.files import atomic_write, sync
 from storage.registry import find_shard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from storage.reading import Reading
     from storage.registry import Registry
@@ -106,20 +106,20 @@ def build_frame(rows: Sequence[Landed]) -> pl.DataFrame:
 class HistoryWriter:
     """Appends to a history.
 
-    Raises `HistoryError` if the folder holds something else, has a different number of buckets, or
-    is being written by another process.
+    `buckets` is the number of buckets of a new history; an existing one keeps its own. Raises
+    `HistoryError` if the folder holds something else or is being written by another process.
     """
 
-    def __init__(self, folder: Path, buckets: int | None = None, default: int = 2) -> None:
+    def __init__(self, folder: Path, buckets: int = 2) -> None:
         self._folder = folder
         self._lock: IO[str] | None = None
         self.position, self.cursor = 0, b""
         self._day = ""
-        self.buckets = default if buckets is None else buckets
+        self.buckets = buckets
         folder.mkdir(parents=True, exist_ok=True)
         self._take_lock()
         try:
-            self._recover(buckets)
+            self._recover()
         except BaseException:
             self.close()
             raise
@@ -171,7 +171,7 @@ class HistoryWriter:
             self.close()
             raise HistoryError(f"{self._folder}: another process writes this history") from error
 
-    def _recover(self, buckets: int | None) -> None:
+    def _recover(self) -> None:
         path = self._folder / _STATE
         pending: list[tuple[str, str]] = []
         if path.exists():
@@ -182,11 +182,6 @@ class HistoryWriter:
                 pending = [(str(draft), str(final)) for draft, final in stored["pending"]]
             except (ValueError, KeyError, TypeError) as error:
                 raise HistoryError(f"{path}: no state of a history: {error}") from error
-            if buckets not in (None, self.buckets):
-                raise HistoryError(
-                    f"{self._folder}: has {self.buckets} buckets, not {buckets};"
-                    " another number needs another folder"
-                )
         elif any(self._folder.glob("bucket=*")):
             raise HistoryError(f"{self._folder}: has buckets, but no {_STATE} to continue from")
         elif (other := next(_find_other_files(self._folder), None)) is not None:
@@ -198,8 +193,6 @@ class HistoryWriter:
         self._save([])
 
     def _save(self, pending: Sequence[tuple[str, str]]) -> None:
-        path = self._folder / _STATE
-        draft = path.with_suffix(".draft")
         state = {
             "buckets": self.buckets,
             "position": self.position,
@@ -207,10 +200,8 @@ class HistoryWriter:
             "cursor": base64.b64encode(self.cursor).decode(),
             "pending": list(pending),
         }
-        draft.write_text(json.dumps(state), encoding="utf-8")
-        sync(draft)
-        draft.replace(path)
-        sync(self._folder)
+        with atomic_write(self._folder / _STATE) as draft:
+            draft.write_text(json.dumps(state), encoding="utf-8")
 
     def _place(self, pending: Sequence[tuple[str, str]]) -> list[Path]:
         placed = []
@@ -253,5 +244,6 @@ def find_buckets(frame: pl.DataFrame, buckets: int) -> pl.Series:
 
 
 def _find_other_files(folder: Path) -> Iterator[Path]:
-    known = {_STATE, _LOCK, _STAGING, str(Path(_STATE).with_suffix(".draft"))}
-    return (path for path in folder.iterdir() if path.name not in known)
+    known = {_STATE, _LOCK, _STAGING}
+    names = (path for path in folder.iterdir() if path.name not in known)
+    return (path for path in names if not path.name.startswith(f".{_STATE}."))  # a draft of it

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from storage.files import sync
+from storage.files import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-EVENT_COLUMNS: Final = ("id", "sensor", "kind", "phase", "time", "event")
-_KINDS: Final = {name: pl.Float64() if name == "time" else pl.String() for name in EVENT_COLUMNS}
+
+class EventRow(NamedTuple):
+    """One state of an event, with the complete event as JSON."""
+
+    id: str
+    sensor: str
+    kind: str
+    phase: str
+    time: float
+    event: str
 
 
-class EventFiles:
-    """Writes a Parquet file for each trigger, atomically; a repeated trigger replaces its file."""
+def write_events(folder: Path, events: Sequence[EventRow], number: int) -> None:
+    """Write the Parquet file of a trigger, atomically; without events, no file is left.
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
-
-    def write(self, events: Sequence[tuple[object, ...]], number: int) -> None:
-        """Write the events of a trigger; without events, no file is left."""
-        path = self._folder / f"trigger-{number:012d}.parquet"
-        if not events:
-            path.unlink(missing_ok=True)
-            return
-        draft = path.with_name(f"_{path.name}.draft")
-        pl.DataFrame(events, schema=_KINDS, orient="row").write_parquet(draft)
-        sync(draft)
-        draft.replace(path)
+    A repeated trigger replaces its file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"trigger-{number:012d}.parquet"
+    if not events:
+        path.unlink(missing_ok=True)
+        return
+    with atomic_write(path) as draft:
+        pl.DataFrame(events, schema=[*EventRow._fields], orient="row").write_parquet(draft)

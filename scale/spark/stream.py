@@ -43,6 +43,7 @@ from detection.alert_rules import AlertBudgets
 from scale.history import SCHEMA
 from scale.messages import MOST_BYTES, RECORD_ORDER, RECORDS, log_rejected
 from scale.shard import Shard, divide_by_shard, pack, unpack
+from scale.sinks import EventRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -65,17 +66,6 @@ PACKED: Final = "shard int, block binary"
 _EVENT_ROW: Final = (
     "shard int, id string, sensor string, kind string, phase string, time double, event string"
 )
-
-
-class EventRow(NamedTuple):
-    """One state of an event for a sink, with the complete event as JSON."""
-
-    id: str
-    sensor: str
-    kind: str
-    phase: str
-    time: float
-    event: str
 
 
 def read_history(spark: SparkSession, folder: str, files: int | None = None) -> DataFrame:

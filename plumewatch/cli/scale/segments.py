@@ -34,12 +34,6 @@ def segments(
     history: Annotated[Path, typer.Argument(help="Folder; made if it does not exist.")],
     *,
     config: ConfigOption = CONFIG,
-    buckets: Annotated[
-        int | None,
-        typer.Option(
-            help="Of a new history; one per thousand sensors if left out.", min=1, max=4096
-        ),
-    ] = None,
     every: Annotated[float, typer.Option(help="Repeat at this interval, s; 0 ends.", min=0)] = 0.0,
 ) -> None:
     """Write accepted readings to Parquet files, each once, for Spark and other programs."""
@@ -47,9 +41,9 @@ def segments(
 
     site = Site.load(config)
     registry = site.config.registry()
-    default_buckets = max(2, -(-len(registry.sensors) // _SENSORS_A_BUCKET))
+    buckets = max(2, -(-len(registry.sensors) // _SENSORS_A_BUCKET))
     try:
-        with HistoryWriter(history, buckets, default_buckets) as writer:
+        with HistoryWriter(history, buckets) as writer:
             while True:
                 count, missed = _land_journal(site.paths.journal, registry, writer)
                 if count or missed or not every:

@@ -90,14 +90,14 @@ def stream(
 
     from ingest.event_messages import publish_events
     from plumewatch.config.settings import read_broker_settings
-    from scale.sinks import EventFiles
+    from scale.sinks import write_events
 
     site = Site.load(config) if config else None
     options = _check_sources(history, kafka, kafka_option)
     if site is None and (kafka or publish):
         raise UsageError("--kafka and --publish need --config")
     settings = {"spark.sql.shuffle.partitions": str(shards), **_parse_pairs("--conf", conf)}
-    sinks: list[Callable[[Sequence[Any], int], None]] = [EventFiles(events).write]
+    sinks: list[Callable[[Sequence[Any], int], None]] = [partial(write_events, events)]
     if site and publish:
         broker = read_broker_settings(site.config)
         sinks.append(lambda found, _number: asyncio.run(publish_events(broker, found)))

@@ -101,12 +101,6 @@ def test_one_writer_a_folder(tmp_path):
     HistoryWriter(tmp_path).close()
 
 
-def test_another_number_of_buckets_needs_another_folder(tmp_path):
-    HistoryWriter(tmp_path, 4).close()
-    with pytest.raises(HistoryError, match="has 4 buckets, not 8"):
-        HistoryWriter(tmp_path, 8)
-
-
 @pytest.mark.parametrize(
     ("name", "message"), [("notes.txt", "choose an empty folder"), ("bucket=1", "to continue from")]
 )

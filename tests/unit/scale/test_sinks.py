@@ -1,27 +1,29 @@
 """What a stream leaves behind, and the blocks of its shuffle."""
 
+from functools import partial
+
 import polars as pl
 
 from scale.history import find_buckets, find_parts
 from scale.shard import divide_by_shard, pack, unpack
-from scale.sinks import EVENT_COLUMNS, EventFiles
+from scale.sinks import EventRow, write_events
 from tests.support.recorded import judged, recorded
 
 
 def word(k):
-    return (f"id{k}", "s1", "vape", "alerted", 1e9 + k, "{}")
+    return EventRow(f"id{k}", "s1", "vape", "alerted", 1e9 + k, "{}")
 
 
 def test_the_same_trigger_again_replaces_its_file(tmp_path):
-    files = EventFiles(tmp_path / "events")
-    files.write([word(1), word(2)], 0)
-    files.write([word(3)], 1)
-    files.write([word(1), word(2)], 0)
-    files.write([], 2)
+    write = partial(write_events, tmp_path / "events")
+    write([word(1), word(2)], 0)
+    write([word(3)], 1)
+    write([word(1), word(2)], 0)
+    write([], 2)
     found = pl.concat([pl.read_parquet(p) for p in sorted((tmp_path / "events").iterdir())])
-    assert found.columns == list(EVENT_COLUMNS)
+    assert found.columns == list(EventRow._fields)
     assert found["id"].to_list() == ["id1", "id2", "id3"]
-    files.write([], 1)
+    write([], 1)
     assert [p.name for p in (tmp_path / "events").iterdir()] == ["trigger-000000000000.parquet"]
 
 
