@@ -64,6 +64,8 @@ _FIRMWARE: Final = frozenset(
 _SIZE: Final = re.compile(r"(?<=_)p(?=\d)", re.IGNORECASE)
 _SENTINELS: Final = (65535, 65534, 32767, -1, -99, -999, -1000, -9999)
 _ANSWERED: Final = "as answered"
+_LIKELIER: Final = {"temp": "degF", "rh": "fraction"}
+"""Units of values that are unlikely in the usual unit; masses are then in mg/m³."""
 
 
 class _Meaning(NamedTuple):
@@ -479,7 +481,8 @@ def _find_unit(path: Steps, value: Any, contents: list[Any]) -> str | None:
         if after and find_unit(after):
             return after
     beside = follow_path(contents[0], path[:-1])
-    found = [beside.get(key) for key in ("unit", "units", "uom")] if type(beside) is dict else []
+    keys = ("unit", "units", "uom", "u") if type(beside) is dict else ()
+    found = (beside.get(key) for key in keys)
     return next((u for u in found if type(u) is str and find_unit(u)), None)
 
 
@@ -488,9 +491,11 @@ def _make_field(path: Steps, values: list[Any], meaning: _Meaning | None) -> Ent
     plain = [n for n in numbers if n is not None and math.isfinite(n)]
     if meaning is None or not plain or any(type(value) is bool for value in values):
         return None
-    is_odd = all(is_unlikely(meaning.quantity, meaning.convert(n)) for n in plain)
-    doubt = looks_like(meaning.quantity) if is_odd else "the payload does not say"
-    entry = meaning.make_field(path, f"the usual unit; {doubt}")
+    quantity, doubt = meaning.quantity, "the usual unit; the payload does not say"
+    if not meaning.source and all(is_unlikely(quantity, meaning.convert(n)) for n in plain):
+        doubt = looks_like(quantity)
+        meaning = meaning._replace(unit=_LIKELIER.get(quantity, "mg/m3"))
+    entry = meaning.make_field(path, doubt)
     broken = [
         value
         for value, n in zip(values, numbers, strict=True)

@@ -14,12 +14,16 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
+from alerts.access.directory import Directory
+from alerts.access.own_channels import SCHEME as WEB_PUSH
+from alerts.access.own_channels import OwnChannels
 from alerts.access.passwords import list_with_password
 from alerts.access.roles import Right, may
 from alerts.errors import ProviderError
 from alerts.escalation.coverage import find_coverage_gaps, list_paged_labels
 from alerts.notify.channels.apprise_notifier import NotifySettings, check_target
 from alerts.notify.channels.reachability import find_unreachable
+from alerts.secrets import find_scheme
 from ingest.decoders import decode_message
 from ingest.decoding import Context
 from ingest.errors import DecodeError
@@ -37,6 +41,8 @@ from plumewatch.config.settings import (
     build_alert_policy,
     build_identity_provider,
     build_quiet_hours,
+    build_sign_in_rules,
+    read_gateways,
 )
 from plumewatch.service.web_server import is_loopback
 from storage.files import find_service_start
@@ -48,7 +54,7 @@ if TYPE_CHECKING:
     from joserfc.jwk import KeySet
 
     from alerts.page.identity_provider import IdentityProvider
-    from alerts.policy import StaffMember
+    from alerts.policy import AlertPolicy, StaffMember
     from ingest.decoders import Routes
     from ingest.http.poll import PolledSensor
     from plumewatch.config.model import PlumewatchConfig
@@ -100,13 +106,16 @@ def check_notifiers(config: PlumewatchConfig, now: float) -> Iterator[CheckResul
     """Check that the servers of all addresses answer; send nothing."""
     del now
     settings = NotifySettings(allow_private=config.alerts.allow_private_targets)
-    reachable = [member for member in build_alert_policy(config).staff if member.targets]
-    if not reachable:
+    everyone = [member for member in _build_policy(config).staff if member.targets]
+    if not everyone:
         yield fault(
             "notifiers",
-            "no member of staff has an address, so nobody would be notified",
-            'add notify = [{ url_file = "secrets/ap-north" }] to a [[staff]] block',
+            "no member of staff has an address or a channel, so nobody would be notified",
+            "let people add a channel on their page, or add"
+            ' notify = [{ url_file = "secrets/ap-north" }] to a [[staff]] block',
         )
+    found = ((m, tuple(t for t in m.targets if find_scheme(t) != WEB_PUSH)) for m in everyone)
+    reachable = [replace(member, targets=targets) for member, targets in found if targets]
     targets = [target for member in reachable for target in member.targets]
     answers = iter(asyncio.run(find_unreachable(targets, settings)))
     yield from merge_places(
@@ -120,6 +129,15 @@ def check_notifiers(config: PlumewatchConfig, now: float) -> Iterator[CheckResul
             "put one Apprise URL into weekly_file of [reports], such as mailtos:// of a mail"
             " server that this machine reaches",
         )
+
+
+def _build_policy(config: PlumewatchConfig) -> AlertPolicy:
+    """Build the alert policy, with people of the directory and channels from people's pages."""
+    policy, state = build_alert_policy(config), DataPaths(config.data_dir).state
+    if not state.exists():
+        return policy
+    policy = Directory(state, build_sign_in_rules(config)).add_to(policy)
+    return OwnChannels(state, read_gateways(config)).add_to(policy)
 
 
 def _find_weekly_fault(config: PlumewatchConfig, settings: NotifySettings) -> str:

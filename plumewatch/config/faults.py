@@ -70,6 +70,12 @@ class ConfigTree(dict[str, Any]):
         entries.append(entry)
 
 
+_COLUMNS: Final = {
+    ("sites", "id"): "site",
+    ("sensor", "id"): "sensor",
+    ("room", "id"): "room_id",
+    ("room", "name"): "room",
+}
 NO_SCHOOL: Final = ConfigFault(
     "schools",
     "the district has no school yet",
@@ -105,7 +111,8 @@ def locate(path: str, tree: Mapping[str, Any]) -> str:
     entry = value[int(number)] if number.isdigit() and int(number) < len(value) else None
     name = (entry.get("id") or entry.get("name")) if isinstance(entry, dict) else None
     file = find_file(tree, head, number)
-    if file and not file.endswith(".toml"):  # the line of a CSV
+    if file and not file.endswith(".toml"):  # the line of a table, whose columns have own names
+        rest[:1] = [_COLUMNS.get((head, key), key) for key in rest[:1]]
         return ", ".join(filter(None, (file, _format_keys(rest))))
     if head == "sites":
         head = "site"

@@ -37,7 +37,7 @@ def compile_mappings(config: PlumewatchConfig) -> tuple[Decoder, ...]:
         ConfigFault(
             f"mapping.{i}.example.{k}",
             failure,
-            f"mapping {mapping.name!r} and its example must agree",
+            f"mapping {mapping.name!r} and its example must agree: correct one of them",
         )
         for i, (mapping, decoder) in enumerate(zip(config.mapping, decoders, strict=True))
         for k, failure in find_failures(decoder, mapping.example, config.zone())

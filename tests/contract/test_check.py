@@ -14,6 +14,7 @@ from contextlib import closing
 
 import pytest
 
+from alerts.access import own_channels
 from ingest.mqtt.examine import BrokerFacts
 from plumewatch.check import people
 from plumewatch.check.broker import check_file, check_queue
@@ -27,7 +28,7 @@ from plumewatch.service.data_folder import prepare_state
 from storage.files import FolderLock, find_service_start
 from storage.journal import Journal
 from storage.reading import Reading
-from storage.sqlite import connect
+from storage.sqlite import connect, transaction
 from tests.support.broker import Mosquitto, free_port
 from tests.support.certificates import certificate
 from tests.support.needs import need
@@ -323,6 +324,22 @@ class TestPeople:
         assert code == 3
         (line,) = problems(found, "notifiers")
         assert "Connection refused" in line["sentence"]
+
+    def test_a_channel_that_a_person_set_up_on_the_page_counts(self, site):
+        path = site()
+        path.write_text(path.read_text().replace("notify =", "# notify ="))
+        config = load(path)
+        (nobody,) = people.check_notifiers(config, NOW)
+        assert "no member of staff has an address or a channel" in nobody.sentence
+        config.data_dir.mkdir()
+        address = ("https://push.example/x", "key", "auth")
+        with closing(connect(config.data_dir / "state.db")) as db:
+            prepare_state(db)
+            with transaction(db) as tx:
+                own_channels.add(
+                    tx, config.staff[0].id, own_channels.ChannelKind.BROWSER, address, "", NOW
+                )
+        assert list(people.check_notifiers(config, NOW)) == []
 
     def test_people_of_one_fault_are_one_line(self, checked):
         more = "".join(

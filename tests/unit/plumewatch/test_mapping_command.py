@@ -153,7 +153,7 @@ class TestExamples:
         fault, remedy = result.stdout.splitlines()
         assert fault == (
             "FAULT [[mapping]] acme: example number 1: pm25 is 10, not 11:"
-            " mapping 'acme' and its example must agree"
+            " mapping 'acme' and its example must agree: correct one of them"
         )
         assert remedy.strip().startswith("do: change [[mapping]] acme: example")
 

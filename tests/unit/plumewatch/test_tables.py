@@ -85,7 +85,7 @@ def test_a_school_of_the_table_may_have_a_file_for_what_a_table_cannot_say(tmp_p
     with pytest.raises(ConfigError, match=r"sites/n.toml: \[\[term\]\] Fall: last: missing"):
         load(path)
     (tmp_path / "sites/n.toml").write_text('name = "North High"\n')
-    with pytest.raises(ConfigError, match=r"'n' is already used by schools.csv: line 2, id"):
+    with pytest.raises(ConfigError, match=r"'n' is already used by schools.csv: line 2, site"):
         load(path)
 
 
@@ -103,16 +103,16 @@ def test_every_fault_names_the_table_and_its_line(call, tmp_path):
     assert ran.exit_code == 2
     for fault in (
         "schools.csv: line 2, timezone: 'America/Chicgo': must be a time zone of the IANA list",
-        "schools.csv: line 3, id: 'n' is already used by schools.csv: line 2, id",
+        "schools.csv: line 3, site: 'n' is already used by schools.csv: line 2, site",
         "schools.csv: line 3, closed: 'soon': must be a date such as",
-        "schools.csv: line 4, id: '../w': must be letters, digits",
+        "schools.csv: line 4, site: '../w': must be letters, digits",
         "sensors.csv: line 3, site: 'x': must be the id of a school: n",
-        "sensors.csv: line 4, id: 'a' is already used by sensors.csv: line 2, id",
+        "sensors.csv: line 4, sensor: 'a' is already used by sensors.csv: line 2, sensor",
         "sensors.csv: line 4, interval_s: 'fast': must be a number",
-        "sensors.csv: line 5, id: 'bad id!': must be letters, digits",
-        "sensors.csv: line 6, name: '': must not be empty",
+        "sensors.csv: line 5, sensor: 'bad id!': must be letters, digits",
+        "sensors.csv: line 6, room: '': must not be empty",
         "sensors.csv: line 7, aliases number 1: 'a': must not be the id or alias",
-        "sensors.csv: line 8, id: 'n-boys' is already used by sensors.csv: line 2, id",
+        "sensors.csv: line 8, room_id: 'n-boys' is already used by sensors.csv: line 2, room_id",
         "sensors.csv: line 9: too many cells: as line 1",
         "people.csv: line 2, role: 'king': must be one of",
         "people.csv: line 4, sites: 'moon': must be the id of a school",

@@ -88,9 +88,10 @@ def test_guesses_are_marked_and_stated_facts_are_named():
     assert [u.partition("# ")[2] for u in units] == [
         "guess: the usual unit; the payload does not say",
         "as the name says",
-        "guess: the usual unit; temperature always above 45 °C: looks like °F",
+        "guess: temperature always above 45 °C: looks like °F",
         "as the payload says",
     ]
+    assert units[2].startswith('unit = "degF"')
     assert "# guess" in line(text, "sensor = {")
 
 
