@@ -225,12 +225,14 @@ class Times:
         """Return the time zone of the request."""
         return ZoneInfo(_ZONE.get()) if _ZONE.get() else self._usual
 
-    def write_clock(self, moment: float, after: float | None = None) -> str:
-        """Write the time of day with seconds, with the date unless `after` is of the same day."""
+    def write_clock(
+        self, moment: float, after: float | None = None, form: str = "clock with seconds"
+    ) -> str:
+        """Write the time of day, with the date unless `after` is of the same day."""
         local = self.to_local(moment)
         if after is not None and local.date() != self.to_local(after).date():
-            return write_date(local, "short date and time")
-        return write_date(local, "clock with seconds")
+            form = "short date and time"
+        return write_date(local, form)
 
     def write_date(self, moment: float) -> str:
         """Write the date and the time of day."""
@@ -305,6 +307,15 @@ def _find_texts(script: str) -> list[str]:
     return _SCRIPT_TEXT.findall((_HERE / "static" / script).read_text(encoding="utf-8"))
 
 
+def write_measured(value: float, form: str, unit: str) -> str:
+    """Write a value and its unit; a percent sign follows without a space.
+
+    >>> write_measured(41.04, "%.1f", "%"), write_measured(5, "%+.1f", "µg/m³")
+    ('41.0%', '+5.0 µg/m³')
+    """
+    return form % value + ("" if unit == "%" else " ") + unit
+
+
 def build_environment(
     settings: StaffPageSettings, times: Times, **shared: Any
 ) -> jinja2.Environment:
@@ -321,6 +332,8 @@ def build_environment(
     made.install_gettext_callables(gettext, plural, newstyle=True)  # type: ignore[attr-defined]
     made.filters.update(
         clock=times.write_clock,
+        time=partial(times.write_clock, form="clock"),
+        measured=write_measured,
         when=times.write_when,
         dated=times.write_date,
         ago=times.write_ago,

@@ -83,7 +83,7 @@ class Provider:
 
     def directory(self):
         """Answer as Google's Cloud Identity API does, a group a page."""
-        token = self.storage.get_access_token(flask.request.authorize.token)
+        token = self.storage.get_access_token(flask.request.authorization.token)
         email = token.get_user().claims["email"]
         if self.groups is None or flask.request.args["query"] != f"member_key_id == '{email}'":
             return flask.jsonify(error={"code": 403, "status": "PERMISSION_DENIED"}), 403

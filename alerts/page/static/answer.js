@@ -43,6 +43,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const taken = body.mine ? _("You're responding, %(name)s.", { name: body.you })
       : body.taken_by ? _("%(name)s is responding.", { name: body.taken_by }) : "";
     const here = body.here ? _("You're on site.") : body.first_there ? _("%(name)s is on site.", { name: body.first_there }) : "";
+    if (!taken && !here && !body.over) return _("Nobody is responding yet.");
     return [taken, here, body.over ? _("The incident is over: you can still say what you found.") : ""].filter(Boolean).join(" ");
   };
 

@@ -342,7 +342,7 @@ async def test_the_outcome_is_reported_after_the_verdict_and_may_be_changed(open
     form = {"form_token": await page.form_token(url), "action": "referral"}
     answer = await page.client.post(f"{url}/followed", data=form)
     assert answer.status_code == 400
-    assert "First say what was found." in answer.text
+    assert "First report what was found." in answer.text
     assert "What followed?" not in answer.text
     await page.client.post(f"{url}/feedback", data={**form, "verdict": "confirmed"})
     assert 'id="followed" class="primary"' in (await page.client.get(url)).text
