@@ -1,4 +1,4 @@
-"""Times as people write and read them."""
+"""Parse and format times as people write them."""
 
 from __future__ import annotations
 

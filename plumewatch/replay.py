@@ -1,4 +1,4 @@
-"""Recorded readings through the production path, on their own clock."""
+"""Push recorded readings through the production path, on their own clock."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def build_replay_policy(config: PlumewatchConfig | None) -> AlertPolicy:
 
 
 class Replayed:
-    """What a replay led to; `replaced` readings were of the future, `unjudged` out of order."""
+    """Result of a replay; `replaced` readings had future stamps, `unjudged` ones no order."""
 
     def __init__(self) -> None:
         self.readings = 0
@@ -59,7 +59,7 @@ class Replayed:
         self.events: dict[str, Event] = {}
 
     def add(self, events: Iterable[Event], alerts: Iterable[AlertRecord]) -> None:
-        """Keep what one batch led to."""
+        """Add the result of one batch."""
         self.alerts.extend(alerts)
         for event in events:
             self.events[event.id] = event

@@ -1,4 +1,4 @@
-"""A report that somebody asked for: from the request to a file, and an entry in the audit log."""
+"""Make a requested report: write the file, and an entry in the audit log."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def _find_earlier(
 
 
 def main() -> None:
-    """Make it, and say how far it is or why it cannot be made."""
+    """Make a report, and print its progress or why it failed."""
     os.nice(10)
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
     config = PlumewatchConfig.model_validate_json(order.config)

@@ -1,6 +1,6 @@
-"""The commissioning test of a room, evaluated.
+"""Evaluate the commissioning test of a room.
 
-The page has it done by a process of its own (``python -m plumewatch.room_test``), so that a test
+The page runs this in a process of its own (``python -m plumewatch.room_test``), so that a test
 delays no alert.
 """
 
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     from detection.commissioning import Detections, Response
 
 SETTLE_S: Final = 5.0
-"""Until the last reading of a test is stored."""
+"""Time until the last reading of a test is stored."""
 _BEFORE_S: Final = 3_600.0
-"""Air before the test, from which the detector learns what is usual."""
+"""Time before the test from which the detector learns the baseline."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
-"""Sends the summary of last week: ``python -m plumewatch.weekly_summary``, as the service does.
+"""Send the summary of last week: ``python -m plumewatch.weekly_summary``, as the service does.
 
-It reads the configuration as JSON from its standard input and goes behind everything else of the
-machine.
+It reads the configuration as JSON from standard input, and runs at the lowest priority.
 """
 
 from __future__ import annotations

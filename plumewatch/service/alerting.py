@@ -1,4 +1,4 @@
-"""Everything from an event to a delivered notice, and to the other systems that get incidents."""
+"""Turn events into incidents and delivered notices, and pass them to other systems."""
 
 from __future__ import annotations
 
@@ -58,17 +58,17 @@ T = TypeVar("T")
 
 _PRUNE_EVERY_S: Final = 60.0
 _PUSH_SUBJECT: Final = "mailto:plumewatch@localhost.localdomain"
-"""How a push service reaches a school whose page has no public address: it cannot."""
+"""Contact for push services if the page has no public address."""
 _SILENCES_EVERY_S: Final = 60.0
 _FORGET_EVERY_S: Final = 60.0
 _OPERATIONS_AGAIN_S: Final = 300.0
-"""Less than the time after which an incident without further reports is over."""
+"""Shorter than the time after which an incident without further reports ends."""
 _NOTICE_BOUNDS_S: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _PENDING: Final = 1_000
 
 
 class Deliveries:
-    """Outcomes of attempts to deliver, and the time from a reading to the first notice."""
+    """Counts outcomes of deliveries, and measures the time from a reading to the first notice."""
 
     def __init__(self) -> None:
         self.latency = Histogram("notice", "", buckets=_NOTICE_BOUNDS_S, registry=None)
@@ -76,24 +76,24 @@ class Deliveries:
         self._decided: dict[str, float] = {}
 
     def on_alert(self, alert: AlertRecord, received: float) -> None:
-        """Note when the reading that decided an alert was received, Unix seconds."""
+        """Note when the reading that triggered an alert was received, Unix seconds."""
         while len(self._decided) >= _PENDING:
             del self._decided[next(iter(self._decided))]
         self._decided.setdefault(alert.incident, received)
 
     def on_delivery(self, outcome: DeliveryOutcome, now: float) -> None:
-        """Count an attempt; the first that succeeds ends the time of its incident."""
+        """Count an attempt; the first success stops the clock of its incident."""
         if outcome.error is None:
             self.outcomes["sent"] += 1
             decided = self._decided.pop(outcome.incident, None)
             if decided is not None:
-                self.latency.observe(max(now - decided, 0.0))  # clocks are set
+                self.latency.observe(max(now - decided, 0.0))  # the clock may have been set back
         else:
             self.outcomes["failed" if outcome.final else "retried"] += 1
 
 
 class Alerting:
-    """Incidents, their notices, and the systems that get them; `stuck` counts by kind."""
+    """Incidents, their notices, and outbound integrations; `stuck` counts by kind."""
 
     def __init__(
         self,
@@ -160,7 +160,7 @@ class Alerting:
         )
 
     def read_channels(self) -> None:
-        """Take over people of the directory, and channels that people set up; blocks."""
+        """Load people of the directory and channels that people set up; blocks."""
         self.engine.use_policy(self.channels.add_to(self._directory.add_to(self._policy)))
 
     async def send_test(self, member: StaffMember) -> Sequence[TrialNotice]:
@@ -169,7 +169,7 @@ class Alerting:
         return await send_trials(self.notifier, [member], policy, base.config.site, base.clock())
 
     def open(self) -> None:
-        """Read what is stored, and log what would keep notices from being delivered."""
+        """Load what is stored, and log what would keep notices from being delivered."""
         self.push_key()
         self.read_channels()
         if self.pictures is not None:
@@ -185,7 +185,7 @@ class Alerting:
                 log.warning("notices to %s will fail: %s", member.id, problem)
 
     def close(self) -> None:
-        """End what makes pictures."""
+        """Stop the process that draws pictures."""
         if self.pictures is not None:
             self.pictures.close()
 
@@ -204,7 +204,7 @@ class Alerting:
         yield Task("outbound integrations", run_after(ready, self._publish_outbound))
 
     async def commit(self, work: Callable[..., T], *arguments: object) -> T:
-        """Commit a decision; it waits while decisions are made in memory."""
+        """Commit a decision; wait while decisions are made in memory."""
 
         def committed() -> T:
             if self.memory.active:
@@ -217,7 +217,7 @@ class Alerting:
         return self._resources.run_until_stored.failing.get("incidents", "")
 
     async def _keep_operations(self) -> None:
-        """Keep incidents open of what is wrong with the service, such as a used-up quota."""
+        """Keep incidents open for faults of the service itself, such as a used-up quota."""
         base, operations = self._resources, self._operations
 
         def store() -> None:

@@ -1,6 +1,6 @@
-"""The composition root: builds the parts of the service, opens them, runs them and closes them.
+"""The composition root: build the parts of the service, open, run and close them.
 
-No part knows the service: each is given what it needs.
+No part knows the service; each is given what it needs.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _QUICK_S: Final = 1.0
-"""A start that takes longer answers requests for health meanwhile."""
+"""If opening takes longer, health requests are answered meanwhile."""
 
 
 class Service:
     """One service on one data folder, from start to stop.
 
-    With `one_click` people on this machine sign in to the staff page without a password, for the
-    demo. A given `lease` is released by its owner, and the next service takes over the socket of
+    With `one_click`, people on this machine sign in to the staff page without a password (for the
+    demo). The owner of a given `lock` releases it, and the next service reuses the socket of
     `listening`.
     """
 
@@ -116,7 +116,7 @@ class Service:
             self._close()
 
     async def _open_in_thread(self) -> None:
-        """Open everything; if that takes long, health and the log say what is being opened."""
+        """Open everything; if it takes long, say in health and log what is being opened."""
         opening = asyncio.ensure_future(self.resources.in_detector(self._open))
         if not (await asyncio.wait([opening], timeout=_QUICK_S))[0]:
             page = build_starting_page(self.config, self.monitoring, self._listening)

@@ -1,7 +1,6 @@
-"""The consumers of the journal: detection, and the writers that fill the time-series store.
+"""The consumers of the journal: detection, and the writers of the time-series store.
 
-Readings are stored from the first moment on, also while the detectors return to where the last
-service left them.
+Readings are stored from the start, even while the detectors are still being restored.
 """
 
 from __future__ import annotations
@@ -43,16 +42,16 @@ log = logging.getLogger(__name__)
 _BATCH: Final = 2000
 _TICK_S: Final = 1.0
 _CONNECT_FIRST_S: Final = 2.0
-"""Longest time that the detectors wait for the connection to the broker, which needs little."""
+"""How long the detectors wait for the first connection to the broker."""
 _PACE_S: Final = 0.008
 """How long readings that arrive one by one are gathered: a batch costs a millisecond, a reading a
 hundredth of that. The first reading after a pause does not wait."""
 _SLOWEST_PACE_S: Final = 0.05
 """At 5,000 readings a second and more; a batch then takes a twentieth of the time."""
 _COMMIT_EVERY_S: Final = 0.25
-"""How often it is committed how far readings are judged, while nothing follows from them."""
+"""How often the cursor is committed while no events follow from readings."""
 _GATHER_S: Final = 0.1
-"""How long readings that arrive one by one are gathered into a batch. A picture of evidence waits
+"""How long readings that arrive one by one are gathered into a batch. An evidence picture waits
 twice as long for its last reading."""
 _RECORDS_GATHER_S: Final = 1.0
 """An incident changes several times in its first second, and its notice goes first."""
@@ -60,7 +59,7 @@ _RECORDS_GATHER_S: Final = 1.0
 
 @dataclass(slots=True)
 class DetectionCounts:
-    """What was detected since the start."""
+    """Counts since the service started."""
 
     readings: int = 0
     events: int = 0
@@ -70,7 +69,7 @@ class DetectionCounts:
 def new_consumer(
     config: PlumewatchConfig, engine: AlertEngine, state: sqlite3.Connection
 ) -> DetectionConsumer:
-    """Return a consumer as configured, which is not open yet."""
+    """Build a consumer as configured, not yet open."""
     return DetectionConsumer(
         state,
         engine,
@@ -110,39 +109,39 @@ class DetectionLoop:
 
     @property
     def position(self) -> int:
-        """Journal offset up to which readings are judged; 0 before it is ready."""
+        """Journal offset up to which readings are judged; 0 until it is ready."""
         return self._consumer.position if self._consumer else 0
 
     @property
     def model_version(self) -> str:
-        """Version of the detector's model; empty before it is ready."""
+        """Version of the detector's model; empty until it is ready."""
         return self._consumer.model_version if self._consumer else ""
 
     def lives(self) -> Mapping[str, SensorLife]:
-        """Return the state of life of each sensor; empty before it is ready."""
+        """Return the liveness of each sensor; empty until it is ready."""
         return self._consumer.lives() if self._consumer else {}
 
     def measure_lag(self) -> tuple[int, float]:
-        """Return how many readings detection is behind the journal, and for how many seconds."""
+        """Return how many readings, and seconds, detection is behind the journal."""
         behind = max(self.last_offset - self.position, 0)
         since = max(self._behind_since, self._detected_received)
         return behind, max(self._resources.clock() - since, 0.0) if behind else 0.0
 
     def open(self, last_offset: int) -> None:
-        """Begin with a journal that ends at `last_offset`."""
+        """Start with a journal that ends at `last_offset`."""
         self.last_offset = last_offset
         self._detected_received = self._resources.clock()
         self.beat = time.monotonic()
 
     def on_stored(self, last_offset: int) -> None:
-        """Wake the loop: the journal has grown."""
+        """Wake the loop, since the journal has grown."""
         if self._consumer is not None and self.position >= self.last_offset:
             self._behind_since = self._resources.clock()
         self.last_offset = last_offset
         self._stored.set()
 
     def save_snapshot(self) -> int:
-        """Store the detectors' state and return its position; blocks, in the database's thread."""
+        """Store the detectors' state, and return its position; blocks, for the database thread."""
         return self._consumer.save_snapshot() if self._consumer else 0
 
     def fork(self, connection: sqlite3.Connection) -> DetectionConsumer:
@@ -150,12 +149,12 @@ class DetectionLoop:
         return self._get_consumer().fork(connection)
 
     async def run_external(self) -> None:
-        """Commit events of other detectors as they arrive, until cancelled."""
+        """Commit events from other detectors as they arrive, until cancelled."""
         await self.ready.wait()
         while True:
             events, committed = await self._external.take()
             await self._admit(events)
-            if not committed.done():  # who waits for it may be cancelled
+            if not committed.done():  # the waiting task may be cancelled
                 committed.set_result(None)
 
     async def _admit(self, events: Sequence[Event]) -> None:
@@ -194,7 +193,7 @@ class DetectionLoop:
                 await asyncio.sleep(max(until - time.monotonic(), 0.0))
 
     def _restore_consumer(self) -> DetectionConsumer:
-        """Return to where the last consumer stopped: some seconds of work after a kill."""
+        """Restore the state where the last consumer stopped; takes some seconds after a kill."""
 
         def read(after: int, limit: int) -> tuple[list[JournalEntry], int]:
             self.beat = time.monotonic()
@@ -247,7 +246,7 @@ class DetectionLoop:
         return self._ingestion.source.state.connected and not self._ingestion.commits.failing
 
     async def _wait(self, consumer: DetectionConsumer) -> None:
-        """Wait for readings; if none arrive, detect silent sensors and resolve what is over."""
+        """Wait for readings; if none arrive, detect silent sensors and end incidents."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_TICK_S):
                 await self._stored.wait()
@@ -267,9 +266,9 @@ class DetectionLoop:
         self._report([], result.alerts, state_changed=result.state_changed)
 
     async def _read_clock(self, consumer: DetectionConsumer) -> float:
-        """Return the time; move deadlines along first if the machine's clock was set.
+        """Return the time, after moving deadlines along if the machine's clock was set.
 
-        Every decision is committed at a time from here, one that `ClockSteps` has seen.
+        Every decision is committed at a time from here, which `ClockSteps` has seen.
         """
         now = self._resources.clock()
         if step := self._step_of(now):
@@ -284,7 +283,7 @@ class DetectionLoop:
         return now
 
     def _find_step(self, received: float, now: float) -> float:
-        """Return the last step of the clock if a reading was received before it, else 0."""
+        """Return the clock's last step if a reading was received before it, else 0."""
         step = self._last_step_s
         return step if abs(now - step - received) < abs(now - received) else 0.0
 
@@ -307,7 +306,7 @@ class DetectionLoop:
 
 
 def _cut_at_step(entries: list[JournalEntry], position: int) -> tuple[list[JournalEntry], int]:
-    """Cut a batch before a step of the clock, so that its events have one clock."""
+    """Cut a batch at a step of the clock, so that all its events have one clock."""
     for k, entry in enumerate(entries):
         if k and entry.reading.clock_step:
             return entries[:k], entry.offset - 1
@@ -315,7 +314,7 @@ def _cut_at_step(entries: list[JournalEntry], position: int) -> tuple[list[Journ
 
 
 class SeriesWriters:
-    """Consumers of the journal and of the state database."""
+    """Writers of readings and records to the time-series store."""
 
     def __init__(
         self,

@@ -1,9 +1,9 @@
-"""Opening the data folder: the lock on it, upgrades and repairs of its databases.
+"""Open the data folder: lock it, upgrade and repair its databases.
 
-Only the service upgrades, at its start, while it has the lock: first it looks at every file, so
-that a folder of a newer program is refused before anything changes; then, if a file is behind, it
-copies all of them as `plumewatch backup` does; then it opens and migrates each. Other commands
-refuse data that are behind, since an older service may be using them.
+Only the service upgrades, at its start, while it holds the lock. It looks at every file first, so
+that data of a newer program are refused before anything changes. If a file is behind, it copies all
+files as `plumewatch backup` does, and then opens and migrates each. Other commands refuse data that
+are behind, since an older service may be using them.
 """
 
 from __future__ import annotations
@@ -87,14 +87,14 @@ OPENERS: Final[Mapping[str, Callable[[Path], DatabaseFile]]] = {
     "series.db": sqlite_series.SqliteSeries,
     "influx.db": lambda path: DatabaseFile(path, influx.prepare, influx.begin_again),
 }
-"""How each of them is opened, and rebuilt if it is damaged."""
+"""How to open each of them, and rebuild it if it is damaged."""
 
 NEWEST: Final[Mapping[str, int]] = {
     component: len(scripts)
     for schema in DATABASES.values()
     for component, scripts in schema.scripts.items()
 }
-"""Newest schema of each component that this program knows."""
+"""Newest schema version of each component that this program knows."""
 
 _LOST: Final[Mapping[str, str]] = {
     "state.db": "Incidents, accounts, silences and the audit log are lost; the detectors begin"
@@ -110,12 +110,12 @@ _ROOM: Final = 1.1
 """Disk space of a copy, as a multiple of the size of the files."""
 _RESERVED: Final = 4_000_000
 _START_TAKES: Final = 1_000_000
-"""What a start writes before all files are open is less."""
+"""More than a start writes before all files are open."""
 _LOOK_S: Final = 4.0
 
 
 def make_data_folder(root: Path) -> None:
-    """Make the data folder if need be; raises `StorageUnavailableError`."""
+    """Create the data folder if necessary; raises `StorageUnavailableError`."""
     with translate_errors(f"data folder {root}"):
         make_private_folder(root)
 
@@ -131,7 +131,7 @@ def refuse_read_only(root: Path) -> None:
 
 
 def reserve_space(path: Path, *, all_left: bool = False) -> None:
-    """Reserve space for later starts: if there is much more than that, or all that is left."""
+    """Reserve space for later starts, if there is plenty; with `all_left`, whatever is left."""
     with suppress(OSError):
         if all_left or shutil.disk_usage(path.parent).free > 4 * _RESERVED:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -141,9 +141,9 @@ def reserve_space(path: Path, *, all_left: bool = False) -> None:
 
 
 def use_reserved_space(path: Path, error: Exception) -> bool:
-    """Free some reserved space if a start failed because the disk is full; return whether it did.
+    """Free some reserved space if a full disk made a start fail; return whether it did.
 
-    Once its files are open, the service reserves what is left again.
+    Once its files are open, the service reserves the rest again.
     """
     size = path.stat().st_size if path.exists() else 0
     if size == 0 or shutil.disk_usage(path.parent).free > _RESERVED:
@@ -159,7 +159,7 @@ def use_reserved_space(path: Path, error: Exception) -> bool:
 
 
 async def watch_lock(lock: FolderLock, root: Path) -> None:
-    """Raise `StorageUnavailableError` once the lock file was deleted."""
+    """Raise `StorageUnavailableError` when the lock file is deleted."""
     while True:
         await asyncio.sleep(_LOOK_S)
         if not await asyncio.to_thread(lock.is_in_place):
@@ -167,7 +167,7 @@ async def watch_lock(lock: FolderLock, root: Path) -> None:
 
 
 def open_and_repair_state(path: Path) -> sqlite3.Connection:
-    """Open the state database for the service; rebuild a damaged one from what can be read."""
+    """Open the state database for the service; rebuild a damaged one from readable rows."""
     with DatabaseFile(path, _check_and_prepare_state):
         return open_prepared(path, prepare_state)
 
@@ -180,7 +180,7 @@ def _check_and_prepare_state(connection: sqlite3.Connection) -> None:
 
 
 def reconcile_journal(journal: Journal, cursor: int) -> None:
-    """Continue a journal that ends before `cursor`, the furthest of its consumers, behind that."""
+    """If the journal ends before `cursor`, that of its furthest consumer, continue behind it."""
     last = journal.last_offset()
     if last < cursor:
         log.warning(
@@ -194,7 +194,7 @@ def reconcile_journal(journal: Journal, cursor: int) -> None:
 
 @contextmanager
 def open_state(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the state database for a command; `StorageError`, also if it is of another version."""
+    """Open the state database for a command; `StorageError` if unusable or of another version."""
     refuse_older(path)
     with closing(open_prepared(path, prepare_state)) as connection:
         yield connection
@@ -223,13 +223,13 @@ def open_series(config: PlumewatchConfig) -> Iterator[Series]:
 
 
 def find_absent_files(paths: DataPaths, *, influx: bool) -> list[Path]:
-    """Return the databases of consumers of the journal that are not there."""
+    """Find the missing databases of the journal's consumers."""
     files = (paths.state, paths.influx if influx else paths.series)
     return [path for path in files if not path.exists()]
 
 
 def report_absent(journal: Journal, absent: Sequence[Path]) -> str:
-    """Log which of `absent` files are lost, as the journal has readings; return their names."""
+    """Log which `absent` files are lost, if the journal has readings; return their names."""
     first, last = journal.first_offset(), journal.last_offset()
     if last == 0:
         return ""  # a new data folder
@@ -244,7 +244,7 @@ def report_absent(journal: Journal, absent: Sequence[Path]) -> str:
 
 
 def find_set_aside(root: Path) -> set[str]:
-    """Return the names of damaged databases that repairs have set aside."""
+    """Find the names of damaged databases that repairs have set aside."""
     return {path.name for path in root.glob("*.db.corrupt-*") if path.name[-4:] not in _LOGS}
 
 
@@ -255,7 +255,7 @@ def record_start(
     lost: str = "",
     damaged: Collection[str] = (),
 ) -> None:
-    """Record in the audit log what the service runs with, and which files were lost or damaged."""
+    """Record the service's start in the audit log, with files that were lost or damaged."""
     detail = {
         "version": __version__,
         "model": Model.shipped().version,
@@ -281,7 +281,7 @@ def read_schemas(path: Path) -> dict[str, int]:
 
 
 def refuse_older(path: Path) -> None:
-    """Refuse a database that is older or newer than this program, or that cannot be read."""
+    """Refuse a database that is older or newer than this program, or unreadable."""
     refuse_empty(path)
     found = read_schemas(path)
     _refuse_newer(path, found)
@@ -293,7 +293,7 @@ def refuse_older(path: Path) -> None:
 
 
 def copy_before_upgrade(root: Path, now: float) -> Path | None:
-    """Copy the databases of our data folder if one of them is behind; return where to."""
+    """Copy the databases of a data folder if one is behind; return the copy's folder."""
     files = sorted(root.glob("*.db"))
     behind = []
     for path in files:

@@ -1,9 +1,9 @@
-"""Health of the service, by part: its pages, and signals to systemd and to a dead-man's switch.
+"""Health of the service by part: its pages, and signals to systemd and an external watchdog.
 
-*Alive* is a process that answers at all. *Ready* is a service whose every part works. ``/healthz``
-and the state of each part in ``/readyz`` are public. Details of a part may contain addresses and
-paths: like ``/metrics``, they are for clients with the bearer token of ``[metrics]`` and, where the
-staff page listens on loopback, for clients that use a loopback name without a proxy.
+A process that answers is *alive*; a service whose every part works is *ready*. ``/healthz`` and the
+state of each part in ``/readyz`` are public. Details of a part may contain addresses and paths:
+like ``/metrics``, they are for clients with the bearer token of ``[metrics]``, and for clients on
+this machine if the staff page listens on loopback and no proxy is between.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_LAG_S: Final = 30.0
-"""Longest delay of the detector behind the stored readings."""
+"""Longest acceptable delay of the detector behind the stored readings."""
 STALLED_S: Final = 60.0
-"""Longest time without progress of the detector or of the commits."""
+"""Longest acceptable time without progress of the detector or the commits."""
 SAMPLES: Final = 15
 """Window of the check for late readings, in samples of one minute."""
 _NEAR: Final = 0.8
@@ -72,10 +72,10 @@ class Part:
 
 
 class Lateness:
-    """Check of this machine's clock against the time stamps of all sensors.
+    """Checks this machine's clock against the time stamps of all sensors.
 
-    Readings that are too old when they arrive never alert. If this clock is minutes ahead, that is
-    all of them. A backlog after an outage is late too, but for less than `SAMPLES` minutes.
+    Readings that are too old on arrival never alert; if this clock is minutes ahead, all are. A
+    backlog after an outage is late too, but for less than `SAMPLES` minutes.
     """
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class Lateness:
         self._samples: deque[dict[str, tuple[int, int]]] = deque(maxlen=SAMPLES + 1)
 
     def sample(self, sensors: Iterable[str], tally: ReadingCounts) -> None:
-        """Record the counts so far; call it once a minute."""
+        """Record the counts so far; call this once a minute."""
         now = {}
         for sensor in sensors:
             counts = tally.of(sensor)
@@ -102,13 +102,13 @@ class Lateness:
         if 2 * self._late <= self._reporting:
             return ""
         return (
-            f"{self._late} of {self._reporting} sensors stamp every reading so long ago that none"
-            " of them can alert: is the clock of this machine right, and theirs?"
+            f"{self._late} of {self._reporting} sensors stamp every reading so far back that none"
+            " can alert: check the clocks of this machine and of the sensors"
         )
 
 
 class OutboxState:
-    """Outbox and open incidents as last read; None while the database cannot be read."""
+    """Outbox and open incidents as last read; None while the database is unreadable."""
 
     def __init__(self, database: Path, clock: Callable[[], float]) -> None:
         self.waiting: int | None = None
@@ -119,7 +119,7 @@ class OutboxState:
         self._failing = False
 
     def refresh(self) -> None:
-        """Read them again; blocks."""
+        """Read the database again; blocks."""
         try:
             with closing(sqlite.connect(self._database, read_only=True)) as db:
                 found = queries.count_waiting(db, self._clock())
@@ -135,7 +135,7 @@ class OutboxState:
 
 @dataclass(slots=True)
 class Health:
-    """The state of a running service, by part; changes nothing."""
+    """Reports the state of a running service, by part."""
 
     monotonic: Callable[[], float]
     source: MqttSource
@@ -169,15 +169,15 @@ class Health:
         ]
 
     def describe_failing(self) -> str:
-        """Return the parts that do not work and why; empty if all work."""
+        """Describe the parts that do not work; empty if all work."""
         return _describe(part for part in self.check_parts() if not part.ok)
 
     def is_ready(self) -> bool:
-        """Whether every part works."""
+        """Return whether every part works."""
         return all(part.ok for part in self.check_parts())
 
     def is_moving(self) -> bool:
-        """Whether the pipeline moves, or waits for the disk; call it every `STALLED_S`."""
+        """Return whether the pipeline moves or waits for the disk; call this every `STALLED_S`."""
         now, commits = self.monotonic(), self.commits
         if commits.groups != self._groups or not commits.waiting or commits.failing:
             self._groups, self._groups_since = commits.groups, now
@@ -186,7 +186,7 @@ class Health:
         return now - max(self.detection.beat, self.retrying.last_failure) <= STALLED_S
 
     def find_failing(self) -> dict[str, str]:
-        """Return why work on storage fails at the moment, by name of the work."""
+        """Return the storage work that is failing, with the reasons."""
         series = {
             "series": self.writer.state.failing,
             "records of the series": self.records.state.failing,
@@ -194,7 +194,7 @@ class Health:
         return self._find_disk_failures() | {what: why for what, why in series.items() if why}
 
     def is_queue_near_limit(self) -> bool:
-        """Whether the queue of the broker is nearly full."""
+        """Return whether the broker's queue is nearly full."""
         return (self.source.state.broker_stored or 0) >= _NEAR * self.queue_limit
 
     def _check_broker(self) -> Part:
@@ -239,9 +239,9 @@ def _describe(parts: Iterable[Part]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class HealthPages:
-    """The health pages in front of an application; `token` is that of scrapers.
+    """The health pages in front of an application; `token` is for scrapers.
 
-    Without `meters` the service is starting and has no metrics yet.
+    Without `meters`, the service is still starting and has no metrics.
     """
 
     app: ASGIApp
@@ -303,7 +303,7 @@ _PING_TIMEOUT_S: Final = 10.0
 
 
 class Systemd:
-    """systemd's notification socket, if there is one: sd_notify(3), sd_watchdog_enabled(3)."""
+    """systemd's notification socket, if any: sd_notify(3), sd_watchdog_enabled(3)."""
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")
@@ -312,7 +312,7 @@ class Systemd:
         self.watchdog_s = int(given) / 1e6 if mine and given.isdecimal() else 0.0
 
     def notify(self, *states: str) -> None:
-        """Notify systemd, for example ``READY=1``; a failure is logged only."""
+        """Notify systemd, for example ``READY=1``; only log a failure."""
         if not self._address:
             return
         address = self._address
@@ -336,10 +336,10 @@ async def ping(url: str, *, allow_private: bool) -> None:
 
 @dataclass(slots=True)
 class Watchdog:
-    """Notifies systemd, and pings `url` every `every_s`; if `reloading`, a service follows.
+    """Notifies systemd, and pings `url` every `every_s`; if `reloading`, another service follows.
 
-    systemd is notified while the pipeline *moves*: a service that waits for a full disk needs no
-    restart. The address outside is fetched only while every part is *ready*.
+    systemd is notified while the pipeline *moves*, since a service that waits for a full disk needs
+    no restart. The external address is pinged only while every part is *ready*.
     """
 
     health: Health

@@ -1,4 +1,4 @@
-"""Ingest from MQTT, HTTP and other detectors, up to the journal."""
+"""Ingest messages from MQTT, HTTP and other detectors into the journal."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ _COMMIT_PACE_S: Final = 0.005
 """How long readings that arrive one by one are gathered: a commit costs much, a reading little. The
 first reading after a pause does not wait."""
 _DEDUPE_WINDOW: Final = 512
-"""More than the broker's `max_inflight_messages`, all of which it may resend after a crash. What is
-older is searched for in the journal."""
+"""More than the broker's `max_inflight_messages`, all of which it may resend after a crash. Older
+duplicates are found in the journal."""
 _EVENTS: Final = "-events"
-"""At the end of the client id of the session for events of other detectors."""
+"""Suffix of the client id of the session for other detectors' events."""
 _TAP_AGAIN_S: Final = 5.0
 _POLL_S: Final = 0.2
 _MAX_RECOUNTED: Final = 500_000
@@ -66,7 +66,7 @@ _RESTORED_READINGS: Final = 20_000
 
 
 class Ingestion:
-    """Sources of messages, the intake that judges them, and the commit to the journal."""
+    """Sources of messages, their intake, and the commit to the journal."""
 
     def __init__(
         self,
@@ -140,7 +140,7 @@ class Ingestion:
         self._has_own_client_id = bool(config.broker.client_id)
 
     def open(self) -> None:
-        """Find the broker sessions of the last service; raises `StorageUnavailableError`."""
+        """Resume the broker sessions of the last service; raises `StorageUnavailableError`."""
         broker, paths = self._broker, self._paths
         if not self._has_own_client_id:
             with translate_errors(paths.client_id):
@@ -150,7 +150,7 @@ class Ingestion:
                 self.event_source.use_client_id(f"{broker.client_id}{_EVENTS}")
 
     def restore(self, counted: int | None) -> None:
-        """Give the intake the newest readings of the journal; those behind `counted` count."""
+        """Give the intake the journal's newest readings, and count those behind `counted`."""
         last = self._stored_offset = self._journal.last_offset()
         counted = last - _RESTORED_READINGS if counted is None else counted
         counted = max(counted, last - _MAX_RECOUNTED, 0)
@@ -162,14 +162,14 @@ class Ingestion:
             self.intake.restore(behind, counted=False)
 
     def list_sensor_fields(self) -> dict[str, dict[str, object]]:
-        """Return what is known of sensors beside counts, as fields of `SensorStatus`."""
+        """Return what is known of sensors besides counts, as fields of `SensorStatus`."""
         return {
             sensor: {"poll_error": failure.reason, "poll_failing_since": failure.since}
             for sensor, failure in self.polls.failing.items()
         }
 
     def save_point(self) -> SavedCounts:
-        """Return the counts of the readings up to a journal offset, and fields of sensors."""
+        """Return the counts up to a journal offset, and the fields of sensors, to be saved."""
         counted = self.intake.reading_counts.snapshot()
         return SavedCounts(counted, self._stored_offset, self.list_sensor_fields())
 
@@ -225,7 +225,7 @@ class Ingestion:
     def _store(
         self, readings: Sequence[Reading], dead_letters: Sequence[DeadLetter]
     ) -> tuple[int, Sequence[Reading], Sequence[Reading]]:
-        """Commit what the journal has not; return its end, what was new and what was not."""
+        """Commit new readings; return the journal's end, the new ones and the duplicates."""
         fresh, copies = self._search.divide(readings)
         if copies and not fresh and not dead_letters:
             return self._journal.last_offset(), fresh, copies
@@ -243,7 +243,7 @@ class Ingestion:
 
 @dataclass(frozen=True, slots=True)
 class UnstoredIntake:
-    """An intake beside the one that stores, for alerts from memory; acknowledges nothing."""
+    """A second intake, for alerts from memory; it acknowledges nothing."""
 
     intake: Intake
     broker: BrokerSettings
@@ -258,7 +258,7 @@ class UnstoredIntake:
         decoder: str = "",
         permits: Callable[[str, str | None], bool] | None = None,
     ) -> None:
-        """Decode a message that cannot be stored; parameters as in `Intake`."""
+        """Decode a message that cannot be stored; parameters as for `Intake`."""
         self.readings.put(self.intake.on_message(message, decoder, permits).readings)
         self.readings.put(self.intake.on_time(message.received))
 

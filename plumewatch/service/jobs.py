@@ -1,4 +1,4 @@
-"""Work in processes of its own: once a week, and for the staff page."""
+"""Run jobs in processes of their own: the weekly summary, and work for the staff page."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _LAST_RUN: Final = f"last {_SUMMARY}"
 
 
 def is_due(last: float | None, now: float, zone: ZoneInfo) -> bool:
-    """Return whether Monday, 6:00, has passed since the last run; a first run waits for it."""
+    """Return whether a Monday, 6:00 AM, has passed since the last run; None waits for one."""
     at = datetime.fromtimestamp(now, zone)
     if last is None or (at.weekday() == 0 and at.hour < _MORNING):
         return False
@@ -44,9 +44,9 @@ def is_due(last: float | None, now: float, zone: ZoneInfo) -> bool:
 
 
 class WeeklySummary:
-    """Writes the weekly summary when it is due, over restarts too.
+    """Sends the weekly summary when it is due, across restarts.
 
-    Before the first run the time of the first look counts as the last run.
+    Before the first run, the time of the first check counts as the last run.
     """
 
     def __init__(self, resources: Resources) -> None:
@@ -54,7 +54,7 @@ class WeeklySummary:
         self._zone = resources.config.zone()
 
     async def run(self) -> None:
-        """Look every ten minutes whether it is due, until cancelled."""
+        """Check every ten minutes whether it is due, until cancelled."""
         while True:
             await asyncio.sleep(_LOOK_S)
             await self.run_if_due()
@@ -94,7 +94,7 @@ def _save(connection: sqlite3.Connection, at: float) -> None:
 async def evaluate_in_process(
     config: PlumewatchConfig, room: str, starts: Sequence[float], person: str
 ) -> str:
-    """Evaluate a test whose steps began at `starts`; return why it could not be, or nothing."""
+    """Evaluate a test whose steps began at `starts`; return why that failed, or nothing."""
     order = {
         "config": config.model_dump_json(by_alias=True),
         "room": room,
@@ -124,7 +124,7 @@ async def _run_for_page(module: str, order: bytes) -> bytes:
 async def _run(
     command: Sequence[str], order: bytes, longest_s: float, stderr: int | None = None
 ) -> bytes:
-    """Return what a command prints for an order; with `stderr`, it must end well."""
+    """Return what a command prints for an order; with `stderr`, it must succeed."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=stderr)
     try:

@@ -1,9 +1,9 @@
-"""What the service does once a minute: snapshots, samples of itself, deletion of old data.
+"""The work of every minute: save snapshots, sample the service, delete old data.
 
-A clock that is set years ahead by mistake would make everything old at once. So age is judged by a
-clock that follows ours at most `FASTEST` times as fast, over restarts too: a mistake that is
-corrected within a day costs nothing, and after a summer without the service deletion catches up in
-days. For the series it stops before the first legal hold is old (`storage.holds`).
+If a clock were set years ahead by mistake, everything would be old at once. So age is judged by a
+clock that follows ours at most `FASTEST` times as fast, across restarts. A mistake that is
+corrected within a day costs nothing, and after a summer without the service, deletion catches up
+within days. In the series, readings under a legal hold are not deleted (`storage.holds`).
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class RetentionClock:
         self.behind_s = 0.0
 
     def follow(self, now: float, elapsed_s: float) -> float:
-        """Return its time when the other is at `now`, `elapsed_s` after the last call.
+        """Return this clock's time when the other is at `now`, `elapsed_s` after the last call.
 
         >>> clock = RetentionClock(1000.0)
         >>> clock.follow(1060.0, 60.0), clock.follow(9e9, 60.0), clock.follow(900.0, 60.0)
@@ -87,7 +87,7 @@ class Deletion:
 
     @property
     def held_back_days(self) -> int:
-        """Days that deletion is behind the clock."""
+        """Days by which deletion lags behind the clock."""
         return int(self._retention.behind_s / _DAY_S)
 
     def open(self) -> None:
@@ -97,7 +97,7 @@ class Deletion:
         self._last = time.monotonic()
 
     async def try_delete(self, snapshot_offset: int) -> None:
-        """Call `delete`; count it as a failure if disk or store do not allow it now."""
+        """Call `delete`; count a failure if disk or store refuse for now."""
         try:
             await self.delete(snapshot_offset)
         except (StorageError, sqlite3.Error) as error:
@@ -111,7 +111,7 @@ class Deletion:
             self._failing = False
 
     async def delete(self, snapshot_offset: int) -> None:
-        """Delete old data between the commits; readings after `snapshot_offset` are kept."""
+        """Delete old data between commits; keep readings after `snapshot_offset`."""
         base = self._resources
         elapsed, self._last = time.monotonic() - self._last, time.monotonic()
         await asyncio.to_thread(reserve_space, base.paths.reserved)
@@ -127,7 +127,7 @@ class Deletion:
             pass
 
     async def _prune_journal(self, snapshot_offset: int, old_at: float) -> None:
-        """Delete what is old or too much in slices; what arrives meanwhile waits a minute."""
+        """Delete old or excess readings in slices; new ones wait until the next minute."""
         base, keep = self._resources, self._resources.config.journal
         stored = await base.in_series(base.series.cursor)
         excess = await base.in_journal(base.journal.bytes_used) - keep.max_mb * 1_000_000
@@ -162,14 +162,14 @@ class Deletion:
 
 @dataclass(slots=True)
 class Samples:
-    """Records of the service itself that wait for the series; `dropped` counts those given up."""
+    """Records of the service that wait for the series; `dropped` counts those given up."""
 
     resources: Resources
     writers: SeriesWriters
     dropped: int = 0
 
     async def add(self, records: list[Record], duty_until: float, recorded: bytes) -> None:
-        """Queue records, with what they add up to so far."""
+        """Queue records, with their running totals."""
         run, db = self.resources.run_until_stored, self.resources.state
         before, self.dropped = (
             self.dropped,
@@ -197,7 +197,7 @@ class Maintenance:
     deletion: Deletion
 
     def open(self) -> None:
-        """Continue where the last service stopped."""
+        """Resume where the last service stopped."""
         self.deletion.open()
         self.samples.dropped = _count_dropped(self.resources.state)
         self.meters.refresh()
@@ -211,7 +211,7 @@ class Maintenance:
         )
 
     async def run_maintenance(self) -> None:
-        """Do all of it once a minute, the first time at once, until cancelled."""
+        """Run once a minute, starting now, until cancelled."""
         await self._add(self.recorder.collect_health)
         while True:
             snapshot_offset = await self.save()
@@ -220,14 +220,14 @@ class Maintenance:
             await self.measure()
 
     async def save(self) -> int:
-        """Store the detectors' state and the counts; return the journal offset of the state."""
+        """Save the detectors' state and the counts; return the state's journal offset."""
         run = self.resources.run_until_stored
         snapshot_offset = await run("snapshot", self.detection.save_snapshot)
         await run("counts", save_counts, self.resources.state, self.ingestion.save_point())
         return snapshot_offset
 
     async def measure(self) -> None:
-        """Queue samples of sensors and service for the series."""
+        """Queue samples of the sensors and the service for the series."""
         registered = self.resources.registry.sensors
         self.health.lateness.sample(registered, self.ingestion.intake.reading_counts)
         await self.resources.run_until_stored("measurements", self.meters.refresh)

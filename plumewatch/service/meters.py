@@ -1,7 +1,7 @@
-"""Numbers of the service: each is declared once, and goes to metrics, page and series from there.
+"""The service's numbers: each is declared once, for metrics, staff page and series.
 
-A part counts in its own state; a `Meter` reads the number. `Meters` is a collector of
-`prometheus_client`, which writes the text for Prometheus.
+Each part counts in its own state, and a `Meter` reads the number. `Meters` is a collector for
+`prometheus_client`, which formats the text for Prometheus.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Meter:
     - `kind`: a record of the series has the growth of a counter, the value of a gauge.
     - `record`: field of the ``pipeline`` records, with ``{label}`` for the value of a label.
 
-    Numbers of the same field are added up. The staff page shows what is exported.
+    Numbers with the same field are added up. The staff page shows exported numbers.
     """
 
     name: str
@@ -67,9 +67,9 @@ class Meter:
     kind: Literal["counter", "gauge", "histogram"] = "gauge"
     labels: tuple[str, ...] = ()
     continues: bool = False
-    """Whether a counter goes on over restarts; the others count since the service started."""
+    """Whether a counter continues across restarts; others start at zero."""
     blocks: bool = False
-    """Whether to read it takes a database: it is as of the last `Meters.refresh`."""
+    """Whether reading it needs a database, so that it is as of the last `Meters.refresh`."""
 
     @property
     def metric(self) -> str:
@@ -78,7 +78,7 @@ class Meter:
 
 
 class Meters(Collector):
-    """All meters of a service; `refresh` reads what they need from disk, and may block."""
+    """All meters of a service; `refresh` reads from disk, and may block."""
 
     def __init__(self, meters: Iterable[Meter], refresh: Callable[[], None]) -> None:
         self.meters = tuple(meters)
@@ -93,7 +93,7 @@ class Meters(Collector):
         self.kept = {meter.name: self._read(meter) for meter in self.meters if meter.blocks}
 
     def format_metrics(self) -> str:
-        """Return all metrics as text for Prometheus; those without a sample are left out."""
+        """Format all metrics that have samples as text for Prometheus."""
         registry = CollectorRegistry(auto_describe=False)
         registry.register(self)
         return generate_latest(registry).decode()

@@ -1,7 +1,7 @@
-"""What the parts of one service share: configuration, clock, and the databases with their threads.
+"""What the parts of a service share: configuration, clock, and databases with their threads.
 
-Each database has one thread, so it is only ever used from one thread at a time. A `Task` that
-fails, or ends before the stop, ends the service with one sentence, so no part dies unnoticed.
+Each database has one thread, and is used only from there. A `Task` that fails, or ends before the
+stop, ends the service with one sentence, so no part dies unnoticed.
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 HANGS_S: Final = 5.0
-"""No commit, and no batch of readings, takes that long."""
+"""Longer than any commit or batch of readings takes."""
 
 _GRACE_S: Final = 2.0
 _REMEMBERED: Final = 10_000
-"""Newest readings that consumers get without reading and decoding the journal, some 10 MB."""
+"""Newest readings that consumers get from memory instead of the journal, some 10 MB."""
 
 
 @dataclass(slots=True)
 class Observer:
-    """Callbacks in the event loop, for the demo's screen and for tests."""
+    """Callbacks in the event loop, for the demo and tests."""
 
     on_events: Callable[[Sequence[Event]], None] = lambda _: None
     on_alerts: Callable[[Sequence[AlertRecord]], None] = lambda _: None
@@ -72,7 +72,7 @@ class Observer:
 
 
 class ExternalEvents:
-    """Events of other detectors on their way to detection, which commits them in order."""
+    """A queue of other detectors' events, which detection commits in order."""
 
     def __init__(self) -> None:
         self._waiting: asyncio.Queue[tuple[Sequence[Event], asyncio.Future[None]]]
@@ -85,24 +85,24 @@ class ExternalEvents:
         await committed
 
     async def take(self) -> tuple[Sequence[Event], asyncio.Future[None]]:
-        """Return the next events, and the future to resolve when they are committed."""
+        """Return the next events, and the future to resolve once they are committed."""
         return await self._waiting.get()
 
 
 class DatabaseThread:
-    """The one thread for work on one database; it knows how long it has been at the same work."""
+    """The thread for one database, which measures how long its current work takes."""
 
     def __init__(self, name: str) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"plumewatch-{name}")
         self._since = math.inf
 
     async def __call__(self, work: Callable[..., T], *arguments: object) -> T:
-        """Return what ``work(*arguments)`` returns, in the thread."""
+        """Run ``work(*arguments)`` in the thread, and return its result."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._run, work, arguments)
 
     def measure_busy_s(self) -> float:
-        """Return for how long the thread has been at the same work; 0.0 if it waits for some."""
+        """Return how long the current work has taken, seconds; 0.0 if there is none."""
         return max(0.0, time.monotonic() - self._since)
 
     def end(self) -> None:
@@ -184,7 +184,7 @@ class Resources:
         reconcile_journal(self.journal, cursor)
 
     def find_hanging(self) -> dict[str, str]:
-        """Return which databases have not answered for some time, and since when."""
+        """Describe the databases that have not answered for some time."""
         if self.opening is not None:
             busy_s = self.in_detector.measure_busy_s()
             more = ": does its disk hang, or is it being repaired or copied?"
@@ -198,10 +198,9 @@ class Resources:
         }
 
     def end_threads(self) -> None:
-        """End the threads after the work under way; then the databases are ours alone.
+        """End the threads after their current work; then only this thread uses the databases.
 
-        An InfluxDB that does not answer soon is waited for no more: what it was sent is written
-        again at the next start.
+        If an InfluxDB does not answer soon, it is abandoned; the next start writes the batch again.
         """
         abandon = threading.Timer(_GRACE_S, self.series.abandon)
         abandon.start()
@@ -222,18 +221,18 @@ class Resources:
 log = logging.getLogger(__name__)
 
 DRAIN_S: Final = 1.0
-"""How long the last tasks go on after the stop for those that drain."""
+"""How long the last tasks continue after the stop, for those that drain."""
 ENDS_S: Final = 4.0
-"""How long tasks that end by themselves may take, before they are cancelled."""
+"""How long tasks may take to end by themselves before they are cancelled."""
 
 
 class ServiceError(UnreachableError):
-    """The service cannot start or go on; the message is one sentence."""
+    """The service cannot start or continue; the message is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One part of the service while it runs.
+    """A task of the running service.
 
     `stop` asks `work` to end by itself; without it, `work` is cancelled. Parts that end ``"last"``
     do so when the ``"drained"`` ones have ended or `DRAIN_S` has passed.
@@ -262,7 +261,7 @@ async def supervise(tasks: Sequence[Task], stop: asyncio.Event) -> None:
 
 
 async def _end(started: Sequence[tuple[Task, asyncio.Task[None]]]) -> None:
-    """Ask tasks to end, those that are last after the others; cancel what takes too long."""
+    """Ask tasks to end, the ``"last"`` ones after the others; cancel those that take too long."""
     for task, running in started:
         if task.ends != "last":
             task.stop() if task.stop else running.cancel()
@@ -288,7 +287,7 @@ async def _run_task(task: Task, stop: asyncio.Event) -> None:
 
 
 def _suggest_remedy(error: StorageError | sqlite3.Error) -> str:
-    """Return what to do about an error that no waiting repairs."""
+    """Suggest what to do about an error that does not go away by itself."""
     if isinstance(error, StorageCorruptError):
         return "; the next start repairs what can be read of it"
     if isinstance(error, StorageUnavailableError) and not is_transient(error):
@@ -308,6 +307,6 @@ def _walk_leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 async def run_after(ready: asyncio.Event, start: Callable[[], Coroutine[None, None, None]]) -> None:
-    """Wait until `ready` is set, then run what `start` returns."""
+    """Run what `start` returns once `ready` is set."""
     await ready.wait()
     await start()

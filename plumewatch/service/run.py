@@ -1,9 +1,9 @@
-"""Services of ``plumewatch run``, one after the other on one data folder.
+"""`plumewatch run`: run one service after another on one data folder.
 
-SIGHUP, or a change on the staff page, reads the configuration again. If it has no faults, the
-service ends in order and the next one starts in the same process, which keeps lock and socket;
-messages of that second wait in the broker. If the new service cannot run, for example because the
-broker refuses its password, the old configuration is used again.
+SIGHUP, or a change on the staff page, reloads the configuration. If it has no faults, the service
+ends in order and the next one starts in the same process, which keeps lock and socket; messages
+meanwhile wait in the broker. If the new service cannot run, for example because the broker refuses
+its password, the old configuration is used again.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOG_LINE: Final = "%(asctime)s %(levelname)s %(name)s: %(message).2000s"
-"""What a client sent may be in a message, so its length is bounded."""
+"""A message may contain what a client sent, so its length is limited."""
 _STOP: Final = (signal.SIGINT, signal.SIGTERM)
 _ENDS_S: Final = 20.0
 """Less than `TimeoutStopSec` of the unit."""
 _STAYS: Final = "the configuration stays as it was:"
 _LEAST_BETWEEN_S: Final = 3.0
-"""Between two restarts with a new configuration: many changes on the page must not stop alerts."""
+"""Between two reloads, so that many changes on the page do not stop alerts."""
 
 _YOUNG_OBJECTS: Final = 20_000
-"""New objects after which Python looks for cycles; its 700 are those of some twenty readings, which
-have none."""
+"""New objects between searches for reference cycles. Python's default of 700 is reached after
+twenty readings, which have no cycles."""
 
 
 def serve(path: Path) -> None:
@@ -66,7 +66,7 @@ def serve(path: Path) -> None:
 
 
 class Running:
-    """Services of the configuration at `path`, one after the other."""
+    """Runs services of the configuration at `path`, one after another."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -84,7 +84,7 @@ class Running:
         self._ending = False
 
     async def serve(self) -> None:
-        """Serve until SIGINT or SIGTERM; read the configuration again on SIGHUP."""
+        """Serve until SIGINT or SIGTERM; reload the configuration on SIGHUP."""
         loop = asyncio.get_running_loop()
         for number in _STOP:
             loop.add_signal_handler(number, self._end)
@@ -138,7 +138,7 @@ class Running:
         abandon.start()
 
     def _reload(self) -> None:
-        self._again = True  # also for a task that may have read the file before it changed
+        self._again = True  # the running task may have read the file before it changed
         if self._reload_task is None or self._reload_task.done():
             self._reload_task = asyncio.get_running_loop().create_task(self._read_and_replace())
 
@@ -164,13 +164,15 @@ class Running:
 
 
 def _abandon() -> None:
-    """End a process whose threads wait for a disk, which is as safe as a kill."""
-    log.critical("it does not end in %.0f s, probably since its disk hangs: it is killed", _ENDS_S)
+    """Kill the process if its threads hang on a disk; this is as safe as any kill."""
+    log.critical(
+        "not ended after %.0f s, probably because a disk hangs: killing the process", _ENDS_S
+    )
     os._exit(3)
 
 
 def _read(path: Path, data_dir: Path | None = None) -> PlumewatchConfig:
-    """Read a configuration and check its secrets; it must stay in `data_dir`, if that is given."""
+    """Read a configuration and check its secrets; its `data_dir` must stay, if given."""
     config = load(path)
     if data_dir not in (None, config.data_dir):
         allowed = f"must stay {data_dir} while the service runs"

@@ -1,4 +1,4 @@
-"""The staff page of a service with its health pages, and what it shows of the pipeline."""
+"""Build the staff page of a service, with its health pages."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def build_staff_page(
     config_file: ConfigFile | None,
     listening: Listening,
 ) -> WebServer:
-    """Make the page and bind its port, or raise `ServiceError`; `one_click` is for loopback."""
+    """Build the page and bind its port, or raise `ServiceError`; `one_click` needs loopback."""
     config, paths, clock = resources.config, resources.paths, resources.clock
     public_url, push_key = config.web.public_url, alerting.push_key()
     demo = one_click and is_loopback(config.web.host) and not public_url
@@ -103,7 +103,7 @@ def build_staff_page(
 def build_starting_page(
     config: PlumewatchConfig, monitoring: Monitoring, listening: Listening
 ) -> WebServer:
-    """Make the server of a service that is being opened: its health, and 503 for the rest."""
+    """Build the server of a starting service: its health, and 503 for everything else."""
     starting = PlainTextResponse("Plumewatch is starting", 503, {"retry-after": "5"})
     app = Starlette(routes=[Mount("/", starting)])
     return _build_server(app, config, monitoring.health, None, listening)

@@ -1,12 +1,12 @@
-"""HTTP servers inside our event loop: uvicorn with our signals, our socket and bounded connections.
+"""HTTP servers in our event loop: uvicorn with our signals and socket, and limited connections.
 
-uvicorn does not bound how long a request may take to begin: a few hundred clients that send a byte
-now and then would keep all others out. Here every connection has a deadline while no request is
-under way, which no byte extends. When there are too many, the one that has waited longest ends. A
-connection also ends if its client takes nothing of an answer for a while. No address but this
-machine's own and those of trusted proxies has more than its share of connections, counted as they
-are accepted, before a handshake of TLS. The address of a client is that of its connection, or what
-a trusted proxy says in ``X-Forwarded-For``.
+uvicorn does not limit how long a request may take to begin, so a few hundred clients that send a
+byte now and then would keep everyone else out. Here every connection without a current request has
+a deadline that no byte extends; if there are too many, the one that has waited longest ends. A
+connection also ends if its client stops reading an answer. An address may have only its share of
+connections, counted as they are accepted, before any TLS handshake; this machine and trusted
+proxies are exempt. A client's address is that of its connection, or the one that a trusted proxy
+gives in ``X-Forwarded-For``.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ log = logging.getLogger(__name__)
 class ConnectionBounds:
     """Limits of one server: connections at a time, in total and per address.
 
-    `head_s` is the time to the head of a request, `stalled_s` that in which a client must take
-    48 kB of an answer. Addresses of this machine may have more if `exempt_loopback` is set.
+    A request must be complete up to its body within `head_s`, and a client must read 48 kB of an
+    answer within `stalled_s`. With `exempt_loopback`, this machine may have more connections.
     """
 
     connections: int = 200
@@ -63,7 +63,7 @@ _LOG_AGAIN_S: Final = 60.0
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address to listen on can be reached from this machine only.
+    """Return whether an address to listen on is reachable from this machine only.
 
     >>> is_loopback("localhost"), is_loopback("0.0.0.0")
     (True, False)
@@ -79,7 +79,7 @@ class _Server(uvicorn.Server):
 
 
 class Listening:
-    """What stays from one service to the next: the socket, so that clients wait, and `limits`."""
+    """What one service leaves to the next: the socket, so that clients wait, and `limits`."""
 
     def __init__(self) -> None:
         self.limits = Limits()
@@ -97,7 +97,7 @@ class Listening:
         return bound
 
     def close(self) -> None:
-        """Close what is kept."""
+        """Close the kept sockets."""
         while self._sockets:
             self._sockets.popitem()[1].close()
 
@@ -154,7 +154,7 @@ class WebServer:
         )
 
     async def serve(self) -> None:
-        """Serve until `stop`; shut the application down in order when cancelled, too."""
+        """Serve until `stop`; also shut the application down in order when cancelled."""
         try:
             await self._server.serve(sockets=[self._socket])
         except asyncio.CancelledError:
@@ -166,12 +166,12 @@ class WebServer:
             raise
 
     def stop(self) -> None:
-        """End `serve` once requests under way are answered."""
+        """End `serve` once current requests are answered."""
         self._server.should_exit = True
 
 
 class ConnectionShares:
-    """Connections by address, each network of IPv6 as one; `name` of the server is for the log."""
+    """Counts connections by address, or by IPv6 network; the server's `name` is for the log."""
 
     def __init__(self, name: str, bounds: ConnectionBounds, proxies: Sequence[str]) -> None:
         self._name = name
@@ -181,7 +181,7 @@ class ConnectionShares:
         self._logged_at = -math.inf
 
     def take(self, address: str) -> bool:
-        """Count a connection; False if its address has its share already."""
+        """Count a connection; return False if its address has its share already."""
         key, now = make_address_key(address), time.monotonic()
         is_own = self._bounds.exempt_loopback and _is_own(address)
         exempt = is_own or _is_among(address, self._proxies)
@@ -203,7 +203,7 @@ class ConnectionShares:
 
 
 class _Listener(socket.socket):
-    """A listening socket that closes at once what is beyond the share of an address."""
+    """A listening socket that closes connections beyond an address's share at once."""
 
     shares: ConnectionShares
 
@@ -220,7 +220,7 @@ class _Listener(socket.socket):
 
 
 class _Connection(socket.socket):
-    """An accepted socket that says once when it is closed."""
+    """An accepted socket that calls `on_close` once."""
 
     on_close: Callable[[], None] | None = None
 
@@ -253,13 +253,13 @@ class BoundedConnection(H11Protocol):
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Give the client a time to take what is written."""
+        """Give the client time to read what is written."""
         super().pause_writing()
         self._stop_stalling()
         self._stalled = self.loop.call_later(self.bounds.stalled_s, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Let the client go on."""
+        """Let the client continue."""
         self._stop_stalling()
         super().resume_writing()
 
@@ -275,7 +275,7 @@ class BoundedConnection(H11Protocol):
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP; the application no longer answers a request that it ends."""
+        """Refuse invalid HTTP, and end the current request."""
         super().send_400_response(msg)
         if self.cycle is not None:
             self.cycle.disconnected = True
@@ -286,7 +286,7 @@ class BoundedConnection(H11Protocol):
         self.deadline = self.loop.call_later(self.bounds.head_s, self._end)
 
     def _end(self) -> None:
-        """End the connection; what the client did not take by now keeps no connection open."""
+        """End the connection, even if the client has not read everything."""
         if self.transport.get_write_buffer_size() and self._stalled is None:
             self._stalled = self.loop.call_later(self.bounds.stalled_s, self.transport.abort)
         self.timeout_keep_alive_handler()
@@ -317,7 +317,7 @@ class BoundedConnection(H11Protocol):
 
 
 def wrap_for_proxies(app: ASGIApp, trusted: Sequence[str]) -> ASGIApp:
-    """Take the address of a client from the headers of trusted proxies, ours and those given."""
+    """Read client addresses from the headers of trusted proxies and of this machine's own."""
     wrapped: Any = ProxyHeadersMiddleware(cast("Any", app), [*_OWN, *trusted])
     return cast("ASGIApp", wrapped)
 

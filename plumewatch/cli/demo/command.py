@@ -1,9 +1,9 @@
 """A simulated school on this machine, through the production path, for `plumewatch demo`.
 
-Starts, all on loopback: an embedded broker, the simulator as its own process, the service with the
+The demo runs on loopback: an embedded broker, the simulator as a process, the service with the
 staff page, and a small receiver in place of a phone's push service. Only the clock differs from
-production: school life runs `SPEED` times faster. Simulated members of staff press the buttons of
-some of their pushes; the others are for whoever tries the demo.
+production: school life runs `SPEED` times faster. Simulated staff press the buttons of some pushes;
+the others are left to whoever tries the demo.
 """
 
 from __future__ import annotations
