@@ -257,7 +257,10 @@ class NoticeWriter:
             return False
         if outbox_rows.shares_target(tx, notice, member.id, make_target_id(member.targets[0])):
             return True
-        return self._put(tx, notice, member, 0, at, occasion, at + self._policy.expire_s)
+        added = self._put(tx, notice, member, 0, at, occasion, at + self._policy.expire_s)
+        if added and notice.reason is NoticeReason.OPENED:
+            outbox_rows.cancel_earlier_rounds(tx, notice, member.id, at)
+        return added
 
     def _put(
         self,

@@ -116,6 +116,16 @@ def _read_row(row: sqlite3.Row, attempt: int = 0, owner: str = "") -> OutboxRow:
     )
 
 
+def cancel_earlier_rounds(tx: sqlite3.Connection, alert: Notice, person: str, now: float) -> None:
+    """Cancel what a person has not got yet of an alert that was just added for another round."""
+    tx.execute(
+        "UPDATE outbox SET status = 'cancelled', last_error = 'next_round', finished_at = ?,"  # noqa: S608 - a constant
+        f" fallback_at = NULL WHERE incident = ? AND person = ? AND {_REASON} = ?"
+        " AND status = 'due' AND id < last_insert_rowid()",
+        (now, alert.incident, person, alert.reason.value),
+    )
+
+
 def is_on_its_way(tx: sqlite3.Connection, incident: str) -> bool:
     """Return whether a notice of an incident was sent or is pending."""
     found = tx.execute(
@@ -209,8 +219,12 @@ def release_leases(tx: sqlite3.Connection, owner: str, now: float) -> int:
 
 
 def mark_sent(tx: sqlite3.Connection, row: OutboxRow, now: float) -> bool:
-    """Mark a notice as sent and cancel its other channels; return False if it already was."""
-    same = "incident = ? AND person = ? AND reason = (SELECT reason FROM outbox WHERE id = ?)"
+    """Mark a notice as sent and cancel its other channels; return False if it already was.
+
+    Of an alert, what is still due of other rounds is canceled, too.
+    """
+    reason = _REASON if row.notice.reason is NoticeReason.OPENED else "reason"
+    same = f"incident = ? AND person = ? AND {reason} = (SELECT {reason} FROM outbox WHERE id = ?)"  # noqa: S608 - a constant
     tx.execute(
         f"UPDATE outbox SET fallback_at = NULL WHERE {same}",  # noqa: S608 - a constant
         (row.incident, row.person, row.id),

@@ -141,6 +141,14 @@ def test_a_service_that_refuses_for_a_while_does_not_use_up_the_rounds(school, s
     }
 
 
+def test_after_an_outage_of_two_rounds_everyone_is_notified_once(school, say):
+    channels = {find_channel(person.targets[0]) for person in STAFF}
+    school.at(0, lambda _tx, _now: school.down.update(channels))
+    school.at(425, lambda _tx, _now: school.down.clear())
+    say(0)
+    school.run(3000).want(*((who, "opened", BOYS, 425, 426) for who in ("lee", "fox", "fay")))
+
+
 def test_history_says_that_no_notice_was_delivered(school, say):
     refuse(school, 0, 10_000)
     say(0)
