@@ -243,15 +243,10 @@ HOSTILE = {
         DROP TABLE journal;
         CREATE VIEW journal AS WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n)
         SELECT x AS offset, 0 AS crc, x'' AS body FROM n""",
-    "a view beside the tables": """series.db
-        CREATE VIEW more AS WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n)
-        SELECT x FROM n""",
     "a column with a statement for a name": """state.db
         ALTER TABLE staff_password RENAME COLUMN hash TO "hash = 'x' --" """,
     "a column that is computed": """state.db
         ALTER TABLE staff_password ADD COLUMN more INTEGER AS (abs(-9223372036854775808))""",
-    "a column of records that is computed": """series.db
-        ALTER TABLE event ADD COLUMN "more" REAL AS (abs(-9223372036854775808))""",
     "a table beside ours": """state.db
         CREATE TABLE "more""); DROP TABLE incident" (x)""",
 }

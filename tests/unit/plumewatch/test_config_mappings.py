@@ -97,27 +97,6 @@ def test_names_of_decoders_and_mappings():
     assert "mapping:acme" not in faults["ingest.decoders.2"]
 
 
-def test_all_faults_of_a_mapping_at_once():
-    broken = copy.deepcopy(MAPPING)
-    broken["field"].append({"quantity": "tvoc_ppb", "unit": "ug/m3", "path": ["v"]})
-    broken["field"].append({"quantity": "rh", "unit": "%", "capture": "room"})
-    broken["when"] = [{"path": ["a"]}]
-    assert sorted(faults_of(mapping=[broken])) == [
-        "mapping.0.field.1.unit",
-        "mapping.0.field.2.capture",
-        "mapping.0.when.0",
-    ]
-    assert sorted(faults_of(mapping=[{**MAPPING, "script": "x", "join_s": 99}])) == [
-        "mapping.0.join_s",
-        "mapping.0.script",
-    ]
-    broken["field"].append({"quantity": "tvoc", "unit": "ppb", "path": ["w"]})
-    assert sorted(faults_of(mapping=[broken])) == [
-        "mapping.0.field.1.unit",
-        "mapping.0.field.3.quantity",
-    ]
-
-
 def test_repeated_names_and_mappings_never_reached():
     other = {**MAPPING, "name": "other"}
     guarded = {**other, "when": [{"path": ["pm"], "present": True}]}

@@ -209,14 +209,10 @@ def test_a_port_that_is_taken():
 
 GARBAGE = {
     "method": b"G" * 60_000 + b" / HTTP/1.1\r\n\r\n",
-    "path": b"GET /" + b"%0aroot" * 9_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
     "length": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 60_000 + b"\r\n\r\n",
     "chunk": b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     + b"f" * 60_000
     + b"\r\n",
-    "later chunk": b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
-    + b"z" * 60_000
-    + b"\r\n\r\n",
     "upgrade": b"GET /"
     + b"a" * 60_000
     + b" HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"

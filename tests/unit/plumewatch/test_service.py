@@ -12,7 +12,6 @@ from alerts.notify.pump import OutboxPump, PumpSettings
 from plumewatch.config.paths import DataPaths
 from plumewatch.service.app import Service
 from plumewatch.service.consumers import new_consumer
-from plumewatch.service.maintenance import Maintenance
 from storage import state
 from storage.errors import StorageUnavailableError
 from storage.journal import DeadLetter, Journal
@@ -194,6 +193,19 @@ async def test_silence_is_reported_once_and_survives_a_restart(config):
         assert service.alerting.notifier.sent == []
 
 
+async def test_what_time_alone_decides_is_sent_without_waiting_for_the_pump(config, monkeypatch):
+    """The pump here would look again by itself after an hour."""
+    patient = partial(OutboxPump, settings=PumpSettings(idle_s=3600.0))
+    monkeypatch.setattr("plumewatch.service.alerting.OutboxPump", patient)
+    async with running(config) as service:
+        await store(service, readings_of_puff(start=time.time() - 165.0, seconds=165.0))
+        await until(lambda: service.alerting.notifier.sent)
+        with contextlib.closing(connect(service.paths.state)) as state:
+            escalator.shift_steps(state, *incidents(state, "id"), -1000.0)
+        await until(lambda: len(service.alerting.notifier.sent) == 2)
+        assert service.alerting.notifier.sent[1].body.startswith("Nobody has responded yet.")
+
+
 async def test_a_journal_that_cannot_be_read_for_a_while(config, monkeypatch):
     real, refusals = Journal.read, []
 
@@ -210,52 +222,3 @@ async def test_a_journal_that_cannot_be_read_for_a_while(config, monkeypatch):
         await until(lambda: service.writers.readings.state.stored == len(readings))
         await until(lambda: service.alerting.notifier.sent)
         await until(lambda: service.resources.run_until_stored.failing == {})
-
-
-async def test_the_start_goes_on_with_what_can_be_read_of_a_damaged_state(config):
-    async with running(config) as service:
-        await store(service, puff())
-        await until(lambda: service.alerting.notifier.sent)
-    path = service.paths.state
-    with contextlib.closing(sqlite3.connect(path)) as state:
-        state.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        (page,) = state.execute(
-            "SELECT rootpage FROM sqlite_master WHERE name = 'outbox'"
-        ).fetchone()
-    with path.open("r+b") as file:
-        file.seek((page - 1) * 4096)
-        file.write(b"\xff" * 4096)
-    async with running(config) as service:
-        await store(service, puff())
-        await until(lambda: service.writers.readings.state.stored)
-    with contextlib.closing(connect(path)) as state:
-        assert incidents(state)
-    assert path.with_name("state.db.corrupt-1").exists()
-
-
-async def test_the_journal_is_pruned_behind_all_its_readers(config, monkeypatch):
-    monkeypatch.setattr(
-        Maintenance, "run_maintenance", lambda _: asyncio.Event().wait()
-    )  # not by itself
-    async with running(config) as service:
-        old = time.time() - 8 * 86_400
-        readings = [Reading("n2-boys-1", old + k, old + k, {"pm25": 4.0}) for k in range(20)]
-        await store(service, readings)
-        await until(lambda: service.detection.position == 20)
-        await until(lambda: service.series.cursor() == 20)
-        await service.monitoring.deletion.delete(15)
-        assert service.journal.first_offset() == 16
-        assert service.journal.deleted_unread() == 0
-
-
-async def test_what_time_alone_decides_is_sent_without_waiting_for_the_pump(config, monkeypatch):
-    """The pump here would look again by itself after an hour."""
-    patient = partial(OutboxPump, settings=PumpSettings(idle_s=3600.0))
-    monkeypatch.setattr("plumewatch.service.alerting.OutboxPump", patient)
-    async with running(config) as service:
-        await store(service, readings_of_puff(start=time.time() - 165.0, seconds=165.0))
-        await until(lambda: service.alerting.notifier.sent)
-        with contextlib.closing(connect(service.paths.state)) as state:
-            escalator.shift_steps(state, *incidents(state, "id"), -1000.0)
-        await until(lambda: len(service.alerting.notifier.sent) == 2)
-        assert service.alerting.notifier.sent[1].body.startswith("Nobody has responded yet.")

@@ -73,18 +73,6 @@ def test_a_sensor_prints_the_time_of_its_site_however_its_id_is_written():
     assert str(context.zone_of("north-1")) == "America/New_York"
 
 
-ONE = f'site = "North High"\ntimezone = "UTC"{SCHOOL.format("north")}'.replace(
-    'site = "north"\n', ""
-).replace('sites = ["north"]\n', "")
-
-
-def test_a_site_alone_needs_no_site_in_its_entries():
-    text = TWO[: TWO.index('[[site]]\nid = "south"')] + SCHOOL.format("north")
-    text = text.replace('site = "north"\n', "").replace('sites = ["north"]\n', "")
-    (room,) = read(text).registry().rooms.values()
-    assert (room.site, room.full_name) == ("North High", "Boys, floor 2, Main")
-
-
 def test_bells_holidays_and_shifts_are_those_of_the_site():
     roster = read(TWO + BELLS).roster()
     assert {site: [b.id for b in t.bells] for site, t in roster.timetables.items()} == {
@@ -132,14 +120,8 @@ def test_figures_of_all_schools_count_each_by_its_own_days():
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        (('sites = ["south"]\n', ""), "[[staff]] south-ap: sites: missing"),
         (('sites = ["south"]', 'sites = ["sout"]'), "[[staff]] south-ap: sites: 'sout'"),
-        (('timezone = "America/New_York"\n', ""), "timezone: missing"),
         (('name = "South High"', 'name = "north high"'), "[[site]] south: name: 'north high' is"),
-        (
-            ('name = "South High"', 'name = "North  High "'),
-            "[[site]] south: name: 'North  High",
-        ),
         (('id = "south"', 'id = ".."'), "[[site]] ..: id: '..': must be letters, digits"),
         (('id = "south"', 'id = "north"'), "[[site]] north: id: 'north' is already used by"),
         (('floor = "2"\nsite = "south"', ""), "[[room]] south-boys: site: missing"),
