@@ -128,7 +128,7 @@ def create_app(settings: StaffPageSettings) -> Starlette:
 
 
 class _App(Starlette):
-    """Gives security headers to every answer, also to those after a fault of its own."""
+    """Adds security headers to every response, including those after an internal error."""
 
     https = False
 
@@ -137,7 +137,7 @@ class _App(Starlette):
 
 
 class _Static(StaticFiles):
-    """Static files, of which the style sheet begins with the look of the whole product."""
+    """Static files. The style sheet starts with the colors and sizes of `reports.look`."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         if path != "page.css":

@@ -1,4 +1,4 @@
-"""The configuration file as the staff page changes it; the program that runs the page has it."""
+"""The interface through which the staff page changes the configuration file."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class ConfigVersion:
-    """The file at one moment: hash, content, and why it cannot be written, empty if it can.
+    """One version of the file: hash, content, and why it cannot be written (empty if it can).
 
-    - `whole`: the content with that of the files of schools.
-    - `files`: by section and index in `whole`, the file of an entry that is in one of those.
+    - `whole`: the content merged with the schools' own files.
+    - `files`: the file of each entry that comes from a school's file, by section and index.
     """
 
     hash: str

@@ -1,4 +1,4 @@
-"""Forms over sections of the configuration: what a form sends becomes an entry, faults find fields.
+"""Forms that edit sections of the configuration, and show faults beside their fields.
 
 A form is a table of fields. The configuration is checked as a whole, as for `plumewatch check`.
 """
@@ -49,8 +49,8 @@ class Kind(StrEnum):
 class Field:
     """One key of an entry.
 
-    `choices` returns values and their words from the whole configuration. A key that has its
-    `default` is left out. Rows of `rows` are tables in a list; `WORDS` are texts in a list.
+    `choices` returns the allowed values and their labels from the whole configuration. A value that
+    equals its `default` is not written. `ROWS` are tables in a list; `WORDS` are texts in a list.
     """
 
     key: str
@@ -61,18 +61,18 @@ class Field:
     default: str = ""
     rows: tuple[Field, ...] = ()
     spare: int = 1
-    """Empty rows after those that are there."""
+    """Empty rows after the existing ones."""
     is_free: bool = False
-    """Whether people write about what happened: nothing that identifies somebody is taken."""
+    """Whether this is free text, in which nothing may identify a person."""
     asked_by: str = ""
-    """Key of a field: it is shown only beside a fault of that one."""
+    """Key of another field; this field appears only if that one has a fault."""
     needs_choices: bool = False
-    """Whether it is shown only if there is anything to choose from."""
+    """Whether to show it only if there is something to choose from."""
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A form over the entries of `section`; `slug` is its address.
+    """A form that edits the entries of `section`; `slug` is its part of the path.
 
     - `title` writes an entry in a list.
     - `id_from` are keys that the id of a new entry is made of.
@@ -106,24 +106,24 @@ class Form:
     def list_entries(
         self, tree: Mapping[str, Any], now: datetime
     ) -> list[tuple[int, dict[str, Any]]]:
-        """Return the entries that people see, with their numbers in the file."""
+        """Return the visible entries with their index in the file."""
         found = enumerate(tree.get(self.section, ()))
         return [(k, dict(entry)) for k, entry in found if self.is_shown(entry, now)]
 
     def describe(self, entry: Mapping[str, Any], tree: Mapping[str, Any]) -> str:
-        """Write what an entry has beside its title, for a list."""
+        """Summarize an entry, without its title, for a list."""
         known = {field.key: field for field in self.fields if field.key not in _TITLES}
         words = [_describe(known[key], entry[key], tree) for key in known if entry.get(key)]
         return " · ".join(words)
 
     def read_values(self, form: FormData) -> dict[str, Any]:
-        """Read what was typed; a key that is empty is left out."""
+        """Read the submitted values; empty ones are left out."""
         return dict(_read(form, self.fields))
 
     def merge_entry(
         self, old: Mapping[str, Any] | None, typed: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Return the entry with what was typed; keys that the form does not have stay."""
+        """Merge the submitted values into an entry; keys that the form does not have stay."""
         known = {f.key: f for f in self.fields if not f.key.startswith("_")}
         entry = {k: v for k, v in (old or {}).items() if k not in known or k in typed}
         for key, value in typed.items():
@@ -135,7 +135,7 @@ class Form:
     def find_refused(
         self, tree: Mapping[str, Any], index: int | None, typed: Mapping[str, Any]
     ) -> dict[str, str]:
-        """Return why values are refused that the configuration would allow, by field."""
+        """Return faults that only the form checks, by field."""
         entries = tree.get(self.section, ())
         old = {} if index is None else entries[index]
         found = dict(_find_refused(self.fields, tree, old, typed))
@@ -148,7 +148,7 @@ class Form:
     def build_edits(
         self, tree: Mapping[str, Any], index: int | None, typed: Mapping[str, Any]
     ) -> list[Edit]:
-        """Return the changes of the file for what was typed."""
+        """Return the changes to the file for the submitted values."""
         if index is not None:
             changed = self.merge_entry(tree[self.section][index], typed)
             further = self.added_with({**typed, **changed}, tree)
@@ -163,7 +163,7 @@ class Form:
     def split_faults(
         self, faults: Iterable[EntryFault], index: int
     ) -> tuple[dict[str, str], list[str]]:
-        """Return the faults beside fields, by their name, and those of the rest, as sentences."""
+        """Split faults into those shown beside fields, by name, and the rest as sentences."""
         names = {f.key for f in self.fields}
         beside: dict[str, str] = {}
         others = []
@@ -244,7 +244,7 @@ def _find_refused(
     typed: Mapping[str, Any],
     prefix: str = "",
 ) -> Iterator[tuple[str, str]]:
-    """Yield values that a form does not offer, free text about people, and spans of no length."""
+    """Yield faults: values not offered, text that identifies people, and empty time spans."""
     for one in fields:
         value, name = typed.get(one.key), f"{prefix}{one.key}"
         if value is None:
@@ -267,7 +267,7 @@ def _find_refused(
 
 
 def _check_span(old: Mapping[str, Any], typed: Mapping[str, Any], *, asks: bool) -> str:
-    """Say what is wrong with times of a day; with `asks`, ask once whether they go overnight."""
+    """Check the start and end of a day; with `asks`, ask once whether the end is the next day."""
     start, end = typed.get("start"), typed.get("end")
     if start and start == end:
         return _("Start and end are the same. For all day, use 12:00 AM to 11:59 PM.")
@@ -278,7 +278,7 @@ def _check_span(old: Mapping[str, Any], typed: Mapping[str, Any], *, asks: bool)
 
 
 def find_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
-    """Return what differs, before and after."""
+    """Return the differing keys with their old and new values."""
     keys = [k for k in {**old, **new} if old.get(k) != new.get(k)]
     return {k: old[k] for k in keys if k in old}, {k: new[k] for k in keys if k in new}
 
@@ -334,7 +334,7 @@ def _write_fault(fault: EntryFault) -> str:
 
 
 def find_day_end(now: datetime) -> datetime:
-    """Return the end of a day at school: 18:00, or midnight after that."""
+    """Return 6:00 PM today, or the next midnight if that has passed."""
     evening = now.replace(hour=18, minute=0, second=0, microsecond=0)
     if now < evening:
         return evening

@@ -1,4 +1,4 @@
-"""What comes in and goes out: session, form and origin of a request, security headers."""
+"""Checks of requests (session, form, origin) and security headers of responses."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ class Session:
     role: str
     form_token: str
     sites: frozenset[str] | None = None
-    """Names of the sites that its token or groups are limited to; None for all."""
+    """Names of the sites that the token or groups allow; None for all."""
 
     def may(self, right: Right) -> bool:
-        """Whether the role has a right."""
+        """Return whether the role has a right."""
         return may(self.role, right)
 
     def allows(self, form_token: str) -> bool:
-        """Whether a form came from a page of this session."""
+        """Return whether a form came from a page of this session."""
         return hmac.compare_digest(self.form_token.encode(), form_token.encode())
 
 
@@ -84,7 +84,7 @@ class PendingSignIn:
 
 
 def name_cookie(*, secure: bool, what: str = "session") -> str:
-    """Return the name of a cookie; over https one that no other host can set."""
+    """Name a cookie; over https, with a prefix that keeps other hosts from setting it."""
     if secure:
         return "__Host-plumewatch" + ("" if what == "session" else f"-{what}")
     return f"plumewatch_{what}"
@@ -96,9 +96,9 @@ def find_client(request: Request) -> str:
 
 
 def is_local(request: Request) -> bool:
-    """Whether a request comes from this machine, and no proxy passed it on for somebody else.
+    """Return whether a request comes from this machine directly, without a proxy.
 
-    Without headers of its own, a proxy such as nginx asks in HTTP/1.0, which no browser does.
+    A proxy that sets no headers, such as a default nginx, uses HTTP/1.0; browsers do not.
     """
     passed_on = any(header in request.headers for header in _OF_PROXIES)
     is_old = request.scope.get("http_version") == "1.0"
@@ -106,7 +106,7 @@ def is_local(request: Request) -> bool:
 
 
 def same_origin(request: Request) -> bool:
-    """Whether a POST comes from our own page, by the headers that browsers set."""
+    """Return whether a POST comes from our own page, judging by browser headers."""
     if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
         return False
     origin = request.headers.get("origin")
@@ -121,7 +121,7 @@ class FormSize(Enum):
 
 
 def get_session(request: Request) -> Session | None:
-    """Return the session that was found for a request; None without one."""
+    """Return the session of a request, or None."""
     found: Session | None = getattr(request.state, "session", None)
     return found
 
@@ -141,7 +141,7 @@ def send_to_sign_in(request: Request) -> NoReturn:
 
 
 def refuse_for_now(wait_s: float, detail: str) -> HTTPException:
-    """Return the refusal of a request that may come again after a while."""
+    """Build a 429 response that says when to try again."""
     return HTTPException(429, detail, {"Retry-After": str(math.ceil(wait_s))})
 
 
@@ -153,7 +153,7 @@ async def read_form(request: Request, size: FormSize | None = None) -> FormData:
 
 
 async def read_body(request: Request) -> bytes:
-    """Read a small body, which may be absent, as `read_form` reads a form."""
+    """Read a small, optional body with the limits of `read_form`."""
     if request.headers.get("content-length", "0") == "0":
         return b""
     return await _receive(request, request.body, FormSize.SMALL.value[0])
@@ -179,7 +179,7 @@ def get_text(form: Mapping[str, Any], name: str) -> str:
 
 
 class SecurityHeaders:
-    """Adds security headers that a response has not set; with `https`, browsers stay there."""
+    """Adds missing security headers; with `https`, also tells browsers to stay on https."""
 
     def __init__(self, app: ASGIApp, *, https: bool = False) -> None:
         self._app = app

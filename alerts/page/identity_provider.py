@@ -1,4 +1,4 @@
-"""The provider of OpenID Connect that vouches for people: Google Workspace, Microsoft Entra ID, ...
+"""Sign-in with an OpenID Connect provider, such as Google Workspace or Microsoft Entra ID.
 
 The flow is the authorization code with PKCE, state and nonce. Authlib writes the requests and
 checks issuer, audience, times and nonce; signatures are checked with the keys that the provider
@@ -57,7 +57,7 @@ _ADDRESS: Final = re.compile(r"[^\s@/<>,;]{1,64}@[^\s@/<>,;]{1,180}")
 _TIMES: Final = ("exp", "nbf", "iat")
 _LEEWAY_S: Final = 60
 _LATEST: Final = 1e11
-"""Latest end of a token that is believed, beyond any clock."""
+"""Latest expiry of a token that is accepted, in Unix seconds."""
 DEADLINE_S: Final = 10.0
 _AT_ONCE: Final = 4
 """Calls to the provider at once; others wait, as when a school begins its day."""
@@ -72,7 +72,7 @@ _ENDPOINTS: Final = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
 @dataclass(frozen=True, slots=True)
 class ProviderSettings:
-    """Who the provider is, and who we are to it."""
+    """The provider, and our registration with it."""
 
     issuer: str
     client_id: str
@@ -82,7 +82,7 @@ class ProviderSettings:
     scope: str = "openid email profile"
     email_claim: str = "email"
     hosted_domain: str = ""
-    """Claim `hd` that people must have: the domain of a Google Workspace; empty for no check."""
+    """Required `hd` claim, the domain of a Google Workspace; empty for no check."""
     groups_claim: str = ""
     """Claim with a person's groups; empty if they are not asked for."""
     groups_url: str = ""
@@ -96,7 +96,7 @@ class ProviderSettings:
 
 
 class Identity(NamedTuple):
-    """Whom the provider vouches for, until when."""
+    """The authenticated user, and when the session expires."""
 
     email: str
     groups: tuple[str, ...]
@@ -143,7 +143,7 @@ class IdentityProvider:
         return address
 
     async def fetch_identity(self, code: str, nonce: str, verifier: str) -> Identity:
-        """Return whom the provider vouches for; raise `NotVouchedForError` if for nobody."""
+        """Return the authenticated user; raise `NotVouchedForError` if there is none."""
         return await self._call(lambda: self._fetch_identity_claims(code, nonce, verifier))
 
     async def fetch_document(self) -> dict[str, Any]:
@@ -162,7 +162,7 @@ class IdentityProvider:
         return kept.document
 
     async def fetch_keys(self, *, anew: bool = False) -> KeySet:
-        """Return the provider's keys, fetched `anew` at most every half minute."""
+        """Return the provider's keys; `anew` fetches them again, at most every 30 s."""
         kept, now = self._fetched, self._clock()
         if now - kept.keys_at >= (_NEW_KEYS_S if anew else _FRESH_S):
             kept.keys = await self._fetch_json("GET", (await self.fetch_document())["jwks_uri"])
@@ -266,7 +266,7 @@ class IdentityProvider:
         )
 
     async def _check_token(self, token: object, nonce: str) -> CodeIDToken:
-        """Return the claims of a token that the provider signed for us and now."""
+        """Verify an ID token and return its claims."""
         if not isinstance(token, str) or len(token) > _LONGEST_TOKEN:
             raise NotVouchedForError(_NOT_VALID)
         own = self.settings

@@ -31,7 +31,7 @@ _ON_A_SHEET: Final = 30
 
 
 class Label(msgspec.Struct, frozen=True):
-    """What one label says."""
+    """The text of one label."""
 
     sensor: str
     room: str
@@ -39,7 +39,7 @@ class Label(msgspec.Struct, frozen=True):
 
 
 class Order(msgspec.Struct, frozen=True):
-    """Input of the process that draws labels."""
+    """Input of the drawing process."""
 
     labels: list[Label]
     language: str

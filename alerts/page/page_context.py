@@ -1,4 +1,4 @@
-"""What every page shares: session and rights, reading off the loop, writing, rendering."""
+"""Shared by all pages: sessions and rights, database access in threads, rendering."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class PageContext(Visibility):
             raise refuse_for_now(wait, _("Wait a minute before the next change."))
 
     def speak(self, request: Request, own: str = "") -> None:
-        """Answer in the language that was asked for, else the person's, the browser's, ours."""
+        """Use the requested language, else the person's, the browser's, or the school's."""
         asked = request.query_params.get("lang", "")
         browser = choose_language(request.headers.get("accept-language", ""))
         set_language(
@@ -126,7 +126,7 @@ class PageContext(Visibility):
         )
 
     async def require_reader(self, request: Request, right: Right = Right.INCIDENTS) -> None:
-        """Send people to the sign-in who may not read; raise 403 if their role may not."""
+        """Redirect to the sign-in without a session; raise 403 if the role lacks the right."""
         session = await self.find_session(request)
         if session is None and not self.is_open_to(request):
             send_to_sign_in(request)
@@ -136,11 +136,11 @@ class PageContext(Visibility):
             raise HTTPException(403, explain_role(right))
 
     def is_open_to(self, request: Request) -> bool:
-        """Whether anybody may read: on this machine alone, where the page has no other address."""
+        """Return whether reading needs no sign-in: only in the demo, from this machine."""
         return self.access.open_reading and is_local(request)
 
     async def may_see_wall(self, request: Request) -> bool:
-        """Whether a request may see the wall view: of a screen, or of who may read other pages."""
+        """Return whether a screen or a person may see the wall view."""
         session = await self.find_session(request)
         screen = await self.find_screen(request.cookies.get(WALL_COOKIE, ""))
         if screen is not None:
@@ -151,7 +151,7 @@ class PageContext(Visibility):
         return self.is_open_to(request) or may
 
     async def find_screen(self, text: str) -> ApiToken | None:
-        """Return the token of a screen that may show the wall view now; None without one."""
+        """Return a screen's valid token for the wall view, or None."""
         token, now = await self.read(api_tokens.find, text), self.settings.clock()
         member = token and self.policy.find_member(token.person)
         if not token or not member or not token.may(Scope.WALL, member.role, now):
@@ -207,7 +207,7 @@ class PageContext(Visibility):
     async def load_room_states(
         self, rooms: Collection[Room] | None = None
     ) -> list[queries.RoomState]:
-        """Return the state of some rooms, or of all that the request sees, as of now.
+        """Return the current state of some rooms, or of all that the request may see.
 
         Requests within `_SHARED_S` share one query of the newest readings.
         """
@@ -223,7 +223,7 @@ class PageContext(Visibility):
     async def change_incident(
         self, request: Request, work: Callable[..., Incident], *arguments: object, **more: object
     ) -> None:
-        """Change the incident of a path for who sent the request, now."""
+        """Change the incident in the request's path on behalf of the signed-in person."""
         incident, now = request.path_params["id"], self.settings.clock()
         person = request.state.session.person
         await self.write(lambda tx: work(tx, incident, person, *arguments, now, **more))
@@ -248,7 +248,7 @@ class PageContext(Visibility):
     def record(
         self, tx: sqlite3.Connection, request: Request, kind: AuditKind, what: str, **more: str
     ) -> None:
-        """Record in the audit log what who sent the request does in a transaction."""
+        """Record an action of the signed-in person in the audit log."""
         detail = {"what": what, **more}
         audit.append(tx, kind, request.state.session.person, detail, self.settings.clock())
 
@@ -271,7 +271,7 @@ class PageContext(Visibility):
         return named
 
     def add_place_names(self, incidents: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Add the names of the place to each incident that the request may see."""
+        """Keep the incidents that the request may see, and add the names of their places."""
         shown = []
         for found in incidents:
             room = self.registry.place_of(found["room"])
@@ -317,9 +317,9 @@ class PageContext(Visibility):
         done: str = "",
         **content: Any,
     ) -> Response:
-        """Fill a template; `session` in it is that of the request, if it was looked up.
+        """Render a template with the session of the request, if there is one.
 
-        `errors` and what is `done` are sentences above the content.
+        `errors` and `done` are sentences shown above the content.
         """
         content.update(request=request, session=get_session(request), path=request.url.path)
         content.update(errors=[*filter(None, errors)], done=done)
@@ -350,7 +350,7 @@ class _FilledInThread(HTMLResponse):
 
 
 def explain_role(right: Right) -> str:
-    """Say who has a right that a person does not have."""
+    """Say which roles have a right that the person lacks."""
     return _("Your role can't open this. It's for: %(roles)s.", roles=list_roles_with(right))
 
 

@@ -1,4 +1,4 @@
-"""Pages that belong together: methods of a `PageGroup`, marked with path and access (`serves`).
+"""Groups of pages: methods of a `PageGroup`, marked with path and access (`serves`).
 
 One line in `alerts.page.app.PAGES` adds them, and one in `alerts.page.rendering.NAV` a link.
 """
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 _Handler = TypeVar("_Handler", bound="Callable[..., Awaitable[Response]]")
 _INCIDENT: Final = "/incidents/{id}"
-"""Paths of one incident, which their people must be allowed to see."""
+"""Paths of one incident, which the person must be allowed to see."""
 
 
 class Access(Enum):
-    """Who gets a page without a special right; a public one may check requests itself."""
+    """Access without a specific right; a public page may check requests itself."""
 
     PUBLIC = auto()
     READERS = auto()
@@ -50,7 +50,7 @@ class _Served:
     of_any_size: bool = False
 
     async def admit(self, context: PageContext, request: Request) -> None:
-        """Refuse or redirect those who have no access; from then on, see what they may see."""
+        """Check access, and limit the request to the schools it may see."""
         context.see_as(None)
         await self._admit(context, request)
         session = get_session(request)
@@ -101,7 +101,7 @@ def serves(
 
 
 class _RowConvertor(Convertor[int]):
-    """``{id:row}`` in a path: the number of a row, which SQLite can hold; others are no path."""
+    """``{id:row}`` in a path: a row number that fits into SQLite; other values give 404."""
 
     regex = "[0-9]{1,18}"
 
@@ -116,7 +116,7 @@ register_url_convertor("row", _RowConvertor())
 
 
 class PageGroup:
-    """Pages that belong together: the methods that are marked with `serves`."""
+    """A group of pages: the methods marked with `serves`."""
 
     def __init__(self, context: PageContext) -> None:
         self._context = context

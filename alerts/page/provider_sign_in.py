@@ -143,7 +143,7 @@ class ProviderPages(SignInGroup):
         )
 
     async def _update_directory(self, email: str, found: Identity) -> StaffMember | None:
-        """Return somebody as their groups are now; forget them without one that joins."""
+        """Update a directory person from their groups; remove them if no group admits them."""
         context, now = self._context, self._now()
         groups = context.access.sign_in.select_mapped(found.groups)
         if not context.access.sign_in.groups:
@@ -162,13 +162,13 @@ class ProviderPages(SignInGroup):
         return context.policy.find_member(email)
 
     def _is_recorded(self) -> bool:
-        """Return whether the audit log gets one more refusal, of which anybody can make many."""
+        """Return whether to log this refusal; anybody can cause many."""
         return self._context.access.limits.refusals.take("", self._now()) == 0
 
     def _find_refusal(
         self, provider: IdentityProvider, found: Identity, member: StaffMember | None
     ) -> tuple[Refusal, str] | None:
-        """Say why somebody whom the provider vouches for is nobody here; None if they are."""
+        """Return why an authenticated user has no access here, or None if they have."""
         own, context = provider.settings, self._context
         if member is None:
             return Refusal.NO_SUCH_ADDRESS, _(
@@ -196,7 +196,7 @@ class ProviderPages(SignInGroup):
 
     @property
     def _lax(self) -> dict[str, Any]:
-        """Return the flags of cookies that are sent when the provider sends a browser back."""
+        """Return the flags of cookies that must survive the redirect from the provider."""
         return {**self._flags, "samesite": "lax"}
 
     def _get_provider(self) -> IdentityProvider:
@@ -207,7 +207,7 @@ class ProviderPages(SignInGroup):
 
 
 def _read_begun(cookie: str) -> dict[str, Any]:
-    """Return what a browser was given when it began to sign in; empty if it did not."""
+    """Return what the sign-in cookie holds; empty if it is missing or not ours."""
     try:
         found = json.loads(base64.urlsafe_b64decode(cookie[:_MOST_CHARACTERS]))
     except (ValueError, RecursionError):

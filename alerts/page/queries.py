@@ -36,9 +36,9 @@ LEVELS: Final = (
 """How rooms and incidents are shown (`reports.look.STATES`), the most urgent first."""
 _MASKS: Final = frozenset({"spray", "steam", "voc"})
 _MASKS_FROM: Final = 0.05
-"""Probability from which one of these is named as what hides vaping."""
+"""Lowest probability at which one of these is said to hide vaping."""
 _MUCH_UG_M3: Final = 100.0
-"""PM2.5 of a moment that is not well, whatever its cause: no standard, which are for 24 hours."""
+"""PM2.5 that is shown as notable whatever its cause. Not a standard; those are for 24 hours."""
 
 
 _INCIDENT: Final = (
@@ -59,8 +59,8 @@ _OPEN: Final = " AND i.id IN (SELECT id FROM incident WHERE status <> 'resolved'
 class RoomState:
     """A room as the board shows it.
 
-    `level` is one of `LEVELS`. `air` are label, value and unit of the newest reading, seen at
-    `seen`, and `kind` that of the incident. `silences` are those that are active.
+    `level` is one of `LEVELS`. `air` has label, value and unit of the newest reading, taken at
+    `seen`; `kind` is the kind of the incident; `silences` are the active ones.
     """
 
     room: Room
@@ -76,12 +76,12 @@ class RoomState:
 
     @property
     def needs_person(self) -> bool:
-        """Whether somebody has to go there now."""
+        """Return whether somebody has to go there now."""
         return self.level in {"alarm", "attention"} and self.kind in PRESENCE
 
     @property
     def is_faulty(self) -> bool:
-        """Whether a sensor of it does not work, which can wait."""
+        """Return whether one of its sensors does not work, which can wait."""
         return self.level == "silent" or (self.level == "attention" and self.kind in HEALTH)
 
 
@@ -241,7 +241,7 @@ def find_incidents(
 def find_open_incidents(
     db: sqlite3.Connection, *, room: str = "", rooms: str | None = None, limit: int = 50
 ) -> list[dict[str, Any]]:
-    """Return open incidents, those that need a response first."""
+    """Return open incidents; those that need a response come first."""
     asked = ("open", "notified", "acknowledged")
     found = find_incidents(db, statuses=asked, room=room, rooms=rooms, limit=limit)
     return sorted(found, key=_rank)
@@ -250,7 +250,7 @@ def find_open_incidents(
 def find_missed_incidents(
     db: sqlite3.Connection, since: float, *, rooms: str | None = None
 ) -> list[dict[str, Any]]:
-    """Return the incidents that nobody responded to in all rounds, until somebody reports."""
+    """Return the missed incidents that nobody has reported on yet."""
     over = find_incidents(db, statuses=("resolved",), rooms=rooms, start=since, limit=_MOST_MISSED)
     return [i for i in over if i["missed_at"] and not i["verdict"]]
 
@@ -281,7 +281,7 @@ def _rank(row: Mapping[str, Any]) -> tuple[bool, bool, float]:
 
 
 def _add_state(row: dict[str, Any]) -> dict[str, Any]:
-    """Add the state of an incident, and the level that shows it."""
+    """Add the state and display level of an incident."""
     state = state_of(
         row["kind"],
         is_open=row["status"] != "resolved",
@@ -362,7 +362,7 @@ def _read_evidence(event: Mapping[str, Any], which: str = "") -> dict[str, Any]:
 def find_room_events(
     db: sqlite3.Connection, room: str, start: float, end: float
 ) -> list[dict[str, Any]]:
-    """Return the events of a room that touch a window, for marks in a chart."""
+    """Return the events of a room that overlap a window, for marks in a chart."""
     return _fetch(
         db,
         'SELECT kind, phase, onset, coalesce("end", last_heard) AS "end", incident'

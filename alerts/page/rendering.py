@@ -1,4 +1,4 @@
-"""Templates and the words in them: one environment, filled with what every page shares."""
+"""The Jinja environment, and the filters and words that all templates share."""
 
 from __future__ import annotations
 
@@ -109,17 +109,17 @@ class NavLink:
     icon: str = ""
     """Paths of an SVG, 24 wide."""
     of_sensors: bool = False
-    """Whether people see it who may not read about incidents."""
+    """Whether people without access to incidents see it."""
 
     def is_for(self, session: Session | None) -> bool:
-        """Whether a person, or anybody without signing in, may open it."""
+        """Return whether a person, or anybody if None, may open it."""
         if session is None:
             return self.right is None
         needed = self.right or (Right.SENSORS if self.of_sensors else Right.INCIDENTS)
         return session.may(needed) or (self.right is None and session.may(Right.INCIDENTS))
 
     def is_current(self, path: str) -> bool:
-        """Whether a person at `path` is on this page or below it."""
+        """Return whether `path` is this page or below it."""
         return path == self.path or path.startswith(self.below or ("\0",))
 
 
@@ -165,7 +165,7 @@ def draw_icon(level: str) -> Markup:
 
 
 def write_headline(incident: Mapping[str, Any]) -> str:
-    """Write what an incident is, or what people found once they have answered.
+    """Write an incident's kind, or the answer once there is one.
 
     >>> rows = {"kind": "vape", "cause": "spray"}
     >>> [write_headline({**rows, "verdict": v}) for v in (None, "false_alarm", "confirmed")]
@@ -210,7 +210,7 @@ _ZONE: ContextVar[str] = ContextVar("time zone of the request", default="")
 
 
 class Times:
-    """Writes moments in the time zone of the site that a request is about, else the usual one."""
+    """Writes times in the zone of the request's site, or in the default zone."""
 
     def __init__(self, clock: Callable[[], float], zone: str) -> None:
         self._now = clock
@@ -250,7 +250,7 @@ class Times:
         return text if at.key == self.zone.key else f"{text} {local:%Z}"
 
     def write_ago(self, moment: float) -> str:
-        """Write the time since then, in the largest unit that fits."""
+        """Write the time since a moment, in the largest unit that fits."""
         return _write_duration(max(self._now() - moment, 0.0))
 
     def write_lately(self, moment: float) -> str:
@@ -263,13 +263,13 @@ class Times:
         return _("%(time)s ago", time=_write_duration(seconds))
 
     def write_age(self, moment: float) -> Markup:
-        """Write how old something is, as an element in which the page's script counts on."""
+        """Write an age as an element that the page's script keeps counting."""
         seconds = max(self._now() - moment, 0.0)
         words = _("%(time)s ago", time=_write_duration(seconds))
         return Markup('<span data-age="{:.0f}">{}</span>').format(seconds, words)
 
     def write_ahead(self, moment: float) -> str:
-        """Write the time until then, in the largest unit that fits."""
+        """Write the time until a moment, in the largest unit that fits."""
         return _write_duration(max(moment - self._now(), 0.0))
 
     def to_local(self, moment: float) -> datetime:
@@ -285,7 +285,7 @@ def _write_duration(seconds: float) -> str:
 
 
 def write_unreachable(sentence: str, phone: str) -> str:
-    """Say that alerts may not be going out, and whom to call if anybody.
+    """Say that alerts may not be going out, and whom to call.
 
     >>> write_unreachable("Can't reach Plumewatch.", "555-0100")
     "Can't reach Plumewatch. Alerts may not be going out. Call 555-0100."
@@ -295,7 +295,7 @@ def write_unreachable(sentence: str, phone: str) -> str:
 
 
 def write_script_messages(*scripts: str) -> Markup:
-    """Return the messages of scripts for their own `_`; nothing in English, which they contain."""
+    """Return the translations that scripts need as a meta tag; nothing in English."""
     if get_language() == ENGLISH:
         return Markup()
     found = {text: gettext(text) for script in scripts for text in _find_texts(script)}
@@ -319,7 +319,7 @@ def write_measured(value: float, form: str, unit: str) -> str:
 def build_environment(
     settings: StaffPageSettings, times: Times, **shared: Any
 ) -> jinja2.Environment:
-    """Create the environment of all templates; `shared` are further names that all of them know."""
+    """Create the environment of all templates; `shared` are more globals."""
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE / "templates"),
         autoescape=True,

@@ -1,6 +1,6 @@
 """Report jobs: in progress, and finished ones for an hour.
 
-Each is for the person who requested it, while they see the schools that it is about.
+Only the person who requested a report gets it, while they may see its schools.
 
 Each runs in a process of its own at low priority, so that a long report delays no alert.
 """
@@ -27,7 +27,7 @@ KEPT_S: Final = 3600.0
 _AT_ONCE: Final = 2
 _MOST: Final = 40
 _FOR_OTHERS: Final = 2
-"""Times as many in all, of which those about the same schools take only their own."""
+"""Factor for the limits over all schools, so that one school cannot use them up."""
 _LONGEST_S: Final = 900.0
 
 
@@ -47,7 +47,7 @@ class Order(msgspec.Struct, frozen=True):
 
 @dataclass
 class Job:
-    """One report: `done` of `of` days are read; the id cannot be guessed.
+    """One report: `done` of `of` days have been read; its id cannot be guessed.
 
     `sites` are the names of the sites that it is about; None for all.
     """
@@ -127,7 +127,7 @@ class ReportJobs:
         return job
 
     def list_jobs(self, person: str, sites: frozenset[str] | None = None) -> list[Job]:
-        """Return the jobs of a person who sees some sites, None for all; newest first."""
+        """Return the jobs of a person who may see `sites` (None for all), newest first."""
         self._delete_expired()
         return [
             job

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 UNREGISTERED: Final = "_unregistered"
 ALL_SITES: Final = "*"
-"""Keys that the page adds to the configuration, for choices that are not in it."""
+"""Keys that the page adds to the configuration for more choices."""
 _DAYS: Final = Words(
     {
         "mon": mark("Monday"),
@@ -44,7 +44,7 @@ _ROLES: Final = Words(
     }
 )
 _QUIET: Final = Words({"hold": mark("wait until the end"), "divert": mark("go to other people")})
-"""What becomes of other alerts in quiet hours."""
+"""What happens to other alerts in quiet hours."""
 
 
 def _list_names(tree: Tree, section: str) -> dict[str, str]:
@@ -129,7 +129,7 @@ def _add_swap(typed: Tree, _tree: Tree) -> list[Edit]:
 
 
 def _add_zone(room: Tree, tree: Tree) -> list[Edit]:
-    """Add the zone of a room on a floor that is in none, where the school has zones."""
+    """Add a zone for a room on a floor without one, if the school uses zones."""
     zones = tree.get("zone", ())
     building, floor, site = (room.get(key, "") for key in ("building", "floor", "site"))
     here = [z for z in zones if not site or z.get("site", site) == site]

@@ -1,4 +1,4 @@
-"""Settings of the staff page, and the status that it shows of the pipeline."""
+"""Settings of the staff page, and the pipeline status that it shows."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class QuarantinedSensor:
 class SensorStatus:
     """A registered sensor: state in words, last live reading, and data problems by name.
 
-    `poll_error`: why a device that is asked over HTTP gives no answer, since `poll_failing_since`.
+    `poll_error`: why polling the device over HTTP fails, since `poll_failing_since`.
     `no_particles_since`: since when it has measured other quantities alone, if for longer than a
     day. `unlikely`: quantities that look like another unit (`detection.unlikely`).
     """
@@ -58,7 +58,7 @@ class SensorStatus:
     unlikely: tuple[str, ...] = ()
 
     def state_beside(self, seen: float | None) -> str:
-        """Return its state beside its newest stored reading: what was read was heard once."""
+        """Return its state; a sensor with a stored reading was heard at least once."""
         return "silent" if self.state == "never heard" and seen is not None else self.state
 
     @property
@@ -90,7 +90,7 @@ class PipelineStatus:
 
 
 class Pipeline(Protocol):
-    """What the staff page shows of ingest and detection; quick, in the event loop."""
+    """Status of ingest and detection for the staff page; fast, called in the event loop."""
 
     def status(self) -> PipelineStatus:
         """Return counters and sensors."""
@@ -101,7 +101,7 @@ class Pipeline(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AccessSettings:
-    """Who gets in, from where, and how often."""
+    """Access: who, from where, and how often."""
 
     open_reading: bool = True
     """Whether people on this machine read pages without signing in, for the demo only."""
@@ -114,7 +114,7 @@ class AccessSettings:
     secure_cookie: bool = False
     """Whether the page is reached over https."""
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
-    """Host names under which the page answers; others are refused (DNS rebinding)."""
+    """Accepted host names; others are refused (DNS rebinding)."""
     session_s: float = 12 * 3600.0
     limits: Limits = field(default_factory=Limits)
 
@@ -126,14 +126,14 @@ class NoticeSettings:
     send_test: Callable[[StaffMember], Awaitable[Sequence[TrialNotice]]]
     """Sends a test notice to each address of a person."""
     read_channels: Callable[[], None]
-    """Takes over people of the directory, and channels that people set up on the page; blocks."""
+    """Reloads people of the directory and channels set up on the page; blocks."""
     gateways: Gateways = field(default_factory=Gateways)
     push_key: str = ""
     """Public key for browsers that get notices; empty for no web push."""
     push_private: bool = False
-    """Whether push services may be in one's own network, for tests: anybody gives an address."""
+    """Whether push services may be in the local network; for tests only."""
     allow_private_targets: bool = False
-    """Whether addresses of channels may be in one's own network."""
+    """Whether channel addresses may be in the local network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ class PageProcesses:
 
 @dataclass(frozen=True, slots=True)
 class HeaderSettings:
-    """What stands above every page."""
+    """The header of every page."""
 
     banner: Callable[[], str] = str
     """A line above the rooms, such as that the school is simulated; empty for none."""

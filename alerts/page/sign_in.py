@@ -54,7 +54,7 @@ _MOST_PENDING: Final = 1000
 
 
 class SignInGroup(PageGroup):
-    """What pages of sign-in and accounts share: comparing passwords, starting sessions."""
+    """Shared by sign-in and account pages: checking passwords, starting sessions."""
 
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
@@ -96,12 +96,12 @@ class SignInGroup(PageGroup):
         return found[0] if len(found) == 1 else None
 
     def _name_account(self, account: str) -> str:
-        """Return an account as guesses at it are counted, whether by id or by name."""
+        """Return the id under which guesses at an account are counted."""
         member = self._find_member(account)
         return account if member is None else member.id
 
     async def _hash(self, work: Callable[[], _T]) -> _T:
-        """Run in the one thread that compares passwords, which bounds the memory message flood."""
+        """Run in the one password thread, so that a flood of sign-ins uses bounded memory."""
         if self._waiting >= _MOST_WAITING:
             fault = _("Too many people are signing in. Try again in a few seconds.")
             raise HTTPException(429, fault, {"Retry-After": "5"})
@@ -173,7 +173,7 @@ class SignInGroup(PageGroup):
         account: str = "",
         **detail: str,
     ) -> Response:
-        """Record that somebody was not signed in; the page says `error`, which may tell less."""
+        """Record a refused sign-in; `error`, shown on the page, may say less."""
         await self._record(request, actor, reason, **detail)
         return self._render_form(request, after, account, error, 403)
 
@@ -202,7 +202,7 @@ class SignInGroup(PageGroup):
     async def _ask_for_code(
         self, member: StaffMember, account: str, after: str, secret: str
     ) -> Response:
-        """Ask somebody who gave their password for a code, with `secret` of a new app or none."""
+        """Ask for a code after the password; `secret` is that of a new app, or empty."""
         given = await self._context.read(load_hash, member.id)
         if len(self._pending) >= _MOST_PENDING:
             del self._pending[next(iter(self._pending))]

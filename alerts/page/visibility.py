@@ -1,4 +1,4 @@
-"""What a request may see: the rooms, sensors and staff of its schools, or of the one it shows."""
+"""What a request may see: rooms, sensors and staff of its schools, or of the chosen one."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from storage.registry import Registry, Site
 
 _SITES: ContextVar[frozenset[str] | None] = ContextVar("sites of the request", default=None)
-"""Names of the sites that who sent the request may see; None for all."""
+"""Names of the sites that the request may see; None for all."""
 _SCHOOL: ContextVar[str] = ContextVar("school that the page shows", default="")
-"""Name of the one school whose rooms a page shows; empty for all that may be seen."""
+"""Name of the chosen school; empty for all that the request may see."""
 MOST_ROOMS: Final = 300
-"""Rooms of several schools that are shown at once; of more, those of one school."""
+"""Most rooms of several schools on one page; beyond that, a page shows one school."""
 
 
 class Visibility:
-    """Limits what pages show to what belongs to the sites of who sent the request."""
+    """Limits pages to the sites that the request may see."""
 
     def __init__(self, settings: StaffPageSettings) -> None:
         self.settings = settings
@@ -52,7 +52,7 @@ class Visibility:
 
     @property
     def permitted(self) -> Registry:
-        """Return all that the request may see, also beside the school that it shows."""
+        """Return all that the request may see, whatever school is chosen."""
         return self._part(_SITES.get())
 
     @property
@@ -103,7 +103,7 @@ class Visibility:
         self.times.use(school.zone)
 
     def find_site_names(self, ids: frozenset[str] | None) -> frozenset[str] | None:
-        """Return the names of the sites that a token is limited to by id; None stays."""
+        """Return the names of a token's sites by their ids; None stays None."""
         known = {site.id: site.name for site in self._registry.sites.values()}
         known |= {room.site_id: room.site for room in self._registry.former.values()}
         return None if ids is None else frozenset(name for key, name in known.items() if key in ids)
@@ -125,7 +125,7 @@ class Visibility:
 
     @property
     def staff(self) -> tuple[StaffMember, ...]:
-        """Return the staff that the request may see: those of its sites."""
+        """Return the staff of the sites that the request may see."""
         sites = _SITES.get()
         if sites is None:
             return self.policy.staff
@@ -134,7 +134,7 @@ class Visibility:
 
     @property
     def own_staff(self) -> tuple[StaffMember, ...]:
-        """Return the staff whom the request may manage: those of no site beyond its own."""
+        """Return the staff that the request may manage: people with no other sites."""
         sites = _SITES.get()
         if sites is None:
             return self.policy.staff
@@ -142,7 +142,7 @@ class Visibility:
         return tuple(member for member, their in own if their is not None and their <= sites)
 
     def see_as(self, person: str | None, limit: frozenset[str] | None = None) -> None:
-        """See from now on what a person sees, all for None; a `limit` leaves only those sites."""
+        """Limit the request to a person's sites (all for None), and to those of `limit`."""
         sites = None if person is None else self.policy.find_sites(person)
         if limit is not None:
             sites = limit if sites is None else sites & limit
@@ -152,21 +152,21 @@ class Visibility:
         self.times.use(self._registry.sites[only].zone if only in self._registry.sites else "")
 
     def sees_room(self, room: str) -> bool:
-        """Whether the request may see what is of a room, also of one that is not registered."""
+        """Return whether the request may see a room, even an unregistered one."""
         return _SITES.get() is None or room in self.registry.rooms
 
     def sees_sensor(self, sensor: str) -> bool:
-        """Whether the request may see a sensor; unregistered ones belong to no site."""
+        """Return whether the request may see a sensor; unregistered ones belong to no site."""
         return _SITES.get() is None or sensor in self.registry.sensors
 
     def list_down_sensors(self) -> list[str]:
-        """Return the ids of the sensors that do not report now."""
+        """Return the ids of the sensors that are not reporting."""
         return [
             name for name, life in self.read_pipeline().sensors.items() if life.state != "alive"
         ]
 
     def read_pipeline(self) -> PipelineStatus:
-        """Return the status of the pipeline, without what belongs to no site that is seen."""
+        """Return the pipeline status, limited to visible sensors."""
         found = self.settings.pipeline.status()
         if _SITES.get() is None:
             return found

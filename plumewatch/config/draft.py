@@ -1,4 +1,4 @@
-"""A configuration that may still have faults, as the checks between its entries see it."""
+"""A configuration that may have faults, for the checks across entries."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Draft:
         return path not in self._wrong
 
     def tables(self, path: str, entries: Iterable[_Entry]) -> Iterator[tuple[str, _Entry]]:
-        """Return the entries that are tables, perhaps with faults inside, and their paths."""
+        """Yield the entries that are tables, perhaps with faults inside, with their paths."""
         placed = ((f"{path}.{i}", entry) for i, entry in enumerate(entries))
         return ((place, entry) for place, entry in placed if self.is_table(place))
 

@@ -40,11 +40,11 @@ _HEADINGS: Final = re.compile(
     r"|^[ \t]*(\[\[?)[ \t]*([A-Za-z0-9_.-]+)[ \t]*\]\]?[ \t]*(?=#|\r?$)",
     re.DOTALL | re.MULTILINE,
 )
-"""Strings and comments, in which a heading is none; or a heading."""
+"""A string or comment, which may look like a heading, or a heading."""
 
 
 class ConfigEditor:
-    """The configuration file at `path`; `history` is the folder of what changes replaced."""
+    """The configuration file at `path`; `history` keeps replaced versions."""
 
     def __init__(self, path: Path, history: Path, apply: Callable[[], None]) -> None:
         self._path = path.resolve()

@@ -61,7 +61,7 @@ class Place(Model):
 
 
 class IncidentSummary(Model):
-    """An incident. `state` is what reports call it; `status` is how far people have come."""
+    """An incident. `state` is the term that reports use; `status` is its place in the workflow."""
 
     id: str
     kind: str
@@ -135,7 +135,7 @@ class Incident(IncidentSummary):
 
 
 class IncidentQuery(OfSite):
-    """Which incidents; without a parameter, all."""
+    """Filters for incidents; without any, all are returned."""
 
     status: Annotated[Words, Field(description=f"One or more of {', '.join(Status)}")] = ()
     kind: Annotated[Words, Field(description="Such as vape,smoke")] = ()

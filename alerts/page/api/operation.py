@@ -1,7 +1,7 @@
-"""One operation of the API: what it takes, what it answers, and how that is described.
+"""Operations of the API: their input, output and description.
 
-An operation is a method of a `PageGroup` marked with `operation`. The OpenAPI document is made of
-its Pydantic models, so it is what the code checks. Errors are problem details (RFC 9457).
+An operation is a method of a `PageGroup` marked with `operation`. The OpenAPI document comes from
+its Pydantic models, so it describes what the code checks. Errors are problem details (RFC 9457).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _PROBLEM: Final = "application/problem+json"
 
 
 class Model(BaseModel):
-    """What is sent or answered; unknown fields are refused."""
+    """Base of all request and response models; unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -65,7 +65,7 @@ class Problem(BaseModel):
 
 _EXAMPLE: Final = "2026-09-07T10:05:00Z"
 _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-"""Moments that a store can have; nanoseconds of others do not fit."""
+"""Range of times that the databases can store as nanoseconds."""
 
 
 def _split_words(value: object) -> object:
@@ -100,12 +100,12 @@ Time = Annotated[
 
 
 def to_moment(at: float) -> datetime:
-    """Return Unix seconds as the moment that answers have."""
+    """Convert Unix seconds to the time in a response."""
     return datetime.fromtimestamp(at, UTC)
 
 
 def to_moment_if_known(at: float | None) -> datetime | None:
-    """Return the moment of a time that may be unknown."""
+    """Convert Unix seconds, or None."""
     return None if at is None else to_moment(at)
 
 
@@ -127,7 +127,7 @@ _BEARER: Final = {"WWW-Authenticate": 'Bearer realm="plumewatch"'}
 
 
 async def _admit(scope: Scope, context: PageContext, request: Request) -> None:
-    """Act as the person of the token of a request to the API.
+    """Authenticate an API request as its token's person.
 
     Raises 401 without a valid one, 403 for one that may not do this, and 429 after too many
     requests.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class ReportRequest(Model):
-    """Which report, over which days or which week, month, term or school year."""
+    """A report, and its days, week, month, term or school year."""
 
     report: str = Field(description=", ".join(ABOUT), max_length=80)
     format: str = Field(description=", ".join(FORMATS), max_length=80)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Room(Place):
-    """A room; `state` is as on the staff page: alarm, responding, attention, ok, silent or such."""
+    """A room; `state` is that of the staff page, such as alarm, responding, ok or silent."""
 
     kind: str
     state: str
@@ -64,7 +64,7 @@ class Sensors(Model):
 
 
 class SensorQuery(OfSite):
-    """Which sensors."""
+    """Filters for sensors."""
 
     room: Annotated[str, Field(max_length=200, description="Id of a room")] = ""
 

@@ -61,7 +61,7 @@ class Readings(Model):
 
 
 class ReadingsQuery(OfSite):
-    """Which readings of which sensors."""
+    """Filters for readings."""
 
     start: Annotated[Time, Field(alias="from")]
     end: Annotated[Time, Field(alias="to")]

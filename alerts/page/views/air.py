@@ -78,7 +78,7 @@ def compute_day_means(
 
 
 def build_cell(key: str, value: float | None, over_s: float = 0.0) -> Cell:
-    """Compare a mean over so many seconds with the guideline, if that is for such means."""
+    """Compare a mean over `over_s` seconds with the guideline, if it applies to such means."""
     guideline = _BY_KEY.get(key)
     if value is None or guideline is None or guideline.over_s > over_s:
         return Cell(value)

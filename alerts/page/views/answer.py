@@ -56,7 +56,7 @@ _ANYWHERE: Final = {"Access-Control-Allow-Origin": "*"}
 
 
 class _FurtherError(HTTPException):
-    """An error with `more` for the script: what may be opened, or what is asked."""
+    """An error with `more` data for the script: a page to open, or a question."""
 
     def __init__(self, status: int, error: str, **more: object) -> None:
         super().__init__(status, error)
@@ -100,7 +100,7 @@ class AnswerPages(PageGroup):
         return await self._send_state_after_press(token, grant)
 
     async def _send_state_after_press(self, token: str, grant: Grant) -> Response:
-        """Return the state, and the token for what follows a first press."""
+        """Return the state, and the token for the steps after the first press."""
         if grant.action is not Action.ACKNOWLEDGE:
             return await self._send_state(grant)
         now = self._context.settings.clock()
@@ -177,7 +177,7 @@ class AnswerPages(PageGroup):
         await self._context.write(record)
 
     async def _check_grant(self, request: Request, *actions: Action) -> tuple[FormData, str, Grant]:
-        """Return form, token and grant, for one of `actions` or to look at any; or raise.
+        """Return form, token and grant; the grant must be for one of `actions`, if given.
 
         That is 400 without a token, else 403 or 429.
         """

@@ -94,7 +94,7 @@ class BoardPages(PageGroup):
         }
 
     async def _compare_schools(self) -> list[SchoolFigures]:
-        """Return the schools that the request sees, over the last seven days."""
+        """Return figures of the visible schools over the last seven days."""
         context, settings = self._context, self._context.settings
         now, loop_now = settings.clock(), asyncio.get_running_loop().time()
         read_at, facts = self._facts.get(context.sites, (-math.inf, None))

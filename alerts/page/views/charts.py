@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from alerts.page.page_context import PageContext
 
 _NOW: Final = "now"
-"""The span of the last half hour, in which each reading is shown."""
+"""The span of the last half hour, which shows single readings."""
 _NOW_S: Final = 1800.0
 _INTERVALS: Final = {"day": 120.0, "week": 900.0, "month": 3_600.0}
 """Seconds of an average, by span."""
@@ -43,7 +43,7 @@ _CHANNELS: Final = (
     ("pressure",),
     ("light",),
 )
-"""One chart each; of several quantities the first that the room's sensors report."""
+"""One chart for each group, of the first quantity that the room's sensors report."""
 _MAX_POINTS: Final = 1500
 
 
@@ -81,7 +81,7 @@ async def send_series(
 def _build_charts(
     columns: Mapping[str, tuple[Any, Mapping[str, Any]]], groups: Iterable[Iterable[str]]
 ) -> list[dict[str, Any]]:
-    """Return one chart for each group, of its first quantity that any sensor reported."""
+    """Return one chart for each group, of the first quantity that any sensor reported."""
     charts = []
     for group in groups:
         for key in group:

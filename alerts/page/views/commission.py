@@ -1,7 +1,7 @@
-"""The commissioning test of a room on the phone: choose it, follow the steps, read the verdict.
+"""The commissioning test of a room: choose it, follow the steps, read the result.
 
 It is evaluated in a process of its own. A test is stored with each step, so it continues after a
-restart. One that nobody continues ends with the silence of its room.
+restart. An abandoned test ends with its room's silence.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _SETTLE_S: Final = 5.0
 _SILENCED_S: Final = 3 * sum(step.seconds for step in STEPS)
 _SHOWN_BEFORE_S: Final = 60.0
 _MOST: Final = 3
-"""Tests of one school at once, each of which silences a room."""
+"""Most concurrent tests in one school; each silences a room."""
 
 
 class CommissionPages(PageGroup):
@@ -146,7 +146,7 @@ class CommissionPages(PageGroup):
         return self._go_back(room.id)
 
     async def _find_live(self, now: float) -> dict[str, RunningTest]:
-        """Return the tests that run; an evaluation that a restart interrupted begins anew."""
+        """Return the running tests; restart evaluations that a restart interrupted."""
         found = await self._context.read(sensor_tests.load_running)
         for room, test in list(found.items()):
             if not test.is_over and now > test.starts[0] + _SILENCED_S:
@@ -222,7 +222,7 @@ def _count_left_s(running: RunningTest, now: float) -> float:
 
 
 def describe_result(test: SensorTest) -> str:
-    """Say what a sensor saw in its test, in the reader's language."""
+    """Describe a sensor's test result."""
     found = json.loads(test.result)
     if found["interval_s"] is None:
         return _("%(sensor)s sent nothing during the test", sensor=test.sensor)

@@ -222,7 +222,7 @@ class ConfigPages(PageGroup):
         return link
 
     def _limit_tree(self, tree: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the configuration with the shifts and staff that the request may see alone."""
+        """Limit the configuration to the shifts and staff that the request may see."""
         sites = {site.id for site in self._context.registry.sites.values()}
         if self._context.sites is None:
             members = (m for m in self._context.staff if is_of_directory(m.id))
@@ -236,7 +236,7 @@ class ConfigPages(PageGroup):
     def _hide_other_faults(
         self, form: Form, number: int, faults: Sequence[EntryFault]
     ) -> tuple[Sequence[EntryFault], list[str]]:
-        """Return the faults that the request may see, and a sentence for those of other schools."""
+        """Return the visible faults, and a sentence if other schools have some."""
         if self._context.sites is None:
             return faults, []
         place = f"{form.section}.{number}"

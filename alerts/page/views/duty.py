@@ -1,4 +1,4 @@
-"""Who is on duty now and in a week, and who would be notified of an incident in each room."""
+"""Who is on duty now and this week, and who would be notified about each room."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Statistics: four large figures, alerts by hour, weekday and room, schools, and all key figures.
 
-Every figure is that of a report of the same time (`reports.facts`).
+Figures equal those of a report for the same time (`reports.facts`).
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def gather_facts(
     end: float,
     only: Registry | None = None,
 ) -> Facts:
-    """Return what happened in a window and in the one before, if all of it is on record; blocks."""
+    """Gather facts of a window, and of the one before if it is fully recorded; blocks."""
     with closing(sqlite.connect(database, read_only=True)) as db:
 
         def found(start: float, end: float) -> Facts:

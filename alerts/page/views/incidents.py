@@ -223,7 +223,7 @@ class IncidentPages(PageGroup):
 
 
 def build_pictures(context: PageContext) -> IncidentPictures:
-    """Return what draws the evidence of incidents."""
+    """Build the evidence pictures."""
     settings = context.settings
     return IncidentPictures(
         settings.database, context.registry, settings.series, context.policy.zone
@@ -239,7 +239,7 @@ def _parse_position(text: str) -> tuple[float, str]:
 
 
 def read_verdict(form: FormData, kind: str) -> tuple[Verdict, str]:
-    """Return verdict and cause of a form; raise 400 if there is no such verdict."""
+    """Read verdict and cause from a form; raise 400 for an unknown verdict."""
     cause, explained = get_text(form, "cause"), find_answer_choices(EventKind(kind)).explained
     try:
         verdict = Verdict(get_text(form, "verdict") or (explained.value if cause else ""))
@@ -249,7 +249,7 @@ def read_verdict(form: FormData, kind: str) -> tuple[Verdict, str]:
 
 
 def read_replaces(form: FormData) -> int:
-    """Return the number of the answer that a form replaces; 0 for none."""
+    """Read the number of the answer that a form replaces; 0 for none."""
     text = get_text(form, "replaces")
     return int(text) if text.isdecimal() and len(text) < _LONGEST_NUMBER else 0
 
@@ -257,7 +257,7 @@ def read_replaces(form: FormData) -> int:
 def build_question(
     context: PageContext, error: AnsweredError, verdict: Verdict, cause: str
 ) -> dict[str, Any]:
-    """Ask whether an answer replaces that of somebody else, which a form then `replaces`."""
+    """Ask whether to replace somebody else's answer, whose number the form then sends."""
     old, new = write_answer(error.verdict, error.cause), write_answer(verdict, cause)
     said = {
         "name": context.policy.find_name(error.person),

@@ -1,4 +1,4 @@
-"""One person: channels, a test, the link with which they choose a password, what is next."""
+"""The page of one person: channels, test notice and invite link."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class PeoplePages(PageGroup):
 
     @serves("/people/{id}/remove", Right.SETTINGS, methods=("POST",))
     async def _leave(self, request: Request) -> Response:
-        """Remove a person of the directory, who joins again at the next sign-in with a group."""
+        """Remove a person of the directory; a group adds them again at the next sign-in."""
         context, member = self._context, await self._find_member(request)
 
         def remove(tx: sqlite3.Connection) -> bool:
@@ -157,7 +157,7 @@ def _check_url(address: Secret, *, allow_private: bool) -> str:
 
 
 def invite(context: PageContext, tx: sqlite3.Connection, request: Request, person: str) -> str:
-    """Make the link with which a person chooses a password, and record who made it."""
+    """Make an invite link, and record who made it."""
     context.record(tx, request, AuditKind.PASSWORD, "invited", person=person)
     token = make_invite(tx, person, context.settings.clock())
     return f"{context.policy.page_url}/welcome#{token}"
@@ -166,7 +166,7 @@ def invite(context: PageContext, tx: sqlite3.Connection, request: Request, perso
 async def _find_configured(
     context: PageContext, person: str
 ) -> tuple[int | None, Mapping[str, Any] | None]:
-    """Return a person's entry that the page may change, and its number; None without one."""
+    """Return the index and entry of a person that the page may change, or None."""
     if context.sites is not None or context.settings.config is None:
         return None, None
     version = await context.run_in_thread(context.settings.config.read)
@@ -183,7 +183,7 @@ async def render_person(
     topic: str = "",
     errors: Sequence[str] = (),
 ) -> Response:
-    """Show a person, with a link or a topic of ntfy that was made just now and is shown once."""
+    """Render a person; a new link or ntfy topic is shown only once."""
     notices, session = context.settings.notices, request.state.session
     server = notices.gateways.push.rstrip("/")
     return context.render(

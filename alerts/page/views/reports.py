@@ -93,7 +93,7 @@ def start_report(
 
 
 def list_own_reports(context: PageContext, request: Request) -> list[Job]:
-    """Return the reports of who asks, about the schools that they see."""
+    """Return the reports of the signed-in person about the schools they may see."""
     return get_report_jobs(context).list_jobs(request.state.session.person, context.sites)
 
 
@@ -114,7 +114,7 @@ def send_report_file(job: Job) -> Response:
 
 
 def _list_before(period: Period | None, times: SchoolTimes) -> list[Period]:
-    """Return a week or month and those before it, newest first."""
+    """Return a week or month and the ones before it, newest first."""
     found: list[Period] = []
     while period is not None and len(found) < _PERIODS:
         found.append(period)

@@ -56,7 +56,7 @@ _NOTICES_S: Final = 7 * 86_400.0
 _SUMS: Final = Words(
     {"missing": mark("Missing"), "late": mark("Late"), "clock_faults": mark("Wrong clock")}
 )
-"""Data problems that are shown only where a sensor has any."""
+"""Columns shown only if a sensor has such a problem."""
 _DOWN: Final = ("silent", "offline")
 _FIRST_STEPS: Final = Words(
     {
@@ -244,7 +244,7 @@ class SensorPages(PageGroup):
 def _find_first_step(
     state: str, status: SensorStatus | None, active: ActiveFaults | None, *, is_test_due: bool
 ) -> str:
-    """Say what to do first about the most urgent problem of a sensor; empty without one."""
+    """Return the first step for a sensor's most urgent problem, or an empty text."""
     known = set(active.since) if active else set()
     found = (
         (Condition.TAMPERED, active is not None and active.tampered),
@@ -271,7 +271,7 @@ def summarize(
     registered: int,
     rows: Iterable[Mapping[str, Any]],
 ) -> list[tuple[str, str, str]]:
-    """Return the ten figures that matter: name, value, and whether it is well."""
+    """Return the ten summary figures: name, value and display level."""
     states = Counter(row["state"] for row in rows)
     problems = sum(life.has_problems for life in pipeline.sensors.values())
     rejected, unsent = sum(pipeline.dead_letters.values()), notices.get("failed", 0)

@@ -106,7 +106,7 @@ class SilencePages(PageGroup):
         return RedirectResponse("/silences", 303)
 
     def _parse_start(self, text: str, registry: Registry, now: float) -> tuple[float, str]:
-        """Return a typed start by the clock of its place, and what is wrong with it."""
+        """Parse a start in the local time of its place; return it and its fault."""
         zones = {site.zone for site in registry.sites.values() if site.zone}
         zone = ZoneInfo(zones.pop()) if len(zones) == 1 else self._context.times.zone
         try:
@@ -154,7 +154,7 @@ class SilencePages(PageGroup):
         return found
 
     def _find_sites(self, labels: Mapping[str, str]) -> set[str]:
-        """Return the sites that the labels of a place leave, of those that the request may see."""
+        """Return the visible sites that the labels of a place match."""
         own = {name: value for name, value in labels.items() if name in _PLACES}.items()
         rooms = self._context.registry.rooms.values()
         return {
@@ -167,7 +167,7 @@ class SilencePages(PageGroup):
         return self._context.sites is None or bool(self._find_sites(silence.labels))
 
     def _may_end(self, silence: Silence) -> bool:
-        """Whether a silence mutes nothing beyond what the request may see."""
+        """Return whether a silence mutes only what the request may see."""
         bound = not silence.labels.keys().isdisjoint(("site", "room"))
         return self._context.sites is None or (bound and self._may_see(silence))
 

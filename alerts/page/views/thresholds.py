@@ -25,7 +25,7 @@ _MOST: Final = 500
 
 
 def to_probability(log_odds: float) -> float:
-    """Return the probability that an event states at a threshold.
+    """Convert a threshold in log-odds to a probability.
 
     >>> to_probability(0.0)
     0.5

@@ -244,25 +244,12 @@ async def test_arrival_is_reported_and_the_next_step_stands_out(opened):
     assert (await steps())[1:] == (False, True)
     shown = (await page.client.get(url)).text
     assert "A. Principal arrived at" in shown
+    assert 'id="decline"' not in shown
     assert (
         "A. Principal is responding, someone is on site"
         in (await page.client.get("/incidents")).text
     )
     assert shown.count("<b>On site</b>") == 1
-
-
-async def test_who_is_on_site_is_not_offered_to_hand_over(opened):
-    page, incident = opened
-    url = f"/incidents/{incident}"
-    await page.sign_in()
-    form = {"form_token": await page.form_token(url)}
-    shown = (await page.client.get(url)).text
-    assert 'id="arrive"' in shown
-    assert 'id="decline"' in shown
-    await page.client.post(f"{url}/arrive", data=form)
-    shown = (await page.client.get(url)).text
-    assert 'id="arrive"' not in shown
-    assert 'id="decline"' not in shown
 
 
 async def test_an_answered_incident_that_goes_on_is_answered_everywhere(open_page, make_event):
@@ -412,13 +399,6 @@ async def test_what_is_not_there(open_page, path):
     answer = await open_page().client.get(path)
     assert answer.status_code == 404
     assert "There is no such" in answer.text or "does not exist" in answer.text
-
-
-async def test_acknowledging_what_is_not_there(open_page):
-    page = open_page()
-    await page.sign_in()
-    form = {"form_token": await page.form_token()}
-    assert (await page.client.post("/incidents/none/acknowledge", data=form)).status_code == 404
 
 
 async def test_series_keep_their_peak_and_drop_what_is_missing(open_page):

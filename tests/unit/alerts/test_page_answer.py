@@ -172,27 +172,6 @@ async def test_who_cannot_go_hands_over_and_the_next_is_asked_at_once(
     assert (answer.json()["mine"], answer.json()["declined"]) == (True, False)
 
 
-async def test_a_link_opened_again_goes_on_where_it_was(open_page, make_event):
-    page = open_page()
-    token = token_for(page, page.incident(make_event))
-    assert "feedback" not in (await press(page, token, "/answer/look")).json()
-    say = (await press(page, token, via="ntfy")).json()["feedback"]
-    assert (await press(page, token, "/answer/look")).json()["feedback"] == say
-
-
-async def test_what_is_answered_reads_answered(opened):
-    page, incident = opened
-    say = (await press(page, token_for(page, incident))).json()["feedback"]
-    form = {"verdict": "false_alarm", "cause": "spray"}
-    answer = (await press(page, say, "/answer/feedback", **form)).json()
-    assert (answer["answered"], answer["what"]) == (True, "False alarm: spray")
-    await page.sign_in("ap")
-    for path in ("/", "/incidents", f"/incidents/{incident}", "/rooms/n2-boys"):
-        shown = (await page.client.get(path)).text
-        assert "False alarm: spray" in shown
-        assert f"{VAPE} since" not in shown
-
-
 @pytest.mark.parametrize("kind", sorted(PAGED - {EventKind.VAPE, EventKind.SMOKE}))
 async def test_the_answers_are_those_of_the_kind_of_incident(open_page, make_event, kind):
     page = open_page()
@@ -428,15 +407,6 @@ async def test_it_runs_out_and_goes_with_its_person(opened, policy, open_page):
     assert repository.load(page.db, incident).acknowledged_by == ""
 
 
-async def test_after_the_end_it_is_answered_and_recorded_and_changes_nothing(asked):
-    page, incident, token = asked
-    with sqlite.transaction(page.db) as tx:
-        page.engine.resolve(tx, incident, "fm", page.now)
-    answer = await press(page, token)
-    assert (answer.status_code, answer.json()["over"]) == (200, True)
-    assert repository.load(page.db, incident).status is Status.RESOLVED
-
-
 @pytest.mark.parametrize("token", ["x", "x" * 22, "x" * 500, "\u202e\x00", "' OR 1=1 --"])
 async def test_unknown_tokens(open_page, token):
     answer = await press(open_page(), token)
@@ -492,14 +462,6 @@ async def test_a_failing_disk_is_reported_and_the_press_may_be_repeated(asked, m
     assert "Try again" in answer.json()["error"]
     assert (await press(page, token)).status_code == 200
     assert repository.load(page.db, incident).acknowledged_by == "ap"
-
-
-async def test_the_page_reveals_nothing_without_a_token(open_page, make_event):
-    page = open_page()
-    page.incident(make_event)
-    shown = (await page.client.get("/answer")).text
-    assert "Boys N2" not in shown
-    assert "<script>" not in shown
 
 
 async def test_a_notice_carries_its_persons_own_link_and_the_outbox_does_not(
