@@ -30,9 +30,9 @@ from starlette.routing import Route
 
 from ingest.errors import Reason, to_one_line
 from ingest.http.sources import (
+    SIGNATURE_WINDOW_S,
     Guesses,
     HttpSource,
-    Replays,
     Signature,
     find_by_signature,
     find_by_token,
@@ -127,7 +127,7 @@ class HttpIngest:
         self._limits = {source.name: make_limit(source) for source in sources}
         self._told = RateLimit(Bound(1, _QUIET_S))
         self._guesses = Guesses()
-        self._replays = Replays()
+        self._signatures = RateLimit(Bound(1, 2 * SIGNATURE_WINDOW_S))
         self.app = Starlette(
             routes=[
                 Route(path, self._post, methods=["POST"])
@@ -269,12 +269,9 @@ class HttpIngest:
         self, source: HttpSource, sensor: str, body: bytes, signature: Signature | None
     ) -> tuple[Outcome, asyncio.Future[None]]:
         """Decide the outcome and queue it without an await in between."""
-        again = (
-            source.signature is not None
-            and signature is not None
-            and self._replays.is_known(signature)
-        )
-        now = self._clock()
+        now, again = self._clock(), False
+        if source.signature is not None and signature is not None:
+            again = bool(self._signatures.take(signature.digest, now))
         topic, step = source.topic_of(sensor), self._step_of(now)
         message = Message(topic, body, now, duplicate=again, clock_step=step)
         outcome = self._intake.on_message(

@@ -32,7 +32,6 @@ SIGNED_DECODERS: Final = frozenset({"verkada"})
 SIGNATURE_WINDOW_S: Final = 300.0
 _SIGNATURE: Final = re.compile(r"(\d{1,12})\|([0-9a-fA-F]{64})")
 _MAX_ADDRESSES: Final = 10_000
-_MAX_SIGNATURES: Final = 10_000
 
 
 class HiddenText(Protocol):
@@ -136,20 +135,6 @@ def find_by_signature(
         if hmac.compare_digest(digest, signature.digest):
             found = source
     return found
-
-
-class Replays:
-    """Signatures seen while they are valid, at most `_MAX_SIGNATURES`."""
-
-    def __init__(self) -> None:
-        self._seen: Bounded[bool] = Bounded(_MAX_SIGNATURES)
-
-    def is_known(self, signature: Signature) -> bool:
-        """Remember a signature; return whether it was seen before."""
-        known = signature.digest in self._seen
-        if not known:
-            self._seen[signature.digest] = True
-        return known
 
 
 def make_limit(source: HttpSource) -> RateLimit:

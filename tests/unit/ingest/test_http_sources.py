@@ -9,8 +9,6 @@ from ingest.http import sources as http_sources
 from ingest.http.sources import (
     Guesses,
     HttpSource,
-    Replays,
-    Signature,
     find_by_token,
     make_limit,
 )
@@ -61,16 +59,6 @@ def test_every_source_is_compared():
     sources = [HttpSource(str(k), "halo", token=Spy(f"token-{k}")) for k in range(3)]
     assert find_by_token(sources, "Bearer token-0") is sources[0]
     assert asked == ["token-0", "token-1", "token-2"]
-
-
-def test_replays_are_known_and_bounded(monkeypatch):
-    monkeypatch.setattr(http_sources, "_MAX_SIGNATURES", 3)
-    replays = Replays()
-    seen = [Signature("1", 1.0, f"{k:064x}") for k in range(4)]
-    assert [replays.is_known(s) for s in seen[:3]] == [False] * 3
-    assert replays.is_known(seen[2])
-    assert not replays.is_known(seen[3])
-    assert not replays.is_known(seen[0])  # evicted
 
 
 @pytest.mark.parametrize(
