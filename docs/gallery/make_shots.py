@@ -55,6 +55,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WIDTHS = {"desk": (1280, 800), "phone": (390, 844)}
 QUALITY = 82
 AFTER_S = 75.0
+SILENT_S = 1800.0
 
 
 def main() -> int:
@@ -169,10 +170,11 @@ class Series:
         """Return the last reading of each sensor."""
         found = {}
         for sensor in self._sensors:
-            times, values = self._series.window(sensor, self._now - 1800, self._now)
+            times, values = self._series.window(sensor, self._now - 86_400, self._now)
             if len(times):
                 newest = {key: float(column[-1]) for key, column in values.items()}
-                at = self._now - 3.0 - hash(sensor) % 5
+                is_alive = times[-1] > self._now - SILENT_S
+                at = self._now - 3.0 - hash(sensor) % 5 if is_alive else float(times[-1])
                 found[sensor] = LatestReading(at, newest)
         return found
 
@@ -185,9 +187,12 @@ def staff_page(config: PlumewatchConfig, now: float) -> Iterator[tuple[str, Any,
     staff = tuple(replace(member, targets=nowhere) for member in policy.staff)
     engine = AlertEngine(config.registry(), replace(policy, staff=staff))
     school = build_school(config)
-    alive = {sensor.id: SensorStatus("alive", now - 4, 5.0) for sensor in config.sensor}
     with open_series(config) as opened:
         series: Any = Series(opened, [s.id for s in config.sensor], now)
+        alive = {
+            name: SensorStatus("alive" if last.time > now - SILENT_S else "offline", last.time, 5.0)
+            for name, last in series.latest().items()
+        }
         app = create_app(
             page_settings(
                 database=DataPaths(config.data_dir).state,
