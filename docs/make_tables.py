@@ -46,11 +46,11 @@ _MARKED: Final = re.compile(
 _ROUTED: Final = "chosen by the user: add a route"
 
 
-def _topics(name: str) -> str:
+def _list_topics(name: str) -> str:
     return ", ".join(f"`{topic}`" for topic in DECODERS[name].topics) or _ROUTED
 
 
-def _golden(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _read_golden(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield topic and expected reading of a decoder's golden cases."""
     path = ROOT / "tests" / "golden" / "decoders" / name / "cases.json"
     for case in json.loads(path.read_text(encoding="utf-8")):
@@ -58,21 +58,22 @@ def _golden(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield case["topic"], reading
 
 
-def _example(name: str) -> str:
+def _find_example(name: str) -> str:
     """Return topic and id of the first golden case that measures something."""
-    for topic, reading in _golden(name):
+    for topic, reading in _read_golden(name):
         if reading.get("values") or reading.get("events"):
             return f"`{reading['sensor']}` from `{topic}`"
     return "stores nothing"
 
 
-def _formats() -> list[str]:
+def _make_formats() -> list[str]:
     rows = []
     for name, d in DECODERS.items():
         over = "HTTP" if d.over_http and not d.topics else "MQTT" + ", HTTP" * d.over_http
-        carried = ", ".join(_carried(name)) or "nothing"
+        carried = ", ".join(_list_carried(name)) or "nothing"
         rows.append(
-            f"| `{name}` | {d.summary} | {carried} | {over} | {_topics(name)} | {_example(name)} |"
+            f"| `{name}` | {d.summary} | {carried} | {over} | {_list_topics(name)}"
+            f" | {_find_example(name)} |"
         )
     return [
         "| decoder | devices | can carry | over | topics | id, by example |",
@@ -81,7 +82,7 @@ def _formats() -> list[str]:
     ]
 
 
-def _measurement(name: str) -> list[str]:
+def _make_measurement(name: str) -> list[str]:
     rows = [
         f"| `{field.name}` | {'number' if field.type is float else 'text'} | {field.about} |"
         for field in MEASUREMENTS[name].fields
@@ -108,18 +109,18 @@ _CARRIED: Final = (
 )
 
 
-def _measured() -> list[dict[str, float]]:
+def _read_benchmark() -> list[dict[str, float]]:
     """Return the benchmark's rows by interval, shortest first, that have enough puffs."""
     found = _ROW.finditer(_BENCHMARK.read_text(encoding="utf-8"))
     rows = [{key: float(value) for key, value in m.groupdict().items()} for m in found]
     return sorted((r for r in rows if r["visible"] >= _ENOUGH), key=lambda row: row["s"])
 
 
-def _intervals() -> list[str]:
+def _make_intervals() -> list[str]:
     rows = [
         f"| {row['s']:.0f} s | {row['recall']:.0%} | {row['alarms']:.1f}"
         f" | {row['p50']:.0f} s; {row['p90']:.0f} s |"
-        for row in _measured()
+        for row in _read_benchmark()
     ]
     head = ("interval", "visible puffs detected", "false alarms a day")
     return [
@@ -129,15 +130,15 @@ def _intervals() -> list[str]:
     ]
 
 
-def _carried(name: str) -> list[str]:
+def _list_carried(name: str) -> list[str]:
     """Return what a decoder's golden cases carry, in words."""
     seen: set[str] = set()
-    for _, reading in _golden(name):
+    for _, reading in _read_golden(name):
         seen |= {*reading.get("values", ()), *reading.get("events", ())}
     return [words for words, keys in _CARRIED if seen & keys]
 
 
-def _report(columns: Sequence[tables.Column]) -> list[str]:
+def _make_report(columns: Sequence[tables.Column]) -> list[str]:
     """Make a row for each column, or one for neighbors that differ in unit or form alone."""
     types = {"String": "text", "Float64": "number", "Int64": "whole", "Boolean": "true, false"}
     rows = []
@@ -150,7 +151,7 @@ def _report(columns: Sequence[tables.Column]) -> list[str]:
     return ["| column | type | content |", "|---|---|---|", *rows]
 
 
-def _services() -> list[str]:
+def _make_services() -> list[str]:
     """Make a row for each service that notices may go to."""
     found: dict[Service, list[str]] = {}
     for scheme, row in SERVICES.items():
@@ -166,24 +167,24 @@ def _services() -> list[str]:
 
 
 TABLES: Final[dict[str, Callable[[], list[str]]]] = {
-    "commands": reference.commands,
-    "decisions": reference.decisions,
-    "formats": _formats,
-    "intervals": _intervals,
-    "metrics": reference.metrics,
-    "retention": reference.retention,
-    "services": _services,
-    "settings": reference.settings,
+    "commands": reference.make_commands,
+    "decisions": reference.make_decisions,
+    "formats": _make_formats,
+    "intervals": _make_intervals,
+    "metrics": reference.make_metrics,
+    "retention": reference.make_retention,
+    "services": _make_services,
+    "settings": reference.make_settings,
     **{
-        f"report{table.name}": partial(_report, table.columns)
+        f"report{table.name}": partial(_make_report, table.columns)
         for table in (tables.incidents, tables.response, tables.sensors)
     },
-    "reportsummary": partial(_report, tables.COLUMNS["summary"]),
-    **{name.replace("_", ""): partial(_measurement, name) for name in MEASUREMENTS},
+    "reportsummary": partial(_make_report, tables.COLUMNS["summary"]),
+    **{name.replace("_", ""): partial(_make_measurement, name) for name in MEASUREMENTS},
 }
 
 
-def renewed(text: str) -> str:
+def renew(text: str) -> str:
     """Return a page with current tables; `KeyError` if it names one that is not in `TABLES`."""
     return _MARKED.sub(
         lambda m: m.group(1) + "\n".join(TABLES[m.group("name")]()) + "\n" + m.group(4), text
@@ -198,7 +199,7 @@ def main() -> int:
     old = 0
     for page in PAGES:
         text = page.read_text(encoding="utf-8") if page.exists() else ""
-        new = renewed(text)
+        new = renew(text)
         if new == text:
             continue
         old += 1

@@ -50,13 +50,13 @@ _WRITTEN: Final = {".sites": "site"}
 # ---- settings
 
 
-def examples_of(epilog: str) -> list[str]:
+def read_examples(epilog: str) -> list[str]:
     """Read the examples of a command back from the end of its help."""
     return [line.strip() for line in epilog.split("\n\n")[1:-1]]
 
 
-def _sentences() -> dict[tuple[str, str], str]:
-    """Read what stands below each field of each class, by class and field."""
+def _read_sentences() -> dict[tuple[str, str], str]:
+    """Return the sentence below each field of each class, by class and field."""
     found: dict[tuple[str, str], str] = {}
     for module in _MODULES:
         for node in ast.parse(inspect.getsource(module)).body:
@@ -69,10 +69,10 @@ def _sentences() -> dict[tuple[str, str], str]:
     return found
 
 
-_SENTENCES: Final = _sentences()
+_SENTENCES: Final = _read_sentences()
 
 
-def _about(model: type[BaseModel], key: str) -> str:
+def _describe(model: type[BaseModel], key: str) -> str:
     """Return what a key is for; `KeyError` if nothing below it in its class says so."""
     for name, field in model.model_fields.items():
         if key in (name, field.alias):
@@ -82,13 +82,13 @@ def _about(model: type[BaseModel], key: str) -> str:
     raise KeyError(f"{model.__name__}.{key} does not say what it is for")
 
 
-def settings() -> list[str]:
+def make_settings() -> list[str]:
     """Make a section for each table of the configuration, with a row for each key."""
     root = config.PlumewatchConfig.model_json_schema()
-    return list(_section("", "", root, root["$defs"], frozenset()))[:-1]
+    return list(_make_section("", "", root, root["$defs"], frozenset()))[:-1]
 
 
-def _section(
+def _make_section(
     path: str, brackets: str, schema: Schema, defs: Mapping[str, Schema], above: frozenset[str]
 ) -> Iterator[str]:
     name = schema["title"]
@@ -99,28 +99,30 @@ def _section(
     yield from (f"| key | {about} | may be | if left out |", "|---|---|---|---|")
     own = model.__annotations__
     for key, written in sorted(schema["properties"].items(), key=lambda item: item[0] not in own):
-        value = _resolved(written, defs)
-        table, several = _table_of(value, defs)
-        said = _about(model, key)
+        value = _resolve(written, defs)
+        table, several = _find_table(value, defs)
+        said = _describe(model, key)
         shown = _WRITTEN.get(f"{path}.{key}", key)
         inner = f"{path}.{shown}".lstrip(".")
         if table is not None and key not in _ELSEWHERE:
             if table["title"] not in above | {name}:
                 marks = f"[[{inner}]]" if several else f"[{inner}]"
-                below.append(_section(inner, marks, table, defs, above | {name}))
+                below.append(_make_section(inner, marks, table, defs, above | {name}))
             continue
         if key.endswith("_env") and f"{key.removesuffix('_env')}_file" in own:
             continue
         if f"{key.removesuffix('_file')}_env" in own:
             shown += f"` or `{key.removesuffix('_file')}_env"
-        may_be = f"[tables]({_ELSEWHERE[key]})" if key in _ELSEWHERE else _may_be(value, defs)
-        yield f"| `{shown}` | {said} | {may_be} | {_default(key, written, schema, table)} |"
+        may_be = (
+            f"[tables]({_ELSEWHERE[key]})" if key in _ELSEWHERE else _describe_type(value, defs)
+        )
+        yield f"| `{shown}` | {said} | {may_be} | {_format_default(key, written, schema, table)} |"
     yield ""
     for section in below:
         yield from section
 
 
-def _resolved(schema: Schema, defs: Mapping[str, Schema]) -> Schema:
+def _resolve(schema: Schema, defs: Mapping[str, Schema]) -> Schema:
     """Return a schema without references, and without the null of what may be left out."""
     if "anyOf" in schema:
         (schema,) = [one for one in schema["anyOf"] if one.get("type") != "null"]
@@ -129,15 +131,15 @@ def _resolved(schema: Schema, defs: Mapping[str, Schema]) -> Schema:
     return schema
 
 
-def _table_of(value: Schema, defs: Mapping[str, Schema]) -> tuple[Schema | None, bool]:
+def _find_table(value: Schema, defs: Mapping[str, Schema]) -> tuple[Schema | None, bool]:
     """Return the table that a value is, or that its entries are, and whether it is several."""
     if "properties" in value:
         return value, False
-    entry = _resolved(value["items"], defs) if value.get("type") == "array" else {}
+    entry = _resolve(value["items"], defs) if value.get("type") == "array" else {}
     return (entry, True) if "properties" in entry else (None, False)
 
 
-def _may_be(value: Schema, defs: Mapping[str, Schema]) -> str:
+def _describe_type(value: Schema, defs: Mapping[str, Schema]) -> str:
     kind = value.get("type")
     if "enum" in value:
         return ", ".join(f"`{one}`" for one in value["enum"])
@@ -145,17 +147,17 @@ def _may_be(value: Schema, defs: Mapping[str, Schema]) -> str:
         return "`true`, `false`"
     if kind in ("integer", "number"):
         whole = "whole, " if kind == "integer" else ""
-        return f"{whole}{_number(value['minimum'])} to {_number(value['maximum'])}"
+        return f"{whole}{_format_number(value['minimum'])} to {_format_number(value['maximum'])}"
     if kind == "array":
         most = f"; at most {value['maxItems']}" if "maxItems" in value else ""
-        return f"list of {_may_be(_resolved(value['items'], defs), defs)}{most}"
+        return f"list of {_describe_type(_resolve(value['items'], defs), defs)}{most}"
     if kind == "object":
-        inner = _may_be(_resolved(value["additionalProperties"], defs), defs)
+        inner = _describe_type(_resolve(value["additionalProperties"], defs), defs)
         return f"table with {inner} for each"
-    return _text(value)
+    return _describe_text(value)
 
 
-def _text(value: Schema) -> str:
+def _describe_text(value: Schema) -> str:
     named = {"path": "path", "date": "date", "date-time": "date and time"}.get(value.get("format"))
     if named:
         return named
@@ -165,7 +167,7 @@ def _text(value: Schema) -> str:
     return f"text of at most {value['maxLength']}" if "maxLength" in value else "text"
 
 
-def _default(key: str, written: Schema, schema: Schema, table: Schema | None) -> str:
+def _format_default(key: str, written: Schema, schema: Schema, table: Schema | None) -> str:
     if key in schema.get("required", ()):
         return "required"
     value = written.get("default")
@@ -173,17 +175,17 @@ def _default(key: str, written: Schema, schema: Schema, table: Schema | None) ->
         return ""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
-    return f"`{_number(value)}`" if isinstance(value, int | float) else f"`{value}`"
+    return f"`{_format_number(value)}`" if isinstance(value, int | float) else f"`{value}`"
 
 
-def _number(value: float) -> str:
+def _format_number(value: float) -> str:
     return f"{value:.0f}" if float(value).is_integer() else f"{value:g}"
 
 
 # ---- metrics
 
 
-def metrics() -> list[str]:
+def make_metrics() -> list[str]:
     """Make a row for each metric of `/metrics`."""
     parts = Parts(Path("nowhere"))
     rows = []
@@ -201,40 +203,39 @@ _EVERYWHERE: Final = ("--config", "--json")
 """Options that the head of the page describes once."""
 
 
-def commands() -> list[str]:
+def make_commands() -> list[str]:
     """Make a section for each command, with its arguments and options."""
     root = cast("Any", typer.main.get_command(app))
-    return list(_command("plumewatch", root))[:-1]
+    return list(_make_command("plumewatch", root))[:-1]
 
 
-def _command(called: str, command: Any) -> Iterator[str]:
+def _make_command(called: str, command: Any) -> Iterator[str]:
     inner = getattr(command, "commands", {})
     if not inner or (called != "plumewatch" and command.invoke_without_command):
         shown = [p for p in command.params if not p.hidden and p.opts[0] not in _EVERYWHERE]
         yield from (f"## {called}", "", inspect.cleandoc(command.help or ""), "")
         if shown:
             yield from ("| | | if left out |", "|---|---|---|")
-            yield from (_parameter(param) for param in shown)
+            yield from (_make_parameter(param) for param in shown)
             yield ""
         if command.epilog:
-            lines = [line.strip() for line in command.epilog.split("\n\n")[1:-1]]
-            yield from ("```sh", *lines, "```", "")
+            yield from ("```sh", *read_examples(command.epilog), "```", "")
             if not command.epilog.endswith(EXIT_CODES):
                 yield from (command.epilog.split("\n\n")[-1], "")
     for name, found in inner.items():
         if not found.hidden:
-            yield from _command(f"{called} {name}", found)
+            yield from _make_command(f"{called} {name}", found)
 
 
-def _argument(param: Any) -> str:
+def _format_argument(param: Any) -> str:
     name = str(param.name).upper() + ("..." if param.nargs == -1 else "")
     return name if param.required else f"[{name}]"
 
 
-def _parameter(param: Any) -> str:
+def _make_parameter(param: Any) -> str:
     option = param.opts[0].startswith("-")
     named = ", ".join(f"`{opt}`" for opt in (*param.opts, *param.secondary_opts))
-    named = named if option else f"`{_argument(param)}`"
+    named = named if option else f"`{_format_argument(param)}`"
     help_text = " ".join((param.help or "").split()).replace("|", "\\|")
     value = param.default
     default = "required" if param.required else ""
@@ -248,7 +249,7 @@ def _parameter(param: Any) -> str:
 _BY_HAND: Final = "`plumewatch retention apply`"
 
 
-def retention() -> list[str]:
+def make_retention() -> list[str]:
     """Make a row for all that is stored: how long it is kept by default, and who deletes it."""
     series, service = storage.TimeseriesConfig(), "the service, or the InfluxDB"
     incident_days = storage.RetentionConfig().incident_days
@@ -282,7 +283,7 @@ def retention() -> list[str]:
     ]
 
 
-def decisions() -> list[str]:
+def make_decisions() -> list[str]:
     """Make a line for each record of a decision."""
     folder = Path(__file__).parent / "decisions"
     titles = {path.name: path.read_text("utf-8").splitlines()[0] for path in folder.glob("0*.md")}

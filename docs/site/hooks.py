@@ -33,7 +33,7 @@ _FOREIGN: Final = re.compile(
 )
 
 
-def _outside(link: str, page: Path, docs: Path) -> str | None:
+def _find_shipped(link: str, page: Path, docs: Path) -> str | None:
     """Return the path within the project of a file outside the pages; None if it is none."""
     root, target = docs.parent, (page.parent / link).resolve()
     if target.is_file() and target.is_relative_to(root) and not target.is_relative_to(docs):
@@ -49,7 +49,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for file in files.documentation_pages()
         if file.abs_src_path
         for link in _LINK.findall(file.content_string)
-        if (found := _outside(link, Path(file.abs_src_path), docs))
+        if (found := _find_shipped(link, Path(file.abs_src_path), docs))
     }
     for path in sorted(wanted):
         files.append(File.generated(config, f"files/{path}", abs_src_path=str(docs.parent / path)))
@@ -63,7 +63,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     up = "../" * page.file.src_uri.count("/")
 
     def moved(match: re.Match[str]) -> str:
-        found = _outside(match[1], here, docs)
+        found = _find_shipped(match[1], here, docs)
         return match[1] if found is None else f"{up}files/{found}"
 
     return _LINK.sub(moved, markdown)

@@ -27,7 +27,7 @@ _HOST: Final = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
 _LOOPBACK: Final = "127.0.0.1"
 
 
-def pages() -> list[Path]:
+def list_pages() -> list[Path]:
     """Return every page that is written for people."""
     names = ("README", "CONTRIBUTING", "SECURITY", "CHANGELOG", "ingest/decoders/README")
     folders = ("docs", "research")
@@ -37,7 +37,7 @@ def pages() -> list[Path]:
     ]
 
 
-def anchors(text: str) -> set[str]:
+def list_anchors(text: str) -> set[str]:
     """Return the anchors of a page's headings, as Python-Markdown makes them."""
     found: set[str] = set()
     for heading in _HEADING.findall(_CODE.sub("", text)):
@@ -49,7 +49,7 @@ def anchors(text: str) -> set[str]:
     return found
 
 
-def _outside(link: str) -> str:
+def _check_address(link: str) -> str:
     """Return what is wrong with an outside address, or an empty text."""
     try:
         parts = urlsplit(link)
@@ -62,26 +62,28 @@ def _outside(link: str) -> str:
     return "" if _HOST.fullmatch(parts.hostname or "") else "names no host"
 
 
-def faults(page: Path) -> Iterator[str]:
+def find_faults(page: Path) -> Iterator[str]:
     """Yield a sentence for each wrong link of a page."""
     text = _SPAN.sub("", _CODE.sub("", page.read_text(encoding="utf-8")))
     for link in (*_LINK.findall(text), *_BARE.findall(text)):
         target, _, anchor = link.partition("#")
         if "://" in link or link.startswith("mailto:"):
-            said = _outside(link)
+            said = _check_address(link)
             if said:
                 yield f"{link}: {said}"
             continue
         file = (page.parent / target).resolve() if target else page
         if not file.is_relative_to(ROOT) or not file.exists():
             yield f"{link}: there is no such file"
-        elif anchor and anchor not in anchors(file.read_text(encoding="utf-8")):
+        elif anchor and anchor not in list_anchors(file.read_text(encoding="utf-8")):
             yield f"{link}: {file.name} has no such heading"
 
 
 def main() -> int:
     """Print all faults; return 1 if there are any."""
-    found = [f"{page.relative_to(ROOT)}: {said}" for page in pages() for said in faults(page)]
+    found = [
+        f"{page.relative_to(ROOT)}: {said}" for page in list_pages() for said in find_faults(page)
+    ]
     sys.stderr.write("".join(f"{line}\n" for line in found))
     return 1 if found else 0
 

@@ -10,7 +10,7 @@ from docs.site import links
 from plumewatch.cli.main import app
 
 ROOT = typer.main.get_command(app)
-WRITTEN = [page for page in links.pages() if page.name not in {"commands.md", "CHANGELOG.md"}]
+WRITTEN = [page for page in links.list_pages() if page.name not in {"commands.md", "CHANGELOG.md"}]
 
 
 def typed(text):

@@ -10,9 +10,9 @@ from docs.site import links
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("page", links.pages(), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", links.list_pages(), ids=lambda page: page.name)
 def test_links(page):
-    assert list(links.faults(page)) == []
+    assert list(links.find_faults(page)) == []
 
 
 def test_every_page_is_in_the_navigation_once():
@@ -23,7 +23,7 @@ def test_every_page_is_in_the_navigation_once():
 
 
 @pytest.mark.parametrize(
-    "page", [p for p in links.pages() if "research" not in p.parts], ids=lambda page: page.name
+    "page", [p for p in links.list_pages() if "research" not in p.parts], ids=lambda page: page.name
 )
 def test_lines_of_prose_are_short(page):
     prose = links._CODE.sub("", page.read_text(encoding="utf-8"))

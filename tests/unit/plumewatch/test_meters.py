@@ -83,4 +83,4 @@ def test_what_the_page_for_operators_alerts_on_is_given():
     (table,) = re.findall(r"\| expression \| means \|\n(.*?)\n\n", page, re.DOTALL)
     asked = set(re.findall(r"plumewatch_\w+", table))
     assert len(asked) > 10
-    assert asked <= set(re.findall(r"`(plumewatch_\w+)`", "\n".join(reference.metrics())))
+    assert asked <= set(re.findall(r"`(plumewatch_\w+)`", "\n".join(reference.make_metrics())))
