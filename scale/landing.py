@@ -12,22 +12,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-import polars as pl
 
 from alerts.consumer.reading_judge import Reorder
 from scale.errors import HistoryError
 from scale.history import build_frame, place_reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from scale.history import HistoryWriter
     from storage.journal import JournalReader
     from storage.registry import Registry
 
-_READ: Final = 20_000
-_GROUP: Final = 500_000
-"""Readings committed at once, which are held in memory as columns."""
+_READ: Final = 50_000
+"""Readings committed at once: more would take more memory, fewer would make many small parts."""
 
 
 class _Cursor(msgspec.Struct):
@@ -46,7 +44,7 @@ def land_journal(
     Returns how many readings were written, and how many the journal had already deleted. Raises
     `HistoryError` if this is not the journal of the last run.
     """
-    cursor = _read_cursor(writer)
+    cursor = msgspec.msgpack.decode(writer.cursor, type=_Cursor) if writer.cursor else _Cursor()
     order = Reorder.restore(cursor.order) if cursor.order else Reorder()
     first, last = journal.span()
     if cursor.offset > last:
@@ -56,38 +54,16 @@ def land_journal(
         )
     missed = max(0, first - 1 - cursor.offset)
     start = offset = max(cursor.offset, first - 1)
-    frames: list[pl.DataFrame] = []
-    held = count = 0
+    count = 0
     while True:
         entries, position = journal.read(offset, _READ)
-        rows = [
-            place_reading(reading, registry)
-            for entry in entries
-            for reading in order.on_reading(entry.reading)
-        ]
-        if rows:
-            frames.append(build_frame(rows))
-            held += len(rows)
-        at_end = position == offset
-        if held >= _GROUP or (at_end and (held or offset > cursor.offset)):
-            cursor = _Cursor(offset if at_end else position, order.snapshot())
-            writer.commit(_join_frames(frames), msgspec.msgpack.encode(cursor))
-            count += held
-            frames, held = [], 0
-        if at_end:
+        if position > cursor.offset:
+            in_order = (one for e in entries for one in order.on_reading(e.reading))
+            rows = [place_reading(reading, registry) for reading in in_order]
+            cursor = _Cursor(position, order.snapshot())
+            writer.commit(build_frame(rows), msgspec.msgpack.encode(cursor))
+            count += len(rows)
+        if position == offset:
             return count, missed
         offset = position
         on_progress(min(1.0, (offset - start) / max(last - start, 1)))
-
-
-def _read_cursor(writer: HistoryWriter) -> _Cursor:
-    if not writer.cursor:
-        return _Cursor()
-    try:
-        return msgspec.msgpack.decode(writer.cursor, type=_Cursor)
-    except msgspec.MsgspecError as error:
-        raise HistoryError(f"the history's cursor cannot be read: {error}") from error
-
-
-def _join_frames(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    return pl.concat(frames) if frames else build_frame([])
