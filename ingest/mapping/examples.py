@@ -26,14 +26,21 @@ if TYPE_CHECKING:
 
 MEANING: Final = {
     "particles": "no particles are read, so a sensor that nothing else reads cannot detect vaping",
+    "gas or PM1": "neither gas nor PM1 is read, so most puffs are only called possible vaping",
     "time": "no time is read, so the receive time counts",
 }
+
+_TELLING: Final = {"pm1", "n03", "n05", "tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw"}
+"""Quantities that tell vaping from spray and steam, beside PM2.5."""
 
 
 def find_lacks(quantities: Collection[str], *, has_time: bool) -> list[str]:
     """Return the keys of `MEANING` that apply to these quantities."""
-    has_particles = not set(FINE_PARTICLES).isdisjoint(quantities)
-    return [word for word, has in zip(MEANING, (has_particles, has_time), strict=True) if not has]
+    read = set(quantities)
+    has_particles = not read.isdisjoint(FINE_PARTICLES)
+    tells_more = not has_particles or not read.isdisjoint(_TELLING)
+    has = (has_particles, tells_more, has_time)
+    return [word for word, is_read in zip(MEANING, has, strict=True) if not is_read]
 
 
 def find_all_lacks(mappings: Sequence[MappingConfig]) -> dict[str, list[str]]:
@@ -44,19 +51,15 @@ def find_all_lacks(mappings: Sequence[MappingConfig]) -> dict[str, list[str]]:
     examples) reads particles.
     """
     lacks: dict[str, list[str]] = {word: [] for word in MEANING}
-    detecting: set[str | None] = set()
     for mapping in mappings:
-        read = [field.quantity for field in mapping.field]
+        sensors = {example.sensor for example in mapping.example} - {None}
+        same = [m for m in mappings if not sensors.isdisjoint({e.sensor for e in m.example})]
+        read = {field.quantity for each in (mapping, *same) for field in each.field}
         words = find_lacks(read, has_time=bool(mapping.time or mapping.time_or))
-        if any(event.event == "vendor_vape" for event in mapping.event):
-            words = [word for word in words if word != "particles"]
-        for word in words if read else ():
+        if any(event.event == "vendor_vape" for each in (mapping, *same) for event in each.event):
+            words = [word for word in words if word == "time"]
+        for word in words if mapping.field else ():
             lacks[word].append(mapping.name)
-        if "particles" not in words:
-            detecting |= {example.sensor for example in mapping.example}
-    detecting.discard(None)
-    seen = {m.name for m in mappings if detecting & {example.sensor for example in m.example}}
-    lacks["particles"] = [name for name in lacks["particles"] if name not in seen]
     return lacks
 
 

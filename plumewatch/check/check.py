@@ -55,13 +55,17 @@ def check(path: Path, now: float) -> Iterator[CheckResult]:
         if timeless := list_some(lacks["time"]):
             passed += f"; {timeless}: {MEANING['time']}"
         yield ok("mappings", f"{names}; their {passed}")
-        if blind := list_some(lacks["particles"]):
-            yield warn(
-                "mappings",
-                f"{blind}: {MEANING['particles']}",
-                "if the device sends a particle value, add a [[mapping.field]] for it,"
-                " preferably PM2.5 (docs/mappings.md)",
-            )
+        for word, better in (
+            ("particles", "a particle value"),
+            ("gas or PM1", "PM1 or a VOC value"),
+        ):
+            if lacking := list_some(lacks[word]):
+                yield warn(
+                    "mappings",
+                    f"{lacking}: {MEANING[word]}",
+                    f"if the device sends {better}, add a [[mapping.field]] for it"
+                    " (docs/mappings.md)",
+                )
     kept_demo = DataPaths(config.data_dir).demo.exists()
     if kept_demo:
         yield ok(

@@ -287,6 +287,7 @@ def _listen(settings: BrokerSettings, seconds: float) -> Sequence[Message]:
 
 def _print_found(discovery: Discovery, places: Mapping[str, Place]) -> None:
     from detection.unlikely import looks_like
+    from ingest.mapping.examples import MEANING
 
     rows = []
     for name, place in places.items():
@@ -298,6 +299,8 @@ def _print_found(discovery: Discovery, places: Mapping[str, Place]) -> None:
     for name in places:
         for quantity in discovery.sensors[name].unlikely:
             echo(f"{name}: {looks_like(quantity)}; name its unit in a mapping (docs/mappings.md)")
+    if vague := [name for name in places if "gas or PM1" in discovery.sensors[name].lacks]:
+        echo(f"{MEANING['gas or PM1']}: {list_some(vague)} (docs/devices.md)")
     blind = [name for name in places if "particles" in discovery.sensors[name].lacks]
     alarming = [name for name in blind if discovery.sensors[name].has_own_alarm]
     if alarming:

@@ -137,6 +137,17 @@ class TestLacks:
         assert f"warn  mappings: climate: {self.BLIND}\n      do: if the device sends" in found
         assert f"their 2 examples pass; climate: {self.TIMELESS}\n" in found
 
+    @pytest.mark.parametrize(("also", "unit"), [("rh", "%"), ("pm1", "mg/m3")])
+    def test_particles_without_gas_or_sizes_are_rarely_more_than_possible(
+        self, call, config, also, unit
+    ):
+        field = f'[[mapping.field]]\nquantity = "{also}"\nunit = "{unit}"\npath = ["also"]\n'
+        found = self.check(
+            call, config, MAPPING.replace("[[mapping.field]]", f"{field}[[mapping.field]]", 1)
+        )
+        warning = "acme: neither gas nor PM1 is read, so most puffs are only called possible vaping"
+        assert (warning in found) == (also == "rh")
+
     def test_another_mapping_of_the_sensor_reads_them(self, call, config):
         found = self.check(call, config, MAPPING, COMPANION.replace("hall", "n2-boys-1"))
         assert "cannot detect vaping" not in found
