@@ -1,12 +1,4 @@
-"""The commissioning test of a room: its steps, what a sensor showed in each, and the threshold.
-
-A step is compared, quantity by quantity, with the air right before it. The noise is the scatter of
-the quiet minute (median absolute deviation times 1.4826, that of a normal distribution; Rousseeuw
-and Croux 1993). A rise counts as seen above `SEEN` times the noise, above three steps of the
-quantity's resolution, and half as much again as quiet air itself moved; the last is for a sensor
-that still warms up. This is coarse on purpose: it shows whether the sensor reacts and how late;
-what it reacts *to* is for the detector, whose verdict is shown beside it.
-"""
+"""The commissioning test of a room: its steps, what the detector made of them, its threshold."""
 
 from __future__ import annotations
 
@@ -20,7 +12,7 @@ from detection.alert_rules import LOWER, UPPER, is_early, is_faint
 from detection.channels import ReadingBatch
 from detection.detector import Detector
 from detection.events import EventKind
-from detection.quantities import COLUMNS, FINE_PARTICLES, QUANTITIES
+from detection.quantities import COLUMNS
 from language.messages import _, gettext, mark
 
 if TYPE_CHECKING:
@@ -40,11 +32,6 @@ PUFF_S: Final = 30.0
 SEEN_WELL_S: Final = PUFF_S / 3
 """Longest reporting interval with three readings of it."""
 
-SEEN: Final = 5.0
-"""Times the noise from which a rise counts as seen."""
-_MOVED: Final = 1.5
-_BEFORE_S: Final = 30.0
-_E_FOLD: Final = float(np.exp(-1.0))
 _LATE_S: Final = 30.0
 _TRUST: Final = 1 / 3
 _MARGIN: Final = 0.25
@@ -100,24 +87,6 @@ class Timing(NamedTuple):
     end: float
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
-    """How one quantity of one sensor responded to one step, in the quantity's unit.
-
-    `peak` is the highest excess over `baseline`, the median of the half minute before. `delay_s` is
-    from the beginning of the step to the first reading above; `fall_s` from the peak to a third
-    (1/e) of it. Each is None if that did not happen in the step.
-    """
-
-    quantity: str
-    baseline: float
-    peak: float
-    noise: float
-    seen: bool
-    delay_s: float | None
-    fall_s: float | None
-
-
 class Detected(NamedTuple):
     """An event of the detector during a step, `late_s` after the step began."""
 
@@ -133,58 +102,6 @@ class Detected(NamedTuple):
 
 Detections = dict[str, tuple[Detected, ...]]
 """What the detector found, by name of the step."""
-
-
-def responses(samples: Sequence[Sample], timings: Sequence[Timing]) -> dict[str, list[Response]]:
-    """Return how one sensor responded, by the name of the step, without the first, quiet one.
-
-    Samples are in order of time. A quantity that was not measured before and during a step is left
-    out.
-    """
-    times: dict[str, list[float]] = {}
-    values: dict[str, list[float]] = {}
-    for at, measured in samples:
-        for quantity, value in measured.items():
-            times.setdefault(quantity, []).append(at)
-            values.setdefault(quantity, []).append(value)
-    series = {q: (np.array(times[q]), np.array(values[q])) for q in QUANTITIES if q in times}
-    found: dict[str, list[Response]] = {}
-    for timing in timings[1:]:
-        each = (_response(q, *series[q], timings[0], timing) for q in series)
-        found[timing.step.name] = [response for response in each if response is not None]
-    return found
-
-
-def _response(
-    quantity: str,
-    times: NDArray[np.float64],
-    values: NDArray[np.float64],
-    quiet: Timing,
-    timing: Timing,
-) -> Response | None:
-    rest = values[(times >= quiet.start) & (times < quiet.end)]
-    before = values[(times >= timing.start - _BEFORE_S) & (times < timing.start)]
-    during = (times >= timing.start) & (times < timing.end)
-    if rest.size < 2 or before.size == 0 or not during.any():
-        return None
-    noise = 1.4826 * float(np.median(np.abs(rest - np.median(rest))))
-    baseline = float(np.median(before))
-    excess, at = values[during] - baseline, times[during]
-    low, high = np.percentile(rest, (5, 95))
-    threshold = max(SEEN * noise, 3 * QUANTITIES[quantity].resolution, _MOVED * float(high - low))
-    top = int(np.argmax(excess))
-    above = np.flatnonzero(excess > threshold)
-    fallen = np.flatnonzero(excess[top:] <= excess[top] * _E_FOLD)
-    seen = above.size > 0
-    return Response(
-        quantity=quantity,
-        baseline=baseline,
-        peak=float(excess[top]),
-        noise=noise,
-        seen=seen,
-        delay_s=float(at[above[0]] - timing.start) if seen else None,
-        fall_s=float(at[top + fallen[0]] - at[top]) if seen and fallen.size else None,
-    )
 
 
 def median_interval(samples: Iterable[Sample]) -> float | None:
@@ -266,13 +183,15 @@ def is_right(detections: Detections) -> bool:
     )
 
 
-def conclusion(
+def conclude(
     sensor: str,
     interval_s: float,
-    seen: Mapping[str, Sequence[Response]],
     detections: Detections,
+    *,
+    has_particles: bool,
+    sees_puff: bool,
 ) -> str:
-    """Return in a sentence what this sensor in this room can see, and how late."""
+    """Say in a sentence what this sensor in this room can see, and how late."""
     puff = next(step.name for step in STEPS if step.is_vaping)
     found = [event for event in detections[puff] if event.is_vaping]
     wrong = [
@@ -297,15 +216,14 @@ def conclusion(
             " %(interval)s s)",
             **known,
         )
-    responses_to_puff = seen.get(puff, ())
-    if not any(response.quantity in FINE_PARTICLES for response in responses_to_puff):
+    if not has_particles:
         return _(
             "%(sensor)s sent no valid particle values during the test (a reading each %(interval)s"
             " s), so it cannot see a puff: check its particle sensor, and that its format or"
             " mapping reads particles",
             **known,
         )
-    if any(response.seen for response in responses_to_puff):
+    if sees_puff:
         return _(
             "%(sensor)s sees the puff (a reading each %(interval)s s), but the detector cannot tell"
             " it from other things: a shorter interval, or a place nearer to the stalls",

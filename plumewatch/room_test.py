@@ -7,10 +7,10 @@ delays no alert.
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +28,7 @@ from detection import commissioning
 from detection.alert_rules import AlertBudgets
 from detection.commissioning import STEPS, Timing
 from detection.model import Model
+from detection.quantities import FINE_PARTICLES
 from plumewatch.config.model import PlumewatchConfig
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import build_alert_policy
@@ -41,29 +42,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from detection.commissioning import Detections, Response
 
 SETTLE_S: Final = 5.0
 """Time until the last reading of a test is stored."""
 _BEFORE_S: Final = 3_600.0
 """Time before the test from which the detector learns the baseline."""
-
-
-@dataclass(frozen=True, slots=True)
-class SensorResult:
-    """How one sensor did; `interval_s` is None if it sent nothing."""
-
-    sensor: str
-    interval_s: float | None
-    responses: dict[str, list[Response]]
-    adjustment: float | None
-    """How far the test moves the threshold, log-odds; None if no threshold separates its puff."""
-    detections: Detections
-
-    @property
-    def is_right(self) -> bool:
-        """Whether the detector found vaping in the puff and in nothing else."""
-        return commissioning.is_right(self.detections)
 
 
 def evaluate(config: PlumewatchConfig, room: str, timings: Sequence[Timing], who: str) -> None:
@@ -73,16 +56,21 @@ def evaluate(config: PlumewatchConfig, room: str, timings: Sequence[Timing], who
     journal = DataPaths(config.data_dir).journal
     readings = _read_readings(journal, start - _BEFORE_S, frozenset(sensors))
     results = [_evaluate(config, sensor, readings, timings) for sensor in sensors]
-    result = _build_result(room, timings, results, who)
+    result = {
+        "room": room,
+        "who": who,
+        "steps": [{"step": t.step.name, "start": t.start, "end": t.end} for t in timings],
+        "sensors": results,
+    }
     engine = AlertEngine(config.registry(), build_alert_policy(config))
     with _begin_transaction(config) as tx:
         incidents = _answer_test(tx, engine, room, (start, end + SETTLE_S), who)
         sensor_tests.add_result(tx, result)
         incident = incidents[0] if incidents else ""
         for one in results:
-            if one.adjustment is not None:
-                step = one.adjustment - current_adjustment(tx, one.sensor)
-                adjust_from_test(tx, one.sensor, step, who, end, incident)
+            if one["level_moved"] is not None:
+                step = one["level_moved"] - current_adjustment(tx, one["sensor"])
+                adjust_from_test(tx, one["sensor"], step, who, end, incident)
         for sensor, adjustment in _by_model(tx, config, room).items():
             step = adjustment - adjustment_by_tests(tx, sensor)
             adjust_from_test(tx, sensor, step, who, end)
@@ -143,7 +131,8 @@ def _read_readings(journal: Path, since: float, sensors: frozenset[str]) -> list
 
 def _evaluate(
     config: PlumewatchConfig, sensor: str, readings: Sequence[Reading], timings: Sequence[Timing]
-) -> SensorResult:
+) -> dict[str, Any]:
+    """Return how one sensor did; its interval is None if it sent nothing."""
     mine = [r for r in readings if r.sensor == sensor and r.time < timings[-1].end]
     samples = [(r.time, r.values) for r in mine]
     scores = commissioning.score_steps(samples, timings)
@@ -156,33 +145,16 @@ def _evaluate(
         registry=config.registry(),
         budgets=AlertBudgets(moved={sensor: moved}),
     )
-    return SensorResult(
-        sensor,
-        commissioning.median_interval(s for s in samples if s[0] >= timings[0].start),
-        commissioning.responses(samples, timings),
-        adjustment,
-        commissioning.detections_by_step(replayed.events.values(), timings),
-    )
-
-
-def _build_result(
-    room: str, timings: Sequence[Timing], results: Sequence[SensorResult], who: str
-) -> dict[str, Any]:
+    detected = commissioning.detections_by_step(replayed.events.values(), timings)
+    during = [sample for sample in samples if sample[0] >= timings[0].start]
     return {
-        "room": room,
-        "who": who,
-        "steps": [{"step": t.step.name, "start": t.start, "end": t.end} for t in timings],
-        "sensors": [
-            {
-                "sensor": r.sensor,
-                "interval_s": r.interval_s,
-                "answers": {k: [asdict(a) for a in v] for k, v in r.responses.items()},
-                "said": {k: [s._asdict() for s in v] for k, v in r.detections.items()},
-                "right": r.is_right,
-                "level_moved": r.adjustment,
-            }
-            for r in results
-        ],
+        "sensor": sensor,
+        "interval_s": commissioning.median_interval(during),
+        "has_particles": any(not values.keys().isdisjoint(FINE_PARTICLES) for _, values in during),
+        "sees_puff": any(scores[step.name] > -math.inf for step in STEPS if step.is_vaping),
+        "said": {step: [each._asdict() for each in found] for step, found in detected.items()},
+        "right": commissioning.is_right(detected),
+        "level_moved": adjustment,
     }
 
 

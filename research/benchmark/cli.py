@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from research.benchmark.run import Result
     from research.benchmark.world_recordings import WorldSpec
 
-FULL: Final = {"seeds": 2, "rooms": 8, "lead_in": 7.0, "days": 5.0}
+FULL: Final = {"seeds": 1, "rooms": 6, "lead_in": 14.0, "days": 3.0}
 QUICK: Final = {"seeds": 1, "rooms": 6, "lead_in": 0.5, "days": 1.0}
 RESULTS: Final = Path(__file__).with_name("results.md")
 _REAL: Final = "gym_pms5003_61s.csv.gz"
@@ -37,7 +37,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--programs", default="busy,ordinary", help="of the rooms")
     parser.add_argument("--seeds", type=int, help="seeds of each world")
     parser.add_argument("--rooms", type=int, help="sensors of each seed")
-    parser.add_argument("--lead-in", type=float, help="days before those that are scored; 7")
+    parser.add_argument("--lead-in", type=float, help="days before those that are scored; 14")
     parser.add_argument("--days", type=float, help="days that are scored")
     parser.add_argument("--first-seed", type=int, default=90_000, help="seeds below are training's")
     parser.add_argument("--model", type=Path, help="a model file in place of the shipped one")
@@ -83,12 +83,14 @@ def _specs(options: argparse.Namespace) -> list[WorldSpec]:
     ]
 
 
-def _judge_worlds(specs: Sequence[WorldSpec], method: str, body: bytes) -> list[Result]:
+def _judge_worlds(
+    specs: Sequence[WorldSpec], method: str, body: bytes, people: str
+) -> list[Result]:
     from detection.model import Model  # noqa: PLC0415 - slow to import
     from research.benchmark import run, world_recordings  # noqa: PLC0415 - slow to import
 
     recordings = [(spec.program, world_recordings.load(spec)) for spec in specs]
-    return run.judge(recordings, method, Model.from_bytes(body))
+    return run.judge(recordings, method, Model.from_bytes(body), people)
 
 
 def _judge_files(folder: Path, program: str, body: bytes) -> list[Result]:
@@ -139,12 +141,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         list(chain.from_iterable(by_world[k :: options.workers])) for k in range(options.workers)
     ]
     jobs: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
-        (_judge_worlds, (share, run.SHIPPED, model)) for share in shares if share
+        (_judge_worlds, (share, run.SHIPPED, model, run.COLD)) for share in shares if share
     ]
+    by_model: dict[bytes, list[WorldSpec]] = {}
+    for spec in specs:
+        if other := run.model_without(spec.world):
+            by_model.setdefault(other.to_bytes(), []).append(spec)
     jobs += [
-        (_judge_worlds, (mine, run.WITHOUT, other.to_bytes()))
-        for mine in by_world
-        if (other := run.model_without(mine[0].world))
+        (_judge_worlds, (mine, run.WITHOUT, other, people))
+        for people in reversed(run.LEAD_IN_DAYS)
+        for other, mine in by_model.items()
     ]
     if options.recordings:
         jobs.append((_judge_files, (options.recordings, "labeled", model)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,11 @@ from detection.detector import Detector
 from detection.events import EventKind, EventPhase
 from detection.model import Model
 from research.benchmark import peers
+from research.benchmark.people import People
 from research.benchmark.scoring import Alerts, SensorScore, score_sensor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from detection.events import Event
     from research.benchmark.recordings import Recording, Series
@@ -29,6 +31,9 @@ MODELS: Final = Path(__file__).with_name("without")
 """Models named by the worlds that they do not know, made by ``make train ARGS=--left-out``."""
 FLOORS: Final = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
 """Stated probabilities from which alerts count, for one policy over all worlds."""
+COLD, TESTED, ANSWERED = "cold", "after the room test", "after two weeks of answers"
+LEAD_IN_DAYS: Final = {COLD: 1.0, TESTED: 3.0, ANSWERED: math.inf}
+"""Days of readings before those that are scored, by what people told the thresholds in them."""
 _SLICE_S: Final = 3600.0
 _RULE_LEAD_S: Final = 3600.0
 """Published rules look back minutes: they get an hour before what is scored."""
@@ -36,13 +41,18 @@ _RULE_LEAD_S: Final = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one method did at one sensor; `by_floor` are found and false for each of `FLOORS`."""
+    """What one method did at one sensor; `by_floor` are found and false for each of `FLOORS`.
+
+    `with_possible` counts possible vaping as alerts as well.
+    """
 
     recording: str
     program: str
     method: str
     score: SensorScore
     by_floor: tuple[tuple[int, int], ...] = ()
+    people: str = COLD
+    with_possible: SensorScore | None = None
 
 
 def model_without(world: str) -> Model | None:
@@ -52,10 +62,15 @@ def model_without(world: str) -> Model | None:
     return Model.from_bytes(path.read_bytes()) if path else None
 
 
-def run_detector(series: Sequence[Series], detector: Detector) -> list[list[Event]]:
+def run_detector(
+    series: Sequence[Series],
+    detector: Detector,
+    tell: Callable[[Detector, float, list[list[Event]]], None] | None = None,
+) -> list[list[Event]]:
     """Return the events of each series; all go through one detector, in order of time.
 
     The detector knows them by their positions, so that it can go on with later readings of them.
+    `tell` gets the events so far, hour by hour.
     """
     rows = [detector.sensor_row(f"{k}") for k in range(len(series))]
     found: list[list[Event]] = [[] for _ in series]
@@ -73,27 +88,44 @@ def run_detector(series: Sequence[Series], detector: Detector) -> list[list[Even
             order = np.argsort(time, kind="stable")
             for event in detector.step(ReadingBatch(sensor[order], time[order], values[order])):
                 found[int(event.sensor)].append(event)
+        if tell is not None:
+            tell(detector, float(edges[k + 1]), found)
     return found
 
 
-def vape_alerts(events: Sequence[Event]) -> Alerts:
+def vape_alerts(
+    events: Sequence[Event], kinds: tuple[EventKind, ...] = (EventKind.VAPE,)
+) -> Alerts:
     """Return the alerts of vaping, at the reading that decided each."""
-    alerts = [e for e in events if e.kind is EventKind.VAPE and e.phase is EventPhase.ALERTED]
+    alerts = [e for e in events if e.kind in kinds and e.phase is EventPhase.ALERTED]
     return Alerts(
         np.array([e.time for e in alerts], float),
         np.array([e.confidence for e in alerts], float),
     )
 
 
-def judge(recordings: Sequence[tuple[str, Recording]], method: str, model: Model) -> list[Result]:
+def judge(
+    recordings: Sequence[tuple[str, Recording]], method: str, model: Model, people: str = COLD
+) -> list[Result]:
     """Score a model on recordings of one period; beside the shipped one, the published rules.
 
     Each recording has the program of its rooms. They go through one detector: its time is that of
     the longest stream, not of all sensors together.
     """
     rules = peers.RULES if method == SHIPPED else {}
-    series = [s for _, recording in recordings for s in recording.series]
-    events = iter(run_detector(series, Detector(model)))
+    lead_in_s = 86_400.0 * LEAD_IN_DAYS[people]
+    series = [s.after(r.spans[0][0] - lead_in_s) for _, r in recordings for s in r.series]
+    if people == COLD:
+        events = iter(run_detector(series, Detector(model)))
+    else:
+        happened = [
+            [h for h in r.happenings if h.sensor == s.sensor.name]
+            for _, r in recordings
+            for s in r.series
+        ]
+        begin = min(float(s.time[0]) for s in series)
+        told = People(happened, begin, answers=people == ANSWERED)
+        events = iter(run_detector(series, Detector(model, told), told.tell))
     results = []
     for program, recording in recordings:
         truths = defaultdict(list)
@@ -101,7 +133,10 @@ def judge(recordings: Sequence[tuple[str, Recording]], method: str, model: Model
             truths[happening.sensor].append(happening)
         for one in recording.series:
             truth = truths[one.sensor.name]
-            alerts = vape_alerts(next(events))
+            mine = next(events)
+            alerts = vape_alerts(mine)
+            seen = vape_alerts(mine, (EventKind.VAPE, EventKind.POSSIBLE))
+            with_possible = score_sensor(truth, seen, one.sensor, recording.spans)
             scores = [
                 score_sensor(
                     truth, alerts[~(alerts.confidence < floor)], one.sensor, recording.spans
@@ -109,7 +144,9 @@ def judge(recordings: Sequence[tuple[str, Recording]], method: str, model: Model
                 for floor in FLOORS
             ]
             by_floor = tuple((s.n_found, s.n_false) for s in scores)
-            results.append(Result(recording.name, program, method, scores[0], by_floor))
+            results.append(
+                Result(recording.name, program, method, scores[0], by_floor, people, with_possible)
+            )
             part = one.after(recording.spans[0][0] - _RULE_LEAD_S)
             for key, (_, rule) in rules.items():
                 at = rule(part)

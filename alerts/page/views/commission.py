@@ -22,8 +22,7 @@ from alerts.page.page_context import to_sentence
 from alerts.page.page_group import PageGroup, serves
 from alerts.page.views import charts
 from alerts.sensor_tests import RunningTest, SensorTest, find_valid_test, is_due
-from detection.commissioning import STEPS, Detected, conclusion
-from detection.commissioning import Response as SensorResponse
+from detection.commissioning import STEPS, Detected, conclude
 from language.messages import _, gettext
 from storage.registry import make_sort_key
 
@@ -226,8 +225,11 @@ def describe_result(test: SensorTest) -> str:
     found = json.loads(test.result)
     if found["interval_s"] is None:
         return _("%(sensor)s sent nothing during the test", sensor=test.sensor)
-    seen = {
-        step: [SensorResponse(**one) for one in each] for step, each in found["answers"].items()
-    }
     said = {step: tuple(Detected(**e) for e in each) for step, each in found["said"].items()}
-    return conclusion(test.sensor, found["interval_s"], seen, said)
+    return conclude(
+        test.sensor,
+        found["interval_s"],
+        said,
+        has_particles=found["has_particles"],
+        sees_puff=found["sees_puff"],
+    )

@@ -21,7 +21,8 @@ RESULT = {
         {
             "sensor": "s1",
             "interval_s": 2.0,
-            "answers": {"puff": []},
+            "has_particles": True,
+            "sees_puff": True,
             "said": {step.name: [] for step in STEPS}
             | {"puff": [{"kind": "vape", "late_s": 9.0, "confidence": 0.9}]},
             "right": True,

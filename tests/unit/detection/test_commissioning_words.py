@@ -2,22 +2,18 @@
 
 import pytest
 
-from detection.commissioning import STEPS, Response, conclusion
-
-
-def response(quantity, *, seen=False):
-    return Response(quantity, 4.0, 1.0, 0.5, seen, 3.0 if seen else None, None)
+from detection.commissioning import STEPS, conclude
 
 
 @pytest.mark.parametrize(
-    ("responses", "said"),
+    ("has_particles", "sees_puff", "said"),
     [
-        ([], "s1 sent no valid particle values during the test"),
-        ([response("voc_index", seen=True), response("rh")], "sent no valid particle values"),
-        ([response("pm25")], "hang it nearer"),
-        ([response("pm25", seen=True)], "cannot tell it from other things"),
+        (False, False, "s1 sent no valid particle values during the test"),
+        (True, False, "hang it nearer"),
+        (True, True, "cannot tell it from other things"),
     ],
 )
-def test_a_missed_puff(responses, said):
+def test_a_missed_puff(has_particles, sees_puff, said):
     missed = {step.name: () for step in STEPS}
-    assert said in conclusion("s1", 5.0, {"puff": responses}, missed)
+    words = conclude("s1", 5.0, missed, has_particles=has_particles, sees_puff=sees_puff)
+    assert said in words
