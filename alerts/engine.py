@@ -299,13 +299,13 @@ class AlertEngine:
             deadline = incident.next_deadline()
             due = at if deadline is None else min(deadline, at)
             repository.save(tx, incident)  # a clock step may have moved the stored deadline
-            records += self._tick(tx, incident, due, now)
+            records += self._advance(tx, incident, due, now)
         return records
 
     def _is_late(self, time: float, now: float) -> bool:
         return not self.replay and now - time > self.policy.late_s
 
-    def _tick(
+    def _advance(
         self,
         tx: sqlite3.Connection,
         incident: Incident,
@@ -321,7 +321,7 @@ class AlertEngine:
         _, records = self._apply(tx, incident, inputs.Tick(at, mute), now)
         return records
 
-    def _room(self, event: Event) -> Room | None:
+    def _find_room(self, event: Event) -> Room | None:
         """Return the room of an event; an outage of several sensors is its own place."""
         room = self.registry.room_of(event.sensor)
         placeless = event.kind in {EventKind.OFFLINE, EventKind.SERVICE}
@@ -329,7 +329,7 @@ class AlertEngine:
             return Room(id=event.sensor, name=event.sensor, floor="", building="", site="")
         return room
 
-    def _with_device(self, event: Event) -> Event:
+    def _add_device_name(self, event: Event) -> Event:
         sensor = self.registry.sensors.get(event.sensor)
         name = sensor.model or sensor.decoder if sensor else ""
         if not name or not is_device_alarm(event.model_version):
@@ -340,14 +340,14 @@ class AlertEngine:
     def _on_event(
         self, tx: sqlite3.Connection, event: Event, at: float, now: float, step_s: float
     ) -> list[AlertRecord]:
-        event = self._with_device(event)
+        event = self._add_device_name(event)
         known = repository.find_phase(tx, event.id)
         if known is not None and known[0] is EventPhase.ENDED:
             return []
-        room = self._room(event)
+        room = self._find_room(event)
         late = self._is_late(event.alerted + step_s, now)
         incident, given = None, None
-        asks = room is not None and self._asks(event, room)
+        asks = room is not None and self._wants_notice(event, room)
         if known is not None and known[1] is not None:
             incident = self._load(tx, known[1])
             given = inputs.Detected(event, at, asks=asks)
@@ -355,7 +355,7 @@ class AlertEngine:
             incident = repository.load_open(tx, event.kind, room.id)
             answered = incident if incident and incident.is_answered_before(event.alerted) else None
             incident = None if answered else incident
-            mute = self._late(event, room, at) if late else None
+            mute = self._build_late_mute(event, room, at) if late else None
             given = inputs.Detected(event, at, None, mute, asks)
             given = self._join(tx, incident, given) if incident else self._open(tx, given, room)
             if answered and given.new:
@@ -375,10 +375,10 @@ class AlertEngine:
         if following.held_until is not None and following.is_late and is_live:
             following = replace(following, held_until=at)
         if following.held_until is not None and following.held_until <= at:
-            records += self._tick(tx, following, at, now, is_live=is_live)
+            records += self._advance(tx, following, at, now, is_live=is_live)
         return records
 
-    def _asks(self, event: Event, room: Room) -> bool:
+    def _wants_notice(self, event: Event, room: Room) -> bool:
         """Whether people are notified of an event: of possible vaping if a route names it."""
         if event.kind is not EventKind.POSSIBLE:
             return True
@@ -405,7 +405,7 @@ class AlertEngine:
         at, kind = given.at, given.event.kind
         since = at - get_repeat_window_s(kind)
         new = inputs.NewIncident(
-            self._new_id(tx, at),
+            self._assign_id(tx, at),
             room.id,
             repository.count_repeats(tx, kind, room.id, since),
             repository.find_last_answered(tx, kind, room.id, since),
@@ -418,14 +418,14 @@ class AlertEngine:
         find = find_lasting_mute if is_responding else find_mute
         return replace(given, mute=find(tx, opened, at, self.registry))
 
-    def _late(self, event: Event, room: Room, at: float) -> Mute:
+    def _build_late_mute(self, event: Event, room: Room, at: float) -> Mute:
         zone = ZoneInfo(room.zone or self.policy.zone)
         alerted, received = (datetime.fromtimestamp(t, zone) for t in (event.alerted, at))
         form = "%H:%M:%S" if alerted.date() == received.date() else "%Y-%m-%d %H:%M:%S"
         times = {"alerted": f"{alerted:{form}}", "received": f"{received:{form}}"}
         return Mute(at + _LATE_LOOK_S, Fact(Suppression.LATE, {**times}))
 
-    def _new_id(self, tx: sqlite3.Connection, at: float) -> str:
+    def _assign_id(self, tx: sqlite3.Connection, at: float) -> str:
         day = datetime.fromtimestamp(at, UTC).astimezone(self._zone).strftime("%Y%m%d")
         return f"{day}-{repository.find_next_number(tx, day):03d}"
 

@@ -121,12 +121,12 @@ def find(db: sqlite3.Connection, token: str) -> ApiToken | None:
     if not token or len(token) > _MAX_TOKEN:
         return None
     found = db.execute(f"{_SELECT} WHERE hash = ?", (hash_token(token),)).fetchone()
-    return None if found is None else _token(found)
+    return None if found is None else _read_token(found)
 
 
 def list_tokens(db: sqlite3.Connection) -> list[ApiToken]:
     """Return all tokens, including recently expired ones."""
-    return [_token(row) for row in db.execute(f"{_SELECT} ORDER BY id")]
+    return [_read_token(row) for row in db.execute(f"{_SELECT} ORDER BY id")]
 
 
 def is_use_due(token: ApiToken, now: float) -> bool:
@@ -144,7 +144,7 @@ _SELECT: Final = (
 )
 
 
-def _token(row: sqlite3.Row) -> ApiToken:
+def _read_token(row: sqlite3.Row) -> ApiToken:
     scopes, sites = frozenset(row["scopes"].split()), _decode(row["sites"])
     return ApiToken(*row)._replace(scopes=scopes, sites=sites)
 

@@ -307,7 +307,7 @@ class DetectionConsumer:
             if any(event.kind is EventKind.OFFLINE for event in events):
                 self._outages.save(tx, position)
             if pending.by_clock:
-                state.set_snapshot(tx, CONSUMER, self._snapshot(position))
+                state.set_snapshot(tx, CONSUMER, self._take_snapshot(position))
             adjustments = threshold_adjustments.place_pending(tx, position)
         self._mark_stored(position)
         self._committed_at = float("-inf") if now is None else now
@@ -374,7 +374,7 @@ class DetectionConsumer:
             return 0 if stored is None else stored.position
         with transaction(self._connection) as tx:
             self._store_position(tx, self.position)
-            state.set_snapshot(tx, CONSUMER, self._snapshot(self.position))
+            state.set_snapshot(tx, CONSUMER, self._take_snapshot(self.position))
             self._outages.save(tx, self.position)
             saved = self._thresholds.save(tx)
         self._mark_stored(self.position, by_clock=self._uncommitted.by_clock)
@@ -384,7 +384,7 @@ class DetectionConsumer:
     def fork(self, connection: sqlite3.Connection) -> DetectionConsumer:
         """Return a consumer that continues on another state database, without liveness."""
         twin = DetectionConsumer(connection, self._engine, self._may_alert)
-        twin._restore(self._body())
+        twin._restore(self._encode_state())
         twin.position = self.position
         return twin
 
@@ -413,10 +413,10 @@ class DetectionConsumer:
         self._thresholds.apply(adjustments)
         self._thresholds_changed |= bool(adjustments)
 
-    def _snapshot(self, position: int) -> state.Snapshot:
-        return state.Snapshot(position, self.model_version, self._body())
+    def _take_snapshot(self, position: int) -> state.Snapshot:
+        return state.Snapshot(position, self.model_version, self._encode_state())
 
-    def _body(self) -> bytes:
+    def _encode_state(self) -> bytes:
         return self._judge.snapshot(self._thresholds.last_adjustment)
 
     def _restore(self, body: bytes) -> None:

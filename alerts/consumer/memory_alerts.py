@@ -145,7 +145,7 @@ class MemoryAlerts:
         since: float | None = None
         while True:
             await asyncio.sleep(_POLL_S)
-            failing = self._failing()
+            failing = self._find_failure()
             since = (loop.time() if since is None else since) if failing else None
             if since is None or loop.time() - since < self.grace_s:
                 continue
@@ -165,7 +165,7 @@ class MemoryAlerts:
         if self.active:
             raise StorageUnavailableError("alerts are decided in memory")
 
-    def _failing(self) -> str:
+    def _find_failure(self) -> str:
         return self.readings.failing or self.state_failing()
 
     async def _take_over(
@@ -197,11 +197,11 @@ class MemoryAlerts:
                             fork, consumer.commit, events, consumer.position, self.clock()
                         )
                     group.create_task(self._feed(fork, position), name="readings in memory")
-                    await self._until_carried_over(fork, disk)
+                    await self._carry_over_until_stored(fork, disk)
                     listening.cancel()
                     pump.stop()
                     await sending
-                    await self._until_carried_over(fork, disk)
+                    await self._carry_over_until_stored(fork, disk)
             finally:
                 self.active = self.unstored.wanted = False
                 self.unstored.take()
@@ -255,7 +255,7 @@ class MemoryAlerts:
         if alerts:
             self.on_alerts(alerts)
 
-    async def _until_carried_over(self, fork: Fork, disk: sqlite3.Connection) -> None:
+    async def _carry_over_until_stored(self, fork: Fork, disk: sqlite3.Connection) -> None:
         while True:
             try:
                 if not self.readings.failing:

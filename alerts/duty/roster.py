@@ -408,11 +408,11 @@ class Roster:
         ]
         rest = [(RingName.EVERYONE, [Candidate(p, _LAST_RESORT) for p in self.everyone])]
         planned = [*by_distance, (RingName.LEAD, leads), (RingName.CATCH_ALL, last)]
-        found = self._rings(planned, labels) or self._rings(rest, labels)
+        found = self._build_rings(planned, labels) or self._build_rings(rest, labels)
         # If nobody serves all sites, everybody is notified of an outage that belongs to no site.
-        return found or (() if labels.get("site") else self._rings(rest, None))
+        return found or (() if labels.get("site") else self._build_rings(rest, None))
 
-    def _rings(
+    def _build_rings(
         self,
         planned: Sequence[tuple[RingName, list[Candidate]]],
         labels: Mapping[str, str] | None,

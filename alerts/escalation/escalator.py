@@ -394,7 +394,7 @@ class Escalator:
         note: Fact | None,
     ) -> None:
         people = [candidate.person for candidate in due.ring.people]
-        note = note or (None if due.seq == 1 else self._no_response(incident))
+        note = note or (None if due.seq == 1 else self._build_no_response(incident))
         notified = self._notices.page(tx, incident, people, now, round_=due.round, note=note)
         steps = load_steps(tx, incident.id)
         following = _find_next(steps, after=due.seq)
@@ -413,7 +413,7 @@ class Escalator:
         if following is not None and not last and following.round == due.round:
             shift_steps(tx, incident.id, now - following.due_at)
 
-    def _no_response(self, incident: Incident) -> Fact:
+    def _build_no_response(self, incident: Incident) -> Fact:
         if not incident.acknowledged_by:
             return fact(Note.NO_RESPONSE)
         return fact(Note.NO_REPORT, name=self._policy.find_name(incident.acknowledged_by))

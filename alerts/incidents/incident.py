@@ -116,22 +116,22 @@ class AnswerChoices:
             )
 
 
-def _air_choices(*causes: str) -> AnswerChoices:
+def _build_air_choices(*causes: str) -> AnswerChoices:
     verdicts = (Verdict.CONFIRMED, Verdict.NOTHING_FOUND, Verdict.TEST)
     return AnswerChoices(verdicts, Verdict.FALSE_ALARM, causes)
 
 
-def _device_choices(*causes: str) -> AnswerChoices:
+def _build_device_choices(*causes: str) -> AnswerChoices:
     verdicts = (Verdict.FIXED, Verdict.NOTHING_FOUND, Verdict.TEST)
     return AnswerChoices(verdicts, Verdict.FIXED, causes)
 
 
-_PLUME: Final = _air_choices(
+_PLUME: Final = _build_air_choices(
     *("spray", "steam", "sanitizer", "cleaning", "dust", "cooking", "sensor", "other")
 )
-_SETTINGS: Final = _device_choices("settings", "network", "maintenance", "broken", "other")
+_SETTINGS: Final = _build_device_choices("settings", "network", "maintenance", "broken", "other")
 _CHOICES: Final = {
-    EventKind.AMBIENT: _air_choices(
+    EventKind.AMBIENT: _build_air_choices(
         *("ventilation", "outdoor air", "cleaning", "cooking", "dust", "sensor", "other")
     ),
     EventKind.TAMPER: AnswerChoices(
@@ -139,10 +139,10 @@ _CHOICES: Final = {
         Verdict.FALSE_ALARM,
         ("cleaning", "maintenance", "bumped", "sensor", "other"),
     ),
-    EventKind.SENSOR_FAULT: _device_choices(
+    EventKind.SENSOR_FAULT: _build_device_choices(
         *("dust", "covered", "moved", "broken", "battery", "settings", "other")
     ),
-    EventKind.OFFLINE: _device_choices(
+    EventKind.OFFLINE: _build_device_choices(
         *("battery", "unplugged", "network", "broken", "moved", "maintenance", "other")
     ),
     EventKind.INTEGRITY: _SETTINGS,

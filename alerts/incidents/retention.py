@@ -53,29 +53,26 @@ def find_due(db: sqlite3.Connection, before: float, holds: Iterable[Hold]) -> Du
     return Due(tuple(old), held, not_over)
 
 
-def delete_due(
-    db: sqlite3.Connection, before: float, who: str, now: float
-) -> Iterator[tuple[int, int]]:
+def delete_due(db: sqlite3.Connection, before: float, who: str, now: float) -> Iterator[int]:
     """Delete the incidents that are due, in batches of 500, each recorded in the audit log.
 
-    Yields how many were processed so far, and how many of the batch were deleted.
+    Yields the number of incidents deleted in each batch.
     """
-    planned = find_due(db, before, holds.active(db)).old
-    for k in range(0, len(planned), _BATCH):
-        batch = planned[k : k + _BATCH]
+    while True:
         with transaction(db) as tx:
-            still_due = frozenset(find_due(tx, before, holds.active(tx)).old)
-            chosen = [incident for incident in batch if incident in still_due]
+            chosen = find_due(tx, before, holds.active(tx)).old[:_BATCH]
+            if not chosen:
+                return
             delete(tx, chosen)
             detail: dict[str, str | float | None] = {
                 "class": "incidents",
                 "count": len(chosen),
-                "first": chosen[0] if chosen else "",
-                "last": chosen[-1] if chosen else "",
+                "first": chosen[0],
+                "last": chosen[-1],
                 "opened_before": before,
             }
             audit.append(tx, audit.AuditKind.RETENTION, who, detail, now)
-        yield k + len(batch), len(chosen)
+        yield len(chosen)
 
 
 def delete(tx: sqlite3.Connection, incidents: Iterable[str]) -> None:

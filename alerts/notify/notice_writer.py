@@ -125,7 +125,7 @@ class NoticeWriter:
         round_: int,
         note: Fact | None,
     ) -> bool:
-        notice = self._notice(tx, incident, NoticeReason.OPENED, member, at, note=note)
+        notice = self._build_notice(tx, incident, NoticeReason.OPENED, member, at, note=note)
         return self._notify(tx, notice, member, at, "" if round_ == 1 else str(round_))
 
     def page_deferred(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
@@ -154,13 +154,15 @@ class NoticeWriter:
             elif member is not None and left:
                 incidents = list({i.id: i for i, _ in left}.values())
                 code = member.language or self._policy.language
-                notice = self._digest(incidents, cause, code, now)
+                notice = self._build_digest(incidents, cause, code, now)
                 occasion = f"{now:.0f} {cause}"
                 self._notify(tx, notice, member, now, occasion)
                 sent_with, sent_as = notice.incident, f"{notice.reason.value}:{occasion}"
             throttling.mark_sent(tx, person, cause, now, sent_with=sent_with, sent_as=sent_as)
 
-    def _digest(self, incidents: list[Incident], cause: Cause, code: str, now: float) -> Notice:
+    def _build_digest(
+        self, incidents: list[Incident], cause: Cause, code: str, now: float
+    ) -> Notice:
         last = incidents[-1]
         rooms = {i.room: find_place(self._registry, i.room) for i in incidents}
         url, zone = self._policy.page_url, self._policy.zone
@@ -214,7 +216,7 @@ class NoticeWriter:
         member = self._policy.find_member(incident.acknowledged_by)
         if member is None:
             return False
-        notice = self._notice(tx, incident, reason, member, at, note=note)
+        notice = self._build_notice(tx, incident, reason, member, at, note=note)
         if since is not None:
             notice = msgspec.structs.replace(notice, since=since, again=True)
         return self._notify(tx, notice, member, at, f"{at:.0f}")
@@ -242,7 +244,9 @@ class NoticeWriter:
                 continue
             outbox_rows.add_notice(
                 tx,
-                self._notice(tx, incident, reason, self._policy.find_member(person), at, by=by),
+                self._build_notice(
+                    tx, incident, reason, self._policy.find_member(person), at, by=by
+                ),
                 person=person,
                 address=address,
                 now=at,
@@ -284,7 +288,7 @@ class NoticeWriter:
             fallback_at=at + self._policy.timings.fallback_after_s if further else None,
         )
 
-    def _notice(
+    def _build_notice(
         self,
         tx: sqlite3.Connection,
         incident: Incident,
@@ -301,13 +305,13 @@ class NoticeWriter:
         if reason.asks and repository.is_disputed(tx, incident):
             notes.append(fact(Note.DISPUTED))
         if reason is NoticeReason.OPENED and incident.again_of:
-            notes[:0] = self._last_answer(tx, incident.again_of, now)
+            notes[:0] = self._describe_last_answer(tx, incident.again_of, now)
         recovered = reason is NoticeReason.RECOVERED
         is_loud = reason.asks and incident.kind is not EventKind.POSSIBLE
         event_id = incident.detections[-1].event_id
         evidence = repository.load_evidence(tx, event_id, "" if recovered else "decided_")
         if recovered:
-            notes += self._unsettled(incident, evidence)
+            notes += self._list_open_issues(incident, evidence)
         own = "" if member is None else member.language
         asked = f"?lang={own}" if own else ""
         return Notice(
@@ -332,7 +336,7 @@ class NoticeWriter:
             written=now,
         )
 
-    def _unsettled(self, incident: Incident, evidence: Evidence | None) -> list[Fact]:
+    def _list_open_issues(self, incident: Incident, evidence: Evidence | None) -> list[Fact]:
         """Return why the end of an incident does not mean that all is well; empty if it does."""
         if incident.running and incident.resolved_by != SYSTEM:
             return [fact(Note.CLOSED_EARLY, name=self._policy.find_name(incident.resolved_by))]
@@ -342,7 +346,9 @@ class NoticeWriter:
             return [fact(Note.STILL_SILENT)]
         return []
 
-    def _last_answer(self, tx: sqlite3.Connection, incident_id: str, now: float) -> list[Fact]:
+    def _describe_last_answer(
+        self, tx: sqlite3.Connection, incident_id: str, now: float
+    ) -> list[Fact]:
         before = repository.load(tx, incident_id)
         at = None if before is None else before.answered_at or before.acknowledged_at
         if before is None or at is None:

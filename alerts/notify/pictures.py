@@ -59,18 +59,18 @@ class IncidentPictures:
         return None if found is None else drawing.render_png(found)
 
     def _draw(self, incident_id: str, settle_s: float) -> Drawing | None:
-        facts = self._facts(incident_id)
+        facts = self._load_facts(incident_id)
         if facts is None:
             return None
         deadline = time.monotonic() + settle_s
-        while time.monotonic() < deadline and not self._reached(facts.sensor, facts.alerted):
+        while time.monotonic() < deadline and not self._has_reached(facts.sensor, facts.alerted):
             time.sleep(_POLL_S)
         return draw(facts, *self.series.window(facts.sensor, *find_span(facts)))
 
-    def _reached(self, sensor: str, moment: float) -> bool:
+    def _has_reached(self, sensor: str, moment: float) -> bool:
         return len(self.series.window(sensor, moment - 0.001, moment + 60.0)[0]) > 0
 
-    def _facts(self, incident_id: str) -> EvidenceFacts | None:
+    def _load_facts(self, incident_id: str) -> EvidenceFacts | None:
         """Return what to show of the first detection."""
         with closing(sqlite.connect(self.database, read_only=True)) as db:
             row = db.execute(
@@ -78,9 +78,9 @@ class IncidentPictures:
                 " e.incident WHERE e.incident = ? ORDER BY e.alerted, e.id LIMIT 1",
                 (incident_id,),
             ).fetchone()
-        return None if row is None else self._facts_of(row)
+        return None if row is None else self._read_facts(row)
 
-    def _facts_of(self, row: sqlite3.Row) -> EvidenceFacts:
+    def _read_facts(self, row: sqlite3.Row) -> EvidenceFacts:
         room = self.registry.rooms.get(row["place"])
         over = row["phase"] == EventPhase.ENDED.value
         last = row["end"] if row["end"] is not None else row["last_heard"]
@@ -133,7 +133,7 @@ class NoticePictures:
                 self.counters["left out"] += 1
                 return None
             loop = asyncio.get_running_loop()
-            making = loop.run_in_executor(self._thread, self._png, *key)
+            making = loop.run_in_executor(self._thread, self._draw, *key)
             self._making[key] = making
             making.add_done_callback(lambda _: self._making.pop(key, None))
         try:
@@ -145,7 +145,7 @@ class NoticePictures:
         self.counters["failed" if picture is None else "made"] += 1
         return picture
 
-    def _png(self, incident_id: str, code: str) -> bytes | None:
+    def _draw(self, incident_id: str, code: str) -> bytes | None:
         try:
             with use_language(code):
                 return self._source.draw_png(incident_id, settle_s=self._settle_s)

@@ -165,7 +165,7 @@ class OutboxPump:
     async def hold(self) -> None:
         """Lease nothing until `release`; return when no lease is in progress."""
         self._held = True
-        await self._in_thread(lambda: None)
+        await self._run_in_thread(lambda: None)
 
     def release(self) -> None:
         """Lease notices again."""
@@ -179,11 +179,11 @@ class OutboxPump:
         sqlite3.OperationalError if it fails for good; temporary disk errors are retried.
         """
         try:
-            await self._in_thread(self._open)
+            await self._run_in_thread(self._open)
             async with asyncio.TaskGroup() as group:
                 while not self._stopping:
                     self._wake.clear()
-                    wait_s = await self._round(group)
+                    wait_s = await self._run_round(group)
                     if not self._stopping:
                         with contextlib.suppress(TimeoutError):
                             async with asyncio.timeout(wait_s):
@@ -193,7 +193,7 @@ class OutboxPump:
                 self._thread.submit(self._close)
                 self._thread.shutdown(wait=True)
 
-    async def _round(self, group: asyncio.TaskGroup) -> float:
+    async def _run_round(self, group: asyncio.TaskGroup) -> float:
         """Lease and start sending what is due; return the seconds until the next round."""
         room = self._settings.max_in_flight - self._in_flight.total()
         if room <= 0 or self._held:
@@ -201,7 +201,7 @@ class OutboxPump:
         if self._step_of(self._clock()):
             return _AFTER_STEP_S
         try:
-            now, rows, deadline = await self._stored("outbox", self._lease, room)
+            now, rows, deadline = await self._run_stored("outbox", self._lease, room)
         except sqlite3.OperationalError:
             if self._stopping:
                 return 0.0
@@ -212,7 +212,7 @@ class OutboxPump:
             group.create_task(self._deliver(row), name=f"notice-{row.id}-{row.attempt}")
         if rows:
             return 0.0
-        longest = 1.0 if self._notifier.busy_channels() else self._settings.idle_s
+        longest = 1.0 if self._notifier.find_busy_channels() else self._settings.idle_s
         if deadline is None:
             return longest
         return min(max(deadline - self._clock(), 0.0), longest)
@@ -252,12 +252,12 @@ class OutboxPump:
         target = self._engine.policy.find_target(row.person, row.target)
         if target is None:
             raise PermanentNotifyError(NotifyReason.TARGET_GONE)
-        picture = await self._picture(row, target)
+        picture = await self._draw_picture(row, target)
         await self._notifier.send(
             target, row.notice, timeout_s=self._settings.send_timeout_s, picture=picture
         )
 
-    async def _picture(self, row: OutboxRow, target: Secret) -> bytes | None:
+    async def _draw_picture(self, row: OutboxRow, target: Secret) -> bytes | None:
         wanted = row.attempt == 1 and row.notice.reason is NoticeReason.OPENED
         if self._pictures is None or not wanted or not self._notifier.takes_picture(target):
             return None
@@ -266,17 +266,17 @@ class OutboxPump:
     async def _store_outcome(self, row: OutboxRow, error: NotifyError | None) -> bool:
         """Commit the outcome, retrying while the disk fails: a lost outcome means sending twice."""
         try:
-            return await self._stored("outcomes of notices", self._write_outcome, row, error)
+            return await self._run_stored("outcomes of notices", self._write_outcome, row, error)
         except sqlite3.OperationalError:
             if not self._stopping:
                 raise
             _LOG.error("outcome of notice %d is lost; it may be sent again", row.id)
             return False
 
-    async def _stored(self, what: str, work: Callable[..., _T], *arguments: object) -> _T:
+    async def _run_stored(self, what: str, work: Callable[..., _T], *arguments: object) -> _T:
         """Run work on the database until it succeeds, or until it fails while the pump stops."""
         return await self._until_stored.repeat(
-            what, lambda: self._in_thread(work, *arguments), lambda: self._stopping
+            what, lambda: self._run_in_thread(work, *arguments), lambda: self._stopping
         )
 
     def _open(self) -> None:
@@ -290,7 +290,7 @@ class OutboxPump:
     def _lease(self, room: int) -> tuple[float, list[OutboxRow], float | None]:
         now = self._clock()  # read once, because the clock may be set
         full = (name for name, n in self._in_flight.items() if n >= self._settings.per_channel)
-        busy = self._notifier.busy_channels().union(full)
+        busy = self._notifier.find_busy_channels().union(full)
         if not self._released:  # of an earlier process; retried here if the disk refuses
             with sqlite.transaction(self._db) as tx:
                 outbox_rows.release_leases(tx, self._owner, now)
@@ -314,12 +314,12 @@ class OutboxPump:
                     0 if channel in busy else self._settings.per_channel - self._in_flight[channel]
                 ),
             )
-            rows = [self._without_end(tx, row) for row in rows]
+            rows = [self._extend_expiry(tx, row) for row in rows]
             if self._personal is not None:
                 rows = [self._personal(tx, row, now) for row in rows]
         return now, rows, deadline
 
-    def _without_end(self, tx: sqlite3.Connection, row: OutboxRow) -> OutboxRow:
+    def _extend_expiry(self, tx: sqlite3.Connection, row: OutboxRow) -> OutboxRow:
         """Keep trying an alert for as long as its incident waits for an answer."""
         if row.notice.reason is not NoticeReason.OPENED:
             return row
@@ -338,7 +338,7 @@ class OutboxPump:
                 if outbox_rows.mark_sent(tx, row, now):
                     self._engine.record_delivery(tx, row, now)
                 return True
-            obsolete = self._obsolete(tx, row)
+            obsolete = self._is_obsolete(tx, row)
             if not obsolete:
                 self._engine.fall_back(tx, now, row.id)
             if isinstance(error, TransientNotifyError) and not obsolete:
@@ -361,7 +361,7 @@ class OutboxPump:
                 self._engine.escalate_undelivered(tx, row.incident, now)
             return True
 
-    def _obsolete(self, tx: sqlite3.Connection, row: OutboxRow) -> bool:
+    def _is_obsolete(self, tx: sqlite3.Connection, row: OutboxRow) -> bool:
         """Whether somebody responded before a notice that asks for a response was sent."""
         if not row.notice.reason.asks:
             return False
@@ -371,6 +371,6 @@ class OutboxPump:
         taken = incident.status is Status.ACKNOWLEDGED
         return taken and row.notice.reason is NoticeReason.OPENED
 
-    async def _in_thread(self, work: Callable[..., _T], *arguments: object) -> _T:
+    async def _run_in_thread(self, work: Callable[..., _T], *arguments: object) -> _T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, work, *arguments)

@@ -103,27 +103,27 @@ class RoomPublisher:
         pause = _FIRST_RETRY_S
         while True:
             try:
-                await self._session()
+                await self._run_session()
             except OSError as error:
                 if pause == _FIRST_RETRY_S:
                     log.warning("room states are not published: %s", error)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LAST_RETRY_S)
 
-    async def _session(self) -> None:
+    async def _run_session(self) -> None:
         async with self.connect_broker() as publish:
             sent: dict[str, str] = {}
             await _publish(publish, {AVAILABILITY: "online"}, sent)
             seen = -1
             try:
                 while True:
-                    await _publish(publish, await self._states(), sent)
+                    await _publish(publish, await self._load_states(), sent)
                     seen = await self.changes.wait_beyond(seen, _LOOK_S)
             except asyncio.CancelledError:
                 await publish(AVAILABILITY, "offline", 1.0)
                 raise
 
-    async def _states(self) -> dict[str, str]:
+    async def _load_states(self) -> dict[str, str]:
         try:
             states = await self._threads.run(self._read, _READ_S)
         except (StorageError, BoundedCallError) as error:

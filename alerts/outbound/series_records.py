@@ -162,7 +162,7 @@ class DueRecords:
     def read(self, after: int, limit: int) -> tuple[list[DueEntry], int]:
         """Return the queued records after a position, oldest first, and the new position."""
         with translate_errors(self._database):
-            db = self._opened()
+            db = self._open()
             if (repairs := self._series.repairs) != self._repairs:  # the series may have lost some
                 with transaction(db) as tx:
                     mark_all(tx)
@@ -183,10 +183,10 @@ class DueRecords:
         """Store records in the series, then delete the queue up to `behind`."""
         if records:
             self._series.record(records)
-        with translate_errors(self._database), transaction(self._opened()) as tx:
+        with translate_errors(self._database), transaction(self._open()) as tx:
             tx.execute("DELETE FROM series_due WHERE seq <= ?", (behind,))
 
-    def _opened(self) -> sqlite3.Connection:
+    def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = connect(self._database)
         return self._connection

@@ -142,11 +142,11 @@ class StateRecorder:
     def collect(self, now: float, lives: Lives, stored: StateSummary) -> list[Record]:
         """Return the records that are due, for the time since the last call."""
         elapsed = max(now - self._since, 0.0)
-        due = self._missed_duty(now)
+        due = self._list_missed_duty(now)
         for name, life in lives.items():
             if life.state is SensorState.ALIVE:
                 self._online_s[name] += elapsed
-        due.append(self._pipeline(now, elapsed, lives, stored))
+        due.append(self._build_pipeline(now, elapsed, lives, stored))
         if now >= self._health_due or now < self._health_since:
             self._health_due = (now // HEALTH_EVERY_S + 1) * HEALTH_EVERY_S
             due += self.collect_health(now, lives, stored)
@@ -173,7 +173,7 @@ class StateRecorder:
             self._expected[name] = life.expected
             if life.last_seen is not None:
                 fields["last_seen"] = life.last_seen
-            fields |= self._condition(sensor, life, stored, now)
+            fields |= self._build_condition(sensor, life, stored, now)
             fields |= _build_state_fields(name, stored)
             records.append(Record("sensor_health", now, fields, sensor=name))
             if period:
@@ -182,7 +182,7 @@ class StateRecorder:
         self._online_s.clear()
         return records
 
-    def _condition(
+    def _build_condition(
         self, sensor: Sensor, life: SensorLife, stored: StateSummary, now: float
     ) -> Fields:
         """Return a sensor's condition, when it began, and the previous one if it changed."""
@@ -205,21 +205,23 @@ class StateRecorder:
             fields["room_choice"] = f"{self.room_names[sensor.room]} | {sensor.room}"
         return fields
 
-    def _missed_duty(self, now: float) -> list[Record]:
+    def _list_missed_duty(self, now: float) -> list[Record]:
         missed: list[Record] = []
         if now - self.duty_until <= _DUTY_GAP_S:
             return missed
         while (hour := (self.duty_until // 3600.0 + 1.0) * 3600.0) < now:
-            if duty_s := self._duty_s(hour):
+            if duty_s := self._take_duty_s(hour):
                 missed.append(Record("pipeline", hour, {"duty_s": duty_s}))
         return missed
 
-    def _duty_s(self, until: float) -> float:
+    def _take_duty_s(self, until: float) -> float:
         """Return the person-seconds on duty since the last call; 0 if the clock was set back."""
         since, self.duty_until = self.duty_until, until
         return 3600.0 * sum_duty_hours(self.on_duty(since, until)) if since < until else 0.0
 
-    def _pipeline(self, now: float, elapsed: float, lives: Lives, stored: StateSummary) -> Record:
+    def _build_pipeline(
+        self, now: float, elapsed: float, lives: Lives, stored: StateSummary
+    ) -> Record:
         totals = self.totals("counter")
         added = {key: totals[key] - self._totals.get(key, 0.0) for key in totals}
         self._totals = totals
@@ -229,7 +231,7 @@ class StateRecorder:
             **added,
             **self.totals("gauge"),
             "records_waiting": float(stored.waiting),
-            "duty_s": self._duty_s(now),
+            "duty_s": self._take_duty_s(now),
             "sensors": float(len(self.sensors)),
             "sensors_alive": float(sum(s.state is SensorState.ALIVE for s in lives.values())),
             "failing": self.failing(),

@@ -105,9 +105,9 @@ def retention_apply(*, config: ConfigOption = CONFIG) -> None:
     with site.open_state() as db:
         due = retention.find_due(db, before, holds.active(db))
         with show_progress("deleting", len(due.old)) as update:
-            for done, deleted in retention.delete_due(db, before, find_machine_user(), now):
+            for deleted in retention.delete_due(db, before, find_machine_user(), now):
                 total += deleted
-                update(completed=done)
+                update(completed=total)
     echo(f"{total} incidents deleted, {due.held} on hold, {due.open} still open")
 
 

@@ -87,7 +87,7 @@ async def test_a_time_out_sends_no_second_notice(provider):
         await notifier.send(Secret(json_url(provider)), RISING, timeout_s=0.2, picture=PICTURE)
     assert caught.value.reason is NotifyReason.TIMEOUT
     go_on.set()
-    await until(lambda: not notifier.busy_channels())
+    await until(lambda: not notifier.find_busy_channels())
     assert len(provider.requests) == 1
 
 

@@ -106,7 +106,7 @@ async def test_a_hung_provider_is_cut_off_and_delays_no_other(provider, target):
         notifier = AppriseNotifier(LOCAL)
         hung = [asyncio.create_task(notifier.send(target, NOTICE, timeout_s=3.0)) for _ in range(4)]
         await asyncio.sleep(0)
-        assert len(notifier.busy_channels()) == 1
+        assert len(notifier.find_busy_channels()) == 1
         with pytest.raises(TransientNotifyError) as busy:
             await notifier.send(target, NOTICE, timeout_s=3.0)
         assert busy.value.reason is NotifyReason.BUSY

@@ -50,6 +50,6 @@ class RecordingNotifier:
         """Take every picture."""
         return True
 
-    def busy_channels(self) -> frozenset[str]:
+    def find_busy_channels(self) -> frozenset[str]:
         """Return no channels."""
         return frozenset()

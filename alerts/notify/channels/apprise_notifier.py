@@ -88,7 +88,7 @@ class Notifier(Protocol):
     def takes_picture(self, target: Secret) -> bool:
         """Return whether the target accepts pictures."""
 
-    def busy_channels(self) -> frozenset[str]:
+    def find_busy_channels(self) -> frozenset[str]:
         """Return the channels that accept no further notice at the moment."""
 
 
@@ -119,7 +119,7 @@ class AppriseNotifier:
     def __repr__(self) -> str:
         return f"AppriseNotifier({self._settings!r})"
 
-    def busy_channels(self) -> frozenset[str]:
+    def find_busy_channels(self) -> frozenset[str]:
         """Return the channels that accept no further notice."""
         full = {name for name, threads in self._threads.items() if threads.full}
         return frozenset(full | {name for name, one in self._places.items() if one.locked()})
@@ -359,7 +359,7 @@ def _send(
             NotifyReason.FORBIDDEN_ADDRESS, "the address is inside this network"
         )
     lines = (entry.message for r in result.results for entry in r.logs())
-    raise _error_of(lines)
+    raise _parse_error(lines)
 
 
 def _decorate(service: Any, scheme: str, notice: Notice) -> None:
@@ -368,15 +368,15 @@ def _decorate(service: Any, scheme: str, notice: Notice) -> None:
         if notice.link:
             service.supplemental_url = notice.link
     elif scheme in {"json", "jsons"}:
-        service.payload_extras = {**json_fields(notice), **service.payload_extras}
+        service.payload_extras = {**build_json_fields(notice), **service.payload_extras}
 
 
-def json_fields(notice: Notice) -> dict[str, object]:
+def build_json_fields(notice: Notice) -> dict[str, object]:
     """Return the fields of a notice that JSON addresses get besides title and text."""
     return {**{name: getattr(notice, name) for name in _JSON_FIELDS}, "site": notice.site_id}
 
 
-def _error_of(messages: Iterable[str]) -> NotifyError:
+def _parse_error(messages: Iterable[str]) -> NotifyError:
     """Return the error that apprise's log lines describe, without their text."""
     status, retry_after, timed_out = 0, None, False
     for message in messages:

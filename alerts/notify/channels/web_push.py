@@ -176,7 +176,7 @@ class WebPush:
         subscription = Subscription.from_target(target)
         if subscription.find_fault():
             raise PermanentNotifyError(NotifyReason.BAD_TARGET, "not a complete subscription")
-        sealed, headers = await asyncio.to_thread(self._sealed, subscription, notice)
+        sealed, headers = await asyncio.to_thread(self._encrypt_notice, subscription, notice)
         answer = await post(
             subscription.endpoint, sealed, headers, allow_private=self._allow_private
         )
@@ -187,7 +187,9 @@ class WebPush:
                 self._browsers.gone.append(subscription.endpoint)
             raise
 
-    def _sealed(self, subscription: Subscription, notice: Notice) -> tuple[bytes, dict[str, str]]:
+    def _encrypt_notice(
+        self, subscription: Subscription, notice: Notice
+    ) -> tuple[bytes, dict[str, str]]:
         key = self._key()
         if not self._browsers.has(subscription.endpoint):
             raise PermanentNotifyError(NotifyReason.TARGET_GONE, "switched off")

@@ -12,7 +12,7 @@ from alerts.access import schema as access
 from alerts.engine import AlertEngine
 from alerts.incidents import schema
 from alerts.notify import outbox
-from alerts.notify.channels.apprise_notifier import json_fields
+from alerts.notify.channels.apprise_notifier import build_json_fields
 from alerts.notify.notice import render
 from alerts.notify.notice_writer import write_headline
 from alerts.notify.pictures import IncidentPictures
@@ -149,7 +149,7 @@ def test_no_output_calls_two_rooms_the_same(district, output):
 
 def test_json_has_the_id_of_the_school_as_webhooks_have(district):
     notices = district.notices()
-    assert [json_fields(notices[f"{site}-ap"])["site"] for site in ("north", "south")] == [
+    assert [build_json_fields(notices[f"{site}-ap"])["site"] for site in ("north", "south")] == [
         "north",
         "south",
     ]
