@@ -379,7 +379,7 @@ class AlertEngine:
         return records
 
     def _wants_notice(self, event: Event, room: Room) -> bool:
-        """Whether people are notified of an event: of possible vaping if a route names it."""
+        """Return whether people are notified of an event; of possible vaping if a route says so."""
         if event.kind is not EventKind.POSSIBLE:
             return True
         labels = build_labels(room, kind=event.kind, severity=Severity.INFO, sensor=event.sensor)

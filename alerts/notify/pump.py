@@ -362,7 +362,7 @@ class OutboxPump:
             return True
 
     def _is_obsolete(self, tx: sqlite3.Connection, row: OutboxRow) -> bool:
-        """Whether somebody responded before a notice that asks for a response was sent."""
+        """Return whether somebody responded before a notice that asks for a response was sent."""
         if not row.notice.reason.asks:
             return False
         incident = repository.load(tx, row.incident)
