@@ -297,7 +297,10 @@ def _of_quantities(keys: Iterable[str]) -> dict[str, str]:
     return {
         "quantity": quantity,
         "labels": ", ".join(labels.values()),
-        "means": ", ".join(f'mean("{key}") AS "{label}"' for key, label in labels.items()),
+        "means": ", ".join(
+            f'mean("{key}"){" * 1.8 + 32" if key == "temp" else ""} AS "{label}"'
+            for key, label in labels.items()
+        ),
         "basis": guideline.basis if guideline else none,
     }
 

@@ -82,15 +82,16 @@ _UNITS: Final = {
     "ppm": "ppm",
     "ticks": "none",
     "%": "percent",
-    "°C": "celsius",
+    "°C": "fahrenheit",
     "hPa": "pressurehpa",
     "lx": "lux",
     "dBm": "suffix:dBm",
     "": "none",
 }
-"""Our unit to Grafana's name for it."""
+"""Our unit to Grafana's name for it; temperatures are queried in °F, as pages show them."""
 _UNIT_TEXTS: Final = {
     **{name: text for text, name in _UNITS.items() if name != "none"},
+    "fahrenheit": "°F",
     "s": "time",
     "ms": "time",
     "percentunit": "share",
@@ -109,7 +110,7 @@ def unit_of(quantity: str) -> str:
     """Return Grafana's name of the unit of a quantity.
 
     >>> unit_of("temp"), unit_of("voc_index")
-    ('celsius', 'none')
+    ('fahrenheit', 'none')
     """
     return _UNITS[QUANTITIES[quantity].unit]
 

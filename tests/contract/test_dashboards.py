@@ -11,7 +11,7 @@ import pytest
 from alerts.outbound.sensor_conditions import Condition
 from dashboards import boards
 from dashboards.boards import DashboardSettings
-from dashboards.build import DASHBOARDS, built, get_text
+from dashboards.build import DASHBOARDS, built, text_of
 from detection.quantities import QUANTITIES
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
@@ -91,7 +91,7 @@ def test_readings_are_asked_of_a_day_and_averages_of_more(url, school):
 @pytest.mark.parametrize("name", DASHBOARDS)
 def test_committed_files_are_what_the_code_makes(name):
     path = Path(__file__).parents[2] / "dashboards" / "json" / f"{name}.json"
-    made = get_text(built(DashboardSettings())[name])
+    made = text_of(built(DashboardSettings())[name])
     assert path.read_text(encoding="utf-8") == made, "run `plumewatch dashboards build`"
 
 
