@@ -337,7 +337,7 @@ def _service(
             {name: run for name, run in versions.items() if now >= run.since},
             waiting=2,
         )
-        found += recorder.records(now, _lives(registry, last, now, start), stored)
+        found += recorder.collect(now, _lives(registry, last, now, start), stored)
     # Panels ask for the last minutes, and a test may come half an hour after this: the state goes
     # on, without anything to count.
     level = next(r.fields for r in reversed(found) if r.measurement == "pipeline")
