@@ -231,7 +231,7 @@ def test_a_flood_that_goes_on_after_an_answer_is_reported_again(school, pause_s)
     ((_, first),) = attacked.alerts_of("integrity")
     (incident,) = {alert.incident for alert in attacked.alerts}
     with transaction(attacked.state) as tx:
-        attacked.engine.feedback(tx, incident, "fm", Verdict.TEST, first + 2)
+        attacked.engine.record_feedback(tx, incident, "fm", Verdict.TEST, first + 2)
         attacked.engine.resolve(tx, incident, "fm", first + 2)
     for k in range(1, 500 // pause_s + 1):
         attacked.receive(flood_of(QUIET, 800, AT + k * pause_s, 1.0))
