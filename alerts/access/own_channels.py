@@ -3,7 +3,7 @@
 A browser is ``webpush://`` with the endpoint, public key and secret in its query. For a phone with
 ntfy, the page makes a topic that nobody can guess and shows it once. E-mail and text messages are
 sent through gateways: Apprise URLs from files, with `{to}` in place of the address. For any other
-service, an administrator enters an Apprise URL.
+service, an administrator enters an Apprise URL. People choose their language here as well.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import parse_qs, quote, urlencode
 
-from alerts.access import languages
 from alerts.access.passwords import generate_password
 from alerts.secrets import Secret
-from language.messages import Coded, Words, mark
+from language.messages import LANGUAGES, Coded, Words, mark
 from storage.errors import StorageError
 from storage.sqlite import connect
 
@@ -151,7 +150,7 @@ class OwnChannels:
     def add_to(self, policy: AlertPolicy) -> AlertPolicy:
         """Add each person's channels after those of the configuration, and their language."""
         with closing(connect(self._database, read_only=True)) as db:
-            found, chosen = load_targets(db, self._gateways), languages.load_chosen(db)
+            found, chosen = load_targets(db, self._gateways), load_languages(db)
         staff = tuple(
             replace(
                 m,
@@ -244,6 +243,19 @@ def load_targets(db: sqlite3.Connection, gateways: Gateways) -> dict[str, tuple[
         one = one or gateways.build_target(kind, address)
         found[person] = (*found.get(person, ()), *([one] if one else []))
     return found
+
+
+def choose_language(tx: sqlite3.Connection, person: str, language: str) -> None:
+    """Store the language that a person chose; an empty one removes their choice."""
+    tx.execute("DELETE FROM staff_language WHERE person = ?", (person,))
+    if language:
+        tx.execute("INSERT INTO staff_language VALUES (?, ?)", (person, language))
+
+
+def load_languages(db: sqlite3.Connection) -> dict[str, str]:
+    """Return the languages that people chose on the page, by person."""
+    found = dict(db.execute("SELECT person, language FROM staff_language").fetchall())
+    return {person: code for person, code in found.items() if code in LANGUAGES}
 
 
 def decode_base64url(text: str) -> bytes:

@@ -17,7 +17,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.profiles import RFC_9106_LOW_MEMORY
 
-from alerts.access import languages, second_factor, sessions
+from alerts.access import second_factor, sessions
 from alerts.secrets import hash_token
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def remove_account(tx: sqlite3.Connection, person: str, now: float) -> None:
     tx.execute("DELETE FROM staff_password WHERE person = ?", (person,))
     tx.execute("DELETE FROM api_token WHERE person = ?", (person,))
     tx.execute("DELETE FROM own_channel WHERE person = ?", (person,))
-    languages.choose(tx, person, "")
+    tx.execute("DELETE FROM staff_language WHERE person = ?", (person,))
 
 
 def store_hash(tx: sqlite3.Connection, person: str, kept: str, now: float) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from alerts.access import languages, second_factor, sessions
+from alerts.access import own_channels, second_factor, sessions
 from alerts.access.passwords import SHORTEST, find_fault, list_with_password, set_password
 from alerts.access.roles import Right
 from alerts.page.guard import find_client, get_text
@@ -115,7 +115,7 @@ class AccountPages(SignInGroup):
         person, code = request.state.session.person, get_text(request.state.form, "language")
         if code not in {"", *LANGUAGES}:
             raise HTTPException(400, _("Choose a language from the list."))
-        await self._context.write(lambda tx: languages.choose(tx, person, code))
+        await self._context.write(lambda tx: own_channels.choose_language(tx, person, code))
         await self._context.run_in_thread(self._context.settings.notices.read_channels)
         return RedirectResponse("/account", 303)
 
@@ -127,7 +127,7 @@ class AccountPages(SignInGroup):
                 sessions.count_by_person(db, now),
                 list_with_password(db),
                 second_factor.list_enrolled(db),
-                languages.load_chosen(db).get(session.person, ""),
+                own_channels.load_languages(db).get(session.person, ""),
             )
         )
         codes_left = await self._context.read(second_factor.count_recovery_codes, session.person)

@@ -11,8 +11,12 @@ from alerts.duty.reasons import write_reason
 from alerts.duty.roster import NEAR, build_labels
 from alerts.duty.timetable import DAY_MIN, find_instant
 from alerts.errors import ConfigFileError
-from alerts.escalation.coverage import find_coverage_gaps, list_paged_labels
-from alerts.escalation.week import find_stretches, join_gaps
+from alerts.escalation.coverage import (
+    find_coverage_gaps,
+    find_stretches,
+    join_gaps,
+    list_paged_labels,
+)
 from alerts.page.page_group import Access, PageGroup, serves
 from detection.events import EventKind
 from language.messages import gettext, mark, write_date

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from alerts.access import languages
-from alerts.access.own_channels import OwnChannels
+from alerts.access.own_channels import OwnChannels, choose_language
 from storage import sqlite
 
 
@@ -24,7 +23,7 @@ async def test_without_a_choice_the_browser_decides(open_page):
 
 def choose(page, database, language):
     with sqlite.transaction(page.db) as tx:
-        languages.choose(tx, "ap", language)
+        choose_language(tx, "ap", language)
     page.engine.use_policy(OwnChannels(database).add_to(page.engine.policy))
 
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from alerts.access import languages
-from alerts.access.own_channels import OwnChannels
+from alerts.access.own_channels import OwnChannels, choose_language
 from alerts.incidents.incident import Verdict
 from alerts.notify.notice import NoticeReason, render
 from alerts.notify.trial_notices import send_trials
@@ -125,7 +124,7 @@ async def test_a_test_notice_has_the_language_of_other_notices(
 ):
     staff = (*school.policy.staff, member("kim"), member("ray", "es"))
     with closing(sqlite.connect(database)) as db, sqlite.transaction(db) as tx:
-        languages.choose(tx, "ray", "en")
+        choose_language(tx, "ray", "en")
     configured = replace(school.policy, staff=staff, language=schools)
     school.policy = OwnChannels(database).add_to(configured)
     notifier = RecordingNotifier()
