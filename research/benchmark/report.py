@@ -167,7 +167,7 @@ def by_people(report: Report) -> Table:
             large = [f for r in seen for f in r.sessions if f.session.seen_pm25 >= LARGE_UG_M3]
             notices = sum(len(r.incidents) for r in seen) / told.sensor_days
             share = np.mean([not f.missed for f in large]) if large else math.nan
-            rates = (s.f1, s.recall, s.precision, s.false_per_day)
+            rates = (s.recall, s.precision, s.f1, s.false_per_day)
             fast = summarize(_scores(results, _is_fast)).latency_p50_s
             rows.append(
                 [

@@ -1,0 +1,43 @@
+"""What people tell the thresholds in the benchmark."""
+
+import pytest
+
+from detection.detector import Detector
+from detection.events import Event, EventKind, EventPhase
+from research.benchmark.people import TEST_S, People
+from research.tests.test_scoring import happening
+
+
+def alert(time):
+    phase, kind = EventPhase.ALERTED, EventKind.VAPE
+    return Event("0", kind, phase, time, time, time, None, 0.6, {"vape": 0.6}, {}, "m", time=time)
+
+
+def told(sessions, *, answers=True):
+    detector = Detector()
+    detector.sensor_row("0")
+    return People([sessions], 0.0, answers=answers), detector
+
+
+@pytest.mark.parametrize(
+    ("sessions", "answers", "moved"),
+    [([], True, 0.25), ([happening(1000.0)], True, -0.125), ([], False, 0.0)],
+)
+def test_half_of_the_alerts_are_answered_rightly(sessions, answers, moved):
+    people, detector = told(sessions, answers=answers)
+    events = [alert(1010.0)]
+    people.tell(detector, 3600.0, [events])
+    assert detector.thresholds.explain(0).feedback == moved
+    events.append(alert(1020.0))
+    people.tell(detector, 7200.0, [events])
+    assert detector.thresholds.explain(0).feedback == moved
+
+
+def test_the_first_large_session_stands_for_the_puff_of_a_room_test():
+    people, detector = told([happening(1000.0), happening(5000.0, "spray", "hair")])
+    level = detector.thresholds.model_level
+    people._judged[0] = [(1010.0, level - 1.0), (5010.0, level - 4.0)]
+    people.tell(detector, TEST_S - 1.0, [[]])
+    assert detector.thresholds.explain(0).level == level
+    people.tell(detector, TEST_S, [[]])
+    assert level - 4.0 < detector.thresholds.explain(0).level < level - 1.0
