@@ -27,7 +27,6 @@ from ingest.errors import BrokerError, BrokerReason
 from ingest.mqtt.connection import (
     connected,
     ignore_cut_connection,
-    is_guessable,
     is_refused,
     make_client,
 )
@@ -111,9 +110,7 @@ class Subscriptions:
 
 def make_canary_topic(client_id: str) -> str:
     """Return the topic of a service's canaries, which does not reveal its client id."""
-    if not is_guessable(client_id):
-        client_id = hashlib.sha256(client_id.encode()).hexdigest()[:16]
-    return CANARY_TOPICS + client_id
+    return CANARY_TOPICS + hashlib.sha256(client_id.encode()).hexdigest()[:16]
 
 
 def _split(items: list[_T]) -> Iterator[list[_T]]:

@@ -47,8 +47,7 @@ def test_a_client_id_is_random_and_kept_for_its_owner_alone(tmp_path, caplog):
     assert "contains no client id" in caplog.text
 
 
-def test_the_topic_of_canaries_does_not_give_a_random_client_id_away():
-    assert make_canary_topic("plumewatch") == "plumewatch/canary/plumewatch"
+def test_the_topic_of_canaries_does_not_reveal_the_client_id():
     one = make_client_id()
     assert one.removeprefix("plumewatch-") not in make_canary_topic(one)
     assert make_canary_topic(one) == make_canary_topic(one) != make_canary_topic(make_client_id())
