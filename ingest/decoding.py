@@ -135,9 +135,12 @@ class Joiner:
             window = self.windows[sensor] = _Open(message.received, closes, stamp, bare)
         self.topics[sensor] = message.topic
         window.raw.update(raw)
-        for key in ("events", "flags"):
-            noted[key] = [*window.noted.get(key, ()), *noted.get(key, ())]
-        window.noted.update({key: value for key, value in noted.items() if value is not None})
+        for key, value in noted.items():
+            if key in ("events", "flags"):
+                if value:
+                    window.noted[key] = [*window.noted.get(key, ()), *value]
+            elif value is not None:
+                window.noted[key] = value
         return done
 
     def next_deadline(self) -> float | None:
