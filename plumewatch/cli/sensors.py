@@ -88,7 +88,7 @@ def dead_letters(
     source: Annotated[
         str, typer.Option(help="Only from this decoder, or from topics that begin with this.")
     ] = "",
-    limit: Annotated[int, typer.Option(help="Most messages to list.", min=1, max=1000)] = 20,
+    limit: Annotated[int, typer.Option(help="Maximum number of messages.", min=1, max=1000)] = 20,
     as_json: JsonOption = False,
 ) -> None:
     """List rejected messages, newest first, or print one."""

@@ -49,7 +49,8 @@ class PlumewatchConfig(DutySections, BaseModel):
     timezone: TimeZone
     """IANA time zone of local times and days, such as America/New_York."""
     language: Literal["en", "es"] = "en"
-    """Language of notices and reports, and of pages for browsers that ask for none of ours."""
+    """Language of notices and reports, and of pages where the browser's language is
+    neither of these."""
     data_dir: FilePath = DATA_DIR
     """Folder of the journal, incidents and the embedded time series."""
     broker: BrokerConfig = BrokerConfig()

@@ -23,7 +23,7 @@ class DetectionConfig(BaseModel, extra="forbid", frozen=True):
     """How many false alarms are acceptable."""
 
     false_alarms_per_sensor_week: FalseAlarms = BUDGET
-    """Acceptable false alarms per sensor and week; each sensor adjusts its threshold to it."""
+    """Acceptable false alarms per sensor per week; each sensor adjusts its threshold to it."""
 
 
 class AlertsConfig(BaseModel, extra="forbid", frozen=True):
@@ -40,7 +40,7 @@ class AlertsConfig(BaseModel, extra="forbid", frozen=True):
     """Seconds from a detection to the arrival of its readings beyond which it is recorded as late
     and pages nobody."""
     notices_per_hour: Annotated[int, Field(ge=2, le=1000)] = 12
-    """Most notices per person and hour; further ones are combined, except critical ones."""
+    """Maximum notices per person per hour; further ones are combined, except critical ones."""
     storm_rooms: Annotated[int, Field(ge=1, le=1000)] = 3
     """Rooms of a floor that are notified one by one; further ones are combined."""
     offline_after: Annotated[int, Field(ge=2, le=100)] = 3

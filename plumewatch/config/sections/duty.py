@@ -99,7 +99,7 @@ class HolidayConfig(BaseModel, extra="forbid", frozen=True):
     """Days without school."""
 
     name: Name
-    """Name, for whoever reads the file."""
+    """Name, for people who read the file."""
     site: Annotated[str, Field(max_length=80)] = ""
     """Id of its `[[site]]`; of all sites if left out."""
     first: Date
@@ -151,7 +151,7 @@ class ShiftConfig(BaseModel, extra="forbid", frozen=True):
 
 
 class OverrideConfig(BaseModel, extra="forbid", frozen=True):
-    """A temporary change of a shift: add a person, remove one, or both."""
+    """A temporary change to a shift: add a person, remove one, or both."""
 
     shift: str
     """Id of the shift."""

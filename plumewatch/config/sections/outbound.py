@@ -51,8 +51,8 @@ class BrokerConfig(BaseModel, extra="forbid", frozen=True):
     port: Port = 1883
     """TCP port; usually 8883 with TLS."""
     client_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{0,64}$")] = ""
-    """Client id of the persistent session, for a broker that permits the service only one; empty
-    for a random one, which is kept in the data folder. One service per id."""
+    """Client id of the persistent session, for a broker that permits only certain ids; empty
+    for a random one, which is kept in the data folder. Never give two services the same id."""
     username: str = ""
     """Account of the service at the broker; empty for none."""
     password_file: FilePath | None = None
@@ -67,5 +67,5 @@ class BrokerConfig(BaseModel, extra="forbid", frozen=True):
     """Publish and await a test message every 10 s; set to false if the broker disconnects clients
     that publish without permission."""
     max_queued_messages: Annotated[int, Field(ge=1, le=1_000_000_000)] = 1_000_000
-    """Most messages that the broker queues for the service, as its own configuration says; a
+    """How many messages the broker queues for the service at most, as configured there; a
     warning comes before the queue is full."""

@@ -31,7 +31,7 @@ class TargetConfig(BaseModel, extra="forbid", frozen=True):
 
 
 class QuietHoursConfig(BaseModel, extra="forbid", frozen=True):
-    """Hours in which a person receives critical notices only.
+    """Hours during which a person receives only critical notices.
 
     An end at or before the start is on the next day.
     """
@@ -47,7 +47,7 @@ class QuietHoursConfig(BaseModel, extra="forbid", frozen=True):
 
 
 class StaffConfig(BaseModel, extra="forbid", frozen=True):
-    """One member of staff."""
+    """One staff member."""
 
     id: Id
     """Id in shifts, commands and the audit log, and for sign-in."""
@@ -97,11 +97,11 @@ class SignInConfig(BaseModel, extra="forbid", frozen=True):
     issuer: Url = ""
     """Address of the provider, such as `https://accounts.google.com`; empty for passwords alone."""
     name: Annotated[str, Field(max_length=40)] = ""
-    """Name of the provider on the button; its host if left out."""
+    """Name of the provider on the sign-in button; its host if left out."""
     client_id: Annotated[str, Field(max_length=200)] = ""
-    """Id that the provider gave to Plumewatch."""
+    """Client id that the provider issued to Plumewatch."""
     client_secret_file: FilePath | None = None
-    """File with the secret that the provider gave to Plumewatch."""
+    """File with the client secret that the provider issued to Plumewatch."""
     client_secret_env: str = ""
     """Environment variable to read it from instead."""
     hosted_domain: Annotated[str, Field(pattern=r"^[^\s@/]{0,120}$")] = ""
@@ -117,7 +117,7 @@ class SignInConfig(BaseModel, extra="forbid", frozen=True):
     group: Annotated[list[GroupConfig], Field(max_length=500)] = []
     """Roles by group; without any, roles and sites are those of `[[staff]]`."""
     local: Annotated[list[Id], Field(max_length=100)] = []
-    """Ids of the staff who may use a password although there is a provider; at least one
+    """Ids of staff who may use a password even with a provider; at least one
     administrator, for when the provider cannot be reached."""
     second_factor: Annotated[list[Role], Field(max_length=5)] = []
     """Roles that need a second factor beside the password."""

@@ -10,7 +10,7 @@ from plumewatch.config.sections.common import FilePath
 
 
 class JournalConfig(BaseModel, extra="forbid", frozen=True):
-    """How much of the accepted readings the journal keeps; the time series keep them anyway."""
+    """How long the journal keeps accepted readings; the time series keep them anyway."""
 
     keep_days: Annotated[float, Field(ge=1, le=366)] = 7.0
     """Days for which readings are kept, and until all consumers have read them."""

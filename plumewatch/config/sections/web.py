@@ -74,6 +74,6 @@ class ReportsConfig(BaseModel, extra="forbid", frozen=True):
     weekly_env: str = ""
     """Environment variable to read it from instead."""
     weekly_to_staff: bool = False
-    """Send each school's summary from the same mail server to its staff with an `email`, too."""
+    """Also send each school's summary, from the same mail server, to its staff with an `email`."""
     school_year_month: Annotated[int, Field(ge=1, le=12)] = 7
     """First month of the school year, 1 to 12."""
