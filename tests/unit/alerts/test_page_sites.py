@@ -480,7 +480,7 @@ async def test_changes_of_another_school_do_not_push_out_ones_own(district):
                     tx,
                     incident=incident,
                     sensor=sensor,
-                    to=0.1,
+                    step=0.1,
                     who="lee",
                     at=NOW,
                 )

@@ -159,7 +159,10 @@ def test_a_role_with_shifts_is_notified_by_shift():
             ('start = "08:00", end = "09:00"', 'start = "09:00", end = "09:00"'),
             "start before it ends",
         ),
-        (('end = "10:00"', 'end = "24:01"'), "bells.0.periods.1.end: '24:01': must be a wall time"),
+        (
+            ('end = "10:00"', 'end = "24:01"'),
+            "bells.0.periods.1.end: '24:01': must be a time from 00:00 to 24:00",
+        ),
         (('name = "2"', 'name = "1"'), "bells.0.periods.1.name: '1': must be unique"),
         (
             ("first = 2026-09-07", "first = 2026-09-07\nlast = 2026-09-06"),

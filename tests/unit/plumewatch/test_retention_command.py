@@ -125,7 +125,7 @@ def test_a_hold_of_one_room_keeps_that_room(site):
 def test_open_incidents_and_those_that_levels_rest_on(site):
     first, second, *_ = stored.incidents(site.db, "id")
     stored.change_incidents(site.db, first, status=Status.ACKNOWLEDGED)
-    adjust_from_test(site.db, incident=second, sensor="pw-0", to=-0.1, who="ap", at=1.0)
+    adjust_from_test(site.db, sensor="pw-0", step=-0.1, who="ap", at=1.0, incident=second)
     for _ in range(2):
         found = retention(site, "apply").out
         assert "1 still open" in found

@@ -67,7 +67,7 @@ def test_the_summary_of_last_week_arrives_with_what_changed(school):
     assert lines[lines.index(heads[1]) + 1].startswith("- Never tested: ")
     found = [line for line in lines[: lines.index("")] if line]
     assert len(found) <= 6
-    assert re.match(r"\d+ incidents, on 5 school days: ", found[0])
+    assert re.match(r"\d+ incidents on 5 school days: ", found[0])
     assert "in the week of September 14" in found[1]
     assert found[-1].startswith("Busiest times: ")
 
