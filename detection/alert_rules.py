@@ -86,7 +86,7 @@ CLEAR: Final = dict.fromkeys(range(len(KINDS)), 0.7) | {SMOKE: 0.85}
 CLEAR_AFTER_S: Final = dict.fromkeys(range(len(KINDS)), 60.0) | {SMOKE: 120.0}
 
 
-def share_left(episodes: Episodes, x: Floats) -> Floats:
+def compute_share_left(episodes: Episodes, x: Floats) -> Floats:
     """Return the share of the highest excess of an episode that is still in the air."""
     baseline = episodes["baseline"][:, FINE]
     highest = np.maximum(episodes["highest"][:, FINE] - baseline, 4.0)
@@ -150,7 +150,7 @@ def is_unclear(chances: Floats) -> Flags:
     return flags
 
 
-def seen(chances: Floats, episodes: Episodes) -> Floats:
+def drop_unseen_kinds(chances: Floats, episodes: Episodes) -> Floats:
     """Set the probabilities of kinds to zero that the sensor could not have seen.
 
     The others stay as they are, so that a kind is not called clear for lack of channels alone.
@@ -162,7 +162,7 @@ def seen(chances: Floats, episodes: Episodes) -> Floats:
     return chances
 
 
-def probabilities(log_odds: Floats, kinds: Floats) -> Floats:
+def compute_probabilities(log_odds: Floats, kinds: Floats) -> Floats:
     """Return the probability of each kind: of vaping by its log-odds, the others share the rest."""
     vape = expit(log_odds)
     others = kinds[:, 1:]
@@ -172,7 +172,7 @@ def probabilities(log_odds: Floats, kinds: Floats) -> Floats:
     return np.column_stack([vape, (1.0 - vape)[:, None] * share])
 
 
-def evidence_of(episode: np.void, *, pulse: bool) -> dict[str, ChannelEvidence]:
+def build_evidence(episode: np.void, *, pulse: bool) -> dict[str, ChannelEvidence]:
     """Return how the channels moved: over the pulse that was judged, or the whole episode."""
     start = episode["pulse_onset" if pulse else "onset"]
     before = episode["before_pulse" if pulse else "baseline"].copy()
@@ -199,20 +199,20 @@ def evidence_of(episode: np.void, *, pulse: bool) -> dict[str, ChannelEvidence]:
     return evidence
 
 
-def alerted_vaping(episode: Episodes) -> NDArray[np.intp]:
+def find_alerted_vaping(episode: Episodes) -> NDArray[np.intp]:
     """Return the rows in which vaping is alerted now."""
     alerted = (episode["phase"] == ALERTED) & (episode["kind"] == VAPE)
     rows: NDArray[np.intp] = alerted.nonzero()[0]
     return rows
 
 
-def stage(age: Floats) -> Floats:
+def count_stages(age: Floats) -> Floats:
     """Return how often an episode has been asked what it is: at 30 s, and at each doubling."""
     asked: Floats = np.floor(np.log2(np.maximum(age, 15.0) / 15.0))
     return asked
 
 
-def moment(age: Floats) -> Floats:
+def count_moments(age: Floats) -> Floats:
     """Return how often a pulse has been judged: each reading at first, ever more seldom later.
 
     About eight times a doubling of its age, whatever the interval of the sensor.

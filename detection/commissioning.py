@@ -104,13 +104,13 @@ Detections = dict[str, tuple[Detected, ...]]
 """What the detector found, by name of the step."""
 
 
-def median_interval(samples: Iterable[Sample]) -> float | None:
+def compute_median_interval(samples: Iterable[Sample]) -> float | None:
     """Return the seconds between samples, the median; None if there are too few."""
     times = sorted({at for at, values in samples if values})
     return float(np.median([b - a for a, b in pairwise(times)])) if len(times) > 1 else None
 
 
-def detections_by_step(events: Iterable[Event], timings: Sequence[Timing]) -> Detections:
+def group_by_step(events: Iterable[Event], timings: Sequence[Timing]) -> Detections:
     """Return the events by the step in which they began."""
     found: dict[str, list[Detected]] = {timing.step.name: [] for timing in timings}
     for event in sorted(events, key=lambda e: e.alerted):

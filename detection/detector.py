@@ -34,10 +34,10 @@ from detection.episodes import (
     SESSION_S,
     TIMES,
     begin_pulses,
+    compute_features,
     end_reached,
-    facts,
     follow,
-    idle,
+    make_idle,
     open_episodes,
     put,
     take,
@@ -130,7 +130,7 @@ class Detector:
         self._observer = observer
         self._rows: dict[str, int] = {}
         self._baselines = BaselineTracker()
-        self._episodes: Episodes = idle(16)
+        self._episodes: Episodes = make_idle(16)
         # Apart from the episodes, which are a kilobyte each: every reading asks for it.
         self._in_episode = np.zeros(16, np.bool_)
         self._states = np.zeros((16, self._model.units))
@@ -157,7 +157,7 @@ class Detector:
             self.thresholds.add()
             self._baselines.reserve(row + 1)
             if row == self._episodes.size:
-                self._episodes = np.concatenate([self._episodes, idle(row)])
+                self._episodes = np.concatenate([self._episodes, make_idle(row)])
                 self._in_episode = np.concatenate([self._in_episode, np.zeros(row, np.bool_)])
                 self._states = np.concatenate([self._states, np.zeros_like(self._states)])
                 self._received = np.concatenate([self._received, np.full(row, -np.inf)])
@@ -362,14 +362,16 @@ class Detector:
         age = time - episode["pulse_onset"]
         is_pulse = (episode["pulses"] > 0) & (age <= JUDGED_S) & ~np.isnan(x[:, FINE])
         over = end_reached(episode, time, x)
-        stage, stage_before = alert_rules.stage(np.array([time, time - dt]) - episode["onset"])
+        stage, stage_before = alert_rules.count_stages(
+            np.array([time, time - dt]) - episode["onset"]
+        )
         asked = (over | (stage > stage_before)) & (episode["phase"] == OPEN)
-        moment, moment_before = alert_rules.moment(np.array([age, age - dt]))
+        moment, moment_before = alert_rules.count_moments(np.array([age, age - dt]))
         due = is_pulse & (moment > moment_before)
         w = (due | asked).nonzero()[0]
         vape, possible, near, rare = np.zeros((4, here.rows.size), np.bool_)
         if w.size:
-            f = facts(
+            f = compute_features(
                 take(episode, w),
                 time[w],
                 x[w],
@@ -398,7 +400,7 @@ class Detector:
             possible &= episode["pulses"] != episode["alerted_pulse"]
         candidates = (vape | possible | asked)[w].nonzero()[0]
         if candidates.size:
-            chances = alert_rules.seen(
+            chances = alert_rules.drop_unseen_kinds(
                 self._model.kind_probabilities(f[candidates]), take(episode, w[candidates])
             )
             unclear = alert_rules.is_unclear(chances)
@@ -457,13 +459,15 @@ class Detector:
 
         The next session of a busy hour is an event of its own.
         """
-        episode, s = here.episode, alert_rules.alerted_vaping(here.episode)
+        episode, s = here.episode, alert_rules.find_alerted_vaping(here.episode)
         if not s.size:
             return
         over = (here.time[s] - here.dt[s] - episode["alerted"][s] > SESSION_S) & (
             here.time[s] - episode["last_vape_at"][s] > SESSION_S
         )
-        over &= ~(alert_rules.share_left(take(episode, s), here.x[s]) > alert_rules.PERSISTS_SHARE)
+        over &= ~(
+            alert_rules.compute_share_left(take(episode, s), here.x[s]) > alert_rules.PERSISTS_SHARE
+        )
         for i in s[over].tolist():
             self._emit(here, i, EventPhase.ENDED, end=float(episode["last_vape_at"][i]))
             episode["phase"][i] = OPEN
@@ -486,7 +490,7 @@ class Detector:
             e["thc_log_odds"] = -np.inf
             # Pulses before it may have been of what it is masked by.
             e["alerted_onset"] = e["pulse_onset" if e["is_masked"][0] else "session_onset"]
-            chances = alert_rules.probabilities(e["log_odds"], chances[None])[0]
+            chances = alert_rules.compute_probabilities(e["log_odds"], chances[None])[0]
         else:
             kind = int(np.argmax(chances))
             is_clear = chances[kind] >= alert_rules.CLEAR[kind]
@@ -508,7 +512,7 @@ class Detector:
     def _call_possible(self, here: _Round, i: int, chances: Floats, why: int) -> None:
         """Call vaping possible, once a pulse."""
         e = here.episode[i : i + 1]
-        e["probabilities"] = alert_rules.probabilities(e["log_odds"], chances[None])
+        e["probabilities"] = alert_rules.compute_probabilities(e["log_odds"], chances[None])
         e["possible_at"], e["possible_onset"] = here.time[i], e["pulse_onset"]
         e["possible_why"] = why
         self._emit_possible(here, i, EventPhase.ALERTED)
@@ -580,7 +584,7 @@ class Detector:
             end=time if phase is EventPhase.ENDED else None,
             confidence=odds[EventKind.VAPE],
             probabilities=odds,
-            evidence=alert_rules.evidence_of(episode, pulse=True),
+            evidence=alert_rules.build_evidence(episode, pulse=True),
             details=_WHY_POSSIBLE[int(episode["possible_why"])],
             model_version=self.model_version,
             time=time,
@@ -602,7 +606,7 @@ class Detector:
             end=end,
             confidence=round(float(episode["confidence"]), 4),
             probabilities=_rounded(episode["probabilities"]),
-            evidence=alert_rules.evidence_of(episode, pulse=is_vape),
+            evidence=alert_rules.build_evidence(episode, pulse=is_vape),
             masked=is_vape and bool(episode["is_masked"]),
             thc_likely=is_vape and bool(episode["thc_log_odds"] >= alert_rules.THC_LOG_ODDS),
             model_version=self.model_version,

@@ -130,7 +130,7 @@ def put(episodes: Episodes, at: NDArray[np.integer], rows: Episodes) -> None:
     episodes.view(_BYTES)[at] = rows.view(_BYTES)
 
 
-def idle(n: int) -> Episodes:
+def make_idle(n: int) -> Episodes:
     """Return the state of sensors that have had no episode."""
     opened: Episodes = np.zeros(n, EPISODE)
     for name in EPISODE.names or ():
@@ -143,7 +143,7 @@ def idle(n: int) -> Episodes:
     return opened
 
 
-_IDLE: Final = idle(1)
+_IDLE: Final = make_idle(1)
 
 
 def open_episodes(
@@ -317,7 +317,7 @@ _DIRTY_UG_M3: Final = 60.0
 """How much dirtier than this the air is does not matter to what is added to it."""
 
 
-def facts(
+def compute_features(
     e: Episodes,
     time: Floats,
     x: Floats,

@@ -21,8 +21,8 @@ from alerts.engine import AlertEngine
 from alerts.incidents.incident import Verdict
 from alerts.incidents.threshold_adjustments import (
     adjust_from_test,
-    adjustment_by_tests,
     current_adjustment,
+    sum_test_adjustments,
 )
 from detection import commissioning
 from detection.alert_rules import AlertBudgets
@@ -72,7 +72,7 @@ def evaluate(config: PlumewatchConfig, room: str, timings: Sequence[Timing], who
                 step = one["level_moved"] - current_adjustment(tx, one["sensor"])
                 adjust_from_test(tx, one["sensor"], step, who, end, incident)
         for sensor, adjustment in _by_model(tx, config, room).items():
-            step = adjustment - adjustment_by_tests(tx, sensor)
+            step = adjustment - sum_test_adjustments(tx, sensor)
             adjust_from_test(tx, sensor, step, who, end)
 
 
@@ -145,11 +145,11 @@ def _evaluate(
         registry=config.registry(),
         budgets=AlertBudgets(moved={sensor: moved}),
     )
-    detected = commissioning.detections_by_step(replayed.events.values(), timings)
+    detected = commissioning.group_by_step(replayed.events.values(), timings)
     during = [sample for sample in samples if sample[0] >= timings[0].start]
     return {
         "sensor": sensor,
-        "interval_s": commissioning.median_interval(during),
+        "interval_s": commissioning.compute_median_interval(during),
         "has_particles": any(not values.keys().isdisjoint(FINE_PARTICLES) for _, values in during),
         "sees_puff": any(scores[step.name] > -math.inf for step in STEPS if step.is_vaping),
         "said": {step: [each._asdict() for each in found] for step, found in detected.items()},

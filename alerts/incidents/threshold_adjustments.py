@@ -116,7 +116,7 @@ def adjust_from_test(
         _add(tx, adjustment, step)
 
 
-def adjustment_by_tests(tx: sqlite3.Connection, sensor: str) -> float:
+def sum_test_adjustments(tx: sqlite3.Connection, sensor: str) -> float:
     """Return the part of a sensor's threshold that room tests adjusted, log-odds."""
     query = (
         "SELECT total(after - before) FROM threshold_adjustment WHERE sensor = ? AND verdict = ?"
