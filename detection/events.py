@@ -47,18 +47,18 @@ class Detail(Coded):
     )
     CLOCK_STANDS = (
         "clock_stands",
-        mark("the sensor's clock stands still: its readings count at their receipt"),
+        mark("the sensor's clock has stopped: its readings are dated when they arrive"),
     )
     # the messages under a sensor's name
     TWO_SENDERS = "two_senders", mark("a second sender uses its name")
-    REPEATED = "repeated", mark("recorded readings of it are sent again")
-    REFUSED = "refused", mark("many messages under its name are no readings")
+    REPEATED = "repeated", mark("recordings of its readings are being sent again")
+    REFUSED = "refused", mark("many messages under its name are not readings")
     FLOODED = (
         "flooded",
-        mark("far too many messages come under its name: the room is not watched reliably"),
+        mark("far too many messages arrive under its name: the room is not monitored reliably"),
     )
     # the service itself
-    STRANGERS = "strangers", mark("many sensors that nobody registered")
+    STRANGERS = "strangers", mark("many unregistered sensors")
     SESSION_LOST = (
         "session_lost",
         mark("the broker lost the service's session: readings queued in it may be missing"),
@@ -66,14 +66,13 @@ class Detail(Coded):
     SESSION_CONTENDED = (
         "session_contended",
         mark(
-            "the connection is lost again and again: a bad network, or a second client with its id"
+            "the connection keeps dropping: the network is bad, or another client uses the same id"
         ),
     )
     QUOTA_USED_UP = (
         "quota_used_up",
         mark(
-            "the quota of the day is used up: notices go to people's next addresses until midnight"
-            " UTC"
+            "the daily quota is used up: notices go to people's next addresses until midnight UTC"
         ),
     )
     # its readings
@@ -85,7 +84,7 @@ class Detail(Coded):
     )
     SATURATED = (
         "saturated",
-        mark("%(quantity)s has stood at %(amount)s, the end of its scale, for %(time)s"),
+        mark("%(quantity)s has been at %(amount)s, the end of its scale, for %(time)s"),
     )
     NOISY = (
         "noisy",
@@ -108,26 +107,26 @@ class Detail(Coded):
     DRIFT = (
         "drift",
         mark(
-            "the cleanest air of each of %(days)d days reads %(amount)s, it was %(before)s: the"
+            "the cleanest air of each of %(days)d days read %(amount)s, up from %(before)s: the"
             " sensor may be dusty"
         ),
     )
     # its silence
-    SILENT = "silent", mark("no reading for %(time)s, it reports every %(interval)s")
+    SILENT = "silent", mark("no reading for %(time)s (normally every %(interval)s)")
     SAYS_OFFLINE = "says_offline", mark("the sensor, or its gateway, says that it is offline")
     NEVER_SEEN = (
         "never_seen",
         mark(
-            "no reading since it was registered %(time)s ago: is it installed, and is its id the"
-            " one under which it publishes?"
+            "no reading since it was registered %(time)s ago: is it installed, and does its id"
+            " match the one it publishes under?"
         ),
     )
     SEVERAL_SILENT = "several_silent", mark("%(n)d sensors fell silent together: %(sensors)s")
     SEVERAL_NEVER_SEEN = (
         "several_never_seen",
         mark(
-            "%(n)d registered sensors never sent a reading: %(sensors)s; is it installed, and is"
-            " its id the one under which it publishes?"
+            "%(n)d registered sensors never sent a reading: %(sensors)s; are they installed, and do"
+            " their ids match those they publish under?"
         ),
     )
     BROKER_AWAY = "broker_away", mark("the broker cannot be reached")
@@ -139,7 +138,7 @@ class Detail(Coded):
             "%(n)d of %(all)d back after %(time)s, %(away)d still silent",
         ),
     )
-    STATE_LOST = "state_lost", mark("its state was lost, the sensor is checked again")
+    STATE_LOST = "state_lost", mark("its state was lost; the sensor is being checked again")
     # a plume
     LARGE_PLUME = "large_plume", mark("a large plume, vaping or spray")
     RARE_READINGS = (

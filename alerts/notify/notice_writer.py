@@ -65,7 +65,7 @@ def write_headline(incidents: Sequence[Incident], rooms: Sequence[Room]) -> Fact
 def write_lines(
     incidents: Sequence[Incident], rooms: Mapping[str, Room], usual_zone: str, now: float
 ) -> tuple[Fact, ...]:
-    """List incidents by room, kind and time, with the day if it is not the day of `now`."""
+    """List incidents by room, kind and time, with the day if it is not today (`now`)."""
     uses = Counter(room.name for room in rooms.values())
     names = {
         key: room.short_name if uses[room.name] == 1 else f"{room.name} ({room.place or key})"
@@ -212,7 +212,7 @@ class NoticeWriter:
         note: Fact,
         since: float | None = None,
     ) -> bool:
-        """Notify the responder of a detection or a due report; return whether that is possible."""
+        """Notify the responder of a detection or a due report; return False if nobody is."""
         member = self._policy.find_member(incident.acknowledged_by)
         if member is None:
             return False
@@ -337,7 +337,7 @@ class NoticeWriter:
         )
 
     def _list_open_issues(self, incident: Incident, evidence: Evidence | None) -> list[Fact]:
-        """Return why the end of an incident does not mean that all is well; empty if it does."""
+        """Return what may still be wrong after an incident ended; empty if nothing."""
         if incident.running and incident.resolved_by != SYSTEM:
             return [fact(Note.CLOSED_EARLY, name=self._policy.find_name(incident.resolved_by))]
         if incident.running:

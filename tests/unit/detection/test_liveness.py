@@ -101,7 +101,7 @@ def test_one_sensor_has_one_event_which_its_reading_ends():
     when, _, sensor, detail = fleet.events[0]
     assert sensor == "s1"
     assert 100 + 60 < when <= 100 + 60 + 30 + 5
-    assert detail == "no reading for 90 s, it reports every 5 s"
+    assert detail == "no reading for 90 s (normally every 5 s)"
     assert fleet.events[1][3].endswith("back after 3 h")
 
 

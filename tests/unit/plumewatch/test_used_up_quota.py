@@ -1,4 +1,4 @@
-"""A push service whose quota of the day is used up: who gets the notices, and who learns of it."""
+"""A push service whose daily quota is used up: who gets the notices, and who learns of it."""
 
 import json
 import time
@@ -72,4 +72,4 @@ async def test_its_notices_use_another_channel_at_once_and_facilities_are_notifi
         (notice,) = pushed(other, "/facilities")
         assert (notice["kind"], notice["room"]) == ("service", "")
         assert notice["title"].startswith("Plumewatch needs attention since ")
-        assert "quota of the day is used up" in notice["message"]
+        assert "daily quota is used up" in notice["message"]
