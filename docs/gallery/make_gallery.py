@@ -36,7 +36,7 @@ from alerts.outbound.series_records import DueRecords
 from dashboards.boards import DashboardSettings
 from dashboards.build import built
 from dashboards.queries import DATA_SOURCE_UID
-from docs.gallery.make_shots import browser, reopen
+from docs.gallery.make_shots import open_browser, reopen
 from docs.gallery.sample_school import make_school
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
@@ -114,7 +114,7 @@ def bundle() -> Path:
     return BUILD / "bundle.js"
 
 
-def misfits(package: str) -> list[str]:
+def find_misfits(package: str) -> list[str]:
     """Check all dashboards against the types of a version of @grafana/schema; what does not fit.
 
     Options of panels and of their fields are checked by the types of their kind. What the types do
@@ -177,7 +177,7 @@ def misfits(package: str) -> list[str]:
     return [line[:300] for line in printed if '"wrapText"' not in line]
 
 
-def batches(items: Sequence[Any]) -> Iterator[Any]:
+def split(items: Sequence[Any]) -> Iterator[Any]:
     """Yield items in batches that a server takes at once."""
     yield from (items[k : k + BATCH] for k in range(0, len(items), BATCH))
 
@@ -198,7 +198,7 @@ class School:
             with open_series(config) as series:
                 begin = self.now - 85 * 86_400.0
                 for sensor in registry.sensors:
-                    for batch in batches(series.between(begin, self.now, [sensor])):
+                    for batch in split(series.between(begin, self.now, [sensor])):
                         into.write(batch)
                 for kept in ("sensor_health", "sensor_hour", "pipeline"):
                     self._record(into, series.records(kept, begin, self.now))
@@ -225,7 +225,7 @@ class School:
         )
 
     def _record(self, into: InfluxSeries, records: list[Record]) -> None:
-        for batch in batches([record for record in records if record.time <= self.now]):
+        for batch in split([record for record in records if record.time <= self.now]):
             into.record(batch)
 
     def answer(self, query: str) -> bytes:
@@ -233,7 +233,7 @@ class School:
         return influxql(self.url, query.replace("now()", f"{self.now:.0f}s"), DATABASE, epoch="ms")
 
 
-def handler(school: School, folder: Path) -> type[SimpleHTTPRequestHandler]:
+def make_handler(school: School, folder: Path) -> type[SimpleHTTPRequestHandler]:
     """Serve the pages of a folder, and answer what Grafana's server would."""
 
     class Handler(SimpleHTTPRequestHandler):
@@ -288,7 +288,7 @@ def draw(window: webdriver.Chrome, address: str, width: int, target: Path) -> di
     return found
 
 
-def page(school: School, name: str, dashboard: dict[str, Any], mode: str) -> str:
+def build_page(school: School, name: str, dashboard: dict[str, Any], mode: str) -> str:
     """Return the page that mounts a dashboard."""
     data = {
         "dashboard": dashboard,
@@ -311,7 +311,7 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     made, wrong = bundle(), 0
     for version, package in VERSIONS.items():
-        complaints = misfits(package)
+        complaints = find_misfits(package)
         print(f"types of Grafana {version}:", *(complaints or ["all fit"]), sep="\n  ")
         wrong += len(complaints)
     with tempfile.TemporaryDirectory() as temporary:
@@ -322,16 +322,19 @@ def main() -> int:
         icons = BUILD / "node_modules" / "@grafana" / "ui" / "dist" / "public" / "img"
         (folder / "public" / "build" / "img").symlink_to(icons)
         (folder / "influx").mkdir()
-        with Influxd(folder / "influx") as server, browser(1440, 1080, folder / "me") as window:
+        with (
+            Influxd(folder / "influx") as server,
+            open_browser(1440, 1080, folder / "me") as window,
+        ):
             school = School(folder / "school", server.url)
-            http = ThreadingHTTPServer(("127.0.0.1", 0), handler(school, folder))
+            http = ThreadingHTTPServer(("127.0.0.1", 0), make_handler(school, folder))
             threading.Thread(target=http.serve_forever, daemon=True).start()
             for name, dashboard in built(school.settings).items():
                 if options.only not in ("", name):
                     continue
                 every = [(size, mode) for size in SIZES for mode in CANVAS]
                 for size, mode in every if options.all else DRAWN:
-                    text = page(school, name, dashboard, mode)
+                    text = build_page(school, name, dashboard, mode)
                     (folder / "page.html").write_text(text, encoding="utf-8")
                     target = options.out / f"{name}-{size}-{mode}.webp"
                     address = f"http://127.0.0.1:{http.server_address[1]}/page.html"

@@ -76,7 +76,7 @@ def main() -> int:
             *("--from", asked.local(now - 84 * 86_400).date(), "--to", asked.local(now).date()),
             *("--out", report),
         )
-        with staff_page(config, now) as (url, series, engine):
+        with serve_page(config, now) as (url, series, engine):
             state = DataPaths(config.data_dir).state
             person = engine.policy.staff[0].id
             pictures = IncidentPictures(state, config.registry(), series, config.timezone)
@@ -87,7 +87,7 @@ def main() -> int:
                 out / "report.webp",
             )
             for name, (width, height) in WIDTHS.items():
-                with browser(width, height, Path(folder) / name) as window:
+                with open_browser(width, height, Path(folder) / name) as window:
                     window.get(f"{url}/sign-in")
                     window.find_element("css selector", "button[name=account]").click()
                     window.get(f"{url}/")
@@ -99,7 +99,7 @@ def main() -> int:
                         shoot(window, out / "statistics-desk.webp")
                     else:
                         for code in ("en", "es"):
-                            with sqlite_rows(state) as tx:
+                            with open_state(state) as tx:
                                 token = action_tokens.issue(
                                     tx, incident, person, Action.ACKNOWLEDGE, now
                                 )
@@ -120,7 +120,7 @@ def plumewatch(*words: object) -> None:
 
 
 @contextmanager
-def sqlite_rows(path: Path) -> Iterator[sqlite3.Connection]:
+def open_state(path: Path) -> Iterator[sqlite3.Connection]:
     """Open the state in a transaction."""
     with closing(sqlite.connect(path)) as database, sqlite.transaction(database) as tx:
         yield tx
@@ -128,7 +128,7 @@ def sqlite_rows(path: Path) -> Iterator[sqlite3.Connection]:
 
 def reopen(state: Path) -> tuple[str, float]:
     """Open the last alert of vaping again; return its id and the moment of the pictures."""
-    with sqlite_rows(state) as tx:
+    with open_state(state) as tx:
         incident, opened = tx.execute(
             "SELECT id, opened_at FROM incident WHERE kind = 'vape' AND paged = 1"
             " ORDER BY opened_at DESC LIMIT 1"
@@ -180,7 +180,7 @@ class Series:
 
 
 @contextmanager
-def staff_page(config: PlumewatchConfig, now: float) -> Iterator[tuple[str, Any, AlertEngine]]:
+def serve_page(config: PlumewatchConfig, now: float) -> Iterator[tuple[str, Any, AlertEngine]]:
     """Serve the staff page of a school as of a moment."""
     policy = build_alert_policy(config)
     nowhere = (Secret("json://127.0.0.1:9/nobody"),)
@@ -218,7 +218,7 @@ def staff_page(config: PlumewatchConfig, now: float) -> Iterator[tuple[str, Any,
 
 
 @contextmanager
-def browser(width: int, height: int, profile: Path) -> Iterator[Any]:
+def open_browser(width: int, height: int, profile: Path) -> Iterator[Any]:
     """Open a browser of a size."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
