@@ -70,10 +70,10 @@ def main() -> int:
         config = load(school / "plumewatch.toml")
         incident, now = reopen(DataPaths(config.data_dir).state)
         report = Path(folder) / "summary.pdf"
-        asked = build_school(config).calendar(now - 84 * 86_400, now)
+        asked = build_school(config).calendar(now - 81 * 86_400, now)
         plumewatch(
             *("report", "summary", "--config", school / "plumewatch.toml", "--format", "pdf"),
-            *("--from", asked.local(now - 84 * 86_400).date(), "--to", asked.local(now).date()),
+            *("--from", asked.local(now - 81 * 86_400).date(), "--to", asked.local(now).date()),
             *("--out", report),
         )
         with serve_page(config, now) as (url, series, engine):
