@@ -1,14 +1,14 @@
 """The plume detector: readings in, events out, no clock and no I/O.
 
-Each reading moves its sensor's baselines on (`detection.channels`). A clear rise opens an episode
-(`detection.episodes`), whose facts are judged by the model (`detection.model`);
-this module decides when to alert. `vape` is alerted once a session, as soon as its log-odds pass
-the sensor's alert threshold; a pulse not far below it, or a large one without a clear cause, is
-`possible`. Other kinds are alerted when they are clear, or when the episode ends.
+Each reading updates its sensor's baselines (`detection.channels`). A clear rise opens an episode
+(`detection.episodes`), whose features the model scores (`detection.model`); this module decides
+when to alert. `vape` is alerted once a session, as soon as its log-odds pass the sensor's alert
+threshold; a pulse not far below it, or a large one without a clear cause, is `possible`. Other
+kinds are alerted when they are clear, or when the episode ends.
 
-Time is the time of the readings: when they stop, so does the detector, until `on_time` says how
-late it is. Any split of a stream into batches gives the same events. A sensor is not judged before
-it has reported for `WARM_UP_S`; readings not newer than a sensor's last are ignored.
+Time comes from the readings: when they stop, so does the detector, until `on_time` advances it. Any
+split of a stream into batches gives the same events. A sensor is not judged before it has reported
+for `WARM_UP_S`; readings not newer than a sensor's last are ignored.
 """
 
 from __future__ import annotations
@@ -59,25 +59,25 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
 
 GAP_S: Final = 900.0
-"""After a longer silence the last readings of a sensor mean nothing any more."""
+"""After a longer silence, a sensor's last readings are disregarded."""
 HISTORY_S: Final = 6 * 3600.0
-"""After a longer silence its baselines do not either: it starts over."""
+"""After a longer silence, its baselines are discarded too: it starts over."""
 SILENT_S: Final = 300.0
-"""After a longer silence an episode has ended, in the readings and at their receipt: those of a
-backlog are old while they arrive."""
+"""After a longer silence, by event time and by receipt, an episode has ended. Receipt counts too
+because the readings of a backlog are old when they arrive."""
 JUDGED_S: Final = 240.0
-"""A pulse is judged for so long; what it is shows within minutes."""
+"""How long a pulse is scored; its cause is clear within minutes."""
 _NEAR, _LARGE, _RARE = range(3)
 _WHY_POSSIBLE: Final = ((), (fact(Detail.LARGE_PLUME),), (fact(Detail.RARE_READINGS),))
-"""What an event of possible vaping says, by why it is possible: its score, its size alone, or its
-score at a sensor that reports too rarely to tell it from a spray."""
+"""Details of a possible-vaping event, by reason: its score, its size alone, or its score at a
+sensor that reports too rarely to tell it from a spray."""
 _NEAR_S: Final = 60.0
 _LEAST_S: Final = 0.001
 _FORMAT: Final = 1
 
 
 class PulseObserver(Protocol):
-    """Sees the facts of pulses and episodes when they are judged."""
+    """Receives the features of pulses and episodes when they are scored."""
 
     def on_facts(
         self,
@@ -89,7 +89,7 @@ class PulseObserver(Protocol):
         is_pulse: Flags,
         is_asked: Flags,
     ) -> None:
-        """Take one row a judged reading: of a recent pulse, or of an episode asked what it is.
+        """Receive one row per scored reading, of a recent pulse or of an episode.
 
         The log-odds of its pulse are in the episode.
         """
@@ -116,7 +116,7 @@ class Detector:
     model : Model, optional
         The shipped one by default.
     observer : PulseObserver, optional
-        Sees what is judged; events are the same with or without it.
+        Receives what is scored; events are the same with or without it.
 
     Examples
     --------
@@ -224,8 +224,8 @@ class Detector:
         Parameters
         ----------
         batch : ReadingBatch
-            In any order over sensors; of one sensor in order of time. NaN means absent. The arrays
-            are not written to.
+            Each sensor's readings must be in order of time; sensors may be mixed. NaN means absent.
+            The arrays are not modified.
         """
         events: list[tuple[int, Event]] = []
         sensor, time, x = batch.sensor, batch.time, channel_matrix(batch.values)
@@ -246,7 +246,7 @@ class Detector:
         now : float
             On the readings' clock, Unix seconds.
         received : float, optional
-            The same on the clock of their receipt; `now` by default.
+            The current time on the clock of receipt; `now` by default.
         """
         rows = self._running_rows()
         silent = now - self._baselines.state.time[rows] > SILENT_S
@@ -254,9 +254,9 @@ class Detector:
         return self._end_silent(rows[silent])
 
     def set_back(self, now: float) -> list[Event]:
-        """Restart the sensors with readings later than `now`, and return what that ends.
+        """Restart the sensors with readings later than `now`; return the events that end.
 
-        For readings on a clock that was set back: they would all be too old.
+        Call this when the readings' clock was set back: otherwise all readings would be too old.
         """
         rows = np.flatnonzero(self._baselines.state.time[: len(self.names)] > now)
         ended = self._end_silent(rows[self._in_episode[rows]])
@@ -264,16 +264,18 @@ class Detector:
         return ended
 
     def move_clock(self, now: float, by_s: float, sensors: Container[str]) -> list[Event]:
-        """Go on after the clock of receipt was set ahead by `by_s` seconds, and return what ends.
+        """Adjust to a clock of receipt that was set ahead by `by_s`; return the events that end.
 
-        Alerted episodes end, as their events are known by the onset; what goes on is alerted again.
+        Alerted episodes end, because the onset identifies their events; if one is still going on,
+        it is alerted again.
 
         Parameters
         ----------
         now, by_s : float
             The clock as it is now, Unix seconds, and its step in seconds; negative if set back.
         sensors : container of str
-            Those whose readings have this clock. Sensors that are later than `now` have it too.
+            Sensors whose readings use this clock; those with readings later than `now` are
+            included.
         """
         ours = np.array([name in sensors for name in self.names], np.bool_)
         rows = np.flatnonzero(ours | (self._baselines.state.time[: ours.size] > now))
@@ -282,11 +284,11 @@ class Detector:
         return ended
 
     def go_back(self, sensor: str, time: float, received: float) -> list[Event]:
-        """Let a sensor go on at an earlier time, and return what that ends.
+        """Let a sensor continue at an earlier time; return the events that end.
 
-        For a sensor whose readings counted at their receipt and now have stamps again. The one at
-        `time` then follows the last after as long as it was received after it. Alerted episodes end
-        only if it goes back far.
+        Call this for a sensor whose readings were dated at receipt and now have time stamps again.
+        The reading at `time` then follows the previous one by the interval between their receipts.
+        Alerted episodes end only if the sensor goes back far.
         """
         row = self._rows.get(sensor)
         if row is None:
@@ -299,7 +301,7 @@ class Detector:
         return []
 
     def _move(self, rows: NDArray[np.intp], by_s: float) -> list[Event]:
-        """Move sensors in time, and return the alerted episodes that this ends."""
+        """Shift the times of sensors; return the events that end."""
         episodes = take(self._episodes, rows)
         known = (episodes["phase"] == ALERTED) | alert_rules.is_possible(episodes)
         ended = self._end_silent(rows[known], after_s=0.0)
@@ -357,7 +359,7 @@ class Detector:
         self._in_episode[here.rows] = episode["phase"] != IDLE
 
     def _judge(self, here: _Round, change: Change) -> None:
-        """Judge the pulses, alert, and end what is over."""
+        """Score the pulses, alert, and end episodes that are over."""
         episode, time, dt, x = here.episode, here.time, here.dt, here.x
         age = time - episode["pulse_onset"]
         is_pulse = (episode["pulses"] > 0) & (age <= JUDGED_S) & ~np.isnan(x[:, FINE])
@@ -416,7 +418,7 @@ class Detector:
         self._end_over(here, over, age)
 
     def _end_over(self, here: _Round, over: Flags, age: Floats) -> None:
-        """End episodes that are over, and possible vaping that is no longer judged."""
+        """End episodes that are over, and possible vaping that is no longer scored."""
         episode, time, x = here.episode, here.time, here.x
         judged = over | (age > JUDGED_S)
         for i in (alert_rules.is_possible(episode) & judged).nonzero()[0].tolist():
@@ -440,7 +442,7 @@ class Detector:
         episode, rows, time = here.episode, here.rows[due], here.time[due]
         score, self._states[rows] = self._model.vape_score(f, self._states[rows])
         episode["log_odds"][due] = score
-        # Alerted vaping that hardly evaporates is scored as of a THC cartridge.
+        # Alerted vaping is also scored for a THC cartridge, whose aerosol hardly evaporates.
         alerted = (episode["phase"][due] == ALERTED) & (episode["kind"][due] == alert_rules.VAPE)
         if np.count_nonzero(alerted):
             alerted &= time - episode["peak_at"][due] >= alert_rules.THC_FROM_S
@@ -455,9 +457,9 @@ class Detector:
         return np.array([passes & ~unclear, near, unclear]) & may_alert
 
     def _end_sessions(self, here: _Round) -> None:
-        """End vaping that has not been seen for a while, though other things go on in the room.
+        """End vaping that has not been seen for a while, even if the episode continues.
 
-        The next session of a busy hour is an event of its own.
+        So the next session in a busy hour is a separate event.
         """
         episode, s = here.episode, alert_rules.find_alerted_vaping(here.episode)
         if not s.size:
@@ -478,9 +480,9 @@ class Detector:
     def _alert(
         self, here: _Round, i: int, chances: Floats, *, is_vape: bool, is_over: bool
     ) -> None:
-        """Alert vaping when its score allows, another kind when it is clear or all is over.
+        """Alert vaping when its score passes, or another kind once it is clear or the episode ends.
 
-        What looks most like vaping, but not surely enough to be alerted, is called nothing else.
+        If vaping is likeliest but below the alert threshold, no other kind is alerted either.
         """
         e = here.episode[i : i + 1]
         if is_vape:
@@ -488,7 +490,7 @@ class Detector:
             if chances[1:].max() >= alert_rules.MASK_PROBABILITY:
                 e["is_masked"] = True
             e["thc_log_odds"] = -np.inf
-            # Pulses before it may have been of what it is masked by.
+            # Earlier pulses may have come from the source that masks it.
             e["alerted_onset"] = e["pulse_onset" if e["is_masked"][0] else "session_onset"]
             chances = alert_rules.compute_probabilities(e["log_odds"], chances[None])[0]
         else:
@@ -510,7 +512,7 @@ class Detector:
         self._emit(here, i, EventPhase.ALERTED)
 
     def _call_possible(self, here: _Round, i: int, chances: Floats, why: int) -> None:
-        """Call vaping possible, once a pulse."""
+        """Report possible vaping, once per pulse."""
         e = here.episode[i : i + 1]
         e["probabilities"] = alert_rules.compute_probabilities(e["log_odds"], chances[None])
         e["possible_at"], e["possible_onset"] = here.time[i], e["pulse_onset"]
@@ -545,7 +547,7 @@ class Detector:
         return np.where(fresh | resumed, 0.0, dt)
 
     def _end_silent(self, rows: NDArray[np.integer], after_s: float = SILENT_S) -> list[Event]:
-        """End the episodes of silent sensors: the same by `step` and by `on_time`."""
+        """End the episodes of silent sensors; `step` and `on_time` give the same result."""
         ended = []
         for row in rows.tolist():
             last, episode = float(self._baselines.state.time[row]), self._episodes[row]
@@ -622,7 +624,7 @@ def _rounded(probabilities: Floats) -> dict[str, float]:
 def _rounds(sensor: NDArray[np.int32]) -> list[NDArray[np.intp]]:
     """Split positions so that no sensor occurs twice in a part, keeping each sensor's order.
 
-    Within a part sensors ascend, so that neighbors can be moved on together.
+    Within a part, sensors ascend, so that neighbors can be advanced together.
 
     Examples
     --------

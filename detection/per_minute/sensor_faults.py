@@ -1,31 +1,33 @@
-"""Faults that a sensor shows in its own signal, and hands that were laid on it.
+"""Find sensor faults and tampering in a sensor's own readings.
 
-Each minute (`minutes`) moves what is known of each sensor on by one step, a table of arrays with
-one row a sensor. A sensor is held against its own past, never against a table of products:
+Each minute (`minutes`) updates the state of each sensor, kept in arrays with one row per sensor. A
+sensor is compared with its own past, never with a table of products:
 
-* *frozen*: a channel has exactly one value for four times as long as it ever had, and two hours at
-  least. At its own floor it may rest for a day; where resting is natural (0 ppb, a Plantower's 0 or
-  1 µg/m³, no coarse particle) for ever. If *every* channel rests, half an hour is enough.
-* *missing*: a channel that used to come does not, for an hour and four times as long as ever, while
-  others do.
-* *saturated*: six hours at the end of the range, or at the channel's own highest value and far from
-  its lowest.
+* *frozen*: a channel has exactly one value for four times as long as ever before, and at least two
+  hours. At its own lowest value it may stay for a day, and forever where a constant value is normal
+  (0 ppb, a Plantower's 0 or 1 µg/m³, no coarse particles). If *every* channel is constant, half an
+  hour is enough.
+* *missing*: a channel has been absent for an hour and four times as long as ever before, while
+  others arrive.
+* *saturated*: a channel stays for six hours at the end of its range, or at the channel's own
+  highest value and far from its lowest.
 * *noisy*: for a whole hour with 50 readings, the noise of a channel is never below three times that
-  of any hour before. Noise is what zigzags, so the rise and fall of a plume is none.
-* *covered*: for twenty minutes, fine particles are clearly below the cleanest of the last days and
-  have lost their noise, and humidity, CO2 and VOC hardly move; or the particles alone are dead for
-  an hour and a half.
-* *blown*: coarse dust and humidity or CO2, as breath has them, jump and are gone within three
-  minutes, as no plume is; or coarse particles beyond anything but a can held to the inlet.
-* *drift*: the cleanest air of each of three days is three times what it was, and other sensors of
-  the building do not say the same.
+  of any hour before. Only zigzags count as noise, so the rise and fall of a plume does not.
+* *covered*: for twenty minutes, fine particles are clearly below the cleanest level of recent days
+  and have lost their noise, and humidity, CO2 and VOC hardly change; or the particle channels alone
+  show no change for an hour and a half.
+* *blown*: coarse dust and the humidity or CO2 of breath jump and are gone within three minutes,
+  faster than any plume; or there are more coarse particles than anything but a spray can at the
+  inlet could cause.
+* *drift*: the cleanest air of each of three days is three times what it was, and other sensors in
+  the building do not show that.
 
-*Covered* and *blown* are alerted as `tamper`, the rest as `sensor_fault`. Neither changes what the
-detector of plumes says: a tamper never mutes vaping. One event a sensor, kind of fault and day; it
-is updated while the fault lasts and ends with it, or when the sensor has been silent for six hours.
-What needs a past waits for a day of readings, drift for a week.
+*Covered* and *blown* are alerted as `tamper`, the rest as `sensor_fault`. Neither affects the plume
+detector: tampering never mutes vaping. There is at most one event a day for each sensor and kind of
+fault; it is updated while the fault lasts and ends with it, or when the sensor has been silent for
+six hours. Rules that compare with the past wait for a day of readings, drift for a week.
 
-Everything is a function of the minutes, so any split of the stream gives the same events.
+Events depend on the minutes alone, so they are the same however the stream is split.
 """
 
 from __future__ import annotations
@@ -51,10 +53,10 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
 
 DAY_S: Final = 86_400.0
-"""Also the time a sensor must have been read before its past says anything."""
+"""Also how long a sensor must have reported before it is compared with its past."""
 K: Final = len(CHANNELS)
 WHOLE: Final = K
-"""Stands for every channel together where a channel is named."""
+"""Channel number that means all channels together."""
 
 FAULTS: Final = ("frozen", "missing", "saturated", "noisy", "covered", "blown", "drift")
 """Kinds of fault, in the order of their columns."""
@@ -82,7 +84,7 @@ _RESOLUTION: Final = np.array([QUANTITIES[key].resolution for key in CHANNELS])
 _RANGE_LOW: Final = np.array([QUANTITIES[key].low for key in CHANNELS])
 _RANGE_HIGH: Final = np.array([QUANTITIES[key].high for key in CHANNELS])
 _NEVER_LOW: Final = np.array([key in {"rh", "temp", "co2", "voc_raw"} for key in CHANNELS])
-"""Channels whose lower end of range is no air anybody breathes."""
+"""Channels whose lowest value cannot occur in breathable air."""
 _RESTS_BELOW: Final = np.array(
     [
         -np.inf
@@ -91,7 +93,7 @@ _RESTS_BELOW: Final = np.array(
         for key in CHANNELS
     ]
 )
-"""Up to here a channel may rest for ever: a clean room's 0 or 1 µg/m³, no particle, 0 ppb."""
+"""Up to this value a channel may stay constant forever: 0 or 1 µg/m³, no particles, 0 ppb."""
 
 # key: usual noise as a floor in the channel's unit, and as a share of the level
 _USUAL_NOISE: Final = np.array(
@@ -115,70 +117,70 @@ _OTHERS: Final = tuple(
     CHANNEL_INDEX[key] for key in ("rh", "co2", "voc_index", "voc_raw", "tvoc_ppb", "tvoc_ugm3")
 )
 SPIKE: Final = ("pm10", "pm25", "rh", "co2", "tvoc_ppb", "tvoc_ugm3", "voc_index")
-"""Channels of a blow; the state keeps level before and peak of each."""
+"""Channels that show blowing; the state keeps the level before it and the peak of each."""
 _SPIKE: Final = tuple(CHANNEL_INDEX[key] for key in SPIKE)
 _LEAST_BREATH: Final = np.array([4.0, 400.0])
 _MOST_VOC: Final = np.array([500.0, 1000.0, 100.0])
-"""Rise of VOC that no breath brings, but a spray does."""
+"""Rise of VOC that a spray causes, but breath does not."""
 _LEAST_DUST: Final = 20.0
 _HELD_TO_IT: Final = 30_000.0
 _COARSE: Final = 0.6
 """Largest share of PM2.5 in PM10 that is dust or droplets, not smoke or vapor."""
 
 CHANNEL_STATE: Final[Mapping[str, float]] = {
-    "value": np.nan,  # what the channel rests at
-    "run": 0.0,  # s it has rested
+    "value": np.nan,  # constant value of the channel
+    "run": 0.0,  # s it has been constant
     "readings": 0.0,  # readings in that time
-    "longest": 0.0,  # s of its longest rest
+    "longest": 0.0,  # s it was constant at most
     "absent": 0.0,  # s it has been missing
     "longest_absent": 0.0,
     "seen": 0.0,  # minutes with a value
     "floor": np.inf,  # lowest value
     "top": -np.inf,  # highest value
     "noise": np.nan,  # zigzag in units of usual noise, smoothed over ten minutes
-    "quietest": np.inf,  # lowest `noise` of this hour
-    "noisiest": 0.0,  # highest of that in any hour before; forgets within months
-    "noisy": 0.0,  # hours on end it has been far above
-    "times": np.nan,  # how many times above
-    "stillest": np.nan,  # lowest `noise` of the days before
+    "quietest": np.inf,  # lowest `noise` this hour
+    "noisiest": 0.0,  # highest `quietest` of any earlier hour; decays over months
+    "noisy": 0.0,  # consecutive hours far above `noisiest`
+    "times": np.nan,  # how many times as noisy
+    "stillest": np.nan,  # lowest `noise` of earlier days
     "stillest_today": np.inf,
     "level": np.nan,  # smoothed over ten minutes
-    "motion": np.nan,  # distance from it, smoothed over twenty
+    "motion": np.nan,  # distance from `level`, smoothed over twenty minutes
     "usual_motion": np.nan,  # `motion`, smoothed over a day
-    "middle": np.nan,  # middle of the minute before
+    "middle": np.nan,  # middle of the previous minute
 }
-"""State arrays of one value a sensor and channel, and what a new sensor has."""
+"""State arrays with a value per sensor and channel, and their initial values."""
 SENSOR_STATE: Final[Mapping[str, float]] = {
     "time": np.nan,  # start of its last minute
-    "age": 0.0,  # s it has been read
+    "age": 0.0,  # s it has reported
     "hour": np.nan,  # number of the hour of `quietest`
     "hour_readings": 0.0,
-    "whole_run": 0.0,  # s no channel has moved
+    "whole_run": 0.0,  # s no channel has changed
     "whole_readings": 0.0,
     "whole_longest": 0.0,
     "fine": np.nan,  # fine particles, smoothed over five minutes
-    "cleanest_today": np.inf,  # lowest of that
-    "covered": 0.0,  # s it has looked covered
-    "deaf": 0.0,  # s its particles have looked dead
-    "spike": 0.0,  # minutes a spike has lasted; 0 without one
+    "cleanest_today": np.inf,  # lowest `fine` today
+    "covered": 0.0,  # s it has seemed covered
+    "deaf": 0.0,  # s its particle channels have shown no change
+    "spike": 0.0,  # minutes the current spike has lasted; 0 without one
 }
-"""State arrays of one value a sensor, and what a new sensor has."""
+"""State arrays with a value per sensor, and their initial values."""
 
 Table = dict[str, "Floats"]
 
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """What a minute shows of each of its sensors.
+    """Signs of faults in one minute, for each of its sensors.
 
     Attributes
     ----------
     channel : ndarray of int64, shape (m, len(FAULTS))
-        Channel that shows it; `WHOLE` for all.
+        Channel with the fault; `WHOLE` for all.
     span : ndarray of float64, shape (m, len(FAULTS))
-        Seconds for which it has been so.
+        Seconds for which the fault has lasted.
     value : ndarray of float64, shape (m, len(FAULTS))
-        Value at which it rests, or how many times noisier it is; NaN where there is none.
+        Constant value, or how many times as noisy; NaN where neither applies.
     """
 
     shown: Flags
@@ -190,7 +192,7 @@ class Signs:
 def _read_signs(
     minute: Minute, dt: Floats, c: Table, s: Table, cleanest: Floats, spike: Floats
 ) -> Signs:
-    """Move the state of a minute's sensors on, in place, and read the signs.
+    """Update the state of a minute's sensors in place, and return the signs of faults.
 
     Parameters
     ----------
@@ -199,7 +201,7 @@ def _read_signs(
     c, s : dict of str to ndarray
         `CHANNEL_STATE` and `SENSOR_STATE` of these sensors, shapes (m, len(CHANNELS)) and (m,).
     cleanest : ndarray of float64, shape (m,)
-        Lowest clean level of the days before, µg/m³; NaN without one.
+        Lowest clean level of earlier days, µg/m³; NaN without one.
     """
     m = minute.rows.size
     signs = Signs(
@@ -221,7 +223,7 @@ def _read_signs(
 
 
 def _show(signs: Signs, fault: int, shown: Flags, span: Floats, value: Floats) -> None:
-    """Enter a fault that channels show: of several the one that has shown it longest."""
+    """Record a fault, with the channel that has shown it longest."""
     spans = np.where(shown, span, -1.0)
     at = np.argmax(spans, axis=1)
     rows = np.arange(at.size)
@@ -234,12 +236,12 @@ def _show(signs: Signs, fault: int, shown: Flags, span: Floats, value: Floats) -
 def _rest(
     minute: Minute, dt: Floats, c: Table, s: Table, present: Flags, learnt: Flags, signs: Signs
 ) -> None:
-    """Channels that rest at one value: frozen, or at the end of what they can say."""
+    """Find channels with a constant value: frozen, or saturated at the end of their range."""
     low, high = minute.low, minute.high
     moved = present & ((low != c["value"]) | (high != c["value"]))
     one = low == high
     limit = np.maximum(_FROZEN_S, _TIMES * c["longest"])
-    # A rest that was taken for a fault teaches little; if it comes again and again, it is usual.
+    # A constant run taken for a fault counts little as history; if it recurs, it becomes normal.
     taught = np.where(c["run"] >= limit, np.maximum(2.0 * c["longest"], 0.5 * _FROZEN_S), c["run"])
     c["longest"] = np.where(moved, np.maximum(c["longest"], taught), c["longest"])
     c["run"] = np.where(moved, 0.0, c["run"] + np.where(present, dt[:, None], 0.0))
@@ -282,7 +284,7 @@ def _rest(
 
 
 def _missing(dt: Floats, c: Table, present: Flags, signs: Signs) -> None:
-    """Channels that used to come and do not, while others do."""
+    """Find channels that used to arrive and no longer do, while others still arrive."""
     taught = np.where(present, np.minimum(c["absent"], _MISSING_S), 0.0)
     c["longest_absent"] = np.maximum(c["longest_absent"], taught)
     c["absent"] = np.where(present, 0.0, c["absent"] + dt[:, None])
@@ -305,7 +307,7 @@ def _noise(
     learnt: Flags,
     signs: Signs,
 ) -> None:
-    """Channels that are far noisier than in any hour before; keep how still they get."""
+    """Find channels far noisier than in any earlier hour; track their lowest noise."""
     floor, share = _USUAL_NOISE.T
     noise = minute.zigzag / (floor + share * np.abs(middle))
     c["noise"] = _smooth(c["noise"], noise, dt, 600.0)
@@ -315,7 +317,7 @@ def _noise(
     over = (new & (s["hour_readings"] >= _HOUR_READINGS))[:, None] & np.isfinite(c["quietest"])
     s["hour"] = hour
     s["hour_readings"] = np.where(new, 0.0, s["hour_readings"]) + minute.count
-    # In a busy hour plumes make noise of their own, but not in all of it.
+    # Plumes are noisy too, but not for every minute of an hour.
     usual = np.maximum(c["noisiest"], 0.05)
     times = np.where(over, c["quietest"] / usual, 0.0)
     loud = over & learnt & (times >= _NOISY_TIMES) & (c["quietest"] >= _NOISY_LEAST)
@@ -337,7 +339,7 @@ def _noise(
 def _covered(
     dt: Floats, c: Table, s: Table, middle: Floats, cleanest: Floats, signs: Signs
 ) -> None:
-    """Fine particles below the cleanest air and dead still, and nothing else answers."""
+    """Find covered sensors: little particle signal and no noise, and no other channel moves."""
     now = fine(middle)
     s["fine"] = _smooth(s["fine"], now, dt, 300.0)
     low = np.where(s["age"] > 3600.0, s["fine"], np.inf)
@@ -364,7 +366,7 @@ def _covered(
 
 
 def _blown(minute: Minute, dt: Floats, c: Table, s: Table, spike: Floats, signs: Signs) -> None:
-    """Coarse dust and breath that jump and are gone at once."""
+    """Find coarse dust and breath that jump and are gone at once."""
     n = len(_SPIKE)
     before, peak = spike[:, :n], spike[:, n:]
     idle = s["spike"] == 0.0
@@ -376,7 +378,7 @@ def _blown(minute: Minute, dt: Floats, c: Table, s: Table, spike: Floats, signs:
     coarse = ~(rise[:, 1] > _COARSE * dust)
     breath = rise[:, 2:4] >= _LEAST_BREATH
     spray = (rise[:, 4:] > _MOST_VOC).any(axis=1)
-    # With fewer readings a minute nobody can say how long it lasted.
+    # With fewer readings a minute, its duration is unknown.
     fresh = idle & (dt <= 150.0) & (minute.count >= 3.0)
     begins = fresh & (dust >= _LEAST_DUST) & coarse & breath.any(axis=1)
     back = high <= before + 0.3 * rise
@@ -391,7 +393,8 @@ def _blown(minute: Minute, dt: Floats, c: Table, s: Table, spike: Floats, signs:
 
 
 def _smooth(state: Floats, new: Floats, dt: Floats, tau_s: float) -> Floats:
-    """First-order smoothing; what is absent changes nothing, a first value is taken as it is."""
+    """Return the first-order smoothed signal; absent values change nothing, a first one starts
+    it."""
     share = 1.0 - np.exp(-np.maximum(dt, 1.0) / tau_s)
     share = share[:, None] if new.ndim == 2 else share
     moved = state + share * (new - state)
@@ -399,7 +402,7 @@ def _smooth(state: Floats, new: Floats, dt: Floats, tau_s: float) -> Floats:
 
 
 _STEP_S: Final = 1200.0
-"""Longest time one minute may stand for: twice the slowest usual interval."""
+"""Longest time one minute may represent: twice the slowest usual interval."""
 _AGAIN_S: Final = DAY_S
 _UPDATE_S: Final = 1200.0
 _SILENT_S: Final = 6 * 3600.0
@@ -435,7 +438,7 @@ class _Active:
 
 
 class SensorFaults:
-    """Find faults of sensors in their minutes.
+    """Find sensor faults, minute by minute.
 
     `building` gives the building of a sensor, if any; it is called once a day, about drift.
     `active` has the alerted faults that are not over, by row and kind.
@@ -468,7 +471,7 @@ class SensorFaults:
         self._day = np.nan
 
     def on_minute(self, minute: Minute, names: Sequence[str]) -> list[Event]:
-        """Return the events that a minute begins, updates or ends; `names` are by row."""
+        """Return the events that a minute begins, updates or ends; `names` has a name per row."""
         self._grow(len(names))
         found = self.on_time(minute.start, names)
         day = float(minute.start // DAY_S)
@@ -514,7 +517,7 @@ class SensorFaults:
         self._alerted_at = grown(self._alerted_at, n, -np.inf)
 
     def _new_day(self, names: Sequence[str]) -> None:
-        """Keep what the day before was like at its cleanest and stillest, and judge the drift."""
+        """Store the previous day's cleanest and quietest values, and check for drift."""
         c, s = self._channel, self._sensor
         today = c["stillest_today"]
         lowest = np.fmin(1.05 * c["stillest"], today)
@@ -540,7 +543,7 @@ class SensorFaults:
         self._drifting = np.where(begins | lasts, 1.0, 0.0)
 
     def _common(self, ratio: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.float64]:
-        """Return what the building's other sensors say of the same days, 1 without two of them."""
+        """Return the drift factor of a building's other sensors; 1 if there are fewer than 2."""
         common = np.ones_like(ratio)
         buildings: dict[str, list[int]] = {}
         for row, name in enumerate(names):
@@ -620,7 +623,7 @@ class SensorFaults:
         )
 
     def _evidence(self, fault: int, row: int) -> dict[str, ChannelEvidence]:
-        """Return what moved in a blow; the other faults show by what does not move."""
+        """Return what changed when someone blew; other faults have no change to show."""
         if fault != BLOWN:
             return {}
         before, peak = np.split(self._spike[row], 2)
