@@ -1,31 +1,29 @@
-"""Rules of alerting: when a pulse is judged, what is said of it, and from which score it alerts.
+"""The alert rules: when a pulse is scored, what is reported, and at which score it alerts.
 
-The rules are functions of episodes and facts alone; the detector applies them to its sensors.
+The rules depend only on episodes and their features; the detector applies them to its sensors.
 
 Thresholds
 ----------
-A sensor alerts from the model's level plus an offset, log-odds: the lowest one at which it is
+A sensor alerts at the model's level plus an offset, in log-odds: the lowest offset at which it is
 expected to stay within its budget of false alarms a week.
 
 Seen
-    Judged readings of one sensor less than `CLUSTER_S` apart are one *cluster*: one cause in the
-    air. A cluster that could have alerted is a false alarm by one minus its stated probability; a
-    person's answer makes that one or nothing.
+    Judged readings of one sensor less than `CLUSTER_S` apart are one *cluster*, with one cause. A
+    cluster that could have alerted counts as one minus its probability of vaping; a person's answer
+    makes that one or zero.
 Expected
-    What was seen, and in addition one week of an ordinary room: `BUDGET` at its own level, and e
-    times as many per 1 / `TAIL` log-odds below. Its level is the model's, moved by what people say
-    (room tests and answers, `alerts.incidents.threshold_adjustments`).
+    What was seen, plus one week of an ordinary room: `BUDGET` at its own level, and e times as many
+    for each 1 / `TAIL` log-odds below. Its level is the model's, adjusted by people (room tests and
+    answers, `alerts.incidents.threshold_adjustments`).
 
-So at first a threshold is where people set it, a room that spends nothing of its budget grows more
-sensitive until it does, and one that a test made too sensitive goes back. Plumes that nobody
-answered may be vaping: they never raise a threshold above the model's, or above what people set.
-
-The offset is at most `UPPER`: such a score always alerts. It is at least -`LOWER`. It is set at a
-sensor's first reading of each hour; hours begin at a minute of its own, so that few sensors are due
-together. Clusters and the time over which they were collected fade together, by e over `MEMORY_S`
-of time in which the sensor was read: a sensor that is switched off forgets nothing.
-
-Any split of the stream gives the same thresholds, and no sensor depends on another.
+So at first a threshold is where people set it. A room that uses none of its budget becomes more
+sensitive until it does, and one that a test made too sensitive goes back. Unanswered plumes may be
+vaping: they never raise a threshold above the model's, or above what people set. The offset is at
+most `UPPER`, so a score that high always alerts. It is at least -`LOWER`. The offset is set at a
+sensor's first reading of each hour; each sensor's hours begin at a different minute, so that few
+are due together. Clusters and the time over which they were collected decay together, by a factor
+of e for every `MEMORY_S` in which the sensor reported: a sensor that is switched off forgets
+nothing. Thresholds are the same however the stream is split, and no sensor depends on another.
 """
 
 from __future__ import annotations
@@ -54,35 +52,35 @@ if TYPE_CHECKING:
 
 VAPE, SMOKE = KINDS.index(EventKind.VAPE), KINDS.index(EventKind.SMOKE)
 PERSISTS_SHARE: Final = 0.6
-"""A session goes on while so much of its highest excess is still in the air."""
+"""A session continues while this share of its highest excess is still in the air."""
 _RH = CHANNEL_INDEX["rh"]
 _FINE_COLUMNS = tuple(CHANNEL_INDEX[k] for k in ("pm25", "pm1", "pm10", "n03"))
 MASK_PROBABILITY: Final = 0.6
-"""Probability of another kind from which vaping beside it counts as masked."""
+"""Vaping counts as masked if another kind is at least this probable."""
 THC_FROM_S: Final = 20.0
-"""Seconds since the peak from which an aerosol shows whether it persists."""
+"""Seconds after the peak when an aerosol shows whether it persists."""
 THC_LOG_ODDS: Final = 0.85
 _OFTEN_S, _RARE_S, _MINUTE_S = 3.0, 20.0, 45.0
-"""Intervals at which readings are frequent, rare, and about one a minute or fewer."""
+"""Intervals at which readings are frequent, rare, and once a minute or slower."""
 _AGAIN_S: Final = 600.0
 """A second puff within this time confirms the first at a sensor that reports once a minute."""
 _READINGS_OFTEN, _READINGS = 3.0, 2.0
-"""Readings of a pulse from which it is alerted: one alone may be an artifact or a first lobe."""
+"""Readings a pulse needs before it alerts: a single one may be an artifact or a first lobe."""
 _AGREES_VOC, _AGREES_RH = 0.06, 1.0
-"""Rise with it from which another channel agrees: doublings of VOC, percent of humidity."""
+"""Rise with which another channel agrees: doublings of VOC, percent of humidity."""
 _INTERVAL, _VOC_MAX, _RH_RISE = (FACTS.index(k) for k in ("interval_s", "voc_max", "rh_rise"))
 FAINT_UG_M3: Final = 8.0
-"""A pulse that has brought less is not alerted. In an ordinary room most plumes are that small, and
-what vaping left of them, two readings do not tell."""
+"""Smaller pulses do not alert. In an ordinary room most plumes are that small, and two readings
+cannot tell which of them are vaping."""
 FAINT_SHARE: Final = 0.2
-"""Nor one of a smaller share of what was in the air before: particle sensors err in proportion."""
+"""Least share of the level before it, because the error of particle sensors is proportional."""
 GLANCE: Final = 1.75
-"""Log-odds below the model's level down to which a pulse is possible vaping at every sensor."""
+"""How far below the model's level, in log-odds, a pulse is still possible vaping."""
 LARGE_UG_M3, LARGE_WITHIN_S, LARGE_AFTER_S = 60.0, 60.0, 8.0
-"""Rise of a pulse that is never passed over without a clear cause, the time that it may take, and
-how old the pulse is when this is decided."""
+"""A pulse that rises this much, within this time, is reported even without a clear cause, once it
+is this old."""
 CLEAR: Final = dict.fromkeys(range(len(KINDS)), 0.7) | {SMOKE: 0.85}
-"""Probability from which another kind is clear, and seconds an episode must have lasted."""
+"""Probability at which another kind is clear, and seconds an episode must have lasted."""
 CLEAR_AFTER_S: Final = dict.fromkeys(range(len(KINDS)), 60.0) | {SMOKE: 120.0}
 
 
@@ -95,9 +93,9 @@ def compute_share_left(episodes: Episodes, x: Floats) -> Floats:
 
 
 def is_early(episodes: Episodes, f: Floats) -> Flags:
-    """Return whether too few readings of a pulse are known, and no other channel agrees.
+    """Return whether a pulse has too few readings so far, and no other channel agrees.
 
-    Where readings are rare another channel stands in for the next one.
+    If readings are rare, another channel that agrees stands in for the next reading.
     """
     interval = f[:, _INTERVAL]
     enough = np.where(interval <= _OFTEN_S, _READINGS_OFTEN, _READINGS)
@@ -106,7 +104,7 @@ def is_early(episodes: Episodes, f: Floats) -> Flags:
 
 
 def _agrees(f: Floats) -> Flags:
-    """Return whether gas or humidity rose as well."""
+    """Return whether VOC or humidity rose as well."""
     flags: Flags = (f[:, _VOC_MAX] > _AGREES_VOC) | (f[:, _RH_RISE] > _AGREES_RH)
     return flags
 
@@ -114,7 +112,7 @@ def _agrees(f: Floats) -> Flags:
 def is_ambiguous(episodes: Episodes, f: Floats) -> Flags:
     """Return whether a sensor reports too rarely to tell one puff from a spray by its particles.
 
-    Another channel that agrees decides, or a second puff.
+    Then another channel that agrees decides, or a second puff.
     """
     since = episodes["pulse_onset"] - episodes["possible_onset"]
     is_second = (since > 0.0) & (since <= _AGAIN_S)
@@ -123,14 +121,14 @@ def is_ambiguous(episodes: Episodes, f: Floats) -> Flags:
 
 
 def is_faint(episodes: Episodes) -> Flags:
-    """Return whether a pulse brings too little to be alerted."""
+    """Return whether a pulse is too small to alert."""
     least = np.maximum(FAINT_UG_M3, FAINT_SHARE * episodes["pulse_base"])
     flags: Flags = episodes["peak"] < least
     return flags
 
 
 def is_large(episodes: Episodes, age: Floats) -> Flags:
-    """Return whether a pulse has risen so far while it was seen that somebody should know of it."""
+    """Return whether a pulse rose so far while it was measured that somebody should know."""
     rise = episodes["at_peak"][:, FINE] - episodes["before_pulse"][:, FINE]
     quick = episodes["peak_at"] - episodes["pulse_onset"] <= LARGE_WITHIN_S
     flags: Flags = (rise >= LARGE_UG_M3) & quick & (age >= LARGE_AFTER_S)
@@ -138,7 +136,7 @@ def is_large(episodes: Episodes, age: Floats) -> Flags:
 
 
 def is_possible(episodes: Episodes) -> Flags:
-    """Return whether vaping is called possible now."""
+    """Return whether possible vaping is being reported."""
     at: Floats = episodes["possible_at"]
     return ~np.isnan(at)
 
@@ -153,7 +151,7 @@ def is_unclear(chances: Floats) -> Flags:
 def drop_unseen_kinds(chances: Floats, episodes: Episodes) -> Floats:
     """Set the probabilities of kinds to zero that the sensor could not have seen.
 
-    The others stay as they are, so that a kind is not called clear for lack of channels alone.
+    The others stay as they are, so that no kind seems clear just because channels are missing.
     """
     baseline = episodes["baseline"]
     chances = chances.copy()
@@ -163,7 +161,7 @@ def drop_unseen_kinds(chances: Floats, episodes: Episodes) -> Floats:
 
 
 def compute_probabilities(log_odds: Floats, kinds: Floats) -> Floats:
-    """Return the probability of each kind: of vaping by its log-odds, the others share the rest."""
+    """Return each kind's probability: vaping's from its log-odds, and the others share the rest."""
     vape = expit(log_odds)
     others = kinds[:, 1:]
     total = others.sum(axis=1)
@@ -176,7 +174,7 @@ def build_evidence(episode: np.void, *, pulse: bool) -> dict[str, ChannelEvidenc
     """Return how the channels moved: over the pulse that was judged, or the whole episode."""
     start = episode["pulse_onset" if pulse else "onset"]
     before = episode["before_pulse" if pulse else "baseline"].copy()
-    if pulse:  # What came before may already have been on its way up.
+    if pulse:  # The level may already have been rising before.
         before[FINE] = episode["pulse_base"]
     later = episode["highest_at"] >= start
     top = np.where(later, episode["highest"], episode["at_peak"])
@@ -207,13 +205,13 @@ def find_alerted_vaping(episode: Episodes) -> NDArray[np.intp]:
 
 
 def count_stages(age: Floats) -> Floats:
-    """Return how often an episode has been asked what it is: at 30 s, and at each doubling."""
+    """Return how often an episode has been classified: at 30 s, and at each doubling of its age."""
     asked: Floats = np.floor(np.log2(np.maximum(age, 15.0) / 15.0))
     return asked
 
 
 def count_moments(age: Floats) -> Floats:
-    """Return how often a pulse has been judged: each reading at first, ever more seldom later.
+    """Return how often a pulse has been scored: at every reading at first, then less and less.
 
     About eight times a doubling of its age, whatever the interval of the sensor.
     """
@@ -222,23 +220,23 @@ def count_moments(age: Floats) -> Floats:
 
 
 BUDGET: Final = 1.0
-"""Default budget, false alarms a sensor-week. With ten restrooms an adult then walks for nothing
-twice a school day; more, and alerts are soon not believed."""
+"""Default budget, false alarms per sensor and week. With ten restrooms, an adult then makes two
+wasted trips a school day; with more, people soon stop believing alerts."""
 LOWER: Final = 3.0
 UPPER: Final = 1.5
 """How far a threshold may be below and above the model's, log-odds."""
 TAIL: Final = 1.5
-"""How fast nuisances become fewer with their score, in worlds on which a model was not trained."""
+"""How fast nuisances become rarer as the score rises, in worlds the model was not trained on."""
 CLUSTER_S: Final = 120.0
 WEEK_S: Final = 7 * 86_400.0
 MEMORY_S: Final = 4 * WEEK_S
 LEARN_S: Final = 86_400.0
-"""Before so long, what is expected is not stated."""
+"""Before a sensor has reported for this long, no expected number is given."""
 _LONGEST_STEP_S: Final = 300.0
-"""A longer silence counts as this much time read."""
+"""A longer silence counts as this much reporting time."""
 _STEP: Final = 0.125
 _OFFSETS: Final = np.arange(-LOWER, UPPER + _STEP / 2, _STEP)
-"""Lower ends of the bins of scores, above the model's level, log-odds."""
+"""Lower ends of the score bins, relative to the model's level, in log-odds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +245,7 @@ class _State:
 
     block: Floats
     read_s: Floats
-    """Time for which the sensor was read."""
+    """Time for which the sensor reported."""
     hour: Floats
     """Hour in which the threshold was last set."""
     phase_s: Floats
@@ -258,14 +256,14 @@ class _State:
     highest: Floats
     """Highest score of the running cluster."""
     faded_at: Floats
-    """`read_s` when `false` last faded."""
+    """`read_s` when `false` last decayed."""
     offset: Floats
     by_people: Floats
-    """Offset, and what people say it should be, log-odds."""
+    """Offset, and the offset that people set, in log-odds."""
     budget: Floats
     false: Floats
-    """False alarms that are remembered, one row for each of `_OFFSETS`, by the highest score; what
-    answers changed is in the last."""
+    """Remembered false alarms by their highest score, one row for each of `_OFFSETS`; corrections
+    by answers are in the last row."""
 
     @classmethod
     def of(cls, block: Floats) -> _State:
@@ -275,7 +273,7 @@ class _State:
 
     @classmethod
     def unread(cls, n: int) -> _State:
-        """Return the state of sensors that have not been read."""
+        """Return the state of sensors that have not reported."""
         state = cls.of(np.zeros((_WIDTH, n)))
         for unknown in (state.hour, state.phase_s, state.first, state.last, state.highest):
             unknown[:] = np.nan
@@ -293,13 +291,13 @@ class ThresholdReport:
     Attributes
     ----------
     level, model_level : float
-        Log-odds from which vaping is alerted, and the model's own.
+        Log-odds at which vaping alerts, and the model's own threshold.
     budget, expected : float
-        Tolerable and expected false alarms a week; None while too little was seen.
+        Tolerable and expected false alarms a week; None until enough was seen.
     feedback : float
         Offset by room tests and answers, log-odds.
     weeks : float
-        Time the sensor was read.
+        How long the sensor has reported.
     """
 
     level: float
@@ -311,12 +309,12 @@ class ThresholdReport:
 
     @property
     def within_budget(self) -> bool:
-        """Whether the expected false alarms are tolerable, as far as is known."""
+        """Whether the expected false alarms are within the budget, as far as known."""
         return self.expected is None or self.expected <= self.budget * 1.0001
 
 
 class AlertThresholds:
-    """Alert thresholds of many sensors, one row each.
+    """Sets the alert thresholds of many sensors, one row per sensor.
 
     Parameters
     ----------
@@ -326,7 +324,7 @@ class AlertThresholds:
     Attributes
     ----------
     budget : float
-        Budget of the sensors that are added, false alarms a week.
+        Budget of newly added sensors, in false alarms a week.
 
     Examples
     --------
@@ -369,7 +367,7 @@ class AlertThresholds:
 
     @classmethod
     def from_array(cls, stored: NDArray[Any], model_level: float) -> AlertThresholds:
-        """Return the thresholds kept by `array`; raises `ValueError` for another format."""
+        """Restore thresholds from `array`; raises `ValueError` for another format."""
         n = stored.shape[0]
         if stored.shape != (n, _WIDTH):
             raise ValueError(f"thresholds of shape {stored.shape}")
@@ -398,7 +396,7 @@ class AlertThresholds:
         hour = time - state.phase_s[here]
         hour /= 3600.0
         np.floor(hour, out=hour)
-        due = hour != state.hour[here]  # not known at the first reading: due
+        due = hour != state.hour[here]  # NaN at the first reading: due
         if not np.count_nonzero(due):
             return
         rows, time, hour = rows[due], time[due], hour[due]
@@ -442,18 +440,18 @@ class AlertThresholds:
             self._set(np.array([row]))
 
     def set_feedback(self, row: int, moved: float) -> None:
-        """Set the offset that room tests and answers ask for, log-odds, within the bounds."""
+        """Set the offset from room tests and answers, in log-odds, within the bounds."""
         self._state.by_people[row] = min(max(moved, -LOWER), UPPER)
         self._set(np.array([row]))
 
     def count_answer(self, row: int, *, is_false: bool, undone: bool = False) -> None:
-        """Count an alert as a false alarm, or as none, in place of the share it stated."""
+        """Count an alert as one false alarm or none, instead of by its probability."""
         stated = 1.0 - float(expit(self.model_level))
         change = (float(is_false) - stated) * (-1.0 if undone else 1.0)
         self._state.false[-1, self._fade(np.array([row]))] += change
 
     def explain(self, row: int) -> ThresholdReport:
-        """Return the threshold of a sensor and the false alarms that it costs."""
+        """Return a sensor's threshold and the false alarms to expect."""
         state = self._state
         offset, read_s = float(state.offset[row]), float(state.read_s[row])
         a_week = self._log_a_week(np.array([row]))[:, 0]
@@ -482,13 +480,13 @@ class AlertThresholds:
         state.first[rows] = state.highest[rows] = np.nan
 
     def _fade(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Let the false alarms of distinct sensors fade, and return the sensors."""
+        """Decay the false alarms of distinct sensors, and return the sensors."""
         self._state.false[:, rows] = self._remembered(rows)
         self._state.faded_at[rows] = self._state.read_s[rows]
         return rows
 
     def _remembered(self, rows: NDArray[Any]) -> Floats:
-        """Return the false alarms that sensors remember now, by score."""
+        """Return the remembered false alarms of sensors, by score."""
         state = self._state
         faded: Floats = np.exp((state.faded_at[rows] - state.read_s[rows]) / MEMORY_S)
         return state.false[:, rows] * faded
@@ -503,10 +501,10 @@ class AlertThresholds:
         return a_week
 
     def _set(self, rows: NDArray[Any]) -> None:
-        """Set the thresholds of distinct sensors from their clusters, budgets, and people."""
+        """Set the thresholds of distinct sensors from clusters, budgets, and adjustments."""
         state = self._state
         over = self._log_a_week(rows) - np.log(state.budget[rows])
-        # Expected false alarms fall with the offset: it is where they cross the budget.
+        # Expected false alarms fall as the offset rises; choose where they cross the budget.
         last = np.minimum((over > 0.0).sum(axis=0), _OFFSETS.size - 1)
         first = np.maximum(last - 1, 0)
         at = np.arange(last.size)
@@ -526,12 +524,12 @@ class AlertBudgets:
     Attributes
     ----------
     default : float
-        Of a sensor that has none of its own.
+        For sensors without a budget of their own.
     own : mapping of str to float
         By sensor.
     moved : mapping of str to float
-        How far a sensor's level is moved from the start, log-odds, to judge again at the level that
-        held once; empty in a service, whose thresholds are moved by feedback.
+        Initial offset by sensor, in log-odds, to replay at the level of that time; empty in a
+        service, where feedback adjusts thresholds.
     """
 
     default: float = BUDGET

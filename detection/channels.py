@@ -2,14 +2,14 @@
 
 Readings reach the detector as a `ReadingBatch`; their columns become one matrix of channels.
 
-Baselines are gated: they fall quickly and rise slowly, and slower still during an episode, so that
-a plume does not become the baseline it is judged against.
+Baselines are gated: they fall quickly, rise slowly, and rise even more slowly during an episode, so
+that a plume does not become the baseline it is judged against.
 
-Nearly all readings are quiet, so the detector is as fast as `advance`. State lies in memory channel
-by channel, one column a sensor: one operation runs over contiguous numbers of many sensors, in
-blocks that fit a core's cache. Each number is made by the same operations whatever else is in the
-block, and logarithms are taken of contiguous arrays alone, where numpy gives the same bits at any
-length; so any split of a stream leaves the same state.
+Nearly all readings are quiet, so the detector is as fast as `advance`. State is stored channel by
+channel, one column per sensor: each operation runs over contiguous numbers of many sensors, in
+blocks that fit a core's cache. Each number is computed by the same operations whatever else is in
+the block, and logarithms are taken only of contiguous arrays, for which numpy gives the same bits
+at any length. So the state is the same however a stream is split.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _TABLE: Final = (
     ("co2", 600.0, 600.0),
 )
 
-# key, least rise above the baseline, noise scale below which it is not believed
+# key, least rise above the baseline, minimum noise scale
 _OPENERS: Final = (
     ("fine", 3.0, 0.3),
     ("tvoc_ppb", 80.0, 5.0),
@@ -64,13 +64,13 @@ CHANNELS: Final = tuple(key for key, _, _ in _TABLE)
 CHANNEL_INDEX: Final = {key: i for i, key in enumerate(CHANNELS)}
 FINE: Final = CHANNEL_INDEX["fine"]
 OPENERS: Final = slice(FINE, FINE + len(_OPENERS))
-"""Channels of which a rise opens an episode, ``fine`` first; only their noise is followed."""
+"""Channels whose rise opens an episode, ``fine`` first; noise is tracked for these alone."""
 RISE: Final = np.array(
     [next((rise for opener, rise, _ in _OPENERS if opener == key), np.inf) for key in CHANNELS]
 )
-"""Least rise above the baseline that opens an episode; infinite where a channel never does."""
+"""Least rise above the baseline that opens an episode; infinite if a channel never opens one."""
 FLOOR: Final = np.array([floor for _, _, floor in _OPENERS])
-"""Noise scale of `OPENERS` below which they are not believed, in their units."""
+"""Minimum noise scale of `OPENERS`, in their units."""
 TAU_DOWN_S: Final = np.array([down for _, down, _ in _TABLE])
 TAU_UP_S: Final = np.array([up for _, _, up in _TABLE])
 VOC: Final = tuple(CHANNEL_INDEX[k] for k in ("tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw"))
@@ -79,19 +79,20 @@ _SOURCE: Final = np.array([COLUMN_INDEX["pm25" if key == "fine" else key] for ke
 _RAW: Final = CHANNEL_INDEX["voc_raw"]
 _INDEX: Final = CHANNEL_INDEX["voc_index"]
 VOC_OFFSETS: Final = np.array([400.0, 800.0])
-"""Of the logarithms of TVOC in ppb and in µg/m³."""
+"""Added to TVOC in ppb and in µg/m³ before the logarithm."""
 RAW_SPAN: Final = 870.0
-"""Raw ticks of one doubling."""
+"""Raw ticks per doubling."""
 _INDEX_SAYS: Final = 1.5
-"""Below it a VOC index is still starting up (0 for 45 s, then 1 until it has learned)."""
+"""A lower VOC index is still starting up (0 for 45 s, then 1 until it has learned)."""
 _INDEX_TOP: Final = 505.0
-"""A little above the end of the scale, so that the end itself has a place on the axis."""
+"""A little above the end of the scale, so that the end itself stays finite."""
 _DOUBLINGS_PER_LOGIT: Final = 0.27
-"""The index is a sigmoid of slope 0.0065 a unit of the normalized raw signal (Sensirion gas index
-algorithm); a unit is (sd + 220) / 230 ticks, 1.5 for the usual sd, of 870 ticks a doubling."""
+"""The index is a sigmoid with a slope of 0.0065 per unit of the normalized raw signal (Sensirion
+gas index algorithm). A unit is (sd + 220) / 230 ticks, 1.5 for the usual sd; a doubling is 870
+ticks."""
 _STAND_INS: Final = tuple(COLUMN_INDEX[k] for k in FINE_PARTICLES[1:-1])
 FOLLOWED: Final = np.unique([*_SOURCE, *_STAND_INS])
-"""Columns of `detection.quantities.COLUMNS` that say something of the air."""
+"""Columns of `detection.quantities.COLUMNS` that describe the air."""
 FOLLOWED_KEYS: Final = frozenset(key for key, column in COLUMN_INDEX.items() if column in FOLLOWED)
 _N03: Final = COLUMN_INDEX[FINE_PARTICLES[-1]]
 MASS_OF_N03: Final = 0.03
@@ -99,13 +100,13 @@ MASS_OF_N03: Final = 0.03
 
 
 def channel_matrix(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Followed channels of each reading.
+    """Return the followed channels of each reading.
 
     Returns
     -------
     ndarray of float64, shape (n, len(CHANNELS)), in Fortran order
         NaN where absent. The raw VOC signal is negated, so that every VOC channel rises with
-        concentration; ``fine`` is PM2.5, or what the sensor has in its place.
+        concentration; ``fine`` is PM2.5, or the closest quantity that the sensor measures.
     """
     x: NDArray[np.float64] = values.T.take(_SOURCE, axis=0)
     np.negative(x[_RAW], out=x[_RAW])
@@ -124,9 +125,9 @@ def channel_matrix(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def doublings_of_index(index: NDArray[np.float64]) -> NDArray[np.float64]:
-    """VOC index as doublings of concentration: its sigmoid undone.
+    """Return a VOC index as doublings of concentration, the inverse of its sigmoid.
 
-    So a rise near the end of the scale counts as much as one in its middle.
+    So a rise near the end of the scale counts as much as a rise in the middle.
     """
     within = np.minimum(np.maximum(index, 1.0), _INDEX_TOP - 5.0)
     doublings: NDArray[np.float64] = np.log(within / (_INDEX_TOP - within))
@@ -137,11 +138,11 @@ def doublings_of_index(index: NDArray[np.float64]) -> NDArray[np.float64]:
 def voc_strength(
     x: NDArray[np.float64], reference: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Rise of VOC over a reference on one scale for all kinds of VOC sensor.
+    """Return the rise of VOC over a reference, on one scale for all kinds of VOC sensors.
 
-    A metal-oxide sensor answers with a fixed number of raw ticks per doubling of concentration
-    over its offset C0 (870 a doubling, C0 0.2-1 ppm ethanol-equivalent: Sensirion SGP40 data
-    sheet). The other outputs are put on the same axis only to be weighed, never reported.
+    A metal-oxide sensor answers with a fixed number of raw ticks per doubling of concentration over
+    its offset C0 (870 a doubling, C0 0.2-1 ppm ethanol-equivalent: Sensirion SGP40 data sheet). The
+    other outputs are put on this scale only for scoring; it is never reported.
 
     Returns
     -------
@@ -166,8 +167,8 @@ def voc_strength(
 
 
 BANK: Final = ("fine", "pm1", "pm10", "voc", "rh", "temp", "co2")
-"""Signals smoothed at several time scales, on scales on which a difference means the same at any
-level: logarithms of concentrations, doublings of VOC, the plain value of climate."""
+"""Signals smoothed with several time constants. A difference means the same at any level:
+concentrations are logarithms, VOC is in doublings, temperature and humidity are as measured."""
 BANK_TAU_S: Final = np.array([4.0, 12.0, 40.0, 120.0, 400.0])
 
 
@@ -175,7 +176,7 @@ _BANK_MASSES: Final = np.array([FINE, CHANNEL_INDEX["pm1"], CHANNEL_INDEX["pm10"
 
 
 def bank_signals(x: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Signals of the filter bank.
+    """Return the signals of the filter bank.
 
     Parameters
     ----------
@@ -209,13 +210,13 @@ class ReadingBatch:
     Attributes
     ----------
     sensor : ndarray of int32, shape (n,)
-        Row number of the sensor as given by `Detector.sensor_row`.
+        Row of the sensor, from `Detector.sensor_row`.
     time : ndarray of float64, shape (n,)
         Event time in Unix seconds.
     values : ndarray of float64, shape (n, len(COLUMNS))
         Values in the order of `detection.quantities.COLUMNS`; NaN where absent.
     received : ndarray of float64, shape (n,), optional
-        When each reached us, Unix seconds; at its event time by default.
+        Receive times in Unix seconds; the event times by default.
     """
 
     sensor: NDArray[np.int32]
@@ -246,9 +247,9 @@ class ReadingBatch:
 
 K: Final = len(CHANNELS)
 BLOCK: Final = 1024
-"""Largest number of readings taken together: the state of their sensors fits a core's cache."""
+"""Most readings processed together: the state of their sensors fits a core's cache."""
 SCRATCH_SENSORS: Final = BLOCK + BLOCK // 4
-"""Largest number of sensors moved on together, including a few neighbors without a reading."""
+"""Most sensors advanced together, including a few neighbors without a reading."""
 WARM_UP_S: Final = 20.0
 """A sensor is not judged before it has reported for this long."""
 NOISE_GAIN: Final = 0.02
@@ -266,14 +267,14 @@ _USUAL_TAU_S: Final = np.array([[usual] for usual, _ in _PAIRS])
 _HELD_TAU_S: Final = np.array([[held] for _, held in _PAIRS])
 _UP: Final = np.array([*(_PAIRS.index((tau, HELD * tau)) for tau in TAU_UP_S), len(_PAIRS)])
 _DOWN: Final = np.array([*(_PAIRS.index((tau, tau)) for tau in TAU_DOWN_S), len(_PAIRS) + 1])
-"""Which time constant moves each baseline, and the local level, up and down."""
+"""Index of the time constant of each baseline, and of the local level, up and down."""
 _FLOOR: Final = FLOOR[:, None]
 _OTHERS: Final = slice(OPENERS.start + 1, OPENERS.stop)
 """Channels other than the fine signal whose rise opens an episode."""
 _RISE: Final = RISE[_OTHERS, None]
 _BANK_TAU_S: Final = BANK_TAU_S[:, None]
 _IN_PLACE: Final = 24
-"""From so many neighboring sensors on, moving them in place is cheaper than a copy."""
+"""With at least this many neighboring sensors, updating in place is cheaper than a copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,9 +285,9 @@ class Baselines:
     ----------
     block : ndarray of float64, shape (WIDTH, n)
     levels : shape (K + 1, n)
-        Baselines of all channels, then the local level: both move by one rule.
+        Baselines of all channels, then the local level: both follow the same rule.
     local : shape (n,)
-        Local level of the fine signal: falls with it, rises over three quarters of a minute.
+        Local level of the fine signal: falls with it, rises within three quarters of a minute.
     last : shape (K, n)
         Last value of every channel.
     noise : shape (len(FLOOR), n)
@@ -296,7 +297,7 @@ class Baselines:
     interval, count : shape (n,)
         Smoothed reporting interval in seconds; readings since the last gap.
     smoothed : shape (len(BANK), len(BANK_TAU_S), n)
-        Signals of the filter bank at each time scale.
+        Signals of the filter bank for each time constant.
     """
 
     block: Floats
@@ -334,12 +335,12 @@ class Baselines:
 
 
 WIDTH: Final = 2 * K + 1 + len(FLOOR) + 4 + len(BANK) * BANK_TAU_S.size
-"""Numbers kept of each sensor."""
+"""Numbers stored for each sensor."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one reading changed for each sensor in an episode, with what was known before it.
+    """What one reading changed for each sensor in an episode, with the state before it.
 
     Attributes
     ----------
@@ -375,7 +376,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Scratch:
-    """Memory for the intermediate results of one block."""
+    """Buffers for the intermediate results of one block."""
 
     known: Flags
     excess: Floats
@@ -386,10 +387,10 @@ class Scratch:
 
 
 class ScratchPool:
-    """One allocation, cut for blocks of any number of sensors.
+    """One allocation, sliced for blocks of any number of sensors.
 
-    Allocating anew at each step costs as much as the arithmetic: blocks of this size go back to the
-    system when freed, and each of their pages has to be fetched again.
+    Allocating in every step would cost as much as the arithmetic: buffers of this size are returned
+    to the system when freed, and each of their pages would have to be mapped again.
     """
 
     _SHAPES: Final = (
@@ -422,7 +423,7 @@ class ScratchPool:
 
 
 class BaselineTracker:
-    """Baselines of all sensors, one row a sensor.
+    """Tracks the baselines of all sensors, one row per sensor.
 
     Parameters
     ----------
@@ -443,7 +444,7 @@ class BaselineTracker:
             self.state = Baselines.of(block)
 
     def restart(self, rows: NDArray[np.integer], time: Floats) -> None:
-        """Forget the air of sensors, as before their first reading."""
+        """Reset sensors to the state before their first reading."""
         state = self.state
         state.block[:, rows] = np.nan
         state.noise[:, rows] = 2.0 * _FLOOR
@@ -452,7 +453,7 @@ class BaselineTracker:
         state.interval[rows] = 0.0
 
     def resume(self, rows: NDArray[np.integer], time: Floats) -> None:
-        """Go on from the levels before a gap, which the next readings may move quickly."""
+        """Continue from the levels before a gap, and let the next readings change them quickly."""
         state = self.state
         state.first[rows] = time - WARM_UP_S
         state.last[:, rows] = state.smoothed[..., rows] = np.nan
@@ -461,19 +462,19 @@ class BaselineTracker:
     def advance(
         self, rows: NDArray[np.integer], in_episode: Flags, time: Floats, dt: Floats, x: Floats
     ) -> Change | None:
-        """Move sensors on by one reading each.
+        """Advance sensors by one reading each.
 
         Parameters
         ----------
         rows : ndarray of int, shape (n,)
             Distinct and ascending.
         in_episode, time, dt, x : ndarray, shape (n,), (n,), (n,), (n, len(CHANNELS))
-            As for the function `advance`, one row a sensor.
+            As for the function `advance`, one row per sensor.
 
         Returns
         -------
         Change or None
-            Of the sensors that are in an episode; None if none is.
+            For the sensors in an episode; None if there are none.
         """
         changes: list[Change] = []
         for start in range(0, rows.size, BLOCK):
@@ -500,7 +501,7 @@ class BaselineTracker:
         columns = block.take(rows, axis=1)
         here = Baselines.of(columns)
         change = advance(here, in_episode, time, dt, x.T, self._scratch.cut(n))
-        # One index a number: with one a row and one a column numpy takes three times as long.
+        # An index per number: with row and column indexes, numpy takes three times as long.
         place = np.arange(0, block.size, block.shape[1])[:, None] + rows
         block.reshape(-1)[place] = columns
         return change
@@ -534,14 +535,14 @@ class BaselineTracker:
 def advance(
     state: Baselines, in_episode: Flags, time: Floats, dt: Floats, x: Floats, scratch: Scratch
 ) -> Change | None:
-    """Move the baselines of distinct sensors on by one reading each, in place.
+    """Advance the baselines of distinct sensors by one reading each, in place.
 
     Parameters
     ----------
     in_episode : ndarray of bool, shape (n,)
         Sensors in an episode, whose baselines are held.
     time, dt : ndarray of float64, shape (n,)
-        Event time, and seconds since the last reading; 0 for a first one.
+        Event time, and seconds since the last reading; 0 for a first reading.
     x : ndarray of float64, shape (len(CHANNELS), n)
     scratch : Scratch
         Of `n` sensors.
@@ -549,7 +550,7 @@ def advance(
     Returns
     -------
     Change or None
-        Of the sensors in an episode or opening one; None if there is none.
+        For the sensors in an episode or opening one; None if there are none.
     """
     known = np.equal(x, x, out=scratch.known)
     excess = scratch.excess
@@ -608,7 +609,7 @@ def _take_first_values(state: Baselines, x: Floats, known: Flags, excess: Floats
 def _move_levels(
     state: Baselines, age: Floats, dt: Floats, held: NDArray[np.intp], scratch: Scratch
 ) -> None:
-    """Move baselines and local levels towards the reading, in place; overwrite the excess."""
+    """Move baselines and local levels toward the reading, in place; overwrite the excess."""
     excess, rising, gain = scratch.excess, scratch.rising, scratch.gain
     np.minimum(_USUAL_TAU_S, age + state.interval + 1.0, out=gain[:-2])
     if held.size:
@@ -616,7 +617,7 @@ def _move_levels(
     gain[-2:] = LOCAL_TAU_S
     gain += dt
     np.divide(dt, gain, out=gain)
-    # The larger and the smaller of 0 and an unknown number are 0: such a level does not move.
+    # fmax and fmin of 0 and NaN are 0, so the level of an absent channel does not move.
     np.fmax(excess, 0.0, out=rising)
     rising *= gain.take(_UP, axis=0, out=scratch.spare, mode="clip")
     np.fmin(excess, 0.0, out=excess)
@@ -627,7 +628,7 @@ def _move_levels(
 
 
 def _move_noise(state: Baselines, x: Floats, held: NDArray[np.intp], scratch: Scratch) -> None:
-    """Move the noise scales on, in place, except those of the `held` sensors."""
+    """Update the noise scales in place, except those of the `held` sensors."""
     noise = state.noise
     step, limit = scratch.excess[: len(FLOOR)], scratch.spare[: len(FLOOR)]
     np.subtract(x[OPENERS], state.last[OPENERS], out=step)
@@ -645,7 +646,7 @@ def _move_noise(state: Baselines, x: Floats, held: NDArray[np.intp], scratch: Sc
 
 
 def _smooth(signal: Floats, over: Floats, dt: Floats, smoothed: Floats) -> None:
-    """Move the filter bank on, in place; overwrite `over`."""
+    """Update the filter bank in place; overwrite `over`."""
     unknown = np.isnan(over)
     missing = np.isnan(signal)
     if np.count_nonzero(unknown) != BANK_TAU_S.size * np.count_nonzero(missing):

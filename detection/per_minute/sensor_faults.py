@@ -393,8 +393,7 @@ def _blown(minute: Minute, dt: Floats, c: Table, s: Table, spike: Floats, signs:
 
 
 def _smooth(state: Floats, new: Floats, dt: Floats, tau_s: float) -> Floats:
-    """Return the first-order smoothed signal; absent values change nothing, a first one starts
-    it."""
+    """Smooth a signal (first order); an absent value changes nothing, a first one starts it."""
     share = 1.0 - np.exp(-np.maximum(dt, 1.0) / tau_s)
     share = share[:, None] if new.ndim == 2 else share
     moved = state + share * (new - state)
