@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import httpx
 import jinja2
+import numpy as np
 import pytest
 from argon2 import PasswordHasher
 from starlette.applications import Starlette
@@ -317,7 +318,7 @@ async def test_the_reason_of_a_notice_stays_when_more_is_known(
     assert "90% likely vaping" in why
     assert "Latest" in since
     assert "rose from 232 to 764" in since
-    facts = IncidentPictures(database, registry, None, "UTC")._facts(incident)
+    facts = IncidentPictures(database, registry, None, "UTC")._load_facts(incident)
     assert rise in facts.sentence
     assert facts.baselines == {"pm25": 4.0}
 
@@ -409,6 +410,17 @@ async def test_series_keep_their_peak_and_drop_what_is_missing(open_page):
     assert max(line["values"]) == 500.0
     assert answer["zone"] == "America/New_York"
     assert answer["end"] - answer["start"] == 1800
+
+
+class Warm(Series):
+    def readings(self, *_asked):
+        return [NOW - 60.0], {"temp": np.array([20.0])}
+
+
+async def test_temperatures_of_charts_are_in_fahrenheit(open_page):
+    page = open_page(series=Warm())
+    (chart,) = (await page.client.get("/rooms/n2-boys/series?span=day")).json()["charts"]
+    assert (chart["unit"], chart["lines"][0]["values"]) == ("°F", [68.0])
 
 
 async def test_series_of_a_room_mark_its_events(opened):

@@ -242,7 +242,7 @@ async def test_tests_silence_a_room_for_a_few_hours_a_day_at_most(page):
         page.now += 600.0
         await press(page, "stop")
     assert answer.status_code == 409
-    assert "be tested for 3 hours within a day" in answer.text
+    assert "be tested for at most 3 hours a day" in answer.text
     rows = page.db.execute("SELECT ends_at - starts_at FROM silence").fetchall()
     assert 2 * 3600.0 < sum(row[0] for row in rows) <= silences.LONGEST_TESTED_S
     assert "Room test" in (await page.client.get("/silences")).text

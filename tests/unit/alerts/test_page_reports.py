@@ -71,7 +71,7 @@ async def test_a_file_of_one_building_names_it(start):
     page = start()
     await page.sign_in("an")
     await ask(page, building="North wing")
-    (job,) = page.jobs.of("an")
+    (job,) = page.jobs.list_jobs("an")
     assert job.name == "incidents-2026-09-01-2026-09-07-North-wing.csv"
     asked = ReportRequest("incidents", "2026-09-01", "2026-09-07", building="North wing")
     assert str(asked.choose_path()) == job.name  # the command line calls it the same
@@ -129,7 +129,7 @@ async def test_an_invalid_time_is_explained(start, chosen, message):
     assert answer.status_code == 400
     assert message in answer.text
     assert f'value="{chosen["span"]}" checked' in answer.text
-    assert page.jobs.of("an") == []
+    assert page.jobs.list_jobs("an") == []
 
 
 async def test_the_form_offers_last_week_and_the_terms_of_the_school(start):
@@ -165,10 +165,10 @@ async def test_it_goes_after_an_hour(start):
     await page.sign_in("an")
     await ask(page)
     await made(page)
-    (path,) = (page.jobs.of("an")[0].path,)
+    (path,) = (page.jobs.list_jobs("an")[0].path,)
     assert path.exists()
     page.now += KEPT_S + 1
-    assert page.jobs.of("an") == []
+    assert page.jobs.list_jobs("an") == []
     assert not path.exists()
 
 
@@ -195,10 +195,10 @@ async def test_a_third_one_waits_and_the_end_stops_all(start):
     await page.sign_in("an")
     assert [(await ask(page)).status_code for _ in range(3)] == [303, 303, 429]
     page.now += 2 * KEPT_S
-    assert len(page.jobs.of("an")) == 2
+    assert len(page.jobs.list_jobs("an")) == 2
     async with asyncio.timeout(60):
         await page.jobs.close()
-    assert {job.state for job in page.jobs.of("an")} <= {"failed"}
+    assert {job.state for job in page.jobs.list_jobs("an")} <= {"failed"}
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ async def test_what_cannot_be_asked_for(start, fields, status, message):
     answer = await ask(page, **fields)
     assert answer.status_code == status
     assert message in answer.text
-    assert page.jobs.of("an") == []
+    assert page.jobs.list_jobs("an") == []
 
 
 async def test_a_form_of_another_page_makes_nothing(start):
@@ -229,7 +229,7 @@ async def test_a_form_of_another_page_makes_nothing(start):
     ):
         answer = await page.client.post("/reports", data=form, headers=headers)
         assert answer.status_code == 403
-    assert page.jobs.of("an") == []
+    assert page.jobs.list_jobs("an") == []
 
 
 async def test_staff_make_the_summary_and_nothing_else(start):
@@ -241,7 +241,7 @@ async def test_staff_make_the_summary_and_nothing_else(start):
     ) == ["summary"]
     assert (await ask(page, name="summary", kind="pdf")).status_code == 303
     assert (await ask(page, name="incidents")).status_code == 400
-    assert len(page.jobs.of("ap")) == 1
+    assert len(page.jobs.list_jobs("ap")) == 1
 
 
 async def test_without_reports_there_is_no_such_page(open_page):

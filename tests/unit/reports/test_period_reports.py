@@ -2,15 +2,20 @@
 
 import re
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 
 import polars as pl
 import pytest
 
+from language.messages import use_language
 from plumewatch.config.load import load
-from plumewatch.report_request import ReportRequest, make_report
+from plumewatch.report_request import ReportRequest, gather_facts, make_report
 from reports.read import read_recorded_from
+from reports.school import SchoolTimes
+from reports.summary import make_summary
 from reports.text import format_percent
+from reports.view import view_summary
 from storage.sqlite import connect
 from tests.support.command import report as write_report
 from tests.support.school_year import moment
@@ -192,3 +197,12 @@ def test_exactly_one_way_to_ask(config, tmp_path, capsys, asked, message):
     assert write_report(config, "summary", now=NOW, kind="pdf", out=out, **asked).code == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "x.pdf").exists()
+
+
+def test_the_same_period_a_year_before_has_a_column(config):
+    facts = gather_facts(load(config), ReportRequest("summary", week="2026-W45"), NOW)
+    year = replace(facts, before=None, period=SchoolTimes().period("week", "2025-W45"))
+    with use_language("en"):
+        view = view_summary(make_summary(replace(facts, year_before=year)))
+    (column,) = (k for k, head in enumerate(view["figure_heads"]) if "November 3, 2025" in head)
+    assert any(row[column] == row[1] for row in view["figures"])
