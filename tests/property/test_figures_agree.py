@@ -64,7 +64,7 @@ def test_every_figure_that_two_places_show_is_one(tmp_path_factory, seed, a_day)
     frame = tables.incidents.frame(facts)
     assert frame.filter(frame["outcome"] != "test").height == counted
     noun = "incident" if counted == 1 else "incidents"
-    assert f"{counted} {noun}, on 5 school days" in write_letter(made)[1]
+    assert f"{counted} {noun} on 5 school days" in write_letter(made)[1]
 
     online = dict(tables.sensors.frame(facts).select("sensor", "availability").iter_rows())
     for sensor, share in online.items():

@@ -100,7 +100,9 @@ def scenario():
         80: handle(make_event("a", 0, 79, EventPhase.UPDATED)),
         92: answer(3, lambda e, tx, i, now: e.arrive(tx, i, "fox", now)),
         90: answer(1, lambda e, tx, i, now: e.resolve(tx, i, "fox", now)),
-        95: answer(2, lambda e, tx, i, now: e.feedback(tx, i, "lee", Verdict.CONFIRMED, now)),
+        95: answer(
+            2, lambda e, tx, i, now: e.record_feedback(tx, i, "lee", Verdict.CONFIRMED, now)
+        ),
         100: handle(make_event("d", 2, 99, EventPhase.ENDED)),
         130: handle(make_event("e", 129, 129, kind=EventKind.OFFLINE)),
         150: handle(make_event("e", 129, 149, EventPhase.ENDED, EventKind.OFFLINE)),

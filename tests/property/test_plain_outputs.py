@@ -84,7 +84,7 @@ def replayed_alerts(text, tmp_path, _):
 
 def label(text, _, monkeypatch):
     drawn = []
-    monkeypatch.setattr(labels, "pdf", lambda _name, view: drawn.append(view))
+    monkeypatch.setattr(labels, "render_pdf", lambda _name, view: drawn.append(view))
     registry = Registry.of([Room("r", text, "1", text, text)], [Sensor("s", "r")])
     draw_labels_pdf(list_labels(registry, "https://page"))
     (sheet,) = drawn[0]["sheets"]

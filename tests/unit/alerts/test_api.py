@@ -119,7 +119,7 @@ async def test_every_operation_succeeds_and_answers_as_the_document_says(
     known["incidents"] = page.incident(make_event)
     started = await ask(page, "/reports", token, "POST", json=WEEK)
     known["reports"] = started.json()["id"]
-    await jobs.of("ad")[0].task
+    await jobs.list_jobs("ad")[0].task
     path = path_of(operation, known.get(operation.path.split("/")[3], ""))
     name = f"{operation.method} {operation.path.removeprefix(API)}"
     answer = await ask(page, path, token, operation.method, **REQUESTS[name])
