@@ -43,7 +43,8 @@ class People:
     def __init__(
         self, truths: Sequence[Sequence[Happening]], begin: float, *, answers: bool
     ) -> None:
-        self._truths, self._test_at, self._answers = truths, begin + TEST_S, answers
+        self._test_at, self._answers = begin + TEST_S, answers
+        self._truths = [[h for h in truth if h.onset >= begin] for truth in truths]
         self._sessions = [
             [window(h) for h in truth if h.kind == "vape" and h.seen_pm25 >= WEAK_UG_M3]
             for truth in truths

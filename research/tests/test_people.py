@@ -34,7 +34,9 @@ def test_half_of_the_alerts_are_answered_rightly(sessions, answers, moved):
 
 
 def test_the_first_large_session_stands_for_the_puff_of_a_room_test():
-    people, detector = told([happening(1000.0), happening(5000.0, "spray", "hair")])
+    people, detector = told(
+        [happening(-500.0), happening(1000.0), happening(5000.0, "spray", "hair")]
+    )
     level = detector.thresholds.model_level
     people._judged[0] = [(1010.0, level - 1.0), (5010.0, level - 4.0)]
     people.tell(detector, TEST_S - 1.0, [[]])
