@@ -100,7 +100,7 @@ class Grafana:
             raise ValueError("the address must hold no name and password; give --token-file")
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError(
-                f"{url!r} is no address of a Grafana; allowed: http[s]://host[:port]/path"
+                f"{url!r} is not the address of a Grafana server; allowed: http[s]://host[:port]/path"
             )
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         path = parts.path.strip("/")

@@ -1,17 +1,17 @@
-"""All detectors of one stream of readings.
+"""Run all detectors over one stream of readings.
 
 A reading counts at its own time, but never after its receipt: a device's clock that is ahead, and
 is then set right, must not age its sensor or others.
 
-The service, a replay and a cluster judge readings by this one object, so that the same
-readings give the same events. `detection.detector` follows plumes, `DeviceEvents` what devices
-report of themselves, `MinuteDetectors` sensor faults and the air that rooms share, which
-explains some of the rest.
+The service, a replay and a cluster all use this one object, so the same readings give the same
+events everywhere. `detection.detector` detects plumes, `DeviceEvents` handles what devices report
+about themselves, and `MinuteDetectors` finds sensor faults and building-wide air, which explains
+some vape alerts.
 
-Any split of a stream into batches gives the same events. Sensors of different buildings do not
-depend on each other, but for one thing: the minutes of the slow detectors close with the first
-reading of *any* sensor that is past their end. Where a stream is divided by building, an event of
-theirs is the same, and is emitted at the first reading that the part has after that minute.
+Any split of a stream into batches gives the same events. Sensors in different buildings are
+independent, with one exception: the minutes of `MinuteDetectors` close with the first reading of
+*any* sensor after their end. If a stream is divided by building, their events are the same, but
+each is emitted at the first reading of its part after that minute.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ if TYPE_CHECKING:
 
 FAULT_AFTER_S: Final = 120.0
 HOLD_S: Final = 600.0
-"""A device's alarm is the same one for this long after its last report."""
+"""Reports of a device's alarm belong to one event until this long after the last one."""
 FINDING_HOLD_S: Final = 300.0
-"""A finding of ingest is the same one for this long after its first report: whoever answered it is
-told again of what goes on."""
+"""Reports of an ingest finding belong to one event until this long after the first one, so people
+who answered it are notified again if it continues."""
 BATTERY_LOW: Final = 15.0
 BATTERY_GOOD: Final = 25.0
 """Charge in %."""
@@ -83,9 +83,9 @@ class _Report:
 class DeviceEvents:
     """Follow device reports: tamper, a vendor's alarm, a faulty channel, a low battery.
 
-    Findings of ingest about a sensor's messages (``integrity:...``) come the same way. A channel is
-    faulty only after `FAULT_AFTER_S` and three readings, so that one value out of range alerts
-    nobody. A battery is low from two reports of `BATTERY_LOW` on, until one of `BATTERY_GOOD`.
+    Ingest findings about a sensor's messages (``integrity:...``) arrive the same way. A channel is
+    faulty only after `FAULT_AFTER_S` and three readings, so that a single value out of range alerts
+    nobody. A battery is low after two reports of `BATTERY_LOW`, until one of `BATTERY_GOOD`.
     """
 
     def __init__(self) -> None:
@@ -115,14 +115,14 @@ class DeviceEvents:
         return found
 
     def on_time(self, now: float) -> list[Event]:
-        """Return the end of what is over: see `HOLD_S`, `BATTERY_HOLD_S` and `FINDING_HOLD_S`."""
+        """End the events that are over: see `HOLD_S`, `BATTERY_HOLD_S` and `FINDING_HOLD_S`."""
         ended: list[Event] = []
         for key in list(self._active):
             self._expire(key, now, ended)
         return ended
 
     def move_clock(self, by_s: float, sensors: Container[str]) -> None:
-        """Move the reports of sensors along with their clock, which was set ahead by `by_s`."""
+        """Shift the times of sensors' reports after their clock was set ahead by `by_s`."""
         for (sensor, _), active in self._active.items():
             if sensor in sensors:
                 active.last += by_s
@@ -135,12 +135,12 @@ class DeviceEvents:
 
     @classmethod
     def restore(cls, body: bytes) -> DeviceEvents:
-        """Restore a snapshot; raise `SnapshotError` if it is none."""
+        """Restore a snapshot; raise `SnapshotError` if the bytes are not one."""
         restored = cls()
         try:
             restored._active = msgspec.msgpack.decode(body, type=dict[tuple[str, str], _Report])
         except ValueError as error:
-            raise SnapshotError(f"no snapshot of device events: {error}") from error
+            raise SnapshotError(f"not a snapshot of device events: {error}") from error
         return restored
 
     def _expire(self, key: tuple[str, str], now: float, found: list[Event]) -> None:
@@ -165,7 +165,7 @@ class DeviceEvents:
         least: int = 1,
         after_s: float = 0.0,
     ) -> None:
-        """Count a report; the condition is alerted from `least` reports over `after_s` on."""
+        """Count a report; alert the condition after `least` reports over `after_s`."""
         self._expire(key, time, found)
         active = self._active.setdefault(key, _Report(time, time, 0, None))
         active.last = max(active.last, time)
@@ -238,9 +238,9 @@ FORMAT: Final = 1
 
 
 class MinuteDetectors:
-    """Sensor faults and ambient air over one stream of readings, whose minutes are gathered once.
+    """Detects sensor faults and building-wide air, from the same minutes of readings.
 
-    `place` gives building and room of a sensor, if any.
+    `place` returns the building and room of a sensor, if any.
 
     >>> slow = MinuteDetectors(lambda sensor: ("North", sensor))
     >>> slow.row("n2-boys-1")
@@ -260,8 +260,8 @@ class MinuteDetectors:
     def step(self, batch: ReadingBatch) -> list[Event]:
         """Return the events of readings in the order of the stream.
 
-        Times that run ahead of the stream age the other sensors, so the caller bounds them by the
-        time of receipt.
+        A time ahead of the stream makes other sensors look silent, so the caller must bound times
+        by the time of receipt.
         """
         found: list[Event] = []
         for minute in self._minutes.step(batch):
@@ -270,15 +270,15 @@ class MinuteDetectors:
         return found
 
     def on_time(self, now: float) -> list[Event]:
-        """End the faults of sensors that are silent at `now`, on the clock of the readings."""
+        """End the faults of sensors that are silent at `now`, on the readings' clock."""
         return self._faults.on_time(now, self._minutes.names) if self._faults.active else []
 
     def set_back(self, now: float) -> None:
-        """Go on at `now`, to which the clock of the readings was set back."""
+        """Continue at `now`, after the readings' clock was set back to it."""
         self._minutes.set_back(now)
 
     def mark(self, events: Iterable[Event]) -> list[Event]:
-        """Mark the vape events of the last `step` that the air of the building explains.
+        """Mark the vape events of the last `step` that building-wide air explains.
 
         See `Ambient.mark`.
         """
@@ -293,7 +293,7 @@ class MinuteDetectors:
 
     @classmethod
     def restore(cls, body: bytes, place: Callable[[str], Place | None]) -> MinuteDetectors:
-        """Restore a snapshot; raise `SnapshotError` if it is none of this format."""
+        """Restore a snapshot; raise `SnapshotError` if the bytes are not one of this format."""
         restored = cls(place)
         try:
             found, parts = msgspec.msgpack.decode(body, type=tuple[int, list[dict[str, Any]]])
@@ -303,7 +303,7 @@ class MinuteDetectors:
                 for name, kind in part.KEPT.items():
                     setattr(part, name, msgspec.convert(stored[name], kind, dec_hook=_array))
         except (KeyError, TypeError, ValueError) as error:
-            raise SnapshotError(f"no snapshot of slow detectors: {error}") from error
+            raise SnapshotError(f"not a snapshot of slow detectors: {error}") from error
         return restored
 
     def _parts(self) -> tuple[Minutes | SensorFaults | Ambient, ...]:
@@ -315,7 +315,7 @@ class MinuteDetectors:
 
 
 def _plain(value: Any) -> Any:
-    """Return an array as type, shape and bytes, for msgspec; any other number as Python's own."""
+    """Encode an array for msgspec as type, shape and bytes, and a numpy number as a Python one."""
     return [value.dtype.str, value.shape, value.tobytes()] if value.ndim else value.item()
 
 
@@ -329,7 +329,7 @@ _CHARGE = COLUMN_INDEX["battery"]
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Readings of many sensors in the order of their stream.
+    """Readings of many sensors, in stream order.
 
     Attributes
     ----------
@@ -338,11 +338,11 @@ class Stream:
     sensor : ndarray of int32, shape (n,)
         Position in `names`.
     time, received : ndarray of float64, shape (n,)
-        Event time, and when it reached us, Unix seconds.
+        Event and receive times, Unix seconds.
     values : ndarray of float64, shape (n, len(COLUMNS))
         In the order of `detection.quantities.COLUMNS`; NaN where absent.
     reports : mapping of int to (events, faults)
-        Device events, and quantities reported faulty, of the readings that have any, by row.
+        Device events and faulty quantities by row, for readings that have any.
     """
 
     names: Sequence[str]
@@ -354,7 +354,7 @@ class Stream:
 
 
 class CombinedState(NamedTuple):
-    """State of all detectors as bytes, and the newest event time seen, Unix seconds."""
+    """State of all detectors as bytes, and the newest event time in Unix seconds."""
 
     plumes: bytes
     devices: bytes
@@ -363,7 +363,7 @@ class CombinedState(NamedTuple):
 
 
 class CombinedDetector:
-    """Judge a stream of readings.
+    """Runs all detectors over a stream of readings.
 
     Parameters
     ----------
@@ -385,13 +385,13 @@ class CombinedDetector:
         self._known: tuple[Sequence[str], NDArray[np.int32], NDArray[np.int32]] | None = None
 
     def step(self, stream: Stream) -> list[Event]:
-        """Take readings in and return what is now known, by time.
+        """Process readings and return the resulting events, in order of time.
 
         Parameters
         ----------
         stream : Stream
-            Of one sensor in order of time; what is not newer than its last reading changes nothing.
-            The arrays are not written to.
+            Each sensor's readings in order of time; one that is not newer than the last is ignored.
+            The arrays are not modified.
         """
         if not stream.time.size:
             return []
@@ -406,7 +406,8 @@ class CombinedDetector:
             sensor, time, values = sensor[measured], time[measured], values[measured]
             received = received[measured]
         events += self._slow.step(ReadingBatch(slow[sensor], time, values))
-        # What only tells of power or signal may have another clock: it must not make air old.
+        # A report of only power or signal may use another clock, and must not make readings look
+        # old.
         airy = np.isfinite(values[:, FOLLOWED]).any(axis=1)
         if not airy.all():
             sensor, time, values = sensor[airy], time[airy], values[airy]
@@ -419,12 +420,12 @@ class CombinedDetector:
         return self._slow.mark(events)
 
     def set_back(self, now: float) -> list[Event]:
-        """Begin anew with sensors that were read later than `now`; see `Detector.set_back`."""
+        """Restart sensors with readings later than `now`; see `Detector.set_back`."""
         self._go_back(now)
         return self.plumes.set_back(now)
 
     def move_clock(self, now: float, by_s: float, sensors: Container[str]) -> list[Event]:
-        """Go on after the clock of receipt was set; see `Detector.move_clock`."""
+        """Adjust to a clock of receipt that was set; see `Detector.move_clock`."""
         if by_s < 0:
             self._go_back(now)
         self._received = now
@@ -432,7 +433,7 @@ class CombinedDetector:
         return self.plumes.move_clock(now, by_s, sensors)
 
     def go_back(self, sensor: str, time: float, received: float) -> list[Event]:
-        """Let one sensor go on at an earlier time; see `Detector.go_back`."""
+        """Let one sensor continue at an earlier time; see `Detector.go_back`."""
         return self.plumes.go_back(sensor, time, received)
 
     def _go_back(self, now: float) -> None:
@@ -455,12 +456,12 @@ class CombinedDetector:
         state: CombinedState,
         place: Callable[[str], Place | None],
     ) -> CombinedDetector:
-        """Follow on from `state`.
+        """Continue from `state`.
 
         Raises
         ------
         SnapshotError
-            If a part is no snapshot of this format.
+            If a part is not a snapshot of this format.
         """
         restored = cls(place)
         restored.plumes = Detector.restore(state.plumes)
@@ -470,7 +471,7 @@ class CombinedDetector:
         return restored
 
     def _reported(self, stream: Stream, time: NDArray[np.float64]) -> list[Event]:
-        """Return the events of what devices say of themselves."""
+        """Return the events that devices report about themselves."""
         battery = np.flatnonzero(~np.isnan(stream.values[:, _CHARGE])).tolist()
         events: list[Event] = []
         for i in sorted({*stream.reports, *battery}):
@@ -484,9 +485,9 @@ class CombinedDetector:
     def _rows(
         self, stream: Stream, measured: NDArray[np.bool_]
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Rows of the detector of plumes and of the slow ones, by position in `names`.
+        """Rows in the plume detector and in the minute detectors, by position in `names`.
 
-        Only sensors that measured something get a row. Where the next batch brings the same list of
+        Only sensors that measured something get a row. If the next batch has the same list of
         names, they are not looked up again.
         """
         names = stream.names

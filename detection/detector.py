@@ -190,7 +190,7 @@ class Detector:
         Raises
         ------
         SnapshotError
-            If the bytes are no snapshot of this format and model.
+            If the bytes are not a snapshot of this format and model.
         """
         detector = cls(model, observer)
         try:
@@ -205,7 +205,7 @@ class Detector:
             received = np.array(arrays["received"])
             thresholds = AlertThresholds.from_array(arrays["thresholds"], detector._model.level)
         except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
-            raise SnapshotError(f"no detector snapshot: {error}") from error
+            raise SnapshotError(f"not a detector snapshot: {error}") from error
         n = len(names)
         shapes = (baselines.shape, episodes.shape, states.shape, (len(thresholds),), received.shape)
         if shapes != ((WIDTH, n), (n,), (n, detector._model.units), (n,), (n,)):

@@ -1,4 +1,4 @@
-"""Episodes: what is remembered of a plume while it lasts, and the facts that the model judges.
+"""Episodes: the state of a plume while it lasts, and the features that the model scores.
 
 An *episode* opens when a channel rises clearly and ends when all are back; a *pulse* is one rise of
 fine particles inside it, a puff or a spray.
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Episodes = NDArray[np.void]
-    """Array of `EPISODE`, one row a sensor."""
+    """Array of `EPISODE`, one row per sensor."""
 
 SESSION_S: Final = 60.0
 """Puffs further apart than this are two sessions."""
 LONGEST_S: Final = 3600.0
 QUIET_S: Final = 45.0
-"""An episode has ended when all channels have been back for so long."""
+"""An episode ends when all channels have been back to normal for this long."""
 N_KINDS: Final = 6
 IDLE: Final = 0
 OPEN: Final = 1
@@ -61,9 +61,9 @@ EPISODE: Final = np.dtype(
         ("pulses", np.float64),
         ("pulse_onset", np.float64),
         ("pulse_base", np.float64),  # level the pulse rises from
-        ("peak", np.float64),  # of the pulse, above its base
+        ("peak", np.float64),  # peak of the pulse above its base
         ("peak_at", np.float64),
-        ("half_s", np.float64),  # seconds from the peak to a half, a fifth, a tenth of it
+        ("half_s", np.float64),  # seconds from the peak until half, a fifth, a tenth of it is left
         ("fifth_s", np.float64),
         ("trough", np.float64),  # least excess since the peak
         ("area", np.float64),
@@ -93,9 +93,9 @@ EPISODE: Final = np.dtype(
         ("thc_log_odds", np.float64),
         ("session_onset", np.float64),  # onset of the first of the pulses that follow closely
         ("alerted_onset", np.float64),
-        ("possible_at", np.float64),  # when vaping was called possible; NaN while it is not
-        ("possible_onset", np.float64),  # of that pulse; kept when the next episode opens
-        ("possible_why", np.int8),  # why vaping was called possible
+        ("possible_at", np.float64),  # when possible vaping was reported; NaN otherwise
+        ("possible_onset", np.float64),  # onset of that pulse; kept when the next episode opens
+        ("possible_why", np.int8),  # why vaping was reported as possible
         ("before_pulse", np.float64, (_K,)),  # every channel just before the pulse
         ("at_peak", np.float64, (_K,)),
         ("baseline", np.float64, (_K,)),  # of every channel when the episode opened
@@ -111,7 +111,7 @@ TIMES: Final = (
     "voc_max_at", "first_pulse_onset", "last_vape_at", "session_onset", "alerted_onset",
     "possible_at", "possible_onset", "highest_at",
 )  # fmt: skip
-"""Fields that are moments."""
+"""Fields that are points in time."""
 _BYTES: Final = np.dtype((np.void, EPISODE.itemsize))
 _FALLS: Final = ("half_s", "fifth_s", "tenth_s")
 _FALL_SHARES: Final = np.array([[0.5], [0.2], [0.1]])
@@ -126,7 +126,7 @@ def take(episodes: Episodes, at: NDArray[np.integer]) -> Episodes:
 
 
 def put(episodes: Episodes, at: NDArray[np.integer], rows: Episodes) -> None:
-    """Write rows to some positions."""
+    """Write rows to the given positions."""
     episodes.view(_BYTES)[at] = rows.view(_BYTES)
 
 
@@ -167,7 +167,7 @@ def open_episodes(
 
 
 def begin_pulses(episode: Episodes, time: Floats, dt: Floats, x: Floats, change: Change) -> None:
-    """Begin a pulse where fine particles rise anew, in place."""
+    """Begin a pulse where fine particles rise again, in place."""
     fine = x[:, FINE]
     peak, low, pulses = episode["peak"], episode["trough"], episode["pulses"]
     first = change.has_pulse & (pulses == 0)
@@ -233,7 +233,7 @@ def end_reached(episode: Episodes, time: Floats, x: Floats) -> NDArray[np.bool_]
 
 
 def follow(episode: Episodes, time: Floats, x: Floats) -> None:
-    """Move each row on by one reading, in place."""
+    """Advance each row by one reading, in place."""
     highest = episode["highest"]
     higher = ~(x <= highest)
     higher &= ~np.isnan(x)
@@ -252,7 +252,7 @@ def follow(episode: Episodes, time: Floats, x: Floats) -> None:
 
 
 def _follow_pulses(pulse: Episodes, time: Floats, x: Floats) -> None:
-    """Move rows that are in a pulse on by one reading, in place."""
+    """Advance rows that are in a pulse by one reading, in place."""
     voc, _ = voc_strength(x, pulse["before_pulse"])
     known = (~np.isnan(x[:, FINE])).nonzero()[0]
     if known.size < time.size:
@@ -272,7 +272,7 @@ def _follow_particles(
     x: Floats,
     voc: Floats,
 ) -> None:
-    """Move rows on whose fine particles are known, in place."""
+    """Advance the rows with a value for fine particles, in place."""
     fine = x[:, FINE]
     excess = fine - pulse["pulse_base"]
     top = (excess > pulse["peak"]).nonzero()[0]
@@ -314,7 +314,7 @@ _RH, _TEMP, _CO2 = (CHANNEL_INDEX[k] for k in ("rh", "temp", "co2"))
 _PM1, _PM10 = CHANNEL_INDEX["pm1"], CHANNEL_INDEX["pm10"]
 _N03, _N05, _N10, _N25 = (CHANNEL_INDEX[k] for k in ("n03", "n05", "n10", "n25"))
 _DIRTY_UG_M3: Final = 60.0
-"""How much dirtier than this the air is does not matter to what is added to it."""
+"""Above this level, dirtier air makes no difference to the features of a pulse."""
 
 
 def compute_features(
@@ -327,7 +327,7 @@ def compute_features(
     dt: Floats,
     over_bank: Floats,
 ) -> Floats:
-    """Return the facts of each row's pulse as known at this reading.
+    """Return the features of each row's pulse as known at this reading.
 
     Parameters
     ----------
@@ -358,7 +358,7 @@ def _pulse_facts(
     previous_fine: Floats,
     dt: Floats,
 ) -> dict[str, Floats]:
-    """Return the facts by name, except those of the filter bank."""
+    """Return the features by name, except those of the filter bank."""
     peak = np.maximum(e["peak"], 1e-6)
     fine = x[:, FINE]
     now = np.where(np.isnan(fine), e["last_fine"], fine) - e["pulse_base"]
@@ -377,7 +377,7 @@ def _pulse_facts(
     highest = e["highest"]
     highest_rise = highest - baseline
     highest_fine = np.maximum(highest_rise[:, FINE], 1.0)
-    # An operation on few rows costs as much as on many: what needs the same is done together.
+    # An operation on few rows costs as much as on many, so equal operations are done together.
     strength, kinds = voc_strength(
         np.concatenate([x, x, before, highest]),
         np.concatenate([before, baseline, baseline, baseline]),
@@ -487,4 +487,4 @@ def _names() -> tuple[str, ...]:
 
 
 FACTS: Final = _names()
-"""Names of the facts, in column order."""
+"""Names of the features, in column order."""

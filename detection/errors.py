@@ -3,7 +3,7 @@
 ::
 
     ValueError
-    ├── SnapshotError   bytes are no snapshot of this format: rebuild from readings
+    ├── SnapshotError   bytes are not a snapshot of this format: rebuild from readings
     └── ModelError      a model file is damaged, or made for other facts
 """
 

@@ -1,25 +1,26 @@
-"""Liveness: which sensors are silent, and when an outage is alerted: once, not once a sensor.
+"""Liveness: decide which sensors are silent, and alert each outage once, not once per sensor.
 
 A sensor is *silent* after `LivenessSettings.missed` reporting intervals without a reading, and at
 least `LivenessSettings.least_s`. The interval is the registered one, or a longer one learned from
-the stream: the second largest of the last ten gaps between reports (of fewer, the largest), so that
-one lost report does not stretch it and a changed setting is learned after two. Before three gaps
-were seen, `UNLEARNT_S` has to pass.
+the stream: the second largest of the last ten gaps between reports (the largest if there are
+fewer), so that one lost report does not stretch it and a changed setting is learned after two.
+Until three gaps have been seen, a sensor is silent after `UNLEARNT_S`.
 
 A device or its gateway may also report `online` or `offline` (a will, an availability message).
 `offline` makes the sensor silent at once; `online` only revokes that report: a device that is
-connected and does not measure is silent all the same.
+connected but does not measure is still silent.
 
-Silent sensors are gathered before an alert: for an interval, between `GATHER_LEAST_S` and
-`GATHER_MOST_S`, or for `LivenessSettings.least_s` after a device's own report, so that a short
-reconnect is ignored. Those still silent then are one *outage* and one event: of one sensor, or of
-all together, since a gateway, a broker or a switch is then the likely cause. A sensor that falls
+Before alerting, silent sensors are collected for one interval, between `GATHER_LEAST_S` and
+`GATHER_MOST_S`; after a device's own report for `LivenessSettings.least_s`, so that a short
+reconnect is ignored. The sensors still silent then are one *outage* and one event, even if there
+are several, since a gateway, a broker or a switch is then the likely cause. A sensor that falls
 silent later and was last seen before such an outage began joins it. The event ends when all are
-back. If some return and others do not, the outage ends and the others are judged anew.
+back. If some return and others do not, the outage ends and the others start a new one.
 
-Our own silence is not theirs: after a restart, a pause of this process or a lost connection to the
-broker (`broker_healthy`) every allowance starts over. A sensor that was never seen has `AWAITED_S`
-to be installed; then it is an outage as well, apart from those that fell silent.
+Sensors are not blamed for our own outages: after a restart, a pause of this process or a lost
+connection to the broker (`broker_healthy`), every wait starts over. A new sensor has `AWAITED_S` to
+send its first reading; after that it counts as an outage too, separate from sensors that fell
+silent.
 
 All times are receive times, Unix seconds; nothing here reads a clock. Invariant held by tests:
 events open and close in pairs, and a sensor is part of at most one outage.
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 UNLEARNT_S: Final = 1800.0
-"""Silence that is believed of a sensor whose interval is not learnt yet: three times the longest
-default interval of the devices we decode, ten minutes."""
+"""When a sensor with an unknown interval counts as silent: three times the longest default interval
+of the devices we decode, ten minutes."""
 AWAITED_S: Final = 86_400.0
 """How long a registered sensor may take until its first reading."""
 GATHER_LEAST_S: Final = 30.0
@@ -87,10 +88,10 @@ class SensorLife:
     last_seen : float or None
         Receive time of its last reading; None if there was none.
     interval_s : float
-        Expected seconds between reports: nine of ten come sooner.
+        Expected seconds between reports: nine out of ten arrive sooner.
     expected : int
-        Readings expected since the first one: those received, and in each longer gap as many
-        as fit the median or the registered interval. None are expected while the broker is away.
+        Readings expected since the first one: those received, plus as many as fit into each longer
+        gap at the median or registered interval. None are expected while the broker is down.
     """
 
     state: SensorState
@@ -128,7 +129,7 @@ class _Sensor:
         return max(self.interval_s, ranked[math.ceil(rank * len(ranked)) - 1])
 
     def expected_in(self, gap: float) -> int:
-        """Return how many readings go into the time from one reading to the next."""
+        """Return how many readings fit between two readings."""
         if not self.interval_s < gap < math.inf:
             return 1
         return max(1, round(gap / self.reports_every(0.5)))
@@ -150,7 +151,7 @@ class _Outage:
 
 @dataclass(slots=True)
 class _State:
-    """What a snapshot holds; `silent` has since when."""
+    """Contents of a snapshot; `silent` has the start of each silence."""
 
     sensors: dict[str, _Sensor]
     silent: dict[str, float] = field(default_factory=dict)
@@ -161,7 +162,7 @@ class _State:
 
 
 class Liveness:
-    """Follow the registered sensors by their reporting intervals in seconds; ignore others."""
+    """Tracks the registered sensors by their reporting intervals in seconds; ignores others."""
 
     def __init__(
         self, intervals: Mapping[str, float], settings: LivenessSettings | None = None
@@ -175,7 +176,7 @@ class Liveness:
     def on_item(
         self, sensor: str, received: float, *, alive: bool, status: str = ""
     ) -> list[Event]:
-        """Take a message of one sensor; return the end of an outage if it was the last to return.
+        """Process a message from a sensor; if it was the last to return, return the outage's end.
 
         `received` is in Unix seconds. `alive` is whether the message proves that the sensor
         measures now: a repeated or retained value does not. `status` is ``"online"``,
@@ -235,7 +236,7 @@ class Liveness:
         return [*self._join_outages(now), *self._alert_ripe(now), *self._end_outages(now)]
 
     def _await_unseen(self, now: float) -> None:
-        """Begin to wait for the first reading of sensors that are new in the registry."""
+        """Start waiting for the first reading of newly registered sensors."""
         self._all_awaited = True
         for name, found in self._state.sensors.items():
             if not found.is_seen:
@@ -243,7 +244,7 @@ class Liveness:
                 self._schedule(name, found)
 
     def _set_back(self, now: float) -> None:
-        """Bound all times by `now`, on the clock as it is now."""
+        """Limit all times to `now`, after the clock was set back."""
         self._state.now = self._state.floor = now
         self._state.silent = {name: min(since, now) for name, since in self._state.silent.items()}
         for name, found in self._state.sensors.items():
@@ -299,12 +300,12 @@ class Liveness:
         intervals: Mapping[str, float],
         settings: LivenessSettings | None = None,
     ) -> Liveness:
-        """Restore a snapshot of the registered sensors; raise `SnapshotError` if it is none."""
+        """Restore a snapshot of the registered sensors; raise `SnapshotError` if it is invalid."""
         restored = cls(intervals, settings)
         try:
             state = msgspec.msgpack.decode(body, type=_State)
         except msgspec.MsgspecError as error:
-            raise SnapshotError(f"no snapshot of liveness: {error}") from error
+            raise SnapshotError(f"not a snapshot of liveness: {error}") from error
         for name, fresh in restored._state.sensors.items():
             found = state.sensors.setdefault(name, fresh)
             found.interval_s = fresh.interval_s
@@ -368,7 +369,7 @@ class Liveness:
         return since + min(max(found.reports_every(), GATHER_LEAST_S), GATHER_MOST_S)
 
     def _join_outages(self, now: float) -> list[Event]:
-        """Let sensors join an outage of several that began after they were last seen."""
+        """Let sensors join an outage of several sensors that began after they were last seen."""
         events = []
         for outage in self._state.outages:
             if not (outage.several and outage.sensors) or outage.first_return is not None:
@@ -416,7 +417,7 @@ class Liveness:
         return [self._event(outage, EventPhase.ALERTED, now)]
 
     def _end_outages(self, now: float) -> list[Event]:
-        """End outages of which some are back and others stay away, or nobody is left."""
+        """End outages that only some sensors came back from, or that have no sensors left."""
         events = []
         for outage in list(self._state.outages):
             over = outage.first_return is not None and (
@@ -436,7 +437,7 @@ class Liveness:
         )
 
     def _last_well(self, name: str) -> float:
-        """When a silent sensor was last known to be well: last reading or its own word."""
+        """When a silent sensor last worked: at its last reading or its own report."""
         found = self._state.sensors[name]
         if not found.is_seen:
             return found.awaited

@@ -438,7 +438,7 @@ def load_pairs(payload: bytes, *, form: bool) -> dict[str, str]:
     if not all(pairs):  # spaces in values, such as times
         pairs = [_KEY_AND_REST.fullmatch(part) for part in _NEXT_KEY.split(text)]
     if not words or not all(pairs):
-        raise PayloadError(Reason.MALFORMED, "no key=value text")
+        raise PayloadError(Reason.MALFORMED, "not key=value text")
     return {found[1]: found[2].rstrip(" ,;") for found in pairs if found}
 
 
@@ -460,7 +460,7 @@ def make_gateway_states(
 def check_same_device(named: str, sensor: str) -> None:
     """Refuse a payload that names a different device than its topic."""
     if fold_id(named) != fold_id(sensor):
-        raise PayloadError(Reason.ID_MISMATCH, f"topic is of {sensor!r}, payload says {named!r}")
+        raise PayloadError(Reason.ID_MISMATCH, f"the topic names {sensor!r}, the payload {named!r}")
 
 
 def parse_stamp(value: object, message: Message, zone: tzinfo | None = None) -> float | None:

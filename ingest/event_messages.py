@@ -92,7 +92,7 @@ class EventIntake:
         check_size(message.payload, self._limits.payload_bytes)
         check_json(message.payload, self._limits)
         if message.retained:
-            raise MessageRefusedError(Reason.NOT_ALLOWED, "a retained event is no news")
+            raise MessageRefusedError(Reason.NOT_ALLOWED, "a retained event is not new")
         event = read_event(message.payload)
         if message.topic != EVENT_TOPIC + event.sensor:
             raise MessageRefusedError(

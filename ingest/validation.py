@@ -375,7 +375,7 @@ def settle_time(stamp: float | None, received: float, limits: Limits) -> tuple[f
         return received, "time_replaced"
     if stamp < limits.earliest:
         day = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=stamp)).date().isoformat()
-        raise PayloadError(Reason.BAD_TIME, f"time stamp of {day} is older than is accepted")
+        raise PayloadError(Reason.BAD_TIME, f"time stamp of {day} is too old")
     return stamp, "late"
 
 
@@ -411,7 +411,7 @@ def _is_believed(key: str, value: float) -> bool:
 def make_no_measurement(firmware: str | None) -> PayloadError:
     """Return the error of a message without measurements, which may name a firmware."""
     if firmware is None:
-        detail = "nothing measured, and a firmware that is no version"
+        detail = "nothing measured, and an invalid firmware version"
     elif firmware:
         detail = f"nothing measured: the message only reports firmware {firmware}"
     else:

@@ -232,7 +232,7 @@ def gather(
         end=end,
         now=now,
         registry=here.registry,
-        calendar=school.calendar(start, over),  # a day in the future is no school day yet
+        calendar=school.calendar(start, over),  # a future day is not a school day yet
         incidents=tuple(incidents),
         notices=tuple(notices),
         duty=tuple(school.duty(shifts, start, over)) if shifts else (),

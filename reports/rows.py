@@ -22,7 +22,7 @@ FIXED, TEST = "fixed", "test"
 AIR: Final = ("vape", "smoke")
 """Kinds of incident that need someone on site."""
 POSSIBLE: Final = "possible"
-"""Possible vaping is no alert, so no figure of alerts counts it."""
+"""Possible vaping is not an alert, so no alert figure counts it."""
 
 
 HEALTH: Final = ("offline", "sensor_fault")

@@ -95,10 +95,10 @@ class SchoolTimes:
         """
         match kind:
             case "week":
-                like = mark("'%(text)s' is no week; a week is like 2026-W47 (ISO 8601)")
+                like = mark("'%(text)s' is not a week; a week looks like 2026-W47 (ISO 8601)")
                 return _numbered(text.strip(), r"(\d{4})-?W(\d{2})", _week_of, like)
             case "month":
-                like = mark("'%(text)s' is no month; a month is like 2026-11")
+                like = mark("'%(text)s' is not a month; a month looks like 2026-11")
                 return _numbered(text.strip(), r"(\d{4})-(\d{2})", _month_of, like)
             case "term":
                 return self._term(text.strip())
@@ -156,7 +156,7 @@ class SchoolTimes:
         like = self._year(date(2026, self.first_month, 1)).name
         raise PeriodError(
             later(
-                "'%(text)s' is no school year; a school year is like %(like)s",
+                "'%(text)s' is not a school year; a school year looks like %(like)s",
                 text=text[:40],
                 like=like,
             )
@@ -336,7 +336,7 @@ class School:
         return replace(self, registry=Registry.of(here, sensors, sites))
 
     def is_school_day(self, day: date) -> bool:
-        """Whether bells ring at any school; without bells, every weekday that is no holiday."""
+        """Whether bells ring at any school; without bells, every weekday that is not a holiday."""
         if self.sites:
             return any(school.is_school_day(day) for school in self.sites.values())
         if self.lessons_on is not None:

@@ -117,7 +117,7 @@ class Shard:
         try:
             found = msgspec.msgpack.decode(body, type=_Snapshot)
         except msgspec.MsgspecError as error:
-            raise SnapshotError(f"no snapshot of a shard: {error}") from error
+            raise SnapshotError(f"not a snapshot of a shard: {error}") from error
         if found.format != FORMAT:
             raise SnapshotError(f"snapshot format {found.format}, expected {FORMAT}")
         if found.model_version != shard.model_version:

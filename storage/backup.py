@@ -302,9 +302,7 @@ def _check_offsets(path: Path) -> Proof:
     sentence = f"offsets 1 to {last:,}: {held:,} readings, the others are accounted for by"
     sentence += f" {len(gaps)} gap{'s' * (len(gaps) != 1)}"
     if absent or unsound:
-        sentence = (
-            f"{absent:,} offsets hold nothing and no gap says why; {unsound:,} unsound records"
-        )
+        sentence = f"{absent:,} offsets without a reading or a gap; {unsound:,} unsound records"
     return Proof("conservation", ok=not absent and not unsound, sentence=sentence)
 
 
@@ -344,5 +342,5 @@ def _check_cursors(folder: Path) -> Iterator[Proof]:
             if position > last:
                 sentence = f"is at {position:,}, ahead of the journal, which ends at {last:,}"
             elif missed:
-                sentence = f"waits at {position:,} for {missed:,} readings that are deleted"
+                sentence = f"waits at {position:,} for {missed:,} deleted readings"
             yield Proof(f"cursor {name}", ok=position <= last and not missed, sentence=sentence)

@@ -329,7 +329,7 @@ class Journal(DatabaseFile):
             self.corrupt_records += self.change(move)
         except StorageUnavailableError as error:
             log.warning(
-                "journal: corrupt record at %d is passed, not quarantined: %s", offset, error
+                "journal: skipped corrupt record %d, cannot quarantine it: %s", offset, error
             )
             self.corrupt_records += 1
 

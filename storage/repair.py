@@ -112,7 +112,7 @@ def swap(path: Path) -> Path:
                 path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
         _name_beside(path, "salvaged").rename(path)
         sync(path.parent)
-    log.error("%s goes on with the recovered rows; the damaged file is %s", path, aside)
+    log.error("%s continues with the recovered rows; the damaged file is %s", path, aside)
     return aside
 
 
@@ -136,8 +136,8 @@ def _copy(path: Path, new: sqlite3.Connection) -> dict[str, int]:
     program = find_recovery_program()
     if program is None:
         log.error(
-            "%s: without a program sqlite3 whose .recover works (not that of Debian 12) only"
-            " rows before and behind the damage are recovered; install one (apt-get install"
+            "%s: found no sqlite3 program with a working .recover (Debian 12's does not work), so"
+            " only rows before and after the damage are recovered; install one (apt-get install"
             " sqlite3)",
             path,
         )
@@ -200,7 +200,7 @@ def _copy_without_list(path: Path, copy: Path) -> None:
             file.seek(offset)
             file.write(constant)
     with contextlib.suppress(sqlite3.Error), closing(sqlite3.connect(copy)) as logged:
-        logged.execute("PRAGMA writable_schema=ON")  # what cannot be parsed is no error
+        logged.execute("PRAGMA writable_schema=ON")  # unparsable entries are not errors
         logged.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     with copy.open("r+b") as file:
         file.seek(100)

@@ -234,7 +234,7 @@ class ReadingJudge:
             found = msgspec.msgpack.decode(body, type=_Snapshot)
             reorder = Reorder.restore(found.order)
         except msgspec.MsgspecError as error:
-            raise SnapshotError(f"no snapshot: {error}") from error
+            raise SnapshotError(f"not a snapshot: {error}") from error
         parts = CombinedState(found.detector, found.devices, found.slow, found.watermark)
         self.detectors = CombinedDetector.restore(parts, self._place)
         self._newest_judged = self.detectors.plumes.times()

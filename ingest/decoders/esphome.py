@@ -117,7 +117,7 @@ def _read_value(sensor: str, name: str, text: str, message: Message, context: Co
         return []
     plain = parse_number(text)
     if plain is None:
-        raise PayloadError(Reason.WRONG_TYPE, "a sensor's state is no number")
+        raise PayloadError(Reason.WRONG_TYPE, "a sensor's state is not a number")
     value = meaning.convert(plain) if math.isfinite(plain) else None
     return _add(sensor, message, context, {meaning.quantity: value})
 

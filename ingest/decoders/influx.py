@@ -81,7 +81,7 @@ def _parse_value(item: re.Match[str]) -> float | bool | str:
         try:
             return float(item[3])
         except ValueError as error:
-            raise PayloadError(Reason.MALFORMED, "a field is no number") from error
+            raise PayloadError(Reason.MALFORMED, "a field is not a number") from error
     if item[5] is not None:
         return item[5][0] in "tT"
     return _unescape(item[2] or "")

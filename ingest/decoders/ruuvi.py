@@ -91,7 +91,7 @@ def _read_values(content: dict[str, Any]) -> dict[str, object]:
         pressure = parse_number(content["pressure"])
         raw["pressure"] = None if pressure is None else pressure / 100
     if not raw and type(text) is str:
-        raise refuse("no advertisement of a Ruuvi sensor")
+        raise refuse("not an advertisement from a Ruuvi sensor")
     return raw
 
 

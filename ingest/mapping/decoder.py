@@ -191,7 +191,7 @@ class _Name:
             found.append(value.lower() if part.lower else value)
         else:
             return sensor_id(":".join(found))
-        raise PayloadError(Reason.BAD_ID, "no name of the device where the mapping says")
+        raise PayloadError(Reason.BAD_ID, "no device name where the mapping expects one")
 
 
 class _Mapped:
@@ -340,7 +340,7 @@ class _Mapped:
             sensor = name.find(view, topic)
             if sensor:
                 return sensor
-        raise PayloadError(Reason.BAD_ID, "no name of the device where the mapping says")
+        raise PayloadError(Reason.BAD_ID, "no device name where the mapping expects one")
 
     def _find_time(
         self, view: View, message: Message, context: Context, sensor: str

@@ -94,7 +94,7 @@ def parse_field(answer: str, frames: Sequence[bytes]) -> Entry:
     known = find_unit(unit) if quantity in QUANTITIES else None
     factors = find_conversion(quantity, known) if known else None
     if known is None or factors is None:
-        raise ValueError(f"{quantity} {unit} is no quantity with its unit")
+        raise ValueError(f"{quantity} {unit} is not a quantity with its unit")
     at: dict[str, Any] = {"offset": int(offset), "type": kind}
     if order == "little":
         at["endian"] = order

@@ -376,7 +376,7 @@ def _add_time(leaves: Leaves, draft: Draft, ask: Ask) -> Steps | None:
         form, is_named = find_form(value), is_time(_name_of(path), value)
         if is_named and not form:
             draft.questions.append(
-                f"{format_toml(_write_path(path))} = {_shorten(value)} is no time of day (since"
+                f"{format_toml(_write_path(path))} = {_shorten(value)} is not a time of day (since"
                 " boot?): receive time is used"
             )
         if not form or not (is_named or _guess(path, leaves) is None):
@@ -439,7 +439,7 @@ def _ask_meaning(place: str, value: Any, guess: _Meaning | None, ask: Ask) -> _M
         known = find_unit(unit.strip()) if quantity in QUANTITIES else None
         if known is None or find_conversion(quantity, known) is None:
             such = ", ".join(examples)
-            raise ValueError(f"{answer!r} is no quantity with its unit, such as {such}")
+            raise ValueError(f"{answer!r} is not a quantity with its unit, such as {such}")
         return _Meaning(quantity, known, _ANSWERED)
 
     question = f"which quantity and unit is {_shorten(value)}?"

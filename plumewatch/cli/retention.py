@@ -143,7 +143,7 @@ def retention_hold(
     if not no_name:
         _refuse_identifiers(why)
     if room and room not in site.config.registry().rooms:
-        raise UsageError(f"--room {room!r}: no room of the configuration has this id")
+        raise UsageError(f"--room {room!r}: not a room in the configuration has this id")
     who = audit.find_machine_user()
     with site.transaction() as tx:
         number = holds.place(tx, room, span, why, who, now)

@@ -142,7 +142,7 @@ def export_readings(
     known = {one.id for one in site.config.sensor}
     unknown = [name for name in sensors if name not in known]
     if unknown:
-        raise UsageError(f"--sensor {unknown[0]}: no sensor of the configuration has this id")
+        raise UsageError(f"--sensor {unknown[0]}: not a sensor in the configuration has this id")
     check_output(path, force=force)
     with site.open_series() as series:
         asked = {"readings": " ".join(sensors)[:200] or "all", "format": kind}

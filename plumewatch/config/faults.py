@@ -51,7 +51,7 @@ class ConfigTree(dict[str, Any]):
         self.faults: list[ConfigFault] = []
 
     def add(self, section: str, entry: object, file: str) -> None:
-        """Add an entry of `file` to a section; a section that is no list stays, as a fault."""
+        """Add an entry of `file` to a section; a section that is not a list stays, as a fault."""
         *tables, key = section.split(".")
         table: Any = self
         for name in tables:

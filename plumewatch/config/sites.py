@@ -86,7 +86,7 @@ def _join(
             continue
         if key not in _SECTIONS or not isinstance(entries, list):
             allowed = f"must be one of {', '.join(_OWN)}, or [[{']], [['.join(_SECTIONS)}]]"
-            yield ConfigFault(f"{file}: {key}", "no key of a site", allowed)
+            yield ConfigFault(f"{file}: {key}", "not a key of a site", allowed)
             continue
         for number, entry in enumerate(entries, 1):
             own = entry

@@ -97,11 +97,11 @@ NEWEST: Final[Mapping[str, int]] = {
 """Newest schema version of each component that this program knows."""
 
 _LOST: Final[Mapping[str, str]] = {
-    "state.db": "Incidents, accounts, silences and the audit log are lost; the detectors begin"
-    " anew with the %d readings of the journal.",
-    "series.db": "It is rebuilt from the %d readings of the journal; older readings, averages"
+    "state.db": "Incidents, accounts, silences and the audit log are lost; the detectors start"
+    " over with the %d readings in the journal.",
+    "series.db": "It is rebuilt from the %d readings in the journal; older readings, averages"
     " and records are lost.",
-    "influx.db": "The %d readings of the journal are written to the InfluxDB again.",
+    "influx.db": "The %d readings in the journal are written to InfluxDB again.",
 }
 _LOGS: Final = ("-wal", "-shm")
 _WRITTEN: Final = ("*.lock", "*.db", *(f"*.db{suffix}" for suffix in _LOGS))
@@ -151,7 +151,7 @@ def use_reserved_space(path: Path, error: Exception) -> bool:
     os.truncate(path, max(0, size - _START_TAKES))
     log.error(
         "the disk of %s is full (%s): the service starts with space that it had reserved. Nothing"
-        " is stored and alerts leave from memory until there is room",
+        " is stored and alerts are sent from memory until there is room",
         path.parent,
         error,
     )
@@ -184,7 +184,7 @@ def reconcile_journal(journal: Journal, cursor: int) -> None:
     last = journal.last_offset()
     if last < cursor:
         log.warning(
-            "the journal ends at %d and was read up to %d: another journal, or a backup of it?"
+            "the journal ends at %d and was read up to %d: is this another journal, or a backup?"
             " New readings continue behind that",
             last,
             cursor,
@@ -311,19 +311,19 @@ def copy_before_upgrade(root: Path, now: float) -> Path | None:
     free = shutil.disk_usage(root).free
     if free < needed:
         raise StorageUnavailableError(
-            f"{root}: the data have to be upgraded and copied before; that takes"
-            f" {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} are left. Make room, or go on with the"
-            " older version"
+            f"{root}: the data must be copied before the upgrade, which needs"
+            f" {needed / 1e6:,.0f} MB, and only {free / 1e6:,.0f} MB are free. Free some space, or"
+            " keep using the older version"
         )
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
     target = root / f"{_COPIES}{stamp}"
-    log.warning("upgrading the data (%s); copying them to %s before", ", ".join(behind), target)
+    log.warning("upgrading the data (%s); first copying them to %s", ", ".join(behind), target)
     older = [path for path in root.glob(f"{_COPIES}*") if path != target]
     shutil.rmtree(target, ignore_errors=True)
     try:
         back_up(root, target, stamp, idle=True)
     except StorageCorruptError as error:
-        log.error("no copy before the upgrade, a file is damaged: %s", error)  # noqa: TRY400 - one line
+        log.error("no copy before the upgrade, because a file is damaged: %s", error)  # noqa: TRY400 - one line
         return None
     for path in older:
         shutil.rmtree(path, ignore_errors=True)

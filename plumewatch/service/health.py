@@ -102,8 +102,8 @@ class Lateness:
         if 2 * self._late <= self._reporting:
             return ""
         return (
-            f"{self._late} of {self._reporting} sensors stamp every reading so far back that none"
-            " can alert: check the clocks of this machine and of the sensors"
+            f"{self._late} of {self._reporting} sensors send only readings with time stamps too old"
+            " to alert: check the clocks of this machine and of the sensors"
         )
 
 
@@ -162,7 +162,7 @@ class Health:
         return [
             self._check_broker(),
             self._check_canary(),
-            Part("clocks", not clock, clock or "readings come in time"),
+            Part("clocks", not clock, clock or "readings arrive on time"),
             Part("journal", not disk, disk or "written"),
             self._check_detector(),
             Part("store", not store, store or "written"),

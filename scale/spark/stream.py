@@ -109,7 +109,7 @@ def read_batches(batches: Sequence[pa.RecordBatch]) -> pl.DataFrame:
     """Join Arrow batches into one frame."""
     frame = pl.from_arrow(pa.Table.from_batches(batches))
     if not isinstance(frame, pl.DataFrame):
-        raise TypeError("the batches are no table")
+        raise TypeError("the batches are not a table")
     return frame
 
 

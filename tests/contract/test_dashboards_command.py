@@ -117,7 +117,7 @@ def test_what_differs_is_overwritten_in_the_folder_where_it_is(grafana, files, c
         (lambda _, f: (f / "token").unlink(), 2, "token: No such file or directory\n"),
         (lambda _, f: (f / "token").write_bytes(b"\xff"), 2, "token_file: unreadable"),
         (lambda _, f: (f / "plumewatch.toml").write_text("site = 3"), 2, "timezone"),
-        (lambda g, _: setattr(g, "url", "ftp://grafana"), 2, "no address of a Grafana"),
+        (lambda g, _: setattr(g, "url", "ftp://grafana"), 2, "not the address of a Grafana server"),
         (lambda g, _: setattr(g, "url", "http://127.0.0.1:9/"), 3, "cannot be reached"),
         (lambda g, _: setattr(g, "url", "http://me:word@127.0.0.1:9/"), 2, "no name and password"),
     ],

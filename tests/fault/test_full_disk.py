@@ -1,4 +1,4 @@
-"""A full disk: nothing is acknowledged, alerts leave from memory, all comes right after."""
+"""A full disk: nothing is acknowledged, alerts are sent from memory, and everything recovers."""
 
 import asyncio
 import contextlib

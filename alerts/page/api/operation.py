@@ -155,7 +155,7 @@ async def _admit(scope: Scope, context: PageContext, request: Request) -> None:
         raise HTTPException(403, f"This token, as {member.role}, lacks the scope {scope}.")
     sites = context.find_site_names(token.sites)
     if why := context.explain_closed(member.id, sites):
-        raise HTTPException(403, f"This token no longer reads anything: {why}.")
+        raise HTTPException(403, f"This token no longer has access to anything: {why}.")
     request.state.session = Session(
         *(member.id, member.name, member.role, secrets.token_urlsafe()), sites
     )

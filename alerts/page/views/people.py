@@ -45,7 +45,7 @@ class PeoplePages(PageGroup):
     @serves("/people/{id}/invite", Right.ACCOUNTS, methods=("POST",))
     async def _invite(self, request: Request) -> Response:
         member = await self._find_member(request)
-        if member.id == request.state.session.person:  # an open session is no current password
+        if member.id == request.state.session.person:  # an open session does not prove the password
             raise HTTPException(403, _("Change your own password under Your account."))
         if not self._context.access.sign_in.may_use_password(member.id):
             raise HTTPException(403, _("%(name)s signs in without a password.", name=member.name))

@@ -115,8 +115,8 @@ class Demo:
         self._console.print(self._truth.describe_sessions(len(self._registry.rooms), self._clock()))
         self._console.print(
             f"demo ended: {counters.readings} readings, {self._kinds.total()} events,"
-            f" {counters.alerts} alerts, {self._pushes} pushes received; an alert may be of several"
-            " events, and of several vaping sessions in a room"
+            f" {counters.alerts} alerts, {self._pushes} pushes received; an alert may cover"
+            " several events, and several vaping sessions in a room"
         )
 
     def _build_service(self, config: PlumewatchConfig) -> Service:
@@ -179,8 +179,8 @@ class Demo:
 
     def _build_banner(self) -> str:
         return _(
-            "Simulated school, %(speed)s times faster than real time. The detector %(found)s: a"
-            " real school does not know this.",
+            "Simulated school, %(speed)s times faster than real time. The detector %(found)s."
+            " Only a simulation can tell.",
             speed=f"{SPEED:.0f}",
             found=self._truth.describe(self._clock()),
         )

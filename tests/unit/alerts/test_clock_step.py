@@ -1,4 +1,4 @@
-"""The clock of this machine is set: deadlines move along, and sensors on our time begin anew."""
+"""The clock of this machine is set: deadlines move along, and sensors on our time start over."""
 
 import itertools
 from dataclasses import replace

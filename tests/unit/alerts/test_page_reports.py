@@ -114,7 +114,7 @@ async def test_times_are_asked_for_in_one_way(start, chosen, name, fields):
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
-        ({"span": "week", "week": "36"}, "&#39;36&#39; is no week; a week is like 2026-W47"),
+        ({"span": "week", "week": "36"}, "&#39;36&#39; is not a week; a week looks like 2026-W47"),
         ({"span": "month"}, "&#39;&#39; is no month"),
         ({"span": "term", "term": "Spring"}, "There is no term &#39;Spring&#39;; there is"),
         ({"span": "days", "end": ""}, "Choose both days."),

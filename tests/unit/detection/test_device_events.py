@@ -92,7 +92,7 @@ def test_snapshot_in_the_middle():
 
 @pytest.mark.parametrize("body", [b"", b"{}1", b"[1]", b'[["a"]]', b"\xff"])
 def test_bytes_that_are_no_snapshot(body):
-    with pytest.raises(SnapshotError, match="no snapshot"):
+    with pytest.raises(SnapshotError, match="not a snapshot"):
         DeviceEvents.restore(body)
 
 

@@ -140,7 +140,7 @@ def test_open_incidents_and_those_that_levels_rest_on(site):
     ("wrong", "message"),
     [
         ({"reason": " "}, "please say why"),
-        ({"room": "nowhere"}, "no room of the configuration"),
+        ({"room": "nowhere"}, "not a room in the configuration"),
         ({"to": "2026-09-01"}, "not before --to"),
         ({"from": "soon"}, "is none of"),
         ({"reason": "pupil 4471-882"}, "does this identify a person? 4471-882"),

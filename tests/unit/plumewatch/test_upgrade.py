@@ -104,7 +104,7 @@ def test_without_room_for_the_copy_nothing_is_changed(paths):
     full = mock.Mock(free=1_000)
     with (
         mock.patch.object(data_folder.shutil, "disk_usage", return_value=full),
-        pytest.raises(StorageUnavailableError, match=r"takes 1 MB and 0 are left. Make room"),
+        pytest.raises(StorageUnavailableError, match=r"needs 1 MB, and only 0 MB are free"),
     ):
         copy_before_upgrade(paths.root, NOW)
     assert versions(paths.root) == before

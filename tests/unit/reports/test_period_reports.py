@@ -187,7 +187,7 @@ def test_response_by_shift_adds_up(make):
             {"start": "2026-11-02", "end": "2026-11-03", "term": "x"},
             "--from with --to and --term given",
         ),
-        ({"week": "45"}, "--week: '45' is no week; a week is like 2026-W47"),
+        ({"week": "45"}, "--week: '45' is not a week; a week looks like 2026-W47"),
         ({"term": "Third half"}, "--term: there is no term 'Third half'; there is 'First half'"),
         ({"school_year": "2026"}, "--school-year: '2026' is no school year"),
     ],

@@ -53,7 +53,7 @@ def test_a_shard_continues_from_its_snapshot(gym_history):
 
 
 def test_a_snapshot_of_something_else_is_refused():
-    with pytest.raises(SnapshotError, match="no snapshot of a shard"):
+    with pytest.raises(SnapshotError, match="not a snapshot of a shard"):
         Shard.restore(b"x")
     ours = Shard().model_version.encode()
     with pytest.raises(SnapshotError, match="begin with a new checkpoint"):

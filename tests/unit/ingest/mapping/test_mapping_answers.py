@@ -81,8 +81,8 @@ def test_a_unit_that_makes_the_value_impossible_is_no_question():
 @pytest.mark.parametrize(
     ("answers", "why"),
     [
-        ({"data.voc": "ppb"}, "data.voc: 'ppb' is no quantity with its unit"),
-        ({"data.voc": "tvoc_ppb ug/m3"}, "no quantity with its unit"),
+        ({"data.voc": "ppb"}, "data.voc: 'ppb' is not a quantity with its unit"),
+        ({"data.voc": "tvoc_ppb ug/m3"}, "not a quantity with its unit"),
         ({"time": "Mars"}, "time: site, none, or a time zone of the IANA list"),
     ],
 )
