@@ -115,7 +115,7 @@ async def test_times_are_asked_for_in_one_way(start, chosen, name, fields):
     ("chosen", "message"),
     [
         ({"span": "week", "week": "36"}, "&#39;36&#39; is not a week; a week looks like 2026-W47"),
-        ({"span": "month"}, "&#39;&#39; is no month"),
+        ({"span": "month"}, "&#39;&#39; is not a month"),
         ({"span": "term", "term": "Spring"}, "There is no term &#39;Spring&#39;; there is"),
         ({"span": "days", "end": ""}, "Choose both days."),
         ({"span": "days", "end": "2026-08-31"}, "The first day is after the last."),

@@ -189,7 +189,7 @@ def test_response_by_shift_adds_up(make):
         ),
         ({"week": "45"}, "--week: '45' is not a week; a week looks like 2026-W47"),
         ({"term": "Third half"}, "--term: there is no term 'Third half'; there is 'First half'"),
-        ({"school_year": "2026"}, "--school-year: '2026' is no school year"),
+        ({"school_year": "2026"}, "--school-year: '2026' is not a school year"),
     ],
 )
 def test_exactly_one_way_to_ask(config, tmp_path, capsys, asked, message):
