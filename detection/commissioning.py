@@ -1,4 +1,4 @@
-"""The commissioning test of a room: its steps, what the detector made of them, its threshold."""
+"""The commissioning test of a room: its steps, what the detector found, and the new threshold."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _LATE_S: Final = 30.0
 _TRUST: Final = 1 / 3
 _MARGIN: Final = 0.25
 _WIDEST: Final = 6.0
-"""Log-odds: nothing is gained by a threshold further than half of this below the puff's score."""
+"""Log-odds; a threshold more than half of this below the puff's score has no benefit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ STEPS: Final = (
         60,
     ),
 )
-"""Five minutes. What clears fast comes first: deodorant hangs for minutes, glycol does not."""
+"""Five minutes. What clears fast comes first: deodorant lingers for minutes, glycol does not."""
 
 
 class Timing(NamedTuple):
@@ -139,7 +139,7 @@ class _StepScores:
         is_pulse: NDArray[np.bool_],
         _is_asked: NDArray[np.bool_],
     ) -> None:
-        """Take one judged reading."""
+        """Receive one scored reading."""
         if not is_pulse[0] or is_faint(episodes)[0] or is_early(episodes, facts)[0]:
             return
         onset, score = float(episodes["pulse_onset"][0]), float(episodes["log_odds"][0])
@@ -162,9 +162,10 @@ def score_steps(samples: Sequence[Sample], timings: Sequence[Timing]) -> dict[st
 def find_adjustment(scores: Mapping[str, float], model_level: float) -> float | None:
     """Return how far to move the alert threshold so that it separates the puff from the rest.
 
-    One puff says little of the next, so the threshold is only `_TRUST` of the way from the model's
-    to the middle between the puff's score and the highest other one; or further, as far as it takes
-    to lie between them, within `LOWER` and `UPPER`. None if the puff did not score highest.
+    One puff says little about the next, so the threshold moves only `_TRUST` of the way from the
+    model's to the middle between the puff's score and the highest other one; or further, as far as
+    needed to end up between them, within `LOWER` and `UPPER`. None if the puff did not score
+    highest.
     """
     puff = max(scores[step.name] for step in STEPS if step.is_vaping) - model_level
     rest = max(scores[step.name] for step in STEPS if not step.is_vaping) - model_level
@@ -191,7 +192,7 @@ def conclude(
     has_particles: bool,
     sees_puff: bool,
 ) -> str:
-    """Say in a sentence what this sensor in this room can see, and how late."""
+    """Say in a sentence what this sensor can detect in this room, and how late."""
     puff = next(step.name for step in STEPS if step.is_vaping)
     found = [event for event in detections[puff] if event.is_vaping]
     wrong = [

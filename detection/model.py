@@ -1,13 +1,13 @@
-"""The model: boosted trees and a network that score the facts of a pulse, and levels for alerts.
+"""The model: boosted trees and a network that score pulses, and the alert threshold.
 
-A small versioned file made by ``make train`` from simulated training seeds. Every event names the
-version. The forests are gradient-boosted trees; what makes them work is in the facts
-(`detection.episodes`), which are the physics of plumes.
+``make train`` trains it on simulated seeds and writes a small versioned file; every event names the
+version. The forests are gradient-boosted trees. They work because the facts (`detection.episodes`)
+describe the physics of plumes.
 
-Trees judge one moment; the network, a GRU that reads the facts of an episode one after the other,
-remembers the moments before it. Its numbers are multiples of a power of two, small enough that sums
-of products are exact in double precision. So a row's result does not depend on the rows beside it,
-on the order of summation or on the machine.
+Trees score one moment; the network, a GRU that reads the facts of an episode in order, remembers
+the earlier moments. Its numbers are multiples of a power of two, small enough that sums of products
+are exact in double precision. So a row's result does not depend on other rows, on the order of
+summation or on the machine.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _ROWS: Final = 16
-"""Rows scored together, so that what is gathered stays in a core's cache."""
+"""Rows scored together, so that intermediate results stay in a core's cache."""
 KINDS: Final = (
     EventKind.VAPE,
     EventKind.SMOKE,
@@ -51,18 +51,18 @@ _FORESTS: Final = ("vape", "kinds", "thc")
 
 @dataclass(frozen=True, slots=True)
 class Forest:
-    """Additive ensembles of as many binary trees of one depth, walked down together.
+    """Additive ensembles with the same number of binary trees of one depth, evaluated together.
 
     Attributes
     ----------
     column : ndarray of int64, shape (n_trees, 2**depth - 1)
-        Fact compared at each node; plus the number of facts where an unknown one goes right.
+        Fact compared at each node; the number of facts is added if an unknown fact goes right.
     threshold : ndarray of float64, shape (n_trees, 2**depth - 1)
-        A fact above it goes right.
+        A fact above the threshold goes right.
     value : ndarray of float64, shape (n_trees, 2**depth)
         What each leaf adds.
     offset : ndarray of float64, shape (n_scores,)
-        Scores of no trees. The trees of the first score come first.
+        Scores before any tree is added. The trees of the first score come first.
     """
 
     column: NDArray[np.int64]
@@ -100,9 +100,9 @@ class Forest:
         return scores
 
     def _walked(self, facts: Floats) -> NDArray[np.intp]:
-        """Return the leaf that each row comes to in each tree, shape (n_trees, n).
+        """Return the leaf that each row reaches in each tree, shape (n_trees, n).
 
-        Leaves are counted from the first tree's on.
+        Leaves are numbered consecutively, beginning with the first tree's.
         """
         n, n_facts = facts.shape
         unknown = np.isnan(facts)
@@ -112,7 +112,7 @@ class Forest:
         column, threshold = self._levels[0]
         # Written out for each tree, as numpy adds equal shapes in one loop.
         row = np.repeat(np.arange(0, both.size, 2 * n_facts)[None], column.size, axis=0)
-        # Of every tree the same node is the first: no need to look it up for each row.
+        # Every tree starts at its root, so there is no need to look it up for each row.
         right = both.reshape(n, -1).T.take(column, axis=0) > threshold[:, None]
         node = np.add(right, np.arange(0, 2 * column.size, 2)[:, None], dtype=np.intp)
         for column, threshold in self._levels[1:]:
@@ -124,7 +124,7 @@ class Forest:
         return node
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]]:
-        """Arrays under which a file keeps this forest."""
+        """Arrays that store this forest in a file."""
         return {
             f"{name}_column": self.column.astype(np.int16),
             f"{name}_threshold": self.threshold,
@@ -134,7 +134,7 @@ class Forest:
 
     @classmethod
     def from_arrays(cls, name: str, stored: Mapping[str, NDArray[Any]]) -> Forest:
-        """Forest kept by `arrays`."""
+        """Forest stored by `arrays`."""
         column, *others = (
             stored[f"{name}_{part}"] for part in ("column", "threshold", "value", "offset")
         )
@@ -155,7 +155,7 @@ def _sums(added: NDArray[np.float64], parts: int) -> NDArray[np.float64]:
 
 
 STEP: Final = 2.0**-12
-"""Inputs, states and weights are multiples of it."""
+"""Inputs, states and weights are multiples of this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,19 +165,19 @@ class Network:
     Attributes
     ----------
     compressed : ndarray of bool, shape (n_facts,)
-        Facts taken by their signed logarithm.
+        Facts used as their signed logarithm.
     low, high, mean, scale : ndarray of float64, shape (n_facts,)
-        Range to which a fact is cut, and what is subtracted and divided by then. An unknown fact
-        counts as 0.
+        Range to which a fact is clipped, then the mean to subtract and the scale to divide by. An
+        unknown fact counts as 0.
     groups : ndarray of int64, shape (n_groups,)
-        Facts of which the network is also told whether they are known.
+        Facts for which the network also gets whether they are known.
     inputs : ndarray of float64, shape (n_facts + n_groups, 3 * n_units)
         Weights of the reset gate, the update gate and the candidate.
     recurrent : ndarray of float64, shape (n_units, 3 * n_units)
     bias, recurrent_bias : ndarray of float64, shape (3 * n_units,)
     output : ndarray of float64, shape (n_units,)
     offset : float
-        Log-odds of a state of zeros.
+        Log-odds when the state is all zeros.
     """
 
     compressed: NDArray[np.bool_]
@@ -195,7 +195,7 @@ class Network:
 
     @property
     def units(self) -> int:
-        """Numbers in a state; a sensor's state is zeros when an episode opens."""
+        """Numbers in a state; a sensor's state is all zeros when an episode opens."""
         return self.output.size
 
     def step(self, facts: Floats, state: Floats) -> tuple[Floats, Floats]:
@@ -228,12 +228,12 @@ class Network:
         return np.concatenate([rounded(x), unknown[:, self.groups]], axis=1)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays under which a model file keeps the network."""
+        """Return the arrays that store the network in a model file."""
         return {f"network_{name}": np.asarray(getattr(self, name)) for name in _FIELDS}
 
     @classmethod
     def from_arrays(cls, stored: Mapping[str, NDArray[Any]]) -> Network:
-        """Return the network kept by `arrays`."""
+        """Return the network stored by `arrays`."""
         values: dict[str, Any] = {name: stored[f"network_{name}"] for name in _FIELDS}
         return cls(**{**values, "offset": float(values["offset"])})
 
@@ -254,15 +254,16 @@ class Model:
     Attributes
     ----------
     level : float
-        Log-odds from which vaping is alerted.
+        Log-odds at which vaping alerts.
     vape : Forest or None
-        Log-odds of vaping by the facts of one moment; None says nothing, ever.
+        Log-odds of vaping from the facts of one moment; with None, there is never vaping.
     network : Network or None
-        What is added to them by what the episode was before.
+        What the earlier moments of the episode add to them.
     kinds : Forest or None
-        One score for each of `KINDS`; their softmax are the kinds' probabilities. None knows none.
+        One score for each of `KINDS`; the softmax gives their probabilities. With None, all are
+        equal.
     thc : Forest or None
-        Log-odds that vaping was of a THC cartridge; None never says so.
+        Log-odds that vaping was from a THC cartridge; with None, it never is.
     """
 
     version: str
@@ -274,7 +275,7 @@ class Model:
 
     @property
     def units(self) -> int:
-        """Numbers that the network keeps of an episode."""
+        """Numbers that the network stores for an episode."""
         return 0 if self.network is None else self.network.units
 
     def vape_score(
@@ -286,7 +287,7 @@ class Model:
         ----------
         facts : ndarray of float64, shape (n, len(FACTS))
         state : ndarray of float64, shape (n, units)
-            Of the network, from the moment before in the same episode; zeros at its first.
+            State of the network after the previous moment of the episode; zeros at the first.
         """
         if self.vape is None:
             return np.full(facts.shape[0], -20.0), state
@@ -297,7 +298,7 @@ class Model:
         return score, state
 
     def thc_score(self, facts: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Log-odds of a THC cartridge, where it is vaping, for each row of facts."""
+        """Log-odds of a THC cartridge, given that it is vaping, for each row of facts."""
         if self.thc is None:
             return np.full(facts.shape[0], -20.0)
         score: NDArray[np.float64] = self.thc.score(facts)[0]
@@ -331,12 +332,12 @@ class Model:
 
     @classmethod
     def from_bytes(cls, body: bytes) -> Model:
-        """Model of a file.
+        """Read the model from a file.
 
         Raises
         ------
         ModelError
-            If it is none, or was trained on other facts.
+            If it is not a model, or was trained on other facts.
         """
         try:
             with np.load(io.BytesIO(body), allow_pickle=False) as stored:
@@ -359,7 +360,7 @@ class Model:
 
     @classmethod
     def shipped(cls) -> Model:
-        """Model that comes with the program."""
+        """Model shipped with the program."""
         return _shipped()
 
 

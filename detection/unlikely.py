@@ -1,8 +1,8 @@
-"""Values that cannot be what they are called: in another unit than the one they are read in.
+"""Find values that must be in a different unit from the one they are read in.
 
 PM2.5 that is always below 0.05 µg/m³, and varies, is in mg/m³; a humidity below 1.5 % is a
-fraction; a temperature indoors above 45 °C is in °F. Only a run of such values counts, which one
-that is possible ends: what a sensor measures for a moment proves nothing.
+fraction; a temperature indoors above 45 °C is in °F. Only a run of such values counts, and a single
+plausible value ends it: a momentary value proves nothing.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MANY: Final = 5
-"""Readings after which it is said of a sensor that runs."""
+"""How many such readings in a row it takes to report a running sensor."""
 _MASS: Final = ("pm25", "pm10", "pm1", "pm4")
 _RANGES: Final = {
     **dict.fromkeys(_MASS, (0.0, 0.05)),
     "rh": (0.0, 1.5),
     "temp": (45.0, 150.0),
 }
-"""Values, between these, that are in another unit."""
+"""Ranges of values that must be in another unit."""
 _LOOKS_LIKE: Final = Words(
     {
         **dict.fromkeys(_MASS, mark("always below 0.05 µg/m³ and varying: looks like mg/m³")),
@@ -55,7 +55,7 @@ class UnlikelyValues:
                 self.runs[sensor].pop(key, None)
 
     def of(self, sensor: str, least: int = MANY) -> tuple[str, ...]:
-        """Return the quantities of a sensor of which there are enough such values in a row."""
+        """Return the quantities for which a sensor sent enough such values in a row."""
         return tuple(key for key, n in self.runs.get(sensor, {}).items() if n >= least)
 
 

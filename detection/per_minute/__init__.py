@@ -1,1 +1,1 @@
-"""Detectors that look at minutes of readings: sensor faults, and air that rooms share."""
+"""Detectors that work minute by minute: sensor faults and building-wide air."""

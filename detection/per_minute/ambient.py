@@ -1,24 +1,24 @@
-"""Air that rises in many rooms of a building at once: smoke from outdoors, mowing, a kitchen.
+"""Detect particles that rise in many rooms of a building at once: outdoor smoke, mowing, a kitchen.
 
-Each minute (`minutes`), the fine particles of every room are held against the room's own
-slow baseline: ``e = ln((c + 4) / (b + 4))``, c the lowest value of the last three minutes, which a
-puff or a spray of seconds does not lift, and the 4 µg/m³ so that clean rooms do not count by their
-noise. A room with several sensors has the median of theirs.
+Each minute (`minutes`), the fine particles of every room are compared with the room's own slow
+baseline b: ``e = ln((c + 4) / (b + 4))``. c is the lowest value of the last three minutes, which a
+short puff or spray does not raise; adding 4 µg/m³ keeps the noise of clean rooms from counting. A
+room with several sensors has the median of theirs.
 
 A building's air has risen when all of its rooms, or all but one of seven to twelve, all but two of
 up to eighteen and so on, and at least `LEAST_ROOMS` rooms, have e of `RISEN` or more (a rise to 1.6
-times), for `HELD_MINUTES` minutes on end, and the least of these rooms has at least half of the
-median: what comes from outside comes to all alike, while the many small things of a class change
-differ from room to room. It is over when the median has been
-below `OVER` for ten minutes.
+times), for `HELD_MINUTES` consecutive minutes, and the lowest of these rooms has at least half of
+the median: outdoor air reaches all rooms alike, while the many small sources of a class change
+differ from room to room. It is over when the median has been below `OVER` for ten minutes.
 
-One `ambient` event is emitted for the building. Its sensor is the one that rose first, of several
-the one that was registered first; its onset is the median of when they rose. `common` is the median
-e of the rooms while such an event runs: what a single room owes to the building.
+One `ambient` event is emitted for the building. Its sensor is the one that rose first, or of
+several the one that was registered first; its onset is the median of the times at which they rose.
+`common` is the median e of the rooms while such an event runs: the part of a room's rise that the
+building explains.
 
-A vape alert is *explained* by the building's air when the event runs, and the room's own rise is
-not more than the median rise of all rooms from five minutes before its onset. A rise of
-`STRONG_UG_M3` is never explained, nor is a sensor's own vape alarm, which brings no particles.
+A vape alert is *explained* by the building's air if the event runs and the room's own rise is not
+above the median rise of all rooms from five minutes before its onset. A rise of `STRONG_UG_M3` is
+never explained, nor is a sensor's own vape alarm, which brings no particles.
 
 Sensors without a place are left out. Rooms without a reading for `FRESH_S` do not count.
 """
@@ -79,11 +79,11 @@ Place = tuple[str, str]
 
 @dataclass(slots=True)
 class _Building:
-    """What is known of one building.
+    """State of one building.
 
-    - `history`: while the median is not near zero: when it was known, the median excess, whether
-      the event ran, how many rooms had risen, of how many.
-    - `minutes`: minutes on end for which the rooms have risen together.
+    - `history`: while the median is not near zero: the time, the median excess, whether the event
+      ran, how many rooms had risen, and how many rooms there were.
+    - `minutes`: consecutive minutes in which the rooms have risen together.
     - `low_since`: since when the median has been low, while an event runs.
     """
 
@@ -107,7 +107,7 @@ class _Building:
 
 
 class Ambient:
-    """Follow the air that rooms share; `place` gives building and room of a sensor, if any."""
+    """Detects building-wide air; `place` returns the building and room of a sensor, if any."""
 
     KEPT: ClassVar[Mapping[str, Any]] = {
         **{f"_{key}": np.ndarray for key in _ARRAYS},
@@ -147,7 +147,7 @@ class Ambient:
         return found
 
     def mark(self, events: Iterable[Event]) -> list[Event]:
-        """Set `Event.explained_by` on the events of vaping that the air of their building explains.
+        """Set `Event.explained_by` on vape events that building-wide air explains.
 
         It is set from the first state of an event until an update rises above the common air.
         Events are in order, and their minutes must have been given to `on_minute`.
@@ -177,7 +177,7 @@ class Ambient:
         return marked
 
     def forget(self, now: float) -> None:
-        """Drop the history that no event of `now` or later can ask for."""
+        """Drop the history that no event at `now` or later can need."""
         for building in list(self._buildings.values()):
             history = building.history
             while len(history) > 1 and history[1][0] < now - _KEPT_S:
@@ -208,7 +208,7 @@ class Ambient:
         return rooms
 
     def _follow(self, minute: Minute, held: NDArray[np.bool_]) -> None:
-        """Move levels and baselines on."""
+        """Update levels and baselines."""
         now = fine(minute.low)
         seen = ~np.isnan(now)
         rows = minute.rows[seen]
@@ -342,7 +342,7 @@ class Ambient:
 
 
 def _phase(building: _Building, middle: float, minute: Minute) -> EventPhase | None:
-    """Return what a minute has to say of a building; None if nothing."""
+    """Return what a minute shows about a building; None if nothing."""
     if not building.running:
         return EventPhase.ALERTED if building.minutes >= HELD_MINUTES else None
     if middle >= OVER:

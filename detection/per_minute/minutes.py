@@ -35,8 +35,8 @@ CHANNELS: Final = (
     "pm1", "pm25", "pm4", "pm10", "n03", "n05", "n10", "n25",
     "tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw", "rh", "temp", "co2",
 )  # fmt: skip
-"""Quantities whose minutes are kept. Those that rest for days in a healthy sensor (pressure, light,
-ratings of a vendor, the NOx index) say nothing about it."""
+"""Quantities with minutes. Left out are those that stay constant for days in a healthy sensor
+(pressure, light, vendor ratings, the NOx index)."""
 CHANNEL_INDEX: Final[Mapping[str, int]] = {key: i for i, key in enumerate(CHANNELS)}
 
 _K: Final = len(CHANNELS)
@@ -44,18 +44,18 @@ _SOURCE: Final = np.array([COLUMN_INDEX[key] for key in CHANNELS])
 _UNIT: Final = np.array([[QUANTITIES[key].resolution] for key in CHANNELS]) / 10.0
 _LARGEST: Final = 1e9
 _TOGETHER: Final = 2000
-"""About so many readings are added in one go: what is worked out of them fits a core's cache."""
+"""About this many readings are added at once, so that intermediate results fit a core's cache."""
 _FINE: Final = tuple(CHANNEL_INDEX[key] for key in ("pm25", "pm1", "pm4", "pm10"))
 _BY_CHANNEL: Final = ("low", "high", "zigzag", "pairs", "last", "before")
 _NEW: Final = np.array([np.nan, np.nan, 0.0, 0.0, np.nan, np.nan])[:, None, None]
-"""What is kept of each channel, and what a new sensor has there."""
+"""State of each channel, in the order of `_BY_CHANNEL`, for a new sensor."""
 _OF_MINUTE: Final = slice(0, _BY_CHANNEL.index("last"))
-"""What begins anew with each minute."""
+"""The part that starts over every minute."""
 
 
 @dataclass(frozen=True, slots=True)
 class Minute:
-    """One minute of the stream, of the sensors with readings in it.
+    """One minute of the stream, for the sensors with readings in it.
 
     Attributes
     ----------
@@ -104,7 +104,7 @@ class Minutes:
         self._time = np.empty(0)
         self._count = np.empty(0)
         # By channel, so that one operation on all sensors runs over contiguous numbers; in one
-        # piece, so that a few sensors are read and written at once.
+        # array, so that a few sensors are read and written at once.
         self._channels = np.empty((len(_BY_CHANNEL), _K, 0))
 
     @property
@@ -137,7 +137,7 @@ class Minutes:
         return closed
 
     def set_back(self, now: float) -> None:
-        """Go on at `now`, to which the clock of the readings was set back."""
+        """Continue at `now`, after the readings' clock was set back to it."""
         self._now = min(self._now, np.floor(now / MINUTE_S))
         self._time = np.minimum(self._time, now)
 
@@ -176,7 +176,7 @@ class Minutes:
             self._add(part.take(_SOURCE, axis=0), starts[a:b] - starts[a], of[a:b])
 
     def _add(self, x: NDArray[np.float64], starts: NDArray[np.intp], of: NDArray[np.int32]) -> None:
-        """Add readings of sensors `of`, shape (len(CHANNELS), n), those of each from its start."""
+        """Add readings of sensors `of`, shape (len(CHANNELS), n), grouped by sensor."""
         first, n = int(of[0]), of.size
         run = int(of[-1]) - first + 1 == n
         kept = self._channels[..., first : first + n] if run else self._channels.take(of, axis=-1)
@@ -201,7 +201,7 @@ class Minutes:
         zigzag += size
         pairs += known
         if not run:
-            # One index a number: with one a row and one a column numpy takes three times as long.
+            # An index per number: with row and column indexes, numpy takes three times as long.
             rows = np.arange(0, self._channels.size, self._time.size)
             self._channels.reshape(-1)[rows.reshape(*kept.shape[:2], 1) + of] = kept
 
@@ -232,7 +232,7 @@ def _zigzag(
     last: NDArray[np.float64],
     before: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Smaller of the steps to a reading and to the one before it, where they are opposite.
+    """Return the smaller of two consecutive steps where their directions are opposite.
 
     Parameters
     ----------
@@ -267,7 +267,7 @@ def _zigzag(
 
 
 def _ends(starts: NDArray[np.intp], n: int) -> NDArray[np.intp]:
-    """Where each of the runs that begin at `starts` ends, of `n` in all."""
+    """Return where each of the runs that begin at `starts` ends; `n` is the total length."""
     ends = np.empty_like(starts)
     ends[:-1] = starts[1:]
     ends[-1] = n
@@ -276,7 +276,7 @@ def _ends(starts: NDArray[np.intp], n: int) -> NDArray[np.intp]:
 
 
 def fine(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fine particles of each sensor: PM2.5 or what it has in its place, µg/m³.
+    """Return the fine particles of each sensor: PM2.5 or the closest quantity, in µg/m³.
 
     Returns
     -------
@@ -292,7 +292,7 @@ def fine(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def grown(
     array: NDArray[np.float64], n: int, fill: float | NDArray[np.float64], axis: int = 0
 ) -> NDArray[np.float64]:
-    """`array` with at least `n` places on an axis, the new ones filled.
+    """Return `array` with at least `n` places on an axis, the new ones filled.
 
     It is doubled, so that growing is rare.
     """

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MEANING: Final = {
     "particles": "no particles are read, so a sensor that nothing else reads cannot detect vaping",
-    "gas or PM1": "neither gas nor PM1 is read, so most puffs are only called possible vaping",
+    "gas or PM1": "neither gas nor PM1 is read, so most puffs are reported only as possible vaping",
     "time": "no time is read, so the receive time counts",
 }
 

@@ -202,7 +202,7 @@ def test_a_sensor_that_cannot_detect_vaping_is_named(tmp_path):
     }
     assert "cannot detect vaping, as no particles are read: 3F21 (" in found
     assert "only the device's own vape alarm alerts: b9, b10\n" in found
-    assert "so most puffs are only called possible vaping: b7, b8 (" in found
+    assert "so most puffs are reported only as possible vaping: b7, b8 (" in found
     assert "warn  mappings: airbox-3f21-state: no particles are read" in found
     assert "airbox-3f21-state: no time is read" in found
     assert "node9 (gw/node9/stat): skipped, as neither particles nor VOC are read" in found

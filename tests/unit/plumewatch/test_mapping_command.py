@@ -145,7 +145,7 @@ class TestLacks:
         found = self.check(
             call, config, MAPPING.replace("[[mapping.field]]", f"{field}[[mapping.field]]", 1)
         )
-        warning = "acme: neither gas nor PM1 is read, so most puffs are only called possible vaping"
+        warning = "acme: neither gas nor PM1 is read, so most puffs are reported only as possible"
         assert (warning in found) == (also == "rh")
 
     def test_another_mapping_of_the_sensor_reads_them(self, call, config):
