@@ -185,6 +185,7 @@ class AlertEngine:
         """Record what a person found. The latest verdict counts; all are kept; repeats are ignored.
 
         A verdict on a vaping alert adjusts its sensor's alert threshold (`threshold_adjustments`).
+        If it replaces another person's, that person is told.
         Raises `FeedbackError` if verdict, cause and note do not fit together, and `AnsweredError`
         if another person has given a different answer since the one that it `replaces`.
         """
@@ -194,11 +195,14 @@ class AlertEngine:
         number, before = repository.load_last_feedback(tx, incident_id) or (0, None)
         if not unanswered and before and replace(before, at=now) == feedback:
             return incident
-        contradicts = before and (before.verdict, before.cause) != (verdict, cause)
-        if before and before.by != by and contradicts and replaces not in (None, number):
+        found = (verdict, cause)
+        contradicts = before and before.by != by and (before.verdict, before.cause) != found
+        if before and contradicts and replaces not in (None, number):
             raise AnsweredError(number, before.by, before.at, before.verdict, before.cause)
         incident = self._record(tx, incident_id, feedback, now)
         repository.add_feedback(tx, incident_id, feedback)
+        if before and contradicts:
+            self._notices.notify_replaced(tx, incident, before, feedback, str(number))
         threshold_adjustments.adjust_from_feedback(tx, incident, feedback)
         return incident
 

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from alerts.channels import SERVICES, Service
+from alerts.incidents.incident import write_answer
 from detection.events import EventKind, Evidence
 from language.messages import (
     ENGLISH,
@@ -38,6 +39,7 @@ class NoticeReason(Coded):
     REMINDER = "reminder", mark("reminder")
     AGAIN = "again", mark("detected again")
     TAKEN = "taken", mark("acknowledged")
+    REPLACED = "replaced", mark("another answer")
     RECOVERED = "recovered", mark("resolved")
     DIGEST = "digest", mark("summary")
     TEST = "test", mark("test")
@@ -110,6 +112,7 @@ class Note(Coded):
         "responded_last",
         mark("%(name)s responded to the last alert here at %(time)s."),
     )
+    REPLACED = "replaced", mark("%(name)s answered %(answer)s. You had answered %(before)s.")
     CLOSED_EARLY = "closed_early", mark("%(name)s closed it while it was still going on.")
     NOTHING_MORE = "nothing_more", mark("The detector reported nothing more about it.")
     STILL_SILENT = "still_silent", mark("Sensors that are still silent get their own notice.")
@@ -134,6 +137,8 @@ _NOTES: Final = Sentences(
         "name": lambda name, _params: name or _("Someone"),
         "kind": lambda kind, _params: _lower_first(KIND_WORDS.get(kind, kind)) or _("alerts"),
         "floor": lambda floor, _params: format_floor(floor),
+        "answer": lambda answer, _params: write_answer(*answer.split(":")),
+        "before": lambda answer, _params: write_answer(*answer.split(":")),
         "time": lambda at, params: write_clock(at, params["zone"], params["now"]),
     },
 )
@@ -254,6 +259,9 @@ def _write_state(notice: Notice) -> tuple[str, str]:
         case NoticeReason.TAKEN:
             state = _("%(name)s is responding, %(what)s", name=notice.by, what=past)
             evidence = _("No action needed.")
+        case NoticeReason.REPLACED:
+            state = _("%(name)s replaced your answer, %(what)s", name=notice.by, what=past)
+            evidence = ""
         case NoticeReason.RECOVERED if notice.notes:  # something is still wrong
             state = _("closed, %(what)s", what=past)
         case NoticeReason.RECOVERED:

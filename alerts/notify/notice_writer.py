@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from alerts.incidents.incident import Incident
+    from alerts.incidents.inputs import Feedback
     from alerts.policy import AlertPolicy, StaffMember
     from detection.events import Evidence
     from language.messages import Fact
@@ -253,6 +254,26 @@ class NoticeWriter:
                 expires_at=at + self._policy.expire_s,
                 occasion=occasion if taken else "",
             )
+
+    def notify_replaced(
+        self,
+        tx: sqlite3.Connection,
+        incident: Incident,
+        before: Feedback,
+        now: Feedback,
+        occasion: str,
+    ) -> None:
+        """Tell the person who answered before that someone else has answered differently."""
+        member = self._policy.find_member(before.by)
+        if member is None:
+            return
+        name = self._policy.find_name(now.by)
+        given = {"answer": now, "before": before}
+        texts = {key: f"{one.verdict.value}:{one.cause}" for key, one in given.items()}
+        note = fact(Note.REPLACED, name=name, **texts)
+        reason = NoticeReason.REPLACED
+        notice = self._build_notice(tx, incident, reason, member, now.at, by=name, note=note)
+        self._notify(tx, notice, member, now.at, occasion)
 
     def _notify(
         self, tx: sqlite3.Connection, notice: Notice, member: StaffMember, at: float, occasion: str

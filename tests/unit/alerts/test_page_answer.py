@@ -15,7 +15,7 @@ from alerts.access.action_tokens import LIFETIME_S, Action
 from alerts.engine import AlertEngine
 from alerts.incidents import repository
 from alerts.incidents.incident import ActionClass, Status, Verdict
-from alerts.notify.notice import KIND_WORDS
+from alerts.notify.notice import KIND_WORDS, render
 from alerts.notify.outbox import add_answer_link, parse_answer_link
 from alerts.notify.pump import OutboxPump
 from alerts.policy import PAGED, AlertPolicy, StaffMember
@@ -106,7 +106,7 @@ async def test_who_is_there_already_says_so_with_one_press_and_responds(asked):
     assert answer.json()["answered"] is True
 
 
-async def test_an_answer_of_somebody_else_is_replaced_only_on_purpose(opened):
+async def test_an_answer_of_somebody_else_is_replaced_only_on_purpose_and_they_are_told(opened):
     page, incident = opened
     first = (await press(page, token_for(page, incident, "fm"))).json()["feedback"]
     second = (await press(page, token_for(page, incident))).json()["feedback"]
@@ -122,12 +122,19 @@ async def test_an_answer_of_somebody_else_is_replaced_only_on_purpose(opened):
     agreed = await press(page, second, "/answer/feedback", verdict="confirmed")
     assert agreed.status_code == 200
     assert (await press(page, second, "/answer/feedback", verdict="test")).status_code == 200
+    assert not [n for n in stored.notices(page.db, "notice") if n.reason == "replaced"]
 
     asked = await press(page, first, "/answer/feedback", **form)
     assert asked.json()["error"].startswith("A. Principal answered Test ")
     form["replaces"] = asked.json()["replaces"]
     answer = await press(page, first, "/answer/feedback", **form)
     assert (answer.status_code, answer.json()["what"]) == (200, "False alarm: spray")
+    told = stored.notices(page.db, "person", "notice")
+    ((person, notice),) = [(p, n) for p, n in told if n.reason == "replaced"]
+    title, body = render(notice)
+    assert person == "ap"
+    assert title.startswith("Boys N2, floor 2, North: F. Manager replaced your answer")
+    assert body.startswith("F. Manager answered False alarm: spray. You had answered Test.")
     # what was seen is not the answer any more
     form |= {"verdict": "nothing_found", "cause": ""}
     assert (await press(page, second, "/answer/feedback", **form)).status_code == 409
