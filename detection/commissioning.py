@@ -203,35 +203,35 @@ def conclude(
     known = {"sensor": sensor, "interval": f"{interval_s:.3g}"}
     if wrong:
         known["steps"] = ", ".join(gettext(name) for name in wrong)
-        return _("%(sensor)s takes %(steps)s for vaping, at every threshold allowed", **known)
+        return _("%(sensor)s mistakes %(steps)s for vaping at every allowed threshold", **known)
     if found:
         known["late"] = f"{found[0].late_s:.0f}"
         if found[0].late_s > _LATE_S:
             return _(
-                "%(sensor)s detects a puff in the farthest stall after %(late)s s (a reading each"
-                " %(interval)s s), which is late: hang it nearer, or away from the vent",
+                "%(sensor)s detects a puff in the farthest stall after %(late)s s (one reading"
+                " every %(interval)s s), which is late: mount it closer, or away from the vent",
                 **known,
             )
         return _(
-            "%(sensor)s detects a puff in the farthest stall after %(late)s s (a reading each"
+            "%(sensor)s detects a puff in the farthest stall after %(late)s s (one reading every"
             " %(interval)s s)",
             **known,
         )
     if not has_particles:
         return _(
-            "%(sensor)s sent no valid particle values during the test (a reading each %(interval)s"
-            " s), so it cannot see a puff: check its particle sensor, and that its format or"
-            " mapping reads particles",
+            "%(sensor)s sent no valid particle values during the test (one reading every"
+            " %(interval)s s), so it cannot see a puff: check its particle sensor, and that its"
+            " format or mapping reads particles",
             **known,
         )
     if sees_puff:
         return _(
-            "%(sensor)s sees the puff (a reading each %(interval)s s), but the detector cannot tell"
-            " it from other things: a shorter interval, or a place nearer to the stalls",
+            "%(sensor)s sees the puff (one reading every %(interval)s s), but the detector cannot"
+            " tell it from other things: shorten its interval, or mount it closer to the stalls",
             **known,
         )
     return _(
-        "%(sensor)s does not see a puff in the farthest stall (a reading each %(interval)s s): hang"
-        " it nearer, away from door and vent (docs/sensors.md), or add a second one",
+        "%(sensor)s does not see a puff in the farthest stall (one reading every %(interval)s s):"
+        " mount it closer, away from door and vent (docs/sensors.md), or add a second one",
         **known,
     )

@@ -230,7 +230,8 @@ def _count_by_hour(facts: Facts) -> Grid:
 def _count_by_period(facts: Facts) -> Grid:
     found = facts.published
     about = _(
-        "Counts below %(least)d are not published, so that none points at a student.", least=LEAST
+        "Counts below %(least)d are not published, so that none can identify a student.",
+        least=LEAST,
     )
     if len(found.cells) > MOST_DRAWN:
         about += " " + _("The %(n)d rooms with most.", n=MOST_DRAWN)

@@ -94,7 +94,7 @@ _MOMENTS: Final = {
 _TIMES: Final = {
     "detect": mark("time to detect"),
     "notify": mark("time to notify"),
-    "acknowledge": mark("time to acknowledge, over the acknowledged"),
+    "acknowledge": mark("time to acknowledge, for acknowledged incidents"),
     "arrive": mark("time to arrive"),
     "resolve": mark("time to resolve"),
 }
@@ -151,7 +151,7 @@ COLUMNS: Final = {
         ),
         Column("state_code", _TEXT, "from `[reports.state_codes]`, of confirmed incidents only"),
         Column("action", _TEXT, "`none`, `referral`, `nurse`, `facilities`; empty: no feedback"),
-        Column("case_number", _TEXT, "in a system of the school, as entered by staff"),
+        Column("case_number", _TEXT, "in the school's own system, as entered by staff"),
         Column("school_year", _TEXT, "of the date, such as `2026/27`"),
         Column("term", _TEXT, "of the date, as in the configuration; empty outside of all"),
         Column(
@@ -167,7 +167,7 @@ COLUMNS: Final = {
         Column(
             "again_of",
             _TEXT,
-            "id of the incident before in the same room, if people responded to it shortly before",
+            "id of the previous incident in the same room, if people had just responded to it",
         ),
         Column(
             "alarm_of",
@@ -177,7 +177,7 @@ COLUMNS: Final = {
         Column(
             "is_detected_here",
             pl.Boolean,
-            "detected by this detector, alone or beside such an alarm",
+            "detected by this detector, with or without such an alarm",
         ),
     ),
     "response": (
@@ -214,8 +214,12 @@ COLUMNS: Final = {
         Column("online_days", _NUMBER, "days online in all"),
         Column("availability", _NUMBER, "minutes online of minutes expected, 0 to 1"),
         Column("received", _WHOLE, "readings"),
-        Column("missing", _WHOLE, "readings missing by its sequence numbers, which not all have"),
-        Column("completeness", _NUMBER, "received of expected by its interval, 0 to 1"),
+        Column(
+            "missing",
+            _WHOLE,
+            "readings missing from its sequence numbers; not every sensor has them",
+        ),
+        Column("completeness", _NUMBER, "readings received of those expected, 0 to 1"),
         Column("incidents", _WHOLE, "it opened, without tests"),
         Column("confirmed", _WHOLE, "of them"),
         Column("false_alarms", _WHOLE, "of them"),

@@ -81,7 +81,7 @@ class AccountPages(SignInGroup):
         """Return the signed-in person if the form has their password; else the response to send."""
         session, now = request.state.session, self._now()
         if not self._has_password(request):
-            raise HTTPException(403, _("You sign in without a password of this page."))
+            raise HTTPException(403, _("You sign in without a password on this page."))
         if self._limit.take(find_client(request), session.person, now) > 0:
             fault = _("Too many failed attempts. Wait a few minutes.")
             return await self._account(request, fault, 429)

@@ -154,7 +154,7 @@ def _find_sensor_faults(draft: Draft) -> Iterator[ConfigFault]:
         )
         for k, alias in enumerate(sensor.aliases):
             if alias in names:
-                allowed = later("must not be the id or alias of a sensor already")
+                allowed = later("must not already be the id or alias of a sensor")
                 yield ConfigFault(f"{path}.aliases.{k}", repr(alias), allowed)
             names.add(alias)
 

@@ -107,7 +107,7 @@ async def evaluate_in_process(
         return _("The test was not evaluated: it took too long.")
     except ChildProcessError:
         log.exception("a room test was not evaluated")
-        return _("The test was not evaluated. The log of the service says why.")
+        return _("The test was not evaluated. See the service's log for details.")
     return ""
 
 

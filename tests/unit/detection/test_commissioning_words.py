@@ -9,7 +9,7 @@ from detection.commissioning import STEPS, conclude
     ("has_particles", "sees_puff", "said"),
     [
         (False, False, "s1 sent no valid particle values during the test"),
-        (True, False, "hang it nearer"),
+        (True, False, "mount it closer"),
         (True, True, "cannot tell it from other things"),
     ],
 )
