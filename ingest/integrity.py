@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from detection.channels import FOLLOWED_KEYS
 from detection.events import INTEGRITY, Detail
 from detection.quantities import FINE_PARTICLES
 from detection.unlikely import UnlikelyValues
@@ -51,6 +52,8 @@ _NEAR: Final = 100
 _LINES: Final = 4
 _DOUBTS: Final = 4
 _DOUBT_S: Final = 600.0
+_LEARNT_S: Final = _DOUBT_S / (_DOUBTS - 1)
+"""What comes more seldom than this causes too few doubts to be reported."""
 
 
 @dataclass(slots=True)
@@ -72,14 +75,17 @@ class Numbering:
 
     A counter that continues where it was before a jump or restart belongs to a second device. This
     is certain if the two counters are far apart, and a doubt if they are close. There are four more
-    doubts: a reading without a number among numbered ones with the same quantities, the same number
-    in another such message while the counter continues, a missing number with a later stamp while
-    the counter continues, and a jump back to a high number. An honest device may cause one doubt,
-    so only several within `_DOUBT_S` are reported. The longest lines of numbers are remembered, so
-    random numbers do not displace the sensor's own.
+    doubts: a reading without a number among numbered ones, the same number in another message while
+    the counter continues, a missing number with a later stamp while the counter continues, and a
+    jump back to a high number. The first two are none if the reading has only other quantities, and
+    those of the air came within `_LEARNT_S` of its first number: formats may split a moment, but
+    forged air may not begin later. An honest device may cause one doubt, so only several within
+    `_DOUBT_S` are reported. The longest lines of numbers are remembered, so random numbers do not
+    displace the sensor's own.
 
     `lines`: consecutive numbers, starting with the line of the last reading.
     `received`, `names`: receipt of the last numbered reading, and its quantities.
+    `usual`, `usual_until`: its quantities until then.
     `gaps`: first and last missing number, and when the gap was seen.
     `is_odd`: whether a reading since the last number raises a doubt.
     """
@@ -87,6 +93,8 @@ class Numbering:
     lines: list[_Line] = field(default_factory=list)
     received: float = -math.inf
     names: frozenset[str] = frozenset()
+    usual: frozenset[str] = frozenset()
+    usual_until: float = -math.inf
     gaps: list[tuple[int, int, float]] = field(default_factory=list)
     is_odd: bool = False
     doubts: list[float] = field(default_factory=list)
@@ -98,6 +106,7 @@ class Numbering:
             self._look_at(reading)
             return 0, False
         if not lines:
+            self.usual_until = reading.received + _LEARNT_S
             self._begin(seq, reading)
             return 0, False
         missing = self._close(reading.received) if self.gaps else 0
@@ -132,7 +141,12 @@ class Numbering:
     def _look_at(self, reading: Reading) -> None:
         """Note a reading without a number of its own; another device may have sent it."""
         if reading.received != self.received and may_alert(reading):
-            self.is_odd |= not self.names.isdisjoint(reading.values)
+            names = reading.values.keys()
+            if reading.received < self.usual_until:
+                self.usual |= names
+            self.is_odd |= not (
+                self.names.isdisjoint(names) and names & FOLLOWED_KEYS <= self.usual
+            )
 
     def _is_doubted(self, now: float) -> bool:
         self.doubts = [at for at in self.doubts if 0 <= now - at < _DOUBT_S][1 - _DOUBTS :]
@@ -164,6 +178,8 @@ class Numbering:
             line.stamp = reading.order
         if self.names != reading.values.keys():
             self.names = frozenset(reading.values)
+            if reading.received < self.usual_until:
+                self.usual |= self.names
 
     def _return_to(self, line: _Line, seq: int, reading: Reading) -> None:
         """Continue an earlier line; numbers that seemed missing since then were never sent."""

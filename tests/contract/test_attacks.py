@@ -238,3 +238,24 @@ def test_a_flood_that_goes_on_after_an_answer_is_reported_again(school, pause_s)
     again = [alert for alert in attacked.alerts if alert.incident != incident]
     assert [alert.kind for alert in again] == ["integrity"]
     assert again[0].alerted - first < 300 + max(pause_s, 60) + 5
+
+
+@pytest.mark.parametrize("same_number", [True, False])
+@pytest.mark.parametrize(
+    "content", [{"co2": 600}, {"tvoc_ppb": 100}, {"n03": 1_000}], ids=["co2", "tvoc", "n03"]
+)
+def test_forged_air_of_other_quantities_hides_no_plume_in_silence(school, content, same_number):
+    """None of it contradicts what the sensor sends, but the detectors read it as the room's air."""
+    topic = f"plumewatch/v1/{VAPED}/reading"
+    forged = []
+    for own in honest():
+        if own.topic == topic and own.sent > AT:
+            number = {"seq": json.loads(own.payload)["seq"]} if same_number else {}
+            for after in (0.3, 0.9, 1.5):
+                body = {"time": own.sent + 200, **number, **content}
+                payload = json.dumps(body).encode()
+                forged.append(WireMessage(topic, payload, 0, False, own.sent + after, VAPED))
+    attacked = school().receive(sorted([*honest(), *forged], key=lambda m: m.sent))
+    ((sensor, at),) = attacked.alerts_of("integrity")
+    assert sensor == VAPED
+    assert at < AT + 15

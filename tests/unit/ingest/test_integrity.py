@@ -173,6 +173,20 @@ def test_what_honest_devices_do_is_not_found(known, stream):
     assert run(known, stream) == []
 
 
+@pytest.mark.parametrize("each", [1, 30, 190])
+@pytest.mark.parametrize("numbered", [True, False])
+def test_air_in_messages_of_its_own_is_found_only_if_it_begins_later(known, numbered, each):
+    """Formats split a moment into messages; whoever joins later may hide a plume by it."""
+    stream = []
+    for k in range(1_000):
+        stream.append(reading(5_100 + k, 1.0 * k))
+        if k % each == each - 1:
+            number = 5_100 + k if numbered else None
+            stream.append(reading(number, k + 0.5, values={"co2": 600.0}))
+    assert run(Integrity(), stream) == []
+    assert set(run(known, stream)) == {("s1", "two_senders")}
+
+
 @pytest.mark.parametrize("size", [2**8, 2**16, 2**32])
 def test_counters_that_wrap_are_one_device(size):
     assert run(Integrity(), [reading((size - 20 + k) % size, k * 5.0) for k in range(60)]) == []
