@@ -49,6 +49,17 @@ NAMES: Final = frozenset(
     )
 )
 """Columns, codes and units of tables."""
+_KINDS: Final = {
+    "vape": mark("vaping"),
+    "possible": mark("possible vaping"),
+    "voc": mark("cleaning agent or solvent"),
+    "ambient": mark("outdoor air"),
+    "tamper": mark("tampering"),
+    "offline": mark("sensor offline"),
+    "integrity": mark("forged or lost messages"),
+    "service": mark("Plumewatch itself"),
+}
+"""Kinds of incident whose code is no word for people."""
 LIMITS: Final = (
     mark("A sensor alert does not prove that anybody vaped, and does not identify anybody."),
     mark("Confirmed and false alarm are what staff reported. Tests are not counted."),
@@ -74,7 +85,7 @@ def translate(name: str) -> str:
 
 def to_words(name: str) -> str:
     """Return a column name or code as words, in English too."""
-    return translate(name).replace("_", " ")
+    return gettext(_KINDS[name]) if name in _KINDS else translate(name).replace("_", " ")
 
 
 def format_duration(seconds: float | None) -> str:

@@ -179,6 +179,9 @@ def test_documents_agree_with_the_tables(facts):
     listed = view_table(facts, tables.incidents, tables.incidents.frame(facts))
     assert listed["rows_said"] == f"{len(facts.incidents)} rows."
     assert len(listed["rows"]) == len(facts.incidents)
+    kinds = {row[listed["columns"].index("kind")] for row in listed["rows"]}
+    assert {"vaping", "sensor offline"} <= kinds
+    assert not {row.kind for row in facts.incidents} & kinds - {"smoke"}
 
 
 def test_names_are_inert_in_csv_and_can_be_restored(write):
