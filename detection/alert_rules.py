@@ -362,7 +362,7 @@ class AlertThresholds:
         return row
 
     def array(self) -> Floats:
-        """Return the state for a snapshot, one row a sensor."""
+        """Return the state for a snapshot, one row per sensor."""
         return self._state.block[:, : self._n].T.copy()
 
     @classmethod

@@ -279,7 +279,7 @@ def make_retention() -> list[str]:
         "| what | kept for | setting | deleted by |",
         "|---|---|---|---|",
         *(f"| {what} | {days:,.0f} days | `{key}` | {by} |" for what, key, days, by in rows),
-        "| audit log, legal holds, moves of levels | for ever | | nobody |",
+        "| audit log, legal holds, threshold adjustments | forever | | nobody |",
     ]
 
 

@@ -11,28 +11,28 @@ Two layers find readings that were accepted before:
    - a redelivered reading without a usable stamp by its packet id and the DUP flag. Two live
      messages with equal content are two readings. Events are accepted twice rather than never,
      because a broker may reuse the packet id of an acknowledged message immediately;
-   - a reading without a usable stamp that waited in the broker by its number and content, because
-     a killed broker redelivers a backlog under other packet ids. A counter that restarts within a
-     backlog with equal content is taken for a copy.
+   - a reading without a usable stamp that waited in the broker by its number and content, because a
+     killed broker redelivers a backlog under other packet ids. If a counter restarts within a
+     backlog and the content is equal, the reading is taken for a copy.
 
 2. A reading that may be a copy of an older one is `Doubtful`: `JournalSearch` looks for it in the
    journal before it is committed.
 
-Neither finds copies without stamp and number under another packet id, or copies from HTTP senders
-without a stamp.
+Neither recognizes a copy that has no stamp or number and another packet id, nor a copy from an HTTP
+sender that has no stamp.
 
 Times
 -----
 Consumers identify a reading by its sensor and its time in whole microseconds, so each reading gets
-a time of its own, unless two measure different quantities at one moment. Where `time` differs from
-the sensor's time stamp, `Reading.stamp` has the latter. Stamps are believed in their own order. A
-reading with the same stamp as the previous one keeps its distance on arrival, within
-`RESOLUTION_S`; a later stamp counts at least `STEP_S` after it. Only a clock that stands still is
-not believed: the same stamp in `_ARRIVALS` arrivals at least `_APART_S` apart, which a single pause
-in delivery does not cause. Its readings count at their receipt (`time_replaced`), and after
+a time of its own, unless two measure different quantities at one moment. If `time` differs from the
+sensor's time stamp, `Reading.stamp` contains the time stamp. Stamps are believed in their own
+order. A reading with the same stamp as the previous one keeps its distance on arrival, within
+`RESOLUTION_S`; a later stamp counts at least `STEP_S` after it. Only a clock that has stopped is
+not trusted: the same stamp in `_ARRIVALS` arrivals at least `_APART_S` apart, which a single pause
+in delivery does not cause. Its readings are dated at their receipt (`time_replaced`), and after
 `REPORT_AFTER_S` they have the fault `CLOCK`, which becomes an incident of the sensor. Readings with
-a stamp too far ahead also count at their receipt (`ingest.validation`), but are recognized by their
-stamps, because our own clock may be wrong.
+a stamp too far ahead are also dated at their receipt (`ingest.validation`), but are recognized by
+their stamps, because our own clock may be wrong.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Doubtful(Reading, frozen=True, gc=False):
 
 
 class _Sensor(msgspec.Struct):
-    """What is known of one sensor.
+    """State of one sensor.
 
     `ring`: key and time of its last readings; the oldest is overwritten.
     `floor`: all accepted readings with later stamps are in `ring`.
@@ -138,7 +138,7 @@ class _Sensor(msgspec.Struct):
             self.arrivals, self.arrived = self.arrivals + 1, received
 
     def stands(self, stamp: float | None) -> bool:
-        """Return whether a stamp comes from a clock that stands still."""
+        """Return whether a stamp comes from a clock that has stopped."""
         return self.arrivals >= _ARRIVALS and stamp == self.newest
 
     def next_time(self, received: float) -> float | None:
@@ -187,7 +187,7 @@ class _Sensor(msgspec.Struct):
 
 
 class RecentReadings:
-    """Bounded memory of accepted readings, ``16 * window`` bytes a sensor, and of packet ids."""
+    """Bounded memory of accepted readings, ``16 * window`` bytes per sensor, and of packet ids."""
 
     def __init__(self, window: int = 256, sensors: int = 10_000, max_skew_s: float = 300.0) -> None:
         self._window = window
@@ -305,7 +305,7 @@ class RecentReadings:
         again: bool = False,
         waited: bool = False,
     ) -> Reading | None:
-        """Settle a reading whose clock stands still: it counts at its receipt."""
+        """Settle a reading whose clock has stopped: it is dated at its receipt."""
         faults = reading.faults
         if reading.received - known.since >= REPORT_AFTER_S:
             faults = (*faults, CLOCK)
@@ -393,7 +393,7 @@ class JournalSearch:
 
     A new reading at a time that the journal already has for its sensor gets the next free time.
 
-    Memory: 16 bytes a reading, at most `MAX_READINGS`; older copies are accepted again.
+    Memory: 16 bytes per reading, at most `MAX_READINGS`; older copies are accepted again.
     """
 
     def __init__(self, journal: Journal, max_skew_s: float, clock: Callable[[], float]) -> None:

@@ -50,7 +50,7 @@ def land_journal(
     if cursor.offset > last:
         raise HistoryError(
             f"the journal ends at {last}, and was landed up to {cursor.offset}: it was restored or"
-            " begun anew; land it into a new folder"
+            " started over; land it into a new folder"
         )
     missed = max(0, first - 1 - cursor.offset)
     start = offset = max(cursor.offset, first - 1)

@@ -120,7 +120,7 @@ def verify(db: sqlite3.Connection, known: str = "") -> Verified:
             return Verified(count, previous, f"entry {count} is not what was written")
         previous = entry.hash
         seen = seen or previous == known
-    fault = "" if seen else f"the entry with hash {known[:64]} is not in the log any more"
+    fault = "" if seen else f"the entry with hash {known[:64]} is no longer in the log"
     guards = db.execute(
         "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit'"
     ).fetchone()[0]

@@ -3,7 +3,8 @@
 The whole chain is stored when people are first notified: which ring is notified when, in each
 round. An acknowledgment ends the chain and adds two steps: a reminder to the responder, and if no
 answer follows, the same chain again. A step that is late because the program was down runs once,
-and later steps move back by as much. A ring in which nobody can be notified does not wait.
+and later steps are delayed by as much. If nobody in a ring can be notified, the next ring follows
+immediately.
 
 The most recent responder for a room is paged first, with twice the time to respond.
 """
@@ -285,7 +286,7 @@ class Escalator:
         now: float,
         note: Fact | None = None,
     ) -> None:
-        """Run a due step, with `note` in its notices; later steps keep their distance."""
+        """Run a due step, with `note` in its notices; later steps keep their spacing."""
         shift_steps(tx, incident.id, now - due.due_at)
         match due.action:
             case Action.NOTIFY:

@@ -79,7 +79,7 @@ class EvidenceFacts:
     """What the picture shows of an event; times are event times in Unix seconds.
 
     `kind` is a key of `KIND_WORDS`, and `place` has the floor and building. `end` is None while the
-    event goes on, and `until` is the last update. `sentence` is the evidence in words for screen
+    event continues, and `until` is the last update. `sentence` is the evidence in words for screen
     readers. `baselines` are by quantity, in its unit.
     """
 

@@ -2,12 +2,11 @@
 
 The flow is the authorization code with PKCE, state and nonce. Authlib writes the requests and
 checks issuer, audience, times and nonce; signatures are checked with the keys that the provider
-publishes, by its asymmetric algorithms alone. Document and keys are kept for an hour; keys are
-fetched anew, at most every half minute, also when a token is signed with another.
+publishes, by its asymmetric algorithms alone. Document and keys are cached for an hour; if a token
+is signed with another key, the keys are fetched again, at most every half minute.
 
-Nothing that a provider sends is stored but address and name of the person, and groups that have a
-role.
-Errors name no token and no secret.
+Of what a provider sends, only the person's address and name, and groups that have a role, are
+stored. Errors name no token and no secret.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ signed in with another's code (login CSRF). Whom the provider vouches for must b
 e-mail address, with a group that has a role where groups have roles; or join by such a group.
 
 Our cookie is `SameSite=Strict`, which browsers do not send in a navigation that another site began.
-The answer to the provider's redirect is therefore a page of ours that goes on by itself.
+The answer to the provider's redirect is therefore a page of ours that continues automatically.
 
 A session ends with the provider's token, mostly after an hour; the browser then asks the provider
 again, unseen. None lasts longer than a day.

@@ -109,7 +109,7 @@ class Visibility:
         return None if ids is None else frozenset(name for key, name in known.items() if key in ids)
 
     def explain_closed(self, person: str, sites: frozenset[str] | None) -> str:
-        """Say why a token of some sites, by name, reads nothing any more; empty if it reads."""
+        """Say why a token for some sites no longer reads anything; empty if it does."""
         own = self.policy.find_sites(person) if sites is None else sites
         registry = self._registry
         if own is None or own & registry.sites.keys():

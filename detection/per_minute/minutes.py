@@ -1,7 +1,7 @@
 """Readings of many sensors, minute by minute, for the minute detectors.
 
 Faults of a sensor and common changes of a building's air take minutes to hours to show, so their
-detectors (`sensor_faults`, `ambient`) see one row a sensor and minute: lowest
+detectors (`sensor_faults`, `ambient`) see one row per sensor and minute: lowest
 and highest value of each channel, and its *zigzag*, the noise that is left when rises and falls
 are taken out.
 

@@ -109,8 +109,8 @@ async def connected(client: aiomqtt.Client, settings: BrokerSettings) -> AsyncIt
     except aiomqtt.MqttError as error:
         raise _translate(error, settings) from error
     finally:
-        below = client._client  # noqa: SLF001 - it goes on by itself otherwise
-        below.on_disconnect = None  # nothing waits for it any more
+        below = client._client  # noqa: SLF001 - it keeps running otherwise
+        below.on_disconnect = None  # nothing waits for it any longer
         below.disconnect()  # nothing where there is no connection
         gone = client._disconnected  # noqa: SLF001 - read, or asyncio reports it unread
         if gone.done() and not gone.cancelled():

@@ -128,7 +128,7 @@ class Running:
         try:
             return self._build_service(config)
         except ConfigError as error:
-            raise ServiceError(f"the old configuration cannot be used any more: {error}") from error
+            raise ServiceError(f"the old configuration can no longer be used: {error}") from error
 
     def _end(self) -> None:
         self._ending = True

@@ -35,7 +35,7 @@ _SENTENCES: Final = {
     "unresolved dependency": "the connector for Kafka could not be downloaded: pass its jars as"
     " --conf spark.jars=A,B,C,D (docs/scale.md)",
     "data may have been lost": "Kafka has deleted records that this checkpoint had not read yet;"
-    " --kafka-option failOnDataLoss=false goes on without them",
+    " --kafka-option failOnDataLoss=false continues without them",
     "Java gateway process exited": "Spark did not start; what Java said is above",
 }
 """What people read instead of an error of Spark, by a phrase in it."""

@@ -38,7 +38,7 @@ _AIR: Final = ("pm", "n0", "n1", "n2", "n5", "tvoc", "voc", "vape")
 _DAY_S: Final = 86_400
 _LEAST_QUEUE: Final = 100_000
 _MOST_QUEUE: Final = 20_000_000
-"""At 512 bytes a message, 10 GB of the broker's memory and disk."""
+"""At 512 bytes per message, 10 GB of the broker's memory and disk."""
 _USUAL_INTERVAL_S: Final = 60.0
 
 

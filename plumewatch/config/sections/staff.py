@@ -133,7 +133,7 @@ class SiteConfig(BaseModel, extra="forbid", frozen=True):
     timezone: TimeZone | None = None
     """IANA time zone of the school; the top-level `timezone` if left out."""
     closed: Date | None = None
-    """Day on which the school closed, if it did: its sensors are not read any more, its open
+    """Day on which the school closed, if it did: its sensors are no longer read, its open
     incidents are closed, its tokens refused; its names stay in history and reports."""
 
 

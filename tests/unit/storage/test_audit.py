@@ -76,7 +76,7 @@ def test_truncated_entries_are_found_by_a_hash_stored_outside(db):
     assert verify(db, known=head).fault == ""
     unlocked(db, "DELETE FROM audit WHERE seq = 5")
     assert verify(db).fault == ""
-    assert "not in the log any more" in verify(db, known=head).fault
+    assert "no longer in the log" in verify(db, known=head).fault
 
 
 def test_a_log_that_can_be_changed_is_found(db):
