@@ -249,7 +249,7 @@ class _State:
     hour: Floats
     """Hour in which the threshold was last set."""
     phase_s: Floats
-    """When in the hour the threshold is set."""
+    """Offset within the hour at which the threshold is set."""
     first: Floats
     last: Floats
     """Event times of the running cluster, Unix seconds."""

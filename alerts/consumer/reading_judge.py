@@ -1,10 +1,10 @@
 """Decide which readings the detectors see, and when.
 
 Readings that must never alert are left out. Readings of one sensor that overtook each other are put
-in order (`Reorder`). No reading counts as later than its receipt, because a time stamp from the
-future would hide what comes until then. When our own clock is set while readings arrive, the
-journal records it (`clock_step`), and the times of sensors without a clock move along. If there is
-no such record, because the clock was set back while the service was down, sensors with later
+in order (`Reorder`). No reading counts as later than its receipt, because after a time stamp from
+the future, readings would be ignored until then. When our own clock is set while readings arrive,
+the journal records it (`clock_step`), and the times of sensors without a clock move along. If there
+is no such record, because the clock was set back while the service was down, sensors with later
 readings start over.
 """
 

@@ -229,7 +229,8 @@ class Escalator:
     ) -> None:
         """Store the chain, or repeat it `without` a person, and notify its first ring.
 
-        With `anew` it is planned again by the routes, because the kind of the incident changed.
+        With `anew`, the chain is planned again from the routes, because the incident's kind
+        changed.
         """
         steps = load_steps(tx, incident.id)
         rings, responder = () if anew else _list_rings(steps), None

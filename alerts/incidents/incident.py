@@ -290,7 +290,7 @@ class Incident:
         return any(d.running for d in self.detections)
 
     def grade_at(self, at: float) -> Severity:
-        """Return the severity by what is known at a time; it never falls."""
+        """Return the severity at a time; it never falls."""
         lasts = self.running and not self.is_late
         lasted = at - self._began_at + _ROUNDING_S if lasts else 0.0
         return max(self.severity, self._grade(lasted), key=lambda s: s.rank)

@@ -1,7 +1,7 @@
-"""Feedback on alerts adjusts the alert threshold of the sensor, on the record.
+"""Adjust a sensor's alert threshold by feedback on its alerts, on the record.
 
-A false alarm raises the threshold by `STEPS`, a confirmed alert lowers it half as far, as a right
-alert is expected. Answers move the part that people adjusted to `UPPER` at most, and down to
+A false alarm raises the threshold by `STEPS`, a confirmed alert lowers it half as far, because most
+alerts should be right. Answers move the part that people adjusted to `UPPER` at most, and down to
 -`ANSWERED`; a room test may move it to -`LOWER`.
 
 An adjustment is a row that nobody can change or delete. An incident adjusts its sensor's threshold
@@ -43,9 +43,9 @@ STEPS: Final[Mapping[Verdict, float]] = MappingProxyType(
 """How far an answer adjusts a threshold, log-odds; other answers adjust nothing."""
 ANSWERED: Final = 1.0
 _SENSOR_AT_FAULT: Final = "sensor"
-"""Cause that is repaired, not answered by a threshold."""
+"""Cause to be repaired, which no threshold fixes."""
 _LEAST: Final = 0.01
-"""A smaller step, log-odds, is none."""
+"""Smaller steps, in log-odds, are ignored."""
 _SAVED_AT_ONCE: Final = 5000
 _COLUMNS: Final = "at, who, sensor, incident, verdict, reason, before, after, undoes"
 

@@ -221,7 +221,7 @@ def release_leases(tx: sqlite3.Connection, owner: str, now: float) -> int:
 def mark_sent(tx: sqlite3.Connection, row: OutboxRow, now: float) -> bool:
     """Mark a notice as sent and cancel its other channels; return False if it already was.
 
-    Of an alert, what is still due of other rounds is canceled, too.
+    For an alert, due notices of other rounds are canceled, too.
     """
     reason = _REASON if row.notice.reason is NoticeReason.OPENED else "reason"
     same = f"incident = ? AND person = ? AND {reason} = (SELECT {reason} FROM outbox WHERE id = ?)"  # noqa: S608 - a constant
@@ -261,7 +261,7 @@ def mark_failed(
 
 
 def retry_refused(tx: sqlite3.Connection, incident: str, now: float) -> None:
-    """Let the last alert that was refused on each channel be due once more."""
+    """Make the last alert that each channel refused due once more."""
     tx.execute(
         "UPDATE outbox SET status = 'due', due_at = ?1, finished_at = NULL WHERE id IN (SELECT"  # noqa: S608 - a constant
         f" max(id) FROM outbox WHERE incident = ?2 AND status = 'failed' AND {_REASON} = ?3"

@@ -121,8 +121,8 @@ class StateRecorder:
     ) -> None:
         """Start counting now, and duty hours from `duty_until`, where the last service stopped.
 
-        Readings count on from the state in `recorded`, so that records add up across kills. Raises
-        `msgspec.MsgspecError` if it is invalid.
+        Counts of readings continue from the state in `recorded`, so that records add up across
+        kills. Raises `msgspec.MsgspecError` if it is invalid.
         """
         last = now if duty_until is None else min(duty_until, now)
         self.duty_until = max(last, now - _DUTY_BACK_S)
