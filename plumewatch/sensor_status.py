@@ -146,7 +146,7 @@ def unregistered_sensors(registry: Registry, journal: Path) -> list[str]:
 
 
 def _read_since(journal: Path, after: int, most: int = _MOST_SINCE) -> Iterator[JournalEntry]:
-    """Yield the newest entries behind an offset, at most `most`; none without a journal."""
+    """Yield the newest entries after an offset, at most `most`; none without a journal."""
     if not journal.exists():
         return
     with JournalReader(journal) as reader:

@@ -344,7 +344,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
 def _read_rows(
     db: sqlite3.Connection, path: Path | str, after: int, limit: int
 ) -> tuple[list[tuple[int, int, object]], int]:
-    """Return the rows behind an offset, and the cursor behind them and the gap that ends them."""
+    """Return the rows after an offset, the next cursor, and the gap that ends them."""
     last = last_offset(db)  # first: rows that come now are read next time
     rows = db.execute(_SELECT, (after, limit)).fetchall()
     if not rows:

@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 
 PAGE: Final = 4096
 ROWIDS: Final = 2**62
-"""No table has so many rows; a greater number is damage, and leaves few or none behind it."""
+"""No table has so many rows; a greater number is damage, and leaves few or none after it."""
 _BEHIND_KEY: Final = 1_000
 _HEADER: Final = (
     (0, b"SQLite format 3\0\x10\0\x02\x02\0\x40\x20\x20"),  # pages of 4,096 bytes, WAL

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Place = Callable[[str], tuple[str, str] | None]
 
 MAX_WAIT_S: Final = 1.0
-"""Longest wait of a reading behind a gap, seconds of receive time."""
+"""Longest wait of a reading after a gap, seconds of receive time."""
 MAX_WAITING: Final = 64
 """Most readings of one sensor that wait; beyond that, the gap counts as a loss."""
 MAX_UNFILLED_GAPS: Final = 3

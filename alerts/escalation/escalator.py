@@ -190,7 +190,7 @@ def find_last_round(steps: Sequence[EscalationStep]) -> tuple[int, int]:
 
 
 def _find_next(steps: Iterable[EscalationStep], *, after: int = 0) -> EscalationStep | None:
-    """Return the next pending step behind a number; None without one."""
+    """Return the first pending step after a number; None without one."""
     return next((s for s in steps if s.done_at is None and s.seq > after), None)
 
 

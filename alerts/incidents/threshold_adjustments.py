@@ -56,7 +56,7 @@ class ThresholdAdjustment:
 
     `reason` is the cause of the answer; of an adjustment that undoes another, why a person did so,
     or empty if another answer did. `before` and `after` are the part of the threshold that people
-    adjusted, log-odds. It takes effect behind `position` in the journal; None while it is pending.
+    adjusted, log-odds. It takes effect after `position` in the journal; None while it is pending.
     """
 
     seq: int = 0
@@ -172,7 +172,7 @@ def latest(
 
 
 def place_pending(tx: sqlite3.Connection, position: int) -> list[ThresholdAdjustment]:
-    """Place the pending adjustments behind a journal position, and return them in order."""
+    """Place the pending adjustments after a journal position, and return them in order."""
     pending = _all(tx, "SELECT * FROM threshold_adjustments WHERE position IS NULL ORDER BY seq")
     tx.execute("UPDATE threshold_adjustment SET position = ? WHERE position IS NULL", (position,))
     return pending

@@ -252,7 +252,7 @@ def _find_poll_faults(draft: Draft) -> Iterator[ConfigFault]:
             yield ConfigFault(f"{path}.sensor", repr(poll.sensor), allowed)
         yield from _find_two_secrets(path, poll, "password")
         if poll.user and not (poll.password_file or poll.password_env):
-            yield ConfigFault(f"{path}.user", repr(poll.user), "needs a password_file beside it")
+            yield ConfigFault(f"{path}.user", repr(poll.user), "also needs a password_file")
 
 
 def _list_answering(draft: Draft) -> frozenset[str]:
@@ -350,7 +350,7 @@ def find_sign_in_faults(draft: Draft) -> Iterator[ConfigFault]:
     if not own.issuer and draft.is_valid("sign_in.issuer"):
         for key in _OF_PROVIDER:
             if getattr(own, key):
-                yield ConfigFault(f"sign_in.{key}", "no issuer", "needs sign_in.issuer beside it")
+                yield ConfigFault(f"sign_in.{key}", "no issuer", "also needs sign_in.issuer")
     if own.issuer and draft.is_valid("sign_in", "staff", "web"):
         yield from _find_provider_faults(draft.config)
 

@@ -180,12 +180,12 @@ def _check_and_prepare_state(connection: sqlite3.Connection) -> None:
 
 
 def reconcile_journal(journal: Journal, cursor: int) -> None:
-    """If the journal ends before `cursor`, that of its furthest consumer, continue behind it."""
+    """If the journal ends before `cursor`, that of its furthest consumer, continue after it."""
     last = journal.last_offset()
     if last < cursor:
         log.warning(
             "the journal ends at %d and was read up to %d: is this another journal, or a backup?"
-            " New readings continue behind that",
+            " New readings continue after that",
             last,
             cursor,
         )

@@ -150,7 +150,7 @@ class Ingestion:
                 self.event_source.use_client_id(f"{broker.client_id}{_EVENTS}")
 
     def restore(self, counted: int | None) -> None:
-        """Give the intake the journal's newest readings, and count those behind `counted`."""
+        """Give the intake the journal's newest readings, and count those after `counted`."""
         last = self._stored_offset = self._journal.last_offset()
         counted = last - _RESTORED_READINGS if counted is None else counted
         counted = max(counted, last - _MAX_RECOUNTED, 0)

@@ -103,7 +103,7 @@ class InfluxSeries(Series):
                 self.http.check_write(level.name)
 
     def write(self, readings: Sequence[Reading], cursor: int | None = None) -> None:
-        """Store readings, and the cursor behind them if there is one."""
+        """Store readings, and the cursor that follows them if there is one."""
         self._send(readings)
         moments = [(to_ns(reading.time),) for reading in readings]
         self._store(lambda tx: rollup.mark(tx, moments), cursor)

@@ -293,7 +293,7 @@ class Series(DatabaseFile, ABC):
 
     @abstractmethod
     def write(self, readings: Sequence[Reading], cursor: int | None = None) -> None:
-        """Store readings, and with or after them the cursor behind them.
+        """Store readings, and with or after them the cursor that follows them.
 
         Without readings, only the cursor moves; without a cursor, they are not from the journal.
         Raises `StorageUnavailableError` if nothing counts as stored and the same call may succeed

@@ -97,7 +97,7 @@ class SqliteSeries(Series):
         return f"readings are kept in {self.path}"
 
     def write(self, readings: Sequence[Reading], cursor: int | None = None) -> None:
-        """Store readings, and the cursor behind them if there is one."""
+        """Store readings, and the cursor that follows them if there is one."""
 
         def store(tx: sqlite3.Connection) -> None:
             known = {name: i for i, name in tx.execute(_SENSORS)}

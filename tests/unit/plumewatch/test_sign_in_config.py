@@ -106,7 +106,7 @@ def test_without_a_section_passwords_stay_as_they_were(tmp_path):
         ({"email_claim": "preferred_username"}, "people can change their other names themselves"),
         ({"issuer": ENTRA}, "the only address that Entra ID verifies"),
         ({"issuer": ENTRA.replace("0a1b2c3d-0000-4000-8000-000000000000", "common")}, "TENANT"),
-        ({"issuer": ""}, "[sign_in] client_id: no issuer: needs sign_in.issuer beside it"),
+        ({"issuer": ""}, "[sign_in] client_id: no issuer: also needs sign_in.issuer"),
         ({"client_secret_file": "x"}, "client_secret_file and client_secret_env: at most one"),
         ({"isuer": "x"}, "did you mean 'issuer'?"),
     ],
