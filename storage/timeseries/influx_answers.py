@@ -146,7 +146,7 @@ def explain_answer(
     """
     where, detail = f"{holds} {name!r}", f" ({message[:_DETAIL]})" if message else ""
     no_right = f"{url}: the token or user has no right to"
-    missing = f"{url} has no {where}{detail}; {_SETUP} makes it"
+    missing = f"{url} has no {where}{detail}; {_SETUP} creates it"
     sentences = {
         Meaning.TOKEN: f"{url} does not accept the token or password{detail}",
         Meaning.NO_WRITE: f"{no_right} write to {where}{detail}; {_ACCOUNT}",

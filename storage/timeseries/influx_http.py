@@ -266,7 +266,7 @@ class InfluxHttp:
         number = version.lstrip("v").split(".", 1)[0]
         if not number.isdecimal() or int(number) not in DIALECTS:
             raise StorageUnavailableError(
-                f"{self.settings.url} answers, but is no InfluxDB 1, 2 or 3"
+                f"{self.settings.url} answers, but is not an InfluxDB 1, 2 or 3"
                 + (f" (it reports version {version[:40]!r})" if version else "")
             )
         return Server(version[:40], int(number))

@@ -104,8 +104,8 @@ def _set_up_1(http: InfluxHttp, retention: Retention) -> Iterator[str]:
     if found - _OURS:
         strange = ", ".join(sorted(map(str, found - _OURS))[:3])
         raise StorageUnavailableError(
-            f"database {name!r} holds {strange} beside our readings; its retention is left alone:"
-            " use a database of its own"
+            f"database {name!r} also contains {strange}, so its retention is not changed: use"
+            " a separate database"
         )
     policies = [
         row for s in http.query(f'SHOW RETENTION POLICIES ON "{name}"') for row in s["values"]
@@ -139,7 +139,7 @@ def _set_up_2(http: InfluxHttp, retention: Retention) -> Iterator[str]:
         org_id = http.on_client(
             lambda client: client.organizations_api().create_organization(org).id
         )
-        yield f"organization {org!r} is made"
+        yield f"organization {org!r} created"
     bucket = _make_bucket(http, org_id, name, retention.raw_days)
     _map(http, org_id, bucket, "autogen")
     yield f"bucket {name!r}, readings are kept for {retention.raw_days} days"
@@ -230,7 +230,7 @@ def _set_up_3(http: InfluxHttp, retention: Retention) -> Iterator[str]:
         except StorageUnavailableError as error:
             if error.meaning != Meaning.EXISTS:
                 raise
-            outcome = f"there already, kept for {days} days from now on"
+            outcome = f"already exists, kept for {days} days from now on"
             http.configure("PUT", wanted)
         yield f"database {database!r}: {outcome}"
 
@@ -292,7 +292,7 @@ def _make_user(http: InfluxHttp, *, writes: bool) -> Account:
     about = f"user {name!r} {may} {http.settings.database!r} and nothing else"
     if allows_anybody(http.settings):
         about = (
-            f"user {name!r} {may} {http.settings.database!r}; but this server asks nobody for a"
+            f"user {name!r} {may} {http.settings.database!r}; but this server requires no"
             " password: set auth-enabled = true in its configuration"
         )
     return Account(name, password, about)
@@ -307,7 +307,8 @@ def _make_token(http: InfluxHttp, *, writes: bool) -> Account:
         found = find_bucket(http, org_id, bucket)
         if not found:
             raise StorageUnavailableError(
-                f"{http.settings.url} has no bucket {bucket!r}; `plumewatch storage setup` makes it"
+                f"{http.settings.url} has no bucket {bucket!r}; create it with"
+                " `plumewatch storage setup`"
             )
         resource = PermissionResource(type="buckets", id=found.id, org_id=org_id)
         permissions += [Permission(action, resource) for action in _list_rights(writes).split(",")]
@@ -321,6 +322,6 @@ def _make_token(http: InfluxHttp, *, writes: bool) -> Account:
         lambda client: client.authorizations_api().create_authorization(authorization=wanted)
     )
     if not made.token:
-        raise StorageUnavailableError(f"{http.settings.url} made no token")
+        raise StorageUnavailableError(f"{http.settings.url} returned no token")
     about = f"the token of {who} {may} bucket {name!r} with its averages and nothing else"
     return Account("", made.token, about)

@@ -117,7 +117,7 @@ def test_a_database_of_others_is_left_alone(server):
     influxql(server.url, "CREATE DATABASE theirs")
     http = InfluxHttp(settings(server, "theirs"))
     http.write(b"cpu usage=1 1790000000000000000")
-    with pytest.raises(StorageUnavailableError, match="holds cpu beside our readings"):
+    with pytest.raises(StorageUnavailableError, match="also contains cpu"):
         done(http)
     (policy,) = http.query('SHOW RETENTION POLICIES ON "theirs"')[0]["values"]
     assert policy[1] == "0s"
@@ -146,7 +146,7 @@ def test_on_2x(of_2, virtual):
         for policy, name in (("autogen", "two"), ("m1", "two/m1"), ("m15", "two/m15"))
     }
     made, *_ = done(InfluxHttp(replace(settings, org="other")))
-    assert made == "organization 'other' is made"
+    assert made == "organization 'other' created"
 
 
 @pytest.mark.parametrize("wanted", [[], [True], [True, False]])
@@ -222,7 +222,7 @@ class TestOn3:
             "m15": "1200000h0m0s",
         }
         influxql(server.url, "DROP DATABASE air3")
-        assert output[0].startswith("database 'air3': there already, kept for 4 days")
+        assert output[0].startswith("database 'air3': already exists, kept for 4 days")
         assert output[1:3] == [
             "database 'air3/m1': kept for 40000 days",
             "database 'air3/m15': kept for 50000 days",

@@ -94,7 +94,7 @@ def test_a_1x_with_users(set_up, closed_server):
 
 def test_a_1x_that_asks_nobody(set_up, influxd):
     ran = set_up(url=influxd.url, database="open")
-    assert "asks nobody for a password" in ran.out
+    assert "requires no password" in ran.out
     assert "all of it can be written and read" in ran.out
     settings = read_influx_settings(load(set_up.folder / "plumewatch.toml"))
     assert (settings.url, settings.database, settings.secret) == (influxd.url, "open", "")
@@ -158,7 +158,7 @@ def test_who_is_no_administrator_of_a_2x(set_up, influxd, token, sentence):
 
 @pytest.mark.parametrize(
     ("body", "sentence"),
-    [(b"<html>hello", "is no InfluxDB 1, 2 or 3"), (None, "does not answer")],
+    [(b"<html>hello", "is not an InfluxDB 1, 2 or 3"), (None, "does not answer")],
 )
 def test_another_server_and_none(set_up, influxd, body, sentence):
     before = influxql(influxd.url, "SHOW DATABASES")

@@ -66,7 +66,7 @@ class PreparedInflux:
         if self.major == 3:
             return "InfluxDB 3 Core has tokens of administrators only: the service keeps this one"
         return (
-            f"{self.admin.url} asks nobody for a password: everybody who reaches it may delete"
+            f"{self.admin.url} requires no password: anyone who reaches it can delete"
             " readings; set auth-enabled = true there, then `plumewatch storage setup` with"
             " --service-file and --reader-file"
         )

@@ -169,7 +169,7 @@ def test_the_generation_is_found(answers, version):
 def test_another_program_is_not_mistaken_for_an_influxdb(body):
     with (
         FakeServer(lambda *_: (200, {}, body)) as server,
-        pytest.raises(StorageUnavailableError, match="no InfluxDB 1, 2 or 3"),
+        pytest.raises(StorageUnavailableError, match="not an InfluxDB 1, 2 or 3"),
     ):
         http(server.url).server()
 
