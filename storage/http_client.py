@@ -49,6 +49,8 @@ _CONNECT_S: Final = 5.0
 _RESOLVE_S: Final = 60.0
 _RESOLVERS: Final = BoundedThreads("resolver", 32)
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_METADATA: Final = ipaddress.ip_address("fd00:ec2::254")
+"""A metadata service whose address is not link-local."""
 
 for _name in ("httpx", "httpcore"):  # they log addresses and headers
     logging.getLogger(_name).setLevel(logging.WARNING)
@@ -86,7 +88,7 @@ class Reach:
             if inner is None and ip in _NAT64:
                 inner = ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
             ip = inner or ip
-        if ip.is_link_local or ip.is_multicast or ip.is_unspecified:
+        if ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip == _METADATA:
             return False
         if ip.is_reserved and not ip.is_loopback:
             return False

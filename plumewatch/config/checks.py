@@ -114,7 +114,7 @@ def _find_site_faults(draft: Draft) -> Iterator[ConfigFault]:
         if several and not person.sites:
             allowed = f'must be ids of schools, or "{ALL_SITES}" for all: {list_some(known)}'
             yield ConfigFault(f"{path}.sites", "missing", allowed)
-    if several and draft.is_valid("room", "staff"):
+    if several and draft.is_valid("room", "staff", "sign_in"):
         yield from _find_unwatched_sites(draft)
 
 

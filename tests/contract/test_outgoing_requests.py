@@ -184,6 +184,7 @@ async def test_redirects_are_not_followed(client, provider, tmp_path):
         ("fd00::1", False, True),
         ("::1", False, True),
         ("fec0::1", False, True),
+        ("fd00:ec2::254", False, False),
         ("169.254.169.254", False, False),
         ("fe80::1%eth0", False, False),
         ("::ffff:169.254.169.254", False, False),

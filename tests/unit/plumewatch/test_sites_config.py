@@ -128,6 +128,10 @@ def test_figures_of_all_schools_count_each_by_its_own_days():
         (('floor = "2"\nsite = "south"', 'site = "x"'), "[[room]] south-boys: site: 'x'"),
         (('district = "Lincoln Schools"\n', ""), "district: missing"),
         (
+            ("[[site]]", '[[sign_in.group]]\nrole = "staff"\n[[site]]'),
+            "[[sign_in.group]] number 1: group: missing",
+        ),
+        (
             ('name = "Assistant principal"\nsites = ["south"]', 'name = "A"\nsites = ["north"]'),
             "[[site]] south: id: 'south': must be in sites of a [[staff]]",
         ),
@@ -173,7 +177,7 @@ def test_faults_name_the_file_of_the_site_all_at_once(tmp_path):
     found = "\n".join(str(caught.value).splitlines())
     for fault in (
         "sites/bad.toml: Invalid value",
-        "sites/south.toml: broker: no key of a site",
+        "sites/south.toml: broker: not a key",
         "sites/south.toml: [[room]] south-boys: building: missing",
         "sites/south.toml: [[sensor]] north-1: id: 'north-1' is already used by",
         "is already used by sites/north.toml: [[sensor]] number 1: id",
