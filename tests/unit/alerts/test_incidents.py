@@ -331,6 +331,16 @@ def test_a_held_incident_that_grows_is_looked_at_again_at_once(play):
     assert silenced.incident.held_until == 9000.0
 
 
+@pytest.mark.parametrize("later", [[("tick", 1200)], [(U, 1200)], [(U, 1110), ("tick", 1200)]])
+def test_an_answer_makes_the_severity_final(play, later):
+    incident, effects = play((A, 1000), ("feedback", 1050, Verdict.TEST), *later)
+    assert incident.is_open
+    assert incident.running
+    assert incident.severity is Severity.WARNING
+    assert "severity" not in [effect.what for effect in effects if isinstance(effect, Record)]
+    assert incident.next_deadline() == incident.resolve_due
+
+
 def test_a_deferral_that_continues_for_another_reason_is_recorded(play):
     incident, _ = play((A, 1000), cooldown_until=1100.0)
     silenced = step(incident, Tick(1100, Mute(1200.0, SILENCE)), RULES)
