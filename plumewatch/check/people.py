@@ -162,7 +162,7 @@ def _check_member(
         return fault(
             "notifiers",
             "; ".join(wrong),
-            "put one Apprise URL into each file of notify in the [[staff]] block",
+            "each file of notify in the [[staff]] block holds one Apprise URL of an allowed kind",
         )
     unreachable = [why for why in answers if why]
     why = "; ".join(unreachable)

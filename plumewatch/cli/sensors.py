@@ -41,7 +41,7 @@ def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> Non
             cells = (
                 name,
                 _describe_state(found, site),
-                room.short_name if room else "",
+                room.full_name if room else "",
                 "never" if found.heard is None else site.format_time(found.heard),
                 f"{found.interval_s:.3g} s",
                 found.firmware,

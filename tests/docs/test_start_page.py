@@ -106,7 +106,7 @@ def test_the_puff_alerts(tmp_path):
         sen, climate = content["SEN5X"], content["SHT3X"]
         values = (sen["PM1"], sen["PM2.5"], sen["PM10"], sen["VOC"], climate["Humidity"])
         rows.append(f"{1_790_000_000 + 2 * k},n2-boys-1,{','.join(map(str, values))}")
-    assert len(rows) == 62
+    assert len(rows) == 122
     readings, alerts = tmp_path / "readings.csv", tmp_path / "alerts.csv"
     readings.write_text("\n".join(rows) + "\n")
     result = CliRunner().invoke(app, ["replay", str(readings), "--alerts", str(alerts)])

@@ -74,8 +74,8 @@ class TruthScore:
             if onset + _DECIDED_S <= now
         )
         return ngettext(
-            "found %(found)s of %(all)s vaping sessions, 1 false alarm",
-            "found %(found)s of %(all)s vaping sessions, %(n)s false alarms",
+            "found %(found)s of %(all)s finished vaping sessions, 1 false alarm",
+            "found %(found)s of %(all)s finished vaping sessions, %(n)s false alarms",
             false,
             found=found,
             all=len(over),

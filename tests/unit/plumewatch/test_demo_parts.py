@@ -35,16 +35,28 @@ def scored(truths, alerts, now=10_000.0):
 @pytest.mark.parametrize(
     ("truths", "alerts", "expected"),
     [
-        ([], [], "found 0 of 0 vaping sessions, 0 false alarms"),
-        ([session("a")], [("n2-boys", 1010.0)], "found 1 of 1 vaping sessions, 0 false alarms"),
-        ([session("a")], [("n1-boys", 1010.0)], "found 0 of 1 vaping sessions, 1 false alarm"),
-        ([session("a"), session("a")], [], "found 0 of 1 vaping sessions, 0 false alarms"),
-        ([session("a", kind="spray")], [], "found 0 of 0 vaping sessions, 0 false alarms"),
-        ([session("a", arrival=float("nan"))], [], "found 0 of 0 vaping sessions, 0 false alarms"),
+        ([], [], "found 0 of 0 finished vaping sessions, 0 false alarms"),
+        (
+            [session("a")],
+            [("n2-boys", 1010.0)],
+            "found 1 of 1 finished vaping sessions, 0 false alarms",
+        ),
+        (
+            [session("a")],
+            [("n1-boys", 1010.0)],
+            "found 0 of 1 finished vaping sessions, 1 false alarm",
+        ),
+        ([session("a"), session("a")], [], "found 0 of 1 finished vaping sessions, 0 false alarms"),
+        ([session("a", kind="spray")], [], "found 0 of 0 finished vaping sessions, 0 false alarms"),
+        (
+            [session("a", arrival=float("nan"))],
+            [],
+            "found 0 of 0 finished vaping sessions, 0 false alarms",
+        ),
         (
             [session("a"), session("b", start=5000.0)],
             [("n2-boys", 1010.0), ("n2-boys", 1020.0), ("n2-boys", 9990.0)],
-            "found 1 of 2 vaping sessions, 0 false alarms",  # the last is not decided yet
+            "found 1 of 2 finished vaping sessions, 0 false alarms",  # the last is not decided yet
         ),
     ],
 )
