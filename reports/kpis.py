@@ -117,8 +117,9 @@ def select_counted(
 class Acknowledgment:
     """Time from the first notice delivered to the first acknowledgment.
 
-    `acknowledged` is 0 if somebody did so on the page before the notice arrived. `within_5_min` is
-    of all notified, and `median_all_s` and `p90_all_s` are over all, unacknowledged ranked last;
+    `acknowledged` is 0 if somebody did so on the page before the notice arrived. `notified`
+    leaves out incidents whose escalation continues unacknowledged. `within_5_min` is of all
+    notified, and `median_all_s` and `p90_all_s` are over all, unacknowledged ranked last;
     None if the quantile falls among those.
     """
 
@@ -151,9 +152,10 @@ class Response:
 def compute_response(incidents: Sequence[IncidentRow], now: float = math.inf) -> Response:
     """Compute response times; an escalation that ends after `now` is not judged yet."""
     notified = [(row, row.notified_at) for row in incidents if row.notified_at is not None]
+    due = [(row, at) for row, at in notified if not _is_escalating(row, now)]
     waits = [
         math.inf if row.acknowledged_at is None else max(0.0, row.acknowledged_at - at)
-        for row, at in notified
+        for row, at in due
     ]
     waits.sort()
     acked = [wait for wait in waits if math.isfinite(wait)]
@@ -171,9 +173,9 @@ def compute_response(incidents: Sequence[IncidentRow], now: float = math.inf) ->
         notify=summarize_times(at - row.opened_at for row, at in notified),
         acknowledge=Acknowledgment(
             acknowledged=summarize_times(acked),
-            notified=len(notified),
+            notified=len(due),
             unacknowledged=len(waits) - len(acked),
-            within_5_min=share(quick, len(notified)),
+            within_5_min=share(quick, len(due)),
             median_all_s=quantile(waits, 0.5),
             p90_all_s=quantile(waits, 0.9),
         ),
@@ -186,6 +188,12 @@ def compute_response(incidents: Sequence[IncidentRow], now: float = math.inf) ->
         escalated=share(sum(row.level >= 2 for row in incidents), len(incidents)),
         missed=share(sum(judged), len(judged)),
     )
+
+
+def _is_escalating(row: IncidentRow, now: float) -> bool:
+    """Return whether nobody has acknowledged an incident yet and its escalation continues."""
+    waits = row.acknowledged_at is None and row.closed_at is None
+    return waits and row.chain_end_at is not None and row.chain_end_at > now
 
 
 @dataclass(frozen=True, slots=True)

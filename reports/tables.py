@@ -190,7 +190,7 @@ COLUMNS: Final = {
         ),
         Column("value", _TEXT, "name of the group"),
         Column("incidents", _WHOLE, "without tests"),
-        Column("notified", _WHOLE, "with a notice delivered"),
+        Column("notified", _WHOLE, "with a notice delivered, except those still escalating"),
         Column("acknowledged", _WHOLE, "of the notified"),
         Column("unacknowledged", _WHOLE, "of the notified"),
         Column("acknowledged_within_5_min", _WHOLE, "of the notified"),

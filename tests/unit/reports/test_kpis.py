@@ -86,6 +86,25 @@ def test_unacknowledged_are_counted_and_never_dropped():
     assert found.acknowledged.p90_s is not None
 
 
+@pytest.mark.parametrize(
+    ("known", "notified", "unacknowledged"),
+    [
+        ({"chain_end_at": MONDAY + 600}, 0, 0),  # people still have time to respond
+        ({"chain_end_at": MONDAY + 600, "acknowledged_at": MONDAY + 20}, 1, 0),
+        ({"chain_end_at": MONDAY + 600, "closed_at": MONDAY + 25}, 1, 1),
+        ({"chain_end_at": MONDAY + 30}, 1, 1),
+        ({}, 1, 1),
+    ],
+)
+def test_nobody_responded_only_once_the_escalation_is_over(known, notified, unacknowledged):
+    row = incident(notified_at=MONDAY, **known)
+    found = compute_response([row], MONDAY + 30.0)
+    assert found.notify.n == 1
+    found = found.acknowledge
+    assert (found.notified, found.unacknowledged) == (notified, unacknowledged)
+    assert found.within_5_min.whole == notified
+
+
 def test_acknowledged_on_the_page_before_the_notice_arrived_counts_as_zero():
     row = incident(notified_at=MONDAY + 3.0, acknowledged_at=MONDAY + 2.0)
     assert compute_response([row]).acknowledge.acknowledged.mean_s == 0.0
