@@ -109,7 +109,7 @@ def test_a_service_whose_disk_hangs_ends_all_the_same(tmp_path):
     eventually(lambda: "not ready: opening" in service.log, lambda: service.log)
     service.send_signal(signal.SIGTERM)
     assert service.wait(30) == 3
-    assert "it is killed" in service.log.splitlines()[-1]
+    assert "killing the process" in service.log.splitlines()[-1]
 
 
 async def test_the_event_loop_touches_no_file_of_the_data_folder(config, monkeypatch):

@@ -48,10 +48,10 @@ async def test_open_incidents_of_a_closed_school_are_closed_with_a_note(closed):
     assert repository.load(closed.db, closed.south).status is Status.RESOLVED
     pending = "SELECT count(*) FROM outbox WHERE incident = ? AND status IN ('due', 'leased')"
     assert closed.db.execute(pending, (closed.south,)).fetchone()[0] == 0
-    assert write_line("resolved", {"because": "school_closed"})[1] == "the school has closed"
+    assert write_line("resolved", {"because": "school_closed"})[1] == "the school closed"
     await closed.sign_in("all-ad")
     shown = (await closed.client.get(f"/incidents/{closed.south}")).text
-    assert "the school has closed" in shown
+    assert "the school closed" in shown
     with sqlite.transaction(closed.db) as tx:  # once
         before = closed.db.execute("SELECT count(*) FROM incident_history").fetchone()
         closed.engine.close_former(tx, closed.now + 60)

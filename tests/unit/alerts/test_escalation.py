@@ -458,7 +458,7 @@ def test_staff_on_duty_are_told_that_a_flooded_room_is_not_watched(school, say, 
     wanted.append(("fay", "opened", BOYS, 0 if before else 10, 11))
     school.run(60).want(*wanted)
     (row,) = stored.notices(school.db, person="lee")
-    assert "not watched reliably" in render(row.notice)[1]
+    assert "not monitored reliably" in render(row.notice)[1]
 
 
 def test_a_flooded_room_that_is_silenced_or_is_no_room_warns_nobody(school, say):
