@@ -28,7 +28,7 @@ from plumewatch.config.load import parse
 from plumewatch.config.settings import check_settings
 from plumewatch.config.sites import FOLDER, join_sites
 from plumewatch.config.tables import TABLES
-from storage.files import atomic_write, write_private
+from storage.files import atomic_write, make_private_folder, write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -89,7 +89,8 @@ class ConfigEditor:
         """Write a change; raises `ConfigFileError` if the file has changed since it was checked."""
         old = self._read_current(change.before)
         try:
-            self._history.mkdir(mode=0o700, exist_ok=True)
+            for folder in (self._history.parent, self._history):  # the data folder comes first
+                make_private_folder(folder)
             write_private(self._history / f"{change.before}.toml", old)
             kept = sorted(self._history.glob("*.toml"), key=lambda file: file.stat().st_mtime)
             for old_one in kept[:-_KEPT]:

@@ -19,7 +19,7 @@ from plumewatch.config.sections.common import FilePath, Name, TimeZone, Url
 from storage.errors import StorageUnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 
 A = TypeVar("A")
@@ -104,10 +104,13 @@ def parse_address(text: str) -> tuple[str, int, bool]:
     return parts.hostname, parts.port or (8883 if tls else 1883), tls
 
 
-def read_answers(path: Path) -> Answers:
-    """Read answers from a TOML file; paths in it are relative to it. Raises `ConfigError`."""
+def read_answers(path: Path, given: Mapping[str, str] | None = None) -> Answers:
+    """Read answers from a TOML file; paths in it are relative to it. Raises `ConfigError`.
+
+    `given` are answers that it may leave out.
+    """
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        tree = {**(given or {}), **tomllib.loads(path.read_text(encoding="utf-8"))}
     except OSError as error:
         why = error.strerror or "unreadable"
         raise ConfigError([ConfigFault(str(path), why, "a file")]) from error
@@ -143,11 +146,19 @@ def find_local_zone() -> str:
     return name if found else "UTC"
 
 
-def ask(question: Question, connect: Callable[[Answers], None]) -> Answers:
-    """Ask what must be known before listening; ask again if `connect` raises `BrokerError`."""
-    known = ask_until_valid(lambda: question("Name of the school"), lambda text: Answers(site=text))
+def ask(
+    question: Question, connect: Callable[[Answers], None], given: Mapping[str, str]
+) -> Answers:
+    """Ask what must be known before listening; ask again if `connect` raises `BrokerError`.
+
+    `given` are answers to propose.
+    """
     known = ask_until_valid(
-        lambda: question("Time zone", find_local_zone()),
+        lambda: question("Name of the school", given.get("site", "")),
+        lambda text: Answers(site=text),
+    )
+    known = ask_until_valid(
+        lambda: question("Time zone", given.get("timezone") or find_local_zone()),
         lambda text: Answers(site=known.site, timezone=text),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -35,6 +36,10 @@ app = typer.Typer()
 _UNREAD_SHOWN: Final = 5
 _SLOWEST_S: Final = 120.0
 """If it listens for less, a message warns that slow sensors may be missing."""
+_GIVEN: Final = re.compile(
+    r"""^(site|timezone|data_dir) = ("(?:\\.|[^"\\\n])*"|'[^'\n]*') *""", re.MULTILINE
+)
+"""What is not the same in every starter."""
 _SIGN_IN: Final = """
 [sign_in]
 issuer = {}
@@ -110,11 +115,20 @@ def setup(
 
 
 def _is_starter(path: Path) -> bool:
-    """Return whether a configuration still has the sample sensors of `plumewatch init`."""
+    """Return whether a configuration is what `plumewatch init` and deploy/install.sh write."""
+    from plumewatch.cli.setup.site_files import STARTER
+
+    found = path.read_bytes().decode("utf-8", "replace")
+    return _GIVEN.sub(r"\1", found) == _GIVEN.sub(r"\1", STARTER)
+
+
+def _read_given(path: Path) -> dict[str, str]:
+    """Return the school and time zone that were given to `plumewatch init`."""
     from plumewatch.cli.setup.site_files import STARTER
     from plumewatch.config.sites import read_toml
 
-    return bool(read_toml(path).get("sensor") == tomllib.loads(STARTER)["sensor"])
+    tree, sample = read_toml(path), tomllib.loads(STARTER)
+    return {key: tree[key] for key in ("site", "timezone") if tree[key] != sample[key]}
 
 
 def _set_up(folder: Path, answers_file: Path | None) -> int:
@@ -128,15 +142,18 @@ def _set_up(folder: Path, answers_file: Path | None) -> int:
     from plumewatch.cli.setup.site_files import build_files, find_air_sensors, find_places
     from plumewatch.config.sites import read_toml
 
+    path = folder / CONFIG.name
+    given = _read_given(path) if path.exists() else {}
     if answers_file is not None:
-        answers = read_answers(answers_file)
+        answers = read_answers(answers_file, given)
     elif sys.stdin.isatty():
-        answers = ask(ask_person, lambda found: asyncio.run(check_connection(_build_broker(found))))
+        answers = ask(
+            ask_person, lambda found: asyncio.run(check_connection(_build_broker(found))), given
+        )
     else:
         raise UsageError("--answers FILE is needed where nobody can be asked")
     settings = _build_broker(answers)
     _check_folder(folder)
-    path = folder / CONFIG.name
     data_dir = read_toml(path).get("data_dir", "") if path.exists() else ""
     influx = prepare(answers.influx, None if answers_file else ask_person)
     discovery = discover(_listen(settings, answers.listen_s), ZoneInfo(answers.timezone))
@@ -177,6 +194,8 @@ def _add_sensors(path: Path, answers_file: Path | None) -> int:
     site = Site.load(path)
     config = site.config
     answers = read_answers(answers_file) if answers_file else Answers(site=config.site)
+    used = "; of the answers only listen_s and rooms are used" if answers_file else ""
+    echo(f"{path} exists: sensors that it lacks are added, found through its [broker]{used}")
     editor = ConfigEditor(path, site.paths.config_history, lambda: None)
     version = editor.read()
     messages = _listen(read_broker_settings(config), answers.listen_s)

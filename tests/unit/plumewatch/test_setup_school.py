@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from unittest import mock
 
 import pytest
@@ -121,7 +123,7 @@ def test_setup_again_adds_the_sensors_that_are_new(setup, tmp_path):
     assert len(config.mapping) == 1
     assert (tmp_path / "site/secrets/broker-password").read_bytes() == passwords
     third, _ = setup(of_sensor("n2-boys-2"))
-    assert third.out == f"all sensors that published in 600 s are registered in {path}\n"
+    assert third.out.endswith(f"all sensors that published in 600 s are registered in {path}\n")
 
 
 def test_setup_again_prints_lines_for_the_table_of_a_district(setup, tmp_path):
@@ -136,12 +138,41 @@ def test_setup_again_prints_lines_for_the_table_of_a_district(setup, tmp_path):
     assert ran.out.endswith(",n2-girls,North,2nd floor,Girls' restroom\n")
 
 
-def test_setup_replaces_the_starter_and_keeps_its_data_folder(setup, tmp_path):
+@pytest.mark.parametrize("site", ['The "Hill"', """The "Hill's" #1"""])
+def test_setup_replaces_what_init_wrote_and_keeps_its_values(setup, tmp_path, site):
     path = tmp_path / "site/plumewatch.toml"
     path.parent.mkdir()
-    text = STARTER.replace('"plumewatch-data"', f'"{tmp_path}/data"')
-    path.write_text(text)
+    plumewatch("init", path, "--site", site, "--timezone", "America/Chicago")
+    data = f'data_dir = "{tmp_path}/data" #'  # as deploy/install.sh edits it
+    path.write_text(re.sub("data_dir = .* #", data, path.read_text()))
     setup(of_sensor("n2-boys-1"))
     config = load(path)
-    assert (config.site, config.data_dir) == ("Small", tmp_path / "data")
+    assert (config.site, config.timezone) == ("Small", "America/Chicago")
+    assert config.data_dir == tmp_path / "data"
     assert [sensor.id for sensor in config.sensor] == ["n2-boys-1"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("port = 8420", "port = 8421"),
+        ("port = 1883", "port = 18830"),
+        ('name = "Facilities"', 'name = "Fay"'),
+        ("# By default", "# Mine"),
+        ("\n[web]", "\n[alerts]\ncooldown_s = 600\n\n[web]"),
+    ],
+)
+def test_setup_only_adds_to_what_was_edited_after_init(setup, tmp_path, old, new):
+    path = tmp_path / "site/plumewatch.toml"
+    path.parent.mkdir()
+    assert old in STARTER
+    path.write_text(STARTER.replace(old, new))
+    before = tomllib.loads(path.read_text())
+    ran, _ = setup([*of_sensor("n2-boys-1"), *of_sensor("s1-girls")])
+    after = tomllib.loads(path.read_text())
+    assert ran.code == 0, ran
+    assert "of the answers only listen_s and rooms are used" in ran.out
+    added = {key: after.pop(key)[len(before.pop(key)) :] for key in ("room", "sensor")}
+    assert after == before
+    assert [sensor["id"] for sensor in added["sensor"]] == ["s1-girls"]
+    assert not (path.parent / "secrets").exists()
