@@ -106,6 +106,9 @@ def gather_facts(
 ) -> Facts:
     """Return the facts of a report; raises as `make_report`."""
     start, end, period = find_window(config, request)
+    if start >= now:
+        asked = period.title if period else f"--from {request.start}"
+        raise UsageError(f"{asked}: this period hasn't begun yet")
     state = DataPaths(config.data_dir).state
     if not state.exists():
         raise StorageError(f"{state}: `plumewatch run` was never started here")

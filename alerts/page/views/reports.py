@@ -14,12 +14,14 @@ from alerts.page.page_context import to_sentence
 from alerts.page.page_group import PageGroup, serves
 from alerts.page.report_jobs import TooManyJobsError
 from language.messages import _, get_language
+from reports.read import read_recorded_from
 from reports.school import KINDS, PeriodError
 from reports.text import ABOUT, FORMATS, make_file_name
 from storage.registry import make_sort_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import date
 
     from starlette.requests import Request
 
@@ -40,9 +42,8 @@ FIELDS: Final = (
 )
 _LONGEST: Final = timedelta(days=3659)
 _WEEKS: Final = 4
-_YEARS: Final = 4
-_PERIODS: Final = 53
-"""Weeks and months to choose from."""
+_MOST_PERIODS: Final = 53
+"""Most weeks, months or school years to choose from."""
 
 
 class ReportError(ValueError):
@@ -113,10 +114,10 @@ def send_report_file(job: Job) -> Response:
     return FileResponse(job.path, media_type=MEDIA[job.name.rpartition(".")[2]], filename=job.name)
 
 
-def _list_before(period: Period | None, times: SchoolTimes) -> list[Period]:
-    """Return a week or month and the ones before it, newest first."""
-    found: list[Period] = []
-    while period is not None and len(found) < _PERIODS:
+def _list_periods(kind: str, name: str, times: SchoolTimes, since: date) -> list[Period]:
+    """Return a period and the ones before it, newest first, that end on `since` or later."""
+    found, period = [times.period(kind, name)], times.before(times.period(kind, name))
+    while period is not None and period.last >= since and len(found) < _MOST_PERIODS:
         found.append(period)
         period = times.before(period)
     return found
@@ -170,24 +171,28 @@ class ReportPages(PageGroup):
         self, request: Request, error: str = "", status: int = 200, **typed: str
     ) -> Response:
         settings = self._context.settings
-        today = self._context.times.to_local(settings.clock())
-        times = settings.school.times
-        last_week, last_month = (today - timedelta(days=days) for days in (7, today.day))
-        years = [
-            settings.school.times.school_year((today - timedelta(days=365 * k)).date())
-            for k in range(_YEARS)
-        ]
+        now, times = settings.clock(), settings.school.times
+        recorded_from = min(await self._context.read(read_recorded_from), now)
+        today, since = (self._context.times.to_local(at).date() for at in (now, recorded_from))
+        weeks, months, years = (
+            _list_periods(kind, name, times, since)
+            for kind, name in (
+                ("week", f"{today:%G-W%V}"),
+                ("month", f"{today:%Y-%m}"),
+                ("school_year", times.school_year(today)),
+            )
+        )
         preset: dict[str, Any] = {
             **dict.fromkeys(FIELDS, ""),
             "name": "summary",
             "kind": "pdf",
             "span": "week",
-            "week": f"{last_week:%G-W%V}",
-            "month": f"{last_month:%Y-%m}",
-            "term": settings.school.times.term(today.date()),
-            "school_year": years[0],
-            "start": (today - timedelta(weeks=_WEEKS)).date().isoformat(),
-            "end": today.date().isoformat(),
+            "week": weeks[:2][-1].name,
+            "month": months[:2][-1].name,
+            "term": times.term(today),
+            "school_year": years[0].name,
+            "start": (today - timedelta(weeks=_WEEKS)).isoformat(),
+            "end": today.isoformat(),
         }
         rooms = self._context.registry.rooms.values()
         return self._context.render(
@@ -197,10 +202,11 @@ class ReportPages(PageGroup):
             jobs=list_own_reports(self._context, request),
             reports=_list_reports(request),
             formats=FORMATS,
-            weeks=_list_before(times.period("week", f"{last_week:%G-W%V}"), times),
-            months=_list_before(times.period("month", f"{last_month:%Y-%m}"), times),
-            terms=[term.name for term in settings.school.times.terms],
-            school_years=years,
+            today=today,
+            weeks=weeks,
+            months=months,
+            terms=[term.name for term in times.terms if term.first <= today and term.last >= since],
+            school_years=[year.name for year in years],
             sites=sorted({room.site for room in rooms}, key=make_sort_key),
             all_sites=self._context.sites is None,
             buildings=sorted({room.building for room in rooms}, key=make_sort_key),

@@ -11,6 +11,7 @@ import pytest
 from alerts.page.report_jobs import KEPT_S, ReportJobs, TooManyJobsError
 from plumewatch.report_request import ReportRequest
 from reports.school import SchoolTimes, Term
+from storage import audit, sqlite
 
 MAKES = """
 import json, sys
@@ -132,18 +133,40 @@ async def test_an_invalid_time_is_explained(start, chosen, message):
     assert page.jobs.list_jobs("an") == []
 
 
-async def test_the_form_offers_last_week_and_the_terms_of_the_school(start):
+def options(shown, name):
+    found = re.search(rf'<select name="{name}">(.*?)</select>', shown, re.DOTALL)[1]
+    return re.findall(r"<option[^>]*?( selected)?>([^<]+)<", found)
+
+
+async def test_the_form_offers_the_periods_on_record(start):
     page = start(times=TIMES)  # Monday September 7, 2026
     await page.sign_in("an")
-    shown = (await page.client.get("/reports")).text
-    assert '<option value="2026-W36" selected>Week of August 31, 2026</option>' in shown
-    assert '<option value="2026-08" selected>August 2026</option>' in shown
-    assert "<option selected>Fall 2026</option>" in shown
-    assert re.findall(r"<option ?(?:selected)?>(\d{4}/\d\d)<", shown) == [
-        "2026/27",
-        "2025/26",
-        "2024/25",
-        "2023/24",
+    for days, weeks, months, years in (
+        (0, [(" selected", "Week of September 7, 2026, so far")], 1, ["2026/27"]),
+        (
+            10,  # Friday August 28
+            [
+                ("", "Week of September 7, 2026, so far"),
+                (" selected", "Week of August 31, 2026"),
+                ("", "Week of August 24, 2026"),
+            ],
+            2,
+            ["2026/27"],
+        ),
+        (80, None, 4, ["2026/27", "2025/26"]),  # June 19
+        (4000, None, 53, None),
+    ):
+        with sqlite.transaction(page.db) as tx:
+            began = page.now - days * 86_400
+            audit.append(tx, audit.AuditKind.START, "service", {}, began)
+        shown = (await page.client.get("/reports")).text
+        assert weeks in (None, options(shown, "week"))
+        assert len(options(shown, "month")) == months
+        assert years in (None, [text for _, text in options(shown, "school_year")])
+        assert options(shown, "term") == [(" selected", "Fall 2026")]
+    assert options(shown, "month")[:2] == [
+        ("", "September 2026, so far"),
+        (" selected", "August 2026"),
     ]
     assert 'name="term"' not in (await start().client.get("/reports")).text
 
