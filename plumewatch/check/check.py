@@ -13,6 +13,7 @@ from plumewatch.check.machine import (
     check_secrets,
     check_series,
     check_store,
+    check_time_zones,
 )
 from plumewatch.check.people import (
     check_duty,
@@ -91,7 +92,7 @@ def _run_check(
 
 _OF_DEMO: Final = (check_store, check_series, check_duty)
 _CHECKS: Final = (
-    *(check_broker, check_store, check_secrets, check_series, check_clock, check_sensors),
-    *(check_duty, check_notifiers, check_page, check_sign_in, check_http_ingest),
+    *(check_broker, check_store, check_secrets, check_series, check_clock, check_time_zones),
+    *(check_sensors, check_duty, check_notifiers, check_page, check_sign_in, check_http_ingest),
     check_polls,
 )

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from language.plain_text import pluralize
 from plumewatch.check.result import fault, format_span, list_places, ok, warn
 from plumewatch.config.paths import DataPaths
+from plumewatch.config.sections.common import US_ZONES
 from plumewatch.config.settings import read_influx_settings
 from plumewatch.service.data_folder import refuse_older
 from storage.errors import (
@@ -176,6 +177,15 @@ def is_synchronized() -> bool | None:
     except (OSError, AttributeError):
         return None
     return None if state < 0 else state != _TIME_ERROR
+
+
+def check_time_zones(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
+    """Warn of abbreviations that are time zones without daylight saving."""
+    del now
+    zones = {config.timezone, *(site.zone for site in config.all_sites())}
+    for zone in sorted(zones & US_ZONES.keys()):
+        arizona = "; in Arizona America/Phoenix" if zone == "MST" else ""
+        yield warn("time zone", f"{zone} has no daylight saving", f"use {US_ZONES[zone]}{arizona}")
 
 
 def check_clock(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gc
 import json
+import re
 import shlex
 import socket
 import subprocess
@@ -206,6 +207,15 @@ def stored(folder, readings):
     with closing(Journal(folder / "plumewatch-data/journal.db")) as journal:
         journal.open()
         journal.commit(readings)
+
+
+def test_a_time_zone_without_daylight_saving_is_warned_of(site, capsys):
+    path = site()
+    path.write_text(re.sub("timezone = .*", 'timezone = "EST"', path.read_text()))
+    run_check(path)
+    printed = capsys.readouterr().out
+    assert "warn  time zone: EST has no daylight saving\n" in printed
+    assert "do: use America/New_York\n" in printed
 
 
 @pytest.mark.parametrize(

@@ -70,14 +70,21 @@ def init(
     """Write a commented starter configuration."""
     from ingest.mapping.draft import format_toml
     from plumewatch.cli.setup.site_files import DISTRICT, STARTER
+    from plumewatch.config.sections.common import check_time_zone
 
     text = DISTRICT if district else STARTER
     for sample, given in {"Northfield": site, "America/New_York": timezone}.items():
         text = text.replace(f'"{sample}"', format_toml(given or sample), 1)
     if issuer:
         text += _SIGN_IN.format(format_toml(issuer), format_toml(client_id))
-    with path.open("x", encoding="utf-8") as file:
-        file.write(text)
+    try:
+        check_time_zone(timezone or "UTC")
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except ValueError as error:
+        raise UsageError(f"--timezone: {timezone!r}: {error}") from error
+    except FileExistsError as error:
+        raise UsageError(f"{path}: exists and is kept: edit it, or name another file") from error
     echo(f"wrote {path}; next: edit it, then `plumewatch check --config {path}`")
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from functools import cache
 from ipaddress import ip_network
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Final, Literal
 from zoneinfo import available_timezones
 
@@ -16,6 +18,22 @@ from language.messages import later
 from plumewatch.config.faults import suggest_name
 
 _time_zones = cache(available_timezones)
+
+US_ZONES: Final = MappingProxyType(
+    {
+        "EST": "America/New_York",
+        "CST": "America/Chicago",
+        "MST": "America/Denver",
+        "PST": "America/Los_Angeles",
+        "AKST": "America/Anchorage",
+        "HST": "Pacific/Honolulu",
+        "EASTERN": "America/New_York",
+        "CENTRAL": "America/Chicago",
+        "MOUNTAIN": "America/Denver",
+        "PACIFIC": "America/Los_Angeles",
+    }
+)
+"""What people write for the time zones of the United States, and the names of the IANA list."""
 
 
 def _check_start(text: str) -> str:
@@ -34,10 +52,21 @@ def check_time_zone(name: str) -> str:
         raise ValueError(
             later(
                 "must be a time zone of the IANA list, such as America/New_York%(near)s",
-                near=suggest_name(name, _time_zones()),
+                near=_suggest_zone(name),
             )
         )
     return name
+
+
+def _suggest_zone(name: str) -> str:
+    """Suggest a region and city for an unknown time zone.
+
+    >>> _suggest_zone("EST5"), _suggest_zone("Mars")
+    ("; did you mean 'America/New_York'?", '')
+    """
+    letters = re.sub(r"\d+$", "", name.upper())
+    meant = US_ZONES.get(re.sub("DT$", "ST", letters), name)
+    return suggest_name(meant, sorted(zone for zone in _time_zones() if "/" in zone))
 
 
 def _resolve_path(path: Path, info: ValidationInfo) -> Path:

@@ -39,11 +39,30 @@ def test_init_then_refuses_to_overwrite(call, tmp_path):
     before = path.read_bytes()
     again = call("init", path)
     assert again.exit_code == 2
-    assert one_line(again.stderr) == f"{path}: File exists"
+    advice = "exists and is kept: edit it, or name another file"
+    assert one_line(again.stderr) == f"{path}: {advice}"
     assert path.read_bytes() == before
     lost = call("init", tmp_path / "none/plumewatch.toml")
     assert lost.exit_code == 2
     assert "No such file" in one_line(lost.stderr)
+
+
+@pytest.mark.parametrize(
+    ("zone", "meant"),
+    [
+        ("America/NewYork", "America/New_York"),
+        ("EST5", "America/New_York"),
+        ("PDT", "America/Los_Angeles"),
+        ("central", "America/Chicago"),
+    ],
+)
+def test_init_refuses_a_time_zone_that_does_not_exist(call, tmp_path, zone, meant):
+    path = tmp_path / "plumewatch.toml"
+    ran = call("init", path, "--timezone", zone)
+    assert ran.exit_code == 2
+    assert one_line(ran.stderr).startswith(f"--timezone: {zone!r}: must be a time zone")
+    assert one_line(ran.stderr).endswith(f"; did you mean {meant!r}?")
+    assert not path.exists()
 
 
 class TestReplay:
