@@ -55,6 +55,8 @@ from storage.reading import DEVICE_EVENTS, Reading
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ingest.decoding import Decoder
+
 
 PREFIX: Final = "plumewatch/v1/"
 _MAX_SEQ: Final = 2**63 - 1
@@ -153,8 +155,8 @@ def _make_reading(  # noqa: C901, PLR0912 - one pass on the fast path
         if sensor:
             check_same_device(named, sensor)
     events, more = _find_events(content.get("events"))
-    if not (values or faults or events or more):
-        _check_names(content)
+    if not (values or faults or events or more) and (misnamed := _describe_misnamed(content)):
+        raise PayloadError(Reason.NO_MEASUREMENT, misnamed)
     return context.reading(
         sensor or named or sensor_id(message.topic),
         message,
@@ -167,14 +169,21 @@ def _make_reading(  # noqa: C901, PLR0912 - one pass on the fast path
     )
 
 
-def _check_names(content: dict[str, Any]) -> None:
-    """Refuse a message without quantities that has other names of quantities."""
+def describe_misnamed(message: Message, reader: Decoder) -> str:
+    """Name the keys that this format does not read; empty if none, or if `reader` is another."""
+    try:
+        return _describe_misnamed(_DECODE(message.payload)) if reader.name == "native" else ""
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+
+
+def _describe_misnamed(content: dict[str, Any]) -> str:
     meant = {key: found.quantity for key in content if (found := find_quantity(key))}
     unknown = {key: quantity for key, quantity in meant.items() if key not in QUANTITIES}
-    if unknown:
-        keys, quantities = ", ".join(unknown), ", ".join(dict.fromkeys(unknown.values()))
-        detail = f"none of the keys {keys} is known: use {quantities}"
-        raise PayloadError(Reason.NO_MEASUREMENT, detail)
+    if not unknown:
+        return ""
+    keys, quantities = ", ".join(unknown), ", ".join(dict.fromkeys(unknown.values()))
+    return f"unknown key{'s' if len(unknown) > 1 else ''} {keys}: use {quantities}"
 
 
 def _find_events(value: object) -> tuple[list[str], list[str]]:

@@ -85,7 +85,8 @@ def decode(
     ] = None,
 ) -> int | None:
     """Print the readings of a message, one JSON line each."""
-    from ingest.decoders import decode_message
+    from ingest.decoders import decode_message, find_candidates
+    from ingest.decoders.native import describe_misnamed
     from ingest.validation import Message
 
     school = Site.load(config) if config else None
@@ -100,6 +101,7 @@ def decode(
     context, routes = _build_context(school, decoder)
     states = context.states
     received, code, readings = time.time(), None, []
+    left_out: dict[str, None] = {}
     for place, name, text in _split_messages(topic or "", data, lines=lines):
         message = None
         try:
@@ -113,6 +115,9 @@ def decode(
                         Reason.NO_MEASUREMENT, "understood, but it has nothing to store"
                     )
             readings += found
+            reader = find_candidates(name, decoder or "", routes)[0]
+            misnamed = describe_misnamed(message, reader)
+            left_out |= {f"{r.sensor}: {misnamed}": None for r in found if misnamed}
         except DecodeError as error:
             advice = ""
             if message is not None:
@@ -122,7 +127,7 @@ def decode(
     readings += states.joiner.close(context.limits)
     known = {} if readings else states.firmware
     sys.stderr.writelines(f"no reading: {k} reports firmware {v} only\n" for k, v in known.items())
-    left_out = dict.fromkeys(map(_describe_left_out, readings))
+    left_out |= dict.fromkeys(map(_describe_left_out, readings))
     sys.stderr.writelines(f"{sentence}\n" for sentence in left_out if sentence)
     for reading in readings:
         print_json(reading.to_wire() | ({"flags": list(reading.flags)} if flags else {}))

@@ -181,7 +181,7 @@ def test_names_that_tell_no_quantity_are_refused(payload):
 
 
 def test_the_native_format_names_the_keys_that_it_does_not_know():
-    with pytest.raises(DecodeError, match=r"none of the keys PM2\.5, humidity is known: use pm25"):
+    with pytest.raises(DecodeError, match=r"unknown keys PM2\.5, humidity: use pm25, rh"):
         decode("", NATIVE, {"PM2.5": 7.5, "humidity": 41, "time": NOW})
 
 

@@ -325,6 +325,7 @@ def _print_found(discovery: Discovery, places: Mapping[str, Place]) -> None:
     for name in places:
         for quantity in discovery.sensors[name].unlikely:
             echo(f"{name}: {looks_like(quantity)}; name its unit in a mapping (docs/mappings.md)")
+    _print_misnamed(discovery)
     if vague := [name for name in places if "gas or PM1" in discovery.sensors[name].lacks]:
         echo(f"{MEANING['gas or PM1']}: {list_some(vague)} (docs/devices.md)")
     blind = [name for name in places if "particles" in discovery.sensors[name].lacks]
@@ -348,6 +349,12 @@ def _print_found(discovery: Discovery, places: Mapping[str, Place]) -> None:
         echo(f"nothing reads {topic}: {why}")
     if len(unread) > _UNREAD_SHOWN:
         echo(f"and {len(unread) - _UNREAD_SHOWN} more topics (docs/mappings.md)")
+
+
+def _print_misnamed(discovery: Discovery) -> None:
+    for name in sorted(discovery.sensors, key=make_sort_key):
+        if misnamed := discovery.sensors[name].misnamed:
+            echo(f"{name}: {misnamed}")
 
 
 def _ask_places(sensors: Mapping[str, DiscoveredSensor]) -> dict[str, Place]:

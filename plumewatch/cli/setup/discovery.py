@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from detection.unlikely import UnlikelyValues
-from ingest.decoders import decode_message, find_decoder, find_likely_decoders
+from ingest.decoders import decode_message, find_candidates, find_decoder, find_likely_decoders
+from ingest.decoders.native import describe_misnamed
 from ingest.decoding import Context, States
 from ingest.errors import DecodeError, Reason
 from ingest.mapping.draft import SKELETON, SuggestError
@@ -63,6 +64,7 @@ class DiscoveredSensor:
     - `times`: of its live readings, Unix seconds.
     - `has_own_alarm`: whether the device sent a vape alarm of its own.
     - `unlikely`: quantities whose values look like another unit.
+    - `misnamed`: the keys that the native format does not read, in words.
     """
 
     id: str
@@ -74,6 +76,7 @@ class DiscoveredSensor:
     has_own_alarm: bool = False
     times: list[float] = field(default_factory=list)
     unlikely: tuple[str, ...] = ()
+    misnamed: str = ""
 
     @property
     def interval_s(self) -> float | None:
@@ -235,9 +238,12 @@ def _collect(
     joined_under: defaultdict[str, set[str]] = defaultdict(set)
     for message in messages:
         try:
+            reader = find_candidates(message.topic, "", order)[0]
             for reading in decode_message(message, context, "", order):
                 own = joined.get(reading.sensor, message.topic)
                 note(reading, own, live=not message.retained)
+                if misnamed := describe_misnamed(message, reader):
+                    found.sensors[reading.sensor].misnamed = misnamed
         except DecodeError:
             continue
         topic = message.topic

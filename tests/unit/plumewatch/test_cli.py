@@ -65,6 +65,13 @@ def test_init_refuses_a_time_zone_that_does_not_exist(call, tmp_path, zone, mean
     assert not path.exists()
 
 
+def test_decode_names_the_unknown_keys_of_the_native_format(call):
+    payload = '{"pm1": 3, "pm2_5": 4, "temperature": 21, "sketch": 7}'
+    ran = call("decode", "--topic", NATIVE, "--flags", input=payload)
+    assert (ran.exit_code, json.loads(ran.stdout)["values"]) == (0, {"pm1": 3.0})
+    assert ran.stderr == "b2: unknown keys pm2_5, temperature: use pm25, temp\n"
+
+
 class TestReplay:
     def test_done(self, call, tmp_path, puffs):
         result = call(

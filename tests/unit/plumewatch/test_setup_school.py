@@ -100,6 +100,15 @@ def of_sensor(name, received=MONDAY):
     ]
 
 
+def test_setup_names_the_unknown_keys_of_native_readings(setup):
+    payloads = {"a": b'{"pm1":3,"pm2_5":4}', "b": b'{"temp":21,"PM10":4}', "c": b'{"pm25":4,"x":1}'}
+    ran, _ = setup(
+        [Message(f"plumewatch/v1/{name}/reading", p, MONDAY) for name, p in payloads.items()]
+    )
+    assert "\na: unknown key pm2_5: use pm25\nb: unknown key PM10: use pm10\n" in ran.out
+    assert "c: unknown" not in ran.out
+
+
 def test_setup_again_adds_the_sensors_that_are_new(setup, tmp_path):
     setup(of_sensor("n2-boys-1"))
     path = tmp_path / "site/plumewatch.toml"

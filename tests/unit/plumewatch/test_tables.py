@@ -111,7 +111,7 @@ def test_every_fault_names_the_table_and_its_line(call, tmp_path):
         "sensors.csv: line 4, interval_s: 'fast': must be a number",
         "sensors.csv: line 5, sensor: 'bad id!': must be letters, digits",
         "sensors.csv: line 6, room: '': must not be empty",
-        "sensors.csv: line 7, aliases number 1: 'a': must not be the id or alias",
+        "sensors.csv: line 7, aliases number 1: 'a': must not already be the id or alias",
         "sensors.csv: line 8, room_id: 'n-boys' is already used by sensors.csv: line 2, room_id",
         "sensors.csv: line 9: too many cells: as line 1",
         "people.csv: line 2, role: 'king': must be one of",
