@@ -170,7 +170,7 @@ POINTS: Mapping[str, Any] = {
     "lease: after": _at("AppriseNotifier", "send", "before"),
     "send: after, nothing marked": _at("AppriseNotifier", "send", "after"),
     "mark: before": _at("OutboxPump", "_write_outcome", "before"),
-    "mark: written, not committed": _at("outbox", "sent", "after"),
+    "mark: written, not committed": _at("outbox", "mark_sent", "after"),
     "mark: after": _at("OutboxPump", "_write_outcome", "after"),
 }
 """Where a process may be made to die; each is given the function that ends it."""
