@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 
 NOBODY: Final = Ring(RingName.NOBODY, ())
+_MUTED_LOOK_S: Final = 30.0
+"""How often a muted step is looked at again."""
 
 
 class Action(StrEnum):
@@ -295,7 +297,8 @@ class Escalator:
                 if muted is None:
                     self._notify(tx, incident, due, now, note)
                 else:
-                    shift_steps(tx, incident.id, muted.until - now)
+                    # not to the end of the mute: people may end a silence early
+                    shift_steps(tx, incident.id, min(muted.until - now, _MUTED_LOOK_S))
             case Action.END:
                 finish_step(tx, due, now, "no response")
                 delivered = outbox_rows.find_people_notified(tx, incident.id)

@@ -382,6 +382,14 @@ def test_a_silence_after_the_first_notice_delays_the_steps(school, say):
     )
 
 
+def test_a_chain_that_a_silence_delays_continues_when_it_is_ended_early(school, say):
+    say(0)
+    silence(school, 30, 3000)
+    school.at(200, lambda tx, now: school.engine.end_silence(tx, 1, "fox", now))
+    school.run(235)
+    assert [h.person for h in school.received_notices] == ["lee", "fox", "fay"]
+
+
 def test_a_planned_silence_mutes_from_its_start(school, say):
     silence(school, 0, 300, begin=100)
     say(50)
