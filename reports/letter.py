@@ -106,11 +106,13 @@ def write_findings(made: Summary) -> Iterator[str]:
     if notified := value("time_to_acknowledge", "notified"):
         yield _(
             "Someone responded within five minutes to %(soon)d of the %(notified)d that were sent"
-            " out; nobody responded to %(never)d.",
+            " out.",
             soon=value("acknowledged_in_5_min", "part"),
             notified=notified,
-            never=value("time_to_acknowledge", "unacknowledged"),
         )
+    if never := value("nobody_responded", "part"):
+        of = value("nobody_responded", "of")
+        yield _("Nobody responded to %(n)d of %(of)d alerts that are over.", n=never, of=of)
     if air:
         rooms = [(escape_reversibly(room), n) for room, n in facts.room_totals.items()]
         yield _("Most vaping and smoke: %(rooms)s.", rooms=_name_most(rooms))

@@ -94,9 +94,10 @@ def _describe_rate(figure: Figure) -> str:
 def format_per_day(values: Mapping[str, float | None], when: str = "") -> str:
     """Format a rate per school day with its basis, for this period or ``"_before"``."""
     count, days = values[f"count{when}"] or 0.0, values[f"days{when}"] or 0.0
-    return _(
-        "%(rate)s (%(count)s on %(days)s days)",
+    return ngettext(
+        "%(rate)s (%(count)s on 1 day)",
+        "%(rate)s (%(count)s on %(n).0f days)",
+        days,
         rate=format_number(count / days if days else None),
         count=f"{count:,.0f}",
-        days=f"{days:.0f}",
     )

@@ -96,7 +96,10 @@ class Tables:
         notified = self.incidents.filter(pl.col("notified_utc").is_not_null())
         acked = notified.filter(pl.col("acknowledged_utc").is_not_null())
         quick = acked.filter(pl.col("acknowledge_s").clip(0) <= 300)
-        return [quick.height, notified.height, notified.height - acked.height]
+        return [quick.height, notified.height]
+
+    def unanswered(self):
+        return [self.figure("nobody_responded", measure) for measure in ("part", "of")]
 
     def per_school_day(self):
         now = [self.figure("per_school_day", key) for key in ("value", "count", "days")]
@@ -120,6 +123,7 @@ SENTENCES = {
     "There is no record of": Tables.none,
     "Staff answered": Tables.outcomes,
     "Someone responded": Tables.responded,
+    "Nobody responded": Tables.unanswered,
     "Vaping and smoke per": Tables.per_school_day,
     "Most vaping": Tables.rooms,
     "Busiest times": Tables.times,
