@@ -59,7 +59,8 @@ class Service:
     def __init__(self, engine, disk, event):
         self.engine, self.disk, self.event = engine, disk, event
         self.state, self.readings = "locked", SimpleNamespace(failing="", unsettled=list)
-        self.notifier, self.decided, self.held, self.calls = RecordingNotifier(), [], False, 0
+        self.notifier, self.decided, self.calls = RecordingNotifier(), [], 0
+        self.releases = 0
         self.lock_ends_at_call = 0
         self.memory = MemoryAlerts(
             engine=engine,
@@ -98,10 +99,10 @@ class Service:
         self.decided += decide(self.engine, self.disk, self.event)
 
     async def hold(self):
-        self.held = True
+        """Hold the pump of the disk."""
 
     def release(self):
-        self.held = False
+        self.releases += 1
 
     async def run(self):
         detection = SimpleNamespace(
@@ -116,8 +117,7 @@ async def test_a_lock_may_end_at_any_moment(disk, engine, make_event, calls):
     service = Service(engine, disk, make_event())
     service.lock_ends_at_call = calls
     running = asyncio.create_task(service.run())
-    await until(lambda: service.held)
-    await until(lambda: not service.held)
+    await until(lambda: service.releases)
     running.cancel()
     await asyncio.wait((running,))
     service.commit()
@@ -136,7 +136,7 @@ async def test_memory_goes_on_while_the_journal_waits_though_the_state_is_writte
     assert service.memory.active
     assert len(service.decided) == 1
     service.readings.failing = ""
-    await until(lambda: not service.held)
+    await until(lambda: service.releases)
     service.commit()
     assert len(service.decided) == 1
     assert send_all(engine, disk, 1003.0) == 0  # nobody is notified twice
