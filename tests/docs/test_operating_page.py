@@ -17,13 +17,13 @@ def rows(head):
 
 def test_every_part_has_a_row(tmp_path):
     parts = [part.name for part in Parts(tmp_path).health.check_parts()]
-    named = [re.match(r"\| `(\w+)` \|", row)[1] for row in rows("| part | means")]
+    named = [re.match(r"\| `(\w+)` \|", row)[1] for row in rows("| part | meaning")]
     assert named == parts
 
 
 def test_metrics_are_those_that_are_given():
     given = set(re.findall(r"`(plumewatch_\w+)`", "\n".join(reference.make_metrics())))
-    used = set(re.findall(r"plumewatch_\w+", "\n".join(rows("| expression | means"))))
+    used = set(re.findall(r"plumewatch_\w+", "\n".join(rows("| expression | meaning"))))
     assert len(used) >= 10
     assert used <= given
 
@@ -34,7 +34,9 @@ def test_lines_of_the_log_are_those_that_are_written():
         for folder in ("plumewatch", "ingest", "alerts", "storage")
         for path in (ROOT / folder).rglob("*.py")
     )
-    lines = [re.match(r"\| `(.+?)` \|", row)[1] for row in rows("| line begins | do")]
+    lines = [
+        re.match(r"\| `(.+?)` \|", row)[1] for row in rows("| the line begins with | what to do")
+    ]
     for line in lines:
         for piece in re.split(r"\.\.\.|\bID\b", line):
             assert piece.strip() in code
