@@ -188,21 +188,6 @@ class StaffMember:
 
 
 @dataclass(frozen=True, slots=True)
-class Webhook:
-    """A system that receives incidents, signed with `secret`; by default all kinds that page."""
-
-    name: str
-    url: Secret
-    secret: Secret
-    kinds: frozenset[str] = frozenset()
-
-    @property
-    def id(self) -> str:
-        """The recipient in outbox rows; no staff id can equal it."""
-        return f"webhook/{self.name}"
-
-
-@dataclass(frozen=True, slots=True)
 class AlertPolicy:
     """Settings of alerting; raises PolicyError with a line for each contradiction."""
 
@@ -225,7 +210,6 @@ class AlertPolicy:
     page_url: str = ""
     """Address of the staff page, without a trailing slash; empty for notices without links."""
     timings: EscalationTimings = field(default_factory=EscalationTimings)
-    webhooks: tuple[Webhook, ...] = ()
     silences: tuple[RecurringSilence, ...] = ()
 
     def __post_init__(self) -> None:
@@ -273,8 +257,7 @@ class AlertPolicy:
     def find_target(self, person: str, target: str) -> Secret | None:
         """Return the address behind a row's `target`; None if it is no longer configured."""
         member = self.find_member(person)
-        own = [hook.url for hook in self.webhooks if hook.id == person]
-        known = own if member is None else member.targets
+        known = () if member is None else member.targets
         return next((url for url in known if make_target_id(url) == target), None)
 
 

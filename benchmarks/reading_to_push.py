@@ -5,8 +5,7 @@ Run: ``python benchmarks/reading_to_push.py [--list]``.
 A service in this process takes a puff from Mosquitto, one reading at a time. Counted are the files
 of our packages in which any function ran, in any thread, between the publishing of the reading that
 decided the alert and the arrival of the push at a receiver on loopback. Two branches are left out:
-the evidence picture, which is switched off, and consumers with their own cursors: the time series,
-and the readers of the change feed in `alerts/outbound`.
+the evidence picture, which is switched off, and what the time series gets.
 """
 
 from __future__ import annotations

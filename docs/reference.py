@@ -20,9 +20,9 @@ from plumewatch.cli.options import EXIT_CODES
 from plumewatch.config import model as config
 from plumewatch.config.sections import (
     alerts,
+    broker,
     duty,
     ingest,
-    outbound,
     staff,
     storage,
     web,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 Schema = dict[str, Any]
 
-_MODULES: Final = (config, web, staff, duty, alerts, ingest, storage, outbound)
+_MODULES: Final = (config, web, staff, duty, alerts, ingest, storage, broker)
 _CLASSES: Final = {
     found.__name__: found
     for module in _MODULES

@@ -1,20 +1,10 @@
-"""Read and write incidents and their events, in the caller's transaction.
-
-The change feed is an append-only log of changes to incidents. Triggers append an entry in the
-transaction that changes an incident, one of its events, its feedback or the status of one of its
-notices. Each reader has a name and a stored cursor, which it moves in the transaction that stores
-its results, so a crash repeats both or neither. A reader without a cursor scans the incidents once
-and then starts at the head of the feed. `prune_changes` deletes entries that every cursor has
-passed, and those beyond `MAX_ENTRIES` together with the cursors that are further behind. Room
-states have no cursor; they wait for `ChangeSignal` in this process.
-"""
+"""Read and write incidents and their events, in the caller's transaction."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Final
 
 from alerts.incidents.history import Happened, Record
 from alerts.incidents.incident import (
@@ -37,8 +27,9 @@ from detection.quantities import QUANTITIES
 from language.messages import parse_fact, parse_facts, to_json
 
 if TYPE_CHECKING:
+    import asyncio
     import sqlite3
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Mapping
 
     from detection.events import Event
     from language.messages import Fact, Parameter
@@ -367,82 +358,13 @@ def _insert(tx: sqlite3.Connection, table: str, row: Mapping[str, object]) -> No
     )
 
 
-MAX_ENTRIES: Final = 200_000
-"""Weeks of a large school; a reader that is further behind scans the incidents again."""
-
-
-class Change(NamedTuple):
-    """One entry; `what` is ``opened``, ``acknowledged``, ``resolved`` or ``changed``."""
-
-    seq: int
-    incident: str | None
-    event: str | None
-    what: str
-    at: float | None
-
-
-def read_changes(db: sqlite3.Connection, reader: str, limit: int = -1) -> list[Change] | None:
-    """Return the entries after a reader's cursor, oldest first; None without a cursor."""
-    row = db.execute("SELECT position FROM change_cursor WHERE reader = ?", (reader,)).fetchone()
-    if row is None:
-        return None
-    rows = db.execute(
-        "SELECT seq, incident, event, what, at FROM change_feed WHERE seq > ? ORDER BY seq LIMIT ?",
-        (row["position"], limit),
-    )
-    return [Change(*row) for row in rows]
-
-
-def find_newest_change(db: sqlite3.Connection) -> int:
-    """Return the number of the newest entry; 0 if there has never been one."""
-    row = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'change_feed'").fetchone()
-    return 0 if row is None else int(row["seq"])
-
-
-def advance_reader(tx: sqlite3.Connection, reader: str, position: int) -> None:
-    """Store that a reader has processed everything up to `position`."""
-    tx.execute("INSERT OR REPLACE INTO change_cursor VALUES (?, ?)", (reader, position))
-
-
-def prune_changes(
-    tx: sqlite3.Connection, live: Collection[str], max_entries: int = MAX_ENTRIES
-) -> None:
-    """Delete entries that all `live` readers have read, and the oldest beyond `max_entries`.
-
-    Nothing new is deleted while a live reader without a cursor scans the incidents.
-    """
-    newest = find_newest_change(tx)
-    marks = ", ".join("?" * len(live))
-    tx.execute(
-        f"DELETE FROM change_cursor WHERE reader NOT IN ({marks}) OR position < ?",  # noqa: S608
-        (*live, newest - max_entries),
-    )
-    cursors = [row["position"] for row in tx.execute("SELECT position FROM change_cursor")]
-    behind = cursors if len(cursors) == len(live) else [newest - max_entries]
-    tx.execute("DELETE FROM change_feed WHERE seq <= ?", (min(behind, default=newest),))
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class ChangeSignal:
-    """Wakes the readers in this process, and sets all `wakes`, after a change."""
+    """Wakes the parts that act on changes of incidents."""
 
-    count: int = 0
-    wakes: list[asyncio.Event] = field(default_factory=list)
-    _next: asyncio.Event = field(default_factory=asyncio.Event)
+    wakes: tuple[asyncio.Event, ...] = ()
 
     def notify(self) -> None:
-        """Wake all readers."""
-        self.count += 1
-        for wake in (*self.wakes, self._next):  # notices first
+        """Wake all of them, after a change."""
+        for wake in self.wakes:
             wake.set()
-        self._next = asyncio.Event()
-
-    async def wait_beyond(self, seen: int, timeout_s: float) -> int:
-        """Wait until there are more changes than `seen`, or until the timeout; return the count."""
-        if self.count == seen:
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await self._next.wait()
-            except TimeoutError:
-                pass
-        return self.count

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from storage.holds import Hold
 
 _BATCH: Final = 500
-_UNLINKED: Final = (("action_token", "incident"), ("change_feed", "incident"))
-"""Tables and columns that refer to incidents without a foreign key."""
 
 
 class Due(NamedTuple):
@@ -87,7 +85,7 @@ def delete(tx: sqlite3.Connection, incidents: Iterable[str]) -> None:
     ).fetchall()
     for trigger in triggers:
         tx.execute(f"DROP TRIGGER {trigger['name']}")
-    for table, column in (*_UNLINKED, ("incident", "id")):
+    for table, column in (("action_token", "incident"), ("incident", "id")):
         if tx.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
             sql = f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))"  # noqa: S608 - our names
             tx.execute(sql, (chosen,))

@@ -43,7 +43,6 @@ class NoticeReason(Coded):
     RECOVERED = "recovered", mark("resolved")
     DIGEST = "digest", mark("summary")
     TEST = "test", mark("test")
-    CHANGED = "changed", mark("change")
     REPORT = "report", mark("report")
 
     @property
@@ -155,8 +154,7 @@ class Notice(msgspec.Struct, frozen=True):
     `over` says that the air has cleared and nobody has looked, and `again` that people responded
     to the same thing in this room shortly before. A digest has a `headline`, a line for each of its
     `incidents`, and no evidence. `site` and `site_id` are set if there are several sites. `written`
-    is when the notice was written, Unix seconds. A report has its own `title` and `text`; a
-    webhook's message is in `text`.
+    is when the notice was written, Unix seconds. A report has its own `title` and `text`.
     """
 
     incident: str

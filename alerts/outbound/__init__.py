@@ -1,1 +1,1 @@
-"""What goes out to other systems: room states, webhooks, series, annotations."""
+"""What goes out to the time series: incidents, events, conditions of sensors."""

@@ -2,7 +2,7 @@
 
 They are committed with the journal position that led to them, so neither a crash nor a week without
 the time series loses or duplicates any. *Samples* (``detection``, ``sensor_health``, ``pipeline``)
-are queued as records. *Incidents and events* are queued by key, once each, from the change feed.
+are queued as records. *Incidents and events* are queued by key, once each, by triggers.
 
 A batch is read from the oldest record on, written to the series, then deleted here. After a crash
 in between it is written again, over itself. `delete_excess` deletes the oldest samples beyond a
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from alerts.incidents import repository
 from alerts.incidents.repository import write_sentence
 from detection.events import EventKind, details_text
 from language.messages import parse_facts
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 COMPONENT: Final = "series_due"
 SCRIPTS: Final = load_scripts(__package__, COMPONENT)
 
-READER: Final = "series records"
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(Record)
 _ROWS: Final = 20_000
@@ -95,30 +93,9 @@ def mark_all(tx: sqlite3.Connection) -> None:
     )
 
 
-def collect_changes(tx: sqlite3.Connection) -> None:
-    """Read the change feed and queue each changed event and incident once, at the end."""
-    changes = repository.read_changes(tx, READER)
-    if changes is None:
-        mark_all(tx)
-        repository.advance_reader(tx, READER, repository.find_newest_change(tx))
-    elif changes:
-        keys = dict.fromkeys(
-            key
-            for change in changes
-            for key in (("event", change.event), ("incident", change.incident))
-            if key[1] is not None
-        )
-        tx.executemany("DELETE FROM series_due WHERE measurement = ? AND key = ?", keys)
-        tx.executemany("INSERT INTO series_due (measurement, key) VALUES (?, ?)", keys)
-        repository.advance_reader(tx, READER, changes[-1].seq)
-
-
 def count_waiting(connection: sqlite3.Connection) -> int:
     """Count the records that wait for the time series."""
-    queued = int(connection.execute("SELECT count(*) FROM series_due").fetchone()[0])
-    changes = repository.read_changes(connection, READER) or ()
-    changed = {("event", c.event) for c in changes} | {("incident", c.incident) for c in changes}
-    return queued + sum(key is not None for _, key in changed)
+    return int(connection.execute("SELECT count(*) FROM series_due").fetchone()[0])
 
 
 def delete_excess(tx: sqlite3.Connection, limit: int) -> int:
@@ -167,9 +144,6 @@ class DueRecords:
                 with transaction(db) as tx:
                     mark_all(tx)
                 self._repairs = repairs
-            if repository.read_changes(db, READER, limit=1) != []:
-                with transaction(db) as tx:
-                    collect_changes(tx)
             rows = db.execute(
                 "SELECT seq, measurement, key, body FROM series_due WHERE seq > ?"
                 " ORDER BY seq LIMIT ?",

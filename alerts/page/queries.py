@@ -259,7 +259,7 @@ def find_last_delivery(db: sqlite3.Connection, *, rooms: str | None = None) -> f
     """Return when a notice was delivered last, among the newest ones; None if none was."""
     row = db.execute(
         "SELECT max(o.finished_at) FROM (SELECT incident, finished_at, status FROM outbox"
-        " WHERE person NOT LIKE 'webhook/%' ORDER BY id DESC LIMIT 500) o"
+        " ORDER BY id DESC LIMIT 500) o"
         " JOIN incident i ON i.id = o.incident"
         " WHERE o.status = 'sent' AND (?1 IS NULL OR i.room IN (SELECT value FROM json_each(?1)))",
         (rooms,),

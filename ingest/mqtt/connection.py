@@ -76,9 +76,7 @@ class BrokerSettings:
     keepalive_s: int = 30
 
 
-def make_client(
-    settings: BrokerSettings, client_id: str, *, clean: bool, will: aiomqtt.Will | None = None
-) -> aiomqtt.Client:
+def make_client(settings: BrokerSettings, client_id: str, *, clean: bool) -> aiomqtt.Client:
     """Make a client that is not connected yet, with or without (`clean`) a persistent session."""
     return aiomqtt.Client(
         settings.host,
@@ -88,7 +86,6 @@ def make_client(
         identifier=client_id,
         clean_session=clean,
         keepalive=settings.keepalive_s,
-        will=will,
         timeout=_TIMEOUT_S,
         tls_context=settings.tls,
     )

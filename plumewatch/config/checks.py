@@ -63,7 +63,7 @@ def find_cross_faults(draft: Draft) -> Iterator[ConfigFault]:
             _find_mapping_faults,
         ),
         *(_find_decoder_faults, _find_source_faults, _find_poll_faults),
-        *(_find_outbound_faults, _find_silence_faults, _find_retention_faults),
+        *(_find_silence_faults, _find_retention_faults),
         *(find_sign_in_faults, find_duty_faults),
     ):
         yield from faults_of(draft)
@@ -270,12 +270,6 @@ def _find_source_secret_faults(path: str, source: SourceConfig) -> Iterator[Conf
         yield ConfigFault(f"{path}.signature", "given", allowed)
     elif not signs and not (source.token_file or source.token_env):
         yield ConfigFault(path, "neither token_file nor token_env", EXACTLY_ONE)
-
-
-def _find_outbound_faults(draft: Draft) -> Iterator[ConfigFault]:
-    names = dict[str, str]()
-    for path, hook in draft.tables("outbound.webhook", draft.config.outbound.webhook):
-        yield from _find_repeated(draft, f"{path}.name", hook.name, names)
 
 
 def _find_silence_faults(draft: Draft) -> Iterator[ConfigFault]:

@@ -17,10 +17,10 @@ from plumewatch.config.sections.alerts import (
     DetectionConfig,
     SilenceConfig,
 )
+from plumewatch.config.sections.broker import BrokerConfig
 from plumewatch.config.sections.common import FilePath, Name, TimeZone
 from plumewatch.config.sections.duty import DutySections
 from plumewatch.config.sections.ingest import IngestConfig, RouteConfig
-from plumewatch.config.sections.outbound import BrokerConfig, OutboundConfig
 from plumewatch.config.sections.staff import (
     RoomConfig,
     SensorConfig,
@@ -69,7 +69,6 @@ class PlumewatchConfig(DutySections, BaseModel):
     """How many false alarms are acceptable."""
     alerts: AlertsConfig = AlertsConfig()
     """When staff are notified, and what limits notices."""
-    outbound: OutboundConfig = OutboundConfig()
     """Other systems of the building."""
     metrics: MetricsConfig = MetricsConfig()
     """Who may read `/metrics`."""

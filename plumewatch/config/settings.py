@@ -13,8 +13,7 @@ from alerts.access.sign_in_rules import GroupRole, SignInRules
 from alerts.duty.shifts import ClockHours, QuietHours, RecurringSilence
 from alerts.duty.timetable import DAY_MIN, parse_minutes
 from alerts.errors import PolicyError
-from alerts.outbound.webhooks import find_secret_fault
-from alerts.policy import AlertPolicy, EscalationTimings, StaffMember, Webhook
+from alerts.policy import AlertPolicy, EscalationTimings, StaffMember
 from detection.alert_rules import AlertBudgets
 from ingest.mqtt.connection import BrokerSettings, make_client_id
 from plumewatch.config.faults import ConfigError, ConfigFault
@@ -186,24 +185,6 @@ def _build_quiet(entry: QuietHoursConfig, zone: ZoneInfo) -> QuietHours:
     return QuietHours(hours, divert=entry.then == "divert")
 
 
-def read_webhooks(config: PlumewatchConfig) -> tuple[Webhook, ...]:
-    """Read the systems that receive incidents; `ConfigError` lists every unusable one."""
-    reader = SecretReader(config)
-    found = []
-    for i, hook in enumerate(config.outbound.webhook):
-        path = f"outbound.webhook.{i}"
-        url, secret = reader.require(f"{path}.url"), reader.require(f"{path}.secret")
-        if url is None or secret is None:
-            continue
-        reader.faults += _find_url_faults(config, f"{path}.url", url)
-        fault = find_secret_fault(secret.reveal())
-        if fault:
-            reader.faults.append(ConfigFault(f"{path}.secret", "the secret", fault))
-        found.append(Webhook(hook.name, url, secret, frozenset(k.value for k in hook.kinds)))
-    reader.check()
-    return tuple(found)
-
-
 def build_sign_in_rules(config: PlumewatchConfig) -> SignInRules:
     """Build the rules for who may sign in, and how."""
     own, names = config.sign_in, {site.id: site.name for site in config.all_sites()}
@@ -277,7 +258,6 @@ def check_settings(config: PlumewatchConfig) -> None:
             read_broker_settings,
             build_alert_policy,
             read_ping_url,
-            read_webhooks,
             build_identity_provider,
         ),
         *(read_gateways, compile_mappings, read_http_sources, read_influx_settings),

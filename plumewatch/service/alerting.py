@@ -1,16 +1,14 @@
-"""Turn events into incidents and delivered notices, and pass them to other systems."""
+"""Turn events into incidents and delivered notices."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import Counter
-from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+from contextlib import suppress
 from functools import cache, partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from aiomqtt import MqttError, Will
 from prometheus_client import Histogram
 
 from alerts.access.directory import Directory
@@ -19,7 +17,6 @@ from alerts.access.own_channels import OwnChannels
 from alerts.consumer.memory_alerts import MemoryAlerts
 from alerts.engine import AlertEngine
 from alerts.errors import NotifyReason
-from alerts.incidents import repository
 from alerts.incidents.repository import ChangeSignal
 from alerts.incidents.stuck_incidents import StuckIncidentCheck
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings, check_target
@@ -28,35 +25,27 @@ from alerts.notify.outbox import add_answer_link
 from alerts.notify.pictures import IncidentPictures, NoticePictures
 from alerts.notify.pump import OutboxPump
 from alerts.notify.trial_notices import send_trials
-from alerts.outbound import series_records, webhooks
-from alerts.outbound.room_states import AVAILABILITY, RoomPublisher
-from alerts.outbound.webhooks import Webhooks, write_webhooks
 from alerts.secrets import find_scheme
 from detection.events import Detail
-from ingest.errors import BrokerError
-from ingest.mqtt.connection import connected, make_client
 from plumewatch.config import settings
 from plumewatch.service.resources import Task, run_after
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from alerts.consumer.memory_alerts import Detection, UnstoredReadings
     from alerts.engine import AlertRecord
     from alerts.notify.channels.apprise_notifier import Notifier
     from alerts.notify.pump import DeliveryOutcome
     from alerts.notify.trial_notices import TrialNotice
-    from alerts.outbound.room_states import Publish
     from alerts.policy import StaffMember
-    from ingest.mqtt.connection import BrokerSettings
     from plumewatch.service.ingestion import Ingestion
     from plumewatch.service.resources import Resources
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-_PRUNE_EVERY_S: Final = 60.0
 _PUSH_SUBJECT: Final = "mailto:plumewatch@localhost.localdomain"
 """Contact for push services if the page has no public address."""
 _SILENCES_EVERY_S: Final = 60.0
@@ -93,7 +82,7 @@ class Deliveries:
 
 
 class Alerting:
-    """Incidents, their notices, and outbound integrations; `stuck` counts by kind."""
+    """Incidents and their notices; `stuck` counts by kind."""
 
     def __init__(
         self,
@@ -105,26 +94,23 @@ class Alerting:
     ) -> None:
         config, paths, clock = resources.config, resources.paths, resources.clock
         private = config.alerts.allow_private_targets
-        policy = replace(
-            settings.build_alert_policy(config), webhooks=settings.read_webhooks(config)
-        )
+        policy = settings.build_alert_policy(config)
         self.push_key = cache(lambda: ServerKey.load(paths.push_key))
         self._policy = policy
         self.gateways = settings.read_gateways(config)
         self._directory = Directory(paths.state, settings.build_sign_in_rules(config))
         self.channels = OwnChannels(paths.state, self.gateways)
         self.engine = AlertEngine(resources.registry, policy)
-        hooks = Webhooks(policy, allow_private=private, clock=clock)
         public = config.web.public_url
         subject = public if public.startswith("https://") else _PUSH_SUBJECT
         push = WebPush(self.push_key, subject, self.channels, clock=clock)
-        direct = {"http": hooks.send, "https": hooks.send, WEB_PUSH: push.send}
+        direct = {WEB_PUSH: push.send}
         self.notifier = notifier or AppriseNotifier(NotifySettings(allow_private=private), direct)
         self.deliveries = Deliveries()
         self.stuck: Counter[str] = Counter()
         self._resources = resources
         self._wake_outbox = asyncio.Event()
-        self.changes = ChangeSignal(wakes=[self._wake_outbox, records_changed])
+        self.changes = ChangeSignal((self._wake_outbox, records_changed))
         self.pictures: NoticePictures | None = None
         if config.alerts.pictures:
             source = IncidentPictures(
@@ -199,9 +185,6 @@ class Alerting:
         yield Task("recurring silences", run_after(ready, self._keep_silences))
         yield Task("browsers", run_after(ready, self._forget_browsers))
         yield Task("stuck incident check", run_after(ready, partial(self._stuck_check.run, state)))
-        if self._resources.config.outbound.mqtt.enabled:
-            yield Task("room states", self._build_room_states().run())
-        yield Task("outbound integrations", run_after(ready, self._publish_outbound))
 
     async def commit(self, work: Callable[..., T], *arguments: object) -> T:
         """Commit a decision; wait while decisions are made in memory."""
@@ -264,58 +247,3 @@ class Alerting:
         if outcome.error is NotifyReason.QUOTA:
             self._operations.report(Detail.QUOTA_USED_UP)
         self.changes.notify()
-
-    async def _publish_outbound(self) -> None:
-        live = {series_records.READER, *([webhooks.READER] if self.engine.policy.webhooks else [])}
-        async with asyncio.TaskGroup() as group:
-            if self.engine.policy.webhooks:
-                group.create_task(self._write_webhooks(), name="webhooks")
-            group.create_task(self._prune_changes(live), name="change feed")
-
-    async def _write_webhooks(self) -> None:
-        base = self._resources
-        await write_webhooks(
-            base.state,
-            self.engine.policy,
-            self.engine.registry,
-            base.config.site,
-            self.changes,
-            self._wake_outbox,
-            base.run_until_stored,
-            base.clock,
-        )
-
-    def _build_room_states(self) -> RoomPublisher:
-        config = self._resources.config
-        broker = settings.read_broker_settings(config)
-        return RoomPublisher(
-            lambda: _open_room_session(broker),
-            self._resources.paths.state,
-            self.engine.registry,
-            self.changes,
-        )
-
-    async def _prune_changes(self, live: set[str]) -> None:
-        def prune() -> None:
-            with transaction(self._resources.state) as tx:
-                repository.prune_changes(tx, live)
-
-        while True:
-            await self._resources.run_until_stored("change feed", prune)
-            await asyncio.sleep(_PRUNE_EVERY_S)
-
-
-@asynccontextmanager
-async def _open_room_session(broker: BrokerSettings) -> AsyncIterator[Publish]:
-    """Connect for room states; the broker publishes ``offline`` when the service is gone."""
-    will = Will(AVAILABILITY, "offline", qos=1, retain=True)
-    client = make_client(broker, f"{broker.client_id}-rooms", clean=True, will=will)
-
-    async def publish(topic: str, payload: str, timeout_s: float) -> None:
-        await client.publish(topic, payload, qos=1, retain=True, timeout=timeout_s)
-
-    try:
-        async with connected(client, broker):
-            yield publish
-    except (BrokerError, MqttError, TimeoutError) as error:
-        raise ConnectionError(str(error)) from error

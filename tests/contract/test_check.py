@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import gc
 import json
 import re
@@ -94,20 +93,19 @@ def problems(found, part):
 
 
 def test_files_of_secrets_that_others_may_read(checked, tmp_path):
-    modes = {"broker": 0o644, "phone": 0o604, "scraper": 0o640, "hook": 0o600, "hook secret": 0o644}
+    modes = {"broker": 0o644, "phone": 0o604, "scraper": 0o640, "hook": 0o600, "ping": 0o644}
     for name, mode in modes.items():
         (tmp_path / name).write_text("https://hook.example/0123456789abcdef")
         (tmp_path / name).chmod(mode)
-    (tmp_path / "hook secret").write_text("whsec_" + base64.b64encode(bytes(32)).decode())
     code, found = checked(
         broker='username = "u"\npassword_file = "broker"',
         more='[metrics]\ntoken_file = "scraper"\n[[staff]]\nid = "fm"\nname = "FM"\n'
-        'notify = [{ url_file = "phone" }]\n[[outbound.webhook]]\nname = "h"\n'
-        'url_file = "hook"\nsecret_file = "hook secret"',
+        'notify = [{ url_file = "phone" }, { url_file = "hook" }]\n'
+        '[watchdog]\nping_url_file = "ping"',
     )
     (result,) = problems(found, "secrets")
     assert (code, result["state"]) == (3, "warn")  # of the broker, which is not there
-    for name in ("broker", "phone", "hook secret"):
+    for name in ("broker", "phone", "ping"):
         path = tmp_path / name
         assert f"{path} (mode {modes[name]:o})" in result["sentence"]
         assert shlex.quote(str(path)) in result["remedy"]

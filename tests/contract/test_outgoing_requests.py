@@ -7,16 +7,12 @@ import contextlib
 import socket
 
 import pytest
-from msgspec import structs
 
 from alerts.access.own_channels import OwnChannels, Subscription, encode_base64url
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
 from alerts.notify.channels.reachability import find_unreachable
 from alerts.notify.channels.web_push import ServerKey, WebPush
-from alerts.notify.notice import NoticeReason
-from alerts.outbound.webhooks import Webhooks
 from alerts.page.identity_provider import IdentityProvider, ProviderSettings
-from alerts.policy import AlertPolicy, Webhook
 from alerts.secrets import Secret
 from ingest.http.poll import PolledSensor, get
 from plumewatch.service.health import ping
@@ -33,15 +29,6 @@ def through_apprise(scheme):
         await notifier.send(target, RISING, timeout_s=20.0)
 
     return send
-
-
-async def webhook(address, private, _folder):
-    url = Secret(f"http{'' if private else 's'}://{address}/hook")
-    policy = AlertPolicy(webhooks=(Webhook("vms", url, Secret("whsec_" + "a" * 32), frozenset()),))
-    notice = structs.replace(
-        RISING, reason=NoticeReason.CHANGED, text='{"id": "msg_1", "body": "{}"}'
-    )
-    await Webhooks(policy, allow_private=private).send(url, notice)
 
 
 async def web_push(address, private, folder):
@@ -91,7 +78,6 @@ async def reachability(address, private, _folder):
 CLIENTS = {
     "apprise": through_apprise("json"),
     "ntfy": through_apprise("ntfy"),
-    "webhook": webhook,
     "web push": web_push,
     "poll": poll,
     "watchdog": watchdog,

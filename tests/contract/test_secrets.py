@@ -24,7 +24,6 @@ from tests.support.service import ServiceProcess, eventually, run_command
 pytestmark = pytest.mark.attack
 
 NO_SECRETS = {"config_file", "data_dir", "ca_file", "cert_file", "key_file"}
-WEBHOOK_KEY = "whsec_" + "TWFya2VkLWtleS1vZi10aGUtd2ViaG9vaw=="
 SECRETS = {
     "broker.password_file": "marked-password-of-the-broker",
     "metrics.token_file": "marked-token-of-the-metrics",
@@ -33,15 +32,13 @@ SECRETS = {
     "staff.url_file": "json://marked-user:marked-pass@127.0.0.1:9/marked-push-path",
     "alerts.email_url_file": "json://marked-user:marked-pass@127.0.0.1:9/marked-mail/{to}",
     "alerts.phone_url_file": "json://marked-user:marked-pass@127.0.0.1:9/marked-phone/{to}",
-    "outbound.url_file": "http://127.0.0.1:9/marked-webhook-path",
-    "outbound.secret_file": WEBHOOK_KEY,
     "reports.weekly_file": "json://marked-user:marked-pass@127.0.0.1:9/marked-weekly-path",
     "sign_in.client_secret_file": "marked-secret-of-the-sign-in-client",
     "ingest.token_file": "marked-token-of-the-source",
     "ingest.signature_file": "marked-signature-key-of-the-source",
     "ingest.password_file": "marked-password-of-a-polled-device",
 }
-MARKS = ("marked", WEBHOOK_KEY.removeprefix("whsec_"))
+MARKS = ("marked",)
 MORE = """
 [reports]
 weekly_file = "reports.weekly_file"
@@ -57,11 +54,6 @@ token_file = "timeseries.token_file"
 [watchdog]
 ping_url_file = "watchdog.ping_url_file"
 ping_every_s = 10
-
-[[outbound.webhook]]
-name = "vms"
-url_file = "outbound.url_file"
-secret_file = "outbound.secret_file"
 
 [sign_in]
 issuer = "http://127.0.0.1:9"

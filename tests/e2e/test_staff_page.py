@@ -34,7 +34,7 @@ from storage import sqlite
 from storage.registry import Registry, Room, Sensor
 from storage.timeseries import LatestReading
 from storage.timeseries.sqlite import SqliteSeries
-from tests.support.staff_page import page_settings
+from tests.support.staff_page import CountedWakes, page_settings
 
 VAPE = KIND_WORDS["vape"]
 
@@ -148,10 +148,10 @@ class Site:
         )
         self.incident = record.incident
         self.series = FakeSeries(self.now - 300, Path(folder) / "series.db")
-        self.live = ChangeSignal()
+        self.wakes = CountedWakes()
         app = create_app(
             page_settings(
-                changes=self.live,
+                changes=ChangeSignal((self.wakes,)),
                 database=self.database,
                 engine=self.engine,
                 series=self.series,
@@ -337,7 +337,7 @@ def test_acknowledge_and_answer_by_clicks(site, browser):
     wait_for(browser, lambda: site.load().status is Status.ACKNOWLEDGED)
     assert site.load().acknowledged_by == "lee"
     wait_for(browser, lambda: "acknowledged by Ms. Lee" in find(browser, ".hero").text)
-    assert site.live.count == 2  # the sign-in, the acknowledgment
+    assert site.wakes.count == 2  # the sign-in, the acknowledgment
     assert next_step(browser) == "I'm here"
     find(browser, "#arrive").click()
     wait_for(browser, lambda: "Ms. Lee arrived at" in find(browser, ".hero").text)

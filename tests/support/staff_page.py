@@ -1,5 +1,6 @@
 """Settings of a staff page for tests: fields of all groups by name, and what no test asks for."""
 
+import asyncio
 from dataclasses import dataclass, fields
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
@@ -40,6 +41,15 @@ async def _send_nothing(_member):
 
 async def _evaluate_nothing(_room, _starts, _person):
     return "tests are not evaluated here"
+
+
+class CountedWakes(asyncio.Event):
+    """Counts how often it is set."""
+
+    count = 0
+
+    def set(self):
+        self.count += 1
 
 
 def page_settings(*, engine, school="Plumewatch", times=None, **given):

@@ -1,4 +1,4 @@
-"""Deliver a notice to an address: ntfy, browsers and webhooks directly, others through apprise.
+"""Deliver a notice to an address: ntfy and browsers directly, others through apprise.
 
 ntfy and each scheme of `direct` have their own function. Properties of apprise that shape the rest:
 

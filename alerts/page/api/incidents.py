@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import math
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 from urllib.parse import urlencode
 
@@ -15,7 +15,6 @@ from pydantic import Field
 from alerts.access.api_tokens import Scope
 from alerts.errors import FeedbackError
 from alerts.incidents.incident import CAUSE_WORDS, MAX_NOTE, Status, Verdict
-from alerts.incidents.incident_json import build_incident_json
 from alerts.page import queries
 from alerts.page.api.operation import (
     PREFIX,
@@ -262,10 +261,19 @@ class IncidentApi(PageGroup):
     def _summarize(self, row: Mapping[str, Any]) -> dict[str, Any]:
         unknown = Room(row["room"], row["room_name"], "", "", "")
         room = self._context.registry.place_of(row["room"]) or unknown
-        own = {key: row[key] for key in IncidentSummary.model_fields}
-        person = self._find_person(row["acknowledged_by"])
-        more = {"acknowledged_by": person, "cause": row["cause"] or ""}
-        return own | build_incident_json(row, room) | more
+        return {key: row[key] for key in IncidentSummary.model_fields} | {
+            "onset": datetime.fromtimestamp(row["onset"], UTC),
+            "room": {
+                "id": room.id,
+                "name": room.name,
+                "floor": room.floor,
+                "building": room.building,
+                "site": room.site_id,
+                "site_name": room.site,
+            },
+            "acknowledged_by": self._find_person(row["acknowledged_by"]),
+            "cause": row["cause"] or "",
+        }
 
     def _find_person(self, person: str) -> Person | None:
         if not person or self._context.policy.find_member(person) is None:

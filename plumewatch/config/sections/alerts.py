@@ -46,7 +46,7 @@ class AlertsConfig(BaseModel, extra="forbid", frozen=True):
     offline_after: Annotated[int, Field(ge=2, le=100)] = 3
     """Missed intervals until a sensor counts as offline; at least one minute."""
     allow_private_targets: bool = False
-    """Allow notices and webhooks to addresses of private networks."""
+    """Allow notices to addresses of private networks."""
     push_server: Annotated[Url, Field(min_length=1)] = "https://ntfy.sh"
     """Server of ntfy for the topics that the page makes."""
     email_url_file: FilePath | None = None

@@ -27,7 +27,7 @@ from detection.events import ChannelEvidence, Detail, EventKind, EventPhase
 from language.messages import fact
 from storage import sqlite
 from storage.timeseries import LatestReading
-from tests.support.staff_page import page_settings
+from tests.support.staff_page import CountedWakes, page_settings
 
 VAPE = KIND_WORDS["vape"]
 
@@ -61,7 +61,7 @@ class Series:
 class Page:
     def __init__(self, database, registry, policy, shown=None, **options):
         self.now = NOW
-        self.changes = ChangeSignal()
+        self.wakes = CountedWakes()
         self.engine = AlertEngine(registry, policy)
         self.db = sqlite.connect(database)
         settings = {
@@ -69,7 +69,7 @@ class Page:
             "engine": self.engine,
             "series": Series(),
             "hasher": HASHER,
-            "changes": self.changes,
+            "changes": ChangeSignal((self.wakes,)),
             "pipeline": lambda: PipelineStatus({"accepted": 5}, {"bad_json": 2}),
             "clock": lambda: self.now,
         }
@@ -202,7 +202,7 @@ async def test_acknowledge_and_feedback(opened):
     assert repository.load(page.db, incident).verdict is Verdict.FALSE_ALARM
     shown = (await page.client.get(url)).text
     assert "spray, hair spray" in shown
-    assert page.changes.count == 3
+    assert page.wakes.count == 3
 
 
 @pytest.mark.parametrize(

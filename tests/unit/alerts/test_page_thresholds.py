@@ -87,7 +87,7 @@ async def test_an_adjustment_is_reverted_once_with_a_reason(answered):
     assert answer.status_code == 400
     assert "Please give a reason" in answer.text
     assert (await undo(page)).status_code == 303
-    assert page.changes.count == 2
+    assert page.wakes.count == 2
     newest = threshold_adjustments.latest(page.db)[0]
     assert (newest.who, newest.undoes, newest.reason) == ("fm", 1, "a drill")
     text = (await page.client.get("/levels")).text

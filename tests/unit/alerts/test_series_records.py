@@ -221,6 +221,5 @@ def test_a_series_without_any_gets_all_once(db, engine, make_event):
     handle(db, engine, make_event(NOW))
     with transaction(db) as tx:
         tx.execute("DELETE FROM series_due")
-        series_records.collect_changes(tx)
         series_records.mark_all(tx)
     assert series_records.count_waiting(db) == 2

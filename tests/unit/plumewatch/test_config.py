@@ -70,14 +70,6 @@ last = 2026-12-01
 name = "Fall"
 first = 2026-11-01
 last = 2027-01-01
-[[outbound.webhook]]
-name = "hook"
-url_env = "HOOK"
-secret_env = "HOOK_SECRET"
-[[outbound.webhook]]
-name = "hook"
-url_env = "HOOK"
-secret_env = "HOOK_SECRET"
 [[mapping]]
 version = 1
 name = "any"
@@ -112,7 +104,6 @@ def test_faults_name_another_entry_by_its_id_or_number_as_the_file_has_it():
         "[[bells]] other: periods: '1' is on mon in [[bells]] usual too",
         "[[term]] Fall: name: 'Fall': must not be that of [[term]] number 1: name",
         "must not overlap [[term]] Fall",
-        "is already used by [[outbound.webhook]] number 1: name",
         "[[mapping]] never: topic: 'a/{id}' is never reached: [[mapping]] any has no `when`",
         "[sign_in] local number 1: 'nobody'",
         "[ingest] decoders number 1: 'morse'",

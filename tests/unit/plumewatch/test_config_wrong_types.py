@@ -26,8 +26,6 @@ term = [{ name = "Fall", first = 2026-08-24, last = 2026-12-18 }]
 topics = ["site/#"]
 http = { port = 9000 }
 source = [{ name = "a", decoder = "halo", token_env = "T", sensors = ["n1-boys"] }]
-[outbound]
-webhook = [{ name = "w", url_env = "U", secret_env = "S", kinds = ["vape"] }]
 [[override]]
 shift = "hall-gym"
 start = 2026-09-08T08:00:00

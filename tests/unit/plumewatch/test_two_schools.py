@@ -1,9 +1,7 @@
 """Two schools with the same buildings, floors and rooms: no output calls two rooms the same."""
 
-import json
 import time
 import tomllib
-from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
@@ -16,9 +14,6 @@ from alerts.notify.channels.apprise_notifier import build_json_fields
 from alerts.notify.notice import render
 from alerts.notify.notice_writer import write_headline
 from alerts.notify.pictures import IncidentPictures
-from alerts.outbound import webhooks
-from alerts.policy import Webhook
-from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from plumewatch.config.load import parse
 from plumewatch.config.settings import build_alert_policy
@@ -61,17 +56,14 @@ class District:
             monkeypatch.setenv(f"ADDRESS_{site}", f"json://127.0.0.1:9/{site}")
         self.config = parse(tomllib.loads(DISTRICT), base=path)
         self.registry = self.config.registry()
-        hook = Webhook("hook", Secret("https://x.example/"), Secret("whsec_x"))
-        self.policy = replace(build_alert_policy(self.config), webhooks=(hook,))
+        self.policy = build_alert_policy(self.config)
         self.database = path / "state.db"
         self.db = sqlite.connect(self.database)
         for part in (schema, access, audit):
             sqlite.migrate(self.db, part.COMPONENT, part.SCRIPTS)
         self.engine = AlertEngine(self.registry, self.policy)
         with sqlite.transaction(self.db) as tx:
-            webhooks.enqueue(tx, self.policy, self.registry, "Lincoln Schools", AT)
             records = self.engine.on_events(tx, [event("north-1"), event("south-1")], AT)
-            webhooks.enqueue(tx, self.policy, self.registry, "Lincoln Schools", AT)
         self.ids = [record.incident for record in records]
         self.rooms = list(self.registry.rooms.values())
 
@@ -94,14 +86,6 @@ def titles(district):
     return [render(notices[f"{site}-ap"])[0] for site in ("north", "south")]
 
 
-def bodies_of_webhooks(district):
-    rows = outbox.lease(
-        district.db, AT, owner="test", lease_s=60.0, limit=100, free=lambda _channel: 100
-    )
-    sent = [json.loads(row.notice.text) for row in rows if row.person == "webhook/hook"]
-    return [json.loads(message["body"])["data"] for message in sent]
-
-
 def picture_texts(district):
     class Series:
         def window(self, _sensor, start, end):
@@ -119,9 +103,6 @@ def rows_of_reports(district):
 OUTPUTS = MappingProxyType(
     {
         "notice": titles,
-        "webhook": lambda d: [
-            json.dumps([x["school"], x["site"], x["room"]["name"]]) for x in bodies_of_webhooks(d)
-        ],
         "picture": picture_texts,
         "report": rows_of_reports,
         "dashboard": lambda d: list(
@@ -147,7 +128,7 @@ def test_no_output_calls_two_rooms_the_same(district, output):
         assert "South High" in found[1]
 
 
-def test_json_has_the_id_of_the_school_as_webhooks_have(district):
+def test_json_has_the_id_of_the_school(district):
     notices = district.notices()
     assert [build_json_fields(notices[f"{site}-ap"])["site"] for site in ("north", "south")] == [
         "north",

@@ -1,4 +1,4 @@
-"""The MQTT broker, and the other systems of the building."""
+"""The MQTT broker."""
 
 from __future__ import annotations
 
@@ -6,41 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from detection.events import EventKind
 from plumewatch.config.sections.common import FilePath, Port
-
-
-class MqttOutConfig(BaseModel, extra="forbid", frozen=True):
-    """Room states on the broker that readings come from."""
-
-    enabled: bool = False
-    """Publish the states of rooms."""
-
-
-class WebhookConfig(BaseModel, extra="forbid", frozen=True):
-    """One system that receives incidents as signed messages."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")]
-    """Name in logs."""
-    url_file: FilePath | None = None
-    """File with its address."""
-    url_env: str = ""
-    """Environment variable to read it from instead."""
-    secret_file: FilePath | None = None
-    """File with the signing secret, `whsec_` and base64 of 24 to 64 bytes."""
-    secret_env: str = ""
-    """Environment variable to read it from instead."""
-    kinds: Annotated[list[EventKind], Field(max_length=20)] = []
-    """Kinds of incidents to send; all that staff are notified of if empty."""
-
-
-class OutboundConfig(BaseModel, extra="forbid", frozen=True):
-    """Integrations with other systems of the building."""
-
-    mqtt: MqttOutConfig = MqttOutConfig()
-    """Room states over MQTT."""
-    webhook: Annotated[list[WebhookConfig], Field(max_length=32)] = []
-    """Systems that receive signed messages."""
 
 
 class BrokerConfig(BaseModel, extra="forbid", frozen=True):
