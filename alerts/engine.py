@@ -270,13 +270,6 @@ class AlertEngine:
         for row in rows.fetchall() if self.registry.former else ():
             self._record(tx, row["id"], inputs.SchoolClosed(SYSTEM, now), now)
 
-    def sync_silences(self, tx: sqlite3.Connection, now: float) -> list[str]:
-        """Add and end the occurrences of recurring silences; return why any were refused."""
-        stale, refused = silences.sync_recurring(tx, self.policy.silences, self.registry, now)
-        for silence_id in stale:
-            self.end_silence(tx, silence_id, silences.RECURRING, now)
-        return refused
-
     def end_silence(self, tx: sqlite3.Connection, silence_id: int, by: str, now: float) -> Silence:
         """End a silence early: within a second, people are notified of what is still going on."""
         ended = silences.end(tx, silence_id, by, now)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from alerts.duty.roster import Ring
-    from alerts.duty.shifts import QuietHours, RecurringSilence
+    from alerts.duty.shifts import QuietHours
     from alerts.secrets import Secret
     from storage.registry import Registry
 
@@ -210,7 +210,6 @@ class AlertPolicy:
     page_url: str = ""
     """Address of the staff page, without a trailing slash; empty for notices without links."""
     timings: EscalationTimings = field(default_factory=EscalationTimings)
-    silences: tuple[RecurringSilence, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse contradictions; ranges and names are checked by the configuration."""

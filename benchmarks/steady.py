@@ -99,7 +99,7 @@ def viewers(config: Path, over: threading.Event) -> None:
 BURDENS: dict[str, Burden] = {
     "a backup": partial(command, "backup {folder}/{number}"),
     "a report": partial(command, "report summary --month {month} --out {folder}/{number}.csv"),
-    "retention": partial(command, "retention apply"),
+    "retention": partial(command, "retention --apply"),
     f"{_VIEWERS} viewers": viewers,
 }
 

@@ -246,7 +246,7 @@ def _make_parameter(param: Any) -> str:
 
 # ---- what is kept for how long; decisions
 
-_BY_HAND: Final = "`plumewatch retention apply`"
+_BY_HAND: Final = "`plumewatch retention --apply`"
 
 
 def make_retention() -> list[str]:
@@ -272,14 +272,14 @@ def make_retention() -> list[str]:
             "incidents with notices and answers",
             "retention.incident_days",
             incident_days,
-            "`plumewatch retention apply`",
+            _BY_HAND,
         ),
     ]
     return [
         "| what | kept for | setting | deleted by |",
         "|---|---|---|---|",
         *(f"| {what} | {days:,.0f} days | `{key}` | {by} |" for what, key, days, by in rows),
-        "| audit log, legal holds, threshold adjustments | forever | | nobody |",
+        "| audit log, threshold adjustments | forever | | nobody |",
     ]
 
 

@@ -37,7 +37,7 @@ _NO_SUMS: Final = (0.0,) * len(_FIELDS)
 class Facts:
     """What happened at some places in a window, half-open; times are Unix seconds.
 
-    - `deleted_before`: retention deleted incidents opened before it, except those on legal hold;
+    - `deleted_before`: retention deleted incidents opened before it;
       -inf if none.
     - `recorded_from`: all incidents since then are on record; inf if there is no record.
     - `period`, `before`, `year_before`: name of the window, if it was requested by name, the period
@@ -115,7 +115,7 @@ class Facts:
             return ""
         day = self.calendar.local(min(self.deleted_before, self.end))
         return _(
-            "Retention deleted incidents before %(day)s, except those on legal hold.",
+            "Retention deleted incidents before %(day)s.",
             day=write_date(day, "date and time"),
         )
 

@@ -42,8 +42,6 @@ class AuditKind(StrEnum):
     START = "start"
     EXPORT = "export"
     RETENTION = "retention"
-    HOLD = "hold"
-    RELEASE = "release"
     SETTINGS = "settings"
     PUSH = "push"
     TOKEN = "token"  # noqa: S105 - the word, not one

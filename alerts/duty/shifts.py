@@ -7,9 +7,8 @@ started.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
 from alerts.duty.reasons import Reason
@@ -26,7 +25,7 @@ from alerts.duty.timetable import (
 from language.messages import Fact, fact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
     from zoneinfo import ZoneInfo
 
 
@@ -179,31 +178,3 @@ class QuietHours:
 
     hours: ClockHours
     divert: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RecurringSilence:
-    """A silence that recurs at some hours, from `first` to `last` if given.
-
-    Each occurrence becomes a silence a day ahead, with the same limits as any other.
-    """
-
-    labels: Mapping[str, str]
-    reason: str
-    hours: ClockHours
-    first: date | None = None
-    last: date | None = None
-
-    def find_occurrences(self, now: float) -> dict[str, tuple[float, float]]:
-        """Return start and end, by key, of occurrences that are not over and begin within a day."""
-        at = datetime.fromtimestamp(now, UTC)
-        named = repr((self.labels, self.reason, self.hours.start, self.hours.end)).encode()
-        key = hashlib.sha256(named).hexdigest()[:16]
-        found = {}
-        for span in self.hours.find_spans(at - _AHEAD, at + _AHEAD):
-            day = span.start.astimezone(self.hours.zone).date()
-            in_time = is_within(day, self.first, self.last)
-            if in_time and span.end > at and span.start <= at + _AHEAD:
-                spans = (span.start.timestamp(), span.end.timestamp())
-                found[f"{key} {day.isoformat()}"] = spans
-        return found

@@ -9,46 +9,31 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from storage import audit, holds
+from storage import audit
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator
 
-    from storage.holds import Hold
 
 _BATCH: Final = 500
 
 
 class Due(NamedTuple):
-    """Ids that may be deleted, oldest first, and counts of old ones on hold or still open."""
+    """Ids that may be deleted, oldest first, and the count of old ones that are still open."""
 
     old: tuple[str, ...]
-    held: int
     open: int
 
 
-def find_due(db: sqlite3.Connection, before: float, holds: Iterable[Hold]) -> Due:
+def find_due(db: sqlite3.Connection, before: float) -> Due:
     """Find the incidents that were opened before a time."""
-    active = list(holds)
-    old: list[str] = []
-    held = not_over = 0
     rows = db.execute(
-        "SELECT id, room, opened_at, status FROM incident WHERE opened_at < ?"
-        " ORDER BY opened_at, id",
-        (before,),
-    )
-    for row in rows:
-        if row["status"] != "resolved":
-            not_over += 1
-        elif any(
-            h.room in ("", row["room"]) and h.start <= row["opened_at"] < h.end for h in active
-        ):
-            held += 1
-        else:
-            old.append(row["id"])
-    return Due(tuple(old), held, not_over)
+        "SELECT id, status FROM incident WHERE opened_at < ? ORDER BY opened_at, id", (before,)
+    ).fetchall()
+    old = tuple(row["id"] for row in rows if row["status"] == "resolved")
+    return Due(old, len(rows) - len(old))
 
 
 def delete_due(db: sqlite3.Connection, before: float, who: str, now: float) -> Iterator[int]:
@@ -58,7 +43,7 @@ def delete_due(db: sqlite3.Connection, before: float, who: str, now: float) -> I
     """
     while True:
         with transaction(db) as tx:
-            chosen = find_due(tx, before, holds.active(tx)).old[:_BATCH]
+            chosen = find_due(tx, before).old[:_BATCH]
             if not chosen:
                 return
             delete(tx, chosen)

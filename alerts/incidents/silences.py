@@ -26,13 +26,10 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Mapping
 
-    from alerts.duty.shifts import RecurringSilence
     from storage.registry import Registry, Room, Sensor
 
 LONGEST_S: Final = 14 * 86_400.0
 LONGEST_WIDE_S: Final = 4 * 3600.0
-RECURRING: Final = "plumewatch"
-"""Owner of the occurrences of recurring silences."""
 LONGEST_TESTED_S: Final = 3 * 3600.0
 MAX_REASON: Final = 200
 MOST: Final = 200
@@ -70,7 +67,6 @@ class Silence:
     starts_at: float
     ends_at: float
     ended_by: str = ""
-    occurrence: str = ""
     purpose: str = ""
 
     @property
@@ -118,13 +114,11 @@ def add(
     now: float,
     registry: Registry | None = None,
     is_admin: bool = False,
-    occurrence: str = "",
 ) -> Silence:
     """Add a silence; raise `SilenceError` with every fault of its fields."""
     starts_at, reason = max(starts_at, now), reason.strip()
     new = Silence(
         *(0, labels, owner, reason, now, starts_at, ends_at),
-        occurrence=occurrence,
         purpose=purpose,
     )
     faults = list(_find_field_faults(new))
@@ -135,9 +129,9 @@ def add(
     if faults:
         raise SilenceError(*faults)
     row = tx.execute(
-        "INSERT INTO silence (labels, owner, reason, created_at, starts_at, ends_at, occurrence,"
-        " purpose) VALUES (?,?,?,?,?,?,?,?) RETURNING *",
-        (_encode(labels), owner, reason, now, starts_at, ends_at, occurrence, purpose),
+        "INSERT INTO silence (labels, owner, reason, created_at, starts_at, ends_at, purpose)"
+        " VALUES (?,?,?,?,?,?,?) RETURNING *",
+        (_encode(labels), owner, reason, now, starts_at, ends_at, purpose),
     ).fetchone()
     return read_silence(row)
 
@@ -159,41 +153,6 @@ def _find_field_faults(new: Silence) -> Iterator[Message]:
         yield later("end: must be after the start and in the future")
     elif new.ends_at - new.starts_at > longest:
         yield Message(too_long, {"n": longest / 3600})
-
-
-def sync_recurring(
-    tx: sqlite3.Connection,
-    recurring: Iterable[RecurringSilence],
-    registry: Registry,
-    now: float,
-) -> tuple[list[int], list[str]]:
-    """Add missing occurrences; return the ids of silences to end, and why any were refused."""
-    rows = tx.execute("SELECT id, occurrence, ends_at FROM silence WHERE occurrence <> ''")
-    known = {row["occurrence"]: row for row in rows}
-    wanted: set[str] = set()
-    refused = []
-    for one in recurring:
-        for key, (start, end) in one.find_occurrences(now).items():
-            wanted.add(key)
-            if key in known:
-                continue
-            try:
-                add(
-                    tx,
-                    labels=one.labels,
-                    owner=RECURRING,
-                    reason=one.reason,
-                    starts_at=start,
-                    ends_at=end,
-                    now=now,
-                    registry=registry,
-                    is_admin=True,
-                    occurrence=key,
-                )
-            except SilenceError as error:
-                refused.append(f"{one.reason}: {'; '.join(map(str, error.faults))}")
-    stale = [r["id"] for key, r in known.items() if key not in wanted and r["ends_at"] > now]
-    return stale, refused
 
 
 def end(tx: sqlite3.Connection, silence_id: int, by: str, now: float) -> Silence:
@@ -297,10 +256,10 @@ def _encode(labels: Mapping[str, str]) -> str:
 
 def _find_number_faults(tx: sqlite3.Connection, new: Silence) -> Iterator[Message]:
     number = tx.execute(
-        "SELECT count(*) FROM silence WHERE owner = ? AND ends_at > ? AND occurrence = ''",
+        "SELECT count(*) FROM silence WHERE owner = ? AND ends_at > ?",
         (new.owner, new.created_at),
     ).fetchone()[0]
-    if number >= MOST and not new.occurrence:
+    if number >= MOST:
         yield later(
             "silences: you have %(n)d already, and at most %(most)d are allowed; end some first",
             n=number,

@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from alerts.incidents.free_text import clean_text, find_fault
+from alerts.incidents.free_text import clean_text
 from alerts.page.config_file import Edit
 from language.messages import _, write_clocks, write_date
 from language.plain_text import new_id
@@ -62,8 +62,6 @@ class Field:
     rows: tuple[Field, ...] = ()
     spare: int = 1
     """Empty rows after the existing ones."""
-    is_free: bool = False
-    """Whether this is free text, in which nothing may identify a person."""
     asked_by: str = ""
     """Key of another field; this field appears only if that one has a fault."""
     needs_choices: bool = False
@@ -244,7 +242,7 @@ def _find_refused(
     typed: Mapping[str, Any],
     prefix: str = "",
 ) -> Iterator[tuple[str, str]]:
-    """Yield faults: values not offered, text that identifies people, and empty time spans."""
+    """Yield faults: values not offered and empty time spans."""
     for one in fields:
         value, name = typed.get(one.key), f"{prefix}{one.key}"
         if value is None:
@@ -258,8 +256,6 @@ def _find_refused(
             values = value if isinstance(value, list) else [value]
             if value != old.get(one.key) and not set(map(str, values)) <= set(one.choices(tree)):
                 yield name, _("Choose from the list.")
-        elif one.is_free and (fault := find_fault(str(value))):
-            yield name, fault
     if {"start", "end"} <= {f.key for f in fields if f.kind is Kind.TIME}:
         asks = any(one.asked_by == "end" for one in fields)
         if fault := _check_span(old, typed, asks=asks):

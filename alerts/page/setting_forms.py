@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from alerts.access.roles import Right
-from alerts.notify.notice import KIND_WORDS
 from alerts.page.config_file import Edit
 from alerts.page.forms import Field, Form, Kind, find_day_end
 from alerts.policy import FACILITIES, STAFF
@@ -357,38 +356,6 @@ FORMS: Final = (
             _NEXT_DAY,
             _DAYS_OF_WEEK,
         ),
-    ),
-    Form(
-        "silences",
-        "silence",
-        mark("Recurring silences"),
-        mark("silence"),
-        mark(
-            "During these times, incidents are recorded but nobody is notified."
-            " They appear under Silences a day ahead."
-        ),
-        Right.SETTINGS,
-        (
-            Field("reason", mark("Reason (no names)"), is_free=True),
-            Field("room", mark("Room"), Kind.CHOICE, _list_rooms),
-            _SITE,
-            Field("building", mark("or building"), Kind.CHOICE, _buildings),
-            Field("floor", mark("Floor of the building"), choices=_floors),
-            Field(
-                "kind",
-                mark("What"),
-                Kind.CHOICE,
-                lambda _tree: KIND_WORDS,
-                help=mark("Leave empty for everything, including smoke."),
-            ),
-            Field("start", mark("From"), Kind.TIME),
-            Field("end", mark("To"), Kind.TIME, help=mark("At most 12 hours.")),
-            _NEXT_DAY,
-            _DAYS_OF_WEEK,
-            Field("first", mark("First day"), Kind.DATE, help=mark("Leave empty for always.")),
-            Field("last", mark("Last day"), Kind.DATE),
-        ),
-        title=lambda e, _tree: str(e.get("reason", "")),
     ),
     Form(
         "holidays",

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from alerts.access.sign_in_rules import fold_address
-from alerts.duty.timetable import DAY_MIN, parse_minutes
 from ingest.decoders import DECODERS, HTTP_DECODERS
 from ingest.http.sources import SIGNED_DECODERS
 from ingest.mapping.decoder import PREFIX
@@ -39,7 +38,6 @@ _DAYS: Final = (
     ("journal", "keep_days"),
     *(("timeseries", key) for key in ("raw_days", "minute_days", "quarter_hour_days")),
 )
-_LONGEST_SILENCE_MIN: Final = 12 * 60
 _NAMES: Final = frozenset(DECODERS)
 _WATCHING: Final = ("staff", "facilities", "admin")
 """Roles that may be notified of incidents."""
@@ -63,7 +61,7 @@ def find_cross_faults(draft: Draft) -> Iterator[ConfigFault]:
             _find_mapping_faults,
         ),
         *(_find_decoder_faults, _find_source_faults, _find_poll_faults),
-        *(_find_silence_faults, _find_retention_faults),
+        _find_retention_faults,
         *(find_sign_in_faults, find_duty_faults),
     ):
         yield from faults_of(draft)
@@ -100,14 +98,13 @@ def _find_site_faults(draft: Draft) -> Iterator[ConfigFault]:
     known, several = {site.id for site in config.sites}, len(config.sites) > 1
     what, named = (
         "must be the id of a school: %(known)s",
-        ("bells", "holiday", "term", "shift", "silence"),
+        ("bells", "holiday", "term", "shift"),
     )
     for section in (*named, *(("room", "zone") if known else ())):
         entries: list[Any] = config.zones if section == "zone" else getattr(config, section)
         for path, entry in draft.tables(section, entries):
             yield from find_unknown(f"{path}.site", [entry.site or None], known, what)
-            needed = section in ("room", "zone") or (section == "silence" and bool(entry.building))
-            if several and not entry.site and needed:
+            if several and not entry.site and section in ("room", "zone"):
                 yield ConfigFault(f"{path}.site", "missing", what % {"known": list_some(known)})
     for path, person in draft.tables("staff", config.staff):
         yield from find_unknown(f"{path}.sites", {*person.sites} - {ALL_SITES}, known, what)
@@ -270,41 +267,6 @@ def _find_source_secret_faults(path: str, source: SourceConfig) -> Iterator[Conf
         yield ConfigFault(f"{path}.signature", "given", allowed)
     elif not signs and not (source.token_file or source.token_env):
         yield ConfigFault(path, "neither token_file nor token_env", EXACTLY_ONE)
-
-
-def _find_silence_faults(draft: Draft) -> Iterator[ConfigFault]:
-    config = draft.config
-    rooms = {room.id for room in config.room if room.id}
-    places = {
-        (site, room.building, floor)
-        for room in config.room
-        for site in ("", room.site)
-        for floor in ("", room.floor)
-    }
-    buildings = {building for _, building, _ in places}
-    for path, entry in draft.valid("silence", config.silence):
-        if bool(entry.room) == bool(entry.building):
-            yield ConfigFault(path, "both or neither of room and building", EXACTLY_ONE)
-        yield from find_unknown(
-            f"{path}.room",
-            [entry.room or None],
-            rooms,
-            mark("must be the id of a [[room]]: %(known)s"),
-        )
-        if entry.building:
-            known = "must be the building of a [[room]]: %(known)s"
-            yield from find_unknown(f"{path}.building", [entry.building], buildings, known)
-        if entry.floor and (entry.site, entry.building, entry.floor) not in places:
-            yield ConfigFault(f"{path}.floor", repr(entry.floor), later("a floor of the building"))
-        lasts = (
-            parse_minutes(entry.end, latest=DAY_MIN) - parse_minutes(entry.start)
-        ) % DAY_MIN or DAY_MIN
-        if lasts > _LONGEST_SILENCE_MIN:
-            allowed = later("at most %(n)s hours after start", n=_LONGEST_SILENCE_MIN // 60)
-            yield ConfigFault(f"{path}.end", entry.end, allowed)
-        if entry.first and entry.last and entry.first > entry.last:
-            allowed = later("must not be before first, %(first)s", first=entry.first)
-            yield ConfigFault(f"{path}.last", str(entry.last), allowed)
 
 
 def _find_retention_faults(draft: Draft) -> Iterator[ConfigFault]:

@@ -15,7 +15,6 @@ from plumewatch.config.roster import build_roster
 from plumewatch.config.sections.alerts import (
     AlertsConfig,
     DetectionConfig,
-    SilenceConfig,
 )
 from plumewatch.config.sections.broker import BrokerConfig
 from plumewatch.config.sections.common import FilePath, Name, TimeZone
@@ -88,8 +87,6 @@ class PlumewatchConfig(DutySections, BaseModel):
     """Formats of devices without a decoder."""
     route: Annotated[list[RouteConfig], Field(max_length=256)] = []
     """Decoders of user-defined topics."""
-    silence: Annotated[list[SilenceConfig], Field(max_length=64)] = []
-    """Silences that recur, such as for cleaning."""
 
     _files: dict[tuple[str, int], str] = PrivateAttr(default_factory=dict)
 

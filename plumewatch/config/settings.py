@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from alerts.access.own_channels import TO, Gateways
 from alerts.access.sign_in_rules import GroupRole, SignInRules
-from alerts.duty.shifts import ClockHours, QuietHours, RecurringSilence
+from alerts.duty.shifts import ClockHours, QuietHours
 from alerts.duty.timetable import DAY_MIN, parse_minutes
 from alerts.errors import PolicyError
 from alerts.policy import AlertPolicy, EscalationTimings, StaffMember
@@ -115,7 +115,6 @@ def build_alert_policy(config: PlumewatchConfig) -> AlertPolicy:
             language=config.language,
             page_url=config.web.url,
             timings=build_timings(config),
-            silences=tuple(build_silences(config)),
         )
     except PolicyError as error:
         lines = str(error).split("\n")
@@ -137,20 +136,6 @@ def read_gateways(config: PlumewatchConfig) -> Gateways:
             reader.faults.append(ConfigFault(path, "the address", allowed))
     reader.check()
     return found
-
-
-def build_silences(config: PlumewatchConfig) -> Iterator[RecurringSilence]:
-    """Yield the recurring silences."""
-    sites = {room.id: room.site for room in config.room}
-    for entry in config.silence:
-        at = entry.site or sites.get(entry.room, "")
-        zone, site = config.zone(at), config.site_of(entry.site).name if entry.site else ""
-        places = (("room", entry.room), ("floor", entry.floor), ("building", entry.building))
-        wanted = (*places, ("site", site), ("kind", entry.kind or ""))
-        labels = {name: value for name, value in wanted if value}
-        end = parse_minutes(entry.end, latest=DAY_MIN)
-        hours = ClockHours(zone, parse_minutes(entry.start), end, number_weekdays(entry.days))
-        yield RecurringSilence(labels, entry.reason, hours, entry.first, entry.last)
 
 
 def build_timings(config: PlumewatchConfig) -> EscalationTimings:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FOLDER: Final = "sites"
 ALL: Final = "*"
 """In `sites` of a person, stands for all sites."""
-_OF_ITS_SITE: Final = frozenset({"room", "zone", "bells", "holiday", "term", "shift", "silence"})
+_OF_ITS_SITE: Final = frozenset({"room", "zone", "bells", "holiday", "term", "shift"})
 _SECTIONS: Final = (*sorted(_OF_ITS_SITE), "sensor", "staff", "receiver", "override")
 _OWN: Final = ("name", "timezone", "closed")
 

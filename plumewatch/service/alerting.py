@@ -48,7 +48,6 @@ T = TypeVar("T")
 
 _PUSH_SUBJECT: Final = "mailto:plumewatch@localhost.localdomain"
 """Contact for push services if the page has no public address."""
-_SILENCES_EVERY_S: Final = 60.0
 _FORGET_EVERY_S: Final = 60.0
 _OPERATIONS_AGAIN_S: Final = 300.0
 """Shorter than the time after which an incident without further reports ends."""
@@ -182,7 +181,6 @@ class Alerting:
         run_memory = partial(self.memory.run, detection, state, self._pump, self._listen)
         yield Task("memory", run_after(ready, run_memory))
         yield Task("operations", run_after(ready, self._keep_operations))
-        yield Task("recurring silences", run_after(ready, self._keep_silences))
         yield Task("browsers", run_after(ready, self._forget_browsers))
         yield Task("stuck incident check", run_after(ready, partial(self._stuck_check.run, state)))
 
@@ -200,11 +198,12 @@ class Alerting:
         return self._resources.run_until_stored.failing.get("incidents", "")
 
     async def _keep_operations(self) -> None:
-        """Keep incidents open for faults of the service itself, such as a used-up quota."""
+        """Keep incidents open for faults of the service, and close those of closed schools."""
         base, operations = self._resources, self._operations
 
         def store() -> None:
             with transaction(base.state) as tx:
+                self.engine.close_former(tx, base.clock())
                 operations.store(tx, self.engine)
 
         while True:
@@ -214,22 +213,6 @@ class Alerting:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_OPERATIONS_AGAIN_S):
                     await operations.changed.wait()
-
-    async def _keep_silences(self) -> None:
-        base, logged = self._resources, set[str]()
-
-        def sync() -> list[str]:
-            with transaction(base.state) as tx:
-                self.engine.close_former(tx, base.clock())
-                return self.engine.sync_silences(tx, base.clock())
-
-        while True:
-            refused = await self.commit(sync)
-            for words in set(refused) - logged:
-                log.warning("a recurring silence is not applied: %s", words)
-            logged = set(refused)
-            self.changes.notify()
-            await asyncio.sleep(_SILENCES_EVERY_S)
 
     async def _forget_browsers(self) -> None:
         def forget() -> None:

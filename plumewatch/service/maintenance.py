@@ -3,7 +3,7 @@
 If a clock were set years ahead by mistake, everything would be old at once. So age is judged by a
 clock that follows ours at most `FASTEST` times as fast, across restarts. A mistake that is
 corrected within a day costs nothing, and after a summer without the service, deletion catches up
-within days. In the series, readings under a legal hold are not deleted (`storage.holds`).
+within days.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from alerts.outbound import series_records
 from alerts.outbound.state_summary import StateSummary
 from plumewatch.sensor_status import save_counts
 from plumewatch.service.data_folder import reserve_space
-from storage import holds, state
+from storage import state
 from storage.errors import StorageError, is_transient
 from storage.sqlite import transaction
 
@@ -120,9 +120,6 @@ class Deletion:
         self._warn()
         await base.run_until_stored("retention clock", _save_clock, base.state, old_at)
         await self._prune_journal(snapshot_offset, old_at)
-        held = await base.run_until_stored("holds", holds.earliest, base.state)
-        if held is not None:
-            old_at = min(old_at, held + base.config.timeseries.raw_days * _DAY_S)
         while await base.in_series(base.series.tidy, now, old_at):
             pass
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plumewatch.config.load import parse
-from plumewatch.config.settings import build_alert_policy, build_school, build_silences
+from plumewatch.config.settings import build_alert_policy, build_school
 
 ZONES = {"boston": "America/New_York", "berlin": "Europe/Berlin"}  # 2026-03-08 and 2026-03-29
 SCHOOL = """
@@ -40,11 +40,6 @@ people = ["{0}-day"]
 site = "{0}"
 start = "07:30"
 end = "16:00"
-[[silence]]
-reason = "cleaning"
-room = "{0}-boys"
-start = "17:00"
-end = "18:30"
 """
 CONFIG = parse(
     tomllib.loads(
@@ -55,7 +50,6 @@ CONFIG = parse(
     base=None,
 )
 POLICY = build_alert_policy(CONFIG)
-SILENCES = dict(zip(ZONES, build_silences(CONFIG), strict=True))
 DISTRICT = build_school(CONFIG)
 SPRING, AUTUMN = datetime(2026, 3, 6, tzinfo=UTC), datetime(2026, 10, 23, tzinfo=UTC)
 INSTANTS = st.builds(
@@ -84,10 +78,6 @@ def test_each_school_keeps_to_its_own_clock(moment):
         spans = quiet.hours.find_spans(moment, moment)
         is_quiet = any(span.contains(moment) for span in spans)
         assert is_quiet == is_between(local, time(22), time(6))
-
-        silence = SILENCES[site].find_occurrences(at).values()
-        is_silent = any(start <= at < end for start, end in silence)
-        assert is_silent == is_between(local, time(17), time(18, 30))
 
         calendar = DISTRICT.calendars(at - 1.0, at + 1.0)[f"{site} school"]
         assert calendar.local(at).replace(tzinfo=None) == local.replace(tzinfo=None)

@@ -159,7 +159,6 @@ CREATE TABLE escalation_step (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX escalation_step_due ON escalation_step (due_at) WHERE done_at IS NULL;
 
--- `occurrence` says which one of a recurring silence this is; empty for silences that people added.
 CREATE TABLE silence (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     labels TEXT NOT NULL,
@@ -169,11 +168,9 @@ CREATE TABLE silence (
     starts_at REAL NOT NULL,
     ends_at REAL NOT NULL CHECK (ends_at >= starts_at),
     ended_by TEXT NOT NULL DEFAULT '',
-    occurrence TEXT NOT NULL DEFAULT '',
     purpose TEXT NOT NULL DEFAULT '' CHECK (purpose <> '' OR reason <> '')
 ) STRICT;
 CREATE INDEX silence_end ON silence (ends_at);
-CREATE UNIQUE INDEX silence_occurrence ON silence (occurrence) WHERE occurrence <> '';
 
 CREATE TABLE threshold_adjustment (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,

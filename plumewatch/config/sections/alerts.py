@@ -7,15 +7,10 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from detection.alert_rules import BUDGET
-from detection.events import EventKind
 from plumewatch.config.sections.common import (
-    Date,
-    Days,
-    EndTime,
     FalseAlarms,
     FilePath,
     Url,
-    WallTime,
 )
 
 
@@ -61,30 +56,3 @@ class AlertsConfig(BaseModel, extra="forbid", frozen=True):
     """Environment variable to read it from instead."""
     pictures: bool = True
     """Attach the evidence picture to alerts."""
-
-
-class SilenceConfig(BaseModel, extra="forbid", frozen=True):
-    """A silence that recurs: incidents are recorded, but nobody is notified meanwhile."""
-
-    reason: Annotated[str, Field(min_length=1, max_length=200)]
-    """Why; people see it in the list of silences."""
-    room: Annotated[str, Field(max_length=80)] = ""
-    """Id of the `[[room]]`; a room or a building must be given."""
-    building: Annotated[str, Field(max_length=80)] = ""
-    """Name of the building."""
-    site: Annotated[str, Field(max_length=80)] = ""
-    """Id of the `[[site]]` of the building, if there are several."""
-    floor: Annotated[str, Field(max_length=80)] = ""
-    """Name of the floor of the building; all floors if left out."""
-    kind: EventKind | None = None
-    """Kind of incidents; all, including smoke, if left out."""
-    start: WallTime
-    """Time of day when it starts."""
-    end: EndTime
-    """Time of day when it ends; at or before the start means the next day. At most 12 hours."""
-    days: Days | None = None
-    """Days on which it starts; every day if left out."""
-    first: Date | None = None
-    """First day."""
-    last: Date | None = None
-    """Last day."""

@@ -48,4 +48,4 @@ class RetentionConfig(BaseModel, extra="forbid", frozen=True):
     """How long incidents are kept, with notices and responses; for readings see `timeseries`."""
 
     incident_days: Annotated[int, Field(ge=30, le=36_500)] = 1_826
-    """`plumewatch retention apply` deletes older incidents."""
+    """`plumewatch retention --apply` deletes older incidents."""

@@ -139,7 +139,6 @@ async def test_all_faults_are_beside_their_fields_and_what_was_typed_stays(setup
         ("sensors/new", {"id": "a b", "room": "n2-boys"}, "without spaces", "sin espacios"),
         ("rooms/0", {**ROOM, "name": "x" * 81}, "at most 80 characters", "80 caracteres"),
         ("bells/new", {"id": "b", "days": ["mon"]}, "Required.", "Es obligatorio."),
-        ("silences/new", {"reason": "gym", "room": "n2-boys"}, "Required", "Es obligatorio."),
         ("holidays/new", {"name": "x", "first": "soon"}, "a date such as", "una fecha como"),
         (
             "holidays/new",
@@ -191,7 +190,6 @@ async def test_quiet_hours_are_saved_again_and_cleared(setup):
         ("people/1", {"name": "F", "role": "root"}, "role", "list"),
         ("people/new", {"name": "A. Principal"}, "name", "already one"),
         ("rooms/new", {"name": "Boys N2", "building": "North", "floor": "2"}, "name", "already"),
-        ("silences/new", {"reason": "call 5551234567"}, "reason", "identifies"),
         (
             "quiet-hours/0",
             {"quiet_hours.0.start": "06:00", "quiet_hours.0.end": "06:00"},

@@ -54,10 +54,7 @@ CALLS = {
     "setup": "setup --folder {new} --answers {payload}",
     "staff remove-second-factor": "staff remove-second-factor {person}",
     "report": "report incidents --from 2026-09-01 --to 2026-09-30 --out {new}.csv",
-    "retention plan": "retention plan",
-    "retention apply": "retention apply",
-    "retention hold": "retention hold --from 2026-09-01 --to 2026-09-30 --reason request",
-    "retention release": "retention release 1",
+    "retention": "retention --apply",
     "audit": "audit",
     "backup": "backup {new}",
     "restore": "restore --verify {backup}",
@@ -93,8 +90,6 @@ def school(tmp_path_factory):
     (folder / "old.csv").write_text("\n".join(("time,sensor,pm25", *rows)) + "\n")
     (folder / "payload").write_text('{"pm25":7.1,"rh":41.5}')
     config = f"--config {folder}/plumewatch.toml"
-    held = invoke(f"retention hold --from 2026-09-01 --to 2026-09-30 --reason old {config}")
-    assert held.exit_code == 0, held.stderr
     made = invoke(f"backup {folder}/copies {config}")
     assert made.exit_code == 0, made.stderr
     return folder, incident

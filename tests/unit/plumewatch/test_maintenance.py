@@ -9,10 +9,9 @@ import pytest
 from plumewatch.config.load import parse
 from plumewatch.service import maintenance
 from plumewatch.service.maintenance import FASTEST, Maintenance, RetentionClock
-from storage import firmware, holds, state
+from storage import firmware, state
 from storage.errors import StorageUnavailableError
 from storage.reading import Reading
-from storage.sqlite import transaction
 from storage.timeseries.records import check_record
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.in_process import running, state_database, store, until
@@ -184,26 +183,6 @@ async def test_a_clock_that_is_set_ahead_deletes_nothing(config, caplog):
             held = service.monitoring.deletion.held_back_days
             assert held == pytest.approx(jump / DAY, abs=1)
     assert sum("set it right" in r.message for r in caplog.records) == 2
-
-
-async def test_readings_that_are_held_outlive_their_days(config):
-    old = float(int(time.time() - 45 * DAY))
-    readings = [
-        Reading("n2-boys-1", at + k, at + k, {"pm25": 4.0})
-        for at in (old - 5 * DAY, old)
-        for k in range(4)
-    ]
-    async with running(config) as service:
-        service.series.write(readings)
-        with state_database(service) as db, transaction(db) as tx:
-            number = holds.place(tx, "", (old - DAY, old + DAY), "a claim", "fm", time.time())
-        snapshot = await service.monitoring.maintenance.save()
-        await service.monitoring.deletion.delete(snapshot)
-        assert service.series.span() == (old, old + 3)
-        with state_database(service) as db, transaction(db) as tx:
-            holds.release(tx, number, "fm", time.time())
-        await service.monitoring.deletion.delete(snapshot)
-        assert len(service.series.between(0, 4e9)) == 0
 
 
 async def test_what_was_given_up_is_counted_over_restarts(config, monkeypatch):

@@ -19,7 +19,7 @@ from plumewatch.service.data_folder import (
     read_schemas,
     refuse_older,
 )
-from storage import holds
+from storage import audit
 from storage.backup import MANIFEST
 from storage.errors import (
     SchemaTooNewError,
@@ -27,32 +27,33 @@ from storage.errors import (
     StorageUnavailableError,
 )
 from storage.journal import Journal
-from storage.sqlite import connect
+from storage.sqlite import connect, transaction
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
 
 NOW = 1_790_000_000.0
-STEP = "ALTER TABLE legal_hold ADD COLUMN court TEXT NOT NULL DEFAULT 'none';"
+STEP = "ALTER TABLE audit ADD COLUMN court TEXT NOT NULL DEFAULT 'none';"
 
 
 @pytest.fixture
 def paths(tmp_path):
-    """The databases of a service of this version, with one legal hold."""
+    """The databases of a service of this version, with one entry in the audit log."""
     made = DataPaths(tmp_path)
     with (
         Journal(made.journal),
         SqliteSeries(made.series, Retention(30, 30, 30)),
         closing(open_and_repair_state(made.state)) as state,
+        transaction(state) as tx,
     ):
-        holds.place(state, "r", (1.0, 2.0), "lawsuit", "ap", NOW)
+        audit.append(tx, audit.AuditKind.START, "ap", {}, NOW)
     return made
 
 
 @pytest.fixture
 def next_version(paths, monkeypatch):
-    """The program of a version that adds a column to the table of legal holds."""
-    monkeypatch.setitem(STATE_SCRIPTS, "holds", (*STATE_SCRIPTS["holds"], STEP))
-    monkeypatch.setitem(NEWEST, "holds", 2)
+    """The program of a version that adds a column to the audit log."""
+    monkeypatch.setitem(STATE_SCRIPTS, "audit", (*STATE_SCRIPTS["audit"], STEP))
+    monkeypatch.setitem(NEWEST, "audit", 2)
 
 
 def versions(root):
@@ -61,7 +62,7 @@ def versions(root):
 
 def rows(path):
     with closing(connect(path, read_only=True)) as state:
-        return [tuple(row) for row in state.execute("SELECT * FROM legal_hold")]
+        return [tuple(row) for row in state.execute("SELECT * FROM audit")]
 
 
 def test_a_new_folder_gets_the_newest_schema_without_a_copy(tmp_path, request):
@@ -81,7 +82,7 @@ def test_data_are_copied_and_upgraded(paths):
         open_and_repair_state(paths.state).close()
         assert rows(paths.state) == [(*row, "none") for row in before]
     refuse_older(paths.state)
-    assert read_schemas(paths.state)["holds"] == 2
+    assert read_schemas(paths.state)["audit"] == 2
     assert not list(paths.root.glob("*.corrupt-*"))  # what was upgraded is not taken for damaged
     assert copy_before_upgrade(paths.root, NOW + 9) is None
     assert rows(copy / "state.db") == before  # so the older program finds its own
