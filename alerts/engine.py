@@ -27,16 +27,15 @@ from alerts.incidents import (
     repository,
     silences,
     threshold_adjustments,
-    throttling,
 )
 from alerts.incidents.history import Happened, Record
 from alerts.incidents.incident import SYSTEM, Mute, Rules, Status, Suppression
 from alerts.incidents.lifecycle import step
+from alerts.incidents.repository import find_lasting_mute, find_mute
 from alerts.incidents.stuck_incidents import StuckKind, find_stuck
-from alerts.incidents.throttling import find_lasting_mute, find_mute
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Note, NoticeReason
-from alerts.notify.notice_writer import NoticeWriter
+from alerts.notify.notice_writer import NoticeWriter, find_next_deferral, release_deferred
 from alerts.policy import ROUTED, Severity, get_repeat_window_s
 from detection.events import Detail, EventKind, EventPhase, is_device_alarm
 from language.messages import Fact, fact
@@ -129,7 +128,7 @@ class AlertEngine:
         due = (
             repository.find_next_deadline(tx),
             escalation.find_next_deadline(tx),
-            throttling.find_next_deadline(tx),
+            find_next_deferral(tx),
         )
         return min((at for at in due if at is not None), default=None)
 
@@ -449,7 +448,7 @@ class AlertEngine:
                     escalation.stop_steps(tx, incident.id, effect.why, effect.at)
                     if effect.unsent:
                         outbox_rows.cancel_unsent(tx, incident.id, effect.why, effect.at)
-                        throttling.release(tx, incident.id, effect.at, "cancelled")
+                        release_deferred(tx, incident.id, effect.at, "cancelled")
                 case effects.SeverityRaised():
                     notices.page_deferred(tx, incident, effect.at)
                     self._escalator.reschedule(tx, incident, effect.before, effect.at)

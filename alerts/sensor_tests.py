@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from storage import state
+from storage.journal import Snapshot, load_snapshot, save_snapshot
 from storage.sqlite import load_scripts
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def is_due(test: SensorTest | None, now: float) -> bool:
 
 def load_running(connection: sqlite3.Connection) -> dict[str, RunningTest]:
     """Return the tests in progress, by room."""
-    stored = state.snapshot(connection, _RUNNING)
+    stored = load_snapshot(connection, _RUNNING)
     if stored is None:
         return {}
     return msgspec.json.decode(stored.body, type=dict[str, RunningTest])
@@ -86,4 +86,4 @@ def load_running(connection: sqlite3.Connection) -> dict[str, RunningTest]:
 
 def save_running(tx: sqlite3.Connection, tests: Mapping[str, RunningTest]) -> None:
     """Store the tests in progress, by room."""
-    state.set_snapshot(tx, _RUNNING, state.Snapshot(0, "", msgspec.json.encode(tests)))
+    save_snapshot(tx, _RUNNING, Snapshot(0, "", msgspec.json.encode(tests)))

@@ -34,8 +34,7 @@ from alerts.policy import AlertPolicy
 from ingest.decoding import Context
 from ingest.intake import Intake, IntakeConfig
 from ingest.validation import Message, may_alert
-from storage import state
-from storage.journal import Journal
+from storage.journal import STATE_SCRIPTS, Journal
 from storage.registry import Registry, Room, Sensor
 from storage.sqlite import connect, migrate
 from storage.timeseries.sqlite import SqliteSeries
@@ -128,7 +127,7 @@ def stages(sensors: int, group: int, batch: int) -> list[tuple[str, float, float
                 lambda: [journal.read(at, batch) for at in range(0, count, batch)],
             )
         database = connect(folder / "state.db")
-        migrate(database, "state", state.SCRIPTS)
+        migrate(database, "state", STATE_SCRIPTS)
         migrate(database, "alerts", schema.SCRIPTS)
         watch = DetectionConsumer(database, AlertEngine(registry, AlertPolicy()), may_alert)
         timed(

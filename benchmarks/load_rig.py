@@ -24,8 +24,7 @@ import msgspec
 import numpy as np
 
 from detection.quantities import COLUMNS
-from storage import state
-from storage.journal import Journal
+from storage.journal import STATE_SCRIPTS, Journal, load_cursor, load_snapshot, save_cursor
 from storage.reading import Reading
 from storage.sqlite import connect, migrate
 from storage.timeseries.sqlite import SqliteSeries
@@ -423,15 +422,15 @@ def fill_journal(data: Path, size_mb: float) -> int:
     series.close()
     for name, consumer in (("state", "detector"), ("series", "series")):
         with contextlib.closing(connect(data / f"{name}.db")) as database:
-            migrate(database, "state", state.SCRIPTS)
-            state.set_cursor(database, consumer, last)
+            migrate(database, "state", STATE_SCRIPTS)
+            save_cursor(database, consumer, last)
     return last
 
 
 def detectors_ready(data: Path) -> bool:
     """Whether the service has saved the state of its detectors, as it does once restored."""
     with contextlib.closing(connect(data / "state.db", read_only=True)) as database:
-        return state.snapshot(database, "detector") is not None
+        return load_snapshot(database, "detector") is not None
 
 
 class Watcher:
@@ -452,8 +451,8 @@ class Watcher:
         row = journal.execute("SELECT max(offset) FROM journal").fetchone()
         taken = (
             int(row[0] or 0),
-            state.cursor(of_state, "detector"),
-            state.cursor(series, "series"),
+            load_cursor(of_state, "detector"),
+            load_cursor(series, "series"),
         )
         return Progress(time.monotonic(), *(at - self._begin for at in taken))
 

@@ -24,8 +24,7 @@ import load_rig as rig
 
 from alerts.consumer.detection_consumer import CONSUMER
 from alerts.incidents import schema
-from storage import state
-from storage.journal import Journal
+from storage.journal import STATE_SCRIPTS, Journal, save_cursor
 from storage.reading import Reading
 from storage.sqlite import connect, migrate, transaction
 from storage.timeseries.sqlite import SqliteSeries
@@ -135,10 +134,10 @@ def course(options: argparse.Namespace, folder: Path) -> Iterator[tuple[Course, 
             made.data / "journal.db", options.sensors, options.interval, options.days
         )
         database = connect(made.data / "state.db")
-        migrate(database, "state", state.SCRIPTS)
+        migrate(database, "state", STATE_SCRIPTS)
         migrate(database, "alerts", schema.SCRIPTS)
         with transaction(database) as tx:
-            state.set_cursor(tx, CONSUMER, count)
+            save_cursor(tx, CONSUMER, count)
         database.close()
         with SqliteSeries(made.data / "series.db"):
             pass
@@ -164,7 +163,7 @@ def starts(made: Course) -> Iterator[tuple[str, tuple[float, float]]]:
     for left in made.data.glob("state.db*"):
         left.unlink()
     database = connect(made.data / "state.db")
-    migrate(database, "state", state.SCRIPTS)
+    migrate(database, "state", STATE_SCRIPTS)
     database.close()
     yield "state lost: the detector reads the week again", made.started()
 

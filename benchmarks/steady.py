@@ -28,8 +28,7 @@ from typing import TYPE_CHECKING
 
 import load_rig as rig
 
-from storage import state
-from storage.journal import decode_record
+from storage.journal import decode_record, load_cursor
 from storage.sqlite import connect
 from tests.support.broker import free_port
 
@@ -113,7 +112,7 @@ class Ages:
 
     def look(self) -> tuple[int, float]:
         """Return the detector's offset, and the age of the reading there when it was evaluated."""
-        offset = state.cursor(self._state, "detector")
+        offset = load_cursor(self._state, "detector")
         query = "SELECT crc, body FROM journal WHERE offset <= ? ORDER BY offset DESC LIMIT 1"
         row = self._journal.execute(query, (offset,)).fetchone()
         reading = decode_record(*row) if row else None

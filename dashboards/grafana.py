@@ -15,7 +15,7 @@ from grafana_api.grafana_face import GrafanaFace
 from requests.exceptions import Timeout, TooManyRedirects
 
 from dashboards.queries import DATA_SOURCE_NAME, data_source_uid
-from language.plain_text import clean
+from language.messages import clean
 from storage.bounded_call import BoundedCallError, BoundedThreads
 
 if TYPE_CHECKING:

@@ -93,3 +93,33 @@ COLUMNS: Final[tuple[str, ...]] = tuple(QUANTITIES)
 
 COLUMN_INDEX: Final[Mapping[str, int]] = MappingProxyType({k: i for i, k in enumerate(COLUMNS)})
 """Column of each quantity in a value matrix."""
+
+_MASSES: Final = ("pm25", "pm10", "pm1", "pm4")
+UNLIKELY: Final = {
+    **dict.fromkeys(_MASSES, (0.0, 0.05)),
+    "rh": (0.0, 1.5),
+    "temp": (45.0, 150.0),
+}
+"""Ranges of values that must be in another unit: of masses if they also vary."""
+_LOOKS_LIKE: Final = Words(
+    {
+        **dict.fromkeys(_MASSES, mark("always below 0.05 µg/m³ and varying: looks like mg/m³")),
+        "rh": mark("always below 1.5%: looks like a fraction"),
+        "temp": mark("always above 45 °C: looks like °F"),
+    }
+)
+
+
+def looks_like(quantity: str) -> str:
+    """Say what the values of a quantity look like.
+
+    >>> looks_like("temp")
+    'temperature always above 45 °C: looks like °F'
+    """
+    return f"{QUANTITY_WORDS[quantity]} {_LOOKS_LIKE[quantity]}"
+
+
+def is_unlikely(quantity: str, value: float) -> bool:
+    """Whether a value would be in another unit."""
+    least, most = UNLIKELY.get(quantity, (0.0, 0.0))
+    return least < value < most

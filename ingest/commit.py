@@ -25,13 +25,18 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from prometheus_client import Histogram
+
+from ingest.copies import JournalSearch
 from storage.sqlite import UntilStored
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from storage.journal import DeadLetter
+    from ingest.intake import Intake
+    from storage.journal import DeadLetter, Journal
     from storage.reading import Reading
+    from storage.sqlite import InThread
 
     Write = Callable[[Sequence[Reading], Sequence[DeadLetter]], Awaitable[None]]
 
@@ -157,3 +162,48 @@ class GroupCommit:
         for entry in group:
             if not entry.settled.done():
                 entry.settled.set_result(None)
+
+
+_BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+
+
+class JournalWriter:
+    """Writes groups to the journal, without the readings that it already has.
+
+    `on_stored`: called with the end of the journal after each group.
+    `stored_offset`: the end of the journal after the last group.
+    `seconds`: durations of the commits.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        in_thread: InThread,
+        intake: Intake,
+        max_skew_s: float,
+        on_stored: Sequence[Callable[[int], None]],
+    ) -> None:
+        self.stored_offset = 0
+        self.seconds = Histogram("commit", "", buckets=_BOUNDS_S, registry=None)
+        self._journal, self._in_thread, self._intake = journal, in_thread, intake
+        self._search = JournalSearch(journal, max_skew_s, time.monotonic)
+        self._on_stored = on_stored
+
+    async def write(self, readings: Sequence[Reading], letters: Sequence[DeadLetter] = ()) -> None:
+        """Store a group, then count it and wake the consumers; raises as `Journal.commit`."""
+        began = time.monotonic()
+        last, fresh, copies = await self._in_thread(self._store, readings, letters)
+        self.seconds.observe(time.monotonic() - began)
+        self._intake.on_stored(fresh, copies)
+        self.stored_offset = last
+        for wake in self._on_stored:
+            wake(last)
+
+    def _store(
+        self, readings: Sequence[Reading], letters: Sequence[DeadLetter]
+    ) -> tuple[int, Sequence[Reading], Sequence[Reading]]:
+        """Commit new readings; return the journal's end, the new ones and the duplicates."""
+        fresh, copies = self._search.divide(readings)
+        if copies and not fresh and not letters:
+            return self._journal.last_offset(), fresh, copies
+        return self._journal.commit(fresh, letters), fresh, copies

@@ -17,18 +17,19 @@ A join window (`ingest.decoding`) is closed by a later message or by `Intake.on_
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from ingest.copies import RecentReadings
-from ingest.decoders import Routes, find_candidates, read_first
-from ingest.decoding import Bounded, Context
+from ingest.decoders import DECODERS, Routes
+from ingest.decoding import Bounded, Context, States
 from ingest.errors import DecodeError, GuardError, MessageRefusedError, Reason, to_one_line
 from ingest.integrity import FINDINGS, Floods, Integrity, ReadingCounts
-from ingest.validation import Message, check_topic, fold_id, is_usable
+from ingest.topics import matches_topic
+from ingest.validation import Message, check_size, check_topic, fold_id, is_usable
 from storage.journal import DeadLetter
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from detection.events import Detail
     from ingest.decoding import Decoder
+    from ingest.validation import Readings
     from storage.reading import Reading
 
 
@@ -463,3 +465,71 @@ class Intake:
             return Outcome(OutcomeKind.FLOODED, decoder)
         self.counters[OutcomeKind.REJECTED.value, reason.value, decoder] += 1
         return make_rejection(message, reason, detail, decoder, self.config.dead_letter_bytes)
+
+
+_BY_NAMES: Final = frozenset({"native", "generic", "zigbee2mqtt"})
+_MARKS: Final = {"awair": b'"score"', "ruuvi": b'"gw_mac"'}
+"""Additional content of messages whose decoder uses everyday names."""
+
+
+def decode_message(
+    message: Message, context: Context, decoder: str = "", routes: Routes | None = None
+) -> Readings:
+    """Decode and validate one message; raises `DecodeError`."""
+    check_topic(message.topic, context.limits)
+    return read_first(
+        find_candidates(message.topic, decoder, routes or Routes()), message, context, []
+    )
+
+
+def find_candidates(topic: str, decoder: str, routes: Routes) -> tuple[Decoder, ...]:
+    """Return the decoders to try, in order; `MessageRefusedError` if there are none."""
+    if not decoder:
+        found = routes.of(topic)
+        if not found:
+            raise MessageRefusedError(Reason.UNKNOWN_TOPIC, "no decoder for this topic")
+        return found
+    named = routes.named(decoder)
+    if named is None:
+        raise MessageRefusedError(Reason.UNKNOWN_TOPIC, f"no decoder is called {decoder!r}")
+    return (named,)
+
+
+def read_first(
+    readers: tuple[Decoder, ...], message: Message, context: Context, asked: list[str]
+) -> Readings:
+    """Try decoders in order until one reads the message; add their names to `asked`."""
+    last = readers[-1]
+    for decoder in readers:
+        asked.append(decoder.name)
+        try:
+            if len(message.payload) > context.limits.payload_bytes:
+                check_size(message.payload, _find_max_bytes(decoder, message.topic, context))
+            return decoder.decode(message, context)
+        except GuardError:
+            if decoder is last:
+                raise
+    return []
+
+
+def _find_max_bytes(decoder: Decoder, topic: str, context: Context) -> int:
+    limits = context.limits
+    described = any(matches_topic(pattern, topic) for pattern in decoder.descriptions)
+    return limits.description_bytes if described else limits.payload_bytes
+
+
+def find_likely_decoders(message: Message, context: Context) -> tuple[str, ...]:
+    """Return the decoders that find most in a message, as a suggestion for a person."""
+    found: dict[str, int] = {}
+    for name in DECODERS:
+        fresh = replace(context, states=States())
+        try:
+            readings = decode_message(message, fresh, name)
+        except DecodeError:
+            continue
+        readings += fresh.states.joiner.close(fresh.limits)
+        if _MARKS.get(name, b"") in message.payload and any(r.measured for r in readings):
+            found[name] = sum(len(r.values) + len(r.faults) for r in readings)
+    most = max(found.values(), default=0)
+    special = tuple(n for n, count in found.items() if count == most and n not in _BY_NAMES)
+    return special or (("generic",) if "generic" in found else ())

@@ -32,8 +32,7 @@ import msgspec
 
 from detection.channels import FOLLOWED_KEYS
 from detection.events import INTEGRITY, Detail
-from detection.quantities import FINE_PARTICLES
-from detection.unlikely import UnlikelyValues
+from detection.quantities import FINE_PARTICLES, UNLIKELY
 from ingest.decoding import Bounded
 from ingest.validation import BAD_FIRMWARE, FLOODED, UNREAD, WAITING, may_alert
 from storage.rate_limit import Bound, RateLimit
@@ -522,6 +521,37 @@ nor do unknown sensors, which are listed elsewhere."""
 _FINE: Final = frozenset(FINE_PARTICLES)
 _NO_PARTICLES: Final = "no_particles_since"
 _RUN: Final = "unlikely_"
+_MANY: Final = 5
+"""How many readings in a row it takes to report a running sensor."""
+
+
+class UnlikelyValues:
+    """How many readings in a row of each sensor had a value in another unit, by quantity.
+
+    A single plausible value ends a run, because a momentary value proves nothing.
+    """
+
+    def __init__(self) -> None:
+        self.runs: dict[str, dict[str, int]] = {}
+        self._last: dict[tuple[str, str], float] = {}
+
+    def add(self, sensor: str, values: Mapping[str, float]) -> None:
+        """Add the values of a reading."""
+        for key, (least, most) in UNLIKELY.items():
+            value = values.get(key)
+            if value is None:
+                continue
+            if least < value < most:
+                if key not in _FINE or self._last.setdefault((sensor, key), value) != value:
+                    runs = self.runs.setdefault(sensor, {})
+                    runs[key] = runs.get(key, 0) + 1
+                    self._last[sensor, key] = value
+            elif sensor in self.runs and value != 0:
+                self.runs[sensor].pop(key, None)
+
+    def of(self, sensor: str, least: int = _MANY) -> tuple[str, ...]:
+        """Return the quantities for which a sensor sent enough such values in a row."""
+        return tuple(key for key, n in self.runs.get(sensor, {}).items() if n >= least)
 
 
 class ReadingCounts:

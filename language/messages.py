@@ -176,6 +176,15 @@ def capitalize(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def clean(text: str) -> str:
+    r"""Return one line without control characters and bidirectional overrides.
+
+    >>> clean("Boys\x00 N2\n\u202e<b>")
+    'Boys N2 <b>'
+    """
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 def join_words(items: Iterable[str]) -> str:
     """Join items into a list for people to read.
 

@@ -6,7 +6,7 @@ formula. A terminal obeys control characters. A bidirectional override changes t
 - Terminal and log: `escape`, `escape_lines`, `PlainFormatter`.
 - Documents and labels: `escape_reversibly`.
 - CSV and XLSX: `make_inert`, which `restore` reverses.
-- Pictures and notices: `clean`.
+- Pictures and notices: `language.messages.clean`.
 - Ids: `new_id`.
 
 Characters that are not printable become ``\xNN``, ``\uNNNN`` or ``\UNNNNNNNN``. In text that can
@@ -75,15 +75,6 @@ def restore(text: str) -> str:
     """
     bare = text.removeprefix("'")
     return _ESCAPE.sub(lambda found: found[0].encode().decode("unicode_escape"), bare)
-
-
-def clean(text: str) -> str:
-    r"""Return one line without control characters and bidirectional overrides.
-
-    >>> clean("Boys\x00 N2\n\u202e<b>")
-    'Boys N2 <b>'
-    """
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 class PlainFormatter(logging.Formatter):

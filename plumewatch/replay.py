@@ -17,8 +17,8 @@ from alerts.policy import AlertPolicy
 from detection.quantities import FINE_PARTICLES
 from ingest.validation import may_alert
 from language.plain_text import make_inert
-from storage import state
 from storage.files import write_csv
+from storage.journal import STATE_SCRIPTS
 from storage.registry import Registry
 from storage.sqlite import connect, migrate
 
@@ -75,7 +75,7 @@ def replay(
     """Push validated readings, in time order, through detectors and rules."""
     result, particles = Replayed(), set(FINE_PARTICLES)
     with closing(connect(":memory:")) as connection:
-        migrate(connection, "state", state.SCRIPTS)
+        migrate(connection, "state", STATE_SCRIPTS)
         migrate(connection, "alerts", schema.SCRIPTS)
         engine = AlertEngine(registry or Registry(), policy, replay=True)
         watch = DetectionConsumer(connection, engine, may_alert, budgets=budgets)

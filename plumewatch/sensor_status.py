@@ -19,8 +19,8 @@ from alerts.consumer.detection_consumer import Outages
 from alerts.page.settings import SensorStatus
 from detection.liveness import LivenessSettings, SensorLife, SensorState
 from ingest.integrity import CountKind, ReadingCounts
-from storage import firmware, state
-from storage.journal import JournalReader
+from storage import firmware
+from storage.journal import JournalReader, Snapshot, load_snapshot, save_snapshot
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
@@ -101,16 +101,16 @@ def build_statuses(
 def save_counts(connection: sqlite3.Connection, saved: SavedCounts) -> None:
     """Store counts and fields of sensors."""
     with transaction(connection) as tx:
-        state.set_snapshot(tx, _COUNTS, state.Snapshot(saved.offset, "", saved.counts))
+        save_snapshot(tx, _COUNTS, Snapshot(saved.offset, "", saved.counts))
         body = msgspec.json.encode(saved.fields)
-        state.set_snapshot(tx, _FIELDS, state.Snapshot(0, "", body))
+        save_snapshot(tx, _FIELDS, Snapshot(0, "", body))
 
 
 def restore_counts(
     connection: sqlite3.Connection, tally: ReadingCounts, registry: Registry
 ) -> int | None:
     """Continue the stored counts; return the journal offset they reach, None if there are none."""
-    stored = state.snapshot(connection, _COUNTS)
+    stored = load_snapshot(connection, _COUNTS)
     if stored is None:
         return None
     try:
@@ -159,7 +159,7 @@ def _read_since(journal: Path, after: int, most: int = _MOST_SINCE) -> Iterator[
 
 def _read_fields(connection: sqlite3.Connection) -> Fields:
     """Return the stored fields that this version knows."""
-    stored = state.snapshot(connection, _FIELDS)
+    stored = load_snapshot(connection, _FIELDS)
     found = msgspec.json.decode(stored.body, type=dict[str, dict[str, Any]]) if stored else {}
     known = {field.name for field in fields(SensorStatus)}
     return {sensor: {k: v for k, v in of.items() if k in known} for sensor, of in found.items()}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 from xml.sax.saxutils import escape
 
-from language.plain_text import clean
+from language.messages import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

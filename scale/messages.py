@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import polars as pl
 
-from ingest.decoders import Routes, decode_message
+from ingest.decoders import Routes
 from ingest.decoding import States
-from ingest.intake import Intake
+from ingest.intake import Intake, decode_message
 from ingest.integrity import FINDINGS
 from ingest.topics import matches_topic
 from ingest.validation import Message, fold_id

@@ -82,8 +82,10 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, StorageUnavailableError) and not isinstance(error, StorageCorruptError)
 
 
-def translate(error: sqlite3.Error, path: Path | str) -> StorageUnavailableError:
-    """Return the storage error for an error of SQLite about a file."""
+def translate(error: sqlite3.Error | OSError, path: Path | str) -> StorageUnavailableError:
+    """Return the storage error for an error of SQLite or the system about a file."""
+    if isinstance(error, OSError):
+        return StorageUnavailableError(f"{path}: {error.strerror or error}")
     code = getattr(error, "sqlite_errorcode", 0)
     damaged = (
         code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -99,7 +101,5 @@ def translate_errors(path: Path | str) -> Iterator[None]:
     """Raise errors of SQLite and the system about a file as storage errors."""
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise translate(error, path) from error
-    except OSError as error:
-        raise StorageUnavailableError(f"{path}: {error.strerror or error}") from error

@@ -9,9 +9,11 @@ seconds), `crc` (CRC-32 of the body) and `body` (MessagePack of `storage.reading
 letters are committed with the readings of the same group, so each message has exactly one durable
 outcome.
 
-Consumers call `read(after, limit)` with their stored cursor, which is committed in the same
-transaction as its effects (`storage.state`). So a crash repeats work but loses none. The newest
-readings are read from memory, which contains only durable readings.
+Consumers call `read(after, limit)` with their stored cursor. It is a row in the consumer's own
+database, written in the same transaction as its effects (`save_cursor`), so a crash repeats work
+but loses none. The state of a consumer is a pure function of the readings and is stored less often
+(`save_snapshot`); after a restart, the readings between its position and the cursor are evaluated
+again. The newest readings are read from memory, which contains only durable readings.
 
 `prune` deletes the oldest readings, in slices that do not delay commits: readings that are older
 than the retention and read by all consumers, and the oldest whatever their age if the file is too
@@ -57,6 +59,8 @@ _OLDEST: Final = (
     " ORDER BY offset LIMIT ?"
 )
 SCRIPTS: Final = load_scripts(__package__, "journal")
+STATE_SCRIPTS: Final = load_scripts(__package__, "state")
+"""Tables with the cursors and states of consumers, in their databases."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -385,3 +389,44 @@ class JournalReader:
 def _set_last(tx: sqlite3.Connection, offset: int) -> None:
     tx.execute("DELETE FROM sqlite_sequence WHERE name = 'journal'")
     tx.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('journal', ?)", (offset,))
+
+
+class Snapshot(NamedTuple):
+    """Detector state after all readings up to and including `position`."""
+
+    position: int
+    model_version: str
+    body: bytes
+
+
+def load_cursor(connection: sqlite3.Connection, name: str) -> int:
+    """Return the journal offset up to which consumer `name` has committed its effects, or 0."""
+    row = connection.execute("SELECT position FROM consumer WHERE name = ?", (name,)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def save_cursor(connection: sqlite3.Connection, name: str, offset: int) -> None:
+    """Move the cursor of consumer `name`; call in the transaction with its effects."""
+    connection.execute(
+        "INSERT INTO consumer VALUES (?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET position = excluded.position",
+        (name, offset),
+    )
+
+
+def load_snapshot(connection: sqlite3.Connection, name: str) -> Snapshot | None:
+    """Return the newest stored detector state of consumer `name`, or None."""
+    row = connection.execute(
+        "SELECT position, model_version, body FROM detector_snapshot WHERE name = ?", (name,)
+    ).fetchone()
+    return Snapshot(int(row[0]), str(row[1]), bytes(row[2])) if row else None
+
+
+def save_snapshot(connection: sqlite3.Connection, name: str, state: Snapshot) -> None:
+    """Replace the stored detector state of consumer `name`."""
+    connection.execute(
+        "INSERT INTO detector_snapshot VALUES (?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
+        " position = excluded.position, model_version = excluded.model_version,"
+        " body = excluded.body",
+        (name, *state),
+    )

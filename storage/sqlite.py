@@ -278,10 +278,14 @@ class DatabaseFile:
     def _run_with_repair(self, work: Callable[[], T]) -> T:
         before = self.repairs
         try:
-            with translate_errors(self.path):
-                return work()
+            return work()
+        except (sqlite3.Error, OSError) as error:
+            failure = translate(error, self.path)
+            if not isinstance(failure, StorageCorruptError):
+                raise failure from error
         except StorageCorruptError:
-            self._repair(before)
+            pass  # found by the work itself
+        self._repair(before)
         with translate_errors(self.path):
             return work()
 
@@ -360,5 +364,7 @@ class RunUntilStored(UntilStored):
 
     async def __call__(self, what: str, work: Callable[..., T], *arguments: object) -> T:
         """Return the result of ``work(*arguments)`` once the disk lets it succeed."""
-        with translate_errors(self._path):
+        try:
             return await self.repeat(what, lambda: self._in_thread(work, *arguments))
+        except (sqlite3.Error, OSError) as error:
+            raise translate(error, self._path) from error

@@ -35,7 +35,8 @@ from detection.errors import SnapshotError
 from detection.events import Detail, Event, EventKind, EventPhase
 from detection.liveness import Liveness
 from language.messages import fact, parse_facts
-from storage import firmware, state
+from storage import firmware
+from storage.journal import Snapshot, load_cursor, load_snapshot, save_cursor, save_snapshot
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Outages:
 
     def open(self, connection: sqlite3.Connection) -> int:
         """Restore the stored state; return the journal position that it has reached."""
-        stored, position = state.snapshot(connection, LIVENESS), 0
+        stored, position = load_snapshot(connection, LIVENESS), 0
         if self._settings is None:
             return 0
         if stored is not None:
@@ -86,7 +87,7 @@ class Outages:
         """Store the state with the journal position that it has reached."""
         if self._liveness is not None:
             body = self._liveness.snapshot()
-            state.set_snapshot(tx, LIVENESS, state.Snapshot(position, "", body))
+            save_snapshot(tx, LIVENESS, Snapshot(position, "", body))
 
     def lives(self) -> Mapping[str, SensorLife]:
         """Return the liveness of the sensors; empty if it is not followed."""
@@ -223,8 +224,8 @@ class DetectionConsumer:
 
     def open(self, read: Callable[[int, int], tuple[list[JournalEntry], int]]) -> None:
         """Resume after the last committed batch; `read` is `Journal.read`."""
-        committed = state.cursor(self._connection, CONSUMER)
-        stored = state.snapshot(self._connection, CONSUMER)
+        committed = load_cursor(self._connection, CONSUMER)
+        stored = load_snapshot(self._connection, CONSUMER)
         liveness_at = self._outages.open(self._connection)
         self.position = max(0, committed - _WARM_UP_READINGS)
         if stored is not None and stored.model_version == self.model_version:
@@ -307,8 +308,8 @@ class DetectionConsumer:
             if any(event.kind is EventKind.OFFLINE for event in events):
                 self._outages.save(tx, position)
             if pending.by_clock:
-                state.set_snapshot(tx, CONSUMER, self._take_snapshot(position))
-            adjustments = threshold_adjustments.place_pending(tx, position)
+                save_snapshot(tx, CONSUMER, self._take_snapshot(position))
+            adjustments = self._place_adjustments(tx, position)
         self._mark_stored(position)
         self._committed_at = float("-inf") if now is None else now
         self._adjust(adjustments)
@@ -322,7 +323,7 @@ class DetectionConsumer:
 
     def _store_position(self, tx: sqlite3.Connection, position: int) -> None:
         """Store that readings up to `position` are judged, and the firmware seen in them."""
-        state.set_cursor(tx, CONSUMER, position)
+        save_cursor(tx, CONSUMER, position)
         for reading in self._uncommitted.firmware:
             firmware.note(tx, reading.sensor, reading.firmware, reading.received)
 
@@ -348,7 +349,7 @@ class DetectionConsumer:
             alerts = self._engine.on_time(tx, now) if due else []
             if behind:
                 self._store_position(tx, self.position)
-            adjustments = threshold_adjustments.place_pending(tx, self.position) if adjust else []
+            adjustments = self._place_adjustments(tx, self.position) if adjust else []
             saved = self._thresholds.save(tx)
         if behind:
             self._mark_stored(self.position, by_clock=self._uncommitted.by_clock)
@@ -370,11 +371,11 @@ class DetectionConsumer:
         would make the repeated batch look old.
         """
         if self._uncommitted.stepped:
-            stored = state.snapshot(self._connection, CONSUMER)
+            stored = load_snapshot(self._connection, CONSUMER)
             return 0 if stored is None else stored.position
         with transaction(self._connection) as tx:
             self._store_position(tx, self.position)
-            state.set_snapshot(tx, CONSUMER, self._take_snapshot(self.position))
+            save_snapshot(tx, CONSUMER, self._take_snapshot(self.position))
             self._outages.save(tx, self.position)
             saved = self._thresholds.save(tx)
         self._mark_stored(self.position, by_clock=self._uncommitted.by_clock)
@@ -409,12 +410,22 @@ class DetectionConsumer:
         alerts += self._engine.on_time(tx, self.watermark)
         return alerts
 
-    def _adjust(self, adjustments: Sequence[ThresholdAdjustment]) -> None:
-        self._thresholds.apply(adjustments)
-        self._thresholds_changed |= bool(adjustments)
+    def _place_adjustments(
+        self, tx: sqlite3.Connection, position: int
+    ) -> list[ThresholdAdjustment]:
+        """Place the pending adjustments after a journal position, and return them in order."""
+        place = "UPDATE threshold_adjustment SET position = ? WHERE position IS NULL"
+        if not tx.execute(place, (position,)).rowcount:
+            return []
+        return threshold_adjustments.placed_after(tx, self._thresholds.last_adjustment)
 
-    def _take_snapshot(self, position: int) -> state.Snapshot:
-        return state.Snapshot(position, self.model_version, self._encode_state())
+    def _adjust(self, adjustments: Sequence[ThresholdAdjustment]) -> None:
+        if adjustments:
+            self._thresholds.apply(adjustments)
+            self._thresholds_changed = True
+
+    def _take_snapshot(self, position: int) -> Snapshot:
+        return Snapshot(position, self.model_version, self._encode_state())
 
     def _encode_state(self) -> bytes:
         return self._judge.snapshot(self._thresholds.last_adjustment)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from alerts.incidents import schema
-from storage import state
+from storage.journal import STATE_SCRIPTS
 from storage.sqlite import migrate
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def copy_state(disk: sqlite3.Connection, memory: sqlite3.Connection) -> None:
         disk.backup(memory)
     except sqlite3.Error as error:
         log.warning("cannot read the state; alerting from memory starts without it: %s", error)
-    migrate(memory, "state", state.SCRIPTS)
+    migrate(memory, "state", STATE_SCRIPTS)
     migrate(memory, schema.COMPONENT, schema.SCRIPTS)
     memory.execute("DELETE FROM outbox WHERE status = 'leased'")
     for table in _TABLES:

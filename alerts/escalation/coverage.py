@@ -7,7 +7,7 @@ from itertools import chain, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from alerts.duty.roster import build_labels
-from alerts.incidents.throttling import find_quiet_end
+from alerts.notify.notice_writer import find_quiet_end
 from alerts.policy import PAGED, Severity, grade
 
 if TYPE_CHECKING:

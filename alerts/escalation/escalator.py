@@ -23,12 +23,13 @@ import msgspec
 from alerts.duty.reasons import Reason, RingName
 from alerts.duty.roster import Candidate, Ring
 from alerts.duty.timetable import format_clock
-from alerts.incidents import repository, throttling
+from alerts.incidents import repository
 from alerts.incidents.history import Happened
 from alerts.incidents.incident import find_labels, find_place
-from alerts.incidents.throttling import find_lasting_mute
+from alerts.incidents.repository import find_lasting_mute
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Note, NoticeReason
+from alerts.notify.notice_writer import has_deferred
 from alerts.policy import PRESENT_S
 from detection.events import EventKind
 from language.messages import Fact, fact, to_json
@@ -452,6 +453,4 @@ def _remove_person(rings: Iterable[Ring], person: str) -> Iterator[Ring]:
 
 
 def _is_nobody_notified(tx: sqlite3.Connection, incident: Incident) -> bool:
-    return not outbox_rows.has_notices(tx, incident.id) and not throttling.is_deferred(
-        tx, incident.id
-    )
+    return not outbox_rows.has_notices(tx, incident.id) and not has_deferred(tx, incident.id)

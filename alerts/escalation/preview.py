@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from alerts.duty.reasons import RING_WORDS, write_reason
 from alerts.duty.roster import build_labels
 from alerts.escalation.escalator import Action, plan, plan_reminder
-from alerts.incidents.throttling import find_quiet_end
+from alerts.notify.notice_writer import find_quiet_end
 from alerts.policy import LONG_S, Severity, grade
 from language.messages import write_date
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from alerts.duty.shifts import QuietHours
     from alerts.escalation.escalator import EscalationStep
-    from alerts.incidents.throttling import Deferral
+    from alerts.notify.notice_writer import Deferral
     from alerts.policy import AlertPolicy
     from detection.events import EventKind
     from storage.registry import Room

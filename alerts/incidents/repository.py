@@ -12,10 +12,14 @@ from alerts.incidents.incident import (
     ActionClass,
     Detection,
     Incident,
+    Mute,
     Status,
+    Suppression,
     Verdict,
+    find_labels,
 )
 from alerts.incidents.inputs import Feedback
+from alerts.incidents.silences import read_silence
 from alerts.policy import REPEAT_WINDOW_S, VAPING, Severity
 from detection.events import (
     ChannelEvidence,
@@ -24,15 +28,17 @@ from detection.events import (
     Evidence,
 )
 from detection.quantities import QUANTITIES
-from language.messages import parse_fact, parse_facts, to_json
+from language.messages import fact, parse_fact, parse_facts, to_json
 
 if TYPE_CHECKING:
     import asyncio
     import sqlite3
     from collections.abc import Callable, Mapping
 
+    from alerts.incidents.silences import Silence
     from detection.events import Event
     from language.messages import Fact, Parameter
+    from storage.registry import Registry
 
 
 ARRIVED: Final = (Happened.ARRIVED, Happened.ARRIVED_TOO)
@@ -49,6 +55,8 @@ _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     "action": lambda value: ActionClass(value) if value else None,
 }
 """Conversions of columns into fields that are not plain values."""
+_LOOK_AGAIN_S: Final = 15.0
+"""How soon an incident that another one explains is checked again."""
 
 
 def load_open(tx: sqlite3.Connection, kind: EventKind, room: str) -> Incident | None:
@@ -303,14 +311,52 @@ def find_last_response(
     return None if row is None else (row["person"], row["at"])
 
 
-def find_cooldown(
-    tx: sqlite3.Connection, kind: EventKind, room: str
-) -> tuple[float, Severity] | None:
-    """Return the end of a cooldown and the severity that it covers; None without one."""
+def find_mute(
+    tx: sqlite3.Connection, incident: Incident, at: float, registry: Registry
+) -> Mute | None:
+    """Return what mutes an incident: a silence, an outage that explains a fault, or a cooldown.
+
+    When the mute ends, the incident is checked again, and people are notified if it is still going
+    on. A cooldown does not mute a more severe incident.
+    """
+    lasting = find_lasting_mute(tx, incident, at, registry)
+    if lasting is not None:
+        return lasting
     row = tx.execute(
-        "SELECT until, severity FROM cooldown WHERE kind = ? AND room = ?", (kind.value, room)
+        "SELECT until, severity FROM cooldown WHERE kind = ? AND room = ? AND until > ?",
+        (incident.kind.value, incident.room, at),
     ).fetchone()
-    return None if row is None else (float(row["until"]), Severity(row["severity"]))
+    if row is None or incident.grade_at(at).rank > Severity(row["severity"]).rank:
+        return None
+    return Mute(row["until"], fact(Suppression.COOLDOWN))
+
+
+def find_lasting_mute(
+    tx: sqlite3.Connection, incident: Incident, at: float, registry: Registry
+) -> Mute | None:
+    """Return the silence or outage that mutes an incident and its escalation, or None."""
+    silence = find_silence(tx, find_labels(incident, registry), at)
+    if silence is not None:
+        return Mute(silence.ends_at, silence.suppression)
+    if incident.kind is not EventKind.SENSOR_FAULT:
+        return None
+    row = tx.execute(
+        "SELECT room FROM incident WHERE kind = ? AND sensor = ? AND status <> 'resolved'",
+        (EventKind.OFFLINE.value, incident.sensor),
+    ).fetchone()
+    if row is None:
+        return None
+    by = fact(Suppression.INHIBITED, kind=EventKind.OFFLINE.value, room=row["room"])
+    return Mute(at + _LOOK_AGAIN_S, by)
+
+
+def find_silence(tx: sqlite3.Connection, labels: Mapping[str, str], at: float) -> Silence | None:
+    """Return the silence that mutes these labels at a time and ends last, or None."""
+    rows = tx.execute(
+        "SELECT * FROM silence WHERE ends_at > ?1 AND starts_at <= ?1 ORDER BY ends_at DESC, id",
+        (at,),
+    )
+    return next((s for s in map(read_silence, rows) if s.mutes(labels)), None)
 
 
 def start_cooldown(

@@ -171,13 +171,6 @@ def latest(
     )
 
 
-def place_pending(tx: sqlite3.Connection, position: int) -> list[ThresholdAdjustment]:
-    """Place the pending adjustments after a journal position, and return them in order."""
-    pending = _all(tx, "SELECT * FROM threshold_adjustments WHERE position IS NULL ORDER BY seq")
-    tx.execute("UPDATE threshold_adjustment SET position = ? WHERE position IS NULL", (position,))
-    return pending
-
-
 def placed_after(tx: sqlite3.Connection, after: int) -> list[ThresholdAdjustment]:
     """Return the placed adjustments numbered above `after`, in order."""
     return _all(

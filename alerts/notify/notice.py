@@ -23,12 +23,12 @@ from language.messages import (
     Words,
     _,
     capitalize,
+    clean,
     mark,
     mark_plural,
     use_language,
     write_date,
 )
-from language.plain_text import clean
 from storage.registry import format_floor, join_place
 
 

@@ -2,22 +2,33 @@
 
 A person gets at most one notice for each incident and occasion. Only people who were notified learn
 the outcome.
+
+No notice is dropped. A deferred notice is a row with a due time, and all rows of the same person
+and cause are sent as one notice:
+
+- *quiet*: at the end of the person's quiet hours; if those divert, the next ring is paged instead;
+- *budget*: when the oldest of the person's notices in the last hour is an hour old;
+- *storm*: many rooms of a floor or building; after the first few, combined every few seconds.
+
+Critical incidents bypass quiet hours and the budget. An answer cancels the rows of its incident.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from alerts.incidents import repository, throttling
+from alerts.incidents import repository
 from alerts.incidents.history import Happened
 from alerts.incidents.incident import SYSTEM, find_place
-from alerts.incidents.throttling import Cause
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import Note, Notice, NoticeReason, Priority
-from alerts.policy import Severity
+from alerts.policy import STORM_S, Severity
 from alerts.secrets import find_channel, make_target_id
 from detection.events import UNSETTLED, EventKind
 from language.messages import fact
@@ -26,12 +37,33 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Mapping, Sequence
 
+    from alerts.duty.shifts import QuietHours
     from alerts.incidents.incident import Incident
     from alerts.incidents.inputs import Feedback
-    from alerts.policy import AlertPolicy, StaffMember
+    from alerts.policy import AlertPolicy, EscalationTimings, StaffMember
     from detection.events import Evidence
     from language.messages import Fact
     from storage.registry import Registry, Room
+
+_HOUR_S: Final = 3600.0
+
+
+class Cause(StrEnum):
+    """Why a notice is deferred."""
+
+    QUIET = "quiet"
+    BUDGET = "budget"
+    STORM = "storm"
+
+
+@dataclass(frozen=True, slots=True)
+class Deferral:
+    """Why and until when a notice is deferred; with `divert`, other people are paged instead."""
+
+    cause: Cause
+    until: float
+    divert: bool = False
+
 
 _DIGEST_NOTES: Final = {
     Cause.QUIET: fact(Note.DURING_QUIET),
@@ -109,11 +141,11 @@ class NoticeWriter:
             held = None
             if throttle and member.targets:
                 timings, registry = self._policy.timings, self._registry
-                held = throttling.decide(tx, member, incident, at, timings, registry)
+                held = find_deferral(tx, member, incident, at, timings, registry)
             if held is None:
                 notified += self._page_now(tx, incident, member, at, round_, note)
             elif not held.divert:
-                throttling.defer(tx, member.id, incident.id, round_, held, at)
+                _defer(tx, member.id, incident.id, round_, held, at)
                 notified += held.cause is Cause.STORM
         return notified
 
@@ -131,20 +163,20 @@ class NoticeWriter:
 
     def page_deferred(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
         """Send the deferred notices of an incident now."""
-        for person, round_ in throttling.release(tx, incident.id, at):
+        for person, round_ in release_deferred(tx, incident.id, at):
             self.page(tx, incident, (person,), at, round_=round_, throttle=False)
 
     def flush(self, tx: sqlite3.Connection, now: float) -> None:
         """Send the deferred notices that are due, combined by person and cause."""
-        while (found := throttling.load_due(tx, now)) is not None:
+        while (found := _load_due(tx, now)) is not None:
             person, cause, waiting = found
             member = self._policy.find_member(person)
-            quiet = None if member is None else throttling.find_quiet_end(member.quiet, now)
+            quiet = None if member is None else find_quiet_end(member.quiet, now)
             loaded = [(repository.load(tx, i), round_) for i, round_ in waiting]
             left = [(i, r) for i, r in loaded if i is not None]
             urgent = any(i.severity is Severity.CRITICAL for i, _ in left)
             if quiet is not None and not urgent and cause is not Cause.QUIET:
-                throttling.postpone(tx, person, cause, quiet)
+                _postpone(tx, person, cause, quiet)
                 continue
             sent_with, sent_as = "", "nothing left"
             if member is not None and len(left) == 1 and left[0][0].is_open:
@@ -159,7 +191,7 @@ class NoticeWriter:
                 occasion = f"{now:.0f} {cause}"
                 self._notify(tx, notice, member, now, occasion)
                 sent_with, sent_as = notice.incident, f"{notice.reason.value}:{occasion}"
-            throttling.mark_sent(tx, person, cause, now, sent_with=sent_with, sent_as=sent_as)
+            _mark_sent(tx, person, cause, now, sent_with=sent_with, sent_as=sent_as)
 
     def _build_digest(
         self, incidents: list[Incident], cause: Cause, code: str, now: float
@@ -383,3 +415,160 @@ class NoticeWriter:
                 now=now,
             )
         ]
+
+
+def find_quiet_end(quiet: Sequence[QuietHours], at: float) -> Deferral | None:
+    """Return the deferral by the quiet hours that contain a time, the last to end; or None."""
+    moment = datetime.fromtimestamp(at, UTC)
+    found: Deferral | None = None
+    for one in quiet:
+        for span in one.hours.find_spans(moment, moment):
+            ends = span.end.timestamp()
+            if span.contains(moment) and (found is None or ends > found.until):
+                found = Deferral(Cause.QUIET, ends, one.divert)
+    return found
+
+
+def find_deferral(
+    tx: sqlite3.Connection,
+    member: StaffMember,
+    incident: Incident,
+    at: float,
+    timings: EscalationTimings,
+    registry: Registry,
+) -> Deferral | None:
+    """Return what defers a page; None if it can be sent now."""
+    person, critical = member.id, incident.severity is Severity.CRITICAL
+    if not critical:
+        held = find_quiet_end(member.quiet, at) or _find_budget_end(tx, person, at, timings)
+        if held is not None:
+            return held
+    if not _is_storm(tx, person, incident.room, at, timings, registry):
+        return None
+    if not critical:
+        return Deferral(Cause.STORM, at + timings.gather_s)
+    row = tx.execute(
+        "SELECT max(done_at) AS at FROM held_notice WHERE person = ? AND cause = 'storm'"
+        " AND done_at > ?",
+        (person, at - timings.gather_s),
+    ).fetchone()
+    return Deferral(Cause.STORM, at if row["at"] is None else row["at"] + timings.gather_s)
+
+
+def _find_budget_end(
+    tx: sqlite3.Connection, person: str, at: float, timings: EscalationTimings
+) -> Deferral | None:
+    rows = tx.execute(
+        "SELECT min(created_at) AS at FROM outbox WHERE person = ? AND created_at > ?"
+        " AND status NOT IN ('cancelled', 'failed') GROUP BY incident, reason"
+        " ORDER BY at DESC LIMIT ?",
+        (person, at - _HOUR_S, timings.notices_per_hour),
+    ).fetchall()
+    if len(rows) < timings.notices_per_hour:
+        return None
+    return Deferral(Cause.BUDGET, rows[-1]["at"] + _HOUR_S)
+
+
+def _is_storm(
+    tx: sqlite3.Connection,
+    person: str,
+    where: str,
+    at: float,
+    timings: EscalationTimings,
+    registry: Registry,
+) -> bool:
+    room = find_place(registry, where)
+    if not room.building:
+        return False
+    rows = tx.execute(
+        "SELECT DISTINCT i.room FROM outbox o JOIN incident i ON i.id = o.incident"
+        " WHERE o.person = ? AND o.created_at > ? AND o.reason GLOB 'opened*' AND i.room <> ?"
+        " AND o.status NOT IN ('cancelled', 'failed')",
+        (person, at - STORM_S, room.id),
+    )
+    others = [find_place(registry, row["room"]) for row in rows]
+    building = [o for o in others if (o.site, o.building) == (room.site, room.building)]
+    floor = [o for o in building if o.floor == room.floor]
+    return len(floor) >= timings.storm_rooms or len(building) >= 2 * timings.storm_rooms
+
+
+def _defer(
+    tx: sqlite3.Connection, person: str, incident: str, round_: int, held: Deferral, now: float
+) -> None:
+    """Defer a page; one that is already deferred stays as it is."""
+    tx.execute(
+        "INSERT INTO held_notice (person, incident, round, cause, held_at, due_at)"
+        " VALUES (?,?,?,?,?,?) ON CONFLICT (person, incident, round) DO NOTHING",
+        (person, incident, round_, held.cause.value, now, held.until),
+    )
+
+
+def _load_due(
+    tx: sqlite3.Connection, now: float
+) -> tuple[str, Cause, list[tuple[str, int]]] | None:
+    """Return the next person and cause that are due, with the incident and round of each row."""
+    row = tx.execute(
+        "SELECT person, cause FROM held_notice WHERE done_at IS NULL AND due_at <= ?"
+        " ORDER BY due_at, person LIMIT 1",
+        (now,),
+    ).fetchone()
+    if row is None:
+        return None
+    rows = tx.execute(
+        "SELECT incident, round FROM held_notice WHERE person = ? AND cause = ?"
+        " AND done_at IS NULL ORDER BY held_at, incident, round",
+        (row["person"], row["cause"]),
+    )
+    return row["person"], Cause(row["cause"]), [(r["incident"], r["round"]) for r in rows]
+
+
+def _mark_sent(
+    tx: sqlite3.Connection,
+    person: str,
+    cause: Cause,
+    now: float,
+    *,
+    sent_with: str,
+    sent_as: str,
+) -> None:
+    """Record which notice carried the deferred rows of a person and cause."""
+    tx.execute(
+        "UPDATE held_notice SET done_at = ?, sent_with = ?, sent_as = ?"
+        " WHERE person = ? AND cause = ? AND done_at IS NULL",
+        (now, sent_with, sent_as, person, cause.value),
+    )
+
+
+def _postpone(tx: sqlite3.Connection, person: str, cause: Cause, held: Deferral) -> None:
+    """Defer the rows of a person and cause further, for another cause."""
+    tx.execute(
+        "UPDATE held_notice SET cause = ?, due_at = ?"
+        " WHERE person = ? AND cause = ? AND done_at IS NULL",
+        (held.cause.value, held.until, person, cause.value),
+    )
+
+
+def release_deferred(
+    tx: sqlite3.Connection, incident: str, now: float, sent_as: str = "at once"
+) -> list[tuple[str, int]]:
+    """Stop deferring the notices of an incident; return person and round of each."""
+    rows = tx.execute(
+        "UPDATE held_notice SET done_at = ?, sent_as = ?"
+        " WHERE incident = ? AND done_at IS NULL RETURNING person, round",
+        (now, sent_as, incident),
+    ).fetchall()
+    return [(r["person"], r["round"]) for r in rows]
+
+
+def has_deferred(tx: sqlite3.Connection, incident: str) -> bool:
+    """Return whether an incident has deferred notices."""
+    row = tx.execute(
+        "SELECT 1 FROM held_notice WHERE incident = ? AND done_at IS NULL", (incident,)
+    ).fetchone()
+    return row is not None
+
+
+def find_next_deferral(tx: sqlite3.Connection) -> float | None:
+    """Return when the next deferred notice is due; None if there is none."""
+    row = tx.execute("SELECT min(due_at) AS at FROM held_notice WHERE done_at IS NULL").fetchone()
+    return None if row["at"] is None else float(row["at"])

@@ -33,8 +33,7 @@ from alerts.incidents.incident import (
 from alerts.notify.notice import KIND_WORDS, NOTICE_WORDS, write_respond_label
 from alerts.secrets import write_channel
 from detection.events import KIND_NAMES, EventKind
-from detection.quantities import QUANTITIES, QUANTITY_WORDS
-from detection.unlikely import looks_like
+from detection.quantities import QUANTITIES, QUANTITY_WORDS, looks_like
 from language.messages import (
     ENGLISH,
     LANGUAGES,

@@ -44,7 +44,7 @@ class SensorStatus:
 
     `poll_error`: why polling the device over HTTP fails, since `poll_failing_since`.
     `no_particles_since`: since when it has measured other quantities alone, if for longer than a
-    day. `unlikely`: quantities that look like another unit (`detection.unlikely`).
+    day. `unlikely`: quantities that look like another unit (`detection.quantities.UNLIKELY`).
     """
 
     state: str

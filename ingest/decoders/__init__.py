@@ -20,20 +20,22 @@ Decoders that may read a topic, in the order in which they are tried (`Routes`):
 from __future__ import annotations
 
 import tomllib
-from dataclasses import replace
 from functools import cache, lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.decoding import Context, Decoder, States
-from ingest.errors import DecodeError, GuardError, MessageRefusedError, PayloadError, Reason
+from ingest.decoding import Decoder
+from ingest.errors import DecodeError, PayloadError, Reason
 from ingest.topics import TopicFilter, covers, matches_topic
-from ingest.validation import Message, Readings, check_size, check_topic, fold_id, sensor_id
+from ingest.validation import fold_id, sensor_id
 from storage.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from ingest.decoding import Context
+    from ingest.validation import Message, Readings
 
 
 FORMATS: Final = Path(__file__).parents[1] / "formats"
@@ -118,9 +120,6 @@ def list_filters(names: tuple[str, ...] = (), more: tuple[str, ...] = ()) -> tup
     return tuple(f for f in filters if not any(covers(o, f) for o in filters if o != f))
 
 
-_BY_NAMES: Final = frozenset({"native", "generic", "zigbee2mqtt"})
-_MARKS: Final = {"awair": b'"score"', "ruuvi": b'"gw_mac"'}
-"""Additional content of messages whose decoder uses everyday names."""
 _MAX_LEVELS: Final = 16
 
 
@@ -200,66 +199,3 @@ def _clean_name(level: str) -> str:
         return sensor_id(level)
     except DecodeError:
         return ""
-
-
-def decode_message(
-    message: Message, context: Context, decoder: str = "", routes: Routes | None = None
-) -> Readings:
-    """Decode and validate one message; raises `DecodeError`."""
-    check_topic(message.topic, context.limits)
-    return read_first(
-        find_candidates(message.topic, decoder, routes or Routes()), message, context, []
-    )
-
-
-def find_candidates(topic: str, decoder: str, routes: Routes) -> tuple[Decoder, ...]:
-    """Return the decoders to try, in order; `MessageRefusedError` if there are none."""
-    if not decoder:
-        found = routes.of(topic)
-        if not found:
-            raise MessageRefusedError(Reason.UNKNOWN_TOPIC, "no decoder for this topic")
-        return found
-    named = routes.named(decoder)
-    if named is None:
-        raise MessageRefusedError(Reason.UNKNOWN_TOPIC, f"no decoder is called {decoder!r}")
-    return (named,)
-
-
-def read_first(
-    readers: tuple[Decoder, ...], message: Message, context: Context, asked: list[str]
-) -> Readings:
-    """Try decoders in order until one reads the message; add their names to `asked`."""
-    last = readers[-1]
-    for decoder in readers:
-        asked.append(decoder.name)
-        try:
-            if len(message.payload) > context.limits.payload_bytes:
-                check_size(message.payload, _find_max_bytes(decoder, message.topic, context))
-            return decoder.decode(message, context)
-        except GuardError:
-            if decoder is last:
-                raise
-    return []
-
-
-def _find_max_bytes(decoder: Decoder, topic: str, context: Context) -> int:
-    limits = context.limits
-    described = any(matches_topic(pattern, topic) for pattern in decoder.descriptions)
-    return limits.description_bytes if described else limits.payload_bytes
-
-
-def find_likely_decoders(message: Message, context: Context) -> tuple[str, ...]:
-    """Return the decoders that find most in a message, as a suggestion for a person."""
-    found: dict[str, int] = {}
-    for name in DECODERS:
-        fresh = replace(context, states=States())
-        try:
-            readings = decode_message(message, fresh, name)
-        except DecodeError:
-            continue
-        readings += fresh.states.joiner.close(fresh.limits)
-        if _MARKS.get(name, b"") in message.payload and any(r.measured for r in readings):
-            found[name] = sum(len(r.values) + len(r.faults) for r in readings)
-    most = max(found.values(), default=0)
-    special = tuple(n for n, count in found.items() if count == most and n not in _BY_NAMES)
-    return special or (("generic",) if "generic" in found else ())

@@ -18,8 +18,7 @@ from datetime import UTC
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-from detection.quantities import QUANTITIES
-from detection.unlikely import is_unlikely, looks_like
+from detection.quantities import QUANTITIES, is_unlikely, looks_like
 from ingest.errors import DecodeError
 from ingest.mapping.draft import Draft, Entry, SuggestError, format_toml, start_draft
 from ingest.mapping.frames import EXAMPLES, Frame, add_fields, find_frame, parse_field

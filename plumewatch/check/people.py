@@ -24,10 +24,10 @@ from alerts.escalation.coverage import find_coverage_gaps, list_paged_labels
 from alerts.notify.channels.apprise_notifier import NotifySettings, check_target
 from alerts.notify.channels.reachability import find_unreachable
 from alerts.secrets import find_scheme
-from ingest.decoders import decode_message
 from ingest.decoding import Context
 from ingest.errors import DecodeError
 from ingest.http.poll import PollError, get
+from ingest.intake import decode_message
 from ingest.mapping.examples import MEANING, find_lacks
 from ingest.validation import Message
 from language.plain_text import pluralize

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from detection.commissioning import PUFF_S, SEEN_WELL_S
-from detection.unlikely import looks_like
+from detection.quantities import looks_like
 from plumewatch.check.result import CheckResult, format_span, list_places, merge_places, ok, warn
 from plumewatch.config.paths import DataPaths
 from plumewatch.sensor_status import read_statuses, unregistered_sensors

@@ -85,8 +85,8 @@ def decode(
     ] = None,
 ) -> int | None:
     """Print the readings of a message, one JSON line each."""
-    from ingest.decoders import decode_message, find_candidates
     from ingest.decoders.native import describe_misnamed
+    from ingest.intake import decode_message, find_candidates
     from ingest.validation import Message
 
     school = Site.load(config) if config else None
@@ -209,8 +209,8 @@ def _decode_payload(data: bytes, *, is_hex: bool, is_base64: bool) -> bytes:
 
 
 def _advise(message: Message, context: Context, error: DecodeError, decoder: str | None) -> str:
-    from ingest.decoders import decode_message, find_likely_decoders
     from ingest.decoding import States
+    from ingest.intake import decode_message, find_likely_decoders
 
     if decoder or error.reason is not Reason.UNKNOWN_TOPIC:
         return ""

@@ -58,7 +58,7 @@ def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> Non
 
 
 def _describe_state(found: SensorStatus, site: Site) -> str:
-    from detection.unlikely import looks_like
+    from detection.quantities import looks_like
 
     since = found.no_particles_since
     blind = [] if since is None else [f"no particles since {site.format_time(since)}"]

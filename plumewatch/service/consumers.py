@@ -322,7 +322,7 @@ class SeriesWriters:
         ingestion: Ingestion,
     ) -> None:
         self._resources = resources
-        write_dead_letters = ingestion.write_dead_letters
+        write_dead_letters = partial(ingestion.writer.write, [])
         series, in_series = resources.series, resources.in_series
         has_school = build_school(resources.config).has_school
         self._due = DueRecords(resources.paths.state, series, has_school)

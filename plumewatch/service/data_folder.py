@@ -25,7 +25,7 @@ from detection.model import Model
 from plumewatch import __version__
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import build_series
-from storage import audit, firmware, journal, state
+from storage import audit, firmware, journal
 from storage.audit import AuditKind
 from storage.backup import Schema, back_up
 from storage.errors import (
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STATE_SCRIPTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "state": state.SCRIPTS,
+    "state": journal.STATE_SCRIPTS,
     **{
         part.COMPONENT: part.SCRIPTS
         for part in (

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import Histogram
-
 from alerts.operations import Operations
-from ingest.commit import GroupCommit
-from ingest.copies import JournalSearch
+from ingest.commit import GroupCommit, JournalWriter
 from ingest.decoding import States
 from ingest.errors import BrokerError
 from ingest.event_messages import EVENT_TOPICS, EventIntake
@@ -48,7 +44,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_COMMIT_BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _COMMIT_PACE_S: Final = 0.005
 """How long readings that arrive one by one are gathered: a commit costs much, a reading little. The
 first reading after a pause does not wait."""
@@ -80,17 +75,16 @@ class Ingestion:
         report = self.operations.report
 
         step_of = resources.step_reader() if clock is resources.clock else never_set
-        self._journal, self._in_journal = resources.journal, resources.in_journal
-        self._on_stored = resources.on_stored
-        self._stored_offset = 0
+        self._journal = resources.journal
         self._external = external
         self.intake_config = build_intake_config(config, dedupe_window=_DEDUPE_WINDOW)
         topics = list_topic_filters(config, self.intake_config.mappings)
         self.intake = Intake(self.intake_config, report)
         skew = self.intake_config.context.limits.max_skew_s
-        self._search = JournalSearch(resources.journal, skew, time.monotonic)
-        self.commit_s = Histogram("commit", "", buckets=_COMMIT_BOUNDS_S, registry=None)
-        self.commits = GroupCommit(self._commit, pace_s=_COMMIT_PACE_S)
+        self.writer = JournalWriter(
+            resources.journal, resources.in_journal, self.intake, skew, resources.on_stored
+        )
+        self.commits = GroupCommit(self.writer.write, pace_s=_COMMIT_PACE_S)
         broker = read_broker_settings(config)
         self.source = MqttSource(
             broker,
@@ -151,7 +145,7 @@ class Ingestion:
 
     def restore(self, counted: int | None) -> None:
         """Give the intake the journal's newest readings, and count those after `counted`."""
-        last = self._stored_offset = self._journal.last_offset()
+        last = self.writer.stored_offset = self._journal.last_offset()
         counted = last - _RESTORED_READINGS if counted is None else counted
         counted = max(counted, last - _MAX_RECOUNTED, 0)
         at = max(0, min(last - _RESTORED_READINGS, counted))
@@ -171,7 +165,7 @@ class Ingestion:
     def save_point(self) -> SavedCounts:
         """Return the counts up to a journal offset, and the fields of sensors, to be saved."""
         counted = self.intake.reading_counts.snapshot()
-        return SavedCounts(counted, self._stored_offset, self.list_sensor_fields())
+        return SavedCounts(counted, self.writer.stored_offset, self.list_sensor_fields())
 
     def listen_for_http(self) -> None:
         """Bind the address of HTTP ingest if it has sources; raises `ServiceError`."""
@@ -206,30 +200,6 @@ class Ingestion:
         if self.polls.sensors:
             yield Task("polls", self.polls.run())
         yield Task("commits", self.commits.run(), ends="last")
-
-    async def write_dead_letters(self, dead_letters: Sequence[DeadLetter]) -> None:
-        """Store dead letters in a commit of their own."""
-        await self._commit([], dead_letters)
-
-    async def _commit(
-        self, readings: Sequence[Reading], dead_letters: Sequence[DeadLetter]
-    ) -> None:
-        began = time.monotonic()
-        last, fresh, copies = await self._in_journal(self._store, readings, dead_letters)
-        self.commit_s.observe(time.monotonic() - began)
-        self.intake.on_stored(fresh, copies)
-        self._stored_offset = last
-        for wake in self._on_stored:
-            wake(last)
-
-    def _store(
-        self, readings: Sequence[Reading], dead_letters: Sequence[DeadLetter]
-    ) -> tuple[int, Sequence[Reading], Sequence[Reading]]:
-        """Commit new readings; return the journal's end, the new ones and the duplicates."""
-        fresh, copies = self._search.divide(readings)
-        if copies and not fresh and not dead_letters:
-            return self._journal.last_offset(), fresh, copies
-        return self._journal.commit(fresh, dead_letters), fresh, copies
 
     async def _commit_events(
         self, _readings: Sequence[Reading], dead_letters: Sequence[DeadLetter]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from language.messages import _
-from storage import state
+from storage.journal import Snapshot, load_snapshot, save_snapshot
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class WeeklySummary:
     async def run_if_due(self) -> str:
         """Run the job if it is due; return what it printed, empty if it is not due."""
         base, now = self._resources, self._resources.clock()
-        stored = await base.run_until_stored(_SUMMARY, state.snapshot, base.state, _LAST_RUN)
+        stored = await base.run_until_stored(_SUMMARY, load_snapshot, base.state, _LAST_RUN)
         last = None if stored is None else float(stored.body)
         due = is_due(last, now, self._zone)
         if due or last is None:
@@ -88,7 +88,7 @@ class WeeklySummary:
 
 def _save(connection: sqlite3.Connection, at: float) -> None:
     with transaction(connection) as tx:
-        state.set_snapshot(tx, _LAST_RUN, state.Snapshot(0, "", repr(at).encode()))
+        save_snapshot(tx, _LAST_RUN, Snapshot(0, "", repr(at).encode()))
 
 
 async def evaluate_in_process(

@@ -20,8 +20,8 @@ from alerts.outbound import series_records
 from alerts.outbound.state_summary import StateSummary
 from plumewatch.sensor_status import save_counts
 from plumewatch.service.data_folder import reserve_space
-from storage import state
 from storage.errors import StorageError, is_transient
+from storage.journal import Snapshot, load_snapshot, save_snapshot
 from storage.sqlite import transaction
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Deletion:
 
     def open(self) -> None:
         """Continue the retention clock of the last service."""
-        stored = state.snapshot(self._resources.state, _CLOCK)
+        stored = load_snapshot(self._resources.state, _CLOCK)
         self._retention = RetentionClock(None if stored is None else float(stored.body))
         self._last = time.monotonic()
 
@@ -198,9 +198,9 @@ class Maintenance:
         self.deletion.open()
         self.samples.dropped = _count_dropped(self.resources.state)
         self.meters.refresh()
-        stored = state.snapshot(self.resources.state, _DUTY)
+        stored = load_snapshot(self.resources.state, _DUTY)
         now = self.resources.clock()
-        recorded = state.snapshot(self.resources.state, _RECORDED)
+        recorded = load_snapshot(self.resources.state, _RECORDED)
         self.recorder.begin(
             now,
             None if stored is None else float(stored.body),
@@ -244,19 +244,19 @@ def _append(
 ) -> int:
     with transaction(connection) as tx:
         series_records.append_samples(tx, records)
-        state.set_snapshot(tx, _DUTY, state.Snapshot(0, "", repr(duty_until).encode()))
-        state.set_snapshot(tx, _RECORDED, state.Snapshot(0, "", recorded))
+        save_snapshot(tx, _DUTY, Snapshot(0, "", repr(duty_until).encode()))
+        save_snapshot(tx, _RECORDED, Snapshot(0, "", recorded))
         dropped = _count_dropped(tx) + series_records.delete_excess(tx, MAX_WAITING)
-        state.set_snapshot(tx, _DROPPED, state.Snapshot(0, "", b"%d" % dropped))
+        save_snapshot(tx, _DROPPED, Snapshot(0, "", b"%d" % dropped))
         return dropped
 
 
 def _count_dropped(db: sqlite3.Connection) -> int:
     """Count the samples ever given up."""
-    stored = state.snapshot(db, _DROPPED)
+    stored = load_snapshot(db, _DROPPED)
     return 0 if stored is None else int(stored.body)
 
 
 def _save_clock(connection: sqlite3.Connection, at: float) -> None:
     with transaction(connection) as tx:
-        state.set_snapshot(tx, _CLOCK, state.Snapshot(0, "", b"%d" % at))
+        save_snapshot(tx, _CLOCK, Snapshot(0, "", b"%d" % at))

@@ -85,7 +85,7 @@ class Monitoring(Pipeline):
                 detection=detection,
                 deletion=self.deletion,
                 samples=samples,
-                commits=ingestion.commit_s,
+                commits=ingestion.writer.seconds,
             ),
             declared.declare_alerts(
                 detection,

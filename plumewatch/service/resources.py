@@ -32,14 +32,13 @@ from plumewatch.service.data_folder import (
     reserve_space,
     use_reserved_space,
 )
-from storage import state
 from storage.errors import (
     StorageCorruptError,
     StorageError,
     StorageUnavailableError,
     is_transient,
 )
-from storage.journal import Journal
+from storage.journal import Journal, load_cursor
 from storage.reading import ClockSteps, never_set
 from storage.sqlite import RunUntilStored
 
@@ -180,7 +179,7 @@ class Resources:
         lost = report_absent(self.journal, absent)
         damaged = find_set_aside(self.paths.root) - before
         record_start(self.state, self.config, now, lost, damaged)
-        cursor = max(self.series.cursor(), state.cursor(self.state, CONSUMER))
+        cursor = max(self.series.cursor(), load_cursor(self.state, CONSUMER))
         reconcile_journal(self.journal, cursor)
 
     def find_hanging(self) -> dict[str, str]:

@@ -17,8 +17,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from detection.quantities import COLUMNS
-from storage import state
 from storage.errors import BatchRefusedError, StorageUnavailableError
+from storage.journal import STATE_SCRIPTS, save_cursor
 from storage.sqlite import migrate
 from storage.timeseries import rollup
 from storage.timeseries.influx_answers import Meaning
@@ -294,7 +294,7 @@ def _join_rows(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
     return found
 
 
-COMPONENTS: Final = {"state": state.SCRIPTS, "averages": (rollup.QUARTERS_SCRIPT,)}
+COMPONENTS: Final = {"state": STATE_SCRIPTS, "averages": (rollup.QUARTERS_SCRIPT,)}
 """Schema scripts of the file with the cursor."""
 
 
@@ -306,4 +306,4 @@ def prepare(connection: sqlite3.Connection) -> None:
 
 def begin_again(rebuilt: sqlite3.Connection) -> None:
     """Write the journal again, because marks of stale averages may be lost."""
-    state.set_cursor(rebuilt, InfluxSeries.CONSUMER, 0)
+    save_cursor(rebuilt, InfluxSeries.CONSUMER, 0)

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from language.plain_text import clean
+from language.messages import clean
 
 _DETAIL: Final = 200
 

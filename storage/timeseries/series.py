@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple
 import numpy as np
 
 from detection.quantities import COLUMN_INDEX, COLUMNS
-from storage import state
 from storage.errors import StorageUnavailableError
+from storage.journal import load_cursor, save_cursor
 from storage.reading import Reading
 from storage.sqlite import DatabaseFile
 from storage.timeseries import rollup
@@ -144,7 +144,7 @@ class Series(DatabaseFile, ABC):
 
     def cursor(self) -> int:
         """Return the journal offset up to which readings are stored."""
-        return self.query(lambda db: state.cursor(db, self.CONSUMER))
+        return self.query(lambda db: load_cursor(db, self.CONSUMER))
 
     def _store(self, work: Callable[[sqlite3.Connection], None], cursor: int | None) -> None:
         """Run `work` and move the cursor in one transaction.
@@ -157,10 +157,10 @@ class Series(DatabaseFile, ABC):
             work(tx)
             if cursor is None:
                 return
-            known, self._known_cursor = self._known_cursor, state.cursor(tx, self.CONSUMER)
+            known, self._known_cursor = self._known_cursor, load_cursor(tx, self.CONSUMER)
             if self._known_cursor < known:
                 raise StorageUnavailableError(f"{self.path} was rebuilt: the journal is read again")
-            state.set_cursor(tx, self.CONSUMER, cursor)
+            save_cursor(tx, self.CONSUMER, cursor)
 
         self.change(run)
         if cursor is not None:

@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from detection.quantities import COLUMN_INDEX, COLUMNS
-from storage import state
+from storage.journal import STATE_SCRIPTS, save_cursor
 from storage.sqlite import load_scripts, migrate, transaction
 from storage.timeseries import rollup
 from storage.timeseries.line_protocol import to_ns
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from storage.timeseries.series import LatestReading
 
 COMPONENTS: Final = {
-    "state": state.SCRIPTS,
+    "state": STATE_SCRIPTS,
     "series": load_scripts(__package__, "series"),
 }
 """Schema scripts of the file."""
@@ -281,7 +281,7 @@ def _begin_again(rebuilt: sqlite3.Connection) -> None:
             "INSERT OR IGNORE INTO sensor (id, name)"  # noqa: S608 - names from tables
             f" SELECT DISTINCT sensor, 'recovered sensor ' || sensor FROM {table}"
         )
-    state.set_cursor(rebuilt, SqliteSeries.CONSUMER, 0)
+    save_cursor(rebuilt, SqliteSeries.CONSUMER, 0)
 
 
 def _delete_old_records(tx: sqlite3.Connection, now: float, retention: Retention) -> int:

@@ -23,7 +23,7 @@ from ingest.intake import Intake, IntakeConfig, OutcomeKind
 from ingest.integrity import BURST
 from ingest.validation import Message, may_alert
 from sensor_sim.wire import WireMessage
-from storage import state
+from storage.journal import STATE_SCRIPTS
 from storage.registry import Registry, Room, Sensor
 from storage.sqlite import connect, migrate, transaction
 from tests.support.alert_records import notices
@@ -70,7 +70,7 @@ class School:
 
     def __init__(self, path):
         self.state = connect(path)
-        migrate(self.state, "state", state.SCRIPTS)
+        migrate(self.state, "state", STATE_SCRIPTS)
         migrate(self.state, schema.COMPONENT, schema.SCRIPTS)
         staff = (
             StaffMember("ap", "AP", "staff", (Secret("json://127.0.0.1:9/ap"),)),

@@ -23,9 +23,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from ingest import decoders
-from ingest.decoders import DECODERS, FORMATS, decode_message, find_decoder, list_filters
+from ingest.decoders import DECODERS, FORMATS, find_decoder, list_filters
 from ingest.decoding import Context
 from ingest.errors import DecodeError
+from ingest.intake import decode_message
 from ingest.topics import matches_topic
 from ingest.validation import Message
 from tests.support.fuzz import check, read_or_refuse

@@ -5,9 +5,9 @@ import struct
 
 import pytest
 
-from ingest.decoders import decode_message
 from ingest.decoding import Context
 from ingest.errors import DecodeError
+from ingest.intake import decode_message
 from ingest.validation import Message
 
 NOW = 1_790_000_000.0

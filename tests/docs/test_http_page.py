@@ -4,8 +4,8 @@ import re
 import tomllib
 from pathlib import Path
 
-from ingest.decoders import decode_message
 from ingest.decoding import Context
+from ingest.intake import decode_message
 from ingest.validation import Message
 from plumewatch.config.load import parse
 from tests.support.halo import WORDS, message, templates

@@ -17,8 +17,8 @@ import aiomqtt
 import pytest
 from typer.testing import CliRunner
 
-from ingest.decoders import decode_message
 from ingest.decoding import Context
+from ingest.intake import decode_message
 from ingest.validation import Message
 from plumewatch.cli.main import app
 from plumewatch.cli.setup.site_files import STARTER

@@ -15,9 +15,16 @@ import msgspec
 import pytest
 
 from alerts.incidents import schema
-from storage import repair, state
+from storage import repair
 from storage.errors import StorageCorruptError, StorageError, StorageUnavailableError
-from storage.journal import DeadLetter, Journal, JournalReader
+from storage.journal import (
+    STATE_SCRIPTS,
+    DeadLetter,
+    Journal,
+    JournalReader,
+    load_cursor,
+    save_cursor,
+)
 from storage.reading import Reading
 from storage.repair import salvage
 from storage.sqlite import connect, migrate
@@ -509,7 +516,7 @@ def test_a_damaged_index_page_of_the_series_costs_the_rows_on_it_alone(tmp_path,
 def test_incidents_are_saved_from_a_damaged_state(tmp_path):
     path = tmp_path / "state.db"
     with contextlib.closing(connect(path)) as connection:
-        migrate(connection, "state", state.SCRIPTS)
+        migrate(connection, "state", STATE_SCRIPTS)
         migrate(connection, "alerts", schema.SCRIPTS)
         connection.execute("BEGIN")
         for n in range(500):
@@ -525,12 +532,12 @@ def test_incidents_are_saved_from_a_damaged_state(tmp_path):
                 " VALUES (?, 0, 1, 'plumewatch', 'opened', '{}')",
                 (f"20261101-{n:03d}",),
             )
-        state.set_cursor(connection, "detector", 77)
+        save_cursor(connection, "detector", 77)
         connection.execute("COMMIT")
     damage(path, (leaves(path, "incident")[0][3] - 1) * PAGE, b"\0" * PAGE)
 
     def prepare(new):
-        migrate(new, "state", state.SCRIPTS)
+        migrate(new, "state", STATE_SCRIPTS)
         migrate(new, "alerts", schema.SCRIPTS)
 
     saved = repair.salvage(path, prepare)
@@ -538,5 +545,5 @@ def test_incidents_are_saved_from_a_damaged_state(tmp_path):
     assert 430 < saved["incident"] < 500
     assert saved["incident_history"] == 500
     with contextlib.closing(connect(path)) as connection:
-        assert state.cursor(connection, "detector") == 77
+        assert load_cursor(connection, "detector") == 77
         assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"

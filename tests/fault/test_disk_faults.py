@@ -15,8 +15,7 @@ from collections import Counter
 
 import pytest
 
-from storage import state
-from storage.journal import Journal
+from storage.journal import Journal, load_cursor
 from storage.sqlite import connect
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.broker import Mosquitto
@@ -118,7 +117,7 @@ def _check(folder, acknowledged, count):
     if (folder / "state.db").exists():
         with contextlib.closing(connect(folder / "state.db")) as found:
             assert found.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
-            assert state.cursor(found, "detector") <= end, f"cut {count}"
+            assert load_cursor(found, "detector") <= end, f"cut {count}"
     return len(acknowledged)
 
 

@@ -12,9 +12,9 @@ from plumewatch.service.app import Service
 from plumewatch.service.resources import ServiceError
 from storage import sqlite
 from storage.errors import StorageCorruptError
+from storage.journal import load_cursor
 from storage.reading import Reading
 from storage.sqlite import connect
-from storage.state import cursor
 from tests.support.disk import Disk
 from tests.support.in_process import running, state_database, store, until
 from tests.support.recording_notifier import RecordingNotifier
@@ -133,4 +133,4 @@ async def test_a_state_without_space_and_with_space_again(config, monkeypatch):
         await until(lambda: part().ok)
         await until(lambda: service.detection.position == 2)
         with state_database(service) as db:
-            assert cursor(db, CONSUMER) == 2
+            assert load_cursor(db, CONSUMER) == 2

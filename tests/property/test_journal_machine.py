@@ -32,9 +32,8 @@ from alerts.secrets import Secret
 from detection.events import Event, EventKind, EventPhase
 from ingest.validation import may_alert
 from plumewatch.service.data_folder import DATABASES, prepare_state
-from storage import state
 from storage.backup import back_up, verify
-from storage.journal import DeadLetter, Journal
+from storage.journal import DeadLetter, Journal, load_cursor
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from storage.sqlite import connect, transaction
@@ -290,7 +289,7 @@ class JournalMachine(RuleBasedStateMachine):
         assert self.journal.first_offset() == min(self.kept, default=len(self.all) + 1)
         assert sum(self.journal.dead_letter_counts().values()) == self.letters
         assert self.series.cursor() == self.stored
-        assert self.consumer.position == state.cursor(self.state, CONSUMER) == self.watched
+        assert self.consumer.position == load_cursor(self.state, CONSUMER) == self.watched
         passed = [o for o in self.lost_to_series if o <= self.stored]
         assert len(self.series.between(0, 4e9)) == self.stored - len(
             passed

@@ -8,8 +8,7 @@ from alerts.engine import AlertEngine
 from alerts.incidents import schema
 from detection.events import EventKind, EventPhase
 from ingest.validation import may_alert
-from storage import state
-from storage.journal import Journal
+from storage.journal import STATE_SCRIPTS, Journal, load_cursor
 from storage.sqlite import connect, migrate, transaction
 from tests.support import alert_records as stored
 
@@ -52,7 +51,7 @@ class ConsumerSite:
         """Start, or begin again as after a crash: nothing is saved and nothing tidied up."""
         self.state = connect(self.folder / "state.db")
         self._left.append(self.state)
-        migrate(self.state, "state", state.SCRIPTS)
+        migrate(self.state, "state", STATE_SCRIPTS)
         migrate(self.state, schema.COMPONENT, schema.SCRIPTS)
         self.engine = AlertEngine(self.registry, self.policy)
         self.consumer = DetectionConsumer(self.state, self.engine, may_alert, **self.options)
@@ -104,7 +103,7 @@ class ConsumerSite:
     def result(self):
         """Return what was said and alerted, and how much is stored."""
         incidents, notices = stored.incidents(self.state, "id"), stored.notices(self.state, "id")
-        position = state.cursor(self.state, CONSUMER)
+        position = load_cursor(self.state, CONSUMER)
         return self.events, self.alerts, (len(incidents), len(notices), position)
 
     def close(self):

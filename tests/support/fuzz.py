@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING
 from hypothesis import strategies as st
 
 from detection.quantities import QUANTITIES
-from ingest.decoders import Routes, decode_message
 from ingest.decoding import Context
 from ingest.errors import DecodeError, Reason
+from ingest.intake import decode_message
 from ingest.validation import NO_VALUE, Message, clean_version
 from storage.reading import DEVICE_EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ingest.decoders import Routes
     from storage.reading import Reading
 
 MUTATIONS = int(os.environ.get("PLUMEWATCH_FUZZ", "12000"))

@@ -104,20 +104,17 @@ def _acknowledge_half(die: Any) -> None:
 
 def _owner(path: str) -> Any:
     from alerts.consumer import detection_consumer
-    from alerts.incidents import threshold_adjustments
     from alerts.notify import outbox as outbox_rows
     from alerts.notify.channels.apprise_notifier import AppriseNotifier
     from alerts.notify.pump import OutboxPump
     from ingest.mqtt.link import Link
-    from storage import state
     from storage.journal import Journal
     from storage.timeseries.influx import InfluxSeries
     from storage.timeseries.sqlite import SqliteSeries
 
     known = (
-        threshold_adjustments,
         outbox_rows,
-        state,
+        detection_consumer,
         detection_consumer.DetectionConsumer,
         AppriseNotifier,
         OutboxPump,
@@ -160,11 +157,13 @@ POINTS: Mapping[str, Any] = {
     "detector: before the step": _at("DetectionConsumer", "step", "before"),
     "detector: after the step, nothing committed": _at("DetectionConsumer", "step", "after"),
     "incident: notice written, not committed": _at("outbox", "add_notice", "after"),
-    "incidents: position written, not committed": _at("state", "set_cursor", "after"),
-    "incidents: all written, not committed": _at("threshold_adjustments", "place_pending", "after"),
+    "incidents: position written, not committed": _at("detection_consumer", "save_cursor", "after"),
+    "incidents: all written, not committed": _at(
+        "DetectionConsumer", "_place_adjustments", "after"
+    ),
     "incidents: after": _at("DetectionConsumer", "commit", "after"),
     "snapshot: before": _at("DetectionConsumer", "save_snapshot", "before"),
-    "snapshot: written, not committed": _at("state", "set_snapshot", "after"),
+    "snapshot: written, not committed": _at("detection_consumer", "save_snapshot", "after"),
     "snapshot: after": _at("DetectionConsumer", "save_snapshot", "after"),
     "lease: taken, not committed": _at("outbox", "lease", "after"),
     "lease: after": _at("AppriseNotifier", "send", "before"),

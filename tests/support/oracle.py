@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from alerts.consumer.detection_consumer import CONSUMER
 from ingest.integrity import FINDINGS
-from storage.journal import DeadLetter, Journal
+from storage.journal import DeadLetter, Journal, load_cursor
 from storage.reading import Reading
 from storage.sqlite import connect
-from storage.state import cursor
 from tests.support import alert_records
 from tests.support.service import eventually
 
@@ -47,7 +46,7 @@ def quiet_reading(sensor: str, seq: int, at: float | None = None) -> Reading:
 def detected_upto(service: ServiceProcess) -> int:
     """Journal offset up to which the detectors' effects are committed."""
     with contextlib.closing(connect(service.folder / "data/state.db", read_only=True)) as found:
-        return cursor(found, CONSUMER)
+        return load_cursor(found, CONSUMER)
 
 
 def incidents(service: ServiceProcess, kind: str = "vape") -> list[tuple[str, str, str]]:

@@ -18,7 +18,7 @@ from detection.quantities import COLUMNS
 from ingest.validation import may_alert
 from sensor_sim.school import random_school
 from sensor_sim.simulate import simulate
-from storage import state
+from storage.journal import STATE_SCRIPTS
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from storage.sqlite import connect, migrate
@@ -93,7 +93,7 @@ def config_text(own=MappingProxyType({}), budget=2.0):
 def of_the_service(readings, budgets: AlertBudgets | None = None):
     """Return the events of the service for readings, in one process."""
     connection = connect(":memory:")
-    migrate(connection, "state", state.SCRIPTS)
+    migrate(connection, "state", STATE_SCRIPTS)
     migrate(connection, "alerts", schema.SCRIPTS)
     engine = AlertEngine(registry(), AlertPolicy(), replay=True)
     consumer = DetectionConsumer(connection, engine, may_alert, budgets=budgets)

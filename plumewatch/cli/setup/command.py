@@ -312,7 +312,7 @@ def _listen(settings: BrokerSettings, seconds: float) -> Sequence[Message]:
 
 
 def _print_found(discovery: Discovery, places: Mapping[str, Place]) -> None:
-    from detection.unlikely import looks_like
+    from detection.quantities import looks_like
     from ingest.mapping.examples import MEANING
 
     rows = []

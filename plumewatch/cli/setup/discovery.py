@@ -14,11 +14,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from detection.unlikely import UnlikelyValues
-from ingest.decoders import decode_message, find_candidates, find_decoder, find_likely_decoders
+from ingest.decoders import find_decoder
 from ingest.decoders.native import describe_misnamed
 from ingest.decoding import Context, States
 from ingest.errors import DecodeError, Reason
+from ingest.intake import decode_message, find_candidates, find_likely_decoders
+from ingest.integrity import UnlikelyValues
 from ingest.mapping.draft import SKELETON, SuggestError
 from ingest.mapping.examples import find_lacks
 from ingest.mapping.suggest import suggest

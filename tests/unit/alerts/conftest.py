@@ -13,7 +13,8 @@ from alerts.incidents import schema
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
-from storage import audit, firmware, sqlite, state
+from storage import audit, firmware, sqlite
+from storage.journal import STATE_SCRIPTS
 from storage.registry import Registry, Room, Sensor
 from tests.support.consumer_site import ConsumerSite
 
@@ -55,7 +56,7 @@ def empty_database(tmp_path_factory):
     sqlite.migrate(connection, schema.COMPONENT, schema.SCRIPTS)
     sqlite.migrate(connection, access.COMPONENT, access.SCRIPTS)
     sqlite.migrate(connection, audit.COMPONENT, audit.SCRIPTS)
-    sqlite.migrate(connection, "state", state.SCRIPTS)
+    sqlite.migrate(connection, "state", STATE_SCRIPTS)
     sqlite.migrate(connection, sensor_tests.COMPONENT, sensor_tests.SCRIPTS)
     sqlite.migrate(connection, firmware.COMPONENT, firmware.SCRIPTS)
     connection.close()

@@ -7,7 +7,7 @@ import pytest
 from alerts.engine import AlertEngine
 from alerts.notify.notice import render
 from detection.liveness import LivenessSettings, SensorState
-from storage import state
+from storage.journal import load_snapshot, save_snapshot
 from storage.reading import Reading
 from storage.sqlite import transaction
 from tests.support import alert_records as stored
@@ -160,8 +160,8 @@ def test_wrong_clocks_are_alive(site, flag):
 def test_an_outage_whose_state_is_lost_is_ended_and_judged_anew(site):
     site.off = {"s3"}
     site.run(300)
-    snapshot = state.snapshot(site.state, "liveness")
-    state.set_snapshot(site.state, "liveness", snapshot._replace(body=b"\0"))
+    snapshot = load_snapshot(site.state, "liveness")
+    save_snapshot(site.state, "liveness", snapshot._replace(body=b"\0"))
     site.start()
     site.run(5)
     assert site.consumer.lives()["s3"].state is SensorState.ALIVE

@@ -8,7 +8,7 @@ import pytest
 
 from alerts.consumer.detection_consumer import CONSUMER
 from alerts.consumer.reading_judge import MAX_WAIT_S
-from storage import state
+from storage.journal import load_snapshot
 from tests.support.plumes import readings_of_puff
 
 READINGS = readings_of_puff("s1")
@@ -87,7 +87,7 @@ def test_a_loss_delays_an_alert_by_the_hold_where_nothing_else_arrives(make_site
     site.look(decides.received + MAX_WAIT_S)
     before = site.alerts.copy()
     assert len(before) == 1
-    assert state.snapshot(site.state, CONSUMER).position == len(readings)
+    assert load_snapshot(site.state, CONSUMER).position == len(readings)
     site.start()  # a crash: nothing that follows repeats the alert
     site.arrive([r for r in READINGS if r.seq > decides.seq])
     assert site.alerts == before

@@ -8,7 +8,7 @@ import pytest
 from alerts.incidents import threshold_adjustments
 from alerts.incidents.incident import Verdict
 from detection.alert_rules import BUDGET, AlertBudgets
-from storage import state
+from storage.journal import load_snapshot, save_snapshot
 from tests.support.alert_records import incidents
 from tests.support.consumer_site import ConsumerSite
 from tests.support.plumes import START, readings_of_puff
@@ -185,8 +185,8 @@ def test_moves_outlive_a_detector_that_begins_anew(make_site):
     while site.process():
         pass
     site.consumer.save_snapshot()
-    stored = state.snapshot(site.state, "detector")
-    state.set_snapshot(site.state, "detector", stored._replace(model_version="older"))
+    stored = load_snapshot(site.state, "detector")
+    save_snapshot(site.state, "detector", stored._replace(model_version="older"))
     site.start()
     assert site.feedback() == UP
 

@@ -6,7 +6,7 @@ from alerts.consumer.detection_consumer import CONSUMER
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from ingest.validation import SILENT_FLAGS
 from language.messages import fact, to_json
-from storage import state
+from storage.journal import Snapshot, load_cursor, save_snapshot
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from tests.support import alert_records as stored
@@ -66,7 +66,7 @@ def test_batches_from_which_nothing_follows_are_committed_together(
     batches, commits = 0, set()
     while site.process(10):
         batches += 1
-        commits.add(state.cursor(site.state, CONSUMER))
+        commits.add(load_cursor(site.state, CONSUMER))
         if crash_every and batches % crash_every == 0:
             if saved:
                 assert site.consumer.save_snapshot() == site.consumer.position
@@ -111,8 +111,8 @@ def test_a_snapshot_of_another_model_or_garbage_is_not_used(make_site, readings,
     for body, version in ((b"\xc1", None), (b"", None), (b"x", "older-model")):
         for _ in range(2):
             site.process(50)
-        found = state.Snapshot(site.consumer.position, version or site.consumer.model_version, body)
-        state.set_snapshot(site.state, CONSUMER, found)
+        found = Snapshot(site.consumer.position, version or site.consumer.model_version, body)
+        save_snapshot(site.state, CONSUMER, found)
         site.start()
     site.process_all()
     assert site.result() == whole

@@ -8,8 +8,8 @@ from alerts.incidents import schema
 from alerts.incidents.incident import Verdict
 from alerts.outbound import series_records
 from detection.events import EventKind, EventPhase
-from storage import state
 from storage.errors import BatchRefusedError, StorageUnavailableError
+from storage.journal import STATE_SCRIPTS
 from storage.sqlite import connect, migrate, transaction
 from storage.timeseries.records import MEASUREMENTS, Record, check_record
 from storage.timeseries.sqlite import SqliteSeries
@@ -24,7 +24,7 @@ HOLIDAY = NOW + 86_400.0
 def path(tmp_path):
     found = tmp_path / "state.db"
     connection = connect(found)
-    migrate(connection, "state", state.SCRIPTS)
+    migrate(connection, "state", STATE_SCRIPTS)
     migrate(connection, schema.COMPONENT, schema.SCRIPTS)
     migrate(connection, series_records.COMPONENT, series_records.SCRIPTS)
     connection.close()

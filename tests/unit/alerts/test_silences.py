@@ -8,7 +8,7 @@ import pytest
 
 from alerts.errors import SilenceError
 from alerts.incidents import silences
-from alerts.incidents.throttling import find_silence
+from alerts.incidents.repository import find_silence
 from storage.registry import Registry, Room, Sensor
 
 GOOD = {

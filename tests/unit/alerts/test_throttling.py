@@ -11,10 +11,9 @@ import pytest
 from alerts.duty.roster import Receiver, Roster
 from alerts.duty.shifts import ClockHours, QuietHours
 from alerts.incidents import repository
-from alerts.incidents.throttling import find_quiet_end
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import KIND_WORDS, render
-from alerts.notify.notice_writer import NoticeWriter
+from alerts.notify.notice_writer import NoticeWriter, find_quiet_end
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, EscalationTimings, StaffMember
 from alerts.secrets import Secret, find_channel
 from detection.events import EventKind, EventPhase

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from ingest.decoders import Routes, find_likely_decoders, list_filters
+from ingest.decoders import Routes, list_filters
 from ingest.decoding import Context
-from ingest.intake import Intake, IntakeConfig, OutcomeKind
+from ingest.intake import Intake, IntakeConfig, OutcomeKind, find_likely_decoders
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.schema import MappingConfig
 from ingest.validation import Message

@@ -9,8 +9,9 @@ import pytest
 from plumewatch.config.load import parse
 from plumewatch.service import maintenance
 from plumewatch.service.maintenance import FASTEST, Maintenance, RetentionClock
-from storage import firmware, state
+from storage import firmware
 from storage.errors import StorageUnavailableError
+from storage.journal import load_snapshot
 from storage.reading import Reading
 from storage.timeseries.records import check_record
 from storage.timeseries.sqlite import SqliteSeries
@@ -199,7 +200,7 @@ async def test_what_was_given_up_is_counted_over_restarts(config, monkeypatch):
             assert samples.dropped > before
             counted = samples.dropped
     with state_database(service) as db:
-        assert state.snapshot(db, "dropped samples").body == b"%d" % counted
+        assert load_snapshot(db, "dropped samples").body == b"%d" % counted
 
 
 def away(*_):

@@ -12,9 +12,8 @@ from alerts.notify.pump import OutboxPump, PumpSettings
 from plumewatch.config.paths import DataPaths
 from plumewatch.service.app import Service
 from plumewatch.service.consumers import new_consumer
-from storage import state
 from storage.errors import StorageUnavailableError
-from storage.journal import DeadLetter, Journal
+from storage.journal import DeadLetter, Journal, Snapshot, save_snapshot
 from storage.reading import Reading
 from storage.sqlite import connect
 from tests.support.alert_records import incidents
@@ -51,7 +50,7 @@ async def test_counters_go_on_over_a_restart_or_begin_anew_as_declared(config):
     async with running(config):
         pass
     with contextlib.closing(connect(paths.state)) as db:
-        state.set_snapshot(db, "dropped samples", state.Snapshot(0, "", b"5"))
+        save_snapshot(db, "dropped samples", Snapshot(0, "", b"5"))
     async with running(config) as service:
         await store(service, puff())
         for reading in puff():

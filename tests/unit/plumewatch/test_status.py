@@ -18,8 +18,8 @@ from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
 from plumewatch.sensor_status import SavedCounts, read_statuses, save_counts
 from plumewatch.service.data_folder import NEWEST
-from storage import firmware, state
-from storage.journal import DeadLetter, Journal
+from storage import firmware
+from storage.journal import STATE_SCRIPTS, DeadLetter, Journal, Snapshot, save_snapshot
 from storage.reading import Reading
 from storage.sqlite import connect, migrate, transaction
 from tests.support.command import plumewatch
@@ -61,7 +61,7 @@ def stored(config_path):
     with Journal(paths.journal) as journal:
         journal.commit(readings, [DeadLetter(NOW, "a/b", "malformed", "no", "native", 1, b"\x1b")])
     connection = connect(paths.state)
-    migrate(connection, "state", state.SCRIPTS)
+    migrate(connection, "state", STATE_SCRIPTS)
     migrate(connection, schema.COMPONENT, schema.SCRIPTS)
     registry = config.registry()
     consumer = DetectionConsumer(
@@ -152,7 +152,7 @@ def test_a_sensor_that_has_sent_no_particles_for_a_day_is_named(stored):
     with closing(connect(DataPaths(config.data_dir).state)) as db:
         save_counts(db, SavedCounts(tally.snapshot(), 5, {}))
         with transaction(db) as tx:
-            state.set_snapshot(tx, LIVENESS, state.Snapshot(5, "", lives.snapshot()))
+            save_snapshot(tx, LIVENESS, Snapshot(5, "", lives.snapshot()))
         found = read_statuses(db, registry, DataPaths(config.data_dir).journal)
     assert {k: s.no_particles_since for k, s in found.items()} == {"s1": None, "s2": NOW}
     assert run(stored, "status")[1].count("no particles since") == 1

@@ -5,8 +5,9 @@ import tomllib
 
 import pytest
 
-from ingest.decoders import Routes, decode_message
+from ingest.decoders import Routes
 from ingest.decoding import Context
+from ingest.intake import decode_message
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.draft import SuggestError
 from ingest.mapping.examples import find_failures

@@ -2,7 +2,7 @@
 
 import pytest
 
-from detection.unlikely import UnlikelyValues
+from ingest.integrity import UnlikelyValues
 
 
 @pytest.mark.parametrize(
