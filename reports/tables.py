@@ -80,7 +80,7 @@ _PLACE: Final = (
     Column("site", _TEXT, "name"),
     Column("building", _TEXT, "name"),
     Column("floor", _TEXT, "name"),
-    Column("room_id", _TEXT, "as in the configuration"),
+    Column("room_id", _TEXT, "id in the configuration"),
     Column("room", _TEXT, "name"),
 )
 _MOMENTS: Final = {
@@ -102,16 +102,16 @@ _OF_TIMES: Final = {"n": _WHOLE, "mean_s": _NUMBER, "median_s": _NUMBER, "p90_s"
 COLUMNS: Final = {
     "incidents": (
         _VERSION_COLUMN,
-        Column("id", _TEXT, "of the incident"),
-        Column("date", pl.Date, "at the school, of the opening"),
+        Column("id", _TEXT, "id of the incident"),
+        Column("date", pl.Date, "local date of the opening"),
         Column("weekday", _TEXT, "Monday to Sunday"),
-        Column("hour", _WHOLE, "0 to 23, at the school"),
-        Column("period", _TEXT, "class period, `between`, or without bells the clock hour"),
-        Column("school_day", pl.Boolean, "whether the day has school"),
+        Column("hour", _WHOLE, "local hour of the opening, 0 to 23"),
+        Column("period", _TEXT, "class period, `between`, or the hour if there are no bells"),
+        Column("school_day", pl.Boolean, "whether it is a school day"),
         *_PLACE,
         Column("location", _TEXT, "kind of room, such as `restroom`"),
         Column("kind", _TEXT, "`vape`, `smoke`, `tamper` and so on"),
-        Column("masked", pl.Boolean, "vaping beside a spray or steam"),
+        Column("masked", pl.Boolean, "vaping along with a spray or steam"),
         Column("thc_likely", pl.Boolean, "cannabis likely"),
         Column("severity", _TEXT, "`info`, `warning` or `critical`"),
         Column("confidence", _NUMBER, "highest, 0 to 1"),
@@ -119,9 +119,9 @@ COLUMNS: Final = {
         Column("peak_voc_index", _NUMBER, "highest VOC index, 1 to 500"),
         Column("peak_tvoc_ppb", _NUMBER, "highest TVOC, ppb"),
         Column("peak_rh_percent", _NUMBER, "highest relative humidity, %"),
-        Column("sensor", _TEXT, "that opened it"),
+        Column("sensor", _TEXT, "sensor that opened it"),
         Column("sensor_model", _TEXT, "as registered"),
-        Column("model_version", _TEXT, "of the detector"),
+        Column("model_version", _TEXT, "version of the detector's model"),
         *(
             Column(f"{name}_{zone}", kind, about)
             for name, about in _MOMENTS.items()
@@ -133,36 +133,34 @@ COLUMNS: Final = {
         Column("arrive_s", _NUMBER, "arrived − first notice delivered, seconds"),
         Column("resolve_s", _NUMBER, "closed − opened, seconds"),
         Column("duration_s", _NUMBER, "in the air: last end − first evidence, seconds"),
-        Column("people_notified", _WHOLE, "with at least one notice delivered"),
-        Column("notices", _WHOLE, "delivered"),
-        Column("notices_undelivered", _WHOLE, "failed, canceled or waiting"),
+        Column("people_notified", _WHOLE, "people with at least one notice delivered"),
+        Column("notices", _WHOLE, "notices delivered"),
+        Column("notices_undelivered", _WHOLE, "notices that failed, were canceled or are waiting"),
         Column("escalation_level", _WHOLE, "highest step carried out; 0: nobody notified"),
-        Column("responder_role", _TEXT, "role of who acknowledged first"),
+        Column("responder_role", _TEXT, "role of the person who acknowledged first"),
         Column(
             "outcome",
             _TEXT,
             "`confirmed`, `false_alarm`, `nothing_found`, `fixed`, `test`, `unknown`",
         ),
-        Column("false_cause", _TEXT, "of a false alarm, by feedback"),
+        Column("false_cause", _TEXT, "cause of a false alarm, from feedback"),
         Column(
             "suppressed_by",
             _TEXT,
             "why no notice was sent: late, cooldown, silence or inhibited",
         ),
-        Column("state_code", _TEXT, "from `[reports.state_codes]`, of confirmed incidents only"),
+        Column("state_code", _TEXT, "from `[reports.state_codes]`, only for confirmed incidents"),
         Column("action", _TEXT, "`none`, `referral`, `nurse`, `facilities`; empty: no feedback"),
-        Column("case_number", _TEXT, "in the school's own system, as entered by staff"),
-        Column("school_year", _TEXT, "of the date, such as `2026/27`"),
-        Column("term", _TEXT, "of the date, as in the configuration; empty outside of all"),
-        Column(
-            "sensor_health", _TEXT, "at the opening: `ok`, or `offline`, `sensor_fault`, `tamper`"
-        ),
+        Column("case_number", _TEXT, "case number in the school's own system, entered by staff"),
+        Column("school_year", _TEXT, "school year of the date, such as `2026/27`"),
+        Column("term", _TEXT, "term of the date; empty if there is none"),
+        Column("sensor_health", _TEXT, "when opened: `ok`, or `offline`, `sensor_fault`, `tamper`"),
         Column(
             "state",
             _TEXT,
             "`needs_responder`, `responding`, `answered`, `nobody_responded`, `responded` (no"
             " answer yet), `suppressed`, `resolved` (a device works again),"
-            " `noted` (possible vaping, nobody was asked to go)",
+            " `noted` (possible vaping, nobody was notified)",
         ),
         Column(
             "again_of",
@@ -177,7 +175,7 @@ COLUMNS: Final = {
         Column(
             "is_detected_here",
             pl.Boolean,
-            "detected by this detector, with or without such an alarm",
+            "detected by Plumewatch, with or without such an alarm",
         ),
     ),
     "response": (
@@ -186,23 +184,31 @@ COLUMNS: Final = {
             "by",
             _TEXT,
             "`all`, `kind`, `building`, `weekday`, `hour`, `period`, `severity`, and, if"
-            " shifts are configured, `shift`: of the person notified first",
+            " shifts are configured, `shift` of the person notified first",
         ),
         Column("value", _TEXT, "name of the group"),
-        Column("incidents", _WHOLE, "without tests"),
-        Column("notified", _WHOLE, "with a notice delivered, except those still escalating"),
-        Column("acknowledged", _WHOLE, "of the notified"),
-        Column("unacknowledged", _WHOLE, "of the notified"),
-        Column("acknowledged_within_5_min", _WHOLE, "of the notified"),
+        Column("incidents", _WHOLE, "incidents, without tests"),
+        Column(
+            "notified", _WHOLE, "incidents with a notice delivered, except those still escalating"
+        ),
+        Column("acknowledged", _WHOLE, "notified incidents, by outcome"),
+        Column("unacknowledged", _WHOLE, "notified incidents, by outcome"),
+        Column("acknowledged_within_5_min", _WHOLE, "notified incidents, by outcome"),
         *(
             Column(f"{name}_{figure}", kind, about)
             for name, about in _TIMES.items()
             for figure, kind in _OF_TIMES.items()
         ),
-        Column("acknowledge_median_all_s", _NUMBER, "median, unacknowledged ranked last; seconds"),
-        Column("acknowledge_p90_all_s", _NUMBER, "90th percentile of the same"),
-        Column("escalated", _WHOLE, "incidents that reached step 2 or beyond"),
-        Column("missed", _WHOLE, "not acknowledged before the escalation ended"),
+        Column(
+            "acknowledge_median_all_s", _NUMBER, "median with unacknowledged ranked last, seconds"
+        ),
+        Column(
+            "acknowledge_p90_all_s",
+            _NUMBER,
+            "90th percentile with unacknowledged ranked last, seconds",
+        ),
+        Column("escalated", _WHOLE, "incidents that reached step 2 or later"),
+        Column("missed", _WHOLE, "incidents not acknowledged before the escalation ended"),
         Column("missed_of", _WHOLE, "incidents whose escalation is over"),
     ),
     "sensors": (
@@ -210,19 +216,19 @@ COLUMNS: Final = {
         Column("sensor", _TEXT, "id"),
         Column("model", _TEXT, "as registered"),
         *_PLACE,
-        Column("days", _WHOLE, "with records of it"),
-        Column("online_days", _NUMBER, "days online in all"),
-        Column("availability", _NUMBER, "minutes online of minutes expected, 0 to 1"),
-        Column("received", _WHOLE, "readings"),
+        Column("days", _WHOLE, "days with records of the sensor"),
+        Column("online_days", _NUMBER, "total days online"),
+        Column("availability", _NUMBER, "minutes online / minutes expected, 0 to 1"),
+        Column("received", _WHOLE, "readings received"),
         Column(
             "missing",
             _WHOLE,
-            "readings missing from its sequence numbers; not every sensor has them",
+            "readings missing according to its sequence numbers, if it sends them",
         ),
-        Column("completeness", _NUMBER, "readings received of those expected, 0 to 1"),
-        Column("incidents", _WHOLE, "it opened, without tests"),
-        Column("confirmed", _WHOLE, "of them"),
-        Column("false_alarms", _WHOLE, "of them"),
+        Column("completeness", _NUMBER, "readings received / expected, 0 to 1"),
+        Column("incidents", _WHOLE, "incidents that it opened, without tests"),
+        Column("confirmed", _WHOLE, "of these incidents"),
+        Column("false_alarms", _WHOLE, "of these incidents"),
         Column(
             "false_alarms_per_week",
             _NUMBER,
@@ -231,16 +237,16 @@ COLUMNS: Final = {
         Column("offline_incidents", _WHOLE, "outages"),
         Column("tamper_incidents", _WHOLE, "tampering"),
         Column("fault_incidents", _WHOLE, "faults"),
-        Column("firmware", _TEXT, "version that it reports, at the time of the report"),
-        Column("firmware_since_utc", MOMENT, "first report of the present version, UTC"),
+        Column("firmware", _TEXT, "reported version, at the time of the report"),
+        Column("firmware_since_utc", MOMENT, "when this version was first reported, UTC"),
     ),
     "summary": (
         _VERSION_COLUMN,
         Column("section", _TEXT, "`figures`, or the table of the summary"),
         Column("item", _TEXT, "row of that table"),
         Column("measure", _TEXT, "column of that table"),
-        Column("value", _NUMBER, "number; empty if there is none or it is not published"),
-        Column("unit", _TEXT, "of the number"),
+        Column("value", _NUMBER, "value; empty if there is none or it is not published"),
+        Column("unit", _TEXT, "unit of the value"),
         Column(
             "note",
             _TEXT,

@@ -35,7 +35,7 @@ app = typer.Typer()
 def backup(
     target: Annotated[
         Path,
-        typer.Argument(help="Folder for the backup, which is a new folder named after the time."),
+        typer.Argument(help="Folder in which to create the backup, named after the time."),
     ],
     *,
     config: ConfigOption = CONFIG,

@@ -26,7 +26,7 @@ dashboards_app = typer.Typer(
 )
 app.add_typer(dashboards_app, name="dashboards", rich_help_panel="Storage")
 
-UrlOption = Annotated[str, typer.Option(help="Address of the Grafana.")]
+UrlOption = Annotated[str, typer.Option(help="Address of the Grafana server.")]
 TokenFileOption = Annotated[Path, typer.Option(help="File with a service account's token.")]
 Influxdb3Option = Annotated[
     bool, typer.Option("--influxdb3", help="For an InfluxDB 3, with one data source per database.")
@@ -47,7 +47,7 @@ def build(
     ] = None,
     influxdb3: Influxdb3Option = False,
 ) -> None:
-    """Write the dashboards as files for Grafana's provisioning; as shipped without --config."""
+    """Write the dashboards as provisioning files for Grafana; without --config, as shipped."""
     from dashboards.boards import DashboardSettings
     from dashboards.build import write
 
@@ -75,7 +75,7 @@ def push(
     ] = None,
     influxdb3: Influxdb3Option = False,
 ) -> None:
-    """Write the folder and the dashboards that differ, and print what changed."""
+    """Create or update the folder and dashboards in Grafana, and print what changed."""
     from dashboards.build import built
     from dashboards.queries import POLICIES
 

@@ -107,7 +107,7 @@ def staff_remove_second_factor(
     *,
     config: ConfigOption = CONFIG,
 ) -> None:
-    """Remove a lost second factor; its owner then signs in with a password alone."""
+    """Remove a lost second factor, so that its owner can sign in with only a password."""
     from alerts.access import second_factor
     from storage import audit
 

@@ -31,7 +31,7 @@ def replay(
         Path | None, typer.Option("--config", "-c", help="Use the rooms and rules of this school.")
     ] = None,
 ) -> None:
-    """Push recorded readings through detector and rules, on the readings' own clock."""
+    """Run recorded readings through the detector and alert rules, at the readings' own times."""
     from detection.quantities import FINE_PARTICLES
     from ingest.recordings import read_recordings
     from plumewatch.config.settings import build_alert_budgets

@@ -55,7 +55,7 @@ def report(
     building: Annotated[str, typer.Option(help="Only this building.")] = "",
     force: ForceOption = False,
 ) -> None:
-    """Write what happened in a period to a file; its figures match the staff page."""
+    """Write a report about a period to a file; its figures match the staff page."""
     from plumewatch.report_request import ReportRequest, make_report
     from reports.files import ReportTooLongError
 

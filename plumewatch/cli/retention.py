@@ -62,14 +62,16 @@ def retention(
 def audit(
     *,
     config: ConfigOption = CONFIG,
-    limit: Annotated[int, typer.Option(help="Largest number of entries.", min=1)] = 50,
+    limit: Annotated[int, typer.Option(help="Maximum number of entries.", min=1)] = 50,
     known: Annotated[
         str | None,
-        typer.Option("--head", help="The last hash of an earlier run, which must still be there."),
+        typer.Option(
+            "--head", help="Last hash of an earlier run, which must still be in the chain."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Print who signed in, exported, changed and deleted, and verify that no entry was altered.
+    """Print the audit log of sign-ins, exports and changes, and verify that it was not altered.
 
     Without --head, entries cut off at the end go unnoticed: keep the last hash elsewhere.
     """

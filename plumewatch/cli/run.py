@@ -36,7 +36,7 @@ app = typer.Typer()
     ),
 )
 def check(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> int:
-    """List all faults of a configuration, then try broker, store and notifiers."""
+    """List all faults of a configuration, then test broker, store and notifiers."""
     return run_check(config, as_json=as_json)
 
 
@@ -107,7 +107,7 @@ def demo(
     *,
     port: Annotated[int, typer.Option(help="Port of the staff page.", min=1, max=65535)] = 8420,
     seconds: Annotated[
-        float, typer.Option(help="Stop after this many seconds; 0 to run on.", min=0)
+        float, typer.Option(help="Stop after this many seconds; 0 to keep running.", min=0)
     ] = 0,
     keep: Annotated[
         Path | None, typer.Option(help="Keep configuration and data in this new folder.")

@@ -29,7 +29,7 @@ app = typer.Typer()
     rich_help_panel="Sensors", epilog=list_examples("plumewatch status", "plumewatch status --json")
 )
 def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
-    """Print state and counters of every registered sensor, and name the others that send."""
+    """Print the state and counters of every registered sensor, and list unregistered ones."""
     from plumewatch.sensor_status import read_statuses, unregistered_sensors
 
     site = Site.load(config)

@@ -39,11 +39,12 @@ def storage_setup(
     *,
     config: ConfigOption = CONFIG,
     reader_file: Annotated[
-        Path | None, typer.Option(help="Create an account that may only read; file for its secret.")
+        Path | None,
+        typer.Option(help="Create a read-only account and write its secret to this file."),
     ] = None,
     service_file: Annotated[
         Path | None,
-        typer.Option(help="Create an account for readings only; file for its secret."),
+        typer.Option(help="Create an account for readings only and write its secret to this file."),
     ] = None,
     admin_token_file: Annotated[
         Path | None,
@@ -88,7 +89,7 @@ def storage_setup(
 
 @storage_app.command("retry", epilog=list_examples("plumewatch storage retry"))
 def storage_retry(*, config: ConfigOption = CONFIG) -> int | None:
-    """Store the readings that the store refused again, once the cause is repaired."""
+    """Retry storing readings that the store refused, once you have fixed the cause."""
     from storage.timeseries.writer import retry_refused
 
     site = Site.load(config)
@@ -117,13 +118,13 @@ def export_readings(
         str, typer.Option("--to", help="The same; a date includes that day; newest if left out.")
     ] = "",
     kind: Annotated[
-        Literal["csv", "parquet"], typer.Option("--format", help="Of the file.")
+        Literal["csv", "parquet"], typer.Option("--format", help="Format of the file.")
     ] = "csv",
     out: Annotated[
         Path | None, typer.Option(help="File; readings.csv or readings.parquet.")
     ] = None,
     sensor: Annotated[
-        list[str] | None, typer.Option(help="Only of this sensor; may be repeated.")
+        list[str] | None, typer.Option(help="Only this sensor; may be repeated.")
     ] = None,
     config: ConfigOption = CONFIG,
     force: ForceOption = False,

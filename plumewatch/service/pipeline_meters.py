@@ -1,7 +1,7 @@
 """Declarations of the service's meters, in the order in which readings become notices.
 
-To add a number, count it in its part and add one row here; ``make docs`` renews the table of
-metrics. No label names a room, a sensor or a person: numbers are sums over the school.
+To add a metric, count it in its component and add one row here; ``make docs`` updates the table of
+metrics. No label names a room, a sensor or a person: numbers are totals for the school.
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ def declare_service(
         labels=part,
     )
     yield gauge("", "", health.is_ready, "ready")
-    text = "Work on storage that fails at the moment."
+    text = "Storage work that is currently failing."
     yield gauge("failing", text, lambda: dict.fromkeys(health.find_failing(), 1), labels=("what",))
 
 
 def declare_outlook(disk_free: Callable[[], float]) -> Iterator[Meter]:
-    """Return the meters of what will need somebody soon."""
+    """Return the meters that warn of problems to come."""
     yield gauge("disk_free_bytes", "Free space for the data folder, bytes.", disk_free, blocks=True)
 
 
@@ -77,11 +77,11 @@ def declare_broker(source: MqttSource, queue_limit: int) -> Iterator[Meter]:
 
     text = "Connections to the broker ended because nothing arrived."
     yield counter("broker_silences", text, lambda: state.reconnected)
-    text = "Messages that the broker says it dropped."
+    text = "Messages that the broker reports as dropped."
     yield counter("broker_dropped_messages", text, lambda: state.broker_dropped, "broker_dropped")
-    text = "Messages that the broker says it holds."
+    text = "Messages that the broker reports as stored."
     yield gauge("broker_stored_messages", text, lambda: state.broker_stored)
-    text = "Messages that the broker keeps at most, as configured."
+    text = "Queue limit of the broker, as configured."
     yield gauge("broker_queue_limit_messages", text, lambda: queue_limit)
     if canary is None:
         return
@@ -105,14 +105,14 @@ def declare_intake(
     yield counter("messages_received", text, lambda: state.received, "messages")
     text = "MQTT messages acknowledged."
     yield counter("messages_acknowledged", text, lambda: state.acknowledged, "acknowledged")
-    text = "QoS 0 messages dropped because more came than can be stored."
+    text = "QoS 0 messages dropped because more arrived than could be stored."
     yield counter("messages_dropped", text, lambda: state.dropped_qos0, "dropped")
 
     def messages() -> Value:
         return dict[tuple[str, ...], float](sorted(intake.counters.items()))
 
     labels = ("outcome", "reason", "decoder")
-    text = "Messages by what became of them; refused ones with the reason, flooded ones left out."
+    text = "Messages by outcome, rejected ones also by reason; without flooded messages."
     yield counter("messages", text, messages, labels=labels)
 
     def outcome(name: str) -> Value:
@@ -122,8 +122,8 @@ def declare_intake(
     yield counter("", "", lambda: outcome("rejected"), "rejected")
     yield counter("", "", lambda: outcome("duplicate"), "duplicates")
     text = (
-        "Readings of registered sensors by what was noted; missing: sequence gaps;"
-        " bad_firmware: their version was refused; unread: a value of unknown unit was left out."
+        "Readings of registered sensors by anomaly; missing: sequence gaps;"
+        " bad_firmware: version refused; unread: a value with an unknown unit was left out."
     )
     yield counter(
         "readings",
@@ -137,19 +137,19 @@ def declare_intake(
     def answers() -> dict[tuple[str, ...], float]:
         return {(name, str(status)): n for (name, status), n in http_answers.items()}
 
-    text = "Answers of HTTP ingest."
+    text = "Responses of HTTP ingest."
     yield counter("http_answers", text, answers, labels=("source", "status"))
 
 
 def declare_polls(polls: HttpPolls) -> Iterator[Meter]:
-    """Return the meters of devices that are asked over HTTP."""
+    """Return the meters of devices that are polled over HTTP."""
 
     def requests() -> Value:
         return dict[str, float](polls.requests) if polls.sensors else None
 
-    text = "Requests for values to devices that are asked over HTTP."
+    text = "Polls of devices over HTTP."
     yield counter("polls", text, requests, labels=("outcome",))
-    text = "Devices asked over HTTP whose last request failed."
+    text = "Polled devices whose last poll failed."
     yield gauge("polls_failing_devices", text, lambda: len(polls.failing))
 
 
@@ -165,16 +165,16 @@ def declare_storage(
     commits: Histogram,
 ) -> Iterator[Meter]:
     """Return the meters of the journal and its consumers."""
-    text = "Readings that went through the detector."
+    text = "Readings evaluated by the detector."
     yield counter("readings_detected", text, lambda: detection.counts.readings, "detected")
     yield counter(
-        "readings_stored", "Readings in the series.", lambda: writer.state.stored, "stored"
+        "readings_stored", "Readings stored in the series.", lambda: writer.state.stored, "stored"
     )
     text = "Readings that the time-series store refused."
     yield counter("readings_refused_by_store", text, lambda: writer.state.refused, "refused")
     text = "Records that the series refused."
     yield counter("records_refused_by_store", text, lambda: records.state.refused, "refused")
-    text = "Readings deleted from the journal before the store had them."
+    text = "Readings deleted from the journal before they were stored in the series."
     yield counter(
         "readings_deleted_unread",
         text,
@@ -183,22 +183,22 @@ def declare_storage(
         continues=True,
         blocks=True,
     )
-    text = "Samples given up while the series was away."
+    text = "Samples dropped while the series was unavailable."
     yield counter("samples_dropped", text, lambda: samples.dropped, continues=True)
-    text = "Days that deletion waits for the clock."
+    text = "Days by which deletion lags because the clock was set ahead."
     yield gauge("deletion_held_back_days", text, lambda: deletion.held_back_days)
     text = "Attempts to delete old data that failed."
     yield counter("deletion_failures", text, lambda: deletion.failures)
     yield gauge(
         "dead_letters",
-        "Refused messages kept.",
+        "Rejected messages kept.",
         lambda: dict(sorted(journal.dead_letter_counts().items())),
         labels=("reason",),
         blocks=True,
     )
-    text = "What the journal holds; max_mb bounds it."
+    text = "Size of the journal's content, limited by max_mb."
     yield gauge("journal_bytes", text, journal.bytes_used, blocks=True)
-    text = "Records of the journal that were corrupt."
+    text = "Corrupt journal records."
     yield counter("journal_corrupt_records", text, lambda: journal.corrupt_records)
     yield counter(
         "databases_rebuilt", "Rebuilt databases.", lambda: journal.repairs + series.repairs
@@ -210,9 +210,9 @@ def declare_storage(
 
     text = "Readings that a consumer is behind the journal."
     yield gauge("journal_lag_readings", text, lag, "{consumer}_lag", labels=("consumer",))
-    text = "How long the oldest reading waits for the detector."
+    text = "Age of the oldest reading not yet evaluated."
     yield gauge("detector_lag_seconds", text, lambda: detection.measure_lag()[1], "detector_lag_s")
-    text = "Time of a commit of the journal, with its fsync."
+    text = "Duration of a journal commit, including its fsync."
     yield Meter("commit_duration_seconds", text, lambda: commits, kind="histogram")
     yield counter("", "", lambda: read_histogram(commits)["count"], "commits")
     yield counter("", "", lambda: read_histogram(commits)["sum"], "commit_s")
@@ -229,7 +229,7 @@ def declare_alerts(
     counts, outcomes = detection.counts, deliveries.outcomes
     yield counter("events", "Events of the detector.", lambda: counts.events, "events")
     yield counter("alerts", "Alerts.", lambda: counts.alerts, "alerts")
-    text = "Whether alerts are decided in memory, as the state cannot be written."
+    text = "Whether alerts are decided in memory because the state cannot be written."
     yield gauge("alerting_from_memory", text, lambda: memory.active)
     text = "Journal reads that failed while alerting from memory."
     yield counter("memory_read_failures", text, lambda: memory.read_failures)
@@ -239,18 +239,18 @@ def declare_alerts(
     yield counter("deliveries", text, lambda: dict(sorted(outcomes.items())), labels=("outcome",))
     yield counter("", "", lambda: outcomes["sent"], "delivered")
     yield counter("", "", lambda: outcomes["failed"] + outcomes["retried"], "delivery_failures")
-    text = "Evidence pictures for notices; late, failed, left out: the notice went without one."
+    text = "Evidence pictures for notices; late, failed, left out: notice sent without one."
     labels = ("outcome",)
     yield counter("pictures", text, lambda: dict(sorted(pictures.items())), labels=labels)
-    text = "From the receipt of the deciding reading, at most, to the first delivered notice."
+    text = "Upper bound of the time from the deciding reading to the first delivered notice."
     yield Meter("reading_to_notice_seconds", text, lambda: deliveries.latency, kind="histogram")
 
 
 def declare_outbox(outbox: OutboxState) -> Iterator[Meter]:
-    """Return the meters of what waits in the state database."""
-    text = "Notices that wait or are being sent."
+    """Return the meters of notices and incidents in the state database."""
+    text = "Notices waiting or being sent."
     yield gauge("outbox_depth_notices", text, lambda: outbox.waiting, "outbox")
-    text = "Age of the oldest of them."
+    text = "Age of the oldest notice waiting or being sent."
     yield gauge("outbox_oldest_seconds", text, lambda: outbox.oldest_s, "outbox_oldest_s")
-    text = "Incidents that are not over."
+    text = "Incidents that are not resolved."
     yield gauge("open_incidents", text, lambda: outbox.open_incidents, "open_incidents")

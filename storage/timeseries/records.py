@@ -1,8 +1,8 @@
 """Measurements other than readings, and their records.
 
-All other modules use the names, types and retention of this table, and `docs/measurements.md` is
-generated from it. Records with the same `id` are one row, however often their fields change.
-Records without an id are one row for each sensor and moment.
+All other modules use the names, types and retention defined here, and `docs/measurements.md` is
+generated from it. Records with the same `id` update one row. Records without an id are one row per
+sensor and time.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class RecordError(ValueError):
 
 
 class Field(NamedTuple):
-    """Name, type and meaning of a field, with its unit."""
+    """Name, type, and meaning with unit of a field."""
 
     name: str
     type: type[float | str]
@@ -54,15 +54,15 @@ class Measurement(NamedTuple):
 
     @property
     def has_id(self) -> bool:
-        """Whether each of its records is one row, which changes replace."""
+        """Whether each record has an id, so that changes replace its row."""
         return any(field.name == "id" for field in self.fields)
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """One row of a measurement, at a Unix time exact to the microsecond.
 
-    `sensor`, `room` and `kind`: what it is about. `id`: identity of something that changes, or
-    empty for a sample. Absent fields are not stored.
+    `sensor`, `room` and `kind`: what it is about. `id`: identifies a row that changes; empty for a
+    sample. Absent fields are not stored.
     """
 
     measurement: str
@@ -93,20 +93,20 @@ _ALL: Final = (
     _define(
         "event",
         (
-            "events of the detectors: air, tamper, faults, outages; one row an event,"
-            " rewritten when more is known"
+            "events of the detectors: air, tamper, faults, outages; one row per event,"
+            " updated as more is known"
         ),
         "onset of the event",
         ("sensor", "room", "kind"),
         {
             "alerted": "time of the decision, Unix seconds",
             "peak_time": "time of the peak, Unix seconds",
-            "end": "Unix seconds; absent while ongoing",
+            "end": "end of the event, Unix seconds; absent while ongoing",
             "duration_s": "from onset to end, seconds; absent while ongoing",
             "confidence": "0 to 1",
-            "masked": "1 if another source was active beside the vaping",
+            "masked": "1 if another source was active along with the vaping",
             "thc_likely": "1 if cannabis is likely",
-            "late": "1 if it arrived too late to notify anybody",
+            "late": "1 if it arrived too late to notify anyone",
             **{f"p_{kind}": f"probability of {kind} at the decision" for kind in CLASSES},
             "fine_half_s": (
                 "from the peak until the rise in fine particles fell by half, seconds; absent"
@@ -126,7 +126,7 @@ _ALL: Final = (
     ),
     _define(
         "incident",
-        "incidents; one row an incident, rewritten at every change",
+        "incidents; one row per incident, updated at every change",
         "when it opened",
         ("room", "kind"),
         {
@@ -137,28 +137,28 @@ _ALL: Final = (
             "suppressed": "1 if it was suppressed",
             **dict.fromkeys(
                 ("confirmed", "false_alarm", "nothing_found", "fixed", "test"),
-                "1 if the last feedback says so",
+                "1 if this is the latest feedback",
             ),
-            "school_day": "1 if it opened on a day with school",
-            "acknowledged": "1 if somebody acknowledged it",
+            "school_day": "1 if it opened on a school day",
+            "acknowledged": "1 if someone acknowledged it",
             "detected_s": "from onset to opening, seconds",
             "notified_s": "from opening to the first delivered notice, seconds",
             "acknowledged_s": "from the first delivered notice to the acknowledgment, seconds",
             "arrived_s": "from the first delivered notice to the first arrival, seconds",
             "resolved_s": "from opening to resolution, seconds",
             "detections": "events in it",
-            "notices": "notices of it that were delivered",
-            "notices_failed": "notices of it that were given up",
-            "people": "people who received one",
+            "notices": "notices delivered",
+            "notices_failed": "notices that failed permanently",
+            "people": "people who received a notice",
         },
         {
             "id": "id of the incident",
             "sensor": "sensor that opened it",
             "status": "`open`, `notified`, `acknowledged` or `resolved`",
             "verdict": (
-                "the last feedback: `confirmed`, `false_alarm`, `nothing_found`, `fixed`, `test`"
+                "the latest feedback: `confirmed`, `false_alarm`, `nothing_found`, `fixed`, `test`"
             ),
-            "cause": "cause of a false alarm, as the last feedback says",
+            "cause": "cause of a false alarm, from the latest feedback",
             "suppressed_by": ("what suppressed it: late, cooldown, silence or inhibited"),
         },
         kept=QUARTER_HOUR,
@@ -167,13 +167,13 @@ _ALL: Final = (
         "sensor_health",
         (
             "state of each registered sensor, at the start of the service and every five"
-            " minutes; counts are those of the period before"
+            " minutes; counts cover the previous period"
         ),
         "end of the period",
         ("sensor",),
         {
             "period_s": "length of the period, seconds",
-            "online": "1 if it is alive at the end",
+            "online": "1 if it is alive at the end of the period",
             "online_s": "seconds of the period in which it was alive, sampled once a minute",
             "interval_s": "seconds between its readings, registered or learned",
             "expected": "readings received, and those missing by its usual interval",
@@ -182,7 +182,7 @@ _ALL: Final = (
             "duplicates": "duplicate readings",
             "late": "late readings",
             "clock_faults": "readings with a wrong time",
-            "faulty": "readings in which it reported a quantity faulty",
+            "faulty": "readings that report a faulty quantity",
             "unjudged": "readings the detector could not use",
             "last_seen": "receipt of its last live reading, Unix seconds",
             "faults": "active events of kind `sensor_fault`",
@@ -191,9 +191,9 @@ _ALL: Final = (
             "expected_false_alarms": "expected false alarms a week at its threshold",
             "budget": "tolerated false alarms a week",
             "firmware_since": "when its firmware was first reported, Unix seconds",
-            "condition_since": "beginning of its condition, Unix seconds",
-            "urgency": "of a visit: 0 if it needs none, 6 for the most urgent",
-            "changed": "1 if its condition differs from that of the record before",
+            "condition_since": "when its condition began, Unix seconds",
+            "urgency": "urgency of a visit: 0 if none is needed, 6 for the most urgent",
+            "changed": "1 if its condition changed since the previous record",
         },
         {
             "state": "`never heard`, `alive`, `silent` or `offline`",
@@ -203,8 +203,8 @@ _ALL: Final = (
                 "`ok`, or the most urgent of `tampered`, `silent`, `never_heard`, `faulty`,"
                 " `low_battery`, `drifting`, `test_due`"
             ),
-            "condition_before": "condition of the record before, if it has changed",
-            "room_name": "name of its room then",
+            "condition_before": "condition in the previous record, if it has changed",
+            "room_name": "name of its room at that time",
             "room_choice": "name and id of its room, for menus: `name | id`",
         },
         kept=MINUTE,
@@ -212,8 +212,8 @@ _ALL: Final = (
     _define(
         "sensor_hour",
         (
-            "what the records `sensor_health` of an hour add up to, rewritten with each of"
-            " them: dashboards ask it, as a year of five minutes is too much to add up"
+            "sums of an hour's `sensor_health` records, updated with each of them;"
+            " dashboards query it, because a year of five-minute records is too much to add up"
         ),
         "beginning of the hour",
         ("sensor",),
@@ -223,13 +223,13 @@ _ALL: Final = (
             "expected": "readings received, and those missing by its usual interval",
             "received": "readings received",
             "missing": "readings missing by its sequence numbers",
-            "urgency": "highest, of a visit: 0 if it needed none, 6 for the most urgent",
+            "urgency": "highest urgency of a visit: 0 if none was needed, 6 for the most urgent",
         },
         kept=QUARTER_HOUR,
     ),
     _define(
         "pipeline",
-        "the service itself, every minute; counts are those of the period before",
+        "state of the service, every minute; counts cover the previous period",
         "end of the period",
         (),
         {
@@ -239,9 +239,9 @@ _ALL: Final = (
             "rejected": "messages rejected",
             "duplicates": "duplicate messages",
             "acknowledged": "messages acknowledged to the broker",
-            "dropped": "messages of QoS 0 dropped",
+            "dropped": "QoS 0 messages dropped",
             "broker_dropped": "messages the broker reports as dropped",
-            "missing": "readings missing by sequence numbers",
+            "missing": "readings missing according to sequence numbers",
             "detected": "readings evaluated by the detector",
             "stored": "readings stored in the series",
             "refused": "readings the series rejected",
@@ -250,18 +250,18 @@ _ALL: Final = (
             "alerts": "alerts",
             "delivered": "notices delivered",
             "delivery_failures": "attempts to deliver that failed",
-            "commits": "commits of the journal",
+            "commits": "journal commits",
             "commit_ms": "mean time of a commit, milliseconds",
-            "detector_lag": "readings that the detector is behind, at the end",
-            "detector_lag_s": "seconds that the detector is behind",
-            "series_lag": "readings that the series is behind",
-            "records_waiting": "records that wait for the series",
+            "detector_lag": "readings not yet evaluated, at the end of the period",
+            "detector_lag_s": "age of the oldest reading not yet evaluated, seconds",
+            "series_lag": "readings not yet stored in the series",
+            "records_waiting": "records waiting for the series",
             "outbox": "notices waiting or being sent",
-            "outbox_oldest_s": "age of the oldest of them, seconds",
+            "outbox_oldest_s": "age of the oldest of these notices, seconds",
             "open_incidents": "incidents not resolved",
             "duty_s": (
-                "person-seconds on duty by the shifts, on days with school; for times without the"
-                " service, by the hour in separate records"
+                "scheduled person-seconds on duty, on school days; for times when the service was"
+                " down, in separate hourly records"
             ),
             "dead_letters": "rejected messages kept",
             "sensors_alive": "registered sensors that are alive",
@@ -284,7 +284,7 @@ _TYPES: Final = {m.name: {f.name: f.type for f in m.fields} for m in MEASUREMENT
 
 
 def check_record(record: Record) -> Record:
-    """Return a record as stored, with finite numbers only; `RecordError` if it does not fit."""
+    """Return the record to store, with only finite numbers; `RecordError` if it does not fit."""
     types = _TYPES.get(record.measurement)
     if types is None:
         raise RecordError(f"no such measurement: {record.measurement!r}")

@@ -34,7 +34,9 @@ def segments(
     history: Annotated[Path, typer.Argument(help="Folder; made if it does not exist.")],
     *,
     config: ConfigOption = CONFIG,
-    every: Annotated[float, typer.Option(help="Repeat at this interval, s; 0 ends.", min=0)] = 0.0,
+    every: Annotated[
+        float, typer.Option(help="Repeat every this many seconds; 0 runs once.", min=0)
+    ] = 0.0,
 ) -> None:
     """Write accepted readings to Parquet files, each once, for Spark and other programs."""
     from scale.history import HistoryWriter

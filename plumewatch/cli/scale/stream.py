@@ -52,9 +52,9 @@ def stream(
     history: Annotated[str, typer.Argument(help="Folder or URL that `segments` fills.")] = "",
     *,
     kafka: Annotated[
-        str, typer.Option(help="Servers instead, HOST:PORT,...; needs --config.")
+        str, typer.Option(help="Kafka servers to read from instead, HOST:PORT,...; needs --config.")
     ] = "",
-    topic: Annotated[str, typer.Option(help="Topic of Kafka.")] = "plumewatch",
+    topic: Annotated[str, typer.Option(help="Kafka topic.")] = "plumewatch",
     kafka_option: Annotated[
         list[str] | None,
         typer.Option(
@@ -66,26 +66,31 @@ def stream(
         typer.Option("--config", "-c", help="Whose budgets, sensors and broker."),
     ] = None,
     checkpoint: Annotated[
-        str, typer.Option(help="Folder or URL of state and position.")
+        str, typer.Option(help="Folder or URL for state and offsets.")
     ] = "checkpoint",
     events: Annotated[Path, typer.Option(help="Folder for the events, as Parquet.")] = Path(
         "events"
     ),
     shards: Annotated[
-        int, typer.Option(help="One per thousand sensors or more.", min=1, max=100000)
+        int,
+        typer.Option(help="Number of shards, one per thousand sensors or more.", min=1, max=100000),
     ] = 8,
-    master: Annotated[str, typer.Option(help="Of Spark; that of spark-submit if left out.")] = "",
-    seconds: Annotated[float, typer.Option(help="Between triggers.", min=0)] = 3.0,
-    files: Annotated[int | None, typer.Option(help="Parts in one trigger at most.", min=1)] = None,
+    master: Annotated[
+        str, typer.Option(help="Spark master; the one from spark-submit if left out.")
+    ] = "",
+    seconds: Annotated[float, typer.Option(help="Seconds between triggers.", min=0)] = 3.0,
+    files: Annotated[
+        int | None, typer.Option(help="Maximum number of parts per trigger.", min=1)
+    ] = None,
     conf: Annotated[
-        list[str] | None, typer.Option(help="KEY=VALUE of Spark; may be repeated.")
+        list[str] | None, typer.Option(help="Spark setting KEY=VALUE; may be repeated.")
     ] = None,
     publish: Annotated[
-        bool, typer.Option("--publish", help="Events to the configured broker too.")
+        bool, typer.Option("--publish", help="Also publish events to the configured broker.")
     ] = False,
-    once: Annotated[bool, typer.Option("--once", help="Process what is there, and end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Process what is there and stop.")] = False,
 ) -> None:
-    """Detect on Spark: readings in, events out, each once; needs plumewatch[scale] and Java."""
+    """Run detection on Spark, each event exactly once; needs plumewatch[scale] and Java."""
     import asyncio
 
     from ingest.event_messages import publish_events

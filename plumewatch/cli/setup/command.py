@@ -62,10 +62,10 @@ def init(
     site: Annotated[str, typer.Option(help="Name of the school or district.")] = "",
     timezone: Annotated[str, typer.Option(help="Time zone, such as America/New_York.")] = "",
     district: Annotated[
-        bool, typer.Option("--district", help="For several schools, which are tables.")
+        bool, typer.Option("--district", help="For several schools, listed in CSV tables.")
     ] = False,
     issuer: Annotated[str, typer.Option(help="Address of the sign-in provider.")] = "",
-    client_id: Annotated[str, typer.Option(help="Id that the provider gave.")] = "",
+    client_id: Annotated[str, typer.Option(help="Client id from the provider.")] = "",
 ) -> None:
     """Write a commented starter configuration."""
     from ingest.mapping.draft import format_toml
@@ -100,10 +100,11 @@ def setup(
         Path, typer.Option(help="Where configuration, secrets and accounts go.")
     ] = Path(),
     answers: Annotated[
-        Path | None, typer.Option(help="Answers in TOML (docs/install.md); asks you without it.")
+        Path | None,
+        typer.Option(help="TOML file with the answers (docs/install.md); asks you if left out."),
     ] = None,
 ) -> int:
-    """Find sensors on a broker, and write configuration and accounts; or add new sensors."""
+    """Find sensors on a broker and write configuration and accounts, or add new sensors."""
     from pydantic import ValidationError
 
     from ingest.errors import BrokerError
