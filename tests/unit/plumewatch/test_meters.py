@@ -80,7 +80,7 @@ def test_a_number_that_cannot_be_read_leaves_the_others(caplog):
 
 def test_what_the_page_for_operators_alerts_on_is_given():
     page = (Path(__file__).parents[3] / "docs/operating.md").read_text(encoding="utf-8")
-    (table,) = re.findall(r"\| expression \| means \|\n(.*?)\n\n", page, re.DOTALL)
+    (table,) = re.findall(r"\| expression \| meaning \|\n(.*?)\n\n", page, re.DOTALL)
     asked = set(re.findall(r"plumewatch_\w+", table))
     assert len(asked) > 10
     assert asked <= set(re.findall(r"`(plumewatch_\w+)`", "\n".join(reference.make_metrics())))
