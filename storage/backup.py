@@ -25,8 +25,11 @@ import shutil
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
 
+from pydantic import BaseModel, Field, ValidationError
+
+from language.plain_text import escape
 from storage.errors import StorageCorruptError, StorageError, StorageUnavailableError, translate
 from storage.files import sync
 from storage.journal import decode_record, last_offset
@@ -45,8 +48,28 @@ JOURNAL: Final = "journal.db"
 _ATTEMPTS: Final = 3
 _OTHER_TYPES: Final = (TypeError, ValueError, ArithmeticError, LookupError)
 """Raised by values that do not have the type of their column."""
-_FORMAT: Final = 1
-"""Version of the manifest."""
+_LARGEST: Final = 16_384
+"""Size of a manifest in bytes."""
+
+_Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+_Text = Annotated[str, Field(max_length=1000)]
+
+
+class _File(BaseModel, extra="forbid", strict=True):
+    sha256: _Digest
+    lacks: _Text = ""
+
+
+class _Manifest(BaseModel, extra="forbid", strict=True):
+    format: Literal[1] = 1
+    made: _Text
+    files: Annotated[dict[str, _File], Field(max_length=10)]
+    sha256: str = ""
+
+    def digest(self) -> str:
+        """Return the digest of everything else."""
+        found = json.dumps(self.model_dump(exclude={"sha256"}))
+        return hashlib.sha256(found.encode()).hexdigest()
 
 
 _COLUMN: Final = r"\"\w+\" (?:INTEGER|REAL|TEXT)(?: NOT NULL)?(?: DEFAULT '')?"
@@ -116,42 +139,44 @@ def back_up(
 
 
 def _write_manifest(folder: Path, made: str, lacks: Mapping[str, str]) -> None:
-    manifest = {
-        "format": _FORMAT,
-        "made": made,
-        "files": {
-            path.name: {"sha256": _digest(path), "lacks": lacks.get(path.name, "")}
+    manifest = _Manifest(
+        made=made,
+        files={
+            path.name: _File(sha256=_digest(path), lacks=escape(lacks.get(path.name, ""))[:1000])
             for path in sorted(folder.glob("*.db"))
         },
-    }
-    manifest["sha256"] = _digest_manifest(manifest)
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    )
+    manifest.sha256 = manifest.digest()
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
     sync(folder / MANIFEST)
 
 
 def verify(folder: Path, schemas: Mapping[str, Schema]) -> Iterator[Proof]:
     """Check a copy without changing it; yield a result for each file and rule."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        files = {str(name): dict(found) for name, found in manifest["files"].items()}
-        known = manifest["format"] == _FORMAT and JOURNAL in files
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        with (folder / MANIFEST).open("rb") as file:
+            manifest = _Manifest.model_validate_json(file.read(_LARGEST))
+    except OSError as error:
         yield Proof("manifest", ok=False, sentence=f"{folder} holds no backup: {error}")
         return
-    if not known or any("/" in name or name.startswith(".") for name in files):
-        yield Proof("manifest", ok=False, sentence="not of a format that this program knows")
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]["msg"]
+        yield Proof("manifest", ok=False, sentence=f"cannot be read: {fault}")
         return
-    if manifest.pop("sha256", None) != _digest_manifest(manifest):
+    if JOURNAL not in manifest.files or not manifest.files.keys() <= schemas.keys():
+        yield Proof("manifest", ok=False, sentence="names other files than those of this program")
+        return
+    if manifest.sha256 != manifest.digest():
         yield Proof("manifest", ok=False, sentence="is not what was written")
         return
-    yield Proof("manifest", ok=True, sentence=f"made {manifest.get('made', '')}")
+    yield Proof("manifest", ok=True, sentence=f"made {manifest.made}")
     sound = True
     for path in sorted(folder.glob("*.db")):
-        if path.name not in files:
+        if path.name not in manifest.files:
             sound = False
             yield Proof(path.name, ok=False, sentence="is not in the manifest")
-    for name, expected in files.items():
-        proof = _check_file(folder / name, expected, schemas.get(name, Schema({})))
+    for name, expected in manifest.files.items():
+        proof = _check_file(folder / name, expected, schemas[name])
         sound = sound and proof.ok
         yield proof
     if not sound:
@@ -175,10 +200,14 @@ def refuse_other_schema(copy: sqlite3.Connection, schema: Schema, path: Path) ->
         if _list_objects(own) <= found:
             versions = dict(map(tuple, copy.execute("SELECT * FROM component_version")))
         for component, known in schema.scripts.items():
-            migrate(own, component, known[: versions.get(component, len(known))])
+            version = versions.pop(component, 0)
+            if version not in range(len(known) + 1):
+                versions[component] = version
+                break
+            migrate(own, component, known[:version])
         needed = _list_objects(own)
     more = found - needed
-    if needed - found or not all(_may_grow(one, schema.growing) for one in more):
+    if versions or needed - found or not all(_may_grow(one, schema.growing) for one in more):
         raise StorageCorruptError(
             f"{path.name}: its tables, views or triggers are not those of this program"
         )
@@ -260,18 +289,14 @@ def _count_rows(copy: sqlite3.Connection) -> dict[str, int]:
     }
 
 
-def _digest_manifest(manifest: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
-
-
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check_file(path: Path, expected: dict[str, Any], schema: Schema) -> Proof:
+def _check_file(path: Path, expected: _File, schema: Schema) -> Proof:
     try:
-        if path.is_symlink() or _digest(path) != expected.get("sha256"):
+        if path.is_symlink() or not path.is_file() or _digest(path) != expected.sha256:
             return Proof(path.name, ok=False, sentence="is not the file that was written")
         with closing(connect(path, read_only=True)) as copy:
             refuse_other_schema(copy, schema, path)
@@ -284,7 +309,7 @@ def _check_file(path: Path, expected: dict[str, Any], schema: Schema) -> Proof:
     if faults != ["ok"]:
         return Proof(path.name, ok=False, sentence="; ".join(faults))
     counts = ", ".join(f"{table} {n:,}" for table, n in rows.items() if n)
-    lacks = f"; when it was copied, {why}" if (why := expected.get("lacks")) else ""
+    lacks = f"; when it was copied, {why}" if (why := expected.lacks) else ""
     return Proof(path.name, ok=True, sentence=f"sound; rows: {counts or 'none'}{lacks}")
 
 

@@ -126,6 +126,16 @@ def spoil(folder, name, statement):
     (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
+def sign(manifest):
+    """Return a manifest with its digest, as far as it has one."""
+    with contextlib.suppress(ValueError, RecursionError, AttributeError):
+        found = json.loads(manifest)
+        return json.dumps(
+            {**found, "sha256": hashlib.sha256(json.dumps(found).encode()).hexdigest()}
+        ).encode()
+    return manifest
+
+
 async def test_backups_of_a_service_under_load_are_sound(config_file, tmp_path):
     async with running(load(config_file)) as service:
         stop, began = asyncio.Event(), time.time()
@@ -247,6 +257,14 @@ HOSTILE = {
         ALTER TABLE staff_password RENAME COLUMN hash TO "hash = 'x' --" """,
     "a column that is computed": """state.db
         ALTER TABLE staff_password ADD COLUMN more INTEGER AS (abs(-9223372036854775808))""",
+    "tables of a newer version": """state.db
+        UPDATE component_version SET version = version + 1 WHERE component = 'state'""",
+    "a version that is text": """state.db
+        UPDATE component_version SET version = 'x' WHERE component = 'state'""",
+    "a version that is no number": """state.db
+        UPDATE component_version SET version = x'' WHERE component = 'state'""",
+    "a part of another program": """state.db
+        INSERT INTO component_version VALUES (x'00', 1)""",
     "a table beside ours": """state.db
         CREATE TABLE "more""); DROP TABLE incident" (x)""",
 }
@@ -285,7 +303,19 @@ def test_a_consumer_behind_deleted_readings_is_found_unless_a_gap_is_recorded(co
     assert all(proof.ok for proof in verify(copied, DATABASES))
 
 
-@pytest.mark.parametrize("what", ["flipped", "missing", "no manifest", "manifest"])
+MANIFESTS = {
+    "of another folder": b'{"format": 1, "files": {"../journal.db": {}}}',
+    "deep": b'{"format": 1, "made": "", "files": ' + b"[" * 5_000,
+    "deep, and closed": b'{"format": 1, "made": ' + b"[" * 5_000 + b"]" * 5_000 + b"}",
+    "with a NUL": b'{"format": 1, "made": "", "files": {"journal.db": {}, "\\u0000.db": {}}}',
+    "with half a character": b'{"format": 1, "files": {"journal.db": {}, "\\ud800.db": {}}}',
+    "with a number for a digest": b'{"format": 1, "made": "", "files": {"journal.db": 1}}',
+    "large": b'{"format": 1, "made": "' + b"x" * 50_000_000 + b'", "files": {}}',
+    "no text": b"\xff\xfe",
+}
+
+
+@pytest.mark.parametrize("what", ["flipped", "missing", "no manifest", *MANIFESTS])
 def test_a_copy_that_is_not_what_was_written(used, copied, tmp_path, what):
     if what == "flipped":
         content = bytearray((copied / "state.db").read_bytes())
@@ -296,7 +326,7 @@ def test_a_copy_that_is_not_what_was_written(used, copied, tmp_path, what):
     elif what == "no manifest":
         (copied / MANIFEST).unlink()
     else:
-        (copied / MANIFEST).write_text('{"format": 1, "files": {"../journal.db": {}}}')
+        (copied / MANIFEST).write_bytes(sign(MANIFESTS[what]))
     assert [p.ok for p in verify(copied, DATABASES)].count(False) == 1
     before = (tmp_path / "data" / "state.db").read_bytes()
     assert restore(used, copied)[0] == 1
