@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from prometheus_client import Histogram
 
 from alerts.access.directory import Directory
+from alerts.access.former_people import remove_former
 from alerts.access.own_channels import SCHEME as WEB_PUSH
 from alerts.access.own_channels import OwnChannels
 from alerts.consumer.memory_alerts import MemoryAlerts
@@ -156,10 +157,16 @@ class Alerting:
     def open(self) -> None:
         """Load what is stored, and log what would keep notices from being delivered."""
         self.push_key()
+        base = self._resources
+        with transaction(base.state) as tx:
+            for person in remove_former(tx, self._policy.staff, base.clock()):
+                log.warning(
+                    "%s left or passed the id on: password, tokens and channels ended", person
+                )
         self.read_channels()
         if self.pictures is not None:
             self.pictures.open()
-        private = self._resources.config.alerts.allow_private_targets
+        private = base.config.alerts.allow_private_targets
         targets = [(m, target) for m in self.engine.policy.staff for target in m.targets]
         if not targets:
             log.warning("no member of staff has an address: alerts show on the staff page only")

@@ -10,10 +10,13 @@ import re
 import signal
 import socket
 import time
+from contextlib import closing
 
 import httpx
 import pytest
 
+from alerts.access.passwords import list_with_password, store_hash
+from storage.sqlite import connect
 from tests.support.broker import Mosquitto, free_port
 from tests.support.launcher import ForkedService
 from tests.support.oracle import assert_all_stored, quiet_reading
@@ -45,6 +48,8 @@ def reload(service, words):
 def test_half_written_files_change_nothing(running):
     service, publisher = running
     whole = service.config.read_text()
+    with closing(connect(service.folder / "data/state.db")) as db:
+        store_hash(db, "ap", "hash", 0.0)
     for cut in sorted(random.sample(range(1, whole.index("[[sensor]]")), 8)):
         service.config.write_text(whole[:cut])
         reload(service, STAYS)
@@ -55,6 +60,8 @@ def test_half_written_files_change_nothing(running):
     publisher.send_readings(quiet_reading("n2-boys-1", k) for k in range(100))
     assert_all_stored(service, publisher)
     assert service.log.count("connected to 127.0.0.1") == 1
+    with closing(connect(service.folder / "data/state.db")) as db:
+        assert list_with_password(db) == {"ap": 0.0}
     assert service.end(signal.SIGTERM) == 0
 
 

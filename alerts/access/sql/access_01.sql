@@ -88,3 +88,12 @@ CREATE TABLE directory_person (
     provider_groups TEXT NOT NULL,
     seen_at REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Who had an id when the service last started, and since when nobody has it (NULL if somebody has): a
+-- later person of the same id gets nothing of theirs.
+CREATE TABLE staff_seen (
+    person TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    email TEXT NOT NULL,
+    gone_since REAL
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,52 @@
+"""Remove what people of former configurations left: passwords, second factors, tokens, channels.
+
+An id belongs to a person as long as it is configured. It passes to another one if nobody had it for
+a day, or if both name and address changed. So a missing table of people, or a corrected name, costs
+nobody their password.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from alerts.access.passwords import remove_account
+from alerts.access.sign_in_rules import fold_address
+from storage import audit
+from storage.audit import AuditKind
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
+
+    from alerts.policy import StaffMember
+
+_MISSING_S: Final = 86_400.0
+
+
+def remove_former(tx: sqlite3.Connection, staff: Iterable[StaffMember], now: float) -> list[str]:
+    """Remove what former people left, and return their ids; call when a service starts."""
+    current, former = {member.id: member for member in staff}, []
+    for person, *before, since in tx.execute("SELECT * FROM staff_seen").fetchall():
+        member = current.get(person)
+        missing_s = 0.0 if since is None else now - since
+        if missing_s > _MISSING_S or (member and _is_other(member, *before, since)):
+            former.append(person)
+            remove_account(tx, person, now)
+            detail = {"what": "removed", "person": person}
+            audit.append(tx, AuditKind.SETTINGS, "service", detail, now)
+            tx.execute("DELETE FROM staff_seen WHERE person = ?", (person,))
+        elif member is None and since is None:
+            tx.execute("UPDATE staff_seen SET gone_since = ? WHERE person = ?", (now, person))
+    tx.executemany(
+        "INSERT OR REPLACE INTO staff_seen VALUES (?, ?, ?, NULL)",
+        [(member.id, member.name, fold_address(member.email)) for member in current.values()],
+    )
+    return former
+
+
+def _is_other(member: StaffMember, name: str, email: str, since: float | None) -> bool:
+    """Return whether an id has passed to another person than the one with this name and address."""
+    address = fold_address(member.email)
+    if member.name == name or (email and address == email):
+        return False
+    return since is not None or bool(email and address)

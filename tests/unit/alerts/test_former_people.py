@@ -1,0 +1,113 @@
+"""An id that passes to another person brings nothing of the former one."""
+
+import time
+
+import pytest
+
+from alerts.access import api_tokens, own_channels, passwords, sessions
+from alerts.access.former_people import remove_former
+from alerts.access.own_channels import ChannelKind
+from alerts.policy import StaffMember
+from plumewatch.config.load import load
+from storage.sqlite import transaction
+from tests.support.broker import free_port
+from tests.support.in_process import running, state_database
+
+pytestmark = pytest.mark.attack
+
+HOUR = 3600.0
+NOW = 1_790_000_000.0
+ONE_ROOM = """
+site = "S"
+timezone = "UTC"
+[[room]]
+id = "r"
+name = "Boys"
+building = "North"
+[[sensor]]
+id = "s1"
+room = "r"
+[[staff]]
+id = "ap"
+name = "AP"
+"""
+TABLES = ("staff_password", "staff_totp", "api_token", "own_channel", "staff_session", "invite")
+
+
+def lee(name="Lee", email=""):
+    return [StaffMember("lee", name, email=email)]
+
+
+def give_all(tx, person):
+    """Give a person everything with which they sign in or are notified."""
+    passwords.store_hash(tx, person, "hash", NOW)
+    tx.execute("INSERT INTO staff_totp VALUES (?, 'secret', ?, 0)", (person, NOW))
+    api_tokens.make(tx, "screen", person, [api_tokens.Scope.READ], by="ad", days=9, now=NOW)
+    own_channels.add(tx, person, ChannelKind.PUSH, ("topic", "", ""), "phone", NOW)
+    sessions.start(tx, person, NOW, 9 * 86_400.0)
+    passwords.make_invite(tx, person, NOW)
+
+
+def list_left(db, person):
+    found = (f"SELECT '{table}' FROM {table} WHERE person = ?1" for table in TABLES)  # noqa: S608
+    return db.execute(" UNION ".join(found), (person,)).fetchall()
+
+
+@pytest.mark.parametrize(
+    ("later", "is_kept"),
+    [
+        pytest.param([(HOUR, lee())], True, id="the same person"),
+        pytest.param([(HOUR, []), (90 * HOUR, [])], False, id="gone"),
+        pytest.param([(HOUR, []), (90 * HOUR, lee())], False, id="somebody of that id, days later"),
+        pytest.param([(HOUR, []), (2 * HOUR, lee())], True, id="missing for an hour"),
+        pytest.param([(HOUR, []), (2 * HOUR, lee("Kim"))], False, id="another, an hour later"),
+        pytest.param([(HOUR, lee("Ms. Lee"))], True, id="a corrected name"),
+        pytest.param([(HOUR, lee("Kim", "kim@x.org"))], True, id="a first address"),
+    ],
+)
+def test_what_a_person_has_ends_with_their_id(tx, later, is_kept):
+    remove_former(tx, lee(), NOW)
+    give_all(tx, "lee")
+    for after, staff in later:
+        remove_former(tx, staff, NOW + after)
+    assert bool(list_left(tx, "lee")) is is_kept
+
+
+@pytest.mark.parametrize(
+    ("name", "email", "is_kept"),
+    [
+        ("Lee-Park", "Lee@x.org", True),
+        ("Lee", "lee.park@x.org", True),
+        ("Kim", "kim@x.org", False),
+    ],
+)
+def test_an_id_that_passes_on_in_one_change(tx, name, email, is_kept):
+    remove_former(tx, lee(email="lee@x.org"), NOW)
+    give_all(tx, "lee")
+    assert remove_former(tx, lee(name, email), NOW + HOUR) == ["lee"] * (not is_kept)
+    assert bool(list_left(tx, "lee")) is is_kept
+
+
+async def test_at_each_start_the_people_of_the_configuration_count(tmp_path):
+    path, table = tmp_path / "plumewatch.toml", tmp_path / "people.csv"
+    ports = f"[broker]\nport = {free_port()}\n[web]\nport = {free_port()}\n"
+    path.write_text(ONE_ROOM + ports)
+    both = "id,name\nlee,Lee\n"
+    for days, people, is_kept in (
+        (0, both, True),
+        (0.1, None, True),
+        (0.2, both, True),
+        (1, "id,name\n", True),
+        (9, both, False),
+    ):
+        table.unlink(missing_ok=True)
+        if people is not None:
+            table.write_text(people)
+        at = time.time() + days * 86_400.0
+        async with running(load(path), clock=lambda at=at: at) as service:
+            with state_database(service) as db, transaction(db) as tx:
+                if not days:
+                    give_all(tx, "lee")
+                    give_all(tx, "ap")
+                assert bool(list_left(tx, "lee")) is is_kept, days
+                assert list_left(tx, "ap")
