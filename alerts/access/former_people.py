@@ -34,7 +34,6 @@ def remove_former(tx: sqlite3.Connection, staff: Iterable[StaffMember], now: flo
             remove_account(tx, person, now)
             detail = {"what": "removed", "person": person}
             audit.append(tx, AuditKind.SETTINGS, "service", detail, now)
-            tx.execute("DELETE FROM staff_seen WHERE person = ?", (person,))
         elif member is None and since is None:
             tx.execute("UPDATE staff_seen SET gone_since = ? WHERE person = ?", (now, person))
     tx.executemany(

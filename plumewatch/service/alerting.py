@@ -157,16 +157,10 @@ class Alerting:
     def open(self) -> None:
         """Load what is stored, and log what would keep notices from being delivered."""
         self.push_key()
-        base = self._resources
-        with transaction(base.state) as tx:
-            for person in remove_former(tx, self._policy.staff, base.clock()):
-                log.warning(
-                    "%s left or passed the id on: password, tokens and channels ended", person
-                )
         self.read_channels()
         if self.pictures is not None:
             self.pictures.open()
-        private = base.config.alerts.allow_private_targets
+        private = self._resources.config.alerts.allow_private_targets
         targets = [(m, target) for m in self.engine.policy.staff for target in m.targets]
         if not targets:
             log.warning("no member of staff has an address: alerts show on the staff page only")
@@ -188,7 +182,7 @@ class Alerting:
         run_memory = partial(self.memory.run, detection, state, self._pump, self._listen)
         yield Task("memory", run_after(ready, run_memory))
         yield Task("operations", run_after(ready, self._keep_operations))
-        yield Task("browsers", run_after(ready, self._forget_browsers))
+        yield Task("accounts", run_after(ready, self._keep_accounts))
         yield Task("stuck incident check", run_after(ready, partial(self._stuck_check.run, state)))
 
     async def commit(self, work: Callable[..., T], *arguments: object) -> T:
@@ -221,11 +215,19 @@ class Alerting:
                 async with asyncio.timeout(_OPERATIONS_AGAIN_S):
                     await operations.changed.wait()
 
-    async def _forget_browsers(self) -> None:
+    async def _keep_accounts(self) -> None:
+        base = self._resources
+
+        def remove() -> None:
+            with transaction(base.state) as tx:
+                for person in remove_former(tx, self._policy.staff, base.clock()):
+                    log.warning("%s is somebody else now, or gone: the account ended", person)
+
         def forget() -> None:
-            with transaction(self._resources.state) as tx:
+            with transaction(base.state) as tx:
                 self.channels.forget_gone(tx)
 
+        await self.commit(remove)
         while True:
             await asyncio.sleep(_FORGET_EVERY_S)
             if self.channels.gone:

@@ -209,8 +209,8 @@ class ConfigPages(PageGroup):
 
         def record_and_write(tx: sqlite3.Connection) -> str:
             audit.append(tx, AuditKind.SETTINGS, request.state.session.person, detail, now)
-            if form.section == "staff" and edit.entry is None:
-                remove_account(tx, str(old.get("id", "")), now)
+            if form.section == "staff" and not (edit.entry and old):  # removed, or added
+                remove_account(tx, str({**old, **new}.get("id", "")), now)
             person = str(new.get("id", "")) if form is ADD_PERSON else ""
             invited = person and self._context.access.sign_in.may_use_password(person)
             link = invite(self._context, tx, request, person) if invited else ""
