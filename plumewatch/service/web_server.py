@@ -25,6 +25,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import uvicorn
+from starlette.responses import PlainTextResponse
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
     from pathlib import Path
 
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 log = logging.getLogger(__name__)
@@ -317,8 +318,22 @@ class BoundedConnection(H11Protocol):
 
 
 def wrap_for_proxies(app: ASGIApp, trusted: Sequence[str]) -> ASGIApp:
-    """Read client addresses from the headers of trusted proxies and of this machine's own."""
-    wrapped: Any = ProxyHeadersMiddleware(cast("Any", app), [*_OWN, *trusted])
+    """Read client addresses from the headers of trusted proxies and of this machine's own.
+
+    A request whose end a proxy might see elsewhere than we do is refused, and its connection ends:
+    it may have another one inside, which the proxy did not see (RFC 9112, section 6.1).
+    """
+
+    async def refuse_two_lengths(scope: Scope, receive: Receive, send: Send) -> None:
+        names = {name for name, _ in scope.get("headers", ())}
+        is_chunked = b"transfer-encoding" in names
+        if is_chunked and (b"content-length" in names or scope["http_version"] == "1.0"):
+            refused = PlainTextResponse("two lengths", 400, {"connection": "close"})
+            await refused(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    wrapped: Any = ProxyHeadersMiddleware(cast("Any", refuse_two_lengths), [*_OWN, *trusted])
     return cast("ASGIApp", wrapped)
 
 

@@ -266,10 +266,11 @@ async def test_a_token_that_is_not_for_us_now_and_for_this_person_signs_nobody_i
     assert "@" not in str(detail)
 
 
-CLAIMS = ("exp", "iat", "nbf", "email", "groups", "_claim_names", "hd", "sub")
+CLAIMS = ("exp", "iat", "nbf", "email", "groups", "_claim_names", "hd", "sub", "name")
 ODD = (
     *(10**400, -(10**400), 5, 0.5, True, [], ["x"], {}, {"groups": 1}),
     *("\ud800", "\ud800@school.example", "\x00", "x" * 9000, ["\ud800"]),
+    *("deep", "deeper", ["deep"], ["x" * 20] * 3_000),
 )
 
 

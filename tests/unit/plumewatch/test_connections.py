@@ -236,6 +236,37 @@ async def test_a_request_that_is_garbage_leaves_at_most_a_short_line(caplog, wha
     assert len(caplog.records) <= 2
 
 
+INSIDE = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\ninside"
+FRAMES = {
+    "length first": b"1.1\r\nHost: x\r\nContent-Length: %d\r\nTransfer-Encoding: chunked",
+    "length last": b"1.1\r\nHost: x\r\ntransfer-Encoding: Chunked\r\ncontent-LENGTH: %d",
+    "an old version": b"1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked",
+    "two lengths": b"1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: %d",
+    "a list": b"1.1\r\nHost: x\r\nContent-Length: 5, %d",
+    "a sign": b"1.1\r\nHost: x\r\nContent-Length: +%d",
+    "two codings": b"1.1\r\nHost: x\r\nTransfer-Encoding: chunked, identity",
+    "a folded line": b"1.1\r\nHost: x\r\nTransfer-Encoding:\r\n chunked\r\nContent-Length: %d",
+    "a space": b"1.1\r\nHost: x\r\nTransfer-Encoding : chunked\r\nContent-Length: %d",
+    "a bare line end": b"1.1\r\nHost: x\nTransfer-Encoding: chunked\r\nContent-Length: %d",
+    "a tab": b"1.1\r\nHost: x\r\nTransfer-Encoding: \x0bchunked\r\nContent-Length: %d",
+}
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("frame", FRAMES)
+async def test_no_request_is_smuggled_in_the_body_of_another(frame):
+    body = b"0\r\n\r\n" + INSIDE
+    head = FRAMES[frame]
+    async with serving(ConnectionBounds()) as port:
+        reader, writer = await connected(port)
+        writer.write(b"POST / HTTP/" + (head % len(body) if b"%d" in head else head))
+        writer.write(b"\r\n\r\n" + body)
+        answer = await asyncio.wait_for(reader.read(), 60)
+        assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 501")), answer
+        assert answer.count(b"HTTP/1.1") == 1
+        await close(writer)
+
+
 def test_lines_of_the_log_are_short_whatever_is_in_them():
     record = logging.LogRecord("x", logging.WARNING, "", 0, "page %s", ("y" * 70_000,), None)
     assert len(logging.Formatter(LOG_LINE).format(record)) < 2_100
