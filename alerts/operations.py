@@ -2,7 +2,9 @@
 
 They belong to no sensor and no room, so they have their own kind of event. A component keeps
 reporting a fault while it lasts. All reported faults form one incident, which ends `HOLD_S` after
-the last report. Reports are kept in memory: faults that last are reported again after a restart.
+the last report. A fault counts as the same one for `FINDING_HOLD_S`: if it continues after an
+answer, people are notified again. Reports are kept in memory: faults that last are reported again
+after a restart.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from detection.combined import FINDING_HOLD_S
 from detection.events import Detail, Event, EventKind, EventPhase, details_text
 from language.messages import fact
 
@@ -64,6 +67,9 @@ class Operations:
         }
         events = []
         for what in sorted(reported):
+            if what in running and now - running[what]["onset"] > FINDING_HOLD_S:
+                onset = running.pop(what)["onset"]
+                events.append(_build_event(what, EventPhase.ENDED, onset, now))
             phase = EventPhase.UPDATED if what in running else EventPhase.ALERTED
             onset = running[what]["onset"] if what in running else now
             events.append(_build_event(what, phase, onset, now))

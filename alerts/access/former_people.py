@@ -26,10 +26,10 @@ _MISSING_S: Final = 86_400.0
 def remove_former(tx: sqlite3.Connection, staff: Iterable[StaffMember], now: float) -> list[str]:
     """Remove what former people left, and return their ids; call when a service starts."""
     current, former = {member.id: member for member in staff}, []
-    for person, *before, since in tx.execute("SELECT * FROM staff_seen").fetchall():
+    for person, name, email, since in tx.execute("SELECT * FROM staff_seen").fetchall():
         member = current.get(person)
         missing_s = 0.0 if since is None else now - since
-        if missing_s > _MISSING_S or (member and _is_other(member, *before, since)):
+        if missing_s > _MISSING_S or (member and _is_other(member, name, email, since)):
             former.append(person)
             remove_account(tx, person, now)
             detail = {"what": "removed", "person": person}

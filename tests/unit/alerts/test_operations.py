@@ -3,6 +3,7 @@
 import pytest
 
 from alerts.engine import AlertEngine
+from alerts.incidents.incident import Verdict
 from alerts.operations import HOLD_S, Operations
 from detection.events import Detail
 from tests.support.alert_records import incidents, notices
@@ -52,6 +53,24 @@ def test_a_fault_is_one_incident_until_nobody_reports_it(tx, clock, store, what,
     assert incidents(tx, "room", "sensor") == [("", "")]
     assert incidents(tx, "running") == [False]
     assert len(notices(tx)) == len({n.person for n in notices(tx)}) > 0
+
+
+@pytest.mark.parametrize("answered_s", [30, 290, 310, 900])
+def test_a_fault_that_goes_on_after_an_answer_is_notified_again(
+    tx, engine, clock, store, answered_s
+):
+    operations, found = Operations(clock), []
+    for second in range(0, 1800, 10):
+        clock.now = T + second
+        if second == answered_s:
+            (first,) = incidents(tx, "id")
+            engine.record_feedback(tx, first, "ap", Verdict.FIXED, clock.now)
+        operations.report(Detail.SESSION_CONTENDED)
+        found += [(second, alert.incident) for alert in store(operations, clock.now)]
+    (_, first), (again, second) = found
+    assert answered_s < again <= answered_s + 360
+    assert first != second
+    assert {n.person for n in notices(tx) if n.incident == second}
 
 
 def test_what_was_reported_before_a_restart_ends(tx, clock, store):
