@@ -1,6 +1,6 @@
 """Rules for signing in: by password, with a second factor, and with groups of a provider.
 
-With a provider, only local accounts may use a password. If groups have roles, the first configured
+With a provider, only some people may use a password. If groups have roles, the first configured
 group that a person is in decides their role. Their sites are those of all their groups with that
 role, as far as the person has them.
 """

@@ -272,7 +272,9 @@ class SignInPages(SignInGroup):
     ) -> Response:
         rules, after = self._context.access.sign_in, response.headers["location"]
         if not rules.may_use_password(member.id):
-            fault = _("Only local accounts sign in with a password. Use the button above.")
+            provider = self._context.access.provider
+            name = "" if provider is None else provider.settings.label
+            fault = _("You sign in with %(provider)s. Use the button above.", provider=name)
             return await self._refuse(request, member.id, Refusal.NOT_LOCAL, after, fault)
         has_factor = await self._context.read(second_factor.find_enrollment, member.id) is not None
         if not has_factor and member.role not in rules.second_factor:

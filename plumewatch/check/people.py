@@ -199,7 +199,8 @@ def check_sign_in(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
         why = f" ({own.issuer} {error.__cause__})" if error.__cause__ else ""
         yield fault(
             "sign-in",
-            f"{name}: {str(error.message).removesuffix('.')}{why}; only local accounts can sign in",
+            f"{name}: {str(error.message).removesuffix('.')}{why}; only people"
+            " with passwords can sign in",
             "sign_in.issuer must be the issuer that this answers: curl -i"
             f" {own.issuer.rstrip('/')}/.well-known/openid-configuration",
         )
@@ -209,14 +210,12 @@ def check_sign_in(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
             f"{name} answers, with {pluralize(count, 'key')}; it sends people back to"
             f" {provider.settings.callback}",
         )
-    lost = [p.id for p in config.staff if not p.email and p.id not in own.local]
-    if lost:
-        yield warn("sign-in", f"cannot sign in: {', '.join(lost)}", "give their [[staff]] an email")
-    admins = {person.id for person in config.staff if person.role == "admin"} & {*own.local}
+    by_password = config.find_password_staff() or frozenset()
+    admins = {person.id for person in config.staff if person.role == "admin"} & by_password
     if not admins - {*find_without_password(config)}:
         yield warn(
             "sign-in",
-            f"nobody could sign in without {name}: no local administrator has a password",
+            f"nobody could sign in without {name}: no administrator has a password",
             f"plumewatch staff password {min(admins)}",
         )
 
@@ -341,9 +340,8 @@ def _check_port(config: PlumewatchConfig, part: str, host: str, port: int) -> Ch
 
 def find_without_password(config: PlumewatchConfig) -> list[str]:
     """Return the ids of staff who sign in by password and have none yet."""
-    own, have = config.sign_in, _read_state(config, list_with_password) or {}
-    local = [m.id for m in config.staff if not own.issuer or m.id in own.local]
-    return [person for person in local if person not in have]
+    have, local = _read_state(config, list_with_password) or {}, config.find_password_staff()
+    return [m.id for m in config.staff if m.id not in have and (local is None or m.id in local)]
 
 
 def _read_state(config: PlumewatchConfig, read: Callable[[sqlite3.Connection], _T]) -> _T | None:

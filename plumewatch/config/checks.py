@@ -47,7 +47,7 @@ _ENTRA: Final = frozenset(
 )
 _ANY_TENANT: Final = frozenset({"common", "organizations", "consumers"})
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
-_OF_PROVIDER: Final = ("client_id", "hosted_domain", "groups_claim", "group", "local")
+_OF_PROVIDER: Final = ("client_id", "hosted_domain", "groups_claim", "group")
 
 
 def find_cross_faults(draft: Draft) -> Iterator[ConfigFault]:
@@ -290,11 +290,6 @@ def find_sign_in_faults(draft: Draft) -> Iterator[ConfigFault]:
             other = draft.config.locate_entry(f"{seen[email]}.email")
             allowed = later("is already used by %(other)s", other=other)
             yield ConfigFault(f"{path}.email", repr(person.email), allowed)
-    people = {person.id for person in staff if person.id}
-    for k, name in enumerate(own.local):
-        yield from find_unknown(
-            f"sign_in.local.{k}", [name], people, mark("must be the id of a [[staff]]: %(known)s")
-        )
     sites = {site.id for site in draft.config.sites}
     for path, entry in draft.tables("sign_in.group", own.group):
         yield from find_unknown(
@@ -317,12 +312,9 @@ def _find_provider_faults(config: PlumewatchConfig) -> Iterator[ConfigFault]:
     if not own.client_id:
         yield ConfigFault("sign_in.client_id", "missing", "must be the id that the provider gave")
     admins = {person.id for person in config.staff if person.role == "admin"}
-    if admins.isdisjoint(own.local):
-        allowed = (
-            "must have an administrator, who can sign in if the provider cannot be reached:"
-            f" {list_some(admins) or 'a [[staff]] with role admin'}"
-        )
-        yield ConfigFault("sign_in.local", str(own.local), allowed)
+    if admins.isdisjoint(config.find_password_staff() or ()):
+        allowed = "needs an administrator without one, for when the provider cannot be reached"
+        yield ConfigFault("[[staff]] email", list_some(admins) or "nobody", allowed)
     if own.group and not own.groups_claim and not is_google:
         allowed = "must be the claim with the groups: [[sign_in.group]] needs it"
         yield ConfigFault("sign_in.groups_claim", "missing", allowed)

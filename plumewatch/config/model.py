@@ -147,6 +147,20 @@ class PlumewatchConfig(DutySections, BaseModel):
         """Return the roster, which decides who is notified of an incident."""
         return build_roster(self, self.staff, self.sites_by_id())
 
+    def find_password_staff(self) -> frozenset[str] | None:
+        """Return the ids of staff who may sign in with a password; None for everybody.
+
+        Beside a provider, these are people without an address there, and those of the table.
+        """
+        if not self.sign_in.issuer:
+            return None
+        listed = {
+            k
+            for (section, k), file in self._files.items()
+            if section == "staff" and file.startswith("people.csv")
+        }
+        return frozenset(m.id for k, m in enumerate(self.staff) if k in listed or not m.email)
+
     def roles(self) -> dict[str, str]:
         """Return the role of each person, by id."""
         return {member.id: member.role for member in self.staff}

@@ -175,7 +175,7 @@ def build_sign_in_rules(config: PlumewatchConfig) -> SignInRules:
     own, names = config.sign_in, {site.id: site.name for site in config.all_sites()}
     is_one = len(config.sites) < 2
     return SignInRules(
-        local=frozenset(own.local) if own.issuer else None,
+        local=config.find_password_staff(),
         second_factor=frozenset(own.second_factor),
         groups=tuple(
             GroupRole(

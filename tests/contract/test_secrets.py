@@ -59,7 +59,6 @@ ping_every_s = 10
 issuer = "http://127.0.0.1:9"
 client_id = "plumewatch"
 client_secret_file = "sign_in.client_secret_file"
-local = ["local"]
 
 [[staff]]
 id = "local"

@@ -25,7 +25,6 @@ issuer = "{issuer}"
 client_id = "plumewatch"
 client_secret_file = "client-secret"
 groups_claim = "groups"
-local = ["breakglass"]
 
 [[sign_in.group]]
 group = "pw-admins"
@@ -53,6 +52,7 @@ def service(tmp_path, provider):
     text = made.config.read_text() + MORE.format(issuer=provider.url)
     named = 'name = "Assistant principal"'
     made.config.write_text(text.replace(named, f'{named}\nemail = "ap@school.example"'))
+    (tmp_path / "people.csv").write_text("id,name,email\nguard,Guard,guard@contractor.example\n")
     yield made
     made.end(signal.SIGKILL)
 
@@ -89,10 +89,17 @@ def test_people_sign_in_at_the_provider_and_without_it_the_break_glass_account(s
     assert f"it sends people back to {url}/sign-in/callback" in " ".join(checked.stdout.split())
     provider.failing = True
     checked = run_command("check", "--config", str(service.config))
-    assert "only local accounts can sign in" in " ".join(checked.stdout.split())
+    assert "only people with passwords can sign in" in " ".join(checked.stdout.split())
     with httpx.Client(base_url=url) as browser:
         service.sign_in(browser, "breakglass")
         assert greeted(browser) == "Break glass"
+        token = re.search(r'name="form_token" value="([^"]+)', browser.get("/people/guard").text)
+        shown = browser.post("/people/guard/invite", data={"form_token": token[1]}).text
+        invite = re.search(r"/welcome#([^\"]+)", shown)[1]
+    with httpx.Client(base_url=url) as browser:
+        chosen = browser.post("/welcome", data={"token": invite, "new": "seven blue kettles"})
+        assert chosen.headers["location"] == "/people/guard"
+        assert greeted(browser) == "Guard"
     service.end(signal.SIGTERM)
     for secret in (SECRET, parse_qs(urlsplit(back).query)["code"][0]):
         assert secret not in service.log + checked.stdout + checked.stderr

@@ -46,7 +46,6 @@ issuer = {}
 client_id = {}
 client_secret_file = "secrets/sign-in"
 groups_claim = "groups"
-local = ["admin"]                      # signs in with a password if the provider is down
 """
 
 

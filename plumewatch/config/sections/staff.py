@@ -63,7 +63,8 @@ class StaffConfig(BaseModel, extra="forbid", frozen=True):
     quiet_hours: Annotated[list[QuietHoursConfig], Field(max_length=14)] = []
     """Hours with critical notices only."""
     email: Annotated[str, Field(pattern=r"^([^\s@]+@[^\s@]+)?$", max_length=254)] = ""
-    """Address by which the provider of `[sign_in]` knows them."""
+    """Address by which the provider of `[sign_in]` knows them. Without one they sign in with a
+    password."""
     language: Literal["", "en", "es"] = ""
     """Language of their notices and pages, unless they choose another on their page; the school's
     if left out."""
@@ -116,9 +117,6 @@ class SignInConfig(BaseModel, extra="forbid", frozen=True):
     except with Google, which is asked for them."""
     group: Annotated[list[GroupConfig], Field(max_length=500)] = []
     """Roles by group; without any, roles and sites are those of `[[staff]]`."""
-    local: Annotated[list[Id], Field(max_length=100)] = []
-    """Ids of staff who may use a password even with a provider; at least one
-    administrator, for when the provider cannot be reached."""
     second_factor: Annotated[list[Role], Field(max_length=5)] = []
     """Roles that need a second factor beside the password."""
 

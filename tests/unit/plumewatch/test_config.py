@@ -84,8 +84,6 @@ topic = "a/{id}"
 sensor = { capture = "id" }
 example = [{ topic = "a/x", payload = '{"pm": 7}', sensor = "x", values = { pm25 = 7 } }]
 field = [{ path = ["pm"], quantity = "pm25", unit = "ug/m3" }]
-[sign_in]
-local = ["nobody"]
 [ingest]
 decoders = ["morse"]
 """
@@ -105,7 +103,6 @@ def test_faults_name_another_entry_by_its_id_or_number_as_the_file_has_it():
         "[[term]] Fall: name: 'Fall': must not be that of [[term]] number 1: name",
         "must not overlap [[term]] Fall",
         "[[mapping]] never: topic: 'a/{id}' is never reached: [[mapping]] any has no `when`",
-        "[sign_in] local number 1: 'nobody'",
         "[ingest] decoders number 1: 'morse'",
     ):
         assert fault in text

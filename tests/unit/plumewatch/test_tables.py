@@ -23,7 +23,6 @@ issuer = "https://login.example"
 client_id = "plumewatch"
 client_secret_env = "SECRET"
 groups_claim = "groups"
-local = ["boss"]
 [[staff]]
 id = "boss"
 name = "Boss"
@@ -176,6 +175,16 @@ def test_people_of_a_table_are_staff(district):
     assert "aide" in found.roster().everyone
     semicolons = district(people=(HEAD + rows).replace(",", ";").replace("name", "Name"))
     assert semicolons.staff[-1] == tech
+
+
+def test_people_of_a_table_use_a_password_beside_the_provider(district):
+    own = '[[staff]]\nid = "ap2"\nname = "AP"\nsites = ["*"]\nemail = "ap2@x.example"\n'
+    provider = PROVIDER.removesuffix("[[sign_in.group]]\n") + own
+    rows = "id,name,sites,email\naide,Aide,north,aide@x.example\nguard,Guard,*,\n"
+    rules = build_sign_in_rules(district(provider, rows))
+    assert [rules.may_use_password(p) for p in ("aide", "guard", "boss", "ap2")] == [True] * 3 + [
+        False
+    ]
 
 
 def test_one_mapping_stands_for_the_groups_of_all_schools(district):
