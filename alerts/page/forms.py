@@ -144,15 +144,22 @@ class Form:
         return found
 
     def build_edits(
-        self, tree: Mapping[str, Any], index: int | None, typed: Mapping[str, Any]
+        self,
+        tree: Mapping[str, Any],
+        index: int | None,
+        typed: Mapping[str, Any],
+        known: Iterable[Mapping[str, Any]] = (),
     ) -> list[Edit]:
-        """Return the changes to the file for the submitted values."""
+        """Return the changes to the file for the submitted values.
+
+        A new id differs from the ids and names of `known` entries.
+        """
         if index is not None:
             changed = self.merge_entry(tree[self.section][index], typed)
             further = self.added_with({**typed, **changed}, tree)
             return [Edit(self.section, index, changed), *further]
         entry = self.merge_entry(None, {k: v for k, v in typed.items() if not k.startswith("_")})
-        taken = {str(e.get("id")) for e in tree.get(self.section, ())}
+        taken = {str(e.get(key)).casefold() for e in known for key in ("id", "name")}
         if self.id_from:
             words = [str(entry.get(key, "")) for key in self.id_from]
             entry = {"id": new_id(words, taken, self.one), **entry}

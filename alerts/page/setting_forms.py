@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Tree = Mapping[str, Any]
 
 UNREGISTERED: Final = "_unregistered"
+LIMITED: Final = "_limited"
 ALL_SITES: Final = "*"
 """Keys that the page adds to the configuration for more choices."""
 _DAYS: Final = Words(
@@ -59,7 +60,7 @@ def _list_sites(tree: Tree) -> dict[str, str]:
 
 def _list_sites_of_people(tree: Tree) -> dict[str, str]:
     found = _list_sites(tree)
-    return {ALL_SITES: _("All schools"), **found} if found else {}
+    return {ALL_SITES: _("All schools"), **found} if found and LIMITED not in tree else found
 
 
 def _find_name(tree: Tree, section: str, key: object) -> str:

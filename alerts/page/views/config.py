@@ -21,9 +21,9 @@ from alerts.page.forms import build_fields, find_changes
 from alerts.page.guard import FormSize, get_text
 from alerts.page.page_context import explain_role
 from alerts.page.page_group import Access, PageGroup, serves
-from alerts.page.setting_forms import ADD_PERSON, FORMS, UNREGISTERED
+from alerts.page.setting_forms import ADD_PERSON, FORMS, LIMITED, UNREGISTERED
 from alerts.page.sign_in import keep_inside
-from alerts.page.views.people import invite, render_person
+from alerts.page.views.people import invite, is_own, render_person
 from alerts.policy import STAFF, StaffMember
 from language.messages import _, mark
 from storage import audit
@@ -95,7 +95,8 @@ class ConfigPages(PageGroup):
         if refused:
             return await self._render_form(request, form, version, index, typed, refused)
         try:
-            edits = form.build_edits(version.tree, index, typed)
+            known = version.whole.get(form.section, ())
+            edits = form.build_edits(version.tree, index, self._limit_sites(form, typed), known)
             link = await self._save(request, form, version, edits)
         except ConfigFaultsError as error:
             own, elsewhere = self._hide_other_faults(form, number, error.faults)
@@ -152,7 +153,9 @@ class ConfigPages(PageGroup):
         )
         if form is None:
             raise HTTPException(404, _("There is no such setting."))
-        if self._context.sites is not None and not (form.own or form.slug == _DUTY):
+        entry = request.path_params.get("entry", "")
+        of_people = (form.slug == "people" and not entry) or (form is ADD_PERSON and entry == _NEW)
+        if self._context.sites is not None and not (form.own or form.slug == _DUTY or of_people):
             raise HTTPException(404, _("There is no such setting."))
         if not (request.state.session.may(form.right) or form.own):
             raise HTTPException(403, explain_role(form.right))
@@ -166,6 +169,8 @@ class ConfigPages(PageGroup):
         if self._context.sites is not None and form.slug == _DUTY:
             shifts = {shift.get("id") for shift in self._limit_tree(tree)["shift"]}
             found = [(k, entry) for k, entry in found if entry.get("shift") in shifts]
+        if form.slug == "people" and self._context.sites is not None:
+            return [(k, entry) for k, entry in found if is_own(self._context, entry)]
         if session.may(form.right) and (self._context.sites is None or form.slug == _DUTY):
             return found
         return [(k, entry) for k, entry in found if entry.get("id") == session.person]
@@ -211,9 +216,8 @@ class ConfigPages(PageGroup):
             audit.append(tx, AuditKind.SETTINGS, request.state.session.person, detail, now)
             if form.section == "staff" and not (edit.entry and old):  # removed, or added
                 remove_account(tx, str({**old, **new}.get("id", "")), now)
-            person = str(new.get("id", "")) if form is ADD_PERSON else ""
-            invited = person and self._context.access.sign_in.may_use_password(person)
-            link = invite(self._context, tx, request, person) if invited else ""
+            is_new = form is ADD_PERSON
+            link = invite(self._context, tx, request, str(new["id"])) if is_new else ""
             config.commit(change)  # last: if it fails, nothing is recorded
             return link
 
@@ -229,9 +233,20 @@ class ConfigPages(PageGroup):
             joined = [{"id": member.id, "name": member.name} for member in members]
             return {"shift": (), **tree, "staff": [*tree.get("staff", ()), *joined]}
         people = {member.id for member in self._context.staff}
+        schools = [s for s in tree.get("sites", ()) if s.get("id") in sites]
         shifts = [s for s in tree.get("shift", ()) if s.get("site") in sites]
         staff = [p for p in tree.get("staff", ()) if p.get("id") in people]
-        return {**tree, "shift": shifts, "staff": staff}
+        return {**tree, "sites": schools, "shift": shifts, "staff": staff, LIMITED: True}
+
+    def _limit_sites(self, form: Form, typed: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Limit a new person to schools of the person who adds them; raise 403 for others."""
+        if form is not ADD_PERSON or self._context.sites is None:
+            return typed
+        own = self._context.find_site_ids(self._context.sites) or frozenset()
+        asked = typed.get("sites") or sorted(own)
+        if not (own and own.issuperset(asked)):
+            raise HTTPException(403, _("Choose among your own schools."))
+        return {**typed, "sites": asked}
 
     def _hide_other_faults(
         self, form: Form, number: int, faults: Sequence[EntryFault]
@@ -271,7 +286,7 @@ class ConfigPages(PageGroup):
                 for f in FORMS
                 if version
                 and (session.may(f.right) or f.own)
-                and (sees_all or f.own or f.slug == _DUTY)
+                and (sees_all or f.own or f.slug in {_DUTY, "people"})
             ],
             errors=[_(_NOT_HERE) if version is None else version.problem],
         )

@@ -125,7 +125,7 @@ class PeoplePages(PageGroup):
         found = next((m for m in context.own_staff if m.id == person), None)
         if found is None:
             _number, entry = await _find_configured(context, person)
-            if entry is None:
+            if entry is None or not is_own(context, entry):
                 raise HTTPException(404, _("There is no such person."))
             found = StaffMember(entry["id"], entry["name"], entry.get("role", STAFF))
         return found
@@ -167,11 +167,17 @@ async def _find_configured(
     context: PageContext, person: str
 ) -> tuple[int | None, Mapping[str, Any] | None]:
     """Return the index and entry of a person that the page may change, or None."""
-    if context.sites is not None or context.settings.config is None:
+    if context.settings.config is None:
         return None, None
     version = await context.run_in_thread(context.settings.config.read)
     entries = enumerate(version.tree.get("staff", ()))
     return next(((k, e) for k, e in entries if e.get("id") == person), (None, None))
+
+
+def is_own(context: PageContext, entry: Mapping[str, Any]) -> bool:
+    """Return whether the request may manage a person: one with no other schools."""
+    own = context.find_site_ids(context.sites)
+    return own is None or (bool(entry.get("sites")) and own.issuperset(entry["sites"]))
 
 
 async def render_person(
@@ -186,6 +192,7 @@ async def render_person(
     """Render a person; a new link or ntfy topic is shown only once."""
     notices, session = context.settings.notices, request.state.session
     server = notices.gateways.push.rstrip("/")
+    configured, _entry = await _find_configured(context, member.id)
     return context.render(
         request,
         "person.html",
@@ -196,7 +203,7 @@ async def render_person(
         others=len(member.targets),
         kinds=_list_kinds(notices.gateways, request),
         channel_words=CHANNEL_WORDS,
-        number=(await _find_configured(context, member.id))[0],
+        number=None if context.sites is not None else configured,
         server=server.partition("://")[2],
         topic=topic,
         topic_code=_draw_code(f"{server}/{topic}") if topic else "",
@@ -205,7 +212,7 @@ async def render_person(
         until=context.settings.clock() + INVITE_S,
         is_local=context.policy.page_url.startswith("http://127."),
         may_invite=session.may(Right.ACCOUNTS)
-        and context.access.sign_in.may_use_password(member.id),
+        and (bool(link) or context.access.sign_in.may_use_password(member.id)),
         provider=context.access.provider,
         has_joined=is_of_directory(member.id),
     )

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import sys
+import tomllib
 from dataclasses import replace
 
 import pytest
@@ -28,6 +29,7 @@ from storage.registry import Registry, Room, Sensor, Site
 from tests.support.alert_records import change_incidents
 from tests.unit.alerts.test_page import NOW
 from tests.unit.alerts.test_page_reports import MAKES
+from tests.unit.alerts.test_page_settings import send
 
 SITES = (
     Site("north", "North High", "America/New_York"),
@@ -683,3 +685,69 @@ async def test_a_report_belongs_to_the_schools_that_it_is_about(reporting, site,
     found = found if limit != frozenset() else 403  # a token of no school that is left
     for path in (f"/api/v1/reports/{key}", f"/api/v1/reports/{key}/file"):
         assert (await page.client.get(path, headers=bearer)).status_code == found
+
+
+@pytest.fixture
+def managed(open_page, tmp_path):
+    path = tmp_path / "plumewatch.toml"
+    path.write_text(f'{DISTRICT}[[staff]]\nid = "south-2"\nname = "Warden"\nsites = ["south"]\n')
+    config = ConfigEditor(path, tmp_path / "history", lambda: None)
+    page = open_page(POLICY, Registry.of(ROOMS, SENSORS, SITES), config=config)
+    page.staff = lambda: tomllib.loads(path.read_text())["staff"]
+    return page
+
+
+async def test_an_administrator_adds_people_of_the_own_school(managed):
+    await managed.sign_in("north-ad")
+    shown = [(await managed.client.get(path)).text for path in ("/settings", "/settings/people")]
+    form = (await managed.client.get("/settings/person/new")).text
+    assert "/settings/people" in shown[0]
+    assert "Principal of north" in shown[1]
+    assert not OF_SOUTH.search("".join(shown) + form)
+    assert "All schools" not in form
+    before = managed.staff()
+    answer = await send(managed, "/settings/person/new", name="New", role="admin")
+    assert "/welcome#" in answer.text
+    new = {"id": "new", "name": "New", "role": "admin", "sites": ["north"]}
+    assert managed.staff() == [*before, new]
+    assert (await managed.client.get("/people/new")).status_code == 200  # not reloaded yet
+
+
+@pytest.mark.attack
+async def test_an_administrator_of_a_school_gives_nobody_another_school(managed):
+    await managed.sign_in("north-ad")
+    before = managed.staff()
+    numbers = {entry["id"]: k for k, entry in enumerate(before)}
+    for sites in (["south"], ["*"], ["north", "south"], ["North High"]):
+        answer = await send(managed, "/settings/person/new", name="New", sites=sites)
+        assert answer.status_code in {400, 403}
+        assert not OF_SOUTH.search(answer.text)
+    form = {"id": "south-ap", "name": "New", "email": "ap@south.example", "sites": ["*"]}
+    for person in ("new", numbers["north-ap"], numbers["south-ap"]):
+        for path in (f"/settings/people/{person}", f"/settings/people/{person}/remove"):
+            answer = await send(managed, path, look="/settings/person/new", **form)
+            assert answer.status_code == 404
+    for number in numbers.values():
+        for path in (f"/settings/person/{number}", f"/settings/person/{number}/remove"):
+            answer = await send(managed, path, look="/settings/person/new", **form)
+            assert answer.status_code == 404
+    for person in ("south-ap", "all-ad", "all-an"):
+        answer = await send(managed, f"/people/{person}/invite", look="/settings/person/new")
+        assert answer.status_code == 404
+    assert managed.staff() == before
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("name", ["South AP", "south-ap", "warden", "South 2", "Gone"])
+async def test_a_new_person_of_a_school_is_nobody_who_is_there_or_was(managed, name):
+    with sqlite.transaction(managed.db) as tx:
+        passwords.store_hash(tx, "gone", "hash of somebody who left", NOW)
+    await managed.sign_in("north-ad")
+    taken = {entry[key].casefold() for entry in managed.staff() for key in ("id", "name")}
+    form = {"name": name, "id": "all-ad", "email": "all-ad@x.example", "role": "admin"}
+    answer = await send(managed, "/settings/person/new", **form)
+    assert answer.status_code == 200
+    new = managed.staff()[-1]
+    assert new["id"] not in taken
+    assert new == {"id": new["id"], "name": name, "role": "admin", "sites": ["north"]}
+    assert passwords.load_hash(managed.db, new["id"]) is None
