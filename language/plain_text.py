@@ -7,7 +7,7 @@ formula. A terminal obeys control characters. A bidirectional override changes t
 - Documents and labels: `escape_reversibly`.
 - CSV and XLSX: `make_inert`, which `restore` reverses.
 - Pictures and notices: `language.messages.clean`.
-- Ids: `new_id`.
+- Ids: `new_id`, `suggest_name`.
 
 Characters that are not printable become ``\xNN``, ``\uNNNN`` or ``\UNNNNNNNN``. In text that can
 be restored, backslashes are doubled.
@@ -18,6 +18,8 @@ from __future__ import annotations
 import logging
 import re
 import unicodedata
+from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -88,6 +90,22 @@ class PlainFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return all lines."""
         return escape_lines(super().format(record))
+
+
+def suggest_name(name: str, known: Iterable[str | None] | Mapping[str, str]) -> str:
+    """Suggest a known name close to an unknown one; empty if there is none.
+
+    In a mapping, the value is what to suggest where its key is close.
+
+    >>> suggest_name("n2-boy", ["N2-boys", "gym"]), suggest_name("x", ["n2-boys"])
+    ("; did you mean 'N2-boys'?", '')
+    >>> suggest_name("North High", {"north": "north", "North High": "north"})
+    "; did you mean 'north'?"
+    """
+    pairs = known.items() if isinstance(known, Mapping) else ((k, k) for k in known if k)
+    folded = {key.casefold(): shown for key, shown in pairs}
+    found = get_close_matches(name.casefold(), folded, n=1)
+    return f"; did you mean {folded[found[0]]!r}?" if found else ""
 
 
 def pluralize(n: int, one: str, many: str = "") -> str:

@@ -134,8 +134,8 @@ def _find_staff_mails(config: PlumewatchConfig, target: Secret) -> Iterator[tupl
     if not config.reports.weekly_to_staff:
         return
     known, url = config.registry().sites, urlsplit(target.reveal())
-    for site in known:
-        sees = {frozenset({site}), *([None] if len(known) == 1 else [])}
+    for name, site in known.items():
+        sees = {frozenset({name}), *([None] if len(known) == 1 else [])}
         people = [
             member.email
             for member in config.staff
@@ -147,7 +147,7 @@ def _find_staff_mails(config: PlumewatchConfig, target: Secret) -> Iterator[tupl
         kept = [pair for pair in pairs if pair.partition("=")[0].lower() not in _RECIPIENTS]
         if people:
             query = "&".join([*kept, f"to={quote(','.join(people), safe='@,')}"])
-            yield site, Secret(urlunsplit(url._replace(query=query, path="")))
+            yield site.id, Secret(urlunsplit(url._replace(query=query, path="")))
 
 
 def main() -> None:

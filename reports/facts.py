@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from storage.timeseries import Series
 
 _FIELDS: Final = ("online_s", "period_s", "received", "missing", "expected")
+_DAY_S: Final = 86_400.0
 _NO_SUMS: Final = (0.0,) * len(_FIELDS)
 
 
@@ -215,15 +216,18 @@ def gather(
     series: Series | None = None,
     shifts: Sequence[Shift] = (),
     only: Registry | None = None,
+    days_of_sensors: int | None = None,
     on_day: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Facts:
     """Read all that a report of a window needs, of a place or of the rooms of `only`; blocks.
 
+    The availability of sensors is read for the last `days_of_sensors`, by default for all days.
     Raises `PlaceError` or `StorageError`.
     """
     here = school.at(place) if only is None else replace(school, registry=only)
     over = min(end, now)
-    rooms = None if place == Place() and only is None else here.registry.rooms
+    part = here.registry
+    rooms = None if place == Place() and only is None else [*part.rooms, *part.former]
     incidents = read.read_incidents(db, school.registry, start, end, rooms)
     notices = read.read_notices(db, school.roles, start, end, rooms)
     facts = Facts(
@@ -238,7 +242,7 @@ def gather(
         duty=tuple(school.duty(shifts, start, over)) if shifts else (),
         roles=school.roles,
         codes=school.codes,
-        place=str(place),
+        place=school.name_place(place),
         firmware={} if series is None else firmware.current(db),
         deleted_before=read.read_deleted_before(db),
         recorded_from=read.read_recorded_from(db),
@@ -246,7 +250,8 @@ def gather(
     )
     if series is None:
         return facts
-    span = start, over, facts.calendar.zone
+    since = start if days_of_sensors is None else max(start, over - _DAY_S * days_of_sensors)
+    span = since, over, facts.calendar.zone
     return replace(
         facts, sensor_days=tuple(read_sensor_days(series, here.registry.sensors, *span, on_day))
     )

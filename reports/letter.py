@@ -42,19 +42,26 @@ def write_letter(made: Summary, link: str = "", to_do: Sequence[str] = ()) -> tu
 def _list_schools(facts: Facts) -> Iterator[str]:
     if not facts.names_sites:
         return
-    yield from ("", _("Schools:"))
+    yield from ("", _("Schools (per ten sensors; in the period before):"))
     for found in compare_schools(facts):
+        before = found.before
+        alerts, confirmed, false = (
+            f"{n} ({format_number(found.per_ten(n))}; {format_number(before and before.counts[k])})"
+            for k, n in enumerate(found.counts)
+        )
         yield "- " + _(
-            "%(school)s: %(alerts)s (%(before)s before), %(confirmed)d confirmed, false alarms:"
-            " %(false)d, answered within five minutes: %(share)s, sensors down: %(down)d of %(of)d",
-            school=escape_reversibly(found.site.name),
-            alerts=ngettext("%(n)d alert", "%(n)d alerts", found.outcome.alerts),
-            before=format_number(found.alerts_before),
-            confirmed=found.outcome.confirmed,
-            false=found.outcome.false,
+            "%(school)s: alerts %(alerts)s, confirmed %(confirmed)s, false alarms %(false)s,"
+            " answered within five minutes: %(share)s (%(share_before)s), sensors down: %(down)d of"
+            " %(of)d (%(down_before)s)",
+            school=escape_reversibly(found.site.title),
+            alerts=alerts,
+            confirmed=confirmed,
+            false=false,
             share=format_share(found.within_5_min.value),
-            down=found.down,
+            share_before=format_number(before and before.within_5_min.value, "share"),
+            down=found.down or 0,
             of=found.sensors,
+            down_before=format_number(before and before.down),
         )
 
 

@@ -12,8 +12,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Protocol
 
 from language.messages import Message, _, later, mark, write_date
+from language.plain_text import suggest_name
 from reports.rows import DutySpan
-from storage.registry import Registry, make_sort_key
+from storage.registry import Registry, join_place, make_sort_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -212,11 +213,8 @@ class Place:
     """The part of a school that a report covers; all of it if empty."""
 
     site: str = ""
+    """Id of a site."""
     building: str = ""
-
-    def __str__(self) -> str:
-        """Name the place for people."""
-        return ", ".join(part for part in (self.building, self.site) if part)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -323,17 +321,26 @@ class School:
 
     def at(self, place: Place) -> School:
         """Return the school with only the rooms and sensors of a place; raise `PlaceError`."""
-        here = list(self.registry.rooms.values())
-        for key, asked in (("site", place.site), ("building", place.building)):
-            known = sorted({getattr(room, key) for room in here}, key=make_sort_key)
+        here = [*self.registry.rooms.values(), *self.registry.former.values()]
+        for what, key, asked in (
+            ("site", "site_id", place.site),
+            ("building", "building", place.building),
+        ):
+            known = {getattr(room, key): getattr(room, what) for room in here}
             if asked and asked not in known:
-                raise PlaceError(f"no {key} {asked!r}; there is {', '.join(map(repr, known))}")
+                raise PlaceError(_describe_unknown(what, asked, known))
             here = [room for room in here if asked in ("", getattr(room, key))]
         ids = {room.id for room in here}
         sensors = (s for s in self.registry.sensors.values() if s.room in ids)
         names = {room.site for room in here}
-        sites = (site for site in self.registry.sites.values() if site.name in names)
+        sites = self.registry.sorted_sites(with_closed=True)
+        sites = [site for site in sites if site.name in names]
         return replace(self, registry=Registry.of(here, sensors, sites))
+
+    def name_place(self, place: Place) -> str:
+        """Name a place for people; empty for all of it."""
+        sites = self.registry.sorted_sites(with_closed=True)
+        return join_place(place.building, *(s.title for s in sites if s.id == place.site))
 
     def is_school_day(self, day: date) -> bool:
         """Whether bells ring at any school; without bells, every weekday that is not a holiday."""
@@ -378,6 +385,15 @@ class School:
                     for found in shift.find_on_duty(first):
                         span = first.timestamp(), last.timestamp()
                         yield DutySpan(found.person, *span, shift.id)
+
+
+def _describe_unknown(what: str, asked: str, known: Mapping[str, str]) -> str:
+    """Say that there is no such place; `known` are names by what may be asked for."""
+    there = (repr(key) if key == name else f"{key!r} ({name})" for key, name in known.items())
+    near = suggest_name(
+        asked, {**{name: key for key, name in known.items()}, **{k: k for k in known}}
+    )
+    return f"no {what} {asked!r}; there is {', '.join(sorted(there, key=make_sort_key))}{near}"
 
 
 def day_bounds(day: date, zone: ZoneInfo) -> tuple[float, float]:

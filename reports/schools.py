@@ -6,10 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from reports import kpis
-from storage.registry import make_sort_key
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection
 
     from reports.facts import Facts
     from reports.kpis import Outcome, Rate
@@ -20,54 +19,69 @@ if TYPE_CHECKING:
 class SchoolFigures(NamedTuple):
     """One school: its alerts and answers, and its sensors.
 
-    `alerts_before` is None if the period before is not on record.
+    `down` is None if it is not known. `before` is the period before, None if that is not on record.
     """
 
     site: Site
     outcome: Outcome
     within_5_min: Rate
     sensors: int
-    down: int
-    alerts_before: int | None
+    down: int | None
+    before: SchoolFigures | None = None
 
     def per_ten(self, count: float) -> float | None:
         """Return a count per ten sensors; None without sensors."""
         return 10.0 * count / self.sensors if self.sensors else None
 
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Alerts, confirmed ones and false ones."""
+        return self.outcome.alerts, self.outcome.confirmed, self.outcome.false
+
 
 def compare_schools(facts: Facts, down: Collection[str] | None = None) -> list[SchoolFigures]:
-    """Return the figures of each school; `down` are sensor ids, by default `count_down`'s."""
-    now = _by_site(facts.chosen.incidents)
-    before = None if facts.before is None else _by_site(facts.before.alerts)
-    registry = facts.registry
-    sensors = _sites_of(registry, registry.sensors)
-    silent = _sites_of(registry, count_down(facts) if down is None else down)
-    return [
-        SchoolFigures(
-            site,
-            kpis.count_outcomes(now.get(name, ()), ()),
-            kpis.compute_response(now.get(name, ()), facts.now).acknowledge.within_5_min,
-            sensors[name],
-            silent[name],
-            None if before is None else kpis.count_outcomes(before.get(name, ()), ()).alerts,
-        )
-        for name, site in sorted(
-            registry.sites.items(), key=lambda item: make_sort_key(item[0].casefold())
-        )
+    """Return the figures of each school; `down` are sensor ids, by default `count_down`'s.
+
+    Closed schools come last, and only if they have alerts in one of the periods. One school alone
+    is not compared.
+    """
+    now = _measure(facts, count_down(facts) if down is None else down)
+    before: dict[str, SchoolFigures] = {}
+    if (earlier := facts.before) is not None:
+        before = _measure(earlier, count_down(earlier) if earlier.sensor_days else None)
+    joined = [found._replace(before=before.get(name)) for name, found in now.items()]
+    shown = [
+        found
+        for found in joined
+        if not found.site.closed
+        or any(found.counts)
+        or (found.before is not None and any(found.before.counts))
     ]
+    return shown if len(shown) > 1 else []
+
+
+def _measure(facts: Facts, down: Collection[str] | None) -> dict[str, SchoolFigures]:
+    rows: dict[str, list[IncidentRow]] = {}
+    for row in facts.chosen.incidents:
+        rows.setdefault(row.site, []).append(row)
+    registry = facts.registry
+    sensors, silent = _sites_of(registry, registry.sensors), _sites_of(registry, down or ())
+    return {
+        site.name: SchoolFigures(
+            site,
+            kpis.count_outcomes(rows.get(site.name, ()), ()),
+            kpis.compute_response(rows.get(site.name, ()), facts.now).acknowledge.within_5_min,
+            sensors[site.name],
+            None if down is None else silent[site.name],
+        )
+        for site in registry.sorted_sites(with_closed=True)
+    }
 
 
 def count_down(facts: Facts) -> list[str]:
     """Return the sensors that were offline all through the last day on record."""
     last = max((day.day for day in facts.sensor_days), default=None)
     return [day.sensor for day in facts.sensor_days if day.day == last and not day.online_s]
-
-
-def _by_site(rows: Sequence[IncidentRow]) -> Mapping[str, list[IncidentRow]]:
-    found: dict[str, list[IncidentRow]] = {}
-    for row in rows:
-        found.setdefault(row.site, []).append(row)
-    return found
 
 
 def _sites_of(registry: Registry, sensors: Collection[str]) -> Counter[str]:

@@ -13,7 +13,7 @@ from reports import kpis
 from reports.figures import Figure, compute_figures
 from reports.rows import AIR, CONFIRMED, FALSE, FIXED, NOTHING, State
 from reports.school import list_days
-from reports.schools import compare_schools
+from reports.schools import SchoolFigures, compare_schools
 from reports.suppress import LEAST
 from reports.tables import COLUMNS, VERSION, group_rows, make_frame
 from storage.registry import make_sort_key
@@ -46,10 +46,10 @@ _PER_TIME: Final = {
     "vape_and_smoke_per_school_day": "1/day",
 }
 _OF_SCHOOLS: Final = {
-    **dict.fromkeys(("alerts", "confirmed", "false_alarms", "alerts_before"), ""),
-    **dict.fromkeys(("alerts_per_10", "confirmed_per_10", "false_alarms_per_10"), "1/10 sensors"),
+    **dict.fromkeys(("alerts", "confirmed", "false_alarms"), ""),
     "acknowledged_within_5_min": "share",
-    **dict.fromkeys(("sensors", "sensors_down"), ""),
+    **dict.fromkeys(("sensors_down", "sensors"), ""),
+    **dict.fromkeys(("alerts_per_10", "confirmed_per_10", "false_alarms_per_10"), "1/10 sensors"),
 }
 
 
@@ -119,14 +119,23 @@ def _make_grid(
 def _make_grids(facts: Facts) -> Iterator[Grid]:
     incidents, found = facts.chosen.incidents, facts.kpis.outcome
     if facts.names_sites:
+        compared = compare_schools(facts)
         yield _make_grid(
             "schools",
             _("Schools"),
             "school",
             _OF_SCHOOLS,
-            _list_schools(facts),
+            ((found.site.title, _list_figures(found)) for found in compared),
             about=_("Alerts exclude sensor faults. Sensors down were offline all of the last day."),
         )
+        if facts.before is not None:
+            yield _make_grid(
+                "schools_before",
+                _("Schools in the period before"),
+                "school",
+                _OF_SCHOOLS,
+                ((s.site.title, _list_figures(s.before)) for s in compared if s.before),
+            )
     yield _make_grid(
         "weeks",
         _("Incidents by week"),
@@ -178,13 +187,9 @@ def _make_grids(facts: Facts) -> Iterator[Grid]:
     )
 
 
-def _list_schools(facts: Facts) -> Iterator[Row]:
-    for found in compare_schools(facts):
-        outcome = found.outcome
-        counts = (outcome.alerts, outcome.confirmed, outcome.false)
-        per_ten = map(found.per_ten, counts)
-        rest = (found.within_5_min.value, found.sensors, found.down)
-        yield found.site.name, (*counts, found.alerts_before, *per_ten, *rest)
+def _list_figures(found: SchoolFigures) -> tuple[float | None, ...]:
+    rest = found.within_5_min.value, found.down, found.sensors
+    return *found.counts, *rest, *map(found.per_ten, found.counts)
 
 
 def _list_counts(counts: Mapping[str, int]) -> Iterator[Row]:

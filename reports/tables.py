@@ -77,7 +77,8 @@ def _make_slice(columns: Sequence[Column], values: Sequence[Mapping[str, Any]]) 
 _TEXT, _WHOLE, _NUMBER = pl.String, pl.Int64, pl.Float64
 _VERSION_COLUMN: Final = Column("schema_version", _WHOLE, "version of these columns")
 _PLACE: Final = (
-    Column("site", _TEXT, "name"),
+    Column("site", _TEXT, "id"),
+    Column("site_name", _TEXT, "name"),
     Column("building", _TEXT, "name"),
     Column("floor", _TEXT, "name"),
     Column("room_id", _TEXT, "id in the configuration"),
@@ -272,7 +273,7 @@ _SPANS: Final = {
     "duration_s": ("first_evidence_at", "over_at"),
 }
 _COPIED: Final = (
-    *("id", "site", "building", "floor", "room_id", "room", "location", "kind", "masked"),
+    *("id", "building", "floor", "room_id", "room", "location", "kind", "masked"),
     *("thc_likely", "severity", "confidence", "sensor", "model_version"),
     *("suppressed_by", "action", "case_number", "sensor_health", "state", "again_of"),
     *("alarm_of", "is_detected_here"),
@@ -293,6 +294,7 @@ def _list_incidents(facts: Facts) -> Iterator[dict[str, Any]]:
         calendar = facts.calendar_of(row)
         local = calendar.local(row.opened_at)
         day, sensor = local.date(), facts.registry.sensors.get(row.sensor)
+        room = facts.registry.place_of(row.room_id)
         values = {name: getattr(row, name) for name in _COPIED}
         for name, channel in _PEAKS.items():
             values[name] = _rounded(row.peaks.get(channel))
@@ -304,6 +306,8 @@ def _list_incidents(facts: Facts) -> Iterator[dict[str, Any]]:
             values[name] = None if first is None or last is None else round(last - first, 3)
         yield {
             **values,
+            "site": room.site_id if room else "",
+            "site_name": row.site,
             "date": day,
             "weekday": f"{local:%A}",
             "hour": local.hour,
@@ -412,7 +416,9 @@ def _list_sensors(facts: Facts) -> Iterator[dict[str, Any]]:
         yield {
             "sensor": sensor,
             "model": known[sensor].model if sensor in known else "",
-            **{key: getattr(room, key) if room else "" for key in ("site", "building", "floor")},
+            **{key: getattr(room, key) if room else "" for key in ("building", "floor")},
+            "site": room.site_id if room else "",
+            "site_name": room.site if room else "",
             "room_id": room.id if room else "",
             "room": room.name if room else "",
             "days": len(days),

@@ -43,7 +43,7 @@ NAMES: Final = frozenset(
         *(mark("acknowledge median"), mark("acknowledge p90"), mark("arrive median")),
         *(mark("resolve median"), mark("escalated"), mark("missed")),
         *(mark("false alarms per week"), mark("offline incidents"), mark("tamper incidents")),
-        *(mark("fault incidents"), mark("school"), mark("alerts"), mark("alerts before")),
+        *(mark("fault incidents"), mark("school"), mark("alerts")),
         *(mark("alerts per 10"), mark("confirmed per 10"), mark("false alarms per 10")),
         *(mark("sensors"), mark("sensors down"), mark("1/10 sensors"), mark("opened")),
     )

@@ -138,7 +138,9 @@ def list_figures(made: Summary) -> tuple[list[str], list[list[Any]]]:
 
 def view_table(facts: Facts, table: Table, frame: pl.DataFrame) -> dict[str, Any]:
     """Return the content of a table for the templates."""
-    made = [_view_column(frame, name, with_site=facts.names_sites) for name in _PRINTED[table.name]]
+    sites = facts.registry.sorted_sites(with_closed=True) if facts.names_sites else ()
+    titles = {site.name: site.title for site in sites}
+    made = [_view_column(frame, name, titles) for name in _PRINTED[table.name]]
     longest = [max(len(max(head.split(), key=len)), *map(len, cells), 0) for head, cells in made]
     return {
         **_view_head(facts, table.name, gettext(_TITLES[table.name])),
@@ -214,13 +216,14 @@ def _name_row(grid: Grid, name: str) -> str:
     return format_period(name)
 
 
-def _view_column(frame: pl.DataFrame, name: str, *, with_site: bool) -> tuple[str, list[str]]:
+def _view_column(
+    frame: pl.DataFrame, name: str, titles: Mapping[str, str]
+) -> tuple[str, list[str]]:
     if name == _PLACE:
-        keys = ("room", "floor", "building", *(("site",) if with_site else ()))
-        rows = frame.select(keys).iter_rows()
+        rows = frame.select("room", "floor", "building", "site_name").iter_rows()
         return _("place"), [
-            escape_reversibly(name_place(room, join_place(*others), floor))
-            for room, floor, *others in rows
+            escape_reversibly(name_place(room, join_place(building, titles.get(site, "")), floor))
+            for room, floor, building, site in rows
         ]
     values: Sequence[Any] = frame[name].to_list()
     head = gettext(name.removesuffix("_s").removesuffix("_local").replace("_", " "))

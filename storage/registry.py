@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import zlib
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from language.messages import _
@@ -58,6 +57,13 @@ class Site:
     name: str
     zone: str
     """IANA time zone of its wall times."""
+    closed: date | None = None
+    """Day on which it closed, if it did."""
+
+    @property
+    def title(self) -> str:
+        """Its name, marked if it is closed."""
+        return _("%(school)s (closed)", school=self.name) if self.closed else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +81,13 @@ class Room:
     names_site: bool = False
     """Whether its place includes the site, because there are several."""
     site_id: str = field(default="", compare=False)
+    is_closed: bool = field(default=False, compare=False)
 
     @property
     def shown_site(self) -> str:
-        """Name of the site where there are several, else empty."""
-        return self.site if self.names_site else ""
+        """Name of the site where there are several, else empty; marked if the site is closed."""
+        name = _("%(school)s (closed)", school=self.site) if self.is_closed else self.site
+        return name if self.names_site else ""
 
     @property
     def place(self) -> str:
@@ -122,8 +130,8 @@ class Registry:
     sites: Mapping[str, Site] = field(default_factory=dict)
     former: Mapping[str, Room] = field(default_factory=dict)
     """Rooms of closed sites, for the names in old records."""
-    closed: Mapping[str, date] = field(default_factory=dict)
-    """Day on which each site closed, by id."""
+    closed: Mapping[str, Site] = field(default_factory=dict)
+    """Closed sites, by name."""
     _in_room: dict[str, tuple[Sensor, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -139,27 +147,31 @@ class Registry:
         rooms: Iterable[Room],
         sensors: Iterable[Sensor],
         sites: Iterable[Site] = (),
-        closed: Mapping[str, date] = MappingProxyType({}),
     ) -> Registry:
         """Index rooms, sensors and sites; rooms name their site if there are several.
 
-        Only the names of sites that `closed`, by id, are kept.
+        Of closed sites, only the names are kept.
         """
         placed = {room.id: room for room in rooms}
         found = {room.site: Site(room.site, room.site, room.zone) for room in placed.values()}
         found |= {site.name: site for site in sites}
         several = len(found) > 1
         placed = {
-            key: replace(room, names_site=several, site_id=found[room.site].id)
+            key: replace(
+                room,
+                names_site=several,
+                site_id=found[room.site].id,
+                is_closed=found[room.site].closed is not None,
+            )
             for key, room in placed.items()
         }
-        former = {key: room for key, room in placed.items() if room.site_id in closed}
+        former = {key: room for key, room in placed.items() if room.is_closed}
         return cls(
             {key: room for key, room in placed.items() if key not in former},
             {s.id: s for s in sensors if s.room not in former},
-            {name: site for name, site in found.items() if site.id not in closed},
+            {name: site for name, site in found.items() if not site.closed},
             former,
-            dict(closed),
+            {name: site for name, site in found.items() if site.closed},
         )
 
     def within(self, sites: Collection[str]) -> Registry:
@@ -168,15 +180,17 @@ class Registry:
         sensors = {key: sensor for key, sensor in self.sensors.items() if sensor.room in rooms}
         found = {name: site for name, site in self.sites.items() if name in sites}
         former = {key: room for key, room in self.former.items() if room.site in sites}
-        return Registry(rooms, sensors, found, former, self.closed)
+        closed = {name: site for name, site in self.closed.items() if name in sites}
+        return Registry(rooms, sensors, found, former, closed)
 
     def place_of(self, room: str) -> Room | None:
         """Return a room, even of a closed site; None if it is unknown."""
         return self.rooms.get(room) or self.former.get(room)
 
-    def sorted_sites(self) -> list[Site]:
-        """Return the sites in the order of their names."""
-        return sorted(self.sites.values(), key=lambda site: make_sort_key(site.name))
+    def sorted_sites(self, *, with_closed: bool = False) -> list[Site]:
+        """Return the sites in the order of their names; closed ones come last."""
+        found = [*self.sites.values(), *(self.closed.values() if with_closed else ())]
+        return sorted(found, key=lambda s: (s.closed is not None, make_sort_key(s.name.casefold())))
 
     def room_of(self, sensor: str) -> Room | None:
         """Return the room of a sensor; None if the sensor is unknown."""

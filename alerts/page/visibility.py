@@ -85,17 +85,24 @@ class Visibility:
         A page `of_any_size` shows all of them at once.
         """
         part = self.permitted
-        if len(part.sites) < 2:
+        if len(part.sites) + len(part.closed) < 2:
             return None
-        schools, asked = part.sorted_sites(), request.query_params.get("site", "")
-        chosen = next((site for site in schools if site.id == asked), None)
+        schools, chosen = part.sorted_sites(), self.find_school(request.query_params.get("site"))
         is_large = len(part.rooms) > MOST_ROOMS and not of_any_size
         if chosen is None and is_large:
             chosen = schools[0]
         if chosen is not None:
             self.show_only(chosen)
+        if chosen is not None and chosen.closed:
+            schools.append(chosen)
         request.state.schools = (schools, chosen, is_large)
         return chosen
+
+    def find_school(self, site: str | None) -> Site | None:
+        """Return a school that the request may see by its id, even a closed one."""
+        return next(
+            (s for s in self.permitted.sorted_sites(with_closed=True) if s.id == site), None
+        )
 
     def show_only(self, school: Site) -> None:
         """Show one school from now on."""
@@ -104,8 +111,7 @@ class Visibility:
 
     def find_site_names(self, ids: frozenset[str] | None) -> frozenset[str] | None:
         """Return the names of a token's sites by their ids; None stays None."""
-        known = {site.id: site.name for site in self._registry.sites.values()}
-        known |= {room.site_id: room.site for room in self._registry.former.values()}
+        known = {site.id: site.name for site in self._registry.sorted_sites(with_closed=True)}
         return None if ids is None else frozenset(name for key, name in known.items() if key in ids)
 
     def explain_closed(self, person: str, sites: frozenset[str] | None) -> str:
@@ -114,8 +120,8 @@ class Visibility:
         registry = self._registry
         if own is None or own & registry.sites.keys():
             return ""
-        gone = {room.site: registry.closed[room.site_id] for room in registry.former.values()}
-        said = [f"{name} closed on {day:%b %-d, %Y}" for name, day in gone.items() if name in own]
+        gone = (site for site in registry.closed.values() if site.name in own)
+        said = [f"{site.name} closed on {site.closed:%b %-d, %Y}" for site in gone]
         return "; ".join(said) or "its schools are no longer registered"
 
     def find_site_ids(self, names: frozenset[str] | None) -> frozenset[str] | None:

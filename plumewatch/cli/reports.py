@@ -27,7 +27,7 @@ app = typer.Typer()
     rich_help_panel="Reports",
     epilog=list_examples(
         "plumewatch report incidents --from 2026-09-07 --to 2026-12-18 --format xlsx",
-        'plumewatch report summary --month 2026-11 --site "North High" --format pdf',
+        "plumewatch report summary --month 2026-11 --site north --format pdf",
     ),
 )
 def report(
@@ -51,7 +51,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="File; by default named after report, time and place.")
     ] = None,
-    site: Annotated[str, typer.Option(help="Only this site.")] = "",
+    site: Annotated[str, typer.Option(help="Only the site with this id.")] = "",
     building: Annotated[str, typer.Option(help="Only this building.")] = "",
     force: ForceOption = False,
 ) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import codecs
 import re
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from language.messages import Message, later
+from language.plain_text import suggest_name
 from storage.registry import make_sort_key
 
 if TYPE_CHECKING:
@@ -145,16 +145,6 @@ def describe_toml_fault(raw: bytes, error: ValueError) -> str:
         return str(error)
     key = re.split(r"[=\s\"'{#]", lines[int(found[1]) - 1].strip(), maxsplit=1)[0]
     return f"{error}: {key.strip()} ..."
-
-
-def suggest_name(name: str, known: Iterable[str | None]) -> str:
-    """Suggest a known name close to an unknown one; empty if there is none.
-
-    >>> suggest_name("n2-boy", ["n2-boys", "gym"]), suggest_name("x", ["n2-boys"])
-    ("; did you mean 'n2-boys'?", '')
-    """
-    found = get_close_matches(name, list(filter(None, known)), n=1)
-    return f"; did you mean {found[0]!r}?" if found else ""
 
 
 def find_unknown(

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from language.plain_text import suggest_name
 from language.value_errors import describe_allowed
 from plumewatch.config.checks import find_cross_faults
 from plumewatch.config.draft import Draft
-from plumewatch.config.faults import NO_SCHOOL, ConfigError, ConfigFault, suggest_name
+from plumewatch.config.faults import NO_SCHOOL, ConfigError, ConfigFault
 from plumewatch.config.model import DATA_DIR, PlumewatchConfig
 from plumewatch.config.sites import join_sites, normalize, read_toml
 

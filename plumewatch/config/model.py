@@ -126,7 +126,7 @@ class PlumewatchConfig(DutySections, BaseModel):
         """Return the sites; without any `[[site]]`, those that rooms name."""
         usual = self.timezone
         if self.sites:
-            return tuple(Site(s.id, s.name, s.timezone or usual) for s in self.sites)
+            return tuple(Site(s.id, s.name, s.timezone or usual, s.closed) for s in self.sites)
         names = dict.fromkeys(room.site or self.site for room in self.room)
         return tuple(Site(name, name, usual) for name in names)
 
@@ -172,5 +172,4 @@ class PlumewatchConfig(DutySections, BaseModel):
             (Room(r.id, r.name, r.floor, r.building, s.name, r.kind, s.zone) for r, s in placed),
             (Sensor(s.id, s.room, s.model, s.decoder, s.interval_s) for s in self.sensor),
             self.all_sites() if self.sites else (),
-            {site.id: site.closed for site in self.sites if site.closed},
         )

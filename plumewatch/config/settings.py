@@ -291,9 +291,7 @@ def build_series(config: PlumewatchConfig, paths: DataPaths) -> Series:
 
 
 def build_school(config: PlumewatchConfig, site: str = "") -> School:
-    """Build places, school days, terms and roles of a site (by id or name), or of all."""
-    named = {known.name: known.id for known in config.all_sites()}
-    site = named.get(site, site)
+    """Build places, school days, terms and roles of a site, or of all."""
     zone = config.zone(site)
     timetable = build_timetable(config, zone, site)
 
@@ -326,11 +324,12 @@ def find_shifts(config: PlumewatchConfig, place: Place) -> list[Shift]:
         zone.id
         for zone in config.zones
         if place.building in ("", zone.building)
-        and (not zone.site or place.site in ("", config.site_of(zone.site).name))
+        and (not zone.site or place.site in ("", zone.site))
     }
+    name = config.site_of(place.site).name if place.site else ""
     return [
         s
         for s in config.roster().shifts
         if (not s.zones or not near.isdisjoint(s.zones))
-        and ("" in (s.site, place.site) or s.site == place.site)
+        and ("" in (s.site, name) or s.site == name)
     ]

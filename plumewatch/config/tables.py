@@ -12,8 +12,8 @@ from contextlib import suppress
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from language.plain_text import new_id
-from plumewatch.config.faults import ConfigError, ConfigFault, suggest_name
+from language.plain_text import new_id, suggest_name
+from plumewatch.config.faults import ConfigError, ConfigFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from alerts.access.api_tokens import Scope
 from alerts.errors import FeedbackError
+from alerts.history_words import write_line
 from alerts.incidents.incident import CAUSE_WORDS, MAX_NOTE, Status, Verdict
 from alerts.page import queries
 from alerts.page.api.operation import (
@@ -111,6 +112,7 @@ class HistoryEntry(Model):
 
     at: datetime
     what: str
+    note: str = Field(description="Details in words, such as why it was closed")
     by: Person | None
 
 
@@ -245,7 +247,14 @@ class IncidentApi(PageGroup):
             **self._summarize({**found, "detections": len(events)}),
             events=events,
             history=[
-                _fill(HistoryEntry, line, by=self._find_person(line["who"]))
+                _fill(
+                    HistoryEntry,
+                    line,
+                    by=self._find_person(line["who"]),
+                    note=write_line(line["what"], line["params"], self._context.policy.find_name)[
+                        1
+                    ],
+                )
                 for line in found["history"]
             ],
             notices=[

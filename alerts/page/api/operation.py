@@ -229,10 +229,11 @@ def build_problem(error: HTTPException) -> Response:
 
 def find_site(context: PageContext, site: str, field: str = "site") -> Site:
     """Return a site by its id; raise 400 if the token does not see it."""
-    known = {found.id: found for found in context.permitted.sites.values()}
-    if site not in known:
+    found = context.find_school(site)
+    if found is None:
+        known = [one.id for one in context.permitted.sorted_sites(with_closed=True)]
         raise build_invalid([(field, f"one of {', '.join(sorted(known))}")])
-    return known[site]
+    return found
 
 
 def _read_query(model: type[Model], request: Request) -> Model:

@@ -81,7 +81,7 @@ class ReportApi(PageGroup):
         typed |= {"name": asked.report, "kind": asked.format, "span": "".join(periods)}
         typed |= {"start": given["first"] or "", "end": given["last"] or ""}
         if asked.site:
-            typed["site"] = find_site(self._context, asked.site).name
+            typed["site"] = find_site(self._context, asked.site).id
         try:
             job = start_report(self._context, typed, request.state.session.person)
         except ReportError as error:

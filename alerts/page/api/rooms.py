@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -48,6 +48,8 @@ class Sensor(Model):
 
     id: str
     room: str
+    site: str = Field(description="Id of the site")
+    site_name: str
     model: str
     interval_s: float
     state: str = Field(description="alive, silent, offline, never heard; empty if unknown")
@@ -77,6 +79,7 @@ class Site(Model):
     timezone: str
     rooms: int
     sensors: int
+    closed: date | None = Field(description="Day on which it closed, if it did")
 
 
 class Sites(Model):
@@ -103,8 +106,9 @@ class RoomApi(PageGroup):
                     timezone=site.zone or usual,
                     rooms=rooms[site.name],
                     sensors=sensors[site.name],
+                    closed=site.closed,
                 )
-                for site in registry.sorted_sites()
+                for site in registry.sorted_sites(with_closed=True)
             ]
         )
 
@@ -126,7 +130,7 @@ class RoomApi(PageGroup):
         chosen = [s for s in found if not asked.room or s.room == asked.room]
         lives = self._context.read_pipeline().sensors
         return Sensors(
-            items=[_summarize_sensor(s, lives.get(s.id), latest.get(s.id)) for s in chosen]
+            items=[self._summarize(s, lives.get(s.id), latest.get(s.id)) for s in chosen]
         )
 
     @operation("/sensors/{id}", Scope.READ, Sensor)
@@ -135,7 +139,7 @@ class RoomApi(PageGroup):
         sensor = self._context.find_sensor(request)
         latest = await self._context.run_in_thread(self._context.settings.series.latest)
         life = self._context.read_pipeline().sensors.get(sensor.id)
-        return _summarize_sensor(sensor, life, latest.get(sensor.id))
+        return self._summarize(sensor, life, latest.get(sensor.id))
 
     async def _load_rooms(self, only: Sequence[RegisteredRoom] | None = None) -> list[Room]:
         registry = self._context.registry
@@ -155,17 +159,19 @@ class RoomApi(PageGroup):
             for s in await self._context.load_room_states(only)
         ]
 
-
-def _summarize_sensor(
-    sensor: Registered, life: SensorStatus | None, latest: LatestReading | None
-) -> Sensor:
-    return Sensor(
-        id=sensor.id,
-        room=sensor.room,
-        model=sensor.model,
-        interval_s=life.interval_s if life else sensor.interval_s,
-        state=life.state_beside(latest.time if latest else None) if life else "",
-        firmware=life.firmware if life else "",
-        time=to_moment(latest.time) if latest else None,
-        values=dict(latest.values) if latest else {},
-    )
+    def _summarize(
+        self, sensor: Registered, life: SensorStatus | None, latest: LatestReading | None
+    ) -> Sensor:
+        room = self._context.registry.rooms[sensor.room]
+        return Sensor(
+            id=sensor.id,
+            room=sensor.room,
+            site=room.site_id,
+            site_name=room.site,
+            model=sensor.model,
+            interval_s=life.interval_s if life else sensor.interval_s,
+            state=life.state_beside(latest.time if latest else None) if life else "",
+            firmware=life.firmware if life else "",
+            time=to_moment(latest.time) if latest else None,
+            values=dict(latest.values) if latest else {},
+        )

@@ -46,6 +46,8 @@ class Reading(Model):
     __pydantic_extra__: dict[str, float | None]
 
     sensor: str
+    site: str = Field(description="Id of the site")
+    site_name: str
     time: datetime
 
 
@@ -112,9 +114,11 @@ class ReadingApi(PageGroup):
         else:
             times, columns = series.readings(sensor, start, end, asked.step, asked.aggregate, keys)
         shown = [key for key in keys if key in columns]
+        room = self._context.registry.rooms[self._context.registry.sensors[sensor].room]
+        place = {"sensor": sensor, "site": room.site_id, "site_name": room.site}
         return [
             {
-                "sensor": sensor,
+                **place,
                 "time": to_moment(at),
                 **{key: _to_finite(columns[key][k]) for key in shown},
             }
@@ -130,7 +134,7 @@ def _write_answer(
     shown = [key for key in keys if key in found]
     if asked.format == "csv":
         text = io.StringIO()
-        writer = csv.DictWriter(text, ["sensor", "time", *shown])
+        writer = csv.DictWriter(text, ["sensor", "site", "site_name", "time", *shown])
         writer.writeheader()
         writer.writerows(msgspec.to_builtins(rows))
         return Response(text.getvalue(), media_type=CSV)

@@ -59,16 +59,14 @@ class BoardPages(PageGroup):
     async def _load_content(self, request: Request) -> dict[str, Any]:
         context = self._context
         registry, compared = context.registry, []
-        chosen = next(
-            (s for s in registry.sites.values() if s.id == request.query_params.get("site")), None
-        )
+        chosen = context.find_school(request.query_params.get("site"))
         rooms = list(registry.rooms.values())
         opened = await context.read(queries.find_open_incidents, rooms=context.rooms)
         since = context.settings.clock() - _MISSED_SHOWN_S
         missed = await context.read(queries.find_missed_incidents, since, rooms=context.rooms)
         known = registry.rooms
         open_at = Counter(known[i["room"]].site for i in opened if i["room"] in known)
-        if len(registry.sites) > 1:
+        if len(registry.sites) + len(registry.closed) > 1:
             compared = await self._compare_schools()
             if chosen is not None:
                 rooms = [room for room in rooms if room.site == chosen.name]
@@ -100,9 +98,8 @@ class BoardPages(PageGroup):
         read_at, facts = self._facts.get(context.sites, (-math.inf, None))
         if facts is None or loop_now - read_at >= _COMPARED_S:
             only = None if context.sites is None else context.registry
-            places = settings.database, None, settings.school
-            facts = await context.run_in_thread(
-                gather_facts, *places, now - SPANS["week"], now, only
-            )
+            places = settings.database, settings.series, settings.school
+            week = now - SPANS["week"], now, only
+            facts = await context.run_in_thread(gather_facts, *places, *week, days_of_sensors=1)
             self._facts[context.sites] = loop_now, facts
         return compare_schools(facts, context.list_down_sensors())

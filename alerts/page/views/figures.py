@@ -71,7 +71,7 @@ class FigurePages(PageGroup):
         found = {figure.key: figure for figure in compute_figures(facts)}
         compared = (
             compare_schools(facts, context.list_down_sensors())
-            if len(context.registry.sites) > 1
+            if len(context.registry.sites) + len(context.registry.closed) > 1
             else ()
         )
         outcome = facts.kpis.outcome
@@ -91,7 +91,7 @@ class FigurePages(PageGroup):
             causes=outcome.causes.items(),
             kinds=Counter(row.kind for row in facts.chosen.incidents).most_common(),
             rooms=Counter((row.room_id, row.room) for row in facts.alerts).most_common(20),
-            known=context.registry.rooms,
+            known={**context.registry.rooms, **context.registry.former},
             **_count_over_time(facts),
         )
 
@@ -117,12 +117,23 @@ def gather_facts(
     start: float,
     end: float,
     only: Registry | None = None,
+    days_of_sensors: int | None = None,
 ) -> Facts:
     """Gather facts of a window, and of the one before if it is fully recorded; blocks."""
     with closing(sqlite.connect(database, read_only=True)) as db:
 
         def found(start: float, end: float) -> Facts:
-            return gather(school, db, Place(), start, end, end, series=series, only=only)
+            return gather(
+                school,
+                db,
+                Place(),
+                start,
+                end,
+                end,
+                series=series,
+                only=only,
+                days_of_sensors=days_of_sensors,
+            )
 
         facts, earlier = found(start, end), 2 * start - end
         return (

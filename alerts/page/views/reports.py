@@ -72,11 +72,13 @@ def start_report(
     jobs = get_report_jobs(context)
     if typed["name"] not in names or typed["kind"] not in FORMATS:
         raise ReportError(_("There is no such report."))
+    schools = context.permitted.sorted_sites(with_closed=True)
     if context.sites is not None:
-        only = next(iter(context.sites)) if len(context.sites) == 1 else ""
+        only = schools[0].id if len(schools) == 1 else ""
         typed = {**typed, "site": typed["site"] or only}
-        if typed["site"] not in context.sites:
-            raise ReportError(_("Choose a site from the list."))
+    about = context.find_school(typed["site"])
+    if about is None and (typed["site"] or context.sites is not None):
+        raise ReportError(_("Choose a site from the list."))
     try:
         asked = _read_window(context, typed)
     except ValueError as error:
@@ -86,8 +88,7 @@ def start_report(
     fields = {key: typed[key] for key in ("name", "kind", "site", "building")}
     fields |= asked | {"language": get_language()}
     try:
-        about = frozenset({typed["site"]}) if typed["site"] else None
-        return jobs.start(fields, person, title, about)
+        return jobs.start(fields, person, title, frozenset({about.name}) if about else None)
     except TooManyJobsError:
         fault = _("Two reports are already in progress. Wait for one of them to finish.")
         raise ReportError(fault, is_for_now=True) from None
@@ -207,7 +208,7 @@ class ReportPages(PageGroup):
             months=months,
             terms=[term.name for term in times.terms if term.first <= today and term.last >= since],
             school_years=[year.name for year in years],
-            sites=sorted({room.site for room in rooms}, key=make_sort_key),
+            sites=self._context.permitted.sorted_sites(with_closed=True),
             all_sites=self._context.sites is None,
             buildings=sorted({room.building for room in rooms}, key=make_sort_key),
             typed=preset | typed,

@@ -13,8 +13,9 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from alerts.notify.channels.apprise_notifier import NotifySettings, check_target
 from alerts.secrets import Secret
 from ingest.errors import BrokerError
+from language.plain_text import suggest_name
 from language.value_errors import describe_allowed
-from plumewatch.config.faults import ConfigError, ConfigFault, describe_toml_fault, suggest_name
+from plumewatch.config.faults import ConfigError, ConfigFault, describe_toml_fault
 from plumewatch.config.sections.common import FilePath, Name, TimeZone, Url
 from storage.errors import StorageUnavailableError
 

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, Strict, ValidationInfo
 
 from alerts.duty.timetable import DAY_MIN, parse_minutes
 from language.messages import later
-from plumewatch.config.faults import suggest_name
+from language.plain_text import suggest_name
 
 _time_zones = cache(available_timezones)
 

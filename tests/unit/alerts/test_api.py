@@ -23,6 +23,7 @@ from tests.unit.alerts.test_page_reports import MAKES
 API = "/api/v1"
 DAY_S = 86_400.0
 ALL = tuple(Scope)
+SCHOOL = {"site": "Lincoln High", "site_name": "Lincoln High"}
 
 
 @pytest.fixture
@@ -231,6 +232,7 @@ async def test_readings_as_each_and_as_averages_in_json_and_csv(page):
     assert found["units"] == {"pm25": "µg/m³", "temp": "°C"}
     assert found["items"][0] == {
         "sensor": "s1",
+        **SCHOOL,
         "time": "2026-09-07T14:00:00Z",
         "pm25": 305.0,
         "temp": -3.5,
@@ -242,8 +244,8 @@ async def test_readings_as_each_and_as_averages_in_json_and_csv(page):
     text = (await ask(page, path, token, params={**asked, "format": "csv"})).text
     rows = list(csv.reader(io.StringIO(text)))
     assert rows[:2] == [
-        ["sensor", "time", "pm25", "temp"],
-        ["s1", "2026-09-07T14:00:00Z", "334.5", "-3.5"],
+        ["sensor", "site", "site_name", "time", "pm25", "temp"],
+        ["s1", "Lincoln High", "Lincoln High", "2026-09-07T14:00:00Z", "334.5", "-3.5"],
     ]
 
 
@@ -367,14 +369,17 @@ async def test_readings_of_several_sensors_at_once(page, series):
     found = (await ask(page, "/readings", token, params=asked)).json()
     assert found["units"] == {"pm25": "µg/m³", "rh": "%", "temp": "°C"}
     time = "2026-09-07T14:00:00Z"
-    of_first = {"sensor": "s1", "time": time, "pm25": 334.5, "temp": -3.5}
-    of_third = {"sensor": "s3", "time": time, "rh": 40.0}
+    of_first = {"sensor": "s1", **SCHOOL, "time": time, "pm25": 334.5, "temp": -3.5}
+    of_third = {"sensor": "s3", **SCHOOL, "time": time, "rh": 40.0}
     assert found["items"] == [of_first, of_third]
     for chosen in ({"sensors": "s3,s3"}, {"room": "n1-girls"}):
         found = (await ask(page, "/readings", token, params={**asked, **chosen})).json()
         assert found["items"] == [of_third]
     text = (await ask(page, "/readings", token, params={**asked, "format": "csv"})).text
-    assert text.splitlines()[1:] == [f"s1,{time},334.5,,-3.5", f"s3,{time},,40.0,"]
+    assert text.splitlines()[1:] == [
+        f"s1,Lincoln High,Lincoln High,{time},334.5,,-3.5",
+        f"s3,Lincoln High,Lincoln High,{time},,40.0,",
+    ]
     too_much = {**asked, "to": "2026-09-08T14:00:00Z"}
     del too_much["step"]
     answer = is_problem(await ask(page, "/readings", token, params=too_much), 400)

@@ -1,6 +1,8 @@
 """A school closes: its incidents end with a note, its names stay, its tokens say why."""
 
+import re
 import tomllib
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -18,7 +20,7 @@ from storage.registry import Registry
 from tests.support.two_schools import TWO
 from tests.unit.alerts.test_page_sites import POLICY, ROOMS, SENSORS, SITES, Series
 
-CLOSED = Registry.of(ROOMS, SENSORS, SITES, {"south": date(2026, 11, 30)})
+CLOSED = Registry.of(ROOMS, SENSORS, (SITES[0], replace(SITES[1], closed=date(2026, 11, 30))))
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ async def test_open_incidents_of_a_closed_school_are_closed_with_a_note(closed):
 async def test_the_name_of_a_closed_school_stays_in_history_and_reports(closed):
     await closed.sign_in("all-ad")
     listed = (await closed.client.get("/incidents")).text
-    assert "South High" in listed
+    assert "South High (closed)" in listed
     (row,) = (
         r for r in read.read_incidents(closed.db, CLOSED, 0, closed.now + 1) if r.id == closed.south
     )
@@ -71,6 +73,29 @@ async def test_the_name_of_a_closed_school_stays_in_history_and_reports(closed):
     await closed.sign_in("south-ap")
     assert (await closed.client.get(f"/incidents/{closed.south}")).status_code == 200
     assert (await closed.client.get(f"/incidents/{closed.north}")).status_code == 404
+
+
+async def test_a_closed_school_stays_in_comparisons_and_filters(closed):
+    await closed.sign_in("all-ad")
+    for path in ("/", "/figures?span=week"):
+        shown = (await closed.client.get(path)).text
+        assert re.search(r'href="[^"]*site=south"[^>]*>South High \(closed\)</a>', shown), path
+    figures = (await closed.client.get("/figures?span=week&site=south")).text
+    assert "Boys" in figures
+    assert "South High (closed)" in figures
+    assert "/rooms/south-boys" not in figures
+    with sqlite.transaction(closed.db) as tx:
+        token = api_tokens.make(tx, "t", "all-an", [Scope.READ], by="x", days=7, now=closed.now)
+    bearer = {"Authorization": f"Bearer {token}"}
+
+    async def read(path):
+        return (await closed.client.get(f"/api/v1/{path}", headers=bearer)).json()
+
+    assert [row["id"] for row in (await read("incidents?site=south"))["items"]] == [closed.south]
+    assert (await read(f"incidents/{closed.south}"))["history"][-1]["note"] == "the school closed"
+    sites = {site["id"]: site["closed"] for site in (await read("sites"))["items"]}
+    assert sites == {"north": None, "south": "2026-11-30"}
+    assert (await read("sensors"))["items"][0]["site"] == "north"
 
 
 @pytest.mark.parametrize(

@@ -445,7 +445,7 @@ async def test_a_program_asks_for_one_site_by_its_id(district):
     of_north = {"id": "north", "name": "North High", "timezone": "America/New_York"}
     sites = (await asked("sites"))["items"]
     assert [site["id"] for site in sites] == ["north", "south"]
-    assert sites[0] == {**of_north, "rooms": 1, "sensors": 1}
+    assert sites[0] == {**of_north, "rooms": 1, "sensors": 1, "closed": None}
     (incident,) = (await asked("incidents", site="south"))["items"]
     assert incident["room"]["site"] == "south"
     assert [r["site"] for r in (await asked("rooms", site="south"))["items"]] == ["south"]
@@ -651,10 +651,10 @@ async def reporting(open_page, district, tmp_path):
 @pytest.mark.parametrize(
     ("site", "sites", "is_there"),
     [
-        ("North High", {"North High"}, True),
-        ("North High", {"North High", "South High"}, True),
-        ("North High", {"South High"}, False),
-        ("North High", set(), False),
+        ("north", {"North High"}, True),
+        ("north", {"North High", "South High"}, True),
+        ("north", {"South High"}, False),
+        ("north", set(), False),
         ("", {"North High", "South High"}, False),
         ("", None, True),
     ],
