@@ -17,8 +17,8 @@ from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySetti
 from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Evidence
 from detection.quantities import QUANTITIES
-from tests.support.in_process import until
 from tests.support.provider import OK, RISING, answer
+from tests.support.waiting import until
 
 LONG = Evidence({}, dict.fromkeys(QUANTITIES, ChannelEvidence(4.0, 17_600.0, 6.0, 62.0)))
 LOCAL = NotifySettings(allow_private=True)

@@ -19,7 +19,8 @@ from plumewatch.config.settings import (
     read_influx_settings,
     read_ping_url,
 )
-from tests.support.service import ServiceProcess, eventually, run_command
+from tests.support.service import ServiceProcess, run_command
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.attack
 

@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from tests.support import oidc_provider
-from tests.support.service import ServiceProcess, eventually, run_command
+from tests.support.service import ServiceProcess, run_command
+from tests.support.waiting import eventually
 
 pytestmark = [
     pytest.mark.attack,

@@ -20,7 +20,7 @@ import yaml
 from plumewatch.config.load import parse
 from tests.support.needs import need
 from tests.support.root import Root
-from tests.support.service import eventually
+from tests.support.waiting import eventually
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())

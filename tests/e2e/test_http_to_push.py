@@ -16,12 +16,8 @@ import pytest
 from tests.support.broker import free_port
 from tests.support.certificates import certificate
 from tests.support.halo import message
-from tests.support.service import (
-    START_WITHIN_S,
-    Receiver,
-    ServiceProcess,
-    eventually,
-)
+from tests.support.service import START_WITHIN_S, Receiver, ServiceProcess
+from tests.support.waiting import eventually
 
 ZONE = ZoneInfo("America/New_York")
 TOKEN = "token-for-halo-0000"

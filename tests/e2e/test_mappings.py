@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from tests.support.broker import Mosquitto
-from tests.support.service import Publisher, ServiceProcess, eventually
+from tests.support.service import Publisher, ServiceProcess
+from tests.support.waiting import eventually
 
 TOPIC = "acme/n2-boys-1/state"
 

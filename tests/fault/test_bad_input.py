@@ -7,7 +7,8 @@ import struct
 import time
 
 from storage.reading import Reading
-from tests.support.service import Publisher, ServiceProcess, eventually
+from tests.support.service import Publisher, ServiceProcess
+from tests.support.waiting import eventually
 
 NATIVE = "plumewatch/v1/n2-boys-1/reading"
 

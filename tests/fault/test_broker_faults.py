@@ -13,7 +13,8 @@ from storage.reading import Reading
 from tests.support.broker import Mosquitto, free_port
 from tests.support.oracle import incidents
 from tests.support.plumes import readings_of_puff
-from tests.support.service import Publisher, ServiceProcess, eventually, run_command
+from tests.support.service import Publisher, ServiceProcess, run_command
+from tests.support.waiting import eventually
 
 WINDOW = "max_inflight_messages 500\nmax_queued_messages 100000\nautosave_interval 1"
 

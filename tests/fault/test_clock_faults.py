@@ -25,7 +25,8 @@ from tests.support.oracle import (
 )
 from tests.support.plumes import readings_of_puff
 from tests.support.provider import Provider, answer
-from tests.support.service import Publisher, Receiver, eventually
+from tests.support.service import Publisher, Receiver
+from tests.support.waiting import eventually
 
 HOUR = 3600.0
 EPISODE_S = 190.0

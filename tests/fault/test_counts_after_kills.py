@@ -9,7 +9,8 @@ from storage.reading import Reading
 from storage.sqlite import connect
 from tests.support.broker import Mosquitto
 from tests.support.launcher import ForkedService
-from tests.support.service import Publisher, eventually
+from tests.support.service import Publisher
+from tests.support.waiting import eventually
 
 KILLS = 4
 EACH = 40

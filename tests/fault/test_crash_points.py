@@ -22,7 +22,8 @@ from tests.support.influx import Influxd
 from tests.support.launcher import INFLUX_POINTS, POINTS, ForkedService
 from tests.support.oracle import assert_all_stored, assert_notified, quiet_reading
 from tests.support.plumes import readings_of_puff
-from tests.support.service import Publisher, Receiver, eventually
+from tests.support.service import Publisher, Receiver
+from tests.support.waiting import eventually
 
 LONG = bool(os.environ.get("FAULT_LONG"))
 RANDOM_KILLS = int(os.environ.get("FAULT_KILLS", "10"))

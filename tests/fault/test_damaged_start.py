@@ -20,9 +20,10 @@ import pytest
 from storage import audit
 from storage.audit import AuditKind
 from storage.reading import Reading
-from tests.support.in_process import one_room, running, state_database, store, until
+from tests.support.in_process import one_room, running, state_database, store
 from tests.support.journals import gaps
 from tests.support.plumes import readings_of_puff
+from tests.support.waiting import until
 
 PAGE = 4096
 ROOT = Path(__file__).parents[2]

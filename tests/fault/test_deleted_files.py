@@ -5,8 +5,9 @@ import time
 import pytest
 
 from storage import audit
-from tests.support.in_process import running, state_database, store, until
+from tests.support.in_process import running, state_database, store
 from tests.support.plumes import readings_of_puff
+from tests.support.waiting import until
 
 DAY = 86_400.0
 

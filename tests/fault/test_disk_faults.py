@@ -24,7 +24,8 @@ from tests.support.fork_server import Launcher
 from tests.support.launcher import ForkedService
 from tests.support.oracle import assert_all_stored, assert_notified, quiet_reading
 from tests.support.plumes import readings_of_puff
-from tests.support.service import Publisher, Receiver, eventually
+from tests.support.service import Publisher, Receiver
+from tests.support.waiting import eventually
 
 CUTS = 60
 READINGS = 1_500

@@ -14,7 +14,8 @@ from tests.support.broker import Mosquitto
 from tests.support.launcher import ForkedService
 from tests.support.oracle import assert_all_stored, assert_notified, incidents
 from tests.support.plumes import readings_of_puff
-from tests.support.service import Publisher, Receiver, eventually
+from tests.support.service import Publisher, Receiver
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.attack
 

@@ -14,7 +14,8 @@ from storage.sqlite import connect
 from tests.support.broker import Mosquitto
 from tests.support.oracle import incidents
 from tests.support.plumes import readings_of_puff
-from tests.support.service import Publisher, ServiceProcess, eventually
+from tests.support.service import Publisher, ServiceProcess
+from tests.support.waiting import eventually
 
 UP = threshold_adjustments.STEPS[Verdict.FALSE_ALARM]
 

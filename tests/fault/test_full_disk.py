@@ -15,9 +15,10 @@ from storage.reading import Reading
 from tests.support.alert_records import history, incidents, notices
 from tests.support.broker import Mosquitto
 from tests.support.disk import Disk
-from tests.support.in_process import running, state_database, store, until
+from tests.support.in_process import running, state_database, store
 from tests.support.plumes import readings_of_puff
-from tests.support.service import Publisher, Receiver, ServiceProcess, eventually
+from tests.support.service import Publisher, Receiver, ServiceProcess
+from tests.support.waiting import eventually, until
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from plumewatch.service.app import Service
 from storage.reading import Reading
 from storage.sqlite import connect
 from tests.support.broker import Mosquitto, free_port
-from tests.support.in_process import running, until
+from tests.support.in_process import running
 from tests.support.launcher import ForkedService
-from tests.support.service import eventually
+from tests.support.waiting import eventually, until
 
 TOUCHED = []
 """Files below a folder that a thread opened, made or looked at, while both are `watched`."""

@@ -14,7 +14,8 @@ import pytest
 from ingest.integrity import FINDINGS
 from storage.reading import Reading
 from tests.support.broker import free_port
-from tests.support.service import Publisher, ServiceProcess, eventually
+from tests.support.service import Publisher, ServiceProcess
+from tests.support.waiting import eventually
 
 KILLS = 6
 SENDERS = 6

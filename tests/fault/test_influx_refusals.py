@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import subprocess
+import threading
 import time
 
 import pytest
@@ -14,6 +15,7 @@ from storage.timeseries.writer import retry_refused
 from tests.support.influx import DATABASE, Influxd, influxql
 from tests.support.oracle import letters_of
 from tests.support.series_course import Course
+from tests.support.waiting import until
 
 NOW = time.time() // 1
 COUNT = 600
@@ -54,11 +56,11 @@ async def test_a_password_that_is_wrong_and_then_right(course, tmp_path):
         root.query("CREATE USER p WITH PASSWORD 'changed'", change=True)
         c = course(InfluxSettings(server.url, "air", username="p", secret="mine"))
         async with c.running():
-            await c.until(lambda: c.faults)
+            await until(lambda: c.faults)
             root.query("SET PASSWORD FOR p = 'mine'", change=True)
-            await c.until(lambda: len(c.faults) > 1)  # it has no rights yet
+            await until(lambda: len(c.faults) > 1)  # it has no rights yet
             root.query("GRANT ALL ON air TO p", change=True)
-            await c.until(lambda: c.series.cursor() == COUNT)
+            await until(lambda: c.series.cursor() == COUNT)
         assert "does not accept the token or password" in c.faults[0]
         assert "the token or user has no right to write to database 'air'" in c.faults[1]
         assert all("\n" not in fault and "mine" not in fault for fault in c.faults)
@@ -73,9 +75,9 @@ def make_database(settings):
 async def test_a_database_that_is_made_later(course, server):
     c = course(settings := InfluxSettings(server.url, "later"))
     async with c.running():
-        await c.until(lambda: c.faults)
+        await until(lambda: c.faults)
         make_database(settings)
-        await c.until(lambda: c.series.cursor() == COUNT)
+        await until(lambda: c.series.cursor() == COUNT)
     assert "has no database 'later'" in c.faults[0]
     assert_all_stored(c)
 
@@ -101,9 +103,9 @@ async def test_a_clock_or_retention_that_does_not_fit(course, server):
     influxql(server.url, "CREATE DATABASE short WITH DURATION 1h")
     c = course(settings, 9_000)  # 2.5 hours
     async with c.running():
-        await c.until(lambda: c.faults)
+        await until(lambda: c.faults)
         make_database(settings)
-        await c.until(lambda: c.series.cursor() == 9_000)
+        await until(lambda: c.series.cursor() == 9_000)
     assert "refuses current readings as older than it keeps: its clock is wrong" in c.faults[0]
     assert_all_stored(c, 9_000)
 
@@ -124,14 +126,21 @@ async def test_a_full_disk(course, small_disk):
     """1.6.7 goes on refusing when there is room again, until it is started anew."""
     with Influxd(small_disk) as server:
         c = course(InfluxSettings(server.url, DATABASE), 6000)
-        filler = small_disk / "filler"
+        filler, is_full, write = small_disk / "filler", threading.Event(), c.series.write
+
+        def write_later(readings, behind):
+            assert behind <= 1000 or is_full.wait(60)
+            write(readings, behind)
+
+        c.series.write = write_later
         async with c.running():
-            await c.until(lambda: c.series.cursor() >= 1000)
+            await until(lambda: c.series.cursor() == 1000)
             filler.write_bytes(bytes(max(0, shutil.disk_usage(small_disk).free - 8192)))
-            await c.until(lambda: c.faults)
+            is_full.set()
+            await until(lambda: c.faults)
             filler.unlink()
             server.end()
             await asyncio.to_thread(server.start)
-            await c.until(lambda: c.series.cursor() == 6000)
+            await until(lambda: c.series.cursor() == 6000)
         assert "no space left on device" in c.faults[0]
         assert_all_stored(c, 6000)

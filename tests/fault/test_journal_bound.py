@@ -6,7 +6,8 @@ import pytest
 
 from plumewatch.config.sections.storage import JournalConfig
 from storage.reading import Reading
-from tests.support.in_process import one_room, running, store, until
+from tests.support.in_process import one_room, running, store
+from tests.support.waiting import until
 
 MAX_BYTES = 1_000_000
 GROUP = 500

@@ -19,7 +19,8 @@ from tests.support.launcher import ForkedService
 from tests.support.oracle import assert_all_stored, assert_notified, incidents, quiet_reading
 from tests.support.plumes import readings_of_puff
 from tests.support.proxy import Fault, Proxy
-from tests.support.service import Publisher, Receiver, eventually
+from tests.support.service import Publisher, Receiver
+from tests.support.waiting import eventually
 
 BURST = 300
 WINDOW = "max_inflight_messages 100\nmax_queued_messages 100000"

@@ -17,10 +17,11 @@ from plumewatch.service.meters import read_histogram
 from storage.reading import Reading
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.broker import Mosquitto
-from tests.support.in_process import running, store, until
+from tests.support.in_process import running, store
 from tests.support.oracle import incidents
 from tests.support.plumes import readings_of_puff
-from tests.support.service import Publisher, Receiver, ServiceProcess, eventually
+from tests.support.service import Publisher, Receiver, ServiceProcess
+from tests.support.waiting import eventually, until
 
 BROKER = """\
 max_inflight_messages 200

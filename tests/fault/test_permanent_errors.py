@@ -16,9 +16,10 @@ from storage.journal import load_cursor
 from storage.reading import Reading
 from storage.sqlite import connect
 from tests.support.disk import Disk
-from tests.support.in_process import running, state_database, store, until
+from tests.support.in_process import running, state_database, store
 from tests.support.recording_notifier import RecordingNotifier
 from tests.support.service import ServiceProcess, run_command
+from tests.support.waiting import until
 
 
 def reading():

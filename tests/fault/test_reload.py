@@ -20,7 +20,8 @@ from storage.sqlite import connect
 from tests.support.broker import Mosquitto, free_port
 from tests.support.launcher import ForkedService
 from tests.support.oracle import assert_all_stored, quiet_reading
-from tests.support.service import Publisher, eventually
+from tests.support.service import Publisher
+from tests.support.waiting import eventually
 
 NEW_SENSOR = '\n[[sensor]]\nid = "n2-boys-3"\nroom = "N2-boys"\n'
 STAYS = "the configuration stays as it was"

@@ -23,7 +23,8 @@ from storage.reading import Reading
 from tests.support.broker import Mosquitto, ShippedMosquitto, free_port
 from tests.support.launcher import ForkedService, set_clock
 from tests.support.oracle import assert_all_stored, quiet_reading, reaches
-from tests.support.service import Publisher, eventually
+from tests.support.service import Publisher
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.attack
 

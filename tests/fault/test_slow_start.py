@@ -6,8 +6,9 @@ import time
 from alerts.consumer.detection_consumer import DetectionConsumer
 from storage.reading import Reading
 from tests.support.broker import Mosquitto
-from tests.support.in_process import one_room, running, until
+from tests.support.in_process import one_room, running
 from tests.support.service import Publisher
+from tests.support.waiting import until
 
 
 def reading(seq, start):

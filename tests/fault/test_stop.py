@@ -8,10 +8,11 @@ import pytest
 
 from plumewatch.config.load import parse
 from plumewatch.service.app import Service
-from tests.support.in_process import store, until
+from tests.support.in_process import store
 from tests.support.influx import FakeServer
 from tests.support.plumes import readings_of_puff
 from tests.support.recording_notifier import RecordingNotifier
+from tests.support.waiting import until
 
 
 @pytest.fixture

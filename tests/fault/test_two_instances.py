@@ -3,7 +3,8 @@
 import time
 
 from storage.reading import Reading
-from tests.support.service import START_WITHIN_S, Publisher, ServiceProcess, eventually, run_command
+from tests.support.service import START_WITHIN_S, Publisher, ServiceProcess, run_command
+from tests.support.waiting import eventually
 
 
 def good(seq):

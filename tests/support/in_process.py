@@ -59,12 +59,6 @@ def state_database(service):
         yield db
 
 
-async def until(met):
-    async with asyncio.timeout(60):
-        while not met():  # noqa: ASYNC110 - what is waited for is in other threads
-            await asyncio.sleep(0.01)
-
-
 def decide(engine, connection, *events, now=1000.0):
     """Pass events to an engine in one transaction; return the alerts decided."""
     with transaction(connection) as tx:

@@ -33,7 +33,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.support.fork_server import shared
-from tests.support.service import START_WITHIN_S, ServiceProcess, eventually
+from tests.support.service import START_WITHIN_S, ServiceProcess
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,14 +10,9 @@ from ingest.mqtt.connection import BrokerSettings
 from ingest.mqtt.source import MqttSource
 from storage.errors import StorageUnavailableError
 from tests.support.service import Publisher
+from tests.support.waiting import until
 
 TOPIC = "plumewatch/v1/b2/reading"
-
-
-async def until(met):
-    async with asyncio.timeout(60):
-        while not met():  # noqa: ASYNC110 - a broker is waited for
-            await asyncio.sleep(0.005)
 
 
 def send(publisher, numbers, topic=TOPIC):

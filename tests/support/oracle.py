@@ -13,7 +13,7 @@ from storage.journal import DeadLetter, Journal, load_cursor
 from storage.reading import Reading
 from storage.sqlite import connect
 from tests.support import alert_records
-from tests.support.service import eventually
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

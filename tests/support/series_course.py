@@ -8,6 +8,7 @@ from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.writer import SeriesWriter, WriterSettings
+from tests.support.waiting import until
 
 T = 1_790_000_000.0
 REGISTRY = Registry.of([Room("r", "R", "1", "Main", "School")], [Sensor("s", "r")])
@@ -76,15 +77,10 @@ class Course:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    async def until(self, condition):
-        """Wait for what comes about in other threads."""
-        while not condition():  # noqa: ASYNC110 - there is no event
-            await asyncio.sleep(0.01)
-
     async def drain(self, within_s=100):
         """Let the writer run until its cursor is at the end of the journal."""
         async with self.running(within_s):
-            await self.until(lambda: self.series.cursor() == self.journal.last_offset())
+            await until(lambda: self.series.cursor() == self.journal.last_offset(), within_s)
 
     def close(self):
         self.series.close()

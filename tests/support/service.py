@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,10 +25,11 @@ from storage.sqlite import connect
 from tests.support.broker import free_port
 from tests.support.fork_server import ENVIRONMENT, ROOT, shared
 from tests.support.influx import DATABASE, readings_by_sensor
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from typing import Self
 
     import httpx
@@ -38,25 +38,6 @@ if TYPE_CHECKING:
 
 START_WITHIN_S = 60.0
 """Imports take long on a machine that is busy with other things."""
-
-
-def eventually(met: Callable[[], Any], what: str, within_s: float = 60.0) -> Any:
-    """Return the first true result of `met`; fail with `what` if none comes in time.
-
-    It asks ever more seldom, since to ask often reads a whole journal.
-    """
-    deadline = time.monotonic() + within_s
-    pause = 0.01
-    while True:
-        found = met()
-        if found:
-            return found
-        if time.monotonic() > deadline:
-            raise AssertionError(
-                f"not within {within_s:.0f} s: {what() if callable(what) else what}"
-            )
-        time.sleep(pause)
-        pause = min(1.25 * pause, 0.08)
 
 
 def run_command(

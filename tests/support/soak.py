@@ -35,7 +35,8 @@ from tests.support.launcher import INFLUX_POINTS, POINTS, ForkedService
 from tests.support.oracle import assert_all_stored, assert_notified
 from tests.support.plumes import readings_of_puff
 from tests.support.proxy import Fault, Proxy
-from tests.support.service import Publisher, Receiver, eventually
+from tests.support.service import Publisher, Receiver
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,9 +8,10 @@ from plumewatch.config.load import parse
 from storage.sqlite import transaction
 from tests.support.alert_records import incidents
 from tests.support.broker import free_port
-from tests.support.in_process import running, state_database, store, until
+from tests.support.in_process import running, state_database, store
 from tests.support.plumes import readings_of_puff
 from tests.support.service import Receiver
+from tests.support.waiting import until
 
 VAPE = KIND_WORDS["vape"]
 

@@ -14,8 +14,9 @@ from alerts.consumer.memory_state import apply_changes, copy_state, take_changes
 from storage import sqlite
 from storage.errors import StorageUnavailableError
 from tests.support.alert_records import deliver, notices
-from tests.support.in_process import decide, until
+from tests.support.in_process import decide
 from tests.support.recording_notifier import RecordingNotifier
+from tests.support.waiting import until
 
 
 def send_all(engine, connection, now):

@@ -23,6 +23,7 @@ from storage import sqlite
 from storage.errors import StorageUnavailableError
 from tests.support import alert_records as stored
 from tests.support.recording_notifier import RecordingNotifier
+from tests.support.waiting import until
 
 VAPE = KIND_WORDS["vape"]
 
@@ -60,11 +61,6 @@ class Bench:
         self.wake.set()
         return records
 
-    async def until(self, condition):
-        async with asyncio.timeout(60):
-            while not condition():  # noqa: ASYNC110 - the condition is a row
-                await asyncio.sleep(0.005)
-
 
 @pytest.fixture
 async def run(database, registry, policy):
@@ -93,7 +89,7 @@ async def test_a_committed_notice_leaves_at_once(run, make_event):
     notifier = RecordingNotifier()
     bench = run(notifier)
     (record,) = bench.events(make_event())
-    await bench.until(lambda: bench.outcomes)
+    await until(lambda: bench.outcomes)
     (sent,) = notifier.sent
     assert sent.title == f"Boys N2, floor 2, North: {VAPE} since 7:16 PM"
     assert sent.body.startswith("90% likely vaping (10% spray). Why: fine particles rose")
@@ -115,9 +111,9 @@ async def test_a_disk_that_refuses_at_the_start_is_asked_again(run, make_event, 
     monkeypatch.setattr(outbox_rows, "release_leases", release_leases)
     notifier = RecordingNotifier()
     bench = run(notifier)
-    await bench.until(lambda: not refusals)
+    await until(lambda: not refusals)
     bench.events(make_event())
-    await bench.until(lambda: notifier.sent)
+    await until(lambda: notifier.sent)
     assert not bench.task.done()
 
 
@@ -133,12 +129,12 @@ async def test_a_lease_that_waited_for_a_lock_sends_nothing_while_the_pump_is_he
     monkeypatch.setattr(outbox_rows, "find_next_deadline", next_outbox_deadline)
     notifier = RecordingNotifier()
     bench = run(notifier)
-    await bench.until(lambda: looked)
+    await until(lambda: looked)
     with sqlite.transaction(bench.db) as tx:
         bench.engine.on_events(tx, [make_event()], bench.now)
     bench.db.execute("BEGIN IMMEDIATE")
     bench.wake.set()
-    await bench.until(lambda: looked[-1] is not None)  # the next it does is wait for the lock
+    await until(lambda: looked[-1] is not None)  # the next it does is wait for the lock
     holding = asyncio.create_task(bench.pump.hold())
     await asyncio.sleep(0)
     bench.db.execute("COMMIT")
@@ -146,15 +142,15 @@ async def test_a_lease_that_waited_for_a_lock_sends_nothing_while_the_pump_is_he
     await asyncio.sleep(0)
     assert stored.notices(bench.db, "status") == ["due"]
     bench.pump.release()
-    await bench.until(lambda: notifier.sent)
+    await until(lambda: notifier.sent)
 
 
 async def test_transient_failures_are_tried_again(run, make_event):
     notifier = RecordingNotifier([TRANSIENT, TRANSIENT, None])
     bench = run(notifier)
     bench.events(make_event())
-    await bench.until(lambda: notifier.sent)
-    await bench.until(lambda: len(bench.outcomes) == 3)
+    await until(lambda: notifier.sent)
+    await until(lambda: len(bench.outcomes) == 3)
     assert stored.notices(bench.db, "status", "attempts", "last_error") == [("sent", 3, "")]
 
 
@@ -175,7 +171,7 @@ async def test_an_alert_is_tried_for_as_long_as_nobody_has_answered(
     bench.events(make_event())
     with sqlite.transaction(bench.db) as tx:
         stored.change_incidents(tx, **changed)
-    await bench.until(lambda: stored.notices(bench.db, "status")[0] in {"sent", "failed"})
+    await until(lambda: stored.notices(bench.db, "status")[0] in {"sent", "failed"})
     assert stored.notices(bench.db, "status") == [expected]
 
 
@@ -183,7 +179,7 @@ async def test_permanent_failure_ends_it_and_shows_in_the_history(run, make_even
     notifier = RecordingNotifier([PERMANENT])
     bench = run(notifier)
     (record,) = bench.events(make_event())
-    await bench.until(lambda: bench.outcomes)
+    await until(lambda: bench.outcomes)
     assert stored.notices(bench.db, "status", "last_error") == [("failed", "refused")]
     assert "notice_failed" in stored.history(bench.db, "what")
     assert load(bench.db, record.incident).status is Status.OPEN
@@ -194,7 +190,7 @@ async def test_retry_after_is_obeyed(run, make_event):
     wish = TransientNotifyError(NotifyReason.RATE_LIMITED, retry_after_s=77.0)
     bench = run(RecordingNotifier([wish]))
     bench.events(make_event())
-    await bench.until(lambda: bench.outcomes)
+    await until(lambda: bench.outcomes)
     (due,) = stored.notices(bench.db, "due_at")
     assert due >= 1077.0
 
@@ -210,7 +206,7 @@ async def test_a_notifier_that_breaks_is_survived(run, make_event):
     notifier = Broken()
     bench = run(notifier)
     bench.events(make_event())
-    await bench.until(lambda: notifier.sent)
+    await until(lambda: notifier.sent)
     assert bench.outcomes[0].error is NotifyReason.LIBRARY
 
 
@@ -232,7 +228,7 @@ async def test_one_hung_provider_delays_no_other(run, policy, make_event):
     notifier = Hanging()
     bench = run(notifier, rules=replace(policy, staff=staff))
     bench.events(make_event())
-    await bench.until(lambda: notifier.sent)
+    await until(lambda: notifier.sent)
     assert notifier.sent[0].target.reveal().startswith("tgram")
     release.set()
 
@@ -249,7 +245,7 @@ async def test_expired_and_vanished_targets_end(run, database, registry, policy,
         policy, staff=(StaffMember("ap", "A", targets=(Secret("json://new.example/"),)),)
     )
     bench = run(RecordingNotifier(), rules=moved)
-    await bench.until(lambda: len(bench.outcomes) == 2)
+    await until(lambda: len(bench.outcomes) == 2)
     assert {o.error for o in bench.outcomes} == {NotifyReason.EXPIRED, NotifyReason.TARGET_GONE}
     assert set(stored.notices(bench.db, "status")) == {"failed"}
 
@@ -265,12 +261,12 @@ async def test_a_notice_in_flight_is_not_sent_again_when_the_clock_is_set_ahead(
     notifier = Slow()
     bench = run(notifier, replace(FAST, lease_s=60.0))
     bench.events(make_event())
-    await bench.until(lambda: notifier.sent)
+    await until(lambda: notifier.sent)
     bench.now += 120.0
     bench.events(make_event(sensor="s3"))
-    await bench.until(lambda: len(notifier.sent) > 1)
+    await until(lambda: len(notifier.sent) > 1)
     notifier.answers.set()
-    await bench.until(lambda: len(bench.outcomes) > 1)
+    await until(lambda: len(bench.outcomes) > 1)
     assert len({s.notice.incident for s in notifier.sent}) == len(notifier.sent)
     assert set(stored.notices(bench.db, "status", "attempts")) == {("sent", 1)}
 
@@ -290,7 +286,7 @@ async def test_an_alert_is_sent_with_its_picture_or_without(run, make_event, pic
     notifier, pictures = RecordingNotifier(), Pictures(picture)
     bench = run(notifier, pictures=pictures)
     (record,) = bench.events(make_event())
-    await bench.until(lambda: notifier.sent)
+    await until(lambda: notifier.sent)
     assert [s.picture for s in notifier.sent] == [picture]
     assert pictures.asked == [record.incident]
 
@@ -299,12 +295,12 @@ async def test_a_retry_and_the_notice_of_who_responds_go_without_picture(run, ma
     notifier, pictures = RecordingNotifier(script=[TRANSIENT]), Pictures()
     bench = run(notifier, pictures=pictures)
     (record,) = bench.events(make_event())
-    await bench.until(lambda: notifier.sent)
-    await bench.until(lambda: stored.notices(bench.db, status="sent"))
+    await until(lambda: notifier.sent)
+    await until(lambda: stored.notices(bench.db, status="sent"))
     with sqlite.transaction(bench.db) as tx:
         bench.engine.acknowledge(tx, record.incident, "fm", bench.now)
     bench.wake.set()
-    await bench.until(lambda: len(notifier.sent) == 2)
+    await until(lambda: len(notifier.sent) == 2)
     assert [s.picture for s in notifier.sent] == [None, None]
     assert len(pictures.asked) == 1
 
@@ -319,7 +315,7 @@ async def test_a_picture_that_cannot_be_drawn_loses_no_notice(run, make_event, d
     notifier = RecordingNotifier()
     bench = run(notifier, pictures=pictures)
     bench.events(make_event())
-    await bench.until(lambda: notifier.sent)
+    await until(lambda: notifier.sent)
     assert [s.picture for s in notifier.sent] == [None]
     assert pictures.counters == {"failed": 1}
     pictures.close()
@@ -336,31 +332,33 @@ async def test_a_refusal_goes_on_by_the_second_channel_at_once(run, policy, make
     notifier = RecordingNotifier([PERMANENT])
     bench = run(notifier, rules=with_two_channels(policy))
     bench.events(make_event())
-    await bench.until(lambda: notifier.sent)
-    await bench.until(lambda: stored.notices(bench.db, status="sent"))
+    await until(lambda: notifier.sent)
+    await until(lambda: stored.notices(bench.db, status="sent"))
     ends = [("failed", "refused"), ("sent", "")]
     assert stored.notices(bench.db, "status", "last_error") == ends
 
 
 async def test_a_channel_that_hangs_does_not_keep_the_second_waiting(run, policy, make_event):
     """The pump wakes for it by itself, though the first send is not over."""
+    release = asyncio.Event()
 
     class Hanging(RecordingNotifier):
         async def send(self, target, notice, *, timeout_s, picture=None):
             if "127.0.0.1" in target.reveal():
-                await asyncio.sleep(timeout_s)
+                await release.wait()
                 raise TransientNotifyError(NotifyReason.TIMEOUT)
             await super().send(target, notice, timeout_s=timeout_s, picture=picture)
 
     notifier = Hanging()
     patient = with_two_channels(policy)
     hasty = replace(patient, timings=replace(patient.timings, fallback_after_s=1.0))
-    settings = replace(FAST, send_timeout_s=5.0, lease_s=6.0, idle_s=15.0)
+    settings = replace(FAST, lease_s=60.0, idle_s=60.0)
     bench = run(notifier, settings, hasty)
     bench.events(make_event())
-    await bench.until(lambda: notifier.sent)
+    await until(lambda: notifier.sent)
     assert stored.notices(bench.db, "status")[0] == "leased"
     assert [o.channel for o in bench.outcomes if o.error] == []  # the first is still at it
+    release.set()
 
 
 async def test_if_nobody_can_be_notified_the_next_are_paged_at_once(run, policy, make_event):
@@ -373,7 +371,7 @@ async def test_if_nobody_can_be_notified_the_next_are_paged_at_once(run, policy,
     notifier = RecordingNotifier([PERMANENT])
     bench = run(notifier, rules=replace(policy, staff=(lee, fox), roster=roster))
     bench.events(make_event())
-    await bench.until(lambda: bench.outcomes)
+    await until(lambda: bench.outcomes)
     with sqlite.transaction(bench.db) as tx:
         bench.engine.on_time(tx, bench.now + 5)
     assert stored.notices(bench.db, "person", "status") == [("ap", "failed"), ("fm", "due")]

@@ -11,6 +11,7 @@ import pytest
 from alerts.engine import AlertEngine
 from alerts.notify.pictures import IncidentPictures, NoticePictures
 from storage import sqlite
+from tests.support.waiting import until
 
 ONSET = 1_788_789_900.0
 
@@ -134,9 +135,7 @@ async def test_too_many_at_once_are_left_out(pictures):
     source = Source()
     found = pictures(source, within_s=10.0)
     waiting = [asyncio.create_task(found.draw_in_time(f"{k}")) for k in range(10)]
-    async with asyncio.timeout(60):
-        while found.counters["left out"] < 6:  # noqa: ASYNC110 - counted by tasks
-            await asyncio.sleep(0.001)
+    await until(lambda: found.counters["left out"] >= 6)
     source.go.set()
     assert (await asyncio.gather(*waiting)).count(b"PNG") == 4
     assert await found.draw_in_time("later") == b"PNG"

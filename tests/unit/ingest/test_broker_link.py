@@ -16,8 +16,9 @@ from ingest.mqtt.connection import ignore_cut_connection
 from ingest.mqtt.link import Link
 from tests.support.broker import Mosquitto
 from tests.support.certificates import certificate
-from tests.support.mqtt_source import RunningSource, send, until
+from tests.support.mqtt_source import RunningSource, send
 from tests.support.service import Publisher
+from tests.support.waiting import until
 
 TOPIC = b"plumewatch/v1/b2/reading"
 

@@ -7,6 +7,7 @@ import pytest
 
 from ingest.commit import _MAX_GROUP, GroupCommit
 from storage.errors import StorageUnavailableError
+from tests.support.waiting import until
 
 
 class Disk:
@@ -92,9 +93,7 @@ async def test_a_refused_group_is_tried_again_and_nothing_overtakes_it():
     disk.permit()
     async with running(disk) as commits:
         first, second = commits.enter([1]), commits.enter([2])
-        async with asyncio.timeout(60):
-            while disk.refused < 3:  # noqa: ASYNC110 - the disk refuses in its own time
-                await asyncio.sleep(0.001)
+        await until(lambda: disk.refused >= 3)
         duplicate = commits.enter([])
         await turns()
         assert commits.failing == "disk full"

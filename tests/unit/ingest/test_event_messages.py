@@ -17,7 +17,8 @@ from plumewatch.config.settings import read_broker_settings
 from storage.registry import Registry, Room, Sensor
 from tests.support.alert_records import events, incidents
 from tests.support.broker import Mosquitto
-from tests.support.in_process import one_room, running, state_database, until
+from tests.support.in_process import one_room, running, state_database
+from tests.support.waiting import until
 
 REGISTRY = Registry.of([Room("r", "Boys", "2", "North", "S")], [Sensor("n2-boys-1", "r")])
 DETAILS = (fact(Detail.SEVERAL_SILENT, n=7, sensors="ü, b", more=5),)

@@ -21,6 +21,7 @@ from ingest.validation import Message
 from storage.errors import StorageUnavailableError
 from storage.registry import Registry, Room, Sensor
 from tests.support.halo import message as halo
+from tests.support.waiting import until
 
 NOW = 1_790_000_000.0
 REGISTRY = Registry.of(
@@ -80,6 +81,10 @@ class World:
     def ingest_with(self, **options):
         clocks = {"clock": lambda: self.now, "monotonic": lambda: self.monotonic}
         return HttpIngest(SOURCES, self.intake, self.commits, self.settings, **clocks, **options)
+
+    def become_patient(self):
+        self.settings = PATIENT
+        self.ingest = self.ingest_with()
 
     async def write(self, readings, letters):
         await self.go_on.wait()
@@ -329,6 +334,7 @@ async def test_unknown_outcome_is_503_and_the_repetition_is_stored_once(hasty):
     assert late.status_code == 503
     assert late.headers["retry-after"] == "5"
     hasty.go_on.set()
+    hasty.become_patient()
     again = await hasty.native(seq=1)
     assert (again.status_code, again.json()["outcome"]) == (200, "duplicate")
     assert [r.seq for r in hasty.readings] == [1]
@@ -343,9 +349,8 @@ async def test_a_full_disk(hasty):
     assert "disk" in refused.json()["detail"]
     assert hasty.intake.counters["accepted", "", "native"] == 1  # the second was not accepted
     hasty.full = False
-    async with asyncio.timeout(60):
-        while hasty.commits.failing:  # noqa: ASYNC110 - tried again in its own time
-            await asyncio.sleep(0.002)
+    hasty.become_patient()
+    await until(lambda: not hasty.commits.failing)
     answers = [(await hasty.native(seq=k)).json()["outcome"] for k in (1, 2)]
     assert answers == ["duplicate", "accepted"]
     assert [r.seq for r in hasty.readings] == [1, 2]
@@ -462,9 +467,7 @@ async def test_what_authentic_senders_send_is_shown_while_the_disk_refuses(world
     world.ingest = world.ingest_with(on_unstored=on_unstored)
     world.full = True
     first = asyncio.create_task(world.native())
-    async with asyncio.timeout(60):
-        while not world.commits.failing:  # noqa: ASYNC110 - tried again in its own time
-            await asyncio.sleep(0)
+    await until(lambda: world.commits.failing)
     assert (await world.native(2)).status_code == 503
     assert (await world.post("/ingest/native/b2", b"{}", token="wrong")).status_code == 401
     assert [(json.loads(p)["seq"], decoder, may) for p, decoder, may in seen] == [
@@ -473,8 +476,6 @@ async def test_what_authentic_senders_send_is_shown_while_the_disk_refuses(world
     assert world.commits.waiting == 1
     world.full = False
     assert (await first).status_code in (200, 503)
-    async with asyncio.timeout(60):
-        while world.commits.failing:  # noqa: ASYNC110 - tried again in its own time
-            await asyncio.sleep(0.001)
+    await until(lambda: not world.commits.failing)
     assert (await world.native(2)).status_code == 200
     assert len(seen) == 1

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import time
 
+import aiomqtt
 import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
@@ -19,8 +20,9 @@ from ingest.mqtt.link import AT_LEAST_ONCE, DUP, RETAIN
 from ingest.mqtt.source import MqttSource, Subscriptions
 from storage.reading import ClockSteps
 from tests.support.broker import Mosquitto, free_port
-from tests.support.mqtt_source import TOPIC, RunningSource, send, until
+from tests.support.mqtt_source import TOPIC, RunningSource, send
 from tests.support.service import Publisher
+from tests.support.waiting import until
 
 
 class TestArrivals:
@@ -274,39 +276,29 @@ async def test_given_up_while_it_connects_nothing_goes_on(mute, caplog):
     assert [r.message for r in caplog.records if r.name == "asyncio"] == []
 
 
-def thief(broker, *, clean):
-    """Another client with our client id, which acknowledges what it gets."""
-    client = Client(CallbackAPIVersion.VERSION2, client_id="under-test", clean_session=clean)
-    client.connect("127.0.0.1", broker.port)
-    client.loop_start()
-    return client
-
-
 async def test_a_lost_session_becomes_an_incident_with_its_start(broker, tmp_path, caplog):
     held = tmp_path / "subscriptions.json"
     async with RunningSource(broker, subscriptions=held) as running:
         assert running.state.sessions_lost == 0  # the first time there is none
-        other = thief(broker, clean=True)
-        await until(lambda: not running.state.connected)
-        other.disconnect()
-        other.loop_stop()
-        await until(lambda: running.state.connected)
+        async with aiomqtt.Client("127.0.0.1", broker.port, identifier="under-test"):
+            pass  # takes the session over, and leaves none
+        await until(lambda: running.state.connections == 2)
         assert running.state.sessions_lost == 1
         await until(lambda: running.found == ["session_lost"])
     assert "UTC: was it restarted without persistence" in caplog.text
     async with RunningSource(broker, subscriptions=held) as running:  # the session is there
         assert running.state.sessions_lost == 0
-    other = thief(broker, clean=True)  # while the service is away
-    await until(other.is_connected)
-    other.disconnect()
-    other.loop_stop()
+    async with aiomqtt.Client("127.0.0.1", broker.port, identifier="under-test"):
+        pass  # while the service is away
     async with RunningSource(broker, subscriptions=held) as running:
         await until(lambda: running.found == ["session_lost"])
 
 
 async def test_a_session_that_two_clients_fight_for_becomes_an_incident(broker):
     async with RunningSource(broker) as running:
-        other = thief(broker, clean=False)  # reconnects by itself, as we do
+        other = Client(CallbackAPIVersion.VERSION2, client_id="under-test", clean_session=False)
+        other.connect("127.0.0.1", broker.port)
+        other.loop_start()  # acknowledges what it gets, and reconnects by itself, as we do
         async with asyncio.timeout(60):
             while "session_contended" not in running.found:
                 await asyncio.sleep(0.1)

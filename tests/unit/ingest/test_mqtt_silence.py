@@ -11,7 +11,8 @@ import pytest
 from ingest.mqtt import intake_loop, source
 from ingest.mqtt.intake_loop import Arrivals, CanarySettings, SourceState
 from tests.support.broker import Mosquitto
-from tests.support.mqtt_source import TOPIC, RunningSource, publish, until
+from tests.support.mqtt_source import TOPIC, RunningSource, publish
+from tests.support.waiting import until
 
 SETTINGS = CanarySettings(every_s=0.05, silent_after_s=3_600.0)
 

@@ -20,8 +20,9 @@ from storage.journal import Journal
 from storage.reading import Reading
 from tests.support.broker import free_port
 from tests.support.command import plumewatch
-from tests.support.in_process import running, store, until
+from tests.support.in_process import running, store
 from tests.support.plumes import readings_of_puff
+from tests.support.waiting import until
 
 NOW = 1_790_000_000.0
 COPY = "plumewatch-20260921T141320Z"

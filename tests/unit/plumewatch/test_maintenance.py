@@ -15,8 +15,9 @@ from storage.journal import load_snapshot
 from storage.reading import Reading
 from storage.timeseries.records import check_record
 from storage.timeseries.sqlite import SqliteSeries
-from tests.support.in_process import running, state_database, store, until
+from tests.support.in_process import running, state_database, store
 from tests.support.plumes import readings_of_puff
+from tests.support.waiting import until
 
 DAY = 86_400.0
 

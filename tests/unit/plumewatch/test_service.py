@@ -17,9 +17,10 @@ from storage.journal import DeadLetter, Journal, Snapshot, save_snapshot
 from storage.reading import Reading
 from storage.sqlite import connect
 from tests.support.alert_records import incidents
-from tests.support.in_process import running, store, until
+from tests.support.in_process import running, store
 from tests.support.plumes import readings_of_puff
 from tests.support.recording_notifier import RecordingNotifier
+from tests.support.waiting import until
 
 
 def puff():

@@ -23,9 +23,10 @@ from reports.rows import name_rooms
 from storage import audit, sqlite
 from storage.reading import Reading
 from tests.support.broker import free_port
-from tests.support.in_process import running, state_database, store, until
+from tests.support.in_process import running, state_database, store
 from tests.support.plumes import readings_of_puff
 from tests.support.two_schools import COMMON, SCHOOL, TWO
+from tests.support.waiting import until
 
 AT = 1_788_789_900.0  # 10:05 in New York, 8:05 in Denver
 NOTIFIED = SCHOOL + 'notify = [{{ url_env = "ADDRESS_{0}" }}]\n'

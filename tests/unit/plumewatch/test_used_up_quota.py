@@ -8,9 +8,10 @@ import pytest
 
 from plumewatch.config.load import parse
 from tests.support.broker import free_port
-from tests.support.in_process import running, store, until
+from tests.support.in_process import running, store
 from tests.support.plumes import readings_of_puff
 from tests.support.provider import Provider, answer
+from tests.support.waiting import until
 
 USED_UP = b'{"code":42908,"http":429,"error":"limit reached: daily message quota reached"}'
 

@@ -13,7 +13,8 @@ from plumewatch.service.jobs import is_due
 from plumewatch.weekly_summary import describe_due_tests, send_weekly
 from storage.sqlite import transaction
 from tests.support.school_year import config_text, fill_health, fill_state, moment
-from tests.support.service import Receiver, eventually
+from tests.support.service import Receiver
+from tests.support.waiting import eventually
 
 FIRST = date(2026, 9, 14)
 ZONE = ZoneInfo("America/New_York")

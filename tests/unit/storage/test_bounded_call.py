@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 import threading
@@ -10,12 +9,7 @@ import threading
 import pytest
 
 from storage.bounded_call import AbandonedError, BoundedThreads, BusyError, DeadlineExceededError
-
-
-async def eventually(condition):
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 - threads, not tasks
-            await asyncio.sleep(0.01)
+from tests.support.waiting import until
 
 
 async def test_a_call_that_hangs_is_abandoned_and_keeps_its_place_until_it_ends():
@@ -28,7 +22,7 @@ async def test_a_call_that_hangs_is_abandoned_and_keeps_its_place_until_it_ends(
     with pytest.raises(DeadlineExceededError):
         BoundedThreads("test", 1).call(release.wait, 0.01)
     release.set()
-    await eventually(lambda: not threads.full)
+    await until(lambda: not threads.full)
     assert await threads.run(lambda: 7, 10.0) == 7
     assert not threads.full
 
