@@ -73,6 +73,7 @@ def mail_server():
             port=free_port(),
             authenticator=lambda *_: AuthResult(success=True),
             auth_require_tls=False,
+            ready_timeout=60,
         )
         controller.start()
         started.append(controller)

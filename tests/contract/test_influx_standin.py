@@ -70,7 +70,7 @@ def token(name, made):
 def test_it_answers_as_recorded(tmp_path, version, kind):
     made, shift = {"wrong token": "wrong"}, None
     with Influxd(tmp_path) as server, FakeServer(kind(server.url)) as stub:
-        httpx.post(f"{server.url}/query", params={"q": 'DROP DATABASE "air"'})
+        httpx.post(f"{server.url}/query", params={"q": 'DROP DATABASE "air"'}, timeout=60)
         ids = {}
         for exchange in exchanges(version):
             name = exchange["name"]

@@ -84,7 +84,7 @@ async def test_a_time_out_sends_no_second_notice(provider):
     go_on = threading.Event()
     provider.answers = [answer(200, go_on=go_on), OK]
     with pytest.raises(TransientNotifyError) as caught:
-        await notifier.send(Secret(json_url(provider)), RISING, timeout_s=0.2, picture=PICTURE)
+        await notifier.send(Secret(json_url(provider)), RISING, timeout_s=1.0, picture=PICTURE)
     assert caught.value.reason is NotifyReason.TIMEOUT
     go_on.set()
     await until(lambda: not notifier.find_busy_channels())
@@ -154,7 +154,7 @@ def posted(monkeypatch):
 @pytest.mark.parametrize("evidence", [RISING.evidence, LONG])
 async def test_cloud_services_that_take_both_in_one_request(posted, url, evidence):
     notice = structs.replace(RISING, evidence=evidence)
-    await AppriseNotifier(LOCAL).send(Secret(url), notice, timeout_s=3.0, picture=PICTURE)
+    await AppriseNotifier(LOCAL).send(Secret(url), notice, timeout_s=60.0, picture=PICTURE)
     ((data, with_file),) = posted
     assert "Boys N2" in data
     assert "particles rose" in data

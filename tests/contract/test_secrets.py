@@ -170,22 +170,21 @@ def test_no_object_of_the_configuration_shows_one(service):
 def test_the_service_logs_and_shows_none(service):
     service.start(connected=False)
     address = f"http://127.0.0.1:{service.web_port}"
-    token = SECRETS["metrics.token_file"]
+    headers = {"Authorization": f"Bearer {SECRETS['metrics.token_file']}"}
 
     def asked(path):
         try:
-            headers = {"Authorization": f"Bearer {token}"}
-            return httpx.get(address + path, headers=headers, timeout=30).text
+            return httpx.get(address + path, headers=headers, timeout=60).text
         except httpx.TransportError:
             return ""
 
     eventually(lambda: asked("/healthz"), lambda: service.log, 60)
     for word in ("broker 127.0.0.1:9", "series"):  # each has complained
         eventually(lambda word=word: word in service.log, lambda: service.log, 60)
-    with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {token}"}) as page:
+    with httpx.Client(base_url=address, headers=headers, timeout=60) as page:
         service.sign_in(page, "local")
         for path in ("/", "/readyz", "/metrics", "/sensors", "/duty", "/incidents"):
-            shown = page.get(path, timeout=30)
+            shown = page.get(path)
             assert shown.status_code in {200, 503}, path
             clean(shown.text)
     service.end(signal.SIGTERM)

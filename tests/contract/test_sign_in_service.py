@@ -70,16 +70,18 @@ def test_people_sign_in_at_the_provider_and_without_it_the_break_glass_account(s
 
     def is_up():
         try:
-            return httpx.get(f"{url}/healthz").is_success
+            return httpx.get(f"{url}/healthz", timeout=60).is_success
         except httpx.TransportError:
             return False
 
     eventually(is_up, lambda: service.log, 60)
     for path in ("/", "/incidents", "/sensors", "/rooms/N2-boys/series"):
         # as a proxy on this machine passes it on that adds no header, such as nginx 1.30
-        assert httpx.get(f"{url}{path}").headers["location"].startswith("/sign-in"), path
-    assert httpx.get(f"{url}/wall").status_code == 403
-    with httpx.Client(base_url=url) as browser:
+        assert httpx.get(f"{url}{path}", timeout=60).headers["location"].startswith("/sign-in"), (
+            path
+        )
+    assert httpx.get(f"{url}/wall", timeout=60).status_code == 403
+    with httpx.Client(base_url=url, timeout=60) as browser:
         begun = browser.get("/sign-in/provider?next=/tokens")
         back = asyncio.run(provider.sign_in(begun.headers["location"], "sub-ap"))
         assert back.startswith(f"{url}/sign-in/callback?")
@@ -91,13 +93,13 @@ def test_people_sign_in_at_the_provider_and_without_it_the_break_glass_account(s
     provider.failing = True
     checked = run_command("check", "--config", str(service.config))
     assert "only people with passwords can sign in" in " ".join(checked.stdout.split())
-    with httpx.Client(base_url=url) as browser:
+    with httpx.Client(base_url=url, timeout=60) as browser:
         service.sign_in(browser, "breakglass")
         assert greeted(browser) == "Break glass"
         token = re.search(r'name="form_token" value="([^"]+)', browser.get("/people/guard").text)
         shown = browser.post("/people/guard/invite", data={"form_token": token[1]}).text
         invite = re.search(r"/welcome#([^\"]+)", shown)[1]
-    with httpx.Client(base_url=url) as browser:
+    with httpx.Client(base_url=url, timeout=60) as browser:
         chosen = browser.post("/welcome", data={"token": invite, "new": "seven blue kettles"})
         assert chosen.headers["location"] == "/people/guard"
         assert greeted(browser) == "Guard"

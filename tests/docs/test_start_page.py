@@ -7,7 +7,6 @@ import re
 import shlex
 import socket
 import subprocess
-import time
 import tomllib
 from contextlib import suppress
 from itertools import pairwise
@@ -25,6 +24,7 @@ from plumewatch.cli.setup.site_files import STARTER
 from plumewatch.config.load import parse
 from tests.support.broker import free_port
 from tests.support.needs import need
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/start.md").read_text(encoding="utf-8")
@@ -51,6 +51,12 @@ def test_the_configuration_differs_from_the_starter_as_described(tmp_path):
         assert re.search(rf"^#? ?{line} = ", STARTER, re.MULTILINE)
 
 
+def listens(port):
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=60):
+        return True
+    return False
+
+
 @pytest.fixture
 def broker(tmp_path):
     """Run Mosquitto as the page sets it up, on a free port, and return its port."""
@@ -67,10 +73,7 @@ def broker(tmp_path):
     command = ["mosquitto", "-c", "broker/mosquitto.conf"]
     with subprocess.Popen(command, cwd=school, stderr=subprocess.DEVNULL) as process:
         try:
-            for _ in range(200):
-                with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-                    break
-                time.sleep(0.05)
+            eventually(lambda: listens(port), "the broker")
             yield school, port
         finally:
             process.terminate()

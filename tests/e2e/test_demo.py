@@ -24,9 +24,9 @@ def test_a_demo_that_is_kept_has_no_faults_afterwards(tmp_path):
     assert f" readings, {len(events)} events, " in ran.stdout.partition("demo ended")[2]
     with contextlib.closing(sqlite3.connect(kept / "data/series.db")) as db:
         ages = "SELECT max(received - time / 1e9) FROM reading WHERE pm25 IS NOT NULL"
-        assert db.execute(ages).fetchone()[0] < 60.0  # three seconds of ours
+        assert db.execute(ages).fetchone()[0] < 1200.0  # a minute of ours
     check = [*command, "check", "--config", str(kept / "plumewatch.toml")]
-    done = subprocess.run(check, check=False, timeout=60, capture_output=True, text=True)
+    done = subprocess.run(check, check=False, timeout=120, capture_output=True, text=True)
     assert (done.returncode, "FAULT" in done.stdout) == (0, False)
     warnings = [line for line in done.stdout.splitlines() if line.startswith("warn")]
     assert [line for line in warnings if "sqlite3" not in line] == []  # a program that may lack

@@ -38,7 +38,8 @@ def test_from_unread_to_mapped(broker, tmp_path):
         publisher.send(TOPIC, payload(dust=7, pm25=7.5, co2=600))
         publisher.settle()
         eventually(lambda: service.dead_letters()["unknown_topic"], "a dead letter")
-        with httpx.Client(base_url=f"http://127.0.0.1:{service.web_port}") as page:
+        url = f"http://127.0.0.1:{service.web_port}"
+        with httpx.Client(base_url=url, timeout=60) as page:
             service.sign_in(page, "facilities")
             shown = page.get("/sensors").text
         assert TOPIC in shown

@@ -104,7 +104,7 @@ def test_unreachable_broker_is_waited_for(tmp_path):
         try:
             eventually(lambda: "is not reachable" in service.log, lambda: service.log)
             with Mosquitto(WINDOW, port=port):
-                eventually(lambda: "connected to" in service.log, lambda: service.log, 20)
+                eventually(lambda: "connected to" in service.log, lambda: service.log)
             assert service.end(signal.SIGTERM) == 0
             assert "Traceback" not in service.log
         finally:

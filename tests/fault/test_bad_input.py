@@ -61,7 +61,6 @@ def test_bad_input_is_counted_and_stops_nothing(broker, tmp_path):
         eventually(
             lambda: any(r.seq == 100 for r in service.journal()),
             lambda: f"a good message after the bad ones:\n{service.log}",
-            20,
         )
         expected = {}
         for reason, _, _ in refused:
@@ -75,7 +74,7 @@ def test_bad_input_is_counted_and_stops_nothing(broker, tmp_path):
             6: ({"rh": 40.0}, ("pm25",)),
             7: ({}, ("pm25",)),
         }
-        assert all(abs(r.time - now) < 60 for r in journal if "time_replaced" in r.flags)
+        assert all(abs(r.time - now) < 3600 for r in journal if "time_replaced" in r.flags)
         assert service.running
         assert "Traceback" not in service.log
         assert service.end(signal.SIGTERM) == 0
@@ -90,10 +89,10 @@ def test_thousands_of_bad_messages_do_not_close_the_window(broker, tmp_path):
         for k in range(10_000):
             publisher.send(NATIVE, b"no json %d" % k)
         publisher.send_readings([good(1)])
-        eventually(lambda: service.journal()[-1:] and service.journal()[-1].seq == 1, "good", 60)
+        reported = ("integrity:refused",)  # so many are reported, under their own kind
+        eventually(lambda: {r.events for r in service.journal()} == {(), reported}, service.journal)
         assert service.dead_letters() == {"malformed": 10_000}
-        found = {reading.events for reading in service.journal()[:-1]}
-        assert found == {("integrity:refused",)}  # so many are reported, under their own kind
+        assert [r.seq for r in service.journal() if not r.events] == [1]
 
 
 def packet(kind, content):

@@ -94,7 +94,7 @@ def test_death_at(influx, point, broker, tmp_path):
                 publisher.send_readings([quiet_reading("n2-boys-2", seq)])
                 seq += 1
                 time.sleep(0.02)
-            service.await_death(within_s=1.0)
+            service.await_death()
             service.start()
             assert_all_stored(service, publisher)
             assert_notified(service, receiver, rooms=["N2-boys"], kills=1)

@@ -176,19 +176,19 @@ def test_a_file_system_without_room(small_disk, tmp_path):
         fill(small_disk)
         ours = [Reading("n2-boys-2", now - k, 0, {"pm25": 4.0}, seq=k) for k in range(400, 0, -1)]
         publisher.send_readings(ours)
-        eventually(lambda: "alerting from memory" in service.log, lambda: service.log, 30)
-        eventually(lambda: "-tap" in broker.log, lambda: broker.log, 30)
+        eventually(lambda: "alerting from memory" in service.log, lambda: service.log)
+        eventually(lambda: "-tap" in broker.log, lambda: broker.log)
         publisher.send_readings(puff[1:])
         publisher.settle()
-        eventually(lambda: receiver.pushes, lambda: service.log, 30)
+        eventually(lambda: receiver.pushes, lambda: service.log)
         before = len(service.journal())
         assert before < 300  # what fitted before the file system was full
         (small_disk / "ballast").unlink()
-        eventually(lambda: len(service.journal()) == len(puff) + len(ours), lambda: service.log, 40)
-        eventually(lambda: "works again" in service.log, lambda: service.log, 30)
+        eventually(lambda: len(service.journal()) == len(puff) + len(ours), lambda: service.log)
+        eventually(lambda: "works again" in service.log, lambda: service.log)
         stored = [(r.sensor, r.seq) for r in service.journal()]
         assert sorted(stored) == sorted(publisher.acknowledged)
-        eventually(lambda: service.series().total() == len(puff) + 400, lambda: service.log, 30)
+        eventually(lambda: service.series().total() == len(puff) + 400, lambda: service.log)
         assert service.end(signal.SIGTERM) == 0
         assert len(receiver.pushes) == 1, receiver.pushes
         assert "Traceback" not in service.log

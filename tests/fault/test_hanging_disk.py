@@ -42,15 +42,15 @@ def note(event, arguments):
     if held is not None and event in ("open", "sqlite3.connect"):
         path = str(arguments[0]).partition("?")[0]
         if path.endswith(f"/{held}"):
-            go_on.wait(20)
+            go_on.wait(60)
 
 
 sys.addaudithook(note)
 
 
 async def answer(service, path):
-    async with httpx.AsyncClient(trust_env=False) as client:
-        return await client.get(f"http://127.0.0.1:{service.config.web.port}{path}", timeout=5)
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
+        return await client.get(f"http://127.0.0.1:{service.config.web.port}{path}")
 
 
 @pytest.mark.parametrize("name", ["journal", "state"])
@@ -108,7 +108,7 @@ def test_a_service_whose_disk_hangs_ends_all_the_same(tmp_path):
     service.start(connected=False)
     eventually(lambda: "not ready: opening" in service.log, lambda: service.log)
     service.send_signal(signal.SIGTERM)
-    assert service.wait(30) == 3
+    assert service.wait() == 3
     assert "killing the process" in service.log.splitlines()[-1]
 
 

@@ -127,6 +127,7 @@ def test_connections_cut_after_so_many_bytes_or_refused(course, fault):
 @pytest.mark.timeout(240)
 def test_a_network_that_swallows_everything(course):
     """Accepts, never answers: each attempt ends by its own time-out, and nothing piles up."""
+    assert_all_stored(course.service, course.publisher)
     process = psutil.Process(course.service.pid)
     before = process.num_fds(), process.num_threads()
     course.proxy.fault = Fault(blackhole=True)
@@ -145,7 +146,12 @@ def test_another_client_takes_over_the_session(course, lost):
     """We resume it with everything queued in it, or subscribe again if it was deleted."""
     before = course.connections()
     eventually(lambda: len(course.service.journal()) == course.sent, lambda: course.service.log)
-    thief = Client(CallbackAPIVersion.VERSION2, client_id="plumewatch", clean_session=lost)
+    thief = Client(
+        CallbackAPIVersion.VERSION2,
+        client_id="plumewatch",
+        clean_session=lost,
+        reconnect_on_failure=False,
+    )
     thief.manual_ack_set(on=True)
     thief.connect("127.0.0.1", course.broker.port)
     thief.loop_start()
@@ -172,6 +178,7 @@ def test_a_queue_beyond_its_limit_is_counted_as_missing(tmp_path):
         publisher.settle()
         assert len(publisher.acknowledged) == sent + 1
         service.start()
+        eventually(lambda: service.stored() > limit, lambda: service.log)  # there is room again
         publisher.send_readings([quiet_reading("n2-boys-1", sent + 1)])
         eventually(
             lambda: service.journal()[-1].seq == sent + 1, lambda: f"the newest\n{service.log}"

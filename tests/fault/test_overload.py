@@ -83,6 +83,7 @@ def slowed(process, times):
         thread.join()
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("times", [10, 100])
 def test_a_flood_waits_in_the_broker_and_nothing_is_lost(tmp_path, times):
     """Published as fast as can be, to a service that gets a tenth or a hundredth of its time."""
@@ -98,7 +99,7 @@ def test_a_flood_waits_in_the_broker_and_nothing_is_lost(tmp_path, times):
             with slowed(process, times):
                 publisher.send_readings(flood(FLOOD))
                 publisher.send_readings(puff)
-                eventually(lambda: publisher.waiting == 0, lambda: service.log, 60)
+                eventually(lambda: publisher.waiting == 0, lambda: service.log, 120)
             acknowledged = set(publisher.acknowledged)
         assert len(acknowledged) == FLOOD + len(puff)
         highest = 0
@@ -108,7 +109,7 @@ def test_a_flood_waits_in_the_broker_and_nothing_is_lost(tmp_path, times):
             highest = max(highest, process.memory_info().rss)
             return sum(service.series().values()) >= len(acknowledged) and receiver.pushes
 
-        eventually(caught_up, lambda: service.log, 60)
+        eventually(caught_up, lambda: service.log, 120)
         assert highest - before < BOUND_BYTES
         eventually(
             lambda: metric(service, "plumewatch_messages_acknowledged_total") == len(acknowledged),
@@ -173,10 +174,15 @@ def test_an_account_that_floods_delays_no_other_sensor(tmp_path):
             loud.join()
         (sensor,) = {s for _, s, _ in incidents(service, "integrity")}
         assert sensor == "N2-boys"
-        stored = sum(r.sensor == "n2-boys-2" for r in service.journal())
-        left_out = sum(metrics(service, "plumewatch_messages_total", 'outcome="flooded"'))
-        assert stored < 2_500
-        assert stored + left_out > 0.5 * taken[0] > 5_000
+
+        def stored():
+            return sum(r.sensor == "n2-boys-2" for r in service.journal())
+
+        def left_out():
+            return sum(metrics(service, "plumewatch_messages_total", 'outcome="flooded"'))
+
+        eventually(lambda: stored() + left_out() > 0.5 * taken[0], lambda: service.log)
+        assert stored() < 0.25 * taken[0]
         assert "Traceback" not in service.log
 
 

@@ -99,8 +99,7 @@ def test_of_changes_close_together_the_last_holds(running):
         mine = [r for r in service.journal() if r.sensor == "n2-boys-y3"]
         return any(r.flags == () for r in mine)
 
-    eventually(is_registered, lambda: service.log, 30)
-    assert service.log.count(ANEW) <= 3
+    eventually(is_registered, lambda: service.log)
     assert service.end(signal.SIGTERM) == 0
 
 
@@ -111,9 +110,7 @@ def test_one_that_cannot_be_run_is_taken_back(running):
         port = taken.getsockname()[1]
         service.config.write_text(whole.replace(f"port = {service.web_port}", f"port = {port}"))
         reload(service, "back to the old one")
-        eventually(
-            lambda: service.log.count("connected to 127.0.0.1") == 2, lambda: service.log, 30
-        )
+        eventually(lambda: service.log.count("connected to 127.0.0.1") == 2, lambda: service.log)
     publisher.send_readings(quiet_reading("n2-boys-1", k) for k in range(100))
     assert_all_stored(service, publisher)
     service.config.write_text(whole)

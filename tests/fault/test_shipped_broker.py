@@ -83,7 +83,7 @@ def test_service_and_sensors_may_do_what_they_need_and_no_more(broker, service):
     eventually(service.journal, lambda: service.log)
     assert [(r.sensor, r.seq) for r in service.journal()] == [("n2-boys-1", 2)]
     eventually(lambda: float(metrics(service)["plumewatch_canaries_returned_total"]) >= 1, "canary")
-    eventually(lambda: "plumewatch_broker_stored_messages" in metrics(service), "its counts", 30)
+    eventually(lambda: "plumewatch_broker_stored_messages" in metrics(service), "its counts")
     anonymous = Client(CallbackAPIVersion.VERSION2)
     answers = []
     anonymous.on_connect = lambda *arguments: answers.append(arguments[3].is_failure)
@@ -209,6 +209,10 @@ def test_it_keeps_what_comes_while_the_service_is_away_over_its_own_restart(brok
 
 def test_killed_it_loses_what_it_was_given_since_it_saved_and_that_shows(broker, service):
     """The one loss that the promise does not cover: broker killed while the service is away."""
+
+    def kept():
+        return [r.seq for r in service.journal() if r.sensor == "n2-boys-1"]
+
     with Publisher(broker.port, **GATEWAY) as publisher:
         publisher.send_readings([quiet_reading("n2-boys-1", 0)])
         assert_all_stored(service, publisher)
@@ -226,14 +230,13 @@ def test_killed_it_loses_what_it_was_given_since_it_saved_and_that_shows(broker,
     with Publisher(broker.port, **GATEWAY) as publisher:
         publisher.send_readings([quiet_reading("n2-boys-1", 501)])
         publisher.settle()
-        eventually(lambda: service.journal()[-1].seq == 501, lambda: service.log)
+        eventually(lambda: 501 in kept(), lambda: service.log)
         set_clock(service.clock, 120.0)  # a gap counts once nothing has filled it for a minute
         publisher.send_readings([quiet_reading("n2-boys-1", 502, time.time() + 120.0)])
         missing = 'plumewatch_readings_total{noted="missing"}'
         eventually(lambda: float(metrics(service)[missing]) == 100, lambda: service.log)
-        eventually(lambda: service.journal()[-1].seq == 502, lambda: service.log)
-    kept = [r.seq for r in service.journal() if r.sensor == "n2-boys-1"]
-    assert kept == [*range(401), 501, 502]
+        eventually(lambda: 502 in kept(), lambda: service.log)
+    assert kept() == [*range(401), 501, 502]
 
 
 def test_killed_while_the_service_runs_it_loses_nothing(broker, service):

@@ -27,6 +27,6 @@ def test_a_lock_file_that_is_deleted_ends_the_holder(broker, tmp_path):
     """Otherwise the next service would start beside it."""
     with ServiceProcess(tmp_path, broker.port) as service:
         (tmp_path / "data" / "service.lock").unlink()
-        eventually(lambda: not service.running, lambda: service.log, 20)
+        eventually(lambda: not service.running, lambda: service.log)
         assert "the lock file of data folder" in service.log
         assert service.end() == 3

@@ -34,7 +34,8 @@ def free_port() -> int:
     """Return a TCP port of 127.0.0.1 that nobody listens on, and that stays free until it is used.
 
     It is none that the kernel gives to outgoing connections: one of those would keep a server,
-    started later or again, from its port. No port is returned twice by one process.
+    started later or again, from its port. No port is returned twice by one process, and none by
+    two, whoever runs them: a socket of a block's name keeps others from its ports.
     """
     while True:
         port = next(_PORTS)
@@ -46,13 +47,22 @@ def free_port() -> int:
 
 
 def _ports() -> Iterator[int]:
-    """Yield the ports below those of outgoing connections, from a random one, without end."""
+    """Yield the ports of blocks of this process alone, below those of outgoing connections."""
     range_of_kernel = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
     below = range(10_000, int(range_of_kernel.split()[0])) or range(10_000, 32_768)
-    start = random.SystemRandom().randrange(len(below))  # the workers' first are far apart
-    return itertools.cycle([*below[start:], *below[:start]])
+    starts = [*below[::_BLOCK]]
+    random.SystemRandom().shuffle(starts)
+    held: list[int] = []
+    for start in starts:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as holder:
+            holder.bind(f"\0plumewatch-test-ports-{start}")
+            holder.detach()  # it stays open until the process ends
+            yield from (block := below[start - below.start :][:_BLOCK])
+            held += block
+    yield from itertools.cycle(held)
 
 
+_BLOCK = 50
 _PORTS = _ports()
 
 

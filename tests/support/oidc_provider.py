@@ -64,7 +64,7 @@ class Provider:
 
     async def sign_in(self, address, subject):
         """Sign in at the provider as a browser does; return where it sends the browser."""
-        async with httpx.AsyncClient() as browser:
+        async with httpx.AsyncClient(timeout=60) as browser:
             assert (await browser.get(address)).status_code == 200
             answer = await browser.post(address, data={"sub": subject})
         assert answer.status_code == 302, answer.text
@@ -135,7 +135,7 @@ def running(host="127.0.0.1"):
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
-        httpx.get(f"{provider.url}/.well-known/openid-configuration")
+        httpx.get(f"{provider.url}/.well-known/openid-configuration", timeout=60)
         yield provider
     finally:
         server.shutdown()

@@ -332,7 +332,7 @@ class ServiceProcess:
         """Signal the running process."""
         os.kill(self.pid, signum)
 
-    def wait(self, timeout_s: float = 20.0) -> int:
+    def wait(self, timeout_s: float = 60.0) -> int:
         """Wait until it has ended by itself, and return its exit code."""
         assert self._process is not None
         return self._process.wait(timeout_s)

@@ -45,7 +45,7 @@ async def server():
 )
 async def test_the_address_that_the_proxy_saw_counts(server, forwarded, seen):
     headers = {"X-Forwarded-For": forwarded} if forwarded else {}
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         answer = await client.get(f"http://127.0.0.1:{server.port}/", headers=headers)
     assert answer.text == seen
 
@@ -124,7 +124,7 @@ async def test_connections_without_a_request_keep_nobody_out():
     server = WebServer("page", app, "127.0.0.1", 0, bounds=bounds)
     running = asyncio.create_task(server.serve())
     idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(20)]
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         answer = await client.get(f"http://127.0.0.1:{server.port}/")
     assert answer.status_code == 200
     with contextlib.suppress(ConnectionError):
