@@ -11,9 +11,9 @@ from alerts.access.own_channels import ChannelKind
 from alerts.policy import StaffMember
 from plumewatch.config.load import load
 from storage.sqlite import transaction
-from tests.support.waiting import until
 from tests.support.broker import free_port
 from tests.support.in_process import running, state_database
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.attack
 
