@@ -34,10 +34,6 @@ _HEADING: Final = (
     "# the payload does not say. Once it is in the configuration, `plumewatch check` runs its",
     "# examples.",
 )
-SKELETON: Final = (
-    "# A skeleton. The data sheet says which bytes are which value: fill in the fields. Then enter",
-    "# what the device shows in the examples, and `plumewatch check` compares them.",
-)
 _BARE: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 _COLUMN: Final = 40
 
@@ -101,8 +97,7 @@ class Entry:
 class Draft:
     """What was understood so far; `questions` become comments for a person to decide.
 
-    `topic`: a topic that the filter matches, for the examples. In a skeleton, a person fills in the
-    fields.
+    `topic`: a topic that the filter matches, for the examples.
     """
 
     head: Entry
@@ -110,7 +105,6 @@ class Draft:
     fields: list[Entry] = field(default_factory=list)
     events: list[Entry] = field(default_factory=list)
     questions: list[str] = field(default_factory=list)
-    is_skeleton: bool = False
 
     def format(self, samples: Iterable[bytes], received: float, zone: tzinfo = UTC) -> str:
         """Return the mapping as TOML with examples that pass; `SuggestError` if it reads none."""
@@ -119,17 +113,10 @@ class Draft:
         if not examples:
             raise SuggestError("no sample holds a value that the suggestion could show")
         quantities = [entry.values["quantity"] for entry in self.fields]
-        events = self.events
-        if self.is_skeleton:
-            lines, events = [*SKELETON], []  # its only event shows the sensor
-            for entry in examples:
-                entry.values.pop("events")
-                entry.add("values", {}, "fill in: what the device shows")
-        else:
-            lacks = find_lacks(quantities, has_time="time" in self.head.values)
-            lines = [*_HEADING, *(f"# Note: {MEANING[word]}." for word in lacks)]
+        lacks = find_lacks(quantities, has_time="time" in self.head.values)
+        lines = [*_HEADING, *(f"# Note: {MEANING[word]}." for word in lacks)]
         lines += ["[[mapping]]", *self.head.lines()]
-        for name, entries in (("field", self.fields), ("event", events)):
+        for name, entries in (("field", self.fields), ("event", self.events)):
             for entry in entries:
                 lines += ["", f"[[mapping.{name}]]", *entry.lines()]
         if self.questions:
@@ -140,8 +127,7 @@ class Draft:
         for sensor in dict.fromkeys(entry.values["sensor"] for entry in examples):
             lines += ["# [[sensor]]", f"# id = {format_toml(sensor)}", '# room = "..."']
         text = "\n".join(lines) + "\n"
-        if not self.is_skeleton:
-            _verify(text, zone)
+        _verify(text, zone)
         return text
 
     def _make_example(self, payload: bytes, received: float, zone: tzinfo) -> Entry | None:

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from detection.quantities import QUANTITIES, is_unlikely, looks_like
 from ingest.errors import DecodeError
 from ingest.mapping.draft import Draft, Entry, SuggestError, format_toml, start_draft
-from ingest.mapping.frames import EXAMPLES, Frame, add_fields, find_frame, parse_field
 from ingest.mapping.schema import Pick, check_zone
 from ingest.mapping.source import follow_path, parse, parse_csv
 from ingest.mapping.times import find_form, is_time
@@ -102,7 +101,7 @@ def suggest(
     columns: str = "",
     ask: Ask = lambda _place, _question, _examples: "",
 ) -> str:
-    """Return a mapping as TOML, whose examples pass, or a skeleton for binary frames.
+    """Return a mapping as TOML, whose examples pass.
 
     `columns`: names of the columns of CSV without a header. Raises `SuggestError` if nothing in
     the samples is understood, or an answer cannot be used.
@@ -110,13 +109,7 @@ def suggest(
     usable = [s for s in samples[:_MAX_SAMPLES] if 0 < len(s) <= _MAX_SAMPLE]
     if not usable:
         raise SuggestError(f"give at least one payload of 1 to {_MAX_SAMPLE} bytes")
-    suggestion = _Suggestion(topic, usable, name, columns, ask)
-    try:
-        draft, alike = suggestion.read_names()
-    except SuggestError:
-        draft, alike = suggestion.read_frames()
-        if not alike:
-            raise
+    draft, alike = _Suggestion(topic, usable, name, columns, ask).read()
     return draft.format(alike[:_EXAMPLES], received, zone)
 
 
@@ -129,13 +122,11 @@ class _Suggestion(NamedTuple):
     columns: str
     ask: Ask
 
-    def read_names(self) -> tuple[Draft, list[bytes]]:
-        """Draft a mapping of payloads whose values have names; also return the samples it reads."""
+    def read(self) -> tuple[Draft, list[bytes]]:
+        """Draft a mapping; also return the samples it reads."""
         read = [(found, sample) for sample in self.samples if (found := _parse_any(sample))]
         if not read:
-            raise SuggestError(
-                "neither JSON, key=value text, a form, CSV, a number nor bytes in hex or base64"
-            )
+            raise SuggestError("neither JSON, key=value text, a form, CSV nor a number")
         form = read[0][0][0]
         contents = [found[1] for found, _ in read if found[0] == form]
         alike = [sample for found, sample in read if found[0] == form]
@@ -152,30 +143,6 @@ class _Suggestion(NamedTuple):
             count = f"{len(others)} of {len(self.samples)} samples"
             draft.questions.append(f"Not read: {count}, as the others are {form}: {shown}.")
         return draft, alike
-
-    def read_frames(self) -> tuple[Draft, list[bytes]]:
-        """Draft a mapping of binary frames, asking for each field; also return its samples."""
-        found = [(frame, sample) for sample in self.samples if (frame := find_frame(sample))]
-        first: Frame | None = found[0][0] if found else None
-        alike = [(frame, sample) for frame, sample in found if first and frame[:3] == first[:3]]
-        frames = [frame for frame, _ in alike][:_EXAMPLES]
-        ids = {}
-        if first and first.form == "json" and (content := _parse_any(alike[0][1])):
-            ids = _find_ids({path: [value] for path, value in _walk(content[1])})
-        draft = self._start(first.form if first else "raw", ids)
-        fields: list[Entry] = []
-        shown = " / ".join(frame.content.hex(" ") for frame in frames)[:400]
-        read = partial(parse_field, frames=[frame.content for frame in frames])
-        while frames and len(fields) < _MAX_FIELDS:
-            so_far = ", ".join(field.values["quantity"] for field in fields)
-            question = f"which value is where in {shown}?" + (f" So far {so_far}" * bool(so_far))
-            field = _ask_until_valid(self.ask, "bytes", question, EXAMPLES, read)
-            if field is None:
-                break
-            fields.append(field)
-        if frames:
-            add_fields(draft, frames, fields)
-        return draft, [sample for _, sample in alike]
 
     def _start(self, form: str, ids: dict[Steps, str], metric: int = -1) -> Draft:
         path = _write_path(next(iter(ids), ()))

@@ -18,7 +18,7 @@ from detection.quantities import QUANTITIES
 from ingest.decoders import Routes
 from ingest.intake import Intake, IntakeConfig
 from ingest.mapping.decoder import compile_mapping
-from ingest.mapping.draft import SKELETON, SuggestError, format_toml
+from ingest.mapping.draft import SuggestError, format_toml
 from ingest.mapping.examples import find_failures
 from ingest.mapping.schema import MappingConfig, check_mapping
 from ingest.mapping.suggest import suggest
@@ -136,11 +136,8 @@ def test_no_tree_is_a_traceback(tree):
 def proved(text):
     (entry,) = tomllib.loads(text)["mapping"]
     mapping = MappingConfig.model_validate(entry)
-    if text.startswith(SKELETON[0]):
-        assert [where for where, *_ in check_mapping(mapping)] == ["field"]  # for a person
-    else:
-        assert list(check_mapping(mapping)) == []
-        assert list(find_failures(compile_mapping(mapping), mapping.example)) == []
+    assert list(check_mapping(mapping)) == []
+    assert list(find_failures(compile_mapping(mapping), mapping.example)) == []
     for line in text.splitlines():
         assert line.isprintable()
     return mapping

@@ -20,7 +20,7 @@ from ingest.decoding import Context, States
 from ingest.errors import DecodeError, Reason
 from ingest.intake import decode_message, find_candidates, find_likely_decoders
 from ingest.integrity import UnlikelyValues
-from ingest.mapping.draft import SKELETON, SuggestError
+from ingest.mapping.draft import SuggestError
 from ingest.mapping.examples import find_lacks
 from ingest.mapping.suggest import suggest
 from ingest.mqtt.connection import connected, make_client
@@ -197,16 +197,11 @@ def _propose(
         return
     try:
         text = suggest(topic, samples, received=float(round(received)), zone=context.zone)
-        is_skeleton = text.startswith(SKELETON[0])
-        if not is_skeleton:
-            _build_routes(replace(found, mappings=[*found.mappings, text]))
+        _build_routes(replace(found, mappings=[*found.mappings, text]))
     except (SuggestError, ConfigError) as error:
         found.unread[topic] = str(error).partition("\n")[0]
         return
-    if is_skeleton:
-        found.unread[topic] = "binary; plumewatch mapping suggest asks where the values are"
-    else:
-        found.mappings.append(text)
+    found.mappings.append(text)
 
 
 def _build_routes(found: Discovery) -> Routes:

@@ -1,6 +1,5 @@
 """Suggestions for what is no JSON: key=value text, lines of CSV, frames of bytes."""
 
-import base64
 import json
 import tomllib
 
@@ -82,54 +81,6 @@ def test_columns_that_are_asked_for_one_by_one():
     entry, _ = suggested("hall/b7/air", f"{TIME},12.3,41", answers=answers)
     assert entry["example"][0]["values"] == {"pm25": 12.3, "rh": 41.0}
     assert entry["time"]["path"] == [0]
-
-
-FRAMES = (bytes.fromhex("02007bfe01"), bytes.fromhex("020081ff01"))
-
-
-@pytest.mark.parametrize(
-    ("written", "form", "binary"),
-    [
-        (lambda frame: frame, "raw", {"encoding": "raw"}),
-        (lambda frame: frame.hex(), "text", {"encoding": "hex"}),
-        (lambda frame: frame.hex(" ").upper(), "text", {"encoding": "hex"}),
-        (base64.b64encode, "text", {"encoding": "base64"}),
-        (
-            lambda frame: json.dumps({"dev": "b7", "up": {"raw": frame.hex()}}),
-            "json",
-            {"encoding": "hex", "path": ["up", "raw"]},
-        ),
-        (
-            lambda frame: json.dumps({"dev": "b7", "data": base64.b64encode(frame).decode()}),
-            "json",
-            {"encoding": "base64", "path": ["data"]},
-        ),
-    ],
-)
-def test_a_frame_gets_a_skeleton_that_a_second_sample_checks(written, form, binary):
-    samples = [written(frame) for frame in FRAMES]
-    skeleton, text = suggested("hall/b7/up", *samples)
-    assert skeleton["format"] == form
-    assert skeleton.get("binary", {}).items() >= binary.items()
-    assert "# sample 2  02 00 81 ff 01" in text
-    assert '# at = { offset = 0, type = "u8" }' in text
-    asked = ("pm25 ug/m3 1 u16 x0.1", "temp degC 3 i8", "")
-    entry, _ = suggested("hall/b7/up", *samples, answers=asked)
-    assert [example["values"] for example in entry["example"]] == [
-        {"pm25": 12.3, "temp": -2.0},
-        {"pm25": 12.9, "temp": -1.0},
-    ]
-    assert is_right(entry)
-
-
-@pytest.mark.parametrize(
-    "answer", ["pm25 1 u16", "dust ug/m3 1 u16", "pm25 ug/m3 4 u16", "rh % 3 u8", "pm25 ug/m3 x u8"]
-)
-def test_a_place_that_a_sample_contradicts_is_asked_for_again(answer):
-    samples = [frame.hex() for frame in FRAMES]
-    entry, _ = suggested("hall/b7/up", *samples, answers=(answer, "pm25 ug/m3 1 u16 x0.1"))
-    assert [f["quantity"] for f in entry["field"]] == ["pm25"]
-    assert entry["field"][0]["at"]["offset"] == 1
 
 
 def test_what_was_not_taken_is_listed():
