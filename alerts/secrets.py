@@ -24,8 +24,6 @@ _WORDS: Final = Words(
         "page": mark("staff page"),
         "link": mark("link"),
         "webpush": mark("push"),
-        "http": mark("web hook"),
-        "https": mark("web hook"),
     }
 )
 
@@ -127,7 +125,7 @@ def make_target_id(target: Secret) -> str:
 def find_channel(target: Secret) -> str:
     """Return the provider behind an address: a cloud service, or a private server's fingerprint."""
     name = find_scheme(target)
-    if name not in OWN_SERVERS | {"http", "https"}:
+    if name not in OWN_SERVERS:
         return make_target_id(target).partition("-")[0]
     server = (
         target.reveal()

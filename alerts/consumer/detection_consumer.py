@@ -33,7 +33,7 @@ from alerts.incidents.threshold_adjustments import SensorThresholds
 from detection.alert_rules import AlertBudgets
 from detection.errors import SnapshotError
 from detection.events import Detail, Event, EventKind, EventPhase
-from detection.liveness import Liveness
+from detection.liveness import Liveness, LivenessSettings
 from language.messages import fact, parse_facts
 from storage import firmware
 from storage.journal import Snapshot, load_cursor, load_snapshot, save_cursor, save_snapshot
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from alerts.engine import AlertEngine, AlertRecord
     from alerts.incidents.threshold_adjustments import ThresholdAdjustment
-    from detection.liveness import LivenessSettings, SensorLife
+    from detection.liveness import SensorLife
     from storage.journal import JournalEntry
     from storage.reading import Reading
 
@@ -64,40 +64,35 @@ class Outages:
     """Follows the liveness of sensors by their intervals; without settings, of no sensor."""
 
     def __init__(self, intervals: Mapping[str, float], settings: LivenessSettings | None) -> None:
-        self._intervals, self._settings = intervals, settings
-        self._liveness = Liveness(intervals, settings) if settings else None
+        self._intervals = {} if settings is None else intervals
+        self._settings = settings or LivenessSettings()
+        self._liveness = Liveness(self._intervals, self._settings)
         self._lost: list[Event] = []
 
     def open(self, connection: sqlite3.Connection) -> int:
         """Restore the stored state; return the journal position that it has reached."""
         stored, position = load_snapshot(connection, LIVENESS), 0
-        if self._settings is None:
-            return 0
         if stored is not None:
             try:
                 self._liveness = Liveness.restore(stored.body, self._intervals, self._settings)
                 position = stored.position
             except SnapshotError:
                 pass  # start over
-        if self._liveness is not None:
+        if self._intervals:
             self._lost = _find_lost_outages(connection, self._liveness.open_outage_ids())
         return position
 
     def save(self, tx: sqlite3.Connection, position: int) -> None:
         """Store the state with the journal position that it has reached."""
-        if self._liveness is not None:
-            body = self._liveness.snapshot()
-            save_snapshot(tx, LIVENESS, Snapshot(position, "", body))
+        save_snapshot(tx, LIVENESS, Snapshot(position, "", self._liveness.snapshot()))
 
     def lives(self) -> Mapping[str, SensorLife]:
         """Return the liveness of the sensors; empty if it is not followed."""
-        return {} if self._liveness is None else self._liveness.lives()
+        return self._liveness.lives()
 
     def step(self, readings: Sequence[Reading]) -> list[Event]:
         """Return the ends of the outages that these readings end."""
         events: list[Event] = []
-        if self._liveness is None:
-            return events
         for reading in readings:
             word = ""
             if reading.events:
@@ -110,8 +105,6 @@ class Outages:
 
     def on_time(self, now: float, *, broker_healthy: bool) -> list[Event]:
         """Return the outages that begin by `now`, and the ends of lost ones."""
-        if self._liveness is None:
-            return []
         lost, self._lost = self._lost, []
         events = [_build_end(event, now) for event in lost]
         return events + self._liveness.on_time(now, broker_healthy=broker_healthy)

@@ -1,4 +1,4 @@
-"""Find incidents and notices that are stuck for any reason, every half minute.
+"""Find incidents and notices that are stuck for any reason.
 
 An open incident must have a pending escalation step or a finished escalation, an acknowledged one
 must have a pending reminder, and no notice may be overdue. Each check is one query over an index of
@@ -7,23 +7,12 @@ open rows. `AlertEngine.check_stuck` restarts incidents without a step.
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from storage.sqlite import transaction
-
 if TYPE_CHECKING:
     import sqlite3
-    from collections import Counter
-    from collections.abc import Awaitable, Callable
 
-
-log = logging.getLogger(__name__)
-
-EVERY_S: Final = 30.0
 LATE_S: Final = 60.0
 """How long something may be due before it counts as late."""
 
@@ -73,36 +62,3 @@ def find_stuck(tx: sqlite3.Connection, now: float) -> list[StuckItem]:
         for what, query in QUERIES.items()
         for row in tx.execute(query, {"late": now - LATE_S})
     ]
-
-
-@dataclass(slots=True)
-class StuckIncidentCheck:
-    """Run a check regularly; log and count each stuck item once while it stays stuck."""
-
-    find: Callable[[sqlite3.Connection, float], list[StuckItem]]
-    clock: Callable[[], float]
-    counter: Counter[str]
-    run_until_stored: Callable[[Callable[[], list[StuckItem]]], Awaitable[list[StuckItem]]]
-    on_found: Callable[[], None]
-    _known: frozenset[StuckItem] = field(init=False, default=frozenset())
-
-    async def run(self, state: sqlite3.Connection) -> None:
-        """Check until cancelled."""
-        while True:
-            await asyncio.sleep(EVERY_S)
-            self.report(await self.run_until_stored(lambda: self.check(state)))
-
-    def check(self, state: sqlite3.Connection) -> list[StuckItem]:
-        """Check once, in the thread of the database."""
-        with transaction(state) as tx:
-            return self.find(tx, self.clock())
-
-    def report(self, found: list[StuckItem]) -> None:
-        """Log and count what was not known yet."""
-        fresh = [item for item in found if item not in self._known]
-        self._known = frozenset(found)
-        for item in fresh:
-            log.error("stuck: %s, %s", item.what, item.subject)
-            self.counter[item.what] += 1
-        if fresh:
-            self.on_found()

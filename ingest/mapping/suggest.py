@@ -1,7 +1,7 @@
 """Propose a mapping for a topic from samples; a person approves it by pasting it.
 
 Quantities are guessed from well-known names (`ingest.names`). A unit stated by the name or the
-payload is used; any other unit is a guess and marked as one, or the person is asked. A value that
+payload is used; any other unit is a guess and marked as one. A value that
 could be several quantities (a ``tvoc`` without unit) is left out, and a comment lists the choices.
 
 Anybody may have sent the samples: their size, depth and number of values are bounded, nothing in
@@ -13,44 +13,36 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from collections.abc import Callable, Sequence
 from datetime import UTC
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from detection.quantities import QUANTITIES, is_unlikely, looks_like
 from ingest.errors import DecodeError
 from ingest.mapping.draft import Draft, Entry, SuggestError, format_toml, start_draft
-from ingest.mapping.schema import Pick, check_zone
+from ingest.mapping.schema import Pick
 from ingest.mapping.source import follow_path, parse, parse_csv
 from ingest.mapping.times import find_form, is_time
 from ingest.names import find_conversion, find_quantity, find_unit, list_units
 from ingest.validation import Limits, clean_version, parse_number, parse_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import tzinfo
 
-T = TypeVar("T")
 Steps = tuple[Any, ...]
 Leaves = dict[Steps, list[Any]]
 """Values of all samples by path."""
-Ask = Callable[[str, str, Sequence[str]], str]
-"""Asks a person about something the payload does not say: the place (``data.voc``), the question,
-and example answers. Returns the answer, or nothing if the person does not know."""
 
 _MAX_SAMPLE: Final = 16_384
 _MAX_SAMPLES: Final = 32
 _MAX_LEAVES: Final = 200
 _MAX_FIELDS: Final = 32
 _EXAMPLES: Final = 3
-_TRIES: Final = 3
 _DEPTH: Final = 6
 _LIMITS: Final = Limits()
 _FORMS: Final = ("json", "text", "form", "pairs", "csv")
 """Forms of payloads, in the order in which they are tried."""
 _PLAIN: Final = frozenset({"value", "val", "v", "reading", "current"})
-_VOCS: Final = ("tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw")
 _IDENTITY: Final = frozenset(
     {"sensor_id", "device_id", "deviceid", "device", "sensor", "mac", "serial", "serialno", "id"}
     | {"sn", "eui", "deveui", "dev_eui", "uid", "uuid", "node", "dev", "station", "name"}
@@ -61,7 +53,6 @@ _FIRMWARE: Final = frozenset(
 )
 _SIZE: Final = re.compile(r"(?<=_)p(?=\d)", re.IGNORECASE)
 _SENTINELS: Final = (65535, 65534, 32767, -1, -99, -999, -1000, -9999)
-_ANSWERED: Final = "as answered"
 _LIKELIER: Final = {"temp": "degF", "rh": "fraction"}
 """Units of values that are unlikely in the usual unit; masses are then in mg/m³."""
 
@@ -84,8 +75,7 @@ class _Meaning(NamedTuple):
 
     def make_field(self, path: Steps, doubt: str = "the usual unit") -> Entry:
         entry = Entry()
-        by_name = "guess: by its name"
-        entry.add("quantity", self.quantity, self.source if self.source == _ANSWERED else by_name)
+        entry.add("quantity", self.quantity, "guess: by its name")
         entry.add("unit", self.unit, self.source or f"guess: {doubt}")
         entry.add("path", _write_path(path))
         return entry
@@ -99,17 +89,16 @@ def suggest(
     name: str = "",
     zone: tzinfo = UTC,
     columns: str = "",
-    ask: Ask = lambda _place, _question, _examples: "",
 ) -> str:
     """Return a mapping as TOML, whose examples pass.
 
     `columns`: names of the columns of CSV without a header. Raises `SuggestError` if nothing in
-    the samples is understood, or an answer cannot be used.
+    the samples is understood.
     """
     usable = [s for s in samples[:_MAX_SAMPLES] if 0 < len(s) <= _MAX_SAMPLE]
     if not usable:
         raise SuggestError(f"give at least one payload of 1 to {_MAX_SAMPLE} bytes")
-    draft, alike = _Suggestion(topic, usable, name, columns, ask).read()
+    draft, alike = _Suggestion(topic, usable, name, columns).read()
     return draft.format(alike[:_EXAMPLES], received, zone)
 
 
@@ -120,7 +109,6 @@ class _Suggestion(NamedTuple):
     samples: list[bytes]
     name: str
     columns: str
-    ask: Ask
 
     def read(self) -> tuple[Draft, list[bytes]]:
         """Draft a mapping; also return the samples it reads."""
@@ -132,7 +120,7 @@ class _Suggestion(NamedTuple):
         alike = [sample for found, sample in read if found[0] == form]
         headers: list[bytes] = []
         if form == "text":
-            draft = self._draft_bare_value(alike[0])
+            draft = self._draft_bare_value()
         elif form == "csv":
             headers = [s for s in self.samples if s not in alike and b"=" not in s][:1]
             draft = self._draft_columns([*headers, *alike], contents)
@@ -148,7 +136,7 @@ class _Suggestion(NamedTuple):
         path = _write_path(next(iter(ids), ()))
         return start_draft(self.topic, self.name, form, [*ids.values()], path, metric)
 
-    def _draft_bare_value(self, sample: bytes) -> Draft:
+    def _draft_bare_value(self) -> Draft:
         """Draft a mapping of topics in which one level names the quantity of a bare value."""
         levels = self.topic.split("/")
         places = [i for i, level in enumerate(levels) if _look_up(level) or _may_be_voc(level)]
@@ -159,9 +147,6 @@ class _Suggestion(NamedTuple):
         place = places[-1]
         word = levels[place]
         meaning = _look_up(word)
-        if meaning is None or not meaning.source:
-            value = sample.decode("utf-8", "replace")
-            meaning = _ask_meaning(word, value, meaning, self.ask) or meaning
         if meaning is None:
             raise SuggestError(
                 f"{format_toml(word)} is some measure of VOC: ppb, ug/m3 or an index; see the data"
@@ -176,24 +161,14 @@ class _Suggestion(NamedTuple):
         return draft
 
     def _draft_columns(self, samples: list[bytes], lines: list[list[str]]) -> Draft:
-        """Draft a mapping of CSV, whose columns are named by a header or by an answer."""
+        """Draft a mapping of CSV, whose columns are named by a header or by `columns`."""
         width = len(lines[0])
-
-        def split(text: str) -> list[str]:
-            names = [part.strip() for part in re.split(r"[,;\t]", text)]
-            if len(names) != width:
-                raise ValueError(f"{len(names)} names for {width} columns")
-            return names
-
         headers = (",".join(found) for sample in samples if (found := parse_csv(sample)[0]))
         header = self.columns or next(headers, "")
-        question = f"what are the names of the columns of {_shorten(samples[-1].decode())}?"
-        examples = ("time,pm25,rh,temp", "sensor,pm25 (ug/m3)")
-        names = (
-            _ask_until_valid(lambda *_: header, "columns", "", (), split)
-            or _ask_until_valid(self.ask, "columns", question, examples, split)
-            or [f"column {place}" for place in range(1, width + 1)]
-        )
+        names = [part.strip() for part in re.split(r"[,;\t]", header)] if header else []
+        if names and len(names) != width:
+            raise SuggestError(f"columns: {len(names)} names for {width} columns")
+        names = names or [f"column {place}" for place in range(1, width + 1)]
         keys = [f"{one} {k + 1}" if one in names[:k] else one for k, one in enumerate(names)]
         rows = [dict(zip(keys, line, strict=False)) for line in lines]
         try:
@@ -217,7 +192,7 @@ class _Suggestion(NamedTuple):
                     leaves.setdefault(path, []).append(value)
         ids = _find_ids(leaves)
         draft = self._start(form, ids)
-        taken = {*ids, _add_time(leaves, draft, self.ask)}
+        taken = {*ids, _add_time(leaves, draft)}
         versions = (p for p in _find(leaves, _FIRMWARE) if all(map(clean_version, leaves[p])))
         if (version := next(versions, None)) is not None:
             draft.head.add("firmware", {"path": _write_path(version)}, "guess: by its name")
@@ -253,15 +228,11 @@ class _Suggestion(NamedTuple):
             draft.events.append(event)
             return True
         meaning = _guess(path, leaves, _find_unit(path, value, contents))
-        is_number = parse_number(value) is not None
-        is_sure = (meaning.source if meaning else find_form(value)) or is_time(word, value)
-        if is_number and not is_sure:
-            meaning = _ask_meaning(_join(path), value, meaning, self.ask) or meaning
         field = _make_field(path, values, meaning)
         known = {entry.values["quantity"] for entry in draft.fields}
         if field and field.values["quantity"] not in known and len(known) < _MAX_FIELDS:
             draft.fields.append(field)
-        elif _may_be_voc(word) and is_number:
+        elif _may_be_voc(word) and parse_number(value) is not None:
             draft.questions += [
                 f"{format_toml(_write_path(path))} is some measure of VOC, see the data sheet:",
                 "tvoc_ppb (ppb or ppm), tvoc_ugm3 (ug/m3 or mg/m3) or voc_index (index). None can",
@@ -335,81 +306,25 @@ def _find_ids(leaves: Leaves) -> dict[Steps, str]:
     return {path: str(leaves[path][0]) for path in found}
 
 
-def _add_time(leaves: Leaves, draft: Draft, ask: Ask) -> Steps | None:
-    """Use the first value that is a time by its name, or by an answer; return its path."""
-    for path in sorted(leaves, key=lambda path: not is_time(_name_of(path), leaves[path][0])):
-        place, value = _join(path), leaves[path][0]
-        form, is_named = find_form(value), is_time(_name_of(path), value)
-        if is_named and not form:
+def _add_time(leaves: Leaves, draft: Draft) -> Steps | None:
+    """Use the first value that is a time by its name; return its path."""
+    for path, (value, *_) in leaves.items():
+        if not is_time(_name_of(path), value):
+            continue
+        form = find_form(value)
+        if not form:
             draft.questions.append(
                 f"{format_toml(_write_path(path))} = {_shorten(value)} is not a time of day (since"
                 " boot?): receive time is used"
             )
-        if not form or not (is_named or _guess(path, leaves) is None):
             continue
-        time: dict[str, Any] = {"path": _write_path(path), "formats": [form]}
         note = "guess: by its magnitude"
-        if form == "iso8601" and is_named:
-            note = ""
-            if parse_time(value, 0.0) is None:
-                note = "guess: it has no zone, so the zone of the site"
-                question = f"in which time zone is {_shorten(value)}?"
-                zones = ("site", "UTC", "America/New_York")
-                if zone := _ask_until_valid(ask, place, question, zones, check_zone):
-                    time["zone"], note = zone, _ANSWERED
-        else:
-            words, question = (form, "none"), f"is {_shorten(value)} the time of the reading?"
-            answer = _ask_until_valid(ask, place, question, words, partial(_choose, words)) or ""
-            if answer == "none" or not (answer or is_named):
-                continue
-            note = _ANSWERED if answer else note
-        draft.head.add("time", time, note)
+        if form == "iso8601":
+            has_zone = parse_time(value, 0.0) is not None
+            note = "" if has_zone else "guess: it has no zone, so the zone of the site"
+        draft.head.add("time", {"path": _write_path(path), "formats": [form]}, note)
         return path
     return None
-
-
-def _choose(words: Sequence[str], answer: str) -> str:
-    if answer not in words:
-        raise ValueError(f"{answer!r} is neither {' nor '.join(words)}")
-    return answer
-
-
-def _ask_until_valid(
-    ask: Ask, place: str, question: str, examples: Sequence[str], read: Callable[[str], T]
-) -> T | None:
-    """Ask until an answer can be read, at most `_TRIES` times; None if it is not known."""
-    fault = ""
-    for _ in range(_TRIES):
-        answer = ask(place, f"{fault}; {question}" if fault else question, examples)
-        if not answer:
-            return None
-        try:
-            return read(answer)
-        except ValueError as error:
-            fault = str(error)
-    raise SuggestError(f"{place}: {fault}")
-
-
-def _ask_meaning(place: str, value: Any, guess: _Meaning | None, ask: Ask) -> _Meaning | None:
-    """Ask for quantity and unit of a number; None if the person does not know."""
-    is_voc = _may_be_voc(place.rpartition(".")[2])
-    keys = [guess.quantity] if guess else [*_VOCS] if is_voc else []
-    possible = (_Meaning(key, unit) for key in keys for unit in list_units(key))
-    examples = [f"{one.quantity} {one.unit}" for one in possible if one.accepts(value)]
-    if guess and len(examples) < 2:
-        return None
-    examples = examples or ["pm25 ug/m3", "tvoc_ppb ppb", "rh %"]
-
-    def read(answer: str) -> _Meaning:
-        quantity, _, unit = answer.partition(" ")
-        known = find_unit(unit.strip()) if quantity in QUANTITIES else None
-        if known is None or find_conversion(quantity, known) is None:
-            such = ", ".join(examples)
-            raise ValueError(f"{answer!r} is not a quantity with its unit, such as {such}")
-        return _Meaning(quantity, known, _ANSWERED)
-
-    question = f"which quantity and unit is {_shorten(value)}?"
-    return _ask_until_valid(ask, place, question, examples, read)
 
 
 def _look_up(name: str, unit: str | None = None) -> _Meaning | None:
@@ -491,11 +406,6 @@ def _name_of(path: Steps) -> str:
 def _write_path(path: Steps) -> list[Any]:
     """Return a path as a mapping writes it."""
     return [{"where": s.where, "equals": s.equals} if isinstance(s, Pick) else s for s in path]
-
-
-def _join(path: Steps) -> str:
-    """Return a path as people say it: ``data.voc``."""
-    return ".".join(str(step.equals if isinstance(step, Pick) else step) for step in path)
 
 
 def _shorten(value: object) -> str:

@@ -32,7 +32,7 @@ from plumewatch.cli.printer import echo, print_json
 from plumewatch.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from ingest.decoders import Routes
     from ingest.decoding import Context
@@ -255,10 +255,7 @@ def mapping_suggest(
         Path | None, typer.Option("--config", "-c", help="For the time zone of local times.")
     ] = None,
 ) -> None:
-    """Propose a mapping (TOML) from payloads.
-
-    In a terminal, it asks for what the payloads do not show: quantities, units, time zones.
-    """
+    """Propose a mapping (TOML) from payloads."""
     from ingest.decoders import find_decoder
     from ingest.mapping.draft import SuggestError
     from ingest.mapping.suggest import suggest
@@ -269,17 +266,9 @@ def mapping_suggest(
         with file.open("rb") as opened:
             samples += split_samples(opened.read(_MOST_OF_A_SAMPLE))
 
-    def ask(place: str, question: str, examples: Sequence[str]) -> str:
-        if not sys.stdin.isatty():
-            return ""
-        words = f"{place}: {question} ({', '.join(examples)}; Enter: not known)"
-        return str(typer.prompt(words, default="", show_default=False, err=True)).strip()
-
     received = float(round(time.time()))
     try:
-        text = suggest(
-            topic, samples, received=received, name=name, columns=columns, ask=ask, **zone
-        )
+        text = suggest(topic, samples, received=received, name=name, columns=columns, **zone)
     except SuggestError as error:
         raise RefusedError(f"no suggestion: {error}") from error
     if (known := find_decoder(topic)) is not None:

@@ -19,7 +19,6 @@ from alerts.consumer.memory_alerts import MemoryAlerts
 from alerts.engine import AlertEngine
 from alerts.errors import NotifyReason
 from alerts.incidents.repository import ChangeSignal
-from alerts.incidents.stuck_incidents import StuckIncidentCheck
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings, check_target
 from alerts.notify.channels.web_push import ServerKey, WebPush
 from alerts.notify.outbox import add_answer_link
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 
     from alerts.consumer.memory_alerts import Detection, UnstoredReadings
     from alerts.engine import AlertRecord
+    from alerts.incidents.stuck_incidents import StuckItem
     from alerts.notify.channels.apprise_notifier import Notifier
     from alerts.notify.pump import DeliveryOutcome
     from alerts.notify.trial_notices import TrialNotice
@@ -50,6 +50,7 @@ T = TypeVar("T")
 _PUSH_SUBJECT: Final = "mailto:plumewatch@localhost.localdomain"
 """Contact for push services if the page has no public address."""
 _FORGET_EVERY_S: Final = 60.0
+_STUCK_EVERY_S: Final = 30.0
 _OPERATIONS_AGAIN_S: Final = 300.0
 """Shorter than the time after which an incident without further reports ends."""
 _NOTICE_BOUNDS_S: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -141,9 +142,6 @@ class Alerting:
         )
         self._listen = ingestion.unstored.listen
         self._operations = ingestion.operations
-        self._stuck_check = StuckIncidentCheck(
-            self.engine.check_stuck, clock, self.stuck, self.commit, self.changes.notify
-        )
 
     def read_channels(self) -> None:
         """Load people of the directory and channels that people set up; blocks."""
@@ -183,7 +181,7 @@ class Alerting:
         yield Task("memory", run_after(ready, run_memory))
         yield Task("operations", run_after(ready, self._keep_operations))
         yield Task("accounts", run_after(ready, self._keep_accounts))
-        yield Task("stuck incident check", run_after(ready, partial(self._stuck_check.run, state)))
+        yield Task("stuck incident check", run_after(ready, self._check_stuck))
 
     async def commit(self, work: Callable[..., T], *arguments: object) -> T:
         """Commit a decision; wait while decisions are made in memory."""
@@ -214,6 +212,24 @@ class Alerting:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_OPERATIONS_AGAIN_S):
                     await operations.changed.wait()
+
+    async def _check_stuck(self) -> None:
+        """Restart incidents that are stuck; log and count each stuck item once while it is."""
+        known: frozenset[StuckItem] = frozenset()
+
+        def check() -> list[StuckItem]:
+            with transaction(self._resources.state) as tx:
+                return self.engine.check_stuck(tx, self._resources.clock())
+
+        while True:
+            await asyncio.sleep(_STUCK_EVERY_S)
+            found = await self.commit(check)
+            fresh, known = [item for item in found if item not in known], frozenset(found)
+            for item in fresh:
+                log.error("stuck: %s, %s", item.what, item.subject)
+                self.stuck[item.what] += 1
+            if fresh:
+                self.changes.notify()
 
     async def _keep_accounts(self) -> None:
         base = self._resources

@@ -236,18 +236,12 @@ class Series(DatabaseFile, ABC):
         end: float,
         *,
         sensors: Collection[str] | None = None,
-        rooms: Collection[str] | None = None,
     ) -> list[Record]:
-        """Return the records in ``[start, end)`` by time, of these sensors or rooms, or of all."""
+        """Return the records in ``[start, end)`` by time, of these sensors or of all."""
         table, span = MEASUREMENTS[measurement], (to_ns(start), to_ns(end))
         sensor = next(iter(sensors)) if sensors is not None and len(sensors) == 1 else None
         found = (make_record(measurement, row) for row in self._records(table, *span, sensor))
-        chosen = (
-            record
-            for record in found
-            if (sensors is None or record.sensor in sensors)
-            and (rooms is None or record.room in rooms)
-        )
+        chosen = (r for r in found if sensors is None or r.sensor in sensors)
         return sorted(chosen, key=lambda record: record.time)
 
     def sums(

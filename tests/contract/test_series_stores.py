@@ -343,7 +343,6 @@ class TestRecords:
         assert series.records("event", T, T + 1, sensors=[several]) == expected[:1]
         assert series.records("event", T, T + 1, sensors=["s"])[0].id == "o2"
         assert series.records("event", T, T + 1, sensors=()) == []
-        assert series.records("incident", T, T + 1, rooms=()) == []
         assert series.records("incident", T, T + 1) == expected[2:3]
         found = sorted(series.records("sensor_health", T, T + 1), key=lambda r: r.sensor)
         assert found == expected[3:]

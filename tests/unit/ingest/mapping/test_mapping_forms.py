@@ -1,4 +1,4 @@
-"""Suggestions for what is no JSON: key=value text, lines of CSV, frames of bytes."""
+"""Suggestions for what is no JSON: key=value text, lines of CSV."""
 
 import json
 import tomllib
@@ -15,11 +15,8 @@ NOW = 1_790_000_000.0
 TIME = "2026-09-21T14:13:10Z"
 
 
-def suggested(topic, *samples, answers=(), columns=""):
-    """Suggest a mapping; `answers` come in order, whatever is asked, then none."""
-    given = iter(answers)
-    payloads = [s if isinstance(s, bytes) else s.encode() for s in samples]
-    text = suggest(topic, payloads, received=NOW, ask=lambda *_: next(given, ""), columns=columns)
+def suggested(topic, *samples, columns=""):
+    text = suggest(topic, [s.encode() for s in samples], received=NOW, columns=columns)
     (entry,) = tomllib.loads(text)["mapping"]
     return entry, text
 
@@ -65,22 +62,14 @@ def test_lines_of_csv_with_a_header(sep):
     assert both["example"][0]["values"] == {"pm25": 12.3, "rh": 41.0}
 
 
-def test_lines_of_csv_whose_header_is_asked_for_until_it_fits():
-    answers = ("time,pm25", "time,pm25,rh")
-    entry, _ = suggested("hall/b7/air", f"{TIME},12.3,41", answers=answers)
+def test_lines_of_csv_without_a_header():
+    entry, _ = suggested("hall/b7/air", f"{TIME},12.3,41", columns="time,pm25,rh")
     assert [f["quantity"] for f in entry["field"]] == ["pm25", "rh"]
-    named, _ = suggested("hall/b7/air", f"{TIME},12.3,41", columns="time,pm25,rh")
-    assert named == entry
     assert is_right(entry)
     with pytest.raises(SuggestError, match=r"column 2.*12.3.*--columns"):
         suggested("hall/b7/air", f"{TIME},12.3,41")
-
-
-def test_columns_that_are_asked_for_one_by_one():
-    answers = ("", "iso8601", "pm25 ug/m3", "rh percentage", "rh %")
-    entry, _ = suggested("hall/b7/air", f"{TIME},12.3,41", answers=answers)
-    assert entry["example"][0]["values"] == {"pm25": 12.3, "rh": 41.0}
-    assert entry["time"]["path"] == [0]
+    with pytest.raises(SuggestError, match="2 names for 3 columns"):
+        suggested("hall/b7/air", f"{TIME},12.3,41", columns="time,pm25")
 
 
 def test_what_was_not_taken_is_listed():
@@ -92,8 +81,3 @@ def test_what_was_not_taken_is_listed():
     assert '#   ["door"] = "shut"' in lines
     assert '#   ["lamp"] = true' in lines
     assert '# Not read: 2 of 4 samples, as the others are json: "pm25=3"; "???".' in lines
-
-
-def test_an_answer_with_a_typo_is_asked_for_again():
-    entry, _ = suggested("hall/b7/voc", "103", answers=("tvoc ppb", "tvoc_ppb ppb"))
-    assert entry["field"][0]["quantity"] == "tvoc_ppb"

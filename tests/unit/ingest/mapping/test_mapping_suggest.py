@@ -256,7 +256,7 @@ def test_sizes_that_may_be_something_else_are_not_guessed(content, taken):
     [
         ("a/b/c", b"7.1", "no level of the topic"),
         ("a/b7/tvoc", b"7.1", "VOC"),
-        ("a/b/c", b"out of order", "form, CSV nor a number"),
+        ("a/b/c", b"out of order", "neither JSON"),
         ("a/b/c", b"", "at least one payload"),
         ("a/b/c", b"x" * 20_000, "at least one payload"),
         ("a/b/c", {"a": 1, "b": {"c": 2}}, "there is"),
