@@ -1,9 +1,9 @@
 """Lines of rooms and sensors: their names, and a look that differs by more than color.
 
 Grafana shows the values of a tag, which are ids, so that a renamed room stays one line. Its palette
-for any color vision has five colors, so lines get dashes too: quantities always; rooms and sensors
-if they are known, the same in every chart. The first five are solid, the next five dashed, then
-dotted, and so on for thirty lines; bars get lighter instead.
+for any color vision has seven colors, so lines get dashes too: quantities always; rooms and sensors
+if they are known, the same in every chart. The first seven are solid, the next seven dashed, then
+dotted, and so on for 42 lines; bars get lighter instead.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from dashboards.panels import BLUE, GREEN, ORANGE, PURPLE, VERMILLION, override
+from dashboards.panels import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, override
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from dashboards.panels import Json
 
-_COLORS: Final = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE)
+_COLORS: Final = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, GREY)
 _DASHES: Final[tuple[tuple[int, ...], ...]] = (
     (),
     (10, 6),

@@ -12,7 +12,7 @@ import { MemoryRouter } from "react-router-dom";
 import { from, map } from "rxjs";
 import {
   cacheFieldDisplayNames, createTheme, dateTime, EventBusSrv, FieldType, getDisplayValueAlignmentFactors, getFieldDisplayName, getFieldDisplayValues, identityOverrideProcessor,
-  PanelPlugin, renderTextPanelMarkdown, standardEditorsRegistry, standardFieldConfigEditorRegistry, standardTransformers, standardTransformersRegistry, ThemeContext, toDataFrame,
+  PanelPlugin, renderTextPanelMarkdown, standardEditorsRegistry, standardFieldConfigEditorRegistry, standardTransformers, standardTransformersRegistry, systemDateFormats, ThemeContext, toDataFrame,
 } from "@grafana/data";
 import { config, setAppEvents, setDataSourceSrv, setPluginImportUtils, setRunRequest, setTemplateSrv } from "@grafana/runtime";
 import {
@@ -26,6 +26,7 @@ import { TableNG } from "@grafana/ui/unstable";
 const { dashboard, choices, mode, source } = window.GALLERY;
 const theme = createTheme({ colors: { mode } });
 config.theme2 = theme;
+systemDateFormats.useBrowserLocale(); // as `deploy/compose.yaml` configures
 window.FAILED = [];
 window.addEventListener("error", (event) => window.FAILED.push(String(event.message)));
 window.addEventListener("unhandledrejection", (event) => window.FAILED.push(String(event.reason?.stack ?? event.reason)));

@@ -272,7 +272,7 @@ def test_the_morning_table_lists_the_sensors_that_need_a_visit(url, school):
     assert conditions[SILENT] == "silent"
     assert "ok" not in conditions.values()
     row = rows["gym-1-locker-b"]
-    assert (row["urgency"], row["name"], row["what to do"]) == (6, "Room gym-1-locker", "tampered")
+    assert (row["urgency"], row["what to do"]) == (6, "tampered")
     assert row["since"] == pytest.approx((school.end - 5_400) * 1000, abs=300_000)
     first = panel["transformations"][0]["options"]["sort"]
     assert first == [{"field": "urgency", "desc": True}]
@@ -335,6 +335,40 @@ def test_rooms_have_their_names_where_the_configuration_is_known():
     assert {"PM2.5 by room", "Incidents by room", "CO2"} <= checked
 
 
+def test_a_table_names_a_room_once_and_writes_times_as_pages_do():
+    seen = set()
+    for dashboard in BUILT.values():
+        for panel in grafana.panels(dashboard):
+            if panel["type"] != "table":
+                continue
+            columns = [
+                override["matcher"]["options"] for override in panel["fieldConfig"]["overrides"]
+            ]
+            assert not {"room name", "room_name"} & {*columns}, panel["title"]
+            units = {
+                one["value"]
+                for override in panel["fieldConfig"]["overrides"]
+                for one in override["properties"]
+                if one["id"] == "unit"
+            }
+            assert not {"dateTimeAsIso", "dateTimeAsLocal"} & units
+            seen |= units
+    assert "time:MMM D, YYYY, h:mm A" in seen
+
+
+def test_bars_of_seven_rooms_have_seven_colors():
+    rooms = tuple(f"r{k}" for k in range(7))
+    board = built(DashboardSettings(rooms=rooms))["board"]
+    (panel,) = (p for p in grafana.panels(board) if p["title"].startswith("Displacement"))
+    colors = [
+        one["value"]["fixedColor"]
+        for override in panel["fieldConfig"]["overrides"]
+        for one in override["properties"]
+        if override["matcher"]["options"] in rooms and one["id"] == "color"
+    ]
+    assert len(set(colors)) == len(rooms)
+
+
 def test_the_data_source_is_a_variable_and_nothing_needs_a_new_grafana():
     for dashboard in BUILT.values():
         text = json.dumps(dashboard)
@@ -372,6 +406,6 @@ def test_lines_of_rooms_and_sensors_differ_by_more_than_color():
             assert given.keys() >= set(names), panel["title"]
             shown = [tuple(sorted(given[name].items())) for name in names]
             assert len(set(shown[:20])) == 20
-            assert len({given[name]["color"] for name in names}) == 5
+            assert len({given[name]["color"] for name in names}) == 7
             checked.add(panel["title"])
     assert {"PM2.5 by room", "Time online by sensor", "Humidity"} <= checked
