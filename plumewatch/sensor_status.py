@@ -19,7 +19,10 @@ from alerts.consumer.detection_consumer import Outages
 from alerts.page.settings import SensorStatus
 from detection.liveness import LivenessSettings, SensorLife, SensorState
 from ingest.integrity import CountKind, ReadingCounts
+from plumewatch.config.paths import DataPaths
+from plumewatch.service.data_folder import open_series
 from storage import firmware
+from storage.errors import StorageError
 from storage.journal import JournalReader, Snapshot, load_snapshot, save_snapshot
 from storage.sqlite import transaction
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from plumewatch.config.model import PlumewatchConfig
     from storage.journal import JournalEntry
     from storage.registry import Registry
 
@@ -122,20 +126,36 @@ def restore_counts(
 
 
 def read_statuses(
-    connection: sqlite3.Connection, registry: Registry, journal: Path
+    connection: sqlite3.Connection, config: PlumewatchConfig
 ) -> dict[str, SensorStatus]:
     """Return the statuses of the last snapshot of a service, with the readings stored since."""
+    registry, paths = config.registry(), DataPaths(config.data_dir)
     tally = ReadingCounts()
     outages = Outages({s.id: s.interval_s for s in registry.sensors.values()}, LivenessSettings())
     judged = outages.open(connection)
     counted = restore_counts(connection, tally, registry) or 0
-    for entry in _read_since(journal, min(judged, counted)):
+    for entry in _read_since(paths.journal, min(judged, counted)):
         if entry.offset > counted and entry.reading.sensor in registry.sensors:
             tally.add(entry.reading)
         if entry.offset > judged:
             outages.step([entry.reading])
     versions = firmware.versions(connection)
-    return build_statuses(registry, outages.lives(), tally, versions, _read_fields(connection))
+    found = build_statuses(registry, outages.lives(), tally, versions, _read_fields(connection))
+    seen = _read_latest(config)
+    return {sensor: status.with_stored(seen.get(sensor)) for sensor, status in found.items()}
+
+
+def _read_latest(config: PlumewatchConfig) -> Mapping[str, float]:
+    """Return when the newest stored reading of each sensor was; empty without a store."""
+    paths = DataPaths(config.data_dir)
+    if not (paths.series.exists() or paths.influx.exists()):
+        return {}
+    try:
+        with open_series(config) as series:
+            return {sensor: found.time for sensor, found in series.latest().items()}
+    except StorageError as error:
+        log.warning("the time series cannot be read: %s", error)
+        return {}
 
 
 def unregistered_sensors(registry: Registry, journal: Path) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from alerts.access.limits import Limits
@@ -40,7 +40,7 @@ class QuarantinedSensor:
 
 @dataclass(frozen=True, slots=True)
 class SensorStatus:
-    """A registered sensor: state in words, last live reading, and data problems by name.
+    """A registered sensor: state in words, last reading, and data problems by name.
 
     `poll_error`: why polling the device over HTTP fails, since `poll_failing_since`.
     `no_particles_since`: since when it has measured other quantities alone, if for longer than a
@@ -57,9 +57,12 @@ class SensorStatus:
     no_particles_since: float | None = None
     unlikely: tuple[str, ...] = ()
 
-    def state_beside(self, seen: float | None) -> str:
-        """Return its state; a sensor with a stored reading was heard at least once."""
-        return "silent" if self.state == "never heard" and seen is not None else self.state
+    def with_stored(self, seen: float | None) -> SensorStatus:
+        """Return it with its newest stored reading, if any: then it was heard at least once."""
+        if seen is None:
+            return self
+        state = "silent" if self.state == "never heard" else self.state
+        return replace(self, state=state, heard=max(seen, self.heard or seen))
 
     @property
     def has_problems(self) -> bool:

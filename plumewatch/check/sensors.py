@@ -67,7 +67,7 @@ def _read_statuses(config: PlumewatchConfig) -> tuple[Mapping[str, SensorStatus]
         return {}, []
     try:
         with closing(connect(paths.state, read_only=True)) as db:
-            found = read_statuses(db, registry, paths.journal)
+            found = read_statuses(db, config)
         return found, unregistered_sensors(registry, paths.journal)
     except (StorageError, sqlite3.Error):
         return {}, []

@@ -36,7 +36,7 @@ def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> Non
     registry = site.config.registry()
     rows, polled = [], bool(site.config.ingest.poll)
     with site.read(site.paths.state) as state:
-        for name, found in read_statuses(state, registry, site.paths.journal).items():
+        for name, found in read_statuses(state, site.config).items():
             room = registry.room_of(name)
             cells = (
                 name,
@@ -50,7 +50,7 @@ def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> Non
             )
             fields = {"sensor": name, "room": registry.sensors[name].room, **asdict(found)}
             rows.append((fields, cells))
-    columns = ("Sensor", "State", "Room", "Last live reading", "Reports every", "Firmware")
+    columns = ("Sensor", "State", "Room", "Last reading", "Reports every", "Firmware")
     more = ("Counts", "Polling") if polled else ("Counts",)
     print_table((*columns, *more), rows, as_json=as_json)
     if not as_json and (others := unregistered_sensors(registry, site.paths.journal)):

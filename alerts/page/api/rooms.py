@@ -163,6 +163,7 @@ class RoomApi(PageGroup):
         self, sensor: Registered, life: SensorStatus | None, latest: LatestReading | None
     ) -> Sensor:
         room = self._context.registry.rooms[sensor.room]
+        life = life and life.with_stored(latest.time if latest else None)
         return Sensor(
             id=sensor.id,
             room=sensor.room,
@@ -170,7 +171,7 @@ class RoomApi(PageGroup):
             site_name=room.site,
             model=sensor.model,
             interval_s=life.interval_s if life else sensor.interval_s,
-            state=life.state_beside(latest.time if latest else None) if life else "",
+            state=life.state if life else "",
             firmware=life.firmware if life else "",
             time=to_moment(latest.time) if latest else None,
             values=dict(latest.values) if latest else {},

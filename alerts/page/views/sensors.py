@@ -149,12 +149,10 @@ class SensorPages(PageGroup):
             values = seen.values if seen else {}
             time = compute_sensor_time(days[sensor.id])
             faulty, status = active.get(sensor.id), statuses.get(sensor.id)
-            state = fields.get("state", "not checked yet")
+            state, heard = fields.get("state", "not checked yet"), seen.time if seen else None
             if status is not None:
-                state = status.state_beside(seen.time if seen else None)
-            heard = max(
-                (t for t in (status and status.heard, seen and seen.time) if t), default=None
-            )
+                status = status.with_stored(heard)
+                state, heard = status.state, status.heard
             rows.append(
                 {
                     "sensor": sensor,
@@ -222,6 +220,7 @@ class SensorPages(PageGroup):
         settings, now = context.settings, context.settings.clock()
         tests = await context.read(sensor_tests.load_latest)
         latest = await context.run_in_thread(settings.series.latest)
+        life, last = context.read_pipeline().sensors.get(sensor.id), latest.get(sensor.id)
         test = find_valid_test(tests, sensor)
         session = get_session(request)
         return context.render(
@@ -229,10 +228,10 @@ class SensorPages(PageGroup):
             "sensor.html",
             sensor=sensor,
             room=context.registry.rooms.get(sensor.room),
-            life=context.read_pipeline().sensors.get(sensor.id),
+            life=life and life.with_stored(last.time if last else None),
             puff_s=PUFF_S,
             seen_well_s=SEEN_WELL_S,
-            last=latest.get(sensor.id),
+            last=last,
             test=test,
             verdict=describe_result(test) if test else "",
             due=is_due(test, now),

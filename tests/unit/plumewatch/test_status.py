@@ -22,6 +22,7 @@ from storage import firmware
 from storage.journal import STATE_SCRIPTS, DeadLetter, Journal, Snapshot, save_snapshot
 from storage.reading import Reading
 from storage.sqlite import connect, migrate, transaction
+from storage.timeseries.sqlite import SqliteSeries
 from tests.support.command import plumewatch
 
 NOW = 1_790_000_000.0
@@ -102,6 +103,17 @@ def test_readings_since_the_last_snapshot_count_at_once(stored):
     assert "has never reported" not in checked
 
 
+def test_a_sensor_known_only_from_the_series_was_heard_then(stored):
+    """The page says so too (`SensorStatus.with_stored`)."""
+    with SqliteSeries(stored.parent / "plumewatch-data/series.db") as series:
+        series.write([Reading("s2", NOW - 3 * 86_400, NOW, {"pm25": 4.0})])
+    second = json.loads(run(stored, "status", "--json")[1].splitlines()[1])
+    assert (second["state"], second["heard"]) == ("silent", NOW - 3 * 86_400)
+    said = [found.sentence for found in check_sensors(load(stored), NOW + 240)]
+    assert "s2: silent, longest for 3 days" in said
+    assert not any("never heard" in sentence for sentence in said)
+
+
 def test_a_sensor_that_nobody_registered_is_named_at_once(stored):
     with Journal(stored.parent / "plumewatch-data/journal.db") as journal:
         journal.commit([Reading("s1x", NOW, NOW, {"pm25": 4.0}, (), (), ("unknown_sensor",))])
@@ -143,7 +155,7 @@ def test_status_as_json(stored):
 
 def test_a_sensor_that_has_sent_no_particles_for_a_day_is_named(stored):
     config = load(stored)
-    tally, registry = ReadingCounts(), config.registry()
+    tally = ReadingCounts()
     lives = Liveness({"s1": 5.0, "s2": 5.0})
     for sensor, last in (("s1", NOW + 80_000), ("s2", NOW + 90_000)):
         for at in (NOW, last):
@@ -153,7 +165,7 @@ def test_a_sensor_that_has_sent_no_particles_for_a_day_is_named(stored):
         save_counts(db, SavedCounts(tally.snapshot(), 5, {}))
         with transaction(db) as tx:
             save_snapshot(tx, LIVENESS, Snapshot(5, "", lives.snapshot()))
-        found = read_statuses(db, registry, DataPaths(config.data_dir).journal)
+        found = read_statuses(db, config)
     assert {k: s.no_particles_since for k, s in found.items()} == {"s1": None, "s2": NOW}
     assert run(stored, "status")[1].count("no particles since") == 1
     check = [f for f in check_sensors(config, NOW) if "no particles" in f.sentence]
