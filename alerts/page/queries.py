@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from alerts.duty.roster import build_labels
 from alerts.incidents import repository, silences
 from alerts.incidents.history import Happened
 from alerts.incidents.silences import Silence, SilenceState
@@ -21,7 +22,7 @@ from reports.rows import state_of
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from storage.registry import Registry, Room
     from storage.timeseries import LatestReading
@@ -34,6 +35,7 @@ LEVELS: Final = (
     *("silent", "none", "ok"),
 )
 """How rooms and incidents are shown (`reports.look.STATES`), the most urgent first."""
+_NEEDED: Final = frozenset({"alarm", "attention"})
 _MASKS: Final = frozenset({"spray", "steam", "voc"})
 _MASKS_FROM: Final = 0.05
 """Lowest probability at which one of these is said to hide vaping."""
@@ -60,7 +62,8 @@ class RoomState:
     """A room as the board shows it.
 
     `level` is one of `LEVELS`. `air` has label, value and unit of the newest reading, taken at
-    `seen`; `kind` is the kind of the incident; `silences` are the active ones.
+    `seen`; `kind` is the kind of the incident; `silences` are the active ones, and `planned` those
+    that begin later.
     """
 
     room: Room
@@ -73,11 +76,12 @@ class RoomState:
     responder: str = ""
     kind: str = ""
     silences: tuple[Silence, ...] = ()
+    planned: tuple[Silence, ...] = ()
 
     @property
     def needs_person(self) -> bool:
         """Return whether somebody has to go there now."""
-        return self.level in {"alarm", "attention"} and self.kind in PRESENCE
+        return self.level in _NEEDED and self.kind in PRESENCE
 
     @property
     def is_faulty(self) -> bool:
@@ -115,9 +119,7 @@ def load_rooms(
     opened.sort(key=lambda row: LEVELS.index(row["level"]), reverse=True)
     incidents = {row["room"]: row for row in opened}
     events = {row["room"]: row for row in reversed(event_rows)}
-    silenced = [
-        s for s in silences.list_recent(db, now) if s.find_state(now) is SilenceState.ACTIVE
-    ]
+    known = [(s.find_state(now), s) for s in reversed(silences.list_recent(db, now))]
     states = []
     for room in registry.rooms.values() if only is None else only:
         sensors = registry.sensors_in(room.id)
@@ -140,11 +142,12 @@ def load_rooms(
                 shown = events.get(room.id)
                 if shown is None and newest.values.get("pm25", 0.0) >= _MUCH_UG_M3:
                     level, text = "notable", _("Many fine particles, no detection")
-        own = tuple(s for s in silenced if s.covers(room, sensors))
+        own, planned = (
+            tuple(s for found, s in known if found is state and s.covers(room, sensors))
+            for state in (SilenceState.ACTIVE, SilenceState.PENDING)
+        )
         if shown is not None:
-            level, since, text = shown["level"], shown["onset"], write_headline(shown)
-            if shown["cleared_at"] and not shown["verdict"]:
-                text = _("%(what)s, over, not yet checked", what=text)
+            (level, text), since = _describe(shown, room, own), shown["onset"]
         elif level == "ok" and any(s.kind in {"", *PRESENCE} for s in own):
             level, text = "silenced", _("Silenced")
         states.append(
@@ -159,9 +162,29 @@ def load_rooms(
                 responder=shown["acknowledged_by"] if level == "responding" and shown else "",
                 kind=shown["kind"] if shown else "",
                 silences=own,
+                planned=planned,
             )
         )
     return states
+
+
+def _describe(
+    incident: Mapping[str, Any], room: Room, active: Iterable[Silence]
+) -> tuple[str, str]:
+    """Return level and text of an incident; a silence also covers one that is older."""
+    level, text = incident["level"], write_headline(incident)
+    if incident["cleared_at"] and not incident["verdict"]:
+        text = _("%(what)s, over, not yet checked", what=text)
+    if level in _NEEDED and incident["kind"] in PRESENCE:
+        labels = build_labels(
+            room,
+            kind=incident["kind"],
+            severity=incident["severity"],
+            sensor=incident["sensor"],
+        )
+        if any(silence.mutes(labels) for silence in active):
+            level = "silenced"
+    return level, text
 
 
 def _format_air(values: Mapping[str, float]) -> tuple[tuple[str, str, str], ...]:

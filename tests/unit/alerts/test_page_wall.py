@@ -105,7 +105,7 @@ async def test_what_needs_a_responder_comes_first(page, make_event):
     assert shown.index("Girls N1") < shown.index("Boys N2")
 
 
-def silence(page, kind="", **place):
+def silence(page, kind="", *, begins_in=-60.0, **place):
     labels = place | ({"kind": kind} if kind else {})
     with sqlite.transaction(page.db) as tx:
         return silences.add(
@@ -113,8 +113,8 @@ def silence(page, kind="", **place):
             labels=labels,
             owner="ap",
             reason="painting",
-            starts_at=page.now - 60.0,
-            ends_at=page.now + 7200.0,
+            starts_at=page.now + begins_in,
+            ends_at=page.now + begins_in + 7260.0,
             now=page.now - 60.0,
         )
 
@@ -130,6 +130,9 @@ def silence(page, kind="", **place):
         (EventKind.AMBIENT, False, 0, set()),
         (EventKind.VAPE, True, 0, {"1 room silenced"}),
         (EventKind.SENSOR_FAULT, True, 0, {"1 room silenced"}),
+        (EventKind.VAPE, "later", 0, {"1 room silenced"}),
+        (EventKind.TAMPER, "later", 0, {"1 room silenced"}),
+        (EventKind.VAPE, "other kind later", 1, set()),
     ],
 )
 async def test_only_rooms_that_need_a_person_now_are_counted(
@@ -137,10 +140,12 @@ async def test_only_rooms_that_need_a_person_now_are_counted(
 ):
     """The other room has no readings: its sensor is a problem from the start."""
     await screen(page)
-    if silenced:
+    if silenced is True:
         silence(page, room="n2-boys")
     with sqlite.transaction(page.db) as tx:
         page.engine.on_events(tx, [make_event(page.now - 5, kind=kind)], page.now)
+    if silenced and silenced is not True:
+        silence(page, "smoke" if "other" in silenced else "", room="n2-boys")
     shown = (await page.client.get("/wall")).text
     assert f'data-needing="{needing}"' in shown
     (found,) = re.findall(r'<p class="apart">(.*?)</p>', shown, re.DOTALL)
@@ -172,3 +177,12 @@ async def test_a_silenced_room_says_so_and_until_when(page, labels, level, words
     assert "Silenced until" not in (await page.client.get("/rooms/n1-girls")).text
     page.now += 7200.0
     assert "Silenced until" not in (await page.client.get("/wall")).text
+
+
+async def test_a_silence_planned_for_a_later_day_is_on_the_room_page(page):
+    silence(page, "vape", begins_in=3 * 86_400.0, room="n2-boys")
+    await page.sign_in("ap")
+    shown = (await page.client.get("/rooms/n2-boys")).text
+    assert re.search(r"Silence planned from [^<]+ [AP]M until [^<]+ [AP]M: vaping<", shown)
+    assert "Silenced until" not in shown
+    assert "planned" not in (await page.client.get("/rooms/n1-girls")).text
