@@ -268,18 +268,25 @@ class Evidence:
     channels: dict[str, ChannelEvidence]
     details: tuple[Fact, ...] = ()
 
-    def sentence(self) -> str:
-        """Say how likely it is and why, in the reader's language (`evidence_sentence`)."""
+    def sentence(self, kind: str) -> str:
+        """Say how likely a kind is and why, in the reader's language (`evidence_sentence`).
+
+        If another kind is likelier, say what speaks for this one, and what else it could be.
+        """
         why = _why(self.channels, self.details)
         ranked = sorted(self.probabilities.items(), key=lambda kv: -kv[1])[:2]
         odds = [(f"{100 * p:.0f}", KIND_NAMES.get(kind, kind)) for kind, p in ranked if p >= 0.005]
         if not odds or (why and not self.channels):
             return f"{why[:1].upper()}{why[1:]}"
-        (percent, kind), *others = odds
-        likely = _("%(percent)s%% likely %(kind)s", percent=percent, kind=kind)
+        (percent, first), *others = odds
+        own = EventKind.VAPE if kind == EventKind.POSSIBLE else kind
+        if own in self.probabilities and own != ranked[0][0]:
+            said = f"{why[:1].upper()}{why[1:]}. " if why else ""
+            return said + _("Could also be %(kind)s", kind=first)
+        likely = _("%(percent)s%% likely %(kind)s", percent=percent, kind=first)
         if others:
-            percent, kind = others[0]
-            second = _("%(percent)s%% %(kind)s", percent=percent, kind=kind)
+            percent, other = others[0]
+            second = _("%(percent)s%% %(kind)s", percent=percent, kind=other)
             likely = f"{likely} ({second})"
         return _("%(likely)s. Why: %(why)s", likely=likely, why=why) if why else likely
 
@@ -353,7 +360,9 @@ def evidence_sentence(event: Event) -> str:
     >>> print(evidence_sentence(e))
     97% likely vaping (2% spray). Why: fine particles rose from 4 to 180 in 6 s and halved in 14 s
     """
-    return Evidence(dict(event.probabilities), dict(event.evidence), event.details).sentence()
+    return Evidence(dict(event.probabilities), dict(event.evidence), event.details).sentence(
+        event.kind
+    )
 
 
 def _why(evidence: Mapping[str, ChannelEvidence], details: Iterable[Fact]) -> str:

@@ -111,7 +111,7 @@ def read_evidence(row: sqlite3.Row | Mapping[str, Any], which: str = "") -> Evid
 
 def write_sentence(row: sqlite3.Row | Mapping[str, Any], which: str = "") -> str:
     """Return the evidence of an event, as `read_evidence`, in the reader's language."""
-    return read_evidence(row, which).sentence()
+    return read_evidence(row, which).sentence(row["kind"])
 
 
 def load_suppressed(tx: sqlite3.Connection, mute: Fact) -> list[Incident]:

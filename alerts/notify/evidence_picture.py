@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from alerts.notify.notice import KIND_WORDS, write_clock
+from detection.events import format_span
 from detection.quantities import QUANTITIES, QUANTITY_WORDS
 from language.messages import Words, _, capitalize, mark, write_date
 from reports import look
@@ -206,18 +207,17 @@ def _draw_head(facts: EvidenceFacts) -> list[Item]:
         Text(12, 21, cut(where, _WIDTH - 24, 15.5), 15, _INK, bold=True),
         Text(12, 38, cut(about, _WIDTH - 24, 12), 12, _FINE),
     ]
-    for name, moment, left in (
-        ("onset", facts.onset, 12.0),
-        ("alert", facts.alerted, 127.0),
-        ("end", facts.end, 252.0),
+    for name, when, left in (
+        ("onset", _write_clock(facts.onset, facts.zone, "clock"), 12.0),
+        ("alert", f"+{format_span(facts.alerted - facts.onset)}", 152.0),
+        ("end", "" if facts.end is None else _write_clock(facts.end, facts.zone, "clock"), 248.0),
     ):
-        if moment is None:
+        if not when:
             items.append(Text(left, 58, _("ongoing"), 12, _INK))
             continue
-        at = datetime.fromtimestamp(moment, ZoneInfo(facts.zone))  # AM or PM is on the axis
-        text = f"{_MARK_WORDS[name]} {at:%-I:%M:%S}"
         items += _draw_mark(name, left + 5, 46.0, 60.0)
-        items.append(Text(left + 14, 58, text, 12, _INK, bold=name == "alert"))
+        words = f"{_MARK_WORDS[name]} {when}"
+        items.append(Text(left + 14, 58, words, 12, _INK, bold=name == "alert"))
     return items
 
 

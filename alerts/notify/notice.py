@@ -251,7 +251,7 @@ def _write_state(notice: Notice) -> tuple[str, str]:
     when = write_clock(notice.since, notice.zone, notice.written)
     evidence = "; ".join(map(_NOTES.write, notice.lines))
     if notice.evidence is not None:
-        evidence = notice.evidence.sentence()
+        evidence = notice.evidence.sentence(notice.kind)
     past = _("%(what)s at %(time)s", what=what.lower(), time=when)
     match notice.reason:
         case NoticeReason.TAKEN:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from alerts.incidents.repository import write_sentence
+from alerts.incidents.repository import read_evidence
 from detection.events import EventKind, details_text
 from language.messages import parse_facts
 from storage.errors import translate_errors
@@ -185,7 +185,8 @@ def _build_event(db: sqlite3.Connection, key: str) -> Record | None:
     if row is None:
         return None
     fields = _read_fields(row)
-    said = {"sentence": write_sentence(row), "detail": details_text(parse_facts(row["details"]))}
+    sentence = read_evidence(row).sentence(row["of_kind"])
+    said = {"sentence": sentence, "detail": details_text(parse_facts(row["details"]))}
     fields |= {name: text for name, text in said.items() if text}
     chances = json.loads(row["probabilities"])
     fields |= {f"p_{kind}": float(chances[kind]) for kind in CLASSES if kind in chances}

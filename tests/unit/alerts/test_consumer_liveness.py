@@ -5,6 +5,7 @@ import sqlite3
 import pytest
 
 from alerts.engine import AlertEngine
+from alerts.incidents.incident import Verdict
 from alerts.notify.notice import render
 from detection.liveness import LivenessSettings, SensorState
 from storage.journal import load_snapshot, save_snapshot
@@ -84,6 +85,22 @@ def test_a_group_of_which_some_stay_silent_is_not_called_resolved(site):
     assert "No action needed" not in body
     assert "1 of 3 back" in body
     assert "2 still silent" in body
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("back", [{"s3"}, {"s1", "s3"}, {"s1", "s2", "s3"}])
+def test_an_answered_outage_ends_when_sensors_of_it_report_again(site, back, restarts):
+    site.off = off = {"s1", "s2", "s3"}
+    site.run(600)
+    with transaction(site.state) as tx:
+        (incident,) = stored.incidents(tx, "id")
+        engine = AlertEngine(site.registry, site.policy)
+        engine.record_feedback(tx, incident, "fm", Verdict.FIXED, site.now, cause="unplugged")
+    if restarts:
+        site.start()
+    site.off = off - back
+    site.run(600)
+    assert site.incidents()[0][2] == "resolved"
 
 
 @pytest.mark.parametrize("orderly", [True, False], ids=["stopped", "killed"])

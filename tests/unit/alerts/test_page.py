@@ -311,7 +311,7 @@ async def test_the_reason_of_a_notice_stays_when_more_is_known(
     assert "<details>" not in shown
     with sqlite.transaction(page.db) as tx:
         page.engine.on_events(tx, [later], page.now + 180.0)
-        assert rise in repository.load_evidence(tx, first.id).sentence()
+        assert rise in repository.load_evidence(tx, first.id).sentence("vape")
     shown = (await page.client.get(f"/incidents/{incident}")).text
     why, since = shown.split("<details>")
     assert rise in why

@@ -15,11 +15,11 @@ from language.messages import fact, use_language
 from tests.support.leftovers import leftovers
 
 
-def sentence(evidence, probabilities=None, **more):
+def sentence(evidence, probabilities=None, kind=EventKind.VAPE, **more):
     return evidence_sentence(
         Event(
             "s1",
-            EventKind.VAPE,
+            kind,
             EventPhase.ALERTED,
             0.0,
             6.0,
@@ -47,6 +47,16 @@ def test_what_moved_and_what_did_not():
         "97% likely vaping (2% spray). Why: fine particles rose from 4 to 180 in 6 s and halved"
         " in 14 s, VOC hardly moved, humidity steady"
     )
+
+
+@pytest.mark.parametrize("kind", [EventKind.VAPE, EventKind.POSSIBLE])
+def test_a_likelier_kind_does_not_contradict_the_title(kind):
+    text = sentence(
+        {"pm25": ChannelEvidence(4.0, 176.0, 6.0, None)},
+        {"steam": 0.62, "vape": 0.35, "spray": 0.03},
+        kind=kind,
+    )
+    assert text == "Fine particles rose from 4 to 180 in 6 s. Could also be steam"
 
 
 @pytest.mark.parametrize(

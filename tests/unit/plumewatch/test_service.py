@@ -185,7 +185,7 @@ async def test_silence_is_reported_once_and_survives_a_restart(config):
     (sent,) = service.alerting.notifier.sent
     assert sent.notice.kind == "offline"
     assert sent.notice.room == "Boys"
-    assert "; the broker cannot be reached" in sent.notice.evidence.sentence()
+    assert "; the broker cannot be reached" in sent.notice.evidence.sentence("offline")
     async with running(config, clock=clock) as service:
         assert service.monitoring.status().sensors["n2-boys-1"].state == "offline"
         await store(service, [reading(clock())])
