@@ -110,6 +110,15 @@ def plural(one: str, many: str, n: float) -> str:
     return _load_translations(_current.get()).ngettext(one, many, 1 if n == 1 else 2)
 
 
+def count_noun(n: float, noun: str) -> str:
+    """Return a count with its noun, in English, for logs and commands.
+
+    >>> count_noun(1, "day"), count_noun(1200, "reading"), count_noun(0.5, "day")
+    ('1 day', '1,200 readings', '0.5 days')
+    """
+    return f"{n:{',.0f' if n == round(n) else 'g'}} {noun}{'' if n == 1 else 's'}"
+
+
 def mark(message: str) -> str:
     """Mark a text in a table for the catalogue; it is translated where it is shown."""
     return message
@@ -335,6 +344,17 @@ def _write_clock(found: re.Match[str]) -> str:
 def write_hour(hour: int) -> str:
     """Write an hour of the day, 0 to 23."""
     return write_date(datetime(2000, 1, 1, hour), "hour")  # noqa: DTZ001 - a wall time
+
+
+def write_hours(hour: int) -> str:
+    """Write an hour of the day as a span.
+
+    >>> write_hours(10), write_hours(11)
+    ('10–11 AM', '11 AM–12 PM')
+    """
+    first, last = write_hour(hour), write_hour((hour + 1) % 24)
+    clock, half = first.split(" ", 1)
+    return f"{clock if last.endswith(half) else first}–{last}"
 
 
 def write_date(moment: date | datetime, form: str) -> str:

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, Field, ValidationError
 
+from language.messages import count_noun
 from language.plain_text import escape
 from storage.errors import StorageCorruptError, StorageError, StorageUnavailableError, translate
 from storage.files import sync
@@ -324,7 +325,9 @@ def _check_offsets(path: Path) -> Proof:
             behind, held = offset, held + 1
             unsound += decode_record(crc, body) is None
         absent += _count_uncovered(behind + 1, last, gaps)
-    sentence = f"offsets 1 to {last:,}: {held:,} readings, the others are accounted for by"
+    sentence = (
+        f"offsets 1 to {last:,}: {count_noun(held, 'reading')}, the others are accounted for by"
+    )
     sentence += f" {len(gaps)} gap{'s' * (len(gaps) != 1)}"
     if absent or unsound:
         sentence = f"{absent:,} offsets without a reading or a gap; {unsound:,} unsound records"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from ingest.errors import BrokerError, BrokerReason
 from ingest.mqtt.examine import accepts_anonymous, examine
+from language.messages import count_noun
 from plumewatch.check.result import CheckResult, State, fault, ok, warn
 from plumewatch.config.settings import read_broker_settings
 from plumewatch.service.web_server import is_loopback
@@ -141,8 +142,8 @@ def _check_validity(part: str, owner: str, pem: bytes, now: float) -> Iterator[C
     days = (expires.timestamp() - now) / _DAY_S
     remedy = f"renew the certificate of {owner} and restart the server that uses it"
     if days <= 0:
-        yield fault(part, f"{owner} expired {-days:.0f} days ago", remedy)
+        yield fault(part, f"{owner} expired {count_noun(-days, 'day')} ago", remedy)
     elif days < _SOON_DAYS:
-        yield warn(part, f"{owner} expires in {days:.0f} days", remedy)
+        yield warn(part, f"{owner} expires in {count_noun(days, 'day')}", remedy)
     else:
-        yield ok(part, f"{owner} is valid for {days:.0f} days")
+        yield ok(part, f"{owner} is valid for {count_noun(days, 'day')}")

@@ -30,6 +30,7 @@ from ingest.http.poll import PollError, get
 from ingest.intake import decode_message
 from ingest.mapping.examples import MEANING, find_lacks
 from ingest.validation import Message
+from language.messages import count_noun
 from language.plain_text import pluralize
 from plumewatch.check.broker import check_file
 from plumewatch.check.result import CheckResult, State, fault, merge_places, ok, warn
@@ -87,7 +88,10 @@ def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     )
     found = list(find_coverage_gaps(config.roster(), incidents, begin, begin + _LOOK_AHEAD, quiet))
     if not found:
-        yield ok("duty", f"somebody is on duty in every class period of the next {days} days")
+        yield ok(
+            "duty",
+            f"somebody is on duty in every class period of the next {count_noun(days, 'day')}",
+        )
         return
     starts = list(dict.fromkeys(gap.start for gap in found))
     first = (start.astimezone(config.zone()) for start in starts[:_SHOWN])
@@ -96,7 +100,7 @@ def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     rooms = list_some(dict.fromkeys(gap.room for gap in found))
     yield warn(
         "duty",
-        f"in the next {days} days, nobody on duty would be notified at"
+        f"in the next {count_noun(days, 'day')}, nobody on duty would be notified at"
         f" {pluralize(len(starts), 'time')}: {when}; rooms: {rooms}",
         "add a [[shift]] for those periods, or the missing addresses of the people on duty",
     )

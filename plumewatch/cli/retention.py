@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from language.messages import count_noun
 from plumewatch.cli.options import (
     CONFIG,
     DONE,
@@ -52,7 +53,7 @@ def retention(
                     total += deleted
                     update(completed=total)
     what = "deleted" if apply else "are due"
-    echo(f"{len(due.old)} incidents {what}, {due.open} old ones are still open")
+    echo(f"{count_noun(len(due.old), 'incident')} {what}, {due.open} old ones are still open")
 
 
 @app.command(

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from language.messages import count_noun
 from plumewatch.cli.options import (
     CONFIG,
     REFUSED,
@@ -75,9 +76,9 @@ def storage_setup(
         if paths or secret is not None:
             raise UsageError("the embedded store is a file, without accounts")
         echo(
-            f"readings are kept in {site.paths.series} for {retention.raw_days} days, averages of"
-            f" 1 min for {retention.minute_days} and of 15 min for {retention.quarter_hour_days}"
-            " days; there is nothing to set up"
+            f"readings are kept in {site.paths.series} for {count_noun(retention.raw_days, 'day')},"
+            f" averages of 1 min for {retention.minute_days} and of 15 min for"
+            f" {retention.quarter_hour_days} days; there is nothing to set up"
         )
         return
     with show_progress("setting up"), create_secret_files(paths.values()):
@@ -163,9 +164,9 @@ def export_readings(
                 sensors=frozenset(sensors),
                 on_time=lambda at: update(completed=at - begin),
             )
-    echo(f"{path}: {count} readings", err=True)
+    echo(f"{path}: {count_noun(count, 'reading')}", err=True)
     if stored and first < begin:
         sys.stderr.write(
             f"the oldest reading is from {site.format_time(begin)}: readings are kept for"
-            f" {site.config.timeseries.raw_days} days, averages for longer\n"
+            f" {count_noun(site.config.timeseries.raw_days, 'day')}, averages for longer\n"
         )

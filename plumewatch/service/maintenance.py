@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from alerts.outbound import series_records
 from alerts.outbound.state_summary import StateSummary
+from language.messages import count_noun
 from plumewatch.sensor_status import save_counts
 from plumewatch.service.data_folder import reserve_space
 from storage.errors import StorageError, is_transient
@@ -149,10 +150,10 @@ class Deletion:
         far = days >= _WARN_DAYS  # a service that was off for a weekend is normal
         if far and not self._warned:
             log.warning(
-                "the clock is %d days ahead of when old readings were last deleted: if it is wrong,"
-                " set it right; deletion follows it in %d days",
-                days,
-                -(-days // (FASTEST - 1)),
+                "the clock is %s ahead of when old readings were last deleted: if it is wrong,"
+                " set it right; deletion follows it in %s",
+                count_noun(days, "day"),
+                count_noun(-(-days // (FASTEST - 1)), "day"),
             )
         self._warned = far
 

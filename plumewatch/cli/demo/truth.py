@@ -6,7 +6,7 @@ import csv
 from dataclasses import dataclass, fields
 from typing import Final
 
-from language.messages import ngettext
+from language.messages import count_noun, ngettext
 from sensor_sim.trace import Truth
 
 _COLUMNS: Final = [field.name for field in fields(Truth)]
@@ -34,6 +34,7 @@ class TruthScore:
         self._sessions: dict[str, _Session] = {}
         self._ends: dict[str, float] = {}
         self._alerts: list[tuple[str, float]] = []
+        self._is_explained = False
 
     def add_line(self, line: str) -> None:
         """Add a line of the simulator's truth; lines of other kinds are ignored."""
@@ -55,13 +56,16 @@ class TruthScore:
         """Whether a session that is over explains an alert."""
         return any(session.explains(room, onset) for session in self._sessions.values())
 
-    def describe_sessions(self, rooms: int, now: float) -> str:
-        """Say of how many sessions those are that could be found."""
+    def explain_once(self, rooms: int, now: float) -> str:
+        """Say once, as soon as a session is over, of how many sessions those are to be found."""
         everywhere = sum(end + _LATE_S <= now for end in self._ends.values())
         reached = sum(s.end + _LATE_S <= now for s in self._sessions.values())
+        if self._is_explained or not everywhere:
+            return ""
+        self._is_explained = True
         return (
-            f"Of {everywhere} vaping sessions in {rooms} rooms, {reached} reached a sensor"
-            " visibly; found are those that the detector alerted on."
+            f"Of {count_noun(everywhere, 'vaping session')} in {rooms} rooms so far, {reached}"
+            " reached a sensor visibly; found are those of them that the detector alerted on."
         )
 
     def describe(self, now: float) -> str:

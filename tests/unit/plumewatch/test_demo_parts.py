@@ -64,14 +64,16 @@ def test_the_detector_beside_the_truth(truths, alerts, expected):
     assert scored(truths, alerts) == expected
 
 
-def test_what_found_means_is_said_of_all_sessions():
+def test_what_found_means_is_said_once_with_the_first_figure():
     score = TruthScore()
     unseen = session("c", room="n1-boys", arrival=float("nan"))
     for line in lines(session("a"), session("b", start=5000.0), unseen):
         score.add_line(line)
-    assert score.describe_sessions(6, 2000.0).startswith(
-        "Of 2 vaping sessions in 6 rooms, 1 reached a "
+    assert not score.explain_once(6, 0.0)
+    assert score.explain_once(6, 2000.0).startswith(
+        "Of 2 vaping sessions in 6 rooms so far, 1 reached a sensor visibly; "
     )
+    assert not score.explain_once(6, 9000.0)
 
 
 def test_lines_that_are_no_truth_are_ignored():
