@@ -16,7 +16,7 @@ from alerts.page.report_jobs import Order
 from language.messages import use_language
 from plumewatch.config.model import PlumewatchConfig
 from plumewatch.config.paths import DataPaths
-from plumewatch.config.settings import build_school, find_shifts
+from plumewatch.config.settings import build_school
 from plumewatch.errors import UsageError
 from plumewatch.format_time import parse_time
 from plumewatch.service.data_folder import open_series, open_state
@@ -119,10 +119,9 @@ def gather_facts(
     with ExitStack() as stack:
         db = stack.enter_context(open_state(state))
         series = stack.enter_context(open_series(config)) if report.with_sensors else None
-        shifts = find_shifts(config, place) if report.with_duty else ()
         try:
             facts, *others = (
-                gather(school, db, place, *span, now, series=series, shifts=shifts, on_day=on_day)
+                gather(school, db, place, *span, now, series=series, on_day=on_day)
                 for span in spans
             )
         except PlaceError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
 
 from language.messages import _, write_date
@@ -19,12 +19,12 @@ from storage.registry import make_sort_key
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from datetime import date
     from zoneinfo import ZoneInfo
 
     from reports.rows import DutySpan, IncidentRow, NoticeRow
-    from reports.school import Calendar, Period, School, Shift
+    from reports.school import Calendar, Period, School
     from storage.firmware import Firmware
     from storage.registry import Registry
     from storage.timeseries import Series
@@ -54,7 +54,7 @@ class Facts:
     incidents: tuple[IncidentRow, ...]
     notices: tuple[NoticeRow, ...]
     sensor_days: tuple[SensorDay, ...] = ()
-    duty: tuple[DutySpan, ...] = ()
+    read_duty: Callable[[], Iterable[DutySpan]] = tuple
     roles: Mapping[str, str] = field(default_factory=dict)
     codes: Mapping[str, str] = field(default_factory=dict)
     place: str = ""
@@ -119,6 +119,11 @@ class Facts:
             "Retention deleted incidents before %(day)s.",
             day=write_date(day, "date and time"),
         )
+
+    @cached_property
+    def duty(self) -> tuple[DutySpan, ...]:
+        """Who was on duty when."""
+        return tuple(self.read_duty())
 
     @cached_property
     def shifts(self) -> Mapping[str, str]:
@@ -214,7 +219,6 @@ def gather(
     now: float,
     *,
     series: Series | None = None,
-    shifts: Sequence[Shift] = (),
     only: Registry | None = None,
     days_of_sensors: int | None = None,
     on_day: Callable[[int, int], None] = lambda _done, _of: None,
@@ -227,6 +231,8 @@ def gather(
     here = school.at(place) if only is None else replace(school, registry=only)
     over = min(end, now)
     part = here.registry
+    names = {} if only is None else dict.fromkeys(room.site for room in only.rooms.values())
+    places = [place] if only is None else [Place(name) for name in names]
     rooms = None if place == Place() and only is None else [*part.rooms, *part.former]
     incidents = read.read_incidents(db, school.registry, start, end, rooms)
     notices = read.read_notices(db, school.roles, start, end, rooms)
@@ -239,7 +245,7 @@ def gather(
         calendar=school.calendar(start, over),  # a future day is not a school day yet
         incidents=tuple(incidents),
         notices=tuple(notices),
-        duty=tuple(school.duty(shifts, start, over)) if shifts else (),
+        read_duty=partial(school.duty, start, over, places),
         roles=school.roles,
         codes=school.codes,
         place=school.name_place(place),

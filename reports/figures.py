@@ -98,17 +98,17 @@ OUTCOME: Final = (
 RESPONSE: Final = (
     KeyFigure("time_to_detect", "From first evidence to incident", "detect", "s"),
     KeyFigure("time_to_notify", "From incident to first notice", "notify", "s"),
-    KeyFigure("time_to_acknowledge", "From first notice to acknowledgment", "acknowledge", "s"),
+    KeyFigure("time_to_acknowledge", "From first notice to response", "acknowledge", "s"),
     KeyFigure(
-        "acknowledged_in_5_min",
-        "Acknowledged within 5 minutes",
+        "responded_in_5_min",
+        "Responded to within 5 minutes",
         "acknowledge.within_5_min",
         "share",
     ),
     KeyFigure("time_to_arrive", "From first notice to arrival", "arrive", "s"),
     KeyFigure("time_to_resolve", "From incident to resolution", "resolve", "s"),
     KeyFigure("escalated", "Escalated to the second step", "escalated", "share"),
-    KeyFigure("missed", "Not acknowledged before escalation ended", "missed", "share"),
+    KeyFigure("missed", "No response before escalation ended", "missed", "share"),
 )
 LOAD: Final = (
     KeyFigure("notices", "Notices delivered", "notices"),
@@ -118,7 +118,7 @@ LOAD: Final = (
 )
 SENSORS: Final = (
     KeyFigure("sensors", "Sensors", "sensors"),
-    KeyFigure("availability", "Sensor-minutes online / expected", "availability", "share"),
+    KeyFigure("availability", "Sensor-hours online / expected", "availability", "share"),
     KeyFigure("completeness", "Readings received / expected", "completeness", "share"),
     KeyFigure("offline_detect", "From last reading to offline incident", "offline_detect", "s"),
 )

@@ -44,14 +44,13 @@ class Report(NamedTuple):
 
     table: Table | None
     with_sensors: bool
-    with_duty: bool
 
 
 REPORTS: Final = {
-    "incidents": Report(tables.incidents, with_sensors=False, with_duty=False),
-    "summary": Report(None, with_sensors=True, with_duty=True),
-    "response": Report(tables.response, with_sensors=False, with_duty=True),
-    "sensors": Report(tables.sensors, with_sensors=True, with_duty=False),
+    "incidents": Report(tables.incidents, with_sensors=False),
+    "summary": Report(None, with_sensors=True),
+    "response": Report(tables.response, with_sensors=False),
+    "sensors": Report(tables.sensors, with_sensors=True),
 }
 """Contents of each report of `reports.text.ABOUT`."""
 

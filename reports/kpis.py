@@ -322,7 +322,7 @@ def compute_sensor_time(
     return SensorTime(
         sensors=len({day.sensor for day in days}),
         online_days=online / 86_400.0,
-        availability=Rate(online / 60.0, math.fsum(day.expected_s for day in days) / 60.0),
+        availability=Rate(online / 3600.0, math.fsum(day.expected_s for day in days) / 3600.0),
         completeness=Rate(
             sum(day.received for day in days), math.fsum(day.expected for day in days)
         ),

@@ -6,36 +6,44 @@ from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from language.messages import _, gettext, join_words, ngettext, write_date
+from language.messages import _, gettext, join_words, ngettext, write_date, write_hours
 from language.plain_text import escape_reversibly
+from reports.rows import State
 from reports.schools import compare_schools
-from reports.text import LIMITS, format_percent, format_period
+from reports.text import LIMITS, format_percent, format_period, to_words, translate
 from reports.wording import format_number, format_per_day, format_share
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from reports.facts import Facts
+    from reports.rows import IncidentRow
     from reports.school import Period
     from reports.summary import Summary
 
 _MOST_ROOMS: Final = 5
-_MOST_NAMED: Final = 3
+_MOST_MISSED: Final = 10
+_MOST_TIMES: Final = 3
 _WELL: Final = 0.99
 """If sensors were available less than this, the summary says so."""
 
 
 def write_letter(made: Summary, link: str = "", to_do: Sequence[str] = ()) -> tuple[str, str]:
-    """Return title and text of a summary for an e-mail: findings, schools, rooms, what to do."""
+    """Return title and text of a summary for an e-mail: findings, lists, what to do, notes."""
     facts = made.facts
     title = facts.period.title if facts.period else _("summary")
-    lines = [*write_findings(made), *_list_schools(facts), *_list_rooms(facts)]
+    lines = [
+        *write_findings(made),
+        *_list_missed(facts),
+        *_list_schools(facts),
+        *_list_rooms(facts),
+    ]
     if to_do:
         lines += ["", _("To do:"), *(f"- {each}" for each in to_do)]
     if link:
         lines += ["", _("Full report: %(link)s", link=f"{link}/reports")]
     return f"{escape_reversibly(facts.place or facts.school)}: {title}", "\n".join(
-        [*lines, "", *map(gettext, LIMITS)]
+        [*lines, "", *write_notes(made), *map(gettext, LIMITS)]
     )
 
 
@@ -51,8 +59,8 @@ def _list_schools(facts: Facts) -> Iterator[str]:
         )
         yield "- " + _(
             "%(school)s: alerts %(alerts)s, confirmed %(confirmed)s, false alarms %(false)s,"
-            " answered within five minutes: %(share)s (%(share_before)s), sensors down: %(down)d of"
-            " %(of)d (%(down_before)s)",
+            " responded to within five minutes: %(share)s (%(share_before)s), sensors down:"
+            " %(down)d of %(of)d (%(down_before)s)",
             school=escape_reversibly(found.site.title),
             alerts=alerts,
             confirmed=confirmed,
@@ -65,6 +73,18 @@ def _list_schools(facts: Facts) -> Iterator[str]:
         )
 
 
+def _list_missed(facts: Facts) -> Iterator[str]:
+    missed = [row for row in facts.chosen.incidents if row.state is State.NOBODY_RESPONDED]
+    if missed:
+        yield from ("", _("Nobody responded:"))
+    for row in missed[:_MOST_MISSED]:
+        at = write_date(facts.calendar_of(row).local(row.opened_at), "moment")
+        room = escape_reversibly(facts.room_names[row.room_id])
+        yield f"- {room}: {at}, {to_words(row.kind)}"
+    if (more := len(missed) - _MOST_MISSED) > 0:
+        yield "- " + _("%(n)d more", n=more)
+
+
 def _list_rooms(facts: Facts) -> Iterator[str]:
     if facts.room_totals:
         yield from ("", _("Rooms with the most vaping and smoke:"))
@@ -74,20 +94,28 @@ def _list_rooms(facts: Facts) -> Iterator[str]:
         yield f"- {escape_reversibly(room)}: {n}" + (f" ({beside})" if beside else "")
 
 
+def write_notes(made: Summary) -> Iterator[str]:
+    """Yield what limits the findings: days without a record, and sensors that were offline."""
+    facts = made.facts
+    if facts.covered_from > facts.start:
+        day = write_date(facts.calendar.local(facts.covered_from), "date")
+        yield _("Records begin on %(day)s; earlier days are not counted.", day=day)
+    online = next(f.values for f in made.figures if f.key == "availability")["value"]
+    if online is not None and online < _WELL:
+        yield _("Sensors were online %(share)s of the time.", share=format_percent(online))
+
+
 def write_findings(made: Summary) -> Iterator[str]:
-    """Yield the main findings; all numbers in a sentence count the same incidents and days."""
+    """Yield five sentences: how many, the trend, answers, responses, and when.
+
+    All numbers in a sentence count the same incidents and days. What has no number is left out.
+    """
     facts = made.facts
     found = {figure.key: figure.values for figure in made.figures}
 
     def value(key: str, measure: str = "value") -> int:
         return int(found[key].get(measure) or 0)
 
-    if facts.covered_from > facts.start:
-        day = write_date(facts.calendar.local(facts.covered_from), "date")
-        yield _("Records begin on %(day)s; earlier days are not counted.", day=day)
-    online = found["availability"]["value"]
-    if online is not None and online < _WELL:
-        yield _("Sensors were online %(share)s of the time.", share=format_percent(online))
     every, air = value("incidents"), value("incidents_air")
     yield _(
         "%(every)s on %(days)s: %(air)d vaping or smoke, %(others)d other.",
@@ -113,23 +141,27 @@ def write_findings(made: Summary) -> Iterator[str]:
     if notified := value("time_to_acknowledge", "notified"):
         yield _(
             "Someone responded within five minutes to %(soon)d of the %(notified)d that were sent"
-            " out.",
-            soon=value("acknowledged_in_5_min", "part"),
+            " out; nobody responded to %(never)d.",
+            soon=value("responded_in_5_min", "part"),
             notified=notified,
+            never=value("nobody_responded", "part"),
         )
-    if never := value("nobody_responded", "part"):
-        of = value("nobody_responded", "of")
-        yield _("Nobody responded to %(n)d of %(of)d alerts that are over.", n=never, of=of)
     if air:
-        rooms = [(escape_reversibly(room), n) for room, n in facts.room_totals.items()]
-        yield _("Most vaping and smoke: %(rooms)s.", rooms=_name_most(rooms))
-        periods = Counter(facts.calendar_of(row).period(row.opened_at) for row in facts.air)
-        named = [(format_period(period), n) for period, n in periods.most_common()]
-        yield _("Busiest times: %(periods)s.", periods=_name_most(named))
+        times = Counter(_name_time(facts, row) for row in facts.air).most_common(_MOST_TIMES)
+        named = (
+            ngettext("%(time)s (%(n)d alert)", "%(time)s (%(n)d alerts)", n, time=time)
+            for time, n in times
+        )
+        yield _("Busiest times for vaping and smoke: %(times)s.", times=join_words(named))
 
 
-def _name_most(found: Sequence[tuple[str, int]]) -> str:
-    return join_words(f"{name} ({n})" for name, n in found[:_MOST_NAMED])
+def _name_time(facts: Facts, row: IncidentRow) -> str:
+    """Name the weekday and class period, or clock hour, of an incident."""
+    calendar = facts.calendar_of(row)
+    local, period = calendar.local(row.opened_at), calendar.period(row.opened_at)
+    is_hour = calendar.lessons is None
+    when = write_hours(local.hour) if is_hour else escape_reversibly(format_period(period))
+    return f"{translate(f'{local:%A}')} {when}"
 
 
 def _compare_with_before(made: Summary) -> Iterator[str]:

@@ -318,6 +318,8 @@ class School:
     codes: Mapping[str, str] = field(default_factory=dict)
     sites: Mapping[str, School] = field(default_factory=dict)
     """The schools of a district by name, each with its own time zone, days and periods."""
+    find_shifts: Callable[[Place], Iterable[Shift]] = lambda _place: ()
+    """Finds the shifts that cover a place."""
 
     def at(self, place: Place) -> School:
         """Return the school with only the rooms and sensors of a place; raise `PlaceError`."""
@@ -369,11 +371,14 @@ class School:
         """Return the calendar of each school of a district, by name."""
         return {name: school.calendar(start, end) for name, school in self.sites.items()}
 
-    def duty(self, shifts: Sequence[Shift], start: float, end: float) -> Iterator[DutySpan]:
+    def duty(
+        self, start: float, end: float, places: Iterable[Place] = (Place(),)
+    ) -> Iterator[DutySpan]:
         """Yield who is on duty when, on school days; people without a shift are left out."""
+        shifts = {shift.id: shift for place in places for shift in self.find_shifts(place)}
         calendar, calendars = self.calendar(start, end), self.calendars(start, end)
         for day in sorted(calendar.school_days):
-            for shift in shifts:
+            for shift in shifts.values():
                 own = calendars.get(shift.site, calendar)
                 bounds = own.bounds(day)
                 inside = max(bounds[0], start), min(bounds[1], end)

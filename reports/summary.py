@@ -47,7 +47,7 @@ _PER_TIME: Final = {
 }
 _OF_SCHOOLS: Final = {
     **dict.fromkeys(("alerts", "confirmed", "false_alarms"), ""),
-    "acknowledged_within_5_min": "share",
+    "responded_within_5_min": "share",
     **dict.fromkeys(("sensors_down", "sensors"), ""),
     **dict.fromkeys(("alerts_per_10", "confirmed_per_10", "false_alarms_per_10"), "1/10 sensors"),
 }

@@ -194,7 +194,7 @@ COLUMNS: Final = {
         ),
         Column("acknowledged", _WHOLE, "notified incidents, by outcome"),
         Column("unacknowledged", _WHOLE, "notified incidents, by outcome"),
-        Column("acknowledged_within_5_min", _WHOLE, "notified incidents, by outcome"),
+        Column("responded_within_5_min", _WHOLE, "notified incidents, by outcome"),
         *(
             Column(f"{name}_{figure}", kind, about)
             for name, about in _TIMES.items()
@@ -383,7 +383,7 @@ def _list_response(facts: Facts) -> Iterator[dict[str, Any]]:
                 "notified": acknowledge.notified,
                 "acknowledged": acknowledge.acknowledged.n,
                 "unacknowledged": acknowledge.unacknowledged,
-                "acknowledged_within_5_min": int(acknowledge.within_5_min.part),
+                "responded_within_5_min": int(acknowledge.within_5_min.part),
                 **{
                     f"{name}_{figure}": _rounded(getattr(times, figure))
                     for name, times in spans.items()

@@ -39,7 +39,7 @@ NAMES: Final = frozenset(
         *(mark("id"), mark("opened local"), mark("floor"), mark("state"), mark("outcome")),
         *(mark("false cause"), mark("acknowledge"), mark("arrive"), mark("notices")),
         *(mark("responder role"), mark("case number"), mark("suppressed by"), mark("by")),
-        *(mark("acknowledged within 5 min"), mark("detect median"), mark("notify median")),
+        *(mark("responded within 5 min"), mark("detect median"), mark("notify median")),
         *(mark("acknowledge median"), mark("acknowledge p90"), mark("arrive median")),
         *(mark("resolve median"), mark("escalated"), mark("missed")),
         *(mark("false alarms per week"), mark("offline incidents"), mark("tamper incidents")),

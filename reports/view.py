@@ -9,7 +9,7 @@ from language.messages import _, capitalize, get_language, gettext, mark, ngette
 from language.plain_text import escape_reversibly
 from reports.charts import draw_charts
 from reports.drawing import render_svg
-from reports.letter import name_period_before, write_findings
+from reports.letter import name_period_before, write_findings, write_notes
 from reports.look import color_on_white
 from reports.rows import name_place
 from reports.suppress import WITHHELD
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _TILES: Final = (
     *("incidents_air", "confirmed_rate", "nobody_responded", "time_to_acknowledge"),
-    *("acknowledged_in_5_min", "false_alarms_per_sensor_week", "notices_per_duty_hour"),
+    *("responded_in_5_min", "false_alarms_per_sensor_week", "notices_per_duty_hour"),
     *("availability",),
 )
 _TITLES: Final = {
@@ -50,7 +50,7 @@ _PRINTED: Final = {
         *("acknowledge_s", "arrive_s", "notices", "responder_role"),
     ),
     "response": (
-        *("by", "value", "incidents", "notified", "unacknowledged", "acknowledged_within_5_min"),
+        *("by", "value", "incidents", "notified", "unacknowledged", "responded_within_5_min"),
         *("detect_median_s", "notify_median_s", "acknowledge_median_s", "acknowledge_p90_s"),
         *("arrive_median_s", "resolve_median_s", "escalated", "missed"),
     ),
@@ -93,7 +93,7 @@ def view_summary(made: Summary) -> dict[str, Any]:
     }
     return {
         **_view_head(made.facts, "summary", _("Summary")),
-        "sentences": list(write_findings(made)),
+        "sentences": [*write_notes(made), *write_findings(made)],
         "tiles": tiles,
         "first": [pictures[key] for key in ("weeks", "days", "hour_by_weekday") if key in pictures],
         "detail": [pictures[key] for key in ("rooms", "period_by_room")],
@@ -166,7 +166,7 @@ def _view_head(facts: Facts, name: str, title: str) -> dict[str, Any]:
         "to": _("%(day)s, so far", day=day) if facts.end > facts.now else day,
         **translate_template_words(),
         "period": capitalize(escape_reversibly(facts.period.title)) if facts.period else "",
-        "made": write_date(calendar.local(facts.now), "short date and time"),
+        "made": write_date(calendar.local(facts.now), "date and time"),
         "zone": calendar.zone.key,
     }
 

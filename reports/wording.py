@@ -76,7 +76,7 @@ def describe_trend(figure: Figure, when: str) -> str:
 
 def _describe_rate(figure: Figure) -> str:
     values = figure.values
-    part, whole = format_number(values["part"]), format_number(values["of"])
+    part, whole = (_round(values[key] or 0.0) for key in ("part", "of"))
     if figure.unit == "share":
         return _("%(part)s of %(whole)s", part=part, whole=whole)
     if figure.unit == "1/week":
@@ -88,7 +88,14 @@ def _describe_rate(figure: Figure) -> str:
             n,
             weeks=weeks,
         )
+    if figure.unit == "1/h":
+        return _("%(part)s in %(hours)s h", part=part, hours=whole)
     return f"{part} / {whole}"
+
+
+def _round(amount: float) -> str:
+    """Round an amount, such as hours, for people."""
+    return f"{amount:,.{0 if amount >= 10 or amount == round(amount) else 1}f}"
 
 
 def format_per_day(values: Mapping[str, float | None], when: str = "") -> str:

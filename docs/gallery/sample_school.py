@@ -17,7 +17,6 @@ import time
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -317,7 +316,7 @@ class _ServiceRecords:
         self._config, self._alerts = config, alerts
         self._start, self._end = unix_time(first, 0, config), unix_time(last, 0, config)
         self._sensors = config.registry().sensors
-        self._duty = partial(build_school(config).duty, config.roster().shifts)
+        self._duty = build_school(config).duty
         self._now = self._start
 
     def records(self) -> Iterator[Record]:

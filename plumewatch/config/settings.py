@@ -315,11 +315,11 @@ def build_school(config: PlumewatchConfig, site: str = "") -> School:
         config.roles(),
         {kind.value: code for kind, code in config.reports.state_codes.items()},
         {one.name: build_school(config, one.id) for one in several},
+        partial(_find_shifts, config),
     )
 
 
-def find_shifts(config: PlumewatchConfig, place: Place) -> list[Shift]:
-    """Find the shifts that cover a place."""
+def _find_shifts(config: PlumewatchConfig, place: Place) -> list[Shift]:
     near = {
         zone.id
         for zone in config.zones

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -97,13 +96,12 @@ class Monitoring(Pipeline):
             declared.declare_outbox(outbox),
         )
         self.meters = Meters(meters, outbox.refresh)
-        roster = alerting.engine.policy.roster
         recorder = StateRecorder(
             registry.sensors,
             lambda: count_for_records(registry, intake.reading_counts),
             self.meters.record,
             health.describe_failing,
-            partial(build_school(config).duty, roster.shifts if roster else ()),
+            build_school(config).duty,
             __version__,
             name_rooms((r.id, r.name, r.floor, r.whole_building) for r in registry.rooms.values()),
         )

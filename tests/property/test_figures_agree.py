@@ -1,4 +1,7 @@
-"""Every figure that two places show is one: statistics, sensor health, summary, tables and mail."""
+"""Every figure that two places show is one: statistics, sensor health, summary, tables and mail.
+
+People are on duty by shifts, so that no figure is left out.
+"""
 
 import asyncio
 import re
@@ -24,6 +27,14 @@ from tests.support.school_year import config_text, fill_health, fill_state, mome
 from tests.support.staff_page import page_settings
 
 FIRST, ROOMS = date(2026, 9, 14), 3
+SHIFT = """
+[[shift]]
+id = "day"
+receiver = "staff"
+people = ["ap", "dean"]
+start = "07:30"
+end = "15:17"
+"""
 
 
 async def pages(config, now, *paths):
@@ -41,7 +52,7 @@ async def pages(config, now, *paths):
 @given(seed=st.integers(0, 2**16), a_day=st.sampled_from((0.2, 0.6, 2.0)))
 def test_every_figure_that_two_places_show_is_one(tmp_path_factory, seed, a_day):
     root = tmp_path_factory.mktemp("school")
-    (root / "plumewatch.toml").write_text(config_text(ROOMS), encoding="utf-8")
+    (root / "plumewatch.toml").write_text(config_text(ROOMS, more=SHIFT), encoding="utf-8")
     data = root / "plumewatch-data"
     data.mkdir()
     fill_state(data / "state.db", FIRST, 14, ROOMS, seed=seed, a_day=a_day)
@@ -55,8 +66,28 @@ def test_every_figure_that_two_places_show_is_one(tmp_path_factory, seed, a_day)
     shown = re.findall(r'data-figure="(\w+)">([^<]*)<', statistics)
     assert len(shown) > 30
     assert [(key, text) for key, text in shown if by_key[key] != text] == []
-    printed = {row[0]: row[1] for row in view_summary(made)["figures"]}
-    assert all(printed[figure.label] == by_key[figure.key] for figure in made.figures)
+    labels = {figure.key: figure.label for figure in made.figures}
+    named = re.findall(
+        r'<(?:dt|th scope="row")>([^<]*)</\w+><\w+ [^>]*data-figure="(\w+)">', statistics
+    )
+    assert len(named) == len(shown)
+    assert [(key, label) for label, key in named if label != labels[key]] == []
+    printed = {row[0]: (row[1], row[-1]) for row in view_summary(made)["figures"]}
+    assert all(printed[figure.label][0] == by_key[figure.key] for figure in made.figures)
+    bases = dict(
+        re.findall(
+            r'data-figure="(\w+)">[^<]*</td>(?:<td[^>]*>[^<]*</td>)?<td[^>]*>([^<]*)</td>',
+            statistics,
+        )
+    )
+    assert bases.keys() >= labels.keys() - {"per_school_day"}  # which needs a whole week before
+    assert [key for key, basis in bases.items() if printed[labels[key]][1] != basis] == []
+    assert float(by_key["notices_per_duty_hour"]) > 0
+    assert not re.search(r"\d\.\d\d of ", " ".join(bases.values()))
+    soon = re.search(
+        r"Someone responded within five minutes to (\d+) of the (\d+)", write_letter(made)[1]
+    )
+    assert bases["responded_in_5_min"] == f"{soon[1]} of {soon[2]}"
     counted = int(by_key["incidents"].replace(",", ""))
     for grid in ("weeks", "kinds"):
         column = [name for name, _unit in made.grids[grid].columns].index("incidents")

@@ -34,14 +34,7 @@ if TYPE_CHECKING:
     from storage.registry import Registry
     from storage.timeseries import Series
 
-_LARGE: Final = Words(
-    {
-        "alerts": mark("Alerts"),
-        "confirmed_rate": mark("Confirmed"),
-        "acknowledged_in_5_min": mark("Answered within 5 minutes"),
-        "false_alarms_per_sensor_week": mark("False alarms per sensor-week"),
-    }
-)
+_LARGE: Final = ("alerts", "confirmed_rate", "responded_in_5_min", "false_alarms_per_sensor_week")
 WEEK_BEFORE: Final = mark("the week before")
 _BEFORE: Final = Words(
     {
@@ -83,8 +76,8 @@ class FigurePages(PageGroup):
             tests=facts.chosen.tests,
             large=[
                 describe_figure(found[key])
-                | {"key": key, "label": label, "trend": describe_trend(found[key], _BEFORE[span])}
-                for key, label in _LARGE.items()
+                | {"key": key, "trend": describe_trend(found[key], _BEFORE[span])}
+                for key in _LARGE
             ],
             figures={key: describe_figure(figure) for key, figure in found.items()},
             compared=compared,

@@ -100,7 +100,7 @@ def test_the_children_of_the_service_read_the_same_sites():
 
 def test_figures_of_all_schools_count_each_by_its_own_days():
     config = read(TWO + BELLS)
-    school, shifts = build_school(config), config.roster().shifts
+    school = build_school(config)
     monday, wednesday = (datetime(2026, 9, day, 17, tzinfo=UTC).timestamp() for day in (7, 9))
     tuesday = (monday + wednesday) / 2
     taught = {
@@ -112,7 +112,7 @@ def test_figures_of_all_schools_count_each_by_its_own_days():
         "south-boys": [False, False, True],
         "unknown": [False, True, True],
     }
-    spans = [*school.duty(shifts, monday - 86_400, wednesday + 86_400)]
+    spans = [*school.duty(monday - 86_400, wednesday + 86_400)]
     on = {(span.person, datetime.fromtimestamp(span.start, UTC).day) for span in spans}
     assert on == {("north-ap", 8), ("north-ap", 9), ("south-ap", 9)}
 

@@ -10,7 +10,7 @@ from alerts import sensor_tests
 from plumewatch.config.load import load
 from plumewatch.service.data_folder import open_state
 from plumewatch.service.jobs import is_due
-from plumewatch.weekly_summary import describe_due_tests, send_weekly
+from plumewatch.weekly_summary import build_weekly_notice, describe_due_tests, send_weekly
 from storage.sqlite import transaction
 from tests.support.school_year import config_text, fill_health, fill_state, moment
 from tests.support.service import Receiver
@@ -47,7 +47,7 @@ def school(tmp_path_factory):
     (root / "plumewatch.toml").write_text(config_text(4, more=more), encoding="utf-8")
     data = root / "plumewatch-data"
     data.mkdir()
-    fill_state(data / "state.db", FIRST, 14, 4, seed=2, a_day=2.0)
+    fill_state(data / "state.db", FIRST, 14, 4, seed=4, a_day=2.0)
     fill_health(data / "series.db", FIRST, 14, 4, every_s=3600.0)
     return root
 
@@ -61,16 +61,25 @@ def test_the_summary_of_last_week_arrives_with_what_changed(school):
         (push,) = eventually(lambda: receiver.pushes, "the summary")
     assert done.startswith("weekly summary sent to json-")
     assert push["title"] == "Lincoln High: week of September 21, 2026"
-    lines = push["message"].splitlines()
-    heads = ["Rooms with the most vaping and smoke:", "To do:"]
+    lines = build_weekly_notice(load(school / "plumewatch.toml"), now)[0].text.splitlines()
+    assert push["message"].splitlines()[:5] == lines[:5]
+    heads = ["Rooms with the most vaping and smoke:", "To do:", "Nobody responded:"]
     rooms = lines[lines.index(heads[0]) + 1 :]
     assert re.fullmatch(r"- Restroom \d, floor \d, (North|South): \d+ \(\d+ before\)", rooms[0])
     assert lines[lines.index(heads[1]) + 1].startswith("- Never tested: ")
     found = [line for line in lines[: lines.index("")] if line]
-    assert len(found) <= 6
+    assert len(found) == 5, "five plain sentences"
     assert re.match(r"\d+ incidents on 5 school days: ", found[0])
     assert "in the week of September 14" in found[1]
-    assert found[-1].startswith("Busiest times: ")
+    assert re.search(r"; nobody responded to \d+\.$", found[3])
+    assert re.match(
+        r"Busiest times for vaping and smoke: [MTWF]\w+day \d+–\d+ [AP]M \(\d+ alerts\)", found[4]
+    )
+    missed = lines[lines.index(heads[2]) + 1 :]
+    missed = missed[: missed.index("")]
+    assert len(missed) == int(found[3].rpartition(" ")[2][:-1])
+    line = r"- Restroom \d, floor \d, (North|South): \w{3}, Sep \d+, \d+:\d\d [AP]M, [a-z ]+"
+    assert all(re.fullmatch(line, each) for each in missed)
 
 
 def test_the_summary_asks_for_yearly_tests_until_they_are_done(school):

@@ -216,7 +216,7 @@ def test_availability_and_completeness():
     gone = incident("o", kind="offline", first_evidence_at=MONDAY - 75.0)
     found = compute_sensor_time(days, [gone, incident()])
     assert found.sensors == 2
-    assert found.availability == Rate(1440 + 720, 2880)
+    assert found.availability == Rate(24 + 12, 48)
     assert found.completeness == Rate(140, 150)
     assert found.online_days == 1.5
     assert found.offline_detect.mean_s == 75.0

@@ -112,7 +112,7 @@ def test_uptime_of_the_week_before_is_beside_it_in_words(make, config, school):
     assert found["availability", "period_before"] == share != found["availability", "value"]
     view = view_of(config, NOW, week="2026-W44")
     output = format_percent(share)
-    label = "Sensor-minutes online / expected"
+    label = "Sensor-hours online / expected"
     (tile,) = (tile for tile in view["tiles"] if tile["label"] == label)
     (row,) = (row for row in view["figures"] if row[0] == label)
     assert tile["rest"].endswith(f"; before {output}")

@@ -96,22 +96,17 @@ class Tables:
         notified = self.incidents.filter(pl.col("notified_utc").is_not_null())
         acked = notified.filter(pl.col("acknowledged_utc").is_not_null())
         quick = acked.filter(pl.col("acknowledge_s").clip(0) <= 300)
-        return [quick.height, notified.height]
-
-    def unanswered(self):
-        return [self.figure("nobody_responded", measure) for measure in ("part", "of")]
+        never = counts(self.incidents, state="nobody_responded")
+        assert never == self.figure("nobody_responded", "part")
+        return [quick.height, notified.height, never]
 
     def per_school_day(self):
         now = [self.figure("per_school_day", key) for key in ("value", "count", "days")]
         before = ("period_before", "count_before", "days_before")
         return [*now, *(self.figure("per_school_day", key) for key in before)]
 
-    def rooms(self):
-        by_room = self.air.group_by("room_id").len().sort("len", descending=True)
-        return by_room["len"][:3].to_list()
-
     def times(self):
-        by_period = self.air.group_by("period").len().sort("len", descending=True)
+        by_period = self.air.group_by("weekday", "period").len().sort("len", descending=True)
         return by_period["len"][:3].to_list()
 
     def none(self):
@@ -123,9 +118,7 @@ SENTENCES = {
     "There is no record of": Tables.none,
     "Staff answered": Tables.outcomes,
     "Someone responded": Tables.responded,
-    "Nobody responded": Tables.unanswered,
     "Vaping and smoke per": Tables.per_school_day,
-    "Most vaping": Tables.rooms,
     "Busiest times": Tables.times,
     "": Tables.days,
 }
@@ -133,7 +126,7 @@ SENTENCES = {
 
 def numbers(sentence):
     """Return the numbers of a sentence without those in dates, names and fixed words."""
-    text = re.sub(r"[A-Z][a-z]+ \d{1,2}, \d{4}|floor \d+|\d+ [AP]M", "", sentence)
+    text = re.sub(r"[A-Z][a-z]+ \d{1,2}, \d{4}|floor \d+|[\d–]+ [AP]M", "", sentence)
     return [float(n.replace(",", "")) for n in re.findall(r"\d[\d,]*(?:\.\d+)?", text)]
 
 
@@ -152,7 +145,7 @@ def test_every_sentence_is_true_by_the_tables(write, school, asked):
     tables = Tables(write(**asked), write("incidents", **asked))
     now = moment(FIRST + timedelta(days=DAYS))
     found = view_of(school / "plumewatch.toml", now, **asked)["sentences"]
-    assert len(found) >= 5
+    assert len(found) >= 4
     for sentence in found:
         recompute = next(f for start, f in SENTENCES.items() if sentence.startswith(start))
         assert numbers(sentence) == pytest.approx(recompute(tables), abs=0.0051), sentence

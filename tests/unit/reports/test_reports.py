@@ -18,7 +18,7 @@ import pytest
 from alerts.page.report_jobs import Order
 from language.plain_text import restore
 from plumewatch.config.load import load
-from plumewatch.config.settings import build_school, find_shifts
+from plumewatch.config.settings import build_school
 from plumewatch.service.data_folder import open_series, open_state
 from reports import tables
 from reports.facts import gather
@@ -47,10 +47,7 @@ def facts(school):
         open_state(school / "plumewatch-data/state.db") as db,
         open_series(config) as series,
     ):
-        shifts = find_shifts(config, Place())
-        return gather(
-            build_school(config), db, Place(), START, END, END, series=series, shifts=shifts
-        )
+        return gather(build_school(config), db, Place(), START, END, END, series=series)
 
 
 @pytest.fixture

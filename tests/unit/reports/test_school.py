@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from plumewatch.config.load import load
-from plumewatch.config.settings import build_school, find_shifts
+from plumewatch.config.settings import build_school
 from reports.kpis import compute_load as load_of
 from reports.kpis import sum_duty_hours
 from reports.school import Place, PlaceError, School
@@ -94,7 +94,7 @@ def test_a_moment_is_on_a_day_with_school_or_not(tmp_path, more):
 
 def test_hours_on_duty_are_those_of_the_shifts_once_a_person(tmp_path):
     config = config_of(tmp_path, BELLS + SHIFTS)
-    duty = list(build_school(config).duty(config.roster().shifts, START, END))
+    duty = list(build_school(config).duty(START, END))
     assert {span.person for span in duty} == {"ap", "dean"}
     # 8 school days: ap 7:30-9:30, dean the same and to 9:45 in period 2
     assert load_of([], [], duty, START).per_duty_hour.whole == pytest.approx(8 * (2.0 + 2.25))
@@ -102,19 +102,19 @@ def test_hours_on_duty_are_those_of_the_shifts_once_a_person(tmp_path):
 
 def test_hours_on_duty_of_pieces_are_those_of_the_whole(tmp_path):
     config = config_of(tmp_path, BELLS + SHIFTS)
-    school, shifts = build_school(config), config.roster().shifts
-    whole = sum_duty_hours(school.duty(shifts, START, END))
+    school = build_school(config)
+    whole = sum_duty_hours(school.duty(START, END))
     edges = [START, *(START + k * 31_000.7 for k in range(1, 39)), END]
-    pieces = [sum_duty_hours(school.duty(shifts, *ends)) for ends in pairwise(edges)]
+    pieces = [sum_duty_hours(school.duty(*ends)) for ends in pairwise(edges)]
     assert sum(pieces) == pytest.approx(whole)
     assert 0.0 in pieces
     noon = at((10, 26), 8, 30)  # ap and dean are there, dean by two shifts
-    assert sum_duty_hours(school.duty(shifts, noon, noon + 60.0)) == pytest.approx(2 / 60)
+    assert sum_duty_hours(school.duty(noon, noon + 60.0)) == pytest.approx(2 / 60)
 
 
 def test_who_has_no_shift_has_no_hours(tmp_path):
     config = config_of(tmp_path, BELLS)
-    assert not list(build_school(config).duty(config.roster().shifts, START, END))
+    assert not list(build_school(config).duty(START, END))
 
 
 def test_hours_on_duty_of_a_place_are_those_of_its_zones(tmp_path):
@@ -132,7 +132,7 @@ floor = "2"
     config = config_of(tmp_path, BELLS + more + shifts)
 
     def shifts_of(place):
-        found = build_school(config).duty(find_shifts(config, place), START, END)
+        found = build_school(config).duty(START, END, [place])
         return {span.shift for span in found}
 
     duty = {
