@@ -142,8 +142,8 @@ def _check_validity(part: str, owner: str, pem: bytes, now: float) -> Iterator[C
     days = (expires.timestamp() - now) / _DAY_S
     remedy = f"renew the certificate of {owner} and restart the server that uses it"
     if days <= 0:
-        yield fault(part, f"{owner} expired {count_noun(-days, 'day')} ago", remedy)
+        yield fault(part, f"{owner} expired {count_noun(round(-days), 'day')} ago", remedy)
     elif days < _SOON_DAYS:
-        yield warn(part, f"{owner} expires in {count_noun(days, 'day')}", remedy)
+        yield warn(part, f"{owner} expires in {count_noun(round(days), 'day')}", remedy)
     else:
-        yield ok(part, f"{owner} is valid for {count_noun(days, 'day')}")
+        yield ok(part, f"{owner} is valid for {count_noun(round(days), 'day')}")

@@ -165,7 +165,7 @@ class TestBroker:
 class TestCertificates:
     @pytest.mark.parametrize(
         ("days", "state", "message"),
-        [(1, "warn", "expires in 1 days"), (90, "ok", "valid for 90 days")],
+        [(1, "warn", "expires in 1 day"), (90, "ok", "valid for 90 days")],
     )
     def test_of_a_broker(self, checked, tmp_path, days, state, message):
         cert, key = certificate(tmp_path, days=days)
