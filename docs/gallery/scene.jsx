@@ -26,7 +26,10 @@ import { TableNG } from "@grafana/ui/unstable";
 const { dashboard, choices, mode, source } = window.GALLERY;
 const theme = createTheme({ colors: { mode } });
 config.theme2 = theme;
-systemDateFormats.useBrowserLocale(); // as `deploy/compose.yaml` configures
+systemDateFormats.update({ // as `deploy/compose.yaml` configures
+  fullDate: "MMM D, YYYY, h:mm:ss A",
+  interval: { ...systemDateFormats.interval, second: "h:mm:ss A", minute: "h:mm A", hour: "MMM D, h A", day: "MMM D" },
+});
 window.FAILED = [];
 window.addEventListener("error", (event) => window.FAILED.push(String(event.message)));
 window.addEventListener("unhandledrejection", (event) => window.FAILED.push(String(event.reason?.stack ?? event.reason)));
