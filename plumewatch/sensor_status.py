@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -20,7 +21,7 @@ from alerts.page.settings import SensorStatus
 from detection.liveness import LivenessSettings, SensorLife, SensorState
 from ingest.integrity import CountKind, ReadingCounts
 from plumewatch.config.paths import DataPaths
-from plumewatch.service.data_folder import open_series
+from plumewatch.config.settings import build_series
 from storage import firmware
 from storage.errors import StorageError
 from storage.journal import JournalReader, Snapshot, load_snapshot, save_snapshot
@@ -150,8 +151,10 @@ def _read_latest(config: PlumewatchConfig) -> Mapping[str, float]:
     paths = DataPaths(config.data_dir)
     if not (paths.series.exists() or paths.influx.exists()):
         return {}
+    series = build_series(config, paths)
     try:
-        with open_series(config) as series:
+        with closing(series):
+            series.open()
             return {sensor: found.time for sensor, found in series.latest().items()}
     except StorageError as error:
         log.warning("the time series cannot be read: %s", error)
