@@ -150,7 +150,7 @@ def undo(tx: sqlite3.Connection, seq: int, who: str, at: float, reason: str) -> 
     if earlier.undone:
         raise ThresholdAdjustmentError(later("adjustment %(n)d was undone before", n=seq))
     undoing = replace(earlier, at=at, who=who, reason=reason, undoes=seq)
-    return _add(tx, undoing, earlier.before - earlier.after)
+    return _add(tx, undoing, earlier.before - earlier.after, lowest=earlier.before)
 
 
 def sensor_of(db: sqlite3.Connection, seq: int) -> str:
@@ -210,11 +210,14 @@ def _is_by_threshold(tx: sqlite3.Connection, incident: Incident) -> bool:
     return incident.kind is EventKind.VAPE and row.fetchone() is not None
 
 
-def _add(tx: sqlite3.Connection, new: ThresholdAdjustment, step: float) -> ThresholdAdjustment:
+def _add(
+    tx: sqlite3.Connection, new: ThresholdAdjustment, step: float, lowest: float = -ANSWERED
+) -> ThresholdAdjustment:
     """Append an adjustment by a step, log-odds, and a line of the incident's history."""
     before = current_adjustment(tx, new.sensor)
     is_test = new.verdict == Verdict.TEST.value
-    after = min(max(before + step, -LOWER if is_test else min(before, -ANSWERED)), UPPER)
+    least = -LOWER if is_test else min(before, lowest, -ANSWERED)
+    after = min(max(before + step, least), UPPER)
     new = replace(new, before=before, after=after, undone=False, position=None)
     cursor = tx.execute(
         f"INSERT INTO threshold_adjustment ({_COLUMNS})"  # noqa: S608 - our names

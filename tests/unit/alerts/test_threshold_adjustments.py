@@ -97,6 +97,21 @@ def test_moves_stay_within_bounds_and_are_taken_back_by_what_they_moved(tx, inci
     assert threshold_adjustments.undo(tx, 1, "Mr. Day", 2e5, "it was a drill").after == UPPER - UP
 
 
+@pytest.mark.attack
+@pytest.mark.parametrize("tested", [-2.5, -1.1, -0.9, 0.0, 1.4, UPPER])
+@pytest.mark.parametrize("verdict", [Verdict.FALSE_ALARM, Verdict.CONFIRMED])
+def test_answers_to_one_incident_that_go_back_and_forth_move_nothing(
+    tx, incident_of, answer, tested, verdict
+):
+    """However often a person changes their answer, and wherever a room test put the level."""
+    incident = incident_of()
+    threshold_adjustments.adjust_from_test(tx, "s1", tested, "Ms. Lee", 1500.0)
+    for k in range(4):
+        answer(incident, verdict, "spray" if verdict is Verdict.FALSE_ALARM else "", 2000.0 + k)
+        answer(incident, Verdict.NOTHING_FOUND, now=2000.5 + k)
+        assert threshold_adjustments.current_adjustment(tx, "s1") == tested
+
+
 def test_only_alerts_that_a_level_decided_move_one(tx, engine, make_event, incident_of, answer):
     assert answer(incident_of(kind=EventKind.TAMPER), Verdict.FALSE_ALARM, "sensor") == []
     from_vendor = make_event(9000.0)
