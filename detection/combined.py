@@ -51,8 +51,8 @@ FAULT_AFTER_S: Final = 120.0
 HOLD_S: Final = 600.0
 """Reports of a device's alarm belong to one event until this long after the last one."""
 FINDING_HOLD_S: Final = 300.0
-"""Reports of an ingest finding belong to one event until this long after the first one, so people
-who answered it are notified again if it continues."""
+"""An ingest finding's event ends this long after its first report, and the next report of a
+device's alarm is another event, so people who answered are notified again if it continues."""
 BATTERY_LOW: Final = 15.0
 BATTERY_GOOD: Final = 25.0
 """Charge in %."""
@@ -168,6 +168,9 @@ class DeviceEvents:
         """Count a report; alert the condition after `least` reports over `after_s`."""
         self._expire(key, time, found)
         active = self._active.setdefault(key, _Report(time, time, 0, None))
+        if key[1] in _REPORTS and time - active.onset > FINDING_HOLD_S:
+            found.append(self._event(key, active, EventPhase.ENDED, time, {}))
+            active = self._active[key] = _Report(time, time, 0, None)
         active.last = max(active.last, time)
         active.count += 1
         early = active.count < least or time - active.onset < after_s

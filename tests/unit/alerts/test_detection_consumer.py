@@ -3,12 +3,14 @@
 import pytest
 
 from alerts.consumer.detection_consumer import CONSUMER
+from alerts.incidents.incident import Verdict
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
 from ingest.validation import SILENT_FLAGS
 from language.messages import fact, to_json
 from storage.journal import Snapshot, load_cursor, save_snapshot
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
+from storage.sqlite import transaction
 from tests.support import alert_records as stored
 from tests.support.plumes import START, readings_of_puff
 
@@ -210,3 +212,26 @@ def test_common_air_is_followed_over_restarts(make_site):
     assert [a.kind for a in results[0] if a.kind is EventKind.AMBIENT] == ["ambient"]
     assert results[1] == results[0]
     assert results[2] == results[0]
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("what", ["vendor_vape", "vendor_burning", "tamper"])
+@pytest.mark.parametrize("every_s", [60, 400, 590])
+@pytest.mark.parametrize("answered_s", [None, 60, 310])
+def test_a_device_alarm_that_goes_on_after_an_answer_is_notified_again(
+    make_site, what, every_s, answered_s
+):
+    """Whoever repeats it, with a phone or with the password of the sensor, hides no later one."""
+    site = make_site()
+    for second in range(0, 3600, 10):
+        at = START + second
+        events = (what,) if second % every_s == 0 else ()
+        site.arrive([Reading("s1", at, at, {"pm25": 5.0}, events)])
+        if second == answered_s:
+            (first,) = stored.incidents(site.state, "id")
+            with transaction(site.state) as tx:
+                site.engine.record_feedback(tx, first, "ap", Verdict.NOTHING_FOUND, at)
+    alerts = [alert.alerted - START for alert in site.alerts]
+    assert alerts[0] == 0
+    assert len(alerts) == (1 if answered_s is None else 2)
+    assert all(at <= answered_s + every_s + 310 for at in alerts[1:])

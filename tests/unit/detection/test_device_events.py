@@ -2,7 +2,13 @@
 
 import pytest
 
-from detection.combined import BATTERY_HOLD_S, FAULT_AFTER_S, HOLD_S, DeviceEvents
+from detection.combined import (
+    BATTERY_HOLD_S,
+    FAULT_AFTER_S,
+    FINDING_HOLD_S,
+    HOLD_S,
+    DeviceEvents,
+)
 from detection.errors import SnapshotError
 from detection.events import EventKind, EventPhase, details_text
 
@@ -30,11 +36,12 @@ def test_reported_once_and_ended_when_it_ceases(name, kind):
     )  # fmt: skip
     assert sum(event.probabilities.values()) <= 1
     assert details_text(event.details)
-    assert say(devices, HOLD_S, name) == []
-    assert devices.on_time(T + 2 * HOLD_S) == []
-    (ended,) = devices.on_time(T + 2 * HOLD_S + 1)
-    assert (ended.phase, ended.id, ended.end) == (EventPhase.ENDED, event.id, T + HOLD_S)
-    assert ended.time == T + 2 * HOLD_S
+    last, over = FINDING_HOLD_S, FINDING_HOLD_S + HOLD_S
+    assert say(devices, last, name) == []
+    assert devices.on_time(T + over) == []
+    (ended,) = devices.on_time(T + over + 1)
+    assert (ended.phase, ended.id, ended.end) == (EventPhase.ENDED, event.id, T + last)
+    assert ended.time == T + over
     assert devices.on_time(T + 9 * HOLD_S) == []
 
 
