@@ -36,7 +36,7 @@ import numpy as np
 from scipy.special import expit
 
 from detection.channels import CHANNEL_INDEX, CHANNELS, FINE, VOC
-from detection.episodes import ALERTED, FACTS
+from detection.episodes import ALERTED, FEATURES
 from detection.events import ChannelEvidence, EventKind
 from detection.model import KINDS
 
@@ -68,7 +68,7 @@ _READINGS_OFTEN, _READINGS = 3.0, 2.0
 """Readings a pulse needs before it alerts: a single one may be an artifact or a first lobe."""
 _AGREES_VOC, _AGREES_RH = 0.06, 1.0
 """Rise with which another channel agrees: doublings of VOC, percent of humidity."""
-_INTERVAL, _VOC_MAX, _RH_RISE = (FACTS.index(k) for k in ("interval_s", "voc_max", "rh_rise"))
+_INTERVAL, _VOC_MAX, _RH_RISE = (FEATURES.index(k) for k in ("interval_s", "voc_max", "rh_rise"))
 FAINT_UG_M3: Final = 8.0
 """Smaller pulses do not alert. In an ordinary room most plumes are that small, and two readings
 cannot tell which of them are vaping."""

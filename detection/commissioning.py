@@ -129,18 +129,18 @@ class _StepScores:
         self._timings = timings
         self.highest = {timing.step.name: -np.inf for timing in timings}
 
-    def on_facts(
+    def on_features(
         self,
         _names: Sequence[str],
         _rows: NDArray[np.int32],
         _time: NDArray[np.float64],
         episodes: Episodes,
-        facts: NDArray[np.float64],
+        features: NDArray[np.float64],
         is_pulse: NDArray[np.bool_],
         _is_asked: NDArray[np.bool_],
     ) -> None:
         """Receive one scored reading."""
-        if not is_pulse[0] or is_faint(episodes)[0] or is_early(episodes, facts)[0]:
+        if not is_pulse[0] or is_faint(episodes)[0] or is_early(episodes, features)[0]:
             return
         onset, score = float(episodes["pulse_onset"][0]), float(episodes["log_odds"][0])
         for step, start, end in self._timings:

@@ -79,13 +79,13 @@ _FORMAT: Final = 1
 class PulseObserver(Protocol):
     """Receives the features of pulses and episodes when they are scored."""
 
-    def on_facts(
+    def on_features(
         self,
         names: Sequence[str],
         rows: NDArray[np.int32],
         time: Floats,
         episodes: Episodes,
-        facts: Floats,
+        features: Floats,
         is_pulse: Flags,
         is_asked: Flags,
     ) -> None:
@@ -387,7 +387,7 @@ class Detector:
             vape[w[d]], near[w[d]], rare[w[d]] = self._passes_threshold(here, w[d], f[d])
             possible[w[d]] = near[w[d]] | alert_rules.is_large(take(episode, w[d]), age[w[d]])
             if self._observer is not None:
-                self._observer.on_facts(
+                self._observer.on_features(
                     self.names, here.rows[w], time[w], episode[w], f, d, asked[w]
                 )
             episode["last_vape_at"][vape] = time[vape]

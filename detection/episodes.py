@@ -3,8 +3,8 @@
 An *episode* opens when a channel rises clearly and ends when all are back; a *pulse* is one rise of
 fine particles inside it, a puff or a spray.
 
-Facts are causal: they use nothing that comes after the reading they are drawn at. Those not known
-yet, or whose channel the sensor lacks, are NaN.
+Features are causal: they use nothing later than their reading. They are NaN if not known yet, or if
+the sensor lacks the channel.
 
 Everything here is arithmetic on whole arrays, row by row the same whatever other rows are in the
 batch, so that any split of a stream gives the same episodes.
@@ -342,14 +342,14 @@ def compute_features(
 
     Returns
     -------
-    ndarray of float64, shape (n, len(FACTS))
+    ndarray of float64, shape (n, len(FEATURES))
         NaN where not known.
     """
-    own = _pulse_facts(e, time, x, noise, interval, previous_fine, dt).values()
-    return np.concatenate([*own, over_bank.ravel(order="F")]).reshape(len(FACTS), -1).T
+    own = _pulse_features(e, time, x, noise, interval, previous_fine, dt).values()
+    return np.concatenate([*own, over_bank.ravel(order="F")]).reshape(len(FEATURES), -1).T
 
 
-def _pulse_facts(
+def _pulse_features(
     e: Episodes,
     time: Floats,
     x: Floats,
@@ -482,9 +482,9 @@ def _pulse_facts(
 
 def _names() -> tuple[str, ...]:
     row, channels = np.zeros(1), np.zeros((1, len(CHANNELS)))
-    own = _pulse_facts(np.zeros(1, EPISODE), row, channels, row, row, row, row)
+    own = _pulse_features(np.zeros(1, EPISODE), row, channels, row, row, row, row)
     return (*own, *(f"{signal}_over_{tau:g}s" for signal in BANK for tau in BANK_TAU_S))
 
 
-FACTS: Final = _names()
+FEATURES: Final = _names()
 """Names of the features, in column order."""

@@ -4,7 +4,7 @@
 
     ValueError
     ├── SnapshotError   bytes are not a snapshot of this format: rebuild from readings
-    └── ModelError      a model file is damaged, or made for other facts
+    └── ModelError      a model file is damaged, or made for other features
 """
 
 
@@ -13,4 +13,4 @@ class SnapshotError(ValueError):
 
 
 class ModelError(ValueError):
-    """A file that is not a model, or a model trained on other facts."""
+    """A file that is not a model, or a model trained on other features."""

@@ -1,10 +1,10 @@
 """The model: boosted trees and a network that score pulses, and the alert threshold.
 
 ``make train`` trains it on simulated seeds and writes a small versioned file; every event names the
-version. The forests are gradient-boosted trees. They work because the facts (`detection.episodes`)
-describe the physics of plumes.
+version. The forests are gradient-boosted trees. They work because the
+features (`detection.episodes`) describe the physics of plumes.
 
-Trees score one moment; the network, a GRU that reads the facts of an episode in order, remembers
+Trees score one moment; the network, a GRU that reads the features of an episode in order, remembers
 the earlier moments. Its numbers are multiples of a power of two, small enough that sums of products
 are exact in double precision. So a row's result does not depend on other rows, on the order of
 summation or on the machine.
@@ -22,7 +22,7 @@ from zipfile import BadZipFile
 import numpy as np
 from scipy.special import expit, softmax
 
-from detection.episodes import FACTS
+from detection.episodes import FEATURES
 from detection.errors import ModelError
 from detection.events import EventKind
 
@@ -56,9 +56,9 @@ class Forest:
     Attributes
     ----------
     column : ndarray of int64, shape (n_trees, 2**depth - 1)
-        Fact compared at each node; the number of facts is added if an unknown fact goes right.
+        Feature compared at each node, plus the number of features if an unknown one goes right.
     threshold : ndarray of float64, shape (n_trees, 2**depth - 1)
-        A fact above the threshold goes right.
+        A feature above the threshold goes right.
     value : ndarray of float64, shape (n_trees, 2**depth)
         What each leaf adds.
     offset : ndarray of float64, shape (n_scores,)
@@ -83,42 +83,42 @@ class Forest:
             width *= 2
         object.__setattr__(self, "_levels", tuple(levels))
 
-    def score(self, facts: Floats) -> Floats:
+    def score(self, features: Floats) -> Floats:
         """Log-odds of each row, shape (n_scores, n).
 
         Parameters
         ----------
-        facts : ndarray of float64, shape (n, n_facts)
+        features : ndarray of float64, shape (n, n_features)
             NaN where not known.
         """
-        scores = np.empty((self.offset.size, facts.shape[0]))
-        for start in range(0, facts.shape[0], _ROWS):
+        scores = np.empty((self.offset.size, features.shape[0]))
+        for start in range(0, features.shape[0], _ROWS):
             rows = slice(start, start + _ROWS)
-            leaves = self.value.ravel().take(self._walked(facts[rows]))
+            leaves = self.value.ravel().take(self._walked(features[rows]))
             scores[:, rows] = _sums(leaves, self.offset.size)
         scores += self.offset[:, None]
         return scores
 
-    def _walked(self, facts: Floats) -> NDArray[np.intp]:
+    def _walked(self, features: Floats) -> NDArray[np.intp]:
         """Return the leaf that each row reaches in each tree, shape (n_trees, n).
 
         Leaves are numbered consecutively, beginning with the first tree's.
         """
-        n, n_facts = facts.shape
-        unknown = np.isnan(facts)
+        n, n_features = features.shape
+        unknown = np.isnan(features)
         both = np.concatenate(
-            [np.where(unknown, -np.inf, facts), np.where(unknown, np.inf, facts)], axis=1
+            [np.where(unknown, -np.inf, features), np.where(unknown, np.inf, features)], axis=1
         ).ravel()
         column, threshold = self._levels[0]
         # Written out for each tree, as numpy adds equal shapes in one loop.
-        row = np.repeat(np.arange(0, both.size, 2 * n_facts)[None], column.size, axis=0)
+        row = np.repeat(np.arange(0, both.size, 2 * n_features)[None], column.size, axis=0)
         # Every tree starts at its root, so there is no need to look it up for each row.
         right = both.reshape(n, -1).T.take(column, axis=0) > threshold[:, None]
         node = np.add(right, np.arange(0, 2 * column.size, 2)[:, None], dtype=np.intp)
         for column, threshold in self._levels[1:]:
-            fact = column.take(node)
-            fact += row
-            right = both.take(fact) > threshold.take(node)
+            feature = column.take(node)
+            feature += row
+            right = both.take(feature) > threshold.take(node)
             node += node
             node += right
         return node
@@ -164,14 +164,14 @@ class Network:
 
     Attributes
     ----------
-    compressed : ndarray of bool, shape (n_facts,)
-        Facts used as their signed logarithm.
-    low, high, mean, scale : ndarray of float64, shape (n_facts,)
-        Range to which a fact is clipped, then the mean to subtract and the scale to divide by. An
-        unknown fact counts as 0.
+    compressed : ndarray of bool, shape (n_features,)
+        Features used as their signed logarithm.
+    low, high, mean, scale : ndarray of float64, shape (n_features,)
+        Range to which a feature is clipped, then the mean to subtract and the scale to divide by.
+        An unknown feature counts as 0.
     groups : ndarray of int64, shape (n_groups,)
-        Facts for which the network also gets whether they are known.
-    inputs : ndarray of float64, shape (n_facts + n_groups, 3 * n_units)
+        Features for which the network also gets whether they are known.
+    inputs : ndarray of float64, shape (n_features + n_groups, 3 * n_units)
         Weights of the reset gate, the update gate and the candidate.
     recurrent : ndarray of float64, shape (n_units, 3 * n_units)
     bias, recurrent_bias : ndarray of float64, shape (3 * n_units,)
@@ -198,16 +198,16 @@ class Network:
         """Numbers in a state; a sensor's state is all zeros when an episode opens."""
         return self.output.size
 
-    def step(self, facts: Floats, state: Floats) -> tuple[Floats, Floats]:
+    def step(self, features: Floats, state: Floats) -> tuple[Floats, Floats]:
         """Return log-odds of vaping and the next state for each row.
 
         Parameters
         ----------
-        facts : ndarray of float64, shape (n, n_facts)
+        features : ndarray of float64, shape (n, n_features)
             NaN where not known.
         state : ndarray of float64, shape (n, units)
         """
-        ours = self.normalized(facts) @ self.inputs + self.bias
+        ours = self.normalized(features) @ self.inputs + self.bias
         past = state @ self.recurrent + self.recurrent_bias
         n = self.units
         gates = expit(ours[:, : 2 * n] + past[:, : 2 * n])
@@ -216,10 +216,10 @@ class Network:
         state = rounded(candidate + update * (state - candidate))
         return state @ self.output + self.offset, state
 
-    def normalized(self, facts: Floats) -> Floats:
-        """Return facts in range, then for each group whether it is unknown; multiples of `STEP`."""
-        logarithm = np.copysign(np.log1p(np.abs(facts)), facts)
-        x = np.where(self.compressed, logarithm, facts)
+    def normalized(self, features: Floats) -> Floats:
+        """Return scaled features, then for each group whether it is unknown, in steps of `STEP`."""
+        logarithm = np.copysign(np.log1p(np.abs(features)), features)
+        x = np.where(self.compressed, logarithm, features)
         np.minimum(np.maximum(x, self.low, out=x), self.high, out=x)
         x -= self.mean
         x /= self.scale
@@ -256,7 +256,7 @@ class Model:
     level : float
         Log-odds at which vaping alerts.
     vape : Forest or None
-        Log-odds of vaping from the facts of one moment; with None, there is never vaping.
+        Log-odds of vaping from the features of one moment; with None, there is never vaping.
     network : Network or None
         What the earlier moments of the episode add to them.
     kinds : Forest or None
@@ -279,36 +279,36 @@ class Model:
         return 0 if self.network is None else self.network.units
 
     def vape_score(
-        self, facts: NDArray[np.float64], state: NDArray[np.float64]
+        self, features: NDArray[np.float64], state: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Log-odds of vaping for each row of facts, and the next states of the network.
+        """Log-odds of vaping for each row of features, and the next states of the network.
 
         Parameters
         ----------
-        facts : ndarray of float64, shape (n, len(FACTS))
+        features : ndarray of float64, shape (n, len(FEATURES))
         state : ndarray of float64, shape (n, units)
             State of the network after the previous moment of the episode; zeros at the first.
         """
         if self.vape is None:
-            return np.full(facts.shape[0], -20.0), state
-        score = self.vape.score(facts)[0]
+            return np.full(features.shape[0], -20.0), state
+        score = self.vape.score(features)[0]
         if self.network is not None:
-            added, state = self.network.step(facts, state)
+            added, state = self.network.step(features, state)
             score += added
         return score, state
 
-    def thc_score(self, facts: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Log-odds of a THC cartridge, given that it is vaping, for each row of facts."""
+    def thc_score(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log-odds of a THC cartridge, given that it is vaping, for each row of features."""
         if self.thc is None:
-            return np.full(facts.shape[0], -20.0)
-        score: NDArray[np.float64] = self.thc.score(facts)[0]
+            return np.full(features.shape[0], -20.0)
+        score: NDArray[np.float64] = self.thc.score(features)[0]
         return score
 
-    def kind_probabilities(self, facts: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Probability of each of `KINDS` for each row of facts, shape (n, len(KINDS))."""
+    def kind_probabilities(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Probability of each of `KINDS` for each row of features, shape (n, len(KINDS))."""
         if self.kinds is None:
-            return np.full((facts.shape[0], len(KINDS)), 1.0 / len(KINDS))
-        result: NDArray[np.float64] = softmax(self.kinds.score(facts).T, axis=1)
+            return np.full((features.shape[0], len(KINDS)), 1.0 / len(KINDS))
+        result: NDArray[np.float64] = softmax(self.kinds.score(features).T, axis=1)
         return result
 
     def to_bytes(self) -> bytes:
@@ -324,7 +324,7 @@ class Model:
         np.savez_compressed(
             out,
             version=np.array(self.version),
-            facts=np.array(FACTS),
+            features=np.array(FEATURES),
             level=np.array(self.level),
             **arrays,
         )
@@ -337,15 +337,15 @@ class Model:
         Raises
         ------
         ModelError
-            If it is not a model, or was trained on other facts.
+            If it is not a model, or was trained on other features.
         """
         try:
             with np.load(io.BytesIO(body), allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
         except (ValueError, OSError, EOFError, BadZipFile) as error:
             raise ModelError(f"no model file: {error}") from error
-        if tuple(arrays.get("facts", ())) != FACTS:
-            raise ModelError("the model was trained on other facts; run `make train`")
+        if tuple(arrays.get("features", ())) != FEATURES:
+            raise ModelError("the model was trained on other features; run `make train`")
         forests = {
             name: Forest.from_arrays(name, arrays)
             for name in _FORESTS

@@ -55,20 +55,20 @@ class People:
         self._alerts = 0
         self._is_tested = False
 
-    def on_facts(
+    def on_features(
         self,
         names: Sequence[str],
         rows: NDArray[np.int32],
         time: Floats,
         episodes: Episodes,
-        facts: Floats,
+        features: Floats,
         is_pulse: NDArray[np.bool_],
         _is_asked: NDArray[np.bool_],
     ) -> None:
         """Note the scores of pulses that could have alerted, until the rooms are tested."""
         if self._is_tested:
             return
-        counts = is_pulse & ~is_faint(episodes) & ~is_early(episodes, facts)
+        counts = is_pulse & ~is_faint(episodes) & ~is_early(episodes, features)
         for k in counts.nonzero()[0].tolist():
             judged = float(time[k]), float(episodes["log_odds"][k])
             self._judged[int(names[rows[k]])].append(judged)

@@ -34,13 +34,13 @@ KEPT: Final = 0.4
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Rows to learn from, facts of shape (n, len(FACTS)).
+    """Rows to learn from, features of shape (n, len(FEATURES)).
 
     `label`: whether it is vaping, or THC; or a position in `KINDS`. `starts`: first row of each
     episode; its rows follow each other in time.
     """
 
-    facts: NDArray[np.float32]
+    features: NDArray[np.float32]
     label: NDArray[np.bool_] | NDArray[np.int8]
     weight: NDArray[np.float32]
     starts: NDArray[np.int64]
@@ -52,7 +52,7 @@ def pulses(sources: Sources, kept: float = 1.0) -> Examples:
     A moment weighs the root of the time since the one before. `kept`: share of the episodes without
     vaping that are taken; each weighs the more.
     """
-    facts, labels, weights, starts = [], [], [], []
+    features, labels, weights, starts = [], [], [], []
     at = 0
     for paths in sources.values():
         mine = []
@@ -60,7 +60,7 @@ def pulses(sources: Sources, kept: float = 1.0) -> Examples:
             taught = load(path)
             rows, begin = _episodes(taught, kept, np.random.default_rng(number))
             vape = taught.vape[rows]
-            facts.append(taught.facts[rows])
+            features.append(taught.features[rows])
             labels.append(vape > 0)
             mine.append(np.sqrt(taught.gap_s[rows]) * WEIGHTS[vape])
             starts.append(at + begin)
@@ -68,7 +68,9 @@ def pulses(sources: Sources, kept: float = 1.0) -> Examples:
         weights.append(_balanced(np.concatenate(labels[-len(paths) :]), np.concatenate(mine)))
     weight = np.concatenate(weights)
     weight /= weight.mean()
-    return Examples(np.concatenate(facts), np.concatenate(labels), weight, np.concatenate(starts))
+    return Examples(
+        np.concatenate(features), np.concatenate(labels), weight, np.concatenate(starts)
+    )
 
 
 def _episodes(
@@ -91,19 +93,21 @@ def known(sources: Sources, name: str) -> Examples:
 
     Raises ValueError if there are none.
     """
-    facts, label, weight = [], [], []
+    features, label, weight = [], [], []
     for path in (path for paths in sources.values() for path in paths):
         taught = load(path)
         rows = np.flatnonzero(getattr(taught, name) >= 0)
         if rows.size:
-            facts.append(taught.facts[rows])
+            features.append(taught.features[rows])
             label.append(getattr(taught, name)[rows])
             weight.append(np.full(rows.size, 1.0 / rows.size, np.float32))
     if not weight:
         raise ValueError(f"no {name} is known in {', '.join(sources)}: simulate more")
     weights = np.concatenate(weight)
     weights /= weights.mean()
-    return Examples(np.concatenate(facts), np.concatenate(label), weights, np.arange(weights.size))
+    return Examples(
+        np.concatenate(features), np.concatenate(label), weights, np.arange(weights.size)
+    )
 
 
 def _balanced(label: NDArray[np.bool_], weight: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from detection.episodes import FACTS
+from detection.episodes import FEATURES
 from detection.model import Forest
 
 if TYPE_CHECKING:
@@ -33,14 +33,14 @@ THC: Final = Growth(80, 4, 16, 40, 0.12)
 
 
 def grow(
-    facts: NDArray[np.float32],
+    features: NDArray[np.float32],
     label: NDArray[np.bool_],
     weight: NDArray[np.float32],
     growth: Growth,
 ) -> tuple[Any, NDArray[np.intp]]:
-    """Return a fitted classifier that tells `label` from the rest, and the facts that it reads.
+    """Return a fitted classifier that tells `label` from the rest, and the features that it reads.
 
-    A fact that does not vary is left out: scikit-learn refuses it.
+    A feature that does not vary is left out: scikit-learn refuses it.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415 - training only
 
@@ -56,15 +56,15 @@ def grow(
         max_features=growth.max_features,
     )
     with warnings.catch_warnings():
-        # Of a fact that no sensor knows.
+        # Of a feature that no sensor knows.
         warnings.simplefilter("ignore", RuntimeWarning)
-        columns = np.flatnonzero(np.nanmin(facts, axis=0) < np.nanmax(facts, axis=0))
-    read = facts if columns.size == facts.shape[1] else facts[:, columns]
+        columns = np.flatnonzero(np.nanmin(features, axis=0) < np.nanmax(features, axis=0))
+    read = features if columns.size == features.shape[1] else features[:, columns]
     return learner.fit(read, label, sample_weight=weight), columns
 
 
 def as_forest(*grown: tuple[Any, NDArray[np.intp]]) -> Forest:
-    """Return fitted binary ensembles, and the facts that each reads, as complete trees.
+    """Return fitted binary ensembles, and the features that each reads, as complete trees.
 
     All have the depth that the ensembles were allowed.
     """
@@ -83,7 +83,7 @@ def as_forest(*grown: tuple[Any, NDArray[np.intp]]) -> Forest:
             elif node["is_leaf"]:
                 waiting.append((2 * at + 1, source))
             else:
-                right = 0 if node["missing_go_to_left"] else len(FACTS)
+                right = 0 if node["missing_go_to_left"] else len(FEATURES)
                 column[k, at] = columns[node["feature_idx"]] + right
                 threshold[k, at] = node["num_threshold"]
                 waiting += [(2 * at + 1, node["left"]), (2 * at + 2, node["right"])]

@@ -1,7 +1,7 @@
 """Lessons: what the detector sees of the air, labeled by a truth that it never sees.
 
-The detector reads the air as in production and hands out the facts that it would judge by. A row is
-kept at each moment at which it judges a pulse or asks what an episode is.
+The detector reads the air as in production. A row of features is kept at each moment at which it
+judges a pulse or asks what an episode is.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from detection.alert_rules import THC_FROM_S
 from detection.channels import ReadingBatch
 from detection.detector import Detector
-from detection.episodes import FACTS
+from detection.episodes import FEATURES
 from detection.events import EventKind
 from detection.model import KINDS, Model
 from detection.quantities import COLUMN_INDEX
@@ -73,12 +73,12 @@ MASK_STYLES: Final = {
 """Acts over a session, where they are no sprays."""
 _AT_ONCE: Final = 50_000
 _COLUMNS: Final = [COLUMN_INDEX[name] for name in COLUMNS]
-_SINCE_PEAK: Final = FACTS.index("since_peak_s")
+_SINCE_PEAK: Final = FEATURES.index("since_peak_s")
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """Facts, shape (n, len(FACTS)), and what they are facts of, by sensor and time.
+    """Features, shape (n, len(FEATURES)), and what they describe, by sensor and time.
 
     `episode`: onset, Unix seconds. `gap_s`: since the pulse was judged last. `is_pulse`: whether a
     pulse is judged; else an episode is only asked what it is. `vape`: 0, or `WEAK`, `FAINT` or
@@ -86,7 +86,7 @@ class Lesson:
     are -1 where not asked.
     """
 
-    facts: NDArray[np.float32]
+    features: NDArray[np.float32]
     sensor: NDArray[np.int32]
     episode: NDArray[np.float64]
     gap_s: NDArray[np.float32]
@@ -125,7 +125,7 @@ class Task:
 
 
 def collect(task: Task) -> Path:
-    """Make the file of a task if it is missing or of other facts, and return it."""
+    """Make the file of a task if it is missing or has other features, and return it."""
     path = task.path
     if _is_current(path):
         return path
@@ -136,7 +136,7 @@ def collect(task: Task) -> Path:
         values = varied(readings, devices, np.random.default_rng(zlib.crc32(path.stem.encode())))
     taught = lesson(readings, values, truth, is_simulated=task.name != RECORDINGS)
     part = path.with_suffix(".part.npz")
-    np.savez(part, names=np.array(FACTS), **{name: getattr(taught, name) for name in _PARTS})
+    np.savez(part, names=np.array(FEATURES), **{name: getattr(taught, name) for name in _PARTS})
     part.replace(path)
     return path
 
@@ -166,30 +166,30 @@ def load(path: Path) -> Lesson:
 def _is_current(path: Path) -> bool:
     try:
         with np.load(path) as stored:
-            return tuple(stored["names"].tolist()) == FACTS
+            return tuple(stored["names"].tolist()) == FEATURES
     except (OSError, BadZipFile, KeyError):
         return False
 
 
 class _Collector:
-    """Keep the facts of every judged moment."""
+    """Keep the features of every judged moment."""
 
     def __init__(self) -> None:
         self.kept: list[tuple[NDArray[Any], ...]] = []
 
-    def on_facts(
+    def on_features(
         self,
         names: Sequence[str],  # noqa: ARG002 - rows are enough
         rows: NDArray[np.int32],
         time: NDArray[np.float64],
         episodes: NDArray[np.void],
-        facts: NDArray[np.float64],
+        features: NDArray[np.float64],
         is_pulse: NDArray[np.bool_],
         is_asked: NDArray[np.bool_],
     ) -> None:
-        """Take the facts of a round."""
+        """Take the features of a round."""
         onsets = (episodes["pulse_onset"].copy(), episodes["onset"].copy())
-        small = facts.astype(np.float32)
+        small = features.astype(np.float32)
         self.kept.append((rows, time, *onsets, small, is_pulse, is_asked))
 
 
@@ -210,7 +210,7 @@ def lesson(
     for name in readings.names:
         detector.sensor_row(name)
     known = np.flatnonzero(np.isfinite(values).any(axis=1))
-    # What an untrained model says of facts is of no interest.
+    # The scores of an untrained model are of no interest.
     with np.errstate(all="ignore"):
         for at in range(0, known.size, _AT_ONCE):
             part = known[at : at + _AT_ONCE]
@@ -221,7 +221,7 @@ def lesson(
         collector.kept.append(_nothing())
     columns = [np.concatenate(parts) for parts in zip(*collector.kept, strict=True)]
     order = np.lexsort((columns[1], columns[0]))
-    sensor, time, pulse, episode, facts, is_pulse, is_asked = (c[order] for c in columns)
+    sensor, time, pulse, episode, features, is_pulse, is_asked = (c[order] for c in columns)
     vape = np.zeros(sensor.size, np.int8)
     thc = np.full(sensor.size, -1, np.int8)
     kind = np.full(sensor.size, -1, np.int8)
@@ -236,10 +236,10 @@ def lesson(
         if is_simulated:
             for i in (begin + np.flatnonzero(is_asked[mine])).tolist():
                 kind[i] = kind_of(happened, float(episode[i]), float(time[i]))
-    is_late = is_pulse & (facts[:, _SINCE_PEAK] >= THC_FROM_S)
+    is_late = is_pulse & (features[:, _SINCE_PEAK] >= THC_FROM_S)
     thc[~is_late | (not is_simulated)] = -1
     gap_s = _gaps(sensor, time, pulse, is_pulse)
-    return Lesson(facts, sensor, episode, gap_s, is_pulse, vape, thc, kind)
+    return Lesson(features, sensor, episode, gap_s, is_pulse, vape, thc, kind)
 
 
 def _gaps(
@@ -261,7 +261,7 @@ def _gaps(
 def _nothing() -> tuple[NDArray[Any], ...]:
     none = np.zeros(0)
     flags = np.zeros(0, np.bool_)
-    return np.zeros(0, np.int32), none, none, none, np.zeros((0, len(FACTS)), "f4"), flags, flags
+    return np.zeros(0, np.int32), none, none, none, np.zeros((0, len(FEATURES)), "f4"), flags, flags
 
 
 def _label_vaping(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from detection.episodes import FACTS
+from detection.episodes import FEATURES
 from detection.model import Network, rounded
 
 if TYPE_CHECKING:
@@ -30,13 +30,13 @@ COMPRESSED: Final = (
     "least_half_s", "mean_gap_s", "pulses", "fast_pulses", "risen", "roughness", "voc_lag_s",
     "n05_share", "n10_share", "n25_share", "voc_per_pm", "voc_pm_highest",
 )  # fmt: skip
-"""Facts with long tails, taken by their logarithm."""
+"""Features with long tails, taken by their logarithm."""
 GROUPS: Final = (
     ("pm1_",), ("coarse", "pm10"), ("n05", "n10", "n25"), ("voc",), ("rh",), ("temp",), ("co2",),
 )  # fmt: skip
-"""How the names of facts begin that a sensor lacks together."""
-_GROUP_FACTS: Final = tuple(
-    np.array([number for number, name in enumerate(FACTS) if name.startswith(begins)])
+"""How the names of features begin that a sensor lacks together."""
+_GROUP_FEATURES: Final = tuple(
+    np.array([number for number, name in enumerate(FEATURES) if name.startswith(begins)])
     for begins in GROUPS
 )
 LONGEST: Final = 96
@@ -64,25 +64,25 @@ class Fitting:
 FITTING: Final = Fitting()
 
 
-def scaling(facts: NDArray[np.float32]) -> Network:
-    """Return a network of no units that brings facts of this kind into range."""
+def scaling(features: NDArray[np.float32]) -> Network:
+    """Return a network of no units that brings features of this kind into range."""
     draw = np.random.default_rng(0)
-    sample = facts[draw.choice(len(facts), min(len(facts), _SAMPLED), replace=False)]
+    sample = features[draw.choice(len(features), min(len(features), _SAMPLED), replace=False)]
     x = sample.astype(np.float64)
-    compressed = np.isin(FACTS, COMPRESSED)
+    compressed = np.isin(FEATURES, COMPRESSED)
     x[:, compressed] = np.copysign(np.log1p(np.abs(x[:, compressed])), x[:, compressed])
     x[~np.isfinite(x)] = np.nan
     with warnings.catch_warnings():
-        # A fact that no sensor knows counts as 0 everywhere.
+        # A feature that no sensor knows counts as 0 everywhere.
         warnings.simplefilter("ignore", RuntimeWarning)
         low, high = np.nan_to_num(np.nanquantile(x, (0.01, 0.99), axis=0))
         cut = np.clip(x, low, high)
         mean, scale = np.nan_to_num(np.nanmean(cut, axis=0)), np.nan_to_num(np.nanstd(cut, axis=0))
     none = np.zeros(0)
-    groups = np.array([columns[0] for columns in _GROUP_FACTS])
+    groups = np.array([columns[0] for columns in _GROUP_FEATURES])
     return Network(
         compressed, low, high, mean, scale + 1e-3, groups,
-        np.zeros((len(FACTS) + groups.size, 0)), np.zeros((0, 0)), none, none, none, 0.0,
+        np.zeros((len(FEATURES) + groups.size, 0)), np.zeros((0, 0)), none, none, none, 0.0,
     )  # fmt: skip
 
 
@@ -98,7 +98,7 @@ def fit(examples: Examples, scaled: Network, fitting: Fitting = FITTING) -> Any:
     torch.use_deterministic_algorithms(mode=True)
     torch.manual_seed(fitting.seed)
     draw = np.random.default_rng(fitting.seed)
-    inputs = normalized(examples.facts, scaled)
+    inputs = normalized(examples.features, scaled)
     batches = list(_batches(_spans(examples.starts, len(inputs)), draw))
     module = nn.ModuleDict(
         {
@@ -138,12 +138,12 @@ def log_odds(module: Any, inputs: Any) -> Any:
     return module["output"](states)[..., 0]
 
 
-def normalized(facts: NDArray[np.float32], scaled: Network) -> NDArray[np.float32]:
-    """Return facts as the exported network sees them."""
-    inputs = np.empty((len(facts), len(FACTS) + scaled.groups.size), np.float32)
-    for at in range(0, len(facts), _AT_ONCE):
+def normalized(features: NDArray[np.float32], scaled: Network) -> NDArray[np.float32]:
+    """Return features as the exported network sees them."""
+    inputs = np.empty((len(features), len(FEATURES) + scaled.groups.size), np.float32)
+    for at in range(0, len(features), _AT_ONCE):
         part = slice(at, at + _AT_ONCE)
-        inputs[part] = scaled.normalized(facts[part].astype(np.float64))
+        inputs[part] = scaled.normalized(features[part].astype(np.float64))
     return inputs
 
 
@@ -200,8 +200,8 @@ def _batch(
         x[k, : b - a] = inputs[a:b]
         label[k, : b - a] = examples.label[a:b]
         weight[k, : b - a] = examples.weight[a:b]
-    for number, columns in enumerate(_GROUP_FACTS):
+    for number, columns in enumerate(_GROUP_FEATURES):
         hidden = np.flatnonzero(draw.random(n) < HIDDEN)
         x[hidden[:, None], :, columns] = 0.0
-        x[hidden, :, len(FACTS) + number] = 1.0
+        x[hidden, :, len(FEATURES) + number] = 1.0
     return x, label, weight

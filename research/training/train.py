@@ -13,7 +13,7 @@ what the shipped one may find in a school.
 
 Reproducible: the same arguments on the same kind of processor with the same libraries give the same
 files, byte for byte. Each stage keeps its results in the folder of `--lessons`; empty it after a
-change of a world, of the recordings, of what facts mean or of training.
+change of a world, of the recordings, of the meaning of features or of training.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def fitted(part: str, sources: Sources, path: Path) -> dict[str, NDArray[Any]]:
 def _fit(part: str, sources: Sources) -> dict[str, NDArray[Any]]:
     if part == "network":
         pulses = examples.pulses(sources)
-        scaled = recurrent.scaling(pulses.facts)
+        scaled = recurrent.scaling(pulses.features)
         return recurrent.as_network(recurrent.fit(pulses, scaled), scaled).arrays()
     if part == "vape":
         known, growth = examples.pulses(sources, examples.KEPT), forests.VAPE
@@ -174,7 +174,7 @@ def _fit(part: str, sources: Sources) -> dict[str, NDArray[Any]]:
     else:
         known, growth = examples.known(sources, "kind"), forests.KIND
         labels = [known.label == code for code in range(len(KINDS))]
-    grown = [forests.grow(known.facts, label, known.weight, growth) for label in labels]
+    grown = [forests.grow(known.features, label, known.weight, growth) for label in labels]
     return forests.as_forest(*grown).arrays(part)
 
 

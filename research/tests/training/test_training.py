@@ -5,7 +5,7 @@ import pytest
 
 from detection.channels import ReadingBatch
 from detection.detector import Detector
-from detection.episodes import FACTS
+from detection.episodes import FEATURES
 from detection.model import Forest, Model, Network
 from research.training import examples, forests, lessons, recurrent, train, variation
 from research.training.air import Source
@@ -42,7 +42,7 @@ def pulses(sources):
 
 @pytest.fixture(scope="module")
 def network(pulses):
-    scaled = recurrent.scaling(pulses.facts)
+    scaled = recurrent.scaling(pulses.features)
     module = recurrent.fit(pulses, scaled, FITTING)
     return module, recurrent.as_network(module, scaled)
 
@@ -63,7 +63,7 @@ def test_all_vaping_is_learned_from(sources, pulses):
 
 def test_a_moment_weighs_by_the_time_since_the_one_before(sources):
     taught = lessons.load(sources["two_zones"][0])
-    age_s = taught.facts[:, FACTS.index("age_s")]
+    age_s = taught.features[:, FEATURES.index("age_s")]
     assert (taught.gap_s[taught.is_pulse] > 0).all()
     assert (taught.gap_s <= age_s + 1e-3)[taught.is_pulse].all()
     assert not taught.gap_s[~taught.is_pulse].any()
@@ -104,30 +104,30 @@ def test_only_counters_of_single_droplets_merge_them():
 
 def test_the_network_agrees_with_torch(pulses, network):
     module, exported = network
-    starts = [*pulses.starts.tolist(), len(pulses.facts)]
+    starts = [*pulses.starts.tolist(), len(pulses.features)]
     longest = np.argsort(np.diff(starts))[-20:]
     for k in longest.tolist():
-        facts = pulses.facts[starts[k] : starts[k + 1]]
-        inputs = torch.from_numpy(recurrent.normalized(facts, exported))[None]
+        features = pulses.features[starts[k] : starts[k + 1]]
+        inputs = torch.from_numpy(recurrent.normalized(features, exported))[None]
         with torch.no_grad():
             expected = recurrent.log_odds(module, inputs)[0].numpy()
         state = np.zeros((1, exported.units))
-        for moment, row in enumerate(facts.astype(np.float64)):
+        for moment, row in enumerate(features.astype(np.float64)):
             score, state = exported.step(row[None], state)
             assert score[0] == pytest.approx(expected[moment], abs=1e-2)
 
 
 def test_trees_agree_with_scikit_learn(pulses):
-    learner, columns = forests.grow(pulses.facts, pulses.label, pulses.weight, GROWTH)
-    scores = forests.as_forest((learner, columns)).score(pulses.facts.astype(np.float64))[0]
-    expected = learner.decision_function(pulses.facts[:, columns])
+    learner, columns = forests.grow(pulses.features, pulses.label, pulses.weight, GROWTH)
+    scores = forests.as_forest((learner, columns)).score(pulses.features.astype(np.float64))[0]
+    expected = learner.decision_function(pulses.features[:, columns])
     np.testing.assert_allclose(scores, expected, atol=1e-9)
 
 
 def test_another_fit_of_the_same_examples_gives_the_same_numbers(pulses, network):
     again = recurrent.as_network(
-        recurrent.fit(pulses, recurrent.scaling(pulses.facts), FITTING),
-        recurrent.scaling(pulses.facts),
+        recurrent.fit(pulses, recurrent.scaling(pulses.features), FITTING),
+        recurrent.scaling(pulses.features),
     )
     for name, array in network[1].arrays().items():
         np.testing.assert_array_equal(again.arrays()[name], array)
@@ -163,20 +163,20 @@ def test_the_parts_make_a_model_file_that_a_detector_runs_with(arrays):
 
 
 def test_a_score_is_the_mean_of_trees_and_network_above_the_level(arrays, pulses):
-    facts = pulses.facts[:200].astype(np.float64)
+    features = pulses.features[:200].astype(np.float64)
     state = np.zeros((200, 8))
-    (trees,) = Forest.from_arrays("vape", arrays).score(facts)
-    network, _ = Network.from_arrays(arrays).step(facts, state)
-    score, _ = train.model("toy", arrays).vape_score(facts, state)
+    (trees,) = Forest.from_arrays("vape", arrays).score(features)
+    network, _ = Network.from_arrays(arrays).step(features, state)
+    score, _ = train.model("toy", arrays).vape_score(features, state)
     share = train.NETWORK_SHARE
     expected = (1 - share) * trees + share * network - train.LEVEL
     np.testing.assert_allclose(score, expected, atol=1e-2)
 
 
-def test_lessons_have_the_facts_of_the_detector(sources):
+def test_lessons_have_the_features_of_the_detector(sources):
     for paths in sources.values():
         taught = lessons.load(paths[0])
-        assert taught.facts.shape == (taught.vape.size, len(FACTS))
+        assert taught.features.shape == (taught.vape.size, len(FEATURES))
         assert taught.is_pulse.any()
         assert (taught.vape == lessons.VISIBLE).any()
         assert (taught.thc[taught.vape == 0] == -1).all()

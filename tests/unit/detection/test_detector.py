@@ -5,7 +5,7 @@ import pytest
 
 from detection.channels import WARM_UP_S, ReadingBatch
 from detection.detector import GAP_S, JUDGED_S, SILENT_S, Detector
-from detection.episodes import FACTS
+from detection.episodes import FEATURES
 from detection.errors import SnapshotError
 from detection.events import EventKind, EventPhase
 from detection.model import KINDS, Forest, Model
@@ -91,9 +91,9 @@ def test_every_event_is_explained_and_ends_once(restroom_events):
         assert len(phases) <= 2
 
 
-def of_one_fact(fact, above, score):
-    """Forest that gives plus or minus `score`, by whether a fact is above a value."""
-    column = np.array([[FACTS.index(fact)]])
+def of_one_feature(feature, above, score):
+    """Forest that gives plus or minus `score`, by whether a feature is above a value."""
+    column = np.array([[FEATURES.index(feature)]])
     return Forest(column, np.array([[above]]), np.array([[-score, score]]), np.zeros(1))
 
 
@@ -119,7 +119,7 @@ def test_onset_is_that_of_the_session_of_puffs_and_of_the_puff_where_it_is_maske
     sure = np.where(np.array(KINDS) == EventKind.SPRAY, 9.0, 0.0)
     never = np.full((n, 1), np.inf)
     kinds = Forest(np.zeros((n, 1), int), never, np.zeros((n, 2)), sure) if spray else None
-    model = Model("second", vape=of_one_fact("pulses", 1.5, 5.0), kinds=kinds)
+    model = Model("second", vape=of_one_feature("pulses", 1.5, 5.0), kinds=kinds)
     detector = Detector(model)
     detector.sensor_row("s")
     # Dust that stays keeps the episode from ending between the plumes.
@@ -135,7 +135,7 @@ def test_onset_is_that_of_the_session_of_puffs_and_of_the_puff_where_it_is_maske
     [(0.0, 6.5, 0), (0.0, 10.0, 1), (200.0, 30.0, 0), (200.0, 60.0, 1)],
 )
 def test_a_faint_plume_is_not_alerted_however_sure_the_model(before, peak, expected):
-    detector = Detector(Model("sure", vape=of_one_fact("age_s", -1.0, 9.0)))
+    detector = Detector(Model("sure", vape=of_one_feature("age_s", -1.0, 9.0)))
     detector.sensor_row("s")
     time, values = clean(300)
     values[:, [PM25, PM1, PM10]] += before
@@ -151,9 +151,9 @@ class Ages:
     def __init__(self):
         self.seen = []
 
-    def on_facts(self, *judged):
-        facts, is_pulse = judged[4:6]
-        self.seen.extend(facts[is_pulse, FACTS.index("age_s")].tolist())
+    def on_features(self, *judged):
+        features, is_pulse = judged[4:6]
+        self.seen.extend(features[is_pulse, FEATURES.index("age_s")].tolist())
 
 
 def test_a_long_plume_is_judged_ever_more_seldom():
@@ -173,9 +173,9 @@ def test_the_highest_pulse_is_known_of_an_episode_that_began_with_gas_alone():
     highest = []
 
     class Observer:
-        def on_facts(self, _names, _rows, _time, _episodes, facts, is_pulse, _is_asked):
+        def on_features(self, _names, _rows, _time, _episodes, features, is_pulse, _is_asked):
             if is_pulse[0]:
-                highest.append(np.expm1(facts[0, FACTS.index("log_highest_pulse")]))
+                highest.append(np.expm1(features[0, FEATURES.index("log_highest_pulse")]))
 
     detector = Detector(observer=Observer())
     detector.sensor_row("s")
@@ -224,7 +224,7 @@ def test_a_large_puff_is_never_passed_over(rh, voc, dt):
     ids=["alone", "with gas", "a second puff", "a second puff too late"],
 )
 def test_once_a_minute_a_puff_alone_may_be_a_spray(minutes_later, voc, kinds):
-    detector = Detector(Model("sure", vape=of_one_fact("age_s", -1.0, 5.0)))
+    detector = Detector(Model("sure", vape=of_one_feature("age_s", -1.0, 5.0)))
     detector.sensor_row("s")
     time, values = clean(120, dt=60.0)
     values[:, VOC] = 100.0

@@ -3,7 +3,7 @@ import io
 import numpy as np
 import pytest
 
-from detection.episodes import FACTS
+from detection.episodes import FEATURES
 from detection.errors import ModelError
 from detection.model import KINDS, Forest, Model, Network
 
@@ -13,10 +13,10 @@ NOTHING = np.zeros((5, 0))
 
 def test_the_shipped_model_fits_the_program():
     model = Model.shipped()
-    facts = np.full((3, len(FACTS)), np.nan)
-    score, state = model.vape_score(facts, np.zeros((3, model.units)))
+    features = np.full((3, len(FEATURES)), np.nan)
+    score, state = model.vape_score(features, np.zeros((3, model.units)))
     assert (score.shape, state.shape) == ((3,), (3, model.units))
-    chances = model.kind_probabilities(facts)
+    chances = model.kind_probabilities(features)
     assert chances.shape == (3, len(KINDS))
     np.testing.assert_allclose(chances.sum(axis=1), 1.0)
 
@@ -29,14 +29,14 @@ def test_the_file_is_the_same_for_the_same_parameters():
 
 def test_a_model_without_forests_never_speaks():
     model = Model("none")
-    facts = np.zeros((2, len(FACTS)))
-    assert (model.vape_score(facts, NOTHING)[0] < model.level).all()
-    np.testing.assert_allclose(model.kind_probabilities(facts).sum(axis=1), 1.0)
+    features = np.zeros((2, len(FEATURES)))
+    assert (model.vape_score(features, NOTHING)[0] < model.level).all()
+    np.testing.assert_allclose(model.kind_probabilities(features).sum(axis=1), 1.0)
 
 
 def unmoved(offset):
     """Network that gives every row the same log-odds."""
-    n = len(FACTS)
+    n = len(FEATURES)
     return Network(
         compressed=np.zeros(n, bool),
         low=np.full(n, -1.0),
@@ -55,16 +55,16 @@ def unmoved(offset):
 
 def test_the_network_adds_to_what_the_trees_say():
     split = Forest(
-        np.array([[FACTS.index("log_peak")]]),
+        np.array([[FEATURES.index("log_peak")]]),
         np.array([[2.0]]),
         np.array([[-4.0, 1.0]]),
         np.array([0.5]),
     )
-    facts, state = np.full((2, len(FACTS)), np.nan), np.zeros((2, 2))
-    facts[:, FACTS.index("log_peak")] = [1.0, 3.0]
+    features, state = np.full((2, len(FEATURES)), np.nan), np.zeros((2, 2))
+    features[:, FEATURES.index("log_peak")] = [1.0, 3.0]
     model = Model("both", vape=split, network=unmoved(1.0))
     for each in (model, Model.from_bytes(model.to_bytes())):
-        np.testing.assert_array_equal(each.vape_score(facts, state)[0], [-2.5, 2.5])
+        np.testing.assert_array_equal(each.vape_score(features, state)[0], [-2.5, 2.5])
 
 
 def test_a_model_of_an_older_format_is_refused():

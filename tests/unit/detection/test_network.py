@@ -1,6 +1,6 @@
 import numpy as np
 
-from detection.episodes import FACTS
+from detection.episodes import FEATURES
 from detection.model import Network, rounded
 
 UNITS = 8
@@ -8,7 +8,7 @@ UNITS = 8
 
 def drawn(seed=0):
     draw = np.random.default_rng(seed)
-    n = len(FACTS)
+    n = len(FEATURES)
     return Network(
         compressed=draw.random(n) < 0.3,
         low=np.full(n, -6.0),
@@ -27,16 +27,16 @@ def drawn(seed=0):
 
 def rows(n, seed=1):
     draw = np.random.default_rng(seed)
-    facts = draw.normal(scale=3.0, size=(n, len(FACTS)))
-    facts[draw.random(facts.shape) < 0.2] = np.nan
-    return facts, rounded(draw.uniform(-1.0, 1.0, (n, UNITS)))
+    features = draw.normal(scale=3.0, size=(n, len(FEATURES)))
+    features[draw.random(features.shape) < 0.2] = np.nan
+    return features, rounded(draw.uniform(-1.0, 1.0, (n, UNITS)))
 
 
-def by_definition(network, facts, state):
+def by_definition(network, features, state):
     """One row by the equations of a gated recurrent unit (Cho 2014, as torch has it)."""
-    x = np.where(network.compressed, np.sign(facts) * np.log1p(np.abs(facts)), facts)
+    x = np.where(network.compressed, np.sign(features) * np.log1p(np.abs(features)), features)
     x = (np.clip(x, network.low, network.high) - network.mean) / network.scale
-    x = np.r_[np.where(np.isnan(x), 0.0, x), np.isnan(facts)[network.groups]]
+    x = np.r_[np.where(np.isnan(x), 0.0, x), np.isnan(features)[network.groups]]
     a, b, c = np.split(x @ network.inputs + network.bias, 3)
     d, e, f = np.split(state @ network.recurrent + network.recurrent_bias, 3)
     reset, update = 1.0 / (1.0 + np.exp(-a - d)), 1.0 / (1.0 + np.exp(-b - e))
@@ -46,19 +46,19 @@ def by_definition(network, facts, state):
 
 def test_a_step_is_that_of_a_gated_recurrent_unit():
     network = drawn()
-    facts, state = rows(5)
-    score, after = network.step(facts, state)
+    features, state = rows(5)
+    score, after = network.step(features, state)
     for k in range(5):
-        expected, state_after = by_definition(network, facts[k], state[k])
+        expected, state_after = by_definition(network, features[k], state[k])
         np.testing.assert_allclose(after[k], state_after, atol=0.01)
         np.testing.assert_allclose(score[k], expected, atol=0.05)
 
 
 def test_a_row_does_not_depend_on_the_rows_beside_it():
     network = drawn()
-    facts, state = rows(97)
-    score, after = network.step(facts, state)
+    features, state = rows(97)
+    score, after = network.step(features, state)
     for part in (slice(0, 1), slice(5, 8), slice(40, 97)):
-        some, states = network.step(facts[part], state[part])
+        some, states = network.step(features[part], state[part])
         np.testing.assert_array_equal(some, score[part])
         np.testing.assert_array_equal(states, after[part])
