@@ -74,11 +74,12 @@ FAINT_UG_M3: Final = 8.0
 cannot tell which of them are vaping."""
 FAINT_SHARE: Final = 0.2
 """Least share of the level before it, because the error of particle sensors is proportional."""
-GLANCE: Final = 1.75
-"""How far below the model's level, in log-odds, a pulse is still possible vaping."""
-LARGE_UG_M3, LARGE_WITHIN_S, LARGE_AFTER_S = 60.0, 60.0, 8.0
+GLANCE, SMALL_GLANCE, SMALL_UG_M3 = 1.75, 0.5, 30.0
+"""How far below the model's level, in log-odds, a pulse is still possible vaping; less for a small
+one, because most plumes are small."""
+LARGE_UG_M3, LARGE_WITHIN_S, LARGE_AFTER_S, LARGE_GLANCE = 60.0, 60.0, 8.0, 2.5
 """A pulse that rises this much, within this time, is reported even without a clear cause, once it
-is this old."""
+is this old, up to this far below the model's level."""
 CLEAR: Final = dict.fromkeys(range(len(KINDS)), 0.7) | {SMOKE: 0.85}
 """Probability at which another kind is clear, and seconds an episode must have lasted."""
 CLEAR_AFTER_S: Final = dict.fromkeys(range(len(KINDS)), 60.0) | {SMOKE: 120.0}
@@ -127,11 +128,19 @@ def is_faint(episodes: Episodes) -> Flags:
     return flags
 
 
-def is_large(episodes: Episodes, age: Floats) -> Flags:
-    """Return whether a pulse rose so far while it was measured that somebody should know."""
+def is_near(episodes: Episodes, model_level: float) -> Flags:
+    """Return whether a pulse comes near the model's threshold."""
+    glance = np.where(episodes["peak"] < SMALL_UG_M3, SMALL_GLANCE, GLANCE)
+    flags: Flags = episodes["log_odds"] >= model_level - glance
+    return flags
+
+
+def is_large(episodes: Episodes, age: Floats, model_level: float) -> Flags:
+    """Return whether a pulse rose so far that somebody should know, if its cause is not clear."""
     rise = episodes["at_peak"][:, FINE] - episodes["before_pulse"][:, FINE]
-    quick = episodes["peak_at"] - episodes["pulse_onset"] <= LARGE_WITHIN_S
-    flags: Flags = (rise >= LARGE_UG_M3) & quick & (age >= LARGE_AFTER_S)
+    flags: Flags = (rise >= LARGE_UG_M3) & (age >= LARGE_AFTER_S)
+    flags &= episodes["peak_at"] - episodes["pulse_onset"] <= LARGE_WITHIN_S
+    flags &= episodes["log_odds"] >= model_level - LARGE_GLANCE
     return flags
 
 
@@ -197,11 +206,10 @@ def build_evidence(episode: np.void, *, pulse: bool) -> dict[str, ChannelEvidenc
     return evidence
 
 
-def find_alerted_vaping(episode: Episodes) -> NDArray[np.intp]:
-    """Return the rows in which vaping is alerted now."""
-    alerted = (episode["phase"] == ALERTED) & (episode["kind"] == VAPE)
-    rows: NDArray[np.intp] = alerted.nonzero()[0]
-    return rows
+def is_alerted_vaping(episodes: Episodes) -> Flags:
+    """Return whether vaping is alerted now."""
+    flags: Flags = (episodes["phase"] == ALERTED) & (episodes["kind"] == VAPE)
+    return flags
 
 
 def count_stages(age: Floats) -> Floats:

@@ -385,7 +385,8 @@ class Detector:
             )
             d = due[w]
             vape[w[d]], near[w[d]], rare[w[d]] = self._passes_threshold(here, w[d], f[d])
-            possible[w[d]] = near[w[d]] | alert_rules.is_large(take(episode, w[d]), age[w[d]])
+            large = alert_rules.is_large(take(episode, w[d]), age[w[d]], self._model.level)
+            possible[w[d]] = near[w[d]] | large
             if self._observer is not None:
                 self._observer.on_features(
                     self.names, here.rows[w], time[w], episode[w], f, d, asked[w]
@@ -393,12 +394,12 @@ class Detector:
             episode["last_vape_at"][vape] = time[vape]
         self._end_sessions(here)
         if np.count_nonzero(vape):
-            is_vape = episode["kind"] == alert_rules.VAPE
-            silent = (episode["phase"] == OPEN) | ~is_vape
-            alerted_before = is_vape & (episode["pulses"] == episode["alerted_pulse"])
-            vape &= silent & ~alerted_before
+            alerted_before = episode["pulses"] == episode["alerted_pulse"]
+            alerted_before &= episode["kind"] == alert_rules.VAPE
+            vape &= ~(alert_rules.is_alerted_vaping(episode) | alerted_before)
         if np.count_nonzero(possible):
-            possible &= (episode["phase"] == OPEN) & ~alert_rules.is_possible(episode)
+            # Another kind that is alerted explains its own pulse, not those that follow.
+            possible &= ~alert_rules.is_alerted_vaping(episode) & ~alert_rules.is_possible(episode)
             possible &= episode["pulses"] != episode["alerted_pulse"]
         candidates = (vape | possible | asked)[w].nonzero()[0]
         if candidates.size:
@@ -412,7 +413,8 @@ class Detector:
                     episode["is_masked"][i] = True
                 if vape[i] or asked[i]:
                     self._alert(here, i, chances[k], is_vape=bool(vape[i]), is_over=bool(over[i]))
-                if possible[i] and episode["phase"][i] == OPEN and (near[i] or unclear[k]):
+                is_explained = episode["pulses"][i] == episode["alerted_pulse"][i]
+                if possible[i] and not is_explained and (near[i] or unclear[k]):
                     why = _LARGE if not near[i] else _RARE if rare[i] else _NEAR
                     self._call_possible(here, i, chances[k], why)
         self._end_over(here, over, age)
@@ -443,7 +445,7 @@ class Detector:
         score, self._states[rows] = self._model.vape_score(f, self._states[rows])
         episode["log_odds"][due] = score
         # Alerted vaping is also scored for a THC cartridge, whose aerosol hardly evaporates.
-        alerted = (episode["phase"][due] == ALERTED) & (episode["kind"][due] == alert_rules.VAPE)
+        alerted = alert_rules.is_alerted_vaping(episode)[due]
         if np.count_nonzero(alerted):
             alerted &= time - episode["peak_at"][due] >= alert_rules.THC_FROM_S
             episode["thc_log_odds"][due[alerted]] = self._model.thc_score(f[alerted])
@@ -453,7 +455,7 @@ class Detector:
         self.thresholds.observe(rows[may_alert], time[may_alert], score[may_alert])
         unclear = alert_rules.is_ambiguous(judged, f)
         passes = above >= 0.0
-        near = passes | (score >= self._model.level - alert_rules.GLANCE)
+        near = passes | alert_rules.is_near(judged, self._model.level)
         return np.array([passes & ~unclear, near, unclear]) & may_alert
 
     def _end_sessions(self, here: _Round) -> None:
@@ -461,7 +463,7 @@ class Detector:
 
         So the next session in a busy hour is a separate event.
         """
-        episode, s = here.episode, alert_rules.find_alerted_vaping(here.episode)
+        episode, s = here.episode, alert_rules.is_alerted_vaping(here.episode).nonzero()[0]
         if not s.size:
             return
         over = (here.time[s] - here.dt[s] - episode["alerted"][s] > SESSION_S) & (
@@ -514,9 +516,10 @@ class Detector:
     def _call_possible(self, here: _Round, i: int, chances: Floats, why: int) -> None:
         """Report possible vaping, once per pulse."""
         e = here.episode[i : i + 1]
-        e["probabilities"] = alert_rules.compute_probabilities(e["log_odds"], chances[None])
         e["possible_at"], e["possible_onset"] = here.time[i], e["pulse_onset"]
         e["possible_why"] = why
+        chances = alert_rules.compute_probabilities(e["log_odds"], chances[None])
+        e["possible_probabilities"] = chances
         self._emit_possible(here, i, EventPhase.ALERTED)
 
     def _end_possible(self, here: _Round, i: int) -> None:
@@ -575,7 +578,7 @@ class Detector:
         here.events.append((int(here.at[i]), event))
 
     def _possible_event(self, row: int, episode: np.void, phase: EventPhase, time: float) -> Event:
-        odds = _rounded(episode["probabilities"])
+        odds = _rounded(episode["possible_probabilities"])
         return Event(
             sensor=self.names[row],
             kind=EventKind.POSSIBLE,

@@ -96,6 +96,7 @@ EPISODE: Final = np.dtype(
         ("possible_at", np.float64),  # when possible vaping was reported; NaN otherwise
         ("possible_onset", np.float64),  # onset of that pulse; kept when the next episode opens
         ("possible_why", np.int8),  # why vaping was reported as possible
+        ("possible_probabilities", np.float64, (N_KINDS,)),
         ("before_pulse", np.float64, (_K,)),  # every channel just before the pulse
         ("at_peak", np.float64, (_K,)),
         ("baseline", np.float64, (_K,)),  # of every channel when the episode opened

@@ -214,6 +214,32 @@ def test_a_large_puff_is_never_passed_over(rh, voc, dt):
 
 
 @pytest.mark.parametrize(
+    ("kind", "score", "peak", "expected"),
+    [
+        (EventKind.SPRAY, -1.7, 100.0, ["possible", "spray", "possible"]),
+        (EventKind.SPRAY, -1.7, 15.0, ["spray"]),
+        (EventKind.SPRAY, -0.4, 15.0, ["possible", "spray", "possible"]),
+        (EventKind.SPRAY, -2.4, 100.0, ["spray"]),
+        (None, -2.4, 100.0, ["possible"]),
+        (None, -2.6, 100.0, []),
+    ],
+)
+def test_a_plume_after_another_kind_is_judged_by_itself(kind, score, peak, expected):
+    n = len(KINDS)
+    sure = np.where(np.array(KINDS) == kind, 9.0, 0.0)
+    kinds = Forest(np.zeros((n, 1), int), np.full((n, 1), np.inf), np.zeros((n, 2)), sure)
+    vape = of_one_feature("age_s", -1.0, score)
+    detector = Detector(Model("near", vape=vape, kinds=kinds))
+    detector.sensor_row("s")
+    time, values = clean(500)
+    values[:, VOC] = np.where(time < 200.0, 100.0, 300.0)
+    for at in (200, 320):
+        values[at : at + 30, [PM25, PM1, PM10]] += peak
+    events = detector.step(batch_of(time, values))
+    assert [e.kind.value for e in events if e.phase is EventPhase.ALERTED] == expected
+
+
+@pytest.mark.parametrize(
     ("minutes_later", "voc", "kinds"),
     [
         (0, 0.0, ["possible"]),
@@ -252,7 +278,7 @@ def test_possible_vaping_ends_before_anything_is_alerted(restroom_events):
         running = possible.setdefault(event.sensor, [])
         if event.kind is EventKind.POSSIBLE:
             running.append(event) if event.phase is EventPhase.ALERTED else running.pop()
-        else:
+        elif event.phase is EventPhase.ALERTED:
             assert not running
     assert any(event.kind is EventKind.POSSIBLE for event in restroom_events)
     assert not any(possible.values())
