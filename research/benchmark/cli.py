@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from research.benchmark.run import Result
     from research.benchmark.world_recordings import WorldSpec
 
-FULL: Final = {"seeds": 1, "rooms": 6, "lead_in": 14.0, "days": 3.0}
+FULL: Final = {"seeds": 1, "rooms": 3, "lead_in": 14.0, "days": 3.0}
 QUICK: Final = {"seeds": 1, "rooms": 6, "lead_in": 0.5, "days": 1.0}
 RESULTS: Final = Path(__file__).with_name("results.md")
 _REAL: Final = "gym_pms5003_61s.csv.gz"
@@ -84,7 +84,7 @@ def _specs(options: argparse.Namespace) -> list[WorldSpec]:
 
 
 def _judge_worlds(
-    specs: Sequence[WorldSpec], method: str, body: bytes, people: str
+    specs: Sequence[WorldSpec], method: str, body: bytes, people: Sequence[str]
 ) -> list[Result]:
     from detection.model import Model  # noqa: PLC0415 - slow to import
     from research.benchmark import run, world_recordings  # noqa: PLC0415 - slow to import
@@ -140,18 +140,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     shares = [
         list(chain.from_iterable(by_world[k :: options.workers])) for k in range(options.workers)
     ]
-    jobs: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
-        (_judge_worlds, (share, run.SHIPPED, model, run.COLD)) for share in shares if share
-    ]
     by_model: dict[bytes, list[WorldSpec]] = {}
     for spec in specs:
         if other := run.model_without(spec.world):
             by_model.setdefault(other.to_bytes(), []).append(spec)
-    jobs += [
-        (_judge_worlds, (mine, run.WITHOUT, other, people))
-        for people in reversed(run.LEAD_IN_DAYS)
+    jobs: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
+        (_judge_worlds, (mine, run.WITHOUT, other, tuple(run.LEAD_IN_DAYS)))
         for other, mine in by_model.items()
     ]
+    jobs += [(_judge_worlds, (share, run.SHIPPED, model, (run.COLD,))) for share in shares if share]
     if options.recordings:
         jobs.append((_judge_files, (options.recordings, "labeled", model)))
     if options.real:

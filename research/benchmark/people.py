@@ -6,6 +6,7 @@ first in its room for the other steps. Half of the alerts are answered within th
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -18,7 +19,7 @@ from detection.events import EventKind, EventPhase
 from research.benchmark.scoring import BEFORE_S, WEAK_UG_M3, is_visible, window
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -37,27 +38,37 @@ _OTHER_STEPS: Final = 4
 _STEP_S: Final = 60.0
 
 
-class People:
-    """Test each room once, then answer alerts if `answers`; an observer of the detector."""
+@dataclass(slots=True)
+class Room:
+    """A sensor whose readings begin at `begin`, Unix seconds, and what happens there.
 
-    def __init__(
-        self, truths: Sequence[Sequence[Happening]], begin: float, *, answers: bool
-    ) -> None:
-        self._test_at, self._answers = begin + TEST_S, answers
-        self._truths = [[h for h in truth if h.onset >= begin] for truth in truths]
-        self._sessions = [
-            [window(h) for h in truth if h.kind == "vape" and h.seen_pm25 >= WEAK_UG_M3]
-            for truth in truths
-        ]
-        self._judged: list[list[tuple[float, float]]] = [[] for _ in truths]
-        self._moved = np.zeros(len(truths))
-        self._read = [0] * len(truths)
+    Its alerts are answered if `answers`. `judged`: times and scores of what could have alerted.
+    """
+
+    truth: Sequence[Happening]
+    begin: float
+    answers: bool
+    judged: list[tuple[float, float]] = field(default_factory=list)
+    is_tested: bool = False
+    moved: float = 0.0
+    read: int = 0
+
+    @property
+    def sessions(self) -> list[tuple[float, float]]:
+        """Windows of all vaping, even weak."""
+        return [window(h) for h in self.truth if h.kind == "vape" and h.seen_pm25 >= WEAK_UG_M3]
+
+
+class People:
+    """Test each of some rooms of a detector once, then answer its alerts; an observer."""
+
+    def __init__(self, rooms: Mapping[int, Room]) -> None:
+        self._rooms = rooms
         self._alerts = 0
-        self._is_tested = False
 
     def on_features(
         self,
-        names: Sequence[str],
+        _names: Sequence[str],
         rows: NDArray[np.int32],
         time: Floats,
         episodes: Episodes,
@@ -66,57 +77,54 @@ class People:
         _is_asked: NDArray[np.bool_],
     ) -> None:
         """Note the scores of pulses that could have alerted, until the rooms are tested."""
-        if self._is_tested:
-            return
         counts = is_pulse & ~is_faint(episodes) & ~is_early(episodes, features)
         for k in counts.nonzero()[0].tolist():
-            judged = float(time[k]), float(episodes["log_odds"][k])
-            self._judged[int(names[rows[k]])].append(judged)
+            room = self._rooms.get(int(rows[k]))
+            if room is not None and not room.is_tested:
+                room.judged.append((float(time[k]), float(episodes["log_odds"][k])))
 
     def tell(self, detector: Detector, now: float, found: Sequence[Sequence[Event]]) -> None:
         """Test rooms when it is time, and answer the alerts that are new."""
-        if not self._is_tested and now >= self._test_at:
-            self._is_tested = True
-            for k in range(len(self._truths)):
-                self._test(detector, k)
-        for k, events in enumerate(found):
-            for event in events[self._read[k] :]:
+        for row, room in self._rooms.items():
+            if not room.is_tested and now >= room.begin + TEST_S:
+                room.is_tested = True
+                scores = _scores(room)
+                moved = commissioning.find_adjustment(scores, detector.thresholds.model_level)
+                if moved is not None:
+                    _move(detector, row, room, moved)
+            for event in found[row][room.read :] if room.answers else ():
                 if event.kind is EventKind.VAPE and event.phase is EventPhase.ALERTED:
                     self._alerts += 1
-                    if self._answers and self._alerts % 2:
-                        self._answer(detector, k, event.time)
-            self._read[k] = len(events)
+                    if self._alerts % 2:
+                        _answer(detector, row, room, event.time)
+            room.read = len(found[row])
 
-    def _test(self, detector: Detector, k: int) -> None:
-        puffs = [h for h in self._truths[k] if is_visible(h) and h.seen_pm25 >= _PUFF_UG_M3]
-        others = [
-            (h.onset - BEFORE_S, h.onset + _STEP_S)
-            for h in self._truths[k]
-            if h.kind != "vape"
-            and not any(a - _STEP_S <= h.onset <= b for a, b in self._sessions[k])
-        ]
-        steps = {
-            step.name: [window(puffs[0])] if step.is_vaping and puffs else []
-            for step in commissioning.STEPS
-        }
-        steps["deodorant"] = others[:_OTHER_STEPS]
-        scores = {
-            name: max(
-                (s for t, s in self._judged[k] for a, b in spans if a <= t <= b), default=-np.inf
-            )
-            for name, spans in steps.items()
-        }
-        adjustment = commissioning.find_adjustment(scores, detector.thresholds.model_level)
-        if adjustment is not None:
-            self._move(detector, k, adjustment)
 
-    def _answer(self, detector: Detector, k: int, time: float) -> None:
-        is_false = not any(a <= time <= b for a, b in self._sessions[k])
-        step = STEPS[Verdict.FALSE_ALARM if is_false else Verdict.CONFIRMED]
-        moved = float(self._moved[k])
-        self._move(detector, k, min(max(moved + step, min(moved, -ANSWERED)), UPPER))
-        detector.thresholds.count_answer(k, is_false=is_false)
+def _scores(room: Room) -> dict[str, float]:
+    """Return the highest score of each step of a room test."""
+    truth = [h for h in room.truth if h.onset >= room.begin]
+    puffs = [window(h) for h in truth if is_visible(h) and h.seen_pm25 >= _PUFF_UG_M3]
+    sessions = room.sessions
+    others = [
+        (h.onset - BEFORE_S, h.onset + _STEP_S)
+        for h in truth
+        if h.kind != "vape" and not any(a - _STEP_S <= h.onset <= b for a, b in sessions)
+    ]
+    steps = {step.name: puffs[:1] if step.is_vaping else [] for step in commissioning.STEPS}
+    steps["deodorant"] = others[:_OTHER_STEPS]
+    return {
+        name: max((s for t, s in room.judged for a, b in spans if a <= t <= b), default=-np.inf)
+        for name, spans in steps.items()
+    }
 
-    def _move(self, detector: Detector, k: int, moved: float) -> None:
-        self._moved[k] = moved
-        detector.thresholds.set_feedback(k, moved)
+
+def _answer(detector: Detector, row: int, room: Room, time: float) -> None:
+    is_false = not any(a <= time <= b for a, b in room.sessions)
+    step = STEPS[Verdict.FALSE_ALARM if is_false else Verdict.CONFIRMED]
+    _move(detector, row, room, min(max(room.moved + step, min(room.moved, -ANSWERED)), UPPER))
+    detector.thresholds.count_answer(row, is_false=is_false)
+
+
+def _move(detector: Detector, row: int, room: Room, moved: float) -> None:
+    room.moved = moved
+    detector.thresholds.set_feedback(row, moved)

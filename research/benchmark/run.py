@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,7 +14,7 @@ from detection.detector import Detector
 from detection.events import EventKind, EventPhase
 from detection.model import Model
 from research.benchmark import peers
-from research.benchmark.people import People
+from research.benchmark.people import People, Room
 from research.benchmark.scoring import Alerts, SensorScore, score_sensor
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from detection.events import Event
     from research.benchmark.recordings import Recording, Series
+    from research.worlds.world import Happening
 
 SHIPPED: Final = "shipped"
 WITHOUT: Final = "without"
@@ -105,52 +105,47 @@ def vape_alerts(
 
 
 def judge(
-    recordings: Sequence[tuple[str, Recording]], method: str, model: Model, people: str = COLD
+    recordings: Sequence[tuple[str, Recording]],
+    method: str,
+    model: Model,
+    people: Sequence[str] = (COLD,),
 ) -> list[Result]:
     """Score a model on recordings of one period; beside the shipped one, the published rules.
 
-    Each recording has the program of its rooms. They go through one detector: its time is that of
-    the longest stream, not of all sensors together.
+    Each recording has the program of its rooms. All sensors, once for each of `people`, go through
+    one detector: its time is that of the longest stream, not of all together.
     """
-    rules = peers.RULES if method == SHIPPED else {}
-    lead_in_s = 86_400.0 * LEAD_IN_DAYS[people]
-    series = [s.after(r.spans[0][0] - lead_in_s) for _, r in recordings for s in r.series]
-    if people == COLD:
-        events = iter(run_detector(series, Detector(model)))
-    else:
-        happened = [
-            [h for h in r.happenings if h.sensor == s.sensor.name]
-            for _, r in recordings
-            for s in r.series
-        ]
-        begin = min(float(s.time[0]) for s in series)
-        told = People(happened, begin, answers=people == ANSWERED)
-        events = iter(run_detector(series, Detector(model, told), told.tell))
+    cases = [
+        (told, program, r, s) for told in people for program, r in recordings for s in r.series
+    ]
+    series: list[Series] = []
+    truths: list[list[Happening]] = []
+    rooms: dict[int, Room] = {}
+    for row, (told, _, recording, whole) in enumerate(cases):
+        series.append(whole.after(recording.spans[0][0] - 86_400.0 * LEAD_IN_DAYS[told]))
+        truths.append([h for h in recording.happenings if h.sensor == whole.sensor.name])
+        if told != COLD:
+            rooms[row] = Room(truths[row], float(series[row].time[0]), told == ANSWERED)
+    staff = People(rooms)
+    events = run_detector(series, Detector(model, staff if rooms else None), staff.tell)
     results = []
-    for program, recording in recordings:
-        truths = defaultdict(list)
-        for happening in recording.happenings:
-            truths[happening.sensor].append(happening)
-        for one in recording.series:
-            truth = truths[one.sensor.name]
-            mine = next(events)
-            alerts = vape_alerts(mine)
-            seen = vape_alerts(mine, (EventKind.VAPE, EventKind.POSSIBLE))
-            with_possible = score_sensor(truth, seen, one.sensor, recording.spans)
-            scores = [
-                score_sensor(
-                    truth, alerts[~(alerts.confidence < floor)], one.sensor, recording.spans
-                )
-                for floor in FLOORS
-            ]
-            by_floor = tuple((s.n_found, s.n_false) for s in scores)
-            results.append(
-                Result(recording.name, program, method, scores[0], by_floor, people, with_possible)
-            )
-            part = one.after(recording.spans[0][0] - _RULE_LEAD_S)
-            for key, (_, rule) in rules.items():
-                at = rule(part)
-                if at is not None:
-                    score = score_sensor(truth, Alerts.at(at), one.sensor, recording.spans)
-                    results.append(Result(recording.name, program, key, score))
+    for (told, program, recording, one), truth, mine in zip(cases, truths, events, strict=True):
+        spans = recording.spans
+        alerts = vape_alerts(mine)
+        seen = vape_alerts(mine, (EventKind.VAPE, EventKind.POSSIBLE))
+        with_possible = score_sensor(truth, seen, one.sensor, spans)
+        scores = [
+            score_sensor(truth, alerts[~(alerts.confidence < floor)], one.sensor, spans)
+            for floor in FLOORS
+        ]
+        by_floor = tuple((s.n_found, s.n_false) for s in scores)
+        results.append(
+            Result(recording.name, program, method, scores[0], by_floor, told, with_possible)
+        )
+        part = one.after(spans[0][0] - _RULE_LEAD_S)
+        for key, (_, rule) in (peers.RULES if method == SHIPPED else {}).items():
+            at = rule(part)
+            if at is not None:
+                score = score_sensor(truth, Alerts.at(at), one.sensor, spans)
+                results.append(Result(recording.name, program, key, score))
     return results
