@@ -23,8 +23,8 @@ _BECAUSE: Final = Words(
         "school_closed": mark("the school closed"),
         "missed": mark("nobody responded"),
         "as_before": mark("alerts as before"),
-        "less_readily": mark("alerts less readily"),
-        "more_readily": mark("alerts more readily"),
+        "less_readily": mark("less sensitive"),
+        "more_readily": mark("more sensitive"),
     }
 )
 

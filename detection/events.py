@@ -47,11 +47,11 @@ class Detail(Coded):
     )
     CLOCK_STANDS = (
         "clock_stands",
-        mark("the sensor's clock has stopped: its readings are dated when they arrive"),
+        mark("the sensor's clock has stopped: its readings get the time they arrive"),
     )
     # the messages under a sensor's name
     TWO_SENDERS = "two_senders", mark("a second sender uses its name")
-    REPEATED = "repeated", mark("recordings of its readings are being sent again")
+    REPEATED = "repeated", mark("recorded readings are being replayed under its name")
     REFUSED = "refused", mark("many messages under its name are not readings")
     FLOODED = (
         "flooded",
@@ -93,27 +93,31 @@ class Detail(Coded):
     COVERED = (
         "covered",
         mark(
-            "for %(time)s no particles have come in and nothing has moved: the sensor may be"
-            " covered or its inlet blocked"
+            "for %(time)s no particles have entered and no value has changed: the sensor"
+            " may be covered or its inlet blocked"
         ),
     )
     BLOWN = (
         "blown",
         mark(
-            "dust and damp air came and were gone within %(time)s: somebody blew or sprayed into it"
+            "dust and moist air came and went within %(time)s: someone blew or sprayed"
+            " into the sensor"
         ),
     )
-    SPRAYED = "sprayed", mark("%(quantity)s reached %(amount)s: something was sprayed into it")
+    SPRAYED = (
+        "sprayed",
+        mark("%(quantity)s reached %(amount)s: something was sprayed into the sensor"),
+    )
     DRIFT = (
         "drift",
         mark(
-            "the cleanest air of each of %(days)d days read %(amount)s, up from %(before)s: the"
+            "on %(days)d days the lowest value was %(amount)s, up from %(before)s: the"
             " sensor may be dusty"
         ),
     )
     # its silence
     SILENT = "silent", mark("no reading for %(time)s (normally every %(interval)s)")
-    SAYS_OFFLINE = "says_offline", mark("the sensor, or its gateway, says that it is offline")
+    SAYS_OFFLINE = "says_offline", mark("the sensor or its gateway reports that it is offline")
     NEVER_SEEN = (
         "never_seen",
         mark(
@@ -394,7 +398,7 @@ class _Still(Enum):
 
 _STILL: Final = {
     _Still.STEADY: mark_plural("%(quantities)s steady", "%(quantities)s steady"),
-    _Still.HARDLY: mark_plural("%(quantities)s hardly moved", "%(quantities)s hardly moved"),
+    _Still.HARDLY: mark_plural("%(quantities)s barely changed", "%(quantities)s barely changed"),
 }
 
 

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 _PATTERN: Final = "string_pattern_mismatch"
 _OF_TYPE: Final = {
-    "missing": mark("must be given"),
-    "string_type": mark("must be a text"),
+    "missing": mark("is required"),
+    "string_type": mark("must be text"),
     "bool": mark("must be true or false"),
     "int": mark("must be a whole number"),
     "float": mark("must be a number"),
@@ -39,8 +39,7 @@ _OF_TYPE: Final = {
 _OF_PATTERN: Final = {
     "https?": mark("must be an address that begins with http:// or https://"),
     "[A-Za-z0-9_:-][A-Za-z0-9_.:-]": mark(
-        "must be letters, digits and . _ : - only, without spaces and without a dot at its"
-        " beginning"
+        "must be letters, digits and . _ : - only, without spaces, and must not begin with a dot"
     ),
     "[A-Za-z0-9_.:-]": mark("must be letters, digits and . _ : - only, without spaces"),
     "[A-Za-z0-9_.-]": mark("must be letters, digits and . _ - only, without spaces"),
@@ -49,7 +48,7 @@ _OF_PATTERN: Final = {
     "[a-z0-9_]": mark("must be lowercase letters, digits and _ only, without spaces"),
     "[0-9A-Fa-f]": mark("must be pairs of the digits 0-9 and A-F"),
     "+@": mark("must be an e-mail address"),
-    "[^": mark("must be a text without spaces"),
+    "[^": mark("must not contain spaces"),
 }
 """By a part of the regular expression; the first match counts."""
 

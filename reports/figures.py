@@ -303,6 +303,6 @@ TVOC: Final = Guideline(
 HUMIDITY: Final = Guideline(
     "rh",
     (Band(0, 1, mark("dry")), Band(30, 0), Band(60, 1, mark("damp"))),
-    mark("US EPA: between 30 and 60 percent; mold grows where it stays above."),
+    mark("US EPA: between 30 and 60 percent; mold grows where it stays higher."),
 )
 GUIDELINES: Final = (PM25_DAY, CO2, TVOC, HUMIDITY)

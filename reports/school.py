@@ -143,9 +143,9 @@ class SchoolTimes:
             if term.name.casefold() == text.casefold():
                 return Period("term", term.name, term.first, term.last)
         there = ", ".join(repr(term.name) for term in self.terms)
-        message = mark("there is no term '%(text)s': the configuration has no [[term]]")
+        message = mark("'%(text)s' is not a term: the configuration has no [[term]]")
         if there:
-            message = mark("there is no term '%(text)s'; there is %(there)s")
+            message = mark("'%(text)s' is not a term; the terms are %(there)s")
         raise PeriodError(Message(message, {"text": text[:40], "there": there}))
 
     def _school_year(self, text: str) -> Period:

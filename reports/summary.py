@@ -239,7 +239,7 @@ def _count_by_period(facts: Facts) -> Grid:
         least=LEAST,
     )
     if len(found.cells) > MOST_DRAWN:
-        about += " " + _("The %(n)d rooms with most.", n=MOST_DRAWN)
+        about += " " + _("The %(n)d rooms with the most.", n=MOST_DRAWN)
     return _make_grid(
         "period_by_room",
         _("Vaping and smoke by room and period"),
@@ -255,7 +255,7 @@ def _rank_rooms(facts: Facts) -> Grid:
     by_room = group_rows(facts.air, lambda row: facts.room_names[row.room_id])
     return _make_grid(
         "rooms",
-        _("Rooms with most vaping and smoke"),
+        _("Rooms with the most vaping and smoke"),
         "room",
         ("incidents", "confirmed", "false_alarms", "unknown"),
         (

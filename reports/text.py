@@ -61,14 +61,16 @@ _KINDS: Final = {
 }
 """Kinds of incident whose code is no word for people."""
 LIMITS: Final = (
-    mark("A sensor alert does not prove that anybody vaped, and does not identify anybody."),
-    mark("Confirmed and false alarm are what staff reported. Tests are not counted."),
+    mark("A sensor alert does not prove that anyone vaped, and does not identify anyone."),
+    mark(
+        "Confirmed incidents and false alarms are those that staff reported. Tests are not counted."
+    ),
     mark("A change after a date does not prove its cause: terms, weather and sensors change too."),
 )
 """What a summary does not prove, in English."""
 ABOUT: Final = {
     "incidents": mark(
-        "one row per incident opened in the window, with tests and days without school"
+        "one row per incident opened in the period, including tests and days without school"
     ),
     "summary": mark("one page to read, then the detail"),
     "response": mark("response times, for all and by group"),
@@ -172,7 +174,7 @@ def describe_median(values: Mapping[str, float | None]) -> str:
         return text
     middle = values["median_all"]
     return _(
-        "%(median)s; %(part)s of %(whole)s never, median with those: %(all)s",
+        "%(median)s; %(part)s of %(whole)s never acknowledged, median including these: %(all)s",
         median=text,
         part=f"{values['unacknowledged']:.0f}",
         whole=f"{values['notified']:.0f}",

@@ -71,7 +71,7 @@ def translate_template_words() -> dict[str, Any]:
     return {
         "lang": get_language(),
         "look": colors,
-        "words": {"made": _("made"), "to": _("to"), "none": _("None.")},
+        "words": {"made": _("created"), "to": _("to"), "none": _("None.")},
     }
 
 
@@ -132,8 +132,8 @@ def list_figures(made: Summary) -> tuple[list[str], list[list[Any]]]:
         ]
         for figure in made.figures
     ]
-    heads = [_("figure"), _("value"), _("unit"), _("basis"), _("in the period before")]
-    return [*heads, _("a year before")], rows
+    heads = [_("figure"), _("value"), _("unit"), _("basis"), _("in the previous period")]
+    return [*heads, _("a year earlier")], rows
 
 
 def view_table(facts: Facts, table: Table, frame: pl.DataFrame) -> dict[str, Any]:

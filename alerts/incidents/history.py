@@ -27,7 +27,7 @@ class Happened(Coded):
     PAGED = "paged", mark("Sent to")
     ESCALATED = "escalated", mark("Sent to the next people")
     NOTIFIED = "notified", mark("Notice delivered")
-    NEXT_CHANNEL = "next_channel", mark("Sent by the next channel")
+    NEXT_CHANNEL = "next_channel", mark("Sent over the next channel")
     NOTICE_FAILED = "notice_failed", mark("Notice failed")
     NOBODY_NOTIFIED = "nobody_notified", mark("Nobody has an address")
     RING_SKIPPED = "ring_skipped", mark("Nobody could be notified now")

@@ -164,7 +164,7 @@ def end(tx: sqlite3.Connection, silence_id: int, by: str, now: float) -> Silence
     )
     row = tx.execute("SELECT * FROM silence WHERE id = ?", (silence_id,)).fetchone()
     if row is None:
-        raise SilenceError(later("there is no silence %(n)d", n=silence_id))
+        raise SilenceError(later("silence %(n)d doesn't exist", n=silence_id))
     return read_silence(row)
 
 

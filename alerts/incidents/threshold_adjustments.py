@@ -137,7 +137,7 @@ def undo(tx: sqlite3.Connection, seq: int, who: str, at: float, reason: str) -> 
     """Undo an adjustment by another one; raises `ThresholdAdjustmentError` if that cannot be."""
     found = _all(tx, "SELECT * FROM threshold_adjustments WHERE seq = ?", seq)
     if not found:
-        raise ThresholdAdjustmentError(later("there is no adjustment %(n)d", n=seq))
+        raise ThresholdAdjustmentError(later("adjustment %(n)d doesn't exist", n=seq))
     earlier = found[0]
     if earlier.undoes is not None:
         raise ThresholdAdjustmentError(

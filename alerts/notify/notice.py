@@ -95,15 +95,15 @@ class Note(Coded):
 
     DEFERRED = "deferred", mark("Deferred until the end of your quiet hours.")
     RESPONDING = "responding", mark("You are responding.")
-    DISPUTED = "disputed", mark("Another sender may use this sensor's name.")
+    DISPUTED = "disputed", mark("Another sender may be using this sensor's name.")
     CANNOT_GO = "cannot_go", mark("%(name)s can't go.")
     NO_RESPONSE = "no_response", mark("Nobody has responded yet.")
-    NO_REPORT = "no_report", mark("%(name)s acknowledged but has not reported what they found.")
+    NO_REPORT = "no_report", mark("%(name)s responded but has not reported what they found.")
     REPORT_DUE = (
         "report_due",
         mark(
-            "No report for %(silent)d min: what did you find? Without an answer, others are"
-            " notified again in %(left)d min."
+            "No answer for %(silent)d min. What did you find? If you don't answer, others"
+            " are notified again in %(left)d min."
         ),
     )
     ANSWERED_LAST = "answered_last", mark("%(name)s answered the last alert here at %(time)s.")
@@ -113,7 +113,7 @@ class Note(Coded):
     )
     REPLACED = "replaced", mark("%(name)s answered %(answer)s. You had answered %(before)s.")
     CLOSED_EARLY = "closed_early", mark("%(name)s closed it while it was still going on.")
-    NOTHING_MORE = "nothing_more", mark("The detector reported nothing more about it.")
+    NOTHING_MORE = "nothing_more", mark("The detector sent no further updates.")
     STILL_SILENT = "still_silent", mark("Sensors that are still silent get their own notice.")
     DURING_QUIET = "during_quiet", mark("During your quiet hours:")
     COMBINED = "combined", mark("You had many notices in the last hour, so these are combined:")
@@ -123,7 +123,7 @@ class Note(Coded):
     LINE_RESOLVED = "line_resolved", mark("%(room)s %(kind)s %(time)s (resolved)")
     TIMES_IN_ROOM = (
         "times_in_room",
-        mark_plural("%(room)s: %(kind)s", "%(room)s: %(n)d times %(kind)s"),
+        mark_plural("%(room)s: %(kind)s", "%(room)s: %(kind)s, %(n)d times"),
     )
     ROOMS_ON_FLOOR = "rooms_on_floor", mark("%(n)d rooms on %(floor)s, %(building)s: %(kind)s")
     ROOMS_IN_BUILDING = "rooms_in_building", mark("%(n)d rooms in %(building)s: %(kind)s")

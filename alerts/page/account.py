@@ -98,7 +98,7 @@ class AccountPages(SignInGroup):
         if person != session.person and not session.may(Right.ACCOUNTS):
             raise HTTPException(403, _("Only administrators can sign others out."))
         if person not in {session.person, *(m.id for m in self._context.own_staff)}:
-            raise HTTPException(404, _("There is no such person."))
+            raise HTTPException(404, _("This person doesn't exist."))
 
         def end_all(tx: sqlite3.Connection) -> None:
             sessions.end_all(tx, person, self._now())

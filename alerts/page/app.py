@@ -165,7 +165,7 @@ class _Errors:
         if detail == HTTPStatus(status).phrase:
             detail = {
                 404: _("This page does not exist."),
-                405: _("This address needs a form."),
+                405: _("This address accepts only form submissions."),
             }.get(status, detail)
         response = self._context.render(request, "error.html", status, detail=detail)
         response.headers.update(headers or {})

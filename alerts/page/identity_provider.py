@@ -295,7 +295,10 @@ class IdentityProvider:
                 _CLOCKS
                 if error.claim in _TIMES
                 else later(
-                    "The sign-in provider's answer is for another sign-in (claim %(claim)s).",
+                    (
+                        "The sign-in provider's response belongs to another sign-in (claim"
+                        " %(claim)s)."
+                    ),
                     claim=error.claim,
                 )
             ) from error

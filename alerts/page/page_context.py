@@ -241,7 +241,7 @@ class PageContext(Visibility):
         try:
             done = await self.run_in_thread(commit)
         except UnknownIncidentError:
-            raise HTTPException(404, _("There is no such incident.")) from None
+            raise HTTPException(404, _("This incident doesn't exist.")) from None
         self.settings.changes.notify()
         return done
 
@@ -258,14 +258,14 @@ class PageContext(Visibility):
             return
         found = await self.read(repository.load, incident_id)
         if found is None or self.registry.place_of(found.room) is None:
-            raise HTTPException(404, _("There is no such incident."))
+            raise HTTPException(404, _("This incident doesn't exist."))
 
     async def load_incident(self, incident_id: str) -> dict[str, Any]:
         """Return one incident with the names of its place; raise 404 if there is none to see."""
         await self.require_incident(incident_id)
         found = await self.read(queries.load_incident, incident_id)
         if found is None:
-            raise HTTPException(404, _("There is no such incident."))
+            raise HTTPException(404, _("This incident doesn't exist."))
         named = self.add_place_names([found])[0]
         self.times.use(named["zone"])
         return named
@@ -289,7 +289,7 @@ class PageContext(Visibility):
         """Return the room of a path; raise 404 if it is not registered."""
         room = self.registry.rooms.get(request.path_params["id"])
         if room is None:
-            raise HTTPException(404, _("There is no such room."))
+            raise HTTPException(404, _("This room doesn't exist."))
         self.times.use(room.zone)
         return room
 
@@ -297,7 +297,7 @@ class PageContext(Visibility):
         """Return the sensor of a path; raise 404 if it is not registered."""
         sensor = self.registry.sensors.get(request.path_params["id"])
         if sensor is None:
-            raise HTTPException(404, _("There is no such sensor."))
+            raise HTTPException(404, _("This sensor doesn't exist."))
         return sensor
 
     def read_free_text(self, form: Mapping[str, Any], name: str) -> tuple[str, str]:

@@ -90,7 +90,7 @@ class ProviderPages(SignInGroup):
 
     async def _refuse_denied(self, request: Request, after: str, *, silent: bool) -> Response:
         if not silent:
-            fault = _("The sign-in was canceled at the provider, or it refuses this account.")
+            fault = _("The sign-in was canceled, or the provider refused this account.")
             if self._is_recorded():
                 await self._record(request, "unknown", Refusal.CANCELED)
             return self._render_form(request, after, error=fault, status=403)
@@ -172,16 +172,21 @@ class ProviderPages(SignInGroup):
         own, context = provider.settings, self._context
         if member is None:
             return Refusal.NO_SUCH_ADDRESS, _(
-                "Nobody here has the address %(email)s (claim %(claim)s), and none of its groups"
-                " has a role and schools here. An administrator maps one: [[sign_in.group]].",
+                (
+                    "Nobody here has the address %(email)s (claim %(claim)s), and none of the"
+                    " account's groups has a role and schools here. An administrator can map"
+                    " one in [[sign_in.group]]."
+                ),
                 email=found.email[:100],
                 claim=own.email_claim,
             )
         rights = context.access.sign_in.find_rights(member.role, found.groups)
         if rights is None:
             return Refusal.NO_ROLE, _(
-                "None of your groups has a role here (claim %(claim)s: %(groups)s). An"
-                " administrator maps one: [[sign_in.group]].",
+                (
+                    "None of your groups has a role here (claim %(claim)s: %(groups)s). An"
+                    " administrator can map one in [[sign_in.group]]."
+                ),
                 claim=own.groups_claim or "groups",
                 groups=", ".join(found.groups[:5])[:200] or _("none"),
             )

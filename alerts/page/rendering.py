@@ -72,7 +72,7 @@ _WORDS: Final = {
             "responded": mark("Not reported yet"),
             "suppressed": mark("Suppressed, recorded only"),
             "resolved": mark("Resolved"),
-            "noted": mark("Noted, nobody was asked to go"),
+            "noted": mark("Noted, nobody was notified"),
         }
     ),
     "life": Words(

@@ -287,7 +287,7 @@ def _find_override_faults(draft: Draft, people: Collection[str]) -> Iterator[Con
         shift, gone = shifts.get(entry.shift), entry.remove
         known = gone in people and (entry.shift, gone) not in added
         if shift and known and gone not in shift.people:
-            allowed = later("must be of the shift: %(people)s", people=list_some(shift.people))
+            allowed = later("must be in the shift: %(people)s", people=list_some(shift.people))
             yield ConfigFault(f"{path}.remove", repr(gone), allowed)
         yield from find_unknown(
             f"{path}.shift", [entry.shift], ids, mark("must be the id of a [[shift]]: %(known)s")
@@ -297,7 +297,7 @@ def _find_override_faults(draft: Draft, people: Collection[str]) -> Iterator[Con
         if not entry.add and not entry.remove:
             yield ConfigFault(path, "neither add nor remove", later("at least one of them"))
         if entry.add and entry.add == entry.remove:
-            allowed = later("must be somebody else than remove")
+            allowed = later("must be someone other than remove")
             yield ConfigFault(f"{path}.add", repr(entry.add), allowed)
         zone = _find_zone(draft, shift.site if shift else "")
         if convert_to_utc(entry.start, zone) >= convert_to_utc(entry.end, zone):

@@ -82,7 +82,7 @@ def test_two_devices_under_one_name(school):
     eventually(lambda: school.pushed(school.keeper, "integrity"), lambda: school.service.log)
     assert not school.pushed(school.monitor, "integrity")
     (alert,) = [p for p in school.pushed(school.monitor, "vape") if p["reason"] == "opened"]
-    assert "Another sender may use this sensor's name" in json.dumps(alert)
+    assert "Another sender may be using this sensor's name" in json.dumps(alert)
 
 
 def test_a_forged_reading_far_ahead_does_not_mute(school):

@@ -275,14 +275,14 @@ def _describe_fault(fault: Mapping[str, Any], unknown: str) -> str:
 # the document
 
 _ANSWERS: Final[Mapping[int, str]] = {
-    400: "The request is wrong; errors says where",
+    400: "The request is invalid; errors lists the faults",
     401: "No valid token",
-    403: "The token or its person may not do this",
-    404: "There is no such thing",
+    403: "The token or its person has no permission for this",
+    404: "Not found",
     408: "The body did not arrive in time",
     413: "The body is too large",
     415: "The body is not JSON",
-    429: "Too many requests; Retry-After says when to try again",
+    429: "Too many requests; Retry-After gives the time to wait",
     503: "The database cannot be read right now",
 }
 _OF_BODIES: Final = frozenset({408, 413, 415})

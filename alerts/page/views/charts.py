@@ -115,7 +115,7 @@ def read_span(request: Request, default: str = "day") -> str:
     name = request.query_params.get("span", default)
     if name not in SPANS:
         raise HTTPException(
-            400, _("There is no such span. Choose one of: %(spans)s.", spans=", ".join(SPANS))
+            400, _("Unknown time span. Choose one of: %(spans)s.", spans=", ".join(SPANS))
         )
     return name
 

@@ -64,7 +64,7 @@ class ConfigPages(PageGroup):
         if person == session.person:
             member = member or self._context.policy.find_member(person)
         if member is None:
-            raise HTTPException(404, _("There is no such person."))
+            raise HTTPException(404, _("This person doesn't exist."))
         if self._context.access.limits.tests.take(session.person, now) > 0:
             raise HTTPException(
                 429, _("Wait a minute before the next test."), {"Retry-After": "60"}
@@ -118,7 +118,7 @@ class ConfigPages(PageGroup):
         form, version = self._find_form(request), await self._read_version()
         index = self._find_index(request, form, version)
         if index is None or not form.may_add:
-            raise HTTPException(404, _("There is no such entry."))
+            raise HTTPException(404, _("This entry doesn't exist."))
         try:
             await self._save(request, form, version, [Edit(form.section, index, None)])
         except ConfigFaultsError as error:
@@ -152,11 +152,11 @@ class ConfigPages(PageGroup):
             (f for f in (*FORMS, ADD_PERSON) if f.slug == request.path_params["form"]), None
         )
         if form is None:
-            raise HTTPException(404, _("There is no such setting."))
+            raise HTTPException(404, _("This setting doesn't exist."))
         entry = request.path_params.get("entry", "")
         of_people = (form.slug == "people" and not entry) or (form is ADD_PERSON and entry == _NEW)
         if self._context.sites is not None and not (form.own or form.slug == _DUTY or of_people):
-            raise HTTPException(404, _("There is no such setting."))
+            raise HTTPException(404, _("This setting doesn't exist."))
         if not (request.state.session.may(form.right) or form.own):
             raise HTTPException(403, explain_role(form.right))
         return form
@@ -186,7 +186,7 @@ class ConfigPages(PageGroup):
             if (form.section, k) not in version.files
         }
         if text not in visible:
-            raise HTTPException(404, _("There is no such entry."))
+            raise HTTPException(404, _("This entry doesn't exist."))
         return visible[text]
 
     async def _save(

@@ -167,7 +167,7 @@ class IncidentPages(PageGroup):
             self._pictures.draw_svg, request.path_params["id"]
         )
         if picture is None:
-            raise HTTPException(404, _("There is no such incident."))
+            raise HTTPException(404, _("This incident doesn't exist."))
         return Response(picture, media_type="image/svg+xml")
 
     # what people do

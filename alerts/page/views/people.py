@@ -93,7 +93,7 @@ class PeoplePages(PageGroup):
 
         context.count_change(request.state.session.person, context.settings.clock())
         if not await context.write(remove):
-            raise HTTPException(404, _("There is no such channel."))
+            raise HTTPException(404, _("This channel doesn't exist."))
         await context.run_in_thread(context.settings.notices.read_channels)
         return self._go_back(member)
 
@@ -108,7 +108,7 @@ class PeoplePages(PageGroup):
             return directory.remove(tx, member.id)
 
         if not is_of_directory(member.id) or not await context.write(remove):
-            raise HTTPException(404, _("There is no such person."))
+            raise HTTPException(404, _("This person doesn't exist."))
         await context.run_in_thread(context.settings.notices.read_channels)
         return RedirectResponse("/settings/people", 303)
 
@@ -126,7 +126,7 @@ class PeoplePages(PageGroup):
         if found is None:
             _number, entry = await _find_configured(context, person)
             if entry is None or not is_own(context, entry):
-                raise HTTPException(404, _("There is no such person."))
+                raise HTTPException(404, _("This person doesn't exist."))
             found = StaffMember(entry["id"], entry["name"], entry.get("role", STAFF))
         return found
 
@@ -145,11 +145,12 @@ def _check_url(address: Secret, *, allow_private: bool) -> str:
             schemes=", ".join(f"{scheme}://" for scheme in sorted(SERVICES)),
         ),
         NotifyReason.BAD_TARGET: _(
-            "It is not the complete address of one recipient, or has options or characters"
-            " that cannot be sent."
+            "It must be the complete address of one recipient, without unsupported"
+            " options or characters."
         ),
         NotifyReason.FORBIDDEN_ADDRESS: _(
-            "It is not encrypted. That needs alerts.allow_private_targets in the configuration."
+            "It is not encrypted. Unencrypted addresses need alerts.allow_private_targets"
+            " in the configuration."
         ),
     }
     faults = check_target(address, NotifySettings(allow_private=allow_private))

@@ -71,7 +71,7 @@ def start_report(
     """Start one of the reports `names` with all fields of the form; raise `ReportError`."""
     jobs = get_report_jobs(context)
     if typed["name"] not in names or typed["kind"] not in FORMATS:
-        raise ReportError(_("There is no such report."))
+        raise ReportError(_("This report doesn't exist."))
     schools = context.permitted.sorted_sites(with_closed=True)
     if context.sites is not None:
         only = schools[0].id if len(schools) == 1 else ""
@@ -104,7 +104,7 @@ def find_own_report(context: PageContext, request: Request) -> Job:
     key = request.path_params["id"]
     found = next((job for job in list_own_reports(context, request) if job.id == key), None)
     if found is None:
-        raise HTTPException(404, _("There is no such report. It may have expired."))
+        raise HTTPException(404, _("This report doesn't exist. It may have expired."))
     return found
 
 

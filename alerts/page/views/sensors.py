@@ -67,7 +67,7 @@ _FIRST_STEPS: Final = Words(
         Condition.FAULTY: mark("Clean its inlet and restart it. If that fails, replace it."),
         Condition.LOW_BATTERY: mark("Replace its battery."),
         Condition.DRIFTING: mark("Clean its inlet. If that fails, replace it."),
-        "unit": mark("Set its true unit in a mapping."),
+        "unit": mark("Set the correct unit in a mapping."),
         "particles": mark("Check its particle sensor and its format."),
         Condition.TEST_DUE: mark("Test its room again."),
         "data": mark("Open its page to see which data is wrong."),
@@ -187,7 +187,7 @@ class SensorPages(PageGroup):
         if draw is None or (site and not chosen):
             raise HTTPException(404, _("This page does not exist."))
         if self._drawing.locked():
-            raise HTTPException(429, _("Labels are being drawn. Try again in a minute."))
+            raise HTTPException(429, _("Labels are already being created. Try again in a minute."))
         registry = context.registry.within(chosen) if site else context.registry
         order = Order(list_labels(registry, context.policy.page_url), get_language())
         async with self._drawing:
@@ -198,8 +198,8 @@ class SensorPages(PageGroup):
                 raise HTTPException(
                     503,
                     _(
-                        "The labels could not be drawn. Try again in a minute. The service's"
-                        " log says why."
+                        "The labels could not be created. Try again in a minute. See the"
+                        " service's log for details."
                     ),
                 ) from None
         name = make_file_name("labels", "pdf", site)

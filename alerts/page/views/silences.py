@@ -96,13 +96,13 @@ class SilencePages(PageGroup):
         number, now = request.path_params["id"], self._context.settings.clock()
         found = [s for s in await self._context.read(silences.list_recent, now) if s.id == number]
         if not all(self._may_end(silence) for silence in found):
-            raise HTTPException(404, _("There is no such silence."))
+            raise HTTPException(404, _("This silence doesn't exist."))
         try:
             await self._context.write(
                 lambda tx: self._context.engine.end_silence(tx, number, session.person, now)
             )
         except SilenceError:
-            raise HTTPException(404, _("There is no such silence.")) from None
+            raise HTTPException(404, _("This silence doesn't exist.")) from None
         return RedirectResponse("/silences", 303)
 
     def _parse_start(self, text: str, registry: Registry, now: float) -> tuple[float, str]:

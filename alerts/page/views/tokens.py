@@ -84,7 +84,7 @@ class TokenPages(PageGroup):
             return name
 
         if not await self._context.write(revoke):
-            raise HTTPException(404, _("There is no such token."))
+            raise HTTPException(404, _("This token doesn't exist."))
         return RedirectResponse("/tokens", 303)
 
     def _list_tokens(self, db: sqlite3.Connection) -> list[ApiToken]:

@@ -32,7 +32,7 @@ class RoutingConfig(BaseModel, extra="forbid", frozen=True):
     """The root route, for incidents that match no other."""
 
     receiver: str | None = None
-    """Receiver of incidents that match no other route; must be given."""
+    """Receiver of incidents that match no other route; required."""
     routes: Annotated[list[RoutingNodeConfig], Field(max_length=1000)] = []
     """Routes in order; the first match wins."""
 

@@ -56,7 +56,7 @@ class StaffConfig(BaseModel, extra="forbid", frozen=True):
     role: Literal["staff", "facilities", "analyst", "helpdesk", "admin"] = "staff"
     """Permissions on the staff page; also a receiver of that name."""
     sites: Annotated[list[Name], Field(max_length=1000)] = []
-    """Ids of the `[[site]]` that they see and are notified of, or `["*"]` for all; must be given if
+    """Ids of the `[[site]]` that they see and are notified of, or `["*"]` for all; required if
     there are several."""
     notify: Annotated[list[TargetConfig], Field(max_length=8)] = []
     """Channels in order of preference; if one fails, the next is tried."""

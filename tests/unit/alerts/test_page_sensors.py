@@ -169,7 +169,7 @@ async def test_labels_that_cannot_be_drawn_are_a_sentence(open_page, fault, capl
     await page.sign_in("fm")
     answer = await page.client.get("/sensors/labels.pdf")
     assert answer.status_code == 503
-    assert "The labels could not be drawn. Try again" in answer.text
+    assert "The labels could not be created. Try again" in answer.text
     assert "labels were not drawn" in caplog.text
 
 

@@ -92,7 +92,7 @@ async def test_possible_vaping_is_shown_and_asks_for_nobody(page, make_event):
     for path in ("/", "/incidents", "/rooms/n2-boys", f"/incidents/{incident}"):
         shown = (await page.client.get(path)).text
         assert "Possible vaping" in shown, path
-        assert "noted, nobody was asked to go" in shown.lower(), path
+        assert "noted, nobody was notified" in shown.lower(), path
     answer = await act(page, f"/incidents/{incident}/feedback", start="/", verdict="confirmed")
     assert answer.status_code == 303
     assert "Vaping confirmed" in (await page.client.get(f"/incidents/{incident}")).text

@@ -45,7 +45,7 @@ def test_what_moved_and_what_did_not():
     )
     assert text == (
         "97% likely vaping (2% spray). Why: fine particles rose from 4 to 180 in 6 s and halved"
-        " in 14 s, VOC hardly moved, humidity steady"
+        " in 14 s, VOC barely changed, humidity steady"
     )
 
 
@@ -66,7 +66,7 @@ def test_a_likelier_kind_does_not_contradict_the_title(kind):
         ("pm25", (4.0, 50.0, 0.0, None), "Fine particles rose from 4 to 54 at once"),
         ("pm10", (4.0, 50.0, 600.0, 300.0), "Coarse particles rose from 4 to 54 in 10 min"),
         ("rh", (60.0, -8.0, 30.0, None), "Humidity fell from 60 to 52 in 30 s"),
-        ("rh", (60.0, 2.9, 30.0, None), "Humidity hardly moved"),
+        ("rh", (60.0, 2.9, 30.0, None), "Humidity barely changed"),
         ("rh", (60.0, 0.2, 30.0, None), "Humidity steady"),
         ("voc_raw", (30000.0, -120.0, 8.0, None), "VOC fell from 30000 to 29880 in 8 s"),
         ("vape_index", (0.0, 88.0, 0.0, None), "Vendor vape index rose from 0 to 88 at once"),

@@ -194,7 +194,7 @@ class TestStatusMessages:
         fleet.send_status("a", "offline")
         fleet.run(120)
         assert fleet.phases() == [ALERTED]
-        assert "says that it is offline" in fleet.events[0][3]
+        assert "reports that it is offline" in fleet.events[0][3]
         fleet.send_status("a", "online")
         assert fleet.phases() == [ALERTED, ENDED]
 

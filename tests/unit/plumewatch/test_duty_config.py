@@ -187,10 +187,10 @@ def test_a_role_with_shifts_is_notified_by_shift():
             ('shift = "day"', 'shift = "dya"'),
             "override.0.shift: 'dya': must be the id of a [[shift]]",
         ),
-        (('add = "kim"', 'add = "lopez"'), "must be somebody else than remove"),
+        (('add = "kim"', 'add = "lopez"'), "must be someone other than remove"),
         (
             ('remove = "lopez"\nadd = "kim"', 'remove = "kim"'),
-            "override.0.remove: 'kim': must be of the shift: lopez",
+            "override.0.remove: 'kim': must be in the shift: lopez",
         ),
         (('remove = "lopez"\nadd = "kim"', ""), "override.0: neither add nor remove"),
         (("end = 2026-09-08T09:00:00", "end = 2026-09-08T08:00:00"), "override.0.end"),

@@ -1,4 +1,4 @@
-"""Reports of a week, a month, a term: the same days as by hand, beside the period before."""
+"""Reports of a week, month or term: the days are right, compared with the previous period."""
 
 import re
 from contextlib import closing
@@ -187,7 +187,7 @@ def test_response_by_shift_adds_up(make):
             "--from with --to and --term given",
         ),
         ({"week": "45"}, "--week: '45' is not a week; a week looks like 2026-W47"),
-        ({"term": "Third half"}, "--term: there is no term 'Third half'; there is 'First half'"),
+        ({"term": "Third half"}, "--term: 'Third half' is not a term; the terms are 'First half'"),
         ({"school_year": "2026"}, "--school-year: '2026' is not a school year"),
         ({"week": "2027-W10"}, "week of March 8, 2027: this period hasn't begun yet"),
         ({"start": "2027-03-08", "end": "2027-03-09"}, "--from 2027-03-08: this period hasn't"),
