@@ -70,7 +70,7 @@ def _suggest_remedy(config: PlumewatchConfig, error: BrokerError) -> str:
 
 
 def check_queue(config: PlumewatchConfig, facts: BrokerFacts) -> Iterator[CheckResult]:
-    """Check what the broker does with messages for a disconnected session."""
+    """Check whether the broker queues messages for a disconnected session."""
     if facts.keeps_for_absent:
         yield ok("broker queue", "a message was kept for a disconnected session")
     elif facts.keeps_for_absent is False:

@@ -1,4 +1,4 @@
-"""`plumewatch check`: list all faults of a configuration, then try what it names."""
+"""`plumewatch check`: list all faults of a configuration, then test the servers that it names."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 def check(path: Path, now: float) -> Iterator[CheckResult]:
-    """Check a configuration, then what it names, result by result; raises `ConfigError`."""
+    """Check a configuration, then the servers that it names; raises `ConfigError`."""
     config = load(path)
     check_settings(config)
     yield ok(

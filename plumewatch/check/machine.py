@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 _MOUNTED: Final = "/run"
 _LEAST_GB: Final = 1.0
 _READING_BYTES: Final = 160.0
-"""Of the embedded series; docs/storage.md has what was measured."""
+"""Bytes per reading in the embedded series, as measured (docs/storage.md)."""
 _LOOKED_AT: Final = 2_000
 _TIME_ERROR: Final = 5
 _OFF_S: Final = 60.0
@@ -94,7 +94,7 @@ def check_secrets(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
     del now
     readable = {}
     for path in _find_secret_files(config):
-        with suppress(OSError):  # it is not there, or this account may not look
+        with suppress(OSError):  # it is missing, or this account can't read it
             mode = path.stat().st_mode
             if stat.S_ISREG(mode) and mode & stat.S_IROTH:
                 readable[path] = stat.S_IMODE(mode)
@@ -172,7 +172,7 @@ def _check_database(path: Path) -> Iterator[CheckResult]:
 def is_synchronized() -> bool | None:
     """Return whether the kernel considers this clock synchronized; None if unknown."""
     try:
-        # a zeroed struct timex only asks; 512 bytes are more than any architecture has
+        # a zeroed struct timex only queries; no architecture's struct exceeds 512 bytes
         state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512))
     except (OSError, AttributeError):
         return None

@@ -66,7 +66,7 @@ _SHOWN: Final = 10
 
 
 def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
-    """Find people on duty who may not respond, and class periods when nobody is notified."""
+    """Find people on duty without permission to respond, and class periods with nobody on duty."""
     asked = {person for shift in config.shift for person in shift.people}
     asked |= {override.add for override in config.override}
     for one in config.receiver:
@@ -145,7 +145,7 @@ def _build_policy(config: PlumewatchConfig) -> AlertPolicy:
 
 
 def _find_weekly_fault(config: PlumewatchConfig, settings: NotifySettings) -> str:
-    """Return why the weekly summary cannot be sent; empty if it can, or is not wanted."""
+    """Return why the weekly summary cannot be sent; empty if it can be, or is not configured."""
     try:
         target = read_secret(config, "reports.weekly")
     except ConfigError as error:
@@ -159,7 +159,7 @@ def _find_weekly_fault(config: PlumewatchConfig, settings: NotifySettings) -> st
 def _check_member(
     member: StaffMember, settings: NotifySettings, answers: Sequence[str]
 ) -> CheckResult:
-    """Check one person's addresses; `answers` says why each is unreachable, or is empty."""
+    """Check one person's addresses; `answers` has the reason for each unreachable one."""
     count = len(member.targets)
     wrong = [str(found) for target in member.targets for found in check_target(target, settings)]
     if wrong:
@@ -327,7 +327,7 @@ def _check_poll(
 
 
 def _check_port(config: PlumewatchConfig, part: str, host: str, port: int) -> CheckResult | None:
-    """Return why nobody can listen on an address; None if the service can."""
+    """Return why the service cannot listen on an address; None if it can."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.create_server((host, port), family=family):
@@ -343,13 +343,13 @@ def _check_port(config: PlumewatchConfig, part: str, host: str, port: int) -> Ch
 
 
 def find_without_password(config: PlumewatchConfig) -> list[str]:
-    """Return the ids of staff who sign in by password and have none yet."""
+    """Return the ids of staff who sign in with a password but have not set one yet."""
     have, local = _read_state(config, list_with_password) or {}, config.find_password_staff()
     return [m.id for m in config.staff if m.id not in have and (local is None or m.id in local)]
 
 
 def _read_state(config: PlumewatchConfig, read: Callable[[sqlite3.Connection], _T]) -> _T | None:
-    """Read the state database; None without one, or while its tables are not made yet."""
+    """Read the state database; None if it or its tables do not exist yet."""
     path = DataPaths(config.data_dir).state
     if path.exists():
         with closing(connect(path, read_only=True)) as db, suppress(sqlite3.OperationalError):

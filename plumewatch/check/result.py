@@ -22,7 +22,7 @@ class State(StrEnum):
 
 
 class CheckResult(NamedTuple):
-    """What a check found about one part; only an OK one has no `remedy`."""
+    """The finding of a check about one part; it has a `remedy` unless the part is OK."""
 
     part: str
     state: State
@@ -46,7 +46,7 @@ def fault(part: str, sentence: str, remedy: str) -> CheckResult:
 
 
 def merge_places(found: Iterable[tuple[str, CheckResult]]) -> Iterator[CheckResult]:
-    """Merge equal results; `found` has each place and its result."""
+    """Merge equal results; `found` lists each place with its result."""
     places: dict[CheckResult, list[str]] = {}
     for place, result in found:
         places.setdefault(result, []).append(place)
@@ -55,7 +55,7 @@ def merge_places(found: Iterable[tuple[str, CheckResult]]) -> Iterator[CheckResu
 
 
 def list_places(places: Collection[str]) -> str:
-    """List the first places, and their number if there are more."""
+    """List the first places, and the number of further ones."""
     count = f" ({len(places)} in all)" if len(places) > _LISTED else ""
     return list_some(places, _LISTED) + count
 

@@ -58,7 +58,7 @@ def check_sensors(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
 
 
 def _read_statuses(config: PlumewatchConfig) -> tuple[Mapping[str, SensorStatus], list[str]]:
-    """Read what the service stored, and which sensors are not registered.
+    """Read the stored statuses, and the sensors that are not registered.
 
     Nothing of a database that `check_store` reports.
     """

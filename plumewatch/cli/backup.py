@@ -1,6 +1,6 @@
 """`plumewatch backup` and `restore`: databases in a folder with a manifest.
 
-`restore` deletes nothing: it moves what it replaces into a folder ``before-restore-...``.
+`restore` deletes nothing: it moves the files that it replaces into a folder ``before-restore-...``.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def _restore(folder: Path, site: Site, *, force: bool) -> None:
 
 
 def _put_in_place(folder: Path, root: Path, present: list[Path], aside: Path) -> None:
-    """Copy, so that a full disk changes nothing; then move the old files aside and rename."""
+    """Copy first, so that a full disk changes nothing; then move the old files aside and rename."""
     import shutil
     import tempfile
 

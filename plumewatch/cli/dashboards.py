@@ -1,4 +1,4 @@
-"""`plumewatch dashboards`: write the Grafana dashboards to files, or to a Grafana."""
+"""`plumewatch dashboards`: write the Grafana dashboards to files, or push them to Grafana."""
 
 from __future__ import annotations
 

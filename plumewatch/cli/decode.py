@@ -1,12 +1,12 @@
-"""`plumewatch decode` and `mapping suggest`: show what the service reads in a message.
+"""`plumewatch decode` and `mapping suggest`: show how the service decodes a message.
 
 ``decode`` prints one JSON line per reading. ``faults`` has ``fault:<quantity>`` for each quantity
 that is NaN, null, out of range, of the wrong type, or reported as broken; its value is left out. A
 rejected message prints ``rejected: <reason>: <detail>`` on standard error.
 
 With ``--lines`` the file is a sequence of messages, as ``mosquitto_sub -v`` or ``-F %j`` prints
-them, decoded one after the other as by the service. If every line has a tab, the topic ends there
-and may contain spaces. A sample may be years old and from any site, so unlike the service, `decode`
+them, decoded in sequence as the service would. If every line has a tab, the topic ends there and
+may contain spaces. A sample may be years old and from any site, so unlike the service, `decode`
 shows time stamps from 2001 on as sent and accepts every sensor. With a configuration, its mappings,
 routes, registry and time zone apply.
 """
@@ -135,7 +135,7 @@ def decode(
 
 
 def _build_context(site: Site | None, decoder: str | None) -> tuple[Context, Routes]:
-    """Return the context and routes of a school, or of the decoders alone."""
+    """Return the context and routes of a school, or those for the built-in decoders only."""
     from datetime import UTC
 
     from ingest.decoders import DECODERS, Routes
@@ -184,7 +184,7 @@ def _split_messages(topic: str, data: bytes, *, lines: bool) -> Iterator[tuple[s
 
 
 def _parse_json(row: bytes) -> tuple[str, bytes]:
-    """Return topic and payload of a JSON object that has both; an empty topic otherwise."""
+    """Return topic and payload of a JSON object with both; otherwise the topic is empty."""
     try:
         found = json.loads(row) if row[:1] == b"{" else None
     except ValueError:

@@ -47,7 +47,7 @@ def run_check(
     not_yet: Collection[str] = (),
     as_json: bool = False,
 ) -> int:
-    """Check a configuration and what it names; return the exit code of the command.
+    """Check a configuration and the servers that it names; return the command's exit code.
 
     Parts in `not_yet` need not work yet: their faults are not printed.
     """

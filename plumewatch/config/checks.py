@@ -70,7 +70,7 @@ def find_cross_faults(draft: Draft) -> Iterator[ConfigFault]:
 def _find_repeated(
     draft: Draft, path: str, name: str, seen: dict[str, str], *, folded: str = ""
 ) -> Iterator[ConfigFault]:
-    """Find a name that an earlier entry has; `seen` maps names, or `folded` ones, to paths."""
+    """Find a name that an earlier entry uses; `seen` maps names, or `folded` ones, to paths."""
     first = seen.setdefault(folded or name, path) if name else path
     if first != path:
         head, _, place = first.partition(".")
@@ -253,7 +253,7 @@ def _find_poll_faults(draft: Draft) -> Iterator[ConfigFault]:
 
 
 def _list_answering(draft: Draft) -> frozenset[str]:
-    """List the decoders that read a whole message; a joined one has no answer."""
+    """List the decoders that read a whole message; joined mappings cannot answer one."""
     mappings = draft.config.mapping
     return HTTP_DECODERS | {PREFIX + m.name for m in mappings if m.name and m.join_s is None}
 
@@ -281,7 +281,7 @@ def _find_retention_faults(draft: Draft) -> Iterator[ConfigFault]:
 
 
 def find_sign_in_faults(draft: Draft) -> Iterator[ConfigFault]:
-    """Find contradictions in `[sign_in]`, and e-mail addresses that two people share."""
+    """Find contradictions in `[sign_in]`, and e-mail addresses used by two people."""
     own, staff = draft.config.sign_in, draft.config.staff
     seen: dict[str, str] = {}
     for path, person in draft.tables("staff", staff):

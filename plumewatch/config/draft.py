@@ -16,7 +16,7 @@ _Entry = TypeVar("_Entry")
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """The valid part of a configuration, and the paths that have or contain a fault."""
+    """The valid part of a configuration, and the paths at or below which there is a fault."""
 
     config: PlumewatchConfig
     _wrong: frozenset[str] = frozenset()
@@ -24,7 +24,7 @@ class Draft:
 
     @classmethod
     def of(cls, config: PlumewatchConfig, places: Iterable[Sequence[int | str]]) -> Self:
-        """Note the places of faults, as pydantic gives them."""
+        """Record the locations of faults, as pydantic reports them."""
         above = [list(accumulate(map(str, place), "{}.{}".format)) for place in places]
         wrong = frozenset(paths[-1] for paths in above if paths)
         return cls(config, wrong, frozenset(path for paths in above for path in paths))
@@ -43,6 +43,6 @@ class Draft:
         return ((place, entry) for place, entry in placed if self.is_table(place))
 
     def valid(self, path: str, entries: Iterable[_Entry]) -> Iterator[tuple[str, _Entry]]:
-        """Return the entries without a fault of their own, and their paths."""
+        """Return the entries without faults, and their paths."""
         placed = ((f"{path}.{i}", entry) for i, entry in enumerate(entries))
         return ((place, entry) for place, entry in placed if place not in self._faulty)

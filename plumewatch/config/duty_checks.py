@@ -46,7 +46,7 @@ _OF_ROSTER: Final = (
 
 
 def find_duty_faults(draft: Draft) -> Iterator[ConfigFault]:
-    """Find faults of routing and duty, or else routes that no incident reaches."""
+    """Find faults of routing and duty; if there are none, find routes that no incident reaches."""
     config = draft.config
     people = {person.id for person in config.staff}
     if config.sign_in.group:  # people of the directory are not listed here
@@ -165,7 +165,7 @@ def _find_zone_faults(draft: Draft) -> Iterator[ConfigFault]:
             )
             yield ConfigFault(path, value, allowed)
     if not zones or len(zones) < len(config.zones):
-        return  # the zone of a room may be among the faulty ones
+        return  # the room's zone may be faulty
     zone_map = ZoneMap(tuple(build_zone(zone, config.sites_by_id()) for _, zone in zones))
     outside: dict[tuple[str, str], list[str]] = {}
     for _, room in draft.valid("room", config.room):

@@ -1,9 +1,9 @@
 """Changes that the staff page makes to the configuration file.
 
-The file stays the truth: everything but the entry that changes keeps its text, comments and order.
-Before anything is written, the new text is parsed and must mean exactly the old configuration with
-the change, and it passes all checks of `plumewatch check`, secrets included. It is written to a
-draft and renamed; what it replaces is kept in the data folder, by its hash.
+The file remains authoritative: everything but the changed entry keeps its text, comments and
+order. Before anything is written, the new text is parsed: it must equal the old configuration plus
+the change, and pass all checks of `plumewatch check`, including secrets. It is written to a draft
+and renamed; the replaced version is kept in the data folder, by its hash.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class ConfigEditor:
         """Write a change; raises `ConfigFileError` if the file has changed since it was checked."""
         old = self._read_current(change.before)
         try:
-            for folder in (self._history.parent, self._history):  # the data folder comes first
+            for folder in (self._history.parent, self._history):  # save to the data folder first
                 make_private_folder(folder)
             write_private(self._history / f"{change.before}.toml", old)
             kept = sorted(self._history.glob("*.toml"), key=lambda file: file.stat().st_mtime)
@@ -198,7 +198,7 @@ def apply_edit(text: str, tree: Mapping[str, Any], edit: Edit) -> str:
 
 
 class _Block(NamedTuple):
-    """Where an entry is in the text: from its heading to the end of its last value."""
+    """Location of an entry in the text: from its heading to the end of its last value."""
 
     start: int
     end: int

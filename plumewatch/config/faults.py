@@ -1,4 +1,4 @@
-"""Faults of a configuration: where, what was found, what is allowed."""
+"""Faults of a configuration: where they are, the value found, and what is allowed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ConfigTree(dict[str, Any]):
         self.faults: list[ConfigFault] = []
 
     def add(self, section: str, entry: object, file: str) -> None:
-        """Add an entry of `file` to a section; a section that is not a list stays, as a fault."""
+        """Add an entry of `file` to a section; a section that is not a list is kept, as a fault."""
         *tables, key = section.split(".")
         table: Any = self
         for name in tables:
@@ -64,7 +64,7 @@ class ConfigTree(dict[str, Any]):
         if not isinstance(entries, list):
             return
         number = len(entries)
-        if (section, number - 1) not in self.files:  # still the list of the file that was read
+        if (section, number - 1) not in self.files:  # still the list from the file that was read
             entries = table[key] = list(entries)
         self.files[section, number] = file
         entries.append(entry)
@@ -111,7 +111,7 @@ def locate(path: str, tree: Mapping[str, Any]) -> str:
     entry = value[int(number)] if number.isdigit() and int(number) < len(value) else None
     name = (entry.get("id") or entry.get("name")) if isinstance(entry, dict) else None
     file = find_file(tree, head, number)
-    if file and not file.endswith(".toml"):  # the line of a table, whose columns have own names
+    if file and not file.endswith(".toml"):  # a CSV table, with columns of its own
         rest[:1] = [_COLUMNS.get((head, key), key) for key in rest[:1]]
         return ", ".join(filter(None, (file, _format_keys(rest))))
     if head == "sites":

@@ -56,14 +56,14 @@ def _map_aliases(config: PlumewatchConfig) -> dict[str, str]:
 
 
 def build_routes(config: PlumewatchConfig) -> Routes:
-    """Build the order of decoders for each topic; raises as `compile_mappings`."""
+    """Build the order of decoders for each topic; raises like `compile_mappings`."""
     return Routes(
         _list_routes(config), compile_mappings(config), config.registry(), _map_aliases(config)
     )
 
 
 def find_sensor_zones(config: PlumewatchConfig) -> dict[str, ZoneInfo]:
-    """Find the time zone of each sensor in another zone, by folded id and alias."""
+    """Find the time zones of sensors outside the main zone, by folded id and alias."""
     zones = {room.id: config.zone(room.site) for room in config.room if config.sites}
     return {
         fold_id(name): zones[sensor.room]
@@ -74,7 +74,7 @@ def find_sensor_zones(config: PlumewatchConfig) -> dict[str, ZoneInfo]:
 
 
 def build_intake_config(config: PlumewatchConfig, *, dedupe_window: int) -> IntakeConfig:
-    """Build the configuration of the intake; raises as `compile_mappings`."""
+    """Build the configuration of the intake; raises like `compile_mappings`."""
     return IntakeConfig(
         context=Context(
             zone=config.zone(), registry=config.registry(), zones=find_sensor_zones(config)
@@ -105,7 +105,7 @@ def read_http_sources(config: PlumewatchConfig) -> tuple[HttpSource, ...]:
 
 
 def read_polled_sensors(config: PlumewatchConfig) -> tuple[PolledSensor, ...]:
-    """Read the sensors that are polled over HTTP; raises as `read_http_sources`."""
+    """Read the sensors that are polled over HTTP; raises like `read_http_sources`."""
     reader = SecretReader(config)
     decoders = {sensor.id: sensor.decoder for sensor in config.sensor}
     polls = tuple(

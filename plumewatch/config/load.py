@@ -70,7 +70,7 @@ def parse(tree: Mapping[str, Any], *, base: Path) -> PlumewatchConfig:
 
 
 def _build_valid_part(model: type[_Model], table: object, base: Path) -> _Model:
-    """Build a table from its valid keys; others have their default, or are None or empty."""
+    """Build a table from its valid keys; the others get their default, or None or empty."""
     keys = table if isinstance(table, dict) else {}
     values: dict[str, Any] = {}
     for name, field in model.model_fields.items():

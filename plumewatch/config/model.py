@@ -61,7 +61,7 @@ class PlumewatchConfig(DutySections, BaseModel):
     ingest: IngestConfig = IngestConfig()
     """Formats, topics and HTTP ingest."""
     journal: JournalConfig = JournalConfig()
-    """How long accepted readings are kept for their consumers."""
+    """How long accepted readings are kept in the journal."""
     timeseries: TimeseriesConfig = TimeseriesConfig()
     """Where readings are stored, and for how long."""
     detection: DetectionConfig = DetectionConfig()
@@ -95,7 +95,7 @@ class PlumewatchConfig(DutySections, BaseModel):
         self._files = files
 
     def tree(self) -> ConfigTree:
-        """Return all keys and values, for naming the places of faults."""
+        """Return all keys and values, to locate faults."""
         tree = ConfigTree(self.model_dump())
         tree.files = self._files
         return tree

@@ -18,11 +18,11 @@ class DataPaths:
         self.series = root / "series.db"  # embedded time series
         self.influx = root / "influx.db"  # cursor of the InfluxDB writer
         self.reserved = root / "reserved"  # space for a start on a full disk
-        self.client_id = root / "client-id"  # of the broker's session, unless it is configured
+        self.client_id = root / "client-id"  # client id of the broker's session, unless configured
         self.subscriptions = root / "subscriptions.json"  # topics of the broker's session
-        self.event_subscriptions = root / "event-subscriptions.json"  # of that for events
+        self.event_subscriptions = root / "event-subscriptions.json"  # topics of the event session
         self.reports = root / "reports"  # reports of the staff page, kept for an hour
-        self.config_history = root / "config-history"  # what changes on the page replaced
-        self.push_key = root / "web-push.pem"  # signs what browsers get
-        self.demo = root / "demo"  # marks the folder of a demo, which ran its own broker and phones
+        self.config_history = root / "config-history"  # versions replaced by changes on the page
+        self.push_key = root / "web-push.pem"  # key that signs data given to browsers
+        self.demo = root / "demo"  # marks the folder of a demo, with its own broker and phones
         self.lock = root / "service.lock"  # held by the one service that may write here

@@ -82,7 +82,7 @@ def build_roster(
 
 
 def find_sites(person: StaffConfig, sites: Mapping[str, Site]) -> frozenset[str] | None:
-    """Find the names of a person's sites; None for all."""
+    """Find the names of a person's sites; None means all."""
     if ALL in person.sites or not person.sites:
         return None
     return frozenset(_find_name(site, sites) for site in person.sites)
@@ -127,7 +127,7 @@ def _build_receivers(sections: DutySections, staff: Sequence[StaffConfig]) -> di
 
 
 def select_entries(entries: Sequence[_Entry], site: str) -> list[_Entry]:
-    """Select the entries of a site (by id), or those for all sites if it has none."""
+    """Select a site's entries by its id, or those for all sites if it has none."""
     own = [entry for entry in entries if site and entry.site == site]
     return own or [entry for entry in entries if not entry.site]
 
@@ -159,7 +159,7 @@ def _build_bells(entry: BellsConfig) -> Bells:
 
 
 def number_weekdays(days: Sequence[str] | None) -> frozenset[int]:
-    """Return weekday numbers, Monday is 0; every day for None."""
+    """Return weekday numbers, with Monday as 0; None means every day."""
     return frozenset(map(WEEKDAYS.index, WEEKDAYS if days is None else days))
 
 

@@ -60,7 +60,7 @@ class SecretReader:
             return None
 
     def require(self, path: str) -> Secret | None:
-        """Return the secret at a path; note a fault if it is not configured."""
+        """Return the secret at a path; record a fault if it is not configured."""
         before, secret = len(self.faults), self.read(path)
         if secret is None and len(self.faults) == before:
             name = path.rpartition(".")[2]

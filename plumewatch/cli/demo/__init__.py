@@ -1,1 +1,1 @@
-"""`plumewatch demo`: a simulated school, its screen, and the truth beside the detector."""
+"""`plumewatch demo`: a simulated school, its output, and the truth compared with detections."""

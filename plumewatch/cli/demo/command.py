@@ -2,8 +2,8 @@
 
 The demo runs on loopback: an embedded broker, the simulator as a process, the service with the
 staff page, and a small receiver in place of a phone's push service. Only the clock differs from
-production: school life runs `SPEED` times faster. Simulated staff press the buttons of some pushes;
-the others are left to whoever tries the demo.
+production: school life runs `SPEED` times faster. Simulated staff answer some pushes; the others
+are left to the person who tries the demo.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ if TYPE_CHECKING:
 SPEED: Final = 20.0
 _SEED: Final = 11
 _START: Final = datetime(2026, 9, 14, 9, 30, tzinfo=UTC)
-"""A Monday morning of term."""
+"""A Monday morning during the term."""
 _DAYS: Final = 2.0
 _UNANSWERED: Final = 3
-"""Every third push is left to whoever tries the demo."""
+"""Every third push is left to the person who tries the demo."""
 _MOST_BYTES: Final = 65_536
 _PRESS_S: Final = 2.0
 _SUMMARY_S: Final = 5.0
@@ -60,7 +60,7 @@ _SCHOOL: Final = Path(__file__).parents[1] / "school.toml"
 
 
 class Demo:
-    """All parts of the demo, and what they have shown so far."""
+    """All parts of the demo, and its results so far."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self._folder = folder
@@ -132,7 +132,7 @@ class Demo:
         )
 
     async def _serve(self, stop: asyncio.Event) -> None:
-        """Run the service; after a change on the page, the next one with the new configuration."""
+        """Run the service; after a change on the page, run a new one with the new configuration."""
         stopped = asyncio.ensure_future(stop.wait())
         try:
             while not stop.is_set():
@@ -245,7 +245,7 @@ class Demo:
         writer.close()
 
     def _answer(self, person: str, actions: Sequence[Mapping[str, Any]]) -> None:
-        """Let a simulated member of staff press the first button of a push, but not of each."""
+        """Let simulated staff press the first button of a push, for most pushes."""
         if not actions or actions[0].get("action") != "http":
             return
         self._asked += 1

@@ -1,4 +1,4 @@
-"""The truth of a simulated school beside what the detector found."""
+"""Compare detections with the truth of a simulated school."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sensor_sim.trace import Truth
 _COLUMNS: Final = [field.name for field in fields(Truth)]
 _EARLY_S: Final = 60.0
 _LATE_S: Final = 240.0
-"""An alert belongs to a session if its onset is no earlier and no later than this."""
+"""An alert matches a session if its onset is within this span of it."""
 _DECIDED_S: Final = 600.0
-"""After this the truth of an alert is known: sessions are reported when they are over."""
+"""Time after which the truth of an alert is known, since sessions are reported when they end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class TruthScore:
         )
 
     def describe(self, now: float) -> str:
-        """Say how many of the sessions that are over were found, and how many alerts were false."""
+        """Describe how many finished sessions were found, and how many alerts were false."""
         over = [s for s in self._sessions.values() if s.end + _LATE_S <= now]
         found = sum(any(s.explains(*alert) for alert in self._alerts) for s in over)
         false = sum(

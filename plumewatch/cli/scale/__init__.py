@@ -1,1 +1,1 @@
-"""The commands of history and scale."""
+"""The commands for history and scale."""

@@ -1,7 +1,8 @@
 """`plumewatch stream`: the detector on Spark, fed by a growing history or by Kafka.
 
-A trigger is committed once files and broker have its events. After a failure the last trigger is
-repeated: its file is replaced by an identical one, and the alert engine recognizes events by id.
+A trigger is committed once its events are in the files and at the broker. After a failure, the last
+trigger is repeated: its file is replaced by an identical one, and the alert engine recognizes
+events by id.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _SENTENCES: Final = {
     " --kafka-option failOnDataLoss=false continues without them",
     "Java gateway process exited": "Spark did not start; what Java said is above",
 }
-"""What people read instead of an error of Spark, by a phrase in it."""
+"""Messages shown instead of Spark's errors, by a phrase in the error."""
 
 
 @app.command(

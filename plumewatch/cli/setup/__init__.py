@@ -1,5 +1,6 @@
-"""`plumewatch setup`: from a broker on which sensors publish to a service that runs.
+"""`plumewatch setup`: set up the service for the sensors that publish on a broker.
 
-Answers, from a person or a file, and the messages on the broker become a configuration, an account
-with rights of its own for every device, a test notice to everybody, and a check.
+From answers, given interactively or in a file, and the messages on the broker, it makes a
+configuration and a broker account for every device. Then it sends everyone a test notice and runs
+the checks.
 """

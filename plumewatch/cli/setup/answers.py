@@ -32,7 +32,7 @@ class Question(Protocol):
     """Asks a person."""
 
     def __call__(self, text: str, default: str = "", *, hidden: bool = False) -> str:
-        """Return the answer to a question; `hidden` keeps what is typed from the screen."""
+        """Return the answer to a question; with `hidden`, the typed text is not shown."""
 
 
 def _check_target(value: str) -> str:
@@ -61,7 +61,7 @@ class StaffAnswer(BaseModel, extra="forbid", frozen=True):
 
 
 class InfluxAnswer(BaseModel, extra="forbid", frozen=True):
-    """An InfluxDB for the readings, and its administrator's account, which is used once."""
+    """An InfluxDB for the readings, and its administrator's account, which is used only once."""
 
     url: Annotated[str, Field(min_length=1)]
     database: str = "plumewatch"
@@ -108,7 +108,7 @@ def parse_address(text: str) -> tuple[str, int, bool]:
 def read_answers(path: Path, given: Mapping[str, str] | None = None) -> Answers:
     """Read answers from a TOML file; paths in it are relative to it. Raises `ConfigError`.
 
-    `given` are answers that it may leave out.
+    `given` are answers that the file may leave out.
     """
     try:
         tree = {**(given or {}), **tomllib.loads(path.read_text(encoding="utf-8"))}
@@ -125,7 +125,7 @@ def read_answers(path: Path, given: Mapping[str, str] | None = None) -> Answers:
 
 
 def find_faults(error: ValidationError) -> list[ConfigFault]:
-    """Say what is allowed for each wrong answer, without the answer: it may be a secret."""
+    """Describe what is allowed for each wrong answer, without the answer, which may be a secret."""
     faults = []
     for found in error.errors(include_url=False, include_input=False):
         path, kind = ".".join(map(str, found["loc"])), found["type"]
@@ -188,7 +188,7 @@ def ask_until_valid(ask_once: Callable[[], A], read: Callable[[A], T]) -> T:
 
 
 def describe(error: Exception) -> str:
-    """Say what is wrong with an answer, without the answer: it may be a secret."""
+    """Describe the fault of an answer, without the answer, which may be a secret."""
     if not isinstance(error, ValidationError):
         return str(error)
     return "\n".join(f"{fault.path}: {fault.allowed}" for fault in find_faults(error))

@@ -1,7 +1,7 @@
 """Accounts at the broker: each device has a password and may write only its own topics.
 
 Passwords are hashed as by `mosquitto_passwd` of Mosquitto 2. They have 98 random bits, so a few
-iterations are enough, and a device connects quickly.
+iterations are enough and devices connect quickly.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def hash_password(password: str, salt: bytes | None = None) -> str:
 
 
 def name_accounts(sensors: Iterable[str], service: str) -> dict[str, str]:
-    """Name the account of every device: its id, with a hyphen for characters special to a broker.
+    """Name the account of every device: its id, with hyphens for characters special to a broker.
 
     Names are unique, and none is the service's. An id without special characters is kept, because
     the account lets the device write under that id.
@@ -62,10 +62,10 @@ def name_accounts(sensors: Iterable[str], service: str) -> dict[str, str]:
 
 
 def find_write_filters(sensor: str, topics: Iterable[str], others: Iterable[str] = ()) -> list[str]:
-    """Return the narrowest filters under which a device can publish what it publishes now.
+    """Return the narrowest filters that cover what a device publishes now.
 
-    If a topic names the device, that is everything below its name, unless other devices (topics
-    `others`) publish there too. Otherwise it is the topic itself.
+    If a topic names the device, the filter is everything below its name, unless other devices
+    (topics `others`) publish there too. Otherwise it is the topic itself.
 
     >>> find_write_filters("b2", ["tele/b2/SENSOR", "tele/b2/LWT", "site/air"])
     ['site/air', 'tele/b2/#']
@@ -108,7 +108,7 @@ pattern write plumewatch/v1/%u/status
 
 
 def choose_service_port(port: int, *, tls: bool) -> int:
-    """Return the port of the service's listener; with `tls` the devices have another one."""
+    """Return the port of the service's listener; with `tls`, devices use another one."""
     if not tls:
         return port
     return port + 1 if port < _LAST_PORT else port - 1

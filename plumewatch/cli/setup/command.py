@@ -1,4 +1,4 @@
-"""`plumewatch init` and `setup`: a configuration from a template, or from a broker with sensors."""
+"""`plumewatch init` and `setup`: make a configuration from a template or a broker's sensors."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ app = typer.Typer()
 
 _UNREAD_SHOWN: Final = 5
 _SLOWEST_S: Final = 120.0
-"""If it listens for less, a message warns that slow sensors may be missing."""
+"""If `setup` listens for less time, a message warns that slow sensors may be missing."""
 _GIVEN: Final = re.compile(
     r"""^(site|timezone|data_dir) = ("(?:\\.|[^"\\\n])*"|'[^'\n]*') *""", re.MULTILINE
 )
-"""What is not the same in every starter."""
+"""The parts of a starter configuration that differ."""
 _SIGN_IN: Final = """
 [sign_in]
 issuer = {}
@@ -122,7 +122,7 @@ def setup(
 
 
 def _is_starter(path: Path) -> bool:
-    """Return whether a configuration is what `plumewatch init` and deploy/install.sh write."""
+    """Return whether a configuration is an unedited starter of `plumewatch init`."""
     from plumewatch.cli.setup.site_files import STARTER
 
     found = path.read_bytes().decode("utf-8", "replace")
@@ -182,7 +182,7 @@ def _set_up(folder: Path, answers_file: Path | None) -> int:
 
 
 def _add_sensors(path: Path, answers_file: Path | None) -> int:
-    """Add the sensors that publish and are not registered yet to a configuration."""
+    """Add to a configuration the sensors that publish but are not registered yet."""
     from alerts.errors import ConfigFaultsError, ConfigFileError
     from alerts.page.config_file import Edit
     from ingest.validation import fold_id
@@ -394,7 +394,7 @@ def _finish(folder: Path, answers: Answers) -> int:
     if answers.test_notice and config.staff:
         send_test_notices(config)
     _, _, tls = parse_address(answers.broker)
-    not_yet = ("broker", "broker certificate") if tls else ()  # its listener is not there yet
+    not_yet = ("broker", "broker certificate") if tls else ()  # its listener does not exist yet
     code = run_check(path, not_yet=not_yet)
     echo(describe_next_steps(folder, answers.broker_folder.rstrip("/"), tls=tls))
     return DONE if code == DONE else UNREACHABLE

@@ -1,4 +1,4 @@
-"""Find what publishes on a broker: listen for a while, and decode as the service does."""
+"""Find the sensors that publish on a broker: listen for a while, and decode as the service does."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _SHORTEST_BURST_S: Final = 0.25
 _LONGEST_BURST_S: Final = 0.9
 _OURS: Final = "plumewatch/canary/"
 _REFERENCE: Final = "plumewatch-"
-"""How the firmware of a reference device begins; its model follows."""
+"""Prefix of a reference device's firmware version; its model follows."""
 _NODE: Final = 2
 """Level of a Home Assistant discovery topic that names the device."""
 _DRAFT: Final[Mapping[str, Any]] = {
@@ -63,9 +63,9 @@ class DiscoveredSensor:
 
     - `model`: of a reference device, or empty.
     - `times`: of its live readings, Unix seconds.
-    - `has_own_alarm`: whether the device sent a vape alarm of its own.
+    - `has_own_alarm`: whether the device sent its own vape alarm.
     - `unlikely`: quantities whose values look like another unit.
-    - `misnamed`: the keys that the native format does not read, in words.
+    - `misnamed`: a description of the keys that the native format does not read.
     """
 
     id: str
@@ -94,12 +94,12 @@ class DiscoveredSensor:
 
     @property
     def lacks(self) -> list[str]:
-        """Which of particles and time are in no reading."""
+        """Which of particles and time are missing from all readings."""
         return find_lacks(self.quantities, has_time=self.has_time)
 
     @property
     def messages_per_report(self) -> float:
-        """Messages of one report."""
+        """Number of messages per report."""
         times = sorted(self.times)
         if self.interval_s is None:
             return 1.0
@@ -111,8 +111,8 @@ class Discovery:
     """Everything that publishes.
 
     - `mappings`: proposed, as TOML.
-    - `unread`: for each topic that nothing reads, the reason.
-    - `base`: the configuration so far; what it reads needs no route or mapping.
+    - `unread`: the reason for each topic that cannot be read.
+    - `base`: the existing configuration; topics that it reads need no route or mapping.
     """
 
     sensors: dict[str, DiscoveredSensor] = field(default_factory=dict)
@@ -138,7 +138,7 @@ async def listen(
     seconds: float,
     on_message: Callable[[int, float], None] = lambda _n, _s: None,
 ) -> list[Message]:
-    """Subscribe to everything for `seconds`, within bounds of memory; raises `BrokerError`."""
+    """Subscribe to everything for `seconds`, with limited memory; raises `BrokerError`."""
     found: list[Message] = []
     largest, held = Context().limits.description_bytes, 0
     client = _new_client(settings)
@@ -166,7 +166,7 @@ async def listen(
 def discover(
     messages: Sequence[Message], zone: ZoneInfo, base: Mapping[str, Any] = _DRAFT
 ) -> Discovery:
-    """Return the sensors in messages, and what the configuration `base` lacks to read them."""
+    """Return the sensors in messages, and the routes and mappings that `base` is missing."""
     found = Discovery(base=base)
     context = Context(zone=zone)
     unknown: dict[str, list[bytes]] = {}
@@ -189,7 +189,7 @@ def _propose(
     message = Message(topic, samples[-1], received)
     with contextlib.suppress(DecodeError):
         decode_message(message, replace(context, states=States()), "", _build_routes(found))
-        return  # the mapping of another device or value reads it
+        return  # another device's or value's mapping reads it
     likely = find_likely_decoders(message, replace(context, states=States()))
     named = [name for name in likely if name != "generic"]
     if len(named) == 1:

@@ -1,4 +1,4 @@
-"""The InfluxDB of a site in `plumewatch setup`: found, set up once, with accounts of its own."""
+"""Find a site's InfluxDB for `plumewatch setup`, set it up once, and create its accounts."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _USUAL: Final = ("http://127.0.0.1:8086", "http://127.0.0.1:8181")
 
 
 class PreparedInflux:
-    """What `plumewatch setup` writes about an InfluxDB: its part of the configuration, secrets."""
+    """The InfluxDB that `plumewatch setup` prepares: its configuration section and secrets."""
 
     def __init__(self, answer: InfluxAnswer) -> None:
-        """Ask the server what it is, and for the rights; changes nothing."""
+        """Ask the server for its version and our permissions; changes nothing."""
         TimeseriesConfig(url=answer.url, database=answer.database, org=answer.org)
         secret = answer.token
         if answer.token_file or answer.token_env:
@@ -60,7 +60,7 @@ class PreparedInflux:
 
     @property
     def note(self) -> str:
-        """What a person should know; empty if accounts are made."""
+        """A note for the person; empty if accounts are created."""
         if self.wanted:
             return ""
         if self.major == 3:
@@ -91,7 +91,7 @@ class PreparedInflux:
         return [TOKEN] if self.admin.secret else []
 
     def provide(self) -> dict[str, str]:
-        """Set the server up; return the secrets by their files."""
+        """Set up the server; return the secrets by file."""
         if self.note:
             echo(self.note)
         accounts = provide(
@@ -110,7 +110,7 @@ def find_nearby() -> str:
 
 
 def _find_major(url: str) -> int:
-    """Return the generation of a server; 3 if it asks for a token first, 0 if it is none."""
+    """Return a server's major version; 3 if it requires a token, 0 if it is no InfluxDB."""
     http = InfluxHttp(InfluxSettings(url))
     try:
         return http.server().major
@@ -121,7 +121,7 @@ def _find_major(url: str) -> int:
 
 
 def prepare(answer: InfluxAnswer | None, question: Question | None) -> PreparedInflux | None:
-    """Return the InfluxDB of the answer, or that a person names; None without one."""
+    """Return the InfluxDB from the answers, or one that the person names; None without one."""
     if question is not None:
         return _ask(question)
     return None if answer is None else PreparedInflux(answer)
@@ -159,7 +159,7 @@ def _ask(question: Question) -> PreparedInflux | None:
 
 @contextmanager
 def create_secret_files(paths: Collection[Path]) -> Iterator[None]:
-    """Make secret files for their owner alone, removed if the body fails; `UsageError` if there."""
+    """Create owner-only secret files, removed if the body fails; `UsageError` if they exist."""
     made: list[Path] = []
     try:
         for path in paths:

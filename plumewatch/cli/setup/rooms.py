@@ -33,7 +33,7 @@ class Place(NamedTuple):
 
     @property
     def labels(self) -> dict[str, str]:
-        """Building, and the floor if there is one, as keys of a `[[room]]`."""
+        """Building, and floor if any, as keys of a `[[room]]`."""
         return {"building": self.building} | ({"floor": self.floor} if self.floor else {})
 
 

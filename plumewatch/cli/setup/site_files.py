@@ -1,4 +1,4 @@
-"""The files that `plumewatch setup` writes: configuration, secrets, accounts of the broker."""
+"""The files that `plumewatch setup` writes: configuration, secrets, broker accounts."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ _AIR: Final = ("pm", "n0", "n1", "n2", "n5", "tvoc", "voc", "vape")
 _DAY_S: Final = 86_400
 _LEAST_QUEUE: Final = 100_000
 _MOST_QUEUE: Final = 20_000_000
-"""At 512 bytes per message, 10 GB of the broker's memory and disk."""
+"""Uses up to 10 GB of the broker's memory and disk, at 512 bytes per message."""
 _USUAL_INTERVAL_S: Final = 60.0
 
 
 def find_air_sensors(discovery: Discovery) -> dict[str, DiscoveredSensor]:
-    """Return the sensors that measure particles or VOC, or report vaping themselves, by id."""
+    """Return the sensors that measure particles or VOC, or detect vaping themselves, by id."""
     return {
         name: sensor
         for name, sensor in sorted(
@@ -68,7 +68,7 @@ def find_places(
 
 @dataclass(slots=True)
 class SiteFiles:
-    """Texts by path below the folder of the site; only the owner may read `secret` ones."""
+    """Texts by path below the site's folder; only the owner may read `secret` ones."""
 
     plain: dict[str, str] = field(default_factory=dict)
     secret: dict[str, str] = field(default_factory=dict)
@@ -227,7 +227,7 @@ def _build_staff(answers: Answers, files: SiteFiles) -> Iterator[str]:
 
 
 def describe_next_steps(folder: Path, broker: str, *, tls: bool) -> str:
-    """Describe what is left to do by hand; `broker` is the folder of its configuration."""
+    """Describe the remaining manual steps; `broker` is the folder of its configuration."""
     first = (
         f"""first enter the
 certfile and keyfile that it has used so far into {folder}/broker/mosquitto.conf. From then on

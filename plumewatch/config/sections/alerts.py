@@ -25,25 +25,25 @@ class AlertsConfig(BaseModel, extra="forbid", frozen=True):
     """When staff are notified."""
 
     cooldown_s: Annotated[float, Field(ge=0, le=3600)] = 300.0
-    """Seconds after a delivered notice without another one for the same room and kind."""
+    """Seconds after a delivered notice during which the same room and kind get no other."""
     escalate_after_s: Annotated[float, Field(ge=30, le=3600)] = 90.0
-    """Seconds without an acknowledgment until the next people are paged; half for critical, four
-    times for info."""
+    """Seconds without an acknowledgment until the next people are paged; half as long for critical,
+    four times as long for info."""
     acknowledged_for_s: Annotated[float, Field(ge=60, le=86_400)] = 600.0
     """Seconds after an acknowledgment until the responder is reminded to report an outcome."""
     late_after_s: Annotated[float, Field(ge=60, le=86_400)] = 600.0
-    """Seconds from a detection to the arrival of its readings beyond which it is recorded as late
+    """If a detection's readings arrive more than this many seconds later, it is recorded as late
     and pages nobody."""
     notices_per_hour: Annotated[int, Field(ge=2, le=1000)] = 12
     """Maximum notices per person per hour; further ones are combined, except critical ones."""
     storm_rooms: Annotated[int, Field(ge=1, le=1000)] = 3
-    """Rooms of a floor that are notified one by one; further ones are combined."""
+    """Number of rooms on a floor that get separate notices; further rooms are combined."""
     offline_after: Annotated[int, Field(ge=2, le=100)] = 3
-    """Missed intervals until a sensor counts as offline; at least one minute."""
+    """Number of missed intervals until a sensor counts as offline, but at least one minute."""
     allow_private_targets: bool = False
     """Allow notices to addresses of private networks."""
     push_server: Annotated[Url, Field(min_length=1)] = "https://ntfy.sh"
-    """Server of ntfy for the topics that the page makes."""
+    """ntfy server for the topics that the page creates."""
     email_url_file: FilePath | None = None
     """File with an Apprise URL that sends e-mail to `{to}`, the address that a person gives on the
     page, such as `mailtos://USER:PASSWORD@smtp.school.example?to={to}`."""

@@ -33,7 +33,7 @@ US_ZONES: Final = MappingProxyType(
         "PACIFIC": "America/Los_Angeles",
     }
 )
-"""What people write for the time zones of the United States, and the names of the IANA list."""
+"""Common names of US time zones, and their IANA names."""
 
 
 def _check_start(text: str) -> str:
@@ -47,7 +47,7 @@ def _check_end(text: str) -> str:
 
 
 def check_time_zone(name: str) -> str:
-    """Take a time zone of the IANA list; raises `ValueError`."""
+    """Return an IANA time zone; raises `ValueError`."""
     if name not in _time_zones():
         raise ValueError(
             later(
@@ -85,7 +85,7 @@ def _check_proxy(text: str) -> str:
 
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 SITE_ID: Final = r"^[A-Za-z0-9_:-][A-Za-z0-9_.:-]{0,63}$"
-"""A file and a folder can have the name of a site; none begins with a dot."""
+"""A site's name must be usable for a file and a folder, and not begin with a dot."""
 SiteId = Annotated[str, Field(pattern=SITE_ID)]
 Name = Annotated[str, Field(min_length=1, max_length=80)]
 Port = Annotated[int, Field(ge=1, le=65535)]

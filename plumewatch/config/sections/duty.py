@@ -21,7 +21,8 @@ class RoutingNodeConfig(BaseModel, extra="forbid", frozen=True):
     matchers: Matchers
     """Conditions that must all match."""
     receiver: str | None = None
-    """Who is notified: a role, or the id of a `[[receiver]]`; as the route above if left out."""
+    """Who is notified: a role, or the id of a `[[receiver]]`; if left out, the parent's
+    receiver."""
     continues: Annotated[bool, Field(alias="continue")] = False
     """Also try the routes after it."""
     routes: Annotated[list[RoutingNodeConfig], Field(max_length=1000)] = []
@@ -38,16 +39,16 @@ class RoutingConfig(BaseModel, extra="forbid", frozen=True):
 
 
 class ReceiverConfig(BaseModel, extra="forbid", frozen=True):
-    """A group that routes name: fixed people, or those of its shifts."""
+    """A group that routes refer to: fixed people, or the people of its shifts."""
 
     id: Id
     """Id in routes and shifts."""
     people: People = []
-    """Ids of staff who are always notified; if empty, those of its shifts."""
+    """Ids of staff who are always notified; if empty, the people of its shifts."""
     leads: dict[str, People] = {}
-    """Paged if nobody on duty acknowledges, by name of the building."""
+    """People paged if nobody on duty acknowledges, by name of the building."""
     catch_all: People = []
-    """Paged last; `people` if left out."""
+    """People paged last; `people` if left out."""
 
 
 class ZoneConfig(BaseModel, extra="forbid", frozen=True):
@@ -58,7 +59,7 @@ class ZoneConfig(BaseModel, extra="forbid", frozen=True):
     building: Name
     """Name of the building."""
     floor: Annotated[str, Field(max_length=80)] = ""
-    """Name of the floor; if left out, all floors without a zone of their own."""
+    """Name of the floor; if left out, all floors without their own zone."""
     site: Annotated[str, Field(max_length=80)] = ""
     """Id of its `[[site]]`, if there are several."""
     next: Annotated[list[str], Field(max_length=100)] = []
@@ -66,7 +67,7 @@ class ZoneConfig(BaseModel, extra="forbid", frozen=True):
 
 
 class PeriodConfig(BaseModel, extra="forbid", frozen=True):
-    """A lesson, break or lunch."""
+    """A class, break or lunch."""
 
     name: Name
     """Name in shifts and reports."""
@@ -82,7 +83,7 @@ class BellsConfig(BaseModel, extra="forbid", frozen=True):
     id: Id
     """Id of the schedule."""
     site: Annotated[str, Field(max_length=80)] = ""
-    """Id of its `[[site]]`; of all sites without a schedule of their own if left out."""
+    """Id of its `[[site]]`; if left out, all sites without their own schedule."""
     days: Days | None = None
     """Weekdays of the schedule; every day if left out."""
     dates: Annotated[list[Date], Field(max_length=400)] = []
@@ -101,7 +102,7 @@ class HolidayConfig(BaseModel, extra="forbid", frozen=True):
     name: Name
     """Name, for people who read the file."""
     site: Annotated[str, Field(max_length=80)] = ""
-    """Id of its `[[site]]`; of all sites if left out."""
+    """Id of its `[[site]]`; all sites if left out."""
     first: Date
     """First day."""
     last: Date | None = None
@@ -114,7 +115,7 @@ class TermConfig(BaseModel, extra="forbid", frozen=True):
     name: Name
     """Unique name in reports, such as `Fall 2026`."""
     site: Annotated[str, Field(max_length=80)] = ""
-    """Id of its `[[site]]`; of all sites without terms of their own if left out."""
+    """Id of its `[[site]]`; if left out, all sites without their own terms."""
     first: Date
     """First day."""
     last: Date
@@ -122,7 +123,7 @@ class TermConfig(BaseModel, extra="forbid", frozen=True):
 
 
 class ShiftConfig(BaseModel, extra="forbid", frozen=True):
-    """Who is on duty where, for a receiver: in class periods, or by the clock."""
+    """Who is on duty where, for a receiver, by class period or by time of day."""
 
     id: Id
     """Id in overrides and explanations."""
@@ -131,7 +132,7 @@ class ShiftConfig(BaseModel, extra="forbid", frozen=True):
     people: People = []
     """Ids of staff."""
     site: Annotated[str, Field(max_length=80)] = ""
-    """Id of its `[[site]]`, by whose bells and time zone it runs; all sites if left out."""
+    """Id of the `[[site]]` whose bells and time zone it follows; all sites if left out."""
     zones: Annotated[list[str], Field(max_length=1000)] = []
     """Zones where they are; everywhere if left out."""
     periods: Annotated[list[Name], Field(max_length=60)] = []
@@ -171,9 +172,9 @@ class DutySections(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     routing: RoutingConfig | None = None
-    """Who is notified of what."""
+    """Who is notified of which incidents."""
     receiver: Annotated[list[ReceiverConfig], Field(max_length=1000)] = []
-    """Groups that routes name."""
+    """Groups that routes refer to."""
     zones: Annotated[list[ZoneConfig], Field(max_length=10_000, alias="zone")] = []
     """Zones and their neighbors."""
     bells: Annotated[list[BellsConfig], Field(max_length=100)] = []

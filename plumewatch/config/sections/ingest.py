@@ -43,30 +43,30 @@ class SourceConfig(BaseModel, extra="forbid", frozen=True):
     signature_env: str = ""
     """Environment variable to read it from instead."""
     sensors: Annotated[list[Id], Field(max_length=10_000)] = []
-    """Ids that it may send readings of; if empty, all sensors with its decoder."""
+    """Ids of the sensors that it may send readings for; if empty, all sensors with its decoder."""
     rate_per_s: Annotated[float, Field(ge=0.1, le=10_000)] = 50.0
     """Messages per second over time; bursts may have twice as many."""
 
 
 class PollConfig(BaseModel, extra="forbid", frozen=True):
-    """One address at which a registered sensor is asked for its values."""
+    """One address that is polled for a registered sensor's values."""
 
     sensor: Id
     """Id of its `[[sensor]]`, which names the format in `decoder`."""
     url: Annotated[str, Field(pattern=r"^https?://[^@\s]+$", max_length=512)]
-    """Address that answers with the values; without user and password."""
+    """Address that returns the values; without user and password."""
     every_s: Annotated[float, Field(ge=1, le=3600)] = 5.0
     """Seconds between requests."""
     user: Annotated[str, Field(max_length=64)] = ""
     """User name of HTTP Basic."""
     header: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "Authorization"
-    """Header that carries the secret if there is no user, such as `X-API-KEY`."""
+    """Header for the secret if there is no user, such as `X-API-KEY`."""
     password_file: FilePath | None = None
     """File with the password, or the value of the header."""
     password_env: str = ""
     """Environment variable to read it from instead."""
     ca_file: FilePath | None = None
-    """Certificate of a device with https that has its own."""
+    """Certificate of the device, if it uses https with its own."""
 
 
 class IngestConfig(BaseModel, extra="forbid", frozen=True):
@@ -83,7 +83,7 @@ class IngestConfig(BaseModel, extra="forbid", frozen=True):
     source: Annotated[list[SourceConfig], Field(max_length=1_000)] = []
     """Senders of HTTP ingest."""
     poll: Annotated[list[PollConfig], Field(max_length=1_000)] = []
-    """Sensors that are asked for their values over HTTP."""
+    """Sensors that are polled over HTTP."""
 
 
 class RouteConfig(BaseModel, extra="forbid", frozen=True):

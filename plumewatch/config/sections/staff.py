@@ -66,8 +66,8 @@ class StaffConfig(BaseModel, extra="forbid", frozen=True):
     """Address by which the provider of `[sign_in]` knows them. Without one they sign in with a
     password."""
     language: Literal["", "en", "es"] = ""
-    """Language of their notices and pages, unless they choose another on their page; the school's
-    if left out."""
+    """Language of their notices and pages, unless they choose another on their page; if left out,
+    the school's."""
 
 
 Role = Literal["staff", "facilities", "analyst", "helpdesk", "admin"]
@@ -78,18 +78,18 @@ SITE = "{site}"
 
 
 class GroupConfig(BaseModel, extra="forbid", frozen=True):
-    """The role of those who are in a group at the provider."""
+    """The role of people in a group at the provider."""
 
     group: Annotated[str, Field(min_length=1, max_length=200)]
-    """Value in the claim of `groups_claim`: a name, or for Entra ID an object id; for Google the
-    address of the group. With `{site}`, a group of each school: `plumewatch-{site}-staff` stands
-    for one with each id of a `[[site]]`, and its people are of that school."""
+    """Value in the claim `groups_claim`: a name, an object id (Entra ID), or the group's address
+    (Google). `{site}` stands for each school's id: with `plumewatch-{site}-staff`, each school has
+    its own group."""
     role: Role
-    """Role on the staff page; the first group of a person decides it, in the order of the file."""
+    """Role on the staff page; a person's first group in the order of the file decides it."""
     sites: Annotated[list[Name], Field(max_length=1000)] = []
-    """Ids of the `[[site]]` that they see, or `["*"]` for all; for people with a `[[staff]]` block
-    at most its sites, and all of these if left out. Where there are several schools, people without
-    such a block join by groups that name schools."""
+    """Ids of the `[[site]]` blocks that they see, or `["*"]` for all. People with a `[[staff]]`
+    block see at most its sites, and all of these if left out. With several schools, people without
+    such a block need a group with schools."""
 
 
 class SignInConfig(BaseModel, extra="forbid", frozen=True):
@@ -106,33 +106,33 @@ class SignInConfig(BaseModel, extra="forbid", frozen=True):
     client_secret_env: str = ""
     """Environment variable to read it from instead."""
     hosted_domain: Annotated[str, Field(pattern=r"^[^\s@/]{0,120}$")] = ""
-    """Domain of the Google Workspace (claim `hd`); others are refused."""
+    """Domain of the Google Workspace (claim `hd`); accounts outside it are refused."""
     email_claim: Literal["email", "preferred_username"] = "email"
-    """Claim with the address by which a person is found: `email`, which the provider must have
-    verified, or `preferred_username`, the user principal name of Entra ID."""
+    """Claim with the person's address: `email`, which the provider must have verified, or
+    `preferred_username`, the user principal name in Entra ID."""
     scope: Annotated[str, Field(min_length=1, max_length=200)] = "openid email profile"
-    """What the provider is asked for; some need `groups` as well."""
+    """Scopes requested from the provider; some need `groups` as well."""
     groups_claim: _Claim = ""
     """Claim with a person's groups, such as `groups` or `roles`; needed for `[[sign_in.group]]`,
-    except with Google, which is asked for them."""
+    except with Google, whose API is queried for them."""
     group: Annotated[list[GroupConfig], Field(max_length=500)] = []
     """Roles by group; without any, roles and sites are those of `[[staff]]`."""
     second_factor: Annotated[list[Role], Field(max_length=5)] = []
-    """Roles that need a second factor beside the password."""
+    """Roles that need a second factor in addition to the password."""
 
 
 class SiteConfig(BaseModel, extra="forbid", frozen=True):
-    """One school of several, which may instead be the file `sites/ID.toml` with all its entries."""
+    """One of several schools; the file `sites/ID.toml`, with all its entries, can replace it."""
 
     id: SiteId
-    """Id in this file, addresses and file names; in a folder of sites, the name of the file."""
+    """Id in this file, in addresses and file names; for `sites/ID.toml`, the name of the file."""
     name: Name
     """Name of the school."""
     timezone: TimeZone | None = None
     """IANA time zone of the school; the top-level `timezone` if left out."""
     closed: Date | None = None
-    """Day on which the school closed, if it did: its sensors are no longer read, its open
-    incidents are closed, its tokens refused; its names stay in history and reports."""
+    """Day on which the school closed, if it did. Its sensors are no longer read, its open incidents
+    are closed, and its tokens are refused; its names stay in history and reports."""
 
 
 class RoomConfig(BaseModel, extra="forbid", frozen=True):
@@ -143,9 +143,9 @@ class RoomConfig(BaseModel, extra="forbid", frozen=True):
     name: Name
     """Name of the room; every alert starts with it."""
     building: Name
-    """Name of the building; rooms of one building share air and storms."""
+    """Name of the building; building-wide air and combined notices go by building."""
     floor: Annotated[str, Field(max_length=80)] = ""
-    """Name of the floor; rooms of one floor share storms."""
+    """Name of the floor; notices of several rooms are combined by floor."""
     site: Annotated[str, Field(max_length=80)] = ""
     """Id of its `[[site]]`, if there are several."""
     kind: Annotated[str, Field(min_length=1, max_length=40)] = "restroom"

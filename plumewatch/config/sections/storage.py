@@ -10,13 +10,13 @@ from plumewatch.config.sections.common import FilePath
 
 
 class JournalConfig(BaseModel, extra="forbid", frozen=True):
-    """How long the journal keeps accepted readings; the time series keep them anyway."""
+    """How long the journal keeps accepted readings, independently of the time series."""
 
     keep_days: Annotated[float, Field(ge=1, le=366)] = 7.0
-    """Days for which readings are kept, and until all consumers have read them."""
+    """Days for which readings are kept, or longer until all consumers have read them."""
     max_mb: Annotated[float, Field(ge=100, le=10_000_000)] = 8_000.0
-    """Size limit; beyond it the oldest readings are deleted, even if an unreachable database has
-    not read them."""
+    """Size limit; beyond it, the oldest readings are deleted, even if they are not in the time
+    series yet."""
 
 
 class TimeseriesConfig(BaseModel, extra="forbid", frozen=True):
@@ -25,7 +25,7 @@ class TimeseriesConfig(BaseModel, extra="forbid", frozen=True):
     url: Annotated[str, Field(pattern=r"^(https?://[^\s/@?#]+/?)?$")] = ""
     """Address of an InfluxDB 1.x, 2.x or 3; empty for the embedded SQLite."""
     database: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "plumewatch"
-    """Its database, or bucket in 2.x."""
+    """Database, or bucket in 2.x."""
     org: Annotated[str, Field(max_length=80)] = ""
     """Organization in 2.x."""
     username: Annotated[str, Field(max_length=80)] = ""

@@ -26,9 +26,9 @@ class WebConfig(BaseModel, extra="forbid", frozen=True):
     grafana_url: Url = ""
     """Grafana that room and incident pages link to."""
     help_phone: Annotated[str, Field(max_length=40)] = ""
-    """Number to call, shown where the page cannot reach Plumewatch."""
+    """Phone number to call, shown when the page cannot reach Plumewatch."""
     docs_url: Url = ""
-    """Where these docs are served (`make site`); the dashboards link to what to do."""
+    """Address of these docs (`make site`), which the dashboards link to."""
 
     @property
     def url(self) -> str:
