@@ -1,12 +1,12 @@
-"""Dashboards from their definitions, ``boards/*.toml``: rows of panels, and what each panel asks.
+"""Build dashboards from their definitions, ``boards/*.toml``: rows of panels with their queries.
 
 The key of a panel that is a kind of `dashboards.panels` has its title; `ask` has its statements in
-InfluxQL, or `figure` a key figure of `reports.figures`. The other keys are arguments of that kind,
-over the ``default`` of the row and that of the dashboard for the kind; ``"auto"`` leaves one out.
-``shared.toml`` has words, links and columns by name.
+InfluxQL, or `figure` a key figure of `reports.figures`. The other keys are arguments for that kind.
+They override the ``default`` of the row, which overrides that of the dashboard; ``"auto"`` removes
+one. ``shared.toml`` has texts, links and columns by name.
 
-A name in braces, in any text, is one of `dashboards.queries.FRAGMENTS`, of the panel's own `fill`,
-or follows from its `quantities`: ``quantity`` is the first, ``basis`` the source of its guideline.
+A name in braces, in any text, comes from `dashboards.queries.FRAGMENTS`, from the panel's own
+`fill`, or from its `quantities`: ``quantity`` is the first, ``basis`` the source of its guideline.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _QUOTIENT: Final = (
     ("divided", "a", "b", "quotient"),
     ("filterFieldsByName", {"include": {"names": ["quotient"]}}),
 )
-"""Refer to the two answers from which a key figure is computed."""
+"""The names of the two query results from which a key figure is computed."""
 _KEPT: Final = "${__url_time_range}&${source:queryparam}"
 """Time range and data source, in links between dashboards."""
 _NAME_AND_ID: Final = r"/^(?<text>.*) \| (?<value>.*)$/"
@@ -72,7 +72,7 @@ class DashboardSettings:
     - `rooms`, `sensors` with their rooms: in the order in which their lines get colors and dashes.
     - `influxdb3`: each database has a data source, since an InfluxDB 3 knows no policies.
     - `names`: name of each room by its id; a room without one is shown by its id.
-    - `whole`: what figures of people on duty are of, who belong to no place.
+    - `whole`: what figures about people on duty cover, since people belong to no place.
     """
 
     zone: str = "America/New_York"
@@ -85,7 +85,7 @@ class DashboardSettings:
     whole: str = "whole school"
 
     def numbers(self, *, one_room: bool) -> dict[str, dict[str, int]]:
-        """Return, by tag, the number of each room and sensor; for one room, within the room."""
+        """Return the number of each room and sensor, by tag; for one room, within the room."""
         counts: Counter[str] = Counter()
         sensors = {}
         for sensor, room in self.sensors:
@@ -201,7 +201,7 @@ def _selected(text: str, value: str) -> Json:
 def _place(tag: str, larger: Sequence[str], *, one: bool) -> Json:
     where = f" WHERE {in_place(larger)}" if larger else ""
     query = filled("SHOW TAG VALUES FROM {readings} WITH KEY = ") + f'"{tag}"{where}'
-    if tag == "room":  # by its name; the rooms of the last day, from the records of their sensors
+    if tag == "room":  # listed by name: rooms with sensor records in the last day
         query = (
             filled('SELECT DISTINCT("room_choice") FROM {health} WHERE ')
             + f"{in_place(larger)} AND time > now() - 1d"
@@ -214,7 +214,7 @@ def _place(tag: str, larger: Sequence[str], *, one: bool) -> Json:
         "datasource": DATA_SOURCE,
         "query": query,
         "regex": _NAME_AND_ID if tag == "room" else "",
-        "refresh": 2,  # on a change of the time range
+        "refresh": 2,  # refreshed when the time range changes
         "sort": 7,  # naturally, ascending
         "allowCustomValue": False,
         "multi": not one,
@@ -244,7 +244,7 @@ def _mark(name: str, ask: str, color: str, *, is_shown: bool = True) -> Json:
 
 
 def _arrange(made: Sequence[Json]) -> None:
-    """Place panels from left to right; a row is as high as its highest panel."""
+    """Place panels from left to right; a row is as high as its tallest panel."""
     x = y = tallest = 0
     for panel in made:
         place = panel["gridPos"]

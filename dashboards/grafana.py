@@ -1,7 +1,7 @@
 """Push dashboards to a Grafana through its HTTP API.
 
-Only differences are written. A dashboard that was moved to another folder stays there. What
-somebody edited is overwritten, and remains among the versions that Grafana keeps of each dashboard.
+Only differences are written. A dashboard that was moved to another folder stays there. Manual edits
+are overwritten, and remain among the versions that Grafana keeps of each dashboard.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TIMEOUT_S: Final = 15.0
 _DEADLINE_S: Final = 60.0
 """Seconds for a request, up to the last byte of the response."""
 _LATER: Final = frozenset({408, 429})
-"""Status codes that mean: try again later."""
+"""Status codes after which a later retry may work."""
 _COUNTED: Final = frozenset({"id", "version"})
 """Keys that Grafana sets itself."""
 
@@ -53,7 +53,7 @@ class Unreachable(GrafanaError):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change; `outcome` is ``created``, ``changed`` or ``unchanged``, `detail` says of what."""
+    """One change; `outcome` is ``created``, ``changed`` or ``unchanged``, `detail` its object."""
 
     what: str
     outcome: str
@@ -88,7 +88,7 @@ class DataSource:
 
 
 class Grafana:
-    """One Grafana, through a service account.
+    """A Grafana server, accessed with a service account.
 
     Its role is Editor, or Admin to create the data source. Raises `ValueError` for an address
     that is not ``http[s]://host[:port][/path]``.
@@ -124,7 +124,7 @@ class Grafana:
             raise self._is_no_grafana()
 
     def push(self, dashboards: Mapping[str, Mapping[str, Any]]) -> Iterator[Change]:
-        """Write the folder and the dashboards that differ."""
+        """Create or update the folder and the dashboards that differ."""
         if self._get(self._face.folder.get_folder, FOLDER_UID) is None:
             self._request(dict, self._face.folder.create_folder, _FOLDER, FOLDER_UID)
             yield Change("folder", "created")

@@ -1,4 +1,4 @@
-"""Lines of rooms and sensors: their names, and a look that differs by more than color.
+"""Names and styles of the lines of rooms and sensors, distinguished by more than color.
 
 Grafana shows the values of a tag, which are ids, so that a renamed room stays one line. Its palette
 for any color vision has seven colors, so lines get dashes too: quantities always; rooms and sensors

@@ -1,4 +1,4 @@
-"""Grafana's panels as JSON, with the conventions that all dashboards share.
+"""Build Grafana panels as JSON, with the conventions that all dashboards share.
 
 Units come from `detection.quantities`. Colors are those of Okabe and Ito, distinct with any color
 vision (https://jfly.uni-koeln.de/color/); no state is shown by color alone. Every panel has a text
@@ -51,8 +51,8 @@ _GROUNDS: Final = {
     SKY: "#8CCBF0",
     GREY: "#C4C4C4",
 }
-"""Colors behind text: Grafana writes almost black on a light ground and almost white on any other,
-and only on these is the contrast 4.5 or more. The worse the darker."""
+"""Background colors of text. Grafana writes near-black text on light backgrounds and near-white on
+all others; only these give a contrast of 4.5 or more. Worse states are darker."""
 KIND_COLORS: Final = {
     "vape": VERMILLION,
     "possible": "#F0A58A",
@@ -74,7 +74,7 @@ _LABELS: Final = {
     "false_alarm": "false alarm",
     "nothing_found": "nothing found",
 }
-"""Labels of stored codes of two words."""
+"""Labels of stored two-word codes."""
 _UNITS: Final = {
     "µg/m³": "conμgm3",
     "/cm³": "suffix:/cm³",
@@ -88,7 +88,7 @@ _UNITS: Final = {
     "dBm": "suffix:dBm",
     "": "none",
 }
-"""Our unit to Grafana's name for it; temperatures are queried in °F, as pages show them."""
+"""Grafana's names for our units; temperatures are queried in °F, as pages show them."""
 _UNIT_TEXTS: Final = {
     **{name: text for text, name in _UNITS.items() if name != "none"},
     "fahrenheit": "°F",
@@ -103,7 +103,7 @@ _MOST_POINTS: Final = 400
 _NARROW: Final = 8
 """Width of a chart whose legend has room for values."""
 _READABLE: Final = 260
-"""Least width of a column of sentences; on a phone it scrolls rather than being a word wide."""
+"""Minimum width of a column of sentences; on a phone the table then scrolls."""
 
 
 def unit_of(quantity: str) -> str:
@@ -161,7 +161,7 @@ def _panel(
     options: Json,
     overrides: Sequence[Json] = (),
 ) -> Json:
-    """Return a panel; `text` is its title, its description, and what it says if it is empty."""
+    """Return a panel; `text` is its title, its description, and its text when empty."""
     title, about, empty = text
     return {
         "type": kind,
@@ -223,7 +223,7 @@ def chart(
     - `bands`: drawn as dashed lines.
     - `colors`: of lines with a known name.
     - `least`: shortest interval, such as ``15m``.
-    - `counted`: what values without a unit are, such as ``incidents``.
+    - `counted`: what values without a unit count, such as ``incidents``.
     - `gap_ms`: longest gap that a line bridges.
     - `time_from`: time range of its own, such as ``30d``.
     """

@@ -1,7 +1,7 @@
 """InfluxQL of the panels: measurements, conditions, key figures.
 
-Places come from template variables, always in Grafana's format ``:regex``, which escapes whatever a
-variable holds: text from the address of a page can end neither the pattern nor the statement.
+Places come from template variables, always in Grafana's format ``:regex``, which escapes their
+values, so text from a page's address cannot end the pattern or the statement.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def _source(measurement: str) -> str:
 
 _IN_DETAIL: Final = "${__to} - ${__from} <= 90000000"
 _IN_OUTLINE: Final = "${__to} - ${__from} > 90000000"
-"""Conditions on the time range, in milliseconds: a day, or more. The one that is false costs an
-InfluxDB nothing, so a panel asks both ways."""
+"""Conditions on the time range, in milliseconds: a day, or more. The false one costs InfluxDB
+nothing, so a panel sends both queries."""
 NO_TEST: Final = '"test" = 0'
 FRAGMENTS: Final = {
     "readings": f'"{READING}"',
@@ -76,8 +76,8 @@ FRAGMENTS: Final = {
 }
 """Measurements and conditions, by their name in the definitions of panels.
 
-``hours`` are sums of ``health`` for long ranges. Figures count incidents without tests, and none
-stays open for a week. A panel asks one question of up to a day, and another of more.
+``hours`` are sums of ``health`` for long ranges. Figures count incidents without tests; no incident
+stays open for a week. A panel has one query for up to a day, and another for longer ranges.
 """
 
 
@@ -98,7 +98,7 @@ def question(query: str, *, alias: str = "", table: bool = False) -> dict[str, A
 
 
 def in_detail(query: str) -> str:
-    """Return a question of up to a day for any range; empty for that of more than a day.
+    """Return the query for up to a day, for use with any range; empty for one for longer ranges.
 
     Whether an InfluxDB 3 compares numbers in a condition was not tested.
     """
@@ -106,7 +106,7 @@ def in_detail(query: str) -> str:
 
 
 def key_figure(key: str, *, whole_school: bool = False) -> list[dict[str, Any]]:
-    """Ask for a figure of `reports.figures`; of two answers, the first is divided by the second."""
+    """Query a figure of `reports.figures`; of two results, the first is divided by the second."""
     selects = IN_SERIES[key]
     made = []
     for number, (measurement, expression, condition, least) in enumerate(selects):

@@ -1,4 +1,4 @@
-"""Who is in a restroom when, when the fan runs, and what happens there."""
+"""Schedules of a restroom: occupancy, fan, and events."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ DAY_S: Final = 86_400
 MINUTES: Final = 1440
 
 Activity = Literal["ordinary", "hard_restroom", "demo"]
-"""How busy: a school's own day; the hard detection benchmark; something every minute."""
+"""How much happens: an ordinary school day, the hard detection benchmark, or something every
+minute."""
 
 HARD_NUISANCES_PER_DAY: Final = 200.0
 HARD_VAPES_PER_DAY: Final = 14.0
@@ -47,7 +48,7 @@ class DayPlan:
 
 @dataclass(frozen=True, slots=True)
 class Ambient:
-    """Smoke or dust outdoors that every room sees."""
+    """Smoke or dust outdoors that reaches every room."""
 
     id: str
     source: str
@@ -217,7 +218,7 @@ def plan_day(
             share = DEMO_EVENTS_PER_MINUTE * MINUTES / max(len(school.restrooms), 1)
             vapes, nuisances = 0.35 * share, 0.65 * share
             mask_chance = 0.2
-        # A second person and a mask are sessions too: keep the sums as promised.
+        # A second person and a mask are sessions too, so reduce the others accordingly.
         wanted = _uniform(
             rng, vapes * vape_rate / 1.1, (nuisances - mask_chance * vapes) * nuisance_rate
         )
@@ -248,7 +249,7 @@ def _fan(air: RoomAir, people: NDArray[np.float64]) -> NDArray[np.bool_]:
 def plan_ambient(
     school: School, day: int, *, seed: int, nuisance_rate: float, activity: Activity
 ) -> tuple[Ambient, ...]:
-    """Plan what happens outdoors on a local day: wildfire smoke, mowing."""
+    """Plan outdoor events on a local day: wildfire smoke, mowing."""
     rng = stream(seed, "ambient", day)
     midnight = float(day * DAY_S - school.utc_offset_s)
     factor = {"ordinary": 1.0, "hard_restroom": 30.0, "demo": 0.0}[activity]

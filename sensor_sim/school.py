@@ -1,7 +1,7 @@
 """A school as planned: restrooms, devices, bells.
 
-Physics (volume, exhaust, unit differences of the devices) is drawn by the simulation from its
-seed; this is the content of a facilities plan.
+The simulation draws physical properties (volume, exhaust, differences between units) from its seed;
+a school has what a facilities plan would show.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ _SMALL: Final[dict[str, Any]] = {
 def random_school(
     seed: int, n_rooms: int, models: Sequence[str] = (), intervals: Sequence[int] = ()
 ) -> School:
-    """Draw a school with one sensor a room, for training and benchmarks.
+    """Draw a school with one sensor per room, for training and benchmarks.
 
     - `models`: device models to draw from; all by default.
     - `intervals`: reporting intervals to draw from, s; each model's usual one by default.

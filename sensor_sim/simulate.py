@@ -1,13 +1,13 @@
-"""Run a school: air, sources, devices; yield readings and, apart from them, the truth.
+"""Simulate a school (air, sources, devices); yield readings and, separately, the truth.
 
-Time advances in tiles of one hour from `start`. Each named thing has its own random stream (room
-and day, session and sensor, device and tile), so what a run yields depends on the seed, the
-school and the start alone: `chunk_s` only regroups it, byte for byte, and a longer run begins
-with the shorter one, save for the truth of sessions still in the air at its end.
+Time advances in tiles of one hour from `start`. Everything (room and day, session and sensor,
+device and tile) has its own random stream, so the output depends only on the seed, the school and
+the start. `chunk_s` only regroups it, byte for byte, and a longer run begins like a shorter one,
+except for the truth of sessions still in the air at its end.
 
-Whatever is released is followed event by event: a session becomes, at each inlet, a window of
-seconds (`physics.plume`), windows add up, and a device sees the sum. Background is advanced a
-minute at a time for all rooms (`physics.background`).
+Each release is followed separately: at each inlet, a session becomes a window of seconds
+(`physics.plume`), and a device measures the sum of all windows. Background is advanced a minute at
+a time for all rooms (`physics.background`).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ COARSE_PM25: Final = float(PM25_WEIGHT @ coarse_numbers())
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Readings and truth of a stretch of true time.
+    """Readings and truth of one stretch of time.
 
     Its rows have ``start <= sent < end``; the last chunk also has later ones. `traces` has one
     trace per device in the school's order; `truths` has the sessions that ended and peaked in it,
@@ -111,7 +111,7 @@ def draw_air(restroom: Restroom, seed: int) -> RoomAir:
 
 
 class _Engine:
-    """All state of a run, advanced tile by tile."""
+    """The state of a run, advanced tile by tile."""
 
     def __init__(
         self,
@@ -337,7 +337,7 @@ class _Engine:
             mine[id(sensor)][-3] = row
 
     def unfinished(self) -> list[Truth]:
-        """Truth of sessions still in the air, with what is known."""
+        """Return the truth of sessions still in the air, as far as it is known."""
         out = []
         for sensor in self.sensors:
             for seen in sensor.seen:
@@ -348,7 +348,7 @@ class _Engine:
 
 
 def _every_second(nodes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """From values at each minute, shape (minutes + 1, rows), to seconds, shape (rows, seconds)."""
+    """Interpolate minutes, shape (minutes + 1, rows), to seconds, shape (rows, seconds)."""
     low, step = nodes[:-1].T, np.diff(nodes, axis=0).T
     between = np.arange(60, dtype=np.float32) / np.float32(60)
     fine = low[:, :, None] + step[:, :, None] * between

@@ -20,7 +20,7 @@ _CHUNK_S: Final = 60.0
 
 
 def live_start(duration_s: float, speed: float, now: float) -> float:
-    """Return when a run has to start for no reading to be in the future, in whole seconds.
+    """Return when a run must start so that no reading is in the future, in whole seconds.
 
     At speed 1 or less the first reading is now. A faster run ends now: the last reading leaves at
     its own time, the first ones are up to ``duration_s * (1 - 1 / speed)`` late.
@@ -41,7 +41,7 @@ def messages(
     activity: Activity = "ordinary",
     truth: TruthStream | None = None,
 ) -> Iterator[WireMessage]:
-    """Yield what the sensors of a school publish; what really happened goes to `truth`."""
+    """Yield the messages of a school's sensors; write what really happened to `truth`."""
     fleet = Fleet()
     for chunk in simulate(
         school,

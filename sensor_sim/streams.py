@@ -1,4 +1,4 @@
-"""Seeded random streams: one for each named thing, so that no draw depends on another's order."""
+"""Seeded random streams: one per name, so that draws don't depend on each other's order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a simulation yields: the readings of each device, and apart from them the truth."""
+"""The output of a simulation: the readings of each device and, separately, the truth."""
 
 from __future__ import annotations
 

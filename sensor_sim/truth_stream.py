@@ -1,4 +1,4 @@
-"""What really happened, as CSV, to judge the detector by."""
+"""Write what really happened as CSV, to evaluate the detector."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the simulated devices publish: readings and status in the native format.
+"""Messages of the simulated devices: readings and status in the native format.
 
 ``plumewatch/v1/<sensor>/reading`` at QoS 1, ``/status`` retained with a will. The first reading
 after a start, and then one an hour, reports the firmware. The sequence number continues over
@@ -48,7 +48,7 @@ class WireMessage:
 
 
 class SimulatedDevice:
-    """The firmware of one device: what it publishes, numbered."""
+    """The firmware of one device, which numbers its messages."""
 
     def __init__(self, sensor: str) -> None:
         self._sensor = sensor
@@ -95,7 +95,7 @@ class Fleet:
         self._devices: dict[str, SimulatedDevice] = {}
 
     def encode(self, traces: Iterable[DeviceTrace]) -> Iterator[WireMessage]:
-        """Yield the messages of one stretch of time over all devices, in order of `sent`.
+        """Yield the messages of all devices in one stretch of time, in order of `sent`.
 
         Stretches come in order of time; a new device first publishes that it is online.
         """

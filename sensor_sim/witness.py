@@ -1,4 +1,4 @@
-"""The truth: what a perfect observer at each sensor would see."""
+"""The truth: what a perfect observer at each sensor would measure."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class AmbientTrack:
 
 
 def witness(session: Session, device: Device, plume: Plume | None, start: float) -> Seen:
-    """Return what a perfect observer at a sensor sees of a session, without the baseline."""
+    """Return a session as a perfect observer at a sensor would measure it, without the baseline."""
     arrival = peak_time = math.nan
     peak = own = 0.0
     if plume is not None:
@@ -95,7 +95,7 @@ def witness(session: Session, device: Device, plume: Plume | None, start: float)
         other = (plume.rows[GAS:CO2].sum(axis=0) > SEEN_GAS_PPB) | (
             np.abs(plume.rows[WATER]) > SEEN_WATER_G_M3
         )
-        # Vaping shows by its particles; a source with few shows by gas or humidity.
+        # Vaping is detected by its particles; a source with few particles, by gas or humidity.
         passed = pm25 > SEEN_UG_M3
         if session.kind != "vape":
             passed = passed | other
@@ -127,7 +127,7 @@ def witness(session: Session, device: Device, plume: Plume | None, start: float)
 
 
 def known_until(truth: Truth, finish: float) -> Truth:
-    """Remove what is not known yet at `finish`."""
+    """Remove truth that is not known yet at `finish`."""
     if truth.arrival >= finish:
         return replace(truth, arrival=math.nan, peak_time=math.nan, peak_excess=0.0)
     return truth

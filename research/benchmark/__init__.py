@@ -1,10 +1,10 @@
-"""Detection benchmark: the detector in every world, trained with and without it, beside others.
+"""Detection benchmark: the detector in every world, trained with and without it, and other rules.
 
-Run as ``make -C research bench``; ``ARGS=--help`` lists the options. One idea a module:
+Run as ``make -C research bench``; ``ARGS=--help`` lists the options. The modules:
 
-- `recordings`: readings with what happened to them, real ones and files of others;
+- `recordings`: real and other readings, labeled with what happened;
 - `world_recordings`: of every world, from seeds that training never uses, kept on disk;
-- `scoring`: what counts as found, as false, as late; pure functions;
+- `scoring`: defines found, false and late; pure functions;
 - `peers`: the published rules;
 - `run`: the detector, and the rules, over recordings;
 - `report`: tables and the page.

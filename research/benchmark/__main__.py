@@ -2,7 +2,7 @@
 
 Usage: python -m research.benchmark [--quick] [--real FOLDER] [--recordings FOLDER]
 
-The package `research.benchmark` says what is measured and how. Full mode writes
+The docstring of `research.benchmark` describes what is measured and how. Full mode writes
 research/benchmark/results.md; --quick takes few rooms and writes below build/.
 """
 

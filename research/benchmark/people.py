@@ -1,7 +1,7 @@
-"""What people tell the thresholds of a detector: a room test, and answers to alerts.
+"""Simulated feedback to a detector's thresholds: a room test, and answers to alerts.
 
-The first large session of a sensor stands for the puff of its room test, and what else happened
-first in its room for the other steps. Half of the alerts are answered within the hour, rightly.
+The first large session of a sensor serves as the puff of its room test, and the first other events
+in its room as the other steps. Half of the alerts are answered correctly within the hour.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class People:
         is_pulse: NDArray[np.bool_],
         _is_asked: NDArray[np.bool_],
     ) -> None:
-        """Note the scores of pulses that could have alerted, until the rooms are tested."""
+        """Record the scores of pulses that could have alerted, until the rooms are tested."""
         counts = is_pulse & ~is_faint(episodes) & ~is_early(episodes, features)
         for k in counts.nonzero()[0].tolist():
             room = self._rooms.get(int(rows[k]))
@@ -84,7 +84,7 @@ class People:
                 room.judged.append((float(time[k]), float(episodes["log_odds"][k])))
 
     def tell(self, detector: Detector, now: float, found: Sequence[Sequence[Event]]) -> None:
-        """Test rooms when it is time, and answer the alerts that are new."""
+        """Test rooms when due, and answer new alerts."""
         for row, room in self._rooms.items():
             if not room.is_tested and now >= room.begin + TEST_S:
                 room.is_tested = True

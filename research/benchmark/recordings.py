@@ -41,7 +41,7 @@ PUFFS_A_DAY: Final = 6.0
 """Simulated sessions on real air, by a seed that training does not use."""
 _DAY_S: Final = 86_400.0
 _NEW_RUN_S: Final = 3600.0
-"""After a longer gap in the air-cleaner runs another run begins under the same name."""
+"""A longer gap in the air-cleaner data begins another run under the same name."""
 _TRUTH: Final = {
     "sensor": "sensor",
     "kind": "kind",
@@ -62,7 +62,7 @@ _WORDS: Final = {"sensor", "kind", "style", "device"}
 
 @dataclass(frozen=True, slots=True)
 class Sensor:
-    """A sensor; what one `group` (a seed, a recording) brings about is not independent."""
+    """A sensor; results within one `group` (a seed or a recording) are not independent."""
 
     name: str
     group: str
@@ -128,7 +128,7 @@ class Recording:
 def make_series(
     name: str, group: str, device: str, time: NDArray[np.float64], columns: dict[str, NDArray[Any]]
 ) -> Series:
-    """Build a series of the columns that hold any value; the interval is the usual one."""
+    """Build a series of the columns with any values; the interval is the usual one."""
     present = {k: v for k, v in columns.items() if k in COLUMN_INDEX and not np.isnan(v).all()}
     step = np.diff(time)
     usual = float(np.median(step)) if step.size else 1.0
@@ -210,9 +210,9 @@ def labeled(folder: Path) -> Iterator[Recording]:
 
 
 def without_vaping(folder: Path) -> Iterator[Recording]:
-    """Read the real recordings of `folder`; none holds vaping.
+    """Read the real recordings of `folder`; none contains vaping.
 
-    What training uses of them is not scored: the first days of the gym, some days of each period
+    The parts used in training are not scored: the first days of the gym, some days of each period
     of the Awair gym, the first kitchen, every other air-cleaner run.
     """
     (gym,) = read_series(folder / "gym_pms5003_61s.csv.gz", "gym, PMS5003")

@@ -1,4 +1,4 @@
-"""Replay the real recordings and print what would have alerted.
+"""Replay the real recordings and print the alerts.
 
 Usage: python -m research.benchmark.replay_real FOLDER
 

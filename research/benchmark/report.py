@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 DRAWS: Final = 500
 BUDGET: Final = 0.5
-"""False alarms a sensor-day at which one policy over all worlds is compared."""
+"""False alarms per sensor-day at which a single threshold for all worlds is compared."""
 FAST_S: Final = 5.0
 INTERVALS: Final = (1, 2, 5, 10, 30, 60)
 _FIGURES: Final = ("visible", "recall", "precision", "F1", "false alarms a sensor-day")
@@ -53,7 +53,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All a report is made of."""
+    """The content of a report."""
 
     results: Sequence[Result]
     specs: Sequence[WorldSpec]
@@ -63,7 +63,7 @@ class Report:
 
     @property
     def method(self) -> str:
-        """The model behind split tables: that without the world, where every world has one."""
+        """The model used in split tables: trained without the world, if every world has one."""
         tested = {r.recording for r in self.of(SHIPPED, *PROGRAMS)}
         return WITHOUT if tested == {r.recording for r in self.of(WITHOUT)} else SHIPPED
 
@@ -121,7 +121,7 @@ def _names(results: Iterable[Result]) -> list[str]:
 
 
 def leave_one_out(report: Report, program: str) -> Table:
-    """Tabulate every world judged by a model that never saw it, beside the shipped model."""
+    """Tabulate each world with a model that never saw it, and with the shipped model."""
     shipped, without = report.of(SHIPPED, program), report.of(WITHOUT, program)
     rows = []
     for world in _names(shipped):
@@ -147,7 +147,7 @@ _ABOUT_PROGRAM: Final = {
 
 
 def by_people(report: Report) -> Table:
-    """Tabulate classes of rooms and devices by what people told the thresholds."""
+    """Tabulate classes of rooms and devices by feedback to the thresholds."""
     groups: dict[str, tuple[str, Callable[[SensorScore], bool]]] = {
         "busy rooms": ("busy", lambda _: True),
         "ordinary rooms": ("ordinary", lambda _: True),
@@ -203,7 +203,7 @@ def trained_on(report: Report, program: str) -> Table:
 
 
 def one_policy(report: Report) -> Table:
-    """Tabulate the best F1 within the budget of false alarms, by one floor over all worlds."""
+    """Tabulate the best F1 within the false alarm budget, with one threshold for all worlds."""
     rows = []
     for method, words in _MODELS.items():
         results = report.of(method, "busy")
@@ -274,7 +274,7 @@ def by_style(report: Report) -> Table:
 
 
 def by_cause(report: Report) -> Table:
-    """Tabulate false alarms a sensor-day by the kind of what set them off."""
+    """Tabulate false alarms per sensor-day by the kind of event that caused them."""
     results = report.of(report.method, "busy")
     causes = summarize(_scores(results)).causes
     cells: dict[str, dict[str, str]] = {cause: {} for cause in causes}
@@ -374,7 +374,7 @@ def tables(report: Report) -> Iterator[Table]:
 
 
 def plain_words(report: Report) -> str:
-    """Say in words what a school should expect of sensors that report often."""
+    """Describe in words what a school can expect from sensors that report often."""
     s = summarize(_scores(report.of(report.method, "busy"), _is_fast))
     if not s.visible:
         return ""
@@ -406,7 +406,7 @@ def show(report: Report, console: Console) -> None:
 
 
 def write_cases(report: Report, path: Path) -> None:
-    """Write every miss and every false alarm of the split tables' model, to look into."""
+    """Write every miss and false alarm of the split tables' model, for inspection."""
     head = ("recording", "program", "group", "sensor", "device", "interval_s", "channels")
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 SHIPPED: Final = "shipped"
 WITHOUT: Final = "without"
-"""Method of the model that was trained without the world it is judged in."""
+"""Name of the method whose model was trained without the world it is evaluated in."""
 MODELS: Final = Path(__file__).with_name("without")
-"""Models named by the worlds that they do not know, made by ``make train ARGS=--left-out``."""
+"""Models named by the worlds they were not trained in, from ``make train ARGS=--left-out``."""
 FLOORS: Final = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
-"""Stated probabilities from which alerts count, for one policy over all worlds."""
+"""Minimum stated probabilities at which alerts count, for a single threshold over all worlds."""
 COLD, TESTED, ANSWERED = "cold", "after the room test", "after two weeks of answers"
 LEAD_IN_DAYS: Final = {COLD: 1.0, TESTED: 3.0, ANSWERED: math.inf}
-"""Days of readings before those that are scored, by what people told the thresholds in them."""
+"""Days of readings before the scored ones, by the feedback given in them."""
 _SLICE_S: Final = 3600.0
 _RULE_LEAD_S: Final = 3600.0
-"""Published rules look back minutes: they get an hour before what is scored."""
+"""Published rules look back minutes, so they get the hour before the scored part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Result:
 
 
 def model_without(world: str) -> Model | None:
-    """Return the model that was trained without a world; None if it was not made."""
+    """Return the model that was trained without a world; None if there is none."""
     paths = (path for path in MODELS.glob("*.npz") if world in path.stem.split("-"))
     path = next(paths, None)
     return Model.from_bytes(path.read_bytes()) if path else None

@@ -1,4 +1,4 @@
-"""What counts as found, as a false alarm, as late. Pure functions over arrays.
+"""Definitions of found, false and late. Pure functions over arrays.
 
 - A vaping session is *visible* to a sensor if its largest true excess of PM2.5 at the inlet reaches
   ``max(8 µg/m³, background)`` and it arrived; only visible sessions can be missed.
@@ -39,7 +39,7 @@ CAUSE_BEFORE_S: Final = 15.0
 
 
 def is_visible(happening: Happening) -> bool:
-    """Whether a session could have been seen by its sensor."""
+    """Return whether the sensor could have detected a session."""
     return happening.is_visible and math.isfinite(happening.arrival)
 
 
@@ -81,10 +81,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """What staff were notified of once; `time` and `confidence` are of its first alert.
+    """A single notification of staff; `time` and `confidence` are those of its first alert.
 
-    `right`: an alert of it lies within a real vaping session, be it weak. `cause`: kind
-    of what set it off where it is not right; else empty.
+    `right`: one of its alerts lies within a real vaping session, even a weak one. `cause`: kind of
+    event that caused a wrong one; else empty.
     """
 
     time: float
@@ -95,7 +95,7 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class SensorScore:
-    """All that is counted of one method on one sensor of one recording."""
+    """Counts for one method on one sensor of one recording."""
 
     sensor: Sensor
     days: float
@@ -161,7 +161,7 @@ def _cause(others: Sequence[Happening], time: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How far the stated probabilities can be believed.
+    """How well calibrated the stated probabilities are.
 
     For each bin between `edges`: the incidents in it, their mean stated probability, the share that
     was right. `brier` is NaN without any; `base_rate` is the share of all that were right.

@@ -1,4 +1,4 @@
-"""How often faults of sensors are found, and how often one is said of a healthy sensor.
+"""Measure how often sensor faults are detected, and how often healthy sensors are reported.
 
 Usage: python -m research.benchmark.sensor_faults [--seeds N] [--rooms N] [--real FOLDER]
 

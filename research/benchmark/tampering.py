@@ -1,4 +1,4 @@
-"""What people do to a sensor: cover it, or blow at it.
+"""Tampering with a sensor: covering it, or blowing into it.
 
 `on_trace` is called with the stretches of one device in order of time.
 """
@@ -68,7 +68,7 @@ class Covered:
 
 @dataclass(slots=True)
 class BlownAt:
-    """Somebody blows into the inlet: a step up and down again, without the decay of a plume.
+    """Someone blows into the inlet: a step up and down again, without a plume's decay.
 
     Dust of the case, coarse before fine, and breath: humid, warm, rich in CO2.
     """

@@ -1,4 +1,4 @@
-"""Whether a sensor goes on finding vaping in rooms that see much of it, week by week.
+"""Test whether a sensor keeps detecting vaping, week by week, in rooms with a lot of it.
 
 Rooms of one world with more and more sessions a day run for weeks beside each other, through one
 detector whose alert thresholds adapt as in production. Nobody answers an alert. A model that was

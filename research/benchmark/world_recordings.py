@@ -1,7 +1,7 @@
 """Test recordings of every world, from seeds that training never uses, kept on disk.
 
-A sensor learns its air and its alert threshold for days, so figures of its first day flatter and
-mislead. Each seed is simulated for a week before the days that are scored.
+A sensor learns its air and its alert threshold for days, so figures from its first day mislead.
+Each seed is simulated for a week before the days that are scored.
 
 Recordings are kept in ``build/detection-worlds/<world>-<hash>/``, the hash taken over the sources
 of that world: a change there makes its recordings stale.
@@ -37,7 +37,7 @@ _SHARED: Final = (
     _WORLDS / "world.py",
     *(_SIMULATOR / name for name in ("devices/voc_index.py", "streams.py")),
 )
-"""What all worlds are made with."""
+"""Settings shared by all worlds."""
 
 
 @dataclass(frozen=True, slots=True)

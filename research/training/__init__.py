@@ -1,4 +1,4 @@
-"""Training of the detector's model: simulate, collect lessons, fit, put together.
+"""Training of the detector's model: simulate, collect lessons, fit, assemble.
 
 Run as ``make train``. `air` and `recordings` become `lessons`, these `examples`, of which `forests`
 and `recurrent` are fitted and `parts` makes a model.

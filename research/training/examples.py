@@ -1,7 +1,7 @@
-"""Lessons as one table, in which every source weighs the same.
+"""Lessons as one table, in which every source has the same weight.
 
-A world with many nuisances or long decays would otherwise decide alone what is learned. And with
-the same share of vaping in every world, one level of the log-odds is right in all of them.
+Otherwise a world with many nuisances or long decays would dominate training. And with the same
+share of vaping in every world, one log-odds threshold fits all of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Lessons: what the detector sees of the air, labeled by a truth that it never sees.
+"""Lessons: the detector's features, labeled with a truth that it never sees.
 
 The detector reads the air as in production. A row of features is kept at each moment at which it
 judges a pulse or asks what an episode is.
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from research.worlds.world import Happening
 
 AFTER_S: Final = 90.0
-"""What is seen from the arrival of vaping until so long after its end is labeled vaping."""
+"""Readings from the arrival of vaping until this long after its end are labeled vaping."""
 WEAK_UG_M3: Final = 2.0
 FAINT_UG_M3: Final = 4.0
-"""Vaping that brings less is nobody's to find; less than faint, hardly."""
+"""Vaping with a smaller excess need not be detected; below faint, it barely counts."""
 WEAK, FAINT, VISIBLE = 1, 2, 3
 REACHES_S: Final = 60.0
-"""What ended so long before an episode may have opened it."""
+"""An act that ended at most this long before an episode may have caused it."""
 KIND_OF: Final = {
     "cigarette": (EventKind.SMOKE, 4),
     "incense": (EventKind.SMOKE, 4),

@@ -1,8 +1,8 @@
-"""Real recordings as air to train on: simulated puffs on them, and the recordings as they are.
+"""Real recordings for training, with and without simulated puffs.
 
-None of the recordings holds vaping. What they hold, artefacts of one sample, first lobes and
-plateaus of cooking, fog and smoke, is air that no world has. The puffs are curves drawn at random,
-not physics: a rise, a fast and a slow decay, turbulence, the lag of the sensor.
+None of the recordings contains vaping. They contain air that no world has: single-sample artifacts,
+and the onsets and plateaus of cooking, fog and smoke. The puffs are curves drawn at random, not
+physics: a rise, a fast and a slow decay, turbulence, the lag of the sensor.
 
 Only some parts of each recording are used; the others are for benchmarks.
 """

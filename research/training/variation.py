@@ -1,7 +1,7 @@
-"""Sensors as schools will have them: other gains, slower, lacking channels, and with artifacts.
+"""Varied sensors for training: other gains, slower, missing channels, and with artifacts.
 
-No world has the sensors of schools to come. A copy of its readings in which every sensor is another
-one teaches what holds for all of them.
+No world has exactly the sensors that schools will have. Training on copies of its readings, in
+which every sensor is varied, teaches what holds for all of them.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Device models: what a real sensor makes of the air at its inlet."""
+"""Device models: how a real sensor measures the air at its inlet."""

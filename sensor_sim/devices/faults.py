@@ -1,4 +1,4 @@
-"""What goes wrong with a unit by itself: gaps, restarts, dead and frozen channels."""
+"""Faults of a unit: gaps, restarts, dead and frozen channels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Complete devices: which parts each has, how it samples."""
+"""Complete devices: which parts each has, and how it samples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from sensor_sim.devices.voc import VOC_PARTS
 class DeviceModel:
     """One product; parts are keys of their tables, `keep` the channels it reports of them.
 
-    `firmwares` is how many it is sold with: one is drawn for each device of a random school.
+    `firmwares` is the number of its firmware versions, one of which is drawn per device of a random
+    school.
     """
 
     pm: str = ""

@@ -62,8 +62,8 @@ class PmPart:
     - `saturates_at`: particles /cm³ above 0.3 µm at which dead time halves the count.
     - `coincidence`: merging of particles, for sensors that size each one; their coarse mass is that
       of single hits.
-    - `rigid`: range between units of the share of the mass that is reported in proportions of the
-      unit's own, whatever its size: 0 for full use of `smear` or `fixed_share`.
+    - `rigid`: range, over units, of the share of the mass reported in fixed proportions whatever
+      its size; 0 uses only `smear` or `fixed_share`.
     - `fine_share`: range of PM2.5/PM10 in those proportions.
     - `spikes_per_day`: range of one-sample artefacts; half of the units have none.
     - `lag_s`: range of the e-fold lag of the inlet and internal averaging, s.
@@ -295,7 +295,7 @@ class PmUnit:
     def lose_coincident(
         self, signal: NDArray[np.float32], above_03: NDArray[np.float32] | float
     ) -> None:
-        """Turn what single particles would give into what several in the beam give, in place."""
+        """Apply the coincidence of particles in the beam to single-particle values, in place."""
         signal /= 1 + above_03 / np.float32(self.part.saturates_at)
         if self.merging is None:
             return
@@ -303,7 +303,7 @@ class PmUnit:
         pm1, pm25, n05, n10 = map(self.part.channels.index, ("pm1", "pm25", "n05", "n10"))
         fine = np.maximum(signal[pm25], 0) / np.float32(scale)
         lost = np.float32(1 - floor) * (1 - 1 / (1 + fine ** np.float32(power)))
-        # PM2.5 and PM10 are cumulative: they hold what leaves PM1.
+        # PM2.5 and PM10 are cumulative: they include what leaves PM1.
         moved = lost * signal[pm1]
         small = signal[n05] - signal[n10]
         signal[pm1] -= moved

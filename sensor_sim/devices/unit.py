@@ -90,7 +90,7 @@ class _Lag:
         self._started = False
 
     def settle(self, value: NDArray[np.float32]) -> None:
-        """Begin as if `value` (shape (n,)) had always been there."""
+        """Initialize to a steady `value` (shape (n,))."""
         if not self._started:
             self._memory[:, 0] = -self._a[1] * value
             self._started = True
@@ -100,7 +100,7 @@ class _Lag:
         return np.asarray(out)
 
     def rest(self) -> bool:
-        """Whether nothing of the past is left (compared with 1e-3)."""
+        """Return whether the state has decayed below 1e-3."""
         return not bool((np.abs(self._memory) > 1e-3).any())
 
 
@@ -108,8 +108,8 @@ class DeviceUnit:
     """State of one device.
 
     `sense` turns a stretch of air into noise-free signals and raw ticks; the caller runs the VOC
-    Index over all devices; `report` samples, adds noise and writes readings. Nothing but the air
-    goes in, so no reading can hold what only the simulation knows.
+    Index over all devices; `report` samples, adds noise and writes readings. Its only input is the
+    air, so no reading can contain what only the simulation knows.
     """
 
     def __init__(self, device: Device, seed: int, start: float) -> None:
@@ -253,7 +253,7 @@ class DeviceUnit:
             meaned = self._n_pm + 4
             sampled[:meaned] = blocks[:meaned].mean(axis=2)
         if events:
-            # An event frame carries the values of its moment.
+            # An event message carries the values at that time.
             offset = signals.shape[1] - time.size
             which = [int(t - time[0]) + offset for t, _ in events]
             frames = signals[:, np.clip(which, 0, signals.shape[1] - 1)]
@@ -270,8 +270,9 @@ class DeviceUnit:
     ) -> tuple[NDArray[np.float32], list[tuple[float, str]]]:
         """Rate vaping 0-100 from this device's own channels, as its firmware would.
 
-        The maker's rule is secret. This one: rise of PM1 over a ten-minute base, discounted where
-        gas rises as sprays do; alarm above 5 (the maker's default), interference on a gas surge.
+        The manufacturer's rule is secret. This one uses the rise of PM1 over a ten-minute base,
+        discounted where gas rises as with sprays; alarm above 5 (the default), interference on a
+        gas surge.
         """
         pm1 = signals[0]
         if self._vape_base is None:

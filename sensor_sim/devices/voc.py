@@ -1,9 +1,9 @@
-"""Gas sensors: metal oxides that answer to all organic gases at once, each its own way.
+"""Gas sensors: metal oxides that respond to all organic gases at once, each differently.
 
 SGP40/41: ``raw = s0 - 870 log2((C + C0) / C0)`` ticks (datasheet: 870 ticks a doubling, unit range
-710-1030; C in ppb ethanol-equivalent), through the VOC Index algorithm. SGP30 and ENS160 report
-ppb of an ethanol-equivalent above what they hold for clean air; BME680/688 with Bosch's library
-in its ultra-low-power mode holds each value for 300 s, in low-power mode for 3 s.
+710-1030; C in ppb ethanol-equivalent), through the VOC Index algorithm. SGP30 and ENS160 report ppb
+ethanol-equivalent above what they take for clean air; BME680/688 with Bosch's library in its
+ultra-low-power mode holds each value for 300 s, in low-power mode for 3 s.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class VocUnit:
     - `half_ppb`: C0, ppb ethanol-equivalent.
     - `rh_ticks`: humidity left uncompensated, ticks per %RH.
     - `noise`: ticks, or relative noise in per mille of a TVOC value.
-    - `zero_ppb`: what the unit takes for clean air, ppb.
+    - `zero_ppb`: level that the unit takes for clean air, ppb.
     """
 
     part: VocPart

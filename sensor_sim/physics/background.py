@@ -1,4 +1,4 @@
-"""The slow air of all rooms: what is there without any session.
+"""The background air of all rooms, without any session.
 
 One state a room and variable, advanced a minute at a time (exactly, for constant inputs within
 the minute) for all rooms together: fine and coarse particles from outdoors and from people, gases

@@ -1,4 +1,4 @@
-"""What a source releases, and a session of releases."""
+"""Releases of a source, and a session of releases."""
 
 from __future__ import annotations
 

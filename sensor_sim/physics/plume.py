@@ -52,7 +52,7 @@ PM25_WEIGHT: Final[NDArray[np.float32]] = (BIN_MASS_UG * 1e6 * PM_FRACTION["pm25
 
 _PM_WEIGHT: Final = BIN_MASS_UG * 1e6
 _AGES: Final = np.concatenate([np.arange(0.0, 40.0), np.geomspace(40, LONGEST_S, 70)])
-# What no sensor sees any more: PM 0.1 µg/m³, gas 2 ppb, CO2 3 ppm, CO 0.05 ppm, water 0.03 g/m³,
+# Below what any sensor detects: PM 0.1 µg/m³, gas 2 ppb, CO2 3 ppm, CO 0.05 ppm, water 0.03 g/m³,
 # heat 0.03 K.
 _NEGLIGIBLE: Final = np.array([2.0] * 5 + [3.0, 0.05, 0.03, 0.03])
 _PULSE_S: Final = 5.0
@@ -111,7 +111,7 @@ def _pulse_response(
 
 
 def _horizon(response: NDArray[np.float64], ach: float) -> int:
-    """Age from which the response stays negligible, s."""
+    """Return the age from which the response is negligible, s."""
     fading = response * np.exp(-ach * _AGES / 3600)
     seen = _PM_WEIGHT @ fading[:N_BINS] > 0.1
     seen |= (np.abs(fading[GAS:]) > _NEGLIGIBLE[:, None]).any(axis=0)
@@ -253,7 +253,7 @@ def _fresh_share(
     volume_m3: float,
     exchange: NDArray[np.float64],
 ) -> NDArray[np.float32]:
-    """Share of what arrives that has not mixed with the room yet, 0-1, each second.
+    """Return the share of arriving air that has not mixed with the room yet, 0-1, each second.
 
     Only air beyond the level of perfect mixing is lumpy: a puff until it has spread, a long
     release in proportion to its newest part.

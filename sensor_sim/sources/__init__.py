@@ -1,4 +1,4 @@
-"""Releases of people and things in a restroom; each session is drawn anew.
+"""Sources of particles and gases in a restroom; each session is drawn at random.
 
 Every entry of `SOURCES` is simulated and tested.
 """
@@ -26,7 +26,7 @@ class Source:
     - `per_day`: mean number in a student restroom on a school day.
     - `when`: key of `sensor_sim.schedule.PROFILES`: when in the day it happens.
     - `hard_weight`: relative share among the nuisances of the hard benchmark (0 for vaping).
-    - `near_sensor`: chance that it happens right under the sensor.
+    - `near_sensor`: probability that it happens right under the sensor.
     - `spread`: factor on the near field's volume: a crowd or a mop is not at one point.
     """
 

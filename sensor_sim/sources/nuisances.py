@@ -305,7 +305,7 @@ def incense(rng: np.random.Generator) -> tuple[Emission, ...]:
 
 
 def breath(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Somebody breathes or talks right at the sensor: +3-4 %RH for seconds, CO2."""
+    """Someone breathes or talks right at the sensor: +3-4 %RH for seconds, CO2."""
     n = int(rng.integers(1, 4))
     return (
         Emission(

@@ -1,4 +1,4 @@
-"""Sensors: what each family makes of the air at its inlet."""
+"""Sensors: how each family measures the air at its inlet."""
 
 from __future__ import annotations
 

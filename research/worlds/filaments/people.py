@@ -1,4 +1,4 @@
-"""What people do in a restroom, and what that releases.
+"""Acts of people in a restroom, and what they release.
 
 Masses, sizes and solvents are drawn from the ranges of ``acts.toml``, which names their sources.
 """

@@ -1,4 +1,4 @@
-"""What people and machines do in a restroom, and what each sets free.
+"""Acts of people and machines in a restroom, and what each releases.
 
 Amounts are drawn log-uniformly from ranges around section 8 of the fact sheet (see the package).
 """

@@ -1,4 +1,4 @@
-"""What devices make of the air at their inlet: light, firmware, gas algorithms, clocks.
+"""How devices measure the air at their inlet: light, firmware, gas algorithms, clocks.
 
 A particle engine is a set of linear channels (responses by diameter) and a firmware that turns
 their lagged signals into columns. A model joins an engine with gas and climate sensors, intervals

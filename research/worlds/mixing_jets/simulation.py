@@ -1,4 +1,4 @@
-"""One room after another: what happens in it, what reaches the inlet, what the device reports."""
+"""Simulate each room in turn: its events, the air at the inlet, and the device's readings."""
 
 from __future__ import annotations
 
