@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _PATTERN: Final = "string_pattern_mismatch"
 _OF_TYPE: Final = {
-    "missing": mark("is required"),
+    "missing": mark("required"),
     "string_type": mark("must be text"),
     "bool": mark("must be true or false"),
     "int": mark("must be a whole number"),

@@ -11,9 +11,9 @@ document.addEventListener("DOMContentLoaded", () => {
   const button = (id) => element(id).querySelector("button");
   const chips = () => element("found").querySelectorAll("button");
   const chip = (name) => ([value, words]) => {
-    const created = document.createElement("button");
-    Object.assign(created, { type: "submit", name, value, textContent: words, disabled: true });
-    return created;
+    const made = document.createElement("button");
+    Object.assign(made, { type: "submit", name, value, textContent: words, disabled: true });
+    return made;
   };
   const token = location.hash.slice(1);
   let feedback = "", state = null, changing = false, wait = 0;

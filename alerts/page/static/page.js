@@ -10,10 +10,10 @@ const _ = (text, values = {}) => (messages[text] ?? text).replace(/%\((\w+)\)s|%
     style({ vape: "--alarm", smoke: "--alarm", tamper: "--attention", sensor_fault: "--attention" }[kind] || "--notable");
 
   const element = (tag, className, text) => {
-    const created = document.createElement(tag);
-    if (className) created.className = className;
-    if (text !== undefined) created.textContent = text;
-    return created;
+    const made = document.createElement(tag);
+    if (className) made.className = className;
+    if (text !== undefined) made.textContent = text;
+    return made;
   };
 
   const marking = (marks) => ({

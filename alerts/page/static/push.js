@@ -24,8 +24,8 @@ document.addEventListener("DOMContentLoaded", async () => {
       await navigator.serviceWorker.ready;
       const late = new Promise((_resolve, reject) => { setTimeout(reject, 15000); });
       const options = { userVisibleOnly: true, applicationServerKey: key };
-      const created = known || await Promise.race([worker.pushManager.subscribe(options), late]);
-      const { endpoint, keys } = created.toJSON();
+      const made = known || await Promise.race([worker.pushManager.subscribe(options), late]);
+      const { endpoint, keys } = made.toJSON();
       const system = (navigator.userAgentData && navigator.userAgentData.platform) || navigator.platform || "";
       const fields = { form_token: box.dataset.token, endpoint, p256dh: keys.p256dh, auth: keys.auth, label: `${system}`.trim() };
       const answer = await fetch("/push/subscribe", { method: "POST", body: new URLSearchParams(fields), credentials: "same-origin" });

@@ -173,7 +173,7 @@ def test_paths_are_relative_to_the_file(tmp_path):
         (b"\xff\xfe", "valid TOML"),
         (b"\xef\xbb\xbfsite = 1", "without BOM"),
         (b"#" * 4_000_001, "at most 4 MB"),
-        (b"", "is required"),
+        (b"", "required"),
     ],
 )
 def test_files_that_are_no_configuration(tmp_path, raw, message):

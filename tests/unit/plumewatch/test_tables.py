@@ -117,7 +117,7 @@ def test_every_fault_names_the_table_and_its_line(call, tmp_path):
         "people.csv: line 4, sites: 'moon': must be the id of a school",
         "people.csv: line 4, id: 'a' is already used by people.csv: line 2, id",
         "people.csv: line 5, sites: missing",
-        "people.csv: line 6, id: missing: is required",
+        "people.csv: line 6, id: missing: required",
         "groups.csv: line 2, role: 'chief': must be one of",
     ):
         assert f"FAULT {fault}" in ran.stdout, fault
