@@ -63,8 +63,7 @@ class StaffConfig(BaseModel, extra="forbid", frozen=True):
     quiet_hours: Annotated[list[QuietHoursConfig], Field(max_length=14)] = []
     """Hours with critical notices only."""
     email: Annotated[str, Field(pattern=r"^([^\s@]+@[^\s@]+)?$", max_length=254)] = ""
-    """Address by which the provider of `[sign_in]` knows them. Without one they sign in with a
-    password."""
+    """Their address at the provider of `[sign_in]`; without one, they sign in with a password."""
     language: Literal["", "en", "es"] = ""
     """Language of their notices and pages, unless they choose another on their page; if left out,
     the school's."""
