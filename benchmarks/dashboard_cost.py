@@ -79,7 +79,7 @@ def lines(rooms: int, start: float, end: float) -> Iterator[tuple[str, str]]:
             yield "m15", f"{QUARTER_HOUR.measurement},{ours} {values[k % 50]} {at}000000000"
         name = f'room_name="Room {room}",room_choice="Room {room} | room-{room:03}"'
         health = numbers("sensor_health", urgency="0", changed="0", tamper="0", faults="0")
-        words = f'{name},state="alive",condition="ok",firmware="1.4.2"'
+        words = f'{name},state="alive",condition="ok"'
         for k in range(int((end - start) // 300)):
             yield "m1", f"sensor_health,{ours} {health},{words} {int(start + 300 * k)}000000000"
         sums = numbers("sensor_hour", urgency="0")

@@ -28,7 +28,6 @@ from ingest.validation import (
     Readings,
     build_reading,
     check_json,
-    clean_version,
     fold_id,
     parse_time,
 )
@@ -60,7 +59,6 @@ class Noted(TypedDict, total=False):
     events: Iterable[str]
     flags: Iterable[str]
     seq: int | None
-    firmware: object
 
 
 class Bounded(OrderedDict[str, _V], Generic[_V]):
@@ -186,7 +184,6 @@ class States:
     `joiner`: open windows.
     `units`: units by property, by device (key: decoder and device).
     `hints`: unit by state topic, from discovery.
-    `firmware`: firmware version by decoded sensor id or by topic, from descriptions.
     `children`: sensor ids seen behind a gateway (key: decoder and gateway).
     `last`: state of a device after its last message (key: decoder and device).
     `waiting`: messages that cannot be read until the description of their device arrives.
@@ -196,27 +193,9 @@ class States:
         self.joiner = Joiner(window_s)
         self.units: Bounded[dict[str, Any]] = Bounded(4_096)
         self.hints: Bounded[str] = Bounded(16_384)
-        self.firmware: Bounded[str] = Bounded(16_384)
         self.children: Bounded[list[str]] = Bounded(256)
         self.last: Bounded[dict[str, Any]] = Bounded(4_096)
         self.waiting: Bounded[list[Message]] = Bounded(256)
-
-    def withdraw_discovery(self, topic: str) -> None:
-        """Forget what discovery said about a state topic."""
-        for table in (self.hints, self.firmware):
-            table.pop(topic, None)
-
-    def describe(self, place: str, firmware: object) -> None:
-        """Remember the firmware that a description gives for a sensor or a topic."""
-        version = clean_version(firmware)
-        if version:
-            self.firmware[place] = version
-
-    def described(self, sensor: str, topic: str) -> str:
-        """Return the firmware that descriptions give for a sensor or its topic, or empty."""
-        return self.firmware.get(sensor) or self.firmware.get(
-            self.joiner.topics.get(sensor, topic), ""
-        )
 
     def child(self, gateway: str, sensor: str) -> None:
         """Remember that a sensor was seen behind a gateway."""
@@ -245,7 +224,7 @@ class States:
         self.joiner.windows = OrderedDict(found.windows)
 
     def _list_tables(self) -> dict[str, Bounded[Any]]:
-        names = ("units", "hints", "firmware", "children", "last")
+        names = ("units", "hints", "children", "last")
         return {name: getattr(self, name) for name in names} | {"topics": self.joiner.topics}
 
 

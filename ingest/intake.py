@@ -122,53 +122,10 @@ class IntakeConfig:
     dedupe_window: int = 256
 
 
-_NO_NEWS: Final = frozenset({"late", "history", "simulated", "unknown_sensor"})
-"""Flags of readings that do not tell the current firmware."""
 _NO_MESSAGE: Final = Message("", b"", 0.0)
 _TOPIC_KEPT: Final = 256
 _REMEMBERED: Final = 8_192
 """Topics whose decoders are remembered; beyond this number, all are forgotten."""
-
-
-class FirmwareNews:
-    """Report each sensor's firmware version once, and again when it changes.
-
-    A version comes with measurements, in a message of its own, or in a description by somebody
-    else. Described versions wait in `States.firmware` and are reported with the sensor's next
-    reading, so a device that is only described does not seem to be online.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[str, str] = {}
-
-    @property
-    def known(self) -> Mapping[str, str]:
-        """Last reported version by sensor."""
-        return self._known
-
-    def restore(self, known: Mapping[str, str]) -> None:
-        """Add the last reported versions to what is already known."""
-        self._known = {**known, **self._known}
-
-    def read_tail(self, tail: Iterable[Reading]) -> None:
-        """Learn versions from the tail of the journal, oldest first."""
-        for reading in tail:
-            if reading.firmware:
-                self._known[reading.sensor] = reading.firmware
-
-    def on_reading(self, reading: Reading, described: str = "") -> Reading:
-        """Return a reading with its version if it is new, otherwise without it."""
-        version = reading.firmware or described
-        if not version:
-            return reading
-        doubtful = reading.flags and not _NO_NEWS.isdisjoint(reading.flags)
-        if doubtful or version == self._known.get(reading.sensor):
-            version = ""
-        else:
-            self._known[reading.sensor] = version
-        if version == reading.firmware:
-            return reading
-        return msgspec.structs.replace(reading, firmware=version)
 
 
 class Intake:
@@ -184,7 +141,6 @@ class Intake:
         self.quarantine: Bounded[Quarantined] = Bounded(self.config.quarantine_size)
         self.unmatched: Bounded[Quarantined] = Bounded(self.config.quarantine_size)
         self.reading_counts = ReadingCounts()
-        self.firmware = FirmwareNews()
         self._integrity = Integrity(on_fault)
         self._before: tuple[Reading, ...] = ()
         self._clock_step = 0.0
@@ -218,7 +174,6 @@ class Intake:
                 self.reading_counts.add(reading)
             for sensor, n in missing.items():
                 self.reading_counts.add_missing(sensor, n)
-        self.firmware.read_tail(tail)
 
     def snapshot(self) -> bytes:
         """Return what an intake with the same configuration needs to continue mid-stream.
@@ -331,7 +286,6 @@ class Intake:
     def _find_new(
         self, readings: Iterable[Reading], message: Message | None = None, decoder: str = ""
     ) -> tuple[Reading, ...]:
-        states = self.config.context.states
         fresh = []
         for reading in readings:
             settled = reading
@@ -343,9 +297,6 @@ class Intake:
             if new is None and settled.sensor in self._registered:
                 self.reading_counts.add(settled, duplicate=True)
                 self._integrity.on_repeated(settled, delivered_again=own.duplicate)
-            if new is not None and (new.firmware or states.firmware):
-                topic = message.topic if message else ""
-                new = self.firmware.on_reading(new, states.described(reading.sensor, topic))
             if new is None:
                 continue
             if self._clock_step:

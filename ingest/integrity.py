@@ -34,7 +34,7 @@ from detection.channels import FOLLOWED_KEYS
 from detection.events import INTEGRITY, Detail
 from detection.quantities import FINE_PARTICLES, UNLIKELY
 from ingest.decoding import Bounded
-from ingest.validation import BAD_FIRMWARE, FLOODED, UNREAD, WAITING, may_alert
+from ingest.validation import FLOODED, UNREAD, WAITING, may_alert
 from storage.rate_limit import Bound, RateLimit
 from storage.reading import Reading
 
@@ -492,7 +492,6 @@ class CountKind(StrEnum):
     MAINTENANCE = "maintenance"
     FLOODED = "flooded"
     UNDECODED = "undecoded"
-    BAD_FIRMWARE = "bad_firmware"
     UNREAD = "unread"
     WAITING = "waiting"
     FAULT = "fault"
@@ -511,7 +510,6 @@ _OF_FLAG: Final = {
     "maintenance": CountKind.MAINTENANCE,
     FLOODED: CountKind.FLOODED,
     "codec_error": CountKind.UNDECODED,
-    BAD_FIRMWARE: CountKind.BAD_FIRMWARE,
     UNREAD: CountKind.UNREAD,
     WAITING: CountKind.WAITING,
 }

@@ -14,7 +14,6 @@ Quality flags of a reading. All but the first eight keep it from alerting:
                    time is used, and `Reading.stamp` is what the sensor said
 ``clock_skew``     two clocks of the network disagree; the server's was taken
 ``codec_error``    the network server could not decode this device's message
-``bad_firmware``   its firmware version is invalid and was left out
 ``unread``         a number in the message was left out: name and unit give no quantity
 ``waiting``        its names are in a description that has not arrived yet
 ``late``           older than `Limits.late_after_s` when it arrived: its alerts are late
@@ -45,27 +44,6 @@ from storage.reading import DEVICE_EVENTS, NO_TIME, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-
-MAX_VERSION: Final = 64
-"""Maximum length of a version."""
-BAD_FIRMWARE: Final = "bad_firmware"
-"""Flag of readings with an invalid firmware version."""
-
-
-def clean_version(text: object) -> str | None:
-    r"""Return a firmware version on one line; empty if there is none, None if it is invalid.
-
-    >>> clean_version(" 14.2.0(tasmota) "), clean_version(None), clean_version("1.0\x00")
-    ('14.2.0(tasmota)', '', None)
-    """
-    if text is None or text == "":
-        return ""
-    if type(text) is not str or len(text) > 4 * MAX_VERSION:
-        return None
-    version = " ".join(text.split())
-    fits = len(version) <= MAX_VERSION and version.isascii() and version.isprintable()
-    return version if fits else None
 
 
 Readings = list[Reading]
@@ -408,17 +386,6 @@ def _is_believed(key: str, value: float) -> bool:
     return low <= value <= high and value not in NO_VALUE.get(key, ())
 
 
-def make_no_measurement(firmware: str | None) -> PayloadError:
-    """Return the error of a message without measurements, which may name a firmware."""
-    if firmware is None:
-        detail = "nothing measured, and an invalid firmware version"
-    elif firmware:
-        detail = f"nothing measured: the message only reports firmware {firmware}"
-    else:
-        detail = "nothing measured and nothing to report"
-    return PayloadError(Reason.NO_MEASUREMENT, detail)
-
-
 def build_reading(
     sensor: str,
     stamp: float | None,
@@ -431,7 +398,6 @@ def build_reading(
     flags: Iterable[str] = (),
     seq: int | None = None,
     state: bool = False,
-    firmware: object = None,
 ) -> Reading:
     """Validate what a decoder found, and return a reading; raises `PayloadError`."""
     time, time_flag = settle_time(stamp, message.received, limits)
@@ -443,16 +409,13 @@ def build_reading(
         if fault not in bad:
             bad.append(fault)
     kept = tuple(dict.fromkeys(e for e in events if e in DEVICE_EVENTS))
-    version = clean_version(firmware)
     if not values and not bad and not kept:
-        raise make_no_measurement(version)
+        raise PayloadError(Reason.NO_MEASUREMENT, "nothing measured and nothing to report")
     marks = list(flags)
     if time_flag:
         marks.append(time_flag)
     if message.retained and not state:
         marks.append("retained")
-    if version is None:
-        marks.append(BAD_FIRMWARE)
     return Reading(
         sensor=sensor,
         time=time,
@@ -462,7 +425,6 @@ def build_reading(
         faults=tuple(bad),
         flags=tuple(dict.fromkeys(marks)),
         seq=seq,
-        firmware=version or "",
         packet=message.packet if time_flag in NO_TIME else 0,
         stamp=stamp if stamp is not None and time != stamp and math.isfinite(stamp) else None,
     )

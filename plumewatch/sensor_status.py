@@ -1,4 +1,4 @@
-"""State, counts, firmware and failed polls of each sensor, kept over restarts.
+"""State, counts and failed polls of each sensor, kept over restarts.
 
 Counts and states are stored with the detectors' snapshot once a minute. After a crash, the readings
 since then are counted again from the journal; duplicates of up to a minute are not. Other fields of
@@ -22,7 +22,6 @@ from detection.liveness import LivenessSettings, SensorLife, SensorState
 from ingest.integrity import CountKind, ReadingCounts
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import build_series
-from storage import firmware
 from storage.errors import StorageError
 from storage.journal import JournalReader, Snapshot, load_snapshot, save_snapshot
 from storage.sqlite import transaction
@@ -81,7 +80,6 @@ def build_statuses(
     registry: Registry,
     lives: Mapping[str, SensorLife],
     tally: ReadingCounts,
-    versions: Mapping[str, str],
     more: Fields,
 ) -> dict[str, SensorStatus]:
     """Join what is known of every registered sensor, in registry order."""
@@ -95,7 +93,6 @@ def build_statuses(
             heard=life.last_seen,
             interval_s=life.interval_s,
             counts=tally.of(sensor.id),
-            firmware=versions.get(sensor.id, ""),
             no_particles_since=since if is_blind else None,
             unlikely=tally.unlikely.of(sensor.id),
             **more.get(sensor.id, {}),
@@ -140,8 +137,7 @@ def read_statuses(
             tally.add(entry.reading)
         if entry.offset > judged:
             outages.step([entry.reading])
-    versions = firmware.versions(connection)
-    found = build_statuses(registry, outages.lives(), tally, versions, _read_fields(connection))
+    found = build_statuses(registry, outages.lives(), tally, _read_fields(connection))
     seen = _read_latest(config)
     return {sensor: status.with_stored(seen.get(sensor)) for sensor, status in found.items()}
 

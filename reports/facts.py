@@ -14,7 +14,6 @@ from reports.kpis import Chosen, Kpis, compute_kpis, select_counted
 from reports.rows import AIR, HEALTH, SensorDay, name_rooms
 from reports.school import Place, day_bounds, list_days
 from reports.suppress import Published, hide_small_counts
-from storage import firmware
 from storage.registry import make_sort_key
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
     from reports.rows import DutySpan, IncidentRow, NoticeRow
     from reports.school import Calendar, Period, School
-    from storage.firmware import Firmware
     from storage.registry import Registry
     from storage.timeseries import Series
 
@@ -58,7 +56,6 @@ class Facts:
     roles: Mapping[str, str] = field(default_factory=dict)
     codes: Mapping[str, str] = field(default_factory=dict)
     place: str = ""
-    firmware: Mapping[str, Firmware] = field(default_factory=dict)
     deleted_before: float = -math.inf
     recorded_from: float = -math.inf
     period: Period | None = None
@@ -249,7 +246,6 @@ def gather(
         roles=school.roles,
         codes=school.codes,
         place=school.name_place(place),
-        firmware={} if series is None else firmware.current(db),
         deleted_before=read.read_deleted_before(db),
         recorded_from=read.read_recorded_from(db),
         calendars=school.calendars(start, over),

@@ -238,8 +238,6 @@ COLUMNS: Final = {
         Column("offline_incidents", _WHOLE, "outages"),
         Column("tamper_incidents", _WHOLE, "tampering"),
         Column("fault_incidents", _WHOLE, "faults"),
-        Column("firmware", _TEXT, "reported version, at the time of the report"),
-        Column("firmware_since_utc", MOMENT, "when this version was first reported, UTC"),
     ),
     "summary": (
         _VERSION_COLUMN,
@@ -412,7 +410,6 @@ def _list_sensors(facts: Facts) -> Iterator[dict[str, Any]]:
         time = kpis.compute_sensor_time(days)
         result = kpis.count_outcomes(own, days)
         kinds = Counter(row.kind for row in own)
-        firmware = facts.firmware.get(sensor)
         yield {
             "sensor": sensor,
             "model": known[sensor].model if sensor in known else "",
@@ -434,8 +431,6 @@ def _list_sensors(facts: Facts) -> Iterator[dict[str, Any]]:
             "offline_incidents": kinds["offline"],
             "tamper_incidents": kinds["tamper"],
             "fault_incidents": kinds["sensor_fault"],
-            "firmware": firmware.version if firmware else None,
-            "firmware_since_utc": firmware.since if firmware else None,
         }
 
 

@@ -1,8 +1,7 @@
 """Messages of the simulated devices: readings and status in the native format.
 
-``plumewatch/v1/<sensor>/reading`` at QoS 1, ``/status`` retained with a will. The first reading
-after a start, and then one an hour, reports the firmware. The sequence number continues over
-restarts, so that (sensor, seq) always identifies a reading.
+``plumewatch/v1/<sensor>/reading`` at QoS 1, ``/status`` retained with a will. The sequence
+number continues over restarts, so that (sensor, seq) always identifies a reading.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ _DECIMALS: Final = {
     key: 0 if q.resolution >= 1 else 2 if q.resolution >= 0.1 else 3
     for key, q in QUANTITIES.items()
 }
-_FIRMWARE_EVERY_S: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +46,14 @@ class WireMessage:
 
 
 class SimulatedDevice:
-    """The firmware of one device, which numbers its messages."""
+    """One device, which numbers its messages."""
 
     def __init__(self, sensor: str) -> None:
         self._sensor = sensor
         self._seq = 0
-        self._firmware_due = -math.inf
 
     def connect(self, at: float) -> WireMessage:
         """Return the retained ``online``."""
-        self._firmware_due = at
         return self._message("status", b"online", at, retain=True)
 
     def reading(self, time: float, sent: float, values: Mapping[str, float]) -> WireMessage:
@@ -66,9 +62,6 @@ class SimulatedDevice:
         for key, value in values.items():
             decimals = _DECIMALS[key]
             body[key] = round(value, decimals) if decimals else round(value)
-        if sent >= self._firmware_due:
-            body["firmware"] = "1.4.2"
-            self._firmware_due = sent + _FIRMWARE_EVERY_S
         return self._reading(time, sent, body)
 
     def event(self, at: float, event: str) -> WireMessage:
@@ -89,7 +82,7 @@ class SimulatedDevice:
 
 
 class Fleet:
-    """The devices of a school on the wire, with the state of their firmware."""
+    """The devices of a school on the wire."""
 
     def __init__(self) -> None:
         self._devices: dict[str, SimulatedDevice] = {}

@@ -40,10 +40,10 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     `time` is the event time and `received` the receive time, Unix seconds. A missing quantity is
     absent from `values`, never 0. `faults` are the quantities that the device reports as faulty.
-    `flags` are explained in `ingest.validation`. `seq` is the device's sequence number. `firmware`
-    is set when it changes. `packet` is the MQTT packet id of a reading without an event time, which
-    identifies redeliveries. `stamp` is the sensor's time stamp if `time` differs (`ingest.copies`).
-    `clock_step` is by how many seconds this machine's clock was set since the previous reading.
+    `flags` are explained in `ingest.validation`. `seq` is the device's sequence number. `packet`
+    is the MQTT packet id of a reading without an event time, which identifies redeliveries. `stamp`
+    is the sensor's time stamp if `time` differs (`ingest.copies`). `clock_step` is by how many
+    seconds this machine's clock was set since the previous reading.
     """
 
     sensor: str
@@ -54,7 +54,6 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     faults: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     seq: int | None = None
-    firmware: str = ""
     packet: int = 0
     stamp: float | None = None
     clock_step: float = 0.0
@@ -94,7 +93,7 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
             "events": list(self.events),
             "faults": [f"fault:{f}" if not f.startswith("fault:") else f for f in self.faults],
         }
-        return wire | {"firmware": self.firmware} if self.firmware else wire
+        return wire
 
 
 CLOCK_STEP_S: Final = 5.0

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from alerts.consumer.reading_judge import ReadingJudge
@@ -35,7 +35,6 @@ from detection.errors import SnapshotError
 from detection.events import Detail, Event, EventKind, EventPhase
 from detection.liveness import Liveness, LivenessSettings
 from language.messages import fact, parse_facts
-from storage import firmware
 from storage.journal import Snapshot, load_cursor, load_snapshot, save_cursor, save_snapshot
 from storage.sqlite import transaction
 
@@ -160,17 +159,15 @@ class _Uncommitted:
 
     stepped: bool = False
     by_clock: bool = False
-    firmware: list[Reading] = field(default_factory=list)
 
 
 class DetectionConsumer:
     """Steps detectors and incidents through the journal.
 
-    The state database needs the tables ``state`` and ``alerts``, and with `record_firmware` also
-    those of `series_records` and `storage.firmware`. The detectors see only readings that
-    `may_alert` accepts. Without `liveness`, no sensor counts as silent. `position` is the journal
-    offset up to which readings are judged. Batches without any result are committed together, every
-    `gather_s` seconds; after a crash they are stepped again.
+    The state database needs the tables ``state`` and ``alerts``. The detectors see only readings
+    that `may_alert` accepts. Without `liveness`, no sensor counts as silent. `position` is the
+    journal offset up to which readings are judged. Batches without any result are committed
+    together, every `gather_s` seconds; after a crash they are stepped again.
     """
 
     def __init__(
@@ -181,7 +178,6 @@ class DetectionConsumer:
         liveness: LivenessSettings | None = None,
         budgets: AlertBudgets | None = None,
         *,
-        record_firmware: bool = False,
         gather_s: float = 0.0,
     ) -> None:
         self.position = 0
@@ -194,7 +190,6 @@ class DetectionConsumer:
         self._judge = ReadingJudge(self._place, may_alert)
         self._thresholds = SensorThresholds(budgets or AlertBudgets())
         self._adopt()
-        self._record_firmware = record_firmware
         intervals = {s.id: s.interval_s for s in engine.registry.sensors.values()}
         self._outages = Outages(intervals, liveness)
         self._uncommitted = _Uncommitted()
@@ -267,8 +262,6 @@ class DetectionConsumer:
         if not readings:
             return []
         self._uncommitted.stepped = True
-        if self._record_firmware:
-            self._uncommitted.firmware += [reading for reading in readings if reading.firmware]
         events = self._judge.step(readings) + self._outages.step(readings)
         newest = max(reading.received for reading in readings)
         events += self._outages.on_time(newest, broker_healthy=broker_healthy)
@@ -315,10 +308,8 @@ class DetectionConsumer:
         return 0 <= now - self._committed_at < self._gather_s
 
     def _store_position(self, tx: sqlite3.Connection, position: int) -> None:
-        """Store that readings up to `position` are judged, and the firmware seen in them."""
+        """Store that readings up to `position` are judged."""
         save_cursor(tx, CONSUMER, position)
-        for reading in self._uncommitted.firmware:
-            firmware.note(tx, reading.sensor, reading.firmware, reading.received)
 
     def _mark_stored(self, position: int, *, by_clock: bool = False) -> None:
         self._uncommitted = _Uncommitted(by_clock=by_clock)

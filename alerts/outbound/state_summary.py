@@ -19,7 +19,6 @@ from alerts.sensor_tests import find_valid_test
 from detection.events import details_text
 from detection.liveness import SensorLife, SensorState
 from reports.kpis import sum_duty_hours
-from storage import firmware
 from storage.timeseries.records import Record
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from alerts.sensor_tests import SensorTest
     from detection.alert_rules import ThresholdReport
     from reports.rows import DutySpan
-    from storage.firmware import Firmware
     from storage.registry import Sensor
 
     Counts = dict[str, dict[str, int]]
@@ -52,7 +50,6 @@ class StateSummary:
 
     active_faults: Mapping[str, ActiveFaults] = field(default_factory=dict)
     thresholds: Mapping[str, ThresholdReport] = field(default_factory=dict)
-    versions: Mapping[str, Firmware] = field(default_factory=dict)
     waiting: int = 0
     tests: Mapping[str, SensorTest] = field(default_factory=dict)
 
@@ -62,7 +59,6 @@ class StateSummary:
         return cls(
             load_active_faults(connection),
             threshold_adjustments.load_thresholds(connection),
-            firmware.current(connection),
             series_records.count_waiting(connection),
             sensor_tests.load_latest(connection),
         )
@@ -255,7 +251,4 @@ def _build_state_fields(sensor: str, stored: StateSummary) -> Fields:
         fields |= {"level": threshold.level, "budget": threshold.budget}
         if threshold.expected is not None:
             fields["expected_false_alarms"] = threshold.expected
-    version = stored.versions.get(sensor)
-    if version is not None:
-        fields |= {"firmware": version.version, "firmware_since": version.since}
     return fields

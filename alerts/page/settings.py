@@ -51,7 +51,6 @@ class SensorStatus:
     heard: float | None
     interval_s: float
     counts: Mapping[str, int] = field(default_factory=dict)
-    firmware: str = ""
     poll_error: str = ""
     poll_failing_since: float | None = None
     no_particles_since: float | None = None

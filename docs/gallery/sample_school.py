@@ -40,7 +40,6 @@ from plumewatch.service.data_folder import open_series, prepare_state
 from reports.rows import name_rooms
 from storage import audit
 from storage.files import make_private_folder
-from storage.firmware import Firmware
 from storage.reading import Reading
 from storage.sqlite import connect, transaction
 
@@ -376,7 +375,6 @@ class _ServiceRecords:
         return StateSummary(
             {_DRIFTING: faults} if self._now > drifts else {},
             {name: ThresholdReport(2.2, 2.2, 0.5, 0.3, 0.0, 12.0) for name in self._sensors},
-            {name: Firmware("1.4.2", self._start) for name in self._sensors},
             waiting=2,
         )
 

@@ -69,8 +69,8 @@ def decode(message: Message, context: Context) -> Readings:
         raise PayloadError(Reason.NO_MEASUREMENT, "no sensor values in the message")
     if set(raw) <= {"rssi"}:
         raw = {}
-    events, firmware = ("restart",) if restarted else (), content.get("firmware")
-    return [context.reading(sensor, message, raw, events=events, firmware=firmware)]
+    events = ("restart",) if restarted else ()
+    return [context.reading(sensor, message, raw, events=events)]
 
 
 def _find_sensor(topic: str, content: dict[str, Any]) -> str:

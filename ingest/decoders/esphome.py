@@ -7,9 +7,9 @@ is Sensirion's VOC index and ``tvoc`` is ppb; ``pm_0_3um`` to ``pm_10_0um`` are 
 0.1 L, unless discovery names another unit. ``pmc_0_5`` and the like are left out, because the id
 does not say whether they count up to or above a diameter.
 
-Firmware such as ours in ``hardware/`` begins each interval with ``text_sensor/device_time`` (Unix
+The devices of ``hardware/`` begin each interval with ``text_sensor/device_time`` (Unix
 seconds, or ISO 8601 with zone) and ``sensor/sequence``; they apply to the values of the next
-second. ``text_sensor/firmware`` is its version, ``sensor/voc_raw`` are Sensirion's ticks, and
+second. ``sensor/voc_raw`` are Sensirion's ticks, and
 ``binary_sensor/fan_cleaning`` with ``ON`` flags the next 25 s as `maintenance`.
 """
 
@@ -62,9 +62,7 @@ def _read_binary(sensor: str, name: str, message: Message, context: Context) -> 
 
 
 def _read_text(sensor: str, name: str, text: str, message: Message, context: Context) -> None:
-    if name == "firmware":
-        context.states.describe(sensor, text)
-    elif name == "device_time" and not message.retained:
+    if name == "device_time" and not message.retained:
         moment = {"at": message.received, "time": parse_stamp(text, message)}
         context.states.last[f"esphome {sensor}"] = moment
 

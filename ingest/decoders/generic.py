@@ -35,7 +35,6 @@ from ingest.validation import (
     UNREAD,
     Message,
     Readings,
-    clean_version,
     parse_number,
     sensor_id,
 )
@@ -48,12 +47,12 @@ _IDENTITY: Final = (
     *("node", "node_id"),
 )
 _TIME: Final = ("time", "timestamp", "ts", "datetime", "unix", "epoch")
-_FIRMWARE: Final = ("firmware", "firmware_version", "fw_version", "sw_version")
 _STATUS: Final = ("status", "state")
 _WILLS: Final = ("online", "offline")
 _OF_THE_BOARD: Final = frozenset(
     {"uptime", "uptime_s", "millis", "seq", "sequence", "counter", "count", "heap", "free_heap"}
     | {"boot", "boots", "boot_count", "reset", "version", "channel", "port", "interval", "id"}
+    | {"firmware", "firmware_version", "fw_version", "sw_version"}
     | {"lat", "lon", "latitude", "longitude", "altitude", "vcc", "battery_v", "voltage"}
 )
 """Numbers that are not about the air."""
@@ -130,8 +129,7 @@ def _read_object(content: dict[str, Any], message: Message, context: Context) ->
     raw = find_quantities(flat, units)
     tampered = lower.get("tamper") is True
     word = next((w for k in _STATUS if (w := as_text(lower.get(k)).lower()) in _WILLS), "")
-    firmware = next((lower[k] for k in _FIRMWARE if k in lower), None)
-    if not (raw or tampered or word or clean_version(firmware)):
+    if not (raw or tampered or word):
         names = ", ".join(repr(key[:32]) for key in list(flat)[:6]) or "none"
         raise PayloadError(
             Reason.NO_MEASUREMENT, f"no name tells a quantity and a unit that fits it: {names}"
@@ -144,7 +142,6 @@ def _read_object(content: dict[str, Any], message: Message, context: Context) ->
         events=filter(None, ("tamper" if tampered else "", word)),
         flags=[UNREAD] if _has_unread(flat, units) else [],
         state=bool(word) and not raw and not tampered,
-        firmware=firmware,
     )
 
 
@@ -165,7 +162,7 @@ def _find_units(flat: dict[str, Any]) -> dict[str, str]:
 
 def _has_unread(flat: dict[str, Any], units: dict[str, str]) -> bool:
     """Return whether a number was left out because its name and unit give no quantity."""
-    known = _OF_THE_BOARD.union(_IDENTITY, _TIME, _FIRMWARE)
+    known = _OF_THE_BOARD.union(_IDENTITY, _TIME)
     return any(
         parse_number(value) is not None
         and not math.isnan(parse_number(value) or 0.0)

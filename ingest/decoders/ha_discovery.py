@@ -1,48 +1,37 @@
-"""Home Assistant discovery: the unit and the firmware behind ESPHome's state topics.
+"""Home Assistant discovery: the unit behind ESPHome's state topics.
 
 ``homeassistant/<component>/[<node>/]<object>/config`` is retained JSON with long or abbreviated
 keys; an empty payload deletes it. Templates are never read. `decode` stores nothing. It remembers
-the unit of the state topic (for `esphome`) and the firmware of the device (``device.sw_version``,
-without ESPHome's compilation date).
+the unit of the state topic (for `esphome`).
 
-A sensor's account may write any payload to ``homeassistant/+/<its name>/+/config``. So unit and
-firmware apply only to the state topic that ESPHome gives this discovery topic
-(``<node>/<component>/<object>/state``), and an empty payload withdraws them.
+A sensor's account may write any payload to ``homeassistant/+/<its name>/+/config``. So a
+unit applies only to the state topic that ESPHome gives this discovery topic
+(``<node>/<component>/<object>/state``), and an empty payload withdraws it.
 """
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from ingest.decoding import Context, as_dict, as_text, load_object
+from ingest.decoding import Context, as_text, load_object
 from ingest.errors import PayloadError, Reason
 from ingest.names import find_unit
 
 if TYPE_CHECKING:
     from ingest.validation import Message, Readings
-_COMPILED: Final = re.compile(r"\s*\([^()]*\d\d:\d\d:\d\d[^()]*\)$")
-"""The compilation date after a version, which differs between boards with the same version."""
 
 
 def decode(message: Message, context: Context) -> Readings:
-    """Remember unit and firmware of a state topic; return no reading."""
-    states, own = context.states, _derive_state_topic(message.topic)
-    if not message.payload:
-        states.withdraw_discovery(own)
-        return []
-    content = load_object(message.payload, context.limits)
-    if find_state_topic(content) != own:
-        states.withdraw_discovery(own)
-        return []
-    device = as_dict(content.get("device", content.get("dev")))
-    firmware = as_text(device.get("sw_version", device.get("sw")))[:256]
-    states.describe(own, _COMPILED.sub("", firmware))
-    unit = as_text(content.get("unit_of_measurement", content.get("unit_of_meas"))).strip()
+    """Remember the unit of a state topic; return no reading."""
+    hints, own = context.states.hints, _derive_state_topic(message.topic)
+    content = load_object(message.payload, context.limits) if message.payload else {}
+    unit = ""
+    if content and find_state_topic(content) == own:
+        unit = as_text(content.get("unit_of_measurement", content.get("unit_of_meas"))).strip()
     if not unit or find_unit(unit) is None:
-        states.hints.pop(own, None)
+        hints.pop(own, None)
     else:
-        states.hints[own] = unit
+        hints[own] = unit
     return []
 
 

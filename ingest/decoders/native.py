@@ -13,8 +13,6 @@
   the other quantities of the message count.
 - ``events``: optional list of device events; unknown ones are ignored. ``"fault:<quantity>"`` is a
   fault.
-- ``firmware``: optional version, at most 64 printable ASCII characters, in every reading or in a
-  few. An invalid version is left out, flag `bad_firmware`.
 - ``sensor``: optional; it must be the sensor of the topic.
 - other keys are ignored and not counted, so a device may send more than this version knows.
 
@@ -46,7 +44,6 @@ from ingest.validation import (
     Readings,
     check_json,
     check_values,
-    clean_version,
     parse_time,
     sensor_id,
 )
@@ -97,13 +94,10 @@ def _make_reading(  # noqa: C901, PLR0912 - one pass on the fast path
     faults: Sequence[str] = ()
     doubtful: dict[str, Any] = {}
     rest = False
-    firmware: str | None = ""
     for key, value in content.items():
         usual = USUAL.get(key)
         if usual is None:
-            if key == "firmware":
-                firmware = clean_version(value)
-            elif key == "events" or key == "sensor":  # noqa: PLR1714 - on the fast path
+            if key == "events" or key == "sensor":  # noqa: PLR1714 - on the fast path
                 rest = True
             continue
         kind = type(value)
@@ -132,7 +126,6 @@ def _make_reading(  # noqa: C901, PLR0912 - one pass on the fast path
         values
         and sensor
         and not rest
-        and firmware is not None
         and not message.retained
         and (stamp is None or -limits.max_skew_s <= received - stamp <= limits.late_after_s)
     ):
@@ -144,7 +137,6 @@ def _make_reading(  # noqa: C901, PLR0912 - one pass on the fast path
             faults=tuple(faults),
             flags=_UNTIMED if stamp is None else (),
             seq=seq,
-            firmware=firmware,
             packet=message.packet if stamp is None else 0,
         )
     if stamp is not None and stamp < limits.earliest and type(content["time"]) is not str:
@@ -165,7 +157,6 @@ def _make_reading(  # noqa: C901, PLR0912 - one pass on the fast path
         events=events,
         faults=[*faults, *more],
         seq=seq,
-        firmware=content.get("firmware"),
     )
 
 

@@ -6,7 +6,7 @@ diameter, so differences are used. ``P1`` and ``P2`` of a Shinyei PPD42NS, recog
 are pulse counts and ignored. If a station has several particle sensors, the best one (in the order
 SPS30, SEN5X, NPM, IPS, PMS, SDS, HPM) is the station's, and every other one is a sensor of its own,
 ``<station>:<PREFIX>``. Climate comes from one sensor, in the order SHT, BME280, others. ``age`` is
-the age of the measurement in seconds. Pressure is in Pa. ``software_version`` is the station's.
+the age of the measurement in seconds. Pressure is in Pa.
 """
 
 from __future__ import annotations
@@ -36,11 +36,10 @@ def decode(message: Message, context: Context) -> Readings:
     stamp = message.received - age if usable and age is not None else None
     found = [(p, raw) for p in _PARTICLES if (raw := _read_particles(p, values))]
     own = {**(found[0][1] if found else {}), **_read_climate(values)}
-    version = content.get("software_version")
-    readings = [context.reading(station, message, own, stamp, firmware=version)]
+    readings = [context.reading(station, message, own, stamp)]
     for prefix, raw in found[1:]:
         child = sensor_id(f"{station}:{prefix or 'PM'}")
-        readings.append(context.reading(child, message, raw, stamp, firmware=version))
+        readings.append(context.reading(child, message, raw, stamp))
     return readings
 
 

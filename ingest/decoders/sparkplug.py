@@ -6,8 +6,7 @@ gateways publish instead. A birth has names, aliases, engineering units and data
 messages may omit. Data that arrives before its birth is decoded as far as possible and flagged
 `waiting`; the last messages of a device are kept in memory and decoded once its birth arrives.
 Integers are two's complement in unsigned fields. `is_null` is a fault, and `is_historical` makes a
-reading of its own with the flag `history`. A text metric of a birth called ``Firmware Version``,
-``Firmware`` or ``FW``, in any spelling and folder, is the firmware version. A death is `offline`,
+reading of its own with the flag `history`. A death is `offline`,
 and the death of an edge node is the death of every device behind it.
 """
 
@@ -40,7 +39,6 @@ _MAX_WAITING: Final = 32
 """Messages of a device that are kept until its birth."""
 _SIGNED_BITS: Final = {1: 8, 2: 16, 3: 32, 4: 64}
 _BIRTHS: Final = frozenset({"NBIRTH", "DBIRTH"})
-_FIRMWARE: Final = frozenset({"firmwareversion", "fwversion", "firmware", "fw"})
 _DATA: Final = frozenset({"NDATA", "DDATA"})
 _DEATHS: Final = frozenset({"NDEATH", "DDEATH"})
 
@@ -222,11 +220,6 @@ def decode(message: Message, context: Context) -> Readings:
             return make_gateway_states(node, sensor, "offline", message, context)
         return make_gateway_states("", sensor, "offline", message, context)
     context.states.child(node, sensor)
-    if kind in _BIRTHS:
-        for metric in payload.metrics:
-            word = metric.name.rpartition("/")[2].lower()
-            if word.replace(" ", "").replace("_", "") in _FIRMWARE:
-                context.states.describe(sensor, metric.value)
     return _read_message(kind, sensor, payload, message, context)
 
 

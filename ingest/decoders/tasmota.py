@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.decoding import (
     Context,
-    as_dict,
     decode_text,
     load_object,
     make_state_reading,
@@ -87,7 +86,7 @@ _NOT_ROOM_AIR: Final = frozenset({"ESP32", "ANALOG", "ENERGY", "COUNTER"})
 _HPA: Final = {"hPa": 1.0, "mbar": 1.0, "mmHg": 1.333_223_68, "inHg": 33.863_886_67}
 _CLEANING_S: Final = 10.0
 _REPORTS: Final = frozenset({"SENSOR", "STATUS8", "STATUS10"})
-_VERSIONS: Final = {"INFO1": "Info1", "STATUS2": "StatusFWR"}
+_SILENT: Final = frozenset({"INFO1", "STATUS2"})
 
 
 def decode(message: Message, context: Context) -> Readings:
@@ -107,9 +106,7 @@ def decode(message: Message, context: Context) -> Readings:
     inner = content.get("StatusSNS")
     if type(inner) is dict:
         content = inner
-    if kind in _VERSIONS:
-        part = content.get(_VERSIONS[kind], content)
-        context.states.describe(sensor, as_dict(part).get("Version"))
+    if kind in _SILENT:
         return []
     if kind == "STATE":
         return [_read_state(sensor, content, message, context)]
@@ -117,7 +114,7 @@ def decode(message: Message, context: Context) -> Readings:
 
 
 def _find_sensor(levels: list[str]) -> str:
-    known = _REPORTS | _VERSIONS.keys() | {"LWT", "STATE"}
+    known = _REPORTS | _SILENT | {"LWT", "STATE"}
     if len(levels) >= 3 and levels[-1] in known:
         inner = levels[1:-1] if levels[0] in ("tele", "stat") else levels[:-1]
         inner = [level for level in inner if level not in ("tele", "stat")] or inner
@@ -149,10 +146,8 @@ def _read_report(
     if own or events:
         flags = ("maintenance",) if _is_cleaning(sensor, message, context, now=cleaning) else ()
         readings.append(context.reading(sensor, message, own, stamp, events=events, flags=flags))
-    version = context.states.firmware.get(sensor)
     for name, raw in children.items():
         child_id = sensor_id(f"{sensor}:{name}")
-        context.states.describe(child_id, version)
         readings.append(context.reading(child_id, message, raw, stamp))
     return readings
 

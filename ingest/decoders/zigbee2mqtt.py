@@ -95,7 +95,6 @@ def _learn_device(device: dict[str, Any], context: Context) -> None:
                 units[key[:64]] = unit[:32]
     sensor = sensor_id(name)
     context.states.units[f"zigbee2mqtt {sensor}"] = units
-    context.states.describe(sensor, device.get("software_build_id"))
 
 
 def _read_device(sensor: str, message: Message, context: Context) -> Reading:

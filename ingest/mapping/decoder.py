@@ -37,8 +37,6 @@ from ingest.names import find_conversion, find_unit
 from ingest.topics import TopicFilter
 from ingest.validation import (
     Readings,
-    clean_version,
-    make_no_measurement,
     parse_number,
     sensor_id,
     settle_time,
@@ -209,8 +207,6 @@ class _Mapped:
         times = [config.time] if config.time else []
         self._times = [(t, compile_source(t), _zone(t)) for t in (*times, *config.time_or)]
         self._seq = compile_source(config.seq) if config.seq else None
-        self._firmware = compile_source(config.firmware) if config.firmware else None
-        self._firmware_when = compile_conditions(config.firmware.when) if config.firmware else None
         self._events = [
             (e.event, compile_conditions(e.when), compile_condition(e)) for e in config.event
         ]
@@ -289,11 +285,9 @@ class _Mapped:
         stamp = self._find_time(view, message, context, sensor)
         raw = self._measure(view)
         events, faults = self._find_events(view)
-        firmware = self._find_version(view)
         if not raw and not events and not faults:
-            self._describe(sensor, None if flags else firmware, message, context)
-            return []
-        said: Noted = {"events": events, "flags": flags, "firmware": firmware}
+            raise PayloadError(Reason.NO_MEASUREMENT, "nothing measured and nothing to report")
+        said: Noted = {"events": events, "flags": flags}
         is_state = not raw and not faults and {"online", "offline"}.issuperset(events)
         if (seq := self._find_sequence(view)) is not None:
             said["seq"] = seq
@@ -321,19 +315,6 @@ class _Mapped:
             if value is not ABSENT:
                 raw[quantity] = value
         return raw
-
-    def _find_version(self, view: View) -> object:
-        if self._firmware is None or (self._firmware_when and not self._firmware_when(view)):
-            return None
-        found = self._firmware(view)
-        return None if found is ABSENT else found
-
-    def _describe(self, sensor: str, firmware: object, message: Message, context: Context) -> None:
-        """Remember the version in a message that measures nothing, or refuse the message."""
-        version = clean_version(firmware)
-        if not version or self.captures(message.topic) is None:
-            raise make_no_measurement(version)
-        context.states.describe(sensor, version)
 
     def _find_sensor(self, view: View, topic: str) -> str:
         for name in self._names:

@@ -147,7 +147,6 @@ class Draft:
         if not NO_TIME & set(reading.flags):
             shown["time"] = reading.time
         found = {
-            "firmware": reading.firmware,
             "values": reading.values,
             "faults": list(reading.faults),
             "events": list(reading.events),

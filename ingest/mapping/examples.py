@@ -125,8 +125,6 @@ def _compare(reading: Reading, example: ExampleConfig) -> Iterator[str]:
             yield f"{what} are {_join(found)}, not {_join(wanted)}"
     if example.time is not None and abs(reading.time - example.time) > 1e-3:
         yield f"time is {reading.time:.3f}, not {example.time:.3f} (Unix seconds)"
-    if example.firmware is not None and reading.firmware != example.firmware:
-        yield f"firmware is {reading.firmware or 'absent'}, not {example.firmware or 'absent'}"
 
 
 def _format(value: float | None) -> str:

@@ -17,7 +17,6 @@ from ingest.errors import Reason
 from ingest.mapping.times import check_form
 from ingest.names import find_conversion, list_units
 from ingest.topics import TopicFilter
-from ingest.validation import MAX_VERSION, clean_version
 from storage.reading import DEVICE_EVENTS
 
 if TYPE_CHECKING:
@@ -98,14 +97,6 @@ def _check_event(name: str) -> str:
     if name in DEVICE_EVENTS or (name.removeprefix("fault:") in QUANTITIES and ":" in name):
         return name
     raise ValueError("fault:<quantity> or one of: " + ", ".join(sorted(DEVICE_EVENTS)))
-
-
-def _check_version(text: str) -> str:
-    if clean_version(text) != text:
-        raise ValueError(
-            f"at most {MAX_VERSION} printable ASCII characters on one line, as a version is stored"
-        )
-    return text
 
 
 def _parse_time(value: object) -> float:
@@ -221,12 +212,6 @@ class FieldConfig(SourceConfig):
     when: Conditions = []
 
 
-class FirmwareConfig(SourceConfig):
-    """Where the firmware version is, a text within the bounds of every format."""
-
-    when: Conditions = []
-
-
 class EventConfig(ConditionConfig):
     """A device event, sent whenever the condition holds."""
 
@@ -256,7 +241,6 @@ class ExampleConfig(_Part):
     faults: Annotated[list[QuantityKey], Field(max_length=64)] = []
     events: Annotated[list[str], Field(max_length=16)] = []
     flags: Annotated[list[str], Field(max_length=16)] | None = None
-    firmware: Annotated[str, AfterValidator(_check_version)] | None = None
     rejected: Annotated[Reason, Field(strict=False)] | None = None
     nothing: bool = False
 
@@ -273,7 +257,6 @@ class MappingBody(_Part):
     time: TimeConfig | None = None
     time_or: Annotated[list[TimeConfig], Field(max_length=4)] = []
     seq: SourceConfig | None = None
-    firmware: FirmwareConfig | None = None
     field: Annotated[list[FieldConfig], Field(max_length=64)] = []
     event: Annotated[list[EventConfig], Field(max_length=32)] = []
     flag: Annotated[list[FlagConfig], Field(max_length=16)] = []
@@ -311,8 +294,8 @@ def check_mapping(mapping: MappingConfig) -> Iterator[Found]:
     sources = list(_find_sources("", mapping))
     for place, source in sources:
         yield from _check_source(mapping, place, source, captures)
-    if not mapping.field and not mapping.event and mapping.firmware is None:
-        yield "field", "none", "at least one [[mapping.field]], [[mapping.event]] or a firmware"
+    if not mapping.field and not mapping.event:
+        yield "field", "none", "at least one [[mapping.field]] or [[mapping.event]]"
     for i, field in enumerate(mapping.field):
         yield from check_field(f"field.{i}", field)
     for place, source in sources:
@@ -364,8 +347,6 @@ def _check_source(
         yield from _check_path(mapping.format, f"{place}.path", source.path)
     if source.at is not None:
         yield from _check_at(mapping, f"{place}.at", source.at)
-        if isinstance(source, FirmwareConfig) and source.at.type != "hex":
-            yield f"{place}.at.type", repr(source.at.type), "hex, since a version is a text"
 
 
 def _check_at(mapping: MappingConfig, place: str, at: AtConfig) -> Iterator[Found]:
@@ -417,5 +398,3 @@ def _check_example(place: str, example: ExampleConfig) -> Iterator[Found]:
     outcomes = [example.sensor is not None, example.rejected is not None, example.nothing]
     if sum(outcomes) != 1:
         yield place, "no outcome or several", "exactly one of sensor, rejected, nothing"
-    if example.firmware is not None and example.sensor is None:
-        yield f"{place}.firmware", repr(example.firmware), "given with sensor only"

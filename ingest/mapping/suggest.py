@@ -23,7 +23,7 @@ from ingest.mapping.schema import Pick
 from ingest.mapping.source import follow_path, parse, parse_csv
 from ingest.mapping.times import find_form, is_time
 from ingest.names import find_conversion, find_quantity, find_unit, list_units
-from ingest.validation import Limits, clean_version, parse_number, parse_time
+from ingest.validation import Limits, parse_number, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,10 +46,6 @@ _PLAIN: Final = frozenset({"value", "val", "v", "reading", "current"})
 _IDENTITY: Final = frozenset(
     {"sensor_id", "device_id", "deviceid", "device", "sensor", "mac", "serial", "serialno", "id"}
     | {"sn", "eui", "deveui", "dev_eui", "uid", "uuid", "node", "dev", "station", "name"}
-)
-_FIRMWARE: Final = frozenset(
-    {"firmware", "firmware_version", "firmwareversion", "fw", "fw_version", "fwversion"}
-    | {"sw_version", "swversion"}
 )
 _SIZE: Final = re.compile(r"(?<=_)p(?=\d)", re.IGNORECASE)
 _SENTINELS: Final = (65535, 65534, 32767, -1, -99, -999, -1000, -9999)
@@ -193,10 +189,6 @@ class _Suggestion(NamedTuple):
         ids = _find_ids(leaves)
         draft = self._start(form, ids)
         taken = {*ids, _add_time(leaves, draft)}
-        versions = (p for p in _find(leaves, _FIRMWARE) if all(map(clean_version, leaves[p])))
-        if (version := next(versions, None)) is not None:
-            draft.head.add("firmware", {"path": _write_path(version)}, "guess: by its name")
-            taken.add(version)
         lines = [
             _describe(path, values[0])
             for path, values in leaves.items()

@@ -110,7 +110,7 @@ def decode(
             found = decode_message(message, context, decoder or "", routes)
             if not lines:
                 found += states.joiner.close(context.limits)
-                if not found and not states.firmware:
+                if not found:
                     raise PayloadError(
                         Reason.NO_MEASUREMENT, "understood, but it has nothing to store"
                     )
@@ -125,8 +125,6 @@ def decode(
             sys.stderr.write(f"rejected: {error.reason}: {place}{error.detail}{advice}\n")
             code = REFUSED
     readings += states.joiner.close(context.limits)
-    known = {} if readings else states.firmware
-    sys.stderr.writelines(f"no reading: {k} reports firmware {v} only\n" for k, v in known.items())
     left_out |= dict.fromkeys(map(_describe_left_out, readings))
     sys.stderr.writelines(f"{sentence}\n" for sentence in left_out if sentence)
     for reading in readings:

@@ -44,13 +44,12 @@ def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> Non
                 room.full_name if room else "",
                 "never" if found.heard is None else site.format_time(found.heard),
                 f"{found.interval_s:.3g} s",
-                found.firmware,
                 ", ".join(f"{key} {n:,}" for key, n in found.counts.items()),
                 *([_describe_poll(found, site)] if polled else []),
             )
             fields = {"sensor": name, "room": registry.sensors[name].room, **asdict(found)}
             rows.append((fields, cells))
-    columns = ("Sensor", "State", "Room", "Last reading", "Reports every", "Firmware")
+    columns = ("Sensor", "State", "Room", "Last reading", "Reports every")
     more = ("Counts", "Polling") if polled else ("Counts",)
     print_table((*columns, *more), rows, as_json=as_json)
     if not as_json and (others := unregistered_sensors(registry, site.paths.journal)):

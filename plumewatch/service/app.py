@@ -31,7 +31,6 @@ from plumewatch.service.resources import (
 )
 from plumewatch.service.staff_page import build_staff_page, build_starting_page
 from plumewatch.service.web_server import Listening
-from storage import firmware
 from storage.errors import StorageError
 from storage.files import FolderLock
 
@@ -142,7 +141,6 @@ class Service:
             self.ingestion.open()
             counted = restore_counts(resources.state, intake.reading_counts, resources.registry)
             self.ingestion.restore(counted)
-            intake.firmware.restore(firmware.versions(resources.state))
             self.detection.open(self.journal.last_offset())
             self.alerting.open()
             self.monitoring.maintenance.open()

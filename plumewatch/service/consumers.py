@@ -76,7 +76,6 @@ def new_consumer(
         may_alert,
         LivenessSettings(missed=config.alerts.offline_after),
         build_alert_budgets(config),
-        record_firmware=True,
         gather_s=_COMMIT_EVERY_S,
     )
 

@@ -25,7 +25,7 @@ from detection.model import Model
 from plumewatch import __version__
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import build_series
-from storage import audit, firmware, journal
+from storage import audit, journal
 from storage.audit import AuditKind
 from storage.backup import Schema, back_up
 from storage.errors import (
@@ -66,7 +66,7 @@ STATE_SCRIPTS: Final[Mapping[str, tuple[str, ...]]] = {
     **{
         part.COMPONENT: part.SCRIPTS
         for part in (
-            *(schema, access, audit, series_records, firmware),
+            *(schema, access, audit, series_records),
             sensor_tests,
         )
     },

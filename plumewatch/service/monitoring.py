@@ -142,7 +142,6 @@ class Monitoring(Pipeline):
                 intake.config.context.registry,
                 self._detection.lives(),
                 intake.reading_counts,
-                intake.firmware.known,
                 self._ingestion.list_sensor_fields(),
             ),
         )

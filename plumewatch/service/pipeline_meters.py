@@ -123,7 +123,7 @@ def declare_intake(
     yield counter("", "", lambda: outcome("duplicate"), "duplicates")
     text = (
         "Readings of registered sensors by anomaly; missing: sequence gaps;"
-        " bad_firmware: version refused; unread: a value with an unknown unit was left out."
+        " unread: a value with an unknown unit was left out."
     )
     yield counter(
         "readings",

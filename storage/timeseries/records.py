@@ -190,7 +190,6 @@ _ALL: Final = (
             "level": "alert threshold, log-odds of vaping",
             "expected_false_alarms": "expected false alarms a week at its threshold",
             "budget": "tolerated false alarms a week",
-            "firmware_since": "when its firmware was first reported, Unix seconds",
             "condition_since": "when its condition began, Unix seconds",
             "urgency": "urgency of a visit: 0 if none is needed, 6 for the most urgent",
             "changed": "1 if its condition changed since the previous record",
@@ -198,7 +197,6 @@ _ALL: Final = (
         {
             "state": "`never heard`, `alive`, `silent` or `offline`",
             "fault": "active faults",
-            "firmware": "reported version",
             "condition": (
                 "`ok`, or the most urgent of `tampered`, `silent`, `never_heard`, `faulty`,"
                 " `low_battery`, `drifting`, `test_due`"

@@ -7,11 +7,9 @@ after the other, and ``payloads.json``, each of a device of its own: lists of
 - ``topic`` and one of ``json`` (any value), ``text``, ``hex``: the message;
 - optionally ``retained``, ``received`` (Unix seconds), ``zone``, ``before`` (messages given to
   the same context first, same form; of formats that join values, their readings count too);
-- ``readings``: expected ``{"sensor", "time", "values", "events", "faults", "flags", "seq",
-  "firmware"}``,
+- ``readings``: expected ``{"sensor", "time", "values", "events", "faults", "flags", "seq"}``,
   where absent parts are empty and ``time`` absent means receive time; or ``rejected``: reason;
-- optionally ``intervals``: seconds between reports that devices name, by sensor;
-- optionally ``described``: firmware that descriptions give, by sensor or topic.
+- optionally ``intervals``: seconds between reports that devices name, by sensor.
 """
 
 import itertools
@@ -139,7 +137,6 @@ def test_golden(name, case):
     readings = decode(name, case, context)
     for reading in readings:
         check(reading)
-    assert dict(context.states.firmware) == case.get("described", {})
     got = [
         {
             "sensor": r.sensor,
@@ -149,7 +146,6 @@ def test_golden(name, case):
             "faults": sorted(r.faults),
             "flags": sorted(r.flags),
             "seq": r.seq,
-            "firmware": r.firmware,
         }
         for r in readings
     ]
@@ -162,7 +158,6 @@ def test_golden(name, case):
             "faults": sorted(w.get("faults", [])),
             "flags": sorted(w.get("flags", [])),
             "seq": w.get("seq"),
-            "firmware": w.get("firmware", ""),
         }
         for w in case["readings"]
     ]

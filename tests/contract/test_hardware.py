@@ -16,7 +16,6 @@ from tests.support.plumes import START, readings_of_puff
 HARDWARE = Path(__file__).parents[2] / "hardware"
 DEVICES = sorted(HARDWARE.glob("*.yaml"))
 DEVICES.remove(HARDWARE / "secrets.example.yaml")
-DEVICE_MODELS = {f"{path.stem}-1": path.stem for path in DEVICES}
 SECRETS = {
     "wifi_ssid": "school",
     "wifi_password": "secret-of-wifi",
@@ -44,7 +43,6 @@ def published(device, readings, start=0):
     names = [e for e in entities(device) if e.object_id in OBJECTS]
     birth = device["mqtt"]["birth_message"]
     yield Message(birth["topic"], birth["payload"].encode(), START, retained=birth["retain"])
-    yield Message(f"{prefix}/text_sensor/firmware/state", b"plumewatch-x 1.0.0", START)
     for number, reading in enumerate(readings, start):
         values = {"voc_raw": 31_500.0, "n03": 12.5, "n05": 4.0, "n10": 0.5, "n25": 0.1}
         values |= {"pm4": 4.5, "nox_index": 1.0, **reading.values}
@@ -69,7 +67,7 @@ def received(messages):
 def test_a_device_measures_all_that_distinguishes_vaping(device):
     objects = {e.object_id for e in entities(device)}
     assert {OBJECTS.get(name) for name in objects} >= QUANTITIES
-    assert objects >= {"device_time", "firmware", "sequence", "tamper"}
+    assert objects >= {"device_time", "sequence", "tamper"}
 
 
 def test_a_device_reports_that_it_is_gone(device):
@@ -125,13 +123,8 @@ def test_a_puff_becomes_one_reading_an_interval_and_an_alert(device):
 def test_setup_recognizes_a_device(device):
     prefix = device["mqtt"]["topic_prefix"]
     puff = readings_of_puff(prefix, seconds=20)
-    model = DEVICE_MODELS[prefix]
-    firmware = f"plumewatch-{model} 1.0.0".encode()
-    topic = f"{prefix}/text_sensor/firmware/state"
-    messages = [Message(topic, firmware, START, retained=True), *published(device, puff)]
-    found = discover([m for m in messages if m.payload != b"plumewatch-x 1.0.0"], ZoneInfo("UTC"))
-    sensor = found.sensors[prefix]
-    assert (sensor.decoder, sensor.model) == ("esphome", model)
+    sensor = discover(list(published(device, puff)), ZoneInfo("UTC")).sensors[prefix]
+    assert sensor.decoder == "esphome"
     assert sensor.interval_s == pytest.approx(2.0, abs=0.1)
 
 

@@ -20,11 +20,10 @@ from reports import kpis, read
 from reports.figures import IN_SERIES, LOAD, OUTCOME, RESPONSE, SENSORS, compute_table
 from reports.figures import compute_figures as report_figures
 from reports.wording import format_value
-from storage import firmware
 from storage.sqlite import connect
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support import grafana
-from tests.support.school_series import FIRMWARE, NEW_FIRMWARE, SILENT, UPDATED, ZONE
+from tests.support.school_series import SILENT, ZONE
 from tests.support.staff_page import page_settings
 
 VAPE = KIND_WORDS["vape"]
@@ -224,27 +223,6 @@ async def test_sensor_health_page_puts_what_is_wrong_first(page, school):
     assert "PM2.5 has been exactly" in silent
     assert "tampered with" in next(row for row in rows if row.startswith("gym-1-locker-b"))
     assert "-71 dBm" in next(row for row in rows if row.startswith("main-2-boys-b"))
-    assert all(FIRMWARE["b"] in row for row in rows if row.split()[0].endswith("-b"))
-
-
-def test_firmware_is_the_same_in_panel_page_and_report(url, school):
-    panel = next(
-        p for p in grafana.panels(DASHBOARDS["sensors"]) if p["title"] == "Firmware by sensor"
-    )
-    (target,) = panel["targets"]
-    end = school.end + 1
-    found = {
-        series["tags"]["sensor"]: dict(zip(series["columns"], series["values"][0], strict=True))
-        for series in grafana.answer(url, grafana.interpolated(target["query"], end - 9, end))
-    }
-    with closing(connect(school.database, read_only=True)) as state:
-        current = firmware.current(state)
-    assert found.keys() == current.keys() == school.registry.sensors.keys()
-    for sensor, run in current.items():
-        row = found[sensor]
-        assert row["firmware"] == run.version
-        assert row["since"] == pytest.approx(1000 * run.since)
-    assert current[UPDATED].version == NEW_FIRMWARE
 
 
 async def test_the_state_of_a_sensor_is_that_of_now(school, embedded):

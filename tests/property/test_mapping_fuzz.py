@@ -99,10 +99,9 @@ FIELDS = st.builds(
     fields=st.lists(FIELDS, min_size=1, max_size=4),
     conditions=CONDITIONS,
     time_path=PATHS,
-    firmware=st.builds(lambda path, when: {"path": path, "when": when}, PATHS, CONDITIONS),
     content=CONTENTS,
 )
-def test_any_mapping(fields, conditions, time_path, firmware, content):
+def test_any_mapping(fields, conditions, time_path, content):
     mapping = MappingConfig.model_validate(
         {
             "version": 1,
@@ -111,7 +110,6 @@ def test_any_mapping(fields, conditions, time_path, firmware, content):
             "sensor": {"capture": "id"},
             "when": conditions,
             "time": {"path": time_path, "formats": ["iso8601", "unix", "%Y-%m-%d %H:%M:%S"]},
-            "firmware": firmware,
             "field": fields,
             "example": [{"topic": "t/a", "payload": "", "nothing": True}],
         }

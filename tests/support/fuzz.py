@@ -19,7 +19,7 @@ from detection.quantities import QUANTITIES
 from ingest.decoding import Context
 from ingest.errors import DecodeError, Reason
 from ingest.intake import decode_message
-from ingest.validation import NO_VALUE, Message, clean_version
+from ingest.validation import NO_VALUE, Message
 from storage.reading import DEVICE_EVENTS
 
 if TYPE_CHECKING:
@@ -150,7 +150,6 @@ def check(reading: Reading) -> None:
     assert not set(reading.faults) & set(reading.values)
     assert set(reading.events) <= DEVICE_EVENTS
     assert 1 <= len(reading.sensor) <= 64
-    assert clean_version(reading.firmware) == reading.firmware
 
 
 def read_or_refuse(messages: Iterable[Message], name: str, routes: Routes | None = None) -> Context:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -36,7 +35,7 @@ from plumewatch.service.data_folder import prepare_state
 from reports.rows import DutySpan
 from sensor_sim.school import School
 from sensor_sim.simulate import simulate
-from storage import audit, firmware
+from storage import audit
 from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from storage.sqlite import connect, transaction
@@ -54,11 +53,6 @@ __all__ = ["SILENT", "ZONE", "SimulatedSchool", "simulated_school"]
 ZONE = "America/New_York"
 SILENT = "gym-1-staff-a"
 """A sensor that went silent an hour before the end."""
-UPDATED = "gym-1-locker-a"
-"""A sensor that got a new firmware some hours before the end."""
-FIRMWARE = {"a": "2.3.1", "b": "1.8.0"}
-NEW_FIRMWARE = "2.4.0"
-_UPDATED_S = 5 * 3600.0
 _TAMPERED = "gym-1-locker-b"
 _DECORATED = "main-2-boys-b"
 _SIMULATED = 1_789_390_800.0  # 2026-09-14T13:00:00Z, a Monday
@@ -143,9 +137,7 @@ def simulated_school(folder: Path, hours: float = 12.0, seed: int = 3) -> Simula
     registry = _registry({r.sensor for r in readings})
     database = folder / "state.db"
     records = _judged(database, registry, readings, start, end)
-    with closing(connect(database, read_only=True)) as state:
-        versions = firmware.current(state)
-    records += _service(registry, readings, versions, start, end)
+    records += _service(registry, readings, start, end)
     return SimulatedSchool(registry, readings, records, database, start, end)
 
 
@@ -166,7 +158,6 @@ def _simulated(hours: float, seed: int) -> Iterator[Reading]:
 
 def _thinned(readings: Iterator[Reading], shift_s: float, end: float) -> Iterator[Reading]:
     last: dict[str, float] = {}
-    reported: dict[str, str] = {}
     for recorded in readings:
         reading = structs.replace(recorded, time=recorded.time + shift_s)
         if reading.time - last.get(reading.sensor, 0.0) < _THINNED_S or reading.time > end - 5:
@@ -178,11 +169,7 @@ def _thinned(readings: Iterator[Reading], shift_s: float, end: float) -> Iterato
         if reading.sensor == _DECORATED:  # with what no simulated device reports
             values |= {"battery": round(60.0 - (reading.time % 86_400) / 8_640), "rssi": -71.0}
             values |= {"co": 0.4, "light": 180.0 + reading.time % 60}
-        updated = reading.sensor == UPDATED and reading.time > end - _UPDATED_S
-        version = NEW_FIRMWARE if updated else FIRMWARE[reading.sensor[-1]]
-        news = version if reported.get(reading.sensor) != version else ""
-        reported[reading.sensor] = version
-        yield structs.replace(reading, received=reading.time + 0.4, values=values, firmware=news)
+        yield structs.replace(reading, received=reading.time + 0.4, values=values)
 
 
 def _registry(sensors: set[str]) -> Registry:
@@ -211,7 +198,7 @@ def _judged(
     with transaction(connection) as tx:
         audit.append(tx, audit.AuditKind.START, "service", {}, start)
     engine = AlertEngine(registry, _POLICY)
-    consumer = DetectionConsumer(connection, engine, may_alert, record_firmware=True)
+    consumer = DetectionConsumer(connection, engine, may_alert)
     late = {sensor for sensor, *_ in _LATE}
     feed = (r for r in readings if r.sensor not in late or r.time < end - 7_200.0)
     done, answered = 0, 0
@@ -281,7 +268,6 @@ def _answer(tx, engine: AlertEngine, incident: str, at: float, number: int) -> N
 def _service(
     registry: Registry,
     readings: list[Reading],
-    versions: Mapping[str, firmware.Firmware],
     start: float,
     end: float,
 ) -> list[Record]:
@@ -334,7 +320,6 @@ def _service(
         stored = StateSummary(
             faults if now > end - 5_300 else {},
             {name: ThresholdReport(2.2, 2.2, 0.5, 0.3, 0.0, 12.0) for name in counts},
-            {name: run for name, run in versions.items() if now >= run.since},
             waiting=2,
         )
         found += recorder.collect(now, _lives(registry, last, now, start), stored)

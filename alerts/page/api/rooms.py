@@ -53,7 +53,6 @@ class Sensor(Model):
     model: str
     interval_s: float
     state: str = Field(description="alive, silent, offline, never heard; empty if unknown")
-    firmware: str
     time: datetime | None
     values: dict[str, float]
 
@@ -172,7 +171,6 @@ class RoomApi(PageGroup):
             model=sensor.model,
             interval_s=life.interval_s if life else sensor.interval_s,
             state=life.state if life else "",
-            firmware=life.firmware if life else "",
             time=to_moment(latest.time) if latest else None,
             values=dict(latest.values) if latest else {},
         )

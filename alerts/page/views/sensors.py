@@ -33,7 +33,7 @@ from language.messages import Words, _, get_language, mark
 from reports.facts import read_sensor_days
 from reports.kpis import compute_sensor_time
 from reports.text import make_file_name
-from storage import dead_letters, firmware
+from storage import dead_letters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from alerts.page.page_context import PageContext
     from alerts.page.settings import PipelineStatus, SensorStatus
     from reports.rows import SensorDay
-    from storage.firmware import Firmware
     from storage.timeseries.records import Record
 
 log = logging.getLogger(__name__)
@@ -87,13 +86,11 @@ class SensorPages(PageGroup):
     @serves("/sensors", Access.SENSOR_READERS, one_school=True)
     async def _index(self, request: Request) -> Response:
         context, span, now = self._context, read_span(request), self._context.settings.clock()
-        tests, versions, active = await context.read(
-            lambda db: (sensor_tests.load_latest(db), firmware.current(db), load_active_faults(db))
+        tests, active = await context.read(
+            lambda db: (sensor_tests.load_latest(db), load_active_faults(db))
         )
         pipeline, spans = context.read_pipeline(), (now - SPANS[span], now)
-        rows = await context.run_in_thread(
-            self._load_rows, *spans, versions, pipeline.sensors, active
-        )
+        rows = await context.run_in_thread(self._load_rows, *spans, pipeline.sensors, active)
         sensors = context.registry.sensors.values()
         notices = {}
         if context.sites is None:
@@ -122,7 +119,6 @@ class SensorPages(PageGroup):
         self,
         start: float,
         end: float,
-        versions: Mapping[str, Firmware],
         statuses: Mapping[str, SensorStatus],
         active: Mapping[str, ActiveFaults],
     ) -> list[dict[str, Any]]:
@@ -174,7 +170,6 @@ class SensorPages(PageGroup):
                     "life": status,
                     "no_particles": status is not None and status.no_particles_since is not None,
                     "test_due": fields.get("condition") == "test_due",
-                    "firmware": versions.get(sensor.id),
                 }
             )
         return sorted(rows, key=_rank)

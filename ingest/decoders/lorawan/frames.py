@@ -44,7 +44,6 @@ class Frame:
     events: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     history: list[tuple[float, dict[str, object]]] = field(default_factory=list)
-    firmware: object = None
 
     @property
     def says_nothing(self) -> bool:
@@ -135,7 +134,6 @@ def make_readings(
             faults=frame.faults,
             flags=flags,
             seq=seq,
-            firmware=frame.firmware,
         )
     )
     return readings

@@ -13,10 +13,6 @@ sends an alarm of type 0, 1 or 2 instead, which is a fault. Alarm frames may com
 10    20 / 21                    normal / `tamper`
 ====  =========================  ====================================================
 
-After a join, a device reports its versions: DA (GS601) has two bytes of hardware and six of
-firmware version; FF 0A (AM100, AM300) has two bytes of firmware version in hexadecimal: 01 14 is
-v1.14.
-
 **AM100, AM300, GS301**: channel and type. TVOC (08 7D) is ppb on AM107, which is recognized by its
 model or by an activity or light channel in the same frame; on AM300 it is a rating, and ignored.
 History records (20 CE, 21 CE) are readings with the flag `history`; their length after the time
@@ -33,14 +29,6 @@ from ingest.decoders.lorawan.frames import Codec, Frame, Models, load_table, mak
 _VALUES: Final = load_table("gs601", "values")
 _ALARMS: Final = {ident: int(value, 16) for ident, value in load_table("gs601", "alarms").items()}
 _SKIPPED: Final = load_table("gs601", "skipped")
-_VERSIONS: Final = 0xDA
-"""GS601: two bytes of hardware version, six of firmware version."""
-
-
-def _format_version(data: bytes) -> str:
-    """Return a version from bytes, without zeros at the end after the second."""
-    parts = [f"{part:x}" for part in data[:2] + data[2:].rstrip(b"\0")]
-    return f"v{'.'.join(parts)}"
 
 
 class _Bytes:
@@ -84,9 +72,6 @@ def read_gs601(data: bytes) -> Frame:
             raw[quantity] = value if low <= value <= high else None
         elif ident in _SKIPPED:
             at += _SKIPPED[ident]
-        elif ident == _VERSIONS:
-            frame.firmware = _format_version(data[at + 2 : at + 8])
-            at += 8
         else:
             at = _read_gs601_state(frame, ident, data, at)
     if at > size:
@@ -126,7 +111,6 @@ def _read_gs601_state(frame: Frame, ident: int, data: bytes, at: int) -> int:
 _CHANNELS: Final = load_table("am", "values")
 _CHANNELS_SKIPPED: Final = load_table("am", "skipped")
 _POWER_ON: Final = 0xFF0B
-_SOFTWARE: Final = 0xFF0A
 _PRESENCE: Final = (b"\x05\x00\x00", b"\x05\x00\x01")
 _HISTORY: Final = (3, 5, 12, 16, 18)
 """Bytes of a history record after its time."""
@@ -151,8 +135,9 @@ def read_am(data: bytes, *, is_am100: bool = False) -> Frame:
             frame.raw["light"] = rest.number(2)
             rest.take(4)
             is_am100 = True
-        elif channel in (_POWER_ON, _SOFTWARE):
-            _read_am_start(frame, rest, channel)
+        elif channel == _POWER_ON:
+            rest.take(1)
+            frame.events.append("restart")
         elif channel in (0x20CE, 0x21CE):
             _read_am_history(frame, rest, ugm3=channel == 0x21CE)
         elif channel in _CHANNELS_SKIPPED:
@@ -162,14 +147,6 @@ def read_am(data: bytes, *, is_am100: bool = False) -> Frame:
     if tvoc is not None and is_am100:
         frame.raw["tvoc_ppb"] = tvoc
     return frame
-
-
-def _read_am_start(frame: Frame, rest: _Bytes, channel: int) -> None:
-    if channel == _POWER_ON:
-        rest.take(1)
-        frame.events.append("restart")
-    else:
-        frame.firmware = _format_version(rest.take(2))
 
 
 def _read_am_history(frame: Frame, rest: _Bytes, *, ugm3: bool) -> None:

@@ -79,7 +79,6 @@ def read_decoded(decoded: dict[str, Any], units: dict[str, str] | None = None) -
     if "vaping_index" in members or "vaping_index_alarm" in members:
         units = {"tvoc": "ug/m3"}
     frame = Frame(find_quantities(_flatten_members(decoded), units))
-    frame.firmware = members.get("firmware_version")
     _add_counts(frame, members)
     if _clean_word(members.get("tamper_status")) in _TAMPERED:
         frame.events.append("tamper")

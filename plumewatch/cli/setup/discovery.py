@@ -45,8 +45,6 @@ _SAMPLES: Final = 20
 _SHORTEST_BURST_S: Final = 0.25
 _LONGEST_BURST_S: Final = 0.9
 _OURS: Final = "plumewatch/canary/"
-_REFERENCE: Final = "plumewatch-"
-"""Prefix of a reference device's firmware version; its model follows."""
 _NODE: Final = 2
 """Level of a Home Assistant discovery topic that names the device."""
 _DRAFT: Final[Mapping[str, Any]] = {
@@ -249,9 +247,6 @@ def _collect(
     for reading in context.states.joiner.close(context.limits):
         note(reading, joined[reading.sensor], live=True)
     for sensor in found.sensors.values():
-        firmware = context.states.described(sensor.id, topic)
-        if firmware.startswith(_REFERENCE):
-            sensor.model = firmware.removeprefix(_REFERENCE).partition(" ")[0]
         sensor.topics |= joined_under[sensor.id] - {""}
         sensor.unlikely = unlikely.of(sensor.id, least=1)
     _adopt(found, {message.topic for message in messages})

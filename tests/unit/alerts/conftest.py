@@ -13,7 +13,7 @@ from alerts.incidents import schema
 from alerts.policy import AlertPolicy, StaffMember
 from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
-from storage import audit, firmware, sqlite
+from storage import audit, sqlite
 from storage.journal import STATE_SCRIPTS
 from storage.registry import Registry, Room, Sensor
 from tests.support.consumer_site import ConsumerSite
@@ -58,7 +58,6 @@ def empty_database(tmp_path_factory):
     sqlite.migrate(connection, audit.COMPONENT, audit.SCRIPTS)
     sqlite.migrate(connection, "state", STATE_SCRIPTS)
     sqlite.migrate(connection, sensor_tests.COMPONENT, sensor_tests.SCRIPTS)
-    sqlite.migrate(connection, firmware.COMPONENT, firmware.SCRIPTS)
     connection.close()
     return path
 

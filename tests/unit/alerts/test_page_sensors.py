@@ -19,7 +19,7 @@ async def test_state_interval_and_what_was_noted(open_page):
     status = PipelineStatus(
         sensors={
             "s1": SensorStatus("alive", NOW - 3, 5.0, {"readings": 900, "late": 1200}),
-            "s2": SensorStatus("offline", NOW - 7200, 60.0, {"clock": 3, "bad_firmware": 1}),
+            "s2": SensorStatus("offline", NOW - 7200, 60.0, {"clock": 3, "unread": 1}),
             "s3": SensorStatus("never heard", None, 5.0),
         }
     )
@@ -30,7 +30,7 @@ async def test_state_interval_and_what_was_noted(open_page):
     assert text.count("data problems <span") == 2
     assert "<dd>late 1,200</dd>" in (await page.client.get("/sensors/s1/device")).text
     shown = (await page.client.get("/sensors/s2/device")).text
-    assert "wrong clock 3, firmware version rejected 1" in shown
+    assert "wrong clock 3, value with an unknown unit dropped 1" in shown
     assert "Never heard" in text
     assert '<span class="fine">floor 2, North</span></td>' in text
 

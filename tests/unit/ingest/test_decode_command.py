@@ -36,20 +36,6 @@ def test_refused_is_one_line_on_stderr():
     assert err.count("\n") == 1
 
 
-def test_a_message_that_reports_its_firmware_only():
-    info = b'{"Info1": {"Version": "14.2.0"}}'
-    assert run(info, topic="tele/b2/INFO1") == (
-        0,
-        "",
-        "no reading: b2 reports firmware 14.2.0 only\n",
-    )
-    code, _, err = run(b'{"firmware": "1.4.2"}')
-    assert (code, err) == (
-        1,
-        "rejected: no_measurement: nothing measured: the message only reports firmware 1.4.2\n",
-    )
-
-
 def test_old_samples_are_shown_as_sent_and_history_too():
     code, out, _ = run(b'{"time": "2011-05-05T00:00:00Z", "pm25": 7.5}')
     assert code == 0

@@ -36,8 +36,6 @@ def send(intake, content, sensor="s1", received=NOW, **more):
         ({"time": NOW - 3 * 86_400, "pm25": 4.0}, {}, "late"),
         ({"time": NOW, "pm25": 4.0}, {"retained": True}, "retained"),
         ({"time": NOW, "pm25": 1e9, "rh": 40.0}, {}, "fault"),
-        ({"time": NOW, "pm25": 4.0, "firmware": "x" * 65}, {}, "bad_firmware"),
-        ({"time": NOW, "pm25": 4.0, "firmware": 7}, {}, "bad_firmware"),
     ],
 )
 def test_noteworthy(intake, content, more, noted):
@@ -51,9 +49,7 @@ def test_duplicates_are_no_readings(intake):
     assert intake.reading_counts.of("s1") == {"readings": 1, "duplicate": 2}
 
 
-@pytest.mark.parametrize(
-    "flag", [*sorted(SILENT_FLAGS), "bad_firmware", "clock_skew", "codec_error"]
-)
+@pytest.mark.parametrize("flag", [*sorted(SILENT_FLAGS), "clock_skew", "codec_error"])
 def test_every_flag_that_silences_or_signals_trouble_is_counted(flag):
     tally = ReadingCounts()
     tally.add(Reading("s1", NOW, NOW, {"pm25": 1.0}, flags=(flag,)))
@@ -81,7 +77,7 @@ def test_counts_go_on_after_a_restart(intake):
 @pytest.mark.parametrize(
     ("more", "readings"),
     [
-        ({"values": {"rssi": -60.0, "battery": 80.0}, "firmware": "14.2"}, 0),
+        ({"values": {"rssi": -60.0, "battery": 80.0}}, 0),
         ({"events": ("online",)}, 0),
         ({"values": {"rssi": -60.0, "pm25": 4.0}}, 1),
         ({"faults": ("pm25",)}, 1),

@@ -93,7 +93,6 @@ def test_a_backlog_without_stamps_is_known_by_its_numbers(restarted):
                 (),
                 ("no_time",),
                 k,
-                "",
                 first_packet + k,
             )
 
@@ -112,7 +111,7 @@ def test_a_backlog_without_stamps_is_known_by_its_numbers(restarted):
 
 
 def delivered_numbered(seq):
-    return Reading("s", 400.0, 400.0, {"pm25": 9.0}, (), (), ("no_time",), seq, "", 999)
+    return Reading("s", 400.0, 400.0, {"pm25": 9.0}, (), (), ("no_time",), seq, 999)
 
 
 def test_memory_is_bounded_and_what_it_cannot_tell_is_doubtful():

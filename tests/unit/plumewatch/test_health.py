@@ -179,7 +179,7 @@ async def test_pages(parts):
 async def test_metrics(parts):
     parts.intake.counters["rejected", "bad_json", "native"] = 3
     parts.state.received = 7
-    refused = Reading("s1", NOW, NOW, {"pm25": 4.0}, flags=("bad_firmware",))
+    refused = Reading("s1", NOW, NOW, {"pm25": 4.0}, flags=("unread",))
     parts.intake.reading_counts.add(refused)
     async with client(parts) as http:
         answer = await http.get("/metrics")
@@ -192,7 +192,7 @@ async def test_metrics(parts):
             ("plumewatch_messages_received_total",): 7,
             ("plumewatch_messages_total", "native", "rejected", "bad_json"): 3,
             ("plumewatch_dead_letters", "bad_json"): 2,
-            ("plumewatch_readings_total", "bad_firmware"): 1,
+            ("plumewatch_readings_total", "unread"): 1,
             ("plumewatch_model_info", "plume-2"): 1,
             ("plumewatch_ready", "canary"): 1,
             ("plumewatch_journal_lag_readings", "detector"): 0,

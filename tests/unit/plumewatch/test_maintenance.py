@@ -9,7 +9,6 @@ import pytest
 from plumewatch.config.load import parse
 from plumewatch.service import maintenance
 from plumewatch.service.maintenance import FASTEST, Maintenance, RetentionClock
-from storage import firmware
 from storage.errors import StorageUnavailableError
 from storage.journal import load_snapshot
 from storage.reading import Reading
@@ -116,35 +115,6 @@ async def test_hours_on_duty_are_counted_while_nothing_runs(config, tmp_path):
     )
     hours = [r for r in records if r.fields.keys() == {"duty_s"}]
     assert [(r.time - monday) / 3600 for r in hours] == [1.0, 2.0, 3.0, 4.0, 5.0]
-
-
-async def test_a_change_of_firmware_is_on_record(config):
-    began = time.time()
-
-    def reading_of(k, version=""):
-        at = began + k / 1000
-        return Reading("n2-boys-1", at, at, {"pm25": 4.0}, firmware=version)
-
-    async with running(config) as service:
-        await store(service, [reading_of(0, "1.0"), reading_of(1)])
-        await until(lambda: service.detection.counts.readings == 2)
-        await store(service, [reading_of(2, "1.1"), reading_of(3, "1.1")])
-        with state_database(service) as db:  # readings are judged before that is stored
-            await until(lambda: firmware.versions(db) == {"n2-boys-1": "1.1"})
-        await service.monitoring.maintenance.measure()
-        await until(
-            lambda: len(service.series.records("sensor_health", began, time.time() + 1)) > 1
-        )
-        health = service.series.records("sensor_health", began, time.time() + 1)[-1]
-        fields = health.fields
-        assert fields["firmware"] == "1.1"
-        assert fields["firmware_since"] == began + 0.002
-    async with running(config) as service:  # reported again, it is no change
-        assert service.monitoring.status().sensors["n2-boys-1"].firmware == "1.1"
-        await store(service, [reading_of(4, "1.1")])
-        await until(lambda: service.detection.counts.readings == 1)
-        with state_database(service) as db:
-            assert firmware.current(db)["n2-boys-1"].since == began + 0.002
 
 
 async def test_records_that_wait_over_a_restart(config, monkeypatch):

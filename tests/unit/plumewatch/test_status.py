@@ -18,7 +18,6 @@ from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
 from plumewatch.sensor_status import SavedCounts, read_statuses, save_counts
 from plumewatch.service.data_folder import NEWEST
-from storage import firmware
 from storage.journal import STATE_SCRIPTS, DeadLetter, Journal, Snapshot, save_snapshot
 from storage.reading import Reading
 from storage.sqlite import connect, migrate, transaction
@@ -77,9 +76,6 @@ def stored(config_path):
     polls = {"poll_error": "HTTP status 500", "poll_failing_since": NOW + 60}
     more = {"s2": {**polls, "of_a_later_version": 1}}
     save_counts(connection, SavedCounts(tally.snapshot(), len(readings), more))
-    migrate(connection, firmware.COMPONENT, firmware.SCRIPTS)
-    with transaction(connection) as tx:
-        firmware.note(tx, "s1", "1.4.2", NOW)
     connection.close()
     return config_path
 
@@ -132,7 +128,6 @@ def test_status_as_json(stored):
         "heard": NOW + 240,
         "interval_s": 60.0,
         "counts": {"readings": 5, "late": 4, "unjudged": 2},
-        "firmware": "1.4.2",
         "poll_error": "",
         "poll_failing_since": None,
         "no_particles_since": None,
@@ -145,7 +140,6 @@ def test_status_as_json(stored):
         "heard": None,
         "interval_s": 5.0,
         "counts": {},
-        "firmware": "",
         "poll_error": "HTTP status 500",
         "poll_failing_since": NOW + 60,
         "no_particles_since": None,

@@ -243,60 +243,6 @@ class TestWindows:
         assert context.states.joiner.close(context.limits) == []
 
 
-class TestFirmware:
-    def test_a_version_comes_with_its_reading_and_a_bad_one_costs_a_flag(self):
-        decoder = mapping(firmware={"path": ["fw"]})
-        for given, version in [("1.0", "1.0"), (" 1.0\n", "1.0"), (None, ""), ("", "")]:
-            reading = one(decoder, {"pm": 7, "fw": given})
-            assert (reading.firmware, reading.flags) == (version, ("no_time",))
-        assert one(decoder, {"pm": 7}).firmware == ""
-        for given in (1.0, 7, True, [], {}, "é", "x" * 65, "1\x00"):
-            reading = one(decoder, {"pm": 7, "fw": given})
-            assert (reading.firmware, reading.values) == ("", {"pm25": 7.0})
-            assert reading.flags == ("no_time", "bad_firmware")
-            assert may_alert(reading)
-
-    def test_alone_it_waits_for_the_next_reading_of_its_sensor(self):
-        decoder, context = mapping(firmware={"path": ["fw"]}), Context()
-        assert decode(decoder, {"fw": "1.0"}, context=context) == []
-        assert context.states.described("a", "t/a") == "1.0"
-        for content in ({"fw": "x" * 65}, {"fw": 7}, {"fw": ""}, {"fw": None}, {}):
-            with pytest.raises(DecodeError) as refused:
-                decode(decoder, content, context=context)
-            assert refused.value.reason == "no_measurement"
-        assert context.states.described("a", "t/a") == "1.0"
-
-    @pytest.mark.parametrize(
-        ("topic", "content"),
-        [("http/hall", {"id": "a", "fw": "1.0"}), ("t/a", {"id": "a", "fw": "1.0", "old": 1})],
-    )
-    def test_alone_under_another_topic_or_as_history_it_means_nothing(self, topic, content):
-        flag = [{"flag": "history", "path": ["old"], "equals": 1}]
-        decoder = mapping(sensor={"path": ["id"]}, firmware={"path": ["fw"]}, flag=flag)
-        context = Context()
-        with pytest.raises(DecodeError) as refused:
-            decode(decoder, content, topic, context=context)
-        assert refused.value.reason == "no_measurement"
-        assert context.states.described("a", topic) == ""
-
-    def test_in_a_window_the_last_one_counts(self):
-        decoder = mapping(
-            topic="t/{id}/{what}",
-            firmware={"path": ["fw"]},
-            field=[field("pm25", "ug/m3", ["pm"]), field("rh", "%", ["rh"])],
-            join_s=2.0,
-        )
-        context = Context()
-        decode(decoder, {"pm": 7, "fw": "1.0"}, "t/a/pm", context=context)
-        decode(decoder, {"rh": 41}, "t/a/rh", context=context)
-        (reading,) = context.states.joiner.close(context.limits)
-        assert (reading.values, reading.firmware) == ({"pm25": 7.0, "rh": 41.0}, "1.0")
-        decode(decoder, {"pm": 7, "fw": "1.0"}, "t/a/pm", context=context)
-        decode(decoder, {"rh": 41, "fw": 2}, "t/a/rh", context=context)
-        (reading,) = context.states.joiner.close(context.limits)
-        assert (reading.firmware, reading.flags) == ("", ("no_time", "bad_firmware"))
-
-
 class TestPolicies:
     @pytest.mark.parametrize("flag", ["history", "simulated", "cached", "maintenance"])
     def test_flags_keep_from_alerting(self, flag):

@@ -40,20 +40,6 @@ def line(text, start):
     return found
 
 
-@pytest.mark.parametrize("version", ["2.4.1", " 2.4.1\n", "v2 (b7)"])
-def test_a_firmware_is_guessed_by_its_name(version):
-    content = {"id": "a7", "pm25": 4, "sys": {"fwVersion": version}}
-    entry = suggested("site/a7/state", content)
-    assert entry["firmware"] == {"path": ["sys", "fwVersion"]}
-    assert entry["example"][0]["firmware"] == " ".join(version.split())
-    assert "# guess: by its name" in line(text_of("site/a7/state", content), "firmware = {")
-
-
-@pytest.mark.parametrize("value", [2, "", "x" * 65, "é", None])
-def test_what_is_no_version_is_not_mistaken_for_one(value):
-    assert "firmware" not in suggested("site/a7/state", {"id": "a7", "pm25": 4, "fw": value})
-
-
 def test_nested_json():
     entry = suggested(
         "site/n2/acme-7/state",
