@@ -13,14 +13,12 @@ PROGRESS := 2>&1 | awk '/^Collecting/ {printf "\r  %3d packages: %-44.44s", ++n,
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n + 1 : 4)))
 SCALE_STAMP := $(VENV)/.installed-scale
 SITE_VENV := .venv-docs
-HARDWARE_VENV := .venv-hardware
-ESPHOME = $(abspath $(HARDWARE_VENV))/bin/esphome
 
 # Python starts many times here: tests in several workers, programs that tests start.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site hardware docs messages dashboards gallery dashboards-gallery fuzz fuzz-http attack golden fault soak bench-ingest bench-steady bench-simulate bench-series bench-dashboards bench-decode bench-detector-speed bench-reports bench-district size train wheel wheel-demo audit sbom
+.PHONY: help setup setup-scale bench-scale demo test lint format ci lock clean replay-real site docs messages dashboards gallery dashboards-gallery fuzz fuzz-http attack golden fault soak bench-ingest bench-steady bench-simulate bench-series bench-dashboards bench-decode bench-detector-speed bench-reports bench-district size train wheel wheel-demo audit sbom
 
 help: ## show this help
 	@echo "Plumewatch: what 'make' can do"
@@ -94,19 +92,6 @@ site: $(SITE_VENV)/.installed ## build the documentation into build/site; links 
 	@$(SITE_VENV)/bin/python docs/site/links.py
 	@NO_MKDOCS_2_WARNING=1 $(SITE_VENV)/bin/mkdocs build --strict
 	@echo "build/site/index.html"
-
-$(HARDWARE_VENV)/.installed: requirements-hardware.lock
-	@test -x $(HARDWARE_VENV)/bin/python || $(PYTHON) -m venv $(HARDWARE_VENV)
-	@echo "Installing ESPHome into $(HARDWARE_VENV) (once, 300 MB) ..."
-	@$(HARDWARE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements-hardware.lock
-	@touch $@
-
-hardware: $(HARDWARE_VENV)/.installed ## check the reference devices with ESPHome itself, up to their C++ source
-	@mkdir -p build && rm -rf build/hardware && cp -r hardware build/hardware
-	@cp hardware/secrets.example.yaml build/hardware/secrets.yaml
-	@cd build/hardware && for file in sen55.yaml sen55-poe.yaml; do \
-	  $(ESPHOME) compile --only-generate $$file > $$file.log 2>&1 || { cat $$file.log; exit 1; }; \
-	  echo "hardware/$$file: valid"; done
 
 docs: $(STAMP) ## write the tables of the documentation that come from the code
 	@$(BIN)/python -m docs.make_tables
@@ -211,7 +196,6 @@ lock: $(STAMP) ## resolve pyproject.toml into the lock files, for Python 3.11 an
 	@$(COMPILE) --group build -c requirements.lock -o requirements-build.lock
 	@$(COMPILE) --group sim -o requirements-sim.lock
 	@$(COMPILE) --group docs -o requirements-docs.lock
-	@$(COMPILE) --group hardware -o requirements-hardware.lock
 
 clean: ## remove the environments, what was built and what the demo left
-	@rm -rf $(VENV) $(SITE_VENV) .venv-train $(HARDWARE_VENV) build demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(SITE_VENV) .venv-train build demo-data .mypy_cache .ruff_cache .pytest_cache .hypothesis

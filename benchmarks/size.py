@@ -3,8 +3,8 @@
 A line of code contains something other than blanks, comments and docstrings. Files that git does
 not track are not counted.
 
-- *Product*: everything written by hand that runs, or is served, in a school: the packages, the
-  devices in ``hardware/``, what installs them in ``deploy/``.
+- *Product*: everything written by hand that runs, or is served, in a school: the packages,
+  and what installs them in ``deploy/``.
 - *Tests*, *research* and *tools* (benchmarks, scripts of the documentation, the build) are listed
   separately.
 - *Generated*, *vendored* and *recorded* are what ``make`` writes from the code, what other people
@@ -30,7 +30,7 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 PRODUCT: Final = {
     *("plumewatch", "ingest", "detection", "alerts", "reports", "storage", "language"),
-    *("dashboards", "scale", "sensor_sim", "hardware", "deploy"),
+    *("dashboards", "scale", "sensor_sim", "deploy"),
 }
 KINDS: Final = {"tests": "tests", "research": "research"}
 """What a top-level folder that is no product counts as; all others are tools."""

@@ -6,20 +6,15 @@ last will. The quantity follows from an object's id and the unit in its discover
 is Sensirion's VOC index and ``tvoc`` is ppb; ``pm_0_3um`` to ``pm_10_0um`` are larger particles in
 0.1 L, unless discovery names another unit. ``pmc_0_5`` and the like are left out, because the id
 does not say whether they count up to or above a diameter.
-
-The devices of ``hardware/`` begin each interval with ``text_sensor/device_time`` (Unix
-seconds, or ISO 8601 with zone) and ``sensor/sequence``; they apply to the values of the next
-second. ``sensor/voc_raw`` are Sensirion's ticks, and
-``binary_sensor/fan_cleaning`` with ``ON`` flags the next 25 s as `maintenance`.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from typing import Any, Final
+from typing import Final
 
-from ingest.decoding import Context, decode_text, make_state_reading, parse_stamp, parse_state
+from ingest.decoding import Context, decode_text, make_state_reading, parse_state
 from ingest.errors import PayloadError, Reason
 from ingest.names import Meaning, find_conversion, find_quantity
 from ingest.validation import Message, Readings, parse_number, sensor_id
@@ -29,14 +24,12 @@ _NO_NODES: Final = frozenset({"homeassistant", "zigbee2mqtt", "frigate", "octopr
 _PER_DL: Final = "/dL"
 _COUNT: Final = re.compile(r"(?:^|_)pm_(0_3|0_5|1_0|2_5|5_0|10_0)um$")
 _OWN_UNIT: Final = {"voc": "index", "tvoc": "ppb"}
-_CLEANING_S: Final = 25.0
-"""Ten seconds of cleaning, and the time until room air is inside again."""
 
 
 def decode(message: Message, context: Context) -> Readings:
     """Decode one ESPHome topic."""
     levels = message.topic.split("/")
-    text = decode_text(message.payload)
+    text, states = decode_text(message.payload), context.states
     if levels[-1] == "status":
         return _read_status(levels[:-1], text, message, context)
     if len(levels) < 4 or levels[-1] != "state":
@@ -46,55 +39,10 @@ def decode(message: Message, context: Context) -> Readings:
     if component == "binary_sensor":
         if text not in ("ON", "OFF"):
             raise PayloadError(Reason.WRONG_TYPE, "a binary sensor is ON or OFF")
-        return _read_binary(sensor, name, message, context) if text == "ON" else []
-    if component == "text_sensor":
-        _read_text(sensor, name, text, message, context)
-        return []
+        if text == "OFF" or "tamper" not in name.lower():
+            return []
+        return states.joiner.add(sensor, None, message, context.limits, {}, events=("tamper",))
     return _read_value(sensor, name, text, message, context) if component == "sensor" else []
-
-
-def _read_binary(sensor: str, name: str, message: Message, context: Context) -> Readings:
-    if name == "fan_cleaning" and not message.retained:
-        context.states.last[f"esphome cleaning {sensor}"] = {"since": message.received}
-    if "tamper" not in name.lower():
-        return []
-    return _add(sensor, message, context, {}, events=("tamper",))
-
-
-def _read_text(sensor: str, name: str, text: str, message: Message, context: Context) -> None:
-    if name == "device_time" and not message.retained:
-        moment = {"at": message.received, "time": parse_stamp(text, message)}
-        context.states.last[f"esphome {sensor}"] = moment
-
-
-def _add(
-    sensor: str,
-    message: Message,
-    context: Context,
-    raw: dict[str, object],
-    events: tuple[str, ...] = (),
-) -> Readings:
-    """Add to the sensor's open reading, with the time and number the device announced."""
-    states, now = context.states, message.received
-    moment = {} if message.retained else _find_moment(sensor, message, context)
-    cleaning = states.last.get(f"esphome cleaning {sensor}")
-    is_cleaning = cleaning is not None and 0 <= now - cleaning["since"] <= _CLEANING_S
-    return states.joiner.add(
-        sensor,
-        moment.get("time"),
-        message,
-        context.limits,
-        raw,
-        events=events,
-        flags=("maintenance",) if is_cleaning else (),
-        seq=moment.get("seq"),
-    )
-
-
-def _find_moment(sensor: str, message: Message, context: Context) -> dict[str, Any]:
-    moment = context.states.last.get(f"esphome {sensor}", {})
-    age = message.received - moment.get("at", -math.inf)
-    return moment if 0 <= age <= context.states.joiner.window_s else {}
 
 
 def _read_status(levels: list[str], text: str, message: Message, context: Context) -> Readings:
@@ -104,12 +52,6 @@ def _read_status(levels: list[str], text: str, message: Message, context: Contex
 
 
 def _read_value(sensor: str, name: str, text: str, message: Message, context: Context) -> Readings:
-    if name == "sequence":
-        if text.isascii() and text.isdecimal() and not message.retained:
-            moment = _find_moment(sensor, message, context)
-            own = {"at": message.received, "seq": int(text)}
-            context.states.last[f"esphome {sensor}"] = {**moment, **own}
-        return []
     meaning = _find_meaning(name, context.states.hints.get(message.topic))
     if meaning is None:
         return []
@@ -117,7 +59,8 @@ def _read_value(sensor: str, name: str, text: str, message: Message, context: Co
     if plain is None:
         raise PayloadError(Reason.WRONG_TYPE, "a sensor's state is not a number")
     value = meaning.convert(plain) if math.isfinite(plain) else None
-    return _add(sensor, message, context, {meaning.quantity: value})
+    raw: dict[str, object] = {meaning.quantity: value}
+    return context.states.joiner.add(sensor, None, message, context.limits, raw)
 
 
 def _find_meaning(name: str, hint: str | None) -> Meaning | None:

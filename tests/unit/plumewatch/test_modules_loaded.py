@@ -15,7 +15,7 @@ HELP = (
 )
 SERVICE = "import plumewatch.service.app, plumewatch.service.run\n"
 FOR_FILES = {"matplotlib", "polars", "xlsxwriter", "typst", "pandas", "pyarrow", "pyspark"}
-OTHER_ROOMS = {"scale", "sensor_sim", "dashboards", "hardware", "influxdb_client"}
+OTHER_ROOMS = {"scale", "sensor_sim", "dashboards", "influxdb_client"}
 LIBRARIES = {"numpy", "scipy", "pydantic", "apprise", "paho", "aiomqtt", "starlette", "jinja2"}
 
 
