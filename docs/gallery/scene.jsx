@@ -26,7 +26,7 @@ import { TableNG } from "@grafana/ui/unstable";
 const { dashboard, choices, mode, source } = window.GALLERY;
 const theme = createTheme({ colors: { mode } });
 config.theme2 = theme;
-systemDateFormats.update({ // as `deploy/compose.yaml` configures
+systemDateFormats.update({ // as docs/dashboards.md says
   fullDate: "MMM D, YYYY, h:mm:ss A",
   interval: { ...systemDateFormats.interval, second: "h:mm:ss A", minute: "h:mm A", hour: "MMM D, h A", day: "MMM D" },
 });
