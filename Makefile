@@ -127,7 +127,8 @@ golden: $(STAMP) ## show how replays differ from the golden cases; WRITE=1 then 
 	@$(BIN)/python tests/golden/make_cases.py $(if $(WRITE),--write)
 
 fault: $(STAMP) ## kills, power cuts, disk, network, broker, database, clock: the short form, minutes
-	@$(BIN)/python -m pytest tests/fault tests/property/test_journal_machine.py --durations=5
+	@$(BIN)/python -m pytest tests/fault tests/property/test_journal_machine.py --durations=5 \
+	  --hypothesis-profile=others
 
 soak: $(STAMP) ## 200 kills at random, a day of the fleet in the broker, then random faults; MINUTES=60 SEED=7 STORE=InfluxDB
 	@seed=$${SEED:-$$RANDOM}; echo "seed $$seed"; \

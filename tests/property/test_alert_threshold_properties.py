@@ -53,7 +53,7 @@ def same(a, b):
     np.testing.assert_array_equal(a.array(), b.array())
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(STREAMS, STREAMS, st.integers(1, 2 * SLOTS - 2))
 def test_cuts_neighbors_and_snapshots_change_nothing(first, second, cut):
     together, apart, alone = fresh(2), fresh(2), fresh(1)
@@ -68,7 +68,7 @@ def test_cuts_neighbors_and_snapshots_change_nothing(first, second, cut):
     assert together.explain(0) == alone.explain(0)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(
     STREAMS,
     st.floats(0.05, 50.0),

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detection.quantities import QUANTITIES
@@ -48,7 +48,7 @@ KEYS = st.text(max_size=10) | st.sampled_from(
 )
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80)
 @given(name=st.sampled_from(list(DECODERS)), content=st.dictionaries(KEYS, trees(KEYS), max_size=8))
 def test_any_json_object(name, content):
     payload = json.dumps(content).encode("utf-8", "replace")
@@ -58,7 +58,7 @@ def test_any_json_object(name, content):
         check(reading)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     name=st.sampled_from(list(DECODERS)), topic=st.text(max_size=40), payload=st.binary(max_size=80)
 )

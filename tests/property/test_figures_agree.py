@@ -48,7 +48,7 @@ async def pages(config, now, *paths):
             return [(await client.get(path)).text for path in paths]
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(seed=st.integers(0, 2**16), a_day=st.sampled_from((0.2, 0.6, 2.0)))
 def test_every_figure_that_two_places_show_is_one(tmp_path_factory, seed, a_day):
     root = tmp_path_factory.mktemp("school")
@@ -95,7 +95,7 @@ def test_every_figure_that_two_places_show_is_one(tmp_path_factory, seed, a_day)
     frame = tables.incidents.frame(facts)
     assert frame.filter(frame["outcome"] != "test").height == counted
     noun = "incident" if counted == 1 else "incidents"
-    assert f"{counted} {noun} on 5 school days" in write_letter(made)[1]
+    assert re.search(rf"^{counted} {noun} on \d school days?", write_letter(made)[1], re.MULTILINE)
 
     online = dict(tables.sensors.frame(facts).select("sensor", "availability").iter_rows())
     for sensor, share in online.items():

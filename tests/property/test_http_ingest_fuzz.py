@@ -85,7 +85,7 @@ async def post(path, headers, body):
     return answer, letters
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(level, min_size=1, max_size=3), headers, body, st.booleans())
 def test_always_an_answer(levels, headers, body, known):
     """Every decoder is asked, with the token of its source and without."""

@@ -259,4 +259,4 @@ class IncidentMachine(RuleBasedStateMachine):
 
 
 TestIncidentMachine = IncidentMachine.TestCase
-TestIncidentMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestIncidentMachine.settings = settings(max_examples=60, stateful_step_count=30)

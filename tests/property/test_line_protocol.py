@@ -45,11 +45,7 @@ def written(http, encoder, readings, measurement, which):
     return [{k: v for k, v in row.items() if v is not None} for row in rows]
 
 
-@settings(
-    deadline=None,
-    max_examples=40,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=40, suppress_health_check=[*HealthCheck])
 @given(
     names=st.tuples(TEXT, TEXT, TEXT, TEXT, TEXT),
     values=VALUES,
@@ -91,9 +87,7 @@ def test_numbers_are_floats_and_read_back_the_same(numbers):
     assert {k: float(v) for k, v in found.items()} == expected | {"received": 2.5}
 
 
-@settings(
-    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[*HealthCheck])
 @given(names=st.lists(TEXT, min_size=1, max_size=5, unique=True))
 def test_strangers(server, names):
     at = next(FRESH)

@@ -71,7 +71,7 @@ class Model:
             self.record(self.live.on_time(float(self.now), broker_healthy=self.broker_healthy))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(STEPS)
 def test_events_come_in_pairs_and_every_sensor_is_alive_again(steps):
     model = Model()
@@ -84,7 +84,7 @@ def test_events_come_in_pairs_and_every_sensor_is_alive_again(steps):
     assert states == {SensorState.ALIVE}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(STEPS)
 @example(
     [

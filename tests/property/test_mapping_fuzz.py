@@ -10,7 +10,7 @@ import math
 import tomllib
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -52,7 +52,7 @@ TREES = trees(NAMES)
 CONTENTS = st.dictionaries(NAMES, TREES, max_size=8)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80)
 @given(name=st.sampled_from(list(MAPPINGS)), content=CONTENTS, topic=st.text(max_size=40))
 def test_any_content_under_any_topic(name, content, topic):
     decoder = compile_mapping(MAPPINGS[name])
@@ -94,7 +94,7 @@ FIELDS = st.builds(
 )
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80)
 @given(
     fields=st.lists(FIELDS, min_size=1, max_size=4),
     conditions=CONDITIONS,
@@ -124,7 +124,7 @@ def test_any_mapping(fields, conditions, time_path, content):
         check(reading)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(tree=st.dictionaries(st.text(max_size=8), TREES, max_size=4))
 def test_no_tree_is_a_traceback(tree):
     with pytest.raises(ValidationError):
@@ -141,7 +141,7 @@ def proved(text):
     return mapping
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80)
 @given(
     topic=st.one_of(
         st.sampled_from(["a/b/c", "x", "site/n2/b7/pm25/state", "{id}/x", "a/#"]),
@@ -160,14 +160,14 @@ def test_any_suggestion_is_valid_and_hides_nothing(topic, contents):
         proved(text)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(topic=st.text(max_size=30), payload=st.binary(max_size=60))
 def test_any_bytes_as_a_sample(topic, payload):
     with contextlib.suppress(SuggestError):
         proved(suggest(topic, [payload], received=NOW))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(value=TREES.filter(lambda v: v is not None))
 def test_toml_is_read_back_as_written(value):
     def plain(v):
@@ -184,7 +184,7 @@ def test_toml_is_read_back_as_written(value):
     assert tomllib.loads(f"v = {text}\n")["v"] == value
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(text=st.text(max_size=40), topic=st.text(max_size=40))
 def test_any_topic_filter(text, topic):
     try:
@@ -195,7 +195,7 @@ def test_any_topic_filter(text, topic):
     assert captures is None or set(captures) == set(found.captures)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     form=st.one_of(
         st.sampled_from(

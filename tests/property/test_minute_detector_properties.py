@@ -3,7 +3,7 @@
 from functools import cache
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detection.channels import ReadingBatch
@@ -55,7 +55,7 @@ def test_the_stream_has_something_of_all():
     assert alerts == {"ambient-1", "faults-1-frozen", "faults-1-missing", "faults-1-saturated"}
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5)
 @given(st.data())
 def test_any_split_gives_the_same(data):
     batch, expected = stream()

@@ -142,7 +142,10 @@ OUTPUTS = SPREADSHEETS | {
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     text=st.one_of(
         st.sampled_from(ATTACKS), st.text(st.characters(exclude_categories=["Cs"]), min_size=1)

@@ -151,7 +151,6 @@ def cases_of(operation, mode=VALID):
         max_examples=EXAMPLES[mode],
         phases=[Phase.generate],
         database=None,
-        deadline=None,
         suppress_health_check=list(HealthCheck),
     )
     @given(described(operation).as_strategy(generation_mode=GenerationMode(mode)))

@@ -94,7 +94,7 @@ def test_a_detail_too_long_or_no_number_is_refused(db):
     assert verify(db).entries == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(
