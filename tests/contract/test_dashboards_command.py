@@ -14,7 +14,7 @@ from storage.timeseries.records import MEASUREMENTS
 from storage.timeseries.rollup import LEVELS
 from tests.support.command import plumewatch
 from tests.support.fake_grafana import TOKEN, FakeGrafana
-from tests.support.influx import FakeServer
+from tests.support.fake_server import FakeServer
 
 NOW = 1_790_000_000.0
 CONFIG = """

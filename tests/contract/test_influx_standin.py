@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.influx import FakeServer, Influxd
+from tests.support.fake_server import FakeServer
+from tests.support.influx import Influxd
 from tests.support.influx_standin import InfluxDb2, InfluxDb3
 
 FOLDER = Path(__file__).parents[1] / "support/influx_exchanges"

@@ -22,7 +22,8 @@ from storage.timeseries.influx_setup import (
 )
 from storage.timeseries.resolution import Retention
 from tests.support.command import plumewatch
-from tests.support.influx import FakeServer, Influxd, influxql
+from tests.support.fake_server import FakeServer
+from tests.support.influx import Influxd, influxql
 from tests.support.influx_standin import InfluxDb2, InfluxDb3
 
 DAY = 86_400.0

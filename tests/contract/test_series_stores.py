@@ -21,7 +21,8 @@ from storage.timeseries.influx_setup import set_up
 from storage.timeseries.records import MEASUREMENTS, Record, RecordError, check_record
 from storage.timeseries.resolution import Retention
 from storage.timeseries.sqlite import SqliteSeries
-from tests.support.influx import NAMED, FakeServer, influxql, own_database
+from tests.support.fake_server import FakeServer
+from tests.support.influx import NAMED, influxql, own_database
 from tests.support.influx_standin import InfluxDb2, InfluxDb3
 
 T = 1_790_000_040.0  # a whole minute

@@ -16,7 +16,8 @@ from storage.errors import StorageUnavailableError
 from storage.timeseries.influx_http import InfluxHttp
 from tests.support.broker import free_port
 from tests.support.command import plumewatch
-from tests.support.influx import FakeServer, Influxd, influxql
+from tests.support.fake_server import FakeServer
+from tests.support.influx import Influxd, influxql
 from tests.support.influx_standin import InfluxDb2, InfluxDb3
 
 READING = Message("plumewatch/v1/n2-boys-1/reading", b'{"pm25":4.2}', 1_790_000_000.0)

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 import pytest
 
 from storage.timeseries import influx_http
-from tests.support.influx import FakeServer
+from tests.support.fake_server import FakeServer
 from tests.support.series_course import Course
 
 POISON = 13.125

@@ -8,8 +8,8 @@ import pytest
 
 from plumewatch.config.load import parse
 from plumewatch.service.app import Service
+from tests.support.fake_server import FakeServer
 from tests.support.in_process import store
-from tests.support.influx import FakeServer
 from tests.support.plumes import readings_of_puff
 from tests.support.recording_notifier import RecordingNotifier
 from tests.support.waiting import until

@@ -1,20 +1,16 @@
-"""Real time-series servers on free loopback ports, and a server of answers."""
+"""Real time-series servers on free loopback ports."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
 import signal
 import subprocess
-import threading
 import time
-import urllib.parse
 from collections import Counter
 from contextlib import contextmanager
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import httpx
@@ -26,7 +22,6 @@ from tests.support.broker import free_port
 from tests.support.needs import need
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
     from typing import Self
 
@@ -168,70 +163,3 @@ class Influxd(_Server):
         super().start()
         if not self._auth:
             influxql(self.url, f'CREATE DATABASE "{DATABASE}"')
-
-
-class FakeServer:
-    """An HTTP server whose answers a function gives; requests are kept.
-
-    Parameters
-    ----------
-    answer : callable
-        ``answer(method, path, query, headers, body)`` gives status, headers and body, a body
-        without an end in pieces, or None for a connection that is closed without an answer.
-    """
-
-    def __init__(self, answer) -> None:
-        outer = self
-        self.requests: list[tuple[str, str, dict[str, str], dict[str, str], bytes]] = []
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def _any(self) -> None:
-                parts = urllib.parse.urlsplit(self.path)
-                query = dict(urllib.parse.parse_qsl(parts.query))
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                asked = (self.command, parts.path, query, dict(self.headers.items()), body)
-                outer.requests.append(asked)
-                if (answered := answer(*asked)) is None:
-                    self.close_connection = True
-                    return
-                status, headers, content = answered
-                if not isinstance(content, bytes):
-                    self._drip(status, content)
-                    return
-                self.send_response_only(status)
-                for key, value in {"Date": self.date_time_string(), **headers}.items():
-                    self.send_header(key, value)
-                if status != 204:
-                    self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                if status != 204:
-                    self.wfile.write(content)
-
-            def _drip(self, status: int, pieces: Iterable[bytes]) -> None:
-                """Send an answer of which not even the headers end."""
-                self.close_connection = True
-                with contextlib.suppress(OSError):
-                    self.wfile.write(b"HTTP/1.1 %d Slow\r\nX-Slow: " % status)
-                    for piece in pieces:
-                        self.wfile.write(piece)
-
-            do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _any  # noqa: N815 - its names
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlencode
 
 from alerts.notify.notice import Notice, NoticeReason
 from detection.events import ChannelEvidence, Evidence
-from tests.support.broker import free_port
+from tests.support.fake_server import FakeServer
 
 RISING = Notice(
     incident="20260907-001",
@@ -27,50 +27,18 @@ class Provider:
     """A push provider on loopback that follows a script of answers."""
 
     def __init__(self):
-        self.answers = []
-        self.requests = []
-        outer = self
+        self.answers, self.requests = [], []
+        self._server = FakeServer(self._answer).__enter__()
+        self.port = self._server.port
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                outer.requests.append((self.path, dict(self.headers), body))
-                status, text, headers, go_on = outer.answers.pop(0) if outer.answers else OK
-                go_on.wait(60)
-                if status is None:
-                    self.close_connection = True
-                    return
-                try:
-                    self.send_response(status)
-                    for name, value in headers:
-                        self.send_header(name, value)
-                    self.send_header("Content-Length", str(len(text)))
-                    self.end_headers()
-                    self.wfile.write(text)
-                except (BrokenPipeError, ConnectionResetError):
-                    self.close_connection = True
-
-            do_GET = do_POST  # noqa: N815 - the server's own name
-
-            def log_message(self, *arguments):
-                pass
-
-        # the port of a test before may get a request that this sent late
-        self.server = ThreadingHTTPServer(("127.0.0.1", free_port()), Handler)
-        self.server.daemon_threads = True
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
-        self.thread.start()
-
-    @property
-    def port(self):
-        return self.server.server_address[1]
+    def _answer(self, _method, path, query, headers, body):
+        self.requests.append((f"{path}?{urlencode(query)}" if query else path, headers, body))
+        status, text, more, go_on = self.answers.pop(0) if self.answers else OK
+        go_on.wait(60)
+        return None if status is None else (status, dict(more), text)
 
     def close(self):
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join(60)
+        self._server.__exit__()
 
 
 AT_ONCE = threading.Event()

@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import queue
 import re
 import signal
 import subprocess
 import sys
 import threading
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +21,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from storage.reading import Reading
 from storage.sqlite import connect
 from tests.support.broker import free_port
+from tests.support.fake_server import FakeServer
 from tests.support.fork_server import ENVIRONMENT, ROOT, shared
 from tests.support.influx import DATABASE, readings_by_sensor
 from tests.support.waiting import eventually
@@ -72,47 +71,17 @@ def native(reading: Reading) -> tuple[str, bytes]:
     return f"plumewatch/v1/{reading.sensor}/reading", json.dumps(content).encode()
 
 
-class Receiver:
+class Receiver(FakeServer):
     """A loopback HTTP server that keeps the JSON posted to it."""
 
     def __init__(self) -> None:
-        pushed: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                pushed.put(json.loads(body))
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._queue = pushed
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}
-        )
-        self._kept: list[dict[str, Any]] = []
-        self.url = f"json://127.0.0.1:{self._server.server_address[1]}/push"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(60)
+        super().__init__(lambda *_: (200, {}, b""))
+        self.url = f"json://127.0.0.1:{self.port}/push"
 
     @property
     def pushes(self) -> list[dict[str, Any]]:
         """All pushes so far."""
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._kept.append(self._queue.get_nowait())
-        return self._kept
+        return [json.loads(body) for *_, body in self.requests]
 
 
 class Publisher:

@@ -4,8 +4,6 @@ import hashlib
 import hmac
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -24,6 +22,7 @@ from alerts.notify.channels.web_push import ServerKey, WebPush
 from alerts.notify.notice import Notice, NoticeReason, Priority
 from storage import sqlite
 from storage.errors import StorageError
+from tests.support.fake_server import FakeServer
 from tests.support.provider import RISING
 
 NOW = 1_788_789_900.0
@@ -84,40 +83,21 @@ class Browser:
             serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
         )
         self.auth = b"0123456789abcdef"
-        self.status, self.requests = 201, []
-        browser = self
-
-        class Service(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                browser.requests.append((dict(self.headers), body))
-                self.send_response(browser.status)
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        self.server = HTTPServer(("127.0.0.1", 0), Service)
-        self.origin = f"http://127.0.0.1:{self.server.server_port}"
-        self.thread = threading.Thread(target=self.server.serve_forever)
-        self.thread.start()
+        self.status = 201
+        self.server = FakeServer(lambda *_: (self.status, {}, b""))
+        self.origin, self.requests = self.server.url, self.server.requests
 
     def subscription(self):
         return Subscription(
             f"{self.origin}/push/1", encode_base64url(self.public), encode_base64url(self.auth)
         )
 
-    def close(self):
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
-
 
 @pytest.fixture
 def browser():
     browser = Browser()
-    yield browser
-    browser.close()
+    with browser.server:
+        yield browser
 
 
 @pytest.fixture
@@ -165,7 +145,7 @@ def test_the_browser_of_these_tests_decrypts_the_example_of_the_standard():
 
 async def test_a_notice_arrives_encrypted_and_signed(browser, notifier, key):
     await notifier.send(browser.subscription().to_target(), NOTICE)
-    ((headers, body),) = browser.requests
+    ((*_, headers, body),) = browser.requests
     assert b"Boys" not in body
     shown = json.loads(decrypt(browser.private, browser.public, browser.auth, body))
     assert shown == {

@@ -1,12 +1,9 @@
 """Sensors that are asked over HTTP: what is sent, what is stored, and devices without answer."""
 
 import asyncio
-import contextlib
 import json
 import logging
-import threading
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -20,6 +17,7 @@ from ingest.intake import Intake, IntakeConfig
 from storage.registry import Registry, Room, Sensor
 from tests.support.broker import free_port
 from tests.support.command import plumewatch
+from tests.support.fake_server import FakeServer
 
 NOW = 1_790_000_000.0
 REGISTRY = Registry.of(
@@ -32,30 +30,14 @@ VALUES = {"pmsensor/raw/1": 12, "co2sensor/tvoc": 120, "audsensor/sum": 35}
 @pytest.fixture
 def device():
     """A device on loopback: its answers by path, and the requests that came."""
-    answers, requests = {}, []
+    answers = {}
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            requests.append(
-                (self.path, self.headers.get("Authorization"), self.headers.get("X-Key"))
-            )
-            status, body = answers.get(self.path, (404, b""))
-            self.send_response(status)
-            self.send_header("Location", "/other")
-            self.end_headers()
-            with contextlib.suppress(ConnectionError):
-                self.wfile.write(body)
+    def answer(_method, path, *_):
+        status, body = answers.get(path, (404, b""))
+        return status, {"Location": "/other"}, body
 
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", answers, requests
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with FakeServer(answer) as server:
+        yield server.url, answers, server.requests
 
 
 @pytest.mark.parametrize(
@@ -92,9 +74,11 @@ def test_check_asks_once_and_says_what_is_read(device, tmp_path, content, found)
 )
 async def test_a_request_carries_what_the_device_wants(device, options, expected):
     url, answers, requests = device
-    answers["/api?x=1"] = (200, b"{}")
+    answers["/api"] = (200, b"{}")
     assert await get(PolledSensor("b2", "halo", f"{url}/api?x=1", **options)) == b"{}"
-    assert requests == [("/api?x=1", *expected)]
+    ((_, _, query, headers, _),) = requests
+    assert query == {"x": "1"}
+    assert (headers.get("Authorization"), headers.get("X-Key")) == expected
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,6 @@ import contextlib
 import logging
 import os
 import socket
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +12,7 @@ import pytest
 from alerts.secrets import Secret
 from plumewatch.service.health import Part, Systemd, Watchdog
 from storage.http_client import find_url_fault
+from tests.support.fake_server import FakeServer
 
 
 class Service:
@@ -144,40 +143,6 @@ def test_a_queue_near_its_limit_is_logged_once(caplog):
     assert caplog.text.count("queue of the broker is nearly full") == 2
 
 
-class Switch:
-    """A dead-man's switch on loopback."""
-
-    def __init__(self):
-        self.asked = []
-        switch = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                switch.asked.append(self.path)
-                self.send_response(switch.status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        self.status = 200
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(
-            target=self.server.serve_forever, kwargs={"poll_interval": 0.05}
-        )
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/secret-uuid?rid=1"
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join(60)
-
-
 @pytest.mark.parametrize(
     "url",
     [
@@ -200,21 +165,22 @@ def test_addresses_that_are_refused(url):
 
 async def test_pings_only_while_ready(monkeypatch, caplog):
     monkeypatch.setattr(asyncio, "sleep", quick := Quick())
-    with Switch() as switch:
+    status = 200
+    with FakeServer(lambda *_: (status, {}, b"")) as switch:
         service = Service()
         service.well = False
-        url = Secret(switch.url)
+        url = Secret(f"{switch.url}/secret-uuid?rid=1")
         watchdog = Watchdog(service, url, 10.0, allow_private=True, systemd=Systemd({}))
         task = asyncio.create_task(watchdog.run())
         await quick.until(lambda: quick.slept > 20)
-        assert switch.asked == []
+        assert switch.requests == []
         service.well = True
-        await quick.until(lambda: len(switch.asked) >= 3)
-        switch.status = 500
+        await quick.until(lambda: len(switch.requests) >= 3)
+        status = 500
         await quick.until(lambda: "answers 500" in caplog.text)
-        failed = len(switch.asked)
-        await quick.until(lambda: len(switch.asked) >= failed + 2)
-        switch.status = 200
+        failed = len(switch.requests)
+        await quick.until(lambda: len(switch.requests) >= failed + 2)
+        status = 200
         await quick.until(lambda: "answers again" in caplog.text)
         task.cancel()
         await asyncio.wait((task,), timeout=60)

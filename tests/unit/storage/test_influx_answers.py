@@ -9,7 +9,7 @@ import pytest
 from storage.errors import BatchRefusedError, StorageUnavailableError
 from storage.timeseries.influx_answers import Meaning, classify_answer, find_code, find_message
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
-from tests.support.influx import FakeServer
+from tests.support.fake_server import FakeServer
 
 FOLDER = Path(__file__).parents[2] / "support/influx_exchanges"
 RECORDED = [

@@ -11,7 +11,8 @@ from storage.registry import Registry, Room, Sensor
 from storage.timeseries.influx import InfluxSeries
 from storage.timeseries.influx_http import InfluxHttp, InfluxSettings
 from tests.support.broker import free_port
-from tests.support.influx import FakeServer, Influxd, influxql
+from tests.support.fake_server import FakeServer
+from tests.support.influx import Influxd, influxql
 
 REGISTRY = Registry.of([Room("r", "R", "", "B", "S")], [Sensor("s", "r")])
 
