@@ -26,7 +26,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
@@ -39,7 +39,7 @@ from storage.rate_limit import Bound, RateLimit
 from storage.reading import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Mapping
+    from collections.abc import Callable, Container, Hashable, Iterable, Mapping
 
 
 MAX_JUMP: Final = 1_000_000
@@ -517,8 +517,7 @@ _OF_FLAG: Final = {
 nor do unknown sensors, which are listed elsewhere."""
 
 _FINE: Final = frozenset(FINE_PARTICLES)
-_NO_PARTICLES: Final = "no_particles_since"
-_RUN: Final = "unlikely_"
+_Stored: TypeAlias = tuple[dict[str, dict[str, int]], dict[str, int], dict[str, dict[str, int]]]
 _MANY: Final = 5
 """How many readings in a row it takes to report a running sensor."""
 
@@ -616,20 +615,11 @@ class ReadingCounts:
 
     def snapshot(self) -> bytes:
         """Return everything as JSON."""
-        since = {k: {_NO_PARTICLES: at} for k, at in self._no_particles_since.items()}
-        unlikely = self.unlikely.runs.items()
-        runs = {k: {_RUN + key: n for key, n in own.items()} for k, own in unlikely}
-        return msgspec.json.encode(
-            {k: self.of(k) | since.get(k, {}) | runs.get(k, {}) for k in self._counts}
-        )
+        return msgspec.json.encode((self._counts, self._no_particles_since, self.unlikely.runs))
 
-    def restore(self, body: bytes, registered: Mapping[str, object]) -> None:
+    def restore(self, body: bytes, registered: Container[str]) -> None:
         """Continue a snapshot's counts for registered sensors; raises `msgspec.MsgspecError`."""
-        stored = msgspec.json.decode(body, type=dict[str, dict[str, int]])
-        for sensor, counts in stored.items():
-            if sensor in registered:
-                self._counts[sensor] = {kind: counts.get(kind, 0) for kind in CountKind}
-                if _NO_PARTICLES in counts:
-                    self._no_particles_since[sensor] = counts[_NO_PARTICLES]
-                runs = {k.removeprefix(_RUN): n for k, n in counts.items() if k.startswith(_RUN)}
-                self.unlikely.runs[sensor] = runs
+        stored = msgspec.json.decode(body, type=_Stored)
+        counts, since, runs = ({k: v for k, v in p.items() if k in registered} for p in stored)
+        self._counts = {k: {kind: n.get(kind, 0) for kind in CountKind} for k, n in counts.items()}
+        self._no_particles_since, self.unlikely.runs = since, runs
