@@ -249,11 +249,6 @@ class RecentReadings:
                 self._add_packet(reading.packet, key)
             self._find_sensor(reading).restore(reading, key, self._window)
 
-    def newest(self, sensor: str) -> float:
-        """Return the latest time stamp of a sensor's readings, or -inf."""
-        known = self._sensors.get(sensor)
-        return -math.inf if known is None else known.newest
-
     def snapshot(self) -> bytes:
         """Return the memory of sensors, for a process with the same `PYTHONHASHSEED`."""
         return msgspec.msgpack.encode(self._sensors)

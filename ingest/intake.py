@@ -198,10 +198,6 @@ class Intake:
         found = self._topics[topic] = self._routes.of(topic)
         return found
 
-    def newest(self, sensor: str) -> float:
-        """Return the newest time stamp of a sensor's readings, or -inf."""
-        return self._recent.newest(sensor)
-
     def on_new_session(self) -> None:
         """Forget packet ids, because the broker has started a new session."""
         self._recent.on_new_session()

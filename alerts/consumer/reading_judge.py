@@ -137,10 +137,6 @@ class Reorder:
         self._now = now
         return passed
 
-    def next_deadline(self) -> float | None:
-        """Return when `on_time` will return something; None if nothing waits."""
-        return min((queue.deadline for queue in self._waiting.values()), default=None)
-
     def snapshot(self) -> bytes:
         """Return the state as MessagePack."""
         return msgspec.msgpack.encode(_State(self._now, self._queues))

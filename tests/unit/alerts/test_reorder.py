@@ -84,7 +84,6 @@ def test_a_counter_that_begins_anew(order):
 def test_what_waits_is_bounded(order):
     got = passed(order, *range(2, 2 * MAX_WAITING + 4, 2))
     assert got == list(range(2, 2 * MAX_WAITING + 4, 2))
-    assert order.next_deadline() is None
 
 
 @pytest.mark.parametrize("flag", ["no_time", "time_replaced", "unknown_sensor"])
@@ -118,4 +117,3 @@ def test_nothing_is_lost_or_counted_twice_and_a_snapshot_changes_nothing(numbers
     got += split.on_time(T + 1000)
     assert got == expected
     assert sorted(r.seq for r in got) == [0, *sorted(came)]
-    assert whole.next_deadline() is None
