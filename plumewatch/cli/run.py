@@ -18,7 +18,7 @@ from plumewatch.cli.options import (
     list_examples,
 )
 from plumewatch.cli.printer import echo, print_json, show_progress
-from plumewatch.config.faults import NO_SCHOOL, ConfigError, locate
+from plumewatch.config.faults import NO_SCHOOL, ConfigError, merge_repeated
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -68,9 +68,8 @@ def run_check(
             _print_result(result, as_json=as_json)
             code = UNREACHABLE if result.state is State.FAULT else code
     except ConfigError as error:
-        for found in error.faults:
-            where = locate(found.path, error.tree)
-            sentence, remedy = found.sentence, f"change {where}"
+        for found, where, text in merge_repeated(error.faults, error.tree):
+            sentence, remedy = text, f"change {where}"
             if not where.startswith((f"{FOLDER}/", *TABLES)):
                 remedy += f" in {path}"
             if found == NO_SCHOOL or found.path == str(path):

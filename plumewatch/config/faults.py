@@ -8,13 +8,17 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from language.messages import Message, later
-from language.plain_text import suggest_name
+from language.plain_text import pluralize, suggest_name
 from storage.registry import make_sort_key
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 
+_LINE: Final = re.compile(r": (line \d+)")
+_VARIED: Final = re.compile(r"'[^']*'|\d+")
+_MOST_ALIKE: Final = 3
+"""If more faults of a column differ only in names and numbers, they are reported as one."""
 _AT_LINE: Final = re.compile(r"\(at line (\d+), column \d+\)")
 
 
@@ -47,6 +51,7 @@ class ConfigTree(dict[str, Any]):
     def __init__(self, tree: Mapping[str, Any]) -> None:
         super().__init__(tree)
         self.is_district = False
+        self.has_unread_table = False
         self.files: dict[tuple[str, int], str] = {}
         self.faults: list[ConfigFault] = []
 
@@ -171,6 +176,23 @@ class ConfigError(Exception):
     ) -> None:
         self.faults = faults
         self.tree = tree
-        super().__init__(
-            "\n".join(f"{locate(fault.path, tree)}: {fault.sentence}" for fault in faults)
-        )
+        merged = merge_repeated(faults, tree)
+        super().__init__("\n".join(f"{where}: {text}" for _fault, where, text in merged))
+
+
+def merge_repeated(
+    faults: Iterable[ConfigFault], tree: Mapping[str, Any]
+) -> Iterator[tuple[ConfigFault, str, str]]:
+    """Yield faults with place and sentence; one that many lines of a table have, only once."""
+    alike: dict[tuple[str, str], dict[str, list[tuple[ConfigFault, str]]]] = {}
+    for number, fault in enumerate(faults):
+        where = locate(fault.path, tree)
+        column, lines = _LINE.subn("", where)
+        key = (column, _VARIED.sub("", fault.sentence)) if lines else (where, str(number))
+        alike.setdefault(key, {}).setdefault(fault.sentence, []).append((fault, where))
+    for own in alike.values():
+        found = [*own.values()]
+        for (fault, where), *rest in found if len(found) <= _MOST_ALIKE else [sum(found, [])]:
+            also = "".join(_LINE.findall(rest[0][1])) if rest else ""
+            more = f" and {pluralize(len(rest) - 1, 'more line')}" if len(rest) > 1 else ""
+            yield fault, where, fault.sentence + (f" (also {also}{more})" if also else "")

@@ -51,6 +51,8 @@ def parse(tree: Mapping[str, Any], *, base: Path) -> PlumewatchConfig:
     tree = normalize(tree)
     tree.setdefault("data_dir", str(DATA_DIR))  # the default starts at `base` too
     faults = list(tree.faults)
+    if tree.has_unread_table:  # what it lacks would be missing everywhere
+        raise ConfigError(faults, tree)
     try:
         draft = Draft(PlumewatchConfig.model_validate(tree, context=base))
     except ValidationError as error:

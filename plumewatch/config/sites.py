@@ -70,6 +70,7 @@ def normalize(tree: Mapping[str, Any]) -> ConfigTree:
         found["site"] = found.pop("district")
     if isinstance(tree, ConfigTree):
         found.files, found.faults = tree.files, tree.faults
+        found.has_unread_table = tree.has_unread_table
         found.is_district |= tree.is_district
     found.is_district |= bool(found.get("sites"))
     return found

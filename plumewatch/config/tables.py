@@ -54,7 +54,10 @@ def join_tables(joined: ConfigTree, folder: Path) -> None:
     """Add the entries of the tables in a folder to a configuration, and their faults."""
     rooms: set[str] = set()
     for name, columns in TABLES.items():
-        for line, row in _read_table(folder / name, columns, joined.faults):
+        before = len(joined.faults)
+        rows = [*_read_table(folder / name, columns, joined.faults)]
+        joined.has_unread_table |= not rows and len(joined.faults) > before
+        for line, row in rows:
             for section, entry in _read_row(name, row):
                 if section == "room":
                     place = repr(entry)

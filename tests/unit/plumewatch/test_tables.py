@@ -126,6 +126,41 @@ def test_every_fault_names_the_table_and_its_line(call, tmp_path):
     assert "[[room]]" not in ran.stdout
 
 
+def test_a_fault_of_many_lines_is_said_once(tmp_path):
+    rows = "".join(f"nrth,s{k},Room {k}\n" for k in range(320))
+    rows += "soth,t1,Hall\nsoth,t2,Hall\n" + "".join(f"n,bad {k},Hall\n" for k in range(40))
+    path = write(tmp_path, schools="site,name\nn,North\n", sensors=f"site,sensor,room\n{rows}")
+    with pytest.raises(ConfigError) as refused:
+        load(path)
+    said = str(refused.value).splitlines()
+    said = sorted(said, key=lambda line: int(line.split()[2].strip(",:")))
+    assert len(said) == 3, said
+    assert said[0].startswith("sensors.csv: line 2, site: 'nrth': must be the id of a school")
+    assert said[0].endswith("(also line 3 and 318 more lines)")
+    assert said[1].startswith("sensors.csv: line 322, site: 'soth'")
+    assert said[1].endswith("(also line 323)")
+    assert said[2].startswith("sensors.csv: line 324, sensor: 'bad 0': must be letters")
+    assert said[2].endswith("(also line 325 and 38 more lines)")
+
+
+@pytest.mark.parametrize(
+    ("schools", "head", "fault"),
+    [
+        ("site,nmae", "site,sensor,room", "schools.csv: line 1: 'nmae'"),
+        ("site,name", "site,sensor,room,intervall_s", "sensors.csv: line 1: 'intervall_s'"),
+    ],
+)
+def test_a_misspelled_column_is_the_only_fault(tmp_path, schools, head, fault):
+    rows = "".join(f"n,s{k},Room {k}\n" for k in range(320))
+    path = write(tmp_path, schools=f"{schools}\nn,North\n", sensors=f"{head}\n{rows}")
+    with pytest.raises(ConfigError) as refused:
+        load(path)
+    assert {line.partition(": columns")[0] for line in str(refused.value).splitlines()} <= {
+        fault,
+        "schools.csv: line 1: no name",
+    }
+
+
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
