@@ -40,6 +40,7 @@ class AuditKind(StrEnum):
     SIGN_OUT = "sign_out"
     PASSWORD = "password"  # noqa: S105 - the word, not one
     START = "start"
+    PROXY = "proxy"
     EXPORT = "export"
     RETENTION = "retention"
     SETTINGS = "settings"

@@ -95,14 +95,18 @@ def find_client(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def is_local(request: Request) -> bool:
-    """Return whether a request comes from this machine directly, without a proxy.
+def came_through_proxy(request: Request) -> bool:
+    """Return whether a proxy passed a request on.
 
     A proxy that sets no headers, such as a default nginx, uses HTTP/1.0; browsers do not.
     """
-    passed_on = any(header in request.headers for header in _OF_PROXIES)
-    is_old = request.scope.get("http_version") == "1.0"
-    return find_client(request) in {"127.0.0.1", "::1"} and not (passed_on or is_old)
+    has_header = any(header in request.headers for header in _OF_PROXIES)
+    return has_header or request.scope.get("http_version") == "1.0"
+
+
+def is_local(request: Request) -> bool:
+    """Return whether a request comes from this machine directly, without a proxy."""
+    return find_client(request) in {"127.0.0.1", "::1"} and not came_through_proxy(request)
 
 
 def same_origin(request: Request) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
@@ -25,6 +26,7 @@ from alerts.page.guard import (
     FormSize,
     PendingSignIn,
     Session,
+    came_through_proxy,
     get_session,
     get_text,
     is_local,
@@ -38,9 +40,10 @@ from alerts.page.rendering import NAV, build_environment
 from alerts.page.visibility import Visibility
 from language.messages import LANGUAGES, _, capitalize, choose_language, set_language
 from storage import audit, sqlite
+from storage.audit import AuditKind
+from storage.errors import StorageError
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from starlette import types
@@ -52,7 +55,6 @@ if TYPE_CHECKING:
     from alerts.incidents.incident import Incident
     from alerts.page.settings import StaffPageSettings
     from alerts.policy import StaffMember
-    from storage.audit import AuditKind
     from storage.registry import Room, Sensor
     from storage.timeseries import LatestReading
 
@@ -74,6 +76,7 @@ class PageContext(Visibility):
         self.threads = ThreadPoolExecutor(4, thread_name_prefix="plumewatch-page")
         self.pending_sign_ins: dict[str, PendingSignIn] = {}
         """People who gave their password and have to give a code, by cookie."""
+        self._has_noted_proxy = False
         self._latest: asyncio.Future[Mapping[str, LatestReading]] | None = None
         self._latest_at = -math.inf
         self.cookie = name_cookie(secure=settings.access.secure_cookie)
@@ -85,6 +88,9 @@ class PageContext(Visibility):
         """Return the session behind a request, and keep it for templates; None without one."""
         request.state.session = None
         self.speak(request)
+        if came_through_proxy(request) and not self._has_noted_proxy:
+            self._has_noted_proxy = True
+            await self._note_proxy()
         identity = request.cookies.get(self.cookie)
         if not identity or len(identity) > _MAX_COOKIE:
             return None
@@ -104,6 +110,12 @@ class PageContext(Visibility):
             self.see_as(member.id, rights.sites)
             self.speak(request, member.language)
         return get_session(request)
+
+    async def _note_proxy(self) -> None:
+        """Record that a proxy is in front of the page, for `plumewatch check`."""
+        now = self.settings.clock()
+        with suppress(sqlite3.Error, StorageError):  # the page works on a full disk
+            await self.write(lambda tx: audit.append(tx, AuditKind.PROXY, "service", {}, now))
 
     def _is_current(self, started: Started, member: StaffMember) -> bool:
         if started.email is not None and started.email != fold_address(member.email):

@@ -46,6 +46,7 @@ from plumewatch.config.settings import (
     read_gateways,
 )
 from plumewatch.service.web_server import is_loopback
+from storage.audit import AuditKind
 from storage.files import find_service_start
 from storage.sqlite import connect
 
@@ -239,7 +240,7 @@ def check_page(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     missing = ", ".join(find_without_password(config))
     missing = f"; without a password: {missing} (plumewatch staff password ID)" if missing else ""
     free = taken.sentence if taken else f"{web.host}:{web.port} is free"
-    if web.trusted_proxies and not web.public_url:
+    if not web.public_url and (web.trusted_proxies or _read_state(config, _find_proxy)):
         yield warn(
             "staff page",
             f"{free}; a proxy is in front of it, and public_url is not set{missing}",
@@ -264,6 +265,12 @@ def check_page(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
         yield ok("staff page", f"{free}; {alone}{missing}")
     else:
         yield ok("staff page", f"{free}{missing}")
+
+
+def _find_proxy(db: sqlite3.Connection) -> bool:
+    """Return whether the page got requests from a proxy."""
+    found = db.execute("SELECT 1 FROM audit WHERE kind = ? LIMIT 1", (AuditKind.PROXY,))
+    return found.fetchone() is not None
 
 
 def _is_protected(url: str) -> bool:

@@ -88,18 +88,21 @@ def _check_silence(
     heard = [name for name in silent if name in latest]
     longest_s = now - min((latest[name] for name in heard), default=now)
     never = [name for name in silent if name not in latest]
-    for names, what in (
-        (heard, f"silent, longest for {format_span(longest_s)}"),
-        (never, "never heard"),
-    ):
-        if names:
-            yield warn(
-                "sensors",
-                f"{list_places(names)}: {what}",
-                "check their power, their network, and that they publish as these ids:"
-                " mosquitto_sub -v -t '#'; plumewatch dead-letters; plumewatch status. If many"
-                " are silent at once, check their gateway, switch or broker account",
-            )
+    if heard:
+        yield warn(
+            "sensors",
+            f"{list_places(heard)}: silent, longest for {format_span(longest_s)}",
+            "check their power and network: mosquitto_sub -v -t '#'; plumewatch status. If many are"
+            " silent at once, check their gateway, switch or broker account",
+        )
+    if never:
+        yield warn(
+            "sensors",
+            f"{list_places(never)}: never heard",
+            "look for their names in the broker's log (Mosquitto: connection_messages true): wrong"
+            " password or wrong topic; nothing there: no power or network. mosquitto_sub -v -t '#'"
+            " and plumewatch dead-letters show what arrives",
+        )
     if not silent:
         waiting = len(statuses) - len(latest)
         yield ok(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,7 @@ from plumewatch.cli.options import (
     list_examples,
 )
 from plumewatch.cli.printer import echo, print_json, print_table
+from storage.files import find_service_start
 
 if TYPE_CHECKING:
     from alerts.page.settings import SensorStatus
@@ -52,8 +54,13 @@ def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> Non
     columns = ("Sensor", "State", "Room", "Last reading", "Reports every")
     more = ("Counts", "Polling") if polled else ("Counts",)
     print_table((*columns, *more), rows, as_json=as_json)
-    if not as_json and (others := unregistered_sensors(registry, site.paths.journal)):
-        echo(f"\nNot registered, so they raise no alert: {list_places(others)}")
+    if as_json:
+        return
+    started = find_service_start(site.paths.lock)
+    runs = f"runs since {site.format_time(started)}" if started else "does not run"
+    echo(f"\nAs of {site.format_time(time.time())}; the service {runs}.")
+    if others := unregistered_sensors(registry, site.paths.journal):
+        echo(f"Not registered, so they raise no alert: {list_places(others)}")
 
 
 def _describe_state(found: SensorStatus, site: Site) -> str:
@@ -116,8 +123,10 @@ def dead_letters(
         rows = []
         for one in find_dead_letters(journal, reason=reason, source=source, limit=limit):
             at, why = site.format_time(one.letter.received), one.letter.reason
-            rows.append((_list_fields(one), (one.id, at, why, one.source, one.letter.detail)))
-    print_table(("No.", "Received", "Reason", "Source", "Detail"), rows, as_json=as_json)
+            cells = (one.id, one.letter.topic, at, why, one.letter.detail, one.letter.decoder)
+            rows.append((_list_fields(one), cells))
+    columns = ("No.", "Topic", "Received", "Reason", "Detail", "Decoder")
+    print_table(columns, rows, as_json=as_json)
 
 
 def _list_fields(found: StoredDeadLetter) -> dict[str, Any]:

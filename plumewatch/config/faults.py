@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -192,7 +193,7 @@ def merge_repeated(
         alike.setdefault(key, {}).setdefault(fault.sentence, []).append((fault, where))
     for own in alike.values():
         found = [*own.values()]
-        for (fault, where), *rest in found if len(found) <= _MOST_ALIKE else [sum(found, [])]:
+        for (fault, where), *rest in found if len(found) <= _MOST_ALIKE else [[*chain(*found)]]:
             also = "".join(_LINE.findall(rest[0][1])) if rest else ""
             more = f" and {pluralize(len(rest) - 1, 'more line')}" if len(rest) > 1 else ""
             yield fault, where, fault.sentence + (f" (also {also}{more})" if also else "")

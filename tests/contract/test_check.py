@@ -25,6 +25,7 @@ from plumewatch.check.sensors import check_intervals
 from plumewatch.cli.run import run_check
 from plumewatch.config.load import load
 from plumewatch.service.data_folder import prepare_state
+from storage import audit
 from storage.files import FolderLock, find_service_start
 from storage.journal import Journal
 from storage.reading import Reading
@@ -253,7 +254,8 @@ class TestSensors:
         assert silent["sentence"] == "x0, x1: silent, longest for 15 min"
         listed = ", ".join(f"x{k}" for k in range(2, 10))
         assert never["sentence"] == f"{listed}, ... (10 in all): never heard"
-        assert "mosquitto_sub" in never["remedy"]
+        assert "broker's log" in never["remedy"]
+        assert "wrong password or wrong topic" in never["remedy"]
 
     def test_a_service_that_has_just_started(self, checked, tmp_path):
         (tmp_path / "plumewatch-data").mkdir()
@@ -422,6 +424,19 @@ def test_a_proxy_in_front_of_a_page_without_an_address_is_a_warning(site, url, m
         monkeypatch.setattr(people, "find_service_start", lambda _lock: NOW)
         (running,) = check_page(load(path), NOW)
     assert ("a proxy is in front of it" in running.sentence) == (not url)
+
+
+def test_a_proxy_that_the_page_has_seen_is_a_warning(site):
+    config = load(site())
+    config.data_dir.mkdir()
+    with closing(connect(config.data_dir / "state.db")) as db:
+        prepare_state(db)
+        first = [found.sentence for found in check_page(config, NOW)]
+        assert not any("a proxy is in front of it" in sentence for sentence in first)
+        with transaction(db) as tx:
+            audit.append(tx, audit.AuditKind.PROXY, "service", {}, NOW)
+    (found,) = check_page(config, NOW)
+    assert "a proxy is in front of it" in found.sentence
 
 
 def test_text_has_the_remedy_below(site, capsys):

@@ -1,6 +1,7 @@
 """`status` and `dead-letters` read what a service has stored, whether it runs or not."""
 
 import json
+import re
 from contextlib import closing
 
 import pytest
@@ -113,7 +114,9 @@ def test_a_sensor_known_only_from_the_series_was_heard_then(stored):
 def test_a_sensor_that_nobody_registered_is_named_at_once(stored):
     with Journal(stored.parent / "plumewatch-data/journal.db") as journal:
         journal.commit([Reading("s1x", NOW, NOW, {"pm25": 4.0}, (), (), ("unknown_sensor",))])
-    assert "Not registered, so they raise no alert: s1x" in run(stored, "status")[1]
+    shown = run(stored, "status")[1]
+    assert "Not registered, so they raise no alert: s1x" in shown
+    assert re.search(r"As of 2\d{3}-.*; the service does not run\.", shown)
     assert "s1x: readings arrive, but no [[sensor]]" in run(stored, "check")[1]
 
 
@@ -186,7 +189,7 @@ def test_values_in_another_unit_are_said(stored):
 def test_dead_letters(stored):
     code, text = run(stored, "dead-letters")
     assert code == 0
-    assert "malformed" in text
+    assert re.search(r"\b1 +a/b .*malformed", text)
     code, text = run(stored, "dead-letters", 1)
     assert code == 0
     assert "\x1b" not in text

@@ -128,7 +128,7 @@ def test_every_fault_names_the_table_and_its_line(call, tmp_path):
 
 def test_a_fault_of_many_lines_is_said_once(tmp_path):
     rows = "".join(f"nrth,s{k},Room {k}\n" for k in range(320))
-    rows += "soth,t1,Hall\nsoth,t2,Hall\n" + "".join(f"n,bad {k},Hall\n" for k in range(40))
+    rows += "soth,t1,Hall 1\nsoth,t2,Hall 2\n" + "".join(f"n,bad {k},Hall\n" for k in range(40))
     path = write(tmp_path, schools="site,name\nn,North\n", sensors=f"site,sensor,room\n{rows}")
     with pytest.raises(ConfigError) as refused:
         load(path)
