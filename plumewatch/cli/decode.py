@@ -5,10 +5,10 @@ that is NaN, null, out of range, of the wrong type, or reported as broken; its v
 rejected message prints ``rejected: <reason>: <detail>`` on standard error.
 
 With ``--lines`` the file is a sequence of messages, as ``mosquitto_sub -v`` or ``-F %j`` prints
-them, decoded in sequence as the service would. If every line has a tab, the topic ends there and
-may contain spaces. A sample may be years old and from any site, so unlike the service, `decode`
-shows time stamps from 2001 on as sent and accepts every sensor. With a configuration, its mappings,
-routes, registry and time zone apply.
+them, decoded in sequence as the service would. A topic that contains spaces ends at a tab. A sample
+may be years old and from any site, so unlike the service, `decode` shows time stamps from 2001 on
+as sent and accepts every sensor. With a configuration, its mappings, routes, registry and time zone
+apply.
 """
 
 from __future__ import annotations
@@ -169,7 +169,8 @@ def _split_messages(topic: str, data: bytes, *, lines: bool) -> Iterator[tuple[s
         name, payload = _parse_json(row)
         if not name:
             is_object = b" {" in row and row.endswith(b"}")  # its topic may have spaces
-            gap = b"\t" if is_by_tab else b" {" if is_object else b" "
+            has_tab = is_by_tab or _ends_at_tab(row)
+            gap = b"\t" if has_tab else b" {" if is_object else b" "
             first, _, payload = row.partition(gap)
             payload = gap[1:] + payload
             name = first.decode("utf-8", "surrogateescape")
@@ -179,6 +180,13 @@ def _split_messages(topic: str, data: bytes, *, lines: bool) -> Iterator[tuple[s
                 name,
                 payload,
             )
+
+
+def _ends_at_tab(row: bytes) -> bool:
+    """Return whether the topic of a line ends at its first tab, not at its first space."""
+    before, tab, _payload = row.partition(b"\t")
+    _first, _, rest = before.partition(b" ")
+    return bool(tab) and b" {" not in before and (not rest or b"/" in rest)
 
 
 def _parse_json(row: bytes) -> tuple[str, bytes]:
