@@ -165,6 +165,12 @@ class Draft:
         return next(iter(read_example(compile_mapping(mapping), mapping.example[0], zone)))
 
 
+def find_guessed_units(text: str) -> list[tuple[str, str, str]]:
+    """Return quantity, unit and reason of each unit that a suggestion guesses."""
+    found = _GUESSED_UNIT.finditer(text)
+    return [(one["quantity"], one["unit"], one["why"]) for one in found]
+
+
 def _verify(text: str, zone: tzinfo) -> None:
     """Parse the text as a configuration does, and run its examples."""
     try:
@@ -176,6 +182,10 @@ def _verify(text: str, zone: tzinfo) -> None:
         raise SuggestError(f"the suggestion contradicts its sample: {failed[0][1]}")
 
 
+_GUESSED_UNIT: Final = re.compile(
+    r'^quantity = "(?P<quantity>\w+)".*\nunit = (?P<unit>"[^"]*") +# guess: (?P<why>.*)$',
+    re.MULTILINE,
+)
 _CAPTURE: Final = re.compile(r"\{([a-z][a-z0-9_]{0,31})\+?\}")
 _VERSION: Final = re.compile(r"v?\d{1,2}(?:\.\d{1,2})?", re.IGNORECASE)
 _OF_NAMES: Final = ("sensor", "device", "id", "node", "name", "mac", "serial")

@@ -146,10 +146,16 @@ def _set_up(folder: Path, answers_file: Path | None) -> int:
     from plumewatch.cli.setup.answers import ask, read_answers
     from plumewatch.cli.setup.discovery import check_connection, discover
     from plumewatch.cli.setup.influx import prepare
-    from plumewatch.cli.setup.site_files import build_files, find_air_sensors, find_places
+    from plumewatch.cli.setup.site_files import (
+        build_files,
+        find_air_sensors,
+        find_places,
+        refuse_existing,
+    )
     from plumewatch.config.sites import read_toml
 
     path = folder / CONFIG.name
+    refuse_existing(folder)
     given = _read_given(path) if path.exists() else {}
     if answers_file is not None:
         answers = read_answers(answers_file, given)
@@ -312,7 +318,6 @@ def _listen(settings: BrokerSettings, seconds: float) -> Sequence[Message]:
 
 
 def _print_found(discovery: Discovery, places: Mapping[str, Place]) -> None:
-    from detection.quantities import looks_like
     from ingest.mapping.examples import MEANING
 
     rows = []
@@ -322,9 +327,7 @@ def _print_found(discovery: Discovery, places: Mapping[str, Place]) -> None:
         rows.append((name, sensor.decoder, interval, ", ".join(sensor.lacks), *place))
     head = ("Sensor", "Read by", "Interval", "Lacks", "Building", "Floor", "Room")
     print_table(head, (({}, row) for row in rows))
-    for name in places:
-        for quantity in discovery.sensors[name].unlikely:
-            echo(f"{name}: {looks_like(quantity)}; name its unit in a mapping (docs/mappings.md)")
+    _print_units(discovery, places)
     _print_misnamed(discovery)
     if vague := [name for name in places if "gas or PM1" in discovery.sensors[name].lacks]:
         echo(f"{MEANING['gas or PM1']}: {list_some(vague)} (docs/devices.md)")
@@ -349,6 +352,20 @@ def _print_found(discovery: Discovery, places: Mapping[str, Place]) -> None:
         echo(f"nothing reads {topic}: {why}")
     if len(unread) > _UNREAD_SHOWN:
         echo(f"and {len(unread) - _UNREAD_SHOWN} more topics (docs/mappings.md)")
+
+
+def _print_units(discovery: Discovery, places: Mapping[str, Place]) -> None:
+    from detection.quantities import looks_like
+    from ingest.mapping.draft import find_guessed_units
+    from plumewatch.cli.setup.site_files import find_used
+
+    for name in places:
+        for quantity in discovery.sensors[name].unlikely:
+            echo(f"{name}: {looks_like(quantity)}; name its unit in a mapping (docs/mappings.md)")
+    for text in find_used(discovery, places)[1]:
+        topic = tomllib.loads(text)["mapping"][0]["topic"]
+        for quantity, unit, why in find_guessed_units(text):
+            echo(f"{topic}: {quantity}: {why}; written as unit = {unit}")
 
 
 def _print_misnamed(discovery: Discovery) -> None:

@@ -19,6 +19,7 @@ from plumewatch.cli.setup import broker_files
 from plumewatch.cli.setup.answers import parse_address
 from plumewatch.cli.setup.rooms import find_room_ids, guess_place, parse_place
 from plumewatch.config.load import parse
+from plumewatch.errors import UsageError
 from storage.registry import make_sort_key
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ STARTER: Final = Path(__file__).with_name("starter.toml").read_text(encoding="ut
 """The commented configuration that `plumewatch init` writes; valid as it is."""
 DISTRICT: Final = Path(__file__).with_name("district.toml").read_text(encoding="utf-8")
 """The same for a district, whose schools are tables."""
+OF_EVERY_SITE: Final = (
+    *("secrets/broker-password", "secrets/device-passwords.csv"),
+    *("broker/plumewatch-passwords", "broker/plumewatch-acl", "broker/mosquitto.conf"),
+)
+"""Files that every site gets, beside its configuration."""
 _HEADING: Final = "# Written by `plumewatch setup`. docs/settings.md lists every key."
 _AIR: Final = ("pm", "n0", "n1", "n2", "n5", "tvoc", "voc", "vape")
 _DAY_S: Final = 86_400
@@ -76,18 +82,31 @@ class SiteFiles:
     def write(self, folder: Path) -> list[Path]:
         """Write all files, the configuration last, and return their paths.
 
-        Files of an earlier attempt are replaced.
+        They are written under other names first, so that an attempt that fails leaves none.
         """
         paths = {folder / name: (text, 0o600) for name, text in self.secret.items()}
         paths |= {folder / name: (text, 0o644) for name, text in self.plain.items()}
         for path, (text, mode) in paths.items():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write_new(path, text, mode)
+            _write_new(path.with_name(f"{path.name}.setup"), text, mode)
+        for path in paths:
+            path.with_name(f"{path.name}.setup").replace(path)
         return list(paths)
 
     def check(self, folder: Path) -> None:
         """Check the configuration before anything is written; raises `ConfigError`."""
         parse(tomllib.loads(self.plain[CONFIG.name]), base=folder)
+        refuse_existing(folder, [*self.secret, *self.plain])
+
+
+def refuse_existing(folder: Path, names: Iterable[str] = OF_EVERY_SITE) -> None:
+    """Raise `UsageError` if files would be replaced that a person made; the starter may be."""
+    there = [name for name in names if name != CONFIG.name and (folder / name).exists()]
+    if there:
+        raise UsageError(
+            f"{', '.join(there)} in {folder}: setup writes these files and replaces none; move them"
+            " away, or choose another --folder"
+        )
 
 
 def _write_new(path: Path, text: str, mode: int) -> None:

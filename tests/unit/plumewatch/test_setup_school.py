@@ -82,7 +82,7 @@ def test_nothing_is_written_if_the_configuration_would_be_wrong(setup, tmp_path)
 
 def test_a_set_up_that_was_interrupted_while_writing_goes_on(setup, tmp_path):
     def full(path, *_):
-        if path.name == "mosquitto.conf":
+        if path.name == "mosquitto.conf.setup":
             raise OSError(28, "No space left on device", str(path))
         return mock.DEFAULT
 
@@ -91,6 +91,21 @@ def test_a_set_up_that_was_interrupted_while_writing_goes_on(setup, tmp_path):
     assert not (tmp_path / "site/plumewatch.toml").exists()
     setup()
     assert load(tmp_path / "site/plumewatch.toml").site == "Small"
+    assert not [*tmp_path.rglob("*.setup")]
+
+
+@pytest.mark.parametrize("name", ["broker/mosquitto.conf", "secrets/broker-password"])
+def test_setup_replaces_nothing_that_a_person_made(setup, tmp_path, name):
+    path = tmp_path / "site" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    plumewatch("init", tmp_path / "site/plumewatch.toml")
+    ran, has_listened = setup()
+    assert (ran.code, has_listened) == (2, False)
+    assert f"{name} in {tmp_path / 'site'}: setup writes these files" in ran.err
+    assert path.read_text() == "mine"
+    assert (tmp_path / "site/plumewatch.toml").read_text() == STARTER
+    assert len([file for file in (tmp_path / "site").rglob("*") if file.is_file()]) == 2
 
 
 def of_sensor(name, received=MONDAY):
@@ -107,6 +122,23 @@ def test_setup_names_the_unknown_keys_of_native_readings(setup):
     )
     assert "\na: unknown key pm2_5: use pm25\nb: unknown key PM10: use pm10\n" in ran.out
     assert "c: unknown" not in ran.out
+
+
+def test_setup_says_each_unit_that_it_guesses(setup, tmp_path):
+    values = [b'{"pm25": 0.0%d, "temp": 71.5, "co2_ppm": 600}' % n for n in range(10, 25)]
+    ran, _ = setup([Message("lab/gym/state", v, MONDAY + k) for k, v in enumerate(values)])
+    assert (
+        "\nlab/{id}/state: pm25: PM2.5 always below 0.05 µg/m³ and varying: looks like mg/m³;"
+        in (ran.out)
+    )
+    assert 'written as unit = "mg/m3"' in ran.out
+    assert (
+        'temp: temperature always above 45 °C: looks like °F; written as unit = "degF"' in ran.out
+    )
+    assert "co2: " not in ran.out  # its name says the unit
+    assert {field.unit for field in load(tmp_path / "site/plumewatch.toml").mapping[0].field} == {
+        *("mg/m3", "degF", "ppm")
+    }
 
 
 def test_setup_again_adds_the_sensors_that_are_new(setup, tmp_path):
