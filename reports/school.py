@@ -142,7 +142,8 @@ class SchoolTimes:
         for term in self.terms:
             if term.name.casefold() == text.casefold():
                 return Period("term", term.name, term.first, term.last)
-        there = ", ".join(repr(term.name) for term in self.terms)
+        names = [term.name for term in self.terms]
+        there = ", ".join(map(repr, names)) + suggest_name(text, names)
         message = mark("'%(text)s' is not a term: the configuration has no [[term]]")
         if there:
             message = mark("'%(text)s' is not a term; the terms are %(there)s")

@@ -29,6 +29,7 @@ import typer
 from ingest.errors import DecodeError, PayloadError, Reason, RefusedError
 from plumewatch.cli.options import REFUSED, Site, list_examples
 from plumewatch.cli.printer import echo, print_json
+from plumewatch.config.faults import list_known
 from plumewatch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -153,7 +154,8 @@ def _build_context(site: Site | None, decoder: str | None) -> tuple[Context, Rou
             context, zone=school.zone(), registry=school.registry(), zones=find_sensor_zones(school)
         )
     if decoder and routes.named(decoder) is None:
-        raise UsageError(f"no decoder {decoder!r}; there are: {', '.join(names)}")
+        there = list_known(decoder, names, most=len(names))
+        raise UsageError(f"no decoder {decoder!r}; there are: {there}")
     return context, routes
 
 

@@ -12,11 +12,15 @@ from ingest.errors import RefusedError
 from language.plain_text import pluralize
 from plumewatch.cli.options import CONFIG, UNREACHABLE, ConfigOption, Site, list_examples
 from plumewatch.cli.printer import echo
-from plumewatch.config.faults import list_some
+from plumewatch.config.faults import list_known
 from plumewatch.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from alerts.policy import StaffMember
     from plumewatch.config.model import PlumewatchConfig
+    from plumewatch.config.sections.staff import StaffConfig
 
 
 app = typer.Typer()
@@ -47,12 +51,13 @@ def timeline(
     site = Site.load(config)
     policy = build_alert_policy(site.config)
     rooms = site.config.registry().rooms
-    kinds = sorted(PAGED)
+    kinds = sorted(kind.value for kind in PAGED)
     faults = []
     if room and room not in rooms:
-        faults.append(f"--room: {room!r}: one of {list_some(rooms)}")
+        names = {one.name: one.id for one in rooms.values()}
+        faults.append(f"--room: {room!r}: one of {list_known(room, rooms, names)}")
     if kind not in kinds:
-        faults.append(f"--kind: {kind!r}: one of {', '.join(kinds)}")
+        faults.append(f"--kind: {kind!r}: one of {list_known(kind, kinds)}")
     when = time.time()
     try:
         when = site.parse_time(at) if at else when
@@ -83,7 +88,7 @@ def staff_password(
     site = Site.load(config)
     member = next((m for m in site.config.staff if m.id == person), None)
     if member is None:
-        raise _describe_unknown(person, [m.id for m in site.config.staff])
+        raise _describe_unknown(person, site.config.staff)
     password = generate_password() if generate else _ask_password(member.name)
     fault = find_fault(password, (member.id, member.name, site.config.site))
     if fault:
@@ -115,6 +120,8 @@ def staff_remove_second_factor(
     detail = {"what": "removed", "person": person[:80]}
     with site.transaction() as tx:
         if not second_factor.remove(tx, person):
+            if person not in {member.id for member in site.config.staff}:
+                raise _describe_unknown(person, site.config.staff)
             raise RefusedError(f"{person} has no second factor")
         audit.append(
             tx, audit.AuditKind.SECOND_FACTOR, audit.find_machine_user(), detail, time.time()
@@ -136,9 +143,11 @@ def _ask_password(name: str) -> str:
     return password
 
 
-def _describe_unknown(person: str, known: list[str]) -> UsageError:
-    people = ", ".join(known) or "nobody; add a [[staff]] block"
-    return UsageError(f"{person!r}: no member of staff has this id; there are: {people}")
+def _describe_unknown(person: str, staff: Iterable[StaffConfig | StaffMember]) -> UsageError:
+    members = [*staff]
+    names = {member.name: member.id for member in members}
+    known = list_known(person, [member.id for member in members], names)
+    return UsageError(f"{person!r}: no member of staff has this id; there are: {known}")
 
 
 @staff_app.command(
@@ -155,9 +164,9 @@ def staff_test(
     from plumewatch.config.settings import build_alert_policy
 
     site = Site.load(config)
-    known = [member.id for member in build_alert_policy(site.config).staff]
-    if person and person not in known:
-        raise _describe_unknown(person, known)
+    staff = build_alert_policy(site.config).staff
+    if person and person not in {member.id for member in staff}:
+        raise _describe_unknown(person, staff)
     ok = send_test_notices(site.config, person)
     return None if ok else UNREACHABLE
 

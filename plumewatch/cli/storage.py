@@ -20,6 +20,7 @@ from plumewatch.cli.options import (
     list_examples,
 )
 from plumewatch.cli.printer import echo, show_progress
+from plumewatch.config.faults import list_known
 from plumewatch.errors import UsageError
 
 app = typer.Typer()
@@ -144,7 +145,8 @@ def export_readings(
     known = {one.id for one in site.config.sensor}
     unknown = [name for name in sensors if name not in known]
     if unknown:
-        raise UsageError(f"--sensor {unknown[0]}: not a sensor in the configuration has this id")
+        there = list_known(unknown[0], known)
+        raise UsageError(f"--sensor {unknown[0]}: no sensor has this id; there are: {there}")
     check_output(path, force=force)
     with site.open_series() as series:
         asked = {"readings": " ".join(sensors)[:200] or "all", "format": kind}

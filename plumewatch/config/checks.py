@@ -96,6 +96,7 @@ def _find_repeated_ids(draft: Draft) -> Iterator[ConfigFault]:
 def _find_site_faults(draft: Draft) -> Iterator[ConfigFault]:
     config = draft.config
     known, several = {site.id for site in config.sites}, len(config.sites) > 1
+    names = {site.name: site.id for site in config.sites if site.name and site.id}
     what, named = (
         "must be the id of a school: %(known)s",
         ("bells", "holiday", "term", "shift"),
@@ -103,11 +104,12 @@ def _find_site_faults(draft: Draft) -> Iterator[ConfigFault]:
     for section in (*named, *(("room", "zone") if known else ())):
         entries: list[Any] = config.zones if section == "zone" else getattr(config, section)
         for path, entry in draft.tables(section, entries):
-            yield from find_unknown(f"{path}.site", [entry.site or None], known, what)
+            yield from find_unknown(f"{path}.site", [entry.site or None], known, what, names=names)
             if several and not entry.site and section in ("room", "zone"):
                 yield ConfigFault(f"{path}.site", "missing", what % {"known": list_some(known)})
     for path, person in draft.tables("staff", config.staff):
-        yield from find_unknown(f"{path}.sites", {*person.sites} - {ALL_SITES}, known, what)
+        own = {*person.sites} - {ALL_SITES}
+        yield from find_unknown(f"{path}.sites", own, known, what, names=names)
         if several and not person.sites:
             allowed = f'must be ids of schools, or "{ALL_SITES}" for all: {list_some(known)}'
             yield ConfigFault(f"{path}.sites", "missing", allowed)
@@ -290,13 +292,14 @@ def find_sign_in_faults(draft: Draft) -> Iterator[ConfigFault]:
             other = draft.config.locate_entry(f"{seen[email]}.email")
             allowed = later("is already used by %(other)s", other=other)
             yield ConfigFault(f"{path}.email", repr(person.email), allowed)
-    sites = {site.id for site in draft.config.sites}
+    sites = {site.id: site.name for site in draft.config.sites}
     for path, entry in draft.tables("sign_in.group", own.group):
         yield from find_unknown(
             f"{path}.sites",
             {*entry.sites} - {ALL_SITES},
             sites,
             "must be the id of a school: %(known)s",
+            names={name: site for site, name in sites.items() if name and site},
         )
     if not own.issuer and draft.is_valid("sign_in.issuer"):
         for key in _OF_PROVIDER:

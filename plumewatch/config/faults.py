@@ -154,13 +154,32 @@ def describe_toml_fault(raw: bytes, error: ValueError) -> str:
 
 
 def find_unknown(
-    path: str, names: Iterable[str | None], known: Collection[str | None], what: str, most: int = 20
+    path: str,
+    ids: Iterable[str | None],
+    known: Collection[str | None],
+    what: str,
+    most: int = 20,
+    names: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[ConfigFault]:
-    """Find names that are not `known`; `what` is a message with the placeholder ``known``."""
-    for name in names:
-        if name is not None and name not in known:
-            there = f"{list_some(known, most) or 'there is none'}{suggest_name(name, known)}"
-            yield ConfigFault(path, repr(name), Message(what, {"known": there}))
+    """Find ids that are not `known`; `what` is a message with the placeholder ``known``.
+
+    `names` are what people may have written instead, with the ids that they stand for.
+    """
+    for one in ids:
+        if one is not None and one not in known:
+            there = list_known(one, known, names, most)
+            yield ConfigFault(path, repr(one), Message(what, {"known": there}))
+
+
+def list_known(
+    asked: str,
+    known: Collection[str | None],
+    names: Mapping[str, str] = MappingProxyType({}),
+    most: int = 20,
+) -> str:
+    """List known ids, and suggest the one that is close to what was asked for, or whose name is."""
+    near = suggest_name(asked, dict(names) | {one: one for one in known if one})
+    return f"{list_some(known, most) or 'there is none'}{near}"
 
 
 def list_some(names: Iterable[str | None], most: int = 20) -> str:

@@ -200,7 +200,7 @@ class TestExport:
         [
             (("--from", "soon"), "is none of: a date"),
             (("--from", "2026-09-08", "--to", "2026-09-07"), "--from is not before --to"),
-            (("--sensor", "s9"), "not a sensor in the configuration"),
+            (("--sensor", "s9"), "no sensor has this id; there are: "),
             (("--format", "xlsx"), "--format"),
             (("--out", "/nowhere/at/all.csv"), "not a file in an existing folder"),
         ],

@@ -18,6 +18,7 @@ from plumewatch.cli.options import CONFIG
 from plumewatch.cli.setup import broker_files
 from plumewatch.cli.setup.answers import parse_address
 from plumewatch.cli.setup.rooms import find_room_ids, guess_place, parse_place
+from plumewatch.config.faults import list_known
 from plumewatch.config.load import parse
 from plumewatch.errors import UsageError
 from storage.registry import make_sort_key
@@ -65,8 +66,8 @@ def find_places(
     """Return the place of each sensor, given or guessed; `ValueError` for an unknown sensor."""
     unknown = sorted(given.keys() - sensors.keys())
     if unknown:
-        names = ", ".join(sensors) or "none"
-        raise ValueError(f"no sensor {unknown[0]!r} was found; there are: {names}")
+        there = list_known(unknown[0], sensors)
+        raise ValueError(f"no sensor {unknown[0]!r} was found; there are: {there}")
     return {
         name: parse_place(given[name]) if name in given else guess_place(name) for name in sensors
     }

@@ -2,6 +2,7 @@
 
 import time
 import tomllib
+from contextlib import closing
 from types import MappingProxyType
 
 import pytest
@@ -15,14 +16,17 @@ from alerts.notify.notice import render
 from alerts.notify.notice_writer import write_headline
 from alerts.notify.pictures import IncidentPictures
 from detection.events import ChannelEvidence, Event, EventKind, EventPhase
+from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import parse
 from plumewatch.config.settings import build_alert_policy
 from plumewatch.report_request import ReportRequest
+from plumewatch.service.data_folder import prepare_state
 from reports import read
 from reports.rows import name_rooms
 from storage import audit, sqlite
 from storage.reading import Reading
 from tests.support.broker import free_port
+from tests.support.command import plumewatch
 from tests.support.in_process import running, state_database, store
 from tests.support.plumes import readings_of_puff
 from tests.support.two_schools import COMMON, SCHOOL, TWO
@@ -164,3 +168,42 @@ async def test_a_school_that_leaves_keeps_its_history_and_the_service_starts(tmp
         with state_database(service) as db:
             (row,) = read.read_incidents(db, config.registry(), start, now)
     assert (row.room, row.sensor) == ("south-boys", "south-1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (("timeline", "--room", "nroth-boys"), "north-boys"),
+        (("timeline", "--kind", "smok"), "smoke"),
+        (("staff", "test", "north-app"), "north-ap"),
+        (("staff", "password", "south-a"), "south-ap"),
+        (("staff", "remove-second-factor", "nort-ap"), "north-ap"),
+        (("export", "readings", "--sensor", "north_1"), "north-1"),
+        (("report", "summary", "--site", "North High", "--month", "2026-09"), "north"),
+        (("report", "summary", "--building", "Mian", "--month", "2026-09"), "Main"),
+        (("decode", "--topic", "a/b", "--decoder", "tasmotta", __file__), "tasmota"),
+    ],
+)
+def test_a_mistyped_id_or_a_name_suggests_the_id(tmp_path, arguments, meant):
+    path = tmp_path / "plumewatch.toml"
+    path.write_text(TWO)
+    (tmp_path / "plumewatch-data").mkdir()
+    with closing(sqlite.connect(tmp_path / "plumewatch-data/state.db")) as db:
+        prepare_state(db)
+    ran = plumewatch(*arguments, "--config", path)
+    assert ran.code == 2, ran
+    assert f"; did you mean '{meant}'?" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "meant"),
+    [
+        ('sites = ["north"]', 'sites = ["North High"]', "north"),
+        ('site = "north"', 'site = "nroth"', "north"),
+        ('room = "north-boys"', 'room = "nroth-boys"', "north-boys"),
+    ],
+)
+def test_a_join_by_a_mistyped_id_or_a_name_suggests_the_id(old, new, meant, tmp_path):
+    assert old in TWO
+    with pytest.raises(ConfigError, match=rf"; did you mean '{meant}'\?"):
+        parse(tomllib.loads(TWO.replace(old, new)), base=tmp_path)
