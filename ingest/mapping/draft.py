@@ -50,7 +50,7 @@ def format_toml(value: object) -> str:
     """
     if isinstance(value, dict):
         inner = ", ".join(f"{_format_key(str(k))} = {format_toml(v)}" for k, v in value.items())
-        return "{ " + inner + " }"
+        return "{ " + inner + " }" if inner else "{}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(format_toml, value)) + "]"
     if isinstance(value, bool):
@@ -108,7 +108,7 @@ class Draft:
 
     def format(self, samples: Iterable[bytes], received: float, zone: tzinfo = UTC) -> str:
         """Return the mapping as TOML with examples that pass; `SuggestError` if it reads none."""
-        shown = [self._make_example(sample, received, zone) for sample in samples]
+        shown = [self.make_example(sample, received, zone) for sample in samples]
         examples = [entry for entry in shown if entry is not None]
         if not examples:
             raise SuggestError("no sample holds a value that the suggestion could show")
@@ -130,7 +130,8 @@ class Draft:
         _verify(text, zone)
         return text
 
-    def _make_example(self, payload: bytes, received: float, zone: tzinfo) -> Entry | None:
+    def make_example(self, payload: bytes, received: float, zone: tzinfo) -> Entry | None:
+        """Return a sample with what is read from it, or None if that is nothing."""
         shown: dict[str, Any] = {"topic": self.topic}
         try:
             shown["payload"] = payload.decode("utf-8")

@@ -266,6 +266,7 @@ def mapping_suggest(
     """Propose a mapping (TOML) from payloads."""
     from ingest.decoders import find_decoder
     from ingest.mapping.draft import SuggestError
+    from ingest.mapping.frames import sketch
     from ingest.mapping.suggest import suggest
 
     samples = [] if files else split_samples(sys.stdin.buffer.read())
@@ -278,7 +279,9 @@ def mapping_suggest(
     try:
         text = suggest(topic, samples, received=received, name=name, columns=columns, **zone)
     except SuggestError as error:
-        raise RefusedError(f"no suggestion: {error}") from error
+        text = sketch(topic, samples, received, name)
+        if not text:
+            raise RefusedError(f"no suggestion: {error}") from error
     if (known := find_decoder(topic)) is not None:
         sys.stderr.write(
             f"decoder {known.name!r} reads this topic already; a mapping comes before it\n"

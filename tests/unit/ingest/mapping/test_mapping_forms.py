@@ -1,5 +1,6 @@
 """Suggestions for what is no JSON: key=value text, lines of CSV."""
 
+import base64
 import json
 import tomllib
 
@@ -8,6 +9,7 @@ import pytest
 from ingest.mapping.decoder import compile_mapping
 from ingest.mapping.draft import SuggestError
 from ingest.mapping.examples import find_failures
+from ingest.mapping.frames import sketch
 from ingest.mapping.schema import MappingConfig, check_mapping
 from ingest.mapping.suggest import suggest
 
@@ -81,3 +83,35 @@ def test_what_was_not_taken_is_listed():
     assert '#   ["door"] = "shut"' in lines
     assert '#   ["lamp"] = true' in lines
     assert '# Not read: 2 of 4 samples, as the others are json: "pm25=3"; "???".' in lines
+
+
+FRAMES = (bytes.fromhex("02007bfe01"), bytes.fromhex("020081ff01"))
+
+
+@pytest.mark.parametrize(
+    ("written", "form", "binary"),
+    [
+        (bytes, "raw", {"encoding": "raw"}),
+        (lambda frame: frame.hex(" ").upper().encode(), "text", {"encoding": "hex"}),
+        (base64.b64encode, "text", {"encoding": "base64"}),
+        (
+            lambda frame: json.dumps({"dev": "b7", "data": frame.hex()}).encode(),
+            "json",
+            {"encoding": "hex", "path": ["data"]},
+        ),
+    ],
+)
+def test_a_frame_gets_a_skeleton_whose_examples_check_the_offsets(written, form, binary):
+    text = sketch("hall/b7/up", [*map(written, FRAMES), b"other"], NOW)
+    assert "# sample 2 02 00 81 ff 01\n# differs        ^^ ^^\n" in text
+    head, _, rest = text.partition("# [[mapping.field]]")
+    filled = ("[[mapping.field]]" + rest).replace("\n# ", "\n").replace("offset = 0", "offset = 1")
+    (entry,) = tomllib.loads(head + filled)["mapping"]
+    assert entry["format"] == form
+    assert entry["binary"] == {**binary, "min_length": 5}
+    for example, value in zip(entry["example"], (12.3, 12.9), strict=True):
+        assert example["sensor"] == "b7"
+        assert not is_right(entry)
+        example["values"] = {"pm25": value}
+    assert is_right(entry)
+    assert sketch("hall/b7/up", [b"out of order", b'{"dev": "24e124725c140001"}'], NOW) == ""
