@@ -69,6 +69,7 @@ def _find_frames(sample: bytes) -> Iterator[tuple[str, str, tuple[str, ...], byt
     except DecodeError:
         content = {}
     members = content.items() if type(content) is dict else ()
+    texts: list[tuple[tuple[str, ...], str]]
     texts = [((k,), v) for k, v in members if k.lower() in _KEYS and type(v) is str]
     for path, text in texts or [((), sample.decode().strip())]:
         form = "json" if path else "text"
