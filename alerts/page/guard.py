@@ -44,7 +44,11 @@ _HEADERS: Final = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
 )
-_OF_PROXIES: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+_OF_PROXIES: Final = (
+    *("cf-", "forwarded", "true-client-ip", "via", "x-client-ip", "x-envoy", "x-forwarded"),
+    *("x-original", "x-real-ip"),
+)
+"""Beginnings of headers that proxies add."""
 _HTTPS_ONLY: Final = (b"strict-transport-security", b"max-age=31536000")
 
 
@@ -100,7 +104,7 @@ def came_through_proxy(request: Request) -> bool:
 
     A proxy that sets no headers, such as a default nginx, uses HTTP/1.0; browsers do not.
     """
-    has_header = any(header in request.headers for header in _OF_PROXIES)
+    has_header = any(name.startswith(_OF_PROXIES) for name in request.headers)
     return has_header or request.scope.get("http_version") == "1.0"
 
 

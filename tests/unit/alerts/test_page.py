@@ -132,6 +132,8 @@ async def test_reading_is_allowed_on_loopback_only(open_page, path):
         ({"X-Real-IP": "203.0.113.9"}, {}),
         ({"Forwarded": "for=203.0.113.9"}, {}),
         ({"Via": "1.1 proxy"}, {}),
+        ({"X-Forwarded-Proto": "https"}, {}),
+        ({"CF-Connecting-IP": "203.0.113.9"}, {}),
         ({}, {"http_version": "1.0"}),  # as nginx asks where nothing is set
         ({}, {"client": ("203.0.113.9", 50_000)}),
     ],
