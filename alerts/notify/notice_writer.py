@@ -440,7 +440,9 @@ def find_deferral(
     """Return what defers a page; None if it can be sent now."""
     person, critical = member.id, incident.severity is Severity.CRITICAL
     if not critical:
-        held = find_quiet_end(member.quiet, at) or _find_budget_end(tx, person, at, timings)
+        held = find_quiet_end(member.quiet, at) or _find_budget_end(
+            tx, person, incident.room, at, timings
+        )
         if held is not None:
             return held
     if not _is_storm(tx, person, incident.room, at, timings, registry):
@@ -456,17 +458,21 @@ def find_deferral(
 
 
 def _find_budget_end(
-    tx: sqlite3.Connection, person: str, at: float, timings: EscalationTimings
+    tx: sqlite3.Connection, person: str, room: str, at: float, timings: EscalationTimings
 ) -> Deferral | None:
+    """Return the deferral by the budget of an hour, of which another room uses at most half."""
     rows = tx.execute(
-        "SELECT min(created_at) AS at FROM outbox WHERE person = ? AND created_at > ?"
-        " AND status NOT IN ('cancelled', 'failed') GROUP BY incident, reason"
-        " ORDER BY at DESC LIMIT ?",
-        (person, at - _HOUR_S, timings.notices_per_hour),
-    ).fetchall()
-    if len(rows) < timings.notices_per_hour:
-        return None
-    return Deferral(Cause.BUDGET, rows[-1]["at"] + _HOUR_S)
+        "SELECT min(o.created_at) AS at, i.room FROM outbox o JOIN incident i ON i.id = o.incident"
+        " WHERE o.person = ? AND o.created_at > ? AND o.status NOT IN ('cancelled', 'failed')"
+        " GROUP BY o.incident, o.reason ORDER BY at DESC",
+        (person, at - _HOUR_S),
+    )
+    most, by_room, used = timings.notices_per_hour, Counter[str](), list[float]()
+    for row in rows:
+        by_room[row["room"]] += 1
+        if row["room"] == room or by_room[row["room"]] <= most // 2:
+            used.append(row["at"])
+    return Deferral(Cause.BUDGET, used[most - 1] + _HOUR_S) if len(used) >= most else None
 
 
 def _is_storm(

@@ -11,6 +11,7 @@ import pytest
 from alerts.duty.roster import Receiver, Roster
 from alerts.duty.shifts import ClockHours, QuietHours
 from alerts.incidents import repository
+from alerts.incidents.incident import Verdict
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import KIND_WORDS, render
 from alerts.notify.notice_writer import NoticeWriter, find_quiet_end
@@ -112,6 +113,28 @@ def test_beyond_the_budget_of_an_hour_the_rest_comes_together(make_event):
     notice = school.notices[-1]
     assert len(notice.incidents) == 3
     assert render(notice)[1].count("(resolved)") == 3
+
+
+@pytest.mark.attack
+@pytest.mark.parametrize("people", [1, 2, 3])
+@pytest.mark.parametrize("every_s", [20, 40])
+def test_one_room_uses_up_nobody_s_budget(make_event, people, every_s):
+    """Whoever forges a sensor's alerts keeps no alert of another room from anybody."""
+    staff = map(member, ("lee", "kim", "day")[:people])
+    school = a_school(*staff, timings=EscalationTimings())
+
+    def answer(tx, now):
+        for row in tx.execute("SELECT id FROM incident WHERE verdict IS NULL").fetchall():
+            school.engine.record_feedback(tx, row["id"], "lee", Verdict.NOTHING_FOUND, now)
+
+    for t in range(0, 600, 20):
+        puff(school, make_event, t, "s0")
+        over(school, make_event, t + 10, t, "s0")
+        if t % every_s == 0:
+            school.at(t + 15, answer)
+    puff(school, make_event, 600, "s1")
+    school.run(700)
+    assert next(h.at for h in school.received_notices if h.place == "Room 1") == 600
 
 
 def test_what_becomes_critical_while_it_waits_leaves_at_once(make_event):
