@@ -91,9 +91,7 @@ class AlertEngine:
     def use_policy(self, policy: AlertPolicy) -> None:
         """Switch to another policy; a running transaction may still use the previous one."""
         registry, self.policy = self.registry, policy
-        self._rules = Rules(
-            policy.quiet_s, policy.silent_s, policy.cooldown_s, runs_chain=not self.replay
-        )
+        self._rules = Rules(policy.cooldown_s, runs_chain=not self.replay)
         self._zone = ZoneInfo(policy.zone)
         self._notices = NoticeWriter(registry, policy)
         self._escalator = Escalator(registry, policy, self._notices)

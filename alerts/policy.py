@@ -194,10 +194,6 @@ class AlertPolicy:
     staff: tuple[StaffMember, ...] = ()
     roster: Roster | None = None
     """Without one, everyone of a role is notified, by `BUILT_IN_ROUTES`."""
-    quiet_s: float = 120.0
-    """Seconds without an active detection after which an incident resolves."""
-    silent_s: float = 1800.0
-    """Seconds without an update after which a detection counts as over."""
     cooldown_s: float = 300.0
     """Seconds for which a new incident of the same kind and room is deferred."""
     late_s: float = 600.0

@@ -321,8 +321,6 @@ class Incident:
 class Rules:
     """The part of the policy that `alerts.incidents.lifecycle.step` needs."""
 
-    quiet_s: float
-    silent_s: float
     cooldown_s: float
     runs_chain: bool = True
     """Whether people are asked to respond; they are not in a replay."""

@@ -47,6 +47,10 @@ if TYPE_CHECKING:
     from detection.events import Event
     from language.messages import Parameter
 
+QUIET_S: Final = 120.0
+"""How long after its last detection an incident resolves."""
+SILENT_S: Final = 1800.0
+"""How long after its last update a detection counts as over."""
 _LOOK_S: Final = 120.0
 """How long an incident stays open when somebody responds after the air has cleared."""
 _ONE_REPORT_S: Final = 60.0
@@ -77,11 +81,11 @@ def step(incident: Incident | None, given: inputs.Input, rules: Rules) -> Step: 
     """
     if incident is None:
         if isinstance(given, inputs.Detected) and given.new is not None:
-            return _open(given, given.new, rules)
+            return _open(given, given.new)
         raise ValueError(f"no incident to apply {type(given).__name__} to")
     match given:
         case inputs.Detected():
-            result = _on_detected(incident, given, rules)
+            result = _on_detected(incident, given)
         case inputs.Delivered():
             result = _on_delivered(incident, given, rules)
         case inputs.Response():
@@ -129,10 +133,10 @@ def _build_detection(event: Event, at: float, before: Detection | None = None) -
     )
 
 
-def _find_resolve_due(kind: EventKind, detections: tuple[Detection, ...], rules: Rules) -> float:
+def _find_resolve_due(kind: EventKind, detections: tuple[Detection, ...]) -> float:
     """Return when an incident resolves without further detections; infinite while offline."""
-    silent_s = math.inf if kind is EventKind.OFFLINE else rules.silent_s
-    quiet_s = max(rules.quiet_s, _SECOND_PUFF_S) if kind is EventKind.POSSIBLE else rules.quiet_s
+    silent_s = math.inf if kind is EventKind.OFFLINE else SILENT_S
+    quiet_s = _SECOND_PUFF_S if kind is EventKind.POSSIBLE else QUIET_S
     return max(d.heard_at + (silent_s if d.running else quiet_s) for d in detections)
 
 
@@ -146,7 +150,7 @@ def _page(step: Step, at: float, detection: Detection) -> Step:
     return Step(incident, step.effects).then(effects.Page(detection, at))
 
 
-def _open(given: inputs.Detected, new: inputs.NewIncident, rules: Rules) -> Step:
+def _open(given: inputs.Detected, new: inputs.NewIncident) -> Step:
     event, at = given.event, given.at
     detection = _build_detection(event, at)
     lasted = min(at, event.time) - event.onset if detection.running else 0.0
@@ -163,7 +167,7 @@ def _open(given: inputs.Detected, new: inputs.NewIncident, rules: Rules) -> Step
         severity=grade(event.kind, event.confidence, lasted, new.repeats),
         repeats=new.repeats,
         again_of=new.again_of,
-        resolve_due=_find_resolve_due(event.kind, (detection,), rules),
+        resolve_due=_find_resolve_due(event.kind, (detection,)),
     )
     seen = _describe_event(event) | {"severity": incident.severity}
     if new.again_of:
@@ -178,7 +182,7 @@ def _describe_event(event: Event) -> dict[str, Parameter]:
     return {"sensor": event.sensor, "confidence": event.confidence}
 
 
-def _on_detected(incident: Incident, given: inputs.Detected, rules: Rules) -> Step:
+def _on_detected(incident: Incident, given: inputs.Detected) -> Step:
     event, at = given.event, given.at
     known = {d.event_id: d for d in incident.detections}
     before = known.get(event.id)
@@ -188,7 +192,7 @@ def _on_detected(incident: Incident, given: inputs.Detected, rules: Rules) -> St
     if before is not None and not before.running:
         return Step(incident)
     if incident.becomes(event):
-        return _become_likely(incident, given, now, rules)
+        return _become_likely(incident, given, now)
     known[event.id] = now
     detections = tuple(known.values())
     following = replace(
@@ -204,7 +208,7 @@ def _on_detected(incident: Incident, given: inputs.Detected, rules: Rules) -> St
         result = result.then(Record(at, SYSTEM, Happened.ENDED, {"sensor": event.sensor}))
     if not incident.is_open:
         return result
-    due = _find_resolve_due(incident.kind, detections, rules)
+    due = _find_resolve_due(incident.kind, detections)
     following = replace(following, resolve_due=due, cleared_at=None)
     free = incident.held_until is None or at >= incident.held_until
     unpaged = incident.status is Status.OPEN and not incident.paged
@@ -220,9 +224,7 @@ def _on_detected(incident: Incident, given: inputs.Detected, rules: Rules) -> St
     return _mute(result, at, given.mute) if given.mute else _page(result, at, now)
 
 
-def _become_likely(
-    incident: Incident, given: inputs.Detected, now: Detection, rules: Rules
-) -> Step:
+def _become_likely(incident: Incident, given: inputs.Detected, now: Detection) -> Step:
     """Turn possible vaping into vaping: the same incident, but people are notified now."""
     event, at = given.event, given.at
     detections = (*incident.detections, now)
@@ -237,7 +239,7 @@ def _become_likely(
         confidence=max(d.confidence for d in detections),
         detections=detections,
         severity=grade(event.kind, event.confidence, 0.0, incident.repeats),
-        resolve_due=_find_resolve_due(event.kind, detections, rules),
+        resolve_due=_find_resolve_due(event.kind, detections),
     )
     record = Record(
         at, SYSTEM, Happened.LIKELY, _describe_event(event) | {"severity": following.severity}

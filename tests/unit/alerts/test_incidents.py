@@ -25,9 +25,9 @@ from alerts.policy import Severity
 from detection.events import EventKind, EventPhase
 from language.messages import fact
 
-RULES = Rules(quiet_s=120.0, silent_s=1800.0, cooldown_s=300.0, runs_chain=False)
+RULES = Rules(cooldown_s=300.0, runs_chain=False)
 """Of a replay, where nobody is asked to respond."""
-ASKING = Rules(quiet_s=120.0, silent_s=1800.0, cooldown_s=300.0)
+ASKING = Rules(cooldown_s=300.0)
 SILENCE = fact("silence", silence=3, owner="Lee")
 TAKEN = ["Stop", "ScheduleAckDeadline", "NotifyTaken"]
 A, U, E = EventPhase.ALERTED, EventPhase.UPDATED, EventPhase.ENDED

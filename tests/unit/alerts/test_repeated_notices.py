@@ -11,6 +11,7 @@ from itertools import pairwise
 import pytest
 
 from alerts.duty.roster import Receiver, Roster
+from alerts.incidents import lifecycle
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, EscalationTimings, StaffMember
 from alerts.secrets import Secret, find_channel
 from detection.events import EventKind, EventPhase
@@ -21,7 +22,8 @@ VAPE, OFFLINE = EventKind.VAPE, EventKind.OFFLINE
 
 
 @pytest.fixture
-def school(registry):
+def school(registry, monkeypatch):
+    monkeypatch.setattr(lifecycle, "QUIET_S", 1.0)
     people = {r: Receiver(r, ("lee",)) for r in ("staff", "facilities")}
     lee = StaffMember("lee", "Lee", "staff", (Secret("ntfy://127.0.0.1:9/lee"),))
     return Timeline(
@@ -30,7 +32,6 @@ def school(registry):
             staff=(lee,),
             roster=Roster(BUILT_IN_ROUTES, people),
             timings=EscalationTimings(repeat_after_s=REPEAT_S, rounds=2),
-            quiet_s=1.0,
         ),
     )
 
