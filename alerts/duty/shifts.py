@@ -8,8 +8,7 @@ started.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from alerts.duty.reasons import Reason
 from alerts.duty.timetable import (
@@ -26,10 +25,8 @@ from language.messages import Fact, fact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import date, datetime
     from zoneinfo import ZoneInfo
-
-
-_AHEAD: Final = timedelta(days=1)
 
 
 class Hours(Protocol):

@@ -160,7 +160,7 @@ class Draft:
                 **self.head.values,
                 "field": [entry.values for entry in self.fields],
                 "event": [entry.values for entry in self.events],
-                "example": [{**shown, "received": received, "nothing": True}],
+                "example": [{**shown, "received": received, "rejected": "no_measurement"}],
             }
         )
         return next(iter(read_example(compile_mapping(mapping), mapping.example[0], zone)))

@@ -100,9 +100,8 @@ def find_failure(decoder: Decoder, example: ExampleConfig, zone: tzinfo = UTC) -
         return "" if error.reason.value == example.rejected else failure
     if example.rejected is not None:
         return f"is not rejected as {example.rejected}"
-    if example.nothing or not readings:
-        found = "a reading" if readings else "no reading"
-        return "" if example.nothing and not readings else f"gives {found}"
+    if not readings:
+        return "gives no reading"
     named = [r for r in readings if r.sensor == example.sensor]
     if not named:
         return f"is of sensor {readings[0].sensor!r}, not {example.sensor!r}"

@@ -226,7 +226,7 @@ class FlagConfig(ConditionConfig):
 
 
 class ExampleConfig(_Part):
-    """A message and its expected outcome: a reading, a reason for rejection, or nothing."""
+    """A message and its expected outcome: a reading, or a reason for rejection."""
 
     topic: Annotated[str, Field(min_length=1, max_length=256)]
     payload: Annotated[str, Field(max_length=16_384)] | None = None
@@ -242,7 +242,6 @@ class ExampleConfig(_Part):
     events: Annotated[list[str], Field(max_length=16)] = []
     flags: Annotated[list[str], Field(max_length=16)] | None = None
     rejected: Annotated[Reason, Field(strict=False)] | None = None
-    nothing: bool = False
 
 
 class MappingBody(_Part):
@@ -395,6 +394,5 @@ def _check_binary(mapping: MappingConfig) -> Iterator[Found]:
 def _check_example(place: str, example: ExampleConfig) -> Iterator[Found]:
     if (example.payload is None) == (example.payload_hex is None):
         yield place, "both or neither payload", "exactly one of payload and payload_hex"
-    outcomes = [example.sensor is not None, example.rejected is not None, example.nothing]
-    if sum(outcomes) != 1:
-        yield place, "no outcome or several", "exactly one of sensor, rejected, nothing"
+    if (example.sensor is None) == (example.rejected is None):
+        yield place, "no outcome or both", "exactly one of sensor and rejected"

@@ -75,7 +75,6 @@ def test_a_changed_expectation_is_noticed(name, k):
         {"events": [*example.events, "restart"]},
         {"flags": ["cached"]},
         {"time": 0.0},
-        {"sensor": None, "nothing": True},
         {"sensor": None, "rejected": "bad_id"},
     ):
         assert find_failure(decoder, example.model_copy(update=change))

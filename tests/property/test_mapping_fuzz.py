@@ -111,7 +111,7 @@ def test_any_mapping(fields, conditions, time_path, content):
             "when": conditions,
             "time": {"path": time_path, "formats": ["iso8601", "unix", "%Y-%m-%d %H:%M:%S"]},
             "field": fields,
-            "example": [{"topic": "t/a", "payload": "", "nothing": True}],
+            "example": [{"topic": "t/a", "payload": "", "rejected": "no_measurement"}],
         }
     )
     assert list(check_mapping(mapping)) == []

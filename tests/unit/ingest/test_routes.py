@@ -25,7 +25,7 @@ def mapping(name, topic, **more):
                 "topic": topic,
                 "sensor": {"capture": "id"},
                 "field": [{"quantity": "pm25", "unit": "ug/m3", "path": ["pm"]}],
-                "example": [{"topic": topic, "payload": "{}", "nothing": True}],
+                "example": [{"topic": topic, "payload": "{}", "rejected": "no_measurement"}],
                 **more,
             }
         )

@@ -124,7 +124,7 @@ def test_all_failing_examples_are_reported():
     wrong = copy.deepcopy(MAPPING)
     wrong["example"] *= 2
     wrong["example"][1] = {**wrong["example"][1], "values": {"pm25": 8}}
-    wrong["example"].append({"topic": "acme/a/state", "payload": "{}", "nothing": True})
+    wrong["example"].append({"topic": "acme/a/state", "payload": "{}", "rejected": "bad_id"})
     config = parsed(mapping=[wrong])
     with pytest.raises(ConfigError) as refused:
         compile_mappings(config)

@@ -17,7 +17,7 @@ BASE = {
     "topic": "t/{id}",
     "sensor": {"capture": "id"},
     "field": [{"quantity": "pm25", "unit": "ug/m3", "path": ["pm"]}],
-    "example": [{"topic": "t/a", "payload": "{}", "nothing": True}],
+    "example": [{"topic": "t/a", "payload": "{}", "rejected": "no_measurement"}],
 }
 
 

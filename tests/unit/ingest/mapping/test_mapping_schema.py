@@ -13,7 +13,7 @@ BASE = {
     "topic": "t/{id}",
     "sensor": {"capture": "id"},
     "field": [{"quantity": "pm25", "unit": "ug/m3", "path": ["pm"]}],
-    "example": [{"topic": "t/a", "payload": "{}", "nothing": True}],
+    "example": [{"topic": "t/a", "payload": "{}", "rejected": "no_measurement"}],
 }
 EXAMPLE = BASE["example"][0]
 FIELD = BASE["field"][0]
@@ -93,7 +93,7 @@ def test_bounds(more, place):
         ({"field": [{**FIELD, "outer": True}]}, "field.0.outer", "each"),
         ({"each": {"path": ["l"]}, "topic": "t/{id}/{key}"}, "topic", "without {key}"),
         ({"each": {"path": ["l"]}, "format": "pairs"}, "each", "json"),
-        ({"example": [{"topic": "t/a", "nothing": True}]}, "example.0", "payload"),
+        ({"example": [{"topic": "t/a", "rejected": "no_measurement"}]}, "example.0", "payload"),
         ({"example": [{"topic": "t/a", "payload": ""}]}, "example.0", "exactly one of sensor"),
         ({"example": [{**EXAMPLE, "sensor": "a"}]}, "example.0", "exactly one of sensor"),
     ],
