@@ -11,19 +11,19 @@ if TYPE_CHECKING:
 
 
 class Service(NamedTuple):
-    """What a service is called, and what it takes."""
+    """Name and limits of a service."""
 
     name: str
     words: str = ""
-    """What histories call it, if not by its name."""
+    """Its name in histories, if different."""
     title: int = 120
     """Longest title, in characters."""
     body: int = 1000
     """Longest text, in characters."""
     takes_picture: bool = False
-    """Whether text and picture fit into one request."""
+    """Whether text and picture can be sent in one request."""
     is_own_server: bool = False
-    """Whether the address names a server of the school's own."""
+    """Whether the address names the school's own server."""
 
 
 _NTFY: Final = Service("ntfy", mark("push"), body=600, takes_picture=True, is_own_server=True)
@@ -53,5 +53,5 @@ SERVICES: Final[Mapping[str, Service]] = {
     "mmost": _MATTERMOST,
     "mmosts": _MATTERMOST,
 }
-"""Services that apprise knows and whose addresses are accepted, by scheme."""
+"""Services that Apprise supports and whose addresses are accepted, by scheme."""
 OWN_SERVERS: Final = frozenset(scheme for scheme, row in SERVICES.items() if row.is_own_server)

@@ -85,7 +85,7 @@ class AnsweredError(AlertError):
 
 
 class ThresholdAdjustmentError(AlertError):
-    """There is no such threshold adjustment, or it cannot be reverted."""
+    """The threshold adjustment doesn't exist, or it cannot be reverted."""
 
 
 class MatcherError(AlertError):
@@ -93,7 +93,7 @@ class MatcherError(AlertError):
 
 
 class SilenceError(AlertError):
-    """There is no such silence, or it has these `faults`."""
+    """The silence doesn't exist, or it has these `faults`."""
 
     def __init__(self, *faults: Message) -> None:
         super().__init__(*faults)

@@ -46,7 +46,7 @@ class Operations:
         self.changed.set()
 
     def describe_broker_faults(self) -> str:
-        """Return the current faults at the broker, for operators; empty if there are none."""
+        """Describe the current faults at the broker for operators; empty if there are none."""
         now = self._clock()
         return details_text(
             fact(what)

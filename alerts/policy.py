@@ -24,7 +24,7 @@ HEALTH: Final = frozenset({EventKind.OFFLINE, EventKind.SENSOR_FAULT})
 """Kinds about a device rather than the room; facilities are also notified when they end."""
 
 PRESENCE: Final = frozenset({EventKind.VAPE, EventKind.SMOKE, EventKind.TAMPER})
-"""Kinds for which somebody has to go and look, even after the air has cleared."""
+"""Kinds for which someone has to go and look, even after the air has cleared."""
 
 VAPING: Final = (EventKind.VAPE, EventKind.POSSIBLE)
 """Kinds that form one incident: possible vaping becomes likely as evidence grows."""
@@ -193,7 +193,7 @@ class AlertPolicy:
 
     staff: tuple[StaffMember, ...] = ()
     roster: Roster | None = None
-    """Without one, everyone of a role is notified, by `BUILT_IN_ROUTES`."""
+    """Without one, everyone with a role is notified, by `BUILT_IN_ROUTES`."""
     cooldown_s: float = 300.0
     """Seconds for which a new incident of the same kind and room is deferred."""
     late_s: float = 600.0

@@ -7,8 +7,7 @@ Thresholds
 A sensor alerts at the model's level plus an offset, in log-odds: the lowest offset at which it is
 expected to stay within its budget of false alarms a week.
 
-Seen
-    Judged readings of one sensor less than `CLUSTER_S` apart are one *cluster*, with one cause. A
+Seen Scored readings of one sensor less than `CLUSTER_S` apart are one *cluster*, with one cause. A
     cluster that could have alerted counts as one minus its probability of vaping; a person's answer
     makes that one or zero.
 Expected
@@ -180,7 +179,7 @@ def compute_probabilities(log_odds: Floats, kinds: Floats) -> Floats:
 
 
 def build_evidence(episode: np.void, *, pulse: bool) -> dict[str, ChannelEvidence]:
-    """Return how the channels moved: over the pulse that was judged, or the whole episode."""
+    """Return how the channels moved: over the scored pulse, or the whole episode."""
     start = episode["pulse_onset" if pulse else "onset"]
     before = episode["before_pulse" if pulse else "baseline"].copy()
     if pulse:  # The level may already have been rising before.
@@ -228,8 +227,8 @@ def count_moments(age: Floats) -> Floats:
 
 
 BUDGET: Final = 1.0
-"""Default budget, false alarms per sensor and week. With ten restrooms, an adult then makes two
-wasted trips a school day; with more, people soon stop believing alerts."""
+"""Default budget, false alarms per sensor and week. With ten restrooms, it means two wasted trips
+per school day; with more, people soon stop trusting alerts."""
 LOWER: Final = 3.0
 UPPER: Final = 1.5
 """How far a threshold may be below and above the model's, log-odds."""
@@ -418,7 +417,7 @@ class AlertThresholds:
         self._set(rows[~new])
 
     def observe(self, rows: NDArray[np.int32], time: Floats, score: Floats) -> None:
-        """Note the scores of readings that could have alerted, log-odds, of distinct sensors."""
+        """Record the scores of readings that could have alerted, log-odds, of distinct sensors."""
         state = self._state
         fresh = ~(time - state.last[rows] < CLUSTER_S)
         if np.count_nonzero(fresh):

@@ -3,7 +3,7 @@
 Readings reach the detector as a `ReadingBatch`; their columns become one matrix of channels.
 
 Baselines are gated: they fall quickly, rise slowly, and rise even more slowly during an episode, so
-that a plume does not become the baseline it is judged against.
+that a plume does not become the baseline it is compared with.
 
 Nearly all readings are quiet, so the detector is as fast as `advance`. State is stored channel by
 channel, one column per sensor: each operation runs over contiguous numbers of many sensors, in
@@ -251,7 +251,7 @@ BLOCK: Final = 1024
 SCRATCH_SENSORS: Final = BLOCK + BLOCK // 4
 """Most sensors advanced together, including a few neighbors without a reading."""
 WARM_UP_S: Final = 20.0
-"""A sensor is not judged before it has reported for this long."""
+"""A sensor is not scored before it has reported for this long."""
 NOISE_GAIN: Final = 0.02
 HELD: Final = 6.0
 """How much slower baselines rise during an episode."""

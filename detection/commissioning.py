@@ -149,7 +149,7 @@ class _StepScores:
 
 
 def score_steps(samples: Sequence[Sample], timings: Sequence[Timing]) -> dict[str, float]:
-    """Return the highest score of each step, log-odds; minus infinity if nothing was judged."""
+    """Return the highest score of each step, log-odds; minus infinity if nothing was scored."""
     scores = _StepScores(timings)
     detector = Detector(observer=scores)
     values = np.array([[measured.get(key, np.nan) for key in COLUMNS] for _, measured in samples])
@@ -192,7 +192,7 @@ def conclude(
     has_particles: bool,
     sees_puff: bool,
 ) -> str:
-    """Say in a sentence what this sensor can detect in this room, and how late."""
+    """Describe in a sentence what this sensor can detect in this room, and how fast."""
     puff = next(step.name for step in STEPS if step.is_vaping)
     found = [event for event in detections[puff] if event.is_vaping]
     wrong = [

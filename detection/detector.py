@@ -7,7 +7,7 @@ threshold; a pulse not far below it, or a large one without a clear cause, is `p
 kinds are alerted when they are clear, or when the episode ends.
 
 Time comes from the readings: when they stop, so does the detector, until `on_time` advances it. Any
-split of a stream into batches gives the same events. A sensor is not judged before it has reported
+split of a stream into batches gives the same events. A sensor is not scored before it has reported
 for `WARM_UP_S`; readings not newer than a sensor's last are ignored.
 """
 
@@ -437,14 +437,14 @@ class Detector:
     ) -> NDArray[np.bool_]:
         """Score pulses; return whether each passes its sensor's alert threshold, or comes near.
 
-        The third row says whether its sensor reports too rarely to tell it from a spray.
+        The third row is whether its sensor reports too rarely to tell it from a spray.
         """
         if not due.size:
             return np.zeros((3, 0), np.bool_)
         episode, rows, time = here.episode, here.rows[due], here.time[due]
         score, self._states[rows] = self._model.vape_score(f, self._states[rows])
         episode["log_odds"][due] = score
-        # Alerted vaping is also scored for a THC cartridge, whose aerosol hardly evaporates.
+        # Alerted vaping is also scored for a THC cartridge, whose aerosol barely evaporates.
         alerted = alert_rules.is_alerted_vaping(episode)[due]
         if np.count_nonzero(alerted):
             alerted &= time - episode["peak_at"][due] >= alert_rules.THC_FROM_S

@@ -1,7 +1,7 @@
-"""What the detector says: events with evidence and details, in phases.
+"""The detector's output: events with evidence and details, in phases.
 
-Details are facts: what a detector adds to probabilities and channels. A new one is a member of
-`Detail` with its sentence here, and the detector that gives it.
+Details add to probabilities and channels. To add one, add a member of `Detail` with its sentence
+here, and report it in a detector.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Detail(Coded):
-    """What a detector adds to an event."""
+    """A detail that a detector adds to an event."""
 
     # a device's own reports
     TAMPERED = "tampered", mark("the sensor reports tampering")
@@ -159,7 +159,7 @@ INTEGRITY: Final = (
     Detail.REFUSED,
     Detail.FLOODED,
 )
-"""What ingest finds about a sensor's messages; the event has the prefix ``integrity:``."""
+"""Findings of ingest about a sensor's messages; the event has the prefix ``integrity:``."""
 BATTERY: Final = frozenset({Detail.BATTERY_LOW, Detail.BATTERY_AT})
 UNSETTLED: Final = frozenset({Detail.PARTLY_BACK, Detail.STATE_LOST})
 """Of outages that ended while sensors may still be silent."""
@@ -208,7 +208,7 @@ _SENTENCES: Final = Sentences(
 
 
 def details_text(details: Iterable[Fact]) -> str:
-    """Say details one after the other."""
+    """Join the details' sentences."""
     return "; ".join(map(_SENTENCES.write, details))
 
 
@@ -232,7 +232,7 @@ class EventKind(Coded):
 
 
 class EventPhase(StrEnum):
-    """Where in its life an event is when the detector speaks of it.
+    """The phase of an event's life that the detector reports.
 
     `ALERTED` comes once, at the decision; then any number of `UPDATED`; last `ENDED`.
     """
@@ -266,7 +266,7 @@ class ChannelEvidence:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What an event is based on; `details` is what a detector adds."""
+    """The basis of an event; `details` are added by a detector."""
 
     probabilities: dict[str, float]
     channels: dict[str, ChannelEvidence]
@@ -301,7 +301,7 @@ class Event:
 
     All times are event time in Unix seconds. `time` is when this phase was emitted: the time of the
     reading that decided it. `probabilities` is over event kinds and sums to one. `explained_by`
-    says what else accounts for it; such an event is recorded and alerts nobody.
+    names another cause; such an event is recorded and alerts nobody.
     """
 
     sensor: str
@@ -347,15 +347,15 @@ _LABELS: Final = Words(
         "rh": mark("humidity"),
     }
 )
-"""Quantities in the words of people who do not measure air."""
+"""Everyday names of quantities."""
 
 
 def evidence_sentence(event: Event) -> str:
-    """Say how likely it is and why, for a lock screen.
+    """Write how likely it is and why, for a lock screen.
 
-    A channel that moved less than what opens an episode by itself (`channels.RISE`) has "hardly
-    moved"; one that moved less than its sensor can tell is "steady". Their levels are left out:
-    what did not happen needs few words. Units are in the table of the staff page.
+    A channel that moved less than what opens an episode by itself (`channels.RISE`) has "barely
+    changed"; one that moved less than its sensor can measure is "steady". Their levels are left out
+    for brevity. Units are in the table of the staff page.
 
     Examples
     --------
@@ -370,7 +370,7 @@ def evidence_sentence(event: Event) -> str:
 
 
 def _why(evidence: Mapping[str, ChannelEvidence], details: Iterable[Fact]) -> str:
-    """Say what moved, then what did not, then the details."""
+    """Describe the channels that moved, then those that did not, then the details."""
     moved, still = [], dict[_Still, list[str]]()
     said = set[str]()
     for key, channel in evidence.items():
@@ -403,7 +403,7 @@ _STILL: Final = {
 
 
 def _movement(key: str, evidence: ChannelEvidence) -> str | _Still:
-    """Say how one channel moved."""
+    """Describe how one channel moved."""
     q = QUANTITIES[key]
     size = abs(evidence.peak_excess)
     if size < 3 * q.resolution:
@@ -436,7 +436,7 @@ def _movement(key: str, evidence: ChannelEvidence) -> str | _Still:
 
 
 DEVICE_VERSION: Final = "device-1"
-"""Model version of what devices report of themselves."""
+"""Model version of events that devices report themselves."""
 
 
 def is_device_alarm(model_version: str) -> bool:

@@ -21,18 +21,16 @@ Two layers find readings that were accepted before:
 Neither recognizes a copy that has no stamp or number and another packet id, nor a copy from an HTTP
 sender that has no stamp.
 
-Times
------
-Consumers identify a reading by its sensor and its time in whole microseconds, so each reading gets
-a time of its own, unless two measure different quantities at one moment. If `time` differs from the
-sensor's time stamp, `Reading.stamp` contains the time stamp. Stamps are believed in their own
-order. A reading with the same stamp as the previous one keeps its distance on arrival, within
-`RESOLUTION_S`; a later stamp counts at least `STEP_S` after it. Only a clock that has stopped is
-not trusted: the same stamp in `_ARRIVALS` arrivals at least `_APART_S` apart, which a single pause
-in delivery does not cause. Its readings are dated at their receipt (`time_replaced`), and after
-`REPORT_AFTER_S` they have the fault `CLOCK`, which becomes an incident of the sensor. Readings with
-a stamp too far ahead are also dated at their receipt (`ingest.validation`), but are recognized by
-their stamps, because our own clock may be wrong.
+Times ----- Consumers identify a reading by its sensor and its time in whole microseconds, so each
+reading gets a time of its own, unless two measure different quantities at one moment. If `time`
+differs from the sensor's time stamp, `Reading.stamp` contains the time stamp. Time stamps are
+trusted in their own order. A reading with the same stamp as the previous one keeps its distance on
+arrival, within `RESOLUTION_S`; a later stamp counts at least `STEP_S` after it. Only a clock that
+has stopped is not trusted: the same stamp in `_ARRIVALS` arrivals at least `_APART_S` apart, which
+a single pause in delivery does not cause. Its readings are dated at their receipt
+(`time_replaced`), and after `REPORT_AFTER_S` they have the fault `CLOCK`, which becomes an incident
+of the sensor. Readings with a stamp too far ahead are also dated at their receipt
+(`ingest.validation`), but are recognized by their stamps, because our own clock may be wrong.
 """
 
 from __future__ import annotations
@@ -80,13 +78,12 @@ class Doubtful(Reading, frozen=True, gc=False):
 class _Sensor(msgspec.Struct):
     """State of one sensor.
 
-    `ring`: key and time of its last readings; the oldest is overwritten.
-    `floor`: all accepted readings with later stamps are in `ring`.
-    `newest`: latest stamp that was believed; `since` is the receipt of the first reading with it,
-    `time` the latest time given to one, `arrivals` counts arrivals well apart, last at `arrived`.
-    `ahead`: latest stamp that was too far ahead.
-    `number`: highest number of a reading without a usable stamp.
-    `latest`: latest time given to any reading, by `_round_time`, which those of `moment` have.
+    `ring`: key and time of its last readings; the oldest is overwritten. `floor`: all accepted
+    readings with later stamps are in `ring`. `newest`: latest time stamp that was trusted; `since`
+    is the receipt of the first reading with it, `time` the latest time given to one, `arrivals`
+    counts arrivals well apart, last at `arrived`. `ahead`: latest stamp that was too far ahead.
+    `number`: highest number of a reading without a usable stamp. `latest`: latest time given to any
+    reading, by `_round_time`, which those of `moment` have.
     """
 
     floor: float

@@ -1,4 +1,4 @@
-"""What all decoders share: their row in the table, their context, and parsing of JSON.
+"""Code shared by all decoders: their table rows, context, and JSON parsing.
 
 All formats use the same JSON (`load_json`): one value; the last of repeated keys counts; ``NaN``
 and ``Infinity``, which some firmware prints although JSON does not have them, become faults of
@@ -230,11 +230,11 @@ class States:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a decoder knows besides the message.
+    """A decoder's knowledge besides the message.
 
     `zone`: time zone of devices that print local time without an offset; `zones`: time zones of
     sensors at sites elsewhere, by name as `fold_id` writes it.
-    `limits`: bounds on what is believed.
+    `limits`: bounds on accepted values.
     `registry`: registered sensors; a sensor's `model` names its codec where bytes alone do not.
     `states`: memory of the formats that need it.
     """
@@ -260,7 +260,7 @@ class Context:
         state: bool = False,
         **more: Unpack[Noted],
     ) -> Reading:
-        """Validate what a message says about one sensor; raises `PayloadError`."""
+        """Validate the values in a message about one sensor; raises `PayloadError`."""
         return build_reading(
             sensor, stamp, message, self.limits, raw, faults=faults, state=state, **more
         )
@@ -422,7 +422,7 @@ def load_pairs(payload: bytes, *, form: bool) -> dict[str, str]:
 
 
 def make_state_reading(sensor: str, word: str, message: Message, context: Context) -> Reading:
-    """Return a reading that says `online` or `offline`."""
+    """Return a reading with the event `online` or `offline`."""
     return context.reading(sensor, message, {}, events=(word,), state=True)
 
 

@@ -1,6 +1,6 @@
 """Watch the messages of each sensor: findings, missing readings and counts.
 
-A finding is something that no honest device or broker does. The broker is the first line of
+A finding is something that no genuine device or broker does. The broker is the first line of
 defense: each account may publish only under its own name (`deploy/mosquitto.acl`). Findings are the
 second, for when a password leaks or the access list is wrong. A finding is a reading without values
 and with one event that decoders never produce, so it is journaled and becomes an incident. It never
@@ -52,7 +52,7 @@ _LINES: Final = 4
 _DOUBTS: Final = 4
 _DOUBT_S: Final = 600.0
 _LEARNT_S: Final = _DOUBT_S / (_DOUBTS - 1)
-"""What comes more seldom than this causes too few doubts to be reported."""
+"""Anything less frequent than this causes too few doubts to be reported."""
 
 
 @dataclass(slots=True)
@@ -78,7 +78,7 @@ class Numbering:
     the counter continues, a missing number with a later stamp while the counter continues, and a
     jump back to a high number. The first two are none if the reading has only other quantities, and
     those of the air came within `_LEARNT_S` of its first number: formats may split a moment, but
-    forged air may not begin later. An honest device may cause one doubt, so only several within
+    forged air may not begin later. A genuine device may cause one doubt, so only several within
     `_DOUBT_S` are reported. The longest lines of numbers are remembered, so random numbers do not
     displace the sensor's own.
 
@@ -479,7 +479,7 @@ class Integrity:
 
 
 class CountKind(StrEnum):
-    """What is counted for each sensor; a closed set."""
+    """The counts kept for each sensor; a closed set."""
 
     READINGS = "readings"
     DUPLICATE = "duplicate"
@@ -513,7 +513,7 @@ _OF_FLAG: Final = {
     UNREAD: CountKind.UNREAD,
     WAITING: CountKind.WAITING,
 }
-"""What a quality flag counts as. `no_time` does not count, because some formats never send a time;
+"""The count of each quality flag. `no_time` does not count, because some formats never send a time;
 nor do unknown sensors, which are listed elsewhere."""
 
 _FINE: Final = frozenset(FINE_PARTICLES)

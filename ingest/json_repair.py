@@ -1,4 +1,4 @@
-"""Repair JSON as small devices print it: broken, but with a single meaning.
+"""Repair JSON that small devices print: broken, but with only one meaning.
 
 Repaired are: an extra comma, a missing value (null), strings and words of Python (``'a'``,
 ``None``, ``True``, ``nan``), names without quotes, and numbers as C prints them (``07``, ``.5``,

@@ -1,4 +1,4 @@
-"""Find the quantity that a device's name for a value means, if it is certain.
+"""Find the quantity that a device's name for a value means, if the name is unambiguous.
 
 `find_quantity` maps a key such as ``PM2.5``, ``pm_2_5_concentration``, ``km100.rpm25c``, ``VOC
 Index`` or ``temp``, and a unit if there is one, to a quantity of the table. A name that could be
@@ -157,7 +157,7 @@ def _look_up_word(word: str, given: str | None) -> Meaning | None:
 
 
 def is_of_room(name: str) -> bool:
-    """Return whether no word of a name says that it is about something other than room air."""
+    """Return whether a name has no word for something other than room air."""
     return _ELSEWHERE.isdisjoint(re.split(r"[^a-z0-9]+", name.lower()))
 
 

@@ -1,1 +1,1 @@
-"""Reports that an analyst can defend: figures, tables, files."""
+"""Reports with defensible numbers: figures, tables, files."""

@@ -108,7 +108,7 @@ class Facts:
         return self.calendar.school_days - self.off_record
 
     def missing(self) -> str:
-        """Say what retention deleted from the window; empty if nothing."""
+        """Describe what retention deleted from the window; empty if nothing."""
         if self.deleted_before <= self.start:
             return ""
         day = self.calendar.local(min(self.deleted_before, self.end))
@@ -178,7 +178,7 @@ class Facts:
 
     @cached_property
     def alerts(self) -> list[IncidentRow]:
-        """Counted incidents that are not of devices."""
+        """Counted incidents, except those about devices."""
         return [row for row in self.chosen.incidents if row.kind not in HEALTH]
 
     @cached_property
@@ -269,8 +269,8 @@ def read_sensor_days(
 ) -> Iterator[SensorDay]:
     """Yield the availability of each sensor on each day.
 
-    A day is expected whole, from the sensor's first record in the window on: while the service did
-    not run, nobody watched.
+    Whole days are expected from the sensor's first record in the window on; times when the service
+    did not run count as unavailable.
     """
     days = list_days(since, until, zone)
     known: set[str] = set()

@@ -243,7 +243,7 @@ def _values(value: Value) -> dict[str, float | None]:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """What a value from `start` on means; `severity` is from 0, as it should be, to 3, bad."""
+    """Meaning of a value from `start` on; `severity` is 0 (good) to 3 (bad)."""
 
     start: int
     severity: int

@@ -38,7 +38,7 @@ class Rate:
 
     @property
     def value(self) -> float | None:
-        """The ratio; None if it rests on too little, or the whole is 0."""
+        """The ratio; None if it is based on too little data, or the whole is 0."""
         return self.part / self.whole if self.whole and self.is_enough else None
 
 
@@ -117,7 +117,7 @@ def select_counted(
 class Acknowledgment:
     """Time from the first notice delivered to the first acknowledgment.
 
-    `acknowledged` is 0 if somebody did so on the page before the notice arrived. `notified`
+    `acknowledged` is 0 if someone acknowledged on the page before the notice arrived. `notified`
     leaves out incidents whose escalation continues unacknowledged. `within_5_min` is of all
     notified, and `median_all_s` and `p90_all_s` are over all, unacknowledged ranked last;
     None if the quantile falls among those.

@@ -1,4 +1,4 @@
-"""How page, push picture and report look: colors, sizes and states.
+"""Colors, sizes and states of page, push picture and report.
 
 Every state has a color, an icon and a word, so that none needs color alone. Text has a contrast of
 at least 4.5 to 1 on its ground, and lines and shapes 3 to 1 (WCAG 2.1 AA): a test measures all.

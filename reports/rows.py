@@ -30,14 +30,14 @@ HEALTH: Final = ("offline", "sensor_fault")
 
 
 class State(StrEnum):
-    """What people did about an incident, for lists and figures."""
+    """The response to an incident, for lists and figures."""
 
     NEEDS_RESPONDER = "needs_responder"
     RESPONDING = "responding"
     ANSWERED = "answered"
     NOBODY_RESPONDED = "nobody_responded"
     RESPONDED = "responded"
-    """It is over, and the responder has not said what they found."""
+    """It is over, and the responder has not reported what they found."""
     SUPPRESSED = "suppressed"
     RESOLVED = "resolved"
     """The device works again."""
@@ -146,7 +146,7 @@ class IncidentRow:
 
     @property
     def state(self) -> State:
-        """What people did about it."""
+        """The response to it."""
         return state_of(
             self.kind,
             is_open=self.closed_at is None,

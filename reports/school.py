@@ -206,7 +206,7 @@ _MORNING, _AFTERNOON = 8, 15
 
 
 class PlaceError(ValueError):
-    """There is no such school or building; the message lists the existing ones."""
+    """The school or building doesn't exist; the message lists the existing ones."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ LIMITS: Final = (
     ),
     mark("A change after a date does not prove its cause: terms, weather and sensors change too."),
 )
-"""What a summary does not prove, in English."""
+"""Disclaimers of a summary, in English."""
 ABOUT: Final = {
     "incidents": mark(
         "one row per incident opened in the period, including tests and days without school"

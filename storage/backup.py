@@ -80,7 +80,7 @@ _GROWING: Final = re.compile(rf"CREATE TABLE \w+ \({_KEYED}(?:, {_KEYED})*\) WIT
 
 
 class Schema(NamedTuple):
-    """What a database may contain: schema scripts by component, and tables that may grow."""
+    """Allowed content of a database: schema scripts by component, and tables that may grow."""
 
     scripts: Mapping[str, Sequence[str]]
     growing: Collection[str] = ()

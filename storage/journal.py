@@ -168,7 +168,7 @@ class Journal(DatabaseFile):
         return entries, cursor
 
     def recent(self, after: int, limit: int) -> list[JournalEntry] | None:
-        """Return what `read` would, from memory and without blocking; None if it is not there."""
+        """Return the result of `read` from memory, without blocking; None if it is not there."""
         recent = self._recent
         if not recent or not recent[0].offset <= after + 1 <= recent[-1].offset + 1:
             return None

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     StepOf = Callable[[float], float]
-    """Returns by how many seconds the clock was set since the previous call, given its time now."""
+    """Returns by how many seconds the clock was set since the previous call, given the current
+    time."""
 
 DEVICE_EVENTS = frozenset(
     {

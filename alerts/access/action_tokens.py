@@ -59,7 +59,7 @@ def issue(tx: sqlite3.Connection, incident: str, person: str, action: Action, no
 
 
 def issue_feedback(tx: sqlite3.Connection, token: str, grant: Grant, now: float) -> str:
-    """Create the token for what follows the first use; each use creates the same."""
+    """Create the token for the steps after the first use; each use creates the same one."""
     derived = hmac.digest(token.encode(), Action.FEEDBACK.value.encode(), "sha256")[:_BYTES]
     following = base64.urlsafe_b64encode(derived).decode().rstrip("=")
     tx.execute(

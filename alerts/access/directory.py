@@ -37,7 +37,7 @@ class DirectoryPerson(NamedTuple):
 
 
 def is_of_directory(person: str) -> bool:
-    """Return whether a person is of the directory: only their ids contain an @."""
+    """Return whether a person comes from the directory: only their ids contain an @."""
     return "@" in person
 
 

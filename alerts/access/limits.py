@@ -88,9 +88,9 @@ class Limits:
     provider: RateLimit = field(default_factory=partial(RateLimit, _LOOKS))
     """Sign-ins at the provider from one address, which a whole school may share."""
     refusals: RateLimit = field(default_factory=partial(RateLimit, _LOOKS))
-    """Refusals at the provider in the audit log, because anybody can make up codes."""
+    """Refusals at the provider in the audit log, because anyone can make up codes."""
     codes: RateLimit = field(default_factory=partial(RateLimit, *_ANSWERS))
-    """Codes after a password, by person, because whoever enters one knows the password."""
+    """Codes after a password, by person, because anyone who enters one knows the password."""
     locked: RateLimit = field(default_factory=partial(RateLimit, Bound(1, 900.0)))
     """Entries in the audit log about attempts that were not checked, by person."""
     api: TryLimit = field(default_factory=TryLimit)

@@ -118,7 +118,7 @@ def set_password(tx: sqlite3.Connection, person: str, kept: str, now: float) -> 
 
 
 def remove_account(tx: sqlite3.Connection, person: str, now: float) -> None:
-    """Remove everything of a person who left, so that a successor with the same id has nothing."""
+    """Remove all data of a person who left, so a successor with the same id inherits none."""
     sessions.end_all(tx, person, now)
     second_factor.remove(tx, person)
     for table in ("staff_password", "api_token", "own_channel", "staff_language", "staff_seen"):
@@ -142,7 +142,7 @@ def list_with_password(db: sqlite3.Connection) -> dict[str, float]:
 
 
 def make_invite(tx: sqlite3.Connection, person: str, now: float) -> str:
-    """Return the token of a link with which a person sets their password once, within three days.
+    """Return the token of a link that lets a person set their password once, within three days.
 
     It replaces an earlier one. It is 192 random bits in the fragment of the link, which no server
     and no log sees; only its hash is stored.

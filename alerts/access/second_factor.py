@@ -1,9 +1,9 @@
 """Codes of an authenticator app (TOTP, RFC 6238), and recovery codes for a lost phone.
 
-A secret is stored once its first code is confirmed, so that an unfinished setup locks nobody out. A
+A secret is stored once its first code is confirmed, so that an unfinished setup locks no one out. A
 code is accepted up to one time step early or late, and only once. Recovery codes are stored as
-hashes and work once. The secret itself is stored, so anybody who can read the state database can
-generate codes.
+hashes and work once. The secret itself is stored unencrypted, so anyone who can read the state
+database can generate codes.
 """
 
 from __future__ import annotations

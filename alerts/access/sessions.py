@@ -31,7 +31,7 @@ class AtProvider(NamedTuple):
 
 
 class Started(NamedTuple):
-    """The person of a session; `groups` and `email` are None after a sign-in by password."""
+    """A session's person; `groups` and `email` are None after a password sign-in."""
 
     person: str
     groups: tuple[str, ...] | None

@@ -60,7 +60,7 @@ _NO_PROOF: Final = frozenset({"retained", "simulated", "cached", "unknown_sensor
 
 
 class Outages:
-    """Follows the liveness of sensors by their intervals; without settings, of no sensor."""
+    """Tracks the liveness of sensors by their intervals; without settings, tracks none."""
 
     def __init__(self, intervals: Mapping[str, float], settings: LivenessSettings | None) -> None:
         self._intervals = {} if settings is None else intervals
@@ -155,7 +155,7 @@ class TimeResult(NamedTuple):
 
 @dataclass(slots=True)
 class _Uncommitted:
-    """What the next commit has to store; if moved by the clock, with a snapshot."""
+    """Data for the next commit to store; with a snapshot if the clock moved it."""
 
     stepped: bool = False
     by_clock: bool = False
@@ -207,7 +207,7 @@ class DetectionConsumer:
 
     @property
     def skipped(self) -> Counter[str]:
-        """Readings by sensor that came too late to judge, since `drain_skipped_counts`."""
+        """Readings by sensor that came too late to be evaluated, since `drain_skipped_counts`."""
         return self._judge.skipped
 
     def open(self, read: Callable[[int, int], tuple[list[JournalEntry], int]]) -> None:

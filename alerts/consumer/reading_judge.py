@@ -1,4 +1,4 @@
-"""Decide which readings the detectors see, and when.
+"""Decide which readings the detectors get, and when.
 
 Readings that must never alert are left out. Readings of one sensor that overtook each other are put
 in order (`Reorder`). No reading counts as later than its receipt, because after a time stamp from
@@ -240,7 +240,7 @@ class ReadingJudge:
         return found.last_adjustment
 
     def step(self, readings: Sequence[Reading]) -> list[Event]:
-        """Judge readings in the order of their arrival."""
+        """Evaluate readings in the order of their arrival."""
         events: list[Event] = []
         ordered: list[Reading] = []
         for reading in readings:
@@ -254,7 +254,7 @@ class ReadingJudge:
         return events + self._judge(ordered)
 
     def on_time(self, now: float) -> list[Event]:
-        """Judge the readings that have waited long enough for earlier ones."""
+        """Evaluate the readings that have waited long enough for earlier ones."""
         return self._judge(self._reorder.on_time(now))
 
     def _move_clock(self, now: float, by_s: float) -> list[Event]:

@@ -1,4 +1,4 @@
-"""Predict who will be notified and when, from the configuration, without budgets and storms."""
+"""Predict from the configuration who will be notified and when, ignoring budgets and storms."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _describe_quiet_hours(deferral: Deferral, zone: ZoneInfo) -> str:
 
 
 def write_timeline(policy: AlertPolicy, room: Room, kind: EventKind, at: float) -> list[str]:
-    """Return the lines of what follows an alert at a time, with and without a response."""
+    """Return lines that describe what follows an alert, with and without a response."""
     severity = grade(kind, _CONFIDENT, 0.0, 0)
     others = {grade(kind, p, lasted_s, 0): words for p, lasted_s, words in _CASES}
     remind, reopen = plan_reminder("", 0.0, policy.timings, seq=1, round_=1)

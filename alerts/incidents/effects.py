@@ -1,4 +1,4 @@
-"""What an input can lead to: orders for the engine to carry out at `at`, Unix seconds."""
+"""Effects of an input: orders for the engine to carry out at `at`, Unix seconds."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Happened(Coded):
-    """What happened to an incident."""
+    """Something that happened to an incident."""
 
     OPENED = "opened", mark("Detected")
     JOINED = "joined", mark("Detected again")

@@ -1,7 +1,7 @@
 """An incident: one kind of event in one room, until it is answered or over.
 
-Nobody is notified twice of the same incident. `inputs` has what can happen to it, `effects` what
-can follow, and `lifecycle` the rules. They are frozen records without I/O.
+Nobody is notified twice of the same incident. `inputs` defines what can happen to it, `effects` the
+possible results, and `lifecycle` the rules. All are frozen records without I/O.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _ROUNDING_S: Final = 1e-3
 """Tolerance for rounding of Unix seconds, so that nothing is found due too late."""
 SYSTEM: Final = "plumewatch"
-"""Author of what the program itself did."""
+"""Author of actions by the program itself."""
 
 MAX_NOTE: Final = 200
 """Longest note of an answer, in characters."""
@@ -61,7 +61,7 @@ CAUSE_WORDS: Final = Words(
 
 
 class Status(StrEnum):
-    """How far an incident has come."""
+    """Progress of an incident."""
 
     OPEN = "open"
     NOTIFIED = "notified"
@@ -156,7 +156,7 @@ def find_answer_choices(kind: EventKind) -> AnswerChoices:
 
 
 class ActionClass(Coded):
-    """What the school did, in general terms: never what happened to whom."""
+    """What the school did, in general terms, never about a particular student."""
 
     REFERRAL = "referral", mark("Referral")
     NURSE = "nurse", mark("Nurse")
@@ -206,7 +206,7 @@ class Detection:
 
     @property
     def began_at(self) -> float:
-        """Its onset by this machine's current clock."""
+        """Its onset on this machine's current clock."""
         return self.first_heard_at - (self.alerted - self.onset)
 
     @property
@@ -328,7 +328,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Mute:
-    """What keeps an incident from notifying people for a while."""
+    """A reason why an incident notifies nobody for a while."""
 
     until: float
     by: Fact

@@ -19,7 +19,7 @@ _CASE_NUMBER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9./_-]{0,31}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class NewIncident:
-    """What the caller knows about an incident that a detection opens."""
+    """The caller's data about an incident that a detection opens."""
 
     id: str
     room: str
@@ -31,7 +31,7 @@ class NewIncident:
 class Detected:
     """The detector reported an event that joins or opens the incident, muted or not.
 
-    `asks` says whether people are notified of such an event.
+    `asks`: whether people are notified of such an event.
     """
 
     event: Event

@@ -77,7 +77,7 @@ _STEPS_S: Final = (
 
 @dataclass(frozen=True, slots=True)
 class EvidenceFacts:
-    """What the picture shows of an event; times are event times in Unix seconds.
+    """The data about an event in its picture; times are event times in Unix seconds.
 
     `kind` is a key of `KIND_WORDS`, and `place` has the floor and building. `end` is None while the
     event continues, and `until` is the last update. `sentence` is the evidence in words for screen

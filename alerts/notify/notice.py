@@ -47,7 +47,7 @@ class NoticeReason(Coded):
 
     @property
     def asks(self) -> bool:
-        """Whether it asks for a response, and is therefore loud."""
+        """Whether it asks for a response, so that it must be loud."""
         return self in (
             NoticeReason.OPENED,
             NoticeReason.AGAIN,
@@ -151,10 +151,10 @@ class Notice(msgspec.Struct, frozen=True):
     """A notice to one person, before it is cut to their channel.
 
     `notes` precede the evidence, `by` acknowledged the incident, and `link` leads to its page.
-    `over` says that the air has cleared and nobody has looked, and `again` that people responded
-    to the same thing in this room shortly before. A digest has a `headline`, a line for each of its
-    `incidents`, and no evidence. `site` and `site_id` are set if there are several sites. `written`
-    is when the notice was written, Unix seconds. A report has its own `title` and `text`.
+    `over`: the air has cleared but nobody has checked. `again`: people responded to the same kind
+    in this room shortly before. A digest has a `headline`, a line for each of its `incidents`, and
+    no evidence. `site` and `site_id` are set if there are several sites. `written` is when the
+    notice was written, Unix seconds. A report has its own `title` and `text`.
     """
 
     incident: str
@@ -246,7 +246,7 @@ def _render(notice: Notice, limits: Service) -> tuple[str, str]:
 
 
 def _write_state(notice: Notice) -> tuple[str, str]:
-    """Return what the title says after the place, and the text below it."""
+    """Return the part of the title after the place, and the text below it."""
     what = KIND_WORDS.get(notice.kind, notice.kind)
     when = write_clock(notice.since, notice.zone, notice.written)
     evidence = "; ".join(map(_NOTES.write, notice.lines))

@@ -295,7 +295,7 @@ class NoticeWriter:
         now: Feedback,
         occasion: str,
     ) -> None:
-        """Tell the person who answered before that someone else has answered differently."""
+        """Notify the person who answered earlier that someone else has answered differently."""
         member = self._policy.find_member(before.by)
         if member is None:
             return
@@ -390,7 +390,7 @@ class NoticeWriter:
         )
 
     def _list_open_issues(self, incident: Incident, evidence: Evidence | None) -> list[Fact]:
-        """Return what may still be wrong after an incident ended; empty if nothing."""
+        """Return problems that may remain after an incident ended; empty if none."""
         if incident.running and incident.resolved_by != SYSTEM:
             return [fact(Note.CLOSED_EARLY, name=self._policy.find_name(incident.resolved_by))]
         if incident.running:
@@ -437,7 +437,7 @@ def find_deferral(
     timings: EscalationTimings,
     registry: Registry,
 ) -> Deferral | None:
-    """Return what defers a page; None if it can be sent now."""
+    """Return the reason to defer a page; None if it can be sent now."""
     person, critical = member.id, incident.severity is Severity.CRITICAL
     if not critical:
         held = find_quiet_end(member.quiet, at) or _find_budget_end(

@@ -117,7 +117,7 @@ def _read_row(row: sqlite3.Row, attempt: int = 0, owner: str = "") -> OutboxRow:
 
 
 def cancel_earlier_rounds(tx: sqlite3.Connection, alert: Notice, person: str, now: float) -> None:
-    """Cancel what a person has not got yet of an alert that was just added for another round."""
+    """Cancel a person's undelivered notices of earlier rounds of an alert just added."""
     tx.execute(
         "UPDATE outbox SET status = 'cancelled', last_error = 'next_round', finished_at = ?,"  # noqa: S608 - a constant
         f" fallback_at = NULL WHERE incident = ? AND person = ? AND {_REASON} = ?"

@@ -71,7 +71,7 @@ class IncidentPictures:
         return len(self.series.window(sensor, moment - 0.001, moment + 60.0)[0]) > 0
 
     def _load_facts(self, incident_id: str) -> EvidenceFacts | None:
-        """Return what to show of the first detection."""
+        """Return the data of the first detection for the picture."""
         with closing(sqlite.connect(self.database, read_only=True)) as db:
             row = db.execute(
                 "SELECT e.*, i.room AS place FROM alert_event e JOIN incident i ON i.id ="

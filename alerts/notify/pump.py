@@ -194,7 +194,7 @@ class OutboxPump:
                 self._thread.shutdown(wait=True)
 
     async def _run_round(self, group: asyncio.TaskGroup) -> float:
-        """Lease and start sending what is due; return the seconds until the next round."""
+        """Lease due notices and start sending them; return the seconds until the next round."""
         room = self._settings.max_in_flight - self._in_flight.total()
         if room <= 0 or self._held:
             return self._settings.idle_s

@@ -1,1 +1,1 @@
-"""What goes out to the time series: incidents, events, conditions of sensors."""
+"""Records written to the time series: incidents, events, conditions of sensors."""

@@ -46,7 +46,7 @@ _DUTY_BACK_S: Final = 62 * 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class StateSummary:
-    """What samples need from the state database; `waiting` counts queued records."""
+    """The values that samples need from the state database; `waiting` counts queued records."""
 
     active_faults: Mapping[str, ActiveFaults] = field(default_factory=dict)
     thresholds: Mapping[str, ThresholdReport] = field(default_factory=dict)

@@ -65,7 +65,7 @@ class Field:
     asked_by: str = ""
     """Key of another field; this field appears only if that one has a fault."""
     needs_choices: bool = False
-    """Whether to show it only if there is something to choose from."""
+    """Whether to show it only if it offers a choice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +315,7 @@ def _parse_date(kind: Kind, text: str) -> date | datetime | str:
     try:
         return date.fromisoformat(text) if kind is Kind.DATE else datetime.fromisoformat(text)
     except ValueError:
-        return text  # what is wrong with it is said by the check of the configuration
+        return text  # the configuration check reports its faults
 
 
 def _write_value(one: Field, value: Any) -> Any:

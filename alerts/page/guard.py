@@ -114,7 +114,7 @@ def is_local(request: Request) -> bool:
 
 
 def same_origin(request: Request) -> bool:
-    """Return whether a POST comes from our own page, judging by browser headers."""
+    """Return whether a POST comes from our own page, according to browser headers."""
     if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
         return False
     origin = request.headers.get("origin")
@@ -149,7 +149,7 @@ def send_to_sign_in(request: Request) -> NoReturn:
 
 
 def refuse_for_now(wait_s: float, detail: str) -> HTTPException:
-    """Build a 429 response that says when to try again."""
+    """Build a 429 response with the time to wait."""
     return HTTPException(429, detail, {"Retry-After": str(math.ceil(wait_s))})
 
 

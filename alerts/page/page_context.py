@@ -158,7 +158,7 @@ class PageContext(Visibility):
         if screen is not None:
             request.state.session = None
             self.see_as(screen.person, self.find_site_names(screen.sites))
-            return bool(self.permitted.rooms)  # without any, it would say that all is well
+            return bool(self.permitted.rooms)  # without rooms, it would show that all is well
         may = session is not None and session.may(Right.INCIDENTS)
         return self.is_open_to(request) or may
 
@@ -346,7 +346,7 @@ class PageContext(Visibility):
 
 
 class _FilledInThread(HTMLResponse):
-    """A page whose template is filled in a thread: one of thousands of rooms takes a while."""
+    """A page whose template is rendered in a thread, because thousands of rooms take a while."""
 
     def __init__(
         self, fill: Callable[[], str], threads: ThreadPoolExecutor, status_code: int
@@ -362,14 +362,14 @@ class _FilledInThread(HTMLResponse):
 
 
 def explain_role(right: Right) -> str:
-    """Say which roles have a right that the person lacks."""
+    """Name the roles that have a right that the person lacks."""
     return _("Your role can't open this. It's for: %(roles)s.", roles=list_roles_with(right))
 
 
 def to_sentence(text: object) -> str:
     """Write the message of an error as a sentence.
 
-    >>> to_sentence("there is no such move")
-    'There is no such move.'
+    >>> to_sentence("this move does not exist")
+    'This move does not exist.'
     """
     return f"{capitalize(str(text))}."

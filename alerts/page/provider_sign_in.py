@@ -1,14 +1,13 @@
 """Sign-in at a provider of OpenID Connect.
 
 State, nonce and PKCE verifier are in a cookie of the browser that lives ten minutes, so nobody is
-signed in with another's code (login CSRF). Whom the provider vouches for must be staff by their
-e-mail address, with a group that has a role where groups have roles; or join by such a group.
+signed in with another's code (login CSRF). The authenticated user must be on the staff by their
+e-mail address, with a group that has a role if groups have roles, or join by such a group.
 
 Our cookie is `SameSite=Strict`, which browsers do not send in a navigation that another site began.
-The answer to the provider's redirect is therefore a page of ours that continues automatically.
-
-A session ends with the provider's token, mostly after an hour; the browser then asks the provider
-again, unseen. None lasts longer than a day.
+So the provider's redirect gets a page of ours that continues automatically. A session ends with the
+provider's token, usually after an hour; the browser then asks the provider again in the background.
+No session lasts longer than a day.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ _SECRETS: Final = ("state", "nonce", "verifier")
 
 
 class ProviderPages(SignInGroup):
-    """To the provider, and back from it."""
+    """The redirects to the provider and back."""
 
     @serves("/sign-in/provider", Access.PUBLIC)
     async def _to_provider(self, request: Request) -> Response:
@@ -212,7 +211,7 @@ class ProviderPages(SignInGroup):
 
 
 def _read_begun(cookie: str) -> dict[str, Any]:
-    """Return what the sign-in cookie holds; empty if it is missing or not ours."""
+    """Return the content of the sign-in cookie; empty if it is missing or not ours."""
     try:
         found = json.loads(base64.urlsafe_b64decode(cookie[:_MOST_CHARACTERS]))
     except (ValueError, RecursionError):

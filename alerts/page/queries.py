@@ -38,7 +38,7 @@ LEVELS: Final = (
 _NEEDED: Final = frozenset({"alarm", "attention"})
 _MASKS: Final = frozenset({"spray", "steam", "voc"})
 _MASKS_FROM: Final = 0.05
-"""Lowest probability at which one of these is said to hide vaping."""
+"""Lowest probability at which one of these is reported to hide vaping."""
 _MUCH_UG_M3: Final = 100.0
 """PM2.5 that is shown as notable whatever its cause. Not a standard; those are for 24 hours."""
 
@@ -123,7 +123,7 @@ def load_rooms(
     states = []
     for room in registry.rooms.values() if only is None else only:
         sensors = registry.sensors_in(room.id)
-        # What only says that a sensor has power or signal does not say how the air is.
+        # A reading with only power or signal says nothing about the air.
         found = (latest[s.id] for s in sensors if s.id in latest)
         newest = max(
             (r for r in found if _format_air(r.values)), key=lambda r: r.time, default=None

@@ -216,7 +216,7 @@ class Times:
         self._usual = ZoneInfo(zone)
 
     def use(self, zone: str) -> None:
-        """Write moments in a time zone from now on; empty for the usual one."""
+        """Write times in a time zone from now on; empty for the usual one."""
         _ZONE.set(zone)
 
     @property

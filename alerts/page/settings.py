@@ -123,7 +123,7 @@ class AccessSettings:
 
 @dataclass(frozen=True, slots=True)
 class NoticeSettings:
-    """How people get notices, and try them."""
+    """How people get notices and test them."""
 
     send_test: Callable[[StaffMember], Awaitable[Sequence[TrialNotice]]]
     """Sends a test notice to each address of a person."""
@@ -140,12 +140,12 @@ class NoticeSettings:
 
 @dataclass(frozen=True, slots=True)
 class PageProcesses:
-    """Work for pages in processes of its own."""
+    """Work for pages that runs in separate processes."""
 
     evaluate_room: Callable[[str, Sequence[float], str], Awaitable[str]]
     """Evaluates a test by room, times at which its steps began, and person; returns an error."""
     draw_labels: Callable[[Order], Awaitable[bytes]] | None = None
-    """Draws labels of sensors as PDF; None where phones do not reach the page."""
+    """Draws labels of sensors as PDF; None if phones can't reach the page."""
     reports: ReportJobs | None = None
 
 
@@ -158,7 +158,7 @@ class HeaderSettings:
     grafana_url: str = ""
     """Where our dashboards are, without a trailing slash; empty for no links."""
     help_phone: str = ""
-    """Number to call where the service does not answer; empty for none."""
+    """Phone number to call if the service does not answer; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +176,6 @@ class StaffPageSettings:
     access: AccessSettings = field(default_factory=AccessSettings)
     header: HeaderSettings = field(default_factory=HeaderSettings)
     config: ConfigFile | None = None
-    """The configuration that people change on the page; None where they cannot."""
+    """The configuration that people change on the page; None if they can't."""
     changes: ChangeSignal = field(default_factory=ChangeSignal)
     clock: Callable[[], float] = time.time

@@ -202,7 +202,7 @@ class SignInGroup(PageGroup):
     async def _ask_for_code(
         self, member: StaffMember, account: str, after: str, secret: str
     ) -> Response:
-        """Ask for a code after the password; `secret` is that of a new app, or empty."""
+        """Ask for a code after the password; `secret` is a new app's secret, or empty."""
         given = await self._context.read(load_hash, member.id)
         if len(self._pending) >= _MOST_PENDING:
             del self._pending[next(iter(self._pending))]
@@ -245,9 +245,7 @@ class SignInPages(SignInGroup):
         form = await read_form(request)
         after = keep_inside(get_text(form, "after"))
         account = " ".join(get_text(form, "account").split())[:80]
-        tried = self._find_member(
-            account
-        )  # an unknown account may be a password in the wrong field
+        tried = self._find_member(account)  # the text may be a password typed into the wrong field
         actor = tried.id if tried else "unknown"
         if self._is_one_click(request):
             member = self._context.policy.find_member(account)
@@ -370,7 +368,7 @@ class SignInPages(SignInGroup):
     def _use_code(
         self, tx: sqlite3.Connection, request: Request, pending: PendingSignIn, given: str
     ) -> tuple[str, tuple[str, ...]]:
-        """Use a code up; return how it was one, or why it is none, and new recovery codes."""
+        """Use up a code; return its kind or why it is invalid, and new recovery codes."""
         person, now = pending.member.id, self._now()
         codes: tuple[str, ...] = ()
         if pending.secret:

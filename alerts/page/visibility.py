@@ -1,4 +1,4 @@
-"""What a request may see: rooms, sensors and staff of its schools, or of the chosen one."""
+"""Limit a request to the rooms, sensors and staff of its schools, or of the chosen one."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Visibility:
         return None if ids is None else frozenset(name for key, name in known.items() if key in ids)
 
     def explain_closed(self, person: str, sites: frozenset[str] | None) -> str:
-        """Say why a token for some sites no longer reads anything; empty if it does."""
+        """Explain why a token for some sites no longer reads anything; empty if it still does."""
         own = self.policy.find_sites(person) if sites is None else sites
         registry = self._registry
         if own is None or own & registry.sites.keys():

@@ -342,7 +342,7 @@ class Ambient:
 
 
 def _phase(building: _Building, middle: float, minute: Minute) -> EventPhase | None:
-    """Return what a minute shows about a building; None if nothing."""
+    """Return the state of a building in a minute; None if unknown."""
     if not building.running:
         return EventPhase.ALERTED if building.minutes >= HELD_MINUTES else None
     if middle >= OVER:

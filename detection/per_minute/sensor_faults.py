@@ -71,7 +71,7 @@ _FORGOTTEN_S: Final = 7 * DAY_S
 _SATURATED_S: Final = 6 * 3600.0
 _NOISY_TIMES: Final = 3.0
 _NOISY_LEAST: Final = 0.6
-"""In units of usual noise: less disturbs nobody."""
+"""In units of usual noise; less is not a problem."""
 _HOUR_READINGS: Final = 50.0
 _NOISE_FADES: Final = 0.999
 """An hour; half in a month."""

@@ -8,7 +8,7 @@ it fits. Other lists, and lines of objects, are several readings.
 
 The first text in `_IDENTITY` names the device, otherwise the topic. A number that is not a
 plausible Unix time counts from boot, and the receive time is used. Such a counter reaches plausible
-numbers after some weeks, so a device that was seen counting is believed again only when its time is
+numbers after some weeks, so a device that was seen counting is trusted again only when its time is
 close to the receive time. ``status`` or ``state`` with ``online`` or ``offline`` is birth and last
 will. A number whose name and unit give no quantity, such as ``"voc": 103``, is left out, with the
 flag `unread`.

@@ -7,7 +7,7 @@ which refused messages become dead letters.
 The order of checks: address, token, type and length; the body, limited in size and time; signature
 and rate; the intake. An unauthenticated request stores nothing, not even a dead letter.
 
-Privacy: a vendor's webhook may contain data that is none of our business (`_FOREIGN`). If such a
+Privacy: a vendor's webhook may contain data that we must not keep (`_FOREIGN`). If such a
 message has no measurements, its dead letter keeps the size and no content.
 """
 

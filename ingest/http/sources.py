@@ -168,5 +168,5 @@ class Guesses:
         self._wrong.count(address, now)
 
     def right(self, address: str, now: float) -> None:
-        """Note a right token."""
+        """Record a correct token."""
         self._right[address] = now

@@ -31,7 +31,7 @@ MEANING: Final = {
 }
 
 _TELLING: Final = {"pm1", "n03", "n05", "tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw"}
-"""Quantities that tell vaping from spray and steam, beside PM2.5."""
+"""Quantities, in addition to PM2.5, that distinguish vaping from spray and steam."""
 
 
 def find_lacks(quantities: Collection[str], *, has_time: bool) -> list[str]:
@@ -44,7 +44,7 @@ def find_lacks(quantities: Collection[str], *, has_time: bool) -> list[str]:
 
 
 def find_all_lacks(mappings: Sequence[MappingConfig]) -> dict[str, list[str]]:
-    """Return the names of mappings by what they lack.
+    """Return the names of mappings by the quantities that they are missing.
 
     A mapping without fields, such as of a door contact, lacks nothing. A mapping may lack particles
     if the device sends vape alarms of its own, or if another mapping of the same sensor (by the

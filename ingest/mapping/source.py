@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ingest.validation import Limits
 
 ABSENT: Final = object()
-"""Stands for a value that is not there; None is a JSON null."""
+"""Marks an absent value; None is a JSON null."""
 
 _MAX_ITEMS: Final = 256
 _MAX_TEXT: Final = 4_096
@@ -133,7 +133,7 @@ def compile_source(source: SourceConfig) -> Getter:
 
 
 def compile_condition(condition: ConditionConfig) -> Test:
-    """Return a function that says whether a condition holds in a view."""
+    """Return a function that tests whether a condition holds in a view."""
     read = compile_source(condition)
     wanted = condition.one_of or [condition.equals]
     if condition.present is not None:
@@ -160,7 +160,7 @@ def compile_condition(condition: ConditionConfig) -> Test:
 
 
 def compile_conditions(conditions: Sequence[ConditionConfig]) -> Test | None:
-    """Return a function that says whether all conditions hold; None if there are none."""
+    """Return a function that tests whether all conditions hold; None if there are none."""
     tests = [compile_condition(condition) for condition in conditions]
     if len(tests) == 1:
         return tests[0]

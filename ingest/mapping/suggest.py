@@ -54,7 +54,7 @@ _LIKELIER: Final = {"temp": "degF", "rh": "fraction"}
 
 
 class _Meaning(NamedTuple):
-    """Quantity and unit of a value, and who says so; without a `source` the unit is a guess."""
+    """Quantity and unit of a value, and their source; without a `source`, the unit is a guess."""
 
     quantity: str
     unit: str
@@ -383,7 +383,7 @@ def _make_field(path: Steps, values: list[Any], meaning: _Meaning | None) -> Ent
 
 
 def _names_in(path: Steps) -> list[str]:
-    """Return the names in a path, without a last one that says nothing (``value``)."""
+    """Return the names in a path, without an uninformative last one (``value``)."""
     words = [step.equals if isinstance(step, Pick) else step for step in path]
     texts = [word for word in words if type(word) is str]
     while len(texts) > 1 and texts[-1].lower() in _PLAIN:

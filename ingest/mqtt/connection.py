@@ -138,7 +138,7 @@ def is_refused(code: object) -> bool:
 
 
 def ignore_cut_connection(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Handle an unawaited error: a connection that was cut before it could be written to.
+    """Handle the unawaited error of a connection that was cut before it could be written to.
 
     aiomqtt checks a socket, and waits for it to be writable one turn of the loop later. If the
     connection is cut in between, its descriptor is gone. The connection is restored like any lost
@@ -157,10 +157,9 @@ async def show_live_messages(
     on_message: Callable[[Message], None],
     clock: Callable[[], float],
 ) -> None:
-    """Show messages as they arrive, besides the session that stores them, until cancelled.
+    """Show messages as they arrive, in parallel to the session that stores them, until cancelled.
 
-    At QoS 0 and without a session of its own: nothing is acknowledged or guaranteed, and no window
-    closes.
+    It uses QoS 0 and no persistent session: nothing is acknowledged or guaranteed.
 
     Raises `BrokerError` if the connection cannot be made or ends.
     """

@@ -25,7 +25,7 @@ _TRIAL_WAIT_S: Final = 3.0
 
 @dataclass(frozen=True, slots=True)
 class BrokerFacts:
-    """What is known about a broker.
+    """Known properties of a broker.
 
     `version`: empty if it does not report one.
     `dropped`, `stored`: messages dropped since its start, and stored now.

@@ -44,7 +44,7 @@ class CanarySettings:
 
 
 class Canary:
-    """Test the path of readings with messages of our own.
+    """Test the path of readings with our own messages.
 
     A connection can be up but silent: a session may lose its subscriptions, or a window may wait
     for a lost acknowledgment. So the service publishes a canary to a topic that it is subscribed
@@ -291,7 +291,7 @@ class Arrivals:
         return [self._waiting.popleft() for _ in range(min(MAX_GROUP, len(self._waiting)))]
 
     def decided(self, group: Sequence[Message]) -> None:
-        """Free the room of the QoS 0 messages in a group."""
+        """Release the slots of the QoS 0 messages in a group."""
         if self._unacknowledged_qos0:
             self._unacknowledged_qos0 -= sum(not message.packet for message in group)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from storage.timeseries.resolution import Level
 
 Key = Literal["sensor", "room", "kind"]
-"""What a record is about; `site`, `building` and `floor` follow from room or sensor."""
+"""The subject of a record; `site`, `building` and `floor` follow from room or sensor."""
 
 CLASSES: Final = ("vape", "smoke", "spray", "steam", "voc", "dust")
 """Kinds of events with a probability."""

@@ -1,4 +1,4 @@
-"""Deliver a notice to an address: ntfy and browsers directly, others through apprise.
+"""Deliver a notice to an address: to ntfy and browsers directly, to others through Apprise.
 
 ntfy and each scheme of `direct` have their own function. Properties of apprise that shape the rest:
 
@@ -71,7 +71,7 @@ _WORKBOOK: Final = {
     "name": "summary.xlsx",
     "mimetype": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
-"""What a report has instead."""
+"""Fields that a report has instead."""
 _AT_ONCE: Final = 4
 """Concurrent sends to a provider, including abandoned ones that have not ended."""
 _LOG: Final = logging.getLogger(__name__)
@@ -208,7 +208,7 @@ def _prepare_apprise() -> None:
 
 
 class _Guard(threading.local):
-    """Where the current thread may connect; None in threads that do not send."""
+    """Addresses that the current thread may connect to; None in threads that do not send."""
 
     reach: Reach | None = None
     refused = False
@@ -222,7 +222,7 @@ class _ForbiddenAddressError(OSError): ...
 
 @contextlib.contextmanager
 def _guard(reach: Reach) -> Iterator[_Guard]:
-    """Check all connections of this thread; the guard says whether one was refused."""
+    """Check all connections of this thread; the guard records whether one was refused."""
     _GUARD.reach, _GUARD.refused = reach, False
     try:
         yield _GUARD

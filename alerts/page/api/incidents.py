@@ -1,4 +1,4 @@
-"""Incidents: list, one with its evidence and history, and what people do about it."""
+"""Incidents: list them, show one with evidence and history, and respond to them."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class IncidentQuery(OfSite):
 
 
 class Answer(Model):
-    """What a person found."""
+    """The finding of a person."""
 
     verdict: Verdict
     cause: str = Field("", description=f"If known, one that fits: {', '.join(CAUSE_WORDS)}")

@@ -54,7 +54,7 @@ class Model(BaseModel):
 
 
 class Problem(BaseModel):
-    """What is wrong with a request (RFC 9457)."""
+    """A problem with a request (RFC 9457)."""
 
     type: str = "about:blank"
     title: str
@@ -96,7 +96,7 @@ Time = Annotated[
     AfterValidator(_check_storable),
     Field(examples=[_EXAMPLE]),
 ]
-"""A moment as RFC 3339 has it, with its zone."""
+"""A time in RFC 3339 format, with its zone."""
 
 
 def to_moment(at: float) -> datetime:
@@ -129,8 +129,7 @@ _BEARER: Final = {"WWW-Authenticate": 'Bearer realm="plumewatch"'}
 async def _admit(scope: Scope, context: PageContext, request: Request) -> None:
     """Authenticate an API request as its token's person.
 
-    Raises 401 without a valid one, 403 for one that may not do this, and 429 after too many
-    requests.
+    Raises 401 without a valid token, 403 without permission, and 429 after too many requests.
     """
     limits, now = context.access.limits, context.settings.clock()
     scheme, _space, text = request.headers.get("authorization", "").partition(" ")
@@ -371,7 +370,7 @@ def _list_query_parameters(query: type[Model] | None) -> list[dict[str, Any]]:
             "in": "query",
             "required": name in described.get("required", ()),
             "description": given.get("description", ""),
-            "schema": {  # of the value, which is never null
+            "schema": {  # the value's own schema, which is never null
                 k: v for k, v in given.get("anyOf", [given])[0].items() if v or k != "default"
             },
         }

@@ -4,13 +4,14 @@
 only the page's script reads it. Each POST sends ``token=...``, as the button of an ntfy notice
 does:
 
-- ``/answer/look`` says what the token is for, ``/answer/evidence`` draws it; both change nothing;
+- ``/answer/look`` returns what the token is for, ``/answer/evidence`` draws it; neither changes
+  anything;
 - ``/answer`` acknowledges the incident and returns a second token;
-- ``/answer/arrive`` does so, too, or takes that token: the person is on site;
+- ``/answer/arrive`` also acknowledges, or takes the second token: the person is on site;
 - ``/answer/feedback`` takes the second token: what was found;
-- ``/answer/decline`` says that the person cannot go, so that the next is asked.
+- ``/answer/decline`` records that the person cannot go, so that the next one is asked.
 
-``/answer/look`` returns the second token, too, to whoever opens the notice again.
+``/answer/look`` also returns the second token when the notice is opened again.
 """
 
 from __future__ import annotations

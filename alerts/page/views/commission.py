@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from alerts.page.page_context import PageContext
 
 _SETTLE_S: Final = 5.0
-"""Until the last reading is stored."""
+"""Wait until the last reading is stored, seconds."""
 _SILENCED_S: Final = 3 * sum(step.seconds for step in STEPS)
 _SHOWN_BEFORE_S: Final = 60.0
 _MOST: Final = 3
@@ -43,7 +43,7 @@ _MOST: Final = 3
 
 
 class CommissionPages(PageGroup):
-    """The rooms with their last test, and the test of one."""
+    """The rooms with their last test, and the test of a room."""
 
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)

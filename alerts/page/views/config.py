@@ -129,7 +129,7 @@ class ConfigPages(PageGroup):
             return await self._list(request, [str(error)], 409)
         return RedirectResponse(f"/settings/{form.slug}?saved=yes", 303)
 
-    # what they share
+    # shared by all
 
     def _get_config(self) -> ConfigFile:
         config = self._context.settings.config

@@ -1,4 +1,4 @@
-"""Incidents: the list, one with its evidence, and what people do about it."""
+"""Incidents: the list, one with its evidence, and responses."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def _list_kinds(gateways: Gateways, request: Request) -> list[ChannelKind]:
 
 
 def _check_url(address: Secret, *, allow_private: bool) -> str:
-    """Say why an Apprise URL is not accepted, without any part of it; empty if it is."""
+    """Explain why an Apprise URL is not accepted, without quoting it; empty if it is."""
     words = {
         NotifyReason.FORBIDDEN_SCHEME: _(
             "It must begin with one of: %(schemes)s.",
