@@ -1,20 +1,20 @@
-# Every target sets up what it needs; `make` alone says what there is.
+# Every target sets up what it needs; `make` alone lists the targets.
 SHELL := /bin/bash -o pipefail
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_STAMP := $(VENV)/.installed-demo
-# Says which package it is at; pip itself is either silent or prints a thousand lines.
+# Shows the current package; pip itself is either silent or prints a thousand lines.
 PROGRESS := 2>&1 | awk '/^Collecting/ {printf "\r  %3d packages: %-44.44s", ++n, $$2; fflush()} \
   /^Installing collected/ {printf "\r  %d packages found; unpacking them takes about a minute%-8s\n", n, ""; fflush()} \
   /ERROR|error:/ {print} END {print ""}'
-# One more than cores, because tests of kills and networks mostly wait; each takes 700 MB.
+# One more than the cores, because many tests mostly wait; each worker takes 700 MB.
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n + 1 : 4)))
 SCALE_STAMP := $(VENV)/.installed-scale
 SITE_VENV := .venv-docs
 
-# Python starts many times here: tests in several workers, programs that tests start.
+# Tests start Python many times, in workers and as programs, so keep the compiled files.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
@@ -30,7 +30,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "Cannot make a virtual environment; on Debian: apt-get install python3-venv"; rm -rf $(VENV); exit 2; }
 
-# Sensirion's VOC index has to be compiled; the simulator's own port of it gives the same, more slowly.
+# Sensirion's VOC index has to be compiled; the simulator's port is slower, with equal results.
 WITH_COMPILER = @$(1)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-sim.lock >/dev/null 2>&1 || \
   echo "  No C compiler with Python's headers (Debian: gcc, python3-dev): simulations take longer, all else is the same"
 

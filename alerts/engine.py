@@ -1,9 +1,9 @@
 """Turn detector events, people's answers and the clock into incidents and notices.
 
 All rows are written in the caller's transaction; nothing here commits, sleeps, logs or reads a
-clock. Each event of a batch is judged at its own time, after the incidents that were over by then,
-so a replay gives the same result however it is split into batches. Escalation steps wait for people
-and follow the clock: several overdue steps never run at once.
+clock. Each event of a batch is processed at its own time, after the incidents that were over by
+then, so a replay gives the same result however it is split into batches. Escalation steps wait for
+people and follow the clock: several overdue steps never run at once.
 
 Methods that take an incident id raise `UnknownIncidentError` if there is no such incident.
 """
@@ -373,7 +373,7 @@ class AlertEngine:
         return records
 
     def _wants_notice(self, event: Event, room: Room) -> bool:
-        """Return whether people are notified of an event; of possible vaping if a route says so."""
+        """Return whether an event notifies people; possible vaping only if a route names it."""
         if event.kind is not EventKind.POSSIBLE:
             return True
         labels = build_labels(room, kind=event.kind, severity=Severity.INFO, sensor=event.sensor)

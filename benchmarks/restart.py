@@ -3,7 +3,7 @@
 Usage: python benchmarks/restart.py [--sensors 50] [--interval 5] [--days 7]
 
 `plumewatch run`, with a week of readings in its journal, is killed and started several times while
-a sensor goes on publishing. The clock runs from the start of the process. Finally a day of the
+a sensor keeps publishing. The clock runs from the start of the process. Finally a day of the
 whole fleet waits in the broker. Exits 1 if a start takes 5 s or more until it stores, or if any of
 that day is not stored.
 """
@@ -39,7 +39,7 @@ _GROUP = 20_000
 _DAY_FROM = 10_000_000
 """First number of the messages that wait in the broker; those of the stream stay below."""
 _OTHERS_S = 10.0
-"""The stream's messages are counted in between; until those of the day have come too."""
+"""The stream's messages are counted meanwhile, until the day's have arrived too."""
 
 
 def write_journal(path: Path, sensors: int, interval_s: float, days: float) -> int:

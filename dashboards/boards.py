@@ -146,7 +146,7 @@ def _frame(
     """Return a dashboard without panels: its variables, links and time zone.
 
     - `places`, `one_room`: whether it has variables for places, and is about a single room.
-    - `incidents`: whether charts mark incidents; in those of a single room people switch it on.
+    - `incidents`: whether charts mark incidents; for a single room, people switch them on.
     """
     links: list[Json] = [
         {

@@ -97,7 +97,7 @@ class Grafana:
     def __init__(self, url: str, token: str) -> None:
         parts = urlsplit(url)
         if parts.username or parts.password:
-            raise ValueError("the address must hold no name and password; give --token-file")
+            raise ValueError("the address must not contain a name or password; use --token-file")
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError(
                 f"{url!r} is not the address of a Grafana server; allowed: http[s]://host[:port]/path"
@@ -194,7 +194,7 @@ class Grafana:
             raise Unreachable(f"{self._url}: HTTP {error.status_code}") from error
         except TooManyRedirects as error:
             raise Unreachable(
-                f"{self._url}: it leads to another address; give that of the Grafana itself"
+                f"{self._url}: it redirects to another address; give the address of Grafana itself"
             ) from error
         except (Timeout, BoundedCallError) as error:
             raise Unreachable(f"{self._url}: no complete answer in time") from error
@@ -208,7 +208,7 @@ class Grafana:
         return answer
 
     def _is_no_grafana(self) -> Unreachable:
-        return Unreachable(f"{self._url}: what answers there is no Grafana")
+        return Unreachable(f"{self._url}: the server there is not Grafana")
 
 
 def _differing(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:

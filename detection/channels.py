@@ -515,7 +515,7 @@ class BaselineTracker:
         dt: Floats,
         x: Floats,
     ) -> Change | None:
-        """Advance the neighbors at `at` in place, and leave those without a reading as they are."""
+        """Advance the neighbors at `at` in place, except those without a reading."""
         span = here.time.size
         has_reading = np.zeros(span, np.bool_)
         has_reading[at] = True

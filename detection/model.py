@@ -110,7 +110,7 @@ class Forest:
             [np.where(unknown, -np.inf, features), np.where(unknown, np.inf, features)], axis=1
         ).ravel()
         column, threshold = self._levels[0]
-        # Written out for each tree, as numpy adds equal shapes in one loop.
+        # Written out for each tree, because numpy adds equal shapes in one loop.
         row = np.repeat(np.arange(0, both.size, 2 * n_features)[None], column.size, axis=0)
         # Every tree starts at its root, so there is no need to look it up for each row.
         right = both.reshape(n, -1).T.take(column, axis=0) > threshold[:, None]

@@ -73,13 +73,13 @@ _SENTENCES: Final = _read_sentences()
 
 
 def _describe(model: type[BaseModel], key: str) -> str:
-    """Return what a key is for; `KeyError` if nothing below it in its class says so."""
+    """Return the description of a key; `KeyError` if its class has none below it."""
     for name, field in model.model_fields.items():
         if key in (name, field.alias):
             for owner in model.__mro__:
                 if (owner.__name__, name) in _SENTENCES:
                     return _SENTENCES[owner.__name__, name]
-    raise KeyError(f"{model.__name__}.{key} does not say what it is for")
+    raise KeyError(f"{model.__name__}.{key} has no description")
 
 
 def make_settings() -> list[str]:

@@ -301,7 +301,7 @@ class Floods:
     offline, which is a few readings for each second. More than `MOST_PER_S` are always a flood. A
     flood ends when `CALM_S` seconds had at most `PER_S` messages each.
 
-    Only live messages count; a backlog that waited in the broker is read as it is.
+    Only live messages count; a backlog that waited in the broker is always read.
     """
 
     def __init__(self, names: int = 10_000) -> None:

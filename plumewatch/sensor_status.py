@@ -118,7 +118,9 @@ def restore_counts(
     try:
         tally.restore(stored.body, registry.sensors)
     except msgspec.MsgspecError as error:
-        log.warning("counts of the sensors begin at zero, what is stored is damaged: %s", error)
+        log.warning(
+            "the sensors' counts restart at zero, because the stored counts are damaged: %s", error
+        )
         return None
     return stored.position
 

@@ -116,7 +116,7 @@ class Subscription(NamedTuple):
         except binascii.Error:
             return "the keys are not base64url"
         if len(key) != _KEY_BYTES or key[0] != 4 or len(auth) != _AUTH_BYTES:
-            return "the keys have another length"
+            return "the keys have the wrong length"
         return ""
 
     def to_target(self) -> Secret:
@@ -148,7 +148,7 @@ class OwnChannels:
         self._gateways = gateways or Gateways()
 
     def add_to(self, policy: AlertPolicy) -> AlertPolicy:
-        """Add each person's channels after those of the configuration, and their language."""
+        """Add each person's own channels after the configured ones, and their language."""
         with closing(connect(self._database, read_only=True)) as db:
             found, chosen = load_targets(db, self._gateways), load_languages(db)
         staff = tuple(

@@ -1,8 +1,8 @@
 """Rules for signing in: by password, with a second factor, and with groups of a provider.
 
 With a provider, only some people may use a password. If groups have roles, the first configured
-group that a person is in decides their role. Their sites are those of all their groups with that
-role, as far as the person has them.
+group that a person is in decides their role. All their groups with that role together give their
+sites, within the person's own.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Refusal(StrEnum):
     USED_CODE = "used code"
     NO_INVITE = "invite link that is unknown, used or expired"
     LOCKED = "too many failed attempts"
-    NOT_VOUCHED_FOR = "not vouched for by the provider"
+    NOT_VOUCHED_FOR = "not authenticated by the provider"
     CANCELED = "canceled or refused at the provider"
-    NO_SUCH_ADDRESS = "address of nobody here"
+    NO_SUCH_ADDRESS = "address that no one here has"
     NO_ROLE = "no group with a role"
     OTHER_SITES = "groups of other schools"
 

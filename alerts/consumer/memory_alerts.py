@@ -77,7 +77,7 @@ class Detection(Protocol):
 
     @property
     def position(self) -> int:
-        """Journal offset up to which readings are judged."""
+        """Journal offset up to which readings are evaluated."""
 
     def fork(self, connection: sqlite3.Connection) -> DetectionConsumer:
         """Return a consumer that continues from here on another state database."""

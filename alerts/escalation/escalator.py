@@ -89,7 +89,7 @@ def plan(
 ) -> list[EscalationStep]:
     """Return the steps of a chain that begins `at`, in which the first ring has `first_wait_s`.
 
-    The number of `rounds` is by default that of the severity.
+    By default, the severity determines the number of `rounds`.
     """
     wait = timings.find_wait_s(severity)
     steps: list[EscalationStep] = []

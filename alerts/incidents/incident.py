@@ -220,7 +220,7 @@ class Incident:
     """The state of an incident; times are Unix seconds.
 
     `confidence` and `severity` are the highest so far; `repeats` counts earlier incidents
-    (`alerts.policy`). `paged` says that people are to be notified; `suppressed_by` mutes it until
+    (`alerts.policy`). `paged`: people are to be notified; `suppressed_by` mutes it until
     `held_until`. It resolves at `resolve_due`, which is infinite while only the end of a detection
     can resolve it. `answered_at` is the time of the first verdict, and `again_of` the incident that
     people responded to shortly before. `cleared_at` is when the air cleared with nobody responding,

@@ -33,7 +33,7 @@ LONGEST_WIDE_S: Final = 4 * 3600.0
 LONGEST_TESTED_S: Final = 3 * 3600.0
 MAX_REASON: Final = 200
 MOST: Final = 200
-"""Most current silences of a person, as each new one is compared with all of them."""
+"""Most current silences of a person, because each new one is compared with all of them."""
 _PLACES: Final = frozenset({"room", "floor", "building"})
 _ENDED_SHOWN_S: Final = 86_400.0
 

@@ -187,7 +187,7 @@ def has_pending(tx: sqlite3.Connection) -> bool:
 
 
 def save_thresholds(tx: sqlite3.Connection, reports: Iterable[tuple[str, ThresholdReport]]) -> None:
-    """Store the thresholds of sensors as they are now, for people to see."""
+    """Store the current thresholds of sensors for display."""
     tx.executemany(
         "INSERT OR REPLACE INTO sensor_threshold VALUES (?,?,?,?,?,?,?)",
         [(sensor, *astuple(report)) for sensor, report in reports],

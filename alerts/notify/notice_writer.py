@@ -501,7 +501,7 @@ def _is_storm(
 def _defer(
     tx: sqlite3.Connection, person: str, incident: str, round_: int, held: Deferral, now: float
 ) -> None:
-    """Defer a page; one that is already deferred stays as it is."""
+    """Defer a page, unless it is already deferred."""
     tx.execute(
         "INSERT INTO held_notice (person, incident, round, cause, held_at, due_at)"
         " VALUES (?,?,?,?,?,?) ON CONFLICT (person, incident, round) DO NOTHING",

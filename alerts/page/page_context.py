@@ -124,7 +124,7 @@ class PageContext(Visibility):
         return started.groups is not None or is_local
 
     def count_change(self, person: str, now: float) -> None:
-        """Count a change of one's own settings; raise 429 if too many, as each is a restart."""
+        """Count a change of one's own settings; raise 429 if too many, since each is a restart."""
         wait = self.access.limits.changes.take(person, now)
         if wait > 0:
             raise refuse_for_now(wait, _("Wait a minute before the next change."))

@@ -148,7 +148,7 @@ class Visibility:
         return tuple(member for member, their in own if their is not None and their <= sites)
 
     def see_as(self, person: str | None, limit: frozenset[str] | None = None) -> None:
-        """Limit the request to a person's sites (all for None), and to those of `limit`."""
+        """Limit the request to a person's sites (None for all), and to those in `limit`."""
         sites = None if person is None else self.policy.find_sites(person)
         if limit is not None:
             sites = limit if sites is None else sites & limit

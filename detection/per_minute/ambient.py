@@ -3,7 +3,7 @@
 Each minute (`minutes`), the fine particles of every room are compared with the room's own slow
 baseline b: ``e = ln((c + 4) / (b + 4))``. c is the lowest value of the last three minutes, which a
 short puff or spray does not raise; adding 4 µg/m³ keeps the noise of clean rooms from counting. A
-room with several sensors has the median of theirs.
+room with several sensors uses their median.
 
 A building's air has risen when all of its rooms, or all but one of seven to twelve, all but two of
 up to eighteen and so on, and at least `LEAST_ROOMS` rooms, have e of `RISEN` or more (a rise to 1.6

@@ -14,7 +14,7 @@ sensor is compared with its own past, never with a table of products:
 * *noisy*: for a whole hour with 50 readings, the noise of a channel is never below three times that
   of any hour before. Only zigzags count as noise, so the rise and fall of a plume does not.
 * *covered*: for twenty minutes, fine particles are clearly below the cleanest level of recent days
-  and have lost their noise, and humidity, CO2 and VOC hardly change; or the particle channels alone
+  and have lost their noise, and humidity, CO2 and VOC barely change; or the particle channels alone
   show no change for an hour and a half.
 * *blown*: coarse dust and the humidity or CO2 of breath jump and are gone within three minutes,
   faster than any plume; or there are more coarse particles than anything but a spray can at the

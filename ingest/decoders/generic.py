@@ -132,7 +132,7 @@ def _read_object(content: dict[str, Any], message: Message, context: Context) ->
     if not (raw or tampered or word):
         names = ", ".join(repr(key[:32]) for key in list(flat)[:6]) or "none"
         raise PayloadError(
-            Reason.NO_MEASUREMENT, f"no name tells a quantity and a unit that fits it: {names}"
+            Reason.NO_MEASUREMENT, f"no name identifies a quantity with a fitting unit: {names}"
         )
     return context.reading(
         sensor,

@@ -251,7 +251,7 @@ class _Mapped:
         elif type(found) is dict:
             items = list(found.items())
         else:
-            raise PayloadError(Reason.NO_MEASUREMENT, "no devices where the mapping says")
+            raise PayloadError(Reason.NO_MEASUREMENT, "no devices where the mapping expects them")
         if each and len(items) > each.most:
             raise PayloadError(Reason.TOO_MANY_KEYS, f"more than {each.most} devices")
         readings: Readings = []

@@ -73,7 +73,7 @@ def extract_frame(binary: BinaryConfig, content: object, payload: bytes) -> byte
     else:
         text = follow_path(content, binary.path)
         if type(text) is not str or len(text) > _MAX_TEXT:
-            raise PayloadError(Reason.BAD_FRAME, "no frame where the mapping says")
+            raise PayloadError(Reason.BAD_FRAME, "no frame where the mapping expects it")
         try:
             if binary.encoding == "hex":
                 frame = binascii.unhexlify(text.replace(" ", "").encode("ascii"))

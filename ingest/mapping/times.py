@@ -67,7 +67,7 @@ def find_form(value: object) -> str:
 
 
 def is_time(name: str, value: object) -> bool:
-    """Return whether a name is that of a time stamp.
+    """Return whether a name means a time stamp.
 
     >>> is_time("ts", 5000), is_time("t", 68.4), is_time("t", 1764321000)
     (True, False, True)

@@ -84,7 +84,7 @@ def check_queue(config: PlumewatchConfig, facts: BrokerFacts) -> Iterator[CheckR
     elif config.broker.canary:
         yield warn(
             "broker queue",
-            "not tried: the account may not read and write plumewatch/canary/#",
+            "not tried: the account has no permission to read and write plumewatch/canary/#",
             f"give user {config.broker.username or '(none)'} `topic readwrite"
             " plumewatch/canary/#` in the broker's acl_file",
         )
@@ -118,7 +118,7 @@ def check_file(part: str, path: Path, now: float) -> Iterator[CheckResult]:
         yield warn(
             part,
             f"{path} has no readable PEM certificate",
-            "use a PEM file; to look: openssl x509 -in FILE -noout -dates",
+            "use a PEM file; to inspect it: openssl x509 -in FILE -noout -dates",
         )
 
 
@@ -129,8 +129,8 @@ def check_server(part: str, host: str, port: int, now: float) -> Iterator[CheckR
         pem = BoundedThreads("certificate", threads=1).call(fetch, 2 * _TIMEOUT_S)
         yield from _check_validity(part, f"{host}:{port}", pem.encode(), now)
     except (OSError, ValueError, BoundedCallError) as error:
-        why = f"{host}:{port} does not answer in TLS: {error}"
-        yield warn(part, why, "check that the port is the one of the TLS listener")
+        why = f"{host}:{port} does not answer over TLS: {error}"
+        yield warn(part, why, "check that this is the port of the TLS listener")
 
 
 def _check_validity(part: str, owner: str, pem: bytes, now: float) -> Iterator[CheckResult]:

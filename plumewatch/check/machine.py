@@ -69,7 +69,7 @@ def check_store(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
         yield fault(
             "store",
             f"cannot write into {root}: {error.strerror}",
-            f"free space there, or chown -R {who} {root}; another folder is data_dir",
+            f"free up space there, or chown -R {who} {root}; another folder is data_dir",
         )
         return
     space = os.statvfs(root)
@@ -128,7 +128,7 @@ def _check_space(config: PlumewatchConfig, free_gb: float) -> CheckResult:
         return fault(
             "store",
             f"{root} is writable, {free_gb:.2f} GB are free",
-            f"make room, at least 5 GB: df -h {root}; timeseries.raw_days and"
+            f"free up at least 5 GB: df -h {root}; timeseries.raw_days and"
             " journal.max_mb limit what is kept",
         )
     rate = sum(1 / sensor.interval_s for sensor in config.sensor)
@@ -210,7 +210,7 @@ def check_clock(
             "clock",
             f"{len(wrong)} of {len(off)} sensors stamp their readings"
             f" {_format_offset(statistics.median(wrong.values()))} this machine's clock",
-            "this machine is more likely wrong: timedatectl set-ntp true; then set NTP on the"
+            "this machine's clock is probably wrong: timedatectl set-ntp true; then set NTP on the"
             " sensors, or let them send no time",
         )
     else:

@@ -76,7 +76,7 @@ def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     if cannot:
         yield warn(
             "duty",
-            f"{list_some(cannot)}: on duty, but their role may not respond to incidents",
+            f"{list_some(cannot)}: on duty, but without permission to respond to incidents",
             'role = "staff", "facilities" or "admin" in their [[staff]] blocks, or other'
             " people in [[shift]], [[override]] and [[receiver]]",
         )
@@ -91,7 +91,7 @@ def check_duty(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     if not found:
         yield ok(
             "duty",
-            f"somebody is on duty in every class period of the next {count_noun(days, 'day')}",
+            f"someone is on duty in every class period of the next {count_noun(days, 'day')}",
         )
         return
     starts = list(dict.fromkeys(gap.start for gap in found))
@@ -167,7 +167,8 @@ def _check_member(
         return fault(
             "notifiers",
             "; ".join(wrong),
-            "each file of notify in the [[staff]] block holds one Apprise URL of an allowed kind",
+            "each notify file of the [[staff]] block must contain one"
+            " Apprise URL of an allowed kind",
         )
     unreachable = [why for why in answers if why]
     why = "; ".join(unreachable)
@@ -345,7 +346,8 @@ def _check_port(config: PlumewatchConfig, part: str, host: str, port: int) -> Ch
         return fault(
             part,
             f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}",
-            f"find the program: ss -ltnp 'sport = :{port}'; or use another port or address",
+            f"find the program that uses it: ss -ltnp 'sport = :{port}';"
+            " or use another port or address",
         )
 
 

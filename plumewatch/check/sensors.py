@@ -116,7 +116,7 @@ def _check_silence(
 def check_intervals(intervals: Mapping[str, float]) -> Iterator[CheckResult]:
     """Find sensors whose interval (seconds) is too long to see a puff rise and fall."""
     for least, most, what in (
-        (PUFF_S, float("inf"), "a puff lasts some 30 s at the sensor, so most are missed"),
+        (PUFF_S, float("inf"), "a puff lasts about 30 s at the sensor, so most are missed"),
         (SEEN_WELL_S, PUFF_S, "one or two readings of a puff: many are missed, alerts are late"),
     ):
         slow = [name for name, every in intervals.items() if least < every <= most]
@@ -126,5 +126,5 @@ def check_intervals(intervals: Mapping[str, float]) -> Iterator[CheckResult]:
                 "interval",
                 f"{list_places(slow)}: a reading every {longest:.0f} s; {what}",
                 "set 1 to 10 s on the device (docs/devices.md), and as interval_s of its"
-                " [[sensor]]; its own vape alarm, if any, arrives at once",
+                " [[sensor]]; its own vape alarm, if any, arrives immediately",
             )

@@ -51,7 +51,7 @@ def backup(
     if path.exists():
         raise RefusedError(f"{path}: exists already; nothing was written")
     if not site.paths.journal.exists():
-        raise UnreachableError(f"{site.paths.root}: no data of a service here")
+        raise UnreachableError(f"{site.paths.root}: no service data here")
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -91,7 +91,7 @@ def restore(
     except OSError as error:
         raise UnreachableError(f"data folder {site.paths.root}: {error}") from error
     echo(
-        f"restored into {site.paths.root}. What was accepted after the backup is missing, and staff"
+        f"restored into {site.paths.root}. Data from after the backup is missing, and staff"
         " passwords are as they were then.\n"
         f"next: `{add_config('plumewatch check', config)}`, then start the service"
         f" (`systemctl start plumewatch`, or `{add_config('plumewatch run', config)}`)"

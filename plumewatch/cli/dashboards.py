@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 dashboards_app = typer.Typer(
-    help="Write the Grafana dashboards to files, or to a Grafana.", no_args_is_help=True
+    help="Write the Grafana dashboards to files, or push them to Grafana.", no_args_is_help=True
 )
 app.add_typer(dashboards_app, name="dashboards", rich_help_panel="Storage")
 

@@ -82,7 +82,7 @@ def decode(
     flags: Annotated[bool, typer.Option("--flags", help="Also print quality flags.")] = False,
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", help="Use its mappings, routes and zone of local times."),
+        typer.Option("--config", "-c", help="Use its mappings, routes and time zone."),
     ] = None,
 ) -> int | None:
     """Print the readings of a message, one JSON line each."""
@@ -113,7 +113,7 @@ def decode(
                 found += states.joiner.close(context.limits)
                 if not found:
                     raise PayloadError(
-                        Reason.NO_MEASUREMENT, "understood, but it has nothing to store"
+                        Reason.NO_MEASUREMENT, "understood, but there is nothing to store"
                     )
             readings += found
             reader = find_candidates(name, decoder or "", routes)[0]
@@ -238,7 +238,9 @@ def _describe_left_out(reading: Reading) -> str:
 
     if UNREAD not in reading.flags:
         return ""
-    text = f"{reading.sensor}: some numbers are left out, as their names tell no quantity"
+    text = (
+        f"{reading.sensor}: some numbers are left out because their names don't identify a quantity"
+    )
     if "particles" in find_lacks({*reading.values, *reading.faults}, has_time=True):
         text += f"; {MEANING['particles']}"
     return f"{text}; see plumewatch mapping suggest"
@@ -284,7 +286,7 @@ def mapping_suggest(
             raise RefusedError(f"no suggestion: {error}") from error
     if (known := find_decoder(topic)) is not None:
         sys.stderr.write(
-            f"decoder {known.name!r} reads this topic already; a mapping comes before it\n"
+            f"decoder {known.name!r} already reads this topic; a mapping takes precedence\n"
         )
     echo(text, nl=False)
 

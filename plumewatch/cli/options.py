@@ -178,6 +178,6 @@ def check_output(path: Path, *, force: bool) -> None:
     if path.is_dir() or not path.parent.is_dir():
         raise UsageError(f"{path}: not a file in an existing folder")
     if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise UsageError(f"{path}: not a regular file, and only those are replaced")
+        raise UsageError(f"{path}: not a regular file; only regular files are replaced")
     if path.exists() and not force:
         raise UsageError(f"{path}: exists already; choose another name, or --force")

@@ -147,7 +147,7 @@ def _describe_unknown(person: str, staff: Iterable[StaffConfig | StaffMember]) -
     members = [*staff]
     names = {member.name: member.id for member in members}
     known = list_known(person, [member.id for member in members], names)
-    return UsageError(f"{person!r}: no member of staff has this id; there are: {known}")
+    return UsageError(f"{person!r}: no staff member has this id; the ids are: {known}")
 
 
 @staff_app.command(

@@ -64,9 +64,11 @@ def replay(
     lines = [", ".join(pluralize(n, noun) for noun, n in counts.items())]
     if not result.has_particles and result.readings:
         columns = ", ".join(FINE_PARTICLES)
-        lines.append(f"no particles in them ({columns}), so vaping cannot be detected")
+        lines.append(f"no particles in these files ({columns}), so vaping cannot be detected")
     if result.replaced:
-        lines.append(f"{result.replaced} stamped in the future: moved between the rows around them")
+        lines.append(
+            f"{result.replaced} with times in the future: moved between the rows around them"
+        )
     if result.unjudged:
-        lines.append(f"{result.unjudged} skipped: not later than the sensor's previous reading")
+        lines.append(f"{result.unjudged} skipped: not newer than the sensor's previous reading")
     echo("\n".join(lines), err=True)

@@ -105,7 +105,9 @@ def dead_letters(
         if number is not None:
             found = next(iter(find_dead_letters(journal, before=number + 1, limit=1)), None)
             if found is None or found.id != number:
-                raise RefusedError(f"there is no rejected message {number}, or it was deleted")
+                raise RefusedError(
+                    f"no rejected message has the number {number}, or it was deleted"
+                )
             fields = _list_fields(found)
             if as_json:
                 print_json(fields)

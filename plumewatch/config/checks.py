@@ -323,14 +323,15 @@ def _find_provider_faults(config: PlumewatchConfig) -> Iterator[ConfigFault]:
         yield ConfigFault("sign_in.groups_claim", "missing", allowed)
     if is_google and not own.hosted_domain:
         allowed = (
-            "must be the domain of your Google Workspace; otherwise any Google account is trusted"
+            "must be the domain of your Google Workspace; otherwise any"
+            " Google account would be trusted"
         )
         yield ConfigFault("sign_in.hosted_domain", "missing", allowed)
     if is_google and own.groups_claim:
         allowed = "must be left out: Plumewatch asks Google for the groups"
         yield ConfigFault("sign_in.groups_claim", repr(own.groups_claim), allowed)
     if is_entra and not _ANY_TENANT.isdisjoint(parts.path.split("/")):
-        allowed = "must have the id of your tenant: https://login.microsoftonline.com/TENANT/v2.0"
+        allowed = "must contain your tenant's id: https://login.microsoftonline.com/TENANT/v2.0"
         yield ConfigFault("sign_in.issuer", repr(own.issuer), allowed)
     if is_entra != (own.email_claim == "preferred_username"):
         allowed = (

@@ -141,7 +141,7 @@ def _find_receiver_faults(draft: Draft, people: Collection[str]) -> Iterator[Con
             allowed = "must name at least one person, who is paged if nobody on duty is near"
             yield ConfigFault(f"{path}.catch_all", "nobody", allowed)
         if named is not None and entry.id not in named:
-            allowed = "must be named by a route; none leads to it"
+            allowed = "must be used by a route; none leads to it"
             yield ConfigFault(f"{path}.id", repr(entry.id), allowed)
 
 
@@ -160,9 +160,7 @@ def _find_zone_faults(draft: Draft) -> Iterator[ConfigFault]:
         place = (entry.site, entry.building, entry.floor)
         if places.setdefault(place, path) != path:
             value = repr(", ".join(part for part in place if part))
-            allowed = (
-                f"must be a place of its own, but is also {config.locate_entry(places[place])}"
-            )
+            allowed = f"must not be the same place as {config.locate_entry(places[place])}"
             yield ConfigFault(path, value, allowed)
     if not zones or len(zones) < len(config.zones):
         return  # the room's zone may be faulty
@@ -176,7 +174,7 @@ def _find_zone_faults(draft: Draft) -> Iterator[ConfigFault]:
             outside.setdefault((site, where), []).append(room.id)
     for (_site, where), rooms in outside.items():
         more = f" and {len(rooms) - 1} more" if len(rooms) > 1 else ""
-        allowed = f"must lie in a [[zone]], as there are zones; none is {where!r}"
+        allowed = f"must lie in a [[zone]], because zones are configured; none is {where!r}"
         yield ConfigFault("zone", f"room {rooms[0]!r}{more}", allowed)
 
 

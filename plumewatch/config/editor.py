@@ -180,7 +180,7 @@ def apply_edit(text: str, tree: Mapping[str, Any], edit: Edit) -> str:
     entries = tree.get(edit.section, [])
     blocks = list(_find_blocks(text, edit.section))
     if len(blocks) != len(entries):
-        raise ValueError("its entries are not tables with a heading each")
+        raise ValueError("its entries are not tables with their own headings")
     if edit.index is None:
         new = tomlkit.document()
         added = tomlkit.aot()

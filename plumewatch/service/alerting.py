@@ -237,7 +237,10 @@ class Alerting:
         def remove() -> None:
             with transaction(base.state) as tx:
                 for person in remove_former(tx, self._policy.staff, base.clock()):
-                    log.warning("%s is somebody else now, or gone: the account ended", person)
+                    log.warning(
+                        "%s now belongs to someone else, or is gone: the account was removed",
+                        person,
+                    )
 
         def forget() -> None:
             with transaction(base.state) as tx:

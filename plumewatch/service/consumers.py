@@ -108,7 +108,7 @@ class DetectionLoop:
 
     @property
     def position(self) -> int:
-        """Journal offset up to which readings are judged; 0 until it is ready."""
+        """Journal offset up to which readings are evaluated; 0 until it is ready."""
         return self._consumer.position if self._consumer else 0
 
     @property
@@ -273,7 +273,7 @@ class DetectionLoop:
         if step := self._step_of(now):
             self._last_step_s = step
             log.warning(
-                "the clock was set %s by %.0f s: deadlines move along",
+                "the clock was set %s by %.0f s: deadlines are shifted",
                 "ahead" if step > 0 else "back",
                 abs(step),
             )

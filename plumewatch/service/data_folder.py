@@ -235,7 +235,7 @@ def report_absent(journal: Journal, absent: Sequence[Path]) -> str:
         return ""  # a new data folder
     for path in absent:
         log.error(
-            "%s is missing although the journal has readings: was it deleted? %s"
+            "%s is missing, although the journal has readings: was it deleted? %s"
             " If you have a backup, stop the service and restore it (plumewatch restore)",
             path,
             _LOST[path.name] % (last - first + 1),
@@ -344,7 +344,7 @@ def _refuse_newer(path: Path, found: Mapping[str, int]) -> None:
         f"restore the copy from before its upgrade (plumewatch restore --force {copies[-1]}),"
         " without what was accepted since"
         if copies
-        else "restore a backup that this version made"
+        else "restore a backup made by this version"
     )
     raise SchemaTooNewError(
         f"{path} was written by a newer version than {__version__} ({parts}): use that one, or"

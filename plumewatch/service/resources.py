@@ -271,7 +271,7 @@ async def _end(started: Sequence[tuple[Task, asyncio.Task[None]]]) -> None:
             running.cancel()
     _, slow = await asyncio.wait([running for _, running in started], timeout=ENDS_S)
     for running in slow:
-        log.warning("%s does not end, and is cancelled", running.get_name())
+        log.warning("%s does not end and is cancelled", running.get_name())
         running.cancel()
 
 

@@ -166,7 +166,7 @@ class Running:
 def _abandon() -> None:
     """Kill the process if its threads hang on a disk; this is as safe as any kill."""
     log.critical(
-        "not ended after %.0f s, probably because a disk hangs: killing the process", _ENDS_S
+        "still running after %.0f s, probably because a disk hangs: killing the process", _ENDS_S
     )
     os._exit(3)
 

@@ -162,7 +162,7 @@ def test_another_server_is_not_taken_for_grafana(files, capsys, status, body):
         pushed = in_grafana("push", server.url, files, "--reader-file", files / "reader")
     assert pushed.code == 3
     assert len(pushed.err.splitlines()) == 1
-    assert "what answers there is no Grafana" in pushed.err
+    assert "the server there is not Grafana" in pushed.err
     assert "\x1b" not in pushed.err
     assert pushed.out == ""
 

@@ -200,7 +200,7 @@ def test_a_sensor_that_cannot_detect_vaping_is_named(tmp_path):
         "b9": "particles",
         "b10": "particles",
     }
-    assert "cannot detect vaping, as no particles are read: 3F21 (" in found
+    assert "cannot detect vaping, because no particles are read: 3F21 (" in found
     assert "only the device's own vape alarm alerts: b9, b10\n" in found
     assert "so most puffs are reported only as possible vaping: b7, b8 (" in found
     assert "warn  mappings: airbox-3f21-state: no particles are read" in found

@@ -1,4 +1,4 @@
-"""Check whether the services behind addresses accept connections, as a notice would make them."""
+"""Check whether the services behind addresses accept connections like those of a notice."""
 
 from __future__ import annotations
 

@@ -79,9 +79,9 @@ class IncidentSummary(Model):
     resolved_at: datetime | None
     verdict: str | None
     cause: str = Field(description="What explains it; empty if unknown")
-    suppressed_by: str = Field(description="What kept people from being notified; empty if nothing")
+    suppressed_by: str = Field(description="Why people were not notified; empty if they were")
     detections: int
-    updated_at: datetime = Field(description="When something last happened to it")
+    updated_at: datetime = Field(description="When it last changed")
 
 
 class Incidents(Model):
@@ -142,12 +142,12 @@ class IncidentQuery(OfSite):
     kind: Annotated[Words, Field(description="Such as vape,smoke")] = ()
     room: Annotated[str, Field(max_length=200, description="Id of a room")] = ""
     start: Annotated[
-        Time | None, Field(alias="from", description="Opened at this moment or later")
+        Time | None, Field(alias="from", description="Opened at this time or later")
     ] = None
     end: Annotated[Time | None, Field(alias="to", description="Opened before")] = None
     updated_since: Annotated[
         Time | None,
-        Field(description="Something happened to it at this moment or later, such as an answer"),
+        Field(description="Changed at this time or later, for example by an answer"),
     ] = None
     limit: Annotated[int, Field(ge=1, le=500)] = 50
     cursor: Annotated[str, Field(max_length=200, description="From next; opaque")] = ""
@@ -325,4 +325,4 @@ def _read_position(cursor: str) -> tuple[float, str]:
             return float(at), last
     except (binascii.Error, ValueError, TypeError):
         pass
-    raise build_invalid([("cursor", "is none of ours; begin without one")])
+    raise build_invalid([("cursor", "is not valid; begin without one")])

@@ -60,7 +60,7 @@ class Problem(BaseModel):
     title: str
     status: int
     detail: str
-    errors: list[dict[str, str]] = Field([], description="Each wrong field: where, and what.")
+    errors: list[dict[str, str]] = Field([], description="Location and fault of each wrong field.")
 
 
 _EXAMPLE: Final = "2026-09-07T10:05:00Z"
@@ -110,7 +110,7 @@ def to_moment_if_known(at: float | None) -> datetime | None:
 
 
 class Operation(NamedTuple):
-    """One method of one path, as the document describes it."""
+    """One method of one path, for the OpenAPI document."""
 
     method: str
     path: str
@@ -286,7 +286,7 @@ _ANSWERS: Final[Mapping[int, str]] = {
 }
 _OF_BODIES: Final = frozenset({408, 413, 415})
 _LIMITS: Final = (
-    "Tokens are made on the staff page under Settings, API tokens."
+    "Tokens are created on the staff page under Settings, API tokens."
     " Times are RFC 3339. Lists have `next`, the address of the next page, or null."
     " Errors are problem details (RFC 9457)."
 )

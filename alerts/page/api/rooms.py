@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Room(Place):
-    """A room; `state` is that of the staff page, such as alarm, responding, ok or silent."""
+    """A room; `state` is as on the staff page, such as alarm, responding, ok or silent."""
 
     kind: str
     state: str

@@ -1,5 +1,5 @@
 "use strict";
-// The shell alone is cached: style, scripts, icon and the page that says that there is no connection.
+// Only the shell is cached: style, scripts, icon, and the page shown without a connection.
 // Pages and data of incidents always come from the server.
 const CACHE = "shell-1";
 const SHELL = ["/static/page.css", "/static/page.js", "/static/icon.svg", "/static/vendor/htmx.min.js",

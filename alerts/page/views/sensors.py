@@ -189,7 +189,7 @@ class SensorPages(PageGroup):
             try:
                 content = await draw(order)
             except OSError:  # of the process: it failed, took too long, or could not begin
-                log.exception("labels were not drawn")
+                log.exception("labels were not created")
                 raise HTTPException(
                     503,
                     _(

@@ -94,7 +94,7 @@ class Demo:
         config = self._write_config(broker_port, push_port)
         self._console.print(
             f"Plumewatch demo: a simulated school, {SPEED:.0f} times faster than real time."
-            f" Times below are school times. Staff page: http://127.0.0.1:{self._port}"
+            f" Times below are school time. Staff page: http://127.0.0.1:{self._port}"
         )
         self._registry = config.registry()
         async with _run_broker(broker_port), receiver:

@@ -65,7 +65,7 @@ class TruthScore:
         self._is_explained = True
         return (
             f"Of {count_noun(everywhere, 'vaping session')} in {rooms} rooms so far, {reached}"
-            " reached a sensor visibly; found are those of them that the detector alerted on."
+            " reached a sensor visibly; 'found' counts those that the detector alerted on."
         )
 
     def describe(self, now: float) -> str:

@@ -37,7 +37,7 @@ _SENTENCES: Final = {
     " --conf spark.jars=A,B,C,D (docs/scale.md)",
     "data may have been lost": "Kafka has deleted records that this checkpoint had not read yet;"
     " --kafka-option failOnDataLoss=false continues without them",
-    "Java gateway process exited": "Spark did not start; what Java said is above",
+    "Java gateway process exited": "Spark did not start; Java's output is above",
 }
 """Messages shown instead of Spark's errors, by a phrase in the error."""
 
@@ -64,7 +64,7 @@ def stream(
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", help="Whose budgets, sensors and broker."),
+        typer.Option("--config", "-c", help="Configuration with budgets, sensors and broker."),
     ] = None,
     checkpoint: Annotated[
         str, typer.Option(help="Folder or URL for state and offsets.")
@@ -213,7 +213,7 @@ def _explain(error: str) -> str:
         if phrase in error:
             return sentence
     lines = [line.strip() for line in error.splitlines() if line.strip()]
-    return lines[0] if lines else "the stream failed without saying why"
+    return lines[0] if lines else "the stream failed without an error message"
 
 
 def _parse_pairs(option: str, words: Sequence[str] | None) -> dict[str, str]:

@@ -166,7 +166,7 @@ def ask(
     def ask_broker() -> Answers:
         broker = question("MQTT broker, [mqtts://]host[:port]", "127.0.0.1:1883")
         answers = Answers(site=known.site, timezone=known.timezone, broker=broker)
-        username = question("Account there that may read everything; empty for none")
+        username = question("Account there that can read everything; empty for none")
         password = question(f"Password of {username}", hidden=True) if username else ""
         return answers.model_copy(update={"username": username, "password": password})
 

@@ -164,7 +164,7 @@ def _set_up(folder: Path, answers_file: Path | None) -> int:
             ask_person, lambda found: asyncio.run(check_connection(_build_broker(found))), given
         )
     else:
-        raise UsageError("--answers FILE is needed where nobody can be asked")
+        raise UsageError("--answers FILE is needed without a terminal")
     settings = _build_broker(answers)
     _check_folder(folder)
     data_dir = read_toml(path).get("data_dir", "") if path.exists() else ""
@@ -175,7 +175,7 @@ def _set_up(folder: Path, answers_file: Path | None) -> int:
     _print_found(discovery, places)
     if not places:
         raise RefusedError(
-            "no sensor was found that measures particles or VOC; let them publish to"
+            "no sensor that measures particles or VOC was found; let them publish to"
             f" {answers.broker} (docs/devices.md), then plumewatch setup again"
         )
     if answers_file is None:
@@ -207,8 +207,8 @@ def _add_sensors(path: Path, answers_file: Path | None) -> int:
     site = Site.load(path)
     config = site.config
     answers = read_answers(answers_file) if answers_file else Answers(site=config.site)
-    used = "; of the answers only listen_s and rooms are used" if answers_file else ""
-    echo(f"{path} exists: sensors that it lacks are added, found through its [broker]{used}")
+    used = "; of the answers, only listen_s and rooms are used" if answers_file else ""
+    echo(f"{path} exists: missing sensors are added, found through its [broker]{used}")
     editor = ConfigEditor(path, site.paths.config_history, lambda: None)
     version = editor.read()
     messages = _listen(read_broker_settings(config), answers.listen_s)
@@ -335,16 +335,17 @@ def _print_found(discovery: Discovery, places: Mapping[str, Place]) -> None:
     alarming = [name for name in blind if discovery.sensors[name].has_own_alarm]
     if alarming:
         names = list_some(alarming)
-        echo(f"no particles are read, so only the device's own vape alarm alerts: {names}")
+        echo(f"no particles are read, so only the device's own vape alarm raises alerts: {names}")
     if blind := [name for name in blind if name not in alarming]:
         echo(
-            f"cannot detect vaping, as no particles are read: {list_some(blind)}"
+            f"cannot detect vaping, because no particles are read: {list_some(blind)}"
             " (docs/devices.md; if a device sends particles under another name, docs/mappings.md)"
         )
     for name in sorted(discovery.sensors.keys() - places.keys(), key=make_sort_key):
         topic = min(discovery.sensors[name].topics)
         echo(
-            f"{name} ({topic}): skipped, as neither particles nor VOC are read; if it sends them"
+            f"{name} ({topic}): skipped, because neither particles nor"
+            " VOC are read; if it sends them"
             " under other names: plumewatch mapping suggest"
         )
     unread = sorted(discovery.unread.items())
@@ -388,14 +389,16 @@ def _ask_rest(answers: Answers) -> Answers:
     from plumewatch.cli.setup.answers import Answers, ask_until_valid, parse_staff
 
     staff = ask_until_valid(
-        lambda: ask_person("Who is notified, Name[, role] = Apprise address; ...; empty for later"),
+        lambda: ask_person(
+            "Who is notified, Name[, role] = Apprise address; ...; empty to add people later"
+        ),
         parse_staff,
     )
     public_url = ask_until_valid(
         lambda: ask_person("Address at which phones reach the staff page; empty for none"),
         lambda text: Answers(site=answers.site, public_url=text).public_url,
     )
-    test = ask_person("Send each a test notice now? (yes, no)", "yes") if staff else "no"
+    test = ask_person("Send each of them a test notice now? (yes, no)", "yes") if staff else "no"
     more = {"staff": staff, "public_url": public_url, "test_notice": test.lower().startswith("y")}
     return answers.model_copy(update=more)
 

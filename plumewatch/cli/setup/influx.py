@@ -64,7 +64,7 @@ class PreparedInflux:
         if self.wanted:
             return ""
         if self.major == 3:
-            return "InfluxDB 3 Core has tokens of administrators only: the service keeps this one"
+            return "InfluxDB 3 Core has only administrator tokens, so the service keeps this one"
         return (
             f"{self.admin.url} requires no password: anyone who reaches it can delete"
             " readings; set auth-enabled = true there, then `plumewatch storage setup` with"
@@ -143,11 +143,11 @@ def _ask(question: Question) -> PreparedInflux | None:
             password = question(f"Password of {username}; used once, not kept", hidden=True)
             return InfluxAnswer(url=url, username=username, token=password)
         if major == 2:
-            org = question("Its organization; made if there is none", "school")
+            org = question("Its organization; created if missing", "school")
             token = question("Token of its administrator; used once, not kept", hidden=True)
             return InfluxAnswer(url=url, org=org, token=token)
         if major == 3:
-            text = "Token of an administrator (it has no other), which the service keeps"
+            text = "Administrator's token (it has no other kind), which the service keeps"
             return InfluxAnswer(url=url, token=question(text, hidden=True))
         return InfluxAnswer(url=url)
 

@@ -159,7 +159,7 @@ def build_files(
         carried = ", ".join(sorted(sensor.quantities)) or "its own vape alarm"
         heading = f"[[sensor]]  # reads as {sensor.decoder}: {carried}"
         if not sensor.interval_s:
-            heading += "; only one reading received, so its true interval is not known"
+            heading += "; only one reading received, so its actual interval is not known"
         parts.append(_format_block(heading, **build_entry(sensor, rooms[places[sensor.id]])))
     parts += _build_staff(answers, files)
     used_routes, used_mappings = find_used(discovery, places)

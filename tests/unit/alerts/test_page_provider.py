@@ -260,7 +260,7 @@ async def test_a_token_that_is_not_for_us_now_and_for_this_person_signs_nobody_i
     detail = json.loads(next(audit.read_entries(page.db)).detail)
     stranger = words.startswith("Nobody")
     assert detail["reason"] == (
-        "address of nobody here" if stranger else "not vouched for by the provider"
+        "address that no one here has" if stranger else "not authenticated by the provider"
     )
     assert stranger or words.replace("ap@school.example", "...") in detail["why"]
     assert "@" not in str(detail)
@@ -466,7 +466,7 @@ async def test_a_person_of_a_mapped_group_exists_from_the_first_sign_in_on(join)
 @pytest.mark.parametrize("groups", [[], ["others"], ["pw-old"]])
 async def test_nobody_joins_without_a_group_that_names_schools(join, groups):
     page, answer = await join(groups)
-    assert (answer.status_code, reason(page)) == (403, "address of nobody here")
+    assert (answer.status_code, reason(page)) == (403, "address that no one here has")
     assert page.engine.policy.find_member("new@school.example") is None
 
 

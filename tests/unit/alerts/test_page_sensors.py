@@ -170,7 +170,7 @@ async def test_labels_that_cannot_be_drawn_are_a_sentence(open_page, fault, capl
     answer = await page.client.get("/sensors/labels.pdf")
     assert answer.status_code == 503
     assert "The labels could not be created. Try again" in answer.text
-    assert "labels were not drawn" in caplog.text
+    assert "labels were not created" in caplog.text
 
 
 async def test_there_are_no_labels_where_no_phone_reaches_the_page(open_page):

@@ -51,7 +51,8 @@ class TestGeneric:
         code, out, err = run(self.AIRBOX, "airbox/3F21/state", "--decoder", "generic")
         assert (code, json.loads(out)["values"]) == (0, {"tvoc_ppb": 143.0, "rssi": -61.0})
         assert err == (
-            "3F21: some numbers are left out, as their names tell no quantity; no particles are"
+            "3F21: some numbers are left out because their names don't"
+            " identify a quantity; no particles are"
             " read, so a sensor that nothing else reads cannot detect vaping; see plumewatch"
             " mapping suggest\n"
         )

@@ -86,7 +86,9 @@ class TestReplay:
     def test_without_particles(self, call, tmp_path):
         blind = recording(tmp_path / "blind.csv", columns=("voc_index", "rh"))
         result = call("replay", blind, "--alerts", tmp_path / "a.csv")
-        said = "no particles in them (pm25, pm1, pm4, pm10, n03), so vaping cannot be detected"
+        said = (
+            "no particles in these files (pm25, pm1, pm4, pm10, n03), so vaping cannot be detected"
+        )
         assert said in result.stderr.splitlines()
 
     def test_with_a_configuration(self, call, tmp_path, puffs):

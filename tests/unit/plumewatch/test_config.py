@@ -98,7 +98,7 @@ def test_faults_name_another_entry_by_its_id_or_number_as_the_file_has_it():
     for fault in (
         "[[sensor]] n2-boys-1: id: 'n2-boys-1' is already used by [[sensor]] number 1",
         "[[staff]] ap3: email: 'ap@example.org' is already used by [[staff]] ap2: email",
-        "[[zone]] again: 'North': must be a place of its own, but is also [[zone]] north",
+        "[[zone]] again: 'North': must not be the same place as [[zone]] north",
         "[[bells]] other: periods: '1' is on mon in [[bells]] usual too",
         "[[term]] Fall: name: 'Fall': must not be that of [[term]] number 1: name",
         "must not overlap [[term]] Fall",

@@ -57,4 +57,6 @@ def test_people_on_duty_who_may_not_respond_are_named(config, role):
     config.write_text(SCHOOL.replace(f'{name}"staff"', f'{name}"{role}"'))
     found, _ = check_duty(load(config), NOW)
     assert (found.part, found.state) == ("duty", State.WARNING)
-    assert found.sentence == "monitor-north: on duty, but their role may not respond to incidents"
+    assert (
+        found.sentence == "monitor-north: on duty, but without permission to respond to incidents"
+    )

@@ -72,7 +72,7 @@ class TestSuggest:
         result = call("mapping", "suggest", "--topic", "tele/b7/SENSOR", input=self.PAYLOAD)
         assert result.exit_code == 0
         assert result.stderr == (
-            "decoder 'tasmota' reads this topic already; a mapping comes before it\n"
+            "decoder 'tasmota' already reads this topic; a mapping takes precedence\n"
         )
 
     @pytest.mark.parametrize("payload", ["", "hello", "{}", '{"tvoc": 3}'])
