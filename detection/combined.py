@@ -1,7 +1,7 @@
 """Run all detectors over one stream of readings.
 
-A reading counts at its own time, but never after its receipt: a device's clock that is ahead, and
-is then set right, must not age its sensor or others.
+A reading is processed at its own time, but never later than its receipt, so that a device clock
+that was ahead and is then corrected does not age its own or other sensors.
 
 The service, a replay and a cluster all use this one object, so the same readings give the same
 events everywhere. `detection.detector` detects plumes, `DeviceEvents` handles what devices report

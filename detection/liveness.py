@@ -122,7 +122,7 @@ class _Sensor:
         return math.isfinite(self.last)
 
     def reports_every(self, rank: float = 0.9) -> float:
-        """Return the registered interval, or the learnt one if that is longer, seconds."""
+        """Return the registered interval, or the learned one if that is longer, seconds."""
         if not self.gaps:
             return self.interval_s
         ranked = sorted(self.gaps)

@@ -76,11 +76,11 @@ class Numbering:
     is certain if the two counters are far apart, and a doubt if they are close. There are four more
     doubts: a reading without a number among numbered ones, the same number in another message while
     the counter continues, a missing number with a later stamp while the counter continues, and a
-    jump back to a high number. The first two are none if the reading has only other quantities, and
-    those of the air came within `_LEARNT_S` of its first number: formats may split a moment, but
-    forged air may not begin later. A genuine device may cause one doubt, so only several within
-    `_DOUBT_S` are reported. The longest lines of numbers are remembered, so random numbers do not
-    displace the sensor's own.
+    jump back to a high number. The first two are no doubts if the reading has only other
+    quantities, and the air quantities arrived within `_LEARNT_S` of its first number: formats may
+    split a moment, but forged air values must not begin later. A genuine device may cause one
+    doubt, so only several within `_DOUBT_S` are reported. The longest lines of numbers are
+    remembered, so random numbers do not displace the sensor's own.
 
     `lines`: consecutive numbers, starting with the line of the last reading.
     `received`, `names`: receipt of the last numbered reading, and its quantities.

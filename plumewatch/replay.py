@@ -1,4 +1,4 @@
-"""Push recorded readings through the production path, on their own clock."""
+"""Run recorded readings through the production path, on their own clock."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def build_replay_policy(config: PlumewatchConfig | None) -> AlertPolicy:
 
 
 class Replayed:
-    """Result of a replay; `replaced` readings had future stamps, `unjudged` ones no order."""
+    """Result of a replay; `replaced` readings were in the future, `unjudged` ones out of order."""
 
     def __init__(self) -> None:
         self.readings = 0
@@ -72,7 +72,7 @@ def replay(
     registry: Registry | None = None,
     budgets: AlertBudgets | None = None,
 ) -> Replayed:
-    """Push validated readings, in time order, through detectors and rules."""
+    """Run validated readings, in time order, through detectors and rules."""
     result, particles = Replayed(), set(FINE_PARTICLES)
     with closing(connect(":memory:")) as connection:
         migrate(connection, "state", STATE_SCRIPTS)
@@ -92,7 +92,7 @@ def replay(
 
 
 def write_alerts(path: Path, alerts: Iterable[AlertRecord]) -> None:
-    """Write one row an alert that staff would have got."""
+    """Write one row per alert that staff would have received."""
     rows = [
         (
             make_inert(a.sensor),
@@ -108,7 +108,7 @@ def write_alerts(path: Path, alerts: Iterable[AlertRecord]) -> None:
 
 
 def write_events(path: Path, result: Replayed) -> None:
-    """Write one row an event, in order of the decision."""
+    """Write one row per event, in order of the decision."""
     rows = []
     for event in sorted(result.events.values(), key=lambda e: (e.alerted, e.sensor, e.kind, e.id)):
         evidence = {

@@ -41,7 +41,7 @@ _MOST_DAYS: Final = 3660
 
 @dataclass(frozen=True, slots=True)
 class ReportRequest:
-    """A report asked for by `start` and `end`, or by `week`, `month`, `term` or `school_year`."""
+    """A report requested by `start` and `end`, or by `week`, `month`, `term` or `school_year`."""
 
     name: str
     start: str = ""
@@ -58,7 +58,7 @@ class ReportRequest:
     """Language of PDF and XLSX; empty for the school's."""
 
     def choose_path(self) -> Path:
-        """Return `out`, or a file named after what was asked for."""
+        """Return `out`, or a file named after the request."""
         asked = (getattr(self, kind) for kind in KINDS)
         when = (*asked, *dict.fromkeys((self.start, self.end)))
         return self.out or Path(
@@ -145,7 +145,7 @@ def _check(request: ReportRequest, path: Path) -> None:
 def find_window(
     config: PlumewatchConfig, request: ReportRequest
 ) -> tuple[float, float, Period | None]:
-    """Return the window asked for, Unix seconds, and its name if any; raises `UsageError`."""
+    """Return the requested window, Unix seconds, and its name if any; raises `UsageError`."""
     school = build_school(config, request.site)
     zone = school.zone
     named = {kind: text for kind in KINDS if (text := getattr(request, kind))}

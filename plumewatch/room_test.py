@@ -1,7 +1,7 @@
 """Evaluate the commissioning test of a room.
 
-The page runs this in a process of its own (``python -m plumewatch.room_test``), so that a test
-delays no alert.
+The page runs this in a separate process (``python -m plumewatch.room_test``), so that a test delays
+no alert.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _by_model(tx: sqlite3.Connection, config: PlumewatchConfig, room: str) -> di
     """Return the adjustments of untested sensors in the school of a room.
 
     Each is the median of the tests of its model there, which must be of several rooms. A test sets
-    its own sensors exactly; these keep what answers moved.
+    its own sensors exactly; the others keep their adjustments by answers.
     """
     registry, tests = config.registry(), sensor_tests.load_latest(tx)
     site = registry.rooms[room].site
@@ -132,7 +132,7 @@ def _read_readings(journal: Path, since: float, sensors: frozenset[str]) -> list
 def _evaluate(
     config: PlumewatchConfig, sensor: str, readings: Sequence[Reading], timings: Sequence[Timing]
 ) -> dict[str, Any]:
-    """Return how one sensor did; its interval is None if it sent nothing."""
+    """Return the result of one sensor; its interval is None if it sent nothing."""
     mine = [r for r in readings if r.sensor == sensor and r.time < timings[-1].end]
     samples = [(r.time, r.values) for r in mine]
     scores = commissioning.score_steps(samples, timings)

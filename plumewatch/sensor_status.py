@@ -44,7 +44,7 @@ _MOST_SINCE: Final = 500_000
 """Readings since the last snapshot that are counted at most; a service stores one a minute."""
 _LATEST: Final = 20_000
 _BLIND_S: Final = 86_400.0
-"""How long a sensor that measures may send no particles before it is shown."""
+"""How long a working sensor may send no particles before this is reported."""
 _RECORDED: Final = {
     "received": CountKind.READINGS,
     "missing": CountKind.MISSING,
@@ -82,7 +82,7 @@ def build_statuses(
     tally: ReadingCounts,
     more: Fields,
 ) -> dict[str, SensorStatus]:
-    """Join what is known of every registered sensor, in registry order."""
+    """Join all known data of every registered sensor, in registry order."""
     statuses = {}
     for sensor in registry.sensors.values():
         life = lives.get(sensor.id) or SensorLife(SensorState.NEVER, None, sensor.interval_s, 0)
@@ -160,7 +160,7 @@ def _read_latest(config: PlumewatchConfig) -> Mapping[str, float]:
 
 
 def unregistered_sensors(registry: Registry, journal: Path) -> list[str]:
-    """Return the sensors of the latest readings that nobody has registered."""
+    """Return the unregistered sensors among the latest readings."""
     latest = (entry.reading for entry in _read_since(journal, 0, _LATEST))
     unknown = {reading.sensor for reading in latest if "unknown_sensor" in reading.flags}
     return sorted(unknown - registry.sensors.keys())

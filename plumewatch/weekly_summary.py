@@ -51,7 +51,7 @@ _REFUSALS: Final = (ConfigError, UsageError, NotifyError)
 def build_weekly_notice(
     config: PlumewatchConfig, now: float, site: str = ""
 ) -> tuple[Notice, bytes]:
-    """Return the summary of the week before `now`, of one school or all, and it as a workbook."""
+    """Return the summary of the week before `now`, of one school or all, also as a workbook."""
     last = datetime.fromtimestamp(now, config.zone()) - timedelta(days=7)
     facts = gather_facts(config, ReportRequest("summary", week=f"{last:%G-W%V}", site=site), now)
     with use_language(config.language), tempfile.TemporaryDirectory() as folder:
@@ -107,7 +107,7 @@ def _list_names(names: Iterable[str]) -> str:
 
 
 def send_weekly(config: PlumewatchConfig, now: float) -> list[str]:
-    """Send the summary to the address of ``[reports]``, and to staff; return what was done."""
+    """Send the summary to the address in ``[reports]`` and to staff; return the result."""
     target = read_secret(config, "reports.weekly")
     if target is None:
         return ["no weekly summary was sent: [reports] has no weekly_file"]
@@ -130,7 +130,7 @@ def _send(config: PlumewatchConfig, now: float, site: str, target: Secret) -> st
 
 
 def _find_staff_mails(config: PlumewatchConfig, target: Secret) -> Iterator[tuple[str, Secret]]:
-    """Yield each school with the address of a mail to its own people."""
+    """Yield each school with the address for e-mail to its staff."""
     if not config.reports.weekly_to_staff:
         return
     known, url = config.registry().sites, urlsplit(target.reveal())
@@ -151,7 +151,7 @@ def _find_staff_mails(config: PlumewatchConfig, target: Secret) -> Iterator[tupl
 
 
 def main() -> None:
-    """Send it, and print what was done."""
+    """Send the summary, and print the result."""
     os.nice(19)
     config = PlumewatchConfig.model_validate_json(sys.stdin.buffer.read())
     try:

@@ -39,8 +39,8 @@ class Facts:
     - `deleted_before`: retention deleted incidents opened before it;
       -inf if none.
     - `recorded_from`: all incidents since then are on record; inf if there is no record.
-    - `period`, `before`, `year_before`: name of the window, if it was requested by name, the period
-      before and the same a year before, as far as they are on record.
+    - `period`, `before`, `year_before`: name of the window if it was requested by name, the
+      previous period, and the same period a year earlier, if on record.
     """
 
     school: str

@@ -1,4 +1,4 @@
-"""Tables that reports, staff page and dashboards share: key figures, and guidelines of air.
+"""Tables that reports, staff page and dashboards share: key figures and air quality guidelines.
 
 `reports.kpis` computes key figures from rows, Grafana those of `IN_SERIES` from records of the time
 series; a contract test compares both over one data set. Guidelines are published values for
@@ -61,7 +61,8 @@ class KeyFigure(NamedTuple):
 class Figure(NamedTuple):
     """A computed figure: its main value first, beside it those of other periods.
 
-    ``"period_before"`` is that of the period before, ``"year_before"`` of the same a year before.
+    ``"period_before"`` is the previous period's, ``"year_before"`` the same period's a year
+    earlier.
     """
 
     key: str
@@ -157,7 +158,7 @@ IN_SERIES: Final = {
         Select("pipeline", 'sum("duty_s") / 3600', '"duty_s" > 0'),
     ),
 }
-"""The same figures over the time series, by key; of two answers, the first by the second."""
+"""The same figures over the time series, by key; with two queries, the first over the second."""
 
 
 def compute_figures(facts: Facts) -> Iterator[Figure]:

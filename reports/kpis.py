@@ -1,10 +1,10 @@
 """Key figures of alerting: the one place that computes them, from `reports.rows`.
 
-Incidents count on every day, without tests; what is per school day or per hour on duty counts
-those of school days. Every figure comes with its basis, the count behind it. A ratio of too few is
+Incidents on all days count, except tests; figures per school day or per hour on duty count only
+those on school days. Every figure comes with its basis, the count behind it. A ratio of too few is
 None, never 0: of fewer than `FEWEST` incidents, or over less than a sensor-week. Incidents nobody
-acknowledged have no time to acknowledgment, but they are never dropped: they are counted beside
-the times and rank last in `Acknowledgment.median_all_s` and `p90_all_s`.
+acknowledged have no time to acknowledgment, but they are never dropped: they are counted beside the
+times and rank last in `Acknowledgment.median_all_s` and `p90_all_s`.
 """
 
 from __future__ import annotations
@@ -135,9 +135,9 @@ class Acknowledgment:
 class Response:
     """Response times.
 
-    `detect` is not of devices; `arrive` begins with the first notice delivered, `resolve` with the
-    opening. `escalated` reached
-    escalation step 2; `missed` were not acknowledged before their escalation ended, if that is due.
+    `detect` excludes devices; `arrive` begins with the first notice delivered, `resolve` with the
+    opening. `escalated` reached escalation step 2; `missed` were not acknowledged before their
+    escalation ended, if that is due.
     """
 
     detect: Times
@@ -150,7 +150,7 @@ class Response:
 
 
 def compute_response(incidents: Sequence[IncidentRow], now: float = math.inf) -> Response:
-    """Compute response times; an escalation that ends after `now` is not judged yet."""
+    """Compute response times; an escalation that ends after `now` is not evaluated yet."""
     notified = [(row, row.notified_at) for row in incidents if row.notified_at is not None]
     due = [(row, at) for row, at in notified if not _is_escalating(row, now)]
     waits = [
@@ -200,8 +200,8 @@ def _is_escalating(row: IncidentRow, now: float) -> bool:
 class Outcome:
     """Verdicts of staff: `confirmed`, `false`, `nothing_found`, `fixed` and `unknown` are all.
 
-    `alerts` are incidents that are not of devices. `nobody_responded`: over without any response,
-    of those over that people were to be notified of; devices that work again do not count.
+    `alerts` excludes incidents about devices. `nobody_responded`: incidents that ended without any
+    response, among those that people were to be notified of; recovered devices do not count.
     """
 
     incidents: int

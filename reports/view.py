@@ -1,4 +1,4 @@
-"""Prepare what a PDF shows: words and formatted numbers for the templates."""
+"""Prepare the content of a PDF: words and formatted numbers for the templates."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Tokens for programs that use the HTTP API, and for screens that show the wall view.
 
-A token acts as one member of staff. Its scopes count as far as the person's current role allows
-them, and its sites are those that the person had when it was made and still has. It is shown once
-and expires; only its hash is stored.
+A token acts as one member of staff. Its scopes apply only as far as the person's current role
+allows, and it covers the sites that the person had when it was created and still has. It is shown
+once and expires; only its hash is stored.
 """
 
 from __future__ import annotations

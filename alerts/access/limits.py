@@ -1,8 +1,8 @@
 """Rate limits of the staff page, such as those of failed attempts by address and account.
 
 An attempt is counted before it is checked, so parallel attempts do not get around the limit. A
-success is taken off again. Guessing can lock others out, except at addresses that have signed in
-before.
+successful attempt is subtracted again. Guessing can lock others out, except at addresses that have
+signed in before.
 """
 
 from __future__ import annotations

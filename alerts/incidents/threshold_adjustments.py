@@ -1,7 +1,7 @@
-"""Adjust a sensor's alert threshold by feedback on its alerts, on the record.
+"""Adjust a sensor's alert threshold by feedback on its alerts, and record each adjustment.
 
 A false alarm raises the threshold by `STEPS`, a confirmed alert lowers it half as far, because most
-alerts should be right. Answers move the part that people adjusted to `UPPER` at most, and down to
+alerts should be right. Answers can move the part that people adjusted up to `UPPER` and down to
 -`ANSWERED`; a room test may move it to -`LOWER`.
 
 An adjustment is a row that nobody can change or delete. An incident adjusts its sensor's threshold
@@ -241,7 +241,7 @@ def _all(tx: sqlite3.Connection, sql: str, *arguments: object) -> list[Threshold
 
 
 class SensorThresholds:
-    """Thresholds of the current detector, which holds adjustments up to `last_adjustment`."""
+    """Thresholds of the current detector, which includes adjustments up to `last_adjustment`."""
 
     _detector: Detector
 
@@ -250,7 +250,7 @@ class SensorThresholds:
         self.last_adjustment = 0
 
     def adopt(self, detector: Detector, last_adjustment: int = 0) -> None:
-        """Set the budgets of a new or restored detector, which holds some adjustments."""
+        """Set the budgets of a new or restored detector, which includes some adjustments."""
         self.last_adjustment = last_adjustment
         self._detector = detector
         thresholds = detector.thresholds

@@ -37,7 +37,7 @@ class Condition(StrEnum):
 
     @property
     def urgency(self) -> float:
-        """The urgency: 0 for `OK`, 0.5 for what can wait for weeks, higher for more urgent."""
+        """The urgency: 0 for `OK`, 0.5 if it can wait for weeks, higher for more urgent."""
         return _URGENCY[self]
 
 

@@ -4,8 +4,8 @@ They are committed with the journal position that led to them, so neither a cras
 the time series loses or duplicates any. *Samples* (``detection``, ``sensor_health``, ``pipeline``)
 are queued as records. *Incidents and events* are queued by key, once each, by triggers.
 
-A batch is read from the oldest record on, written to the series, then deleted here. After a crash
-in between it is written again, over itself. `delete_excess` deletes the oldest samples beyond a
+Batches are read oldest first, written to the series, then deleted here. After a crash in between, a
+batch is written again and overwrites itself. `delete_excess` deletes the oldest samples beyond a
 limit, but never incidents or events.
 """
 

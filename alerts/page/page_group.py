@@ -87,10 +87,10 @@ def serves(
 ) -> Callable[[_Handler], _Handler]:
     """Serve a path with a method of a `PageGroup`, for those who have access.
 
-    A function as access decides itself, and keeps the session in `request.state`. A POST needs a
-    session and a form of our own page, kept there too, unless it is public; `size` is for forms
-    with rows. A page of `one_school` shows the rooms of the one that is chosen, which a
-    page `of_any_size` does not need.
+    A function given as access makes its own decision, and keeps the session in `request.state`.
+    Unless it is public, a POST needs a session and a form from our own page, which is kept there
+    too; `size` is for forms with rows. With `one_school`, a page shows only the chosen school's
+    rooms; with `of_any_size`, it never has to choose one.
     """
 
     def mark(handler: _Handler) -> _Handler:

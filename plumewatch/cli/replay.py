@@ -1,4 +1,4 @@
-"""`plumewatch replay`: push recorded readings through the production path."""
+"""`plumewatch replay`: run recorded readings through the production path."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class Service:
         self.monitoring = Monitoring(resources, ingestion, self.detection, alerting, writers)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop` is set; `ServiceError` if something needed fails for good."""
+        """Serve until `stop` is set; `ServiceError` if a required part fails permanently."""
         try:
             await self._open_in_thread()
             web = self._listen()

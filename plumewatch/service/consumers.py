@@ -162,7 +162,7 @@ class DetectionLoop:
         self._report(events, await self._alerting.commit(consumer.commit_external, events, now))
 
     async def run(self) -> None:
-        """Judge readings as they become durable, until cancelled.
+        """Evaluate readings as they become durable, until cancelled.
 
         The first connection to the broker comes before the detectors are restored.
         """

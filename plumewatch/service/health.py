@@ -98,7 +98,7 @@ class Lateness:
 
     @property
     def problem(self) -> str:
-        """What is wrong, for operators; empty if nothing is."""
+        """The problem, for operators; empty if there is none."""
         if 2 * self._late <= self._reporting:
             return ""
         return (

@@ -1,4 +1,4 @@
-"""Run jobs in processes of their own: the weekly summary, and work for the staff page."""
+"""Run jobs in separate processes: the weekly summary, and work for the staff page."""
 
 from __future__ import annotations
 

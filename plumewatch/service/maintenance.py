@@ -1,6 +1,6 @@
-"""The work of every minute: save snapshots, sample the service, delete old data.
+"""Maintenance once a minute: save snapshots, sample the service, delete old data.
 
-If a clock were set years ahead by mistake, everything would be old at once. So age is judged by a
+If a clock were set years ahead by mistake, everything would be old at once. So age is measured by a
 clock that follows ours at most `FASTEST` times as fast, across restarts. A mistake that is
 corrected within a day costs nothing, and after a summer without the service, deletion catches up
 within days.
@@ -46,7 +46,7 @@ MAX_WAITING: Final = 1_000_000
 _REST: Final = 2.0
 """Pause after a slice of deletion, as a multiple of the time that it took."""
 _MAX_REST_S: Final = 0.1
-"""Longest pause: 20,000 rows a second are deleted on any disk that stores as many."""
+"""Longest pause; still deletes 20,000 rows a second on a disk that can store as many."""
 _DAY_S: Final = 86_400.0
 _WARN_DAYS: Final = 7
 _CLOCK: Final = "retention clock"
@@ -147,7 +147,7 @@ class Deletion:
 
     def _warn(self) -> None:
         days = self.held_back_days
-        far = days >= _WARN_DAYS  # a service that was off for a weekend is normal
+        far = days >= _WARN_DAYS  # it is normal that a service is off for a weekend
         if far and not self._warned:
             log.warning(
                 "the clock is %s ahead of when old readings were last deleted: if it is wrong,"
@@ -160,7 +160,7 @@ class Deletion:
 
 @dataclass(slots=True)
 class Samples:
-    """Records of the service that wait for the series; `dropped` counts those given up."""
+    """Records of the service that wait for the series; `dropped` counts the dropped ones."""
 
     resources: Resources
     writers: SeriesWriters
@@ -183,7 +183,7 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class Maintenance:
-    """The work of every minute."""
+    """Maintenance once a minute."""
 
     resources: Resources
     ingestion: Ingestion
@@ -253,7 +253,7 @@ def _append(
 
 
 def _count_dropped(db: sqlite3.Connection) -> int:
-    """Count the samples ever given up."""
+    """Count all samples ever dropped."""
     stored = load_snapshot(db, _DROPPED)
     return 0 if stored is None else int(stored.body)
 

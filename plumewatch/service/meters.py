@@ -1,4 +1,4 @@
-"""The service's numbers: each is declared once, for metrics, staff page and series.
+"""The service's metrics: each is declared once, for `/metrics`, staff page and series.
 
 Each part counts in its own state, and a `Meter` reads the number. `Meters` is a collector for
 `prometheus_client`, which formats the text for Prometheus.
@@ -50,7 +50,7 @@ Value = float | Histogram | Mapping[str, float] | Mapping[tuple[str, ...], float
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """One number of the service, or one per combination of labels.
+    """One metric of the service, or one per combination of labels.
 
     - `name`: metric in ``/metrics``, with its unit, without prefix and ``_total``; empty if it is
       not exported.
@@ -69,7 +69,8 @@ class Meter:
     continues: bool = False
     """Whether a counter continues across restarts; others start at zero."""
     blocks: bool = False
-    """Whether reading it needs a database, so that it is as of the last `Meters.refresh`."""
+    """Whether reading it needs a database, so that its value dates from the last
+    `Meters.refresh`."""
 
     @property
     def metric(self) -> str:

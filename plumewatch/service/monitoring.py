@@ -1,4 +1,4 @@
-"""Monitoring of the service itself: health, meters, watchdog and the work of every minute."""
+"""Monitoring of the service itself: health, meters, watchdog and maintenance."""
 
 from __future__ import annotations
 
@@ -148,6 +148,6 @@ class Monitoring(Pipeline):
 
 
 def list_unmatched(intake: Intake) -> list[UnmatchedTopic]:
-    """Return the topics that nothing reads, the latest first."""
+    """Return the topics that no decoder reads, latest first."""
     newest = reversed(intake.unmatched.values())
     return [UnmatchedTopic(q.name, q.first_seen, q.last_seen, q.count, q.sample) for q in newest]

@@ -1,4 +1,4 @@
-"""What the parts of a service share: configuration, clock, and databases with their threads.
+"""Shared resources of a service's parts: configuration, clock, and databases with their threads.
 
 Each database has one thread, and is used only from there. A `Task` that fails, or ends before the
 stop, ends the service with one sentence, so no part dies unnoticed.

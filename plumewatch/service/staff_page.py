@@ -110,7 +110,7 @@ def build_starting_page(
 
 
 def is_on_loopback(web: WebConfig) -> bool:
-    """Whether the page is for this machine alone: no other address leads to it, as by a proxy."""
+    """Return whether only this machine can reach the page, and no proxy leads to it."""
     public = urlsplit(web.public_url).hostname or web.host
     return is_loopback(web.host) and is_loopback(public)
 

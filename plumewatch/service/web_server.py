@@ -80,7 +80,7 @@ class _Server(uvicorn.Server):
 
 
 class Listening:
-    """What one service leaves to the next: the socket, so that clients wait, and `limits`."""
+    """What one service passes to the next: the socket, so that clients wait, and `limits`."""
 
     def __init__(self) -> None:
         self.limits = Limits()
