@@ -111,7 +111,7 @@ def test_what_differs_is_overwritten_in_the_folder_where_it_is(grafana, files, c
         (lambda g, _: setattr(g, "status", 412), 1, "not now"),
         (lambda g, _: setattr(g, "status", 429), 3, "not now"),
         (lambda g, _: setattr(g, "status", 500), 3, "HTTP 500"),
-        (lambda g, _: setattr(g, "status", 302), 3, "leads to another address"),
+        (lambda g, _: setattr(g, "status", 302), 3, "redirects to another address"),
         (lambda _, f: (f / "token").write_text("other"), 1, "HTTP 401 Invalid API key"),
         (lambda _, f: (f / "token").write_text(""), 2, "token is empty"),
         (lambda _, f: (f / "token").unlink(), 2, "token: No such file or directory\n"),
@@ -119,7 +119,7 @@ def test_what_differs_is_overwritten_in_the_folder_where_it_is(grafana, files, c
         (lambda _, f: (f / "plumewatch.toml").write_text("site = 3"), 2, "timezone"),
         (lambda g, _: setattr(g, "url", "ftp://grafana"), 2, "not the address of a Grafana server"),
         (lambda g, _: setattr(g, "url", "http://127.0.0.1:9/"), 3, "cannot be reached"),
-        (lambda g, _: setattr(g, "url", "http://me:word@127.0.0.1:9/"), 2, "no name and password"),
+        (lambda g, _: setattr(g, "url", "http://me:word@127.0.0.1:9/"), 2, "a name or password"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(grafana, files, capsys, spoil, code, sentence):

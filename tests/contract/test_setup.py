@@ -201,7 +201,7 @@ def test_a_sensor_that_cannot_detect_vaping_is_named(tmp_path):
         "b10": "particles",
     }
     assert "cannot detect vaping, because no particles are read: 3F21 (" in found
-    assert "only the device's own vape alarm alerts: b9, b10\n" in found
+    assert "only the device's own vape alarm raises alerts: b9, b10\n" in found
     assert "so most puffs are reported only as possible vaping: b7, b8 (" in found
     assert "warn  mappings: airbox-3f21-state: no particles are read" in found
     assert "airbox-3f21-state: no time is read" in found
@@ -330,7 +330,7 @@ def test_a_person_is_asked_on_a_terminal(tmp_path):
             ("Rooms to correct", "n2-boys-1=South/3rd floor/Boys"),
             ("Who is notified", f"AP = json://127.0.0.1:{provider.port}/ap; Fix, facilities = "),
             ("Address at which", ""),
-            ("Send each a test", "yes"),
+            ("Send each of them a test", "yes"),
         ]
         code, screen = conversation(tmp_path, answers, folder)
     provider.close()
@@ -406,7 +406,7 @@ def test_test_notices_again(tmp_path, capsys, monkeypatch):
         assert plumewatch("staff", "test", "fix", "-c", path).code == 0
         assert len(provider.requests) == 3
         assert plumewatch("staff", "test", "nobody", "-c", path).code == 2
-        assert "there are: ap, fix" in capsys.readouterr().err
+        assert "the ids are: ap, fix" in capsys.readouterr().err
     finally:
         provider.close()
 
@@ -429,7 +429,7 @@ class TestWhatCannotBe:
             text = f'site = "S"\nlisten_s = 1\nbroker = "127.0.0.1:{broker.port}"'
             code, message = self.go(tmp_path, text)
         assert code == 1
-        assert "no sensor was found" in message
+        assert "particles or VOC was found" in message
 
     @pytest.mark.parametrize(
         ("text", "message"),
