@@ -153,7 +153,7 @@ def test_a_role_with_shifts_is_notified_by_shift():
         (("[[zone]]", '[[receiver]]\nid = "x"\n[[zone]]'), "receiver.1.people: nobody"),
         (('next = ["gym"]', 'next = ["gim"]'), "zone.0.next: 'gim': must be the id of another"),
         (('building = "Gym"', 'building = "Gim"'), "zone: room 'G1': must lie in a [[zone]]"),
-        (('building = "Gym"\n', 'building = "North"\nfloor = "2"\n'), "must be a place of its own"),
+        (('building = "Gym"\n', 'building = "North"\nfloor = "2"\n'), "must not be the same place"),
         (('days = ["mon", "tue"]', 'days = ["mon"]\ndates = [2026-09-09]'), "both or neither"),
         (
             ('start = "08:00", end = "09:00"', 'start = "09:00", end = "09:00"'),
