@@ -92,7 +92,7 @@ def test_one_is_made(config, state):
         ("ap-north", "short\n", 1, "at least 12"),
         ("ap-north", "", 1, "at least 12"),
         ("ap-north", "northfield-2026\n", 1, "northfield"),
-        ("nobody", "x\n", 2, "there are: admin, ap-north, facilities"),
+        ("nobody", "x\n", 2, "the ids are: admin, ap-north, facilities"),
     ],
 )
 def test_what_is_refused(config, capsys, person, typed, code, message):
