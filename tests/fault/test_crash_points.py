@@ -160,7 +160,8 @@ def test_equal_messages_without_a_time_stamp(payload, crash, broker, tmp_path):
     """
     topic = "plumewatch/v1/n2-boys-1/reading"
     with Receiver() as receiver, Publisher(broker.port) as publisher:
-        service = ForkedService(tmp_path, broker.port, push_url=receiver.url, **KNOWN)
+        alone = f"{KNOWN['broker']}\ncanary = false"  # nothing else is acknowledged
+        service = ForkedService(tmp_path, broker.port, push_url=receiver.url, broker=alone)
         try:
             service.start()
             publisher.send(topic, payload)

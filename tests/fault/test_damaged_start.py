@@ -7,6 +7,7 @@ damaged file is kept, and a new reading passes through all parts.
 import asyncio
 import contextlib
 import functools
+import itertools
 import os
 import sqlite3
 import subprocess
@@ -155,47 +156,51 @@ from plumewatch.service.resources import ServiceError
 from tests.support.in_process import one_room
 Model.shipped()  # another user cannot import what that needs
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
-try:
-    asyncio.run(Service(one_room(Path(sys.argv[1]))).run(asyncio.Event()))
-except ServiceError as error:
-    print(error)
+for home in sys.argv[1:]:
+    try:
+        asyncio.run(Service(one_room(Path(home))).run(asyncio.Event()))
+    except ServiceError as error:
+        print(error)
 """
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
 @pytest.mark.parametrize(
-    ("name", "mode"),
+    ("names", "modes"),
     [
-        *((name, 0o000) for name in (*DATABASES, "service.lock")),
-        *((name, 0o444) for name in (*DATABASES, "service.lock")),
-        ("", 0o555),
-        ("", "mounted read-only"),
+        ([*DATABASES, "service.lock"], [0o000, 0o444]),
+        ([""], [0o555]),
+        ([""], ["mounted read-only"]),
     ],
 )
-async def test_files_of_the_wrong_rights(monkeypatch, name, mode):
+async def test_files_of_the_wrong_rights(monkeypatch, names, modes):
     """Nothing is damaged: the start ends with a sentence that names the file, and changes none."""
     monkeypatch.setenv("AP_URL", "json://127.0.0.1:9/push")
-    with tempfile.TemporaryDirectory() as home:
-        config = one_room(Path(home))
-        async with running(config):
-            pass
-        for path in (Path(home), *config.data_dir.parent.rglob("*")):
-            os.chown(path, 65534, 65534)
-            path.chmod(0o755 if path.is_dir() else 0o600)
-        path = config.data_dir / name
-        with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
+        homes, wrong, before = [], [], {}
+        for name, mode in itertools.product(names, modes):
+            home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            config = one_room(home)
+            async with running(config):
+                pass
+            for path in (home, *config.data_dir.parent.rglob("*")):
+                os.chown(path, 65534, 65534)
+                path.chmod(0o755 if path.is_dir() else 0o600)
+            path = config.data_dir / name
             if mode == "mounted read-only":
                 stack.enter_context(mounted_read_only(path))
             else:
                 path.chmod(mode)
-            before = content_of(config.data_dir)
-            command = [sys.executable, "-c", AS_NOBODY, home]
-            ran = await asyncio.to_thread(
-                subprocess.run, command, capture_output=True, text=True, check=False, cwd=ROOT
-            )
-            assert f"may not write {path}" in ran.stdout, ran.stderr
-            assert "\n" not in ran.stdout.strip()
-            assert content_of(config.data_dir) == before
+            homes.append(home)
+            wrong.append(path)
+            before[config.data_dir] = content_of(config.data_dir)
+        command = [sys.executable, "-c", AS_NOBODY, *homes]
+        ran = await asyncio.to_thread(
+            subprocess.run, command, capture_output=True, text=True, check=False, cwd=ROOT
+        )
+        for path, line in zip(wrong, ran.stdout.splitlines(), strict=True):
+            assert f"may not write {path}" in line, ran.stderr
+        assert {folder: content_of(folder) for folder in before} == before
 
 
 @contextlib.contextmanager

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 _MAINTENANCE_S = 0.3
 _LAST_RETRY_S = 0.5
 _BROKER_TIMEOUT_S = 2.0
+_PICTURE_S = 20.0
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 
@@ -246,8 +247,12 @@ def _prepare_faults(order: Mapping[str, Any], clock: _Clock) -> None:
         {**POINTS, **INFLUX_POINTS, **SABOTAGE}[order["crash"]](_die_at(order["pass"]))
 
 
-def _shorten_waits() -> None:
-    """Let children wait for a broker, and before they connect again, for seconds at most."""
+def _change_waits() -> None:
+    """Let children wait for a broker, and before they connect again, for seconds at most.
+
+    They wait for a picture however long a busy machine draws it.
+    """
+    from alerts.notify.pictures import NoticePictures
     from ingest.mqtt import connection, source
 
     for module, name, seconds in (
@@ -256,6 +261,8 @@ def _shorten_waits() -> None:
     ):
         getattr(module, name)  # one that was renamed would be set to no effect
         setattr(module, name, seconds)
+    assert NoticePictures.__init__.__kwdefaults__["within_s"] < _PICTURE_S
+    NoticePictures.__init__.__kwdefaults__["within_s"] = _PICTURE_S
 
 
 def _warm_up() -> None:
@@ -292,7 +299,7 @@ def main() -> None:
     clock = _Clock()
     time.time = clock  # before the service binds it
     _warm_up()
-    _shorten_waits()
+    _change_waits()
     for line in sys.stdin:
         order = json.loads(line)
         if "wait" in order:
