@@ -41,7 +41,7 @@ SUMMED: Final = ("period_s", "online_s", "expected", "received", "missing")
 _DUTY_GAP_S: Final = 600.0
 """Beyond this gap, in seconds, duty hours get a record for each clock hour."""
 _DUTY_BACK_S: Final = 62 * 86_400.0
-"""Longest downtime, in seconds, for which duty hours are counted."""
+"""Longest downtime or step of the clock, in seconds, for which duty hours are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +120,7 @@ class StateRecorder:
         Counts of readings continue from the state in `recorded`, so that records add up across
         kills. Raises `msgspec.MsgspecError` if it is invalid.
         """
-        last = now if duty_until is None else min(duty_until, now)
-        self.duty_until = max(last, now - _DUTY_BACK_S)
+        self.duty_until = now if duty_until is None else min(duty_until, now)
         self._since = self._health_since = self._health_due = now
         self._totals = self.totals("counter")
         self._counts = self.counts()
@@ -203,6 +202,7 @@ class StateRecorder:
 
     def _list_missed_duty(self, now: float) -> list[Record]:
         missed: list[Record] = []
+        self.duty_until = max(self.duty_until, now - _DUTY_BACK_S)
         if now - self.duty_until <= _DUTY_GAP_S:
             return missed
         while (hour := (self.duty_until // 3600.0 + 1.0) * 3600.0) < now:
