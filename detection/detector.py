@@ -473,7 +473,7 @@ class Detector:
             alert_rules.compute_share_left(take(episode, s), here.x[s]) > alert_rules.PERSISTS_SHARE
         )
         for i in s[over].tolist():
-            self._emit(here, i, EventPhase.ENDED, end=float(episode["last_vape_at"][i]))
+            self._emit(here, i, EventPhase.ENDED, episode["last_vape_at"][i])
             episode["phase"][i] = OPEN
             episode["first_pulse_onset"][i] = np.nan
             episode["session_onset"][i] = episode["pulse_onset"][i]
@@ -520,15 +520,11 @@ class Detector:
         e["possible_why"] = why
         chances = alert_rules.compute_probabilities(e["log_odds"], chances[None])
         e["possible_probabilities"] = chances
-        self._emit_possible(here, i, EventPhase.ALERTED)
+        self._emit(here, i, EventPhase.ALERTED, possible=True)
 
     def _end_possible(self, here: _Round, i: int) -> None:
-        self._emit_possible(here, i, EventPhase.ENDED)
+        self._emit(here, i, EventPhase.ENDED, here.time[i], possible=True)
         here.episode["possible_at"][i] = np.nan
-
-    def _emit_possible(self, here: _Round, i: int, phase: EventPhase) -> None:
-        event = self._possible_event(int(here.rows[i]), here.episode[i], phase, float(here.time[i]))
-        here.events.append((int(here.at[i]), event))
 
     def _restart_after_gaps(
         self,
@@ -555,65 +551,68 @@ class Detector:
         for row in rows.tolist():
             last, episode = float(self._baselines.state.time[row]), self._episodes[row]
             if not np.isnan(episode["possible_at"]):
-                ended.append(self._possible_event(row, episode, EventPhase.ENDED, last + after_s))
+                over = last + after_s
+                ended.append(self._event(row, episode, EventPhase.ENDED, over, over, possible=True))
             if episode["phase"] == ALERTED:
-                end = last if np.isnan(episode["back_since"]) else float(episode["back_since"])
-                ended.append(self._event(row, episode, EventPhase.ENDED, last + after_s, end))
+                end = last if np.isnan(episode["back_since"]) else episode["back_since"]
+                at = last + after_s
+                ended.append(self._event(row, episode, EventPhase.ENDED, at, end, possible=False))
             episode["phase"] = IDLE
             self._in_episode[row] = False
         return ended
 
     def _end(self, here: _Round, i: int) -> None:
         """Emit the end of an episode's event, if one was alerted."""
-        episode = here.episode[i]
-        if episode["phase"] == ALERTED:
-            back_since = float(episode["back_since"])
-            self._emit(
-                here, i, EventPhase.ENDED, end=here.time[i] if np.isnan(back_since) else back_since
-            )
+        if here.episode["phase"][i] == ALERTED:
+            back_since = here.episode["back_since"][i]
+            end = here.time[i] if np.isnan(back_since) else back_since
+            self._emit(here, i, EventPhase.ENDED, end)
 
-    def _emit(self, here: _Round, i: int, phase: EventPhase, end: float | None = None) -> None:
-        end = None if end is None else float(end)
-        event = self._event(int(here.rows[i]), here.episode[i], phase, float(here.time[i]), end)
+    def _emit(
+        self,
+        here: _Round,
+        i: int,
+        phase: EventPhase,
+        end: float | None = None,
+        *,
+        possible: bool = False,
+    ) -> None:
+        row, time = int(here.rows[i]), float(here.time[i])
+        event = self._event(row, here.episode[i], phase, time, end, possible=possible)
         here.events.append((int(here.at[i]), event))
 
-    def _possible_event(self, row: int, episode: np.void, phase: EventPhase, time: float) -> Event:
-        odds = _rounded(episode["possible_probabilities"])
-        return Event(
-            sensor=self.names[row],
-            kind=EventKind.POSSIBLE,
-            phase=phase,
-            onset=float(episode["possible_onset"]),
-            alerted=float(episode["possible_at"]),
-            peak_time=float(episode["peak_at"]),
-            end=time if phase is EventPhase.ENDED else None,
-            confidence=odds[EventKind.VAPE],
-            probabilities=odds,
-            evidence=alert_rules.build_evidence(episode, pulse=True),
-            details=_WHY_POSSIBLE[int(episode["possible_why"])],
-            model_version=self.model_version,
-            time=time,
-        )
-
     def _event(
-        self, row: int, episode: np.void, phase: EventPhase, time: float, end: float | None
+        self,
+        row: int,
+        episode: np.void,
+        phase: EventPhase,
+        time: float,
+        end: float | None,
+        *,
+        possible: bool,
     ) -> Event:
-        kind = KINDS[int(episode["kind"])]
+        """Return the event of an episode's alert, or of its possible vaping."""
+        kind = EventKind.POSSIBLE if possible else KINDS[int(episode["kind"])]
         is_vape = kind is EventKind.VAPE
-        peak_at, alerted = float(episode["peak_at"]), float(episode["alerted"])
+        onset = "possible_onset" if possible else "alerted_onset" if is_vape else "onset"
+        alerted = float(episode["possible_at" if possible else "alerted"])
+        chances = episode["possible_probabilities" if possible else "probabilities"].tolist()
+        odds = {kind.value: round(p, 4) for kind, p in zip(KINDS, chances, strict=True)}
+        peak_at, confidence = float(episode["peak_at"]), float(episode["confidence"])
         return Event(
             sensor=self.names[row],
             kind=kind,
             phase=phase,
-            onset=float(episode["alerted_onset" if is_vape else "onset"]),
+            onset=float(episode[onset]),
             alerted=alerted,
             peak_time=alerted if np.isnan(peak_at) else peak_at,
-            end=end,
-            confidence=round(float(episode["confidence"]), 4),
-            probabilities=_rounded(episode["probabilities"]),
-            evidence=alert_rules.build_evidence(episode, pulse=is_vape),
+            end=None if end is None else float(end),
+            confidence=odds[EventKind.VAPE] if possible else round(confidence, 4),
+            probabilities=odds,
+            evidence=alert_rules.build_evidence(episode, pulse=possible or is_vape),
             masked=is_vape and bool(episode["is_masked"]),
             thc_likely=is_vape and bool(episode["thc_log_odds"] >= alert_rules.THC_LOG_ODDS),
+            details=_WHY_POSSIBLE[int(episode["possible_why"])] if possible else (),
             model_version=self.model_version,
             time=time,
         )
