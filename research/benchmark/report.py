@@ -59,7 +59,7 @@ class Report:
     specs: Sequence[WorldSpec]
     version: str
     command: str
-    took_s: float
+    cpu_s: float
 
     @property
     def method(self) -> str:
@@ -101,6 +101,11 @@ def _scores(
     results: Iterable[Result], keep: Callable[[SensorScore], bool] = lambda _: True
 ) -> list[SensorScore]:
     return [r.score for r in results if keep(r.score)]
+
+
+def _seen(results: Iterable[Result]) -> list[SensorScore]:
+    """Return scores with possible vaping; published rules have none."""
+    return [r.with_possible for r in results if r.with_possible is not None]
 
 
 def _is_fast(score: SensorScore) -> bool:
@@ -160,7 +165,7 @@ def by_people(report: Report) -> Table:
         for people in LEAD_IN_DAYS:
             results = report.of(report.method, program, people=people)
             results = [r for r in results if keep(r.score)]
-            seen = [r.with_possible for r in results if r.with_possible is not None]
+            seen = _seen(results)
             if not seen:
                 continue
             s, told = summarize(_scores(results)), summarize(seen)
@@ -334,11 +339,12 @@ def real(report: Report) -> Table:
             s = summarize(_scores(mine))
             if key == SHIPPED:
                 row += [str(len(mine)), _n(s.sensor_days, 1)]
-                row += [str(s.false), _n(s.false_per_day)]
-            else:
-                row.append(_n(s.false_per_day))
+                row.append(str(s.false))
+            row.append(_n(s.false_per_day))
+            if key == SHIPPED:
+                row.append(_n(summarize(_seen(mine)).false_per_day))
         rows.append(row)
-    head = ("recording", "sensors or runs", "days", "alarms", "a day")
+    head = ("recording", "sensors or runs", "days", "alarms", "a day", "with possible, a day")
     rules = tuple(f"{name}, a day" for name, _ in peers.RULES.values())
     return Table("Real recordings without vaping", head + rules, rows)
 
@@ -350,8 +356,9 @@ def labeled(report: Report, program: str, title: str, about: str = "") -> Table:
         for key in (SHIPPED, *peers.RULES):
             if mine := [r for r in report.of(key, program) if r.recording == name]:
                 words = "Plumewatch" if key == SHIPPED else peers.RULES[key][0]
-                rows.append([name, words, *_whole(mine)])
-    return Table(title, ("recording", "method", *_WHOLE), rows, about)
+                with_possible = _n(summarize(_seen(mine)).recall)
+                rows.append([name, words, *_whole(mine), with_possible])
+    return Table(title, ("recording", "method", *_WHOLE, "recall with possible"), rows, about)
 
 
 _ABOUT_PUFFS: Final = (
@@ -402,7 +409,7 @@ def show(report: Report, console: Console) -> None:
         if table.about:
             console.print(table.about)
     console.print(plain_words(report))
-    console.print(f"model {report.version}; {report.took_s:.0f} s")
+    console.print(f"model {report.version}; {report.cpu_s:.0f} s of processor time")
 
 
 def write_cases(report: Report, path: Path) -> None:
@@ -443,7 +450,7 @@ def document(report: Report) -> str:
     }[report.method]
     machine = (
         f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()},"
-        f" Python {platform.python_version()}; {report.took_s / 60:.0f} min"
+        f" Python {platform.python_version()}; {report.cpu_s / 60:.0f} min of processor time"
     )
     page = Path(__file__).with_name("page.md").read_text(encoding="utf-8")
     return page.format(
@@ -453,7 +460,6 @@ def document(report: Report) -> str:
         seeds=f"{seeds[0]}-{seeds[-1]}",
         rooms=spec.rooms,
         days=days,
-        lead_in=spec.lead_in,
         version=report.version,
         machine=machine,
         draws=DRAWS,
