@@ -90,7 +90,7 @@ def _make_measurement(name: str) -> list[str]:
     return ["| field | type | |", "|---|---|---|", *rows]
 
 
-_ENOUGH: Final = 20
+_ENOUGH: Final = 12
 """Fewest visible puffs for a row to be shown."""
 _BENCHMARK: Final = ROOT / "research" / "benchmark" / "results.md"
 _ROW: Final = re.compile(
