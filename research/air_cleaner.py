@@ -1,6 +1,6 @@
-"""The recording of air cleaners in the form that `plumewatch replay` takes.
+"""Convert the air-cleaner recording to the format of `plumewatch replay`.
 
-Its runs begin in aerosol, so each gets ten minutes of clean air and a sensor of its own.
+Its runs begin in aerosol, so each gets ten minutes of clean air and its own sensor.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _GAP_S = 86_400.0
 
 
 def convert_cadr(source: Path, target: Path) -> int:
-    """Write the air-cleaner runs in the form `plumewatch replay` takes; return the run count."""
+    """Write the air-cleaner runs in the format of `plumewatch replay`; return their number."""
     runs: dict[tuple[str, str, str], list[dict[str, str]]] = defaultdict(list)
     with gzip.open(source, "rt", newline="") as file:
         for row in csv.DictReader(file):

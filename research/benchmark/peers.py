@@ -1,9 +1,9 @@
 """The published rules, each as a small causal function over one sensor's readings.
 
-A rule takes a `Series` and returns the times of its alerts, or None where the sensor lacks a
-channel that the rule needs: the table says on how many sensors it could run.
-Each rule runs on the readings it gets; nothing is interpolated. Quantities are never converted into
-each other: a rule written for a VOC index is not run on ppb.
+A rule takes a `Series` and returns the times of its alerts, or None if the sensor is missing a
+channel that the rule needs; the table shows on how many sensors it could run. Each rule runs on the
+readings it gets; nothing is interpolated. Quantities are never converted into each other: a rule
+written for a VOC index is not run on ppb.
 
 Numbers that a source leaves open are defaults here, chosen for the best F1 on training seeds of the
 simulator's own world, so that no rule loses by our choice.
@@ -54,9 +54,9 @@ VOC_CHANNELS: Final = ("tvoc_ppb", "tvoc_ugm3", "voc_index")
 VOC_FULL_SCALE: Final = {"tvoc_ppb": 500.0, "tvoc_ugm3": 1000.0, "voc_index": 150.0}
 """Rise of VOC that fills the Verkada-like index, in the quantity's own unit."""
 GAS_LIMIT: Final = {"tvoc_ppb": 500.0, "tvoc_ugm3": 1000.0, "voc_index": 200.0}
-"""Level from which gas counts as over in the patent rule, times its open factor."""
+"""Gas level above its threshold in the patent rule, times its open factor."""
 SILENCE_S: Final = 120.0
-"""A gap from which a rule that looks back starts afresh."""
+"""A gap after which a rule that looks back starts over."""
 
 
 def _edges(time: NDArray[np.float64], on: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -170,7 +170,7 @@ def vaciam(  # noqa: C901 - one state machine, as published
 
 
 def fukidzon(series: Series) -> NDArray[np.float64] | None:
-    """Rise of PM2.5 over the level 59 s before; the alert is at its start, as its buzzer is."""
+    """Rise of PM2.5 over the level 59 s earlier; alerts at its start, like its buzzer."""
     pm = series.column("pm25")
     if pm is None:
         return None
@@ -242,4 +242,4 @@ NOT_APPLICABLE: Final[Mapping[str, str]] = {
     "CPC357": "needs an MQ-2 gas sensor, which no device here has",
     "HALO 2019 composite": "the composite is not public",
 }
-"""Rules of the list that cannot be run, and why."""
+"""Rules that cannot be run, with the reason."""

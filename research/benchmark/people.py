@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 LARGE_UG_M3: Final = 60.0
 TEST_S: Final = 2 * 86_400.0
-"""Time from the beginning of a stream in which a room test finds its puff."""
+"""Time from the start of a stream within which a room test takes its puff."""
 _PUFF_UG_M3: Final = 30.0
 _OTHER_STEPS: Final = 4
 _STEP_S: Final = 60.0

@@ -82,12 +82,12 @@ class Sensor:
 
 
 CHANNEL_GROUPS: Final = ("sizes and VOC", "sizes, no VOC", "VOC, no sizes", "neither")
-"""`Sensor.channel_group`; *sizes* means PM1 beside PM2.5."""
+"""`Sensor.channel_group`; *sizes* means PM1 in addition to PM2.5."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Readings of one sensor in order of time; `values` has a column a channel, NaN if absent."""
+    """Readings of one sensor in time order; `values` has one column per channel, NaN if absent."""
 
     sensor: Sensor
     time: NDArray[np.float64]
@@ -117,7 +117,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Some sensors over one period, of which `spans` of Unix seconds are scored."""
+    """Sensors over one period; only `spans`, in Unix seconds, are scored."""
 
     name: str
     spans: tuple[tuple[float, float], ...]
@@ -237,9 +237,9 @@ def without_vaping(folder: Path) -> Iterator[Recording]:
 
 
 def with_puffs(folder: Path) -> Iterator[Recording]:
-    """Yield the real recordings of occupied rooms with simulated sessions on them.
+    """Yield the real recordings of occupied rooms with simulated sessions added.
 
-    The air is of the parts that training does not use; the puffs are drawn as in training.
+    They use the parts that training does not use; the puffs are drawn as in training.
     """
     readings, truth = prepared(folder, PUFFS_SEED, PUFFS_A_DAY, is_test=True)
     for series in series_of(readings, truth, "real air"):

@@ -3,7 +3,7 @@
 Usage: python -m research.benchmark.replay_real FOLDER
 
 FOLDER holds `gym_pms5003_61s.csv.gz` (an occupied gym) and `cadr_runs_1s.csv.gz` (salt fog, incense
-and smoke). Neither holds vaping: exits 1 if either alerts. The
+and smoke). Neither contains vaping: exits 1 if either alerts. The
 runs start at a high level, so each gets ten minutes of clean air and its own sensor.
 """
 
@@ -39,7 +39,7 @@ def _report(name: str, result: Replayed, seconds: float) -> None:
 
 
 def main(folder: Path) -> int:
-    """Run both recordings; 1 if a promise is broken."""
+    """Run both recordings; return 1 if either alerts."""
     gym, cadr = folder / "gym_pms5003_61s.csv.gz", folder / "cadr_runs_1s.csv.gz"
     missing = [str(p) for p in (gym, cadr) if not p.is_file()]
     if missing:

@@ -43,7 +43,7 @@ _MODELS: Final = {WITHOUT: "trained without the world", SHIPPED: "shipped model"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows below a title and a sentence on how to read them."""
+    """A table's rows, with a title and a sentence on how to read them."""
 
     title: str
     head: tuple[str, ...]
@@ -68,7 +68,7 @@ class Report:
         return WITHOUT if tested == {r.recording for r in self.of(WITHOUT)} else SHIPPED
 
     def of(self, method: str, *programs: str, people: str = COLD) -> list[Result]:
-        """Return the results of a method in some programs, all by default."""
+        """Return the results of a method in some programs, by default in all."""
         return [
             r
             for r in self.results
@@ -250,7 +250,7 @@ def by_interval(report: Report) -> Table:
 
 
 def by_channels(report: Report) -> Table:
-    """Tabulate what the device measures."""
+    """Tabulate by what the device measures."""
     groups: dict[str, Callable[[SensorScore], bool]] = {
         name: lambda s, n=name: s.sensor.channel_group == n  # type: ignore[misc]
         for name in CHANNEL_GROUPS

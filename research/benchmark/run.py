@@ -69,7 +69,7 @@ def run_detector(
 ) -> list[list[Event]]:
     """Return the events of each series; all go through one detector, in order of time.
 
-    The detector knows them by their positions, so that it can go on with later readings of them.
+    The detector identifies them by position, so that it can continue with their later readings.
     `tell` gets the events so far, hour by hour.
     """
     rows = [detector.sensor_row(f"{k}") for k in range(len(series))]

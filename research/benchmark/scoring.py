@@ -44,7 +44,7 @@ def is_visible(happening: Happening) -> bool:
 
 
 def window(session: Happening) -> tuple[float, float]:
-    """Span in which an alert matches a vaping session, s."""
+    """Return the span in which an alert matches a vaping session, s."""
     begin = session.arrival if math.isfinite(session.arrival) else session.onset
     return begin - BEFORE_S, max(session.end, begin) + AFTER_S
 
@@ -58,7 +58,7 @@ class Alerts:
 
     @classmethod
     def at(cls, time: NDArray[np.float64]) -> Alerts:
-        """Alerts of a method that has no confidence."""
+        """Return alerts of a method without confidence."""
         return cls(time, np.full(time.size, np.nan))
 
     def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Alerts:
@@ -202,7 +202,7 @@ def calibrate(stated: NDArray[np.float64], right: NDArray[np.bool_], bins: int =
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Figures of one method over some sensors; NaN where undefined.
+    """Figures for one method over some sensors; NaN where undefined.
 
     Latencies of found sessions are in seconds and in reporting intervals of their sensors.
     `causes` are false alarms by cause, most first, and `interval` 95 % bootstrap intervals of the
@@ -238,7 +238,7 @@ def _rates(counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
 
 
 def summarize(scores: Sequence[SensorScore], *, draws: int = 0, seed: int = 0) -> Summary:
-    """Add up sensors; `draws` of the bootstrap, 0 for no intervals."""
+    """Add up sensors; `draws` is the number of bootstrap draws, 0 for no intervals."""
     table = np.array([(s.n_found, len(s.sessions), s.n_false, s.days) for s in scores], float)
     table = table.reshape(-1, 4)
     found, visible, false, days = table.sum(axis=0)

@@ -2,11 +2,11 @@
 
 Usage: python -m research.benchmark.sensor_faults [--seeds N] [--rooms N] [--real FOLDER]
 
-Schools with every device model at its usual interval. Healthy sensors are watched over four days;
-what is said while the simulator had a fault counts as right. From the state after three days on,
-each kind of fault is put into every sensor, one at a time. Building-wide events are compared with
-what the simulation had outdoors, as often as usual and fifty times as often. --real also watches
-the gym recording.
+Schools with every device model at its usual interval. Healthy sensors are monitored for four days;
+reports while the simulator had a fault count as right. From the state after three days on, each
+kind of fault is put into every sensor, one at a time. Building-wide events are compared with what
+the simulation had outdoors, as often as usual and fifty times as often. --real also watches the gym
+recording.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ _TRUTHS: list[Truth] = []
 
 
 def watch(slow: MinuteDetectors, traces: Sequence[DeviceTrace]) -> list[Event]:
-    """Show the traces of a day to the detectors, in order of arrival."""
+    """Pass a day's traces to the detectors, in order of arrival."""
     rows = [np.full(t.sent.size, slow.row(t.sensor), np.int32) for t in traces]
     time = np.concatenate([np.minimum(t.time, t.sent) for t in traces])
     values = np.concatenate([t.values for t in traces])
@@ -168,7 +168,7 @@ def _is_true(event: Event) -> bool:
 
 
 def faults(seeds: int, rooms: int) -> None:
-    """Watch healthy and faulty sensors and print what was said."""
+    """Monitor healthy and faulty sensors, and print the reports."""
     said: Counter[str] = Counter()
     false: Counter[str] = Counter()
     found: Counter[str] = Counter()
@@ -217,7 +217,7 @@ def faults(seeds: int, rooms: int) -> None:
 
 
 def ambient(seeds: int) -> None:
-    """Watch buildings while something happens outdoors, and while nothing does."""
+    """Monitor buildings with and without outdoor events."""
     for often in (1.0, _OFTEN):
         hits = events = wrong = building_days = 0
         for seed in range(601, 601 + seeds):
@@ -250,7 +250,7 @@ def outdoors(seed: int, often: float) -> list[list[DeviceTrace]]:
 
 
 def real(folder: Path) -> None:
-    """Watch the gym recording and print every fault that is said."""
+    """Monitor the gym recording and print every reported fault."""
     result = replay(read_recordings([folder / "gym_pms5003_61s.csv.gz"]), policy=AlertPolicy())
     kinds = (EventKind.SENSOR_FAULT, EventKind.TAMPER, EventKind.AMBIENT)
     wrong = [e for e in result.events.values() if e.kind in kinds]

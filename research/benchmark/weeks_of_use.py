@@ -1,8 +1,8 @@
 """Test whether a sensor keeps detecting vaping, week by week, in rooms with a lot of it.
 
 Rooms of one world with more and more sessions a day run for weeks beside each other, through one
-detector whose alert thresholds adapt as in production. Nobody answers an alert. A model that was
-trained without the world is used if there is one.
+detector whose alert thresholds adapt as in production. Nobody answers an alert. If there is a model
+trained without the world, it is used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Readings with their truth: every restroom world by seed, and real recordings, kept on disk."""
+"""Readings with truth, kept on disk: every restroom world by seed, and real recordings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VAPE_RATE: Final = 0.8
 VAPE_RATES: Final = {
     "school": 0.35, "two_zones": 0.35, "parcels": 1.2, "plume_grid": 0.8, "mixing_jets": 1.4,
 }  # fmt: skip
-"""Where another rate brings as many sessions that reach the sensor."""
+"""Worlds that need another rate to get as many sessions that reach the sensor."""
 RECORDED_SESSIONS_A_DAY: Final = (0.0, 25.0, 25.0, 25.0)
 """Simulated sessions on a recording, by seed."""
 _FIELDS: Final = tuple(part.name for part in fields(Happening))
@@ -45,7 +45,7 @@ class Source:
 
 
 def air(source: Source, folder: Path, recorded: Path) -> tuple[Readings, list[Happening]]:
-    """Return readings and truth, from a file of `folder` that an earlier run has left, if any."""
+    """Return readings and truth, from a file in `folder` if an earlier run left one."""
     path = folder / f"{source.label}.npz"
     if path.exists():
         with np.load(path) as stored:

@@ -29,7 +29,7 @@ WEIGHTS: Final = np.array([1.0, 0.3, 0.6, 1.0], np.float32)
 VAPE_SHARE: Final = 0.08
 """Of the weight of each source."""
 KEPT: Final = 0.4
-"""Share of the episodes without vaping from which trees learn as much as from all."""
+"""Share of the episodes without vaping that is enough for the trees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def pulses(sources: Sources, kept: float = 1.0) -> Examples:
     """Return the judged moments of pulses, labeled vaping or not.
 
     A moment weighs the root of the time since the one before. `kept`: share of the episodes without
-    vaping that are taken; each weighs the more.
+    vaping that are used, with a higher weight each.
     """
     features, labels, weights, starts = [], [], [], []
     at = 0
@@ -76,7 +76,7 @@ def pulses(sources: Sources, kept: float = 1.0) -> Examples:
 def _episodes(
     taught: Lesson, share: float, draw: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the rows of pulses in episodes with vaping and in some others, and their starts."""
+    """Return the rows of pulses in episodes with vaping and in some others, with their starts."""
     rows = np.flatnonzero(taught.is_pulse)
     sensor, onset = taught.sensor[rows], taught.episode[rows]
     new = np.ones(rows.size, np.bool_)
@@ -111,7 +111,7 @@ def known(sources: Sources, name: str) -> Examples:
 
 
 def _balanced(label: NDArray[np.bool_], weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scale the weights of one source to a sum of 1, vaping to its share of it."""
+    """Scale the weights of one source to a sum of 1, with vaping at its share."""
     share = np.where(label, VAPE_SHARE, 1.0 - VAPE_SHARE).astype(np.float32)
     total = np.bincount(label, weight, 2).astype(np.float32)
     balanced: NDArray[np.float32] = share * weight / total[label.astype(np.int8)]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """How trees are grown; names as in scikit-learn."""
+    """Parameters of tree growth, named as in scikit-learn."""
 
     max_iter: int
     max_depth: int

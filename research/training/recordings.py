@@ -82,9 +82,9 @@ def missing(folder: Path) -> list[str]:
 def prepared(
     folder: Path, seed: int, sessions_a_day: float, *, is_test: bool = False
 ) -> tuple[Readings, list[Happening]]:
-    """Return the recordings with so many simulated sessions on them.
+    """Return the recordings with this many simulated sessions added.
 
-    The air-cleaner runs stay without: they begin in aerosol and last minutes. A test takes the
+    The air-cleaner runs get none: they begin in aerosol and last minutes. A test takes the
     parts that training does not.
     """
     rooms = _rooms(folder, is_test=is_test)
@@ -106,7 +106,7 @@ def prepared(
 
 
 def _rooms(folder: Path, *, is_test: bool) -> list[_Recording]:
-    """Return the parts of occupied rooms to train on, or the others."""
+    """Return the training parts of occupied rooms, or the other parts."""
     gym, awair, kitchens, _ = (folder / name for name in FILES)
     (a_gym,), (an_awair,) = _read(gym), _read(awair)
     rooms = [_part(a_gym, "gym", 0.0, GYM_DAYS, np.inf, is_test=is_test)]
@@ -230,7 +230,7 @@ def _add(
     resolution: float,
     draw: np.random.Generator,
 ) -> None:
-    """Add a session to readings, as a device shows it that has these channels."""
+    """Add a session to readings, as a device with these channels shows it."""
     lag_s = log_uniform(draw, 1, 8) if interval < 20 else log_uniform(draw, 2, 15)
     follows = 1 / (lag_s + 0.5)
     shown = lfilter([follows], [1, follows - 1], session.excess)

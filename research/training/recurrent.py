@@ -1,4 +1,4 @@
-"""The recurrent network in torch: how it is fitted, and its export as `detection.network.Network`.
+"""Fit the recurrent network in torch, and export it as `detection.model.Network`.
 
 An example is an episode, moment by moment, as the detector judges it. In part of the examples of
 each round a group of channels is hidden, so that the network does not rest on one of them. The
@@ -45,7 +45,7 @@ OVERLAP: Final = 24
 BATCH: Final = 6_000
 """Moments of a batch."""
 HIDDEN: Final = 0.15
-"""Chance that a group of channels is hidden in an example."""
+"""Probability that a group of channels is hidden in an example."""
 _SAMPLED: Final = 300_000
 _AT_ONCE: Final = 50_000
 

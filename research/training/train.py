@@ -2,11 +2,11 @@
 
 Usage: make train ARGS="[--left-out] [--runs 8] [--rooms 64]"
 
-Every world is simulated, the detector reads it, and the moments at which it judges become lessons,
-labeled by the world's truth; every other run is read by varied sensors. The recordings, with and
-without simulated puffs, are one more world. Of all of them together boosted trees and a recurrent
-network are fitted, whose log-odds are averaged, and small forests that name the kind and tell THC.
-Training owns seeds 1 to 9,999.
+Every world is simulated and read by the detector; each moment that it scores becomes a lesson,
+labeled with the world's truth; every other run is read by varied sensors. The recordings, with and
+without simulated puffs, serve as another world. Of all of them together boosted trees and a
+recurrent network are fitted, whose log-odds are averaged, and small forests that name the kind and
+tell THC. Training owns seeds 1 to 9,999.
 
 With `--left-out` two worlds at a time are left out of a further model: what it finds in them is
 what the shipped one may find in a school.
@@ -50,16 +50,16 @@ LEFT_OUT: Final = (
     ("filaments", "mixing_jets"),
     ("zone_network", RECORDINGS),
 )
-"""Sources of which a model is made without, each time."""
+"""Sources that are left out of a further model, each time."""
 FOLDER: Final = Path("research/benchmark/without")
-"""Models of `--left-out`, by what they do not know."""
+"""Models of `--left-out`, by the sources left out."""
 FIRST_SEED: Final = 101
 HOURS: Final = 8.0
 """Of each run; worlds begin with a day of school."""
 AT_ONCE: Final = 2
 """Runs of a world that are read together: the more sensors, the faster."""
 NETWORK_SHARE: Final = 0.4
-"""Of the network in the mean of the log-odds."""
+"""Weight of the network in the mean of the log-odds."""
 LEVEL: Final = 0.55
 """Log-odds of the mean from which vaping is alerted: chosen in worlds left out."""
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PARTICLES: Final = ("pm1", "pm25", "pm10", "n03", "n05", "n10", "n25", "n50", "n100")
 GAINS: Final = (0.55, 1.8)
-"""None reads e-cigarette aerosol like the next: a factor of two either way (Sousan 2022)."""
+"""Sensors differ on e-cigarette aerosol by a factor of two either way (Sousan 2022)."""
 DROPPED: Final[Sequence[tuple[Sequence[str], float]]] = (
     (("n03", "n05", "n10", "n25", "n50", "n100"), 0.5),
     (("pm1",), 0.2),

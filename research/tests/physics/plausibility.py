@@ -1,6 +1,6 @@
-"""One release in one room, measured the way published experiments measure it.
+"""One release in one room, measured as in published experiments.
 
-The numbers of `research/worlds/README.md` are measured in this way.
+The numbers of `research/worlds/README.md` are measured this way.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Decay:
-    """How an excess falls after its peak.
+    """Decay of an excess after its peak.
 
     - `peak`: in the unit of the series.
     - `efold_s`, `tenth_s`: time from the peak until 1/e and 1/10 of it are left, s; NaN where it
@@ -127,7 +127,7 @@ def read_by(part: str, plume: Plume, *, lag_s: float = 4.0) -> dict[str, NDArray
 
 
 def smoothed(x: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    """Means of `n` successive values; what is left at the end is dropped."""
+    """Return means of `n` successive values; a remainder at the end is dropped."""
     whole = x.size // n * n
     return np.asarray(x[:whole].reshape(-1, n).mean(axis=1))
 
@@ -156,6 +156,6 @@ def decay(x: NDArray[np.float64], step_s: float) -> Decay:
 
 
 def recordings():
-    """Folder of the real recordings, which need not be there."""
+    """Return the folder of the real recordings, which may not exist."""
     beside = Path(__file__).resolve().parents[3].parent / "shared"
     return Path(os.environ.get("PLUMEWATCH_SHARED", beside)) / "data"

@@ -1,4 +1,4 @@
-"""Life of droplets in their cloud: evaporation by size, coagulation, deposition.
+"""Droplets in their cloud: evaporation by size, coagulation, deposition.
 
 A release is followed as droplets at quantiles of its lognormal mass distribution. Each shrinks by
 the d² law towards its residue, slowed by Raoult's law and by the vapor that the cloud has not yet
@@ -37,7 +37,7 @@ _SETTLE: Final = 3.1e-5
 
 @dataclass(frozen=True, slots=True)
 class Lives:
-    """What is airborne of releases by age: µg by size bin, shape (releases, AGES, bins).
+    """Airborne mass of releases by age: µg by size bin, shape (releases, AGES, bins).
 
     `residue` (releases, bins) and `volatile` (releases,) are what remains at the end, µg.
     """

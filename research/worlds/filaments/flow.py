@@ -43,7 +43,7 @@ class Motion:
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """What releases bring to the sensor by age in seconds, shape (releases, AGES).
+    """Contribution of releases at the sensor by age in seconds, shape (releases, AGES).
 
     `kernel` is concentration per mass released, 1/m³; `left` the share not yet exhausted; `cloud`
     the volume of the cloud, m³.

@@ -164,7 +164,7 @@ class _Simulation:
 
     @staticmethod
     def _leave(source: Floats, chunk: Releases, lives: Lives, volume: float) -> None:
-        """Hand what is left after `AGES` seconds over to the mixed room."""
+        """Add what is left after `AGES` seconds to the mixed room."""
         at = ((chunk.time + AGES) / STEP_S).astype(int)
         inside = at < len(source)
         lasting = (chunk.substance >= 3) * lives.volatile

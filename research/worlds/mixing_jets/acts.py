@@ -414,7 +414,7 @@ def mist(rng: np.random.Generator, room: Room, onset: float, kind: str) -> Act:
 
 
 def stay(rng: np.random.Generator, room: Room, onset: float, length: float) -> Release:
-    """Return what a person gives off by being there: breath, warmth, smell, dust of steps."""
+    """Return a person's emissions: breath, warmth, smell, dust from steps."""
     return Release(
         onset,
         length,

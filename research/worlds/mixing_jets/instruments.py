@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Columns = dict[str, Floats]
 
 AMBIENT: Final = Aerosol(0.5, 2.0, density=1.5)
-"""What fills a room without events, and what scatter is calibrated against."""
+"""Aerosol of a room without events, against which scatter is calibrated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -472,7 +472,7 @@ class Unit:
         return sampled
 
     def _coarse_hits(self, sampled: Columns, volume: float) -> Floats:
-        """Return what single coarse particles add to or lack in PM10 of a real counter."""
+        """Return the deviation of a real counter's PM10 caused by single coarse particles."""
         value = sampled.get("pm10", np.zeros(1))
         if "n50" not in sampled or not isinstance(self.engine, OpcN3):
             return np.zeros(value.size)

@@ -160,7 +160,7 @@ def _climate(day: Day, water: NDArray[np.float32]) -> tuple[Floats, Floats]:
 
 
 def _background(day: Day, rh: Floats) -> Floats:
-    """Return the particles nobody in the room releases, grown by humidity, µg/m³ by bin."""
+    """Return background particles, grown by humidity, µg/m³ by bin."""
     school, rng, steps = day.school, day.rng, day.room.all_s
     usual = min(40.0, max(1.5, school.pm25 * log_normal(rng, 1, 0.3)))
     level = usual * np.exp(
@@ -198,7 +198,7 @@ def _mist(day: Day, rh: Floats) -> Floats:
 
 
 def _background_tvoc(day: Day) -> Floats:
-    """Return the gas that nobody releases but by being there, ppb."""
+    """Return background gas, including people's own emissions, ppb."""
     rng, steps, changes = day.rng, day.room.all_s, day.room.air_changes
     usual = min(5000.0, max(20.0, day.school.tvoc * log_normal(rng, 1, 0.4)))
     slow = wander(rng, steps, 9000, rng.uniform(0.1, 0.45), 60)

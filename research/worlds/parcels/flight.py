@@ -1,4 +1,4 @@
-"""The flight of parcels, and what of them passes the sensor.
+"""The flight of parcels, and their contribution at the sensor.
 
 A parcel is a Gaussian cloud. Its middle drifts with the room's flow (two overturning cells, a
 drift, the breath's jet and warmth, eddies of its release and its own) and reflects at the walls;

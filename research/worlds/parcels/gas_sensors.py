@@ -1,4 +1,4 @@
-"""Metal-oxide gas sensors: their element, and what their firmware makes of it."""
+"""Metal-oxide gas sensors: their sensing element and their firmware."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class GasSignal:
-    """What a sensor gives each second; None what its kind does not give."""
+    """A sensor's outputs each second; None for those that its kind does not have."""
 
     ppb: Floats | None = None
     index: NDArray[np.int32] | None = None

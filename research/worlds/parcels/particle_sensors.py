@@ -50,7 +50,7 @@ class Unit:
         return self.rng.standard_normal(len(self.steps))
 
     def sample(self, series: Floats) -> Floats:
-        """Return what the unit takes of a series by second."""
+        """Return the unit's samples of a series with one value per second."""
         if not self.is_averaging:
             return series[self.steps]
         window = max(2, int(self.interval_s * (1 if self.rng.random() < 0.7 else 0.5)))
