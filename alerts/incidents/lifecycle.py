@@ -110,7 +110,7 @@ def compute_cooldown_s(kind: EventKind, repeats: int, rules: Rules) -> float:
     sensor that comes and goes.
 
     >>> from alerts.incidents.incident import Rules
-    >>> [compute_cooldown_s(EventKind.OFFLINE, n, Rules(120.0, 1800.0, 300.0)) for n in (0, 1, 3)]
+    >>> [compute_cooldown_s(EventKind.OFFLINE, n, Rules(300.0)) for n in (0, 1, 3)]
     [300.0, 600.0, 2400.0]
     """
     if kind not in HEALTH:
