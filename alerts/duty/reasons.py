@@ -26,7 +26,7 @@ class Reason(Coded):
     """Why a person is in a ring."""
 
     ALWAYS = "always", mark("%(receiver)s, always on duty")
-    SHIFT = "shift", mark("shift %(shift)s, %(span)s until %(end)s")
+    SHIFT = "shift", mark("shift %(shift)s until %(end)s")
     ADDED = "added", mark("shift %(shift)s, added until %(end)s")
     SUBSTITUTE = "substitute", mark("shift %(shift)s, for %(instead_of)s until %(end)s")
     LEAD = "lead", mark("%(receiver)s, lead of %(building)s")
@@ -38,7 +38,7 @@ class Reason(Coded):
 RING_WORDS: Final = Words(RingName.texts())
 _REASONS: Final = Sentences(
     Reason.texts(),
-    dict.fromkeys(("span", "end", "time"), lambda text, _params: write_clocks(text)),
+    dict.fromkeys(("end", "time"), lambda text, _params: write_clocks(text)),
 )
 
 

@@ -17,7 +17,6 @@ from alerts.duty.timetable import (
     Timetable,
     find_instant,
     format_clock,
-    format_wall,
     is_within,
     list_days_around,
 )
@@ -71,13 +70,10 @@ class ClockHours:
     def find_spans(self, start: datetime, end: datetime) -> Iterator[Span]:
         """Return the spans that touch [start, end]."""
         last = self.end if self.end > self.start else self.end + DAY_MIN
-        label = (
-            f"{format_wall(self.start)}-{'24:00' if self.end == DAY_MIN else format_wall(self.end)}"
-        )
         for day in list_days_around(start, end, self.zone):
             if day.weekday() in self.weekdays and day not in self.off:
                 begins = find_instant(self.zone, day, self.start)
-                yield Span(begins, find_instant(self.zone, day, last), label)
+                yield Span(begins, find_instant(self.zone, day, last))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +134,7 @@ class Shift:
         for span in self.find_spans(at, at):
             if span.contains(at):
                 end = format_clock(span.end, self.zone)
-                why = fact(Reason.SHIFT, shift=self.id, span=span.label, end=end)
+                why = fact(Reason.SHIFT, shift=self.id, end=end)
                 for person in self.people:
                     found.setdefault(person, why)
         for change in self.overrides:

@@ -31,11 +31,10 @@ _UTC: Final = ZoneInfo("UTC")
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A half-open UTC span [start, end) with a label."""
+    """A half-open UTC span [start, end)."""
 
     start: datetime
     end: datetime
-    label: str
 
     def contains(self, at: datetime) -> bool:
         """Return whether an instant is in the span."""
@@ -55,15 +54,6 @@ def parse_minutes(text: str, *, latest: int = DAY_MIN - 1) -> int:
             return found
     last = f"{latest // 60:02}:{latest % 60:02}"
     raise ValueError(later("must be a time from 00:00 to %(latest)s", latest=last))
-
-
-def format_wall(after_midnight: int) -> str:
-    """Write minutes after midnight as a wall time.
-
-    >>> format_wall(465), format_wall(1440 + 90)
-    ('07:45', '01:30')
-    """
-    return f"{after_midnight // 60 % 24:02}:{after_midnight % 60:02}"
 
 
 def is_within(day: date, first: date | None, last: date | None) -> bool:
@@ -148,7 +138,6 @@ class Timetable:
         return Span(
             find_instant(self.zone, day, period.start),
             find_instant(self.zone, day, period.end),
-            f"period {period.name}",
         )
 
 

@@ -205,7 +205,7 @@ def _draw_head(facts: EvidenceFacts) -> list[Item]:
     about = " · ".join(filter(None, (facts.site, facts.what, day, sensor)))
     items: list[Item] = [
         Text(12, 21, cut(where, _WIDTH - 24, 15.5), 15, _INK, bold=True),
-        Text(12, 38, cut(about, _WIDTH - 24, 12), 12, _FINE),
+        Text(12, 38, cut(about, _WIDTH - 24, 11), 11, _FINE),
     ]
     for name, when, left in (
         ("onset", _write_clock(facts.onset, facts.zone, "clock"), 12.0),

@@ -83,7 +83,6 @@ async def test_the_age_of_a_reading_counts_on(open_page):
 PARAMS = {
     "receiver": "x1",
     "shift": "x2",
-    "span": "07:30-16:00",
     "end": "16:00",
     "instead_of": "x3",
     "building": "x4",

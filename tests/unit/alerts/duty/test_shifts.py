@@ -196,7 +196,7 @@ def test_the_reason_for_being_on_duty_is_given():
         "shift s, added until 12:00 PM",
     ]
     first = found.find_on_duty(at("2026-09-07 09:00"))[0]
-    assert write_reason(first.why) == "shift s, 8:00 AM-4:00 PM until 4:00 PM"
+    assert write_reason(first.why) == "shift s until 4:00 PM"
 
 
 def test_edges_are_where_who_is_on_duty_may_change():

@@ -67,7 +67,7 @@ def test_the_clock_face_never_runs_backwards(day, minute, zone):
 def test_every_instant_of_a_day_of_touching_periods_is_in_exactly_one():
     for day in (SPRING, FALL):
         edges = [find_instant(CHICAGO, day, m) for m in range(0, DAY_MIN + 1, 30)]
-        spans = [Span(a, b, "") for a, b in pairwise(edges)]
+        spans = [Span(a, b) for a, b in pairwise(edges)]
         at = edges[0]
         while at < edges[-1]:
             assert sum(span.contains(at) for span in spans) == 1
