@@ -139,12 +139,18 @@ def write_findings(made: Summary) -> Iterator[str]:
         f": {said}." if said else "."
     )
     if notified := value("time_to_acknowledge", "notified"):
+        never = value("nobody_responded", "part")
+        others = (
+            _("nobody responded to %(n)d", n=never)
+            if never
+            else _("every alert that is over had a responder")
+        )
         yield _(
             "Someone responded within five minutes to %(soon)d of the %(notified)d that were sent"
-            " out; nobody responded to %(never)d.",
+            " out; %(others)s.",
             soon=value("responded_in_5_min", "part"),
             notified=notified,
-            never=value("nobody_responded", "part"),
+            others=others,
         )
     if air:
         times = Counter(_name_time(facts, row) for row in facts.air).most_common(_MOST_TIMES)
@@ -159,8 +165,12 @@ def _name_time(facts: Facts, row: IncidentRow) -> str:
     """Name the weekday and class period, or clock hour, of an incident."""
     calendar = facts.calendar_of(row)
     local, period = calendar.local(row.opened_at), calendar.period(row.opened_at)
-    is_hour = calendar.lessons is None
-    when = write_hours(local.hour) if is_hour else escape_reversibly(format_period(period))
+    if calendar.lessons is None:
+        when = write_hours(local.hour)
+    elif period.isdigit():
+        when = _("period %(name)s", name=period)
+    else:
+        when = escape_reversibly(format_period(period))
     return f"{translate(f'{local:%A}')} {when}"
 
 

@@ -82,7 +82,7 @@ def view_summary(made: Summary) -> dict[str, Any]:
         row
         | {
             "rest": "; ".join(
-                filter(None, (row["rest"], row["was"] and _("before %(value)s", value=row["was"])))
+                filter(None, (row["short"], row["was"] and _("before %(value)s", value=row["was"])))
             )
         }
         for row in (rows[key] for key in _TILES)

@@ -26,7 +26,7 @@ def format_number(value: float | None, unit: str = "") -> str:
 
 
 def describe_figure(figure: Figure) -> dict[str, str]:
-    """Return a figure's label, value, basis, and its value in the previous period."""
+    """Return a figure's label, value, basis, also in short, and its value in earlier periods."""
     values = figure.values
     basis = ""
     if "median" in values:
@@ -35,7 +35,8 @@ def describe_figure(figure: Figure) -> dict[str, str]:
         basis = format_per_day(values)
     elif "of" in values:
         basis = _describe_rate(figure)
-    row = {"label": figure.label, "value": format_value(figure), "rest": basis}
+    short = _("median of %(n)s", n=f"{values['n']:.0f}") if "median" in values else basis
+    row = {"label": figure.label, "value": format_value(figure), "rest": basis, "short": short}
     return row | {
         short: format_number(values[key], figure.unit) if key in values else ""
         for short, key in (("was", "period_before"), ("last_year", "year_before"))

@@ -98,7 +98,7 @@ class Tables:
         quick = acked.filter(pl.col("acknowledge_s").clip(0) <= 300)
         never = counts(self.incidents, state="nobody_responded")
         assert never == self.figure("nobody_responded", "part")
-        return [quick.height, notified.height, never]
+        return [quick.height, notified.height, *filter(None, [never])]
 
     def per_school_day(self):
         now = [self.figure("per_school_day", key) for key in ("value", "count", "days")]
