@@ -198,7 +198,7 @@ const States = orEmpty(({ data, timeRange, timeZone, width, height }) => {
           {wide > text.length * 7 + 8 && <text x={x + wide / 2} y={(row + 0.5) * each + 4} textAnchor="middle" fill={theme.colors.getContrastText(color)}>{text}</text>}</g>;
       })}
       {eventsOf(data).filter(({ time }) => time >= first).map(({ time, color }, k) => <line key={k} x1={place(time)} x2={place(time)} y1={0} y2={names.length * each} stroke={color} strokeDasharray="5 5" strokeWidth={2} />)}
-      {ticks.map((time) => <text key={time} x={place(time)} y={height - legend - 5} textAnchor="middle">{dateTime(time).tz(timeZone).format("HH:mm")}</text>)}
+      {ticks.map((time) => <text key={time} x={place(time)} y={height - legend - 5} textAnchor="middle">{dateTime(time).tz(timeZone).format("h:mm A")}</text>)}
     </svg>
     <VizLegend displayMode="list" placement="bottom" items={[...seen].map(([label, color]) => ({ label, color, yAxis: 1 }))} />
   </div>;
