@@ -418,7 +418,7 @@ def load_pairs(payload: bytes, *, form: bool) -> dict[str, str]:
         pairs = [_KEY_AND_REST.fullmatch(part) for part in _NEXT_KEY.split(text)]
     if not words or not all(pairs):
         raise PayloadError(Reason.MALFORMED, "not key=value text")
-    return {found[1]: found[2].rstrip(" ,;") for found in pairs if found}
+    return {found[1]: found[2].rstrip(" ,;").strip('"') for found in pairs if found}
 
 
 def make_state_reading(sensor: str, word: str, message: Message, context: Context) -> Reading:

@@ -36,6 +36,7 @@ def is_right(entry):
         "TIME = 2026-09-21 14:13:10, PM 2.5 = 12.3 ug/m3, hum = 41",
         f"ts: {TIME}; pm2.5: 12.3; rh: 41",
         "time=2026-09-21 14:13:10 pm25 = 12.3 hum= 41",
+        'time="2026-09-21 14:13:10" pm25="12.3" hum=41',
     ],
 )
 def test_pairs_with_times_and_spaces(payload):
