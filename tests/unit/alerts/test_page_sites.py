@@ -372,7 +372,7 @@ async def test_a_screen_that_shows_no_room_any_more_says_so_and_not_that_all_is_
         token = screen_token(tx, by, site and frozenset({site}))
     await district.client.post("/wall/open", data={"token": token})
     answer = await district.client.get("/wall")
-    assert (answer.status_code, "An administrator can make its link" in answer.text) == (403, True)
+    assert (answer.status_code, "This screen is not set up" in answer.text) == (403, True)
     assert "Boys" not in answer.text
 
 
