@@ -146,8 +146,8 @@ def test_a_file_that_changed_underneath_is_left_alone(editor, file):
 
 def test_a_file_that_may_not_be_written_is_reported_first_and_refused(editor, monkeypatch):
     monkeypatch.setattr("os.access", lambda *_: False)
-    assert "may not write" in editor.read().problem
-    with pytest.raises(ConfigFileError, match="may not write"):
+    assert "permission to write" in editor.read().problem
+    with pytest.raises(ConfigFileError, match="permission to write"):
         editor.prepare(editor.read().hash, [Edit("room", 0, {})])
 
 
