@@ -103,13 +103,15 @@ def _by_model(tx: sqlite3.Connection, config: PlumewatchConfig, room: str) -> di
 def _answer_test(
     tx: sqlite3.Connection, engine: AlertEngine, room: str, span: tuple[float, float], who: str
 ) -> list[str]:
-    """Answer "test" to all incidents of a room that opened in a span; return their ids."""
+    """Answer "test" to the unanswered incidents of a room that opened in a span; return all ids."""
     rows = tx.execute(
-        "SELECT id FROM incident WHERE room = ? AND opened_at BETWEEN ? AND ? ORDER BY opened_at",
+        "SELECT id, verdict FROM incident WHERE room = ? AND opened_at BETWEEN ? AND ?"
+        " ORDER BY opened_at",
         (room, *span),
     ).fetchall()
     for row in rows:
-        engine.record_feedback(tx, row["id"], who, Verdict.TEST, span[1])
+        if not row["verdict"]:
+            engine.record_feedback(tx, row["id"], who, Verdict.TEST, span[1])
     return [str(row["id"]) for row in rows]
 
 

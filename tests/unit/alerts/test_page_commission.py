@@ -8,9 +8,13 @@ import pytest
 
 from alerts import sensor_tests
 from alerts.incidents import silences
+from alerts.incidents.incident import Verdict
 from detection.commissioning import STEPS
+from detection.events import EventKind
+from plumewatch import room_test
 from storage import sqlite
 from storage.registry import Registry, Room, Sensor
+from tests.support.alert_records import incidents
 from tests.unit.alerts.conftest import ROOMS
 
 RESULT = {
@@ -249,3 +253,15 @@ async def test_tests_silence_a_room_for_a_few_hours_a_day_at_most(page):
     page.now = began + 86_400.0 + 700.0
     await page.sign_in("fm")
     assert (await press(page, "begin")).status_code == 303
+
+
+@pytest.mark.attack
+def test_a_room_test_replaces_no_answer(tx, engine, make_event):
+    """Whoever may test rooms need not be allowed to answer."""
+    for at, kind in ((1000.0, EventKind.VAPE), (1010.0, EventKind.SMOKE)):
+        engine.on_events(tx, [make_event(at, kind=kind)], at)
+    real, other = incidents(tx, "id")
+    engine.record_feedback(tx, real, "ap", Verdict.CONFIRMED, 1020.0)
+    room = incidents(tx, "room")[0]
+    assert room_test._answer_test(tx, engine, room, (900.0, 1100.0), "it") == [real, other]
+    assert incidents(tx, "verdict") == [Verdict.CONFIRMED, Verdict.TEST]
