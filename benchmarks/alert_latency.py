@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 def an_event(sensor: str, now: float) -> Event:
-    """Return a confident vape decision of this moment."""
+    """Return a confident vape decision made now."""
     return Event(
         sensor,
         EventKind.VAPE,
@@ -68,14 +68,14 @@ class Provider:
         self.url = Secret("not open yet")
 
     async def open(self) -> None:
-        """Listen on a free port; one that refuses connections listens no more."""
+        """Listen on a free port, unless it is to refuse connections."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.url = Secret(f"json://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/")
         if self.manner == "refuses the connection":
             self._server.close()
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         if self._server is not None:
             self._server.close()
 
@@ -135,7 +135,7 @@ async def alerting(
 
 
 async def until(met: Callable[[], bool]) -> None:
-    """Wait for a minute at most until something is so."""
+    """Wait at most a minute for a condition."""
     async with asyncio.timeout(60):
         while not met():  # noqa: ASYNC110 - a benchmark may poll
             await asyncio.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Measure what the queries of the dashboards cost an InfluxDB 1.x.
+"""Measure the cost of the dashboards' queries to an InfluxDB 1.x.
 
 Usage: python benchmarks/dashboard_cost.py [--rooms 100] [--days 90]
 
@@ -40,7 +40,7 @@ KINDS = ("vape", "vape", "vape", "smoke", "spray", "tamper")
 
 
 class Cost(NamedTuple):
-    """A question, its time to the answer and the processor time of the server, seconds."""
+    """A query, its response time, and the server's CPU time, seconds."""
 
     dashboard: str
     panel: str
@@ -56,7 +56,7 @@ def tags(room: int) -> str:
 
 
 def fields(names: set[str], chance: random.Random) -> str:
-    """Return numbers for fields."""
+    """Return numbers for the fields."""
     return ",".join(f"{name}={chance.randint(1, 60)}" for name in sorted(names))
 
 
@@ -67,7 +67,7 @@ def numbers(measurement: str, **known: str) -> str:
 
 
 def lines(rooms: int, start: float, end: float) -> Iterator[tuple[str, str]]:
-    """Yield the policy and the line of everything that is stored."""
+    """Yield policy and line of all stored data."""
     chance = random.Random(1)
     averaged = {f"{key}{end}" for key in ("pm25", "co2", "rh") for end in ("", "_min", "_max")}
     averaged |= {"voc_index", "temp", "n"}
@@ -118,7 +118,7 @@ def fill(http: InfluxHttp, rooms: int, start: float, end: float) -> int:
 
 
 def costs(url: str, server: psutil.Process, start: float, end: float) -> Iterator[Cost]:
-    """Ask every question."""
+    """Run every query."""
     for name, dashboard in built(DashboardSettings()).items():
         chosen = dict(grafana.EVERYWHERE)
         if name == "room":
@@ -141,7 +141,7 @@ def costs(url: str, server: psutil.Process, start: float, end: float) -> Iterato
 
 
 def main() -> int:
-    """Fill, ask and print; 1 if a dashboard costs too much."""
+    """Fill the database, run the queries and print; return 1 if a dashboard costs too much."""
     asked = rig.options(__doc__, rooms=100, days=90)
     end = time.time()
     start = end - asked.days * 86_400.0

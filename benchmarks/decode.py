@@ -39,7 +39,7 @@ NATIVE = {
 
 
 def sample(name: str) -> tuple[str, bytes]:
-    """Topic and payload to decode again and again."""
+    """Return the topic and payload to decode repeatedly."""
     if name == "native":
         return "plumewatch/v1/n2-boys/reading", json.dumps(NATIVE).encode()
     cases = json.loads((GOLDEN / name / "cases.json").read_text(encoding="utf-8"))
@@ -51,7 +51,7 @@ def sample(name: str) -> tuple[str, bytes]:
 
 
 def rate(seconds: float, work: object) -> float:
-    """Return calls a second of the best of three equal spans."""
+    """Return the calls per second in the best of three equal spans."""
     best = 0.0
     for _ in range(3):
         count, started = 0, time.process_time()
@@ -64,7 +64,7 @@ def rate(seconds: float, work: object) -> float:
 
 
 def main() -> None:
-    """Print one line a format."""
+    """Print one line per format."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("seconds", nargs="?", type=float, default=0.6, help="for each format")
     seconds = parser.parse_args().seconds

@@ -63,7 +63,7 @@ _SENSOR = "bench-0000"
 
 @dataclass(frozen=True, slots=True)
 class District:
-    """How large it is."""
+    """The size of the district."""
 
     schools: int
     sensors: int
@@ -84,7 +84,7 @@ class District:
 
 
 def write_configuration(folder: Path, district: District, broker_port: int) -> Path:
-    """Write the configuration: what is common, and a file a school."""
+    """Write the configuration: the common part, and a file per school."""
     (folder / "sites").mkdir(exist_ok=True)
     for number in range(district.schools):
         path = folder / "sites" / f"school-{number:02d}.toml"
@@ -150,7 +150,7 @@ def make_data(folder: Path, district: District) -> None:
                     start = now - steps * step
                     tx.execute(_AVERAGE.format(table=table), (k + 1, steps, start, step))
                 records = min(_HEALTH_DAYS, district.days) * 288
-                if k in district.of_school(0):  # the others are asked for their averages alone
+                if k in district.of_school(0):  # the others are only queried for averages
                     tx.execute(_READING, (k + 1, 17_280, now - 86_400))
                 rig.write_health(tx, name, records, now - records * 300)
     print(f"made the series in {time.monotonic() - started:.0f} s", flush=True)
@@ -200,7 +200,7 @@ def lists(incident: str) -> list[str]:
 
 
 def ask(base: str, data: Path, pid: int, repeats: int, only: Sequence[str]) -> Iterator[Asked]:
-    """Ask for every page as both people; pages that a role does not have are left out."""
+    """Request every page as both people, except pages that a role does not have."""
     with closing(connect(data / "state.db")) as db, transaction(db) as tx:
         now = time.time()
         own = frozenset({"school-00"})
@@ -239,7 +239,7 @@ def _token(tx: Connection, person: str, sites: frozenset[str] | None) -> str:
 
 
 def under_load(folder: Path, district: District, options: argparse.Namespace) -> list[Asked]:
-    """Ask for the pages while readings arrive; print what the service uses."""
+    """Request the pages while readings arrive; print the service's resource use."""
     print("| page | as | median, ms | p95, ms | CPU, ms | kB |\n|---|---|---|---|---|---|")
     rate = district.sensors / _INTERVAL_S
     asked = []
@@ -298,7 +298,7 @@ def reports(folder: Path, district: District) -> None:
 
 
 def main() -> int:
-    """Make what is missing, and measure; 1 if a page misses the goal."""
+    """Create missing data, and measure; return 1 if a page misses the goal."""
     options = rig.options(
         __doc__,
         quick=(False, "a small district, a few seconds"),

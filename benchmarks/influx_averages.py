@@ -1,4 +1,4 @@
-"""Measure what averages cost an InfluxDB: the server's processor time for 15 minutes of readings.
+"""Measure the cost of averages to an InfluxDB: the server's CPU time for 15 minutes of readings.
 
 Usage: python benchmarks/influx_averages.py [--sensors 250 500 1000] [--interval 10]
 
@@ -50,7 +50,7 @@ def share_of_a_core(sensors: int, interval_s: float) -> float:
                 readings = [Reading(name, at, at, _VALUES) for name in registry.sensors]
                 for first in range(0, len(readings), _BATCH):
                     series.write(readings[first : first + _BATCH], k + 1)
-            time.sleep(2.0)  # what writing left to be done
+            time.sleep(2.0)  # work left over from writing
             (process,) = (p for p in psutil.Process().children() if p.name() == "influxd")
             before, began = process.cpu_times(), time.monotonic()
             while series.tidy(now):

@@ -54,27 +54,27 @@ _KILLED_RATE, _KILLED_S = 1000.0, 12.0
 
 
 class Subject(NamedTuple):
-    """What takes readings: its processes, how many it has, and how to wait for so many."""
+    """A receiver of readings: its processes, its count of readings, and how to wait for a count."""
 
     pids: Sequence[int]
     taken: Callable[[], int]
     wait_for: Callable[[int], float]
-    """Returns the monotonic clock when they were there."""
+    """Returns the monotonic time when they had arrived."""
 
 
 class Run(NamedTuple):
-    """What one rate led to."""
+    """The result of one rate."""
 
     taken: float
-    """Readings a second through the slowest stage over the time of the offer."""
+    """Readings per second through the slowest stage while publishing."""
     behind: int
-    """Readings that the slowest stage lacks when the offer ends."""
+    """Readings that the slowest stage is behind when publishing ends."""
     cpu_us: float
-    """Processor time a reading, all threads."""
+    """CPU time per reading, all threads."""
     memory_mb: float
-    """Resident at the end."""
+    """Resident memory at the end."""
     caught_up_s: float
-    """Time until all stages have everything, after the end of the offer."""
+    """Time after the end of publishing until all stages have everything."""
     acknowledged: int
 
 
@@ -82,7 +82,7 @@ class Run(NamedTuple):
 
 
 def stages(sensors: int, group: int, batch: int) -> list[tuple[str, float, float]]:
-    """Time a reading of each stage by itself, µs of processor and of clock, in such groups."""
+    """Measure CPU and wall time per reading of each stage alone, µs, in groups of this size."""
     now, count = time.time(), 40_000 if group > 1 else 2_000
     messages = []
     for k in range(count):
@@ -203,7 +203,7 @@ def offered(
     rate: float,
     folder: Path,
 ) -> Run:
-    """Offer one rate."""
+    """Publish at one rate."""
     arguments = rate, options.seconds, options.sensors
     with rig.mosquitto(folder) as (port, _), subject(options, folder, port) as one:
         used = sum(map(rig.cpu_s, one.pids))
@@ -218,7 +218,7 @@ def offered(
 
 
 def ladder(options: argparse.Namespace) -> tuple[dict[str, float], list[str]]:
-    """Offer rising rates; return the highest that each sustains, and what is broken."""
+    """Publish at rising rates; return the highest that each sustains, and broken promises."""
     subjects: dict[str, Callable[..., AbstractContextManager[Subject]]] = {"Plumewatch": ours}
     if options.node_red:
         subjects["Node-RED"] = theirs

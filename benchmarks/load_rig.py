@@ -1,4 +1,4 @@
-"""Start and watch what benchmarks of the whole service need: broker, service, publisher, ledger."""
+"""Start and monitor broker, service, publisher and ledger for benchmarks of the service."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def options(about: str | None, **known: Any) -> argparse.Namespace:
 
 
 def print_machine() -> None:
-    """Print what figures depend on."""
+    """Print the machine's properties that figures depend on."""
     load = f"load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}"
     print(f"{platform.machine()}, {os.cpu_count()} cores, {load}")
 
@@ -322,7 +322,7 @@ def answers(port: int) -> bool:
 
 
 def wait_for(met: Callable[[], bool], what: str, within_s: float = 10.0) -> None:
-    """Wait until something is so."""
+    """Wait for a condition."""
     deadline = time.monotonic() + within_s
     while not met():
         if time.monotonic() > deadline:
@@ -399,7 +399,7 @@ def simulated_rooms(rooms: int, seconds: int) -> np.ndarray:
 
 
 class Progress(NamedTuple):
-    """How far each stage is, in readings, and when."""
+    """Progress of each stage, in readings, with the time."""
 
     at: float
     journal: int
@@ -457,7 +457,7 @@ class Watcher:
         return Progress(time.monotonic(), *(at - self._begin for at in taken))
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         for connection in self._open:
             connection.close()
 

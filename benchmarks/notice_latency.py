@@ -96,7 +96,7 @@ def _now(seq: int, fine: float, rng: random.Random) -> bytes:
 
 
 class Receiver:
-    """Keeps when the first notice of each incident was there, and how many there were."""
+    """Records when the first notice of each incident arrived, and how many arrived."""
 
     def __init__(self) -> None:
         self.arrived: dict[str, float] = {}
@@ -154,7 +154,7 @@ def decided(data: Path) -> dict[str, Decided]:
 
 
 def measure(sensors: int, options: argparse.Namespace, folder: Path) -> list[str]:
-    """Run one school and report; return what is broken."""
+    """Run one school and report; return broken promises."""
     receiver = Receiver()
     with rig.mosquitto(folder) as (port, _):
         config = rig.write_config(folder, port, sensors, push_url=receiver.url)

@@ -33,7 +33,7 @@ _CATCH_UP_S = 600.0
 
 @contextlib.contextmanager
 def slowed(pid: int, times: int) -> Iterator[None]:
-    """Let a process run for one part in `times` of the time."""
+    """Let a process run for only 1/`times` of the time."""
     over = threading.Event()
 
     def slow() -> None:
@@ -53,7 +53,7 @@ def slowed(pid: int, times: int) -> Iterator[None]:
 
 
 def measure(options: argparse.Namespace, times: int, folder: Path) -> list[str]:
-    """Run one overload and report; return what is broken."""
+    """Run one overload and report; return broken promises."""
     with rig.mosquitto(folder) as (port, broker_pid):
         config = rig.write_config(folder, port, options.sensors)
         offered = options.rate, options.seconds, options.sensors

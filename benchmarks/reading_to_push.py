@@ -1,4 +1,4 @@
-"""Count the files that a reading passes on its way from MQTT to a push.
+"""Count the files that a reading passes through on its way from MQTT to a push.
 
 Run: ``python benchmarks/reading_to_push.py [--list]``.
 
@@ -58,7 +58,7 @@ class CalledCode:
             self._called.add(frame.f_code)
 
     def clear(self) -> None:
-        """Forget what was called so far."""
+        """Forget the calls so far."""
         self._called.clear()
 
     def files(self) -> set[Path]:

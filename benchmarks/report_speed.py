@@ -55,7 +55,7 @@ def make(root: Path, sensors: int, days: int) -> None:
 
 
 def main() -> None:
-    """Make what is missing, and measure."""
+    """Create missing data, and measure."""
     asked = rig.options(__doc__, sensors=200, days=300)
     root = rig.ROOT / ".bench" / f"reports-{asked.sensors}-{asked.days}"
     if not (root / "plumewatch.toml").exists():

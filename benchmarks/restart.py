@@ -83,7 +83,7 @@ class Course:
         return self.config.parent / "data"
 
     def end(self) -> None:
-        """Kill it, if it runs."""
+        """Kill it if it is running."""
         if self.service is not None:
             self.service.kill()
             self.service.wait(10)

@@ -165,7 +165,7 @@ def of_stages(records: list[tuple[bytes, bytes, float]], source: MessageSource) 
 def of_stream(
     label: str, folder: Path, packed: DataFrame, processor: ShardProcessor
 ) -> tuple[Counter[str], float]:
-    """Judge by the stream, print what its triggers did; return alerts, and readings a second."""
+    """Evaluate with the stream, print its triggers; return alerts and readings per second."""
     said = detect(packed, processor)
     write = partial(write_events, folder / "events")
     began, used = time.monotonic(), of_family()
@@ -193,7 +193,7 @@ def of_stream(
 def of_kafka(
     spark: SparkSession, folder: Path, parts: list[Path], asked: argparse.Namespace, parquet: float
 ) -> Counter[str]:
-    """Judge the same readings from a Kafka by the stream; print the ratio to Parquet."""
+    """Evaluate the same readings from Kafka with the stream; print the ratio to Parquet."""
     records = [*messages(parts)]
     shards = buckets(asked.sensors)
     source = MessageSource("bench", partial(intake_config, asked.sensors), shards)

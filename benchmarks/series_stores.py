@@ -75,7 +75,7 @@ def size(folder: Path) -> int:
 
 
 def written(feed: Iterable[list], write: Callable[[list, int], object]) -> tuple[int, float]:
-    """Write batches; how many readings, and readings a second of the writing alone."""
+    """Write batches; return the number of readings, and readings per second of the writes."""
     count, busy = 0, 0.0
     for batch in feed:
         begun = time.perf_counter()
@@ -86,7 +86,7 @@ def written(feed: Iterable[list], write: Callable[[list, int], object]) -> tuple
 
 
 def asked(query: Callable[[], int]) -> tuple[int, float, float]:
-    """Ask eleven times; rows, median and longest time in ms."""
+    """Query eleven times; return rows, median and longest time in ms."""
     taken, rows = [], 0
     for _ in range(11):
         begun = time.perf_counter()

@@ -33,7 +33,7 @@ PRODUCT: Final = {
     *("dashboards", "scale", "sensor_sim", "deploy"),
 }
 KINDS: Final = {"tests": "tests", "research": "research"}
-"""What a top-level folder that is no product counts as; all others are tools."""
+"""Categories of top-level folders outside the product; all others are tools."""
 GENERATED: Final = "dashboards/json/"
 LIMITS: Final = {"product": 50_000, "tests": 42_000, "TOML files": 30}
 
@@ -45,7 +45,7 @@ _COMMENTS: Final = {
     **dict.fromkeys(("toml", "yaml", "yml", "sh", "conf", "acl", "service", "Dockerfile"), _HASH),
     "json": r"(?!)",
 }
-"""What is no code in a language other than Python, by the file's suffix."""
+"""Patterns of non-code lines in languages other than Python, by file suffix."""
 _LAYOUT: Final = {
     *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT),
     tokenize.ENDMARKER,

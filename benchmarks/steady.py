@@ -67,7 +67,7 @@ def nothing(_config: Path, over: threading.Event) -> None:
 
 
 def command(words: str, config: Path, over: threading.Event) -> None:
-    """Run a command of `plumewatch` again and again."""
+    """Run a `plumewatch` command repeatedly."""
     number, month = 0, time.strftime("%Y-%m")
     while not over.is_set():
         number += 1
@@ -104,7 +104,7 @@ BURDENS: dict[str, Burden] = {
 
 
 class Ages:
-    """How old the reading is that the detector evaluated last, beside the running service."""
+    """Age of the reading that the detector evaluated last, observed from another process."""
 
     def __init__(self, data: Path) -> None:
         self._journal = connect(data / "journal.db", read_only=True)

@@ -69,8 +69,8 @@ _AGREES_VOC, _AGREES_RH = 0.06, 1.0
 """Rise with which another channel agrees: doublings of VOC, percent of humidity."""
 _INTERVAL, _VOC_MAX, _RH_RISE = (FEATURES.index(k) for k in ("interval_s", "voc_max", "rh_rise"))
 FAINT_UG_M3: Final = 8.0
-"""Smaller pulses do not alert. In an ordinary room most plumes are that small, and two readings
-cannot tell which of them are vaping."""
+"""Smaller pulses do not alert: in an ordinary room most plumes are that small, and two readings
+cannot show which of them are vaping."""
 FAINT_SHARE: Final = 0.2
 """Least share of the level before it, because the error of particle sensors is proportional."""
 GLANCE, SMALL_GLANCE, SMALL_UG_M3 = 1.75, 0.5, 30.0
@@ -135,7 +135,7 @@ def is_near(episodes: Episodes, model_level: float) -> Flags:
 
 
 def is_large(episodes: Episodes, age: Floats, model_level: float) -> Flags:
-    """Return whether a pulse rose so far that somebody should know, if its cause is not clear."""
+    """Return whether a pulse rose so far that it should be reported even without a clear cause."""
     rise = episodes["at_peak"][:, FINE] - episodes["before_pulse"][:, FINE]
     flags: Flags = (rise >= LARGE_UG_M3) & (age >= LARGE_AFTER_S)
     flags &= episodes["peak_at"] - episodes["pulse_onset"] <= LARGE_WITHIN_S
@@ -150,14 +150,14 @@ def is_possible(episodes: Episodes) -> Flags:
 
 
 def is_unclear(chances: Floats) -> Flags:
-    """Return whether no kind but vaping is clear."""
+    """Return whether no kind other than vaping is clear."""
     clear = np.array([CLEAR[kind] for kind in range(1, len(KINDS))])
     flags: Flags = np.all(chances[:, 1:] < clear, axis=1)
     return flags
 
 
 def drop_unseen_kinds(chances: Floats, episodes: Episodes) -> Floats:
-    """Set the probabilities of kinds to zero that the sensor could not have seen.
+    """Set the probabilities of kinds that the sensor could not have detected to zero.
 
     The others stay as they are, so that no kind seems clear just because channels are missing.
     """

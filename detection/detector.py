@@ -131,7 +131,7 @@ class Detector:
         self._rows: dict[str, int] = {}
         self._baselines = BaselineTracker()
         self._episodes: Episodes = make_idle(16)
-        # Apart from the episodes, which are a kilobyte each: every reading asks for it.
+        # Separate from the episodes, which are a kilobyte each, because every reading needs it.
         self._in_episode = np.zeros(16, np.bool_)
         self._states = np.zeros((16, self._model.units))
         self._received = np.full(16, -np.inf)
@@ -219,7 +219,7 @@ class Detector:
         return detector
 
     def step(self, batch: ReadingBatch) -> list[Event]:
-        """Return the events that readings decide, in order of the readings.
+        """Return the events decided by readings, in order of the readings.
 
         Parameters
         ----------

@@ -1,8 +1,8 @@
 """Reference tables of the documentation: every setting, metric and command, from the code.
 
-What a setting is for stands below it in the class that reads it (`plumewatch.config` and beside
-it); what it may be, and its default, is what pydantic checks. Metrics are those that `/metrics`
-gives once everything was counted at least once. Commands are those of the command line.
+The description of a setting is below it in the class that reads it; allowed values and defaults are
+those that pydantic checks. Metrics are those in `/metrics` once everything was counted at least
+once. Commands are those of the command line.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ _CLASSES: Final = {
     if isinstance(found, type) and issubclass(found, BaseModel)
 }
 _ELSEWHERE: Final = {"mapping": "mappings.md#keys"}
-"""Sections whose keys have a page of their own, which a test holds against the code."""
+"""Sections whose keys have their own page, which a test compares with the code."""
 _WRITTEN: Final = {".sites": "site"}
-"""Keys that a configuration writes in another way than the class that reads it."""
+"""Keys that are written differently in a configuration than in the class that reads it."""
 
 
 # ---- settings
@@ -132,7 +132,7 @@ def _resolve(schema: Schema, defs: Mapping[str, Schema]) -> Schema:
 
 
 def _find_table(value: Schema, defs: Mapping[str, Schema]) -> tuple[Schema | None, bool]:
-    """Return the table that a value is, or that its entries are, and whether it is several."""
+    """Return the table type of a value or its entries, and whether it is a list."""
     if "properties" in value:
         return value, False
     entry = _resolve(value["items"], defs) if value.get("type") == "array" else {}
@@ -250,7 +250,7 @@ _BY_HAND: Final = "`plumewatch retention --apply`"
 
 
 def make_retention() -> list[str]:
-    """Make a row for all that is stored: how long it is kept by default, and who deletes it."""
+    """Make a row for each kind of data: how long it is kept by default, and who deletes it."""
     series, service = storage.TimeseriesConfig(), "the service, or the InfluxDB"
     incident_days = storage.RetentionConfig().incident_days
     rows = [

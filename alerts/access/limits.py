@@ -1,4 +1,4 @@
-"""Rate limits of the staff page, such as those of failed attempts by address and account.
+"""Rate limits of the staff page, such as on failed attempts by address and account.
 
 An attempt is counted before it is checked, so parallel attempts do not get around the limit. A
 successful attempt is subtracted again. Guessing can lock others out, except at addresses that have
@@ -84,7 +84,7 @@ class Limits:
     answers: TryLimit = field(default_factory=TryLimit)
     link_looks: RateLimit = field(default_factory=partial(RateLimit, _LOOKS))
     link_answers: RateLimit = field(default_factory=partial(RateLimit, *_ANSWERS))
-    """Requests with the same link that look at, or may change, an incident."""
+    """Requests with the same link that read, or may change, an incident."""
     provider: RateLimit = field(default_factory=partial(RateLimit, _LOOKS))
     """Sign-ins at the provider from one address, which a whole school may share."""
     refusals: RateLimit = field(default_factory=partial(RateLimit, _LOOKS))

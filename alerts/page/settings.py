@@ -43,7 +43,7 @@ class SensorStatus:
     """A registered sensor: state in words, last reading, and data problems by name.
 
     `poll_error`: why polling the device over HTTP fails, since `poll_failing_since`.
-    `no_particles_since`: since when it has measured other quantities alone, if for longer than a
+    `no_particles_since`: since when it has measured only other quantities, if for longer than a
     day. `unlikely`: quantities that look like another unit (`detection.quantities.UNLIKELY`).
     """
 
@@ -112,7 +112,7 @@ class AccessSettings:
     hasher: Hasher = field(default_factory=Hasher)
     sign_in: SignInRules = field(default_factory=SignInRules)
     provider: IdentityProvider | None = None
-    """Provider of OpenID Connect at which people sign in; None for passwords alone."""
+    """OpenID Connect provider for signing in; None for passwords only."""
     secure_cookie: bool = False
     """Whether the page is reached over https."""
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
@@ -126,7 +126,7 @@ class NoticeSettings:
     """How people get notices and test them."""
 
     send_test: Callable[[StaffMember], Awaitable[Sequence[TrialNotice]]]
-    """Sends a test notice to each address of a person."""
+    """Sends a test notice to each of a person's addresses."""
     read_channels: Callable[[], None]
     """Reloads people of the directory and channels set up on the page; blocks."""
     gateways: Gateways = field(default_factory=Gateways)

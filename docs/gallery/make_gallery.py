@@ -77,7 +77,7 @@ TYPES = """import type { Dashboard, DashboardLink } from '@grafana/schema';
 type Json<T> = T extends string ? `${T}` : T extends number | boolean | null | undefined ? T
   : T extends (infer U)[] ? Json<U>[] : T extends object ? { [K in keyof T]: Json<T[K]> } : T;
 type Some<T> = T extends unknown[] ? T : T extends object ? { [K in keyof T]?: Some<T[K]> } : T;"""
-"""In JSON the members of an enumeration are their texts; of options the default may be left out."""
+"""In JSON, enumeration members are texts, and options may leave out their defaults."""
 KINDS = {
     "timeseries": "TimeSeries",
     "stat": "Stat",
@@ -117,9 +117,9 @@ def bundle() -> Path:
 def find_misfits(package: str) -> list[str]:
     """Check all dashboards against the types of a version of @grafana/schema; what does not fit.
 
-    Options of panels and of their fields are checked by the types of their kind. What the types do
-    not know, and Grafana does: what the data source of an annotation is asked. Sentences in tables
-    wrap by one of two options, of Grafana 11 and later ones; each version ignores the other.
+    Options of panels and of their fields are checked by the types of their kind. The types do not
+    cover the query of an annotation's data source, but Grafana does. Sentences in tables wrap by
+    one of two options, of Grafana 11 and later ones; each version ignores the other.
     """
     lines = [TYPES]
     for kind, name in KINDS.items():
@@ -183,7 +183,7 @@ def split(items: Sequence[Any]) -> Iterator[Any]:
 
 
 class School:
-    """The made-up school in an InfluxDB, as it was a minute after an alert."""
+    """The made-up school in an InfluxDB, one minute after an alert."""
 
     def __init__(self, folder: Path, url: str) -> None:
         make_school(folder, weeks=12, seed=1)
@@ -261,7 +261,7 @@ def make_handler(school: School, folder: Path) -> type[SimpleHTTPRequestHandler]
 
 
 def draw(window: webdriver.Chrome, address: str, width: int, target: Path) -> dict[str, list[str]]:
-    """Take the picture of a page; what went wrong, and which panels are empty."""
+    """Take the picture of a page; return errors and empty panels."""
     size = {"width": width, "height": 1080, "deviceScaleFactor": 1, "mobile": False}
     window.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     window.get(address)
@@ -302,7 +302,7 @@ def build_page(school: School, name: str, dashboard: dict[str, Any], mode: str) 
 
 
 def main() -> int:
-    """Draw all dashboards; return 1 if anything was wrong."""
+    """Draw all dashboards; return 1 if anything failed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "img" / "dashboards")
     parser.add_argument("--only", default="", help="name of a dashboard")

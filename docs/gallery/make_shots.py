@@ -158,7 +158,7 @@ def reopen(state: Path) -> tuple[str, float]:
 
 
 class Series:
-    """The series of the school as it was at a moment."""
+    """The school's series as of a given time."""
 
     def __init__(self, series: Any, sensors: list[str], now: float) -> None:
         self._series, self._sensors, self._now = series, sensors, now
@@ -238,7 +238,7 @@ def open_browser(width: int, height: int, profile: Path) -> Iterator[Any]:
 
 
 def shoot(window: Any, path: Path, tall: int = 0) -> None:
-    """Keep what the window shows, or the first `tall` pixels of the page."""
+    """Save what the window shows, or the first `tall` pixels of the page."""
     time.sleep(1.5)  # charts are drawn by script
     size = window.execute_script("return [innerWidth, innerHeight]")
     clip = {"x": 0, "y": 0, "width": size[0], "height": tall or size[1], "scale": 1}

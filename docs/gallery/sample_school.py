@@ -63,7 +63,7 @@ _KINDS: Final = (
     *[("vape", 0.5)] * 4,
     *(("smoke", 0.02), ("tamper", 0.04), ("sensor_fault", 0.08), ("offline", 0.08)),
 )
-"""Kinds and how many a school day; vaping four times as often."""
+"""Kinds and their number per school day; vaping is four times as frequent."""
 _VERDICTS: Final = {"confirmed": 50, "nothing_found": 28, "false_alarm": 20, "test": 2}
 """Findings, by weight."""
 _HEALTH: Final = {
@@ -306,7 +306,7 @@ def _online_until(sensor: str, end: float) -> float:
 
 
 class _ServiceRecords:
-    """What a service would have recorded of sensors and itself, as of `now`."""
+    """Records that a service would have written about sensors and itself, as of `now`."""
 
     def __init__(
         self, config: PlumewatchConfig, first: date, last: date, alerts: list[Detection]
@@ -406,7 +406,7 @@ def make_school(folder: Path, weeks: int, seed: int) -> None:
 
 
 def main() -> None:
-    """Make the school that the arguments ask for."""
+    """Make the requested school."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("folder", type=Path, help="a new folder")
     parser.add_argument("--weeks", type=int, default=12)
