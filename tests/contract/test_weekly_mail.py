@@ -44,7 +44,11 @@ NOW = moment(FIRST + timedelta(days=14)) + 6 * 3600
     ("language", "subject", "line"),
     [
         ("en", "Lincoln High: week of September 21, 2026", "Rooms with the most vaping and smoke:"),
-        ("es", "Lincoln High: semana del 21 de septiembre de 2026", "Baños con más vapeo y humo:"),
+        (
+            "es",
+            "Lincoln High: semana del 21 de septiembre de 2026",
+            "Espacios con más vapeo y humo:",
+        ),
     ],
 )
 def test_the_mail_arrives_with_subject_and_lines_in_the_schools_language(

@@ -224,7 +224,7 @@ async def test_people_set_up_and_remove_their_own_channels(page_of):
         ({"kind": "browser", "to": "x"}, "Choose from the list"),
         ({"kind": "other", "to": "carrier pigeon kx7"}, "It must begin with one of"),
         ({"kind": "other", "to": "gopher://kx7"}, "It must begin with one of"),
-        ({"kind": "other", "to": "slack://kx7"}, "not the complete address"),
+        ({"kind": "other", "to": "slack://kx7"}, "the complete address of one recipient"),
         ({"kind": "other", "to": "json://kx7.example"}, "not encrypted"),
     ],
 )

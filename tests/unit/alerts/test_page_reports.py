@@ -117,7 +117,7 @@ async def test_times_are_asked_for_in_one_way(start, chosen, name, fields):
     [
         ({"span": "week", "week": "36"}, "&#39;36&#39; is not a week; a week looks like 2026-W47"),
         ({"span": "month"}, "&#39;&#39; is not a month"),
-        ({"span": "term", "term": "Spring"}, "There is no term &#39;Spring&#39;; there is"),
+        ({"span": "term", "term": "Spring"}, "&#39;Spring&#39; is not a term; the terms are"),
         ({"span": "days", "end": ""}, "Choose both days."),
         ({"span": "days", "end": "2026-08-31"}, "The first day is after the last."),
         ({"span": "days", "start": "2016-08-01"}, "The period is longer than ten years."),
@@ -229,8 +229,8 @@ async def test_a_third_one_waits_and_the_end_stops_all(start):
     [
         ({"start": ""}, 400, "Choose both days"),
         ({"start": "2026-10-01"}, 400, "after the last"),
-        ({"name": "../../etc/passwd"}, 400, "no such report"),
-        ({"kind": "exe"}, 400, "no such report"),
+        ({"name": "../../etc/passwd"}, 400, "This report doesn&#39;t exist."),
+        ({"kind": "exe"}, 400, "This report doesn&#39;t exist."),
     ],
 )
 async def test_what_cannot_be_asked_for(start, fields, status, message):

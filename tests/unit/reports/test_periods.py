@@ -44,7 +44,7 @@ def test_names(kind, text, first, last, title):
         ("month", "2026-13", "like 2026-11"),
         ("month", "November", "like 2026-11"),
         ("month", "0000-01", "like 2026-11"),
-        ("term", "Fall", "there is 'Spring 2027', 'Fall 2026'"),
+        ("term", "Fall", "the terms are 'Spring 2027', 'Fall 2026'"),
         ("school_year", "2026/28", "like 2026/27"),
         ("school_year", "2026", "like 2026/27"),
         ("school_year", "", "like 2026/27"),

@@ -94,5 +94,5 @@ def test_the_letter_has_no_english_in_it(made):
     with use_language("es"):
         title, text = write_letter(made, "")
     assert title == "Lincoln High: semana del 26 de octubre de 2026"
-    assert "Baños con más vapeo y humo:" in text.splitlines()
+    assert "Espacios con más vapeo y humo:" in text.splitlines()
     assert english(f"{title} {text}") == set()
