@@ -7,7 +7,7 @@ Two layers find readings that were accepted before:
 1. `RecentReadings` remembers the last `window` readings of each sensor. It recognizes
 
    - a reading with a time stamp by all of its content (stamp, number, values, events, faults).
-     Other quantities of the same moment, as some formats send them, are another reading;
+     Other quantities from the same moment, which some formats send separately, are another reading;
    - a redelivered reading without a usable stamp by its packet id and the DUP flag. Two live
      messages with equal content are two readings. Events are accepted twice rather than never,
      because a broker may reuse the packet id of an acknowledged message immediately;
@@ -18,19 +18,21 @@ Two layers find readings that were accepted before:
 2. A reading that may be a copy of an older one is `Doubtful`: `JournalSearch` looks for it in the
    journal before it is committed.
 
-Neither recognizes a copy that has no stamp or number and another packet id, nor a copy from an HTTP
-sender that has no stamp.
+Neither layer recognizes a copy with a new packet id and no stamp or number, or a copy without a
+stamp from an HTTP sender.
 
-Times ----- Consumers identify a reading by its sensor and its time in whole microseconds, so each
-reading gets a time of its own, unless two measure different quantities at one moment. If `time`
-differs from the sensor's time stamp, `Reading.stamp` contains the time stamp. Time stamps are
-trusted in their own order. A reading with the same stamp as the previous one keeps its distance on
-arrival, within `RESOLUTION_S`; a later stamp counts at least `STEP_S` after it. Only a clock that
-has stopped is not trusted: the same stamp in `_ARRIVALS` arrivals at least `_APART_S` apart, which
-a single pause in delivery does not cause. Its readings are dated at their receipt
-(`time_replaced`), and after `REPORT_AFTER_S` they have the fault `CLOCK`, which becomes an incident
-of the sensor. Readings with a stamp too far ahead are also dated at their receipt
-(`ingest.validation`), but are recognized by their stamps, because our own clock may be wrong.
+Times
+-----
+Consumers identify a reading by its sensor and its time in whole microseconds, so each reading gets
+a time of its own, unless two measure different quantities at one moment. If `time` differs from the
+sensor's time stamp, `Reading.stamp` contains the time stamp. Readings follow the order of their
+stamps. Readings with the same stamp are spaced as they arrived, within `RESOLUTION_S`; a reading
+with a later stamp is placed at least `STEP_S` after them. Only a stopped clock is not trusted: it
+sends the same stamp in `_ARRIVALS` arrivals at least `_APART_S` apart, which a single pause in
+delivery does not cause. Its readings are dated at their receipt (`time_replaced`), and after
+`REPORT_AFTER_S` they have the fault `CLOCK`, which opens an incident for the sensor. Readings with
+a stamp too far ahead are also dated at their receipt (`ingest.validation`), but are recognized by
+their stamps, because our own clock may be wrong.
 """
 
 from __future__ import annotations
@@ -59,11 +61,11 @@ RESOLUTION_S: Final = 1.0
 REPORT_AFTER_S: Final = 120.0
 STEP_S: Final = 0.001
 _SPREAD_S: Final = 0.9
-"""Largest distance on arrival that is kept, so the second has room for more readings."""
+"""Readings are spaced as they arrived up to this long, so that more fit into the second."""
 _APART_S: Final = 2.0
 _ARRIVALS: Final = 3
 _LEAST_S: Final = 1e-6
-"""Smallest difference between two times for consumers."""
+"""Smallest difference at which consumers distinguish two times."""
 _ENTRY: Final = struct.Struct("<qd")
 _KEY: Final = struct.Struct("<q")
 _TIME: Final = struct.Struct("<d")
@@ -78,12 +80,13 @@ class Doubtful(Reading, frozen=True, gc=False):
 class _Sensor(msgspec.Struct):
     """State of one sensor.
 
-    `ring`: key and time of its last readings; the oldest is overwritten. `floor`: all accepted
-    readings with later stamps are in `ring`. `newest`: latest time stamp that was trusted; `since`
-    is the receipt of the first reading with it, `time` the latest time given to one, `arrivals`
-    counts arrivals well apart, last at `arrived`. `ahead`: latest stamp that was too far ahead.
-    `number`: highest number of a reading without a usable stamp. `latest`: latest time given to any
-    reading, by `_round_time`, which those of `moment` have.
+    `ring`: keys and times of its last readings; the oldest is overwritten. `floor`: all accepted
+    readings with later stamps are in `ring`. `newest`: latest trusted time stamp. Readings with
+    that stamp were first received at `since`; the latest time assigned to one is `time`; they
+    arrived `arrivals` times, not counting arrivals close together, most recently at `arrived`.
+    `ahead`: latest stamp that was too far ahead. `number`: highest number of a reading without a
+    usable stamp. `latest`: latest time assigned to any reading, rounded by `_round_time`; `moment`
+    contains the readings at that time.
     """
 
     floor: float
@@ -111,11 +114,11 @@ class _Sensor(msgspec.Struct):
         return self.has(_KEY.pack(key), 0)
 
     def has_time(self, time: float) -> bool:
-        """Whether a remembered reading has this time, which is one of `_round_time`."""
+        """Return whether a remembered reading has this time, rounded by `_round_time`."""
         return self.has(_TIME.pack(time), _KEY.size)
 
     def add(self, key: int, time: float, window: int) -> None:
-        """Remember a reading, by its time of `_round_time`."""
+        """Remember a reading, with its time rounded by `_round_time`."""
         if len(self.ring) < window * _ENTRY.size:
             self.ring += _ENTRY.pack(key, time)
             return
@@ -214,7 +217,7 @@ class RecentReadings:
     def settle(
         self, reading: Reading, packet: int = 0, *, again: bool = False, waited: bool = False
     ) -> Reading | None:
-        """Return a reading at a time of its own: None for a copy, `Doubtful` for a possible one.
+        """Return the reading with a time of its own, `Doubtful` if it may be a copy, None if it is.
 
         `packet`: packet id of its message. `again`: whether the sender marks the message as a
         redelivery. `waited`: whether it may have waited in the broker.
@@ -422,7 +425,7 @@ class JournalSearch:
             if id(reading) in copies:
                 continue
             new = self._find_place(reading, occupied) if type(reading) is Doubtful else reading
-            if self._clock_step != new.clock_step:  # of a copy before it
+            if self._clock_step != new.clock_step:  # includes the steps of copies before it
                 new = msgspec.structs.replace(new, clock_step=self._clock_step)
             self._clock_step = 0.0
             fresh.append(new)
@@ -431,7 +434,7 @@ class JournalSearch:
     def _find_place(self, reading: Reading, occupied: set[int]) -> Reading:
         """Return a plain reading at a free time of its sensor, which is `occupied` from then on.
 
-        Of the reading's own time it must be known whether the journal has it.
+        If the journal has a reading at the reading's own time, `occupied` must contain that time.
         """
         time, stamp = reading.time, reading.said
         while (key := _make_time_key(reading.sensor, time)) in occupied or (

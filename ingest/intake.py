@@ -1,10 +1,10 @@
 """The intake: one message in, exactly one outcome out.
 
 `Intake` is pure: it never sleeps, logs, reads a clock or touches the network. A message is accepted
-(its readings must be journaled; there may be none if a decoder only remembers it), a duplicate (all
-of it was accepted before), rejected (a dead letter has the reason) or flooded (left out because its
-sender sends far too many: `ingest.integrity`). All are acknowledged. `Intake.on_message` never
-raises: if a decoder fails, the message is rejected (`decoder_failed`).
+(its readings must be journaled; there are none if a decoder only buffers the message), a duplicate
+(all of it was accepted before), rejected (a dead letter has the reason) or flooded (dropped because
+its sender sends far too many messages: `ingest.integrity`). All are acknowledged.
+`Intake.on_message` never raises: if a decoder fails, the message is rejected (`decoder_failed`).
 
 Readings of unregistered sensors are stored with the flag `unknown_sensor`, never cause alerts, and
 are listed (`Intake.quarantine`). Topics without a decoder are rejected and listed
@@ -107,7 +107,7 @@ class IntakeConfig:
     `Decoder.topics`; decoders are tried in the order of `ingest.decoders`.
     `mappings`: compiled mappings (`ingest.mapping`), in the order in which they are tried.
     `accept_unknown`: treat unregistered sensors as registered (replay, simulation).
-    `quarantine_size`: limit of the lists of unknown sensors and of unmatched topics.
+    `quarantine_size`: most entries in the lists of unknown sensors and of unmatched topics.
     `dead_letter_bytes`, `sample_bytes`: bytes kept of a payload in dead letters and in these lists.
     """
 
@@ -125,7 +125,7 @@ class IntakeConfig:
 _NO_MESSAGE: Final = Message("", b"", 0.0)
 _TOPIC_KEPT: Final = 256
 _REMEMBERED: Final = 8_192
-"""Topics whose decoders are remembered; beyond this number, all are forgotten."""
+"""Number of topics whose decoders are cached; beyond it, the cache is cleared."""
 
 
 class Intake:
@@ -164,7 +164,7 @@ class Intake:
         )
 
     def restore(self, readings: Iterable[Reading], *, counted: bool = True) -> None:
-        """Remember the tail of the journal, oldest first, and count it unless it is `counted`."""
+        """Load the journal's tail, oldest first; count its readings unless already `counted`."""
         tail = list(readings)
         self._recent.restore(tail)
         tail = [reading for reading in tail if self._is_counted(reading)]
@@ -176,7 +176,7 @@ class Intake:
                 self.reading_counts.add_missing(sensor, n)
 
     def snapshot(self) -> bytes:
-        """Return what an intake with the same configuration needs to continue mid-stream.
+        """Return the state from which an intake with the same configuration can continue.
 
         Counts, findings and the quarantine lists are not included.
         """
@@ -184,7 +184,7 @@ class Intake:
         return msgspec.msgpack.encode((states, self._recent.snapshot()))
 
     def resume(self, snapshot: bytes) -> None:
-        """Continue from what `snapshot` returned; raises `msgspec.MsgspecError`."""
+        """Restore the state that `snapshot` returned; raises `msgspec.MsgspecError`."""
         states, recent = msgspec.msgpack.decode(snapshot, type=tuple[bytes, bytes])
         self.config.context.states.restore(states)
         self._recent.resume(recent)
@@ -253,7 +253,7 @@ class Intake:
             self._recent.on_delivery(message.packet, duplicate=message.duplicate)
 
     def _leave_out_floods(self, readings: Sequence[Reading], now: float) -> list[Reading]:
-        """Return the readings that are not left out as part of a flood."""
+        """Return the readings that are kept; the rest of a flood is dropped."""
         admitted: list[Reading] = []
         for reading in readings:
             sensor = self._resolve(reading.sensor)
@@ -366,7 +366,7 @@ class Intake:
         for sensor in {reading.sensor: None for reading in readings}:
             if not permits(sensor, self._resolve(sensor)):
                 raise MessageRefusedError(
-                    Reason.NOT_ALLOWED, f"the sender may not post for sensor {sensor!r}"
+                    Reason.NOT_ALLOWED, f"the sender isn't allowed to post for sensor {sensor!r}"
                 )
 
     def _settle(self, reading: Reading, message: Message | None, decoder: str) -> Reading:
@@ -416,7 +416,7 @@ class Intake:
 
 _BY_NAMES: Final = frozenset({"native", "generic", "zigbee2mqtt"})
 _MARKS: Final = {"awair": b'"score"', "ruuvi": b'"gw_mac"'}
-"""Additional content of messages whose decoder uses everyday names."""
+"""Content that a message must contain to suggest a decoder whose value names are common words."""
 
 
 def decode_message(
@@ -438,7 +438,7 @@ def find_candidates(topic: str, decoder: str, routes: Routes) -> tuple[Decoder, 
         return found
     named = routes.named(decoder)
     if named is None:
-        raise MessageRefusedError(Reason.UNKNOWN_TOPIC, f"no decoder is called {decoder!r}")
+        raise MessageRefusedError(Reason.UNKNOWN_TOPIC, f"there is no decoder {decoder!r}")
     return (named,)
 
 
@@ -466,7 +466,7 @@ def _find_max_bytes(decoder: Decoder, topic: str, context: Context) -> int:
 
 
 def find_likely_decoders(message: Message, context: Context) -> tuple[str, ...]:
-    """Return the decoders that find most in a message, as a suggestion for a person."""
+    """Return the decoders that extract the most from a message, as suggestions to the user."""
     found: dict[str, int] = {}
     for name in DECODERS:
         fresh = replace(context, states=States())

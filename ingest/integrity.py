@@ -2,22 +2,23 @@
 
 A finding is something that no genuine device or broker does. The broker is the first line of
 defense: each account may publish only under its own name (`deploy/mosquitto.acl`). Findings are the
-second, for when a password leaks or the access list is wrong. A finding is a reading without values
+second, in case a password leaks or the access list is wrong. A finding is a reading without values
 and with one event that decoders never produce, so it is journaled and becomes an incident. It never
 keeps a reading from alerting.
 
 - ``two_senders``: the sequence numbers of a sensor come from two devices (`Numbering`).
-- ``repeated``: more than `REPEATS` messages within `WINDOW_S` were accepted long before, and the
-  broker does not mark them as redelivered.
+- ``repeated``: more than `REPEATS` messages within `WINDOW_S` repeat messages that were accepted
+  long ago, and the broker does not mark them as redelivered.
 - ``refused``: more than `REFUSED` messages within `WINDOW_S` on a sensor's topic are not readings.
 - ``flooded``: far too many messages arrive under the sensor's name (`Floods`).
 
 More than `UNREGISTERED` new unregistered sensors are a fault of the service (`alerts.operations`)
-rather than of one sensor. While most messages are old, a backlog is being read, and neither those
-nor ``refused`` count.
+rather than of one sensor. While most messages are old, the service is reading a backlog, so neither
+unregistered sensors nor ``refused`` messages count.
 
-`ReadingCounts` counts each reading as `readings` and once for everything notable about it. It has
-an entry for each registered sensor; readings of unknown sensors are in the quarantine list.
+`ReadingCounts` counts each reading once under `readings`, and once under each of its notable
+properties. It has an entry for each registered sensor; readings of unknown sensors are in the
+quarantine list.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ _LINES: Final = 4
 _DOUBTS: Final = 4
 _DOUBT_S: Final = 600.0
 _LEARNT_S: Final = _DOUBT_S / (_DOUBTS - 1)
-"""Anything less frequent than this causes too few doubts to be reported."""
+"""Doubts that are further apart than this are too few to be reported."""
 
 
 @dataclass(slots=True)
@@ -67,20 +68,21 @@ class Numbering:
     """Follow the sequence numbers of one sensor's readings in the order of arrival.
 
     A gap is not yet a loss: messages overtake each other, and after a reconnection the broker
-    redelivers some behind newer ones. So a gap stays open for `OPEN_S`, and only numbers that are
-    still missing then count. A restarted counter is not a gap: its number is lower than an earlier
-    one and its stamp is later, by `OPEN_S` if the number may still arrive. Nor is a jump larger
-    than `MAX_JUMP`: no buffer is that large, so the counter was set.
+    redelivers some of them behind newer ones. So a gap stays open for `OPEN_S`, and only the
+    numbers that are still missing then are counted. A restarted counter is not a gap: its number is
+    lower than an earlier one and its stamp is later, by `OPEN_S` if the number may still arrive. A
+    jump larger than `MAX_JUMP` is not a gap either: no buffer is that large, so the counter was
+    set.
 
-    A counter that continues where it was before a jump or restart belongs to a second device. This
+    If numbers continue where they were before a jump or restart, a second device is sending. This
     is certain if the two counters are far apart, and a doubt if they are close. There are four more
-    doubts: a reading without a number among numbered ones, the same number in another message while
-    the counter continues, a missing number with a later stamp while the counter continues, and a
-    jump back to a high number. The first two are no doubts if the reading has only other
-    quantities, and the air quantities arrived within `_LEARNT_S` of its first number: formats may
-    split a moment, but forged air values must not begin later. A genuine device may cause one
-    doubt, so only several within `_DOUBT_S` are reported. The longest lines of numbers are
-    remembered, so random numbers do not displace the sensor's own.
+    doubts: a reading without a number among numbered ones; a number that repeats in another message
+    while the counter continues; a missing number that arrives with a later stamp while the counter
+    continues; and a jump back to a high number. The first two do not count if the reading has only
+    other quantities, and its air quantities arrived within `_LEARNT_S` of the first number: a
+    format may split a moment into several messages, but forged air values must not start later. A
+    genuine device may cause one doubt, so only several within `_DOUBT_S` are reported. The longest
+    lines of consecutive numbers are remembered, so random numbers do not displace the sensor's own.
 
     `lines`: consecutive numbers, starting with the line of the last reading.
     `received`, `names`: receipt of the last numbered reading, and its quantities.
@@ -241,9 +243,10 @@ _SECONDS: Final = 10_000
 
 @dataclass(slots=True)
 class _Kind:
-    """Messages of one kind: `count` in a `second` of receipt, and how many more are `left`.
+    """State of one kind of message: `count` is the number in the `second` of receipt.
 
-    `seconds`: seconds of the readings' own time stamps.
+    `left`: how many more messages may arrive before they are a flood. `seconds`: seconds of the
+    readings' own time stamps.
     `loud`: the last second of receipt with more than `PER_S`; `last`: receipt of the last message.
     `read`: the last second in which a reading of a flood was kept.
     """
@@ -288,18 +291,19 @@ class _Kind:
 class Floods:
     """Detect floods under each name, for at most `names` names.
 
-    All sensors share one session, which is delivered and acknowledged in order, so messages of one
-    account delay all others unless they cost next to nothing. Of a sender that floods, only the
-    first reading of each second is kept. The others are left out and counted.
+    All sensors share one session, whose messages are delivered and acknowledged in order. So a
+    flood from one account delays all others, unless its messages cost next to nothing. From a
+    sender that floods, only the first reading of each second is kept. The others are dropped and
+    counted.
 
     Readings of one sensor are of different kinds: with or without a time stamp, with or without a
     sequence number. Each kind has its own rate, so a flood of one does not displace the others.
     Readings of a kind that floods are stored but not evaluated while another kind arrives as usual.
 
     A kind floods if it sends more than `BURST` readings beyond `PER_S` for each second of receipt
-    plus `PER_S` for each second of its own time stamps. So a sensor may send what it stored while
-    offline, which is a few readings for each second. More than `MOST_PER_S` are always a flood. A
-    flood ends when `CALM_S` seconds had at most `PER_S` messages each.
+    plus `PER_S` for each second of its own time stamps. So a sensor can send the readings that it
+    stored while offline, a few for each second. More than `MOST_PER_S` are always a flood. A flood
+    ends after `CALM_S` seconds with at most `PER_S` messages each.
 
     Only live messages count; a backlog that waited in the broker is always read.
     """
@@ -312,7 +316,7 @@ class Floods:
         return self._of(name, kind).take(now, now)
 
     def on_live(self, name: str, kind: Hashable, reading: Reading, now: float) -> Reading | None:
-        """Return the reading of a live message as it should be stored; None if it is left out."""
+        """Return the reading of a live message as it should be stored, or None to drop it."""
         own = self._of(name, kind)
         if not own.take(reading.time, now):
             return reading
@@ -337,14 +341,14 @@ class Floods:
 
 _SHAPES: Final = 8
 _MOST_KIB: Final = 63
-"""Larger messages are refused unread (`validation`), and must not use up the sensor's second."""
+"""Larger messages are refused unread (`validation`); they must not use up the topic's budget."""
 _BEGINNING: Final = 256
 _DIGITS: Final = b"0123456789.-"
 
 
 @dataclass(slots=True)
 class _Topic:
-    """What a topic has `spent` in a `second`, and the messages read `beyond` that.
+    """Cost `spent` by a topic in a `second`, and the messages read `beyond` its budget, by shape.
 
     `usual`: how often messages of each shape arrived while there were few.
     """
@@ -401,7 +405,7 @@ AGAIN_S: Final = 60.0
 
 
 class Integrity:
-    """Check the messages of registered sensors; O(open gaps) a message."""
+    """Check the messages of registered sensors; O(open gaps) per message."""
 
     def __init__(self, on_fault: Callable[[Detail], None] = lambda _what: None) -> None:
         self._on_fault = on_fault
@@ -412,10 +416,10 @@ class Integrity:
         self._reported: dict[tuple[str, Detail], float] = {}
         self._found: list[Reading] = []
         self._old = 0.0
-        """Share of recent messages that were not fresh."""
+        """Share of recent messages that were old."""
 
     def restore(self, readings: Iterable[Reading]) -> Counter[str]:
-        """Learn the numbers in the journal's tail; return missing readings by sensor."""
+        """Load the sequence numbers of the journal's tail; return missing readings by sensor."""
         missing: Counter[str] = Counter()
         for reading in readings:
             if n := self._add(reading)[0]:
@@ -519,13 +523,14 @@ nor do unknown sensors, which are listed elsewhere."""
 _FINE: Final = frozenset(FINE_PARTICLES)
 _Stored: TypeAlias = tuple[dict[str, dict[str, int]], dict[str, int], dict[str, dict[str, int]]]
 _MANY: Final = 5
-"""How many readings in a row it takes to report a running sensor."""
+"""Consecutive readings after which a running sensor is reported."""
 
 
 class UnlikelyValues:
-    """How many readings in a row of each sensor had a value in another unit, by quantity.
+    """Counts consecutive readings of each sensor whose values seem to be in another unit.
 
-    A single plausible value ends a run, because a momentary value proves nothing.
+    Each quantity is counted on its own. A single plausible value ends a run, because a momentary
+    value proves nothing.
     """
 
     def __init__(self) -> None:
@@ -560,7 +565,7 @@ class ReadingCounts:
         self.unlikely = UnlikelyValues()
 
     def add(self, reading: Reading, *, duplicate: bool = False) -> None:
-        """Count one reading of a registered sensor; a duplicate counts only as that."""
+        """Count one reading of a registered sensor; a duplicate counts only as a duplicate."""
         counts = self._of(reading.sensor)
         if duplicate:
             counts[CountKind.DUPLICATE] += 1
@@ -607,7 +612,7 @@ class ReadingCounts:
         return {str(key): n for key, n in self._counts.get(sensor, {}).items() if n}
 
     def no_particles_since(self, sensor: str) -> int | None:
-        """Return since when a sensor sends no particles, Unix seconds; None if it sends them.
+        """Return when a sensor stopped sending particles, Unix seconds; None if it sends them.
 
         A vape alarm of the device itself counts as particles.
         """
