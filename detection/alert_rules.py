@@ -7,22 +7,24 @@ Thresholds
 A sensor alerts at the model's level plus an offset, in log-odds: the lowest offset at which it is
 expected to stay within its budget of false alarms a week.
 
-Seen Scored readings of one sensor less than `CLUSTER_S` apart are one *cluster*, with one cause. A
-    cluster that could have alerted counts as one minus its probability of vaping; a person's answer
-    makes that one or zero.
+Seen
+    Scored readings of one sensor less than `CLUSTER_S` apart are one *cluster*, with one cause. A
+    cluster that could have alerted counts as one minus its probability of vaping. Once a person has
+    answered, it counts as one or zero.
 Expected
     What was seen, plus one week of an ordinary room: `BUDGET` at its own level, and e times as many
     for each 1 / `TAIL` log-odds below. Its level is the model's, adjusted by people (room tests and
     answers, `alerts.incidents.threshold_adjustments`).
 
-So at first a threshold is where people set it. A room that uses none of its budget becomes more
-sensitive until it does, and one that a test made too sensitive goes back. Unanswered plumes may be
-vaping: they never raise a threshold above the model's, or above what people set. The offset is at
-most `UPPER`, so a score that high always alerts. It is at least -`LOWER`. The offset is set at a
-sensor's first reading of each hour; each sensor's hours begin at a different minute, so that few
-are due together. Clusters and the time over which they were collected decay together, by a factor
-of e for every `MEMORY_S` in which the sensor reported: a sensor that is switched off forgets
-nothing. Thresholds are the same however the stream is split, and no sensor depends on another.
+So a threshold starts where people set it. A room that uses none of its budget becomes more
+sensitive until it uses some; a room that a test made too sensitive becomes less sensitive again.
+Unanswered plumes may be vaping: they never raise a threshold above the model's, or above what
+people set. The offset is at most `UPPER`, so a score that high always alerts. It is at least
+-`LOWER`. The offset is set at a sensor's first reading of each hour; each sensor's hours begin at a
+different minute, so that few are due together. Clusters and the time over which they were collected
+decay together, by a factor of e for every `MEMORY_S` in which the sensor reported. Nothing decays
+while a sensor is switched off. Thresholds are the same however the stream is split, and no sensor
+depends on another.
 """
 
 from __future__ import annotations
@@ -66,13 +68,13 @@ _AGAIN_S: Final = 600.0
 _READINGS_OFTEN, _READINGS = 3.0, 2.0
 """Readings a pulse needs before it alerts: a single one may be an artifact or a first lobe."""
 _AGREES_VOC, _AGREES_RH = 0.06, 1.0
-"""Rise with which another channel agrees: doublings of VOC, percent of humidity."""
+"""Rise from which another channel counts as agreeing: doublings of VOC, percent of humidity."""
 _INTERVAL, _VOC_MAX, _RH_RISE = (FEATURES.index(k) for k in ("interval_s", "voc_max", "rh_rise"))
 FAINT_UG_M3: Final = 8.0
-"""Smaller pulses do not alert: in an ordinary room most plumes are that small, and two readings
-cannot show which of them are vaping."""
+"""Smaller pulses do not alert. In an ordinary room most plumes are that small, and two readings are
+too few to distinguish vaping."""
 FAINT_SHARE: Final = 0.2
-"""Least share of the level before it, because the error of particle sensors is proportional."""
+"""Smallest rise as a share of the level before; the error of particle sensors is proportional."""
 GLANCE, SMALL_GLANCE, SMALL_UG_M3 = 1.75, 0.5, 30.0
 """How far below the model's level, in log-odds, a pulse is still possible vaping; less for a small
 one, because most plumes are small."""
@@ -110,9 +112,9 @@ def _agrees(f: Floats) -> Flags:
 
 
 def is_ambiguous(episodes: Episodes, f: Floats) -> Flags:
-    """Return whether a sensor reports too rarely to tell one puff from a spray by its particles.
+    """Return whether a sensor reports too rarely to distinguish one puff from a spray.
 
-    Then another channel that agrees decides, or a second puff.
+    In that case, it alerts only if another channel agrees, or after a second puff.
     """
     since = episodes["pulse_onset"] - episodes["possible_onset"]
     is_second = (since > 0.0) & (since <= _AGAIN_S)
@@ -135,7 +137,7 @@ def is_near(episodes: Episodes, model_level: float) -> Flags:
 
 
 def is_large(episodes: Episodes, age: Floats, model_level: float) -> Flags:
-    """Return whether a pulse rose so far that it should be reported even without a clear cause."""
+    """Return whether a pulse is so large that it is reported even without a clear cause."""
     rise = episodes["at_peak"][:, FINE] - episodes["before_pulse"][:, FINE]
     flags: Flags = (rise >= LARGE_UG_M3) & (age >= LARGE_AFTER_S)
     flags &= episodes["peak_at"] - episodes["pulse_onset"] <= LARGE_WITHIN_S
@@ -157,7 +159,7 @@ def is_unclear(chances: Floats) -> Flags:
 
 
 def drop_unseen_kinds(chances: Floats, episodes: Episodes) -> Floats:
-    """Set the probabilities of kinds that the sensor could not have detected to zero.
+    """Set to zero the probabilities of kinds that the sensor could not have detected.
 
     The others stay as they are, so that no kind seems clear just because channels are missing.
     """
@@ -218,9 +220,9 @@ def count_stages(age: Floats) -> Floats:
 
 
 def count_moments(age: Floats) -> Floats:
-    """Return how often a pulse has been scored: at every reading at first, then less and less.
+    """Return how often a pulse has been scored: at its first readings, then less and less often.
 
-    About eight times a doubling of its age, whatever the interval of the sensor.
+    It is scored about eight times per doubling of its age, whatever the sensor's interval.
     """
     judged: Floats = np.floor(8.0 * np.log2(np.maximum(age, 0.0) / 8.0 + 1.0))
     return judged
@@ -233,14 +235,14 @@ LOWER: Final = 3.0
 UPPER: Final = 1.5
 """How far a threshold may be below and above the model's, log-odds."""
 TAIL: Final = 1.5
-"""How fast nuisances become rarer as the score rises, in worlds the model was not trained on."""
+"""How fast nuisances become rarer as the score rises, in simulations not used in training."""
 CLUSTER_S: Final = 120.0
 WEEK_S: Final = 7 * 86_400.0
 MEMORY_S: Final = 4 * WEEK_S
 LEARN_S: Final = 86_400.0
-"""Before a sensor has reported for this long, no expected number is given."""
+"""Until a sensor has reported for this long, expected false alarms are unknown."""
 _LONGEST_STEP_S: Final = 300.0
-"""A longer silence counts as this much reporting time."""
+"""A longer silence counts only as this much reporting time."""
 _STEP: Final = 0.125
 _OFFSETS: Final = np.arange(-LOWER, UPPER + _STEP / 2, _STEP)
 """Lower ends of the score bins, relative to the model's level, in log-odds."""
@@ -293,14 +295,14 @@ _WIDTH: Final = _NAMED + _OFFSETS.size
 
 @dataclass(frozen=True, slots=True)
 class ThresholdReport:
-    """A sensor's threshold, and what it costs.
+    """A sensor's threshold, and the false alarms to expect from it.
 
     Attributes
     ----------
     level, model_level : float
         Log-odds at which vaping alerts, and the model's own threshold.
     budget, expected : float
-        Tolerable and expected false alarms a week; None until enough was seen.
+        Tolerable and expected false alarms a week; None until there is enough data.
     feedback : float
         Offset by room tests and answers, log-odds.
     weeks : float
@@ -441,7 +443,7 @@ class AlertThresholds:
         self._changed[rows] = False
 
     def set_budget(self, row: int, budget: float) -> None:
-        """Set the budget of a sensor, false alarms a week, and its threshold if it differs."""
+        """Set a sensor's budget, false alarms a week; if that changes it, reset the threshold."""
         if budget != self._state.budget[row]:
             self._state.budget[row] = budget
             self._set(np.array([row]))
@@ -535,8 +537,8 @@ class AlertBudgets:
     own : mapping of str to float
         By sensor.
     moved : mapping of str to float
-        Initial offset by sensor, in log-odds, to replay at the level of that time; empty in a
-        service, where feedback adjusts thresholds.
+        Initial offset by sensor, in log-odds, to replay old readings at the thresholds of their
+        time; empty in a service, where feedback adjusts thresholds.
     """
 
     default: float = BUDGET

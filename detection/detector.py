@@ -2,9 +2,9 @@
 
 Each reading updates its sensor's baselines (`detection.channels`). A clear rise opens an episode
 (`detection.episodes`), whose features the model scores (`detection.model`); this module decides
-when to alert. `vape` is alerted once a session, as soon as its log-odds pass the sensor's alert
-threshold; a pulse not far below it, or a large one without a clear cause, is `possible`. Other
-kinds are alerted when they are clear, or when the episode ends.
+when to alert. It alerts on `vape` once per session, as soon as the log-odds pass the sensor's alert
+threshold; a pulse not far below it, or a large one without a clear cause, is `possible`. It alerts
+on other kinds when they are clear, or when the episode ends.
 
 Time comes from the readings: when they stop, so does the detector, until `on_time` advances it. Any
 split of a stream into batches gives the same events. A sensor is not scored before it has reported
@@ -70,7 +70,7 @@ JUDGED_S: Final = 240.0
 _NEAR, _LARGE, _RARE = range(3)
 _WHY_POSSIBLE: Final = ((), (fact(Detail.LARGE_PLUME),), (fact(Detail.RARE_READINGS),))
 """Details of a possible-vaping event, by reason: its score, its size alone, or its score at a
-sensor that reports too rarely to tell it from a spray."""
+sensor that reports too rarely to distinguish it from a spray."""
 _NEAR_S: Final = 60.0
 _LEAST_S: Final = 0.001
 _FORMAT: Final = 1
@@ -131,7 +131,7 @@ class Detector:
         self._rows: dict[str, int] = {}
         self._baselines = BaselineTracker()
         self._episodes: Episodes = make_idle(16)
-        # Separate from the episodes, which are a kilobyte each, because every reading needs it.
+        # Not in the episodes, which are a kilobyte each, because every reading checks it.
         self._in_episode = np.zeros(16, np.bool_)
         self._states = np.zeros((16, self._model.units))
         self._received = np.full(16, -np.inf)
@@ -219,7 +219,7 @@ class Detector:
         return detector
 
     def step(self, batch: ReadingBatch) -> list[Event]:
-        """Return the events decided by readings, in order of the readings.
+        """Return the events that these readings cause, in the order of the readings.
 
         Parameters
         ----------
@@ -246,7 +246,7 @@ class Detector:
         now : float
             On the readings' clock, Unix seconds.
         received : float, optional
-            The current time on the clock of receipt; `now` by default.
+            The current time on the receipt clock; `now` by default.
         """
         rows = self._running_rows()
         silent = now - self._baselines.state.time[rows] > SILENT_S
@@ -437,14 +437,14 @@ class Detector:
     ) -> NDArray[np.bool_]:
         """Score pulses; return whether each passes its sensor's alert threshold, or comes near.
 
-        The third row is whether its sensor reports too rarely to tell it from a spray.
+        The third row is whether its sensor reports too rarely to distinguish it from a spray.
         """
         if not due.size:
             return np.zeros((3, 0), np.bool_)
         episode, rows, time = here.episode, here.rows[due], here.time[due]
         score, self._states[rows] = self._model.vape_score(f, self._states[rows])
         episode["log_odds"][due] = score
-        # Alerted vaping is also scored for a THC cartridge, whose aerosol barely evaporates.
+        # After a vaping alert, also score how likely a THC cartridge is: its aerosol persists.
         alerted = alert_rules.is_alerted_vaping(episode)[due]
         if np.count_nonzero(alerted):
             alerted &= time - episode["peak_at"][due] >= alert_rules.THC_FROM_S
@@ -459,9 +459,9 @@ class Detector:
         return np.array([passes & ~unclear, near, unclear]) & may_alert
 
     def _end_sessions(self, here: _Round) -> None:
-        """End vaping that has not been seen for a while, even if the episode continues.
+        """End vaping events that have not been seen for a while, even if the episode continues.
 
-        So the next session in a busy hour is a separate event.
+        This makes the next session in a busy hour a separate event.
         """
         episode, s = here.episode, alert_rules.is_alerted_vaping(here.episode).nonzero()[0]
         if not s.size:
@@ -482,7 +482,7 @@ class Detector:
     def _alert(
         self, here: _Round, i: int, chances: Floats, *, is_vape: bool, is_over: bool
     ) -> None:
-        """Alert vaping when its score passes, or another kind once it is clear or the episode ends.
+        """Alert on vaping whose score passes, or on another kind once it is clear or has ended.
 
         If vaping is likeliest but below the alert threshold, no other kind is alerted either.
         """
