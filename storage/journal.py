@@ -15,10 +15,10 @@ but loses none. The state of a consumer is a pure function of the readings and i
 (`save_snapshot`); after a restart, the readings between its position and the cursor are evaluated
 again. The newest readings are read from memory, which contains only durable readings.
 
-`prune` deletes the oldest readings, in slices that do not delay commits: readings that are older
-than the retention and read by all consumers, and the oldest whatever their age if the file is too
-large. Readings that a slow consumer has not read are only deleted for size, with a gap `unread` and
-a warning.
+`prune` deletes readings in slices, so that it does not delay commits. It deletes readings that are
+older than the retention period and that all consumers have read. If the file is too large, it also
+deletes the oldest readings, whatever their age. Readings that a slow consumer has not read are
+deleted only to save space, with a gap `unread` and a warning.
 
 A record with a wrong checksum becomes a dead letter `corrupt_record` and a gap `corrupt`. Offsets
 on an unreadable page become a gap `damaged` (`storage.repair`). If commits are lost from the end,
@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 
 _MAX_DEAD_LETTERS = 100_000
 _SLICE: Final = 2_000
-"""Rows deleted in one transaction: a commit that waits for it waits some milliseconds."""
+"""Rows deleted in one transaction: a commit waits a few milliseconds for it at most."""
 _ROW_BYTES: Final = 24
 """Approximate bytes of a row besides its body."""
 _DECODER: Final = msgspec.msgpack.Decoder(Reading)
@@ -118,7 +118,7 @@ class Journal(DatabaseFile):
     ) -> None:
         self.path = path
         self._remembered = remembered
-        self._recent: list[JournalEntry] = []  # without gaps; grows, and is replaced by another
+        self._recent: list[JournalEntry] = []  # consecutive; appended to or replaced, never cut
         self.corrupt_records = 0
         self._newest = 0  # offset, so that a rebuilt file does not fall behind its consumers
         self._clock = clock
@@ -192,8 +192,8 @@ class Journal(DatabaseFile):
     def continue_behind(self, offset: int) -> None:
         """Continue with offsets after `offset`; never goes back.
 
-        For a journal that is new or restored from a backup, because consumers that are ahead would
-        skip its next readings. The skipped offsets become a gap `lost`.
+        Call this for a journal that is new or restored from a backup; otherwise consumers that are
+        ahead would skip its next readings. The skipped offsets become a gap `lost`.
         """
 
         def skip(tx: sqlite3.Connection) -> None:
@@ -349,7 +349,7 @@ def _read_rows(
     db: sqlite3.Connection, path: Path | str, after: int, limit: int
 ) -> tuple[list[tuple[int, int, object]], int]:
     """Return the rows after an offset, the next cursor, and the gap that ends them."""
-    last = last_offset(db)  # first: rows that come now are read next time
+    last = last_offset(db)  # before the rows: rows added meanwhile are read next time
     rows = db.execute(_SELECT, (after, limit)).fetchall()
     if not rows:
         return [], max(after, last)
@@ -379,7 +379,7 @@ class JournalReader:
         return (last + 1 if first is None else int(first)), last
 
     def read(self, after: int, limit: int) -> tuple[list[JournalEntry], int]:
-        """Return up to `limit` entries after an offset and the new cursor, as `Journal.read`."""
+        """Return up to `limit` entries after an offset and the new cursor, like `Journal.read`."""
         with translate_errors(self._path):
             rows, cursor = _read_rows(self._connection, self._path, after, limit)
         found = ((offset, decode_record(crc, body)) for offset, crc, body in rows)
