@@ -1,10 +1,10 @@
 """Key figures of alerting: the one place that computes them, from `reports.rows`.
 
 Incidents on all days count, except tests; figures per school day or per hour on duty count only
-those on school days. Every figure comes with its basis, the count behind it. A ratio of too few is
-None, never 0: of fewer than `FEWEST` incidents, or over less than a sensor-week. Incidents nobody
-acknowledged have no time to acknowledgment, but they are never dropped: they are counted beside the
-times and rank last in `Acknowledgment.median_all_s` and `p90_all_s`.
+those on school days. Every figure comes with its basis, the count behind it. A ratio over fewer
+than `FEWEST` incidents, or over less than a sensor-week, is None, never 0. Incidents that nobody
+acknowledged have no time to acknowledgment, but they are never dropped: they are counted separately
+and rank last in `Acknowledgment.median_all_s` and `p90_all_s`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def share(part: float, whole: float) -> Rate:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Summary of spans of time, seconds; None if there are none."""
+    """Summary of durations, seconds; None if there are none."""
 
     n: int
     mean_s: float | None
@@ -60,7 +60,7 @@ class Times:
 def quantile(ordered: Sequence[float], share: float) -> float | None:
     """Return the quantile of ascending values, linear between neighbors (Hyndman & Fan type 7).
 
-    None without values, or if it falls among infinite ones.
+    Return None if there are no values, or if the quantile falls among infinite ones.
 
     >>> quantile([10.0, 20.0, 40.0], 0.5), quantile([10.0, 20.0, 40.0], 0.9)
     (20.0, 36.0)
@@ -78,7 +78,7 @@ def quantile(ordered: Sequence[float], share: float) -> float | None:
 
 
 def summarize_times(spans: Iterable[float]) -> Times:
-    """Summarize spans of time, seconds."""
+    """Summarize durations, seconds."""
     ordered = sorted(spans)
     mean = math.fsum(ordered) / len(ordered) if ordered else None
     return Times(len(ordered), mean, quantile(ordered, 0.5), quantile(ordered, 0.9))
@@ -86,7 +86,7 @@ def summarize_times(spans: Iterable[float]) -> Times:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The rows that figures count, and how many tests and possible vapings they leave out."""
+    """The rows that figures count, and how many tests and possible-vaping rows are left out."""
 
     incidents: tuple[IncidentRow, ...]
     notices: tuple[NoticeRow, ...]
@@ -117,10 +117,10 @@ def select_counted(
 class Acknowledgment:
     """Time from the first notice delivered to the first acknowledgment.
 
-    `acknowledged` is 0 if someone acknowledged on the page before the notice arrived. `notified`
-    leaves out incidents whose escalation continues unacknowledged. `within_5_min` is of all
-    notified, and `median_all_s` and `p90_all_s` are over all, unacknowledged ranked last;
-    None if the quantile falls among those.
+    The time is 0 if someone acknowledged on the page before the notice arrived. `notified` leaves
+    out unacknowledged incidents that are still escalating. `within_5_min` is a share of `notified`.
+    `median_all_s` and `p90_all_s` are over `notified`, with unacknowledged incidents ranked last;
+    they are None if the quantile falls among those.
     """
 
     acknowledged: Times
@@ -135,9 +135,9 @@ class Acknowledgment:
 class Response:
     """Response times.
 
-    `detect` excludes devices; `arrive` begins with the first notice delivered, `resolve` with the
-    opening. `escalated` reached escalation step 2; `missed` were not acknowledged before their
-    escalation ended, if that is due.
+    `detect` excludes incidents about devices. `arrive` is measured from the first notice delivered,
+    `resolve` from the opening. `escalated` incidents reached escalation step 2. `missed` incidents
+    were not acknowledged before their escalation ended; those still escalating are not counted.
     """
 
     detect: Times
@@ -150,7 +150,7 @@ class Response:
 
 
 def compute_response(incidents: Sequence[IncidentRow], now: float = math.inf) -> Response:
-    """Compute response times; an escalation that ends after `now` is not evaluated yet."""
+    """Compute response times; escalations that end after `now` are not counted yet."""
     notified = [(row, row.notified_at) for row in incidents if row.notified_at is not None]
     due = [(row, at) for row, at in notified if not _is_escalating(row, now)]
     waits = [
@@ -198,10 +198,10 @@ def _is_escalating(row: IncidentRow, now: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Verdicts of staff: `confirmed`, `false`, `nothing_found`, `fixed` and `unknown` are all.
+    """Staff verdicts: `confirmed`, `false`, `nothing_found`, `fixed` and `unknown` add up to all.
 
-    `alerts` excludes incidents about devices. `nobody_responded`: incidents that ended without any
-    response, among those that people were to be notified of; recovered devices do not count.
+    `alerts` excludes incidents about devices. `nobody_responded`: share of ended incidents without
+    any response, not counting suppressed ones or incidents about devices.
     """
 
     incidents: int
@@ -274,7 +274,8 @@ def compute_load(
 ) -> Load:
     """Compute the load of notices; hours on duty before `recorded_from` do not count.
 
-    Nobody is on duty on a day without school, so its notices do not count for an hour on duty.
+    Nobody is on duty on a day without school, so notices on such a day do not count toward notices
+    per duty hour.
     """
     on_duty = {row.id for row in incidents if is_school_day(row)}
     sent = [notice for notice in notices if notice.delivered_at is not None]
