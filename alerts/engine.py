@@ -1,9 +1,9 @@
 """Turn detector events, people's answers and the clock into incidents and notices.
 
 All rows are written in the caller's transaction; nothing here commits, sleeps, logs or reads a
-clock. Each event of a batch is processed at its own time, after the incidents that were over by
-then, so a replay gives the same result however it is split into batches. Escalation steps wait for
-people and follow the clock: several overdue steps never run at once.
+clock. Each event of a batch is processed at its own time, after any incidents that ended before it,
+so a replay gives the same result however it is split into batches. Escalation steps wait for
+people, so they follow the clock instead: several overdue steps never run at once.
 
 Methods that take an incident id raise `UnknownIncidentError` if there is no such incident.
 """
@@ -109,7 +109,7 @@ class AlertEngine:
         return records
 
     def on_time(self, tx: sqlite3.Connection, now: float) -> list[AlertRecord]:
-        """Resolve incidents that are over, page those that outlasted a mute, run due steps."""
+        """Resolve incidents that are over, page for those that outlasted a mute, run due steps."""
         records = self._pass_time(tx, now, now)
         while (due := escalation.load_first_due(tx, now)) is not None:
             incident = self._load(tx, due.incident)
@@ -133,7 +133,7 @@ class AlertEngine:
     def acknowledge(
         self, tx: sqlite3.Connection, incident_id: str, by: str, now: float, *, channel: str = ""
     ) -> Incident:
-        """Record that a person is responding: paging stops, and everyone paged learns who it is.
+        """Record that a person is responding: paging stops, and everyone paged is notified.
 
         The acknowledgment expires if no answer follows (`alerts.policy`).
         """
@@ -182,9 +182,9 @@ class AlertEngine:
         """Record what a person found. The latest verdict counts; all are kept; repeats are ignored.
 
         A verdict on a vaping alert adjusts its sensor's alert threshold (`threshold_adjustments`).
-        If it replaces another person's, that person is told.
-        Raises `FeedbackError` if verdict, cause and note do not fit together, and `AnsweredError`
-        if another person has given a different answer since the one that it `replaces`.
+        If it replaces another person's verdict, that person is notified. Raises `FeedbackError` if
+        verdict, cause and note do not fit together, and `AnsweredError` if another person has given
+        a different answer since the answer that `replaces` names.
         """
         feedback = inputs.Feedback(by, verdict, now, cause, note)
         incident = self._load(tx, incident_id)
@@ -268,7 +268,7 @@ class AlertEngine:
             self._record(tx, row["id"], inputs.SchoolClosed(SYSTEM, now), now)
 
     def end_silence(self, tx: sqlite3.Connection, silence_id: int, by: str, now: float) -> Silence:
-        """End a silence early: within a second, people are notified of what is still going on."""
+        """End a silence early: within a second, people are notified of incidents still going on."""
         ended = silences.end(tx, silence_id, by, now)
         for incident in repository.load_suppressed(tx, ended.suppression):
             repository.save(tx, replace(incident, held_until=now))
@@ -316,7 +316,7 @@ class AlertEngine:
         return records
 
     def _find_room(self, event: Event) -> Room | None:
-        """Return the room of an event; an outage of several sensors is its own place."""
+        """Return the room of an event; an outage of several sensors counts as a room of its own."""
         room = self.registry.room_of(event.sensor)
         placeless = event.kind in {EventKind.OFFLINE, EventKind.SERVICE}
         if room is None and (self.replay or placeless):
@@ -384,7 +384,7 @@ class AlertEngine:
     def _join(
         self, tx: sqlite3.Connection, incident: Incident, given: inputs.Detected
     ) -> inputs.Detected:
-        """Add what mutes a detection that joins an open incident, if it would notify people."""
+        """Add the mute, if any, of a detection that joins an open incident and would page."""
         event, at = given.event, given.at
         becomes = replace(incident, kind=event.kind) if incident.becomes(event) else incident
         mute, unpaged = given.mute, incident.status is Status.OPEN and not incident.paged
@@ -395,7 +395,7 @@ class AlertEngine:
         return replace(given, mute=mute)
 
     def _open(self, tx: sqlite3.Connection, given: inputs.Detected, room: Room) -> inputs.Detected:
-        """Add the incident that a detection opens, and what mutes it."""
+        """Add the incident that a detection opens, and its mute, if any."""
         at, kind = given.at, given.event.kind
         since = at - get_repeat_window_s(kind)
         new = inputs.NewIncident(
@@ -459,7 +459,7 @@ class AlertEngine:
                     only = effect.only if isinstance(effect, effects.NotifyTaken) else ""
                     occasion = str(
                         escalation.find_last_round(escalation.load_steps(tx, incident.id))[0]
-                    )  # grows when taken
+                    )  # a new number each time the incident is acknowledged
                     notices.notify_outcome(
                         tx, incident, _BECAME[type(effect)], effect.at, occasion, only=only
                     )

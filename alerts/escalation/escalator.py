@@ -3,8 +3,8 @@
 The whole chain is stored when people are first notified: which ring is notified when, in each
 round. An acknowledgment ends the chain and adds two steps: a reminder to the responder, and if no
 answer follows, the same chain again. A step that is late because the program was down runs once,
-and later steps are delayed by as much. If nobody in a ring can be notified, the next ring follows
-immediately.
+and later steps are delayed by the same time. If nobody in a ring can be notified, the next ring
+follows immediately.
 
 The most recent responder for a room is paged first, with twice the time to respond.
 """
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 NOBODY: Final = Ring(RingName.NOBODY, ())
 _MUTED_LOOK_S: Final = 30.0
-"""How often a muted step is looked at again."""
+"""How often a muted step is checked again."""
 
 
 class Action(StrEnum):
@@ -87,7 +87,7 @@ def plan(
     first_wait_s: float | None = None,
     rounds: int | None = None,
 ) -> list[EscalationStep]:
-    """Return the steps of a chain that begins `at`, in which the first ring has `first_wait_s`.
+    """Return the steps of a chain that begins `at`; the first ring has `first_wait_s` to respond.
 
     By default, the severity determines the number of `rounds`.
     """
@@ -109,7 +109,7 @@ def plan(
 def plan_reminder(
     incident: str, at: float, timings: EscalationTimings, *, seq: int, round_: int
 ) -> list[EscalationStep]:
-    """Return the reminder and the reopening, for a responder who gives no answer."""
+    """Return the reminder and the reopening, in case the responder gives no answer."""
     remind = at + timings.acknowledged_for_s
     reopen = remind + timings.reminded_for_s
     return [
@@ -128,7 +128,7 @@ def add_steps(tx: sqlite3.Connection, steps: Iterable[EscalationStep]) -> None:
 
 
 def load_first_due(tx: sqlite3.Connection, now: float) -> EscalationStep | None:
-    """Return the first step that is due by `now`, of any incident; None without one."""
+    """Return the first step that is due by `now`, of any incident, or None."""
     due = "done_at IS NULL AND due_at <= ? ORDER BY due_at, incident, seq LIMIT 1"
     return next(iter(_select(tx, due, now)), None)
 
@@ -155,7 +155,7 @@ def _select(tx: sqlite3.Connection, which: str, argument: object) -> list[Escala
 
 
 def find_next_deadline(tx: sqlite3.Connection) -> float | None:
-    """Return when the next step is due; None without one."""
+    """Return when the next step is due, or None."""
     sql = "SELECT min(due_at) FROM escalation_step WHERE done_at IS NULL"
     found: float | None = tx.execute(sql).fetchone()[0]
     return found
@@ -188,12 +188,12 @@ def stop_steps(tx: sqlite3.Connection, incident: str, why: str, now: float) -> N
 
 
 def find_last_round(steps: Sequence[EscalationStep]) -> tuple[int, int]:
-    """Return the highest step number and round of an incident; zeros without steps."""
+    """Return the highest step number and round of an incident, or zeros if it has no steps."""
     return (steps[-1].seq, steps[-1].round) if steps else (0, 0)
 
 
 def _find_next(steps: Iterable[EscalationStep], *, after: int = 0) -> EscalationStep | None:
-    """Return the first pending step after a number; None without one."""
+    """Return the first pending step after step number `after`, or None."""
     return next((s for s in steps if s.done_at is None and s.seq > after), None)
 
 
@@ -351,7 +351,7 @@ class Escalator:
         add_steps(tx, further)
 
     def warn_on_duty(self, tx: sqlite3.Connection, incident: Incident, now: float) -> None:
-        """Notify the people on duty that vaping in a room may go unnoticed, besides facilities."""
+        """Notify the people on duty, besides facilities, that a room's vaping may go undetected."""
         labels = find_labels(incident, self._registry) | {"kind": EventKind.VAPE.value}
         rings = self._policy.plan_rings(labels, now)
         is_muted = incident.held_until is not None or find_lasting_mute(
@@ -370,7 +370,7 @@ class Escalator:
     def advance_undelivered(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
         """Notify the next ring of the round now if a notice failed and no other is on its way.
 
-        The next round keeps its time, so a service that fails for seconds uses up no rounds.
+        The next round keeps its time, so that a provider that fails for seconds uses up no rounds.
         """
         steps = load_steps(tx, incident_id)
         following = _find_next(steps)
@@ -406,7 +406,7 @@ class Escalator:
         following = _find_next(steps, after=due.seq)
         last = following is None or following.action is not Action.NOTIFY
         if not notified and last and _is_nobody_notified(tx, incident):
-            # everyone's quiet hours together must not swallow an incident
+            # an incident must be notified even if everyone has quiet hours now
             everyone = [c.person for ring in _list_rings(steps) for c in ring.people]
             notified = self._notices.page(tx, incident, everyone, now, note=note, throttle=False)
         finish_step(tx, due, now, "notified" if notified else "nobody notified")

@@ -52,7 +52,7 @@ _PUSH_SUBJECT: Final = "mailto:plumewatch@localhost.localdomain"
 _FORGET_EVERY_S: Final = 60.0
 _STUCK_EVERY_S: Final = 30.0
 _OPERATIONS_AGAIN_S: Final = 300.0
-"""Shorter than the time after which an incident without further reports ends."""
+"""Must be shorter than the time after which an incident without new reports ends."""
 _NOTICE_BOUNDS_S: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _PENDING: Final = 1_000
 
@@ -83,7 +83,7 @@ class Deliveries:
 
 
 class Alerting:
-    """Incidents and their notices; `stuck` counts by kind."""
+    """Incidents and their notices; `stuck` counts stuck items by kind."""
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class Alerting:
         self._operations = ingestion.operations
 
     def read_channels(self) -> None:
-        """Load people of the directory and channels that people set up; blocks."""
+        """Load the directory's people, and the channels that people set up; blocks."""
         self.engine.use_policy(self.channels.add_to(self._directory.add_to(self._policy)))
 
     async def send_test(self, member: StaffMember) -> Sequence[TrialNotice]:
@@ -153,7 +153,7 @@ class Alerting:
         return await send_trials(self.notifier, [member], policy, base.config.site, base.clock())
 
     def open(self) -> None:
-        """Load what is stored, and log what would keep notices from being delivered."""
+        """Load the stored state, and log problems that would keep notices from being delivered."""
         self.push_key()
         self.read_channels()
         if self.pictures is not None:
@@ -184,7 +184,7 @@ class Alerting:
         yield Task("stuck incident check", run_after(ready, self._check_stuck))
 
     async def commit(self, work: Callable[..., T], *arguments: object) -> T:
-        """Commit a decision; wait while decisions are made in memory."""
+        """Commit a decision; while decisions are made in memory, wait for the disk."""
 
         def committed() -> T:
             if self.memory.active:
@@ -214,7 +214,7 @@ class Alerting:
                     await operations.changed.wait()
 
     async def _check_stuck(self) -> None:
-        """Restart incidents that are stuck; log and count each stuck item once while it is."""
+        """Restart stuck incidents; log and count each stuck item once, when it becomes stuck."""
         known: frozenset[StuckItem] = frozenset()
 
         def check() -> list[StuckItem]:
@@ -238,7 +238,7 @@ class Alerting:
             with transaction(base.state) as tx:
                 for person in remove_former(tx, self._policy.staff, base.clock()):
                     log.warning(
-                        "%s now belongs to someone else, or is gone: the account was removed",
+                        "removed account %s: its ID was removed or given to someone else",
                         person,
                     )
 
