@@ -50,7 +50,7 @@ _DETAILS: Final[Mapping[str, Callable[[Any, Callable[[str], str]], str]]] = {
     "before": lambda code, _name: _(
         "was %(before)s", before=SEVERITY_WORDS.get(code) or ACTION_WORDS.get(code, code)
     ),
-    "again_after": lambda incident, _name: _("again after %(incident)s", incident=incident),
+    "again_after": lambda incident, _name: _("repeat of %(incident)s", incident=incident),
     "mute": lambda mute, _name: SUPPRESSIONS.write(mute),
     "ring": lambda code, _name: RING_WORDS[code],
     "asked": _list_asked,

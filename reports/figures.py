@@ -86,9 +86,9 @@ OUTCOME: Final = (
     KeyFigure("suppressed", "Suppressed", "suppressed"),
     KeyFigure("nobody_responded", "Nobody responded", "nobody_responded", "share"),
     KeyFigure(
-        "confirmed_rate", "Confirmed, of confirmed plus false alarms", "confirmed_rate", "share"
+        "confirmed_rate", "Confirmed, out of confirmed and false alarms", "confirmed_rate", "share"
     ),
-    KeyFigure("feedback_rate", "Answered by staff, of all", "feedback_rate", "share"),
+    KeyFigure("feedback_rate", "Answered by staff, out of all", "feedback_rate", "share"),
     KeyFigure(
         "false_alarms_per_sensor_week",
         "False alarms per sensor-week online",

@@ -276,7 +276,7 @@ def _write_state(notice: Notice) -> tuple[str, str]:
 
 def _write_since(notice: Notice, what: str, when: str) -> str:
     if notice.over:
-        return _("%(what)s at %(time)s, over, not yet checked", what=what, time=when)
+        return _("%(what)s at %(time)s (over, not yet checked)", what=what, time=when)
     if notice.again:
         return _("%(what)s again since %(time)s", what=what, time=when)
     return _("%(what)s since %(time)s", what=what, time=when)

@@ -174,7 +174,7 @@ def _describe(
     """Return level and text of an incident; a silence also covers one that is older."""
     level, text = incident["level"], write_headline(incident)
     if incident["cleared_at"] and not incident["verdict"]:
-        text = _("%(what)s, over, not yet checked", what=text)
+        text = _("%(what)s (over, not yet checked)", what=text)
     if level in _NEEDED and incident["kind"] in PRESENCE:
         labels = build_labels(
             room,

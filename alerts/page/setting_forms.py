@@ -157,11 +157,11 @@ _NAME: Final = Field("name", mark("Name"))
 _ID: Final = Field("id", mark("Name"), help=mark("Letters, digits, and . _ : - only."))
 _SITE: Final = Field("site", mark("School"), Kind.CHOICE, _list_sites, needs_choices=True)
 _DAYS_OF_WEEK: Final = Field(
-    "days", mark("Days (none chosen: every day)"), Kind.SEVERAL, lambda _tree: _DAYS
+    "days", mark("Days (check none for every day)"), Kind.SEVERAL, lambda _tree: _DAYS
 )
 _NEXT_DAY: Final = Field(
     "_next_day",
-    mark("The next day?"),
+    mark("Ends the next day?"),
     Kind.SEVERAL,
     lambda _tree: {"yes": _("Yes, it ends the next day")},
     asked_by="end",

@@ -183,6 +183,6 @@ async def test_a_silence_planned_for_a_later_day_is_on_the_room_page(page):
     silence(page, "vape", begins_in=3 * 86_400.0, room="n2-boys")
     await page.sign_in("ap")
     shown = (await page.client.get("/rooms/n2-boys")).text
-    assert re.search(r"Silence planned from [^<]+ [AP]M until [^<]+ [AP]M: vaping<", shown)
+    assert re.search(r"Silence scheduled from [^<]+ [AP]M until [^<]+ [AP]M: vaping<", shown)
     assert "Silenced until" not in shown
     assert "planned" not in (await page.client.get("/rooms/n1-girls")).text
