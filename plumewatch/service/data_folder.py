@@ -125,7 +125,7 @@ def refuse_read_only(root: Path) -> None:
     files = [root, *(path for kind in _WRITTEN for path in sorted(root.glob(kind)))]
     if refused := [str(path) for path in files if not os.access(path, os.W_OK)]:
         raise StorageUnavailableError(
-            f"user {os.geteuid()} may not write {', '.join(refused)}: is the disk mounted"
+            f"user {os.geteuid()} cannot write {', '.join(refused)}: is the disk mounted"
             " read-only, or do the files belong to another user? Nothing was changed"
         )
 

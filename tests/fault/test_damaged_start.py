@@ -199,7 +199,7 @@ async def test_files_of_the_wrong_rights(monkeypatch, names, modes):
             subprocess.run, command, capture_output=True, text=True, check=False, cwd=ROOT
         )
         for path, line in zip(wrong, ran.stdout.splitlines(), strict=True):
-            assert f"may not write {path}" in line, ran.stderr
+            assert f"cannot write {path}" in line, ran.stderr
         assert {folder: content_of(folder) for folder in before} == before
 
 

@@ -58,7 +58,7 @@ async def test_values_in_another_unit_are_said(open_page):
 
 
 async def test_the_last_test_of_a_sensor_is_on_its_page(page):
-    assert "never tested in its room" in await shown(page)
+    assert "never tested in this room" in await shown(page)
     with sqlite.transaction(page.db) as tx:
         sensor_tests.add_result(tx, RESULT)
     page.now = RESULT["steps"][0]["start"] + 60

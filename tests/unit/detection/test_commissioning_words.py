@@ -10,7 +10,7 @@ from detection.commissioning import STEPS, conclude
     [
         (False, False, "s1 sent no valid particle values during the test"),
         (True, False, "mount it closer"),
-        (True, True, "cannot tell it from other things"),
+        (True, True, "cannot tell it from other sources"),
     ],
 )
 def test_a_missed_puff(has_particles, sees_puff, said):
