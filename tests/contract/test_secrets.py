@@ -166,7 +166,6 @@ def test_no_object_of_the_configuration_shows_one(service):
     clean(config.model_dump_json())
 
 
-@pytest.mark.timeout(180)
 def test_the_service_logs_and_shows_none(service):
     service.start(connected=False)
     address = f"http://127.0.0.1:{service.web_port}"

@@ -63,7 +63,6 @@ def greeted(browser):
     return found and found[1]
 
 
-@pytest.mark.timeout(180)
 def test_people_sign_in_at_the_provider_and_without_it_the_break_glass_account(service, provider):
     service.start(connected=False)
     url = f"http://127.0.0.1:{service.web_port}"

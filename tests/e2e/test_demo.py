@@ -8,12 +8,9 @@ import sqlite3
 import subprocess
 import sys
 
-import pytest
-
 from tests.support.broker import free_port
 
 
-@pytest.mark.timeout(180)
 def test_a_demo_that_is_kept_has_no_faults_afterwards(tmp_path):
     kept = tmp_path / "kept"
     port = str(free_port())

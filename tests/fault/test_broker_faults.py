@@ -81,7 +81,6 @@ def test_a_host_nobody_knows(tmp_path):
     assert "no-broker.invalid" in checked_broker(service)
 
 
-@pytest.mark.timeout(300)
 def test_a_broker_killed_after_a_backlog_delivers_it_again_and_nothing_is_stored_twice(tmp_path):
     """Its last save has the whole backlog, of which one sensor's part exceeds every window."""
     with Mosquitto("max_inflight_messages 500\nmax_queued_messages 100000") as broker:

@@ -122,7 +122,6 @@ def _check(folder, acknowledged, count):
     return len(acknowledged)
 
 
-@pytest.mark.timeout(300)
 def test_the_disk_fails_and_recovers(broker, tmp_path):
     (tmp_path / "service").mkdir()
     shim = DiskShim(tmp_path, tmp_path / "service/data", broker.port)

@@ -124,7 +124,6 @@ def test_connections_cut_after_so_many_bytes_or_refused(course, fault):
     eventually(lambda: course.proxy.connections > before + 2, lambda: course.service.log, 60)
 
 
-@pytest.mark.timeout(240)
 def test_a_network_that_swallows_everything(course):
     """Accepts, never answers: each attempt ends by its own time-out, and nothing piles up."""
     assert_all_stored(course.service, course.publisher)

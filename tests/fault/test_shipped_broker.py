@@ -193,7 +193,7 @@ def test_what_is_too_large_ends_its_senders_connection_and_nothing_else(broker, 
         assert_all_stored(service, publisher)
 
 
-@pytest.mark.timeout(7_200 if LONG else 240)
+@pytest.mark.timeout(7_200 if LONG else 300)
 def test_it_keeps_what_comes_while_the_service_is_away_over_its_own_restart(broker, service):
     service.end(signal.SIGTERM)
     with Publisher(broker.port, **GATEWAY) as publisher:

