@@ -15,7 +15,7 @@ from tests.unit.alerts.test_page_commission import RESULT
 @pytest.fixture
 def page(open_page):
     status = SensorStatus(
-        "offline", NOW - 60, 5.0, {}, "1.2", poll_error="HTTP status 500", poll_failing_since=NOW
+        "offline", NOW - 60, 5.0, {}, poll_error="HTTP status 500", poll_failing_since=NOW
     )
     return open_page(pipeline=lambda: PipelineStatus(sensors={"s1": status}))
 
