@@ -119,6 +119,7 @@ class Publisher:
 
     async def run(self, messages: AsyncIterable[WireMessage]) -> None:
         """Publish all messages; raises `BrokerUnreachableError` or `BrokerRefusedError`."""
+        lost = None
         try:
             async with AsyncExitStack() as stack:
                 client = await self._connected(stack)
@@ -129,8 +130,10 @@ class Publisher:
                         await self.sleep(wait)
                     await slots.acquire()
                     group.create_task(self._send(client, message, slots), name="publish")
-        except* aiomqtt.MqttError as error:
-            raise self._unreachable(_first(error)) from error
+        except* aiomqtt.MqttError as errors:
+            lost = errors  # raised here, the sentence would be in a group itself
+        if lost is not None:
+            raise self._unreachable(_first(lost)) from lost
 
     async def _connected(self, stack: AsyncExitStack) -> aiomqtt.Client:
         deadline, attempt = self.monotonic() + self.patience_s, 0

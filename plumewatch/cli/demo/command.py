@@ -101,13 +101,16 @@ class Demo:
             self._service = self._build_service(config)
             if seconds > 0:
                 loop.call_later(seconds, stop.set)
+            failed = None
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._show(stop), name="summary")
                     group.create_task(self._simulate(broker_port, stop), name="simulator")
                     group.create_task(self._serve(stop), name="service")
             except* ServiceError as errors:
-                raise UnreachableError(str(errors.exceptions[0])) from None
+                failed = errors.exceptions[0]
+            if failed is not None:
+                raise UnreachableError(str(failed))
         for task in self._staff:
             task.cancel()
         counters = self._service.detection.counts

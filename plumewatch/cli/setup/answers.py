@@ -130,7 +130,7 @@ def find_faults(error: ValidationError) -> list[ConfigFault]:
     for found in error.errors(include_url=False, include_input=False):
         path, kind = ".".join(map(str, found["loc"])), found["type"]
         if kind == "extra_forbidden":
-            near = suggest_name(path, Answers.model_fields)
+            near = suggest_name(path, [*Answers.model_fields])
             faults.append(ConfigFault(path, "unknown answer", f"see docs/install.md{near}"))
         else:
             value = "missing" if kind == "missing" else "not valid"
