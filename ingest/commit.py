@@ -1,19 +1,20 @@
-"""One group commit for MQTT and HTTP, in the order of acceptance.
+"""Commit readings and dead letters from MQTT and HTTP in groups, in the order of acceptance.
 
-Why one
--------
-Both feed one `Intake`, which recognizes duplicates of readings that are not on the disk yet. So a
-duplicate may only be acknowledged once the first copy is durable, whichever way it came. Every
-outcome enters one queue immediately after `Intake.on_message`. Groups are committed in that order,
-and an entry is settled only after everything before it. A duplicate is an entry without content.
+Why there is one queue
+----------------------
+MQTT and HTTP share one `Intake`, which recognizes duplicates of readings that are not on the disk
+yet. A duplicate must not be acknowledged until the original is durable, even if that one arrived
+over the other protocol. So every outcome enters one queue immediately after `Intake.on_message`,
+and an entry is settled only when everything before it is durable. The entry of a duplicate is
+empty.
 
 Order of operations
 -------------------
-While a commit waits for the disk, the next group gathers. No commit begins within `pace_s` of the
-last one, or within `_SLOWEST_S` if many readings arrive. A group is never given up: if the disk
-refuses, the same group is retried, `failing` has the reason, and nothing after it is settled. The
-queue has no limit of its own: the broker's window limits MQTT, and HTTP ingest checks `failing` and
-`waiting`.
+While a commit waits for the disk, the next group collects. After each commit begins, the next one
+waits at least `pace_s`, and up to `_SLOWEST_S` if many readings arrive. If the disk fails, the same
+group is retried until it is stored; meanwhile `failing` has the reason, and nothing after the group
+is settled. The queue itself is not limited: the broker's window limits MQTT, and HTTP ingest checks
+`failing` and `waiting`.
 """
 
 from __future__ import annotations
@@ -46,13 +47,14 @@ _MAX_GROUP: Final = 5_000
 
 _EACH_S: Final = 0.0002
 _SLOWEST_S: Final = 0.01
-"""Committing 120 readings together takes two thirds of the CPU time of 40 at a time."""
+"""Committing 120 readings in one group takes two thirds of the CPU time of three groups of 40."""
 
 
 def compute_pace(count: int, least_s: float, most_s: float) -> float:
-    """Return how long to gather if `count` readings arrived meanwhile.
+    """Return the seconds from the start of a commit of `count` readings to the next one.
 
-    Proportional to the rate; `most_s` at one reading in `_EACH_S`.
+    In a steady stream, the interval is proportional to the rate, and reaches `most_s` at one
+    reading every `_EACH_S`.
     """
     return max(least_s, min(math.sqrt(count * _EACH_S * most_s), most_s))
 
@@ -70,9 +72,10 @@ class _Entry:
 class GroupCommit:
     """Commit readings and dead letters in the order in which they were accepted.
 
-    `write`: ``await write(readings, dead_letters)`` returns once both are durable, or raises
-    `StorageUnavailableError` and keeps neither.
-    `first_retry_s`, `last_retry_s`: pauses between attempts while the disk refuses; they double.
+    `write`: ``await write(readings, dead_letters)`` returns once both are durable. If it raises
+    `StorageUnavailableError`, neither was stored.
+    `first_retry_s`, `last_retry_s`: while the disk fails, the pause between attempts doubles from
+    the first value to the last.
     `pace_s`: shortest time between the starts of two commits.
     `groups`: number of groups committed.
     """
@@ -96,7 +99,7 @@ class GroupCommit:
 
     @property
     def failing(self) -> str:
-        """Why the disk refuses at the moment, or empty."""
+        """Why commits fail at the moment, or empty."""
         return self._until_stored.failing.get(_WHAT, "")
 
     @property
@@ -105,13 +108,16 @@ class GroupCommit:
         return len(self._queue) + len(self._group)
 
     def unsettled(self) -> list[Reading]:
-        """Return the readings that wait for the disk, in order of acceptance."""
+        """Return the readings that are not durable yet, in order of acceptance."""
         return [r for entry in (*self._group, *self._queue) for r in entry.readings]
 
     def enter(
         self, readings: Sequence[Reading], letters: Sequence[DeadLetter] = ()
     ) -> asyncio.Future[None]:
-        """Queue readings and dead letters; never blocks."""
+        """Queue readings and dead letters; the future is done once they are durable.
+
+        Never blocks.
+        """
         settled = asyncio.get_running_loop().create_future()
         if self._closed:
             settled.cancel()
@@ -123,11 +129,11 @@ class GroupCommit:
         return settled
 
     async def commit(self, readings: Sequence[Reading], letters: Sequence[DeadLetter] = ()) -> None:
-        """Return once these and everything entered before are durable."""
+        """Queue readings and dead letters, and return once they are durable."""
         await self.enter(readings, letters)
 
     async def run(self) -> None:
-        """Commit groups until cancelled, then cancel callers that still wait."""
+        """Commit groups until cancelled, then cancel the callers that are still waiting."""
         try:
             while True:
                 while not self._queue:
@@ -168,11 +174,11 @@ _BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 
 
 
 class JournalWriter:
-    """Writes groups to the journal, without the readings that it already has.
+    """Writes groups to the journal, except readings that the journal already has.
 
-    `on_stored`: called with the end of the journal after each group.
-    `stored_offset`: the end of the journal after the last group.
-    `seconds`: durations of the commits.
+    `on_stored`: functions called after each group with the newest offset of the journal.
+    `stored_offset`: that offset after the last group.
+    `seconds`: histogram of the duration of commits.
     """
 
     def __init__(
@@ -190,7 +196,10 @@ class JournalWriter:
         self._on_stored = on_stored
 
     async def write(self, readings: Sequence[Reading], letters: Sequence[DeadLetter] = ()) -> None:
-        """Store a group, then count it and wake the consumers; raises as `Journal.commit`."""
+        """Store a group, then count it and wake the consumers.
+
+        Raises the same errors as `Journal.commit`.
+        """
         began = time.monotonic()
         last, fresh, copies = await self._in_thread(self._store, readings, letters)
         self.seconds.observe(time.monotonic() - began)
@@ -202,7 +211,7 @@ class JournalWriter:
     def _store(
         self, readings: Sequence[Reading], letters: Sequence[DeadLetter]
     ) -> tuple[int, Sequence[Reading], Sequence[Reading]]:
-        """Commit new readings; return the journal's end, the new ones and the duplicates."""
+        """Commit new readings; return the newest offset, the new readings and the duplicates."""
         fresh, copies = self._search.divide(readings)
         if copies and not fresh and not letters:
             return self._journal.last_offset(), fresh, copies

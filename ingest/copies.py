@@ -1,38 +1,43 @@
-"""Recognize copies of accepted readings, and give each new reading a time of its own.
+"""Recognize copies of accepted readings, and give each new reading a unique time.
 
 Copies
 ------
 Two layers find readings that were accepted before:
 
-1. `RecentReadings` remembers the last `window` readings of each sensor. It recognizes
+1. `RecentReadings` remembers the last `window` readings of each sensor.
 
-   - a reading with a time stamp by all of its content (stamp, number, values, events, faults).
-     Other quantities from the same moment, which some formats send separately, are another reading;
-   - a redelivered reading without a usable stamp by its packet id and the DUP flag. Two live
-     messages with equal content are two readings. Events are accepted twice rather than never,
-     because a broker may reuse the packet id of an acknowledged message immediately;
-   - a reading without a usable stamp that waited in the broker by its number and content, because a
-     killed broker redelivers a backlog under other packet ids. If a counter restarts within a
-     backlog and the content is equal, the reading is taken for a copy.
+   - If a reading has a usable time stamp, its copy has the same content: stamp, number, values,
+     events and faults. Some formats send the quantities of one moment in several messages; these
+     are different readings.
+   - If a reading without a usable stamp is redelivered, its copy has the same packet id and the DUP
+     flag. Two live messages with equal content are two readings. Events are rather accepted twice
+     than lost, because a broker may reuse the packet id of an acknowledged message immediately.
+   - If a reading without a usable stamp waited in the broker, its copy has the same number and
+     content, because a killed broker redelivers its backlog with new packet ids. If a sensor's
+     counter restarts within the backlog, a new reading with the same number and content is mistaken
+     for a copy.
 
-2. A reading that may be a copy of an older one is `Doubtful`: `JournalSearch` looks for it in the
-   journal before it is committed.
+2. A reading that may be a copy of an older one is marked `Doubtful`. `JournalSearch` looks for it
+   in the journal before it is committed.
 
-Neither layer recognizes a copy with a new packet id and no stamp or number, or a copy without a
-stamp from an HTTP sender.
+Neither layer recognizes a copy that has a new packet id but neither stamp nor number, or a copy
+without a stamp from an HTTP sender.
 
 Times
 -----
-Consumers identify a reading by its sensor and its time in whole microseconds, so each reading gets
-a time of its own, unless two measure different quantities at one moment. If `time` differs from the
-sensor's time stamp, `Reading.stamp` contains the time stamp. Readings follow the order of their
-stamps. Readings with the same stamp are spaced as they arrived, within `RESOLUTION_S`; a reading
-with a later stamp is placed at least `STEP_S` after them. Only a stopped clock is not trusted: it
-sends the same stamp in `_ARRIVALS` arrivals at least `_APART_S` apart, which a single pause in
-delivery does not cause. Its readings are dated at their receipt (`time_replaced`), and after
-`REPORT_AFTER_S` they have the fault `CLOCK`, which opens an incident for the sensor. Readings with
-a stamp too far ahead are also dated at their receipt (`ingest.validation`), but are recognized by
-their stamps, because our own clock may be wrong.
+Consumers identify a reading by its sensor and its time in whole microseconds. So each reading gets
+a unique time, except that readings of different quantities at the same moment share one. If `time`
+differs from the sensor's time stamp, `Reading.stamp` contains the time stamp.
+
+Times are in the order of the stamps. Readings with the same stamp are spaced as they arrived,
+within `RESOLUTION_S`. A reading with a later stamp is placed at least `STEP_S` after them.
+
+The clock of a sensor is considered stopped after `_ARRIVALS` arrivals of the same stamp, each at
+least `_APART_S` after the last; a single pause in delivery does not cause that. From then on, its
+readings get their receive time (`time_replaced`). After `REPORT_AFTER_S`, they also get the fault
+`CLOCK`, which opens an incident. Readings with a stamp too far in the future also get their receive
+time (`ingest.validation`), but their copies are recognized by the stamp, because our own clock may
+be the wrong one.
 """
 
 from __future__ import annotations
@@ -61,7 +66,8 @@ RESOLUTION_S: Final = 1.0
 REPORT_AFTER_S: Final = 120.0
 STEP_S: Final = 0.001
 _SPREAD_S: Final = 0.9
-"""Readings are spaced as they arrived up to this long, so that more fit into the second."""
+"""Readings with the same stamp are spaced as they arrived for this long. The rest of the second is
+for those that arrive later."""
 _APART_S: Final = 2.0
 _ARRIVALS: Final = 3
 _LEAST_S: Final = 1e-6
@@ -80,13 +86,18 @@ class Doubtful(Reading, frozen=True, gc=False):
 class _Sensor(msgspec.Struct):
     """State of one sensor.
 
-    `ring`: keys and times of its last readings; the oldest is overwritten. `floor`: all accepted
-    readings with later stamps are in `ring`. `newest`: latest trusted time stamp. Readings with
-    that stamp were first received at `since`; the latest time assigned to one is `time`; they
-    arrived `arrivals` times, not counting arrivals close together, most recently at `arrived`.
-    `ahead`: latest stamp that was too far ahead. `number`: highest number of a reading without a
-    usable stamp. `latest`: latest time assigned to any reading, rounded by `_round_time`; `moment`
-    contains the readings at that time.
+    `ring`: keys and times of the last readings. A new reading overwrites the oldest.
+    `at`: byte in `ring` where the next reading goes.
+    `floor`: every accepted reading with a later stamp is still in `ring`.
+    `newest`: latest trusted time stamp.
+    `since`: when a reading with the stamp `newest` was first received.
+    `time`: latest time assigned to a reading with that stamp.
+    `arrivals`: how often that stamp arrived; arrivals within `_APART_S` count as one.
+    `arrived`: when the last of these arrivals began.
+    `ahead`: latest stamp that was too far in the future.
+    `number`: highest number of a reading without a usable stamp.
+    `latest`: latest time assigned to any reading, rounded by `_round_time`.
+    `moment`: readings at that time.
     """
 
     floor: float
@@ -103,7 +114,7 @@ class _Sensor(msgspec.Struct):
     moment: list[Reading] = msgspec.field(default_factory=list)
 
     def has(self, packed: bytes, offset: int) -> bool:
-        """Return whether an entry has these bytes at an offset."""
+        """Return whether any entry has these bytes at `offset` within the entry."""
         at = self.ring.find(packed)
         while at % _ENTRY.size != offset and at >= 0:  # across two entries, or in the other half
             at = self.ring.find(packed, at + 1)
@@ -118,7 +129,7 @@ class _Sensor(msgspec.Struct):
         return self.has(_TIME.pack(time), _KEY.size)
 
     def add(self, key: int, time: float, window: int) -> None:
-        """Remember a reading, with its time rounded by `_round_time`."""
+        """Add a reading to the ring; `time` is rounded by `_round_time`."""
         if len(self.ring) < window * _ENTRY.size:
             self.ring += _ENTRY.pack(key, time)
             return
@@ -128,17 +139,17 @@ class _Sensor(msgspec.Struct):
         self.at = (self.at + _ENTRY.size) % len(self.ring)
 
     def begin(self, stamp: float, received: float, time: float) -> None:
-        """Continue with a later stamp."""
+        """Start over with a later stamp as the newest."""
         self.newest, self.since, self.time = stamp, received, time
         self.arrivals, self.arrived = 1, received
 
     def repeat(self, received: float) -> None:
-        """Count another arrival of the newest stamp if it is well apart from the last."""
+        """Count another arrival of the newest stamp, unless it follows the last one closely."""
         if received - self.arrived >= _APART_S:
             self.arrivals, self.arrived = self.arrivals + 1, received
 
     def stands(self, stamp: float | None) -> bool:
-        """Return whether a stamp comes from a clock that has stopped."""
+        """Return whether the clock has stopped at this stamp."""
         return self.arrivals >= _ARRIVALS and stamp == self.newest
 
     def next_time(self, received: float) -> float | None:
@@ -148,7 +159,7 @@ class _Sensor(msgspec.Struct):
         return max(self.newest + distance, self.time + step) if step > _LEAST_S else None
 
     def restore(self, reading: Reading, key: int, window: int) -> None:
-        """Remember a stored reading."""
+        """Update the state with a stored reading."""
         self.add(key, time := _round_time(reading.time), window)
         if time > self.latest:
             self.latest, self.moment = time, []
@@ -168,7 +179,7 @@ class _Sensor(msgspec.Struct):
             self.time = max(self.time, reading.time)
 
     def place(self, reading: Reading, time: float, key: int, window: int) -> float:
-        """Remember a reading at a time of its own, `time` or just after it."""
+        """Remember a reading at the first free time from `time` on, and return that time."""
         if (at := _round_time(time)) == self.latest and self.shares(reading):
             self.moment.append(reading)
         elif at <= self.latest:
@@ -181,13 +192,16 @@ class _Sensor(msgspec.Struct):
         return time
 
     def shares(self, reading: Reading) -> bool:
-        """Return whether a reading has nothing in common with those at the latest time."""
+        """Return whether a reading can share the latest time, having nothing the others have."""
         names = _list_names(reading)
         return all(names.isdisjoint(_list_names(known)) for known in self.moment)
 
 
 class RecentReadings:
-    """Bounded memory of accepted readings, ``16 * window`` bytes per sensor, and of packet ids."""
+    """Remember recently accepted readings and packet ids.
+
+    Memory: ``16 * window`` bytes for each of at most `sensors` sensors, and `_PACKETS` packet ids.
+    """
 
     def __init__(self, window: int = 256, sensors: int = 10_000, max_skew_s: float = 300.0) -> None:
         self._window = window
@@ -202,7 +216,7 @@ class RecentReadings:
         return len(self._sensors)
 
     def on_delivery(self, packet: int, *, duplicate: bool) -> None:
-        """Note the packet id and the DUP flag of a message before its readings."""
+        """Note the packet id and DUP flag of a message, before `settle` gets its readings."""
         if duplicate:
             self._redelivered.add(packet)
         elif self._redelivered or self._packets:
@@ -217,10 +231,13 @@ class RecentReadings:
     def settle(
         self, reading: Reading, packet: int = 0, *, again: bool = False, waited: bool = False
     ) -> Reading | None:
-        """Return the reading with a time of its own, `Doubtful` if it may be a copy, None if it is.
+        """Give a reading a unique time, and return it; return None if it is a copy.
 
-        `packet`: packet id of its message. `again`: whether the sender marks the message as a
-        redelivery. `waited`: whether it may have waited in the broker.
+        If the journal must be searched for the original, the result is `Doubtful`.
+
+        `packet`: packet id of the message.
+        `again`: whether the sender marks the message as a redelivery.
+        `waited`: whether the message may have waited in the broker.
         """
         known = self._find_sensor(reading)
         if reading.is_timed:
@@ -238,23 +255,23 @@ class RecentReadings:
         return self._settle_unstamped(known, reading, again=again, waited=waited)
 
     def restore(self, readings: Iterable[Reading]) -> None:
-        """Remember readings of the journal's tail after a restart, oldest first."""
+        """Remember the newest readings of the journal after a restart, oldest first."""
         delivered: dict[int, float] = {}
         for reading in readings:
             if reading.packet and delivered.get(reading.packet) != reading.received:
                 delivered[reading.packet] = reading.received
-                self._packets.pop(reading.packet, None)  # of an earlier message
+                self._packets.pop(reading.packet, None)  # an earlier message used the same id
             key = make_content_key(reading)
             if reading.packet:
                 self._add_packet(reading.packet, key)
             self._find_sensor(reading).restore(reading, key, self._window)
 
     def snapshot(self) -> bytes:
-        """Return the memory of sensors, for a process with the same `PYTHONHASHSEED`."""
+        """Return the state of all sensors, for a process with the same `PYTHONHASHSEED`."""
         return msgspec.msgpack.encode(self._sensors)
 
     def resume(self, snapshot: bytes) -> None:
-        """Continue with what `snapshot` returned; raises `msgspec.MsgspecError`."""
+        """Restore the state that `snapshot` returned; raises `msgspec.MsgspecError`."""
         self._sensors = OrderedDict(msgspec.msgpack.decode(snapshot, type=dict[str, _Sensor]))
 
     def _find_sensor(self, reading: Reading) -> _Sensor:
@@ -300,7 +317,7 @@ class RecentReadings:
         again: bool = False,
         waited: bool = False,
     ) -> Reading | None:
-        """Settle a reading whose clock has stopped: it is dated at its receipt."""
+        """Settle a reading from a stopped clock; its time becomes the receive time."""
         faults = reading.faults
         if reading.received - known.since >= REPORT_AFTER_S:
             faults = (*faults, CLOCK)
@@ -345,7 +362,7 @@ class RecentReadings:
 
 
 def make_content_key(reading: Reading) -> int:
-    """Return the identity of a reading, valid while this process runs."""
+    """Return a hash that identifies a reading by its content, valid only in this process."""
     return _make_key(reading, reading.said)
 
 
@@ -362,7 +379,7 @@ def _make_key(reading: Reading, stamp: float | None) -> int:
 
 
 def _round_time(time: float) -> float:
-    """Return a time as consumers know it, in whole microseconds."""
+    """Round a time to whole microseconds, as consumers do."""
     return round(time * 1e6) / 1e6
 
 
@@ -377,18 +394,19 @@ _NUMBERED: Final = 100_000
 
 
 class JournalSearch:
-    """Find doubtful readings in the journal, and remember the keys of the part that was read.
+    """Find the originals of doubtful readings in the journal.
 
-    A broker that is killed after it delivered a backlog delivers it again, whatever its length. So
-    a reading that may be a copy is looked up before it is committed. The first copy has the same
-    stamp, or was received after it, allowing for clock skew. So only the end of the journal is
-    read, back to `_CHUNK` consecutive readings that are older by stamp and receipt. A reading with
-    a number but no stamp is looked for among the last `_NUMBERED`. The keys are forgotten after
-    `KEEP_S` without a search.
+    If a broker is killed after it delivered a backlog, it delivers the whole backlog again. So a
+    reading that may be a copy is looked up before it is committed. Its original has the same stamp,
+    or was received later than that stamp, allowing for clock skew. So the journal is read backward
+    only until `_CHUNK` consecutive readings have older stamps and receive times. If a reading has a
+    number but no stamp, the last `_NUMBERED` readings are searched. The search remembers the keys
+    of the readings that it has read, until it is unused for `KEEP_S`.
 
-    A new reading at a time that the journal already has for its sensor gets the next free time.
+    If the journal already has a reading at the time of a new one, the new one gets the next free
+    time.
 
-    Memory: 16 bytes per reading, at most `MAX_READINGS`; older copies are accepted again.
+    Memory: 16 bytes per reading, for at most `MAX_READINGS`. Copies of older readings are accepted.
     """
 
     def __init__(self, journal: Journal, max_skew_s: float, clock: Callable[[], float]) -> None:
@@ -398,12 +416,12 @@ class JournalSearch:
         self._parts: list[NDArray[np.int64]] = []
         self._from = self._to = 0
         self._reaches = math.inf
-        """All readings before `_from` are older than this."""
+        """No reading before `_from` has a stamp or receive time after this."""
         self._used = -math.inf
         self._clock_step = 0.0
 
     def divide(self, readings: Sequence[Reading]) -> tuple[list[Reading], list[Reading]]:
-        """Return the new readings in order, and the readings the journal has; blocks."""
+        """Return the new readings in order, and those already in the journal; blocks."""
         doubtful = [reading for reading in readings if type(reading) is Doubtful]
         copies: set[int] = set()
         occupied: set[int] = set()
@@ -432,9 +450,10 @@ class JournalSearch:
         return fresh, [reading for reading in doubtful if id(reading) in copies]
 
     def _find_place(self, reading: Reading, occupied: set[int]) -> Reading:
-        """Return a plain reading at a free time of its sensor, which is `occupied` from then on.
+        """Return the reading, no longer `Doubtful`, at the sensor's next free time.
 
-        If the journal has a reading at the reading's own time, `occupied` must contain that time.
+        That time is added to `occupied`. If the journal has a reading at the reading's current
+        time, `occupied` must already contain it.
         """
         time, stamp = reading.time, reading.said
         while (key := _make_time_key(reading.sensor, time)) in occupied or (
@@ -457,7 +476,7 @@ class JournalSearch:
         return found
 
     def _load_back_to(self, doubtful: Sequence[Reading]) -> None:
-        """Read as much of the journal as may contain copies of these."""
+        """Read the part of the journal that may contain the originals of these readings."""
         now, last = self._clock(), self._journal.last_offset()
         if now - self._used > KEEP_S or self._to - self._from > MAX_READINGS:
             self._parts, self._from, self._to, self._reaches = [], last, last, math.inf
@@ -477,7 +496,10 @@ class JournalSearch:
                 self._reaches = min(self._reaches, oldest)
 
     def _load(self, after: int, upto: int, ahead: float = math.inf) -> float:
-        """Read a part; return its newest receipt or stamp, ignoring stamps beyond `ahead`."""
+        """Read the readings after offset `after`, up to and including `upto`.
+
+        Return their newest stamp or receive time, ignoring stamps later than `ahead`.
+        """
         newest = -math.inf
         while after < upto:
             entries, after = self._journal.read(after, min(_CHUNK, upto - after))
@@ -492,7 +514,7 @@ class JournalSearch:
         return newest
 
     def _merge_parts(self) -> None:
-        """Merge parts of similar size, so there are only a few."""
+        """Merge parts of similar size, so that few remain to be searched."""
         parts = sorted(self._parts, key=len, reverse=True)
         while len(parts) > 1 and len(parts[-2]) < 2 * len(parts[-1]):
             joined = np.sort(np.concatenate((parts.pop(), parts.pop())))

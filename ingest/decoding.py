@@ -1,9 +1,9 @@
-"""Code shared by all decoders: their table rows, context, and JSON parsing.
+"""Code shared by all decoders: `Decoder`, `Context`, join windows and JSON parsing.
 
-All formats use the same JSON (`load_json`): one value; the last of repeated keys counts; ``NaN``
-and ``Infinity``, which some firmware prints although JSON does not have them, become faults of
-their quantity; an integer of any length is a number that is out of range. JSON that is broken in a
-simple way is repaired (`ingest.json_repair`).
+All formats parse JSON with `load_json`. If a key is repeated, the last value counts. ``NaN`` and
+``Infinity`` are not JSON, but some firmware prints them; they become faults of their quantity. So
+do integers that are too long for any number. Simple syntax errors are repaired
+(`ingest.json_repair`).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _WINDOW_S: Final = 1.0
 
 
 class Noted(TypedDict, total=False):
-    """What a message may report besides values."""
+    """Information in a message besides values."""
 
     events: Iterable[str]
     flags: Iterable[str]
@@ -62,7 +62,7 @@ class Noted(TypedDict, total=False):
 
 
 class Bounded(OrderedDict[str, _V], Generic[_V]):
-    """A dict that drops its oldest entries beyond `size`."""
+    """A dict of at most `size` entries, which drops the oldest ones."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class Bounded(OrderedDict[str, _V], Generic[_V]):
 
 @dataclass(slots=True)
 class _Open:
-    """A window that is still collecting."""
+    """A join window that is still open."""
 
     opened: float
     closes: float
@@ -95,7 +95,10 @@ class _Snapshot(msgspec.Struct):
 
 
 class Joiner:
-    """Join single values into readings by their receive times; pure."""
+    """Join values that arrive in separate messages into readings.
+
+    Values of one sensor that arrive within `window_s` become one reading.
+    """
 
     def __init__(self, window_s: float = _WINDOW_S, sensors: int = 4_096) -> None:
         self.window_s = window_s
@@ -114,7 +117,7 @@ class Joiner:
         window_s: float | None = None,
         **more: Unpack[Noted],
     ) -> Readings:
-        """Add values; return the readings whose windows this closes."""
+        """Add values to the sensor's window; return the readings of windows that closed."""
         noted: dict[str, Any] = {**more}
         done = self.on_time(message.received, limits)
         window = self.windows.get(sensor)
@@ -142,22 +145,22 @@ class Joiner:
         return done
 
     def next_deadline(self) -> float | None:
-        """Return when the next window closes, Unix seconds of receive time, or None."""
+        """Return when the next window closes, as a receive time in Unix seconds, or None."""
         return min((window.closes for window in self.windows.values()), default=None)
 
     def waiting_since(self) -> float | None:
-        """Return when the oldest open window was opened, Unix seconds of receive time, or None."""
+        """Return the receive time of the first message in the oldest open window, or None."""
         for window in self.windows.values():
             return window.opened
         return None
 
     def on_time(self, now: float, limits: Limits) -> Readings:
-        """Close the windows that have ended at `now`."""
+        """Close the windows that end by `now`; return their readings."""
         due = [s for s, w in self.windows.items() if w.closes <= now]
         return [reading for sensor in due for reading in self._close(sensor, limits)]
 
     def close(self, limits: Limits) -> Readings:
-        """Close all windows."""
+        """Close all windows; return their readings."""
         return [reading for s in list(self.windows) for reading in self._close(s, limits)]
 
     def _close(self, sensor: str, limits: Limits) -> Readings:
@@ -169,24 +172,24 @@ class Joiner:
                 )
             ]
         except DecodeError:
-            # Cannot happen: each value and the time stamp were checked on arrival.
+            # Cannot happen: the values and the time stamp were checked on arrival.
             return []
 
 
 def _is_same_time(one: float | None, other: float | None) -> bool:
-    """Return whether two time stamps are equal; two unusable ones (NaN) are."""
+    """Return whether two time stamps are equal; unusable ones (NaN) equal each other."""
     return one == other or (one is not None and other is not None and one != one and other != other)  # noqa: PLR0124 - NaN
 
 
 class States:
-    """Memory of the decoders of one service.
+    """State that decoders keep between messages.
 
-    `joiner`: open windows.
-    `units`: units by property, by device (key: decoder and device).
-    `hints`: unit by state topic, from discovery.
-    `children`: sensor ids seen behind a gateway (key: decoder and gateway).
+    `joiner`: open join windows.
+    `units`: the unit of each property of a device (key: decoder and device).
+    `hints`: the unit of the values on a state topic, from discovery messages.
+    `children`: ids of the sensors seen behind a gateway (key: decoder and gateway).
     `last`: state of a device after its last message (key: decoder and device).
-    `waiting`: messages that cannot be read until the description of their device arrives.
+    `waiting`: messages that can't be read until the description of their device arrives.
     """
 
     def __init__(self, window_s: float = _WINDOW_S) -> None:
@@ -206,13 +209,13 @@ class States:
             seen.append(sensor)
 
     def snapshot(self) -> bytes:
-        """Return everything as bytes."""
+        """Return the whole state as bytes."""
         tables = {name: list(table.items()) for name, table in self._list_tables().items()}
         windows = list(self.joiner.windows.items())
         return msgspec.msgpack.encode(_Snapshot(tables, list(self.waiting.items()), windows))
 
     def restore(self, snapshot: bytes) -> None:
-        """Restore what `snapshot` returned; raises `msgspec.MsgspecError`."""
+        """Restore the state that `snapshot` returned; raises `msgspec.MsgspecError`."""
         found = msgspec.msgpack.decode(snapshot, type=_Snapshot)
         for name, table in self._list_tables().items():
             table.clear()
@@ -230,13 +233,14 @@ class States:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """A decoder's knowledge besides the message.
+    """Everything that a decoder uses besides the message.
 
-    `zone`: time zone of devices that print local time without an offset; `zones`: time zones of
-    sensors at sites elsewhere, by name as `fold_id` writes it.
-    `limits`: bounds on accepted values.
-    `registry`: registered sensors; a sensor's `model` names its codec where bytes alone do not.
-    `states`: memory of the formats that need it.
+    `zone`: time zone of devices that send local time without an offset.
+    `zones`: time zones of sensors at other sites, by sensor id as returned by `fold_id`.
+    `limits`: limits on messages and times.
+    `registry`: registered sensors. A sensor's `model` selects the codec if the bytes of a frame do
+    not identify it.
+    `states`: state that decoders keep between messages.
     """
 
     zone: tzinfo = UTC
@@ -246,7 +250,7 @@ class Context:
     zones: Mapping[str, tzinfo] = field(default_factory=dict)
 
     def zone_of(self, sensor: str) -> tzinfo:
-        """Return the time zone in which a sensor prints local time."""
+        """Return the time zone in which a sensor sends local time."""
         return self.zones.get(fold_id(sensor), self.zone) if self.zones else self.zone
 
     def reading(
@@ -260,7 +264,7 @@ class Context:
         state: bool = False,
         **more: Unpack[Noted],
     ) -> Reading:
-        """Validate the values in a message about one sensor; raises `PayloadError`."""
+        """Validate the values of one sensor, and return a reading; raises `PayloadError`."""
         return build_reading(
             sensor, stamp, message, self.limits, raw, faults=faults, state=state, **more
         )
@@ -275,7 +279,7 @@ class Context:
         window_s: float | None = None,
         **more: Unpack[Noted],
     ) -> Readings:
-        """Add to the open reading of a sensor; return the readings whose windows this closes."""
+        """Add values to the join window of a sensor; return the readings of windows that closed."""
         return self.states.joiner.add(
             sensor, stamp, message, self.limits, raw, window_s=window_s, **more
         )
@@ -287,10 +291,11 @@ class Decoder:
 
     `topics`: MQTT topic filters; a `#` inside a filter matches one or more levels
     (``tele/#/SENSOR``). Empty for formats whose topic the user chooses.
-    `decode`: raises only `DecodeError`. An empty list means that the message was understood and
-    has nothing to store (a value in a join window, a description, a downlink receipt).
-    `descriptions`: topic filters of large descriptions (`Limits.description_bytes`).
-    `over_http`: whether messages may come over HTTP; not for formats that join values of topics.
+    `decode`: raises only `DecodeError`. It returns an empty list if it understood the message but
+    there is nothing to store yet: a value in a join window, a description, a downlink receipt.
+    `descriptions`: filters of topics with large descriptions (`Limits.description_bytes`).
+    `over_http`: whether the format is accepted over HTTP. Formats that join the values of several
+    topics are not.
     """
 
     name: str
@@ -318,12 +323,12 @@ def _parse_int(digits: str) -> float | int:
 
 
 def strip_bytes(payload: bytes) -> bytes:
-    """Return text without a byte order mark and the NUL that ends strings in C."""
+    """Strip a byte order mark, and any white space and NUL bytes at both ends."""
     return payload.removeprefix(b"\xef\xbb\xbf").strip(b"\0 \t\r\n")
 
 
 def _decode_json_text(payload: bytes) -> str:
-    """Return a payload as text: UTF-8, or Latin-1 if it has only the signs of units."""
+    """Decode UTF-8, or Latin-1 if the only bytes above 127 are symbols of units."""
     try:
         return payload.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -353,7 +358,7 @@ def load_json(payload: bytes, limits: Limits) -> Any:
 
 
 def load_object(payload: bytes, limits: Limits) -> dict[str, Any]:
-    """Parse JSON that must be an object, or a string that contains one."""
+    """Parse JSON that must be an object, or a string that contains an object."""
     value = load_json(payload, limits)
     if type(value) is str and value.startswith("{"):
         value = load_json(value.encode("utf-8", "replace"), limits)
@@ -365,14 +370,14 @@ def load_object(payload: bytes, limits: Limits) -> dict[str, Any]:
 
 
 def allow_descriptions(limits: Limits) -> Limits:
-    """Return limits that allow a large description."""
+    """Return limits that allow large descriptions."""
     return replace(
         limits, payload_bytes=limits.description_bytes, json_members=limits.description_members
     )
 
 
 def parse_availability(text: str) -> str | None:
-    """Return `online` or `offline` for the text of a birth or last will, or None.
+    """Return `online` or `offline` for the text of a birth or last will; None for other text.
 
     >>> parse_availability("Online"), parse_availability("0")
     ('online', 'offline')
@@ -386,9 +391,10 @@ def parse_availability(text: str) -> str | None:
 
 
 def parse_state(text: str) -> str:
-    """Return `online` or `offline` of a birth or last will; anything else is malformed.
+    """Return `online` or `offline` for the text of a birth or last will.
 
-    The text is a bare word, or an object with the word as ``status`` or ``state``.
+    The text is a single word, or a JSON object with the word as ``status`` or ``state``. Anything
+    else raises `PayloadError` (`malformed`).
 
     >>> parse_state("Online"), parse_state('{"status": "offline"}')
     ('online', 'offline')
@@ -403,7 +409,7 @@ def parse_state(text: str) -> str:
 
 
 def load_pairs(payload: bytes, *, form: bool) -> dict[str, str]:
-    """Return texts by name, from a URL-encoded form or from ``key=value`` text."""
+    """Parse a URL-encoded form or ``key=value`` text; return the values as text, by key."""
     text = decode_text(payload, _MAX_TEXT)
     if form:
         try:
@@ -429,7 +435,7 @@ def make_state_reading(sensor: str, word: str, message: Message, context: Contex
 def make_gateway_states(
     gateway: str, sensor: str, word: str, message: Message, context: Context
 ) -> Readings:
-    """Return states for a gateway and, if it went offline, for all sensors behind it."""
+    """Return a state reading for a gateway and, if it is offline, for each sensor behind it."""
     names = [sensor]
     if word == "offline":
         names += [c for c in context.states.children.get(gateway, []) if c != sensor]
@@ -437,13 +443,13 @@ def make_gateway_states(
 
 
 def check_same_device(named: str, sensor: str) -> None:
-    """Refuse a payload that names a different device than its topic."""
+    """Reject a payload that names a different device than its topic."""
     if fold_id(named) != fold_id(sensor):
         raise PayloadError(Reason.ID_MISMATCH, f"the topic names {sensor!r}, the payload {named!r}")
 
 
 def parse_stamp(value: object, message: Message, zone: tzinfo | None = None) -> float | None:
-    """Return a device's time for `build_reading`: None if absent, NaN if unusable."""
+    """Parse a device's time stamp for `build_reading`; None if absent, NaN if unusable."""
     if value is None:
         return None
     stamp = parse_time(value, message.received, zone)
@@ -451,15 +457,15 @@ def parse_stamp(value: object, message: Message, zone: tzinfo | None = None) -> 
 
 
 def as_text(value: object) -> str:
-    """Return text, or empty text for anything else."""
+    """Return a value that is text, or empty text for anything else."""
     return value if type(value) is str else ""
 
 
 def as_dict(value: object) -> dict[str, Any]:
-    """Return an object, or an empty one for anything else."""
+    """Return a value that is a JSON object, or an empty dict for anything else."""
     return value if type(value) is dict else {}
 
 
 def as_list(value: object) -> list[Any]:
-    """Return a list, or an empty one for anything else."""
+    """Return a value that is a list, or an empty list for anything else."""
     return value if type(value) is list else []

@@ -2,17 +2,17 @@
 
 ::
 
-    DecodeError              permanent: the same message is refused again
-    +-- MessageRefusedError  the envelope: size, topic, depth, keys; nothing was parsed
-    +-- PayloadError         the content: syntax, types, identity, time, nothing measured
-    +-- GuardError           the conditions of a mapping do not hold: another decoder may read it
+    DecodeError              permanent: the same message would be rejected again
+    +-- MessageRefusedError  rejected before parsing: size, topic, depth, keys, permission
+    +-- PayloadError         rejected for its content: syntax, types, identity, time, no values
+    +-- GuardError           the conditions of a mapping do not hold; another decoder may read it
 
-Every error carries a `reason` from a closed set, which is the metric label, the dead letter's
-reason and the word after ``rejected:`` on the command line, and a `detail` of one line.
+Every `DecodeError` has a `reason` from a closed set, and a `detail` of one line. The reason is also
+the metric label, the dead letter's reason, and the word after ``rejected:`` on the command line.
 
 ::
 
-    BrokerError              transient when unreachable, permanent when refused
+    BrokerError              transient if the broker is unreachable, permanent if it refuses us
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _DETAIL_LENGTH = 200
 
 
 class Reason(StrEnum):
-    """Reasons for refusing a message; a closed set."""
+    """Reasons for rejecting a message; a closed set."""
 
     MALFORMED = "malformed"
     TOO_LARGE = "too_large"
@@ -46,7 +46,7 @@ class Reason(StrEnum):
 
 
 def to_one_line(text: str, length: int = _DETAIL_LENGTH) -> str:
-    r"""Return text with control characters and line breaks escaped, cut to `length`.
+    r"""Escape control characters and line breaks, and cut the text to `length` characters.
 
     >>> to_one_line("a\nb")
     'a\\nb'
@@ -56,7 +56,7 @@ def to_one_line(text: str, length: int = _DETAIL_LENGTH) -> str:
 
 
 class DecodeError(Exception):
-    """A refused message: `reason` from a closed set, and `detail`, one line for people."""
+    """A message was rejected; `reason` is from a closed set, `detail` is one line for people."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         self.reason = reason
@@ -65,11 +65,11 @@ class DecodeError(Exception):
 
 
 class MessageRefusedError(DecodeError):
-    """The message was refused before its content was parsed."""
+    """The message was rejected before its content was parsed, or its sender has no permission."""
 
 
 class PayloadError(DecodeError):
-    """The message was refused because of its content."""
+    """The message was rejected because of its content."""
 
 
 class GuardError(DecodeError):
@@ -87,7 +87,7 @@ class BrokerReason(StrEnum):
 
 
 class BrokerError(Exception):
-    """There is no connection to the broker; `reason` says whether a retry can help."""
+    """There is no connection to the broker; `reason` tells whether a retry can help."""
 
     def __init__(self, reason: BrokerReason, sentence: str) -> None:
         self.reason = reason
@@ -95,4 +95,4 @@ class BrokerError(Exception):
 
 
 class RefusedError(Exception):
-    """The input of a command cannot be read; the message says why."""
+    """The input of a command cannot be read; the message explains why."""

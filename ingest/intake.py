@@ -1,17 +1,21 @@
-"""The intake: one message in, exactly one outcome out.
+"""The intake: decide the outcome of each message.
 
-`Intake` is pure: it never sleeps, logs, reads a clock or touches the network. A message is accepted
-(its readings must be journaled; there are none if a decoder only buffers the message), a duplicate
-(all of it was accepted before), rejected (a dead letter has the reason) or flooded (dropped because
-its sender sends far too many messages: `ingest.integrity`). All are acknowledged.
-`Intake.on_message` never raises: if a decoder fails, the message is rejected (`decoder_failed`).
+Every message gets exactly one outcome, and is then acknowledged:
 
-Readings of unregistered sensors are stored with the flag `unknown_sensor`, never cause alerts, and
-are listed (`Intake.quarantine`). Topics without a decoder are rejected and listed
-(`Intake.unmatched`). Both lists are bounded.
+- accepted: its readings must be journaled. There are none if a decoder only buffers the message.
+- duplicate: all of its readings were accepted before.
+- rejected: a dead letter records the reason.
+- flooded: dropped, because its sender sends far too many messages (`ingest.integrity`).
 
-A join window (`ingest.decoding`) is closed by a later message or by `Intake.on_time`, and by
-`Intake.flush` before the service stops. A crash loses the values in an open window.
+`Intake` never sleeps, logs, reads a clock or touches the network. `Intake.on_message` never raises:
+if a decoder fails, the message is rejected (`decoder_failed`).
+
+Readings from unregistered sensors are stored with the flag `unknown_sensor` and never cause alerts;
+their sensors are listed in `Intake.quarantine`. Messages on topics without a decoder are rejected,
+and the topics are listed in `Intake.unmatched`. Both lists are bounded.
+
+Values in a join window (`ingest.decoding`) become a reading when a later message, `Intake.on_time`
+or `Intake.flush` closes the window. A crash loses the values in an open window.
 """
 
 from __future__ import annotations
@@ -53,10 +57,10 @@ class OutcomeKind(StrEnum):
 class Outcome(msgspec.Struct, frozen=True, gc=False):
     """The outcome of one message.
 
-    `decoder`: empty if none was reached.
-    `readings`: to be journaled before the message is acknowledged, except `Doubtful` ones that the
-    journal already has; empty unless accepted. Some may come from other sensors and earlier
-    messages whose join windows this message closed.
+    `decoder`: name of the decoder, or empty if the message did not reach one.
+    `readings`: must be in the journal before the message is acknowledged; empty unless accepted.
+    Some may come from other sensors, if this message closed their join windows. Some may be
+    `Doubtful`; the writer skips those that the journal already has.
     `dead_letter`: set if and only if the message was rejected.
     """
 
@@ -72,7 +76,7 @@ _LEFT_OUT: Final = Outcome(OutcomeKind.FLOODED)
 def make_rejection(
     message: Message, reason: Reason, detail: str, decoder: str, most_bytes: int
 ) -> Outcome:
-    """Return the outcome of a rejected message; its dead letter keeps `most_bytes` of it."""
+    """Reject a message; its dead letter keeps the first `most_bytes` of the payload."""
     letter = DeadLetter(
         received=message.received,
         topic=to_one_line(message.topic, _TOPIC_KEPT),
@@ -87,7 +91,7 @@ def make_rejection(
 
 @dataclass(slots=True)
 class Quarantined:
-    """An unregistered sensor or unknown topic; `name` is its sensor id or topic."""
+    """An unregistered sensor (`name` is its id) or a topic without a decoder (`name`)."""
 
     name: str
     topic: str
@@ -100,15 +104,17 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True)
 class IntakeConfig:
-    """Bounds of the intake.
+    """Settings of the intake.
 
-    `aliases`: registered sensor id by the name under which a device reports.
-    `routes`: topic filter and decoder, for formats whose topic the user chooses. Filters are as in
-    `Decoder.topics`; decoders are tried in the order of `ingest.decoders`.
+    `aliases`: maps the name that a device reports to the id of its registered sensor.
+    `routes`: pairs of topic filter and decoder, for formats whose topic the user chooses. Filters
+    are as in `Decoder.topics`; decoders are tried in the order of `ingest.decoders`.
     `mappings`: compiled mappings (`ingest.mapping`), in the order in which they are tried.
-    `accept_unknown`: treat unregistered sensors as registered (replay, simulation).
-    `quarantine_size`: most entries in the lists of unknown sensors and of unmatched topics.
-    `dead_letter_bytes`, `sample_bytes`: bytes kept of a payload in dead letters and in these lists.
+    `accept_unknown`: treat unregistered sensors as registered, for replay and simulation.
+    `quarantine_size`: maximum length of `Intake.quarantine` and of `Intake.unmatched`.
+    `dead_letter_bytes`: how much of a payload a dead letter keeps.
+    `sample_bytes`: how much of a payload an entry of the two lists keeps.
+    `dedupe_window`: number of readings that `RecentReadings` remembers for each sensor.
     """
 
     context: Context = field(default_factory=Context)
@@ -164,7 +170,10 @@ class Intake:
         )
 
     def restore(self, readings: Iterable[Reading], *, counted: bool = True) -> None:
-        """Load the journal's tail, oldest first; count its readings unless already `counted`."""
+        """Load the newest readings of the journal, oldest first.
+
+        `counted`: whether `reading_counts` already includes them.
+        """
         tail = list(readings)
         self._recent.restore(tail)
         tail = [reading for reading in tail if self._is_counted(reading)]
@@ -176,9 +185,9 @@ class Intake:
                 self.reading_counts.add_missing(sensor, n)
 
     def snapshot(self) -> bytes:
-        """Return the state from which an intake with the same configuration can continue.
+        """Return the state, from which an intake with the same configuration can continue.
 
-        Counts, findings and the quarantine lists are not included.
+        It does not include counts, findings and the lists of sensors and topics.
         """
         states = self.config.context.states.snapshot()
         return msgspec.msgpack.encode((states, self._recent.snapshot()))
@@ -190,7 +199,7 @@ class Intake:
         self._recent.resume(recent)
 
     def readers(self, topic: str) -> tuple[Decoder, ...]:
-        """Return the decoders that may read a topic, in order."""
+        """Return the decoders to try for a topic, in order."""
         if not is_usable(topic, self.config.context.limits):
             return ()
         if len(self._topics) >= _REMEMBERED:
@@ -208,7 +217,12 @@ class Intake:
         decoder: str = "",
         permits: Callable[[str, str | None], bool] | None = None,
     ) -> Outcome:
-        """Return the outcome of a message; never raises."""
+        """Decide the outcome of a message; never raises.
+
+        `decoder`: the only decoder to try, instead of those for the topic.
+        `permits`: given a reported and a registered name (None if unregistered), returns whether
+        the sender may report for that sensor.
+        """
         self._on_arrival(message)
         if message.left_out:
             self._on_flood(self._find_name_in(message.topic), message.received)
@@ -232,7 +246,7 @@ class Intake:
         return self._accept(message, name, readings)
 
     def _accept(self, message: Message, decoder: str, readings: Sequence[Reading]) -> Outcome:
-        """Return the outcome of a message with these readings."""
+        """Return the outcome of a message from which `decoder` read these readings."""
         admitted = readings
         if message.live:
             admitted = self._leave_out_floods(readings, message.received)
@@ -253,7 +267,7 @@ class Intake:
             self._recent.on_delivery(message.packet, duplicate=message.duplicate)
 
     def _leave_out_floods(self, readings: Sequence[Reading], now: float) -> list[Reading]:
-        """Return the readings that are kept; the rest of a flood is dropped."""
+        """Drop and count the readings of a flood; return the rest."""
         admitted: list[Reading] = []
         for reading in readings:
             sensor = self._resolve(reading.sensor)
@@ -302,16 +316,16 @@ class Intake:
         return tuple(fresh)
 
     def next_deadline(self) -> float | None:
-        """Return when `on_time` is due, Unix seconds of receive time; None if never."""
+        """Return when the next join window ends, as a receive time in Unix seconds, or None."""
         return self.config.context.states.joiner.next_deadline()
 
     def waiting_since(self) -> float | None:
-        """Return the receive time of the oldest message in a join window, or None."""
+        """Return the receive time of the oldest message still in a join window, or None."""
         joiner = self.config.context.states.joiner
         return joiner.waiting_since() if joiner.windows else None
 
     def on_time(self, now: float) -> tuple[Reading, ...]:
-        """Return readings whose join window has ended, and findings."""
+        """Return the readings whose join window has ended by `now`, and new findings."""
         context = self.config.context
         closed: tuple[Reading, ...] = ()
         if (joiner := context.states.joiner).windows:
@@ -323,14 +337,17 @@ class Intake:
         return taken
 
     def flush(self) -> tuple[Reading, ...]:
-        """Return the readings of all open join windows, to be journaled before stopping."""
+        """Close all join windows and return their readings, to be journaled before stopping."""
         context = self.config.context
         return self._find_new(context.states.joiner.close(context.limits))
 
     def _reject_unread(
         self, message: Message, error: DecodeError, asked: list[str], decoder: str
     ) -> Outcome:
-        """Reject a message that no decoder reads, and list its topic if none was tried."""
+        """Reject a message that was not decoded.
+
+        List its topic as unmatched if there was no decoder, or no mapping whose conditions hold.
+        """
         unread = not asked and error.reason is Reason.UNKNOWN_TOPIC
         if unread or isinstance(error, GuardError):
             self._note(self.unmatched, message.topic, message, "")
@@ -338,7 +355,7 @@ class Intake:
         return self._reject(message, error.reason, error.detail, name)
 
     def on_stored(self, readings: Iterable[Reading], copies: Iterable[Reading] = ()) -> None:
-        """Count durable readings, and `copies` that the journal already had."""
+        """Count readings that are now durable, and `copies` that the journal already had."""
         for reading in readings:
             if self._is_counted(reading):
                 self.reading_counts.add(reading)
@@ -370,7 +387,7 @@ class Intake:
                 )
 
     def _settle(self, reading: Reading, message: Message | None, decoder: str) -> Reading:
-        """Give a reading the registered name of its sensor, or quarantine the sensor."""
+        """Replace the reported name by the registered one, or quarantine an unknown sensor."""
         known = self._resolve(reading.sensor)
         if known is not None:
             if known == reading.sensor:
@@ -416,7 +433,8 @@ class Intake:
 
 _BY_NAMES: Final = frozenset({"native", "generic", "zigbee2mqtt"})
 _MARKS: Final = {"awair": b'"score"', "ruuvi": b'"gw_mac"'}
-"""Content that a message must contain to suggest a decoder whose value names are common words."""
+"""Bytes that a message must contain before these decoders are suggested, because their value names
+are common words."""
 
 
 def decode_message(
@@ -430,7 +448,7 @@ def decode_message(
 
 
 def find_candidates(topic: str, decoder: str, routes: Routes) -> tuple[Decoder, ...]:
-    """Return the decoders to try, in order; `MessageRefusedError` if there are none."""
+    """Return the decoders to try, in order; raises `MessageRefusedError` if there are none."""
     if not decoder:
         found = routes.of(topic)
         if not found:
@@ -445,7 +463,7 @@ def find_candidates(topic: str, decoder: str, routes: Routes) -> tuple[Decoder, 
 def read_first(
     readers: tuple[Decoder, ...], message: Message, context: Context, asked: list[str]
 ) -> Readings:
-    """Try decoders in order until one reads the message; add their names to `asked`."""
+    """Try decoders in order until one accepts the message; append the names tried to `asked`."""
     last = readers[-1]
     for decoder in readers:
         asked.append(decoder.name)
@@ -466,7 +484,7 @@ def _find_max_bytes(decoder: Decoder, topic: str, context: Context) -> int:
 
 
 def find_likely_decoders(message: Message, context: Context) -> tuple[str, ...]:
-    """Return the decoders that extract the most from a message, as suggestions to the user."""
+    """Return the decoders that extract the most values from a message, to suggest to the user."""
     found: dict[str, int] = {}
     for name in DECODERS:
         fresh = replace(context, states=States())

@@ -1,24 +1,24 @@
-"""Watch the messages of each sensor: findings, missing readings and counts.
+"""Detect forged and missing readings and floods, and count the readings of each sensor.
 
-A finding is something that no genuine device or broker does. The broker is the first line of
-defense: each account may publish only under its own name (`deploy/mosquitto.acl`). Findings are the
-second, in case a password leaks or the access list is wrong. A finding is a reading without values
-and with one event that decoders never produce, so it is journaled and becomes an incident. It never
-keeps a reading from alerting.
+A finding reports something that no genuine device or broker does. The broker is the first line of
+defense: each account can publish only under its own name (`deploy/mosquitto.acl`). Findings are the
+second, in case a password leaks or the access list is wrong. A finding is journaled as a reading
+that has no values, only an event that decoders never produce; this event opens an incident.
+Findings never keep readings from alerting.
 
 - ``two_senders``: the sequence numbers of a sensor come from two devices (`Numbering`).
-- ``repeated``: more than `REPEATS` messages within `WINDOW_S` repeat messages that were accepted
-  long ago, and the broker does not mark them as redelivered.
-- ``refused``: more than `REFUSED` messages within `WINDOW_S` on a sensor's topic are not readings.
+- ``repeated``: more than `REPEATS` readings within `WINDOW_S` repeat readings older than `OLD_S`
+  that were accepted before, and the broker does not mark them as redelivered.
+- ``refused``: more than `REFUSED` messages within `WINDOW_S` on a sensor's topic are rejected.
 - ``flooded``: far too many messages arrive under the sensor's name (`Floods`).
 
-More than `UNREGISTERED` new unregistered sensors are a fault of the service (`alerts.operations`)
-rather than of one sensor. While most messages are old, the service is reading a backlog, so neither
-unregistered sensors nor ``refused`` messages count.
+More than `UNREGISTERED` new unregistered sensors within `WINDOW_S` are reported as a fault of the
+service (`alerts.operations`), since they belong to no registered sensor. While most readings are
+old, the service is catching up on a backlog, so neither new unregistered sensors nor rejected
+messages count.
 
-`ReadingCounts` counts each reading once under `readings`, and once under each of its notable
-properties. It has an entry for each registered sensor; readings of unknown sensors are in the
-quarantine list.
+`ReadingCounts` counts each reading of a registered sensor under `readings`, and again under each of
+its quality flags and faults. Unregistered sensors are in the quarantine list instead.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ if TYPE_CHECKING:
 
 MAX_JUMP: Final = 1_000_000
 OPEN_S: Final = 60.0
-"""Seconds of receive time in which a missing number may still arrive."""
+"""How long a missing number may still arrive, in seconds of receive time."""
 _OPEN_GAPS: Final = 64
 _NEAR: Final = 100
-"""Largest step between numbers of one line."""
+"""Largest step between consecutive numbers of one device."""
 _LINES: Final = 4
 _DOUBTS: Final = 4
 _DOUBT_S: Final = 600.0
 _LEARNT_S: Final = _DOUBT_S / (_DOUBTS - 1)
-"""Doubts that are further apart than this are too few to be reported."""
+"""Doubts that are further apart than this never add up to a report."""
 
 
 @dataclass(slots=True)
@@ -67,27 +67,35 @@ class _Line:
 class Numbering:
     """Follow the sequence numbers of one sensor's readings in the order of arrival.
 
-    A gap is not yet a loss: messages overtake each other, and after a reconnection the broker
-    redelivers some of them behind newer ones. So a gap stays open for `OPEN_S`, and only the
-    numbers that are still missing then are counted. A restarted counter is not a gap: its number is
-    lower than an earlier one and its stamp is later, by `OPEN_S` if the number may still arrive. A
-    jump larger than `MAX_JUMP` is not a gap either: no buffer is that large, so the counter was
-    set.
+    **Missing readings.** A gap in the numbers is not yet a loss: messages overtake each other, and
+    after a reconnection the broker redelivers some of them behind newer ones. So a gap stays open
+    for `OPEN_S`, and only the numbers that are still missing then are counted. Two kinds of jump
+    are not gaps. After a restart of the counter, the number is lower and the time stamp is later
+    (later by at least `OPEN_S` if the number is in an open gap). After a jump of more than
+    `MAX_JUMP`, the counter must have been set, because no device buffers that many readings.
 
-    If numbers continue where they were before a jump or restart, a second device is sending. This
-    is certain if the two counters are far apart, and a doubt if they are close. There are four more
-    doubts: a reading without a number among numbered ones; a number that repeats in another message
-    while the counter continues; a missing number that arrives with a later stamp while the counter
-    continues; and a jump back to a high number. The first two do not count if the reading has only
-    other quantities, and its air quantities arrived within `_LEARNT_S` of the first number: a
-    format may split a moment into several messages, but forged air values must not start later. A
-    genuine device may cause one doubt, so only several within `_DOUBT_S` are reported. The longest
-    lines of consecutive numbers are remembered, so random numbers do not displace the sensor's own.
+    **Two devices.** If the numbers return to where they were before a jump or restart, a second
+    device is sending. This is certain if the two counters are far apart, and only a doubt if they
+    are close. There are four other doubts:
 
-    `lines`: consecutive numbers, starting with the line of the last reading.
-    `received`, `names`: receipt of the last numbered reading, and its quantities.
-    `usual`, `usual_until`: its quantities until then.
-    `gaps`: first and last missing number, and when the gap was seen.
+    - a reading without a number, although the sensor numbers its readings;
+    - a number that repeats in another message;
+    - a number from an open gap that arrives with a later time stamp than the newest number;
+    - a jump back to a high number.
+
+    The first three need a later number that continues the counter. A format may split a moment into
+    several messages, so such a reading raises no doubt if it shares no quantity with the last
+    numbered one. But its air quantities must have occurred within `_LEARNT_S` of the first number,
+    so that nobody can start to forge them later. A genuine device may cause a single doubt, so only
+    `_DOUBTS` of them within `_DOUBT_S` are reported.
+
+    A line is a run of consecutive numbers from one device. The longest lines are remembered, so
+    random numbers do not displace the sensor's own.
+
+    `lines`: the remembered lines; the first contains the last reading.
+    `received`, `names`: receive time and quantities of the last numbered reading.
+    `usual`, `usual_until`: quantities received before `usual_until`.
+    `gaps`: first and last missing number of each open gap, and when it was noticed.
     `is_odd`: whether a reading since the last number raises a doubt.
     """
 
@@ -101,7 +109,7 @@ class Numbering:
     doubts: list[float] = field(default_factory=list)
 
     def add(self, reading: Reading) -> tuple[int, bool]:
-        """Return how many more readings are missing, and whether two devices send."""
+        """Return how many more readings are missing, and whether two devices are sending."""
         seq, lines = reading.seq, self.lines
         if seq is None:
             self._look_at(reading)
@@ -140,7 +148,7 @@ class Numbering:
         return missing, doubtful and self._is_doubted(reading.received)
 
     def _look_at(self, reading: Reading) -> None:
-        """Note a reading without a number of its own; another device may have sent it."""
+        """Check a reading that has no number or an old one: another device may have sent it."""
         if reading.received != self.received and may_alert(reading):
             names = reading.values.keys()
             if reading.received < self.usual_until:
@@ -155,7 +163,7 @@ class Numbering:
         return len(self.doubts) >= _DOUBTS
 
     def _find_earlier_line(self, seq: int, step: int) -> _Line | None:
-        """Return the earlier line that a number continues, if it is closer than the last line."""
+        """Return an earlier line that the number continues better than the current line does."""
         most = step - 1 if 0 < step <= _NEAR else _NEAR
         near = (line for line in self.lines[1:] if 0 < seq - line.newest <= most)
         return max(near, key=lambda line: line.newest, default=None)
@@ -166,7 +174,7 @@ class Numbering:
         self._continue_line(seq, reading)
 
     def _set_aside(self, line: _Line) -> None:
-        """Remember a line that nothing continues yet, in place of the shortest other line."""
+        """Remember a line without making it current; if there are too many, drop the shortest."""
         if len(self.lines) >= _LINES:
             self.lines.remove(min(self.lines[1:], key=lambda known: known.length))
         self.lines.append(line)
@@ -183,7 +191,7 @@ class Numbering:
                 self.usual |= self.names
 
     def _return_to(self, line: _Line, seq: int, reading: Reading) -> None:
-        """Continue an earlier line; numbers that seemed missing since then were never sent."""
+        """Continue an earlier line; a gap around the number was not a gap."""
         if reading.is_timed:
             self.gaps = [gap for gap in self.gaps if not gap[0] <= seq <= gap[1]]
         else:
@@ -193,7 +201,7 @@ class Numbering:
         self._continue_line(seq, reading)
 
     def _start_line(self, seq: int, step: int, reading: Reading) -> int:
-        """Begin a new line; return how many readings are missing."""
+        """Begin a new line; return how many more readings are missing."""
         if 0 < step <= MAX_JUMP:
             missing = self._open(self.lines[0].newest + 1, seq, reading.received)
         else:
@@ -202,20 +210,20 @@ class Numbering:
         return missing
 
     def _open(self, first: int, end: int, now: float) -> int:
-        """Open a gap that ends before `end`; count and forget the oldest gaps beyond the limit."""
+        """Open a gap from `first` to `end` - 1; if there are too many gaps, count the oldest."""
         if first < end:
             self.gaps.append((first, end - 1, now))
         over, self.gaps = self.gaps[:-_OPEN_GAPS], self.gaps[-_OPEN_GAPS:]
         return _count_missing(over)
 
     def _close(self, now: float) -> int:
-        """Count and forget the gaps that have been open for `OPEN_S`."""
+        """Close the gaps that have been open for `OPEN_S`; return their missing numbers."""
         over = [gap for gap in self.gaps if now - gap[2] >= OPEN_S]
         self.gaps = [gap for gap in self.gaps if now - gap[2] < OPEN_S]
         return _count_missing(over)
 
     def _fill(self, seq: int) -> bool:
-        """Remove a number from its gap; return False if it was not missing."""
+        """Remove a number from its gap; return whether it was missing."""
         k = self._find_gap(seq)
         if k is None:
             return False
@@ -243,12 +251,15 @@ _SECONDS: Final = 10_000
 
 @dataclass(slots=True)
 class _Kind:
-    """State of one kind of message: `count` is the number in the `second` of receipt.
+    """State of one kind of message.
 
-    `left`: how many more messages may arrive before they are a flood. `seconds`: seconds of the
-    readings' own time stamps.
-    `loud`: the last second of receipt with more than `PER_S`; `last`: receipt of the last message.
-    `read`: the last second in which a reading of a flood was kept.
+    `second`: second in which the last message was received.
+    `count`: messages received in that second.
+    `left`: how many more messages may arrive before they count as a flood.
+    `loud`: last second in which more than `PER_S` messages were received.
+    `last`: receive time of the last message.
+    `seconds`: seconds of the readings' own time stamps.
+    `read`: last second in which a reading of a flood was kept.
     """
 
     second: int = 0
@@ -261,7 +272,7 @@ class _Kind:
     read: int = 0
 
     def take(self, time: float, now: float) -> bool:
-        """Count a message by its own time and receipt; return whether it belongs to a flood."""
+        """Count a message by its time stamp and receive time; return whether it is a flood's."""
         second, own = int(now), int(time)
         if second != self.second:
             if self.floods and abs(second - self.loud) > CALM_S:
@@ -289,21 +300,22 @@ class _Kind:
 
 
 class Floods:
-    """Detect floods under each name, for at most `names` names.
+    """Detect floods by sensor name, for at most `names` names.
 
     All sensors share one session, whose messages are delivered and acknowledged in order. So a
-    flood from one account delays all others, unless its messages cost next to nothing. From a
-    sender that floods, only the first reading of each second is kept. The others are dropped and
-    counted.
+    flood from one account delays all others, unless its messages cost next to nothing. During a
+    flood, only the first reading of each second is kept. The others are dropped and counted.
 
-    Readings of one sensor are of different kinds: with or without a time stamp, with or without a
-    sequence number. Each kind has its own rate, so a flood of one does not displace the others.
-    Readings of a kind that floods are stored but not evaluated while another kind arrives as usual.
+    There are four kinds of readings: with or without a time stamp, and with or without a sequence
+    number. Each kind has its own limit, so a flood of one kind does not displace the others. While
+    another kind arrives at its usual rate, the kept readings of the flood are stored but not
+    evaluated.
 
-    A kind floods if it sends more than `BURST` readings beyond `PER_S` for each second of receipt
-    plus `PER_S` for each second of its own time stamps. So a sensor can send the readings that it
-    stored while offline, a few for each second. More than `MOST_PER_S` are always a flood. A flood
-    ends after `CALM_S` seconds with at most `PER_S` messages each.
+    Each second of receive time, and each second that occurs in the readings' own time stamps, adds
+    `PER_S` readings to a budget of at most `BURST`. A kind that exceeds its budget is a flood. So a
+    sensor can send the readings that it stored while offline. More than `MOST_PER_S` readings in a
+    second are always a flood. A flood ends after `CALM_S` seconds with at most `PER_S` messages
+    each.
 
     Only live messages count; a backlog that waited in the broker is always read.
     """
@@ -316,7 +328,7 @@ class Floods:
         return self._of(name, kind).take(now, now)
 
     def on_live(self, name: str, kind: Hashable, reading: Reading, now: float) -> Reading | None:
-        """Return the reading of a live message as it should be stored, or None to drop it."""
+        """Return the reading of a live message, possibly flagged as `FLOODED`; None to drop it."""
         own = self._of(name, kind)
         if not own.take(reading.time, now):
             return reading
@@ -341,16 +353,19 @@ class Floods:
 
 _SHAPES: Final = 8
 _MOST_KIB: Final = 63
-"""Larger messages are refused unread (`validation`); they must not use up the topic's budget."""
+"""Largest cost of a message. Larger messages are rejected unread (`ingest.validation`), so they
+must not use up the topic's budget."""
 _BEGINNING: Final = 256
 _DIGITS: Final = b"0123456789.-"
 
 
 @dataclass(slots=True)
 class _Topic:
-    """Cost `spent` by a topic in a `second`, and the messages read `beyond` its budget, by shape.
+    """Budget of one topic.
 
-    `usual`: how often messages of each shape arrived while there were few.
+    `second`, `spent`: cost of the messages received in the current second.
+    `usual`: how often each shape arrived while the rate was low.
+    `beyond`: messages beyond the budget in this second, by shape.
     """
 
     second: int = 0
@@ -360,19 +375,20 @@ class _Topic:
 
 
 class Budgets:
-    """Limit what it costs to read the live messages of one topic, before any is decoded.
+    """Limit the cost of reading the live messages of each topic, before they are decoded.
 
-    Reading a message may cost a thousand times as much as sending it, for example a long one that
-    no decoder reads. So at most `MOST_PER_S` are read each second, and a large message counts once
-    for each KiB, up to 64. Beyond that, a message is read only if its shape (without digits) is a
-    usual one, at most `PER_S` of each shape. So a flood does not displace the sensor's messages.
+    Reading a message may cost a thousand times as much as sending it, for example if it is long and
+    no decoder reads it. So at most `MOST_PER_S` messages are read each second, and a large message
+    counts once for each KiB, up to 64. Beyond this budget, a message is read only if its shape (its
+    beginning without digits) is a usual one, at most `PER_S` of each shape. So a flood does not
+    displace the sensor's messages.
     """
 
     def __init__(self, topics: int = 10_000) -> None:
         self._topics: Bounded[_Topic] = Bounded(topics)
 
     def permits(self, topic: str, payload: bytes, now: float) -> bool:
-        """Count a message; return whether it is to be read."""
+        """Count a message; return whether to read it."""
         own = self._topics.get(topic)
         if own is None:
             own = self._topics[topic] = _Topic()
@@ -416,10 +432,10 @@ class Integrity:
         self._reported: dict[tuple[str, Detail], float] = {}
         self._found: list[Reading] = []
         self._old = 0.0
-        """Share of recent messages that were old."""
+        """Moving average of the share of readings that were old when received."""
 
     def restore(self, readings: Iterable[Reading]) -> Counter[str]:
-        """Load the sequence numbers of the journal's tail; return missing readings by sensor."""
+        """Load the newest readings of the journal; return how many are missing by sensor."""
         missing: Counter[str] = Counter()
         for reading in readings:
             if n := self._add(reading)[0]:
@@ -427,14 +443,14 @@ class Integrity:
         return missing
 
     def on_flood(self, sensor: str | None, now: float) -> None:
-        """Report a name that floods; `sensor` is None if it is not registered."""
+        """Report a flood under the name of a sensor, or of none that is registered (None)."""
         if sensor is None:
             self._on_fault(Detail.STRANGERS)
         else:
             self._find(sensor, Detail.FLOODED, now)
 
     def on_reading(self, reading: Reading) -> int:
-        """Check a new reading; return how many more of its sensor are missing."""
+        """Check a new reading; return how many more readings of its sensor are missing."""
         now = reading.received
         if reading.is_timed:
             self._old += 0.05 * ((abs(now - reading.time) > FRESH_S) - self._old)
@@ -452,7 +468,7 @@ class Integrity:
             self._find(reading.sensor, Detail.REPEATED, now)
 
     def on_refused(self, sensor: str, now: float) -> None:
-        """Count a refused message on a sensor's topic."""
+        """Count a rejected message on a sensor's topic."""
         if self._old < 0.5 and self._refused.take(sensor, now):
             self._find(sensor, Detail.REFUSED, now)
 
@@ -483,7 +499,7 @@ class Integrity:
 
 
 class CountKind(StrEnum):
-    """The counts kept for each sensor; a closed set."""
+    """Names of the counts of a sensor; a closed set."""
 
     READINGS = "readings"
     DUPLICATE = "duplicate"
@@ -517,20 +533,20 @@ _OF_FLAG: Final = {
     UNREAD: CountKind.UNREAD,
     WAITING: CountKind.WAITING,
 }
-"""The count of each quality flag. `no_time` does not count, because some formats never send a time;
-nor do unknown sensors, which are listed elsewhere."""
+"""The count that each quality flag increases. `no_time` has none, because some formats never send a
+time. `unknown_sensor` has none, because unregistered sensors are not counted."""
 
 _FINE: Final = frozenset(FINE_PARTICLES)
 _Stored: TypeAlias = tuple[dict[str, dict[str, int]], dict[str, int], dict[str, dict[str, int]]]
 _MANY: Final = 5
-"""Consecutive readings after which a running sensor is reported."""
+"""Consecutive unlikely readings after which a sensor is reported."""
 
 
 class UnlikelyValues:
-    """Counts consecutive readings of each sensor whose values seem to be in another unit.
+    """Count consecutive readings of each sensor whose values seem to be in the wrong unit.
 
-    Each quantity is counted on its own. A single plausible value ends a run, because a momentary
-    value proves nothing.
+    Each quantity is counted on its own. A single plausible value ends a run, because a few odd
+    values prove nothing.
     """
 
     def __init__(self) -> None:
@@ -552,12 +568,15 @@ class UnlikelyValues:
                 self.runs[sensor].pop(key, None)
 
     def of(self, sensor: str, least: int = _MANY) -> tuple[str, ...]:
-        """Return the quantities for which a sensor sent enough such values in a row."""
+        """Return the quantities with at least `least` unlikely values in a row."""
         return tuple(key for key, n in self.runs.get(sensor, {}).items() if n >= least)
 
 
 class ReadingCounts:
-    """Counts by sensor and `CountKind`, which only grow, and the sensors that send no particles."""
+    """Count readings by sensor and `CountKind`, and notice sensors that send no particle values.
+
+    The counts only grow.
+    """
 
     def __init__(self) -> None:
         self._counts: dict[str, dict[str, int]] = {}
@@ -584,7 +603,7 @@ class ReadingCounts:
             without[sensor] = int(reading.received)
 
     def add_flooded(self, sensor: str) -> None:
-        """Count a reading that was left out because its sender floods."""
+        """Count a reading that was dropped as part of a flood."""
         self._of(sensor)[CountKind.FLOODED] += 1
 
     def _of(self, sensor: str) -> dict[str, int]:
@@ -600,11 +619,11 @@ class ReadingCounts:
                 self._counts[sensor][CountKind.UNJUDGED] += n
 
     def add_missing(self, sensor: str, readings: int) -> None:
-        """Count missing readings of a sensor that has sent others."""
+        """Count missing readings of a sensor that already has counts."""
         self._counts[sensor][CountKind.MISSING] += readings
 
     def total(self, kind: CountKind) -> int:
-        """Return the sum over all sensors."""
+        """Return the sum of one count over all sensors."""
         return sum(counts[kind] for counts in self._counts.values())
 
     def of(self, sensor: str) -> dict[str, int]:
@@ -612,9 +631,9 @@ class ReadingCounts:
         return {str(key): n for key, n in self._counts.get(sensor, {}).items() if n}
 
     def no_particles_since(self, sensor: str) -> int | None:
-        """Return when a sensor stopped sending particles, Unix seconds; None if it sends them.
+        """Return the Unix second since which a sensor sends no particle values; None if it does.
 
-        A vape alarm of the device itself counts as particles.
+        The device's own vape alarm counts as a particle value.
         """
         return self._no_particles_since.get(sensor)
 
@@ -623,7 +642,10 @@ class ReadingCounts:
         return msgspec.json.encode((self._counts, self._no_particles_since, self.unlikely.runs))
 
     def restore(self, body: bytes, registered: Container[str]) -> None:
-        """Continue a snapshot's counts for registered sensors; raises `msgspec.MsgspecError`."""
+        """Load the counts of a snapshot, only for registered sensors.
+
+        Raises `msgspec.MsgspecError`.
+        """
         stored = msgspec.json.decode(body, type=_Stored)
         counts, since, runs = ({k: v for k, v in p.items() if k in registered} for p in stored)
         self._counts = {k: {kind: n.get(kind, 0) for kind in CountKind} for k, n in counts.items()}

@@ -1,29 +1,31 @@
-"""Checks that turn a decoded message into an accepted reading, in order.
+"""Check messages and their readings, in this order.
 
-Before parsing: `check_topic`, `check_size` and `check_json`, which counts the brackets of a nested
-or enormous payload instead of parsing it. Then identity (`sensor_id`), time (`settle_time`), values
-(`check_values`: a value that is out of range or means "no value" becomes a fault, never 0) and
-content (`build_reading`).
+- Before parsing: `check_topic`, `check_size`, and `check_json`, which counts brackets and colons so
+  that deeply nested or huge JSON is never parsed.
+- Identity: `sensor_id`.
+- Time: `settle_time`.
+- Values: `check_values`. A value that is out of range or means "no value" becomes a fault, never 0.
+- Content: `build_reading`.
 
-Quality flags of a reading. All but the first eight keep it from alerting:
+Readings get these quality flags. A reading with one of the last seven never causes an alert:
 
 =================  ===============================================================
 ``no_time``        the message has no time stamp; receive time is used
-``time_replaced``  its time stamp is unusable (clock not set or standing still,
-                   malformed, no zone, more than `Limits.max_skew_s` ahead); receive
-                   time is used, and `Reading.stamp` is what the sensor said
-``clock_skew``     two clocks of the network disagree; the server's was taken
-``codec_error``    the network server could not decode this device's message
-``unread``         a number in the message was left out: name and unit give no quantity
-``waiting``        its names are in a description that has not arrived yet
-``late``           older than `Limits.late_after_s` when it arrived: its alerts are late
-``retained``       delivered from the broker's store: stored only
-``simulated``      the network server marked it as a console test: stored only
-``history``        a device's own backfill: stored only
-``cached``         a bridge repeated an old value: stored only
-``maintenance``    taken while the device cleaned or calibrated itself: stored only
-``flooded``        of a kind that floods, while the sensor's usual one comes: stored only
-``unknown_sensor``  not in the registry: stored and shown, never alerted on
+``time_replaced``  the time stamp is unusable (clock not set or stopped, malformed, no
+                   zone, more than `Limits.max_skew_s` in the future); receive time is
+                   used, and `Reading.stamp` keeps a stamp that is a number
+``clock_skew``     a gateway's clock and the server's disagree; the server's is used
+``codec_error``    the network server could not decode the device's message
+``unread``         a number was ignored: its name and unit match no quantity
+``waiting``        the description with its names has not arrived yet
+``late``           older than `Limits.late_after_s` when it arrived; alerts are late too
+``retained``       delivered from the broker's store
+``simulated``      the network server marked it as a console test
+``history``        the device sent stored readings later
+``cached``         a bridge repeated an old value
+``maintenance``    measured while the device cleaned or calibrated itself
+``flooded``        part of a flood, while other readings arrive at the usual rate
+``unknown_sensor``  the sensor is not registered; it is listed for the administrator
 =================  ===============================================================
 """
 
@@ -53,15 +55,16 @@ Readings = list[Reading]
 class Message(msgspec.Struct, frozen=True, gc=False):
     """One message before any check.
 
-    `topic`: MQTT topic. Bytes that are not UTF-8 arrive as lone surrogates (``surrogateescape``)
-    and are refused as `bad_topic`.
+    `topic`: MQTT topic. Bytes that are not UTF-8 become lone surrogates (``surrogateescape``), and
+    the message is rejected as `bad_topic`.
     `received`: receive time, Unix seconds.
-    `retained`: delivered from the broker's store, so it describes the past.
+    `retained`: whether the broker had retained the message, so it describes the past.
     `duplicate`: the MQTT DUP flag, which marks the redelivery of an unacknowledged message.
-    `packet`: MQTT packet id, which identifies a redelivery; 0 without one.
-    `live`: published after we connected, so it did not wait in the broker.
-    `left_out`: beyond the budget of its topic; it is only acknowledged and counted.
-    `clock_step`: seconds by which this machine's clock was set since the previous message.
+    `packet`: MQTT packet id, which a redelivery repeats; 0 if there is none.
+    `live`: whether the message was published after we connected, so it did not wait in the broker.
+    `left_out`: whether the topic's budget is used up, so the message is only acknowledged and
+    counted.
+    `clock_step`: by how many seconds this machine's clock was set since the previous message.
     """
 
     topic: str
@@ -90,17 +93,18 @@ NO_VALUE: Final[Mapping[str, frozenset[float]]] = {
     **dict.fromkeys(("tvoc_ppb", "tvoc_ugm3", "voc_raw", "light"), _ALL_ONES),
     "temp": frozenset({85.0}),
 }
-"""Numbers within the range of a quantity that sensors send instead of "no value".
+"""Numbers within the range of a quantity that sensors send to mean "no value".
 
-Sixteen one bits, whole and in tenths, five nines, and the power-on value of a DS18B20. Particle
-counts are not included, because a Plantower sensor sends 65535 per 0.1 L at its limit.
+They are 65535 and 65534 (also in tenths), 99999, and 85 °C, which a DS18B20 sends after power-on.
+Particle counts are not included, because 65535 per 0.1 L is a Plantower sensor's upper limit.
 """
 
 _DEAD_CLIMATE: Final = (0.0, -45.0)
-"""Temperatures of a sensor that does not answer, if the humidity is exactly 0%."""
+"""Temperatures that mean, together with a humidity of exactly 0%, that the sensor is not
+responding."""
 
 _ALL_ONES_CLIMATE: Final = -0.1
-"""Sixteen one bits as a signed temperature in tenths; not a value if the humidity is a fault."""
+"""0xFFFF read as a signed temperature in tenths; it means "no value" if the humidity is a fault."""
 
 _BOUNDS: Final = {key: (q.low, q.high) for key, q in QUANTITIES.items()}
 USUAL: Final = {
@@ -110,7 +114,7 @@ USUAL: Final = {
     )
     for key, q in QUANTITIES.items()
 }
-"""Range of each quantity within which `check_values` accepts every number."""
+"""Range of each quantity in which no number means "no value"."""
 
 _CLOCK_SET_SINCE: Final = 1_000_000_000.0
 _YEAR_2020: Final = 1_577_836_800.0
@@ -123,7 +127,11 @@ _NUMBER: Final = re.compile(r"[+-]?(?:\d{1,32}(?:\.\d{0,32})?|\.\d{1,32})(?:[eE]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on messages and times; descriptions from a bridge are large, and rare."""
+    """Limits on messages and times.
+
+    `description_bytes`, `description_members`: limits for the descriptions that bridges publish,
+    which are large but rare.
+    """
 
     payload_bytes: int = 65_536
     topic_length: int = 1_024
@@ -140,7 +148,7 @@ _NEAR_ISO: Final = ("%Y/%m/%dT%H:%M:%S%z", "%Y-%m-%d %H:%M:%S %z", "%Y-%m-%d %H:
 
 
 def may_alert(reading: Reading) -> bool:
-    """Return whether a reading may cause an alert: none of `SILENT_FLAGS` is set."""
+    """Return whether a reading may cause an alert, having none of `SILENT_FLAGS`."""
     return not reading.flags or SILENT_FLAGS.isdisjoint(reading.flags)
 
 
@@ -150,7 +158,7 @@ def is_usable(topic: str, limits: Limits) -> bool:
 
 
 def check_topic(topic: str, limits: Limits) -> None:
-    """Refuse a topic that is too long or not printable text, as `bad_topic`."""
+    """Reject a topic that is too long or not printable text, as `bad_topic`."""
     if len(topic) > limits.topic_length:
         raise MessageRefusedError(Reason.BAD_TOPIC, f"topic of {len(topic)} characters")
     if not topic.isprintable():
@@ -158,7 +166,7 @@ def check_topic(topic: str, limits: Limits) -> None:
 
 
 def check_size(payload: bytes, most: int) -> None:
-    """Refuse a payload of more than `most` bytes, as `too_large`."""
+    """Reject a payload of more than `most` bytes, as `too_large`."""
     if len(payload) > most:
         raise MessageRefusedError(
             Reason.TOO_LARGE, f"{len(payload)} bytes, at most {most} are accepted"
@@ -166,7 +174,7 @@ def check_size(payload: bytes, most: int) -> None:
 
 
 def check_json(payload: bytes, limits: Limits) -> None:
-    """Refuse JSON that nests too deeply or has too many members (colons), without parsing it."""
+    """Reject JSON that nests too deeply or has too many members (colons), without parsing it."""
     most = limits.json_members
     if len(payload) > most and payload.count(b":") > most:
         raise MessageRefusedError(Reason.TOO_MANY_KEYS, f"more than {most} members in one message")
@@ -185,14 +193,14 @@ def check_json(payload: bytes, limits: Limits) -> None:
 
 
 def sensor_id(name: object) -> str:
-    """Return a device's name as a sensor id.
+    """Turn a device's name into a sensor id.
 
-    Compatibility forms are folded (NFKD), accents dropped, ``/`` becomes ``:``, white space and
-    every other character outside ``A-Z a-z 0-9 _ . : -`` becomes ``_``. Case is kept; the
-    registry compares without it.
+    Compatibility characters are decomposed (NFKD) and accents dropped. ``/`` becomes ``:``, and
+    every other character outside ``A-Z a-z 0-9 _ . : -`` becomes ``_``. Case is kept, although
+    the registry ignores it.
 
-    Raises `PayloadError`: `bad_id`: no text, empty, without a letter or digit, or longer than 64
-    characters.
+    Raises `PayloadError` (`bad_id`) if the name is not text, is empty, has no letter or digit, or
+    has more than 64 characters.
 
     >>> sensor_id("Détecteur 2/étage")
     'Detecteur_2:etage'
@@ -215,7 +223,7 @@ def sensor_id(name: object) -> str:
 
 
 def fold_id(name: str) -> str:
-    """Return a sensor id as the registry compares it: lower case, without ``:`` and ``-``.
+    """Return a sensor id in the form that the registry compares: lowercase, no ``:`` or ``-``.
 
     >>> fold_id("E3:75:CF:37:4E:23")
     'e375cf374e23'
@@ -224,10 +232,10 @@ def fold_id(name: str) -> str:
 
 
 def parse_number(value: object) -> float | None:
-    """Return a number, or the number in a text; None if there is none.
+    """Return a value as a number, also if it is text with a number; None if it is no number.
 
-    A boolean is not a number. Text may have a unit after a space ("3.384 V"), which the caller
-    knows. Text such as "nan" or "None" returns NaN, which becomes a fault of its quantity.
+    A boolean is not a number. Text may have a unit after the number ("3.384 V"), which is ignored.
+    For text such as "nan" or "None" the result is NaN, which becomes a fault of its quantity.
     """
     if type(value) is float:
         return value
@@ -247,7 +255,7 @@ def parse_number(value: object) -> float | None:
 
 
 def _from_text(value: object) -> object:
-    """Return the number in a text that has nothing else; any other value unchanged."""
+    """Convert text that is only a number to that number; return any other value unchanged."""
     if type(value) is not str:
         return value
     text = value.strip()
@@ -255,17 +263,21 @@ def _from_text(value: object) -> object:
 
 
 def count_above(total: float, below: float) -> float:
-    """Return the count of particles above a diameter, from all particles and those below it.
+    """Return the number of particles larger than a diameter: `total` minus those `below` it.
 
-    Devices round counts, so a difference just below zero is 0. A difference further below means
-    that the counts contradict each other, and stays out of range.
+    Devices round counts, so a difference just below zero becomes 0. A larger negative difference
+    means that the counts contradict each other; it is returned as it is, and is out of range.
     """
     rest = round(total - below, 6)
     return 0.0 if -0.05 <= rest < 0 else rest
 
 
 def count_all_above(total: float | None, below: Mapping[str, float | None]) -> dict[str, object]:
-    """Return counts above each diameter (by quantity) from all particles and counts up to it."""
+    """Return the counts of particles larger than each diameter.
+
+    `total`: count of all particles. `below`: count of those up to a diameter, by the quantity for
+    the larger ones.
+    """
     if total is None:
         return {}
     found = {quantity: count_above(total, n) for quantity, n in below.items() if n is not None}
@@ -286,13 +298,13 @@ def _from_unix(value: float) -> float | None:
 
 
 def _resolve_local_time(moment: datetime, zone: tzinfo, received: float) -> float:
-    """Return Unix seconds of a local time; of a repeated hour, the pass closer to `received`."""
+    """Convert a local time to Unix seconds; if the hour occurs twice, choose nearest `received`."""
     both = (moment.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))
     return min(both, key=lambda stamp: abs(stamp - received))
 
 
 def parse_time(value: object, received: float, zone: tzinfo | None = None) -> float | None:
-    """Return Unix seconds of a time stamp in any form that devices use, or None.
+    """Parse a time stamp in any form that devices use; return Unix seconds, or None.
 
     >>> parse_time("1970-01-02T00:00:00Z", 0.0)
     86400.0
@@ -333,7 +345,7 @@ def _parse_near_iso(text: str, received: float, zone: tzinfo | None) -> float | 
 
 
 def to_unix_seconds(moment: datetime, received: float, zone: tzinfo | None) -> float | None:
-    """Return Unix seconds of a moment; None if neither it nor the caller has a zone."""
+    """Convert a moment to Unix seconds; None if neither it nor `zone` gives a time zone."""
     try:
         if moment.tzinfo is not None:
             return moment.timestamp()
@@ -343,7 +355,11 @@ def to_unix_seconds(moment: datetime, received: float, zone: tzinfo | None) -> f
 
 
 def settle_time(stamp: float | None, received: float, limits: Limits) -> tuple[float, str]:
-    """Return the event time of a reading and a flag; `bad_time` if older than `Limits.earliest`."""
+    """Return the event time of a reading, and a quality flag or an empty string.
+
+    Raises `PayloadError` (`bad_time`) if the stamp is older than `Limits.earliest`, unless the
+    device's clock was never set.
+    """
     if stamp is None:
         return received, "no_time"
     age = received - stamp
@@ -358,7 +374,7 @@ def settle_time(stamp: float | None, received: float, limits: Limits) -> tuple[f
 
 
 def check_values(raw: Mapping[str, object]) -> tuple[dict[str, float], list[str]]:
-    """Split measured values into valid values and faults."""
+    """Return the valid values, and the quantities whose values are faulty."""
     values: dict[str, float] = {}
     faults: list[str] = []
     for key, value in raw.items():
@@ -399,7 +415,11 @@ def build_reading(
     seq: int | None = None,
     state: bool = False,
 ) -> Reading:
-    """Validate what a decoder found, and return a reading; raises `PayloadError`."""
+    """Validate the values that a decoder found, and return a reading; raises `PayloadError`.
+
+    `stamp`: the device's time stamp; None if it sent none, NaN if it is unusable.
+    `state`: whether the message describes a current state, so a retained one is not out of date.
+    """
     time, time_flag = settle_time(stamp, message.received, limits)
     if str in map(type, raw.values()):
         raw = {key: _from_text(value) for key, value in raw.items()}

@@ -2,21 +2,23 @@
 
 Order of operations
 -------------------
-The broker delivers at QoS 1 into a persistent session (`source`). Messages queue, and the intake
-loop (`intake_loop`) takes a group, decides each message's one outcome
-(`ingest.intake.Intake`), waits until readings and dead letters of the group are durable
-(`ingest.commit.GroupCommit`), and only then sends the PUBACKs, in receive order and on the
-connection that delivered them (`link`). A group is never given up: if the disk refuses, the same
-group is retried, the broker's window closes, and the broker keeps later messages. Messages in a
-join window, and all later ones, are acknowledged once the window is closed and committed. A canary
-(`Canary`) is acknowledged in its turn.
+The broker delivers messages at QoS 1 into a persistent session (`source`), and they queue. The
+intake loop (`intake_loop`) takes a group of them and decides the outcome of each
+(`ingest.intake.Intake`). It waits until the readings and dead letters of the group are durable
+(`ingest.commit.GroupCommit`). Only then does it send the PUBACKs, in receive order, on the
+connection that delivered the messages (`link`).
+
+If the disk fails, the same group is retried until it is stored. Meanwhile the broker's window fills
+up, and the broker keeps later messages. A message in a join window, and all messages after it, are
+acknowledged once the window is closed and committed. Canaries (`Canary`) are acknowledged in the
+same order.
 
 Bounds
 ------
-Unacknowledged QoS 1 messages are bounded by the broker (`max_inflight_messages`). QoS 0 messages
-have no window: if `intake_loop.MAX_UNACKNOWLEDGED_QOS0` are waiting, new ones are dropped and
-counted.
+The broker limits the number of unacknowledged QoS 1 messages (`max_inflight_messages`). For QoS 0
+there is no such window: while `intake_loop.MAX_UNACKNOWLEDGED_QOS0` messages are waiting, new ones
+are dropped and counted.
 
-This package alone touches the client underneath aiomqtt (manual acknowledgment, its own callback,
-large reads), because aiomqtt 2 acknowledges messages before the caller sees them.
+Only this package uses the paho client underneath aiomqtt: for manual acknowledgments, its own
+callback and large reads. aiomqtt 2 would acknowledge messages before the caller sees them.
 """

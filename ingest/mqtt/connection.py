@@ -2,8 +2,9 @@
 
 Client id
 ---------
-Many brokers let any account connect with any client id, and a client with the service's id gets its
-session. So the id is random unless it is configured, and it is never shown, not even in a topic.
+Many brokers let any account connect with any client id, and whoever uses the service's id takes
+over its session. So the id is random unless it is configured, and it is kept secret: no topic
+contains it.
 """
 
 from __future__ import annotations
@@ -32,21 +33,22 @@ log = logging.getLogger(__name__)
 
 
 _TIMEOUT_S: Final = 10.0
-"""Limit for each answer of the broker."""
+"""How long to wait for each answer of the broker."""
 
 
 _CLIENT_ID: Final = re.compile("[A-Za-z0-9_.:-]{1,64}")
 
 
 def make_client_id() -> str:
-    """Return a client id that nobody can guess."""
+    """Make a client id that nobody can guess."""
     return f"plumewatch-{secrets.token_hex(16)}"
 
 
 def load_client_id(path: Path) -> str:
-    """Return the client id in a file of the data folder; create the file if it does not exist.
+    """Return the client id in a file; if there is none, make one and write it to the file.
 
-    Raises `OSError` if it can be neither read nor written, because a new id means a new session.
+    Raises `OSError` if the file can't be read or written, because an id that is not saved would
+    start a new session at every start.
     """
     with contextlib.suppress(FileNotFoundError):
         found = path.read_text(encoding="ascii", errors="replace").strip()
@@ -62,9 +64,9 @@ def load_client_id(path: Path) -> str:
 class BrokerSettings:
     """How to reach the broker.
 
-    `client_id`: names the persistent session. Keep it, and never run two services with the same
-    id. The default is a new id each time.
-    `username`, `password`: empty for none. The password never appears in `repr`.
+    `client_id`: name of the persistent session. Keep it, and never run two services with the same
+    id. By default, each instance gets a new id.
+    `username`, `password`: empty if the broker needs none. `repr` does not show the password.
     """
 
     host: str = "127.0.0.1"
@@ -77,7 +79,7 @@ class BrokerSettings:
 
 
 def make_client(settings: BrokerSettings, client_id: str, *, clean: bool) -> aiomqtt.Client:
-    """Make a client that is not connected yet, with or without (`clean`) a persistent session."""
+    """Make a client that is not connected yet; `clean` means without a persistent session."""
     return aiomqtt.Client(
         settings.host,
         settings.port,
@@ -93,12 +95,12 @@ def make_client(settings: BrokerSettings, client_id: str, *, clean: bool) -> aio
 
 @contextlib.asynccontextmanager
 async def connected(client: aiomqtt.Client, settings: BrokerSettings) -> AsyncIterator[None]:
-    """Connect, and leave no connection behind.
+    """Connect on entry, and always close the connection on exit.
 
-    aiomqtt leaves the socket of an attempt open if there is no answer in time. A broker that was
-    only frozen would accept that connection later, besides the next one.
+    If the broker does not answer in time, aiomqtt leaves the socket open. A broker that was only
+    frozen would accept that connection later, in addition to the next one.
 
-    Raises `BrokerError` if the connection cannot be made or ends.
+    Raises `BrokerError` if the connection fails or ends.
     """
     try:
         async with client:
@@ -107,9 +109,9 @@ async def connected(client: aiomqtt.Client, settings: BrokerSettings) -> AsyncIt
         raise _translate(error, settings) from error
     finally:
         below = client._client  # noqa: SLF001 - it keeps running otherwise
-        below.on_disconnect = None  # nothing waits for it any longer
-        below.disconnect()  # nothing where there is no connection
-        gone = client._disconnected  # noqa: SLF001 - read, or asyncio reports it unread
+        below.on_disconnect = None  # nobody waits for it any longer
+        below.disconnect()  # does nothing without a connection
+        gone = client._disconnected  # noqa: SLF001 - asyncio logs an exception that nobody reads
         if gone.done() and not gone.cancelled():
             gone.exception()
 
@@ -132,17 +134,17 @@ def _translate(error: aiomqtt.MqttError, settings: BrokerSettings) -> BrokerErro
 
 
 def is_refused(code: object) -> bool:
-    """Return whether the code of a subscription is a refusal."""
+    """Return whether the broker's answer to a subscription is a refusal."""
     number = getattr(code, "value", code)
     return isinstance(number, int) and number >= 0x80
 
 
 def ignore_cut_connection(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Handle the unawaited error of a connection that was cut before it could be written to.
+    """Handle errors that asyncio reports: ignore one that a cut connection causes in aiomqtt.
 
-    aiomqtt checks a socket, and waits for it to be writable one turn of the loop later. If the
-    connection is cut in between, its descriptor is gone. The connection is restored like any lost
-    connection, and a traceback in the log would not help. Other errors are reported as usual.
+    aiomqtt checks a socket, and registers a writer for it one turn of the event loop later. If the
+    connection is cut in between, the socket's descriptor is invalid. The service reconnects anyway,
+    and a traceback in the log would not help. All other errors are reported as usual.
     """
     cut = isinstance(context.get("exception"), (OSError, ValueError))
     if cut and "add_writer" in context.get("message", ""):
@@ -157,23 +159,24 @@ async def show_live_messages(
     on_message: Callable[[Message], None],
     clock: Callable[[], float],
 ) -> None:
-    """Show messages as they arrive, in parallel to the session that stores them, until cancelled.
+    """Pass messages to `on_message` as they arrive, until cancelled.
 
-    It uses QoS 0 and no persistent session: nothing is acknowledged or guaranteed.
+    This is a second connection beside the session that stores messages. It uses QoS 0 without a
+    persistent session, so messages may be missed.
 
-    Raises `BrokerError` if the connection cannot be made or ends.
+    Raises `BrokerError` if the connection fails or ends.
     """
 
     def on_publish(name: bytes, payload: bytes, flags: int, _packet_id: int) -> None:
         topic = name.decode("utf-8", "surrogateescape")
         try:
             on_message(Message(topic, payload, clock(), retained=bool(flags & RETAIN)))
-        except Exception:  # paho would treat it as the end of the connection
+        except Exception:  # paho would end the connection
             log.exception("a message that cannot be stored cannot be shown either")
 
     client = make_client(settings, f"{settings.client_id}-tap", clean=True)
-    Link(client._client, on_publish)  # noqa: SLF001 - it keeps itself in place
+    Link(client._client, on_publish)  # noqa: SLF001 - the client keeps a reference to it
     async with connected(client, settings):
         await client.subscribe([(topic, 0) for topic in topics])
-        async for _ in client.messages:  # none: it waits for the end of the connection
+        async for _ in client.messages:  # yields nothing; ends with the connection
             pass

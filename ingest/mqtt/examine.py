@@ -25,12 +25,13 @@ _TRIAL_WAIT_S: Final = 3.0
 
 @dataclass(frozen=True, slots=True)
 class BrokerFacts:
-    """Known properties of a broker.
+    """What is known about a broker.
 
     `version`: empty if it does not report one.
-    `dropped`, `stored`: messages dropped since its start, and stored now.
-    `keeps_for_absent`: whether a QoS 1 message reached a session that was absent when it was
-    published; None if we may not publish or read the topic of the trial.
+    `dropped`: messages that it has dropped since it started.
+    `stored`: messages that it stores now.
+    `keeps_for_absent`: whether a QoS 1 message reached a session that was disconnected when the
+    message was published; None if we have no permission to publish or read the test topic.
     """
 
     version: str = ""
@@ -40,7 +41,10 @@ class BrokerFacts:
 
 
 async def examine(settings: BrokerSettings, *, trial: bool) -> BrokerFacts:
-    """Return what is known about a broker; `BrokerError` if it cannot be reached."""
+    """Find out what a broker reports and, with `trial`, whether it keeps messages.
+
+    Raises `BrokerError` if it cannot be reached.
+    """
     name = f"{settings.client_id}-check"
     client = make_client(settings, name, clean=True)
     async with connected(client, settings):
@@ -76,12 +80,12 @@ async def _collect_answers(client: aiomqtt.Client, topics: tuple[str, ...]) -> d
                 if len(answers) == len(topics):
                     break
     except TimeoutError:
-        pass  # no Mosquitto, or no right to read them
+        pass  # not Mosquitto, or no permission to read them
     return answers
 
 
 async def _try_absence(settings: BrokerSettings, name: str) -> bool | None:
-    """Publish to a session while it is absent; return whether it gets the message later."""
+    """Publish to a session while it is disconnected; return whether it gets the message later."""
     topic = CANARY_TOPICS + name
     here, gone = (f"{word} {secrets.token_hex(8)}" for word in ("here", "away"))
     try:
@@ -102,7 +106,7 @@ async def _try_absence(settings: BrokerSettings, name: str) -> bool | None:
     finally:
         ended = make_client(settings, name, clean=True)
         async with connected(ended, settings):
-            pass  # a clean session ends the one that was kept
+            pass  # connecting with a clean session deletes the persistent one
 
 
 async def _wait_for(client: aiomqtt.Client, wanted: str) -> bool:

@@ -36,7 +36,7 @@ def is_canary(topic: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class CanarySettings:
-    """Interval, allowed silence, and longest time between reconnections."""
+    """Interval between canaries, allowed silence, and longest time between reconnections."""
 
     every_s: float = 10.0
     silent_after_s: float = 30.0
@@ -44,18 +44,21 @@ class CanarySettings:
 
 
 class Canary:
-    """Test the path of readings with our own messages.
+    """Test that readings can arrive, by sending messages to ourselves.
 
-    A connection can be up but silent: a session may lose its subscriptions, or a window may wait
-    for a lost acknowledgment. So the service publishes a canary to a topic that it is subscribed
-    to, at QoS 1 through the same session and window as the readings, and measures the time until it
-    returns. If nothing arrives for `CanarySettings.silent_after_s`, the service reconnects and
-    subscribes again. If that does not help, it tries again after twice as long, up to
-    `CanarySettings.last_wait_s`. The clock stops while messages wait for the disk, because then we
-    may have closed the broker's window. `now` is monotonic, in seconds.
+    A connection can be up although nothing arrives: the session may have lost its subscriptions, or
+    an acknowledgment may be lost and the broker's window full. So the service publishes canaries to
+    a topic that it subscribes to, at QoS 1 through the same session and window as the readings, and
+    measures how long they take to return.
 
-    `nonce`: identifies this process, since a persistent session may deliver earlier canaries.
-    `round_trip_s`: of the last canary that returned.
+    If nothing arrives for `CanarySettings.silent_after_s`, the service reconnects and subscribes
+    again. If that does not help, it tries again after twice as long, up to
+    `CanarySettings.last_wait_s`. Time spent waiting for the disk does not count, because unstored
+    messages may fill the broker's window. `now` is monotonic, in seconds.
+
+    `nonce`: identifies this process, since a persistent session may deliver canaries of an earlier
+    one.
+    `round_trip_s`: how long the last canary took to return.
     `silent`: whether nothing arrives although it should; reset by the next arrival.
     """
 
@@ -73,7 +76,7 @@ class Canary:
         self._wait = settings.silent_after_s
 
     def on_connected(self, now: float) -> None:
-        """Start to wait on a new connection."""
+        """Restart the clock for a new connection."""
         self._under_way.clear()
         self._due = now
         self._heard = now
@@ -85,7 +88,7 @@ class Canary:
         self.silent = False
 
     def on_return(self, payload: bytes, now: float) -> None:
-        """Note a canary that returned; one from another process only counts as an arrival."""
+        """Note that a canary returned; one from another process counts only as an arrival."""
         self.on_arrival(now)
         nonce, _, number = payload.decode("ascii", "replace").partition(" ")
         if nonce != self._nonce or not number.isdecimal() or len(number) > 18:
@@ -98,7 +101,7 @@ class Canary:
         self._returned_at = now
 
     def due(self, now: float) -> bytes | None:
-        """Return the payload of a canary that is due now, or None."""
+        """Return the payload of the next canary if it is time to send it, or None."""
         if now < self._due:
             return None
         self._due = now + self.settings.every_s
@@ -109,7 +112,10 @@ class Canary:
         return f"{self._nonce} {self.sent}".encode()
 
     def on_time(self, now: float, *, waiting: bool) -> bool:
-        """Return whether to reconnect because of silence."""
+        """Return whether to reconnect because nothing arrives.
+
+        `waiting`: whether messages wait for the disk.
+        """
         if waiting:
             self._heard = now
         if now - self._heard < self._wait:
@@ -120,11 +126,11 @@ class Canary:
         return True
 
     def next_deadline(self) -> float:
-        """Return when `due` or `on_time` has something to do."""
+        """Return when to call `due` and `on_time` again."""
         return min(self._due, self._heard + self._wait)
 
     def age_s(self, now: float) -> float | None:
-        """Return the seconds since a canary returned, or None."""
+        """Return the seconds since the last canary returned, or None if none did."""
         return None if self._returned_at is None else now - self._returned_at
 
     def fresh(self, now: float) -> bool:
@@ -143,19 +149,20 @@ MAX_UNACKNOWLEDGED_QOS0: Final = 20_000
 _LOOK_S: Final = 0.001
 DROPPED: Final = "$SYS/broker/publish/messages/dropped"
 STORED: Final = "$SYS/broker/store/messages/count"
-"""Topics of Mosquitto's counts."""
+"""Topics on which Mosquitto publishes its counts."""
 
 
 @dataclass(slots=True)
 class SourceState:
-    """State and counts of the intake loop, which alone changes them.
+    """State and counts of the broker session.
 
-    `connected`: connected and subscribed.
+    `connected`: whether we are connected and subscribed.
     `refused_topics`: topic filters the broker refused.
+    `connections`: connections made.
     `reconnected`: connections ended because nothing arrived.
     `sessions_lost`: how often the broker no longer had our session.
-    `broker_dropped`: messages the broker reports as dropped, for any client, since our start.
-    `broker_stored`: messages the broker stores, including retained ones; None if unknown.
+    `broker_dropped`: messages that the broker reports as dropped for any client since we started.
+    `broker_stored`: messages that the broker stores, including retained ones; None if unknown.
     """
 
     connected: bool = False
@@ -214,7 +221,7 @@ class Arrivals:
     def on_publish(self, name: bytes, payload: bytes, flags: int, packet_id: int) -> None:
         """Queue one message from the network; never blocks, never raises.
 
-        Checks once every `_LOOK_S` whether the clock was set; the next message carries the step.
+        Once every `_LOOK_S`, check whether the clock was set; the next message records the step.
         """
         topic = name.decode("utf-8", "surrogateescape")
         if topic.startswith("$SYS/"):
@@ -237,7 +244,7 @@ class Arrivals:
             or self._budgets.permits(topic, payload, received)
         )
         if not flags & QOS:
-            unread = not read and self._left_out == int(received)  # one a second is reported
+            unread = not read and self._left_out == int(received)  # keep one a second, to report
             if unread or self._unacknowledged_qos0 >= MAX_UNACKNOWLEDGED_QOS0:
                 if self._state.dropped_qos0 == 0:
                     log.warning("dropping QoS 0 messages: more arrive than can be stored")
@@ -279,7 +286,7 @@ class Arrivals:
         return len(self._waiting)
 
     def abandon(self) -> None:
-        """Count undecided QoS 0 messages as dropped, because nobody sends them again."""
+        """Count waiting QoS 0 messages as dropped, because nobody sends them again."""
         self._state.dropped_qos0 += self._unacknowledged_qos0
         self._unacknowledged_qos0 = 0
 
@@ -291,7 +298,7 @@ class Arrivals:
         return [self._waiting.popleft() for _ in range(min(MAX_GROUP, len(self._waiting)))]
 
     def decided(self, group: Sequence[Message]) -> None:
-        """Release the slots of the QoS 0 messages in a group."""
+        """Note that a group has outcomes, so its QoS 0 messages no longer count as waiting."""
         if self._unacknowledged_qos0:
             self._unacknowledged_qos0 -= sum(not message.packet for message in group)
 
@@ -304,16 +311,16 @@ _JOIN_POLL_S: Final = 0.2
 
 
 class DecidesOutcome(Protocol):
-    """Decides each message's outcome: `ingest.intake.Intake`, or one for other messages."""
+    """Decides the outcome of each message, like `ingest.intake.Intake`."""
 
     def on_message(self, message: Message) -> Outcome:
-        """Return the outcome of a message; never raises."""
+        """Decide the outcome of a message; never raises."""
 
     def on_new_session(self) -> None:
         """Forget packet ids, because the broker has started a new session."""
 
     def on_time(self, now: float) -> Sequence[Reading]:
-        """Return readings that need not wait any longer at `now`."""
+        """Return the readings that have waited long enough by `now`."""
 
     def waiting_since(self) -> float | None:
         """Return the receive time of the oldest waiting message, or None."""
@@ -322,10 +329,8 @@ class DecidesOutcome(Protocol):
 class IntakeLoop:
     """Decide, commit and acknowledge messages of one connection.
 
-    `intake`: decides the outcome of each message.
-    `commit`: ``await commit(readings, dead_letters)`` returns once both, and all that was committed
-    before, are durable (`GroupCommit.commit`).
-    `state`: counts what is acknowledged.
+    `commit`: ``await commit(readings, dead_letters)`` returns once they and everything committed
+    before them are durable (`GroupCommit.commit`).
     """
 
     def __init__(
@@ -384,7 +389,7 @@ class IntakeLoop:
             raise error
 
     def _acknowledge(self) -> None:
-        """Acknowledge messages up to the first that waits in a join window."""
+        """Acknowledge all messages before the first one that is in a join window."""
         held = self._intake.waiting_since()
         done: list[Message] = []
         while self._unacknowledged:
@@ -404,14 +409,14 @@ class IntakeLoop:
 
 
 async def _cancel(*tasks: asyncio.Future[Any]) -> None:
-    """Cancel tasks until they have ended.
+    """Cancel tasks repeatedly until they have ended.
 
-    Before Python 3.12, `asyncio.wait_for` loses a cancellation that comes with its result. A canary
-    that continues would publish on a dead connection.
+    Before Python 3.12, `asyncio.wait_for` loses a cancellation that coincides with its result. The
+    canary task would go on and publish on a dead connection.
     """
     for task in tasks:
         while not task.done():
             task.cancel()
             await asyncio.wait((task,), timeout=_CANCEL_AGAIN_S)
         if not task.cancelled():
-            task.exception()  # read, or asyncio reports it unread
+            task.exception()  # asyncio logs an exception that nobody reads

@@ -1,15 +1,16 @@
 """Read and acknowledge many messages at once.
 
-paho makes at least four system calls and some ten objects for each message, and sends each
-acknowledgment separately. Each system call releases the interpreter lock and has to win it back
-from the threads that store and detect. `Link` puts a buffer in front of paho's reads, which is
-filled once whenever the socket is readable, and sends the acknowledgments of a group together. It
-parses complete PUBLISH packets itself (MQTT 3.1.1, QoS 0 and 1). paho gets the first packet, so it
-knows that the connection is alive, and every packet that is incomplete, large, malformed or of
-another type. The messages and their order are the same as with paho alone.
+For each message, paho makes at least four system calls, creates about ten objects, and sends a
+separate acknowledgment. Each system call releases the interpreter lock, and must then wait for the
+threads that store and detect to release it. `Link` puts a buffer in front of paho's reads, fills it
+once whenever the socket is readable, and sends the acknowledgments of a group together.
 
-This relies on private parts of paho, as in version `CHECKED_PAHO`. With any other version, paho
-reads and acknowledges message by message.
+`Link` itself parses complete PUBLISH packets (MQTT 3.1.1, QoS 0 and 1). paho gets the first packet
+of each read, so that it knows that the connection is alive, and all packets that are incomplete,
+large, malformed or of another type. The messages and their order are the same as with paho alone.
+
+`Link` relies on private parts of paho version `CHECKED_PAHO`. With any other version, paho reads
+and acknowledges one message at a time.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CHECKED_PAHO: Final = "2.2.0"
-"""Version of paho whose private parts were checked."""
+"""The version of paho whose private parts `Link` was written for."""
 _PIECE: Final = 32_768
-"""Bytes read from the socket at once: some 150 readings, a few milliseconds of work."""
+"""Bytes read from the socket at once: about 150 readings, a few milliseconds of work."""
 _LARGE: Final = 16_383
-"""Largest length of a packet that is encoded in two bytes."""
+"""Largest packet length that fits into two bytes."""
 _PUBLISH: Final = 0x30
 QOS: Final = 0b110
 AT_LEAST_ONCE: Final = 0b010
@@ -45,11 +46,12 @@ DUP: Final = 0b1000
 
 
 class Link:
-    """Reads and acknowledges for a paho client that is not connected yet.
+    """Reads and acknowledges messages for a paho client.
 
-    `client`: an event loop calls its `loop_read` when the socket is readable.
-    `on_publish`: called with topic, payload, flags and packet id (0 at QoS 0) of each message.
-    `session_present`: whether the broker continued an earlier session.
+    `client`: must not be connected yet; an event loop calls its `loop_read` when the socket is
+    readable.
+    `on_publish`: called with the topic, payload, flags and packet id (0 at QoS 0) of each message.
+    `session_present`: whether the broker resumed an earlier session.
     """
 
     def __init__(self, client: PahoClient, on_publish: OnPublish) -> None:
@@ -78,11 +80,11 @@ class Link:
 
     def _on_message(self, _client: PahoClient, _data: object, raw: MQTTMessage) -> None:
         flags = raw.dup << 3 | raw.qos << 1 | raw.retain
-        topic = raw._topic  # noqa: SLF001 - .topic raises where it is no UTF-8
+        topic = raw._topic  # noqa: SLF001 - .topic raises if it is not UTF-8
         self._on_publish(topic, bytes(raw.payload), flags, raw.mid if raw.qos else 0)
 
     def acknowledge(self, packet_ids: Iterable[int]) -> None:
-        """Send PUBACKs together, in this order."""
+        """Send PUBACKs in this order, in one write if possible."""
         if not self._in_pieces:
             for packet_id in packet_ids:
                 self._client.ack(packet_id, 1)
@@ -103,7 +105,7 @@ class Link:
                     return code
 
     def _read_publishes(self, piece: bytes, at: int) -> int:
-        """Pass on complete PUBLISH packets; return where they end."""
+        """Pass the complete PUBLISH packets from `at` on to the callback; return where they end."""
         on_publish, end = self._on_publish, len(piece)
         while at + 4 < end:
             flags, size, begin = piece[at], piece[at + 1], at + 2
@@ -125,7 +127,7 @@ class Link:
         return at
 
     def _take(self, bufsize: int) -> bytes:
-        """Return some bytes, from at most one read of the socket for each call of `_read`."""
+        """Return up to `bufsize` bytes; read the socket at most once in each call of `_read`."""
         if self._at == len(self._piece):
             if self._asked:
                 raise BlockingIOError

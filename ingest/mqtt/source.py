@@ -1,8 +1,9 @@
 """The service's session at the broker: connect, subscribe, reconnect.
 
-A persistent session keeps all subscriptions ever made in it, and a client cannot list them. So they
-are written to a small file before they are made, and unwanted ones are removed. If the file is
-missing or cannot be written, the only effect is messages of unwanted topics.
+A persistent session keeps all subscriptions that were ever made in it, and a client cannot list
+them. So the service writes them to a small file before it makes them, and removes those it no
+longer wants. Without the file, messages on topics that are no longer wanted keep arriving; nothing
+else goes wrong.
 """
 
 from __future__ import annotations
@@ -59,23 +60,23 @@ _FIRST_RETRY_S: Final = 0.5
 _LAST_RETRY_S: Final = 30.0
 _CONTENDED: Final = 4
 _CONTENDED_S: Final = 30.0
-"""Losing `_CONTENDED` connections within this time is reported. Either the network is bad, or
+"""If `_CONTENDED` connections are lost within this time, report it: either the network is bad, or
 another client uses our id."""
 _FILTERS: Final = 400
-"""Filters in one request, which stays within the shipped broker's `max_packet_size`."""
+"""Filters in one request, few enough for the `max_packet_size` of our broker configuration."""
 
 
 class _Remembered(msgspec.Struct, frozen=True):
-    """`session` is ``client_id@host:port``."""
+    """Content of the file; `session` is ``client_id@host:port``."""
 
     session: str
     filters: tuple[str, ...]
 
 
 class Subscriptions:
-    """The filters of one session.
+    """The topic filters of one session, kept in a file.
 
-    `path`: the file; its folder must exist when something is remembered.
+    `path`: the file; its folder must exist when `remember` is called.
     """
 
     def __init__(self, path: Path, settings: BrokerSettings) -> None:
@@ -84,16 +85,16 @@ class Subscriptions:
         self._session = f"{settings.client_id}@{settings.host}:{settings.port}"
 
     def of(self, settings: BrokerSettings) -> Subscriptions:
-        """Return the filters of another session in the same file."""
+        """Return an object for another session that uses the same file."""
         return Subscriptions(self._path, settings)
 
     def current(self) -> tuple[str, ...]:
-        """Return the filters that the session may have."""
+        """Return the filters that the session may be subscribed to."""
         found = self._read()
         return found.filters if found.session == self._session else ()
 
     def remember(self, filters: Iterable[str]) -> None:
-        """Replace the filters."""
+        """Replace the filters in the file."""
         wanted = _Remembered(self._session, tuple(sorted(set(filters))))
         if wanted == self._read():
             return
@@ -109,7 +110,7 @@ class Subscriptions:
 
 
 def make_canary_topic(client_id: str) -> str:
-    """Return the topic of a service's canaries, which does not reveal its client id."""
+    """Return the topic for the canaries of a service; it does not reveal the client id."""
     return CANARY_TOPICS + hashlib.sha256(client_id.encode()).hexdigest()[:16]
 
 
@@ -121,15 +122,15 @@ def _split(items: list[_T]) -> Iterator[list[_T]]:
 class MqttSource:
     """The service's end of the broker connection.
 
-    `commit`: ``await commit(readings, dead_letters)`` returns once both, and all that was committed
-    before, are durable (`GroupCommit.commit`).
-    `canary`: without it, no canary is sent, silence is not noticed, and the broker's counts are not
-    read.
-    `subscriptions`: file with the subscriptions of the session; without it, messages of topics that
+    `commit`: ``await commit(readings, dead_letters)`` returns once they and everything committed
+    before them are durable (`GroupCommit.commit`).
+    `canary`: without it, the service sends no canaries, does not notice silence, and does not read
+    the broker's counts.
+    `subscriptions`: file with the subscriptions of the session; without it, messages on topics that
     are no longer wanted keep arriving.
-    `step_of`: returns by how many seconds the clock was set since the previous message.
-    `on_fault`: called with a fault of the session.
-    `attempted`: set after the first attempt to connect.
+    `step_of`: returns by how many seconds the clock was set since the last call.
+    `on_fault`: called with each fault of the session.
+    `attempted`: set once the first attempt to connect has succeeded or failed.
     """
 
     def __init__(
@@ -163,15 +164,16 @@ class MqttSource:
         self._jitter = random.Random()  # noqa: S311 - spreads reconnects, hides nothing
 
     def use_client_id(self, client_id: str) -> None:
-        """Set the client id of the session, before `run`."""
+        """Set the client id of the session; call this before `run`."""
         self._settings = replace(self._settings, client_id=client_id)
         if self._subscriptions is not None:
             self._subscriptions = self._subscriptions.of(self._settings)
 
     async def run(self) -> None:
-        """Connect, receive, reconnect with growing pauses; until cancelled.
+        """Connect and receive messages until cancelled; reconnect after growing pauses.
 
-        Raises `BrokerError` only if a retry cannot help: the broker refuses user or password.
+        Raises `BrokerError` only if the broker refuses the user or password before the first
+        connection, because a retry would not help.
         """
         asyncio.get_running_loop().set_exception_handler(ignore_cut_connection)
         pause = _FIRST_RETRY_S
@@ -216,7 +218,7 @@ class MqttSource:
             self.state.connections += 1
             self.attempted.set()
             log.info("connected to %s:%d", self._settings.host, self._settings.port)
-            gone = client._disconnected  # noqa: SLF001 - the one place that says so
+            gone = client._disconnected  # noqa: SLF001 - aiomqtt has no public equivalent
             await loop.run(gone, self._send_canaries(client, loop))
 
     async def _on_new_session(self) -> None:
@@ -240,7 +242,7 @@ class MqttSource:
         self._on_fault(Detail.SESSION_LOST)
 
     def _on_connection_lost(self) -> None:
-        """Report a connection that is lost repeatedly although it can be made each time."""
+        """Note a lost connection, and report if they are lost again and again."""
         now = self._lost_at = self._clock()
         self._losses.append(now)
         if len(self._losses) == _CONTENDED and 0 <= now - self._losses[0] < _CONTENDED_S:
@@ -286,7 +288,7 @@ class MqttSource:
         return granted
 
     async def _send_canaries(self, client: aiomqtt.Client, loop: IntakeLoop) -> None:
-        """Send canaries; raise `BrokerError` to reconnect because of silence."""
+        """Send canaries; raise `BrokerError` if nothing arrives, so that `run` reconnects."""
         canary = self.canary
         if canary is None:
             await asyncio.Event().wait()
@@ -296,7 +298,7 @@ class MqttSource:
             now = time.monotonic()
             payload = canary.due(now)
             if payload is not None:
-                with contextlib.suppress(aiomqtt.MqttError):  # then it does not return
+                with contextlib.suppress(aiomqtt.MqttError):  # the missing return is noticed
                     await client.publish(topic, payload, qos=1, timeout=canary.settings.every_s)
             known = canary.silent
             if canary.on_time(time.monotonic(), waiting=loop.is_behind):
