@@ -1,1 +1,1 @@
-"""The detection consumer: journal to detector to incidents, in one transaction a batch."""
+"""Read the journal, run the detectors and update incidents, in one transaction per batch."""

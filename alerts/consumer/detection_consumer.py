@@ -1,22 +1,22 @@
-"""From readings to incidents: the path shared by production, replay, demo and tests.
+"""Turn readings into incidents; production, replay, demo and tests share this path.
 
-`DetectionConsumer` reads the journal in order, steps the detectors, passes their events to the
-alert engine, and commits events, incidents, notices and its position in one transaction.
+`DetectionConsumer` reads the journal in order, runs the detectors, passes their events to the alert
+engine, and commits events, incidents, notices and its position in one transaction.
 
-- **Snapshots.** Detector state is a pure function of the readings and the placed threshold
-  adjustments, so it is stored less often than the position. When the consumer opens, it steps the
-  readings between snapshot and position again and discards their events. Readings give the same
-  events however they are split into batches, so a crash costs only time.
-- **What the detectors see** is decided by `reading_judge`. When nothing arrives, the clock ends the
-  wait for a missing reading (`check_silence`). Such events are committed with a snapshot, because
-  stepping the readings again would produce them at another position.
+- **Snapshots.** Detector state depends only on the readings and the placed threshold adjustments,
+  so it is stored less often than the position. When the consumer opens, it processes the readings
+  between snapshot and position again and discards their events. Splitting readings into other
+  batches does not change the events, so a crash costs only time.
+- **Input.** `reading_judge` decides which readings the detectors see. When nothing arrives, the
+  clock ends the wait for a missing reading (`check_silence`). The resulting events are committed
+  with a snapshot, because processing the readings again would produce them at another position.
 - **Threshold adjustments.** Feedback and the staff page only append an adjustment. The next commit
-  places it, so that it takes effect after the position of that commit. It counts once, whether a
-  crash comes before or after the commit.
-- **Silent sensors.** Liveness follows the time of arrival, so its state does not follow from the
-  readings. It is stored in the transaction that opens or resolves the incident, which only the
-  sensor's return resolves. If the stored state cannot be read, open outages end when the consumer
-  opens, and sensors that are still silent open new ones.
+  gives it a place in the journal: it takes effect after that commit's position. It counts exactly
+  once, whether a crash comes before or after the commit.
+- **Silent sensors.** Liveness depends on arrival times, so its state cannot be rebuilt from the
+  readings. It is stored in the transaction that opens or resolves the incident; only the sensor's
+  return resolves it. If the stored state cannot be read, open outages end when the consumer opens,
+  and sensors that are still silent open new ones.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _NO_PROOF: Final = frozenset({"retained", "simulated", "cached", "unknown_sensor
 
 
 class Outages:
-    """Tracks the liveness of sensors by their intervals; without settings, tracks none."""
+    """Tracks which sensors are silent, by their intervals; without settings, tracks none."""
 
     def __init__(self, intervals: Mapping[str, float], settings: LivenessSettings | None) -> None:
         self._intervals = {} if settings is None else intervals
@@ -69,7 +69,7 @@ class Outages:
         self._lost: list[Event] = []
 
     def open(self, connection: sqlite3.Connection) -> int:
-        """Restore the stored state; return the journal position that it has reached."""
+        """Restore the stored state and return the journal position that it covers."""
         stored, position = load_snapshot(connection, LIVENESS), 0
         if stored is not None:
             try:
@@ -82,15 +82,15 @@ class Outages:
         return position
 
     def save(self, tx: sqlite3.Connection, position: int) -> None:
-        """Store the state with the journal position that it has reached."""
+        """Store the state with the journal position that it covers."""
         save_snapshot(tx, LIVENESS, Snapshot(position, "", self._liveness.snapshot()))
 
     def lives(self) -> Mapping[str, SensorLife]:
-        """Return the liveness of the sensors; empty if it is not followed."""
+        """Return the liveness of the sensors; empty if it is not tracked."""
         return self._liveness.lives()
 
     def step(self, readings: Sequence[Reading]) -> list[Event]:
-        """Return the ends of the outages that these readings end."""
+        """Return the end events of outages that these readings end."""
         events: list[Event] = []
         for reading in readings:
             word = ""
@@ -103,7 +103,7 @@ class Outages:
         return events
 
     def on_time(self, now: float, *, broker_healthy: bool) -> list[Event]:
-        """Return the outages that begin by `now`, and the ends of lost ones."""
+        """Return outages that have begun by `now`, and ends of outages whose state was lost."""
         lost, self._lost = self._lost, []
         events = [_build_end(event, now) for event in lost]
         return events + self._liveness.on_time(now, broker_healthy=broker_healthy)
@@ -155,19 +155,19 @@ class TimeResult(NamedTuple):
 
 @dataclass(slots=True)
 class _Uncommitted:
-    """Data for the next commit to store; with a snapshot if the clock moved it."""
+    """What the next commit has to store; `by_clock` calls for a snapshot as well."""
 
     stepped: bool = False
     by_clock: bool = False
 
 
 class DetectionConsumer:
-    """Steps detectors and incidents through the journal.
+    """Runs detectors and incidents over the journal.
 
     The state database needs the tables ``state`` and ``alerts``. The detectors see only readings
     that `may_alert` accepts. Without `liveness`, no sensor counts as silent. `position` is the
-    journal offset up to which readings are judged. Batches without any result are committed
-    together, every `gather_s` seconds; after a crash they are stepped again.
+    journal offset up to which readings are evaluated. Batches without any result are committed
+    together, every `gather_s` seconds; after a crash they are processed again.
     """
 
     def __init__(
@@ -207,7 +207,7 @@ class DetectionConsumer:
 
     @property
     def skipped(self) -> Counter[str]:
-        """Readings by sensor that came too late to be evaluated, since `drain_skipped_counts`."""
+        """How many readings came too late, by sensor, since the last `drain_skipped_counts`."""
         return self._judge.skipped
 
     def open(self, read: Callable[[int, int], tuple[list[JournalEntry], int]]) -> None:
@@ -221,7 +221,7 @@ class DetectionConsumer:
                 self._restore(stored.body)
                 self.position = stored.position
             except SnapshotError:
-                pass  # step the earlier readings again instead
+                pass  # process the earlier readings again instead
         last = self._thresholds.last_adjustment
         adjustments = deque(threshold_adjustments.placed_after(self._connection, last))
         self._repeat([], liveness_at, adjustments)
@@ -242,7 +242,7 @@ class DetectionConsumer:
         liveness_at: int,
         adjustments: deque[ThresholdAdjustment],
     ) -> None:
-        """Step committed entries up to `position` again, with adjustments in their places."""
+        """Process committed entries up to `position` again, with adjustments in their places."""
         done = 0
         while adjustments and (place := adjustments[0].position or 0) <= self.position:
             end = bisect_right(entries, place, key=lambda entry: entry.offset)
@@ -269,7 +269,7 @@ class DetectionConsumer:
         return events
 
     def check_silence(self, now: float, *, broker_healthy: bool = True) -> list[Event]:
-        """Return the events that are due when nothing arrives; commit them like a batch."""
+        """Return events that time alone causes, without new readings; commit them like a batch."""
         events = self._judge.on_time(now)
         self._uncommitted.by_clock |= bool(events)
         events += self._outages.on_time(now, broker_healthy=broker_healthy)
@@ -282,7 +282,8 @@ class DetectionConsumer:
         """Commit a batch's events and position; can be retried after a disk error.
 
         The events come from `step` or `check_silence`. Without `now`, each event is decided at its
-        own time, as in a replay. `step_s` is how far the clock was set since their readings.
+        own time, as in a replay. `step_s` is how far the clock was set ahead since the readings
+        arrived.
         """
         pending = self._uncommitted
         if self._may_wait(events, now):
@@ -308,7 +309,7 @@ class DetectionConsumer:
         return 0 <= now - self._committed_at < self._gather_s
 
     def _store_position(self, tx: sqlite3.Connection, position: int) -> None:
-        """Store that readings up to `position` are judged."""
+        """Store that readings up to `position` are evaluated."""
         save_cursor(tx, CONSUMER, position)
 
     def _mark_stored(self, position: int, *, by_clock: bool = False) -> None:
@@ -321,7 +322,7 @@ class DetectionConsumer:
             return self._engine.on_events(tx, list(events), now)
 
     def on_time(self, now: float) -> TimeResult:
-        """Apply what is due at `now`: ends of incidents and mutes, threshold adjustments."""
+        """End incidents and mutes that are due by `now`, and apply threshold adjustments."""
         between_batches = not self._uncommitted.stepped
         deadline = self._engine.next_deadline(self._connection)
         due = deadline is not None and deadline <= now
@@ -351,8 +352,8 @@ class DetectionConsumer:
     def save_snapshot(self) -> int:
         """Store the detectors' state with its position, and return the stored position.
 
-        Between `step` and `commit` the earlier snapshot stays, because after a crash a newer one
-        would make the repeated batch look old.
+        Between `step` and `commit`, the earlier snapshot stays. With a newer one, the batch
+        repeated after a crash would be skipped as old.
         """
         if self._uncommitted.stepped:
             stored = load_snapshot(self._connection, CONSUMER)
@@ -380,7 +381,7 @@ class DetectionConsumer:
         return drained
 
     def lives(self) -> Mapping[str, SensorLife]:
-        """Return the liveness of the registered sensors; empty if it is not followed."""
+        """Return the liveness of the registered sensors; empty if it is not tracked."""
         return self._outages.lives()
 
     def _decide(
@@ -397,7 +398,7 @@ class DetectionConsumer:
     def _place_adjustments(
         self, tx: sqlite3.Connection, position: int
     ) -> list[ThresholdAdjustment]:
-        """Place the pending adjustments after a journal position, and return them in order."""
+        """Place pending adjustments at a journal position, and return them in order."""
         place = "UPDATE threshold_adjustment SET position = ? WHERE position IS NULL"
         if not tx.execute(place, (position,)).rowcount:
             return []

@@ -1,24 +1,27 @@
 """Alerting from memory while the disk cannot be written.
 
-A full disk stops the journal, and senders keep what is not acknowledged. Alerting continues:
+When the disk is full, the journal stops, and senders keep unacknowledged readings. Alerting
+continues:
 
 1. After the journal or the state database has failed for `GRACE_S`, the consumer is forked onto a
-   copy of the state database in memory (`memory_state`). The pump of the disk is held, and a pump
-   of the memory database starts.
-2. Memory decides the events that the detectors had not committed. Then it detects the readings that
-   wait for the disk, those in the journal that were not detected yet, and the live readings of
-   `UnstoredReadings`. A reading that arrives both ways counts once, because the detectors skip what
-   is not newer.
-3. When the journal works again, a transaction of the state database carries over what memory
-   decided, and memory decides nothing more. The readings are then stored and detected on the disk;
-   their events are known by then and notify nobody twice.
-4. The outcomes of notices that were in flight in memory are carried over as well.
+   copy of the state database in memory (`memory_state`). The disk's outbox pump is paused, and a
+   pump on the memory database starts.
+2. The consumer in memory first processes the events that the detectors had not committed. It then
+   evaluates the readings that wait for the disk, the journal entries not evaluated yet, and the
+   live readings of `UnstoredReadings`. A reading that arrives twice counts once, because the
+   detectors skip readings that are not newer.
+3. When the journal works again, one transaction copies the decisions made in memory to the state
+   database, and memory stops deciding. The readings are then stored and evaluated on the disk.
+   Their events are known by then, so nobody is notified twice.
+4. The outcomes of notices that memory was still sending are copied afterward.
 
-Either memory decides or the disk does, never both: `active` changes in the thread that commits to
-the disk, and meanwhile `require_disk` refuses decisions there. The same goes for the two pumps.
+Memory and disk never decide at the same time. `active` changes in the thread that commits to the
+disk, and while it is set, `require_disk` refuses decisions there. Likewise, only one of the two
+pumps runs.
 
-This is not durable. If the service ends meanwhile, its decisions are lost, the readings come again,
-and each incident is notified once more. Liveness is not followed.
+Memory alerting is not durable. If the service stops in the meantime, its decisions are lost, the
+readings are delivered again, and people are notified of each incident once more. Liveness is not
+tracked.
 """
 
 from __future__ import annotations
@@ -70,7 +73,7 @@ class ReadingQueue(Protocol):
 
 
 class Detection(Protocol):
-    """Detection on the state database on the disk, which can be forked."""
+    """Detection that runs on the state database on the disk and can be forked."""
 
     undecided: tuple[Sequence[Event], int] | None
     """Events that are not committed yet, and the journal offset that detection has reached."""
@@ -93,13 +96,13 @@ class Fork(NamedTuple):
 
 @dataclass(slots=True)
 class UnstoredReadings:
-    """Live readings that cannot be stored, on their way to the detectors, best effort."""
+    """Passes live readings that cannot be stored to the detectors, on a best-effort basis."""
 
     wanted: bool = False
     _readings: list[Reading] = field(default_factory=list)
 
     def put(self, readings: Sequence[Reading]) -> None:
-        """Add readings while they are wanted."""
+        """Add readings if they are wanted now."""
         if self.wanted:
             self._readings += readings
 
@@ -113,9 +116,9 @@ class UnstoredReadings:
 class MemoryAlerts:
     """Takes over alerting while the disk cannot be written.
 
-    `state_failing` returns why incidents cannot be stored, empty if they can. `in_detector` runs
-    work in the thread of the state database. `on_alerts` is called in the event loop. `alerts`
-    counts the alerts decided in memory.
+    `state_failing` returns why incidents cannot be stored, or an empty string if they can.
+    `in_detector` runs work in the state database's thread. `on_alerts` is called in the event loop.
+    `alerts` counts the alerts decided in memory.
     """
 
     engine: AlertEngine
@@ -140,7 +143,7 @@ class MemoryAlerts:
         pump: OutboxPump,
         listen: Listen,
     ) -> None:
-        """Stand by and take over, until cancelled; `pump` is held meanwhile."""
+        """Take over whenever the disk fails, until cancelled; `pump` is paused meanwhile."""
         loop = asyncio.get_running_loop()
         since: float | None = None
         while True:
@@ -161,7 +164,7 @@ class MemoryAlerts:
             since = None
 
     def require_disk(self) -> None:
-        """Raise a transient error while memory decides; call it before the disk decides."""
+        """Raise a transient error while memory decides; call this before deciding on the disk."""
         if self.active:
             raise StorageUnavailableError("alerts are decided in memory")
 
@@ -266,7 +269,7 @@ class MemoryAlerts:
             await asyncio.sleep(_CARRY_OVER_AGAIN_S)
 
     def _carry_over(self, fork: Fork, disk: sqlite3.Connection) -> None:
-        """Store what memory decided; memory stops deciding once the transaction has begun."""
+        """Store the decisions made in memory, which end once the transaction has begun."""
         was_active = self.active
         try:
             with transaction(disk) as tx:

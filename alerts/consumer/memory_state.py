@@ -1,9 +1,10 @@
 """Copy the alerting state into memory, and carry its changes back to the disk.
 
-New rows are carried over, and so are rows that changed in memory but not on the disk. If a row
-changed on both sides, the disk's row stays, because somebody acted on it there; rows that depend on
-it stay out as well. Event ids are carried over, so the same events have no effect when they are
-detected again. Notices that were in flight are not copied; their sender marks them on the disk.
+Rows that are new or changed only in memory are copied to the disk. If a row changed on both sides,
+the disk's row stays, because somebody acted on it there. A new row that conflicts with the disk is
+left out, and so are the rows that depend on it. Event ids are copied too, so detecting the same
+events again has no effect. Notices that are being sent are not copied into memory; their sender
+updates them on the disk.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_TABLES: Final = (  # referenced before referring
+_TABLES: Final = (  # referenced tables come first
     "incident",
     "alert_event",
     "incident_history",
@@ -39,11 +40,11 @@ _HANGS_ON: Final = {
     "held_notice": "incident",
     "outbox": "incident",
 }
-"""The column by which rows of a table depend on another table, which has the same name."""
+"""For each table, the column that refers to another table; the two share a name."""
 
 
 class Change(NamedTuple):
-    """A row as it was copied, None if it is new, and as it is now."""
+    """A row before and after a change; `old` is None for a new row."""
 
     table: str
     old: tuple[Any, ...] | None
@@ -51,7 +52,7 @@ class Change(NamedTuple):
 
 
 def copy_state(disk: sqlite3.Connection, memory: sqlite3.Connection) -> None:
-    """Copy the state database into memory; the copy is empty if it cannot be read."""
+    """Copy the state database into memory; if it cannot be read, start with empty tables."""
     try:
         disk.backup(memory)
     except sqlite3.Error as error:
@@ -87,7 +88,7 @@ def mark_carried_over(memory: sqlite3.Connection, changes: Iterable[Change]) -> 
 
 
 def apply_changes(tx: sqlite3.Connection, changes: Iterable[Change]) -> int:
-    """Carry changes over; return how many were left out because the disk has another row."""
+    """Write changes to the disk; return how many were left out because its rows differ."""
     left_out = 0
     clashed: set[tuple[str, object]] = set()
     for change in changes:
@@ -102,7 +103,7 @@ def apply_changes(tx: sqlite3.Connection, changes: Iterable[Change]) -> int:
 
 
 def _find_owner(tx: sqlite3.Connection, change: Change) -> tuple[str, object] | None:
-    """Return table and key of the row that a row depends on; None if it depends on none."""
+    """Return the table and key of the row that a changed row depends on, or None."""
     column = _HANGS_ON.get(change.table)
     if column is None:
         return None

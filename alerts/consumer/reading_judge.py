@@ -1,11 +1,11 @@
 """Decide which readings the detectors get, and when.
 
-Readings that must never alert are left out. Readings of one sensor that overtook each other are put
-in order (`Reorder`). No reading counts as later than its receipt, because after a time stamp from
-the future, readings would be ignored until then. When our own clock is set while readings arrive,
-the journal records it (`clock_step`), and the times of sensors without a clock move along. If there
-is no such record, because the clock was set back while the service was down, sensors with later
-readings start over.
+Readings that must never alert are left out. A sensor's readings that arrive out of order are put
+back in order (`Reorder`). A reading never counts as later than its receipt: after a time stamp in
+the future, all readings until then would be ignored. If our clock is set while readings arrive, the
+journal records the change (`clock_step`), and the times of sensors without a clock move along.
+Without such a record, because the clock was set back while the service was down, sensors with
+readings in the future start over.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
     Place = Callable[[str], tuple[str, str] | None]
 
 MAX_WAIT_S: Final = 1.0
-"""Longest wait of a reading after a gap, seconds of receive time."""
+"""Longest time that a reading waits for a gap to fill, in seconds of receive time."""
 MAX_WAITING: Final = 64
-"""Most readings of one sensor that wait; beyond that, the gap counts as a loss."""
+"""Maximum waiting readings per sensor; beyond that, the missing reading counts as lost."""
 MAX_UNFILLED_GAPS: Final = 3
-"""Unfilled gaps in a row after which gaps count as losses."""
+"""After this many unfilled gaps in a row, readings no longer wait for gaps to fill."""
 _MAX_JUMP: Final = 1_000_000
 _UNORDERED: Final = frozenset({"no_time", "time_replaced", "unknown_sensor"})
 
 
 class _SensorQueue(msgspec.Struct):
-    """A sensor: number and time stamp of the newest reading that passed, and those waiting."""
+    """Number and time stamp of a sensor's newest passed reading, and its waiting readings."""
 
     seq: int
     stamp: float
@@ -61,19 +61,19 @@ class _State(msgspec.Struct):
 class Reorder:
     """Puts the readings of a sensor back in order when messages overtook each other.
 
-    The detectors cannot use a reading that arrives after a later one of the same sensor. That
-    happens because a broker redelivers unacknowledged messages after a reconnection, and because
+    The detectors cannot use a reading that arrives after a later one of the same sensor. Readings
+    get out of order when a broker redelivers unacknowledged messages after a reconnection, or when
     gateways have several routes. If a device numbers its readings, the reading after a gap waits
     until the gap is filled, for at most `MAX_WAIT_S`.
 
-    Readings in order never wait, and cost O(1). A lost reading delays the next ones by `MAX_WAIT_S`
-    once. After `MAX_UNFILLED_GAPS` unfilled gaps in a row, gaps count as losses until a reading of
-    the sensor does arrive out of order. Without numbers nothing waits. A reading that still arrives
-    after a later one passes at once, and the consumer counts it as skipped. A number that goes back
-    while the time stamps advance is a counter that was reset.
+    Readings in order never wait, and cost O(1). A lost reading delays the next ones by
+    `MAX_WAIT_S`, once. After `MAX_UNFILLED_GAPS` unfilled gaps in a row, gaps count as losses until
+    a reading of the sensor does arrive out of order. Without numbers nothing waits. A reading that
+    arrives after a later one has passed goes through at once, and the consumer counts it as
+    skipped. If the number drops while the time stamps advance, the device reset its counter.
 
-    Time is the receive time of readings and is passed as an argument, so the result depends on the
-    readings alone, however they are split into batches.
+    All times are receive times, passed as arguments, so the result depends on the readings alone,
+    however they are split into batches.
     """
 
     def __init__(self) -> None:
@@ -131,7 +131,7 @@ class Reorder:
         return passed
 
     def set_back(self, now: float) -> list[Reading]:
-        """Return all waiting readings and continue at `now`: the receive clock was set back."""
+        """Return all waiting readings and continue at `now`, after the clock was set back."""
         self._now = float("inf")
         passed = self.on_time(self._now)
         self._now = now
@@ -151,7 +151,7 @@ class Reorder:
         return made
 
     def _pass_with_followers(self, reading: Reading, queue: _SensorQueue) -> Sequence[Reading]:
-        """Pass a reading and those that waited only for it."""
+        """Pass a reading and the readings that waited only for it."""
         passed = [reading]
         queue.seq, queue.stamp = _get_number(reading), reading.order
         filled = False
@@ -177,7 +177,7 @@ def _get_number(reading: Reading) -> int:
 
 
 CLOCK_SET_BACK_S: Final = 60.0
-"""If a reading was received this long before the previous one, the clock was set back."""
+"""If the receive time drops by more than this, in seconds, the clock was set back."""
 
 
 class _Snapshot(msgspec.Struct):
@@ -192,11 +192,11 @@ class _Snapshot(msgspec.Struct):
 
 
 class ReadingJudge:
-    """Passes readings to the detectors, in order for each sensor; `place` returns their rooms.
+    """Passes each sensor's readings to the detectors in order; `place` returns its room.
 
     `skipped` counts readings that came too late, by sensor. A sensor is on our clock if its last
-    reading had no time of its own. When its readings have times again, it continues at those, even
-    if they are earlier.
+    reading had no time stamp of its own. Once its readings have time stamps again, the sensor
+    follows them, even if they are earlier.
     """
 
     def __init__(
@@ -213,7 +213,7 @@ class ReadingJudge:
         self._on_our_clock: set[str] = set()
 
     def snapshot(self, last_adjustment: int) -> bytes:
-        """Return the state with the number of the last threshold adjustment."""
+        """Return the state, including the number of the last threshold adjustment."""
         return msgspec.msgpack.encode(
             _Snapshot(
                 *self.detectors.state(),
@@ -258,7 +258,7 @@ class ReadingJudge:
         return self._judge(self._reorder.on_time(now))
 
     def _move_clock(self, now: float, by_s: float) -> list[Event]:
-        """Continue after our clock was set: times that are receive times move along."""
+        """Continue after our clock was set, and shift all times taken from it."""
         self._newest_received = now
         for sensor, at in self._newest_judged.items():
             if at > now or sensor in self._on_our_clock:
@@ -266,7 +266,7 @@ class ReadingJudge:
         return self.detectors.move_clock(now, by_s, self._on_our_clock)
 
     def _start_again(self, now: float) -> list[Event]:
-        """Start sensors with later readings over, because our clock was set back."""
+        """Start over for sensors with readings after `now`, because our clock was set back."""
         self._newest_received = now
         self._newest_judged = {s: at for s, at in self._newest_judged.items() if at <= now}
         return self.detectors.set_back(now)
@@ -310,12 +310,12 @@ class ReadingJudge:
 
 
 def _is_airy(reading: Reading) -> bool:
-    """Return whether a reading is about the air, not only about power or signal."""
+    """Return whether a reading contains air values, not only battery or signal values."""
     return not reading.values.keys().isdisjoint(FOLLOWED_KEYS)
 
 
 def build_stream(readings: Sequence[Reading]) -> Stream:
-    """Return readings as arrays."""
+    """Convert readings to arrays."""
     n = len(readings)
     names = list(dict.fromkeys(reading.sensor for reading in readings))
     at = {name: i for i, name in enumerate(names)}
