@@ -1,4 +1,4 @@
-"""Effects of an input: orders for the engine to carry out at `at`, Unix seconds."""
+"""Effects of an input, for the engine to carry out; `at` is a time in Unix seconds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Page people: the only alert of the incident."""
+    """Page people; this is the incident's alert."""
 
     detection: Detection
     at: float
@@ -22,7 +22,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class NotifyTaken:
-    """Notify everyone who was paged, or `only` one of them, of who is responding."""
+    """Send the responder's name to everyone who was paged, or `only` to one person."""
 
     at: float
     only: str = ""
@@ -30,7 +30,7 @@ class NotifyTaken:
 
 @dataclass(frozen=True, slots=True)
 class NotifyAgain:
-    """Notify the responder of a further detection."""
+    """Notify the responder of another detection."""
 
     at: float
     onset: float
@@ -47,7 +47,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class StartCooldown:
-    """Mute new incidents of the same kind and room until then, unless they are more severe."""
+    """Mute new incidents of the same kind and room until `until`, unless more severe."""
 
     until: float
     severity: Severity

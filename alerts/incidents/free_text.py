@@ -1,4 +1,4 @@
-"""Check the free text of notes and reasons, which must be about the room and never a person.
+"""Check that the free text of notes and reasons is about the room, never about a person.
 
 Numbers of six or more digits, e-mail addresses and handles can identify somebody and are refused.
 """

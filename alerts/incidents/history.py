@@ -1,4 +1,4 @@
-"""The history of an incident, as codes; `alerts.history_words` writes the lines."""
+"""The history of an incident, stored as codes; `alerts.history_words` turns them into text."""
 
 from __future__ import annotations
 

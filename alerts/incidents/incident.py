@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from storage.registry import Registry
 
 _ROUNDING_S: Final = 1e-3
-"""Tolerance for rounding of Unix seconds, so that nothing is found due too late."""
+"""Tolerance for rounding of Unix seconds, so that a rounding error delays no deadline."""
 SYSTEM: Final = "plumewatch"
 """Author of actions by the program itself."""
 
@@ -83,7 +83,7 @@ VERDICT_WORDS: Final = Words(Verdict.texts())
 
 
 def write_answer(verdict: str, cause: str = "") -> str:
-    """Write an answer.
+    """Return an answer in words.
 
     >>> write_answer("false_alarm", "spray")
     'False alarm: spray'
@@ -94,7 +94,7 @@ def write_answer(verdict: str, cause: str = "") -> str:
 
 @dataclass(frozen=True, slots=True)
 class AnswerChoices:
-    """Answers that fit a kind of incident; `causes` go with the verdict `explained`."""
+    """Valid answers for a kind of incident; only the verdict `explained` takes `causes`."""
 
     verdicts: tuple[Verdict, ...]
     explained: Verdict
@@ -190,7 +190,7 @@ SUPPRESSIONS: Final = Sentences(
 class Detection:
     """One detector event inside an incident.
 
-    `first_heard_at` and `heard_at` are when its first and latest phase were received. They move
+    `first_heard_at` and `heard_at` are when its first and latest phases were received. They move
     when the machine's clock is set, so durations are counted from them.
     """
 
@@ -220,11 +220,12 @@ class Incident:
     """The state of an incident; times are Unix seconds.
 
     `confidence` and `severity` are the highest so far; `repeats` counts earlier incidents
-    (`alerts.policy`). `paged`: people are to be notified; `suppressed_by` mutes it until
-    `held_until`. It resolves at `resolve_due`, which is infinite while only the end of a detection
-    can resolve it. `answered_at` is the time of the first verdict, and `again_of` the incident that
-    people responded to shortly before. `cleared_at` is when the air cleared with nobody responding,
-    and `missed_at` when everybody had been notified in every round and nobody had responded.
+    (`alerts.policy`). `paged` means that people are notified. `suppressed_by` mutes the incident
+    until `held_until`. The incident resolves at `resolve_due`, which is infinite while time alone
+    cannot resolve it. `answered_at` is the time of the first verdict. `again_of` is the previous
+    incident of the same kind and room, if people responded to it recently. `cleared_at` is when the
+    air cleared before anybody responded. `missed_at` is when the last round of paging ended without
+    a response.
     """
 
     id: str
@@ -258,12 +259,12 @@ class Incident:
 
     @property
     def is_open(self) -> bool:
-        """Whether it is not resolved: the current incident of its kind and room."""
+        """Whether the incident is not resolved yet."""
         return self.status is not Status.RESOLVED
 
     @property
     def is_late(self) -> bool:
-        """Whether it is muted because its readings arrived late."""
+        """Whether the incident is muted because its readings arrived late."""
         return self.suppressed_by is not None and self.suppressed_by.code == Suppression.LATE
 
     def becomes(self, event: Event) -> bool:
@@ -272,16 +273,16 @@ class Incident:
         return self.is_open and self.kind is was and event.kind is now
 
     def is_responder(self, person: str) -> bool:
-        """Return whether a person acknowledged it and is expected there."""
+        """Return whether this person is the current responder."""
         return self.status is Status.ACKNOWLEDGED and self.acknowledged_by == person
 
     def is_answered_before(self, alerted: float) -> bool:
-        """Return whether people answered before a detection, which then opens a new incident."""
+        """Return whether a verdict preceded a detection, which then opens a new incident."""
         return self.answered_at is not None and self.answered_at < alerted
 
     @property
     def awaited(self) -> bool:
-        """Whether an arrival counts: while it is open, or if people set out before it ended."""
+        """Whether an arrival counts: it is open, or it ended by itself after a person set out."""
         return self.is_open or (self.acknowledged_at is not None and self.resolved_by == SYSTEM)
 
     @property
@@ -298,7 +299,7 @@ class Incident:
         return max(self.severity, self._grade(lasted), key=lambda s: s.rank)
 
     def next_deadline(self) -> float | None:
-        """Return when a `Tick` will change something; None if never."""
+        """Return when a `Tick` will next change something, or None."""
         if not self.is_open:
             return None
         due = self.resolve_due
@@ -323,12 +324,12 @@ class Rules:
 
     cooldown_s: float
     runs_chain: bool = True
-    """Whether people are asked to respond; they are not in a replay."""
+    """Whether escalation runs; a replay has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mute:
-    """A reason why an incident notifies nobody for a while."""
+    """Why an incident notifies nobody, and until when."""
 
     until: float
     by: Fact
@@ -345,5 +346,5 @@ def find_labels(incident: Incident, registry: Registry) -> dict[str, str]:
 
 
 def find_place(registry: Registry, room: str) -> Room:
-    """Return the room of an incident; an outage of several sensors is its own place."""
+    """Return the room of an incident; an outage of several sensors gets a room of its own."""
     return registry.rooms.get(room) or Room(room, room, "", "", "", kind="")

@@ -19,7 +19,7 @@ _CASE_NUMBER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9./_-]{0,31}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class NewIncident:
-    """The caller's data about an incident that a detection opens."""
+    """Data that the caller supplies when a detection opens an incident."""
 
     id: str
     room: str
@@ -29,9 +29,9 @@ class NewIncident:
 
 @dataclass(frozen=True, slots=True)
 class Detected:
-    """The detector reported an event that joins or opens the incident, muted or not.
+    """The detector reported an event that opens or joins the incident.
 
-    `asks`: whether people are notified of such an event.
+    `mute` is the mute that applies, if any. `asks` is whether people are notified of such events.
     """
 
     event: Event
@@ -58,7 +58,7 @@ class AckExpired:
 
 @dataclass(frozen=True, slots=True)
 class ChainEnded:
-    """Everybody was notified in all rounds, and nobody responded."""
+    """Everybody was notified in every round, and nobody responded."""
 
     at: float
 
@@ -98,7 +98,7 @@ class Resolved(Response):
 
 
 class Superseded(Resolved):
-    """The incident `by` was opened, because people had already answered this one."""
+    """People had answered this incident already, so a detection opened the incident `by`."""
 
 
 class SchoolClosed(Resolved):

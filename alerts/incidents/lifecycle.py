@@ -1,4 +1,4 @@
-"""The rules of an incident's life, as a pure function.
+"""The incident lifecycle as a pure function.
 
 `step` takes the incident (or None), one input and the rules, and returns the changed incident and
 the effects. `alerts.engine` turns the effects into rows in the caller's transaction.
@@ -10,19 +10,18 @@ the effects. `alerts.engine` turns the effects into rows in the caller's transac
     ACKNOWLEDGED         --acknowledgment expired, or its responder cannot go--> NOTIFIED
     any of them          --quiet, closed by a person, or answered and detected again--> RESOLVED
 
-Somebody has to go and look where vaping, smoke or tampering was detected. Clear air does not
-resolve such an incident while nobody has responded; an answer, a person or the end of its
-escalation does.
+Somebody has to check on vaping, smoke or tampering. Such an incident stays open after the air
+clears until somebody responds or closes it, or until its escalation ends.
 
-Feedback may come at any time: the latest verdict counts, and all are kept. Arriving acknowledges an
-incident that nobody acknowledged. The first arrival counts, even after the end if the person had
-set out before. After feedback, the next detection opens a new incident, which no cooldown mutes.
-The responder is notified of detections that join an acknowledged incident.
+Feedback is accepted at any time; the latest verdict counts, and all are kept. Arriving acknowledges
+an incident that nobody acknowledged. The first arrival counts, even after the incident ended by
+itself, if somebody had set out before. After feedback, the next detection opens a new incident,
+which no cooldown mutes. The responder is notified of detections that join an acknowledged incident.
 
-An incident is muted if it opens during a cooldown or a silence, or if another incident explains it:
-people are notified when the mute ends, if it is still going on. A cooldown starts when a notice is
-delivered, so a notice that nobody got cannot mute the next. Mutes are checked again when the
-severity rises.
+An incident is muted if it opens during a cooldown or a silence, or if another incident explains it.
+If it is still in progress when the mute ends, people are notified then. A cooldown starts only when
+a notice is delivered, so an undelivered notice never mutes the next incident. Mutes are checked
+again when the severity rises.
 """
 
 from __future__ import annotations
@@ -48,15 +47,15 @@ if TYPE_CHECKING:
     from language.messages import Parameter
 
 QUIET_S: Final = 120.0
-"""How long after its last detection an incident resolves."""
+"""Seconds after the end of its last detection until an incident resolves."""
 SILENT_S: Final = 1800.0
-"""How long after its last update a detection counts as over."""
+"""Seconds after its last update until a detection counts as over."""
 _LOOK_S: Final = 120.0
 """How long an incident stays open when somebody responds after the air has cleared."""
 _ONE_REPORT_S: Final = 60.0
-"""The responder is notified once of detections that are no further apart than this."""
+"""Detections no further apart than this, in seconds, cause one notice to the responder."""
 _SECOND_PUFF_S: Final = 600.0
-"""How long a possible incident waits for more evidence."""
+"""How long a possible-vaping incident waits for more evidence."""
 _MOST_DAMPED: Final = 6
 _LONGEST_COOLDOWN_S: Final = 4 * 3600.0
 
@@ -74,10 +73,10 @@ class Step:
 
 
 def step(incident: Incident | None, given: inputs.Input, rules: Rules) -> Step:  # noqa: C901 - one arm an input
-    """Apply one input. An input that changes nothing returns the same incident without effects.
+    """Apply one input; one that changes nothing returns the same incident without effects.
 
-    Only a `Detected` with `new` opens an incident; other inputs without one raise `ValueError`.
-    Raises `FeedbackError` if an action is reported before any feedback.
+    Only a `Detected` with `new` can open an incident. Any other input raises `ValueError` if
+    `incident` is None. Raises `FeedbackError` if an action is reported before any feedback.
     """
     if incident is None:
         if isinstance(given, inputs.Detected) and given.new is not None:
@@ -106,8 +105,8 @@ def step(incident: Incident | None, given: inputs.Input, rules: Rules) -> Step: 
 def compute_cooldown_s(kind: EventKind, repeats: int, rules: Rules) -> float:
     """Return how long, in seconds, an incident mutes new ones of the same kind and room.
 
-    For device health it doubles with every repeat, so people are notified less and less often of a
-    sensor that comes and goes.
+    For device health, the time doubles with every repeat, so a sensor that keeps dropping out
+    notifies people less and less often.
 
     >>> from alerts.incidents.incident import Rules
     >>> [compute_cooldown_s(EventKind.OFFLINE, n, Rules(300.0)) for n in (0, 1, 3)]
@@ -225,7 +224,7 @@ def _on_detected(incident: Incident, given: inputs.Detected) -> Step:
 
 
 def _become_likely(incident: Incident, given: inputs.Detected, now: Detection) -> Step:
-    """Turn possible vaping into vaping: the same incident, but people are notified now."""
+    """Turn a possible-vaping incident into a vaping incident, and notify people unless muted."""
     event, at = given.event, given.at
     detections = (*incident.detections, now)
     responding = incident.status is Status.ACKNOWLEDGED
@@ -255,7 +254,7 @@ def _become_likely(incident: Incident, given: inputs.Detected, now: Detection) -
 
 
 def _regrade(step: Step, at: float, *, send_deferred: bool) -> Step:
-    """Raise the severity to its current value; mutes are then checked again."""
+    """Raise the severity if it has increased, and have mutes checked again."""
     incident = step.incident
     severity = incident.grade_at(at)
     if severity is incident.severity:
@@ -280,7 +279,7 @@ def _on_delivered(incident: Incident, given: inputs.Delivered, rules: Rules) -> 
     )
     notified: dict[str, Parameter] = {"person": given.person, "channel": given.channel}
     result = Step(following, (Record(given.at, SYSTEM, Happened.NOTIFIED, notified),))
-    if first and incident.is_open:  # a digest about last night mutes nothing this morning
+    if first and incident.is_open:  # a digest sent after the end starts no cooldown
         lasts = compute_cooldown_s(incident.kind, incident.repeats, rules)
         result = result.then(effects.StartCooldown(given.at + lasts, incident.severity))
     if incident.status is Status.ACKNOWLEDGED and incident.acknowledged_by != given.person:
@@ -379,7 +378,7 @@ def _on_resolved(incident: Incident, given: inputs.Resolved) -> Step:
 
 
 def _end_cooldown(incident: Incident) -> tuple[Effect, ...]:
-    """End the cooldown after an answer, except for devices that come and go."""
+    """End the cooldown after an answer, except for device health."""
     return () if incident.kind in HEALTH else (effects.EndCooldown(),)
 
 
@@ -403,7 +402,7 @@ def _on_feedback(incident: Incident, given: inputs.Feedback) -> Step:
     answered_at = given.at if incident.answered_at is None else incident.answered_at
     result = Step(replace(incident, verdict=given.verdict, answered_at=answered_at))
     if incident.is_open and incident.status is not Status.ACKNOWLEDGED:
-        # a person who reports a finding has been there
+        # a person who reports a finding was there, so this acknowledges the incident too
         result = _on_acknowledged(result.incident, inputs.Acknowledged(given.by, given.at))
     found = {"verdict": given.verdict.value, "cause": given.cause, "note": given.note}
     params = {name: value for name, value in found.items() if value}

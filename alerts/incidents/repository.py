@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 ARRIVED: Final = (Happened.ARRIVED, Happened.ARRIVED_TOO)
-"""History lines that say that a person is on site."""
+"""History entries that record an arrival."""
 _FIELDS: Final = tuple(
     f.name for f in fields(Incident) if f.name not in ("detections", "suppressed_by")
 )
@@ -54,13 +54,13 @@ _READ: Final[Mapping[str, Callable[[Any], Any]]] = {
     "verdict": lambda value: Verdict(value) if value else None,
     "action": lambda value: ActionClass(value) if value else None,
 }
-"""Conversions of columns into fields that are not plain values."""
+"""Converters for columns whose fields are not plain values."""
 _LOOK_AGAIN_S: Final = 15.0
-"""How soon an incident that another one explains is checked again."""
+"""Seconds until an incident that another one explains is checked again."""
 
 
 def load_open(tx: sqlite3.Connection, kind: EventKind, room: str) -> Incident | None:
-    """Return the open incident of a kind and room, likely vaping before possible; or None."""
+    """Return the open incident of a kind in a room, or None; prefer likely over possible vaping."""
     kinds = VAPING if kind in VAPING else (kind, kind)
     where = "kind IN (?, ?) AND room = ? AND status <> 'resolved' ORDER BY kind DESC"
     found = _select(tx, where, *kinds, room)
@@ -92,13 +92,13 @@ def find_phase(tx: sqlite3.Connection, event_id: str) -> tuple[EventPhase, str |
 def load_evidence(
     tx: sqlite3.Connection, event_id: str, which: str = "decided_"
 ) -> Evidence | None:
-    """Return the evidence of an event, as `read_evidence`; None for an unknown event."""
+    """Return an event's evidence (see `read_evidence`), or None for an unknown event."""
     row = tx.execute("SELECT * FROM alert_event WHERE id = ?", (event_id,)).fetchone()
     return None if row is None else read_evidence(row, which)
 
 
 def read_evidence(row: sqlite3.Row | Mapping[str, Any], which: str = "") -> Evidence:
-    """Return the latest evidence of an event, or with ``decided_`` that of its alert."""
+    """Return an event's latest evidence, or with ``decided_`` the evidence when it alerted."""
     channels = {
         key: ChannelEvidence(*values)
         for key, values in json.loads(row[f"{which}evidence"]).items()
@@ -110,30 +110,30 @@ def read_evidence(row: sqlite3.Row | Mapping[str, Any], which: str = "") -> Evid
 
 
 def write_sentence(row: sqlite3.Row | Mapping[str, Any], which: str = "") -> str:
-    """Return the evidence of an event, as `read_evidence`, in the reader's language."""
+    """Describe an event's evidence in the reader's language; `which` as in `read_evidence`."""
     return read_evidence(row, which).sentence(row["kind"])
 
 
 def load_suppressed(tx: sqlite3.Connection, mute: Fact) -> list[Incident]:
-    """Return the incidents that a mute suppresses."""
+    """Return the incidents that this mute suppresses now."""
     return _select(tx, "held_until IS NOT NULL AND suppression = ? ORDER BY id", to_json(mute))
 
 
 def load_first_due(tx: sqlite3.Connection, now: float) -> Incident | None:
-    """Return the first incident that is due by `now`; None if there is none."""
+    """Return the incident with the earliest deadline, if it is due by `now`, or None."""
     found = _select(tx, "next_deadline <= ? ORDER BY next_deadline, id LIMIT 1", now)
     return found[0] if found else None
 
 
 def find_next_deadline(tx: sqlite3.Connection) -> float | None:
-    """Return when the next incident is due; None if there is none."""
+    """Return the earliest deadline of any incident, or None."""
     row = tx.execute("SELECT min(next_deadline) FROM incident WHERE next_deadline IS NOT NULL")
     deadline: float | None = row.fetchone()[0]
     return deadline
 
 
 def save(tx: sqlite3.Connection, incident: Incident) -> None:
-    """Insert or update an incident; at most one of a kind and room can be open."""
+    """Insert or update an incident; at most one per kind and room can be open."""
     row = {name: getattr(incident, name) for name in _FIELDS}
     row |= {"action": incident.action or "", "next_deadline": incident.next_deadline()}
     mute = incident.suppressed_by
@@ -155,9 +155,9 @@ def save_event(
     late: bool,
     incident: str | None = None,
 ) -> None:
-    """Store the newest phase of an event; its first receipt, lateness and incident stay.
+    """Store an event's newest phase; its first receive time, late flag and incident stay.
 
-    The evidence of the alert stays in the columns ``decided_...``.
+    The columns ``decided_...`` keep the evidence at the time of the alert.
     """
     evidence = {
         key: [e.baseline, e.peak_excess, e.rise_s, e.decay_s] for key, e in event.evidence.items()
@@ -213,7 +213,7 @@ def add_history(tx: sqlite3.Connection, incident: str, record: Record) -> None:
 def note(
     tx: sqlite3.Connection, incident: str, at: float, what: Happened, **params: Parameter
 ) -> None:
-    """Append a line by the program to the history of an incident."""
+    """Append a history line written by the program itself."""
     add_history(tx, incident, Record(at, SYSTEM, what, params))
 
 
@@ -269,7 +269,7 @@ def find_next_number(tx: sqlite3.Connection, day: str) -> int:
 
 
 def count_repeats(tx: sqlite3.Connection, kind: EventKind, room: str, since: float) -> int:
-    """Count the incidents of a kind and room that opened since then."""
+    """Count the incidents of a kind in a room that opened at `since` or later."""
     row = tx.execute(
         "SELECT count(*) AS n FROM incident WHERE room = ? AND opened_at >= ? AND kind = ?",
         (room, since, kind.value),
@@ -278,7 +278,7 @@ def count_repeats(tx: sqlite3.Connection, kind: EventKind, room: str, since: flo
 
 
 def find_last_answered(tx: sqlite3.Connection, kind: EventKind, room: str, since: float) -> str:
-    """Return the latest incident since then that people responded to; empty without one."""
+    """Return the id of the latest incident, opened since `since`, with a response; else empty."""
     row = tx.execute(
         "SELECT id FROM incident WHERE room = ? AND opened_at >= ? AND kind = ?"
         " AND coalesce(acknowledged_at, answered_at) IS NOT NULL"
@@ -291,10 +291,10 @@ def find_last_answered(tx: sqlite3.Connection, kind: EventKind, room: str, since
 def find_last_response(
     tx: sqlite3.Connection, kind: EventKind, room: str, since: float, until: float
 ) -> tuple[str, float] | None:
-    """Return the latest responder of a kind and room and when they last responded, or None.
+    """Return who last responded to this kind of incident in a room, and when; or None.
 
-    An acknowledgment that expired does not count, nor does an answer long after the end, nor a
-    person who has since answered "I can't go".
+    Expired acknowledgments do not count. Neither do answers long after the end, or people who have
+    since answered "I can't go".
     """
     row = tx.execute(
         "SELECT iif(i.acknowledged_by = '', h.who, i.acknowledged_by) AS person, h.at"
@@ -351,7 +351,7 @@ def find_lasting_mute(
 
 
 def find_silence(tx: sqlite3.Connection, labels: Mapping[str, str], at: float) -> Silence | None:
-    """Return the silence that mutes these labels at a time and ends last, or None."""
+    """Return the silence that mutes these labels at a time, or None; the one that ends last."""
     rows = tx.execute(
         "SELECT * FROM silence WHERE ends_at > ?1 AND starts_at <= ?1 ORDER BY ends_at DESC, id",
         (at,),
@@ -362,7 +362,7 @@ def find_silence(tx: sqlite3.Connection, labels: Mapping[str, str], at: float) -
 def start_cooldown(
     tx: sqlite3.Connection, kind: EventKind, room: str, until: float, severity: Severity
 ) -> None:
-    """Mute new incidents of a kind and room until then; never shorten a cooldown."""
+    """Mute new incidents of a kind in a room until `until`; never shorten a cooldown."""
     tx.execute(
         "INSERT INTO cooldown (kind, room, until, severity) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (kind, room) DO UPDATE SET severity = excluded.severity,"
@@ -406,11 +406,11 @@ def _insert(tx: sqlite3.Connection, table: str, row: Mapping[str, object]) -> No
 
 @dataclass(frozen=True, slots=True)
 class ChangeSignal:
-    """Wakes the parts that act on changes of incidents."""
+    """Wakes tasks that act on incident changes."""
 
     wakes: tuple[asyncio.Event, ...] = ()
 
     def notify(self) -> None:
-        """Wake all of them, after a change."""
+        """Wake all tasks, after a change."""
         for wake in self.wakes:
             wake.set()

@@ -1,7 +1,7 @@
 """Find incidents that are old enough to be deleted, and delete them.
 
-Foreign keys delete everything that belongs to an incident with it. Threshold adjustments stay,
-because thresholds depend on them.
+When an incident is deleted, foreign keys delete everything that belongs to it. Threshold
+adjustments stay, because thresholds depend on them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BATCH: Final = 500
 
 
 class Due(NamedTuple):
-    """Ids that may be deleted, oldest first, and the count of old ones that are still open."""
+    """Ids of incidents to delete, oldest first, and how many old ones are still open."""
 
     old: tuple[str, ...]
     open: int

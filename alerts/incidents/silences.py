@@ -1,13 +1,13 @@
 """Silences mute incidents for a while, with an owner, a reason and an end.
 
-A silence mutes the incidents that have all its labels. They are still recorded; when it ends,
-people are notified once of what is still going on. A silence that begins later is a maintenance
-window. It never changes, and can only be ended early.
+A silence mutes incidents that match all its labels. They are still recorded, and when the silence
+ends, people are notified once of incidents still in progress. A silence that starts in the future
+serves as a maintenance window. A silence can be ended early, but not changed otherwise.
 
-It lasts at most `LONGEST_S`, or `LONGEST_WIDE_S` if it names no place. If a new silence together
-with the others would leave less than a quarter of the rooms with sensors unmuted, only an
-administrator may add it, for at most `LONGEST_WIDE_S`. Room tests may silence a room for at most
-`LONGEST_TESTED_S` in a day.
+A silence lasts at most `LONGEST_S`, or `LONGEST_WIDE_S` if it names no place. If a new silence,
+together with the existing ones, would leave fewer than a quarter of the rooms with sensors unmuted,
+only an administrator can add it, for at most `LONGEST_WIDE_S`. Room tests can silence a room for at
+most `LONGEST_TESTED_S` per day.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ LONGEST_WIDE_S: Final = 4 * 3600.0
 LONGEST_TESTED_S: Final = 3 * 3600.0
 MAX_REASON: Final = 200
 MOST: Final = 200
-"""Most current silences of a person, because each new one is compared with all of them."""
+"""Maximum current silences per person, because each new one is compared with all others."""
 _PLACES: Final = frozenset({"room", "floor", "building"})
 _ENDED_SHOWN_S: Final = 86_400.0
 
 
 class Purpose(StrEnum):
-    """Why the program itself silences a room, instead of a person's reason."""
+    """Why the program itself silences a room; takes the place of a person's reason."""
 
     ROOM_TEST = "room_test"
 
@@ -57,7 +57,7 @@ class SilenceState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """Mutes incidents that have all its `labels`, from its start until just before its end."""
+    """Mutes incidents that match all `labels`, from its start until just before its end."""
 
     id: int
     labels: Mapping[str, str]
@@ -98,7 +98,7 @@ class Silence:
 
     @property
     def suppression(self) -> Fact:
-        """What the incidents that it mutes record."""
+        """The mute as recorded in each incident that the silence mutes."""
         return fact(Suppression.SILENCE, silence=self.id, owner=self.owner)
 
 
@@ -115,7 +115,7 @@ def add(
     registry: Registry | None = None,
     is_admin: bool = False,
 ) -> Silence:
-    """Add a silence; raise `SilenceError` with every fault of its fields."""
+    """Add a silence; raise `SilenceError` with all faults if it is not allowed."""
     starts_at, reason = max(starts_at, now), reason.strip()
     new = Silence(
         *(0, labels, owner, reason, now, starts_at, ends_at),
@@ -156,7 +156,7 @@ def _find_field_faults(new: Silence) -> Iterator[Message]:
 
 
 def end(tx: sqlite3.Connection, silence_id: int, by: str, now: float) -> Silence:
-    """End a silence early, unless it is over; raise `SilenceError` if there is none."""
+    """End a silence early, unless it is over; raise `SilenceError` if it doesn't exist."""
     tx.execute(
         "UPDATE silence SET starts_at = min(starts_at, ?1), ends_at = ?1, ended_by = ?2"
         " WHERE id = ?3 AND ends_at > ?1",
@@ -169,7 +169,7 @@ def end(tx: sqlite3.Connection, silence_id: int, by: str, now: float) -> Silence
 
 
 def list_recent(tx: sqlite3.Connection, now: float) -> list[Silence]:
-    """Return silences that are not over or ended within a day, the last to end first."""
+    """Return silences that are not over or ended within the last day, latest end first."""
     rows = tx.execute(
         "SELECT * FROM silence WHERE ends_at > ? ORDER BY ends_at DESC, id DESC",
         (now - _ENDED_SHOWN_S,),
@@ -185,13 +185,13 @@ def read_silence(row: sqlite3.Row) -> Silence:
 def _find_sum_faults(
     tx: sqlite3.Connection, new: Silence, registry: Registry, *, is_admin: bool
 ) -> Iterator[Message]:
-    """Yield faults of a silence together with others at the same time, of any kinds."""
+    """Yield the faults of a silence in combination with others that overlap it in time."""
     rooms: dict[str, set[str]] = {}
     for sensor in registry.sensors.values():
         if sensor.room in registry.rooms:
             rooms.setdefault(sensor.room, set()).add(sensor.id)
     if len(rooms) <= 1:
-        return  # silencing the only room is silencing a room
+        return  # with only one room, a silence always mutes the whole school
 
     def muted_by(silence: Silence) -> set[str]:
         place = {k: v for k, v in silence.labels.items() if k not in {"kind", "severity"}}.items()

@@ -1,8 +1,8 @@
 """Find incidents and notices that are stuck for any reason.
 
 An open incident must have a pending escalation step or a finished escalation, an acknowledged one
-must have a pending reminder, and no notice may be overdue. Each check is one query over an index of
-open rows. `AlertEngine.check_stuck` restarts incidents without a step.
+must have a pending reminder, and no notice or step must be overdue. Each check is one query over an
+index of open rows. `AlertEngine.check_stuck` restarts incidents without a step.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import sqlite3
 
 LATE_S: Final = 60.0
-"""How long something may be due before it counts as late."""
+"""Seconds past its due time before something counts as late."""
 
 
 class StuckKind(StrEnum):

@@ -1,13 +1,13 @@
-"""Adjust a sensor's alert threshold by feedback on its alerts, and record each adjustment.
+"""Adjust a sensor's alert threshold from feedback on its alerts, and record each adjustment.
 
 A false alarm raises the threshold by `STEPS`, a confirmed alert lowers it half as far, because most
-alerts should be right. Answers can move the part that people adjusted up to `UPPER` and down to
--`ANSWERED`; a room test may move it to -`LOWER`.
+alerts should be right. Answers can move the adjustment up to `UPPER` and down to -`ANSWERED`; a
+room test can lower it to -`LOWER`.
 
-An adjustment is a row that nobody can change or delete. An incident adjusts its sensor's threshold
-once: another answer first undoes the earlier adjustment, by a row of its own. A row takes effect
-when `detection_consumer` places it between the readings, and `SensorThresholds` gives it to the
-detector.
+Each adjustment is a row that cannot be changed or deleted. An incident adjusts its sensor's
+threshold only once: a different answer first appends a row that undoes the earlier adjustment. An
+adjustment takes effect once `detection_consumer` gives it a place in the journal and
+`SensorThresholds` applies it to the detector.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 STEPS: Final[Mapping[Verdict, float]] = MappingProxyType(
     {Verdict.FALSE_ALARM: 0.25, Verdict.CONFIRMED: -0.125}
 )
-"""How far an answer adjusts a threshold, log-odds; other answers adjust nothing."""
+"""How far an answer adjusts a threshold, in log-odds; other answers adjust nothing."""
 ANSWERED: Final = 1.0
 _SENSOR_AT_FAULT: Final = "sensor"
-"""Cause to be repaired, which no threshold fixes."""
+"""A cause that calls for a repair; no threshold can fix it."""
 _LEAST: Final = 0.01
 """Smaller steps, in log-odds, are ignored."""
 _SAVED_AT_ONCE: Final = 5000
@@ -52,11 +52,12 @@ _COLUMNS: Final = "at, who, sensor, incident, verdict, reason, before, after, un
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdAdjustment:
-    """One adjustment; numbers ascend in time, times are Unix seconds.
+    """One adjustment; `seq` ascends in time, and times are Unix seconds.
 
-    `reason` is the cause of the answer; of an adjustment that undoes another, why a person did so,
-    or empty if another answer did. `before` and `after` are the part of the threshold that people
-    adjusted, log-odds. It takes effect after `position` in the journal; None while it is pending.
+    `reason` is the cause given in the answer. For an undo, it is the person's reason, or empty if a
+    later answer caused the undo. `before` and `after` are the total adjustment of the sensor's
+    threshold, in log-odds. The adjustment takes effect after `position` in the journal, which is
+    None while it is pending.
     """
 
     seq: int = 0
@@ -76,7 +77,7 @@ class ThresholdAdjustment:
 def adjust_from_feedback(
     tx: sqlite3.Connection, incident: Incident, feedback: Feedback
 ) -> ThresholdAdjustment | None:
-    """Adjust the threshold of the sensor that alerted; None if the answer adjusts nothing new."""
+    """Adjust the alerting sensor's threshold; return None if the answer adjusts nothing new."""
     if not _is_by_threshold(tx, incident):
         return None
     step = None if feedback.cause == _SENSOR_AT_FAULT else STEPS.get(feedback.verdict)
@@ -105,9 +106,9 @@ def adjust_from_feedback(
 def adjust_from_test(
     tx: sqlite3.Connection, sensor: str, step: float, who: str, at: float, incident: str = ""
 ) -> None:
-    """Adjust a threshold by a step that a room test asks for, log-odds, unless it is tiny.
+    """Adjust a threshold by a room test's step, in log-odds, unless it is tiny.
 
-    `incident` is one that the test opened, or empty.
+    `incident` is the incident that the test opened, or empty.
     """
     adjustment = ThresholdAdjustment(
         at=at, who=who, sensor=sensor, incident=incident, verdict=Verdict.TEST.value, reason=""
@@ -117,7 +118,7 @@ def adjust_from_test(
 
 
 def sum_test_adjustments(tx: sqlite3.Connection, sensor: str) -> float:
-    """Return the part of a sensor's threshold that room tests adjusted, log-odds."""
+    """Return how far room tests have adjusted a sensor's threshold, in log-odds."""
     query = (
         "SELECT total(after - before) FROM threshold_adjustment WHERE sensor = ? AND verdict = ?"
     )
@@ -125,7 +126,7 @@ def sum_test_adjustments(tx: sqlite3.Connection, sensor: str) -> float:
 
 
 def current_adjustment(tx: sqlite3.Connection, sensor: str) -> float:
-    """Return the part of a sensor's threshold that people adjusted so far, log-odds."""
+    """Return how far answers and room tests have adjusted a threshold, in log-odds."""
     row = tx.execute(
         "SELECT after FROM threshold_adjustment WHERE sensor = ? ORDER BY seq DESC LIMIT 1",
         (sensor,),
@@ -134,7 +135,7 @@ def current_adjustment(tx: sqlite3.Connection, sensor: str) -> float:
 
 
 def undo(tx: sqlite3.Connection, seq: int, who: str, at: float, reason: str) -> ThresholdAdjustment:
-    """Undo an adjustment by another one; raises `ThresholdAdjustmentError` if that cannot be."""
+    """Append the reverse of an adjustment; raise `ThresholdAdjustmentError` if not allowed."""
     found = _all(tx, "SELECT * FROM threshold_adjustments WHERE seq = ?", seq)
     if not found:
         raise ThresholdAdjustmentError(later("adjustment %(n)d doesn't exist", n=seq))
@@ -162,7 +163,7 @@ def sensor_of(db: sqlite3.Connection, seq: int) -> str:
 def latest(
     tx: sqlite3.Connection, *, limit: int = 50, sensors: str | None = None
 ) -> list[ThresholdAdjustment]:
-    """Return adjustments, newest first, among those of `sensors`, a JSON list; None for all."""
+    """Return adjustments, newest first; `sensors` is a JSON list of ids, or None for all."""
     return _all(
         tx,
         "SELECT * FROM threshold_adjustments WHERE ?1 IS NULL"
@@ -195,13 +196,13 @@ def save_thresholds(tx: sqlite3.Connection, reports: Iterable[tuple[str, Thresho
 
 
 def load_thresholds(tx: sqlite3.Connection) -> dict[str, ThresholdReport]:
-    """Return thresholds by sensor as last stored."""
+    """Return the last stored thresholds, by sensor."""
     rows = tx.execute("SELECT * FROM sensor_threshold ORDER BY sensor")
     return {sensor: ThresholdReport(*report) for sensor, *report in rows}
 
 
 def _is_by_threshold(tx: sqlite3.Connection, incident: Incident) -> bool:
-    """Whether the threshold of its sensor, not a device, decided the alert of an incident."""
+    """Return whether the sensor's threshold, not a device, decided a vaping alert."""
     row = tx.execute(
         "SELECT 1 FROM alert_event WHERE incident = ? AND sensor = ?"
         " AND model_version NOT LIKE 'device-%'",
@@ -213,7 +214,7 @@ def _is_by_threshold(tx: sqlite3.Connection, incident: Incident) -> bool:
 def _add(
     tx: sqlite3.Connection, new: ThresholdAdjustment, step: float, lowest: float = -ANSWERED
 ) -> ThresholdAdjustment:
-    """Append an adjustment by a step, log-odds, and a line of the incident's history."""
+    """Append an adjustment by `step`, in log-odds, and a line in the incident's history."""
     before = current_adjustment(tx, new.sensor)
     is_test = new.verdict == Verdict.TEST.value
     least = -LOWER if is_test else min(before, lowest, -ANSWERED)
@@ -241,7 +242,7 @@ def _all(tx: sqlite3.Connection, sql: str, *arguments: object) -> list[Threshold
 
 
 class SensorThresholds:
-    """Thresholds of the current detector, which includes adjustments up to `last_adjustment`."""
+    """Manages the detector's thresholds; `last_adjustment` is the last adjustment applied."""
 
     _detector: Detector
 
@@ -250,7 +251,7 @@ class SensorThresholds:
         self.last_adjustment = 0
 
     def adopt(self, detector: Detector, last_adjustment: int = 0) -> None:
-        """Set the budgets of a new or restored detector, which includes some adjustments."""
+        """Take over a new or restored detector, and set its budgets."""
         self.last_adjustment = last_adjustment
         self._detector = detector
         thresholds = detector.thresholds
@@ -270,12 +271,12 @@ class SensorThresholds:
                 self._detector.thresholds.count_answer(row, is_false=is_false, undone=undone)
 
     def save(self, tx: sqlite3.Connection) -> NDArray[np.intp]:
-        """Store thresholds that changed, a bounded number; return their rows for `mark_saved`."""
+        """Store changed thresholds, up to a limit; return their rows for `mark_saved`."""
         thresholds, names = self._detector.thresholds, self._detector.names
         rows = thresholds.changed()[:_SAVED_AT_ONCE]
         save_thresholds(tx, [(names[row], thresholds.explain(row)) for row in rows.tolist()])
         return rows
 
     def mark_saved(self, rows: NDArray[np.intp]) -> None:
-        """Skip these in `save` until they change; call it when the transaction is committed."""
+        """Skip these rows in `save` until they change; call this after the commit."""
         self._detector.thresholds.mark_reported(rows)
