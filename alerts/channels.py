@@ -1,4 +1,4 @@
-"""The services that deliver notices: one row for each scheme of an address."""
+"""Services that deliver notices, keyed by address scheme."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Service(NamedTuple):
 
     name: str
     words: str = ""
-    """Its name in histories, if different."""
+    """Name shown in incident histories, if different from `name`."""
     title: int = 120
     """Longest title, in characters."""
     body: int = 1000
@@ -36,7 +36,7 @@ SERVICES: Final[Mapping[str, Service]] = {
     "ntfy": _NTFY,
     "ntfys": _NTFY,
     "pover": Service("Pushover", mark("push"), title=100, body=900, takes_picture=True),
-    # both are the caption of a picture, at most 1024
+    # title and body share the picture's caption, which is limited to 1024 characters
     "tgram": Service("Telegram", body=800, takes_picture=True),
     "slack": Service("Slack"),
     "discord": Service("Discord"),
@@ -53,5 +53,5 @@ SERVICES: Final[Mapping[str, Service]] = {
     "mmost": _MATTERMOST,
     "mmosts": _MATTERMOST,
 }
-"""Services that Apprise supports and whose addresses are accepted, by scheme."""
+"""Accepted services, all supported by Apprise, keyed by address scheme."""
 OWN_SERVERS: Final = frozenset(scheme for scheme, row in SERVICES.items() if row.is_own_server)

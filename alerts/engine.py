@@ -1,9 +1,9 @@
-"""Turn detector events, people's answers and the clock into incidents and notices.
+"""Turn detector events, staff responses and the passing of time into incidents and notices.
 
 All rows are written in the caller's transaction; nothing here commits, sleeps, logs or reads a
-clock. Each event of a batch is processed at its own time, after any incidents that ended before it,
-so a replay gives the same result however it is split into batches. Escalation steps wait for
-people, so they follow the clock instead: several overdue steps never run at once.
+clock. Each event in a batch is processed at its own time, after incidents with an earlier deadline
+have been updated, so a replay gives the same result however it is split into batches. Escalation
+steps follow the clock instead, because they wait for people; overdue steps never run all at once.
 
 Methods that take an incident id raise `UnknownIncidentError` if there is no such incident.
 """
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 _REPLAY: Final = "replay"
 _LATE_LOOK_S: Final = 60.0
-"""How soon an incident from late readings is checked again."""
+"""Seconds until an incident opened by late readings is checked again."""
 _BECAME: Final = {
     effects.NotifyTaken: NoticeReason.TAKEN,
     effects.NotifyRecovered: NoticeReason.RECOVERED,
@@ -65,7 +65,7 @@ _BECAME: Final = {
 
 @dataclass(frozen=True, slots=True)
 class AlertRecord:
-    """One alert, a row of the replay's alert table. Times are event times in Unix seconds."""
+    """One alert: a row in the replay's alert table. Times are event times in Unix seconds."""
 
     sensor: str
     alerted: float
@@ -76,11 +76,11 @@ class AlertRecord:
 
 
 class AlertEngine:
-    """Combines detector events, people's answers and the clock into incidents.
+    """Builds incidents from detector events, staff responses and the passing of time.
 
-    Events from unregistered sensors are stored and never alerted on. In a `replay` such a sensor
-    gets its own room, nothing counts as late, no notice is written, and an alert counts as
-    delivered when it is decided.
+    Events from unregistered sensors are stored but never raise an alert. In a `replay`, an
+    unregistered sensor gets its own room, nothing counts as late, no notices are written, and each
+    alert counts as delivered at once.
     """
 
     def __init__(self, registry: Registry, policy: AlertPolicy, *, replay: bool = False) -> None:
@@ -99,7 +99,7 @@ class AlertEngine:
     def on_events(
         self, tx: sqlite3.Connection, events: Iterable[Event], now: float, step_s: float = 0.0
     ) -> list[AlertRecord]:
-        """Process events in order; the clock was set ahead by `step_s` since they were detected."""
+        """Process events in order; `step_s` is how far the clock was set ahead since detection."""
         records: list[AlertRecord] = []
         for event in events:
             time = float(event.time) + step_s
@@ -109,7 +109,7 @@ class AlertEngine:
         return records
 
     def on_time(self, tx: sqlite3.Connection, now: float) -> list[AlertRecord]:
-        """Resolve incidents that are over, page for those that outlasted a mute, run due steps."""
+        """Resolve finished incidents, page for those that outlasted a mute, and run due steps."""
         records = self._pass_time(tx, now, now)
         while (due := escalation.load_first_due(tx, now)) is not None:
             incident = self._load(tx, due.incident)
@@ -122,7 +122,7 @@ class AlertEngine:
         return records
 
     def next_deadline(self, tx: sqlite3.Connection) -> float | None:
-        """Return when `on_time` will have something to do; None if never."""
+        """Return when `on_time` next has work to do, or None."""
         due = (
             repository.find_next_deadline(tx),
             escalation.find_next_deadline(tx),
@@ -133,9 +133,9 @@ class AlertEngine:
     def acknowledge(
         self, tx: sqlite3.Connection, incident_id: str, by: str, now: float, *, channel: str = ""
     ) -> Incident:
-        """Record that a person is responding: paging stops, and everyone paged is notified.
+        """Record that a person is responding, stop paging, and notify everyone who was paged.
 
-        The acknowledgment expires if no answer follows (`alerts.policy`).
+        The acknowledgment expires unless the person reports back in time (`EscalationTimings`).
         """
         return self._record(tx, incident_id, inputs.Acknowledged(by, now, channel), now)
 
@@ -164,7 +164,7 @@ class AlertEngine:
     def resolve(
         self, tx: sqlite3.Connection, incident_id: str, by: str, now: float, *, channel: str = ""
     ) -> Incident:
-        """Record that a person closed the incident; paging stops."""
+        """Record that a person closed the incident, and stop paging."""
         return self._record(tx, incident_id, inputs.Resolved(by, now, channel), now)
 
     def record_feedback(
@@ -182,9 +182,10 @@ class AlertEngine:
         """Record what a person found. The latest verdict counts; all are kept; repeats are ignored.
 
         A verdict on a vaping alert adjusts its sensor's alert threshold (`threshold_adjustments`).
-        If it replaces another person's verdict, that person is notified. Raises `FeedbackError` if
-        verdict, cause and note do not fit together, and `AnsweredError` if another person has given
-        a different answer since the answer that `replaces` names.
+        If it contradicts another person's verdict, that person is notified. `replaces` is the
+        number of the answer that the person saw. Raises `FeedbackError` if verdict, cause and note
+        do not fit together, and `AnsweredError` if another person has since given a different
+        answer.
         """
         feedback = inputs.Feedback(by, verdict, now, cause, note)
         incident = self._load(tx, incident_id)
@@ -213,11 +214,11 @@ class AlertEngine:
         *,
         case_number: str = "",
     ) -> Incident:
-        """Record the action taken; raise `FeedbackError` before a verdict, or for free text."""
+        """Record the action taken; raise `FeedbackError` if no verdict was given before."""
         return self._record(tx, incident_id, inputs.Followed(by, action, now, case_number), now)
 
     def record_delivery(self, tx: sqlite3.Connection, row: OutboxRow, now: float) -> None:
-        """Record that a notice reached a person; the cooldown starts at the first page."""
+        """Record that a notice reached a person; the first page starts the cooldown."""
         reason = row.notice.reason
         if reason in (NoticeReason.OPENED, NoticeReason.DIGEST):
             for incident_id in row.notice.incidents or (row.incident,):
@@ -235,7 +236,7 @@ class AlertEngine:
             )
 
     def fall_back(self, tx: sqlite3.Connection, now: float, refused: int | None = None) -> None:
-        """Use the next channel for rows that were not delivered in time, or were `refused`."""
+        """Try the next channel for notices not delivered in time, and for outbox row `refused`."""
         self._notices.fall_back(tx, now, refused)
 
     def escalate_undelivered(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
@@ -257,7 +258,7 @@ class AlertEngine:
         return found
 
     def close_former(self, tx: sqlite3.Connection, now: float) -> None:
-        """Close the open incidents of closed schools, with a note; nobody is notified."""
+        """Close open incidents in schools that closed, and note why; nobody is notified."""
         former = json.dumps(list(self.registry.former))
         rows = tx.execute(
             "SELECT id FROM incident WHERE status <> 'resolved'"
@@ -268,7 +269,7 @@ class AlertEngine:
             self._record(tx, row["id"], inputs.SchoolClosed(SYSTEM, now), now)
 
     def end_silence(self, tx: sqlite3.Connection, silence_id: int, by: str, now: float) -> Silence:
-        """End a silence early: within a second, people are notified of incidents still going on."""
+        """End a silence early; incidents still in progress page people within a second."""
         ended = silences.end(tx, silence_id, by, now)
         for incident in repository.load_suppressed(tx, ended.suppression):
             repository.save(tx, replace(incident, held_until=now))
@@ -316,7 +317,7 @@ class AlertEngine:
         return records
 
     def _find_room(self, event: Event) -> Room | None:
-        """Return the room of an event; an outage of several sensors counts as a room of its own."""
+        """Return the event's room; an outage of several sensors or a service fault gets its own."""
         room = self.registry.room_of(event.sensor)
         placeless = event.kind in {EventKind.OFFLINE, EventKind.SERVICE}
         if room is None and (self.replay or placeless):
@@ -373,7 +374,7 @@ class AlertEngine:
         return records
 
     def _wants_notice(self, event: Event, room: Room) -> bool:
-        """Return whether an event notifies people; possible vaping only if a route names it."""
+        """Return whether an event notifies people; possible vaping needs a route that names it."""
         if event.kind is not EventKind.POSSIBLE:
             return True
         labels = build_labels(room, kind=event.kind, severity=Severity.INFO, sensor=event.sensor)
@@ -384,7 +385,7 @@ class AlertEngine:
     def _join(
         self, tx: sqlite3.Connection, incident: Incident, given: inputs.Detected
     ) -> inputs.Detected:
-        """Add the mute, if any, of a detection that joins an open incident and would page."""
+        """Add the mute that applies, if any, when a detection joins an open incident."""
         event, at = given.event, given.at
         becomes = replace(incident, kind=event.kind) if incident.becomes(event) else incident
         mute, unpaged = given.mute, incident.status is Status.OPEN and not incident.paged
@@ -395,7 +396,7 @@ class AlertEngine:
         return replace(given, mute=mute)
 
     def _open(self, tx: sqlite3.Connection, given: inputs.Detected, room: Room) -> inputs.Detected:
-        """Add the incident that a detection opens, and its mute, if any."""
+        """Add the data of the incident that a detection opens, and its mute, if any."""
         at, kind = given.at, given.event.kind
         since = at - get_repeat_window_s(kind)
         new = inputs.NewIncident(

@@ -2,22 +2,17 @@
 
 ::
 
-    AlertError
-    +-- PolicyError               permanent: the settings contradict each other
-    +-- SecretError               permanent: a secret cannot be read
-    +-- UnknownIncidentError      permanent: there is no incident with this id
-    +-- FeedbackError             permanent: verdict and cause do not fit, or the note is too long
-    +-- AnsweredError             permanent: somebody else gave a different answer
-    +-- ThresholdAdjustmentError  permanent: no such adjustment, or it cannot be undone
-    +-- MatcherError              permanent: a matcher cannot be read
-    +-- SilenceError              permanent: no such silence, or it is not allowed
-    +-- ConfigFileError           permanent: the configuration file cannot be changed now
-        +-- ConfigFaultsError     permanent: the change would leave faults
-    +-- ProviderError             transient: the sign-in provider gave no usable answer
-        +-- NotVouchedForError    permanent: it does not vouch for this person
-    +-- NotifyError
-        +-- PermanentNotifyError  the same notice to the same target fails again
-        +-- TransientNotifyError  the same notice may succeed after `retry_after_s`
+AlertError +-- PolicyError permanent: the settings contradict each other +-- SecretError permanent:
+a secret cannot be read +-- UnknownIncidentError permanent: there is no incident with this id +--
+FeedbackError permanent: verdict and cause do not fit, or the note is too long +-- AnsweredError
+permanent: somebody else gave a different answer +-- ThresholdAdjustmentError permanent: no such
+adjustment, or it cannot be undone +-- MatcherError permanent: a matcher cannot be read +--
+SilenceError permanent: no such silence, or it is not allowed +-- ConfigFileError permanent: the
+configuration file cannot be changed now +-- ConfigFaultsError permanent: the change would leave
+faults +-- ProviderError transient: the sign-in provider gave no usable answer +--
+NotVouchedForError permanent: it did not authenticate this person +-- NotifyError +--
+PermanentNotifyError sending the same notice to the same target would fail again +--
+TransientNotifyError the same notice may succeed after `retry_after_s`
 
 Messages never contain the address of a target, which is a secret.
 """
@@ -76,7 +71,7 @@ class FeedbackError(AlertError):
 
 
 class AnsweredError(AlertError):
-    """Another person gave a different answer; `number` counts the answers of the incident."""
+    """Another person gave a different answer; `number` identifies it within the incident."""
 
     def __init__(self, number: int, person: str, at: float, verdict: str, cause: str) -> None:
         super().__init__(f"answered by {person}")
@@ -108,7 +103,7 @@ class ConfigFileError(AlertError):
 
 
 class EntryFault(NamedTuple):
-    """A configuration fault; `path` is like ``room.3.name``, and `place` says it in words."""
+    """A configuration fault; `path` is like ``room.3.name``, and `place` is the same in words."""
 
     path: str
     value: str
@@ -117,7 +112,7 @@ class EntryFault(NamedTuple):
 
 
 class ConfigFaultsError(ConfigFileError):
-    """The configuration would have these `faults`."""
+    """The change would leave the configuration with these `faults`."""
 
     def __init__(self, faults: Sequence[EntryFault]) -> None:
         super().__init__("\n".join(f"{f.place}: {f.value}: {f.allowed}" for f in faults))
@@ -133,7 +128,7 @@ class ProviderError(AlertError):
 
 
 class NotVouchedForError(ProviderError):
-    """The provider does not vouch for the person, or its answer is not trustworthy."""
+    """The provider did not authenticate the person, or its answer failed verification."""
 
 
 class NotifyError(AlertError):

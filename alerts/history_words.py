@@ -32,7 +32,7 @@ _BECAUSE: Final = Words(
 def write_line(
     what: str, params: Mapping[str, Any], name_of: Callable[[str], str] = str
 ) -> tuple[str, str]:
-    """Return the title and details of a history line; `name_of` returns the name of a person."""
+    """Return the title and details of a history line; `name_of` looks up a person's name."""
     details = (_DETAILS[key](value, name_of) for key, value in params.items() if key in _DETAILS)
     return TITLES[what], ", ".join(filter(None, details))
 

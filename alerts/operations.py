@@ -1,10 +1,10 @@
-"""Faults of the service itself: its broker session, a used-up quota, floods of unknown sensors.
+"""Report faults of the service itself, such as a broken broker session or a used-up quota.
 
-They belong to no sensor and no room, so they have their own kind of event. A component keeps
+Such faults belong to no sensor or room, so they have their own kind of event. A component keeps
 reporting a fault while it lasts. All reported faults form one incident, which ends `HOLD_S` after
-the last report. A fault counts as the same one for `FINDING_HOLD_S`: if it continues after an
-answer, people are notified again. Reports are kept in memory: faults that last are reported again
-after a restart.
+the last report. A fault that lasts longer than `FINDING_HOLD_S` counts as a new one, so people who
+have answered are notified again. Reports are kept in memory only; after a restart, components
+report lasting faults again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _VERSION: Final = "service-1-"
 
 
 class Operations:
-    """The reported faults of the service; `changed` is set when there is something to store."""
+    """Tracks the reported faults; `changed` is set when there is something to store."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.changed = asyncio.Event()
@@ -37,7 +37,7 @@ class Operations:
         self._unstored: set[Detail] = set()
 
     def report(self, what: Detail) -> None:
-        """Report a fault, at most once in `_AGAIN_S`."""
+        """Report a fault; repeats within `_AGAIN_S` are ignored."""
         now = self._clock()
         if 0 <= now - self._reported.get(what, -HOLD_S) < _AGAIN_S:
             return
@@ -46,7 +46,7 @@ class Operations:
         self.changed.set()
 
     def describe_broker_faults(self) -> str:
-        """Describe the current faults at the broker for operators; empty if there are none."""
+        """Return the current broker faults in words for operators; empty if there are none."""
         now = self._clock()
         return details_text(
             fact(what)

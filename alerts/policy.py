@@ -1,4 +1,4 @@
-"""The alert policy: severity of incidents, staff, and how soon and how often they are notified."""
+"""The alert policy: severity of incidents, staff, and when and how often staff are notified."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
     from storage.registry import Registry
 
 HEALTH: Final = frozenset({EventKind.OFFLINE, EventKind.SENSOR_FAULT})
-"""Kinds about a device rather than the room; facilities are also notified when they end."""
+"""Kinds that concern the device, not the room; everyone paged is also notified when they end."""
 
 PRESENCE: Final = frozenset({EventKind.VAPE, EventKind.SMOKE, EventKind.TAMPER})
-"""Kinds for which someone has to go and look, even after the air has cleared."""
+"""Kinds that require someone to check the room, even after the air has cleared."""
 
 VAPING: Final = (EventKind.VAPE, EventKind.POSSIBLE)
-"""Kinds that form one incident: possible vaping becomes likely as evidence grows."""
+"""Kinds that share one incident: possible vaping becomes likely vaping as evidence grows."""
 
 LONG_S: Final = 120.0
-"""Seconds after the onset at which a detection that still runs raises the severity a level."""
+"""A detection still running this many seconds after its onset raises the severity one level."""
 REPEATED: Final = 2
-"""How many earlier incidents of the same kind and room raise the severity a level."""
+"""This many earlier incidents of the same kind in the same room raise the severity one level."""
 REPEAT_WINDOW_S: Final = 3600.0
-"""How far back earlier incidents of a room count, in seconds."""
+"""How far back, in seconds, incidents in the same room count as repeats."""
 FLAP_WINDOW_S: Final = 6 * 3600.0
-"""How far back earlier incidents of a device count, in seconds."""
+"""How far back, in seconds, device-health incidents count as repeats."""
 UNSURE: Final = 0.7
-"""Below this confidence a detection is one level less severe; it is never dropped."""
+"""Below this confidence, an incident is one level less severe, but never dropped."""
 
 
 class Severity(Coded):
@@ -66,10 +66,11 @@ _BASE: Final[Mapping[EventKind, Severity]] = {
 
 
 def grade(kind: EventKind, confidence: float, lasted_s: float, repeats: int) -> Severity:
-    """Return the severity of an incident, by the highest confidence of its detections, 0 to 1.
+    """Return the severity of an incident.
 
-    `lasted_s` counts from the onset while a detection runs. `repeats` counts earlier incidents of
-    the same kind and room within `get_repeat_window_s`.
+    `confidence` is the highest of its detections, 0 to 1. `lasted_s` is the time since the onset,
+    or 0 if no detection is running. `repeats` counts earlier incidents of the same kind and room
+    within `get_repeat_window_s`.
 
     >>> grade(EventKind.VAPE, 0.9, 10.0, 0), grade(EventKind.VAPE, 0.55, 10.0, 0)
     (<Severity.WARNING: 'warning'>, <Severity.INFO: 'info'>)
@@ -79,7 +80,7 @@ def grade(kind: EventKind, confidence: float, lasted_s: float, repeats: int) -> 
     base = _BASE.get(kind, Severity.INFO)
     if kind in HEALTH or kind is EventKind.POSSIBLE:
         return base
-    unsure = round(confidence, 2) < UNSURE  # as people see it: 69.6% is shown as 70%
+    unsure = round(confidence, 2) < UNSURE  # round as displayed: 69.6% is shown as 70%
     rank = base.rank + (lasted_s >= LONG_S or repeats >= REPEATED) - unsure
     return _ORDER[min(max(rank, 0), len(_ORDER) - 1)]
 
@@ -90,7 +91,7 @@ def get_repeat_window_s(kind: EventKind) -> float:
 
 
 PRESENT_S: Final = 600.0
-"""How long after their last response a person counts as being in the room, in seconds."""
+"""A person counts as being in the room for this many seconds after their last response."""
 STORM_S: Final = 300.0
 """How far back pages for other rooms count toward a storm, in seconds."""
 
@@ -103,23 +104,23 @@ class EscalationTimings:
     """Timings of escalation and throttling, in seconds."""
 
     escalate_after_s: float = 90.0
-    """How long a ring has to respond; half as long if critical, four times as long for info."""
+    """How long a ring has to respond; half as long for critical incidents, four times for info."""
     repeat_after_s: float = 600.0
-    """Shortest time from the last step of the chain to its repetition."""
+    """Minimum time between the last step of the chain and its next round."""
     rounds: int = 3
-    """How many times the chain runs; once for info."""
+    """How many times the chain runs; info incidents run it once."""
     acknowledged_for_s: float = 600.0
-    """From an acknowledgment to the reminder to the responder."""
+    """Time from an acknowledgment until the responder is reminded."""
     reminded_for_s: float = 300.0
-    """From the reminder to the restart of the chain."""
+    """Time from the reminder until the chain restarts."""
     fallback_after_s: float = 10.0
-    """Until a person's second channel is tried; none if the first refuses."""
+    """Delay before a person's next channel is tried; no delay if a channel refuses."""
     notices_per_hour: int = 12
-    """Notices to one person in an hour; further ones are combined, except critical ones."""
+    """Notices per person per hour; beyond that, all but critical notices are combined."""
     storm_rooms: int = 3
-    """Rooms of a floor that are paged one by one within `STORM_S`; twice as many in a building."""
+    """Rooms on one floor paged individually within `STORM_S`; twice as many per building."""
     gather_s: float = 30.0
-    """How often the further rooms of a storm are sent, combined."""
+    """How often a combined notice is sent for the other rooms in a storm."""
 
     def find_wait_s(self, severity: Severity) -> float:
         """Return how long a ring has to respond, in seconds."""
@@ -130,7 +131,7 @@ class EscalationTimings:
         return 1 if severity is Severity.INFO else self.rounds
 
     def find_faults(self) -> list[str]:
-        """Return a line for each pair of settings that contradict each other."""
+        """Return one line for each pair of contradictory settings."""
         faults = []
         if self.acknowledged_for_s < self.escalate_after_s:
             faults.append(
@@ -159,7 +160,7 @@ _FACILITIES_KINDS: Final = (
     EventKind.SERVICE,
 )
 PAGED: Final = frozenset({EventKind.VAPE, EventKind.SMOKE, *_FACILITIES_KINDS})
-"""Kinds that people are notified of; possible vaping is one only where a route names it."""
+"""Kinds that always notify people; possible vaping does only where a route names it."""
 ROUTED: Final = PAGED | {EventKind.POSSIBLE}
 """Kinds that open an incident, so that a route can name them."""
 BUILT_IN_ROUTES: Final = Route(
@@ -170,10 +171,10 @@ BUILT_IN_ROUTES: Final = Route(
 
 @dataclass(frozen=True, slots=True)
 class StaffMember:
-    """An adult who can be notified; in `quiet` hours only of critical incidents.
+    """An adult who can be notified; during `quiet` hours, only of critical incidents.
 
-    Each role is also a receiver with everyone who has that role. `targets` are the addresses of the
-    person's channels, one URL each, in the order in which they are tried.
+    Each role is also a receiver that includes everyone with that role. `targets` are the URLs of
+    the person's channels, in the order in which they are tried.
     """
 
     id: str
@@ -182,20 +183,20 @@ class StaffMember:
     targets: tuple[Secret, ...] = ()
     quiet: tuple[QuietHours, ...] = ()
     language: str = ""
-    """Their language; empty for the school's."""
+    """The person's language; empty for the school's default."""
     email: str = ""
-    """The address by which the sign-in provider knows them; empty for none."""
+    """The person's e-mail address at the sign-in provider; empty if none."""
 
 
 @dataclass(frozen=True, slots=True)
 class AlertPolicy:
-    """Settings of alerting; raises PolicyError with a line for each contradiction."""
+    """Alerting settings; raises `PolicyError` with one line per contradiction."""
 
     staff: tuple[StaffMember, ...] = ()
     roster: Roster | None = None
-    """Without one, everyone with a role is notified, by `BUILT_IN_ROUTES`."""
+    """If None, `BUILT_IN_ROUTES` notifies everyone with the matching role."""
     cooldown_s: float = 300.0
-    """Seconds for which a new incident of the same kind and room is deferred."""
+    """Seconds after a page during which new incidents of the same kind and room are muted."""
     late_s: float = 600.0
     """A detection older than this when it arrives is recorded as late and pages nobody."""
     expire_s: float = 3600.0
@@ -213,15 +214,15 @@ class AlertPolicy:
             raise PolicyError("\n".join(faults))
 
     def plan_rings(self, labels: Mapping[str, str], at: float) -> tuple[Ring, ...]:
-        """Return the people to notify of an incident with these labels, nearest first."""
+        """Return the rings to notify of an incident with these labels, first ring first."""
         return self.get_roster().plan_rings(labels, datetime.fromtimestamp(at, UTC))
 
     def get_roster(self) -> Roster:
-        """Return the configured roster, or one with everyone of a role."""
+        """Return the configured roster, or a default that groups the staff by role."""
         return self.roster or _build_role_roster(self.staff)
 
     def find_sites(self, person: str) -> frozenset[str] | None:
-        """Return the sites that a person sees and is notified about; None for all."""
+        """Return the sites that a person can see and is notified about; None means all."""
         sites = {} if self.roster is None else self.roster.sites
         if person in sites:
             return sites[person]
@@ -250,7 +251,7 @@ class AlertPolicy:
         return () if member is None else member.quiet
 
     def find_target(self, person: str, target: str) -> Secret | None:
-        """Return the address behind a row's `target`; None if it is no longer configured."""
+        """Return the address with this target id; None if it is no longer configured."""
         member = self.find_member(person)
         known = () if member is None else member.targets
         return next((url for url in known if make_target_id(url) == target), None)

@@ -1,6 +1,6 @@
-"""Secret values, such as tokens and the addresses of people's phones, and names to show instead.
+"""Hide secrets, such as tokens and phone addresses, and provide safe names to show instead.
 
-A `Secret` is masked and cannot be pickled. Search for `reveal` to find every use.
+A `Secret` prints as a mask and cannot be pickled. Search for `reveal` to find every use.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def load_secret(what: str, *, file: Path | str | None = None, env: str | None = 
 
 
 def hash_token(token: str) -> bytes:
-    """Return what is stored of a random token."""
+    """Return the hash that is stored instead of a random token."""
     return hashlib.sha256(token.encode()).digest()
 
 
@@ -112,7 +112,7 @@ def find_scheme(target: Secret) -> str:
 
 
 def make_target_id(target: Secret) -> str:
-    """Return a name for an address in rows and logs, from its scheme and fingerprint.
+    """Return a safe name for an address in rows and logs: its scheme and fingerprint.
 
     >>> make_target_id(Secret("ntfys://ntfy.example/restrooms"))
     'ntfys-7acde264aa74'
@@ -123,7 +123,7 @@ def make_target_id(target: Secret) -> str:
 
 
 def find_channel(target: Secret) -> str:
-    """Return the provider behind an address: a cloud service, or a private server's fingerprint."""
+    """Return the provider of an address: a cloud service, or a private server's fingerprint."""
     name = find_scheme(target)
     if name not in OWN_SERVERS:
         return make_target_id(target).partition("-")[0]

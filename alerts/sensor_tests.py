@@ -23,7 +23,7 @@ _RUNNING: Final = "room tests"
 
 
 class SensorTest(NamedTuple):
-    """The test of a sensor: `at` is the start of its first step, `result` its evaluation, JSON."""
+    """A sensor's test: `at` is when its first step started, `result` its evaluation as JSON."""
 
     sensor: str
     at: float
@@ -72,7 +72,7 @@ def find_valid_test(tests: Mapping[str, SensorTest], sensor: Sensor) -> SensorTe
 
 
 def is_due(test: SensorTest | None, now: float) -> bool:
-    """Return whether a sensor has to be tested: for the first time in its room, or again."""
+    """Return whether a sensor needs a test: it has none, or the last is too old."""
     return test is None or now - test.at > RETEST_S
 
 
