@@ -217,8 +217,8 @@ GOOD = {
         ({"endpoint": "http://10.0.0.1/x"}, "without TLS"),
         ({"endpoint": "https://user@push.example"}, "no user name"),
         ({"p256dh": "!"}, "not base64url"),
-        ({"p256dh": encode_base64url(b"short")}, "another length"),
-        ({"auth": encode_base64url(b"short")}, "another length"),
+        ({"p256dh": encode_base64url(b"short")}, "length"),
+        ({"auth": encode_base64url(b"short")}, "length"),
     ],
 )
 async def test_subscriptions_that_are_refused(open_page, change, message):
