@@ -1,30 +1,31 @@
-"""The alert rules: when a pulse is scored, what is reported, and at which score it alerts.
+"""Alert rules: when to score a pulse, what to report, and which score alerts.
 
 The rules depend only on episodes and their features; the detector applies them to its sensors.
 
 Thresholds
 ----------
-A sensor alerts at the model's level plus an offset, in log-odds: the lowest offset at which it is
-expected to stay within its budget of false alarms a week.
+A sensor alerts at the model's level plus an offset, both in log-odds. The offset is the lowest one
+that is expected to keep the sensor within its weekly budget of false alarms.
 
 Seen
-    Scored readings of one sensor less than `CLUSTER_S` apart are one *cluster*, with one cause. A
-    cluster that could have alerted counts as one minus its probability of vaping. Once a person has
-    answered, it counts as one or zero.
+    Scored readings of one sensor less than `CLUSTER_S` apart form a *cluster*, assumed to have one
+    cause. A cluster that could have alerted counts as a fraction of a false alarm: one minus its
+    probability of vaping. Once a person answers, it counts as one false alarm or none.
 Expected
-    What was seen, plus one week of an ordinary room: `BUDGET` at its own level, and e times as many
-    for each 1 / `TAIL` log-odds below. Its level is the model's, adjusted by people (room tests and
-    answers, `alerts.incidents.threshold_adjustments`).
+    The false alarms seen, plus one week of an ordinary room. An ordinary room has `BUDGET` false
+    alarms at its own level, and e times as many for each 1 / `TAIL` log-odds below it. Its level is
+    the model's, adjusted by people (room tests and answers,
+    `alerts.incidents.threshold_adjustments`).
 
 So a threshold starts where people set it. A room that uses none of its budget becomes more
 sensitive until it uses some; a room that a test made too sensitive becomes less sensitive again.
-Unanswered plumes may be vaping: they never raise a threshold above the model's, or above what
-people set. The offset is at most `UPPER`, so a score that high always alerts. It is at least
--`LOWER`. The offset is set at a sensor's first reading of each hour; each sensor's hours begin at a
-different minute, so that few are due together. Clusters and the time over which they were collected
-decay together, by a factor of e for every `MEMORY_S` in which the sensor reported. Nothing decays
-while a sensor is switched off. Thresholds are the same however the stream is split, and no sensor
-depends on another.
+Unanswered plumes may be vaping, so they never raise a threshold above the model's or the one people
+set, whichever is higher. The offset stays between -`LOWER` and `UPPER`, so a score more than
+`UPPER` above the model's level always passes. The offset is set at a sensor's first reading of each
+hour; each sensor's hours begin at a different minute, so that few offsets are set at once. Clusters
+and the time over which they were collected decay together, by a factor of e for every `MEMORY_S` in
+which the sensor reported. Nothing decays while a sensor is switched off. Thresholds depend neither
+on how the stream is split nor on other sensors.
 """
 
 from __future__ import annotations
@@ -59,30 +60,34 @@ _FINE_COLUMNS = tuple(CHANNEL_INDEX[k] for k in ("pm25", "pm1", "pm10", "n03"))
 MASK_PROBABILITY: Final = 0.6
 """Vaping counts as masked if another kind is at least this probable."""
 THC_FROM_S: Final = 20.0
-"""Seconds after the peak when an aerosol shows whether it persists."""
+"""Seconds after the peak until it is clear whether an aerosol persists."""
 THC_LOG_ODDS: Final = 0.85
 _OFTEN_S, _RARE_S, _MINUTE_S = 3.0, 20.0, 45.0
-"""Intervals at which readings are frequent, rare, and once a minute or slower."""
+"""Reporting intervals: readings are frequent up to the first, rare from the second, and once a
+minute or slower from the third."""
 _AGAIN_S: Final = 600.0
 """A second puff within this time confirms the first at a sensor that reports once a minute."""
 _READINGS_OFTEN, _READINGS = 3.0, 2.0
-"""Readings a pulse needs before it alerts: a single one may be an artifact or a first lobe."""
+"""Readings a pulse needs before it alerts, if readings are frequent and otherwise. A single reading
+may be an artifact."""
 _AGREES_VOC, _AGREES_RH = 0.06, 1.0
-"""Rise from which another channel counts as agreeing: doublings of VOC, percent of humidity."""
+"""Rise above which another channel agrees: VOC in doublings, humidity in percent."""
 _INTERVAL, _VOC_MAX, _RH_RISE = (FEATURES.index(k) for k in ("interval_s", "voc_max", "rh_rise"))
 FAINT_UG_M3: Final = 8.0
 """Smaller pulses do not alert. In an ordinary room most plumes are that small, and two readings are
-too few to distinguish vaping."""
+too few to recognize vaping."""
 FAINT_SHARE: Final = 0.2
-"""Smallest rise as a share of the level before; the error of particle sensors is proportional."""
+"""Smallest rise that alerts, as a share of the level before it: the error of a particle sensor
+grows with the level."""
 GLANCE, SMALL_GLANCE, SMALL_UG_M3 = 1.75, 0.5, 30.0
-"""How far below the model's level, in log-odds, a pulse is still possible vaping; less for a small
-one, because most plumes are small."""
+"""How far below the model's level, in log-odds, a pulse is still possible vaping. Pulses smaller
+than `SMALL_UG_M3` get the smaller margin, because most plumes are small."""
 LARGE_UG_M3, LARGE_WITHIN_S, LARGE_AFTER_S, LARGE_GLANCE = 60.0, 60.0, 8.0, 2.5
-"""A pulse that rises this much, within this time, is reported even without a clear cause, once it
-is this old, up to this far below the model's level."""
+"""A pulse that rose by `LARGE_UG_M3` within `LARGE_WITHIN_S` is reported even without a clear
+cause, once it is `LARGE_AFTER_S` old and scores at most `LARGE_GLANCE` below the model's level."""
 CLEAR: Final = dict.fromkeys(range(len(KINDS)), 0.7) | {SMOKE: 0.85}
-"""Probability at which another kind is clear, and seconds an episode must have lasted."""
+"""Probability at which a kind other than vaping is clear. Its episode must also have lasted
+`CLEAR_AFTER_S`."""
 CLEAR_AFTER_S: Final = dict.fromkeys(range(len(KINDS)), 60.0) | {SMOKE: 120.0}
 
 
@@ -95,9 +100,9 @@ def compute_share_left(episodes: Episodes, x: Floats) -> Floats:
 
 
 def is_early(episodes: Episodes, f: Floats) -> Flags:
-    """Return whether a pulse has too few readings so far, and no other channel agrees.
+    """Return whether a pulse has too few readings so far to alert.
 
-    If readings are rare, another channel that agrees stands in for the next reading.
+    If readings are rare, a rise of VOC or humidity stands in for the missing reading.
     """
     interval = f[:, _INTERVAL]
     enough = np.where(interval <= _OFTEN_S, _READINGS_OFTEN, _READINGS)
@@ -112,9 +117,9 @@ def _agrees(f: Floats) -> Flags:
 
 
 def is_ambiguous(episodes: Episodes, f: Floats) -> Flags:
-    """Return whether a sensor reports too rarely to distinguish one puff from a spray.
+    """Return whether a sensor reports too rarely to tell whether a pulse is a puff or a spray.
 
-    In that case, it alerts only if another channel agrees, or after a second puff.
+    A pulse is not ambiguous if VOC or humidity rose too, or if it follows another puff.
     """
     since = episodes["pulse_onset"] - episodes["possible_onset"]
     is_second = (since > 0.0) & (since <= _AGAIN_S)
@@ -130,7 +135,7 @@ def is_faint(episodes: Episodes) -> Flags:
 
 
 def is_near(episodes: Episodes, model_level: float) -> Flags:
-    """Return whether a pulse comes near the model's threshold."""
+    """Return whether a pulse scores above the model's threshold, or near it."""
     glance = np.where(episodes["peak"] < SMALL_UG_M3, SMALL_GLANCE, GLANCE)
     flags: Flags = episodes["log_odds"] >= model_level - glance
     return flags
@@ -161,7 +166,7 @@ def is_unclear(chances: Floats) -> Flags:
 def drop_unseen_kinds(chances: Floats, episodes: Episodes) -> Floats:
     """Set to zero the probabilities of kinds that the sensor could not have detected.
 
-    The others stay as they are, so that no kind seems clear just because channels are missing.
+    The others are not rescaled, so that no kind seems clear just because channels are missing.
     """
     baseline = episodes["baseline"]
     chances = chances.copy()
@@ -171,7 +176,7 @@ def drop_unseen_kinds(chances: Floats, episodes: Episodes) -> Floats:
 
 
 def compute_probabilities(log_odds: Floats, kinds: Floats) -> Floats:
-    """Return each kind's probability: vaping's from its log-odds, and the others share the rest."""
+    """Return each kind's probability: vaping's from its log-odds, the rest shared by the others."""
     vape = expit(log_odds)
     others = kinds[:, 1:]
     total = others.sum(axis=1)
@@ -181,10 +186,10 @@ def compute_probabilities(log_odds: Floats, kinds: Floats) -> Floats:
 
 
 def build_evidence(episode: np.void, *, pulse: bool) -> dict[str, ChannelEvidence]:
-    """Return how the channels moved: over the scored pulse, or the whole episode."""
+    """Return how the channels moved during the scored pulse, or during the whole episode."""
     start = episode["pulse_onset" if pulse else "onset"]
     before = episode["before_pulse" if pulse else "baseline"].copy()
-    if pulse:  # The level may already have been rising before.
+    if pulse:  # Particles may already have been rising before.
         before[FINE] = episode["pulse_base"]
     later = episode["highest_at"] >= start
     top = np.where(later, episode["highest"], episode["at_peak"])
@@ -229,13 +234,14 @@ def count_moments(age: Floats) -> Floats:
 
 
 BUDGET: Final = 1.0
-"""Default budget, false alarms per sensor and week. With ten restrooms, it means two wasted trips
-per school day; with more, people soon stop trusting alerts."""
+"""Default budget: false alarms per sensor and week. With ten restrooms, it means two wasted trips
+per school day; with more trips, people soon stop trusting alerts."""
 LOWER: Final = 3.0
 UPPER: Final = 1.5
-"""How far a threshold may be below and above the model's, log-odds."""
+"""How far a threshold may be below and above the model's, in log-odds."""
 TAIL: Final = 1.5
-"""How fast nuisances become rarer as the score rises, in simulations not used in training."""
+"""How fast false alarms become rarer as the score rises, measured in simulations not used in
+training."""
 CLUSTER_S: Final = 120.0
 WEEK_S: Final = 7 * 86_400.0
 MEMORY_S: Final = 4 * WEEK_S
@@ -250,7 +256,7 @@ _OFFSETS: Final = np.arange(-LOWER, UPPER + _STEP / 2, _STEP)
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """State of `n` sensors; every other field is a row of `block`, `false` the last rows."""
+    """State of `n` sensors: each other field is a row of `block`; `false` is its last rows."""
 
     block: Floats
     read_s: Floats
@@ -258,10 +264,10 @@ class _State:
     hour: Floats
     """Hour in which the threshold was last set."""
     phase_s: Floats
-    """Offset within the hour at which the threshold is set."""
+    """Seconds past the full hour at which the threshold is set."""
     first: Floats
     last: Floats
-    """Event times of the running cluster, Unix seconds."""
+    """Event times of the first and the last reading in the running cluster, Unix seconds."""
     highest: Floats
     """Highest score of the running cluster."""
     faded_at: Floats
@@ -271,8 +277,8 @@ class _State:
     """Offset, and the offset that people set, in log-odds."""
     budget: Floats
     false: Floats
-    """Remembered false alarms by their highest score, one row for each of `_OFFSETS`; corrections
-    by answers are in the last row."""
+    """Remembered false alarms by highest score, one row for each of `_OFFSETS`. Corrections from
+    answers are in the last row."""
 
     @classmethod
     def of(cls, block: Floats) -> _State:
@@ -302,11 +308,11 @@ class ThresholdReport:
     level, model_level : float
         Log-odds at which vaping alerts, and the model's own threshold.
     budget, expected : float
-        Tolerable and expected false alarms a week; None until there is enough data.
+        Tolerable and expected false alarms a week; `expected` is None until there is enough data.
     feedback : float
-        Offset by room tests and answers, log-odds.
+        Offset from room tests and answers, in log-odds.
     weeks : float
-        How long the sensor has reported.
+        How long the sensor has reported, in weeks.
     """
 
     level: float
@@ -387,12 +393,12 @@ class AlertThresholds:
         return thresholds
 
     def watch(self, rows: NDArray[np.int32], time: Floats, dt: Floats) -> None:
-        """Advance time, and set the thresholds that are due; call before `observe`.
+        """Advance time, and set the threshold of each sensor whose next hour has begun.
 
         Parameters
         ----------
         rows : ndarray of int32, shape (n,)
-            Distinct sensors, ascending, one reading each.
+            Distinct sensors, ascending, one reading each. Call this before `observe`.
         time, dt : ndarray of float64, shape (n,)
             Event time, Unix seconds; seconds since each sensor's last reading.
         """
@@ -405,7 +411,7 @@ class AlertThresholds:
         hour = time - state.phase_s[here]
         hour /= 3600.0
         np.floor(hour, out=hour)
-        due = hour != state.hour[here]  # NaN at the first reading: due
+        due = hour != state.hour[here]  # also at the first reading: NaN equals nothing
         if not np.count_nonzero(due):
             return
         rows, time, hour = rows[due], time[due], hour[due]
@@ -419,7 +425,7 @@ class AlertThresholds:
         self._set(rows[~new])
 
     def observe(self, rows: NDArray[np.int32], time: Floats, score: Floats) -> None:
-        """Record the scores of readings that could have alerted, log-odds, of distinct sensors."""
+        """Record the scores, in log-odds, of distinct sensors' readings that could have alerted."""
         state = self._state
         fresh = ~(time - state.last[rows] < CLUSTER_S)
         if np.count_nonzero(fresh):
@@ -443,13 +449,13 @@ class AlertThresholds:
         self._changed[rows] = False
 
     def set_budget(self, row: int, budget: float) -> None:
-        """Set a sensor's budget, false alarms a week; if that changes it, reset the threshold."""
+        """Set a sensor's budget in false alarms a week; if it changes, set the threshold again."""
         if budget != self._state.budget[row]:
             self._state.budget[row] = budget
             self._set(np.array([row]))
 
     def set_feedback(self, row: int, moved: float) -> None:
-        """Set the offset from room tests and answers, in log-odds, within the bounds."""
+        """Set the offset from room tests and answers, in log-odds, clipped to the bounds."""
         self._state.by_people[row] = min(max(moved, -LOWER), UPPER)
         self._set(np.array([row]))
 
@@ -475,7 +481,7 @@ class AlertThresholds:
         )
 
     def _close(self, rows: NDArray[np.int32]) -> None:
-        """End the running clusters of distinct sensors, where there is one."""
+        """End the running clusters of distinct sensors; sensors without one are skipped."""
         state = self._state
         rows = rows[~np.isnan(state.first[rows])]
         if not rows.size:
@@ -489,7 +495,7 @@ class AlertThresholds:
         state.first[rows] = state.highest[rows] = np.nan
 
     def _fade(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Decay the false alarms of distinct sensors, and return the sensors."""
+        """Decay the remembered false alarms of distinct sensors; return `rows`."""
         self._state.false[:, rows] = self._remembered(rows)
         self._state.faded_at[rows] = self._state.read_s[rows]
         return rows
@@ -501,7 +507,7 @@ class AlertThresholds:
         return state.false[:, rows] * faded
 
     def _log_a_week(self, rows: NDArray[Any]) -> Floats:
-        """Return the logarithm of the false alarms a week to expect at each of `_OFFSETS`."""
+        """Return the logarithm of the expected false alarms a week at each of `_OFFSETS`."""
         state = self._state
         weeks = (MEMORY_S / WEEK_S) * -np.expm1(-state.read_s[rows] / MEMORY_S)
         ordinary = BUDGET * np.exp(TAIL * (state.by_people[rows] - _OFFSETS[:, None]))
@@ -533,12 +539,12 @@ class AlertBudgets:
     Attributes
     ----------
     default : float
-        For sensors without a budget of their own.
+        Budget of sensors without their own.
     own : mapping of str to float
-        By sensor.
+        Budgets by sensor.
     moved : mapping of str to float
-        Initial offset by sensor, in log-odds, to replay old readings at the thresholds of their
-        time; empty in a service, where feedback adjusts thresholds.
+        Initial offset by sensor, in log-odds. A replay uses it to apply the thresholds of that
+        time; it is empty in a service, where feedback adjusts thresholds.
     """
 
     default: float = BUDGET
@@ -546,7 +552,7 @@ class AlertBudgets:
     moved: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     def give(self, thresholds: AlertThresholds, row: int, sensor: str) -> None:
-        """Apply the budget of a sensor, and its offset if it has one; repeating changes nothing."""
+        """Apply a sensor's budget, and its offset if it has one; repeated calls change nothing."""
         thresholds.set_budget(row, self.own.get(sensor, self.default))
         if sensor in self.moved:
             thresholds.set_feedback(row, self.moved[sensor])

@@ -5,11 +5,11 @@ Readings reach the detector as a `ReadingBatch`; their columns become one matrix
 Baselines are gated: they fall quickly, rise slowly, and rise even more slowly during an episode, so
 that a plume does not become the baseline it is compared with.
 
-Nearly all readings are quiet, so the detector is as fast as `advance`. State is stored channel by
-channel, one column per sensor: each operation runs over contiguous numbers of many sensors, in
-blocks that fit a core's cache. Each number is computed by the same operations whatever else is in
-the block, and logarithms are taken only of contiguous arrays, for which numpy gives the same bits
-at any length. So the state is the same however a stream is split.
+Nearly all readings fall outside episodes, so the speed of `advance` decides the detector's. State
+is stored channel by channel, one column per sensor: each operation runs over contiguous numbers of
+many sensors, in blocks that fit a core's cache. Each number is computed by the same operations
+whatever else is in the block, and logarithms are taken only of contiguous arrays, for which numpy
+gives the same bits at any length. So the state does not depend on how a stream is split.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ CHANNELS: Final = tuple(key for key, _, _ in _TABLE)
 CHANNEL_INDEX: Final = {key: i for i, key in enumerate(CHANNELS)}
 FINE: Final = CHANNEL_INDEX["fine"]
 OPENERS: Final = slice(FINE, FINE + len(_OPENERS))
-"""Channels whose rise opens an episode, ``fine`` first; noise is tracked for these alone."""
+"""Channels whose rise opens an episode, ``fine`` first. Noise is tracked only for these."""
 RISE: Final = np.array(
     [next((rise for opener, rise, _ in _OPENERS if opener == key), np.inf) for key in CHANNELS]
 )
@@ -79,11 +79,11 @@ _SOURCE: Final = np.array([COLUMN_INDEX["pm25" if key == "fine" else key] for ke
 _RAW: Final = CHANNEL_INDEX["voc_raw"]
 _INDEX: Final = CHANNEL_INDEX["voc_index"]
 VOC_OFFSETS: Final = np.array([400.0, 800.0])
-"""Added to TVOC in ppb and in µg/m³ before the logarithm."""
+"""Amounts added to TVOC, in ppb and in µg/m³, before taking the logarithm."""
 RAW_SPAN: Final = 870.0
 """Raw ticks per doubling."""
 _INDEX_SAYS: Final = 1.5
-"""A lower VOC index is still starting up (0 for 45 s, then 1 until it has learned)."""
+"""A sensor with a lower VOC index is still starting up (0 for 45 s, then 1 while it learns)."""
 _INDEX_TOP: Final = 505.0
 """A little above the end of the scale, so that the end itself stays finite."""
 _DOUBLINGS_PER_LOGIT: Final = 0.27
@@ -125,9 +125,9 @@ def channel_matrix(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def doublings_of_index(index: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return a VOC index as doublings of concentration, the inverse of its sigmoid.
+    """Convert a VOC index to doublings of concentration by inverting its sigmoid.
 
-    So a rise near the end of the scale counts as much as a rise in the middle.
+    A rise near the end of the scale then counts as much as a rise in the middle.
     """
     within = np.minimum(np.maximum(index, 1.0), _INDEX_TOP - 5.0)
     doublings: NDArray[np.float64] = np.log(within / (_INDEX_TOP - within))
@@ -140,9 +140,9 @@ def voc_strength(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the rise of VOC over a reference, on one scale for all kinds of VOC sensors.
 
-    A metal-oxide sensor answers with a fixed number of raw ticks per doubling of concentration over
-    its offset C0 (870 a doubling, C0 0.2-1 ppm ethanol-equivalent: Sensirion SGP40 data sheet). The
-    other outputs are put on this scale only for scoring; it is never reported.
+    The raw signal of a metal-oxide sensor changes by 870 ticks each time C + C0 doubles, where C is
+    the concentration and C0 is 0.2-1 ppm ethanol-equivalent (Sensirion SGP40 data sheet). Other
+    outputs are converted to this scale only for scoring; it is never reported.
 
     Returns
     -------
@@ -167,8 +167,8 @@ def voc_strength(
 
 
 BANK: Final = ("fine", "pm1", "pm10", "voc", "rh", "temp", "co2")
-"""Signals smoothed with several time constants. A difference means the same at any level:
-concentrations are logarithms, VOC is in doublings, temperature and humidity are as measured."""
+"""Signals smoothed with several time constants. So that a difference means the same at any level,
+particles are logarithms and VOC is in doublings. Humidity, temperature and CO2 are as measured."""
 BANK_TAU_S: Final = np.array([4.0, 12.0, 40.0, 120.0, 400.0])
 
 
@@ -181,7 +181,7 @@ def bank_signals(x: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np
     Parameters
     ----------
     known : ndarray of bool, shape (len(CHANNELS), n)
-        Where it is not NaN.
+        Where `x` is not NaN.
 
     Returns
     -------
@@ -225,7 +225,7 @@ class ReadingBatch:
     received: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
-        """Check that the arrays fit each other.
+        """Check that the shapes of the arrays match.
 
         Raises
         ------
@@ -247,9 +247,9 @@ class ReadingBatch:
 
 K: Final = len(CHANNELS)
 BLOCK: Final = 1024
-"""Most readings processed together: the state of their sensors fits a core's cache."""
+"""Maximum number of readings processed together: their sensors' state fits a core's cache."""
 SCRATCH_SENSORS: Final = BLOCK + BLOCK // 4
-"""Most sensors advanced together, including a few neighbors without a reading."""
+"""Maximum number of sensors advanced together, including neighbors without a reading."""
 WARM_UP_S: Final = 20.0
 """A sensor is not scored before it has reported for this long."""
 NOISE_GAIN: Final = 0.02
@@ -287,11 +287,11 @@ class Baselines:
     levels : shape (K + 1, n)
         Baselines of all channels, then the local level: both follow the same rule.
     local : shape (n,)
-        Local level of the fine signal: falls with it, rises within three quarters of a minute.
+        Local level of the fine signal: it falls within seconds and rises within 45 s.
     last : shape (K, n)
         Last value of every channel.
     noise : shape (len(FLOOR), n)
-        Mean absolute step of `OPENERS` while nothing happens, at least `FLOOR`.
+        Mean absolute step of `OPENERS` outside episodes, at least `FLOOR`.
     time, first : shape (n,)
         Event time of the last and the first reading, Unix seconds.
     interval, count : shape (n,)
@@ -340,7 +340,7 @@ WIDTH: Final = 2 * K + 1 + len(FLOOR) + 4 + len(BANK) * BANK_TAU_S.size
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one reading changed for each sensor in an episode, with the state before it.
+    """What a reading changed for each sensor in an episode, and the state before that reading.
 
     Attributes
     ----------
@@ -389,8 +389,8 @@ class Scratch:
 class ScratchPool:
     """One allocation, sliced for blocks of any number of sensors.
 
-    Allocating in every step would cost as much as the arithmetic: buffers of this size are returned
-    to the system when freed, and each of their pages would have to be mapped again.
+    Allocating in every step would cost as much as the arithmetic: freed buffers of this size go
+    back to the system, which would have to map each page again.
     """
 
     _SHAPES: Final = (
@@ -467,14 +467,14 @@ class BaselineTracker:
         Parameters
         ----------
         rows : ndarray of int, shape (n,)
-            Distinct and ascending.
+            Rows of the sensors, distinct and ascending.
         in_episode, time, dt, x : ndarray, shape (n,), (n,), (n,), (n, len(CHANNELS))
             As for the function `advance`, one row per sensor.
 
         Returns
         -------
         Change or None
-            For the sensors in an episode; None if there are none.
+            Changes of the sensors in an episode; None if there are none.
         """
         changes: list[Change] = []
         for start in range(0, rows.size, BLOCK):
@@ -501,7 +501,7 @@ class BaselineTracker:
         columns = block.take(rows, axis=1)
         here = Baselines.of(columns)
         change = advance(here, in_episode, time, dt, x.T, self._scratch.cut(n))
-        # An index per number: with row and column indexes, numpy takes three times as long.
+        # Use one flat index per number: row and column indexes take numpy three times as long.
         place = np.arange(0, block.size, block.shape[1])[:, None] + rows
         block.reshape(-1)[place] = columns
         return change
@@ -515,7 +515,7 @@ class BaselineTracker:
         dt: Floats,
         x: Floats,
     ) -> Change | None:
-        """Advance the neighbors at `at` in place, except those without a reading."""
+        """Advance the sensors at `at` in place; leave the others in this span unchanged."""
         span = here.time.size
         has_reading = np.zeros(span, np.bool_)
         has_reading[at] = True
@@ -540,17 +540,17 @@ def advance(
     Parameters
     ----------
     in_episode : ndarray of bool, shape (n,)
-        Sensors in an episode, whose baselines are held.
+        Sensors in an episode; their baselines rise more slowly.
     time, dt : ndarray of float64, shape (n,)
         Event time, and seconds since the last reading; 0 for a first reading.
     x : ndarray of float64, shape (len(CHANNELS), n)
     scratch : Scratch
-        Of `n` sensors.
+        Buffers for `n` sensors.
 
     Returns
     -------
     Change or None
-        For the sensors in an episode or opening one; None if there are none.
+        Changes of the sensors that are in an episode or open one; None if there are none.
     """
     known = np.equal(x, x, out=scratch.known)
     excess = scratch.excess

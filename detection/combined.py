@@ -1,7 +1,7 @@
 """Run all detectors over one stream of readings.
 
-A reading is processed at its own time, but never later than its receipt, so that a device clock
-that was ahead and is then corrected does not age its own or other sensors.
+A reading is processed at its own time, but never later than its receipt. Otherwise, a device clock
+that runs ahead and is then corrected would make readings look old and sensors look silent.
 
 The service, a replay and a cluster all use this one object, so the same readings give the same
 events everywhere. `detection.detector` detects plumes, `DeviceEvents` handles what devices report
@@ -10,8 +10,8 @@ some vape alerts.
 
 Any split of a stream into batches gives the same events. Sensors in different buildings are
 independent, with one exception: the minutes of `MinuteDetectors` close with the first reading of
-*any* sensor after their end. If a stream is divided by building, their events are the same, but
-each is emitted at the first reading of its part after that minute.
+*any* sensor after their end. If a stream is divided by building, the events are the same, but each
+is emitted at the first reading after that minute in its own part.
 """
 
 from __future__ import annotations
@@ -49,15 +49,16 @@ if TYPE_CHECKING:
 
 FAULT_AFTER_S: Final = 120.0
 HOLD_S: Final = 600.0
-"""Reports of a device's alarm belong to one event until this long after the last one."""
+"""A device's alarm or fault is over when the device has not reported it for this long."""
 FINDING_HOLD_S: Final = 300.0
-"""An ingest finding's event ends this long after its first report, and the next report of a
-device's alarm is another event, so people who answered are notified again if it continues."""
+"""An ingest finding's event ends this long after its first report. A device's alarm that is still
+reported after this long becomes a new event. So people who answered are notified again if the
+condition continues."""
 BATTERY_LOW: Final = 15.0
 BATTERY_GOOD: Final = 25.0
 """Charge in %."""
 BATTERY_HOLD_S: Final = 3 * 86_400.0
-"""Some devices report their battery once a day."""
+"""A low battery is over after this long without a report: some devices report it once a day."""
 
 _BATTERY: Final = "low_battery"
 _FINDING: Final = "integrity:"
@@ -81,11 +82,12 @@ class _Report:
 
 
 class DeviceEvents:
-    """Follow device reports: tamper, a vendor's alarm, a faulty channel, a low battery.
+    """Turns device reports into events: tampering, vendor alarms, faulty channels, low batteries.
 
     Ingest findings about a sensor's messages (``integrity:...``) arrive the same way. A channel is
-    faulty only after `FAULT_AFTER_S` and three readings, so that a single value out of range alerts
-    nobody. A battery is low after two reports of `BATTERY_LOW`, until one of `BATTERY_GOOD`.
+    faulty only after three faulty readings over `FAULT_AFTER_S`, so that a single value out of
+    range alerts nobody. A battery is low after two reports of `BATTERY_LOW` or less, until it
+    reports `BATTERY_GOOD`.
     """
 
     def __init__(self) -> None:
@@ -165,7 +167,7 @@ class DeviceEvents:
         least: int = 1,
         after_s: float = 0.0,
     ) -> None:
-        """Count a report; alert the condition after `least` reports over `after_s`."""
+        """Count a report; alert after at least `least` reports over at least `after_s`."""
         self._expire(key, time, found)
         active = self._active.setdefault(key, _Report(time, time, 0, None))
         if key[1] in _REPORTS and time - active.onset > FINDING_HOLD_S:
@@ -241,7 +243,7 @@ FORMAT: Final = 1
 
 
 class MinuteDetectors:
-    """Detects sensor faults and building-wide air, from the same minutes of readings.
+    """Detects sensor faults and building-wide air from the same one-minute summaries.
 
     `place` returns the building and room of a sensor, if any.
 
@@ -257,11 +259,11 @@ class MinuteDetectors:
         self._ambient = Ambient(place)
 
     def row(self, sensor: str) -> int:
-        """Row of a sensor in batches; a new sensor gets the next one."""
+        """Return the row of a sensor in batches; a new sensor gets the next one."""
         return self._minutes.row(sensor)
 
     def step(self, batch: ReadingBatch) -> list[Event]:
-        """Return the events of readings in the order of the stream.
+        """Return the events that a batch of readings causes; pass batches in stream order.
 
         A time ahead of the stream makes other sensors look silent, so the caller must bound times
         by the time of receipt.
@@ -290,7 +292,7 @@ class MinuteDetectors:
         return marked
 
     def snapshot(self) -> bytes:
-        """State as versioned bytes."""
+        """Return the state as versioned bytes."""
         parts = [{name: getattr(part, name) for name in part.KEPT} for part in self._parts()]
         return msgspec.msgpack.encode([FORMAT, parts], enc_hook=_plain)
 
@@ -393,8 +395,8 @@ class CombinedDetector:
         Parameters
         ----------
         stream : Stream
-            Each sensor's readings in order of time; one that is not newer than the last is ignored.
-            The arrays are not modified.
+            Each sensor's readings must be in order of time; a reading not newer than the last is
+            ignored. The arrays are not modified.
         """
         if not stream.time.size:
             return []
@@ -409,8 +411,8 @@ class CombinedDetector:
             sensor, time, values = sensor[measured], time[measured], values[measured]
             received = received[measured]
         events += self._slow.step(ReadingBatch(slow[sensor], time, values))
-        # A report of only power or signal may use another clock, and must not make readings look
-        # old.
+        # A report with only battery or signal strength may use another clock; it must not make
+        # later readings look old.
         airy = np.isfinite(values[:, FOLLOWED]).any(axis=1)
         if not airy.all():
             sensor, time, values = sensor[airy], time[airy], values[airy]
@@ -428,7 +430,7 @@ class CombinedDetector:
         return self.plumes.set_back(now)
 
     def move_clock(self, now: float, by_s: float, sensors: Container[str]) -> list[Event]:
-        """Adjust to a clock of receipt that was set; see `Detector.move_clock`."""
+        """Adjust to a change of the receipt clock; see `Detector.move_clock`."""
         if by_s < 0:
             self._go_back(now)
         self._received = now
@@ -445,7 +447,7 @@ class CombinedDetector:
         self.watermark = min(self.watermark, now)
 
     def state(self) -> CombinedState:
-        """State from which `restore` continues."""
+        """Return the state from which `restore` continues."""
         return CombinedState(
             self.plumes.snapshot(),
             self._devices.snapshot(),
@@ -488,7 +490,7 @@ class CombinedDetector:
     def _rows(
         self, stream: Stream, measured: NDArray[np.bool_]
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Rows in the plume detector and in the minute detectors, by position in `names`.
+        """Return rows in the plume detector and in the minute detectors, by position in `names`.
 
         Only sensors that measured something get a row. If the next batch has the same list of
         names, they are not looked up again.

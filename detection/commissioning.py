@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PUFF_S: Final = 30.0
 """How long a puff lasts at a sensor."""
 SEEN_WELL_S: Final = PUFF_S / 3
-"""Longest reporting interval with three readings of it."""
+"""Longest reporting interval that yields three readings of a puff."""
 
 _LATE_S: Final = 30.0
 _TRUST: Final = 1 / 3
@@ -41,7 +41,7 @@ _WIDEST: Final = 6.0
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing a person does; `seconds` covers it and its trace."""
+    """One thing a person does; `seconds` includes the time until its trace fades."""
 
     name: str
     instruction: str
@@ -76,7 +76,8 @@ STEPS: Final = (
         60,
     ),
 )
-"""Five minutes. What clears fast comes first: deodorant lingers for minutes, glycol does not."""
+"""Steps of the five-minute test. Sources that clear fast come first; deodorant comes last, because
+it lingers for minutes."""
 
 
 class Timing(NamedTuple):
@@ -88,7 +89,7 @@ class Timing(NamedTuple):
 
 
 class Detected(NamedTuple):
-    """An event of the detector during a step, `late_s` after the step began."""
+    """An event that began during a step and alerted `late_s` seconds after the step began."""
 
     kind: str
     late_s: float
@@ -105,7 +106,7 @@ Detections = dict[str, tuple[Detected, ...]]
 
 
 def compute_median_interval(samples: Iterable[Sample]) -> float | None:
-    """Return the seconds between samples, the median; None if there are too few."""
+    """Return the median seconds between samples; None if there are too few."""
     times = sorted({at for at, values in samples if values})
     return float(np.median([b - a for a, b in pairwise(times)])) if len(times) > 1 else None
 
@@ -123,7 +124,7 @@ def group_by_step(events: Iterable[Event], timings: Sequence[Timing]) -> Detecti
 
 
 class _StepScores:
-    """The highest score, log-odds, of the pulses of each step that could have alerted."""
+    """Records each step's highest score (log-odds) among pulses that could have alerted."""
 
     def __init__(self, timings: Sequence[Timing]) -> None:
         self._timings = timings
@@ -163,9 +164,9 @@ def find_adjustment(scores: Mapping[str, float], model_level: float) -> float | 
     """Return how far to move the alert threshold so that it separates the puff from the rest.
 
     One puff says little about the next, so the threshold moves only `_TRUST` of the way from the
-    model's to the middle between the puff's score and the highest other one; or further, as far as
-    needed to end up between them, within `LOWER` and `UPPER`. None if the puff did not score
-    highest.
+    model's to the midpoint between the puff's score and the highest other score. It moves further
+    if it must to end up between the two scores. The result is limited to `LOWER` below and `UPPER`
+    above the model's; it is None if the puff did not score highest.
     """
     puff = max(scores[step.name] for step in STEPS if step.is_vaping) - model_level
     rest = max(scores[step.name] for step in STEPS if not step.is_vaping) - model_level
@@ -178,7 +179,7 @@ def find_adjustment(scores: Mapping[str, float], model_level: float) -> float | 
 
 
 def is_right(detections: Detections) -> bool:
-    """Return whether vaping was detected in the puff and in nothing else."""
+    """Return whether vaping was detected in the puff step and in no other."""
     return all(
         any(event.is_vaping for event in detections[step.name]) == step.is_vaping for step in STEPS
     )

@@ -63,14 +63,14 @@ GAP_S: Final = 900.0
 HISTORY_S: Final = 6 * 3600.0
 """After a longer silence, its baselines are discarded too: it starts over."""
 SILENT_S: Final = 300.0
-"""After a longer silence, by event time and by receipt, an episode has ended. Receipt counts too
-because the readings of a backlog are old when they arrive."""
+"""An episode ends after a longer silence, both by event time and by receipt. Receipt counts too,
+because the readings of a backlog are already old when they arrive."""
 JUDGED_S: Final = 240.0
 """How long a pulse is scored; its cause is clear within minutes."""
 _NEAR, _LARGE, _RARE = range(3)
 _WHY_POSSIBLE: Final = ((), (fact(Detail.LARGE_PLUME),), (fact(Detail.RARE_READINGS),))
-"""Details of a possible-vaping event, by reason: its score, its size alone, or its score at a
-sensor that reports too rarely to distinguish it from a spray."""
+"""Details of a possible-vaping event, by reason: `_NEAR`, its score; `_LARGE`, its size alone;
+`_RARE`, its score at a sensor that reports too rarely to distinguish it from a spray."""
 _NEAR_S: Final = 60.0
 _LEAST_S: Final = 0.001
 _FORMAT: Final = 1
@@ -89,9 +89,9 @@ class PulseObserver(Protocol):
         is_pulse: Flags,
         is_asked: Flags,
     ) -> None:
-        """Receive one row per scored reading, of a recent pulse or of an episode.
+        """Receive one row per scored reading of a pulse (`is_pulse`) or an episode (`is_asked`).
 
-        The log-odds of its pulse are in the episode.
+        `episodes` has the log-odds of the pulses.
         """
 
 
@@ -109,7 +109,7 @@ class _Round:
 
 
 class Detector:
-    """Detect plumes in the readings of many sensors.
+    """Detects plumes in the readings of many sensors.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ class Detector:
         self._rows: dict[str, int] = {}
         self._baselines = BaselineTracker()
         self._episodes: Episodes = make_idle(16)
-        # Not in the episodes, which are a kilobyte each, because every reading checks it.
+        # Kept outside the episodes (a kilobyte each), because every reading checks it.
         self._in_episode = np.zeros(16, np.bool_)
         self._states = np.zeros((16, self._model.units))
         self._received = np.full(16, -np.inf)
@@ -264,10 +264,10 @@ class Detector:
         return ended
 
     def move_clock(self, now: float, by_s: float, sensors: Container[str]) -> list[Event]:
-        """Adjust to a clock of receipt that was set ahead by `by_s`; return the events that end.
+        """Adjust to a receipt clock that was set ahead by `by_s`; return the events that end.
 
-        Alerted episodes end, because the onset identifies their events; if one is still going on,
-        it is alerted again.
+        Alerted episodes end, because events are identified by their onset. An episode that
+        continues is alerted again.
 
         Parameters
         ----------
@@ -288,7 +288,7 @@ class Detector:
 
         Call this for a sensor whose readings were dated at receipt and now have time stamps again.
         The reading at `time` then follows the previous one by the interval between their receipts.
-        Alerted episodes end only if the sensor goes back far.
+        Alerted episodes end only if the sensor goes back by more than `_NEAR_S`.
         """
         row = self._rows.get(sensor)
         if row is None:
@@ -327,7 +327,7 @@ class Detector:
         x: Floats,
         events: list[tuple[int, Event]],
     ) -> None:
-        """Take one reading each of distinct sensors, in ascending order of rows."""
+        """Process one reading from each of several sensors, in ascending order of rows."""
         dt = time - self._baselines.state.time[rows]
         if not (dt.size and dt.min() > 0.0 and dt.max() <= SILENT_S):
             keep = ~(dt <= 0)
@@ -398,7 +398,7 @@ class Detector:
             alerted_before &= episode["kind"] == alert_rules.VAPE
             vape &= ~(alert_rules.is_alerted_vaping(episode) | alerted_before)
         if np.count_nonzero(possible):
-            # Another kind that is alerted explains its own pulse, not those that follow.
+            # An alert of another kind explains its own pulse, but not later ones.
             possible &= ~alert_rules.is_alerted_vaping(episode) & ~alert_rules.is_possible(episode)
             possible &= episode["pulses"] != episode["alerted_pulse"]
         candidates = (vape | possible | asked)[w].nonzero()[0]
@@ -435,9 +435,11 @@ class Detector:
     def _passes_threshold(
         self, here: _Round, due: NDArray[np.intp], f: Floats
     ) -> NDArray[np.bool_]:
-        """Score pulses; return whether each passes its sensor's alert threshold, or comes near.
+        """Score pulses; return which pass their threshold, which are near it, which are ambiguous.
 
-        The third row is whether its sensor reports too rarely to distinguish it from a spray.
+        The result has one row of flags for each. A pulse is ambiguous if its sensor reports too
+        rarely to distinguish it from a spray. All three are False for a pulse too faint or too
+        early to alert.
         """
         if not due.size:
             return np.zeros((3, 0), np.bool_)
@@ -459,7 +461,7 @@ class Detector:
         return np.array([passes & ~unclear, near, unclear]) & may_alert
 
     def _end_sessions(self, here: _Round) -> None:
-        """End vaping events that have not been seen for a while, even if the episode continues.
+        """End vaping events that have scored too low for a while, even if the episode continues.
 
         This makes the next session in a busy hour a separate event.
         """
@@ -482,7 +484,7 @@ class Detector:
     def _alert(
         self, here: _Round, i: int, chances: Floats, *, is_vape: bool, is_over: bool
     ) -> None:
-        """Alert on vaping whose score passes, or on another kind once it is clear or has ended.
+        """Alert on vaping that passes the threshold, or on another kind once it is clear or over.
 
         If vaping is likeliest but below the alert threshold, no other kind is alerted either.
         """
@@ -534,7 +536,7 @@ class Detector:
         dt: Floats,
         events: list[tuple[int, Event]],
     ) -> Floats:
-        """End episodes across a silence; restart after a gap; return the time steps."""
+        """End episodes across a silence, restart sensors after a gap, and return the time steps."""
         silent = (dt > SILENT_S) & self._in_episode[rows]
         for i in np.flatnonzero(silent).tolist():
             events.extend((int(at[i]), event) for event in self._end_silent(rows[i : i + 1]))

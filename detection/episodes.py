@@ -1,13 +1,13 @@
 """Episodes: the state of a plume while it lasts, and the features that the model scores.
 
-An *episode* opens when a channel rises clearly and ends when all are back; a *pulse* is one rise of
-fine particles inside it, a puff or a spray.
+An *episode* opens when a channel rises clearly and ends when all channels are back to normal. A
+*pulse* is one rise of fine particles inside an episode, such as a puff or a spray.
 
-Features are causal: they use nothing later than their reading. They are NaN if not known yet, or if
-the sensor lacks the channel.
+Features are causal: they use nothing later than their reading. A feature is NaN if it is not known
+yet, or if the sensor lacks the channel.
 
-Everything here is arithmetic on whole arrays, row by row the same whatever other rows are in the
-batch, so that any split of a stream gives the same episodes.
+Everything here is arithmetic on whole arrays in which no row affects another, so any split of a
+stream gives the same episodes.
 """
 
 from __future__ import annotations
@@ -88,10 +88,10 @@ EPISODE: Final = np.dtype(
         ("is_masked", np.bool_),  # another kind was alerted before vaping
         ("last_vape_at", np.float64),  # when the log-odds last passed the threshold
         ("tenth_s", np.float64),
-        ("previous_left", np.float64),  # least share of the previous pulse
+        ("previous_left", np.float64),  # share of the previous pulse left at its lowest
         ("readings", np.float64),  # of the pulse
         ("thc_log_odds", np.float64),
-        ("session_onset", np.float64),  # onset of the first of the pulses that follow closely
+        ("session_onset", np.float64),  # onset of the session's first pulse
         ("alerted_onset", np.float64),
         ("possible_at", np.float64),  # when possible vaping was reported; NaN otherwise
         ("possible_onset", np.float64),  # onset of that pulse; kept when the next episode opens
@@ -119,9 +119,9 @@ _FALL_SHARES: Final = np.array([[0.5], [0.2], [0.1]])
 
 
 def take(episodes: Episodes, at: NDArray[np.integer]) -> Episodes:
-    """Return a copy of the rows at some positions.
+    """Return a copy of the rows at the given positions.
 
-    Here, and in `put`, numpy copies bytes: field by field it takes ten times as long.
+    Here and in `put`, numpy copies whole rows as bytes: copying fields takes ten times as long.
     """
     return episodes.view(_BYTES).take(at).view(EPISODE)
 
@@ -222,7 +222,7 @@ def _begin(
 
 
 def end_reached(episode: Episodes, time: Floats, x: Floats) -> NDArray[np.bool_]:
-    """Return whether all channels have been back for a while, or it has lasted too long."""
+    """Return whether all channels have been back for `QUIET_S`, or `LONGEST_S` have passed."""
     baseline = episode["baseline"][:, OPENERS]
     highest = episode["highest"][:, OPENERS] - baseline
     out = x[:, OPENERS] - baseline > np.maximum(RISE[OPENERS], 0.25 * highest)

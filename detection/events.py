@@ -1,7 +1,7 @@
 """The detector's output: events with evidence and details, in phases.
 
-Details add to probabilities and channels. To add one, add a member of `Detail` with its sentence
-here, and report it in a detector.
+Details complement probabilities and channels. To define a new detail, add a member of `Detail` with
+its sentence here, and report it from a detector.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ INTEGRITY: Final = (
 """Findings of ingest about a sensor's messages; the event has the prefix ``integrity:``."""
 BATTERY: Final = frozenset({Detail.BATTERY_LOW, Detail.BATTERY_AT})
 UNSETTLED: Final = frozenset({Detail.PARTLY_BACK, Detail.STATE_LOST})
-"""Of outages that ended while sensors may still be silent."""
+"""Details of outages that ended while sensors may still be silent."""
 
 
 def format_span(seconds: float) -> str:
@@ -217,7 +217,7 @@ class EventKind(Coded):
 
     VAPE = "vape", mark("vaping")
     POSSIBLE = "possible", mark("possible vaping")
-    """Vaping that is possible, not likely, or a large plume without a clear cause."""
+    """Vaping that is possible but not likely, or a large plume without a clear cause."""
     SMOKE = "smoke", mark("smoke")
     SPRAY = "spray", mark("spray")
     STEAM = "steam", mark("steam")
@@ -232,9 +232,9 @@ class EventKind(Coded):
 
 
 class EventPhase(StrEnum):
-    """The phase of an event's life that the detector reports.
+    """Which part of an event's life a detector reports.
 
-    `ALERTED` comes once, at the decision; then any number of `UPDATED`; last `ENDED`.
+    An event is `ALERTED` once, `UPDATED` any number of times, and finally `ENDED`.
     """
 
     ALERTED = "alerted"
@@ -255,7 +255,7 @@ class ChannelEvidence:
     rise_s : float
         Seconds from onset to that peak.
     decay_s : float or None
-        Seconds from the peak until half the excess was gone; None while it is not.
+        Seconds from the peak until half the excess was gone; None until then.
     """
 
     baseline: float
@@ -273,9 +273,9 @@ class Evidence:
     details: tuple[Fact, ...] = ()
 
     def sentence(self, kind: str) -> str:
-        """Say how likely a kind is and why, in the reader's language (`evidence_sentence`).
+        """Write how likely a kind is and why, in the reader's language (`evidence_sentence`).
 
-        If another kind is likelier, say what speaks for this one, and what else it could be.
+        If another kind is likelier, give the evidence, then the likelier kind.
         """
         why = _why(self.channels, self.details)
         ranked = sorted(self.probabilities.items(), key=lambda kv: -kv[1])[:2]
@@ -301,7 +301,7 @@ class Event:
 
     All times are event time in Unix seconds. `time` is when this phase was emitted: the time of the
     reading that decided it. `probabilities` is over event kinds and sums to one. `explained_by`
-    names another cause; such an event is recorded and alerts nobody.
+    names another cause; such an event is recorded, but alerts nobody.
     """
 
     sensor: str
@@ -333,7 +333,8 @@ class Event:
 
 
 KIND_NAMES: Final = Words(EventKind.texts())
-"""Nouns of kinds, as after a probability: 90 % likely vaping. Titles: `notice.KIND_WORDS`."""
+"""Names of kinds, as used after a probability (90% likely vaping); `notice.KIND_WORDS` has
+titles."""
 _LABELS: Final = Words(
     {
         "pm1": mark("finest particles"),
@@ -351,11 +352,11 @@ _LABELS: Final = Words(
 
 
 def evidence_sentence(event: Event) -> str:
-    """Write how likely it is and why, for a lock screen.
+    """Write how likely the event's kind is and why, for a lock screen.
 
-    A channel that moved less than what opens an episode by itself (`channels.RISE`) has "barely
-    changed"; one that moved less than its sensor can measure is "steady". Their levels are left out
-    for brevity. Units are in the table of the staff page.
+    A channel that moved too little to open an episode (`channels.RISE`) has "barely changed". A
+    channel that moved less than its sensor can measure is "steady". Their levels are left out for
+    brevity. The table on the staff page shows the units.
 
     Examples
     --------
@@ -390,7 +391,7 @@ def _why(evidence: Mapping[str, ChannelEvidence], details: Iterable[Fact]) -> st
 
 
 class _Still(Enum):
-    """How a channel did not move."""
+    """How still a channel was."""
 
     STEADY = auto()
     HARDLY = auto()
@@ -440,7 +441,7 @@ DEVICE_VERSION: Final = "device-1"
 
 
 def is_device_alarm(model_version: str) -> bool:
-    """Whether an event is a device's own alarm, not one that was detected here.
+    """Return whether an event is a device's own alarm rather than our detection.
 
     >>> is_device_alarm("device-1-vendor_vape"), is_device_alarm("plume-6")
     (True, False)

@@ -1,29 +1,30 @@
 """Liveness: decide which sensors are silent, and alert each outage once, not once per sensor.
 
-A sensor is *silent* after `LivenessSettings.missed` reporting intervals without a reading, and at
-least `LivenessSettings.least_s`. The interval is the registered one, or a longer one learned from
+A sensor is *silent* after `LivenessSettings.missed` reporting intervals without a reading, but not
+before `LivenessSettings.least_s`. The interval is the registered one, or a longer one learned from
 the stream: the second largest of the last ten gaps between reports (the largest if there are
-fewer), so that one lost report does not stretch it and a changed setting is learned after two.
+fewer), so that one lost report does not stretch it, and a longer setting is learned after two gaps.
 Until three gaps have been seen, a sensor is silent after `UNLEARNT_S`.
 
-A device or its gateway may also report `online` or `offline` (a will, an availability message).
-`offline` makes the sensor silent at once; `online` only revokes that report: a device that is
-connected but does not measure is still silent.
+A device or its gateway may also report `online` or `offline` (an MQTT will or an availability
+message). `offline` makes the sensor silent at once; `online` only revokes that report: a device
+that is connected but does not measure is still silent.
 
-Before alerting, silent sensors are collected for one interval, between `GATHER_LEAST_S` and
-`GATHER_MOST_S`; after a device's own report for `LivenessSettings.least_s`, so that a short
-reconnect is ignored. The sensors still silent then are one *outage* and one event, even if there
-are several, since a gateway, a broker or a switch is then the likely cause. A sensor that falls
-silent later and was last seen before such an outage began joins it. The event ends when all are
-back. If some return and others do not, the outage ends and the others start a new one.
+Before alerting, silent sensors are collected for one reporting interval, but for at least
+`GATHER_LEAST_S` and at most `GATHER_MOST_S`. After a device's own `offline` report, the wait is
+`LivenessSettings.least_s`, so that a short reconnect is ignored. The sensors still silent then form
+one *outage* with one event: if there are several, a gateway, a broker or a switch is the likely
+cause. A sensor that falls silent later and was last seen before such an outage began joins it. The
+event ends when all sensors are back. If only some return, the outage ends and the others start a
+new one.
 
 Sensors are not blamed for our own outages: after a restart, a pause of this process or a lost
 connection to the broker (`broker_healthy`), every wait starts over. A new sensor has `AWAITED_S` to
 send its first reading; after that it counts as an outage too, separate from sensors that fell
 silent.
 
-All times are receive times, Unix seconds; nothing here reads a clock. Invariant held by tests:
-events open and close in pairs, and a sensor is part of at most one outage.
+All times are receive times, Unix seconds; nothing here reads a clock. Tests check that events open
+and close in pairs and that a sensor is part of at most one outage.
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 UNLEARNT_S: Final = 1800.0
-"""When a sensor with an unknown interval counts as silent: three times the longest default interval
-of the devices we decode, ten minutes."""
+"""Silence after which a sensor with an unknown interval counts as silent: three times ten minutes,
+the longest default interval of the devices we decode."""
 AWAITED_S: Final = 86_400.0
-"""How long a registered sensor may take until its first reading."""
+"""How long a registered sensor may take to send its first reading."""
 GATHER_LEAST_S: Final = 30.0
 GATHER_MOST_S: Final = 600.0
 
@@ -90,8 +91,9 @@ class SensorLife:
     interval_s : float
         Expected seconds between reports: nine out of ten arrive sooner.
     expected : int
-        Readings expected since the first one: those received, plus as many as fit into each longer
-        gap at the median or registered interval. None are expected while the broker is down.
+        Readings expected since the first one: those received, plus those missing in each longer
+        gap, at the median interval or the registered one if that is longer. None are expected while
+        the broker is down.
     """
 
     state: SensorState
@@ -122,14 +124,14 @@ class _Sensor:
         return math.isfinite(self.last)
 
     def reports_every(self, rank: float = 0.9) -> float:
-        """Return the registered interval, or the learned one if that is longer, seconds."""
+        """Return the registered interval, or the learned one if that is longer, in seconds."""
         if not self.gaps:
             return self.interval_s
         ranked = sorted(self.gaps)
         return max(self.interval_s, ranked[math.ceil(rank * len(ranked)) - 1])
 
     def expected_in(self, gap: float) -> int:
-        """Return how many readings fit between two readings."""
+        """Return how many readings to expect in a gap, counting the one that ends it."""
         if not self.interval_s < gap < math.inf:
             return 1
         return max(1, round(gap / self.reports_every(0.5)))
@@ -151,7 +153,7 @@ class _Outage:
 
 @dataclass(slots=True)
 class _State:
-    """Contents of a snapshot; `silent` has the start of each silence."""
+    """Contents of a snapshot; `silent` maps each silent sensor to the start of its silence."""
 
     sensors: dict[str, _Sensor]
     silent: dict[str, float] = field(default_factory=dict)
@@ -162,7 +164,7 @@ class _State:
 
 
 class Liveness:
-    """Tracks the registered sensors by their reporting intervals in seconds; ignores others."""
+    """Tracks the sensors in `intervals` (reporting intervals in seconds); ignores all others."""
 
     def __init__(
         self, intervals: Mapping[str, float], settings: LivenessSettings | None = None
@@ -176,10 +178,10 @@ class Liveness:
     def on_item(
         self, sensor: str, received: float, *, alive: bool, status: str = ""
     ) -> list[Event]:
-        """Process a message from a sensor; if it was the last to return, return the outage's end.
+        """Process a message; return the outage's end if its last missing sensor is back.
 
-        `received` is in Unix seconds. `alive` is whether the message proves that the sensor
-        measures now: a repeated or retained value does not. `status` is ``"online"``,
+        `received` is in Unix seconds. `alive` is whether the message proves that the sensor is
+        measuring now; a repeated or retained value does not. `status` is ``"online"``,
         ``"offline"`` or empty, as reported by the sensor or its gateway.
         """
         found = self._state.sensors.get(sensor)
@@ -208,8 +210,8 @@ class Liveness:
     def on_time(self, now: float, *, broker_healthy: bool | None = None) -> list[Event]:
         """Return the outages that begin, gain sensors or end by `now`, Unix seconds.
 
-        `broker_healthy` is whether messages can reach us at all; None means as before. A clock set
-        back by more than a minute is followed: every allowance starts over.
+        `broker_healthy` is whether messages can reach us at all; None means unchanged. If the clock
+        was set back by more than a minute, every allowance starts over.
         """
         if self._state.now - now > _AWAY_S:
             self._set_back(now)
@@ -395,7 +397,7 @@ class Liveness:
             return []
         is_seen = any(
             self._state.sensors[n].is_seen for n in ripe
-        )  # the others are the next outage
+        )  # the others form the next outage
         names = sorted(
             n
             for n in self._state.silent
@@ -437,7 +439,7 @@ class Liveness:
         )
 
     def _last_well(self, name: str) -> float:
-        """When a silent sensor last worked: at its last reading or its own report."""
+        """Return when a silent sensor last worked: at its last reading or its own report."""
         found = self._state.sensors[name]
         if not found.is_seen:
             return found.awaited

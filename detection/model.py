@@ -56,11 +56,12 @@ class Forest:
     Attributes
     ----------
     column : ndarray of int64, shape (n_trees, 2**depth - 1)
-        Feature compared at each node, plus the number of features if an unknown one goes right.
+        Index of the feature compared at each node. Where an unknown value goes right, the number of
+        features is added to the index.
     threshold : ndarray of float64, shape (n_trees, 2**depth - 1)
         A feature above the threshold goes right.
     value : ndarray of float64, shape (n_trees, 2**depth)
-        What each leaf adds.
+        Score that each leaf adds.
     offset : ndarray of float64, shape (n_scores,)
         Scores before any tree is added. The trees of the first score come first.
     """
@@ -84,7 +85,7 @@ class Forest:
         object.__setattr__(self, "_levels", tuple(levels))
 
     def score(self, features: Floats) -> Floats:
-        """Log-odds of each row, shape (n_scores, n).
+        """Return the log-odds of each row, shape (n_scores, n).
 
         Parameters
         ----------
@@ -110,7 +111,7 @@ class Forest:
             [np.where(unknown, -np.inf, features), np.where(unknown, np.inf, features)], axis=1
         ).ravel()
         column, threshold = self._levels[0]
-        # Written out for each tree, because numpy adds equal shapes in one loop.
+        # Repeated for each tree, because numpy adds arrays of equal shape in one loop.
         row = np.repeat(np.arange(0, both.size, 2 * n_features)[None], column.size, axis=0)
         # Every tree starts at its root, so there is no need to look it up for each row.
         right = both.reshape(n, -1).T.take(column, axis=0) > threshold[:, None]
@@ -124,7 +125,7 @@ class Forest:
         return node
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]]:
-        """Arrays that store this forest in a file."""
+        """Return the arrays that store this forest in a file."""
         return {
             f"{name}_column": self.column.astype(np.int16),
             f"{name}_threshold": self.threshold,
@@ -134,7 +135,7 @@ class Forest:
 
     @classmethod
     def from_arrays(cls, name: str, stored: Mapping[str, NDArray[Any]]) -> Forest:
-        """Forest stored by `arrays`."""
+        """Return the forest stored by `arrays`."""
         column, *others = (
             stored[f"{name}_{part}"] for part in ("column", "threshold", "value", "offset")
         )
@@ -142,7 +143,7 @@ class Forest:
 
 
 def _sums(added: NDArray[np.float64], parts: int) -> NDArray[np.float64]:
-    """Sum as many equal parts of the trees, always in the same order; overwrite `added`."""
+    """Sum the trees of each of `parts` scores, always in the same order; overwrite `added`."""
     n_trees, n = added.shape
     added = added.reshape(parts, -1, n)
     left = n_trees // parts
@@ -170,7 +171,7 @@ class Network:
         Range to which a feature is clipped, then the mean to subtract and the scale to divide by.
         An unknown feature counts as 0.
     groups : ndarray of int64, shape (n_groups,)
-        Features for which the network also gets whether they are known.
+        Features for which the network also learns whether they are unknown.
     inputs : ndarray of float64, shape (n_features + n_groups, 3 * n_units)
         Weights of the reset gate, the update gate and the candidate.
     recurrent : ndarray of float64, shape (n_units, 3 * n_units)
@@ -217,7 +218,7 @@ class Network:
         return state @ self.output + self.offset, state
 
     def normalized(self, features: Floats) -> Floats:
-        """Return scaled features, then for each group whether it is unknown, in steps of `STEP`."""
+        """Return the features, scaled and rounded to `STEP`, then which of `groups` are unknown."""
         logarithm = np.copysign(np.log1p(np.abs(features)), features)
         x = np.where(self.compressed, logarithm, features)
         np.minimum(np.maximum(x, self.low, out=x), self.high, out=x)
@@ -256,14 +257,14 @@ class Model:
     level : float
         Log-odds at which vaping alerts.
     vape : Forest or None
-        Log-odds of vaping from the features of one moment; with None, there is never vaping.
+        Scores vaping, as log-odds, from the features of one moment. Without it, nothing is vaping.
     network : Network or None
-        What the earlier moments of the episode add to them.
+        Adjusts these log-odds by the earlier moments of the episode.
     kinds : Forest or None
-        One score for each of `KINDS`; the softmax gives their probabilities. With None, all are
-        equal.
+        Gives each of `KINDS` a score; their softmax is the probabilities. Without it, all kinds are
+        equally probable.
     thc : Forest or None
-        Log-odds that vaping was from a THC cartridge; with None, it never is.
+        Scores, as log-odds, whether vaping came from a THC cartridge. Without it, it never does.
     """
 
     version: str
@@ -281,7 +282,7 @@ class Model:
     def vape_score(
         self, features: NDArray[np.float64], state: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Log-odds of vaping for each row of features, and the next states of the network.
+        """Return the log-odds of vaping for each row of features, and the network's next states.
 
         Parameters
         ----------
@@ -298,21 +299,21 @@ class Model:
         return score, state
 
     def thc_score(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Log-odds of a THC cartridge, given that it is vaping, for each row of features."""
+        """Return each row's log-odds of a THC cartridge, given that it is vaping."""
         if self.thc is None:
             return np.full(features.shape[0], -20.0)
         score: NDArray[np.float64] = self.thc.score(features)[0]
         return score
 
     def kind_probabilities(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Probability of each of `KINDS` for each row of features, shape (n, len(KINDS))."""
+        """Return the probability of each of `KINDS` for each row, shape (n, len(KINDS))."""
         if self.kinds is None:
             return np.full((features.shape[0], len(KINDS)), 1.0 / len(KINDS))
         result: NDArray[np.float64] = softmax(self.kinds.score(features).T, axis=1)
         return result
 
     def to_bytes(self) -> bytes:
-        """Bytes of the model file; the same for the same parameters."""
+        """Return the bytes of the model file; equal parameters give equal bytes."""
         out = io.BytesIO()
         arrays: dict[str, Any] = {}
         for name in _FORESTS:
@@ -360,7 +361,7 @@ class Model:
 
     @classmethod
     def shipped(cls) -> Model:
-        """Model shipped with the program."""
+        """Return the model shipped with the program."""
         return _shipped()
 
 

@@ -31,9 +31,9 @@ class Quantity:
     unit : str
         Unit symbol; empty for dimensionless indices.
     low, high : float
-        Closed range of physically possible values; outside it is a fault of the channel.
+        Closed range of physically possible values; a value outside it is a channel fault.
     resolution : float
-        Step below which a difference means nothing.
+        Smallest meaningful difference.
     """
 
     key: str
@@ -44,7 +44,7 @@ class Quantity:
     resolution: float
 
     def accepts(self, value: float) -> bool:
-        """Whether `value` is finite and inside the valid range."""
+        """Return whether `value` is finite and inside the valid range."""
         return math.isfinite(value) and self.low <= value <= self.high
 
 
@@ -86,7 +86,7 @@ FINE_PARTICLES: Final = ("pm25", "pm1", "pm4", "pm10", "n03")
 detected."""
 
 QUANTITY_WORDS: Final = Words({q.key: q.label for q in _TABLE})
-"""Their labels in the reader's language."""
+"""Labels of the quantities in the reader's language."""
 
 COLUMNS: Final[tuple[str, ...]] = tuple(QUANTITIES)
 """Column order of value matrices (`detection.channels.ReadingBatch.values`)."""
@@ -100,7 +100,7 @@ UNLIKELY: Final = {
     "rh": (0.0, 1.5),
     "temp": (45.0, 150.0),
 }
-"""Ranges of values that must be in another unit: of masses if they also vary."""
+"""Ranges of values that suggest another unit; for masses, only if the values vary."""
 _LOOKS_LIKE: Final = Words(
     {
         **dict.fromkeys(_MASSES, mark("always below 0.05 µg/m³ and varying: looks like mg/m³")),
@@ -111,7 +111,7 @@ _LOOKS_LIKE: Final = Words(
 
 
 def looks_like(quantity: str) -> str:
-    """Say what the values of a quantity look like.
+    """Describe which unit the values of a quantity seem to have.
 
     >>> looks_like("temp")
     'temperature always above 45 °C: looks like °F'
@@ -120,6 +120,6 @@ def looks_like(quantity: str) -> str:
 
 
 def is_unlikely(quantity: str, value: float) -> bool:
-    """Whether a value would be in another unit."""
+    """Return whether a value suggests another unit."""
     least, most = UNLIKELY.get(quantity, (0.0, 0.0))
     return least < value < most

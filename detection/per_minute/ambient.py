@@ -5,20 +5,20 @@ baseline b: ``e = ln((c + 4) / (b + 4))``. c is the lowest value of the last thr
 short puff or spray does not raise; adding 4 µg/m³ keeps the noise of clean rooms from counting. A
 room with several sensors uses their median.
 
-A building's air has risen when all of its rooms, or all but one of seven to twelve, all but two of
-up to eighteen and so on, and at least `LEAST_ROOMS` rooms, have e of `RISEN` or more (a rise to 1.6
-times), for `HELD_MINUTES` consecutive minutes, and the lowest of these rooms has at least half of
-the median: outdoor air reaches all rooms alike, while the many small sources of a class change
-differ from room to room. It is over when the median has been below `OVER` for ten minutes.
+A building's air has risen when enough of its rooms have an e of at least `RISEN` (a rise to 1.6
+times) and at least half of the median e, for `HELD_MINUTES` consecutive minutes. Enough means all
+of up to six rooms, all but one of seven to twelve, all but two of thirteen to eighteen, and so on;
+a building with fewer than `LEAST_ROOMS` rooms never counts. Outdoor air reaches all rooms alike,
+while the many small sources during a class change differ from room to room. The event ends when the
+median has been below `OVER` for ten minutes.
 
-One `ambient` event is emitted for the building. Its sensor is the one that rose first, or of
-several the one that was registered first; its onset is the median of the times at which they rose.
-`common` is the median e of the rooms while such an event runs: the part of a room's rise that the
-building explains.
+One `ambient` event is emitted for the building. Its sensor is the one that rose first (in a tie,
+the one with the lower row); its onset is the median of the times at which the sensors rose.
 
-A vape alert is *explained* by the building's air if the event runs and the room's own rise is not
-above the median rise of all rooms from five minutes before its onset. A rise of `STRONG_UG_M3` is
-never explained, nor is a sensor's own vape alarm, which brings no particles.
+A vape alert is *explained* by the building's air if the event is running and the room's own rise is
+no larger than the rise of the median e since five minutes before the alert's onset. A rise of
+`STRONG_UG_M3` or more is never explained, nor is a sensor's own vape alarm, which has no particle
+evidence.
 
 Sensors without a place are left out. Rooms without a reading for `FRESH_S` do not count.
 """
@@ -81,10 +81,10 @@ Place = tuple[str, str]
 class _Building:
     """State of one building.
 
-    - `history`: while the median is not near zero: the time, the median excess, whether the event
-      ran, how many rooms had risen, and how many rooms there were.
+    - `history`: a row per minute in which the median is not near zero: the time, the median excess,
+      whether the event ran, how many rooms had risen, and how many rooms there were.
     - `minutes`: consecutive minutes in which the rooms have risen together.
-    - `low_since`: since when the median has been low, while an event runs.
+    - `low_since`: when the median fell below `OVER` during an event.
     """
 
     history: list[list[float]] = field(default_factory=list)
@@ -114,7 +114,7 @@ class Ambient:
         "_buildings": dict[str, _Building],
         "_explained": dict[str, tuple[float, list[int]]],
     }
-    """What a snapshot holds, with its types."""
+    """Attributes that a snapshot contains, with their types."""
 
     def __init__(self, place: Callable[[str], Place | None]) -> None:
         self._place = place
@@ -130,7 +130,7 @@ class Ambient:
     def on_minute(self, minute: Minute, names: Sequence[str]) -> list[Event]:
         """Return the `ambient` events that a minute begins, updates or ends.
 
-        `names` are all sensors, by row.
+        `names` lists all sensors by row.
         """
         self._grow(len(names))
         rooms = self._rooms(minute, names)
@@ -149,8 +149,8 @@ class Ambient:
     def mark(self, events: Iterable[Event]) -> list[Event]:
         """Set `Event.explained_by` on vape events that building-wide air explains.
 
-        It is set from the first state of an event until an update rises above the common air.
-        Events are in order, and their minutes must have been given to `on_minute`.
+        An event keeps it from its alert until an update rises above the building's air. Pass events
+        in order, after `on_minute` has processed their minutes.
         """
         marked = []
         for event in events:
@@ -316,7 +316,7 @@ class Ambient:
         )
 
     def _explains(self, event: Event) -> list[int]:
-        """Return how many rooms of how many explain an event; empty if they do not."""
+        """Return how many rooms rose, and of how many, if that explains an event; else `[]`."""
         place = self._place(event.sensor)
         building = None if place is None else self._buildings.get(place[0])
         own = max(
@@ -342,7 +342,7 @@ class Ambient:
 
 
 def _phase(building: _Building, middle: float, minute: Minute) -> EventPhase | None:
-    """Return the state of a building in a minute; None if unknown."""
+    """Return the phase that a building's event enters in a minute, if any."""
     if not building.running:
         return EventPhase.ALERTED if building.minutes >= HELD_MINUTES else None
     if middle >= OVER:

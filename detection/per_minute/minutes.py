@@ -1,14 +1,13 @@
 """Readings of many sensors, minute by minute, for the minute detectors.
 
-Faults of a sensor and common changes of a building's air take minutes to hours to show, so their
-detectors (`sensor_faults`, `ambient`) see one row per sensor and minute: lowest
-and highest value of each channel, and its *zigzag*, the noise that is left when rises and falls
-are taken out.
+Sensor faults and building-wide changes of air take minutes to hours to show. Their detectors
+(`sensor_faults`, `ambient`) therefore get one row per sensor and minute: the lowest and the highest
+value of each channel, and its *zigzag*, the noise that remains without rises and falls.
 
-A minute is a minute of the stream: it closes with the first reading of any sensor that is past its
-end, and holds the readings that came before. Its content is minima, maxima and sums of whole
-numbers, so any split of the stream gives the same minutes, bit by bit. Readings not newer than
-their sensor's last are ignored.
+Minutes follow the stream: a minute closes with the first reading past its end, from any sensor, and
+contains the readings that came before. It consists of minima, maxima and sums of whole numbers, so
+any split of the stream gives the same minutes, bit for bit. Readings not newer than their sensor's
+last are ignored.
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ CHANNELS: Final = (
     "pm1", "pm25", "pm4", "pm10", "n03", "n05", "n10", "n25",
     "tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw", "rh", "temp", "co2",
 )  # fmt: skip
-"""Quantities with minutes. Left out are those that stay constant for days in a healthy sensor
-(pressure, light, vendor ratings, the NOx index)."""
+"""Quantities collected in minutes. Quantities that stay constant for days in a healthy sensor
+(pressure, light, vendor ratings, the NOx index) are left out."""
 CHANNEL_INDEX: Final[Mapping[str, int]] = {key: i for i, key in enumerate(CHANNELS)}
 
 _K: Final = len(CHANNELS)
@@ -50,7 +49,7 @@ _BY_CHANNEL: Final = ("low", "high", "zigzag", "pairs", "last", "before")
 _NEW: Final = np.array([np.nan, np.nan, 0.0, 0.0, np.nan, np.nan])[:, None, None]
 """State of each channel, in the order of `_BY_CHANNEL`, for a new sensor."""
 _OF_MINUTE: Final = slice(0, _BY_CHANNEL.index("last"))
-"""The part that starts over every minute."""
+"""The part of the state that starts over every minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +65,13 @@ class Minute:
     rows : ndarray of int64, shape (m,)
         Sensors, as given by `Minutes.row`.
     count : ndarray of float64, shape (m,)
-        Readings of each.
+        Number of readings of each sensor.
     low, high : ndarray of float64, shape (m, len(CHANNELS))
         Lowest and highest value in the unit of the quantity; NaN where absent.
     zigzag : ndarray of float64, shape (m, len(CHANNELS))
-        Mean size of the smaller of two opposite steps in a row, 0 where the steps agree, in the
-        unit of the quantity; NaN without three readings in a row. White noise of standard
-        deviation s has 0.56 s.
+        Mean of the smaller of two consecutive steps, counted as 0 if both go the same way, in the
+        unit of the quantity; NaN without three consecutive values. White noise of standard
+        deviation s has a zigzag of 0.56 s.
     """
 
     start: float
@@ -85,7 +84,7 @@ class Minute:
 
 
 class Minutes:
-    """Collect readings into minutes."""
+    """Collects readings into minutes."""
 
     KEPT: ClassVar[Mapping[str, Any]] = {
         "names": list[str],
@@ -95,7 +94,7 @@ class Minutes:
         "_count": np.ndarray,
         "_channels": np.ndarray,
     }
-    """What a snapshot holds, with its types."""
+    """Attributes that a snapshot contains, with their types."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -121,7 +120,7 @@ class Minutes:
         return row
 
     def step(self, batch: ReadingBatch) -> list[Minute]:
-        """Return the minutes that readings close; rows are those of `row`, in any order."""
+        """Return the minutes that a batch closes; its sensors are rows from `row`, in any order."""
         self._grow()
         minute = np.maximum.accumulate(np.floor(batch.time / MINUTE_S))
         minute = np.maximum(minute, self._now)
@@ -201,7 +200,7 @@ class Minutes:
         zigzag += size
         pairs += known
         if not run:
-            # An index per number: with row and column indexes, numpy takes three times as long.
+            # Use one flat index per number: row and column indexes take numpy three times as long.
             rows = np.arange(0, self._channels.size, self._time.size)
             self._channels.reshape(-1)[rows.reshape(*kept.shape[:2], 1) + of] = kept
 
@@ -237,18 +236,18 @@ def _zigzag(
     Parameters
     ----------
     x : ndarray of float64, shape (len(CHANNELS), n)
-        Readings, those of a sensor in a row.
+        Readings, grouped by sensor.
     starts : ndarray of intp, shape (m,)
         Where each sensor begins.
     last, before : ndarray of float64, shape (len(CHANNELS), m)
-        Last value of each sensor until now, and the one before that.
+        Last value of each sensor before these readings, and the value before that.
 
     Returns
     -------
     zigzag : ndarray of float64, shape (len(CHANNELS), n)
-        In tenths of the channel's resolution, whole numbers; 0 where the steps agree.
+        Whole tenths of the channel's resolution; 0 where both steps go the same way.
     known : ndarray of bool, shape (len(CHANNELS), n)
-        Whether there are three values in a row.
+        Whether there are three consecutive values.
     """
     if starts.size == x.shape[1]:
         step, earlier = x - last, last - before
@@ -267,7 +266,7 @@ def _zigzag(
 
 
 def _ends(starts: NDArray[np.intp], n: int) -> NDArray[np.intp]:
-    """Return where each of the runs that begin at `starts` ends; `n` is the total length."""
+    """Return the last position of each run that begins at `starts`; `n` is the total length."""
     ends = np.empty_like(starts)
     ends[:-1] = starts[1:]
     ends[-1] = n
@@ -292,9 +291,9 @@ def fine(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def grown(
     array: NDArray[np.float64], n: int, fill: float | NDArray[np.float64], axis: int = 0
 ) -> NDArray[np.float64]:
-    """Return `array` with at least `n` places on an axis, the new ones filled.
+    """Return `array` with at least `n` places on an axis; new places get `fill`.
 
-    It is doubled, so that growing is rare.
+    The size doubles, so that growing is rare.
     """
     have = array.shape[axis]
     if have >= n:

@@ -3,24 +3,25 @@
 Each minute (`minutes`) updates the state of each sensor, kept in arrays with one row per sensor. A
 sensor is compared with its own past, never with a table of products:
 
-* *frozen*: a channel has exactly one value for four times as long as ever before, and at least two
-  hours. At its own lowest value it may stay for a day, and forever where a constant value is normal
-  (0 ppb, a Plantower's 0 or 1 µg/m³, no coarse particles). If *every* channel is constant, half an
-  hour is enough.
-* *missing*: a channel has been absent for an hour and four times as long as ever before, while
-  others arrive.
+* *frozen*: a channel has had exactly the same value for four times as long as ever before, and for
+  at least two hours. It may stay at its own lowest value for a day, and forever at a value that is
+  normally constant (0 ppb, a Plantower's 0 or 1 µg/m³, no coarse particles). If *every* channel is
+  constant, half an hour is enough.
+* *missing*: a channel has been absent for at least an hour and four times as long as ever before,
+  while other channels arrive.
 * *saturated*: a channel stays for six hours at the end of its range, or at the channel's own
   highest value and far from its lowest.
-* *noisy*: for a whole hour with 50 readings, the noise of a channel is never below three times that
-  of any hour before. Only zigzags count as noise, so the rise and fall of a plume does not.
+* *noisy*: in an hour with at least 50 readings, even a channel's quietest moment is three times as
+  noisy as that of any earlier hour. Only zigzags count as noise, so the rise and fall of a plume
+  does not.
 * *covered*: for twenty minutes, fine particles are clearly below the cleanest level of recent days
   and have lost their noise, and humidity, CO2 and VOC barely change; or the particle channels alone
   show no change for an hour and a half.
 * *blown*: coarse dust and the humidity or CO2 of breath jump and are gone within three minutes,
   faster than any plume; or there are more coarse particles than anything but a spray can at the
   inlet could cause.
-* *drift*: the cleanest air of each of three days is three times what it was, and other sensors in
-  the building do not show that.
+* *drift*: on each of three days, even the cleanest air is three times as dirty as it used to be,
+  and other sensors in the building do not show this.
 
 *Covered* and *blown* are alerted as `tamper`, the rest as `sensor_fault`. Neither affects the plume
 detector: tampering never mutes vaping. There is at most one event a day for each sensor and kind of
@@ -74,7 +75,7 @@ _NOISY_LEAST: Final = 0.6
 """In units of usual noise; less is not a problem."""
 _HOUR_READINGS: Final = 50.0
 _NOISE_FADES: Final = 0.999
-"""An hour; half in a month."""
+"""Decay of the noise history per hour; it halves in a month."""
 _COVERED_S: Final = 1200.0
 _DEAF_S: Final = 1.5 * 3600.0
 _SILENT_SHARE: Final = 0.3
@@ -95,7 +96,7 @@ _RESTS_BELOW: Final = np.array(
 )
 """Up to this value a channel may stay constant forever: 0 or 1 µg/m³, no particles, 0 ppb."""
 
-# key: usual noise as a floor in the channel's unit, and as a share of the level
+# by channel: usual noise as a floor in the channel's unit, and as a share of the level
 _USUAL_NOISE: Final = np.array(
     [
         *[(0.5, 0.05)] * 4,  # masses
@@ -117,7 +118,7 @@ _OTHERS: Final = tuple(
     CHANNEL_INDEX[key] for key in ("rh", "co2", "voc_index", "voc_raw", "tvoc_ppb", "tvoc_ugm3")
 )
 SPIKE: Final = ("pm10", "pm25", "rh", "co2", "tvoc_ppb", "tvoc_ugm3", "voc_index")
-"""Channels that show blowing; the state keeps the level before it and the peak of each."""
+"""Channels that show blowing; the state has each one's level before it and its peak."""
 _SPIKE: Final = tuple(CHANNEL_INDEX[key] for key in SPIKE)
 _LEAST_BREATH: Final = np.array([4.0, 400.0])
 _MOST_VOC: Final = np.array([500.0, 1000.0, 100.0])
@@ -131,7 +132,7 @@ CHANNEL_STATE: Final[Mapping[str, float]] = {
     "value": np.nan,  # constant value of the channel
     "run": 0.0,  # s it has been constant
     "readings": 0.0,  # readings in that time
-    "longest": 0.0,  # s it was constant at most
+    "longest": 0.0,  # longest time it was constant, s
     "absent": 0.0,  # s it has been missing
     "longest_absent": 0.0,
     "seen": 0.0,  # minutes with a value
@@ -176,7 +177,7 @@ class Signs:
     Attributes
     ----------
     channel : ndarray of int64, shape (m, len(FAULTS))
-        Channel with the fault; `WHOLE` for all.
+        Channel with the fault; `WHOLE` means all channels.
     span : ndarray of float64, shape (m, len(FAULTS))
         Seconds for which the fault has lasted.
     value : ndarray of float64, shape (m, len(FAULTS))
@@ -241,7 +242,8 @@ def _rest(
     moved = present & ((low != c["value"]) | (high != c["value"]))
     one = low == high
     limit = np.maximum(_FROZEN_S, _TIMES * c["longest"])
-    # A constant run taken for a fault counts little as history; if it recurs, it becomes normal.
+    # A constant run that counted as a fault raises the limit only a little at a time; if such runs
+    # recur, they become normal.
     taught = np.where(c["run"] >= limit, np.maximum(2.0 * c["longest"], 0.5 * _FROZEN_S), c["run"])
     c["longest"] = np.where(moved, np.maximum(c["longest"], taught), c["longest"])
     c["run"] = np.where(moved, 0.0, c["run"] + np.where(present, dt[:, None], 0.0))
@@ -378,7 +380,7 @@ def _blown(minute: Minute, dt: Floats, c: Table, s: Table, spike: Floats, signs:
     coarse = ~(rise[:, 1] > _COARSE * dust)
     breath = rise[:, 2:4] >= _LEAST_BREATH
     spray = (rise[:, 4:] > _MOST_VOC).any(axis=1)
-    # With fewer readings a minute, its duration is unknown.
+    # With fewer readings a minute, the spike's duration is unknown.
     fresh = idle & (dt <= 150.0) & (minute.count >= 3.0)
     begins = fresh & (dust >= _LEAST_DUST) & coarse & breath.any(axis=1)
     back = high <= before + 0.3 * rise
@@ -393,7 +395,7 @@ def _blown(minute: Minute, dt: Floats, c: Table, s: Table, spike: Floats, signs:
 
 
 def _smooth(state: Floats, new: Floats, dt: Floats, tau_s: float) -> Floats:
-    """Smooth a signal (first order); an absent value changes nothing, a first one starts it."""
+    """Smooth a signal (first order); an absent value changes nothing, the first value starts it."""
     share = 1.0 - np.exp(-np.maximum(dt, 1.0) / tau_s)
     share = share[:, None] if new.ndim == 2 else share
     moved = state + share * (new - state)
@@ -437,9 +439,9 @@ class _Active:
 
 
 class SensorFaults:
-    """Find sensor faults, minute by minute.
+    """Finds sensor faults, minute by minute.
 
-    `building` gives the building of a sensor, if any; it is called once a day, about drift.
+    `building` returns a sensor's building, if any; it is called once a day to check for drift.
     `active` has the alerted faults that are not over, by row and kind.
     """
 
@@ -454,7 +456,7 @@ class SensorFaults:
         "active": dict[tuple[int, int], _Active],
         "_day": float,
     }
-    """What a snapshot holds, with its types."""
+    """Attributes that a snapshot contains, with their types."""
 
     def __init__(self, building: Callable[[str], str | None]) -> None:
         self._building = building
@@ -470,7 +472,7 @@ class SensorFaults:
         self._day = np.nan
 
     def on_minute(self, minute: Minute, names: Sequence[str]) -> list[Event]:
-        """Return the events that a minute begins, updates or ends; `names` has a name per row."""
+        """Return the events that a minute begins, updates or ends; `names` lists sensors by row."""
         self._grow(len(names))
         found = self.on_time(minute.start, names)
         day = float(minute.start // DAY_S)
@@ -542,7 +544,7 @@ class SensorFaults:
         self._drifting = np.where(begins | lasts, 1.0, 0.0)
 
     def _common(self, ratio: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.float64]:
-        """Return the drift factor of a building's other sensors; 1 if there are fewer than 2."""
+        """Return the median drift factor of the building's other sensors; 1 if fewer than two."""
         common = np.ones_like(ratio)
         buildings: dict[str, list[int]] = {}
         for row, name in enumerate(names):
@@ -622,7 +624,7 @@ class SensorFaults:
         )
 
     def _evidence(self, fault: int, row: int) -> dict[str, ChannelEvidence]:
-        """Return what changed when someone blew; other faults have no change to show."""
+        """Return how channels changed when someone blew; other faults have no such evidence."""
         if fault != BLOWN:
             return {}
         before, peak = np.split(self._spike[row], 2)
