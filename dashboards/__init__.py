@@ -1,1 +1,1 @@
-"""Grafana dashboards as code: `build` makes their JSON, `grafana` pushes it."""
+"""Grafana dashboards as code: `build` makes their JSON, and `grafana` pushes it."""

@@ -1,12 +1,13 @@
 """Build dashboards from their definitions, ``boards/*.toml``: rows of panels with their queries.
 
-The key of a panel that is a kind of `dashboards.panels` has its title; `ask` has its statements in
-InfluxQL, or `figure` a key figure of `reports.figures`. The other keys are arguments for that kind.
-They override the ``default`` of the row, which overrides that of the dashboard; ``"auto"`` removes
-one. ``shared.toml`` has texts, links and columns by name.
+In a panel, the key that names a kind of `dashboards.panels` has the title. `ask` has its InfluxQL
+statements, or `figure` names a key figure of `reports.figures`. All other keys are arguments for
+that kind. They override the row's ``default``, which overrides the dashboard's; the value
+``"auto"`` removes an argument. ``shared.toml`` has texts, links and columns by name.
 
-A name in braces, in any text, comes from `dashboards.queries.FRAGMENTS`, from the panel's own
-`fill`, or from its `quantities`: ``quantity`` is the first, ``basis`` the source of its guideline.
+A name in braces in any text is replaced. Its value comes from `dashboards.queries.FRAGMENTS`, from
+the panel's `fill`, or from its `quantities`: ``quantity`` is the first one, and ``basis`` is the
+source of its guideline.
 """
 
 from __future__ import annotations
@@ -53,11 +54,11 @@ _QUOTIENT: Final = (
     ("divided", "a", "b", "quotient"),
     ("filterFieldsByName", {"include": {"names": ["quotient"]}}),
 )
-"""The names of the two query results from which a key figure is computed."""
+"""Steps that divide the results ``a`` and ``b`` of a key figure's two queries."""
 _KEPT: Final = "${__url_time_range}&${source:queryparam}"
-"""Time range and data source, in links between dashboards."""
+"""Keeps the time range and data source in links between dashboards."""
 _NAME_AND_ID: Final = r"/^(?<text>.*) \| (?<value>.*)$/"
-"""Grafana displays the text of a match and uses its value."""
+"""Grafana displays the group ``text`` and uses the group ``value``."""
 _INCIDENTS: Final = filled(
     'SELECT "room" AS "sentence", "kind", "status", "verdict",'
     ' ("onset" + "detected_s" + "resolved_s") * 1000 AS "until" FROM {incident} WHERE {in_time}'
@@ -66,13 +67,15 @@ _INCIDENTS: Final = filled(
 
 @dataclass(frozen=True, slots=True)
 class DashboardSettings:
-    """Differences between schools.
+    """Settings that differ between schools.
 
-    - `page_url`, `docs_url`: without a slash at the end; empty for no links to it.
-    - `rooms`, `sensors` with their rooms: in the order in which their lines get colors and dashes.
-    - `influxdb3`: each database has a data source, since an InfluxDB 3 knows no policies.
-    - `names`: name of each room by its id; a room without one is shown by its id.
-    - `whole`: what figures about people on duty cover, since people belong to no place.
+    - `page_url`, `docs_url`: without a slash at the end; empty for no links.
+    - `rooms`, `sensors`: in the order in which their lines get colors and dashes; each sensor comes
+      with its room.
+    - `influxdb3`: whether each database has its own data source, because an InfluxDB 3 has no
+      policies.
+    - `names`: names of rooms by id; a room without a name is shown by its id.
+    - `whole`: name of what figures about people on duty cover; they can't be filtered by place.
     """
 
     zone: str = "America/New_York"
@@ -85,7 +88,10 @@ class DashboardSettings:
     whole: str = "whole school"
 
     def numbers(self, *, one_room: bool) -> dict[str, dict[str, int]]:
-        """Return the number of each room and sensor, by tag; for one room, within the room."""
+        """Return the number of each room and sensor, by tag.
+
+        With `one_room`, sensors are numbered within their room.
+        """
         counts: Counter[str] = Counter()
         sensors = {}
         for sensor, room in self.sensors:
@@ -114,7 +120,7 @@ def build(name: str, settings: DashboardSettings) -> Json:
         "slots": f"{COVERAGE * 96:.0f}",
         **{name: f"{{{name}}}" for name in ("page", "docs")},  # for `_link`
     }
-    folded = board.pop("folded", "")  # a folded row runs no query until it is opened
+    folded = board.pop("folded", "")  # a folded row doesn't run queries until it is opened
     made = _frame(settings, name, **board)
     for row in rows:
         is_folded = row["title"] == folded
@@ -145,8 +151,9 @@ def _frame(
 ) -> Json:
     """Return a dashboard without panels: its variables, links and time zone.
 
-    - `places`, `one_room`: whether it has variables for places, and is about a single room.
-    - `incidents`: whether charts mark incidents; for a single room, people switch them on.
+    - `places`, `one_room`: whether it has variables for places, and whether it shows a single room.
+    - `incidents`: whether charts can mark incidents; on a single room's dashboard, people turn this
+      on.
     """
     links: list[Json] = [
         {
@@ -201,7 +208,7 @@ def _selected(text: str, value: str) -> Json:
 def _place(tag: str, larger: Sequence[str], *, one: bool) -> Json:
     where = f" WHERE {in_place(larger)}" if larger else ""
     query = filled("SHOW TAG VALUES FROM {readings} WITH KEY = ") + f'"{tag}"{where}'
-    if tag == "room":  # listed by name: rooms with sensor records in the last day
+    if tag == "room":  # lists the names of rooms with sensor records in the last day
         query = (
             filled('SELECT DISTINCT("room_choice") FROM {health} WHERE ')
             + f"{in_place(larger)} AND time > now() - 1d"
@@ -214,7 +221,7 @@ def _place(tag: str, larger: Sequence[str], *, one: bool) -> Json:
         "datasource": DATA_SOURCE,
         "query": query,
         "regex": _NAME_AND_ID if tag == "room" else "",
-        "refresh": 2,  # refreshed when the time range changes
+        "refresh": 2,  # refresh when the time range changes
         "sort": 7,  # naturally, ascending
         "allowCustomValue": False,
         "multi": not one,
@@ -224,10 +231,10 @@ def _place(tag: str, larger: Sequence[str], *, one: bool) -> Json:
 
 
 def _mark(name: str, ask: str, color: str, *, is_shown: bool = True) -> Json:
-    """Return incidents or detections in the charts; people can show and hide them.
+    """Return the annotation that marks incidents or detections in charts; people can hide it.
 
-    The InfluxQL returns ``kind``, ``sentence``, and ``until``, the end in milliseconds; of an
-    incident also ``status`` and ``verdict``.
+    The InfluxQL returns ``kind``, ``sentence`` and ``until`` (the end in milliseconds), and for
+    incidents also ``status`` and ``verdict``.
     """
     return {
         "name": name,
@@ -316,7 +323,7 @@ def _filled(given: Any, words: Given) -> Any:
 
 
 def _queries(kind: str, given: dict[str, Any]) -> list[Json]:
-    """Build a panel's queries; time series are named by the tag they are grouped by."""
+    """Build a panel's queries; each series is named after the tag that groups it."""
     found: list[Json] = []
     if figure := given.pop("figure", ""):
         found = queries.key_figure(figure, whole_school=given.pop("whole_school", False))
@@ -336,7 +343,7 @@ def _queries(kind: str, given: dict[str, Any]) -> list[Json]:
 
 
 def _arguments(settings: DashboardSettings, given: Given) -> dict[str, Any]:
-    """Return the arguments of a panel or column with its placeholders filled in."""
+    """Return a panel's or column's arguments with names of units, colors and links resolved."""
     resolved: Mapping[str, Callable[[Any], Any]] = {
         "unit": lambda unit: panels.unit_of(unit) if unit in QUANTITIES else unit,
         "bands": lambda bands: [*_bands(bands)],
@@ -352,7 +359,7 @@ def _arguments(settings: DashboardSettings, given: Given) -> dict[str, Any]:
 
 
 def _link(settings: DashboardSettings, given: Any) -> Json | None:
-    """Link a cell to an address; without a staff page or docs URL, to the fallback."""
+    """Return a cell's link; if it needs a staff page or docs URL that is missing, the fallback."""
     title, url, *instead = SHARED["links"][given] if isinstance(given, str) else given
     known = {"{page}": settings.page_url and "${staff_page}", "{docs}": settings.docs_url}
     for name, base in known.items():

@@ -50,7 +50,7 @@ def built(settings: DashboardSettings) -> dict[str, dict[str, Any]]:
     made = {}
     links = line_links(settings)
     for name in DASHBOARDS:
-        body = json.loads(json.dumps(build(name, settings)))  # every panel belongs to one place
+        body = json.loads(json.dumps(build(name, settings)))  # panels share no object
         numbers = settings.numbers(one_room=body["uid"] == ROOM_UID)
         for number, panel in enumerate(body["panels"], 1):
             panel["id"] = number
@@ -79,7 +79,7 @@ def _fold(body: dict[str, Any]) -> None:
 
 
 def _ask_each_database(body: dict[str, Any]) -> None:
-    """Replace the retention policy in each query by the data source of its database."""
+    """Replace each query's retention policy with the data source of the matching database."""
     variables = [v for v in body["templating"]["list"] if v["type"] == "query"]
     for one in (*variables, *body["annotations"]["list"]):
         _ask_database(one)
@@ -111,7 +111,7 @@ def text_of(body: Mapping[str, Any]) -> str:
 
 
 def write(folder: Path, settings: DashboardSettings) -> dict[str, bool]:
-    """Write the files that differ; return, by name, whether each was written."""
+    """Write the files that differ; return whether each was written, by name."""
     folder.mkdir(parents=True, exist_ok=True)
     texts = {f"{name}.json": text_of(body) for name, body in built(settings).items()}
     if settings.influxdb3:

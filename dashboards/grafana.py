@@ -1,7 +1,7 @@
 """Push dashboards to a Grafana through its HTTP API.
 
-Only differences are written. A dashboard that was moved to another folder stays there. Manual edits
-are overwritten, and remain among the versions that Grafana keeps of each dashboard.
+Only differences are written. A dashboard that someone moved to another folder stays there. Manual
+edits are overwritten, but Grafana keeps them among each dashboard's versions.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FOLDER_UID: Final = "plumewatch"
 _FOLDER: Final = "Plumewatch"
 _TIMEOUT_S: Final = 15.0
 _DEADLINE_S: Final = 60.0
-"""Seconds for a request, up to the last byte of the response."""
+"""Deadline of a request, up to the last byte of the response."""
 _LATER: Final = frozenset({408, 429})
 """Status codes after which a later retry may work."""
 _COUNTED: Final = frozenset({"id", "version"})
@@ -48,12 +48,12 @@ class Refused(GrafanaError):  # noqa: N818 - the outcome, as everywhere
 
 
 class Unreachable(GrafanaError):  # noqa: N818
-    """Grafana did not answer, something else answered, or the failure is temporary."""
+    """Grafana did not answer, another server answered, or the failure is temporary."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change; `outcome` is ``created``, ``changed`` or ``unchanged``, `detail` its object."""
+    """One change to the object `detail`; `outcome` is created, changed or unchanged."""
 
     what: str
     outcome: str
@@ -73,7 +73,7 @@ class DataSource:
     password: str
 
     def body(self, policy: str) -> dict[str, Any]:
-        """Return the body for Grafana's API; a `policy` is a database of an InfluxDB 3."""
+        """Return the body for Grafana's API; `policy` names a database of an InfluxDB 3."""
         database = f"{self.database}/{policy}" if policy else self.database
         return {
             "uid": data_source_uid(policy),
@@ -90,8 +90,8 @@ class DataSource:
 class Grafana:
     """A Grafana server, accessed with a service account.
 
-    Its role is Editor, or Admin to create the data source. Raises `ValueError` for an address
-    that is not ``http[s]://host[:port][/path]``.
+    The account needs the role Editor, or Admin to create the data source. Raises `ValueError` for
+    an address that is not ``http[s]://host[:port][/path]``.
     """
 
     def __init__(self, url: str, token: str) -> None:
@@ -148,9 +148,9 @@ class Grafana:
             yield Change(what, "changed", ", ".join(differs)) if stored else Change(what, "created")
 
     def data_source(self, wanted: DataSource | None, policy: str = "") -> Change:
-        """Create or change the data source of a `policy`; with None only check that it exists.
+        """Create or change a policy's data source; if `wanted` is None, only check it.
 
-        Raises `Refused` if None was given and it is missing.
+        Raises `Refused` if `wanted` is None and the data source is missing.
         """
         listed = self._request(list, self._face.datasource.list_datasources)
         uid, what = data_source_uid(policy), f"data source {policy}".strip()
@@ -166,7 +166,7 @@ class Grafana:
         if there is None:
             self._request(dict, self._face.datasource.create_datasource, body)
             return Change(what, "created")
-        # the secret cannot be read back, so always write it; only other keys count as a change
+        # Grafana doesn't return the secret, so always write it; only other keys count as a change
         differs = [k for k in ("url", "user", "jsonData") if there.get(k) != body[k]]
         self._request(dict, self._face.datasource.update_datasource, there["id"], body)
         return Change(what, "changed" if differs else "unchanged", ", ".join(differs))
@@ -182,7 +182,7 @@ class Grafana:
         return found
 
     def _request(self, kind: type[Any], call: Any, *given: Any) -> Any:
-        """Request an object or a list of objects, and translate the errors of the library."""
+        """Request an object or a list of objects; translate the library's errors."""
         try:
             answer = self._threads.call(lambda: call(*given), _DEADLINE_S)
         except GrafanaClientError as error:
@@ -198,7 +198,7 @@ class Grafana:
             ) from error
         except (Timeout, BoundedCallError) as error:
             raise Unreachable(f"{self._url}: no complete answer in time") from error
-        except (ValueError, TypeError) as error:  # the library fails on any other JSON
+        except (ValueError, TypeError) as error:  # the library fails on unexpected JSON
             raise self._is_no_grafana() from error
         except OSError as error:
             raise Unreachable(f"{self._url}: cannot be reached") from error

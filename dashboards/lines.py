@@ -1,9 +1,9 @@
 """Names and styles of the lines of rooms and sensors, distinguished by more than color.
 
-Grafana shows the values of a tag, which are ids, so that a renamed room stays one line. Its palette
-for any color vision has seven colors, so lines get dashes too: quantities always; rooms and sensors
-if they are known, the same in every chart. The first seven are solid, the next seven dashed, then
-dotted, and so on for 42 lines; bars get lighter instead.
+Tags contain ids, so a renamed room stays one line. The palette for any color vision has seven
+colors, so lines also get dashes: quantities always, rooms and sensors if they are configured, the
+same in every chart. The first seven lines are solid, the next seven dashed, then dotted, and so on,
+up to 42 lines. Bars get lighter instead.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _style(number: int) -> dict[str, Any]:
 
 
 def dash_quantities(panel: Json, names: Iterable[str]) -> None:
-    """Give each line whose name is, or ends in, one of these its own dashes."""
+    """Give its own dashes to each line whose name is, or ends with, one of `names`."""
     panel["fieldConfig"]["overrides"] += [
         override("byRegexp", f"/(^| ){re.escape(name)}$/", custom__lineStyle=_style(number))
         for number, name in enumerate(names)

@@ -2,7 +2,7 @@
 
 Units come from `detection.quantities`. Colors are those of Okabe and Ito, distinct with any color
 vision (https://jfly.uni-koeln.de/color/); no state is shown by color alone. Every panel has a text
-for the case that it is empty.
+that it shows when it is empty.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 Bands = list[tuple[float, str]]
-"""Where each band begins, and its color."""
+"""Start and color of each band."""
 Words = Mapping[str, tuple[str, str]]
-"""Text and color shown instead of a value; ``"none"`` is for no value."""
+"""Text and color to show instead of a value; the key ``"none"`` means no value."""
 
 BLUE: Final = "#0072B2"
 SKY: Final = "#56B4E9"
@@ -51,8 +51,9 @@ _GROUNDS: Final = {
     SKY: "#8CCBF0",
     GREY: "#C4C4C4",
 }
-"""Background colors of text. Grafana writes near-black text on light backgrounds and near-white on
-all others; only these give a contrast of 4.5 or more. Worse states are darker."""
+"""Background colors of text. Grafana writes near-black text on light backgrounds and near-white
+text on all others; of our colors, only these have a contrast of 4.5 or more. Worse states are
+darker."""
 KIND_COLORS: Final = {
     "vape": VERMILLION,
     "possible": "#F0A58A",
@@ -88,7 +89,7 @@ _UNITS: Final = {
     "dBm": "suffix:dBm",
     "": "none",
 }
-"""Grafana's names for our units; temperatures are queried in °F, as pages show them."""
+"""Grafana's names for our units; queries return temperatures in °F, as pages show them."""
 _UNIT_TEXTS: Final = {
     **{name: text for text, name in _UNITS.items() if name != "none"},
     "fahrenheit": "°F",
@@ -101,13 +102,13 @@ _SEVERITY: Final = (TRANSPARENT, ORANGE, VERMILLION, PURPLE)
 _MOST_POINTS: Final = 400
 """Points per line of averages. Halving it saves the server only a third of the time."""
 _NARROW: Final = 8
-"""Width of a chart whose legend has room for values."""
+"""Largest width at which the legend of a chart by room or sensor shows values."""
 _READABLE: Final = 260
 """Minimum width of a column of sentences; on a phone the table then scrolls."""
 
 
 def unit_of(quantity: str) -> str:
-    """Return Grafana's name of the unit of a quantity.
+    """Return Grafana's name for a quantity's unit.
 
     >>> unit_of("temp"), unit_of("voc_index")
     ('fahrenheit', 'none')
@@ -144,9 +145,9 @@ def _mappings(words: Words) -> list[Json]:
 
 
 def override(matcher: str, name: str, **properties: Any) -> Json:
-    """Override properties of the fields of a name, or, ``byRegexp``, of a pattern.
+    """Override properties of the fields with a name or, with ``byRegexp``, matching a pattern.
 
-    A double underscore stands for the dot in the name of a property.
+    In a property's name, a double underscore stands for a dot.
     """
     given = [{"id": key.replace("__", "."), "value": value} for key, value in properties.items()]
     return {"matcher": {"id": matcher, "options": name}, "properties": given}
@@ -185,7 +186,7 @@ def _reduced(*, values: bool = False, fields: str = "") -> Json:
 
 
 def _colored(colors: Mapping[str, str]) -> list[Json]:
-    """Give lines or values of known names their colors and labels."""
+    """Return overrides that give lines or values with known names their colors and labels."""
     return [
         override(
             "byName",
@@ -218,14 +219,14 @@ def chart(
     width: int = 12,
     height: int = 8,
 ) -> Json:
-    """Make a chart of lines or, also for `stacked`, of bars over time.
+    """Make a chart over time, of lines or, with `as_bars` or `stacked`, of bars.
 
     - `bands`: drawn as dashed lines.
-    - `colors`: of lines with a known name.
+    - `colors`: colors of lines by name.
     - `least`: shortest interval, such as ``15m``.
-    - `counted`: what values without a unit count, such as ``incidents``.
+    - `counted`: what the values count if they have no unit, such as ``incidents``.
     - `gap_ms`: longest gap that a line bridges.
-    - `time_from`: time range of its own, such as ``30d``.
+    - `time_from`: the panel's own time range, such as ``30d``.
     """
     is_by_place = any(query["alias"] in {"$tag_room", "$tag_sensor"} for query in queries)
     calcs = () if is_by_place and width > _NARROW else ("lastNotNull", "max")
@@ -246,7 +247,7 @@ def chart(
         style["axisLabel"] = axis
     if logarithmic:
         style["scaleDistribution"] = {"type": "log", "log": 10}
-    if as_bars or stacked:  # a time stamp marks the start of its interval
+    if as_bars or stacked:  # a time stamp marks the start of the interval
         style |= {"drawStyle": "bars", "barAlignment": 1, "showPoints": "never"}
         style |= {"fillOpacity": 60 if stacked else 80, "lineWidth": 1}
     if stacked:
@@ -285,7 +286,7 @@ def number(
     empty: str = "0",
     width: int = 4,
 ) -> Json:
-    """Make a panel of one large number, or several with `names`, or a column `of_row`."""
+    """Make a panel of one large number (from column `of_row`) or, with `names`, several."""
     defaults = {
         "unit": unit,
         **({} if decimals is None else {"decimals": decimals}),
@@ -320,7 +321,7 @@ def bars(
     width: int = 8,
     height: int = 8,
 ) -> Json:
-    """Make one bar per series of the answer, or, with `values`, per row."""
+    """Make one bar per series of the result or, with `values`, per row."""
     colored_bands = [(at, BLUE if c == TRANSPARENT else c) for at, c in bands or ()]
     limits = {"min": 0, "max": high, "decimals": decimals}
     defaults = {
@@ -347,7 +348,7 @@ def bars(
 def states(
     title: str, about: str, *queries: Json, words: Words, empty: str = "nothing in this time"
 ) -> Json:
-    """Show the states of each series of the answer over time."""
+    """Show the states of each series of the result over time."""
     defaults = {
         "mappings": _mappings(words),
         "color": {"mode": "fixed", "fixedColor": GREY},
@@ -378,10 +379,11 @@ def grid(
     width: int = 24,
     height: int = 8,
 ) -> Json:
-    """Make a table of columns in this order, after transformations; columns are of `column`.
+    """Make a table with `columns` (from `column`) in this order, after the transformations.
 
-    A cell without a value is empty; `empty` is for a table without rows. If a column is a pattern,
-    all columns stay as they are. `tall` rows have room for names: Grafana measures ids.
+    A cell without a value is empty; `empty` is the text for a table without rows. If a column's
+    name is a pattern, no column is removed, moved or renamed. `tall` rows have room for room names,
+    because Grafana sizes rows for the ids.
     """
     labels = {key: {"text": text, "index": k} for k, (key, text) in enumerate(_LABELS.items())}
     every = override("byRegexp", ".*", noValue="", mappings=[{"type": "value", "options": labels}])
@@ -428,10 +430,10 @@ def column(
     *,
     wraps: bool = False,
 ) -> tuple[str, Json]:
-    """Return the name of a column and its look; a `title` replaces the name.
+    """Return a column's name and its overrides; a `title` replaces the name.
 
-    A name that begins with ``^`` is a pattern. Bands or words color the cells; a column that wraps
-    holds sentences.
+    A name that begins with ``^`` is a pattern. Bands or words color the cells. A column that
+    `wraps` contains sentences.
     """
     given: Json = {
         "unit": unit or None,

@@ -1,7 +1,7 @@
-"""InfluxQL of the panels: measurements, conditions, key figures.
+"""InfluxQL for the panels: measurements, conditions, key figures.
 
-Places come from template variables, always in Grafana's format ``:regex``, which escapes their
-values, so text from a page's address cannot end the pattern or the statement.
+Places come from template variables, always in Grafana's format ``:regex``. It escapes the values,
+so text from a page's address cannot end the pattern or the statement.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 DATA_SOURCE_UID: Final = "plumewatch-series"
 DATA_SOURCE_NAME: Final = "Plumewatch series"
 POLICIES: Final = ("", MINUTE.name, QUARTER_HOUR.name)
-"""Retention policies of raw readings and of what is kept longer."""
+"""Retention policies: raw readings (the default policy), one minute, quarter of an hour."""
 
 
 def data_source_uid(policy: str) -> str:
-    """Return the id of the data source of a database of an InfluxDB 3."""
+    """Return the id of the data source for a policy, which is a database in InfluxDB 3."""
     return f"{DATA_SOURCE_UID}-{policy}" if policy else DATA_SOURCE_UID
 
 
@@ -33,7 +33,7 @@ SOURCE: Final = "source"
 DATA_SOURCE: Final = {"type": "influxdb", "uid": f"${{{SOURCE}}}"}
 
 PLACE_TAGS: Final = ("site", "building", "floor", "room")
-"""Tags that name a place, large to small; each is a variable within the previous one."""
+"""Tags that name a place, from large to small; each variable depends on the one before."""
 
 
 def in_place(tags: Sequence[str]) -> str:
@@ -53,8 +53,8 @@ def _source(measurement: str) -> str:
 
 _IN_DETAIL: Final = "${__to} - ${__from} <= 90000000"
 _IN_OUTLINE: Final = "${__to} - ${__from} > 90000000"
-"""Conditions on the time range, in milliseconds: a day, or more. The false one costs InfluxDB
-nothing, so a panel sends both queries."""
+"""Conditions on the time range, in milliseconds: up to 25 hours, or longer. The false one costs
+InfluxDB nothing, so a panel sends both queries."""
 NO_TEST: Final = '"test" = 0'
 FRAGMENTS: Final = {
     "readings": f'"{READING}"',
@@ -76,8 +76,8 @@ FRAGMENTS: Final = {
 }
 """Measurements and conditions, by their name in the definitions of panels.
 
-``hours`` are sums of ``health`` for long ranges. Figures count incidents without tests; no incident
-stays open for a week. A panel has one query for up to a day, and another for longer ranges.
+``hours`` contains sums of ``health`` for long ranges. Figures exclude tests; no incident stays open
+for a week. A panel has one query for up to a day, and another for longer ranges.
 """
 
 
@@ -98,15 +98,15 @@ def question(query: str, *, alias: str = "", table: bool = False) -> dict[str, A
 
 
 def in_detail(query: str) -> str:
-    """Return the query for up to a day, for use with any range; empty for one for longer ranges.
+    """Return a query for up to a day without that limit; empty for queries for longer ranges.
 
-    Whether an InfluxDB 3 compares numbers in a condition was not tested.
+    We didn't test whether an InfluxDB 3 compares numbers in a condition.
     """
     return "" if _IN_OUTLINE in query else query.replace(f" AND {_IN_DETAIL}", "")
 
 
 def key_figure(key: str, *, whole_school: bool = False) -> list[dict[str, Any]]:
-    """Query a figure of `reports.figures`; of two results, the first is divided by the second."""
+    """Return a key figure's queries; with two, the panel divides the first by the second."""
     selects = IN_SERIES[key]
     made = []
     for number, (measurement, expression, condition, least) in enumerate(selects):

@@ -1,4 +1,4 @@
-"""Charts of reports as drawings, readable in gray and with their numbers printed in them.
+"""Draw the charts of reports, readable in gray and with their numbers printed in them.
 
 Shades differ in lightness only, so that a gray print and a color-blind reader lose nothing.
 """
@@ -26,7 +26,7 @@ _GRID: Final = look.color_on_white("grid")
 _WIDTH: Final = 520.0
 _SMALL: Final = 9.0
 _FEW: Final = 10
-"""Up to so many days, day names have room for three letters."""
+"""Most days for which day names have room for three letters."""
 
 
 def draw_stacked(
@@ -35,7 +35,7 @@ def draw_stacked(
     notes: Sequence[str],
     parts: Sequence[tuple[str, Sequence[int]]],
 ) -> Drawing:
-    """Draw a bar per label, of at most three parts, with its total above, label and note below."""
+    """Draw a bar per label, with at most three parts, its total above, and label and note below."""
     totals = [sum(counts[k] for _, counts in parts) for k in range(len(labels))]
     top, bottom, left = 30.0, 142.0, 8.0
     height = bottom - top
@@ -68,7 +68,7 @@ def draw_stacked(
 
 
 def _draw_bar(x: float, y: float, width: float, height: float, fill: str) -> Polygon:
-    """Return a box with an outline, so that the lightest shade has an edge on paper."""
+    """Return an outlined box, so that the lightest shade has a visible edge on paper."""
     corners = ((x, y), (x + width, y), (x + width, y + height), (x, y + height))
     return Polygon(corners, fill, _INK, 0.5)
 

@@ -1,7 +1,7 @@
-"""PDF through Typst.
+"""Render PDF documents with Typst.
 
-Typst gets texts as strings of a JSON file: a name is never markup. Fonts are those of
-``reports/fonts``, so that a view gives the same pages on any machine.
+Typst reads texts as strings from a JSON file, so a name is never markup. It uses only the fonts in
+``reports/fonts``, so a view gives the same pages on any machine.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
 def render_pdf(template: Literal["summary", "table", "labels"], view: Mapping[str, Any]) -> bytes:
-    """Render a view as PDF on Letter paper; blocks for up to a second per hundred rows."""
+    """Render a view as PDF on Letter paper. Blocks for up to a second per hundred rows."""
     sources = {
         "main.typ": (_TEMPLATES / f"{template}.typ").read_bytes(),
         "base.typ": (_TEMPLATES / "base.typ").read_bytes(),

@@ -1,8 +1,9 @@
-"""Drawings of lines, boxes and text, written as SVG, and through Typst as PNG.
+"""Drawings of lines, boxes and text, written as SVG or, with Typst, as PNG.
 
-SVG has real text that a screen reader finds and presentation attributes only, as the content policy
-of the page forbids inline style. The same drawing gives the same bytes: no dates, no ids, no fonts
-of the machine. Scripts that DejaVu Sans of ``reports/fonts`` lacks show as boxes in a PNG.
+The SVG contains real text, which screen readers can read. It uses presentation attributes only,
+because the page's content policy forbids inline style. The same drawing always gives the same
+bytes: it contains no dates or ids and doesn't use the machine's fonts. In a PNG, characters that
+DejaVu Sans in ``reports/fonts`` lacks show as boxes.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _PAGE: Final = """\
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line through points; `dash` is lengths of ink and gap in turn."""
+    """A line through points; `dash` alternates the lengths of ink and gap."""
 
     points: tuple[Point, ...]
     color: str
@@ -77,7 +78,7 @@ Item = Line | Box | Polygon | Text
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """Items to draw in order, on white, in page units; `title` and `description` are read out."""
+    """Items to draw in order, on white, in page units; `title` and `description` are read aloud."""
 
     width: float
     height: float
@@ -102,7 +103,7 @@ def cut(text: str, width: float, size: float) -> str:
 
 
 def render_svg(drawing: Drawing) -> str:
-    """Write a drawing as one SVG document, without script or link and well-formed for any text."""
+    """Write a drawing as one SVG document without scripts or links, well-formed for any text."""
     title, description = _xml(drawing.title), _xml(drawing.description)
     width, height = _n(drawing.width), _n(drawing.height)
     head = (
@@ -166,7 +167,7 @@ def render_png(drawing: Drawing, scale: float = 2.5) -> bytes:
 
 
 def typeset(files: dict[str, bytes], **how: Any) -> bytes:
-    """Compile ``main.typ`` with the fonts of ``reports/fonts`` alone, the same on any machine."""
+    """Compile ``main.typ`` with only the fonts in ``reports/fonts``, so the result never varies."""
     import typst  # noqa: PLC0415 - 30 MB, and for this alone
 
     made: bytes = typst.compile(files, font_paths=[str(FONTS)], ignore_system_fonts=True, **how)
@@ -174,5 +175,5 @@ def typeset(files: dict[str, bytes], **how: Any) -> bytes:
 
 
 def warm_up() -> None:
-    """Load what `render_png` needs, so that the first picture is as fast as the next."""
+    """Load what `render_png` needs, so that the first picture is not slower than the others."""
     render_png(Drawing(8, 8, "", "", (Text(0, 8, "0", 8, "#000000"),)), 1.0)

@@ -1,4 +1,4 @@
-"""Everything a report is computed from, read once from state database and time series."""
+"""All data for a report, read once from the state database and the time series."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _NO_SUMS: Final = (0.0,) * len(_FIELDS)
 
 @dataclass(frozen=True)
 class Facts:
-    """What happened at some places in a window, half-open; times are Unix seconds.
+    """What happened at some places in a half-open time window; times are Unix seconds.
 
     - `deleted_before`: retention deleted incidents opened before it;
       -inf if none.
-    - `recorded_from`: all incidents since then are on record; inf if there is no record.
+    - `recorded_from`: start of the complete record of incidents; inf if there is no record.
     - `period`, `before`, `year_before`: name of the window if it was requested by name, the
       previous period, and the same period a year earlier, if on record.
     """
@@ -65,12 +65,12 @@ class Facts:
     """Calendar of each school of a district, by name."""
 
     def calendar_of(self, row: IncidentRow) -> Calendar:
-        """Return the calendar of the school of an incident."""
+        """Return the calendar of an incident's school."""
         return self.calendars.get(row.site, self.calendar)
 
     @property
     def names_sites(self) -> bool:
-        """Whether there are several schools, so that places name theirs."""
+        """Whether there are several schools, so that place names include the school."""
         return any(room.names_site for room in self.registry.rooms.values())
 
     def whole_days(self) -> list[date]:
@@ -86,7 +86,7 @@ class Facts:
 
     @property
     def covered_from(self) -> float:
-        """When the part of the window that is on record begins, Unix seconds."""
+        """Start of the part of the window that is on record, Unix seconds."""
         return min(max(self.start, self.recorded_from), self.end)
 
     @cached_property
@@ -108,7 +108,7 @@ class Facts:
         return self.calendar.school_days - self.off_record
 
     def missing(self) -> str:
-        """Describe what retention deleted from the window; empty if nothing."""
+        """Describe what retention deleted from the window; empty if it deleted nothing."""
         if self.deleted_before <= self.start:
             return ""
         day = self.calendar.local(min(self.deleted_before, self.end))
@@ -119,12 +119,12 @@ class Facts:
 
     @cached_property
     def duty(self) -> tuple[DutySpan, ...]:
-        """Who was on duty when."""
+        """The times at which each person was on duty."""
         return tuple(self.read_duty())
 
     @cached_property
     def shifts(self) -> Mapping[str, str]:
-        """By incident id, the shift of the person notified first, if they were on one."""
+        """The shift, if any, of the person notified first, by incident id."""
         local = self.calendar.local
         spans: defaultdict[tuple[str, date], list[DutySpan]] = defaultdict(list)
         for span in self.duty:
@@ -148,13 +148,13 @@ class Facts:
         return select_counted(self.incidents, self.notices, self.sensor_days)
 
     def is_school_day(self, row: IncidentRow) -> bool:
-        """Whether an incident was opened on a day with school."""
+        """Return whether an incident was opened on a school day."""
         calendar = self.calendar_of(row)
         return calendar.local(row.opened_at).date() in calendar.school_days
 
     @cached_property
     def days_of_sensors(self) -> Mapping[str, list[SensorDay]]:
-        """Days of each sensor, by its id."""
+        """The days of each sensor, by its id."""
         found: defaultdict[str, list[SensorDay]] = defaultdict(list)
         for day in self.chosen.sensor_days:
             found[day.sensor].append(day)
@@ -162,7 +162,7 @@ class Facts:
 
     @cached_property
     def room_names(self) -> Mapping[str, str]:
-        """Name of each room for people, by id; no two rooms share one."""
+        """The display name of each room, unique, by room id."""
         rooms = (*self.registry.rooms.values(), *self.registry.former.values())
         known = [(r.id, r.name, r.floor, r.whole_building) for r in rooms]
         left = {row.room_id: row.room for row in self.incidents} | dict.fromkeys(
@@ -183,7 +183,7 @@ class Facts:
 
     @cached_property
     def room_totals(self) -> Mapping[str, int]:
-        """Vaping and smoke by room, the most first."""
+        """Number of vaping and smoke incidents by room, highest first."""
         counts = Counter(self.room_names[row.room_id] for row in self.air)
         return dict(sorted(counts.items(), key=lambda room: (-room[1], make_sort_key(room[0]))))
 
@@ -220,7 +220,7 @@ def gather(
     days_of_sensors: int | None = None,
     on_day: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Facts:
-    """Read all that a report of a window needs, of a place or of the rooms of `only`; blocks.
+    """Read all data for a report on a window and a place, or the rooms of `only`. Blocks.
 
     The availability of sensors is read for the last `days_of_sensors`, by default for all days.
     Raises `PlaceError` or `StorageError`.
@@ -239,7 +239,7 @@ def gather(
         end=end,
         now=now,
         registry=here.registry,
-        calendar=school.calendar(start, over),  # a future day is not a school day yet
+        calendar=school.calendar(start, over),  # future days don't count as school days
         incidents=tuple(incidents),
         notices=tuple(notices),
         read_duty=partial(school.duty, start, over, places),
@@ -269,8 +269,8 @@ def read_sensor_days(
 ) -> Iterator[SensorDay]:
     """Yield the availability of each sensor on each day.
 
-    Whole days are expected from the sensor's first record in the window on; times when the service
-    did not run count as unavailable.
+    From the sensor's first record in the window, it is expected to be online all day; times when
+    the service did not run count as unavailable.
     """
     days = list_days(since, until, zone)
     known: set[str] = set()

@@ -1,9 +1,9 @@
 """Tables that reports, staff page and dashboards share: key figures and air quality guidelines.
 
-`reports.kpis` computes key figures from rows, Grafana those of `IN_SERIES` from records of the time
-series; a contract test compares both over one data set. Guidelines are published values for
-exposure over a day or longer, or for ventilation; none of them is a limit for vaping, and
-quantities without a published value have no bands.
+`reports.kpis` computes key figures from rows. Grafana computes the figures in `IN_SERIES` from
+records of the time series. A contract test compares both on the same data. Guidelines are published
+values for exposure over a day or longer, or for ventilation; none of them is a limit for vaping,
+and quantities without a published value have no bands.
 
 Sources
 -------
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 
 class Select(NamedTuple):
-    """InfluxQL over one measurement: what to select, a condition on its fields, and on the result.
+    """InfluxQL over one measurement: what to select, and conditions on its fields and the result.
 
-    `least` is an expression and its smallest value: with less, there is no figure.
+    `least` is an expression and its minimum: below that, there is no figure.
     """
 
     measurement: str
@@ -59,10 +59,10 @@ class KeyFigure(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A computed figure: its main value first, beside it those of other periods.
+    """A computed figure, with its values in this and other periods.
 
-    ``"period_before"`` is the previous period's, ``"year_before"`` the same period's a year
-    earlier.
+    The key ``"period_before"`` has the value in the previous period, and ``"year_before"`` the
+    value in the same period a year earlier.
     """
 
     key: str
@@ -158,11 +158,11 @@ IN_SERIES: Final = {
         Select("pipeline", 'sum("duty_s") / 3600', '"duty_s" > 0'),
     ),
 }
-"""The same figures over the time series, by key; with two queries, the first over the second."""
+"""The same figures from the time series, by key; with two queries, their quotient."""
 
 
 def compute_figures(facts: Facts) -> Iterator[Figure]:
-    """Yield all key figures, with those of the periods before that are on record."""
+    """Yield all key figures, with their values in earlier periods that are on record."""
     earlier = {
         name: {figure.key: figure.main for figure in _compute_own(one)}
         for name, one in (("period_before", facts.before), ("year_before", facts.year_before))
@@ -207,7 +207,7 @@ def _compute_own(facts: Facts) -> Iterator[Figure]:
 
 
 def compute_table(table: Iterable[KeyFigure], part: object) -> Iterator[Figure]:
-    """Yield the figures of a table from their part of `reports.kpis.Kpis`."""
+    """Yield the figures of a table from its part of `reports.kpis.Kpis`."""
     return (_compute_one(figure, attrgetter(figure.path)(part)) for figure in table)
 
 
@@ -244,7 +244,7 @@ def _values(value: Value) -> dict[str, float | None]:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """Meaning of a value from `start` on; `severity` is 0 (good) to 3 (bad)."""
+    """Meaning of values from `start` up; `severity` is 0 (good) to 3 (bad)."""
 
     start: int
     severity: int
@@ -253,7 +253,7 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Guideline:
-    """Bands of one quantity, ascending from 0, for averages over `over_s` seconds, if not 0."""
+    """Bands of one quantity, ascending from 0, for averages over `over_s` seconds (0: none)."""
 
     quantity: str
     bands: tuple[Band, ...]
@@ -261,7 +261,7 @@ class Guideline:
     over_s: float = 0.0
 
     def band(self, value: float) -> Band:
-        """Band in which a value is.
+        """Return the band that contains a value.
 
         >>> PM25_DAY.band(20.0).words, HUMIDITY.band(12.0).words, CO2.band(999.0).severity
         ("above WHO's guideline", 'dry', 0)
@@ -271,7 +271,7 @@ class Guideline:
 
 DAY_S: Final = 86_400.0
 COVERAGE: Final = 0.75
-"""Least share of the quarter hours of a day with readings for a mean of the day."""
+"""A daily mean needs readings in at least this share of the day's quarter hours."""
 
 PM25_DAY: Final = Guideline(
     "pm25",

@@ -1,7 +1,7 @@
-"""Reports as files: CSV, XLSX and Parquet for machines, PDF for people.
+"""Write reports as files: CSV, XLSX and Parquet for programs, PDF for people.
 
 A file is complete or not written at all, and has the same rows in every format. No XLSX cell is a
-formula, and text in CSV and XLSX does nothing (`reports.text`).
+formula, and text in CSV and XLSX is inert (`make_inert_columns`).
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _DATES: Final = {pl.Date: "mmm d, yyyy", pl.Datetime: "mmm d, yyyy h:mm:ss AM/PM
 
 
 class ReportTooLongError(ValueError):
-    """A format cannot hold so many rows; the message says which can."""
+    """The report has too many rows for its format; the message names formats that fit."""
 
 
 class Report(NamedTuple):
-    """One report: its table if it is one, and whether it needs sensor days and duty."""
+    """One report: its table, None for the summary, and whether it needs sensor days."""
 
     table: Table | None
     with_sensors: bool
@@ -70,11 +70,11 @@ SHEETS: Final = Words(
         "sensors": mark("Sensors"),
     }
 )
-"""Name of the worksheet of each table of a summary, of at most 31 letters."""
+"""Worksheet names of a summary's tables, at most 31 letters."""
 
 
 class Sheet(NamedTuple):
-    """One table to write, with the header of the file and of its columns."""
+    """One table to write, with headers for the file and its columns."""
 
     name: str
     about: Mapping[str, str | int]
@@ -83,7 +83,7 @@ class Sheet(NamedTuple):
 
 
 def write_report(name: str, facts: Facts, path: Path, kind: str) -> None:
-    """Write a report, replacing `path`; `ReportTooLongError` or `OSError`."""
+    """Write a report, replacing `path`; raise `ReportTooLongError` or `OSError`."""
     table = REPORTS[name].table
     with atomic_write(path) as draft:
         if table is None:
@@ -145,13 +145,13 @@ def _make_inert(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _use_local_times(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return a frame whose local times are what a clock there shows, for a spreadsheet."""
+    """Return a frame whose times are local wall times, for a spreadsheet."""
     local = pl.col("^.*_local$").str.head(23)
     return frame.with_columns(local.str.to_datetime("%Y-%m-%dT%H:%M:%S%.3f", strict=False))
 
 
 def make_inert_columns(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return a frame with texts for a spreadsheet (`language.plain_text.make_inert`)."""
+    """Return a frame whose texts a spreadsheet can't run (`language.plain_text.make_inert`)."""
     changed = []
     for name, kind in frame.schema.items():
         if kind != pl.String:
@@ -214,7 +214,7 @@ def _add_table(book: Any, sheet: Sheet, title: str) -> None:
 
 
 def write_summary_xlsx(made: Summary, sheet: Sheet, path: Path) -> None:
-    """Write a summary as a worksheet a table, the first row its header."""
+    """Write a summary with one worksheet per table; the first row is the header."""
     with open_workbook(sheet, path) as book:
         bold = book.add_format({"bold": True})
         heads, rows = list_figures(made)
@@ -269,4 +269,4 @@ WRITERS: Final[dict[str, Callable[[Sheet, Path], None]]] = {
     ),
     "xlsx": _write_xlsx,
 }
-"""Formats for machines."""
+"""Formats for programs."""

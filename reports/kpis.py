@@ -1,10 +1,10 @@
-"""Key figures of alerting: the one place that computes them, from `reports.rows`.
+"""Compute all key figures of alerting from `reports.rows`; nothing else computes them.
 
 Incidents on all days count, except tests; figures per school day or per hour on duty count only
-those on school days. Every figure comes with its basis, the count behind it. A ratio over fewer
-than `FEWEST` incidents, or over less than a sensor-week, is None, never 0. Incidents that nobody
-acknowledged have no time to acknowledgment, but they are never dropped: they are counted separately
-and rank last in `Acknowledgment.median_all_s` and `p90_all_s`.
+incidents on school days. Every figure comes with its basis, the count that it is computed from. A
+ratio over fewer than `FEWEST` incidents, or over less than a sensor-week, is None, never 0.
+Incidents that nobody acknowledged have no time to acknowledgment, but they are never dropped: they
+are counted separately and rank last in `Acknowledgment.median_all_s` and `p90_all_s`.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ class Rate:
 
     @property
     def value(self) -> float | None:
-        """The ratio; None if it is based on too little data, or the whole is 0."""
+        """The ratio; None if there is too little data or the whole is 0."""
         return self.part / self.whole if self.whole and self.is_enough else None
 
 
 def share(part: float, whole: float) -> Rate:
-    """Return a share of incidents."""
+    """Return a share of incidents; its value is None if there are fewer than `FEWEST`."""
     return Rate(part, whole, whole >= FEWEST)
 
 
@@ -86,7 +86,7 @@ def summarize_times(spans: Iterable[float]) -> Times:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The rows that figures count, and how many tests and possible-vaping rows are left out."""
+    """The rows that figures count, and how many tests and possible-vaping rows were left out."""
 
     incidents: tuple[IncidentRow, ...]
     notices: tuple[NoticeRow, ...]
@@ -117,10 +117,10 @@ def select_counted(
 class Acknowledgment:
     """Time from the first notice delivered to the first acknowledgment.
 
-    The time is 0 if someone acknowledged on the page before the notice arrived. `notified` leaves
-    out unacknowledged incidents that are still escalating. `within_5_min` is a share of `notified`.
+    The time is 0 if someone acknowledged on the page before the notice arrived. `notified` excludes
+    unacknowledged incidents that are still escalating. `within_5_min` is a share of `notified`.
     `median_all_s` and `p90_all_s` are over `notified`, with unacknowledged incidents ranked last;
-    they are None if the quantile falls among those.
+    they are None if the quantile falls among unacknowledged incidents.
     """
 
     acknowledged: Times
@@ -150,7 +150,7 @@ class Response:
 
 
 def compute_response(incidents: Sequence[IncidentRow], now: float = math.inf) -> Response:
-    """Compute response times; escalations that end after `now` are not counted yet."""
+    """Compute response times, without incidents whose escalation ends after `now`."""
     notified = [(row, row.notified_at) for row in incidents if row.notified_at is not None]
     due = [(row, at) for row, at in notified if not _is_escalating(row, now)]
     waits = [
@@ -191,17 +191,17 @@ def compute_response(incidents: Sequence[IncidentRow], now: float = math.inf) ->
 
 
 def _is_escalating(row: IncidentRow, now: float) -> bool:
-    """Return whether nobody has acknowledged an incident yet and its escalation continues."""
+    """Return whether an incident is unacknowledged and its escalation continues."""
     waits = row.acknowledged_at is None and row.closed_at is None
     return waits and row.chain_end_at is not None and row.chain_end_at > now
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Staff verdicts: `confirmed`, `false`, `nothing_found`, `fixed` and `unknown` add up to all.
+    """Staff verdicts; `confirmed`, `false`, `nothing_found`, `fixed` and `unknown` add up to all.
 
-    `alerts` excludes incidents about devices. `nobody_responded`: share of ended incidents without
-    any response, not counting suppressed ones or incidents about devices.
+    `alerts` excludes incidents about devices. `nobody_responded` is the share of ended incidents
+    without any response; it excludes suppressed incidents and incidents about devices.
     """
 
     incidents: int
@@ -257,7 +257,7 @@ def _count_causes(incidents: Sequence[IncidentRow]) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Notices that staff got; `duplicates` repeat the same incident and reason."""
+    """Notices to staff; `duplicates` repeat the incident and reason of another notice."""
 
     notices: int
     undelivered: int
@@ -272,7 +272,7 @@ def compute_load(
     recorded_from: float,
     is_school_day: Callable[[IncidentRow], bool] = lambda _row: True,
 ) -> Load:
-    """Compute the load of notices; hours on duty before `recorded_from` do not count.
+    """Compute the notice load; hours on duty before `recorded_from` do not count.
 
     Nobody is on duty on a day without school, so notices on such a day do not count toward notices
     per duty hour.
@@ -318,7 +318,7 @@ class SensorTime:
 def compute_sensor_time(
     days: Sequence[SensorDay], incidents: Iterable[IncidentRow] = ()
 ) -> SensorTime:
-    """Compute availability, completeness, and how long it takes to notice an outage."""
+    """Compute availability, completeness, and the time until an outage is noticed."""
     online = math.fsum(day.online_s for day in days)
     return SensorTime(
         sensors=len({day.sensor for day in days}),
@@ -342,7 +342,7 @@ class BeforeAfter:
 
     @property
     def is_clear(self) -> bool:
-        """Whether the difference is more than twice what chance alone would make.
+        """Whether the difference is more than twice what chance alone would cause.
 
         >>> BeforeAfter(Rate(5, 5), Rate(6, 5)).is_clear
         False

@@ -25,11 +25,11 @@ _MOST_ROOMS: Final = 5
 _MOST_MISSED: Final = 10
 _MOST_TIMES: Final = 3
 _WELL: Final = 0.99
-"""If sensors were available less than this, the summary says so."""
+"""If sensors were available less than this, the summary mentions it."""
 
 
 def write_letter(made: Summary, link: str = "", to_do: Sequence[str] = ()) -> tuple[str, str]:
-    """Return title and text of a summary for an e-mail: findings, lists, what to do, notes."""
+    """Return a summary's title and text for an e-mail: findings, lists, what to do, notes."""
     facts = made.facts
     title = facts.period.title if facts.period else _("summary")
     lines = [
@@ -95,7 +95,7 @@ def _list_rooms(facts: Facts) -> Iterator[str]:
 
 
 def write_notes(made: Summary) -> Iterator[str]:
-    """Yield what limits the findings: days without a record, and sensors that were offline."""
+    """Yield the limits of the findings: days without a record, and sensors that were offline."""
     facts = made.facts
     if facts.covered_from > facts.start:
         day = write_date(facts.calendar.local(facts.covered_from), "date")
@@ -106,9 +106,10 @@ def write_notes(made: Summary) -> Iterator[str]:
 
 
 def write_findings(made: Summary) -> Iterator[str]:
-    """Yield five sentences: how many, the trend, answers, responses, and when.
+    """Yield up to five sentences: number of alerts, trend, answers, responses, and times.
 
-    All numbers in a sentence count the same incidents and days. What has no number is left out.
+    All numbers in a sentence count the same incidents and days. A sentence without a number is left
+    out.
     """
     facts = made.facts
     found = {figure.key: figure.values for figure in made.figures}
@@ -195,7 +196,7 @@ def _compare_with_before(made: Summary) -> Iterator[str]:
 
 
 def name_period_before(before: Facts | None) -> str:
-    """Name the previous period, and where its record begins; empty if there is none."""
+    """Name the previous period and the start of its record; empty if there is none."""
     if before is None or before.period is None:
         return ""
     local = before.calendar.local(before.start)

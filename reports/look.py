@@ -1,7 +1,8 @@
-"""Colors, sizes and states of page, push picture and report.
+"""Colors, sizes and states shared by the page, push pictures and reports.
 
-Every state has a color, an icon and a word, so that none needs color alone. Text has a contrast of
-at least 4.5 to 1 on its ground, and lines and shapes 3 to 1 (WCAG 2.1 AA): a test measures all.
+Every state has a color, an icon and a word, so no state depends on color alone. Text has a contrast
+of at least 4.5 to 1 with its background; lines and shapes have at least 3 to 1 (WCAG 2.1 AA). A
+test measures all of them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from language.messages import mark
 
 
 class Tone(NamedTuple):
-    """A color for the light and the dark theme."""
+    """A color, for the light and the dark theme."""
 
     light: str
     dark: str
@@ -111,16 +112,16 @@ STATES: Final = {
 }
 """All states of rooms and incidents, by CSS class."""
 SHADES: Final = ("#0f5c6e", "#6c9ba8", "#d9e7ea")
-"""Parts of a bar, dark to light: they differ in lightness, so a gray print loses nothing."""
+"""Colors of a bar's parts, dark to light; they differ in lightness, so they work in gray."""
 
 
 def color_on_white(name: str) -> str:
-    """Return a color of `COLORS` or of a state for drawings and print, on white."""
+    """Return a color of `COLORS` or of a state, for drawings and print on white."""
     return STATES[name].color.light if name in STATES else COLORS[name].light
 
 
 def pick_ink(color: str) -> str:
-    """Return black or white, whichever reads better on a color; one always has 4.5 to 1.
+    """Return black or white, whichever has more contrast with a color: at least 4.5 to 1.
 
     >>> pick_ink("#d9e7ea"), pick_ink("#0f5c6e")
     ('#000000', '#ffffff')

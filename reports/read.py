@@ -26,7 +26,7 @@ _INSIDE: Final = (
     "i.opened_at >= ? AND i.opened_at < ?"
     " AND (? IS NULL OR i.room IN (SELECT value FROM json_each(?)))"
 )
-"""Of an incident `i`, to which the parts of a window are bound: bounds, and twice the rooms."""
+"""Condition on an incident `i`; its parameters are the window's start, end, and twice the rooms."""
 _FIRST_RESPONSE: Final = (
     "FROM incident_history h WHERE h.incident = i.id AND h.what = 'acknowledged'"
     " ORDER BY h.seq LIMIT 1"
@@ -108,7 +108,7 @@ def read_notices(
     end: float,
     rooms: Iterable[str] | None = None,
 ) -> list[NoticeRow]:
-    """Return the notices of incidents opened in ``[start, end)``; people without a role left."""
+    """Return the notices of incidents opened in ``[start, end)``; people who left have no role."""
     rows = db.execute(
         "SELECT o.incident, o.person, o.channel, o.reason, o.created_at,"  # noqa: S608 - a constant
         " iif(o.status = 'sent', o.finished_at, NULL) AS delivered_at"

@@ -1,6 +1,6 @@
-"""Rows that figures are computed from: incidents, notices, sensor days, spans of duty.
+"""Rows from which figures are computed: incidents, notices, sensor days, spans of duty.
 
-Times are Unix seconds, None if it did not happen. No row names anybody but staff.
+Times are Unix seconds; None means that it did not happen. Rows name only staff.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 CONFIRMED, FALSE, NOTHING = "confirmed", "false_alarm", "nothing_found"
 FIXED, TEST = "fixed", "test"
-"""Verdicts of staff; empty without an answer."""
+"""Verdicts of staff; empty if nobody answered."""
 AIR: Final = ("vape", "smoke")
-"""Kinds of incident that need someone on site."""
+"""Kinds of incident that need a person on site."""
 POSSIBLE: Final = "possible"
 """Possible vaping is not an alert, so no alert figure counts it."""
 
 
 HEALTH: Final = ("offline", "sensor_fault")
-"""Kinds of incident about a device; they end without anyone on site."""
+"""Kinds of incident about a device; they end without a visit."""
 
 
 class State(StrEnum):
@@ -98,14 +98,17 @@ class IncidentRow:
 
     - `room`, `floor`, `building`, `site`: names as registered now; `room` is the id if the room is
       no longer registered. `location` is the kind of the room.
-    - `first_evidence_at`, `chain_end_at`, `over_at`: onset in the air; due time of the last
-      escalation step; end of the last of its detections, None while one continues.
-    - `level`: highest escalation step carried out: 1 the first people notified, 0 nobody.
+    - `first_evidence_at`: onset in the air. `chain_end_at`: due time of the last escalation step.
+      `over_at`: end of the last detection, None while one continues.
+    - `level`: highest escalation step carried out; 1 means the first people were notified, 0 means
+      nobody was.
     - `peaks`: highest value of each channel of the evidence, in the unit of the quantity.
-    - `alarm_of`: model of the device whose own alarm is among its detections; empty if none.
-    - `is_detected_here`: whether this detector detected it, alone or beside such an alarm.
-    - `again_of`: id of the incident before that people responded to shortly before; else empty.
-    - `sensor_health`: at the opening: ``"ok"``, or the faults of the sensor, separated by spaces.
+    - `alarm_of`: model of the device that raised an alarm of its own for this incident; empty if
+      none.
+    - `is_detected_here`: whether Plumewatch's detector detected it, with or without a device's
+      alarm.
+    - `again_of`: id of an earlier incident that people responded to shortly before; empty if none.
+    - `sensor_health`: when it was opened: ``"ok"``, or the sensor's faults, separated by spaces.
     """
 
     id: str
@@ -146,7 +149,7 @@ class IncidentRow:
 
     @property
     def state(self) -> State:
-        """The response to it."""
+        """The response to this incident."""
         return state_of(
             self.kind,
             is_open=self.closed_at is None,
@@ -159,7 +162,7 @@ class IncidentRow:
 
 @dataclass(frozen=True, slots=True)
 class NoticeRow:
-    """One notice to one target of a person; `role` is the person's current role."""
+    """One notice to one channel of a person; `role` is the person's current role."""
 
     incident: str
     person: str
@@ -172,9 +175,9 @@ class NoticeRow:
 
 @dataclass(frozen=True, slots=True)
 class SensorDay:
-    """Availability of one sensor on one local day: the time and the readings `expected` of it.
+    """Availability of one sensor on one local day, with the `expected` number of readings.
 
-    `missing` readings are those of gaps in its own numbers.
+    `missing` counts the readings that are missing according to the sensor's sequence numbers.
     """
 
     sensor: str

@@ -1,4 +1,4 @@
-"""The school of a report: places, school days and class periods, shifts, named periods."""
+"""The school that a report covers: places, school days, class periods, shifts, named periods."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ KINDS: Final = ("week", "month", "term", "school_year")
 _DAY: Final = timedelta(days=1)
 _LAST_YEAR: Final = 2261
 _SAME_TERM_DAYS: Final = 60
-"""Days by which the start of a term may move from year to year."""
+"""Most days by which the start of a term moves from year to year."""
 
 
 class PeriodError(ValueError):
-    """The text names no period; the message says what is allowed."""
+    """The text doesn't name a period; the message explains the allowed forms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A period with its name; `kind` is one of `KINDS`, both days are included."""
+    """A named period; `kind` is one of `KINDS`, and both days are included."""
 
     kind: str
     name: str
@@ -52,7 +52,7 @@ class Period:
 
     @property
     def title(self) -> str:
-        """Name of the period for people.
+        """Display name of the period.
 
         >>> Period("month", "2026-11", date(2026, 11, 1), date(2026, 11, 30)).title
         'November 2026'
@@ -70,17 +70,17 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class SchoolTimes:
-    """Terms of a school, in any order, and the month with which its school year begins."""
+    """Terms of a school, in any order, and the month in which its school year begins."""
 
     terms: tuple[Term, ...] = ()
     first_month: int = 7
 
     def term(self, day: date) -> str:
-        """Return the term of a day; empty outside all terms."""
+        """Return the name of a day's term; empty outside all terms."""
         return next((t.name for t in self.terms if t.first <= day <= t.last), "")
 
     def school_year(self, day: date) -> str:
-        """Return the school year of a day.
+        """Return the name of a day's school year.
 
         >>> [SchoolTimes().school_year(date(2027, month, 1)) for month in (6, 7)]
         ['2026/27', '2027/28']
@@ -88,7 +88,7 @@ class SchoolTimes:
         return self._year(day).name
 
     def period(self, kind: str, text: str) -> Period:
-        """Parse the name of a period; raise `PeriodError`.
+        """Parse the name of a period; raise `PeriodError` if it isn't one.
 
         >>> found = SchoolTimes().period("week", "2026-W47")
         >>> str(found.first), str(found.last)
@@ -120,7 +120,7 @@ class SchoolTimes:
         return self._year(day)
 
     def year_before(self, period: Period) -> Period | None:
-        """Return the same week, month or term a year before; None for a school year.
+        """Return the same week, month or term a year earlier; None for a school year.
 
         >>> SchoolTimes().year_before(SchoolTimes().period("week", "2026-W53")).name
         '2025-W52'
@@ -175,7 +175,7 @@ class SchoolTimes:
 def _numbered(
     text: str, pattern: str, period_of: Callable[[int, int], Period], like: str
 ) -> Period:
-    """Return the period of a year and number; `like` is the message if there is none."""
+    """Parse a year and number as a period; `like` is the error message."""
     found = re.fullmatch(pattern, text, re.ASCII)
     try:
         if found and int(found[1]) <= _LAST_YEAR:
@@ -211,7 +211,7 @@ class PlaceError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The part of a school that a report covers; all of it if empty."""
+    """The part of a school that a report covers; empty means the whole school."""
 
     site: str = ""
     """Id of a site."""
@@ -247,15 +247,15 @@ class Shift(Protocol):
         """Its school in a district; empty for all schools."""
 
     def find_edges(self, start: datetime, end: datetime) -> Iterable[datetime]:
-        """Return the times within (start, end) when the people on duty may change."""
+        """Return the times within (start, end) at which the people on duty may change."""
 
     def find_on_duty(self, at: datetime) -> Sequence[OnDuty]:
-        """Return who is on duty at a time."""
+        """Return the people on duty at a time."""
 
 
 @dataclass(frozen=True)
 class Calendar:
-    """School days and class periods of a window; without bells, `lessons` is None."""
+    """School days and class periods in a window; without bells, `lessons` is None."""
 
     zone: ZoneInfo
     school_days: frozenset[date]
@@ -267,7 +267,7 @@ class Calendar:
         return [lesson.start for lesson in self.lessons or ()]
 
     def period(self, moment: float) -> str:
-        """Name the class period, or ``"between"``; without bells the clock hour."""
+        """Return the class period, or ``"between"``; without bells, the clock hour."""
         if self.lessons is None:
             return f"{self.local(moment):%H}:00"
         k = bisect_right(self._starts, moment) - 1
@@ -275,7 +275,7 @@ class Calendar:
         return self.lessons[k].name if inside else "between"
 
     def in_order(self, periods: Iterable[str]) -> list[str]:
-        """Sort class periods by their start in the day, ``"between"`` last."""
+        """Sort class periods by their start time, ``"between"`` last."""
         begins: dict[str, time] = {}
         for lesson in self.lessons or ():
             at = self.local(lesson.start).time()
@@ -283,7 +283,7 @@ class Calendar:
         return sorted(periods, key=lambda name: (begins.get(name, time.max), _by_number(name)))
 
     def periods(self, start: float, end: float, seen: Iterable[str]) -> list[str]:
-        """Name the class periods of a window and those `seen`; without bells, hours 8 to 15."""
+        """Return the class periods of a window and those `seen`; without bells, hours 8 to 15."""
         found = {*seen}
         if self.lessons is not None:
             inside = [lesson for lesson in self.lessons if lesson.start < end > start < lesson.end]
@@ -307,7 +307,7 @@ class Calendar:
 
 @dataclass(frozen=True)
 class School:
-    """What reports need from the configuration; `codes` are the state's, by incident kind."""
+    """The configuration for reports; `codes` are the state's codes by incident kind."""
 
     name: str
     zone: ZoneInfo
@@ -323,7 +323,7 @@ class School:
     """Finds the shifts that cover a place."""
 
     def at(self, place: Place) -> School:
-        """Return the school with only the rooms and sensors of a place; raise `PlaceError`."""
+        """Return the school with only a place's rooms and sensors; raise `PlaceError`."""
         here = [*self.registry.rooms.values(), *self.registry.former.values()]
         for what, key, asked in (
             ("site", "site_id", place.site),
@@ -341,12 +341,12 @@ class School:
         return replace(self, registry=Registry.of(here, sensors, sites))
 
     def name_place(self, place: Place) -> str:
-        """Name a place for people; empty for all of it."""
+        """Return the display name of a place; empty for the whole school."""
         sites = self.registry.sorted_sites(with_closed=True)
         return join_place(place.building, *(s.title for s in sites if s.id == place.site))
 
     def is_school_day(self, day: date) -> bool:
-        """Whether bells ring at any school; without bells, every weekday that is not a holiday."""
+        """Return whether any school's bells ring; without bells, weekdays except holidays."""
         if self.sites:
             return any(school.is_school_day(day) for school in self.sites.values())
         if self.lessons_on is not None:
@@ -354,7 +354,7 @@ class School:
         return day.weekday() < _SATURDAY and day not in self.holidays
 
     def has_school(self, moment: float, room: str = "") -> bool:
-        """Whether a time, Unix seconds, is on a school day of the room's school."""
+        """Return whether a time, Unix seconds, is on a school day of the room's school."""
         place = self.registry.rooms.get(room)
         own = self.sites.get(place.site, self) if place else self
         return own.is_school_day(datetime.fromtimestamp(moment, own.zone).date())
@@ -375,7 +375,7 @@ class School:
     def duty(
         self, start: float, end: float, places: Iterable[Place] = (Place(),)
     ) -> Iterator[DutySpan]:
-        """Yield who is on duty when, on school days; people without a shift are left out."""
+        """Yield each person's time on duty on school days; people without a shift are left out."""
         shifts = {shift.id: shift for place in places for shift in self.find_shifts(place)}
         calendar, calendars = self.calendar(start, end), self.calendars(start, end)
         for day in sorted(calendar.school_days):
@@ -394,7 +394,7 @@ class School:
 
 
 def _describe_unknown(what: str, asked: str, known: Mapping[str, str]) -> str:
-    """Say that there is no such place; `known` are names by what may be asked for."""
+    """Write the message for an unknown place; `known` has display names by accepted name."""
     there = (repr(key) if key == name else f"{key!r} ({name})" for key, name in known.items())
     near = suggest_name(
         asked, {**{name: key for key, name in known.items()}, **{k: k for k in known}}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class SchoolFigures(NamedTuple):
     """One school: its alerts and answers, and its sensors.
 
-    `down` is None if it is not known. `before` is the period before, None if that is not on record.
+    `down` is None if unknown. `before` is the previous period, None if it is not on record.
     """
 
     site: Site
@@ -35,15 +35,15 @@ class SchoolFigures(NamedTuple):
 
     @property
     def counts(self) -> tuple[int, int, int]:
-        """Alerts, confirmed ones and false ones."""
+        """Numbers of alerts, confirmed alerts and false alarms."""
         return self.outcome.alerts, self.outcome.confirmed, self.outcome.false
 
 
 def compare_schools(facts: Facts, down: Collection[str] | None = None) -> list[SchoolFigures]:
-    """Return the figures of each school; `down` are sensor ids, by default `count_down`'s.
+    """Return the figures of each school; `down` are sensor ids, by default from `count_down`.
 
-    Closed schools come last, and only if they have alerts in one of the periods. One school alone
-    is not compared.
+    Closed schools come last, and only if they have alerts in one of the periods. A single school is
+    not compared.
     """
     now = _measure(facts, count_down(facts) if down is None else down)
     before: dict[str, SchoolFigures] = {}
@@ -79,7 +79,7 @@ def _measure(facts: Facts, down: Collection[str] | None) -> dict[str, SchoolFigu
 
 
 def count_down(facts: Facts) -> list[str]:
-    """Return the sensors that were offline all through the last day on record."""
+    """Return the sensors that were offline for the whole last day on record."""
     last = max((day.day for day in facts.sensor_days), default=None)
     return [day.sensor for day in facts.sensor_days if day.day == last and not day.online_s]
 

@@ -1,4 +1,4 @@
-"""The summary: a page for a principal, and its tables, made from one object so they agree."""
+"""The summary: a page for a principal and its tables, made from one object so that they agree."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     Row = tuple[str, Sequence[float | None]]
 
 _BY_DAY_S: Final = 31.5 * 86_400.0
-"""Longest window shown day by day; the half day is for the hour when clocks go back."""
+"""Longest window shown day by day; the half day covers the hour when clocks go back."""
 _TOP: Final = 10
 MOST_DRAWN: Final = 30
-"""Most rooms in a chart."""
+"""Maximum number of rooms in a chart."""
 _FOLLOW_UP: Final = ("referral", "nurse", "facilities", "none")
 _DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _IN_UNIT: Final = (
     *("value", "mean", "median", "p90", "median_all", "p90_all"),
     *("period_before", "year_before"),
 )
-"""Measures in the unit of the figure; all others are counts."""
+"""Measures that have the unit of the figure; all others are counts."""
 _PER_TIME: Final = {
     **dict.fromkeys(("school_days", *AIR, "other", "incidents"), ""),
     "vape_and_smoke_per_school_day": "1/day",
@@ -54,7 +54,7 @@ _OF_SCHOOLS: Final = {
 
 
 class Grid(NamedTuple):
-    """One table of the summary; a value is None if unknown or hidden, as `notes` say."""
+    """One table of the summary; a value is None if unknown or, with a text in `notes`, hidden."""
 
     key: str
     title: str
@@ -110,7 +110,7 @@ def _make_grid(
     about: str = "",
     notes: Mapping[tuple[str, str], str] = MappingProxyType({}),
 ) -> Grid:
-    """Make a table; titles are worksheets, cut at the first comma. Counts have no unit."""
+    """Make a table; `columns` without units are counts."""
     units = columns if isinstance(columns, dict) else dict.fromkeys(columns, "")
     cells = ((name, tuple(None if n is None else float(n) for n in row)) for name, row in rows)
     return Grid(key, title, head, tuple(units.items()), tuple(cells), about, notes)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 LEAST: Final = 5
-"""Smallest count of a room in a class period that is published."""
+"""Smallest published count for a room in a class period."""
 SMALL: Final = f"<{LEAST}"
 """Replaces a count below `LEAST`."""
 WITHHELD: Final = mark("not shown")
@@ -31,7 +31,7 @@ class Published(NamedTuple):
 
 
 def hide_small_counts(periods: Sequence[str], counts: Mapping[str, Sequence[int]]) -> Published:
-    """Hide small counts, and those that would reveal them; `counts` has one per period and room.
+    """Hide small counts and counts that would reveal them; `counts` has one per period and room.
 
     >>> made = hide_small_counts(["P1", "P2", "P3"], {"a": [12, 3, 7], "b": [9, 8, 5]})
     >>> made.cells

@@ -1,4 +1,4 @@
-"""The tables of reports: documented, versioned columns and their values.
+"""The tables of reports: versioned columns with descriptions, and their values.
 
 No column is renamed, moved or changed in meaning within one `VERSION`; new ones are added at the
 end. ``docs/reports.md`` is generated from `COLUMNS`.
@@ -39,7 +39,7 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-    """One table; `rows` yields the values of every column except the first."""
+    """One table; `rows` yields the values of all columns except the first."""
 
     name: str
     about: str

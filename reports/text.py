@@ -59,7 +59,7 @@ _KINDS: Final = {
     "integrity": mark("forged or lost messages"),
     "service": mark("Plumewatch itself"),
 }
-"""Kinds of incident whose code is no word for people."""
+"""Kinds of incident whose code needs a readable name."""
 LIMITS: Final = (
     mark("A sensor alert does not prove that anyone vaped, and does not identify anyone."),
     mark(
@@ -86,7 +86,7 @@ def translate(name: str) -> str:
 
 
 def to_words(name: str) -> str:
-    """Return a column name or code as words, in English too."""
+    """Return a column name or code as words, also in English."""
     return gettext(_KINDS[name]) if name in _KINDS else translate(name).replace("_", " ")
 
 
@@ -118,7 +118,7 @@ def format_percent(share: float) -> str:
 
 
 def format_column(values: Sequence[float | None], unit: str) -> tuple[str, list[str]]:
-    """Format the numbers of a column alike; return the unit for its head, and the texts.
+    """Format a column's numbers in the same way; return the unit for its header, and the texts.
 
     >>> format_column([4.0, 75.3, None], "s")
     ('min:s', ['0:04', '1:15', '—'])
@@ -154,9 +154,9 @@ def format_period(name: str) -> str:
 
 
 def describe_median(values: Mapping[str, float | None]) -> str:
-    """Describe the basis of a median, and how many incidents without a time it leaves out.
+    """Describe a median's basis, and how many incidents without a time it leaves out.
 
-    `values` are those of a `reports.figures.Figure` that is a time.
+    `values` comes from a `reports.figures.Figure` that is a time.
 
     >>> one = {"median": 255.0, "p90": 255.0, "mean": 255.0, "n": 1.0}
     >>> describe_median(one)

@@ -60,9 +60,9 @@ _PRINTED: Final = {
         *("tamper_incidents", "fault_incidents"),
     ),
 }
-"""Columns of each table that fit on a page; other formats have all."""
+"""Columns of each table that fit on a page; other formats have all columns."""
 _NARROW, _WIDE = 5, 26
-"""Fewest and most letters for which a column is wide."""
+"""Minimum and maximum column width, in letters."""
 
 
 def translate_template_words() -> dict[str, Any]:
@@ -124,7 +124,7 @@ def _view_figures(facts: Facts, rows: Sequence[Mapping[str, str]]) -> dict[str, 
 
 
 def list_figures(made: Summary) -> tuple[list[str], list[list[Any]]]:
-    """Return heads and rows of all key figures, with numbers as numbers."""
+    """Return the headers and rows of all key figures, with unformatted numbers."""
     rows = [
         [
             *(figure.label, figure.main, figure.unit, describe_figure(figure)["rest"]),

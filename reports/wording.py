@@ -26,7 +26,7 @@ def format_number(value: float | None, unit: str = "") -> str:
 
 
 def describe_figure(figure: Figure) -> dict[str, str]:
-    """Return a figure's label, value, basis, also in short, and its value in earlier periods."""
+    """Return a figure's label, value, basis (full and short), and its values in earlier periods."""
     values = figure.values
     basis = ""
     if "median" in values:
@@ -44,14 +44,14 @@ def describe_figure(figure: Figure) -> dict[str, str]:
 
 
 def format_value(figure: Figure) -> str:
-    """Format the value of a figure, or say that there is too little data."""
+    """Format the value of a figure, or "too little data"."""
     if figure.main is None and "of" in figure.values:
         return _("too little data")
     return format_number(figure.main, figure.unit)
 
 
 def format_share(value: float | None) -> str:
-    """Format a share, or say that there is too little data."""
+    """Format a share, or "too little data"."""
     return _("too little data") if value is None else format_percent(value)
 
 
@@ -100,7 +100,7 @@ def _round(amount: float) -> str:
 
 
 def format_per_day(values: Mapping[str, float | None], when: str = "") -> str:
-    """Format a rate per school day with its basis, for this period or ``"_before"``."""
+    """Format a rate per school day with its basis; `when` is empty or ``"_before"``."""
     count, days = values[f"count{when}"] or 0.0, values[f"days{when}"] or 0.0
     return ngettext(
         "%(rate)s (%(count)s on 1 day)",
