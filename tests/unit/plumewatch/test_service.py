@@ -10,11 +10,12 @@ from functools import partial
 from alerts.escalation import escalator
 from alerts.notify.pump import OutboxPump, PumpSettings
 from plumewatch.config.paths import DataPaths
+from plumewatch.service import resources
 from plumewatch.service.app import Service
 from plumewatch.service.consumers import new_consumer
 from storage.errors import StorageUnavailableError
 from storage.journal import DeadLetter, Journal, Snapshot, save_snapshot
-from storage.reading import Reading
+from storage.reading import ClockSteps, Reading
 from storage.sqlite import connect
 from tests.support.alert_records import incidents
 from tests.support.in_process import running, store
@@ -146,12 +147,14 @@ async def test_a_new_journal_goes_on_behind_its_consumers(config):
         assert len(service.series.between(0, 4e9)) == len(readings) + 1
 
 
-async def test_incidents_resolve_while_readings_come_without_a_pause(config):
+async def test_incidents_resolve_while_readings_come_without_a_pause(config, monkeypatch):
     """The clock runs a hundred times faster; a puff's quiet two minutes are over in no time."""
     began, base = time.monotonic(), time.time()
 
     def clock():
         return base + (time.monotonic() - began) * 100
+
+    monkeypatch.setattr(resources, "ClockSteps", lambda _: ClockSteps(clock))  # it is never set
 
     async def breathe(service):
         while True:
@@ -168,12 +171,14 @@ async def test_incidents_resolve_while_readings_come_without_a_pause(config):
         traffic.cancel()
 
 
-async def test_silence_is_reported_once_and_survives_a_restart(config):
+async def test_silence_is_reported_once_and_survives_a_restart(config, monkeypatch):
     """The service's clock runs twenty times faster: a minute of silence is three seconds."""
     began, base = time.monotonic(), time.time()
 
     def clock():
         return base + (time.monotonic() - began) * 20
+
+    monkeypatch.setattr(resources, "ClockSteps", lambda _: ClockSteps(clock))  # it is never set
 
     def reading(received):
         return Reading("n2-boys-1", received, received, {"pm25": 4.0})
