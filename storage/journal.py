@@ -1,28 +1,30 @@
 """The journal: the single log of accepted readings, which all consumers read.
 
-*Accepted* means that the transaction with the reading was committed by SQLite in WAL mode with
-`synchronous=FULL`, so its bytes were fsynced. Only then may the message be acknowledged. Every
-offset ever used has a reading, or a `gap` with the reason (`storage.backup` checks this).
+A reading is *accepted* once SQLite has committed it in WAL mode with `synchronous=FULL`, which
+means that its bytes are fsynced. Only then is its message acknowledged. Every offset ever used has
+either a reading, or a `gap` with the reason why there is none (`storage.backup` checks this).
 
-Format: one row for each reading: `offset` (strictly increasing, never reused), `received` (Unix
+Format: each reading is a row of `offset` (strictly increasing, never reused), `received` (Unix
 seconds), `crc` (CRC-32 of the body) and `body` (MessagePack of `storage.reading.Reading`). Dead
-letters are committed with the readings of the same group, so each message has exactly one durable
-outcome.
+letters are committed together with the readings of their group, so each message has exactly one
+durable outcome.
 
-Consumers call `read(after, limit)` with their stored cursor. It is a row in the consumer's own
-database, written in the same transaction as its effects (`save_cursor`), so a crash repeats work
-but loses none. The state of a consumer is a pure function of the readings and is stored less often
-(`save_snapshot`); after a restart, the readings between its position and the cursor are evaluated
-again. The newest readings are read from memory, which contains only durable readings.
+Consumers call `read(after, limit)` with their stored cursor. The cursor is a row in the consumer's
+own database and is written in the same transaction as the consumer's effects (`save_cursor`), so a
+crash repeats work but loses none. The state of a consumer depends only on the readings, so it is
+stored less often (`save_snapshot`). After a restart, the consumer evaluates the readings between
+the snapshot and the cursor again. The newest readings are read from memory, which contains only
+durable readings.
 
 `prune` deletes readings in slices, so that it does not delay commits. It deletes readings that are
-older than the retention period and that all consumers have read. If the file is too large, it also
-deletes the oldest readings, whatever their age. Readings that a slow consumer has not read are
-deleted only to save space, with a gap `unread` and a warning.
+older than the retention period, if all consumers have read them. If the file is too large, it
+deletes the oldest readings whatever their age, even those that a slow consumer has not read; then
+it logs a warning and adds a gap `unread`.
 
-A record with a wrong checksum becomes a dead letter `corrupt_record` and a gap `corrupt`. Offsets
-on an unreadable page become a gap `damaged` (`storage.repair`). If commits are lost from the end,
-some cursors are ahead, and `continue_behind` adds a gap `lost`.
+If a record has a wrong checksum, it becomes a dead letter `corrupt_record`, and its offset a gap
+`corrupt`. Offsets on an unreadable page become a gap `damaged` (`storage.repair`). If the newest
+commits were lost, the cursors of consumers may be ahead of the journal; `continue_behind` then adds
+a gap `lost`.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ log = logging.getLogger(__name__)
 
 _MAX_DEAD_LETTERS = 100_000
 _SLICE: Final = 2_000
-"""Rows deleted in one transaction: a commit waits a few milliseconds for it at most."""
+"""Rows deleted in one transaction, so that a commit waits at most a few milliseconds for it."""
 _ROW_BYTES: Final = 24
 """Approximate bytes of a row besides its body."""
 _DECODER: Final = msgspec.msgpack.Decoder(Reading)
@@ -60,11 +62,11 @@ _OLDEST: Final = (
 )
 SCRIPTS: Final = load_scripts(__package__, "journal")
 STATE_SCRIPTS: Final = load_scripts(__package__, "state")
-"""Tables with the cursors and states of consumers, in their databases."""
+"""Scripts for the tables with cursors and snapshots in the databases of consumers."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """A refused message, with the reason, and the size and beginning of its payload."""
+    """A rejected message: the reason, and the size and beginning of its payload."""
 
     received: float
     topic: str
@@ -76,14 +78,17 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
 
 class JournalEntry(NamedTuple):
-    """A reading and its place in the journal."""
+    """A reading and its offset in the journal."""
 
     offset: int
     reading: Reading
 
 
 class Pruned(NamedTuple):
-    """Readings deleted in one slice, and how many of them some consumer had not read."""
+    """Result of `Journal.prune`.
+
+    `rows`: readings deleted in this slice. `unread`: those that some consumer had not read.
+    """
 
     rows: int
     unread: int
@@ -109,8 +114,8 @@ def last_offset(connection: sqlite3.Connection) -> int:
 class Journal(DatabaseFile):
     """The journal in one SQLite file (``":memory:"`` for a temporary one).
 
-    `corrupt_records` counts the records quarantined since the start. The newest committed readings,
-    at least `remembered` of them, are read from memory.
+    `corrupt_records`: records found to be corrupt since the start.
+    `remembered`: keep at least this many of the newest readings in memory.
     """
 
     def __init__(
@@ -126,7 +131,7 @@ class Journal(DatabaseFile):
         super().__init__(path, _prepare, self._note_damage)
 
     def commit(self, readings: Sequence[Reading], dead_letters: Sequence[DeadLetter] = ()) -> int:
-        """Append one group durably and return the last offset; on an error, nothing is kept."""
+        """Append one group durably, and return the last offset; on an error, store nothing."""
         rows = []
         for reading in readings:
             body = self._encoder.encode(reading)
@@ -154,7 +159,7 @@ class Journal(DatabaseFile):
         self._recent = recent
 
     def read(self, after: int, limit: int) -> tuple[list[JournalEntry], int]:
-        """Return up to `limit` sound entries after an offset, and the new cursor."""
+        """Return up to `limit` undamaged entries after an offset, and the new cursor."""
         if (found := self.recent(after, limit)) is not None:
             return found, (found[-1].offset if found else after)
         rows, cursor = self.query(lambda db: _read_rows(db, self.path, after, limit))
@@ -168,7 +173,10 @@ class Journal(DatabaseFile):
         return entries, cursor
 
     def recent(self, after: int, limit: int) -> list[JournalEntry] | None:
-        """Return the result of `read` from memory, without blocking; None if it is not there."""
+        """Return entries like `read`, but only from memory; None if they are not in memory.
+
+        Never blocks.
+        """
         recent = self._recent
         if not recent or not recent[0].offset <= after + 1 <= recent[-1].offset + 1:
             return None
@@ -181,7 +189,7 @@ class Journal(DatabaseFile):
         return self._newest
 
     def first_offset(self) -> int:
-        """Return the offset of the oldest reading still kept, or one past the last."""
+        """Return the offset of the oldest reading still kept, or the next offset if none is."""
 
         def first(db: sqlite3.Connection) -> int:
             row = db.execute("SELECT min(offset) FROM journal").fetchone()
@@ -190,10 +198,10 @@ class Journal(DatabaseFile):
         return self.query(first)
 
     def continue_behind(self, offset: int) -> None:
-        """Continue with offsets after `offset`; never goes back.
+        """Skip all offsets up to `offset`, unless they are used already.
 
-        Call this for a journal that is new or restored from a backup; otherwise consumers that are
-        ahead would skip its next readings. The skipped offsets become a gap `lost`.
+        Call this for a journal that is new or restored from a backup. Otherwise consumers whose
+        cursors are ahead would miss its next readings. The skipped offsets become a gap `lost`.
         """
 
         def skip(tx: sqlite3.Connection) -> None:
@@ -215,8 +223,8 @@ class Journal(DatabaseFile):
     ) -> Pruned:
         """Delete one slice of the oldest readings; call again until it deletes nothing.
 
-        Deletes readings up to `min_cursor`, the smallest cursor of all consumers, that were
-        received before `received_before`. To free `excess_bytes`, it deletes the oldest readings
+        It deletes readings received before `received_before`, up to `min_cursor`, the smallest
+        cursor of all consumers. To free `excess_bytes`, it also deletes the oldest readings
         whatever their age, but none after `spare` (by default `min_cursor`).
         """
         spare = min_cursor if spare is None else max(spare, min_cursor)
@@ -252,21 +260,21 @@ class Journal(DatabaseFile):
         return pruned
 
     def bytes_used(self) -> int:
-        """Return the bytes in use; the file reuses the space of deleted rows."""
+        """Return the bytes in use, without the space that deleted rows leave in the file."""
         return self.query(self._size)
 
     def deleted_unread(self) -> int:
-        """Return how many deleted readings some consumer had not read."""
+        """Return how many readings were deleted before all consumers had read them."""
         statement = "SELECT coalesce(sum(last - first + 1), 0) FROM gap WHERE why = 'unread'"
         return int(self.rows(statement)[0][0])
 
     def dead_letter_counts(self) -> dict[str, int]:
-        """Return the number of kept dead letters by reason."""
+        """Return the number of stored dead letters by reason."""
         rows = self.rows("SELECT reason, count(*) FROM dead_letter GROUP BY reason")
         return {reason: int(n) for reason, n in rows}
 
     def _note_damage(self, new: sqlite3.Connection) -> None:
-        """Add a gap for every run of offsets without a reading or gap."""
+        """Add a gap `damaged` for every run of offsets that have neither a reading nor a gap."""
         last = last_offset(new)
         if last < self._newest:
             last = self._newest
@@ -311,7 +319,7 @@ class Journal(DatabaseFile):
         )
 
     def _quarantine(self, offset: int, body: bytes) -> None:
-        """Move a corrupt record to the dead letters; a full disk does not stop consumers."""
+        """Move a corrupt record to the dead letters, or only skip it if the disk is full."""
         letter = DeadLetter(
             self._clock(),
             "journal",
@@ -348,8 +356,8 @@ def _prepare(connection: sqlite3.Connection) -> None:
 def _read_rows(
     db: sqlite3.Connection, path: Path | str, after: int, limit: int
 ) -> tuple[list[tuple[int, int, object]], int]:
-    """Return the rows after an offset, the next cursor, and the gap that ends them."""
-    last = last_offset(db)  # before the rows: rows added meanwhile are read next time
+    """Return the rows after an offset, and the new cursor."""
+    last = last_offset(db)  # read first: rows added in between are for the next call
     rows = db.execute(_SELECT, (after, limit)).fetchall()
     if not rows:
         return [], max(after, last)
@@ -392,7 +400,7 @@ def _set_last(tx: sqlite3.Connection, offset: int) -> None:
 
 
 class Snapshot(NamedTuple):
-    """Detector state after all readings up to and including `position`."""
+    """Detector state after the reading at offset `position`."""
 
     position: int
     model_version: str
@@ -406,7 +414,7 @@ def load_cursor(connection: sqlite3.Connection, name: str) -> int:
 
 
 def save_cursor(connection: sqlite3.Connection, name: str, offset: int) -> None:
-    """Move the cursor of consumer `name`; call in the transaction with its effects."""
+    """Move the cursor of consumer `name`; call this in the transaction that stores its effects."""
     connection.execute(
         "INSERT INTO consumer VALUES (?, ?)"
         " ON CONFLICT (name) DO UPDATE SET position = excluded.position",

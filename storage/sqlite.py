@@ -1,14 +1,14 @@
 """Open, migrate and write SQLite files.
 
-WAL lets other processes read while one writes. With `synchronous=FULL`, a commit that returned is
-on the disk. `BEGIN IMMEDIATE` keeps a transaction from failing halfway because it cannot get the
-write lock. `secure_delete` overwrites deleted data. Only the owner may read a file. Schemas grow by
-appending scripts; a file from a newer program is refused.
+WAL mode lets other processes read while one writes. With `synchronous=FULL`, data is on the disk
+when a commit returns. `BEGIN IMMEDIATE` takes the write lock at the start, so that a transaction
+cannot fail halfway for lack of it. `secure_delete` overwrites deleted data. Only the owner can read
+the files. Schemas change only by appending scripts; a file with a newer schema is refused.
 
-`DatabaseFile` has a writer and readers, and repairs damage. Readers share a second connection, one
-at a time, so a consumer in another thread never waits for the fsync of a commit. A damaged file is
-set aside and rebuilt from what can be recovered (`storage.repair`), and the failed work is
-repeated. `UntilStored` repeats work while the disk is full, locked or slow.
+`DatabaseFile` has one connection for writing and one for reading. The second one is shared, one
+reader at a time, so a consumer in another thread never waits for the fsync of a commit. If the file
+is damaged, it is set aside and rebuilt from the data that can be recovered (`storage.repair`), and
+the failed work is repeated. `UntilStored` repeats work while the disk is full, locked or slow.
 """
 
 from __future__ import annotations
@@ -51,7 +51,10 @@ _FOREIGN: Final = (
 
 
 def connect(path: Path | str, *, read_only: bool = False) -> sqlite3.Connection:
-    """Open a database for one thread at a time, or raise `StorageUnavailableError`."""
+    """Open a database; raises `StorageUnavailableError`.
+
+    Only one thread at a time may use the connection.
+    """
     in_memory = str(path) == ":memory:"
     mode = "ro" if read_only else "rwc"
     if not in_memory and not read_only:
@@ -88,8 +91,8 @@ def connect(path: Path | str, *, read_only: bool = False) -> sqlite3.Connection:
 def open_prepared(path: Path | str, prepare: Prepare) -> sqlite3.Connection:
     """Open a database and create or upgrade its tables; raises `StorageUnavailableError`.
 
-    Raises `StorageCorruptError` if the file has no complete page, if it has tables but no versions
-    of components, if the program's own statements fail in it, or if columns are missing.
+    Raises `StorageCorruptError` if the file has an incomplete page or none, if it has tables but
+    not `component_version`, if the schema scripts fail, or if columns are missing.
     """
     if isinstance(path, Path):
         create(path, prepare)
@@ -112,15 +115,18 @@ def open_prepared(path: Path | str, prepare: Prepare) -> sqlite3.Connection:
 
 
 def find_damage_mark(path: Path) -> Path:
-    """Return the file that marks damage found by a backup; the next start repairs it."""
+    """Return the path of the file that marks `path` as damaged.
+
+    A backup that finds damage creates it, and the next start repairs the database.
+    """
     return path.with_name(f"{path.name}.damaged")
 
 
 def refuse_empty(path: Path | str) -> None:
-    """Raise `StorageCorruptError` for a file without complete pages.
+    """Raise `StorageCorruptError` if the file has no page, or if its last page is cut off.
 
-    SQLite would start an empty file again, and keep retrying to read a page that is cut off unless
-    it is in the write-ahead log.
+    SQLite would treat an empty file as a new database. It would keep trying to read a page that is
+    cut off, unless the page is in the write-ahead log.
     """
     files = (Path(path), Path(f"{path}-wal"))
     size, logged = (file.stat().st_size if file.exists() else None for file in files)
@@ -132,10 +138,10 @@ def refuse_empty(path: Path | str) -> None:
 def transaction(
     connection: sqlite3.Connection, *, synced: bool = True
 ) -> Iterator[sqlite3.Connection]:
-    """Commit everything done inside, or nothing.
+    """Commit everything done inside the block, or nothing.
 
-    A transaction that is not `synced` survives the end of the process immediately, but a power cut
-    only after the next synced transaction.
+    If not `synced`, the data is safe from a crash of the process as soon as this returns, but safe
+    from a power cut only after the next synced transaction.
     """
     if not synced:
         connection.execute("PRAGMA synchronous=NORMAL")
@@ -155,7 +161,7 @@ def transaction(
 def load_scripts(package: str, component: str) -> tuple[str, ...]:
     """Return the schema scripts of a component, ``sql/<component>_<number>.sql``, in order.
 
-    The first creates the tables, and each further one upgrades them by one version. A released
+    The first script creates the tables, and each later one upgrades them by one version. A released
     script never changes.
     """
     files = resources.files(package).joinpath("sql").iterdir()
@@ -164,7 +170,7 @@ def load_scripts(package: str, component: str) -> tuple[str, ...]:
 
 
 def migrate(connection: sqlite3.Connection, component: str, scripts: Sequence[str]) -> None:
-    """Upgrade the tables of one component to the newest schema, one transaction a step."""
+    """Upgrade the tables of one component to the newest schema, one transaction per version."""
     connection.execute(
         "CREATE TABLE IF NOT EXISTS component_version"
         " (component TEXT PRIMARY KEY, version INTEGER NOT NULL)"
@@ -192,7 +198,12 @@ def migrate(connection: sqlite3.Connection, component: str, scripts: Sequence[st
 
 
 class DatabaseFile:
-    """A file that is read and written by functions of a connection."""
+    """A SQLite file with a connection for writing and one for reading; repairs damage.
+
+    `prepare`: creates or upgrades the tables.
+    `complete`: finishes a database that was rebuilt after damage.
+    `repairs`: number of repairs so far.
+    """
 
     def __init__(
         self, path: Path | str, prepare: Prepare, complete: Prepare = lambda _: None
@@ -235,7 +246,10 @@ class DatabaseFile:
         self.close()
 
     def query(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Return the result of `work` on the readers' connection; `StorageUnavailableError`."""
+        """Return the result of `work` on the reading connection.
+
+        Raises `StorageUnavailableError`.
+        """
 
         def run() -> T:
             with self._reading:
@@ -244,11 +258,14 @@ class DatabaseFile:
         return self._run_with_repair(run)
 
     def rows(self, statement: str, *parameters: Any) -> list[sqlite3.Row]:
-        """Return the rows of a statement; raises as `query`."""
+        """Return the rows of a statement; raises the same errors as `query`."""
         return self.query(lambda db: db.execute(statement, parameters).fetchall())
 
     def change(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` in a transaction; `StorageUnavailableError` if nothing of it was kept."""
+        """Run `work` in a transaction, and return its result.
+
+        Raises `StorageUnavailableError` if nothing was stored and the same call may succeed later.
+        """
 
         def run() -> T:
             with self._writing, transaction(self._require_open(self._write_connection)) as tx:
@@ -257,7 +274,7 @@ class DatabaseFile:
         return self._run_with_repair(run)
 
     def rebuild(self) -> None:
-        """Set the file aside and continue with what can be recovered, even without known damage."""
+        """Rebuild the file from the data that can be recovered, unless a repair already did."""
         if not self.repairs:
             self._repair(self.repairs)
 
@@ -316,9 +333,9 @@ class InThread(Protocol):
 
 
 class UntilStored:
-    """Repeats work until it succeeds; `failing` has the current reason by name of the work.
+    """Repeats work until it succeeds; the pauses double from `first_s` to `longest_s`.
 
-    The pauses double from `first_s` to `longest_s`.
+    `failing`: for each kind of work that fails at the moment, the reason.
     """
 
     def __init__(self, first_s: float = RETRY_S, longest_s: float = RETRY_S) -> None:
@@ -332,7 +349,12 @@ class UntilStored:
         attempt: Callable[[], Awaitable[T]],
         give_up: Callable[[], bool] = lambda: False,
     ) -> T:
-        """Return the result of `attempt`; raise its error if it is permanent, or to give up."""
+        """Repeat `attempt` until it succeeds, and return its result.
+
+        `what`: name of the work, for `failing` and the log.
+        `give_up`: returns whether to raise a transient error instead of trying again. Permanent
+        errors are always raised.
+        """
         pause = self._first_s
         while True:
             try:
@@ -363,7 +385,7 @@ class RunUntilStored(UntilStored):
         self._path = path
 
     async def __call__(self, what: str, work: Callable[..., T], *arguments: object) -> T:
-        """Return the result of ``work(*arguments)`` once the disk lets it succeed."""
+        """Repeat ``work(*arguments)`` until it succeeds, and return its result."""
         try:
             return await self.repeat(what, lambda: self._in_thread(work, *arguments))
         except (sqlite3.Error, OSError) as error:

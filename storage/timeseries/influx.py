@@ -1,12 +1,12 @@
 """Readings in the site's InfluxDB.
 
-The cursor is in a small SQLite file on this machine, and moves only after the server has stored a
-batch. After a crash in between, the batch is written again and overwrites itself
-(`storage.timeseries.line_protocol`). Opening needs only that file. While the server is unavailable
-or set up wrong, readings wait in the journal. `storage.timeseries.writer` retries.
+The cursor is in a small SQLite file on this machine. It moves only after the server has stored a
+batch. If the service crashes in between, the batch is written again and overwrites itself
+(`storage.timeseries.line_protocol`). `open` reads only that file. While the server is unavailable
+or set up wrong, readings wait in the journal, and `storage.timeseries.writer` retries.
 
-Two readings of one sensor and microsecond are two points. Queries join them like the embedded
-store, with the earlier one first; aggregates count both.
+Two readings of one sensor at the same microsecond are two points. Queries join them as the embedded
+store does: the second only adds values that the first lacks. Aggregates count both.
 """
 
 from __future__ import annotations
@@ -49,12 +49,13 @@ if TYPE_CHECKING:
     from storage.timeseries.series import LatestReading
 
 BATCH: Final = 10_000
-"""Readings of one write, 2 to 7 MB: an InfluxDB 3 takes 10 MB, and a second for any number."""
+"""Readings in one write, 2 to 7 MB. An InfluxDB 3 accepts up to 10 MB, and needs a second for a
+write of any size."""
 _LATEST_ROWS: Final = 24
 _RECENT_S: Final = 3600
 _MARGIN_S: Final = 3600.0
 _NAMES: Final = 50
-"""Sensors named in one statement, which must fit into a URL."""
+"""Maximum number of sensors named in one statement, because it must fit into a URL."""
 _REPORTED: Final = '"events", "faults", "flags"'
 _ALL: Final = ", ".join(f'"{key}"' for key in COLUMNS)
 
@@ -92,9 +93,10 @@ class InfluxSeries(Series):
         return self.http.check_connection()
 
     def check_set_up(self) -> None:
-        """Check that the places for averages exist, and for 2.x that they can be written.
+        """Check that the policies or databases for averages exist.
 
-        A 2.x returns no error for a query of a deleted bucket.
+        For 2.x, also check that they can be written, because a 2.x returns no error for a query of
+        a deleted bucket.
         """
         for level in (MINUTE, QUARTER_HOUR):
             place = self.http.place(level.measurement, level.name)
@@ -103,7 +105,7 @@ class InfluxSeries(Series):
                 self.http.check_write(level.name)
 
     def write(self, readings: Sequence[Reading], cursor: int | None = None) -> None:
-        """Store readings, and the cursor that follows them if there is one."""
+        """Store readings, and then the cursor if given."""
         self._send(readings)
         moments = [(to_ns(reading.time),) for reading in readings]
         self._store(lambda tx: rollup.mark(tx, moments), cursor)
@@ -124,7 +126,7 @@ class InfluxSeries(Series):
             raise
 
     def record(self, records: Sequence[Record]) -> None:
-        """Store records beside readings."""
+        """Store records, replacing those with equal keys."""
         for policy, lines in self._record_encoder.by_policy(records).items():
             self.http.write(lines, policy)
 
@@ -160,7 +162,7 @@ class InfluxSeries(Series):
         return ([name, *rows[0][1:]] for name, rows in _group_by_sensor(found))
 
     def latest(self) -> Mapping[str, LatestReading]:
-        """Return the newest reading of each registered sensor, joined over two minutes."""
+        """Return the newest values of each registered sensor (`find_newest`)."""
         found = self._query_latest(f"time > now() - {_RECENT_S}s")
         silent = [name for name in self._registry.sensors if name not in found]
         for i in range(0, len(silent), _NAMES):
@@ -213,9 +215,9 @@ class InfluxSeries(Series):
                 f'SELECT "{name}", {_ALL}, {_REPORTED}, "received" FROM "{measurement}"'  # noqa: S608 - constants
                 f" WHERE time >= {to_ns(start)} AND time < {to_ns(end)}{only}"
             ):
-                received, flags = row[-1], row[-2] or ""  # flags are those of the first
+                received, flags = row[-1], row[-2] or ""  # keep the flags of the first reading
                 if not isinstance(received, int | float):
-                    continue  # a point of another program
+                    continue  # another program wrote this point
                 (numbers,) = _keep_numbers([row[1:-4]])
                 joined = [row[0], received, *numbers[1:], *row[-4:-2], flags, received]
                 found.setdefault(str(row[1]), []).append(joined)
@@ -236,7 +238,7 @@ class InfluxSeries(Series):
         ]
         return (min(times), max(times)) if times else None
 
-    def tidy(self, now: float, old_at: float | None = None) -> bool:  # noqa: ARG002 - it deletes by itself
+    def tidy(self, now: float, old_at: float | None = None) -> bool:  # noqa: ARG002 - the server deletes old data
         """Compute averages that are due; return whether there are more."""
         most = rollup.count_quarters_at_once(max(1, len(self._registry.sensors)))
         due = self.query(lambda db: rollup.find_due(db, now, most))
@@ -273,7 +275,7 @@ def _name_policy(level: Level | None) -> str:
 
 
 def _keep_numbers(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
-    """Return rows without text, which another program wrote to fields of another type."""
+    """Replace text by None; another program may have written text to fields of the same name."""
     return [[row[0], *(None if isinstance(v, str) else v for v in row[1:])] for row in rows]
 
 
@@ -283,7 +285,7 @@ def _group_by_sensor(found: Iterable[dict[str, Any]]) -> Iterator[tuple[str, lis
 
 
 def _join_rows(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
-    """Join rows (nanoseconds, values, receipt) of each microsecond, in ascending order."""
+    """Join the rows (nanoseconds, values, receive time) of each microsecond, in time order."""
     ordered = sorted(rows, key=lambda row: (row[0] // 1000, row[-1] or 0.0, row[0]))
     found: list[list[Any]] = []
     for micro, same in groupby(ordered, key=lambda row: row[0] // 1000):
@@ -295,7 +297,7 @@ def _join_rows(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
 
 
 COMPONENTS: Final = {"state": STATE_SCRIPTS, "averages": (rollup.QUARTERS_SCRIPT,)}
-"""Schema scripts of the file with the cursor."""
+"""Schema scripts of the SQLite file with the cursor."""
 
 
 def prepare(connection: sqlite3.Connection) -> None:
@@ -305,5 +307,5 @@ def prepare(connection: sqlite3.Connection) -> None:
 
 
 def begin_again(rebuilt: sqlite3.Connection) -> None:
-    """Write the journal again, because marks of stale averages may be lost."""
+    """Set the cursor to 0, so the journal is written again: stale marks may have been lost."""
     save_cursor(rebuilt, InfluxSeries.CONSUMER, 0)

@@ -1,10 +1,11 @@
-"""Classify refusals of an InfluxDB by one table, and explain them in a sentence.
+"""Classify the refusals of an InfluxDB by a table of rules, and explain them in a sentence.
 
 The generations use different words for the same thing, and similar words for different things. So
-each rule checks the status, the code of 2.x, and phrases of the whole message. The table is tested
-with recorded answers of 1.6.7, 1.12.4, 2.8.0 and 3 Core. A write that is refused because of its
-content, perhaps in part, is a `BatchRefusedError`; storing its other readings again changes
-nothing. Everything else is a `StorageUnavailableError`, and readings are kept.
+each rule checks the status, the error code of 2.x, and a pattern for the whole message. The table
+is tested with recorded answers of 1.6.7, 1.12.4, 2.8.0 and 3 Core. If the server refuses a write
+because of its content, that is a `BatchRefusedError`. The server may have stored some of the
+readings; storing them again changes nothing. Everything else is a `StorageUnavailableError`, and
+the readings wait in the journal.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Meaning(StrEnum):
 
 
 REFUSED: Final = frozenset({Meaning.CONTENT, Meaning.TOO_OLD, Meaning.EMPTY})
-"""The content was refused, and would be refused again."""
+"""The server refused the content, and would refuse it again."""
 _SETUP: Final = "`plumewatch storage setup`"
 _ACCOUNT: Final = (
     "`plumewatch storage setup --admin-token-file FILE --service-file FILE` makes an account that"
@@ -49,13 +50,13 @@ _ACCOUNT: Final = (
 
 
 class _Rule(NamedTuple):
-    """A meaning, and the answers that have it; the codes are those of 2.x."""
+    """A meaning, and the answers that have it; `code` is the error code of 2.x."""
 
     meaning: Meaning
     statuses: tuple[int, ...] = ()
-    """Empty means any."""
+    """An empty tuple matches any status."""
     phrase: str = ".*"
-    """Regular expression for the whole message in lower case."""
+    """Regular expression that matches the whole message in lowercase."""
     code: str = ""
 
 
@@ -89,13 +90,13 @@ _RULES: Final = (
     _Rule(Meaning.CONTENT, _CONTENT),
     _Rule(Meaning.NO_DATABASE, (404,)),
 )
-"""The first matching rule decides."""
+"""The first matching rule applies."""
 
 
 def classify_answer(status: int, message: str, code: str = "") -> Meaning | None:
-    """Return the meaning of an answer with the server's message; None if it is not a refusal.
+    """Return the meaning of an answer; None if it is not a refusal.
 
-    InfluxQL refuses with status 200 and a message. `code`: the code of a 2.x.
+    A failed InfluxQL query has status 200 and an error message. `code`: the error code of 2.x.
     """
     if status < 300 and not message:
         return None
@@ -111,7 +112,7 @@ def classify_answer(status: int, message: str, code: str = "") -> Meaning | None
 
 
 def find_message(body: bytes) -> str:
-    """Return the server's message in an answer, on one line, also for InfluxQL."""
+    """Return the error message in an answer, also of InfluxQL, on one line."""
     try:
         found = msgspec.json.decode(body)
     except msgspec.DecodeError:
@@ -121,13 +122,13 @@ def find_message(body: bytes) -> str:
     text = found.get("error") or found.get("message")
     if not text and isinstance(results := found.get("results"), list):
         text = next((r["error"] for r in results if isinstance(r, dict) and "error" in r), "")
-    with suppress(KeyError, LookupError, TypeError):  # an InfluxDB 3 names the lines
+    with suppress(KeyError, LookupError, TypeError):  # InfluxDB 3 lists the refused lines
         text = f"{text}: {found['data'][0]['error_message']}"
     return clean(str(text or ""))
 
 
 def find_code(body: bytes) -> str:
-    """Return the code in an answer of 2.x, or empty."""
+    """Return the error code in an answer of 2.x, or an empty string."""
     with suppress(msgspec.MsgspecError):
         return msgspec.json.decode(body, type=_Coded).code
     return ""
@@ -140,7 +141,7 @@ class _Coded(msgspec.Struct):
 def explain_answer(
     meaning: Meaning, status: int, message: str, *, url: str, name: str, org: str, holds: str
 ) -> str:
-    """Return a sentence that says what is wrong and how to correct it.
+    """Return a sentence that explains what is wrong and how to correct it.
 
     `name`: name of the database, or of the bucket if `holds` is ``bucket``.
     """
@@ -159,7 +160,7 @@ def explain_answer(
         Meaning.NO_DATABASE: missing,
         Meaning.NO_POLICY: f"{url}: {where} is not set up{detail}; run {_SETUP}",
     }
-    if holds == "bucket":  # InfluxQL of 2.x calls missing what the token may not read
+    if holds == "bucket":  # 2.x says "not found" for lack of permission
         policy, lets = message.rpartition(": ")[2], f"{url} lets this token read no bucket"
         sentences |= {
             Meaning.NO_DATABASE: f"{lets} {name!r}{detail}: it may only write, or the bucket is"

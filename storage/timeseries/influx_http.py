@@ -1,11 +1,11 @@
 """HTTP requests to an InfluxDB of any generation.
 
-The generation is requested once (``/ping``, then ``/health``) and decides the path of writes and
-the names of their parameters (`Dialect`). `influxdb-client` writes to 2.x and sets it up
-(`InfluxHttp.on_client`). It does not support writes to 1.x and 3, the databases of 3, and InfluxQL
-on ``/query``, so these requests are made here. Everything is read by InfluxQL: 1.x and 3 have it,
-and 2.x has it for every bucket that is mapped to a database. `storage.timeseries.influx_answers`
-explains the answers.
+The server is asked once for its generation (``/ping``, then ``/health``), which decides the path of
+writes and the names of their parameters (`Dialect`). `influxdb-client` writes to 2.x and sets it up
+(`InfluxHttp.on_client`). This module makes the requests that it does not support: writes to 1.x and
+3, the databases of 3, and InfluxQL on ``/query``. All queries are InfluxQL: 1.x and 3 have it, and
+2.x has it for every bucket that is mapped to a database. `storage.timeseries.influx_answers`
+classifies the answers.
 """
 
 from __future__ import annotations
@@ -42,14 +42,17 @@ T = TypeVar("T")
 _CONNECT_S: Final = 5.0
 _READ_S: Final = 30.0
 _DEADLINE_S: Final = 60.0
-"""Limit of a request, up to the last byte of its answer."""
+"""Time limit for a request, until the last byte of its answer."""
 _THREADS: Final = 8
 _DATABASES: Final = "/api/v3/configure/database"
 
 
 @dataclass(frozen=True, slots=True)
 class InfluxSettings:
-    """Where the series is; `secret` is the password of a `username` (1.x), otherwise a token."""
+    """Address and account of an InfluxDB.
+
+    `secret`: the password if there is a `username` (1.x), otherwise a token.
+    """
 
     url: str
     database: str = "plumewatch"
@@ -60,7 +63,7 @@ class InfluxSettings:
 
 
 class Dialect(NamedTuple):
-    """What differs between the generations."""
+    """Differences between the generations."""
 
     name: str
     write_path: str
@@ -75,14 +78,14 @@ DIALECTS: Final = {
 
 
 class Server(NamedTuple):
-    """Version of a server, as reported, and its generation."""
+    """Version that a server reports, and its generation."""
 
     version: str
     major: int
 
 
 def quote_string(text: str) -> str:
-    r"""Return a string as a literal of InfluxQL.
+    r"""Return a string as an InfluxQL literal.
 
     >>> print(quote_string("it's a \\"))
     'it\'s a \\'
@@ -91,7 +94,7 @@ def quote_string(text: str) -> str:
 
 
 class InfluxHttp:
-    """Requests to one server; safe from many threads."""
+    """Make requests to one server; threads may share it."""
 
     def __init__(self, settings: InfluxSettings) -> None:
         self.settings = settings
@@ -115,15 +118,18 @@ class InfluxHttp:
         self._client = None
 
     def server(self) -> Server:
-        """Return the server's version, requested once; raises `StorageUnavailableError`."""
-        server = self._server  # another thread may forget it meanwhile
+        """Return the server's version, cached; raises `StorageUnavailableError`."""
+        server = self._server  # another thread may reset it
         if server is None:
             self._server = server = self._probe()
             self._holds = DIALECTS[server.major].holds
         return server
 
     def check_connection(self) -> str:
-        """Check version, database and rights without writing; raises `StorageUnavailableError`."""
+        """Check version, database and permissions without writing any data.
+
+        Raises `StorageUnavailableError`.
+        """
         self._server = None
         server = self.server()
         self.check_write()
@@ -160,7 +166,7 @@ class InfluxHttp:
             raise
 
     def place(self, measurement: str, policy: str) -> str:
-        """Return a measurement as a statement names it; `query` needs the policy too."""
+        """Return the name of a measurement for use in a statement; pass `query` the policy too."""
         if not policy or self.server().major == 3:
             return f'"{measurement}"'
         return f'"{self.settings.database}"."{policy}"."{measurement}"'
@@ -170,7 +176,7 @@ class InfluxHttp:
     ) -> list[dict[str, Any]]:
         """Return the series that an InfluxQL statement finds; times are in nanoseconds.
 
-        An InfluxDB 3 does not know ``"policy"."measurement"``, so each database is queried by name.
+        InfluxDB 3 does not support ``"policy"."measurement"``, so `policy` selects the database.
         """
         name = self.settings.database
         if policy and self.server().major == 3:
@@ -190,7 +196,7 @@ class InfluxHttp:
                 f"{self.settings.url}: /query does not answer as InfluxDB does ({status})"
             ) from error
         if message := find_message(answer.data):
-            self.server()  # its generation decides what a refusal means
+            self.server()  # the meaning of a refusal depends on the generation
             raise self._make_error(status, message, classify_answer(status, message))
         return [series for result in results for series in result.get("series", ())]
 
@@ -202,10 +208,10 @@ class InfluxHttp:
     def on_client(self, work: Callable[[InfluxDBClient], T]) -> T:
         """Return the result of `work` with the client library of 2.x.
 
-        Raises `StorageUnavailableError`. The package itself is imported first, because two threads
-        that import parts of it at the same time find others missing.
+        Raises `StorageUnavailableError`. The whole package is imported first, because the import
+        fails if two threads import parts of it at the same time.
         """
-        from influxdb_client import InfluxDBClient  # noqa: PLC0415 - a second, for 2.x only
+        from influxdb_client import InfluxDBClient  # noqa: PLC0415 - takes a second, and only 2.x needs it
         from influxdb_client.rest import ApiException  # noqa: PLC0415
 
         settings = self.settings
@@ -244,10 +250,10 @@ class InfluxHttp:
         return [name for row in found for name in row.values()]
 
     def check_write(self, policy: str = "") -> None:
-        """Check that `write` would be allowed, without writing anything.
+        """Check that we are allowed to write, without writing any data.
 
-        An InfluxDB 3 creates a missing database even for an empty write, and without retention, so
-        its databases are listed first.
+        Even for an empty write, InfluxDB 3 would create a missing database, without a retention
+        period. So its databases are listed first.
         """
         name = self.settings.database
         if self.server().major == 3 and name not in self.databases():
@@ -306,7 +312,7 @@ class InfluxHttp:
             raise self._report_silence(error) from error
 
     def _report_silence(self, error: Exception) -> StorageUnavailableError:
-        self._server = None  # it may come back with another version
+        self._server = None  # its version may be different when it is back
         return StorageUnavailableError(f"{self.settings.url} does not answer: {_shorten(error)}")
 
     def _explain_answer(

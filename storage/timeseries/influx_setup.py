@@ -1,13 +1,15 @@
-"""Set up database, retention and accounts on an InfluxDB, once and again after every change.
+"""Set up the database, retention and accounts on an InfluxDB; run again after every change.
 
-1.x: the default retention policy keeps readings, and two more keep the averages. 2.x: three buckets
-(``NAME``, ``NAME/m1``, ``NAME/m15``) are mapped so that InfluxQL sees them as policies of one
-database; the organization is created if it does not exist. 3: three databases with these names. The
-service computes the averages (`storage.timeseries.rollup`). A database with other data is left
-alone, because a shorter retention would delete it.
+- 1.x: the default retention policy keeps readings, and two more keep the averages.
+- 2.x: three buckets (``NAME``, ``NAME/m1``, ``NAME/m15``) are mapped so that InfluxQL sees them as
+  policies of one database. The organization is created if it does not exist.
+- 3: there are three databases with these names.
 
-`provide` does all of this with an administrator's rights, and creates and tries the accounts. It
-keeps what exists, so a setup that failed can be run again.
+The service computes the averages (`storage.timeseries.rollup`). A database that contains other data
+is not changed, because a shorter retention period would delete that data.
+
+`provide` does all of this with an administrator's permissions. It also creates the accounts and
+tests them. It keeps everything that exists, so a setup that failed can be run again.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ _MAY: Final = ("may read", "may read and write")
 
 
 class Account(NamedTuple):
-    """Name (1.x), token or password, and rights of an account."""
+    """Name (1.x), token or password, and permissions of an account."""
 
     username: str
     secret: str
@@ -56,10 +58,12 @@ def provide(
     wanted: Sequence[bool],
     on_step: Callable[[str], None],
 ) -> dict[bool, Account]:
-    """Set the server up with an administrator's rights, and return the accounts it created.
+    """Set up the server as an administrator, and return the accounts that were created.
 
-    `wanted` and the keys of the result say whether an account writes: the account of the service
-    does, that of dashboards only reads. Raises `StorageUnavailableError`.
+    `wanted`: the accounts to create, each given by whether it can write. The service's account can
+    write; the dashboards' account can only read. The result has the same keys.
+
+    Raises `StorageUnavailableError`.
     """
     with closing(InfluxHttp(admin)) as http:
         for step in set_up(http, retention):
@@ -70,14 +74,14 @@ def provide(
         for writes, account in made.items():
             own = replace(admin, username=account.username, secret=account.secret)
             _try_account(own, writes=writes, reads=True)
-        if not made:  # a 2.x answers InfluxQL in the organization of the token, not in ours
+        if not made:  # 2.x runs InfluxQL in the organization of the token, not in ours
             _try_account(admin, writes=True, reads=http.server().major != 2)
         on_step("all of it can be written and read")
     return made
 
 
 def _try_account(settings: InfluxSettings, *, writes: bool, reads: bool) -> None:
-    """Check the rights of an account in each place."""
+    """Check the permissions of an account for each policy or database."""
     with closing(InfluxHttp(settings)) as http:
         for policy in ("", *(level.name for level in LEVELS)):
             if writes:
@@ -195,7 +199,7 @@ def _make_bucket(http: InfluxHttp, org_id: str, name: str, days: int) -> Bucket:
 
 
 def _map(http: InfluxHttp, org_id: str, bucket: Bucket, policy: str) -> None:
-    """Map a bucket to a policy of the database, because not every 2.x does so by its name."""
+    """Map a bucket to a policy of the database; not every 2.x does so based on its name."""
     from influxdb_client import DBRPCreate, DBRPsService  # noqa: PLC0415
 
     name = http.settings.database
@@ -237,7 +241,7 @@ def _set_up_3(http: InfluxHttp, retention: Retention) -> Iterator[str]:
 
 
 def make_account(http: InfluxHttp, *, writes: bool) -> Account:
-    """Create an account for dashboards or the service, or renew its secret."""
+    """Create an account for the service (`writes`) or for dashboards, or renew its secret."""
     major = http.server().major
     if major < 3:
         return (_make_user, _make_token)[major - 1](http, writes=writes)

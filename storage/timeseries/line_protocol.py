@@ -1,18 +1,18 @@
 """Encode readings and records as InfluxDB line protocol, and decode records.
 
-- Times are in nanoseconds. Tags come only from the registry (`TAGS`), and for records from the
-  closed set of kinds, so the number of series is bounded. An unregistered sensor has its name in a
-  field (readings: measurement ``quarantine``).
+- Times are in nanoseconds. Tags come only from the registry (`TAGS`), and for records also from the
+  closed set of kinds, so the number of series is bounded. The name of an unregistered sensor is in
+  a field; its readings are in the measurement ``quarantine``.
 - A field never changes its type: quantities and ``received`` are floats, everything else is text.
-  The JSON encoder writes numbers with the fewest digits that read back the same, several times
-  faster than `repr`. Numbers that are not finite are left out. ``received`` is always there, so no
-  line is empty.
-- Different readings of one sensor and microsecond never share a nanosecond. The last three digits
-  (`Slots`) come from the content without the receipt, so a reading that is written or imported
-  again overwrites itself. The same is true of records with an id.
+  The JSON encoder writes a number with as few digits as possible without loss, several times faster
+  than `repr`. Numbers that are not finite are omitted. ``received`` is always present, so no line
+  is empty.
+- Different readings of one sensor at the same microsecond never share a nanosecond. The last three
+  digits (`Slots`) are computed from the content without the receive time, so a reading that is
+  written or imported again overwrites itself. The same is true of records with an id.
 - Servers disagree about a backslash in a tag before a comma, an equals sign, a space, another
-  backslash or the end, so it is left out. Control characters become spaces (`clean_tag`). Text in
-  fields may contain anything.
+  backslash or the end, so such a backslash is removed. Control characters become spaces
+  (`clean_tag`). Text in fields may contain anything.
 
 Source: InfluxDB line protocol reference; https://github.com/influxdata/influxdb/issues/9966 on line
 breaks in tags.
@@ -56,7 +56,7 @@ def to_ns(time: float) -> int:
 
 
 def clean_tag(text: str) -> str:
-    r"""Return a text without characters that a tag cannot contain, such as line breaks.
+    r"""Remove or replace the characters that a tag cannot contain, such as line breaks.
 
     >>> clean_tag("Girls' room, 2nd floor"), clean_tag("a\nb\\")
     ("Girls' room, 2nd floor", 'a b')
@@ -77,10 +77,11 @@ def quote_text(text: str) -> str:
 
 
 class Slots:
-    """Choose the last three digits of the nanoseconds from the content of a reading.
+    """Choose the last three digits of the nanoseconds, based on the content of a reading.
 
-    Different readings of one sensor and microsecond have the same slot once in a thousand times.
-    Then the later one gets the next free slot among the `remembered` moments.
+    Two different readings of one sensor at the same microsecond get the same digits once in a
+    thousand times. Then the later one gets the next free digits. This works for the last
+    `remembered` moments.
     """
 
     def __init__(self, remembered: int = _REMEMBERED) -> None:
@@ -88,7 +89,7 @@ class Slots:
         self._taken: OrderedDict[tuple[str, int], int] = OrderedDict()
 
     def time_ns(self, sensor: str, micro_ns: int, digest: int) -> int:
-        """Return the nanosecond of a reading with `digest` within its microsecond."""
+        """Return the time in nanoseconds for a reading with this `digest` of its content."""
         taken = self._taken
         for step in range(_SLOTS):
             at = micro_ns + (digest + step) % _SLOTS
@@ -112,7 +113,7 @@ class LineEncoder:
             self._heads[sensor.id] = encode_head(READING, tags).encode("utf-8", "replace")
 
     def encode(self, readings: Iterable[Reading]) -> bytes:
-        """Return one line a reading, in order, in UTF-8."""
+        """Return one line per reading, in order, in UTF-8."""
         return b"\n".join([self.line(r) for r in readings])
 
     def line(self, reading: Reading) -> bytes:
@@ -132,7 +133,9 @@ class LineEncoder:
         if head is None:  # unknown sensors share one series
             head, series = QUARANTINE.encode(), QUARANTINE
             words += _encode_words(b",name=", (reading.sensor,))
-        digest = zlib.crc32(words, zlib.crc32(values))  # without receipt: imported again, the same
+        digest = zlib.crc32(
+            words, zlib.crc32(values)
+        )  # without receive time: same if imported again
         at = self._slots.time_ns(series, to_ns(reading.time), digest)
         received = _JSON.encode(float(reading.received))
         fields = b"%b%breceived=%b%b" % (values, b"," if values else b"", received, words)
@@ -144,7 +147,7 @@ def _encode_words(key: bytes, words: Iterable[str]) -> bytes:
 
 
 def encode_average(fields: Mapping[str, float]) -> str:
-    """Return the fields of an average; ``n`` is an integer, like counts by servers.
+    """Return the fields of an average; ``n`` is an integer, like the counts of a server.
 
     >>> encode_average({"pm25": 4, "n": 12.0})
     'pm25=4.0,n=12i'
@@ -156,7 +159,7 @@ def encode_average(fields: Mapping[str, float]) -> str:
 
 
 def encode_head(measurement: str, tags: Mapping[str, str]) -> str:
-    r"""Return measurement and tags, without empty tags.
+    r"""Return the measurement and tags of a line, without empty tags.
 
     >>> print(encode_head("reading", {"sensor": "n2", "room": "Boys, 2nd", "floor": ""}))
     reading,room=Boys\,\ 2nd,sensor=n2
@@ -176,7 +179,7 @@ class RecordEncoder:
         self._registry = registry
 
     def by_policy(self, records: Iterable[Record]) -> dict[str, bytes]:
-        """Return the lines of records, in order, by retention policy; raises `RecordError`."""
+        """Return the lines for each retention policy, in order; raises `RecordError`."""
         lines: dict[str, list[str]] = {}
         for record in records:
             line = self.line(record)

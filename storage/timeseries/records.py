@@ -1,8 +1,8 @@
 """Measurements other than readings, and their records.
 
 All other modules use the names, types and retention defined here, and `docs/measurements.md` is
-generated from it. Records with the same `id` update one row. Records without an id are one row per
-sensor and time.
+generated from this module. Records with the same `id` update the same row. Records without an id
+are samples: one row for each sensor and time.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from storage.timeseries.resolution import Level
 
 Key = Literal["sensor", "room", "kind"]
-"""The subject of a record; `site`, `building` and `floor` follow from room or sensor."""
+"""The subject of a record. The registry adds the site, building and floor of its room or sensor."""
 
 CLASSES: Final = ("vape", "smoke", "spray", "steam", "voc", "dust")
-"""Kinds of events with a probability."""
+"""Kinds of events for which a probability is stored."""
 
 
 class RecordError(ValueError):
-    """A record does not fit its measurement, because of a bug."""
+    """A record does not match its measurement; this is a bug."""
 
 
 class Field(NamedTuple):
-    """Name, type, and meaning with unit of a field."""
+    """Name, type and meaning of a field; the meaning includes the unit."""
 
     name: str
     type: type[float | str]
@@ -40,9 +40,11 @@ class Field(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """One kind of record, kept as long as the averages `kept`, or as readings if None.
+    """One kind of record.
 
-    1 and 0 mean yes and no. A field never changes between number and text.
+    `kept`: records are kept as long as the averages of this level, or as long as readings if None.
+
+    In number fields, 1 and 0 may mean yes and no. A field never changes between number and text.
     """
 
     name: str
@@ -59,10 +61,12 @@ class Measurement(NamedTuple):
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One row of a measurement, at a Unix time exact to the microsecond.
+    """One row of a measurement.
 
-    `sensor`, `room` and `kind`: what it is about. `id`: identifies a row that changes; empty for a
-    sample. Absent fields are not stored.
+    `time`: Unix seconds, exact to the microsecond.
+    `fields`: values by field; absent fields are not stored.
+    `sensor`, `room`, `kind`: subject of the record.
+    `id`: identifies a row that later records replace; empty for a sample.
     """
 
     measurement: str
@@ -83,7 +87,7 @@ def _define(
     texts: Mapping[str, str] = MappingProxyType({}),
     kept: Level | None = None,
 ) -> Measurement:
-    """Return a measurement with fields by their meanings."""
+    """Define a measurement; `numbers` and `texts` give the meaning of each field."""
     fields = [Field(key, float, meaning) for key, meaning in numbers.items()]
     fields += [Field(key, str, meaning) for key, meaning in texts.items()]
     return Measurement(name, about, time, keys, tuple(fields), kept)
@@ -282,7 +286,10 @@ _TYPES: Final = {m.name: {f.name: f.type for f in m.fields} for m in MEASUREMENT
 
 
 def check_record(record: Record) -> Record:
-    """Return the record to store, with only finite numbers; `RecordError` if it does not fit."""
+    """Return the record without numbers that are not finite.
+
+    Raises `RecordError` if it does not match its measurement.
+    """
     types = _TYPES.get(record.measurement)
     if types is None:
         raise RecordError(f"no such measurement: {record.measurement!r}")

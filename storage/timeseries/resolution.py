@@ -1,7 +1,7 @@
-"""How long readings and averages are kept, and which resolution answers a query.
+"""How long readings and averages are kept, and which resolution a query uses.
 
-There are three resolutions: all readings, averages of a minute, and averages of 15 minutes. Each
-average has the lowest and highest value, and the number of readings (`n`).
+There are three resolutions: readings, 1-minute averages and 15-minute averages. Each average also
+has the lowest and highest value and the number of readings (`n`).
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 _DAY_S: Final = 86_400.0
 _LONG_S: Final = 2 * _DAY_S
-"""Longest span for which all readings are read, so a chart of a day is exact."""
+"""Longest span for which a query uses readings, so that a chart of a day is exact."""
 
 
 class Level(NamedTuple):
-    """One resolution of averages: retention policy, measurement, and length in seconds."""
+    """A resolution of averages: its retention policy, measurement, and length in seconds."""
 
     name: str
     measurement: str
@@ -30,14 +30,14 @@ QUARTER_HOUR: Final = Level("m15", "reading_15m", 900)
 
 
 class Retention(NamedTuple):
-    """Days for which each resolution is kept, by event time."""
+    """How many days each resolution is kept, counted from the event time."""
 
     raw_days: int = 30
     minute_days: int = 730
     quarter_hour_days: int = 1_826
 
     def keep_s(self, level: Level | None) -> float:
-        """Return for how many seconds averages, or readings (None), are kept."""
+        """Return how many seconds the averages of a level, or readings (None), are kept."""
         days = {None: self.raw_days, MINUTE: self.minute_days, QUARTER_HOUR: self.quarter_hour_days}
         return days[level] * _DAY_S
 
@@ -50,11 +50,12 @@ def choose_level(
     retention: Retention,
     levels: Sequence[Level] = (MINUTE, QUARTER_HOUR),
 ) -> Level | None:
-    """Return the resolution that answers a query; None means all readings.
+    """Choose the resolution for a query; None means readings.
 
-    All readings for up to two days, if they are still kept, unless the query is for whole quarter
-    hours, whose averages are the same (`round_to_quarters`). Otherwise the coarsest averages that
-    divide the intervals. If these no longer reach back to the start, a resolution that does.
+    For up to two days, a query uses readings if they are still kept. But if it asks for whole
+    quarter hours, it uses the averages, which give the same result (`round_to_quarters`). For more
+    than two days, it uses the coarsest averages that divide the intervals. If these were already
+    deleted at the start of the span, it uses a resolution that is still available there.
 
     >>> day = 86_400.0
     >>> choose_level(99 * day, 100 * day, 60, 100 * day, Retention()) is None
@@ -83,13 +84,13 @@ def choose_level(
 
 
 def round_to_quarters(start: float, end: float) -> tuple[float, float]:
-    """Return the span extended to whole quarter hours, whose averages are stored."""
+    """Extend a span to whole quarter hours, so that stored averages can be used."""
     step = QUARTER_HOUR.step_s
     return start // step * step, -(-end // step) * step
 
 
 def stretch_interval(every_s: float, level: Level | None) -> float:
-    """Return the interval lengthened to a multiple of the resolution."""
+    """Lengthen an interval to a multiple of the resolution."""
     return every_s if level is None else max(1, math.ceil(every_s / level.step_s)) * level.step_s
 
 

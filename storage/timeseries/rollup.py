@@ -1,14 +1,16 @@
-"""Compute averages of a minute and of 15 minutes.
+"""Compute 1-minute and 15-minute averages.
 
-Order of operations: writing a reading marks its quarter hour as stale in the same transaction (for
-an InfluxDB, in the small file with the cursor). After the quarter hour has ended, its averages are
-computed from all its readings, and the mark is removed. So readings that arrive late, twice or
-after a crash still lead to the right averages.
+Writing a reading marks its quarter hour as stale in the same transaction (for an InfluxDB, in the
+small file with the cursor). After the quarter hour has ended, its averages are computed from all of
+its readings, and the mark is removed. So the averages are right even if readings arrive late, twice
+or after a crash.
 
-The embedded store does both in one transaction, and does not replace averages by averages of fewer
-readings. It deletes readings by whole quarter hours once their event time and receipt are past the
-retention, and never before their averages are computed. An InfluxDB aggregates by a query, and the
-result is written back (`fold`). Repeating this after a crash changes nothing.
+The embedded store computes averages and removes the mark in one transaction. It never replaces an
+average by one of fewer readings. It deletes readings in whole quarter hours, once both their event
+time and receive time are past the retention period, but never before their averages are computed.
+
+For an InfluxDB, a query computes the averages, and the result is written back (`fold`). Repeating
+this after a crash changes nothing.
 """
 
 from __future__ import annotations
@@ -35,21 +37,21 @@ _QUARTER_NS: Final = QUARTER_HOUR.step_s * _NS
 _SETTLED_S: Final = 60.0
 _BUCKETS: Final = 100
 _WRITES: Final = 4
-"""Requests for averages of a minute at a time."""
+"""Maximum number of requests that write 1-minute averages in one call of `fold`."""
 _LINES: Final = 5_000
-"""Averages in one request, some 4 MB; a server accepts 10 MB."""
+"""Averages in one request, about 4 MB; a server accepts 10 MB."""
 QUARTERS_SCRIPT: Final = "CREATE TABLE stale (quarter INTEGER PRIMARY KEY);"
-"""Marks of all sensors together, for an InfluxDB."""
+"""Table of stale quarter hours for an InfluxDB, where a mark applies to all sensors."""
 _AGGREGATES: Final = ", ".join(f"avg({k}), min({k}), max({k})" for k in COLUMNS)
 IN_ROLLED: Final = {"mean": "avg({0})", "min": "min({0}_min)", "max": "max({0}_max)"}
 FOLDED: Final = ", ".join(
     f'mean("{k}") AS "{k}", min("{k}") AS "{k}_min", max("{k}") AS "{k}_max"' for k in COLUMNS
 )
-"""Fields of an average in InfluxQL, except the number of readings."""
+"""The aggregates in InfluxQL, except the number of readings."""
 
 
 def mark(tx: sqlite3.Connection, moments: Iterable[tuple[int, ...]]) -> None:
-    """Mark the quarter hours of (sensor, nanoseconds) or (nanoseconds,) as stale."""
+    """Mark quarter hours as stale; moments are (sensor, nanoseconds) or (nanoseconds,)."""
     quarters = sorted({(*sensor, ns // _QUARTER_NS) for *sensor, ns in moments})
     if quarters:
         marks = ", ".join("?" * len(quarters[0]))
@@ -59,9 +61,9 @@ def mark(tx: sqlite3.Connection, moments: Iterable[tuple[int, ...]]) -> None:
 def find_oldest_stale(
     connection: sqlite3.Connection, start_ns: int, sensor: str | None = None
 ) -> int | None:
-    """Return the start of the first stale quarter hour since a moment, nanoseconds, or None.
+    """Return the start of the first stale quarter hour since `start_ns` in nanoseconds, or None.
 
-    `sensor`: given if each sensor has its own marks.
+    `sensor`: only if each sensor has its own marks.
     """
     own = "" if sensor is None else " AND sensor = (SELECT id FROM sensor WHERE name = ?2)"
     parameters = (start_ns // _QUARTER_NS, *(() if sensor is None else (sensor,)))
@@ -71,7 +73,7 @@ def find_oldest_stale(
 
 
 def find_due(db: sqlite3.Connection, now: float, most: int) -> list[tuple[int, ...]]:
-    """Return some marks of quarter hours that have ended, oldest first."""
+    """Return up to `most` marks of quarter hours that have ended, oldest first."""
     over = int((now - _SETTLED_S) * _NS) // _QUARTER_NS
     query = "SELECT * FROM stale WHERE quarter < ? ORDER BY quarter LIMIT ?"
     return [tuple(row) for row in db.execute(query, (over, most))]
@@ -121,9 +123,9 @@ def _delete(
 
 
 def count_quarters_at_once(sensors: int) -> int:
-    """Return how many quarter hours to average at once for so many sensors.
+    """Return how many quarter hours to average at once, given the number of sensors.
 
-    An InfluxDB 3 needs a second for each write, whatever its size.
+    More are better, because an InfluxDB 3 needs a second for each write, whatever its size.
     """
     return max(
         1, min(_BUCKETS, _WRITES * _LINES // (QUARTER_HOUR.step_s // MINUTE.step_s * sensors))
@@ -141,7 +143,7 @@ def fold(http: InfluxHttp, quarters: Sequence[int]) -> None:
 
 
 def _group_spans(quarters: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield start and end, nanoseconds, of consecutive quarter hours."""
+    """Yield the start and end of each run of consecutive quarter hours, in nanoseconds."""
     for _, run in groupby(enumerate(quarters), key=lambda at: at[1] - at[0]):
         found = [quarter for _, quarter in run]
         yield found[0] * _QUARTER_NS, (found[-1] + 1) * _QUARTER_NS

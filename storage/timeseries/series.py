@@ -1,9 +1,9 @@
-"""The interface of a store of readings, and the common part of both stores.
+"""The interface of a time-series store, and the code that both stores share.
 
 `storage.timeseries.sqlite` is the embedded store, and `storage.timeseries.influx` uses the site's
-InfluxDB. A reading has one of three outcomes, as everywhere: accepted (`Series.write` returns),
-rejected (`BatchRefusedError`; `storage.timeseries.writer` makes it a dead letter), or kept
-(`StorageUnavailableError`; it stays in the journal).
+InfluxDB. Writing a reading has one of three outcomes: it is stored (`Series.write` returns),
+rejected (`BatchRefusedError`; `storage.timeseries.writer` makes it a dead letter), or it waits in
+the journal (`StorageUnavailableError`).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _LATEST_S: Final = 120
 
 
 class LatestReading(NamedTuple):
-    """Newest reading of a sensor: event time in Unix seconds, and values by quantity."""
+    """Newest values of a sensor by quantity, and their event time in Unix seconds."""
 
     time: float
     values: Mapping[str, float]
@@ -52,7 +52,7 @@ class LatestReading(NamedTuple):
 def make_columns(
     rows: Sequence[Sequence[Any]], keys: Sequence[str]
 ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
-    """Convert rows of nanoseconds and values to times and columns, without empty columns."""
+    """Convert rows (nanoseconds, values) to times and a column for each quantity that occurs."""
     time = np.array([row[0] / _NS for row in rows], dtype=np.float64)
     table = np.array(
         [[math.nan if v is None else v for v in row[1:]] for row in rows], dtype=np.float64
@@ -64,9 +64,9 @@ def make_columns(
 def find_newest(rows: Iterable[Sequence[Any]]) -> LatestReading:
     """Return the newest value of each quantity in a sensor's rows (nanoseconds, all quantities).
 
-    Devices may spread quantities over several messages, so a quantity missing in the newest row may
-    come from a row up to two minutes older. Rows without values only show that a device is
-    connected, so they count only if there are no others.
+    Devices may spread quantities over several messages, so a value that the newest row lacks may
+    come from a row up to two minutes older. A row without values only shows that the device is
+    connected; its time counts only if no row has values.
     """
     last, known = 0, dict[str, tuple[int, float]]()
     for at, *values in rows:
@@ -80,7 +80,10 @@ def find_newest(rows: Iterable[Sequence[Any]]) -> LatestReading:
 
 
 def make_reading(sensor: str, row: Sequence[Any]) -> Reading:
-    """Return the reading in a row: nanoseconds, receipt, all quantities, events, faults, flags."""
+    """Convert a row to a reading.
+
+    The row has nanoseconds, receive time, all quantities, events, faults and flags.
+    """
     values = {
         key: float(value)
         for key, value in zip(COLUMNS, row[2:-3], strict=True)
@@ -91,14 +94,14 @@ def make_reading(sensor: str, row: Sequence[Any]) -> Reading:
 
 
 def check_interval(every_s: float) -> int:
-    """Return an interval in nanoseconds, rounded to milliseconds; `ValueError` if too short."""
+    """Convert seconds to nanoseconds, rounded to milliseconds; raises `ValueError` if too short."""
     if not every_s >= 0.001 or math.isinf(every_s):
         raise ValueError(f"an interval of {every_s} s is not possible; at least 0.001 s")
     return round(every_s * 1000) * 1_000_000
 
 
 def check_quantities(keys: Iterable[str]) -> tuple[str, ...]:
-    """Return quantities that may be part of a statement; `ValueError` for unknown ones."""
+    """Return quantities that are safe to use in a statement; raises `ValueError` if unknown."""
     found = tuple(keys)
     strange = [k for k in found if k not in COLUMN_INDEX]
     if strange or not found:
@@ -107,7 +110,7 @@ def check_quantities(keys: Iterable[str]) -> tuple[str, ...]:
 
 
 class Steps(NamedTuple):
-    """A query for aggregates of a sensor, over steps in nanoseconds."""
+    """A query for the aggregates of a sensor in steps of equal length, in nanoseconds."""
 
     sensor: str
     step: int
@@ -116,9 +119,10 @@ class Steps(NamedTuple):
 
 
 class Series(DatabaseFile, ABC):
-    """A store of readings and their averages; safe from several threads, may block.
+    """A store of readings and their averages; its methods are thread-safe and may block.
 
-    `CONSUMER`: name of its cursor. `MARKS_SENSORS`: each sensor has its own stale quarter hours.
+    `CONSUMER`: name of its cursor.
+    `MARKS_SENSORS`: whether each sensor has its own stale quarter hours.
     """
 
     CONSUMER: ClassVar[str]
@@ -138,7 +142,7 @@ class Series(DatabaseFile, ABC):
         self._clock = clock
 
     def open(self) -> None:
-        """Open the file; no network."""
+        """Open the file; does not use the network."""
         super().open()
         self._known_cursor = self.cursor()
 
@@ -149,8 +153,8 @@ class Series(DatabaseFile, ABC):
     def _store(self, work: Callable[[sqlite3.Connection], None], cursor: int | None) -> None:
         """Run `work` and move the cursor in one transaction.
 
-        Raises `StorageUnavailableError` if a repair set the cursor back, because these readings
-        were read after the earlier cursor.
+        Raises `StorageUnavailableError` if a repair has set the cursor back: the readings to store
+        were read after the old cursor, so those in between would be skipped.
         """
 
         def run(tx: sqlite3.Connection) -> None:
@@ -175,17 +179,16 @@ class Series(DatabaseFile, ABC):
         aggregate: Aggregate = "mean",
         quantities: Sequence[str] = COLUMNS,
     ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
-        """Aggregate readings of ``[start, end)`` over intervals of equal length.
+        """Aggregate readings of ``[start, end)`` over intervals of `every_s` seconds.
 
-        For long or old spans, averages are read instead of readings
-        (`storage.timeseries.resolution`). Then each minute has the same weight, and intervals are
-        lengthened to multiples of the averages. Intervals of `every_s` seconds (at least a
-        millisecond) start at multiples of it since 1970.
+        Intervals last at least a millisecond and start at multiples of `every_s` since 1970. For
+        long or old spans, stored averages are used instead of readings
+        (`storage.timeseries.resolution`), up to the first interval in which they are out of date.
+        Then each minute has the same weight, and intervals are lengthened to a multiple of the
+        resolution.
 
-        Returns the starts of the intervals with a value, Unix seconds, ascending, and the
-        quantities that occur at least once, with NaN where absent.
-
-        Averages are used up to the first interval in which they are not up to date.
+        Returns the starts of the intervals with a value (Unix seconds, ascending), and a column for
+        each quantity that occurs, with NaN where it is absent.
         """
         keys, _ = check_quantities(quantities), check_interval(every_s)
         now = self._clock()
@@ -206,7 +209,7 @@ class Series(DatabaseFile, ABC):
         return make_columns([row for row in rows if any(v is not None for v in row[1:])], keys)
 
     def abandon(self) -> None:
-        """Make calls that wait for a server fail immediately, from any thread."""
+        """Make all calls that wait for a server fail immediately; may be called in any thread."""
 
     @abstractmethod
     def check_connection(self) -> str:
@@ -214,7 +217,7 @@ class Series(DatabaseFile, ABC):
 
     @abstractmethod
     def latest(self) -> Mapping[str, LatestReading]:
-        """Return the newest reading of each sensor that has one, joined over two minutes."""
+        """Return the newest values of each sensor that has any (`find_newest`)."""
 
     @abstractmethod
     def window(
@@ -226,7 +229,7 @@ class Series(DatabaseFile, ABC):
     def record(self, records: Sequence[Record]) -> None:
         """Store records (`storage.timeseries.records`), replacing those with equal keys.
 
-        Errors are those of `write`.
+        Raises the same errors as `write`.
         """
 
     def records(
@@ -237,7 +240,7 @@ class Series(DatabaseFile, ABC):
         *,
         sensors: Collection[str] | None = None,
     ) -> list[Record]:
-        """Return the records in ``[start, end)`` by time, of these sensors or of all."""
+        """Return the records of some or all sensors in ``[start, end)``, in time order."""
         table, span = MEASUREMENTS[measurement], (to_ns(start), to_ns(end))
         sensor = next(iter(sensors)) if sensors is not None and len(sensors) == 1 else None
         found = (make_record(measurement, row) for row in self._records(table, *span, sensor))
@@ -252,9 +255,9 @@ class Series(DatabaseFile, ABC):
         end: float,
         sensors: Iterable[str],
     ) -> Mapping[str, tuple[float, ...]]:
-        """Return sums of numeric fields over the records of each sensor in ``[start, end)``.
+        """Return the sums of number fields over the records of each sensor in ``[start, end)``.
 
-        Sensors without a record are not in the result; absent fields count as 0.
+        Sensors without records are not in the result; absent fields count as 0.
         """
         table, span = MEASUREMENTS[measurement], (to_ns(start), to_ns(end))
         ours = frozenset(sensors)
@@ -268,10 +271,10 @@ class Series(DatabaseFile, ABC):
     def between(
         self, start: float, end: float, sensors: Collection[str] | None = None
     ) -> list[Reading]:
-        """Return the readings in ``[start, end)`` of these or all sensors, by time, then sensor.
+        """Return the readings of some or all sensors in ``[start, end)``, by time, then sensor.
 
-        They are as received, but without `Reading.seq`. Readings of the same sensor and moment are
-        joined.
+        The readings are complete except for `Reading.seq`. Readings of the same sensor and moment
+        are joined.
         """
 
     @abstractmethod
@@ -280,32 +283,33 @@ class Series(DatabaseFile, ABC):
 
     @abstractmethod
     def tidy(self, now: float, old_at: float | None = None) -> bool:
-        """Compute due averages and delete old data; return whether there is more.
+        """Compute some stale averages, and delete some old data; return whether there is more.
 
-        Age is measured at `old_at`, by default `now`.
+        The age of data is measured at `old_at`, by default `now`.
         """
 
     @abstractmethod
     def write(self, readings: Sequence[Reading], cursor: int | None = None) -> None:
-        """Store readings, and with or after them the cursor that follows them.
+        """Store readings, and move the cursor behind them.
 
-        Without readings, only the cursor moves; without a cursor, they are not from the journal.
-        Raises `StorageUnavailableError` if nothing counts as stored and the same call may succeed
-        later, and `BatchRefusedError` if a reading is refused for good and the cursor has not
-        moved. Repeating the call changes nothing.
+        Without readings, only the cursor moves. Readings that are not from the journal have no
+        cursor. Repeating the call changes nothing.
+
+        Raises `StorageUnavailableError` if the same call may succeed later, and `BatchRefusedError`
+        if the store will never accept one of the readings. In both cases the cursor has not moved.
         """
 
     @abstractmethod
     def _records(
         self, table: Measurement, first: int, last: int, sensor: str | None
     ) -> Iterable[Mapping[str, Any]]:
-        """Return the rows of a measurement and span, nanoseconds, of one sensor or all."""
+        """Return the rows of one or all sensors in a span in nanoseconds."""
 
     @abstractmethod
     def _sums(
         self, table: Measurement, fields: Sequence[str], first: int, last: int
     ) -> Iterable[Sequence[Any]]:
-        """Return rows of a sensor and the sums of its fields."""
+        """Return a row for each sensor: its id, and the sums of its fields."""
 
     @abstractmethod
     def _averages(self, sensor: str) -> Sequence[Level]:
@@ -315,4 +319,4 @@ class Series(DatabaseFile, ABC):
     def _aggregated(
         self, wanted: Steps, level: Level | None, first: int, last: int
     ) -> Sequence[Sequence[Any]]:
-        """Aggregate averages or all readings over a span in nanoseconds."""
+        """Aggregate the averages of a level, or readings (None), over a span in nanoseconds."""

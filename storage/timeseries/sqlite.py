@@ -1,9 +1,9 @@
-"""The embedded time series: one SQLite file, clustered by sensor and time.
+"""The embedded time-series store: one SQLite file, clustered by sensor and time.
 
-Rows of one sensor are stored together (`WITHOUT ROWID`, key sensor and time), so a chart is one
-range scan. The consumer's cursor is committed in the same transaction as its rows. A crash may
-repeat a batch, which changes nothing, because a second reading of the same sensor and instant only
-fills in values that the first one lacks.
+The rows of a sensor are stored together (`WITHOUT ROWID`, key sensor and time), so a chart needs
+one range scan. The consumer's cursor is committed in the same transaction as the rows. If a crash
+repeats a batch, nothing changes, because a second reading of a sensor at the same time only adds
+values that the first one lacks.
 """
 
 from __future__ import annotations
@@ -38,14 +38,15 @@ COMPONENTS: Final = {
     "state": STATE_SCRIPTS,
     "series": load_scripts(__package__, "series"),
 }
-"""Schema scripts of the file."""
+"""Schema scripts of the SQLite file."""
 _NS = 1_000_000_000
 _LATEST_ROWS = 12
 _SQL = {"mean": "avg", "min": "min", "max": "max"}
 _ALL = ("sensor", "time", "received", *COLUMNS, "events", "faults", "flags")
 _MOST_SHAPES: Final = 16
-"""Sets of quantities in a batch that get a statement of their own, since binding values takes time.
-If there are more, or if the order matters because a moment occurs twice, one statement is used.
+"""Largest number of statements for a batch. Binding values takes time, so readings with the same
+quantities share a statement that binds only these. If there are more sets of quantities, or if the
+order matters because a moment occurs twice, one statement binds all quantities.
 """
 _SENSORS: Final = "SELECT id, name FROM sensor"
 _OF_SENSOR: Final = "sensor = (SELECT id FROM sensor WHERE name = ?)"
@@ -55,7 +56,7 @@ _SQL_TYPE: Final = {float: "REAL", str: "TEXT"}
 @lru_cache(maxsize=256)
 def _write_upsert(quantities: tuple[str, ...]) -> str:
     rest = (*quantities, "events", "faults")
-    names = ("sensor", "time", "received", *rest, "flags")  # flags are of the first
+    names = ("sensor", "time", "received", *rest, "flags")  # keep the flags of the first reading
     return (
         f"INSERT INTO reading ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608 - names from the table of quantities
         " ON CONFLICT (sensor, time) DO UPDATE SET "
@@ -97,7 +98,7 @@ class SqliteSeries(Series):
         return f"readings are kept in {self.path}"
 
     def write(self, readings: Sequence[Reading], cursor: int | None = None) -> None:
-        """Store readings, and the cursor that follows them if there is one."""
+        """Store readings, and the cursor if given."""
 
         def store(tx: sqlite3.Connection) -> None:
             known = {name: i for i, name in tx.execute(_SENSORS)}
@@ -146,7 +147,7 @@ class SqliteSeries(Series):
         return self.rows(statement, first, last)
 
     def latest(self) -> Mapping[str, LatestReading]:
-        """Return the newest reading of each sensor, joined over two minutes."""
+        """Return the newest values of each sensor (`find_newest`)."""
         statement = (
             f"SELECT time, {', '.join(COLUMNS)} FROM reading WHERE sensor = ?"  # noqa: S608 - names from the table of quantities
             f" ORDER BY time DESC LIMIT {_LATEST_ROWS}"
@@ -172,7 +173,7 @@ class SqliteSeries(Series):
         )
         return make_columns(rows, COLUMNS)
 
-    def _averages(self, sensor: str) -> Sequence[Level]:  # noqa: ARG002 - of all
+    def _averages(self, sensor: str) -> Sequence[Level]:  # noqa: ARG002 - the same for all sensors
         return rollup.LEVELS
 
     def _aggregated(
@@ -272,9 +273,9 @@ def _make_table(tx: sqlite3.Connection, table: Measurement) -> None:
 
 
 def _begin_again(rebuilt: sqlite3.Connection) -> None:
-    """Make a rebuilt series read again what the journal still has.
+    """Make a rebuilt series store the whole journal again.
 
-    Sensors whose names were lost get new names, so no other sensor gets their numbers.
+    Sensors whose names were lost get new names, so that no other sensor gets their ids.
     """
     for table in ("reading", *(level.measurement for level in rollup.LEVELS)):
         rebuilt.execute(

@@ -1,23 +1,23 @@
 """The consumer that copies the journal to a time-series store.
 
-Nothing is lost while the store is unavailable for an hour or a week, and memory use stays constant:
+While the store is unavailable, even for a week, nothing is lost and memory use stays constant:
 readings wait in the journal on the disk, and only a few batches are in memory. A reading that the
-store refuses neither stops the others nor disappears silently.
+store refuses becomes a dead letter and does not stop the others.
 
 Order of operations:
 
-1. Before the first batch, the store checks its connection, so a wrong token is noticed early.
-2. A batch is read after the store's own durable cursor.
-3. It is written together with its cursor. If both are in one transaction, each reading is stored
-   once. Other stores move the cursor after the write and get readings again after a crash, so
-   writing a reading twice must change nothing.
-4. After a `StorageUnavailableError`, the batch is retried after a pause that doubles with jitter
-   and is at least ``Retry-After``. A permanent error (a missing column, a newer schema, damage that
-   cannot be repaired) ends the writer.
-5. After a `BatchRefusedError`, the batch is halved until each refused reading is alone
-   (`bisect_rejected`). Each becomes a dead letter ``series_refused``, durable before the cursor
-   passes it. After `refused_in_a_row` of them there is a pause as in 4, because the store is
-   probably set up wrong.
+1. Before the first batch, the store checks its connection, so that a wrong token is noticed early.
+2. The writer reads a batch from the journal, starting after the cursor in the store.
+3. It writes the batch and the new cursor. Some stores do this in one transaction. Others move the
+   cursor after the write, and get the batch again after a crash in between; so writing a reading
+   twice must change nothing.
+4. After a `StorageUnavailableError`, it pauses and retries. The pause doubles each time, with
+   jitter, and is at least ``Retry-After``. A permanent error (a missing column, a newer schema,
+   damage that cannot be repaired) ends the writer.
+5. After a `BatchRefusedError`, it halves the batch until each refused reading is alone
+   (`bisect_rejected`). Each becomes a dead letter ``series_refused``, which is durable before the
+   cursor passes the reading. After `refused_in_a_row` of them, it pauses as in 4, because the store
+   is probably set up wrong.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REASON: Final = "series_refused"
-"""Reason of dead letters of readings."""
+"""The reason in the dead letter of a reading."""
 RECORD_REASON: Final = "record_refused"
-"""Reason of dead letters of records."""
+"""The reason in the dead letter of a record."""
 _LONGEST_WISH_S: Final = 900.0
 """Longest pause that a store may ask for."""
 
@@ -60,11 +60,11 @@ T = TypeVar("T")
 
 
 class Stored(Protocol):
-    """An item to be stored."""
+    """An item to store."""
 
     @property
     def sensor(self) -> str:
-        """Sensor of the item, or empty."""
+        """Id of the item's sensor, or empty."""
 
 
 S = TypeVar("S", bound=Stored)
@@ -74,10 +74,10 @@ S_contra = TypeVar("S_contra", bound=Stored, contravariant=True)
 def bisect_rejected(
     store: Callable[[Sequence[T]], None], batch: Sequence[T]
 ) -> Iterator[tuple[T, BatchRefusedError]]:
-    """Store a batch in order, and yield each item that the store refuses for good.
+    """Store a batch in order, and yield each item that the store will never accept.
 
-    A refused batch is halved until each refused item is alone. The items after it are stored only
-    when the iteration continues. Storing an item again must change nothing.
+    A refused batch is halved until each refused item is alone. The items after a refused one are
+    stored when the iteration continues. Storing an item again must change nothing.
     """
     try:
         store(batch)
@@ -93,7 +93,7 @@ def bisect_rejected(
 
 
 class SeriesStore(Protocol[S_contra]):
-    """Destination of readings; may block, called from one thread at a time."""
+    """Destination of readings; its methods may block, and are called from one thread at a time."""
 
     def check_connection(self) -> str:
         """Check the store and return its description; raises `StorageUnavailableError`."""
@@ -102,17 +102,17 @@ class SeriesStore(Protocol[S_contra]):
         """Return the journal offset up to which readings are durably stored."""
 
     def write(self, items: Sequence[S_contra], cursor: int, /) -> None:
-        """Store items and the cursor that follows them, like `Series.write`."""
+        """Store items and move the cursor behind them, like `Series.write`."""
 
 
 @dataclass(frozen=True, slots=True)
 class WriterSettings:
     """How a writer works.
 
-    - `refused_in_a_row`: consecutive refused readings before a pause.
+    - `refused_in_a_row`: pause after this many consecutive refused readings.
     - `pace_s`: shortest time between the starts of two batches that are not full.
-    - `gather_s`: wait for more readings after an idle time.
-    - `origin`, `reason`: origin and reason of dead letters.
+    - `gather_s`: how long to wait for more readings after an idle time.
+    - `origin`, `reason`: written into dead letters.
     """
 
     batch: int = 2_000
@@ -127,7 +127,7 @@ class WriterSettings:
 
 @dataclass(slots=True)
 class WriterState:
-    """Counts of a writer, why it cannot write at the moment, and its store's cursor."""
+    """Counts of a writer, the current error if any, and the cursor of its store."""
 
     stored: int = 0
     refused: int = 0
@@ -136,10 +136,10 @@ class WriterState:
 
 
 class SeriesWriter(Generic[S]):
-    """Fill one store from `Journal.read` or a similar function.
+    """Copy items to a store from `Journal.read` or a similar function.
 
-    ``await write_dead_letters(letters)`` returns once they are durable; `store` and `read` may
-    block and run through `in_thread`.
+    ``await write_dead_letters(letters)`` returns once the letters are durable. `store` and `read`
+    may block, so they are called through `in_thread`.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class SeriesWriter(Generic[S]):
         self._in_a_row = 0
 
     async def run(self) -> None:
-        """Write until cancelled; set `wake` when the journal has grown."""
+        """Write until cancelled. Set the event `wake` whenever the journal has grown."""
         await self._check_connection()
         while True:
             self.wake.clear()
@@ -251,7 +251,7 @@ class SeriesWriter(Generic[S]):
         self._in_a_row += 1
 
     async def _wait(self, error: StorageError) -> None:
-        """Pause after a transient error or a refusal; raise a permanent error."""
+        """Pause after a transient error or refused readings; raise a permanent error."""
         if not (is_transient(error) or isinstance(error, BatchRefusedError)):
             raise error
         if not self.state.failing:
@@ -273,7 +273,7 @@ _BATCH = 500
 
 
 def retry_refused(journal: Path, series: Series) -> tuple[int, int]:
-    """Retry refused readings and records; return how many were stored and refused."""
+    """Retry refused readings and records; return how many were stored and refused again."""
     with closing(connect(journal)) as connection, translate_errors(journal):
         readings = _retry(connection, REASON, Reading, series.write)
         records = _retry(connection, RECORD_REASON, Record, series.record)
@@ -288,7 +288,7 @@ def _retry(
         before = letters[-1].id
         found: dict[int, T] = {}
         for number, letter in letters:
-            with suppress(msgspec.MsgspecError):  # its content is cut off
+            with suppress(msgspec.MsgspecError):  # its payload was cut off
                 found[number] = msgspec.json.decode(letter.payload, type=kind)
         bad = {id(item) for item, _ in bisect_rejected(store, list(found.values()))}
         done = [number for number, item in found.items() if id(item) not in bad]
