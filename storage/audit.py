@@ -1,14 +1,15 @@
-"""The audit log: append-only, with each entry sealed by the hash of the previous one.
+"""The audit log: append-only, each entry chained to the previous one by a hash.
 
-Format: table ``audit`` of the state database (component ``"audit"``), one row an entry, numbered
-from 1 without gaps. ``hash`` is the SHA-256, in hex, of the JSON array ``[previous hash, seq, at,
-kind, actor, detail]`` in UTF-8 without spaces, with ``detail`` as the text that is stored; the
-first entry's previous hash is empty. Triggers refuse changes and deletions, and retention never
-deletes entries.
+Format: each entry is a row of the table ``audit`` in the state database (component ``"audit"``).
+Entries are numbered from 1 without gaps. ``hash`` is the SHA-256, in hex, of the JSON array
+``[previous hash, seq, at, kind, actor, detail]`` in UTF-8 without spaces, where ``detail`` is the
+stored text. The previous hash of the first entry is empty. Triggers prevent changes and deletions,
+and retention never deletes entries.
 
-An entry that was changed, removed or inserted breaks the chain, and `verify` reports where. Anybody
-who can write the file can also cut off the newest entries, or rewrite the whole chain. So keep the
-last hash that `verify` printed somewhere else, and check later that it is still in the chain.
+If an entry is changed, removed or inserted, the chain breaks, and `verify` reports where. But
+anybody who can write the file can also cut off the newest entries, or rewrite the whole chain. So
+keep the last hash that `verify` printed somewhere else, and check later that it is still in the
+chain.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Entry(NamedTuple):
 
 
 class Verified(NamedTuple):
-    """Number of entries, hash of the newest, and the first fault, or empty."""
+    """Number of entries, hash of the newest entry, and the first fault (empty if there is none)."""
 
     entries: int
     head: str
@@ -69,7 +70,7 @@ class Verified(NamedTuple):
 
 
 def find_machine_user() -> str:
-    """Return the account on this machine, as the actor of an entry."""
+    """Return the name of the current account on this machine, for use as the actor of an entry."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError):
@@ -86,8 +87,10 @@ def append(
 ) -> Entry:
     """Add an entry in the transaction `tx`.
 
-    `actor`: id of a staff member, or the account on the machine. `detail`: at most 4000 characters
-    of JSON, otherwise `ValueError`; no secrets, and no people except staff.
+    `actor`: id of a staff member, or the account on the machine.
+    `detail`: must not contain secrets, or people other than staff.
+
+    Raises `ValueError` if `detail` has more than 4000 characters as JSON.
     """
     text = json.dumps(dict(detail), sort_keys=True, allow_nan=False)
     if len(text) > _LONGEST:
@@ -108,7 +111,7 @@ def read_entries(db: sqlite3.Connection, limit: int = -1) -> Iterator[Entry]:
 
 
 def verify(db: sqlite3.Connection, known: str = "") -> Verified:
-    """Recompute the chain; `known`, a hash printed earlier, must still be in it."""
+    """Recompute the chain, and check that it still contains the hash `known` if given."""
     previous, count, seen = "", 0, not known
     for row in db.execute("SELECT * FROM audit ORDER BY seq"):
         entry = Entry(*row)

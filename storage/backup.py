@@ -1,18 +1,17 @@
-"""Copy all databases of a service while it runs, and verify a copy.
+"""Back up all databases of a service while it runs, and verify a backup.
 
-Each file is copied by SQLite's online backup in one read transaction, so writers continue. The
-journal is copied last, so a copied cursor is never ahead of the copied journal. If retention
-meanwhile deleted readings that a copied cursor had not read, everything is copied again. A copy is
-renamed once it is complete and on the disk. It contains no secrets.
+Each file is copied by SQLite's online backup in one read transaction, so the service can keep
+writing. The journal is copied last, so a copied cursor is never ahead of the copied journal. If
+retention meanwhile deletes readings after a copied cursor, everything is copied again. The backup
+gets its final name once it is complete and on the disk. It contains no secrets.
 
 `verify` checks that
 
-- the files are those of the manifest, byte for byte, and SQLite finds no fault in them;
-- their tables, indexes and triggers are exactly those that this program creates: a copy may come
-  from somebody else, and the service would run its triggers and views;
+- the files match the manifest byte for byte, and SQLite finds no fault in them;
+- the files have exactly the tables, indexes and triggers that this program creates; a backup may
+  come from somebody else, and the service would run its triggers and views;
 - every offset of the journal has a reading with the right checksum, or a gap with its reason;
-- no cursor or snapshot is ahead of the journal or waits for readings that were deleted without a
-  gap.
+- no cursor or snapshot is ahead of the journal, or needs readings that were deleted without a gap.
 """
 
 from __future__ import annotations
@@ -48,9 +47,9 @@ MANIFEST: Final = "manifest.json"
 JOURNAL: Final = "journal.db"
 _ATTEMPTS: Final = 3
 _OTHER_TYPES: Final = (TypeError, ValueError, ArithmeticError, LookupError)
-"""Raised by values that do not have the type of their column."""
+"""Errors that a value of the wrong type may cause."""
 _LARGEST: Final = 16_384
-"""Size of a manifest in bytes."""
+"""Maximum size of a manifest in bytes."""
 
 _Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 _Text = Annotated[str, Field(max_length=1000)]
@@ -68,7 +67,7 @@ class _Manifest(BaseModel, extra="forbid", strict=True):
     sha256: str = ""
 
     def digest(self) -> str:
-        """Return the digest of everything else."""
+        """Return the digest of all other fields."""
         found = json.dumps(self.model_dump(exclude={"sha256"}))
         return hashlib.sha256(found.encode()).hexdigest()
 
@@ -76,18 +75,21 @@ class _Manifest(BaseModel, extra="forbid", strict=True):
 _COLUMN: Final = r"\"\w+\" (?:INTEGER|REAL|TEXT)(?: NOT NULL)?(?: DEFAULT '')?"
 _KEYED: Final = rf"(?:{_COLUMN}|PRIMARY KEY \([\w, ]+\))"
 _GROWING: Final = re.compile(rf"CREATE TABLE \w+ \({_KEYED}(?:, {_KEYED})*\) WITHOUT ROWID")
-"""A table to which newer programs may have added columns; none is computed."""
+"""Statement of a table to which newer programs may have added columns, but no computed ones."""
 
 
 class Schema(NamedTuple):
-    """Allowed content of a database: schema scripts by component, and tables that may grow."""
+    """Allowed schema of a database.
+
+    It consists of the schema scripts by component, and the tables that may have more columns.
+    """
 
     scripts: Mapping[str, Sequence[str]]
     growing: Collection[str] = ()
 
 
 class Proof(NamedTuple):
-    """Result of one check of a copy."""
+    """Result of one check of a backup."""
 
     part: str
     ok: bool
@@ -104,9 +106,13 @@ def back_up(
 ) -> dict[str, str]:
     """Copy the databases of a data folder into the new folder `target`; return damage by file.
 
-    From a damaged database, its opener copies what can be recovered, and the next start of a
-    service repairs it. With `idle` no service runs on the folder. Raises `StorageUnavailableError`
-    if something cannot be read or written; then there is no `target`.
+    If a database is damaged, its opener copies the data that can be recovered, and the service
+    repairs the database when it next starts.
+
+    `idle`: whether no service is running on the folder.
+
+    Raises `StorageUnavailableError`, without creating `target`, if something cannot be read or
+    written.
     """
     partial = target.with_name(f".{target.name}.partial")
     try:
@@ -153,7 +159,7 @@ def _write_manifest(folder: Path, made: str, lacks: Mapping[str, str]) -> None:
 
 
 def verify(folder: Path, schemas: Mapping[str, Schema]) -> Iterator[Proof]:
-    """Check a copy without changing it; yield a result for each file and rule."""
+    """Check a backup without changing it; yield a result for each file and rule."""
     try:
         with (folder / MANIFEST).open("rb") as file:
             manifest = _Manifest.model_validate_json(file.read(_LARGEST))
@@ -192,7 +198,7 @@ def verify(folder: Path, schemas: Mapping[str, Schema]) -> Iterator[Proof]:
 def refuse_other_schema(copy: sqlite3.Connection, schema: Schema, path: Path) -> None:
     """Raise `StorageCorruptError` unless a file has exactly the tables of its schema.
 
-    Only the list of its tables is read: the statements in an untrusted file must not run.
+    This reads only the list of tables, because the statements in an untrusted file must not run.
     """
     found = _list_objects(copy)
     with closing(connect(":memory:")) as own:
@@ -215,7 +221,7 @@ def refuse_other_schema(copy: sqlite3.Connection, schema: Schema, path: Path) ->
 
 
 def _may_grow(found: tuple[Any, ...], growing: Collection[str]) -> bool:
-    """Return whether a table or index belongs to records, and is harmless."""
+    """Return whether a table or index is one that may have more columns, and is harmless."""
     kind, name, table, statement = found
     if table not in growing:
         return False
@@ -253,7 +259,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _recover(source: Path, target: Path, opener: Opener) -> None:
-    """Copy a damaged file and its log block by block, and rebuild the copy."""
+    """Copy a damaged file and its log block by block, and repair the copy."""
     for suffix in ("", "-wal"):
         target.with_name(target.name + suffix).unlink(missing_ok=True)
         with suppress(FileNotFoundError):
@@ -280,7 +286,7 @@ def _copy_blocks(source: Path, target: Path) -> None:
 
 
 def _count_rows(copy: sqlite3.Connection) -> dict[str, int]:
-    """Count the rows of each table of a file whose schema is ours."""
+    """Count the rows of each table of a file whose schema has been checked."""
     tables = copy.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
     ).fetchall()
@@ -347,7 +353,7 @@ def _count_uncovered(first: int, last: int, gaps: Sequence[tuple[int, int]]) -> 
 
 
 def _check_cursors(folder: Path) -> Iterator[Proof]:
-    """Check that no consumer is ahead of the journal, or waits for readings that are gone."""
+    """Check that no consumer is ahead of the journal, or needs readings that were deleted."""
     with closing(connect(folder / JOURNAL, read_only=True)) as journal:
         last = last_offset(journal)
         gone = journal.execute("SELECT max(last) FROM gap WHERE why = 'retention'").fetchone()[0]
@@ -363,7 +369,7 @@ def _check_cursors(folder: Path) -> Iterator[Proof]:
         for name, position in found:
             missed = (
                 0
-                if name.endswith(" snapshot") or position == 0  # it reads again what there is
+                if name.endswith(" snapshot") or position == 0  # it starts over with what is there
                 else _count_uncovered(position + 1, gone or 0, unread)
             )
             sentence = f"is at {position:,} of {last:,}"

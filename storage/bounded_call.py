@@ -1,10 +1,10 @@
-"""Blocking network calls with a limited number of threads and a deadline.
+"""Run blocking network calls with a deadline, in a limited number of threads.
 
 The timeouts of HTTP libraries apply to each read of a socket, so a server that sends a byte now and
-then can hold a call for hours. Here each call runs in its own thread, and the caller stops waiting
-at the deadline, whatever the call is doing. An abandoned call keeps its place until it ends, so a
-peer that hangs delays only its own calls. The threads are daemons, so they never delay the end of
-the process.
+then can block a call for hours. Here each call runs in its own thread, and the caller stops waiting
+at the deadline, whatever the call is doing. An abandoned call still counts against the limit of its
+peer until it ends, so a peer that hangs delays only its own calls. The threads are daemons, so they
+never keep the process from exiting.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class BoundedCallError(Exception):
-    """The call did not start, or did not end in time."""
+    """The call did not start, or did not end before the deadline."""
 
 
 class BusyError(BoundedCallError):
@@ -34,11 +34,11 @@ class DeadlineExceededError(BoundedCallError):
 
 
 class AbandonedError(BoundedCallError):
-    """The process is ending and no longer waits for calls."""
+    """The process is exiting and no longer waits for calls."""
 
 
 class BoundedThreads:
-    """Threads for calls to one peer, including abandoned calls; safe from any thread."""
+    """Threads for the calls to one peer; abandoned calls also count. Thread-safe."""
 
     def __init__(self, name: str, threads: int) -> None:
         self._name = name
@@ -53,7 +53,7 @@ class BoundedThreads:
         return len(self._running) >= self._threads
 
     def abandon(self) -> None:
-        """End the wait for all calls and refuse new ones with `AbandonedError`."""
+        """Stop waiting for all calls; these and new calls raise `AbandonedError`."""
         with self._lock:
             self._is_abandoned = True
             for future in self._running:
@@ -61,7 +61,7 @@ class BoundedThreads:
             self._running.clear()
 
     def start(self, work: Callable[[], T]) -> Future[T]:
-        """Start a call that nobody has to wait for, or raise `BusyError`."""
+        """Start a call without waiting for it; raises `BusyError`."""
         future: Future[T] = Future()
         future.set_running_or_notify_cancel()
         with self._lock:
@@ -74,7 +74,7 @@ class BoundedThreads:
         def body() -> None:
             try:
                 result = work()
-            except BaseException as error:  # noqa: BLE001 - raised again where it is awaited
+            except BaseException as error:  # noqa: BLE001 - the caller gets it from the future
                 if self._release(future):
                     future.set_exception(error)
             else:
@@ -83,13 +83,13 @@ class BoundedThreads:
 
         try:
             threading.Thread(target=body, name=f"plumewatch-{self._name}", daemon=True).start()
-        except RuntimeError:  # the system has no thread left
+        except RuntimeError:  # the system cannot start another thread
             self._release(future)
             raise
         return future
 
     def call(self, work: Callable[[], T], deadline_s: float) -> T:
-        """Return the result of ``work()``, or raise `BusyError` or `DeadlineExceededError`."""
+        """Return the result of ``work()``; raises `BusyError` or `DeadlineExceededError`."""
         future = self.start(work)
         try:
             return future.result(deadline_s)
@@ -99,7 +99,7 @@ class BoundedThreads:
             raise _make_deadline_error(deadline_s) from None
 
     async def run(self, work: Callable[[], T], deadline_s: float) -> T:
-        """Await the result of ``work()``, or raise `BusyError` or `DeadlineExceededError`."""
+        """Await the result of ``work()``; raises `BusyError` or `DeadlineExceededError`."""
         future = asyncio.wrap_future(self.start(work))
         try:
             async with asyncio.timeout(deadline_s) as deadline:
@@ -110,7 +110,7 @@ class BoundedThreads:
             raise _make_deadline_error(deadline_s) from None
 
     def _release(self, future: Future[Any]) -> bool:
-        """Free the place of a call; return whether somebody may still be waiting for it."""
+        """Stop counting a call; return whether somebody may still be waiting for it."""
         with self._lock:
             is_waited_for = future in self._running
             self._running.discard(future)
@@ -122,7 +122,7 @@ def _make_deadline_error(deadline_s: float) -> DeadlineExceededError:
 
 
 def retry_after_s(text: str | None, now: float) -> float | None:
-    """Read a Retry-After header: seconds, or a date.
+    """Parse a Retry-After header (seconds or a date); return seconds from `now`, or None.
 
     >>> retry_after_s("30", 0.0), retry_after_s("Thu, 01 Jan 1970 00:01:00 GMT", 10.0)
     (30.0, 50.0)

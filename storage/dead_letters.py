@@ -1,9 +1,9 @@
-"""Find refused messages by reason or source.
+"""Find dead letters by reason or source.
 
-The journal writes them (`storage.journal`) and keeps the newest 100,000. This module reads them on
-a connection of its own, which may be read-only, while the service runs. Messages are untrusted, so
-`make_visible` escapes every control, direction and other unprintable character. So a message cannot
-control a terminal or hide a part of itself.
+The journal writes dead letters (`storage.journal`) and keeps the newest 100,000. This module reads
+them while the service runs; a read-only connection is enough. Messages are untrusted, so
+`make_visible` escapes control characters, direction marks and other unprintable characters, so that
+a message cannot control a terminal or hide a part of itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MOST: Final = 1_000
-"""Most dead letters read at once."""
+"""Maximum number of dead letters to read at once."""
 
 _COLUMNS: Final = "id, received, topic, reason, detail, decoder, size, payload"
 
@@ -32,7 +32,7 @@ class StoredDeadLetter(NamedTuple):
 
     @property
     def source(self) -> str:
-        """Decoder that refused it, or the topic if none was reached."""
+        """The decoder that rejected the message, or the topic if no decoder was reached."""
         return self.letter.decoder or self.letter.topic
 
 
@@ -56,13 +56,13 @@ def find_dead_letters(
 
 
 def delete_dead_letters(connection: sqlite3.Connection, numbers: Iterable[int]) -> None:
-    """Delete dead letters whose content has been stored."""
+    """Delete dead letters, for example after their content has been stored."""
     with transaction(connection) as tx:
         tx.executemany("DELETE FROM dead_letter WHERE id = ?", [(n,) for n in numbers])
 
 
 def count_dead_letters(connection: sqlite3.Connection) -> dict[tuple[str, str], int]:
-    """Count the kept dead letters by reason and decoder (empty if none was reached)."""
+    """Count the stored dead letters by reason and decoder (empty if none was reached)."""
     rows = connection.execute(
         "SELECT reason, decoder, count(*) FROM dead_letter GROUP BY reason, decoder"
         " ORDER BY count(*) DESC, reason, decoder"
@@ -71,10 +71,10 @@ def count_dead_letters(connection: sqlite3.Connection) -> dict[tuple[str, str], 
 
 
 def make_visible(payload: bytes, most: int = 4_096) -> str:
-    r"""Return a payload as printable text of one line, cut after `most` bytes.
+    r"""Return a payload as one line of printable text, cut after `most` bytes.
 
     Bytes that are not UTF-8 become ``\xNN``, unprintable characters are escaped, and backslashes
-    are doubled, so no two payloads look the same.
+    are doubled, so that different payloads never look the same.
 
     >>> make_visible(b'{"pm25": 7}\n\xff\x1b[2J')
     '{"pm25": 7}\\n\\xff\\x1b[2J'

@@ -20,7 +20,7 @@ class StorageError(Exception):
 
 
 class StorageUnavailableError(StorageError):
-    """The disk or database refuses at the moment; the same call may succeed later."""
+    """The disk or database is unavailable at the moment; the same call may succeed later."""
 
     def __init__(
         self, message: str, *, retry_after_s: float | None = None, meaning: str = ""
@@ -35,9 +35,9 @@ class StorageCorruptError(StorageUnavailableError):
 
 
 class BatchRefusedError(StorageError):
-    """A store refuses a batch because of its content, and would refuse it again.
+    """A store refused a batch because of its content, and would refuse it again.
 
-    `meaning`: of the answer of a server.
+    `meaning`: meaning of the server's answer.
     """
 
     def __init__(self, message: str, *, meaning: str = "") -> None:
@@ -46,7 +46,7 @@ class BatchRefusedError(StorageError):
 
 
 class SchemaTooNewError(StorageError):
-    """The file was written by a newer program."""
+    """The file has a newer schema than this program knows."""
 
 
 class SchemaTooOldError(StorageError):
@@ -66,14 +66,14 @@ _TRANSIENT_CODES: Final = frozenset(
         sqlite3.SQLITE_READONLY,
     }
 )
-"""Primary result codes if the disk is full, locked, slow or not writable at the moment."""
+"""Primary result codes of SQLite for a disk that is full, locked, slow or temporarily read-only."""
 
 
 _DAMAGED: Final = ("unsupported file format", "malformed", "is not a database")
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return whether the same work can succeed later without human help."""
+    """Return whether the same work may succeed later without human help."""
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", 0)
         return code & 0xFF in _TRANSIENT_CODES and code != sqlite3.SQLITE_IOERR_SHORT_READ
@@ -83,7 +83,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def translate(error: sqlite3.Error | OSError, path: Path | str) -> StorageUnavailableError:
-    """Return the storage error for an error of SQLite or the system about a file."""
+    """Return the storage error for an error that SQLite or the system raised for a file."""
     if isinstance(error, OSError):
         return StorageUnavailableError(f"{path}: {error.strerror or error}")
     code = getattr(error, "sqlite_errorcode", 0)
@@ -98,7 +98,7 @@ def translate(error: sqlite3.Error | OSError, path: Path | str) -> StorageUnavai
 
 @contextmanager
 def translate_errors(path: Path | str) -> Iterator[None]:
-    """Raise errors of SQLite and the system about a file as storage errors."""
+    """Raise errors of SQLite and the system as storage errors for a file."""
     try:
         yield
     except (sqlite3.Error, OSError) as error:

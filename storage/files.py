@@ -1,11 +1,12 @@
-"""Write files of a data folder completely or not at all, and accessible only to their owner.
+"""Write and lock the files of a data folder.
 
-Only the owner may enter a data folder and read or lock its files, whatever the umask. An existing
-database is never opened here, because closing it would release SQLite's locks in this process.
+Files are written completely or not at all. Only the owner can enter a data folder and read or lock
+its files, whatever the umask. This module never opens an existing database, because closing the
+file would release SQLite's locks in this process.
 
-Only one service at a time uses a data folder. It holds a `flock` on a lock file, which the kernel
-releases however the process ends. The holder writes its name into the file, for messages. If the
-file is deleted, the holder must stop, because another service could start.
+Only one service at a time uses a data folder. It has a `flock` on a lock file, which the kernel
+releases no matter how the process ends. The service writes its name into the file, for use in
+messages. If the file is deleted, the service must stop, because another one could start.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ _SERVICE: Final = "service"
 _LENGTH: Final = 512
 _LOOKS: Final = 200
 _LOOK_S: Final = 0.01
-"""Pause while other processes check the lock, which takes microseconds."""
+"""Pause before another try; other processes need only microseconds to check the lock."""
 
 
 def sync(path: Path) -> None:
-    """Sync a file, or the names in a folder, to the disk."""
+    """Sync a file, or the entries of a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -46,7 +47,7 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path next to `path`, and rename it to `path` once it is on the disk."""
+    """Yield a temporary path next to `path`; at the end, sync it and rename it to `path`."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield draft
@@ -66,7 +67,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write `content` to a file on the disk that only its owner may read."""
+    """Write `content` to a file that only its owner can read, and sync it."""
     with atomic_write(path) as draft:
         draft.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -75,7 +76,10 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def make_private_folder(folder: Path) -> None:
-    """Create a data folder, or close an empty one to others; raises `OSError`."""
+    """Create a data folder that only its owner can enter; raises `OSError`.
+
+    An existing folder is made private if it is empty.
+    """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
@@ -101,7 +105,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
     """Lock a folder against other processes that use this function."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        with suppress(OSError):  # a file system without such locks
+        with suppress(OSError):  # the file system may not support locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
@@ -109,7 +113,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 
 class FolderLock:
-    """The lock file of a data folder; `work` is what the holder does."""
+    """The lock file of a data folder; `work` names what the process does, for messages."""
 
     def __init__(self, path: Path, work: str = _SERVICE) -> None:
         self._path, self._work = path, work
@@ -117,7 +121,7 @@ class FolderLock:
 
     @property
     def held(self) -> bool:
-        """Whether the lock is held."""
+        """Whether this object has the lock."""
         return self._file >= 0
 
     def is_in_place(self) -> bool:
@@ -127,7 +131,7 @@ class FolderLock:
         return False
 
     def take(self) -> None:
-        """Take the lock; raises `StorageUnavailableError` with the name of the holder."""
+        """Take the lock; raises `StorageUnavailableError` that names the process that has it."""
         try:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         except OSError as error:
@@ -145,7 +149,7 @@ class FolderLock:
         work = "" if self._work == _SERVICE else f" ({self._work})"
         holder = f"process {os.getpid()}{work} on {socket.gethostname()[:200]}"
         text = f"{self._work}\n{holder}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S UTC}"
-        with suppress(OSError):  # a full disk keeps the old text, and the lock decides anyway
+        with suppress(OSError):  # if the disk is full, only the text is out of date
             os.pwrite(self._file, text.encode().ljust(_LENGTH), 0)
 
     def release(self) -> None:
@@ -156,12 +160,12 @@ class FolderLock:
 
 
 def find_holder(path: Path) -> str:
-    """Return the holder of a lock file without taking it, or empty."""
+    """Return the name of the process that has the lock, or an empty string."""
     return _read_lock(path)[1]
 
 
 def find_service_start(path: Path) -> float | None:
-    """Return when a service took the lock, Unix seconds; None if none has it."""
+    """Return when a service took the lock, in Unix seconds, or None if no service has it."""
     return path.stat().st_mtime if _read_lock(path)[0] == _SERVICE else None
 
 

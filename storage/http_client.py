@@ -1,23 +1,22 @@
-"""HTTP requests to other machines, and the rules for where a connection may lead.
+"""HTTP requests to other machines, and the rules for which machines they may reach.
 
-Every request goes through `request`, except those of three libraries: apprise
-(`alerts.notify.channels.apprise_notifier`, which applies the same `Reach` to its connections), and
-the clients of InfluxDB and Grafana, whose addresses only their administrator names.
+Every request goes through `request`, except requests by three libraries: apprise, for which
+`alerts.notify.channels.apprise_notifier` applies the same `Reach`, and the clients of InfluxDB and
+Grafana, whose addresses come only from the administrator.
 
-A name is resolved once. Addresses that `Reach` forbids are dropped, and the connection uses one of
-the checked addresses, so it does not matter if the name resolves differently a moment later. TLS
-still verifies the name. Redirects are not followed, and proxies from the environment are not used.
-One deadline covers everything from resolving the name to the last byte, and at most `most_bytes` of
-an answer are read. Link-local addresses, including the metadata services of clouds, are always
-refused.
+A name is resolved once, and the connection uses one of its addresses that `Reach` permits. So it
+does not matter if the name resolves differently a moment later. TLS still verifies the name.
+Redirects are not followed, and proxies from the environment are not used. One deadline covers
+everything from resolving the name to the last byte, and at most `most_bytes` of an answer are read.
+Link-local addresses, which include the metadata services of clouds, are never permitted.
 
 ::
 
     RequestError              transient: no answer
-    +-- NoAnswerInTimeError   transient: none before the deadline
-    +-- RefusedRequestError   permanent: the address is not allowed, or cannot be requested
+    +-- NoAnswerInTimeError   transient: no answer before the deadline
+    +-- RefusedRequestError   permanent: the address is not allowed or not valid
 
-Messages contain no part of an address or header, because both are secrets. Nothing is logged.
+Messages contain no part of an address or header, because both may be secret. Nothing is logged.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
 
 _LONGEST_WAIT_S: Final = 86_400.0
 _CONNECT_S: Final = 5.0
-"""Limit for each address of a name, so a dead one leaves time for the next."""
+"""Time limit to connect to each address of a name, so that there is time for the next one."""
 _RESOLVE_S: Final = 60.0
 _RESOLVERS: Final = BoundedThreads("resolver", 32)
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
@@ -57,7 +56,7 @@ for _name in ("httpx", "httpcore"):  # they log addresses and headers
 
 
 class RequestError(Exception):
-    """There was no answer; the message says why, and completes a sentence."""
+    """There was no answer; the message explains why, and completes a sentence."""
 
 
 class NoAnswerInTimeError(RequestError):
@@ -76,7 +75,7 @@ class Reach:
     private_only: bool = False
 
     def permits(self, address: object) -> bool:
-        """Return whether a connection to an IP address is allowed; names are not."""
+        """Return whether a connection to an IP address is allowed; False for a host name."""
         if not isinstance(address, str):
             return False
         try:
@@ -98,7 +97,7 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer, the seconds in its ``Retry-After``, and the part of its body that was read."""
+    """An answer: status, the seconds in its ``Retry-After``, and the part of the body read."""
 
     status: int
     retry_after_s: float | None
@@ -106,7 +105,7 @@ class Answer:
 
 
 def find_url_fault(url: str, *, allow_private: bool) -> str:
-    """Return why an address is not allowed, or empty.
+    """Return why a URL is not allowed, or an empty string.
 
     >>> find_url_fault("https://hooks.example/a", allow_private=False)
     ''
@@ -129,9 +128,9 @@ def find_url_fault(url: str, *, allow_private: bool) -> str:
 
 
 def find_reach(url: str, *, allow_private: bool) -> Reach:
-    """Return the rules for a configured address; `RefusedRequestError` if it is not allowed.
+    """Return the rules for a configured URL; raises `RefusedRequestError` if it is not allowed.
 
-    Requests without TLS may not leave the private network.
+    Requests without TLS must not leave the private network.
     """
     if fault := find_url_fault(url, allow_private=allow_private):
         raise RefusedRequestError(fault)
@@ -149,9 +148,10 @@ async def request(
     most_bytes: int = 0,
     device_ca: Path | None = None,
 ) -> Answer:
-    """Send one request and return the answer within `timeout_s` seconds.
+    """Send one request and return the answer; raises `RequestError`.
 
-    With `device_ca`, the server's certificate must be signed by that file, whatever its name.
+    `device_ca`: file with a CA certificate that must have signed the server's certificate; the name
+    in the server's certificate is then not checked.
     """
     found: Answer | RequestError
     try:
@@ -168,21 +168,21 @@ async def request(
         found = RefusedRequestError(_CANNOT_BE_SENT)
     if isinstance(found, Answer):
         return found
-    raise found  # without the error of the library, which may quote secrets
+    raise found  # outside the except block: the library's error may quote secrets
 
 
 _CANNOT_BE_SENT: Final = "has characters that cannot be sent"
 
 
 def _name_reason(error: BaseException) -> str:
-    """Name the reason below the errors of libraries, such as ``ConnectionRefusedError``."""
+    """Return the name of the original error, such as ``ConnectionRefusedError``."""
     while error.__cause__ is not None or error.__context__ is not None:
         error = error.__cause__ or error.__context__ or error
     return type(error).__name__
 
 
 async def connect(host: str, port: int, reach: Reach, timeout_s: float) -> None:
-    """Open a connection and close it; raise `RequestError` if that fails."""
+    """Open a connection and close it; raises `RequestError` if that fails."""
     problem: OSError | None = None
     try:
         async with asyncio.timeout(timeout_s):
@@ -236,7 +236,7 @@ async def _send(
 
 
 class _CheckedTransport(httpx.AsyncHTTPTransport):
-    """Connects to a checked address, and verifies TLS for the name."""
+    """Connects to a permitted address, and verifies the certificate for the name."""
 
     def __init__(self, reach: Reach, device_ca: Path | None) -> None:
         super().__init__(verify=_make_tls(device_ca), trust_env=False)
@@ -259,7 +259,7 @@ class _CheckedTransport(httpx.AsyncHTTPTransport):
 
 
 async def _find_addresses(host: str, port: int, reach: Reach) -> list[str]:
-    """Return the allowed addresses of a name."""
+    """Resolve a name; return the permitted addresses."""
     try:
         found = [str(ipaddress.ip_address(host))]
     except ValueError:
@@ -282,7 +282,7 @@ def _make_tls(device_ca: Path | None) -> ssl.SSLContext:
     if device_ca is None:
         return _public_tls()
     context = ssl.create_default_context(cafile=device_ca)
-    context.check_hostname = False  # it is the device's own certificate
+    context.check_hostname = False  # the device's certificate may have any name
     return context
 
 

@@ -16,9 +16,9 @@ class Bound(NamedTuple):
 
 
 class RateLimit:
-    """Count tries by key, in memory; the oldest of more than `most_keys` keys are dropped.
+    """Count tries by key, in memory; beyond `most_keys` keys, the oldest are dropped.
 
-    If the clock is set back, tries at later times no longer count.
+    If the clock is set back, tries at times later than now no longer count.
 
     >>> limit = RateLimit(Bound(2, 60.0))
     >>> [limit.take("a", now) for now in (0.0, 10.0, 20.0, 60.0)]
@@ -43,7 +43,7 @@ class RateLimit:
         return max(0.0, *waits) if reached else 0.0
 
     def count(self, key: str, now: float) -> None:
-        """Count a try, whether or not it had to wait."""
+        """Count a try, whether or not it was allowed."""
         if key not in self._times and len(self._times) >= self._most_keys:
             del self._times[next(iter(self._times))]
         self._times.setdefault(key, deque(maxlen=self._kept)).append(now)
@@ -56,10 +56,10 @@ class RateLimit:
         return wait_s
 
     def give_back(self, key: str) -> None:
-        """Forget the last try of a key."""
+        """Do not count the last try of a key."""
         if times := self._times.get(key):
             times.pop()
 
     def forget(self, key: str) -> None:
-        """Forget all tries of a key."""
+        """Drop all tries of a key."""
         self._times.pop(key, None)

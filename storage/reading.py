@@ -1,4 +1,4 @@
-"""Readings (one sensor, one event time, any known quantities), and steps of our clock."""
+"""Readings (values of one sensor at one event time), and detection of steps of our clock."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     StepOf = Callable[[float], float]
-    """Returns by how many seconds the clock was set since the previous call, given the current
-    time."""
+    """Given the current time, returns by how many seconds the clock was set since the previous
+    call."""
 
 DEVICE_EVENTS = frozenset(
     {
@@ -24,11 +24,11 @@ DEVICE_EVENTS = frozenset(
         "restart",
     }
 )
-"""Events a device may report, besides `fault:<quantity>`, which is in `Reading.faults`."""
+"""Events that a device may report. `fault:<quantity>` is not one; it goes to `Reading.faults`."""
 
 
 _ABOUT_BOARD: Final = frozenset({"rssi", "battery"})
-"""Quantities that a board still sends when its sensor is dead."""
+"""Quantities that a board still sends if its sensor is dead."""
 _ABOUT_LINK: Final = frozenset({"online", "offline"})
 
 
@@ -39,12 +39,14 @@ NO_TIME: Final = frozenset({"no_time", "time_replaced"})
 class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One accepted reading, as the journal stores it.
 
-    `time` is the event time and `received` the receive time, Unix seconds. A missing quantity is
-    absent from `values`, never 0. `faults` are the quantities that the device reports as faulty.
-    `flags` are explained in `ingest.validation`. `seq` is the device's sequence number. `packet`
-    is the MQTT packet id of a reading without an event time, which identifies redeliveries. `stamp`
-    is the sensor's time stamp if `time` differs (`ingest.copies`). `clock_step` is by how many
-    seconds this machine's clock was set since the previous reading.
+    `time`, `received`: event time and receive time in Unix seconds.
+    `values`: values by quantity; a missing quantity is absent, never 0.
+    `faults`: quantities with a faulty value.
+    `flags`: quality flags (`ingest.validation`).
+    `seq`: the device's sequence number.
+    `packet`: MQTT packet id of a reading without an event time, which identifies redeliveries.
+    `stamp`: the sensor's time stamp if `time` differs (`ingest.copies`).
+    `clock_step`: by how many seconds this machine's clock was set since the previous reading.
     """
 
     sensor: str
@@ -61,12 +63,12 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     @property
     def is_timed(self) -> bool:
-        """Whether `time` is from the sensor's clock, not the receive time."""
+        """Whether `time` comes from the sensor's clock and is not the receive time."""
         return not self.flags or NO_TIME.isdisjoint(self.flags)
 
     @property
     def order(self) -> float:
-        """Sort key among its sensor's readings: the stamp, or `time` without one."""
+        """Sort key among the readings of the sensor: the time stamp, or `time` without one."""
         return self.time if self.stamp is None else self.stamp
 
     @property
@@ -78,7 +80,7 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     @property
     def measured(self) -> bool:
-        """Whether the sensor, and not only its board, reported something."""
+        """Whether the sensor itself, and not only its board, reported something."""
         for quantity in self.values:
             if quantity not in _ABOUT_BOARD:
                 return True
@@ -98,11 +100,11 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 CLOCK_STEP_S: Final = 5.0
-"""Smaller steps are ignored: a slewed clock, or a delay between two checks."""
+"""Smaller steps are ignored; they may come from a slewed clock or a delay between two checks."""
 
 
 class ClockSteps:
-    """Detects that the wall clock was set, and reports each step once to every reader.
+    """Detect that the wall clock was set, and report each step once to every reader.
 
     >>> times = iter((1.0, 2.0, 3.0, 4.0))
     >>> step_of = ClockSteps(lambda: next(times)).reader()
@@ -131,5 +133,5 @@ class ClockSteps:
 
 
 def never_set(_now: float) -> float:
-    """Return 0, for a clock that is not checked."""
+    """Return 0; for a clock that is not checked."""
     return 0.0

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def format_floor(floor: str) -> str:
-    """Return a floor as people say it, whether it is registered as a number or as words.
+    """Return the name of a floor, which may be registered as a number or as words.
 
     >>> format_floor("2"), format_floor("2nd floor"), format_floor("")
     ('floor 2', '2nd floor', '')
@@ -26,7 +26,7 @@ def format_floor(floor: str) -> str:
 
 
 def find_shard(building: str, count: int) -> int:
-    """Return the shard, of `count`, of a building (``site/name``): the CRC-32 of the text.
+    """Return which of `count` shards a building (``site/name``) is in, by its CRC-32.
 
     >>> find_shard("Lincoln High/North", 16)
     10
@@ -35,12 +35,12 @@ def find_shard(building: str, count: int) -> int:
 
 
 def join_place(*parts: str) -> str:
-    """Join the parts of a place's name, without empty ones."""
+    """Join the non-empty parts of a place's name."""
     return ", ".join(filter(None, parts))
 
 
 def make_sort_key(name: str) -> tuple[list[tuple[str, int]], str]:
-    """Return a key that sorts numbers in names by value; different names have different keys.
+    """Return a sort key that orders numbers in names by value, and is unique for each name.
 
     >>> sorted(["Room 10", "Room 2", "Room 1", "Room 01", "Gym"], key=make_sort_key)
     ['Gym', 'Room 01', 'Room 1', 'Room 2', 'Room 10']
@@ -51,24 +51,24 @@ def make_sort_key(name: str) -> tuple[list[tuple[str, int]], str]:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A school; people see its `name`; `id` is for configuration, addresses and file names."""
+    """A school. People see its `name`; its `id` is used in configuration, URLs and file names."""
 
     id: str
     name: str
     zone: str
-    """IANA time zone of its wall times."""
+    """IANA time zone of the school."""
     closed: date | None = None
-    """Day on which it closed, if it did."""
+    """Day on which the school closed, if it did."""
 
     @property
     def title(self) -> str:
-        """Its name, marked if it is closed."""
+        """Name of the school, marked if it is closed."""
         return _("%(school)s (closed)", school=self.name) if self.closed else self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """A room and its place; every part except the id is a name that people use."""
+    """A room and where it is. All parts except the id are names that people use."""
 
     id: str
     name: str
@@ -77,42 +77,42 @@ class Room:
     site: str
     kind: str = "restroom"
     zone: str = ""
-    """Time zone of its site; empty for that of the whole installation."""
+    """Time zone of the site; if empty, the time zone of the whole installation applies."""
     names_site: bool = False
-    """Whether its place includes the site, because there are several."""
+    """Whether `place` includes the site, because there are several sites."""
     site_id: str = field(default="", compare=False)
     is_closed: bool = field(default=False, compare=False)
 
     @property
     def shown_site(self) -> str:
-        """Name of the site where there are several, else empty; marked if the site is closed."""
+        """Name of the site, marked if it is closed; empty if there is only one site."""
         name = _("%(school)s (closed)", school=self.site) if self.is_closed else self.site
         return name if self.names_site else ""
 
     @property
     def place(self) -> str:
-        """Where it is, such as ``"2nd floor, North"``, with the site where there are several."""
+        """Where the room is, such as ``"2nd floor, North"``, with the site if there are several."""
         return join_place(format_floor(self.floor), self.building, self.shown_site)
 
     @property
     def whole_building(self) -> str:
-        """Name of the building, with the site where there are several."""
+        """Name of the building, with the site if there are several."""
         return join_place(self.building, self.shown_site)
 
     @property
     def full_name(self) -> str:
-        """Name and place."""
+        """Name and place of the room."""
         return join_place(self.name, self.place)
 
     @property
     def short_name(self) -> str:
-        """Name alone within one school; name and place where there are several."""
+        """Name of the room, with its place if there are several sites."""
         return self.full_name if self.names_site else self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Sensor:
-    """A registered sensor; `decoder` is empty if it is chosen by topic."""
+    """A registered sensor; if `decoder` is empty, the topic selects the decoder."""
 
     id: str
     room: str
@@ -123,13 +123,13 @@ class Sensor:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """All rooms and sensors, looked up by id, and all sites, by name."""
+    """All rooms and sensors by id, and all sites by name."""
 
     rooms: Mapping[str, Room] = field(default_factory=dict)
     sensors: Mapping[str, Sensor] = field(default_factory=dict)
     sites: Mapping[str, Site] = field(default_factory=dict)
     former: Mapping[str, Room] = field(default_factory=dict)
-    """Rooms of closed sites, for the names in old records."""
+    """Rooms of closed sites by id, so that old records can show their names."""
     closed: Mapping[str, Site] = field(default_factory=dict)
     """Closed sites, by name."""
     _in_room: dict[str, tuple[Sensor, ...]] = field(init=False, repr=False, compare=False)
@@ -148,9 +148,9 @@ class Registry:
         sensors: Iterable[Sensor],
         sites: Iterable[Site] = (),
     ) -> Registry:
-        """Index rooms, sensors and sites; rooms name their site if there are several.
+        """Build a registry; rooms name their site if there are several.
 
-        Of closed sites, only the names are kept.
+        Sensors of closed sites are dropped. Their rooms are kept only for the names.
         """
         placed = {room.id: room for room in rooms}
         found = {room.site: Site(room.site, room.site, room.zone) for room in placed.values()}
@@ -175,7 +175,7 @@ class Registry:
         )
 
     def within(self, sites: Collection[str]) -> Registry:
-        """Return the registry of some sites, by name."""
+        """Return a registry of only these sites, given by name."""
         rooms = {key: room for key, room in self.rooms.items() if room.site in sites}
         sensors = {key: sensor for key, sensor in self.sensors.items() if sensor.room in rooms}
         found = {name: site for name, site in self.sites.items() if name in sites}
@@ -184,11 +184,11 @@ class Registry:
         return Registry(rooms, sensors, found, former, closed)
 
     def place_of(self, room: str) -> Room | None:
-        """Return a room, even of a closed site; None if it is unknown."""
+        """Return a room, also one of a closed site; None if it is unknown."""
         return self.rooms.get(room) or self.former.get(room)
 
     def sorted_sites(self, *, with_closed: bool = False) -> list[Site]:
-        """Return the sites in the order of their names; closed ones come last."""
+        """Return the sites sorted by name; closed sites come last."""
         found = [*self.sites.values(), *(self.closed.values() if with_closed else ())]
         return sorted(found, key=lambda s: (s.closed is not None, make_sort_key(s.name.casefold())))
 

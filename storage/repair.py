@@ -2,21 +2,23 @@
 
 Order of operations:
 
-1. ``NAME.salvaging`` is built next to the file: the tables as the program creates them, then every
+1. Build ``NAME.salvaging`` next to the file: create the tables as the program does, and add every
    row that can be recovered. The old file does not change.
-2. It is renamed to ``NAME.salvaged``, which is complete.
-3. The old file moves to ``NAME.corrupt-K`` with its write-ahead log, for a person to examine.
-4. ``NAME.salvaged`` becomes ``NAME``.
+2. Rename it to ``NAME.salvaged``. A file with this name is always complete.
+3. Move the old file and its write-ahead log to ``NAME.corrupt-K``, for a person to examine.
+4. Rename ``NAME.salvaged`` to ``NAME``.
 
 After a crash before step 2, the repair starts again; after a later crash, it continues at step 3
 (`finish_repair`). `create` makes a new file in the same way.
 
-The ``.recover`` command of the ``sqlite3`` program reads every page, so only the rows on damaged
-pages are lost. Rows on pages without a table go to the table with that root page, or to the only
-table whose columns fit. If a table is missing from the list of tables, or none of its rows are
-found, the list may be wrong. Then all its rows are assigned this way, from a copy without the list.
-Without the program, tables are read from both ends up to the damage. Contents are not checked;
-records have checksums where needed (`storage.journal`).
+Recovery uses the ``.recover`` command of the ``sqlite3`` program, which reads every page, so only
+the rows on damaged pages are lost. For some pages, the command does not know the table. Their rows
+go to the table with that root page, or to the only table whose columns fit. If a table is missing
+from the file's list of tables, or none of its rows are found, the list may be wrong. Then the file
+is recovered once more without the list, and all rows of that table are assigned in this way.
+
+Without the ``sqlite3`` program, each table is read from both ends up to the damage. The content of
+rows is not checked here; records have checksums where needed (`storage.journal`).
 """
 
 from __future__ import annotations
@@ -42,13 +44,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Prepare = Callable[[sqlite3.Connection], None]
-"""Creates or changes the tables of a connection."""
+"""Creates or changes the tables of a database."""
 
 log = logging.getLogger(__name__)
 
 PAGE: Final = 4096
 ROWIDS: Final = 2**62
-"""No table has so many rows; a greater number is damage, and leaves few or none after it."""
+"""No table gets so many rows. A larger row id is damage, and few or no ids would be left after it.
+"""
 _BEHIND_KEY: Final = 1_000
 _HEADER: Final = (
     (0, b"SQLite format 3\0\x10\0\x02\x02\0\x40\x20\x20"),  # pages of 4,096 bytes, WAL
@@ -57,9 +60,9 @@ _HEADER: Final = (
 )
 _SEQUENCES: Final = "sqlite_sequence"
 _NO_TABLES: Final = b"\x0d\0\0\0\0\x10\0\0"
-"""A page without rows, after the header."""
+"""A page without rows, to follow the header."""
 _LOST: Final = "lost_and_found"
-"""Prefix of the tables in which `.recover` puts rows without a table."""
+"""Prefix of the tables into which `.recover` puts rows whose table it does not know."""
 _LOGS: Final = ("-wal", "-shm")
 _PYTHON_TYPES: Final = {"INTEGER": (int,), "REAL": (int, float), "TEXT": (str,), "BLOB": (bytes,)}
 
@@ -77,17 +80,17 @@ def salvage(path: Path, prepare: Prepare, complete: Prepare = lambda _: None) ->
 
 
 def create(path: Path, prepare: Prepare) -> None:
-    """Create a database if it does not exist; a power cut leaves all of it or nothing."""
+    """Create a database if it does not exist; a power cut leaves either all of it or nothing."""
     with translate_errors(path), lock_folder(path.parent):
         if not path.exists():
-            _remove(path)  # the logs of a deleted file
+            _remove(path)  # logs may be left of a deleted file
             with _new_database(_name_beside(path, "making"), path) as new:
                 prepare(new)
 
 
 @contextlib.contextmanager
 def _new_database(building: Path, path: Path) -> Iterator[sqlite3.Connection]:
-    """Yield a connection to a new file, renamed to `path` once it is on the disk."""
+    """Yield a connection to a new file; at the end, sync it and rename it to `path`."""
     _remove(building)
     with translate_errors(building):
         make_private_database(building)
@@ -117,7 +120,7 @@ def swap(path: Path) -> Path:
 
 
 def finish_repair(path: Path) -> None:
-    """Finish a repair that a crash interrupted; raises as `swap`."""
+    """Finish a repair that a crash interrupted; raises the same errors as `swap`."""
     if _name_beside(path, "salvaged").exists():
         swap(path)
 
@@ -148,7 +151,7 @@ def _copy(path: Path, new: sqlite3.Connection) -> dict[str, int]:
             theirs = {name for name in _list_tables(source) if not name.startswith(_LOST)}
             own = set(_list_tables(new))
             if theirs and "component_version" not in theirs and len(theirs & own) < len(own) / 2:
-                return {}  # a file of another program
+                return {}  # another program's file
             listed = {layout.name for layout in layouts if layout.columns_in(source)}
             saved = _copy_recovered(source, new, layouts, listed)
         found = {name for name in listed if saved[name]}
@@ -163,7 +166,7 @@ def _copy(path: Path, new: sqlite3.Connection) -> dict[str, int]:
 
 
 def find_recovery_program() -> str | None:
-    """Return the program ``sqlite3`` if it exists and its ``.recover`` works."""
+    """Return the path of the ``sqlite3`` program, if it exists and its ``.recover`` works."""
     program = shutil.which("sqlite3")
     if program is not None:
         tried = (program, ":memory:", ".recover")
@@ -174,7 +177,7 @@ def find_recovery_program() -> str | None:
 
 
 def _recover(program: str, path: Path, target: Path) -> sqlite3.Connection:
-    """Make a file by executing the output of ``.recover`` as far as possible, and open it."""
+    """Execute as much of the output of ``.recover`` as possible in a new file, and open it."""
     _remove(target)
     make_private_database(target)
     read = (program, "-readonly", f"file:{quote(str(path))}?mode=ro", ".recover --ignore-freelist")
@@ -200,7 +203,7 @@ def _copy_without_list(path: Path, copy: Path) -> None:
             file.seek(offset)
             file.write(constant)
     with contextlib.suppress(sqlite3.Error), closing(sqlite3.connect(copy)) as logged:
-        logged.execute("PRAGMA writable_schema=ON")  # unparsable entries are not errors
+        logged.execute("PRAGMA writable_schema=ON")  # ignore entries that cannot be parsed
         logged.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     with copy.open("r+b") as file:
         file.seek(100)
@@ -227,7 +230,7 @@ class _Layout(NamedTuple):
         return (rowid is not None) is self.has_rowid and self.holds(values)
 
     def holds(self, values: Sequence[object]) -> bool:
-        """Return whether these values fit its columns; the rowid may be absent."""
+        """Return whether these values fit the columns; the rowid may be absent."""
         if len(values) != len(self.columns):
             return False
         for column, value in zip(self.columns, values, strict=True):
@@ -267,7 +270,7 @@ def _copy_recovered(
     layouts: Sequence[_Layout],
     wanted: Collection[str],
 ) -> dict[str, int]:
-    """Copy the rows of some tables, including lost rows; return row counts by table."""
+    """Copy the rows of the `wanted` tables, including lost rows; return row counts by table."""
     saved = dict.fromkeys(wanted, 0)
     for layout in layouts:
         if layout.name in wanted and layout.columns_in(source):
@@ -286,7 +289,7 @@ def _copy_recovered(
 
 
 def _find_layout(page: Sequence[Sequence[Any]], layouts: Sequence[_Layout]) -> _Layout | None:
-    """Return the table of a page without a table; None if it is uncertain."""
+    """Return the table to which the rows of a lost page belong; None if it is uncertain."""
     root, _, count, rowid, *values = page[0]
     by_root = [layout for layout in layouts if layout.root == root]
     fitting = [layout for layout in by_root if layout.fits(rowid, values[:count])] or [
@@ -343,10 +346,11 @@ def _copy_readable(path: Path, new: sqlite3.Connection) -> dict[str, int]:
 
 
 def refuse_damaged_schema(found: sqlite3.Connection, prepare: Prepare, path: Path | str) -> None:
-    """Raise `StorageCorruptError` if tables or columns are missing that the file should have.
+    """Raise `StorageCorruptError` if the file lacks tables or columns.
 
-    A flipped byte can leave the list of tables readable but wrong: a column has another name, and
-    statements with the right name fail. `found` was prepared, and may have more columns.
+    A flipped byte can leave the list of tables readable but wrong: if the name of a column changes,
+    statements that use the right name fail. `found` has already been prepared; it may have more
+    columns than needed.
     """
     with closing(sqlite3.connect(":memory:")) as own:
         own.row_factory = sqlite3.Row
@@ -376,7 +380,7 @@ def _has_rowid(new: sqlite3.Connection, table: str) -> bool:
 
 
 def _keep_sequences(new: sqlite3.Connection, rows: Iterable[Sequence[Any]]) -> int:
-    """Copy the counters of used keys, so no key is reused."""
+    """Copy the counters of used keys, so that no key is used twice."""
     known = dict(new.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
     for name, last in (row for row in rows if isinstance(row[1], int) and row[1] < ROWIDS):
         new.execute("DELETE FROM sqlite_sequence WHERE name = ?", (name,))
