@@ -66,13 +66,13 @@ class Deliveries:
         self._decided: dict[str, float] = {}
 
     def on_alert(self, alert: AlertRecord, received: float) -> None:
-        """Note when the reading that triggered an alert was received, Unix seconds."""
+        """Record when the reading that triggered an alert was received, Unix seconds."""
         while len(self._decided) >= _PENDING:
             del self._decided[next(iter(self._decided))]
         self._decided.setdefault(alert.incident, received)
 
     def on_delivery(self, outcome: DeliveryOutcome, now: float) -> None:
-        """Count an attempt; the first success stops the clock of its incident."""
+        """Count a delivery attempt; the first success ends the measurement for its incident."""
         if outcome.error is None:
             self.outcomes["sent"] += 1
             decided = self._decided.pop(outcome.incident, None)
@@ -144,7 +144,7 @@ class Alerting:
         self._operations = ingestion.operations
 
     def read_channels(self) -> None:
-        """Load the directory's people, and the channels that people set up; blocks."""
+        """Load the directory's people, and the channels that people set up; this blocks."""
         self.engine.use_policy(self.channels.add_to(self._directory.add_to(self._policy)))
 
     async def send_test(self, member: StaffMember) -> Sequence[TrialNotice]:
@@ -184,7 +184,7 @@ class Alerting:
         yield Task("stuck incident check", run_after(ready, self._check_stuck))
 
     async def commit(self, work: Callable[..., T], *arguments: object) -> T:
-        """Commit a decision; while decisions are made in memory, wait for the disk."""
+        """Commit a decision; while alerts are decided in memory, wait for the disk first."""
 
         def committed() -> T:
             if self.memory.active:
@@ -197,7 +197,7 @@ class Alerting:
         return self._resources.run_until_stored.failing.get("incidents", "")
 
     async def _keep_operations(self) -> None:
-        """Keep incidents open for faults of the service, and close those of closed schools."""
+        """Keep incidents of ongoing service faults open, and close incidents of closed schools."""
         base, operations = self._resources, self._operations
 
         def store() -> None:

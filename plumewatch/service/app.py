@@ -45,14 +45,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _QUICK_S: Final = 1.0
-"""If opening takes longer, health requests are answered meanwhile."""
+"""If opening takes longer, health requests are answered in the meantime."""
 
 
 class Service:
     """One service on one data folder, from start to stop.
 
     With `one_click`, people on this machine sign in to the staff page without a password (for the
-    demo). The owner of a given `lock` releases it, and the next service reuses the socket of
+    demo). A given `lock` is released by its owner. The next service reuses the socket of
     `listening`.
     """
 
@@ -93,7 +93,7 @@ class Service:
         self.monitoring = Monitoring(resources, ingestion, self.detection, alerting, writers)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop` is set; `ServiceError` if a required part fails permanently."""
+        """Serve until `stop` is set; raises `ServiceError` if a required part fails for good."""
         try:
             await self._open_in_thread()
             web = self._listen()
@@ -115,7 +115,7 @@ class Service:
             self._close()
 
     async def _open_in_thread(self) -> None:
-        """Open everything; if it takes long, say in health and log what is being opened."""
+        """Open everything; if that takes long, show what is being opened in health and log."""
         opening = asyncio.ensure_future(self.resources.in_detector(self._open))
         if not (await asyncio.wait([opening], timeout=_QUICK_S))[0]:
             page = build_starting_page(self.config, self.monitoring, self._listening)

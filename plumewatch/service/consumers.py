@@ -47,14 +47,15 @@ _PACE_S: Final = 0.008
 """How long readings that arrive one by one are gathered: a batch costs a millisecond, a reading a
 hundredth of that. The first reading after a pause does not wait."""
 _SLOWEST_PACE_S: Final = 0.05
-"""At 5,000 readings a second and more; a batch then takes a twentieth of the time."""
+"""Gathering time at 5,000 readings a second or more; a batch then takes a twentieth of it."""
 _COMMIT_EVERY_S: Final = 0.25
 """How often the cursor is committed while no events follow from readings."""
 _GATHER_S: Final = 0.1
 """How long readings that arrive one by one are gathered into a batch. An evidence picture waits
 twice as long for its last reading."""
 _RECORDS_GATHER_S: Final = 1.0
-"""An incident changes several times in its first second, and its notice goes first."""
+"""How long records are gathered: an incident changes several times in its first second, and its
+notice must go out first."""
 
 
 @dataclass(slots=True)
@@ -69,7 +70,7 @@ class DetectionCounts:
 def new_consumer(
     config: PlumewatchConfig, engine: AlertEngine, state: sqlite3.Connection
 ) -> DetectionConsumer:
-    """Build a consumer as configured, not yet open."""
+    """Build a consumer from the configuration, without opening it."""
     return DetectionConsumer(
         state,
         engine,
@@ -108,20 +109,20 @@ class DetectionLoop:
 
     @property
     def position(self) -> int:
-        """Journal offset up to which readings are evaluated; 0 until it is ready."""
+        """Journal offset up to which readings are evaluated; 0 until the loop is ready."""
         return self._consumer.position if self._consumer else 0
 
     @property
     def model_version(self) -> str:
-        """Version of the detector's model; empty until it is ready."""
+        """Version of the detector's model; empty until the loop is ready."""
         return self._consumer.model_version if self._consumer else ""
 
     def lives(self) -> Mapping[str, SensorLife]:
-        """Return the liveness of each sensor; empty until it is ready."""
+        """Return the liveness of each sensor; empty until the loop is ready."""
         return self._consumer.lives() if self._consumer else {}
 
     def measure_lag(self) -> tuple[int, float]:
-        """Return how many readings, and seconds, detection is behind the journal."""
+        """Return how far detection is behind the journal, in readings and in seconds."""
         behind = max(self.last_offset - self.position, 0)
         since = max(self._behind_since, self._detected_received)
         return behind, max(self._resources.clock() - since, 0.0) if behind else 0.0
@@ -140,7 +141,7 @@ class DetectionLoop:
         self._stored.set()
 
     def save_snapshot(self) -> int:
-        """Store the detectors' state, and return its position; blocks, for the database thread."""
+        """Store the detectors' state, and return its journal offset; this blocks."""
         return self._consumer.save_snapshot() if self._consumer else 0
 
     def fork(self, connection: sqlite3.Connection) -> DetectionConsumer:
@@ -164,7 +165,7 @@ class DetectionLoop:
     async def run(self) -> None:
         """Evaluate readings as they become durable, until cancelled.
 
-        The first connection to the broker comes before the detectors are restored.
+        Before restoring the detectors, wait a moment for the first connection to the broker.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CONNECT_FIRST_S):
@@ -192,7 +193,7 @@ class DetectionLoop:
                 await asyncio.sleep(max(until - time.monotonic(), 0.0))
 
     def _restore_consumer(self) -> DetectionConsumer:
-        """Restore the state where the last consumer stopped; takes some seconds after a kill."""
+        """Continue where the last consumer stopped; this takes some seconds after a crash."""
 
         def read(after: int, limit: int) -> tuple[list[JournalEntry], int]:
             self.beat = time.monotonic()
@@ -265,9 +266,9 @@ class DetectionLoop:
         self._report([], result.alerts, state_changed=result.state_changed)
 
     async def _read_clock(self, consumer: DetectionConsumer) -> float:
-        """Return the time, after moving deadlines along if the machine's clock was set.
+        """Return the time; if the machine's clock was set, first move deadlines by its step.
 
-        Every decision is committed at a time from here, which `ClockSteps` has seen.
+        Every decision is committed at a time from here, so no step of the clock is missed.
         """
         now = self._resources.clock()
         if step := self._step_of(now):
@@ -305,7 +306,7 @@ class DetectionLoop:
 
 
 def _cut_at_step(entries: list[JournalEntry], position: int) -> tuple[list[JournalEntry], int]:
-    """Cut a batch at a step of the clock, so that all its events have one clock."""
+    """Cut a batch where the clock was set, so that its events all use the same clock."""
     for k, entry in enumerate(entries):
         if k and entry.reading.clock_step:
             return entries[:k], entry.offset - 1
@@ -367,5 +368,5 @@ class SeriesWriters:
         yield Task("series records", self.records.run())
 
     def close(self) -> None:
-        """Close the connection of the records."""
+        """Close the records' database connection."""
         self._due.close()

@@ -1,9 +1,9 @@
 """Open the data folder: lock it, upgrade and repair its databases.
 
-Only the service upgrades, at its start, while it holds the lock. It looks at every file first, so
-that data of a newer program are refused before anything changes. If a file is behind, it copies all
-files as `plumewatch backup` does, and then opens and migrates each. Other commands refuse data that
-are behind, since an older service may be using them.
+Only the service upgrades, at its start, while it holds the lock. It checks every file first, so
+that data from a newer version is refused before anything changes. If a file has an older schema, it
+copies all files like `plumewatch backup`, and then opens and migrates each. Other commands refuse
+data with an older schema, since an older service may be using it.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ OPENERS: Final[Mapping[str, Callable[[Path], DatabaseFile]]] = {
     "series.db": sqlite_series.SqliteSeries,
     "influx.db": lambda path: DatabaseFile(path, influx.prepare, influx.begin_again),
 }
-"""How to open each of them, and rebuild it if it is damaged."""
+"""How to open each database, and rebuild it if it is damaged."""
 
 NEWEST: Final[Mapping[str, int]] = {
     component: len(scripts)
@@ -110,7 +110,7 @@ _ROOM: Final = 1.1
 """Disk space of a copy, as a multiple of the size of the files."""
 _RESERVED: Final = 4_000_000
 _START_TAKES: Final = 1_000_000
-"""More than startup writes before all files are open."""
+"""Bytes freed for a start: more than it writes before all files are open."""
 _LOOK_S: Final = 4.0
 
 
@@ -131,7 +131,7 @@ def refuse_read_only(root: Path) -> None:
 
 
 def reserve_space(path: Path, *, all_left: bool = False) -> None:
-    """Reserve space for later starts, if there is plenty; with `all_left`, whatever is left."""
+    """Reserve disk space for later starts if plenty is free; with `all_left`, whatever is left."""
     with suppress(OSError):
         if all_left or shutil.disk_usage(path.parent).free > 4 * _RESERVED:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -141,9 +141,9 @@ def reserve_space(path: Path, *, all_left: bool = False) -> None:
 
 
 def use_reserved_space(path: Path, error: Exception) -> bool:
-    """Free some reserved space if a full disk made a start fail; return whether it did.
+    """Free some reserved space if a start failed because the disk is full; return whether it did.
 
-    Once its files are open, the service reserves the rest again.
+    Once its files are open, the service reserves the space again.
     """
     size = path.stat().st_size if path.exists() else 0
     if size == 0 or shutil.disk_usage(path.parent).free > _RESERVED:
@@ -180,7 +180,7 @@ def _check_and_prepare_state(connection: sqlite3.Connection) -> None:
 
 
 def reconcile_journal(journal: Journal, cursor: int) -> None:
-    """If the journal ends before `cursor`, that of its furthest consumer, continue after it."""
+    """If the journal ends before its furthest consumer's `cursor`, continue it from there."""
     last = journal.last_offset()
     if last < cursor:
         log.warning(
@@ -194,21 +194,21 @@ def reconcile_journal(journal: Journal, cursor: int) -> None:
 
 @contextmanager
 def open_state(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the state database for a command; `StorageError` if unusable or of another version."""
+    """Open the state database for a command; raises `StorageError` if it is unusable."""
     refuse_older(path)
     with closing(open_prepared(path, prepare_state)) as connection:
         yield connection
 
 
 def prepare_state(connection: sqlite3.Connection) -> None:
-    """Create the tables of the state database or migrate them; `SchemaTooNewError` if newer."""
+    """Create or migrate the tables of the state database; raises `SchemaTooNewError`."""
     for component, scripts in STATE_SCRIPTS.items():
         migrate(connection, component, scripts)
 
 
 @contextmanager
 def open_series(config: PlumewatchConfig) -> Iterator[Series]:
-    """Open the time series for a command; `ConfigError` or `StorageError` if it is unusable."""
+    """Open the time series for a command; raises `ConfigError` or `StorageError`."""
     make_data_folder(config.data_dir)
     paths = DataPaths(config.data_dir)
     for path in (paths.series, paths.influx):
@@ -293,14 +293,14 @@ def refuse_older(path: Path) -> None:
 
 
 def copy_before_upgrade(root: Path, now: float) -> Path | None:
-    """Copy the databases of a data folder if one is behind; return the copy's folder."""
+    """Copy all databases if one has an older schema; return the copy's folder."""
     files = sorted(root.glob("*.db"))
     behind = []
     for path in files:
         try:
             found = read_schemas(path)
         except StorageCorruptError:
-            continue  # set aside, which is a copy too, when it is opened
+            continue  # opening it sets it aside, which keeps a copy
         _refuse_newer(path, found)
         behind += [
             f"{path.name} {part} {found[part]} to {NEWEST[part]}" for part in _find_behind(found)

@@ -1,9 +1,9 @@
 """Health of the service by part: its pages, and signals to systemd and an external watchdog.
 
-A process that answers is *alive*; a service whose every part works is *ready*. ``/healthz`` and the
-state of each part in ``/readyz`` are public. Details of a part may contain addresses and paths:
-like ``/metrics``, they are for clients with the bearer token of ``[metrics]``, and for clients on
-this machine if the staff page listens on loopback and no proxy is between.
+A process that answers is *alive*; a service is *ready* if every part works. ``/healthz`` and the
+state of each part in ``/readyz`` are public. Details of a part may contain addresses and paths.
+Like ``/metrics``, they are shown only to clients with the bearer token of ``[metrics]``, and to
+clients on this machine if the staff page listens on loopback without a proxy in between.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class Part:
 class Lateness:
     """Checks this machine's clock against the time stamps of all sensors.
 
-    Readings that are too old on arrival never alert; if this clock is minutes ahead, all are. A
-    backlog after an outage is late too, but for less than `SAMPLES` minutes.
+    Readings that are too old on arrival never alert; if this clock is minutes ahead, all readings
+    look too old. A backlog after an outage is late too, but for less than `SAMPLES` minutes.
     """
 
     def __init__(self) -> None:
@@ -156,7 +156,7 @@ class Health:
         self._groups_since = self.monotonic()
 
     def check_parts(self) -> list[Part]:
-        """Return every part, in the order of the data."""
+        """Return every part, in the order in which readings pass through them."""
         clock, store = self.lateness.problem, self._find_store_failure()
         disk = "; ".join(f"{what}: {why}" for what, why in self._find_disk_failures().items())
         return [
@@ -177,7 +177,7 @@ class Health:
         return all(part.ok for part in self.check_parts())
 
     def is_moving(self) -> bool:
-        """Return whether the pipeline moves or waits for the disk; call this every `STALLED_S`."""
+        """Return whether the pipeline moves, or waits for the disk; call this every `STALLED_S`."""
         now, commits = self.monotonic(), self.commits
         if commits.groups != self._groups or not commits.waiting or commits.failing:
             self._groups, self._groups_since = commits.groups, now
@@ -239,7 +239,7 @@ def _describe(parts: Iterable[Part]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class HealthPages:
-    """The health pages in front of an application; `token` is for scrapers.
+    """Serves the health pages in front of an application; scrapers use `token`.
 
     Without `meters`, the service is still starting and has no metrics.
     """
@@ -312,7 +312,7 @@ class Systemd:
         self.watchdog_s = int(given) / 1e6 if mine and given.isdecimal() else 0.0
 
     def notify(self, *states: str) -> None:
-        """Notify systemd, for example ``READY=1``; only log a failure."""
+        """Send states such as ``READY=1`` to systemd; a failure is only logged."""
         if not self._address:
             return
         address = self._address
@@ -336,7 +336,7 @@ async def ping(url: str, *, allow_private: bool) -> None:
 
 @dataclass(slots=True)
 class Watchdog:
-    """Notifies systemd, and pings `url` every `every_s`; if `reloading`, another service follows.
+    """Notifies systemd and pings `url`; `reloading` is set when another service will follow.
 
     systemd is notified while the pipeline *moves*, since a service that waits for a full disk needs
     no restart. The external address is pinged only while every part is *ready*.

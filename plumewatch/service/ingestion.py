@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _COMMIT_PACE_S: Final = 0.005
-"""How long readings that arrive one by one are gathered: a commit costs much, a reading little. The
-first reading after a pause does not wait."""
+"""How long readings that arrive one by one are gathered: a commit is expensive, a reading is cheap.
+The first reading after a pause does not wait."""
 _DEDUPE_WINDOW: Final = 512
 """More than the broker's `max_inflight_messages`, all of which it may resend after a crash. Older
 duplicates are found in the journal."""
@@ -55,9 +55,10 @@ _EVENTS: Final = "-events"
 _TAP_AGAIN_S: Final = 5.0
 _POLL_S: Final = 0.2
 _MAX_RECOUNTED: Final = 500_000
-"""Readings counted at a start; more than a minute's worth, which is how often counts are saved."""
+"""Maximum number of readings counted again at a start. Counts are saved every minute, and this is
+more than a minute's worth."""
 _RESTORED_READINGS: Final = 20_000
-"""Newest readings of the journal among which duplicates are found after a start."""
+"""Number of newest journal readings that are searched for duplicates after a start."""
 
 
 class Ingestion:
@@ -144,7 +145,7 @@ class Ingestion:
                 self.event_source.use_client_id(f"{broker.client_id}{_EVENTS}")
 
     def restore(self, counted: int | None) -> None:
-        """Give the intake the journal's newest readings, and count those after `counted`."""
+        """Pass the journal's newest readings to the intake; count the readings after `counted`."""
         last = self.writer.stored_offset = self._journal.last_offset()
         counted = last - _RESTORED_READINGS if counted is None else counted
         counted = max(counted, last - _MAX_RECOUNTED, 0)
@@ -156,14 +157,14 @@ class Ingestion:
             self.intake.restore(behind, counted=False)
 
     def list_sensor_fields(self) -> dict[str, dict[str, object]]:
-        """Return what is known of sensors besides counts, as fields of `SensorStatus`."""
+        """Return what ingest knows about sensors besides counts, as fields of `SensorStatus`."""
         return {
             sensor: {"poll_error": failure.reason, "poll_failing_since": failure.since}
             for sensor, failure in self.polls.failing.items()
         }
 
     def save_point(self) -> SavedCounts:
-        """Return the counts up to a journal offset, and the fields of sensors, to be saved."""
+        """Return what to save: counts up to a journal offset, and fields of sensors."""
         counted = self.intake.reading_counts.snapshot()
         return SavedCounts(counted, self.writer.stored_offset, self.list_sensor_fields())
 
@@ -233,9 +234,9 @@ class UnstoredIntake:
         self.readings.put(self.intake.on_time(message.received))
 
     async def listen(self) -> None:
-        """Keep the tap open while the journal refuses readings, until cancelled."""
+        """While the journal refuses readings, receive live messages; run until cancelled."""
         while True:
             if self.is_failing():
-                with suppress(BrokerError):  # the session that stores logs it
+                with suppress(BrokerError):  # logged by the storing session
                     await show_live_messages(self.broker, self.topics, self.on_message, self.clock)
             await asyncio.sleep(_TAP_AGAIN_S if self.is_failing() else _POLL_S)

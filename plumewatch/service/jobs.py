@@ -36,7 +36,7 @@ _LAST_RUN: Final = f"last {_SUMMARY}"
 
 
 def is_due(last: float | None, now: float, zone: ZoneInfo) -> bool:
-    """Return whether a Monday, 6:00 AM, has passed since the last run; None waits for one."""
+    """Return whether a Monday 6:00 AM has passed since `last`; False if there was no run."""
     at = datetime.fromtimestamp(now, zone)
     if last is None or (at.weekday() == 0 and at.hour < _MORNING):
         return False
@@ -54,13 +54,13 @@ class WeeklySummary:
         self._zone = resources.config.zone()
 
     async def run(self) -> None:
-        """Check every ten minutes whether it is due, until cancelled."""
+        """Send the summary when its time has come; check every ten minutes, until cancelled."""
         while True:
             await asyncio.sleep(_LOOK_S)
             await self.run_if_due()
 
     async def run_if_due(self) -> str:
-        """Run the job if it is due; return what it printed, empty if it is not due."""
+        """Run the job if its time has come; return what it printed, or an empty string."""
         base, now = self._resources, self._resources.clock()
         stored = await base.run_until_stored(_SUMMARY, load_snapshot, base.state, _LAST_RUN)
         last = None if stored is None else float(stored.body)
@@ -94,7 +94,7 @@ def _save(connection: sqlite3.Connection, at: float) -> None:
 async def evaluate_in_process(
     config: PlumewatchConfig, room: str, starts: Sequence[float], person: str
 ) -> str:
-    """Evaluate a test whose steps began at `starts`; return why that failed, or nothing."""
+    """Evaluate a test whose steps began at `starts`; return an error message, or nothing."""
     order = {
         "config": config.model_dump_json(by_alias=True),
         "room": room,
@@ -124,7 +124,7 @@ async def _run_for_page(module: str, order: bytes) -> bytes:
 async def _run(
     command: Sequence[str], order: bytes, longest_s: float, stderr: int | None = None
 ) -> bytes:
-    """Return what a command prints for an order; with `stderr`, it must succeed."""
+    """Return what a command prints for an order; with `stderr`, raise if the command fails."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=stderr)
     try:

@@ -1,7 +1,7 @@
 """Maintenance once a minute: save snapshots, sample the service, delete old data.
 
 If a clock were set years ahead by mistake, everything would be old at once. So age is measured by a
-clock that follows ours at most `FASTEST` times as fast, across restarts. A mistake that is
+clock that follows the machine's at most `FASTEST` times as fast, across restarts. A mistake that is
 corrected within a day costs nothing, and after a summer without the service, deletion catches up
 within days.
 """
@@ -42,11 +42,11 @@ log = logging.getLogger(__name__)
 EVERY_S: Final = 60.0
 FASTEST: Final = 10.0
 MAX_WAITING: Final = 1_000_000
-"""Most samples that wait for the series: some days of a large school."""
+"""Maximum number of samples waiting for the series: some days of a large school."""
 _REST: Final = 2.0
 """Pause after a slice of deletion, as a multiple of the time that it took."""
 _MAX_REST_S: Final = 0.1
-"""Longest pause; still deletes 20,000 rows a second on a disk that can store as many."""
+"""Longest pause; a disk that can store 20,000 rows a second can still delete as many."""
 _DAY_S: Final = 86_400.0
 _WARN_DAYS: Final = 7
 _CLOCK: Final = "retention clock"
@@ -98,7 +98,7 @@ class Deletion:
         self._last = time.monotonic()
 
     async def try_delete(self, snapshot_offset: int) -> None:
-        """Call `delete`; count a failure if disk or store refuse for now."""
+        """Call `delete`; count a failure if the disk or the store is temporarily unavailable."""
         try:
             await self.delete(snapshot_offset)
         except (StorageError, sqlite3.Error) as error:
@@ -125,7 +125,7 @@ class Deletion:
             pass
 
     async def _prune_journal(self, snapshot_offset: int, old_at: float) -> None:
-        """Delete old or excess readings in slices; new ones wait until the next minute."""
+        """Delete old or excess readings in slices; later excess waits for the next minute."""
         base, keep = self._resources, self._resources.config.journal
         stored = await base.in_series(base.series.cursor)
         excess = await base.in_journal(base.journal.bytes_used) - keep.max_mb * 1_000_000
@@ -160,7 +160,7 @@ class Deletion:
 
 @dataclass(slots=True)
 class Samples:
-    """Records of the service that wait for the series; `dropped` counts the dropped ones."""
+    """Queues records of the service for the series; `dropped` counts lost ones."""
 
     resources: Resources
     writers: SeriesWriters

@@ -1,4 +1,4 @@
-"""The service's metrics: each is declared once, for `/metrics`, staff page and series.
+"""The service's metrics: each is declared once for `/metrics`, the staff page and the series.
 
 Each part counts in its own state, and a `Meter` reads the number. `Meters` is a collector for
 `prometheus_client`, which formats the text for Prometheus.
@@ -54,10 +54,10 @@ class Meter:
 
     - `name`: metric in ``/metrics``, with its unit, without prefix and ``_total``; empty if it is
       not exported.
-    - `kind`: a record of the series has the growth of a counter, the value of a gauge.
+    - `kind`: records in the series have the growth of a counter, or the value of a gauge.
     - `record`: field of the ``pipeline`` records, with ``{label}`` for the value of a label.
 
-    Numbers with the same field are added up. The staff page shows exported numbers.
+    Numbers for the same field are added up. The staff page shows exported numbers.
     """
 
     name: str
@@ -69,8 +69,7 @@ class Meter:
     continues: bool = False
     """Whether a counter continues across restarts; others start at zero."""
     blocks: bool = False
-    """Whether reading it needs a database, so that its value dates from the last
-    `Meters.refresh`."""
+    """Whether reading it needs a database; its value is then as of the last `Meters.refresh`."""
 
     @property
     def metric(self) -> str:
@@ -89,7 +88,7 @@ class Meters(Collector):
         self._unreadable: set[str] = set()
 
     def refresh(self) -> None:
-        """Read what blocks, in a thread."""
+        """Read the meters that block; call this in a thread."""
         self._refresh()
         self.kept = {meter.name: self._read(meter) for meter in self.meters if meter.blocks}
 
@@ -120,7 +119,7 @@ class Meters(Collector):
         return sum(value for _, value in _list_samples(meter, self._get_value(meter)))
 
     def page(self) -> dict[str, int]:
-        """Return the numbers of the staff page, by name and labels."""
+        """Return the numbers that the staff page shows, by name and labels."""
         return {
             " ".join((meter.name, *labels.values())): round(value)
             for meter in self.meters

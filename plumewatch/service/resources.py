@@ -1,7 +1,7 @@
 """Shared resources of a service's parts: configuration, clock, and databases with their threads.
 
 Each database has one thread, and is used only from there. A `Task` that fails, or ends before the
-stop, ends the service with one sentence, so no part dies unnoticed.
+service is stopped, ends the service with a one-sentence error, so no part dies unnoticed.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 HANGS_S: Final = 5.0
-"""Longer than any commit or batch of readings takes."""
+"""A database that takes longer hangs: no commit or batch of readings takes this long."""
 
 _GRACE_S: Final = 2.0
 _REMEMBERED: Final = 10_000
-"""Newest readings that consumers get from memory instead of the journal, some 10 MB."""
+"""Number of newest readings that consumers get from memory instead of the journal, some 10 MB."""
 
 
 @dataclass(slots=True)
@@ -78,7 +78,7 @@ class ExternalEvents:
         self._waiting = asyncio.Queue(1)
 
     async def admit(self, events: Sequence[Event]) -> None:
-        """Return once detection has committed them."""
+        """Queue events, and return once detection has committed them."""
         committed = asyncio.get_running_loop().create_future()
         await self._waiting.put((events, committed))
         await committed
@@ -119,12 +119,12 @@ class DatabaseThread:
 class Resources:
     """Configuration, clock and databases of one service.
 
-    `on_stored` are called in the event loop with the end of the journal after each commit.
-    `ready` is set once the detectors have returned to where the last service left them.
-    `in_journal`, `in_detector` (also of the state database) and `in_series` run blocking work in
-    the thread of a database, and `run_until_stored` retries it in `in_detector`. `step_reader`
-    makes readers of the steps of the clock. `open` sets `state` and `started`, Unix seconds.
-    `opening` is the file that is being opened; None once all are.
+    After each commit, every function in `on_stored` is called in the event loop with the journal's
+    last offset. `ready` is set once the detectors have returned to where the last service left
+    them. `in_journal`, `in_detector` (also for the state database) and `in_series` run blocking
+    work in a database's thread; `run_until_stored` runs it in `in_detector` and retries it.
+    `step_reader` makes readers of clock steps. `open` sets `state` and `started` (Unix seconds).
+    `opening` is the file that is being opened, or None once all files are open.
     """
 
     state: sqlite3.Connection
@@ -220,7 +220,7 @@ class Resources:
 log = logging.getLogger(__name__)
 
 DRAIN_S: Final = 1.0
-"""How long the last tasks continue after the stop, for those that drain."""
+"""How long the tasks that end ``"last"`` continue while others drain."""
 ENDS_S: Final = 4.0
 """How long tasks may take to end by themselves before they are cancelled."""
 
@@ -233,7 +233,7 @@ class ServiceError(UnreachableError):
 class Task:
     """A task of the running service.
 
-    `stop` asks `work` to end by itself; without it, `work` is cancelled. Parts that end ``"last"``
+    `stop` asks `work` to end by itself; without it, `work` is cancelled. Tasks that end ``"last"``
     do so when the ``"drained"`` ones have ended or `DRAIN_S` has passed.
     """
 
@@ -244,7 +244,7 @@ class Task:
 
 
 async def supervise(tasks: Sequence[Task], stop: asyncio.Event) -> None:
-    """Run tasks until `stop` is set, then end them in order; `ServiceError` if one fails."""
+    """Run tasks until `stop` is set, then end them in order; raises `ServiceError` if one fails."""
     try:
         async with asyncio.TaskGroup() as group:
             started = [(t, group.create_task(_run_task(t, stop), name=t.name)) for t in tasks]

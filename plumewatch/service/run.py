@@ -1,9 +1,9 @@
 """`plumewatch run`: run one service after another on one data folder.
 
 SIGHUP, or a change on the staff page, reloads the configuration. If it has no faults, the service
-ends in order and the next one starts in the same process, which keeps lock and socket; messages
-meanwhile wait in the broker. If the new service cannot run, for example because the broker refuses
-its password, the old configuration is used again.
+shuts down and the next one starts in the same process, which keeps the lock and the socket.
+Meanwhile, messages wait in the broker. If the new service cannot run, for example because the
+broker refuses its password, the old configuration is used again.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ LOG_LINE: Final = "%(asctime)s %(levelname)s %(name)s: %(message).2000s"
 """A message may contain what a client sent, so its length is limited."""
 _STOP: Final = (signal.SIGINT, signal.SIGTERM)
 _ENDS_S: Final = 20.0
-"""Less than `TimeoutStopSec` of the unit."""
+"""Time for the service to stop, less than `TimeoutStopSec` of the systemd unit."""
 _STAYS: Final = "the configuration stays as it was:"
 _LEAST_BETWEEN_S: Final = 3.0
-"""Between two reloads, so that many changes on the page do not stop alerts."""
+"""Shortest time between two reloads, so that many changes on the page do not hold up alerts."""
 
 _YOUNG_OBJECTS: Final = 20_000
-"""New objects between searches for reference cycles. Python's default of 700 is reached after
-twenty readings, which have no cycles."""
+"""Number of new objects between searches for reference cycles. Python's default of 700 is reached
+after twenty readings, which have no cycles."""
 
 
 def serve(path: Path) -> None:
@@ -172,7 +172,7 @@ def _abandon() -> None:
 
 
 def _read(path: Path, data_dir: Path | None = None) -> PlumewatchConfig:
-    """Read a configuration and check its secrets; its `data_dir` must stay, if given."""
+    """Read a configuration and check its secrets; if `data_dir` is given, it must not differ."""
     config = load(path)
     if data_dir not in (None, config.data_dir):
         allowed = f"must stay {data_dir} while the service runs"

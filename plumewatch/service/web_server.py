@@ -2,11 +2,11 @@
 
 uvicorn does not limit how long a request may take to begin, so a few hundred clients that send a
 byte now and then would keep everyone else out. Here every connection without a current request has
-a deadline that no byte extends; if there are too many, the one that has waited longest ends. A
-connection also ends if its client stops reading an answer. An address may have only its share of
-connections, counted as they are accepted, before any TLS handshake; this machine and trusted
-proxies are exempt. A client's address is that of its connection, or the one that a trusted proxy
-gives in ``X-Forwarded-For``.
+a deadline that no byte extends; if there are too many connections, the one that has waited longest
+is closed. A connection is also closed if its client stops reading an answer. Each address may have
+only a share of the connections, counted as they are accepted, before any TLS handshake; this
+machine and trusted proxies are exempt. A client's address is its connection's, or the one that a
+trusted proxy gives in ``X-Forwarded-For``.
 """
 
 from __future__ import annotations
@@ -45,10 +45,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ConnectionBounds:
-    """Limits of one server: connections at a time, in total and per address.
+    """Limits of one server: simultaneous connections, in total and per address.
 
     A request must be complete up to its body within `head_s`, and a client must read 48 kB of an
-    answer within `stalled_s`. With `exempt_loopback`, this machine may have more connections.
+    answer within `stalled_s`. With `exempt_loopback`, this machine may have more than
+    `per_address`.
     """
 
     connections: int = 200
@@ -80,7 +81,7 @@ class _Server(uvicorn.Server):
 
 
 class Listening:
-    """What one service passes to the next: the socket, so that clients wait, and `limits`."""
+    """Passed from one service to the next: the socket, so that clients can wait, and `limits`."""
 
     def __init__(self) -> None:
         self.limits = Limits()
@@ -109,7 +110,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 class WebServer:
-    """A server of one application on one address, bound at once, or `ServiceError`."""
+    """Serves an application on an address, which it binds at once; raises `ServiceError`."""
 
     def __init__(
         self,
@@ -182,7 +183,7 @@ class ConnectionShares:
         self._logged_at = -math.inf
 
     def take(self, address: str) -> bool:
-        """Count a connection; return False if its address has its share already."""
+        """Count a connection; return False if its address already has its share."""
         key, now = make_address_key(address), time.monotonic()
         is_own = self._bounds.exempt_loopback and _is_own(address)
         exempt = is_own or _is_among(address, self._proxies)
@@ -226,7 +227,7 @@ class _Connection(socket.socket):
     on_close: Callable[[], None] | None = None
 
     def close(self) -> None:
-        """Close it."""
+        """Close the socket."""
         super().close()
         closed, self.on_close = self.on_close, None
         if closed is not None:
@@ -320,8 +321,9 @@ class BoundedConnection(H11Protocol):
 def wrap_for_proxies(app: ASGIApp, trusted: Sequence[str]) -> ASGIApp:
     """Read client addresses from the headers of trusted proxies and of this machine's own.
 
-    A request whose end a proxy might see elsewhere than we do is refused, and its connection ends:
-    it may have another one inside, which the proxy did not see (RFC 9112, section 6.1).
+    If a proxy might disagree with us on where a request ends, the request is refused and its
+    connection closed: it may hide a second request that the proxy did not see (RFC 9112, section
+    6.1).
     """
 
     async def refuse_two_lengths(scope: Scope, receive: Receive, send: Send) -> None:
