@@ -51,7 +51,7 @@ _OF_PROVIDER: Final = ("client_id", "hosted_domain", "groups_claim", "group")
 
 
 def find_cross_faults(draft: Draft) -> Iterator[ConfigFault]:
-    """Find faults between entries; Pydantic finds those of a single key."""
+    """Find faults between entries; Pydantic finds faults of a single key."""
     for faults_of in (
         *(
             _find_repeated_ids,
@@ -255,7 +255,7 @@ def _find_poll_faults(draft: Draft) -> Iterator[ConfigFault]:
 
 
 def _list_answering(draft: Draft) -> frozenset[str]:
-    """List the decoders that read a whole message; joined mappings cannot answer one."""
+    """List the decoders that read a single message, unlike mappings that join several."""
     mappings = draft.config.mapping
     return HTTP_DECODERS | {PREFIX + m.name for m in mappings if m.name and m.join_s is None}
 

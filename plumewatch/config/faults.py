@@ -57,7 +57,7 @@ class ConfigTree(dict[str, Any]):
         self.faults: list[ConfigFault] = []
 
     def add(self, section: str, entry: object, file: str) -> None:
-        """Add an entry of `file` to a section; a section that is not a list is kept, as a fault."""
+        """Add an entry of `file` to a section; do nothing if the section is not a list."""
         *tables, key = section.split(".")
         table: Any = self
         for name in tables:
@@ -163,7 +163,7 @@ def find_unknown(
 ) -> Iterator[ConfigFault]:
     """Find ids that are not `known`; `what` is a message with the placeholder ``known``.
 
-    `names` are what people may have written instead, with the ids that they stand for.
+    `names` maps other words that people may have written to the ids that they stand for.
     """
     for one in ids:
         if one is not None and one not in known:
@@ -177,7 +177,7 @@ def list_known(
     names: Mapping[str, str] = MappingProxyType({}),
     most: int = 20,
 ) -> str:
-    """List known ids, and suggest the one that is close to what was asked for, or whose name is."""
+    """List known ids, and suggest one whose id or name is close to what was asked for."""
     near = suggest_name(asked, dict(names) | {one: one for one in known if one})
     return f"{list_some(known, most) or 'there is none'}{near}"
 
@@ -203,7 +203,7 @@ class ConfigError(Exception):
 def merge_repeated(
     faults: Iterable[ConfigFault], tree: Mapping[str, Any]
 ) -> Iterator[tuple[ConfigFault, str, str]]:
-    """Yield faults with place and sentence; one that many lines of a table have, only once."""
+    """Yield each fault, its place and sentence; merge faults that many lines of a table share."""
     alike: dict[tuple[str, str], dict[str, list[tuple[ConfigFault, str]]]] = {}
     for number, fault in enumerate(faults):
         where = locate(fault.path, tree)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from plumewatch.config.sections.ingest import HttpConfig
 
 SHORTEST_SECRET: Final = 16
-"""Fewest characters of a token or signing secret."""
+"""Minimum length of a token or signing secret."""
 
 
 def compile_mappings(config: PlumewatchConfig) -> tuple[Decoder, ...]:

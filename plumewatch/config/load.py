@@ -29,7 +29,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def load(path: Path) -> PlumewatchConfig:
-    """Read and check a file; relative paths start at its folder; `ConfigError` lists all faults."""
+    """Read and check a file, with paths relative to its folder; `ConfigError` lists all faults."""
     try:
         tree = read_toml(path)
     except OSError as error:
@@ -47,11 +47,11 @@ def load(path: Path) -> PlumewatchConfig:
 
 
 def parse(tree: Mapping[str, Any], *, base: Path) -> PlumewatchConfig:
-    """Check parsed TOML; relative paths start at `base`; `ConfigError` lists all faults."""
+    """Check parsed TOML, with paths relative to `base`; `ConfigError` lists all faults."""
     tree = normalize(tree)
-    tree.setdefault("data_dir", str(DATA_DIR))  # the default starts at `base` too
+    tree.setdefault("data_dir", str(DATA_DIR))  # the default is relative to `base` too
     faults = list(tree.faults)
-    if tree.has_unread_table:  # what it lacks would be missing everywhere
+    if tree.has_unread_table:  # its missing entries would cause faults everywhere
         raise ConfigError(faults, tree)
     try:
         draft = Draft(PlumewatchConfig.model_validate(tree, context=base))
@@ -72,7 +72,7 @@ def parse(tree: Mapping[str, Any], *, base: Path) -> PlumewatchConfig:
 
 
 def _build_valid_part(model: type[_Model], table: object, base: Path) -> _Model:
-    """Build a table from its valid keys; the others get their default, or None or empty."""
+    """Build a table from its valid keys; other keys get their default, None, or an empty list."""
     keys = table if isinstance(table, dict) else {}
     values: dict[str, Any] = {}
     for name, field in model.model_fields.items():

@@ -101,7 +101,7 @@ class PlumewatchConfig(DutySections, BaseModel):
         return tree
 
     def locate_entry(self, path: str) -> str:
-        """Name an entry in a sentence, by its number if `path` is its own id or name.
+        """Return how a sentence names an entry: by number if `path` is its own id or name.
 
         The configuration may still have faults.
         """
@@ -119,11 +119,11 @@ class PlumewatchConfig(DutySections, BaseModel):
         return locate(path, found)
 
     def zone(self, site: str = "") -> ZoneInfo:
-        """Return the time zone of a site, by default that of the whole installation."""
+        """Return the time zone of a site, by default the zone of the whole installation."""
         return ZoneInfo(self.site_of(site).zone or "UTC")
 
     def all_sites(self) -> tuple[Site, ...]:
-        """Return the sites; without any `[[site]]`, those that rooms name."""
+        """Return the sites; without any `[[site]]`, the sites that rooms name."""
         usual = self.timezone
         if self.sites:
             return tuple(Site(s.id, s.name, s.timezone or usual, s.closed) for s in self.sites)
@@ -135,7 +135,7 @@ class PlumewatchConfig(DutySections, BaseModel):
         return {"": self.site_of(""), **{site.id: site for site in self.all_sites()}}
 
     def site_of(self, key: str) -> Site:
-        """Return the site with an id; for an empty one, the only site, or the district."""
+        """Return the site with an id; for an empty id, the only site, or the district."""
         known = {site.id: site for site in self.all_sites()}
         if not key and len(self.sites) == 1:
             return next(iter(known.values()))
@@ -150,7 +150,8 @@ class PlumewatchConfig(DutySections, BaseModel):
     def find_password_staff(self) -> frozenset[str] | None:
         """Return the ids of staff who may sign in with a password; None for everybody.
 
-        Beside a provider, these are people without an address there, and those of the table.
+        With a sign-in provider, only people without an e-mail address and people in `people.csv`
+        may.
         """
         if not self.sign_in.issuer:
             return None

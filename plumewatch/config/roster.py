@@ -44,7 +44,7 @@ _Entry = TypeVar("_Entry", "BellsConfig", "TermConfig")
 def build_roster(
     sections: DutySections, staff: Sequence[StaffConfig], sites: Mapping[str, Site]
 ) -> Roster:
-    """Build the roster from sections without faults; `sites` are by id."""
+    """Build the roster from sections without faults; `sites` maps ids to sites."""
     timetables = {
         key: build_timetable(sections, ZoneInfo(site.zone), key) for key, site in sites.items()
     }
@@ -127,13 +127,13 @@ def _build_receivers(sections: DutySections, staff: Sequence[StaffConfig]) -> di
 
 
 def select_entries(entries: Sequence[_Entry], site: str) -> list[_Entry]:
-    """Select a site's entries by its id, or those for all sites if it has none."""
+    """Select the entries of a site; if it has none, the entries for all sites."""
     own = [entry for entry in entries if site and entry.site == site]
     return own or [entry for entry in entries if not entry.site]
 
 
 def build_timetable(sections: DutySections, zone: ZoneInfo, site: str = "") -> Timetable:
-    """Build the bell schedules and holidays of a site, by default those for all sites."""
+    """Build a site's bell schedules and holidays; without a site, the ones for all sites."""
     holidays = (
         entry.first + timedelta(days=n)
         for entry in sections.holiday

@@ -1,7 +1,7 @@
 """Read the secrets that a configuration names, from their files or environment variables.
 
-The secret at the path ``metrics.token`` is the one that ``token_file`` or ``token_env`` of
-``[metrics]`` name. No message contains a secret.
+The path ``metrics.token``, for example, refers to the secret that ``token_file`` or ``token_env``
+in ``[metrics]`` names. No message contains a secret.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def read_secret(config: PlumewatchConfig, path: str) -> Secret | None:
-    """Read the secret at a path, None if not configured; `ConfigError` if unreadable."""
+    """Read the secret at a path, or return None if it is not configured; raises `ConfigError`."""
     reader = SecretReader(config)
     secret = reader.read(path)
     reader.check()

@@ -51,7 +51,7 @@ _GOOGLE_SCOPE: Final = "https://www.googleapis.com/auth/cloud-identity.groups.re
 
 
 def read_broker_settings(config: PlumewatchConfig) -> BrokerSettings:
-    """Read how to reach the broker; `ConfigError` if a secret or certificate is unreadable."""
+    """Read the broker's settings; raises `ConfigError` for unreadable secrets or certificates."""
     broker = config.broker
     password = read_secret(config, "broker.password")
     try:
@@ -71,7 +71,7 @@ def read_broker_settings(config: PlumewatchConfig) -> BrokerSettings:
 
 
 def read_ping_url(config: PlumewatchConfig) -> Secret | None:
-    """Read the address to ping while ready, if any; `ConfigError` if it is not allowed."""
+    """Read the address to ping while ready, if any; raises `ConfigError` if it is not allowed."""
     url = read_secret(config, "watchdog.ping_url")
     faults = [] if url is None else [*_find_url_faults(config, "watchdog.ping_url", url)]
     if faults:
@@ -86,13 +86,13 @@ def _find_url_faults(config: PlumewatchConfig, path: str, url: Secret) -> Iterat
 
 
 def build_alert_budgets(config: PlumewatchConfig) -> AlertBudgets:
-    """Build the budgets of false alarms of the sensors."""
+    """Build the sensors' false alarm budgets."""
     own = {s.id: s.false_alarms_per_week for s in config.sensor if s.false_alarms_per_week}
     return AlertBudgets(config.detection.false_alarms_per_sensor_week, own)
 
 
 def build_alert_policy(config: PlumewatchConfig) -> AlertPolicy:
-    """Build the alert rules and staff addresses; `ConfigError` lists every bad one."""
+    """Build the alert rules and staff addresses; `ConfigError` lists every bad address."""
     reader, quiet = SecretReader(config), build_quiet_hours(config)
     staff = []
     for i, person in enumerate(config.staff):
@@ -139,7 +139,7 @@ def read_gateways(config: PlumewatchConfig) -> Gateways:
 
 
 def build_timings(config: PlumewatchConfig) -> EscalationTimings:
-    """Build how fast people are paged; unset times follow `escalate_after_s`."""
+    """Build the escalation timings; unset times follow `escalate_after_s`."""
     usual, wait = EscalationTimings(), config.alerts.escalate_after_s
     return EscalationTimings(
         escalate_after_s=wait,
@@ -152,7 +152,7 @@ def build_timings(config: PlumewatchConfig) -> EscalationTimings:
 
 
 def build_quiet_hours(config: PlumewatchConfig) -> dict[str, tuple[QuietHours, ...]]:
-    """Build everyone's quiet hours, by person, in the time zone of their first site."""
+    """Build each person's quiet hours, in the time zone of their first site."""
     return {
         p.id: tuple(_build_quiet(entry, find_home_zone(p, config)) for entry in p.quiet_hours)
         for p in config.staff
@@ -195,7 +195,7 @@ def build_sign_in_rules(config: PlumewatchConfig) -> SignInRules:
 def build_identity_provider(
     config: PlumewatchConfig, clock: Callable[[], float] = time.time
 ) -> IdentityProvider | None:
-    """Build the sign-in provider, None for passwords alone; raises `ConfigError`."""
+    """Build the sign-in provider, or return None for passwords alone; raises `ConfigError`."""
     own = config.sign_in
     if not own.issuer:
         return None
@@ -236,7 +236,7 @@ def build_identity_provider(
 
 
 def check_settings(config: PlumewatchConfig) -> None:
-    """Read every secret and certificate, and try the examples; `ConfigError` lists all faults."""
+    """Read all secrets and certificates, and try the examples; `ConfigError` lists all faults."""
     faults: list[ConfigFault] = []
     for read in (
         *(
@@ -277,13 +277,13 @@ def read_influx_settings(
 
 
 def build_retention(config: PlumewatchConfig) -> Retention:
-    """Build how long each resolution is kept."""
+    """Build the retention time of each resolution."""
     kept = config.timeseries
     return Retention(kept.raw_days, kept.minute_days, kept.quarter_hour_days)
 
 
 def build_series(config: PlumewatchConfig, paths: DataPaths) -> Series:
-    """Build the store, not yet open; raises as `read_influx_settings`."""
+    """Build the time-series store without opening it; raises like `read_influx_settings`."""
     settings = read_influx_settings(config)
     if settings is None:
         return SqliteSeries(paths.series, build_retention(config))
@@ -291,7 +291,7 @@ def build_series(config: PlumewatchConfig, paths: DataPaths) -> Series:
 
 
 def build_school(config: PlumewatchConfig, site: str = "") -> School:
-    """Build places, school days, terms and roles of a site, or of all."""
+    """Build the places, school days, terms and roles of one site, or of all sites."""
     zone = config.zone(site)
     timetable = build_timetable(config, zone, site)
 

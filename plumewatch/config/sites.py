@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "sites"
 ALL: Final = "*"
-"""In `sites` of a person, stands for all sites."""
+"""Means all sites, in a person's `sites`."""
 _OF_ITS_SITE: Final = frozenset({"room", "zone", "bells", "holiday", "term", "shift"})
 _SECTIONS: Final = (*sorted(_OF_ITS_SITE), "sensor", "staff", "receiver", "override")
 _OWN: Final = ("name", "timezone", "closed")
@@ -43,7 +43,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def join_sites(tree: Mapping[str, Any], folder: Path) -> ConfigTree:
-    """Return a configuration with the tables beside it and the files of its sites."""
+    """Join a configuration with the tables beside it and the files of its sites."""
     joined = normalize(tree)
     join_tables(joined, folder)
     for path in sorted((folder / FOLDER).glob("*.toml")):

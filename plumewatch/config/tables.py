@@ -25,7 +25,7 @@ _MAX_BYTES: Final = 4_000_000
 
 
 class Columns(NamedTuple):
-    """The columns of a table: those that it must have, and further ones."""
+    """The required and the optional columns of a table."""
 
     needed: tuple[str, ...]
     optional: tuple[str, ...]
@@ -70,7 +70,7 @@ def join_tables(joined: ConfigTree, folder: Path) -> None:
 def _read_table(
     path: Path, columns: Columns, faults: list[ConfigFault]
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the filled cells of each line, by column; add what is wrong with the table."""
+    """Yield the filled cells of each line, by column; add the table's faults to `faults`."""
     try:
         text = read_limited(path).decode("utf-8-sig")
         separator = max(",;\t", key=text.partition("\n")[0].count)
