@@ -90,7 +90,7 @@ def check_store(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
 
 
 def check_secrets(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
-    """Check whether files of secrets can be read by every account of this machine."""
+    """Check whether every account on this machine can read secret files."""
     del now
     readable = {}
     for path in _find_secret_files(config):
@@ -180,7 +180,7 @@ def is_synchronized() -> bool | None:
 
 
 def check_time_zones(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
-    """Warn of abbreviations that are time zones without daylight saving."""
+    """Warn about time zones named by an abbreviation, which lack daylight saving time."""
     del now
     zones = {config.timezone, *(site.zone for site in config.all_sites())}
     for zone in sorted(zones & US_ZONES.keys()):

@@ -55,7 +55,7 @@ def merge_places(found: Iterable[tuple[str, CheckResult]]) -> Iterator[CheckResu
 
 
 def list_places(places: Collection[str]) -> str:
-    """List the first places, and the number of further ones."""
+    """List the first places, and the total number if there are more."""
     count = f" ({len(places)} in all)" if len(places) > _LISTED else ""
     return list_some(places, _LISTED) + count
 

@@ -60,7 +60,7 @@ def check_sensors(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
 def _read_statuses(config: PlumewatchConfig) -> tuple[Mapping[str, SensorStatus], list[str]]:
     """Read the stored statuses, and the sensors that are not registered.
 
-    Nothing of a database that `check_store` reports.
+    Return nothing from a database that `check_store` reports.
     """
     paths, registry = DataPaths(config.data_dir), config.registry()
     if not paths.state.exists():
