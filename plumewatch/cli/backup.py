@@ -138,7 +138,7 @@ def _restore(folder: Path, site: Site, *, force: bool) -> None:
 
 
 def _put_in_place(folder: Path, root: Path, present: list[Path], aside: Path) -> None:
-    """Copy first, so that a full disk changes nothing; then move the old files aside and rename."""
+    """Copy first, so a full disk changes nothing; then move old files aside and rename copies."""
     import shutil
     import tempfile
 

@@ -134,7 +134,7 @@ def decode(
 
 
 def _build_context(site: Site | None, decoder: str | None) -> tuple[Context, Routes]:
-    """Return the context and routes of a school, or those for the built-in decoders only."""
+    """Return a school's context and routes, or ones with only the built-in decoders."""
     from datetime import UTC
 
     from ingest.decoders import DECODERS, Routes
@@ -292,7 +292,7 @@ def mapping_suggest(
 
 
 def split_samples(data: bytes) -> list[bytes]:
-    r"""Return the payloads in a file: all of it if it is one JSON value or no text, else its lines.
+    r"""Split a file into payloads: its lines, or all of it if it is one JSON value or not text.
 
     >>> split_samples(b'{"a": 1}\n{"a": 2}\n'), split_samples(b'{\n"a": 1\n}\n')
     ([b'{"a": 1}', b'{"a": 2}'], [b'{\n"a": 1\n}'])

@@ -87,16 +87,16 @@ class Site:
         return cls(path, config, DataPaths(config.data_dir))
 
     def parse_time(self, text: str, *, end: bool = False) -> float:
-        """Read a time in the school's zone."""
+        """Parse a time in the school's zone."""
         return parse_time(text, self.config.zone(), end=end)
 
     def format_time(self, at: float) -> str:
-        """Write a time in the school's zone."""
+        """Format a time in the school's zone."""
         return format_time(at, self.config.zone())
 
     @contextmanager
     def read(self, database: Path) -> Iterator[sqlite3.Connection]:
-        """Open a database of the service, read-only; `SchemaTooOldError` or `SchemaTooNewError`."""
+        """Open a service database read-only; raises `SchemaTooOldError` or `SchemaTooNewError`."""
         from plumewatch.service.data_folder import refuse_older
         from storage.sqlite import connect
 
@@ -174,7 +174,7 @@ def add_config(words: str, config: Path) -> str:
 
 
 def check_output(path: Path, *, force: bool) -> None:
-    """Raise `UsageError` if an output path cannot be written, or exists and not `force`."""
+    """Raise `UsageError` if an output path is not writable, or exists without `force`."""
     if path.is_dir() or not path.parent.is_dir():
         raise UsageError(f"{path}: not a file in an existing folder")
     if path.is_symlink() or (path.exists() and not path.is_file()):

@@ -1,4 +1,4 @@
-"""`plumewatch report`: write what happened to a file."""
+"""`plumewatch report`: write a report to a file."""
 
 from __future__ import annotations
 

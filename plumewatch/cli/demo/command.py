@@ -155,7 +155,7 @@ class Demo:
             self._listening.close()
 
     def _clock(self) -> float:
-        """Unix seconds of the simulated school; it starts with the simulator's first message."""
+        """Return the simulated school's time, which starts with the simulator's first message."""
         elapsed = 0.0 if self._began is None else time.monotonic() - self._began
         return _START.timestamp() + elapsed * SPEED
 

@@ -12,7 +12,7 @@ from sensor_sim.trace import Truth
 _COLUMNS: Final = [field.name for field in fields(Truth)]
 _EARLY_S: Final = 60.0
 _LATE_S: Final = 240.0
-"""An alert matches a session if its onset is within this span of it."""
+"""An alert matches a session if its onset is at most this far from it."""
 _DECIDED_S: Final = 600.0
 """Time after which the truth of an alert is known, since sessions are reported when they end."""
 
@@ -53,7 +53,7 @@ class TruthScore:
         self._alerts.append((room, onset))
 
     def is_explained(self, room: str, onset: float) -> bool:
-        """Whether a session that is over explains an alert."""
+        """Return whether a finished session explains an alert."""
         return any(session.explains(room, onset) for session in self._sessions.values())
 
     def explain_once(self, rooms: int, now: float) -> str:

@@ -1,4 +1,4 @@
-"""`plumewatch segments`: writes accepted readings to a history of Parquet files."""
+"""`plumewatch segments`: write accepted readings to a history of Parquet files."""
 
 from __future__ import annotations
 

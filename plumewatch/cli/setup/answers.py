@@ -51,7 +51,7 @@ _Hidden = Annotated[str, Field(repr=False)]
 
 
 class StaffAnswer(BaseModel, extra="forbid", frozen=True):
-    """One member of staff, and the secret address of their notices."""
+    """One member of staff, and the secret address for their notices."""
 
     name: Name
     role: Literal["staff", "facilities", "analyst", "admin"] = "staff"
@@ -108,7 +108,7 @@ def parse_address(text: str) -> tuple[str, int, bool]:
 def read_answers(path: Path, given: Mapping[str, str] | None = None) -> Answers:
     """Read answers from a TOML file; paths in it are relative to it. Raises `ConfigError`.
 
-    `given` are answers that the file may leave out.
+    `given` has answers for keys that the file leaves out.
     """
     try:
         tree = {**(given or {}), **tomllib.loads(path.read_text(encoding="utf-8"))}
@@ -150,9 +150,9 @@ def find_local_zone() -> str:
 def ask(
     question: Question, connect: Callable[[Answers], None], given: Mapping[str, str]
 ) -> Answers:
-    """Ask what must be known before listening; ask again if `connect` raises `BrokerError`.
+    """Ask the questions that come before listening; repeat them if `connect` raises `BrokerError`.
 
-    `given` are answers to propose.
+    `given` has answers to propose.
     """
     known = ask_until_valid(
         lambda: question("Name of the school", given.get("site", "")),
@@ -178,7 +178,7 @@ def ask(
 
 
 def ask_until_valid(ask_once: Callable[[], A], read: Callable[[A], T]) -> T:
-    """Ask again, at most `_TRIES` times, while an answer is not valid; print why."""
+    """Ask until an answer is valid, at most `_TRIES` times; print what is wrong."""
     for _ in range(_TRIES - 1):
         try:
             return read(ask_once())

@@ -1,7 +1,7 @@
 """Accounts at the broker: each device has a password and may write only its own topics.
 
-Passwords are hashed as by `mosquitto_passwd` of Mosquitto 2. They have 98 random bits, so a few
-iterations are enough and devices connect quickly.
+Passwords are hashed as `mosquitto_passwd` of Mosquitto 2 does it. They have 98 random bits, so a
+few iterations are enough and devices connect quickly.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def name_accounts(sensors: Iterable[str], service: str) -> dict[str, str]:
 def find_write_filters(sensor: str, topics: Iterable[str], others: Iterable[str] = ()) -> list[str]:
     """Return the narrowest filters that cover what a device publishes now.
 
-    If a topic names the device, the filter is everything below its name, unless other devices
-    (topics `others`) publish there too. Otherwise it is the topic itself.
+    If a topic names the device, the filter covers everything below its name, unless other devices
+    (topics `others`) publish there too. Otherwise, the filter is the topic itself.
 
     >>> find_write_filters("b2", ["tele/b2/SENSOR", "tele/b2/LWT", "site/air"])
     ['site/air', 'tele/b2/#']

@@ -39,7 +39,7 @@ _SLOWEST_S: Final = 120.0
 _GIVEN: Final = re.compile(
     r"""^(site|timezone|data_dir) = ("(?:\\.|[^"\\\n])*"|'[^'\n]*') *""", re.MULTILINE
 )
-"""The parts of a starter configuration that differ."""
+"""Matches the settings that differ between starter configurations."""
 _SIGN_IN: Final = """
 [sign_in]
 issuer = {}
@@ -254,7 +254,7 @@ def _add_sensors(path: Path, answers_file: Path | None) -> int:
 
 
 def _write(files: SiteFiles, folder: Path, influx: PreparedInflux | None) -> None:
-    """Set the InfluxDB up and write the files, if they can be written."""
+    """Check that the files can be written, set up the InfluxDB, and write the files."""
     if influx:
         files.secret |= dict.fromkeys(influx.list_secret_files(), "")
     files.check(folder)

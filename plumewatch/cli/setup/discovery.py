@@ -60,7 +60,7 @@ class DiscoveredSensor:
     """A sensor that publishes.
 
     - `model`: of a reference device, or empty.
-    - `times`: of its live readings, Unix seconds.
+    - `times`: times of its live readings, Unix seconds.
     - `has_own_alarm`: whether the device sent its own vape alarm.
     - `unlikely`: quantities whose values look like another unit.
     - `misnamed`: a description of the keys that the native format does not read.
@@ -92,7 +92,7 @@ class DiscoveredSensor:
 
     @property
     def lacks(self) -> list[str]:
-        """Which of particles and time are missing from all readings."""
+        """Missing data: particles or time, if no reading has them."""
         return find_lacks(self.quantities, has_time=self.has_time)
 
     @property
@@ -106,7 +106,7 @@ class DiscoveredSensor:
 
 @dataclass(slots=True)
 class Discovery:
-    """Everything that publishes.
+    """Everything that publishes on the broker.
 
     - `mappings`: proposed, as TOML.
     - `unread`: the reason for each topic that cannot be read.
@@ -253,7 +253,7 @@ def _collect(
 
 
 def _adopt(found: Discovery, topics: set[str]) -> None:
-    """Add the other topics that name a sensor at the same level, and its discovery topics."""
+    """Add to each sensor other topics that name it at the same level, and discovery topics."""
     sensors = list(found.sensors.values())
     by_name = {sensor.id.lower(): sensor for sensor in sensors}
     places = {one.id: {find_level(one.id, topic) for topic in one.topics} for one in sensors}

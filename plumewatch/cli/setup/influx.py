@@ -110,7 +110,7 @@ def find_nearby() -> str:
 
 
 def _find_major(url: str) -> int:
-    """Return a server's major version; 3 if it requires a token, 0 if it is no InfluxDB."""
+    """Return a server's major version; 3 if it requires a token, 0 if it is not an InfluxDB."""
     http = InfluxHttp(InfluxSettings(url))
     try:
         return http.server().major
@@ -159,7 +159,7 @@ def _ask(question: Question) -> PreparedInflux | None:
 
 @contextmanager
 def create_secret_files(paths: Collection[Path]) -> Iterator[None]:
-    """Create owner-only secret files, removed if the body fails; `UsageError` if they exist."""
+    """Create owner-only secret files; remove them if the body fails; raises `UsageError`."""
     made: list[Path] = []
     try:
         for path in paths:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 STARTER: Final = Path(__file__).with_name("starter.toml").read_text(encoding="utf-8")
 """The commented configuration that `plumewatch init` writes; valid as it is."""
 DISTRICT: Final = Path(__file__).with_name("district.toml").read_text(encoding="utf-8")
-"""The same for a district, whose schools are tables."""
+"""The same for a district, whose schools are in CSV tables."""
 OF_EVERY_SITE: Final = (
     *("secrets/broker-password", "secrets/device-passwords.csv"),
     *("broker/plumewatch-passwords", "broker/plumewatch-acl", "broker/mosquitto.conf"),
@@ -45,7 +45,7 @@ _AIR: Final = ("pm", "n0", "n1", "n2", "n5", "tvoc", "voc", "vape")
 _DAY_S: Final = 86_400
 _LEAST_QUEUE: Final = 100_000
 _MOST_QUEUE: Final = 20_000_000
-"""Uses up to 10 GB of the broker's memory and disk, at 512 bytes per message."""
+"""Longest queue: up to 10 GB of the broker's memory and disk, at 512 bytes per message."""
 _USUAL_INTERVAL_S: Final = 60.0
 
 
@@ -63,7 +63,7 @@ def find_air_sensors(discovery: Discovery) -> dict[str, DiscoveredSensor]:
 def find_places(
     sensors: Mapping[str, DiscoveredSensor], given: Mapping[str, str]
 ) -> dict[str, Place]:
-    """Return the place of each sensor, given or guessed; `ValueError` for an unknown sensor."""
+    """Return each sensor's place, given or guessed; raises `ValueError` for unknown sensors."""
     unknown = sorted(given.keys() - sensors.keys())
     if unknown:
         there = list_known(unknown[0], sensors)
@@ -83,7 +83,7 @@ class SiteFiles:
     def write(self, folder: Path) -> list[Path]:
         """Write all files, the configuration last, and return their paths.
 
-        They are written under other names first, so that an attempt that fails leaves none.
+        Files are first written under other names, so that a failed attempt leaves none behind.
         """
         paths = {folder / name: (text, 0o600) for name, text in self.secret.items()}
         paths |= {folder / name: (text, 0o644) for name, text in self.plain.items()}
@@ -101,7 +101,7 @@ class SiteFiles:
 
 
 def refuse_existing(folder: Path, names: Iterable[str] = OF_EVERY_SITE) -> None:
-    """Raise `UsageError` if files would be replaced that a person made; the starter may be."""
+    """Raise `UsageError` if setup would replace files, other than the starter configuration."""
     there = [name for name in names if name != CONFIG.name and (folder / name).exists()]
     if there:
         raise UsageError(
