@@ -4,8 +4,8 @@ from __future__ import annotations
 
 
 class UsageError(Exception):
-    """Bad usage; the message says what is allowed."""
+    """Bad usage; the message explains what is allowed."""
 
 
 class UnreachableError(Exception):
-    """A required service does not answer; the message says which and why."""
+    """A required service does not answer; the message names it and explains why."""

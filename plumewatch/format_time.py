@@ -17,14 +17,14 @@ _ONLY_DATE: Final = len("2026-09-07")
 
 
 class TimeError(UsageError, ValueError):
-    """The text is not a time, or the range is not possible; the message says what is allowed."""
+    """The text is not a time, or the range is impossible; the message explains what is allowed."""
 
 
 def parse_time(text: str, zone: tzinfo, *, end: bool = False) -> float:
-    """Return Unix seconds of a date, a date with a time, or Unix seconds; raises `TimeError`.
+    """Parse a date, a date with a time, or Unix seconds to Unix seconds; raises `TimeError`.
 
-    `zone` applies to what names none. A date alone is the beginning of that day, or with `end` its
-    end.
+    `zone` applies if the text names none. A date alone means the beginning of that day, or its end
+    if `end` is set.
 
     >>> from zoneinfo import ZoneInfo
     >>> zone = ZoneInfo("America/New_York")
@@ -60,7 +60,7 @@ def _parse_iso(text: str, zone: tzinfo, *, end: bool) -> float:
 
 
 def format_time(at: float, zone: tzinfo) -> str:
-    """Write a time in a zone.
+    """Format a time in a zone.
 
     >>> from zoneinfo import ZoneInfo
     >>> format_time(1788775500.25, ZoneInfo("America/New_York"))

@@ -48,7 +48,7 @@ def build_replay_policy(config: PlumewatchConfig | None) -> AlertPolicy:
 
 
 class Replayed:
-    """Result of a replay; `replaced` readings were in the future, `unjudged` ones out of order."""
+    """Result of a replay; `replaced` counts future readings, `unjudged` out-of-order ones."""
 
     def __init__(self) -> None:
         self.readings = 0
@@ -135,7 +135,7 @@ def write_events(path: Path, result: Replayed) -> None:
 
 
 def _format_number(value: float) -> str:
-    """Seconds to the millisecond without trailing zeros.
+    """Format seconds to the millisecond, without trailing zeros.
 
     >>> _format_number(1753435860.0), _format_number(12.25)
     ('1753435860', '12.25')

@@ -74,7 +74,7 @@ def make_report(
     who: str = "",
     on_day: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Facts:
-    """Write a report, and record it in the audit log as of `who`, or this machine's account.
+    """Write a report; record in the audit log that `who`, or this machine's account, made it.
 
     Raises `UsageError`, `ReportTooLongError`, `StorageError` or `OSError`.
     """
@@ -104,7 +104,7 @@ def gather_facts(
     *,
     on_day: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Facts:
-    """Return the facts of a report; raises as `make_report`."""
+    """Return the facts of a report; raises like `make_report`."""
     start, end, period = find_window(config, request)
     if start >= now:
         asked = period.title if period else f"--from {request.start}"
@@ -145,7 +145,7 @@ def _check(request: ReportRequest, path: Path) -> None:
 def find_window(
     config: PlumewatchConfig, request: ReportRequest
 ) -> tuple[float, float, Period | None]:
-    """Return the requested window, Unix seconds, and its name if any; raises `UsageError`."""
+    """Return the requested window in Unix seconds, and its period if named; raises `UsageError`."""
     school = build_school(config, request.site)
     zone = school.zone
     named = {kind: text for kind in KINDS if (text := getattr(request, kind))}
@@ -185,7 +185,7 @@ def _find_times(zone: ZoneInfo, period: Period) -> tuple[float, float]:
 def _find_earlier(
     config: PlumewatchConfig, school: School, period: Period | None, now: float
 ) -> dict[str, tuple[Period, tuple[float, float]]]:
-    """Return the periods to compare a named one with that are on record, and their part of it."""
+    """Return earlier periods to compare a named one with, and the recorded part of each."""
     if period is None:
         return {}
     times = school.times

@@ -46,11 +46,11 @@ if TYPE_CHECKING:
 SETTLE_S: Final = 5.0
 """Time until the last reading of a test is stored."""
 _BEFORE_S: Final = 3_600.0
-"""Time before the test from which the detector learns the baseline."""
+"""How much time before the test is replayed, so that the detector learns the baseline."""
 
 
 def evaluate(config: PlumewatchConfig, room: str, timings: Sequence[Timing], who: str) -> None:
-    """Evaluate a test whose steps were at `timings`, and adjust thresholds."""
+    """Evaluate a test with steps at `timings`, and adjust thresholds."""
     start, end = timings[0].start, timings[-1].end
     sensors = [sensor.id for sensor in config.sensor if sensor.room == room]
     journal = DataPaths(config.data_dir).journal
@@ -79,8 +79,9 @@ def evaluate(config: PlumewatchConfig, room: str, timings: Sequence[Timing], who
 def _by_model(tx: sqlite3.Connection, config: PlumewatchConfig, room: str) -> dict[str, float]:
     """Return the adjustments of untested sensors in the school of a room.
 
-    Each is the median of the tests of its model there, which must be of several rooms. A test sets
-    its own sensors exactly; the others keep their adjustments by answers.
+    Each adjustment is the median of the tests of the same model in that school; at least two rooms
+    must have been tested. A test determines the thresholds of its own sensors. The other sensors
+    also keep their adjustments from answers.
     """
     registry, tests = config.registry(), sensor_tests.load_latest(tx)
     site = registry.rooms[room].site
@@ -103,7 +104,7 @@ def _by_model(tx: sqlite3.Connection, config: PlumewatchConfig, room: str) -> di
 def _answer_test(
     tx: sqlite3.Connection, engine: AlertEngine, room: str, span: tuple[float, float], who: str
 ) -> list[str]:
-    """Answer "test" to the unanswered incidents of a room that opened in a span; return all ids."""
+    """Answer "test" to a room's unanswered incidents in a time span; return every incident's id."""
     rows = tx.execute(
         "SELECT id, verdict FROM incident WHERE room = ? AND opened_at BETWEEN ? AND ?"
         " ORDER BY opened_at",

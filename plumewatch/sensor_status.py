@@ -1,9 +1,9 @@
 """State, counts and failed polls of each sensor, kept over restarts.
 
 Counts and states are stored with the detectors' snapshot once a minute. After a crash, the readings
-since then are counted again from the journal; duplicates of up to a minute are not. Other fields of
+since then are counted again from the journal; up to a minute of duplicates is lost. Other fields of
 `SensorStatus` that ingest knows (`Ingestion.list_sensor_fields`) are stored with the counts for
-commands that look from outside; a new service does not read them.
+commands outside the service; a new service does not read them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _COUNTS: Final = "sensor counts"
 _FIELDS: Final = "sensor fields"
 _BATCH: Final = 2_000
 _MOST_SINCE: Final = 500_000
-"""Readings since the last snapshot that are counted at most; a service stores one a minute."""
+"""Maximum number of readings counted since the last snapshot; a service saves one every minute."""
 _LATEST: Final = 20_000
 _BLIND_S: Final = 86_400.0
 """How long a working sensor may send no particles before this is reported."""
@@ -61,7 +61,7 @@ Fields = Mapping[str, Mapping[str, Any]]
 
 
 class SavedCounts(NamedTuple):
-    """Counts of the readings up to a journal offset, as of `ReadingCounts.snapshot`, and fields."""
+    """Counts of readings up to a journal offset (`ReadingCounts.snapshot`), and sensor fields."""
 
     counts: bytes
     offset: int
@@ -111,7 +111,7 @@ def save_counts(connection: sqlite3.Connection, saved: SavedCounts) -> None:
 def restore_counts(
     connection: sqlite3.Connection, tally: ReadingCounts, registry: Registry
 ) -> int | None:
-    """Continue the stored counts; return the journal offset they reach, None if there are none."""
+    """Continue the stored counts; return the journal offset they reach, or None without any."""
     stored = load_snapshot(connection, _COUNTS)
     if stored is None:
         return None
@@ -128,7 +128,7 @@ def restore_counts(
 def read_statuses(
     connection: sqlite3.Connection, config: PlumewatchConfig
 ) -> dict[str, SensorStatus]:
-    """Return the statuses of the last snapshot of a service, with the readings stored since."""
+    """Return the statuses from the service's last snapshot, updated by later readings."""
     registry, paths = config.registry(), DataPaths(config.data_dir)
     tally = ReadingCounts()
     outages = Outages({s.id: s.interval_s for s in registry.sensors.values()}, LivenessSettings())
@@ -145,7 +145,7 @@ def read_statuses(
 
 
 def _read_latest(config: PlumewatchConfig) -> Mapping[str, float]:
-    """Return when the newest stored reading of each sensor was; empty without a store."""
+    """Return the time of each sensor's newest stored reading; empty without a store."""
     paths = DataPaths(config.data_dir)
     if not (paths.series.exists() or paths.influx.exists()):
         return {}

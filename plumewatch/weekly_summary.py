@@ -1,4 +1,4 @@
-"""Send the summary of last week: ``python -m plumewatch.weekly_summary``, as the service does.
+"""Send last week's summary; the service runs ``python -m plumewatch.weekly_summary``.
 
 It reads the configuration as JSON from standard input, and runs at the lowest priority.
 """
@@ -51,7 +51,7 @@ _REFUSALS: Final = (ConfigError, UsageError, NotifyError)
 def build_weekly_notice(
     config: PlumewatchConfig, now: float, site: str = ""
 ) -> tuple[Notice, bytes]:
-    """Return the summary of the week before `now`, of one school or all, also as a workbook."""
+    """Return last week's summary of one school or all, as a notice and as a workbook."""
     last = datetime.fromtimestamp(now, config.zone()) - timedelta(days=7)
     facts = gather_facts(config, ReportRequest("summary", week=f"{last:%G-W%V}", site=site), now)
     with use_language(config.language), tempfile.TemporaryDirectory() as folder:
@@ -78,7 +78,7 @@ def build_weekly_notice(
 
 
 def describe_due_tests(config: PlumewatchConfig, now: float, registry: Registry) -> str:
-    """Name the rooms whose commissioning test is due again, and those never tested, if any."""
+    """Name the rooms to test again and the rooms never tested, if there are any."""
     with open_state(DataPaths(config.data_dir).state) as state:
         tests = sensor_tests.load_latest(state)
     again: set[str] = set()
