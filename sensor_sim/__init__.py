@@ -1,1 +1,1 @@
-"""A simulated school: restroom air, what happens in it, and the devices that watch it."""
+"""A simulated school: restroom air, the sources in it, and the devices that measure it."""

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 
 class SimulationError(Exception):
-    """Base of all errors of the simulator; the text is one sentence for the user."""
+    """Base of all errors of the simulator; the message is one sentence for the user."""
 
 
 class BrokerAddressError(SimulationError):
-    """The address of the broker cannot be read."""
+    """The address of the broker cannot be parsed."""
 
 
 class BrokerRefusedError(SimulationError):
-    """The broker answers and rejects the login."""
+    """The broker answered and rejected the login."""
 
 
 class BrokerUnreachableError(SimulationError):
-    """No broker answers at the address, or it went away; may work later."""
+    """No broker answers at the address, or the connection was lost; a retry may work."""

@@ -1,9 +1,8 @@
-"""Publish a stream of wire messages to a broker, on the clock of the simulation.
+"""Publish a stream of wire messages to a broker, timed by the simulation's clock.
 
-One connection carries all devices; the stream already contains what the broker would publish for a
-device that vanished (its will). Messages leave in the order of the stream. At most `_WINDOW` of
-them wait for an acknowledgment; then the stream is not read further, so memory is bounded however
-slow the broker is.
+One connection carries all devices. The stream also contains the wills that a broker would publish
+for devices that vanish. Messages leave in the order of the stream. While `_WINDOW` messages wait
+for an acknowledgment, the stream is not read, so memory is bounded even if the broker is slow.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _LOGGER.addHandler(logging.NullHandler())
 
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
-    """Address and login of the broker; a repr never shows the password."""
+    """Address and login of the broker; its repr never shows the password."""
 
     host: str
     port: int = 1883
@@ -49,7 +48,7 @@ class BrokerAddress:
 
     @classmethod
     def parse(cls, text: str) -> BrokerAddress:
-        """Read ``[mqtt[s]://][user[:password]@]host[:port]``, or raise `BrokerAddressError`.
+        """Parse ``[mqtt[s]://][user[:password]@]host[:port]``, or raise `BrokerAddressError`.
 
         >>> BrokerAddress.parse("localhost")
         BrokerAddress(host='localhost', port=1883, username=None, tls=False)
@@ -82,7 +81,7 @@ class BrokerAddress:
 async def prefetched(
     messages: Iterable[WireMessage], batch: int = 512
 ) -> AsyncIterator[WireMessage]:
-    """Yield messages that a worker thread reads one batch ahead, while a simulation computes."""
+    """Yield messages while a worker thread computes the next batch of the simulation."""
     source = iter(messages)
 
     def read() -> asyncio.Task[list[WireMessage]]:
@@ -103,8 +102,8 @@ async def prefetched(
 class Publisher:
     """Publishes one stream; `published` counts the messages that the broker acknowledged.
 
-    `speed` stretches the time between messages, not the times inside them, and may be
-    ``math.inf``. `patience_s` is how long it waits for a broker that does not answer yet.
+    `speed` scales the time between messages, not the time stamps in them, and may be ``math.inf``.
+    `patience_s` is how long to keep trying a broker that does not answer yet.
     """
 
     address: BrokerAddress
@@ -115,10 +114,10 @@ class Publisher:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     published: int = 0
     _origin: float = math.nan
-    """When a message of simulated time 0 is due."""
+    """Monotonic time at which a message of simulated time 0 is due."""
 
     async def run(self, messages: AsyncIterable[WireMessage]) -> None:
-        """Publish all messages; raises `BrokerUnreachableError` or `BrokerRefusedError`."""
+        """Publish all messages; raise `BrokerUnreachableError` or `BrokerRefusedError`."""
         lost = None
         try:
             async with AsyncExitStack() as stack:
@@ -131,7 +130,7 @@ class Publisher:
                     await slots.acquire()
                     group.create_task(self._send(client, message, slots), name="publish")
         except* aiomqtt.MqttError as errors:
-            lost = errors  # raised here, the sentence would be in a group itself
+            lost = errors  # an error raised here would be wrapped in a group
         if lost is not None:
             raise self._unreachable(_first(lost)) from lost
 

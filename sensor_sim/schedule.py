@@ -1,4 +1,4 @@
-"""Schedules of a restroom: occupancy, fan, and events."""
+"""Plan a restroom's day: occupancy, fan, and events."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DAY_S: Final = 86_400
 MINUTES: Final = 1440
 
 Activity = Literal["ordinary", "hard_restroom", "demo"]
-"""How much happens: an ordinary school day, the hard detection benchmark, or something every
+"""How much happens: an ordinary school day, the hard detection benchmark, or an event every
 minute."""
 
 HARD_NUISANCES_PER_DAY: Final = 200.0
@@ -34,11 +34,11 @@ _MASKS: Final = ("deodorant", "air_freshener", "hair_spray", "perfume", "hot_tap
 
 @dataclass(frozen=True, slots=True)
 class DayPlan:
-    """One room on one local day.
+    """The plan of one room for one local day.
 
-    - `people` (1440,): persons in the room, each minute.
-    - `fan_on` (1440,): exhaust fan.
-    - `sessions`: by start.
+    - `people` (1440,): number of people in the room in each minute.
+    - `fan_on` (1440,): whether the exhaust fan is on in each minute.
+    - `sessions`: sorted by start.
     """
 
     people: NDArray[np.float64]
@@ -48,7 +48,7 @@ class DayPlan:
 
 @dataclass(frozen=True, slots=True)
 class Ambient:
-    """Smoke or dust outdoors that reaches every room."""
+    """Outdoor smoke or dust that reaches every room."""
 
     id: str
     source: str
@@ -59,7 +59,7 @@ class Ambient:
     ramp_s: float
 
     def level(self, time: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Share of the plateau at these times, 0-1."""
+        """Return the share of the plateau at each time, 0-1."""
         up = (time - self.start) / self.ramp_s
         down = (self.end - time) / self.ramp_s
         return np.clip(np.minimum(up, down), 0, 1)
@@ -70,11 +70,11 @@ def _span(hours: NDArray[np.float64], low: float, high: float) -> NDArray[np.flo
 
 
 def profiles(bells: Bells, weekday: int) -> dict[str, NDArray[np.float64]]:
-    """Relative rates over the minutes of a day; the mean over a school day is one.
+    """Return relative rates for the minutes of a day; their mean over a school day is one.
 
-    - `weekday`: monday is 0.
+    - `weekday`: 0 is Monday.
     - Returns (1440,): ``students``, ``visits``, ``passing``, ``open``, ``custodian``, ``sports``.
-      At weekends a twentieth of visits is left, spread over the day.
+      On weekends, a twentieth of the visits remains, spread over the day.
     """
     hours = np.arange(MINUTES) / 60
     school = _span(hours, bells.first, bells.last)
@@ -168,7 +168,7 @@ def _uniform(
 def _companions(
     rng: np.random.Generator, wanted: list[tuple[float, str]], mask_chance: float
 ) -> list[tuple[float, str, str]]:
-    """Give some vaping a mask or a second person; returns (start, source, masked_by)."""
+    """Give some vaping a mask or a second person; return (start, source, masked_by)."""
     out: list[tuple[float, str, str]] = []
     for start, name in wanted:
         if SOURCES[name].kind != "vape":
@@ -178,7 +178,7 @@ def _companions(
         mask = ""
         if draw < mask_chance:
             mask = str(rng.choice(_MASKS))
-            # Sprayed after the first puffs, a tap opened before.
+            # A spray follows the first puffs; a tap is opened before them.
             shift = rng.uniform(-60, -5) if mask == "hot_tap" else rng.uniform(-10, 60)
             out.append((max(start + float(shift), 0.0), mask, ""))
         elif draw < mask_chance + 0.12:
@@ -199,7 +199,7 @@ def plan_day(
     vape_rate: float,
     nuisance_rate: float,
 ) -> DayPlan:
-    """Plan a room's day, a function of the arguments alone."""
+    """Plan a room's day; the same arguments always give the same plan."""
     weekday = (day + 3) % 7
     rng = stream(seed, "day", restroom.id, day)
     shapes = profiles(school.bells, weekday)
@@ -218,7 +218,7 @@ def plan_day(
             share = DEMO_EVENTS_PER_MINUTE * MINUTES / max(len(school.restrooms), 1)
             vapes, nuisances = 0.35 * share, 0.65 * share
             mask_chance = 0.2
-        # A second person and a mask are sessions too, so reduce the others accordingly.
+        # Second people and masks are sessions too, so draw fewer other sessions.
         wanted = _uniform(
             rng, vapes * vape_rate / 1.1, (nuisances - mask_chance * vapes) * nuisance_rate
         )
@@ -249,7 +249,7 @@ def _fan(air: RoomAir, people: NDArray[np.float64]) -> NDArray[np.bool_]:
 def plan_ambient(
     school: School, day: int, *, seed: int, nuisance_rate: float, activity: Activity
 ) -> tuple[Ambient, ...]:
-    """Plan outdoor events on a local day: wildfire smoke, mowing."""
+    """Plan a local day's outdoor events: wildfire smoke and mowing."""
     rng = stream(seed, "ambient", day)
     midnight = float(day * DAY_S - school.utc_offset_s)
     factor = {"ordinary": 1.0, "hard_restroom": 30.0, "demo": 0.0}[activity]

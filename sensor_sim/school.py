@@ -1,7 +1,7 @@
-"""A school as planned: restrooms, devices, bells.
+"""The plan of a school: restrooms, devices, bells.
 
-The simulation draws physical properties (volume, exhaust, differences between units) from its seed;
-a school has what a facilities plan would show.
+A school contains what a facilities plan would show. The simulation draws physical properties
+(volume, exhaust, differences between units) from its seed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Restroom:
-    """One restroom for ``student``, ``staff`` or ``locker`` use; None draws the volume."""
+    """One restroom for ``student``, ``staff`` or ``locker`` use; a volume of None is drawn."""
 
     id: str
     use: str
@@ -28,7 +28,7 @@ class Restroom:
 
 @dataclass(frozen=True, slots=True)
 class Bells:
-    """The day's plan, in hours of local time."""
+    """The bell schedule of a day, in hours of local time."""
 
     first: float = 8.0
     last: float = 15.0
@@ -82,7 +82,7 @@ _SMALL: Final[dict[str, Any]] = {
     "gym-1-locker": ("locker", ("opcn3+sgp30", 5), ("pms5003", 1)),
     "gym-1-staff": ("staff", ("zigbee_e2112", 30)),
 }
-"""Rooms with their use, then model and interval, s, of each device."""
+"""Rooms with their use, and the model and interval, s, of each device."""
 
 
 def random_school(
@@ -91,7 +91,7 @@ def random_school(
     """Draw a school with one sensor per room, for training and benchmarks.
 
     - `models`: device models to draw from; all by default.
-    - `intervals`: reporting intervals to draw from, s; each model's usual one by default.
+    - `intervals`: reporting intervals to draw from, s; by default, each model's usual interval.
 
     >>> [d.model for d in random_school(1, 2, models=["sen55"]).devices]
     ['sen55', 'sen55']
@@ -109,7 +109,7 @@ def random_school(
         interval = (
             int(intervals[int(rng.integers(len(intervals)))]) if intervals else spec.interval_s
         )
-        rng.integers(spec.firmwares)  # readings do not show which one
+        rng.integers(spec.firmwares)  # readings don't show which version
         device = Device(room_id, room_id, model, interval)
         use = str(rng.choice(["student", "staff", "locker"], p=[0.8, 0.1, 0.1]))
         restrooms.append(Restroom(room_id, use, (device,)))

@@ -1,13 +1,13 @@
 """Simulate a school (air, sources, devices); yield readings and, separately, the truth.
 
-Time advances in tiles of one hour from `start`. Everything (room and day, session and sensor,
-device and tile) has its own random stream, so the output depends only on the seed, the school and
-the start. `chunk_s` only regroups it, byte for byte, and a longer run begins like a shorter one,
-except for the truth of sessions still in the air at its end.
+Time advances in tiles of one hour from `start`. Each room and day, session and sensor, and device
+and tile has its own random stream, so the output depends only on the seed, the school and the
+start. `chunk_s` regroups the output without changing a byte. A longer run begins exactly like a
+shorter one, except for the truth of sessions that are still in the air when the shorter run ends.
 
-Each release is followed separately: at each inlet, a session becomes a window of seconds
-(`physics.plume`), and a device measures the sum of all windows. Background is advanced a minute at
-a time for all rooms (`physics.background`).
+Each release is simulated separately: at each inlet, a session becomes a window of seconds
+(`physics.plume`), and a device measures the sum of all windows. The background of all rooms
+advances by the minute (`physics.background`).
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ if TYPE_CHECKING:
 
 TILE_S: Final = 3600
 COARSE_PM25: Final = float(PM25_WEIGHT @ coarse_numbers())
-"""PM2.5 in 1 µg/m³ of coarse background."""
+"""PM2.5 contained in 1 µg/m³ of coarse background."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Readings and truth of one stretch of time.
 
-    Its rows have ``start <= sent < end``; the last chunk also has later ones. `traces` has one
-    trace per device in the school's order; `truths` has the sessions that ended and peaked in it,
-    by sensor of the room.
+    Its rows have ``start <= sent < end``; the last chunk also has later rows. `traces` has one
+    trace per device, in the school's order. `truths` has the sessions that ended and peaked in this
+    stretch, for each sensor of their room.
     """
 
     start: float
@@ -94,11 +94,11 @@ def simulate(
 
     - `start`: Unix seconds; all devices power up then.
     - `duration_s`: rounded up to whole seconds.
-    - `chunk_s`: length of a chunk; regroups the output and does not change it.
-    - `nuisance_rate`, `vape_rate`: factors on the mean numbers of nuisances and of vaping sessions,
-      >= 0.
-    - `activity`: the school's own days; a hard benchmark, with about 200 nuisances and 14 vaping
-      sessions per room-day round the clock, a third of the vaping masked; or something somewhere in
+    - `chunk_s`: length of a chunk; regroups the output without changing it.
+    - `nuisance_rate`, `vape_rate`: factors on the mean numbers of nuisances and vaping sessions, >=
+      0.
+    - `activity`: ordinary school days; or a hard benchmark with about 200 nuisances and 14 vaping
+      sessions per room-day around the clock, a third of the vaping masked; or an event somewhere in
       the school about every minute.
     """
     engine = _Engine(school, seed, float(start), vape_rate, nuisance_rate, activity)
@@ -106,7 +106,7 @@ def simulate(
 
 
 def draw_air(restroom: Restroom, seed: int) -> RoomAir:
-    """Draw a room's fixed properties, the same ones in every run with this `seed`."""
+    """Draw a room's fixed properties, the same in every run with this `seed`."""
     return RoomAir.draw(stream(seed, "air", restroom.id), restroom.volume_m3)
 
 
@@ -189,7 +189,7 @@ class _Engine:
         return np.where(fan, room.air.ach_on, room.air.ach_off), np.concatenate(people)
 
     def advance(self, seconds: int) -> list[Rows]:
-        """Simulate the next tile; only its first `seconds` are kept."""
+        """Simulate the next tile; keep only its first `seconds`."""
         tile = self._tile
         begin = self.start + tile * TILE_S
         slow = self._advance_background(begin)
@@ -276,7 +276,7 @@ class _Engine:
                 sensor.seen.append(witness(session, sensor.unit.device, plume, self.start))
 
     def _release_truths(self, sensor: _Sensor, air: Inlet, begin: float, seconds: int) -> None:
-        """Fill in baselines that fall into this tile, and release complete truths."""
+        """Fill in the baselines that fall into this tile, and release truths that are complete."""
         waiting = []
         for seen in sensor.seen:
             i = int(seen.at - begin)
@@ -337,7 +337,7 @@ class _Engine:
             mine[id(sensor)][-3] = row
 
     def unfinished(self) -> list[Truth]:
-        """Return the truth of sessions still in the air, as far as it is known."""
+        """Return what is known about sessions that are still in the air."""
         out = []
         for sensor in self.sensors:
             for seen in sensor.seen:
@@ -348,7 +348,7 @@ class _Engine:
 
 
 def _every_second(nodes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Interpolate minutes, shape (minutes + 1, rows), to seconds, shape (rows, seconds)."""
+    """Interpolate minutes of shape (minutes + 1, rows) to seconds of shape (rows, seconds)."""
     low, step = nodes[:-1].T, np.diff(nodes, axis=0).T
     between = np.arange(60, dtype=np.float32) / np.float32(60)
     fine = low[:, :, None] + step[:, :, None] * between

@@ -1,4 +1,4 @@
-"""One run of a school: its messages and the truth, on one clock."""
+"""Run a simulated school: its messages and the truth."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _CHUNK_S: Final = 60.0
 
 
 def live_start(duration_s: float, speed: float, now: float) -> float:
-    """Return when a run must start so that no reading is in the future, in whole seconds.
+    """Return the latest start, in whole seconds, at which no reading is in the future.
 
-    At speed 1 or less the first reading is now. A faster run ends now: the last reading leaves at
-    its own time, the first ones are up to ``duration_s * (1 - 1 / speed)`` late.
+    At speed 1 or less, the first reading is now. In a faster run, the last reading is published at
+    its own time, and the first readings are up to ``duration_s * (1 - 1 / speed)`` late.
 
     >>> live_start(600.0, 1.0, now=5000.0), live_start(600.0, 60.0, now=5000.0)
     (5000.0, 4410.0)
@@ -41,7 +41,7 @@ def messages(
     activity: Activity = "ordinary",
     truth: TruthStream | None = None,
 ) -> Iterator[WireMessage]:
-    """Yield the messages of a school's sensors; write what really happened to `truth`."""
+    """Yield the messages of a school's sensors; write the truth to `truth`."""
     fleet = Fleet()
     for chunk in simulate(
         school,

@@ -1,4 +1,4 @@
-"""Seeded random streams: one per name, so that draws don't depend on each other's order."""
+"""Seeded random streams: one per name, so that the order of draws doesn't matter."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 def stream(seed: int, *names: str | int) -> np.random.Generator:
     """Return the random generator that belongs to `names` under `seed`.
 
-    - `*names`: what the stream is for, such as ``("room", "b1-f1-boys", 3)``.
+    - `*names`: purpose of the stream, such as ``("room", "b1-f1-boys", 3)``.
 
     >>> bool(stream(1, "a").random() == stream(1, "a").random())
     True

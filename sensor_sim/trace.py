@@ -1,4 +1,4 @@
-"""The output of a simulation: the readings of each device and, separately, the truth."""
+"""The output of a simulation: each device's readings and, separately, the truth."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DeviceTrace:
-    """Readings of one device over a stretch of time, as the device itself would know them.
+    """Readings of one device over a stretch of time, as the device itself measured them.
 
     - `sensor`, `room`, `model`: sensor id, room id, hardware model.
     - `time` (n,): event time by the device's own clock, Unix seconds, increasing.
     - `sent` (n,): true time of publication, Unix seconds.
-    - `values` (n, len(detection.quantities.COLUMNS): NaN where the device has no such channel or no
+    - `values` (n, len(detection.quantities.COLUMNS): NaN if the device has no such channel or no
       value.
-    - `events`: device events (`tamper`, `vendor_vape`, `restart`, ...) with the true time.
+    - `events`: device events (`tamper`, `vendor_vape`, `restart`, ...) with their true times.
     """
 
     sensor: str
@@ -34,17 +34,17 @@ class DeviceTrace:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """The truth as seen from one sensor; never part of a reading.
+    """The truth about one event at one sensor; never part of a reading.
 
-    - `session`: id of the event; the same for every sensor that could see it.
+    - `session`: id of the event, the same for all sensors that could see it.
     - `kind`: event kind that a perfect detector would report (`detection.events.EventKind` values).
     - `start`, `end`: first and last release, Unix seconds.
-    - `arrival`: when the noise-free excess at the sensor's inlet first passed 2 µg/m³ (particles)
-      or the channel's own detection limit (gas, humidity); NaN if never.
+    - `arrival`: first time at which the noise-free excess at the sensor's inlet exceeded 2 µg/m³
+      (particles) or the channel's detection limit (gas, humidity); NaN if never.
     - `peak_excess`: largest noise-free excess of PM2.5 at the inlet, µg/m³; 0 for sources without
       particles.
-    - `baseline`: PM2.5 at the inlet from everything else at `arrival`, µg/m³.
-    - `masked_by`: source that ran at the same time on purpose to hide it; empty if none.
+    - `baseline`: PM2.5 at the inlet from all other sources at `arrival`, µg/m³.
+    - `masked_by`: source that someone ran at the same time to hide it; empty if none.
     """
 
     session: str

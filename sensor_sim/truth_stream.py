@@ -1,4 +1,4 @@
-"""Write what really happened as CSV, to evaluate the detector."""
+"""Write the truth as CSV, for evaluating the detector."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class TruthStream:
-    """Writes a row for each event and sensor, with the fields of `Truth`, once it is known."""
+    """Writes one row per event and sensor, with the fields of `Truth`, once it is complete."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._write([[field.name for field in fields(Truth)]])
 
     def add(self, truths: Iterable[Truth]) -> None:
-        """Add the truth of one stretch of time."""
+        """Add the truth for one stretch of time."""
         self._write([_plain(value) for value in astuple(truth)] for truth in truths)
 
     def _write(self, rows: Iterable[Iterable[object]]) -> None:

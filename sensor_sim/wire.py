@@ -1,7 +1,8 @@
-"""Messages of the simulated devices: readings and status in the native format.
+"""Encode the simulated devices' readings and status in the native format.
 
-``plumewatch/v1/<sensor>/reading`` at QoS 1, ``/status`` retained with a will. The sequence
-number continues over restarts, so that (sensor, seq) always identifies a reading.
+Readings go to ``plumewatch/v1/<sensor>/reading`` at QoS 1. Status goes to ``/status``, retained and
+with a will. The sequence number continues across restarts, so (sensor, seq) always identifies a
+reading.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ _DECIMALS: Final = {
 class WireMessage:
     """One MQTT message as it leaves a device.
 
-    Not on the wire: `sent`, the true time of publication in Unix seconds, `sensor`, and `seq`, its
-    number among the messages of its sensor.
+    Not on the wire: `sent`, the true time of publication in Unix seconds; `sensor`; and `seq`, the
+    message's number among its sensor's messages.
     """
 
     topic: str
@@ -46,18 +47,18 @@ class WireMessage:
 
 
 class SimulatedDevice:
-    """One device, which numbers its messages."""
+    """One device; it numbers its messages."""
 
     def __init__(self, sensor: str) -> None:
         self._sensor = sensor
         self._seq = 0
 
     def connect(self, at: float) -> WireMessage:
-        """Return the retained ``online``."""
+        """Return the retained message ``online``."""
         return self._message("status", b"online", at, retain=True)
 
     def reading(self, time: float, sent: float, values: Mapping[str, float]) -> WireMessage:
-        """Return a reading of finite values, event time to the millisecond."""
+        """Return a reading with the finite values; its time stamp is in milliseconds."""
         body: dict[str, object] = {}
         for key, value in values.items():
             decimals = _DECIMALS[key]
@@ -65,7 +66,7 @@ class SimulatedDevice:
         return self._reading(time, sent, body)
 
     def event(self, at: float, event: str) -> WireMessage:
-        """Return a reading that has a device event and no value."""
+        """Return a reading that has a device event and no values."""
         return self._reading(at, at, {"events": [event]})
 
     def _reading(self, time: float, sent: float, body: Mapping[str, object]) -> WireMessage:
@@ -90,7 +91,7 @@ class Fleet:
     def encode(self, traces: Iterable[DeviceTrace]) -> Iterator[WireMessage]:
         """Yield the messages of all devices in one stretch of time, in order of `sent`.
 
-        Stretches come in order of time; a new device first publishes that it is online.
+        Call this with stretches in order of time. A new device first publishes that it is online.
         """
         yield from heapq.merge(*map(self._messages, traces), key=attrgetter("sent"))
 

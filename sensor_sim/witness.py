@@ -1,4 +1,4 @@
-"""The truth: what a perfect observer at each sensor would measure."""
+"""Compute the truth: what a perfect observer at each sensor would measure."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from sensor_sim.schedule import Ambient
 
 SEEN_UG_M3: Final = 2.0
-"""PM2.5 excess from which a sensor could see a plume, µg/m³."""
+"""PM2.5 excess above which a sensor could see a plume, µg/m³."""
 SEEN_GAS_PPB: Final = 30.0
 SEEN_WATER_G_M3: Final = 0.2
 
 
 @dataclass(slots=True)
 class Seen:
-    """A session at one sensor until its truth is complete."""
+    """A session at one sensor, while its truth is incomplete."""
 
     truth: Truth
     at: float
@@ -38,7 +38,7 @@ class Seen:
 
 @dataclass(slots=True)
 class AmbientTrack:
-    """One building-wide event in each room."""
+    """One building-wide event, tracked in each room."""
 
     arrival: NDArray[np.float64]
     peak_time: NDArray[np.float64]
@@ -47,7 +47,7 @@ class AmbientTrack:
 
     @classmethod
     def empty(cls, rooms: int) -> AmbientTrack:
-        """Return the state before anything arrived."""
+        """Return the state before anything has arrived."""
         return cls(np.full(rooms, np.nan), np.full(rooms, np.nan), np.zeros(rooms), np.zeros(rooms))
 
     def add(
@@ -85,7 +85,7 @@ class AmbientTrack:
 
 
 def witness(session: Session, device: Device, plume: Plume | None, start: float) -> Seen:
-    """Return a session as a perfect observer at a sensor would measure it, without the baseline."""
+    """Return a session as a perfect observer at a sensor would measure it, without baseline."""
     arrival = peak_time = math.nan
     peak = own = 0.0
     if plume is not None:
@@ -95,7 +95,7 @@ def witness(session: Session, device: Device, plume: Plume | None, start: float)
         other = (plume.rows[GAS:CO2].sum(axis=0) > SEEN_GAS_PPB) | (
             np.abs(plume.rows[WATER]) > SEEN_WATER_G_M3
         )
-        # Vaping is detected by its particles; a source with few particles, by gas or humidity.
+        # Vaping counts as arrived by its particles; other sources also by gas or humidity.
         passed = pm25 > SEEN_UG_M3
         if session.kind != "vape":
             passed = passed | other
@@ -127,14 +127,14 @@ def witness(session: Session, device: Device, plume: Plume | None, start: float)
 
 
 def known_until(truth: Truth, finish: float) -> Truth:
-    """Remove truth that is not known yet at `finish`."""
+    """Remove what is not known yet at `finish`."""
     if truth.arrival >= finish:
         return replace(truth, arrival=math.nan, peak_time=math.nan, peak_excess=0.0)
     return truth
 
 
 def fault_truth(device: Device, fault: Fault) -> Truth:
-    """Return the truth of a fault of a device."""
+    """Return the truth about a device's fault."""
     name = f"{fault.kind}:{fault.channel}" if fault.channel else fault.kind
     return Truth(
         session=f"{device.id}/fault/{fault.start:.0f}",

@@ -1,7 +1,7 @@
-"""Humidity and temperature in a case, and carbon dioxide.
+"""Humidity and temperature sensors in a case, and carbon dioxide sensors.
 
-Lag in a case: RH 8-60 s, temperature 30-300 s; self-heating of the board lifts temperature and
-lowers RH. BME680: RH tau63 8 s at 1 m/s, +-3 %RH; SEN55: +-4.5 %RH, +-0.45 °C (datasheets).
+Lag in a case: RH 8-60 s, temperature 30-300 s. The board's own heat raises temperature and lowers
+RH. BME680: RH tau63 8 s at 1 m/s, +-3 %RH; SEN55: +-4.5 %RH, +-0.45 °C (datasheets).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CO2_CHANNELS: Final = ("co2",)
 
 @dataclass(frozen=True, slots=True)
 class ClimatePart:
-    """A humidity and temperature sensor as built in: ranges of lags, heating and errors."""
+    """A built-in humidity and temperature sensor: ranges of lags, heating and errors."""
 
     channels: tuple[str, ...]
     rh_lag_s: tuple[float, float]
@@ -62,7 +62,7 @@ CLIMATE_PARTS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ClimateUnit:
-    """One unit; `altitude_hpa` offsets pressure, CO2 values are of its NDIR cell."""
+    """One unit; `altitude_hpa` offsets pressure, and the CO2 values describe its NDIR cell."""
 
     rh_lag_s: float
     temp_lag_s: float
@@ -93,9 +93,9 @@ class ClimateUnit:
     def in_case(
         self, rh: NDArray[np.float32], temp: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Humidity and temperature inside the warm case; vapor content is that of the room."""
+        """Return humidity and temperature inside the warm case, with the room's vapor content."""
         warm = np.float32(self.heating_k)
-        # d ln(saturation)/dT at room temperature is 0.0585 /K: exact enough for a few kelvin.
+        # At room temperature, d ln(saturation)/dT is 0.0585 /K: accurate enough for a few kelvin.
         return rh * np.exp(np.float32(-0.0585) * warm), temp + warm
 
     def read(
@@ -114,7 +114,7 @@ class ClimateUnit:
         return np.rint(humid * hundred) / hundred, np.rint(warm * hundred) / hundred
 
     def read_pressure(self, rng: np.random.Generator, n: int) -> NDArray[np.float32]:
-        """Return `n` pressures of a still day, hPa."""
+        """Return `n` pressures on a calm day, hPa."""
         noise = rng.standard_normal(n, dtype=np.float32)
         return np.asarray(np.float32(1013.2 + self.altitude_hpa) + np.float32(0.03) * noise)
 

@@ -1,4 +1,4 @@
-"""Faults of a unit: gaps, restarts, dead and frozen channels."""
+"""Plan a unit's faults: gaps, restarts, dead and frozen channels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault: ``gap``, ``restart``, or ``dead`` or ``frozen`` values of a `channel`."""
+    """One fault: a ``gap``, a ``restart``, or ``dead`` or ``frozen`` values of a `channel`."""
 
     kind: str
     channel: str
@@ -24,10 +24,11 @@ class Fault:
 def plan_faults(
     seed: int, sensor: str, channels: Sequence[str], block: int, start: float, length_s: float
 ) -> tuple[Fault, ...]:
-    """Faults that begin in one stretch of time.
+    """Draw the faults that begin in one stretch of time.
 
-    Network gaps (10 s to 20 min) about one in three days, a restart in ten, a frozen channel in
-    forty, a dead one in eighty: priors, for want of a published figure. Units differ fourfold.
+    The rates are priors, because no figures are published: a network gap (10 s to 20 min) about
+    every three days, a restart every ten, a frozen channel every forty, a dead channel every
+    eighty. Units differ fourfold.
     """
     unit = stream(seed, "reliability", sensor).lognormal(0, 0.7)
     rng = stream(seed, "faults", sensor, block)

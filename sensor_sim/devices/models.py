@@ -1,4 +1,4 @@
-"""Complete devices: which parts each has, and how it samples."""
+"""Complete devices: their parts, and how they sample."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from sensor_sim.devices.voc import VOC_PARTS
 
 @dataclass(frozen=True, slots=True)
 class DeviceModel:
-    """One product; parts are keys of their tables, `keep` the channels it reports of them.
+    """One product; parts are keys of their tables, and `keep` has the channels that it reports.
 
-    `firmwares` is the number of its firmware versions, one of which is drawn per device of a random
-    school.
+    `firmwares` is the number of firmware versions; in a random school, each device draws one.
     """
 
     pm: str = ""
@@ -31,7 +30,7 @@ class DeviceModel:
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """Quantities of a reading, in column order."""
+        """The quantities in a reading, in column order."""
         have: set[str] = set()
         if self.pm:
             have.update(PM_PARTS[self.pm].channels)
@@ -110,5 +109,5 @@ class Device:
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """Quantities it reports, in column order."""
+        """The quantities that it reports, in column order."""
         return MODELS[self.model].channels

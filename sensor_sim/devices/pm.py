@@ -1,13 +1,13 @@
-"""Optical particle sensors.
+"""Simulate optical particle sensors.
 
-A part is a matrix from particles in each size bin to its channels, and what it adds: lag, unit
-differences, coincidence, noise against level, quantization, caps, warm-up. Plantower (and SDS011)
-resolve one or two sizes at most and report nearly the same size distribution for dust as for smoke
-(Kuula 2020, amt-13-2413; Ouimette 2023, doi 10.1080/02786826.2023.2285935), so their matrix smears
-every particle over fixed shares and hardly counts coarse ones. Units resolve sizes to different
-degrees, and respond to an aerosol within a factor of two either way (optical monitors on the same
-vapor differ more: Sousan 2022, doi 10.1080/02786826.2022.2047152). Noise against level is that of
-public recordings of each sensor.
+A part is a matrix from the particles in each size bin to its channels, plus lag, differences
+between units, coincidence, level-dependent noise, quantization, caps and warm-up. Plantower sensors
+and the SDS011 resolve at most two sizes and report nearly the same size distribution for dust as
+for smoke (Kuula 2020, amt-13-2413; Ouimette 2023, doi 10.1080/02786826.2023.2285935). So their
+matrix spreads every particle over fixed shares and hardly counts coarse ones. Units resolve sizes
+to different degrees, and their response to an aerosol differs by up to a factor of two in either
+direction (optical monitors on the same vapor differ more: Sousan 2022, doi
+10.1080/02786826.2022.2047152). The noise at each level comes from public recordings of each sensor.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _MASS_CUTS: Final = {"pm1": 1.0, "pm25": 2.5, "pm4": 4.0, "pm10": 10.0}
 
 @dataclass(frozen=True, slots=True)
 class Coincidence:
-    """Ranges of what a counter that sizes single particles makes of several in its beam.
+    """How a single-particle counter counts several particles in its beam, as ranges.
 
-    Droplets that cross together are taken for one larger particle: of the mass below 1 µm
-    ``f + (1 - f) / (1 + (PM2.5 / S)^a)`` stays there, the rest appears between 1 and 2.5 µm.
-    Fitted to a public recording of an OPC-N3 beside pod vaping, whose PM1 stops near 90 µg/m³.
+    The counter takes droplets that cross together for one larger particle. A share ``f + (1 - f) /
+    (1 + (PM2.5 / S)^a)`` of the mass below 1 µm stays there; the rest appears between 1 and 2.5 µm.
+    Fitted to a public recording of an OPC-N3 next to pod vaping, whose PM1 stops near 90 µg/m³.
 
     - `scale_ug_m3`: S.
     - `floor`: f.
@@ -50,22 +50,23 @@ class Coincidence:
 class PmPart:
     """A particle sensor.
 
-    - `counted_um`, `counted`: share of particles detected, at these diameters; log-linear between.
-    - `smear`: geometric standard deviation of reported against true size.
+    - `counted_um`, `counted`: share of particles detected at these diameters; interpolated over the
+      log diameter.
+    - `smear`: geometric standard deviation of reported size relative to true size.
     - `fixed_share`: for sensors without size resolution: (diameters, PM1/PM2.5, PM2.5/PM10)
       reported for a particle of that size, instead of `smear`.
-    - `noise_level`, `noise_sd`: mass noise, 1 s: standard deviation at these levels, µg/m³.
+    - `noise_level`, `noise_sd`: standard deviation of 1 s mass values at these levels, µg/m³.
     - `count_noise`: count noise in units of sqrt(count in `count_volume_cm3`).
-    - `count_volume_cm3`: air a count covers, cm³.
+    - `count_volume_cm3`: volume of air that a count covers, cm³.
     - `step`: resolution of mass, µg/m³.
     - `cap`: largest mass reported, µg/m³.
     - `saturates_at`: particles /cm³ above 0.3 µm at which dead time halves the count.
-    - `coincidence`: merging of particles, for sensors that size each one; their coarse mass is that
-      of single hits.
-    - `rigid`: range, over units, of the share of the mass reported in fixed proportions whatever
-      its size; 0 uses only `smear` or `fixed_share`.
+    - `coincidence`: merging of particles, for sensors that size each particle; their coarse mass
+      comes from single hits.
+    - `rigid`: range, over units, of the share of mass that is reported in fixed proportions
+      regardless of size; with 0, only `smear` or `fixed_share` applies.
     - `fine_share`: range of PM2.5/PM10 in those proportions.
-    - `spikes_per_day`: range of one-sample artefacts; half of the units have none.
+    - `spikes_per_day`: range of the number of one-sample artifacts; half of the units have none.
     - `lag_s`: range of the e-fold lag of the inlet and internal averaging, s.
     - `warm_up_s`: range of the time without a value after power-up, s.
     """
@@ -90,9 +91,9 @@ class PmPart:
     warm_up_s: tuple[float, float] = (8.0, 30.0)
 
     def matrix(self) -> NDArray[np.float64]:
-        """Channels from particles: shape (len(channels), N_BINS).
+        """Return the matrix from particles to channels, shape (len(channels), N_BINS).
 
-        Mass rows are µg/m³ per particle/cm³, number rows are /cm³.
+        Mass rows are µg/m³ per particle/cm³; number rows are /cm³.
         """
         counted = np.interp(np.log(BIN_MID_UM), np.log(self.counted_um), self.counted)
         mass = counted * BIN_MASS_UG * 1e6
@@ -105,7 +106,8 @@ class PmPart:
         return np.array(rows)
 
     def _above(self, cut_um: float) -> NDArray[np.float64]:
-        # A blind sensor spreads sizes widely: single scatter events, most miss the beam.
+        # A sensor without size resolution spreads sizes widely: single scatter events, and most
+        # particles miss the beam.
         spread = 1.45 if self.fixed_share else self.smear
         above: NDArray[np.float64] = ndtr(np.log(BIN_MID_UM / cut_um) / np.log(spread))
         return above
@@ -129,7 +131,7 @@ _LASER: Final = (
     (0.2, 0.3, 0.4, 1.0, 2.5, 4.0, 10.0, 25.0),
     (0.1, 0.7, 1.0, 1.0, 0.6, 0.25, 0.06, 0.01),
 )
-"""Sizes and shares detected of sensors by Sensirion and of their like."""
+"""Sizes and detected shares of sensors by Sensirion and similar ones."""
 _PMS5003: Final = PmPart(
     ("pm1", "pm25", "pm10", "n03", "n05", "n10", "n25", "n50", "n100"),
     (0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0),
@@ -146,9 +148,9 @@ _PMS5003: Final = PmPart(
     saturates_at=20000.0,
     rigid=(0.0, 0.4),
 )
-"""Plantower: 50 % counted at 0.3 µm and 98 % at 0.5 µm (datasheet); coarse dust is lost at the
-inlet and the beam. Shares of a PMS5003 on smoke 0.56-0.72 and 0.93-0.99, on salt fog 0.36-0.42 and
-0.64-0.66 (recordings)."""
+"""Plantower: counts 50 % at 0.3 µm and 98 % at 0.5 µm (datasheet); coarse dust is lost at the inlet
+and the beam. A PMS5003 had shares of 0.56-0.72 and 0.93-0.99 in smoke, and 0.36-0.42 and 0.64-0.66
+in salt fog (recordings)."""
 PM_PARTS: Final = {
     "pms5003": _PMS5003,
     "pms7003": replace(
@@ -214,8 +216,8 @@ PM_PARTS: Final = {
         rigid=(0.2, 0.9),
     ),
     "merakimt": PmPart(("pm25",), *_LASER, smear=1.35, step=1.0, lag_s=(3.0, 10.0)),
-    # one signal in fixed proportions: PM2.5/PM10 0.72 within 0.01 in two kitchens, PM10 =
-    # PM2.5 + 1 in a gym (recordings); 5-15 one-sample jumps a day (uHoo homes)
+    # One signal in fixed proportions: PM2.5/PM10 was 0.72 within 0.01 in two kitchens, and PM10 was
+    # PM2.5 + 1 in a gym (recordings). 5-15 one-sample jumps per day (uHoo homes).
     "one_size": PmPart(
         ("pm1", "pm25", "pm10"),
         *_LASER,
@@ -230,18 +232,18 @@ PM_PARTS: Final = {
 """All particle sensors."""
 
 _MERGED_UG_M3: Final = np.float32(np.pi / 6 * 1.6**3)
-"""Mass of a merged particle of 1.6 µm in each cm³, µg/m³."""
+"""Mass concentration of one merged particle of 1.6 µm per cm³, µg/m³."""
 
 _HIT_SHAPE: Final = 0.06
-"""Shape of the gamma distribution of the masses of coarse particles: PM10 of an OPC-N3 in clean
-air has a median of 1.6 and a 99th percentile of 113 µg/m³ (recording of a laboratory)."""
+"""Shape of the gamma distribution of coarse particle masses: in clean air, an OPC-N3's PM10 has a
+median of 1.6 and a 99th percentile of 113 µg/m³ (recording in a laboratory)."""
 
 _RESPONSE: Final = (0.5, 2.0)
 """Smallest and largest gain of a unit."""
 
 
 def _unit_matrix(rng: np.random.Generator, part: PmPart) -> NDArray[np.float64]:
-    """Matrix of one unit: sizes resolved to its degree, times its gain."""
+    """Draw the matrix of one unit, with its own size resolution and gain."""
     matrix = part.matrix()
     rigid = rng.uniform(*part.rigid)
     fine, submicron = rng.uniform(*part.fine_share), rng.uniform(0.65, 0.95)
@@ -252,7 +254,7 @@ def _unit_matrix(rng: np.random.Generator, part: PmPart) -> NDArray[np.float64]:
             if channel in share:
                 matrix[row] += rigid * (share[channel] * everything - matrix[row])
     gain = float(np.clip(rng.lognormal(0, 0.35), *_RESPONSE))
-    # Classes of a part that resolves sizes stay in order with one gain for all.
+    # A part that resolves sizes has one gain for all classes, so that they stay in order.
     of_channel = rng.lognormal(0, 0.04, (len(part.channels), 1))
     return np.asarray(matrix * gain * (of_channel if part.fixed_share else 1.0))
 
@@ -303,7 +305,7 @@ class PmUnit:
         pm1, pm25, n05, n10 = map(self.part.channels.index, ("pm1", "pm25", "n05", "n10"))
         fine = np.maximum(signal[pm25], 0) / np.float32(scale)
         lost = np.float32(1 - floor) * (1 - 1 / (1 + fine ** np.float32(power)))
-        # PM2.5 and PM10 are cumulative: they include what leaves PM1.
+        # PM2.5 and PM10 are cumulative: they include the mass that leaves PM1.
         moved = lost * signal[pm1]
         small = signal[n05] - signal[n10]
         signal[pm1] -= moved
@@ -317,7 +319,7 @@ class PmUnit:
         signal: NDArray[np.float32],
         averaged_s: int,
     ) -> None:
-        """Make the coarse mass that of whole particles: a few hits carry all of it."""
+        """Make the coarse mass a sum of whole particles: a few hits carry all of it."""
         pm25, pm10, n25 = map(self.part.channels.index, ("pm25", "pm10", "n25"))
         expected = np.maximum(signal[n25], 0) * (self.part.count_volume_cm3 * averaged_s)
         hits = rng.poisson(expected)
@@ -328,13 +330,13 @@ class PmUnit:
     def read(
         self, rng: np.random.Generator, signal: NDArray[np.float32], averaged_s: int
     ) -> NDArray[np.float32]:
-        """Add noise, spikes, quantization and caps to noise-free values, shape (channels, n)."""
+        """Add noise, spikes, quantization and caps to noise-free values of shape (channels, n)."""
         part = self.part
         n_mass = sum(c in _MASS_CUTS for c in part.channels)
         n = signal.shape[1]
         quiet = np.float32(self.noise / np.sqrt(averaged_s))
         noise = rng.standard_normal(signal.shape, dtype=np.float32)
-        # Channels of one measurement share particles: their noise is mostly common.
+        # Channels of one measurement share particles, so they share most of their noise.
         noise[1:n_mass] = 0.4 * noise[1:n_mass] + 0.9 * noise[0]
         mass = signal[:n_mass] + np.float32(self.zero)
         level = np.asarray(part.noise_level, np.float32)

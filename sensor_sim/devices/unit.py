@@ -1,4 +1,4 @@
-"""One device as built: its parts, its clock, its sampling, its faults."""
+"""Simulate one device: its parts, clock, sampling and faults."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _ABOVE_03: Final = np.array([0, 0, *([1.0] * (N_BINS - 2))], np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Inlet:
-    """Air at a device for one stretch, once a second; `plume` is None when nothing is going on."""
+    """Air at a device for one stretch, once a second; `plume` is None without sessions."""
 
     time: NDArray[np.float64]
     plume: NDArray[np.float32] | None
@@ -57,7 +57,7 @@ class Inlet:
         return cls(time, plume, slow, rh, temp)
 
     def background_pm25(self) -> NDArray[np.float32]:
-        """Return the true PM2.5 without sessions, grown by humidity, µg/m³."""
+        """Return the true PM2.5 without sessions, including growth by humidity, µg/m³."""
         table = (PM25_WEIGHT @ _FINE_NUMBERS).astype(np.float32)
         fine = self.slow[Slow.FINE] + self.slow[Slow.AMBIENT_FINE]
         coarse = self.slow[Slow.COARSE] + self.slow[Slow.AMBIENT_COARSE]
@@ -80,7 +80,7 @@ def _rh_row(rh: NDArray[np.float32]) -> NDArray[np.intp]:
 
 
 class _Lag:
-    """First-order lag of several rows, with memory."""
+    """First-order lag of several rows, which keeps its state between calls."""
 
     def __init__(self, tau_s: float, n: int) -> None:
         keep = np.exp(-1 / max(tau_s, 0.05))
@@ -107,9 +107,9 @@ class _Lag:
 class DeviceUnit:
     """State of one device.
 
-    `sense` turns a stretch of air into noise-free signals and raw ticks; the caller runs the VOC
-    Index over all devices; `report` samples, adds noise and writes readings. Its only input is the
-    air, so no reading can contain what only the simulation knows.
+    `sense` turns a stretch of air into noise-free signals and raw ticks. The caller then computes
+    the VOC Index of all devices, and `report` samples, adds noise and makes readings. The only
+    input is the air, so readings can't contain what only the simulation knows.
     """
 
     def __init__(self, device: Device, seed: int, start: float) -> None:
@@ -138,7 +138,7 @@ class DeviceUnit:
         self._co2_lag = _Lag(self._climate.co2_lag_s, 1)
         self._vape_base: float | None = None
         self._last_vendor_event = -np.inf
-        # Clock: most are set by network time, some are seconds out and drift.
+        # Most clocks are set by network time; some are off by seconds and drift.
         sloppy = rng.random() < 0.15
         self._clock_error = float(rng.normal(0, 4.0 if sloppy else 0.2))
         self._clock_drift = float(rng.normal(0, 20e-6 if sloppy else 1e-6))
@@ -157,10 +157,10 @@ class DeviceUnit:
         return self._pm.warm_up_s if self._pm else 0.0
 
     def sense(self, rng: np.random.Generator, air: Inlet) -> NDArray[np.float32]:
-        """Signals of all parts, once a second.
+        """Return the signals of all parts, once a second.
 
-        - Returns (signals, n): Particle channels; RH, temperature, CO2; TVOC; then three that are
-          never averaged: VOC index (zero yet), raw ticks, NOx index.
+        - Returns (signals, n): particle channels; RH, temperature, CO2; TVOC; then three that are
+          never averaged: VOC index (still zero), raw ticks, NOx index.
         """
         n = air.time.size
         out = np.zeros((self._n_pm + 7, n), np.float32)
@@ -224,7 +224,7 @@ class DeviceUnit:
         signals: NDArray[np.float32],
         faults: Sequence[Fault],
     ) -> Rows:
-        """Sample, add noise, apply faults."""
+        """Sample, add noise, and apply faults."""
         sampled, at, averaged, events = self._sample(rng, time, signals)
         values = self._values(rng, sampled, averaged)
         return self._send(rng, at, values, faults, events)
@@ -253,7 +253,7 @@ class DeviceUnit:
             meaned = self._n_pm + 4
             sampled[:meaned] = blocks[:meaned].mean(axis=2)
         if events:
-            # An event message carries the values at that time.
+            # An event message contains the values at that time.
             offset = signals.shape[1] - time.size
             which = [int(t - time[0]) + offset for t, _ in events]
             frames = signals[:, np.clip(which, 0, signals.shape[1] - 1)]
@@ -270,9 +270,9 @@ class DeviceUnit:
     ) -> tuple[NDArray[np.float32], list[tuple[float, str]]]:
         """Rate vaping 0-100 from this device's own channels, as its firmware would.
 
-        The manufacturer's rule is secret. This one uses the rise of PM1 over a ten-minute base,
-        discounted where gas rises as with sprays; alarm above 5 (the default), interference on a
-        gas surge.
+        The manufacturer's rule is secret. This rule uses the rise of PM1 over a ten-minute base,
+        reduced when gas rises as with sprays. It raises an alarm above 5 (the default), and
+        interference on a gas surge.
         """
         pm1 = signals[0]
         if self._vape_base is None:

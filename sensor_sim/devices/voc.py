@@ -1,9 +1,9 @@
-"""Gas sensors: metal oxides that respond to all organic gases at once, each differently.
+"""Simulate gas sensors: metal oxides that respond to all organic gases, to each differently.
 
 SGP40/41: ``raw = s0 - 870 log2((C + C0) / C0)`` ticks (datasheet: 870 ticks a doubling, unit range
 710-1030; C in ppb ethanol-equivalent), through the VOC Index algorithm. SGP30 and ENS160 report ppb
-ethanol-equivalent above what they take for clean air; BME680/688 with Bosch's library in its
-ultra-low-power mode holds each value for 300 s, in low-power mode for 3 s.
+ethanol-equivalent above their estimate of clean air. With Bosch's library, a BME680/688 holds each
+value for 300 s in ultra-low-power mode and for 3 s in low-power mode.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class VocPart:
-    """A gas sensor; `hold_s` is how long a value stays, one of these for a unit."""
+    """A gas sensor; each unit holds its values for one of the times in `hold_s`."""
 
     channels: tuple[str, ...]
     lag_s: tuple[float, float] = (5.0, 12.0)
@@ -42,7 +42,7 @@ VOC_PARTS: Final = {
 }
 """All gas sensors."""
 
-# Answer to each gas group relative to ethanol: glycol is weak, terpenes strong, propellant weak.
+# Response to each gas group relative to ethanol: weak to glycol and propellant, strong to terpenes.
 _ANSWER_LOW: Final = np.array([0.3, 1.0, 0.08, 1.0, 0.3])
 _ANSWER_HIGH: Final = np.array([1.0, 1.0, 0.35, 3.0, 1.0])
 
@@ -57,9 +57,9 @@ class VocUnit:
     - `clean_raw`: raw signal in clean air, ticks.
     - `ticks`: ticks per doubling of concentration.
     - `half_ppb`: C0, ppb ethanol-equivalent.
-    - `rh_ticks`: humidity left uncompensated, ticks per %RH.
-    - `noise`: ticks, or relative noise in per mille of a TVOC value.
-    - `zero_ppb`: level that the unit takes for clean air, ppb.
+    - `rh_ticks`: uncompensated effect of humidity, ticks per %RH.
+    - `noise`: noise in ticks or, for TVOC, in per mille of the value.
+    - `zero_ppb`: the unit's estimate of clean air, ppb.
     """
 
     part: VocPart
@@ -100,7 +100,7 @@ class VocUnit:
         rh: NDArray[np.float32],
         age_days: float,
     ) -> NDArray[np.int32]:
-        """Raw ticks of an SGP40/41, once a second."""
+        """Return the raw ticks of an SGP40/41, once a second."""
         ticks = np.float32(self.clean_raw + self.drift_ticks_day * age_days)
         signal = ticks - np.float32(self.ticks) * np.log2(1 + ppb / np.float32(self.half_ppb))
         signal += np.float32(self.rh_ticks) * (rh - 50)
@@ -110,7 +110,7 @@ class VocUnit:
     def tvoc(
         self, rng: np.random.Generator, ppb: NDArray[np.float32], averaged_s: int
     ) -> NDArray[np.float32]:
-        """TVOC reading of the other parts: above the unit's clean air, with relative noise."""
+        """Return TVOC readings of other parts: above the unit's clean air, with relative noise."""
         relative = np.float32(self.noise * 2e-3 / np.sqrt(averaged_s))
         noise = rng.standard_normal(ppb.size, dtype=np.float32)
         value = ppb - np.float32(self.zero_ppb) + (ppb * relative + np.float32(1.0)) * noise

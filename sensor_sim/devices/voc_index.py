@@ -1,13 +1,13 @@
 """Sensirion's VOC Index algorithm for many sensors at once.
 
-A numpy port of the published algorithm (`sensirion-gas-index-algorithm` 3.2, BSD-3-Clause, whose
-application note is "VOC Index for Experts"), in single precision like the original, with one
-state column a sensor. A mean-variance estimator tracks the raw signal over 12 h; the MOX model
-scales the distance to that mean; a sigmoid maps it to 0-500 around 100; an adaptive low-pass
-smooths it. A test holds every sample against the original.
+This is a numpy port of the published algorithm (`sensirion-gas-index-algorithm` 3.2, BSD-3-Clause,
+application note "VOC Index for Experts"), in single precision like the original, with one state
+column per sensor. A mean-variance estimator tracks the raw signal over 12 h; the MOX model scales
+the distance to that mean; a sigmoid maps it to 0-500 around 100; an adaptive low-pass smooths it. A
+test compares every sample with the original.
 
 The port loops over time, not over sensors, so it costs about the same for one sensor as for three
-hundred; below that the compiled original is quicker, and `VocIndex` picks by number.
+hundred. With fewer sensors, the compiled original is faster; `VocIndex` chooses by their number.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-try:  # of `requirements-sim.lock`; without it the port below does all the work
+try:  # from `requirements-sim.lock`; without it, the port below does all the work
     from sensirion_gas_index_algorithm import sensirion_gas_index_algorithm_wrap as _wrap
     from sensirion_gas_index_algorithm.voc_algorithm import VocAlgorithm
 
@@ -59,7 +59,7 @@ GAMMA_MEAN_SCALING: Final = _F(8)
 UPTIME_LIMIT: Final = _F(32_766)
 
 _FEW: Final = 300
-"""Up to this many sensors the compiled original is quicker than the loop over time."""
+"""Up to this many sensors, the compiled original is faster than the loop over time."""
 
 _HOUR: Final = 1.0 / 3600.0
 _GAMMA_MEAN: Final = _F(8 * 64 * _HOUR / (TAU_MEAN_H + _HOUR))
@@ -73,7 +73,7 @@ _A_SLOW: Final = _ONE / (TAU_SLOW_S + _ONE)
 
 
 def _exp(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Exponential correctly rounded to single precision, as the C library's is."""
+    """Return the exponential, rounded to single precision exactly as by the C library."""
     return np.exp(x.astype(np.float64)).astype(np.float32)
 
 
@@ -85,7 +85,7 @@ def _sigmoid(
 
 
 class VocIndexPort:
-    """State of the algorithm for `n` sensors sampled once a second."""
+    """State of the algorithm for `n` sensors that are sampled once a second."""
 
     def __init__(self, n: int) -> None:
         self._n = n
@@ -102,7 +102,7 @@ class VocIndexPort:
         self._low_started = np.zeros(n, bool)
 
     def reset(self, sensor: int) -> None:
-        """Start `sensor` (column number) afresh, as a power cut does."""
+        """Reset `sensor` (column number), as a power cut does."""
         fresh = VocIndexPort(1)
         for name, value in vars(self).items():
             if isinstance(value, np.ndarray):
@@ -111,8 +111,8 @@ class VocIndexPort:
     def process(self, raw: NDArray[np.integer]) -> NDArray[np.int32]:
         """Advance all sensors.
 
-        - `raw` (n, time): raw signal in ticks, one column a second; 0 or 65,000 and more is "no
-          signal".
+        - `raw` (n, time): raw signal in ticks, one column per second; 0, or 65,000 and more, means
+          "no signal".
         - Returns (n, time): VOC Index 1-500; 0 in the first 45 s after a start.
         """
         out = np.empty(raw.shape, np.int32)
@@ -123,7 +123,7 @@ class VocIndexPort:
     def _step(self, raw: NDArray[np.integer]) -> NDArray[np.int32]:
         black = self._uptime <= INITIAL_BLACKOUT_S
         if black.any():
-            # Rare: split the sensors, so that the common path carries no masks.
+            # Rare case: split the sensors, so that the common path needs no masks.
             self._uptime[black] += 1
             on = np.flatnonzero(~black)
             if on.size:
@@ -237,7 +237,7 @@ class VocIndex:
         self._originals = [] if self._port is not None else [VocAlgorithm() for _ in range(n)]
 
     def reset(self, sensor: int) -> None:
-        """Start `sensor` afresh."""
+        """Reset `sensor`."""
         if self._port is not None:
             self._port.reset(sensor)
         else:
@@ -249,6 +249,6 @@ class VocIndex:
             return self._port.process(raw)
         out = np.empty(raw.shape, np.int32)
         for row, algorithm, ticks in zip(out, self._originals, raw.tolist(), strict=True):
-            # Below the package's wrappers, which cost more than the algorithm.
+            # Bypass the package's wrappers, which cost more than the algorithm.
             row[:] = list(map(_PROCESS, repeat(algorithm._algorithm), ticks))  # noqa: SLF001
         return out

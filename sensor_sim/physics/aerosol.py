@@ -1,13 +1,13 @@
 """Size-resolved aerosol: lognormal sources in optical bins, evaporation, settling, growth.
 
-All particles of one release have the same age, so the number of them in a size bin is a product:
-transport (`physics.room`, the same for every size) times what aging does to sizes (here).
-Evaporation follows the d-squared law down to a residue, which maps sizes monotonically; the number
-below a bin edge is therefore the source's own lognormal taken at the size that shrank to that
-edge, in closed form and without numerical diffusion between bins.
+All particles of one release have the same age. So their number in a size bin is a product of
+transport (`physics.room`, the same for every size) and the effect of aging on sizes (here).
+Evaporation follows the d-squared law down to a residue, which maps sizes monotonically. The number
+below a bin edge is therefore the source's lognormal at the original size that has shrunk to that
+edge: a closed form, without numerical diffusion between bins.
 
-Coagulation is left out: at 1e5 /cm³ its e-fold is about 3 h (K = 1e-9 cm³/s), a plume is diluted
-below that within seconds of leaving the mouth.
+Coagulation is ignored: at 1e5 /cm³, its e-fold is about 3 h (K = 1e-9 cm³/s), and a plume is
+diluted below that concentration seconds after leaving the mouth.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 BIN_EDGES_UM: Final = np.array(
     [0.1, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 1.5, 2.5, 4.0, 5.0, 7.0, 10.0, 15.0, 25.0]
 )
-"""Edges of the optical bins, µm; below 0.1 µm no optical sensor sees anything."""
+"""Edges of the optical bins, µm; no optical sensor sees particles below 0.1 µm."""
 
 N_BINS: Final = BIN_EDGES_UM.size - 1
 
 BIN_MID_UM: Final = np.sqrt(BIN_EDGES_UM[1:] * BIN_EDGES_UM[:-1])
 
-# Number falls about with the square of the diameter across a bin, in sprays as in background.
+# In sprays and background, number falls with about the square of the diameter across a bin.
 _MEAN_CUBE: Final = (2 * np.diff(BIN_EDGES_UM)) / (
     BIN_EDGES_UM[:-1] ** -2.0 - BIN_EDGES_UM[1:] ** -2.0
 )
@@ -43,7 +43,7 @@ PM_FRACTION: Final[dict[str, NDArray[np.float64]]] = {
     key: np.where(BIN_EDGES_UM[1:] <= cut, 1.0, 0.0)
     for key, cut in (("pm1", 1.0), ("pm25", 2.5), ("pm4", 4.0), ("pm10", 10.0))
 }
-"""Share of each bin's mass that belongs to a size class (edges coincide with the cuts)."""
+"""Share of each bin's mass in each size class (bin edges coincide with the cuts)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,13 @@ class Mode:
 
 @dataclass(frozen=True, slots=True)
 class Aerosol:
-    """Aerosol of a source, per mg of airborne particles.
+    """A source's aerosol, per mg of airborne particles.
 
     - `volatile`: share of the mass that evaporates, 0-1.
     - `efold_s`: time in which the volatile mass falls to 1/e in dry still air, s.
-    - `sticking_per_h`: loss to surfaces beyond `deposition_per_h`, 1/h: spray droplets are charged,
-      tacky and thrown at walls (spray products lose 9-10 /h at every size, thaiscience 10990293).
+    - `sticking_per_h`: loss to surfaces in addition to `deposition_per_h`, 1/h: spray droplets are
+      charged and tacky, and hit walls (spray products lose 9-10 /h at every size, thaiscience
+      10990293).
     """
 
     modes: tuple[Mode, ...]
@@ -74,12 +75,12 @@ class Aerosol:
     def numbers_per_mg(
         self, age_s: NDArray[np.float64], *, evaporation_slowdown: float = 1.0
     ) -> NDArray[np.float64]:
-        """Particles still in each bin, of 1 mg released at age zero.
+        """Return the particles in each bin after aging, of 1 mg released at age zero.
 
         - `age_s` (n,): ages, s, >= 0.
         - `evaporation_slowdown`: factor on all lifetimes, >= 1; see `humidity_slows_evaporation`.
-        - Returns (N_BINS, n): Number of particles in each bin; deposition not included. The sum
-          over bins grows never, mass never either.
+        - Returns (N_BINS, n): number of particles in each bin, without deposition. Neither the sum
+          over bins nor the mass ever grows.
         """
         out = np.zeros((N_BINS, age_s.size))
         residue = (1.0 - self.volatile) ** (1 / 3)
@@ -103,7 +104,7 @@ class Aerosol:
 
 @lru_cache(maxsize=256)
 def _relative_efold(gsd: float) -> float:
-    """E-fold of lognormal mass under the d² law, in lifetimes of a droplet of the MMD."""
+    """Return the e-fold of lognormal mass by the d² law, in lifetimes of an MMD-sized droplet."""
     z = np.linspace(-4, 4, 161)
     weight = np.exp(-(z**2) / 2)
     weight /= weight.sum()
@@ -114,10 +115,10 @@ def _relative_efold(gsd: float) -> float:
 
 
 def humidity_slows_evaporation(rh_percent: float) -> float:
-    """Factor by which glycol droplets live longer in humid air, 1-3.
+    """Return the factor by which glycol droplets live longer in humid air, 1-3.
 
-    Glycerol takes up water and its lifetime grows with humidity (tandf.figshare 3997434); the
-    size of the effect is a prior between 1 at 60 %RH and 3 at 95 %RH.
+    Glycerol takes up water, so its lifetime grows with humidity (tandf.figshare 3997434). The size
+    of the effect is a prior: from 1 at 60 %RH to 3 at 95 %RH.
 
     >>> humidity_slows_evaporation(40.0), humidity_slows_evaporation(95.0)
     (1.0, 3.0)
@@ -126,11 +127,11 @@ def humidity_slows_evaporation(rh_percent: float) -> float:
 
 
 def deposition_per_h(diameter_um: NDArray[np.float64], surface: float = 1.0) -> NDArray[np.float64]:
-    """Loss of particles to surfaces, 1/h.
+    """Return the loss of particles to surfaces, 1/h.
 
-    Howard-Reed and Wallace 2003: 0.3 /h at 0.3-0.5 µm to 5.2 /h above 10 µm; between them
-    log-log interpolation, beyond 10 µm gravitational settling in 2.5 m of height. `surface`
-    multiplies it for furnishing and air speed (1.3-2.6, Thatcher 2002).
+    Howard-Reed and Wallace 2003: 0.3 /h at 0.3-0.5 µm to 5.2 /h above 10 µm; log-log interpolation
+    between these, and gravitational settling over a height of 2.5 m above 10 µm. `surface` is a
+    factor for furnishing and air speed (1.3-2.6, Thatcher 2002).
     """
     d = [0.1, 0.2, 0.4, 1.0, 2.5, 5.0, 10.0, 25.0]
     k = [0.35, 0.25, 0.30, 0.6, 1.6, 3.2, 5.2, 25.0]
@@ -140,13 +141,13 @@ def deposition_per_h(diameter_um: NDArray[np.float64], surface: float = 1.0) -> 
 def growth_factor(
     rh_percent: NDArray[np.float64] | float, kappa: float
 ) -> NDArray[np.float64] | np.float64:
-    """Diameter growth of background particles by water uptake.
+    """Return the diameter growth of background particles by water uptake.
 
     kappa-Köhler without the Kelvin term: ``g = (1 + kappa RH / (1 - RH))^(1/3)``; RH is capped
     at 98 %. Jayaratne 2018 saw Plantower counts grow above 75 %RH.
 
     - `kappa`: hygroscopicity, 0.1-0.4 for indoor background.
-    - Returns: Ratio to the dry diameter, >= 1.
+    - Returns: ratio to the dry diameter, >= 1.
     """
     a = np.clip(np.asarray(rh_percent) / 100, 0, 0.98)
     return np.cbrt(1 + kappa * a / (1 - a))

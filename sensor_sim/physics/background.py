@@ -1,8 +1,9 @@
-"""The background air of all rooms, without any session.
+"""Simulate the background air of all rooms, without sessions.
 
-One state a room and variable, advanced a minute at a time (exactly, for constant inputs within
-the minute) for all rooms together: fine and coarse particles from outdoors and from people, gases
-of people and materials, CO2, water vapor, temperature, and the building-wide excess.
+The state has one value per room and variable: fine and coarse particles from outdoors and from
+people, gases from people and materials, CO2, water vapor, temperature, and the building-wide
+excess. All rooms advance together, a minute at a time; the step is exact for inputs that are
+constant within the minute.
 
 Levels: school PM2.5 5.8 +- 2.3, PM10 11.2 +- 2.7 µg/m³, CO2 737 +- 347 ppm, RH 57.6 +- 4.3 %,
 18.5 +- 2.2 °C (Dosumu 2025, ten school rooms); a person gives 0.3 L CO2 and 0.8 g water per minute.
@@ -30,7 +31,7 @@ class Slow(IntEnum):
     """Variables of the slow state."""
 
     FINE = 0
-    """Fine mode, µg/m³ dry."""
+    """Fine mode, dry, µg/m³."""
     COARSE = 1
     """Coarse mode, µg/m³."""
     AMBIENT_FINE = 2
@@ -55,14 +56,14 @@ N_SLOW: Final = len(Slow)
 _G0: Final = int(Slow.GLYCOL)
 
 RH_TABLE: Final = np.arange(0, 100.25, 0.5)
-"""Grid of humidity for tables of grown background, %."""
+"""Humidity grid for tables of the grown background, %."""
 
 _FINE_MODES: Final = (Mode(0.20, 1.6, 0.4), Mode(0.40, 1.6, 0.6))
 _COARSE_MODE: Final = (Mode(4.5, 1.9),)
 
 
 def fine_numbers(kappa: float) -> NDArray[np.float64]:
-    """Particles in each bin of 1 µg/m³ (dry) of background at each humidity of `RH_TABLE`."""
+    """Return the particles per bin in 1 µg/m³ (dry) of background, for each of `RH_TABLE`."""
     out = np.empty((N_BINS, RH_TABLE.size))
     for i, g in enumerate(np.asarray(growth_factor(RH_TABLE, kappa))):
         grown = float(g)
@@ -73,12 +74,12 @@ def fine_numbers(kappa: float) -> NDArray[np.float64]:
 
 
 def coarse_numbers() -> NDArray[np.float64]:
-    """Particles in each bin of 1 µg/m³ of coarse background, /cm³, shape (N_BINS,)."""
+    """Return the particles per bin in 1 µg/m³ of coarse background, /cm³, shape (N_BINS,)."""
     return Aerosol(_COARSE_MODE).numbers_per_mg(np.zeros(1))[:, 0] * 1e-9
 
 
 class Background:
-    """Slow state of all rooms."""
+    """The slow state of all rooms."""
 
     def __init__(self, rng: np.random.Generator, airs: Sequence[RoomAir]) -> None:
         n = len(airs)
@@ -108,12 +109,12 @@ class Background:
         ambient: NDArray[np.float64],
         hour: NDArray[np.float64],
     ) -> NDArray[np.float64]:
-        """Advance by minutes.
+        """Advance minute by minute.
 
         - `ach` (minutes, rooms): air changes, 1/h.
         - `ambient` (minutes, 2): building-wide excess outdoors, fine and coarse, µg/m³.
         - `hour` (minutes,): local hour of day.
-        - Returns (minutes + 1, N_SLOW, rooms): State at the start and after each minute.
+        - Returns (minutes + 1, N_SLOW, rooms): state at the start and after each minute.
         """
         minutes, n = ach.shape
         out = np.empty((minutes + 1, N_SLOW, n))
@@ -155,5 +156,5 @@ class Background:
 
 
 def humidity(water_g_m3: NDArray[np.float64], temp_c: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Relative humidity, %, at most 100."""
+    """Return the relative humidity, %, at most 100."""
     return np.minimum(100 * water_g_m3 / saturation_g_m3(temp_c), 100.0)

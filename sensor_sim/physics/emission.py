@@ -1,4 +1,4 @@
-"""Releases of a source, and a session of releases."""
+"""The releases of a source, and a session of releases."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ NO_GAS = (0.0, 0.0, 0.0, 0.0, 0.0)
 
 @dataclass(frozen=True, slots=True)
 class Emission:
-    """Releases of one composition, one after the other.
+    """Successive releases of the same composition.
 
-    - `duration_s`: length of each release, s; up to 5 s it is taken as a pulse.
-    - `times_s`: start of each release, s after the session's start; one by default.
-    - `shares`: share of the amounts below in each release; sums to one.
-    - `particles_mg`: airborne particle mass, mg, over all releases.
-    - `gas_mg`: mass of each group of `sensor_sim.physics.gas`, mg.
+    - `duration_s`: length of each release, s; up to 5 s, it is treated as a pulse.
+    - `times_s`: start of each release, s after the session's start; by default, one release.
+    - `shares`: each release's share of the amounts below; they sum to one.
+    - `particles_mg`: total mass of airborne particles, mg.
+    - `gas_mg`: total mass of each group of `sensor_sim.physics.gas`, mg.
     - `heat_kj`: sensible heat, kJ; negative cools.
-    - `fog`: the particles are water and live only where the air is close to saturation.
+    - `fog`: whether the particles are water, which lasts only in air close to saturation.
     """
 
     duration_s: float
@@ -39,7 +39,7 @@ class Emission:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One session of releases in one room; `masked_by` is a source run on purpose meanwhile."""
+    """One session of releases in one room; `masked_by` is a source that ran to hide it."""
 
     id: str
     room: str

@@ -1,13 +1,13 @@
-"""One session as one sensor's inlet sees it, second by second.
+"""Compute a session's plume at one sensor's inlet, second by second.
 
 Rows of a plume: particles in each size bin (/cm³), the five gas groups (ppb), CO2 and CO (ppm),
 water vapor (g/m³), heat (K). Transport is a fixed set of exponentials (`physics.room`) times
-``exp(-∫ACH dt)``; aging multiplies each row by its own curve. A release that lasts is a sum of
-short constant ones, each a difference of running sums of the response to a pulse, so the cost
-does not depend on its length.
+``exp(-∫ACH dt)``; aging multiplies each row by its own curve. A long release is a sum of short
+constant releases. Each of these is a difference of running sums of the response to a pulse, so the
+cost does not depend on its length.
 
-While a plume is unmixed it is lumpy: a lognormal fluctuation with a correlation of a few seconds,
-common to all it carries, dying out with mixing.
+An unmixed plume is lumpy: a lognormal fluctuation, correlated over a few seconds and common to all
+rows, fades as the plume mixes.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ HEAT: Final = WATER + 1
 N_ROWS: Final = HEAT + 1
 
 LONGEST_S: Final = 10_800
-"""Nothing is followed longer than this after the last release, s."""
+"""A plume is simulated at most this long after its last release, s."""
 
 PM25_WEIGHT: Final[NDArray[np.float32]] = (BIN_MASS_UG * 1e6 * PM_FRACTION["pm25"]).astype(
     np.float32
 )
-"""True PM2.5 of a particle/cm³ in each bin, µg/m³."""
+"""True PM2.5 of one particle/cm³ in each bin, µg/m³."""
 
 _PM_WEIGHT: Final = BIN_MASS_UG * 1e6
 _AGES: Final = np.concatenate([np.arange(0.0, 40.0), np.geomspace(40, LONGEST_S, 70)])
-# Below what any sensor detects: PM 0.1 µg/m³, gas 2 ppb, CO2 3 ppm, CO 0.05 ppm, water 0.03 g/m³,
-# heat 0.03 K.
+# Too little for any sensor to detect: PM 0.1 µg/m³, gas 2 ppb, CO2 3 ppm, CO 0.05 ppm, water 0.03
+# g/m³, heat 0.03 K.
 _NEGLIGIBLE: Final = np.array([2.0] * 5 + [3.0, 0.05, 0.03, 0.03])
 _PULSE_S: Final = 5.0
 _HEAT_LOSS_PER_H: Final = 10.0
@@ -67,7 +67,7 @@ class Plume:
     """A session's contribution at one inlet.
 
     - `first`: second of the first column, s after the simulation's start.
-    - `rows` (N_ROWS, n): see the module; row by row additive to everything else in the air.
+    - `rows` (N_ROWS, n): see the module; each row is added to everything else in the air.
     - `active`: rows that are not all zero.
     """
 
@@ -77,7 +77,7 @@ class Plume:
 
     @property
     def pm25(self) -> NDArray[np.float32]:
-        """Noise-free PM2.5 excess, µg/m³."""
+        """The noise-free PM2.5 excess, µg/m³."""
         return np.asarray(PM25_WEIGHT @ self.rows[:N_BINS])
 
 
@@ -87,7 +87,7 @@ def _pulse_response(
     surface: float,
     slowdown: float,
 ) -> NDArray[np.float64]:
-    """Rows after the whole emission at age zero, on `_AGES`, without air exchange."""
+    """Return the rows at `_AGES` if everything is released at age zero, without air exchange."""
     hours = _AGES / 3600
     out = np.zeros((N_ROWS, _AGES.size))
     if e.particles_mg > 0 and e.aerosol is not None:
@@ -145,13 +145,13 @@ def plume_at(
     water_g_m3: float,
     temp_c: float,
 ) -> Plume | None:
-    """Follow a session to a sensor's inlet.
+    """Return a session's plume at a sensor's inlet.
 
     - `first`: second of the session's start, s after the simulation's start.
-    - `ach_per_minute` (minutes,): air changes from the session's start on, 1/h; the last value is
-      taken to stay.
+    - `ach_per_minute` (minutes,): air changes from the session's start on, 1/h; after its end, the
+      last value applies.
     - `rh`, `water_g_m3`, `temp_c`: air of the room at the start.
-    - Returns: None where nothing ever reaches the sensor.
+    - Returns: None if nothing ever reaches the sensor.
     """
     fan_on = bool(ach_per_minute[0] > air.ach_off * 1.5)
     transport = arrival(air, sensor, place, _AGES, fan_on=fan_on)
@@ -185,7 +185,7 @@ def plume_at(
     lumps = _lumps(rng, place.lumpiness * fresh)
     rows[:HEAT] *= lumps
     if rows[WATER].max() > 0:
-        # What exceeds saturation condenses on walls and droplets.
+        # Vapor above saturation condenses on walls and droplets.
         room_left = saturation_g_m3(temp_c + rows[HEAT]) - water_g_m3
         np.minimum(rows[WATER], np.maximum(room_left, 0).astype(np.float32), out=rows[WATER])
     if fog.any():
@@ -207,12 +207,12 @@ def _release(
 ) -> None:
     n = target.shape[1]
     kernel = _expand(response, horizon)
-    # Fade to nothing over the last tenth instead of stepping there.
+    # Fade out over the last tenth to avoid a step.
     tail = max(horizon // 10, 1)
     kernel[:, -tail:] *= np.linspace(1, 0, tail, dtype=np.float32)
     shots = [(at + e.duration_s / 2, share) for at, share in zip(e.times_s, e.shares, strict=True)]
     if e.duration_s > _PULSE_S:
-        # A long release: equal blocks of uneven strength, each constant.
+        # A long release: blocks of equal length, each with its own constant strength.
         blocks = int(np.clip(e.duration_s / 30, 1, 24))
         width = max(round(e.duration_s / blocks), 1)
         kernel = _constant(kernel, width)
@@ -236,7 +236,7 @@ def _release(
 
 
 def _constant(kernel: NDArray[np.float32], width: int) -> NDArray[np.float32]:
-    """Response to a constant release of `width` seconds, of the same total."""
+    """Return the response to a constant release over `width` seconds with the same total."""
     rows, n = kernel.shape
     running = np.empty((rows, n + width))
     np.cumsum(kernel, axis=1, dtype=np.float64, out=running[:, :n])
@@ -255,8 +255,8 @@ def _fresh_share(
 ) -> NDArray[np.float32]:
     """Return the share of arriving air that has not mixed with the room yet, 0-1, each second.
 
-    Only air beyond the level of perfect mixing is lumpy: a puff until it has spread, a long
-    release in proportion to its newest part.
+    Only concentration above the level of perfect mixing is lumpy: a puff until it has spread, and a
+    long release in proportion to its newest part.
     """
     n = exchange.size
     tracer = np.zeros((2, n), np.float32)
@@ -269,7 +269,7 @@ def _fresh_share(
 
 
 def _lumps(rng: np.random.Generator, width: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Lognormal fluctuation with mean one and this log standard deviation."""
+    """Return a lognormal fluctuation with mean one and log standard deviation `width`."""
     keep = float(np.exp(-1 / rng.uniform(3, 10)))
     white = rng.standard_normal(width.size, dtype=np.float32)
     b, a = np.array([np.sqrt(1 - keep**2)], np.float32), np.array([1, -keep], np.float32)

@@ -1,15 +1,14 @@
-"""Air of one restroom: zones, mixing, exhaust, the sensor's corner.
+"""Model the air of one restroom: zones, mixing, exhaust, the pocket around the sensor.
 
-Four zones: the near field around whoever releases something (1-4 m³, exchange 2-15 m³/min), the
-half of the room with the source, the half with the sensor, and the pocket of air around the
-sensor under the ceiling. Symmetric flows join them, so without exhaust no mass is lost. Exhaust
-takes the same share of every zone (a fan over the stalls with make-up air under the door), which
-makes its loss a common factor ``exp(-∫ACH dt)`` while the mixing stays a fixed set of
-exponentials.
+There are four zones: the near field around the source (1-4 m³, exchange 2-15 m³/min), the half of
+the room with the source, the other half, and the pocket of air around the sensor under the ceiling.
+Symmetric flows connect them, so without exhaust no mass is lost. Exhaust takes the same share of
+every zone (a fan over the stalls with make-up air under the door). So its loss is a common factor
+``exp(-∫ACH dt)``, and mixing stays a fixed set of exponentials.
 
 Numbers: ASHRAE 62.1 (70 cfm a fixture, 4 fixtures in 50 m³ give 9.5 ACH; 6-15 ACH in practice,
-0.5-2 with the fan off); near field, mixing of 1-5 min and a ceiling delay of 5-60 s are the
-priors of the two-zone literature (Furtaw 1996 and after).
+0.5-2 with the fan off); the near field, a mixing time of 1-5 min and a ceiling delay of 5-60 s are
+priors from the two-zone literature (Furtaw 1996 and later).
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ class RoomAir:
 
     - `ach_on`, `ach_off`: air changes per hour with the exhaust fan on and off.
     - `fan`: ``schedule`` (6-20 h), ``occupancy`` (with a 15 min overrun), ``always`` or ``broken``.
-    - `mixing_s`: time constant of mixing between the halves with the fan on; 1.6 times that
-      without.
+    - `mixing_s`: time constant of mixing between the halves with the fan on; with the fan off, it
+      is 1.6 times as long.
     - `surface`: factor on particle deposition.
     """
 
@@ -49,7 +48,7 @@ class RoomAir:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, volume_m3: float | None = None) -> RoomAir:
-        """Draw a room; `volume_m3` (15-80) is kept where given."""
+        """Draw a room; if given, use `volume_m3` (15-80)."""
         return cls(
             volume_m3=volume_m3 or log_uniform(rng, 15, 80),
             ach_on=log_uniform(rng, 4, 15),
@@ -62,10 +61,10 @@ class RoomAir:
 
 @dataclass(frozen=True, slots=True)
 class SensorPlace:
-    """Place of a sensor.
+    """The place of a sensor.
 
-    - `pocket_m3`: air around it that mixes as one, m³.
-    - `delay_s`: time constant with which that air follows its half of the room, s.
+    - `pocket_m3`: well-mixed air around the sensor, m³.
+    - `delay_s`: time constant with which the pocket follows its half of the room, s.
     """
 
     pocket_m3: float
@@ -79,15 +78,15 @@ class SensorPlace:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A place of release, as seen from the room and its sensors.
+    """The place of a release, relative to the room and a sensor.
 
     - `near_m3`: near field, m³.
-    - `exchange_m3_min`: air exchange of the near field with its half, m³/min.
-    - `same_half`: whether the sensor hangs over the same half.
+    - `exchange_m3_min`: air exchange between the near field and its half, m³/min.
+    - `same_half`: whether the sensor is over the same half.
     - `jet`: share of that exchange that passes the sensor's pocket directly (rising plume, fan
       draught).
-    - `carry_s`: pure delay before anything reaches the sensor, s.
-    - `lumpiness`: log standard deviation of concentration while unmixed.
+    - `carry_s`: delay before anything reaches the sensor, s.
+    - `lumpiness`: log standard deviation of the concentration while unmixed.
     """
 
     near_m3: float
@@ -110,11 +109,11 @@ class Place:
         )
 
     def spread(self, factor: float, volume_m3: float) -> Place:
-        """Return the place with a near field larger by `factor`, at most a third of the room."""
+        """Return the place with its near field times `factor`, at most a third of the room."""
         return replace(self, near_m3=min(self.near_m3 * factor, volume_m3 / 3))
 
     def towards(self, rng: np.random.Generator, near: float) -> Place:
-        """Return the same place as one of the room's sensors sees it.
+        """Return this place relative to one of the room's sensors.
 
         - `near`: chance that the release is right under the sensor, 0-1.
         """
@@ -141,13 +140,13 @@ class Place:
 def zone_concentrations(
     air: RoomAir, sensor: SensorPlace, place: Place, age_s: NDArray[np.float64], *, fan_on: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Concentration in each zone after a unit release into the near field, without losses.
+    """Return the concentration in each zone after a unit release into the near field.
 
-    - `age_s` (n,): time since the release, s; zero response before `place.carry_s` is not applied
+    - `age_s` (n,): time since the release, s. Losses and the delay `place.carry_s` are not applied
       here.
-    - `fan_on`: the fan stirs: mixing is 1.6 times slower without.
-    - Returns `concentration` (4, n): 1/m³ for near field, source's half, other half, sensor's
-      pocket.
+    - `fan_on`: whether the fan runs; without it, mixing is 1.6 times slower.
+    - Returns `concentration` (4, n): 1/m³, in the near field, the source's half, the other half and
+      the sensor's pocket.
     - Returns `volume` (4,): m³; ``volume @ concentration`` is 1 at every age.
     """
     half = max((air.volume_m3 - place.near_m3 - sensor.pocket_m3) / 2, 1.0)
@@ -174,9 +173,9 @@ def zone_concentrations(
 def arrival(
     air: RoomAir, sensor: SensorPlace, place: Place, age_s: NDArray[np.float64], *, fan_on: bool
 ) -> NDArray[np.float64]:
-    """Concentration at the sensor after a unit release, without losses, 1/m³.
+    """Return the concentration at the sensor after a unit release, without losses, 1/m³.
 
-    As `zone_concentrations` for the pocket, later by `place.carry_s`.
+    This is the pocket's value from `zone_concentrations`, delayed by `place.carry_s`.
     """
     later = np.maximum(age_s - place.carry_s, 0.0)
     at_sensor = zone_concentrations(air, sensor, place, later, fan_on=fan_on)[0][_POCKET]

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 class Source:
     """One kind of source.
 
-    - `kind`: `detection.events.EventKind` that a perfect detector would report.
+    - `kind`: the `detection.events.EventKind` that a perfect detector would report.
     - `per_day`: mean number in a student restroom on a school day.
-    - `when`: key of `sensor_sim.schedule.PROFILES`: when in the day it happens.
-    - `hard_weight`: relative share among the nuisances of the hard benchmark (0 for vaping).
+    - `when`: key of `sensor_sim.schedule.PROFILES`, for the time of day.
+    - `hard_weight`: relative share of the nuisances in the hard benchmark (0 for vaping).
     - `near_sensor`: probability that it happens right under the sensor.
-    - `spread`: factor on the near field's volume: a crowd or a mop is not at one point.
+    - `spread`: factor on the near field's volume, for sources that aren't at one point, such as a
+      crowd.
     """
 
     kind: str
@@ -68,7 +69,7 @@ SOURCES: Final = {
     "incense": Source("smoke", nuisances.incense, 0.03, "open", 0.8, spread=3.0),
     "breath": Source("steam", nuisances.breath, 0.5, "students", 6.0, near_sensor=1.0),
 }
-"""All sources that belong to one room, in the order in which they are drawn."""
+"""All sources inside a room, in the order in which they are drawn."""
 
 BUILDING_WIDE: Final[dict[str, float]] = {"wildfire": 0.01, "mowing": 0.04}
-"""Sources outdoors that every room sees, with their mean number a day; kind `ambient`."""
+"""Outdoor sources that reach every room, with their mean number per day; kind `ambient`."""

@@ -1,17 +1,17 @@
-"""Sprays, fragrances and cleaning; water, dryers and fog; dust and leaking smoke; a breath.
+"""Sources: sprays, fragrances, cleaning; water, dryers, fog; dust and leaking smoke; a breath.
 
 Sprays: sizes from Dua 1995 (doi 10.1080/02786829508965318: MMAD 2.3-8.8 µm, GSD 2.0-3.8) and
 Bertholon 2015 (most particles below 0.3 µm: the residue tail); losses are checked against Seller
-2021 (doi 10.1016/j.buildenv.2021.107738). Masses of propellant, solvent and hand rub are grams:
-100-1000 times the gas of a puff.
+2021 (doi 10.1016/j.buildenv.2021.107738). Propellant, solvent and hand rub release grams: 100-1000
+times the gas of a puff.
 
-Water: Zhou 2007 (shower droplets 5-7 µm in the stall), recordings of uHoo monitors in homes
-(+8-37 %RH in 10 min, +0.4-2.5 °C), Sain 2018 (doi 10.1111/ina.12414: ultrasonic humidifier
-3-6e4 /cm³), Giao 2022 (hand dryer, doi 10.3389/fpubh.2022.804825). Droplets below about 90 %RH are
-gone in under a second, so `Emission.fog` particles count only where the air nears saturation.
+Water: Zhou 2007 (shower droplets 5-7 µm in the stall), recordings of uHoo monitors in homes (+8-37
+%RH in 10 min, +0.4-2.5 °C), Sain 2018 (doi 10.1111/ina.12414: ultrasonic humidifier 3-6e4 /cm³),
+Giao 2022 (hand dryer, doi 10.3389/fpubh.2022.804825). Below about 90 %RH, droplets evaporate in
+under a second, so `Emission.fog` particles exist only in air close to saturation.
 
-Dust: Serfozo 2014 (walking: PM10 +84 %, number below 1 µm unchanged), Tian 2014 (resuspension
-rises with size), section 8 of the project's parameter table for amounts.
+Dust: Serfozo 2014 (walking: PM10 +84 %, number below 1 µm unchanged), Tian 2014 (resuspension rises
+with size), and section 8 of the project's parameter table for amounts.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _can(
     gas_mg: tuple[float, ...],
     late_mg: tuple[float, ...],
 ) -> tuple[Emission, ...]:
-    """Pressurized can: coarse droplets with a fine residue tail, gas at once and from surfaces."""
+    """Draw a pressurized can: coarse droplets, fine residue, gas at once and from surfaces."""
     fine = log_uniform(rng, 0.005, 0.05)
     sticking = float(rng.uniform(1, 4))
     coarse = Aerosol(
@@ -68,7 +68,7 @@ def _can(
 
 
 def deodorant(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Deodorant or body spray: 10-500 mg airborne, 0.3-5 g propellant and ethanol."""
+    """Draw a deodorant or body spray: 10-500 mg airborne, 0.3-5 g propellant and ethanol."""
     grams = log_uniform(rng, 0.3, 5)
     prop = float(rng.uniform(0.4, 0.8))
     gas = (0.0, 800 * grams * (1 - prop), 1000 * grams * prop, log_uniform(rng, 1, 30), 0.0)
@@ -77,21 +77,21 @@ def deodorant(rng: np.random.Generator) -> tuple[Emission, ...]:
 
 
 def hair_spray(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Hair spray: more solvent, resin residue."""
+    """Draw a hair spray: more solvent, and resin residue."""
     grams = log_uniform(rng, 0.5, 5)
     gas = (0.0, 500 * grams, 400 * grams, log_uniform(rng, 1, 10), 0.0)
     return _can(rng, log_uniform(rng, 20, 500), gas, (0.0, 300 * grams, 0.0, 2.0, 0.0))
 
 
 def air_freshener(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Air freshener can, by hand or by a timer on the wall: 0.1-2 g."""
+    """Draw an air freshener, sprayed by hand or by a timer on the wall: 0.1-2 g."""
     grams = log_uniform(rng, 0.1, 2)
     gas = (log_uniform(rng, 0.1, 5), 300 * grams, 600 * grams, 20 * grams, 0.0)
     return _can(rng, log_uniform(rng, 5, 150), gas, (0.5, 50 * grams, 0.0, 10 * grams, 0.0))
 
 
 def perfume(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Perfume atomizer or dab: 0.05-0.6 g ethanol, few droplets."""
+    """Draw perfume, sprayed or dabbed: 0.05-0.6 g ethanol, few droplets."""
     gas = (0.0, log_uniform(rng, 50, 600), 0.0, log_uniform(rng, 3, 40), 0.0)
     droplets = Emission(
         1.0,
@@ -102,7 +102,7 @@ def perfume(rng: np.random.Generator) -> tuple[Emission, ...]:
 
 
 def trigger_cleaner(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Trigger spray and wipe: 1-50 mg of large droplets, 0.02-1 g evaporating for 5-20 min."""
+    """Draw a trigger spray and wipe: 1-50 mg of large droplets; 0.02-1 g evaporates in 5-20 min."""
     n = int(rng.integers(2, 10))
     times = tuple(float(i) * float(rng.uniform(1, 6)) for i in range(n))
     late = log_uniform(rng, 20, 1000)
@@ -124,13 +124,13 @@ def trigger_cleaner(rng: np.random.Generator) -> tuple[Emission, ...]:
 
 
 def hand_sanitizer(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Hand rub: 0.3-2 g ethanol over 20-60 s, no particles."""
+    """Draw a hand rub: 0.3-2 g ethanol over 20-60 s, no particles."""
     gas = (log_uniform(rng, 0.1, 3), log_uniform(rng, 300, 2000), 0.0, 1.0, 0.0)
     return (Emission(float(rng.uniform(20, 60)), gas_mg=gas),)
 
 
 def floor_cleaning(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Mopping: 0.5-10 g of solvent and scent over 10-40 min, moisture, stirred dust."""
+    """Draw mopping: 0.5-10 g of solvent and scent over 10-40 min, moisture, stirred-up dust."""
     grams = log_uniform(rng, 0.5, 10)
     length = float(rng.uniform(600, 2400))
     gas = (30 * grams, 800 * grams, 0.0, 100 * grams, 0.0)
@@ -142,9 +142,9 @@ def floor_cleaning(rng: np.random.Generator) -> tuple[Emission, ...]:
 
 
 def reed_diffuser(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Reed diffuser: propylene glycol and scent all day.
+    """Draw a reed diffuser: propylene glycol and scent all day.
 
-    A bathroom with one held 273-528 ppb PG (doi 10.3390/atmos14061012); 12-60 mg/h gives that
+    A bathroom with a diffuser had 273-528 ppb PG (doi 10.3390/atmos14061012); 12-60 mg/h gives this
     at a few air changes per hour.
     """
     rate = log_uniform(rng, 12, 60)
@@ -172,19 +172,19 @@ def _steam(
 
 
 def hot_tap(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Hot tap left running 0.5-6 min: 3-20 g vapor a minute."""
+    """Draw a hot tap left running for 0.5-6 min: 3-20 g vapor per minute."""
     return _steam(rng, log_uniform(rng, 30, 360), log_uniform(rng, 3, 20), log_uniform(rng, 3, 25))
 
 
 def shower(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Hot shower of 3-15 min: 10-45 g vapor a minute and 10-60 kJ."""
+    """Draw a hot shower of 3-15 min: 10-45 g vapor per minute and 10-60 kJ."""
     return _steam(
         rng, log_uniform(rng, 180, 900), log_uniform(rng, 10, 45), log_uniform(rng, 10, 60)
     )
 
 
 def hand_dryer(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Hand dryer, 10-40 s: warm air, some droplets and motor wear (0-13 µg/m³ PM2.5)."""
+    """Draw a hand dryer, 10-40 s: warm air, some droplets and motor wear (0-13 µg/m³ PM2.5)."""
     return (
         Emission(
             float(rng.uniform(10, 40)),
@@ -197,7 +197,7 @@ def hand_dryer(rng: np.random.Generator) -> tuple[Emission, ...]:
 
 
 def flush(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Toilet flush: a little coarse spray that dries, a breath of moisture."""
+    """Draw a toilet flush: a little coarse spray that dries, and a little moisture."""
     return (
         Emission(
             4.0,
@@ -209,7 +209,7 @@ def flush(rng: np.random.Generator) -> tuple[Emission, ...]:
 
 
 def humidifier(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Ultrasonic humidifier, 5-60 min: water, and the salt of hard water as fine residue."""
+    """Draw an ultrasonic humidifier, 5-60 min: water, and salt from hard water as fine residue."""
     length = log_uniform(rng, 300, 3600)
     hours = length / 3600
     residue = Aerosol((Mode(float(rng.uniform(0.3, 0.9)), 1.8),), density_g_cm3=2.0)
@@ -226,7 +226,7 @@ def humidifier(rng: np.random.Generator) -> tuple[Emission, ...]:
 
 
 def nebulizer(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Medical or salt nebulizer, 3-12 min: droplets dry to salt residue of 0.4-1.5 µm."""
+    """Draw a medical or salt nebulizer, 3-12 min: droplets dry to 0.4-1.5 µm salt residue."""
     length = float(rng.uniform(180, 720))
     aerosol = Aerosol(
         (Mode(float(rng.uniform(3, 5)), 1.9),),
@@ -245,7 +245,7 @@ def nebulizer(rng: np.random.Generator) -> tuple[Emission, ...]:
 
 
 def fog_machine(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Theatrical glycol fog drifting in for 1-10 min: like vape, but minutes long and much."""
+    """Draw theatrical glycol fog drifting in for 1-10 min: like vapor, but longer and much more."""
     length = log_uniform(rng, 60, 600)
     aerosol = Aerosol(
         (Mode(float(rng.uniform(0.6, 1.5)), 1.7),),
@@ -278,18 +278,18 @@ def _dust(rng: np.random.Generator, mg: float, length_s: float, people: float) -
 
 
 def class_change(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Crowd of a class change: coarse dust, breath, body scent for 3-7 min."""
+    """Draw the crowd of a class change: coarse dust, breath, body scent for 3-7 min."""
     people = float(rng.uniform(3, 12))
     return (_dust(rng, log_uniform(rng, 0.3, 6), float(rng.uniform(180, 420)), people),)
 
 
 def paper_dust(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Paper towels, shaken clothes: 10-60 s of coarse dust."""
+    """Draw paper towels and shaken clothes: 10-60 s of coarse dust."""
     return (_dust(rng, log_uniform(rng, 0.1, 3), float(rng.uniform(10, 60)), 1.0),)
 
 
 def incense(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Cooking, incense or candle smoke leaking in for 5-60 min: 50-500 µg/m³."""
+    """Draw cooking, incense or candle smoke leaking in for 5-60 min: 50-500 µg/m³."""
     length = log_uniform(rng, 300, 3600)
     mg = log_uniform(rng, 0.15, 1.5) * length / 60
     return (
@@ -305,7 +305,7 @@ def incense(rng: np.random.Generator) -> tuple[Emission, ...]:
 
 
 def breath(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Someone breathes or talks right at the sensor: +3-4 %RH for seconds, CO2."""
+    """Draw someone breathing or talking right at the sensor: +3-4 %RH for seconds, CO2."""
     n = int(rng.integers(1, 4))
     return (
         Emission(

@@ -1,4 +1,4 @@
-"""Exhaled e-cigarette and cannabis aerosol, and cigarettes.
+"""Sources: exhaled e-cigarette and cannabis aerosol, and cigarettes.
 
 Ranges from Sousan 2022 (doi 10.1080/02786826.2022.2047152: MMD 0.41-0.62 µm), Wallace (AAAR 2020,
 abstract 210: ~88 % of nicotine vape mass volatile; THC 2.5-6.5 mg a puff, low volatility),
@@ -6,9 +6,9 @@ Zhao 2020 (doi 10.1016/j.atmosenv.2020.117731: cannabis vape modes at 0.4 and 0.
 Juul recording (fine excess falls to 1/e in 19 s, middle half 15-24 s) and, for cigarettes, Ott
 (Indoor Air 24:199) and the 2-3 mg/min of the emission literature.
 
-How much a metal oxide sees of a puff is not published: glycols alone would be a tenth of what some
-monitors show. The gas of a session is therefore drawn over a range ten times as wide as the
-amounts, from hardly any answer to one doubling of the signal.
+No source says how much of a puff a metal-oxide sensor sees: glycols alone would give a tenth of
+what some monitors show. The gas of a session is therefore drawn from a range ten times as wide as
+that of the amounts, from hardly any response to one doubling of the signal.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def puff_times(
 
 
 def shares(rng: np.random.Generator, n: int) -> tuple[float, ...]:
-    """Unequal shares of `n` puffs, summing to one."""
+    """Draw unequal shares of `n` puffs that sum to one."""
     weight = rng.lognormal(0, 0.4, n)
     return tuple(float(w) for w in weight / weight.sum())
 
@@ -45,7 +45,7 @@ def _volatile_efold_s(rng: np.random.Generator, median: float, low: float, high:
 
 
 def _gas_mg(rng: np.random.Generator, glycol: float, terpene: float) -> tuple[float, ...]:
-    """Gas of a session: these amounts, mg, times 0.5-5 for flavors, acids and their products."""
+    """Draw a session's gas: these amounts, mg, times 0.5-5 for flavors, acids and products."""
     factor = log_uniform(rng, 0.5, 5)
     return (factor * glycol, 0.0, 0.0, factor * terpene, 0.0)
 
@@ -83,22 +83,22 @@ def _nicotine(
 
 
 def nicotine_pod(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Pod device: 0.1-3 mg a puff, 1-10 puffs."""
+    """Draw a pod device: 0.1-3 mg per puff, 1-10 puffs."""
     return _nicotine(rng, lambda: log_uniform(rng, 0.1, 2), (0.4, 0.65), (1, 10))
 
 
 def disposable(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Disposable: like a pod, somewhat more liquid a puff."""
+    """Draw a disposable: like a pod, with somewhat more liquid per puff."""
     return _nicotine(rng, lambda: log_uniform(rng, 0.3, 3), (0.4, 0.65), (1, 10))
 
 
 def stealth(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Puffs held in or blown into a sleeve or the bowl: little leaves, and small (0.3-0.4 µm)."""
+    """Draw puffs held in, or blown into a sleeve or the bowl: few, small droplets (0.3-0.4 µm)."""
     return _nicotine(rng, lambda: log_uniform(rng, 0.03, 0.4), (0.3, 0.4), (1, 5))
 
 
 def box_mod(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Box mod: 2-20 mg of larger droplets a puff, evaporating in 20-180 s."""
+    """Draw a box mod: 2-20 mg of larger droplets per puff, which evaporate in 20-180 s."""
     times = puff_times(rng, 1, 8, 8, 60)
     n = len(times)
     aerosol = Aerosol(
@@ -122,7 +122,7 @@ def box_mod(rng: np.random.Generator) -> tuple[Emission, ...]:
 
 
 def thc_cartridge(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """THC/CBD pen: 2.5-6.5 mg a puff in two modes, most of it stays (volatile 0.1-0.5)."""
+    """Draw a THC/CBD pen: 2.5-6.5 mg per puff in two modes; most of it doesn't evaporate."""
     times = puff_times(rng, 1, 5, 10, 60)
     n = len(times)
     split = float(rng.uniform(0.4, 0.7))
@@ -148,7 +148,7 @@ def thc_cartridge(rng: np.random.Generator) -> tuple[Emission, ...]:
 
 
 def cigarette(rng: np.random.Generator) -> tuple[Emission, ...]:
-    """Cigarette: 10-18 mg over 5-8 min, puffs on a smoldering base; CO."""
+    """Draw a cigarette: 10-18 mg over 5-8 min, with puffs above a smoldering base, and CO."""
     length = float(rng.uniform(300, 480))
     aerosol = Aerosol(
         (Mode(float(rng.uniform(0.2, 0.4)), float(rng.uniform(1.5, 2.0))),),
