@@ -1,10 +1,10 @@
-"""Write the tables of the documentation that come from the code: ``make docs``.
+"""Write the tables of the docs that come from the code: ``make docs``.
 
 A table is between ``<!-- table: NAME -->`` and ``<!-- end of table -->``; everything else in a page
 is written by hand. ``--check`` writes nothing and exits 1 if a page is out of date.
 
-What a format can carry comes from its golden cases, what an interval costs from the detector's
-benchmark (``research/benchmark/results.md``).
+What a format can carry comes from its golden cases; what an interval costs comes from the
+detector's benchmark (``research/benchmark/results.md``).
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def _list_carried(name: str) -> list[str]:
 
 
 def _make_report(columns: Sequence[tables.Column]) -> list[str]:
-    """Make a row for each column, or one for neighbors that differ in unit or form alone."""
+    """Make a row per column, or one for neighbors that differ only in unit or form."""
     types = {"String": "text", "Float64": "number", "Int64": "whole", "Boolean": "true, false"}
     rows = []
     for about, group in groupby(columns, key=lambda column: column.about):
@@ -152,7 +152,7 @@ def _make_report(columns: Sequence[tables.Column]) -> list[str]:
 
 
 def _make_services() -> list[str]:
-    """Make a row for each service that notices may go to."""
+    """Make a row for each service that can deliver notices."""
     found: dict[Service, list[str]] = {}
     for scheme, row in SERVICES.items():
         found.setdefault(row, []).append(f"`{scheme}://`")

@@ -1,8 +1,8 @@
-"""Reference tables of the documentation: every setting, metric and command, from the code.
+"""Make the reference tables of the docs from the code: settings, metrics, commands.
 
-The description of a setting is below it in the class that reads it; allowed values and defaults are
-those that pydantic checks. Metrics are those in `/metrics` once everything was counted at least
-once. Commands are those of the command line.
+A setting's description is below it in the class that reads it; allowed values and defaults come
+from pydantic. The metrics are all that `/metrics` returns once everything has been counted at least
+once.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _CLASSES: Final = {
 _ELSEWHERE: Final = {"mapping": "mappings.md#keys"}
 """Sections whose keys have their own page, which a test compares with the code."""
 _WRITTEN: Final = {".sites": "site"}
-"""Keys that are written differently in a configuration than in the class that reads it."""
+"""Keys that have a different name in a configuration than in the class that reads it."""
 
 
 # ---- settings
@@ -123,7 +123,7 @@ def _make_section(
 
 
 def _resolve(schema: Schema, defs: Mapping[str, Schema]) -> Schema:
-    """Return a schema without references, and without the null of what may be left out."""
+    """Return a schema without references, and without the null of optional values."""
     if "anyOf" in schema:
         (schema,) = [one for one in schema["anyOf"] if one.get("type") != "null"]
     if "$ref" in schema:
@@ -250,7 +250,7 @@ _BY_HAND: Final = "`plumewatch retention --apply`"
 
 
 def make_retention() -> list[str]:
-    """Make a row for each kind of data: how long it is kept by default, and who deletes it."""
+    """Make a row for each kind of data: the default retention, and who deletes it."""
     series, service = storage.TimeseriesConfig(), "the service, or the InfluxDB"
     incident_days = storage.RetentionConfig().incident_days
     rows = [
@@ -284,7 +284,7 @@ def make_retention() -> list[str]:
 
 
 def make_decisions() -> list[str]:
-    """Make a line for each record of a decision."""
+    """Make a line for each decision record."""
     folder = Path(__file__).parent / "decisions"
     titles = {path.name: path.read_text("utf-8").splitlines()[0] for path in folder.glob("0*.md")}
     return [f"- [{title.removeprefix('# ')}]({name})" for name, title in sorted(titles.items())]

@@ -1,1 +1,1 @@
-"""Messages for people in the reader's language."""
+"""Messages in the reader's language."""

@@ -1,6 +1,6 @@
 """Collect the messages of all packages into the catalogues: ``python -m language.catalogue``.
 
-A message whose English text changed is a new message; translations are never guessed.
+A message with changed English text is a new message; translations are never guessed.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def collect() -> Catalog:
 
 
 def find_faults(known: Catalog, template: Catalog) -> Iterator[str]:
-    """Update the catalogue of a language; yield its faults."""
+    """Update a language's catalogue, and yield its faults."""
     known.update(template, no_fuzzy_matching=True)
     for message in known.obsolete.values():
         yield f"no longer used: {list_forms(message.id)[0]!r}"
@@ -92,7 +92,7 @@ def _find_fault(message: Message, known: Catalog) -> str:
 
 
 def list_forms(text: Any) -> tuple[str, ...]:
-    """Return the form of a message, or both forms of a plural."""
+    """Return a message's form, or both forms of a plural."""
     return tuple(text) if isinstance(text, tuple | list) else (text,)
 
 
@@ -121,7 +121,7 @@ def update(code: str, template: Catalog) -> list[str]:
 
 
 def compile_catalogue(code: str) -> bytes:
-    """Return the compiled catalogue of a language; equal messages give equal bytes."""
+    """Return a language's compiled catalogue; equal messages give equal bytes."""
     known, made = load(code), io.BytesIO()
     known.creation_date = known.revision_date = datetime.fromtimestamp(0, UTC)
     write_mo(made, known)

@@ -1,16 +1,16 @@
 """Messages, dates and times in the reader's language.
 
 The source of every message is its English text, ``_("%(name)s is responding", name=...)``: a whole
-sentence with named placeholders. Write a literal percent sign as ``%%``, in templates too. Use
+sentence with named placeholders. Write a literal percent sign as ``%%``, also in templates. Use
 `ngettext` for plurals, `Words` for tables of words, and `Message` for a message that is composed
 before its reader is known. `python -m language.catalogue` collects the messages into ``es.po`` and
-compiles it to ``es.mo``, which is read here.
+compiles it to ``es.mo``, which this module reads.
 
 The caller sets the language with ``with use_language("es"):`` for the current task or thread.
-Otherwise it is English, so logs, commands and data for other systems stay in English.
+Otherwise, the language is English, so logs, commands and data for other systems stay in English.
 
-Components store and exchange a `Fact`: a code with parameters. Whatever shows it finds the sentence
-in the component's `Sentences`, in the reader's language. Sentences are never parsed.
+Components store and exchange a `Fact`: a code with parameters. Code that shows a fact looks up its
+sentence in the component's `Sentences`, in the reader's language. Sentences are never parsed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 ENGLISH: Final = "en"
 LANGUAGES: Final[Mapping[str, str]] = MappingProxyType({ENGLISH: "English", "es": "Español"})
-"""The name of each language in that language, by its code in pages, settings and catalogues."""
+"""Each language's own name, by its code in pages, settings and catalogues."""
 
 _current: Final = ContextVar("language", default=ENGLISH)
 _RANGE: Final = re.compile(r"\s*([A-Za-z]{1,8})(?:-[A-Za-z0-9-]+)?\s*(?:;\s*q=([0-9.]{1,5})\s*)?")
@@ -64,7 +64,7 @@ def use_language(code: str) -> Iterator[None]:
 
 
 def choose_language(header: str) -> str:
-    """Return the language that an Accept-Language header prefers; empty if we have none of its.
+    """Return the supported language that an Accept-Language header prefers; empty if there is none.
 
     >>> [choose_language(h) for h in ("fr-CA, es-MX;q=0.8, en;q=0.7", "de", "es;q=0")]
     ['es', '', '']
@@ -91,7 +91,7 @@ def _(message: str, **values: object) -> str:
 
 
 def gettext(message: str) -> str:
-    """Return the pattern of a message in the current language."""
+    """Return a message's pattern in the current language."""
     return message and _load_translations(_current.get()).gettext(message)
 
 
@@ -101,12 +101,12 @@ def in_context(context: str, message: str) -> str:
 
 
 def ngettext(one: str, many: str, n: float, **values: object) -> str:
-    """Return one of two messages by a number, which also fills the placeholder ``n``."""
+    """Return the message for a number, which also fills the placeholder ``n``."""
     return plural(one, many, n) % {"n": n, **values}
 
 
 def plural(one: str, many: str, n: float) -> str:
-    """Return the pattern of one of two messages by a number."""
+    """Return the pattern of the message for a number."""
     return _load_translations(_current.get()).ngettext(one, many, 1 if n == 1 else 2)
 
 
@@ -120,7 +120,7 @@ def count_noun(n: float, noun: str) -> str:
 
 
 def mark(message: str) -> str:
-    """Mark a text in a table for the catalogue; it is translated where it is shown."""
+    """Mark a text in a table for the catalogue; code that shows it translates it."""
     return message
 
 
@@ -166,7 +166,7 @@ class Words(Mapping[str, str]):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message for later: ``str(message)`` writes it in the reader's language."""
+    """A message to write later: ``str(message)`` writes it in the reader's language."""
 
     pattern: str
     values: Mapping[str, object] = field(default_factory=dict)
@@ -176,7 +176,7 @@ class Message:
 
 
 def later(message: str, **values: object) -> Message:
-    """Return a message that is written later, in the reader's language."""
+    """Return a message to write later, in the reader's language."""
     return Message(message, values)
 
 
@@ -258,10 +258,11 @@ def parse_params(text: str) -> dict[str, Parameter]:
 
 
 class Sentences:
-    """The sentences of a component's facts by code: one message, or two of `mark_plural` by ``n``.
+    """Sentences for a component's facts, by code: one message, or two from `mark_plural`.
 
-    `write` has functions that write a parameter, by its name, from its value and all parameters.
-    Other parameters are written unchanged.
+    `write` maps names of parameters to functions that write them; a function gets the value and all
+    parameters. Other parameters are written unchanged. If a code has two messages, the parameter
+    ``n`` chooses one.
 
     >>> Sentences({"back": "back after %(time)s"}, {"time": lambda s, _: f"{s:.0f} s"}).of(
     ...     fact("back", time=90.0))
@@ -305,7 +306,7 @@ FORMS: Final = {
     "clock": ("%-I:%M %p", "%-I:%M %p"),
     "clock with seconds": ("%-I:%M:%S %p", "%-I:%M:%S %p"),
 }
-"""Formats for `strftime`, in English and in Spanish as the CLDR has it for the United States."""
+"""Formats for `strftime`, in English and in US Spanish according to the CLDR."""
 _WALL_TIME: Final = re.compile(
     r"\b(?:(\d{4}-\d\d-\d\d)[ T])?([01]\d:[0-5]\d|2[0-3]:[0-5]\d)(?::[0-5]\d)?\b"
 )
@@ -327,7 +328,7 @@ _DAYS: Final = ("lun", "mar", "mié", "jue", "vie", "sáb", "dom")
 
 
 def write_clocks(text: object) -> str:
-    """Rewrite each stored wall time in a text, and a date before it, as people read them.
+    """Rewrite stored wall times in a text, and dates before them, in a readable form.
 
     >>> write_clocks("first shift, 08:00-16:30 until 16:30"), write_clocks("2026-09-07 10:05:00")
     ('first shift, 8:00 AM-4:30 PM until 4:30 PM', 'Sep 7, 2026, 10:05 AM')

@@ -1,4 +1,4 @@
-r"""Make text from people and devices harmless where it is shown, with a function for each output.
+r"""Make text from people and devices harmless, with a function for each kind of output.
 
 A spreadsheet treats a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line end as a
 formula. A terminal obeys control characters. A bidirectional override changes the order of words.
@@ -93,9 +93,9 @@ class PlainFormatter(logging.Formatter):
 
 
 def suggest_name(name: str, known: Iterable[str | None] | Mapping[str, str]) -> str:
-    """Suggest a known name close to an unknown one; empty if there is none.
+    """Suggest a known name that is close to an unknown one; empty if there is none.
 
-    In a mapping, the value is what to suggest where its key is close.
+    In a mapping, suggest the value whose key is close.
 
     >>> suggest_name("n2-boy", ["N2-boys", "gym"]), suggest_name("x", ["n2-boys"])
     ("; did you mean 'N2-boys'?", '')
@@ -109,7 +109,7 @@ def suggest_name(name: str, known: Iterable[str | None] | Mapping[str, str]) -> 
 
 
 def pluralize(n: int, one: str, many: str = "") -> str:
-    """Return a number with its noun, for texts that are only in English.
+    """Return a number with its noun, for English-only texts.
 
     >>> pluralize(1, "room"), pluralize(2_000, "room"), pluralize(2, "address", "addresses")
     ('1 room', '2,000 rooms', '2 addresses')
@@ -118,7 +118,7 @@ def pluralize(n: int, one: str, many: str = "") -> str:
 
 
 def new_id(words: Iterable[str], taken: Collection[str], fallback: str) -> str:
-    """Make an id of words that people know.
+    """Make an id from familiar words.
 
     >>> new_id(["North", "2nd floor", "Boys' restroom"], {"north-2nd-floor-boys-restroom"}, "room")
     'north-2nd-floor-boys-restroom-2'

@@ -35,7 +35,7 @@ _OF_TYPE: Final = {
     "too_short": mark("needs more entries: at least %(min_length)s"),
     "too_long": mark("must have at most %(max_length)s entries"),
 }
-"""By Pydantic's error type, or the part of it before the first underscore."""
+"""Messages by Pydantic's error type, or by its part before the first underscore."""
 _OF_PATTERN: Final = {
     "https?": mark("must be an address that begins with http:// or https://"),
     "[A-Za-z0-9_:-][A-Za-z0-9_.:-]": mark(
@@ -50,7 +50,7 @@ _OF_PATTERN: Final = {
     "+@": mark("must be an e-mail address"),
     "[^": mark("must not contain spaces"),
 }
-"""By a part of the regular expression; the first match counts."""
+"""Messages by a part of the regular expression; the first match counts."""
 
 
 def describe_allowed(error: Mapping[str, Any]) -> str | Message:

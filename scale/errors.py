@@ -11,7 +11,7 @@ from ingest.errors import RefusedError
 
 
 class HistoryError(RefusedError):
-    """A folder holds no history, or one with a different layout."""
+    """A folder contains no history, or one with a different layout."""
 
 
 class KafkaError(RefusedError):

@@ -1,23 +1,20 @@
-"""History: readings as Parquet files, divided by building, in the order they are evaluated.
+"""Store readings as Parquet files, by building, in the order in which they are evaluated.
 
-Layout
-------
-``bucket=B/day=YYYY-MM-DD/part-N.parquet`` below one folder (the hive layout of Spark, polars and
-DuckDB). All sensors of a building are in one bucket (`storage.registry.find_shard`), so each bucket
-can be evaluated by itself, including the air that the rooms of a building share. Within a bucket,
-parts sorted by path hold readings sorted by `position`, a running number that never repeats. The
-day is the day of receipt in UTC. It never goes back, even if the clock does, so paths always sort
-in the order of the positions.
+Layout ------ ``bucket=B/day=YYYY-MM-DD/part-N.parquet`` below one folder (the hive layout of Spark,
+polars and DuckDB). All sensors of a building are in one bucket (`storage.registry.find_shard`), so
+each bucket can be evaluated separately, including the detection of building-wide air. Within a
+bucket, parts sorted by path hold readings sorted by `position`, a running number that never
+repeats. The day is the receive day in UTC. It never goes back, even if the clock does, so paths
+always sort in the order of the positions.
 
-Order of operations
--------------------
-`HistoryWriter.commit` writes the parts of one group below ``_staging`` and syncs them. Replacing
-``_writer.json``, which names the parts and holds the caller's cursor, commits the group. The parts
-are then renamed into place. If the process dies before the replacement, the next writer deletes the
-staged files; if it dies afterward, the next writer completes the renames. So each reading is there
-once, and readers see only complete parts. A lock on ``_writer.lock`` allows one writer per folder.
+Order of operations ------------------- `HistoryWriter.commit` writes the parts of one group below
+``_staging`` and syncs them. Replacing ``_writer.json``, which names the parts and holds the
+caller's cursor, commits the group. The parts are then renamed into place. If the process dies
+before the replacement, the next writer deletes the staged files; if it dies afterward, the next
+writer completes the renames. So each reading is stored once, and readers see only complete parts. A
+lock on ``_writer.lock`` allows one writer per folder.
 
-This is not a table format: parts are changed or deleted by hand, a day at a time.
+This is not a table format: change or delete parts by hand, a day at a time.
 """
 
 from __future__ import annotations
@@ -58,9 +55,9 @@ SCHEMA: Final = pl.Schema(
         "flags": pl.String(),
     }
 )
-"""Columns of a part. Times are Unix seconds, bit for bit as in the journal. The place is empty for
-an unregistered sensor. Words are separated by spaces; null means none. Detectors skip readings that
-are not `judged`, such as late or retained ones and those of unregistered sensors."""
+"""Columns of a part. Times are Unix seconds, bit for bit as in the journal. Unregistered sensors
+have an empty place. Lists are words separated by spaces; null means none. Detectors skip readings
+that are not `judged`, such as late or retained readings and readings of unregistered sensors."""
 
 _STATE: Final = "_writer.json"
 _LOCK: Final = "_writer.lock"
@@ -78,7 +75,7 @@ class Landed(NamedTuple):
 
 
 def place_reading(reading: Reading, registry: Registry) -> Landed:
-    """Add to a reading its place, and whether detectors evaluate it."""
+    """Add a reading's place, and whether detectors evaluate it."""
     sensor, room = registry.sensors.get(reading.sensor), registry.room_of(reading.sensor)
     if sensor is None or room is None:
         return Landed(reading, ("", "", "", "", ""), may_alert(reading))
@@ -106,8 +103,8 @@ def build_frame(rows: Sequence[Landed]) -> pl.DataFrame:
 class HistoryWriter:
     """Appends to a history.
 
-    `buckets` is the number of buckets of a new history; an existing one keeps its own. Raises
-    `HistoryError` if the folder holds something else or is being written by another process.
+    `buckets` is the number of buckets of a new history; an existing history keeps its number.
+    Raises `HistoryError` if the folder contains something else or another process is writing to it.
     """
 
     def __init__(self, folder: Path, buckets: int = 2) -> None:
@@ -131,13 +128,13 @@ class HistoryWriter:
         self.close()
 
     def close(self) -> None:
-        """Release the folder."""
+        """Release the folder's lock."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
 
     def commit(self, frame: pl.DataFrame, cursor: bytes) -> list[Path]:
-        """Append a group (`build_frame`) and the cursor of the caller durably; return new parts."""
+        """Durably append a group (`build_frame`) and the caller's cursor; return the new parts."""
         days = pl.from_epoch(frame["received"].floor().cast(pl.Int64), "s").dt.strftime("%Y-%m-%d")
         frame = frame.select(
             pl.int_range(self.position + 1, self.position + 1 + frame.height).alias("position"),
@@ -234,7 +231,7 @@ def find_parts(folder: Path) -> dict[int, list[Path]]:
 
 
 def find_buckets(frame: pl.DataFrame, buckets: int) -> pl.Series:
-    """Return the bucket of each reading, by its building; without one, by its sensor."""
+    """Return each reading's bucket, by its building or, without one, by its sensor."""
     building = pl.concat_str("site", "building", separator="/")
     key = frame.select(
         pl.when(pl.col("room") == "").then(pl.col("sensor")).otherwise(building)
@@ -246,4 +243,6 @@ def find_buckets(frame: pl.DataFrame, buckets: int) -> pl.Series:
 def _find_other_files(folder: Path) -> Iterator[Path]:
     known = {_STATE, _LOCK, _STAGING}
     names = (path for path in folder.iterdir() if path.name not in known)
-    return (path for path in names if not path.name.startswith(f".{_STATE}."))  # a draft of it
+    return (
+        path for path in names if not path.name.startswith(f".{_STATE}.")
+    )  # a draft of the state file

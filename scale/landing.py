@@ -1,10 +1,10 @@
-"""Writes the readings of the journal to a history of Parquet files (`scale.history`).
+"""Write the journal's readings to a history of Parquet files (`scale.history`).
 
 Readings are written in the order in which the service evaluates them. As in the service, a reading
 that overtook another reading of its sensor waits for it (`alerts.consumer.reading_judge`). Readings
-that still wait at the end of a run are stored in the cursor. The cursor is committed with the
-parts, so each reading is written once, no matter how often this runs or dies. Readings that the
-journal deletes before they are written are lost to the history, and counted.
+that still wait at the end of a run are stored in the cursor. The cursor is committed together with
+the parts, so each reading is written once, no matter how often this runs or is killed. Readings
+that the journal deletes before they are written are missing from the history, and counted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from storage.registry import Registry
 
 _READ: Final = 50_000
-"""Readings committed at once: more would take more memory, fewer would make many small parts."""
+"""Readings per commit: more would need more memory, fewer would make many small parts."""
 
 
 class _Cursor(msgspec.Struct):
@@ -39,7 +39,7 @@ def land_journal(
     writer: HistoryWriter,
     on_progress: Callable[[float], None] = lambda _: None,
 ) -> tuple[int, int]:
-    """Write new readings of a journal; `on_progress` gets the share that is done, 0 to 1.
+    """Write a journal's new readings; `on_progress` gets the share that is done, 0 to 1.
 
     Returns how many readings were written, and how many the journal had already deleted. Raises
     `HistoryError` if this is not the journal of the last run.

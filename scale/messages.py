@@ -1,14 +1,14 @@
-"""Turns MQTT messages that a bridge wrote to Kafka into rows of a history.
+"""Turn MQTT messages that a bridge wrote to Kafka into rows of a history.
 
-A record's key is the topic, its value the payload. Before a record is decoded, `Router` finds the
-shards that need it: those of the sensors named in its topic or payload. `MessageDecoder` is the
-intake of one shard, with the same formats and checks as the service. What it remembers (open join
-windows, births, descriptions, duplicates, clocks) goes from one trigger to the next in
-`MessageDecoder.snapshot`. So a stream reads the same as one service, no matter how it is divided
-into triggers. A join window closes with a later message of its shard.
+A record's key is the topic, and its value is the payload. Before a record is decoded, `Router`
+finds the shards of the sensors that its topic or payload names. `MessageDecoder` is the intake of
+one shard, with the same formats and checks as the service. Its state (open join windows, births,
+descriptions, duplicates, clocks) passes from one trigger to the next in `MessageDecoder.snapshot`.
+So a stream gives the same readings as one service, no matter how it is divided into triggers. A
+join window closes with a later message of its shard.
 
-No record ends a stream: keys and values are bytes, and what cannot be read is counted and
-logged with partition and offset: the record itself stays in Kafka.
+No record can end a stream: keys and values are bytes, and unreadable records are counted and logged
+with partition and offset. The records themselves stay in Kafka.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ RECORDS: Final = pl.Schema(
         "offset": pl.Int64(),
     }
 )
-"""Columns of records; `received` in Unix seconds."""
+"""Columns of records; `received` is in Unix seconds."""
 RECORD_ORDER: Final = ("received", "partition", "offset")
 MOST_BYTES: Final = 65_536
-"""Kept of a rejected value in the state of a shard."""
+"""Most bytes of a rejected value that a shard's state keeps."""
 _TOPICS: Final = 100_000
-"""Most topics whose shards are remembered; beyond that, all are forgotten."""
+"""Most topics in the cache of shards; beyond that, the cache is cleared."""
 
 
 class Record(NamedTuple):
@@ -67,7 +67,7 @@ class Record(NamedTuple):
 
 
 class MessageSource:
-    """What workers need to read records of a Kafka `topic`; the driver sends it to each of them.
+    """Everything that workers need to read a Kafka `topic`; the driver sends it to each worker.
 
     `intake` builds the configuration of the intake.
     """
@@ -78,7 +78,7 @@ class MessageSource:
         self._id = uuid.uuid4().hex
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Unpickle as one object per worker, no matter how many tasks bring it there."""
+        """Unpickle as one object per worker, no matter how many tasks contain it."""
         return _find_source, (self._id, self.topic, self._intake, self.shards)
 
     @cached_property
@@ -88,7 +88,7 @@ class MessageSource:
 
     @cached_property
     def router(self) -> Router:
-        """The router of a worker."""
+        """The worker's router."""
         return Router(self.config, self.shards)
 
     def make_decoder(self, shard: int, snapshot: bytes = b"") -> MessageDecoder:
@@ -129,10 +129,10 @@ def _find_source(
 
 
 class Router:
-    """Finds the shards of a record: those of every sensor that it names.
+    """Finds the shards of all sensors that a record names.
 
-    If one or more levels of a topic form a sensor's name, the shards of the topic are remembered.
-    Messages about many devices, such as descriptions or the death of a gateway, go to all shards.
+    If one or more levels of a topic form a sensor's name, the topic's shards are cached. Messages
+    about many devices, such as descriptions or the death of a gateway, go to all shards.
     """
 
     def __init__(self, config: IntakeConfig, shards: int) -> None:
@@ -154,7 +154,7 @@ class Router:
         self._known: dict[bytes, list[int]] = {}
 
     def find_home(self, sensor: str) -> int:
-        """Return the shard of a sensor, or of the registered device that it is part of."""
+        """Return the shard of a sensor, or of the registered device that contains it."""
         name = sensor
         while name:
             known = self._homes.get(name, self._homes.get(fold_id(name)))
@@ -207,7 +207,7 @@ class Router:
         return name in self._homes or fold_id(name) in self._homes
 
     def _find_shards_named(self, sensor: str) -> set[int]:
-        """Return the shards of a sensor and of those whose names begin with its name."""
+        """Return the shards of a sensor and of all sensors whose names begin with its name."""
         return {self.find_home(sensor)} | self._parents.get(fold_id(sensor), set())
 
     def _peek(self, message: Message) -> list[Reading] | None:
@@ -219,7 +219,7 @@ class Router:
         return readings + self._context.states.joiner.close(self._context.limits)
 
     def _is_about_many(self, topic: str, readings: Sequence[Reading]) -> bool:
-        """Whether a message describes devices, or reports that a gateway may be gone."""
+        """Return whether a message describes devices or reports that a gateway may be gone."""
         if readings:
             return all(reading.events == ("offline",) for reading in readings)
         return any(
@@ -230,7 +230,7 @@ class Router:
 
 
 class MessageDecoder:
-    """The intake of one shard; `rejected` has the last records that it rejected, by row."""
+    """The intake of one shard; `rejected` has the records that it last rejected, by row."""
 
     def __init__(self, intake: Intake, registry: Registry, is_own: Callable[[str], bool]) -> None:
         self._intake = intake
@@ -244,7 +244,7 @@ class MessageDecoder:
         return self._intake.snapshot()
 
     def decode(self, records: pl.DataFrame) -> pl.DataFrame:
-        """Decode `RECORDS`, in order, into a frame of `SCHEMA`; windows may still be open."""
+        """Decode `RECORDS`, in order, into a frame of `SCHEMA`; join windows may stay open."""
         self.rejected = {}
         found: list[Reading] = []
         offsets: list[int] = []
@@ -284,7 +284,7 @@ class MessageDecoder:
 
 
 def log_rejected(topic: str, rejected: Iterable[tuple[Record, str]]) -> None:
-    """Log what was rejected by reason, with the place of the first record of each."""
+    """Log rejected records by reason, with partition and offset of each reason's first record."""
     count: Counter[str] = Counter()
     first: dict[str, Record] = {}
     for record, reason in rejected:

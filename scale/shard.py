@@ -1,4 +1,4 @@
-"""The detectors of one shard: a group of buildings whose readings are evaluated together.
+"""Run the detectors of one shard: a group of buildings whose readings are evaluated together.
 
 A shard uses the same `detection.combined` as the service. Its readings are frames of
 `scale.history.SCHEMA`, which include the place, so it needs no registry. A source must deliver each
@@ -42,7 +42,7 @@ class _Snapshot(msgspec.Struct):
 
 
 class Streams:
-    """Builds streams from frames of readings, and remembers sensors and their `places`."""
+    """Builds streams from frames of readings, and keeps sensors and their `places`."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -62,7 +62,7 @@ class Streams:
         for name, site, building, room in sensors.rows():
             if room:
                 self.places[name] = (f"{site}/{building}", room)
-        # Polars replaces nulls: numpy takes four times as long over columns that have them.
+        # Let Polars replace nulls: numpy is four times slower on columns with nulls.
         values = frame.select(pl.col(COLUMNS).fill_null(np.nan)).to_numpy(order="fortran")
         worded = frame.select("events", "faults").with_row_index("row")
         worded = worded.filter(pl.col("events").is_not_null() | pl.col("faults").is_not_null())
@@ -90,7 +90,7 @@ class Shard:
 
     @property
     def model_version(self) -> str:
-        """Version of the model of the plume detector."""
+        """The version of the plume detector's model."""
         return self.detectors.plumes.model_version
 
     def step(self, stream: Stream) -> list[Event]:
@@ -112,7 +112,7 @@ class Shard:
 
     @classmethod
     def restore(cls, body: bytes, budgets: AlertBudgets | None = None) -> Shard:
-        """Restore a snapshot; raise `SnapshotError` if its format or model is a different one."""
+        """Restore a snapshot; raise `SnapshotError` if its format or model differs."""
         shard = cls(budgets)
         try:
             found = msgspec.msgpack.decode(body, type=_Snapshot)

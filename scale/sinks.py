@@ -1,4 +1,4 @@
-"""Writes the events of a stream to files."""
+"""Write the events of a stream to files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class EventRow(NamedTuple):
 
 
 def write_events(folder: Path, events: Sequence[EventRow], number: int) -> None:
-    """Write the Parquet file of a trigger, atomically; without events, no file is left.
+    """Write a trigger's Parquet file atomically; without events, leave no file.
 
     A repeated trigger replaces its file.
     """

@@ -1,14 +1,15 @@
-"""Draw every dashboard with Grafana's own libraries, from twelve made-up weeks of a school.
+"""Draw every dashboard with Grafana's own libraries, from twelve weeks of made-up data.
 
 Usage: python -m docs.gallery.make_gallery [--out docs/img/dashboards] [--only morning]
 
-Needs node, npm, an InfluxDB 1.x and Chromium. npm fetches @grafana/scenes and what it needs into
-``build/gallery``, 470 MB, once. The JSON is checked by the types of @grafana/schema of three
-versions. Then ``sample_school.py`` makes up a school, which is copied into the InfluxDB up to a
-minute after an alert, and the dashboards are mounted in a headless browser at that moment (`Date`
-of the page, ``now()`` of the queries): on a phone, a desk and a wall, light and dark. A small
-server in front of the InfluxDB answers what the data source and annotations ask. Exits 1 if types
-do not fit, a query fails, a component throws, or a heading is cut; lists panels without data.
+Needs node, npm, an InfluxDB 1.x and Chromium. npm fetches @grafana/scenes and its dependencies into
+``build/gallery`` once (470 MB). The JSON is checked against the types of three versions of
+@grafana/schema. Then ``sample_school.py`` makes up a school, whose data is copied into the InfluxDB
+up to a minute after an alert. The dashboards are mounted in a headless browser at that moment
+(`Date` of the page, ``now()`` of the queries): on a phone, a desk and a wall, light and dark. A
+small server in front of the InfluxDB answers the queries of the data source and annotations. Exits
+with 1 if types do not fit, a query fails, a component throws, or a heading is cut; lists panels
+without data.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ ASKED = ("target", "query", "rawQuery", "titleColumn", "textColumn", "tagsColumn
 
 
 def bundle() -> Path:
-    """Fetch the libraries once, and put them into one file."""
+    """Fetch the libraries once, and bundle them into one file."""
     BUILD.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "scene.jsx"):
         shutil.copy(HERE / name, BUILD / name)
@@ -115,11 +116,12 @@ def bundle() -> Path:
 
 
 def find_misfits(package: str) -> list[str]:
-    """Check all dashboards against the types of a version of @grafana/schema; what does not fit.
+    """Check all dashboards against a version of @grafana/schema; return what does not fit.
 
-    Options of panels and of their fields are checked by the types of their kind. The types do not
-    cover the query of an annotation's data source, but Grafana does. Sentences in tables wrap by
-    one of two options, of Grafana 11 and later ones; each version ignores the other.
+    The options of panels and their fields are checked against the types of the panel's kind. The
+    types do not cover the query of an annotation's data source, although Grafana supports it.
+    Wrapping of sentences in tables is one option in Grafana 11 and another in later versions; each
+    version ignores the other's option.
     """
     lines = [TYPES]
     for kind, name in KINDS.items():
@@ -178,7 +180,7 @@ def find_misfits(package: str) -> list[str]:
 
 
 def split(items: Sequence[Any]) -> Iterator[Any]:
-    """Yield items in batches that a server takes at once."""
+    """Yield items in batches small enough for one request."""
     yield from (items[k : k + BATCH] for k in range(0, len(items), BATCH))
 
 
@@ -229,12 +231,12 @@ class School:
             into.record(batch)
 
     def answer(self, query: str) -> bytes:
-        """Answer a query of the data source as of the moment of the pictures."""
+        """Answer a query of the data source as of the time of the pictures."""
         return influxql(self.url, query.replace("now()", f"{self.now:.0f}s"), DATABASE, epoch="ms")
 
 
 def make_handler(school: School, folder: Path) -> type[SimpleHTTPRequestHandler]:
-    """Serve the pages of a folder, and answer what Grafana's server would."""
+    """Serve the pages of a folder, and answer requests in place of Grafana's server."""
 
     class Handler(SimpleHTTPRequestHandler):
         def __init__(self, *given: Any, **named: Any) -> None:
@@ -289,7 +291,7 @@ def draw(window: webdriver.Chrome, address: str, width: int, target: Path) -> di
 
 
 def build_page(school: School, name: str, dashboard: dict[str, Any], mode: str) -> str:
-    """Return the page that mounts a dashboard."""
+    """Return a page that mounts a dashboard."""
     data = {
         "dashboard": dashboard,
         "choices": {"room": school.room} if name == "room" else {},

@@ -1,10 +1,10 @@
-"""Take the pictures of staff page, push and report that README and manual show.
+"""Take the pictures of the staff page, push and report for the README and the manual.
 
 Usage: python -m docs.gallery.make_shots [--out docs/img/gallery]
 
-Needs Chromium with its driver. ``sample_school.py`` fills a folder with twelve weeks of a
-made-up school; its last alert of vaping is opened again, and the pages are taken a minute after
-it, at the width of a phone and of a desk. The picture in the push is the one that is sent.
+Needs Chromium with its driver. ``sample_school.py`` fills a folder with twelve weeks of a made-up
+school; its last vaping alert is opened again, and the pictures are taken a minute after it, at the
+width of a phone and of a desktop. The picture in the push is the one that the service sends.
 """
 
 from __future__ import annotations
@@ -121,13 +121,13 @@ def plumewatch(*words: object) -> None:
 
 @contextmanager
 def open_state(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the state in a transaction."""
+    """Open the state database in a transaction."""
     with closing(sqlite.connect(path)) as database, sqlite.transaction(database) as tx:
         yield tx
 
 
 def reopen(state: Path) -> tuple[str, float]:
-    """Open the last alert of vaping again; return its id and the moment of the pictures."""
+    """Open the last vaping alert again; return its id and the time of the pictures."""
     with open_state(state) as tx:
         incident, opened = tx.execute(
             "SELECT id, opened_at FROM incident WHERE kind = 'vape' AND paged = 1"
@@ -181,7 +181,7 @@ class Series:
 
 @contextmanager
 def serve_page(config: PlumewatchConfig, now: float) -> Iterator[tuple[str, Any, AlertEngine]]:
-    """Serve the staff page of a school as of a moment."""
+    """Serve a school's staff page as of a given time."""
     policy = build_alert_policy(config)
     nowhere = (Secret("json://127.0.0.1:9/nobody"),)
     staff = tuple(replace(member, targets=nowhere) for member in policy.staff)
@@ -219,7 +219,7 @@ def serve_page(config: PlumewatchConfig, now: float) -> Iterator[tuple[str, Any,
 
 @contextmanager
 def open_browser(width: int, height: int, profile: Path) -> Iterator[Any]:
-    """Open a browser of a size."""
+    """Open a browser window of a given size."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
     flags = ("--headless", "--no-sandbox", "--hide-scrollbars", "--no-first-run", "--lang=en-US")
@@ -238,7 +238,7 @@ def open_browser(width: int, height: int, profile: Path) -> Iterator[Any]:
 
 
 def shoot(window: Any, path: Path, tall: int = 0) -> None:
-    """Save what the window shows, or the first `tall` pixels of the page."""
+    """Save the visible part of the window, or the first `tall` pixels of the page."""
     time.sleep(1.5)  # charts are drawn by script
     size = window.execute_script("return [innerWidth, innerHeight]")
     clip = {"x": 0, "y": 0, "width": size[0], "height": tall or size[1], "scale": 1}
@@ -249,7 +249,7 @@ def shoot(window: Any, path: Path, tall: int = 0) -> None:
 
 
 def keep(png: bytes, path: Path) -> None:
-    """Write a picture as WebP, without loss where that is smaller."""
+    """Write a picture as WebP, lossless if that is smaller."""
     made = []
     with Image.open(BytesIO(png)) as image:
         for lossless in (True, False):

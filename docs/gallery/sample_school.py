@@ -2,9 +2,9 @@
 
 Usage: python -m docs.gallery.sample_school FOLDER [--weeks 12] [--seed 1]
 
-The pictures of the docs show this school, and it is there to try reports and statistics. The alert
-engine of the service makes incidents, notices and escalations from made-up detections, on the clock
-of the made-up days.
+The pictures in the docs show this school; use it to try reports and statistics. The service's alert
+engine makes incidents, notices and escalations from made-up detections, on the clock of the made-up
+days.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ _CHANGES: Final = (
 _APART_S: Final = 1800.0
 _SETTLED_S: Final = 5400.0
 _HOURS: Final = (8, 9, 9, 10, 11, 11, 11, 12, 13, 14)
-"""Hours of the day in which alerts begin; breaks and lunch more often."""
+"""Hours of the day in which alerts begin; breaks and lunch are more frequent."""
 _KINDS: Final = (
     *[("vape", 0.5)] * 4,
     *(("smoke", 0.02), ("tamper", 0.04), ("sensor_fault", 0.08), ("offline", 0.08)),
 )
-"""Kinds and their number per school day; vaping is four times as frequent."""
+"""Kinds, and their number per school day; vaping is four times as frequent."""
 _VERDICTS: Final = {"confirmed": 50, "nothing_found": 28, "false_alarm": 20, "test": 2}
 """Findings, by weight."""
 _HEALTH: Final = {
@@ -93,7 +93,7 @@ def unix_time(day: date, hour: float, config: PlumewatchConfig) -> float:
 def make_up_detections(
     config: PlumewatchConfig, first: date, last: date, rng: random.Random
 ) -> Iterator[Detection]:
-    """Make up the detections of all days, in order, far enough apart to be incidents each."""
+    """Make up the detections of all days, in order, far enough apart to be separate incidents."""
     sensors = [sensor.id for sensor in config.sensor]
     weights = [3.0 if k % 4 == 1 else 1.0 for k in range(len(sensors))]
     before = 0.0
@@ -113,9 +113,9 @@ def make_up_detections(
 def fill_state(
     config: PlumewatchConfig, first: date, alerts: list[Detection], rng: random.Random
 ) -> int:
-    """Let the alert engine make incidents of the detections, and people answer most of them."""
+    """Let the alert engine make incidents from detections, and let people answer most of them."""
     policy = build_alert_policy(config)
-    nowhere = (Secret("json://127.0.0.1:9/nobody"),)  # notices are marked as sent, none is
+    nowhere = (Secret("json://127.0.0.1:9/nobody"),)  # notices are only marked as sent
     staff = tuple(replace(m, targets=nowhere) if m.role != "analyst" else m for m in policy.staff)
     engine = AlertEngine(config.registry(), replace(policy, staff=staff))
     make_private_folder(config.data_dir)
@@ -224,7 +224,7 @@ _FINE_DAYS: Final = 2
 _FRIDAY: Final = 4
 _SILENT: Final = "n1-girls"
 _SILENT_HOURS: Final = 17.8
-"""Until the end of the last day."""
+"""Hours without a report from the silent sensor, up to the end of the last day."""
 _DRIFTING: Final = "gym-locker"
 _DRIFTING_DAYS: Final = 6
 _DRIFT: Final = fact(Detail.DRIFT, quantity="pm25", days=7, amount=14.0, before=3.0)
@@ -306,7 +306,7 @@ def _online_until(sensor: str, end: float) -> float:
 
 
 class _ServiceRecords:
-    """Records that a service would have written about sensors and itself, as of `now`."""
+    """Records that a service would have written about the sensors and itself, as of `now`."""
 
     def __init__(
         self, config: PlumewatchConfig, first: date, last: date, alerts: list[Detection]
@@ -319,7 +319,7 @@ class _ServiceRecords:
         self._now = self._start
 
     def records(self) -> Iterator[Record]:
-        """Yield the records: an hour apart, and in the last days as often as a service does."""
+        """Yield the records: hourly, and in the last days as often as a service writes them."""
         rooms = self._config.registry().rooms.values()
         recorder = StateRecorder(
             self._sensors,
@@ -380,7 +380,7 @@ class _ServiceRecords:
 
 
 def make_school(folder: Path, weeks: int, seed: int) -> None:
-    """Make a new folder with a school whose data end yesterday; same seed and day, same data."""
+    """Make a folder with a school's data up to yesterday; a seed and day give the same data."""
     folder.mkdir(mode=0o700)
     path = folder / CONFIG
     text = re.sub(r"notify = .*\n", "", _SCHOOL.read_text(encoding="utf-8"))
@@ -389,7 +389,7 @@ def make_school(folder: Path, weeks: int, seed: int) -> None:
     path.write_text(text, encoding="utf-8")
     config = load(path)
     last = datetime.fromtimestamp(time.time(), config.zone()).date()
-    while (last - timedelta(days=1)).weekday() > _FRIDAY:  # the last day is one with school
+    while (last - timedelta(days=1)).weekday() > _FRIDAY:  # end on a school day
         last -= timedelta(days=1)
     first = last - timedelta(weeks=weeks)
     rng = random.Random(f"{seed} {last}")  # noqa: S311 - made-up data

@@ -1,10 +1,10 @@
-"""Add shipped files that pages link to, and refuse resources of other servers.
+"""Add shipped files that pages link to, and refuse resources from other servers.
 
-A page links to a file of the project by its path (``../deploy/mosquitto.conf``), as it does where
-the pages are read beside the code. In the site such a file is a copy below ``files/``.
+A page links to a project file by its path (``../deploy/mosquitto.conf``), which works in the
+repository. The site has a copy of such a file below ``files/``.
 
 A page that would load anything from another machine fails the build, so the site works without an
-internet connection and reports its readers to nobody.
+internet connection and tracks nobody.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _FOREIGN: Final = re.compile(
 
 
 def _find_shipped(link: str, page: Path, docs: Path) -> str | None:
-    """Return the path within the project of a file outside the pages; None if it is none."""
+    """Return the project path of a linked file outside the pages; None for other links."""
     root, target = docs.parent, (page.parent / link).resolve()
     if target.is_file() and target.is_relative_to(root) and not target.is_relative_to(docs):
         return target.relative_to(root).as_posix()
@@ -57,7 +57,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Let links to shipped files lead to their copies."""
+    """Point links to shipped files at their copies."""
     del files
     docs, here = Path(config.docs_dir).resolve(), Path(page.file.abs_src_path or "")
     up = "../" * page.file.src_uri.count("/")

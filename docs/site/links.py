@@ -1,8 +1,8 @@
-"""Check the links of every page of the project, as they are read beside the code.
+"""Check the links of every page of the project, as they work in the repository.
 
-A link must lead to an existing file, its anchor to a heading of that page, and an outside address
-must be well formed, with https. Nothing is requested. MkDocs checks the site's own pages again when
-it builds them; this also covers README.md, CHANGELOG.md and links out of the pages.
+A link must lead to an existing file, and its anchor to a heading of that page. An outside address
+must be well formed and use https. Nothing is requested. MkDocs checks the site's own pages again
+when it builds them; this also covers README.md, CHANGELOG.md and links out of the pages.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def list_anchors(text: str) -> set[str]:
 
 
 def _check_address(link: str) -> str:
-    """Return what is wrong with an outside address, or an empty text."""
+    """Return the fault of an outside address; empty if there is none."""
     try:
         parts = urlsplit(link)
     except ValueError as error:
@@ -63,7 +63,7 @@ def _check_address(link: str) -> str:
 
 
 def find_faults(page: Path) -> Iterator[str]:
-    """Yield a sentence for each wrong link of a page."""
+    """Yield a sentence for each broken link of a page."""
     text = _SPAN.sub("", _CODE.sub("", page.read_text(encoding="utf-8")))
     for link in (*_LINK.findall(text), *_BARE.findall(text)):
         target, _, anchor = link.partition("#")

@@ -1,4 +1,4 @@
-"""Spark's Python daemon, which imports what its workers need once, before they are forked."""
+"""Spark's Python daemon; it imports the workers' modules once, before forking."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kafka as the source of a stream: divides its records by shard, and explains its faults."""
+"""Read a stream from Kafka: divide its records by shard, and explain its faults."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from scale.messages import MessageSource
 
 CONNECTOR: Final = "org.apache.spark:spark-sql-kafka-0-10_2.13:4.2.0"
-"""Spark's connector: the newest one that is published also runs on pyspark 4.3."""
+"""Spark's connector; this is the newest published version, and it also runs on pyspark 4.3."""
 _ANSWER_S: Final = 30.0
-"""Longest wait: the client may be the first thing that a busy machine runs in a new JVM."""
+"""Longest wait; on a busy machine, the client may be the first code that a new JVM runs."""
 _BYTES: Final = 16 << 20
-"""Size of the records that a task packs together."""
+"""Total size of the records that a task packs together."""
 
 
 def check_topic(spark: SparkSession, servers: str, topic: str, options: Mapping[str, str]) -> None:
-    """Raise `KafkaError` if the stream would find no server or topic, which takes Spark minutes."""
+    """Raise `KafkaError` if there is no server or topic; Spark itself would take minutes."""
     jvm: Any = spark.sparkContext._jvm  # noqa: SLF001 - no other way to the client
     admin = jvm.org.apache.kafka.clients.admin.Admin
     if isinstance(admin, JavaPackage):
-        return  # no connector, as the stream reports
+        return  # without a connector; the stream reports this
     answer_ms = str(int(_ANSWER_S * 1000))
     properties = jvm.java.util.HashMap()
     for key, value in {
@@ -56,7 +56,7 @@ def check_topic(spark: SparkSession, servers: str, topic: str, options: Mapping[
 
 
 def _find_cause(error: Exception) -> str:
-    """Return the message of an error's first cause, which is what the client says."""
+    """Return the message of an error's first cause, which comes from the client."""
     java: Any = getattr(error, "java_exception", None)
     while java is not None and java.getCause() is not None:
         java = java.getCause()
@@ -71,7 +71,7 @@ def pack_records(
 ) -> DataFrame:
     """Pack the records of a Kafka topic into blocks of `RECORDS` by shard.
 
-    `options` are options of Spark's source and, if they have a dot, settings of the Kafka client.
+    `options` are options of Spark's source or, if their names contain a dot, of the Kafka client.
     """
     given = {"startingOffsets": "earliest"}
     given |= {f"kafka.{key}" if "." in key else key: value for key, value in options.items()}

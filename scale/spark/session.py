@@ -1,4 +1,4 @@
-"""The Spark session of streams."""
+"""Open the Spark session for streams."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ SETTINGS: Final[Mapping[str, str]] = {
     "spark.ui.enabled": "false",
     "spark.sql.session.timeZone": "UTC",
     "spark.python.daemon.module": "scale.spark.daemon",
-    # These two apply only to some kinds of functions, and each environment that differs would get
-    # its own daemon and workers.
+    # These two apply only to some kinds of functions, and each different environment would get its
+    # own daemon and workers.
     "spark.sql.execution.pyspark.udf.faulthandler.enabled": "false",
     "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled": "false",
     "spark.executorEnv.PYTHONFAULTHANDLER": "1",
@@ -29,11 +29,11 @@ SETTINGS: Final[Mapping[str, str]] = {
     **{f"spark.executorEnv.{name}": "1" for name in ONE_THREAD},
 }
 """Times are Unix seconds, a task uses one core, state is in RocksDB, and a trigger writes only its
-changes. `spark-submit` may override them."""
+changes. `spark-submit` may override these settings."""
 
 
 def open_session(master: str, name: str, settings: Mapping[str, str] | None = None) -> SparkSession:
-    """Return the running session, or open one; without a `master`, that of `spark-submit`."""
+    """Return the running session, or open one; an empty `master` means that of `spark-submit`."""
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if master.startswith("local"):
         # Executors are threads of this JVM, and their workers inherit the environment.

@@ -1,29 +1,26 @@
-"""The detectors on Structured Streaming: readings in, events out, each event once.
+"""Run the detectors on Structured Streaming: readings in, events out, each event once.
 
 How a reading travels
 ---------------------
 1. Before the shuffle, `pack_readings` packs readings into one block per shard and task
-   (`scale.shard`). A shard is a hash of buildings with about a thousand sensors, since a pass over
-   many sensors costs hardly more than a pass over a few. Records from Kafka are divided and packed
-   without being decoded.
-2. `ShardProcessor` evaluates the blocks of a trigger in the order of receipt, with the detectors of
-   the service (`scale.shard`). It decodes records with the decoder of the shard (`scale.messages`),
-   which remembers open join windows, births and duplicates.
-3. On the driver, the caller's sink gets the events of a trigger with the number of the trigger.
-   After a failure, the same number may come again, with the same events.
+  (`scale.shard`). Buildings are hashed to shards of about a thousand sensors, because a pass over
+  many sensors costs hardly more than a pass over a few. Records from Kafka are divided and packed
+  without being decoded.
+2. `ShardProcessor` evaluates the blocks of a trigger in receive order, with the service's detectors
+  (`scale.shard`). It decodes records with the shard's decoder (`scale.messages`), which keeps open
+  join windows, births and duplicates.
+3. On the driver, the caller's sink gets the events and the number of a trigger. After a failure,
+  the same number may be repeated, with the same events.
 
-State
------
-For each shard, RocksDB has a snapshot (including its decoder), the blocks since the snapshot, and a
-token: a hash over all blocks, which identifies the state. A Python worker keeps its shards in
-memory. A shard whose token matches the store's continues; any other is rebuilt from snapshot and
-blocks. So a trigger writes only the blocks that it got, and a new snapshot once the blocks have
-grown as large as the last one. Any worker, executor or driver can continue.
+State ----- For each shard, RocksDB has a snapshot (including its decoder), the blocks since the
+snapshot, and a token: a hash over all blocks, which identifies the state. A Python worker keeps its
+shards in memory. If a shard's token matches the stored one, the worker continues with it; otherwise
+it rebuilds the shard from snapshot and blocks. So a trigger writes only its own blocks, and a new
+snapshot once the blocks are as large as the last snapshot. Any worker, executor or driver can take
+over.
 
-Checkpoint
-----------
-The number of shards is part of the state and cannot change; executors and cores can. A new model
-needs a new checkpoint, which reads earlier history for its warm-up.
+Checkpoint ---------- The number of shards is part of the state and cannot change; executors and
+cores can. A new model needs a new checkpoint; it warms up on earlier history.
 """
 
 from __future__ import annotations
@@ -61,7 +58,7 @@ KEPT_SHARDS: Final = 64
 """Shards that a Python worker keeps in memory."""
 _TYPES: Final = {"Int64": "long", "Float64": "double", "String": "string", "Boolean": "boolean"}
 COLUMNS: Final = ", ".join(f"`{name}` {_TYPES[str(kind)]}" for name, kind in SCHEMA.items())
-"""`scale.history.SCHEMA` in Spark's words."""
+"""`scale.history.SCHEMA` as a Spark schema."""
 PACKED: Final = "shard int, block binary"
 _EVENT_ROW: Final = (
     "shard int, id string, sensor string, kind string, phase string, time double, event string"
@@ -92,7 +89,7 @@ def pack_batches(
     most: int,
     divide: Callable[[pl.DataFrame], Iterable[tuple[int, pl.DataFrame]]],
 ) -> Iterator[pa.RecordBatch]:
-    """Gather batches of a task up to a size of `most`, and pack them by shard."""
+    """Gather a task's batches up to a size of `most`, and pack them by shard."""
     gathered: list[pa.RecordBatch] = []
     total = 0
     for batch in batches:
@@ -126,18 +123,18 @@ def _pack_blocks(divided: Iterable[tuple[int, pl.DataFrame]]) -> pa.RecordBatch:
 
 
 class _Live(NamedTuple):
-    """A shard in a worker's memory; with a decoder, its blocks are records from Kafka."""
+    """A shard in a worker's memory; if it has a decoder, its blocks are records from Kafka."""
 
     shard: Shard
     decoder: MessageDecoder | None
 
 
 _live: OrderedDict[bytes, _Live] = OrderedDict()
-"""Shards of this worker, by token."""
+"""This worker's shards, by token."""
 
 
 class ShardProcessor(StatefulProcessor):  # type: ignore[misc] # the library's types are not read
-    """Evaluates the blocks of one shard; with a `source`, they are records from Kafka."""
+    """Evaluates a shard's blocks; if there is a `source`, they are records from Kafka."""
 
     def __init__(self, budgets: AlertBudgets, source: MessageSource | None = None) -> None:
         self._given = (budgets.default, dict(budgets.own), dict(budgets.moved))
@@ -155,7 +152,7 @@ class ShardProcessor(StatefulProcessor):  # type: ignore[misc] # the library's t
     def handleInputRows(  # noqa: N802 - the library's name
         self, key: Any, rows: Iterator[pd.DataFrame], _timers: Any
     ) -> Iterator[pd.DataFrame]:
-        """Evaluate the blocks of a trigger, and return the events."""
+        """Evaluate a trigger's blocks, and return the events."""
         number = int(key[0])
         frame = self._unpack(block for part in rows for block in part["block"])
         if not frame.height:
@@ -202,7 +199,7 @@ class ShardProcessor(StatefulProcessor):  # type: ignore[misc] # the library's t
         return readings.filter("judged"), frame
 
     def _save(self, live: _Live) -> int:
-        """Replace snapshot and blocks by a new snapshot; return its size in bytes."""
+        """Replace snapshot and blocks with a new snapshot; return its size in bytes."""
         body = live.shard.snapshot()
         self._snapshot.update((body,))
         self._since.clear()
@@ -239,7 +236,7 @@ def _build_event_frame(shard: int, events: Sequence[Event]) -> pd.DataFrame:
 
 
 def detect(packed: DataFrame, processor: ShardProcessor) -> DataFrame:
-    """Return the events of a stream of blocks by shard, evaluating each reading once."""
+    """Evaluate each reading of a stream of blocks once, and return the events."""
     return packed.groupBy("shard").transformWithStateInPandas(
         statefulProcessor=processor,
         outputStructType=_EVENT_ROW,
@@ -256,8 +253,8 @@ def start_events(
 ) -> StreamingQuery:
     """Start the stream of `detect`; `trigger` is passed to `DataStreamWriter.trigger`.
 
-    `sink` gets the events of a trigger, sorted by time, and its number. If it or the driver fails
-    before the trigger is committed, they come again with the same number.
+    `sink` gets a trigger's events, sorted by time, and its number. If the sink or the driver fails
+    before the trigger is committed, the events come again with the same number.
     """
 
     def take(batch: DataFrame, number: int) -> None:
