@@ -1,1 +1,1 @@
-"""Who is on duty near an incident: zones, bell schedules, shifts, overrides. Pure."""
+"""Find who is on duty near an incident, from zones, bell schedules and shifts; no I/O."""

@@ -1,4 +1,4 @@
-"""Codes and sentences for why a person is notified."""
+"""Codes and texts that explain why a person is notified."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _REASONS: Final = Sentences(
 
 
 def write_reason(reason: Fact) -> str:
-    """Write why a person is notified, and how far away their zone is."""
+    """Describe why a person is notified, and how far away their zone is."""
     text, zones = _REASONS.write(reason), reason.params.get("zones")
     if not isinstance(zones, int):
         return text

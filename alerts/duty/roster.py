@@ -1,15 +1,15 @@
-r"""Decide who is notified of an incident at a given time, nearest first.
+r"""Decide who is notified of an incident at a given time, nearest people first.
 
-Matchers and the tree of routes to receivers work as in Alertmanager 0.28. Matchers are written
-``kind=~"vape|smoke"``, ``floor!="2"`` and separated by commas; a trailing comma and surrounding
-braces are allowed. Names and values are words or in double quotes. A word is anything but white
-space and ``{}!=~,\"'```; within quotes ``\" \\ \n \t`` are escapes. Patterns are RE2 and match the
-whole value, in time linear in its length.
+Matchers and the tree of routes to receivers work as in Alertmanager 0.28. Matchers look like
+``kind=~"vape|smoke"`` or ``floor!="2"`` and are separated by commas. A trailing comma and
+surrounding braces are allowed. Names and values are either words or double-quoted strings. A word
+is anything but white space and ``{}!=~,\"'```; inside quotes, ``\" \\ \n \t`` are escapes. Patterns
+use RE2 syntax and must match the whole value; matching takes linear time.
 
 `Roster.plan_rings` takes the receivers of the matching routes and sorts their people on duty into
-rings: the nearest, the next nearest, the lead of the building, the catch-all. A person is in one
-ring. If there is no ring, everyone who can be reached is one, so an empty schedule never swallows
-an incident.
+rings: the nearest, the next nearest, the lead of the building, the catch-all. Each person is in
+only one ring. If no ring has anyone, everyone who can be reached forms one, so an empty schedule
+never swallows an incident.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ LABELS: Final = ("site", "building", "floor", "room", "room_type", "kind", "seve
 
 
 def build_labels(room: Room, *, kind: str, severity: str, sensor: str) -> dict[str, str]:
-    """Return the labels of an incident; unknown labels are absent, which equals empty.
+    """Return the labels of an incident, omitting empty ones; an absent label matches as empty.
 
     >>> from storage.registry import Room
     >>> build_labels(
@@ -73,7 +73,7 @@ class MatchOp(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Matcher:
-    """A condition on a label; an absent label has an empty value.
+    """A condition on a label; an absent label counts as empty.
 
     Raises MatcherError for an empty name, an unknown operator or an invalid pattern.
 
@@ -129,7 +129,7 @@ def match_all(matchers: Iterable[Matcher], labels: Mapping[str, str]) -> bool:
 
 
 def parse_matchers(text: str) -> tuple[Matcher, ...]:
-    """Parse matchers, with or without braces; raise MatcherError with the column, from 1.
+    """Parse matchers, with or without braces; a `MatcherError` gives the column, from 1.
 
     >>> [str(m) for m in parse_matchers('{kind=~"vape|smoke", floor!=2}')]
     ['kind=~"vape|smoke"', 'floor!="2"']
@@ -168,9 +168,9 @@ def _quote(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A node of the tree; without a receiver it uses its parent's.
+    """A node of the routing tree; without a receiver, it inherits its parent's.
 
-    All matchers must match. If it `continues`, later siblings are tried as well.
+    All matchers must match. With `continues`, later siblings are tried as well.
     """
 
     receiver: str | None
@@ -192,7 +192,7 @@ class Chosen:
         return any(m.name == label and m.op in wanted for r in self.path for m in r.matchers)
 
     def explain(self) -> str:
-        """Return which matchers led here.
+        """Return the matchers that led to this node.
 
         >>> Chosen("staff", (Route("staff"),)).explain()
         'no route matches: default receiver'
@@ -202,7 +202,7 @@ class Chosen:
 
 
 def choose_routes(root: Route, labels: Mapping[str, str]) -> tuple[Chosen, ...]:
-    """Return the matching nodes, depth first, at least one; raise ValueError for a bad root."""
+    """Return the matching nodes, depth first; at least one. Raises ValueError for a bad root."""
     if not root.receiver or root.matchers:
         raise ValueError("the root route needs a receiver and no matchers")
     return tuple(_choose(root, (), "", labels))
@@ -228,7 +228,7 @@ def _choose(
 def walk_routes(
     root: Route, where: tuple[int, ...] = (), above: str = ""
 ) -> Iterator[tuple[tuple[int, ...], str, Route]]:
-    """Yield each node with its place, the index of the child at each level, and its receiver."""
+    """Yield each node with its path (a child index for each level) and its receiver."""
     receiver = root.receiver or above
     yield where, receiver, root
     for i, child in enumerate(root.routes):
@@ -237,7 +237,7 @@ def walk_routes(
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """A floor, or the other floors of a building; neighbors are one stair or passage away."""
+    """One floor, or a building's other floors; neighbors are one stair or passage away."""
 
     id: str
     building: str
@@ -248,7 +248,7 @@ class Zone:
 
 @dataclass(frozen=True)
 class ZoneMap:
-    """All zones as a graph; a distance is the number of steps between neighbors."""
+    """All zones as a graph; distances count steps from neighbor to neighbor."""
 
     zones: tuple[Zone, ...] = ()
 
@@ -269,7 +269,7 @@ class ZoneMap:
         return buildings
 
     def find_zone(self, labels: Mapping[str, str]) -> str | None:
-        """Return the zone of an incident, by its floor or else its building; None without one."""
+        """Return the zone of an incident's floor, or else of its building, or None."""
         building = self._of_building.get(labels.get("building", ""), ())
         place = [z for z in building if not z.site or z.site == labels.get("site", "")]
         exact = [z for z in place if z.floor == labels.get("floor", "")]
@@ -277,7 +277,7 @@ class ZoneMap:
         return next((zone.id for zone in (*exact, *whole)), None)
 
     def measure_distances(self, start: str) -> dict[str, int]:
-        """Return the distances from a zone to all zones that can be reached."""
+        """Return the distance from a zone to each zone that can be reached from it."""
         found = {start: 0}
         waiting = deque([start])
         while waiting:
@@ -298,8 +298,8 @@ class ZoneMap:
 class Receiver:
     """A group of people that routes refer to.
 
-    In a group without shifts, `people` are always on duty everywhere. The `leads` of a building are
-    notified if nobody on duty responds, and `catch_all` last.
+    `people` are always on duty, everywhere; shifts add others. If nobody on duty responds, the
+    building's `leads` are notified, and `catch_all` last.
     """
 
     id: str
@@ -310,7 +310,7 @@ class Receiver:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A person to notify, and the reason."""
+    """A person to notify, and why."""
 
     person: str
     why: Fact
@@ -326,10 +326,11 @@ class Ring:
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """Everything that decides who is notified; `everyone` is all staff, in order.
+    """All the data that decides who is notified; `everyone` is all staff, in order.
 
-    `reachable` has the staff with an address; if nobody has one, everyone counts as reachable.
-    `sites` has the names of each person's sites, None for all; people are notified of no others.
+    `reachable` contains the staff who have an address; if nobody has one, everyone counts as
+    reachable. `sites` maps each person to the names of their sites, or to None for all sites.
+    People are not notified of incidents at other sites.
     """
 
     root: Route
@@ -337,25 +338,25 @@ class Roster:
     shifts: tuple[Shift, ...] = ()
     zones: ZoneMap = field(default_factory=ZoneMap)
     timetables: Mapping[str, Timetable] = field(default_factory=dict)
-    """Bell schedules and holidays by the name of the site."""
+    """Bell schedules and holidays, by site name."""
     everyone: tuple[str, ...] = ()
     reachable: frozenset[str] = frozenset()
     sites: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
 
     def serves(self, person: str, labels: Mapping[str, str]) -> bool:
-        """Return whether a person may be notified of an incident at its site."""
+        """Return whether a person can be notified of incidents at this site."""
         only = self.sites.get(person)
         return only is None or labels.get("site", "") in only
 
     def match_routes(self, labels: Mapping[str, str]) -> tuple[Chosen, ...]:
-        """Return the matching routes, one for each receiver."""
+        """Return the matching routes, only the first for each receiver."""
         first: dict[str, Chosen] = {}
         for node in choose_routes(self.root, labels):
             first.setdefault(node.receiver, node)
         return tuple(first.values())
 
     def find_on_duty(self, receiver: str, at: datetime) -> tuple[OnDuty, ...]:
-        """Return the receiver's people on duty, reachable or not, perhaps in several zones."""
+        """Return the receiver's people on duty, reachable or not; a person can occur twice."""
         why = fact(Reason.ALWAYS, receiver=receiver)
         always = [OnDuty(person, (), why) for person in self.receivers[receiver].people]
         shifts = [shift for shift in self.shifts if shift.receiver == receiver]
@@ -364,7 +365,7 @@ class Roster:
     def group_by_distance(
         self, on_duty: Iterable[OnDuty], labels: Mapping[str, str]
     ) -> dict[int, list[Candidate]]:
-        """Return people on duty by distance from the incident, nearest first, each person once."""
+        """Group people on duty by distance from the incident, nearest first, each person once."""
         start = self.zones.find_zone(labels)
         steps = {} if start is None else self.zones.measure_distances(start)
         reached = (
@@ -386,7 +387,7 @@ class Roster:
         return rings
 
     def plan_rings(self, labels: Mapping[str, str], at: datetime) -> tuple[Ring, ...]:
-        """Return the people to notify, in order; never empty while there is any staff."""
+        """Return the rings to notify, in order."""
         receivers = [self.receivers[node.receiver] for node in self.match_routes(labels)]
         near = self.group_by_distance(
             (one for r in receivers for one in self.find_on_duty(r.id, at)), labels
@@ -409,7 +410,7 @@ class Roster:
         rest = [(RingName.EVERYONE, [Candidate(p, _LAST_RESORT) for p in self.everyone])]
         planned = [*by_distance, (RingName.LEAD, leads), (RingName.CATCH_ALL, last)]
         found = self._build_rings(planned, labels) or self._build_rings(rest, labels)
-        # If nobody serves all sites, everybody is notified of an outage that belongs to no site.
+        # An outage that belongs to no site notifies everybody if nobody serves all sites.
         return found or (() if labels.get("site") else self._build_rings(rest, None))
 
     def _build_rings(

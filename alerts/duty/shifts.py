@@ -1,8 +1,7 @@
-"""Shifts: who is on duty where and when, with overrides; and other recurring hours.
+"""Shifts define who is on duty where and when, with overrides; quiet hours are defined here too.
 
-The hours of a shift are class periods or clock hours, each a class with
-`between(start, end)`. A shift that runs past midnight belongs to the day on which it
-started.
+A shift's hours are class periods or clock hours, each a class that implements `Hours`. A shift that
+runs past midnight belongs to the day on which it started.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ class Hours(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LessonHours:
-    """Class periods by the bell schedule of the day; without names, all periods."""
+    """Class periods of each day's bell schedule; all of them if `periods` is empty."""
 
     timetable: Timetable
     weekdays: frozenset[int]
@@ -55,7 +54,7 @@ class LessonHours:
 
 @dataclass(frozen=True, slots=True)
 class ClockHours:
-    """Hours from one wall time to another; an end that is not after the start is on the next day.
+    """Hours between two wall times; an end that is not after the start is on the next day.
 
     Times are minutes after midnight. The hours start on `weekdays` (Monday is 0), except on the
     dates in `off`.
@@ -93,21 +92,21 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class OnDuty:
-    """A person on duty, with their zones (empty for everywhere), the reason, and the site."""
+    """A person on duty: their zones (empty means everywhere), the reason, and the site."""
 
     person: str
     zones: tuple[str, ...]
     why: Fact
     site: str = ""
-    """Name of the site; empty for all."""
+    """Name of the site; empty means all sites."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """People who are on duty together for a receiver, at some hours and in some zones.
+    """A group of people on duty for a receiver during certain hours, in certain zones.
 
-    Without zones, they are on duty everywhere. The shift starts on dates from `first` to `last`.
-    Overrides apply in order, so a later one may change an earlier one.
+    Without zones, they are on duty everywhere. The shift applies on dates from `first` to `last`.
+    Overrides apply in order, so a later override can change an earlier one.
     """
 
     id: str
@@ -117,7 +116,7 @@ class Shift:
     zone: ZoneInfo
     zones: tuple[str, ...] = ()
     site: str = ""
-    """Name of its site; empty for all."""
+    """Name of its site; empty means all sites."""
     first: date | None = None
     last: date | None = None
     overrides: tuple[Override, ...] = ()
@@ -167,7 +166,7 @@ def _apply_override(found: dict[str, Fact], change: Override, shift: Shift) -> d
 
 @dataclass(frozen=True, slots=True)
 class QuietHours:
-    """Hours without notices, except critical ones; others are paged (`divert`) or they wait."""
+    """Hours with critical notices only; the rest wait or, with `divert`, go to others."""
 
     hours: ClockHours
     divert: bool = False

@@ -1,12 +1,12 @@
-"""Convert a school's wall times to instants; its bell schedules and holidays.
+"""Convert a school's wall times to instants, with its bell schedules and holidays.
 
-The two differ where daylight saving time begins and ends:
+Two rules apply when daylight saving time begins or ends:
 
-- a skipped wall time is the instant at which the clocks jump: 02:30 on a spring night is 03:00;
-- a repeated wall time is its first occurrence.
+- A skipped wall time means the instant at which the clocks jump: 02:30 becomes 03:00.
+- A repeated wall time means its first occurrence.
 
-So wall times never run backwards, and spans that touch on the clock also touch as instants: a day
-that is covered on paper is covered in fact, without gaps or overlaps.
+Wall times therefore never run backward, and spans that touch on the clock also touch as instants. A
+day that is fully covered on paper is covered without gaps or overlaps.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DAY_MIN: Final = 1440
-"""Minutes of a day by the clock."""
+"""Minutes in a day on the clock."""
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 """Names of the days, in the order of `date.weekday`."""
 _UTC: Final = ZoneInfo("UTC")
@@ -42,7 +42,7 @@ class Span:
 
 
 def parse_minutes(text: str, *, latest: int = DAY_MIN - 1) -> int:
-    """Return the minutes after midnight of ``HH:MM``; raise ValueError beyond `latest` minutes.
+    """Convert ``HH:MM`` to minutes after midnight; raise ValueError if later than `latest`.
 
     >>> parse_minutes("07:45"), parse_minutes("24:00", latest=DAY_MIN)
     (465, 1440)
@@ -62,7 +62,7 @@ def is_within(day: date, first: date | None, last: date | None) -> bool:
 
 
 def format_clock(at: datetime, zone: ZoneInfo) -> str:
-    """Write the wall time of an instant in a zone."""
+    """Return an instant's wall time in a zone, as ``HH:MM``."""
     return at.astimezone(zone).strftime("%H:%M")
 
 
@@ -70,7 +70,7 @@ def format_clock(at: datetime, zone: ZoneInfo) -> str:
 def find_instant(zone: ZoneInfo, day: date, after_midnight: int) -> datetime:
     """Return the instant in UTC at which clocks show these minutes after midnight of `day`.
 
-    Minutes count on the clock, not as elapsed time; 1440 and more are on the next day.
+    Minutes are read off the clock, not elapsed; 1440 or more means the next day.
 
     >>> chicago = ZoneInfo("America/Chicago")
     >>> find_instant(chicago, date(2020, 3, 8), 150).astimezone(chicago).strftime("%H:%M")
@@ -81,7 +81,7 @@ def find_instant(zone: ZoneInfo, day: date, after_midnight: int) -> datetime:
         at = shown.replace(tzinfo=zone).astimezone(UTC)
         if at.astimezone(zone).replace(tzinfo=None) == shown:
             return at
-        shown += timedelta(minutes=1)  # skipped: the clocks jump to the next time that is shown
+        shown += timedelta(minutes=1)  # skipped wall time: try the next minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,20 +105,20 @@ class Bells:
     last: date | None = None
 
     def applies_weekly(self, day: date) -> bool:
-        """Return whether it applies to a date by the day of the week."""
+        """Return whether the schedule applies to a date because of its weekday."""
         return day.weekday() in self.weekdays and is_within(day, self.first, self.last)
 
 
 @dataclass(frozen=True, slots=True)
 class Timetable:
-    """A school's bell schedules and holidays, which have no periods."""
+    """A school's bell schedules and its holidays, on which there are no periods."""
 
     zone: ZoneInfo = _UTC
     bells: tuple[Bells, ...] = ()
     holidays: frozenset[date] = frozenset()
 
     def find_periods(self, day: date) -> tuple[Period, ...]:
-        """Return the periods of a date, by its special schedule or weekday; none on holidays."""
+        """Return a date's periods, from its special or weekly schedule; none on holidays."""
         if day in self.holidays:
             return ()
         special = [b for b in self.bells if day in b.dates]
@@ -142,7 +142,7 @@ class Timetable:
 
 
 def list_days_around(start: datetime, end: datetime, zone: ZoneInfo) -> Iterator[date]:
-    """Yield the local dates of [start, end] and the day before, for overnight spans."""
+    """Yield the local dates in [start, end], and the day before because of overnight spans."""
     day = start.astimezone(zone).date() - timedelta(days=1)
     last = end.astimezone(zone).date()
     while day <= last:
