@@ -1,1 +1,1 @@
-"""Escalation: who is notified next when nobody answers, and when."""
+"""Escalation: decide who is notified next if nobody responds, and when."""

@@ -1,4 +1,4 @@
-"""Class periods in which nobody on duty would be notified."""
+"""Find class periods in which no one on duty would be notified."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class CoverageGap(NamedTuple):
-    """A class period, or part of one, in which nobody on duty would be notified about a room."""
+    """A class period, or part of one, when no one on duty would be notified about a room."""
 
     room: str
     start: datetime
@@ -29,7 +29,7 @@ class CoverageGap(NamedTuple):
 
 
 def list_paged_labels(rooms: Iterable[Room]) -> list[Mapping[str, str]]:
-    """Return the labels of an incident of each kind that pages, in each room."""
+    """Return the labels of possible incidents: every kind that pages, in every room."""
     return [
         build_labels(room, kind=kind, severity=grade(kind, 1.0, 0.0, 0).value, sensor="")
         for room in rooms
@@ -44,10 +44,11 @@ def find_coverage_gaps(
     end: datetime,
     quiet: Mapping[str, Sequence[QuietHours]] | None = None,
 ) -> Iterator[CoverageGap]:
-    """Yield the gaps of all class periods that touch [start, end), in order of time.
+    """Yield coverage gaps, in time order, in class periods that overlap [start, end).
 
-    `incidents` are the labels of possible incidents. Kinds of a room with the same receivers are
-    one gap. `quiet` are the hours, by person, in which only critical incidents are notified.
+    `incidents` are the labels of possible incidents. All kinds in a room with the same receivers
+    share one gap. `quiet` maps each person to their quiet hours, when only critical incidents
+    notify them.
     """
     hours = quiet or {}
     routed: dict[tuple[str, tuple[str, ...]], list[Mapping[str, str]]] = {}
@@ -100,7 +101,7 @@ def _split_lesson(
 
 
 class Stretch(NamedTuple):
-    """A part of a shift with the same people, or with nobody if all were removed."""
+    """Part of a shift during which the people on duty do not change; possibly nobody."""
 
     shift: Shift
     start: datetime
@@ -109,7 +110,7 @@ class Stretch(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """A time when nobody is on duty for some rooms, by id."""
+    """A time when nobody is on duty for some rooms, given by id."""
 
     start: datetime
     end: datetime
@@ -117,7 +118,7 @@ class Gap(NamedTuple):
 
 
 def find_stretches(shift: Shift, start: datetime, end: datetime) -> Iterator[Stretch]:
-    """Yield the stretches that begin in [start, end), in order; adjacent periods are joined."""
+    """Yield stretches that begin in [start, end), in order; join adjacent periods."""
     spans = [(span.start, span.end) for span in shift.find_spans(start, end)]
     spans += [(one.start, one.end) for one in shift.overrides if one.add and not one.remove]
     last: Stretch | None = None
@@ -127,7 +128,7 @@ def find_stretches(shift: Shift, start: datetime, end: datetime) -> Iterator[Str
         for at, until in pairwise([begin, *sorted(set(shift.find_edges(begin, over))), over]):
             people = tuple(one.person for one in shift.find_on_duty(at))
             if last is not None and at < last.end:
-                continue  # an addition within the shift
+                continue  # someone was added during the shift itself
             if last is not None and (last.end, last.people) == (at, people):
                 last = last._replace(end=until)
                 continue
@@ -139,7 +140,7 @@ def find_stretches(shift: Shift, start: datetime, end: datetime) -> Iterator[Str
 
 
 def join_gaps(gaps: Iterable[CoverageGap]) -> list[Gap]:
-    """Join the gaps of several rooms and of adjacent periods."""
+    """Combine gaps of several rooms at the same time, and of adjacent periods."""
     rooms: dict[tuple[datetime, datetime], dict[str, None]] = {}
     for gap in gaps:
         rooms.setdefault((gap.start, gap.end), {})[gap.room] = None

@@ -1,10 +1,10 @@
-"""Escalation: stored steps that say who is notified next if nobody responds.
+"""Run escalation: stored steps that define who is notified next if nobody responds.
 
-The whole chain is stored when people are first notified: which ring is notified when, in each
-round. An acknowledgment ends the chain and adds two steps: a reminder to the responder, and if no
-answer follows, the same chain again. A step that is late because the program was down runs once,
-and later steps are delayed by the same time. If nobody in a ring can be notified, the next ring
-follows immediately.
+When people are first notified, the whole chain is stored: which ring is notified when, in each
+round. An acknowledgment ends the chain and adds two steps: a reminder to the responder and, if they
+do not answer, a restart of the chain. If the program was down, a late step runs once, and later
+steps are delayed by the same amount. If nobody in a ring can be notified, the next ring follows
+immediately.
 
 The most recent responder for a room is paged first, with twice the time to respond.
 """
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 NOBODY: Final = Ring(RingName.NOBODY, ())
 _MUTED_LOOK_S: Final = 30.0
-"""How often a muted step is checked again."""
+"""Seconds until a muted step is checked again."""
 
 
 class Action(StrEnum):
@@ -61,7 +61,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EscalationStep:
-    """One step of an escalation; `seq` and `round` count from 1; only a `NOTIFY` has a `ring`.
+    """One escalation step; `seq` and `round` count from 1; only `NOTIFY` steps have a `ring`.
 
     `done_at` is when it ran or was stopped; None while it is pending.
     """
@@ -87,9 +87,10 @@ def plan(
     first_wait_s: float | None = None,
     rounds: int | None = None,
 ) -> list[EscalationStep]:
-    """Return the steps of a chain that begins `at`; the first ring has `first_wait_s` to respond.
+    """Return the steps of a chain that begins at `at`.
 
-    By default, the severity determines the number of `rounds`.
+    The severity determines how long each ring has to respond, and the number of rounds.
+    `first_wait_s` and `rounds` override this for the first ring and for the number of rounds.
     """
     wait = timings.find_wait_s(severity)
     steps: list[EscalationStep] = []
@@ -109,7 +110,7 @@ def plan(
 def plan_reminder(
     incident: str, at: float, timings: EscalationTimings, *, seq: int, round_: int
 ) -> list[EscalationStep]:
-    """Return the reminder and the reopening, in case the responder gives no answer."""
+    """Return the reminder and reopening steps, for a responder who does not answer."""
     remind = at + timings.acknowledged_for_s
     reopen = remind + timings.reminded_for_s
     return [
@@ -128,7 +129,7 @@ def add_steps(tx: sqlite3.Connection, steps: Iterable[EscalationStep]) -> None:
 
 
 def load_first_due(tx: sqlite3.Connection, now: float) -> EscalationStep | None:
-    """Return the first step that is due by `now`, of any incident, or None."""
+    """Return the earliest step of any incident that is due by `now`, or None."""
     due = "done_at IS NULL AND due_at <= ? ORDER BY due_at, incident, seq LIMIT 1"
     return next(iter(_select(tx, due, now)), None)
 
@@ -171,7 +172,7 @@ def finish_step(tx: sqlite3.Connection, step: EscalationStep, now: float, outcom
 
 
 def shift_steps(tx: sqlite3.Connection, incident: str, by_s: float) -> None:
-    """Move the pending steps of an incident, later or earlier."""
+    """Move an incident's pending steps later, or earlier if `by_s` is negative."""
     tx.execute(
         "UPDATE escalation_step SET due_at = due_at + ? WHERE incident = ? AND done_at IS NULL",
         (by_s, incident),
@@ -198,7 +199,7 @@ def _find_next(steps: Iterable[EscalationStep], *, after: int = 0) -> Escalation
 
 
 def _list_notified(steps: Iterable[EscalationStep]) -> list[EscalationStep]:
-    """Return the steps that notified a ring, or were stopped before they did."""
+    """Return finished `NOTIFY` steps, including steps that were stopped before they ran."""
     return [s for s in steps if s.action is Action.NOTIFY and s.done_at is not None]
 
 
@@ -230,9 +231,9 @@ class Escalator:
         without: str = "",
         note: Fact | None = None,
     ) -> None:
-        """Store the chain, or repeat it `without` a person, and notify its first ring.
+        """Store the chain, or repeat it, and notify its first ring; leave out person `without`.
 
-        With `anew`, the chain is planned again from the routes, because the incident's kind
+        With `anew`, plan the chain from the routes again, because the incident's kind may have
         changed.
         """
         steps = load_steps(tx, incident.id)
@@ -267,7 +268,7 @@ class Escalator:
     def find_responder(
         self, tx: sqlite3.Connection, incident: Incident, at: float
     ) -> Candidate | None:
-        """Return who responded in the room within `PRESENT_S` and has a channel, or None."""
+        """Return the reachable person who responded in the room within `PRESENT_S`, or None."""
         found = repository.find_last_response(tx, incident.kind, incident.room, at - PRESENT_S, at)
         here = self._policy.find_staff_serving(incident.room, self._registry)
         member = next((m for m in here if found and m.id == found[0]), None)
@@ -290,7 +291,7 @@ class Escalator:
         now: float,
         note: Fact | None = None,
     ) -> None:
-        """Run a due step, with `note` in its notices; later steps keep their spacing."""
+        """Run a due step and add `note` to its notices; later steps keep their spacing."""
         shift_steps(tx, incident.id, now - due.due_at)
         match due.action:
             case Action.NOTIFY:
@@ -298,7 +299,7 @@ class Escalator:
                 if muted is None:
                     self._notify(tx, incident, due, now, note)
                 else:
-                    # not to the end of the mute: people may end a silence early
+                    # check again before the mute ends, because people can end a silence early
                     shift_steps(tx, incident.id, min(muted.until - now, _MUTED_LOOK_S))
             case Action.END:
                 finish_step(tx, due, now, "no response")
@@ -317,7 +318,7 @@ class Escalator:
     def reschedule(
         self, tx: sqlite3.Connection, incident: Incident, before: Severity, now: float
     ) -> None:
-        """Move pending steps to the timings of a higher severity, and add its extra rounds."""
+        """Reschedule pending steps for a higher severity, and add its extra rounds."""
         timings, steps = self._policy.timings, load_steps(tx, incident.id)
         pending = [step for step in steps if step.done_at is None]
         wait = timings.find_wait_s(incident.severity)
@@ -351,7 +352,7 @@ class Escalator:
         add_steps(tx, further)
 
     def warn_on_duty(self, tx: sqlite3.Connection, incident: Incident, now: float) -> None:
-        """Notify the people on duty, besides facilities, that a room's vaping may go undetected."""
+        """Warn the people on duty that vaping in a room may go undetected."""
         labels = find_labels(incident, self._registry) | {"kind": EventKind.VAPE.value}
         rings = self._policy.plan_rings(labels, now)
         is_muted = incident.held_until is not None or find_lasting_mute(
@@ -362,15 +363,15 @@ class Escalator:
             repository.note(tx, incident.id, now, Happened.PAGED, **_list_asked(rings[0]))
 
     def await_answer(self, tx: sqlite3.Connection, incident: Incident, at: float) -> None:
-        """Schedule the reminder to the responder, and the reopening."""
+        """Schedule the reminder to the responder and the reopening."""
         seq, round_ = find_last_round(load_steps(tx, incident.id))
         timings = self._policy.timings
         add_steps(tx, plan_reminder(incident.id, at, timings, seq=seq + 1, round_=round_))
 
     def advance_undelivered(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
-        """Notify the next ring of the round now if a notice failed and no other is on its way.
+        """Notify the round's next ring now if a notice failed and none was sent or is pending.
 
-        The next round keeps its time, so that a provider that fails for seconds uses up no rounds.
+        The next round keeps its scheduled time, so that a brief provider outage uses up no rounds.
         """
         steps = load_steps(tx, incident_id)
         following = _find_next(steps)
@@ -406,7 +407,7 @@ class Escalator:
         following = _find_next(steps, after=due.seq)
         last = following is None or following.action is not Action.NOTIFY
         if not notified and last and _is_nobody_notified(tx, incident):
-            # an incident must be notified even if everyone has quiet hours now
+            # somebody must be notified even if everyone has quiet hours now
             everyone = [c.person for ring in _list_rings(steps) for c in ring.people]
             notified = self._notices.page(tx, incident, everyone, now, note=note, throttle=False)
         finish_step(tx, due, now, "notified" if notified else "nobody notified")

@@ -28,7 +28,7 @@ _CASES: Final = (
     (0.5, 0.0, "Below 70%"),
     (_CONFIDENT, LONG_S, "After two minutes without an end, or the third time in an hour"),
 )
-"""Confidence and duration of incidents whose severity differs from the usual."""
+"""Confidence, duration and description of cases whose severity differs from the usual."""
 
 
 class PreviewStep(NamedTuple):
@@ -46,7 +46,8 @@ def preview_steps(
 ) -> Iterator[PreviewStep]:
     """Yield the steps as `Escalator` will run them if nobody responds.
 
-    A ring in which nobody is notified does not wait, unless it is the last and nobody else was.
+    A ring in which nobody can be notified is skipped without waiting. If no earlier ring was
+    reached either, the last ring is notified despite quiet hours.
     """
     earlier = 0.0
     reached = False
@@ -69,14 +70,14 @@ def preview_steps(
 
 
 def _describe_quiet_hours(deferral: Deferral, zone: ZoneInfo) -> str:
-    """Write what quiet hours do to a notice."""
+    """Describe what quiet hours do to a notice."""
     until = datetime.fromtimestamp(deferral.until, UTC).astimezone(zone)
     what = "skipped" if deferral.divert else "notified then"
     return f"quiet hours until {write_date(until, 'weekday and clock')}, {what}"
 
 
 def write_timeline(policy: AlertPolicy, room: Room, kind: EventKind, at: float) -> list[str]:
-    """Return lines that describe what follows an alert, with and without a response."""
+    """Return lines that describe what happens after an alert, with and without a response."""
     severity = grade(kind, _CONFIDENT, 0.0, 0)
     others = {grade(kind, p, lasted_s, 0): words for p, lasted_s, words in _CASES}
     remind, reopen = plan_reminder("", 0.0, policy.timings, seq=1, round_=1)
@@ -145,7 +146,7 @@ def _write_line(seconds: float | str, what: str) -> str:
 
 
 def _write_duration(seconds: float) -> str:
-    """Write a duration.
+    """Return a duration as text.
 
     >>> _write_duration(95.0), _write_duration(3600.0)
     ('1:35', '1:00:00')
