@@ -1,1 +1,1 @@
-"""Notices: wording, pictures, the outbox, and handing them to a channel."""
+"""Notices: write them, draw their pictures, queue them in the outbox, and send them."""

@@ -1,8 +1,9 @@
-"""Draw the evidence picture: the air around an event, small enough for a phone.
+"""Draw the evidence picture: the air readings around an event, small enough for a phone.
 
-It stacks panels of fine particles (or what the sensor has instead), VOC and humidity over one time
-axis in the school's time zone. Onset, alert and end differ in line pattern and head shape, for gray
-prints and color-blind readers. Gaps in the readings are gaps in the line.
+The picture stacks panels for fine particles (or the sensor's substitute), VOC and humidity above
+one time axis in the school's time zone. Onset, alert and end differ in line pattern and head shape,
+so that they work in gray prints and for color-blind readers. Gaps in the readings show as gaps in
+the line.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ PANELS: Final = (
     ("tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw"),
     ("rh",),
 )
-"""Quantities of each panel; the first that the sensor has is shown."""
+"""Quantities for each panel, in order of preference; the sensor's first match is shown."""
 
 _LEAST_SPAN: Final = {
     "tvoc_ppb": 200.0,
@@ -42,7 +43,7 @@ _LEAST_SPAN: Final = {
     "voc_raw": 400.0,
     "rh": 10.0,
 }
-"""Smallest height of a panel in the unit of its quantity; 20 for particles."""
+"""Minimum value range of a panel, in the quantity's unit; particle panels use 20."""
 
 _AROUND_S: Final = 1800.0
 _LONGEST_S: Final = 4 * 3600.0
@@ -68,7 +69,7 @@ _MARK_LINES: Final[dict[str, tuple[str, float, tuple[tuple[float, float], ...]]]
     "alert": (_ALERT, 1.8, ()),
     "end": (_INK, 1.2, ((1.2, 3),)),
 }
-"""Color, width and dashes of the vertical lines."""
+"""Color, width and dash pattern of each vertical line."""
 _STEPS_S: Final = (
     *(1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800),
     *(3600, 7200, 14_400, 43_200, 86_400),
@@ -77,11 +78,11 @@ _STEPS_S: Final = (
 
 @dataclass(frozen=True, slots=True)
 class EvidenceFacts:
-    """The data about an event in its picture; times are event times in Unix seconds.
+    """The event data for a picture; times are event times in Unix seconds.
 
-    `kind` is a key of `KIND_WORDS`, and `place` has the floor and building. `end` is None while the
-    event continues, and `until` is the last update. `sentence` is the evidence in words for screen
-    readers. `baselines` are by quantity, in its unit.
+    `kind` is a key of `KIND_WORDS`, and `place` names the floor and building. `end` is None while
+    the event continues, and `until` is the time of the last update. `sentence` describes the
+    evidence for screen readers. `baselines` maps quantities to baselines in their units.
     """
 
     kind: str
@@ -96,7 +97,7 @@ class EvidenceFacts:
     zone: str = "UTC"
     baselines: Mapping[str, float] = field(default_factory=dict)
     site: str = ""
-    """The site, if there are several; on the second line, because a long first line is cut."""
+    """The site, if there are several; shown on the second line because a long first line is cut."""
 
     @property
     def what(self) -> str:
@@ -130,15 +131,16 @@ def write_label(key: str) -> str:
 
 
 def find_span(facts: EvidenceFacts) -> tuple[float, float]:
-    """Return the time span of the readings that `draw` can use, Unix seconds."""
+    """Return the time span of readings that `draw` can use, in Unix seconds."""
     return facts.onset - _AROUND_S, _find_until(facts) + _AROUND_S
 
 
 def draw(facts: EvidenceFacts, time: ArrayLike, values: Mapping[str, ArrayLike]) -> Drawing:
-    """Draw the picture, 360 units wide and 190 to 380 high; the same input gives the same drawing.
+    """Draw the picture, 360 units wide and 190 to 380 high; the result is deterministic.
 
-    `time` has ascending event times in Unix seconds, perhaps none. `values` has the readings by
-    quantity in its unit, NaN where absent. A quantity without readings has no panel.
+    `time` contains ascending event times in Unix seconds and can be empty. `values` maps each
+    quantity to its readings in the quantity's unit, NaN where missing. A quantity without readings
+    gets no panel.
     """
     at = np.asarray(time, dtype=np.float64)
     start, stop = _find_axis(facts, at)
@@ -166,7 +168,7 @@ def _find_until(facts: EvidenceFacts) -> float:
 
 
 def _find_axis(facts: EvidenceFacts, time: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the time axis: the event, and enough around it to recognize it as one."""
+    """Return the time axis: the event, with enough before and after it to stand out."""
     until = _find_until(facts)
     interval = float(np.median(np.diff(time))) if time.size > 1 else 5.0
     lasted = until - facts.onset
@@ -226,10 +228,10 @@ def _write_clock(moment: float, zone: str, form: str) -> str:
 
 
 def _draw_mark(name: str, x: float, top: float, bottom: float) -> list[Item]:
-    """Draw a vertical line with a head; pattern and shape distinguish them without color."""
+    """Draw a vertical line with a head; its pattern and shape identify it without color."""
     color, width, dashes = _MARK_LINES[name]
     line = Line(((x, top), (x, bottom)), color, width, *dashes)
-    if name == "onset":  # the head is at the bottom, because the alert's is close
+    if name == "onset":  # the head goes to the bottom, because the alert's head is close by
         head = ((x - 4.5, bottom), (x + 4.5, bottom), (x, bottom - 7))
         return [line, Polygon(head, look.color_on_white("card"), _INK, 1.2)]
     if name == "alert":
@@ -278,7 +280,7 @@ def _draw_dot(x: float, y: float) -> Polygon:
 
 
 def _write_levels(facts: EvidenceFacts, panel: _Panel, base: float | None) -> str:
-    """Return the baseline and the value farthest from it since the onset."""
+    """Describe the baseline and the value farthest from it since the onset."""
     since = panel.values[panel.time >= facts.onset]
     if since.size == 0:
         return "" if base is None else _("baseline %(n)s", n=_write_value(panel.key, base))
@@ -330,7 +332,7 @@ def _choose_ticks(panel: _Panel, base: float | None) -> list[float]:
 
 
 def _cut_at_gaps(panel: _Panel) -> list[list[tuple[float, float]]]:
-    """Cut the line at gaps in the readings, and thin it to the resolution of the picture."""
+    """Cut the line at gaps in the readings, and thin it to the picture's resolution."""
     time, values = panel.time, panel.values
     steps = np.diff(time)
     longest = 3.0 * float(np.median(steps)) + 1.0 if steps.size else math.inf
@@ -344,7 +346,7 @@ def _cut_at_gaps(panel: _Panel) -> list[list[tuple[float, float]]]:
 
 
 def _find_extremes(values: NDArray[np.float64], share: int) -> NDArray[np.intp]:
-    """Return the indices of the lowest and highest of each `share` values, so that peaks stay."""
+    """Return the indices of the lowest and highest of every `share` values, to keep peaks."""
     if share <= 2:
         return np.arange(values.size)
     chosen = {0, values.size - 1}

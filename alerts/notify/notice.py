@@ -1,6 +1,7 @@
-"""Write a notice as an adult reads it on a lock screen.
+"""Write a notice for an adult to read on a lock screen.
 
-The place comes first, then what happened and when, then the evidence, cut to what a channel shows.
+The place comes first, then what happened and when, then the evidence. The text is cut to the
+channel's limits.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from storage.registry import format_floor, join_place
 
 
 class NoticeReason(Coded):
-    """Why a person is notified; part of the outbox key, so that each notice is sent once."""
+    """Why a person is notified; it is part of the outbox key, so that a notice is sent once."""
 
     OPENED = "opened", mark("alert")
     REMINDER = "reminder", mark("reminder")
@@ -47,7 +48,7 @@ class NoticeReason(Coded):
 
     @property
     def asks(self) -> bool:
-        """Whether it asks for a response, so that it must be loud."""
+        """Whether the notice asks for a response and so must be loud."""
         return self in (
             NoticeReason.OPENED,
             NoticeReason.AGAIN,
@@ -56,7 +57,7 @@ class NoticeReason(Coded):
 
 
 class Priority(StrEnum):
-    """How loud a channel may be."""
+    """How loudly a channel delivers a notice."""
 
     QUIET = "quiet"
     NORMAL = "normal"
@@ -81,17 +82,17 @@ KIND_WORDS: Final = Words(
         EventKind.SERVICE: mark("Plumewatch needs attention"),
     }
 )
-"""Kinds of event as titles."""
+"""Event kinds as notice titles."""
 NOTICE_WORDS: Final = Words(NoticeReason.texts())
 
 
 def write_respond_label(kind: str) -> str:
-    """Return the label of the button with which a person responds."""
+    """Return the label of the button that a person clicks to respond."""
     return _("I'm responding") if kind in {"vape", "smoke"} else _("I'll look")
 
 
 class Note(Coded):
-    """A sentence of a notice."""
+    """A sentence in a notice."""
 
     DEFERRED = "deferred", mark("Deferred until the end of your quiet hours.")
     RESPONDING = "responding", mark("You are responding.")
@@ -118,7 +119,7 @@ class Note(Coded):
     DURING_QUIET = "during_quiet", mark("During your quiet hours:")
     COMBINED = "combined", mark("You had many notices in the last hour, so these are combined:")
     MANY_ROOMS = "many_rooms", mark("Many rooms at once:")
-    # the line of one incident, and the headline of several
+    # lines for one incident, and headlines for several
     LINE = "line", mark("%(room)s %(kind)s %(time)s")
     LINE_RESOLVED = "line_resolved", mark("%(room)s %(kind)s %(time)s (resolved)")
     TIMES_IN_ROOM = (
@@ -148,13 +149,14 @@ def _lower_first(words: str) -> str:
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """A notice to one person, before it is cut to their channel.
+    """A notice to one person, before it is cut to their channel's limits.
 
-    `notes` precede the evidence, `by` acknowledged the incident, and `link` leads to its page.
-    `over`: the air has cleared but nobody has checked. `again`: people responded to the same kind
-    in this room shortly before. A digest has a `headline`, a line for each of its `incidents`, and
-    no evidence. `site` and `site_id` are set if there are several sites. `written` is when the
-    notice was written, Unix seconds. A report has its own `title` and `text`.
+    `notes` come before the evidence. `by` names the person whose response the notice reports.
+    `link` leads to the incident's page. `over` means that the air has cleared but nobody has
+    checked. `again` means that people responded to the same kind in this room shortly before. A
+    digest has a `headline` and a line for each of its `incidents`, but no evidence. `site` and
+    `site_id` are set if there are several sites. `written` is when the notice was written, in Unix
+    seconds. A report has its own `title` and `text`.
     """
 
     incident: str
@@ -188,7 +190,7 @@ _WEEK_DAYS: Final = 7
 
 
 def write_clock(moment: float, zone: str, now: float | None = None) -> str:
-    """Write the time of day at the school, with the day if it is not the day of `now`.
+    """Return the time of day at the school, with the day if it differs from that of `now`.
 
     >>> at = 1_788_789_900.0
     >>> for days in (0, 1, 9):
@@ -207,7 +209,7 @@ def write_clock(moment: float, zone: str, now: float | None = None) -> str:
 
 
 def render(notice: Notice, scheme: str = "") -> tuple[str, str]:
-    """Return title and body for a channel by the scheme of its URL, such as ``"twilio"``.
+    """Return title and body for a channel, given its URL scheme, such as ``"twilio"``.
 
     >>> from detection.events import ChannelEvidence
     >>> rose = Evidence({}, {"pm25": ChannelEvidence(4.0, 176.0, 6.0, None)})
@@ -238,7 +240,7 @@ def _render(notice: Notice, limits: Service) -> tuple[str, str]:
         title = _("Test notice, %(place)s", place=place)
     text = " ".join(filter(None, [*map(_NOTES.write, notice.notes), evidence]))
     room_for_text = limits.body - (len(notice.link) + 1 if notice.link else 0)
-    # Push services refuse notices without text, and a vendor's own alarm has no evidence.
+    # push services refuse notices without text, and a device's own alarm has no evidence
     lines = [_cut(text or state, max(room_for_text, 20))]
     if notice.link:
         lines.append(notice.link)

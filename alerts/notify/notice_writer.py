@@ -1,16 +1,18 @@
 """Write the notices of an incident into the outbox, in the caller's transaction.
 
-A person gets at most one notice for each incident and occasion. Only people who were notified learn
+A person gets at most one notice per incident and occasion. Only people who were notified are sent
 the outcome.
 
-No notice is dropped. A deferred notice is a row with a due time, and all rows of the same person
-and cause are sent as one notice:
+No notice is dropped. A deferred notice is a row with a due time. All rows with the same person and
+cause are sent as one notice:
 
-- *quiet*: at the end of the person's quiet hours; if those divert, the next ring is paged instead;
-- *budget*: when the oldest of the person's notices in the last hour is an hour old;
-- *storm*: many rooms of a floor or building; after the first few, combined every few seconds.
+- *quiet*: when the person's quiet hours end; if they divert, the next ring is paged instead;
+- *budget*: when the person's count of notices in the last hour is below the limit again;
+- *storm*: when many rooms on a floor or in a building alert; after the first few, the rest are
+  combined every few seconds.
 
-Critical incidents bypass quiet hours and the budget. An answer cancels the rows of its incident.
+Critical incidents bypass quiet hours and the budget. An answer cancels the deferred rows of its
+incident.
 """
 
 from __future__ import annotations
@@ -78,7 +80,7 @@ _LOUDNESS: Final = {
 
 
 def write_headline(incidents: Sequence[Incident], rooms: Sequence[Room]) -> Fact:
-    """Summarize several incidents, with all their rooms, in one line."""
+    """Summarize several incidents in one line; `rooms` are all their rooms."""
     kinds, first, n = {i.kind.value for i in incidents}, rooms[0], len(rooms)
     kind = kinds.pop() if len(kinds) == 1 else ""
     if n == 1:
@@ -135,7 +137,7 @@ class NoticeWriter:
         note: Fact | None = None,
         throttle: bool = True,
     ) -> int:
-        """Notify people of an incident, once a round; return how many are notified right away."""
+        """Notify people of an incident, once per round; return how many are notified right away."""
         notified = 0
         for member in filter(None, map(self._policy.find_member, people)):
             held = None
@@ -218,7 +220,7 @@ class NoticeWriter:
         )
 
     def fall_back(self, tx: sqlite3.Connection, now: float, refused: int | None) -> None:
-        """Use the next channel for rows that were not delivered in time, or were `refused`."""
+        """Try the next channel for notices not delivered in time, and for outbox row `refused`."""
         for found in outbox_rows.take_fallbacks(tx, now, refused):
             member, notice = self._policy.find_member(found.person), found.notice
             names = [] if member is None else [make_target_id(target) for target in member.targets]
@@ -245,7 +247,7 @@ class NoticeWriter:
         note: Fact,
         since: float | None = None,
     ) -> bool:
-        """Notify the responder of a detection or a due report; return False if nobody is."""
+        """Notify the responder of a detection or a due report; return whether that was possible."""
         member = self._policy.find_member(incident.acknowledged_by)
         if member is None:
             return False
@@ -264,7 +266,7 @@ class NoticeWriter:
         *,
         only: str = "",
     ) -> None:
-        """Notify people, or `only` one of them, of the outcome, on the channel that paged them.
+        """Send the outcome to everyone paged, or `only` to one, on the channel that paged them.
 
         The reason is `TAKEN` or `RECOVERED`.
         """
@@ -390,7 +392,7 @@ class NoticeWriter:
         )
 
     def _list_open_issues(self, incident: Incident, evidence: Evidence | None) -> list[Fact]:
-        """Return problems that may remain after an incident ended; empty if none."""
+        """Return notes on problems that may remain after an incident has ended."""
         if incident.running and incident.resolved_by != SYSTEM:
             return [fact(Note.CLOSED_EARLY, name=self._policy.find_name(incident.resolved_by))]
         if incident.running:
@@ -418,7 +420,7 @@ class NoticeWriter:
 
 
 def find_quiet_end(quiet: Sequence[QuietHours], at: float) -> Deferral | None:
-    """Return the deferral by the quiet hours that contain a time, the last to end; or None."""
+    """Return the deferral from quiet hours at a time, up to the latest end, or None."""
     moment = datetime.fromtimestamp(at, UTC)
     found: Deferral | None = None
     for one in quiet:
@@ -460,7 +462,7 @@ def find_deferral(
 def _find_budget_end(
     tx: sqlite3.Connection, person: str, room: str, at: float, timings: EscalationTimings
 ) -> Deferral | None:
-    """Return the deferral by the budget of an hour, of which another room uses at most half."""
+    """Return the deferral from the hourly budget; another room uses up at most half of it."""
     rows = tx.execute(
         "SELECT min(o.created_at) AS at, i.room FROM outbox o JOIN incident i ON i.id = o.incident"
         " WHERE o.person = ? AND o.created_at > ? AND o.status NOT IN ('cancelled', 'failed')"
@@ -512,7 +514,7 @@ def _defer(
 def _load_due(
     tx: sqlite3.Connection, now: float
 ) -> tuple[str, Cause, list[tuple[str, int]]] | None:
-    """Return the next person and cause that are due, with the incident and round of each row."""
+    """Return the next due person and cause, with the incident and round of each row, or None."""
     row = tx.execute(
         "SELECT person, cause FROM held_notice WHERE done_at IS NULL AND due_at <= ?"
         " ORDER BY due_at, person LIMIT 1",
@@ -546,7 +548,7 @@ def _mark_sent(
 
 
 def _postpone(tx: sqlite3.Connection, person: str, cause: Cause, held: Deferral) -> None:
-    """Defer the rows of a person and cause further, for another cause."""
+    """Defer a person's rows with this cause again, for another cause."""
     tx.execute(
         "UPDATE held_notice SET cause = ?, due_at = ?"
         " WHERE person = ? AND cause = ? AND done_at IS NULL",
@@ -557,7 +559,7 @@ def _postpone(tx: sqlite3.Connection, person: str, cause: Cause, held: Deferral)
 def release_deferred(
     tx: sqlite3.Connection, incident: str, now: float, sent_as: str = "at once"
 ) -> list[tuple[str, int]]:
-    """Stop deferring the notices of an incident; return person and round of each."""
+    """Stop deferring an incident's notices; return the person and round of each notice."""
     rows = tx.execute(
         "UPDATE held_notice SET done_at = ?, sent_as = ?"
         " WHERE incident = ? AND done_at IS NULL RETURNING person, round",

@@ -1,7 +1,7 @@
 """Read and write the outbox, in the caller's transaction.
 
-A notice that asks for a response gets a personal link when it is sent. The token is only in the
-sent notice; rows have the plain link.
+A notice that asks for a response gets a personal link when it is sent. Only the sent notice
+contains the token; rows store the plain link.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from alerts.secrets import Secret
 
 _REASON: Final = "substr(reason, 1, instr(reason || ':', ':') - 1)"
-"""The reason of a row, without its occasion."""
+"""SQL for the reason of a row, without its occasion."""
 _CANCELLED: Final = json.dumps(
     [r.value for r in NoticeReason if r.asks] + [NoticeReason.TAKEN.value]
 )
@@ -33,7 +33,7 @@ _CANCELLED: Final = json.dumps(
 
 @dataclass(frozen=True, slots=True)
 class OutboxRow:
-    """A notice for one person on one channel, and the attempt that leased it."""
+    """A notice for one person on one channel, with the attempt that leased it."""
 
     id: int
     incident: str
@@ -58,7 +58,7 @@ def add_notice(
     occasion: str = "",
     fallback_at: float | None = None,
 ) -> bool:
-    """Add a notice unless the person has one for this `occasion`; return whether it was added."""
+    """Add a notice unless the address already has it for this `occasion`; return whether added."""
     reason = f"{notice.reason.value}:{occasion}" if occasion else notice.reason.value
     cursor = tx.execute(
         "INSERT INTO outbox (incident, person, target, channel, reason, priority, notice,"
@@ -92,7 +92,7 @@ def shares_target(tx: sqlite3.Connection, notice: Notice, person: str, target: s
 
 
 def take_fallbacks(tx: sqlite3.Connection, now: float, refused: int | None) -> list[OutboxRow]:
-    """Return, once each, the notices whose next channel is due and the `refused` one."""
+    """Return the notices whose next channel is due, and notice `refused`; each only once."""
     rows = tx.execute(
         "UPDATE outbox SET fallback_at = NULL WHERE fallback_at <= ?1 OR id = ?2"
         " AND fallback_at IS NOT NULL RETURNING *",
@@ -117,7 +117,7 @@ def _read_row(row: sqlite3.Row, attempt: int = 0, owner: str = "") -> OutboxRow:
 
 
 def cancel_earlier_rounds(tx: sqlite3.Connection, alert: Notice, person: str, now: float) -> None:
-    """Cancel a person's undelivered notices of earlier rounds of an alert just added."""
+    """Cancel a person's undelivered notices from earlier rounds of the alert just added."""
     tx.execute(
         "UPDATE outbox SET status = 'cancelled', last_error = 'next_round', finished_at = ?,"  # noqa: S608 - a constant
         f" fallback_at = NULL WHERE incident = ? AND person = ? AND {_REASON} = ?"
@@ -136,12 +136,12 @@ def is_on_its_way(tx: sqlite3.Connection, incident: str) -> bool:
 
 
 def has_notices(tx: sqlite3.Connection, incident: str) -> bool:
-    """Return whether the outbox has any row of an incident."""
+    """Return whether the outbox has any row for an incident."""
     return tx.execute("SELECT 1 FROM outbox WHERE incident = ?", (incident,)).fetchone() is not None
 
 
 def find_people_notified(tx: sqlite3.Connection, incident: str) -> list[tuple[str, str]]:
-    """Return person and target of everyone who was paged, alone or in a digest."""
+    """Return the person and target of everyone who was paged, individually or in a digest."""
     rows = tx.execute(
         f"SELECT person, target, max(id) FROM (SELECT * FROM outbox WHERE incident = ?1"  # noqa: S608 - a constant
         f" AND {_REASON} = ?2 AND status = 'sent' UNION SELECT o.* FROM held_notice h"
@@ -174,10 +174,11 @@ def lease(
     free: Callable[[str], int],
     sending: Collection[int] = (),
 ) -> list[OutboxRow]:
-    """Lease due notices for one attempt each; a notice with an expired lease is due again.
+    """Lease due notices for one attempt each; notices with an expired lease are due again.
 
-    Louder notices come first, then notices to people with the fewest in the last hour. `free`
-    returns how many a channel can take now. Rows that the owner is `sending` are not due.
+    Louder notices come first, then notices to the people who got the fewest in the last hour.
+    `free` returns how many more notices a channel can take now. Rows that the owner is still
+    `sending` are skipped.
     """
     due = tx.execute(
         "SELECT *, row_number() OVER (PARTITION BY person, priority ORDER BY due_at, id)"
@@ -210,7 +211,7 @@ def lease(
 
 
 def release_leases(tx: sqlite3.Connection, owner: str, now: float) -> int:
-    """Expire the leases of earlier processes; return their number."""
+    """Expire the leases of earlier processes; return how many."""
     return tx.execute(
         "UPDATE outbox SET lease_until = ? WHERE status = 'leased' AND lease_owner <> ?"
         " AND lease_until > ?",
@@ -219,9 +220,9 @@ def release_leases(tx: sqlite3.Connection, owner: str, now: float) -> int:
 
 
 def mark_sent(tx: sqlite3.Connection, row: OutboxRow, now: float) -> bool:
-    """Mark a notice as sent and cancel its other channels; return False if it already was.
+    """Mark a notice as sent and cancel its other channels; return False if already finished.
 
-    For an alert, due notices of other rounds are canceled, too.
+    For an alert, due notices from other rounds are canceled too.
     """
     reason = _REASON if row.notice.reason is NoticeReason.OPENED else "reason"
     same = f"incident = ? AND person = ? AND {reason} = (SELECT {reason} FROM outbox WHERE id = ?)"  # noqa: S608 - a constant
@@ -250,7 +251,7 @@ def mark_failed(
     *,
     due_at: float | None = None,
 ) -> None:
-    """Mark an attempt as failed; the notice is due again at `due_at`, or failed for good."""
+    """Mark an attempt as failed; retry the notice at `due_at`, or never if None."""
     tx.execute(
         "UPDATE outbox SET status = iif(?1 IS NULL, 'failed', 'due'),"
         " due_at = coalesce(?1, due_at), finished_at = iif(?1 IS NULL, ?2, finished_at),"
@@ -261,7 +262,7 @@ def mark_failed(
 
 
 def retry_refused(tx: sqlite3.Connection, incident: str, now: float) -> None:
-    """Make the last alert that each channel refused due once more."""
+    """Retry, once more, the last failed alert for each person and channel."""
     tx.execute(
         "UPDATE outbox SET status = 'due', due_at = ?1, finished_at = NULL WHERE id IN (SELECT"  # noqa: S608 - a constant
         f" max(id) FROM outbox WHERE incident = ?2 AND status = 'failed' AND {_REASON} = ?3"
@@ -295,7 +296,7 @@ def measure_backlog(tx: sqlite3.Connection) -> tuple[int, float | None]:
 
 
 def count_by_status(tx: sqlite3.Connection, since: float) -> dict[str, int]:
-    """Count by status waiting notices, and others of recent or open incidents since a time."""
+    """Count notices by status: all waiting ones, and others created since `since`."""
     rows = tx.execute(
         "WITH recent (id) AS (SELECT id FROM incident WHERE opened_at >= ?1"
         " UNION SELECT id FROM incident WHERE status <> 'resolved')"
@@ -325,7 +326,7 @@ def add_answer_link(tx: sqlite3.Connection, row: OutboxRow, now: float) -> Outbo
 
 
 def parse_answer_link(link: str) -> tuple[str, str]:
-    """Return address and token of a personal link, for a button; empty for other links.
+    """Split a personal link into address and token, for a button; both empty for other links.
 
     >>> parse_answer_link("https://plumewatch.example/answer?lang=es#c2VjcmV0")
     ('https://plumewatch.example/answer', 'c2VjcmV0')

@@ -1,6 +1,6 @@
-"""Draw evidence pictures of incidents, in time for a notice or not at all.
+"""Draw evidence pictures of incidents in time for a notice, or give up.
 
-`NoticePictures.draw_in_time` returns a picture if it is ready by its deadline, and otherwise None.
+`NoticePictures.draw_in_time` returns a picture if it is ready by the deadline, or else None.
 Drawing runs in one thread with a short queue, and notices of the same incident share a picture. The
 time series may lag behind the detector, so the thread waits up to `settle_s` for the reading that
 decided the alert.
@@ -41,7 +41,7 @@ _POLL_S: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class IncidentPictures:
-    """Draws the evidence of an incident; blocks."""
+    """Draws an incident's evidence picture; blocks the calling thread."""
 
     database: Path
     registry: Registry
@@ -49,12 +49,12 @@ class IncidentPictures:
     zone: str
 
     def draw_svg(self, incident_id: str) -> str | None:
-        """Return the picture as SVG; None without such an incident."""
+        """Return the picture as SVG, or None if there is no such incident."""
         found = self._draw(incident_id, 0.0)
         return None if found is None else drawing.render_svg(found)
 
     def draw_png(self, incident_id: str, *, settle_s: float = 0.0) -> bytes | None:
-        """Return the picture as PNG after up to `settle_s`; ImportError without drawing library."""
+        """Return the picture as PNG, or None; raise ImportError without the drawing library."""
         found = self._draw(incident_id, settle_s)
         return None if found is None else drawing.render_png(found)
 
@@ -71,7 +71,7 @@ class IncidentPictures:
         return len(self.series.window(sensor, moment - 0.001, moment + 60.0)[0]) > 0
 
     def _load_facts(self, incident_id: str) -> EvidenceFacts | None:
-        """Return the data of the first detection for the picture."""
+        """Load the data of the incident's first detection for the picture."""
         with closing(sqlite.connect(self.database, read_only=True)) as db:
             row = db.execute(
                 "SELECT e.*, i.room AS place FROM alert_event e JOIN incident i ON i.id ="
@@ -101,7 +101,7 @@ class IncidentPictures:
 
 
 class NoticePictures:
-    """Pictures for notices, ready within `within_s` seconds or None."""
+    """Draws pictures for notices within `within_s` seconds, or gives up."""
 
     def __init__(
         self, source: IncidentPictures, *, within_s: float = 0.5, settle_s: float = 0.2
@@ -114,7 +114,7 @@ class NoticePictures:
         self.counters: Counter[str] = Counter()
 
     def open(self) -> None:
-        """Start the thread and import the drawing library in it."""
+        """Start the drawing thread and import the drawing library there."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="plumewatch-picture")
         self._thread.submit(drawing.warm_up)
 
@@ -125,7 +125,7 @@ class NoticePictures:
             self._thread = None
 
     async def draw_in_time(self, incident_id: str, code: str = ENGLISH) -> bytes | None:
-        """Return the PNG of an incident in a language if it is ready in time; never raise."""
+        """Return an incident's PNG in a language, or None if not ready in time; never raise."""
         key = incident_id, code
         making = self._making.get(key)
         if making is None:

@@ -1,4 +1,4 @@
-"""Send notices as POST requests, with a limit on concurrent requests to a service."""
+"""Send notices as POST requests, with a limit on concurrent requests per service."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LATER: Final = frozenset({408, 425, 429})
 async def send_in_place(
     places: asyncio.Semaphore, send: Callable[[], Awaitable[None]], timeout_s: float
 ) -> None:
-    """Run a send in one of its service's places; raise ``BUSY`` if none is free."""
+    """Run `send` in one of the service's free places; raise ``BUSY`` if there is none."""
     if places.locked():
         raise TransientNotifyError(NotifyReason.BUSY, "earlier notices are still being sent")
     try:
@@ -39,9 +39,10 @@ async def send_in_place(
 
 
 async def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_private: bool) -> Answer:
-    """Send a POST request and return the response; the caller limits the time.
+    """Send a POST request and return the response; the caller sets the timeout.
 
-    Raises `PermanentNotifyError` if it can never be sent, else `TransientNotifyError`.
+    Raises `PermanentNotifyError` for a forbidden address, and `TransientNotifyError` for any other
+    failure.
     """
     try:
         return await request(
@@ -64,7 +65,8 @@ async def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_priva
 def raise_for_status(answer: Answer, permanent: Mapping[int, NotifyReason]) -> None:
     """Raise an error for a response other than 2xx.
 
-    Statuses in `permanent`, in full or by their first digit, are permanent, and others transient.
+    Status codes in `permanent`, which has full codes and first digits, are permanent errors; all
+    others are transient.
     """
     status, detail = answer.status, f"HTTP {answer.status}"
     if 200 <= status < 300:

@@ -1,17 +1,18 @@
-"""Send the notices of the outbox: lease, send, mark.
+"""Send the notices in the outbox: lease, send, mark.
 
-Three steps, two commits: (1) due rows are leased and committed, (2) each is sent, (3) its outcome
-is committed. A crash between 2 and 3 sends that notice again, so there is at most one duplicate per
-notice in flight; a crash elsewhere loses nothing. This is not an exactly-once queue. Leases of an
-earlier process expire at the next start, so a lease does not wait for the disk. Run one pump per
-database.
+There are three steps and two commits: (1) due rows are leased and committed, (2) each notice is
+sent, (3) its outcome is committed. After a crash between steps 2 and 3, the notice is sent again,
+so delivery is not exactly once: each notice being sent can be duplicated once. A crash at any other
+point loses nothing. A lease commits without waiting for the disk, because leases of an earlier
+process expire at the next start anyway. Run only one pump per database.
 
 The pump wakes up when rows are committed, when a row is due, and when a channel has a free thread.
-Full channels are left out of the lease, so a provider that hangs never delays another. The second
-channel is tried when the first refuses or has not delivered within seconds; the first delivery
-cancels the others. A failed attempt is due again after a wait that doubles, with jitter, or after
-the provider's ``Retry-After`` if that is longer, unless the notice is obsolete or too old. An alert
-is never too old while its incident waits for an answer, nor for a day after everybody missed it.
+Notices for full channels are not leased, so a provider that hangs never delays another. A person's
+next channel is tried when a channel refuses the notice or has not delivered it within seconds; the
+first delivery cancels the other channels. A failed attempt is repeated after a wait that doubles
+each time, with jitter, or after the provider's ``Retry-After`` if that is longer. Obsolete or
+expired notices are not repeated. An alert does not expire while its incident waits for an answer,
+and gets another day if nobody responded.
 """
 
 from __future__ import annotations
@@ -53,16 +54,16 @@ if TYPE_CHECKING:
     Personal = Callable[[sqlite3.Connection, OutboxRow, float], OutboxRow]
 
 _MISSED_FOR_S: Final = 86_400.0
-"""How much longer to try an alert whose escalation ended without a response."""
+"""Extra time to keep trying an alert whose escalation ended without a response, in seconds."""
 _AFTER_STEP_S: Final = 2.0
-"""Wait after the clock was set, until due times are moved (`alerts.incidents.clock_step`)."""
+"""Pause after the clock was set, until due times are moved (`alerts.incidents.clock_step`)."""
 _LOG: Final = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class PumpSettings:
-    """Limits and waits of the pump; `idle_s` is the longest sleep, in case a wake-up is missed."""
+    """Limits and wait times; `idle_s` limits each sleep, in case a wake-up is missed."""
 
     max_in_flight: int = 32
     per_channel: int = 4
@@ -74,7 +75,7 @@ class PumpSettings:
 
 
 class DeliveryOutcome(NamedTuple):
-    """Outcome of one attempt to deliver a notice, for counters and the terminal."""
+    """Outcome of one delivery attempt, for counters and the terminal."""
 
     incident: str
     channel: str
@@ -85,9 +86,9 @@ class DeliveryOutcome(NamedTuple):
 def compute_backoff_s(
     attempt: int, settings: PumpSettings, uniform: Callable[[float, float], float]
 ) -> float:
-    """Return the seconds to wait after the failed attempt number `attempt`, from 1.
+    """Return the seconds to wait after failed attempt number `attempt`, counted from 1.
 
-    Half of the wait is random, so that notices that failed together are not retried together.
+    Up to half of the wait is random, so that notices that failed together are not retried together.
 
     >>> [compute_backoff_s(n, PumpSettings(), lambda low, high: high) for n in (1, 2, 3, 20)]
     [2.0, 4.0, 8.0, 60.0]
@@ -97,7 +98,7 @@ def compute_backoff_s(
 
 
 class DeliveryEngine(Protocol):
-    """Handles the outcomes of deliveries, in the caller's transaction."""
+    """Handles delivery outcomes, in the caller's transaction."""
 
     policy: AlertPolicy
 
@@ -105,18 +106,18 @@ class DeliveryEngine(Protocol):
         """Record that a notice reached a person."""
 
     def fall_back(self, tx: sqlite3.Connection, now: float, refused: int | None = None) -> None:
-        """Use the next channel for rows that were not delivered in time, or were `refused`."""
+        """Try the next channel for notices not delivered in time, and for outbox row `refused`."""
 
     def escalate_undelivered(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
         """Escalate now if a notice failed for good and nobody else was notified."""
 
 
 class OutboxPump:
-    """Sends the notices of the outbox.
+    """Sends the notices in the outbox.
 
     `database` is the path of the state database, or a shared connection that is used only in
-    `thread` and left open. Set `wake` after committing new rows. `pictures` are attached to the
-    first attempt of an alert. `personal` personalizes a notice in the transaction of its lease.
+    `thread` and stays open. Set `wake` after committing new rows. `pictures` draws the picture for
+    an alert's first attempt. `personal` personalizes a notice in the transaction that leases it.
     """
 
     def __init__(
@@ -151,14 +152,14 @@ class OutboxPump:
         self._personal = personal
         self._owner = uuid.uuid4().hex
         self._in_flight: Counter[str] = Counter()
-        self._expiry: dict[int, float] = {}  # notices in flight; monotonic, because clocks are set
+        self._expiry: dict[int, float] = {}  # monotonic, because the clock can be set
         self._step_of = step_of
         self._stopping = False
         self._until_stored = UntilStored()
         self._released = False
 
     def stop(self) -> None:
-        """Lease no more notices; `run` returns once those in flight have outcomes."""
+        """Stop leasing notices; `run` returns once all notices being sent have outcomes."""
         self._stopping = True
         self._wake.set()
 
@@ -173,7 +174,7 @@ class OutboxPump:
         self._wake.set()
 
     async def run(self) -> None:
-        """Send notices until `stop`; the leases of a cancelled pump expire at the next start.
+        """Send notices until `stop`; if cancelled, leases expire at the next start.
 
         Raises StorageUnavailableError if the database cannot be opened, and
         sqlite3.OperationalError if it fails for good; temporary disk errors are retried.
@@ -264,7 +265,7 @@ class OutboxPump:
         return await self._pictures.draw_in_time(row.incident, row.notice.language)
 
     async def _store_outcome(self, row: OutboxRow, error: NotifyError | None) -> bool:
-        """Commit the outcome, retrying while the disk fails: a lost outcome means sending twice."""
+        """Commit the outcome; retry while the disk fails, because a loss means sending twice."""
         try:
             return await self._run_stored("outcomes of notices", self._write_outcome, row, error)
         except sqlite3.OperationalError:
@@ -274,7 +275,7 @@ class OutboxPump:
             return False
 
     async def _run_stored(self, what: str, work: Callable[..., _T], *arguments: object) -> _T:
-        """Run work on the database until it succeeds, or until it fails while the pump stops."""
+        """Repeat work on the database until it succeeds, or until it fails during `stop`."""
         return await self._until_stored.repeat(
             what, lambda: self._run_in_thread(work, *arguments), lambda: self._stopping
         )
@@ -291,7 +292,7 @@ class OutboxPump:
         now = self._clock()  # read once, because the clock may be set
         full = (name for name, n in self._in_flight.items() if n >= self._settings.per_channel)
         busy = self._notifier.find_busy_channels().union(full)
-        if not self._released:  # of an earlier process; retried here if the disk refuses
+        if not self._released:  # once, for leases of an earlier process; retried if the disk fails
             with sqlite.transaction(self._db) as tx:
                 outbox_rows.release_leases(tx, self._owner, now)
             self._released = True
@@ -300,7 +301,7 @@ class OutboxPump:
         if deadline is None or deadline > now:
             return now, [], deadline
         with sqlite.transaction(self._db, synced=False) as tx:
-            if self._held:  # set while this waited for the database
+            if self._held:  # may have been set while this waited for the database
                 return now, [], deadline
             self._engine.fall_back(tx, now)
             rows = outbox_rows.lease(
@@ -320,7 +321,7 @@ class OutboxPump:
         return now, rows, deadline
 
     def _extend_expiry(self, tx: sqlite3.Connection, row: OutboxRow) -> OutboxRow:
-        """Keep trying an alert for as long as its incident waits for an answer."""
+        """Extend an alert's expiry while its incident waits for an answer."""
         if row.notice.reason is not NoticeReason.OPENED:
             return row
         incident = repository.load(tx, row.incident)
@@ -362,7 +363,7 @@ class OutboxPump:
             return True
 
     def _is_obsolete(self, tx: sqlite3.Connection, row: OutboxRow) -> bool:
-        """Return whether somebody responded before a notice that asks for a response was sent."""
+        """Return whether somebody has responded, so that an alert no longer needs to be sent."""
         if not row.notice.reason.asks:
             return False
         incident = repository.load(tx, row.incident)

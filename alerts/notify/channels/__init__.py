@@ -1,1 +1,1 @@
-"""Channels that deliver notices: apprise, a recording one for tests, and reachability checks."""
+"""Deliver notices through ntfy, web push and Apprise, and check whether services are reachable."""

@@ -1,23 +1,24 @@
-"""Deliver a notice to an address: to ntfy and browsers directly, to others through Apprise.
+"""Deliver a notice: directly to ntfy and browsers, through Apprise to all other services.
 
-ntfy and each scheme of `direct` have their own function. Properties of apprise that shape the rest:
+ntfy and each scheme in `direct` have their own function. Some properties of Apprise shape the rest:
 
-- one object throttles between sends, so each send gets a fresh object with one target;
-- it follows redirects, so a public address could redirect a POST to an internal one: switched off;
-- its calls share one pool of threads; here each channel has its own (`storage.bounded_call`), so a
-  provider that hangs delays only itself;
-- it logs addresses, which are secrets, so its log and urllib3's during a send are discarded;
-- it returns no response headers, so a requested wait is known only if it is in the body (Telegram,
-  Discord).
+- An Apprise object throttles between sends, so each send gets a new object with one target.
+- Apprise follows redirects, so a public address could redirect a POST to an internal one. This is
+  switched off.
+- Its calls share one thread pool. Here each channel has its own (`storage.bounded_call`), so a
+  provider that hangs delays only itself.
+- It logs addresses, which are secrets, so its log is discarded, and so is urllib3's during a send.
+- It returns no response headers, so a requested wait is known only if the body contains it
+  (Telegram, Discord).
 
-Schemes are an allow-list. The libraries below apprise make the connections themselves, so an audit
+Only listed schemes are allowed. Apprise's libraries open the connections themselves, so an audit
 hook on ``socket.connect`` checks each address with the `Reach` of `storage.http_client`, but only
-in threads inside `_guard`. It sees the final address, so a changed DNS answer or more requests by a
-plug-in make no difference. Not limited are the size of a response, and its duration once the caller
-has stopped waiting. Behind an HTTP proxy, the proxy's address is checked.
+in threads inside `_guard`. The hook sees the final address, so changed DNS answers and additional
+requests by a plug-in are checked too. There is no limit on the size of a response, or on its
+duration once the caller has stopped waiting. Behind an HTTP proxy, the proxy's address is checked.
 
-A service that accepts text and picture in one request gets both. If it refuses, it gets the text
-alone, once, in the same attempt. Other services get the text.
+A service that accepts text and picture in one request gets both. If it refuses, the text alone is
+sent once more in the same attempt. Other services get only the text.
 """
 
 from __future__ import annotations
@@ -71,9 +72,9 @@ _WORKBOOK: Final = {
     "name": "summary.xlsx",
     "mimetype": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
-"""Fields that a report has instead."""
+"""Attachment of a report, which has no picture."""
 _AT_ONCE: Final = 4
-"""Concurrent sends to a provider, including abandoned ones that have not ended."""
+"""Concurrent sends per provider, including abandoned sends that have not ended yet."""
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -83,21 +84,21 @@ class Notifier(Protocol):
     async def send(
         self, target: Secret, notice: Notice, *, timeout_s: float, picture: bytes | None = None
     ) -> None:
-        """Deliver a notice, with a PNG if the target takes one; raise NotifyError if it fails."""
+        """Deliver a notice, with a PNG if accepted; raise `NotifyError` on failure."""
 
     def takes_picture(self, target: Secret) -> bool:
         """Return whether the target accepts pictures."""
 
     def find_busy_channels(self) -> frozenset[str]:
-        """Return the channels that accept no further notice at the moment."""
+        """Return the channels that cannot take another notice now."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotifySettings:
     """Where notices may go.
 
-    `allow_private` permits this machine and its network, over plain http, but never link-local
-    addresses. `several` permits several recipients in one address.
+    `allow_private` permits this machine and its local network, also over plain HTTP, but never
+    link-local addresses. `several` permits several recipients in one address.
     """
 
     allow_private: bool = False
@@ -105,7 +106,7 @@ class NotifySettings:
 
 
 class AppriseNotifier:
-    """Delivers notices; `direct` has the senders of schemes that apprise does not serve."""
+    """Delivers notices; `direct` maps schemes to senders that bypass Apprise."""
 
     def __init__(
         self, settings: NotifySettings | None = None, direct: Mapping[str, Send] | None = None
@@ -120,7 +121,7 @@ class AppriseNotifier:
         return f"AppriseNotifier({self._settings!r})"
 
     def find_busy_channels(self) -> frozenset[str]:
-        """Return the channels that accept no further notice."""
+        """Return the channels that cannot take another notice."""
         full = {name for name, threads in self._threads.items() if threads.full}
         return frozenset(full | {name for name, one in self._places.items() if one.locked()})
 
@@ -135,7 +136,8 @@ class AppriseNotifier:
         """Deliver a notice within `timeout_s` seconds.
 
         Raises PermanentNotifyError for a bad target or a refusal (4xx other than 408, 425 and 429),
-        and TransientNotifyError otherwise, including when the channel has too many sends going on.
+        and TransientNotifyError otherwise, including when the channel has too many sends in
+        progress.
         """
         picture = picture if self.takes_picture(target) else None
         try:
@@ -177,7 +179,7 @@ class AppriseNotifier:
 async def send_bounded(threads: BoundedThreads, work: Callable[[], None], timeout_s: float) -> None:
     """Run a blocking send within `timeout_s` seconds.
 
-    Raises the NotifyError of `work`, or ``LIBRARY``, ``BUSY`` and ``TIMEOUT``.
+    Raises the `NotifyError` of `work`, or one with reason ``LIBRARY``, ``BUSY`` or ``TIMEOUT``.
     """
     try:
         await threads.run(work, timeout_s)
@@ -193,13 +195,13 @@ async def send_bounded(threads: BoundedThreads, work: Callable[[], None], timeou
 
 @functools.cache
 def _prepare_apprise() -> None:
-    """Load apprise's plug-ins, and confine its log, which contains addresses."""
+    """Load Apprise's plug-ins, and keep its log, which contains addresses, to itself."""
     logger = logging.getLogger("apprise")
     logger.addHandler(logging.NullHandler())
     logger.propagate = False
     logger.setLevel(logging.DEBUG)
     with warnings.catch_warnings():
-        # its mail plug-in imports a module that Python has since dropped
+        # its mail plug-in imports a module that newer Python versions no longer have
         warnings.simplefilter("ignore", DeprecationWarning)
         apprise.Apprise.instantiate("json://localhost")  # loads all plug-ins, once
     for name in ("urllib3.connectionpool", "urllib3.util.retry", "urllib3.connection"):
@@ -208,7 +210,7 @@ def _prepare_apprise() -> None:
 
 
 class _Guard(threading.local):
-    """Addresses that the current thread may connect to; None in threads that do not send."""
+    """The addresses that this thread is allowed to reach; None if it is not sending."""
 
     reach: Reach | None = None
     refused = False
@@ -222,7 +224,7 @@ class _ForbiddenAddressError(OSError): ...
 
 @contextlib.contextmanager
 def _guard(reach: Reach) -> Iterator[_Guard]:
-    """Check all connections of this thread; the guard records whether one was refused."""
+    """Check all connections of this thread, and record in the guard if one was refused."""
     _GUARD.reach, _GUARD.refused = reach, False
     try:
         yield _GUARD
@@ -240,7 +242,7 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def check_target(target: Secret, settings: NotifySettings | None = None) -> list[NotifyError]:
-    """Return all faults of a target that can be found without sending, omitting the address."""
+    """Return all faults of a target that show without sending; they omit the address."""
     return _find_faults(target, settings or NotifySettings())
 
 
@@ -274,7 +276,7 @@ def _find_faults(target: Secret, settings: NotifySettings) -> list[NotifyError]:
 
 
 def find_server(target: Secret) -> tuple[str, int] | None:
-    """Return host and port behind a target; None if unknown."""
+    """Return the host and port of a target's server, or None if unknown."""
     _prepare_apprise()
     service = _build_service(target.reveal())
     if service is None:
@@ -326,12 +328,12 @@ def _send(
     timeout_s: float,
     settings: NotifySettings,
 ) -> None:
-    """Send a notice through apprise; blocks, and raises NotifyError."""
+    """Send a notice through Apprise; block, and raise `NotifyError` on failure."""
     scheme = find_scheme(target)
     title, body = render(notice, scheme)
     service = _build_service(target.reveal())
     service.redirects = False
-    service.request_rate_per_sec = 0  # an upload and its post are one notice, made once
+    service.request_rate_per_sec = 0  # one upload and its post make up one notice
     service.socket_connect_timeout = min(5.0, timeout_s)
     service.socket_read_timeout = min(10.0, timeout_s)
     _decorate(service, scheme, notice)
@@ -372,12 +374,12 @@ def _decorate(service: Any, scheme: str, notice: Notice) -> None:
 
 
 def build_json_fields(notice: Notice) -> dict[str, object]:
-    """Return the fields of a notice that JSON addresses get besides title and text."""
+    """Return the fields that JSON addresses get in addition to title and text."""
     return {**{name: getattr(notice, name) for name in _JSON_FIELDS}, "site": notice.site_id}
 
 
 def _parse_error(messages: Iterable[str]) -> NotifyError:
-    """Return the error that apprise's log lines describe, without their text."""
+    """Build an error from Apprise's log lines, without copying their text."""
     status, retry_after, timed_out = 0, None, False
     for message in messages:
         timed_out = timed_out or "timed out" in message

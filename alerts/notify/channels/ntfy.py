@@ -1,7 +1,7 @@
 """Post to ntfy directly: text, picture and buttons in one request (docs.ntfy.sh/publish).
 
 Error code 42908 means that the daily quota is used up. Buttons and link contain the token of a
-personal link, so they go into headers rather than into the address, which servers log.
+personal link. They are sent as headers, because servers log the address.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PRIORITIES: Final = {
 _QUOTA_CODE: Final = 42_908
 _PERMANENT: Final = {3: NotifyReason.REFUSED, 4: NotifyReason.REFUSED}
 _OPTIONS: Final = frozenset({"email", "icon", "tags"})
-"""Options of an address, by their names in ntfy."""
+"""Address options that are passed on to ntfy."""
 
 
 async def send(
@@ -94,7 +94,7 @@ def _build_buttons(notice: Notice) -> list[dict[str, Any]]:
             "method": "POST",
             "headers": {"Content-Type": "application/x-www-form-urlencoded"},
             "body": urlencode({"token": token, "via": "ntfy"}),
-            "clear": False,  # the notice leads to the page where the finding is reported
+            "clear": False,  # keep the notice, which links to the page for reporting the finding
         }
         for label, path in ((respond, ""), (decline, "/decline"))
     ]

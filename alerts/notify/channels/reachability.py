@@ -1,4 +1,4 @@
-"""Check whether the services behind addresses accept connections like those of a notice."""
+"""Check whether the services that notices are sent to accept connections."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TIMEOUT_S: Final = 15.0
 async def find_unreachable(
     targets: Sequence[Secret], settings: NotifySettings | None = None
 ) -> list[str]:
-    """Return why each target's server cannot be reached; empty if it can, or is unknown."""
+    """Return why each target's server is unreachable; empty if it is reachable or unknown."""
     settings = settings or NotifySettings()
     servers = [
         None if check_target(target, settings) else find_server(target) for target in targets

@@ -1,4 +1,4 @@
-"""Web push: notices to browsers, encrypted for each (RFC 8291) and signed by the server (RFC 8292).
+"""Send notices to browsers, encrypted for each browser (RFC 8291) and signed (RFC 8292).
 
 Apprise's plug-in keeps keys and subscriptions in its own files and sends only text, so this module
 implements the algorithms with `cryptography`.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _TOKEN_S: Final = 12 * 3600
 _TTL_S: Final = 3600
-"""Push services drop what they cannot deliver within an hour; by then an alert is no help."""
+"""Push services drop notices undelivered after this time, when an alert is no longer useful."""
 _RECORD: Final = 4096
 _MAX_TEXT: Final = 900
 _URGENCY: Final = {Priority.QUIET: "low", Priority.NORMAL: "normal"}
@@ -54,7 +54,7 @@ class ServerKey:
 
     @classmethod
     def load(cls, path: Path) -> ServerKey | None:
-        """Load the key, or generate it; None if `cryptography` is not installed."""
+        """Load or generate the key; return None if `cryptography` is not installed."""
         try:
             from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - an extra
             from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
@@ -72,7 +72,7 @@ class ServerKey:
         return cls(private)
 
     def authorize(self, endpoint: str, subject: str, now: float) -> str:
-        """Return the header that signs a message to an endpoint's origin."""
+        """Return the authorization header for messages to an endpoint's origin."""
         from cryptography.hazmat.primitives import hashes  # noqa: PLC0415 - an extra
         from cryptography.hazmat.primitives.asymmetric import ec, utils  # noqa: PLC0415
 
@@ -92,7 +92,7 @@ class ServerKey:
 
 
 def encrypt(subscription: Subscription, plain: bytes, salt: bytes = b"") -> bytes:
-    """Encrypt a message for a browser: one record of ``aes128gcm`` (RFC 8188, RFC 8291)."""
+    """Encrypt a message for a browser as one ``aes128gcm`` record (RFC 8188, RFC 8291)."""
     from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415 - an extra
     from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
@@ -119,7 +119,7 @@ def encrypt(subscription: Subscription, plain: bytes, salt: bytes = b"") -> byte
 
 
 def write_message(notice: Notice) -> bytes:
-    """Write what the service worker shows and what its button sends, as JSON."""
+    """Return the service worker's message as JSON: what to show, and what its button sends."""
     title, body = render(notice, SCHEME)
     with use_language(notice.language):
         respond, responding = write_respond_label(notice.kind), _("You're responding.")
@@ -148,8 +148,8 @@ _PERMANENT: Final = {
 class WebPush:
     """Sends notices to browsers.
 
-    `key` loads the server's key at the first notice. `subject` is an https or mailto address of
-    the server's operator.
+    `key` returns the server's key. `subject` is an https or mailto address of the server's
+    operator.
     """
 
     def __init__(
@@ -168,10 +168,10 @@ class WebPush:
         self._clock = clock
 
     async def send(self, target: Secret, notice: Notice, _picture: bytes | None = None) -> None:
-        """Send a notice with its link and without a picture.
+        """Send a notice with its link but without a picture.
 
         Raises `PermanentNotifyError` for a forbidden address, a browser that is gone (404, 410) or
-        a refusal (other 4xx), else `TransientNotifyError`.
+        a refusal (other 4xx), and `TransientNotifyError` for any other failure.
         """
         subscription = Subscription.from_target(target)
         if subscription.find_fault():
