@@ -1,4 +1,5 @@
 """Access control: roles, passwords, sessions, rate limits and tokens.
 
-Functions with a connection never begin or commit. Passwords and tokens are stored only as hashes.
+Functions that take a connection never begin or commit a transaction. Passwords and tokens are
+stored only as hashes.
 """

@@ -1,12 +1,12 @@
-"""Tokens in notices, with which one person can act on one incident for a limited time.
+"""Tokens in notices that let one person act on one incident for a limited time.
 
-A token is 128 random bits, stored as a hash. It passes through push services and mail, so it does
-not sign anybody in: it only acknowledges an incident, or reports arrival and feedback, for its
-person. Using it twice has the same effect as once. It ends when it expires, when the person sets a
-new password, and when they sign out everywhere. The first use returns a second token for what comes
-later, which is derived from the first and expires with it.
+A token is 128 random bits, stored as a hash. Because it passes through push services and mail, it
+does not sign anybody in. It only lets its person acknowledge the incident, or report arrival and
+feedback. Using it twice has the same effect as using it once. It becomes invalid when it expires,
+when the person sets a new password, and when they sign out everywhere. Its first use returns a
+second token for later steps, which is derived from the first and expires with it.
 
-Links carry the token in the fragment, which browsers never send, and buttons in a POST body.
+Links carry the token in the fragment, which browsers never send; buttons carry it in a POST body.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 LIFETIME_S: Final = 12 * 3600.0
 _BYTES: Final = 16
 _REMEMBERED_S: Final = 7 * 86_400.0
-"""How long expired tokens are kept, in seconds, so that the page can say that they expired."""
+"""How long expired tokens are kept, in seconds, so that the page can report the expiry."""
 
 
 class Action(StrEnum):
-    """What a token is for."""
+    """Purpose of a token."""
 
     ACKNOWLEDGE = "acknowledge"
     FEEDBACK = "feedback"
@@ -48,7 +48,7 @@ class Grant:
 
 
 def issue(tx: sqlite3.Connection, incident: str, person: str, action: Action, now: float) -> str:
-    """Create a token; send it only to its person."""
+    """Create a token, which must be sent only to its person."""
     tx.execute("DELETE FROM action_token WHERE expires_at <= ?", (now - _REMEMBERED_S,))
     token = secrets.token_urlsafe(_BYTES)
     tx.execute(
@@ -59,7 +59,7 @@ def issue(tx: sqlite3.Connection, incident: str, person: str, action: Action, no
 
 
 def issue_feedback(tx: sqlite3.Connection, token: str, grant: Grant, now: float) -> str:
-    """Create the token for the steps after the first use; each use creates the same one."""
+    """Create the token for later steps; repeated calls return the same token."""
     derived = hmac.digest(token.encode(), Action.FEEDBACK.value.encode(), "sha256")[:_BYTES]
     following = base64.urlsafe_b64encode(derived).decode().rstrip("=")
     tx.execute(
@@ -77,7 +77,7 @@ def issue_feedback(tx: sqlite3.Connection, token: str, grant: Grant, now: float)
 
 
 def revoke_all(tx: sqlite3.Connection, person: str, now: float) -> int:
-    """End all tokens of a person; return their number."""
+    """Invalidate all of a person's tokens; return how many."""
     return tx.execute(
         "UPDATE action_token SET expires_at = ?1 WHERE person = ?2 AND expires_at > ?1",
         (now, person),

@@ -1,8 +1,8 @@
 """Tokens for programs that use the HTTP API, and for screens that show the wall view.
 
-A token acts as one member of staff. Its scopes apply only as far as the person's current role
-allows, and it covers the sites that the person had when it was created and still has. It is shown
-once and expires; only its hash is stored.
+A token acts on behalf of one staff member. Its scopes are limited by the person's current role. It
+covers the sites that the person had when it was created and still has. A token is shown only once
+and expires; only its hash is stored.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MOST: Final = 200
-"""Most tokens of one administrator."""
+"""Maximum tokens per administrator."""
 MOST_IN_ALL: Final = 10 * MOST
 LONGEST_NAME: Final = 80
 LONGEST_DAYS: Final = 366
 PREFIX: Final = "plumewatch_"
-"""Lets scanners find tokens that were published by mistake."""
+"""Lets secret scanners find tokens that were published by mistake."""
 _DAY_S: Final = 86_400.0
 _LISTED_S: Final = 90 * _DAY_S
 """How long expired tokens stay in the list, in seconds."""
@@ -34,7 +34,7 @@ _MAX_TOKEN: Final = 80
 
 
 class Scope(StrEnum):
-    """What a token may do."""
+    """What a token permits."""
 
     READ = "read"
     """Read incidents, rooms and sensors."""
@@ -70,10 +70,10 @@ class ApiToken(NamedTuple):
     expires_at: float
     used_at: float | None
     sites: frozenset[str] | None = None
-    """Ids of the sites that it is limited to; None for all."""
+    """Ids of the sites that the token is limited to; None means all."""
 
     def may(self, scope: Scope, role: str, now: float) -> bool:
-        """Return whether it permits a scope now, for a person with this role."""
+        """Return whether the token permits a scope now, for a person with this role."""
         return now < self.expires_at and scope in self.scopes and may(role, NEEDS[scope])
 
 
@@ -88,7 +88,7 @@ def make(
     now: float,
     sites: frozenset[str] | None = None,
 ) -> str:
-    """Create a token for some sites, None for all, and return it; it cannot be read again."""
+    """Create and return a token, which cannot be read again; `sites` None means all sites."""
     tx.execute("DELETE FROM api_token WHERE expires_at <= ?", (now - _LISTED_S,))
     token = PREFIX + secrets.token_urlsafe(32)
     listed = " ".join(sorted(set(scopes)))
@@ -111,7 +111,7 @@ def make(
 
 
 def revoke(tx: sqlite3.Connection, token_id: int) -> str:
-    """Delete a token; return its name, empty if there is none."""
+    """Delete a token; return its name, or empty if there is no such token."""
     row = tx.execute("DELETE FROM api_token WHERE id = ? RETURNING name", (token_id,)).fetchone()
     return "" if row is None else str(row[0])
 
@@ -130,7 +130,7 @@ def list_tokens(db: sqlite3.Connection) -> list[ApiToken]:
 
 
 def is_use_due(token: ApiToken, now: float) -> bool:
-    """Return whether to record its use, which is done once an hour."""
+    """Return whether to record a use of the token, which happens at most once an hour."""
     return token.used_at is None or now - token.used_at >= _USED_S
 
 

@@ -1,8 +1,8 @@
-"""People who are not in the configuration; their groups at the sign-in provider give them a role.
+"""Manage people who are not configured but get a role from their groups at the sign-in provider.
 
-Such a person exists from their first sign-in. Their id is their address. Only their name and groups
-are stored. The current configuration says what groups mean, so people disappear when their group is
-removed from it.
+Such a person exists from their first sign-in on, and their id is their e-mail address. Only their
+name, groups and last sign-in are stored. The current configuration maps groups to roles, so people
+disappear when their group is removed from it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class DirectoryPerson(NamedTuple):
-    """A person of the directory; `id` is their address, `seen_at` their last sign-in."""
+    """A person in the directory; `id` is their address, and `seen_at` their last sign-in."""
 
     id: str
     name: str
@@ -37,7 +37,7 @@ class DirectoryPerson(NamedTuple):
 
 
 def is_of_directory(person: str) -> bool:
-    """Return whether a person comes from the directory: only their ids contain an @."""
+    """Return whether a person comes from the directory; only such ids contain an @."""
     return "@" in person
 
 
@@ -61,14 +61,14 @@ def list_people(db: sqlite3.Connection) -> list[DirectoryPerson]:
 
 
 class Directory:
-    """The people of the directory, with rights by `rules`."""
+    """Adds the people of the directory to a policy, with rights from `rules`."""
 
     def __init__(self, database: Path, rules: SignInRules) -> None:
         self._database = database
         self._rules = rules
 
     def add_to(self, policy: AlertPolicy) -> AlertPolicy:
-        """Return a policy with the people of the directory after the configured staff."""
+        """Return a policy that lists the people of the directory after the configured staff."""
         with closing(connect(self._database, read_only=True)) as db:
             found = list_people(db)
         rights = {one: self._rules.find_joining_rights(one.groups) for one in found}
@@ -76,7 +76,7 @@ class Directory:
 
 
 def add_people(policy: AlertPolicy, joined: Mapping[DirectoryPerson, Rights]) -> AlertPolicy:
-    """Return a policy in which these people are notified and may sign in."""
+    """Return a policy in which these people are notified and can sign in."""
     known = {fold_address(member.email) for member in policy.staff}
     new = {one: own for one, own in joined.items() if one.id not in known}
     if not new:
@@ -99,7 +99,7 @@ def add_people(policy: AlertPolicy, joined: Mapping[DirectoryPerson, Rights]) ->
 def _extend_receivers(
     roster: Roster, staff: Iterable[StaffMember], new: Iterable[StaffMember]
 ) -> dict[str, Receiver]:
-    """Add people to the built-in receivers of their roles, not to configured ones."""
+    """Add people to the built-in receivers of their roles, but not to configured receivers."""
     found, by_role = dict(roster.receivers), dict[str, tuple[str, ...]]()
     for member in staff:
         by_role[member.role] = (*by_role.get(member.role, ()), member.id)

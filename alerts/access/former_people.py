@@ -1,8 +1,8 @@
-"""Remove what people of former configurations left: passwords, second factors, tokens, channels.
+"""Remove passwords, second factors, tokens and channels of people who are no longer configured.
 
-An id belongs to a person as long as it is configured. It passes to another one if nobody had it for
-a day, or if both name and address changed. So a missing table of people, or a corrected name, costs
-nobody their password.
+An id belongs to a person as long as it is configured. It passes to someone else if it was missing
+from the configuration for a day, or if both name and address changed. So nobody loses their
+password because the table of people was missing briefly or a name was corrected.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MISSING_S: Final = 86_400.0
 
 
 def remove_former(tx: sqlite3.Connection, staff: Iterable[StaffMember], now: float) -> list[str]:
-    """Remove what former people left, and return their ids; call when a service starts."""
+    """Remove the data of former people and return their ids; call this at service start."""
     current, former = {member.id: member for member in staff}, []
     for person, name, email, since in tx.execute("SELECT * FROM staff_seen").fetchall():
         member = current.get(person)
@@ -44,7 +44,7 @@ def remove_former(tx: sqlite3.Connection, staff: Iterable[StaffMember], now: flo
 
 
 def _is_other(member: StaffMember, name: str, email: str, since: float | None) -> bool:
-    """Return whether an id has passed to another person than the one with this name and address."""
+    """Return whether an id no longer belongs to the person with this name and address."""
     address = fold_address(member.email)
     if member.name == name or (email and address == email):
         return False

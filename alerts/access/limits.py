@@ -1,8 +1,8 @@
-"""Rate limits of the staff page, such as on failed attempts by address and account.
+"""Rate limits of the staff page, such as limits on failed attempts by address and account.
 
-An attempt is counted before it is checked, so parallel attempts do not get around the limit. A
-successful attempt is subtracted again. Guessing can lock others out, except at addresses that have
-signed in before.
+An attempt is counted before it is checked, so parallel attempts cannot bypass the limit. A
+successful attempt is subtracted again. An attacker who guesses passwords can lock others out,
+except at addresses with an earlier successful sign-in.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LOOKS: Final = Bound(60, 60.0)
 
 
 def make_address_key(address: str) -> str:
-    """Return the key of an address; for IPv6 its /64 network, since a host has many addresses.
+    """Return the key of an address; for IPv6, its /64 network, because hosts use many addresses.
 
     >>> [make_address_key(a) for a in ("2001:db8:1:2:3::4", "10.0.0.7", "testclient")]
     ['2001:db8:1:2::/64', '10.0.0.7', 'testclient']
@@ -37,16 +37,16 @@ def make_address_key(address: str) -> str:
 
 @dataclass(slots=True)
 class TryLimit:
-    """Counts attempts to sign in and similar attempts."""
+    """Limits sign-in attempts and similar attempts."""
 
     _clients: RateLimit = field(default_factory=partial(RateLimit, *_CLIENT))
     _accounts: RateLimit = field(default_factory=partial(RateLimit, Bound(10, 900.0)))
     _all: RateLimit = field(default_factory=partial(RateLimit, Bound(60, 60.0)))
     _proven: dict[str, None] = field(default_factory=dict)
-    """Addresses with a successful sign-in, the latest last."""
+    """Addresses with a successful sign-in, the most recent last."""
 
     def take(self, address: str, account: str, now: float) -> float:
-        """Count an attempt and return 0.0, or return the seconds to wait."""
+        """Count an attempt and return 0.0, or return how many seconds to wait."""
         mine = make_address_key(address)
         limits = [(self._clients, mine)]
         if mine not in self._proven:
@@ -60,7 +60,7 @@ class TryLimit:
         return wait_s
 
     def record_success(self, address: str, account: str) -> None:
-        """Forget the attempts of this account and the latest one of its address."""
+        """Forget this account's attempts, and the latest attempt from its address."""
         mine = make_address_key(address)
         self._clients.give_back(mine)
         if mine not in self._proven:
@@ -84,20 +84,20 @@ class Limits:
     answers: TryLimit = field(default_factory=TryLimit)
     link_looks: RateLimit = field(default_factory=partial(RateLimit, _LOOKS))
     link_answers: RateLimit = field(default_factory=partial(RateLimit, *_ANSWERS))
-    """Requests with the same link that read, or may change, an incident."""
+    """Requests with one link: `link_looks` only read an incident, `link_answers` can change it."""
     provider: RateLimit = field(default_factory=partial(RateLimit, _LOOKS))
-    """Sign-ins at the provider from one address, which a whole school may share."""
+    """Provider sign-ins from one address, which a whole school may share."""
     refusals: RateLimit = field(default_factory=partial(RateLimit, _LOOKS))
-    """Refusals at the provider in the audit log, because anyone can make up codes."""
+    """Audit log entries about refused provider sign-ins, because anyone can make up codes."""
     codes: RateLimit = field(default_factory=partial(RateLimit, *_ANSWERS))
-    """Codes after a password, by person, because anyone who enters one knows the password."""
+    """Second-factor codes by person, because anyone who gets this far knows the password."""
     locked: RateLimit = field(default_factory=partial(RateLimit, Bound(1, 900.0)))
-    """Entries in the audit log about attempts that were not checked, by person."""
+    """Audit log entries about attempts refused unchecked, by person."""
     api: TryLimit = field(default_factory=TryLimit)
     token_reads: RateLimit = field(default_factory=partial(RateLimit, Bound(1200, 60.0)))
-    """A dashboard of thirty queries every ten seconds, and its viewers."""
+    """Enough for dashboards that run thirty queries every ten seconds, and several viewers."""
     token_writes: RateLimit = field(default_factory=partial(RateLimit, _LOOKS))
     tests: RateLimit = field(default_factory=partial(RateLimit, Bound(3, 60.0)))
     """Test notices, by sender."""
     changes: RateLimit = field(default_factory=partial(RateLimit, *_ANSWERS))
-    """Changes that people make to their own settings, because each one restarts the service."""
+    """Changes that people make to their own settings, because each change restarts the service."""

@@ -1,9 +1,10 @@
-"""Channels that people set up on the page, in addition to those in the configuration.
+"""Channels that people set up on the page, in addition to configured channels.
 
-A browser is ``webpush://`` with the endpoint, public key and secret in its query. For a phone with
-ntfy, the page makes a topic that nobody can guess and shows it once. E-mail and text messages are
-sent through gateways: Apprise URLs from files, with `{to}` in place of the address. For any other
-service, an administrator enters an Apprise URL. People choose their language here as well.
+A browser's address is a ``webpush://`` URL whose query holds its endpoint, public key and secret.
+For ntfy on a phone, the page generates a topic that nobody can guess and shows it once. E-mail and
+text messages go through gateways: Apprise URLs, read from files, with `{to}` in place of the
+address. For any other service, an administrator enters an Apprise URL. The language that people
+choose is stored here as well.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _KEY_BYTES: Final = 65
 _AUTH_BYTES: Final = 16
 _EMAIL: Final = re.compile(r"[^\s@,;]{1,64}@[^\s@,;]{1,180}")
 TO: Final = "{to}"
-"""Placeholder for a person's address in the URL of a gateway."""
+"""Placeholder for a person's address in a gateway's URL."""
 
 
 class ChannelKind(Coded):
@@ -55,14 +56,14 @@ CHANNEL_WORDS: Final = Words(ChannelKind.texts())
 
 @dataclass(frozen=True, slots=True)
 class Gateways:
-    """The ntfy server, and URLs with `TO` for other channels; None without a gateway."""
+    """The ntfy server, and gateway URLs containing `TO` for e-mail and text messages, or None."""
 
     push: str = "https://ntfy.sh"
     email: Secret | None = None
     phone: Secret | None = None
 
     def build_target(self, kind: str, address: str) -> Secret | None:
-        """Return a channel's address for the notifier; None without a gateway."""
+        """Return a channel's address for the notifier, or None if there is no gateway."""
         if kind == ChannelKind.PUSH:
             scheme, _, host = self.push.rstrip("/").partition("://")
             return Secret(f"{'ntfys' if scheme == 'https' else 'ntfy'}://{host}/{address}")
@@ -79,7 +80,7 @@ class Gateways:
 
 
 def make_address(kind: str, typed: str) -> str:
-    """Return the address to store for a new channel: for a phone with ntfy, a new topic.
+    """Return the address to store for a new channel; for ntfy on a phone, a new topic.
 
     Return an empty string if the typed text is not an address.
 
@@ -108,7 +109,7 @@ class Subscription(NamedTuple):
     auth: str
 
     def find_fault(self) -> str:
-        """Return why it is invalid; empty if it is valid."""
+        """Return why the subscription is invalid; empty if it is valid."""
         if not self.endpoint or len(self.endpoint) > _LONGEST or not self.endpoint.isascii():
             return "the endpoint is not an address"
         try:
@@ -120,12 +121,12 @@ class Subscription(NamedTuple):
         return ""
 
     def to_target(self) -> Secret:
-        """Return it as a channel's address."""
+        """Return the subscription as a channel address."""
         return Secret(f"{SCHEME}://?{urlencode(self._asdict())}")
 
     @classmethod
     def from_target(cls, target: Secret) -> Subscription:
-        """Parse a channel's address."""
+        """Parse a channel address."""
         found = parse_qs(target.reveal().partition("?")[2])
         return cls(*(found.get(key, [""])[0] for key in cls._fields))
 
@@ -140,7 +141,7 @@ class OwnChannel(NamedTuple):
 
 
 class OwnChannels:
-    """The channels of all people; `gone` has endpoints that their push service refused."""
+    """The channels of all people; `gone` lists endpoints that no longer exist."""
 
     def __init__(self, database: Path, gateways: Gateways | None = None) -> None:
         self.gone: deque[str] = deque(maxlen=_MOST_GONE)
@@ -174,7 +175,7 @@ class OwnChannels:
             return True
 
     def forget_gone(self, tx: sqlite3.Connection) -> None:
-        """Remove the browsers that are gone."""
+        """Remove browsers whose endpoint no longer exists."""
         while self.gone:
             forget(tx, self.gone.popleft())
 
@@ -195,7 +196,7 @@ def add(
     label: str,
     now: float,
 ) -> None:
-    """Add a channel, and remove the oldest beyond `MOST_OF_ONE`; only browsers have keys."""
+    """Add a channel, and remove the person's oldest channels beyond `MOST_OF_ONE`."""
     tx.execute(
         "INSERT OR REPLACE INTO own_channel (person, kind, address, p256dh, auth, label, made_at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -215,7 +216,7 @@ def remove(tx: sqlite3.Connection, person: str, channel: int) -> bool:
 
 
 def forget(tx: sqlite3.Connection, endpoint: str) -> None:
-    """Remove a browser that its push service no longer knows."""
+    """Remove the browser with this endpoint."""
     tx.execute("DELETE FROM own_channel WHERE address = ? AND kind = 'browser'", (endpoint,))
 
 
@@ -246,7 +247,7 @@ def load_targets(db: sqlite3.Connection, gateways: Gateways) -> dict[str, tuple[
 
 
 def choose_language(tx: sqlite3.Connection, person: str, language: str) -> None:
-    """Store the language that a person chose; an empty one removes their choice."""
+    """Store the language that a person chose; an empty string removes the choice."""
     tx.execute("DELETE FROM staff_language WHERE person = ?", (person,))
     if language:
         tx.execute("INSERT INTO staff_language VALUES (?, ?)", (person, language))

@@ -1,9 +1,9 @@
-"""Passwords of staff.
+"""Store and check staff passwords.
 
-They are stored as Argon2id hashes with the second recommended parameters of RFC 9106, section 4. A
-guess takes as long for a person without a password. A password has 12 to 128 characters and must
-not be guessable from names at the school, as NIST SP 800-63B requires. A new password ends sessions
-and links.
+Passwords are stored as Argon2id hashes with the second recommended parameter set of RFC 9106,
+section 4. Checking a guess takes the same time for people without a password. A password has 12 to
+128 characters and must not be guessable from names at the school, as NIST SP 800-63B requires.
+Setting a new password ends all sessions and links.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ _SYLLABLES: Final = tuple(c + v for c in "bdfgklmnprstvz" for v in "aeiou")
 
 
 def find_fault(password: str, context: Iterable[str] = ()) -> str:
-    """Return why a password is not accepted, as a sentence; empty if it is.
+    """Return a sentence that explains why a password is refused; empty if it is accepted.
 
-    `context` has names that others would try, such as id, name and school.
+    `context` contains names that an attacker would try, such as id, name and school.
 
     >>> find_fault("short")
     'A password needs at least 12 characters.'
@@ -73,7 +73,7 @@ def find_fault(password: str, context: Iterable[str] = ()) -> str:
 
 
 def generate_password() -> str:
-    """Generate a password that can be read out: 8 groups of 2 syllables, 98 bits.
+    """Generate a password that is easy to read aloud: 8 groups of 2 syllables, 98 bits.
 
     >>> find_fault(generate_password())
     ''
@@ -82,7 +82,7 @@ def generate_password() -> str:
 
 
 class Hasher:
-    """Hashes and verifies passwords; each takes 0.1 s and 64 MiB, so use a thread."""
+    """Hashes and verifies passwords; each call takes 0.1 s and 64 MiB, so use a thread."""
 
     def __init__(self, argon2: PasswordHasher | None = None) -> None:
         self._argon2 = argon2 or PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
@@ -93,7 +93,7 @@ class Hasher:
         return self._argon2.hash(_normalize(password))
 
     def verify(self, kept: str | None, password: str) -> bool:
-        """Return whether a password matches a hash; None takes as long and never matches."""
+        """Return whether a password matches a hash; None takes the same time and never matches."""
         try:
             self._argon2.verify(kept or self._nobody, _normalize(password[: 4 * LONGEST]))
         except (VerificationError, InvalidHashError):
@@ -102,7 +102,7 @@ class Hasher:
 
 
 def _make_dummy_hash(argon2: PasswordHasher) -> str:
-    """Return a hash that no password matches, and that takes as long to verify as any."""
+    """Return a hash that no password matches but that takes the usual time to verify."""
     salt, digest = (
         b64encode(secrets.token_bytes(size)).decode().rstrip("=")
         for size in (argon2.salt_len, argon2.hash_len)
@@ -112,13 +112,13 @@ def _make_dummy_hash(argon2: PasswordHasher) -> str:
 
 
 def set_password(tx: sqlite3.Connection, person: str, kept: str, now: float) -> int:
-    """Store a new password hash and end all sessions of its person; return their number."""
+    """Store a new password hash and end the person's sessions; return how many ended."""
     store_hash(tx, person, kept, now)
     return sessions.end_all(tx, person, now)
 
 
 def remove_account(tx: sqlite3.Connection, person: str, now: float) -> None:
-    """Remove all data of a person who left, so a successor with the same id inherits none."""
+    """Remove all data of a person who left; a successor with the same id inherits none."""
     sessions.end_all(tx, person, now)
     second_factor.remove(tx, person)
     for table in ("staff_password", "api_token", "own_channel", "staff_language", "staff_seen"):
@@ -144,8 +144,8 @@ def list_with_password(db: sqlite3.Connection) -> dict[str, float]:
 def make_invite(tx: sqlite3.Connection, person: str, now: float) -> str:
     """Return the token of a link that lets a person set their password once, within three days.
 
-    It replaces an earlier one. It is 192 random bits in the fragment of the link, which no server
-    and no log sees; only its hash is stored.
+    A new token replaces an earlier one. It has 192 random bits and goes into the link's fragment,
+    which never reaches servers or their logs. Only its hash is stored.
     """
     token = secrets.token_urlsafe(24)
     tx.execute(

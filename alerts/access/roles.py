@@ -1,4 +1,4 @@
-"""Rights by role."""
+"""Define the rights of each role."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Right(StrEnum):
     """Something that only some roles are allowed to do."""
 
     INCIDENTS = "incidents"
-    """Read about incidents and rooms."""
+    """View incidents and rooms."""
     ANSWER = "answer"
     """Acknowledge an incident, hand it over, report what was found."""
     SILENCE = "silence"
@@ -24,7 +24,7 @@ class Right(StrEnum):
     SENSORS = "sensors"
     """See messages of unregistered sensors, revert thresholds, test rooms."""
     SUMMARY = "summary"
-    """Create the summary, of their own schools."""
+    """Create the summary for one's own schools."""
     REPORTS = "reports"
     """Create all reports."""
     DUTY = "duty"
@@ -46,7 +46,7 @@ RIGHTS: Final[Mapping[str, frozenset[Right]]] = MappingProxyType(
         "admin": frozenset(Right),
     }
 )
-"""Rights by role; other roles have none."""
+"""Rights by role; roles not listed have none."""
 ROLE_WORDS: Final = Words(
     {
         "staff": mark("staff"),

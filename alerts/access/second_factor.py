@@ -1,9 +1,9 @@
 """Codes of an authenticator app (TOTP, RFC 6238), and recovery codes for a lost phone.
 
-A secret is stored once its first code is confirmed, so that an unfinished setup locks no one out. A
-code is accepted up to one time step early or late, and only once. Recovery codes are stored as
-hashes and work once. The secret itself is stored unencrypted, so anyone who can read the state
-database can generate codes.
+A secret is stored only after its first code is confirmed, so that an unfinished setup locks no one
+out. A code is accepted up to one time step early or late, and only once. Recovery codes are stored
+as hashes, and each works once. The secret itself is stored unencrypted, so anyone who can read the
+state database can generate codes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def make_secret() -> str:
 
 
 def make_app_address(secret: str, person: str, school: str) -> str:
-    """Return the address with which an authenticator app imports a secret."""
+    """Return the URI that an authenticator app uses to import a secret."""
     return pyotp.TOTP(secret).provisioning_uri(name=person, issuer_name=school)
 
 
@@ -50,7 +50,7 @@ def confirm(
 
 
 def use_code(tx: sqlite3.Connection, person: str, code: str, now: float) -> str:
-    """Use up a person's code; return ``code`` or ``recovery``, or empty if it is invalid."""
+    """Use up a person's code; return ``code``, ``recovery``, or empty if it is invalid."""
     row = _load_factor(tx, person)
     if row is None:
         return ""
@@ -65,7 +65,7 @@ def use_code(tx: sqlite3.Connection, person: str, code: str, now: float) -> str:
 
 
 def is_used(db: sqlite3.Connection, person: str, code: str, now: float) -> bool:
-    """Return whether an invalid code is one that was used before, or an older one."""
+    """Return whether a refused code is a current code that was already used or superseded."""
     row = _load_factor(db, person)
     return row is not None and _find_step(row["secret"], code, now) is not None
 
@@ -101,7 +101,7 @@ def _load_factor(db: sqlite3.Connection, person: str) -> sqlite3.Row | None:
 
 
 def _find_step(secret: str, code: str, now: float) -> int | None:
-    """Return the latest nearby time step that has this code; None without one."""
+    """Return the latest time step around now that has this code, or None."""
     digits = "".join(code.split())
     if len(digits) != _DIGITS or not digits.isascii():
         return None
@@ -111,7 +111,7 @@ def _find_step(secret: str, code: str, now: float) -> int | None:
 
 
 def _make_recovery_code() -> str:
-    """Generate 80 bits in four groups of letters and digits."""
+    """Generate a code with 80 random bits, in four groups of letters and digits."""
     letters = pyotp.random_base32().lower()
     return "-".join(letters[k : k + 4] for k in range(0, 16, 4))
 

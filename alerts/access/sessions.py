@@ -1,8 +1,8 @@
-"""Sessions of signed-in browsers, by the hash of their cookie.
+"""Sessions of signed-in browsers, keyed by the hash of their cookie.
 
-Each sign-in starts a new session for one person, whose role is looked up at each request. The form
+Each sign-in starts a new session for one person; their role is looked up on every request. The form
 token is derived from the cookie. Sessions survive a restart. They end when they expire, when the
-person signs out, and when they set a new password.
+person signs out, or when the person sets a new password.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     import sqlite3
 
 _MOST_OF_ONE: Final = 20
-"""Most sessions of one person; beyond that, the oldest ends."""
+"""Maximum sessions per person; beyond that, the oldest session ends."""
 
 
 class AtProvider(NamedTuple):
-    """The authenticated user's address at the provider, and their groups that have a role."""
+    """The user's address at the provider, and those of their groups that map to a role."""
 
     email: str
     groups: tuple[str, ...]
 
 
 class Started(NamedTuple):
-    """A session's person; `groups` and `email` are None after a password sign-in."""
+    """A session's person; `groups` and `email` are None after a sign-in by password."""
 
     person: str
     groups: tuple[str, ...] | None
@@ -45,7 +45,7 @@ def start(
     lifetime_s: float,
     provider: AtProvider | None = None,
 ) -> str:
-    """Start a session; return 256 random bits for the cookie."""
+    """Start a session; return the cookie's value, 256 random bits."""
     tx.execute("DELETE FROM staff_session WHERE expires_at <= ?", (now,))
     tx.execute(
         "DELETE FROM staff_session WHERE hash IN (SELECT hash FROM staff_session"
@@ -83,7 +83,7 @@ def end(tx: sqlite3.Connection, identity: str) -> None:
 
 
 def end_all(tx: sqlite3.Connection, person: str, now: float) -> int:
-    """End a person's sessions, links and browsers; return the number of sessions."""
+    """End a person's sessions, links and browsers; return how many sessions ended."""
     action_tokens.revoke_all(tx, person, now)
     tx.execute("DELETE FROM own_channel WHERE person = ? AND kind = 'browser'", (person,))
     tx.execute("DELETE FROM invite WHERE person = ?", (person,))
@@ -99,5 +99,5 @@ def count_by_person(db: sqlite3.Connection, now: float) -> dict[str, int]:
 
 
 def make_form_token(identity: str) -> str:
-    """Return the token that only forms on the session's own pages contain."""
+    """Return the anti-forgery token for forms on the session's own pages."""
     return hmac.new(identity.encode(), b"plumewatch form", hashlib.sha256).hexdigest()

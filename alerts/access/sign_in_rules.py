@@ -1,8 +1,8 @@
-"""Rules for signing in: by password, with a second factor, and with groups of a provider.
+"""Rules for signing in by password, with a second factor, and with a provider's groups.
 
-With a provider, only some people may use a password. If groups have roles, the first configured
-group that a person is in decides their role. All their groups with that role together give their
-sites, within the person's own.
+With a provider, only some people can use a password. If groups have roles, the first configured
+group that a person belongs to decides the role. The person's groups with that role together decide
+the sites, limited to the person's own sites.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Refusal(StrEnum):
-    """Why a sign-in was refused, as written to the audit log and the service's log."""
+    """Why a sign-in was refused, as recorded in the audit log and the service's log."""
 
     UNKNOWN_ACCOUNT = "unknown account"
     NO_PASSWORD = "account without a password"  # noqa: S105 - the word, not one
@@ -34,41 +34,40 @@ class Refusal(StrEnum):
 
 
 class GroupRole(NamedTuple):
-    """The role of a provider's group; `sites` has names, None for all."""
+    """The role of a provider's group; `sites` contains site names, and None means all."""
 
     group: str
     role: str
     sites: frozenset[str] | None = None
     joins: bool = True
-    """Whether people who are not in the configuration may join by it; with several schools, only by
-    a group that names its schools."""
+    """Whether people who are not configured can join; see `SignInRules.find_joining_rights`."""
 
 
 class Rights(NamedTuple):
-    """A role, and the names of its sites; None for all."""
+    """A role, and the names of its sites; None means all sites."""
 
     role: str
     sites: frozenset[str] | None = None
 
 
 def fold_address(email: str) -> str:
-    """Return an address for comparison, in lower case if ASCII; other letters have look-alikes."""
+    """Return an address for comparison: in lower case if ASCII, else as is (look-alikes)."""
     return email.lower() if email.isascii() else email
 
 
 @dataclass(frozen=True, slots=True)
 class SignInRules:
-    """The rules for signing in; without a provider, everybody may use a password."""
+    """The rules for signing in; without a provider, everybody can use a password."""
 
     local: frozenset[str] | None = None
-    """Ids of staff who may use a password; None for everybody."""
+    """Ids of staff who can use a password; None means everybody."""
     second_factor: frozenset[str] = frozenset()
-    """Roles that need a second factor with a password."""
+    """Roles that need a second factor when signing in by password."""
     groups: tuple[GroupRole, ...] = ()
-    """Roles by group of the provider; empty if the configuration gives roles."""
+    """Roles by provider group; empty if roles come from the configuration."""
 
     def may_use_password(self, person: str) -> bool:
-        """Return whether a person may sign in with a password."""
+        """Return whether a person can sign in with a password."""
         return self.local is None or person in self.local
 
     def select_mapped(self, groups: Collection[str]) -> tuple[str, ...]:
@@ -76,12 +75,12 @@ class SignInRules:
         return tuple(entry.group for entry in self.groups if entry.group in groups)
 
     def find_joining_rights(self, groups: Collection[str]) -> Rights | None:
-        """Return the rights of a person who is not in the configuration; None without any."""
+        """Return the rights of a person who is not in the configuration, or None."""
         of_joining = replace(self, groups=tuple(entry for entry in self.groups if entry.joins))
         return of_joining.find_rights("", groups) if of_joining.groups else None
 
     def find_rights(self, role: str, groups: Collection[str] | None) -> Rights | None:
-        """Return the rights of a person with this configured role; None without any.
+        """Return the rights of a person with this configured role, or None.
 
         `groups` is None after a sign-in by password.
         """
