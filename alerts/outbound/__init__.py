@@ -1,1 +1,1 @@
-"""Records written to the time series: incidents, events, conditions of sensors."""
+"""Records for the time series: incidents, events and sensor conditions."""

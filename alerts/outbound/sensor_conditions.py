@@ -1,7 +1,7 @@
 """Find the condition of each sensor: whether it needs a visit, why, and since when.
 
-A sensor's condition is the most urgent one. It begins with the event or silence behind it, or else
-when it is first recorded.
+If several conditions apply, the most urgent one counts. It begins with the event or silence that
+caused it, or else when it is first recorded.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Condition(StrEnum):
-    """Condition of a sensor, the most urgent first."""
+    """Condition of a sensor, most urgent first."""
 
     TAMPERED = "tampered"
     SILENT = "silent"
@@ -37,7 +37,7 @@ class Condition(StrEnum):
 
     @property
     def urgency(self) -> float:
-        """The urgency: 0 for `OK`, 0.5 if it can wait for weeks, higher for more urgent."""
+        """The urgency, higher if more urgent: 0 for `OK`, 0.5 if it can wait for weeks."""
         return _URGENCY[self]
 
 
@@ -45,7 +45,7 @@ _URGENCY: Final = dict(zip(Condition, (6, 5, 4, 3, 2, 1, 0.5, 0), strict=True))
 
 
 class ActiveFaults(NamedTuple):
-    """Events of a sensor that have not ended; `details` describes the faults."""
+    """A sensor's faults and tampering that have not ended; `details` describes the faults."""
 
     faults: int
     tampered: bool
@@ -54,7 +54,7 @@ class ActiveFaults(NamedTuple):
 
 
 def load_active_faults(connection: sqlite3.Connection) -> dict[str, ActiveFaults]:
-    """Return current faults and tampering by sensor."""
+    """Return current faults and tampering, by sensor."""
     found: dict[str, ActiveFaults] = {}
     for row in connection.execute(
         "SELECT sensor, kind, details, onset FROM alert_event WHERE phase IN ('alerted', 'updated')"
@@ -87,7 +87,7 @@ def _find_event_condition(kind: str, details: Iterable[Fact]) -> Condition:
 def find_condition(
     life: SensorLife, active: ActiveFaults | None, test: SensorTest | None, now: float
 ) -> tuple[Condition, float | None]:
-    """Return the condition of a sensor and when it began, if known, in Unix seconds."""
+    """Return a sensor's condition and when it began (Unix seconds), or None if unknown."""
     found: dict[Condition, float | None] = dict(active.since) if active else {}
     if life.state is SensorState.NEVER:
         found[Condition.NEVER_HEARD] = None

@@ -1,12 +1,13 @@
 """Queue records of incidents, events and samples for the time series, in the state database.
 
-They are committed with the journal position that led to them, so neither a crash nor a week without
-the time series loses or duplicates any. *Samples* (``detection``, ``sensor_health``, ``pipeline``)
-are queued as records. *Incidents and events* are queued by key, once each, by triggers.
+Records are committed together with the journal position that led to them, so neither a crash nor a
+week without the time series loses or duplicates any of them. *Samples* (``detection``,
+``sensor_health``, ``pipeline``) are queued as records. *Incidents and events* are queued by key,
+once each, by triggers.
 
-Batches are read oldest first, written to the series, then deleted here. After a crash in between, a
-batch is written again and overwrites itself. `delete_excess` deletes the oldest samples beyond a
-limit, but never incidents or events.
+Batches are read oldest first, written to the series, and then deleted here. After a crash in
+between, a batch is written again and overwrites the earlier copy. `delete_excess` deletes the
+oldest samples beyond a limit, but never incidents or events.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(Record)
 _ROWS: Final = 20_000
 _FINE: Final = ("pm25", "pm1", "n03", "n05")
-"""Channels of fine particles, whose decay shows how fast the air is exchanged."""
+"""Fine-particle channels; their decay shows how fast the air is exchanged."""
 
 _EVENT: Final = """
     SELECT onset AS at, sensor AS of_sensor, room AS of_room, kind AS of_kind, probabilities,
@@ -86,7 +87,7 @@ def append_samples(tx: sqlite3.Connection, records: Iterable[Record]) -> None:
 
 
 def mark_all(tx: sqlite3.Connection) -> None:
-    """Queue all events and incidents, for a time series that has none yet."""
+    """Queue all events and incidents, for a time series that may not have them."""
     tx.execute(
         "INSERT OR IGNORE INTO series_due (measurement, key)"
         " SELECT 'event', id FROM alert_event UNION ALL SELECT 'incident', id FROM incident"
@@ -99,7 +100,7 @@ def count_waiting(connection: sqlite3.Connection) -> int:
 
 
 def delete_excess(tx: sqlite3.Connection, limit: int) -> int:
-    """Delete some of the oldest samples beyond a limit; return how many."""
+    """Delete up to `_ROWS` of the oldest samples beyond a limit; return how many."""
     over = count_waiting(tx) - limit
     if over <= 0:
         return 0
@@ -111,7 +112,7 @@ def delete_excess(tx: sqlite3.Connection, limit: int) -> int:
 
 
 class DueRecords:
-    """The queue as `storage.timeseries.writer` reads it, and the series that it goes to."""
+    """The queue in the form that `storage.timeseries.writer` reads, and its target series."""
 
     def __init__(
         self, database: Path, series: Series, school_day: Callable[[float, str], bool]
@@ -129,11 +130,11 @@ class DueRecords:
             self._connection = None
 
     def check_connection(self) -> str:
-        """Return where records wait; the writer of readings checks the series."""
+        """Return where records wait; the readings' writer checks the series itself."""
         return f"records wait in {self._database}"
 
     def cursor(self) -> int:
-        """Return 0, because stored records are deleted."""
+        """Return 0, because records are deleted once they are stored."""
         return 0
 
     def read(self, after: int, limit: int) -> tuple[list[DueEntry], int]:
@@ -154,7 +155,7 @@ class DueRecords:
         return entries, (int(rows[-1]["seq"]) if rows else after)
 
     def write(self, records: Sequence[Record], behind: int) -> None:
-        """Store records in the series, then delete the queue up to `behind`."""
+        """Store records in the series, then delete queue entries up to `behind`."""
         if records:
             self._series.record(records)
         with translate_errors(self._database), transaction(self._open()) as tx:
@@ -169,7 +170,7 @@ class DueRecords:
 def _build_record(
     db: sqlite3.Connection, row: sqlite3.Row, school_day: Callable[[float, str], bool]
 ) -> Record | None:
-    """Return a queued record; None if its incident or event is gone, or it is damaged."""
+    """Return a queued record, or None if it is damaged or its incident or event is gone."""
     if row["key"] is None:
         try:
             return _DECODER.decode(row["body"])
@@ -199,7 +200,7 @@ def _build_event(db: sqlite3.Connection, key: str) -> Record | None:
 
 
 def _find_fine_half_s(evidence: Mapping[str, Sequence[float | None]]) -> float | None:
-    """Return the time in which half of the rise in fine particles was gone, or None."""
+    """Return the time until half of the rise in fine particles was gone, or None."""
     found = (evidence[key][3] for key in _FINE if key in evidence)
     return next((half for half in found if half is not None), None)
 
@@ -215,7 +216,7 @@ def _build_incident(
 
 
 def _read_fields(row: sqlite3.Row) -> dict[str, float | str]:
-    """Return the columns that are fields of a record, except null and empty ones."""
+    """Return the columns that become fields of a record, without null and empty values."""
     return {
         name: value if isinstance(value, str) else float(value)
         for name, value in dict(row).items()

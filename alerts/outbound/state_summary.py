@@ -1,6 +1,6 @@
 """Sample the health of sensors (``sensor_health``, ``sensor_hour``) and the service (``pipeline``).
 
-A record has the increase of counts since the previous one. Nothing here waits or writes.
+Each record contains the increase of counts since the previous record. Nothing here waits or writes.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ if TYPE_CHECKING:
     Lives = Mapping[str, SensorLife]
 
 HEALTH_EVERY_S: Final = 300.0
-"""Time between two records of a sensor, in seconds."""
+"""Seconds between two records of a sensor."""
 SUMMED: Final = ("period_s", "online_s", "expected", "received", "missing")
 _DUTY_GAP_S: Final = 600.0
-"""Beyond this gap, in seconds, duty hours get a record for each clock hour."""
+"""After a gap longer than this, in seconds, duty hours get one record per clock hour."""
 _DUTY_BACK_S: Final = 62 * 86_400.0
-"""Longest downtime or step of the clock, in seconds, for which duty hours are counted."""
+"""Longest downtime or clock step, in seconds, for which duty hours are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class StateSummary:
-    """The values that samples need from the state database; `waiting` counts queued records."""
+    """Values from the state database that samples need; `waiting` counts queued records."""
 
     active_faults: Mapping[str, ActiveFaults] = field(default_factory=dict)
     thresholds: Mapping[str, ThresholdReport] = field(default_factory=dict)
@@ -72,10 +72,10 @@ class _Recorded(msgspec.Struct):
 
 
 def add_to_hour(hours: dict[str, Record], health: Record, since: float) -> Record:
-    """Add a health record, for the time from `since` on, to the sensor's record of the hour.
+    """Add a health record, which covers the time from `since`, to the sensor's hourly record.
 
-    `hours` has the latest such record of each sensor and is updated. An hour continues after the
-    clock was set back.
+    `hours` contains each sensor's latest hourly record and is updated. If the clock was set back,
+    the current hour continues.
     """
     begins = since // 3600.0 * 3600.0
     before = hours.get(health.sensor)
@@ -92,7 +92,7 @@ def add_to_hour(hours: dict[str, Record], health: Record, since: float) -> Recor
 
 @dataclass(slots=True)
 class StateRecorder:
-    """Samples a service by the differences of its counters."""
+    """Samples a service by taking differences of its counters."""
 
     sensors: Mapping[str, Sensor]
     counts: Callable[[], Counts]
@@ -115,10 +115,10 @@ class StateRecorder:
     def begin(
         self, now: float, duty_until: float | None = None, recorded: bytes | None = None
     ) -> None:
-        """Start counting now, and duty hours from `duty_until`, where the last service stopped.
+        """Start counting now; count duty hours from `duty_until`, when the last service stopped.
 
-        Counts of readings continue from the state in `recorded`, so that records add up across
-        kills. Raises `msgspec.MsgspecError` if it is invalid.
+        Reading counts continue from the state in `recorded`, so that records add up even if the
+        service was killed. Raises `msgspec.MsgspecError` if `recorded` is invalid.
         """
         self.duty_until = now if duty_until is None else min(duty_until, now)
         self._since = self._health_since = self._health_due = now
@@ -130,12 +130,12 @@ class StateRecorder:
             self._conditions, self._hours = before.conditions, before.hours
 
     def export(self) -> bytes:
-        """Return the state that the next service continues from; store it with the records."""
+        """Return the state from which the next service continues; store it with the records."""
         found = _Recorded(self._counts, self._expected, self._conditions, self._hours)
         return msgspec.json.encode(found)
 
     def collect(self, now: float, lives: Lives, stored: StateSummary) -> list[Record]:
-        """Return the records that are due, for the time since the last call."""
+        """Return the records that are due, covering the time since the last call."""
         elapsed = max(now - self._since, 0.0)
         due = self._list_missed_duty(now)
         for name, life in lives.items():
@@ -149,7 +149,7 @@ class StateRecorder:
         return due
 
     def collect_health(self, now: float, lives: Lives, stored: StateSummary) -> list[Record]:
-        """Return records of each registered sensor for the time since its previous records."""
+        """Return records for each registered sensor, covering the time since the last ones."""
         period = max(now - self._health_since, 0.0)
         counts, self._counts = self._counts, self.counts()
         records = []
@@ -180,7 +180,7 @@ class StateRecorder:
     def _build_condition(
         self, sensor: Sensor, life: SensorLife, stored: StateSummary, now: float
     ) -> Fields:
-        """Return a sensor's condition, when it began, and the previous one if it changed."""
+        """Return a sensor's condition, when it began, and the previous condition if it changed."""
         active, test = stored.active_faults.get(sensor.id), find_valid_test(stored.tests, sensor)
         condition, begun = find_condition(life, active, test, now)
         before = self._conditions.get(sensor.id)
