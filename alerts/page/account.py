@@ -28,7 +28,7 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 class AccountPages(SignInGroup):
-    """The account page. Administrators also see the accounts of all staff."""
+    """The account page, where administrators also see the accounts of all staff."""
 
     @serves("/account/password", Access.STAFF, methods=("POST",))
     async def _password(self, request: Request) -> Response:
@@ -78,7 +78,7 @@ class AccountPages(SignInGroup):
         return rules.may_use_password(person) and not self._is_one_click(request)
 
     async def _confirm_password(self, request: Request) -> StaffMember | Response:
-        """Return the signed-in person if the form has their password; else the response to send."""
+        """Return the signed-in person if the form contains their password, or else a response."""
         session, now = request.state.session, self._now()
         if not self._has_password(request):
             raise HTTPException(403, _("You sign in without a password on this page."))

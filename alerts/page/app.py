@@ -1,7 +1,8 @@
 """The staff page as a Starlette application.
 
-Phone first: no other machines, no inline script; only charts and live refresh need script. Every
-action needs a session, a form token and a POST from our own page. A GET changes nothing.
+The page is designed for phones first. It loads nothing from other servers and has no inline
+scripts; only charts and live updates need scripts. Every action needs a session, a form token and a
+POST from our own page. A GET changes nothing.
 """
 
 from __future__ import annotations
@@ -89,11 +90,11 @@ PAGES: Final[tuple[type[PageGroup], ...]] = (
     *API,
     ApiDocs,
 )
-"""All pages; links to them are `alerts.page.rendering.NAV`."""
+"""All pages; the navigation links are in `alerts.page.rendering.NAV`."""
 
 
 def create_app(settings: StaffPageSettings) -> Starlette:
-    """Build the staff page; serve it beyond loopback only with ``open_reading=False``."""
+    """Build the staff page; if served beyond loopback, it needs ``open_reading=False``."""
     context = PageContext(settings)
     errors = _Errors(context)
 
@@ -161,7 +162,7 @@ class _Errors:
         status, headers, detail = error.status_code, error.headers, error.detail
         if status == HTTPStatus.SEE_OTHER:
             return Response(status_code=status, headers=headers)
-        await self._context.find_session(request)  # it knows the language
+        await self._context.find_session(request)  # sets the person's language
         if detail == HTTPStatus(status).phrase:
             detail = {
                 404: _("This page does not exist."),

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One entry of a section: changed, added (`index` is None) or removed (`entry` is None)."""
+    """A change to one entry of a section; without `index` it is added, without `entry` removed."""
 
     section: str
     index: int | None
@@ -20,10 +20,10 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class ConfigVersion:
-    """One version of the file: hash, content, and why it cannot be written (empty if it can).
+    """A version of the file; `problem` is why it cannot be written, empty if it can.
 
-    - `whole`: the content merged with the schools' own files.
-    - `files`: the file of each entry that comes from a school's file, by section and index.
+    - `whole` is the content merged with the schools' own files.
+    - `files` maps section and index of each entry from a school's file to that file.
     """
 
     hash: str
@@ -35,7 +35,7 @@ class ConfigVersion:
 
 @dataclass(frozen=True, slots=True)
 class PreparedChange:
-    """A checked change: hash of the file before and after, and its new content."""
+    """A checked change: the file's hash before and after, and its new content."""
 
     before: str
     after: str
@@ -43,19 +43,19 @@ class PreparedChange:
 
 
 class ConfigFile(Protocol):
-    """The file. All methods block, and raise `ConfigFileError` with a sentence for people."""
+    """The configuration file. All methods block, and raise `ConfigFileError` for people to read."""
 
     apply: Callable[[], None]
-    """Puts the file into effect; called in the event loop."""
+    """Applies the file; called in the event loop."""
 
     def read(self) -> ConfigVersion:
-        """Return the file as it is now."""
+        """Return the current version of the file."""
         ...
 
     def prepare(self, version: str, edits: Sequence[Edit]) -> PreparedChange:
-        """Check changes of the file with hash `version`; `ConfigFaultsError` has every fault."""
+        """Check edits to the file with hash `version`; raise `ConfigFaultsError` for faults."""
         ...
 
     def commit(self, change: PreparedChange) -> None:
-        """Write a change."""
+        """Write a prepared change to the file."""
         ...

@@ -1,6 +1,6 @@
-"""Forms that edit sections of the configuration, and show faults beside their fields.
+"""Forms that edit configuration sections and show faults next to their fields.
 
-A form is a table of fields. The configuration is checked as a whole, as for `plumewatch check`.
+A form is a table of fields. The configuration is checked as a whole, like in `plumewatch check`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NUMBER: Final = re.compile(r"-?\d{1,9}(\.\d{1,6})?")
 
 
 class Kind(StrEnum):
-    """How a field is shown and read."""
+    """How a field is displayed and parsed."""
 
     TEXT = "text"
     NUMBER = "number"
@@ -47,10 +47,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One key of an entry.
+    """A form field for one key of an entry.
 
-    `choices` returns the allowed values and their labels from the whole configuration. A value that
-    equals its `default` is not written. `ROWS` are tables in a list; `WORDS` are texts in a list.
+    `choices` returns the allowed values and their labels, given the whole configuration. A value
+    that equals its `default` is not written to the file. `ROWS` is a list of tables, and `WORDS` is
+    a list of texts.
     """
 
     key: str
@@ -61,24 +62,24 @@ class Field:
     default: str = ""
     rows: tuple[Field, ...] = ()
     spare: int = 1
-    """Empty rows after the existing ones."""
+    """Number of empty rows after the existing ones."""
     asked_by: str = ""
-    """Key of another field; this field appears only if that one has a fault."""
+    """Key of another field; this field appears only if the other one has a fault."""
     needs_choices: bool = False
-    """Whether to show it only if it offers a choice."""
+    """Whether to show the field only if there are choices."""
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A form that edits the entries of `section`; `slug` is its part of the path.
+    """A form that edits the entries of `section`; `slug` identifies it in paths.
 
-    - `title` writes an entry in a list.
-    - `id_from` are keys that the id of a new entry is made of.
-    - `start` returns the values of a new entry, at a local time.
-    - `added_with` returns further changes of the file, for an entry and the whole configuration.
-    - `is_shown` chooses the entries that people see, at a local time.
-    - `own` limits people without the right to the entry with their id.
-    - `unique` are keys that together differ from those of every other entry.
+    - `title` returns an entry's title in a list.
+    - `id_from` lists the keys from which a new entry's id is built.
+    - `start` returns the initial values of a new entry, given the local time.
+    - `added_with` returns additional edits, given an entry and the whole configuration.
+    - `is_shown` decides whether people see an entry, given the local time.
+    - `own` lets people without the right edit the entry with their own id.
+    - `unique` lists keys whose combined values must be unique among all entries.
     """
 
     slug: str
@@ -104,24 +105,24 @@ class Form:
     def list_entries(
         self, tree: Mapping[str, Any], now: datetime
     ) -> list[tuple[int, dict[str, Any]]]:
-        """Return the visible entries with their index in the file."""
+        """Return the visible entries with their indices in the section."""
         found = enumerate(tree.get(self.section, ()))
         return [(k, dict(entry)) for k, entry in found if self.is_shown(entry, now)]
 
     def describe(self, entry: Mapping[str, Any], tree: Mapping[str, Any]) -> str:
-        """Summarize an entry, without its title, for a list."""
+        """Summarize an entry for a list, without its title."""
         known = {field.key: field for field in self.fields if field.key not in _TITLES}
         words = [_describe(known[key], entry[key], tree) for key in known if entry.get(key)]
         return " · ".join(words)
 
     def read_values(self, form: FormData) -> dict[str, Any]:
-        """Read the submitted values; empty ones are left out."""
+        """Read the submitted values, without empty ones."""
         return dict(_read(form, self.fields))
 
     def merge_entry(
         self, old: Mapping[str, Any] | None, typed: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Merge the submitted values into an entry; keys that the form does not have stay."""
+        """Merge the submitted values into an entry; keys that are not in the form stay."""
         known = {f.key: f for f in self.fields if not f.key.startswith("_")}
         entry = {k: v for k, v in (old or {}).items() if k not in known or k in typed}
         for key, value in typed.items():
@@ -133,7 +134,7 @@ class Form:
     def find_refused(
         self, tree: Mapping[str, Any], index: int | None, typed: Mapping[str, Any]
     ) -> dict[str, str]:
-        """Return faults that only the form checks, by field."""
+        """Return the faults that only the form checks, by field."""
         entries = tree.get(self.section, ())
         old = {} if index is None else entries[index]
         found = dict(_find_refused(self.fields, tree, old, typed))
@@ -168,7 +169,7 @@ class Form:
     def split_faults(
         self, faults: Iterable[EntryFault], index: int
     ) -> tuple[dict[str, str], list[str]]:
-        """Split faults into those shown beside fields, by name, and the rest as sentences."""
+        """Split faults into a dict for display next to fields, and sentences for the rest."""
         names = {f.key for f in self.fields}
         beside: dict[str, str] = {}
         others = []
@@ -186,7 +187,7 @@ class Form:
 
 @dataclass(slots=True)
 class ShownField:
-    """A field with its value, choices and fault, as the template needs it."""
+    """A field with its value, choices and fault, ready for the template."""
 
     field: Field
     name: str
@@ -203,7 +204,7 @@ def build_fields(
     faults: Mapping[str, str],
     prefix: str = "",
 ) -> list[ShownField]:
-    """Return fields as the template needs them."""
+    """Prepare fields for the template."""
     found = []
     for one in fields:
         name, value = f"{prefix}{one.key}", values.get(one.key, one.default)
@@ -222,7 +223,7 @@ def build_fields(
             inner = {n for row in made.rows for cell in row for n in (cell.name,)}
             lost = [t for n, t in faults.items() if n.startswith(f"{name}.") and n not in inner]
             made.fault = " ".join(dict.fromkeys(filter(None, (fault, *lost))))
-        elif not fault:  # of one value of several
+        elif not fault:  # a fault in one of several values
             made.fault = next((t for n, t in faults.items() if n.startswith(f"{name}.")), "")
         found.append(made)
     return found
@@ -249,7 +250,7 @@ def _find_refused(
     typed: Mapping[str, Any],
     prefix: str = "",
 ) -> Iterator[tuple[str, str]]:
-    """Yield faults: values not offered and empty time spans."""
+    """Yield faults for values that are not offered, and for empty time spans."""
     for one in fields:
         value, name = typed.get(one.key), f"{prefix}{one.key}"
         if value is None:
@@ -270,7 +271,7 @@ def _find_refused(
 
 
 def _check_span(old: Mapping[str, Any], typed: Mapping[str, Any], *, asks: bool) -> str:
-    """Check the start and end of a day; with `asks`, ask once whether the end is the next day."""
+    """Check start and end times; with `asks`, ask once if the end is on the next day."""
     start, end = typed.get("start"), typed.get("end")
     if start and start == end:
         return _("Start and end are the same. For all day, use 12:00 AM to 11:59 PM.")
@@ -315,7 +316,7 @@ def _parse_date(kind: Kind, text: str) -> date | datetime | str:
     try:
         return date.fromisoformat(text) if kind is Kind.DATE else datetime.fromisoformat(text)
     except ValueError:
-        return text  # the configuration check reports its faults
+        return text  # the configuration check will report the fault
 
 
 def _write_value(one: Field, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Checks of requests (session, form, origin) and security headers of responses."""
+"""Check requests (session, form, origin) and add security headers to responses."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _FORM_S: Final = 10.0
-"""Longest time a form may take to arrive."""
+"""Maximum time for a form to arrive, in seconds."""
 _POLICY: Final = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
     b" connect-src 'self'; manifest-src 'self'; form-action 'self'; frame-ancestors 'none';"
@@ -48,20 +48,20 @@ _OF_PROXIES: Final = (
     *("cf-", "forwarded", "true-client-ip", "via", "x-client-ip", "x-envoy", "x-forwarded"),
     *("x-original", "x-real-ip"),
 )
-"""Beginnings of headers that proxies add."""
+"""Prefixes of headers that proxies add."""
 _HTTPS_ONLY: Final = (b"strict-transport-security", b"max-age=31536000")
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A signed-in person; `form_token` is in every form of the session."""
+    """A signed-in person; every form of the session contains `form_token`."""
 
     person: str
     name: str
     role: str
     form_token: str
     sites: frozenset[str] | None = None
-    """Names of the sites that the token or groups allow; None for all."""
+    """Names of the sites that the token or the groups allow; None means all."""
 
     def may(self, right: Right) -> bool:
         """Return whether the role has a right."""
@@ -74,35 +74,35 @@ class Session:
 
 @dataclass(slots=True)
 class PendingSignIn:
-    """A person who gave their password and has to give a code."""
+    """A person who entered their password and still has to enter a code."""
 
     member: StaffMember
     account: str
     after: str
     expires_at: float
     secret: str
-    """Of the authenticator app to set up; empty if the person has one."""
+    """Secret of the authenticator app to set up; empty if the person already has one."""
     given: str | None
-    """Hash of the password that they gave; a changed or removed password ends this."""
+    """Hash of the person's password; if it changes or is removed, the sign-in ends."""
     tries: int = 0
 
 
 def name_cookie(*, secure: bool, what: str = "session") -> str:
-    """Name a cookie; over https, with a prefix that keeps other hosts from setting it."""
+    """Return a cookie's name; over HTTPS, its prefix prevents other hosts from setting it."""
     if secure:
         return "__Host-plumewatch" + ("" if what == "session" else f"-{what}")
     return f"plumewatch_{what}"
 
 
 def find_client(request: Request) -> str:
-    """Return the address of the client; empty if it is unknown."""
+    """Return the client's address; empty if it is unknown."""
     return request.client.host if request.client else ""
 
 
 def came_through_proxy(request: Request) -> bool:
-    """Return whether a proxy passed a request on.
+    """Return whether a request came through a proxy.
 
-    A proxy that sets no headers, such as a default nginx, uses HTTP/1.0; browsers do not.
+    A proxy that adds no headers, such as nginx by default, uses HTTP/1.0, which browsers do not.
     """
     has_header = any(name.startswith(_OF_PROXIES) for name in request.headers)
     return has_header or request.scope.get("http_version") == "1.0"
@@ -122,7 +122,7 @@ def same_origin(request: Request) -> bool:
 
 
 class FormSize(Enum):
-    """Limits of a form: bytes and fields."""
+    """Maximum size of a form, in bytes and in fields."""
 
     SMALL = (10_000, 20)
     LARGE = (60_000, 800)
@@ -135,7 +135,7 @@ def get_session(request: Request) -> Session | None:
 
 
 def send_to_sign_in(request: Request) -> NoReturn:
-    """Send a browser to the sign-in, and back to the page afterwards."""
+    """Redirect a browser to sign-in, and back to the page afterward."""
     path = request.url.path
     inner = path.endswith(("/series", "/evidence.svg"))
     if request.method == "POST" or inner:
@@ -149,19 +149,19 @@ def send_to_sign_in(request: Request) -> NoReturn:
 
 
 def refuse_for_now(wait_s: float, detail: str) -> HTTPException:
-    """Build a 429 response with the time to wait."""
+    """Build a 429 error that gives the time to wait."""
     return HTTPException(429, detail, {"Retry-After": str(math.ceil(wait_s))})
 
 
 async def read_form(request: Request, size: FormSize | None = None) -> FormData:
-    """Read a small form; raise 413, 408 or 400 if it is large, slow or cut off."""
+    """Read a form; raise 413 if it is too large, 408 if too slow, 400 if cut off."""
     most, fields = (size or FormSize.SMALL).value
     read = partial(request.form, max_files=0, max_fields=fields, max_part_size=5000)
     return await _receive(request, read, most)
 
 
 async def read_body(request: Request) -> bytes:
-    """Read a small, optional body with the limits of `read_form`."""
+    """Read a small, optional body, with the limits of a small form."""
     if request.headers.get("content-length", "0") == "0":
         return b""
     return await _receive(request, request.body, FormSize.SMALL.value[0])
@@ -181,20 +181,20 @@ async def _receive(request: Request, read: Callable[[], Awaitable[_T]], most: in
 
 
 def get_text(form: Mapping[str, Any], name: str) -> str:
-    """Return the text of a field; empty if there is none."""
+    """Return the text of a form field; empty if there is none."""
     value = form.get(name, "")
     return value if isinstance(value, str) else ""
 
 
 class SecurityHeaders:
-    """Adds missing security headers; with `https`, also tells browsers to stay on https."""
+    """Adds missing security headers; with `https`, also has browsers stay on HTTPS."""
 
     def __init__(self, app: ASGIApp, *, https: bool = False) -> None:
         self._app = app
         self._headers = (*_HEADERS, _HTTPS_ONLY) if https else _HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Pass a request on, and add the headers to its response."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -1,12 +1,13 @@
 """Sign-in with an OpenID Connect provider, such as Google Workspace or Microsoft Entra ID.
 
-The flow is the authorization code with PKCE, state and nonce. Authlib writes the requests and
-checks issuer, audience, times and nonce; signatures are checked with the keys that the provider
-publishes, by its asymmetric algorithms alone. Document and keys are cached for an hour; if a token
-is signed with another key, the keys are fetched again, at most every half minute.
+The flow is the authorization code flow with PKCE, state and nonce. Authlib writes the requests and
+checks issuer, audience, times and nonce. Signatures are checked with the provider's published keys,
+and only asymmetric algorithms are accepted. The discovery document and the keys are cached for an
+hour. If a token is signed with an unknown key, the keys are fetched again, at most every 30
+seconds.
 
-Of what a provider sends, only the person's address and name, and groups that have a role, are
-stored. Errors name no token and no secret.
+Of the provider's data, only the person's address, name and groups with a role are stored. Error
+messages contain no token or secret.
 """
 
 from __future__ import annotations
@@ -52,27 +53,27 @@ _ALGORITHMS: Final = (
     "ES512",
 )
 _ADDRESS: Final = re.compile(r"[^\s@/<>,;]{1,64}@[^\s@/<>,;]{1,180}")
-"""It becomes the id of a person whom the configuration does not name, and a part of paths."""
+"""Strict, because the address becomes a directory person's id and appears in paths."""
 _TIMES: Final = ("exp", "nbf", "iat")
 _LEEWAY_S: Final = 60
 _LATEST: Final = 1e11
-"""Latest expiry of a token that is accepted, in Unix seconds."""
+"""Upper limit for a token's expiry, in Unix seconds."""
 DEADLINE_S: Final = 10.0
 _AT_ONCE: Final = 4
-"""Calls to the provider at once; others wait, as when a school begins its day."""
+"""Maximum concurrent calls to the provider; others wait, for example in the morning."""
 _FRESH_S: Final = 3600.0
 _NEW_KEYS_S: Final = 30.0
 _MOST_PAGES: Final = 20
 _MOST_BYTES: Final = 500_000
 _LONGEST_NAME: Final = 80
 _LONGEST_TOKEN: Final = 100_000
-"""Characters; it also bounds the groups in a token: 200 of Entra ID take 8,000."""
+"""In characters. This limits the number of groups too: 200 Entra ID groups take 8,000."""
 _ENDPOINTS: Final = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderSettings:
-    """The provider, and our registration with it."""
+    """Settings of the provider, and of our registration with it."""
 
     issuer: str
     client_id: str
@@ -82,16 +83,16 @@ class ProviderSettings:
     scope: str = "openid email profile"
     email_claim: str = "email"
     hosted_domain: str = ""
-    """Required `hd` claim, the domain of a Google Workspace; empty for no check."""
+    """Required `hd` claim, which is a Google Workspace's domain; empty means no check."""
     groups_claim: str = ""
-    """Claim with a person's groups; empty if they are not asked for."""
+    """Claim that contains a person's groups; empty if groups are not used."""
     groups_url: str = ""
-    """Where Google has the groups of a person, since its tokens have none; empty for the claim."""
+    """Google's address for a person's groups, which its tokens lack; empty to use the claim."""
     allow_private: bool = False
 
     @property
     def label(self) -> str:
-        """Return its name, by default its host."""
+        """Return the provider's name, or its host by default."""
         return self.name or str(urlsplit(self.issuer).hostname)
 
 
@@ -113,7 +114,7 @@ class _Fetched:
 
 
 class IdentityProvider:
-    """A provider; its calls may be awaited by several requests at once."""
+    """A provider; several requests can await its methods at the same time."""
 
     def __init__(self, settings: ProviderSettings, clock: Callable[[], float]) -> None:
         self.settings = settings
@@ -124,7 +125,7 @@ class IdentityProvider:
     async def build_sign_in_address(
         self, state: str, nonce: str, verifier: str, *, silent: bool
     ) -> str:
-        """Return where a browser is sent to sign in; `silent` asks the person nothing."""
+        """Return the address for sign-in; with `silent`, the person is asked nothing."""
         document = await self._call(self.fetch_document)
         own = self.settings
         address: str = prepare_grant_uri(
@@ -147,7 +148,7 @@ class IdentityProvider:
         return await self._call(lambda: self._fetch_identity_claims(code, nonce, verifier))
 
     async def fetch_document(self) -> dict[str, Any]:
-        """Return the provider's document of an hour ago or newer."""
+        """Return the provider's discovery document, at most an hour old."""
         kept, now = self._fetched, self._clock()
         if now - kept.document_at >= _FRESH_S:
             url = self.settings.issuer.rstrip("/") + DISCOVERY
@@ -162,7 +163,7 @@ class IdentityProvider:
         return kept.document
 
     async def fetch_keys(self, *, anew: bool = False) -> KeySet:
-        """Return the provider's keys; `anew` fetches them again, at most every 30 s."""
+        """Return the provider's keys; with `anew`, fetch them again, at most every 30 s."""
         kept, now = self._fetched, self._clock()
         if now - kept.keys_at >= (_NEW_KEYS_S if anew else _FRESH_S):
             kept.keys = await self._fetch_json("GET", (await self.fetch_document())["jwks_uri"])
@@ -199,7 +200,7 @@ class IdentityProvider:
         return found
 
     async def _fetch_google_groups(self, email: str, token: str) -> AsyncIterator[str]:
-        """Yield the addresses of a person's groups, as far as their own access token shows them."""
+        """Yield the addresses of a person's groups that their own access token can see."""
         quoted = email.replace("\\", "\\\\").replace("'", "\\'")
         query = {"query": f"member_key_id == '{quoted}'", "pageSize": "200"}
         headers = {"Authorization": f"Bearer {token}"}

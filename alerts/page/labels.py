@@ -1,8 +1,8 @@
-"""Labels for sensors, on Avery 5160: name, room, and the address of the sensor's page.
+"""Draw sensor labels for Avery 5160 sheets: name, room, and a code for the sensor's page.
 
-That page leads to the test of the sensor's room, so a sensor that moves keeps its label.
-``python -m alerts.page.labels`` reads an order from its standard input and writes the PDF to its
-standard output: the service never loads what draws documents.
+The sensor's page leads to the test of its current room, so a sensor keeps its label when it moves.
+``python -m alerts.page.labels`` reads an order from standard input and writes a PDF to standard
+output, so that the service never loads the drawing library.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 _ON_A_SHEET: Final = 30
-"""Labels of Avery 5160 on Letter paper; `reports/templates/labels.typ` has their places."""
+"""Avery 5160 labels per Letter sheet; `reports/templates/labels.typ` has their positions."""
 
 
 class Label(msgspec.Struct, frozen=True):
@@ -39,14 +39,14 @@ class Label(msgspec.Struct, frozen=True):
 
 
 class Order(msgspec.Struct, frozen=True):
-    """Input of the drawing process."""
+    """Input for the drawing process."""
 
     labels: list[Label]
     language: str
 
 
 def list_labels(registry: Registry, page_url: str) -> list[Label]:
-    """Return the labels of all sensors, by room as people walk: site, building, floor."""
+    """Return the labels of all sensors, sorted by site, building, floor and room."""
     placed = [(registry.rooms[s.room], s.id) for s in registry.sensors.values()]
     names = [(room.site, room.building, room.floor, room.name, key) for room, key in placed]
     order = sorted(range(len(placed)), key=lambda k: [*map(make_sort_key, names[k])])
@@ -57,7 +57,7 @@ def list_labels(registry: Registry, page_url: str) -> list[Label]:
 
 
 def draw_labels_pdf(labels: Iterable[Label]) -> bytes:
-    """Draw labels in the reader's language, on as many sheets as they need."""
+    """Draw labels in the current language, on as many sheets as needed."""
     drawn = [
         {
             "sensor": escape_reversibly(one.sensor),
@@ -72,7 +72,7 @@ def draw_labels_pdf(labels: Iterable[Label]) -> bytes:
 
 
 def _draw_code(address: str) -> str:
-    import segno  # noqa: PLC0415 - for this alone
+    import segno  # noqa: PLC0415 - only needed here
 
     svg = BytesIO()
     segno.make(address, error="m", micro=False).save(svg, kind="svg", border=4, xmldecl=False)
@@ -80,7 +80,7 @@ def _draw_code(address: str) -> str:
 
 
 def main() -> None:
-    """Draw the labels of an order."""
+    """Read an order, and write its labels as a PDF."""
     os.nice(10)
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
     with use_language(order.language):

@@ -1,4 +1,4 @@
-"""Shared by all pages: sessions and rights, database access in threads, rendering."""
+"""What all pages share: sessions and rights, database access in threads, and rendering."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
 WALL_COOKIE: Final = "plumewatch_wall"
-"""Cookie of a screen with the wall view, for its paths alone."""
+"""Cookie of a screen that shows the wall view; sent only for that view's paths."""
 READ_S: Final = 10.0
 _MAX_FREE_TEXT: Final = 1000
 _MAX_COOKIE: Final = 100
@@ -69,13 +69,13 @@ _SHARED_S: Final = 1.0
 
 
 class PageContext(Visibility):
-    """Shared by all pages."""
+    """Sessions, database access and rendering, shared by all pages."""
 
     def __init__(self, settings: StaffPageSettings) -> None:
         super().__init__(settings)
         self.threads = ThreadPoolExecutor(4, thread_name_prefix="plumewatch-page")
         self.pending_sign_ins: dict[str, PendingSignIn] = {}
-        """People who gave their password and have to give a code, by cookie."""
+        """People who entered their password and still have to enter a code, by cookie."""
         self._has_noted_proxy = False
         self._latest: asyncio.Future[Mapping[str, LatestReading]] | None = None
         self._latest_at = -math.inf
@@ -85,7 +85,7 @@ class PageContext(Visibility):
     # session and rights
 
     async def find_session(self, request: Request) -> Session | None:
-        """Return the session behind a request, and keep it for templates; None without one."""
+        """Return the session of a request, or None, and keep it for templates."""
         request.state.session = None
         self.speak(request)
         if came_through_proxy(request) and not self._has_noted_proxy:
@@ -112,9 +112,9 @@ class PageContext(Visibility):
         return get_session(request)
 
     async def _note_proxy(self) -> None:
-        """Record that a proxy is in front of the page, for `plumewatch check`."""
+        """Record that requests come through a proxy, for `plumewatch check`."""
         now = self.settings.clock()
-        with suppress(sqlite3.Error, StorageError):  # the page works on a full disk
+        with suppress(sqlite3.Error, StorageError):  # the page must work even with a full disk
             await self.write(lambda tx: audit.append(tx, AuditKind.PROXY, "service", {}, now))
 
     def _is_current(self, started: Started, member: StaffMember) -> bool:
@@ -124,13 +124,16 @@ class PageContext(Visibility):
         return started.groups is not None or is_local
 
     def count_change(self, person: str, now: float) -> None:
-        """Count a change of one's own settings; raise 429 if too many, since each is a restart."""
+        """Count a change of a person's own settings; raise 429 if there are too many.
+
+        The number is limited because each change restarts the service.
+        """
         wait = self.access.limits.changes.take(person, now)
         if wait > 0:
             raise refuse_for_now(wait, _("Wait a minute before the next change."))
 
     def speak(self, request: Request, own: str = "") -> None:
-        """Use the requested language, else the person's, the browser's, or the school's."""
+        """Set the language: the one requested, else the person's, browser's or school's."""
         asked = request.query_params.get("lang", "")
         browser = choose_language(request.headers.get("accept-language", ""))
         set_language(
@@ -138,7 +141,7 @@ class PageContext(Visibility):
         )
 
     async def require_reader(self, request: Request, right: Right = Right.INCIDENTS) -> None:
-        """Redirect to the sign-in without a session; raise 403 if the role lacks the right."""
+        """Redirect to sign-in if there is no session; raise 403 if the role lacks the right."""
         session = await self.find_session(request)
         if session is None and not self.is_open_to(request):
             send_to_sign_in(request)
@@ -148,17 +151,17 @@ class PageContext(Visibility):
             raise HTTPException(403, explain_role(right))
 
     def is_open_to(self, request: Request) -> bool:
-        """Return whether reading needs no sign-in: only in the demo, from this machine."""
+        """Return whether reading needs no sign-in, which is so only in the demo on this machine."""
         return self.access.open_reading and is_local(request)
 
     async def may_see_wall(self, request: Request) -> bool:
-        """Return whether a screen or a person may see the wall view."""
+        """Return whether a screen or a person can see the wall view."""
         session = await self.find_session(request)
         screen = await self.find_screen(request.cookies.get(WALL_COOKIE, ""))
         if screen is not None:
             request.state.session = None
             self.see_as(screen.person, self.find_site_names(screen.sites))
-            return bool(self.permitted.rooms)  # without rooms, it would show that all is well
+            return bool(self.permitted.rooms)  # an empty view would suggest that all is well
         may = session is not None and session.may(Right.INCIDENTS)
         return self.is_open_to(request) or may
 
@@ -184,7 +187,7 @@ class PageContext(Visibility):
     async def require_form(
         self, request: Request, right: Right | None = None, *, size: FormSize | None = None
     ) -> None:
-        """Keep the form of an action; raise 403 if it is not from our page or not allowed."""
+        """Check an action's form and keep it; raise 403 if it is foreign or not allowed."""
         if not same_origin(request):
             raise HTTPException(403, _("This form was not sent from this page."))
         session = await self.require_session(request, right)
@@ -197,7 +200,7 @@ class PageContext(Visibility):
     async def run_in_thread(
         self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
     ) -> _T:
-        """Run a blocking call; raise TimeoutError after the deadline, while the thread runs on."""
+        """Run a blocking call; on timeout, raise TimeoutError and leave the thread running."""
         call = partial(copy_context().run, work, *args, **kwargs)
         async with asyncio.timeout(READ_S):
             return await asyncio.get_running_loop().run_in_executor(self.threads, call)
@@ -219,7 +222,7 @@ class PageContext(Visibility):
     async def load_room_states(
         self, rooms: Collection[Room] | None = None
     ) -> list[queries.RoomState]:
-        """Return the current state of some rooms, or of all that the request may see.
+        """Return the current state of `rooms`, or of all rooms that the request can see.
 
         Requests within `_SHARED_S` share one query of the newest readings.
         """
@@ -235,7 +238,7 @@ class PageContext(Visibility):
     async def change_incident(
         self, request: Request, work: Callable[..., Incident], *arguments: object, **more: object
     ) -> None:
-        """Change the incident in the request's path on behalf of the signed-in person."""
+        """Change the incident named in the request's path, as the signed-in person."""
         incident, now = request.path_params["id"], self.settings.clock()
         person = request.state.session.person
         await self.write(lambda tx: work(tx, incident, person, *arguments, now, **more))
@@ -265,7 +268,7 @@ class PageContext(Visibility):
         audit.append(tx, kind, request.state.session.person, detail, self.settings.clock())
 
     async def require_incident(self, incident_id: str) -> None:
-        """Raise 404 unless the request may see an incident."""
+        """Raise 404 unless the request can see the incident."""
         if self.sites is None:
             return
         found = await self.read(repository.load, incident_id)
@@ -273,7 +276,7 @@ class PageContext(Visibility):
             raise HTTPException(404, _("This incident doesn't exist."))
 
     async def load_incident(self, incident_id: str) -> dict[str, Any]:
-        """Return one incident with the names of its place; raise 404 if there is none to see."""
+        """Return one incident with its place names; raise 404 if missing or not visible."""
         await self.require_incident(incident_id)
         found = await self.read(queries.load_incident, incident_id)
         if found is None:
@@ -283,7 +286,7 @@ class PageContext(Visibility):
         return named
 
     def add_place_names(self, incidents: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Keep the incidents that the request may see, and add the names of their places."""
+        """Return the incidents that the request can see, with their place names added."""
         shown = []
         for found in incidents:
             room = self.registry.place_of(found["room"])
@@ -298,7 +301,7 @@ class PageContext(Visibility):
         return shown
 
     def find_room(self, request: Request) -> Room:
-        """Return the room of a path; raise 404 if it is not registered."""
+        """Return the room in the request's path; raise 404 if it is not registered."""
         room = self.registry.rooms.get(request.path_params["id"])
         if room is None:
             raise HTTPException(404, _("This room doesn't exist."))
@@ -306,14 +309,14 @@ class PageContext(Visibility):
         return room
 
     def find_sensor(self, request: Request) -> Sensor:
-        """Return the sensor of a path; raise 404 if it is not registered."""
+        """Return the sensor in the request's path; raise 404 if it is not registered."""
         sensor = self.registry.sensors.get(request.path_params["id"])
         if sensor is None:
             raise HTTPException(404, _("This sensor doesn't exist."))
         return sensor
 
     def read_free_text(self, form: Mapping[str, Any], name: str) -> tuple[str, str]:
-        """Return a cleaned field of free text, and why it is refused; empty if it is not."""
+        """Return a field's cleaned free text, and why it is refused (empty if accepted)."""
         text = clean_text(get_text(form, name))
         return text, find_fault(text[:_MAX_FREE_TEXT])
 
@@ -329,7 +332,7 @@ class PageContext(Visibility):
         done: str = "",
         **content: Any,
     ) -> Response:
-        """Render a template with the session of the request, if there is one.
+        """Render a template with the request's session, if any.
 
         `errors` and `done` are sentences shown above the content.
         """
@@ -346,7 +349,7 @@ class PageContext(Visibility):
 
 
 class _FilledInThread(HTMLResponse):
-    """A page whose template is rendered in a thread, because thousands of rooms take a while."""
+    """A page rendered in a thread, because rendering thousands of rooms takes a while."""
 
     def __init__(
         self, fill: Callable[[], str], threads: ThreadPoolExecutor, status_code: int
@@ -362,12 +365,12 @@ class _FilledInThread(HTMLResponse):
 
 
 def explain_role(right: Right) -> str:
-    """Name the roles that have a right that the person lacks."""
+    """Explain which roles have a right that the person lacks."""
     return _("Your role can't open this. It's for: %(roles)s.", roles=list_roles_with(right))
 
 
 def to_sentence(text: object) -> str:
-    """Write the message of an error as a sentence.
+    """Turn an error message into a sentence.
 
     >>> to_sentence("this move does not exist")
     'This move does not exist.'

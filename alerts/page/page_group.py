@@ -1,6 +1,6 @@
-"""Groups of pages: methods of a `PageGroup`, marked with path and access (`serves`).
+"""Define groups of pages: methods of a `PageGroup` that `serves` marks with path and access.
 
-One line in `alerts.page.app.PAGES` adds them, and one in `alerts.page.rendering.NAV` a link.
+To add a group, list it in `alerts.page.app.PAGES`, and its link in `alerts.page.rendering.NAV`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 _Handler = TypeVar("_Handler", bound="Callable[..., Awaitable[Response]]")
 _INCIDENT: Final = "/incidents/{id}"
-"""Paths of one incident, which the person must be allowed to see."""
+"""Path of a single incident, which the request must be allowed to see."""
 
 
 class Access(Enum):
-    """Access without a specific right; a public page may check requests itself."""
+    """Access that requires no specific right; a public page can check requests itself."""
 
     PUBLIC = auto()
     READERS = auto()
@@ -50,7 +50,7 @@ class _Served:
     of_any_size: bool = False
 
     async def admit(self, context: PageContext, request: Request) -> None:
-        """Check access, and limit the request to the schools it may see."""
+        """Check access, and limit the request to the schools that it can see."""
         context.see_as(None)
         await self._admit(context, request)
         session = get_session(request)
@@ -85,12 +85,12 @@ def serves(
     one_school: bool = False,
     of_any_size: bool = False,
 ) -> Callable[[_Handler], _Handler]:
-    """Serve a path with a method of a `PageGroup`, for those who have access.
+    """Serve a path with a method of a `PageGroup`, to requests that have access.
 
-    A function given as access makes its own decision, and keeps the session in `request.state`.
-    Unless it is public, a POST needs a session and a form from our own page, which is kept there
-    too; `size` is for forms with rows. With `one_school`, a page shows only the chosen school's
-    rooms; with `of_any_size`, it never has to choose one.
+    If `access` is a function, it decides itself and stores the session in `request.state`. A POST
+    that is not public needs a session and a form from our own page, which is stored there too;
+    `size` is its size limit. With `one_school`, a page shows only the chosen school's rooms. With
+    `of_any_size`, it shows all schools together unless one is chosen.
     """
 
     def mark(handler: _Handler) -> _Handler:
@@ -101,7 +101,7 @@ def serves(
 
 
 class _RowConvertor(Convertor[int]):
-    """``{id:row}`` in a path: a row number that fits into SQLite; other values give 404."""
+    """``{id:row}`` in a path matches a row number that fits into SQLite; others give 404."""
 
     regex = "[0-9]{1,18}"
 
@@ -122,7 +122,7 @@ class PageGroup:
         self._context = context
 
     def routes(self) -> list[Route]:
-        """Return the routes they serve, in the order of the methods."""
+        """Return the group's routes, in the order of the methods."""
         return [
             Route(found.served.path, self._endpoint(found), methods=list(found.served.methods))
             for found in vars(type(self)).values()

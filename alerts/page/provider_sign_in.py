@@ -1,13 +1,14 @@
-"""Sign-in at a provider of OpenID Connect.
+"""Sign-in through an OpenID Connect provider.
 
-State, nonce and PKCE verifier are in a cookie of the browser that lives ten minutes, so nobody is
-signed in with another's code (login CSRF). The authenticated user must be on the staff by their
-e-mail address, with a group that has a role if groups have roles, or join by such a group.
+State, nonce and PKCE verifier are kept in a browser cookie for ten minutes, so nobody can be signed
+in with someone else's code (login CSRF). The user's e-mail address must belong to a staff member;
+if groups have roles, the user must also be in such a group. People who are not configured can join
+through such a group.
 
-Our cookie is `SameSite=Strict`, which browsers do not send in a navigation that another site began.
-So the provider's redirect gets a page of ours that continues automatically. A session ends with the
-provider's token, usually after an hour; the browser then asks the provider again in the background.
-No session lasts longer than a day.
+Our session cookie is `SameSite=Strict`, so browsers do not send it when another site started the
+navigation. Therefore the provider's redirect gets a page of ours that continues automatically. A
+session ends when the provider's token expires, usually after an hour; the browser then asks the
+provider again in the background. No session lasts longer than a day.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ _SECRETS: Final = ("state", "nonce", "verifier")
 
 
 class ProviderPages(SignInGroup):
-    """The redirects to the provider and back."""
+    """Redirects to the provider and back."""
 
     @serves("/sign-in/provider", Access.PUBLIC)
     async def _to_provider(self, request: Request) -> Response:
@@ -142,7 +143,7 @@ class ProviderPages(SignInGroup):
         )
 
     async def _update_directory(self, email: str, found: Identity) -> StaffMember | None:
-        """Update a directory person from their groups; remove them if no group admits them."""
+        """Update a directory person from their groups, or remove them if no group admits them."""
         context, now = self._context, self._now()
         groups = context.access.sign_in.select_mapped(found.groups)
         if not context.access.sign_in.groups:
@@ -161,13 +162,13 @@ class ProviderPages(SignInGroup):
         return context.policy.find_member(email)
 
     def _is_recorded(self) -> bool:
-        """Return whether to log this refusal; anybody can cause many."""
+        """Return whether to log this refusal; limited, because anybody can cause many."""
         return self._context.access.limits.refusals.take("", self._now()) == 0
 
     def _find_refusal(
         self, provider: IdentityProvider, found: Identity, member: StaffMember | None
     ) -> tuple[Refusal, str] | None:
-        """Return why an authenticated user has no access here, or None if they have."""
+        """Return why an authenticated user has no access here, or None if they have access."""
         own, context = provider.settings, self._context
         if member is None:
             return Refusal.NO_SUCH_ADDRESS, _(
@@ -211,7 +212,7 @@ class ProviderPages(SignInGroup):
 
 
 def _read_begun(cookie: str) -> dict[str, Any]:
-    """Return the content of the sign-in cookie; empty if it is missing or not ours."""
+    """Return the content of the sign-in cookie, or an empty dict if it is missing or not ours."""
     try:
         found = json.loads(base64.urlsafe_b64decode(cookie[:_MOST_CHARACTERS]))
     except (ValueError, RecursionError):

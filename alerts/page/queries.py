@@ -1,4 +1,4 @@
-"""Read model of the staff page: rows of the state database as templates and JSON need them."""
+"""Read the state database for the staff page, in the form that templates and JSON need."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ LEVELS: Final = (
     *("alarm", "attention", "responding", "silenced", "notable", "done", "unanswered"),
     *("silent", "none", "ok"),
 )
-"""How rooms and incidents are shown (`reports.look.STATES`), the most urgent first."""
+"""How rooms and incidents are shown (`reports.look.STATES`), most urgent first."""
 _NEEDED: Final = frozenset({"alarm", "attention"})
 _MASKS: Final = frozenset({"spray", "steam", "voc"})
 _MASKS_FROM: Final = 0.05
-"""Lowest probability at which one of these is reported to hide vaping."""
+"""Lowest probability at which one of `_MASKS` is reported as possibly hiding vaping."""
 _MUCH_UG_M3: Final = 100.0
-"""PM2.5 that is shown as notable whatever its cause. Not a standard; those are for 24 hours."""
+"""PM2.5 above this is shown as notable, whatever its cause; standards are 24-hour means."""
 
 
 _INCIDENT: Final = (
@@ -59,11 +59,11 @@ _OPEN: Final = " AND i.id IN (SELECT id FROM incident WHERE status <> 'resolved'
 
 @dataclass(frozen=True, slots=True)
 class RoomState:
-    """A room as the board shows it.
+    """The state of a room, as the board shows it.
 
-    `level` is one of `LEVELS`. `air` has label, value and unit of the newest reading, taken at
-    `seen`; `kind` is the kind of the incident; `silences` are the active ones, and `planned` those
-    that begin later.
+    `level` is one of `LEVELS`. `air` contains label, value and unit of each quantity in the newest
+    reading, taken at `seen`. `kind` is the incident's kind. `silences` are active now, and
+    `planned` begin later.
     """
 
     room: Room
@@ -80,12 +80,12 @@ class RoomState:
 
     @property
     def needs_person(self) -> bool:
-        """Return whether somebody has to go there now."""
+        """Return whether somebody has to go to the room now."""
         return self.level in _NEEDED and self.kind in PRESENCE
 
     @property
     def is_faulty(self) -> bool:
-        """Return whether one of its sensors does not work, which can wait."""
+        """Return whether one of the room's sensors does not work, which is less urgent."""
         return self.level == "silent" or (self.level == "attention" and self.kind in HEALTH)
 
 
@@ -97,7 +97,7 @@ def load_rooms(
     intervals: Mapping[str, float],
     only: Collection[Room] | None = None,
 ) -> list[RoomState]:
-    """Return the state of every registered room, or of some; `intervals` are learned, by sensor."""
+    """Return the state of all registered rooms, or of `only`; `intervals` are the learned ones."""
     opened = [
         _add_state(row)
         for row in _fetch(
@@ -123,7 +123,7 @@ def load_rooms(
     states = []
     for room in registry.rooms.values() if only is None else only:
         sensors = registry.sensors_in(room.id)
-        # A reading with only power or signal says nothing about the air.
+        # Readings with only battery or signal values say nothing about the air.
         found = (latest[s.id] for s in sensors if s.id in latest)
         newest = max(
             (r for r in found if _format_air(r.values)), key=lambda r: r.time, default=None
@@ -171,7 +171,7 @@ def load_rooms(
 def _describe(
     incident: Mapping[str, Any], room: Room, active: Iterable[Silence]
 ) -> tuple[str, str]:
-    """Return level and text of an incident; a silence also covers one that is older."""
+    """Return an incident's level and text; silences also cover incidents that began earlier."""
     level, text = incident["level"], write_headline(incident)
     if incident["cleared_at"] and not incident["verdict"]:
         text = _("%(what)s (over, not yet checked)", what=text)
@@ -201,7 +201,7 @@ def _format_air(values: Mapping[str, float]) -> tuple[tuple[str, str, str], ...]
 
 
 def group_rooms(states: Sequence[RoomState]) -> dict[str, dict[str, dict[str, list[RoomState]]]]:
-    """Group rooms by site, building and floor, as they are registered; the only site is unnamed."""
+    """Group rooms by site, building and floor, in registry order; a single site has no name."""
     sites: dict[str, dict[str, dict[str, list[RoomState]]]] = {}
     for state in states:
         room = state.room
@@ -227,10 +227,11 @@ def find_incidents(
 ) -> list[dict[str, Any]]:
     """Return incidents opened in ``[start, end)`` and before `before`, newest first.
 
-    `rooms` are ids as JSON; something happened to each at `updated` or later. `answer` is a
-    verdict or ``none``, `number` a part of the id. None and empty arguments choose all.
+    `rooms` is a JSON list of ids. With `updated`, something must have happened to the incident at
+    that time or later. `answer` is a verdict or ``none``, and `number` is part of the id. None and
+    empty arguments do not filter.
     """
-    few = "" if not statuses or "resolved" in statuses else _OPEN  # which an index has
+    few = "" if not statuses or "resolved" in statuses else _OPEN  # uses an index
     found = db.execute(
         f"{_INCIDENT} WHERE opened_at >= :start AND opened_at < :end{few}"  # noqa: S608 - constants
         " AND (:room = '' OR room = :room)"
@@ -273,13 +274,13 @@ def find_open_incidents(
 def find_missed_incidents(
     db: sqlite3.Connection, since: float, *, rooms: str | None = None
 ) -> list[dict[str, Any]]:
-    """Return the missed incidents that nobody has reported on yet."""
+    """Return incidents that everybody missed and nobody has reported on yet."""
     over = find_incidents(db, statuses=("resolved",), rooms=rooms, start=since, limit=_MOST_MISSED)
     return [i for i in over if i["missed_at"] and not i["verdict"]]
 
 
 def find_last_delivery(db: sqlite3.Connection, *, rooms: str | None = None) -> float | None:
-    """Return when a notice was delivered last, among the newest ones; None if none was."""
+    """Return when one of the newest notices was last delivered, or None."""
     row = db.execute(
         "SELECT max(o.finished_at) FROM (SELECT incident, finished_at, status FROM outbox"
         " ORDER BY id DESC LIMIT 500) o"
@@ -293,7 +294,7 @@ def find_last_delivery(db: sqlite3.Connection, *, rooms: str | None = None) -> f
 def find_latest_incidents(
     db: sqlite3.Connection, *, room: str = "", rooms: str | None = None, limit: int = 50
 ) -> list[dict[str, Any]]:
-    """Return the open incidents, and then the newest of the others."""
+    """Return the open incidents, followed by the newest resolved ones."""
     found = find_open_incidents(db, room=room, rooms=rooms, limit=limit)
     over = find_incidents(db, statuses=("resolved",), room=room, rooms=rooms, limit=limit)
     return [*found, *over][:limit]
@@ -304,7 +305,7 @@ def _rank(row: Mapping[str, Any]) -> tuple[bool, bool, float]:
 
 
 def _add_state(row: dict[str, Any]) -> dict[str, Any]:
-    """Add the state and display level of an incident."""
+    """Add an incident's state and display level."""
     state = state_of(
         row["kind"],
         is_open=row["status"] != "resolved",
@@ -327,7 +328,7 @@ def _add_state(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def load_incident(db: sqlite3.Connection, incident_id: str) -> dict[str, Any] | None:
-    """Return one incident with detections, history and notices; None if there is none."""
+    """Return one incident with its detections, history and notices, or None."""
     known = repository.load(db, incident_id)
     if known is None:
         return None
@@ -369,7 +370,7 @@ def load_incident(db: sqlite3.Connection, incident_id: str) -> dict[str, Any] | 
 
 
 def _read_evidence(event: Mapping[str, Any], which: str = "") -> dict[str, Any]:
-    """Return the evidence of an event: of its last update, or with ``decided_`` of its first."""
+    """Return an event's evidence at its last update, or with ``decided_`` when it alerted."""
     odds = json.loads(event[f"{which}probabilities"])
     evidence = json.loads(event[f"{which}evidence"])
     masks = {kind: p for kind, p in odds.items() if kind in _MASKS and p >= _MASKS_FROM}
@@ -385,7 +386,7 @@ def _read_evidence(event: Mapping[str, Any], which: str = "") -> dict[str, Any]:
 def find_room_events(
     db: sqlite3.Connection, room: str, start: float, end: float
 ) -> list[dict[str, Any]]:
-    """Return the events of a room that overlap a window, for marks in a chart."""
+    """Return a room's events that overlap a time window, for marks in a chart."""
     return _fetch(
         db,
         'SELECT kind, phase, onset, coalesce("end", last_heard) AS "end", incident'
@@ -398,7 +399,7 @@ def find_room_events(
 
 
 def count_waiting(db: sqlite3.Connection, now: float) -> tuple[int, float, int]:
-    """Return how many notices wait, the age of the oldest, and how many incidents are open."""
+    """Return the count of waiting notices, the oldest one's age, and the open incident count."""
     waiting, oldest = outbox.measure_backlog(db)
     (count,) = db.execute("SELECT count(*) FROM incident WHERE status <> 'resolved'").fetchone()
     return waiting, 0.0 if oldest is None else max(now - oldest, 0.0), count

@@ -1,4 +1,4 @@
-"""The Jinja environment, and the filters and words that all templates share."""
+"""Build the Jinja environment, with the filters and words that all templates share."""
 
 from __future__ import annotations
 
@@ -94,31 +94,31 @@ _WORDS: Final = {
         }
     ),
 }
-"""Words of templates for codes."""
+"""Words that templates show for codes."""
 
 
 @dataclass(frozen=True, slots=True)
 class NavLink:
-    """One entry of the navigation, current for paths `below` too; only icons show on a phone."""
+    """A navigation link, also current for paths `below`; phones show only links with icons."""
 
     path: str
     label: str
     below: tuple[str, ...] = ()
     right: Right | None = None
     icon: str = ""
-    """Paths of an SVG, 24 wide."""
+    """SVG path elements, in a 24-unit view box."""
     of_sensors: bool = False
-    """Whether people without access to incidents see it."""
+    """Whether people without access to incidents see the link."""
 
     def is_for(self, session: Session | None) -> bool:
-        """Return whether a person, or anybody if None, may open it."""
+        """Return whether a person can open the page; None stands for anybody."""
         if session is None:
             return self.right is None
         needed = self.right or (Right.SENSORS if self.of_sensors else Right.INCIDENTS)
         return session.may(needed) or (self.right is None and session.may(Right.INCIDENTS))
 
     def is_current(self, path: str) -> bool:
-        """Return whether `path` is this page or below it."""
+        """Return whether `path` is this page or a page below it."""
         return path == self.path or path.startswith(self.below or ("\0",))
 
 
@@ -156,7 +156,7 @@ NAV: Final = (
 
 
 def draw_icon(level: str) -> Markup:
-    """Return the sign of a state, as SVG."""
+    """Return the SVG icon of a state."""
     return Markup(
         '<svg class="icon" viewBox="0 0 24 24" width="22" height="22" aria-hidden="true"'
         ' focusable="false">{}</svg>'
@@ -164,7 +164,7 @@ def draw_icon(level: str) -> Markup:
 
 
 def write_headline(incident: Mapping[str, Any]) -> str:
-    """Write an incident's kind, or the answer once there is one.
+    """Return an incident's kind, or its answer once there is one.
 
     >>> rows = {"kind": "vape", "cause": "spray"}
     >>> [write_headline({**rows, "verdict": v}) for v in (None, "false_alarm", "confirmed")]
@@ -181,7 +181,7 @@ def write_headline(incident: Mapping[str, Any]) -> str:
 
 
 def list_answers(kind: str) -> dict[str, Any]:
-    """Return the answers that people may give for a kind of incident, with their words."""
+    """Return the answers that people can give for a kind of incident, with their labels."""
     choices = find_answer_choices(EventKind(kind))
     return {
         "respond": write_respond_label(kind),
@@ -195,7 +195,7 @@ def list_answers(kind: str) -> dict[str, Any]:
 
 
 def explain_undelivered(reason: str, detail: str = "") -> str:
-    """Say why a notice was not delivered, with the status that a server answered.
+    """Explain why a notice was not delivered, including the server's HTTP status.
 
     >>> explain_undelivered("refused", "HTTP 401")
     'the service refused it (HTTP 401)'
@@ -205,18 +205,18 @@ def explain_undelivered(reason: str, detail: str = "") -> str:
 
 
 _ZONE: ContextVar[str] = ContextVar("time zone of the request", default="")
-"""Empty for the usual one."""
+"""Empty means the default time zone."""
 
 
 class Times:
-    """Writes times in the zone of the request's site, or in the default zone."""
+    """Formats times in the zone of the request's site, or in the default zone."""
 
     def __init__(self, clock: Callable[[], float], zone: str) -> None:
         self._now = clock
         self._usual = ZoneInfo(zone)
 
     def use(self, zone: str) -> None:
-        """Write times in a time zone from now on; empty for the usual one."""
+        """Set the time zone for the rest of the request; empty means the default zone."""
         _ZONE.set(zone)
 
     @property
@@ -227,20 +227,20 @@ class Times:
     def write_clock(
         self, moment: float, after: float | None = None, form: str = "clock with seconds"
     ) -> str:
-        """Write the time of day, with the date unless `after` is of the same day."""
+        """Return the time of day, with the date unless `after` is on the same day."""
         local = self.to_local(moment)
         if after is not None and local.date() != self.to_local(after).date():
             form = "short date and time"
         return write_date(local, form)
 
     def write_date(self, moment: float) -> str:
-        """Write the date and the time of day."""
+        """Return the date and the time of day."""
         return write_date(self.to_local(moment), "short date and time")
 
     def write_when(self, moment: float, zone: str = "") -> str:
-        """Write the time of day, with the date unless it is today, and the year unless it is this.
+        """Return the time of day, with the date if not today and the year if not this year.
 
-        `zone` of another site.
+        `zone` is the time zone of another site.
         """
         at = ZoneInfo(zone) if zone else self.zone
         local, now = (datetime.fromtimestamp(t, UTC).astimezone(at) for t in (moment, self._now()))
@@ -249,11 +249,11 @@ class Times:
         return text if at.key == self.zone.key else f"{text} {local:%Z}"
 
     def write_ago(self, moment: float) -> str:
-        """Write the time since a moment, in the largest unit that fits."""
+        """Return the time since a moment, in the largest unit that fits."""
         return _write_duration(max(self._now() - moment, 0.0))
 
     def write_lately(self, moment: float) -> str:
-        """Write how long ago something happened, as people say it."""
+        """Return how long ago something happened, in everyday words."""
         seconds = self._now() - moment
         if seconds < _JUST_NOW_S:
             return _("just now")
@@ -262,17 +262,17 @@ class Times:
         return _("%(time)s ago", time=_write_duration(seconds))
 
     def write_age(self, moment: float) -> Markup:
-        """Write an age as an element that the page's script keeps counting."""
+        """Return an age as an HTML element that the page's script keeps up to date."""
         seconds = max(self._now() - moment, 0.0)
         words = _("%(time)s ago", time=_write_duration(seconds))
         return Markup('<span data-age="{:.0f}">{}</span>').format(seconds, words)
 
     def write_ahead(self, moment: float) -> str:
-        """Write the time until a moment, in the largest unit that fits."""
+        """Return the time until a moment, in the largest unit that fits."""
         return _write_duration(max(moment - self._now(), 0.0))
 
     def to_local(self, moment: float) -> datetime:
-        """Return a moment, Unix seconds, as the school's local time."""
+        """Convert Unix seconds to the school's local time."""
         return datetime.fromtimestamp(moment, UTC).astimezone(self.zone)
 
 
@@ -284,7 +284,7 @@ def _write_duration(seconds: float) -> str:
 
 
 def write_unreachable(sentence: str, phone: str) -> str:
-    """Say that alerts may not be going out, and whom to call.
+    """Warn that alerts may not be going out, and give the number to call.
 
     >>> write_unreachable("Can't reach Plumewatch.", "555-0100")
     "Can't reach Plumewatch. Alerts may not be going out. Call 555-0100."
@@ -294,7 +294,7 @@ def write_unreachable(sentence: str, phone: str) -> str:
 
 
 def write_script_messages(*scripts: str) -> Markup:
-    """Return the translations that scripts need as a meta tag; nothing in English."""
+    """Return a meta tag with the translations that scripts need; empty in English."""
     if get_language() == ENGLISH:
         return Markup()
     found = {text: gettext(text) for script in scripts for text in _find_texts(script)}
@@ -307,7 +307,7 @@ def _find_texts(script: str) -> list[str]:
 
 
 def write_measured(value: float, form: str, unit: str) -> str:
-    """Write a value and its unit; a percent sign follows without a space.
+    """Format a value with its unit; a percent sign follows without a space.
 
     >>> write_measured(41.04, "%.1f", "%"), write_measured(5, "%+.1f", "µg/m³")
     ('41.0%', '+5.0 µg/m³')
@@ -318,7 +318,7 @@ def write_measured(value: float, form: str, unit: str) -> str:
 def build_environment(
     settings: StaffPageSettings, times: Times, **shared: Any
 ) -> jinja2.Environment:
-    """Create the environment of all templates; `shared` are more globals."""
+    """Create the environment of all templates; `shared` contains additional globals."""
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE / "templates"),
         autoescape=True,

@@ -1,8 +1,8 @@
-"""Report jobs: in progress, and finished ones for an hour.
+"""Run report jobs, and keep finished reports for an hour.
 
-Only the person who requested a report gets it, while they may see its schools.
+Only the person who requested a report can get it, and only while they can see its schools.
 
-Each runs in a process of its own at low priority, so that a long report delays no alert.
+Each job runs in its own low-priority process, so that a long report never delays an alert.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ KEPT_S: Final = 3600.0
 _AT_ONCE: Final = 2
 _MOST: Final = 40
 _FOR_OTHERS: Final = 2
-"""Factor for the limits over all schools, so that one school cannot use them up."""
+"""Multiplies the limits for all schools together, so that one school cannot use them up."""
 _LONGEST_S: Final = 900.0
 
 
 class TooManyJobsError(Exception):
-    """The limit of reports in progress is reached."""
+    """Too many reports are in progress or kept."""
 
 
 class Order(msgspec.Struct, frozen=True):
-    """Input of the report process: `config` as JSON, `fields` as the command line names them."""
+    """Input of the report process: `config` is JSON; `fields` have the command line's names."""
 
     config: str
     fields: dict[str, str]
@@ -47,9 +47,9 @@ class Order(msgspec.Struct, frozen=True):
 
 @dataclass
 class Job:
-    """One report: `done` of `of` days have been read; its id cannot be guessed.
+    """A report job; `done` of `of` days have been read, and its id cannot be guessed.
 
-    `sites` are the names of the sites that it is about; None for all.
+    `sites` contains the names of the sites that the report covers; None means all.
     """
 
     id: str
@@ -66,11 +66,11 @@ class Job:
 
 
 class ReportJobs:
-    """Starts report processes and follows them.
+    """Starts report processes and tracks their progress.
 
-    `command` reads an `Order` as JSON from its standard input, writes the file named there, and
-    prints lines ``{"done": 3, "of": 70}`` or ``{"error": "..."}``. `folder` is emptied at the
-    start.
+    `command` reads an `Order` as JSON from its standard input, writes the file that it names, and
+    prints lines such as ``{"done": 3, "of": 70}`` or ``{"error": "..."}``. `folder` is emptied by
+    `open`.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class ReportJobs:
         self._jobs: dict[str, Job] = {}
 
     def open(self) -> None:
-        """Create or empty the folder, private to this user; if the disk fails, reports fail."""
+        """Create or empty the folder, private to this user; disk errors are only logged."""
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for path in self._folder.iterdir():
@@ -109,7 +109,7 @@ class ReportJobs:
         name: str,
         sites: frozenset[str] | None = None,
     ) -> Job:
-        """Start a report; raise TooManyJobsError at the limit of the sites, or of all."""
+        """Start a report; raise `TooManyJobsError` at the limit for its sites or in total."""
         self._delete_expired()
         for jobs, times in (
             ([job for job in self._jobs.values() if job.sites == sites], 1),
@@ -127,7 +127,7 @@ class ReportJobs:
         return job
 
     def list_jobs(self, person: str, sites: frozenset[str] | None = None) -> list[Job]:
-        """Return the jobs of a person who may see `sites` (None for all), newest first."""
+        """Return a person's jobs about `sites` that they can see (None means all), newest first."""
         self._delete_expired()
         return [
             job

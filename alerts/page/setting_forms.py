@@ -1,4 +1,4 @@
-"""The forms of the settings pages, and how their entries are listed."""
+"""Define the forms of the settings pages, and how their entries are listed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 UNREGISTERED: Final = "_unregistered"
 LIMITED: Final = "_limited"
 ALL_SITES: Final = "*"
-"""Keys that the page adds to the configuration for more choices."""
+"""Keys that the page adds to the configuration to offer more choices."""
 _DAYS: Final = Words(
     {
         "mon": mark("Monday"),
@@ -44,7 +44,7 @@ _ROLES: Final = Words(
     }
 )
 _QUIET: Final = Words({"hold": mark("wait until the end"), "divert": mark("go to other people")})
-"""What happens to other alerts in quiet hours."""
+"""What happens to non-critical alerts in quiet hours."""
 
 
 def _list_names(tree: Tree, section: str) -> dict[str, str]:
@@ -129,7 +129,7 @@ def _add_swap(typed: Tree, _tree: Tree) -> list[Edit]:
 
 
 def _add_zone(room: Tree, tree: Tree) -> list[Edit]:
-    """Add a zone for a room on a floor without one, if the school uses zones."""
+    """Add a zone for a room whose floor has none, if the school uses zones."""
     zones = tree.get("zone", ())
     building, floor, site = (room.get(key, "") for key in ("building", "floor", "site"))
     here = [z for z in zones if not site or z.get("site", site) == site]
@@ -373,4 +373,4 @@ FORMS: Final = (
         ),
     ),
 )
-"""The forms of the settings page, in its order, each over one section of the configuration."""
+"""The forms of the settings page, in display order; each edits one configuration section."""

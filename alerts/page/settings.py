@@ -1,4 +1,4 @@
-"""Settings of the staff page, and the pipeline status that it shows."""
+"""Define the staff page's settings, and the pipeline status that it shows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedSensor:
-    """A sensor that sends without being registered; `decoder` is empty if unknown."""
+    """An unregistered sensor that sends data; `decoder` is empty if unknown."""
 
     sensor: str
     first_seen: float
@@ -40,11 +40,11 @@ class QuarantinedSensor:
 
 @dataclass(frozen=True, slots=True)
 class SensorStatus:
-    """A registered sensor: state in words, last reading, and data problems by name.
+    """A registered sensor's state in words, last reading, and data problems by name.
 
-    `poll_error`: why polling the device over HTTP fails, since `poll_failing_since`.
-    `no_particles_since`: since when it has measured only other quantities, if for longer than a
-    day. `unlikely`: quantities that look like another unit (`detection.quantities.UNLIKELY`).
+    `poll_error` is why polling the device over HTTP has failed since `poll_failing_since`.
+    `no_particles_since` is when it last measured particles, if more than a day ago. `unlikely`
+    lists quantities whose values look like another unit (`detection.quantities.UNLIKELY`).
     """
 
     state: str
@@ -57,7 +57,7 @@ class SensorStatus:
     unlikely: tuple[str, ...] = ()
 
     def with_stored(self, seen: float | None) -> SensorStatus:
-        """Return it with its newest stored reading, if any: then it was heard at least once."""
+        """Return the status updated with the time of its newest stored reading, if any."""
         if seen is None:
             return self
         state = "silent" if self.state == "never heard" else self.state
@@ -71,7 +71,7 @@ class SensorStatus:
 
 @dataclass(frozen=True, slots=True)
 class UnmatchedTopic:
-    """A topic that neither a decoder nor a mapping reads; `sample` begins its last payload."""
+    """A topic that no decoder or mapping reads; `sample` is the start of its last payload."""
 
     topic: str
     first_seen: float
@@ -92,7 +92,7 @@ class PipelineStatus:
 
 
 class Pipeline(Protocol):
-    """Status of ingest and detection for the staff page; fast, called in the event loop."""
+    """Status of ingest and detection; methods run in the event loop and must be fast."""
 
     def status(self) -> PipelineStatus:
         """Return counters and sensors."""
@@ -103,39 +103,39 @@ class Pipeline(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AccessSettings:
-    """Access: who, from where, and how often."""
+    """Access settings: who gets in, from where, and how often."""
 
     open_reading: bool = True
-    """Whether people on this machine read pages without signing in, for the demo only."""
+    """Whether people on this machine can read pages without signing in; demo only."""
     one_click: bool = False
-    """Whether people on this machine sign in without a password, for the demo only."""
+    """Whether people on this machine can sign in without a password; demo only."""
     hasher: Hasher = field(default_factory=Hasher)
     sign_in: SignInRules = field(default_factory=SignInRules)
     provider: IdentityProvider | None = None
-    """OpenID Connect provider for signing in; None for passwords only."""
+    """OpenID Connect provider for signing in; None means passwords only."""
     secure_cookie: bool = False
-    """Whether the page is reached over https."""
+    """Whether the page is reached over HTTPS."""
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
-    """Accepted host names; others are refused (DNS rebinding)."""
+    """Accepted host names; others are refused to prevent DNS rebinding."""
     session_s: float = 12 * 3600.0
     limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True)
 class NoticeSettings:
-    """How people get notices and test them."""
+    """Settings for sending notices and testing them."""
 
     send_test: Callable[[StaffMember], Awaitable[Sequence[TrialNotice]]]
     """Sends a test notice to each of a person's addresses."""
     read_channels: Callable[[], None]
-    """Reloads people of the directory and channels set up on the page; blocks."""
+    """Reloads the directory's people and the channels set up on the page; blocks."""
     gateways: Gateways = field(default_factory=Gateways)
     push_key: str = ""
-    """Public key for browsers that get notices; empty for no web push."""
+    """Public key for web push; empty if there is no web push."""
     push_private: bool = False
-    """Whether push services may be in the local network; for tests only."""
+    """Whether push services can be in the local network; tests only."""
     allow_private_targets: bool = False
-    """Whether channel addresses may be in the local network."""
+    """Whether channel addresses can be in the local network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,27 +143,27 @@ class PageProcesses:
     """Work for pages that runs in separate processes."""
 
     evaluate_room: Callable[[str, Sequence[float], str], Awaitable[str]]
-    """Evaluates a test by room, times at which its steps began, and person; returns an error."""
+    """Evaluates a test, given room, start times of its steps, and person; returns an error."""
     draw_labels: Callable[[Order], Awaitable[bytes]] | None = None
-    """Draws labels of sensors as PDF; None if phones can't reach the page."""
+    """Draws sensor labels as a PDF; None if phones can't reach the page."""
     reports: ReportJobs | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class HeaderSettings:
-    """The header of every page."""
+    """Settings for the header of every page."""
 
     banner: Callable[[], str] = str
-    """A line above the rooms, such as that the school is simulated; empty for none."""
+    """Returns a line to show above the rooms, such as a simulation notice, or an empty string."""
     grafana_url: str = ""
-    """Where our dashboards are, without a trailing slash; empty for no links."""
+    """Address of our Grafana dashboards, without a trailing slash; empty for no links."""
     help_phone: str = ""
-    """Phone number to call if the service does not answer; empty for none."""
+    """Phone number to call if the service does not respond; empty if none."""
 
 
 @dataclass(frozen=True, slots=True)
 class StaffPageSettings:
-    """Everything `create_app` needs. The callables run in the event loop and must be quick."""
+    """Everything that `create_app` needs; callables run in the event loop and must be fast."""
 
     database: Path
     """The state database, which the page reads and writes itself."""
@@ -176,6 +176,6 @@ class StaffPageSettings:
     access: AccessSettings = field(default_factory=AccessSettings)
     header: HeaderSettings = field(default_factory=HeaderSettings)
     config: ConfigFile | None = None
-    """The configuration that people change on the page; None if they can't."""
+    """The configuration file that people can change on the page; None if they can't."""
     changes: ChangeSignal = field(default_factory=ChangeSignal)
     clock: Callable[[], float] = time.time

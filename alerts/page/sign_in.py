@@ -1,4 +1,4 @@
-"""Sign-in and sign-out: by password, then by a code where there is a second factor."""
+"""Sign-in by password, followed by a code if there is a second factor, and sign-out."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _MOST_WAITING: Final = 8
-"""Passwords waiting to be compared; each takes 0.1 s of the one thread."""
+"""Maximum password checks that wait; each takes 0.1 s in the single thread."""
 _CODE_S: Final = 300.0
-"""Time to give the code after the password."""
+"""Time to enter the code after the password, in seconds."""
 _MOST_CODES: Final = 5
 _LONGEST_PATH: Final = 1500
 _LONGEST_TOKEN: Final = 64
@@ -54,7 +54,7 @@ _MOST_PENDING: Final = 1000
 
 
 class SignInGroup(PageGroup):
-    """Shared by sign-in and account pages: checking passwords, starting sessions."""
+    """What sign-in and account pages share: checking passwords and starting sessions."""
 
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
@@ -96,12 +96,12 @@ class SignInGroup(PageGroup):
         return found[0] if len(found) == 1 else None
 
     def _name_account(self, account: str) -> str:
-        """Return the id under which guesses at an account are counted."""
+        """Return the id under which attempts on an account are counted."""
         member = self._find_member(account)
         return account if member is None else member.id
 
     async def _hash(self, work: Callable[[], _T]) -> _T:
-        """Run in the one password thread, so that a flood of sign-ins uses bounded memory."""
+        """Run in the single password thread, so that a flood of sign-ins uses bounded memory."""
         if self._waiting >= _MOST_WAITING:
             fault = _("Too many people are signing in. Try again in a few seconds.")
             raise HTTPException(429, fault, {"Retry-After": "5"})
@@ -123,7 +123,7 @@ class SignInGroup(PageGroup):
         provider: AtProvider | None = None,
         lasts_s: float | None = None,
     ) -> Response:
-        """Start a new session, whatever cookie was sent, and give it to a response."""
+        """Start a new session, end the request's old one, and set the response's cookie."""
         lasts_s = self._context.access.session_s if lasts_s is None else lasts_s
         before, now = request.cookies.get(self._context.cookie, ""), self._now()
 
@@ -173,7 +173,7 @@ class SignInGroup(PageGroup):
         account: str = "",
         **detail: str,
     ) -> Response:
-        """Record a refused sign-in; `error`, shown on the page, may say less."""
+        """Record a refused sign-in; the page shows `error`, which can be less specific."""
         await self._record(request, actor, reason, **detail)
         return self._render_form(request, after, account, error, 403)
 
@@ -202,7 +202,7 @@ class SignInGroup(PageGroup):
     async def _ask_for_code(
         self, member: StaffMember, account: str, after: str, secret: str
     ) -> Response:
-        """Ask for a code after the password; `secret` is a new app's secret, or empty."""
+        """Ask for a code after the password; `secret` is for setting up an app, or empty."""
         given = await self._context.read(load_hash, member.id)
         if len(self._pending) >= _MOST_PENDING:
             del self._pending[next(iter(self._pending))]
@@ -215,7 +215,7 @@ class SignInGroup(PageGroup):
     def _render_code_form(
         self, request: Request, secret: str, person: str, error: str = ""
     ) -> Response:
-        """Ask for a code; a new secret is shown as apps and as people read it."""
+        """Ask for a code; show a new secret as text and as a QR code."""
         shown = {"secret": " ".join(secret[k : k + 4] for k in range(0, len(secret), 4))}
         if secret:
             address = second_factor.make_app_address(
@@ -245,7 +245,7 @@ class SignInPages(SignInGroup):
         form = await read_form(request)
         after = keep_inside(get_text(form, "after"))
         account = " ".join(get_text(form, "account").split())[:80]
-        tried = self._find_member(account)  # the text may be a password typed into the wrong field
+        tried = self._find_member(account)  # don't log the text, which may be a password
         actor = tried.id if tried else "unknown"
         if self._is_one_click(request):
             member = self._context.policy.find_member(account)
@@ -326,7 +326,7 @@ class SignInPages(SignInGroup):
 
     @serves("/welcome", Access.PUBLIC, methods=("GET", "POST"))
     async def _welcome(self, request: Request) -> Response:
-        """Let a person with an invite link choose a password, once, and sign them in."""
+        """Let a person with an invite link set a password, once, and sign them in."""
         if request.method == "GET":
             return self._context.render(request, "welcome.html", shortest=SHORTEST, token="")
         if not same_origin(request):
@@ -368,7 +368,7 @@ class SignInPages(SignInGroup):
     def _use_code(
         self, tx: sqlite3.Connection, request: Request, pending: PendingSignIn, given: str
     ) -> tuple[str, tuple[str, ...]]:
-        """Use up a code; return its kind or why it is invalid, and new recovery codes."""
+        """Use up a code; return its kind or a refusal, and any new recovery codes."""
         person, now = pending.member.id, self._now()
         codes: tuple[str, ...] = ()
         if pending.secret:
@@ -402,6 +402,6 @@ class SignInPages(SignInGroup):
 
 
 def keep_inside(path: str) -> str:
-    """Return a path if it is on this site; otherwise the start page."""
+    """Return a path if it is on this site, or else the start page."""
     inside = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
     return path if inside and "\\" not in path and len(path) <= _LONGEST_PATH else "/"

@@ -1,4 +1,4 @@
-"""Limit a request to the rooms, sensors and staff of its schools, or of the chosen one."""
+"""Limit a request to the rooms, sensors and staff of its schools, or of one chosen school."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from storage.registry import Registry, Site
 
 _SITES: ContextVar[frozenset[str] | None] = ContextVar("sites of the request", default=None)
-"""Names of the sites that the request may see; None for all."""
+"""Names of the sites that the request can see; None means all."""
 _SCHOOL: ContextVar[str] = ContextVar("school that the page shows", default="")
-"""Name of the chosen school; empty for all that the request may see."""
+"""Name of the chosen school; empty means all that the request can see."""
 MOST_ROOMS: Final = 300
-"""Most rooms of several schools on one page; beyond that, a page shows one school."""
+"""Maximum rooms on a page with several schools; above it, a page shows one school."""
 
 
 class Visibility:
-    """Limits pages to the sites that the request may see."""
+    """Limits pages to the sites that the request can see."""
 
     def __init__(self, settings: StaffPageSettings) -> None:
         self.settings = settings
@@ -37,22 +37,22 @@ class Visibility:
 
     @property
     def policy(self) -> AlertPolicy:
-        """The settings of alerting, which may change while pages are open."""
+        """The alert policy, which can change while pages are open."""
         return self.engine.policy
 
     @property
     def sites(self) -> frozenset[str] | None:
-        """Return the names of the sites that the request may see; None for all."""
+        """Return the names of the sites that the request can see; None means all."""
         return _SITES.get()
 
     @property
     def registry(self) -> Registry:
-        """Return the rooms and sensors that the request may see, or of the school it shows."""
+        """Return the visible rooms and sensors, limited to the chosen school if there is one."""
         return self._part(self._shown)
 
     @property
     def permitted(self) -> Registry:
-        """Return all that the request may see, whatever school is chosen."""
+        """Return all rooms and sensors that the request can see, whatever school is chosen."""
         return self._part(_SITES.get())
 
     @property
@@ -70,19 +70,19 @@ class Visibility:
 
     @property
     def rooms(self) -> str | None:
-        """Return the ids of the rooms of `registry` as JSON; None for all."""
+        """Return the room ids of `registry` as JSON; None means all."""
         part = self.registry
         return None if self._shown is None else json.dumps([*part.rooms, *part.former])
 
     @property
     def sensors(self) -> str | None:
-        """Return the ids of the sensors of `registry` as JSON; None for all."""
+        """Return the sensor ids of `registry` as JSON; None means all."""
         return None if self._shown is None else json.dumps(list(self.registry.sensors))
 
     def choose_school(self, request: Request, *, of_any_size: bool = False) -> Site | None:
-        """Show one school from now on: the one asked for, else the first if all have many rooms.
+        """Show only the requested school, or the first one if there are too many rooms for all.
 
-        A page `of_any_size` shows all of them at once.
+        With `of_any_size`, all schools are shown together however many rooms they have.
         """
         part = self.permitted
         if len(part.sites) + len(part.closed) < 2:
@@ -99,23 +99,23 @@ class Visibility:
         return chosen
 
     def find_school(self, site: str | None) -> Site | None:
-        """Return a school that the request may see by its id, even a closed one."""
+        """Return the visible school with this id, even a closed one, or None."""
         return next(
             (s for s in self.permitted.sorted_sites(with_closed=True) if s.id == site), None
         )
 
     def show_only(self, school: Site) -> None:
-        """Show one school from now on."""
+        """Show only this school for the rest of the request."""
         _SCHOOL.set(school.name)
         self.times.use(school.zone)
 
     def find_site_names(self, ids: frozenset[str] | None) -> frozenset[str] | None:
-        """Return the names of a token's sites by their ids; None stays None."""
+        """Convert site ids, as tokens store them, to names; None stays None."""
         known = {site.id: site.name for site in self._registry.sorted_sites(with_closed=True)}
         return None if ids is None else frozenset(name for key, name in known.items() if key in ids)
 
     def explain_closed(self, person: str, sites: frozenset[str] | None) -> str:
-        """Explain why a token for some sites no longer reads anything; empty if it still does."""
+        """Explain why a token no longer has access to any site; empty if it has."""
         own = self.policy.find_sites(person) if sites is None else sites
         registry = self._registry
         if own is None or own & registry.sites.keys():
@@ -125,13 +125,13 @@ class Visibility:
         return "; ".join(said) or "its schools are no longer registered"
 
     def find_site_ids(self, names: frozenset[str] | None) -> frozenset[str] | None:
-        """Return the ids of sites by name, as tokens store them; None stays."""
+        """Convert site names to ids, as tokens store them; None stays None."""
         known = self._registry.sites.values()
         return None if names is None else frozenset(site.id for site in known if site.name in names)
 
     @property
     def staff(self) -> tuple[StaffMember, ...]:
-        """Return the staff of the sites that the request may see."""
+        """Return the staff of the sites that the request can see."""
         sites = _SITES.get()
         if sites is None:
             return self.policy.staff
@@ -140,7 +140,7 @@ class Visibility:
 
     @property
     def own_staff(self) -> tuple[StaffMember, ...]:
-        """Return the staff that the request may manage: people with no other sites."""
+        """Return the staff that the request can manage: people who have no other sites."""
         sites = _SITES.get()
         if sites is None:
             return self.policy.staff
@@ -148,7 +148,7 @@ class Visibility:
         return tuple(member for member, their in own if their is not None and their <= sites)
 
     def see_as(self, person: str | None, limit: frozenset[str] | None = None) -> None:
-        """Limit the request to a person's sites (None for all), and to those in `limit`."""
+        """Limit the request to a person's sites (all if None) that are also in `limit`."""
         sites = None if person is None else self.policy.find_sites(person)
         if limit is not None:
             sites = limit if sites is None else sites & limit
@@ -158,11 +158,11 @@ class Visibility:
         self.times.use(self._registry.sites[only].zone if only in self._registry.sites else "")
 
     def sees_room(self, room: str) -> bool:
-        """Return whether the request may see a room, even an unregistered one."""
+        """Return whether the request can see a room; with access to all sites, any room."""
         return _SITES.get() is None or room in self.registry.rooms
 
     def sees_sensor(self, sensor: str) -> bool:
-        """Return whether the request may see a sensor; unregistered ones belong to no site."""
+        """Return whether the request can see a sensor; unregistered sensors have no site."""
         return _SITES.get() is None or sensor in self.registry.sensors
 
     def list_down_sensors(self) -> list[str]:

@@ -32,7 +32,7 @@ def build_api_document() -> dict[str, Any]:
 
 
 class ApiDocs(PageGroup):
-    """The document."""
+    """Serves the OpenAPI document."""
 
     @serves(f"{PREFIX}/openapi.json", Access.PUBLIC)
     async def _openapi(self, _request: Request) -> Response:

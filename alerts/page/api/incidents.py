@@ -1,4 +1,4 @@
-"""Incidents: list them, show one with evidence and history, and respond to them."""
+"""Incidents for programs: list them, show one with evidence and history, and respond."""
 
 from __future__ import annotations
 
@@ -295,7 +295,7 @@ def _fill(model: type[_Model], row: Mapping[str, Any], **more: object) -> _Model
 
 
 def read_bounds(start: datetime | None, end: datetime | None) -> tuple[float, float]:
-    """Return a span in Unix seconds, infinite where not given; raise 400 if it ends first."""
+    """Return a span in Unix seconds, infinite where not given; raise 400 if it is empty."""
     if start is not None and end is not None and end <= start:
         raise build_invalid([("to", "must be after from")])
     first = -math.inf if start is None else start.timestamp()

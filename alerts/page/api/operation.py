@@ -1,7 +1,7 @@
-"""Operations of the API: their input, output and description.
+"""Define API operations, with their input, output and description.
 
-An operation is a method of a `PageGroup` marked with `operation`. The OpenAPI document comes from
-its Pydantic models, so it describes what the code checks. Errors are problem details (RFC 9457).
+An operation is a method of a `PageGroup` marked with `operation`. The OpenAPI document is generated
+from its Pydantic models, so it matches what the code checks. Errors are problem details (RFC 9457).
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Problem(BaseModel):
 
 _EXAMPLE: Final = "2026-09-07T10:05:00Z"
 _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-"""Range of times that the databases can store as nanoseconds."""
+"""Range of times that the databases can store in nanoseconds."""
 
 
 def _split_words(value: object) -> object:
@@ -92,7 +92,7 @@ Words = Annotated[tuple[str, ...], BeforeValidator(_split_words, json_schema_inp
 """Several values, separated by commas."""
 Time = Annotated[
     AwareDatetime,
-    BeforeValidator(_fix_time),  # a plus sign that was not encoded arrives as a space
+    BeforeValidator(_fix_time),  # an unencoded plus sign arrives as a space
     AfterValidator(_check_storable),
     Field(examples=[_EXAMPLE]),
 ]
@@ -100,12 +100,12 @@ Time = Annotated[
 
 
 def to_moment(at: float) -> datetime:
-    """Convert Unix seconds to the time in a response."""
+    """Convert Unix seconds to a time for a response."""
     return datetime.fromtimestamp(at, UTC)
 
 
 def to_moment_if_known(at: float | None) -> datetime | None:
-    """Convert Unix seconds, or None."""
+    """Convert Unix seconds to a time for a response; None stays None."""
     return None if at is None else to_moment(at)
 
 
@@ -127,7 +127,7 @@ _BEARER: Final = {"WWW-Authenticate": 'Bearer realm="plumewatch"'}
 
 
 async def _admit(scope: Scope, context: PageContext, request: Request) -> None:
-    """Authenticate an API request as its token's person.
+    """Authenticate an API request as the token's person.
 
     Raises 401 without a valid token, 403 without permission, and 429 after too many requests.
     """
@@ -173,13 +173,13 @@ def operation(
     status: int = 200,
     kinds: tuple[str, ...] = (JSON,),
 ) -> Callable[[Callable[..., Awaitable[BaseModel | Response]]], Any]:
-    """Serve a path of the API to tokens with a scope; the method gets request, query and body."""
+    """Serve an API path to tokens with a scope; the method gets request, query and body."""
 
     def mark(handler: Callable[..., Awaitable[BaseModel | Response]]) -> Any:
         async def serve(pages: Any, request: Request) -> Response:
             asked: list[Model] = [_read_query(query or Model, request)]
             if isinstance(asked[0], OfSite) and asked[0].site:
-                context: PageContext = pages._context  # noqa: SLF001 - of the group that is served
+                context: PageContext = pages._context  # noqa: SLF001 - its own group's context
                 context.show_only(find_site(context, asked[0].site))
             asked = asked if query else []
             if body is not None:
@@ -201,7 +201,7 @@ def operation(
 
 
 def build_invalid(faults: Iterable[tuple[str, str]]) -> HTTPException:
-    """Return the error of a request with these wrong fields."""
+    """Return a 400 error that lists these wrong fields."""
     found = list(faults)
     said = (
         f"{what}: {where}" if what.startswith("Unknown") else f"{where}: {what}"
@@ -213,7 +213,7 @@ def build_invalid(faults: Iterable[tuple[str, str]]) -> HTTPException:
 
 
 def build_problem(error: HTTPException) -> Response:
-    """Return an error as problem details."""
+    """Return an error as a problem details response."""
     status = HTTPStatus(error.status_code)
     described = Problem(
         title=status.phrase,
@@ -370,7 +370,7 @@ def _list_query_parameters(query: type[Model] | None) -> list[dict[str, Any]]:
             "in": "query",
             "required": name in described.get("required", ()),
             "description": given.get("description", ""),
-            "schema": {  # the value's own schema, which is never null
+            "schema": {  # the schema of the value itself, which cannot be null
                 k: v for k, v in given.get("anyOf", [given])[0].items() if v or k != "default"
             },
         }

@@ -1,4 +1,4 @@
-"""Reports: the documents of the staff page, made in the background and fetched when ready."""
+"""Reports for programs: started here, created in the background, and fetched when ready."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rooms and sensors, as they are now."""
+"""Rooms and sensors for programs, in their current state."""
 
 from __future__ import annotations
 

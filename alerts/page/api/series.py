@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 MOST_RAW_S: Final = 86_400.0
-"""Longest span of single readings in one answer, in seconds times sensors."""
+"""Maximum sensor-seconds of single readings in one response."""
 MOST_AVERAGES: Final = 50_000
 
 

@@ -23,7 +23,7 @@ _BY_KEY: Final = {guideline.quantity: guideline for guideline in GUIDELINES}
 
 
 class Cell(NamedTuple):
-    """One number of a table; `band` 0 is within the guideline; `hours` if too few for a mean."""
+    """A table cell; `band` 0 is within the guideline; `hours` is set if too few for a mean."""
 
     value: float | None
     band: int = 0
@@ -32,7 +32,7 @@ class Cell(NamedTuple):
 
 
 class AirPages(PageGroup):
-    """Air quality."""
+    """The air quality page."""
 
     @serves("/air", one_school=True)
     async def _page(self, request: Request) -> Response:
@@ -58,9 +58,9 @@ class AirPages(PageGroup):
 def compute_day_means(
     series: Any, sensors: list[str], now: float
 ) -> dict[str, tuple[float, float]]:
-    """Return the mean of the last 24 hours and its coverage, 0 to 1, by quantity.
+    """Return the 24-hour mean and its coverage (0 to 1), by quantity.
 
-    A quarter hour with readings counts once, as the mean of the room's sensors.
+    Each quarter hour with readings counts once, as the mean over the room's sensors.
     """
     found: defaultdict[str, defaultdict[float, list[float]]]
     found = defaultdict(lambda: defaultdict(list))
@@ -78,7 +78,7 @@ def compute_day_means(
 
 
 def build_cell(key: str, value: float | None, over_s: float = 0.0) -> Cell:
-    """Compare a mean over `over_s` seconds with the guideline, if it applies to such means."""
+    """Compare a mean over `over_s` seconds with the guideline, if it applies to this period."""
     guideline = _BY_KEY.get(key)
     if value is None or guideline is None or guideline.over_s > over_s:
         return Cell(value)

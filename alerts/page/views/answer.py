@@ -1,17 +1,16 @@
-"""Responding from a phone, with the token of a notice and without signing in.
+"""Respond from a phone with a notice's token, without signing in.
 
-``GET /answer`` shows the same page to everyone; the token is in the fragment of the address, where
-only the page's script reads it. Each POST sends ``token=...``, as the button of an ntfy notice
-does:
+``GET /answer`` shows the same page to everyone; the token is in the address's fragment, which only
+the page's script reads. Each POST sends ``token=...``, and so does the button in an ntfy notice:
 
-- ``/answer/look`` returns what the token is for, ``/answer/evidence`` draws it; neither changes
-  anything;
-- ``/answer`` acknowledges the incident and returns a second token;
-- ``/answer/arrive`` also acknowledges, or takes the second token: the person is on site;
-- ``/answer/feedback`` takes the second token: what was found;
-- ``/answer/decline`` records that the person cannot go, so that the next one is asked.
+- ``/answer/look`` returns the incident's state, and ``/answer/evidence`` its picture. Neither
+  changes the incident.
+- ``/answer`` acknowledges the incident and returns a second token.
+- ``/answer/arrive`` records that the person is on site. It accepts either token.
+- ``/answer/feedback`` records what was found. It needs the second token.
+- ``/answer/decline`` records that the person cannot go, and the next people are paged.
 
-``/answer/look`` also returns the second token when the notice is opened again.
+If the notice is opened again, ``/answer/look`` also returns the second token.
 """
 
 from __future__ import annotations
@@ -53,11 +52,11 @@ _LOG: Final = logging.getLogger(__name__)
 _CHANNELS: Final = frozenset({"link", "ntfy", "push"})
 _MAX_TOKEN: Final = 64
 _ANYWHERE: Final = {"Access-Control-Allow-Origin": "*"}
-"""A notice's button may be pressed in a web app of another origin; no cookie is sent along."""
+"""A notice's button can be in a web app of another origin; no cookie is sent."""
 
 
 class _FurtherError(HTTPException):
-    """An error with `more` data for the script: a page to open, or a question."""
+    """An error with data for the script in `more`: a page to open, or a question."""
 
     def __init__(self, status: int, error: str, **more: object) -> None:
         super().__init__(status, error)
@@ -101,7 +100,7 @@ class AnswerPages(PageGroup):
         return await self._send_state_after_press(token, grant)
 
     async def _send_state_after_press(self, token: str, grant: Grant) -> Response:
-        """Return the state, and the token for the steps after the first press."""
+        """Return the state, and the token for the steps after the first button press."""
         if grant.action is not Action.ACKNOWLEDGE:
             return await self._send_state(grant)
         now = self._context.settings.clock()
@@ -178,9 +177,9 @@ class AnswerPages(PageGroup):
         await self._context.write(record)
 
     async def _check_grant(self, request: Request, *actions: Action) -> tuple[FormData, str, Grant]:
-        """Return form, token and grant; the grant must be for one of `actions`, if given.
+        """Return form, token and grant; if given, `actions` must include the grant's action.
 
-        That is 400 without a token, else 403 or 429.
+        Raises 400 without a token, 403 if it is not valid here, and 429 after too many requests.
         """
         form = await read_form(request)
         token = get_text(form, "token").strip()
@@ -194,7 +193,7 @@ class AnswerPages(PageGroup):
         if grant is None or member is None or (actions and grant.action not in actions):
             address = find_client(request)
             wait = self._limit.take(address, "", now)
-            if wait > 0:  # keeps the log readable; a valid token cannot be guessed
+            if wait > 0:  # only keeps the log readable, because tokens cannot be guessed
                 raise refuse_for_now(wait, _("Too many invalid links. Wait a few minutes."))
             _LOG.warning("a token from %s was refused", address)
             raise HTTPException(403, _("This link is not valid. Sign in to respond."))

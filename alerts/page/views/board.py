@@ -1,4 +1,4 @@
-"""The board of all rooms, and the sign for their doors."""
+"""The board of all rooms, and the door sign."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _SIGN: Final = (
     mark("Questions? Please ask at the school office."),
 )
 _COMPARED_S: Final = 60.0
-"""For how long the schools of a district stay as they were compared."""
+"""How long a comparison of a district's schools is reused, in seconds."""
 _MISSED_SHOWN_S: Final = 14 * 86_400.0
 
 
 class BoardPages(PageGroup):
-    """Rooms now."""
+    """The current state of all rooms, and the door sign."""
 
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)

@@ -1,4 +1,4 @@
-"""The page of a room, and its readings as charts need them."""
+"""The page of a room, and its readings in the form that charts need."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from alerts.page.page_context import PageContext
 
 _NOW: Final = "now"
-"""The span of the last half hour, which shows single readings."""
+"""Name of the span that shows single readings of the last half hour."""
 _NOW_S: Final = 1800.0
 _INTERVALS: Final = {"day": 120.0, "week": 900.0, "month": 3_600.0}
-"""Seconds of an average, by span."""
+"""Averaging interval in seconds, by span."""
 _CHANNELS: Final = (
     ("pm25", "pm1", "pm4", "pm10"),
     ("n03", "n05", "n10", "n25"),
@@ -43,7 +43,7 @@ _CHANNELS: Final = (
     ("pressure",),
     ("light",),
 )
-"""One chart for each group, of the first quantity that the room's sensors report."""
+"""One chart per group; it shows the group's first quantity that the room's sensors report."""
 _MAX_POINTS: Final = 1500
 
 
@@ -81,7 +81,7 @@ async def send_series(
 def _build_charts(
     columns: Mapping[str, tuple[Any, Mapping[str, Any]]], groups: Iterable[Iterable[str]]
 ) -> list[dict[str, Any]]:
-    """Return one chart for each group, of the first quantity that any sensor reported."""
+    """Return one chart per group, with the group's first quantity that any sensor reported."""
     charts = []
     for group in groups:
         for key in group:
@@ -102,7 +102,7 @@ def _to_shown_unit(key: str, values: Any) -> Any:
 
 
 def _thin(times: Iterable[float], values: Iterable[float]) -> dict[str, list[float | None]]:
-    """Thin to `_MAX_POINTS` points, the largest of each step, so that peaks stay."""
+    """Thin a line to `_MAX_POINTS` points; keep the largest of each step to preserve peaks."""
     pairs = [(float(t), float(v)) for t, v in zip(times, values, strict=True) if math.isfinite(v)]
     step = max(math.ceil(len(pairs) / _MAX_POINTS), 1)
     if step > 1:
@@ -121,7 +121,7 @@ def read_span(request: Request, default: str = "day") -> str:
 
 
 class RoomPages(PageGroup):
-    """One room: now, and over a day, a week or a month."""
+    """The page of one room: now, and over a day, a week or a month."""
 
     @serves("/rooms/{id}")
     async def _page(self, request: Request) -> Response:

@@ -1,7 +1,7 @@
-"""The commissioning test of a room: choose it, follow the steps, read the result.
+"""The commissioning test: choose a room, follow the steps, and read the result.
 
-It is evaluated in a process of its own. A test is stored with each step, so it continues after a
-restart. An abandoned test ends with its room's silence.
+A test is evaluated in its own process. It is stored after each step, so it continues after a
+restart. An abandoned test ends when its room's silence ends.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
     from alerts.page.page_context import PageContext
 
 _SETTLE_S: Final = 5.0
-"""Wait until the last reading is stored, seconds."""
+"""Seconds to wait until the last reading is stored."""
 _SILENCED_S: Final = 3 * sum(step.seconds for step in STEPS)
 _SHOWN_BEFORE_S: Final = 60.0
 _MOST: Final = 3
-"""Most concurrent tests in one school; each silences a room."""
+"""Maximum concurrent tests in one school, because each one silences a room."""
 
 
 class CommissionPages(PageGroup):
-    """The rooms with their last test, and the test of a room."""
+    """The list of rooms with their last test, and a room's test page."""
 
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
@@ -54,7 +54,7 @@ class CommissionPages(PageGroup):
     async def _index(self, request: Request) -> Response:
         context, now = self._context, self._context.settings.clock()
         tests = await context.read(sensor_tests.load_latest)
-        await self._find_live(now)  # evaluates what a restart interrupted
+        await self._find_live(now)  # resumes evaluations that a restart interrupted
         rooms = []
         for room in context.registry.rooms.values():
             found = [
@@ -145,7 +145,7 @@ class CommissionPages(PageGroup):
         return self._go_back(room.id)
 
     async def _find_live(self, now: float) -> dict[str, RunningTest]:
-        """Return the running tests; restart evaluations that a restart interrupted."""
+        """Return the running tests; resume evaluations that a restart interrupted."""
         found = await self._context.read(sensor_tests.load_running)
         for room, test in list(found.items()):
             if not test.is_over and now > test.starts[0] + _SILENCED_S:

@@ -1,6 +1,7 @@
-"""Settings that people change on the page: each form writes one entry of the configuration file.
+"""Settings that people change on the page; each form edits an entry in the configuration file.
 
-A change is checked as a whole, recorded in the audit log, written to the file and put into effect.
+The changed configuration is checked as a whole, recorded in the audit log, written to the file and
+applied.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 _DUTY: Final = "duty"
 _NEW: Final = "new"
 _LONGEST: Final = 1500
-"""Most characters of an entry, before or after, in the audit log."""
+"""Maximum characters of an entry, before and after a change, in the audit log."""
 _LONGEST_DUTY: Final = timedelta(days=14)
 _NOT_HERE: Final = mark(
     "This service was started without a configuration file that can be changed."
@@ -147,7 +148,7 @@ class ConfigPages(PageGroup):
         return self._context.times.to_local(self._context.settings.clock())
 
     def _find_form(self, request: Request) -> Form:
-        """Return the form of a path; raise 404, or 403 if the role may not change it."""
+        """Return the form in a path; raise 404, or 403 if the role is not allowed to change it."""
         form = next(
             (f for f in (*FORMS, ADD_PERSON) if f.slug == request.path_params["form"]), None
         )
@@ -176,7 +177,7 @@ class ConfigPages(PageGroup):
         return [(k, entry) for k, entry in found if entry.get("id") == session.person]
 
     def _find_index(self, request: Request, form: Form, version: ConfigVersion) -> int | None:
-        """Return the number of the entry of a path, None for a new one; raise 404 or 403."""
+        """Return the index of the entry in a path, None for a new one; raise 404 if missing."""
         text, session = request.path_params["entry"], request.state.session
         if text == _NEW and form.may_add:
             return None
@@ -192,7 +193,7 @@ class ConfigPages(PageGroup):
     async def _save(
         self, request: Request, form: Form, seen: ConfigVersion, edits: Sequence[Edit]
     ) -> str:
-        """Save changes; return the invite link of a person who was added, or nothing."""
+        """Save changes; return the invite link if a person was added, or an empty string."""
         version, config = get_text(request.state.form, "version"), self._get_config()
         change = await self._context.run_in_thread(config.prepare, version, edits)
         if change.after == change.before:
@@ -226,7 +227,7 @@ class ConfigPages(PageGroup):
         return link
 
     def _limit_tree(self, tree: Mapping[str, Any]) -> dict[str, Any]:
-        """Limit the configuration to the shifts and staff that the request may see."""
+        """Limit the configuration to schools, shifts and staff that the request can see."""
         sites = {site.id for site in self._context.registry.sites.values()}
         if self._context.sites is None:
             members = (m for m in self._context.staff if is_of_directory(m.id))
@@ -239,7 +240,7 @@ class ConfigPages(PageGroup):
         return {**tree, "sites": schools, "shift": shifts, "staff": staff, LIMITED: True}
 
     def _limit_sites(self, form: Form, typed: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Limit a new person to schools of the person who adds them; raise 403 for others."""
+        """Limit a new person to the schools of the person who adds them; raise 403 for others."""
         if form is not ADD_PERSON or self._context.sites is None:
             return typed
         own = self._context.find_site_ids(self._context.sites) or frozenset()
@@ -251,7 +252,7 @@ class ConfigPages(PageGroup):
     def _hide_other_faults(
         self, form: Form, number: int, faults: Sequence[EntryFault]
     ) -> tuple[Sequence[EntryFault], list[str]]:
-        """Return the visible faults, and a sentence if other schools have some."""
+        """Return the faults of this entry, and a sentence if there are faults elsewhere."""
         if self._context.sites is None:
             return faults, []
         place = f"{form.section}.{number}"

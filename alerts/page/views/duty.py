@@ -1,4 +1,4 @@
-"""Who is on duty now and this week, and who would be notified about each room."""
+"""Show who is on duty now and this week, and who would be notified about each room."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _CASES: Final = (
     (mark("Sensor tampering"), EventKind.TAMPER, "warning"),
 )
 _MOST_YEARS: Final = 10
-"""How far from today a week is shown."""
+"""Weeks can be shown up to this many years from today."""
 
 
 class DutyPages(PageGroup):
@@ -81,7 +81,7 @@ class DutyPages(PageGroup):
         )
 
     def _list_days(self, first: date) -> list[dict[str, Any]]:
-        """Return the shifts and the gaps of vaping alerts on seven days."""
+        """Return the shifts, and the coverage gaps for vaping alerts, on seven days."""
         context, roster = self._context, self._context.policy.get_roster()
         sites = {"", *(room.site for room in context.registry.rooms.values())}
         shifts = [shift for shift in roster.shifts if shift.site in sites]
@@ -106,7 +106,7 @@ class DutyPages(PageGroup):
         return days
 
     def _find_chains(self, now: float) -> tuple[dict[str, str], list[dict[str, Any]]]:
-        """Return why each person is on duty, and the chains with their rooms, in each case."""
+        """Return why each person is on duty, and for each case the chains with their rooms."""
         policy = self._context.policy
         on_duty: dict[str, str] = {}
         cases: list[dict[str, Any]] = []

@@ -1,6 +1,6 @@
-"""Statistics: four large figures, alerts by hour, weekday and room, schools, and all key figures.
+"""Statistics: large figures, alerts by hour, weekday and room, schools, and all key figures.
 
-Figures equal those of a report for the same time (`reports.facts`).
+The figures match a report about the same period (`reports.facts`).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _BEFORE: Final = Words(
 
 
 class FigurePages(PageGroup):
-    """Key figures and counts."""
+    """The statistics page."""
 
     @serves("/figures", one_school=True, of_any_size=True)
     async def _page(self, request: Request) -> Response:
@@ -112,7 +112,7 @@ def gather_facts(
     only: Registry | None = None,
     days_of_sensors: int | None = None,
 ) -> Facts:
-    """Gather facts of a window, and of the one before if it is fully recorded; blocks."""
+    """Gather facts of a time window, and of the previous one if fully recorded; blocks."""
     with closing(sqlite.connect(database, read_only=True)) as db:
 
         def found(start: float, end: float) -> Facts:

@@ -1,4 +1,4 @@
-"""Incidents: the list, one with its evidence, and responses."""
+"""Incidents: the list, a single incident with its evidence, and responses."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ _FILTERS: Final = ("number", "room", "kind", "answer", "from", "to")
 _LONGEST: Final = 200
 _LONGEST_NUMBER: Final = 19
 _AT_ONCE: Final = (Verdict.TEST, Verdict.NOTHING_FOUND)
-"""Answers that fit every kind of incident, for several at once."""
+"""Answers that fit every kind of incident, for answering several at once."""
 _CHANNEL: Final = "page"
 
 
 class IncidentPages(PageGroup):
-    """Open and recent incidents."""
+    """The list of incidents, the page of one incident, and the actions on it."""
 
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
@@ -102,7 +102,7 @@ class IncidentPages(PageGroup):
         )
 
     def _parse_midnight(self, text: str, otherwise: float, days: int = 0) -> float:
-        """Return when a typed date begins at the school, some days later; else `otherwise`."""
+        """Return when a date plus `days` begins at the school, or `otherwise` if not a date."""
         try:
             day = date.fromisoformat(text) + timedelta(days)
         except (ValueError, OverflowError):
@@ -111,7 +111,7 @@ class IncidentPages(PageGroup):
 
     @serves("/incidents/answers", Right.ANSWER, methods=("POST",), size=FormSize.LARGE)
     async def _answer_several(self, request: Request) -> Response:
-        """Give one answer to incidents that have none yet."""
+        """Give the same answer to several incidents that have none yet."""
         form, person = request.state.form, request.state.session.person
         verdict, now = get_text(form, "verdict"), self._context.settings.clock()
         note, fault = self._context.read_free_text(form, "note")
@@ -223,7 +223,7 @@ class IncidentPages(PageGroup):
 
 
 def build_pictures(context: PageContext) -> IncidentPictures:
-    """Build the evidence pictures."""
+    """Build the drawer of evidence pictures."""
     settings = context.settings
     return IncidentPictures(
         settings.database, context.registry, settings.series, context.policy.zone
@@ -239,7 +239,7 @@ def _parse_position(text: str) -> tuple[float, str]:
 
 
 def read_verdict(form: FormData, kind: str) -> tuple[Verdict, str]:
-    """Read verdict and cause from a form; raise 400 for an unknown verdict."""
+    """Read the verdict and cause from a form; raise 400 for an unknown verdict."""
     cause, explained = get_text(form, "cause"), find_answer_choices(EventKind(kind)).explained
     try:
         verdict = Verdict(get_text(form, "verdict") or (explained.value if cause else ""))
@@ -257,7 +257,7 @@ def read_replaces(form: FormData) -> int:
 def build_question(
     context: PageContext, error: AnsweredError, verdict: Verdict, cause: str
 ) -> dict[str, Any]:
-    """Ask whether to replace somebody else's answer, whose number the form then sends."""
+    """Build the question whether to replace somebody else's answer, including its number."""
     old, new = write_answer(error.verdict, error.cause), write_answer(verdict, cause)
     said = {
         "name": context.policy.find_name(error.person),

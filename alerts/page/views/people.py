@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class PeoplePages(PageGroup):
-    """The page of a person, for administrators and for the person."""
+    """A person's page, for that person and for administrators."""
 
     @serves("/people/{id}", Access.STAFF)
     async def _one(self, request: Request) -> Response:
@@ -45,7 +45,9 @@ class PeoplePages(PageGroup):
     @serves("/people/{id}/invite", Right.ACCOUNTS, methods=("POST",))
     async def _invite(self, request: Request) -> Response:
         member = await self._find_member(request)
-        if member.id == request.state.session.person:  # an open session does not prove the password
+        if (
+            member.id == request.state.session.person
+        ):  # an open session doesn't prove that they know the password
             raise HTTPException(403, _("Change your own password under Your account."))
         if not self._context.access.sign_in.may_use_password(member.id):
             raise HTTPException(403, _("%(name)s signs in without a password.", name=member.name))
@@ -99,7 +101,7 @@ class PeoplePages(PageGroup):
 
     @serves("/people/{id}/remove", Right.SETTINGS, methods=("POST",))
     async def _leave(self, request: Request) -> Response:
-        """Remove a person of the directory; a group adds them again at the next sign-in."""
+        """Remove a directory person; if a group admits them, their next sign-in adds them again."""
         context, member = self._context, await self._find_member(request)
 
         def remove(tx: sqlite3.Connection) -> bool:
@@ -116,7 +118,7 @@ class PeoplePages(PageGroup):
         return RedirectResponse(f"/people/{quote(member.id, safe='')}", 303)
 
     async def _find_member(self, request: Request) -> StaffMember:
-        """Return the person of a path; raise 403 or 404. One may have been added just now."""
+        """Return the person in a path, even if just added to the file; raise 403 or 404."""
         context, session, person = self._context, request.state.session, request.path_params["id"]
         if person == session.person:
             return next(m for m in context.policy.staff if m.id == person)
@@ -132,13 +134,13 @@ class PeoplePages(PageGroup):
 
 
 def _list_kinds(gateways: Gateways, request: Request) -> list[ChannelKind]:
-    """Return the channels that a person may add; only administrators give URLs."""
+    """Return the channels that a person can add; only administrators can enter URLs."""
     may_give_urls = request.state.session.may(Right.SETTINGS)
     return [k for k in gateways.list_kinds() if may_give_urls or k is not ChannelKind.OTHER]
 
 
 def _check_url(address: Secret, *, allow_private: bool) -> str:
-    """Explain why an Apprise URL is not accepted, without quoting it; empty if it is."""
+    """Explain why an Apprise URL is refused, without quoting it; empty if it is accepted."""
     words = {
         NotifyReason.FORBIDDEN_SCHEME: _(
             "It must begin with one of: %(schemes)s.",
@@ -158,7 +160,7 @@ def _check_url(address: Secret, *, allow_private: bool) -> str:
 
 
 def invite(context: PageContext, tx: sqlite3.Connection, request: Request, person: str) -> str:
-    """Make an invite link, and record who made it."""
+    """Create an invite link, and record who created it."""
     context.record(tx, request, AuditKind.PASSWORD, "invited", person=person)
     token = make_invite(tx, person, context.settings.clock())
     return f"{context.policy.page_url}/welcome#{token}"
@@ -167,7 +169,7 @@ def invite(context: PageContext, tx: sqlite3.Connection, request: Request, perso
 async def _find_configured(
     context: PageContext, person: str
 ) -> tuple[int | None, Mapping[str, Any] | None]:
-    """Return the index and entry of a person that the page may change, or None."""
+    """Return the index and entry of a person in the configuration file, or (None, None)."""
     if context.settings.config is None:
         return None, None
     version = await context.run_in_thread(context.settings.config.read)
@@ -176,7 +178,7 @@ async def _find_configured(
 
 
 def is_own(context: PageContext, entry: Mapping[str, Any]) -> bool:
-    """Return whether the request may manage a person: one with no other schools."""
+    """Return whether the request can manage a person: someone without other schools."""
     own = context.find_site_ids(context.sites)
     return own is None or (bool(entry.get("sites")) and own.issuperset(entry["sites"]))
 
@@ -190,7 +192,7 @@ async def render_person(
     topic: str = "",
     errors: Sequence[str] = (),
 ) -> Response:
-    """Render a person; a new link or ntfy topic is shown only once."""
+    """Render a person's page; a new link or ntfy topic is shown only once."""
     notices, session = context.settings.notices, request.state.session
     server = notices.gateways.push.rstrip("/")
     configured, _entry = await _find_configured(context, member.id)

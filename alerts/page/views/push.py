@@ -1,6 +1,6 @@
-"""The page as an app: manifest, service worker, and notices to browsers (web push).
+"""The page as an installable app: manifest, service worker and web push.
 
-The service worker caches the shell alone, never data, and shows notices with a button.
+The service worker caches only the app shell, never data, and shows notices with a button.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _STATIC: Final = Path(__file__).parents[1] / "static"
 
 
 class PushPages(PageGroup):
-    """Manifest, service worker, and the browsers of a person."""
+    """Manifest, service worker, and web push subscriptions."""
 
     @serves("/manifest.webmanifest", Access.PUBLIC)
     async def _manifest(self, _request: Request) -> Response:
@@ -53,7 +53,7 @@ class PushPages(PageGroup):
 
     @serves("/service-worker.js", Access.PUBLIC)
     async def _service_worker(self, _request: Request) -> Response:
-        # at the root, because its place is what it may serve
+        # served at the root, because a service worker's path limits its scope
         script = await self._context.run_in_thread((_STATIC / "service-worker.js").read_bytes)
         return Response(script, media_type="text/javascript")
 

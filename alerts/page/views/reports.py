@@ -43,11 +43,11 @@ FIELDS: Final = (
 _LONGEST: Final = timedelta(days=3659)
 _WEEKS: Final = 4
 _MOST_PERIODS: Final = 53
-"""Most weeks, months or school years to choose from."""
+"""Maximum weeks, months or school years to choose from."""
 
 
 class ReportError(ValueError):
-    """A report cannot be created, with a message for people; `is_for_now` if it can later."""
+    """A report cannot be created (message for people); with `is_for_now`, it can be later."""
 
     def __init__(self, message: str, *, is_for_now: bool = False) -> None:
         super().__init__(message)
@@ -55,7 +55,7 @@ class ReportError(ValueError):
 
 
 def get_report_jobs(context: PageContext) -> ReportJobs:
-    """Return the reports of the service; raise 404 if it creates none."""
+    """Return the service's report jobs; raise 404 if it creates no reports."""
     jobs = context.settings.processes.reports
     if jobs is None:
         raise HTTPException(404, _("This service does not create reports."))
@@ -68,7 +68,7 @@ def start_report(
     person: str,
     names: Iterable[str] = tuple(ABOUT),
 ) -> Job:
-    """Start one of the reports `names` with all fields of the form; raise `ReportError`."""
+    """Start a report, one of `names`, from the form's fields; raise `ReportError` if refused."""
     jobs = get_report_jobs(context)
     if typed["name"] not in names or typed["kind"] not in FORMATS:
         raise ReportError(_("This report doesn't exist."))
@@ -95,12 +95,12 @@ def start_report(
 
 
 def list_own_reports(context: PageContext, request: Request) -> list[Job]:
-    """Return the reports of the signed-in person about the schools they may see."""
+    """Return the signed-in person's reports about the schools that they can see."""
     return get_report_jobs(context).list_jobs(request.state.session.person, context.sites)
 
 
 def find_own_report(context: PageContext, request: Request) -> Job:
-    """Return the report of a path; raise 404 if it is none of `list_own_reports`."""
+    """Return the report in a path; raise 404 if it is not in `list_own_reports`."""
     key = request.path_params["id"]
     found = next((job for job in list_own_reports(context, request) if job.id == key), None)
     if found is None:
@@ -116,7 +116,7 @@ def send_report_file(job: Job) -> Response:
 
 
 def _list_periods(kind: str, name: str, times: SchoolTimes, since: date) -> list[Period]:
-    """Return a period and the ones before it, newest first, that end on `since` or later."""
+    """Return a period and earlier ones that end on `since` or later, newest first."""
     found, period = [times.period(kind, name)], times.before(times.period(kind, name))
     while period is not None and period.last >= since and len(found) < _MOST_PERIODS:
         found.append(period)
@@ -144,13 +144,13 @@ def _read_window(context: PageContext, typed: Mapping[str, str]) -> dict[str, st
 
 
 def _list_reports(request: Request) -> dict[str, str]:
-    """Return the reports that a person may create, and their content."""
+    """Return the reports that a person can create, with their descriptions."""
     every = request.state.session.may(Right.REPORTS)
     return {name: about for name, about in ABOUT.items() if every or name == "summary"}
 
 
 class ReportPages(PageGroup):
-    """The form, the list and the files."""
+    """The report form, the list of reports, and their files."""
 
     @serves("/reports", Right.SUMMARY, methods=("POST",))
     async def _ask(self, request: Request) -> Response:

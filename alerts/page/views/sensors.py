@@ -1,7 +1,7 @@
-"""Pages of sensors: registered and unregistered ones, and one sensor.
+"""Sensor pages: all registered and unregistered sensors, labels, and a single sensor.
 
-What an unregistered device sent is untrusted text: shown escaped, to people who look after the
-sensors.
+Data from unregistered devices is untrusted text. It is shown escaped, and only to people who look
+after the sensors.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ _RECENT_S: Final = 900.0
 
 
 class SensorPages(PageGroup):
-    """All sensors, one of them, and one unmatched topic."""
+    """The list of sensors, their labels, and the page of one sensor."""
 
     def __init__(self, context: PageContext) -> None:
         super().__init__(context)
@@ -188,7 +188,7 @@ class SensorPages(PageGroup):
         async with self._drawing:
             try:
                 content = await draw(order)
-            except OSError:  # of the process: it failed, took too long, or could not begin
+            except OSError:  # the process failed, took too long, or could not start
                 log.exception("labels were not created")
                 raise HTTPException(
                     503,
@@ -238,7 +238,7 @@ class SensorPages(PageGroup):
 def _find_first_step(
     state: str, status: SensorStatus | None, active: ActiveFaults | None, *, is_test_due: bool
 ) -> str:
-    """Return the first step for a sensor's most urgent problem, or an empty text."""
+    """Return the first step to fix a sensor's most urgent problem, or an empty string."""
     known = set(active.since) if active else set()
     found = (
         (Condition.TAMPERED, active is not None and active.tampered),

@@ -1,4 +1,4 @@
-"""Silences: active, pending and recently ended ones; creating and ending them."""
+"""Silences: list active, pending and recently ended ones; add and end them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _LENGTHS: Final = Words(
 """Hours."""
 _HOUR_S: Final = 3600.0
 _AHEAD_S: Final = 366 * 86_400.0
-"""How far ahead a silence may begin."""
+"""How far ahead a silence can begin, in seconds."""
 _FIELDS: Final = ("place", "kind", "starts", "start", "hours", "reason")
 _SCHOOL: Final = "school"
 _PLACES: Final = frozenset({"site", "building", "floor", "room"})
@@ -106,7 +106,7 @@ class SilencePages(PageGroup):
         return RedirectResponse("/silences", 303)
 
     def _parse_start(self, text: str, registry: Registry, now: float) -> tuple[float, str]:
-        """Parse a start in the local time of its place; return it and its fault."""
+        """Parse a start in the place's local time; return it, and a fault or an empty string."""
         zones = {site.zone for site in registry.sites.values() if site.zone}
         zone = ZoneInfo(zones.pop()) if len(zones) == 1 else self._context.times.zone
         try:
@@ -118,7 +118,7 @@ class SilencePages(PageGroup):
         return at, _("Choose a start within a year.") if at > now + _AHEAD_S else ""
 
     def _read_labels(self, session: Session, form: FormData) -> dict[str, str]:
-        """Return the labels of a choice; raise 400 or 403 if it is not valid or not allowed."""
+        """Return the labels of a choice; raise 400 if it is invalid, 403 if not allowed."""
         place, kind = get_text(form, "place"), get_text(form, "kind")
         places = self._list_places()
         if place not in places or kind not in {*KIND_WORDS, _ALL}:
@@ -154,7 +154,7 @@ class SilencePages(PageGroup):
         return found
 
     def _find_sites(self, labels: Mapping[str, str]) -> set[str]:
-        """Return the visible sites that the labels of a place match."""
+        """Return the visible sites that match a place's labels."""
         own = {name: value for name, value in labels.items() if name in _PLACES}.items()
         rooms = self._context.registry.rooms.values()
         return {
@@ -167,12 +167,12 @@ class SilencePages(PageGroup):
         return self._context.sites is None or bool(self._find_sites(silence.labels))
 
     def _may_end(self, silence: Silence) -> bool:
-        """Return whether a silence mutes only what the request may see."""
+        """Return whether a silence mutes only rooms that the request can see."""
         bound = not silence.labels.keys().isdisjoint(("site", "room"))
         return self._context.sites is None or (bound and self._may_see(silence))
 
     def _name_site(self, room: Room) -> str:
-        """Return the site of a room in the key of a choice; empty where there is one."""
+        """Return the site's part of a choice's key; empty if there is only one site."""
         return f" at {room.site_id}" if room.names_site else ""
 
     def _describe(self, silence: Silence) -> str:

@@ -1,4 +1,4 @@
-"""The page of alert thresholds: expected false alarms, adjustments from feedback."""
+"""The page of alert thresholds, expected false alarms and adjustments from feedback."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def to_probability(log_odds: float) -> float:
 
 
 class ThresholdPages(PageGroup):
-    """The list of thresholds and adjustments, and reverting one."""
+    """The list of thresholds and adjustments, and the action that undoes an adjustment."""
 
     @serves("/levels/moves/{seq:row}/undo", Right.SENSORS, methods=("POST",))
     async def _undo(self, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""API tokens of programs and screens: made, shown once, listed and revoked."""
+"""API tokens for programs and screens: create, show once, list and revoke them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _DAYS: Final = (30, 90, 365)
 
 
 class TokenPages(PageGroup):
-    """Tokens, for administrators."""
+    """The token pages, for administrators."""
 
     @serves("/tokens", Right.ACCOUNTS, methods=("POST",))
     async def _add(self, request: Request) -> Response:

@@ -1,7 +1,8 @@
 """The wall view for a large screen in the front office.
 
-It shows rooms and their states, and no people. A screen opens it with a link whose fragment is an
-API token that may show it; the script exchanges the token for a cookie of this view.
+It shows rooms and their states, but no people. A screen opens it with a link whose fragment is an
+API token with the wall scope. The page's script sends the token to the server, which stores it in a
+cookie for this view.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _YEAR_S: Final = 365 * 86_400
 
 
 class WallPages(PageGroup):
-    """The view, and the link that opens it."""
+    """The wall view, and the link that opens it."""
 
     @serves("/wall", Access.PUBLIC)
     async def _show(self, request: Request) -> Response:
