@@ -92,7 +92,7 @@ CLEAR_AFTER_S: Final = dict.fromkeys(range(len(KINDS)), 60.0) | {SMOKE: 120.0}
 
 
 def compute_share_left(episodes: Episodes, x: Floats) -> Floats:
-    """Return the share of the highest excess of an episode that is still in the air."""
+    """Return how much of an episode's highest excess is still in the air, as a share."""
     baseline = episodes["baseline"][:, FINE]
     highest = np.maximum(episodes["highest"][:, FINE] - baseline, 4.0)
     share: Floats = (x[:, FINE] - baseline) / highest
@@ -238,7 +238,7 @@ BUDGET: Final = 1.0
 per school day; with more trips, people soon stop trusting alerts."""
 LOWER: Final = 3.0
 UPPER: Final = 1.5
-"""How far a threshold may be below and above the model's, in log-odds."""
+"""How far, in log-odds, a threshold may be below (`LOWER`) or above (`UPPER`) the model's."""
 TAIL: Final = 1.5
 """How fast false alarms become rarer as the score rises, measured in simulations not used in
 training."""
@@ -324,7 +324,7 @@ class ThresholdReport:
 
     @property
     def within_budget(self) -> bool:
-        """Whether the expected false alarms are within the budget, as far as known."""
+        """Whether the expected false alarms are within the budget, or not known yet."""
         return self.expected is None or self.expected <= self.budget * 1.0001
 
 
@@ -436,7 +436,7 @@ class AlertThresholds:
         state.highest[rows] = np.fmax(state.highest[rows], score)
 
     def offset(self, rows: NDArray[np.int32]) -> Floats:
-        """Return the offsets to the model's threshold, log-odds, within -`LOWER` and `UPPER`."""
+        """Return the offsets from the model's threshold, in log-odds: -`LOWER` to `UPPER`."""
         offset: Floats = self._state.offset[rows]
         return offset
 

@@ -85,7 +85,7 @@ RAW_SPAN: Final = 870.0
 _INDEX_SAYS: Final = 1.5
 """A sensor with a lower VOC index is still starting up (0 for 45 s, then 1 while it learns)."""
 _INDEX_TOP: Final = 505.0
-"""A little above the end of the scale, so that the end itself stays finite."""
+"""A little above the end of the scale, so that the logarithm stays finite at the end."""
 _DOUBLINGS_PER_LOGIT: Final = 0.27
 """The index is a sigmoid with a slope of 0.0065 per unit of the normalized raw signal (Sensirion
 gas index algorithm). A unit is (sd + 220) / 230 ticks, 1.5 for the usual sd; a doubling is 870
@@ -96,7 +96,7 @@ FOLLOWED: Final = np.unique([*_SOURCE, *_STAND_INS])
 FOLLOWED_KEYS: Final = frozenset(key for key, column in COLUMN_INDEX.items() if column in FOLLOWED)
 _N03: Final = COLUMN_INDEX[FINE_PARTICLES[-1]]
 MASS_OF_N03: Final = 0.03
-"""µg/m³ per particle/cm³: unit-density spheres of 0.4 µm diameter."""
+"""µg/m³ per particle/cm³, for unit-density spheres of 0.4 µm diameter."""
 
 
 def channel_matrix(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -262,12 +262,12 @@ _PULSE_UG_M3: Final = float(RISE[FINE])
 _PAIRS: Final = sorted(
     {(tau, tau) for tau in TAU_DOWN_S.tolist()} | {(tau, HELD * tau) for tau in TAU_UP_S.tolist()}
 )
-"""Distinct time constants of baselines: usual, and during an episode."""
+"""Distinct pairs of baseline time constants: the usual one, and the one during an episode."""
 _USUAL_TAU_S: Final = np.array([[usual] for usual, _ in _PAIRS])
 _HELD_TAU_S: Final = np.array([[held] for _, held in _PAIRS])
 _UP: Final = np.array([*(_PAIRS.index((tau, HELD * tau)) for tau in TAU_UP_S), len(_PAIRS)])
 _DOWN: Final = np.array([*(_PAIRS.index((tau, tau)) for tau in TAU_DOWN_S), len(_PAIRS) + 1])
-"""Index of the time constant of each baseline, and of the local level, up and down."""
+"""Rows of `gain` for each baseline, then for the local level: rising (`_UP`), falling (`_DOWN`)."""
 _FLOOR: Final = FLOOR[:, None]
 _OTHERS: Final = slice(OPENERS.start + 1, OPENERS.stop)
 """Channels other than the fine signal whose rise opens an episode."""

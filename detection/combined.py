@@ -87,7 +87,7 @@ class DeviceEvents:
     Ingest findings about a sensor's messages (``integrity:...``) arrive the same way. A channel is
     faulty only after three faulty readings over `FAULT_AFTER_S`, so that a single value out of
     range alerts nobody. A battery is low after two reports of `BATTERY_LOW` or less, until it
-    reports `BATTERY_GOOD`.
+    reports at least `BATTERY_GOOD`.
     """
 
     def __init__(self) -> None:
@@ -373,7 +373,7 @@ class CombinedDetector:
     Parameters
     ----------
     place : callable
-        Building and room of a sensor, by name; None if it has none.
+        Returns the building and room of a sensor by name, or None.
 
     Attributes
     ----------

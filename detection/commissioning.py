@@ -36,7 +36,8 @@ _LATE_S: Final = 30.0
 _TRUST: Final = 1 / 3
 _MARGIN: Final = 0.25
 _WIDEST: Final = 6.0
-"""Log-odds; a threshold more than half of this below the puff's score has no benefit."""
+"""In log-odds; moving the threshold more than half of this below the puff's score has no
+benefit."""
 
 
 @dataclass(frozen=True, slots=True)

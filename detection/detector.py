@@ -97,7 +97,7 @@ class PulseObserver(Protocol):
 
 @dataclass(slots=True)
 class _Round:
-    """One reading each of distinct sensors, in ascending order of rows."""
+    """One reading from each of several sensors, in ascending order of rows."""
 
     at: NDArray[np.intp]
     rows: NDArray[np.int32]
@@ -114,7 +114,7 @@ class Detector:
     Parameters
     ----------
     model : Model, optional
-        The shipped one by default.
+        The shipped model by default.
     observer : PulseObserver, optional
         Receives what is scored; events are the same with or without it.
 
@@ -244,7 +244,7 @@ class Detector:
         Parameters
         ----------
         now : float
-            On the readings' clock, Unix seconds.
+            Current time on the readings' clock, Unix seconds.
         received : float, optional
             The current time on the receipt clock; `now` by default.
         """
@@ -256,7 +256,8 @@ class Detector:
     def set_back(self, now: float) -> list[Event]:
         """Restart the sensors with readings later than `now`; return the events that end.
 
-        Call this when the readings' clock was set back: otherwise all readings would be too old.
+        Call this when the readings' clock was set back: otherwise, all new readings would be
+        ignored as too old.
         """
         rows = np.flatnonzero(self._baselines.state.time[: len(self.names)] > now)
         ended = self._end_silent(rows[self._in_episode[rows]])

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     """Array of `EPISODE`, one row per sensor."""
 
 SESSION_S: Final = 60.0
-"""Puffs further apart than this are two sessions."""
+"""Puffs further apart than this belong to separate sessions."""
 LONGEST_S: Final = 3600.0
 QUIET_S: Final = 45.0
 """An episode ends when all channels have been back to normal for this long."""
@@ -45,8 +45,8 @@ N_KINDS: Final = 6
 IDLE: Final = 0
 OPEN: Final = 1
 ALERTED: Final = 2
-"""Phases of an episode. Plain numbers: numpy compares an array to them five times as fast as to an
-`IntEnum`."""
+"""Phases of an episode, as plain numbers: numpy compares arrays with them five times as fast as
+with an `IntEnum`."""
 
 _K: Final = len(CHANNELS)
 EPISODE: Final = np.dtype(
@@ -63,7 +63,7 @@ EPISODE: Final = np.dtype(
         ("pulse_base", np.float64),  # level the pulse rises from
         ("peak", np.float64),  # peak of the pulse above its base
         ("peak_at", np.float64),
-        ("half_s", np.float64),  # seconds from the peak until half, a fifth, a tenth of it is left
+        ("half_s", np.float64),  # seconds from the peak until half is left
         ("fifth_s", np.float64),
         ("trough", np.float64),  # least excess since the peak
         ("area", np.float64),

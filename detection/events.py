@@ -232,9 +232,10 @@ class EventKind(Coded):
 
 
 class EventPhase(StrEnum):
-    """Which part of an event's life a detector reports.
+    """The phase of an event.
 
-    An event is `ALERTED` once, `UPDATED` any number of times, and finally `ENDED`.
+    A detector reports an event once as `ALERTED`, then any number of times as `UPDATED`, and
+    finally as `ENDED`.
     """
 
     ALERTED = "alerted"
@@ -266,7 +267,7 @@ class ChannelEvidence:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The basis of an event; `details` are added by a detector."""
+    """The evidence for an event; a detector adds `details`."""
 
     probabilities: dict[str, float]
     channels: dict[str, ChannelEvidence]

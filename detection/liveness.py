@@ -72,7 +72,7 @@ class SensorState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LivenessSettings:
-    """When silence counts: after `missed` intervals, and at least `least_s` seconds."""
+    """A sensor is silent after `missed` intervals, but not before `least_s` seconds."""
 
     missed: int = 3
     least_s: float = 60.0
@@ -85,7 +85,7 @@ class SensorLife:
     Attributes
     ----------
     state : SensorState
-        ``SILENT`` is not alerted yet; ``OFFLINE`` is part of an outage.
+        A ``SILENT`` sensor is not alerted yet; an ``OFFLINE`` sensor is part of an outage.
     last_seen : float or None
         Receive time of its last reading; None if there was none.
     interval_s : float

@@ -1,8 +1,8 @@
 """The model: boosted trees and a network that score pulses, and the alert threshold.
 
 ``make train`` trains it on simulated seeds and writes a small versioned file; every event names the
-version. The forests are gradient-boosted trees. They work because the
-features (`detection.episodes`) describe the physics of plumes.
+version. The forests are gradient-boosted trees. They work because the features
+(`detection.episodes`) describe the physics of plumes.
 
 Trees score one moment; the network, a GRU that reads the features of an episode in order, remembers
 the earlier moments. Its numbers are multiples of a power of two, small enough that sums of products
@@ -338,7 +338,7 @@ class Model:
         Raises
         ------
         ModelError
-            If it is not a model, or was trained on other features.
+            If the bytes are not a model, or the model was trained on other features.
         """
         try:
             with np.load(io.BytesIO(body), allow_pickle=False) as stored:

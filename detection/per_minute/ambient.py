@@ -149,8 +149,8 @@ class Ambient:
     def mark(self, events: Iterable[Event]) -> list[Event]:
         """Set `Event.explained_by` on vape events that building-wide air explains.
 
-        An event keeps it from its alert until an update rises above the building's air. Pass events
-        in order, after `on_minute` has processed their minutes.
+        An event keeps this mark from its alert until an update rises above the building's air. Pass
+        events in order, after `on_minute` has processed their minutes.
         """
         marked = []
         for event in events:
@@ -177,7 +177,7 @@ class Ambient:
         return marked
 
     def forget(self, now: float) -> None:
-        """Drop the history that no event at `now` or later can need."""
+        """Drop the history that no event at `now` or later needs."""
         for building in list(self._buildings.values()):
             history = building.history
             while len(history) > 1 and history[1][0] < now - _KEPT_S:

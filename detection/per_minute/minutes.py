@@ -112,7 +112,7 @@ class Minutes:
         return self._now * MINUTE_S
 
     def row(self, sensor: str) -> int:
-        """Return the row of a sensor; a new one gets the next."""
+        """Return the row of a sensor; a new sensor gets the next row."""
         row = self._rows.get(sensor)
         if row is None:
             row = self._rows[sensor] = len(self.names)
@@ -205,7 +205,7 @@ class Minutes:
             self._channels.reshape(-1)[rows.reshape(*kept.shape[:2], 1) + of] = kept
 
     def _close(self, at: float) -> list[Minute]:
-        """Return the open minute, if anything is in it, and empty it."""
+        """Return the open minute, if it has readings, and clear it."""
         rows = np.flatnonzero(self._count > 0)
         if not rows.size:
             return []

@@ -26,7 +26,7 @@ sensor is compared with its own past, never with a table of products:
 *Covered* and *blown* are alerted as `tamper`, the rest as `sensor_fault`. Neither affects the plume
 detector: tampering never mutes vaping. There is at most one event a day for each sensor and kind of
 fault; it is updated while the fault lasts and ends with it, or when the sensor has been silent for
-six hours. Rules that compare with the past wait for a day of readings, drift for a week.
+six hours. Rules that compare with the past wait for a day of readings; drift waits for a week.
 
 Events depend on the minutes alone, so they are the same however the stream is split.
 """
@@ -72,7 +72,7 @@ _FORGOTTEN_S: Final = 7 * DAY_S
 _SATURATED_S: Final = 6 * 3600.0
 _NOISY_TIMES: Final = 3.0
 _NOISY_LEAST: Final = 0.6
-"""In units of usual noise; less is not a problem."""
+"""In units of the usual noise; less noise is not a problem."""
 _HOUR_READINGS: Final = 50.0
 _NOISE_FADES: Final = 0.999
 """Decay of the noise history per hour; it halves in a month."""
@@ -142,7 +142,7 @@ CHANNEL_STATE: Final[Mapping[str, float]] = {
     "quietest": np.inf,  # lowest `noise` this hour
     "noisiest": 0.0,  # highest `quietest` of any earlier hour; decays over months
     "noisy": 0.0,  # consecutive hours far above `noisiest`
-    "times": np.nan,  # how many times as noisy
+    "times": np.nan,  # how many times noisier than `noisiest`
     "stillest": np.nan,  # lowest `noise` of earlier days
     "stillest_today": np.inf,
     "level": np.nan,  # smoothed over ten minutes
@@ -181,7 +181,8 @@ class Signs:
     span : ndarray of float64, shape (m, len(FAULTS))
         Seconds for which the fault has lasted.
     value : ndarray of float64, shape (m, len(FAULTS))
-        Constant value, or how many times as noisy; NaN where neither applies.
+        Depends on the fault: the constant value, how many times noisier, or the level or peak of
+        particles; NaN where none applies.
     """
 
     shown: Flags
