@@ -52,7 +52,8 @@ _PUSH_SUBJECT: Final = "mailto:plumewatch@localhost.localdomain"
 _FORGET_EVERY_S: Final = 60.0
 _STUCK_EVERY_S: Final = 30.0
 _OPERATIONS_AGAIN_S: Final = 300.0
-"""Must be shorter than the time after which an incident without new reports ends."""
+"""How often ongoing faults are reported again; less than the time after which an incident without
+new reports ends."""
 _NOTICE_BOUNDS_S: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _PENDING: Final = 1_000
 

@@ -44,7 +44,7 @@ _TICK_S: Final = 1.0
 _CONNECT_FIRST_S: Final = 2.0
 """How long the detectors wait for the first connection to the broker."""
 _PACE_S: Final = 0.008
-"""How long readings that arrive one by one are gathered: a batch costs a millisecond, a reading a
+"""How long single readings are gathered into a batch: a batch costs a millisecond, a reading a
 hundredth of that. The first reading after a pause does not wait."""
 _SLOWEST_PACE_S: Final = 0.05
 """Gathering time at 5,000 readings a second or more; a batch then takes a twentieth of it."""

@@ -119,7 +119,7 @@ class OutboxState:
         self._failing = False
 
     def refresh(self) -> None:
-        """Read the database again; blocks."""
+        """Read the database again; this blocks."""
         try:
             with closing(sqlite.connect(self._database, read_only=True)) as db:
                 found = queries.count_waiting(db, self._clock())

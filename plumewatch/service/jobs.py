@@ -44,7 +44,7 @@ def is_due(last: float | None, now: float, zone: ZoneInfo) -> bool:
 
 
 class WeeklySummary:
-    """Sends the weekly summary when it is due, across restarts.
+    """Sends the summary once a week, across restarts.
 
     Before the first run, the time of the first check counts as the last run.
     """

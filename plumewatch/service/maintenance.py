@@ -44,7 +44,7 @@ FASTEST: Final = 10.0
 MAX_WAITING: Final = 1_000_000
 """Maximum number of samples waiting for the series: some days of a large school."""
 _REST: Final = 2.0
-"""Pause after a slice of deletion, as a multiple of the time that it took."""
+"""Pause after each slice of deletion, as a multiple of the slice's duration."""
 _MAX_REST_S: Final = 0.1
 """Longest pause; a disk that can store 20,000 rows a second can still delete as many."""
 _DAY_S: Final = 86_400.0

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def read_histogram(waits: Histogram) -> dict[str, float]:
-    """Return what a histogram counted: by upper bound, and as ``sum`` and ``count``.
+    """Return a histogram's counts by upper bound, with its ``sum`` and ``count``.
 
     >>> waits = Histogram("waits", "Waits.", buckets=(0.1, 1.0), registry=None)
     >>> for seconds in (0.05, 0.5, 7.0):

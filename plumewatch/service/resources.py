@@ -105,7 +105,7 @@ class DatabaseThread:
         return max(0.0, time.monotonic() - self._since)
 
     def end(self) -> None:
-        """Wait for the work under way and end the thread."""
+        """Wait for the current work to finish, and end the thread."""
         self._thread.shutdown(wait=True)
 
     def _run(self, work: Callable[..., T], arguments: tuple[object, ...]) -> T:

@@ -156,7 +156,7 @@ class WebServer:
         )
 
     async def serve(self) -> None:
-        """Serve until `stop`; also shut the application down in order when cancelled."""
+        """Serve until `stop` is called; if cancelled, also shut down the application properly."""
         try:
             await self._server.serve(sockets=[self._socket])
         except asyncio.CancelledError:
@@ -319,7 +319,7 @@ class BoundedConnection(H11Protocol):
 
 
 def wrap_for_proxies(app: ASGIApp, trusted: Sequence[str]) -> ASGIApp:
-    """Read client addresses from the headers of trusted proxies and of this machine's own.
+    """Read client addresses from headers of trusted proxies and of proxies on this machine.
 
     If a proxy might disagree with us on where a request ends, the request is refused and its
     connection closed: it may hide a second request that the proxy did not see (RFC 9112, section
