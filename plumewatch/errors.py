@@ -1,4 +1,4 @@
-"""Errors that end a command with an exit code of their own."""
+"""Errors that end a command with their own exit code."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """State, counts and failed polls of each sensor, kept over restarts.
 
 Counts and states are stored with the detectors' snapshot once a minute. After a crash, the readings
-since then are counted again from the journal; up to a minute of duplicates is lost. Other fields of
-`SensorStatus` that ingest knows (`Ingestion.list_sensor_fields`) are stored with the counts for
-commands outside the service; a new service does not read them.
+since then are counted again from the journal; the counts of up to a minute's duplicates are lost.
+Other fields of `SensorStatus` that ingest knows (`Ingestion.list_sensor_fields`) are stored with
+the counts for commands outside the service; a new service does not read them.
 """
 
 from __future__ import annotations

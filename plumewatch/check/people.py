@@ -231,7 +231,7 @@ async def _fetch_published(provider: IdentityProvider) -> tuple[dict[str, Any], 
 
 
 def check_page(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
-    """Check the staff page: its port, where links lead, who can sign in."""
+    """Check the staff page: its port, where links lead, and who can sign in."""
     del now
     web = config.web
     taken = _check_port(config, "staff page", web.host, web.port)

@@ -49,7 +49,7 @@ def find_duty_faults(draft: Draft) -> Iterator[ConfigFault]:
     """Find faults of routing and duty; if there are none, find routes that no incident reaches."""
     config = draft.config
     people = {person.id for person in config.staff}
-    if config.sign_in.group:  # people of the directory are not listed here
+    if config.sign_in.group:  # people from groups are not listed here
         named = [name for shift in config.shift for name in shift.people]
         named += [name for change in config.override for name in (change.add, change.remove)]
         people |= set(filter(is_of_directory, named))

@@ -142,7 +142,7 @@ def find_file(tree: Mapping[str, Any], section: str, number: str) -> str:
 
 
 def describe_toml_fault(raw: bytes, error: ValueError) -> str:
-    """Describe a TOML error with the key of its line; the value may be a secret."""
+    """Describe a TOML error with the key of its line, but no value, which may be a secret."""
     if raw.startswith(codecs.BOM_UTF8):
         return "begins with a byte order mark (BOM): save it as UTF-8 without BOM"
     found = _AT_LINE.search(str(error))

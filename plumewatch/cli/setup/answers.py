@@ -125,7 +125,7 @@ def read_answers(path: Path, given: Mapping[str, str] | None = None) -> Answers:
 
 
 def find_faults(error: ValidationError) -> list[ConfigFault]:
-    """Describe what is allowed for each wrong answer, without the answer, which may be a secret."""
+    """Describe what each wrong answer should be, but not the answer, which may be a secret."""
     faults = []
     for found in error.errors(include_url=False, include_input=False):
         path, kind = ".".join(map(str, found["loc"])), found["type"]
@@ -150,7 +150,7 @@ def find_local_zone() -> str:
 def ask(
     question: Question, connect: Callable[[Answers], None], given: Mapping[str, str]
 ) -> Answers:
-    """Ask the questions that come before listening; repeat them if `connect` raises `BrokerError`.
+    """Ask the questions that come before listening; ask for the broker again if `connect` fails.
 
     `given` has answers to propose.
     """
@@ -188,7 +188,7 @@ def ask_until_valid(ask_once: Callable[[], A], read: Callable[[A], T]) -> T:
 
 
 def describe(error: Exception) -> str:
-    """Describe the fault of an answer, without the answer, which may be a secret."""
+    """Describe what is wrong with an answer, but not the answer, which may be a secret."""
     if not isinstance(error, ValidationError):
         return str(error)
     return "\n".join(f"{fault.path}: {fault.allowed}" for fault in find_faults(error))
@@ -210,7 +210,7 @@ def parse_rooms(text: str) -> dict[str, str]:
 
 
 def parse_staff(text: str) -> list[StaffAnswer]:
-    """Read ``Name[, role] = address; ...``; roles are those of the configuration.
+    """Read ``Name[, role] = address; ...``, with the roles of the configuration.
 
     >>> [(p.name, p.role) for p in parse_staff("AP = ntfys://a/b; Fixit, facilities = json://c")]
     [('AP', 'staff'), ('Fixit', 'facilities')]

@@ -115,7 +115,7 @@ def choose_service_port(port: int, *, tls: bool) -> int:
 
 
 def build_mosquitto_conf(folder: str, port: int, queued: int, *, tls: bool = False) -> str:
-    """Return the broker's configuration; its passwords and rights are in `folder`.
+    """Return the broker's configuration; its passwords and permissions are in `folder`.
 
     With `tls`, devices and the service each have a listener on the network; without, both share one
     on loopback.

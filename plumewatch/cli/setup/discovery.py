@@ -59,7 +59,7 @@ _DRAFT: Final[Mapping[str, Any]] = {
 class DiscoveredSensor:
     """A sensor that publishes.
 
-    - `model`: of a reference device, or empty.
+    - `model`: model of a reference device, or empty.
     - `times`: times of its live readings, Unix seconds.
     - `has_own_alarm`: whether the device sent its own vape alarm.
     - `unlikely`: quantities whose values look like another unit.
@@ -79,7 +79,7 @@ class DiscoveredSensor:
 
     @property
     def interval_s(self) -> float | None:
-        """Seconds between its reports, which may be several messages; None if too few came."""
+        """Seconds between reports of one or more messages each; None if there were too few."""
         times = sorted(set(self.times))
         if len(times) < 2:
             return None
@@ -108,7 +108,7 @@ class DiscoveredSensor:
 class Discovery:
     """Everything that publishes on the broker.
 
-    - `mappings`: proposed, as TOML.
+    - `mappings`: proposed mappings, as TOML.
     - `unread`: the reason for each topic that cannot be read.
     - `base`: the existing configuration; topics that it reads need no route or mapping.
     """

@@ -25,7 +25,7 @@ _ORDINALS: Final = {"1": "1st", "2": "2nd", "3": "3rd"}
 
 
 class Place(NamedTuple):
-    """Names of a room for people; the floor may be empty."""
+    """Names of a room as people know it; the floor may be empty."""
 
     building: str
     floor: str

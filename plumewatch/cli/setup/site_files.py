@@ -101,7 +101,7 @@ class SiteFiles:
 
 
 def refuse_existing(folder: Path, names: Iterable[str] = OF_EVERY_SITE) -> None:
-    """Raise `UsageError` if setup would replace files, other than the starter configuration."""
+    """Raise `UsageError` if setup would replace existing files other than the configuration."""
     there = [name for name in names if name != CONFIG.name and (folder / name).exists()]
     if there:
         raise UsageError(
@@ -247,7 +247,7 @@ def _build_staff(answers: Answers, files: SiteFiles) -> Iterator[str]:
 
 
 def describe_next_steps(folder: Path, broker: str, *, tls: bool) -> str:
-    """Describe the remaining manual steps; `broker` is the folder of its configuration."""
+    """Describe the remaining manual steps; `broker` is the folder of the broker's configuration."""
     first = (
         f"""first enter the
 certfile and keyfile that it has used so far into {folder}/broker/mosquitto.conf. From then on
