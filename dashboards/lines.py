@@ -36,7 +36,7 @@ def _style(number: int) -> dict[str, Any]:
 
 
 def dash_quantities(panel: Json, names: Iterable[str]) -> None:
-    """Give its own dashes to each line whose name is, or ends with, one of `names`."""
+    """Give separate dashes to the lines whose name is, or ends with, one of `names`."""
     panel["fieldConfig"]["overrides"] += [
         override("byRegexp", f"/(^| ){re.escape(name)}$/", custom__lineStyle=_style(number))
         for number, name in enumerate(names)

@@ -43,7 +43,7 @@ COLORS: Final = {
     "purple": PURPLE,
     "gray": GREY,
 }
-"""Our color names; any other name is one of Grafana's."""
+"""Our color names; all other names are Grafana's."""
 _GROUNDS: Final = {
     ORANGE: "#F5C04F",
     VERMILLION: "#B04A00",

@@ -101,12 +101,12 @@ def in_context(context: str, message: str) -> str:
 
 
 def ngettext(one: str, many: str, n: float, **values: object) -> str:
-    """Return the message for a number, which also fills the placeholder ``n``."""
+    """Return the singular or plural message for a number, which also fills ``n``."""
     return plural(one, many, n) % {"n": n, **values}
 
 
 def plural(one: str, many: str, n: float) -> str:
-    """Return the pattern of the message for a number."""
+    """Return the singular or plural pattern for a number."""
     return _load_translations(_current.get()).ngettext(one, many, 1 if n == 1 else 2)
 
 

@@ -1,1 +1,1 @@
-"""Reports with defensible numbers: figures, tables, files."""
+"""Reports: figures, tables and files."""

@@ -178,7 +178,7 @@ class Facts:
 
     @cached_property
     def alerts(self) -> list[IncidentRow]:
-        """Counted incidents, except those about devices."""
+        """Counted incidents, without incidents about devices."""
         return [row for row in self.chosen.incidents if row.kind not in HEALTH]
 
     @cached_property

@@ -52,7 +52,7 @@ REPORTS: Final = {
     "response": Report(tables.response, with_sensors=False),
     "sensors": Report(tables.sensors, with_sensors=True),
 }
-"""Contents of each report of `reports.text.ABOUT`."""
+"""Contents of each report; `reports.text.ABOUT` describes them."""
 
 
 SHEETS: Final = Words(

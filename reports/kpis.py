@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 ACKNOWLEDGED_WITHIN_S: Final = 300.0
 FEWEST: Final = 5
-"""Fewest incidents from which a share or rate is computed."""
+"""Minimum number of incidents for a share or rate."""
 WEEK_DAYS: Final = 7.0
-"""Days online, of all sensors together, below which no rate is computed."""
+"""Minimum days online, over all sensors, for a rate."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ _SIZES: Final = (
     "--size-small: .8125rem; --size-fine: .875rem; --size-text: 1rem; --size-large: 1.125rem;"
     " --size-title: 1.5rem;"
 )
-"""The type scale; nothing uses another size."""
+"""The type scale; no other sizes are used."""
 _SPACES: Final = (
     "--space-1: .25rem; --space-2: .5rem; --space-3: .75rem; --space-4: 1rem; --space-6: 1.5rem;"
 )

@@ -59,7 +59,7 @@ def read_deleted_before(db: sqlite3.Connection) -> float:
 
 
 def read_recorded_from(db: sqlite3.Connection) -> float:
-    """Return when the record of incidents begins; inf if there is none."""
+    """Return the start of the record of incidents; inf if there is none."""
     row = db.execute(
         "SELECT (SELECT min(at) FROM audit WHERE kind = 'start') AS started,"
         " (SELECT min(opened_at) FROM incident) AS opened"

@@ -297,7 +297,7 @@ class Calendar:
         return self.in_order(found)
 
     def bounds(self, day: date) -> tuple[float, float]:
-        """Return when a day and the next day begin, Unix seconds."""
+        """Return the start of a day and of the next day, Unix seconds."""
         return day_bounds(day, self.zone)
 
     def local(self, moment: float) -> datetime:
@@ -403,7 +403,7 @@ def _describe_unknown(what: str, asked: str, known: Mapping[str, str]) -> str:
 
 
 def day_bounds(day: date, zone: ZoneInfo) -> tuple[float, float]:
-    """Return when a local day and the next one begin, Unix seconds."""
+    """Return the start of a local day and of the next one, Unix seconds."""
     start, end = (datetime.combine(day + timedelta(days=k), time(), tzinfo=zone) for k in (0, 1))
     return start.timestamp(), end.timestamp()
 
