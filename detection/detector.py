@@ -116,7 +116,7 @@ class Detector:
     model : Model, optional
         The shipped model by default.
     observer : PulseObserver, optional
-        Receives what is scored; events are the same with or without it.
+        Receives the scored features; it does not affect the events.
 
     Examples
     --------

@@ -359,7 +359,7 @@ def _pulse_features(
     previous_fine: Floats,
     dt: Floats,
 ) -> dict[str, Floats]:
-    """Return the features by name, except those of the filter bank."""
+    """Return the features by name, except the filter bank's."""
     peak = np.maximum(e["peak"], 1e-6)
     fine = x[:, FINE]
     now = np.where(np.isnan(fine), e["last_fine"], fine) - e["pulse_base"]

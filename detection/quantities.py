@@ -82,8 +82,8 @@ QUANTITIES: Final[Mapping[str, Quantity]] = MappingProxyType({q.key: q for q in 
 """All quantities by key, in column order."""
 
 FINE_PARTICLES: Final = ("pm25", "pm1", "pm4", "pm10", "n03")
-"""Quantities that show fine particles, in order of preference; without one of them no vaping is
-detected."""
+"""Quantities that show fine particles, in order of preference. A sensor without any of them cannot
+detect vaping."""
 
 QUANTITY_WORDS: Final = Words({q.key: q.label for q in _TABLE})
 """Labels of the quantities in the reader's language."""
