@@ -4,11 +4,11 @@
 that is NaN, null, out of range, of the wrong type, or reported as broken; its value is left out. A
 rejected message prints ``rejected: <reason>: <detail>`` on standard error.
 
-With ``--lines`` the file is a sequence of messages, as ``mosquitto_sub -v`` or ``-F %j`` prints
-them, decoded in sequence as the service would. A topic that contains spaces ends at a tab. A sample
-may be years old and from any site, so unlike the service, `decode` shows time stamps from 2001 on
-as sent and accepts every sensor. With a configuration, its mappings, routes, registry and time zone
-apply.
+With ``--lines``, the file has one message per line, as ``mosquitto_sub -v`` or ``-F %j`` prints
+them; they are decoded in order, as in the service. A topic that contains spaces ends at a tab. A
+sample may be years old and from any site, so unlike the service, `decode` shows time stamps from
+2001 on as sent and accepts every sensor. With a configuration, its mappings, routes, registry and
+time zone apply.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`plumewatch simulate`: publish what the sensors of a simulated school measure."""
+"""`plumewatch simulate`: publish the readings of a simulated school's sensors."""
 
 from __future__ import annotations
 

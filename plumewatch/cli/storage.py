@@ -96,7 +96,7 @@ def storage_retry(*, config: ConfigOption = CONFIG) -> int | None:
 
     site = Site.load(config)
     with site.read(site.paths.journal):
-        pass  # it must exist: retrying does not create it
+        pass  # the journal must exist: retrying does not create it
     with site.open_series() as series, show_progress("storing again"):
         stored, refused = retry_refused(site.paths.journal, series)
     echo(f"{stored} dead letters stored, {refused} refused again")

@@ -68,7 +68,6 @@ class PlumewatchConfig(DutySections, BaseModel):
     """How many false alarms are acceptable."""
     alerts: AlertsConfig = AlertsConfig()
     """When staff are notified, and what limits notices."""
-    """Other systems of the building."""
     metrics: MetricsConfig = MetricsConfig()
     """Who may read `/metrics`."""
     reports: ReportsConfig = ReportsConfig()
@@ -150,8 +149,8 @@ class PlumewatchConfig(DutySections, BaseModel):
     def find_password_staff(self) -> frozenset[str] | None:
         """Return the ids of staff who may sign in with a password; None for everybody.
 
-        With a sign-in provider, only people without an e-mail address and people in `people.csv`
-        may.
+        With a sign-in provider, these are people without an e-mail address and people in
+        `people.csv`.
         """
         if not self.sign_in.issuer:
             return None

@@ -1,4 +1,4 @@
-"""Build the roster, which decides who is notified, from the sections of routing and duty."""
+"""Build the roster, which decides who is notified, from the routing and duty sections."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def _read_table(
 
 
 def _read_row(table: str, row: Mapping[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the entries that a line stands for, with their sections."""
+    """Yield the entries that a line represents, each with its section."""
     entry: dict[str, Any] = dict(row)
     for key in ("sites", "aliases"):
         if key in entry:

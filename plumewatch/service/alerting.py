@@ -185,7 +185,7 @@ class Alerting:
         yield Task("stuck incident check", run_after(ready, self._check_stuck))
 
     async def commit(self, work: Callable[..., T], *arguments: object) -> T:
-        """Commit a decision; while alerts are decided in memory, wait for the disk first."""
+        """Commit a decision; while alerts are decided in memory, retry until the disk is back."""
 
         def committed() -> T:
             if self.memory.active:

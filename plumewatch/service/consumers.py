@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 _BATCH: Final = 2000
 _TICK_S: Final = 1.0
 _CONNECT_FIRST_S: Final = 2.0
-"""How long the detectors wait for the first connection to the broker."""
+"""How long the detectors wait for the first attempt to connect to the broker."""
 _PACE_S: Final = 0.008
 """How long single readings are gathered into a batch: a batch costs a millisecond, a reading a
 hundredth of that. The first reading after a pause does not wait."""
@@ -165,7 +165,8 @@ class DetectionLoop:
     async def run(self) -> None:
         """Evaluate readings as they become durable, until cancelled.
 
-        Before restoring the detectors, wait a moment for the first connection to the broker.
+        Before restoring the detectors, wait a moment for the first attempt to connect to the
+        broker.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CONNECT_FIRST_S):

@@ -48,8 +48,9 @@ _COMMIT_PACE_S: Final = 0.005
 """How long readings that arrive one by one are gathered: a commit is expensive, a reading is cheap.
 The first reading after a pause does not wait."""
 _DEDUPE_WINDOW: Final = 512
-"""More than the broker's `max_inflight_messages`, all of which it may resend after a crash. Older
-duplicates are found in the journal."""
+"""Readings remembered per sensor to find duplicates: more than the broker's
+`max_inflight_messages`, all of which it may resend after a crash. Older duplicates are found in the
+journal."""
 _EVENTS: Final = "-events"
 """Suffix of the client id of the session for other detectors' events."""
 _TAP_AGAIN_S: Final = 5.0

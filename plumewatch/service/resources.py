@@ -260,7 +260,7 @@ async def supervise(tasks: Sequence[Task], stop: asyncio.Event) -> None:
 
 
 async def _end(started: Sequence[tuple[Task, asyncio.Task[None]]]) -> None:
-    """Ask tasks to end, the ``"last"`` ones after the others; cancel those that take too long."""
+    """Ask tasks to end, the ``"last"`` ones after the others; cancel tasks that take too long."""
     for task, running in started:
         if task.ends != "last":
             task.stop() if task.stop else running.cancel()

@@ -255,7 +255,7 @@ class BoundedConnection(H11Protocol):
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Give the client time to read what is written."""
+        """Give the client time to read the data already written."""
         super().pause_writing()
         self._stop_stalling()
         self._stalled = self.loop.call_later(self.bounds.stalled_s, self.transport.abort)

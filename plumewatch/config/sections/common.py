@@ -85,7 +85,7 @@ def _check_proxy(text: str) -> str:
 
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 SITE_ID: Final = r"^[A-Za-z0-9_:-][A-Za-z0-9_.:-]{0,63}$"
-"""A site's name must be usable for a file and a folder, and not begin with a dot."""
+"""A site's id must be usable as the name of a file and a folder, and must not begin with a dot."""
 SiteId = Annotated[str, Field(pattern=SITE_ID)]
 Name = Annotated[str, Field(min_length=1, max_length=80)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -93,7 +93,7 @@ Url = Annotated[str, Field(pattern=r"^(https?://[^\s/]+(/[^\s]*)?)?$")]
 FalseAlarms = Annotated[float, Field(ge=0.05, le=50)]
 TimeZone = Annotated[str, AfterValidator(check_time_zone)]
 FilePath = Annotated[Path, AfterValidator(_resolve_path)]
-"""A path; a relative one starts at the folder of the configuration (the validation context)."""
+"""A path; a relative path starts at the configuration's folder (the validation context)."""
 Date = Annotated[date, Strict()]
 WallTime = Annotated[str, AfterValidator(_check_start)]
 EndTime = Annotated[str, AfterValidator(_check_end)]
