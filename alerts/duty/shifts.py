@@ -122,7 +122,7 @@ class Shift:
     overrides: tuple[Override, ...] = ()
 
     def find_spans(self, start: datetime, end: datetime) -> Iterator[Span]:
-        """Return its spans that touch [start, end], without overrides."""
+        """Return the shift's spans that touch [start, end], without overrides."""
         for span in self.hours.find_spans(start, end):
             if is_within(span.start.astimezone(self.zone).date(), self.first, self.last):
                 yield span
