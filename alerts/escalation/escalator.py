@@ -90,7 +90,7 @@ def plan(
     """Return the steps of a chain that begins at `at`.
 
     The severity determines how long each ring has to respond, and the number of rounds.
-    `first_wait_s` and `rounds` override this for the first ring and for the number of rounds.
+    `first_wait_s` replaces the first ring's time, and `rounds` the number of rounds.
     """
     wait = timings.find_wait_s(severity)
     steps: list[EscalationStep] = []
