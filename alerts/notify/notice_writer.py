@@ -7,7 +7,7 @@ No notice is dropped. A deferred notice is a row with a due time. All rows with 
 cause are sent as one notice:
 
 - *quiet*: when the person's quiet hours end; if they divert, the next ring is paged instead;
-- *budget*: when the person's count of notices in the last hour is below the limit again;
+- *budget*: when the person is below the hourly limit of notices again;
 - *storm*: when many rooms on a floor or in a building alert; after the first few, the rest are
   combined every few seconds.
 
@@ -137,7 +137,10 @@ class NoticeWriter:
         note: Fact | None = None,
         throttle: bool = True,
     ) -> int:
-        """Notify people of an incident, once per round; return how many are notified right away."""
+        """Notify people of an incident, once per round; return how many count as notified.
+
+        A page that a storm defers counts as well, because it is sent soon.
+        """
         notified = 0
         for member in filter(None, map(self._policy.find_member, people)):
             held = None
@@ -420,7 +423,7 @@ class NoticeWriter:
 
 
 def find_quiet_end(quiet: Sequence[QuietHours], at: float) -> Deferral | None:
-    """Return the deferral from quiet hours at a time, up to the latest end, or None."""
+    """Return the longest quiet-hours deferral that applies at a time, or None."""
     moment = datetime.fromtimestamp(at, UTC)
     found: Deferral | None = None
     for one in quiet:
@@ -462,7 +465,10 @@ def find_deferral(
 def _find_budget_end(
     tx: sqlite3.Connection, person: str, room: str, at: float, timings: EscalationTimings
 ) -> Deferral | None:
-    """Return the deferral from the hourly budget; another room uses up at most half of it."""
+    """Return the deferral by the hourly budget, or None.
+
+    Notices about any other single room use up at most half of the budget.
+    """
     rows = tx.execute(
         "SELECT min(o.created_at) AS at, i.room FROM outbox o JOIN incident i ON i.id = o.incident"
         " WHERE o.person = ? AND o.created_at > ? AND o.status NOT IN ('cancelled', 'failed')"
@@ -548,7 +554,7 @@ def _mark_sent(
 
 
 def _postpone(tx: sqlite3.Connection, person: str, cause: Cause, held: Deferral) -> None:
-    """Defer a person's rows with this cause again, for another cause."""
+    """Defer a person's rows again, with a new cause and due time."""
     tx.execute(
         "UPDATE held_notice SET cause = ?, due_at = ?"
         " WHERE person = ? AND cause = ? AND done_at IS NULL",

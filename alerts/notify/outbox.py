@@ -58,7 +58,10 @@ def add_notice(
     occasion: str = "",
     fallback_at: float | None = None,
 ) -> bool:
-    """Add a notice unless the address already has it for this `occasion`; return whether added."""
+    """Add a notice, unless this person and address have it; return whether it was added.
+
+    Notices for the same incident and reason differ by `occasion`.
+    """
     reason = f"{notice.reason.value}:{occasion}" if occasion else notice.reason.value
     cursor = tx.execute(
         "INSERT INTO outbox (incident, person, target, channel, reason, priority, notice,"

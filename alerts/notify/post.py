@@ -27,7 +27,7 @@ _LATER: Final = frozenset({408, 425, 429})
 async def send_in_place(
     places: asyncio.Semaphore, send: Callable[[], Awaitable[None]], timeout_s: float
 ) -> None:
-    """Run `send` in one of the service's free places; raise ``BUSY`` if there is none."""
+    """Run `send` if the service has a free slot; otherwise raise ``BUSY``."""
     if places.locked():
         raise TransientNotifyError(NotifyReason.BUSY, "earlier notices are still being sent")
     try:
@@ -65,8 +65,8 @@ async def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_priva
 def raise_for_status(answer: Answer, permanent: Mapping[int, NotifyReason]) -> None:
     """Raise an error for a response other than 2xx.
 
-    Status codes in `permanent`, which has full codes and first digits, are permanent errors; all
-    others are transient.
+    `permanent` maps status codes, or their first digits, to reasons of permanent errors. All other
+    errors are transient, and so are 408, 425 and 429.
     """
     status, detail = answer.status, f"HTTP {answer.status}"
     if 200 <= status < 300:

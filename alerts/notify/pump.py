@@ -3,7 +3,7 @@
 There are three steps and two commits: (1) due rows are leased and committed, (2) each notice is
 sent, (3) its outcome is committed. After a crash between steps 2 and 3, the notice is sent again,
 so delivery is not exactly once: each notice being sent can be duplicated once. A crash at any other
-point loses nothing. A lease commits without waiting for the disk, because leases of an earlier
+point loses nothing. Leases are committed without waiting for the disk, because leases of an earlier
 process expire at the next start anyway. Run only one pump per database.
 
 The pump wakes up when rows are committed, when a row is due, and when a channel has a free thread.

@@ -95,7 +95,7 @@ class Notifier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NotifySettings:
-    """Where notices may go.
+    """Where notices can go.
 
     `allow_private` permits this machine and its local network, also over plain HTTP, but never
     link-local addresses. `several` permits several recipients in one address.
@@ -195,7 +195,7 @@ async def send_bounded(threads: BoundedThreads, work: Callable[[], None], timeou
 
 @functools.cache
 def _prepare_apprise() -> None:
-    """Load Apprise's plug-ins, and keep its log, which contains addresses, to itself."""
+    """Load Apprise's plug-ins, and keep its log private, because it contains addresses."""
     logger = logging.getLogger("apprise")
     logger.addHandler(logging.NullHandler())
     logger.propagate = False
@@ -242,7 +242,7 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def check_target(target: Secret, settings: NotifySettings | None = None) -> list[NotifyError]:
-    """Return all faults of a target that show without sending; they omit the address."""
+    """Return the target's faults that can be found without sending; they omit the address."""
     return _find_faults(target, settings or NotifySettings())
 
 

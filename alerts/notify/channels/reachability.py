@@ -1,4 +1,4 @@
-"""Check whether the services that notices are sent to accept connections."""
+"""Check whether the services that deliver notices can be reached."""
 
 from __future__ import annotations
 
