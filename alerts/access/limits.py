@@ -88,11 +88,11 @@ class Limits:
     provider: RateLimit = field(default_factory=partial(RateLimit, _LOOKS))
     """Provider sign-ins from one address, which a whole school may share."""
     refusals: RateLimit = field(default_factory=partial(RateLimit, _LOOKS))
-    """Audit log entries about refused provider sign-ins, because anyone can make up codes."""
+    """Audit log entries about refused provider sign-ins, which anyone can cause."""
     codes: RateLimit = field(default_factory=partial(RateLimit, *_ANSWERS))
-    """Second-factor codes by person, because anyone who gets this far knows the password."""
+    """Second-factor codes by person; anyone who gets this far knows the password."""
     locked: RateLimit = field(default_factory=partial(RateLimit, Bound(1, 900.0)))
-    """Audit log entries about attempts refused unchecked, by person."""
+    """Audit log entries about attempts that were refused without a check, by person."""
     api: TryLimit = field(default_factory=TryLimit)
     token_reads: RateLimit = field(default_factory=partial(RateLimit, Bound(1200, 60.0)))
     """Enough for dashboards that run thirty queries every ten seconds, and several viewers."""
@@ -100,4 +100,4 @@ class Limits:
     tests: RateLimit = field(default_factory=partial(RateLimit, Bound(3, 60.0)))
     """Test notices, by sender."""
     changes: RateLimit = field(default_factory=partial(RateLimit, *_ANSWERS))
-    """Changes that people make to their own settings, because each change restarts the service."""
+    """Changes that people make to their own settings; each one restarts the service."""

@@ -65,7 +65,7 @@ def use_code(tx: sqlite3.Connection, person: str, code: str, now: float) -> str:
 
 
 def is_used(db: sqlite3.Connection, person: str, code: str, now: float) -> bool:
-    """Return whether a refused code is a current code that was already used or superseded."""
+    """Return whether a refused code is valid at this time but already used or superseded."""
     row = _load_factor(db, person)
     return row is not None and _find_step(row["secret"], code, now) is not None
 

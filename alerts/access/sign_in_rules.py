@@ -40,7 +40,10 @@ class GroupRole(NamedTuple):
     role: str
     sites: frozenset[str] | None = None
     joins: bool = True
-    """Whether people who are not configured can join; see `SignInRules.find_joining_rights`."""
+    """Whether people who are not in the configuration can join through this group.
+
+    If there are several schools, only groups that name their schools let people join.
+    """
 
 
 class Rights(NamedTuple):
@@ -51,7 +54,10 @@ class Rights(NamedTuple):
 
 
 def fold_address(email: str) -> str:
-    """Return an address for comparison: in lower case if ASCII, else as is (look-alikes)."""
+    """Return an address for comparison, in lower case if it is ASCII.
+
+    Other addresses stay as they are, because folding could make different letters look alike.
+    """
     return email.lower() if email.isascii() else email
 
 
