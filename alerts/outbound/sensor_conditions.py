@@ -1,7 +1,7 @@
 """Find the condition of each sensor: whether it needs a visit, why, and since when.
 
-If several conditions apply, the most urgent one counts. It begins with the event or silence that
-caused it, or else when it is first recorded.
+If several conditions apply, the most urgent one counts. A condition begins with the event or
+silence that caused it, or else when it is first recorded.
 """
 
 from __future__ import annotations
