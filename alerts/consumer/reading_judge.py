@@ -68,8 +68,8 @@ class Reorder:
 
     Readings in order never wait, and cost O(1). A lost reading delays the next ones by
     `MAX_WAIT_S`, once. After `MAX_UNFILLED_GAPS` unfilled gaps in a row, gaps count as losses until
-    a reading of the sensor does arrive out of order. Without numbers nothing waits. A reading that
-    arrives after a later one has passed goes through at once, and the consumer counts it as
+    a reading of the sensor does arrive out of order. Readings without numbers never wait. A reading
+    that arrives after a later one has passed goes through at once, and the consumer counts it as
     skipped. If the number drops while the time stamps advance, the device reset its counter.
 
     All times are receive times, passed as arguments, so the result depends on the readings alone,
@@ -192,7 +192,7 @@ class _Snapshot(msgspec.Struct):
 
 
 class ReadingJudge:
-    """Passes each sensor's readings to the detectors in order; `place` returns its room.
+    """Passes each sensor's readings to the detectors in order; `place` returns a sensor's room.
 
     `skipped` counts readings that came too late, by sensor. A sensor is on our clock if its last
     reading had no time stamp of its own. Once its readings have time stamps again, the sensor
