@@ -1,7 +1,7 @@
 """An incident: one kind of event in one room, until it is answered or over.
 
-Nobody is notified twice of the same incident. `inputs` defines what can happen to it, `effects` the
-possible results, and `lifecycle` the rules. All are frozen records without I/O.
+`inputs` defines what can happen to it, `effects` the possible results, and `lifecycle` the rules.
+All are frozen records without I/O.
 """
 
 from __future__ import annotations
@@ -282,12 +282,16 @@ class Incident:
 
     @property
     def awaited(self) -> bool:
-        """Whether an arrival counts: it is open, or it ended by itself after a person set out."""
+        """Whether an arrival still counts.
+
+        It does while the incident is open, and also after the incident ended by itself if somebody
+        had set out before.
+        """
         return self.is_open or (self.acknowledged_at is not None and self.resolved_by == SYSTEM)
 
     @property
     def running(self) -> bool:
-        """Whether any of its detections is going on."""
+        """Whether any of its detections is still going on."""
         return any(d.running for d in self.detections)
 
     def grade_at(self, at: float) -> Severity:

@@ -14,9 +14,10 @@ Somebody has to check on vaping, smoke or tampering. Such an incident stays open
 clears until somebody responds or closes it, or until its escalation ends.
 
 Feedback is accepted at any time; the latest verdict counts, and all are kept. Arriving acknowledges
-an incident that nobody acknowledged. The first arrival counts, even after the incident ended by
-itself, if somebody had set out before. After feedback, the next detection opens a new incident,
-which no cooldown mutes. The responder is notified of detections that join an acknowledged incident.
+an incident that nobody acknowledged. The first arrival counts. It counts even after the incident
+ended by itself, if somebody had set out before. After feedback, the next detection opens a new
+incident, which no cooldown mutes. The responder is notified of detections that join an acknowledged
+incident.
 
 An incident is muted if it opens during a cooldown or a silence, or if another incident explains it.
 If it is still in progress when the mute ends, people are notified then. A cooldown starts only when
@@ -298,7 +299,7 @@ def _on_acknowledged(incident: Incident, given: inputs.Acknowledged) -> Step:
 
 
 def _assign(incident: Incident, by: str, record: Record) -> Step:
-    """Make a person the responder: nobody else is paged, and the others learn who it is."""
+    """Make a person the responder; stop paging others, and have them notified of who it is."""
     first = incident.acknowledged_at is None
     was_clear = incident.cleared_at is not None
     following = replace(

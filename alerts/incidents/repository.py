@@ -278,7 +278,7 @@ def count_repeats(tx: sqlite3.Connection, kind: EventKind, room: str, since: flo
 
 
 def find_last_answered(tx: sqlite3.Connection, kind: EventKind, room: str, since: float) -> str:
-    """Return the id of the latest incident, opened since `since`, with a response; else empty."""
+    """Return the latest incident since `since` that people responded to, or an empty string."""
     row = tx.execute(
         "SELECT id FROM incident WHERE room = ? AND opened_at >= ? AND kind = ?"
         " AND coalesce(acknowledged_at, answered_at) IS NOT NULL"
@@ -351,7 +351,10 @@ def find_lasting_mute(
 
 
 def find_silence(tx: sqlite3.Connection, labels: Mapping[str, str], at: float) -> Silence | None:
-    """Return the silence that mutes these labels at a time, or None; the one that ends last."""
+    """Return the silence that mutes these labels at a time, or None.
+
+    If several do, return the one that ends last.
+    """
     rows = tx.execute(
         "SELECT * FROM silence WHERE ends_at > ?1 AND starts_at <= ?1 ORDER BY ends_at DESC, id",
         (at,),

@@ -37,7 +37,7 @@ def find_due(db: sqlite3.Connection, before: float) -> Due:
 
 
 def delete_due(db: sqlite3.Connection, before: float, who: str, now: float) -> Iterator[int]:
-    """Delete the incidents that are due, in batches of 500, each recorded in the audit log.
+    """Delete old resolved incidents in batches of 500; record each batch in the audit log.
 
     Yields the number of incidents deleted in each batch.
     """
@@ -61,7 +61,7 @@ def delete_due(db: sqlite3.Connection, before: float, who: str, now: float) -> I
 def delete(tx: sqlite3.Connection, incidents: Iterable[str]) -> None:
     """Delete resolved incidents with everything that belongs to them.
 
-    The triggers that refuse the deletion of history are dropped, and restored afterwards.
+    The triggers that protect history from deletion are dropped first and restored afterward.
     """
     chosen = json.dumps(list(incidents))
     triggers = tx.execute(

@@ -81,16 +81,16 @@ class Silence:
         return SilenceState.ACTIVE if now < self.ends_at else SilenceState.EXPIRED
 
     def mutes(self, labels: Mapping[str, str]) -> bool:
-        """Return whether it mutes an incident with these labels while it is active."""
+        """Return whether the silence, while active, mutes an incident with these labels."""
         return self.labels.items() <= labels.items()
 
     @property
     def kind(self) -> str:
-        """The only kind of incident that it mutes; empty for all kinds."""
+        """The only kind of incident that the silence mutes; empty means all kinds."""
         return self.labels.get("kind", "")
 
     def covers(self, room: Room, sensors: Iterable[Sensor]) -> bool:
-        """Return whether it mutes any incident of a room with these sensors."""
+        """Return whether the silence mutes any incident in a room with these sensors."""
         place = {k: v for k, v in self.labels.items() if k not in {"kind", "severity", "sensor"}}
         known = build_labels(room, kind="", severity="", sensor="")
         own = self.labels.get("sensor")

@@ -1,8 +1,8 @@
 """Find incidents and notices that are stuck for any reason.
 
-An open incident must have a pending escalation step or a finished escalation, an acknowledged one
-must have a pending reminder, and no notice or step must be overdue. Each check is one query over an
-index of open rows. `AlertEngine.check_stuck` restarts incidents without a step.
+An open incident must have a pending escalation step or a finished escalation. An acknowledged
+incident must have a pending reminder. Notices and steps must not be overdue. Each check is a single
+query over an index of open rows. `AlertEngine.check_stuck` restarts incidents without a step.
 """
 
 from __future__ import annotations

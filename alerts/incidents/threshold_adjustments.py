@@ -1,8 +1,8 @@
 """Adjust a sensor's alert threshold from feedback on its alerts, and record each adjustment.
 
-A false alarm raises the threshold by `STEPS`, a confirmed alert lowers it half as far, because most
-alerts should be right. Answers can move the adjustment up to `UPPER` and down to -`ANSWERED`; a
-room test can lower it to -`LOWER`.
+A false alarm raises the threshold, and a confirmed alert lowers it half as far (`STEPS`), because
+most alerts should be right. Answers can move the adjustment up to `UPPER` and down to -`ANSWERED`;
+a room test can lower it to -`LOWER`.
 
 Each adjustment is a row that cannot be changed or deleted. An incident adjusts its sensor's
 threshold only once: a different answer first appends a row that undoes the earlier adjustment. An
