@@ -1,1 +1,1 @@
-"""The staff page: rooms now, incidents, acknowledge, feedback."""
+"""The staff page: current room states, incidents, responses and feedback."""

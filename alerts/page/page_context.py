@@ -151,7 +151,7 @@ class PageContext(Visibility):
             raise HTTPException(403, explain_role(right))
 
     def is_open_to(self, request: Request) -> bool:
-        """Return whether reading needs no sign-in, which is so only in the demo on this machine."""
+        """Return whether reading needs no sign-in (only in the demo, on this machine)."""
         return self.access.open_reading and is_local(request)
 
     async def may_see_wall(self, request: Request) -> bool:
@@ -187,7 +187,7 @@ class PageContext(Visibility):
     async def require_form(
         self, request: Request, right: Right | None = None, *, size: FormSize | None = None
     ) -> None:
-        """Check an action's form and keep it; raise 403 if it is foreign or not allowed."""
+        """Check and keep an action's form; raise 403 if it is not ours or not allowed."""
         if not same_origin(request):
             raise HTTPException(403, _("This form was not sent from this page."))
         session = await self.require_session(request, right)

@@ -97,7 +97,10 @@ def load_rooms(
     intervals: Mapping[str, float],
     only: Collection[Room] | None = None,
 ) -> list[RoomState]:
-    """Return the state of all registered rooms, or of `only`; `intervals` are the learned ones."""
+    """Return the state of all registered rooms, or of `only`.
+
+    `intervals` maps sensors to their learned seconds between readings.
+    """
     opened = [
         _add_state(row)
         for row in _fetch(
@@ -280,7 +283,7 @@ def find_missed_incidents(
 
 
 def find_last_delivery(db: sqlite3.Connection, *, rooms: str | None = None) -> float | None:
-    """Return when one of the newest notices was last delivered, or None."""
+    """Return when a notice was last delivered, or None; only recent notices are considered."""
     row = db.execute(
         "SELECT max(o.finished_at) FROM (SELECT incident, finished_at, status FROM outbox"
         " ORDER BY id DESC LIMIT 500) o"

@@ -127,7 +127,7 @@ class ReportJobs:
         return job
 
     def list_jobs(self, person: str, sites: frozenset[str] | None = None) -> list[Job]:
-        """Return a person's jobs about `sites` that they can see (None means all), newest first."""
+        """Return a person's jobs, newest first; `sites` are the ones they can see, None for all."""
         self._delete_expired()
         return [
             job

@@ -115,7 +115,7 @@ class Visibility:
         return None if ids is None else frozenset(name for key, name in known.items() if key in ids)
 
     def explain_closed(self, person: str, sites: frozenset[str] | None) -> str:
-        """Explain why a token no longer has access to any site; empty if it has."""
+        """Explain why a token no longer has access to any site; empty if it still has access."""
         own = self.policy.find_sites(person) if sites is None else sites
         registry = self._registry
         if own is None or own & registry.sites.keys():

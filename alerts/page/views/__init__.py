@@ -1,1 +1,1 @@
-"""The pages of the staff page, one module a group."""
+"""The pages of the staff page, one module per group."""

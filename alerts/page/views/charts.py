@@ -43,7 +43,7 @@ _CHANNELS: Final = (
     ("pressure",),
     ("light",),
 )
-"""One chart per group; it shows the group's first quantity that the room's sensors report."""
+"""Each group gets one chart, of its first quantity that the room's sensors report."""
 _MAX_POINTS: Final = 1500
 
 

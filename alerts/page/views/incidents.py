@@ -223,7 +223,7 @@ class IncidentPages(PageGroup):
 
 
 def build_pictures(context: PageContext) -> IncidentPictures:
-    """Build the drawer of evidence pictures."""
+    """Return the object that draws evidence pictures."""
     settings = context.settings
     return IncidentPictures(
         settings.database, context.registry, settings.series, context.policy.zone
@@ -257,7 +257,7 @@ def read_replaces(form: FormData) -> int:
 def build_question(
     context: PageContext, error: AnsweredError, verdict: Verdict, cause: str
 ) -> dict[str, Any]:
-    """Build the question whether to replace somebody else's answer, including its number."""
+    """Ask whether to replace somebody else's answer; the data includes its number."""
     old, new = write_answer(error.verdict, error.cause), write_answer(verdict, cause)
     said = {
         "name": context.policy.find_name(error.person),

@@ -47,7 +47,7 @@ _MOST_PERIODS: Final = 53
 
 
 class ReportError(ValueError):
-    """A report cannot be created (message for people); with `is_for_now`, it can be later."""
+    """A report cannot be created; with `is_for_now`, trying again later can succeed."""
 
     def __init__(self, message: str, *, is_for_now: bool = False) -> None:
         super().__init__(message)

@@ -43,7 +43,7 @@ _LENGTHS: Final = Words(
         "336": mark("2 weeks"),
     }
 )
-"""Hours."""
+"""Lengths that a silence can have, by hours."""
 _HOUR_S: Final = 3600.0
 _AHEAD_S: Final = 366 * 86_400.0
 """How far ahead a silence can begin, in seconds."""
