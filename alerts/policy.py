@@ -209,7 +209,7 @@ class AlertPolicy:
     timings: EscalationTimings = field(default_factory=EscalationTimings)
 
     def __post_init__(self) -> None:
-        """Refuse contradictions; ranges and names are checked by the configuration."""
+        """Refuse contradictory settings; the configuration checks ranges and names."""
         if faults := self.timings.find_faults():
             raise PolicyError("\n".join(faults))
 
