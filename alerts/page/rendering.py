@@ -99,7 +99,10 @@ _WORDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class NavLink:
-    """A navigation link, also current for paths `below`; phones show only links with icons."""
+    """A navigation link; it is also marked as current on paths `below`.
+
+    On phones, links without an icon are in a menu.
+    """
 
     path: str
     label: str

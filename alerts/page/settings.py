@@ -43,8 +43,9 @@ class SensorStatus:
     """A registered sensor's state in words, last reading, and data problems by name.
 
     `poll_error` is why polling the device over HTTP has failed since `poll_failing_since`.
-    `no_particles_since` is when it last measured particles, if more than a day ago. `unlikely`
-    lists quantities whose values look like another unit (`detection.quantities.UNLIKELY`).
+    `no_particles_since` is the start of a period of more than a day without particle values.
+    `unlikely` lists quantities whose values look like another unit
+    (`detection.quantities.UNLIKELY`).
     """
 
     state: str
