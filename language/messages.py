@@ -264,8 +264,8 @@ class Sentences:
     parameters. Other parameters are written unchanged. If a code has two messages, the parameter
     ``n`` chooses one.
 
-    >>> Sentences({"back": "back after %(time)s"}, {"time": lambda s, _: f"{s:.0f} s"}).of(
-    ...     fact("back", time=90.0))
+    >>> sentences = Sentences({"back": "back after %(time)s"}, {"time": lambda s, _: f"{s:.0f} s"})
+    >>> sentences.write(fact("back", time=90.0))
     'back after 90 s'
     """
 

@@ -325,7 +325,7 @@ class TestStore:
         _code, found = checked()
         (line,) = problems(found, "store")
         assert line["state"] == "FAULT"
-        assert "make room" in line["remedy"]
+        assert "timeseries.raw_days" in line["remedy"]
 
 
 class TestPeople:

@@ -205,7 +205,7 @@ async def test_air_page(page):
         output = get_text((await page.get("/air")).text)
     assert "main-2-girls" in output
     assert "above the US standard" not in output, "no statement from six hours of readings"
-    assert "readings of 6.0 h only" in output or "readings of 6.2 h only" in output
+    assert "only 6.0 h of readings" in output or "only 6.2 h of readings" in output
 
 
 async def test_sensor_health_page_puts_what_is_wrong_first(page, school):

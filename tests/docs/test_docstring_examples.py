@@ -8,8 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = (
-    "alerts", "benchmarks", "dashboards", "deploy", "detection", "ingest", "plumewatch", "reports",
-    "research", "scale", "sensor_sim", "storage", "tests/support",
+    "alerts", "benchmarks", "dashboards", "deploy", "detection", "docs", "ingest", "language",
+    "plumewatch", "reports", "research", "scale", "sensor_sim", "storage", "tests/support",
 )  # fmt: skip
 MODULES = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
