@@ -1,9 +1,9 @@
 """Events detected elsewhere and received over MQTT; each message carries one event update.
 
 A cluster that runs detection for many schools publishes its events to ``plumewatch/events/SENSOR``.
-The alert engine treats them like events of its own detectors. Sensors may not publish to this
-topic. The id of an event consists of its sensor, onset, kind and model version, so repeated updates
-are recognized in any order. An event that its detector withdraws has ended.
+The alert engine treats them like events of its own detectors. Sensors must not publish to this
+topic. The id of an event consists of its sensor, onset, kind and model version, so the updates of
+an event are recognized in any order. If the detector withdraws an event, the event has ended.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _FIELDS: Final = frozenset(field.name for field in dataclasses.fields(Event))
 
 
 def read_event(payload: bytes) -> Event:
-    """Read the event in a message; `MessageRefusedError` if it is invalid or its id is wrong."""
+    """Return the event in a message; raises `MessageRefusedError` if it or its id is invalid."""
     try:
         tree = msgspec.json.decode(payload, type=dict[str, Any])
         if tree.get("phase") == "withdrawn":
@@ -64,7 +64,7 @@ class EventIntake:
         self._taken: list[Event] = []
 
     def on_message(self, message: Message) -> Outcome:
-        """Return the outcome of a message; accepted events wait for `take`."""
+        """Decide the outcome of a message, and keep an accepted event until `take` is called."""
         try:
             self._taken.append(self._read(message))
         except DecodeError as error:
@@ -77,14 +77,14 @@ class EventIntake:
         return taken
 
     def on_new_session(self) -> None:
-        """Do nothing: events have ids of their own."""
+        """Do nothing, because events are identified by their own ids."""
 
     def on_time(self, _now: float) -> tuple[Reading, ...]:
-        """Return nothing: events do not wait."""
+        """Return no readings, because events never wait."""
         return ()
 
     def waiting_since(self) -> float | None:
-        """Return None: events do not wait."""
+        """Return None, because events never wait."""
         return None
 
     def _read(self, message: Message) -> Event:
@@ -104,7 +104,10 @@ class EventIntake:
 
 
 async def publish_events(settings: BrokerSettings, events: Sequence[Any]) -> None:
-    """Publish rows (`sensor`, `event` as JSON) at QoS 1 in order, until the broker has them all."""
+    """Publish rows (`sensor`, and `event` as JSON) in order at QoS 1.
+
+    Return once the broker has acknowledged all of them.
+    """
     if not events:
         return
     client = make_client(settings, f"{settings.client_id}-stream", clean=True)

@@ -1,9 +1,9 @@
-"""Repair JSON that small devices print: broken, but with only one meaning.
+"""Repair broken JSON from small devices if it can have only one meaning.
 
-Repaired are: an extra comma, a missing value (null), strings and words of Python (``'a'``,
-``None``, ``True``, ``nan``), names without quotes, and numbers as C prints them (``07``, ``.5``,
-``41.``). Text that is cut off or has two meanings stays refused. Takes linear time, and the length
-of the text is bounded.
+It repairs extra commas, missing values (as null), Python strings and words (``'a'``, ``None``,
+``True``, ``nan``), names without quotes, and numbers as C prints them (``07``, ``.5``, ``41.``). It
+does not repair text that is cut off or could have two meanings. It takes linear time, and callers
+bound the length of the text.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _WORDS: Final = {
 
 
 def repair_json(text: str) -> str | None:
-    """Return valid JSON (with ``NaN``) of the same meaning, or None.
+    """Return JSON with the same meaning, or None; it is valid except that it may have ``NaN``.
 
     >>> repair_json("{pm25: 07.5, 'rh': , 'co2': None,}")
     '{"pm25":7.5,"rh":null,"co2":null}'
@@ -60,7 +60,7 @@ def repair_json(text: str) -> str | None:
 
 
 def _make_strict(kind: str, piece: str, *, is_name: bool) -> str:
-    """Return a token as strict JSON; empty if its meaning is unclear."""
+    """Return a token as strict JSON, or an empty string if its meaning is unclear."""
     if kind == "single":
         return json.dumps(piece[1:-1].replace("\\'", "'"), ensure_ascii=False)
     if kind == "number":

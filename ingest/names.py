@@ -1,11 +1,10 @@
-"""Find the quantity that a device's name for a value means, if the name is unambiguous.
+"""Find out which quantity a device's name for a value means, if the name is unambiguous.
 
-`find_quantity` maps a key such as ``PM2.5``, ``pm_2_5_concentration``, ``km100.rpm25c``, ``VOC
-Index`` or ``temp``, and a unit if there is one, to a quantity of the table. A name that could be
-two quantities is none: ``tvoc`` or ``voc`` without a unit is neither ppb nor µg/m³ nor an index. If
-the unit does not fit the quantity, the name was misunderstood, and the value is ignored.
-
-A unit at the end of a name (``pm25_ug_m3``, ``rco2 (ppm)``) counts as the unit.
+`find_quantity` maps a name such as ``PM2.5``, ``pm_2_5_concentration``, ``km100.rpm25c``, ``VOC
+Index`` or ``temp``, and its unit if there is one, to a quantity of the table. A name that could
+mean two quantities is not used: ``tvoc`` or ``voc`` without a unit may be ppb, µg/m³ or an index.
+If the unit does not match the quantity, the name must mean something else, and the value is
+ignored. The unit may also be at the end of the name (``pm25_ug_m3``, ``rco2 (ppm)``).
 """
 
 from __future__ import annotations
@@ -44,15 +43,15 @@ _VOC: Final = re.compile(r"(?:^|_)r?t?vocs?(?:_concentration)?$|^total_voc$|^vol
 _ELSEWHERE: Final = frozenset(_TABLE["elsewhere"])
 _UNIT_FIRST: Final = {"fahrenheit": "degF", "celsius": "degC", "kelvin": "K"}
 _NEED_UNIT: Final = frozenset({"light", "luminosity"})
-"""Names that devices use for lux, volts and counts alike."""
+"""Names that some devices use for lux, and others for volts or counts."""
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _MAX_NAME: Final = 64
 
 
 class Meaning(NamedTuple):
-    """A quantity and how to convert the device's number to the unit of the table.
+    """A quantity, and how to convert the device's number to the unit of the table.
 
-    `unit`: the unit that the payload or the name states; empty if neither does.
+    `unit`: the unit that the payload or the name gives, or empty.
     """
 
     quantity: str
@@ -83,10 +82,10 @@ def _find_own_unit(quantity: str) -> str:
 
 
 def find_conversion(quantity: str, unit: str) -> tuple[float, float] | None:
-    """Return factor and addend that convert a unit to the unit of the table, or None.
+    """Return the factor and addend that convert a unit to the unit of the table, or None.
 
-    Only exact conversions within one quantity: ppb, µg/m³, index and rating are different
-    quantities.
+    Only exact conversions within a quantity are possible: a VOC value in ppb, in µg/m³, as an index
+    and as a rating are different quantities.
 
     >>> find_conversion("n03", "#/0.1L"), find_conversion("tvoc_ppb", "ug/m3")
     ((0.01, 0), None)
@@ -96,7 +95,7 @@ def find_conversion(quantity: str, unit: str) -> tuple[float, float] | None:
 
 
 def list_units(quantity: str) -> tuple[str, ...]:
-    """Return the units that a quantity can be converted from, its own first."""
+    """Return the units that can be converted to the unit of the table, which comes first."""
     return tuple(unit for unit in _CONVERT[_find_own_unit(quantity)] if unit)
 
 
@@ -113,7 +112,7 @@ def find_unit_in_name(name: str) -> str | None:
 
 
 def find_quantity(name: str, unit: str | None = None) -> Meaning | None:
-    """Return what a name means, or None.
+    """Return the meaning of a name, or None if it is unknown or ambiguous.
 
     >>> find_quantity("PM2.5").quantity, find_quantity("tvoc", "ppb").quantity
     ('pm25', 'tvoc_ppb')
@@ -157,12 +156,15 @@ def _look_up_word(word: str, given: str | None) -> Meaning | None:
 
 
 def is_of_room(name: str) -> bool:
-    """Return whether a name has no word for something other than room air."""
+    """Return whether a name may be about room air, having no word for something else."""
     return _ELSEWHERE.isdisjoint(re.split(r"[^a-z0-9]+", name.lower()))
 
 
 def _look_up_key(key: str, unit: str | None, *, whole: bool = True) -> Meaning | None:
-    """Return the meaning of a word; a last word (`whole` false) must be long enough to trust."""
+    """Return the meaning of a name, or of only its last word if not `whole`.
+
+    A last word must be long enough to be unambiguous.
+    """
     match = _PM.search(key) if whole else None
     if match:
         quantity = _PM_OF[next(i for i, g in enumerate(match.groups()) if g)]
@@ -191,11 +193,12 @@ def _fit(quantity: str, unit: str | None) -> Meaning | None:
 def find_quantities(
     content: Mapping[str, object], units: Mapping[str, str] | None = None
 ) -> dict[str, object]:
-    """Return all quantities whose names are certain, in the units of the table.
+    """Return all quantities whose names are unambiguous, in the units of the table.
 
-    The first of several names for one quantity counts. A name that is certain as a whole goes
-    before a name whose first word and unit are certain (``temp_SOIL``). A null or the text "nan" is
-    a fault of its quantity. A value that is neither a number nor the text of one is left out.
+    If several names mean the same quantity, the first one counts. But a name that is unambiguous as
+    a whole has priority over one of which only the first word and the unit are known
+    (``temp_SOIL``). A null or the text "nan" is a fault of its quantity. A value that is neither a
+    number nor text with a number is ignored.
     """
     raw: dict[str, object] = {}
     led: list[tuple[Meaning, object]] = []
@@ -205,7 +208,7 @@ def find_quantities(
             unit = _find_unit_after(value)
             found = None if unit else _WITH_UNIT.fullmatch(value.strip())
             if found and find_unit(found[2]):
-                value, unit = found[1], found[2]  # noqa: PLW2901 - of "6ug/m3"
+                value, unit = found[1], found[2]  # noqa: PLW2901 - splits "6ug/m3"
         meaning = find_quantity(name, unit)
         if meaning is not None:
             _take(raw, meaning, value)
@@ -232,7 +235,7 @@ _LEADING: Final = frozenset({"temp", "temperature", "hum", "humidity", "co2", "p
 
 
 def _look_up_first_word(name: str, unit: str) -> Meaning | None:
-    """Return the meaning of a name with a known *first* word whose value has a fitting unit."""
+    """Return the meaning of a name whose *first* word is known and matches the unit, or None."""
     first, sep, _ = name.partition("_")
     return find_quantity(first, unit) if sep and first.lower() in _LEADING else None
 

@@ -2,13 +2,13 @@
 
 Constraints
 -----------
-Memory use is some ten thousand readings, however long the span: the store is read in slices, which
-grow and shrink with the number of readings in them. A file is complete or absent: it is written
-under a temporary name and renamed. ``plumewatch replay`` reads the CSV.
+Only about ten thousand readings are in memory at a time, however long the span: the store is read
+in slices whose length is adapted to the number of readings in them. A file is written under a
+temporary name and then renamed, so it is never incomplete. ``plumewatch replay`` reads the CSV.
 
-The columns are always the same (`SCHEMA`), so files of several months can be concatenated. In a
-CSV, times are ISO 8601 in UTC, absent values are empty, and text that a spreadsheet would take for
-a formula begins with an apostrophe. Parquet has the text unchanged.
+The columns are always the same (`SCHEMA`), so that the files of several months can be concatenated.
+In a CSV, times are ISO 8601 in UTC, and absent values are empty. Text that a spreadsheet would
+treat as a formula gets an apostrophe in front; in Parquet, text is unchanged.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def read_slices(
     on_time: Callable[[float], None] = lambda _: None,
     sensors: Collection[str] | None = None,
 ) -> Iterator[list[Reading]]:
-    """Read a span slice by slice; raises `StorageUnavailableError`."""
+    """Yield the readings of a span in slices, in time order; raises `StorageUnavailableError`."""
     at, length = start, 600.0
     while at < end:
         until = min(at + length, end)
@@ -87,7 +87,10 @@ def export_readings(
     sensors: frozenset[str] = frozenset(),
     on_time: Callable[[float], None] = lambda _: None,
 ) -> int:
-    """Write the readings of a span to a file, completely or not at all; return their number."""
+    """Write the readings of a span to a file; return their number.
+
+    If this fails, no file is left.
+    """
     count = 0
 
     def frames() -> Iterator[pl.DataFrame]:
@@ -130,7 +133,7 @@ def _make_frame(readings: list[Reading], registry: Registry) -> pl.DataFrame:
 
 
 def _sink(frames: Callable[[], Iterator[pl.DataFrame]], path: Path) -> None:
-    """Write data frames to a Parquet file as they arrive; errors in producing them propagate."""
+    """Write data frames to a Parquet file as they arrive; errors raised by `frames` propagate."""
     raised: list[BaseException] = []
 
     def source(

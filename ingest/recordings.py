@@ -1,12 +1,13 @@
-"""Read recorded readings from CSV: one reading a row, quantities as columns, empty if missing.
+"""Read recorded readings from CSV files (``.csv`` or ``.csv.gz``).
 
-Header: ``time`` (Unix seconds or ISO 8601 with zone), ``sensor``, and any quantity keys. Rows are
-in time order over all sensors. ``.csv`` or ``.csv.gz``.
+Each row is a reading. The columns are ``time`` (Unix seconds, or ISO 8601 with a zone), ``sensor``,
+and any quantities. The cell of a missing value is empty. The rows of all sensors are in time order.
 
-A recording has no receive times, so neighboring rows are used instead. If a row is more than a day
-ahead of the previous row and of most of the next `_LOOK_AHEAD` rows, its clock was wrong. It gets a
-time between its neighbors and the flag ``time_replaced``, as `ingest.validation.settle_time` does
-for live messages. Otherwise its sensor would not be evaluated until that day.
+A recording has no receive times. So a time stamp is checked against the rows around it: if it is
+more than a day ahead of the previous row and of most of the next `_LOOK_AHEAD` rows, the sensor's
+clock was wrong. The reading then gets a time between its neighbors and the flag ``time_replaced``,
+as a live message would get its receive time (`ingest.validation.settle_time`). Otherwise the sensor
+would not be evaluated again until the time of the wrong stamp.
 """
 
 from __future__ import annotations
@@ -41,17 +42,17 @@ _NAMES: Final = 10_000
 
 
 class RecordingError(RefusedError):
-    """A recording cannot be read; the message says where and what is allowed."""
+    """A recording cannot be read; the message gives the place and explains what is allowed."""
 
 
 class _RowError(Exception):
-    """A row or the header cannot be read; the message says why."""
+    """A row or the header cannot be read; the message explains why."""
 
 
 def read_recordings(
     paths: Sequence[Path], on_bytes: Callable[[int], None] = lambda _: None
 ) -> Iterator[Reading]:
-    """Read all files, merged in time order; raises `RecordingError` with file and line."""
+    """Read all files and merge them in time order; raises `RecordingError` with file and line."""
     streams = [_correct_clocks(_read_one(path, on_bytes)) for path in paths]
     if len(streams) == 1:
         yield from streams[0]
@@ -60,7 +61,7 @@ def read_recordings(
 
 
 def _correct_clocks(readings: Iterator[Reading]) -> Iterator[Reading]:
-    """Give rows with time stamps far in the future a time between their neighbors."""
+    """Replace time stamps that are far ahead of their neighbors by a time between these."""
     ahead = deque(islice(readings, _LOOK_AHEAD))
     before = -math.inf
     while ahead:
@@ -100,7 +101,7 @@ def _read_one(path: Path, on_bytes: Callable[[int], None]) -> Iterator[Reading]:
 
 
 class _RowReader:
-    """Parses the rows below one header."""
+    """Parses the rows of one file, given its header."""
 
     def __init__(self, header: list[str]) -> None:
         self._width = len(header)
@@ -123,7 +124,7 @@ class _RowReader:
         self._ids: dict[str, str] = {}
 
     def reading(self, row: list[str]) -> Reading:
-        """Return the reading of a row, with bad values as faults."""
+        """Return the reading in a row; impossible values become faults."""
         if len(row) != self._width:
             raise _RowError(f"{len(row)} cells, the header has {self._width}")
         time, sensor = _parse_time(row[self._time_at]), self._check_name(row[self._sensor_at])

@@ -1,8 +1,8 @@
-"""Topic filters of MQTT, and filters with captures: ``site/{room}/sensor/{id}/state``.
+"""MQTT topic filters, and filters with captures such as ``site/{room}/sensor/{id}/state``.
 
 A level of a `TopicFilter` is fixed text, ``+`` (any one level), ``{name}`` (captures one level) or
-``{name+}`` (captures one or more levels joined by ``/``; at most once). An MQTT filter may also
-have a `#` inside, which matches one or more levels.
+``{name+}`` (captures one or more levels joined by ``/``; at most once in a filter). Unlike in MQTT,
+a plain filter may also have a `#` inside, which matches one or more levels.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _compile_filter(pattern: str) -> re.Pattern[str]:
 
 
 def covers(wide: str, narrow: str) -> bool:
-    """Return whether every topic of one MQTT filter matches another filter."""
+    """Return whether `wide` matches every topic that `narrow` matches."""
     return matches_topic(wide, narrow) and (wide.endswith("#") or not narrow.endswith("#"))
 
 
@@ -50,7 +50,10 @@ def _split_levels(text: str) -> list[str]:
 
 
 def check_filter(text: str) -> str:
-    """Return a valid MQTT filter; `ValueError` says what is allowed, as a noun phrase."""
+    """Return `text` if it is a valid filter.
+
+    Raises `ValueError` with a noun phrase that describes what is allowed.
+    """
     levels = _split_levels(text)
     if levels.count("#") > 1 or any(len(level) > 1 and set(level) & set("+#") for level in levels):
         raise ValueError("a topic filter: levels that are text or +, and at most one #")
@@ -58,9 +61,9 @@ def check_filter(text: str) -> str:
 
 
 class TopicFilter:
-    """A topic filter with captures, which are ``+`` or ``#`` in its MQTT `pattern`.
+    """A topic filter with captures; in its MQTT `pattern`, these are ``+`` or ``#``.
 
-    Raises `ValueError` that says what is allowed, as a noun phrase.
+    Raises `ValueError` with a noun phrase that describes what is allowed.
 
     >>> found = TopicFilter("site/{room}/sensor/{id}/state")
     >>> found.match("site/n2/sensor/b7/state")

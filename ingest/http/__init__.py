@@ -1,1 +1,1 @@
-"""Readings over HTTP, from devices that post and devices that are polled."""
+"""Readings over HTTP, from devices that send them and devices that we poll."""

@@ -1,9 +1,10 @@
-"""Poll sensors over HTTP that push only alarms, or nothing.
+"""Poll sensors over HTTP that send only alarms, or nothing, on their own.
 
-A task for each sensor requests its values every `every_s` seconds. The answers are processed like
-HTTP ingest: decoder, checks, group commit. An answer counts only for the registered sensor,
-whatever device it names. A device that cannot be reached is logged once, counted, and listed in
-`HttpPolls.failing`; like any sensor, it is offline when its readings stop.
+A task for each sensor requests its values every `every_s` seconds. Answers are processed like
+messages to HTTP ingest: decoder, checks, group commit. An answer is accepted only for the
+registered sensor. If a device cannot be reached, this is logged once, each failed request is
+counted, and the sensor is listed in `HttpPolls.failing`. Like any sensor, it counts as offline once
+its readings stop.
 """
 
 from __future__ import annotations
@@ -35,12 +36,15 @@ _REACH: Final = Reach(allow_private=True)
 
 
 class PollError(Exception):
-    """A device gave no usable answer."""
+    """A device did not answer, or its answer cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
 class PolledSensor:
-    """A registered sensor and its request; without a `user`, `secret` is the whole `header`."""
+    """A registered sensor, and how to request its values.
+
+    `secret`: the password of `user`, or without a user the whole value of `header`.
+    """
 
     sensor: str
     decoder: str
@@ -63,7 +67,10 @@ class PolledSensor:
 
 
 async def get(polled: PolledSensor) -> bytes:
-    """Return a device's answer; `PollError` omits the address, which may be secret."""
+    """Return a device's answer.
+
+    Raises `PollError`, whose message omits the address, because it may be secret.
+    """
     try:
         answer = await request(
             "GET",
@@ -84,7 +91,7 @@ async def get(polled: PolledSensor) -> bytes:
 
 
 class PollFailure(NamedTuple):
-    """Why a device gives no usable answer, and since when, Unix seconds."""
+    """Why requests to a device fail, and since when (Unix seconds)."""
 
     reason: str
     since: float
@@ -93,7 +100,7 @@ class PollFailure(NamedTuple):
 class HttpPolls:
     """Poll sensors until cancelled; tests replace `fetch`, `sleep` and `clock`.
 
-    `requests`: number of requests that were ``answered`` or ``failed``.
+    `requests`: number of requests that were ``answered`` and that ``failed``.
     `failing`: sensors whose last request failed.
     """
 
@@ -111,7 +118,7 @@ class HttpPolls:
         self._ingest, self._fetch, self._sleep, self._clock = ingest, fetch, sleep, clock
 
     async def run(self) -> None:
-        """Poll every sensor at its interval, with the first requests spread over it."""
+        """Poll every sensor at its interval; spread the first requests over the interval."""
         async with asyncio.TaskGroup() as group:
             for i, polled in enumerate(self.sensors):
                 first_s = polled.every_s * i / len(self.sensors)

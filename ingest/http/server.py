@@ -1,14 +1,15 @@
 """HTTP ingest: ``POST /ingest/<decoder>[/<sensor>]``, for sensors that have no MQTT.
 
-The answer is the acknowledgment: 200 means that the message is durable, now or from before. It goes
-through the same `Intake` and `GroupCommit` as MQTT messages. docs/http.md explains each status, and
-which refused messages become dead letters.
+The answer is the acknowledgment: status 200 means that the message, or an earlier copy of it, is
+durable. Messages go through the same `Intake` and `GroupCommit` as those from MQTT. docs/http.md
+explains each status, and which rejected messages become dead letters.
 
-The order of checks: address, token, type and length; the body, limited in size and time; signature
-and rate; the intake. An unauthenticated request stores nothing, not even a dead letter.
+A request is checked in this order: address, token, content type and length; then the body is read,
+with limits on its size and time; then signature and rate; then the intake. Nothing from an
+unauthenticated request is stored, not even a dead letter.
 
-Privacy: a vendor's webhook may contain data that we must not keep (`_FOREIGN`). If such a
-message has no measurements, its dead letter keeps the size and no content.
+Privacy: a vendor's webhook may contain data that we must not keep (`_FOREIGN`). If such a message
+has no measurements, its dead letter records only the size, not the content.
 """
 
 from __future__ import annotations
@@ -69,12 +70,15 @@ _STATUS: Final = {Reason.TOO_LARGE: 413, Reason.NOT_ALLOWED: 403, Reason.MALFORM
 _FOREIGN: Final = frozenset({"halo", "verkada"})
 _LONGEST_HEADER: Final = 1_024
 _QUIET_S: Final = 60.0
-"""Pause before a source that keeps sending too much is logged again."""
+"""Log a source that keeps sending too much at most once in this time."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpIngestSettings:
-    """Limits of HTTP ingest; `commit_s` is how long to wait for the disk before a 503."""
+    """Limits of HTTP ingest.
+
+    `commit_s`: how long to wait for the disk before answering with status 503.
+    """
 
     body_s: float = 10.0
     commit_s: float = 10.0
@@ -100,7 +104,7 @@ def _respond(error: HTTPException) -> Response:
 
 
 class HttpIngest:
-    """The ASGI application `app`; `intake` and `commits` are shared with MQTT."""
+    """HTTP ingest as an ASGI application (`app`); shares `intake` and `commits` with MQTT."""
 
     def __init__(
         self,
@@ -139,7 +143,7 @@ class HttpIngest:
             ],
             exception_handlers={HTTPException: _handle_error},
         )
-        self.app.router.redirect_slashes = False  # devices do not follow
+        self.app.router.redirect_slashes = False  # devices do not follow redirects
 
     async def _post(self, request: Request) -> Response:
         known: list[HttpSource] = []
@@ -153,7 +157,7 @@ class HttpIngest:
         return response
 
     async def _ingest(self, request: Request, known: list[HttpSource]) -> Response:
-        """Ingest one message; the source is added to `known` once it is identified."""
+        """Ingest one message; add the source to `known` once it is identified."""
         decoder, sensor = request.path_params["decoder"], request.path_params.get("sensor", "")
         sources = self._sources.get(decoder)
         if sources is None:
@@ -185,7 +189,7 @@ class HttpIngest:
     async def _find_sources(
         self, request: Request, sources: Sequence[HttpSource], signature: Signature | None
     ) -> Sequence[HttpSource]:
-        """Return the source of the token, or all sources that may have signed the body."""
+        """Return the source with this token, or all sources that may have signed the body."""
         address, now = _find_address(request), self._monotonic()
         wait_s = self._guesses.wait_s(address, now)
         if wait_s:
@@ -268,7 +272,7 @@ class HttpIngest:
     def _enter(
         self, source: HttpSource, sensor: str, body: bytes, signature: Signature | None
     ) -> tuple[Outcome, asyncio.Future[None]]:
-        """Decide the outcome and queue it without an await in between."""
+        """Decide the outcome of a message and queue it; there must be no await in between."""
         now, again = self._clock(), False
         if source.signature is not None and signature is not None:
             again = bool(self._signatures.take(signature.digest, now))
@@ -320,7 +324,7 @@ def _check_type(request: Request) -> None:
 
 
 def _read_header(request: Request, name: str) -> str:
-    """Return a header; an overlong one counts as absent."""
+    """Return the value of a header; empty if it is absent or too long."""
     value = request.headers.get(name, "")
     return value if len(value) <= _LONGEST_HEADER else ""
 

@@ -1,14 +1,15 @@
-"""Who may post over HTTP, for which sensors, and how often; pure.
+"""Which senders can post over HTTP, for which sensors, and how often.
 
-A source is one sender with one token. It sends one format, only for its own sensors: the sensors it
-lists or, if it lists none, the sensors registered with its decoder. Only a source that lists none
-may also name unregistered sensors, because these never cause alerts.
+A source is one sender with one token. It sends one format, and only for its own sensors: those in
+its list or, if it has no list, those registered with its decoder. A source without a list can also
+send for unregistered sensors, because these never cause alerts.
 
 Verkada signs its webhook (``Verkada-Signature: <Unix seconds>|<hex>``, HMAC-SHA256 of the raw body,
 ``|`` and the same seconds; apidocs.verkada.com/reference/securing-webhooks). A signature is valid
-for `SIGNATURE_WINDOW_S`; if it is seen again, the message is a redelivery. After a few wrong tokens
-an address must wait, unless a right token came from it lately, so an attacker behind the same
-router cannot silence a sensor.
+for `SIGNATURE_WINDOW_S`; a message with the same signature as an earlier one is a redelivery.
+
+After several wrong tokens, an address must wait. But if a correct token recently came from the same
+address, it need not wait, so that an attacker behind the same router cannot silence a sensor.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ _MAX_ADDRESSES: Final = 10_000
 
 
 class HiddenText(Protocol):
-    """A secret that is never displayed; compares in constant time."""
+    """A secret that is never displayed."""
 
     def matches(self, candidate: str) -> bool:
-        """Return whether a candidate is the secret."""
+        """Return whether a candidate is the secret; takes constant time."""
 
     def reveal(self) -> str:
         """Return the secret."""
@@ -48,10 +49,12 @@ class HiddenText(Protocol):
 class HttpSource:
     """One sender.
 
-    `name`: also the user name for HTTP Basic.
-    `token`: None only for a source that signs; `signature`: shared secret of its signatures.
+    `name`: also the user name for HTTP Basic authentication.
+    `token`: None only for a source that signs its messages.
+    `signature`: shared secret for these signatures.
+    `accepts_unregistered`: whether it can send for unregistered sensors.
     `rate_per_s`: messages per second on average; a burst may have twice as many.
-    `topic`: topic filter of the format; the sensor in the request's path replaces every open level.
+    `topic`: topic filter of the format; the sensor in the request's path replaces its wildcards.
     """
 
     name: str
@@ -64,7 +67,7 @@ class HttpSource:
     topic: str = "+"
 
     def topic_of(self, sensor: str) -> str:
-        """Return the topic of the sensor in a request's path; empty without a sensor.
+        """Return the topic for the sensor in a request's path; empty if there is no sensor.
 
         >>> HttpSource("diy", "native", topic="plumewatch/v1/+/reading").topic_of("b2")
         'plumewatch/v1/b2/reading'
@@ -73,7 +76,11 @@ class HttpSource:
         return "/".join(levels) if sensor else ""
 
     def permits(self, named: str, known: str | None, addressed: str = "") -> bool:
-        """Return whether a reading may come from this source."""
+        """Return whether the source is allowed to send a reading.
+
+        `named`: sensor in the message. `known`: id of the registered sensor, or None.
+        `addressed`: sensor in the request's path.
+        """
         same = fold_id(addressed) in (fold_id(named), fold_id(known or named))
         if addressed and not same and not _is_part(named, (addressed,)):
             return False
@@ -83,12 +90,15 @@ class HttpSource:
 
 
 def _is_part(named: str, wholes: Iterable[str]) -> bool:
-    """Return whether a name is ``<whole>:<part>``, like further sensors of one station."""
+    """Return whether a name is ``<whole>:<part>``, like that of a station's additional sensor."""
     return any(named.lower().startswith(f"{whole.lower()}:") for whole in wholes)
 
 
 def find_by_token(sources: Sequence[HttpSource], authorization: str) -> HttpSource | None:
-    """Return the source of an ``Authorization`` (Bearer or Basic), compared in constant time."""
+    """Return the source with the token in an ``Authorization`` header (Bearer or Basic), or None.
+
+    Tokens are compared in constant time.
+    """
     scheme, _, rest = authorization.partition(" ")
     name, token = None, rest.strip()
     if scheme.lower() == "basic":
@@ -107,7 +117,7 @@ def find_by_token(sources: Sequence[HttpSource], authorization: str) -> HttpSour
 
 
 class Signature(NamedTuple):
-    """Time (as text and in Unix seconds) and digest of a ``Verkada-Signature`` header."""
+    """The time (as text and in Unix seconds) and digest in a ``Verkada-Signature`` header."""
 
     stamp: str
     time: float
@@ -115,7 +125,7 @@ class Signature(NamedTuple):
 
     @classmethod
     def parse(cls, header: str, now: float) -> Signature | None:
-        """Return the signature of a header; None if it is malformed or expired."""
+        """Parse the value of a header; None if it is malformed or expired."""
         match = _SIGNATURE.fullmatch(header.strip())
         if match is None or abs(now - float(match[1])) > SIGNATURE_WINDOW_S:
             return None
@@ -125,7 +135,7 @@ class Signature(NamedTuple):
 def find_by_signature(
     sources: Iterable[HttpSource], signature: Signature, body: bytes
 ) -> HttpSource | None:
-    """Return the source whose secret signed a body, or None."""
+    """Return the source with whose secret the body was signed, or None."""
     found = None
     for source in sources:
         if source.signature is None:
@@ -138,14 +148,18 @@ def find_by_signature(
 
 
 def make_limit(source: HttpSource) -> RateLimit:
-    """Return the rate limit of a source; a burst may have twice its rate."""
+    """Return the rate limit of a source; a burst may have twice the messages of a second."""
     tries = max(round(2 * source.rate_per_s), 2)
     return RateLimit(Bound(tries, tries / source.rate_per_s))
 
 
 @dataclass(slots=True)
 class Guesses:
-    """Wrong tokens by address; after `allowed` in `window_s` it must wait, unless it is trusted."""
+    """Limit guesses of tokens by address.
+
+    After `allowed` wrong tokens within `window_s`, an address must wait, unless a correct token
+    came from it within `trusted_s`.
+    """
 
     allowed: int = 10
     window_s: float = 60.0

@@ -1,7 +1,7 @@
-"""Mappings: tables in the configuration that describe formats no built-in decoder knows.
+"""Mappings: tables in the configuration that describe formats without a built-in decoder.
 
-A mapping is data: it contains no expression, template, script or regular expression, and every list
-and string in it is bounded. `schema` defines what may be written, `decoder` compiles it to a
-`Decoder`, `examples` checks it against its own examples, and `suggest` proposes one from samples
-for a person to approve.
+A mapping is only data: it contains no expressions, templates, scripts or regular expressions, and
+the size of every list and string in it is limited. `schema` defines the tables, `decoder` compiles
+a mapping to a `Decoder`, `examples` tests it with the examples it contains, and `suggest` proposes
+a mapping, based on samples, for a person to approve.
 """

@@ -1,13 +1,13 @@
 """Compile a mapping to a decoder.
 
-A message is read in this order: topic; form of the payload; conditions (`when`); flags; identity,
-time, fields, events; then `build_reading` or a join window. A condition that does not hold raises
-`GuardError`, so the next mapping or decoder may read the message. The same goes for a payload that
-does not parse if the mapping has conditions. A mapping that a route or an HTTP source names reads
-any topic; captures are then empty.
+A message is read in this order: topic, form of the payload, conditions (`when`), flags, identity,
+time, fields, events. Then the values go to `build_reading` or into a join window. If a condition
+does not hold, `GuardError` is raised, so that the next mapping or decoder can try the message. The
+same happens if the payload does not parse and the mapping has conditions. If a route or an HTTP
+source selects the mapping, it reads any topic; if the topic does not match, captures are empty.
 
-A field is a fault if it is null, a sentinel (`missing`), not a number, a text with another unit, or
-outside `range`. A missing value never becomes 0.
+A field is a fault if its value is null, a sentinel (`missing`), not a number, text with a different
+unit, or outside `range`. A missing value never becomes 0.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from ingest.validation import Message
 
 PREFIX: Final = "mapping:"
-"""Prefix of a mapping's name where decoders are named."""
+"""Prefix of the names of mappings among the names of decoders."""
 
 _MAX_SEQ: Final = 2**63 - 1
 _LARGE: Final = 1e15
@@ -64,7 +64,10 @@ _OF_NUMBERS: Final = "0123456789+-.eE"
 
 
 def compile_mapping(config: MappingConfig) -> Decoder:
-    """Return the decoder ``mapping:<name>`` of a mapping; ValueError if it contradicts itself."""
+    """Compile a mapping to the decoder ``mapping:<name>``.
+
+    Raises `ValueError` if the mapping contradicts itself.
+    """
     for place, value, allowed in check_mapping(config):
         raise ValueError(f"{place}: {value}: must be {allowed}")
     mapped = _Mapped(PREFIX + config.name, [config.topic], config)
@@ -77,9 +80,9 @@ def compile_mapping(config: MappingConfig) -> Decoder:
 
 
 def compile_format(name: str, tree: dict[str, Any]) -> Callable[[Message, Context], Readings]:
-    """Return the decode function of a built-in format, a `FormatConfig` in TOML.
+    """Return the decode function of a built-in format, given its `FormatConfig` as a dict.
 
-    Raises ValueError that says what is wrong with the table.
+    Raises `ValueError` that explains what is wrong with the table.
     """
     try:
         config = FormatConfig.model_validate(tree)
@@ -124,16 +127,16 @@ class _Field:
         self._when = compile_conditions(config.when)
         terms = (config.scale, config.offset, factor, addend)
         self.terms = None if terms == (1, 0, 1, 0) else terms
-        """Scale and offset of the field, factor and addend of its unit; None if all are neutral."""
+        """Scale and offset of the field, factor and addend of its unit; None if they do nothing."""
         self._is_exact = self.terms is None and config.range is None
         special = config.when or config.skip or config.missing or config.values or config.outer
         path = config.path or []
         one_key = len(path) == 1 and type(path[0]) is str
         self.key = path[0] if one_key and config.range is None and not special else None
-        """Key of a field whose numbers need no checks; None for other fields."""
+        """Key of a field whose numbers need no checks here; None for other fields."""
 
     def read(self, view: View) -> object:
-        """Return the value in the unit of the table, None for a fault, or `ABSENT`."""
+        """Return the value in the unit of the table, None if it is a fault, or `ABSENT`."""
         if self._when is not None and not self._when(view):
             return ABSENT
         raw = self._read(view)
@@ -153,7 +156,7 @@ class _Field:
         return self.convert(plain) if inside else None
 
     def convert(self, plain: float) -> float:
-        """Return a number of the device in the unit of the table."""
+        """Convert the device's number to the unit of the table."""
         if self.terms is None:
             return plain
         scale, offset, factor, addend = self.terms
@@ -176,7 +179,10 @@ class _Name:
         self._parts = [(part, compile_source(part)) for part in parts]
 
     def find(self, view: View, topic: str) -> str:
-        """Return the name; empty if a part is absent or null. PayloadError if it is invalid."""
+        """Return the sensor's name, or an empty string if a part is absent or null.
+
+        Raises `PayloadError` if the name is invalid.
+        """
         found: list[str] = []
         for part, read in self._parts:
             value = part.fixed or (topic if part.topic else read(view))
@@ -193,7 +199,7 @@ class _Name:
 
 
 class _Mapped:
-    """A compiled mapping, without state."""
+    """A compiled mapping; has no state."""
 
     def __init__(self, name: str, topics: Sequence[str], config: MappingBody) -> None:
         self._name = name
@@ -215,7 +221,7 @@ class _Mapped:
         self._must_nest = config.format == "json" and not whole
 
     def captures(self, topic: str) -> dict[str, str] | None:
-        """Return what the topic filter captures; None if it does not match."""
+        """Return the captures in a topic; None if the topic does not match the filter."""
         for known in self._topics:
             found = known.match(topic)
             if found is not None:
@@ -300,7 +306,10 @@ class _Mapped:
         return context.join(sensor, message, raw, stamp, window_s=window_s, **said)
 
     def _measure(self, view: View) -> dict[str, object]:
-        """Return values, or None for faults, by quantity; the first field that applies counts."""
+        """Return the value of each quantity, or None for a fault.
+
+        If several fields have the same quantity, the first one that applies counts.
+        """
         raw: dict[str, object] = {}
         content = view.content
         members = content if type(content) is dict else {}
@@ -326,7 +335,7 @@ class _Mapped:
     def _find_time(
         self, view: View, message: Message, context: Context, sensor: str
     ) -> float | None:
-        """Return the device's time, NaN if it is unusable."""
+        """Return the device's time; NaN if it is unusable."""
         for time, read, own_zone in self._times:
             value = read(view)
             if value is ABSENT or value is None:

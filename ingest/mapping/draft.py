@@ -1,8 +1,8 @@
-"""A draft of a mapping, and its text: TOML, with comments that mark every guess.
+"""Drafts of mappings, written as TOML with comments that mark every guess.
 
-Anybody may have sent the data in it. Unprintable characters, quotes and backslashes are escaped in
-keys, strings and comments, so a payload can neither end its string nor hide anything from the
-person who reads the text.
+Anybody may have sent the data in a draft. So unprintable characters, quotes and backslashes are
+escaped in keys, strings and comments: a payload can neither end its string nor hide anything from
+the person who reads the text.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _COLUMN: Final = 40
 
 
 class SuggestError(ValueError):
-    """Nothing can be suggested; the message is one sentence."""
+    """There is nothing to suggest; the message explains why in one sentence."""
 
 
 def format_toml(value: object) -> str:
@@ -73,13 +73,13 @@ def _format_key(key: str) -> str:
 
 @dataclass(slots=True)
 class Entry:
-    """Keys of one table, some with a note."""
+    """Keys of one TOML table, some with a note."""
 
     values: dict[str, Any] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
 
     def add(self, key: str, value: object, note: str = "") -> None:
-        """Set a key and its note."""
+        """Set the value and note of a key."""
         self.values[key] = value
         self.notes[key] = note
 
@@ -95,9 +95,10 @@ class Entry:
 
 @dataclass(slots=True)
 class Draft:
-    """What was understood so far; `questions` become comments for a person to decide.
+    """The mapping as far as it is known.
 
-    `topic`: a topic that the filter matches, for the examples.
+    `topic`: topic for the examples, which matches the filter.
+    `questions`: lines that become comments, for a person to decide.
     """
 
     head: Entry
@@ -107,7 +108,10 @@ class Draft:
     questions: list[str] = field(default_factory=list)
 
     def format(self, samples: Iterable[bytes], received: float, zone: tzinfo = UTC) -> str:
-        """Return the mapping as TOML with examples that pass; `SuggestError` if it reads none."""
+        """Return the mapping as TOML, with the samples it reads as examples.
+
+        Raises `SuggestError` if it reads no sample.
+        """
         shown = [self.make_example(sample, received, zone) for sample in samples]
         examples = [entry for entry in shown if entry is not None]
         if not examples:
@@ -131,7 +135,7 @@ class Draft:
         return text
 
     def make_example(self, payload: bytes, received: float, zone: tzinfo) -> Entry | None:
-        """Return a sample with what is read from it, or None if that is nothing."""
+        """Return a sample and the reading in it as an example; None if there is no reading."""
         shown: dict[str, Any] = {"topic": self.topic}
         try:
             shown["payload"] = payload.decode("utf-8")
@@ -167,13 +171,13 @@ class Draft:
 
 
 def find_guessed_units(text: str) -> list[tuple[str, str, str]]:
-    """Return quantity, unit and reason of each unit that a suggestion guesses."""
+    """Return the quantity, unit and reason of each guessed unit in a suggestion."""
     found = _GUESSED_UNIT.finditer(text)
     return [(one["quantity"], one["unit"], one["why"]) for one in found]
 
 
 def _verify(text: str, zone: tzinfo) -> None:
-    """Parse the text as a configuration does, and run its examples."""
+    """Parse the text as part of a configuration, and run its examples."""
     try:
         mapping = MappingConfig.model_validate(tomllib.loads(text)["mapping"][0])
         failed = list(find_failures(compile_mapping(mapping), mapping.example, zone))
@@ -193,7 +197,7 @@ _OF_NAMES: Final = ("sensor", "device", "id", "node", "name", "mac", "serial")
 
 
 def make_slug(text: str) -> str:
-    """Return a name for a mapping, from a topic or what a person gave.
+    """Make a name for a mapping from a topic or from a name that a person entered.
 
     >>> make_slug("Site/{room}/Détecteur 7/state")
     'site-detecteur-7-state'
@@ -206,11 +210,13 @@ def make_slug(text: str) -> str:
 def start_draft(
     topic: str, name: str, form: str, ids: Sequence[str], path: list[Any], metric: int = -1
 ) -> Draft:
-    """Return a draft with a topic filter and the place of the sensor's name.
+    """Return a draft with a topic filter and the source of the sensor's name.
 
-    `ids`: values of the payload that may name the device, best first; `path`: where the first is.
-    `metric`: level of the topic that names the quantity. Raises `SuggestError` if no filter can be
-    made of the topic.
+    `ids`: values of the payload that may name the device, best first.
+    `path`: path of the first of them in the payload.
+    `metric`: index of the topic level that names the quantity, or -1.
+
+    Raises `SuggestError` if the topic cannot be turned into a filter.
     """
     levels = topic.split("/")
     if {"+", "#"} & set(levels):
@@ -243,7 +249,10 @@ def start_draft(
 
 
 def _find_place(levels: list[str], ids: set[str], metric: int) -> tuple[int, str, bool]:
-    """Return the level that names the sensor (-1 for none), why, and whether that is weak."""
+    """Find the topic level that names the sensor.
+
+    Return its index (-1 if there is none), the reason, and whether the reason is weak.
+    """
     free = [i for i, level in enumerate(levels) if level and i != metric]
     named = [i for i in free if fold_id(levels[i]) in ids]
     if not free or (len(free) < 2 and metric < 0):

@@ -1,6 +1,6 @@
 """Decode the examples of a mapping as the service would, and report differences.
 
-Each example gets a context of its own, and its join window, if there is one, is closed after it.
+Each example is decoded in a new context, and its join window, if any, is closed afterward.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ MEANING: Final = {
 }
 
 _TELLING: Final = {"pm1", "n03", "n05", "tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw"}
-"""Quantities, in addition to PM2.5, that distinguish vaping from spray and steam."""
+"""Quantities that, together with PM2.5, help to distinguish vaping from spray and steam."""
 
 
 def find_lacks(quantities: Collection[str], *, has_time: bool) -> list[str]:
-    """Return the keys of `MEANING` that apply to these quantities."""
+    """Return what a mapping with only these quantities lacks, as keys of `MEANING`."""
     read = set(quantities)
     has_particles = not read.isdisjoint(FINE_PARTICLES)
     tells_more = not has_particles or not read.isdisjoint(_TELLING)
@@ -44,11 +44,11 @@ def find_lacks(quantities: Collection[str], *, has_time: bool) -> list[str]:
 
 
 def find_all_lacks(mappings: Sequence[MappingConfig]) -> dict[str, list[str]]:
-    """Return the names of mappings by the quantities that they are missing.
+    """Return, for each key of `MEANING`, the names of the mappings that lack it.
 
-    A mapping without fields, such as of a door contact, lacks nothing. A mapping may lack particles
-    if the device sends vape alarms of its own, or if another mapping of the same sensor (by the
-    examples) reads particles.
+    Some mappings need no particles: if the mapping has no fields (a door contact), if the device
+    sends its own vape alarms, or if another mapping of the same sensor reads particles. Mappings
+    belong to the same sensor if their examples name it.
     """
     lacks: dict[str, list[str]] = {word: [] for word in MEANING}
     for mapping in mappings:
@@ -69,7 +69,7 @@ _OLDEST: Final = 1_000_000_000.0
 def find_failures(
     decoder: Decoder, examples: list[ExampleConfig], zone: tzinfo = UTC
 ) -> Iterator[tuple[int, str]]:
-    """Yield the number of each example that fails, and one sentence that says how."""
+    """Yield the index of each example that fails, and a sentence that explains how."""
     for place, example in enumerate(examples):
         failure = find_failure(decoder, example, zone)
         if failure:
@@ -77,7 +77,7 @@ def find_failures(
 
 
 def read_example(decoder: Decoder, example: ExampleConfig, zone: tzinfo = UTC) -> Readings:
-    """Return the readings of an example; raises `DecodeError` if it is refused."""
+    """Return the readings of an example; raises `DecodeError` if it is rejected."""
     payload = (
         bytes.fromhex(example.payload_hex)
         if example.payload is None and example.payload_hex is not None
@@ -92,7 +92,7 @@ def read_example(decoder: Decoder, example: ExampleConfig, zone: tzinfo = UTC) -
 
 
 def find_failure(decoder: Decoder, example: ExampleConfig, zone: tzinfo = UTC) -> str:
-    """Return one sentence that says how an example fails; empty if it passes."""
+    """Return a sentence that explains how an example fails, or an empty string if it passes."""
     try:
         readings = read_example(decoder, example, zone)
     except DecodeError as error:

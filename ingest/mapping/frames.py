@@ -1,4 +1,4 @@
-"""Write the skeleton of a mapping for binary frames; only a data sheet tells their offsets."""
+"""Write the skeleton of a mapping for binary frames; a person adds offsets from the data sheet."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ _SAMPLES: Final = 3
 
 
 def sketch(topic: str, samples: Sequence[bytes], received: float, name: str = "") -> str:
-    """Return the skeleton for samples that are bytes, hex or base64, alone or in JSON, or ""."""
+    """Return the skeleton of a mapping for frames; empty if the samples contain none.
+
+    Frames may be bytes, hex or base64, alone or in JSON.
+    """
     found = [(frame, sample) for sample in samples for frame in _find_frames(sample)]
     alike = [(frame, sample) for frame, sample in found if frame[:3] == found[0][0][:3]][:_SAMPLES]
     if not alike:
@@ -45,7 +48,7 @@ def sketch(topic: str, samples: Sequence[bytes], received: float, name: str = ""
     binary = {"encoding": encoding, "path": [*path], "min_length": least}
     draft.head.add("binary", {key: value for key, value in binary.items() if value != []})
     sign = {"event": "restart", "at": {"offset": 0, "type": "u8"}, "present": True}
-    draft.events.append(Entry(sign))  # so that the examples name the sensor
+    draft.events.append(Entry(sign))  # otherwise the examples would have no reading
     differ = ("^^" if len({content[k] for content in contents}) > 1 else "  " for k in range(least))
     lines = [*_HEADING, "[[mapping]]", *draft.head.lines(), ""]
     lines += [f"# offset   {' '.join(f'{k:2}' for k in range(least))}"]

@@ -1,7 +1,8 @@
-"""The types of ``[[mapping]]`` in the configuration, with their bounds.
+"""The types of ``[[mapping]]`` in the configuration, with their limits.
 
-Each type checks its own values. `check_mapping` checks entries against each other (does the unit
-fit the quantity, does the topic have that capture), so a person sees all faults at once.
+Each type checks its own values. `check_mapping` checks whether entries fit together, for example
+that the unit matches the quantity and that the topic has the capture. It reports all faults at
+once.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 MAX_MAPPINGS: Final = 64
 MAX_ITEMS: Final = 64
-"""Devices in one message (`EachConfig`)."""
+"""Default limit for the devices in one message (`EachConfig`)."""
 _MAX_KEY: Final = 128
 _MAX_FRAME: Final = 1024
 
@@ -42,14 +43,14 @@ def _check_scalar(value: object) -> Scalar:
 
 
 class Pick(_Part):
-    """Selects the first object of a list whose member `where` equals a value."""
+    """Selects the first object in a list whose member `where` equals a value."""
 
     where: Annotated[str, Field(min_length=1, max_length=_MAX_KEY)]
     equals: Annotated[Any, PlainValidator(_check_scalar)]
 
 
 class Ends(_Part):
-    """Selects the first key of an object that ends with a text."""
+    """Selects the first key of an object that ends with `ends`."""
 
     ends: Annotated[str, Field(min_length=1, max_length=_MAX_KEY)]
 
@@ -81,7 +82,7 @@ def _check_filter(text: str) -> str:
 
 
 def check_zone(name: str) -> str:
-    """Return a valid zone of a time; ValueError says what is allowed."""
+    """Return `name` if it is valid; raises `ValueError` that describes what is allowed."""
     if name not in ("site", "none") and name not in available_timezones():
         raise ValueError("site, none, or a time zone of the IANA list")
     return name
@@ -122,9 +123,9 @@ Moment = Annotated[float, BeforeValidator(_parse_time)]
 
 
 class AtConfig(_Part):
-    """A place in the frame, `offset` bytes from its start, and the `type` found there.
+    """A value in the frame: its `offset` in bytes from the start, and its `type`.
 
-    Type `hex` is `length` bytes as hex digits, for identities; every other type is a number. `bit`
+    Type `hex` is `length` bytes as hex digits, for identities; all other types are numbers. `bit`
     selects one bit (0 is the lowest) of an unsigned integer.
     """
 
@@ -136,7 +137,7 @@ class AtConfig(_Part):
 
 
 class SourceConfig(_Part):
-    """Where a value is: exactly one of a path, a capture of the topic, and a place in the frame.
+    """Where a value comes from: exactly one of a path, a capture of the topic, or the frame.
 
     The empty path is the whole payload. If a message contains several devices (`EachConfig`), a
     path starts at the device, or with `outer` at the whole message.
@@ -149,7 +150,7 @@ class SourceConfig(_Part):
 
 
 class IdentityConfig(SourceConfig):
-    """Where the sensor's name is: a source, a fixed text, or the whole topic."""
+    """Where the sensor's name comes from: a source, a fixed text, or the whole topic."""
 
     fixed: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     topic: bool = False
@@ -157,7 +158,7 @@ class IdentityConfig(SourceConfig):
 
 
 class ConditionConfig(SourceConfig):
-    """A source and exactly one test of it."""
+    """A source, and exactly one test of its value."""
 
     equals: AnyScalar | None = None
     one_of: Annotated[list[AnyScalar], Field(min_length=1, max_length=32)] | None = None
@@ -172,7 +173,7 @@ Identity = Annotated[
 
 
 class BinaryConfig(_Part):
-    """Where the frame is: text at a path in hex or base64, or the payload itself (`raw`)."""
+    """Where the frame is: hex or base64 text at a path, or the payload itself (`raw`)."""
 
     encoding: Literal["hex", "base64", "raw"]
     path: Path = []
@@ -181,14 +182,17 @@ class BinaryConfig(_Part):
 
 
 class EachConfig(_Part):
-    """Where a message has several devices: a list or an object; place or name is ``key``."""
+    """The list or object that contains several devices.
+
+    The device's index in the list, or its name in the object, is its ``key``.
+    """
 
     path: Path
     most: Annotated[int, Field(ge=1, le=1_000)] = MAX_ITEMS
 
 
 class TimeConfig(SourceConfig):
-    """When the device took the measurement."""
+    """Where the time of the measurement comes from, and its possible formats."""
 
     formats: Annotated[
         list[Annotated[str, AfterValidator(check_form)]], Field(min_length=1, max_length=8)
@@ -245,7 +249,7 @@ class ExampleConfig(_Part):
 
 
 class MappingBody(_Part):
-    """Which messages a mapping reads, and where their parts are."""
+    """Which messages a mapping reads, and where it finds their parts."""
 
     format: Literal["json", "text", "pairs", "form", "csv", "raw"] = "json"
     when: Conditions = []
@@ -263,7 +267,7 @@ class MappingBody(_Part):
 
 
 class MappingConfig(MappingBody):
-    """One mapping of a school's configuration; `version` is the version of this schema."""
+    """One mapping in a school's configuration; `version` is the version of this schema."""
 
     version: Literal[1]
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
@@ -272,7 +276,7 @@ class MappingConfig(MappingBody):
 
 
 class FormatConfig(_Part):
-    """A built-in format; its mappings are tried in order, then `otherwise` applies."""
+    """A built-in format; its mappings are tried in order, and if none fits, `otherwise` applies."""
 
     summary: str
     topics: list[Topic] = []
@@ -285,7 +289,10 @@ Found: TypeAlias = "tuple[str, str, str]"
 
 
 def check_mapping(mapping: MappingConfig) -> Iterator[Found]:
-    """Yield faults between the entries of a mapping: path inside it, value found, allowed."""
+    """Yield the entries of a mapping that do not fit together.
+
+    Each result has the path in the mapping, the value, and what is allowed.
+    """
     captures = set(TopicFilter(mapping.topic).captures)
     yield from _check_each(mapping, captures)
     if mapping.each is not None:
@@ -369,7 +376,7 @@ def _check_path(form: str, place: str, path: list[Any]) -> Iterator[Found]:
 
 
 def check_field(place: str, field: FieldConfig) -> Iterator[Found]:
-    """Yield faults between the keys of one field: path, value found, allowed."""
+    """Yield the keys of a field that do not fit together: path, value, and what is allowed."""
     if find_conversion(field.quantity, field.unit) is None:
         allowed = ", ".join(list_units(field.quantity))
         yield f"{place}.unit", repr(field.unit), f"a unit of {field.quantity}: {allowed}"

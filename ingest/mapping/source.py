@@ -1,7 +1,7 @@
 """Parse a payload for a mapping, and compile the sources and conditions in the mapping.
 
-Sizes are checked before parsing (`ingest.validation.check_json`). Reading a source costs at most
-the length of its path times `_MAX_ITEMS`; nothing is evaluated.
+Sizes are checked before parsing (`ingest.validation.check_json`). The cost of reading a source is
+at most the length of its path times `_MAX_ITEMS`. Nothing in a mapping or payload is executed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ingest.validation import Limits
 
 ABSENT: Final = object()
-"""Marks an absent value; None is a JSON null."""
+"""Marks an absent value, whereas None is a JSON null."""
 
 _MAX_ITEMS: Final = 256
 _MAX_TEXT: Final = 4_096
@@ -34,7 +34,7 @@ _FLOATS: Final = {"f32": "f", "f64": "d"}
 
 
 def parse(form: str, payload: bytes, limits: Limits) -> Any:
-    """Return the content of a payload: a JSON value, text, texts by name, or a line's cells."""
+    """Parse a payload; return a JSON value, text, texts by name, or the cells of a CSV line."""
     if form == "json":
         return load_json(payload, limits)
     if form == "text":
@@ -50,7 +50,7 @@ def parse(form: str, payload: bytes, limits: Limits) -> Any:
 
 
 def parse_csv(payload: bytes) -> tuple[list[str], list[list[str]]]:
-    """Return the column names of CSV, if it has a header, and its lines of values."""
+    """Return the column names (empty if CSV has no header) and the lines of values."""
     text = decode_text(payload, _MAX_TEXT)
     separator = max(",;\t", key=text.count)
     names: list[str] = []
@@ -93,7 +93,10 @@ def extract_frame(binary: BinaryConfig, content: object, payload: bytes) -> byte
 
 @dataclass(slots=True)
 class View:
-    """One message; `outer` is all of it if `content` is one of several devices in it."""
+    """One message, or one of the devices in it.
+
+    `outer`: the whole message if `content` is only one device.
+    """
 
     captures: Mapping[str, str]
     content: object
@@ -107,7 +110,7 @@ if TYPE_CHECKING:
 
 
 def compile_source(source: SourceConfig) -> Getter:
-    """Return a function that reads a source in a view, or returns `ABSENT`."""
+    """Return a function that returns the value of a source in a view, or `ABSENT`."""
     capture, at, path = source.capture, source.at, tuple(source.path or ())
     if capture is not None:
         return lambda view: view.captures.get(capture, ABSENT)
@@ -168,7 +171,7 @@ def compile_conditions(conditions: Sequence[ConditionConfig]) -> Test | None:
 
 
 def follow_path(value: object, path: Iterable[Any]) -> Any:
-    """Return the value at a path of nested content, or `ABSENT`."""
+    """Return the value at a path in nested content, or `ABSENT`."""
     for step in path:
         if type(value) is dict and type(step) is str:
             value = value.get(step, ABSENT)
@@ -214,7 +217,7 @@ def _read_bytes(frame: bytes, at: AtConfig) -> object:
 
 
 def is_same(value: object, wanted: object) -> bool:
-    """Return whether a value equals the wanted one; a text is never a number, and true is not 1."""
+    """Return whether two values are equal; text never equals a number, nor true 1."""
     if isinstance(wanted, bool) or isinstance(value, bool):
         return value is wanted
     if isinstance(wanted, int | float):

@@ -1,11 +1,11 @@
-"""Propose a mapping for a topic from samples; a person approves it by pasting it.
+"""Propose a mapping for a topic, based on samples; a person approves it by pasting it.
 
-Quantities are guessed from well-known names (`ingest.names`). A unit stated by the name or the
-payload is used; any other unit is a guess and marked as one. A value that
-could be several quantities (a ``tvoc`` without unit) is left out, and a comment lists the choices.
+Quantities are guessed from well-known names (`ingest.names`). If the name or the payload gives the
+unit, that unit is used; otherwise the unit is a guess and is marked as such. A value that could be
+several quantities (``tvoc`` without a unit) is left out, and a comment lists the choices.
 
-Anybody may have sent the samples: their size, depth and number of values are bounded, nothing in
-them is executed, and everything written is escaped (`ingest.mapping.draft`).
+Anybody may have sent the samples. So their size, depth and number of values are limited, nothing in
+them is executed, and everything in the output is escaped (`ingest.mapping.draft`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Steps = tuple[Any, ...]
 Leaves = dict[Steps, list[Any]]
-"""Values of all samples by path."""
+"""The values in all samples, by path."""
 
 _MAX_SAMPLE: Final = 16_384
 _MAX_SAMPLES: Final = 32
@@ -41,7 +41,7 @@ _EXAMPLES: Final = 3
 _DEPTH: Final = 6
 _LIMITS: Final = Limits()
 _FORMS: Final = ("json", "text", "form", "pairs", "csv")
-"""Forms of payloads, in the order in which they are tried."""
+"""Forms of payloads, in the order in which to try them."""
 _PLAIN: Final = frozenset({"value", "val", "v", "reading", "current"})
 _IDENTITY: Final = frozenset(
     {"sensor_id", "device_id", "deviceid", "device", "sensor", "mac", "serial", "serialno", "id"}
@@ -50,11 +50,11 @@ _IDENTITY: Final = frozenset(
 _SIZE: Final = re.compile(r"(?<=_)p(?=\d)", re.IGNORECASE)
 _SENTINELS: Final = (65535, 65534, 32767, -1, -99, -999, -1000, -9999)
 _LIKELIER: Final = {"temp": "degF", "rh": "fraction"}
-"""Units of values that are unlikely in the usual unit; masses are then in mg/m³."""
+"""Unit to guess if the values are unlikely in the usual unit; for other quantities it is mg/m³."""
 
 
 class _Meaning(NamedTuple):
-    """Quantity and unit of a value, and their source; without a `source`, the unit is a guess."""
+    """Quantity and unit of a value, and the source of the unit; empty if the unit is a guess."""
 
     quantity: str
     unit: str
@@ -86,10 +86,11 @@ def suggest(
     zone: tzinfo = UTC,
     columns: str = "",
 ) -> str:
-    """Return a mapping as TOML, whose examples pass.
+    """Return a mapping as TOML, with examples that pass.
 
-    `columns`: names of the columns of CSV without a header. Raises `SuggestError` if nothing in
-    the samples is understood.
+    `columns`: names of the columns, for CSV without a header.
+
+    Raises `SuggestError` if nothing in the samples is recognized.
     """
     usable = [s for s in samples[:_MAX_SAMPLES] if 0 < len(s) <= _MAX_SAMPLE]
     if not usable:
@@ -99,7 +100,7 @@ def suggest(
 
 
 class _Suggestion(NamedTuple):
-    """What a person gave for a suggestion."""
+    """The input for a suggestion."""
 
     topic: str
     samples: list[bytes]
@@ -133,7 +134,7 @@ class _Suggestion(NamedTuple):
         return start_draft(self.topic, self.name, form, [*ids.values()], path, metric)
 
     def _draft_bare_value(self) -> Draft:
-        """Draft a mapping of topics in which one level names the quantity of a bare value."""
+        """Draft a mapping for bare values, whose quantity is named by a level of the topic."""
         levels = self.topic.split("/")
         places = [i for i, level in enumerate(levels) if _look_up(level) or _may_be_voc(level)]
         if not places:
@@ -157,7 +158,7 @@ class _Suggestion(NamedTuple):
         return draft
 
     def _draft_columns(self, samples: list[bytes], lines: list[list[str]]) -> Draft:
-        """Draft a mapping of CSV, whose columns are named by a header or by `columns`."""
+        """Draft a mapping for CSV, whose columns are named by a header or by `columns`."""
         width = len(lines[0])
         headers = (",".join(found) for sample in samples if (found := parse_csv(sample)[0]))
         header = self.columns or next(headers, "")
@@ -180,7 +181,7 @@ class _Suggestion(NamedTuple):
         return draft
 
     def _draft_values(self, form: str, contents: list[Any]) -> Draft:
-        """Draft a mapping of several named values in one payload."""
+        """Draft a mapping for payloads with several named values."""
         leaves: Leaves = {}
         for content in contents:
             for path, value in _walk(content):
@@ -203,7 +204,7 @@ class _Suggestion(NamedTuple):
             )
         if lines:
             draft.questions += ["Not taken:", *lines]
-        # All samples have this key, so other messages of the topic go to other decoders.
+        # Require a key that all samples have, so other decoders get the topic's other messages.
         for key in (field.values["path"][0] for field in draft.fields):
             if type(key) is str and all(type(c) is dict and key in c for c in contents):
                 draft.head.add("when", [{"path": [key], "present": True}])
@@ -211,7 +212,7 @@ class _Suggestion(NamedTuple):
         return draft
 
     def _add(self, draft: Draft, path: Steps, leaves: Leaves, contents: list[Any]) -> bool:
-        """Add a value as a field, an event or a question; return False if it is none of these."""
+        """Add a value to the draft as a field, event or question; return whether it is known."""
         values, word = leaves[path], _name_of(path)
         value = values[0]
         if "tamper" in re.split(r"[^a-z]+", word.lower()) and type(value) in (bool, int):
@@ -236,7 +237,7 @@ class _Suggestion(NamedTuple):
 
 
 def _parse_any(payload: bytes) -> tuple[str, Any] | None:
-    """Return form and content of a payload; None if it has none of the known forms."""
+    """Return the form and content of a payload; None if it has none of the known forms."""
     for form in _FORMS:
         if form in ("form", "pairs") and (form == "form") != (b"&" in payload):
             continue
@@ -246,7 +247,7 @@ def _parse_any(payload: bytes) -> tuple[str, Any] | None:
                 is_read = parse_number(content) is not None
             elif form == "csv":
                 is_read = len(content) > 1
-            elif form == "pairs":  # a time of day is not a pair
+            elif form == "pairs":  # "10:05" is a time, not a pair
                 is_read = any(key[0].isalpha() for key in content)
             else:
                 is_read = type(content) in (dict, list) and content != {}
@@ -256,7 +257,7 @@ def _parse_any(payload: bytes) -> tuple[str, Any] | None:
 
 
 def _walk(content: Any, path: Steps = ()) -> Iterator[tuple[Steps, Any]]:
-    """Yield scalar values with their paths; items of lists are found by their name, if any."""
+    """Yield each scalar value with its path; list items are identified by their name, if any."""
     if len(path) > _DEPTH:
         return
     if type(content) is dict:
@@ -273,7 +274,7 @@ def _walk(content: Any, path: Steps = ()) -> Iterator[tuple[Steps, Any]]:
 
 
 def _pick(item: Any) -> Pick | None:
-    """Return how to find an item of a list again: by the member that is a known name."""
+    """Return a step that finds a list item by the member that names its quantity, or None."""
     for key, value in item.items() if type(item) is dict else ():
         named = type(value) is str and len(value) <= 64 and _look_up(value)
         if named and 0 < len(key) <= 128:
@@ -286,7 +287,7 @@ def _find(leaves: Leaves, names: frozenset[str]) -> list[Steps]:
 
 
 def _find_ids(leaves: Leaves) -> dict[Steps, str]:
-    """Return the values that may name the device, best first."""
+    """Return the values that may name the device, by path, best first."""
     found = [
         path
         for path in _find(leaves, _IDENTITY)
@@ -299,7 +300,7 @@ def _find_ids(leaves: Leaves) -> dict[Steps, str]:
 
 
 def _add_time(leaves: Leaves, draft: Draft) -> Steps | None:
-    """Use the first value that is a time by its name; return its path."""
+    """Add the first value whose name means a time to the draft; return its path."""
     for path, (value, *_) in leaves.items():
         if not is_time(_name_of(path), value):
             continue
@@ -320,7 +321,7 @@ def _add_time(leaves: Leaves, draft: Draft) -> Steps | None:
 
 
 def _look_up(name: str, unit: str | None = None) -> _Meaning | None:
-    """Return what a well-known name means, with the unit of the payload if there is one."""
+    """Return the meaning of a well-known name, with the unit of the payload if there is one."""
     meaning = find_quantity(name, unit)
     if meaning is not None:
         source = f"as the {'payload' if unit else 'name'} says" if meaning.unit else ""
@@ -332,14 +333,14 @@ def _look_up(name: str, unit: str | None = None) -> _Meaning | None:
 
 
 def _may_be_voc(name: str) -> bool:
-    """Return whether a name is a measure of VOC whose unit alone says which one."""
+    """Return whether a name means a VOC quantity that only the unit could identify."""
     return find_quantity(name) is None and find_quantity(name, "ppb") is not None
 
 
 def _guess(path: Steps, leaves: Leaves, unit: str | None = None) -> _Meaning | None:
-    """Return what the name of a value means, alone or after its parent's (``pm.p25``).
+    """Return the meaning of a value's name, alone or combined with its parent's (``pm.p25``).
 
-    At Sensor.Community, ``P1`` beside ``P0`` or ``P2`` is PM10, so it is not guessed.
+    ``P1`` next to ``P0`` or ``P2`` is not taken for PM1, because for Sensor.Community it is PM10.
     """
     word, two = _name_of(path), "_".join(_names_in(path)[-2:])
     if word.lower() != "p1" or {"p0", "p2"}.isdisjoint(_name_of(p).lower() for p in leaves):
@@ -348,7 +349,7 @@ def _guess(path: Steps, leaves: Leaves, unit: str | None = None) -> _Meaning | N
 
 
 def _find_unit(path: Steps, value: Any, contents: list[Any]) -> str | None:
-    """Return the unit in a value's text (``"30.11 °C"``) or in a member `unit` beside it."""
+    """Return the unit in a value's text (``"30.11 °C"``) or in the member `unit` next to it."""
     if type(value) is str:
         after = value.strip().lstrip("0123456789+-.eE").strip()
         if after and find_unit(after):
@@ -383,7 +384,7 @@ def _make_field(path: Steps, values: list[Any], meaning: _Meaning | None) -> Ent
 
 
 def _names_in(path: Steps) -> list[str]:
-    """Return the names in a path, without an uninformative last one (``value``)."""
+    """Return the names in a path, without a last name that has no meaning (``value``)."""
     words = [step.equals if isinstance(step, Pick) else step for step in path]
     texts = [word for word in words if type(word) is str]
     while len(texts) > 1 and texts[-1].lower() in _PLAIN:
@@ -396,7 +397,7 @@ def _name_of(path: Steps) -> str:
 
 
 def _write_path(path: Steps) -> list[Any]:
-    """Return a path as a mapping writes it."""
+    """Return a path in the form used in mappings."""
     return [{"where": s.where, "equals": s.equals} if isinstance(s, Pick) else s for s in path]
 
 

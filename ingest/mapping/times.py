@@ -1,9 +1,9 @@
 """Parse time stamps in the forms that a mapping lists.
 
-A form is ``iso8601``, ``unix_s``, ``unix_ms``, ``unix_us``, ``unix_ns``, ``unix`` (told apart by
-magnitude), or a pattern of ``strptime`` directives: ``%Y %m %d %H %I %M %S %f %p %z %%``, each at
-most once. Numbers of a pattern may be unpadded (``2019-3-8 13:22:12``); ``%f`` takes any number of
-digits; ``%z`` is ``Z``, ``+hh:mm`` or ``+hhmm``.
+A form is ``iso8601``, ``unix_s``, ``unix_ms``, ``unix_us``, ``unix_ns``, ``unix`` (the magnitude
+decides the unit), or a pattern of ``strptime`` directives: ``%Y %m %d %H %I %M %S %f %p %z %%``,
+each at most once. Numbers in a pattern need no leading zeros (``2019-3-8 13:22:12``). ``%f``
+accepts any number of digits, and ``%z`` accepts ``Z``, ``+hh:mm`` and ``+hhmm``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SHORT: Final = frozenset(
     | {"tsms", "timems", "timestampms", "epochms"}
     | {"measuredat", "sampledat", "recordedat", "createdat"}
 )
-"""Names of a time only if the value is one."""
+"""Names that mean a time only if the value looks like one."""
 _PLAUSIBLE_S: Final = (1e9, 4_102_444_800.0)
 """From 2001 to 2100."""
 _DIRECTIVE: Final = re.compile("%(.?)")
@@ -37,7 +37,7 @@ _MAX_TEXT: Final = 64
 
 
 def check_form(form: str) -> str:
-    """Return a valid form; ValueError says what is allowed."""
+    """Return `form` if it is valid; raises `ValueError` that describes what is allowed."""
     if form in UNIX or form in ("iso8601", "unix"):
         return form
     words = "iso8601, unix, unix_s, unix_ms, unix_us, unix_ns or a pattern of %Y %m %d %H %M %S"
@@ -52,7 +52,9 @@ def check_form(form: str) -> str:
 
 
 def find_form(value: object) -> str:
-    """Return the form of a time stamp, as a number from 2001 to 2100; empty if it is not one.
+    """Return the form of a time stamp; empty if the value is not one.
+
+    A number must be a time from 2001 to 2100.
 
     >>> [find_form(value) for value in (1764321000, 1764321000250, "2026-09-21 10:05", 68.4)]
     ['unix_s', 'unix_ms', 'iso8601', '']
@@ -67,7 +69,7 @@ def find_form(value: object) -> str:
 
 
 def is_time(name: str, value: object) -> bool:
-    """Return whether a name means a time stamp.
+    """Return whether the name of a value means a time stamp.
 
     >>> is_time("ts", 5000), is_time("t", 68.4), is_time("t", 1764321000)
     (True, False, True)
@@ -79,8 +81,8 @@ def is_time(name: str, value: object) -> bool:
 def read_time(value: object, form: str, received: float, zone: tzinfo | None) -> float | None:
     """Return a time stamp in Unix seconds; None if it does not have this form.
 
-    `zone`: of texts without an offset, which are unusable without it. `received` decides which of
-    the two passes of a repeated local hour is meant.
+    `zone`: time zone for text without an offset; if it is None, such text is unusable.
+    `received`: receive time; if a local time occurs twice, the one closer to it is used.
 
     >>> read_time("2019-3-8 13:22:12", "%Y-%m-%d %H:%M:%S", 0.0, None) is None
     True
