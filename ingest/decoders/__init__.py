@@ -1,20 +1,21 @@
-"""Payload decoders: one entry a format in ``decoders.toml``.
+"""Payload decoders; each format has an entry in ``decoders.toml``.
 
-A format is a table (``ingest/formats/<name>.toml``) if a mapping can describe it, otherwise a
-module here. A decoder turns one `Message` into validated readings and raises only `DecodeError`. A
-format keeps its memory in `Context.states`. The contract tests and the fuzz target run over the
-table. See `ingest.decoding` for its rows and `ingest.validation` for the rules of all formats.
+If a mapping can describe a format, the format is a table (``ingest/formats/<name>.toml``);
+otherwise it is a module here. A decoder turns one `Message` into validated readings and raises only
+`DecodeError`. It keeps its state in `Context.states`. The contract tests and the fuzz target cover
+all entries. `ingest.decoding.Decoder` describes an entry, and `ingest.validation` the rules for all
+formats.
 
-Decoders that may read a topic, in the order in which they are tried (`Routes`):
+For each topic, these decoders are tried in this order (`Routes`):
 
-1. The decoder that the registry names for the topic's sensor. A topic belongs to a sensor if one of
-   its levels, or several in a row joined by ``:``, is the sensor's id or alias. A decoder with
-   topics of its own reads these, and topics that no decoder of the table matches. A mapping reads
-   only topics that match its filter.
+1. The decoder that is registered for the topic's sensor. A topic belongs to a sensor if one of its
+   levels, or several consecutive levels joined by ``:``, is the sensor's id or alias. If the
+   decoder has topics, it reads only these and topics that no decoder in ``decoders.toml`` matches.
+   A mapping reads only topics that match its filter.
 2. Mappings, in the order of the configuration. If the conditions of a mapping do not hold, the next
    decoder is tried.
-3. The first matching route of the configuration.
-4. The first matching decoder of the table.
+3. The first matching route in the configuration.
+4. The first matching decoder in ``decoders.toml``.
 """
 
 from __future__ import annotations
@@ -42,9 +43,10 @@ FORMATS: Final = Path(__file__).parents[1] / "formats"
 
 
 def load_format(name: str) -> Decoder:
-    """Return the decoder of a format, which is compiled when its first message arrives.
+    """Return the decoder of a table in ``ingest/formats``, compiled when its first message arrives.
 
-    A faulty table refuses every message with a reason; the contract tests send one.
+    If the table is faulty, every message is rejected with the reason; the contract tests detect
+    this.
     """
     path = FORMATS / f"{name}.toml"
     tree = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -68,7 +70,7 @@ def load_format(name: str) -> Decoder:
 
 
 def _load_row(name: str, row: dict[str, Any]) -> Decoder:
-    """Return the decoder of a row of ``decoders.toml``."""
+    """Return the decoder for an entry of ``decoders.toml``."""
     if not row:
         return load_format(name)
     topics, described = (tuple(row.get(key, ())) for key in ("topics", "descriptions"))
@@ -87,12 +89,12 @@ DECODERS: Final[Mapping[str, Decoder]] = {
 """All decoders by name, in the order in which their topics are tried."""
 
 HTTP_DECODERS: Final = frozenset(name for name, row in DECODERS.items() if row.over_http)
-"""Decoders that read each message on its own."""
+"""Decoders of formats that are accepted over HTTP."""
 
 
 @lru_cache(maxsize=8192)
 def find_decoder(topic: str) -> Decoder | None:
-    """Return the decoder of the table that matches a topic, or None.
+    """Return the first decoder in ``decoders.toml`` that matches a topic, or None.
 
     >>> find_decoder("airgradient/readings/84fce612f5b8").name
     'airgradient'
@@ -105,10 +107,10 @@ def find_decoder(topic: str) -> Decoder | None:
 
 
 def list_filters(names: tuple[str, ...] = (), more: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Return MQTT filters that cover the topics of the named decoders (by default all) and more.
+    """Return MQTT filters that cover the topics of decoders (by default all) and `more` topics.
 
-    MQTT does not allow a `#` inside a filter, so the filter ends at that `#`. A filter that another
-    one covers is left out, because a broker may deliver a message once for each.
+    MQTT does not allow a `#` inside a filter, so such a filter is cut off after the `#`. A filter
+    that another one covers is left out, because a broker may deliver a message once per filter.
 
     >>> list_filters(("airgradient",), ("site/#/state", "site/+/sensor/+/state"))
     ('airgradient/readings/+', 'site/#')
@@ -124,7 +126,7 @@ _MAX_LEVELS: Final = 16
 
 
 class Routes:
-    """Order of decoders for each topic: registry, mappings, routes, table."""
+    """Finds the decoders for a topic, from the registry, mappings, routes and ``decoders.toml``."""
 
     def __init__(
         self,
@@ -150,7 +152,7 @@ class Routes:
         return DECODERS.get(name) or self._mappings.get(name)
 
     def of(self, topic: str) -> tuple[Decoder, ...]:
-        """Return the decoders that may read a topic, in order."""
+        """Return the decoders to try for a topic, in order."""
         return tuple({decoder.name: decoder for decoder in self._search(topic)}.values())
 
     def _search(self, topic: str) -> Iterator[Decoder]:

@@ -1,9 +1,9 @@
 """AirGradient ONE, Open Air and DIY monitors (``airgradient/readings/<serialno>``).
 
-``pm02`` is PM2.5; counts are per dL; ``Standard`` and ``Compensated`` variants are not used. Open
-Air nests its particle channels under ``channels``, and their mean is used. Current firmware omits
-invalid values; old builds print ``atmp 0.00, rhum 0`` for a dead sensor, or -1 or -1000 (faults). A
-``bootCount`` or ``boot`` of 0, or lower than the last one, is a restart.
+``pm02`` is PM2.5. Counts are per dL. The variants ``Standard`` and ``Compensated`` are not used.
+Open Air sends its particle channels under ``channels``, and their mean is used. Current firmware
+omits invalid values. Old firmware sends ``atmp 0.00, rhum 0``, -1 or -1000 for a dead sensor; these
+become faults. If ``bootCount`` or ``boot`` is 0 or lower than before, the device has restarted.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _COUNTS: Final = {
     "pm50Count": "n50",
     "pm10Count": "n100",
 }
-"""Particles per deciliter."""
+"""Keys of particle counts per deciliter."""
 
 
 def _read_values(content: Mapping[str, object]) -> dict[str, object]:

@@ -1,11 +1,13 @@
-"""ESPHome firmware: one bare value a topic, joined into readings by a window.
+"""ESPHome firmware: each topic carries a bare value; a window joins these into readings.
 
-``<node>/sensor/<object>/state`` carries a number as text, ``nan`` or ``None`` for a fault;
-``<node>/binary_sensor/<object>/state`` carries ``ON`` or ``OFF``; ``<node>/status`` is birth and
-last will. The quantity follows from an object's id and the unit in its discovery message. ``voc``
-is Sensirion's VOC index and ``tvoc`` is ppb; ``pm_0_3um`` to ``pm_10_0um`` are larger particles in
-0.1 L, unless discovery names another unit. ``pmc_0_5`` and the like are left out, because the id
-does not say whether they count up to or above a diameter.
+- ``<node>/sensor/<object>/state`` carries a number as text; ``nan`` and ``None`` are faults.
+- ``<node>/binary_sensor/<object>/state`` carries ``ON`` or ``OFF``.
+- ``<node>/status`` carries birth and last will.
+
+The object's id, and the unit in its discovery message, identify the quantity. Unless discovery
+gives another unit, ``voc`` is Sensirion's VOC index, ``tvoc`` is in ppb, and ``pm_0_3um`` to
+``pm_10_0um`` count larger particles per 0.1 L. ``pmc_0_5`` and similar ids are ignored, because
+they do not show whether particles are counted up to a diameter or above it.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from ingest.names import Meaning, find_conversion, find_quantity
 from ingest.validation import Message, Readings, parse_number, sensor_id
 
 _NO_NODES: Final = frozenset({"homeassistant", "zigbee2mqtt", "frigate", "octoprint"})
-"""Programs that announce themselves like devices."""
+"""Programs whose topics look like those of a node."""
 _PER_DL: Final = "/dL"
 _COUNT: Final = re.compile(r"(?:^|_)pm_(0_3|0_5|1_0|2_5|5_0|10_0)um$")
 _OWN_UNIT: Final = {"voc": "index", "tvoc": "ppb"}

@@ -1,17 +1,22 @@
-"""Any JSON, ``key=value`` text or form with telling names.
+"""Any JSON, ``key=value`` text or form whose names identify the quantities.
 
-For DIY devices, on a topic or HTTP source that the configuration assigns to this decoder; never by
-topic alone. A name that could be two quantities is none (`names`). Objects are searched to a depth
-of four. ``{"value": 7, "unit": "ug/m3"}`` is a value, and so is each item of a list of names and
-values (SenML). ``pm25_unit`` is the unit of ``pm25``, and ``unit`` is the unit of every value that
-it fits. Other lists, and lines of objects, are several readings.
+This decoder is for DIY devices. It is used only for topics and HTTP sources that the configuration
+assigns to it.
 
-The first text in `_IDENTITY` names the device, otherwise the topic. A number that is not a
-plausible Unix time counts from boot, and the receive time is used. Such a counter reaches plausible
-numbers after some weeks, so a device that was seen counting is trusted again only when its time is
-close to the receive time. ``status`` or ``state`` with ``online`` or ``offline`` is birth and last
-will. A number whose name and unit give no quantity, such as ``"voc": 103``, is left out, with the
+Values: names are looked up in `ingest.names`; an ambiguous name is not used. Objects are searched
+to a depth of four. ``{"value": 7, "unit": "ug/m3"}`` is one value, and so is each item in a list of
+names and values (SenML). ``pm25_unit`` is the unit of ``pm25``, and ``unit`` is the unit of every
+value that can have it. Each item of any other list, and each line with an object, is a reading. If
+a number's name and unit match no quantity (``"voc": 103``), it is ignored and the reading gets the
 flag `unread`.
+
+Identity: the first key of `_IDENTITY` with text names the device. If there is none, the topic does.
+
+Time: a number that is not a plausible Unix time is a count since boot, so the receive time is used
+instead. After some weeks, such a count looks like a plausible time. So once a device has sent a
+count, its time is used again only when it is close to the receive time.
+
+State: ``status`` or ``state`` with ``online`` or ``offline`` is birth or last will.
 """
 
 from __future__ import annotations
@@ -55,7 +60,7 @@ _OF_THE_BOARD: Final = frozenset(
     | {"firmware", "firmware_version", "fw_version", "sw_version"}
     | {"lat", "lon", "latitude", "longitude", "altitude", "vcc", "battery_v", "voltage"}
 )
-"""Numbers that are not about the air."""
+"""Keys of numbers that are not about the air."""
 _DEPTH: Final = 4
 _MAX_OBJECTS: Final = 128
 _NAME: Final = ("name", "n", "type", "key", "quantity", "sensor")
@@ -90,7 +95,7 @@ def _split_objects(payload: bytes, context: Context) -> list[dict[str, Any]]:
     if payload[:1] == b"[":
         items = as_list(load_json(payload, context.limits))
         parts = [item for item in items if type(item) is dict]
-        if parts and all(map(_find_named_value, parts)):  # SenML: the first names the device
+        if parts and all(map(_find_named_value, parts)):  # SenML: the first item names the device
             return [{"id": parts[0].get("bn"), "time": parts[0].get("bt"), "values": parts}]
         return parts
     content = load_object(payload, context.limits)
@@ -103,14 +108,14 @@ def _split_objects(payload: bytes, context: Context) -> list[dict[str, Any]]:
 
 
 def _find_named_value(item: dict[str, Any]) -> tuple[str, Any] | None:
-    """Return name and value (with its unit) of an object that has both, or None."""
+    """Return the name, and the value with its unit, of an object that has both; otherwise None."""
     name = next((item[k] for k in _NAME if type(item.get(k)) is str), None)
     found = _find_value(item)
     return None if name is None or found is None else (name.rpartition(":")[2], found[0])
 
 
 def _find_value(item: dict[str, Any]) -> tuple[Any] | None:
-    """Return the value of an object, as text if it has a unit; None without a value."""
+    """Return the value of an object, as text if it has a unit; None if there is no value."""
     key = next((k for k in _VALUE if k in item), None)
     if key is None or type(item[key]) in (dict, list):
         return None
@@ -146,7 +151,7 @@ def _read_object(content: dict[str, Any], message: Message, context: Context) ->
 
 
 def _find_units(flat: dict[str, Any]) -> dict[str, str]:
-    """Return units from keys of their own: of the key before ``_unit``, or of all that fit."""
+    """Return units by key: from ``<key>_unit``, or from ``unit`` for all keys that can have it."""
     units: dict[str, str] = {}
     for key, value in flat.items():
         name, _, word = key.rpartition("_")
@@ -161,7 +166,7 @@ def _find_units(flat: dict[str, Any]) -> dict[str, str]:
 
 
 def _has_unread(flat: dict[str, Any], units: dict[str, str]) -> bool:
-    """Return whether a number was left out because its name and unit give no quantity."""
+    """Return whether a number was ignored because its name and unit match no quantity."""
     known = _OF_THE_BOARD.union(_IDENTITY, _TIME)
     return any(
         parse_number(value) is not None
@@ -173,7 +178,7 @@ def _has_unread(flat: dict[str, Any], units: dict[str, str]) -> bool:
 
 
 def _find_time(sensor: str, when: object, message: Message, context: Context) -> float | None:
-    """Return a device's time, or NaN if it counts from boot."""
+    """Return a device's time, or NaN if it counts since boot."""
     stamp = parse_stamp(when, message, context.zone_of(sensor))
     if stamp is None or not math.isfinite(stamp) or parse_number(when) is None:
         return stamp
@@ -187,7 +192,10 @@ def _find_time(sensor: str, when: object, message: Message, context: Context) ->
 
 
 def flatten(content: dict[str, Any], flat: dict[str, Any], depth: int, parent: str = "") -> None:
-    """Collect values by name, with the parent's name if that makes it a quantity."""
+    """Collect nested values by name in `flat`.
+
+    If only the combination with the parent's name means a quantity, that is the name.
+    """
     for key, value in content.items():
         if type(value) is list:
             for item in value:
@@ -200,7 +208,7 @@ def flatten(content: dict[str, Any], flat: dict[str, Any], depth: int, parent: s
                 if depth > 1 and is_of_room(key):
                     flatten(value, flat, depth - 1, key)
                 continue
-            value = held[0]  # noqa: PLW2901 - the value inside
+            value = held[0]  # noqa: PLW2901 - unwraps the value
         both = f"{parent}_{key}"
         is_known = not parent or find_quantity(key) or not find_quantity(both)
         flat.setdefault(key if is_known else both, value)

@@ -1,12 +1,12 @@
-"""Home Assistant discovery: the unit behind ESPHome's state topics.
+"""Home Assistant discovery: the units of the values on ESPHome's state topics.
 
-``homeassistant/<component>/[<node>/]<object>/config`` is retained JSON with long or abbreviated
-keys; an empty payload deletes it. Templates are never read. `decode` stores nothing. It remembers
-the unit of the state topic (for `esphome`).
+``homeassistant/<component>/[<node>/]<object>/config`` carries retained JSON with long or
+abbreviated keys; an empty payload deletes it. Templates are ignored. `decode` returns no readings,
+but remembers the unit of the state topic for `ingest.decoders.esphome`.
 
-A sensor's account may write any payload to ``homeassistant/+/<its name>/+/config``. So a
-unit applies only to the state topic that ESPHome gives this discovery topic
-(``<node>/<component>/<object>/state``), and an empty payload withdraws it.
+A sensor's account can write any payload to ``homeassistant/+/<its name>/+/config``. So a unit is
+accepted only for the state topic that ESPHome uses with this discovery topic
+(``<node>/<component>/<object>/state``). An empty payload removes the unit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def decode(message: Message, context: Context) -> Readings:
-    """Remember the unit of a state topic; return no reading."""
+    """Remember the unit of a state topic; return no readings."""
     hints, own = context.states.hints, _derive_state_topic(message.topic)
     content = load_object(message.payload, context.limits) if message.payload else {}
     unit = ""
@@ -47,6 +47,6 @@ def find_state_topic(content: dict[str, Any]) -> str:
 
 
 def _derive_state_topic(topic: str) -> str:
-    """Return the ESPHome state topic that a discovery topic describes; empty without a node."""
+    """Return the ESPHome state topic that a discovery topic describes; empty if it has no node."""
     levels = topic.split("/")
     return f"{levels[2]}/{levels[1]}/{levels[3]}/state" if len(levels) == 5 else ""

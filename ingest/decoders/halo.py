@@ -1,13 +1,17 @@
-"""HALO Smart Sensor: alarms, pushed or polled, and the values behind them.
+"""HALO Smart Sensor: alarms and values, pushed by the device or polled.
 
-- Text in which the device replaced the keywords of a template: ours (docs/http.md), JSON as
-  other integrators use it (`_NAMES`), and the alert text ``VAPE1 value 107.4 exceeded 100 at
-  2019-3-8 13:22:12``. Values are text; date and time are local and unpadded.
-- An answer of its local API: all values (``GET /api/config/gstate/latest``) or the alarms.
+A message is one of these:
 
-Sound and motion are refused. A value that is not a number, or whose keyword was not replaced, sets
-the flag `unread`. HALO's own score of an event is on the vendor's scale and not stored. Based on
-public documents and other programs, not on a device.
+- A template in which the device replaced keywords by values. The template may be ours
+  (docs/http.md), JSON as other integrators use it (`_NAMES`), or the alert text ``VAPE1 value 107.4
+  exceeded 100 at 2019-3-8 13:22:12``. Values are text; date and time are local and have no leading
+  zeros.
+- An answer of the local API: all values (``GET /api/config/gstate/latest``) or the alarms.
+
+Events of sound and motion are rejected. If a value is not a number, or its keyword was not
+replaced, the reading gets the flag `unread`. HALO's own score of an event is not stored, because
+only the vendor knows its scale. This decoder is based on public documents and other programs; it
+has not been tested with a device.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ _VALUES: Final = {
     "htsensor/millibar": "pressure",
     "luxsensor/aluxfilt": "light",
 }
-"""Names of a HALO's values and their quantities, in the same units."""
+"""Quantity of each of HALO's values, which have the units of the table."""
 
 _EVENTS: Final = (
     ("heartbeat", "online"),
@@ -51,7 +55,7 @@ _NAMES: Final = (
     ("date", ("date", "localeventdate")),
     ("time", ("time", "localeventtime")),
 )
-"""Parts of an event, and the keys that integrators use for them, in lower case."""
+"""Parts of an event, and the lowercase keys that integrators use for them."""
 _KEYWORD: Final = re.compile(rb"%[A-Z]{2,12}(?::[A-Z0-9.]{1,16})?%")
 _ALERT: Final = re.compile(
     r"\s*(\w{1,32}) value ([-+.\deE]{1,32}) exceeded [-+.\deE]{1,32} at (\S{6,10}) (\S{5,8})\s*"
@@ -59,7 +63,7 @@ _ALERT: Final = re.compile(
 
 
 def decode(message: Message, context: Context) -> Readings:
-    """Decode one push."""
+    """Decode one message."""
     if _KEYWORD.search(message.payload):
         raise PayloadError(Reason.MALFORMED, "a template whose keywords were not replaced")
     content: dict[str, Any] = {}
@@ -81,7 +85,7 @@ def decode(message: Message, context: Context) -> Readings:
 def _find_events(
     parts: dict[str, Any], content: dict[str, Any], *, has_values: bool
 ) -> tuple[str, ...]:
-    """Return the device events; `PayloadError` if none is about the air."""
+    """Return the device events; raises `PayloadError` if none is about the air."""
     states = {key: value["state"] for key, value in content.items() if "state" in as_dict(value)}
     if states and not parts["event"]:
         found = tuple(_find_event(key) for key, state in states.items() if state == 1)

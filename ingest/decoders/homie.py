@@ -1,11 +1,12 @@
-"""Homie 5: bare values under ``homie/5/<device>/<node>/<property>``, described by the device.
+"""Homie 5: bare values on ``homie/5/<device>/<node>/<property>``, described by the device.
 
-Properties are joined in a window. Unit and range (``"-20:120"``) come from ``$description``;
-without it, only names that need no unit are understood. Values outside the range are faults.
-``$state`` ``ready`` is online; ``disconnected`` and ``lost`` (the last will) are offline. NaN and
-Infinity are faults, and an empty payload deletes. Everything is retained, so messages that the
-broker sends at subscription are flagged `retained` and never alert. Each node of a device is a
-sensor, ``<device>:<node>``; a device with a single node has its own name.
+A window joins the properties of a node into a reading. ``$description`` gives their units and
+ranges (``"-20:120"``). Without it, only names that need no unit are recognized. NaN, Infinity and
+values outside the range are faults; an empty payload deletes a property. The ``$state`` ``ready``
+is online; ``disconnected`` and ``lost`` (the last will) are offline. All messages are retained, so
+those that the broker sends upon subscription get the flag `retained` and never alert. Each node is
+a sensor with the name ``<device>:<node>``; if a device has a single node, the sensor has the name
+of the device.
 """
 
 from __future__ import annotations

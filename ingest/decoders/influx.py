@@ -1,8 +1,9 @@
-"""InfluxDB line protocol: one reading a line, with field names as in `names`.
+"""InfluxDB line protocol: each line is a reading; field names are looked up in `ingest.names`.
 
-The tag ``device``, ``sensor``, ``sensor_id``, ``device_id``, ``id`` or ``host`` names the sensor,
-otherwise the topic. A field ``value`` has the name of its measurement. Time stamps are told apart
-by magnitude (ns, µs, ms, s). A boolean field ``tamper`` is the tamper contact.
+The tag ``device``, ``sensor``, ``sensor_id``, ``device_id``, ``id`` or ``host`` names the sensor.
+If there is none of these, the topic does. A field ``value`` is treated as a field with the name of
+the measurement. The magnitude of a time stamp decides its unit (ns, µs, ms or s). A boolean field
+``tamper`` is the tamper contact.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _STAMP: Final = re.compile(r"\s+(-?\d{1,20})\s*$")
 
 
 class _Point(NamedTuple):
-    """One line: measurement, tags, fields (float, bool or text) and time as sent."""
+    """One line: measurement, tags, fields (float, bool or text), and the time as sent."""
 
     measurement: str
     tags: dict[str, str]

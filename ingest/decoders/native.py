@@ -4,19 +4,21 @@
 
     {"time": "2026-09-07T10:05:00.250Z", "seq": 1234, "pm25": 7.1, "rh": 41.2, "events": ["tamper"]}
 
-- ``time``: ISO 8601 *with* zone, or Unix seconds, ms, µs or ns (told apart by magnitude). Without
-  it, receive time is used, flag `no_time`. If it has no zone, no known form, or is a number before
-  `Limits.earliest` (a count since boot), receive time is used, flag `time_replaced`.
+- ``time``: ISO 8601 *with* a zone, or Unix seconds, ms, µs or ns (the magnitude decides). If it is
+  absent, the receive time is used, with the flag `no_time`. If it has no zone or no known form, or
+  is too small for a Unix time (a count since boot), the receive time is used, with the flag
+  `time_replaced`.
 - ``seq``: optional, 0 to 2**63 - 1; anything else is ignored.
-- quantities of the table at top level. ``null`` means missing. Text, booleans, lists, objects, and
-  numbers that are not finite, out of range or a code for "no value" are a fault of that quantity;
-  the other quantities of the message count.
+- Quantities of the table are at the top level. ``null`` means missing. Text, booleans, lists,
+  objects, and numbers that are out of range, not finite, or mean "no value" are a fault of that
+  quantity; the other quantities are still used.
 - ``events``: optional list of device events; unknown ones are ignored. ``"fault:<quantity>"`` is a
   fault.
-- ``sensor``: optional; it must be the sensor of the topic.
-- other keys are ignored and not counted, so a device may send more than this version knows.
+- ``sensor``: optional; must be the sensor of the topic.
+- Other keys are ignored, so a device may send more than this version knows.
 
-``plumewatch/v1/<sensor>/status`` is ``online`` or ``offline``, retained, and is the last will.
+``plumewatch/v1/<sensor>/status`` carries ``online`` or ``offline``. It is retained, and it is the
+topic of the last will.
 """
 
 from __future__ import annotations
@@ -63,7 +65,7 @@ _DECODE: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 @lru_cache(maxsize=8192)
 def _parse_topic(topic: str) -> tuple[str, str]:
-    """Return sensor id and kind (reading, status) of a native topic, or empty strings."""
+    """Return the sensor id and the kind (reading or status) of a topic, or two empty strings."""
     levels = topic.split("/")
     if len(levels) != 4 or levels[0] != "plumewatch" or levels[1] != "v1":
         return "", ""
@@ -161,7 +163,10 @@ def _make_reading(  # noqa: C901, PLR0912 - one pass on the fast path
 
 
 def describe_misnamed(message: Message, reader: Decoder) -> str:
-    """Name the keys that this format does not read; empty if none, or if `reader` is another."""
+    """Describe the keys of a message that this format ignores because their names are wrong.
+
+    Return an empty string if there are none, or if `reader` is another decoder.
+    """
     try:
         return _describe_misnamed(_DECODE(message.payload)) if reader.name == "native" else ""
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

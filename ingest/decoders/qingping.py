@@ -1,9 +1,10 @@
-"""Qingping air monitors (``qingping/<MAC>/up``): lists of samples, each value wrapped.
+"""Qingping air monitors (``qingping/<MAC>/up``): lists of samples.
 
-Type 12 is live, 17 is the device's own history (flag `history`), 13 is a heartbeat (`online`);
-other types are replies and not stored. The sample's time counts, not the envelope's. Each value has
-a ``status``: 0 is normal, 1 abnormal (a fault), 2 still initializing (left out); for the battery it
-says whether it charges. ``tvoc`` is read only with its unit.
+Type 12 is live data, 17 is stored data (flag `history`), and 13 is a heartbeat (`online`); other
+types are replies and are ignored. The time of the sample is used, not that of the envelope. Each
+value is an object with a ``status``: 0 is normal, 1 is abnormal (a fault), and 2 means that the
+sensor is still initializing (the value is ignored). For the battery, ``status`` shows whether it is
+charging. ``tvoc`` is used only with a unit.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Ruuvi Air and RuuviTag behind a Ruuvi gateway, raw, decoded or both; the bytes win.
+"""Ruuvi Air and RuuviTag behind a Ruuvi gateway.
 
-Topics are ``<prefix><MAC>`` with the default prefix ``ruuvi/<gateway MAC>/``. This module reads
-formats 5, 6 and E1 of the Bluetooth advertisement. VOC and NOx are Sensirion's indices. Format 6
-has only the end of the MAC, so the topic is the identity. ``ts`` is the time; without NTP the
-gateway sends a counter, and receive time is used. ``gw_status`` is the gateway's birth and last
-will; if it is offline, so is every sensor seen behind it.
+The gateway sends the raw Bluetooth advertisement, decoded values, or both; the advertisement has
+priority. This module reads the formats 5, 6 and E1. VOC and NOx are Sensirion's indices. Topics are
+``<prefix><MAC>``, by default with the prefix ``ruuvi/<gateway MAC>/``. The topic identifies the
+sensor, because format 6 contains only the end of the MAC. ``ts`` is the time; without NTP it is a
+counter, and the receive time is used instead. ``gw_status`` carries the gateway's birth and last
+will; if the gateway is offline, so are all sensors seen behind it.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
-"""Sensor.Community and Nettigo stations (HTTP push): a list of type and value, all texts.
+"""Sensor.Community and Nettigo stations (HTTP push): a list of types and values, all as text.
 
-``P0`` is PM1, ``P1`` is PM10, ``P2`` is PM2.5, ``P4`` is PM4, except that the firmware labels the
-Honeywell HPM's ``P1`` and ``P2`` the other way around. ``N05 ... N10`` of an SPS30 count up to a
-diameter, so differences are used. ``P1`` and ``P2`` of a Shinyei PPD42NS, recognized by ``durP1``,
-are pulse counts and ignored. If a station has several particle sensors, the best one (in the order
-SPS30, SEN5X, NPM, IPS, PMS, SDS, HPM) is the station's, and every other one is a sensor of its own,
-``<station>:<PREFIX>``. Climate comes from one sensor, in the order SHT, BME280, others. ``age`` is
-the age of the measurement in seconds. Pressure is in Pa.
+``P0`` is PM1, ``P1`` is PM10, ``P2`` is PM2.5 and ``P4`` is PM4, except that the firmware swaps
+``P1`` and ``P2`` of the Honeywell HPM. ``N05 ... N10`` of an SPS30 count particles up to a
+diameter, so differences are used. ``P1`` and ``P2`` of a Shinyei PPD42NS are pulse counts and are
+ignored; ``durP1`` identifies this sensor.
+
+If a station has several particle sensors, the best one (in the order SPS30, SEN5X, NPM, IPS, PMS,
+SDS, HPM) provides the values of the station. Each of the others is a separate sensor with the name
+``<station>:<PREFIX>``. Climate values come from only one sensor, in the order SHT, BME280, others.
+``age`` is the age of the measurement in seconds. Pressure is in Pa.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Shelly Gen2 and later: climate only, no particles.
+"""Shelly Gen2 and later: climate values only, no particles.
 
-``<id>/events/rpc`` carries NotifyStatus and NotifyFullStatus with partial components
-(``temperature:0``); ``<id>/status/<component>`` is one component (joined in a window);
-``<id>/online`` is birth and last will.
+- ``<id>/events/rpc`` carries NotifyStatus and NotifyFullStatus with some of the components
+  (``temperature:0``).
+- ``<id>/status/<component>`` carries one component; a window joins these into readings.
+- ``<id>/online`` carries birth and last will.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
-"""Eclipse Sparkplug B: protobuf metrics, named in births, known by alias afterwards.
+"""Eclipse Sparkplug B: protobuf metrics, which births name and later messages identify by alias.
 
 Topics are ``spBv1.0/<group>/<NBIRTH|NDATA|NDEATH|DBIRTH|DDATA|DDEATH|...>/<edge>[/<device>]``. This
-module reads the necessary part of the protobuf schema by field number, and the JSON that some
-gateways publish instead. A birth has names, aliases, engineering units and data types, which data
-messages may omit. Data that arrives before its birth is decoded as far as possible and flagged
-`waiting`; the last messages of a device are kept in memory and decoded once its birth arrives.
-Integers are two's complement in unsigned fields. `is_null` is a fault, and `is_historical` makes a
-reading of its own with the flag `history`. A death is `offline`,
-and the death of an edge node is the death of every device behind it.
+module reads the fields it needs from the protobuf by number, and also the JSON that some gateways
+publish instead. A birth has names, aliases, engineering units and data types, which data messages
+may omit. Data that arrives before the birth is decoded as far as possible and gets the flag
+`waiting`; the last messages of each device are kept in memory and decoded once the birth arrives.
+
+Integers are two's complement in unsigned fields. A metric with `is_null` is a fault. Metrics with
+`is_historical` become a separate reading with the flag `history`. A death means `offline`, and if
+an edge node dies, all devices behind it are offline too.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 _MAX_METRICS: Final = 512
 _MAX_WAITING: Final = 32
-"""Messages of a device that are kept until its birth."""
+"""Maximum number of messages of a device that are kept until its birth arrives."""
 _SIGNED_BITS: Final = {1: 8, 2: 16, 3: 32, 4: 64}
 _BIRTHS: Final = frozenset({"NBIRTH", "DBIRTH"})
 _DATA: Final = frozenset({"NDATA", "DDATA"})
@@ -45,7 +46,7 @@ _DEATHS: Final = frozenset({"NDEATH", "DDEATH"})
 
 @dataclass(slots=True)
 class Metric:
-    """One metric of a Sparkplug payload; data that uses aliases has no `name`."""
+    """One metric of a Sparkplug payload; `name` is empty if the message uses aliases."""
 
     name: str = ""
     alias: int | None = None
@@ -59,7 +60,7 @@ class Metric:
 
 @dataclass(slots=True)
 class Payload:
-    """A Sparkplug payload: time in ms, metrics, sequence number 0 to 255."""
+    """A Sparkplug payload: time in ms, metrics, and a sequence number from 0 to 255."""
 
     timestamp: int | None = None
     metrics: list[Metric] = field(default_factory=list)
@@ -117,7 +118,7 @@ def parse(data: bytes) -> Payload:
 
 
 def _parse_any(data: bytes, limits: Limits) -> Payload:
-    """Read a payload in protobuf or JSON."""
+    """Read a payload that is protobuf or JSON."""
     return _from_json(load_object(data, limits)) if data[:1] == b"{" else parse(data)
 
 
@@ -126,7 +127,7 @@ def _check_count(value: object) -> int | None:
 
 
 def _from_json(content: dict[str, Any]) -> Payload:
-    """Read a payload in the JSON of Eclipse Tahu and Ignition."""
+    """Read a payload in the JSON form of Eclipse Tahu and Ignition."""
     payload = Payload(timestamp=_check_count(content.get("timestamp")))
     for item in map(as_dict, as_list(content.get("metrics"))[:_MAX_METRICS]):
         unit = as_dict(item.get("properties")).get("engUnit")
@@ -144,7 +145,7 @@ def _decode_text(value: bytes) -> str:
 
 
 def _read_template(data: bytes) -> list[Metric]:
-    """Return a metric, or the metrics of a template under both names."""
+    """Return a metric; for a template, return its metrics, named ``<template>/<metric>``."""
     metric, inner = _read_metric(data)
     parts = [_read_metric(item)[0] for item in inner]
     for part in parts:
@@ -153,7 +154,7 @@ def _read_template(data: bytes) -> list[Metric]:
 
 
 def _read_metric(data: bytes) -> tuple[Metric, list[bytes]]:
-    """Return a metric, and the metrics of the template that is its value."""
+    """Return a metric, and if its value is a template, the encoded metrics inside."""
     metric, inner = Metric(), []
     for ident, wire, value in _read_fields(data):
         if (ident, wire) in _METRIC:
@@ -166,7 +167,7 @@ def _read_metric(data: bytes) -> tuple[Metric, list[bytes]]:
 
 
 def _make_signed(value: object, datatype: int | None) -> object:
-    """Return the value of two's complement in an unsigned field; other values unchanged."""
+    """Convert two's complement in an unsigned field to a signed integer, depending on the type."""
     bits = _SIGNED_BITS.get(datatype or 0)
     if not bits or type(value) is not int:
         return value
@@ -201,7 +202,7 @@ _METRIC: Final[dict[tuple[int, int], tuple[str, Callable[[Any], object]]]] = {
     (14, 0): ("value", bool),
     (15, 2): ("value", _decode_text),
 }
-"""Attribute of a metric and its reader, by protobuf field number and wire type."""
+"""The attribute of `Metric` and its conversion, by protobuf field number and wire type."""
 
 
 def decode(message: Message, context: Context) -> Readings:
@@ -226,7 +227,10 @@ def decode(message: Message, context: Context) -> Readings:
 def _read_message(
     kind: str, sensor: str, payload: Payload, message: Message, context: Context
 ) -> Readings:
-    """Read a birth and the data that waited for it, or data, which may wait for a birth."""
+    """Read a birth or data.
+
+    With a birth, also read the data that waited for it. Data may have to wait for a birth.
+    """
     states = context.states
     if kind in _DATA and f"sparkplug {sensor}" not in states.units:
         if all(metric.name for metric in payload.metrics):
@@ -247,7 +251,7 @@ def _read_message(
 def _learn_names(
     kind: str, sensor: str, payload: Payload, context: Context
 ) -> dict[str, list[Any]]:
-    """Return name, unit and data type of known metrics by alias and name (``=<name>``)."""
+    """Return the name, unit and data type of known metrics, by alias and by ``=<name>``."""
     key = f"sparkplug {sensor}"
     if kind in _BIRTHS:
         known: dict[str, Any] = {}
@@ -274,7 +278,7 @@ def _is_ours(name: str, unit: str) -> bool:
 
 
 def _find_meaning(name: str, unit: str) -> Meaning | None:
-    """Return what the end of a name means; units (``ug/m3``) contain slashes too."""
+    """Return the meaning of the last parts of a name; units (``ug/m3``) contain slashes too."""
     ends = [i + 1 for i, sign in enumerate(name) if sign == "/"][-3:]
     found = (find_quantity(name[end:], unit or None) for end in (*reversed(ends), 0))
     return next((meaning for meaning in found if meaning is not None), None)

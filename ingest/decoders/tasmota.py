@@ -1,17 +1,18 @@
 """Tasmota (``tele/<topic>/SENSOR``, ``STATUS8``, ``STATUS10``, ``LWT``, ``STATE``, ``INFO1``).
 
-There is one nested object a driver, and keys depend on the driver: ``TVOC`` is ppb on SGP30,
-CCS811, iAQ-Core and ENS16x, but the VOC index on SGP4X; on others its unit is unknown, and it is
-ignored. So are ``eCO2``, an estimate from VOC, and ``Gas`` of a BME680, a resistance.
-``PB...`` are particles above a diameter per 0.1 L; SPS30's ``NCPM...`` count up to a diameter.
+Each driver has its own nested object, and the meaning of keys depends on the driver. ``TVOC`` is in
+ppb for SGP30, CCS811, iAQ-Core and ENS16x, and the VOC index for SGP4X; for other drivers, its unit
+is unknown and it is ignored. ``eCO2`` (an estimate from VOC) and ``Gas`` of a BME680 (a resistance)
+are also ignored. ``PB...`` counts particles above a diameter per 0.1 L; ``NCPM...`` of an SPS30
+counts particles up to a diameter.
 
-- The MQTT topic between prefix and ``SENSOR`` names the device. Objects with a suffix (``-1``,
-  ``-0x44``) are devices of their own, ``<topic>:<object>``; the others are one device.
-- Time without an offset is in the site's time zone. ``Epoch`` goes before it.
-- ``null`` is the firmware's NaN: a fault.
-- ``ON`` for ``Switch1`` or ``Tamper`` is the tamper contact.
-- ``STATE`` and a report without known quantities are `online`. A fan-cleaning notice (``CFAN``) and
-  the next 10 s have the flag `maintenance`.
+- The part of the topic between the prefix and ``SENSOR`` names the device. An object with a suffix
+  (``-1``, ``-0x44``) is a separate device, ``<topic>:<object>``; all others are one device.
+- A time without an offset is in the site's time zone. If there is an ``Epoch``, it is used instead.
+- ``null`` is what the firmware sends for NaN, so it is a fault.
+- ``ON`` for ``Switch1`` or ``Tamper`` is a tamper event.
+- ``STATE``, and a report without known quantities, mean `online`. A fan-cleaning notice (``CFAN``)
+  and readings within 10 s after it get the flag `maintenance`.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ _KEYS_OF: Final = {
     "SGP4X NOx": "nox_index",
     "SGP41 NOx": "nox_index",
 }
-"""Keys that mean something else in each driver."""
+"""For each driver, the keys that have a special meaning."""
 _COUNTS: Final = {
     "PB0.3": "n03",
     "PB0.5": "n05",
@@ -80,7 +81,7 @@ _COUNTS: Final = {
     "PB5": "n50",
     "PB10": "n100",
 }
-"""Particles per deciliter."""
+"""Keys of particle counts per deciliter."""
 _UP_TO: Final = {"NCPM0_5": "n05", "NCPM1_0": "n10", "NCPM2_5": "n25"}
 _NOT_ROOM_AIR: Final = frozenset({"ESP32", "ANALOG", "ENERGY", "COUNTER"})
 _HPA: Final = {"hPa": 1.0, "mbar": 1.0, "mmHg": 1.333_223_68, "inHg": 33.863_886_67}

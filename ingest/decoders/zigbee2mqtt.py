@@ -1,12 +1,14 @@
-"""Zigbee2MQTT: flat JSON a device (``zigbee2mqtt/<friendly name>``), with repeated old values.
+"""Zigbee2MQTT: one flat JSON object per message (``zigbee2mqtt/<friendly name>``).
 
-By default the bridge repeats all cached values with every new one, and when it starts. A message is
-flagged `cached` and never alerts if it is a device's first message after the bridge started, or if
-its ``last_seen`` did not change. Without ``last_seen``, it is cached if it repeats all values of a
-message within `_REPEAT_S`; later, the values are steady.
+By default, the bridge repeats all cached values when it starts and with every new value. A message
+gets the flag `cached`, and never alerts, in these cases: it is the device's first message since the
+bridge started; ``last_seen`` has not changed; or there is no ``last_seen``, and all values equal
+the last ones, less than `_REPEAT_S` after the last message. After a longer time, equal values are
+new values that did not change.
 
-``voc`` is ppb or µg/m³ by device and version, so it is read only with a unit in ``bridge/devices``.
-If the bridge goes offline, so do all devices behind it. In attribute mode, values are joined.
+The unit of ``voc`` (ppb or µg/m³) depends on device and version, so ``voc`` is used only if
+``bridge/devices`` gives the unit. If the bridge goes offline, so do all devices behind it. In
+attribute mode, a window joins the values into readings.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""LoRaWAN: envelopes of network servers, and codecs of the frames inside."""
+"""LoRaWAN: decoders for the envelopes of network servers, and codecs for the frames inside."""

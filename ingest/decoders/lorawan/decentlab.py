@@ -1,15 +1,16 @@
-"""Decentlab DL-PM and DL-IAM by their bytes (protocol version 2).
+"""Codecs for frames of Decentlab DL-PM and DL-IAM (protocol version 2).
 
-Big-endian words after version (1 byte), device id (2) and a bit map (2) of what is present:
+A frame has a version (1 byte), a device id (2 bytes) and a bit map (2 bytes) of the parts present.
+Then follow the words of these parts, big-endian:
 
 - **DL-PM**: battery | PM1, 2.5, 4, 10 in 0.1 µg/m³, typical size, number concentrations up to
   0.5, 1, 2.5, 4, 10 µm in 0.1/cm³ | temperature, humidity | pressure in 2 Pa.
 - **DL-IAM**: battery | temperature, humidity | pressure in 2 Pa | two light channels | CO2 with
   status and raw | activity | total VOC in ppb.
 
-Counts go from 0.3 µm up to a diameter, so differences to the last one are used, as for every SPS30.
-A frame whose length fits both devices (no PM, no light) is read as DL-PM unless the registered
-model is ``dl-iam``.
+A count includes all particles from 0.3 µm up to a diameter. So, as for every SPS30, the difference
+from the last count is used. If the length of a frame fits both devices (no PM, no light), it is
+read as a frame of a DL-PM, unless the registered model is ``dl-iam``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ingest.validation import count_above
 
 
 def _split_words(data: bytes, layout: tuple[int, ...]) -> list[tuple[int, ...] | None]:
-    """Return the words of each part of a device's layout, or None if the part is absent."""
+    """Return the words of each part in a device's layout, or None for an absent part."""
     if len(data) < 7 or data[0] != 2:
         raise refuse("no Decentlab frame of version 2")
     present = int.from_bytes(data[3:5], "big")

@@ -1,7 +1,8 @@
-"""Elsys ERS2, EMS and relatives by their bytes: type byte, big-endian value of known length.
+"""Codec for frames of Elsys ERS2, EMS and similar sensors.
 
-Frames of many other devices can be read this way by chance. So unless the model or port says Elsys,
-a frame must contain temperature and humidity (`read_guessed`).
+Each value is a type byte followed by big-endian bytes; the type determines their number. By chance,
+frames of many other devices can also be read this way. So unless the model or port belongs to
+Elsys, a frame must contain temperature and humidity (`read_guessed`).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def read_elsys(data: bytes) -> Frame:
 
 
 def read_guessed(data: bytes) -> Frame:
-    """Read a frame of a device that may not be by Elsys."""
+    """Read a frame of a device that may not be from Elsys."""
     frame = read_elsys(data)
     values, faults = check_values(frame.raw)
     if faults or not values.keys() >= {"temp", "rh"}:

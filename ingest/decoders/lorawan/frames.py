@@ -1,10 +1,10 @@
-"""LoRaWAN application frames: what a codec returns, and which codec reads a frame.
+"""LoRaWAN application frames: the result of a codec, and the choice of the codec.
 
-Codecs are strict: they refuse a frame with an unknown identifier or a missing end, so frames of
-other devices are refused. The sensor's registered model (or the model from the network server)
-selects the codec. Without a model, every codec for the port is tried. The first codec is used that
-reads the frame to its last byte, finds something, and returns only possible values. If there is
-none, the codec with the fewest impossible values is used.
+Codecs are strict: they reject a frame that has an unknown identifier or is cut off, so they reject
+most frames of other devices. The model, from the registry or the network server, selects the codec.
+If the model is unknown, the codecs for the port are tried in order. The first one that reads the
+whole frame, finds something, and returns only possible values is used. If there is none, the codec
+that returns the fewest impossible values is used.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _TABLES: Final[dict[str, dict[str, dict[str, Any]]]] = tomllib.loads(
 
 
 def load_table(device: str, kind: str) -> dict[int, Any]:
-    """Return a table of ``frames.toml`` by identifier."""
+    """Return a table of ``frames.toml`` with numbers as keys."""
     return {int(ident, 16): entry for ident, entry in _TABLES[device][kind].items()}
 
 
 @dataclass(slots=True)
 class Frame:
-    """Content of one frame before checks; None or out of range is a fault."""
+    """Content of one frame before validation; a value that is None or out of range is a fault."""
 
     raw: dict[str, object] = field(default_factory=dict)
     events: list[str] = field(default_factory=list)
@@ -47,19 +47,19 @@ class Frame:
 
     @property
     def says_nothing(self) -> bool:
-        """Whether there is no value, event or fault, only a sign of life."""
+        """Whether the frame has no value, event or fault, and only shows that the device runs."""
         return not (self.raw or self.events or self.faults)
 
 
 Codec = Callable[[bytes], Frame]
-"""Reads a frame; raises `PayloadError` with `bad_frame`."""
+"""Reads a frame; raises `PayloadError` (`bad_frame`)."""
 
 Models = tuple[tuple[re.Pattern[str], Codec], ...]
-"""Patterns of model names in lower case, and their codecs."""
+"""Patterns for lowercase model names, and their codecs."""
 
 
 def refuse(what: str) -> PayloadError:
-    """Return the error of a frame that cannot be read."""
+    """Return the error for a frame that cannot be read."""
     return PayloadError(Reason.BAD_FRAME, what)
 
 
@@ -75,7 +75,7 @@ def _count_impossible(frame: Frame) -> int:
 
 
 def read_frame(data: bytes, model: str, codecs: Iterable[Codec], models: Models) -> Frame:
-    """Read a frame with the codec of its model, otherwise with the codec that fits best."""
+    """Read a frame with the codec of its model, or if that is unknown, with the best codec."""
     if not 0 < len(data) <= MAX_FRAME:
         raise refuse(f"a frame of {len(data)} bytes")
     known = find_codec(model, models) if model else None
@@ -108,7 +108,7 @@ def make_readings(
     flags: tuple[str, ...] = (),
     seq: int | None = None,
 ) -> Readings:
-    """Return a frame's readings: plausible history, oldest first, then the current one."""
+    """Return the readings in a frame: first those from its history, then the current one."""
     limits = context.limits
     readings: Readings = []
     for when, raw in sorted(frame.history, key=lambda item: item[0]):
@@ -142,7 +142,7 @@ def make_readings(
 def make_decoder(
     codecs: tuple[Codec, ...], models: Models
 ) -> Callable[[Message, Context], Readings]:
-    """Return a decoder of frames without an envelope; the topic names the sensor."""
+    """Return a decoder for frames without an envelope; the topic names the sensor."""
 
     def decode(message: Message, context: Context) -> Readings:
         sensor = sensor_id(message.topic)

@@ -1,9 +1,11 @@
-"""Milesight sensors by their bytes: GS601 vape detector, AM100/AM300 series, GS301.
+"""Codecs for frames of Milesight sensors: GS601 vape detector, AM100 and AM300 series, GS301.
 
-Written from the field tables of the user guides (`frames.toml`). Little-endian throughout.
+They are based on the field tables in the user guides (`frames.toml`). All numbers are
+little-endian.
 
-**GS601** (port 85): one-byte identifiers without a type. If the device cannot measure a value, it
-sends an alarm of type 0, 1 or 2 instead, which is a fault. Alarm frames may come alone:
+**GS601** (port 85): each object starts with a one-byte identifier. If the device cannot measure a
+value, it sends an alarm of type 0, 1 or 2 instead, which is a fault. A frame may consist of an
+alarm alone:
 
 ====  =========================  ====================================================
 02    10 / 11 + index            released / `vendor_vape`, the index is kept
@@ -13,10 +15,11 @@ sends an alarm of type 0, 1 or 2 instead, which is a fault. Alarm frames may com
 10    20 / 21                    normal / `tamper`
 ====  =========================  ====================================================
 
-**AM100, AM300, GS301**: channel and type. TVOC (08 7D) is ppb on AM107, which is recognized by its
-model or by an activity or light channel in the same frame; on AM300 it is a rating, and ignored.
-History records (20 CE, 21 CE) are readings with the flag `history`; their length after the time
-gives the model: 3 (AM102), 5 (AM103), 12 (AM307), 16 (AM308), 18 (AM319).
+**AM100, AM300, GS301**: each object starts with a channel and a type. TVOC (08 7D) is in ppb for an
+AM107, which is recognized by its model, or by an activity or light channel in the same frame. For
+an AM300 it is a rating, which is ignored. History records (20 CE, 21 CE) become readings with the
+flag `history`. The number of bytes after their time shows the model: 3 (AM102), 5 (AM103), 12
+(AM307), 16 (AM308), 18 (AM319).
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ _SKIPPED: Final = load_table("gs601", "skipped")
 
 
 class _Bytes:
-    """A frame that is being read; reading past its end refuses it."""
+    """Reads a frame byte by byte; raises `PayloadError` at its end."""
 
     __slots__ = ("at", "data")
 
@@ -80,7 +83,7 @@ def read_gs601(data: bytes) -> Frame:
 
 
 def _read_gs601_state(frame: Frame, ident: int, data: bytes, at: int) -> int:
-    """Read an alarm or tamper object; return where the next one begins."""
+    """Read an alarm or tamper object; return where the next object begins."""
     kind = data[at] if at < len(data) else -1
     at += 1
     if ident in (0x0F, 0x10):
@@ -113,7 +116,7 @@ _CHANNELS_SKIPPED: Final = load_table("am", "skipped")
 _POWER_ON: Final = 0xFF0B
 _PRESENCE: Final = (b"\x05\x00\x00", b"\x05\x00\x01")
 _HISTORY: Final = (3, 5, 12, 16, 18)
-"""Bytes of a history record after its time."""
+"""Possible numbers of bytes after the time in a history record."""
 
 
 def read_am(data: bytes, *, is_am100: bool = False) -> Frame:
@@ -174,7 +177,7 @@ def _read_am_history(frame: Frame, rest: _Bytes, *, ugm3: bool) -> None:
 
 
 def _fits(body: bytes, size: int) -> bool:
-    """Return whether a record of `size` bytes ends the frame or another record follows."""
+    """Return whether the frame ends, or another history record begins, after `size` bytes."""
     return len(body) == size or body[size : size + 2] in (b"\x20\xce", b"\x21\xce")
 
 

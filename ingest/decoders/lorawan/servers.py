@@ -1,15 +1,16 @@
 """LoRaWAN network servers: ChirpStack v4, The Things Stack v3, LORIOT, Milesight gateways.
 
-The envelope has the identity (an EUI, in lower case), the time, and the frame counter, which is the
-sequence number. The bytes of the frame are decoded even if the server decoded them too. The
-server's decoded object is used only if none of our codecs reads the frame. The time of ChirpStack
-is ``time``, or ``nsTime`` (flag `clock_skew`) if the two differ by more than the allowed skew.
+The envelope has the identity (an EUI, lowercase), the time, and the frame counter, which is used as
+the sequence number. Our codecs decode the frame even if the server has decoded it too. The server's
+decoded object is used only if none of our codecs can read the frame. For ChirpStack, the time is
+``time``; if ``nsTime`` differs by more than the allowed skew, that is used instead, with the flag
+`clock_skew`.
 
-The integrator chooses the JSON of a Milesight gateway: the frame may be base64 or hex, and without
-``object`` the outermost members are the decoded object. ``simulated: true`` is flagged and never
-alerts. A join, a status report and a codec error of the server (`codec_error`) are `online`;
-downlink receipts are not stored. On a ChirpStack or Things topic, a payload that is not JSON is the
-bare frame.
+Integrators can change the JSON of a Milesight gateway: the frame may be base64 or hex, and if there
+is no ``object``, the outermost object has the decoded values. Messages with ``simulated: true`` get
+the flag `simulated` and never alert. A join, a status report, and a codec error of the server (flag
+`codec_error`) mean that the device is `online`. Downlink receipts are ignored. If the payload on a
+topic of ChirpStack or The Things Stack is not JSON, it is a frame without an envelope.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ _ALARM_OF: Final[dict[str, tuple[str, str, frozenset[object]]]] = {
         ("", "tamper", frozenset({33, "trigger", "alarm trigger", "triggered"})),
     ),
 }
-"""Quantity and event of each alarm, and the types that mean the event."""
+"""Quantity and event of each alarm, and the alarm types that cause the event."""
 _MASKED: Final = frozenset({33, "interference alarm trigger"})
 _TAMPERED: Final = frozenset({1, "triggered", "trigger"})
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -65,15 +66,16 @@ _MAX_NAME: Final = 64
 
 
 def read_decoded(decoded: dict[str, Any], units: dict[str, str] | None = None) -> Frame:
-    """Read the object that a network server's own codec made of a frame.
+    """Read the object that the network server's own codec decoded from a frame.
 
-    Members are read by name (`names.find_quantities`), with these additional conventions:
+    Quantities are identified by name (`ingest.names.find_quantities`). In addition:
 
-    - ``{"value": x, "unit": u}`` is a value with its unit (Decentlab);
-    - alarms of a GS601 are numbers (``{"type": 17, "alarm_trigger": {...}}``), words, or members,
-      also in camel case. A fault type makes the quantity a fault, never an alarm. Values inside the
-      alarm count if the object has none itself;
-    - Decentlab's number concentrations go up to a diameter, so differences are used.
+    - ``{"value": x, "unit": u}`` is a value with its unit (Decentlab).
+    - The type of a GS601 alarm may be a number (``{"type": 17, "alarm_trigger": {...}}``), words,
+      or the name of a member, also in camel case. If the type means a fault, the quantity is a
+      fault and there is no alarm. A value inside the alarm is used if it is not in the object
+      itself.
+    - Decentlab's number concentrations count particles up to a diameter, so differences are used.
     """
     members = {_CAMEL.sub("_", k).lower(): v for k, v in decoded.items() if len(k) <= _MAX_NAME}
     if "vaping_index" in members or "vaping_index_alarm" in members:
@@ -105,7 +107,7 @@ def _read_alarm(frame: Frame, name: str, value: object, units: dict[str, str] | 
 
 
 def _find_kinds(alarm: object) -> set[object]:
-    """Return the type of an alarm as a number or words; without one, its members' names."""
+    """Return the type of an alarm, a number or words; if there is none, its members' names."""
     kind = alarm.get("type") if type(alarm) is dict else alarm
     word = _clean_word(kind)
     if word is not None:
@@ -114,7 +116,7 @@ def _find_kinds(alarm: object) -> set[object]:
 
 
 def _clean_word(value: object) -> object:
-    """Return an integer, or words in lower case with spaces, or None."""
+    """Return an integer, or text as lowercase words with spaces; None for anything else."""
     if type(value) is float and value.is_integer():
         value = int(value)
     if type(value) is str:
@@ -123,11 +125,11 @@ def _clean_word(value: object) -> object:
 
 
 def _flatten_members(decoded: dict[str, Any]) -> dict[str, Any]:
-    """Return the members of a decoded object, its own before those nested in it."""
+    """Return the members of a decoded object by name; its own come before nested ones."""
     flat: dict[str, Any] = {}
     nested = [name for name, value in decoded.items() if _is_nested(value)]
     flatten({name: value for name, value in decoded.items() if name not in nested}, flat, 1)
-    for name in filter(is_of_room, nested):  # an alarm is not
+    for name in filter(is_of_room, nested):  # leaves out alarms
         for item in ({name: decoded[name]}, *as_list(decoded[name])):
             flatten(as_dict(item), flat, _INNER)
     return flat
@@ -157,7 +159,7 @@ _EUI_KEYS: Final = ("deveui", "dev_eui", "sensor")
 
 
 class _Keys(NamedTuple):
-    """Names of the parts of an uplink; `coding` is hex, base64, or empty for either."""
+    """Keys of the parts of an uplink; `coding` is hex, base64, or empty if it may be either."""
 
     data: str
     coding: str
@@ -175,7 +177,7 @@ _BARE: Final = _Keys("", "", "", "", "", "")
 
 
 def _decode_bytes(text: object, coding: str) -> bytes | None:
-    """Decode hex or base64, also URL-safe and without padding."""
+    """Decode hex or base64, which may be URL-safe and lack its padding."""
     if type(text) is not str or not text:
         return None
     coding = coding or ("hex" if _IS_HEX.fullmatch(text) else "base64")
@@ -207,7 +209,7 @@ def _read_uplink(
     model: str = "",
     flags: tuple[str, ...] = (),
 ) -> Readings:
-    """Return the readings of an uplink; with `_BARE` keys, the payload is the frame."""
+    """Return the readings in an uplink; if `keys` is `_BARE`, the whole payload is the frame."""
     known = context.registry.sensors.get(sensor)
     named = f"{known.model} {model}" if known and known.model else model
     bare = keys is _BARE
@@ -233,13 +235,13 @@ def _read_uplink(
 
 
 def _find_strongest(gateways: object) -> float | None:
-    """Return the strongest signal at any gateway, dBm, or None."""
+    """Return the strongest signal at any gateway in dBm, or None."""
     levels: list[Any] = [as_dict(gateway).get("rssi") for gateway in as_list(gateways)[:64]]
     return max((x for x in levels if type(x) in (int, float) and -200 <= x < 0), default=None)
 
 
 def _choose_codecs(port: object) -> tuple[Codec, ...]:
-    """Return the codecs to try for an unknown model; makers use different ports."""
+    """Return the codecs to try for an unknown model, based on the port, which makers choose."""
     if type(port) is not int:
         return (*milesight.CODECS, *_GUESSED)
     if port == _MILESIGHT_PORT:
