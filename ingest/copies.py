@@ -66,8 +66,8 @@ RESOLUTION_S: Final = 1.0
 REPORT_AFTER_S: Final = 120.0
 STEP_S: Final = 0.001
 _SPREAD_S: Final = 0.9
-"""Readings with the same stamp are spaced as they arrived for this long. The rest of the second is
-for those that arrive later."""
+"""Readings with the same stamp are spaced as they arrived during this time. Readings that arrive
+later share the rest of the second."""
 _APART_S: Final = 2.0
 _ARRIVALS: Final = 3
 _LEAST_S: Final = 1e-6

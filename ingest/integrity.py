@@ -584,7 +584,7 @@ class ReadingCounts:
         self.unlikely = UnlikelyValues()
 
     def add(self, reading: Reading, *, duplicate: bool = False) -> None:
-        """Count one reading of a registered sensor; a duplicate counts only as a duplicate."""
+        """Count one reading of a registered sensor; a duplicate increases only that count."""
         counts = self._of(reading.sensor)
         if duplicate:
             counts[CountKind.DUPLICATE] += 1

@@ -18,10 +18,10 @@ Readings get these quality flags. A reading with one of the last seven never cau
 ``codec_error``    the network server could not decode the device's message
 ``unread``         a number was ignored: its name and unit match no quantity
 ``waiting``        the description with its names has not arrived yet
-``late``           older than `Limits.late_after_s` when it arrived; alerts are late too
+``late``           older than `Limits.late_after_s` when it arrived, so alerts are late
 ``retained``       delivered from the broker's store
 ``simulated``      the network server marked it as a console test
-``history``        the device sent stored readings later
+``history``        the device had stored the reading and sent it later
 ``cached``         a bridge repeated an old value
 ``maintenance``    measured while the device cleaned or calibrated itself
 ``flooded``        part of a flood, while other readings arrive at the usual rate
@@ -275,8 +275,8 @@ def count_above(total: float, below: float) -> float:
 def count_all_above(total: float | None, below: Mapping[str, float | None]) -> dict[str, object]:
     """Return the counts of particles larger than each diameter.
 
-    `total`: count of all particles. `below`: count of those up to a diameter, by the quantity for
-    the larger ones.
+    `total`: count of all particles.
+    `below`: counts of particles up to each diameter, by the quantity that counts the larger ones.
     """
     if total is None:
         return {}

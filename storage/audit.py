@@ -8,7 +8,7 @@ and retention never deletes entries.
 
 If an entry is changed, removed or inserted, the chain breaks, and `verify` reports where. But
 anybody who can write the file can also cut off the newest entries, or rewrite the whole chain. So
-keep the last hash that `verify` printed somewhere else, and check later that it is still in the
+store the last hash that `verify` printed in another place, and check later that it is still in the
 chain.
 """
 

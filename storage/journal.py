@@ -53,7 +53,7 @@ _MAX_DEAD_LETTERS = 100_000
 _SLICE: Final = 2_000
 """Rows deleted in one transaction, so that a commit waits at most a few milliseconds for it."""
 _ROW_BYTES: Final = 24
-"""Approximate bytes of a row besides its body."""
+"""Approximate bytes of a row without its body."""
 _DECODER: Final = msgspec.msgpack.Decoder(Reading)
 _SELECT: Final = "SELECT offset, crc, body FROM journal WHERE offset > ? ORDER BY offset LIMIT ?"
 _OLDEST: Final = (

@@ -6,7 +6,7 @@
 
 - ``time``: ISO 8601 *with* a zone, or Unix seconds, ms, µs or ns (the magnitude decides). If it is
   absent, the receive time is used, with the flag `no_time`. If it has no zone or no known form, or
-  is too small for a Unix time (a count since boot), the receive time is used, with the flag
+  is a number before `Limits.earliest` (a count since boot), the receive time is used, with the flag
   `time_replaced`.
 - ``seq``: optional, 0 to 2**63 - 1; anything else is ignored.
 - Quantities of the table are at the top level. ``null`` means missing. Text, booleans, lists,

@@ -161,7 +161,7 @@ async def show_live_messages(
 ) -> None:
     """Pass messages to `on_message` as they arrive, until cancelled.
 
-    This is a second connection beside the session that stores messages. It uses QoS 0 without a
+    This is a second connection, in addition to the session that stores messages. It uses QoS 0 without a
     persistent session, so messages may be missed.
 
     Raises `BrokerError` if the connection fails or ends.

@@ -239,7 +239,7 @@ class InfluxSeries(Series):
         return (min(times), max(times)) if times else None
 
     def tidy(self, now: float, old_at: float | None = None) -> bool:  # noqa: ARG002 - the server deletes old data
-        """Compute averages that are due; return whether there are more."""
+        """Compute some stale averages; return whether there are more."""
         most = rollup.count_quarters_at_once(max(1, len(self._registry.sensors)))
         due = self.query(lambda db: rollup.find_due(db, now, most))
         kept_from = now - self._retention.keep_s(None) + _MARGIN_S

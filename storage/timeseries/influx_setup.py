@@ -60,8 +60,8 @@ def provide(
 ) -> dict[bool, Account]:
     """Set up the server as an administrator, and return the accounts that were created.
 
-    `wanted`: the accounts to create, each given by whether it can write. The service's account can
-    write; the dashboards' account can only read. The result has the same keys.
+    `wanted`: the accounts to create. True stands for the service's account, which can write, and
+    False for the dashboards' account, which can only read. The result has these values as keys.
 
     Raises `StorageUnavailableError`.
     """

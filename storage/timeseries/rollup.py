@@ -80,7 +80,7 @@ def find_due(db: sqlite3.Connection, now: float, most: int) -> list[tuple[int, .
 
 
 def tidy(tx: sqlite3.Connection, now: float, retention: Retention, old_at: float) -> bool:
-    """Compute some due averages and delete some old rows; return whether there are more."""
+    """Compute some stale averages, and delete some old rows; return whether there are more."""
     marks = find_due(tx, now, _BUCKETS)
     for sensor, quarter in marks:
         for level in LEVELS:

@@ -215,7 +215,7 @@ class SqliteSeries(Series):
         return None if first is None else (first / _NS, last / _NS)
 
     def tidy(self, now: float, old_at: float | None = None) -> bool:
-        """Compute due averages and delete old data; return whether there is more."""
+        """Compute some stale averages, and delete some old data; return whether there is more."""
         old_at = now if old_at is None else old_at
 
         def work(tx: sqlite3.Connection) -> bool:
