@@ -10,8 +10,9 @@ Two layers find readings that were accepted before:
      events and faults. Some formats send the quantities of one moment in several messages; these
      are different readings.
    - If a reading without a usable stamp is redelivered, its copy has the same packet id and the DUP
-     flag. Two live messages with equal content are two readings. Events are rather accepted twice
-     than lost, because a broker may reuse the packet id of an acknowledged message immediately.
+     flag. Two live messages with equal content are two readings. Events have no copies here: a broker
+     may immediately reuse the packet id of an acknowledged message, and an event that is stored
+     twice is better than one that is lost.
    - If a reading without a usable stamp waited in the broker, its copy has the same number and
      content, because a killed broker redelivers its backlog with new packet ids. If a sensor's
      counter restarts within the backlog, a new reading with the same number and content is mistaken
@@ -192,7 +193,10 @@ class _Sensor(msgspec.Struct):
         return time
 
     def shares(self, reading: Reading) -> bool:
-        """Return whether a reading can share the latest time, having nothing the others have."""
+        """Return whether a reading can share the latest time with the readings already there.
+
+        It can if it has no quantity, event or fault in common with them.
+        """
         names = _list_names(reading)
         return all(names.isdisjoint(_list_names(known)) for known in self.moment)
 

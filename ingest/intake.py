@@ -91,7 +91,7 @@ def make_rejection(
 
 @dataclass(slots=True)
 class Quarantined:
-    """An unregistered sensor (`name` is its id) or a topic without a decoder (`name`)."""
+    """An unregistered sensor or a topic without a decoder; `name` is the sensor id or the topic."""
 
     name: str
     topic: str

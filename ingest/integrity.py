@@ -83,7 +83,7 @@ class Numbering:
     - a number from an open gap that arrives with a later time stamp than the newest number;
     - a jump back to a high number.
 
-    The first three need a later number that continues the counter. A format may split a moment into
+    The first three count only once a later number continues the counter. A format may split a moment into
     several messages, so such a reading raises no doubt if it shares no quantity with the last
     numbered one. But its air quantities must have occurred within `_LEARNT_S` of the first number,
     so that nobody can start to forge them later. A genuine device may cause a single doubt, so only
@@ -191,7 +191,7 @@ class Numbering:
                 self.usual |= self.names
 
     def _return_to(self, line: _Line, seq: int, reading: Reading) -> None:
-        """Continue an earlier line; a gap around the number was not a gap."""
+        """Make an earlier line current; its next number was never missing, so close that gap."""
         if reading.is_timed:
             self.gaps = [gap for gap in self.gaps if not gap[0] <= seq <= gap[1]]
         else:
@@ -272,7 +272,7 @@ class _Kind:
     read: int = 0
 
     def take(self, time: float, now: float) -> bool:
-        """Count a message by its time stamp and receive time; return whether it is a flood's."""
+        """Count a message by time stamp and receive time; return whether it is part of a flood."""
         second, own = int(now), int(time)
         if second != self.second:
             if self.floods and abs(second - self.loud) > CALM_S:
@@ -443,7 +443,7 @@ class Integrity:
         return missing
 
     def on_flood(self, sensor: str | None, now: float) -> None:
-        """Report a flood under the name of a sensor, or of none that is registered (None)."""
+        """Report a flood; `sensor` is None if the name is not registered."""
         if sensor is None:
             self._on_fault(Detail.STRANGERS)
         else:
@@ -545,8 +545,8 @@ _MANY: Final = 5
 class UnlikelyValues:
     """Count consecutive readings of each sensor whose values seem to be in the wrong unit.
 
-    Each quantity is counted on its own. A single plausible value ends a run, because a few odd
-    values prove nothing.
+    Each quantity is counted on its own. Only long runs matter, because a few odd values prove
+    nothing; a single plausible value ends a run.
     """
 
     def __init__(self) -> None:
@@ -631,7 +631,7 @@ class ReadingCounts:
         return {str(key): n for key, n in self._counts.get(sensor, {}).items() if n}
 
     def no_particles_since(self, sensor: str) -> int | None:
-        """Return the Unix second since which a sensor sends no particle values; None if it does.
+        """Return when a sensor stopped sending particle values (Unix seconds); None if it has not.
 
         The device's own vape alarm counts as a particle value.
         """

@@ -148,7 +148,7 @@ _NEAR_ISO: Final = ("%Y/%m/%dT%H:%M:%S%z", "%Y-%m-%d %H:%M:%S %z", "%Y-%m-%d %H:
 
 
 def may_alert(reading: Reading) -> bool:
-    """Return whether a reading may cause an alert, having none of `SILENT_FLAGS`."""
+    """Return whether a reading may cause an alert because it has none of `SILENT_FLAGS`."""
     return not reading.flags or SILENT_FLAGS.isdisjoint(reading.flags)
 
 
@@ -232,7 +232,7 @@ def fold_id(name: str) -> str:
 
 
 def parse_number(value: object) -> float | None:
-    """Return a value as a number, also if it is text with a number; None if it is no number.
+    """Convert a number, or text that begins with one, to a float; return None for anything else.
 
     A boolean is not a number. Text may have a unit after the number ("3.384 V"), which is ignored.
     For text such as "nan" or "None" the result is NaN, which becomes a fault of its quantity.
@@ -298,7 +298,10 @@ def _from_unix(value: float) -> float | None:
 
 
 def _resolve_local_time(moment: datetime, zone: tzinfo, received: float) -> float:
-    """Convert a local time to Unix seconds; if the hour occurs twice, choose nearest `received`."""
+    """Convert a local time to Unix seconds.
+
+    If the clock shows this time twice, choose the one closer to `received`.
+    """
     both = (moment.replace(tzinfo=zone, fold=fold).timestamp() for fold in (0, 1))
     return min(both, key=lambda stamp: abs(stamp - received))
 
@@ -345,7 +348,7 @@ def _parse_near_iso(text: str, received: float, zone: tzinfo | None) -> float | 
 
 
 def to_unix_seconds(moment: datetime, received: float, zone: tzinfo | None) -> float | None:
-    """Convert a moment to Unix seconds; None if neither it nor `zone` gives a time zone."""
+    """Convert a moment to Unix seconds; None if it has no time zone and `zone` is None."""
     try:
         if moment.tzinfo is not None:
             return moment.timestamp()

@@ -126,7 +126,7 @@ _MAX_LEVELS: Final = 16
 
 
 class Routes:
-    """Finds the decoders for a topic, from the registry, mappings, routes and ``decoders.toml``."""
+    """Find the decoders for a topic in the registry, mappings, routes and ``decoders.toml``."""
 
     def __init__(
         self,

@@ -217,7 +217,7 @@ def _read_bytes(frame: bytes, at: AtConfig) -> object:
 
 
 def is_same(value: object, wanted: object) -> bool:
-    """Return whether two values are equal; text never equals a number, nor true 1."""
+    """Return whether two values are equal. Text never equals a number, and true is not 1."""
     if isinstance(wanted, bool) or isinstance(value, bool):
         return value is wanted
     if isinstance(wanted, int | float):

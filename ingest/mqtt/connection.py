@@ -161,8 +161,8 @@ async def show_live_messages(
 ) -> None:
     """Pass messages to `on_message` as they arrive, until cancelled.
 
-    This is a second connection, in addition to the session that stores messages. It uses QoS 0 without a
-    persistent session, so messages may be missed.
+    This is a second connection, in addition to the session that stores messages. It uses QoS 0
+    without a persistent session, so messages may be missed.
 
     Raises `BrokerError` if the connection fails or ends.
     """
