@@ -185,9 +185,9 @@ class Intake:
                 self.reading_counts.add_missing(sensor, n)
 
     def snapshot(self) -> bytes:
-        """Return the state, from which an intake with the same configuration can continue.
+        """Return the state, for an intake with the same configuration to resume.
 
-        It does not include counts, findings and the lists of sensors and topics.
+        It does not include counts, findings, `quarantine` and `unmatched`.
         """
         states = self.config.context.states.snapshot()
         return msgspec.msgpack.encode((states, self._recent.snapshot()))
@@ -387,7 +387,7 @@ class Intake:
                 )
 
     def _settle(self, reading: Reading, message: Message | None, decoder: str) -> Reading:
-        """Replace the reported name by the registered one, or quarantine an unknown sensor."""
+        """Replace the reported name with the registered one, or quarantine an unknown sensor."""
         known = self._resolve(reading.sensor)
         if known is not None:
             if known == reading.sensor:

@@ -83,11 +83,11 @@ class Numbering:
     - a number from an open gap that arrives with a later time stamp than the newest number;
     - a jump back to a high number.
 
-    The first three count only once a later number continues the counter. A format may split a moment into
-    several messages, so such a reading raises no doubt if it shares no quantity with the last
-    numbered one. But its air quantities must have occurred within `_LEARNT_S` of the first number,
-    so that nobody can start to forge them later. A genuine device may cause a single doubt, so only
-    `_DOUBTS` of them within `_DOUBT_S` are reported.
+    The first three count only once a later number continues the counter. Since a format may split
+    a moment into several messages, such a reading raises no doubt if it shares no quantity with the
+    last numbered one. But its air quantities must have occurred within `_LEARNT_S` of the first
+    number, so that nobody can start to forge them later. A genuine device may cause a single doubt,
+    so only `_DOUBTS` of them within `_DOUBT_S` are reported.
 
     A line is a run of consecutive numbers from one device. The longest lines are remembered, so
     random numbers do not displace the sensor's own.
@@ -191,7 +191,7 @@ class Numbering:
                 self.usual |= self.names
 
     def _return_to(self, line: _Line, seq: int, reading: Reading) -> None:
-        """Make an earlier line current; its next number was never missing, so close that gap."""
+        """Make an earlier line current, and correct the gaps that its number shows to be wrong."""
         if reading.is_timed:
             self.gaps = [gap for gap in self.gaps if not gap[0] <= seq <= gap[1]]
         else:

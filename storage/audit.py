@@ -1,4 +1,4 @@
-"""The audit log: append-only, each entry chained to the previous one by a hash.
+"""The audit log: append-only entries, each chained to the previous one by a hash.
 
 Format: each entry is a row of the table ``audit`` in the state database (component ``"audit"``).
 Entries are numbered from 1 without gaps. ``hash`` is the SHA-256, in hex, of the JSON array

@@ -36,7 +36,7 @@ def decode(message: Message, context: Context) -> Readings:
 
 
 def find_state_topic(content: dict[str, Any]) -> str:
-    """Return the state topic of a discovery message, with `~` replaced by the base topic."""
+    """Return the state topic of a discovery message, with `~` replaced with the base topic."""
     topic = as_text(content.get("state_topic", content.get("stat_t")))
     if not topic:
         raise PayloadError(Reason.NO_MEASUREMENT, "discovery without a state topic")

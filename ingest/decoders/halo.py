@@ -2,7 +2,7 @@
 
 A message is one of these:
 
-- A template in which the device replaced keywords by values. The template may be ours
+- A template in which the device replaced keywords with values. The template may be ours
   (docs/http.md), JSON as other integrators use it (`_NAMES`), or the alert text ``VAPE1 value 107.4
   exceeded 100 at 2019-3-8 13:22:12``. Values are text; date and time are local and have no leading
   zeros.

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from ingest.validation import Message
 
 PREFIX: Final = "mapping:"
-"""Prefix of the names of mappings among the names of decoders."""
+"""Prefix for the name of a mapping when it is used as the name of a decoder."""
 
 _MAX_SEQ: Final = 2**63 - 1
 _LARGE: Final = 1e15

@@ -95,7 +95,7 @@ class Entry:
 
 @dataclass(slots=True)
 class Draft:
-    """The mapping as far as it is known.
+    """An unfinished mapping.
 
     `topic`: topic for the examples, which matches the filter.
     `questions`: lines that become comments, for a person to decide.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ingest.validation import Limits
 
 ABSENT: Final = object()
-"""Marks an absent value, whereas None is a JSON null."""
+"""Marks an absent value. (None is a JSON null.)"""
 
 _MAX_ITEMS: Final = 256
 _MAX_TEXT: Final = 4_096

@@ -1,4 +1,4 @@
-"""Find out a broker's version and counts, and whether it keeps messages for absent sessions."""
+"""Find out a broker's version and counts, and whether it keeps messages for offline sessions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TRIAL_WAIT_S: Final = 3.0
 
 @dataclass(frozen=True, slots=True)
 class BrokerFacts:
-    """What is known about a broker.
+    """Facts about a broker; None if unknown.
 
     `version`: empty if it does not report one.
     `dropped`: messages that it has dropped since it started.
