@@ -39,14 +39,14 @@ class AuditKind(StrEnum):
     SIGN_IN = "sign_in"
     SIGN_IN_REFUSED = "sign_in_refused"
     SIGN_OUT = "sign_out"
-    PASSWORD = "password"  # noqa: S105 - the word, not one
+    PASSWORD = "password"  # noqa: S105 - not a password
     START = "start"
     PROXY = "proxy"
     EXPORT = "export"
     RETENTION = "retention"
     SETTINGS = "settings"
     PUSH = "push"
-    TOKEN = "token"  # noqa: S105 - the word, not one
+    TOKEN = "token"  # noqa: S105 - not a password
     SECOND_FACTOR = "second_factor"
 
 

@@ -291,7 +291,7 @@ def _count_rows(copy: sqlite3.Connection) -> dict[str, int]:
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
     ).fetchall()
     return {
-        name: copy.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]  # noqa: S608 - of ours
+        name: copy.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]  # noqa: S608 - our own names
         for (name,) in tables
     }
 
@@ -369,7 +369,7 @@ def _check_cursors(folder: Path) -> Iterator[Proof]:
         for name, position in found:
             missed = (
                 0
-                if name.endswith(" snapshot") or position == 0  # it starts over with what is there
+                if name.endswith(" snapshot") or position == 0  # it restarts with what is left
                 else _count_uncovered(position + 1, gone or 0, unread)
             )
             sentence = f"is at {position:,} of {last:,}"

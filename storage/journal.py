@@ -123,9 +123,9 @@ class Journal(DatabaseFile):
     ) -> None:
         self.path = path
         self._remembered = remembered
-        self._recent: list[JournalEntry] = []  # consecutive; appended to or replaced, never cut
+        self._recent: list[JournalEntry] = []  # consecutive; only appended to or replaced
         self.corrupt_records = 0
-        self._newest = 0  # offset, so that a rebuilt file does not fall behind its consumers
+        self._newest = 0  # newest offset; a rebuilt file must continue after it
         self._clock = clock
         self._encoder = msgspec.msgpack.Encoder()
         super().__init__(path, _prepare, self._note_damage)

@@ -83,7 +83,7 @@ def create(path: Path, prepare: Prepare) -> None:
     """Create a database if it does not exist; a power cut leaves either all of it or nothing."""
     with translate_errors(path), lock_folder(path.parent):
         if not path.exists():
-            _remove(path)  # logs may be left of a deleted file
+            _remove(path)  # a deleted file may have left logs
             with _new_database(_name_beside(path, "making"), path) as new:
                 prepare(new)
 

@@ -301,7 +301,7 @@ class DatabaseFile:
             if not isinstance(failure, StorageCorruptError):
                 raise failure from error
         except StorageCorruptError:
-            pass  # found by the work itself
+            pass  # the work itself found the damage
         self._repair(before)
         with translate_errors(self.path):
             return work()

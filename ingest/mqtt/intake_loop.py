@@ -114,7 +114,7 @@ class Canary:
     def on_time(self, now: float, *, waiting: bool) -> bool:
         """Return whether to reconnect because nothing arrives.
 
-        `waiting`: whether messages wait for the disk.
+        `waiting`: whether messages are waiting to be acknowledged.
         """
         if waiting:
             self._heard = now
@@ -244,7 +244,7 @@ class Arrivals:
             or self._budgets.permits(topic, payload, received)
         )
         if not flags & QOS:
-            unread = not read and self._left_out == int(received)  # keep one a second, to report
+            unread = not read and self._left_out == int(received)  # let one a second through
             if unread or self._unacknowledged_qos0 >= MAX_UNACKNOWLEDGED_QOS0:
                 if self._state.dropped_qos0 == 0:
                     log.warning("dropping QoS 0 messages: more arrive than can be stored")
@@ -279,7 +279,7 @@ class Arrivals:
         if self._canary is not None:
             before = self._canary.returned
             self._canary.on_return(payload, time.monotonic())
-            self._live = self._live or self._canary.returned > before  # the broker keeps the order
+            self._live = self._live or self._canary.returned > before  # later messages are live
 
     def __len__(self) -> int:
         """Return how many messages wait for the intake loop."""

@@ -298,7 +298,7 @@ class MqttSource:
             now = time.monotonic()
             payload = canary.due(now)
             if payload is not None:
-                with contextlib.suppress(aiomqtt.MqttError):  # the missing return is noticed
+                with contextlib.suppress(aiomqtt.MqttError):  # a canary that is lost is noticed
                     await client.publish(topic, payload, qos=1, timeout=canary.settings.every_s)
             known = canary.silent
             if canary.on_time(time.monotonic(), waiting=loop.is_behind):

@@ -100,7 +100,7 @@ class InfluxSeries(Series):
         """
         for level in (MINUTE, QUARTER_HOUR):
             place = self.http.place(level.measurement, level.name)
-            self.http.query(f'SELECT "n" FROM {place} LIMIT 1', level.name)  # noqa: S608 - names of ours
+            self.http.query(f'SELECT "n" FROM {place} LIMIT 1', level.name)  # noqa: S608 - our own names
             if self.http.server().major == 2:
                 self.http.check_write(level.name)
 

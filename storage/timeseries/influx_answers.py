@@ -25,7 +25,7 @@ _DETAIL: Final = 200
 class Meaning(StrEnum):
     """Meaning of an answer."""
 
-    TOKEN = "token"  # noqa: S105 - no secret
+    TOKEN = "token"  # noqa: S105 - not a secret
     NO_WRITE = "no right to write"
     NO_RIGHT = "no right"
     NO_ORG = "no organization"

@@ -88,7 +88,7 @@ def _try_account(settings: InfluxSettings, *, writes: bool, reads: bool) -> None
                 http.check_write(policy)
             if reads:
                 place = http.place(READING, policy)
-                http.query(f'SELECT "received" FROM {place} LIMIT 1', policy)  # noqa: S608 - names of ours
+                http.query(f'SELECT "received" FROM {place} LIMIT 1', policy)  # noqa: S608 - our own names
 
 
 def _list_places(http: InfluxHttp) -> list[str]:

@@ -55,7 +55,7 @@ def mark(tx: sqlite3.Connection, moments: Iterable[tuple[int, ...]]) -> None:
     quarters = sorted({(*sensor, ns // _QUARTER_NS) for *sensor, ns in moments})
     if quarters:
         marks = ", ".join("?" * len(quarters[0]))
-        tx.executemany(f"INSERT OR IGNORE INTO stale VALUES ({marks})", quarters)  # noqa: S608 - marks
+        tx.executemany(f"INSERT OR IGNORE INTO stale VALUES ({marks})", quarters)  # noqa: S608 - placeholders
 
 
 def find_oldest_stale(
