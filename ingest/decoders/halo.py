@@ -9,8 +9,8 @@ A message is one of these:
 - An answer of the local API: all values (``GET /api/config/gstate/latest``) or the alarms.
 
 Events of sound and motion are rejected. If a value is not a number, or its keyword was not
-replaced, the reading gets the flag `unread`. HALO's own score of an event is not stored, because
-only the vendor knows its scale. This decoder is based on public documents and other programs; it
+replaced, the reading gets the flag `unread`. HALO's own score of an event is not stored, because it
+uses the vendor's own scale. This decoder is based on public documents and other programs; it
 has not been tested with a device.
 """
 

@@ -1,7 +1,7 @@
 """Codecs for frames of Decentlab DL-PM and DL-IAM (protocol version 2).
 
 A frame has a version (1 byte), a device id (2 bytes) and a bit map (2 bytes) of the parts present.
-Then follow the words of these parts, big-endian:
+The big-endian words of these parts follow:
 
 - **DL-PM**: battery | PM1, 2.5, 4, 10 in 0.1 µg/m³, typical size, number concentrations up to
   0.5, 1, 2.5, 4, 10 µm in 0.1/cm³ | temperature, humidity | pressure in 2 Pa.
