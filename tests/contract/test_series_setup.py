@@ -225,8 +225,8 @@ class TestOn3:
         influxql(server.url, "DROP DATABASE air3")
         assert output[0].startswith("database 'air3': already exists, kept for 4 days")
         assert output[1:3] == [
-            "database 'air3/m1': kept for 40000 days",
-            "database 'air3/m15': kept for 50000 days",
+            "database 'air3/m1': kept for 40,000 days",
+            "database 'air3/m15': kept for 50,000 days",
         ]
 
     def test_a_server_that_has_its_five_databases_makes_no_more(self, server):

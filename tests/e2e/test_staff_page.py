@@ -10,6 +10,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import uvicorn
@@ -306,6 +307,8 @@ def sign_in(browser):
     find(browser, "input[name=account]").send_keys("lee")
     find(browser, "input[name=password]").send_keys(PASSWORD)
     find(browser, "main button[type=submit]").click()
+    wait_for(browser, lambda: urlsplit(browser.current_url).path != "/sign-in")
+    wait_for(browser, lambda: browser.execute_script("return document.readyState") == "complete")
 
 
 def test_acknowledge_and_answer_by_clicks(site, browser):
@@ -456,7 +459,6 @@ def test_the_header_of_a_desk_is_one_row_and_shows_the_focus(site, browser, code
 
     browser.get(f"{site.url}/sign-in")
     sign_in(browser)
-    wait_for(browser, lambda: "/sign-in" not in browser.current_url)
     browser.get(f"{site.url}/?lang={code}")
     tops = browser.execute_script(
         "return [...document.querySelectorAll('.top nav > a')]"
