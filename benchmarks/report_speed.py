@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 FIRST = date(2025, 8, 25)
 RUNS = (
     ("summary", "pdf"),
-    ("summary", "html"),
     ("incidents", "csv"),
     ("incidents", "xlsx"),
     ("incidents", "parquet"),

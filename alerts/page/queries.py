@@ -275,11 +275,16 @@ def find_open_incidents(
 
 
 def find_missed_incidents(
-    db: sqlite3.Connection, since: float, *, rooms: str | None = None
+    db: sqlite3.Connection, *, rooms: str | None = None
 ) -> list[dict[str, Any]]:
-    """Return incidents that everybody missed and nobody has reported on yet."""
-    over = find_incidents(db, statuses=("resolved",), rooms=rooms, start=since, limit=_MOST_MISSED)
-    return [i for i in over if i["missed_at"] and not i["verdict"]]
+    """Return incidents that everybody missed and nobody has reported on yet, newest first."""
+    found = db.execute(
+        f"{_INCIDENT} WHERE missed_at IS NOT NULL AND verdict IS NULL AND status = 'resolved'"  # noqa: S608 - constants
+        " AND (:rooms IS NULL OR room IN (SELECT value FROM json_each(:rooms)))"
+        " ORDER BY opened_at DESC, id DESC LIMIT :limit",
+        {"rooms": rooms, "limit": _MOST_MISSED},
+    )
+    return [_add_state(dict(row)) for row in found]
 
 
 def find_last_delivery(db: sqlite3.Connection, *, rooms: str | None = None) -> float | None:

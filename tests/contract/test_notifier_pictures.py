@@ -14,6 +14,7 @@ from msgspec import structs
 from alerts.channels import SERVICES
 from alerts.errors import NotifyReason, TransientNotifyError
 from alerts.notify.channels.apprise_notifier import AppriseNotifier, NotifySettings
+from alerts.notify.notice import render
 from alerts.secrets import Secret
 from detection.events import ChannelEvidence, Evidence
 from detection.quantities import QUANTITIES
@@ -104,6 +105,11 @@ async def test_mail_carries_the_picture(mail_server):
     (part,) = [p for p in message.walk() if p.get_content_type() == "image/png"]
     assert part.get_payload(decode=True) == PICTURE
     assert part.get_filename() == "evidence.png"
+    lines = render(RISING, "mailto")[1].splitlines()
+    texts = [p for p in message.walk() if p.get_content_maintype() == "text"]
+    assert [p.get_content_type() for p in texts] == ["text/plain"]
+    assert len(lines) > 1
+    assert texts[0].get_payload(decode=True).decode().splitlines()[: len(lines)] == lines
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ CREATE UNIQUE INDEX incident_never_two_open ON incident (kind, room) WHERE statu
 CREATE INDEX incident_deadline ON incident (next_deadline) WHERE next_deadline IS NOT NULL;
 CREATE INDEX incident_recent ON incident (opened_at);
 CREATE INDEX incident_room ON incident (room, opened_at);
+CREATE INDEX incident_missed ON incident (opened_at) WHERE missed_at IS NOT NULL AND verdict IS NULL;
 CREATE INDEX incident_held ON incident (held_until) WHERE held_until IS NOT NULL;
 
 CREATE TABLE alert_event (

@@ -365,7 +365,9 @@ def _send(
 
 
 def _decorate(service: Any, scheme: str, notice: Notice) -> None:
-    if scheme == "pover":
+    if scheme in {"mailto", "mailtos"}:
+        service.notify_format = apprise.NotifyFormat.TEXT  # HTML would join the lines
+    elif scheme == "pover":
         service.priority = _PUSHOVER_PRIORITIES.get(notice.priority, 0)
         if notice.link:
             service.supplemental_url = notice.link

@@ -33,6 +33,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const list = (names) => names.length > 1 ? _("%(others)s and %(last)s", { others: names.slice(0, -1).join(", "), last: names.at(-1) }) : names[0];
 
   const status = (body) => {
+    if (body.answered_by) return _("%(name)s answered.", { name: body.answered_by });
     if (body.answered) return body.verdict ? _("Done. Your answer is recorded.") : _("Done. Nothing to do here.");
     if (body.declined) {
       return body.asked.length > 1 ? _("Done. %(names)s are being asked now.", { names: list(body.asked) })
@@ -77,7 +78,8 @@ document.addEventListener("DOMContentLoaded", () => {
     element("steps").hidden = done;
     element("close").hidden = !done;
     element("change").hidden = !done || !(body.verdict || body.declined);
-    element("change").textContent = body.declined ? _("I can go after all") : _("Change my answer");
+    element("change").textContent = body.declined ? _("I can go after all")
+      : body.answered_by ? _("Give another answer") : _("Change my answer");
     enable();
   };
 
@@ -112,7 +114,7 @@ document.addEventListener("DOMContentLoaded", () => {
     for (const each of element("answer").querySelectorAll("button")) each.disabled = true;
     try {
       const body = await post(path, fields);
-      changing = false;
+      changing &&= path === "/answer";
       // a second tap that was meant for the button just pressed presses nothing
       await new Promise((resolve) => setTimeout(resolve, path === "/answer/look" ? 0 : 400));
       show(body);
@@ -164,7 +166,11 @@ document.addEventListener("DOMContentLoaded", () => {
   element("change").addEventListener("click", (event) => {
     if (!event.isTrusted) return;
     if (state.declined) answers.take();
-    else { changing = true; show(state); }
+    else {
+      changing = true;
+      // whoever did not respond until now responds with this: only then can they answer
+      if (feedback) show(state); else answers.take();
+    }
   });
 
   if (!token) {

@@ -243,6 +243,9 @@ class AnswerPages(PageGroup):
             "over": shown["status"] == Status.RESOLVED.value,
             "verdict": shown["verdict"] or "",
             "cause": shown["cause"] or "",
+            "answered_by": ""
+            if shown["answered_by"] in ("", grant.person)
+            else name_of(shown["answered_by"]),
             "declined": declined,
             "asked": list(dict.fromkeys(map(name_of, asked))),
             "state": shown["state"],

@@ -33,7 +33,6 @@ _SIGN: Final = (
 )
 _COMPARED_S: Final = 60.0
 """How long a comparison of a district's schools is reused, in seconds."""
-_MISSED_SHOWN_S: Final = 14 * 86_400.0
 
 
 class BoardPages(PageGroup):
@@ -62,8 +61,7 @@ class BoardPages(PageGroup):
         chosen = context.find_school(request.query_params.get("site"))
         rooms = list(registry.rooms.values())
         opened = await context.read(queries.find_open_incidents, rooms=context.rooms)
-        since = context.settings.clock() - _MISSED_SHOWN_S
-        missed = await context.read(queries.find_missed_incidents, since, rooms=context.rooms)
+        missed = await context.read(queries.find_missed_incidents, rooms=context.rooms)
         known = registry.rooms
         open_at = Counter(known[i["room"]].site for i in opened if i["room"] in known)
         if len(registry.sites) + len(registry.closed) > 1:

@@ -108,14 +108,16 @@ async def test_who_is_there_already_says_so_with_one_press_and_responds(asked):
 
 async def test_an_answer_of_somebody_else_is_replaced_only_on_purpose_and_they_are_told(opened):
     page, incident = opened
-    first = (await press(page, token_for(page, incident, "fm"))).json()["feedback"]
-    second = (await press(page, token_for(page, incident))).json()["feedback"]
+    links = [token_for(page, incident, "fm"), token_for(page, incident)]
+    first, second = [(await press(page, link)).json()["feedback"] for link in links]
     assert (await press(page, first, "/answer/feedback", verdict="confirmed")).status_code == 200
     page.now += 70.0
     form = {"verdict": "false_alarm", "cause": "spray"}
     asked = await press(page, second, "/answer/feedback", **form)
     assert asked.status_code == 409
     assert asked.json()["error"] == "F. Manager answered Confirmed a minute ago. Replace?"
+    looks = [(await press(page, link, "/answer/look")).json() for link in links]
+    assert [look["answered_by"] for look in looks] == ["", "F. Manager"]
     assert repository.load(page.db, incident).verdict is Verdict.CONFIRMED
 
     # the same answer is no contradiction, and one's own answer needs no question
