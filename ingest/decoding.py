@@ -419,7 +419,7 @@ def load_pairs(payload: bytes, *, form: bool) -> dict[str, str]:
     words = text.replace(",", " ").replace(";", " ").split()
     pairs = [_WORD.fullmatch(word) for word in words]
     if not all(pairs):
-        pairs = [_PAIR.fullmatch(part) for part in re.split(r"[,;\n]", text) if part.strip()]
+        pairs = [_PAIR.fullmatch(part) for part in re.split(r"[,;\n]|\s{2,}", text) if part.strip()]
     if not all(pairs):  # spaces in values, such as times
         pairs = [_KEY_AND_REST.fullmatch(part) for part in _NEXT_KEY.split(text)]
     if not words or not all(pairs):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from ipaddress import ip_network
 from pathlib import Path
@@ -34,6 +34,13 @@ US_ZONES: Final = MappingProxyType(
     }
 )
 """Common names of US time zones, and their IANA names."""
+_EASTERNMOST: Final = timedelta(hours=14)  # UTC+14 has the date first
+
+
+def _check_past(day: date) -> date:
+    if day > (datetime.now(UTC) + _EASTERNMOST).date():
+        raise ValueError("is in the future: enter it on that day, since it takes effect at once")
+    return day
 
 
 def _check_start(text: str) -> str:
@@ -95,6 +102,7 @@ TimeZone = Annotated[str, AfterValidator(check_time_zone)]
 FilePath = Annotated[Path, AfterValidator(_resolve_path)]
 """A path; a relative path starts at the configuration's folder (the validation context)."""
 Date = Annotated[date, Strict()]
+PastDate = Annotated[date, Strict(), AfterValidator(_check_past)]
 WallTime = Annotated[str, AfterValidator(_check_start)]
 EndTime = Annotated[str, AfterValidator(_check_end)]
 Proxies = Annotated[list[Annotated[str, AfterValidator(_check_proxy)]], Field(max_length=32)]

@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from plumewatch.config.sections.common import (
-    Date,
     Days,
     EndTime,
     FalseAlarms,
     FilePath,
     Id,
     Name,
+    PastDate,
     SiteId,
     TimeZone,
     Url,
@@ -129,7 +129,7 @@ class SiteConfig(BaseModel, extra="forbid", frozen=True):
     """Name of the school."""
     timezone: TimeZone | None = None
     """IANA time zone of the school; the top-level `timezone` if left out."""
-    closed: Date | None = None
+    closed: PastDate | None = None
     """Day on which the school closed, if it did. Its sensors are no longer read, its open incidents
     are closed, and its tokens are refused; its names stay in history and reports."""
 

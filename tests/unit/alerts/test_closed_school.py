@@ -13,6 +13,7 @@ from alerts.engine import AlertEngine
 from alerts.history_words import write_line
 from alerts.incidents import repository
 from alerts.incidents.incident import Status
+from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import parse
 from reports import read
 from storage import sqlite
@@ -38,11 +39,17 @@ def closed(open_page, make_event):
 
 
 def test_a_school_is_closed_by_a_line_in_its_file(tmp_path):
-    text = TWO.replace('name = "South High"', 'name = "South High"\nclosed = 2026-11-30')
+    text = TWO.replace('name = "South High"', 'name = "South High"\nclosed = 2025-11-30')
     found = parse(tomllib.loads(text), base=tmp_path).registry()
     assert (set(found.rooms), set(found.sensors)) == ({"north-boys"}, {"north-1"})
     assert set(found.sites) == {"North High"}
     assert found.place_of("south-boys").site == "South High"
+
+
+def test_a_school_that_closes_later_goes_on_until_then(tmp_path):
+    text = TWO.replace('name = "South High"', 'name = "South High"\nclosed = 2199-12-31')
+    with pytest.raises(ConfigError, match="is in the future"):
+        parse(tomllib.loads(text), base=tmp_path)
 
 
 async def test_open_incidents_of_a_closed_school_are_closed_with_a_note(closed):

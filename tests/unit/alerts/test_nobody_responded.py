@@ -62,6 +62,7 @@ async def test_what_nobody_responded_to_stays_on_the_first_page_until_somebody_r
 ):
     incident = play(page, make_event, "")
     other = play(page, make_event, "acknowledged")
+    page.now += 60 * 86_400.0
     shown = (await page.client.get("/")).text.partition('id="missed"')[2]
     assert incident in shown
     assert other not in shown

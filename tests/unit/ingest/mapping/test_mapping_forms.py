@@ -37,6 +37,7 @@ def is_right(entry):
         f"ts: {TIME}; pm2.5: 12.3; rh: 41",
         "time=2026-09-21 14:13:10 pm25 = 12.3 hum= 41",
         'time="2026-09-21 14:13:10" pm25="12.3" hum=41',
+        "PM2.5 = 12.3 ug/m3  room light = 70.1  hum = 41  time = 2026-09-21 14:13:10",
     ],
 )
 def test_pairs_with_times_and_spaces(payload):
