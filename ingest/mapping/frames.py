@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 _HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2} ?){3,1024}")
 _BASE64: Final = re.compile(
-    r"(?=.*[A-Z])(?=.*[0-9+/=])(?:[\w+/]{4}){1,342}(?:[\w+/]{2}==|[\w+/]{3}=)?", re.ASCII
+    r"(?=.*[A-Z])(?=.*(?:[0-9+/=]|[a-z][A-Z]))(?:[\w+/]{4}){1,342}(?:[\w+/]{2}==|[\w+/]{3}=)?",
+    re.ASCII,
 )
 _KEYS: Final = frozenset({"data", "payload", "raw", "hex", "bytes", "frame", "frm_payload"})
 _HEADING: Final = (

@@ -116,4 +116,5 @@ def test_a_frame_gets_a_skeleton_whose_examples_check_the_offsets(written, form,
         assert not is_right(entry)
         example["values"] = {"pm25": value}
     assert is_right(entry)
+    assert 'encoding = "base64"' in sketch("hall/b7/up", [b"AAcIAAAcADcIShAr"], NOW)
     assert sketch("hall/b7/up", [b"out of order", b'{"dev": "24e124725c140001"}'], NOW) == ""
