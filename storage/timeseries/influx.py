@@ -150,7 +150,12 @@ class InfluxSeries(Series):
         )
 
     def _sums(
-        self, table: Measurement, fields: Sequence[str], first: int, last: int
+        self,
+        table: Measurement,
+        fields: Sequence[str],
+        first: int,
+        last: int,
+        _sensors: Collection[str],
     ) -> Iterable[Sequence[Any]]:
         wanted = ", ".join(f'sum("{field}")' for field in fields)
         policy = _name_policy(table.kept)

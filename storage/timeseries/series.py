@@ -263,7 +263,7 @@ class Series(DatabaseFile, ABC):
         ours = frozenset(sensors)
         return {
             sensor: tuple(float(value or 0.0) for value in sums)
-            for sensor, *sums in self._sums(table, fields, *span)
+            for sensor, *sums in self._sums(table, fields, *span, ours)
             if sensor in ours
         }
 
@@ -307,9 +307,14 @@ class Series(DatabaseFile, ABC):
 
     @abstractmethod
     def _sums(
-        self, table: Measurement, fields: Sequence[str], first: int, last: int
+        self,
+        table: Measurement,
+        fields: Sequence[str],
+        first: int,
+        last: int,
+        sensors: Collection[str],
     ) -> Iterable[Sequence[Any]]:
-        """Return a row for each sensor: its id, and the sums of its fields."""
+        """Return a row for each of these sensors, and perhaps others: its id, and its sums."""
 
     @abstractmethod
     def _averages(self, sensor: str) -> Sequence[Level]:

@@ -8,6 +8,7 @@ values that the first one lacks.
 
 from __future__ import annotations
 
+import json
 import time
 from functools import lru_cache
 from operator import attrgetter
@@ -137,14 +138,20 @@ class SqliteSeries(Series):
         return map(dict, self.rows(statement, *values))
 
     def _sums(
-        self, table: Measurement, fields: Sequence[str], first: int, last: int
+        self,
+        table: Measurement,
+        fields: Sequence[str],
+        first: int,
+        last: int,
+        sensors: Collection[str],
     ) -> Iterable[Sequence[Any]]:
         wanted = ", ".join(f'total("{field}")' for field in fields)
+        # a sensor's records lie together, so each sensor is read on its own
         statement = (
-            f"SELECT sensor, {wanted} FROM {table.name}"  # noqa: S608 - names from the table of measurements
+            f"SELECT sensor, {wanted} FROM json_each(?) JOIN {table.name} ON sensor = value"  # noqa: S608 - names from the table of measurements
             " WHERE time >= ? AND time < ? GROUP BY sensor"
         )
-        return self.rows(statement, first, last)
+        return self.rows(statement, json.dumps([*sensors]), first, last)
 
     def latest(self) -> Mapping[str, LatestReading]:
         """Return the newest values of each sensor (`find_newest`)."""
