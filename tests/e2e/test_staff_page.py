@@ -673,6 +673,26 @@ def test_an_answer_of_somebody_else_is_replaced_on_purpose(site, browser):
     assert site.load().verdict is Verdict.FALSE_ALARM
 
 
+@on_a_phone
+def test_a_link_opened_after_somebody_else_answered_names_them_and_takes_another_answer(
+    site, browser
+):
+    with sqlite.transaction(site.db) as tx:
+        site.engine.record_feedback(tx, site.incident, "fox", Verdict.TEST, time.time())
+    browser.get(link_for(site))
+    wait_for(browser, lambda: find(browser, "#said").text == "Mr. Fox answered.")
+    assert not find(browser, "#steps").is_displayed()
+    assert find(browser, "#change").text == "Give another answer"
+    find(browser, "#change").click()
+    wait_for(browser, lambda: find(browser, "#found button[value=steam]").is_enabled())
+    find(browser, "#found button[value=steam]").click()
+    wait_for(browser, lambda: find(browser, "#replace").is_displayed())
+    find(browser, "#replace").click()
+    wait_for(browser, lambda: find(browser, "#what").text == "False alarm: steam")
+    assert find(browser, "#said").text == "Done. Your answer is recorded."
+    assert site.load().verdict is Verdict.FALSE_ALARM
+
+
 def places_of(browser):
     """Where each button of the answer page is."""
     return browser.execute_script(

@@ -46,7 +46,7 @@ def test_a_school_is_closed_by_a_line_in_its_file(tmp_path):
     assert found.place_of("south-boys").site == "South High"
 
 
-def test_a_school_that_closes_later_goes_on_until_then(tmp_path):
+def test_a_closing_date_in_the_future_is_refused(tmp_path):
     text = TWO.replace('name = "South High"', 'name = "South High"\nclosed = 2199-12-31')
     with pytest.raises(ConfigError, match="is in the future"):
         parse(tomllib.loads(text), base=tmp_path)
