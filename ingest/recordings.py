@@ -1,4 +1,4 @@
-"""Read recorded readings from CSV files (``.csv`` or ``.csv.gz``).
+"""Read and write recorded readings as CSV files; ``.csv.gz`` is read too.
 
 Each row is a reading. The columns are ``time`` (Unix seconds, or ISO 8601 with a zone), ``sensor``,
 and any quantities. The cell of a missing value is empty. The rows of all sensors are in time order.
@@ -19,19 +19,22 @@ import io
 import math
 import zlib
 from collections import Counter, deque
+from datetime import UTC, datetime
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Final
 
 import msgspec
 
-from detection.quantities import QUANTITIES
+from detection.quantities import COLUMNS, QUANTITIES
 from ingest.errors import DecodeError, RefusedError
 from ingest.names import find_quantity
 from ingest.validation import check_values, parse_time, sensor_id
+from language.plain_text import make_inert
+from storage.files import write_csv
 from storage.reading import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
 _LOOK_AHEAD: Final = 64
@@ -58,6 +61,23 @@ def read_recordings(
         yield from streams[0]
     else:
         yield from heapq.merge(*streams, key=lambda reading: reading.time)
+
+
+def write_recordings(path: Path, readings: Iterable[Reading]) -> int:
+    """Write readings to a CSV file, completely or not at all; return their number."""
+    rows = 0
+
+    def cells() -> Iterator[Sequence[object]]:
+        nonlocal rows
+        for reading in readings:
+            rows += 1
+            time = datetime.fromtimestamp(reading.time, UTC).isoformat(timespec="microseconds")
+            values = map(reading.values.get, COLUMNS)
+            more = (reading.events, reading.faults, reading.flags)
+            yield time, make_inert(reading.sensor), *values, *map(make_inert, map(" ".join, more))
+
+    write_csv(path, ("time", "sensor", *COLUMNS, "events", "faults", "flags"), cells())
+    return rows
 
 
 def _correct_clocks(readings: Iterator[Reading]) -> Iterator[Reading]:

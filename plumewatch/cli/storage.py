@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -23,7 +22,15 @@ from plumewatch.cli.printer import echo, show_progress
 from plumewatch.config.faults import list_known
 from plumewatch.errors import UsageError
 
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from storage.reading import Reading
+    from storage.timeseries import Series
+
 app = typer.Typer()
+_AT_ONCE: Final = 50_000
+"""Most readings in memory, if each sensor reports once a second."""
 export_app = typer.Typer(help="Write stored records to files.", no_args_is_help=True)
 app.add_typer(export_app, name="export", rich_help_panel="Storage")
 storage_app = typer.Typer(help="The long-term store of the readings.", no_args_is_help=True)
@@ -106,69 +113,50 @@ def storage_retry(*, config: ConfigOption = CONFIG) -> int | None:
 @export_app.command(
     "readings",
     epilog=list_examples(
-        "plumewatch export readings --from 2026-09-01 --to 2026-09-30 --format parquet",
-        "plumewatch export readings --sensor n2-boys-1 --out boys.csv --force",
+        "plumewatch export readings --from 2026-09-01 --to 2026-09-30",
+        "plumewatch export readings --from 2026-09-07 --sensor n2-boys-1 --out boys.csv",
     ),
 )
 def export_readings(
     *,
-    start: Annotated[
-        str,
-        typer.Option("--from", help="Date, date with time, or Unix seconds; oldest if left out."),
-    ] = "",
+    start: Annotated[str, typer.Option("--from", help="Date, date with time, or Unix seconds.")],
     end: Annotated[
-        str, typer.Option("--to", help="The same; a date includes that day; newest if left out.")
+        str, typer.Option("--to", help="The same; a date includes that day; now if left out.")
     ] = "",
-    kind: Annotated[
-        Literal["csv", "parquet"], typer.Option("--format", help="Format of the file.")
-    ] = "csv",
-    out: Annotated[
-        Path | None, typer.Option(help="File; readings.csv or readings.parquet.")
-    ] = None,
+    out: Annotated[Path, typer.Option(help="File.")] = Path("readings.csv"),
     sensor: Annotated[
         list[str] | None, typer.Option(help="Only this sensor; may be repeated.")
     ] = None,
     config: ConfigOption = CONFIG,
     force: ForceOption = False,
 ) -> None:
-    """Write stored readings to a file, in time order."""
-    from ingest.readings_export import export_readings as export
+    """Write stored readings to a CSV file, in time order; `plumewatch replay` reads it."""
+    from ingest.recordings import write_recordings
     from storage.audit import AuditKind
 
     site = Site.load(config)
-    now, sensors = time.time(), sensor or []
-    path = out or Path(f"readings.{kind}")
-    first = site.parse_time(start) if start else None
-    last = site.parse_time(end, end=True) if end else None
-    if first is not None and last is not None and first >= last:
+    now, known = time.time(), {one.id for one in site.config.sensor}
+    sensors = sensor or sorted(known)
+    first = site.parse_time(start)
+    last = site.parse_time(end, end=True) if end else now
+    if first >= last:
         raise UsageError("--from is not before --to")
-    known = {one.id for one in site.config.sensor}
-    unknown = [name for name in sensors if name not in known]
-    if unknown:
+    if unknown := [name for name in sensors if name not in known]:
         there = list_known(unknown[0], known)
         raise UsageError(f"--sensor {unknown[0]}: no sensor has this id; there are: {there}")
-    check_output(path, force=force)
-    with site.open_series() as series:
-        asked = {"readings": " ".join(sensors)[:200] or "all", "format": kind}
-        site.record(AuditKind.EXPORT, {**asked, "from": start, "to": end}, now)
-        stored = series.span()
-        first = first if first is not None else stored[0] if stored else now
-        last = last if last is not None else stored[1] + 1e-3 if stored else now
-        begin = max(first, stored[0]) if stored else last
-        with show_progress("exporting", max(last - begin, 1.0)) as update:
-            count = export(
-                series,
-                site.config.registry(),
-                begin,
-                last,
-                path,
-                kind,
-                sensors=frozenset(sensors),
-                on_time=lambda at: update(completed=at - begin),
-            )
-    echo(f"{path}: {count_noun(count, 'reading')}", err=True)
-    if stored and first < begin:
-        sys.stderr.write(
-            f"the oldest reading is from {site.format_time(begin)}: readings are kept for"
-            f" {count_noun(site.config.timeseries.raw_days, 'day')}, averages for longer\n"
-        )
+    check_output(out, force=force)
+    with site.open_series() as series, show_progress("exporting"):
+        detail = {"readings": " ".join(sensor or ["all"])[:200], "from": start, "to": end}
+        site.record(AuditKind.EXPORT, detail, now)
+        count = write_recordings(out, _read_slices(series, first, last, sensors))
+    echo(f"{out}: {count_noun(count, 'reading')}", err=True)
+
+
+def _read_slices(
+    series: Series, start: float, end: float, sensors: Collection[str]
+) -> Iterator[Reading]:
+    """Yield the readings of a span in time order; only some are in memory at a time."""
+    while start < end:
+        until = min(start + _AT_ONCE / len(sensors), end)
+        yield from series.between(start, until, sensors)
+        start = until

@@ -231,18 +231,6 @@ class InfluxSeries(Series):
             key=attrgetter("time", "sensor"),
         )
 
-    def span(self) -> tuple[float, float] | None:
-        """Return the event times of the oldest and newest reading, or None."""
-        times = [
-            row[0] // 1000 / 1e6
-            for name in (READING, QUARANTINE)
-            for order in ("ASC", "DESC")
-            for row in self._query_rows(
-                f'SELECT "received" FROM "{name}" ORDER BY time {order} LIMIT 1'  # noqa: S608 - constants
-            )
-        ]
-        return (min(times), max(times)) if times else None
-
     def tidy(self, now: float, old_at: float | None = None) -> bool:  # noqa: ARG002 - the server deletes old data
         """Compute some stale averages; return whether there are more."""
         most = rollup.count_quarters_at_once(max(1, len(self._registry.sensors)))

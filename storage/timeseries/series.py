@@ -278,10 +278,6 @@ class Series(DatabaseFile, ABC):
         """
 
     @abstractmethod
-    def span(self) -> tuple[float, float] | None:
-        """Return the event times of the oldest and newest reading, Unix seconds, or None."""
-
-    @abstractmethod
     def tidy(self, now: float, old_at: float | None = None) -> bool:
         """Compute some stale averages, and delete some old data; return whether there is more.
 

@@ -212,15 +212,6 @@ class SqliteSeries(Series):
 
         return sorted(self.query(found), key=attrgetter("time", "sensor"))
 
-    def span(self) -> tuple[float, float] | None:
-        """Return the event times of the oldest and the newest reading."""
-        ((first, last),) = self.rows(
-            "SELECT min(first), max(last) FROM (SELECT"
-            " (SELECT min(time) FROM reading WHERE sensor = id) AS first,"
-            " (SELECT max(time) FROM reading WHERE sensor = id) AS last FROM sensor)"
-        )
-        return None if first is None else (first / _NS, last / _NS)
-
     def tidy(self, now: float, old_at: float | None = None) -> bool:
         """Compute some stale averages, and delete some old data; return whether there is more."""
         old_at = now if old_at is None else old_at

@@ -1,17 +1,11 @@
 """Readings out of every store: all of them, in order."""
 
-import csv
-import gzip
-import io
 import random
 import time as clock
-from datetime import UTC, datetime
 
-import polars as pl
 import pytest
 
 from detection.quantities import COLUMNS, QUANTITIES
-from ingest.readings_export import SCHEMA
 from ingest.recordings import read_recordings
 from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
@@ -21,7 +15,6 @@ from storage.reading import Reading
 from storage.timeseries.influx_http import InfluxSettings
 from storage.timeseries.writer import REASON, RECORD_REASON
 from tests.support.command import plumewatch
-from tests.support.fork_server import shared
 from tests.support.influx import influxql
 
 DAY = 86_400.0
@@ -99,110 +92,51 @@ def stored(site, start=0.0, end=NOW + DAY):
 
 def some(count=500, start=NOW - 3600.0):
     rng = random.Random(count)
-    readings = [
+    return [
         Reading(f"s{k % 2 + 1}", start + k // 2 * 7.25, NOW, {"pm25": rng.uniform(0, 99), "rh": 40})
         for k in range(count)
     ]
-    readings[3] = Reading("s2", readings[3].time, NOW, {}, ("tamper", "online"), ("co",), ("late",))
-    return readings
 
 
 class TestExport:
-    def test_all_and_in_order(self, site):
+    def test_all_readings_in_order_for_a_replay(self, site, monkeypatch):
+        monkeypatch.setattr("plumewatch.cli.storage._AT_ONCE", 400)
+        full = {key: QUANTITIES[key].high / 3 for key in COLUMNS}
         readings = some()
+        readings.append(
+            Reading("s1", NOW - 60, NOW, full, ("tamper", "online"), ("co",), ("late",))
+        )
         with site.series() as series:
             series.write(readings, 1)
-        code, message = site.run("export", "readings", "--out", site.folder / "r.csv")
+        out = site.folder / "r.csv"
+        code, message = site.run("export", "readings", "--from", NOW - 4000, "--out", out)
         assert code == 0
-        assert "r.csv: 500 readings" in message
-        rows = list(csv.DictReader(io.StringIO((site.folder / "r.csv").read_text())))
-        assert list(rows[0]) == list(SCHEMA)
-        times = [datetime.fromisoformat(row["time"]).timestamp() for row in rows]
-        assert times == [r.time for r in readings]
-        assert [float(row["pm25"] or 0) for row in rows] == [
-            r.values.get("pm25", 0) for r in readings
+        assert "r.csv: 501 readings" in message
+        assert out.read_text().splitlines()[-1].endswith("tamper online,co,late")
+        replayed = list(read_recordings([out]))
+        assert [(r.sensor, r.time, r.values) for r in replayed] == [
+            (r.sensor, r.time, r.values) for r in readings
         ]
-        assert {row["building"] for row in rows} == {"North"}
-        assert {row["site"] for row in rows} == {"'=Lincoln High"}  # inert in a spreadsheet
-        assert (rows[3]["events"], rows[3]["faults"], rows[3]["flags"]) == (
-            "tamper online",
-            "co",
-            "late",
-        )
-        code, _ = site.run(
-            "export", "readings", "--format", "parquet", "--out", site.folder / "r.pq"
-        )
-        assert code == 0
-        frame = pl.read_parquet(site.folder / "r.pq")
-        assert frame.schema == SCHEMA
-        assert frame["pm25"].to_list() == [r.values.get("pm25") for r in readings]
-        assert frame["site"].unique().to_list() == ["=Lincoln High"]
-        assert frame["time"].to_list()[0] == datetime.fromtimestamp(readings[0].time, UTC)
 
     def test_a_span_and_a_sensor(self, site):
         with site.series() as series:
             series.write(some(), 1)
         first, last = NOW - 3600 + 7.25 * 10, NOW - 3600 + 7.25 * 20
-        out = site.folder / "part.csv.gz"
+        out = site.folder / "part.csv"
         arguments = ("--from", first, "--to", last, "--sensor", "s2", "--out", out)
         assert site.run("export", "readings", *arguments)[0] == 0
-        with gzip.open(out, "rt") as file:
-            rows = list(csv.DictReader(file))
-        assert {row["sensor"] for row in rows} == {"s2"}
-        assert len(rows) == 10
+        found = list(read_recordings([out]))
+        assert ({r.sensor for r in found}, len(found)) == ({"s2"}, 10)
         assert site.run("export", "readings", *arguments)[0] == 2  # there already
         assert site.run("export", "readings", *arguments, "--force")[0] == 0
-
-    def test_readings_stored_only_as_averages_are_reported(self, tmp_path):
-        site = Site(tmp_path)
-        with site.series() as series:
-            times = [NOW - days * DAY + 60.0 * k for days in (31, 29.5) for k in range(100)]
-            series.write([Reading("s1", at, at + 1.0, {"pm25": 9.0}) for at in times], 1)
-            while series.tidy(NOW):
-                pass
-        arguments = ("--from", NOW - 32 * DAY, "--out", site.folder / "all.csv")
-        code, message = site.run("export", "readings", *arguments)
-        assert (code, "100 readings" in message) == (0, True)
-        assert "kept for 30 days" in message
-        assert "averages for longer" in message
-
-    def test_an_empty_store(self, site):
-        code, message = site.run("export", "readings", "--out", site.folder / "e.csv")
-        assert (code, "0 readings" in message) == (0, True)
-        assert (site.folder / "e.csv").read_text().startswith("time,sensor,site,building")
-        assert (
-            site.run("export", "readings", "--format", "parquet", "--out", site.folder / "e.pq")[0]
-            == 0
-        )
-        assert pl.read_parquet(site.folder / "e.pq").schema == SCHEMA
-
-    def test_what_is_exported_can_be_replayed(self, site):
-        full = Reading(
-            "s1",
-            NOW - 60,
-            NOW,
-            {key: QUANTITIES[key].high / 3 for key in COLUMNS},
-            ("restart",),
-            ("co",),
-        )
-        readings = [*some(100), full]
-        readings.sort(key=lambda r: (r.time, r.sensor))
-        with site.series() as series:
-            series.write(readings, 1)
-        assert site.run("export", "readings", "--out", site.folder / "r.csv")[0] == 0
-        replayed = list(read_recordings([site.folder / "r.csv"]))
-        assert [(r.sensor, r.time, r.values) for r in replayed] == [
-            (r.sensor, r.time, r.values) for r in readings
-        ]
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
             (("--from", "soon"), "is none of: a date"),
             (("--from", "2026-09-08", "--to", "2026-09-07"), "--from is not before --to"),
-            (("--sensor", "s9"), "no sensor has this id; there are: "),
-            (("--format", "xlsx"), "--format"),
-            (("--out", "/nowhere/at/all.csv"), "not a file in an existing folder"),
+            (("--from", "0", "--sensor", "s9"), "no sensor has this id; there are: "),
+            (("--from", "0", "--out", "/nowhere/at/all.csv"), "not a file in an existing folder"),
         ],
     )
     def test_bad_usage(self, embedded, arguments, message):
@@ -214,7 +148,7 @@ class TestExport:
 def test_nobody_there(tmp_path):
     made = Site(tmp_path)
     made.path.write_text(CONFIG.format(timeseries='[timeseries]\nurl = "http://127.0.0.1:1"\n'))
-    for arguments in (("export", "readings"), ("storage", "retry")):
+    for arguments in (("export", "readings", "--from", "0"), ("storage", "retry")):
         code, output = made.run(*arguments)
         assert code == 3
         assert (
@@ -248,27 +182,3 @@ class TestRetry:
             assert series.records("pipeline", NOW, NOW + 1)
         with Journal(DataPaths(site.config.data_dir).journal) as journal:
             assert journal.dead_letter_counts() == {REASON: 1, "bad_json": 1}
-
-
-def megabytes(made, *arguments):
-    """Return the largest resident size of a command in a process of its own."""
-    files = [made.folder / name for name in ("stdin", "stdout", "stderr")]
-    for file in files:
-        file.touch()
-    child = shared().start([*map(str, arguments), "--config", str(made.path)], files)
-    assert child.wait(100) == 0, files[2].read_text()
-    return child.peak_kb / 1024
-
-
-def test_memory_does_not_grow_with_what_is_exported(tmp_path):
-    """Beyond what a batch of either format takes, which is up to 40 MB."""
-    made = Site(tmp_path)
-    sizes = []
-    for first, rows in ((0, 60_000), (60_000, 150_000)):
-        with made.series() as series:
-            for at in range(first, rows, 10_000):
-                times = range(at, at + 10_000)
-                series.write([Reading("s1", NOW - 2 * k, NOW, {"pm25": k % 97}) for k in times], at)
-        export = ("export", "readings", "--force", "--out", tmp_path / "out", "--format")
-        sizes.append([megabytes(made, *export, kind) for kind in ("csv", "parquet")])
-    assert all(b - a < 45 for a, b in zip(*sizes, strict=True)), sizes

@@ -20,13 +20,14 @@ from alerts.engine import AlertRecord
 from alerts.notify.notice import render
 from alerts.page import labels
 from alerts.page.labels import draw_labels_pdf, list_labels
-from ingest import readings_export
+from ingest.recordings import write_recordings
 from language.plain_text import PlainFormatter
 from plumewatch.cli.printer import echo, format_table, print_json
 from plumewatch.replay import write_alerts
 from reports.drawing import Drawing, Text, render_svg
 from reports.files import WRITERS, Sheet
 from reports.tables import Column
+from storage.reading import Reading
 from storage.registry import Registry, Room, Sensor
 from tests.support.provider import RISING
 
@@ -70,11 +71,8 @@ def report_xlsx(text, tmp_path, _):
 
 
 def exported_readings(text, tmp_path, _):
-    columns = {name: [None] for name in readings_export.SCHEMA} | {"sensor": [text]}
-    with (tmp_path / "x.csv").open("wb") as file:
-        frame = pl.DataFrame(columns, schema=readings_export.SCHEMA)
-        readings_export._write_csv(frame, file, header=True)
-    return cells(tmp_path / "x.csv")
+    write_recordings(tmp_path / "x.csv", [Reading(text, 1.0, 1.0, {"pm25": 7.0})])
+    return cells(tmp_path / "x.csv")[1:2]
 
 
 def replayed_alerts(text, tmp_path, _):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alerts.duty.roster import Chosen, Route, choose_routes, parse_matchers, walk_routes
+from alerts.duty.roster import Route, choose_routes, parse_matchers, walk_routes
 
 
 def route(text, receiver=None, *routes, continues=False):
@@ -66,13 +66,6 @@ def test_going_on_only_matters_among_siblings():
         "a", routes=(route("x=1", "b", route("y=1", "c", continues=True)), route("x=1", "d"))
     )
     assert [node.receiver for node in choose_routes(tree, {"x": "1", "y": "1"})] == ["c"]
-
-
-def test_the_path_to_a_node_is_the_reason():
-    (node,) = choose_routes(TREE, {"room_type": "locker", "kind": "vape", "floor": "2"})
-    assert node.explain() == 'route room_type="locker", kind="vape", floor="2"'
-    assert choose_routes(TREE, {})[0].explain() == "no route matches: default receiver"
-    assert isinstance(node, Chosen)
 
 
 def test_nodes_with_their_places():
