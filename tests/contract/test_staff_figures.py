@@ -10,7 +10,6 @@ from alerts.engine import AlertEngine
 from alerts.incidents.incident import Verdict
 from alerts.notify.notice import KIND_WORDS
 from alerts.page.app import create_app
-from alerts.page.settings import PipelineStatus, SensorStatus
 from alerts.page.views.air import compute_day_means
 from alerts.page.views.figures import gather_facts
 from dashboards.boards import DashboardSettings, room_dashboard
@@ -223,23 +222,6 @@ async def test_sensor_health_page_puts_what_is_wrong_first(page, school):
     assert "PM2.5 has been exactly" in silent
     assert "tampered with" in next(row for row in rows if row.startswith("gym-1-locker-b"))
     assert "-71 dBm" in next(row for row in rows if row.startswith("main-2-boys-b"))
-
-
-async def test_the_state_of_a_sensor_is_that_of_now(school, embedded):
-    now = school.end + 1
-    alive = SensorStatus("alive", now, 10.0)
-    app = create_app(
-        page_settings(
-            database=school.database,
-            engine=AlertEngine(school.registry, school.policy),
-            series=embedded,
-            pipeline=lambda: PipelineStatus(sensors=dict.fromkeys(school.registry.sensors, alive)),
-            clock=lambda: now,
-        )
-    )
-    transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-        assert "silent" not in get_text((await client.get("/sensors")).text)
 
 
 async def test_counts_sum_to_the_incidents(page, school, embedded):

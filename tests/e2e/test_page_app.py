@@ -94,21 +94,6 @@ def test_settings_and_wall_are_sane_for_keyboards_and_screen_readers(site, brows
 
 
 @on_a_phone
-def test_a_room_is_renamed(site, browser):
-    browser.get(f"{site.url}/sign-in?next=/settings/rooms/0")
-    sign_in(browser)
-    name = find(browser, "#f-name")
-    name.clear()
-    press(browser, "#entry button.primary")
-    wait_for(browser, lambda: "Required." in find(browser, "#f-name-note").text)
-    find(browser, "#f-name").send_keys("Boys, second floor")
-    press(browser, "#entry button.primary")
-    wait_for(browser, lambda: "Saved." in find(browser, "main [role=status]").text)
-    changed = TEXT.replace('"Boys N2"', '"Boys, second floor"')
-    assert site.config.read_text() == changed
-
-
-@on_a_phone
 def test_a_substitute_is_arranged_in_four_taps(site, browser):
     browser.get(f"{site.url}/sign-in?next=/settings/duty/new")
     sign_in(browser)

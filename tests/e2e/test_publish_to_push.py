@@ -61,19 +61,6 @@ def test_a_puff_becomes_one_push(broker, tmp_path):
         assert "Traceback" not in service.log
 
 
-def test_pictures_can_be_switched_off(broker, tmp_path):
-    with Receiver() as receiver:
-        service = ServiceProcess(tmp_path, broker.port, push_url=receiver.url)
-        text = service.config.read_text()
-        service.config.write_text(text.replace("[alerts]\n", "[alerts]\npictures = false\n"))
-        with service, Publisher(broker.port) as publisher:
-            publisher.send_readings(readings_of_puff(start=time.time() - 300))
-            publisher.settle()
-            (push,) = eventually(lambda: receiver.pushes, lambda: f"a push:\n{service.log}")
-            assert push["attachments"] == []
-            assert "Boys' restroom" in push["title"]
-
-
 def test_wrong_password(tmp_path):
     with Mosquitto(WINDOW, users={"plumewatch": "right"}) as broker:
         (tmp_path / "password").write_text("guessed-7")

@@ -78,18 +78,6 @@ def test_who_is_paged(tx, engine, make_event, kind, people):
     assert (event.incident is None) == (not people)
 
 
-def test_an_empty_role_never_swallows(tx, registry, policy, make_event):
-    engine = AlertEngine(registry, replace(policy, staff=policy.staff[:1]))
-    engine.on_events(tx, [make_event(kind=EventKind.TAMPER)], 1000.0)
-    assert stored.notices(tx, "person") == ["ap"]
-
-
-def test_nobody_at_all_is_written_down(tx, registry, make_event):
-    engine = AlertEngine(registry, AlertPolicy(staff=(StaffMember("x", "X"),)))
-    (record,) = engine.on_events(tx, [make_event()], 1000.0)
-    assert "nobody_notified" in history(tx, record.incident)
-
-
 def test_a_second_channel_is_a_row_of_its_own_once_the_first_has_had_its_time(
     tx, registry, make_event
 ):
@@ -175,16 +163,6 @@ def test_cooldown_defers_and_then_notifies_what_still_goes_on(tx, engine, make_a
     assert len(stored.notices(tx, status="due")) == 1
 
 
-def test_cooldown_swallows_what_is_over_but_not_what_follows(tx, engine, make_ambient):
-    engine.on_events(tx, [make_ambient(1000.0)], 1000.0)
-    stored.deliver(tx, engine, 1001.0)
-    engine.on_events(tx, [ended(make_ambient, 1000.0, 1010.0)], 1010.0)
-    engine.on_events(tx, [make_ambient(1250.0), ended(make_ambient, 1250.0, 1270.0)], 1270.0)
-    assert engine.on_time(tx, 1350.0) == []
-    (record,) = engine.on_events(tx, [make_ambient(1360.0)], 1360.0)
-    assert record.alerted == 1360.0  # the muted incident is still open; this joins it and pages
-
-
 @pytest.mark.parametrize(
     ("verdict", "cause", "note", "match"),
     [
@@ -247,25 +225,6 @@ def test_a_rolled_back_batch_leaves_nothing(tx, engine, make_event):
     tx.execute("ROLLBACK")
     assert not any(stored.everything(tx).values())
     assert engine.on_events(tx, [make_event()], 1000.0) == [record]  # its number is free again
-
-
-def test_state_survives_a_restart_between_any_two_words(database, registry, policy, make_ambient):
-    words = [
-        make_ambient(1000.0),
-        make_ambient(1005.0, "s2"),
-        make_ambient(1000.0, phase=EventPhase.ENDED, end=1030.0),
-        make_ambient(1005.0, "s2", phase=EventPhase.ENDED, end=1040.0),
-        make_ambient(1400.0),
-    ]
-    for word in words:
-        connection = sqlite.connect(database)
-        with sqlite.transaction(connection) as tx:
-            AlertEngine(registry, policy).on_events(tx, [word], word.end or word.alerted)
-        connection.close()
-    connection = sqlite.connect(database)
-    found = stored.incidents(connection, "id", "status")
-    connection.close()
-    assert found == [("19691231-001", "resolved"), ("19691231-002", "open")]
 
 
 def replayed(registry, policy, words, size):

@@ -282,16 +282,6 @@ def test_what_ended_while_the_program_was_down_is_still_to_be_checked(school, sa
     )
 
 
-def test_an_empty_ring_does_not_wait(registry, make_event):
-    """escalationgap: who cannot be reached is passed over at once."""
-    silent = StaffMember("lee", "Lee", "staff", ())
-    school = Timeline(
-        registry, AlertPolicy(staff=(silent, STAFF[1]), roster=ROSTER, timings=TIMINGS)
-    )
-    school.push(0, make_event(school.start))
-    school.run(30).want(("fox", "opened", BOYS, 0, 1))
-
-
 def test_without_staff_the_end_is_recorded(registry, make_event):
     """Missinguser: nobody can be notified, which is recorded."""
     school = Timeline(registry, AlertPolicy(staff=(), timings=TIMINGS))
@@ -397,27 +387,6 @@ def test_a_planned_silence_mutes_from_its_start(school, say):
     say(70, since=50, phase=EventPhase.ENDED)
     school.run(105)
     assert [h.place for h in school.received_notices if h.person == "lee"] == [BOYS, GIRLS]
-
-
-def test_cold_start(school, say):
-    """An incident that was open before a restart is not notified again after it."""
-    say(0)
-    school.stopped(10, 50)
-    say(51, since=0, phase=EventPhase.UPDATED)
-    school.run(58).want(("lee", "opened", BOYS, 0, 1))
-
-
-def test_a_failed_push_is_retried_and_delays_nobody(registry, make_event):
-    """Retry: a channel that is down keeps its own notice, the others have theirs."""
-    ring = (
-        StaffMember("lee", "Lee", targets=(Secret("ntfy://a.example/lee"),)),
-        StaffMember("fox", "Fox", targets=(Secret("ntfy://b.example/fox"),)),
-    )
-    school = Timeline(registry, AlertPolicy(staff=ring, timings=TIMINGS))
-    school.down.add(find_channel(ring[0].targets[0]))
-    school.push(0, make_event(school.start))
-    school.at(20, lambda _tx, _now: school.down.clear())
-    school.run(30).want(("fox", "opened", BOYS, 0, 1), ("lee", "opened", BOYS, 20, 26))
 
 
 def test_an_obsolete_update_is_not_sent(registry, make_event):

@@ -15,12 +15,10 @@ from alerts.incidents.incident import Status
 from alerts.incidents.repository import load
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import KIND_WORDS
-from alerts.notify.pictures import IncidentPictures, NoticePictures
 from alerts.notify.pump import OutboxPump, PumpSettings
 from alerts.policy import BUILT_IN_ROUTES, StaffMember
 from alerts.secrets import Secret
 from storage import sqlite
-from storage.errors import StorageUnavailableError
 from tests.support import alert_records as stored
 from tests.support.recording_notifier import RecordingNotifier
 from tests.support.waiting import until
@@ -303,22 +301,6 @@ async def test_a_retry_and_the_notice_of_who_responds_go_without_picture(run, ma
     await until(lambda: len(notifier.sent) == 2)
     assert [s.picture for s in notifier.sent] == [None, None]
     assert len(pictures.asked) == 1
-
-
-async def test_a_picture_that_cannot_be_drawn_loses_no_notice(run, make_event, database, registry):
-    class Broken:
-        def window(self, sensor, start, end):
-            raise StorageUnavailableError(f"{sensor}: {start}..{end}")
-
-    pictures = NoticePictures(IncidentPictures(database, registry, Broken(), "UTC"))
-    pictures.open()
-    notifier = RecordingNotifier()
-    bench = run(notifier, pictures=pictures)
-    bench.events(make_event())
-    await until(lambda: notifier.sent)
-    assert [s.picture for s in notifier.sent] == [None]
-    assert pictures.counters == {"failed": 1}
-    pictures.close()
 
 
 def with_two_channels(policy):

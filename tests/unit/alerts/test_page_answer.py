@@ -200,21 +200,6 @@ async def test_the_answers_are_those_of_the_kind_of_incident(open_page, make_eve
         assert answer.json()["what"].endswith(f": {cause}")
 
 
-async def test_a_sensor_that_was_fixed_reads_so_in_spanish_too(open_page, make_event):
-    page = open_page()
-    incident = page.incident(lambda at: make_event(at, kind=EventKind.OFFLINE))
-    await page.sign_in("fm")
-    path = f"/incidents/{incident}"
-    form = {"form_token": await page.form_token(path), "cause": "battery"}
-    assert (await page.client.post(f"{path}/feedback", data=form)).status_code == 303
-    shown = (await page.client.get(path)).text
-    assert "Fixed: battery" in shown
-    assert "Found</b>" in shown
-    shown = (await page.client.get(path, headers={"Accept-Language": "es"})).text
-    assert "Reparado: batería" in shown
-    assert "Resultado</b>" in shown
-
-
 async def test_the_answer_page_loads_only_what_it_needs(open_page):
     """40 kB are 0.8 s at 400 kbit/s; the answer to `look` and the headers fit in the rest."""
     page = open_page()

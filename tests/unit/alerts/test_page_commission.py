@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 
 import pytest
 
@@ -13,7 +12,7 @@ from detection.commissioning import STEPS
 from detection.events import EventKind
 from plumewatch import room_test
 from storage import sqlite
-from storage.registry import Registry, Room, Sensor
+from storage.registry import Registry, Sensor
 from tests.support.alert_records import incidents
 from tests.unit.alerts.conftest import ROOMS
 
@@ -115,30 +114,6 @@ async def test_a_room_is_due_again_after_a_year(page):
     await page.sign_in("fm")
     assert "due again" in (await page.client.get("/commission")).text
     assert "2 rooms are due for a test" in (await page.client.get("/sensors")).text
-
-
-async def test_a_result_has_its_date_and_a_list_the_year_if_it_is_another(page):
-    keep(page)
-    page.now = 1_789_000_000.0 + 60
-    await page.sign_in("fm")
-    for address in ("/commission/n2-boys", "/sensors/s1/device"):
-        assert "Sep 9, 2026, 8:26 PM" in (await page.client.get(address)).text
-    page.now += 100 * 86_400
-    await page.sign_in("fm")
-    assert "Wed, Sep 9, 8:26 PM" in (await page.client.get("/commission")).text
-    page.now += 100 * 86_400
-    await page.sign_in("fm")
-    assert "Sep 9, 2026, 8:26 PM" in (await page.client.get("/commission")).text
-
-
-async def test_rooms_are_listed_as_people_count(open_page):
-    numbers = (1, 10, 100, 2)
-    rooms = [Room(f"r{n}", f"Restroom {n}", "", "North", "Lincoln High") for n in numbers]
-    registry = Registry.of(rooms, [Sensor(f"s{n}", f"r{n}") for n in numbers])
-    page = open_page(registry=registry)
-    await page.sign_in("fm")
-    shown = re.findall(r"Restroom (\d+)", (await page.client.get("/commission")).text)
-    assert list(dict.fromkeys(shown)) == ["1", "2", "10", "100"]
 
 
 async def test_a_verdict_is_kept_with_each_sensor_and_a_new_one_is_due(open_page):

@@ -7,15 +7,12 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from alerts.incidents import repository, silences
-from alerts.incidents.incident import Status
 from alerts.notify.notice import KIND_WORDS
 from alerts.policy import AlertPolicy, StaffMember
 from storage import sqlite
 from tests.support import alert_records as stored
 
 VAPE = KIND_WORDS["vape"]
-
-NASTY = "<script>alert(1)</script>"
 
 
 async def act(page, path, **form):
@@ -32,27 +29,6 @@ async def test_what_happened_on_another_day_than_the_onset_has_its_date(opened):
     shown = (await page.client.get(url)).text
     assert f"acknowledged by F. Manager at {at:%b %-d, %Y, %-I:%M %p}" in shown
     assert shown.count(f">{at:%b %-d, %Y, %-I:%M %p}</time>") == 1  # in the history
-
-
-async def test_it_is_over(opened):
-    page, incident = opened
-    await page.sign_in("fm")
-    assert (await act(page, f"/incidents/{incident}/resolve")).status_code == 303
-    assert repository.load(page.db, incident).status is Status.RESOLVED
-    assert 'id="resolve"' not in (await page.client.get(f"/incidents/{incident}")).text
-
-
-async def test_who_may_not_answer_changes_nothing(opened):
-    page, incident = opened
-    before = repository.load(page.db, incident)
-    url = f"/incidents/{incident}/resolve"
-    assert (await page.client.post(url, data={"to": "fm"})).status_code == 303
-    await page.sign_in("an")
-    assert (await act(page, url, to="fm")).status_code == 403
-    await page.sign_in("ap")
-    assert (await page.client.post(url, data={"to": "fm"})).status_code == 403
-    assert (await page.client.get(url)).status_code == 405
-    assert repository.load(page.db, incident) == before
 
 
 async def test_a_note_with_a_number_is_refused_and_kept_in_the_form(opened):
@@ -236,13 +212,3 @@ async def test_declining_on_the_page_pages_the_next(opened):
     assert "Cannot go" in shown  # in the history
     await page.sign_in("an")
     assert (await act(page, f"{url}/decline")).status_code == 403
-
-
-async def test_the_cause_of_a_false_alarm_is_one_tap(opened):
-    page, incident = opened
-    await page.sign_in()
-    answer = await act(page, f"/incidents/{incident}/feedback", cause="spray")
-    assert answer.status_code == 303
-    assert repository.load(page.db, incident).verdict.value == "false_alarm"
-    shown = (await page.client.get(f"/incidents/{incident}")).text
-    assert re.search(r'name="cause" value="spray"\s+aria-pressed="true"', shown)

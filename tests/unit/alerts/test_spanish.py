@@ -14,7 +14,7 @@ from alerts.notify.trial_notices import send_trials
 from alerts.page.settings import PipelineStatus, QuarantinedSensor, SensorStatus, UnmatchedTopic
 from alerts.policy import AlertPolicy, EscalationTimings, StaffMember
 from alerts.secrets import Secret
-from detection.events import ChannelEvidence, EventKind
+from detection.events import ChannelEvidence
 from detection.liveness import SensorState
 from ingest.errors import Reason
 from ingest.integrity import CountKind
@@ -77,31 +77,6 @@ def test_each_person_is_notified_in_their_language(school, make_event):
     ((title, body),) = texts(school, "fox", NoticeReason.OPENED)
     assert title.startswith("Boys N2, floor 2, North: Vaping likely since")
     assert body.startswith("97% likely vaping (2% spray). Why: fine particles rose from 4 to 180")
-
-
-def test_no_notice_in_spanish_has_english_in_it(school, make_event):
-    puff(school, make_event)
-    puff(school, make_event, 30, sensor="s2", kind=EventKind.SENSOR_FAULT)
-    school.ack(100, "fox")
-    school.at(400, lambda tx, now: school.engine.decline(tx, school.id(1), "fox", now))
-    school.ack(420, "lee")
-    puff(school, make_event, 500)
-    school.at(
-        2000,
-        lambda tx, now: school.engine.record_feedback(
-            tx, school.id(1), "lee", Verdict.CONFIRMED, now
-        ),
-    )
-    puff(school, make_event, 2100)
-    school.run(4000)
-    spanish = [(n, t, b) for who, n, t, b in sent(school) if who in {"lee", "fay"}]
-    assert {n.reason for n, _, _ in spanish} >= {
-        NoticeReason.OPENED,
-        NoticeReason.TAKEN,
-        NoticeReason.REMINDER,
-    }
-    for notice, title, body in spanish:
-        assert leftovers(f"{title} {body.partition('https:')[0]}") == set(), notice
 
 
 @pytest.mark.parametrize("reason", list(NoticeReason))

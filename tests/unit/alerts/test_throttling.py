@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -14,7 +13,7 @@ from alerts.incidents import repository
 from alerts.incidents.incident import Verdict
 from alerts.notify import outbox as outbox_rows
 from alerts.notify.notice import KIND_WORDS, render
-from alerts.notify.notice_writer import NoticeWriter, find_quiet_end
+from alerts.notify.notice_writer import NoticeWriter
 from alerts.policy import BUILT_IN_ROUTES, AlertPolicy, EscalationTimings, StaffMember
 from alerts.secrets import Secret, find_channel
 from detection.events import EventKind, EventPhase
@@ -208,21 +207,6 @@ def test_if_all_divert_they_are_notified_anyway(make_event):
     school = a_school(member("lee", quiet=quiet), member("fox", quiet=quiet))
     puff(school, make_event, 10, "s0")
     school.run(100).want(("lee", "opened", "Room 0", 10, 11), ("fox", "opened", "Room 0", 10, 11))
-
-
-@pytest.mark.parametrize(
-    ("at", "until"),
-    [("21:59", None), ("22:00", "07:00"), ("03:00", "07:00"), ("06:59", "07:00"), ("07:00", None)],
-)
-def test_quiet_hours_over_midnight_of_the_night_clocks_are_set(at, until):
-    """Chicago, 2020-03-08: 02:00 to 03:00 does not exist."""
-    zone = ZoneInfo("America/Chicago")
-    quiet = (QuietHours(ClockHours(zone, 22 * 60, 7 * 60, ALL_WEEK)),)
-    day = 7 if at > "20" else 8
-    moment = datetime(2020, 3, day, int(at[:2]), int(at[3:]), tzinfo=zone).timestamp()
-    found = find_quiet_end(quiet, moment)
-    shown = None if found is None else datetime.fromtimestamp(found.until, zone).strftime("%H:%M")
-    assert shown == until
 
 
 def test_an_answer_before_the_second_channel_is_tried_ends_it(make_event):
