@@ -221,6 +221,7 @@ class Liveness:
         if now - self._state.now > _AWAY_S or (broker_healthy and not self._state.broker_healthy):
             self._state.floor = now
             self._state.silent = dict.fromkeys(self._state.silent, now)
+            self.skip_gap()
         self._state.now, self._state.broker_healthy = now, broker_healthy
         if not self._all_awaited:
             self._await_unseen(now)
@@ -236,6 +237,11 @@ class Liveness:
             if name not in self._outage_of:
                 self._state.silent.setdefault(name, now)
         return [*self._join_outages(now), *self._alert_ripe(now), *self._end_outages(now)]
+
+    def skip_gap(self) -> None:
+        """Learn no interval from the time until each sensor's next report: we were away."""
+        for found in self._state.sensors.values():
+            found.report = -math.inf
 
     def _await_unseen(self, now: float) -> None:
         """Start waiting for the first reading of newly registered sensors."""
@@ -314,6 +320,7 @@ class Liveness:
         state.sensors = {name: state.sensors[name] for name in intervals}
         state.silent = {n: t for n, t in state.silent.items() if n in intervals}
         restored._state = state
+        restored.skip_gap()
         for name, found in state.sensors.items():
             restored._schedule(name, found)
         for outage in state.outages:

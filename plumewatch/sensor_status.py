@@ -9,6 +9,7 @@ the counts for commands outside the service; a new service does not read them.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import fields
@@ -23,6 +24,7 @@ from ingest.integrity import CountKind, ReadingCounts
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import build_series
 from storage.errors import StorageError
+from storage.files import find_service_start
 from storage.journal import JournalReader, Snapshot, load_snapshot, save_snapshot
 from storage.sqlite import transaction
 
@@ -134,9 +136,13 @@ def read_statuses(
     outages = Outages({s.id: s.interval_s for s in registry.sensors.values()}, LivenessSettings())
     judged = outages.open(connection)
     counted = restore_counts(connection, tally, registry) or 0
+    started = find_service_start(paths.lock) or math.inf
     for entry in _read_since(paths.journal, min(judged, counted)):
         if entry.offset > counted and entry.reading.sensor in registry.sensors:
             tally.add(entry.reading)
+        if entry.reading.received >= started:
+            outages.on_restart()
+            started = math.inf
         if entry.offset > judged:
             outages.step([entry.reading])
     found = build_statuses(registry, outages.lives(), tally, _read_fields(connection))

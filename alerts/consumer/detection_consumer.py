@@ -89,6 +89,10 @@ class Outages:
         """Return the liveness of the sensors; empty if it is not tracked."""
         return self._liveness.lives()
 
+    def on_restart(self) -> None:
+        """Note that the readings from now on are those of a new run of the service."""
+        self._liveness.skip_gap()
+
     def step(self, readings: Sequence[Reading]) -> list[Event]:
         """Return the end events of outages that these readings end."""
         events: list[Event] = []

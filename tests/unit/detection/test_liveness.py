@@ -226,6 +226,13 @@ class TestOwnOutages:
         fleet.run(60)
         assert fleet.phases() == [ALERTED]
 
+    @pytest.mark.parametrize("away", [30, 3600])
+    def test_the_time_we_were_down_is_no_interval_of_a_sensor(self, away):
+        fleet = Fleet(FIVE).run(20)
+        fleet.restart(away=away)
+        lives = fleet.run(20).live.lives()
+        assert {life.interval_s for life in lives.values()} == {5.0}
+
     def test_a_last_will_before_a_restart_makes_an_event_after_it(self):
         fleet = Fleet(FIVE).run(100)
         fleet.off = {"s1"}

@@ -1,6 +1,7 @@
 """`status` and `dead-letters` read what a service has stored, whether it runs or not."""
 
 import json
+import os
 import re
 from contextlib import closing
 
@@ -19,6 +20,7 @@ from plumewatch.config.load import load
 from plumewatch.config.paths import DataPaths
 from plumewatch.sensor_status import SavedCounts, read_statuses, save_counts
 from plumewatch.service.data_folder import NEWEST
+from storage.files import FolderLock
 from storage.journal import STATE_SCRIPTS, DeadLetter, Journal, Snapshot, save_snapshot
 from storage.reading import Reading
 from storage.sqlite import connect, migrate, transaction
@@ -98,6 +100,19 @@ def test_readings_since_the_last_snapshot_count_at_once(stored):
     assert (second["state"], second["heard"]) == ("alive", NOW + 250)
     _, checked = run(stored, "check")
     assert "has never reported" not in checked
+
+
+def test_the_time_between_two_runs_of_the_service_is_no_interval(stored):
+    """The service stores its state a minute after its start, and `status` must not wait for it."""
+    paths = DataPaths(load(stored).data_dir)
+    with Journal(paths.journal) as journal:
+        journal.commit([Reading("s1", at, at, {"pm25": 4.0}) for at in (NOW + 300, NOW + 9000)])
+    lock = FolderLock(paths.lock)
+    lock.take()
+    os.utime(paths.lock, (NOW + 8999, NOW + 8999))
+    first = json.loads(run(stored, "status", "--json")[1].splitlines()[0])
+    lock.release()
+    assert first["interval_s"] == 60.0
 
 
 def test_a_sensor_known_only_from_the_series_was_heard_then(stored):
