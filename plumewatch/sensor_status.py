@@ -21,6 +21,7 @@ from alerts.consumer.detection_consumer import Outages
 from alerts.page.settings import SensorStatus
 from detection.liveness import LivenessSettings, SensorLife, SensorState
 from ingest.integrity import CountKind, ReadingCounts
+from ingest.validation import fold_id
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import build_series
 from storage.errors import StorageError
@@ -165,11 +166,13 @@ def _read_latest(config: PlumewatchConfig) -> Mapping[str, float]:
         return {}
 
 
-def unregistered_sensors(registry: Registry, journal: Path) -> list[str]:
-    """Return the unregistered sensors among the latest readings."""
+def find_unregistered(config: PlumewatchConfig) -> tuple[list[str], list[str]]:
+    """Return the unregistered sensors among the latest readings, and those of closed schools."""
+    journal, closed = DataPaths(config.data_dir).journal, config.list_closed_names()
     latest = (entry.reading for entry in _read_since(journal, 0, _LATEST))
-    unknown = {reading.sensor for reading in latest if "unknown_sensor" in reading.flags}
-    return sorted(unknown - registry.sensors.keys())
+    found = {reading.sensor for reading in latest if "unknown_sensor" in reading.flags}
+    former = {name for name in found if fold_id(name) in closed}
+    return sorted(found - former - config.registry().sensors.keys()), sorted(former)
 
 
 def _read_since(journal: Path, after: int, most: int = _MOST_SINCE) -> Iterator[JournalEntry]:

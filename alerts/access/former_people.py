@@ -1,12 +1,15 @@
 """Remove passwords, second factors, tokens and channels of people who are no longer configured.
 
 An id belongs to a person as long as it is configured. It passes to someone else if it was missing
-from the configuration for a day, or if both name and address changed. So nobody loses their
-password because the table of people was missing briefly or a name was corrected.
+from the configuration for a day, or if both name and address changed. Without an address before and
+after, the name decides, except for corrections of it. So nobody loses their password because the
+table of people was missing briefly or a name was corrected.
 """
 
 from __future__ import annotations
 
+import re
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 from alerts.access.passwords import remove_account
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from alerts.policy import StaffMember
 
 _MISSING_S: Final = 86_400.0
+_WORD: Final = re.compile(r"\w+")
 
 
 def remove_former(tx: sqlite3.Connection, staff: Iterable[StaffMember], now: float) -> list[str]:
@@ -48,4 +52,18 @@ def _is_other(member: StaffMember, name: str, email: str, since: float | None) -
     address = fold_address(member.email)
     if member.name == name or (email and address == email):
         return False
-    return since is not None or bool(email and address)
+    return since is not None or bool(email and address) or not _is_corrected(name, member.name)
+
+
+def _is_corrected(before: str, after: str) -> bool:
+    """Return whether two names are one, because each word of the shorter is in the other.
+
+    >>> _is_corrected("Jon Rivera", "Ms. J. Rivera"), _is_corrected("J. Rivera", "M. Rivera")
+    (True, False)
+    """
+    fewer, more = sorted((_WORD.findall(n.casefold()) for n in (before, after)), key=len)
+    alike = (
+        any(w.startswith(word) or word.startswith(w) for w in more) or get_close_matches(word, more)
+        for word in fewer
+    )
+    return bool(fewer) and all(alike)

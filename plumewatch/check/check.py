@@ -43,10 +43,11 @@ def check(path: Path, now: float) -> Iterator[CheckResult]:
     """Check a configuration, then the servers that it names; raises `ConfigError`."""
     config = load(path)
     check_settings(config)
+    registry = config.registry()
     yield ok(
         "configuration",
-        f"{path} has {pluralize(len(config.room), 'room')},"
-        f" {pluralize(len(config.sensor), 'sensor')}, {len(config.staff)} staff and no faults",
+        f"{path} has {pluralize(len(registry.rooms), 'room')},"
+        f" {pluralize(len(registry.sensors), 'sensor')}, {len(config.staff)} staff and no faults",
     )
     if config.mapping:
         names = ", ".join(mapping.name for mapping in config.mapping)

@@ -14,7 +14,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from alerts.access.directory import Directory
+from alerts.access.directory import Directory, is_of_directory
 from alerts.access.own_channels import SCHEME as WEB_PUSH
 from alerts.access.own_channels import OwnChannels
 from alerts.access.passwords import list_with_password
@@ -38,6 +38,7 @@ from plumewatch.config.faults import ConfigError, list_some
 from plumewatch.config.ingest_settings import build_routes, read_http_sources, read_polled_sensors
 from plumewatch.config.paths import DataPaths
 from plumewatch.config.secrets import read_secret
+from plumewatch.config.sections.staff import SITE
 from plumewatch.config.settings import (
     build_alert_policy,
     build_identity_provider,
@@ -111,8 +112,17 @@ def check_notifiers(config: PlumewatchConfig, now: float) -> Iterator[CheckResul
     """Check that the servers of all addresses answer; send nothing."""
     del now
     settings = NotifySettings(allow_private=config.alerts.allow_private_targets)
-    everyone = [member for member in _build_policy(config).staff if member.targets]
-    if not everyone:
+    staff = _build_policy(config).staff
+    everyone = [member for member in staff if member.targets]
+    joins = any(group.joins for group in build_sign_in_rules(config).groups)
+    if not everyone and joins and not any(is_of_directory(member.id) for member in staff):
+        yield warn(
+            "notifiers",
+            "nobody has joined from the directory yet, so nobody would be notified",
+            f"open {config.web.url} and sign in: people join at their first sign-in, then add a"
+            " channel on their page",
+        )
+    elif not everyone:
         yield fault(
             "notifiers",
             "no member of staff has an address or a channel, so nobody would be notified",
@@ -215,6 +225,16 @@ def check_sign_in(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
             "sign-in",
             f"{name} answers, with {pluralize(count, 'key')}; it sends people back to"
             f" {provider.settings.callback}",
+        )
+    closed = [g.group for g in build_sign_in_rules(config).groups if not g.joins]
+    if closed and any(person.email for person in config.staff):
+        yield ok("sign-in", f"{list_some(closed)}: only for people listed with their addresses")
+    elif closed:
+        yield warn(
+            "sign-in",
+            f"{list_some(closed)}: names no school, so nobody gets access through it",
+            'sites = ["*"] or ids of schools in its [[sign_in.group]] or line of groups.csv, or'
+            f" {SITE} in the group for one group per school",
         )
     by_password = config.find_password_staff() or frozenset()
     admins = {person.id for person in config.staff if person.role == "admin"} & by_password

@@ -10,7 +10,7 @@ from detection.commissioning import PUFF_S, SEEN_WELL_S
 from detection.quantities import looks_like
 from plumewatch.check.result import CheckResult, format_span, list_places, merge_places, ok, warn
 from plumewatch.config.paths import DataPaths
-from plumewatch.sensor_status import read_statuses, unregistered_sensors
+from plumewatch.sensor_status import find_unregistered, read_statuses
 from storage.errors import StorageError
 from storage.files import find_service_start
 from storage.sqlite import connect
@@ -30,7 +30,7 @@ _UNITS: Final = (
 
 def check_sensors(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]:
     """Check the stored states of the sensors: silence, particles, intervals."""
-    statuses, unregistered = _read_statuses(config)
+    statuses, unregistered, of_closed = _read_statuses(config)
     if statuses:
         yield from _check_silence(config, statuses, now)
     if unregistered:
@@ -38,6 +38,12 @@ def check_sensors(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
             "sensors",
             f"{list_places(unregistered)}: readings arrive, but no [[sensor]] has this id",
             "correct the id on the device or in the configuration, or add a [[sensor]]",
+        )
+    if of_closed:
+        yield warn(
+            "sensors",
+            f"{list_places(of_closed)}: still publish, but their school is closed",
+            "switch them off, or move their lines to another school",
         )
     blind = [name for name, found in statuses.items() if found.no_particles_since is not None]
     if blind:
@@ -57,20 +63,21 @@ def check_sensors(config: PlumewatchConfig, now: float) -> Iterator[CheckResult]
     yield from check_intervals(measured or {s.id: s.interval_s for s in config.sensor})
 
 
-def _read_statuses(config: PlumewatchConfig) -> tuple[Mapping[str, SensorStatus], list[str]]:
-    """Read the stored statuses, and the sensors that are not registered.
+def _read_statuses(
+    config: PlumewatchConfig,
+) -> tuple[Mapping[str, SensorStatus], list[str], list[str]]:
+    """Read the stored statuses, the unregistered sensors, and those of closed schools.
 
     Return nothing from a database that `check_store` reports.
     """
-    paths, registry = DataPaths(config.data_dir), config.registry()
+    paths = DataPaths(config.data_dir)
     if not paths.state.exists():
-        return {}, []
+        return {}, [], []
     try:
         with closing(connect(paths.state, read_only=True)) as db:
-            found = read_statuses(db, config)
-        return found, unregistered_sensors(registry, paths.journal)
+            return read_statuses(db, config), *find_unregistered(config)
     except (StorageError, sqlite3.Error):
-        return {}, []
+        return {}, [], []
 
 
 def _check_silence(

@@ -32,7 +32,7 @@ app = typer.Typer()
 )
 def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
     """Print the state and counters of every registered sensor, and list unregistered ones."""
-    from plumewatch.sensor_status import read_statuses, unregistered_sensors
+    from plumewatch.sensor_status import find_unregistered, read_statuses
 
     site = Site.load(config)
     registry = site.config.registry()
@@ -59,8 +59,11 @@ def status(*, config: ConfigOption = CONFIG, as_json: JsonOption = False) -> Non
     started = find_service_start(site.paths.lock)
     runs = f"runs since {site.format_time(started)}" if started else "does not run"
     echo(f"\nAs of {site.format_time(time.time())}; the service {runs}.")
-    if others := unregistered_sensors(registry, site.paths.journal):
-        echo(f"Not registered, so they raise no alert: {list_places(others)}")
+    unregistered, of_closed = find_unregistered(site.config)
+    if unregistered:
+        echo(f"Not registered, so they raise no alert: {list_places(unregistered)}")
+    if of_closed:
+        echo(f"Their school is closed, but they still publish: {list_places(of_closed)}")
 
 
 def _describe_state(found: SensorStatus, site: Site) -> str:

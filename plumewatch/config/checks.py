@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -47,6 +48,7 @@ _ENTRA: Final = frozenset(
 )
 _ANY_TENANT: Final = frozenset({"common", "organizations", "consumers"})
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+_BRACES: Final = re.compile(r"\{[^{}]*\}")
 _OF_PROVIDER: Final = ("client_id", "hosted_domain", "groups_claim", "group")
 
 
@@ -301,6 +303,12 @@ def find_sign_in_faults(draft: Draft) -> Iterator[ConfigFault]:
             "must be the id of a school: %(known)s",
             names={name: site for site, name in sites.items() if name and site},
         )
+        for other in _BRACES.findall((entry.group or "").replace(SITE, "")):
+            allowed = f"can't contain {other}: only {SITE} is replaced, by the id of each school"
+            yield ConfigFault(f"{path}.group", repr(entry.group), allowed)
+        if entry.sites and SITE in (entry.group or ""):
+            allowed = f"must be left out: {SITE} in the group already names the school"
+            yield ConfigFault(f"{path}.sites", list_some(entry.sites), allowed)
     if not own.issuer and draft.is_valid("sign_in.issuer"):
         for key in _OF_PROVIDER:
             if getattr(own, key):

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, Field, PrivateAttr
 
 from ingest.mapping.schema import MAX_MAPPINGS, MappingConfig
+from ingest.validation import fold_id
 from plumewatch.config.faults import ConfigTree, locate
 from plumewatch.config.roster import build_roster
 from plumewatch.config.sections.alerts import (
@@ -164,6 +165,12 @@ class PlumewatchConfig(DutySections, BaseModel):
     def roles(self) -> dict[str, str]:
         """Return the role of each person, by id."""
         return {member.id: member.role for member in self.staff}
+
+    def list_closed_names(self) -> frozenset[str]:
+        """Return the names under which sensors of closed schools publish, as `fold_id` has them."""
+        former = self.registry().former
+        closed = (s for s in self.sensor if s.room in former)
+        return frozenset(fold_id(name) for s in closed for name in (s.id, *s.aliases))
 
     def registry(self) -> Registry:
         """Return the registry of rooms and sensors."""

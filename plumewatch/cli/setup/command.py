@@ -37,7 +37,8 @@ _UNREAD_SHOWN: Final = 5
 _SLOWEST_S: Final = 120.0
 """If `setup` listens for less time, a message warns that slow sensors may be missing."""
 _GIVEN: Final = re.compile(
-    r"""^(site|timezone|data_dir) = ("(?:\\.|[^"\\\n])*"|'[^'\n]*') *""", re.MULTILINE
+    r"""^(?:# )?(site|timezone|data_dir|public_url) = ("(?:\\.|[^"\\\n])*"|'[^'\n]*') *""",
+    re.MULTILINE,
 )
 """Matches the settings that differ between starter configurations."""
 _SIGN_IN: Final = """
@@ -65,21 +66,32 @@ def init(
     ] = False,
     issuer: Annotated[str, typer.Option(help="Address of the sign-in provider.")] = "",
     client_id: Annotated[str, typer.Option(help="Client id from the provider.")] = "",
+    public_url: Annotated[str, typer.Option(help="Address at which phones reach the page.")] = "",
 ) -> None:
     """Write a commented starter configuration."""
+    from pydantic import ValidationError
+
     from ingest.mapping.draft import format_toml
+    from plumewatch.cli.setup.answers import Answers, find_faults
     from plumewatch.cli.setup.site_files import DISTRICT, STARTER
     from plumewatch.config.sections.common import check_time_zone
 
     text = DISTRICT if district else STARTER
     for sample, given in {"Northfield": site, "America/New_York": timezone}.items():
         text = text.replace(f'"{sample}"', format_toml(given or sample), 1)
+    if public_url:
+        sample = f"# public_url = {format_toml('https://plumewatch.example.org')}"
+        text = text.replace(sample, f"public_url = {format_toml(public_url)}")
     if issuer:
         text += _SIGN_IN.format(format_toml(issuer), format_toml(client_id))
     try:
+        Answers(site="any", public_url=public_url)
         check_time_zone(timezone or "UTC")
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
+    except ValidationError as error:
+        allowed = find_faults(error)[0].allowed
+        raise UsageError(f"--public-url: {public_url!r}: {allowed}") from error
     except ValueError as error:
         raise UsageError(f"--timezone: {timezone!r}: {error}") from error
     except FileExistsError as error:
@@ -130,12 +142,13 @@ def _is_starter(path: Path) -> bool:
 
 
 def _read_given(path: Path) -> dict[str, str]:
-    """Return the school and time zone that were given to `plumewatch init`."""
+    """Return the school, time zone and address that were given to `plumewatch init`."""
     from plumewatch.cli.setup.site_files import STARTER
     from plumewatch.config.sites import read_toml
 
     tree, sample = read_toml(path), tomllib.loads(STARTER)
-    return {key: tree[key] for key in ("site", "timezone") if tree[key] != sample[key]}
+    given = {key: tree[key] for key in ("site", "timezone") if tree[key] != sample[key]}
+    return given | {"public_url": tree["web"].get("public_url", "")}
 
 
 def _set_up(folder: Path, answers_file: Path | None) -> int:
@@ -180,7 +193,7 @@ def _set_up(folder: Path, answers_file: Path | None) -> int:
         )
     if answers_file is None:
         places = _ask_places(sensors)
-        answers = _ask_rest(answers)
+        answers = _ask_rest(answers, given.get("public_url", ""))
     password = settings.password or generate_password()
     files = build_files(answers, discovery, places, password, influx, data_dir)
     _write(files, folder, influx)
@@ -385,7 +398,7 @@ def _ask_places(sensors: Mapping[str, DiscoveredSensor]) -> dict[str, Place]:
     )
 
 
-def _ask_rest(answers: Answers) -> Answers:
+def _ask_rest(answers: Answers, public_url: str) -> Answers:
     from plumewatch.cli.setup.answers import Answers, ask_until_valid, parse_staff
 
     staff = ask_until_valid(
@@ -394,8 +407,9 @@ def _ask_rest(answers: Answers) -> Answers:
         ),
         parse_staff,
     )
+    question = "Address at which phones reach the staff page; empty for none"
     public_url = ask_until_valid(
-        lambda: ask_person("Address at which phones reach the staff page; empty for none"),
+        lambda: ask_person(question, public_url),
         lambda text: Answers(site=answers.site, public_url=text).public_url,
     )
     test = ask_person("Send each of them a test notice now? (yes, no)", "yes") if staff else "no"

@@ -64,7 +64,9 @@ def list_left(db, person):
         pytest.param([(HOUR, []), (2 * HOUR, lee())], True, id="missing for an hour"),
         pytest.param([(HOUR, []), (2 * HOUR, lee("Kim"))], False, id="another, an hour later"),
         pytest.param([(HOUR, lee("Ms. Lee"))], True, id="a corrected name"),
-        pytest.param([(HOUR, lee("Kim", "kim@x.org"))], True, id="a first address"),
+        pytest.param([(HOUR, lee("Ms. Lee", "lee@x.org"))], True, id="a first address"),
+        pytest.param([(HOUR, lee("Kim"))], False, id="another, in one edit"),
+        pytest.param([(HOUR, lee("Kim", "kim@x.org"))], False, id="another, with an address"),
     ],
 )
 def test_what_a_person_has_ends_with_their_id(tx, later, is_kept):
@@ -87,6 +89,27 @@ def test_an_id_that_passes_on_in_one_change(tx, name, email, is_kept):
     remove_former(tx, lee(email="lee@x.org"), NOW)
     give_all(tx, "lee")
     assert remove_former(tx, lee(name, email), NOW + HOUR) == ["lee"] * (not is_kept)
+    assert bool(list_left(tx, "lee")) is is_kept
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_kept"),
+    [
+        ("Jon Rivera", "John Rivera", True),
+        ("J. Rivera", "Jo Rivera", True),
+        ("Rivera", "RIVERA, J.", True),
+        ("Assistant principal", "Asst. principal, North", True),
+        ("J. Rivera", "M. Rivera", False),
+        ("Assistant principal Smith", "Assistant principal Jones", False),
+        ("Custodian 1", "Custodian 2", False),
+        ("李明", "王芳", False),
+        ("Custodian", "!", False),
+    ],
+)
+def test_without_an_address_a_corrected_name_is_told_from_another(tx, before, after, is_kept):
+    remove_former(tx, lee(before), NOW)
+    give_all(tx, "lee")
+    remove_former(tx, lee(after), NOW + HOUR)
     assert bool(list_left(tx, "lee")) is is_kept
 
 

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from plumewatch.config.load import load
 from tests.support.broker import free_port
 from tests.unit.plumewatch.test_replay import recording
 
@@ -34,8 +35,9 @@ def test_bad_usage(call, arguments):
 
 def test_init_then_refuses_to_overwrite(call, tmp_path):
     path = tmp_path / "plumewatch.toml"
-    first = call("init", path)
+    first = call("init", path, "--public-url", "https://p.example")
     assert (first.exit_code, first.stderr) == (0, "")
+    assert load(path).web.public_url == "https://p.example"
     before = path.read_bytes()
     again = call("init", path)
     assert again.exit_code == 2
@@ -63,6 +65,12 @@ def test_init_refuses_a_time_zone_that_does_not_exist(call, tmp_path, zone, mean
     assert one_line(ran.stderr).startswith(f"--timezone: {zone!r}: must be a time zone")
     assert one_line(ran.stderr).endswith(f"; did you mean {meant!r}?")
     assert not path.exists()
+
+
+def test_init_refuses_an_address_that_is_none(call, tmp_path):
+    ran = call("init", tmp_path / "plumewatch.toml", "--public-url", "plumewatch.example")
+    assert (ran.exit_code, [*tmp_path.iterdir()]) == (2, [])
+    assert one_line(ran.stderr).startswith("--public-url: 'plumewatch.example': must be")
 
 
 def test_decode_names_the_unknown_keys_of_the_native_format(call):

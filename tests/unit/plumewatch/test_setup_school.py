@@ -183,12 +183,14 @@ def test_setup_again_prints_lines_for_the_table_of_a_district(setup, tmp_path):
 def test_setup_replaces_what_init_wrote_and_keeps_its_values(setup, tmp_path, site):
     path = tmp_path / "site/plumewatch.toml"
     path.parent.mkdir()
-    plumewatch("init", path, "--site", site, "--timezone", "America/Chicago")
+    given = ("--site", site, "--timezone", "America/Chicago", "--public-url", "https://p.example")
+    plumewatch("init", path, *given)
     data = f'data_dir = "{tmp_path}/data" #'  # as deploy/install.sh edits it
     path.write_text(re.sub("data_dir = .* #", data, path.read_text()))
     setup(of_sensor("n2-boys-1"))
     config = load(path)
     assert (config.site, config.timezone) == ("Small", "America/Chicago")
+    assert config.web.public_url == "https://p.example"
     assert config.data_dir == tmp_path / "data"
     assert [sensor.id for sensor in config.sensor] == ["n2-boys-1"]
 

@@ -1,18 +1,28 @@
 """How people sign in, as a school writes it: all faults at once, with what to do."""
 
+import tomllib
+from contextlib import closing
+
 import pytest
 
+from alerts.access.directory import DirectoryPerson, save_person
 from alerts.access.sign_in_rules import GroupRole
-from plumewatch.check.people import check_sign_in, find_without_password
+from plumewatch.check.people import check_notifiers, check_sign_in, find_without_password
+from plumewatch.check.result import State
 from plumewatch.config.faults import ConfigError
 from plumewatch.config.load import parse
+from plumewatch.config.paths import DataPaths
 from plumewatch.config.settings import (
     build_alert_policy,
     build_identity_provider,
     build_sign_in_rules,
     check_settings,
 )
+from plumewatch.service.data_folder import prepare_state
+from storage.sqlite import connect, transaction
 from tests.support import oidc_provider
+from tests.support.broker import free_port
+from tests.support.two_schools import TWO
 
 ENTRA = "https://login.microsoftonline.com/0a1b2c3d-0000-4000-8000-000000000000/v2.0"
 GOOD = {
@@ -121,6 +131,52 @@ def test_a_secret_that_cannot_be_read_is_a_fault_of_check(tmp_path, monkeypatch)
     config = configuration(tmp_path, GOOD)
     with pytest.raises(ConfigError, match="SIGN_IN_SECRET is not set"):
         check_settings(config)
+
+
+@pytest.mark.parametrize(
+    ("group", "email", "state"),
+    [
+        ({"group": "pw"}, "", State.WARNING),
+        ({"group": "pw"}, "ap@school.example", State.OK),
+        ({"group": "pw", "sites": ["north"]}, "", None),
+        ({"group": "pw-{site}"}, "", None),
+    ],
+)
+def test_check_names_a_group_through_which_nobody_can_join(
+    tmp_path, monkeypatch, group, email, state
+):
+    monkeypatch.setenv("SIGN_IN_SECRET", "x")
+    schools = tomllib.loads(TWO)
+    staff = [{**p, "email": email if p["id"] == "north-ap" else ""} for p in schools["staff"]]
+    staff.append({"id": "breakglass", "name": "B", "role": "admin", "sites": ["*"]})
+    away = {"issuer": f"http://127.0.0.1:{free_port()}", "hosted_domain": ""}
+    own = {**GOOD, **away, "groups_claim": "groups", "group": [{**group, "role": "staff"}]}
+    own["group"].append({"group": "all", "role": "staff", "sites": ["*"]})
+    config = configuration(tmp_path, own, **{**schools, "staff": staff})
+    found = [one for one in check_sign_in(config, 0.0) if one.sentence.startswith("pw")]
+    assert [one.state for one in found] == [state] * (state is not None)
+    assert state is not State.WARNING or "{site}" in found[0].remedy
+
+
+@pytest.mark.parametrize(
+    ("group", "joined", "state"),
+    [
+        (None, False, State.FAULT),
+        ({"group": "pw", "role": "staff"}, False, State.WARNING),
+        ({"group": "pw", "role": "staff"}, True, State.FAULT),
+    ],
+)
+def test_check_before_anyone_has_joined_from_the_directory(tmp_path, group, joined, state):
+    config = configuration(tmp_path, {**GOOD, "group": [group] if group else []})
+    config = config.model_copy(update={"data_dir": tmp_path})
+    if joined:
+        with closing(connect(DataPaths(tmp_path).state)) as db:
+            prepare_state(db)
+            with transaction(db) as tx:
+                save_person(tx, DirectoryPerson("a@school.example", "A", ("pw",), 0.0))
+    (found,) = check_notifiers(config, 0.0)
+    assert found.state is state
+    assert ("first sign-in" in found.remedy) is (state is State.WARNING)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -26,6 +26,7 @@ from storage.reading import Reading
 from storage.sqlite import connect, migrate, transaction
 from storage.timeseries.sqlite import SqliteSeries
 from tests.support.command import plumewatch
+from tests.support.two_schools import TWO
 
 NOW = 1_790_000_000.0
 CONFIG = """
@@ -133,6 +134,31 @@ def test_a_sensor_that_nobody_registered_is_named_at_once(stored):
     assert "Not registered, so they raise no alert: s1x" in shown
     assert re.search(r"As of 2\d{3}-.*; the service does not run\.", shown)
     assert "s1x: readings arrive, but no [[sensor]]" in run(stored, "check")[1]
+
+
+def test_sensors_of_a_closed_school_are_not_told_to_correct_their_id(tmp_path):
+    path = tmp_path / "plumewatch.toml"
+    text = TWO.replace('name = "South High"', 'name = "South High"\nclosed = 2025-11-30')
+    path.write_text(text.replace('id = "south-1"', 'id = "south-1"\naliases = ["New-1"]'))
+    paths = DataPaths(load(path).data_dir)
+    paths.root.mkdir()
+    with Journal(paths.journal) as journal:
+        journal.commit(
+            [
+                Reading(name, NOW, NOW, {"pm25": 4.0}, (), (), ("unknown_sensor",))
+                for name in ("south-1", "new1", "south-x")
+            ]
+        )
+    with closing(connect(paths.state)) as db:
+        migrate(db, "state", STATE_SCRIPTS)
+        migrate(db, schema.COMPONENT, schema.SCRIPTS)
+    shown = run(path, "status")[1]
+    assert "Not registered, so they raise no alert: south-x\n" in shown
+    assert "Their school is closed, but they still publish: new1, south-1" in shown
+    checked = run(path, "check")[1]
+    assert "has 1 room, 1 sensor, 2 staff" in checked
+    assert "south-x: readings arrive, but no [[sensor]] has this id" in checked
+    assert "new1, south-1: still publish, but their school is closed" in checked
 
 
 def test_status_as_json(stored):

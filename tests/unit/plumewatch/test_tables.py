@@ -96,7 +96,7 @@ def test_every_fault_names_the_table_and_its_line(call, tmp_path):
         sensors="site,sensor,room,interval_s,aliases\nn,a,Boys,,\nx,b,Boys,,\nn,a,Gym,fast,\n"
         "n,bad id!,Hall,,\nn,c,,,\nn,d,Hall,,a\nn,e,boys,,\nn,f,Hall,,,,more\n",
         people="id,name,role,sites\na,A,king,n\n\na,B,staff,moon\nc,C,staff,\n,D,staff,n\n",
-        groups="group,role\npw,chief\n",
+        groups="group,role,sites\npw,chief,\npw-{sit},staff,\npw-{site},staff,n\n",
     )
     ran = call("check", "--config", path)
     assert ran.exit_code == 2
@@ -119,6 +119,8 @@ def test_every_fault_names_the_table_and_its_line(call, tmp_path):
         "people.csv: line 5, sites: missing",
         "people.csv: line 6, id: missing: required",
         "groups.csv: line 2, role: 'chief': must be one of",
+        "groups.csv: line 3, group: 'pw-{sit}': can't contain {sit}: only {site} is replaced",
+        "groups.csv: line 4, sites: n: must be left out: {site} in the group already names",
     ):
         assert f"FAULT {fault}" in ran.stdout, fault
     assert "; did you mean 'America/Chicago'?" in ran.stdout
