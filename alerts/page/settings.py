@@ -29,13 +29,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedSensor:
-    """An unregistered sensor that sends data; `decoder` is empty if unknown."""
+    """An unregistered sensor that sends data; `decoder` is empty if unknown.
+
+    `is_closed` is whether it belongs to a closed school.
+    """
 
     sensor: str
     first_seen: float
     last_seen: float
     count: int
     decoder: str = ""
+    is_closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from alerts.page.rendering import Times
 from alerts.page.settings import PipelineStatus
+from language.messages import _
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -140,12 +141,12 @@ class Visibility:
 
     @property
     def own_staff(self) -> tuple[StaffMember, ...]:
-        """Return the staff that the request can manage: people who have no other sites."""
+        """Return the staff that the request can manage: people of its sites and of no others."""
         sites = _SITES.get()
         if sites is None:
             return self.policy.staff
         own = ((member, self.policy.find_sites(member.id)) for member in self.policy.staff)
-        return tuple(member for member, their in own if their is not None and their <= sites)
+        return tuple(member for member, their in own if their and their <= sites)
 
     def see_as(self, person: str | None, limit: frozenset[str] | None = None) -> None:
         """Limit the request to a person's sites (all if None) that are also in `limit`."""
@@ -164,6 +165,13 @@ class Visibility:
     def sees_sensor(self, sensor: str) -> bool:
         """Return whether the request can see a sensor; unregistered sensors have no site."""
         return _SITES.get() is None or sensor in self.registry.sensors
+
+    def describe_sites(self, person: str) -> str:
+        """Return the names of a person's schools, for people; empty if there is only one."""
+        sites, known = self.policy.find_sites(person), self._registry
+        if len(known.sites) + len(known.closed) < 2:
+            return ""
+        return _("All schools") if sites is None else ", ".join(sorted(sites)) or _("No school")
 
     def list_down_sensors(self) -> list[str]:
         """Return the ids of the sensors that are not reporting."""

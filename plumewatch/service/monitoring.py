@@ -14,6 +14,7 @@ from alerts.page.settings import (
     QuarantinedSensor,
     UnmatchedTopic,
 )
+from ingest.validation import fold_id
 from plumewatch import __version__
 from plumewatch.config.settings import build_school, read_ping_url
 from plumewatch.sensor_status import build_statuses, count_for_records
@@ -49,6 +50,7 @@ class Monitoring(Pipeline):
         self._ingestion = ingestion
         self._intake = intake = ingestion.intake
         self._detection = detection
+        self._closed = config.list_closed_names()
         queue_limit = config.broker.max_queued_messages
         self.health = health = Health(
             monotonic=time.monotonic,
@@ -134,7 +136,10 @@ class Monitoring(Pipeline):
             counters=self.meters.page(),
             dead_letters=dead_letters if isinstance(dead_letters, dict) else {},
             quarantine=[
-                QuarantinedSensor(q.name, q.first_seen, q.last_seen, q.count, q.decoder)
+                QuarantinedSensor(
+                    *(q.name, q.first_seen, q.last_seen, q.count, q.decoder),
+                    is_closed=fold_id(q.name) in self._closed,
+                )
                 for q in reversed(intake.quarantine.values())
             ],
             unmatched=list_unmatched(intake),

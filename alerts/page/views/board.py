@@ -74,6 +74,9 @@ class BoardPages(PageGroup):
             elif len(rooms) > MOST_ROOMS:
                 rooms = []
         states = await context.load_room_states(rooms)
+        lives, sensors = context.read_pipeline().sensors, registry.sensors
+        if chosen is not None:
+            sensors = registry.within({chosen.name}).sensors
         return {
             "compared": compared,
             "when": gettext(WEEK_BEFORE),
@@ -84,7 +87,7 @@ class BoardPages(PageGroup):
             "missed_incidents": context.add_place_names(missed),
             "silent_rooms": sum(s.level == "silent" for s in states),
             "delivered_at": await context.read(queries.find_last_delivery, rooms=context.rooms),
-            "lives": [life.state == "alive" for life in context.read_pipeline().sensors.values()],
+            "lives": [life.state == "alive" for name, life in lives.items() if name in sensors],
             "now": context.settings.clock(),
             "reachable": any(m.targets for m in context.staff),
         }

@@ -272,7 +272,8 @@ class ConfigPages(PageGroup):
         return {}
 
     def _build_tree(self, version: ConfigVersion) -> dict[str, Any]:
-        unregistered = [s.sensor for s in self._context.read_pipeline().quarantine]
+        unknown = self._context.read_pipeline().quarantine
+        unregistered = [s.sensor for s in unknown if not s.is_closed]
         return {**self._limit_tree(version.whole), UNREGISTERED: unregistered}
 
     @serves("/settings", Access.STAFF)
@@ -321,7 +322,11 @@ class ConfigPages(PageGroup):
             version=version.hash,
             problem=version.problem,
             errors=[*errors, version.problem],
-            joined=[m for m in self._context.own_staff if is_of_directory(m.id)],
+            joined=[
+                (m, self._context.describe_sites(m.id))
+                for m in self._context.own_staff
+                if is_of_directory(m.id)
+            ],
             done=_("Saved.") if "saved" in request.query_params else "",
         )
 

@@ -36,7 +36,7 @@ from reports.text import make_file_name
 from storage import dead_letters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
     from starlette.requests import Request
 
@@ -99,7 +99,7 @@ class SensorPages(PageGroup):
             request,
             "sensors.html",
             pipeline=pipeline,
-            summary=summarize(pipeline, notices, len(context.permitted.sensors), rows),
+            summary=self._summarize(pipeline, notices, rows),
             most=sys.maxsize if "all" in request.query_params else _SHOWN,
             notices=notices,
             due=len({s.room for s in sensors if is_due(find_valid_test(tests, s), now)}),
@@ -168,11 +168,52 @@ class SensorPages(PageGroup):
                     "tamper": faulty is not None and faulty.tampered,
                     "fault": details_text(faulty.details) if faulty else "",
                     "life": status,
+                    "has_problems": status is not None and status.has_problems,
                     "no_particles": status is not None and status.no_particles_since is not None,
                     "test_due": fields.get("condition") == "test_due",
                 }
             )
         return sorted(rows, key=_rank)
+
+    def _summarize(
+        self,
+        pipeline: PipelineStatus,
+        notices: Mapping[str, int],
+        rows: Sequence[Mapping[str, Any]],
+    ) -> list[list[tuple[str, str, str]]]:
+        """Return lists of figures, each with name, value and display level.
+
+        Messages of unregistered sensors and notices belong to no school, so their figures are a
+        list of their own beside those of one school.
+        """
+        states = Counter(row["state"] for row in rows)
+        own = [
+            (_("Registered"), len(rows), "none"),
+            (_("Reporting"), states["alive"], "ok" if states["alive"] else "attention"),
+            (_("Silent"), states["silent"], "attention"),
+            (_("Offline"), states["offline"], "attention"),
+            (_("Never heard"), states["never heard"], "attention"),
+            (_("With data problems"), sum(row["has_problems"] for row in rows), "attention"),
+        ]
+        shared = [
+            (_("Unregistered"), len(pipeline.quarantine), "attention"),
+            (_("Unknown formats"), len(pipeline.unmatched), "attention"),
+            (_("Messages rejected"), sum(pipeline.dead_letters.values()), "attention"),
+            (_("Notices failed in 7 days"), notices.get("failed", 0), "attention"),
+        ]
+        if self._context.sites is not None:
+            groups = [own]
+        elif self._context.rooms is None:
+            groups = [own + shared]
+        else:
+            groups = [own, shared]
+        return [
+            [
+                (name, f"{n:,}", level if n or level == "none" or name == "Reporting" else "ok")
+                for name, n, level in figures
+            ]
+            for figures in groups
+        ]
 
     @serves("/sensors/labels.pdf", Right.SENSORS)
     async def _labels(self, request: Request) -> Response:
@@ -257,31 +298,3 @@ def _find_first_step(
 def _rank(row: Mapping[str, Any]) -> tuple[bool, bool, bool, float]:
     is_well = not (row["tamper"] or row["fault"] or row["no_particles"])
     return is_well, row["state"] == "alive", not row["test_due"], row["online"] or 0.0
-
-
-def summarize(
-    pipeline: PipelineStatus,
-    notices: Mapping[str, int],
-    registered: int,
-    rows: Iterable[Mapping[str, Any]],
-) -> list[tuple[str, str, str]]:
-    """Return the ten summary figures: name, value and display level."""
-    states = Counter(row["state"] for row in rows)
-    problems = sum(life.has_problems for life in pipeline.sensors.values())
-    rejected, unsent = sum(pipeline.dead_letters.values()), notices.get("failed", 0)
-    figures = (
-        (_("Registered"), registered, "none"),
-        (_("Reporting"), states["alive"], "ok" if states["alive"] else "attention"),
-        (_("Silent"), states["silent"], "attention"),
-        (_("Offline"), states["offline"], "attention"),
-        (_("Never heard"), states["never heard"], "attention"),
-        (_("With data problems"), problems, "attention"),
-        (_("Unregistered"), len(pipeline.quarantine), "attention"),
-        (_("Unknown formats"), len(pipeline.unmatched), "attention"),
-        (_("Messages rejected"), rejected, "attention"),
-        (_("Notices failed in 7 days"), unsent, "attention"),
-    )
-    return [
-        (name, f"{n:,}", level if n or level == "none" or name == "Reporting" else "ok")
-        for name, n, level in figures
-    ]

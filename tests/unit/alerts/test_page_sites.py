@@ -545,6 +545,53 @@ async def test_a_page_of_rooms_shows_one_school_where_all_have_too_many(
     assert 'name="site"' not in page
 
 
+def figures(text):
+    """Return the figures of each list on a page."""
+    lists = re.findall(r"<dl class=\"figures\">(.*?)</dl>", text, re.DOTALL)
+    return [dict(re.findall(r"<dt>([^<]+)</dt><dd>([^<]+)</dd>", found)) for found in lists]
+
+
+async def test_figures_of_sensors_are_those_of_the_school_shown(open_page, monkeypatch):
+    one, other = (s.id for s in SENSORS)
+    lives = {
+        one: SensorStatus("silent", NOW, 5.0, {"late": 3}),
+        other: SensorStatus("alive", NOW, 5.0),
+    }
+    unknown = (
+        QuarantinedSensor("new", NOW, NOW, 3),
+        QuarantinedSensor("old", NOW, NOW, 3, is_closed=True),
+    )
+    status = PipelineStatus(quarantine=unknown, sensors=lives)
+    registry = Registry.of(ROOMS, SENSORS, SITES)
+    page = open_page(POLICY, registry, pipeline=lambda: status, series=Series())
+
+    async def shown(path):
+        return figures((await page.client.get(path)).text)
+
+    await page.sign_in("all-ad")
+    (both,) = await shown("/sensors")
+    assert (both["Registered"], both["Reporting"], both["Unregistered"]) == ("2", "1", "2")
+    for limit in (300, 1):
+        monkeypatch.setattr(visibility, "MOST_ROOMS", limit)
+        south, district = await shown("/sensors?site=south")
+        assert (south["Registered"], south["Reporting"], south["Silent"]) == ("1", "1", "0")
+        assert (south["With data problems"], district["Unregistered"]) == ("0", "2")
+    text = (await page.client.get("/sensors")).text
+    assert re.findall(r"<th scope=\"row\">(old|new)(?: <span[^>]+>([^<]+))?", text) == [
+        ("new", ""),
+        ("old", "its school is closed"),
+    ]
+    for path, words in (
+        ("/", "1 of 2 sensors reporting"),
+        ("/?site=south", "All sensors reporting"),
+    ):
+        assert words in (await page.client.get(path)).text
+    await page.sign_in("north-ad")
+    (north,) = await shown("/sensors")
+    assert (north["Registered"], north["With data problems"]) == ("1", "1")
+    assert "Unregistered" not in north
+
+
 async def test_schools_stand_beside_each_other_on_the_first_page_and_in_statistics(
     district, monkeypatch
 ):
@@ -630,6 +677,12 @@ def managed(open_page, tmp_path):
     path.write_text(f'{DISTRICT}[[staff]]\nid = "south-2"\nname = "Warden"\nsites = ["south"]\n')
     config = ConfigEditor(path, tmp_path / "history", lambda: None)
     page = open_page(POLICY, Registry.of(ROOMS, SENSORS, SITES), config=config)
+    nowhere, near = (
+        StaffMember(f"{who}@x.example", f"Joined {who}", "staff") for who in ("nowhere", "near")
+    )
+    sites = {nowhere.id: frozenset(), near.id: HERE["north"]}
+    roster = replace(POLICY.get_roster(), sites={**POLICY.get_roster().sites, **sites})
+    page.engine.policy = replace(POLICY, staff=(*STAFF, nowhere, near), roster=roster)
     page.staff = lambda: tomllib.loads(path.read_text())["staff"]
     return page
 
@@ -641,6 +694,7 @@ async def test_an_administrator_adds_people_of_the_own_school(managed):
     assert "/settings/people" in shown[0]
     assert "Principal of north" in shown[1]
     assert not OF_SOUTH.search("".join(shown) + form)
+    assert "Joined nowhere" not in shown[1]
     assert "All schools" not in form
     before = managed.staff()
     answer = await send(managed, "/settings/person/new", name="New", role="admin")
@@ -648,6 +702,19 @@ async def test_an_administrator_adds_people_of_the_own_school(managed):
     new = {"id": "new", "name": "New", "role": "admin", "sites": ["north"]}
     assert managed.staff() == [*before, new]
     assert (await managed.client.get("/people/new")).status_code == 200  # not reloaded yet
+
+
+async def test_people_of_the_directory_are_listed_with_their_schools(managed):
+    for person, expected in (
+        ("all-ad", {"near": "North High", "nowhere": "No school"}),
+        ("north-ad", {"near": "North High"}),
+    ):
+        await managed.sign_in(person)
+        text = (await managed.client.get("/settings/people")).text
+        found = re.findall(r"<strong>Joined (\w+)</strong><span class=\"fine\">([^<]+)<", text)
+        assert {name: detail.split(" · ")[1] for name, detail in found} == expected
+    answer = await managed.client.get("/people/nowhere@x.example")
+    assert answer.status_code == 404
 
 
 @pytest.mark.attack
