@@ -304,11 +304,11 @@ def find_sign_in_faults(draft: Draft) -> Iterator[ConfigFault]:
             names={name: site for site, name in sites.items() if name and site},
         )
         for other in _BRACES.findall((entry.group or "").replace(SITE, "")):
-            allowed = f"can't contain {other}: only {SITE} is replaced, by the id of each school"
-            yield ConfigFault(f"{path}.group", repr(entry.group), allowed)
+            rule = f"can't contain {other}: only {SITE} is replaced, by the id of each school"
+            yield ConfigFault(f"{path}.group", repr(entry.group), rule)
         if entry.sites and SITE in (entry.group or ""):
-            allowed = f"must be left out: {SITE} in the group already names the school"
-            yield ConfigFault(f"{path}.sites", list_some(entry.sites), allowed)
+            rule = f"must be left out: {SITE} in the group already names the school"
+            yield ConfigFault(f"{path}.sites", list_some(entry.sites), rule)
     if not own.issuer and draft.is_valid("sign_in.issuer"):
         for key in _OF_PROVIDER:
             if getattr(own, key):
