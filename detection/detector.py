@@ -69,8 +69,8 @@ JUDGED_S: Final = 240.0
 """How long a pulse is scored; its cause is clear within minutes."""
 _NEAR, _LARGE, _RARE = range(3)
 _WHY_POSSIBLE: Final = ((), (fact(Detail.LARGE_PLUME),), (fact(Detail.RARE_READINGS),))
-"""Details of a possible-vaping event, by reason: `_NEAR`, its score; `_LARGE`, its size alone;
-`_RARE`, its score at a sensor that reports too rarely to distinguish it from a spray."""
+"""Details of a possible-vaping event, indexed by reason: `_NEAR`, it scored just below the
+threshold; `_LARGE`, it is large; `_RARE`, its sensor reports too rarely to rule out a spray."""
 _NEAR_S: Final = 60.0
 _LEAST_S: Final = 0.001
 _FORMAT: Final = 1
@@ -495,7 +495,7 @@ class Detector:
             if chances[1:].max() >= alert_rules.MASK_PROBABILITY:
                 e["is_masked"] = True
             e["thc_log_odds"] = -np.inf
-            # Earlier pulses may have come from the source that masks it.
+            # If a spray or steam masks the vaping, it may also have caused the earlier pulses.
             e["alerted_onset"] = e["pulse_onset" if e["is_masked"][0] else "session_onset"]
             chances = alert_rules.compute_probabilities(e["log_odds"], chances[None])[0]
         else:

@@ -75,13 +75,15 @@ class _Manifest(BaseModel, extra="forbid", strict=True):
 _COLUMN: Final = r"\"\w+\" (?:INTEGER|REAL|TEXT)(?: NOT NULL)?(?: DEFAULT '')?"
 _KEYED: Final = rf"(?:{_COLUMN}|PRIMARY KEY \([\w, ]+\))"
 _GROWING: Final = re.compile(rf"CREATE TABLE \w+ \({_KEYED}(?:, {_KEYED})*\) WITHOUT ROWID")
-"""Statement of a table to which newer programs may have added columns, but no computed ones."""
+"""Allowed SQL of a growing table: newer programs may have added plain columns, not computed
+ones."""
 
 
 class Schema(NamedTuple):
     """Allowed schema of a database.
 
-    It consists of the schema scripts by component, and the tables that may have more columns.
+    `scripts` holds the schema scripts of each component; `growing` names tables that may have
+    additional columns.
     """
 
     scripts: Mapping[str, Sequence[str]]
@@ -106,8 +108,8 @@ def back_up(
 ) -> dict[str, str]:
     """Copy the databases of a data folder into the new folder `target`; return damage by file.
 
-    If a database is damaged, its opener copies the data that can be recovered, and the service
-    repairs the database when it next starts.
+    A damaged database is recovered as far as possible for the backup, with its function in
+    `openers`; the service repairs the original when it next starts.
 
     `idle`: whether no service is running on the folder.
 
@@ -221,7 +223,9 @@ def refuse_other_schema(copy: sqlite3.Connection, schema: Schema, path: Path) ->
 
 
 def _may_grow(found: tuple[Any, ...], growing: Collection[str]) -> bool:
-    """Return whether a table or index is one that may have more columns, and is harmless."""
+    """Return whether a table or index is harmless and part of a table that may have more
+    columns.
+    """
     kind, name, table, statement = found
     if table not in growing:
         return False
@@ -369,7 +373,7 @@ def _check_cursors(folder: Path) -> Iterator[Proof]:
         for name, position in found:
             missed = (
                 0
-                if name.endswith(" snapshot") or position == 0  # it restarts with what is left
+                if name.endswith(" snapshot") or position == 0  # it restarts from what is left
                 else _count_uncovered(position + 1, gone or 0, unread)
             )
             sentence = f"is at {position:,} of {last:,}"

@@ -37,7 +37,7 @@ class StorageCorruptError(StorageUnavailableError):
 class BatchRefusedError(StorageError):
     """A store refused a batch because of its content, and would refuse it again.
 
-    `meaning`: meaning of the server's answer.
+    `meaning` explains the server's answer.
     """
 
     def __init__(self, message: str, *, meaning: str = "") -> None:
@@ -66,7 +66,7 @@ _TRANSIENT_CODES: Final = frozenset(
         sqlite3.SQLITE_READONLY,
     }
 )
-"""Primary result codes of SQLite for a disk that is full, locked, slow or temporarily read-only."""
+"""SQLite's result codes for a disk that is full, locked, slow or temporarily read-only."""
 
 
 _DAMAGED: Final = ("unsupported file format", "malformed", "is not a database")
@@ -83,13 +83,13 @@ def is_transient(error: BaseException) -> bool:
 
 
 def translate(error: sqlite3.Error | OSError, path: Path | str) -> StorageUnavailableError:
-    """Return the storage error for an error that SQLite or the system raised for a file."""
+    """Return the storage error that matches an SQLite or system error on a file."""
     if isinstance(error, OSError):
         return StorageUnavailableError(f"{path}: {error.strerror or error}")
     code = getattr(error, "sqlite_errorcode", 0)
     damaged = (
         code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-        or code == sqlite3.SQLITE_IOERR_SHORT_READ  # the file ends within a page
+        or code == sqlite3.SQLITE_IOERR_SHORT_READ  # the file ends in the middle of a page
         or any(words in str(error) for words in _DAMAGED)
     )
     kind = StorageCorruptError if damaged else StorageUnavailableError
@@ -98,7 +98,7 @@ def translate(error: sqlite3.Error | OSError, path: Path | str) -> StorageUnavai
 
 @contextmanager
 def translate_errors(path: Path | str) -> Iterator[None]:
-    """Raise errors of SQLite and the system as storage errors for a file."""
+    """Turn SQLite and system errors on a file into storage errors."""
     try:
         yield
     except (sqlite3.Error, OSError) as error:

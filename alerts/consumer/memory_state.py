@@ -40,7 +40,7 @@ _HANGS_ON: Final = {
     "held_notice": "incident",
     "outbox": "incident",
 }
-"""For each table, the column that refers to another table; the two share a name."""
+"""Each table's foreign key column, which has the name of the table that it refers to."""
 
 
 class Change(NamedTuple):
@@ -111,7 +111,7 @@ def _find_owner(tx: sqlite3.Connection, change: Change) -> tuple[str, object] | 
 
 
 def _write(connection: sqlite3.Connection, change: Change, table: str) -> bool:
-    """Insert a new row, or update an unchanged one; return whether that worked."""
+    """Insert a new row, or update a row if it is still unchanged; return whether that worked."""
     names = _list_columns(connection, table)
     if change.old is None:
         marks = ", ".join("?" * len(names))

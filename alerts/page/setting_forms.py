@@ -1,4 +1,4 @@
-"""Define the forms of the settings pages, and how their entries are listed."""
+"""Define the settings pages' forms, and how each form lists its entries."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _ROLES: Final = Words(
     }
 )
 _QUIET: Final = Words({"hold": mark("wait until the end"), "divert": mark("go to other people")})
-"""What happens to non-critical alerts in quiet hours."""
+"""Ways to handle non-critical alerts during quiet hours."""
 
 
 def _list_names(tree: Tree, section: str) -> dict[str, str]:

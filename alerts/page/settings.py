@@ -108,7 +108,7 @@ class Pipeline(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AccessSettings:
-    """Access settings: who gets in, from where, and how often."""
+    """Access settings: sign-in methods, accepted hosts and rate limits."""
 
     open_reading: bool = True
     """Whether people on this machine can read pages without signing in; demo only."""
@@ -145,10 +145,11 @@ class NoticeSettings:
 
 @dataclass(frozen=True, slots=True)
 class PageProcesses:
-    """Work for pages that runs in separate processes."""
+    """Work that pages hand to separate processes."""
 
     evaluate_room: Callable[[str, Sequence[float], str], Awaitable[str]]
-    """Evaluates a test, given room, start times of its steps, and person; returns an error."""
+    """Evaluates a sensor test, given its room, the start times of its steps, and the tester;
+    returns an error."""
     draw_labels: Callable[[Order], Awaitable[bytes]] | None = None
     """Draws sensor labels as a PDF; None if phones can't reach the page."""
     reports: ReportJobs | None = None
