@@ -109,7 +109,7 @@ class AlertEngine:
         return records
 
     def on_time(self, tx: sqlite3.Connection, now: float) -> list[AlertRecord]:
-        """Resolve finished incidents, page for those that outlasted a mute, and run due steps."""
+        """Resolve finished incidents, page for incidents whose mute ended, and run due steps."""
         records = self._pass_time(tx, now, now)
         while (due := escalation.load_first_due(tx, now)) is not None:
             incident = self._load(tx, due.incident)
@@ -179,7 +179,7 @@ class AlertEngine:
         note: str = "",
         replaces: int | None = None,
     ) -> Incident:
-        """Record what a person found. The latest verdict counts; all are kept; repeats are ignored.
+        """Record a person's finding. All findings are kept, the latest counts, repeats are ignored.
 
         A verdict on a vaping alert adjusts its sensor's alert threshold (`threshold_adjustments`).
         If it contradicts another person's verdict, that person is notified. `replaces` is the
@@ -236,7 +236,7 @@ class AlertEngine:
             )
 
     def fall_back(self, tx: sqlite3.Connection, now: float, refused: int | None = None) -> None:
-        """Try the next channel for notices not delivered in time, and for outbox row `refused`."""
+        """Try the next channel for notices not delivered in time, and for the notice `refused`."""
         self._notices.fall_back(tx, now, refused)
 
     def escalate_undelivered(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:

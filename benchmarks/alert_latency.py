@@ -2,10 +2,10 @@
 
 Run: ``python benchmarks/alert_latency.py [open_incidents] [alerts] [--pictures]``.
 
-Uses a state database on disk with many open incidents, the engine, the pump, apprise, and a JSON
-receiver on loopback. The clock runs from before the transaction of an alert until the receiver has
-the request. With ``--pictures`` each alert has its evidence picture, drawn from an embedded time
-series.
+It uses a state database on disk with many open incidents, the engine, the pump, apprise, and a JSON
+receiver on loopback. The time is measured from just before an alert's transaction until the
+receiver has the request. With ``--pictures``, each alert has its evidence picture, drawn from an
+embedded time series.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 def an_event(sensor: str, now: float) -> Event:
-    """Return a confident vape decision made now."""
+    """Return a vape event with high probability, decided now."""
     return Event(
         sensor,
         EventKind.VAPE,
@@ -58,7 +58,7 @@ def an_event(sensor: str, now: float) -> Event:
 
 
 class Provider:
-    """Answers requests on loopback as configured, and records when each arrived."""
+    """Answers requests on loopback as configured, and records when each one arrived."""
 
     def __init__(self, manner: str = "works") -> None:
         self.manner = manner
@@ -68,7 +68,7 @@ class Provider:
         self.url = Secret("not open yet")
 
     async def open(self) -> None:
-        """Listen on a free port, unless it is to refuse connections."""
+        """Listen on a free port, unless configured to refuse connections."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.url = Secret(f"json://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/")
         if self.manner == "refuses the connection":
@@ -112,12 +112,12 @@ async def alerting(
     rooms: int,
     make_pictures: Callable[[Path, Registry], NoticePictures | None] = lambda *_: None,
 ) -> AsyncIterator[tuple[sqlite3.Connection, AlertEngine, asyncio.Event]]:
-    """Run engine and pump on a state database in `folder`; yields it, and what wakes the pump."""
+    """Run engine and pump on a state database in `folder`; yield it, and the pump's wake event."""
     registry = Registry.of(
         (Room(f"r{n}", f"Room {n}", "1", "Main", "School") for n in range(rooms)),
         (Sensor(f"s{n}", f"r{n}") for n in range(rooms)),
     )
-    unthrottled = EscalationTimings(notices_per_hour=1000, storm_rooms=999)  # every alert by itself
+    unthrottled = EscalationTimings(notices_per_hour=1000, storm_rooms=999)  # no digests
     page = "https://page.example"
     policy = AlertPolicy(staff=tuple(staff), timings=unthrottled, page_url=page)
     engine, database = AlertEngine(registry, policy), folder / "state.db"
@@ -135,14 +135,14 @@ async def alerting(
 
 
 async def until(met: Callable[[], bool]) -> None:
-    """Wait at most a minute for a condition."""
+    """Wait up to a minute for a condition."""
     async with asyncio.timeout(60):
         while not met():  # noqa: ASYNC110 - a benchmark may poll
             await asyncio.sleep(0.05)
 
 
 async def measure(open_incidents: int, alerts: int, folder: Path, *, pictures: bool) -> None:
-    """Run and print."""
+    """Run the benchmark and print the result."""
     provider, total = Provider(), open_incidents + alerts
     await provider.open()
     started: dict[str, float] = {}

@@ -2,9 +2,9 @@
 
 Usage: python benchmarks/dashboard_cost.py [--rooms 100] [--days 90]
 
-Fills a real InfluxDB as the service does, runs every query of every dashboard over the whole time,
-one after another, and prints the time to the answer and the processor time of the server. Exits 1
-if a dashboard costs more than 4 s of processor time, which is 2 s on two idle cores.
+Fills a real InfluxDB as the service does, runs every query of every dashboard over the whole
+period, one after another, and prints each response time and the server's CPU time. Exits 1 if a
+dashboard costs more than 4 s of CPU time, which is 2 s on two idle cores.
 """
 
 from __future__ import annotations
@@ -56,18 +56,18 @@ def tags(room: int) -> str:
 
 
 def fields(names: set[str], chance: random.Random) -> str:
-    """Return numbers for the fields."""
+    """Return random numbers for the fields."""
     return ",".join(f"{name}={chance.randint(1, 60)}" for name in sorted(names))
 
 
 def numbers(measurement: str, **known: str) -> str:
-    """Return all numeric fields of a record, 1 unless known."""
+    """Return all numeric fields of a record; fields without a known value are 1."""
     found = {f.name: "1" for f in MEASUREMENTS[measurement].fields if f.type is float}
     return ",".join(f"{name}={value}" for name, value in (found | known).items())
 
 
 def lines(rooms: int, start: float, end: float) -> Iterator[tuple[str, str]]:
-    """Yield policy and line of all stored data."""
+    """Yield the policy and line of every record to store."""
     chance = random.Random(1)
     averaged = {f"{key}{end}" for key in ("pm25", "co2", "rh") for end in ("", "_min", "_max")}
     averaged |= {"voc_index", "temp", "n"}
@@ -103,7 +103,7 @@ def lines(rooms: int, start: float, end: float) -> Iterator[tuple[str, str]]:
 
 
 def fill(http: InfluxHttp, rooms: int, start: float, end: float) -> int:
-    """Write everything; return the number of rows."""
+    """Write all data; return the number of rows."""
     waiting: dict[str, list[str]] = {"": [], "m1": [], "m15": []}
     count = 0
     for policy, line in lines(rooms, start, end):
@@ -118,7 +118,7 @@ def fill(http: InfluxHttp, rooms: int, start: float, end: float) -> int:
 
 
 def costs(url: str, server: psutil.Process, start: float, end: float) -> Iterator[Cost]:
-    """Run every query."""
+    """Run every query; return the costs."""
     for name, dashboard in built(DashboardSettings()).items():
         chosen = dict(grafana.EVERYWHERE)
         if name == "room":
@@ -156,7 +156,7 @@ def main() -> int:
         server.start()
         (process,) = (p for p in psutil.Process().children() if p.name() == "influxd")
         while (used := sum(process.cpu_times()[:2])) and time.sleep(5.0) is None:
-            if sum(process.cpu_times()[:2]) - used < 0.5:  # it has compacted what was written
+            if sum(process.cpu_times()[:2]) - used < 0.5:  # wait until it has compacted the data
                 break
         found = list(costs(server.url, process, start, end))
     print(f"{'dashboard':13} {'questions':>9} {'answers':>9} {'server':>9}")

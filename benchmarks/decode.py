@@ -1,9 +1,9 @@
-"""Measure decodes a second for every format, and messages a second through the whole intake.
+"""Measure messages decoded per second for every format, and handled per second by the intake.
 
-Times are CPU seconds of one process on one core, so that other processes do not count. Run
-``python benchmarks/decode.py [seconds per format]``. The message of a format is the first golden
-case that is accepted; ChirpStack and The Things Stack carry a report of a simulated GS601. The time
-includes ``find_decoder`` (topic to decoder).
+Times are CPU seconds of one process on one core, so other processes have no influence. Run ``python
+benchmarks/decode.py [seconds per format]``. Each format's message is its first accepted golden
+case; ChirpStack and The Things Stack carry a report of a simulated GS601. The time includes
+``find_decoder`` (topic to decoder).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def sample(name: str) -> tuple[str, bytes]:
 
 
 def rate(seconds: float, work: object) -> float:
-    """Return the calls per second in the best of three equal spans."""
+    """Return the calls per second in the best of three periods."""
     best = 0.0
     for _ in range(3):
         count, started = 0, time.process_time()

@@ -1,9 +1,10 @@
 """Measure how fast the detector steps, by the number of sensors.
 
-Two hours of a simulated school at 1 Hz are repeated over as many sensors as asked for, each shifted
-in time of day. One call of `step` takes one reading of every sensor; in the first line, each call
-takes one reading. Since other work slows a machine, the fastest tenth of the calls is shown beside
-the mean. So is the share of sensors that were in an episode, whose readings cost more.
+Two hours of a simulated school at 1 Hz are repeated over the requested number of sensors, each
+shifted in time. One call of `step` gets one reading from every sensor; in the table's first line,
+it gets one reading. Because other work slows a machine, the table shows the fastest tenth of the
+calls in addition to the mean. It also shows the share of sensors in an episode, because their
+readings cost more.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ BUDGET_S = 15.0
 
 
 class Stream:
-    """The prepared readings on the sensors of a detector, a batch a second."""
+    """Prepared readings for a detector's sensors, one batch per second."""
 
     def __init__(self, table: np.ndarray, width: int) -> None:
         self.table = table
@@ -46,17 +47,17 @@ class Stream:
         self.shift = (np.arange(width) * 977) % SECONDS
 
     def batch(self, second: int, rows: np.ndarray) -> ReadingBatch:
-        """Take the readings of some sensors."""
+        """Return the readings of some sensors."""
         values = self.table[(second + self.shift[rows]) % SECONDS, self.room[rows]]
         return ReadingBatch(self.sensor[rows], np.full(rows.size, 1e9 + second), values)
 
     def busy(self) -> float:
-        """Share of the sensors that are in an episode."""
+        """Return the share of sensors that are in an episode."""
         return self.detector.episodes_running / len(self.detector.names)
 
 
 def show(label: str, stream: Stream, calls: Callable[[int], Iterable[np.ndarray]]) -> None:
-    """Step the rows that `calls` gives for each second, and print a line of the table."""
+    """Step the rows that `calls` returns for each second, and print a line of the table."""
     micros, busy, spent_s = [], [], 0.0
     for second in range(SECONDS):
         for rows in calls(second):

@@ -1,12 +1,12 @@
-"""Measure pages, API lists, reports and load of a district in one installation.
+"""Measure pages, API lists, reports and load for a whole district in one installation.
 
 Usage: python benchmarks/district.py [--quick] [--schools 40] [--sensors 2000] [--days 300]
                                      [--parts pages reports]
 
-Makes the data folder of a district once a day, in ``.bench``: a school year of incidents, two weeks
-of averages, a week of sensor health. Then it publishes a reading of every sensor every five seconds
-while it requests each page as the administrator of the district and as a person of one school. The
-goal is 300 ms at the 95th percentile. Reports follow.
+Once a day, it creates a district's data folder in ``.bench``: a school year of incidents, two weeks
+of averages, and a week of sensor health. Then it publishes a reading from every sensor every five
+seconds, while it requests each page as the district's administrator and as a person at one school.
+The goal is 300 ms at the 95th percentile. Finally, it measures reports.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ GOAL_MS = 300.0
 PARTS = ("pages", "reports")
 _INTERVAL_S = 5.0
 _A_DAY = 0.25
-"""Incidents of a room on a school day: twelve of a school with fifty rooms."""
+"""Incidents per room and school day: twelve a day at a school with fifty rooms."""
 _PEOPLE = 7
 _ADMIN, _PERSON = "district-admin", "ap-0"
 _AVERAGES_DAYS, _MINUTES_DAYS, _HEALTH_DAYS = 14, 1, 8
@@ -71,16 +71,16 @@ class District:
 
     @property
     def first(self) -> date:
-        """Return the first day of its school year, which ends today."""
+        """Return the first day of the district's school year, which ends today."""
         return datetime.now(UTC).date() - timedelta(days=self.days - 1)
 
     def of_school(self, number: int) -> range:
-        """Return the numbers of the rooms of a school."""
+        """Return the room numbers of a school."""
         each = self.sensors // self.schools
         return range(number * each, (number + 1) * each)
 
 
-# ---- what is made
+# ---- test data
 
 
 def write_configuration(folder: Path, district: District, broker_port: int) -> Path:
@@ -150,18 +150,18 @@ def make_data(folder: Path, district: District) -> None:
                     start = now - steps * step
                     tx.execute(_AVERAGE.format(table=table), (k + 1, steps, start, step))
                 records = min(_HEALTH_DAYS, district.days) * 288
-                if k in district.of_school(0):  # the others are only queried for averages
+                if k in district.of_school(0):  # other measurements are only queried for averages
                     tx.execute(_READING, (k + 1, 17_280, now - 86_400))
                 rig.write_health(tx, name, records, now - records * 300)
     print(f"made the series in {time.monotonic() - started:.0f} s", flush=True)
 
 
-# ---- what is measured
+# ---- measurements
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The requests for one page of one person."""
+    """One person's requests for one page."""
 
     path: str
     who: str
@@ -171,13 +171,13 @@ class Asked:
 
     @property
     def p95(self) -> float:
-        """Return the 95th percentile, milliseconds."""
+        """Return the 95th percentile in milliseconds."""
         ordered = sorted(self.times_ms)
         return ordered[min(len(ordered) - 1, round(0.95 * (len(ordered) - 1)))]
 
 
 def pages(incident: str) -> list[str]:
-    """Return the paths of the main pages, for a room and an incident of the first school."""
+    """Return the paths of the main pages, for a room and an incident at the first school."""
     return [
         *("/", "/?site=school-00", "/rooms/r0", "/rooms/r0?span=day"),
         *("/incidents", f"/incidents/{incident}", "/silences", "/duty"),
@@ -187,7 +187,7 @@ def pages(incident: str) -> list[str]:
 
 
 def lists(incident: str) -> list[str]:
-    """Return the paths of the lists of the API."""
+    """Return the paths of the API's lists."""
     since = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"
     until = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     span = f"from={since}&to={until}"
@@ -200,7 +200,7 @@ def lists(incident: str) -> list[str]:
 
 
 def ask(base: str, data: Path, pid: int, repeats: int, only: Sequence[str]) -> Iterator[Asked]:
-    """Request every page as both people, except pages that a role does not have."""
+    """Request every page as both people, except pages that their role cannot see."""
     with closing(connect(data / "state.db")) as db, transaction(db) as tx:
         now = time.time()
         own = frozenset({"school-00"})
@@ -253,7 +253,7 @@ def under_load(folder: Path, district: District, options: argparse.Namespace) ->
             with rig.publisher(
                 port, rig.steady, rate, options.seconds, district.sensors
             ) as publisher:
-                time.sleep(5.0)  # the first readings of all sensors
+                time.sleep(5.0)  # wait for the first readings of all sensors
                 used, began = rig.cpu_s(pid), time.monotonic()
                 idle_s = min(20.0, options.seconds / 3)
                 time.sleep(idle_s)
@@ -284,7 +284,7 @@ def under_load(folder: Path, district: District, options: argparse.Namespace) ->
 
 
 def reports(folder: Path, district: District) -> None:
-    """Run reports over the school year, of all schools and of one; print them."""
+    """Measure reports over the school year, for all schools and for one; print the results."""
     print("| report | of | seconds | CPU seconds | peak MB |\n|---|---|---|---|---|")
     for name, kind in (("summary", "pdf"), ("incidents", "xlsx"), ("response", "csv")):
         for site in ("", "School 00"):
@@ -298,7 +298,7 @@ def reports(folder: Path, district: District) -> None:
 
 
 def main() -> int:
-    """Create missing data, and measure; return 1 if a page misses the goal."""
+    """Create missing data and measure; return 1 if a page misses the goal."""
     options = rig.options(
         __doc__,
         quick=(False, "a small district, a few seconds"),

@@ -1,6 +1,6 @@
-"""Measure how long an evidence picture takes: layout, SVG, PNG, and the first one of a process.
+"""Measure how long an evidence picture takes: layout, SVG, PNG, and a process's first one.
 
-The readings are of half an hour before and after a puff, from one sensor, at 1 Hz and every 5 s.
+The readings cover half an hour before and after a puff, from one sensor, at 1 Hz and every 5 s.
 
 Run: ``python benchmarks/evidence_picture.py [pictures] [--write FILE.svg]``; ``--write`` saves the
 picture of the sensor that reports every 5 s.
@@ -30,7 +30,7 @@ FIRST += " print(time.perf_counter() - t)"
 
 
 def timed(count: int, work: Callable[[], object]) -> str:
-    """Median and 99th percentile of `count` calls."""
+    """Return the median and 99th percentile of `count` calls."""
     took = []
     for _ in range(count):
         begun = time.perf_counter()
@@ -42,7 +42,7 @@ def timed(count: int, work: Callable[[], object]) -> str:
 
 
 def main(count: int, write: Path | None) -> None:
-    """Run and print."""
+    """Run the benchmark and print the results."""
     facts = EvidenceFacts(
         kind="vape",
         room="Boys' restroom",

@@ -1,8 +1,8 @@
-"""Measure the time until the second channel notifies while the first hangs, refuses or limits.
+"""Measure the time until the second channel notifies if the first hangs, refuses or throttles.
 
-Run: ``python benchmarks/fallback.py [alerts]``. The clock runs from before the alert is committed
-until the second provider has the request. Another person, whose only channel works, is notified of
-the same alert, to show that the bad provider delays nobody.
+Run: ``python benchmarks/fallback.py [alerts]``. The time is measured from just before the alert is
+committed until the second provider has the request. Another person, whose only channel works, is
+notified of the same alert, to show that the bad provider delays nobody else.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BAD = ("hangs", "drips a byte a second", "refuses the connection", "answers 503"
 
 
 async def measure(manner: str, alerts: int, folder: Path) -> None:
-    """Run one manner and print its line."""
+    """Measure one kind of failure and print its line."""
     first, second, other = Provider(manner), Provider(), Provider()
     for provider in (first, second, other):
         await provider.open()
@@ -58,7 +58,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("alerts", nargs="?", type=int, default=10, help="for each provider")
     count = parser.parse_args().alerts
-    logging.disable()  # of every failed attempt
+    logging.disable()  # one for every failed attempt
     for how in BAD:
         with tempfile.TemporaryDirectory() as name:
             asyncio.run(measure(how, count, Path(name)))

@@ -1,10 +1,10 @@
-"""Measure the cost of averages to an InfluxDB: the server's CPU time for 15 minutes of readings.
+"""Measure the CPU time that an InfluxDB server needs to average 15 minutes of readings.
 
 Usage: python benchmarks/influx_averages.py [--sensors 250 500 1000] [--interval 10]
 
-Starts a real InfluxDB 1.x, writes 15 minutes of readings of ten quantities as the service does, and
-has the service make its averages of 1 and 15 minutes, as it does every 15 minutes. Exits 1 if the
-server needs more than 2% of a core for the largest fleet.
+Starts a real InfluxDB 1.x, writes 15 minutes of readings with ten quantities as the service does,
+and lets the service compute its averages over 1 and 15 minutes, as it does every 15 minutes. Exits
+1 if the server needs more than 2% of a core for the largest number of sensors.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _VALUES = {
 
 
 def share_of_a_core(sensors: int, interval_s: float) -> float:
-    """Return the server's processor time for averages as a share of the time that they cover."""
+    """Return the server's CPU time for averages as a share of the time that they cover."""
     registry = Registry.of(
         [Room("r", "Room", "", "North", "Site")], [Sensor(f"s{k}", "r") for k in range(sensors)]
     )
@@ -50,7 +50,7 @@ def share_of_a_core(sensors: int, interval_s: float) -> float:
                 readings = [Reading(name, at, at, _VALUES) for name in registry.sensors]
                 for first in range(0, len(readings), _BATCH):
                     series.write(readings[first : first + _BATCH], k + 1)
-            time.sleep(2.0)  # work left over from writing
+            time.sleep(2.0)  # wait for work left over from writing
             (process,) = (p for p in psutil.Process().children() if p.name() == "influxd")
             before, began = process.cpu_times(), time.monotonic()
             while series.tidy(now):
@@ -64,7 +64,7 @@ def share_of_a_core(sensors: int, interval_s: float) -> float:
 
 
 def main() -> int:
-    """Run the benchmark; 1 if averages cost too much."""
+    """Run the benchmark; return 1 if averages cost too much."""
     interval = (10.0, "seconds between readings")
     options = rig.options(__doc__, sensors=[250, 500, 1000], interval=interval)
     print(f"readings each {options.interval:.0f} s, load {os.getloadavg()[0]:.1f}")

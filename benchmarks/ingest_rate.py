@@ -1,15 +1,15 @@
-"""Measure the sustained rate of ingest: Mosquitto, `plumewatch run` and a publisher at QoS 1.
+"""Measure the sustained ingest rate with Mosquitto, `plumewatch run` and a publisher at QoS 1.
 
 Usage: python benchmarks/ingest_rate.py [--seconds 30] [--rates 2000 4000 ...] [--sensors 200]
        [--node-red] [--minimal] [--stages] [--profile FILE]
 
 Mosquitto runs with `deploy/mosquitto.conf`; all processes share this machine's cores. A rate is
 sustained if the slowest stage (journal, detector, series) is at most two seconds behind when the
-publisher stops. Every reading whose PUBACK the publisher got must be in journal and series exactly
-once. Node-RED and a minimal consumer can be measured for comparison. Then one rate is published
-with the journal below `journal.max_mb` and at it. With --node-red both services are killed twice,
-and with --stages each stage is measured by itself. Exits 1 if a promise is broken or the rate is
-below the goal, 2 without Mosquitto.
+publisher stops. Every reading whose PUBACK the publisher received must be in the journal and the
+series exactly once. Node-RED and a minimal consumer can be measured for comparison. Then one rate
+is published with the journal smaller than `journal.max_mb`, and again with the journal at that
+limit. With --node-red, both services are killed twice; with --stages, each stage is measured
+separately. Exits 1 if a promise is broken or the rate is below the goal, and 2 without Mosquitto.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ _KILLED_RATE, _KILLED_S = 1000.0, 12.0
 
 
 class Subject(NamedTuple):
-    """A receiver of readings: its processes, its count of readings, and how to wait for a count."""
+    """A program under test: its processes, its count of readings, and how to wait for a count."""
 
     pids: Sequence[int]
     taken: Callable[[], int]
     wait_for: Callable[[int], float]
-    """Returns the monotonic time when they had arrived."""
+    """Wait for a number of readings; returns the monotonic time at which they had arrived."""
 
 
 class Run(NamedTuple):
@@ -68,13 +68,13 @@ class Run(NamedTuple):
     taken: float
     """Readings per second through the slowest stage while publishing."""
     behind: int
-    """Readings that the slowest stage is behind when publishing ends."""
+    """Number of readings by which the slowest stage is behind when publishing ends."""
     cpu_us: float
-    """CPU time per reading, all threads."""
+    """CPU time per reading, over all threads."""
     memory_mb: float
     """Resident memory at the end."""
     caught_up_s: float
-    """Time after the end of publishing until all stages have everything."""
+    """Time from the end of publishing until all stages have all readings."""
     acknowledged: int
 
 
@@ -82,7 +82,7 @@ class Run(NamedTuple):
 
 
 def stages(sensors: int, group: int, batch: int) -> list[tuple[str, float, float]]:
-    """Measure CPU and wall time per reading of each stage alone, µs, in groups of this size."""
+    """Measure each stage's CPU and wall time per reading in µs, with groups of `size`."""
     now, count = time.time(), 40_000 if group > 1 else 2_000
     messages = []
     for k in range(count):
@@ -158,7 +158,7 @@ def parts(readings: Sequence[Reading], size: int) -> Iterator[Sequence[Reading]]
 def ours(
     options: argparse.Namespace, folder: Path, port: int, fill_mb: float = 0
 ) -> Iterator[Subject]:
-    """Plumewatch in one process, or with a journal at its bound."""
+    """Run Plumewatch, with an empty journal or one at its size limit."""
     data = folder / "data"
     begin = rig.fill_journal(data, _BOUND_MB + fill_mb) if fill_mb else 0
     max_mb = _BOUND_MB if fill_mb else 8_000
@@ -175,7 +175,7 @@ def ours(
 
 @contextlib.contextmanager
 def theirs(_: argparse.Namespace, folder: Path, port: int) -> Iterator[Subject]:
-    """Node-RED."""
+    """Run Node-RED."""
     with node_red.NodeRed(folder, port) as other:
 
         def settled(_count: int) -> float:
@@ -203,7 +203,7 @@ def offered(
     rate: float,
     folder: Path,
 ) -> Run:
-    """Publish at one rate."""
+    """Publish at one rate, and return the result."""
     arguments = rate, options.seconds, options.sensors
     with rig.mosquitto(folder) as (port, _), subject(options, folder, port) as one:
         used = sum(map(rig.cpu_s, one.pids))
@@ -218,7 +218,7 @@ def offered(
 
 
 def ladder(options: argparse.Namespace) -> tuple[dict[str, float], list[str]]:
-    """Publish at rising rates; return the highest that each sustains, and broken promises."""
+    """Publish at rising rates; return each program's highest sustained rate, and broken promises."""
     subjects: dict[str, Callable[..., AbstractContextManager[Subject]]] = {"Plumewatch": ours}
     if options.node_red:
         subjects["Node-RED"] = theirs
@@ -254,10 +254,10 @@ def _broken(folder: Path, run: Run, sensors: int) -> list[str]:
 
 
 def at_bound(options: argparse.Namespace, rate: float) -> list[str]:
-    """Offer one rate below `journal.max_mb` and at it; print both and return what is broken.
+    """Publish with the journal below and at `journal.max_mb`; print both, return broken promises.
 
-    At it as much is deleted as arrives. Readings a processor second are compared, which other
-    programs on the machine change little.
+    At the limit, as many readings are deleted as arrive. Readings per CPU second are compared,
+    because other programs on the machine hardly change them.
     """
     each: dict[str, float] = {}
     broken: list[str] = []
@@ -279,14 +279,14 @@ def at_bound(options: argparse.Namespace, rate: float) -> list[str]:
 
 
 class Restarted:
-    """Plumewatch as a process that is killed and started again."""
+    """Plumewatch in a process that is killed and started again."""
 
     def __init__(self, folder: Path, config: Path) -> None:
         self._log, self._config = folder / "service.log", config
         self.start()
 
     def wait(self) -> None:
-        """Wait until it is connected to the broker."""
+        """Wait until the process is connected to the broker."""
         rig.wait_for(lambda: b"connected to" in self._log.read_bytes(), "the service", 120)
 
     def start(self) -> None:
@@ -300,7 +300,7 @@ class Restarted:
 
 
 def killed_twice(port: int, sensors: int, other: Restarted | node_red.NodeRed) -> int:
-    """Kill one twice in a stream; return how many readings were acknowledged."""
+    """Kill a program twice while publishing; return how many readings were acknowledged."""
     with rig.publisher(port, rig.steady, _KILLED_RATE, _KILLED_S, sensors) as publisher:
         for _ in range(2):
             time.sleep(_KILLED_S / 3)
@@ -310,7 +310,7 @@ def killed_twice(port: int, sensors: int, other: Restarted | node_red.NodeRed) -
 
 
 def killed(sensors: int) -> list[str]:
-    """Kill both, one after the other, and say what was lost; return what is broken."""
+    """Kill both programs, one after the other; print their losses, return broken promises."""
     found: dict[str, tuple[int, Counter[tuple[str, int | None]]]] = {}
     with tempfile.TemporaryDirectory() as scratch, rig.mosquitto(Path(scratch)) as (port, _):
         folder = Path(scratch)
@@ -343,7 +343,7 @@ def killed(sensors: int) -> list[str]:
 
 
 def main() -> int:
-    """Run the benchmark; 1 if a promise is broken."""
+    """Run the benchmark; return 1 if a promise is broken."""
     options = rig.options(
         __doc__,
         seconds=30.0,

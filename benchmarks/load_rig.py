@@ -1,4 +1,4 @@
-"""Start and monitor broker, service, publisher and ledger for benchmarks of the service."""
+"""Start and monitor a broker, the service, a publisher and its ledger for benchmarks."""
 
 from __future__ import annotations
 
@@ -37,22 +37,24 @@ if TYPE_CHECKING:
     from multiprocessing.pool import AsyncResult
 
     Messages = Iterable[tuple[float, bytes, Callable[[], bytes]]]
-    """When each is due, seconds from the start, in order; topic; what makes the payload then."""
+    """Messages in order: when each is due, in seconds from the start; its topic; a function that
+    makes its payload at that time."""
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME, PASSWORD = "plumewatch", "bench"
 FILL = "fill"
-"""Sensor of the readings in a journal before the service starts."""
+"""Sensor of the readings that are in the journal before the service starts."""
 _WINDOW = 2000
 _SILENCE_S = 30.0
 _BUILDINGS = 64
-"""Of the sensors: few alerts at a time are of one building."""
+"""Number of buildings, so that only a few alerts at a time are in one building."""
 
 
 def options(about: str | None, **known: Any) -> argparse.Namespace:
-    """Parse the command line: an option for each name, of the type of its default.
+    """Parse the command line; each option has the type of its default.
 
-    A list takes several values, False is a switch; a pair is a default and a help text.
+    If the default is a list, the option takes several values; if it is False, the option is a
+    switch. A pair is a default with a help text.
     """
     parser = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
     for name, given in known.items():
@@ -68,13 +70,13 @@ def options(about: str | None, **known: Any) -> argparse.Namespace:
 
 
 def print_machine() -> None:
-    """Print the machine's properties that figures depend on."""
+    """Print the properties of the machine on which the figures depend."""
     load = f"load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}"
     print(f"{platform.machine()}, {os.cpu_count()} cores, {load}")
 
 
 def verdict(broken: Sequence[str]) -> int:
-    """Print which promises are broken; return the exit code."""
+    """Print the broken promises; return the exit code."""
     print("everything acknowledged is stored exactly once" if not broken else "BROKEN:")
     for line in broken:
         print(f"  {line}")
@@ -82,12 +84,12 @@ def verdict(broken: Sequence[str]) -> int:
 
 
 def sensor_name(number: int) -> str:
-    """Name of a simulated sensor."""
+    """Return the name of a simulated sensor."""
     return f"bench-{number:04d}"
 
 
 def payload(seq: int, now: float) -> bytes:
-    """Make a native reading of about 200 bytes."""
+    """Return a native reading of about 200 bytes."""
     wave = seq % 17
     return (
         b'{"time": %.6f, "seq": %d, "pm1": %.1f, "pm25": %.1f, "pm4": %.1f, "pm10": %.1f,'
@@ -115,7 +117,7 @@ def login(port: int) -> socket.socket:
 
 
 class Ledger(NamedTuple):
-    """Messages that a broker acknowledged, in the order of sending, and in how many seconds."""
+    """Messages that a broker acknowledged, in order of sending, and how long that took."""
 
     acknowledged: int
     seconds: float
@@ -161,7 +163,7 @@ def offer(port: int, messages: Messages) -> Ledger:
 
 
 def steady(rate: float, seconds: float, sensors: int) -> Messages:
-    """Yield readings at a fixed rate, the sensors in turn."""
+    """Yield readings at a fixed rate, from one sensor after another."""
     topics = [f"plumewatch/v1/{sensor_name(k)}/reading".encode() for k in range(sensors)]
     for number in range(int(rate * seconds)):
         seq, which = divmod(number, sensors)
@@ -180,20 +182,20 @@ def _offer_made(port: int, make: Callable[..., Messages], arguments: tuple[float
 def publisher(
     port: int, make: Callable[..., Messages], *arguments: float
 ) -> Iterator[AsyncResult[Ledger]]:
-    """Offer messages, made there, from a process of its own; yields its ledger to be.
+    """Make and publish messages in another process; yield a future of its ledger.
 
-    What goes wrong there has to be an exception: a process that exits leaves us waiting forever.
+    Errors there must be exceptions: if the process exited, we would wait forever.
     """
     with get_context("spawn").Pool(1) as pool:
         yield pool.apply_async(_offer_made, (port, make, arguments))
 
 
-# ---- what is started and watched
+# ---- processes
 
 
 @contextlib.contextmanager
 def mosquitto(folder: Path) -> Iterator[tuple[int, int]]:
-    """Mosquitto with the shipped configuration on a free port; yields port and process id."""
+    """Run Mosquitto with the shipped configuration; yield its free port and its process id."""
     binary = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin")
     if binary is None or shutil.which("mosquitto_passwd") is None:
         print("mosquitto is not installed", file=sys.stderr)
@@ -210,7 +212,7 @@ def mosquitto(folder: Path) -> Iterator[tuple[int, int]]:
     rights = folder / "acl"
     rights.write_text(
         (ROOT / "deploy/mosquitto.acl").read_text()
-        + f"\nuser {NAME}\ntopic write plumewatch/v1/#\n"  # the publisher is no sensor
+        + f"\nuser {NAME}\ntopic write plumewatch/v1/#\n"  # the publisher is not a sensor
     )
     rights.chmod(0o600)
     shipped = (ROOT / "deploy/mosquitto.conf").read_text()
@@ -254,7 +256,7 @@ def write_config(
     max_mb: int = 8_000,
     series_url: str = "",
 ) -> Path:
-    """Write a configuration with `sensors` sensors, each in a room of its own."""
+    """Write a configuration with this many `sensors`, each in its own room."""
     lines = [
         'site = "Benchmark"\ntimezone = "UTC"',
         *head_of_config(folder, broker_port, max_mb),
@@ -277,7 +279,7 @@ def write_config(
 
 
 def start_service(config: Path, profile: str = "") -> subprocess.Popen[bytes]:
-    """Start `plumewatch run` with its log beside the configuration."""
+    """Start `plumewatch run`; its log is next to the configuration."""
     profiler = ["-m", "cProfile", "-o", profile] if profile else []
     with (config.parent / "service.log").open("ab") as log:
         return subprocess.Popen(
@@ -290,7 +292,7 @@ def start_service(config: Path, profile: str = "") -> subprocess.Popen[bytes]:
 
 @contextlib.contextmanager
 def services(config: Path, profile: str = "") -> Iterator[list[int]]:
-    """`plumewatch run`; yields its id."""
+    """Run `plumewatch run`; yield its process id."""
     with connected(config, [start_service(config, profile)]) as pids:
         yield pids
 
@@ -299,7 +301,7 @@ def services(config: Path, profile: str = "") -> Iterator[list[int]]:
 def connected(
     config: Path, started: Sequence[subprocess.Popen[bytes]], within_s: float = 60
 ) -> Iterator[list[int]]:
-    """Services once they are connected to the broker; yields their ids, and stops them."""
+    """Yield the process ids of services once they are connected; stop them at the end."""
     log = config.parent / "service.log"
     try:
         wait_for(
@@ -315,7 +317,7 @@ def connected(
 
 
 def answers(port: int) -> bool:
-    """Whether something listens."""
+    """Return whether a program listens on the port."""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
     return False
@@ -331,7 +333,7 @@ def wait_for(met: Callable[[], bool], what: str, within_s: float = 10.0) -> None
 
 
 def memory_mb(pid: int) -> float:
-    """Resident memory of a process."""
+    """Return the resident memory of a process."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
@@ -339,13 +341,13 @@ def memory_mb(pid: int) -> float:
 
 
 def cpu_s(pid: int) -> float:
-    """Processor time a process has used."""
+    """Return the CPU time that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def timed(command: Sequence[str]) -> tuple[float, float, float]:
-    """Run a command: seconds, CPU seconds, peak MB."""
+    """Run a command; return its seconds, CPU seconds and peak memory in MB."""
     started = time.monotonic()
     child = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
     words = child.stderr.read().decode() if child.stderr else ""
@@ -359,7 +361,7 @@ def timed(command: Sequence[str]) -> tuple[float, float, float]:
 def time_report(
     folder: Path, name: str, kind: str, first: date, last: date, site: str = ""
 ) -> tuple[float, float, float, Path]:
-    """Make a report as a user would: seconds, CPU seconds, peak MB, and its file."""
+    """Create a report as a user would; return seconds, CPU seconds, peak MB, and the file."""
     out = folder / f"{name}.{kind}"
     command = [sys.executable, "-m", "plumewatch", "report", name, "--format", kind, "--force"]
     command += ["--from", str(first), "--to", str(last), "--out", str(out)]
@@ -382,7 +384,7 @@ SELECT ?1, (?3 + 300 * i) * 1000000000, 300.0, 1.0, 300.0, 5.0, 60.0, 60.0 - (i 
 
 
 def simulated_rooms(rooms: int, seconds: int) -> np.ndarray:
-    """Values of simulated rooms at 1 Hz each second, shape (seconds, rooms, columns)."""
+    """Return the readings of simulated rooms at 1 Hz, shape (seconds, rooms, columns)."""
     from sensor_sim.school import random_school  # noqa: PLC0415 - not for every publisher
     from sensor_sim.simulate import simulate  # noqa: PLC0415
 
@@ -399,7 +401,7 @@ def simulated_rooms(rooms: int, seconds: int) -> np.ndarray:
 
 
 class Progress(NamedTuple):
-    """Progress of each stage, in readings, with the time."""
+    """Number of readings that each stage has processed, and the time."""
 
     at: float
     journal: int
@@ -408,9 +410,9 @@ class Progress(NamedTuple):
 
 
 def fill_journal(data: Path, size_mb: float) -> int:
-    """Fill the journal of a new data folder with readings that all have read; return the last."""
+    """Fill a new journal with readings that all consumers have read; return the last offset."""
     data.mkdir()
-    now, last = time.time() - 3600.0, 0  # too old to be searched for redelivered readings
+    now, last = time.time() - 3600.0, 0  # too old to be checked for redelivered readings
     with Journal(data / "journal.db") as journal:
         while journal.bytes_used() < size_mb * 1e6:
             values = {"pm25": 7.1, "rh": 41.2, "tvoc_ppb": 120.0}
@@ -428,15 +430,15 @@ def fill_journal(data: Path, size_mb: float) -> int:
 
 
 def detectors_ready(data: Path) -> bool:
-    """Whether the service has saved the state of its detectors, as it does once restored."""
+    """Return whether the service has saved its detectors' state, as it does once restored."""
     with contextlib.closing(connect(data / "state.db", read_only=True)) as database:
         return load_snapshot(database, "detector") is not None
 
 
 class Watcher:
-    """Reads the positions of all stages beside the running service.
+    """Reads the positions of all stages while the service runs.
 
-    They count from the offset `begin`.
+    Positions are counted from the offset `begin`.
     """
 
     def __init__(self, data: Path, begin: int = 0) -> None:
@@ -446,7 +448,7 @@ class Watcher:
         ]
 
     def look(self) -> Progress:
-        """Return the positions now."""
+        """Return the current positions."""
         journal, of_state, series = self._open
         row = journal.execute("SELECT max(offset) FROM journal").fetchone()
         taken = (
@@ -463,7 +465,7 @@ class Watcher:
 
 
 def caught_up(data: Path, acknowledged: int, begin: int = 0, within_s: float = 120.0) -> Progress:
-    """Wait until all stages have everything; exit if they do not in time."""
+    """Wait until all stages have all readings; exit if that takes too long."""
     deadline = time.monotonic() + within_s
     with contextlib.closing(Watcher(data, begin)) as watcher:
         while (taken := min((last := watcher.look()).detector, last.series)) < acknowledged:
@@ -486,16 +488,16 @@ def stored_readings(data: Path) -> Iterator[Reading]:
 
 
 def stored_numbers(data: Path) -> Counter[tuple[str, int | None]]:
-    """Count the readings of a journal by sensor and number."""
+    """Count a journal's readings by sensor and sequence number."""
     return Counter((r.sensor, r.seq) for r in stored_readings(data))
 
 
 def conserved(data: Path, acknowledged: int, sensors: int) -> list[str]:
-    """Check that all that was acknowledged is stored; return what is broken."""
+    """Check that all acknowledged readings are stored; return broken promises."""
     broken: list[str] = []
     readings = list(stored_readings(data))
     kept = Counter((r.sensor, r.seq) for r in readings)
-    moments = {(r.sensor, round(r.time * 1e6)) for r in readings}  # the series has one row for each
+    moments = {(r.sensor, round(r.time * 1e6)) for r in readings}  # one row each
     expected = {
         (sensor_name(which), seq)
         for seq, which in (divmod(k, sensors) for k in range(acknowledged))

@@ -1,9 +1,9 @@
-"""A consumer like Telegraf's, as small as it can be in Python, for comparison.
+"""A minimal consumer like Telegraf's in Python, for comparison.
 
 Usage: python benchmarks/minimal_consumer.py PORT FILE
 
-It uses aiomqtt as its documentation shows, and appends line protocol to a file once a second. It
-has no registry, duplicates, dead letters, fsync, detector or rules.
+It uses aiomqtt as shown in its documentation, and appends line protocol to a file once a second. It
+has no registry, no detection of duplicates, no dead letters, no fsync, no detector and no rules.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FLUSH_S = 1.0
 
 @contextlib.contextmanager
 def consumer(folder: Path, port: int) -> Iterator[tuple[int, Path]]:
-    """Start one that is subscribed; yields its process id and its file."""
+    """Start a consumer and wait until it is subscribed; yield its process id and file."""
     file = folder / "minimal.lines"
     process = subprocess.Popen([sys.executable, __file__, str(port), str(file)])
     try:
@@ -40,7 +40,7 @@ def consumer(folder: Path, port: int) -> Iterator[tuple[int, Path]]:
 
 
 def stored(file: Path) -> int:
-    """Return how many readings its file has."""
+    """Return the number of readings in its file."""
     return file.read_bytes().count(b"\n")
 
 

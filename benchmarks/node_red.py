@@ -1,4 +1,4 @@
-"""Node-RED as a school might set it up: MQTT in, a rule, a line per reading in a file."""
+"""Node-RED as a school might set it up: MQTT input, a rule, and a file with a line per reading."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ VERSION = "4.1.8"
 _FLOW = rig.ROOT / "benchmarks" / "node_red_flow.json"
 HOME = rig.ROOT / ".bench" / "node-red"
 QUIET_S = 3.0
-"""Without a new line for so long, all that will be written is written."""
+"""If no line is added for this many seconds, everything has been written."""
 
 
 def install() -> str:
-    """Install it once; return its version. Exits with 2 where npm is missing."""
+    """Install Node-RED once; return its version. Exits with 2 if npm is missing."""
     if shutil.which("npm") is None or shutil.which("node") is None:
         print("npm is not installed (Debian: nodejs npm); leave --node-red out", file=sys.stderr)
         sys.exit(2)
@@ -39,7 +39,7 @@ def install() -> str:
 
 
 class NodeRed:
-    """A running Node-RED with the flow; its file is ``readings.csv`` in the folder."""
+    """A running Node-RED with the flow; it writes ``readings.csv`` in the folder."""
 
     def __init__(self, folder: Path, broker_port: int) -> None:
         self._folder = folder / "node-red"
@@ -66,12 +66,12 @@ class NodeRed:
 
     @property
     def pid(self) -> int:
-        """Its process."""
+        """Its process id."""
         assert self._process is not None
         return self._process.pid
 
     def start(self) -> None:
-        """Start it and wait until it is connected to the broker."""
+        """Start Node-RED and wait until it is connected to the broker."""
         log = self._folder / "log"
         before = log.read_text().count("Connected to broker") if log.exists() else 0
         environment = {k: v for k, v in os.environ.items() if "proxy" not in k.lower()}
@@ -88,12 +88,12 @@ class NodeRed:
         self._process = None
 
     def stored(self) -> int:
-        """Lines of the file."""
+        """Return the number of lines in the file."""
         with self.file.open("rb") as file:
             return sum(piece.count(b"\n") for piece in iter(lambda: file.read(1 << 20), b""))
 
     def settle(self, within_s: float = 180.0) -> None:
-        """Wait until the file grows no more."""
+        """Wait until the file stops growing."""
         deadline = time.monotonic() + within_s
         before, since = -1, time.monotonic()
         while time.monotonic() < deadline and time.monotonic() - since < QUIET_S:
@@ -103,7 +103,7 @@ class NodeRed:
             time.sleep(0.1)
 
     def numbers(self) -> Iterator[tuple[str, int]]:
-        """Yield sensor and number of every whole line."""
+        """Yield the sensor and sequence number of every complete line."""
         with self.file.open() as file:
             for line in file:
                 parts = line.split(",")

@@ -1,13 +1,14 @@
-"""Measure the time from a sensor's reading to the notice, with a whole school at 1 Hz.
+"""Measure the time from a sensor's reading to the notice, while a whole school reports at 1 Hz.
 
 Usage: python benchmarks/notice_latency.py [--sensors 500 2000] [--hz 1] [--seconds 240]
                                            [--puffs 120]
 
-Like `ingest_rate`, with a JSON receiver on loopback. After ten minutes of quiet air, which are
-published faster, every sensor reports ``--hz`` times a second. Puffs follow one after another, each
-in its own room. The clock of an alert runs from the publishing of the reading that decided it until
-the receiver has the request. Exits 1 if p95 at 500 sensors is 500 ms or more, if the service uses
-300 MB or more, if a room was notified twice, or if an acknowledged reading is not stored once.
+The setup is as in `ingest_rate`, with a JSON receiver on loopback. First, ten minutes of clean air
+are published at a higher rate; then every sensor reports ``--hz`` times a second. Puffs follow one
+after another, each in its own room. An alert's time is measured from publishing the reading that
+decided it until the receiver has the request. Exits 1 if p95 at 500 sensors is 500 ms or more, if
+the service uses 300 MB or more, if people were notified twice of a room, or if an acknowledged
+reading is not stored exactly once.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _GOAL_MS, _GOAL_MB = 500.0, 300.0
 
 
 def reading(seq: int, moment: float, fine: float, rng: random.Random) -> bytes:
-    """Make a native reading of ten quantities, with `fine` µg/m³ above the room's air."""
+    """Return a native reading of ten quantities, with `fine` µg/m³ above the room's baseline."""
     return (
         b'{"time": %.6f, "seq": %d, "pm1": %.1f, "pm25": %.1f, "pm4": %.1f, "pm10": %.1f,'
         b' "n05": %.1f, "n10": %.1f, "voc_index": %d, "rh": %.1f, "temp": 21.4, "co2": %d}'
@@ -62,14 +63,14 @@ def reading(seq: int, moment: float, fine: float, rng: random.Random) -> bytes:
 
 
 def puff(since_s: float) -> float:
-    """Fine particles of an exhaled puff, µg/m³ above the room's air."""
+    """Return the fine particles of an exhaled puff, µg/m³ above the room's baseline."""
     if since_s < 0:
         return 0.0
     return 180.0 * (since_s / 4 if since_s < 4 else math.exp(-(since_s - 4) / 18))
 
 
 def school(sensors: int, hz: float, seconds: float, puffs: int) -> rig.Messages:
-    """Yield quiet air of ten minutes at `_QUIET_RATE`, then all sensors `hz` times a second."""
+    """Yield ten minutes of clean air at `_QUIET_RATE`, then all sensors `hz` times a second."""
     rng = random.Random(7)
     topics = [f"plumewatch/v1/{rig.sensor_name(k)}/reading".encode() for k in range(sensors)]
     filled = _QUIET_S * sensors / _QUIET_RATE
@@ -96,7 +97,7 @@ def _now(seq: int, fine: float, rng: random.Random) -> bytes:
 
 
 class Receiver:
-    """Records when the first notice of each incident arrived, and how many arrived."""
+    """Records when each incident's first notice arrived, and the number of its notices."""
 
     def __init__(self) -> None:
         self.arrived: dict[str, float] = {}
@@ -129,7 +130,7 @@ class Receiver:
 
 
 class Decided(NamedTuple):
-    """When the reading that opened an incident was published, received and decided on."""
+    """When the reading that opened an incident was published, received and evaluated."""
 
     published: float
     received: float
@@ -154,7 +155,7 @@ def decided(data: Path) -> dict[str, Decided]:
 
 
 def measure(sensors: int, options: argparse.Namespace, folder: Path) -> list[str]:
-    """Run one school and report; return broken promises."""
+    """Run one school and print the results; return broken promises."""
     receiver = Receiver()
     with rig.mosquitto(folder) as (port, _):
         config = rig.write_config(folder, port, sensors, push_url=receiver.url)
@@ -212,7 +213,7 @@ def measure(sensors: int, options: argparse.Namespace, folder: Path) -> list[str
 
 
 def main() -> int:
-    """Run the benchmark; 1 if a promise is broken."""
+    """Run the benchmark; return 1 if a promise is broken."""
     options = rig.options(
         __doc__,
         sensors=[500, 2000],

@@ -1,11 +1,11 @@
-"""Send ten and a hundred times the readings that the service can take: memory, loss, catching up.
+"""Measure memory, losses and catching up at ten and a hundred times the service's capacity.
 
 Usage: python benchmarks/overload.py [--seconds 60] [--rate 2000] [--sensors 200] [--times 10 100]
 
-Like `ingest_rate`, but the service is stopped (SIGSTOP) for all but a tenth or a hundredth of the
-time. Then it must catch up: every acknowledged reading must be in the journal exactly once and in
-the series. Exits 1 if one is lost, if the service grows by more than 100 MB, or if it does not
-catch up within ten minutes.
+The setup is as in `ingest_rate`, but the service is stopped (SIGSTOP) except for a tenth or a
+hundredth of the time. Then it must catch up: every acknowledged reading must be in the journal
+exactly once and in the series. Exits 1 if a reading is lost, if the service grows by more than 100
+MB, or if it does not catch up within ten minutes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CATCH_UP_S = 600.0
 
 @contextlib.contextmanager
 def slowed(pid: int, times: int) -> Iterator[None]:
-    """Let a process run for only 1/`times` of the time."""
+    """Stop a process so that it runs for only 1/`times` of the time."""
     over = threading.Event()
 
     def slow() -> None:
@@ -53,7 +53,7 @@ def slowed(pid: int, times: int) -> Iterator[None]:
 
 
 def measure(options: argparse.Namespace, times: int, folder: Path) -> list[str]:
-    """Run one overload and report; return broken promises."""
+    """Run one overload and print the results; return broken promises."""
     with rig.mosquitto(folder) as (port, broker_pid):
         config = rig.write_config(folder, port, options.sensors)
         offered = options.rate, options.seconds, options.sensors
@@ -86,7 +86,7 @@ def measure(options: argparse.Namespace, times: int, folder: Path) -> list[str]:
 
 
 def main() -> int:
-    """Run the benchmark; 1 if a promise is broken."""
+    """Run the benchmark; return 1 if a promise is broken."""
     rate = (2000.0, "readings offered a second")
     options = rig.options(__doc__, seconds=60.0, rate=rate, sensors=200, times=[10, 100])
     rig.print_machine()

@@ -2,12 +2,12 @@
 
 Run: ``python benchmarks/reading_to_push.py [--list]``.
 
-A service in this process takes a puff from Mosquitto, one reading at a time. Counted are the files
-of our packages in which any function ran, in any thread, between the publishing of the reading that
-decided the alert and the arrival of the push at a receiver on loopback. Left out are the evidence
-picture, which is switched off; what the time series gets; and tasks that the clock wakes up
-meanwhile, whatever arrives: the tick of the web server, the watchdog, and the checks whether memory
-has to take over or a fault of the service continues.
+A service in this process receives a puff from Mosquitto, one reading at a time. A file of our
+packages counts if any function in it ran, in any thread, between publishing the reading that
+decided the alert and the push's arrival at a receiver on loopback. These do not count: the evidence
+picture, which is switched off; writes to the time series; and periodic tasks that run in the
+meantime (the web server's tick, the watchdog, and the checks whether memory must take over or a
+service fault continues).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _SERVICE = {"plumewatch", "ingest", "detection", "alerts", "reports", "storage",
 
 
 class CalledCode:
-    """Notes the code of every function that is called, in all threads started after it."""
+    """Records every function that is called, in all threads started after it."""
 
     def __init__(self) -> None:
         self._called: set[CodeType] = set()
@@ -58,11 +58,11 @@ class CalledCode:
             self._called.add(frame.f_code)
 
     def clear(self) -> None:
-        """Forget the calls so far."""
+        """Discard the calls recorded so far."""
         self._called.clear()
 
     def files(self) -> set[Path]:
-        """Return the files of the service in which a function was called; an import is no call."""
+        """Return the service's files in which a function was called; imports don't count."""
         called = {Path(c.co_filename) for c in self._called.copy() if c.co_name != "<module>"}
         inside = (path.relative_to(ROOT) for path in called if path.is_relative_to(ROOT))
         return {
@@ -90,7 +90,7 @@ def _config(folder: Path, broker_port: int) -> Any:
 
 
 async def follow(folder: Path, called: CalledCode) -> set[Path]:
-    """Publish a puff to a service; return the files between the deciding reading and the push."""
+    """Publish a puff; return the files used between the deciding reading and the push."""
     with Mosquitto() as broker, Receiver() as receiver, Publisher(broker.port) as publisher:
         os.environ["PUSH_URL"] = receiver.url
         service, stop = Service(_config(folder, broker.port)), asyncio.Event()
@@ -114,7 +114,7 @@ async def follow(folder: Path, called: CalledCode) -> set[Path]:
 
 
 def main() -> None:
-    """Print how many files, and which if asked for."""
+    """Print the number of files; with ``--list``, also their names."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--list", action="store_true", help="print their names as well")
     options = parser.parse_args()

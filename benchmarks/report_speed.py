@@ -1,8 +1,9 @@
-"""Measure reports over a school year of a district: seconds, CPU seconds, peak memory.
+"""Measure a district's reports over a school year: seconds, CPU seconds and peak memory.
 
-Makes a data folder of 200 sensors and 300 days once, in ``.bench/reports``: incidents with notices,
-answers and feedback as the service stores them, and the health of each sensor every five minutes.
-Then it runs ``plumewatch report`` as a user would. The goal is 30 s and 500 MB for each report.
+It creates a data folder with 200 sensors and 300 days once, in ``.bench/reports``: incidents with
+notices, answers and feedback as the service stores them, and each sensor's health every five
+minutes. Then it runs ``plumewatch report`` as a user would. The goal is 30 s and 500 MB for each
+report.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def make(root: Path, sensors: int, days: int) -> None:
 
 
 def main() -> None:
-    """Create missing data, and measure."""
+    """Create missing data and measure."""
     asked = rig.options(__doc__, sensors=200, days=300)
     root = rig.ROOT / ".bench" / f"reports-{asked.sensors}-{asked.days}"
     if not (root / "plumewatch.toml").exists():

@@ -3,9 +3,9 @@
 Usage: python benchmarks/restart.py [--sensors 50] [--interval 5] [--days 7]
 
 `plumewatch run`, with a week of readings in its journal, is killed and started several times while
-a sensor keeps publishing. The clock runs from the start of the process. Finally a day of the
-whole fleet waits in the broker. Exits 1 if a start takes 5 s or more until it stores, or if any of
-that day is not stored.
+a sensor keeps publishing. Times are measured from the start of the process. Finally, one day of
+readings from all sensors waits in the broker. Exits 1 if it takes 5 s or more until a reading is
+stored, or if any reading of that day is not stored.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 _GOAL_S = 5.0
 _GROUP = 20_000
 _DAY_FROM = 10_000_000
-"""First number of the messages that wait in the broker; those of the stream stay below."""
+"""First sequence number of the messages that wait in the broker; the stream uses smaller ones."""
 _OTHERS_S = 10.0
-"""The stream's messages are counted meanwhile, until the day's have arrived too."""
+"""The stream's messages are counted until the day's messages have arrived too."""
 
 
 def write_journal(path: Path, sensors: int, interval_s: float, days: float) -> int:
-    """Write the readings of a fleet up to now; return how many."""
+    """Write readings of all sensors up to now; return how many."""
     rounds = int(days * 86_400 / interval_s)
     now = time.time()
     group: list[Reading] = []
@@ -72,7 +72,7 @@ def write_journal(path: Path, sensors: int, interval_s: float, days: float) -> i
 
 @dataclass(slots=True)
 class Course:
-    """A data folder, a broker's port, and the service that runs on them now."""
+    """A data folder, a broker's port, and the service that currently uses them."""
 
     config: Path
     service: subprocess.Popen[bytes] | None = None
@@ -83,14 +83,14 @@ class Course:
         return self.config.parent / "data"
 
     def end(self) -> None:
-        """Kill it if it is running."""
+        """Kill the service if it is running."""
         if self.service is not None:
             self.service.kill()
             self.service.wait(10)
         self.service = None
 
     def started(self) -> tuple[float, float]:
-        """Start it; seconds until the journal and until the detector has something new."""
+        """Start the service; return the seconds until journal and detector have a new reading."""
         self.end()
         watcher = rig.Watcher(self.data)
         before = watcher.look()
@@ -109,7 +109,7 @@ class Course:
             return stored, now.at - began
 
     def caught_up(self) -> float:
-        """Wait until the series has everything; how long that took."""
+        """Wait until the series has all readings; return how long that took."""
         began = time.monotonic()
         with contextlib.closing(rig.Watcher(self.data)) as watcher:
             while (now := watcher.look()).series < now.journal - 200:
@@ -125,7 +125,7 @@ def _give_up_after(began: float, seconds: float) -> None:
 
 @contextlib.contextmanager
 def course(options: argparse.Namespace, folder: Path) -> Iterator[tuple[Course, int]]:
-    """Write the week, and the databases that have not read it; yields the broker's port too."""
+    """Write the week of readings that no consumer has read, and yield a course with a broker."""
     began = time.monotonic()
     with rig.mosquitto(folder) as (port, _):
         made = Course(rig.write_config(folder, port, options.sensors))
@@ -151,13 +151,13 @@ def course(options: argparse.Namespace, folder: Path) -> Iterator[tuple[Course, 
 
 
 def starts(made: Course) -> Iterator[tuple[str, tuple[float, float]]]:
-    """Yield what was begun, and how long it took."""
+    """Yield each kind of start and how long it took."""
     yield "detector without a snapshot, series a week behind", made.started()
     yield "killed while the series catches up", made.started()
     took = made.caught_up()
     print(f"  the series caught up in {took:.0f} s beside the stream", flush=True)
     yield "killed with all read", made.started()
-    time.sleep(90)  # a snapshot is made each minute
+    time.sleep(90)  # a snapshot is stored every minute
     yield "killed, with a snapshot", made.started()
     made.end()
     for left in made.data.glob("state.db*"):
@@ -169,7 +169,7 @@ def starts(made: Course) -> Iterator[tuple[str, tuple[float, float]]]:
 
 
 def a_day_in_the_broker(made: Course, port: int, options: argparse.Namespace) -> list[str]:
-    """Let a day of the fleet wait in the broker while the service is away; what is broken."""
+    """Let a day of readings wait in the broker during downtime; return broken promises."""
     made.end()
     with contextlib.closing(rig.Watcher(made.data)) as watcher:
         before = watcher.look().journal
@@ -214,7 +214,7 @@ def a_day_in_the_broker(made: Course, port: int, options: argparse.Namespace) ->
 
 
 def main() -> int:
-    """Run the benchmark; 1 if a promise is broken."""
+    """Run the benchmark; return 1 if a promise is broken."""
     interval = (5.0, "seconds between readings")
     options = rig.options(__doc__, sensors=50, interval=interval, days=7.0)
     rig.print_machine()

@@ -2,10 +2,10 @@
 
 Usage: python benchmarks/scale_out.py [--sensors 50000] [--seconds 120]
 
-An hour of simulated rooms at 1 Hz is repeated over all sensors and written as a history. The same
-readings are evaluated in this process and by the stream, which must find the same alerts. If the
-jars of a broker are found (`tests.support.kafka`), the stream also reads them as native messages
-from Kafka. The bytes that a trigger writes decide the size of a cluster (docs/scale.md).
+An hour of simulated rooms at 1 Hz is repeated for all sensors and written as a history. This
+process and the stream evaluate the same readings, and must find the same alerts. If Kafka's jars
+are installed (`tests.support.kafka`), the stream also reads the readings as native messages from
+Kafka. The bytes that each trigger writes determine the size of a cluster (docs/scale.md).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def buckets(sensors: int) -> int:
 
 
 def generate(folder: Path, sensors: int, seconds: int) -> list[Path]:
-    """Land the readings of many sensors; return the parts."""
+    """Write the readings of many sensors; return the parts."""
     values = rig.simulated_rooms(ROOMS, HOUR)
     room, shift = np.arange(sensors) % ROOMS, (np.arange(sensors) * 977) % HOUR
     names = pl.Series([f"s{k:06d}" for k in range(sensors)])
@@ -104,7 +104,7 @@ def generate(folder: Path, sensors: int, seconds: int) -> list[Path]:
 
 
 def of_family() -> float:
-    """CPU seconds of the processes below this one that run: a JVM and its Python workers."""
+    """Return the CPU seconds of running child processes: a JVM and its Python workers."""
     spent = 0.0
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -120,7 +120,7 @@ def rate(label: str, readings: int, seconds: float, cpu_s: float = 0.0, more: st
 
 
 def intake_config(sensors: int) -> IntakeConfig:
-    """Return the configuration of the intake for the sensors of `generate`."""
+    """Return the intake's configuration for the sensors of `generate`."""
     names = [f"s{k:06d}" for k in range(sensors)]
     rooms = (Room(name, name, "", f"b{k // 20}", "district") for k, name in enumerate(names))
     registry = Registry.of(rooms, (Sensor(name, name) for name in names))
@@ -128,7 +128,7 @@ def intake_config(sensors: int) -> IntakeConfig:
 
 
 def messages(parts: list[Path]) -> Iterator[tuple[bytes, bytes, float]]:
-    """Yield the readings of parts as native messages, with their receipt, in order of time."""
+    """Yield the parts' readings as native messages with their receive times, in order of time."""
     for name in sorted({path.name for path in parts}):
         frames = [pl.read_parquet(path) for path in parts if path.name == name]
         values = pl.concat(frames).sort("time", "position").select("sensor", "time", *COLUMNS)
@@ -139,7 +139,7 @@ def messages(parts: list[Path]) -> Iterator[tuple[bytes, bytes, float]]:
 
 
 def of_stages(records: list[tuple[bytes, bytes, float]], source: MessageSource) -> None:
-    """Print what a message costs in the shard and before, by stage, on one core."""
+    """Print the cost of a message by stage, in the shard and before it, on one core."""
     rows = [(*record, 0, k) for k, record in enumerate(records)]
     table = pl.DataFrame(rows, schema=RECORDS, orient="row")
     [*source.router.divide(table.head(1))]
@@ -165,7 +165,7 @@ def of_stages(records: list[tuple[bytes, bytes, float]], source: MessageSource) 
 def of_stream(
     label: str, folder: Path, packed: DataFrame, processor: ShardProcessor
 ) -> tuple[Counter[str], float]:
-    """Evaluate with the stream, print its triggers; return alerts and readings per second."""
+    """Evaluate with the stream and print its triggers; return alerts and readings per second."""
     said = detect(packed, processor)
     write = partial(write_events, folder / "events")
     began, used = time.monotonic(), of_family()
@@ -193,7 +193,7 @@ def of_stream(
 def of_kafka(
     spark: SparkSession, folder: Path, parts: list[Path], asked: argparse.Namespace, parquet: float
 ) -> Counter[str]:
-    """Evaluate the same readings from Kafka with the stream; print the ratio to Parquet."""
+    """Evaluate the same readings from Kafka; print the ratio to Parquet."""
     records = [*messages(parts)]
     shards = buckets(asked.sensors)
     source = MessageSource("bench", partial(intake_config, asked.sensors), shards)
@@ -216,7 +216,7 @@ def of_kafka(
 
 
 def main() -> int:
-    """Print the table; 1 if any way found other alerts."""
+    """Print the table; return 1 if the alerts differ."""
     asked = rig.options(__doc__, sensors=50_000, seconds=120)
     rig.print_machine()
     with tempfile.TemporaryDirectory() as name:

@@ -2,10 +2,10 @@
 
 Usage: python benchmarks/series_stores.py [--sensors 200] [--days 30] [--interval 60]
 
-Encodes readings of ten quantities, writes the same readings to SQLite and a real InfluxDB 1.x in
-batches of 2,000, then queries a day of one sensor by the minute. Exits 1 if the encoder takes more
-than 5 µs of processor time per reading, or if the median answer of a store takes more than 100 ms.
-An InfluxDB that is not installed is left out.
+Encodes readings of ten quantities, writes the same readings to SQLite and to a real InfluxDB 1.x in
+batches of 2,000, and then queries a day of one sensor by the minute. Exits 1 if encoding takes more
+than 5 µs of CPU time per reading, or if a store's median answer takes more than 100 ms. InfluxDB is
+skipped if it is not installed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ ENOUGH_MS, ENOUGH_US = 100.0, 5.0
 
 
 def batches(sensors: Sequence[str], start: float, end: float, every: float) -> Iterator[list]:
-    """Make readings in time order, in batches, as they are needed."""
+    """Yield batches of readings in time order."""
     chance = random.Random(1)
     batch, at = [], start
     while at < end:
@@ -60,7 +60,7 @@ def batches(sensors: Sequence[str], start: float, end: float, every: float) -> I
 
 
 def cpu_us(work: Callable[[], object], count: int) -> float:
-    """Least processor time of five runs, µs a reading."""
+    """Return the minimum CPU time of five runs, µs per reading."""
     taken = []
     for _ in range(5):
         begun = time.process_time()
@@ -70,12 +70,12 @@ def cpu_us(work: Callable[[], object], count: int) -> float:
 
 
 def size(folder: Path) -> int:
-    """Bytes below a folder."""
+    """Return the total size of a folder in bytes."""
     return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
 
 
 def written(feed: Iterable[list], write: Callable[[list, int], object]) -> tuple[int, float]:
-    """Write batches; return the number of readings, and readings per second of the writes."""
+    """Write batches; return the number of readings, and readings written per second."""
     count, busy = 0, 0.0
     for batch in feed:
         begun = time.perf_counter()
@@ -86,7 +86,7 @@ def written(feed: Iterable[list], write: Callable[[list, int], object]) -> tuple
 
 
 def asked(query: Callable[[], int]) -> tuple[int, float, float]:
-    """Query eleven times; return rows, median and longest time in ms."""
+    """Query eleven times; return the rows, and the median and longest time in ms."""
     taken, rows = [], 0
     for _ in range(11):
         begun = time.perf_counter()
@@ -96,7 +96,7 @@ def asked(query: Callable[[], int]) -> tuple[int, float, float]:
 
 
 def say(name: str, count: int, rate: float, found: tuple[int, float, float], sizes: str) -> float:
-    """Print the line of a store; return the median time of its answer."""
+    """Print a store's line; return its median response time."""
     rows, median, longest = found
     print(
         f"{name}: {count:,} readings, {rate:,.0f} readings/s; a day of a sensor by the minute"
@@ -133,7 +133,7 @@ def influx(
 
 
 def main() -> int:
-    """Measure; 1 if the encoder or a store is too slow."""
+    """Run the benchmark; return 1 if the encoder or a store is too slow."""
     wanted = rig.options(__doc__, sensors=200, days=30.0, interval=60.0)
     names = [f"s{i}" for i in range(wanted.sensors)]
     room = Room("r", "R", "2", "North", "S")

@@ -2,9 +2,9 @@
 
 Usage: python benchmarks/simulate.py [ROOMS]
 
-Prints sensor-days a second for a school day at 1 Hz with models of every kind, for the hard
-detection benchmark, and for a whole district at its usual intervals. Exits 1 if the first is below
-ten, which is the promise.
+Prints simulated sensor-days per second for a school day at 1 Hz with every device model, for the
+hard detection benchmark, and for a whole district at its usual intervals. Exits 1 if the first
+figure is below ten, which we promise.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PROMISED = 10.0
 
 
 def measure(label: str, school: School, activity: Activity) -> float:
-    """Simulate one school day and print what it took; returns sensor-days a second."""
+    """Simulate one school day, print the cost, and return sensor-days per second."""
     begun, cpu = time.perf_counter(), time.process_time()
     readings = truths = 0
     for chunk in simulate(school, seed=1, start=MONDAY, duration_s=86_400, activity=activity):

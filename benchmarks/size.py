@@ -1,17 +1,16 @@
 """Count the lines of code: ``make size``.
 
-A line of code contains something other than blanks, comments and docstrings. Files that git does
-not track are not counted.
+Blank lines, comments and docstrings don't count, nor do files that git does not track.
 
-- *Product*: everything written by hand that runs, or is served, in a school: the packages,
-  and what installs them in ``deploy/``.
+- *Product*: all handwritten code that runs or is served in a school: the packages, and their
+  installation in ``deploy/``.
 - *Tests*, *research* and *tools* (benchmarks, scripts of the documentation, the build) are listed
   separately.
-- *Generated*, *vendored* and *recorded* are what ``make`` writes from the code, what other people
-  wrote, and the inputs and results of golden cases. Translations (``.po``), prose, pictures, data
-  and lock files are not counted.
+- *Generated* files are written by ``make`` from the code, *vendored* files were written by other
+  people, and *recorded* files are the inputs and results of golden cases. Translations (``.po``),
+  prose, pictures, data and lock files are not counted.
 
-The files from a reading to a push come from ``benchmarks/reading_to_push.py``.
+``benchmarks/reading_to_push.py`` counts the files between a reading and a push.
 """
 
 from __future__ import annotations
@@ -71,7 +70,7 @@ def python_lines(text: str) -> int:
 
 
 def code_lines(path: Path, language: str) -> int:
-    """Count the lines of code of a file."""
+    """Count a file's lines of code."""
     text = path.read_text(encoding="utf-8")
     if language == "py":
         return python_lines(text)
@@ -79,7 +78,7 @@ def code_lines(path: Path, language: str) -> int:
 
 
 def main() -> None:
-    """Print the code by folder and by language, and the measures beside their limits."""
+    """Print the code by folder and by language, and each figure with its limit."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     tracked = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True
@@ -112,7 +111,7 @@ def main() -> None:
 
 
 def print_kind(lines: dict[tuple[str, str], int], kind: str) -> None:
-    """Print the lines of a kind by folder, then by language."""
+    """Print a category's lines by folder, then by language."""
     print(f"{kind:16}{sum(lines.values()):7,}")
     for index in (0, 1):
         sums = Counter[str]()

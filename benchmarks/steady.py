@@ -1,13 +1,13 @@
-"""Compare the rate of ingest under each burden with the rate without it: there must be no cliff.
+"""Compare the ingest rate under various loads with the undisturbed rate: it must not collapse.
 
 Usage: python benchmarks/steady.py [--seconds 20] [--rate 4000] [--sensors 200]
 
-Like `ingest_rate`, with nothing else running, then during a backup, a report, a run of retention
-and with 50 browsers, then with a journal at `journal.max_mb` and a series database that does not
-answer. The rate is that of the detector. The delay runs from the publishing of a reading until the
-detector's stored cursor is past it, up to 0.25 s after it was evaluated. The pause is the longest
-time in which nothing was evaluated. Exits 1 if a rate is below 0.8 of the undisturbed one, a pause
-is more than a second longer, or a reading is lost.
+The setup is as in `ingest_rate`: undisturbed; during a backup, a report, a run of retention, and
+with 50 browsers; then with a journal at `journal.max_mb`, and with a series database that does not
+respond. The rate is the detector's. The delay is measured from publishing a reading until the
+detector's stored cursor is past it, up to 0.25 s after the evaluation. The pause is the longest
+time without any evaluation. Exits 1 if a rate is below 0.8 of the undisturbed rate, a pause is more
+than a second longer, or a reading is lost.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Row:
 
 
 def nothing(_config: Path, over: threading.Event) -> None:
-    """Wait."""
+    """Add no load."""
     over.wait()
 
 
@@ -79,7 +79,7 @@ def command(words: str, config: Path, over: threading.Event) -> None:
 
 
 def viewers(config: Path, over: threading.Event) -> None:
-    """Keep the staff page open in 50 browsers, each of which renews it every 5 s."""
+    """Keep the staff page open in 50 browsers, each of which refreshes it every 5 s."""
     port = int(config.read_text().partition("[web]\nport = ")[2].split("\n")[0])
 
     def browse(number: int) -> None:
@@ -104,14 +104,14 @@ BURDENS: dict[str, Burden] = {
 
 
 class Ages:
-    """Age of the reading that the detector evaluated last, observed from another process."""
+    """Measures the age of the detector's last evaluated reading, from another process."""
 
     def __init__(self, data: Path) -> None:
         self._journal = connect(data / "journal.db", read_only=True)
         self._state = connect(data / "state.db", read_only=True)
 
     def look(self) -> tuple[int, float]:
-        """Return the detector's offset, and the age of the reading there when it was evaluated."""
+        """Return the detector's offset, and how old the reading there was when evaluated."""
         offset = load_cursor(self._state, "detector")
         query = "SELECT crc, body FROM journal WHERE offset <= ? ORDER BY offset DESC LIMIT 1"
         row = self._journal.execute(query, (offset,)).fetchone()
@@ -125,7 +125,7 @@ class Ages:
 
 
 def measure(config: Path, pid: int, burden: Burden, seconds: float) -> Row:
-    """Watch the service for some seconds under a burden."""
+    """Measure the service for some seconds under a load."""
     over = threading.Event()
     pool = ThreadPoolExecutor(1)
     ages = Ages(config.parent / "data")
@@ -155,7 +155,7 @@ def measure(config: Path, pid: int, burden: Burden, seconds: float) -> Row:
 def served(
     options: argparse.Namespace, seconds: float, *, full: bool = False, series_url: str = ""
 ) -> Iterator[tuple[Path, int, list[str]]]:
-    """Publish to a service; yield its configuration, its process and, at the end, what is lost."""
+    """Publish to a service; yield its configuration, its process and, at the end, its losses."""
     broken: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -184,7 +184,7 @@ def served(
 
 
 def report(name: str, row: Row, usual: Row) -> list[str]:
-    """Print one line of the table; return what is broken."""
+    """Print one line of the table; return broken promises."""
     if not row.delays_s:
         print(f"{name:20}nothing was evaluated for {row.pause_s:.1f} s", flush=True)
         return [f"{name}: nothing was evaluated for {row.pause_s:.1f} s: is the machine too slow?"]
@@ -203,7 +203,7 @@ def report(name: str, row: Row, usual: Row) -> list[str]:
 
 
 def main() -> int:
-    """Run the benchmark; 1 if a promise is broken."""
+    """Run the benchmark; return 1 if a promise is broken."""
     rate = (4000.0, "readings offered a second")
     options = rig.options(__doc__, seconds=(20.0, "of each burden"), rate=rate, sensors=200)
     rig.print_machine()

@@ -1,7 +1,7 @@
-"""Training and evaluation of the detector's model: not shipped, and imported by nothing shipped.
+"""Train and evaluate the detector's model; not shipped, and no shipped code imports it.
 
-- `worlds`: restrooms with other physics than the simulator's;
-- `training`: the model file, from all worlds and real recordings;
-- `benchmark`: the detector and published rules in every world and on recordings;
+- `worlds`: simulated restrooms whose physics differ from the demo simulator's;
+- `training`: makes the model file from all worlds and real recordings;
+- `benchmark`: evaluates the detector and published rules in every world and on recordings;
 - ``history/``: how the model was developed, and what was tried without success.
 """

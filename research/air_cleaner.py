@@ -1,6 +1,7 @@
 """Convert the air-cleaner recording to the format of `plumewatch replay`.
 
-Its runs begin in aerosol, so each gets ten minutes of clean air and its own sensor.
+Its runs begin in dense aerosol, so ten minutes of clean air are added before each, and each gets
+its own sensor.
 """
 
 from __future__ import annotations

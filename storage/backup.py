@@ -223,9 +223,7 @@ def refuse_other_schema(copy: sqlite3.Connection, schema: Schema, path: Path) ->
 
 
 def _may_grow(found: tuple[Any, ...], growing: Collection[str]) -> bool:
-    """Return whether a table or index is harmless and part of a table that may have more
-    columns.
-    """
+    """Return whether a table or index is harmless and belongs to a growing table."""
     kind, name, table, statement = found
     if table not in growing:
         return False

@@ -1,10 +1,10 @@
 """Run blocking network calls with a deadline, in a limited number of threads.
 
 The timeouts of HTTP libraries apply to each read of a socket, so a server that sends a byte now and
-then can block a call for hours. Here each call runs in its own thread, and the caller stops waiting
-at the deadline in any case. An abandoned call still counts against the limit of its
-peer until it ends, so a peer that hangs delays only its own calls. The threads are daemons, so they
-never keep the process from exiting.
+then can block a call for hours. Here, each call runs in its own thread, and the caller always stops
+waiting at the deadline. An abandoned call still counts against the limit of its peer until it ends,
+so a peer that hangs delays only its own calls. The threads are daemons, so they never keep the
+process from exiting.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class BoundedThreads:
         return len(self._running) >= self._threads
 
     def abandon(self) -> None:
-        """Stop waiting for all calls; these and new calls raise `AbandonedError`."""
+        """Stop waiting for calls; all current and new calls raise `AbandonedError`."""
         with self._lock:
             self._is_abandoned = True
             for future in self._running:

@@ -149,7 +149,7 @@ class FolderLock:
         work = "" if self._work == _SERVICE else f" ({self._work})"
         holder = f"process {os.getpid()}{work} on {socket.gethostname()[:200]}"
         text = f"{self._work}\n{holder}, since {datetime.now(UTC):%Y-%m-%d %H:%M:%S UTC}"
-        with suppress(OSError):  # if the disk is full, only the text is out of date
+        with suppress(OSError):  # if the disk is full, only the name in the file stays out of date
             os.pwrite(self._file, text.encode().ljust(_LENGTH), 0)
 
     def release(self) -> None:
@@ -160,7 +160,7 @@ class FolderLock:
 
 
 def find_holder(path: Path) -> str:
-    """Return the name of the process that has the lock, or an empty string."""
+    """Return the name of the process that holds the lock, or an empty string."""
     return _read_lock(path)[1]
 
 

@@ -4,11 +4,11 @@ Every request goes through `request`, except requests by three libraries: appris
 `alerts.notify.channels.apprise_notifier` applies the same `Reach`, and the clients of InfluxDB and
 Grafana, whose addresses come only from the administrator.
 
-A name is resolved once, and the connection uses one of its addresses that `Reach` permits. So it
-does not matter if the name resolves differently a moment later. TLS still verifies the name.
-Redirects are not followed, and proxies from the environment are not used. One deadline covers
-everything from resolving the name to the last byte, and at most `most_bytes` of an answer are read.
-Link-local addresses, which include the metadata services of clouds, are never permitted.
+A name is resolved once, and the connection uses one of its addresses that `Reach` permits. So a
+name that resolves differently a moment later has no effect. TLS still verifies the name. Redirects
+are not followed, and proxies from the environment are not used. One deadline covers everything from
+resolving the name to the last byte, and at most `most_bytes` of an answer are read. Link-local
+addresses, which include the metadata services of clouds, are never permitted.
 
 ::
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 _LONGEST_WAIT_S: Final = 86_400.0
 _CONNECT_S: Final = 5.0
-"""Time limit to connect to each address of a name, so that there is time for the next one."""
+"""Time limit to connect to one address, so that there is time to try the name's next one, s."""
 _RESOLVE_S: Final = 60.0
 _RESOLVERS: Final = BoundedThreads("resolver", 32)
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
@@ -115,7 +115,7 @@ def find_url_fault(url: str, *, allow_private: bool) -> str:
     try:
         parts = urlsplit(url)
         port = parts.port
-        (parts.hostname or "").encode("idna")  # as the resolver does
+        (parts.hostname or "").encode("idna")  # like the resolver
     except ValueError:
         return "is not a valid address"
     if parts.scheme not in {"https", "http"} or not parts.hostname or port == 0:
@@ -282,7 +282,7 @@ def _make_tls(device_ca: Path | None) -> ssl.SSLContext:
     if device_ca is None:
         return _public_tls()
     context = ssl.create_default_context(cafile=device_ca)
-    context.check_hostname = False  # the device's certificate may have any name
+    context.check_hostname = False  # the device's certificate may contain any name
     return context
 
 

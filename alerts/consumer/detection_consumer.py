@@ -60,7 +60,7 @@ _NO_PROOF: Final = frozenset({"retained", "simulated", "cached", "unknown_sensor
 
 
 class Outages:
-    """Tracks which sensors are silent, by their intervals; without settings, tracks none."""
+    """Tracks silent sensors, based on their reporting intervals; without settings, tracks none."""
 
     def __init__(self, intervals: Mapping[str, float], settings: LivenessSettings | None) -> None:
         self._intervals = {} if settings is None else intervals
@@ -76,7 +76,7 @@ class Outages:
                 self._liveness = Liveness.restore(stored.body, self._intervals, self._settings)
                 position = stored.position
             except SnapshotError:
-                pass  # start over
+                pass  # start with an empty state
         if self._intervals:
             self._lost = _find_lost_outages(connection, self._liveness.open_outage_ids())
         return position
@@ -94,7 +94,7 @@ class Outages:
         self._liveness.skip_gap()
 
     def step(self, readings: Sequence[Reading]) -> list[Event]:
-        """Return the end events of outages that these readings end."""
+        """Return the end events for outages that these readings end."""
         events: list[Event] = []
         for reading in readings:
             word = ""
@@ -107,7 +107,7 @@ class Outages:
         return events
 
     def on_time(self, now: float, *, broker_healthy: bool) -> list[Event]:
-        """Return outages that have begun by `now`, and ends of outages whose state was lost."""
+        """Return events for outages that have begun by `now`, and end events for lost outages."""
         lost, self._lost = self._lost, []
         events = [_build_end(event, now) for event in lost]
         return events + self._liveness.on_time(now, broker_healthy=broker_healthy)
@@ -159,7 +159,7 @@ class TimeResult(NamedTuple):
 
 @dataclass(slots=True)
 class _Uncommitted:
-    """What the next commit has to store; `by_clock` calls for a snapshot as well."""
+    """Data for the next commit; with `by_clock`, it includes a snapshot."""
 
     stepped: bool = False
     by_clock: bool = False
@@ -211,7 +211,7 @@ class DetectionConsumer:
 
     @property
     def skipped(self) -> Counter[str]:
-        """How many readings came too late, by sensor, since the last `drain_skipped_counts`."""
+        """Number of readings that came too late since `drain_skipped_counts`, by sensor."""
         return self._judge.skipped
 
     def open(self, read: Callable[[int, int], tuple[list[JournalEntry], int]]) -> None:
@@ -225,7 +225,7 @@ class DetectionConsumer:
                 self._restore(stored.body)
                 self.position = stored.position
             except SnapshotError:
-                pass  # process the earlier readings again instead
+                pass  # without a snapshot, process the earlier readings again
         last = self._thresholds.last_adjustment
         adjustments = deque(threshold_adjustments.placed_after(self._connection, last))
         self._repeat([], liveness_at, adjustments)

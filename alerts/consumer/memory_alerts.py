@@ -66,7 +66,7 @@ class ReadingQueue(Protocol):
 
     @property
     def failing(self) -> str:
-        """Why the journal cannot store them; empty if it can."""
+        """Why the journal cannot store the readings; empty if it can."""
 
     def unsettled(self) -> list[Reading]:
         """Return the readings that wait for the disk, in order of arrival."""
@@ -76,7 +76,7 @@ class Detection(Protocol):
     """Detection that runs on the state database on the disk and can be forked."""
 
     undecided: tuple[Sequence[Event], int] | None
-    """Events that are not committed yet, and the journal offset that detection has reached."""
+    """Uncommitted events, and the journal offset that detection has reached."""
 
     @property
     def position(self) -> int:
@@ -96,13 +96,13 @@ class Fork(NamedTuple):
 
 @dataclass(slots=True)
 class UnstoredReadings:
-    """Passes live readings that cannot be stored to the detectors, on a best-effort basis."""
+    """Passes live readings to the detectors when they cannot be stored, on a best-effort basis."""
 
     wanted: bool = False
     _readings: list[Reading] = field(default_factory=list)
 
     def put(self, readings: Sequence[Reading]) -> None:
-        """Add readings if they are wanted now."""
+        """Add readings, if memory alerting is active."""
         if self.wanted:
             self._readings += readings
 
@@ -269,7 +269,7 @@ class MemoryAlerts:
             await asyncio.sleep(_CARRY_OVER_AGAIN_S)
 
     def _carry_over(self, fork: Fork, disk: sqlite3.Connection) -> None:
-        """Store the decisions made in memory, which end once the transaction has begun."""
+        """Store the decisions made in memory, which stops deciding once the transaction begins."""
         was_active = self.active
         try:
             with transaction(disk) as tx:

@@ -1,11 +1,11 @@
 """Decide which readings the detectors get, and when.
 
 Readings that must never alert are left out. A sensor's readings that arrive out of order are put
-back in order (`Reorder`). A reading never counts as later than its receipt: after a time stamp in
-the future, all readings until then would be ignored. If our clock is set while readings arrive, the
-journal records the change (`clock_step`), and the times of sensors without a clock move along.
-Without such a record, because the clock was set back while the service was down, sensors with
-readings in the future start over.
+back in order (`Reorder`). A reading never counts as later than its receipt, because after a time
+stamp in the future, all readings before that time would be ignored. If our clock is set while
+readings arrive, the journal records the change (`clock_step`), and the times of sensors without a
+clock are shifted. If the clock was set back while the service was down, there is no such record,
+and sensors with readings in the future start over.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Place = Callable[[str], tuple[str, str] | None]
 
 MAX_WAIT_S: Final = 1.0
-"""Longest time that a reading waits for a gap to fill, in seconds of receive time."""
+"""Maximum time that a reading waits for a gap to fill, in seconds of receive time."""
 MAX_WAITING: Final = 64
 """Maximum waiting readings per sensor; beyond that, the missing reading counts as lost."""
 MAX_UNFILLED_GAPS: Final = 3
@@ -41,7 +41,7 @@ _UNORDERED: Final = frozenset({"no_time", "time_replaced", "unknown_sensor"})
 
 
 class _SensorQueue(msgspec.Struct):
-    """Number and time stamp of a sensor's newest passed reading, and its waiting readings."""
+    """A sensor's waiting readings, and number and time stamp of its last passed reading."""
 
     seq: int
     stamp: float
@@ -59,18 +59,19 @@ class _State(msgspec.Struct):
 
 
 class Reorder:
-    """Puts the readings of a sensor back in order when messages overtook each other.
+    """Puts a sensor's readings back in order when messages arrive out of order.
 
     The detectors cannot use a reading that arrives after a later one of the same sensor. Readings
     get out of order when a broker redelivers unacknowledged messages after a reconnection, or when
     gateways have several routes. If a device numbers its readings, the reading after a gap waits
     until the gap is filled, for at most `MAX_WAIT_S`.
 
-    Readings in order never wait, and cost O(1). A lost reading delays the next ones by
-    `MAX_WAIT_S`, once. After `MAX_UNFILLED_GAPS` unfilled gaps in a row, gaps count as losses until
-    a reading of the sensor does arrive out of order. Readings without numbers never wait. A reading
-    that arrives after a later one has passed goes through at once, and the consumer counts it as
-    skipped. If the number drops while the time stamps advance, the device reset its counter.
+    Readings that arrive in order never wait, and each takes constant time. A lost reading delays
+    the next ones by `MAX_WAIT_S`, once. After `MAX_UNFILLED_GAPS` unfilled gaps in a row, gaps
+    count as losses until a reading of the sensor does arrive out of order. Readings without numbers
+    never wait. If a later reading has already passed, the late reading passes at once, and the
+    consumer counts it as skipped. If the number drops while the time stamps advance, the device
+    reset its counter.
 
     All times are receive times, passed as arguments, so the result depends on the readings alone,
     however they are split into batches.
@@ -286,7 +287,7 @@ class ReadingJudge:
         return events + self._show(shown)
 
     def _follow(self, reading: Reading) -> bool:
-        """Record a reading's time; return False if its sensor has to go back in time for it."""
+        """Record a reading's time; return False if the sensor must continue at an earlier time."""
         sensor = reading.sensor
         newest = self._newest_judged.get(sensor, float("-inf"))
         had_ours, airy = sensor in self._on_our_clock, _is_airy(reading)
@@ -315,7 +316,7 @@ def _is_airy(reading: Reading) -> bool:
 
 
 def build_stream(readings: Sequence[Reading]) -> Stream:
-    """Convert readings to arrays."""
+    """Convert readings to arrays for the detectors."""
     n = len(readings)
     names = list(dict.fromkeys(reading.sensor for reading in readings))
     at = {name: i for i, name in enumerate(names)}

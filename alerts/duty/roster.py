@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from storage.registry import Room
 
 LABELS: Final = ("site", "building", "floor", "room", "room_type", "kind", "severity", "sensor")
-"""All labels; a matcher on any other name is a mistake."""
+"""All labels; matchers on other names are rejected."""
 
 
 def build_labels(room: Room, *, kind: str, severity: str, sensor: str) -> dict[str, str]:
@@ -181,13 +181,13 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A matching node, with the path from the root to it."""
+    """A matching node and the path to it from the root."""
 
     receiver: str
     path: tuple[Route, ...]
 
     def constrains(self, label: str) -> bool:
-        """Return whether a route on the path selects values of a label."""
+        """Return whether a route on the path has a matcher for a label."""
         wanted = (MatchOp.EQUAL, MatchOp.REGEX)
         return any(m.name == label and m.op in wanted for r in self.path for m in r.matchers)
 
@@ -268,7 +268,7 @@ class ZoneMap:
         return next((zone.id for zone in (*exact, *whole)), None)
 
     def measure_distances(self, start: str) -> dict[str, int]:
-        """Return the distance from a zone to each zone that can be reached from it."""
+        """Return the distance from a zone to each zone reachable from it."""
         found = {start: 0}
         waiting = deque([start])
         while waiting:

@@ -1,4 +1,4 @@
-"""Shifts define who is on duty where and when, with overrides; quiet hours are defined here too.
+"""Define shifts (who is on duty where and when), their overrides, and quiet hours.
 
 A shift's hours are class periods or clock hours, each a class that implements `Hours`. A shift that
 runs past midnight belongs to the day on which it started.
@@ -166,7 +166,7 @@ def _apply_override(found: dict[str, Fact], change: Override, shift: Shift) -> d
 
 @dataclass(frozen=True, slots=True)
 class QuietHours:
-    """Hours with critical notices only; the rest wait or, with `divert`, go to others."""
+    """Hours with only critical notices; others wait or, with `divert`, go to other people."""
 
     hours: ClockHours
     divert: bool = False

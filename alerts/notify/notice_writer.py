@@ -223,7 +223,7 @@ class NoticeWriter:
         )
 
     def fall_back(self, tx: sqlite3.Connection, now: float, refused: int | None) -> None:
-        """Try the next channel for notices not delivered in time, and for outbox row `refused`."""
+        """Try the next channel for notices not delivered in time, and for the notice `refused`."""
         for found in outbox_rows.take_fallbacks(tx, now, refused):
             member, notice = self._policy.find_member(found.person), found.notice
             names = [] if member is None else [make_target_id(target) for target in member.targets]
@@ -250,7 +250,7 @@ class NoticeWriter:
         note: Fact,
         since: float | None = None,
     ) -> bool:
-        """Notify the responder of a detection or a due report; return whether that was possible."""
+        """Notify the responder of a detection or an overdue report; return whether that worked."""
         member = self._policy.find_member(incident.acknowledged_by)
         if member is None:
             return False
@@ -269,7 +269,7 @@ class NoticeWriter:
         *,
         only: str = "",
     ) -> None:
-        """Send the outcome to everyone paged, or `only` to one, on the channel that paged them.
+        """Send the outcome to everyone who was paged, or to `only`, on the channel that paged them.
 
         The reason is `TAKEN` or `RECOVERED`.
         """

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from alerts.secrets import Secret
 
 _REASON: Final = "substr(reason, 1, instr(reason || ':', ':') - 1)"
-"""SQL for the reason of a row, without its occasion."""
+"""SQL expression for a row's reason without its occasion."""
 _CANCELLED: Final = json.dumps(
     [r.value for r in NoticeReason if r.asks] + [NoticeReason.TAKEN.value]
 )
@@ -95,7 +95,7 @@ def shares_target(tx: sqlite3.Connection, notice: Notice, person: str, target: s
 
 
 def take_fallbacks(tx: sqlite3.Connection, now: float, refused: int | None) -> list[OutboxRow]:
-    """Return the notices whose next channel is due, and notice `refused`; each only once."""
+    """Return notices whose next channel is due, and the notice `refused`, each only once."""
     rows = tx.execute(
         "UPDATE outbox SET fallback_at = NULL WHERE fallback_at <= ?1 OR id = ?2"
         " AND fallback_at IS NOT NULL RETURNING *",
@@ -144,7 +144,7 @@ def has_notices(tx: sqlite3.Connection, incident: str) -> bool:
 
 
 def find_people_notified(tx: sqlite3.Connection, incident: str) -> list[tuple[str, str]]:
-    """Return the person and target of everyone who was paged, individually or in a digest."""
+    """Return each person who was paged, individually or in a digest, with the target used."""
     rows = tx.execute(
         f"SELECT person, target, max(id) FROM (SELECT * FROM outbox WHERE incident = ?1"  # noqa: S608 - a constant
         f" AND {_REASON} = ?2 AND status = 'sent' UNION SELECT o.* FROM held_notice h"

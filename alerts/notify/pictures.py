@@ -1,4 +1,4 @@
-"""Draw evidence pictures of incidents in time for a notice, or give up.
+"""Draw evidence pictures of incidents in time for their notices, or give up.
 
 `NoticePictures.draw_in_time` returns a picture if it is ready by the deadline, or else None.
 Drawing runs in one thread with a short queue, and notices of the same incident share a picture. The

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 _MISSED_FOR_S: Final = 86_400.0
 """Extra time to keep trying an alert whose escalation ended without a response, in seconds."""
 _AFTER_STEP_S: Final = 2.0
-"""Pause after the clock was set, until due times are moved (`alerts.incidents.clock_step`)."""
+"""Pause after the clock was set, so that due times can be moved (`alerts.incidents.clock_step`)."""
 _LOG: Final = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
@@ -106,7 +106,7 @@ class DeliveryEngine(Protocol):
         """Record that a notice reached a person."""
 
     def fall_back(self, tx: sqlite3.Connection, now: float, refused: int | None = None) -> None:
-        """Try the next channel for notices not delivered in time, and for outbox row `refused`."""
+        """Try the next channel for notices not delivered in time, and for the notice `refused`."""
 
     def escalate_undelivered(self, tx: sqlite3.Connection, incident_id: str, now: float) -> None:
         """Escalate now if a notice failed for good and nobody else was notified."""
@@ -265,7 +265,7 @@ class OutboxPump:
         return await self._pictures.draw_in_time(row.incident, row.notice.language)
 
     async def _store_outcome(self, row: OutboxRow, error: NotifyError | None) -> bool:
-        """Commit the outcome; retry while the disk fails, because a loss means sending twice."""
+        """Commit the outcome; retry while the disk fails, to avoid sending the notice twice."""
         try:
             return await self._run_stored("outcomes of notices", self._write_outcome, row, error)
         except sqlite3.OperationalError:
@@ -289,10 +289,10 @@ class OutboxPump:
             self._db.close()
 
     def _lease(self, room: int) -> tuple[float, list[OutboxRow], float | None]:
-        now = self._clock()  # read once, because the clock may be set
+        now = self._clock()  # read only once, because the clock may be set in between
         full = (name for name, n in self._in_flight.items() if n >= self._settings.per_channel)
         busy = self._notifier.find_busy_channels().union(full)
-        if not self._released:  # once, for leases of an earlier process; retried if the disk fails
+        if not self._released:  # once, for an earlier process's leases; retried if the disk fails
             with sqlite.transaction(self._db) as tx:
                 outbox_rows.release_leases(tx, self._owner, now)
             self._released = True
@@ -301,7 +301,7 @@ class OutboxPump:
         if deadline is None or deadline > now:
             return now, [], deadline
         with sqlite.transaction(self._db, synced=False) as tx:
-            if self._held:  # may have been set while this waited for the database
+            if self._held:  # may have changed while waiting for the database
                 return now, [], deadline
             self._engine.fall_back(tx, now)
             rows = outbox_rows.lease(

@@ -1,13 +1,14 @@
-"""Detection benchmark: the detector in every world, trained with and without it, and other rules.
+"""Detection benchmark: the detector and published rules in every world.
 
+The detector runs in each world with a model trained on that world, and with one trained without it.
 Run as ``make -C research bench``; ``ARGS=--help`` lists the options. The modules:
 
-- `recordings`: real and other readings, labeled with what happened;
-- `world_recordings`: of every world, from seeds that training never uses, kept on disk;
-- `scoring`: defines found, false and late; pure functions;
+- `recordings`: real and other readings, labeled with the truth;
+- `world_recordings`: recordings of every world from seeds that training never uses, cached on disk;
+- `scoring`: definitions of found, false and late, as pure functions;
 - `peers`: the published rules;
-- `run`: the detector, and the rules, over recordings;
-- `report`: tables and the page.
+- `run`: runs the detector and the rules over recordings;
+- `report`: tables and the documentation page.
 
-Run by themselves: `weeks_of_use`, `sensor_faults`, `replay_real`.
+`weeks_of_use`, `sensor_faults` and `replay_real` are run separately.
 """

@@ -1,9 +1,9 @@
-"""Run the detector in every world, by models trained with and without it, and on recordings.
+"""Run the detector in every world, with models trained with and without it, and on recordings.
 
 Usage: python -m research.benchmark [--quick] [--real FOLDER] [--recordings FOLDER]
 
-The docstring of `research.benchmark` describes what is measured and how. Full mode writes
-research/benchmark/results.md; --quick takes few rooms and writes below build/.
+The docstring of `research.benchmark` describes the measurements. By default, the results go to
+research/benchmark/results.md; --quick uses few rooms and writes to build/.
 """
 
 from __future__ import annotations

@@ -1,18 +1,17 @@
-"""The published rules, each as a small causal function over one sensor's readings.
+"""Published detection rules, each a small causal function of one sensor's readings.
 
-A rule takes a `Series` and returns the times of its alerts, or None if the sensor is missing a
-channel that the rule needs; the table shows on how many sensors it could run. Each rule runs on the
-readings it gets; nothing is interpolated. Quantities are never converted into each other: a rule
-written for a VOC index is not run on ppb.
+A rule takes a `Series` and returns the times of its alerts, or None if the sensor lacks a channel
+that the rule needs; the table shows on how many sensors each rule could run. Readings are not
+interpolated, and quantities are not converted: a rule for a VOC index is not run on ppb.
 
-Numbers that a source leaves open are defaults here, chosen for the best F1 on training seeds of the
-simulator's own world, so that no rule loses by our choice.
+Numbers that a source leaves open have the values with the best F1 on training seeds of the world
+`school`, so that our choice does not disadvantage any rule.
 
-=========  ============================================================================
-rule       as read here
-=========  ============================================================================
-halo       sample configuration of HALO 3C: PM10 >= 35 sets, < 35 resets; an alert a set
-verkada    SV11 guide: an index of 0-100 from rises of TVOC, PM2.5 and motion; the formula
+=========  ============================================================================ rule
+our reading of it =========
+============================================================================ halo       sample
+configuration of HALO 3C: PM10 >= 35 sets, < 35 resets; an alert a set verkada    SV11 guide: an
+index of 0-100 from rises of TVOC, PM2.5 and motion; the formula
            is not public. Read as the geometric mean of two saturating rises over the
            lowest level of the last ten minutes, PM2.5 against 50 µg/m³ and VOC against
            its own scale; motion is taken as present. Alerts above a zone edge of the
@@ -52,11 +51,11 @@ if TYPE_CHECKING:
 
 VOC_CHANNELS: Final = ("tvoc_ppb", "tvoc_ugm3", "voc_index")
 VOC_FULL_SCALE: Final = {"tvoc_ppb": 500.0, "tvoc_ugm3": 1000.0, "voc_index": 150.0}
-"""Rise of VOC that fills the Verkada-like index, in the quantity's own unit."""
+"""VOC rise at which the Verkada-like index reaches its maximum, in the quantity's unit."""
 GAS_LIMIT: Final = {"tvoc_ppb": 500.0, "tvoc_ugm3": 1000.0, "voc_index": 200.0}
-"""Gas level above its threshold in the patent rule, times its open factor."""
+"""Gas threshold of the patent rule; a factor that the patent leaves open multiplies it."""
 SILENCE_S: Final = 120.0
-"""A gap after which a rule that looks back starts over."""
+"""After a longer gap, rules that look back start over, s."""
 
 
 def _edges(time: NDArray[np.float64], on: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -93,7 +92,7 @@ def _lowest(
 
 
 def halo(series: Series, limit: float = 35.0) -> NDArray[np.float64] | None:
-    """HALO sample configuration: PM10 at or over the limit."""
+    """Apply HALO's sample configuration: PM10 at or above the limit."""
     pm10 = series.column("pm10")
     if pm10 is None:
         return None
@@ -101,7 +100,7 @@ def halo(series: Series, limit: float = 35.0) -> NDArray[np.float64] | None:
 
 
 def verkada(series: Series, zone: float = 50.0) -> NDArray[np.float64] | None:
-    """Index from rises of TVOC and PM2.5 over a zone edge; our reading of a formula not public."""
+    """Apply an index of TVOC and PM2.5 rises; our reading of a formula that is not public."""
     pm, gas = series.column("pm25"), _voc(series)
     if pm is None or gas is None:
         return None
@@ -115,7 +114,7 @@ def verkada(series: Series, zone: float = 50.0) -> NDArray[np.float64] | None:
 def ipvideo(
     series: Series, limit: float = 20.0, period_s: float = 15.0, gas_factor: float = 2.0
 ) -> NDArray[np.float64] | None:
-    """Patent rule: particles over a threshold for a period, gas not over."""
+    """Apply the patent rule: particles above a threshold for a period, and gas below its own."""
     pm, gas = series.column("pm25"), _voc(series)
     if pm is None or gas is None:
         return None
@@ -130,7 +129,7 @@ def ipvideo(
 def vaciam(  # noqa: C901 - one state machine, as published
     series: Series, idle_every_s: float = 0.0
 ) -> NDArray[np.float64] | None:
-    """VaCiam's classification of SEN55 readings; idle, it looks once in `idle_every_s`."""
+    """Apply VaCiam's classification of SEN55 readings; idle, it checks every `idle_every_s`."""
     pm, voc = series.column("pm25"), series.column("voc_index")
     if pm is None or voc is None:
         return None
@@ -170,7 +169,7 @@ def vaciam(  # noqa: C901 - one state machine, as published
 
 
 def fukidzon(series: Series) -> NDArray[np.float64] | None:
-    """Rise of PM2.5 over the level 59 s earlier; alerts at its start, like its buzzer."""
+    """Apply the rise of PM2.5 over its level 59 s earlier; the alert is at the rise's start."""
     pm = series.column("pm25")
     if pm is None:
         return None
@@ -190,7 +189,7 @@ def fukidzon(series: Series) -> NDArray[np.float64] | None:
             j = int(back[i])
             if j < 0 or now - fresh_from < 60 or time[j] < now - 59 - SILENCE_S:
                 continue
-            # After an alarm the history holds only the level at which it ended.
+            # after an alarm, the history contains only the level at which it ended
             if value - values[j] > 5:
                 active, checked, start, good, peak = True, False, now, 0.0, 0.0
                 low = int(np.searchsorted(time, time[j] + 9.5, side="right"))
@@ -209,7 +208,7 @@ def fukidzon(series: Series) -> NDArray[np.float64] | None:
 def hobby(
     series: Series, limit: float = 100.0, lock_out_s: float = 100.0
 ) -> NDArray[np.float64] | None:
-    """PM2.5 over a limit, then silence for a while."""
+    """Alert on PM2.5 above a limit, then pause."""
     pm = series.column("pm25")
     if pm is None:
         return None
@@ -235,7 +234,7 @@ RULES: Final[Mapping[str, tuple[str, Callable[..., NDArray[np.float64] | None]]]
     "fukidzon": ("fukidzon", fukidzon),
     "hobby": ("PM2.5 > 100", hobby),
 }
-"""Key: name in tables and function."""
+"""Name in tables and function of each rule."""
 
 NOT_APPLICABLE: Final[Mapping[str, str]] = {
     "GS601 vaping index > 5": "no world imitates the vendor's index",

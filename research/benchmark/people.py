@@ -1,7 +1,7 @@
 """Simulated feedback to a detector's thresholds: a room test, and answers to alerts.
 
-The first large session of a sensor serves as the puff of its room test, and the first other events
-in its room as the other steps. Half of the alerts are answered correctly within the hour.
+A sensor's first large session serves as the puff of its room test, and the first other events in
+the room serve as the other steps. Half of the alerts are answered correctly within the hour.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 LARGE_UG_M3: Final = 60.0
 TEST_S: Final = 2 * 86_400.0
-"""Time from the start of a stream within which a room test takes its puff."""
+"""The room test's puff must lie within this many seconds of a stream's start."""
 _PUFF_UG_M3: Final = 30.0
 _OTHER_STEPS: Final = 4
 _STEP_S: Final = 60.0
@@ -40,9 +40,10 @@ _STEP_S: Final = 60.0
 
 @dataclass(slots=True)
 class Room:
-    """A sensor whose readings begin at `begin`, Unix seconds, and what happens there.
+    """A sensor whose readings begin at `begin`, Unix seconds, and the events in its room.
 
-    Its alerts are answered if `answers`. `judged`: times and scores of what could have alerted.
+    If `answers`, its alerts are answered. `judged` has the times and scores of pulses that could
+    have alerted.
     """
 
     truth: Sequence[Happening]
@@ -55,12 +56,12 @@ class Room:
 
     @property
     def sessions(self) -> list[tuple[float, float]]:
-        """Windows of all vaping, even weak."""
+        """Time windows of all vaping, even weak vaping."""
         return [window(h) for h in self.truth if h.kind == "vape" and h.seen_pm25 >= WEAK_UG_M3]
 
 
 class People:
-    """Test each of some rooms of a detector once, then answer its alerts; an observer."""
+    """Observer that tests each room once, then answers its alerts."""
 
     def __init__(self, rooms: Mapping[int, Room]) -> None:
         self._rooms = rooms

@@ -1,8 +1,8 @@
-"""Recordings: readings of sensors and what happened to them, whether simulated or real.
+"""Recordings: simulated or real sensor readings, and the events behind them.
 
-Labeled recordings are pairs of files: `NAME.csv` as ``plumewatch replay`` reads it (`time` in Unix
-seconds, `sensor`, one column a quantity) and `NAME.truth.csv` with the fields of `Happening`. Real
-recordings without vaping have no truth: each of their alarms is false.
+Labeled recordings are pairs of files: `NAME.csv` in the format of ``plumewatch replay`` (`time` in
+Unix seconds, `sensor`, and one column per quantity), and `NAME.truth.csv` with the fields of
+`Happening`. Real recordings without vaping need no truth, because every alert in them is false.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 VOC: Final = ("tvoc_ppb", "tvoc_ugm3", "voc_index", "voc_raw")
 PUFFS_SEED: Final = 90_000
 PUFFS_A_DAY: Final = 6.0
-"""Simulated sessions on real air, by a seed that training does not use."""
+"""Seed for sessions simulated on real air; training does not use it."""
 _DAY_S: Final = 86_400.0
 _NEW_RUN_S: Final = 3600.0
-"""A longer gap in the air-cleaner data begins another run under the same name."""
+"""A longer gap in the air-cleaner data starts another run under the same name, s."""
 _TRUTH: Final = {
     "sensor": "sensor",
     "kind": "kind",
@@ -56,7 +56,7 @@ _TRUTH: Final = {
     "base_pm25": "base_pm25",
     "arrive": "arrival",
 }
-"""Columns of a truth file and the fields of `Happening`."""
+"""Columns of a truth file, and the matching fields of `Happening`."""
 _WORDS: Final = {"sensor", "kind", "style", "device"}
 
 
@@ -72,7 +72,7 @@ class Sensor:
 
     @property
     def channel_group(self) -> str:
-        """What it measures beside the mass of particles.
+        """What the sensor measures in addition to particle mass.
 
         >>> Sensor("a", "", "sen55", 1, ("pm1", "pm25", "voc_index")).channel_group
         'sizes and VOC'
@@ -100,17 +100,17 @@ class Series:
         return self.values[:, self.sensor.channels.index(key)].astype(np.float64)
 
     def matrix(self, begin: int, end: int) -> NDArray[np.float64]:
-        """Return rows `begin` to `end` with the columns of `detection.quantities.COLUMNS`."""
+        """Return rows `begin` to `end` with the columns `detection.quantities.COLUMNS`."""
         full = np.full((end - begin, len(COLUMNS)), np.nan)
         full[:, [COLUMN_INDEX[c] for c in self.sensor.channels]] = self.values[begin:end]
         return full
 
     def after(self, time: float) -> Series:
-        """Return the readings from `time` on."""
+        """Return the readings at or after `time`."""
         return self.between(time, np.inf)
 
     def between(self, begin: float, end: float) -> Series:
-        """Return the readings of ``[begin, end)``."""
+        """Return the readings in ``[begin, end)``."""
         first, last = np.searchsorted(self.time, (begin, end))
         return Series(self.sensor, self.time[first:last], self.values[first:last])
 
@@ -128,7 +128,7 @@ class Recording:
 def make_series(
     name: str, group: str, device: str, time: NDArray[np.float64], columns: dict[str, NDArray[Any]]
 ) -> Series:
-    """Build a series of the columns with any values; the interval is the usual one."""
+    """Build a series from the columns that have values; its interval is the median."""
     present = {k: v for k, v in columns.items() if k in COLUMN_INDEX and not np.isnan(v).all()}
     step = np.diff(time)
     usual = float(np.median(step)) if step.size else 1.0
@@ -139,7 +139,7 @@ def make_series(
 
 
 def series_of(readings: Readings, truth: Iterable[Happening], group: str) -> tuple[Series, ...]:
-    """Return the readings of each sensor that has any."""
+    """Return each sensor's readings, if it has any."""
     device_of = {h.sensor: h.device for h in truth}
     order = np.argsort(readings.sensor, kind="stable")
     cuts = np.searchsorted(readings.sensor[order], np.arange(1, len(readings.names)))
@@ -170,7 +170,7 @@ def read_series(path: Path, group: str = "") -> list[Series]:
 
 
 def read_truth(path: Path) -> list[Happening]:
-    """Read a truth file; an empty number is 0, an empty arrival is none."""
+    """Read a truth file; an empty number means 0, and an empty arrival NaN."""
     with _open(path) as file:
         return [_happening(row) for row in csv.DictReader(file)]
 
@@ -186,16 +186,16 @@ def _happening(row: dict[str, str]) -> Happening:
     return Happening(**fields)
 
 
-def _open(path: Path) -> Any:  # a text file of either kind
+def _open(path: Path) -> Any:  # an open text file, compressed or not
     if path.suffix == ".gz":
         return gzip.open(path, "rt", newline="", encoding="utf-8")
     return path.open(newline="", encoding="utf-8")
 
 
 def labeled(folder: Path) -> Iterator[Recording]:
-    """Read all labeled recordings of a folder; all of each is scored.
+    """Read all labeled recordings in a folder; each is scored completely.
 
-    Raises `FileNotFoundError` if the folder holds none.
+    Raises `FileNotFoundError` if the folder has none.
     """
     truths = sorted(folder.glob("*.truth.csv*"))
     if not truths:
@@ -210,10 +210,10 @@ def labeled(folder: Path) -> Iterator[Recording]:
 
 
 def without_vaping(folder: Path) -> Iterator[Recording]:
-    """Read the real recordings of `folder`; none contains vaping.
+    """Read the real recordings in `folder`; none contains vaping.
 
-    The parts used in training are not scored: the first days of the gym, some days of each period
-    of the Awair gym, the first kitchen, every other air-cleaner run.
+    Parts used in training are not scored: the first days of the gym, some days in each period of
+    the Awair gym, the first kitchen, and every second air-cleaner run.
     """
     (gym,) = read_series(folder / "gym_pms5003_61s.csv.gz", "gym, PMS5003")
     begin, end = _ends([gym])
@@ -239,7 +239,7 @@ def without_vaping(folder: Path) -> Iterator[Recording]:
 def with_puffs(folder: Path) -> Iterator[Recording]:
     """Yield the real recordings of occupied rooms with simulated sessions added.
 
-    They use the parts that training does not use; the puffs are drawn as in training.
+    Only parts that training does not use are included; puffs are drawn as in training.
     """
     readings, truth = prepared(folder, PUFFS_SEED, PUFFS_A_DAY, is_test=True)
     for series in series_of(readings, truth, "real air"):

@@ -2,9 +2,10 @@
 
 Usage: python -m research.benchmark.replay_real FOLDER
 
-FOLDER holds `gym_pms5003_61s.csv.gz` (an occupied gym) and `cadr_runs_1s.csv.gz` (salt fog, incense
-and smoke). Neither contains vaping: exits 1 if either alerts. The
-runs start at a high level, so each gets ten minutes of clean air and its own sensor.
+FOLDER contains `gym_pms5003_61s.csv.gz` (an occupied gym) and `cadr_runs_1s.csv.gz` (salt fog,
+incense and smoke). Neither contains vaping, so the exit code is 1 if either alerts. The air-cleaner
+runs start at a high level, so ten minutes of clean air are added before each, and each gets its own
+sensor.
 """
 
 from __future__ import annotations

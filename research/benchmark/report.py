@@ -1,4 +1,4 @@
-"""Tables for the terminal, and the benchmark's page for the documentation."""
+"""Tables for the terminal, and the benchmark's documentation page."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 DRAWS: Final = 500
 BUDGET: Final = 0.5
-"""False alarms per sensor-day at which a single threshold for all worlds is compared."""
+"""False alarms per sensor-day allowed when one threshold for all worlds is compared."""
 FAST_S: Final = 5.0
 INTERVALS: Final = (1, 2, 5, 10, 30, 60)
 _FIGURES: Final = ("visible", "recall", "precision", "F1", "false alarms a sensor-day")
@@ -43,7 +43,7 @@ _MODELS: Final = {WITHOUT: "trained without the world", SHIPPED: "shipped model"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table's rows, with a title and a sentence on how to read them."""
+    """A table's rows, its title, and a sentence that explains it."""
 
     title: str
     head: tuple[str, ...]
@@ -63,12 +63,12 @@ class Report:
 
     @property
     def method(self) -> str:
-        """The model used in split tables: trained without the world, if every world has one."""
+        """Model for split tables: the one trained without the world, if every world has one."""
         tested = {r.recording for r in self.of(SHIPPED, *PROGRAMS)}
         return WITHOUT if tested == {r.recording for r in self.of(WITHOUT)} else SHIPPED
 
     def of(self, method: str, *programs: str, people: str = COLD) -> list[Result]:
-        """Return the results of a method in some programs, by default in all."""
+        """Return the results of a method in some programs, by default in all of them."""
         return [
             r
             for r in self.results
@@ -104,7 +104,7 @@ def _scores(
 
 
 def _seen(results: Iterable[Result]) -> list[SensorScore]:
-    """Return scores with possible vaping; published rules have none."""
+    """Return the scores that include possible vaping, which published rules never report."""
     return [r.with_possible for r in results if r.with_possible is not None]
 
 
@@ -126,7 +126,7 @@ def _names(results: Iterable[Result]) -> list[str]:
 
 
 def leave_one_out(report: Report, program: str) -> Table:
-    """Tabulate each world with a model that never saw it, and with the shipped model."""
+    """Tabulate each world with a model trained without it, and with the shipped model."""
     shipped, without = report.of(SHIPPED, program), report.of(WITHOUT, program)
     rows = []
     for world in _names(shipped):
@@ -152,7 +152,7 @@ _ABOUT_PROGRAM: Final = {
 
 
 def by_people(report: Report) -> Table:
-    """Tabulate classes of rooms and devices by feedback to the thresholds."""
+    """Tabulate classes of rooms and devices by the feedback that the thresholds got."""
     groups: dict[str, tuple[str, Callable[[SensorScore], bool]]] = {
         "busy rooms": ("busy", lambda _: True),
         "ordinary rooms": ("ordinary", lambda _: True),
@@ -240,7 +240,7 @@ def _split(
 
 
 def by_interval(report: Report) -> Table:
-    """Tabulate reporting intervals."""
+    """Tabulate results by reporting interval."""
     groups: dict[str, Callable[[SensorScore], bool]] = {
         f"{every} s": lambda s, e=every: round(s.sensor.interval_s) == e  # type: ignore[misc]
         for every in INTERVALS
@@ -250,7 +250,7 @@ def by_interval(report: Report) -> Table:
 
 
 def by_channels(report: Report) -> Table:
-    """Tabulate by what the device measures."""
+    """Tabulate results by the quantities that the device measures."""
     groups: dict[str, Callable[[SensorScore], bool]] = {
         name: lambda s, n=name: s.sensor.channel_group == n  # type: ignore[misc]
         for name in CHANNEL_GROUPS
@@ -265,7 +265,7 @@ def _by_world(report: Report, title: str, first: str, cells: dict[str, dict[str,
 
 
 def by_style(report: Report) -> Table:
-    """Tabulate recall by what was vaped."""
+    """Tabulate recall by vaping product."""
     tally: dict[str, dict[str, list[bool]]] = {}
     for r in report.of(report.method, "busy"):
         for f in r.score.sessions:
@@ -291,7 +291,7 @@ def by_cause(report: Report) -> Table:
 
 
 def calibration(report: Report) -> Table:
-    """Tabulate stated probability and outcome by world."""
+    """Tabulate stated probabilities and outcomes by world."""
     rows = []
     results = report.of(report.method, "busy")
     for world in _names(results):
@@ -350,7 +350,7 @@ def real(report: Report) -> Table:
 
 
 def labeled(report: Report, program: str, title: str, about: str = "") -> Table:
-    """Tabulate recordings with a truth."""
+    """Tabulate labeled recordings."""
     rows = []
     for name in _names(report.of(SHIPPED, program)):
         for key in (SHIPPED, *peers.RULES):
@@ -368,7 +368,7 @@ _ABOUT_PUFFS: Final = (
 
 
 def tables(report: Report) -> Iterator[Table]:
-    """Build all tables that have rows, the headline first."""
+    """Build all tables that have rows, the main results first."""
     ran = [p for p in PROGRAMS if report.of(SHIPPED, p)]
     made = [leave_one_out(report, program) for program in ran]
     made += [by_people(report), one_policy(report)]
@@ -381,7 +381,7 @@ def tables(report: Report) -> Iterator[Table]:
 
 
 def plain_words(report: Report) -> str:
-    """Describe in words what a school can expect from sensors that report often."""
+    """Describe what a school can expect from sensors that report often."""
     s = summarize(_scores(report.of(report.method, "busy"), _is_fast))
     if not s.visible:
         return ""
@@ -413,7 +413,7 @@ def show(report: Report, console: Console) -> None:
 
 
 def write_cases(report: Report, path: Path) -> None:
-    """Write every miss and false alarm of the split tables' model, for inspection."""
+    """Write every miss and false alarm of the split tables' model to a file, for inspection."""
     head = ("recording", "program", "group", "sensor", "device", "interval_s", "channels")
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

@@ -26,24 +26,24 @@ if TYPE_CHECKING:
 
 SHIPPED: Final = "shipped"
 WITHOUT: Final = "without"
-"""Name of the method whose model was trained without the world it is evaluated in."""
+"""Method whose model was trained without the world in which it is evaluated."""
 MODELS: Final = Path(__file__).with_name("without")
-"""Models named by the worlds they were not trained in, from ``make train ARGS=--left-out``."""
+"""Models from ``make train ARGS=--left-out``, named by the worlds left out."""
 FLOORS: Final = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
-"""Minimum stated probabilities at which alerts count, for a single threshold over all worlds."""
+"""Minimum stated probabilities to try as a single threshold for all worlds."""
 COLD, TESTED, ANSWERED = "cold", "after the room test", "after two weeks of answers"
 LEAD_IN_DAYS: Final = {COLD: 1.0, TESTED: 3.0, ANSWERED: math.inf}
-"""Days of readings before the scored ones, by the feedback given in them."""
+"""Number of days before the scored days, by the feedback given during them."""
 _SLICE_S: Final = 3600.0
 _RULE_LEAD_S: Final = 3600.0
-"""Published rules look back minutes, so they get the hour before the scored part."""
+"""Readings before the scored part that published rules get, because they look back minutes, s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one method did at one sensor; `by_floor` are found and false for each of `FLOORS`.
+    """Result of one method at one sensor; `by_floor` has found and false counts by `FLOORS`.
 
-    `with_possible` counts possible vaping as alerts as well.
+    `with_possible` also counts possible vaping as alerts.
     """
 
     recording: str
@@ -56,7 +56,7 @@ class Result:
 
 
 def model_without(world: str) -> Model | None:
-    """Return the model that was trained without a world; None if there is none."""
+    """Return the model trained without a world; None if there is none."""
     paths = (path for path in MODELS.glob("*.npz") if world in path.stem.split("-"))
     path = next(paths, None)
     return Model.from_bytes(path.read_bytes()) if path else None
@@ -67,9 +67,9 @@ def run_detector(
     detector: Detector,
     tell: Callable[[Detector, float, list[list[Event]]], None] | None = None,
 ) -> list[list[Event]]:
-    """Return the events of each series; all go through one detector, in order of time.
+    """Run one detector over all series in order of time; return the events of each.
 
-    The detector identifies them by position, so that it can continue with their later readings.
+    The detector identifies series by index, so that it can continue with their later readings.
     `tell` gets the events so far, hour by hour.
     """
     rows = [detector.sensor_row(f"{k}") for k in range(len(series))]
@@ -96,7 +96,7 @@ def run_detector(
 def vape_alerts(
     events: Sequence[Event], kinds: tuple[EventKind, ...] = (EventKind.VAPE,)
 ) -> Alerts:
-    """Return the alerts of vaping, at the reading that decided each."""
+    """Return the vaping alerts, each at the time of the reading that caused it."""
     alerts = [e for e in events if e.kind in kinds and e.phase is EventPhase.ALERTED]
     return Alerts(
         np.array([e.time for e in alerts], float),
@@ -110,10 +110,10 @@ def judge(
     model: Model,
     people: Sequence[str] = (COLD,),
 ) -> list[Result]:
-    """Score a model on recordings of one period; beside the shipped one, the published rules.
+    """Score a model on one period's recordings; with the shipped model, also the published rules.
 
-    Each recording has the program of its rooms. All sensors, once for each of `people`, go through
-    one detector: its time is that of the longest stream, not of all together.
+    Each recording has the program of its rooms. One detector processes all sensors, once for each
+    of `people`, so its run time depends on the longest stream, not on their sum.
     """
     cases = [
         (told, program, r, s) for told in people for program, r in recordings for s in r.series

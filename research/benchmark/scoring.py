@@ -1,16 +1,17 @@
-"""Definitions of found, false and late. Pure functions over arrays.
+"""Definitions of found, false and late, as pure functions of arrays.
 
 - A vaping session is *visible* to a sensor if its largest true excess of PM2.5 at the inlet reaches
   ``max(8 µg/m³, background)`` and it arrived; only visible sessions can be missed.
-- Alerts on one sensor within two minutes of the first of them are one *incident*.
-- An alert *matches* a session if it lies in ``[arrival - 10 s, max(end, arrival) + 90 s]``; the act
-  counts as arrival where the excess never reached one. Several in one session count once.
-- An incident is *false* if none of its alerts lies within any vaping session with an excess of
-  2 µg/m³ or more; within one too weak to be visible it counts neither way.
-- Latency runs from arrival at the sensor to the first matching alert, not below zero.
-- A false alarm's *cause* is the kind of the other happening that began last among those whose time
-  (from 15 s before to five minutes after) contains it; else ``none``.
-- Confidence intervals are percentiles of a bootstrap of whole sensors of whole groups.
+- Alerts on one sensor within two minutes of the first one are one *incident*.
+- An alert *matches* a session if it lies in ``[arrival - 10 s, max(end, arrival) + 90 s]``; if the
+  excess never arrived, the act's onset counts as its arrival. Several alerts in one session count
+  once.
+- An incident is *false* if none of its alerts lies within a vaping session with an excess of 2
+  µg/m³ or more. Within a session too weak to be visible, it counts neither as found nor as false.
+- *Latency* is the time from arrival at the sensor to the first matching alert, at least zero.
+- A false alarm's *cause* is the kind of the latest other event around it (from 15 s before to five
+  minutes after the event); ``none`` if there is no such event.
+- Confidence intervals are bootstrap percentiles; whole groups and whole sensors are drawn.
 """
 
 from __future__ import annotations
@@ -44,25 +45,25 @@ def is_visible(happening: Happening) -> bool:
 
 
 def window(session: Happening) -> tuple[float, float]:
-    """Return the span in which an alert matches a vaping session, s."""
+    """Return the time span in which an alert matches a vaping session, s."""
     begin = session.arrival if math.isfinite(session.arrival) else session.onset
     return begin - BEFORE_S, max(session.end, begin) + AFTER_S
 
 
 @dataclass(frozen=True, slots=True)
 class Alerts:
-    """Alerts of one method on one sensor; confidence is NaN where the method has none."""
+    """One method's alerts on one sensor; confidence is NaN if the method has none."""
 
     time: NDArray[np.float64]
     confidence: NDArray[np.float64]
 
     @classmethod
     def at(cls, time: NDArray[np.float64]) -> Alerts:
-        """Return alerts of a method without confidence."""
+        """Return alerts at these times, without confidence."""
         return cls(time, np.full(time.size, np.nan))
 
     def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Alerts:
-        """Return some of them."""
+        """Return a selection of the alerts."""
         return Alerts(self.time[rows], self.confidence[rows])
 
 
@@ -81,10 +82,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """A single notification of staff; `time` and `confidence` are those of its first alert.
+    """One notification of staff; `time` and `confidence` come from its first alert.
 
-    `right`: one of its alerts lies within a real vaping session, even a weak one. `cause`: kind of
-    event that caused a wrong one; else empty.
+    `right`: whether one of its alerts lies within a real vaping session, even a weak one. `cause`:
+    kind of event that caused a false alarm; otherwise empty.
     """
 
     time: float
@@ -95,7 +96,7 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class SensorScore:
-    """Counts for one method on one sensor of one recording."""
+    """One method's counts for one sensor in one recording."""
 
     sensor: Sensor
     days: float
@@ -104,12 +105,12 @@ class SensorScore:
 
     @property
     def n_found(self) -> int:
-        """Visible sessions found."""
+        """Number of visible sessions found."""
         return sum(not s.missed for s in self.sessions)
 
     @property
     def n_false(self) -> int:
-        """False alarms."""
+        """Number of false alarms."""
         return sum(not i.right for i in self.incidents)
 
 
@@ -119,7 +120,7 @@ def score_sensor(
     sensor: Sensor,
     spans: Sequence[tuple[float, float]],
 ) -> SensorScore:
-    """Score the alerts of one sensor, in any order, within `spans` of Unix seconds."""
+    """Score one sensor's alerts, in any order, within `spans`, Unix seconds."""
     happenings = list(happenings)
     alerts = alerts[np.argsort(alerts.time, kind="stable")]
     alerts = alerts[np.array([_is_in(spans, t) for t in alerts.time.tolist()], np.bool_)]
@@ -161,10 +162,11 @@ def _cause(others: Sequence[Happening], time: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How well calibrated the stated probabilities are.
+    """Calibration of the stated probabilities.
 
-    For each bin between `edges`: the incidents in it, their mean stated probability, the share that
-    was right. `brier` is NaN without any; `base_rate` is the share of all that were right.
+    For each bin between `edges`: the number of incidents, their mean stated probability, and the
+    share that was right. `brier` is NaN if there are no incidents; `base_rate` is the share of all
+    incidents that was right.
     """
 
     edges: tuple[float, ...]
@@ -176,7 +178,7 @@ class Calibration:
 
 
 def calibrate(stated: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 10) -> Calibration:
-    """Reliability bins and Brier score; pairs without a stated probability are left out.
+    """Return reliability bins and the Brier score; pairs without a stated probability are left out.
 
     >>> import numpy as np
     >>> calibrate(np.array([0.9, 0.9]), np.array([True, False])).brier
@@ -204,9 +206,9 @@ def calibrate(stated: NDArray[np.float64], right: NDArray[np.bool_], bins: int =
 class Summary:
     """Figures for one method over some sensors; NaN where undefined.
 
-    Latencies of found sessions are in seconds and in reporting intervals of their sensors.
-    `causes` are false alarms by cause, most first, and `interval` 95 % bootstrap intervals of the
-    four rates.
+    Latencies of found sessions are in seconds and in their sensors' reporting intervals. `causes`
+    has the false alarms by cause, most frequent first, and `interval` the 95 % bootstrap intervals
+    of the four rates.
     """
 
     visible: int
@@ -226,7 +228,7 @@ class Summary:
 
 
 def _rates(counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """Rates of rows of found, visible, false, days."""
+    """Return the rates for rows of (found, visible, false, days)."""
     found, visible, false, days = counts.T
     with np.errstate(invalid="ignore", divide="ignore"):
         return {
@@ -238,7 +240,7 @@ def _rates(counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
 
 
 def summarize(scores: Sequence[SensorScore], *, draws: int = 0, seed: int = 0) -> Summary:
-    """Add up sensors; `draws` is the number of bootstrap draws, 0 for no intervals."""
+    """Summarize sensors; `draws` is the number of bootstrap draws, 0 for no intervals."""
     table = np.array([(s.n_found, len(s.sessions), s.n_false, s.days) for s in scores], float)
     table = table.reshape(-1, 4)
     found, visible, false, days = table.sum(axis=0)
@@ -272,7 +274,7 @@ def _percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
 def _bootstrap(
     scores: Sequence[SensorScore], table: NDArray[np.float64], draws: int, seed: int
 ) -> dict[str, tuple[float, float]]:
-    """Draw groups, then sensors of each, with replacement."""
+    """Draw groups with replacement, then sensors within each."""
     rng = np.random.default_rng(seed)
     names = [s.sensor.group for s in scores]
     groups = [np.flatnonzero([name == one for name in names]) for one in sorted(set(names))]

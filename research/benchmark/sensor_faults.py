@@ -2,11 +2,11 @@
 
 Usage: python -m research.benchmark.sensor_faults [--seeds N] [--rooms N] [--real FOLDER]
 
-Schools with every device model at its usual interval. Healthy sensors are monitored for four days;
-reports while the simulator had a fault count as right. From the state after three days on, each
-kind of fault is put into every sensor, one at a time. Building-wide events are compared with what
-the simulation had outdoors, as often as usual and fifty times as often. --real also watches the gym
-recording.
+The simulated schools have every device model at its usual interval. Healthy sensors are monitored
+for four days; a report counts as right if the simulator had a fault at that time. Starting from the
+state after three days, each kind of fault is added to every sensor, one at a time. Reports of
+building-wide events are compared with the simulated outdoor events, at the usual frequency and at
+fifty times that. --real also monitors the gym recording.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     Fault = Callable[[DeviceTrace, np.random.Generator], DeviceTrace]
 
 _START = 1_757_311_200.0
-"""A Monday, 06:00."""
+"""A Monday, 6:00 AM."""
 _DAY_S = 86_400.0
 _LEARN_DAYS = 3
 _FAULT_AT = _START + _LEARN_DAYS * _DAY_S + 4 * 3600.0
@@ -55,12 +55,12 @@ _OFTEN = 50.0
 
 
 def place(sensor: str) -> tuple[str, str]:
-    """Return building and room of a sensor of a random school."""
+    """Return the building and room of a sensor in a random school."""
     return sensor.partition("-")[0], sensor
 
 
 def days(seed: int, rooms: int, count: int, nuisance: float = 1.0) -> list[list[DeviceTrace]]:
-    """Traces of each of some days."""
+    """Yield the traces of each day."""
     _TRUTHS.clear()
     found = []
     school = random_school(seed, rooms)
@@ -82,7 +82,7 @@ _TRUTHS: list[Truth] = []
 
 
 def watch(slow: MinuteDetectors, traces: Sequence[DeviceTrace]) -> list[Event]:
-    """Pass a day's traces to the detectors, in order of arrival."""
+    """Feed a day's traces to the detectors, in order of arrival."""
     rows = [np.full(t.sent.size, slow.row(t.sensor), np.int32) for t in traces]
     time = np.concatenate([np.minimum(t.time, t.sent) for t in traces])
     values = np.concatenate([t.values for t in traces])
@@ -98,7 +98,7 @@ def watch(slow: MinuteDetectors, traces: Sequence[DeviceTrace]) -> list[Event]:
 
 
 def named(event: Event) -> str:
-    """Kind of fault of an event."""
+    """Return the kind of fault that an event reports."""
     return event.model_version.rpartition("-")[2]
 
 
@@ -240,7 +240,7 @@ def ambient(seeds: int) -> None:
 
 
 def outdoors(seed: int, often: float) -> list[list[DeviceTrace]]:
-    """Three days of two buildings with mowing and smoke `often` times as often as usual."""
+    """Yield three days of two buildings, with mowing and smoke `often` times as frequent."""
     rates = dict(BUILDING_WIDE)
     try:
         BUILDING_WIDE.update({name: rate * often for name, rate in rates.items()})
@@ -260,7 +260,7 @@ def real(folder: Path) -> None:
 
 
 def main() -> None:
-    """Run all of it."""
+    """Run all measurements."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--rooms", type=int, default=20)

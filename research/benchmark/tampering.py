@@ -1,6 +1,6 @@
 """Tampering with a sensor: covering it, or blowing into it.
 
-`on_trace` is called with the stretches of one device in order of time.
+`on_trace` is called with consecutive parts of one device's trace.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _HIGH: Final = np.array([QUANTITIES[k].high for k in COLUMNS])
 
 @dataclass(slots=True)
 class Covered:
-    """A bag, tape or gum over the inlet: levels drift to a residual, variance vanishes.
+    """A bag, tape or gum over the inlet: levels drift to a residual, and variance vanishes.
 
-    Particles settle and stick inside the case (time constant `settle_s`) to a small rest; gas and
-    humidity stay where they were, humidity rising by the cover's own moisture. The remaining
+    Particles settle and stick inside the case (time constant `settle_s`) until few remain. Gas and
+    humidity keep their levels, except that the cover's moisture raises humidity. The remaining
     noise is a third of a display step.
     """
 
@@ -47,7 +47,7 @@ class Covered:
     _noise: np.random.Generator | None = field(default=None, repr=False)
 
     def on_trace(self, trace: DeviceTrace) -> DeviceTrace:
-        """Return the stretch with the covered part replaced."""
+        """Return the trace with the covered part replaced."""
         inside = (trace.sent >= self.start) & (trace.sent < self.end)
         if not inside.any():
             return trace
@@ -68,9 +68,9 @@ class Covered:
 
 @dataclass(slots=True)
 class BlownAt:
-    """Someone blows into the inlet: a step up and down again, without a plume's decay.
+    """Someone blows into the inlet: a step up and down, without a plume's decay.
 
-    Dust of the case, coarse before fine, and breath: humid, warm, rich in CO2.
+    The air contains dust from the case, mostly coarse, and breath: humid, warm, rich in CO2.
     """
 
     sensor: str
@@ -80,7 +80,7 @@ class BlownAt:
     _last: float = field(default=math.nan, repr=False)
 
     def on_trace(self, trace: DeviceTrace) -> DeviceTrace:
-        """Return the stretch with the pulse, averaged over each reading's own interval."""
+        """Return the trace with the pulse added, averaged over each reading's interval."""
         if not len(trace.sent):
             return trace
         before = np.concatenate(([_begin(trace, self._last)], trace.sent[:-1]))
@@ -114,7 +114,7 @@ class BlownAt:
 
 
 def _begin(trace: DeviceTrace, last: float) -> float:
-    """Where the stretch begins: at the end of the one before, or one interval before its rows."""
+    """Return where a trace begins: at the previous one's end, or one interval before its rows."""
     if not math.isnan(last):
         return last
     interval = float(np.median(np.diff(trace.sent))) if len(trace.sent) > 1 else 1.0

@@ -1,8 +1,8 @@
-"""Test whether a sensor keeps detecting vaping, week by week, in rooms with a lot of it.
+"""Test whether a sensor keeps detecting vaping, week by week, in rooms with frequent vaping.
 
-Rooms of one world with more and more sessions a day run for weeks beside each other, through one
-detector whose alert thresholds adapt as in production. Nobody answers an alert. If there is a model
-trained without the world, it is used.
+Rooms of one world, with different numbers of sessions a day, run for weeks through one detector
+whose alert thresholds adapt as in production. Nobody answers alerts. The model trained without the
+world is used if there is one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from research.worlds.world import Happening
 
 RATES: Final = (0.0, 0.05, 0.2, 0.5, 1.2)
-"""Sessions an hour and room at busy times."""
+"""Sessions per hour and room at busy times."""
 _WEEK_S: Final = 7 * 86_400.0
 
 
@@ -66,7 +66,7 @@ def main() -> None:
 def by_week(
     found: Sequence[tuple[Series, Sequence[Event]]], truth: Sequence[Happening], weeks: int
 ) -> dict[str, float]:
-    """Return visible sessions a sensor-day, and recall and false alarms a sensor-day by week."""
+    """Return visible sessions, recall, and false alarms per sensor-day, by week."""
     alerts = [(one.sensor, vape_alerts(events)) for one, events in found]
     by_sensor = {
         sensor.name: [one for one in truth if one.sensor == sensor.name] for sensor, _ in alerts

@@ -1,10 +1,10 @@
-"""Test recordings of every world, from seeds that training never uses, kept on disk.
+"""Test recordings of every world from seeds that training never uses, cached on disk.
 
-A sensor learns its air and its alert threshold for days, so figures from its first day mislead.
-Each seed is simulated for a week before the days that are scored.
+A sensor takes days to learn its baselines and its alert threshold, so figures from its first day
+would mislead. Each seed is simulated for a week before the scored days.
 
-Recordings are kept in ``build/detection-worlds/<world>-<hash>/``, the hash taken over the sources
-of that world: a change there makes its recordings stale.
+Recordings are kept in ``build/detection-worlds/<world>-<hash>/``. The hash covers the world's
+source files, so changing these makes its recordings stale.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from research.worlds.world import EPOCH
 FIRST_TEST_SEED: Final = 90_000
 """First seed of test recordings; training uses seeds below 10,000."""
 PROGRAMS: Final = {"busy": (0.35, 1.0), "ordinary": (0.08, 0.25)}
-"""Rates of vaping and of nuisances, as `research.worlds.world.World` takes them.
+"""Rates of vaping and nuisances, arguments of `research.worlds.world.World`.
 
 An ordinary room has about 45 nuisances a day and a visible session every other day.
 """
@@ -42,7 +42,7 @@ _SHARED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class WorldSpec:
-    """One seed of a world: `lead_in` days that are not scored, then `days` that are."""
+    """One seed of a world: first `lead_in` days that are not scored, then `days` scored days."""
 
     world: str
     program: str
@@ -53,14 +53,14 @@ class WorldSpec:
 
     @property
     def path(self) -> Path:
-        """File below the folder of generated files."""
+        """Path of the file, relative to the folder of generated files."""
         length = f"{self.rooms}x{self.lead_in:g}+{self.days:g}d"
         folder = f"{self.world}-{sources_hash(self.world)}"
         return Path(folder) / f"{self.program}-{self.seed}-{length}.pickle"
 
 
 def sources_hash(world: str) -> str:
-    """Hash the sources of a world; those of `school` are the whole simulator."""
+    """Hash a world's source files; for `school`, these include the demo's simulator."""
     files = [*(_WORLDS / world).rglob("*.py"), _WORLDS / f"{world}.py", *_SHARED]
     if world == "school":
         files += [path for path in _SIMULATOR.rglob("*.*") if path.parent.name != "__pycache__"]
@@ -71,7 +71,7 @@ def sources_hash(world: str) -> str:
 
 
 def load(spec: WorldSpec, build: Path = BUILD) -> Recording:
-    """Read a recording from disk, or simulate it and keep it there."""
+    """Read a recording from disk; if it is missing, simulate and store it."""
     path = build / spec.path
     if path.is_file():
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Published rules on hand-made series."""
+"""Test the published rules on hand-made series."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def series(interval_s=1, **channels):
 
 
 def level(n, *steps, base=5.0):
-    """`n` seconds of `base`, with (from, to, value) steps."""
+    """Return `n` seconds of `base`, with steps of (from, to, value)."""
     x = np.full(n, base)
     for begin, end, value in steps:
         x[begin:end] = value

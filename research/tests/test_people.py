@@ -1,4 +1,4 @@
-"""What people tell the thresholds in the benchmark."""
+"""Test simulated feedback to the thresholds in the benchmark."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def alert(time):
 
 
 def told(sessions, *, answers=True):
-    """Return a room that people know, and a detector that also has one without people."""
+    """Return a room with feedback, and a detector that also has a room without."""
     detector = Detector()
     detector.sensor_row("0")
     detector.sensor_row("1")

@@ -1,4 +1,4 @@
-"""Readings and truth from files."""
+"""Test reading of readings and truth from files."""
 
 import gzip
 import math

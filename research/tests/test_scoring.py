@@ -1,4 +1,4 @@
-"""The benchmark's scorer against hand-made days."""
+"""Test the benchmark's scoring on hand-made days."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Test recordings: repeatable, kept on disk, apart by world."""
+"""Test that recordings are reproducible, cached on disk, and separate for each world."""
 
 import numpy as np
 import pytest

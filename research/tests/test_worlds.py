@@ -1,4 +1,4 @@
-"""Every world of the table keeps the interface."""
+"""Test that every world in the table follows the interface."""
 
 import pickle
 
@@ -10,7 +10,7 @@ from research.worlds import WORLDS
 from research.worlds.world import COLUMNS, EPOCH
 
 CLOCK_ERROR_S = 120
-"""Devices' clocks may be out by as much."""
+"""Maximum error of devices' clocks, s."""
 RECORDED = {
     "filaments": (178, 4428.2),
     "mixing_jets": (1066, 5425.0),
@@ -20,7 +20,7 @@ RECORDED = {
     "two_zones": (2458, 108240.9),
     "zone_network": (241, 2852.0),
 }
-"""Readings, and the sum of their PM2.5: the shipped model was trained on these worlds."""
+"""Number of readings, and sum of their PM2.5: worlds must stay as the model was trained on them."""
 PM25 = COLUMNS.index("pm25")
 STYLES = {"pod", "disposable", "mod", "thc", "stealth"}
 

@@ -1,7 +1,8 @@
-"""Training of the detector's model: simulate, collect lessons, fit, assemble.
+"""Train the detector's model: simulate, collect lessons, fit, assemble.
 
-Run as ``make train``. `air` and `recordings` become `lessons`, these `examples`, of which `forests`
-and `recurrent` are fitted and `parts` makes a model.
+Run as ``make train``. `air` and `recordings` provide readings, from which `lessons` collects
+features. `examples` combines them into one table, and `forests` and `recurrent` are fitted to it.
+`train` runs all of this and writes the model.
 
 Nothing here is imported at run time. torch and scikit-learn are imported by the functions that fit.
 """

@@ -1,4 +1,4 @@
-"""Readings with truth, kept on disk: every restroom world by seed, and real recordings."""
+"""Readings with their truth, cached on disk: every restroom world by seed, and real recordings."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RECORDINGS: Final = "recordings"
-"""Source of real air, beside the names of worlds."""
+"""Name of the source of real air; the other sources are worlds."""
 VAPE_RATE: Final = 0.8
-"""Sessions an hour and room at busy times: enough of them, though far more than in a school."""
+"""Sessions per hour and room at busy times: far more than in a school, for enough examples."""
 VAPE_RATES: Final = {
     "school": 0.35, "two_zones": 0.35, "parcels": 1.2, "plume_grid": 0.8, "mixing_jets": 1.4,
 }  # fmt: skip
-"""Worlds that need another rate to get as many sessions that reach the sensor."""
+"""Worlds that need another rate so that as many sessions reach the sensor."""
 RECORDED_SESSIONS_A_DAY: Final = (0.0, 25.0, 25.0, 25.0)
-"""Simulated sessions on a recording, by seed."""
+"""Number of sessions simulated on a recording, by seed."""
 _FIELDS: Final = tuple(part.name for part in fields(Happening))
 
 
@@ -38,14 +38,14 @@ class Source:
 
     @property
     def label(self) -> str:
-        """Name of its files."""
+        """Name of the source's files."""
         if self.name == RECORDINGS:
             return f"{self.name}-{self.seed}"
         return f"{self.name}-{self.seed}-{self.rooms}-{self.hours:g}"
 
 
 def air(source: Source, folder: Path, recorded: Path) -> tuple[Readings, list[Happening]]:
-    """Return readings and truth, from a file in `folder` if an earlier run left one."""
+    """Return readings and truth, from the cache in `folder` if an earlier run wrote it."""
     path = folder / f"{source.label}.npz"
     if path.exists():
         with np.load(path) as stored:
@@ -67,7 +67,7 @@ def air(source: Source, folder: Path, recorded: Path) -> tuple[Readings, list[Ha
     part = path.with_suffix(".part.npz")
     np.savez_compressed(part, **packed)  # type: ignore[arg-type] # numpy's stub takes no mapping
     part.replace(path)
-    # As the next run will read it.
+    # the same value that the next run will read from the file
     return _unpacked(packed)
 
 

@@ -1,7 +1,7 @@
-"""Lessons as one table, in which every source has the same weight.
+"""Combine lessons into one table in which every source has the same weight.
 
-Otherwise a world with many nuisances or long decays would dominate training. And with the same
-share of vaping in every world, one log-odds threshold fits all of them.
+Otherwise, a world with many nuisances or long decays would dominate training. Because vaping has
+the same share in every world, one log-odds threshold fits all of them.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from research.training.lessons import Lesson
 
     Sources = Mapping[str, Sequence[Path]]
-    """Files of lessons by the name of their source."""
+    """Files of lessons, by name of their source."""
 
 WEIGHTS: Final = np.array([1.0, 0.3, 0.6, 1.0], np.float32)
-"""Of moments without vaping, in weak, in faint, in visible sessions."""
+"""Weights of moments without vaping, and in weak, faint and visible sessions."""
 VAPE_SHARE: Final = 0.08
-"""Of the weight of each source."""
+"""Share of vaping in each source's weight."""
 KEPT: Final = 0.4
-"""Share of the episodes without vaping that is enough for the trees."""
+"""Share of the episodes without vaping that the trees are trained on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Rows to learn from, features of shape (n, len(FEATURES)).
+    """Training examples; `features` has the shape (n, len(FEATURES)).
 
-    `label`: whether it is vaping, or THC; or a position in `KINDS`. `starts`: first row of each
-    episode; its rows follow each other in time.
+    `label` is whether the example is vaping, or THC, or an index in `KINDS`. `starts` has the first
+    row of each episode; an episode's rows are in order of time.
     """
 
     features: NDArray[np.float32]
@@ -47,10 +47,10 @@ class Examples:
 
 
 def pulses(sources: Sources, kept: float = 1.0) -> Examples:
-    """Return the judged moments of pulses, labeled vaping or not.
+    """Return the moments at which pulses are scored, labeled as vaping or not.
 
-    A moment weighs the root of the time since the one before. `kept`: share of the episodes without
-    vaping that are used, with a higher weight each.
+    A moment's weight is the square root of the time since the previous one. `kept` is the share of
+    episodes without vaping that are used; their weight is increased accordingly.
     """
     features, labels, weights, starts = [], [], [], []
     at = 0
@@ -76,7 +76,7 @@ def pulses(sources: Sources, kept: float = 1.0) -> Examples:
 def _episodes(
     taught: Lesson, share: float, draw: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the rows of pulses in episodes with vaping and in some others, with their starts."""
+    """Return the pulse rows of all episodes with vaping and some without, and each one's start."""
     rows = np.flatnonzero(taught.is_pulse)
     sensor, onset = taught.sensor[rows], taught.episode[rows]
     new = np.ones(rows.size, np.bool_)
@@ -89,7 +89,7 @@ def _episodes(
 
 
 def known(sources: Sources, name: str) -> Examples:
-    """Return the moments at which the `kind` of an episode, or whether it is `thc`, is known.
+    """Return the moments whose label is known: the `kind` of the episode, or whether it is `thc`.
 
     Raises ValueError if there are none.
     """

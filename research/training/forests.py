@@ -1,4 +1,4 @@
-"""Boosted trees by scikit-learn, and their export as `detection.model.Forest`."""
+"""Fit boosted trees with scikit-learn, and export them as `detection.model.Forest`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """Parameters of tree growth, named as in scikit-learn."""
+    """Parameters of tree growth, with scikit-learn's names."""
 
     max_iter: int
     max_depth: int
@@ -38,9 +38,9 @@ def grow(
     weight: NDArray[np.float32],
     growth: Growth,
 ) -> tuple[Any, NDArray[np.intp]]:
-    """Return a fitted classifier that tells `label` from the rest, and the features that it reads.
+    """Fit a classifier for `label`; return it and the features that it uses.
 
-    A feature that does not vary is left out: scikit-learn refuses it.
+    Features that do not vary are left out, because scikit-learn refuses them.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415 - training only
 
@@ -56,7 +56,7 @@ def grow(
         max_features=growth.max_features,
     )
     with warnings.catch_warnings():
-        # Of a feature that no sensor knows.
+        # bins of a feature that no sensor measures
         warnings.simplefilter("ignore", RuntimeWarning)
         columns = np.flatnonzero(np.nanmin(features, axis=0) < np.nanmax(features, axis=0))
     read = features if columns.size == features.shape[1] else features[:, columns]
@@ -64,9 +64,9 @@ def grow(
 
 
 def as_forest(*grown: tuple[Any, NDArray[np.intp]]) -> Forest:
-    """Return fitted binary ensembles, and the features that each reads, as complete trees.
+    """Convert fitted binary ensembles, each with the features that it uses, to complete trees.
 
-    All have the depth that the ensembles were allowed.
+    All trees have the ensembles' maximum depth.
     """
     trees = [(s[0].nodes, columns) for learner, columns in grown for s in learner._predictors]  # noqa: SLF001
     inner = 2 ** grown[0][0].max_depth - 1

@@ -1,7 +1,7 @@
-"""Lessons: the detector's features, labeled with a truth that it never sees.
+"""Lessons: the detector's features, labeled with the truth.
 
-The detector reads the air as in production. A row of features is kept at each moment at which it
-judges a pulse or asks what an episode is.
+The detector runs as in production and never sees the truth. A row of features is recorded whenever
+it scores a pulse or classifies an episode.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from research.worlds.world import Happening
 
 AFTER_S: Final = 90.0
-"""Readings from the arrival of vaping until this long after its end are labeled vaping."""
+"""Readings from the arrival of vaping until this many seconds after its end are labeled vaping."""
 WEAK_UG_M3: Final = 2.0
 FAINT_UG_M3: Final = 4.0
-"""Vaping with a smaller excess need not be detected; below faint, it barely counts."""
+"""Vaping with a smaller excess need not be detected; below `FAINT`, it hardly counts."""
 WEAK, FAINT, VISIBLE = 1, 2, 3
 REACHES_S: Final = 60.0
-"""An act that ended at most this long before an episode may have caused it."""
+"""An act may have caused an episode if it ended at most this many seconds before."""
 KIND_OF: Final = {
     "cigarette": (EventKind.SMOKE, 4),
     "incense": (EventKind.SMOKE, 4),
@@ -51,7 +51,7 @@ KIND_OF: Final = {
     "nebulizer": (EventKind.STEAM, 4),
     "humidifier": (EventKind.STEAM, 3),
     "spray": (EventKind.SPRAY, 3),
-    "mask": (EventKind.SPRAY, 3),  # a spray or a tap over a session
+    "mask": (EventKind.SPRAY, 3),  # a spray or a tap that masks a session
     "cleaning": (EventKind.VOC, 2),
     "steam": (EventKind.STEAM, 2),
     "dust": (EventKind.DUST, 2),
@@ -61,8 +61,8 @@ KIND_OF: Final = {
     "tap": (EventKind.STEAM, 0),
     "flush": (EventKind.STEAM, 0),
 }
-"""Kind that a perfect detector would report, by the kind of a happening in any world, and how much
-of it usually reaches a sensor, as a rank. Worlds do not say how much each one brought."""
+"""For each kind of event in a world: the kind that a perfect detector would report, and a rank of
+how much of it usually reaches a sensor, because worlds do not report each event's contribution."""
 MASK_STYLES: Final = {
     "flush": (EventKind.STEAM, 0),
     "hot tap": (EventKind.STEAM, 2),
@@ -70,7 +70,7 @@ MASK_STYLES: Final = {
     "steam": (EventKind.STEAM, 2),
     "dust": (EventKind.DUST, 2),
 }
-"""Acts over a session, where they are no sprays."""
+"""Acts other than sprays that mask a session."""
 _AT_ONCE: Final = 50_000
 _COLUMNS: Final = [COLUMN_INDEX[name] for name in COLUMNS]
 _SINCE_PEAK: Final = FEATURES.index("since_peak_s")
@@ -78,12 +78,12 @@ _SINCE_PEAK: Final = FEATURES.index("since_peak_s")
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """Features, shape (n, len(FEATURES)), and what they describe, by sensor and time.
+    """Features, shape (n, len(FEATURES)), and their labels, ordered by sensor and time.
 
-    `episode`: onset, Unix seconds. `gap_s`: since the pulse was judged last. `is_pulse`: whether a
-    pulse is judged; else an episode is only asked what it is. `vape`: 0, or `WEAK`, `FAINT` or
-    `VISIBLE`. `thc`: 1 for a THC cartridge, 0 for other vaping. `kind`: position in `KINDS`. Both
-    are -1 where not asked.
+    `episode` is the episode's onset, Unix seconds, and `gap_s` the time since the pulse was last
+    scored. `is_pulse` is whether a pulse is scored; otherwise the episode is only classified.
+    `vape` is 0, `WEAK`, `FAINT` or `VISIBLE`. `thc` is 1 for a THC cartridge and 0 for other
+    vaping, `kind` an index in `KINDS`; both are -1 if not labeled.
     """
 
     features: NDArray[np.float32]
@@ -101,9 +101,9 @@ _PARTS: Final = tuple(part.name for part in fields(Lesson))
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """The lessons of some runs of one world, read at once, kept in `folder` with their air.
+    """Some runs of one world to read together; `folder` caches their air and lessons.
 
-    `is_varied`: every sensor is another one; else the air is read as it is.
+    `is_varied`: whether every sensor is replaced by a varied one.
     """
 
     sources: tuple[Source, ...]
@@ -118,14 +118,14 @@ class Task:
 
     @property
     def path(self) -> Path:
-        """File of the lessons."""
+        """File with the lessons."""
         seeds = "-".join(str(source.seed) for source in self.sources)
         variant = "varied" if self.is_varied else "plain"
         return self.folder / "lessons" / f"{self.name}-{seeds}-{variant}.npz"
 
 
 def collect(task: Task) -> Path:
-    """Make the file of a task if it is missing or has other features, and return it."""
+    """Write a task's file, unless it exists and has the same features; return its path."""
     path = task.path
     if _is_current(path):
         return path
@@ -144,7 +144,7 @@ def collect(task: Task) -> Path:
 def _together(
     runs: Sequence[tuple[Readings, list[Happening]]],
 ) -> tuple[Readings, list[Happening]]:
-    """Return several runs as one, of all their sensors."""
+    """Merge several runs into one with all their sensors."""
     names: list[str] = []
     sensor, truth = [], []
     for number, (readings, happened) in enumerate(runs):
@@ -158,7 +158,7 @@ def _together(
 
 
 def load(path: Path) -> Lesson:
-    """Return a lesson of a file."""
+    """Read a lesson from a file."""
     with np.load(path) as stored:
         return Lesson(*(stored[name] for name in _PARTS))
 
@@ -172,7 +172,7 @@ def _is_current(path: Path) -> bool:
 
 
 class _Collector:
-    """Keep the features of every judged moment."""
+    """Collects the features at every scored moment."""
 
     def __init__(self) -> None:
         self.kept: list[tuple[NDArray[Any], ...]] = []
@@ -187,7 +187,7 @@ class _Collector:
         is_pulse: NDArray[np.bool_],
         is_asked: NDArray[np.bool_],
     ) -> None:
-        """Take the features of a round."""
+        """Collect the features of a round."""
         onsets = (episodes["pulse_onset"].copy(), episodes["onset"].copy())
         small = features.astype(np.float32)
         self.kept.append((rows, time, *onsets, small, is_pulse, is_asked))
@@ -200,17 +200,16 @@ def lesson(
     *,
     is_simulated: bool,
 ) -> Lesson:
-    """Return what the detector sees in readings of these values, labeled.
+    """Run the detector over readings with these values, and return its features, labeled.
 
-    Unless it is simulated, the truth does not name all that happened: neither kinds nor THC are
-    labeled.
+    The truth of real recordings is incomplete, so their kinds and THC are not labeled.
     """
     collector = _Collector()
     detector = Detector(Model("untrained"), collector)
     for name in readings.names:
         detector.sensor_row(name)
     known = np.flatnonzero(np.isfinite(values).any(axis=1))
-    # The scores of an untrained model are of no interest.
+    # the scores of this untrained model are ignored
     with np.errstate(all="ignore"):
         for at in range(0, known.size, _AT_ONCE):
             part = known[at : at + _AT_ONCE]
@@ -248,7 +247,7 @@ def _gaps(
     pulse: NDArray[np.float64],
     is_pulse: NDArray[np.bool_],
 ) -> NDArray[np.float32]:
-    """Return how long ago each pulse was judged or began; 0 where none is judged."""
+    """Return the time since each pulse was last scored or began; 0 where no pulse is scored."""
     gap_s = np.zeros(time.size, np.float32)
     rows = np.flatnonzero(is_pulse)
     before = np.roll(rows, 1)
@@ -270,7 +269,7 @@ def _label_vaping(
     vape: NDArray[np.int8],
     thc: NDArray[np.int8],
 ) -> None:
-    """Label the moments at which staff who are called would find vaping."""
+    """Label the moments at which staff who respond would find vaping."""
     for h in happened:
         if h.kind != "vape" or not h.seen_pm25 >= WEAK_UG_M3:
             continue
@@ -283,9 +282,9 @@ def _label_vaping(
 
 
 def kind_of(happened: Iterable[Happening], onset: float, time: float) -> int:
-    """Return the position in `KINDS` of what most likely opened an episode; -1 if unknown.
+    """Return the index in `KINDS` of the most likely cause of an episode; -1 if unknown.
 
-    Visible vaping comes before all, then what usually brings most, then what began last.
+    Visible vaping comes first, then the kind that usually contributes most, then the latest.
     """
     best: tuple[int, float, int] = (-1, 0.0, -1)
     for h in happened:

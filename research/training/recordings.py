@@ -1,8 +1,8 @@
 """Real recordings for training, with and without simulated puffs.
 
-None of the recordings contains vaping. They contain air that no world has: single-sample artifacts,
-and the onsets and plateaus of cooking, fog and smoke. The puffs are curves drawn at random, not
-physics: a rise, a fast and a slow decay, turbulence, the lag of the sensor.
+None of the recordings contains vaping. They contain patterns that no world has: single-sample
+artifacts, and the onsets and plateaus of cooking, fog and smoke. The puffs are random curves, not
+physics: a rise, a fast and a slow decay, turbulence, and the sensor's lag.
 
 Only some parts of each recording are used; the others are for benchmarks.
 """
@@ -38,11 +38,11 @@ GYM_DAYS: Final = 9.0
 AWAIR_DAYS: Final = 5.0
 AWAIR_PERIOD_DAYS: Final = 12.0
 AWAIR_PARTS: Final = 10
-"""Days at the start of each of so many periods; later days of a period are for benchmarks."""
+"""Number of periods, and of training days at each period's start; later days are for benchmarks."""
 WINDOW_S: Final = 900
-"""A session and its decay."""
+"""Length of a session with its decay, s."""
 CLOSED_S: Final = 420.0
-"""Least time between the starts of sessions."""
+"""Minimum time between the starts of sessions, s."""
 _DAY_S: Final = 86_400.0
 _STYLES: Final = ("pod", "disposable", "mod", "thc", "stealth")
 _STYLE_SHARES: Final = (0.4, 0.3, 0.12, 0.1, 0.08)
@@ -53,21 +53,21 @@ _MASS: Final = [_AT[name] for name in ("pm1", "pm25", "pm10")]
 
 @dataclass(frozen=True, slots=True)
 class _Recording:
-    """One sensor; values of shape (n, len(COLUMNS))."""
+    """One sensor's readings; `values` has the shape (n, len(COLUMNS))."""
 
     name: str
     time: Floats
     values: Floats
 
     def between(self, begin: float, end: float, name: str) -> _Recording:
-        """Return the part from `begin` to before `end`."""
+        """Return the part from `begin` up to, but not including, `end`."""
         rows = (self.time >= begin) & (self.time < end)
         return _Recording(name, self.time[rows], self.values[rows])
 
 
 @dataclass(frozen=True, slots=True)
 class _Session:
-    """Excess of PM2.5 at an inlet, µg/m³, each second from the first act on; when it ends, s."""
+    """PM2.5 excess at an inlet by second since the first act, µg/m³, and when the act ends, s."""
 
     excess: Floats
     style: str
@@ -75,17 +75,17 @@ class _Session:
 
 
 def missing(folder: Path) -> list[str]:
-    """Return the recordings that a folder lacks."""
+    """Return the recordings that are missing in a folder."""
     return [name for name in FILES if not (folder / name).is_file()]
 
 
 def prepared(
     folder: Path, seed: int, sessions_a_day: float, *, is_test: bool = False
 ) -> tuple[Readings, list[Happening]]:
-    """Return the recordings with this many simulated sessions added.
+    """Return the recordings with `sessions` simulated sessions added to each.
 
-    The air-cleaner runs get none: they begin in aerosol and last minutes. A test takes the
-    parts that training does not.
+    The air-cleaner runs get none, because they begin in aerosol and last only minutes. Tests use
+    the parts that training does not.
     """
     rooms = _rooms(folder, is_test=is_test)
     draw = np.random.default_rng([seed, 17])
@@ -133,7 +133,7 @@ def _part(
 
 
 def _read(path: Path) -> list[_Recording]:
-    """Read a recording in the form that `plumewatch replay` takes, one a sensor."""
+    """Read a recording in the format of `plumewatch replay`; return one `_Recording` per sensor."""
     table = pl.read_csv(path, infer_schema_length=None)
     found = []
     for (sensor,), rows in table.group_by(["sensor"], maintain_order=True):
@@ -230,12 +230,12 @@ def _add(
     resolution: float,
     draw: np.random.Generator,
 ) -> None:
-    """Add a session to readings, as a device with these channels shows it."""
+    """Add a session to readings as a device with these channels would report it."""
     lag_s = log_uniform(draw, 1, 8) if interval < 20 else log_uniform(draw, 2, 15)
     follows = 1 / (lag_s + 0.5)
     shown = lfilter([follows], [1, follows - 1], session.excess)
     if interval > 20 and draw.random() < 0.5:
-        # A device that reports the mean of its interval.
+        # some devices report the mean over their interval
         summed = np.r_[0.0, np.cumsum(shown)]
         since = np.maximum(second - int(interval) + 1, 0)
         added = (summed[second + 1] - summed[since]) / (second + 1 - since)

@@ -1,8 +1,8 @@
-"""Fit the recurrent network in torch, and export it as `detection.model.Network`.
+"""Fit the recurrent network with torch, and export it as `detection.model.Network`.
 
-An example is an episode, moment by moment, as the detector judges it. In part of the examples of
-each round a group of channels is hidden, so that the network does not rest on one of them. The
-exported network rounds its weights; until then it is torch's alone.
+An example is the sequence of moments at which the detector scores an episode. In each round, a
+group of channels is hidden in some examples, so that the network does not depend on any single
+group. Weights are rounded when the network is exported.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ COMPRESSED: Final = (
     "least_half_s", "mean_gap_s", "pulses", "fast_pulses", "risen", "roughness", "voc_lag_s",
     "n05_share", "n10_share", "n25_share", "voc_per_pm", "voc_pm_highest",
 )  # fmt: skip
-"""Features with long tails, taken by their logarithm."""
+"""Features with long tails; the network gets their logarithms."""
 GROUPS: Final = (
     ("pm1_",), ("coarse", "pm10"), ("n05", "n10", "n25"), ("voc",), ("rh",), ("temp",), ("co2",),
 )  # fmt: skip
-"""How the names of features begin that a sensor lacks together."""
+"""Prefixes of feature names: a sensor without a channel lacks all features of its group."""
 _GROUP_FEATURES: Final = tuple(
     np.array([number for number, name in enumerate(FEATURES) if name.startswith(begins)])
     for begins in GROUPS
 )
 LONGEST: Final = 96
 OVERLAP: Final = 24
-"""Moments of an example; a longer episode is cut into several that overlap."""
+"""Maximum moments in an example; longer episodes are split into overlapping examples."""
 BATCH: Final = 6_000
-"""Moments of a batch."""
+"""Number of moments in a batch."""
 HIDDEN: Final = 0.15
-"""Probability that a group of channels is hidden in an example."""
+"""Probability that an example has a group of channels hidden."""
 _SAMPLED: Final = 300_000
 _AT_ONCE: Final = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """How the network is fitted."""
+    """Parameters of fitting the network."""
 
     units: int = 64
     rounds: int = 10
@@ -65,7 +65,7 @@ FITTING: Final = Fitting()
 
 
 def scaling(features: NDArray[np.float32]) -> Network:
-    """Return a network of no units that brings features of this kind into range."""
+    """Return a network without units that only scales features like these."""
     draw = np.random.default_rng(0)
     sample = features[draw.choice(len(features), min(len(features), _SAMPLED), replace=False)]
     x = sample.astype(np.float64)
@@ -73,7 +73,7 @@ def scaling(features: NDArray[np.float32]) -> Network:
     x[:, compressed] = np.copysign(np.log1p(np.abs(x[:, compressed])), x[:, compressed])
     x[~np.isfinite(x)] = np.nan
     with warnings.catch_warnings():
-        # A feature that no sensor knows counts as 0 everywhere.
+        # a feature that no sensor measures is 0 everywhere
         warnings.simplefilter("ignore", RuntimeWarning)
         low, high = np.nan_to_num(np.nanquantile(x, (0.01, 0.99), axis=0))
         cut = np.clip(x, low, high)
@@ -89,7 +89,7 @@ def scaling(features: NDArray[np.float32]) -> Network:
 def fit(examples: Examples, scaled: Network, fitting: Fitting = FITTING) -> Any:
     """Return a fitted `torch.nn.Module`: its `gru` and its `output`.
 
-    The same on the same machine for the same examples: one thread, fixed seeds.
+    It is reproducible on the same machine: one thread, fixed seeds.
     """
     import torch  # noqa: PLC0415 - training only
     from torch import nn  # noqa: PLC0415
@@ -133,13 +133,13 @@ def fit(examples: Examples, scaled: Network, fitting: Fitting = FITTING) -> Any:
 
 
 def log_odds(module: Any, inputs: Any) -> Any:
-    """Return torch's log-odds, (episodes, moments), of inputs as of `normalized`."""
+    """Return torch's log-odds, shape (episodes, moments), for inputs from `normalized`."""
     states, _ = module["gru"](inputs)
     return module["output"](states)[..., 0]
 
 
 def normalized(features: NDArray[np.float32], scaled: Network) -> NDArray[np.float32]:
-    """Return features as the exported network sees them."""
+    """Scale features as the exported network does."""
     inputs = np.empty((len(features), len(FEATURES) + scaled.groups.size), np.float32)
     for at in range(0, len(features), _AT_ONCE):
         part = slice(at, at + _AT_ONCE)
@@ -148,7 +148,7 @@ def normalized(features: NDArray[np.float32], scaled: Network) -> NDArray[np.flo
 
 
 def as_network(module: Any, scaled: Network) -> Network:
-    """Return a fitted module as the detector's network; its output is rounded when weighted."""
+    """Convert a fitted module to the detector's network; its output is rounded later."""
     weights = {
         name: tensor.detach().numpy().astype(np.float64)
         for name, tensor in module.state_dict().items()
@@ -192,7 +192,7 @@ def _batch(
     spans: NDArray[np.int64],
     draw: np.random.Generator,
 ) -> tuple[NDArray[np.float32], ...]:
-    """Return inputs, labels and weights of some examples, filled up with weight 0."""
+    """Return inputs, labels and weights of some examples, padded with weight 0."""
     n, longest = len(spans), int((spans[:, 1] - spans[:, 0]).max())
     x = np.zeros((n, longest, inputs.shape[1]), np.float32)
     label, weight = np.zeros((n, longest), np.float32), np.zeros((n, longest), np.float32)

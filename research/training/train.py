@@ -2,18 +2,18 @@
 
 Usage: make train ARGS="[--left-out] [--runs 8] [--rooms 64]"
 
-Every world is simulated and read by the detector; each moment that it scores becomes a lesson,
-labeled with the world's truth; every other run is read by varied sensors. The recordings, with and
-without simulated puffs, serve as another world. Of all of them together boosted trees and a
-recurrent network are fitted, whose log-odds are averaged, and small forests that name the kind and
-tell THC. Training owns seeds 1 to 9,999.
+Every world is simulated, and the detector reads it. Each moment that it scores becomes a lesson,
+labeled with the world's truth; every second run has varied sensors. The recordings, with and
+without simulated puffs, serve as another world. Boosted trees and a recurrent network are fitted to
+all of them, and their log-odds averaged; small forests classify the kind and detect THC. Training
+uses seeds 1 to 9,999.
 
-With `--left-out` two worlds at a time are left out of a further model: what it finds in them is
-what the shipped one may find in a school.
+With `--left-out`, additional models are trained, each without two of the worlds. Their results in
+these worlds estimate what the shipped model finds in a school.
 
-Reproducible: the same arguments on the same kind of processor with the same libraries give the same
-files, byte for byte. Each stage keeps its results in the folder of `--lessons`; empty it after a
-change of a world, of the recordings, of the meaning of features or of training.
+The same arguments, kind of processor and libraries give the same files, byte for byte. Each stage
+keeps its results in the folder of `--lessons`; empty the folder after changing a world, the
+recordings, the meaning of a feature or the training.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-# Sums over threads depend on how many there are; processes use the cores.
+# sums depend on the number of threads, so each process uses only one
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
@@ -50,18 +50,18 @@ LEFT_OUT: Final = (
     ("filaments", "mixing_jets"),
     ("zone_network", RECORDINGS),
 )
-"""Sources that are left out of a further model, each time."""
+"""Groups of sources; each group is left out of one additional model."""
 FOLDER: Final = Path("research/benchmark/without")
-"""Models of `--left-out`, by the sources left out."""
+"""Folder for the models of `--left-out`, named by the sources left out."""
 FIRST_SEED: Final = 101
 HOURS: Final = 8.0
-"""Of each run; worlds begin with a day of school."""
+"""Length of each run; worlds begin on a school day."""
 AT_ONCE: Final = 2
-"""Runs of a world that are read together: the more sensors, the faster."""
+"""Number of a world's runs read together; with more sensors, reading is more efficient."""
 NETWORK_SHARE: Final = 0.4
-"""Weight of the network in the mean of the log-odds."""
+"""Weight of the network when log-odds are averaged."""
 LEVEL: Final = 0.55
-"""Log-odds of the mean from which vaping is alerted: chosen in worlds left out."""
+"""Mean log-odds above which vaping is alerted; chosen in the worlds left out."""
 
 
 def main() -> int:
@@ -78,7 +78,7 @@ def main() -> int:
         sources: dict[str, list[Path]] = {}
         for task, path in zip(tasks, made, strict=True):
             sources.setdefault(task.name, []).append(path)
-        # Longest first.
+        # longest first
         wanted = [("network", names) for names in without.values()]
         wanted += [("vape", names) for names in without.values()]
         wanted += [("kinds", ()), ("thc", ())]
@@ -132,7 +132,7 @@ def _options() -> argparse.Namespace:
 
 
 def _tasks(options: argparse.Namespace) -> list[lessons.Task]:
-    """Return what is to be simulated and read: odd runs as they are, even ones by other sensors."""
+    """Return the tasks: odd runs with the worlds' sensors, even runs with varied ones."""
     seeds = range(FIRST_SEED, FIRST_SEED + options.runs)
     taken = [
         (varied, seeds[at : at + 2 * AT_ONCE : 2])
@@ -151,7 +151,7 @@ def _tasks(options: argparse.Namespace) -> list[lessons.Task]:
 
 
 def fitted(part: str, sources: Sources, path: Path) -> dict[str, NDArray[Any]]:
-    """Return a part of a model as arrays of its file, fitted unless an earlier run has done so."""
+    """Fit a part of a model, unless an earlier run did; return it as arrays of its file."""
     if not path.exists():
         partial = path.with_suffix(".part.npz")
         np.savez(partial, **_fit(part, sources))  # type: ignore[arg-type] # numpy's stub takes no mapping
@@ -179,7 +179,7 @@ def _fit(part: str, sources: Sources) -> dict[str, NDArray[Any]]:
 
 
 def model(version: str, arrays: dict[str, NDArray[Any]]) -> Model:
-    """Return the model of all fitted parts; its level is 0."""
+    """Combine all fitted parts into a model with alert threshold 0."""
     vape, kinds, thc = (Forest.from_arrays(name, arrays) for name in ("vape", "kinds", "thc"))
     network = Network.from_arrays(arrays)
     share = 1.0 - NETWORK_SHARE

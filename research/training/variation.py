@@ -1,7 +1,7 @@
-"""Varied sensors for training: other gains, slower, missing channels, and with artifacts.
+"""Vary sensors for training: gains, lags, missing channels and artifacts.
 
-No world has exactly the sensors that schools will have. Training on copies of its readings, in
-which every sensor is varied, teaches what holds for all of them.
+No world has exactly the sensors that schools will have. In copies of its readings, every sensor is
+varied, so that the model learns what all sensors have in common.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PARTICLES: Final = ("pm1", "pm25", "pm10", "n03", "n05", "n10", "n25", "n50", "n100")
 GAINS: Final = (0.55, 1.8)
-"""Sensors differ on e-cigarette aerosol by a factor of two either way (Sousan 2022)."""
+"""For e-cigarette aerosol, sensors are off by up to a factor of two (Sousan 2022)."""
 DROPPED: Final[Sequence[tuple[Sequence[str], float]]] = (
     (("n03", "n05", "n10", "n25", "n50", "n100"), 0.5),
     (("pm1",), 0.2),
@@ -34,12 +34,12 @@ DROPPED: Final[Sequence[tuple[Sequence[str], float]]] = (
     (("rh", "temp"), 0.2),
     (("co2",), 0.5),
 )
-"""Channels that go together, and how often a sensor of training lacks them."""
+"""Groups of channels, and the share of training sensors that lack each group."""
 COINCIDES, LAGS, COARSE = 0.5, 0.3, 0.25
-"""Share of the sensors that merge small droplets (of those that count them one by one), that follow
-slowly, that resolve 1 µg/m³."""
+"""Shares of sensors that merge small droplets (among sensors that count single particles), that
+respond slowly, and that resolve only 1 µg/m³."""
 SPIKES, DIPS, FREEZES = 0.5, 0.3, 0.3
-"""Share of the sensors that have such artifacts."""
+"""Share of sensors that have each artifact."""
 _DAY_S: Final = 86_400.0
 
 
@@ -55,7 +55,7 @@ _PM1, _PM25, _ = _MASSES
 def varied(
     readings: Readings, devices: Mapping[str, str], draw: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return the values that other sensors would have read; `devices` is the model of each."""
+    """Return the values that varied sensors would have read; `devices` has each sensor's model."""
     values = readings.values.copy()
     for number, name in enumerate(readings.names):
         rows = np.flatnonzero(readings.sensor == number)
@@ -76,9 +76,9 @@ def varied(
 
 
 def _merge_droplets(values: Floats, draw: np.random.Generator) -> None:
-    """Let droplets that pass together count as one of a larger size, in place.
+    """Count droplets that pass together as one of a larger size, in place.
 
-    Quartiles of PM1 over PM2.5 of an OPC-N3 beside pods: 0.75 at 10-30 µg/m³, 0.32 above 120.
+    Median PM1/PM2.5 of an OPC-N3 near pods: 0.75 at 10-30 µg/m³, 0.32 above 120.
     """
     least, steepness = draw.uniform(0.2, 0.45), draw.uniform(1.0, 2.5)
     dense = np.maximum(values[:, _PM25], 0.0) / log_uniform(draw, 40, 300)
@@ -86,7 +86,7 @@ def _merge_droplets(values: Floats, draw: np.random.Generator) -> None:
 
 
 def _lag(values: Floats, time: Floats, draw: np.random.Generator) -> None:
-    """Let the particle channels follow slowly, in place."""
+    """Make the particle channels respond slowly, in place."""
     kept = np.exp(-np.median(np.diff(time)) / log_uniform(draw, 1, 10))
     for column in _PARTICLES:
         known = np.flatnonzero(np.isfinite(values[:, column]))
@@ -96,7 +96,7 @@ def _lag(values: Floats, time: Floats, draw: np.random.Generator) -> None:
 
 
 def _add_artifacts(values: Floats, time: Floats, draw: np.random.Generator) -> None:
-    """Let the particle channels drop out or spike for some readings, and all freeze, in place."""
+    """Add dropouts and spikes of the particle channels, and freezes of all channels, in place."""
     days = (time[-1] - time[0]) / _DAY_S
     if draw.random() < DIPS:
         for at in _moments(time.size, days * log_uniform(draw, 1, 20), 3, draw):
@@ -113,13 +113,13 @@ def _add_artifacts(values: Floats, time: Floats, draw: np.random.Generator) -> N
 def _moments(
     n: int, expected: float, longest: int, draw: np.random.Generator
 ) -> Iterator[NDArray[np.intp]]:
-    """Yield the positions of some stretches of at most so many of `n` readings."""
+    """Yield random ranges among `n` readings, each of limited length."""
     for begin in draw.integers(n, size=draw.poisson(expected)).tolist():
         yield np.arange(begin, min(begin + int(draw.integers(1, longest + 1)), n))
 
 
 def _spike(values: Floats, at: NDArray[np.intp], draw: np.random.Generator) -> None:
-    """Add a spike of an electrical fault to all particle channels, in place."""
+    """Add a spike to all particle channels as an electrical fault would, in place."""
     before = np.maximum(values[at, _PM25], 1.0)
     height = float(np.exp(draw.normal(np.log(40.0), 1.0)))
     for column, share in zip(

@@ -1,7 +1,7 @@
-"""Restroom worlds: independent physics of one subject, behind one interface.
+"""Restroom worlds: independent simulations of restroom air behind one interface.
 
-`WORLDS` is the literal table; a world is a module or folder here with a function of its own name,
-imported when first run. Being in the table is being tested.
+`WORLDS` lists them. Each world is a module or folder in this package, with a function of the same
+name, and is imported when it first runs. The tests cover every world in the table.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """World of this name; plain data, so that worker processes can be given it."""
+    """A world given by its name; as plain data, it can be passed to worker processes."""
 
     name: str
 

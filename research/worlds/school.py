@@ -1,8 +1,8 @@
-"""World of the simulator itself: a school whose restrooms are busy round the clock.
+"""World of the demo's simulator: a school whose restrooms are busy around the clock.
 
-Rooms, devices and intervals are those of `sensor_sim.school.random_school`; rooms share their
-outdoor air. About 200 nuisances a room-day, a third of the vaping masked. Readings carry the
-device's own clock, which is some seconds out; the truth carries true time.
+Rooms, devices and intervals come from `sensor_sim.school.random_school`; rooms share the outdoor
+air. There are about 200 nuisances per room and day, and a third of the vaping is masked. Readings
+have the time of the device's clock, which is off by some seconds; the truth has the true time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 INTERVALS: Final = (1, 2, 5, 10, 30, 60)
 """Reporting intervals, s."""
 _STYLES: Final = {"nicotine_pod": "pod", "box_mod": "mod", "thc_cartridge": "thc"}
-"""Styles of vaping by source, where the names differ."""
+"""Vaping style of each source whose name differs from its style."""
 _COLUMNS: Final = [COLUMN_INDEX[name] for name in COLUMNS]
 
 
@@ -34,8 +34,8 @@ def school(
 ) -> tuple[Readings, list[Happening]]:
     """Simulate a busy school; see `research.worlds.world.World`.
 
-    Here `Happening.arrival` is when the excess passed 2 µg/m³, and `Happening.seen_pm25` its
-    highest value however late.
+    Here, `Happening.arrival` is when the excess passed 2 µg/m³, and `Happening.seen_pm25` is its
+    highest value at any later time.
     """
     plan = random_school(seed, rooms, intervals=INTERVALS)
     traces: list[tuple[int, DeviceTrace]] = []

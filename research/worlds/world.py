@@ -1,8 +1,8 @@
-"""The interface of restroom worlds: readings, and apart from them the truth.
+"""The interface of restroom worlds: sensor readings, and separately the truth.
 
-Each world is a physics of its own, written from published facts without sight of the others. How
-they differ shows what a detector learned of restrooms and what of one simulator, so no world is
-ever corrected by another.
+Each world is an independent simulation, written from published facts by an author who had not seen
+the others. Differences between results show whether a detector learned about restrooms or about one
+simulator, so no world is ever corrected to match another.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 EPOCH: Final = 1_790_000_000.0
-"""Unix time at which worlds begin, in seconds."""
+"""Unix time at which worlds start, in seconds."""
 COLUMNS: Final = (
     "pm1",
     "pm25",
@@ -34,23 +34,23 @@ COLUMNS: Final = (
     "co2",
     "tvoc_ugm3",
 )
-"""Columns of readings, keys of `detection.quantities.QUANTITIES`."""
+"""Columns of readings; each is a key of `detection.quantities.QUANTITIES`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """Readings of all sensors of a world in order of time.
+    """Readings from all of a world's sensors, in order of time.
 
     Attributes
     ----------
     names : tuple of str
-        Sensors.
+        Names of the sensors.
     sensor : ndarray of int32, shape (n,)
-        Position in `names`.
+        Index in `names`.
     time : ndarray of float64, shape (n,)
         When the device sampled, Unix seconds.
     values : ndarray of float64, shape (n, len(COLUMNS))
-        NaN where the device does not measure it.
+        NaN if the device does not measure the quantity.
     """
 
     names: tuple[str, ...]
@@ -61,24 +61,24 @@ class Readings:
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """One cause in the air of one sensor's room.
+    """One event that changed the air in a sensor's room.
 
     Attributes
     ----------
     kind, style : str
-        Such as ``vape``, ``spray``; of vaping the style is ``pod``, ``disposable``, ``mod``,
+        Such as ``vape`` or ``spray``; the style of vaping is ``pod``, ``disposable``, ``mod``,
         ``thc`` or ``stealth``.
     onset, end : float
-        Of the act, Unix seconds.
+        When the act began and ended, Unix seconds.
     device : str
-        Model of the sensor.
+        The sensor's model.
     interval_s, volume_m3, air_changes_h : float
-        Reporting interval, size of the room, air changes an hour.
+        Reporting interval, room volume, air changes per hour.
     seen_pm25 : float
-        Highest PM2.5 excess that vaping alone brought to the inlet until 90 s after its end, as an
-        ideal instrument would see it, µg/m³. 0 for other kinds.
+        Highest PM2.5 excess that this vaping alone caused at the inlet until 90 s after its end, as
+        an ideal instrument would measure it, µg/m³. 0 for other kinds.
     base_pm25 : float
-        Background of the room, µg/m³.
+        The room's background, µg/m³.
     arrival : float
         When that excess first passed 5 µg/m³, Unix seconds; NaN if never.
     """
@@ -98,7 +98,7 @@ class Happening:
 
     @property
     def is_visible(self) -> bool:
-        """Whether vaping stands out from the background at the sensor."""
+        """Whether vaping exceeds the background clearly enough at the sensor."""
         return self.kind == "vape" and self.seen_pm25 >= max(8.0, self.base_pm25)
 
 
@@ -113,12 +113,12 @@ class World(Protocol):
         vape_rate: float = 0.35,
         nuisance_rate: float = 1.0,
     ) -> tuple[Readings, list[Happening]]:
-        """Return readings and truth, the same for the same arguments.
+        """Return readings and truth; the same arguments give the same result.
 
         Parameters
         ----------
         vape_rate : float
-            Vaping sessions an hour and room at busy times.
+            Vaping sessions per hour and room at busy times.
         nuisance_rate : float
-            Visits and rare acts, relative to a busy room.
+            Frequency of visits and rare acts, relative to a busy room.
         """

@@ -72,7 +72,7 @@ _WORKBOOK: Final = {
     "name": "summary.xlsx",
     "mimetype": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
-"""Attachment of a report, which has no picture."""
+"""A report's attachment; reports have no picture."""
 _AT_ONCE: Final = 4
 """Concurrent sends per provider, including abandoned sends that have not ended yet."""
 _LOG: Final = logging.getLogger(__name__)

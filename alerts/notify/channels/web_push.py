@@ -50,7 +50,7 @@ class ServerKey:
                 serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
             )
         )
-        """The public key in the form that browsers expect."""
+        """The public key in the format that browsers expect."""
 
     @classmethod
     def load(cls, path: Path) -> ServerKey | None:
@@ -119,7 +119,7 @@ def encrypt(subscription: Subscription, plain: bytes, salt: bytes = b"") -> byte
 
 
 def write_message(notice: Notice) -> bytes:
-    """Return the service worker's message as JSON: what to show, and what its button sends."""
+    """Return the service worker's message as JSON: its texts, and the button's request."""
     title, body = render(notice, SCHEME)
     with use_language(notice.language):
         respond, responding = write_respond_label(notice.kind), _("You're responding.")

@@ -52,7 +52,7 @@ _LOG: Final = logging.getLogger(__name__)
 _CHANNELS: Final = frozenset({"link", "ntfy", "push"})
 _MAX_TOKEN: Final = 64
 _ANYWHERE: Final = {"Access-Control-Allow-Origin": "*"}
-"""A notice's button can be in a web app of another origin; no cookie is sent."""
+"""A notice's button may be in a web app with another origin; no cookie is sent."""
 
 
 class _FurtherError(HTTPException):
@@ -193,7 +193,7 @@ class AnswerPages(PageGroup):
         if grant is None or member is None or (actions and grant.action not in actions):
             address = find_client(request)
             wait = self._limit.take(address, "", now)
-            if wait > 0:  # only keeps the log readable, because tokens cannot be guessed
+            if wait > 0:  # only keeps the log readable: tokens cannot be guessed anyway
                 raise refuse_for_now(wait, _("Too many invalid links. Wait a few minutes."))
             _LOG.warning("a token from %s was refused", address)
             raise HTTPException(403, _("This link is not valid. Sign in to respond."))

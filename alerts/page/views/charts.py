@@ -1,4 +1,4 @@
-"""The page of a room, and its readings in the form that charts need."""
+"""The page of a room, and its readings as data for charts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from alerts.page.page_context import PageContext
 
 _NOW: Final = "now"
-"""Name of the span that shows single readings of the last half hour."""
+"""Name of the span that shows individual readings of the last half hour."""
 _NOW_S: Final = 1800.0
 _INTERVALS: Final = {"day": 120.0, "week": 900.0, "month": 3_600.0}
 """Averaging interval in seconds, by span."""
@@ -102,7 +102,7 @@ def _to_shown_unit(key: str, values: Any) -> Any:
 
 
 def _thin(times: Iterable[float], values: Iterable[float]) -> dict[str, list[float | None]]:
-    """Thin a line to `_MAX_POINTS` points; keep the largest of each step to preserve peaks."""
+    """Reduce a line to `_MAX_POINTS` points, keeping the largest value of each interval."""
     pairs = [(float(t), float(v)) for t, v in zip(times, values, strict=True) if math.isfinite(v)]
     step = max(math.ceil(len(pairs) / _MAX_POINTS), 1)
     if step > 1:

@@ -130,7 +130,7 @@ class ConfigPages(PageGroup):
             return await self._list(request, [str(error)], 409)
         return RedirectResponse(f"/settings/{form.slug}?saved=yes", 303)
 
-    # shared by all
+    # shared by all settings pages
 
     def _get_config(self) -> ConfigFile:
         config = self._context.settings.config
@@ -215,11 +215,11 @@ class ConfigPages(PageGroup):
 
         def record_and_write(tx: sqlite3.Connection) -> str:
             audit.append(tx, AuditKind.SETTINGS, request.state.session.person, detail, now)
-            if form.section == "staff" and not (edit.entry and old):  # removed, or added
+            if form.section == "staff" and not (edit.entry and old):  # removed or added
                 remove_account(tx, str({**old, **new}.get("id", "")), now)
             is_new = form is ADD_PERSON
             link = invite(self._context, tx, request, str(new["id"])) if is_new else ""
-            config.commit(change)  # last: if it fails, nothing is recorded
+            config.commit(change)  # comes last, so that nothing is recorded if it fails
             return link
 
         link = await self._context.write(record_and_write)

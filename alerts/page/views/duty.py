@@ -106,7 +106,7 @@ class DutyPages(PageGroup):
         return days
 
     def _find_chains(self, now: float) -> tuple[dict[str, str], list[dict[str, Any]]]:
-        """Return why each person is on duty, and for each case the chains with their rooms."""
+        """Return why each person is on duty, and each case's escalation chains with their rooms."""
         policy = self._context.policy
         on_duty: dict[str, str] = {}
         cases: list[dict[str, Any]] = []

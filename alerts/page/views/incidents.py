@@ -58,7 +58,7 @@ class IncidentPages(PageGroup):
         self._engine = context.engine
         self._pictures = build_pictures(context)
 
-    # what people see
+    # pages
 
     @serves("/incidents")
     async def _index(self, request: Request, fault: str = "", done: str = "") -> Response:
@@ -170,7 +170,7 @@ class IncidentPages(PageGroup):
             raise HTTPException(404, _("This incident doesn't exist."))
         return Response(picture, media_type="image/svg+xml")
 
-    # what people do
+    # actions
 
     @serves("/incidents/{id}/acknowledge", Right.ANSWER, methods=("POST",))
     async def _acknowledge(self, request: Request) -> Response:

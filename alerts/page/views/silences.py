@@ -43,7 +43,7 @@ _LENGTHS: Final = Words(
         "336": mark("2 weeks"),
     }
 )
-"""Lengths that a silence can have, by hours."""
+"""Possible lengths of a silence, by hours."""
 _HOUR_S: Final = 3600.0
 _AHEAD_S: Final = 366 * 86_400.0
 """How far ahead a silence can begin, in seconds."""
@@ -172,7 +172,7 @@ class SilencePages(PageGroup):
         return self._context.sites is None or (bound and self._may_see(silence))
 
     def _name_site(self, room: Room) -> str:
-        """Return the site's part of a choice's key; empty if there is only one site."""
+        """Return the site prefix for a choice's key; empty if there is only one site."""
         return f" at {room.site_id}" if room.names_site else ""
 
     def _describe(self, silence: Silence) -> str:

@@ -1,6 +1,6 @@
-"""One release in one room, measured as in published experiments.
+"""Simulate one release in one room, and measure it as published experiments did.
 
-The numbers of `research/worlds/README.md` are measured this way.
+The numbers in `research/worlds/README.md` are measured this way.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 class Decay:
     """Decay of an excess after its peak.
 
-    - `peak`: in the unit of the series.
-    - `efold_s`, `tenth_s`: time from the peak until 1/e and 1/10 of it are left, s; NaN where it
-      never falls so far.
+    - `peak`: peak value, in the unit of the series.
+    - `efold_s`, `tenth_s`: time after the peak until 1/e or 1/10 of it remains, s; NaN if it never
+      falls that low.
     """
 
     peak: float
@@ -51,14 +51,14 @@ def follow(
     single: bool = False,
     volume_m3: float | None = None,
 ) -> Plume | None:
-    """Draw a session, a room and a sensor's place, and follow it to the inlet.
+    """Draw a session, a room and a sensor position, and simulate the air at the inlet.
 
     - `source`: key of `sensor_sim.sources.SOURCES`.
-    - `ach`: air changes, 1/h, constant.
-    - `near`: chance that it happens right under the sensor; the source's own by default.
-    - `rh`, `temp_c`: air of the room, % and °C.
-    - `single`: keep one release of each emission, with its share of the amounts.
-    - `volume_m3`: drawn by default.
+    - `ach`: constant air changes, 1/h.
+    - `near`: probability that it happens directly under the sensor; by default, the source's.
+    - `rh`, `temp_c`: the room's humidity, %, and temperature, °C.
+    - `single`: whether to keep only one release of each emission, with its share of the amounts.
+    - `volume_m3`: room volume; drawn by default.
     """
     rng = stream(seed, "plausibility", source)
     spec = SOURCES[source]
@@ -96,9 +96,9 @@ def follow(
 
 
 def steady_puffing(seed: int, *, volume_m3: float, gap_s: float) -> tuple[float, float]:
-    """Mean PM2.5 near a disposable's user and across his half of the room, after ten minutes.
+    """Return the mean PM2.5 near a user of a disposable and farther away, after ten minutes.
 
-    - `volume_m3`: room, m³.
+    - `volume_m3`: room volume, m³.
     - `gap_s`: time between puffs, s.
     - Returns `near, far`: µg/m³ over the background.
     """
@@ -115,10 +115,10 @@ def steady_puffing(seed: int, *, volume_m3: float, gap_s: float) -> tuple[float,
 
 
 def read_by(part: str, plume: Plume, *, lag_s: float = 4.0) -> dict[str, NDArray[np.float64]]:
-    """Noise-free excess each channel of a particle sensor would report, once a second.
+    """Return the noise-free excess that each channel of a particle sensor would report, by second.
 
     - `part`: key of `sensor_sim.devices.pm.PM_PARTS`.
-    - `lag_s`: e-fold of the sensor, s.
+    - `lag_s`: the sensor's e-folding time, s.
     """
     keep = np.exp(-1 / lag_s)
     rows = PM_PARTS[part].matrix() @ plume.rows[:N_BINS]
@@ -127,15 +127,15 @@ def read_by(part: str, plume: Plume, *, lag_s: float = 4.0) -> dict[str, NDArray
 
 
 def smoothed(x: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    """Return means of `n` successive values; a remainder at the end is dropped."""
+    """Return means of every `n` consecutive values; a remainder at the end is dropped."""
     whole = x.size // n * n
     return np.asarray(x[:whole].reshape(-1, n).mean(axis=1))
 
 
 def decay(x: NDArray[np.float64], step_s: float) -> Decay:
-    """Measure the fall of an excess after its peak, linear between samples.
+    """Measure the decay of an excess after its peak, with linear interpolation.
 
-    - `x` (n,): excess over the background, n >= 1.
+    - `x` (n,): excess over the background; n >= 1.
     - `step_s`: time between samples, s.
 
     >>> decay(np.exp(-np.arange(100) / 20), 1.0).efold_s
@@ -156,6 +156,6 @@ def decay(x: NDArray[np.float64], step_s: float) -> Decay:
 
 
 def recordings():
-    """Return the folder of the real recordings, which may not exist."""
+    """Return the folder of real recordings; it may be missing."""
     beside = Path(__file__).resolve().parents[3].parent / "shared"
     return Path(os.environ.get("PLUMEWATCH_SHARED", beside)) / "data"

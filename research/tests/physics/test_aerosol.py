@@ -1,4 +1,4 @@
-"""Sizes: conservation, evaporation, deposition, growth."""
+"""Test particle sizes: conservation, evaporation, deposition, growth."""
 
 from __future__ import annotations
 

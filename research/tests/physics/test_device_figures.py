@@ -1,7 +1,7 @@
-"""Each device model against measured figures, by table: sizes, steps, lags, noise, gas of a puff.
+"""Compare each device model with measured figures: sizes, steps, lags, noise, gas from a puff.
 
-A row names what is measured on simulated units, the range it must lie in, and where the range comes
-from. Recordings are quoted, so that nothing here needs their files.
+Each row gives a quantity measured on simulated units, its allowed range, and the range's source.
+Figures from recordings are quoted, so the files are not needed.
 """
 
 import functools
@@ -24,7 +24,7 @@ from sensor_sim.streams import stream
 
 UNITS = range(60)
 ROOM_GAS = np.array([14.0, 140.0, 26.0, 10.0, 26.0])
-"""Gas groups of an ordinary school room, ppb."""
+"""Gases in an ordinary school room by group, ppb."""
 
 
 def unit_of(part, seed):
@@ -47,7 +47,7 @@ def lagged(rows, lag_s):
 
 @functools.cache
 def read_near_pods(part):
-    """PM1 and PM2.5 excess of 10 s readings of pod puffs beside units of a part."""
+    """Return the PM1 and PM2.5 excess in 10 s readings of pod puffs near units of a part."""
     out = []
     for seed, plume in enumerate(puffs("nicotine_pod", near=1.0, single=True, n=200)
                                  + puffs("disposable", near=1.0, single=True, n=200)):  # fmt: skip
@@ -66,7 +66,7 @@ NEAR_PODS = [
     ("opcn3", 30, 60, (0.57, 0.71), 0.67),
     ("opcn3", 60, 120, (0.52, 0.67), 0.62),
     ("opcn3", 120, 1e9, (0.28, 0.52), 0.32),
-    # Photometers do not merge droplets.
+    # photometers do not merge droplets
     ("sps30", 60, 1e9, (0.75, 1.0), None),
     ("pms5003", 60, 1e9, (0.55, 0.85), None),
 ]
@@ -78,7 +78,7 @@ def test_submicron_share_of_a_puff_by_level(part, low, high, middle, recorded):
     ratio = (pm1 / pm25)[(pm25 > low) & (pm25 <= high)]
     assert ratio.size >= 10
     assert middle[0] <= np.median(ratio) <= middle[1]
-    # One unit was recorded: it is one of these.
+    # only one unit was recorded; it must lie within the simulated units' range
     assert recorded is None or ratio.min() <= recorded <= ratio.max()
 
 
@@ -91,7 +91,7 @@ def test_pm1_of_an_opc_stops_near_90():
 
 @functools.cache
 def share(part, source, a, b):
-    """Median over units of a ratio of channels at the peak of a source, or in ordinary air."""
+    """Return the units' median ratio of two channels at a source's peak, or in ordinary air."""
     got = []
     for seed in UNITS:
         unit = unit_of(part, seed)
@@ -179,7 +179,7 @@ def test_resolution_of_mass(part, step, source):
 
 
 def noisy(part, level, channel, seed=1, n=3000, averaged=1):
-    """Readings of a unit in air that would give `level` in every channel."""
+    """Return a unit's readings in air in which every channel would read `level`."""
     unit = unit_of(part, seed)
     signal = np.full((len(unit.part.channels), n), level, np.float32)
     return unit.read(stream(seed, "read"), signal, averaged)[unit.part.channels.index(channel)]
@@ -213,7 +213,7 @@ def test_noise_against_level(part, channel, level, sd, source):
             if unit_of(part, seed).spikes_per_day == 0
         )
     ]
-    # Readings of the recordings are smoothed inside the sensor, so they may be noisier here.
+    # recorded sensors smooth their readings, so simulated readings may be noisier
     assert 0.5 * sd <= np.median(spread) <= 2.5 * sd, source
 
 
@@ -231,7 +231,8 @@ def test_coarse_mass_of_an_opc_is_single_hits():
 
 
 def step_response(model, seed):
-    """Seconds until each signal has gone 63 % of a step of everything in the air."""
+    """Return the seconds until each signal has covered 63 % of a step in all of the air's
+    values."""
     device = Device(f"d{seed}", "r", model, 1)
     unit = DeviceUnit(device, seed, 0.0)
     n, begin = 1800, 60
@@ -278,7 +279,7 @@ def test_humidity_follows_within_8_to_60_s(part):
 
 
 def doublings(source):
-    """90th percentile of doublings of the raw signal over a session, 10 s means."""
+    """Return the 90th percentile of the raw signal's doublings during a session, in 10 s means."""
     got = []
     for seed, plume in enumerate(puffs(source)):
         if plume.pm25.max() < 5:

@@ -1,7 +1,7 @@
-"""The simulator against published facts and real recordings; each check names its source.
+"""Compare the simulator with published facts and real recordings; each check names its source.
 
-The recordings are in a folder `shared/data` beside the repository, or in
-`$PLUMEWATCH_SHARED/data`; where they are absent, what needs them is skipped.
+The recordings are in the folder `shared/data` next to the repository, or in
+`$PLUMEWATCH_SHARED/data`. Tests that need missing recordings are skipped.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def plumes(source, **kwargs):
 
 
 def efolds(source, ach, *, part="sps30", **kwargs):
-    """As the Juul recording was read: fine excess of one sensor, 10 s samples."""
+    """Return e-folding times measured as in the Juul recording: one sensor's fine excess, every 10
+    s."""
     return np.array([
         decay(smoothed(read_by(part, p)["pm1" if part != "sds011" else "pm25"], 10), 10.0).efold_s
         for p in plumes(source, ach=ach, **kwargs)
@@ -63,7 +64,7 @@ def test_a_pod_puff_beside_the_sensor_falls_in_19_s():
 
 
 def test_and_does_not_depend_on_ventilation():
-    # Martuzevicius 2018 (doi 10.1093/ntr/nty121): seconds, not dependent on ventilation.
+    # Martuzevicius 2018 (doi 10.1093/ntr/nty121): seconds, regardless of ventilation.
     closed, open_ = (
         np.nanmedian(efolds("nicotine_pod", ach, near=1.0, single=True)) for ach in (0.7, 12.0)
     )
@@ -71,7 +72,7 @@ def test_and_does_not_depend_on_ventilation():
 
 
 def test_smoke_takes_minutes_and_depends_on_ventilation():
-    # The same source: cigarette 30-45 min to background, ventilation dependent.
+    # Same source: a cigarette takes 30-45 min to reach background, depending on ventilation.
     closed, open_ = (np.nanmedian(efolds("cigarette", ach)) for ach in (0.7, 12.0))
     assert closed > 300
     assert closed / open_ > 2
@@ -116,7 +117,7 @@ def test_near_and_far_of_ten_minutes_of_puffing():
 
 
 def test_a_puff_is_milligrams_of_gas_and_a_spray_grams():
-    # 1 mg PG in 30 m³ is 11 ppb, 1 g ethanol 14-18 ppm: a contrast of 100-1000 and more.
+    # 1 mg of PG in 30 m³ is 11 ppb, 1 g of ethanol 14-18 ppm: a ratio of 100-1000 or more.
     puff = np.median([p.rows[GAS:CO2].sum(axis=0).max()
                       for p in plumes("nicotine_pod", ach=6.0, single=True)])  # fmt: skip
     for source in ("deodorant", "hand_sanitizer"):
@@ -152,7 +153,8 @@ def test_a_hot_shower_lifts_humidity_as_recorded_in_homes():
 
 
 def test_a_minute_mean_loses_most_of_a_puff():
-    # e-fold 19 s in 60 s means: 25-35 % of the 1 s peak is left; less where a puff is cut in two.
+    # With an e-folding time of 19 s, 60 s means keep 25-35 % of the 1 s peak; less if they split a
+    # puff.
     kept = []
     for seed, p in enumerate(plumes("nicotine_pod", ach=6.0, near=1.0, single=True)):
         x = read_by("sps30", p)["pm25"]
@@ -239,7 +241,7 @@ def test_size_classes_of_each_sensor_are_those_recorded(cadr, part, real, source
      ("sps30", "salt", "nebulizer"), ("sds011", "salt", "nebulizer")],
 )  # fmt: skip
 def test_smoke_and_salt_fog_decay_over_minutes_as_recorded(cadr, part, real, source):
-    # Runs with an air cleaner decay faster than a room, those without as in a closed one.
+    # runs with an air cleaner decay faster than in any room, runs without as in a closed room
     recorded = []
     for (sensor, what, _), run in cadr.items():
         if sensor == part and what.startswith(real):
@@ -249,7 +251,7 @@ def test_smoke_and_salt_fog_decay_over_minutes_as_recorded(cadr, part, real, sou
     got = [np.nanmedian(efolds(source, ach, part=part)) for ach in (0.7, 12.0)]
     assert np.nanmin(recorded) > 40
     assert min(got) > 60
-    # Open and closed rooms together span what was recorded without filling in the cleaner.
+    # open and closed rooms cover the range of recordings without an air cleaner
     assert max(got) < 2 * np.nanmax(recorded)
     assert max(got) > 0.3 * np.nanmedian(recorded)
     assert min(got) < np.nanmax(recorded)
@@ -296,7 +298,7 @@ def test_plantower_background_ratio_is_that_of_the_gym():
         rows = [(float(r["pm1"]), float(r["pm25"]), float(r["pm10"])) for r in csv.DictReader(f)]
     real = np.array(rows)
     real = real[real[:, 1] > 5]
-    # Units differ widely: eight of them say little.
+    # units differ widely, so eight of them are few
     school = random_school(1, 24, models=["pms5003"], intervals=[60])
     (chunk,) = simulate(school, seed=3, start=MONDAY + 9 * 3600, duration_s=4 * 3600,
                         chunk_s=1e6, nuisance_rate=0.0, vape_rate=0.0)  # fmt: skip
@@ -305,5 +307,5 @@ def test_plantower_background_ratio_is_that_of_the_gym():
     got = got[got[:, 1] > 5]
     for a, b in ((0, 1), (1, 2)):
         low, high = np.percentile(real[:, a] / real[:, b], [2, 98])
-        # Of sums: whole micrograms make ratios of single readings jump.
+        # ratios of sums, because in whole micrograms, ratios of single readings jump
         assert low - 0.02 <= got[:, a].sum() / got[:, b].sum() <= high + 0.02

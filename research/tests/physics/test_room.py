@@ -1,4 +1,4 @@
-"""Mixing conserves, ends well mixed, and takes its time."""
+"""Test that mixing conserves mass, takes time, and ends in a well-mixed room."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The port of the VOC Index against the published original."""
+"""Compare our port of the VOC Index algorithm with the published original."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_every_sample_is_that_of_the_original():
     for i in range(4):
         algorithm = VocAlgorithm()
         want[i] = [algorithm.process(int(x)) for x in raw[i]]
-    # Single precision: the last bit may round one index up or down in about one of 50,000.
+    # in single precision, the last bit changes the rounding of about one index in 50,000
     assert np.abs(port - want).max() <= 1
     assert (port != want).mean() < 2e-4
 

@@ -1,4 +1,4 @@
-"""A training of seconds gives a model with the answers of torch and scikit-learn."""
+"""Test that a short training gives a model with the same results as torch and scikit-learn."""
 
 import numpy as np
 import pytest
@@ -70,7 +70,7 @@ def test_a_moment_weighs_by_the_time_since_the_one_before(sources):
 
 
 def readings_of(n_sensors, n):
-    """Readings of sensors at 1 Hz in steady air."""
+    """Return readings of sensors at 1 Hz in steady air."""
     time = np.repeat(np.arange(float(n)), n_sensors)
     values = np.full((time.size, len(COLUMNS)), 40.0)
     names = tuple(f"s{k}" for k in range(n_sensors))

@@ -1,18 +1,18 @@
-"""World of filaments: exhaled clouds as strands that one shared, fluctuating flow pulls apart.
+"""World of filaments: a shared, fluctuating flow pulls exhaled clouds apart into strands.
 
 A release is a bundle of Gaussian filaments (after Farrell et al. 2002, Environ. Fluid Mech. 2:143).
-All are advected by the same divergence-free rolls of the room, whose strength follows people, door
-and fan, so a sensor sees strands and gaps, not a smooth cone. Their droplets evaporate against the
-vapor of their own cloud: a dense cloud lives until it is diluted. What is left after four minutes
-joins a well-mixed balance of the room with the corridor.
+The same divergence-free rolls of the room's air carry all of them. People, the door and the fan
+drive the rolls, so a sensor sees strands and gaps, not a smooth cone. The vapor of a cloud slows
+the evaporation of its droplets, so a dense cloud persists until it is diluted. After four minutes,
+the remainder is added to a well-mixed room that exchanges air with the corridor.
 
-- `rooms`: geometry, ventilation, the school around.
+- `rooms`: geometry, ventilation, and the school.
 - `people`: bells, visits, vaping sessions, and what they release.
 - `flow`: motion of the air and of filaments.
 - `droplets`: evaporation, coagulation and deposition.
 - `balance`: the well-mixed background.
 - `instruments`: sensors.
-- `simulation`: all of it in order.
+- `simulation`: runs all of these in order.
 """
 
 from research.worlds.filaments.simulation import filaments

@@ -1,7 +1,8 @@
 """The well-mixed background of a room, exchanged with the corridor.
 
-Each quantity follows dx/dt = source + a c - (a + k) x with air changes a(t), corridor c(t) and loss
-k; the solution is exact for sources constant over a step.
+Each quantity x follows dx/dt = source + a c - (a + k) x, where a(t) is the air change rate, c(t)
+the concentration in the corridor and k the loss. The solution is exact if sources are constant
+within a step.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def mix(
     loss: NDArray[np.float64] | float,
     outside: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Return concentration by step of `STEP_S` seconds.
+    """Return the concentration at each step of `STEP_S` seconds.
 
     Parameters
     ----------
@@ -34,7 +35,7 @@ def mix(
     loss : ndarray of shape (quantities,)
         Other losses, 1/s.
     outside : ndarray, shape (steps, quantities)
-        Concentration of the air that comes in.
+        Concentration in the incoming air.
     """
     total = (rate[:, None] + loss) * STEP_S
     gain = source + outside * rate[:, None] * (-np.expm1(-total) / (rate[:, None] + loss))
@@ -43,7 +44,7 @@ def mix(
     for first in range(0, len(gain), _BLOCK):
         block = slice(first, first + _BLOCK)
         gone = np.cumsum(total[block], axis=0)
-        # A step's gain has already suffered that step's loss.
+        # What was added during a step has been reduced by that step's loss.
         out[block] = np.exp(-gone) * (state + np.cumsum(gain[block] * np.exp(gone), axis=0))
         state = out[block][-1]
     return out

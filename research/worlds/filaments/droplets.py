@@ -1,8 +1,8 @@
-"""Droplets in their cloud: evaporation by size, coagulation, deposition.
+"""Droplets in a cloud: evaporation by size, coagulation and deposition.
 
-A release is followed as droplets at quantiles of its lognormal mass distribution. Each shrinks by
-the d² law towards its residue, slowed by Raoult's law and by the vapor that the cloud has not yet
-been able to dilute. Neither Kelvin's nor Fuchs' correction is made.
+A release is simulated as droplets at the quantiles of its lognormal mass distribution. Each shrinks
+toward its residue by the d² law, slowed by Raoult's law and by vapor that is not diluted yet.
+Kelvin's and Fuchs' corrections are omitted.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
     from research.worlds.filaments.people import Releases
 
 _SHRINK_UM2_S: Final = np.array([0.0263, 3800.0, 12_500.0, 0.0015, 0.1])
-"""Fall of d² by substance in vapor-free air at 22 °C, µm²/s, from lifetimes of 0.5-5 µm droplets
-(isolated, d² law): glycerol 0.5 µm 9.5 s, water 5 µm 0.013 s at 50 % RH, ethanol 5 µm 2 ms.
-Cannabis oil is set to minutes; fog glycols lie between glycerol and propylene glycol (8 ms)."""
+"""Decrease of d² by substance in vapor-free air at 22 °C, µm²/s, from lifetimes of 0.5-5 µm
+droplets (isolated, d² law): glycerol 0.5 µm 9.5 s, water 5 µm 0.013 s at 50 % RH, ethanol 5 µm 2
+ms. Cannabis oil is set to minutes; fog glycols lie between glycerol and propylene glycol (8 ms)."""
 SATURATION_UG_M3: Final = np.array([560.0, 1.94e7, 1.1e8, 30.0, 2000.0])
 """Vapor over the pure liquid: glycerol about 0.15 ppm."""
 _QUANTILES: Final = 6
 _COAGULATION_M3_S: Final = 7e-16
 _DENSITY_UG_UM3: Final = 1.1e-6
 _SETTLE: Final = 3.1e-5
-"""Stokes velocity in m/s of 1 µm; grows with d²."""
+"""Settling velocity of a 1 µm particle (Stokes), m/s; it grows with d²."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lives:
-    """Airborne mass of releases by age: µg by size bin, shape (releases, AGES, bins).
+    """Airborne mass of each release by age and size bin, µg, shape (releases, AGES, bins).
 
-    `residue` (releases, bins) and `volatile` (releases,) are what remains at the end, µg.
+    `residue` (releases, bins) and `volatile` (releases,) remain at the end, µg.
     """
 
     mass: NDArray[np.float32]
@@ -50,7 +50,7 @@ class Lives:
 def deposition(
     diameter_um: NDArray[np.float64], surface: float, height: float
 ) -> NDArray[np.float64]:
-    """Return loss to surfaces, 1/s: 0.3 /h at 0.4 µm to 5 /h over 10 µm (Howard-Reed 2003)."""
+    """Return surface losses, 1/s: from 0.3/h at 0.4 µm to 5/h above 10 µm (Howard-Reed 2003)."""
     settling = _SETTLE * np.minimum(diameter_um, 12.0) ** 2 / height
     thin = 0.25 + 0.05 / np.maximum(diameter_um, 0.1)
     return np.asarray(surface * thin / 3600 + settling)
@@ -63,7 +63,7 @@ def live(
     surface: float,
     height: float,
 ) -> Lives:
-    """Follow the droplets of `releases`; `humidity` is of the room at each, %."""
+    """Simulate the droplets of `releases`; `humidity` is the room's at each release, %."""
     substance = releases.substance
     shrink = _SHRINK_UM2_S[substance] * releases.haste
     shrink *= np.where(substance == 1, 1.0, 1 - 0.006 * np.minimum(humidity, 95))
@@ -103,7 +103,7 @@ def live(
 
 
 def _binned(mass: NDArray[np.float64], diameter: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Share mass between the two bins whose centers enclose each diameter."""
+    """Split each mass between the two bins with the nearest centers."""
     centers = np.log(CENTERS_UM)
     place = np.interp(np.log(np.maximum(diameter, 1e-3)), centers, np.arange(centers.size))
     return np.stack(

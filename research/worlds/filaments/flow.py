@@ -1,8 +1,8 @@
-"""Motion of room air: rolls, turbulence, and the filaments of a release.
+"""Motion of room air: rolls, turbulence, and each release's filaments.
 
-Rolls are stream functions of the box, so they have no divergence and no flow through walls. Eddy
-diffusivity follows Cheng et al. 2011 (Environ. Sci. Technol. 45:4016): K = V^(2/3) (0.52 ACH +
-0.31) per hour, times the agitation by people and door, which is intermittent.
+Rolls are derived from stream functions of the box, so they have no divergence and no flow through
+walls. Eddy diffusivity follows Cheng et al. 2011 (Environ. Sci. Technol. 45:4016): K = V^(2/3)
+(0.52 ACH + 0.31) per hour, multiplied by the intermittent agitation from people and the door.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from research.worlds.filaments.rooms import Room
 
 AGES: Final = 240
-"""Seconds for which a release is followed as filaments."""
+"""Time for which a release is simulated as filaments, in seconds."""
 _FILAMENTS: Final = 10
 _MIXED_FROM_S: Final = 70.0
-"""From here to `AGES` the filaments are gradually replaced by a well-mixed room."""
+"""From this age until `AGES`, a well-mixed room gradually replaces the filaments."""
 _ROLLS: Final = ((0, 2, 1, 1), (1, 2, 1, 1), (0, 1, 1, 1), (0, 2, 2, 1), (1, 2, 1, 2), (0, 1, 2, 1))
-"""Plane of each roll (two axes) and its half waves along them."""
+"""Each roll's plane (two axes) and number of half waves along each axis."""
 _INNER: Final = 0.6
-"""Share of the diffusivity that widens a filament; the rest moves filaments apart."""
+"""Share of the diffusivity that widens each filament; the rest moves filaments apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """Air motion by second: rolls (m/s, one row each), diffusivity (m²/s), air flow out (m³/s)."""
+    """Air motion by second: rolls (m/s, one row each), diffusivity (m²/s), outflow (m³/s)."""
 
     rolls: NDArray[np.float32]
     diffusivity: NDArray[np.float64]
@@ -43,10 +43,10 @@ class Motion:
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """Contribution of releases at the sensor by age in seconds, shape (releases, AGES).
+    """Contribution of each release at the sensor by age in seconds, shape (releases, AGES).
 
-    `kernel` is concentration per mass released, 1/m³; `left` the share not yet exhausted; `cloud`
-    the volume of the cloud, m³.
+    `kernel` is the concentration per mass released, 1/m³, `left` the share that is still in the
+    room, and `cloud` the cloud's volume, m³.
     """
 
     kernel: NDArray[np.float64]
@@ -60,7 +60,7 @@ def move_air(
     air_changes_h: NDArray[np.float64],
     stirs: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> Motion:
-    """Return motion by second; `stirs` are times and strengths of walking, doors and blowers."""
+    """Return the motion by second; `stirs` has times and strengths of disturbances."""
     n = air_changes_h.size
     pulses = np.bincount(np.clip(stirs[0].astype(int), 0, n - 1), stirs[1], minlength=n)
     stirred = np.asarray(lfilter([1.0], [1.0, -np.exp(-1 / 25)], pulses))
@@ -135,7 +135,7 @@ def _density(
     point: NDArray[np.float64],
     size: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Return the density of unit Gaussians at `point`, 1/m³, with the nearest wall images."""
+    """Return the density of unit Gaussians at `point`, 1/m³, with the nearest mirror images."""
     density = np.ones_like(square)
     for axis, p, length in zip(at, point.tolist(), size.tolist(), strict=True):
         wide = np.minimum(square, (0.5 * length) ** 2)

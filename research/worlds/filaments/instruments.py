@@ -1,4 +1,4 @@
-"""Sensors: how each family measures the air at its inlet."""
+"""Sensors: how each sensor family measures the air at its inlet."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 _PARTICLE_UG: Final = 1.1e-6 * np.pi / 6 * CENTERS_UM**3
 _SCATTER: Final = np.array([0.12, 1.0, 1.05, 0.75, 0.2, 0.04, 0.01])
-"""Response of a Plantower per mass: nearly blind to dust (Ouimette 2023)."""
+"""A Plantower's response per mass by size bin; it hardly detects dust (Ouimette 2023)."""
 _OPC_SEEN: Final = np.array([0.0, 0.3, 0.85, 1.0, 1.0, 1.0, 0.9])
-"""The first bin begins at 0.35 µm and misses most of e-cigarette aerosol (Sousan 2022b)."""
+"""The first bin begins at 0.35 µm and misses most e-cigarette aerosol (Sousan 2022b)."""
 _OPC_FLOW_CM3_S: Final = 4.7
 _OPC_CROWDED_CM3: Final = 1.5e4
-"""Count concentration at which 63 % of particles share the beam with another."""
+"""Number concentration at which 63 % of particles are in the beam together with another one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Air:
-    """Air at the inlet by second: µg/m³ by size bin, VOC in ppm of ethanol, %, °C, ppm."""
+    """Air at the inlet by second: µg/m³ by size bin, VOC in ppm of ethanol, RH %, °C, CO2 ppm."""
 
     bins: NDArray[np.float32]
     voc: Floats
@@ -44,7 +44,7 @@ class Air:
 
 @dataclass(frozen=True, slots=True)
 class Sensor:
-    """One unit: its model, how often it reports, and its errors."""
+    """One sensor: its model, reporting interval and errors."""
 
     model: str
     particles: str
@@ -69,7 +69,7 @@ _MODELS: Final = (
 
 
 def draw_sensor(rng: np.random.Generator) -> Sensor:
-    """Draw a sensor from the families."""
+    """Draw a random sensor from one of the families."""
     shares = np.array([model[4] for model in _MODELS])
     model, particles, gases, intervals, _, co2 = _MODELS[rng.choice(len(_MODELS), p=shares)]
     interval = float(rng.choice(intervals))
@@ -80,7 +80,7 @@ def draw_sensor(rng: np.random.Generator) -> Sensor:
 
 
 def observe(rng: np.random.Generator, sensor: Sensor, air: Air) -> tuple[Floats, Floats]:
-    """Return times in s since the start and values by `COLUMNS`."""
+    """Return times in seconds since the start, and values in the order of `COLUMNS`."""
     n = air.voc.size
     period = sensor.interval_s * (1 + rng.normal(0, 2e-4))
     time = rng.uniform(0.05, sensor.interval_s) + period * np.arange(int(n / period))
@@ -122,7 +122,7 @@ def observe(rng: np.random.Generator, sensor: Sensor, air: Air) -> tuple[Floats,
 
 
 def _sampled(values: Floats, tau: float, at: NDArray[np.int_], window: int) -> Floats:
-    """Return values behind a first-order lag, at or averaged over the `window` s before `at`."""
+    """Return lagged values (first order) at times `at`, or averaged over the `window` s before."""
     keep = np.exp(-1 / tau)
     lagged, _ = lfilter([1 - keep], [1.0, -keep], values, axis=0, zi=keep * values[:1])
     if window == 1:
@@ -139,14 +139,14 @@ def _noisy(rng: np.random.Generator, value: Floats, sd: Floats | float, step: fl
 
 
 def _plantower(rng: np.random.Generator, bins: Floats, averaged: int) -> dict[str, Floats]:
-    """Scatter of all sizes at once; the split by size hardly follows the truth (Kuula 2020).
+    """Plantower: one signal from all sizes; its size classes are mostly guesses (Kuula 2020).
 
-    Noise of PM2.5 is 0.3 µg/m³ at 1 and 6 at 1200, of counts 0.5-1.7 times the Poisson noise.
+    PM2.5 noise is 0.3 µg/m³ at 1 µg/m³ and 6 at 1200; counts have 0.5-1.7 times the Poisson noise.
     """
     gain = rng.lognormal(0.1, 0.18)
     scatter = gain * bins @ _SCATTER
     small = bins[:, :2] @ _SCATTER[:2] / np.maximum(bins @ _SCATTER, 1e-9)
-    # Saturates softly towards the counter's limit.
+    # saturates gradually toward the counter's limit
     pm25 = scatter / (1 + scatter / 4000)
     shared = rng.standard_normal(pm25.size)
     sd = 0.2 * np.sqrt((pm25 + 2) / averaged)
@@ -167,7 +167,7 @@ def _plantower(rng: np.random.Generator, bins: Floats, averaged: int) -> dict[st
 
 
 def _sensirion(rng: np.random.Generator, bins: Floats, averaged: int) -> dict[str, Floats]:
-    """Two independent size classes; PM4 and PM10 extrapolated. Noise 0.25 at 2, 4.4 at 165."""
+    """Sensirion: two size classes; PM4 and PM10 extrapolated. Noise 0.25 at 2, 4.4 at 165 µg/m³."""
     gain = rng.lognormal(0, 0.07)
     fine = gain * bins @ np.array([0.45, 1, 1, 0.25, 0.03, 0.0, 0.0])
     middle = gain * bins @ np.array([0, 0, 0.05, 0.75, 0.3, 0.08, 0.03])
@@ -177,14 +177,14 @@ def _sensirion(rng: np.random.Generator, bins: Floats, averaged: int) -> dict[st
     out = {name: _noisy(rng, v, 0.15 * sd, 0.1) for name, v in masses.items()}
     number = np.maximum(fine, 0.02) * 6.8
     for name, share in {"n05": 1.0, "n10": 1.17, "n25": 1.19, "n100": 1.2}.items():
-        # Sensirion counts below a size; above it is what the columns are.
+        # Sensirion counts particles below each size, the columns count particles above it.
         out[name] = number * (1.2 - share) + middle * (0.3 if name == "n05" else 0.08)
         out[name] = _noisy(rng, out[name], 0.02 * out[name] + 0.01, 0.01)
     return out
 
 
 def _nova(rng: np.random.Generator, bins: Floats, averaged: int) -> dict[str, Floats]:
-    """SDS011: one laser, mean of about ten seconds in the device, steps of 0.1 µg/m³."""
+    """SDS011: one laser; the device averages about ten seconds and reports steps of 0.1 µg/m³."""
     gain = rng.lognormal(0, 0.15)
     fine = gain * bins @ np.array([0.1, 0.8, 1, 0.8, 0.3, 0.05, 0.0])
     dust = gain * bins @ np.array([0, 0, 0, 0.2, 0.5, 0.3, 0.1])
@@ -196,7 +196,7 @@ def _nova(rng: np.random.Generator, bins: Floats, averaged: int) -> dict[str, Fl
 
 
 def _alphasense(rng: np.random.Generator, bins: Floats, averaged: int) -> dict[str, Floats]:
-    """OPC-N3: single particles, so Poisson noise, and two at once counted as a larger one."""
+    """OPC-N3: counts single particles (Poisson noise); two at once count as one larger particle."""
     gain = rng.lognormal(-0.1, 0.12)
     number = bins * _OPC_SEEN / _PARTICLE_UG / 1e6
     together = -np.expm1(-number.sum(axis=1, keepdims=True) / _OPC_CROWDED_CM3)
@@ -216,7 +216,7 @@ def _alphasense(rng: np.random.Generator, bins: Floats, averaged: int) -> dict[s
 
 
 def _slow_monitor(rng: np.random.Generator, bins: Floats, averaged: int) -> dict[str, Floats]:
-    """PM2.5 alone, in whole steps, with lone false peaks (5-15 a day over 30 µg/m³)."""
+    """Only PM2.5, in whole numbers, with single false peaks (5-15 a day over 30 µg/m³)."""
     pm25 = rng.lognormal(0, 0.2) * bins @ np.array([0.3, 1, 1, 0.8, 0.2, 0.05, 0])
     peaks = rng.random(pm25.size) < 8 / 1440
     pm25 = pm25 + peaks * rng.lognormal(3.6, 0.6, pm25.size)
@@ -239,7 +239,7 @@ def _gas(
     at: NDArray[np.int_],
     sampled: Callable[[Floats, float], Floats],
 ) -> dict[str, Floats]:
-    """Return VOC columns; a MOX falls by 870 ticks per doubling (710-1030, SGP40 data sheet)."""
+    """Return VOC columns; each doubling lowers a MOX signal by 870 ticks (SGP40: 710-1030)."""
     if not gas:
         return {}
     n = air.voc.size
@@ -259,7 +259,7 @@ def _gas(
             out["voc_index"] = VocIndex(1).process(raw[None])[0, at].astype(float)
         return out
     ppb = 1000 * sampled(felt, tau)
-    if gas == "sgp30":  # finds its own zero over hours
+    if gas == "sgp30":  # adapts its zero over hours
         zero, _ = lfilter([5e-5], [1.0, -(1 - 5e-5)], np.minimum(felt, 1.0), zi=[felt[0]])
         ppb = ppb - 700 * np.asarray(zero)[at]
     noise = 3 + rng.uniform(0.01, 0.04) * np.maximum(ppb, 0)
@@ -271,7 +271,7 @@ def _gas(
 def _climate(
     rng: np.random.Generator, air: Air, sampled: Callable[[Floats, float], Floats], *, holds: bool
 ) -> dict[str, Floats]:
-    """Return RH and temperature inside a warm case; `holds` repeats them for 300 s (BSEC ULP)."""
+    """Return RH and temperature in a warm case; if `holds`, values repeat for 300 s (BSEC ULP)."""
     warm = rng.uniform(0, 3)
     temp = sampled(air.temp, rng.uniform(30, 300)) + warm
     water = sampled(air.humidity / 100 * water_full(air.temp), rng.uniform(8, 60))

@@ -1,4 +1,4 @@
-"""Acts of people in a restroom, and what they release.
+"""People's activities in a restroom, and the emissions they cause.
 
 Masses, sizes and solvents are drawn from the ranges of ``acts.toml``, which names their sources.
 """
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 Range = tuple[float, float]
 SUBSTANCES: Final = ("glycerol", "water", "ethanol", "oil", "glycol")
 _VISITS_H: Final = 12.5
-"""Visits an hour of an average lesson or break at a nuisance rate of 1."""
+"""Visits per hour, averaged over lessons and breaks, at a nuisance rate of 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Releases:
-    """Short releases into the air, one row each; `time` in s since the start.
+    """Short releases into the air, one row each; `time` is in seconds since the start.
 
-    `place` and `jet` (m, m/s) have three columns; `lift` is the speed of warm air at the source,
-    `width` the first spread (m), `voc_mg` ethanol-equivalent, `act` the row of its act.
+    `place` and `jet` (m, m/s) have three columns. `lift` is the speed of warm air at the source,
+    `width` the initial spread (m), `voc_mg` is in mg of ethanol, and `act` is the row of the act.
     """
 
     time: NDArray[np.float64]
@@ -57,7 +57,7 @@ class Releases:
 
 @dataclass(slots=True)
 class Act:
-    """Something that happened; times in s since the start."""
+    """An activity or event; times are in seconds since the start."""
 
     kind: str
     style: str
@@ -67,13 +67,13 @@ class Act:
 
 @dataclass(slots=True)
 class Program:
-    """All that happens in a room."""
+    """All activities and events in a room."""
 
     acts: list[Act] = field(default_factory=list)
     rows: list[tuple[object, ...]] = field(default_factory=list)
     visits: list[Range] = field(default_factory=list)
     stirs: list[Range] = field(default_factory=list)
-    """Times and strengths of disturbance of the air."""
+    """Times and strengths of disturbances of the air."""
 
     def releases(self) -> Releases:
         """Return all releases in order of time."""
@@ -87,7 +87,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class _Recipe:
-    """How an act releases: in all `mg` of droplets (0 of none), by steps of `every_s`."""
+    """How an act releases a total of `mg` of droplets (0 for none), in steps of `every_s`."""
 
     name: str
     kind: str
@@ -101,13 +101,13 @@ class _Recipe:
     voc_mg: Range = (0, 0)
     water_g: Range = (0, 0)
     heat_j: float = 0.0
-    """Per g of water, or in all where there is none."""
+    """Per gram of water, or the total if there is no water."""
     at: str = "sink"
     height: Range = (0.9, 1.5)
     jet: float = 0.0
     lift: Range = (0, 0.1)
     fine: Range = (0, 0)
-    """Share of the droplet mass that is a fine residue of 0.2-0.5 µm."""
+    """Share of the droplet mass that becomes a fine residue of 0.2-0.5 µm."""
     stir: float = 0.0
 
 
@@ -125,14 +125,14 @@ _PUFF_MG: Final = {
     "thc": (1.5, 6.5),
     "stealth": (0.04, 0.5),
 }
-"""Particles exhaled in a usual puff; THC 2.5-6.5 mg (Wallace 2020)."""
+"""Particle mass exhaled in a typical puff, mg; THC 2.5-6.5 mg (Wallace 2020)."""
 _STYLE_SHARES: Final = (0.3, 0.3, 0.1, 0.15, 0.15)
 
 
 def plan(
     rng: np.random.Generator, room: Room, span_s: float, vape_rate: float, nuisance_rate: float
 ) -> Program:
-    """Draw all that happens in a room in `span_s` seconds."""
+    """Draw all activities and events in a room during `span_s` seconds."""
     program = Program()
     popularity = log_uniform(rng, 0.7, 1.4)
     for time in _times(rng, span_s, _VISITS_H * nuisance_rate * popularity):
@@ -153,7 +153,7 @@ def plan(
 
 
 def _times(rng: np.random.Generator, span_s: float, per_hour: float) -> list[float]:
-    """Draw times of a Poisson process of `per_hour` at average busy times."""
+    """Draw times of a Poisson process with an average rate of `per_hour` at busy times."""
     peak = 2.4
     times = np.sort(rng.uniform(0, span_s, rng.poisson(peak * per_hour * span_s / 3600)))
     return [float(t) for t in times[rng.random(times.size) * peak < crowd(times)]]
@@ -180,7 +180,7 @@ def perform(
     program: Program,
     kind: str = "",
 ) -> None:
-    """Add an act by its recipe; `kind` "mask" where it is to hide vaping."""
+    """Add an act by its recipe; `kind` is "mask" if the act hides vaping."""
     seconds = log_uniform(rng, *recipe.seconds)
     program.acts.append(Act(kind or recipe.kind, recipe.name, time, time + seconds))
     if recipe.stir:

@@ -1,4 +1,4 @@
-"""Rooms and their ventilation, the corridor, and the school's clock."""
+"""Rooms, their ventilation, the corridor's air, and the school's clock."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 DAY_S: Final = 86_400
 _LOCAL_S: Final = EPOCH - 5 * 3600
-"""Local time of the school is UTC-5."""
+"""The school's local time is UTC-5."""
 _BELLS: Final = (8.0, 8.95, 9.9, 10.85, 11.6, 12.3, 13.25, 14.2)
-"""Starts of lessons and of lunch, local hours."""
+"""When lessons and lunch start, local hours."""
 _FANS: Final = ("always", "hours", "presence", "cycle", "broken")
 CUTS_UM: Final = (0.1, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0)
-"""Edges of the size bins, as optical counters have them."""
+"""Edges of the size bins, like an optical counter's."""
 CENTERS_UM: Final = np.sqrt(np.array(CUTS_UM[:-1]) * np.array(CUTS_UM[1:]))
 OUTDOOR_SHARES: Final = np.array([0.22, 0.18, 0.11, 0.08, 0.13, 0.16, 0.12])
-"""Mass of school air by bin: PM2.5 about half of PM10 (Dosumu 2025: 5.8 and 11.2 µg/m³)."""
+"""Particle mass in a school's air by bin; PM2.5 is half of PM10 (Dosumu 2025: 5.8, 11.2 µg/m³)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +41,15 @@ class Room:
     fan_on: float
     fan_off: float
     surface: float
-    """Deposition relative to a bare room."""
+    """Deposition, relative to an empty room."""
     swirl: float
     """Speed of the rolls in undisturbed air, m/s."""
     temp: float
     freshener_s: float
-    """Period of an automatic freshener, s; 0 without one."""
+    """Interval of an automatic air freshener, s; 0 if there is none."""
     has_shower: bool
     walls_s: float
-    """Time in which walls give back what solvent they took up, s."""
+    """Time in which walls release the solvent that they absorbed, s."""
 
     @property
     def volume(self) -> float:
@@ -91,13 +91,13 @@ def draw_room(rng: np.random.Generator) -> Room:
 
 
 def local(seconds: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return local hour of the day and weekday (Monday 0) of seconds since `EPOCH`."""
+    """Convert seconds since `EPOCH` to the local hour of the day and the weekday (Monday is 0)."""
     at = _LOCAL_S + seconds
     return at % DAY_S / 3600, (at // DAY_S + 3) % 7
 
 
 def crowd(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return how busy a restroom is, 1 on average over lessons and breaks of a school day."""
+    """Return how busy a restroom is; 1 is the average over a school day's lessons and breaks."""
     hour, weekday = local(seconds)
     after_bell = (hour - np.array(_BELLS)[:, None]) % 24
     is_break = ((after_bell > 23.88) | (after_bell < 0.03)).any(axis=0)
@@ -120,12 +120,12 @@ def wander(rng: np.random.Generator, n: int, tau: float, step: float = 1.0) -> N
 def air_changes(
     rng: np.random.Generator, room: Room, seconds: NDArray[np.float64], people: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return air changes per hour by time; `people` is the number present."""
+    """Return the air changes per hour over time; `people` is the number present."""
     hour, weekday = local(seconds)
     step = float(seconds[1] - seconds[0])
     if room.fan == "hours":
         is_on = (hour > 6.5) & (hour < 18) & (weekday < 5)
-    elif room.fan == "presence":  # runs on for ten minutes
+    elif room.fan == "presence":  # keeps running for ten minutes
         recent = lfilter([1.0], [1.0, -np.exp(-step / 260)], (people > 0).astype(float))
         is_on = np.asarray(recent) * (1 - np.exp(-step / 260)) > 0.1
     elif room.fan == "cycle":
@@ -140,7 +140,7 @@ def air_changes(
 
 @dataclass(frozen=True, slots=True)
 class School:
-    """Corridor air by time: particles (µg/m³ PM10), VOC (ppm), water (g/m³), CO2 (ppm)."""
+    """Corridor air over time: particles (µg/m³ PM10), VOC (ppm), water (g/m³), CO2 (ppm)."""
 
     dust: NDArray[np.float64]
     voc: NDArray[np.float64]

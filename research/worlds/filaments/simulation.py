@@ -1,4 +1,4 @@
-"""One run: rooms, what people do in them, the air at each sensor, its readings, and the truth."""
+"""Simulate rooms: people's activities, the air at each sensor, its readings, and the truth."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 ETHANOL_PPM: Final = 0.53
-"""Of 1 mg/m³."""
+"""Ppm of ethanol in 1 mg/m³."""
 _FINE: Final = 4
-"""Bins of PM2.5."""
+"""Size bins that belong to PM2.5."""
 _TOGETHER: Final = 1500
-"""Releases followed at once."""
+"""Number of releases simulated together."""
 _GLYCEROL_S: Final = 40.0
-"""E-fold of volatile droplets in the mixed room."""
+"""E-folding time of volatile droplets in the mixed room, s."""
 _ROOMS_OF_CORRIDOR: Final = 4
 
 
@@ -79,7 +79,7 @@ def filaments(
 
 
 class _Simulation:
-    """Air of one room at its sensor by second, and what vaping alone brought."""
+    """Air at a room's sensor by second, and the part of it that vaping caused."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class _Simulation:
         near = np.zeros((n + AGES, 3))
         for chunk, path in zip(chunks, paths, strict=True):
             amounts = np.stack([chunk.voc_mg, chunk.water_g, chunk.heat_j / 1200], axis=1)
-            # Over the mixed room, which has had the whole amount from the start.
+            # relative to the mixed room, which contains the whole amount from the start
             over = (path.kernel - path.left / room.volume)[:, :, None] * amounts[:, None]
             _add(near, chunk.time, over)
         mixed = np.repeat(gases, STEP_S, axis=0)
@@ -129,7 +129,7 @@ class _Simulation:
     def _gases(
         self, rng: np.random.Generator, room: Room, school: School, people: Floats
     ) -> Floats:
-        """Return mixed VOC (mg/m³), water (g/m³), temperature (°C) and CO2 (ppm) by step.
+        """Return the mixed VOC (mg/m³), water (g/m³), temperature (°C) and CO2 (ppm) by step.
 
         A person gives off 5 mL of CO2, 14 mg of water and 60 J a second.
         """
@@ -153,10 +153,10 @@ class _Simulation:
             ],
             axis=1,
         )
-        loss = np.array([0.0, 0.6, 0.0, 0.0]) / 3600  # walls take up water
+        loss = np.array([0.0, 0.6, 0.0, 0.0]) / 3600  # walls absorb water
         source[:, 1] += outside[:, 1] * loss[1] * STEP_S
         mixed = mix(source, self._air_changes / 3600, loss, outside)
-        # Walls hold the temperature, at about 8 exchanges an hour.
+        # Walls stabilize the temperature, like about 8 air changes an hour.
         mixed[:, [2]] = mix(
             source[:, [2]], self._air_changes / 3600 + 8 / 3600, 0.0, outside[:, [2]]
         )
@@ -164,7 +164,7 @@ class _Simulation:
 
     @staticmethod
     def _leave(source: Floats, chunk: Releases, lives: Lives, volume: float) -> None:
-        """Add what is left after `AGES` seconds to the mixed room."""
+        """Add what remains of each release after `AGES` seconds to the mixed room."""
         at = ((chunk.time + AGES) / STEP_S).astype(int)
         inside = at < len(source)
         lasting = (chunk.substance >= 3) * lives.volatile
@@ -173,7 +173,7 @@ class _Simulation:
         np.add.at(source, at[inside], rest[inside] / volume)
 
     def _particles(self, room: Room, school: School, people: Floats, source: Floats) -> Floats:
-        """Return mixed particles by step and bin; walkers raise coarse dust."""
+        """Return the mixed room's particles by step and bin; walking raises coarse dust."""
         raised = np.array([0, 0, 0.0005, 0.004, 0.02, 0.08, 0.08, 0])
         source = source + STEP_S * (people / room.volume)[:, None] * raised * 3.0
         outside = np.zeros_like(source)
@@ -191,7 +191,7 @@ class _Simulation:
             self._vape.setdefault(int(chunk.act[i]), []).append((int(chunk.time[i]), whole))
 
     def truth(self, known: tuple[str, str, float, float]) -> list[Happening]:
-        """Return all happenings; `known` are name, model, interval and volume."""
+        """Return all events; `known` has the name, model, interval and volume."""
         name, model, interval, volume = known
         base = self._background[:, :_FINE].sum(axis=1)
         found = []
@@ -237,7 +237,7 @@ def _presence(program: Program, steps: int) -> Floats:
 
 
 def _add(total: NDArray[np.floating], time: Floats, parts: NDArray[np.floating]) -> None:
-    """Add each release's course of `AGES` seconds from its time on."""
+    """Add each release's time series of `AGES` seconds, starting at its time."""
     for start, part in zip(time.astype(int), parts, strict=True):
         if start + AGES <= len(total):
             total[start : start + AGES] += part

@@ -1,4 +1,4 @@
-"""Acts of people and machines in a restroom, and what each releases.
+"""Activities of people and machines in a restroom, and the emissions of each.
 
 Amounts are drawn log-uniformly from ranges around section 8 of the fact sheet (see the package).
 """
@@ -21,7 +21,7 @@ Place = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """Act with everything it sets free; times in seconds of the world."""
+    """An act with all its releases; times are in seconds since the world's start."""
 
     kind: str
     style: str
@@ -32,18 +32,18 @@ class Act:
 
 @dataclass(frozen=True, slots=True)
 class VapeStyle:
-    """Ranges of one kind of device.
+    """Parameter ranges of one kind of vaping device.
 
     Attributes
     ----------
     puff_ug : tuple of float
         Exhaled aerosol.
     median_um, gsd, volatile, e_fold_s : tuple of float
-        Of the droplets; the volatile share is glycerol and what evaporates before it.
+        Droplet parameters; the volatile share is glycerol and everything that evaporates before it.
     vapor_mg : tuple of float
-        Glycol and flavor as gas.
+        Mass of glycol and flavors released as gas.
     terpene : float
-        Share of the vapor that is terpenes.
+        Share of terpenes in the vapor.
     """
 
     puff_ug: tuple[float, float]
@@ -87,13 +87,13 @@ def anywhere(rng: np.random.Generator, room: Room, height_m: float = 1.3) -> Pla
 
 
 def vape(rng: np.random.Generator, room: Room, onset: float, style: str) -> Act:
-    """Vape alone or in a group: trains of puffs, each a short jet.
+    """Vape alone or in a group: series of puffs, each a short jet.
 
-    Hidden vaping holds the smoke back or blows it into a sleeve, the bowl or under the fan.
+    People who hide it hold the aerosol in, or blow it into a sleeve, the toilet bowl or the fan.
     """
     people = 1 if style == "stealth" else int(min(4, rng.geometric(0.62)))
     spot = near_stall(rng, room, 1.2) if rng.random() < 0.7 else anywhere(rng, room, 1.5)
-    # A stall, a hood or a fan keeps some of it.
+    # a stall, a hood or a fan retains some of it
     escaped = log_uniform(rng, 0.08, 1.0)
     releases: list[Release] = []
     for _ in range(people):
@@ -134,7 +134,7 @@ def vape(rng: np.random.Generator, room: Room, onset: float, style: str) -> Act:
 def _vape_liquid(rng: np.random.Generator, ranges: VapeStyle) -> list[tuple[Aerosol, float]]:
     gsd, volatile = rng.uniform(*ranges.gsd), rng.uniform(*ranges.volatile)
     e_fold = log_uniform(rng, *ranges.e_fold_s)
-    # Water and PG of the droplet go first, slowed by the dense plume.
+    # a droplet's water and PG evaporate first, more slowly in a dense plume
     fast = volatile * rng.uniform(0.05, 0.4)
     fast_s = e_fold * rng.uniform(0.1, 0.4)
     median = rng.uniform(*ranges.median_um)
@@ -147,7 +147,7 @@ def _vape_liquid(rng: np.random.Generator, ranges: VapeStyle) -> list[tuple[Aero
 
 
 def spray(rng: np.random.Generator, room: Room, onset: float, style: str = "") -> Act:
-    """Press a can (deodorant, hair spray, freshener) once or for some seconds."""
+    """Spray from a can (deodorant, hair spray, freshener) once or for some seconds."""
     length = log_uniform(rng, 0.5, 5)
     gram = log_uniform(rng, 0.3, 5) * min(1.0, length)
     aerosol_ug = log_uniform(rng, 10_000, 500_000) * min(1.0, length)
@@ -188,7 +188,7 @@ def spray(rng: np.random.Generator, room: Room, onset: float, style: str = "") -
 
 
 def sanitizer(rng: np.random.Generator, room: Room, onset: float) -> Act:
-    """Rub hands with alcohol, or dab perfume on."""
+    """Rub hands with alcohol, or apply perfume."""
     length = rng.uniform(20, 60)
     grams = log_uniform(rng, 0.3, 2)
     release = Release(
@@ -252,7 +252,7 @@ def clean(rng: np.random.Generator, room: Room, onset: float) -> Act:
 
 
 def steam(rng: np.random.Generator, room: Room, onset: float) -> Act:
-    """Let hot water run until mirrors fog; the inlet turns vapor near saturation into fog."""
+    """Run hot water until mirrors fog; `Inlet` turns vapor near saturation into fog."""
     length = log_uniform(rng, 60, 900)
     rise = log_uniform(rng, 0.04, 0.4)
     release = Release(
@@ -267,7 +267,7 @@ def steam(rng: np.random.Generator, room: Room, onset: float) -> Act:
 
 
 def flush(rng: np.random.Generator, room: Room, onset: float) -> Act:
-    """Flush: droplets of water that dry to a little salt."""
+    """Flush a toilet: water droplets that dry and leave a little salt."""
     droplets = Aerosol(log_uniform(rng, 2, 8), 2.0, 0.995, 0.4)
     release = Release(
         onset,
@@ -282,7 +282,7 @@ def flush(rng: np.random.Generator, room: Room, onset: float) -> Act:
 
 
 def tap(rng: np.random.Generator, room: Room, onset: float) -> Act:
-    """Wash hands; soap smells a little."""
+    """Wash hands; soap emits a little VOC."""
     length = rng.uniform(6, 40)
     release = Release(
         onset,
@@ -398,7 +398,7 @@ def mist(rng: np.random.Generator, room: Room, onset: float, kind: str) -> Act:
         gases = {"glycol": density * room.volume_m3 / 1000 * log_uniform(rng, 0.3, 3)}
         water_g *= 0.1
     else:
-        # Salt water: dries at once to salt of a fifth of the diameter.
+        # salt water: dries at once and leaves salt particles of a fifth of the diameter
         aerosol = Aerosol(rng.uniform(3, 5), rng.uniform(1.7, 2.2), 0.985, 0.3, density=1.3)
         density *= 20
     release = Release(
@@ -414,7 +414,7 @@ def mist(rng: np.random.Generator, room: Room, onset: float, kind: str) -> Act:
 
 
 def stay(rng: np.random.Generator, room: Room, onset: float, length: float) -> Release:
-    """Return a person's emissions: breath, warmth, smell, dust from steps."""
+    """Return a person's emissions: breath, warmth, odors, and dust from steps."""
     return Release(
         onset,
         length,
@@ -444,4 +444,4 @@ SIMPLE_ACTS: Final[Mapping[str, Callable[[np.random.Generator, Room, float], Act
     "humidifier": lambda rng, room, onset: mist(rng, room, onset, "humidifier"),
     "fog": lambda rng, room, onset: mist(rng, room, onset, "fog"),
 }
-"""Acts by kind; vaping and what covers it are apart."""
+"""Acts by kind, except vaping and acts that cover it up."""

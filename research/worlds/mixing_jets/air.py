@@ -1,9 +1,9 @@
-"""Transport: every release is a buoyant puff that a room's eddies carry, spread and mix.
+"""Transport: a room's eddies carry, spread and mix every release as a buoyant puff.
 
 The mean concentration at the sensor is a Gaussian around a moving center, reflected by the six
-walls (image sources), so that it conserves mass and ends in the well-mixed room; air changes take
-the rest. What exceeds the mixed room is intermittent: it is multiplied by a Gamma process of mean
-1 with the time scale of the eddies. A release of some length is the box average of its puffs.
+walls (image sources), so that it conserves mass and ends as a well-mixed room, from which air
+changes remove it. The excess over the mixed room is intermittent: it is multiplied by a Gamma
+process of mean 1 with the eddies' time scale. A longer release is the moving average of its puffs.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 GASES: Final = ("mox", "water", "heat", "co2")
-"""Rows after those of particles: ppm of ethanol to a MOX sensor, g/m³, K, ppm."""
+"""Rows after the particle rows: MOX response in ppm of ethanol, water g/m³, heat K, CO2 ppm."""
 _FLOOR: Final = {"particles": 0.03, "mox": 0.002, "water": 0.01, "heat": 0.01, "co2": 0.5}
-"""Room means below which a tail is cut off."""
+"""Room means below which the tail of a release is cut off."""
 _NEAR_S: Final = 600
 _IMAGES: Final = np.arange(-2, 3)[:, None]
 
@@ -37,16 +37,16 @@ _PART: Final = (_SECONDS - AGES_S[_LOW]) / (AGES_S[_LOW + 1] - AGES_S[_LOW])
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Gases that MOX sensors, walls and clothes treat alike.
+    """Gases to which MOX sensors, walls and clothes respond alike.
 
     Attributes
     ----------
     ppm : float
-        Of 1 mg/m³.
+        Ppm per mg/m³.
     response : tuple of float
-        Range between units relative to ethanol.
+        Range of MOX responses between units, relative to ethanol.
     sorbed, sorbed_s : float
-        Share that surfaces take up, and the e-fold of that.
+        Share that surfaces absorb, and the e-folding time of the absorption.
     """
 
     ppm: float
@@ -67,20 +67,20 @@ FAMILIES: Final[Mapping[str, Family]] = {
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Box with a sensor; x along the row of stalls, y from basins to stalls, z up.
+    """Box-shaped room with a sensor; x runs along the stalls, y from basins to stalls, z up.
 
     Attributes
     ----------
     size, sensor : tuple of float
         Meters.
     mixing_s : float
-        Time in which eddies even out the longer wall.
+        Time in which eddies mix the air along the longer wall.
     draft_m_s, eddy_s : float
-        Speed that carries a puff and how long it keeps its direction.
+        Speed at which the draft carries a puff, and how long it keeps its direction.
     drift_m_s : float
-        Of the room's circulation.
+        Speed of the room's circulation.
     gamma_shape : float
-        Of the concentration fluctuations: 0.5 is intermittent, 5 nearly smooth.
+        Shape of the concentration fluctuations: 0.5 is intermittent, 5 nearly smooth.
     deposition : float
         Relative to a still room.
     """
@@ -102,16 +102,16 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Something set free at one place over `length` seconds.
+    """A release at one place over `length` seconds.
 
     Attributes
     ----------
     spread_m : float
-        Standard deviation of the young puff.
+        Initial standard deviation of the puff.
     gases : mapping of str to float
         Milligrams by family.
     water_g, heat_k_m3, co2_l : float
-        Vapor; warming times volume; liters.
+        Water vapor; warming times volume; liters of CO2.
     """
 
     start: float
@@ -137,13 +137,13 @@ def kernel(
     Parameters
     ----------
     shift : ndarray, shape (3,)
-        Where jet and draft carry the center within some `eddy_s`, meters.
+        How far the jet and the draft carry the center within a few `eddy_s`, meters.
     drift_m_s : ndarray, shape (3,)
-        Circulation of the room that it follows from then on.
+        Room circulation that carries it afterwards.
     """
     eddy = max(room.size[:2]) ** 2 / (np.pi**2 * room.mixing_s)
     carried = 1 - (1 + AGES_S / room.eddy_s) * np.exp(-AGES_S / room.eddy_s)
-    # Taylor: a young puff spreads slower than diffusion.
+    # Taylor: a young puff spreads more slowly than by diffusion.
     variance = spread_m**2 + 2 * eddy * (AGES_S - room.eddy_s * -np.expm1(-AGES_S / room.eddy_s))
     variance += (0.2 * np.hypot(*shift[:2]) * carried) ** 2
     out = np.ones(AGES_S.size)
@@ -159,12 +159,12 @@ def kernel(
 
 
 class Inlet:
-    """Sum of all releases at one sensor's inlet, one column a second.
+    """Sum of all releases at one sensor's inlet, with one column per second.
 
     Parameters
     ----------
     rows : ndarray
-        Responses of the instrument's channels, see `Aerosol.response`.
+        Responses of the instrument's channels; see `Aerosol.response`.
     mox : mapping of str to float
         Response of the unit's MOX sensor by family.
     air_changes_h : ndarray, shape (seconds,)
@@ -195,9 +195,9 @@ class Inlet:
         Returns
         -------
         start : int
-            Second of the first column touched.
+            First column that the release changes, in seconds.
         pm25 : ndarray
-            PM2.5 that it alone brings, µg/m³.
+            PM2.5 from this release alone, µg/m³.
         """
         room, start = self._room, int(release.start)
         length = max(1, round(release.length))
@@ -250,12 +250,12 @@ class Inlet:
         ):
             factors[row] = amount
             mean = max(mean, abs(amount) / _FLOOR[name])
-        # Walls take most of the warmth within minutes.
+        # Walls absorb most of the heat within minutes.
         factors[n + 2] *= np.exp(-AGES_S / 400)
         return factors, mean / self._room.volume_m3
 
     def _fluctuation(self, seconds: int) -> Floats:
-        """Return a Gamma process of mean 1 by the cube of Wilson and Hilferty."""
+        """Return a Gamma process of mean 1, by the approximation of Wilson and Hilferty."""
         begin = self._rng.integers(self._noise.size - min(seconds, 30_000))
         z = np.resize(self._noise[begin : begin + seconds], seconds)
         k = self._room.gamma_shape
@@ -264,7 +264,7 @@ class Inlet:
 
 
 def _uniform(rows: Floats, seconds: int, length: int) -> Floats:
-    """Interpolate rows at `AGES_S` to whole seconds and average over a release of `length` s."""
+    """Interpolate rows at `AGES_S` to whole seconds, averaged over a release of `length` s."""
     low, part = _LOW[:seconds], _PART[:seconds]
     out: Floats = rows[:, low] * (1 - part) + rows[:, low + 1] * part
     if length == 1:
@@ -277,7 +277,7 @@ def _uniform(rows: Floats, seconds: int, length: int) -> Floats:
 
 
 def correlated(rng: np.random.Generator, n: int, seconds: float) -> Floats:
-    """Return a stationary Gaussian series of variance 1 that forgets over `seconds`."""
+    """Return a stationary Gaussian series of variance 1 with correlation time `seconds`."""
     a = np.exp(-1 / max(seconds, 0.2))
     white = rng.standard_normal(n)
     white[0] /= np.sqrt(1 - a * a)

@@ -1,8 +1,8 @@
-"""A school's day: bells move people, people do things, fans and weather follow the clock.
+"""A school's day: what people do follows the bells, fans and weather follow the clock.
 
-Every act but the rare ones has a person behind it: visitors arrive in groups where the bells let
-them, each flushes, washes, dries, sprays with probabilities of the room. Custodians come after
-school. Building-wide events touch all rooms, each by its own leak.
+Except for rare acts, a visitor causes every act: visitors arrive in groups when the bells allow,
+and flush, wash, dry their hands or spray with the room's probabilities. Custodians come after
+school. Building-wide events affect each room according to its leakage.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _RARE_PER_DAY: Final[Mapping[str, tuple[float, float]]] = {
     "humidifier": (0.01, 0.2),
     "cleaning": (0.3, 2.0),
 }
-"""Mean number on a school day, by room."""
+"""Mean number per room and school day."""
 
 
 @dataclass(frozen=True, slots=True)
 class BuildingEvent:
-    """Smoke or dust from outside, felt in all rooms: a rise and a fall over `hours`."""
+    """Smoke or dust from outside in all rooms, which rises and falls over `hours`."""
 
     style: str
     start: float
@@ -52,22 +52,22 @@ class BuildingEvent:
 
 @dataclass(frozen=True, slots=True)
 class School:
-    """What the rooms of a world share.
+    """Properties that all rooms of a world share.
 
     Attributes
     ----------
     activity : ndarray, shape (seconds,)
-        How many people move, 1 at breaks.
+        How many people move around; 1 is a break.
     days : float
-        School days that the world holds, by activity.
+        Number of school days in the world, weighted by activity.
     in_use : ndarray of bool, shape (seconds,)
         Whether the building's fans run.
     vape_styles : ndarray
         Shares of `acts.VAPE_STYLES`.
     humidity, temperature : float
-        Of the season, %RH and °C.
+        Seasonal means, %RH and °C.
     outdoor : ndarray, shape (seconds,)
-        Relative course of PM2.5 from outside.
+        Relative PM2.5 from outside over time.
     """
 
     activity: Floats
@@ -88,7 +88,7 @@ class School:
         profile = _bells(rng, np.arange(DAY_S) / 3600)
         activity = profile[(hour * 3600).astype(np.intp) % DAY_S]
         activity[~weekday] *= 0.03
-        # Season: dry heated winters, humid late summers.
+        # season: dry heated winters, humid late summers
         season = rng.uniform(-1, 1)
         events = tuple(_building_event(rng, seconds) for _ in range(rng.poisson(seconds / 2.0e5)))
         outdoor = np.exp(np.interp(np.arange(seconds), *_slow(rng, seconds, 5400, 0.3)))
@@ -105,7 +105,7 @@ class School:
 
 
 def _bells(rng: np.random.Generator, hour: Floats) -> Floats:
-    """Return activity by the hour of the day."""
+    """Return the activity at each hour of the day."""
     activity = np.full(hour.size, 0.003)
     begin, lesson = rng.uniform(7.4, 9.0), rng.uniform(40, 90) / 60
     passing, lunch = rng.uniform(4, 12) / 60, rng.uniform(25, 50) / 60
@@ -125,7 +125,7 @@ def _bells(rng: np.random.Generator, hour: Floats) -> Floats:
 
 
 def _slow(rng: np.random.Generator, seconds: int, step: int, sigma: float) -> tuple[Floats, Floats]:
-    """Return knots of a slow course around 0."""
+    """Return knots of a slow fluctuation around 0."""
     knots = np.arange(0, seconds + 2 * step, step, dtype=float)
     return knots, sigma * correlated(rng, knots.size, 4)
 
@@ -153,17 +153,17 @@ class Habits:
     Attributes
     ----------
     visitors : float
-        On a school day.
+        Visitors per school day.
     after : mapping of str to float
-        Probability of an act of each visitor.
+        Probability that a visitor performs each act.
     rare : mapping of str to float
-        Means of rare acts on a school day.
+        Mean number of rare acts per school day.
     vape_factor : float
-        Vaping relative to other rooms.
+        Frequency of vaping, relative to other rooms.
     masked : float
-        Share of vaping sessions that something is to cover.
+        Share of vaping sessions that people try to mask.
     dispenser_s : float
-        Interval of an automatic freshener, 0 for none.
+        Interval of an automatic freshener; 0 for none.
     """
 
     visitors: float
@@ -199,7 +199,7 @@ class Habits:
 
 
 def times(rng: np.random.Generator, rate: Floats, mean: float) -> Floats:
-    """Draw Poisson times with a course `rate` and `mean` expected in all."""
+    """Draw Poisson times with a relative `rate` over time and an expected total of `mean`."""
     total = np.cumsum(rate)
     return np.sort(
         np.searchsorted(total, rng.uniform(0, total[-1], rng.poisson(mean))).astype(float)
@@ -213,9 +213,9 @@ def happenings(
     habits: Habits,
     rates: tuple[float, float],
 ) -> Iterator[Act]:
-    """Draw what happens in a room, by the rates of vaping and of nuisances.
+    """Draw the events in a room, given the rates of vaping and nuisances.
 
-    Acts of kind "" are only presence and leave no truth.
+    Acts of kind "" only make a person present; the truth omits them.
     """
     vape_rate, nuisance_rate = rates
     activity = school.activity
@@ -262,20 +262,20 @@ def _session(
         cover = "spray" if rng.random() < 0.7 else "steam"
         act = acts.SIMPLE_ACTS[cover](rng, room, session.end + rng.uniform(-20, 40))
         yield replace(act, kind="mask", style=cover)
-    elif rng.random() < 0.06:  # in air that something else has filled
+    elif rng.random() < 0.06:  # in air already filled by something else
         before = str(rng.choice(["spray", "steam", "dust"]))
         yield acts.SIMPLE_ACTS[before](rng, room, max(0.0, onset - rng.uniform(10, 240)))
 
 
 def site_release(event: BuildingEvent, seconds: int) -> Floats:
-    """Return the course of a building-wide event, at most 1."""
+    """Return a building-wide event's strength over time, at most 1."""
     now = np.arange(seconds)
     middle, width = (event.start + event.end) / 2, max(event.end - event.start, 600) / 5
     return np.asarray(np.exp(-0.5 * ((now - middle) / width) ** 2))
 
 
 def air_changes(rng: np.random.Generator, school: School, fan_h: float, leak_h: float) -> Floats:
-    """Return a room's air changes an hour: fan by schedule, motion or always, doors at breaks."""
+    """Return hourly air changes: the fan (by schedule, motion or always on), doors at breaks."""
     habit = rng.choice(["schedule", "always", "off", "motion"], p=[0.45, 0.3, 0.1, 0.15])
     fan = np.zeros(school.activity.size)
     if habit == "schedule":

@@ -1,8 +1,9 @@
-"""Aerosol as size classes that evaporate and deposit, and what an instrument's light makes of them.
+"""Aerosol in size classes that evaporate and deposit, and an optical instrument's response.
 
-A release is a lognormal in mass, cut into classes. Each class loses a fast and a slow liquid by
-the d² law (lifetime ∝ d0²), which leaves a residue, and settles by its size of the moment. A
-channel of an instrument is a response by diameter, so its signal follows number and size, not mass.
+A release has a lognormal mass distribution, divided into classes. From each class, a fast and a
+slow liquid evaporate by the d² law (lifetime ∝ d0²) and leave a residue; it settles according to
+its current size. An instrument's channel is a response by diameter, so its signal follows number
+and size, not mass.
 """
 
 from __future__ import annotations
@@ -20,27 +21,27 @@ if TYPE_CHECKING:
 
 DIAMETERS_UM: Final = np.geomspace(0.02, 60.0, 120)
 AGES_S: Final = np.concatenate([np.arange(60.0), np.geomspace(60.0, 28_800.0, 90)])
-"""Ages at which kernels are computed; between them they are interpolated."""
+"""Ages at which kernels are computed; they are interpolated in between."""
 
 _CLASSES: Final = np.linspace(-2.4, 2.4, 13)
 _SHARES: Final = np.exp(-(_CLASSES**2) / 2) / np.exp(-(_CLASSES**2) / 2).sum()
-_LIFETIME_PER_E_FOLD: Final = 1 / (1 - np.exp(-2 / 3))  # of mass that falls as (1 - t/T)^1.5
+_LIFETIME_PER_E_FOLD: Final = 1 / (1 - np.exp(-2 / 3))  # for a mass that decreases as (1 - t/T)^1.5
 
 
 @dataclass(frozen=True, slots=True)
 class Aerosol:
-    """Lognormal in mass with two volatile liquids and a residue.
+    """Aerosol with a lognormal mass distribution, two volatile liquids and a residue.
 
     Attributes
     ----------
     median_um, gsd : float
         Mass median diameter and geometric standard deviation when released.
     fast, slow : float
-        Volume shares of the liquids; the rest does not evaporate.
+        Volume shares of the two liquids; the rest does not evaporate.
     fast_s, slow_s : float
-        Time in which a droplet of median size loses 63 % of each, seconds.
+        Time in which a median droplet loses 63 % of each liquid, seconds.
     density : float
-        g/cm³.
+            In g/cm³.
     """
 
     median_um: float
@@ -57,9 +58,9 @@ class Aerosol:
         Parameters
         ----------
         rows : ndarray, shape (channels, len(DIAMETERS_UM))
-            Responses by diameter to 1 particle/cm³; the first is mass at density 1.
+            Responses by diameter to 1 particle/cm³; the first is the mass at density 1.
         deposition : float
-            Loss of particles relative to a still room.
+            Particle loss, relative to still air.
 
         Returns
         -------
@@ -84,7 +85,7 @@ class Aerosol:
 
 
 def deposition_h(diameter_um: Floats) -> Floats:
-    """Return losses to surfaces in a still room, per hour: 0.3 at 0.4 µm, 4 at 10 µm."""
+    """Return losses to surfaces in still air, per hour: 0.3 at 0.4 µm, 4 at 10 µm."""
     return 0.28 + np.minimum(0.04 * diameter_um**2, 25.0)
 
 
@@ -94,24 +95,24 @@ def above(cut_um: float, sharpness: float = 12.0) -> Floats:
 
 
 def sphere_mass(scale: float = 1.0) -> Floats:
-    """Return µg/m³ of 1 particle/cm³ by diameter, sized `scale` of its true diameter."""
+    """Return the mass of 1 particle/cm³, µg/m³, by diameter; sizes are scaled by `scale`."""
     return np.pi / 6 * (scale * DIAMETERS_UM) ** 3
 
 
 def ideal_mass(cut_um: float) -> Floats:
-    """Return the mass below an impactor's cut, by diameter."""
+    """Return the mass that passes an impactor, by diameter."""
     return sphere_mass() * (1 - above(cut_um, 8.0))
 
 
 def scatter(wavelength_um: float, index_m1: float, knee: float) -> Floats:
-    """Return the light scattered to the side by diameter: d⁶ below the knee, d² with ripple above.
+    """Return sideways scattered light by diameter: d⁶ below the knee, d² with ripple above.
 
     Parameters
     ----------
     index_m1 : float
         Refractive index minus 1, which sets the ripple (anomalous diffraction).
     knee : float
-        Size parameter π d/λ between the two laws.
+        Size parameter π d/λ at which d² replaces d⁶.
     """
     x = np.pi * DIAMETERS_UM / wavelength_um
     ripple = 1 + 0.2 * np.sin(2 * x * index_m1) * np.exp(-x / 25)

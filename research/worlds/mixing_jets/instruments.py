@@ -1,8 +1,8 @@
 """How devices measure the air at their inlet: light, firmware, gas algorithms, clocks.
 
-A particle engine is a set of linear channels (responses by diameter) and a firmware that turns
-their lagged signals into columns. A model joins an engine with gas and climate sensors, intervals
-and habits; a unit is a model with gains, lags, noise and faults of its own.
+A particle engine has linear channels (responses by diameter), and its firmware turns their lagged
+signals into columns. A model combines an engine with gas and climate sensors, intervals and
+firmware properties; a unit is one device of a model with individual gains, lags, noise and faults.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Columns = dict[str, Floats]
 
 AMBIENT: Final = Aerosol(0.5, 2.0, density=1.5)
-"""Aerosol of a room without events, against which scatter is calibrated."""
+"""Background aerosol, against which the scatter is calibrated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ class Air:
     particles : ndarray, shape (channels, seconds)
         Signals of the engine's channels; the first is ideal PM2.5.
     mox : ndarray
-        ppm of ethanol that a MOX sensor feels.
+        Response of a MOX sensor, in ppm of ethanol.
     humidity, temperature, co2 : ndarray
-        %RH, °C, ppm.
+        In %RH, °C and ppm.
     """
 
     particles: Floats
@@ -71,12 +71,12 @@ def _lagged(series: Floats, seconds: float) -> Floats:
 
 
 class Engine:
-    """Optical particle sensor with lag and gain of its own."""
+    """Optical particle sensor with its lag and gain."""
 
     noise: tuple[float, float] = (0.3, 0.015)
-    """Of PM2.5: µg/m³ and relative."""
+    """Noise of PM2.5: absolute in µg/m³, and relative."""
     flow_cm3_s = 1.0
-    """Air that counts come from."""
+    """Volume of air in which particles are counted."""
     lag_s = (2.0, 10.0)
     start_s = (8, 30)
 
@@ -89,14 +89,14 @@ class Engine:
         self.tune(rng)
 
     def channels(self, rng: np.random.Generator) -> Floats:
-        """Return responses by diameter; the first is what calibration looks at."""
+        """Return responses by diameter; calibration uses the first."""
         raise NotImplementedError
 
     def tune(self, rng: np.random.Generator) -> None:
-        """Draw the firmware's constants."""
+        """Draw the firmware's constants at random."""
 
     def firmware(self, signal: Floats) -> Columns:
-        """Return columns from lagged channels, without noise."""
+        """Compute columns from lagged channels, without noise."""
         raise NotImplementedError
 
     def measure(self, particles: Floats) -> Columns:
@@ -105,10 +105,10 @@ class Engine:
 
 
 class Plantower(Engine):
-    """PMS5003/7003: one photometer whose firmware spreads a fixed size distribution.
+    """PMS5003/7003: a photometer whose firmware assumes a fixed size distribution.
 
-    Single scatter events of particles most of which miss the beam: large ones weigh like d², so
-    dust hardly counts, and two size classes at most are told apart.
+    It sees single particles, but most miss the beam. The response to large ones grows only with d²,
+    so dust hardly registers; it distinguishes at most two size classes.
     """
 
     flow_cm3_s = 10.0
@@ -142,7 +142,7 @@ class Plantower(Engine):
             "n100": n03 * 0.0007 * shape**2,
         }
         for name, value in (("pm1", pm1), ("pm25", pm25), ("pm10", pm10)):
-            # The "atmospheric" table: 1:1 when clean, two thirds when dense.
+            # the "atmospheric" values: 1:1 in clean air, two thirds in dense air
             columns[name] = (
                 value * (1 - np.clip((value - 30) / 50, 0, 1) / 3) if self.is_atmospheric else value
             )
@@ -150,7 +150,7 @@ class Plantower(Engine):
 
 
 class Sensirion(Engine):
-    """SPS30 and SEN5x: counts up to about 3 µm, what is larger is extrapolated."""
+    """SPS30 and SEN5x: count particles up to about 3 µm and extrapolate larger ones."""
 
     noise = (0.25, 0.025)
     flow_cm3_s = 5.0
@@ -178,7 +178,7 @@ class Sensirion(Engine):
         self.full_cm3 = log_uniform(rng, 4000, 40_000)
 
     def firmware(self, signal: Floats) -> Columns:  # noqa: D102
-        # Pulses overlap in dense plumes.
+        # pulses overlap in dense plumes
         pass_through = 1 / (1 + signal[2] / self.full_cm3)
         mass, middle = self.scale * pass_through * signal[:2]
         pm1 = np.maximum(mass - middle, 0) * 0.97 + 0.2 * middle
@@ -196,7 +196,7 @@ class Sensirion(Engine):
 
 
 class OpcN3(Engine):
-    """Alphasense OPC-N3: real bins from 0.35 µm, which dense plumes fill with coincidences."""
+    """Alphasense OPC-N3: true bins from 0.35 µm; dense plumes cause coincidence errors."""
 
     noise = (0.05, 0.02)
     flow_cm3_s = 4.6
@@ -213,7 +213,7 @@ class OpcN3(Engine):
         return np.vstack([pm25, pm1, pm10, lower, *counts])
 
     def tune(self, rng: np.random.Generator) -> None:  # noqa: D102
-        # Not scaled to ambient air, most of which is too small for it.
+        # not calibrated in ambient air, because most ambient particles are too small for it
         self.scale = self.gain * rng.uniform(0.5, 1.2)
         self.full = rng.uniform(70, 110)
         self.oversized = rng.uniform(0.8, 1.8)
@@ -241,7 +241,7 @@ class OpcN3(Engine):
 
 
 class Sds011(Engine):
-    """Nova SDS011: a photometer with two columns, PM10 mostly a multiple of PM2.5."""
+    """Nova SDS011: a photometer with two columns; PM10 is mostly a multiple of PM2.5."""
 
     noise = (0.3, 0.03)
     flow_cm3_s = 10.0
@@ -262,24 +262,24 @@ class Sds011(Engine):
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Device as sold: engine, intervals, gas sensors that may sit beside it.
+    """A device model: its engine, intervals and possible gas sensors.
 
     Attributes
     ----------
     gas : tuple of str
-        Of which each unit has one.
+        Possible gas sensors; each unit has one of them.
     columns : frozenset of str
-        Particle columns that it reports; empty for all of the engine.
+        Particle columns that it reports; empty for all columns of the engine.
     steps : tuple of float
         Resolution of PM and counts.
     averaged : float
-        Chance that a unit reports means over its interval and not the last second.
+        Probability that a unit reports means over its interval, not the last second.
     climate, co2 : float
-        Chance of RH/T and of CO2.
+        Probability that a unit has an RH and temperature sensor, or a CO2 sensor.
     artifacts : tuple of float
-        One-sample jumps a day.
+        Range of single-sample jumps per day.
     limits : tuple of float
-        Highest PM and count that it reports.
+        Highest PM value and count that it reports.
     """
 
     name: str
@@ -345,7 +345,7 @@ class Unit:
     Parameters
     ----------
     rng : numpy.random.Generator
-        Of the room.
+        The room's generator.
     """
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -361,23 +361,23 @@ class Unit:
         self._has_climate = rng.random() < self.model.climate
         self._has_co2 = rng.random() < self.model.co2
         self._is_averaged = rng.random() < self.model.averaged
-        # A fan that wakes before each reading spares the laser.
+        # to spare the laser, the fan starts only before each reading
         self._wakes_s = rng.uniform(8, 30) if self.interval == 60 and rng.random() < 0.2 else 0.0
         self._warmth = rng.uniform(0.3, 5.0)
         self._humidity_lag, self._heat_lag = log_uniform(rng, 8, 60), log_uniform(rng, 30, 300)
 
     def case_humidity(self, air_humidity: Floats, temperature: Floats) -> Floats:
-        """Return %RH in the warm case."""
+        """Return the relative humidity in the warm case, %."""
         ratio = saturation_g_m3(temperature) / saturation_g_m3(temperature + self._warmth)
         return air_humidity * ratio
 
     def report(self, air: Air, skip: int) -> tuple[Floats, Columns]:
-        """Sample, digest and lose.
+        """Sample the air, process it in firmware and lose some readings; return what arrives.
 
         Returns
         -------
         time : ndarray
-            Seconds of the world, without the `skip` first.
+            Seconds since the world's start, without the first `skip` seconds.
         columns : dict
         """
         rng, seconds = self._rng, air.mox.size
@@ -402,7 +402,7 @@ class Unit:
         return time, self._noisy(sampled)
 
     def _outages(self, seconds: int) -> tuple[list[int], list[tuple[float, float]]]:
-        """Draw power cuts (which restart the firmware) and losses of the network."""
+        """Draw power outages, which restart the firmware, and network outages."""
         rng, days = self._rng, seconds / 86_400
         outages = []
         boots = [0]
@@ -415,7 +415,7 @@ class Unit:
         return sorted(boots), outages
 
     def _digest(self, columns: Columns, boots: list[int]) -> Columns:
-        """Keep what the model reports, with the first readings after a start."""
+        """Select the columns that the model reports, and apply start-up effects."""
         chosen = self.model.columns
         out = {name: value for name, value in columns.items() if not chosen or name in chosen}
         ramp_s = self._rng.uniform(*self.engine.start_s)
@@ -472,7 +472,7 @@ class Unit:
         return sampled
 
     def _coarse_hits(self, sampled: Columns, volume: float) -> Floats:
-        """Return the deviation of a real counter's PM10 caused by single coarse particles."""
+        """Return the error of a counter's PM10 due to the small number of coarse particles."""
         value = sampled.get("pm10", np.zeros(1))
         if "n50" not in sampled or not isinstance(self.engine, OpcN3):
             return np.zeros(value.size)
@@ -500,7 +500,7 @@ class Unit:
         if self.gas == "sgp4x":
             return self._sensirion_gas(air, felt, boots)
         if self.gas == "sgp30":
-            # Counts from the cleanest air it has learned.
+            # relative to the cleanest air so far
             hourly = _lagged(felt, 600)
             clean = np.minimum.accumulate(hourly * (1 + 1e-6 * np.arange(felt.size)))
             ppb = 1000 * rng.lognormal(0, 0.3) * np.maximum(felt - rng.uniform(0.6, 1) * clean, 0)
@@ -535,6 +535,6 @@ class Unit:
 
 
 def _larger(sampled: Mapping[str, Floats]) -> list[tuple[str, str]]:
-    """Pair count columns: more are larger than 0.3 µm than larger than 0.5 µm."""
+    """Return pairs of count columns: counts above 0.3 µm exceed counts above 0.5 µm."""
     names = [name for name in ("n100", "n50", "n25", "n10", "n05", "n03") if name in sampled]
     return list(pairwise(names))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _LEARNING_S: Final = 3600
-"""Time before the world in which gas algorithms settle."""
+"""Time before the start in which gas algorithms settle."""
 _TO_UNIX: Final = EPOCH - _LEARNING_S
 
 
@@ -56,7 +56,7 @@ def mixing_jets(
 
 
 def draw_room(rng: np.random.Generator) -> Room:
-    """Draw a restroom of 15-80 m³ with a sensor at the ceiling or high on a wall."""
+    """Draw a restroom of 15-80 m³ with a sensor on the ceiling or high on a wall."""
     volume, height = log_uniform(rng, 15, 80), rng.uniform(2.4, 3.2)
     shape = rng.uniform(1.0, 2.2)
     wide = np.sqrt(volume / height / shape)
@@ -130,7 +130,7 @@ def _background(
     inlet: Inlet,
     base: Floats,
 ) -> tuple[Air, list[Act]]:
-    """Add what is there without acts: outdoor air, building-wide events, fog near saturation."""
+    """Add the background: outdoor air, building-wide events, fog near saturation."""
     rows, n = unit.engine.rows, inlet.seconds
     particles = inlet.values[: len(rows)]
     mox, water, heat, co2 = inlet.values[len(rows) :]
@@ -149,7 +149,7 @@ def _background(
         mox_base += event.ppm * course
         if event.end > _LEARNING_S:
             more.append(Act("site", event.style, max(event.start, _LEARNING_S), event.end, ()))
-    if rng.random() < 0.1:  # a reed diffuser: glycol and scent all day
+    if rng.random() < 0.1:  # a reed diffuser releases glycol and scent all day
         mox_base += rng.uniform(0.27, 0.53) * unit.mox["glycol"] + 0.03 * unit.mox["alcohol"]
         more.append(Act("diffuser", "", float(_LEARNING_S), float(n - 1), ()))
 
@@ -159,7 +159,7 @@ def _background(
     vapor *= np.exp(0.3 * np.interp(np.arange(n), *_knots(rng, n)))
     temperature += heat
     humidity = 100 * (vapor + water) / saturation_g_m3(temperature)
-    # Condensation holds the rest.
+    # the rest condenses
     humidity = np.where(
         humidity > 93, 99.5 - 6.5 * np.exp(-np.maximum(humidity - 93, 0) / 6.5), humidity
     )
@@ -181,6 +181,6 @@ def _background(
 
 
 def _knots(rng: np.random.Generator, seconds: int) -> tuple[Floats, Floats]:
-    """Return a course around 0 that changes over hours."""
+    """Return a fluctuation around 0 that changes over hours."""
     knots = np.arange(0, seconds + 5400, 2700, dtype=float)
     return knots, 0.3 * correlated(rng, knots.size, 3)

@@ -1,11 +1,11 @@
-"""School restrooms by Lagrangian puffs.
+"""World of Lagrangian puffs in school restrooms.
 
-Every act releases some tens of parcels, which drift, grow, reflect at the walls and leave by the
-exhaust grille. Droplets follow a d² law in 52 slices of size, slowed by the vapor of their own
-plume; background particles grow with humidity. Gases come in five families. Each sensor is of a
-make of its own.
+Every act releases tens of parcels, which drift, grow, reflect off the walls and leave through the
+exhaust grille. Droplets follow a d² law in 52 size slices, slowed by the vapor of their plume;
+background particles grow with humidity. There are five families of gases. Each room's sensor is
+drawn from several makes.
 
-The order of random draws is part of the world: a change of it makes another world of every seed.
+The order of random draws is part of the world: a change in the order changes every seed's world.
 """
 
 from research.worlds.parcels.simulate import parcels

@@ -1,4 +1,4 @@
-"""The air at the sensor's inlet, second by second: clouds, the mixed remainder, background."""
+"""The air at the sensor's inlet by second: clouds, the mixed remainder and the background."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     from research.worlds.parcels.rooms import Room
 
 _STEP_S: Final = 5
-"""Of the mixed remainder."""
+"""Time step of the mixed remainder, s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Air:
     """Air at the inlet by second.
 
-    - `particles`, `background` (steps, BINS): µg/m³, with and without what people release.
+    - `particles`, `background` (steps, BINS): µg/m³, with and without people's releases.
     - `gases` (steps, 5): ppb by family; `tvoc`: ppb of the background; `rh` %, `temp` °C, `co2`
       ppm.
     """
@@ -58,9 +58,9 @@ class Air:
 
 
 def mix_air(day: Day) -> tuple[Air, list[Excess]]:
-    """Return the air at the inlet and what each vaping session alone brings there.
+    """Return the air at the inlet, and the part of it from each vaping session.
 
-    Adds what happens to the whole building to the acts of the day.
+    Building-wide events are added to the day's acts.
     """
     sessions = [
         Excess(
@@ -82,7 +82,7 @@ def mix_air(day: Day) -> tuple[Air, list[Excess]]:
 
 
 def _site_air(day: Day) -> Floats:
-    """Return the air that replaces the room's, every _STEP_S, mg/m³ by substance."""
+    """Return the incoming air at each `_STEP_S`, mg/m³ by substance."""
     rng = day.rng
     penetration, delay = rng.uniform(0.25, 1.0), rng.uniform(0, 600)
     time = np.arange(day.room.all_s // _STEP_S + 1) * _STEP_S - WARM_UP_S
@@ -104,7 +104,7 @@ def _site_air(day: Day) -> Floats:
 
 
 def _mixed_remainder(room: Room, mixed_in: Floats, inflow: Floats) -> NDArray[np.float32]:
-    """Return old clouds and the building's air, well mixed but for a flutter, mg/m³."""
+    """Return old clouds and the building's air, well mixed except for a fluctuation, mg/m³."""
     rng = room.rng
     loss = np.concatenate([room.deposition, room.sorption, [rng.uniform(0.3, 1.5)]])
     steps = room.all_s // _STEP_S
@@ -179,14 +179,14 @@ def _background(day: Day, rh: Floats) -> Floats:
     growth = (1 + kappa * activity / (1 - activity)) / (1 + kappa * 0.35 / 0.65)
     growth = np.maximum(growth, 0.8)
     air: Floats = level[:, None] * (fine[None] * growth[:, None] + coarse[None])
-    grown = np.clip((growth - 1) * 0.12, 0, 0.6)[:, None] * air[:, :-4]  # into the next bin
+    grown = np.clip((growth - 1) * 0.12, 0, 0.6)[:, None] * air[:, :-4]  # moves to the next bin
     air[:, :-4] -= grown
     air[:, 1:-3] += grown
     return air
 
 
 def _mist(day: Day, rh: Floats) -> Floats:
-    """Return the mist of hot streams in air close to saturation, µg/m³ by bin."""
+    """Return the mist from hot water in air close to saturation, µg/m³ by bin."""
     droplets = to_bins(mode(1.0, day.rng.uniform(2.2, 6), 1.7) + mode(0.06, 0.6, 1.8))
     mist = np.zeros(len(rh))
     for steam in day.steam:

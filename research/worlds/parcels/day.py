@@ -1,4 +1,4 @@
-"""What happens in a room: releases to the air, acts, vaping sessions, people."""
+"""Events in a room: releases into the air, acts, vaping sessions, people."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from research.worlds.parcels.rooms import Room
 
 FOLLOWED_S: Final = 260
-"""Seconds for which a parcel is followed one by one; then it joins the mixed remainder."""
+"""Time for which a parcel is simulated; then it joins the mixed remainder, s."""
 
 _NO_DROPLETS: Final = np.zeros(len(SLICE_DIAMETER))
 _NO_DROPLETS.flags.writeable = False
@@ -26,8 +26,8 @@ _NO_DROPLETS.flags.writeable = False
 class Liquid(NamedTuple):
     """How droplets evaporate.
 
-    - `volatile`: share of their volume; `shrinking`: of the squared diameter, µm²/s, in clean
-      air; `saturation`: vapor of their own plume that stops it, mg/m³.
+    - `volatile`: share of the volume that evaporates; `shrinking`: decrease of the squared diameter
+      in clean air, µm²/s; `saturation`: vapor of the plume that stops it, mg/m³.
     """
 
     volatile: float
@@ -37,14 +37,14 @@ class Liquid(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """One release, as some tens of parcels.
+    """One release, simulated as tens of parcels.
 
-    - `start`: seconds after the world's begin; `delays`, `shares`: of each parcel.
+    - `start`: seconds after the world's start; `delays`, `shares`: one for each parcel.
     - `droplets`: mg by slice; `gases`: mg by substance; `water`: mg.
     - `jet`: initial velocity, m/s; `rise`, `rise_time`: buoyancy, m/s and s.
-    - `radius`: initial spread of a parcel, `scatter`: of their places, m.
-    - `follow_s`: age up to which the release has a spectrum of its own.
-    - `session`: number of the vaping session, -1 for other causes.
+    - `radius`: initial spread of a parcel, m; `scatter`: spread of the parcels' positions, m.
+    - `follow_s`: age up to which the release has its own size spectrum.
+    - `session`: number of the vaping session; -1 for other causes.
     """
 
     start: float
@@ -66,7 +66,7 @@ class Release:
 
 
 class Act(NamedTuple):
-    """Something done in the room or building, seconds after the world's begin."""
+    """Something done in the room or building; times are in seconds after the world's start."""
 
     kind: str
     style: str
@@ -75,7 +75,7 @@ class Act(NamedTuple):
 
 
 class Session(NamedTuple):
-    """One vaping session, seconds after the world's begin."""
+    """One vaping session; times are in seconds after the world's start."""
 
     style: str
     start: float
@@ -83,9 +83,9 @@ class Session(NamedTuple):
 
 
 class Steam(NamedTuple):
-    """A hot stream that may condense to mist.
+    """Hot running water, whose vapor may condense to mist.
 
-    - `mist`: highest mass, mg/m³; `threshold`: relative humidity where it begins, %.
+    - `mist`: highest mass, mg/m³; `threshold`: relative humidity at which it begins, %.
     """
 
     start: float
@@ -95,7 +95,7 @@ class Steam(NamedTuple):
 
 
 class Draft(NamedTuple):
-    """Movement of the air by a door, m/s."""
+    """Air movement caused by a door, m/s."""
 
     start: float
     velocity: float
@@ -104,7 +104,7 @@ class Draft(NamedTuple):
 
 @dataclass(slots=True)
 class Day:
-    """Record of a room's releases and people, filled by the sources."""
+    """Record of a room's releases and people; the sources fill it in."""
 
     school: School
     room: Room
@@ -124,17 +124,17 @@ class Day:
 
     @property
     def rng(self) -> Generator:
-        """The room's random numbers."""
+        """The room's random generator."""
         return self.room.rng
 
     @property
     def end(self) -> int:
-        """Seconds from the world's begin to the last reading."""
+        """Seconds from the world's start to the last reading."""
         return self.room.read_s - WARM_UP_S
 
     @property
     def occupancy(self) -> Floats:
-        """People in the room, by second."""
+        """Number of people in the room, by second."""
         return np.maximum(np.cumsum(self._people)[:-1], 0)
 
     @property
@@ -143,7 +143,7 @@ class Day:
         return self._heat[:-1]
 
     def index(self, time: float) -> int:
-        """Return the step of a time."""
+        """Return the index of the step at `time`."""
         return int(np.clip(time + WARM_UP_S, 0, self.room.all_s))
 
     def enter(self, start: float, end: float, people: float = 1.0) -> None:
@@ -152,12 +152,12 @@ class Day:
         self._people[self.index(end)] -= people
 
     def stir(self, start: float, end: float, strength: float) -> None:
-        """Add to the mixing of the air for a while."""
+        """Increase the mixing of the air for a while."""
         self._stirring[self.index(start)] += strength
         self._stirring[self.index(end)] -= strength
 
     def warm(self, time: float, kelvin: float) -> None:
-        """Warm the air at once."""
+        """Warm the air suddenly."""
         self._heat[self.index(time)] += kelvin
 
     def release(
@@ -181,13 +181,13 @@ class Day:
         in_stall: bool = False,
         is_drying: bool = False,
     ) -> None:
-        """Release substances; `is_drying` from a wet surface, ever slower. See `Release`."""
+        """Release substances (see `Release`); if `is_drying`, a wet surface emits less and less."""
         if not -WARM_UP_S + 5 <= start <= self.end - 5:
             return
         rng = self.rng
         if is_drying:
             delays = np.sort(-np.log(1 - rng.random(parcels) * 0.95)) / 3.0 * duration
-        elif parcels > 40 or duration > 60:  # burns steadily, with a flicker of its own
+        elif parcels > 40 or duration > 60:  # burns steadily, but flickers
             delays = (np.arange(parcels) + rng.random(parcels)) / parcels * duration
         else:
             delays = np.sort(rng.random(parcels)) * duration
@@ -214,7 +214,7 @@ class Day:
         )
 
     def stirred_room(self) -> Room:
-        """Return the room with the mixing and the drafts that people cause."""
+        """Return the room with the mixing and drafts that people cause."""
         stirring = np.maximum(np.cumsum(self._stirring)[:-1], 0)
         drift = self.room.drift_x.copy()
         for draft in self.drafts:

@@ -1,4 +1,4 @@
-"""Devices: the make of each room's sensor, its clock, its case, its faults."""
+"""Devices: the make, clock, case and faults of each room's sensor."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _INTERVALS: Final = {
     "GS601": ((10, 30, 60), (0.3, 0.3, 0.4)),
     "Meraki": ((30, 60), (0.35, 0.65)),
 }
-"""Reporting intervals of each model, seconds, and how usual they are."""
+"""Each model's reporting intervals in seconds, and their shares."""
 _VOC_SENSORS: Final = ("none", "SGP30", "SGP40", "SGP41raw", "BME680", "ENS160")
 
 
 class Record(NamedTuple):
-    """What one device sent.
+    """The readings that one device sent.
 
-    - `device`: its model; `interval_s`: nominal.
-    - `time` (readings,): seconds after the world's begin; `values` (readings, COLUMNS).
+    - `device`: its model; `interval_s`: nominal interval.
+    - `time` (readings,): seconds after the world's start; `values` (readings, COLUMNS).
     """
 
     device: str
@@ -47,7 +47,7 @@ class Record(NamedTuple):
 
 
 def measure(day: Day, air: Air) -> Record:
-    """Draw a device for the room and return what it sends of the air."""
+    """Draw a device for the room and return the readings that it sends."""
     school, rng = day.school, day.rng
     model = str(rng.choice(list(_INTERVALS), p=school.particle_sensors))
     voc = str(rng.choice(_VOC_SENSORS, p=school.voc_sensors))
@@ -76,7 +76,7 @@ def measure(day: Day, air: Air) -> Record:
 
 
 def _draw_times(rng: Generator, hours: float, interval_s: int) -> Floats:
-    """Draw when the device samples: a drifting clock with jitter."""
+    """Draw the device's sampling times: its clock drifts and has jitter."""
     count = int(hours * 3600 / interval_s) + 2
     nominal = rng.uniform(0, interval_s) + np.arange(count) * interval_s * (1 + rng.normal(0, 4e-5))
     scatter = float(rng.choice([0.01, 0.05, 0.25]))
@@ -123,9 +123,9 @@ def _sense_climate(unit: Unit, air: Air) -> dict[str, Floats]:
 def _break_line(
     unit: Unit, day: Day, time: Floats, columns: dict[str, Floats]
 ) -> NDArray[np.bool_]:
-    """Spoil `columns` as faults do; return which readings arrive.
+    """Apply faults to `columns`; return which readings arrive.
 
-    Lost readings and outages, hangs, jumps of one reading, restarts.
+    Faults are lost readings, outages, hangs, jumps in single readings, and restarts.
     """
     rng, samples = unit.rng, len(time)
     luck = rng.random(samples)

@@ -1,4 +1,4 @@
-"""Random numbers and slow series of the world."""
+"""Random numbers and slowly varying series."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def log_uniform(rng: Generator, low: float, high: float) -> float:
 def log_normal(
     rng: Generator, median: float, sigma: float, low: float = -inf, high: float = inf
 ) -> float:
-    """Draw a number whose logarithm is normal, clipped to a range."""
+    """Draw a lognormal number, clipped to a range."""
     return min(max(float(median * np.exp(sigma * rng.standard_normal())), low), high)
 
 
 def wander(rng: Generator, seconds: int, tau: float, sd: float, step: int = 1) -> Floats:
-    """Return a mean-reverting series (Ornstein-Uhlenbeck), one value a second.
+    """Return a mean-reverting series (Ornstein-Uhlenbeck) with one value per second.
 
-    Drawn every `step` seconds and interpolated.
+    It is drawn every `step` seconds and interpolated.
     """
     count = seconds // step + 3
     keep = np.exp(-step / tau)
@@ -43,7 +43,7 @@ def wander(rng: Generator, seconds: int, tau: float, sd: float, step: int = 1) -
 
 
 def lagged(series: Floats, tau: float) -> Floats:
-    """Return the series behind a first-order lag of `tau` seconds, settled at its first value."""
+    """Apply a first-order lag of `tau` seconds, starting settled at the first value."""
     keep = np.exp(-1.0 / max(tau, 1e-3))
     out, _ = lfilter([1 - keep], [1.0, -keep], series, axis=0, zi=np.atleast_1d(series[0] * keep))
     return np.asarray(out)

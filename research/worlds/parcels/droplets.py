@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from research.worlds.parcels.draws import Floats
 
 _TOGETHER: Final = 32
-"""Releases computed at a time, few enough for a processor's cache."""
+"""Number of releases computed together, small enough for the processor's cache."""
 _SPHERE_OF_SIGMA: Final = 15.75
-"""Volume of a Gaussian cloud in cubes of its standard deviation."""
+"""Volume of a Gaussian cloud, in units of its standard deviation cubed."""
 
 
 def evaporate(releases: Sequence[Release], radius: Floats, room_volume: float) -> dict[int, Floats]:
-    """Return the mass (mg) by age (s) and bin of the evaporating releases, by their number.
+    """Return the mass (mg) of each evaporating release by age (s) and bin, keyed by its number.
 
-    - `radius` (releases, FOLLOWED_S): mean spread of the parcels of each, m.
+    - `radius` (releases, FOLLOWED_S): mean spread of each release's parcels, m.
     """
     wet = [number for number, release in enumerate(releases) if release.liquid is not None]
     wet.sort(key=lambda number: releases[number].follow_s)
@@ -63,7 +63,7 @@ def _shrink(
         plume = np.minimum(_SPHERE_OF_SIGMA * wide**3 * strung_out, room_volume)
         unsaturated = np.clip(1 - evaporated / plume / saturation, 0.05, 1)
         shrunk = np.maximum(squared - (shrinking * unsaturated)[:, None], residue)
-        if np.array_equal(shrunk, squared):  # only residues are left
+        if np.array_equal(shrunk, squared):  # only residues remain
             mass[age + 1 :], diameter[age + 1 :] = mass[age], diameter[age]
             break
         squared = shrunk

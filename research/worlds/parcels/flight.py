@@ -1,12 +1,12 @@
 """The flight of parcels, and their contribution at the sensor.
 
-A parcel is a Gaussian cloud. Its middle drifts with the room's flow (two overturning cells, a
-drift, the breath's jet and warmth, eddies of its release and its own) and reflects at the walls;
-it grows by turbulent diffusion and loses mass to the exhaust grille in proportion to its kernel
-there. The sensor breathes the sum of the kernels at its inlet. After `FOLLOWED_S` what is left
-is mixed into the room.
+A parcel is a Gaussian cloud. Its center moves with the room's flow (two overturning cells, a drift,
+the jet and warmth of the breath, eddies of its release and of the parcel itself) and reflects off
+the walls. It grows by turbulent diffusion, and loses mass to the exhaust grille in proportion to
+its kernel there. The sensor measures the sum of the kernels at its inlet. After `FOLLOWED_S`, the
+rest is mixed into the room.
 
-A day of one room needs some 50 MB.
+One day of one room needs about 50 MB.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
     from research.worlds.parcels.rooms import Room
 
 _AXIS_EDDIES: Final = np.array([[1.0], [1.0], [0.6]])
-"""Turbulence by axis."""
+"""Relative turbulence along each axis."""
 _EXTRA_SENSOR: Final = 0.003
 _EXTRA_GRILLE: Final = 0.06
-"""Added to a parcel's variance for the size of the inlet and of the grille, m²."""
+"""Addition to a parcel's variance, for the size of the inlet and of the grille, m²."""
 _WIDE: Final = 0.14
-"""Variance in squared lengths of the room above which the cosine series is exact enough."""
+"""Variance, relative to the room's squared length, above which the cosine series is accurate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flight:
-    """All parcels of a room, flown for FOLLOWED_S.
+    """Paths of all parcels of a room over `FOLLOWED_S`.
 
-    - `bounds` (releases + 1,): parcels of each release.
+    - `bounds` (releases + 1,): index of each release's first parcel.
     - `first` (parcels,): first step; `share`: of the release's mass.
-    - `kernel` (FOLLOWED_S, parcels): what the sensor breathes of a parcel's mass, by age, 1/m³.
-    - `left` (parcels,): share that the grille did not take.
+    - `kernel` (FOLLOWED_S, parcels): concentration at the sensor per parcel mass, by age, 1/m³.
+    - `left` (parcels,): share that has not left through the grille.
     - `radius` (releases, FOLLOWED_S): mean spread, m.
     """
 
@@ -58,7 +58,7 @@ class Flight:
 
 
 def fly(room: Room, releases: Sequence[Release]) -> Flight:
-    """Fly all parcels."""
+    """Simulate the paths of all parcels."""
     rng, box = room.rng, room.box[:, None]
     counts = np.array([len(release.delays) for release in releases])
     bounds = np.concatenate([[0], np.cumsum(counts)])
@@ -132,7 +132,7 @@ def _kernel(at: Floats, place: Floats, variance: Floats, box: Floats) -> Floats:
 
 
 def _axis_kernel(at: float, place: Floats, variance: Floats, length: float) -> Floats:
-    """Return the density along one axis: images while narrow, a cosine series once wide."""
+    """Return the density along one axis: mirror images while narrow, a cosine series when wide."""
     is_wide = variance / (length * length) > _WIDE
     density = np.empty(len(place))
     x, s2 = place[~is_wide], variance[~is_wide]
@@ -149,22 +149,22 @@ def _axis_kernel(at: float, place: Floats, variance: Floats, length: float) -> F
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """PM2.5 that one vaping session alone brings to the inlet, µg/m³ by step from `first`."""
+    """PM2.5 at the inlet from one vaping session alone, µg/m³ by step, starting at `first`."""
 
     first: int
     pm25: Floats
 
     def add(self, step: int, pm25: Floats) -> None:
-        """Add a cloud that begins at `step`, as far as the session is followed."""
+        """Add a cloud that begins at `step`, up to the end of the session's record."""
         seen = self.pm25[step - self.first :][: len(pm25)]
         seen += pm25[: len(seen)]
 
 
 @dataclass(frozen=True, slots=True)
 class Breath:
-    """What passes the inlet.
+    """Substances that pass the inlet.
 
-    - `inhaled` (steps, SUBSTANCES): mg/m³; `mixed_in`: mg that join the mixed remainder.
+    - `inhaled` (steps, SUBSTANCES): mg/m³; `mixed_in`: mass that joins the mixed remainder, mg.
     """
 
     inhaled: NDArray[np.float32]
@@ -172,7 +172,7 @@ class Breath:
 
 
 def breathe(room: Room, releases: Sequence[Release], sessions: Sequence[Excess]) -> Breath:
-    """Fly all releases past the sensor; add what is of vaping to `sessions`."""
+    """Simulate all releases at the sensor; add the PM2.5 from vaping to `sessions`."""
     steps = room.all_s
     inhaled = np.zeros((steps, SUBSTANCES), np.float32)
     mixed_in = np.zeros((steps + 1, SUBSTANCES))
@@ -207,9 +207,10 @@ def breathe(room: Room, releases: Sequence[Release], sessions: Sequence[Excess])
 def _passages(
     room: Room, flight: Flight, number: int, follow_s: int, air_changed: Floats
 ) -> Iterator[tuple[int, Floats, float]]:
-    """Yield the parcels of a release that start together.
+    """Yield groups of a release's parcels that start together.
 
-    As first step, 1/m³ by age that the sensor breathes of the release, and share left at the end.
+    Each is a tuple: first step, concentration at the sensor per mass by age (1/m³), and share left
+    at the end.
     """
     low, high = flight.bounds[number : number + 2]
     starts, share = flight.first[low:high], flight.share[low:high]

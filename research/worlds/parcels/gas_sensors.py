@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class GasSignal:
-    """A sensor's outputs each second; None for those that its kind does not have."""
+    """A sensor's outputs by second; None for outputs that this kind does not have."""
 
     ppb: Floats | None = None
     index: NDArray[np.int32] | None = None
@@ -70,7 +70,7 @@ def _ticks(rng: Generator, effect: Floats, rh: Floats) -> NDArray[np.int64]:
 
 
 def _sgp30(rng: Generator, effect: Floats, rh: Floats) -> Floats:
-    """Return ppb above a baseline that the sensor learns."""
+    """Return the concentration above the baseline that the sensor learns, ppb."""
     seconds = len(effect)
     low = np.quantile(effect, 0.03) * rng.uniform(0.5, 1.05)
     baseline = np.minimum(low, lagged(effect, 40000))
@@ -85,7 +85,7 @@ def _sgp30(rng: Generator, effect: Floats, rh: Floats) -> Floats:
 
 
 def _estimate(rng: Generator, kind: str, effect: Floats, rh: Floats) -> Floats:
-    """Return ppb that firmware estimates from the resistance."""
+    """Return the concentration that firmware estimates from the resistance, ppb."""
     seconds = len(effect)
     gain = log_uniform(rng, 0.5, 1.8)
     ppb = gain * effect ** rng.uniform(0.85, 1.05)

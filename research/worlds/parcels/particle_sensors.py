@@ -23,18 +23,18 @@ _SENSIRION: Final = np.array(
     [0.02, 0.15, 0.5, 0.9, 1.0, 1.0, 0.95, 0.8, 0.5, 0.12, 0.05, 0.02, 0.01]
 )
 _SENSIRION_LARGE: Final = np.array([0, 0, 0, 0, 0, 0.02, 0.05, 0.18, 0.3, 0.2, 0.08, 0.04, 0.02])
-"""Share of the mass in each bin that the device sees."""
+"""Share of each bin's mass that the device detects."""
 _SPHERE: Final = 0.5236
 _COUNTS: Final = ("n03", "n05", "n10", "n25", "n50", "n100")
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One device and when it samples.
+    """One device and its sampling times.
 
-    - `gain`: of the unit; `drift`: factor at each sample.
-    - `steps` (samples,): second of each sample; `interval_s`: between them.
-    - `is_averaging`: reports means over its interval or half of it.
+    - `gain`: the unit's gain; `drift`: factor at each sample.
+    - `steps` (samples,): second of each sample; `interval_s`: time between samples.
+    - `is_averaging`: whether it reports means over its interval or half of it.
     """
 
     rng: Generator
@@ -46,7 +46,7 @@ class Unit:
     is_averaging: bool
 
     def noise(self) -> Floats:
-        """Draw standard normal noise, one a sample."""
+        """Draw standard normal noise, one value per sample."""
         return self.rng.standard_normal(len(self.steps))
 
     def sample(self, series: Floats) -> Floats:
@@ -66,15 +66,15 @@ class Unit:
 def sense_particles(unit: Unit, particles: Floats) -> dict[str, Floats]:
     """Return the particle columns of a unit.
 
-    - `particles` (seconds, BINS): at its inlet, µg/m³.
+    - `particles` (seconds, BINS): particles at its inlet, µg/m³.
     """
     return _FAMILIES[unit.model](unit, particles)
 
 
 def _plantower(unit: Unit, particles: Floats) -> dict[str, Floats]:
-    """Return what Plantower's sensors and their kin report: sizes hardly resolved.
+    """Return the readings of Plantower and similar sensors, which hardly resolve sizes.
 
-    Whole µg/m³, nearly blind to coarse dust.
+    Values are whole µg/m³; coarse dust is hardly detected.
     """
     rng = unit.rng
     inlet_s = _draw_inlet(unit)
@@ -109,7 +109,7 @@ def _plantower(unit: Unit, particles: Floats) -> dict[str, Floats]:
 
 
 def _plantower_counts(unit: Unit, fine: Floats, coarse: Floats, big: Floats) -> dict[str, Floats]:
-    """Return counts, which the firmware derives mostly from the mass."""
+    """Return the counts, which the firmware mostly derives from the mass."""
     rng = unit.rng
     above_03 = 1.85 * np.maximum(fine, 0.05) ** rng.uniform(0.88, 0.96)
     above_03 = above_03 * log_uniform(rng, 0.8, 1.4) * (1 - 0.3 * big)
@@ -135,7 +135,7 @@ def _plantower_counts(unit: Unit, fine: Floats, coarse: Floats, big: Floats) -> 
 
 
 def _sensirion(unit: Unit, particles: Floats) -> dict[str, Floats]:
-    """Return what SPS30, SEN5x and Meraki report: a fine and a large channel."""
+    """Return the readings of SPS30, SEN5x and Meraki, which have a fine and a coarse channel."""
     rng = unit.rng
     inlet_s = _draw_inlet(unit)
     scattered = lagged(particles @ _SENSIRION, inlet_s)
@@ -172,7 +172,7 @@ def _sensirion(unit: Unit, particles: Floats) -> dict[str, Floats]:
 
 
 def _opc(unit: Unit, particles: Floats) -> dict[str, Floats]:
-    """Return what an Alphasense OPC-N3 reports: counted particles, coincident when dense."""
+    """Return the readings of an Alphasense OPC-N3, which counts; dense air causes coincidence."""
     rng = unit.rng
     _draw_inlet(unit)
     efficiency = np.ones(BINS)

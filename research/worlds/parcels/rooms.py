@@ -1,4 +1,4 @@
-"""A restroom: its walls, its air change, the flow of its air, where people stand."""
+"""A restroom: its walls, air changes, air flow, and places where people stand."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ if TYPE_CHECKING:
     from numpy.random import Generator
 
 AFTERMATH_S: Final = 2600
-"""Simulated after the last reading, so that no cloud ends at an array's end."""
+"""Time simulated after the last reading, so that no cloud is cut off at an array's end."""
 
 _DEPOSITION_DIAMETER: Final = (0.06, 0.12, 0.3, 0.5, 1, 2.5, 5, 10, 20, 40)
 _DEPOSITION_H: Final = (0.9, 0.5, 0.28, 0.33, 0.55, 1.4, 3.4, 8, 24, 80)
 _PURE_GLYCEROL: Final = 0.42
-"""Evaporation against an isolated droplet of pure glycerol."""
+"""Evaporation, relative to an isolated droplet of pure glycerol."""
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
     """One room over the whole simulation.
 
-    - `rng`: the room's random numbers; the order of all draws is part of the world.
+    - `rng`: the room's random generator; the order of all draws is part of the world.
     - `read_s`: seconds until the last reading, warm-up included; `all_s`: until the end.
-    - `box`: length, width, height, m; `grille`, `sensor`, `door`: places in it; `volume`: m³.
-    - `eddy_speed`, `eddy_time`: of turbulence, m/s and s; `stall_damping`: of motion in a stall.
-    - `busy`, `vaping`: 0-1, by minute; `peak_visits`: an hour at full crowd.
-    - By second: `air_changes` an hour, `exhaust` in m³/s, `diffusivity` in m²/s, `cell_x` and
-      `cell_y` (overturning) and `drift_x` and `drift_y` in m/s.
-    - `still_diffusivity`: without ventilation or people.
-    - `deposition` by bin and `sorption` by gas: losses an hour. `evaporation`: factor.
+    - `box`: length, width, height, m; `grille`, `sensor`, `door`: positions; `volume`: m³.
+    - `eddy_speed`, `eddy_time`: speed and time scale of turbulence, m/s and s; `stall_damping`:
+      factor for motion in a stall.
+    - `busy`, `vaping`: 0-1, by minute; `peak_visits`: visits per hour when fully crowded.
+    - By second: `air_changes` per hour, `exhaust` in m³/s, `diffusivity` in m²/s, and in m/s the
+      overturning speeds `cell_x` and `cell_y` and the drift `drift_x` and `drift_y`.
+    - `still_diffusivity`: diffusivity without ventilation or people.
+    - `deposition` by bin and `sorption` by gas: hourly losses. `evaporation`: factor.
     """
 
     rng: Generator
@@ -67,11 +68,11 @@ class Room:
 
     @property
     def seconds(self) -> Floats:
-        """Seconds after the world's begin, of every step."""
+        """Time of every step, seconds after the world's start."""
         return np.arange(self.all_s, dtype=float) - WARM_UP_S
 
     def place(self, where: str) -> Floats:
-        """Draw a place such as ``stall`` or ``sink``; anywhere for other names."""
+        """Draw a position at a place such as ``stall`` or ``sink``; for other names, anywhere."""
         rng = self.rng
         length, width, _ = self.box
         if where in {"stall", "bowl"}:
@@ -168,7 +169,7 @@ def _in_ceiling(rng: Generator, box: Floats, *, below: float) -> Floats:
 
 
 def _draw_air_changes(rng: Generator, school: School, visits: Floats) -> Floats:
-    """Draw a schedule of ventilation; `visits` an hour, by second."""
+    """Draw a ventilation schedule; `visits` are per hour, by second."""
     high, low = log_uniform(rng, 3, 15), log_uniform(rng, 0.5, 2)
     control = str(
         rng.choice(

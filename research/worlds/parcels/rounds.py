@@ -1,4 +1,4 @@
-"""Dispensers, cleaning rounds, showers, and what is rare: smoke, incense, cooking, fog."""
+"""Dispensers, cleaning rounds, showers, and rare events: smoke, incense, cooking, fog."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def simulate_rounds(day: Day, fixtures: Fixtures, rate: float) -> None:
-    """Simulate everything but visits and vaping; what is rare at `rate` times its usual number."""
+    """Simulate all events except visits and vaping; rare ones at `rate` times the usual rate."""
     if day.rng.random() < 0.13:
         _run_dispenser(day, fixtures.dispenser)
     _clean(day)
@@ -109,7 +109,7 @@ def _run_showers(day: Day) -> None:
 
 
 def _draw_start(day: Day) -> float:
-    """Draw a time, likely when people also vape."""
+    """Draw a time, most likely when vaping is likely too."""
     rng, vaping = day.rng, day.room.vaping
     for _ in range(200):
         start = rng.uniform(0, day.end)

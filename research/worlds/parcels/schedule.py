@@ -1,4 +1,4 @@
-"""The school: its hours, its habits, its air, and what happens to the whole building."""
+"""The school: its hours, habits and air, and building-wide events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
 
 WARM_UP_S: Final = 3600
-"""Simulated before the first reading."""
+"""Time simulated before the first reading."""
 
 _DAY_MIN: Final = 1440
 
@@ -23,7 +23,7 @@ _DAY_MIN: Final = 1440
 class SiteEvent:
     """Polluted air around or inside the whole building.
 
-    - `start`: seconds after the world's begin; `particles`: µg/m³ by bin; `gases`: mg/m³.
+    - `start`: seconds after the world's start; `particles`: µg/m³ by bin; `gases`: mg/m³.
     """
 
     style: str
@@ -35,14 +35,14 @@ class SiteEvent:
 
 @dataclass(frozen=True, slots=True)
 class School:
-    """What the rooms of one school share.
+    """Properties that all rooms of one school share.
 
-    - `first_hour`, `weekday`: local hour and day of the week at the world's begin.
+    - `first_hour`, `weekday`: local hour and day of the week at the world's start.
     - `plan`: shape of the day; `opens`: local hour; `lesson`, `recess`, `lunch`: minutes.
-    - `lesson_share`, `lesson_vaping`, `evening`, `weekend`: share of the crowd, and of vaping, at
+    - `lesson_share`, `lesson_vaping`, `evening`, `weekend`: share of the crowd, or of vaping, at
       these times.
     - `pm25`: µg/m³; `hygroscopicity`: kappa of the background; `tvoc`: ppb; `co2`: ppm.
-    - `sanitizer`, `spray`: probability a visit; `smoking`: cigarettes a day and room.
+    - `sanitizer`, `spray`: probability per visit; `smoking`: cigarettes per day and room.
     - `styles`, `particle_sensors`, `voc_sensors`: shares by kind.
     """
 
@@ -78,7 +78,7 @@ class School:
     site_events: list[SiteEvent]
 
     def is_weekend(self, day: int) -> bool:
-        """Return whether the day (0: that of the world's begin) has no lessons."""
+        """Return whether a day has no lessons; day 0 is the world's first."""
         return (self.weekday + day) % 7 >= 5
 
     def hour(self, seconds: Floats) -> Floats:
@@ -187,9 +187,9 @@ def _draw_site_event(rng: Generator, hours: float) -> SiteEvent:
 
 
 def crowd(school: School, minutes: Floats) -> tuple[Floats, Floats]:
-    """Return how busy rooms are (0-1) and how much is vaped (0-1).
+    """Return how busy rooms are, and how much people vape, both 0-1.
 
-    - `minutes`: since the midnight before the world's begin, local.
+    - `minutes`: minutes since local midnight before the world's start.
     """
     day = (minutes // _DAY_MIN).astype(int)
     minute = minutes % _DAY_MIN

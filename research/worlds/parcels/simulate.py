@@ -1,4 +1,4 @@
-"""The world as a whole: rooms, one after the other, put together."""
+"""Simulate the rooms one after another, and merge their readings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cans and pumps: propellant, alcohol and scent, with coarse droplets that dry."""
+"""Cans and pumps: propellant, alcohol and scent, and coarse droplets that dry."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from numpy.random import Generator
 
 _CANS: Final = {"deodorant": 60, "hairspray": 90, "freshener": 40}
-"""Usual mass that stays in the air, mg."""
+"""Typical mass that stays airborne, mg."""
 _SATURATION: Final = 8000.0
 
 
 def press(day: Day, start: float, place: Floats, style: str) -> float:
-    """Release one press of a can, pump or dispenser; return its length in seconds."""
+    """Simulate one press of a can, pump or dispenser; return its length in seconds."""
     jet = _draw_jet(day.rng)
     duration = day.rng.uniform(0.5, 5)
     if style in _CANS:

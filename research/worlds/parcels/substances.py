@@ -1,6 +1,6 @@
-"""What parcels carry: particle mass in 13 bins of size, five families of gas, water vapor.
+"""Contents of parcels: particle mass in 13 size bins, five families of gas, water vapor.
 
-Droplets that evaporate are followed in 52 finer slices of size, four to a bin.
+Evaporating droplets are simulated in 52 finer size slices, four per bin.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ GAS_PPB: Final = {
     PROPELLANT: 440.0,
     SMOKE: 600.0,
 }
-"""Parts per billion of one mg/m³."""
+"""Parts per billion in 1 mg/m³."""
 
 _SLICES_A_BIN: Final = 4
 _SLICE_EDGES: Final = np.exp(
@@ -50,7 +50,7 @@ _BIN_OF_SLICE: Final = np.repeat(np.arange(BINS), _SLICES_A_BIN)
 
 
 def mode(mass: float, diameter: float, gsd: float) -> Floats:
-    """Return a lognormal mode of mass by slice.
+    """Return the mass of a lognormal mode by slice.
 
     - `diameter`: mass median, µm; `gsd`: geometric standard deviation.
     """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
 
 _GLYCEROL_SHRINKING: Final = 0.0263
-"""Of the squared diameter of an isolated droplet of pure glycerol, µm²/s."""
+"""Decrease of the squared diameter of an isolated droplet of pure glycerol, µm²/s."""
 _HIDDEN_AT: Final = {"sleeve": "stall", "bowl": "stall", "fan": "fan", "hold": "stall"}
 _ESCAPING: Final = {"sleeve": (0.04, 0.3), "bowl": (0.15, 0.6), "hold": (0.05, 0.25)}
 """Share of a hidden puff that reaches the room."""
@@ -26,7 +26,7 @@ _ESCAPING: Final = {"sleeve": (0.04, 0.3), "bowl": (0.15, 0.6), "hold": (0.05, 0
 
 @dataclass(frozen=True, slots=True)
 class _Vaper:
-    """One person in a session; `hiding` is empty in the open."""
+    """One person in a session; `hiding` is empty if they vape openly."""
 
     style: str
     hiding: str
@@ -40,7 +40,7 @@ class _Vaper:
 
 @dataclass(frozen=True, slots=True)
 class _Puff:
-    """Aerosol of one puff: mass mg, median µm and geometric deviation of its main mode."""
+    """Aerosol of one puff: mass in mg, and its main mode's median in µm and geometric deviation."""
 
     mass: float
     diameter: float
@@ -52,7 +52,7 @@ class _Puff:
 
 
 def simulate_vaping(day: Day, vape_rate: float) -> None:
-    """Simulate all sessions; `vape_rate` an hour at busy times, in a usual room."""
+    """Simulate all sessions; `vape_rate` is the number per hour in a typical room at busy times."""
     rng, room = day.rng, day.room
     preference = log_normal(rng, 1, 0.5, 0.2, 2.6)
     for minute, count in enumerate(rng.poisson(vape_rate * preference * room.vaping / 60)):
@@ -142,7 +142,7 @@ def _draw_puff(rng: Generator, vaper: _Vaper, evaporation: float) -> _Puff:
 
 
 def _exhale(day: Day, vaper: _Vaper, puff: _Puff, time: float, heading: float) -> float:
-    """Release one puff; return the direction in which the person now looks."""
+    """Release one puff; return the direction in which the person looks afterwards."""
     rng, hiding = day.rng, vaper.hiding
     mass = puff.mass * vaper.strength
     diameter = puff.diameter * (0.78 if mass < 0.25 else 1)

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Fixtures:
-    """What a room offers and how often visitors use it (probabilities a visit).
+    """A room's fixtures and how often visitors use them (probability per visit).
 
-    - `brush_dryer`: worn, with more dust; `rim_scent`: terpenes a flush, mg, None without.
-    - `dispenser`: place of an automatic freshener; `spray_shares`: by kind of can.
+    - `has_brush_dryer`: whether the dryer's brushes are worn and shed dust; `rim_scent`: terpenes
+      per flush, mg; None if there is no rim block.
+    - `dispenser`: position of an automatic freshener; `spray_shares`: share of each kind of can.
     """
 
     dryer: float
@@ -73,7 +74,7 @@ def draw_fixtures(school: School, room: Room) -> Fixtures:
 
 
 def simulate_visits(day: Day, fixtures: Fixtures, rate: float) -> None:
-    """Simulate all visits of the room, at `rate` times its usual number."""
+    """Simulate all visits to the room, at `rate` times the usual number."""
     rng, room = day.rng, day.room
     counts = rng.poisson(rate * room.busy * room.peak_visits / 60)
     starts = [

@@ -1,4 +1,4 @@
-"""A world whose plumes move through a grid of cells, stirred by random eddies."""
+"""World in which plumes move through a grid of cells, stirred by random eddies."""
 
 from __future__ import annotations
 

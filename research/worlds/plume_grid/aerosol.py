@@ -1,14 +1,14 @@
-"""Aerosol by size and volatility, and the gases beside it: the columns of a cell's air.
+"""Aerosol by size and volatility, and gases: the columns of a cell's air.
 
-Columns are six groups of nine size bins (µg/m³ of air), then the gases. Droplets of the liquid
-groups shrink by the d² law: a bin empties into the next smaller one at ``K / (d² - d'²)``, and the
-mass that does not arrive there becomes vapor. The air's own vapor slows it: glycol goes by the
-saturation of glycerol (0.1-0.2 ppm, 400-750 µg/m³), water by relative humidity, solvent by nothing.
-What cannot evaporate is emitted apart, at the size that remains of the droplet.
+The columns are six groups of nine size bins (µg/m³ of air), then the gases. Droplets of the liquid
+groups shrink by the d² law: each bin's droplets move to the next smaller bin at a rate of ``K / (d²
+- d'²)``, and the difference in mass becomes vapor. Vapor in the air slows this: for glycol, the
+saturation of glycerol counts (0.1-0.2 ppm, 400-750 µg/m³), for water the relative humidity;
+solvents are not slowed. The residue is emitted separately, at the size that the dried droplet has.
 
-From SCIENCE.md: lifetimes of droplets (section 1, 38 s for 1 µm of glycerol), e-folds of 8-60 s
-(pod), 20-180 s (mod), 60-600 s (THC) of section 8; deposition of section 5, coarse loss of sprays
-of section 3; growth ``1 + k RH / (1 - RH)`` by volume of section 2.
+From SCIENCE.md: lifetimes of droplets (section 1: 38 s for 1 µm of glycerol); e-folding times of
+8-60 s (pod), 20-180 s (mod), 60-600 s (THC) (section 8); deposition (section 5); loss of coarse
+spray droplets (section 3); volume growth of ``1 + k RH / (1 - RH)`` (section 2).
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ EDGES_UM: Final = np.array([0.1, 0.3, 0.5, 0.7, 1.0, 1.7, 2.5, 5.0, 10.0, 30.0])
 DIAMETERS_UM: Final = np.sqrt(EDGES_UM[1:] * EDGES_UM[:-1])
 BINS: Final = len(DIAMETERS_UM)
 COUNT_PER_UG: Final = 1.74 / DIAMETERS_UM**3
-"""Particles/cm³ of 1 µg/m³, at 1.1 g/cm³."""
+"""Particles/cm³ in 1 µg/m³ at a density of 1.1 g/cm³."""
 FINE: Final = slice(0, 6)
 """Bins below 2.5 µm."""
 
 VAPE, FOG, SOLVENT, WATER, VAPE_RESIDUE, INERT = (slice(i * BINS, (i + 1) * BINS) for i in range(6))
 LIQUIDS: Final = 4
-"""So many groups evaporate; they come first."""
+"""Number of groups that evaporate; they come first."""
 GLYCEROL, LIGHT, STICKY, VAPOUR, HEAT, CO2 = range(6 * BINS, 6 * BINS + 6)
-"""Glycerol vapor (µg/m³); gases that walls leave alone and those they take up (ppm of ethanol to
-a MOX sensor); water vapor (g/m³), heat (K) and CO2 (ppm) above the room's own."""
+"""Glycerol vapor (µg/m³); gases that walls don't absorb, and gases that they do (MOX response in
+ppm of ethanol); water vapor (g/m³), heat (K) and CO2 (ppm) above the room's background."""
 WIDTH: Final = CO2 + 1
 AEROSOL: Final = slice(0, 6 * BINS)
 
 GLYCEROL_UM2_S: Final = 1 / 38
-"""Shrinking of d² of pure glycerol in clean air."""
+"""Decrease of d² of pure glycerol in clean air, µm²/s."""
 SOLVENT_UM2_S: Final = 1.5
 WATER_UM2_S: Final = 400.0
 DEPOSITION_H: Final = np.array([0.3, 0.3, 0.4, 0.5, 0.7, 1.1, 2.0, 5.0, 20.0])
@@ -51,21 +51,21 @@ _CONDENSED: Final = np.array([0, 0, 0, 0, 0.2, 0.4, 0.4, 0, 0])
 
 
 def size_shares(median_um: float, spread: float) -> NDArray[np.float64]:
-    """Return the mass in each bin of a lognormal aerosol; its tails go to the outer bins.
+    """Return each bin's share of a lognormal aerosol's mass; the outer bins include its tails.
 
-    - `median_um`: of mass. `spread`: geometric standard deviation.
+    - `median_um`: mass median. `spread`: geometric standard deviation.
     """
     below = [0.5 * (1 + erf(log(e / median_um) / (log(spread) * sqrt(2)))) for e in EDGES_UM[1:-1]]
     return np.diff(np.array([0.0, *below, 1.0]))
 
 
 def speed_of(median_um: float, e_fold_s: float) -> float:
-    """Return evaporation relative to glycerol, so that mass falls to 1/e in `e_fold_s`."""
+    """Return the evaporation rate (1 is glycerol) at which mass falls to 1/e in `e_fold_s`."""
     return float(0.49 * median_um**2 / (GLYCEROL_UM2_S * e_fold_s))
 
 
 def saturation_g_m3(temperature: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return water vapor at 100 % relative humidity (Magnus), for °C."""
+    """Return the water vapor at 100 % relative humidity for a temperature in °C (Magnus)."""
     pressure = 611.2 * np.exp(17.62 * temperature / (243.12 + temperature))
     return np.asarray(pressure / (0.4615 * (temperature + 273.15)))
 
@@ -76,17 +76,17 @@ def evaporate(
     glycerol_saturation: NDArray[np.float64],
     humidity: NDArray[np.float64],
 ) -> None:
-    """Let droplets shrink for one second, in place.
+    """Shrink the droplets by one second's evaporation, in place.
 
     Parameters
     ----------
     air : ndarray, shape (rooms, cells, WIDTH)
     speed : ndarray, shape (rooms, LIQUIDS)
-        d² lost a second in clean air, µm².
+        Decrease of d² per second in clean air, µm².
     glycerol_saturation : ndarray, shape (rooms,)
-        µg/m³.
+        Saturation in µg/m³.
     humidity : ndarray, shape (rooms, cells)
-        Relative, 1 = saturated.
+        Relative humidity; 1 is saturated.
     """
     rooms, cells, _ = air.shape
     drive = np.ones((rooms, cells, LIQUIDS))
@@ -118,12 +118,12 @@ def grow(
 ) -> NDArray[np.float64]:
     """Return the sizes of dry particles in humid air.
 
-    - `bins` (n, BINS): dry mass, µg/m³. `humidity` (n,): relative, 1 = saturated. `uptake`: k.
+    - `bins` (n, BINS): dry mass, µg/m³. `humidity` (n,): relative; 1 is saturated. `uptake`: k.
     """
     h = np.clip(humidity, 0.0, 0.97)
     volume = 1 + uptake * h / (1 - h)
     wet = bins * volume[:, None]
-    # Sizes grow by the cube root: that share of a bin's width moves to the next bin.
+    # diameters grow by the cube root of the volume growth, which moves mass to the next bin
     widths = np.diff(np.log(EDGES_UM))[:-1]
     moving = wet[:, :-1] * np.minimum((np.log(volume) / 3)[:, None] / widths, 1.0)
     wet[:, :-1] -= moving

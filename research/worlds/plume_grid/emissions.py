@@ -1,10 +1,10 @@
-"""What each act releases into which cells of the air.
+"""Emissions of each act, and the cells that they enter.
 
-Ranges are those of the parameter table (SCIENCE.md, section 8), drawn uniformly or log-uniformly
-for each act. Ours, without a source: how much of a hidden puff the sleeve or the bowl retains, the
-share of an exhaled cloud in the upper layer, and a factor of 0.1-10 on the VOC of a vape, so that
-some sessions raise VOC by nearly nothing and some strongly. Sprays release 3-200 mg
-rather than 10-500, as cells keep in the air what a can also puts on skin and walls.
+Parameters are drawn uniformly or log-uniformly for each act, from the ranges in SCIENCE.md, section
+8. These have no source: how much of a hidden puff the sleeve or the toilet bowl retains, the share
+of an exhaled cloud in the upper layer, and a factor of 0.1-10 on a vape's VOC, so that some
+sessions hardly raise VOC and some raise it strongly. Sprays release 3-200 mg, not 10-500, because
+here all of it stays airborne, while a real can also wets skin and walls.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ETHANOL_PPM_M3_MG: Final = 0.53
-"""1 mg of ethanol in 1 m³."""
+"""Ppm of 1 mg of ethanol in 1 m³."""
 PG_PPM_M3_MG: Final = 0.33
 MASK_SHARE: Final = 0.12
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an act happens: a room, and the column of cells of who does it."""
+    """Where an act happens: the room, and the column of cells in which the person stands."""
 
     volume_m3: float
     air_changes_h: float
@@ -54,14 +54,14 @@ class Place:
     column: int
 
     def of_room(self, concentration: float, duration_s: float) -> float:
-        """Return the amount that brings the room to a concentration against ventilation."""
+        """Return the amount that raises the room to a concentration despite ventilation."""
         losses = (self.air_changes_h + 0.4) * duration_s / 3600
         return concentration * self.volume_m3 * (1 + losses)
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """An amount set free evenly from `start` for `duration_s`.
+    """An amount released at a constant rate from `start` for `duration_s`.
 
     - `amounts` (WIDTH,): concentration (the unit of its column) times m³.
     - `cells` (CELLS,): shares of the cells.
@@ -75,10 +75,10 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """One happening and what it releases; times in seconds of the world.
+    """One act and its releases; times are in seconds since the world's start.
 
-    - `stirring`: factor of the motion of the air meanwhile.
-    - `speed`: of vaping, evaporation of its liquid relative to glycerol.
+    - `stirring`: factor on the air's motion during the act.
+    - `speed`: for vaping, the liquid's evaporation rate relative to glycerol.
     """
 
     kind: str
@@ -91,7 +91,7 @@ class Act:
 
 
 def _amounts(*aerosols: tuple[slice, float, float, float], **gases: float) -> NDArray[np.float64]:
-    """Return a release of (group, µg, median µm, spread) and of light, sticky, vapor, heat."""
+    """Return a release of aerosol (group, µg, median µm, spread), gases, vapor and heat."""
     out = np.zeros(WIDTH)
     for group, mass, median, spread in aerosols:
         out[group] += mass * size_shares(median, spread)
@@ -102,7 +102,7 @@ def _amounts(*aerosols: tuple[slice, float, float, float], **gases: float) -> ND
 
 
 def layers(column: int, upper: float) -> NDArray[np.float64]:
-    """Return shares of the two cells of a column."""
+    """Return the shares of a column's two cells."""
     cells = np.zeros(CELLS)
     cells[column] = 1 - upper
     cells[COLUMNS + column] = upper
@@ -116,7 +116,7 @@ def everywhere() -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class _Liquid:
-    """Ranges of one style of vaping: µg a puff, size, volatile share, e-fold, mg of VOC."""
+    """Ranges of one vaping style: µg per puff, size, volatile share, e-folding time, mg of VOC."""
 
     weight: float
     mass_ug: tuple[float, float]
@@ -149,7 +149,7 @@ def _exhaled_into(rng: np.random.Generator, place: Place, *, hidden: bool) -> ND
 
 
 def _puff_times(rng: np.random.Generator) -> list[float]:
-    """Return when people of one session exhale, s after its onset: each draws, waits, passes on."""
+    """Return when people exhale, seconds after the session's onset; they may share one device."""
     people = int(rng.choice([1, 2, 3, 4], p=[0.6, 0.25, 0.1, 0.05]))
     pause = log_uniform(rng, 6, 60)
     times: list[float] = []
@@ -209,7 +209,7 @@ _CANS: Final[Mapping[str, tuple[float, float]]] = {
 
 
 def spray(rng: np.random.Generator, at: float, place: Place) -> Act:
-    """Draw a spray from a can or bottle: solvent, a residue with a fine tail, much VOC."""
+    """Draw a spray from a can or bottle: solvent, residue with some fine particles, much VOC."""
     style = str(rng.choice(list(_CANS)))
     duration = log_uniform(rng, 0.5, 5)
     mass = log_uniform(rng, 3_000, 200_000) * (0.2 if style == "perfume" else 1)
@@ -268,7 +268,7 @@ def cleaning(rng: np.random.Generator, at: float, place: Place) -> Act:
 def _steam(
     rng: np.random.Generator, at: float, place: Place, style: str, duration: float, rise: float
 ) -> Act:
-    """Draw hot water that raises relative humidity by `rise` percent."""
+    """Draw running hot water that raises relative humidity by `rise` percentage points."""
     droplets = log_uniform(rng, 50, 2000) * duration
     amounts = _amounts(
         (WATER, droplets, rng.uniform(2, 7), 1.8),
@@ -287,14 +287,14 @@ def shower(rng: np.random.Generator, at: float, place: Place) -> Act:
 
 
 def tap(rng: np.random.Generator, at: float, place: Place) -> Act:
-    """Draw washing of hands, cold."""
+    """Draw hand washing with cold water."""
     duration = rng.uniform(5, 30)
     release = Release(at, duration, _amounts(vapor=rng.uniform(0.2, 3)), layers(place.column, 0.1))
     return Act("tap", "cold", at, at + duration, (release,))
 
 
 def hot_tap(rng: np.random.Generator, at: float, place: Place) -> Act:
-    """Draw washing of hands, hot."""
+    """Draw hand washing with hot water."""
     return _steam(rng, at, place, "hot_tap", rng.uniform(10, 60), rng.uniform(0.2, 4))
 
 
@@ -310,7 +310,7 @@ def flush(rng: np.random.Generator, at: float, place: Place) -> Act:
 
 
 def dryer(rng: np.random.Generator, at: float, place: Place) -> Act:
-    """Draw a hand dryer: warm, stirring, with some dust of its motor and of the floor."""
+    """Draw a hand dryer: warm, stirring, with some dust from its motor and the floor."""
     duration = rng.uniform(10, 40)
     fine = max(rng.uniform(-6, 9), 0) * place.volume_m3 * 0.5
     amounts = _amounts(
@@ -370,7 +370,7 @@ def incense(rng: np.random.Generator, at: float, place: Place) -> Act:
 
 
 def cooking(rng: np.random.Generator, at: float, place: Place) -> Act:
-    """Draw fumes of a kitchen that come in by the door."""
+    """Draw kitchen fumes that come in through the door."""
     duration = rng.uniform(300, 3600)
     fine = place.of_room(log_uniform(rng, 20, 300), duration)
     gas = place.of_room(log_uniform(rng, 0.05, 2), duration)
@@ -405,7 +405,7 @@ def nebulizer(rng: np.random.Generator, at: float, place: Place) -> Act:
 
 
 def fog(rng: np.random.Generator, at: float, place: Place) -> Act:
-    """Draw a fog machine, in the room or next door: glycol like vaping, but for minutes."""
+    """Draw a fog machine in the room or next door: glycol as in vaping, but for minutes."""
     duration = log_uniform(rng, 15, 900)
     mass = place.of_room(log_uniform(rng, 50, 5000), duration)
     share = rng.uniform(0.85, 0.97)
@@ -426,7 +426,7 @@ SITE_STYLES: Final = ("smoke", "mowing", "paint")
 
 
 def site(rng: np.random.Generator, at: float, duration: float, style: str, place: Place) -> Act:
-    """Draw how much of something outdoors or building-wide comes into a room."""
+    """Draw how much of an outdoor or building-wide event enters a room."""
     exchange = place.volume_m3 * max(place.air_changes_h, 0.5) * duration / 3600
     amounts = {
         "smoke": lambda: _amounts(
@@ -458,7 +458,7 @@ def mask(rng: np.random.Generator, at: float, place: Place) -> Act:
 
 Draw = Callable[[np.random.Generator, float, Place], Act]
 RARE: Final[Mapping[str, tuple[Draw, float, float]]] = {
-    # how often a day in an ordinary room, from and to
+    # range of the number per day in an ordinary room
     "cigarette": (cigarette, 0.05, 0.8),
     "incense": (incense, 0.02, 0.3),
     "cooking": (cooking, 0.05, 0.8),

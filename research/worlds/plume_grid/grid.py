@@ -1,16 +1,17 @@
-"""A room as 24 cells of air, stirred by eddies.
+"""A room of 24 cells of air, stirred by eddies.
 
-Four cells along the room, three across (stalls, middle, basins), two layers. Air crosses the
-faces between cells in four ways, all conserving volume:
+There are four cells along the room, three across (stalls, middle, basins), and two layers. Four
+flows move air between cells; all conserve volume:
 
-- turbulent exchange, equal both ways, from the mixing time of the room (1-5 min);
-- eddies: a circulation around each square of four cells, an Ornstein-Uhlenbeck process of either
-  sign with a memory of 10-90 s;
-- updraft over people, a circulation as well;
+- turbulent exchange, equal in both directions, given by the room's mixing time (1-5 min);
+- eddies: a circulation around each square of four cells, an Ornstein-Uhlenbeck process with a
+  correlation time of 10-90 s;
+- updrafts over people, which are circulations as well;
 - through-flow from the door to the fan, a potential flow.
 
-Flows are constant for `BLOCK_S` seconds, so a second of transport is one matrix, the exponential
-of the flows. Cell ``(layer * 3 + row) * 4 + place``; column ``row * 4 + place``.
+Flows are constant for `BLOCK_S` seconds, so one second of transport is a matrix product with the
+exponential of the flows. The index of a cell is ``(layer * 3 + row) * 4 + place``, and of a column
+``row * 4 + place``.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ LAYERS: Final = 2
 CELLS: Final = PLACES * ROWS * LAYERS
 COLUMNS: Final = PLACES * ROWS
 DOOR: Final = 11
-"""Lower cell at the door, in the row of the basins."""
+"""Lower cell at the door, in the basin row."""
 BLOCK_S: Final = 10
-"""Flows are constant for so long, in seconds."""
+"""Time for which flows are constant, in seconds."""
 _SQUARINGS: Final = 3
 
 
@@ -44,7 +45,7 @@ def _cell(place: int, row: int, layer: int) -> int:
 
 
 def _faces() -> list[tuple[int, int]]:
-    """Return pairs of cells that touch."""
+    """Return the pairs of adjacent cells."""
     faces = []
     for place, row, layer in product(range(PLACES), range(ROWS), range(LAYERS)):
         here = _cell(place, row, layer)
@@ -63,7 +64,7 @@ _BETWEEN_STALLS: Final = np.array([b - a == 1 and b < PLACES for a, b in FACES])
 
 
 def _squares() -> NDArray[np.float64]:
-    """Return the faces around each square of four cells, with the sign of the flow."""
+    """Return the faces around each square of four cells, with the flow's sign at each."""
     face_of = {pair: i for i, pair in enumerate(FACES)}
     squares = []
     steps = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
@@ -88,7 +89,7 @@ SQUARES: Final = _squares()
 
 
 def _updrafts() -> NDArray[np.float64]:
-    """Return the circulations that lift air by 1 m³/s in one column and sink it beside it."""
+    """Return circulations in which 1 m³/s rises in one column and sinks in its neighbors."""
     lift = np.zeros((COLUMNS, len(SQUARES)))
     for face in np.flatnonzero(VERTICAL):
         signs = SQUARES[:, face]
@@ -100,7 +101,7 @@ _UPDRAFTS: Final = _updrafts()
 
 
 def _incidence() -> NDArray[np.float64]:
-    """Return what a flow over a face, forward and then backward, does to a flattened matrix."""
+    """Return the effect of each face's flow on a flattened matrix, forward, then backward."""
     effect = np.zeros((2, len(FACES), CELLS, CELLS))
     for i, (a, b) in enumerate(FACES):
         effect[0, i, b, a], effect[0, i, a, a] = 1.0, -1.0
@@ -113,7 +114,7 @@ _INCIDENCE: Final = _incidence()
 
 @dataclass(frozen=True, slots=True)
 class Airflow:
-    """What moves the air of one room.
+    """Parameters of one room's air flow.
 
     Attributes
     ----------
@@ -121,9 +122,9 @@ class Airflow:
     exchange : ndarray, shape (faces,)
         Turbulent exchange over each face, m³/s each way.
     eddy_m3_s, memory_s : float
-        Standard deviation of a circulation, and how long it lasts.
+        Standard deviation of an eddy's circulation, and its correlation time.
     through : ndarray, shape (faces,)
-        Flow over each face where 1 m³/s enters by the door and leaves by the fan.
+        Flow over each face if 1 m³/s enters through the door and leaves through the fan.
     fan : int
         Cell of the fan.
     lift_m3_s : float
@@ -140,21 +141,21 @@ class Airflow:
 
     @property
     def cell_m3(self) -> float:
-        """Air of a cell."""
+        """Volume of a cell."""
         return self.volume_m3 / CELLS
 
     def circulations(self, rng: np.random.Generator, blocks: int) -> NDArray[np.float64]:
-        """Return the eddies of all blocks, m³/s, shape (blocks, squares)."""
+        """Draw the eddies' circulation in all blocks, m³/s, shape (blocks, squares)."""
         memory = float(np.exp(-BLOCK_S / self.memory_s))
         kicks = rng.standard_normal((blocks, len(SQUARES))) * np.sqrt(1 - memory**2)
         return self.eddy_m3_s * np.asarray(lfilter([1.0], [1.0, -memory], kicks, axis=0))
 
 
 def draw_airflow(rng: np.random.Generator) -> Airflow:
-    """Draw the size of a room and how its air moves."""
+    """Draw a room's size and air flow."""
     volume = log_uniform(rng, 15, 80)
     mixing_s = log_uniform(rng, 80, 350)
-    # A chain of four cells evens out at 0.59 of the rate of one face.
+    # differences along four cells in a row decay at 0.59 times one face's rate
     exchange = volume / CELLS / (0.59 * mixing_s) * np.exp(0.35 * rng.standard_normal(len(FACES)))
     exchange[_BETWEEN_STALLS] *= rng.uniform(0.1, 0.6)
     exchange[VERTICAL] *= log_uniform(rng, 0.5, 1.8)
@@ -192,13 +193,13 @@ def transport(
     ----------
     circulation : ndarray, shape (blocks, rooms, squares)
     supply_m3_s, stirring, door_m3_s : ndarray, shape (blocks, rooms)
-        Through-flow; factor of all motion; exchange with the corridor at the door.
+        Through-flow; factor on all motion; exchange with the corridor through the door.
     people : ndarray, shape (blocks, rooms, columns)
 
     Returns
     -------
     ndarray, shape (blocks, rooms, CELLS, CELLS)
-        Column sums are at most 1: what is missing left through the fan or the door.
+        Column sums are at most 1; the rest has left through the fan or the door.
     """
     lift = np.array([r.lift_m3_s for r in rooms])
     loops = circulation * stirring[..., None] + (people @ _UPDRAFTS) * lift[:, None]
@@ -214,7 +215,7 @@ def transport(
     rates[:, every, DOOR, DOOR] -= door_m3_s
     rates /= np.array([r.cell_m3 for r in rooms])[:, None, None]
     rates /= 2**_SQUARINGS
-    # No cell gives away more than it holds, however strong the draft.
+    # however strong the draft, no cell loses more air than it holds
     worst = -rates.diagonal(axis1=-2, axis2=-1).min(axis=-1)
     rates *= np.minimum(1.0, 0.9 / np.maximum(worst, 1e-12))[..., None, None]
     step = np.eye(CELLS) + rates

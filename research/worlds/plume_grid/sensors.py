@@ -1,15 +1,14 @@
-"""Devices: what each makes of the air at its inlet.
+"""Devices: how each measures the air at its inlet.
 
-A family is a matrix from nine size bins to its outputs, so what it is blind to it never sees:
-Plantower has one scattering signal from which all its sizes are derived (section 6: >99 % of coarse
-particles miss the beam), Sensirion two, the OPC true bins with coincidence and with the Poisson
-noise of the air it draws. Liquid droplets count by a factor of the unit (evaporation in a warm
-inlet, refractive index; low for the OPC). Then come the unit's own lag, averaging, gain, drift,
-noise, steps and gaps.
+Each family has a matrix from nine size bins to its outputs. Plantower derives all sizes from one
+scattering signal (section 6: more than 99 % of coarse particles miss the beam), Sensirion from two;
+the OPC has true bins, with coincidence and with Poisson noise for the sampled air. Liquid droplets
+are weighted by a factor of the unit (evaporation in a warm inlet, refractive index; low for the
+OPC). The unit's lag, averaging, gain, drift, noise, rounding and gaps follow.
 
-From SCIENCE.md, section 6: ratios PM1/PM2.5 and PM2.5/PM10 of the families, noise, 870 (710-1030)
-ticks per doubling above C0 of 0.2-1 ppm, time constants of VOC, RH and temperature, holds of
-300 s. Ours: shares of the families, intervals, outages, humidity cross-sensitivity.
+From SCIENCE.md, section 6: each family's PM1/PM2.5 and PM2.5/PM10 ratios, noise, 870 (710-1030)
+ticks per doubling above C0 of 0.2-1 ppm, time constants of VOC, RH and temperature, values repeated
+for 300 s. Without a source: the families' shares, intervals, outages, humidity cross-sensitivity.
 """
 
 from __future__ import annotations
@@ -36,23 +35,23 @@ _AT: Final = {name: i for i, name in enumerate(COLUMNS)}
 _PARTICLES: Final = 9
 """The first nine columns of readings: three masses, six counts."""
 _LITERS_S: Final = 4.7
-"""Air an OPC draws, cm³/s."""
+"""Air flow through an OPC, cm³/s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inlet:
-    """Air at the inlet, every second of a world.
+    """Air at the inlet, at every second of a world.
 
     Attributes
     ----------
     dry, liquid : ndarray, shape (n, BINS)
-        Aerosol that stays and glycol droplets, µg/m³.
+        Aerosol that does not evaporate, and glycol droplets, µg/m³.
     uptake : float
-        Hygroscopicity of what stays.
+        Hygroscopicity of the dry aerosol.
     voc_ppm : ndarray, shape (n,)
-        As ethanol.
+        VOC as ethanol.
     humidity, temperature, co2_ppm : ndarray, shape (n,)
-        %, °C, ppm.
+        In %, °C and ppm.
     """
 
     dry: NDArray[np.floating]
@@ -66,7 +65,7 @@ class Inlet:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Ranges of one family of devices; intervals and VOC sensors with their weights."""
+    """Parameter ranges of one device family; its intervals and VOC sensors have weights."""
 
     weight: float
     intervals_s: Mapping[int, float]
@@ -136,14 +135,14 @@ def _responses(rng: np.random.Generator, family: str) -> NDArray[np.float64]:
 
 
 def _lagged(x: NDArray[np.floating], tau_s: float) -> NDArray[np.float64]:
-    """Return a first-order response, settled at the first value."""
+    """Return the first-order lagged series, settled at the first value."""
     keep = float(np.exp(-1 / tau_s))
     start = keep * np.asarray(x[:1], dtype=float)
     return np.asarray(lfilter([1 - keep], [1.0, -keep], x, axis=0, zi=start)[0])
 
 
 def _averaged(x: NDArray[np.float64], at: NDArray[np.intp], window: int) -> NDArray[np.float64]:
-    """Return means of the `window` seconds that end at `at`."""
+    """Return means over the `window` seconds before each time in `at`."""
     total = np.concatenate([np.zeros((1, *x.shape[1:])), np.cumsum(x, axis=0)])
     first = np.maximum(at + 1 - window, 0)
     length = (at + 1 - first).reshape(-1, *[1] * (x.ndim - 1))
@@ -151,7 +150,7 @@ def _averaged(x: NDArray[np.float64], at: NDArray[np.intp], window: int) -> NDAr
 
 
 class Device:
-    """One unit: its family, and everything that is its own."""
+    """One unit: its family, and its individual parameters."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
@@ -162,7 +161,7 @@ class Device:
         self.averages = self.interval_s >= 10 and rng.random() < 0.6
 
     def sample(self, air: Inlet) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return times since the start and values, (m,) and (m, len(COLUMNS))."""
+        """Return times since the start (m,) and values (m, len(COLUMNS))."""
         times = self._times(len(air.voc_ppm))
         at = np.minimum(times.astype(np.intp), len(air.voc_ppm) - 1)
         values = np.full((len(times), len(COLUMNS)), np.nan)
@@ -197,7 +196,7 @@ class Device:
         values: NDArray[np.float64],
     ) -> None:
         rng, ranges = self._rng, self._ranges
-        dry_air = rng.uniform(0.65, 1.0)  # a warm case dries what it draws
+        dry_air = rng.uniform(0.65, 1.0)  # a warm case dries the air that it draws in
         bins = grow(air.dry.astype(float), air.humidity * 0.01 * dry_air, air.uptake)
         bins += rng.uniform(*ranges.liquid) * air.liquid
         bins = _lagged(bins, log_uniform(rng, 1, 6))
@@ -235,7 +234,7 @@ class Device:
     def _count_singly(
         self, bins: NDArray[np.float64], responses: NDArray[np.float64], window: int
     ) -> NDArray[np.float64]:
-        """Return an OPC's outputs: whole particles of the air drawn, coincidence in dense air."""
+        """Return an OPC's outputs: whole particles, and coincidence in dense air."""
         rng = self._rng
         drawn = window * _LITERS_S
         hits = rng.poisson((bins * COUNT_PER_UG).clip(0) * drawn) / drawn
@@ -292,7 +291,7 @@ class Device:
             inside = _lagged(air.temperature + warm, log_uniform(rng, 30, 300))
             at_sensor = air.humidity * saturation_g_m3(air.temperature) / saturation_g_m3(inside)
             humid = _lagged(at_sensor, log_uniform(rng, 8, 60))
-            if rng.random() < 0.6:  # the firmware corrects for the case, nearly
+            if rng.random() < 0.6:  # the firmware corrects most of the case's warming
                 error = rng.normal(0, 0.4)
                 outside = inside - warm + error
                 humid *= saturation_g_m3(inside) / saturation_g_m3(outside)

@@ -1,9 +1,9 @@
-"""The world: rooms side by side in one array, second by second.
+"""Simulate all rooms in one array, second by second.
 
-Only what exceeds a room's own background is simulated, so clean air enters by the door; the
-background drifts on its own. Inlets see the ceiling cell of their sensor, and as a cell of
-0.6-3.3 m³ is no point, what the cell has above the mean of the room flutters lognormally; and as
-air in a cell mixes at once, which plumes do not, everything arrives 2-20 s late.
+Only the excess over a room's background is simulated, so clean air enters through the door; the
+background drifts separately. An inlet measures the ceiling cell around its sensor. Because a cell
+of 0.6-3.3 m³ is not a point, its excess over the room's mean fluctuates lognormally. Because air in
+a cell mixes at once, unlike in a real plume, everything arrives 2-20 s late.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
 _CHUNK_S: Final = 1800
 _ROOM_HOURS: Final = 24 * 24
-"""Rooms times hours simulated side by side, for the memory's sake."""
+"""Number of room-hours simulated together, limited by memory."""
 _WATCH_S: Final = 90.0
-"""Vaping counts as seen until so long after its end."""
+"""How long after its end vaping still counts as visible, s."""
 _ARRIVED_UG_M3: Final = 5.0
 _NOTHING: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class _Background:
-    """What a room's air is without any act, each minute or as one number."""
+    """A room's air without any act; each value is a series by minute or a constant."""
 
     fine_ug_m3: NDArray[np.float64]
     shape: NDArray[np.float64]
@@ -52,7 +52,7 @@ class _Background:
 
 @dataclass(frozen=True, slots=True)
 class _Room:
-    """One restroom with its sensor and all that happens there."""
+    """One restroom with its sensor and all its acts."""
 
     airflow: Airflow
     day: Day
@@ -106,7 +106,7 @@ def _draw_background(
 
 @dataclass(frozen=True, slots=True)
 class _Fan:
-    """Air changes an hour with and without the fan, and when it runs."""
+    """Air changes per hour with and without the fan, and when the fan runs."""
 
     off_h: float
     on_h: float
@@ -116,13 +116,13 @@ class _Fan:
 
     @property
     def typical_h(self) -> float:
-        """Air changes an hour at busy times."""
+        """Air changes per hour at busy times."""
         if self.runs == "presence":
             return float(np.sqrt(self.off_h * self.on_h))
         return self.off_h if self.runs == "never" else self.on_h
 
     def schedule(self, people: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return whether it runs in each block, with `people` in the room."""
+        """Return whether the fan runs in each block, given the `people` in the room."""
         hour = (students.START_OF_DAY_S + np.arange(len(people)) * BLOCK_S) / 3600 % 24
         if self.runs == "hours":
             return np.asarray((hour > self.hours[0]) & (hour < self.hours[1]))
@@ -202,7 +202,7 @@ def _draw_room(
 
 @dataclass(frozen=True, slots=True)
 class _Pulses:
-    """Amounts that enter the air, sorted by second."""
+    """Amounts released into the air, sorted by second."""
 
     first: NDArray[np.intp]
     where: NDArray[np.intp]
@@ -239,7 +239,7 @@ def _pulses(rooms: list[_Room], seconds: int) -> _Pulses:
 
 @dataclass(frozen=True, slots=True)
 class _Records:
-    """What reaches each inlet above the background, each second: (rooms, seconds, ...)."""
+    """Excess over the background at each inlet by second, shape (rooms, seconds, ...)."""
 
     dry: NDArray[np.float32]
     liquid: NDArray[np.float32]
@@ -265,9 +265,9 @@ class _Simulation:
         self._speed = self._draw_speeds()
 
     def _draw_speeds(self) -> NDArray[np.float64]:
-        """Return µm² lost a second by the liquid groups, (blocks, rooms, LIQUIDS).
+        """Return how fast d² of the liquid groups decreases, µm²/s, (blocks, rooms, LIQUIDS).
 
-        Of vaping the liquid of the session that began last.
+        For vaping, the liquid of the most recent session counts.
         """
         out = np.ones((self._blocks, len(self._rooms), aerosol.LIQUIDS))
         out[..., 0] = 0.3 * aerosol.GLYCEROL_UM2_S
@@ -282,7 +282,7 @@ class _Simulation:
         return out
 
     def run(self) -> _Records:
-        """Simulate the whole world; what reaches inlets does so after the room's transit."""
+        """Simulate the whole world; the inlets' air is delayed by the room's transit time."""
         rooms, seconds = len(self._rooms), self._seconds
         wide = (rooms, seconds, BINS)
         records = _Records(
@@ -303,7 +303,7 @@ class _Simulation:
         return records
 
     def _run_chunk(self, start: int, stop: int) -> NDArray[np.float64]:
-        """Return the inlets' air, (seconds, rooms, WIDTH), between two blocks."""
+        """Return the inlets' air between two blocks, shape (seconds, rooms, WIDTH)."""
         rooms = self._rooms
         people = np.stack([r.day.people[start:stop] for r in rooms], axis=1)
         passages = np.stack([r.day.passages[start:stop] for r in rooms], axis=1)
@@ -351,7 +351,7 @@ class _Simulation:
         return inlet
 
     def _exhale(self, people: NDArray[np.float64]) -> None:
-        """Add what people give off in a block: breath in the upper layer, dust in the lower."""
+        """Add people's emissions in a block: breath in the upper layer, dust in the lower."""
         per_cell = people / self._cell_m3[:, None] * BLOCK_S
         air = self._air
         air[:, COLUMNS:, aerosol.CO2] += 5.0 * per_cell
@@ -397,7 +397,7 @@ class _Simulation:
 
 
 def _inlet(room: _Room, records: _Records, number: int, seconds: int) -> Inlet:
-    """Add the background to what one room's acts brought to the inlet."""
+    """Add the background to the contribution of one room's acts at the inlet."""
     at = np.arange(seconds)
     minutes = 60.0 * np.arange(len(room.background.fine_ug_m3))
     b = room.background
@@ -419,7 +419,7 @@ def _inlet(room: _Room, records: _Records, number: int, seconds: int) -> Inlet:
 
 
 def _happening(act: Act, room: _Room, name: str, vaped: NDArray[np.float32]) -> Happening:
-    """Tell of one act the truth, with what its vaping brought to the inlet."""
+    """Return the truth about one act, with the contribution of its vaping at the inlet."""
     seen, arrival = 0.0, float("nan")
     if act.kind == "vape":
         first = int(act.onset)
@@ -446,7 +446,7 @@ def _happening(act: Act, room: _Room, name: str, vaped: NDArray[np.float32]) -> 
 
 
 def _draw_sites(rng: np.random.Generator, hours: float) -> list[tuple[float, float, str]]:
-    """Draw what the whole building notices: onset, duration, style."""
+    """Draw building-wide events: onset, duration, style."""
     sites = []
     for _ in range(rng.poisson(0.25 * hours / 24)):
         duration = log_uniform(rng, 900, 6 * 3600)

@@ -1,11 +1,12 @@
-"""What students do: bells, visits as a Markov chain, vaping as a point process.
+"""Students' behavior: bells, visits as a Markov chain, vaping as a point process.
 
-A bell schedule gives how much of the school is in the corridors (1 in a break). Visits arrive by a
-Poisson process at that intensity; each walks through stall, basin, dryer and mirror with the
-probabilities of its room, and leaves flushes, taps, sprays behind. Vaping sessions are a Poisson
-process of their own: at the full rate in breaks, 0.6 of it during lessons, when the room is empty.
-One session in eight is masked, one in ten follows another act closely. The bells are ours; the
-README of worlds gives the number of nuisances (20-60 a day in quiet rooms, 150-250 in busy ones).
+The bell schedule determines how many students are in the corridors (1 is a break). Visits are a
+Poisson process with that intensity; each visitor goes to the stall, basin, dryer and mirror with
+the room's probabilities, and causes flushes, taps and sprays. Vaping sessions are a separate
+Poisson process: at the full rate in breaks, and at 0.6 times that during lessons, when the room is
+empty. One session in eight is masked, one in ten follows another act closely. The bell times have
+no source; the number of nuisances (20-60 a day in quiet rooms, 150-250 in busy ones) is from the
+README in `research/worlds`.
 """
 
 from __future__ import annotations
@@ -26,21 +27,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 START_OF_DAY_S: Final = 8.22 * 3600
-"""Local time at the beginning of a world, a Monday: 8:13."""
+"""Local time at which a world starts: Monday, 8:13 AM."""
 VISIT_HOURS: Final = 2.7
-"""Hours of full intensity in a school day, about."""
+"""Approximate hours of full intensity in a school day."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bells:
-    """Intensity of visits, and of vaping, each minute of the world."""
+    """Intensity of visits and of vaping at each minute of the world."""
 
     visits: NDArray[np.float64]
     vaping: NDArray[np.float64]
 
 
 def ring_bells(rng: np.random.Generator, hours: float) -> Bells:
-    """Draw the schedule of a school and lay it over the minutes of a world."""
+    """Draw a school's schedule, and return the intensities at each minute of the world."""
     begin = 60 * rng.uniform(7.75, 8.5)
     lesson, passing, lunch = rng.uniform(40, 55), rng.uniform(4, 9), rng.uniform(25, 45)
     periods = int(rng.integers(6, 9))
@@ -73,7 +74,7 @@ def ring_bells(rng: np.random.Generator, hours: float) -> Bells:
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """What a room has and how it is used."""
+    """A room's equipment and use."""
 
     visits_day: float
     has_dryer: bool
@@ -89,7 +90,7 @@ def draw_habits(rng: np.random.Generator) -> Habits:
     """Draw a busy or a quiet room."""
     busy = rng.random() < 0.6
     keen = {k: log_uniform(rng, low, high) for k, (_, low, high) in emissions.RARE.items()}
-    if rng.random() < 0.1:  # beside the showers of a gym
+    if rng.random() < 0.1:  # next to a gym's showers
         keen["shower"] = rng.uniform(2, 8)
     return Habits(
         visits_day=rng.uniform(50, 85) if busy else log_uniform(rng, 6, 20),
@@ -105,7 +106,7 @@ def draw_habits(rng: np.random.Generator) -> Habits:
 
 @dataclass(slots=True)
 class Day:
-    """All acts of a room, and who stands where in each block: (blocks, columns)."""
+    """All acts in a room, and the people in each column by block, shape (blocks, columns)."""
 
     acts: list[Act]
     people: NDArray[np.float64]
@@ -115,7 +116,7 @@ class Day:
 def _poisson(
     rng: np.random.Generator, intensity: NDArray[np.float64], rate_h: float
 ) -> NDArray[np.float64]:
-    """Draw times in seconds of a process of `rate_h` at intensity 1."""
+    """Draw times in seconds of a Poisson process; `rate_h` is its hourly rate at intensity 1."""
     counts = rng.poisson(intensity * rate_h / 60)
     return np.asarray(
         np.sort((np.repeat(np.arange(len(counts)), counts) + rng.random(counts.sum())) * 60.0)
@@ -123,11 +124,11 @@ def _poisson(
 
 
 _Stay = tuple[list[Act], float, str]
-"""What a visitor does at a station, until when, and where they go next."""
+"""A visitor's acts at a station, when they end, and the next station."""
 
 
 class RoomLife:
-    """Draws what happens in one room."""
+    """Draws the acts in one room."""
 
     def __init__(
         self, rng: np.random.Generator, habits: Habits, place: Place, bells: Bells, hours: float
@@ -149,7 +150,7 @@ class RoomLife:
         }
 
     def live(self, vape_rate: float, nuisance_rate: float) -> Day:
-        """Draw all acts, sorted by onset; those that outlast the world end after it."""
+        """Draw all acts, sorted by onset; some may end after the world does."""
         rng = self._rng
         acts: list[Act] = []
         rate = nuisance_rate * self._habits.visits_day / VISIT_HOURS
@@ -186,7 +187,7 @@ class RoomLife:
             other = others[int(rng.integers(len(others)))]
             at = other.onset + rng.uniform(-20, 120)
         place = self._somewhere()
-        # Stalls are preferred.
+        # stalls are preferred
         if rng.random() < 0.5:
             place = replace(place, column=int(rng.integers(PLACES)))
         session = emissions.vape(rng, max(at, 0.0), place)
@@ -198,7 +199,7 @@ class RoomLife:
             yield emissions.mask(rng, max(session.onset + rng.uniform(-20, 60), 0.0), place)
 
     def _visit(self, at: float) -> Iterator[Act]:
-        """Walk one visitor from station to station until the door."""
+        """Move one visitor from station to station until they leave."""
         self._walk_through_door(at)
         state = str(
             self._rng.choice(["stall", "basin", "mirror", "talk"], p=[0.68, 0.17, 0.1, 0.05])

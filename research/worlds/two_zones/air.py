@@ -1,4 +1,4 @@
-"""Air of both zones of all rooms, in steps of one second."""
+"""Air in both zones of all rooms, in steps of one second."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _DEPOSITION: Final = np.array([[8e-5, 1e-4, 4e-4, 3.5e-3]] * GAS + [[0.0] * 4])
 
 
 def _saturation_g_m3(temperature: Floats) -> Floats:
-    """Return the water that saturates air (Magnus formula)."""
+    """Return the water content of saturated air (Magnus formula)."""
     pressure_hpa = 6.112 * np.exp(17.62 * temperature / (243.12 + temperature))
     return np.asarray(216.7 * pressure_hpa / (273.15 + temperature))
 
 
 @dataclass(slots=True)
 class Track:
-    """Air of all rooms over a chunk, by second: the far zone and the particles of the near one."""
+    """Air of all rooms during a chunk by second: the far zone, and the near zone's particles."""
 
     far: Floats
     near_particles: Floats
@@ -67,7 +67,7 @@ class Air:
                     self._emissions[chunk].append((number, emission))
 
     def advance(self, begin: int, seconds: int) -> Track:
-        """Advance by one chunk; `begin` is a multiple of `CHUNK_S`."""
+        """Advance by one chunk that starts at `begin`, a multiple of `CHUNK_S`."""
         rooms = self._evaporation.shape[0]
         released, mass, evaporating = self._releases(begin, seconds)
         is_released = mass.sum(axis=(1, 2)) > 0
@@ -90,7 +90,7 @@ class Air:
             state *= 1 - loss
             state[NEAR] -= flow / volume[NEAR]
             state[FAR] += flow / volume[FAR]
-            # Near the source the heat of this second already counts, in the far zone it does not.
+            # near the source, this second's heat already counts; in the far zone, not yet
             saturation[NEAR] = _saturation_g_m3(self._temperature + state[NEAR, :, GAS, HEAT])
             water = state[:, :, GAS, WATER]
             water -= np.maximum(self._water + water - saturation, 0) * 0.3
@@ -102,7 +102,7 @@ class Air:
         return track
 
     def _releases(self, begin: int, seconds: int) -> tuple[Floats, Floats, Floats]:
-        """Return what enters the zones each second; mass by pool, and mass times evaporation."""
+        """Return the releases into both zones by second: mass by pool, mass times evaporation."""
         rooms = self._evaporation.shape[0]
         released = np.zeros((seconds, 2, rooms, 6, 4))
         mass, evaporating = (np.zeros((seconds, rooms, 6)) for _ in range(2))
@@ -119,7 +119,7 @@ class Air:
         return released, mass, evaporating
 
     def _mix_evaporation(self, mass: Floats, evaporating: Floats) -> None:
-        """Average the evaporation of each pool by mass."""
+        """Average each pool's evaporation rate, weighted by mass."""
         weight = self._evaporation_weight
         mixed = (self._evaporation * weight + evaporating) / np.maximum(weight + mass, 1e-300)
         self._evaporation = np.where(mass > 0, mixed, self._evaporation)
@@ -127,7 +127,7 @@ class Air:
 
 
 class Background:
-    """Drift of each room's background, and one episode outdoors that all rooms share."""
+    """Drift of each room's background, and one outdoor episode that affects all rooms."""
 
     def __init__(self, rng: np.random.Generator, rooms: Sequence[Room], hours: float) -> None:
         seconds = int(hours * 3600)

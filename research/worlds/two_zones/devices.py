@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _FOG_UG_M3: Final = np.array([0.0, 0.0, 2.5, 9.0])
-"""What optical counters take for particles above 93 %RH, by bin, a percent."""
+"""Fog droplets that optical counters report as particles above 93 %RH, per percent, by bin."""
 _OUTDOOR_CO2_PPM: Final = 420.0
 _INDOOR_CO2_PPM: Final = 250.0
 _CO2_LAG_S: Final = 40.0
 _JITTER: Final = 0.05
-"""Standard deviation of the time between reports, share of the interval."""
+"""Standard deviation of the time between reports, as a share of the interval."""
 _DROPPED: Final = 0.002
 """Share of reports that are lost."""
-# Signals at the inlet, followed with the lag of their parts.
+# signals at the inlet; each is measured with the lag of its sensor part
 _PM, _OWN_VAPE, _VOC_SIGNAL, _HUMIDITY, _TEMPERATURE, _CO2_SIGNAL = slice(3), 3, 4, 5, 6, 7
 
 
@@ -43,7 +43,7 @@ class _Lag:
         self._state = state
 
     def follow(self, signal: Floats) -> Floats:
-        """Return the lagged signal of shape (seconds, ...); it starts at its first value."""
+        """Return the lagged signal, shape (seconds, ...), starting at the first value."""
         out = np.empty_like(signal)
         state = signal[0] if self._state is None else self._state
         for now, sample in zip(out, signal, strict=True):
@@ -55,10 +55,10 @@ class _Lag:
 
 @dataclass(frozen=True, slots=True)
 class Reports:
-    """Reports of a chunk in order of sampling; `second` counts from its begin.
+    """Reports of a chunk in order of sampling; `second` counts from the chunk's start.
 
-    `noise` holds a unit normal for each: overall, three of gain, three of offset, humidity,
-    temperature, VOC, CO2.
+    `noise` has standard normal values: one overall, three for gain, three for offset, and one each
+    for humidity, temperature, VOC and CO2.
     """
 
     room: NDArray[np.intp]
@@ -69,7 +69,7 @@ class Reports:
 
 
 class Clock:
-    """When devices report, and all noise, drawn in the order in which they do."""
+    """Report times and all noise, drawn in the order of reports."""
 
     def __init__(self, rng: np.random.Generator, rooms: Sequence[Room]) -> None:
         self._rng = rng
@@ -79,7 +79,7 @@ class Clock:
         self._draws = [9 + bool(m.voc) + m.co2 for m in models]
 
     def advance(self, begin: int, seconds: int) -> tuple[Floats, Reports]:
-        """Return the noise of the turbulence by second and room, and the reports of a chunk."""
+        """Return the turbulence noise by second and room, and the chunk's reports."""
         rng = self._rng
         turbulence = np.empty((seconds, len(self._interval)))
         reports: list[tuple[int, int, bool, float]] = []
@@ -142,7 +142,7 @@ class Devices:
         turbulence: Floats,
         reports: Reports,
     ) -> tuple[Floats, Floats]:
-        """Return the values of the reports by `COLUMNS`, and the PM2.5 of vaping in each."""
+        """Return the reports' values by `COLUMNS`, and the PM2.5 from vaping in each."""
         signals = self._lag.follow(self._at_inlet(track, background, turbulence))
         means = self._means(signals[:, :, _PM], reports)
         room, noise = reports.room, reports.noise
@@ -177,7 +177,7 @@ class Devices:
     def _at_inlet(
         self, track: Track, background: tuple[Floats, Floats], turbulence: Floats
     ) -> Floats:
-        """Return the signals by second, room and kind."""
+        """Return the signals at the inlet by second, room and kind."""
         particles = track.far[:, :, :GAS]
         far = particles.sum(axis=(2, 3))
         unmixed = np.clip((track.near_particles - far) / (far + 3), 0, 1)
@@ -201,7 +201,7 @@ class Devices:
         return signals
 
     def _means(self, pm: Floats, reports: Reports) -> Floats:
-        """Return for each report the mean of its room's `pm` since the report before."""
+        """Return each report's mean of its room's `pm` since the previous report."""
         means = np.empty((reports.room.size, 3))
         for room in range(self._count.size):
             mine = reports.room == room
@@ -219,7 +219,7 @@ class Devices:
         return means
 
     def _indexes(self, signals: Floats) -> NDArray[np.int32]:
-        """Return the VOC Index of the units that have one, by unit and second."""
+        """Return the VOC Index by unit and second, for units that report it."""
         clean = self._clean_voc[self._indexed]
         voc = signals[:, self._indexed, _VOC_SIGNAL]
         ticks = self._clean_ticks[self._indexed] - 870 * np.log2((voc + clean) / clean)

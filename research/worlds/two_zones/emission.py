@@ -1,4 +1,4 @@
-"""Releases into a room, and how the air of a zone is written down."""
+"""Releases into a room, and the layout of a zone's state."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-# State of a zone: five pools of particles by bin (µg/m³), and a sixth row of the other quantities.
+# A zone's state: five rows are particle pools by bin (µg/m³), a sixth has the other quantities.
 VAPE_VOLATILE, VAPE_LASTING, FAST, MEDIUM, LASTING, GAS = range(6)
 VOC, WATER, HEAT, CO2 = range(4)
 NEAR, FAR = range(2)
@@ -26,9 +26,8 @@ _AIR_J_M3_K: Final = 1210.0
 class Emission:
     """A release into one room from `onset` for `duration_s`.
 
-    `rates` are those of the six rows of a zone's state, in units times m³ a second;
-    `evaporation` is the extra loss of its pool, 1/s; `direct` the share released right into the
-    far zone.
+    `rates` are for the six rows of a zone's state, in their units times m³/s; `evaporation` is the
+    pool's additional loss, 1/s, and `direct` the share released directly into the far zone.
     """
 
     onset: float
@@ -41,7 +40,7 @@ class Emission:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What somebody did: times in seconds from the start of the world."""
+    """One activity; times are in seconds since the world's start."""
 
     kind: str
     style: str
@@ -53,7 +52,7 @@ Source = tuple[list[Emission], Act]
 
 
 def bin_shares(median_um: float, spread: float) -> Floats:
-    """Return the mass share of a lognormal aerosol in each optical bin; the rest is not seen."""
+    """Return a lognormal aerosol's mass share in each optical bin; the rest is not detected."""
     z = [log(edge / median_um) / log(spread) for edge in _BIN_EDGES_UM]
     return np.diff([0.5 * (1 + erf(x / sqrt(2))) for x in z])
 
@@ -71,7 +70,7 @@ def emit(
     direct: float = 0.15,
     vape: bool = False,
 ) -> Emission:
-    """Return a release; VOC in ppb m³/s, CO2 in ppm m³/s."""
+    """Return a release; VOC is in ppb m³/s, CO2 in ppm m³/s."""
     if vape:
         pool = VAPE_VOLATILE if evaporation > 0 else VAPE_LASTING
     elif evaporation > 0:
@@ -100,7 +99,7 @@ def aerosol(
     co2: float = 0.0,
     vape: bool = False,
 ) -> list[Emission]:
-    """Return the evaporating and the lasting part; `voc` in ppb m³ over the whole release."""
+    """Return the evaporating and the lasting part; `voc` is the release's total in ppb m³."""
     particles = bin_shares(median_um, spread) * mg * 1000 / duration_s
     return [
         emit(

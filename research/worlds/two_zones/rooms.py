@@ -1,4 +1,4 @@
-"""Rooms, their units, and what is done in them, drawn from ranges."""
+"""Rooms, their units, and people's activities in them, drawn from ranges."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _MODEL_SHARES: Final = (0.26, 0.26, 0.16, 0.12, 0.12, 0.08)
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One device: `response` of PM1, PM2.5 and PM10 to the bins; lags in seconds."""
+    """One device: the `response` of PM1, PM2.5 and PM10 to each bin, and lags in seconds."""
 
     model: str
     interval_s: float
@@ -97,9 +97,9 @@ def _draw_unit(rng: np.random.Generator) -> Unit:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """A room with its sensor and all that is done in it.
+    """A room with its sensor and all activities in it.
 
-    Volumes in m³, exchange between the zones in m³/s, background PM by bin in µg/m³.
+    Volumes are in m³, exchange between the zones in m³/s, background PM by bin in µg/m³.
     """
 
     unit: Unit
@@ -118,7 +118,7 @@ class Room:
 def draw_room(
     rng: np.random.Generator, hours: float, vape_rate: float, nuisance_rate: float
 ) -> Room:
-    """Draw a room, its unit and all that is done in it."""
+    """Draw a room, its unit and all activities in it."""
     volume = rng.uniform(15, 80)
     unit = _draw_unit(rng)
     near_volume, exchange = rng.uniform(1, 4), rng.uniform(0.033, 0.25)

@@ -1,4 +1,4 @@
-"""Run the rooms of a world, chunk by chunk."""
+"""Simulate a world's rooms, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def two_zones(
 def _happening(
     sensor: str, room: Room, act: Act, second: NDArray[np.intp], vape_pm25: Floats
 ) -> Happening:
-    """Return the truth of one act, given the PM2.5 of vaping behind each report of the room."""
+    """Return the truth about one act, given the PM2.5 from vaping at each of the room's reports."""
     seen_pm25, arrival = 0.0, np.nan
     if act.kind == "vape":
         mine = (second >= act.onset) & (second <= act.end + 90) & (vape_pm25 > 2)

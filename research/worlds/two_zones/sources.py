@@ -1,4 +1,4 @@
-"""What people do in a restroom, and what it releases; see ``releases.toml``."""
+"""People's activities in a restroom and their emissions; see ``releases.toml``."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _VAPE_MG: Final = {
     "thc": (2.5, 6.5),
     "stealth": (0.1, 0.6),
 }
-"""Exhaled in a puff, mg."""
+"""Aerosol exhaled per puff, mg."""
 _VAPE_VOLATILITY: Final = {"thc": (0.1, 0.5), "mod": (0.7, 0.95)}
 _VAPE_EFOLD_S: Final = {"thc": (60.0, 600.0), "mod": (20.0, 180.0)}
 
 
 def vape(rng: np.random.Generator, onset: float) -> Source:
-    """1-10 puffs, 5-60 s apart."""
+    """Vape: 1-10 puffs, 5-60 s apart."""
     style = str(rng.choice(list(_VAPE_MG), p=[0.3, 0.32, 0.1, 0.16, 0.12]))
     puffs = int(rng.integers(1, 4 if style == "stealth" else 11))
     if style == "mod":
@@ -59,7 +59,7 @@ def vape(rng: np.random.Generator, onset: float) -> Source:
 
 
 def steam(rng: np.random.Generator, onset: float) -> Source:
-    """Hot tap or shower: droplets live only in saturated air; humidity and heat rise first."""
+    """Run a hot tap or shower: humidity and heat rise first, droplets last in saturated air."""
     shower = rng.random() < 0.3
     duration_s = rng.uniform(240, 900) if shower else rng.uniform(25, 200)
     water_g_s = rng.uniform(0.5, 2.0) if shower else rng.uniform(0.05, 0.35)
@@ -77,7 +77,7 @@ def steam(rng: np.random.Generator, onset: float) -> Source:
 
 
 def spray(rng: np.random.Generator, onset: float) -> Source:
-    """Deodorant, hairspray, freshener or perfume, with propellant and ethanol."""
+    """Use deodorant, hairspray, freshener or perfume, with propellant and ethanol."""
     kinds = ["deodorant", "hairspray", "freshener", "perfume"]
     style = str(rng.choice(kinds, p=[0.45, 0.15, 0.2, 0.2]))
     emissions, end = _released(rng, onset, "perfume" if style == "perfume" else "can")
@@ -99,7 +99,7 @@ def _act(rng: np.random.Generator, onset: float, kind: str, style: str) -> Sourc
 
 
 def _released(rng: np.random.Generator, onset: float, name: str) -> tuple[list[Emission], float]:
-    """Return the emissions of a release, and its end."""
+    """Return a release's emissions and its end."""
     duration_s = rng.uniform(*_RELEASES[name]["duration_s"])
     return _parts(rng, onset, duration_s, name), onset + duration_s
 

@@ -23,7 +23,7 @@ class Report:
     """Readings of one device.
 
     - `times`: seconds of the simulation, to `time_decimals`.
-    - `values`: by column, NaN where one is missing.
+    - `values`: by column; NaN if missing.
     """
 
     interval_s: int
@@ -33,7 +33,7 @@ class Report:
 
 
 def report(signals: Signals, family: str, rng: np.random.Generator) -> Report:
-    """Draw the firmware of a device and return what it reports."""
+    """Draw a device's firmware, and return its report."""
     n = signals.series["pm25"].size
     if family in COMPACT:
         interval = pick(rng, (10, 30, 60), (0.2, 0.4, 0.4))
@@ -56,7 +56,7 @@ def report(signals: Signals, family: str, rng: np.random.Generator) -> Report:
         elif averaging == "ema" and is_particles:
             value = lag(series, max(2, interval * 0.6))[second]
         elif averaging == "duty" and is_particles:
-            # The fan runs for a part of each cycle; between, the last mean is repeated.
+            # the fan runs for part of each cycle; in between, the last mean is repeated
             half = fan_on_s // 2
             last = np.minimum((second - half) // cycle_s * cycle_s + fan_on_s, second)
             value = _mean(series, np.maximum(0, last - half), last)
@@ -76,14 +76,14 @@ def report(signals: Signals, family: str, rng: np.random.Generator) -> Report:
 
 
 def _mean(series: Floats, first: NDArray[np.intp], last: NDArray[np.intp]) -> Floats:
-    """Return means from `first` to `last`, both included."""
+    """Return means from `first` through `last`."""
     total = np.r_[0, np.cumsum(series)]
     mean: Floats = (total[last + 1] - total[first]) / (last + 1 - first)
     return mean
 
 
 def _draw_times(pm25: Floats, interval: int, rng: np.random.Generator) -> Floats:
-    """Draw when the device samples: a clock that is off and jitters, and reports on a jump."""
+    """Draw sampling times: the clock is off and has jitter; jumps may cause extra reports."""
     n = pm25.size
     times = np.arange(rng.uniform(0, interval), n - 1, interval) + 0.0
     times += np.cumsum(np.full(times.size, rng.normal(0, 20) * 1e-6 * interval))
@@ -103,7 +103,7 @@ def _draw_times(pm25: Floats, interval: int, rng: np.random.Generator) -> Floats
 
 
 def _draw_losses(times: Floats, n: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Draw lost rows, lost batches and outages; return what is kept."""
+    """Draw lost rows, lost batches and outages; return which rows are kept."""
     is_kept: NDArray[np.bool_] = rng.random(times.size) > log_uniform(rng, 1e-4, 1.5e-2)
     if rng.random() < 0.3:
         batch = np.arange(times.size) // int(rng.integers(4, 16))

@@ -1,4 +1,4 @@
-"""Gas, temperature, humidity and CO2 sensors of a device, once a second."""
+"""A device's gas, temperature, humidity and CO2 sensors, by second."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 COMPACT: Final = ("gs601", "mt14")
-"""Ceiling devices that report slowly and average a lot."""
+"""Ceiling devices that report rarely and average over a long time."""
 _OPTIONAL_CLIMATE: Final = ("pms5003", "pms7003", "sds011", "opcn3", "sps30")
 
 
@@ -32,7 +32,7 @@ def add_gas(signals: Signals, family: str, inlet: Inlet, rng: np.random.Generato
     if sensor == "sgp4x":
         _add_sgp4x(signals, family, ppm, inlet.humidity, rng)
     elif sensor == "sgp30":
-        # The device's own baseline follows slowly.
+        # the device's baseline adapts slowly
         baseline = lag(np.minimum(ppm, ppm[0] * 3 + 0.5), 40000) * log_uniform(rng, 0.2, 0.9)
         y = (
             (ppm - baseline)
@@ -59,7 +59,7 @@ def add_gas(signals: Signals, family: str, inlet: Inlet, rng: np.random.Generato
 
 
 def _draw_sensor(family: str, rng: np.random.Generator) -> str:
-    """Draw the gas sensor; the choice of every family is drawn, that of `family` counts."""
+    """Draw the gas sensor: draw one for every family, and return the one for `family`."""
     sensors = {
         "sen55": "sgp4x",
         "gs601": pick(rng, ("sgp30", "sgp4x", "bme680")),
@@ -87,7 +87,7 @@ def _add_sgp4x(
         + 4 * fluctuation(rng, n, 30)
     )
     ticks = np.clip(np.rint(ticks), 15000, 52000)
-    # The device has been on before the record starts: the index has settled on the first value.
+    # The device was on before the record starts, so the index has settled at the first value.
     before = int(log_uniform(rng, 600, 20000))
     settling = np.rint(ticks[0] + 6 * rng.standard_normal(before))
     raw = np.concatenate([settling, ticks]).astype(np.int64)
@@ -100,7 +100,7 @@ def _add_sgp4x(
 
 
 def add_climate(signals: Signals, family: str, inlet: Inlet, rng: np.random.Generator) -> None:
-    """Add temperature and humidity in a warm case, and CO2, of devices that have them."""
+    """Add temperature and humidity in a warm case, and CO2, if the device measures them."""
     n = inlet.co2.size
     if family not in _OPTIONAL_CLIMATE or rng.random() < 0.7:
         warm_c = log_uniform(rng, 0.3, 7)

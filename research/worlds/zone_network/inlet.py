@@ -1,4 +1,4 @@
-"""Air at a sensor's inlet: lumps of unmixed plumes, wet growth, and what ideal instruments see."""
+"""Air at a sensor's inlet: unmixed plumes, growth in humid air, and ideal measurements."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ _OTHERS: Final = [Mode.SPRAY, Mode.MIST, Mode.SMOKE, Mode.FOG]
 
 @dataclass(frozen=True, slots=True)
 class Inlet:
-    """Air at the inlet, one value a second.
+    """Air at the inlet, one value per second.
 
     - `counts` (6, n): particles/cm³ larger than 0.3, 0.5, 1, 2.5, 5, 10 µm.
     - `masses` (4, n): PM1, PM2.5, PM4, PM10, µg/m³; `vaped`: PM2.5 of vaping alone.
-    - `nephelometer`, `sps`, `sds`: µg/m³ by the optics of Plantower, Sensirion, Nova.
+    - `nephelometer`, `sps`, `sds`: µg/m³ as measured by the optics of Plantower, Sensirion, Nova.
     - `alcohol_ppb`: all gases, in ppb of ethanol.
     """
 
@@ -69,7 +69,7 @@ class Inlet:
 
 
 def at_inlet(room: Room, recorded: NDArray[np.float32], rng: np.random.Generator) -> Inlet:
-    """Return the air at the inlet of a room's sensor from that of its zone (seconds, species)."""
+    """Return the air at a sensor's inlet, given its zone's air (seconds, species)."""
     air = recorded.astype(float)
     n = len(air)
     first = slice(0, MODES)
@@ -88,7 +88,7 @@ def at_inlet(room: Room, recorded: NDArray[np.float32], rng: np.random.Generator
     log_volume = np.log((mass + 1e-12) / (number * DENSITY * SPHERE))
     variance = np.clip((log_volume - 3 * log_diameter) / 4.5, 0.05, 0.7)
     width = np.sqrt(variance)
-    # The median follows from mass and width, so that the mass is kept.
+    # the median is derived from mass and width, which conserves mass
     wet_median = np.clip((log_volume - 4.5 * variance) / 3, -5, 4) + np.log(growth)
     wet_mass_median = wet_median + 3 * variance
     wet_mass = mass * growth**3 * lump
@@ -136,7 +136,7 @@ def at_inlet(room: Room, recorded: NDArray[np.float32], rng: np.random.Generator
 def _draw_lumps(
     room: Room, air: Floats, mass: Floats, rng: np.random.Generator
 ) -> tuple[Floats, Floats, Floats]:
-    """Draw how concentrations of vape, other aerosol and gas vary while they are unmixed."""
+    """Draw how the concentrations of vape, other aerosol and gas fluctuate while unmixed."""
     n = len(air)
     eddies = fluctuation(rng, n, room.lump_s) * 0.85 + fluctuation(rng, n, room.lump_s * 6) * 0.53
 

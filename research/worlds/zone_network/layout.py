@@ -1,9 +1,9 @@
-"""Zones of a restroom, aerosol modes, species of a zone's air and drivers of flow.
+"""Zones of a restroom, aerosol modes, species in a zone's air, and drivers of flow.
 
-A zone's air is one row of `Species.COUNT` values: for each of eight aerosol modes its number,
-number times mean log diameter, involatile and volatile mass, then gases, heat and auxiliary
-tracers. Aerosol is in particles/cm³ and µg/m³, gases in µg/m³, water in g/m³, CO2 in ppm above
-outdoor air, heat as temperature in °C.
+A zone's air is a row of `Species.COUNT` values: each aerosol mode's number, number times mean log
+diameter, involatile mass and volatile mass; then gases, heat and auxiliary tracers. Aerosol is in
+particles/cm³ and µg/m³, gases in µg/m³, water in g/m³, CO2 in ppm above outdoor air, heat as
+temperature in °C.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SPHERE: Final = np.pi / 6
 
 
 class Zone(IntEnum):
-    """Where air is; a room without one of them uses its neighbor instead."""
+    """Zones of air; a room that lacks one uses a neighboring zone instead."""
 
     MAIN = 0
     STALL_A = 1
@@ -37,7 +37,7 @@ class Zone(IntEnum):
 
 
 INDOORS: Final = 8
-"""Zones whose air is simulated; outside air is given."""
+"""Zones whose air is simulated; the outside air is given."""
 NODES: Final = 9
 
 
@@ -56,13 +56,13 @@ class Mode(IntEnum):
 
 MODES: Final = 8
 DENSITY: Final = np.array([1.5, 2.0, 1.3, 1.2, 1.0, 1.0, 1.02, 1.12])
-"""Of each mode, g/cm³."""
+"""Density of each mode, g/cm³."""
 HYGROSCOPICITY: Final = np.array([0.22, 0.02, 0.12, 0.35, 0.02, 0.15, 0.5, 0.3])
-"""Kappa of each mode."""
+"""Hygroscopicity (kappa) of each mode."""
 
 
 class Species(IntEnum):
-    """Columns of a zone's air; those of aerosol are the first of one column a mode."""
+    """Columns of a zone's air; an aerosol name is the first of eight columns, one per mode."""
 
     NUMBER = 0
     LOG_DIAMETER = 8
@@ -84,7 +84,7 @@ class Species(IntEnum):
 
 
 class Driver(IntEnum):
-    """What makes air flow, each with a strength that changes by the second."""
+    """Causes of air flow; the strength of each changes by the second."""
 
     ALWAYS = 0
     FAN = 1
@@ -107,7 +107,7 @@ DRIVERS: Final = 15
 
 
 def saturation_g_m3(temperature_c: Floats) -> Floats:
-    """Return the water vapor of saturated air, g/m³."""
+    """Return the water vapor in saturated air, g/m³."""
     return (
         216.7
         * 6.112

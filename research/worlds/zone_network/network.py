@@ -1,10 +1,10 @@
-"""Air of all rooms, one second at a time: transport, evaporation, settling, walls.
+"""Air in all rooms, one second at a time: transport, evaporation, settling, walls.
 
-Particles of a mode are followed by four moments in each zone (number, number times log diameter,
-involatile and volatile mass). Vapors slow down the evaporation that they come from, stick to tiles
-and leave them again; water condenses on cold walls. What is slow (settling, coagulation, walls,
-people as sources) is advanced every four seconds. Air flows with species last, for one matrix
-product a room, and reacts with species first, for long loops over rooms and zones.
+Each mode has four values in each zone: number, number times log diameter, involatile and volatile
+mass. Vapors slow evaporation, and stick to tiles and leave them again; water condenses on cold
+walls. Slow processes (settling, coagulation, walls, emissions from people) advance every four
+seconds. For transport, species are the last axis, so that each room takes one matrix product; for
+reactions they are the first, so that loops over rooms and zones are long.
 """
 
 from __future__ import annotations
@@ -43,37 +43,37 @@ _N: Final = int(Species.COUNT)
 
 
 def _by_mode(values: Floats) -> Floats:
-    """Shape one value a mode for (modes, rooms, zones)."""
+    """Shape one value per mode for arrays of (modes, rooms, zones)."""
     return values[:, None, None]
 
 
 _MASS: Final = _by_mode(DENSITY * SPHERE)
-"""Of a particle of 1 µm of each mode, pg."""
+"""Mass of a 1 µm particle of each mode, pg."""
 
-# Modes that evaporate, and their positions among each other.
+# modes that evaporate, and each one's index among them
 _VOLATILE_MODES: Final = slice(Mode.SMOKE, Mode.FOG + 1)
 _SMOKE, _VAPE, _THC, _SPRAY, _MIST, _FOG = range(6)
 _RATE_UM2_S: Final = _by_mode(np.array([0.004, 0.0, 0.0004, 0.0, 250.0, 0.0016]))
-"""Evaporation; that of vape and spray depends on the source, that of mist on humidity."""
+"""Evaporation rates; for vape and spray they depend on the source, for mist on humidity."""
 _NUMBER_LOSS: Final = _by_mode(np.array([0.2, 0.35, 0.2, 0.15, 0, 0.2]))
-"""Share of particles that vanish per share of mass that evaporates."""
+"""Share of particles that disappear per share of mass that evaporates."""
 _SHRINKAGE: Final = (1 - _NUMBER_LOSS) * _by_mode(np.array([1.05, 1.08, 1.05, 1.0, 1.0, 1.05])) / 3
 
 
 def _lognormal(mass: Floats, mode: Mode, mmd_um: float, variance: float) -> tuple[Floats, Floats]:
-    """Return number, and number times log diameter, of a lognormal mass."""
+    """Return the number, and number times log diameter, of a lognormal mass."""
     log_diameter = np.log(mmd_um) - 3 * variance
     number = mass / (DENSITY[mode] * SPHERE * np.exp(3 * log_diameter + 4.5 * variance))
     return number, number * log_diameter
 
 
 def _species_first(air: Floats) -> Floats:
-    """Return indoor air (rooms, nodes, species) as a view (species, rooms, zones)."""
+    """Return a view of indoor air (rooms, nodes, species) as (species, rooms, zones)."""
     return air[:, :INDOORS].transpose(2, 0, 1)
 
 
 class Network:
-    """All rooms of a school, in step."""
+    """All rooms of a school, advanced together."""
 
     def __init__(self, school: School, rooms: Sequence[Room], background_mmd_um: float) -> None:
         self._school, self._rooms = school, rooms
@@ -136,7 +136,7 @@ class Network:
         ) = self._indoors[Species.ALCOHOL :]
 
     def _draw_people_sources(self) -> Floats:
-        """Draw what one person adds a second: (rooms, places, zones x species)."""
+        """Draw one person's emissions per second, shape (rooms, places, zones x species)."""
         n, rooms = self._n, self._rooms
         source = np.zeros((n, len(PLACES), _N))
         body = np.array([log_uniform(room.rng, 0.0005, 0.01) for room in rooms])[:, None]
@@ -160,7 +160,7 @@ class Network:
         return by_zone.reshape(n, len(PLACES), NODES * _N)
 
     def _set_boundary(self, minute: int, nodes: slice) -> None:
-        """Set air to that of the surroundings."""
+        """Set the outside air from the surroundings."""
         outside, air = self._school.surroundings, self._air
         for mode, series, mmd_um, variance, share in (
             (Mode.BACKGROUND, outside.particles, self._background_mmd_um, 0.45, 1),
@@ -182,8 +182,8 @@ class Network:
     def _sort_releases(self) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats, Floats]:
         """Order releases by second.
 
-        Returns the first entry of each second, the cells and amounts of entries, and (rooms, zones,
-        species) what is released all the time.
+        Returns the first entry of each second, the entries' cells and amounts, and the permanent
+        releases (rooms, zones, species).
         """
         steady = np.zeros((self._n, NODES, _N))
         begins, lengths, cells, rates = [], [], [], []
@@ -251,7 +251,7 @@ class Network:
         self._indoors += _SLOW_S * _species_first(added.reshape(self._n, NODES, _N))
 
     def _overturn(self) -> Floats:
-        """Return exchange of room and ceiling, weaker while the ceiling is warmer."""
+        """Return the exchange between room and ceiling, weaker while the ceiling is warmer."""
         heat = self._air[:, :, Species.HEAT]
         warmer = np.maximum(heat[self._row, self._ceiling] - heat[self._row, self._main], -0.3)
         damped = 1 / (1 + self._stratification * np.maximum(warmer, 0)) ** 2
@@ -307,7 +307,7 @@ class Network:
         return humidity, in_plume
 
     def _lose_particles(self, stickiness: Floats) -> None:
-        """Let all modes settle, stick to walls and coagulate."""
+        """Remove particles of all modes by settling, walls and coagulation."""
         number = self._number
         mass = self._involatile + self._volatile + 1e-9
         number_ = number + 1e-6
@@ -330,7 +330,7 @@ class Network:
         self._spray_rate *= left[Mode.SPRAY]
 
     def _exchange_with_walls(self, outside_c: float) -> None:
-        """Let gases stick to tiles and leave them, walls warm the air, water condense on them."""
+        """Exchange gases with tiles, heat with walls, and water that condenses on walls."""
         gases = self._gases
         stuck = _SLOW_S * (self._adsorption * gases - self._desorption * self._on_tiles)
         np.minimum(stuck, 0.3 * gases, out=stuck)
@@ -347,7 +347,7 @@ class Network:
         self._on_walls += condensed
 
     def _condense(self, humidity: Floats) -> None:
-        """Turn what is above saturation into mist."""
+        """Turn water above saturation into mist."""
         over = np.maximum(0, humidity - 1.0) * saturation_g_m3(self._temperature) * 0.3
         self._water -= over
         mass = over * 4e3

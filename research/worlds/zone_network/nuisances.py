@@ -1,4 +1,4 @@
-"""Acts of people other than vaping: washing, drying, spraying, cleaning, smoke and mist.
+"""Activities other than vaping: washing, drying, spraying, cleaning, smoke and mist.
 
 Each function draws one act that begins at `at` (s) and adds its releases to the room.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def spray(
     room: Room, at: float, zone: Zone, kind: str = "spray", style: str = "", strength: float = 1.0
 ) -> None:
-    """Spray a can or bottle, of a random style without `style`."""
+    """Spray from a can or bottle of `style`, or of a random style if it is None."""
     rng = room.rng
     style = style or pick(rng, ("deodorant", "hair", "freshener", "perfume", "bodymist"))
     if style == "perfume":
@@ -138,7 +138,7 @@ def raise_dust(room: Room, at: float, duration: float, style: str) -> None:
 
 
 def run_hot_tap(room: Room, at: float) -> None:
-    """Let a hot tap run until the room is steamy."""
+    """Run a hot tap until the room is steamy."""
     rng, zone = room.rng, Zone.MAIN
     duration = log_uniform(rng, 60, 300)
     grams = duration * rng.uniform(0.2, 0.8)
@@ -164,7 +164,7 @@ def shower(room: Room, at: float) -> None:
 
 
 def clean(room: Room, at: float) -> None:
-    """Clean the room: sweep, trigger sprays, mop, freshener."""
+    """Clean the room: sweep, use trigger sprays, mop, use freshener."""
     rng = room.rng
     length = log_uniform(rng, 300, 2400)
     room.occupy(Zone.MAIN, at, length)
@@ -205,7 +205,7 @@ def _spray_cleaner(room: Room, at: float) -> None:
 
 
 def smoke(room: Room, at: float, kind: str) -> None:
-    """Smoke a cigarette, burn incense, or let smoke of cooking in."""
+    """Smoke a cigarette, burn incense, or let in cooking smoke."""
     rng = room.rng
     if kind == "cigarette":
         duration, mg = rng.uniform(150, 480), log_uniform(rng, 4, 18)
@@ -246,7 +246,7 @@ def smoke(room: Room, at: float, kind: str) -> None:
 def make_fog(room: Room, at: float) -> None:
     """Run a fog machine in the room or the corridor."""
     rng = room.rng
-    log_uniform(rng, 120, 3000)  # every mist draws this length first
+    log_uniform(rng, 120, 3000)  # drawn first for every mist
     duration = log_uniform(rng, 30, 600)
     zone = pick(rng, (Zone.MAIN, Zone.CORRIDOR, Zone.CORRIDOR))
     mg = log_uniform(rng, 8, 120) * (3 if zone == Zone.CORRIDOR else 1)
@@ -258,7 +258,7 @@ def make_fog(room: Room, at: float) -> None:
 
 
 def nebulize(room: Room, at: float, kind: str) -> None:
-    """Run a humidifier or a nebulizer, whose droplets leave salt."""
+    """Run a humidifier or nebulizer, whose droplets leave salt particles."""
     rng = room.rng
     duration = log_uniform(rng, 120, 3000)
     zone = pick(rng, (Zone.MAIN, Zone.STALL_A, Zone.NOOK))

@@ -1,4 +1,4 @@
-"""Optical particle sensors: what each family makes of the air at its inlet, once a second."""
+"""Optical particle sensors: how each family measures the air at its inlet, by second."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COUNTS: Final = ("n03", "n05", "n10", "n25", "n50", "n100")
 
 @dataclass(slots=True)
 class Signals:
-    """What a device measures, by column: one value a second, and decimals that it reports."""
+    """A device's signals by column: one value per second, and the number of decimals."""
 
     series: dict[str, Floats] = field(default_factory=dict)
     decimals: dict[str, int] = field(default_factory=dict)
@@ -35,10 +35,10 @@ class Signals:
 
 
 class Optics:
-    """One optical unit: its gain and drift, lag, and quirks.
+    """One optical unit: its gain, drift, lag and peculiarities.
 
-    - `lag_s`: first-order lag of the inlet.
-    - `gain` (n,): factor on all values.
+    - `lag_s`: first-order lag of the inlet, seconds.
+    - `gain` (n,): factor on all values, by second.
     """
 
     def __init__(self, family: str, inlet: Inlet, rng: np.random.Generator) -> None:
@@ -52,7 +52,7 @@ class Optics:
         self._pm1_share, self._dense_slope = rng.uniform(0.58, 0.74), pick(rng, (1.0, 0.75, 0.67))
 
     def measure(self) -> Signals:
-        """Return PM and counts."""
+        """Measure PM and counts."""
         families: dict[str, Callable[[], Signals]] = {
             "sps30": self._sensirion,
             "sen55": self._sensirion,
@@ -68,7 +68,7 @@ class Optics:
         return fluctuation(self._rng, self._n, tau_s)
 
     def _plantower(self) -> Signals:
-        """Nephelometer in steps of 1 µg/m³, nearly blind to coarse dust."""
+        """Plantower: a nephelometer with steps of 1 µg/m³ that hardly detects coarse dust."""
         inlet, tau = self._inlet, self._lag_s
         x = lag(inlet.nephelometer * 1.25, tau) * self._gain
         corrected = np.where(x > 30, 30 + (x - 30) * self._dense_slope, x)
@@ -89,7 +89,7 @@ class Optics:
         return signals
 
     def _add_plantower_counts(self, signals: Signals, scattered: Floats) -> None:
-        """Add counts, which mostly follow from the scattered light by fixed ratios."""
+        """Add counts, which are mostly fixed multiples of the scattered light."""
         inlet, rng, tau = self._inlet, self._rng, self._lag_s
         smallest = lag(inlet.counts[0], tau) * self._gain * rng.uniform(0.6, 1.0) + 0.4 * scattered
         ratios = (
@@ -112,7 +112,7 @@ class Optics:
             signals.add(column, np.maximum(0, raw) / 100, 2)
 
     def _sensirion(self) -> Signals:
-        """SPS30 and SEN5x: PM2.5 measured, sizes mostly assumed."""
+        """SPS30 and SEN5x: PM2.5 is measured, the size distribution mostly assumed."""
         inlet, rng, tau = self._inlet, self._rng, self._lag_s
         x = lag(inlet.sps, tau) * self._gain
         typical = rng.uniform(0.85, 0.97)
@@ -145,11 +145,11 @@ class Optics:
         return signals
 
     def _alphasense(self) -> Signals:
-        """OPC-N3: a true counter that sees several particles as one in dense plumes."""
+        """OPC-N3: a true counter; in dense plumes, several particles count as one."""
         inlet, rng = self._inlet, self._rng
         factor, tau = rng.uniform(0.5, 1.1), rng.uniform(1, 3)
         x1, x25, x10 = (lag(inlet.masses[i], tau) * self._gain * factor for i in (0, 1, 3))
-        # Above some 20 µg/m³ of fines PM1 tops out, and the loss shows up in larger bins.
+        # above about 20 µg/m³ of fine particles, PM1 saturates, and larger bins count the excess
         pm1 = 0.97 * x1 / (1 + (x1 / 92) ** 1.2) ** (1 / 1.2)
         lost = np.maximum(0, 0.97 * x1 - pm1)
         pm25 = pm1 + (x25 - x1) + 0.95 * lost * rng.uniform(0.75, 1.0)
@@ -184,7 +184,7 @@ class Optics:
         return signals
 
     def _nova(self) -> Signals:
-        """SDS011: PM2.5 and PM10 only."""
+        """SDS011: only PM2.5 and PM10."""
         inlet, tau = self._inlet, self._lag_s + 1
         x = lag(inlet.sds, tau) * self._gain * 0.9
         coarse = lag(inlet.masses[3], tau) * self._gain

@@ -1,4 +1,4 @@
-"""A restroom: its zones, its fittings, and what is released into its air."""
+"""A restroom: its zones, its fixtures, and releases into its air."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _OPTIONAL: Final = {
     Zone.EXHAUST: 0.65,
     Zone.NOOK: 0.5,
 }
-"""Zones that only some rooms have, and their share of rooms."""
+"""Zones that only some rooms have, and the share of rooms that have each."""
 PLACES: Final = (Zone.MAIN, Zone.STALL_A, Zone.STALL_B, Zone.CORRIDOR)
-"""Zones where people are counted, the columns of `Room.people`."""
+"""Zones in which people are counted: the columns of `Room.people`."""
 
 
 class Release(NamedTuple):
-    """A constant source of one species in one zone, in units of the species a second."""
+    """A constant source of one species in one zone, in the species' unit per second."""
 
     begin: int
     seconds: int
@@ -46,7 +46,7 @@ class Release(NamedTuple):
 
 
 class Act(NamedTuple):
-    """One cause in the room's air, in seconds of the simulation."""
+    """One act that changes the room's air; times are in seconds of the simulation."""
 
     kind: str
     style: str
@@ -57,12 +57,12 @@ class Act(NamedTuple):
 class Room:
     """One room of a school.
 
-    - `zone_of`: for each zone the one of this room that holds its air.
-    - `volumes`: of zones, m³.
-    - `rising_share`: of a warm release that reaches the ceiling at once.
+    - `zone_of`: for each zone, the zone of this room that contains its air.
+    - `volumes`: volume of each zone, m³.
+    - `rising_share`: share of a warm release that reaches the ceiling at once.
     - `mixing_s`: time in which a plume mixes with its zone.
     - `drivers` (seconds, DRIVERS), `people` (seconds, len(PLACES)): series in single precision.
-    - `flows` (DRIVERS, NODES, NODES): exchange that a unit of each driver brings, m³/s.
+    - `flows` (DRIVERS, NODES, NODES): exchange that a unit of each driver causes, m³/s.
     """
 
     def __init__(self, school: School, rng: np.random.Generator) -> None:
@@ -160,7 +160,7 @@ class Room:
     def release_gas(
         self, zone: Zone, species: Species, at: float, duration: float, mg: float
     ) -> None:
-        """Release a gas; alcohol of a short act is lumpy until it has mixed."""
+        """Release a gas; alcohol from a short act is unevenly distributed until it has mixed."""
         amount = mg * 1e3 / self.volumes[self.zone_of[zone]]
         self.release(zone, species, at, duration, amount)
         if species == Species.ALCOHOL and duration < 200:
@@ -193,8 +193,8 @@ class Room:
 
         - `mmd_um`, `gsd`: mass median diameter and geometric standard deviation.
         - `volatile`: share of the mass that can evaporate.
-        - `evaporation`: rate constant, µm²/s, of modes where every source has its own.
-        - `fresh`: share that is still lumpy.
+        - `evaporation`: rate constant, µm²/s, for modes in which each source has its own.
+        - `fresh`: share that is still unevenly distributed.
         """
         mass = mg * 1e3 / self.volumes[self.zone_of[zone]]
         variance = np.log(gsd) ** 2
@@ -218,7 +218,7 @@ class Room:
     def divide(
         self, zone: Zone, rising: float, at_sensor: float = 0.0
     ) -> Iterator[tuple[Zone, float]]:
-        """Divide a release: a part rises to the ceiling, a part is blown at the sensor.
+        """Divide a release: part of it rises to the ceiling, part is blown at the sensor.
 
         Yields zones with their shares; the rest stays where the person is.
         """
@@ -248,7 +248,7 @@ class Room:
         self.people[self._span(at, duration), PLACES.index(place)] += people
 
     def open_door(self, at: float) -> None:
-        """Open the door of the room for a few seconds."""
+        """Open the room's door for a few seconds."""
         self.drive(Driver.DOOR, at, self.rng.uniform(2, 8), self.rng.uniform(0.4, 1))
 
     def _span(self, at: float, duration: float) -> slice:

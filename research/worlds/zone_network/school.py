@@ -1,4 +1,4 @@
-"""A school: its bell schedule, its people's habits, the air around its restrooms."""
+"""A school: its bell schedule, people's habits, and the air around its restrooms."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class BellSchedule:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Air of corridor and outdoors, a value a minute: µg/m³, ppb, °C, %, ppm above outdoor air."""
+    """Corridor and outdoor air by minute: µg/m³, ppb, °C, %, CO2 in ppm above outdoor air."""
 
     particles: Floats
     dust: Floats
@@ -49,11 +49,11 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class School:
-    """What all rooms of a world share.
+    """Properties that all rooms of a world share.
 
     - `sanitizes`, `hot_water`, `grooms`, `has_dispensers`: shares of people, taps, rooms.
-    - `fan_modes`, `vaping_styles`, `device_shares`: how common each is, sums of 1.
-    - `site_events`: smoke and mowing around the building: style, begin and end, s.
+    - `fan_modes`, `vaping_styles`, `device_shares`: share of each; each sums to 1.
+    - `site_events`: smoke and mowing around the building: style, start and end, s.
     """
 
     seconds: int
@@ -90,7 +90,7 @@ def draw_school(rng: np.random.Generator, hours: float) -> School:
         "hot_water": rng.uniform(0.1, 0.8),
         "grooms": log_uniform(rng, 0.015, 0.13),
     }
-    # A few kinds of fan, vaping and device dominate a school.
+    # a few kinds of fan, vaping and device dominate each school
     fan_modes = rng.dirichlet([1.2, 1.5, 1.2, 0.7, 0.7]).tolist()
     styles = rng.dirichlet([2.2, 2.2, 1.0, 0.8, 1.0]).tolist()
     has_dispensers = rng.uniform(0, 0.5)

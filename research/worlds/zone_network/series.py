@@ -1,4 +1,4 @@
-"""Random draws and series, one value a second."""
+"""Random draws, and series with one value per second."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 def pick(rng: np.random.Generator, options: Sequence[T], p: Sequence[float] | None = None) -> T:
-    """Draw one of `options`, all equally likely without `p`."""
+    """Draw one of `options`; without `p`, all are equally likely."""
     return options[int(rng.choice(len(options), p=p))]
 
 
 def fluctuation(rng: np.random.Generator, n: int, tau: float) -> Floats:
-    """Draw an Ornstein-Uhlenbeck series of unit variance; `tau` in steps."""
+    """Draw an Ornstein-Uhlenbeck series of unit variance; `tau` is in steps."""
     a = np.exp(-1.0 / tau)
     steps = rng.standard_normal(n) * np.sqrt(1 - a * a)
     series: Floats = lfilter([1], [1, -a], steps, zi=[a * rng.standard_normal()])[0]
@@ -36,7 +36,7 @@ def fluctuation(rng: np.random.Generator, n: int, tau: float) -> Floats:
 
 
 def lag(x: Floats, tau: float) -> Floats:
-    """Delay a series by a first-order lag, settled on its first value; `tau` in steps."""
+    """Apply a first-order lag, starting settled at the first value; `tau` is in steps."""
     a = np.exp(-1.0 / tau)
     delayed: Floats = lfilter([1 - a], [1, -a], x, zi=[a * x[0]])[0]
     return delayed

@@ -1,4 +1,4 @@
-"""The world: a school's rooms with one sensor each."""
+"""Simulate a school's rooms with one sensor each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from research.worlds.zone_network.inlet import Inlet
 
 _KEY = 0xD
-"""Keeps this world's random streams apart from those of other users of a seed."""
+"""Separates this world's random streams from other uses of the same seed."""
 
 
 def zone_network(
@@ -69,7 +69,7 @@ def zone_network(
 def _happenings(
     room: Room, inlet: Inlet, sensor: str, device: str, interval_s: float
 ) -> list[Happening]:
-    """Return the acts of a room with what they brought to its sensor."""
+    """Return a room's acts with their contribution at its sensor."""
     n = room.school.seconds
     happenings = []
     for kind, style, onset, end in room.acts:

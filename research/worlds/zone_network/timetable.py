@@ -1,4 +1,4 @@
-"""What happens in a room and when: visits, vaping, cleaning, rare and automatic acts."""
+"""Schedule of a room: visits, vaping, cleaning, and rare and automatic acts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 def fill_room(room: Room, vape_rate: float, nuisance_rate: float) -> None:
-    """Draw all acts of a room; `vape_rate` in sessions an hour at busy times."""
+    """Draw all acts in a room; `vape_rate` is in sessions per hour at busy times."""
     school, rng = room.school, room.rng
     cumulative = np.cumsum(school.bells.density)
     for t in _draw_visits(room, cumulative, nuisance_rate):
@@ -55,7 +55,7 @@ def _draw_visits(room: Room, cumulative: Floats, rate: float) -> NDArray[np.intp
     people = school.bells.density.sum()
     a_day = people / max(school.days, 0.25)
     count = rng.poisson(rate * room.visits_a_day * people / max(a_day, 1e-9))
-    if school.days < 1:  # drawn again: how busy part of a day is does not depend on its hours
+    if school.days < 1:  # drawn again for partial days
         count = rng.poisson(rate * room.visits_a_day * min(1, 1.3 * school.days))
     visits = np.sort(rng.random(count)) * cumulative[-1]
     times: NDArray[np.intp] = np.searchsorted(cumulative, visits)
@@ -126,7 +126,7 @@ def _draw_automatic_acts(room: Room) -> None:
 
 
 def _run_dispenser(room: Room) -> None:
-    """Let a wall dispenser spray freshener, all day or in school hours."""
+    """Run a wall dispenser that sprays freshener, all day or during school hours."""
     bells, rng = room.school.bells, room.rng
     step, mg, voc_mg = (
         log_uniform(rng, 600, 2400),
@@ -152,7 +152,7 @@ def _run_dispenser(room: Room) -> None:
 
 
 def _visit(room: Room, at: float) -> None:
-    """Let one person come in, use a stall, a urinal or the mirror, wash and leave."""
+    """Draw one visit: a person enters, uses a stall, a urinal or the mirror, washes and leaves."""
     rng = room.rng
     room.open_door(at)
     x = at + rng.uniform(3, 12)

@@ -1,4 +1,4 @@
-"""Vaping sessions: who, where, how, and what covers them up."""
+"""Vaping sessions: who vapes, where and how, and how they are covered up."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PUFF_MG: Final = {
     "thc": (1.8, 0.45),
     "stealth": (0.2, 0.8),
 }
-"""Exhaled a puff by style: median, mg, and standard deviation of its logarithm."""
+"""Mass exhaled per puff by style: median in mg, and standard deviation of its logarithm."""
 _PLACES: Final = {
     Zone.STALL_A: 0.31,
     Zone.STALL_B: 0.27,
@@ -37,15 +37,15 @@ _PLACES: Final = {
     Zone.EXHAUST: 0.05,
     Zone.ENTRY: 0.05,
 }
-"""Where sessions are, and how often."""
+"""Places of sessions, and the share of each."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Session:
-    """What all people of a session share.
+    """Properties that all people of a session share.
 
     - `exhaled`: share of the aerosol that is not hidden.
-    - `evaporation`, `volatile`: of the liquid, µm²/s and share of mass.
+    - `evaporation`, `volatile`: the liquid's evaporation rate, µm²/s, and volatile mass share.
     """
 
     style: str
@@ -80,7 +80,7 @@ def _draw_session(room: Room, at: float) -> _Session:
     zone = pick(rng, tuple(_PLACES), tuple(_PLACES.values()))
     exhaled = 1.0
     if style == "stealth" or rng.random() < 0.12:
-        # Into a sleeve, the toilet bowl, or held in the lungs.
+        # blown into a sleeve or the toilet bowl, or held in the lungs
         shares = rng.uniform(0.1, 0.5), rng.uniform(0.1, 0.6), rng.uniform(0.1, 0.6)
         exhaled = pick(rng, shares)
         if rng.random() < 0.2:
@@ -143,7 +143,7 @@ def _exhale(
     size: float,
     width: float,
 ) -> None:
-    """Release one zone's share of a puff."""
+    """Release a puff's share into one zone."""
     rng, volatile = room.rng, session.volatile
     if session.style == "thc":
         for oil_um in (0.4, 0.8):
@@ -165,7 +165,7 @@ def _exhale(
 
 
 def _cover_up(room: Room, zone: Zone, at: float, end: float) -> None:
-    """Add what people do beside a session, on purpose or by chance."""
+    """Add acts that accompany a session, on purpose or by chance."""
     rng = room.rng
     choice = rng.random()
     if choice < 0.13:
