@@ -218,7 +218,7 @@ def offered(
 
 
 def ladder(options: argparse.Namespace) -> tuple[dict[str, float], list[str]]:
-    """Publish at rising rates; return each program's highest sustained rate, and broken promises."""
+    """Publish at rising rates; return each program's highest sustained rate and broken promises."""
     subjects: dict[str, Callable[..., AbstractContextManager[Subject]]] = {"Plumewatch": ours}
     if options.node_red:
         subjects["Node-RED"] = theirs
